@@ -1,0 +1,38 @@
+# Two commands do everything on a fresh machine: `make quickstart` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test test-slow lint format bench clean
+
+quickstart: .venv/installed
+	$(BIN)/allyouneed quickstart
+
+test: .venv/installed-dev
+	$(BIN)/pytest
+
+test-slow: .venv/installed-dev
+	$(BIN)/pytest -m slow
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+
+format: .venv/installed-dev
+	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks
+
+# DATA: a folder with Multi30k's files (see benchmarks/README.md).
+bench: .venv/installed-dev
+	$(BIN)/python benchmarks/training_speed.py $(DATA)
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist runs

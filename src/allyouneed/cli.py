@@ -1,0 +1,187 @@
+"""The command line: one verb each, no logic. A user's mistake is one line on standard error and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from allyouneed.errors import UserError
+
+app = typer.Typer(
+    help='The Transformer of "Attention Is All You Need": bring parallel text, get a translator.',
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_ONE_OR_TWO_FILES = ("--train", "--valid", "--test")
+_USER_MISTAKE, _INTERRUPTED = 2, 130
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Overrides any setting. May be given several times."),
+]
+
+
+@app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Where to put the run.", metavar="RUN")] = Path("runs/quickstart"),
+    settings: Settings = None,
+) -> None:
+    """Trains a Korean-English translator of dates in two minutes, on a corpus it makes itself; then scores and uses it.
+
+    Example: allyouneed quickstart
+    """
+    from allyouneed.quickstart import run_quickstart
+
+    raise typer.Exit(0 if run_quickstart(out, settings or [], _console()) else _INTERRUPTED)
+
+
+@app.command()
+def train(
+    source: Annotated[str, typer.Option("--from", metavar="CODE", help="Language of the source, for example de.")],
+    target: Annotated[str, typer.Option("--to", metavar="CODE", help="Language of the target, for example en.")],
+    train: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Two files of parallel text, or one TSV.")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run; the same command again resumes it.")],
+    valid: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="SOURCE TARGET", help="Held-out text; without it about 1,000 training pairs are held out."
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE.toml", help="Settings; without it chosen by the corpus and the minutes."),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Plans the whole training for so much wall-clock time.")
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Trains a translator from parallel text (plain files or TSV, .gz too).
+
+    Example: allyouneed train --from de --to en --train train.de train.en --valid val.de val.en --minutes 30 --out RUN
+    """
+    from allyouneed.training.run import INTERRUPTED, Request
+    from allyouneed.training.run import train as train_run
+
+    given = ([f"training.minutes={minutes}"] if minutes is not None else []) + (settings or [])
+    console = _console()
+    outcome = train_run(Request(train, valid, out, (source, target), recipe, given), console)
+    if outcome.status == INTERRUPTED:
+        _say(f"stopped; all is saved. Go on with the same command:\n  {_this_command()}")
+        raise typer.Exit(_INTERRUPTED)
+    valid_scores = outcome.scores["valid"]
+    _say(
+        f"validation BLEU {valid_scores['bleu']:.1f}  {valid_scores['bleu_signature']}\n"
+        f"bundle: {out / 'bundle'}\nreport: {out / 'report.html'}\n"
+        f"translate with it: allyouneed translate {shlex.quote(str(out))} FILE"
+    )
+
+
+@app.command()
+def translate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="Text, a sentence a line; standard input if absent.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Standard output if absent.")] = None,
+    beam_size: Annotated[int | None, typer.Option(help="Hypotheses kept at each step; 1 is greedy.")] = None,
+    length_penalty: Annotated[float | None, typer.Option(help="α of section 6.1.")] = None,
+    nbest: Annotated[int, typer.Option(metavar="N", help="N hypotheses a line, as `id ||| text ||| score`.")] = 1,
+    scores: Annotated[bool, typer.Option("--scores", help="Each line's score and a tab before it.")] = False,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Translates: one line out for each line in, in order; empty lines stay empty.
+
+    Example: allyouneed translate RUN input.de -o output.en
+    """
+    from allyouneed.translation.files import translate_file
+    from allyouneed.translation.translator import Translator
+
+    translator = Translator.load(run, device)
+    options = {"beam_size": beam_size, "length_penalty": length_penalty, "num_hypotheses": nbest}
+    translate_file(translator, file, output, options, scores, _say)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
+    test: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Two files of parallel text, or one TSV.")],
+    beam_size: Annotated[int | None, typer.Option(help="Hypotheses kept at each step; 1 is greedy.")] = None,
+    tokenized: Annotated[
+        bool, typer.Option("--tokenized", help="The text is tokenised already: the metric must not tokenise it again.")
+    ] = False,
+    tokenizer: Annotated[str, typer.Option(help="sacreBLEU's: 13a, intl, zh, ja-mecab, ko-mecab, char ...")] = "13a",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Writes the translations there.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Scores translations of held-out text: BLEU and chrF with sacreBLEU's signatures.
+
+    Example: allyouneed evaluate RUN --test test.de test.en
+    """
+    from allyouneed.translation.files import evaluate_files
+    from allyouneed.translation.translator import Translator
+
+    found = evaluate_files(Translator.load(run, device), test, beam_size, tokenized, tokenizer, output)
+    print(f"BLEU {found.bleu:.2f}  {found.bleu_signature}")
+    print(f"chrF {found.chrf:.2f}  {found.chrf_signature}")
+    print(f"exact match {found.exact_match:.1f} %  of {found.sentences:,} sentences")
+
+
+def main() -> NoReturn:
+    """Entry point: turns mistakes into one line and an exit code."""
+    try:
+        code = app(args=_spread(sys.argv[1:]), standalone_mode=False)
+    except UserError as error:
+        _say(f"error: {error}")
+        code = _USER_MISTAKE
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted")
+        code = _INTERRUPTED
+    except BrokenPipeError:  # the reader of our output left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        show = getattr(error, "show", None)  # click's own: unknown option, missing argument
+        if show is None:
+            raise
+        show()
+        code = getattr(error, "exit_code", _USER_MISTAKE)
+    sys.exit(code or 0)
+
+
+def _spread(arguments: list[str]) -> list[str]:
+    """`--train A B` as `--train A --train B`, since an option of click has a fixed number of values."""
+    spread, name, values = [], None, 0
+    for argument in arguments:
+        if argument.startswith("-") and argument != "-":
+            name, values = (argument, 0) if argument in _ONE_OR_TWO_FILES else (None, 0)
+        elif name is not None:
+            values += 1
+            if values == 2:
+                spread.append(name)
+            elif values > 2:
+                name = None
+        spread.append(argument)
+    return spread
+
+
+def _console():
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _this_command() -> str:
+    return shlex.join(["allyouneed", *sys.argv[1:]])

@@ -1,0 +1,104 @@
+"""Batches of about as many tokens, of pairs of similar length (section 5.1), in an order that a seed fixes.
+
+The order of an epoch is a function of the seed and the epoch alone, so a position is two integers: resuming replays
+nothing and skips nothing. A global batch is cut into shares, for ranks and for micro-batches alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from allyouneed.data.store import PairStore
+from allyouneed.data.tokenizer import BOS, EOS, PAD
+
+
+class Batch(NamedTuple):
+    """Ids padded at the end. source [pairs, source] ends with EOS; target [pairs, 1 + target] from BOS to EOS."""
+
+    source: Tensor
+    target: Tensor
+
+    @property
+    def target_input(self) -> Tensor:
+        """What the decoder sees: the target shifted right (section 3.1)."""
+        return self.target[:, :-1]
+
+    @property
+    def target_output(self) -> Tensor:
+        """What it has to say."""
+        return self.target[:, 1:]
+
+
+class Position(NamedTuple):
+    """The next batch: its epoch, and its place in the epoch's order."""
+
+    epoch: int = 0
+    index: int = 0
+
+
+class BatchOrder:
+    """The sequence of global batches: `next(position)` gives the pairs' numbers and the position after them."""
+
+    def __init__(self, store: PairStore, batch_tokens: int, seed: int):
+        self.lengths = store.source.lengths + 1, store.target.lengths + 1  # with EOS
+        self.batch_tokens, self.seed = batch_tokens, seed
+        self._epoch, self._batches = -1, []
+
+    def next(self, position: Position) -> tuple[np.ndarray, Position]:
+        batches = self.of_epoch(position.epoch)
+        ended = position.index + 1 >= len(batches)
+        after = Position(position.epoch + 1, 0) if ended else Position(position.epoch, position.index + 1)
+        return batches[position.index], after
+
+    def of_epoch(self, epoch: int) -> list[np.ndarray]:
+        if epoch != self._epoch:
+            random = np.random.default_rng([self.seed, epoch])
+            batches = token_batches(*self.lengths, self.batch_tokens, random)
+            self._epoch, self._batches = epoch, [batches[i] for i in random.permutation(len(batches))]
+        return self._batches
+
+
+def token_batches(
+    source_lengths: np.ndarray, target_lengths: np.ndarray, batch_tokens: int, random: np.random.Generator | None = None
+) -> list[np.ndarray]:
+    """Cuts the pairs, sorted by length, into batches of at most `batch_tokens` on either side, padding included.
+
+    `random` shuffles pairs of the same lengths. A pair longer than the budget is a batch of its own.
+    """
+    ties = np.arange(len(source_lengths)) if random is None else random.permutation(len(source_lengths))
+    order = ties[np.lexsort((source_lengths[ties], target_lengths[ties]))]
+    batches, start, longest = [], 0, 0
+    for place, pair in enumerate(order):
+        longest_with = max(longest, source_lengths[pair], target_lengths[pair])
+        if place > start and longest_with * (place - start + 1) > batch_tokens:
+            batches.append(order[start:place])
+            start, longest_with = place, max(source_lengths[pair], target_lengths[pair])
+        longest = longest_with
+    if len(order):
+        batches.append(order[start:])
+    return batches
+
+
+def share(pairs: np.ndarray, part: int, parts: int) -> np.ndarray:
+    """One of `parts` shares of a batch, of similar size and lengths."""
+    return pairs[part::parts]
+
+
+def collate(store: PairStore, pairs: Sequence[int]) -> Batch:
+    """Pads the pairs of these numbers into a batch."""
+    source = pad([[*store.source[i], EOS] for i in pairs])
+    target = pad([[BOS, *store.target[i], EOS] for i in pairs])
+    return Batch(source, target)
+
+
+def pad(sentences: Sequence[Sequence[int]]) -> Tensor:
+    """[sentences, longest], int64."""
+    padded = np.full((len(sentences), max(map(len, sentences), default=0)), PAD, dtype=np.int64)
+    for row, sentence in enumerate(sentences):
+        padded[row, : len(sentence)] = sentence
+    return torch.from_numpy(padded)

@@ -1,0 +1,86 @@
+"""Reads parallel text: two plain files, or one of tab-separated values; `.gz` directly.
+
+A line ends at LF only (never at U+2028, U+0085 and their like); a carriage return before it and a byte-order mark at the
+start of the file do not belong to the text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from allyouneed.errors import UserError
+
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class RawPair(NamedTuple):
+    """A pair as it stands in the file. `fault` tells why it cannot be used, None if it can."""
+
+    line: int
+    source: str
+    target: str
+    fault: str | None = None
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """Lines of a file without their ends. Errors: `UserError` when it is missing, unreadable, damaged or UTF-16."""
+    try:
+        with _open(path) as file:
+            for number, line in enumerate(file):
+                if number == 0:
+                    if line.startswith(_UTF16_MARKS):
+                        raise UserError(f"{path}:1: this is UTF-16, not UTF-8. Convert it: iconv -f UTF-16 -t UTF-8.")
+                    line = line.removeprefix(codecs.BOM_UTF8)
+                yield line.removesuffix(b"\n").removesuffix(b"\r")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file.") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(
+            f"{path}: damaged or not gzip ({error}). Get the file again, or drop .gz from its name."
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}).") from error
+
+
+def read_text(path: Path) -> Iterator[str]:
+    """Decoded lines. Errors: as `read_lines`, and `UserError` at the first line that is not UTF-8."""
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            yield line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}:{number}: not UTF-8. Convert the file: iconv -f latin1 -t UTF-8.") from error
+
+
+def read_pairs(paths: Sequence[Path], columns: tuple[int, int] = (1, 2)) -> Iterator[RawPair]:
+    """Pairs of one TSV file, or of two plain files with as many lines. Errors: `UserError` as `read_lines`."""
+    if len(paths) == 1:
+        yield from _read_tsv(paths[0], columns)
+    else:
+        source, target = paths
+        for number, (left, right) in enumerate(zip(read_lines(source), read_lines(target), strict=True), start=1):
+            yield _decoded(number, left, right)
+
+
+def _read_tsv(path: Path, columns: tuple[int, int]) -> Iterator[RawPair]:
+    for number, line in enumerate(read_lines(path), start=1):
+        cells = line.split(b"\t")
+        if len(cells) < max(columns):
+            yield RawPair(number, line.decode("utf-8", "replace"), "", f"fewer than {max(columns)} columns")
+        else:
+            yield _decoded(number, cells[columns[0] - 1], cells[columns[1] - 1])
+
+
+def _decoded(number: int, source: bytes, target: bytes) -> RawPair:
+    try:
+        return RawPair(number, source.decode("utf-8").strip(), target.decode("utf-8").strip())
+    except UnicodeDecodeError:
+        return RawPair(number, source.decode("utf-8", "replace"), target.decode("utf-8", "replace"), "not UTF-8")
+
+
+def _open(path: Path) -> BinaryIO:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")

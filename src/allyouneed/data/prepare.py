@@ -1,0 +1,177 @@
+"""From files of text to a tokenizer and token ids on disk, with a report of what was left out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+from allyouneed.config import DataConfig
+from allyouneed.data.corpus import CorpusReport, PairChecks, usable_text
+from allyouneed.data.formats import RawPair, read_pairs
+from allyouneed.data.store import write_store
+from allyouneed.data.tokenizer import Tokenizer, learn_tokenizer, load_tokenizer
+from allyouneed.errors import UserError
+from allyouneed.files import cannot_write, read_json, to_json, write_file
+
+_CHUNK = 10_000  # pairs encoded at a time
+_HELD_OUT = 1000  # pairs, about, when no validation files are given
+_UNDECODABLE = 0.1  # a larger share of lines that are not UTF-8 means the file is in another encoding
+
+
+class PreparedData:
+    """Where the parts lie in a RUN's `data` folder. `corpus.json` is written last and marks it complete."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.train, self.valid = folder / "train", folder / "valid"
+        self.tokenizer_path = folder / "tokenizer.model"
+        self.dropped = folder / "dropped.tsv"
+        self._report, self._texts = folder / "corpus.json", folder / "valid.json"
+
+    @property
+    def is_complete(self) -> bool:
+        return self._report.is_file()
+
+    def report(self) -> dict[str, dict]:
+        """{"train": ..., "valid": ...}, see `CorpusReport`."""
+        return read_json(self._report, self._remedy, lambda report: (report["train"], report["valid"]))
+
+    def tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self.tokenizer_path)
+
+    def valid_texts(self) -> list[tuple[str, str]]:
+        return [tuple(pair) for pair in read_json(self._texts, self._remedy, lambda texts: texts["pairs"])["pairs"]]
+
+    def finish(self, tokenizer: Tokenizer, texts: list[tuple[str, str]], reports: dict[str, CorpusReport]) -> None:
+        write_file(self._texts, json.dumps({"pairs": texts}, ensure_ascii=False))
+        write_file(self.tokenizer_path, tokenizer.model)
+        write_file(self._report, to_json({name: report.as_dict() for name, report in reports.items()}))
+
+    @property
+    def _remedy(self) -> str:
+        return f"Delete {self.folder} and run the same command again."
+
+
+def prepare(
+    folder: Path,
+    train: Sequence[Path],
+    valid: Sequence[Path] | None,
+    data: DataConfig,
+    pairs: int,
+    say: Callable[[str], None],
+) -> PreparedData:
+    """Learns subwords from the training text, encodes both corpora and writes them below `folder`.
+
+    Without `valid` about a thousand pairs are held out of the training text, by a hash of their source, so that equal
+    sources stay together. Errors: `UserError` when nothing usable is left or the text is in another encoding.
+    """
+    prepared = PreparedData(folder)
+    stride = None if valid else max(20, pairs // _HELD_OUT)
+    say(f"learning {data.vocab_size:,} subwords ...")
+    train_checks = PairChecks(data.max_length, data.max_ratio)
+    usable = usable_text(train, data.columns, train_checks)
+    sentences = (text for pair in usable if not _held_out(pair, stride) for text in (pair.source, pair.target))
+    tokenizer = _learn(sentences, data, train)
+    if len(tokenizer) != data.vocab_size:
+        say(f"the text supports {len(tokenizer):,} subwords, not {data.vocab_size:,}")
+    folder.mkdir(parents=True, exist_ok=True)
+    texts: list[tuple[str, str]] = []
+    with ExitStack() as stack:
+        dropped = stack.enter_context(_open_list(prepared.dropped))
+        corpus = _Corpus(train, data, tokenizer, dropped)
+        write_store(prepared.train, corpus.encoded(lambda pair: not _held_out(pair, stride)))
+        corpus.refuse_useless()
+        held_out = _Corpus(valid or train, data, tokenizer, dropped, duplicates=valid is None)
+        write_store(prepared.valid, held_out.encoded(lambda pair: valid is not None or _held_out(pair, stride), texts))
+        held_out.refuse_useless()
+    if valid is None:
+        say(f"no --valid given: {held_out.report.kept:,} pairs are held out of the training text for validation")
+        held_out.report.dropped = {}  # reported with the training text already
+    prepared.finish(tokenizer, texts, {"train": corpus.report, "valid": held_out.report})
+    return prepared
+
+
+class _Corpus:
+    """One corpus on its way to ids: checks every pair, counts, and lists what is dropped."""
+
+    def __init__(self, paths, data: DataConfig, tokenizer: Tokenizer, dropped: TextIO, duplicates: bool = True):
+        self.paths, self.data, self.tokenizer, self.dropped = paths, data, tokenizer, dropped
+        self.checks = PairChecks(data.max_length, data.max_ratio, duplicates)
+        self.report = CorpusReport([str(path) for path in paths])
+
+    def encoded(
+        self, wanted: Callable[[RawPair], bool], texts: list[tuple[str, str]] | None = None
+    ) -> Iterator[tuple[list[int], list[int]]]:
+        """Ids of the pairs that are wanted and pass; `texts` collects them as read."""
+        pairs = (pair for pair in read_pairs(self.paths, self.data.columns) if wanted(pair))
+        while chunk := list(islice(pairs, _CHUNK)):
+            self.report.pairs += len(chunk)
+            sound = [pair for pair in chunk if not self._dropped(pair, self.checks.text_fault(pair))]
+            sources = self.tokenizer.encode_all([pair.source for pair in sound])
+            targets = self.tokenizer.encode_all([pair.target for pair in sound])
+            for pair, source, target in zip(sound, sources, targets, strict=True):
+                if self._dropped(pair, self.checks.length_fault(len(source), len(target))):
+                    continue
+                self._count(source, target)
+                if texts is not None:
+                    texts.append((pair.source, pair.target))
+                yield source, target
+
+    def refuse_useless(self) -> None:
+        report = self.report
+        where = " and ".join(report.files)
+        undecodable = report.dropped.get("not UTF-8", {"count": 0})
+        if undecodable["count"] > max(1, _UNDECODABLE * report.pairs):
+            line = undecodable["examples"][0]["line"]
+            raise UserError(
+                f"{where}: {undecodable['count']:,} of {report.pairs:,} lines are not UTF-8, the first is line {line}. "
+                "Convert the file, for example: iconv -f latin1 -t UTF-8."
+            )
+        if report.kept == 0:
+            reasons = ", ".join(f"{entry['count']:,} {reason}" for reason, entry in report.dropped.items())
+            raise UserError(f"{where}: no usable pair ({reasons or 'the file is empty'}).")
+
+    def _dropped(self, pair: RawPair, reason: str | None) -> bool:
+        if reason is None:
+            return False
+        self.report.drop(pair, reason)
+        cells = (self.report.files[0], str(pair.line), reason, pair.source, pair.target)
+        try:
+            self.dropped.write("\t".join(cell.replace("\t", " ") for cell in cells) + "\n")
+        except OSError as error:
+            raise cannot_write(Path(self.dropped.name), error) from error
+        return True
+
+    def _count(self, source: list[int], target: list[int]) -> None:
+        report = self.report
+        report.kept += 1
+        report.source_tokens += len(source)
+        report.target_tokens += len(target)
+        report.longest_source = max(report.longest_source, len(source) + 1)
+
+
+def _learn(sentences: Iterator[str], data: DataConfig, train: Sequence[Path]) -> Tokenizer:
+    try:
+        return learn_tokenizer(sentences, data.vocab_size, data.subwords, data.character_coverage)
+    except UserError as error:
+        raise UserError(f"{' and '.join(map(str, train))}: {error}") from error
+
+
+def _held_out(pair: RawPair, stride: int | None) -> bool:
+    if stride is None:
+        return False
+    return int.from_bytes(hashlib.blake2b(pair.source.encode(), digest_size=8).digest(), "little") % stride == 0
+
+
+def _open_list(path: Path) -> TextIO:
+    try:
+        file = open(path, "w", encoding="utf-8")
+        file.write("file\tline\treason\tsource\ttarget\n")
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    return file

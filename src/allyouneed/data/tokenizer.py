@@ -1,0 +1,103 @@
+"""Learns and applies subwords (section 5.1) with SentencePiece; one vocabulary for source and target.
+
+Text is brought to Unicode NFC first, so that decomposed Korean (as macOS writes it) and composed are the same; nothing
+else is normalised, since what is normalised away in the target could never be translated into.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+
+import sentencepiece
+
+from allyouneed.errors import UserError
+
+PAD, UNK, BOS, EOS = 0, 1, 2, 3
+_SENTENCES_LEARNT_FROM = 2_000_000
+
+
+class Tokenizer:
+    """Text to ids and back. The ids of padding, unknown, start and end are PAD, UNK, BOS, EOS in every vocabulary."""
+
+    def __init__(self, model: bytes):
+        self.model = model
+        self._processor = sentencepiece.SentencePieceProcessor()
+        self._processor.LoadFromSerializedProto(model)
+
+    def __len__(self) -> int:
+        return self._processor.vocab_size()
+
+    def encode(self, text: str) -> list[int]:
+        """Ids without start and end."""
+        return self._processor.encode(_normalised(text))
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """As `encode`, for many texts at once, on one thread so that the order of work is fixed."""
+        return self._processor.encode([_normalised(text) for text in texts], num_threads=1)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids; start, end and padding give nothing."""
+        return self._processor.decode([int(i) for i in ids if i not in (PAD, BOS, EOS)])
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Each id's subword, with ▁ for a space."""
+        return [self._processor.id_to_piece(int(i)) for i in ids]
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """Errors: `UserError` when the file is missing or is not a SentencePiece model."""
+    try:
+        return Tokenizer(path.read_bytes())
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{path}: not a SentencePiece model.") from error
+
+
+def learn_tokenizer(
+    sentences: Iterable[str], vocab_size: int, subwords: str = "bpe", character_coverage: float = 0.9999
+) -> Tokenizer:
+    """Learns `vocab_size` subwords, or as many as the sentences support; characters left out are spelled in bytes.
+
+    Errors: `UserError` when there is too little text for any vocabulary.
+    """
+    sentences = [_normalised(text) for text in islice(sentences, _SENTENCES_LEARNT_FROM)]
+    if not any(sentences):
+        raise UserError("there is no text to learn subwords from.")
+    try:
+        return _learn(sentences, vocab_size, subwords, character_coverage)
+    except RuntimeError as error:
+        largest = re.search(r"value <= (\d+)", str(error))
+        if not largest:
+            reason = str(error).splitlines()[-1]
+            raise UserError(f"data.vocab_size = {vocab_size} does not fit this corpus: {reason}") from error
+        return _learn(sentences, int(largest[1]), subwords, character_coverage)
+
+
+def _learn(sentences: list[str], vocab_size: int, subwords: str, character_coverage: float) -> Tokenizer:
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences),
+        model_writer=model,
+        vocab_size=vocab_size,
+        model_type=subwords,
+        character_coverage=character_coverage,
+        byte_fallback=True,
+        split_digits=True,
+        normalization_rule_name="identity",
+        pad_id=PAD,
+        unk_id=UNK,
+        bos_id=BOS,
+        eos_id=EOS,
+        max_sentence_length=100_000,
+        num_threads=2,
+        minloglevel=2,
+    )
+    return Tokenizer(model.getvalue())
+
+
+def _normalised(text: str) -> str:
+    return unicodedata.normalize("NFC", text)

@@ -1,0 +1,139 @@
+"""Folders and files that are written whole or not at all, and checked when they are read.
+
+A folder is written beside its place, synced, and then moved there in one rename: a process killed at any moment leaves
+the old one or the new one, never half of either. Its `manifest.json` holds the SHA-256 of every other file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
+
+from allyouneed.errors import UserError
+
+MANIFEST = "manifest.json"
+_BESIDE = ".unfinished"
+_REPLACED = ".replaced"
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Writes a file whole or not at all. Errors: `UserError` when the disk is full or cannot be written."""
+    beside = path.with_name(path.name + _BESIDE)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_synced(beside, content)
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
+
+
+def write_folder(folder: Path, contents: Mapping[str, bytes | str]) -> None:
+    """Writes a folder of files and their manifest, replacing the one that is there, whole or not at all.
+
+    Errors: `UserError` when the disk is full or cannot be written; the folder that was there is then untouched.
+    """
+    beside, replaced = _neighbours(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        recover_folder(folder)
+        beside.mkdir()
+        for name, content in contents.items():
+            _write_synced(beside / name, content)
+        sums = {name: sha256(beside / name) for name in contents if not name.endswith(".md")}  # prose may be edited
+        _write_synced(beside / MANIFEST, json.dumps({"sha256": sums}, indent=1))
+        if folder.exists():
+            folder.rename(replaced)
+        beside.rename(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        recover_folder(folder)
+        raise cannot_write(folder, error) from error
+
+
+def recover_folder(folder: Path) -> None:
+    """Clears what a killed `write_folder` left, and brings the replaced folder back if the new one never came."""
+    beside, replaced = _neighbours(folder)
+    if replaced.exists() and not folder.exists():
+        replaced.rename(folder)
+    for leftover in (beside, replaced):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def check_folder(folder: Path, remedy: str) -> None:
+    """Compares every file of a folder with its manifest.
+
+    Errors: `UserError` naming the file that is missing, truncated or changed, followed by the remedy.
+    """
+    try:
+        sums = json.loads((folder / MANIFEST).read_text())["sha256"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder / MANIFEST}: missing or not readable. {remedy}") from error
+    for name, expected in sums:
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name}: missing. {remedy}")
+        if sha256(folder / name) != expected:
+            raise UserError(f"{folder / name}: truncated or changed since it was written. {remedy}")
+
+
+def read_tensors(path: Path) -> dict:
+    """Tensors of a safetensors file, on the CPU. Errors: `UserError` when it is not one."""
+    try:
+        return tensors_from_bytes(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror.lower()}.") from error
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a safetensors file ({error}).") from error
+
+
+def tensor_bytes(tensors: Mapping) -> bytes:
+    """The safetensors form of named tensors."""
+    return tensors_to_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+
+
+def read_json(path: Path, remedy: str, check: Callable[[dict], object] = lambda _: None) -> dict:
+    """A JSON object. Errors: `UserError` with the remedy when it is missing, broken or refused by `check`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        check(content)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: missing or not readable. {remedy}") from error
+    return content
+
+
+def to_json(content: object) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    reason = (error.strerror or str(error)).lower()
+    return UserError(
+        f"cannot write {path}: {reason}. What was saved before is intact: free space or choose another place, then run "
+        "the same command again."
+    )
+
+
+def _neighbours(folder: Path) -> tuple[Path, Path]:
+    return folder.with_name(folder.name + _BESIDE), folder.with_name(folder.name + _REPLACED)
+
+
+def _write_synced(path: Path, content: str | bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,78 @@
+"""Section 3.2: scaled dot-product attention, and several of them in parallel.
+
+Shapes: batch; query, key: positions; heads; d_model, d_k, d_v: widths.
+A mask is boolean, True where a query may look at a key, and broadcasts to [batch, heads, query, key].
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(Q Kᵀ / √d_k), the weights of equation 1.
+
+    For components of unit variance a dot product of d_k of them has variance d_k; without the division by √d_k large
+    products push the softmax to where its gradients vanish (3.2.1). The mask is optional ("opt." in figure 2): padding
+    is hidden everywhere, the future only in the decoder's self-attention.
+
+    query [batch, heads, query, d_k], key [batch, heads, key, d_k] -> [batch, heads, query, key], rows sum to 1.
+    """
+    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return scores.softmax(dim=-1)
+
+
+def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Attention(Q, K, V) = softmax(Q Kᵀ / √d_k) V, equation 1, step by step.
+
+    value [batch, heads, key, d_v] -> [batch, heads, query, d_v]. The plain twin of PyTorch's fused function.
+    """
+    return attention_weights(query, key, mask) @ value
+
+
+class MultiHeadAttention(nn.Module):
+    """Section 3.2.2: `num_heads` attentions with projections of their own, concatenated, then W^O.
+
+    `explicit = True` computes attention step by step instead of by PyTorch's fused kernel: the same to rounding, and
+    then `observe`, when set, is called with the weights [batch, heads, query, key].
+    """
+
+    def __init__(self, d_model: int, num_heads: int, d_k: int, d_v: int, bias: bool = False):
+        super().__init__()
+        self.num_heads = num_heads
+        self.query = nn.Linear(d_model, num_heads * d_k, bias)
+        self.key = nn.Linear(d_model, num_heads * d_k, bias)
+        self.value = nn.Linear(d_model, num_heads * d_v, bias)
+        self.output = nn.Linear(num_heads * d_v, d_model, bias)
+        self.explicit = False
+        self.observe = None
+
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Queries from x [batch, query, d_model], keys and values from memory [batch, key, d_model] -> like x."""
+        return self.attend(x, *self.keys_and_values(memory), mask)
+
+    def keys_and_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """memory [batch, key, d_model] -> [batch, heads, key, d_k] and [batch, heads, key, d_v]."""
+        return self._split(self.key(memory)), self._split(self.value(memory))
+
+    def attend(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Queries from x [batch, query, d_model] over keys and values already projected -> like x."""
+        queries = self._split(self.query(x))
+        if self.explicit:
+            weights = attention_weights(queries, keys, mask)
+            if self.observe is not None:
+                self.observe(weights)
+            heads = weights @ values
+        else:
+            heads = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        return self.output(heads.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        batch, length, _ = x.shape
+        return x.view(batch, length, self.num_heads, -1).transpose(1, 2)

@@ -1,0 +1,58 @@
+"""Sections 3.4 and 3.5: what a token is and where it stands."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from allyouneed.model.dropout import Dropout
+
+
+def sinusoids(length: int, d_model: int) -> Tensor:
+    """PE(pos, 2i) = sin(pos / 10000^(2i/d_model)), PE(pos, 2i+1) = cos of the same. -> [length, d_model].
+
+    Interleaved as in the paper; tensor2tensor and Marian put all sines before all cosines, a permutation of d_model.
+    """
+    position = torch.arange(length, dtype=torch.float64)[:, None]
+    even = torch.arange(0, d_model, 2, dtype=torch.float64)
+    angle = position / 10000 ** (even / d_model)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).float()
+
+
+class Embedding(nn.Module):
+    """Dropout(embedding · √d_model + position): sections 3.4, 3.5 and 5.4.
+
+    `tokens` is the matrix that may be shared with other embeddings and the pre-softmax linear. Learned positions
+    (row E of table 3) end at `max_positions`; sinusoids have no end.
+    """
+
+    def __init__(self, tokens: nn.Embedding, positions: str, max_positions: int, dropout: float):
+        super().__init__()
+        self.tokens = tokens
+        self.scale = math.sqrt(tokens.embedding_dim)
+        self.dropout = Dropout(dropout)
+        self.learned = positions == "learned"
+        if self.learned:
+            self.positions = nn.Parameter(torch.randn(max_positions, tokens.embedding_dim) * 0.02)
+        else:
+            table = sinusoids(512, tokens.embedding_dim)
+            self.register_buffer("positions", table, persistent=False)
+
+    def forward(self, ids: Tensor, start: int = 0) -> Tensor:
+        """ids [batch, length], of which the first stands at position `start` -> [batch, length, d_model].
+
+        Errors: `ValueError` beyond the last learned position.
+        """
+        return self.dropout(self.tokens(ids) * self.scale + self._positions(start, start + ids.shape[1]))
+
+    def _positions(self, start: int, end: int) -> Tensor:
+        if end > len(self.positions):
+            if self.learned:
+                raise ValueError(
+                    f"position {end} is beyond the last learned one, max_positions = {len(self.positions)}"
+                )
+            longer = sinusoids(max(end, 2 * len(self.positions)), self.positions.shape[1])
+            self.positions = longer.to(self.positions)
+        return self.positions[start:end]

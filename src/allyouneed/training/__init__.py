@@ -1,0 +1,1 @@
+"""Logits to loss to weights: section 5 of the paper."""

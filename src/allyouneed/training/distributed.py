@@ -1,0 +1,84 @@
+"""Several processes as one: `torchrun --nproc-per-node N -m allyouneed train ...`.
+
+Every rank reads its share of each global batch; gradients are summed over ranks and divided by the tokens of the global
+batch, so that N ranks compute what one process computes. Rank 0 writes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all of them. With one process every method does nothing."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def sum(self, *numbers: float | Tensor) -> list[float]:
+        """Each number's sum over the ranks, in double precision."""
+        total = torch.tensor([float(number) for number in numbers], dtype=torch.float64)
+        if self.count > 1:
+            on_device = total.cuda() if torch.distributed.get_backend() == "nccl" else total
+            torch.distributed.all_reduce(on_device)
+            total = on_device.cpu()
+        return total.tolist()
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on any rank."""
+        return flag if self.count == 1 else self.sum(float(flag))[0] > 0
+
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Sums every gradient over the ranks, all of them in one message."""
+        if self.count == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        torch.distributed.all_reduce(flat)
+        for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def wait(self) -> None:
+        """Until all ranks are here."""
+        if self.count > 1:
+            torch.distributed.barrier()
+
+    def share(self, value: object) -> object:
+        """Rank 0's value, on every rank."""
+        values = [value]
+        if self.count > 1:
+            torch.distributed.broadcast_object_list(values)
+        return values[0]
+
+
+def join_ranks(device: str) -> Ranks:
+    """Joins the group that torchrun announces in the environment; alone without one."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return Ranks()
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+    return Ranks(torch.distributed.get_rank(), count)
+
+
+def leave_ranks(ranks: Ranks) -> None:
+    if ranks.count > 1 and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def choose_device(name: str) -> torch.device:
+    """ "auto" is CUDA where there is one; under torchrun each rank of a machine has a GPU of its own."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name, int(os.environ.get("LOCAL_RANK", "0"))) if name == "cuda" else torch.device(name)

@@ -1,0 +1,98 @@
+"""What a run says while it trains: the terminal, `log.jsonl`, and TensorBoard when it is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from allyouneed.files import cannot_write
+
+
+class RunLog:
+    """Appends records to `log.jsonl`, each a line with an `event`, and shows them. Silent on ranks other than the first."""
+
+    def __init__(self, run: Path, console: Console, active: bool = True):
+        self.path, self.console, self.active = run / "log.jsonl", console, active
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._board = _tensorboard(run) if active else None
+
+    def size(self) -> int:
+        """Bytes written so far: what a checkpoint remembers."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def rewind(self, size: int) -> None:
+        """Forgets what was written after the checkpoint that is resumed."""
+        if self.active and self.path.exists():
+            os.truncate(self.path, min(size, self.size()))
+
+    def record(self, event: str, **facts: object) -> None:
+        """Errors: `UserError` when the disk is full."""
+        if not self.active:
+            return
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"event": event, **facts}, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        if self._board is not None and "step" in facts:
+            for name, value in facts.items():
+                if isinstance(value, float):
+                    self._board.add_scalar(f"{event}/{name}", value, facts["step"])
+
+    def say(self, text: str) -> None:
+        if self.active:
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def start(self, steps: int, step: int) -> None:
+        """A progress bar in a terminal; elsewhere `progress` prints plain lines."""
+        if self.active and self.console.is_terminal:
+            columns = ("{task.completed:,}/{task.total:,} steps", "loss {task.fields[loss]:.3f}")
+            self._progress = Progress(
+                TextColumn(columns[0]),
+                BarColumn(),
+                TextColumn(columns[1]),
+                TextColumn("{task.fields[rate]:,.0f} tokens/s"),
+                TimeRemainingColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self._progress.start()
+            self._task = self._progress.add_task("train", total=steps, completed=step, loss=float("nan"), rate=0.0)
+
+    def progress(self, step: int, steps: int, loss: float, rate: float, seconds_left: float, plain: bool) -> None:
+        """rate: target tokens a second. `plain`: whether a line is due where there is no terminal."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=step, loss=loss, rate=rate)
+        elif plain:
+            left = f"{int(seconds_left) // 60}:{int(seconds_left) % 60:02d}"
+            self.say(f"step {step:,}/{steps:,}  loss {loss:.3f}  {rate:,.0f} tokens/s  {left} left")
+
+    def stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+        if self._board is not None:
+            self._board.flush()
+
+    def records(self) -> list[dict]:
+        """All that was recorded; a last line cut off by a kill is left out."""
+        kept = []
+        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else ():
+            try:
+                kept.append(json.loads(line))
+            except ValueError:
+                continue
+        return kept
+
+
+def _tensorboard(run: Path):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(run / "tensorboard"))

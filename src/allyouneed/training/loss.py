@@ -1,0 +1,71 @@
+"""Label-smoothed cross-entropy (section 5.4), whole and in chunks.
+
+The target distribution is (1 - ε) on the right word plus ε/V on every word, as in Szegedy et al. 2015, which the paper
+cites; tensor2tensor spreads ε over the other V - 1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_CHUNK_ELEMENTS = 2_000_000  # logits at a time: 8 MB of fp32 stays in the cache
+
+
+def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    """Sum over tokens, in nats. logits [tokens, vocabulary], targets [tokens] -> []. The plain twin."""
+    log_p = logits.float().log_softmax(dim=-1)
+    right = log_p.gather(1, targets[:, None]).sum()
+    return -(1 - smoothing) * right - smoothing * log_p.mean(dim=-1).sum()
+
+
+def chunked_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """The same from hidden [tokens, d_model] and weight [vocabulary, d_model], never holding all logits.
+
+    -> smoothed loss (differentiable) and the plain negative log likelihood, both sums over tokens in nats.
+    """
+    return _ChunkedCrossEntropy.apply(hidden, weight, targets, smoothing)
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """Gradients are made chunk by chunk while the logits are there.
+
+    With p the softmax, d loss / d logits = p - (1 - ε) · onehot - ε/V. The constant last term needs no pass over the
+    logits: through the linear layer it is a vector for `hidden` and an outer product for `weight`; likewise the sum of a
+    row of logits is a product of `hidden` with the summed rows of `weight`.
+    """
+
+    @staticmethod
+    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float):
+        weight_used = weight.detach().to(hidden.dtype)
+        weight_sum = weight_used.sum(0)
+        uniform = smoothing / len(weight)
+        grad_hidden = torch.empty_like(hidden)
+        grad_weight = torch.zeros_like(weight_used)
+        loss = hidden.new_zeros((), dtype=torch.float32)
+        nll = hidden.new_zeros((), dtype=torch.float32)
+        rows = max(1, _CHUNK_ELEMENTS // len(weight))
+        for start in range(0, len(hidden), rows):
+            chunk, right = hidden[start : start + rows], targets[start : start + rows, None]
+            logits = (chunk @ weight_used.T).float()
+            right_logits = logits.gather(1, right).sum()
+            top = logits.amax(dim=-1)
+            p = torch.softmax(logits, dim=-1, out=logits)
+            log_normaliser = (top - p.amax(dim=-1).log()).sum()  # p of the top word is at least 1/V: no underflow
+            nll += log_normaliser - right_logits
+            loss += log_normaliser - (1 - smoothing) * right_logits - uniform * (chunk @ weight_sum).float().sum()
+            grad_logits = p.scatter_add_(1, right, p.new_full(right.shape, smoothing - 1)).to(hidden.dtype)
+            torch.mm(grad_logits, weight_used, out=grad_hidden[start : start + rows])
+            grad_weight.addmm_(grad_logits.T, chunk)
+        grad_hidden -= uniform * weight_sum
+        grad_weight -= uniform * hidden.sum(0)
+        ctx.save_for_backward(grad_hidden, grad_weight.to(weight.dtype))
+        ctx.mark_non_differentiable(nll)
+        return loss, nll
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_loss: Tensor, _grad_nll: Tensor):
+        grad_hidden, grad_weight = ctx.saved_tensors
+        return grad_hidden * grad_loss.to(grad_hidden.dtype), grad_weight * grad_loss, None, None

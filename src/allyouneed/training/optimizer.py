@@ -1,0 +1,79 @@
+"""Adam as in section 5.3; Muon for the matrices as the alternative (Jordan et al. 2024).
+
+Muon replaces a matrix's momentum by its nearest orthogonal matrix (Newton-Schulz iteration), so that all directions
+learn at one rate. Here in fp32: `torch.optim.Muon` iterates in bf16, which many CPUs do slowly.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from allyouneed.config import TrainingConfig
+
+
+def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: float) -> list[Optimizer]:
+    """One optimizer with the paper's Adam, or two: Muon for the layers' matrices and Adam for the rest.
+
+    Each group's `peak` is the learning rate that the schedule scales. Weight decay is decoupled; with Muon only the
+    matrices decay.
+    """
+    betas, epsilon, decay = (training.beta1, training.beta2), training.epsilon, training.weight_decay
+    parameters = dict(model.named_parameters())
+    if training.optimizer == "adam":
+        optimizers: list[Optimizer] = [AdamW(parameters.values(), learning_rate, betas, epsilon, decay, fused=True)]
+        peaks = [learning_rate]
+    else:
+        matrices = {name: p for name, p in parameters.items() if p.dim() == 2 and ".layers." in name}
+        rest = [p for name, p in parameters.items() if name not in matrices]
+        adam = AdamW(rest, learning_rate, betas, epsilon, weight_decay=0.0, fused=True)
+        optimizers = [adam, Muon(matrices.values(), training.matrix_learning_rate, weight_decay=decay)]
+        peaks = [learning_rate, training.matrix_learning_rate]
+    for optimizer, peak in zip(optimizers, peaks, strict=True):
+        for group in optimizer.param_groups:
+            group["peak"] = peak
+    return optimizers
+
+
+class Muon(Optimizer):
+    """Nesterov momentum, orthogonalised; weight decay is decoupled. Only for matrices."""
+
+    def __init__(self, parameters, lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0):
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            for same_shape in _by_shape(p for p in group["params"] if p.grad is not None):
+                self._step(same_shape, group["lr"], group["momentum"], group["weight_decay"])
+
+    def _step(self, matrices: list[Tensor], rate: float, momentum: float, decay: float) -> None:
+        updates = []
+        for matrix in matrices:
+            buffer = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
+            buffer.lerp_(matrix.grad, 1 - momentum)
+            updates.append(matrix.grad.lerp(buffer, momentum))
+        rows, columns = matrices[0].shape
+        scale = rate * max(1.0, rows / columns) ** 0.5
+        for matrix, update in zip(matrices, orthogonalise(torch.stack(updates)), strict=True):
+            matrix.mul_(1 - rate * decay).sub_(update, alpha=scale)
+
+
+def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
+    """Singular values to about 1 by Newton-Schulz's quintic iteration (within 0.7 to 1.2). [count, rows, columns]."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(iterations):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if tall else x
+
+
+def _by_shape(parameters) -> list[list[Tensor]]:
+    groups: dict[torch.Size, list[Tensor]] = {}
+    for parameter in parameters:
+        groups.setdefault(parameter.shape, []).append(parameter)
+    return list(groups.values())

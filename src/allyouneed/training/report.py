@@ -1,0 +1,207 @@
+"""The report of a training run: one page, `report.html`, that needs no network, and no script for its curves."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable
+from importlib.resources import files
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from string import Template
+
+from allyouneed.files import write_file
+from allyouneed.training.curves import Html, Point, Series, chart, is_number, join, markup, show, show_time
+
+
+def write_report(
+    path: Path, *, title: str, log: list[dict], corpus: dict, settings: dict, scores: dict, status: str
+) -> None:
+    """Writes the page to `path`, whole or not at all. Errors: `UserError` when it cannot be written.
+
+    `log`: the records of `log.jsonl` in their order. `scores`: those of each set by its name, and notes by theirs.
+    """
+    run = _without_repeats(log)
+    page = Template(files(__package__).joinpath("report_template.html").read_text("utf-8")).substitute(
+        title=join(title),
+        status=join(status),
+        events=_event_line(log),
+        headline=_headline(run, scores),
+        curves=_charts(run),
+        samples=_sample_cards([record for record in run if record.get("samples")]),
+        scores=_score_table(scores),
+        corpus=_corpus_report(corpus),
+        settings=_setting_tables(settings, log),
+    )
+    write_file(path, page.encode("utf-8", "replace"))  # JSON may hold lone surrogates
+
+
+# Tables
+
+
+def _table(rows: list[list], head: list[str] | None = None) -> Html:
+    """Rows of a name and its values; numbers stand to the right. No rows, no table."""
+
+    def cell(value: object) -> Html:
+        return markup("td", show(value), class_="number" if is_number(value) else "text")
+
+    top = markup("thead", markup("tr", *(markup("th", name, scope="col") for name in head))) if head else ""
+    body = (markup("tr", markup("th", name, scope="row"), *map(cell, values)) for name, *values in rows)
+    return markup("div", markup("table", top, markup("tbody", *body)), class_="wide") if rows else Html("")
+
+
+def _definitions(pairs: list[tuple[str, object]]) -> Html:
+    """Names and texts in any language: each text sets its own direction."""
+    return markup("dl", *(join(markup("dt", name), markup("dd", text, dir="auto")) for name, text in pairs))
+
+
+# The log
+
+
+def _without_repeats(log: list[dict]) -> list[dict]:
+    """The log as one run: what a resume from an earlier step does again replaces what came after that step."""
+    run: list[dict] = []
+    for record in log:
+        if record.get("event") == "resume":
+            run = [old for old in run if old.get("step", 0) <= record["step"]]
+        run.append(record)
+    return run
+
+
+def _events(log: list[dict], *names: str) -> list[dict]:
+    return [record for record in log if record.get("event") in names]
+
+
+def _points(run: list[dict], event: str, key: str) -> list[Point]:
+    records = [record for record in _events(run, event) if record.get(key) is not None]
+    return [Point(record["step"], record["seconds"], record[key]) for record in records]
+
+
+def _clock(run: list[dict]) -> list[Point]:
+    """When each step was reached, from step 0 on."""
+    return sorted([Point(0, 0.0, 0), *_points(run, "train", "step"), *_points(run, "validation", "step")])
+
+
+def _event_line(log: list[dict]) -> Html:
+    words = {"stop": "stopped", "resume": "resumed"}
+    parts = [
+        f"{words[record['event']]} at step {show(record['step'])}" + (f" ({record['why']})" if "why" in record else "")
+        for record in _events(log, *words)
+    ]
+    return markup("p", " · ".join(parts), class_="soft")
+
+
+def _headline(run: list[dict], scores: dict) -> Html:
+    """The tiles on top. Final scores and those of the log stand apart: their search or their set may differ."""
+    final = [(name, of) for name, of in scores.items() if isinstance(of, dict) and is_number(of.get("bleu"))]
+    planned = [f"of {show(plan['steps'])} planned" for plan in _events(run, "plan") if "steps" in plan]
+    speeds = [point.value for point in _points(run, "train", "tokens_per_second") if is_number(point.value)]
+    last = _clock(run)[-1]
+    tiles = [
+        *(_tile(f"BLEU, {name}", f"{of['bleu']:.1f}", of.get("bleu_signature", "")) for name, of in final),
+        _best_tile("Best BLEU", "while training", _points(run, "validation", "bleu"), max),
+        _best_tile("Best perplexity", "validation", _points(run, "validation", "perplexity"), min),
+        _tile("Steps", show(last.step), "".join(planned[-1:])),
+        _tile("Training time", show_time(last.seconds)),
+        _tile("Speed", show(round(statistics.median(speeds))), "target tokens a second, median") if speeds else "",
+    ]
+    return join(*tiles)
+
+
+def _tile(label: str, value: object, note: str = "") -> Html:
+    return markup("div", markup("small", label), markup("b", value), markup("small", note), class_="tile")
+
+
+def _best_tile(label: str, where: str, curve: list[Point], best: Callable) -> Html:
+    values = [point for point in curve if is_number(point.value)]
+    if not values:
+        return Html("")
+    top = best(values, key=lambda point: point.value)
+    return _tile(label, f"{top.value:.1f}", f"{where}, step {show(top.step)}; last {values[-1].value:.1f}")
+
+
+# Curves
+
+
+def _charts(run: list[dict]) -> Html:
+    def series(name: str, hue: str, event: str, key: str) -> Series:
+        return Series(name, hue, _points(run, event, key))
+
+    loss = [series("training", "a", "train", "loss"), series("validation", "b", "validation", "loss")]
+    quality = [series("BLEU", "b", "validation", "bleu"), series("chrF", "a", "validation", "chrf")]
+    rate, speed = series("rate", "a", "train", "learning_rate"), series("speed", "a", "train", "tokens_per_second")
+    when = _clock(run), sorted({record["step"] for record in _events(run, "resume")})
+    loss_unit = "nats per target token; label smoothing in training only"
+    return join(
+        chart("Loss", loss_unit, loss, *when, from_zero=False),
+        chart("Validation BLEU and chrF", "while training: greedy, sacreBLEU 13a", quality, *when, timed=True),
+        chart("Learning rate", "", [rate], *when),
+        chart("Speed", "target tokens a second", [speed], *when),
+    )
+
+
+# Samples, scores, corpus, settings
+
+
+def _sample_cards(validations: list[dict]) -> Html:
+    """The last validation's samples, each with what the model made of it before."""
+    return join(*(_sample_card(sample, validations[:-1]) for last in validations[-1:] for sample in last["samples"]))
+
+
+def _sample_card(sample: dict, earlier: list[dict]) -> Html:
+    versions = [
+        (f"step {show(validation['step'])}", old["hypothesis"])
+        for validation in earlier
+        for old in validation["samples"]
+        if old["source"] == sample["source"]
+    ]
+    changes = [next(same) for _, same in groupby(versions, itemgetter(1))]
+    history = markup("details", markup("summary", f"earlier versions: {len(changes)}"), _definitions(changes))
+    parts = _definitions([(name, sample[name]) for name in ("source", "reference", "hypothesis")])
+    return markup("div", parts, history if changes else "", class_="sample")
+
+
+def _score_table(scores: dict) -> Html:
+    """A row for each score, with its signature; what is no score stands below as a note."""
+    rows, notes = [], []
+    for name, value in scores.items():
+        if isinstance(value, dict):
+            keys = [key for key in value if not key.endswith("_signature")]
+            rows += [[f"{name}, {key}", _one_decimal(value[key]), value.get(f"{key}_signature", "")] for key in keys]
+        else:
+            notes.append(markup("p", f"{name}: {show(value)}"))
+    return join(_table(rows, ["Score", "", "Signature"]), *notes)
+
+
+def _one_decimal(value: object) -> object:
+    return f"{value:.1f}" if isinstance(value, float) else value
+
+
+def _corpus_report(corpus: dict) -> Html:
+    """Counts of each part of the corpus, then examples of the dropped lines."""
+    drops = [(part, reason, found) for part, of in corpus.items() for reason, found in of.get("dropped", {}).items()]
+    keys = dict.fromkeys(key for of in corpus.values() for key in of if key != "dropped")
+    rows = [[key.replace("_", " "), *(of.get(key) for of in corpus.values())] for key in keys]
+    for reason in dict.fromkeys(reason for _, reason, _ in drops):
+        counts = {part: found["count"] for part, also, found in drops if also == reason}
+        rows.append([f"dropped: {reason}", *(counts.get(part, 0) for part in corpus)])
+    examples = [
+        markup(
+            "details",
+            markup("summary", f"dropped from {part}: {reason}"),
+            _definitions([(f"line {example['line']}", example["text"]) for example in found["examples"]]),
+        )
+        for part, reason, found in drops
+    ]
+    return join(_table(rows, ["", *corpus]), *examples)
+
+
+def _setting_tables(settings: dict, log: list[dict]) -> Html:
+    """A table for each section, its values spelled as in a recipe, and one for the last plan."""
+    plans = [{key: value for key, value in plan.items() if key != "event"} for plan in _events(log, "plan")]
+    tables = []
+    for name, section in [*settings.items(), *(("plan", plan) for plan in plans[-1:])]:
+        rows = [[key, markup("code", json.dumps(value, ensure_ascii=False))] for key, value in section.items()]
+        tables.append(markup("div", markup("h3", name), _table(rows)))
+    return join(*tables)

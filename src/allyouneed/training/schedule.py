@@ -1,0 +1,78 @@
+"""The learning rate over the steps (section 5.3), and the plan that fixes it for a run.
+
+A plan is made once, before the first step, and stored: a budget in minutes becomes steps by a short measurement, and
+resuming follows the stored plan to the letter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from allyouneed.config import Config
+
+_AVERAGED_SHARE = 0.1  # of a budgeted run: the last tenth is averaged
+_VALIDATIONS = 20
+_VALIDATION_SHARE = 0.08  # of the budget at most
+_WARMUP_SHARE = 0.08
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that depends on time or on the number of steps. Learning rates are factors of their peak, see `factor`."""
+
+    steps: int
+    warmup: int
+    decay: str
+    learning_rate: float
+    validate_every: int
+    average_every: int
+    minutes: float | None = None
+
+    def factor(self, step: int) -> float:
+        """The share of the peak rate at a step (from 1): linear warm-up, then 1/√step (5.3) or a line to zero."""
+        if step < self.warmup:
+            return step / self.warmup
+        if self.decay == "inverse_sqrt":
+            return (self.warmup / step) ** 0.5
+        return max(0.0, (self.steps - step) / max(1, self.steps - self.warmup))
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def paper_peak(d_model: int, warmup: int) -> float:
+    """d_model^-0.5 · warmup^-0.5: the highest value of the paper's schedule, reached when warm-up ends."""
+    return (d_model * warmup) ** -0.5
+
+
+def plan_for_steps(config: Config) -> Plan:
+    """The recipe as it stands."""
+    training = config.training
+    return Plan(
+        steps=training.steps,
+        warmup=training.warmup,
+        decay=training.decay,
+        learning_rate=training.learning_rate or paper_peak(config.model.d_model, training.warmup),
+        validate_every=training.validate_every,
+        average_every=training.average_every,
+    )
+
+
+def plan_for_minutes(config: Config, seconds_left: float, step_seconds: float, validation_seconds: float) -> Plan:
+    """As many steps as fit into what is left of the budget, decaying to zero, beside validations and a final scoring.
+
+    Warm-up and averaging shrink with a small budget; the peak learning rate stays the recipe's.
+    """
+    training = config.training
+    validations = max(2, min(_VALIDATIONS, int(_VALIDATION_SHARE * seconds_left / validation_seconds)))
+    for_steps = seconds_left - (validations + 2) * validation_seconds
+    steps = max(10, int(for_steps / step_seconds))
+    return Plan(
+        steps=steps,
+        warmup=max(1, min(training.warmup, int(_WARMUP_SHARE * steps))),
+        decay="linear",
+        learning_rate=training.learning_rate or paper_peak(config.model.d_model, training.warmup),
+        validate_every=max(1, -(-steps // validations)),
+        average_every=max(1, int(_AVERAGED_SHARE * steps / training.average)),
+        minutes=training.minutes,
+    )

@@ -1,0 +1,107 @@
+"""One update: step(state, shares) -> metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from allyouneed.config import TrainingConfig
+from allyouneed.data.batches import Batch, Position
+from allyouneed.data.tokenizer import PAD
+from allyouneed.model.transformer import Transformer
+from allyouneed.training.distributed import Ranks
+from allyouneed.training.loss import chunked_cross_entropy
+from allyouneed.training.schedule import Plan
+
+
+class Metrics(NamedTuple):
+    """Of one update, over the global batch. loss and nll: nats per target token; tokens: of the target."""
+
+    loss: float
+    nll: float
+    tokens: int
+    gradient_norm: float
+
+
+@dataclass
+class Totals:
+    """Sums over updates since the last line of the log. loss, nll: nats; tokens: of the target; seconds: of stepping."""
+
+    loss: float = 0.0
+    nll: float = 0.0
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def add(self, metrics: Metrics, seconds: float) -> None:
+        self.loss += metrics.loss * metrics.tokens
+        self.nll += metrics.nll * metrics.tokens
+        self.tokens += metrics.tokens
+        self.seconds += seconds
+
+
+@dataclass
+class TrainingState:
+    """All that changes while training, and all that a checkpoint holds. Randomness is a function of the step."""
+
+    model: Transformer
+    optimizers: list[Optimizer]
+    step: int = 0
+    position: Position = field(default_factory=Position)
+    seconds: float = 0.0  # of training, over all sessions
+    best: dict = field(default_factory=dict)  # the best validation: step, loss, bleu
+    validations_without_gain: int = 0
+    since_log: Totals = field(default_factory=Totals)
+
+
+def seed_step(seed: int, step: int, rank: int, part: int) -> None:
+    """Makes the random numbers of a step depend on nothing that came before: resuming needs no generator state."""
+    mixed = (seed * 1_000_003 + step) * 1_000_003 + rank * 1009 + part
+    torch.manual_seed(mixed % 2**63)
+
+
+def update(
+    state: TrainingState, shares: Sequence[Batch], training: TrainingConfig, plan: Plan, ranks: Ranks
+) -> Metrics:
+    """Sums the loss over this rank's shares of the global batch, steps the optimizers and counts the step."""
+    state.step += 1
+    model, device = state.model.train(), next(state.model.parameters()).device
+    local_tokens = sum(int((batch.target_output != PAD).sum()) for batch in shares)
+    tokens = ranks.sum(local_tokens)[0]
+    loss, nll = torch.zeros(()), torch.zeros(())
+    for part, batch in enumerate(shares):
+        seed_step(training.seed, state.step, ranks.rank, part)
+        if len(batch.source):
+            part_loss, part_nll = batch_loss(model, batch, training, device)
+            (part_loss / tokens).backward()
+            loss, nll = loss + part_loss.detach().cpu(), nll + part_nll.cpu()
+    for parameter in model.parameters():  # a rank with an empty share still takes part in the sum
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    ranks.sum_gradients(model.parameters())
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm or float("inf"))
+    for optimizer in state.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * plan.factor(state.step)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    total_loss, total_nll = ranks.sum(loss, nll)
+    return Metrics(total_loss / tokens, total_nll / tokens, int(tokens), float(norm))
+
+
+def batch_loss(
+    model: Transformer, batch: Batch, training: TrainingConfig, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Smoothed loss and negative log likelihood of a batch, sums over target tokens in nats; padding counts nothing."""
+    batch = Batch(*(ids.to(device, non_blocking=True) for ids in batch))
+    bf16 = training.precision == "bf16" or (training.precision == "auto" and device.type == "cuda")
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+        hidden = model.hidden(batch.source, batch.target_input)
+        real = batch.target_output != PAD
+        return chunked_cross_entropy(
+            hidden[real], model.output.weight, batch.target_output[real], training.label_smoothing
+        )

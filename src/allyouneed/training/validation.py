@@ -1,0 +1,51 @@
+"""How good the model is now, on held-out text: loss over all of it, BLEU of greedy translations of its beginning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from allyouneed.bundle import Bundle
+from allyouneed.config import TrainingConfig
+from allyouneed.data.batches import collate, token_batches
+from allyouneed.data.store import PairStore
+from allyouneed.training.step import batch_loss
+from allyouneed.translation.evaluate import Scores, score
+from allyouneed.translation.translator import Translator
+
+_SAMPLES = 3
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """store: ids of the pairs; texts: (source, reference) as read."""
+
+    store: PairStore
+    texts: list[tuple[str, str]]
+
+
+@torch.no_grad()
+def validation_loss(bundle: Bundle, valid: ValidationSet, training: TrainingConfig) -> float:
+    """Negative log likelihood in nats per target token, without smoothing; its exponential is the perplexity."""
+    model = bundle.model.eval()
+    device = next(model.parameters()).device
+    lengths = valid.store.source.lengths + 1, valid.store.target.lengths + 1
+    total, tokens = 0.0, 0
+    for pairs in token_batches(*lengths, 4096):
+        total += float(batch_loss(model, collate(valid.store, pairs), training, device)[1])
+        tokens += int(np.sum(lengths[1][pairs]))
+    return total / tokens
+
+
+def validation_scores(
+    bundle: Bundle, valid: ValidationSet, sentences: int, beam_size: int
+) -> tuple[Scores, list[dict[str, str]]]:
+    """Scores of the first `sentences` translated, and a few samples of them."""
+    sources, references = zip(*valid.texts[:sentences], strict=True)
+    translator = Translator(bundle, next(bundle.model.parameters()).device)
+    translations = [found.text for found in translator.translate(sources, beam_size=beam_size)]
+    rows = zip(sources[:_SAMPLES], references, translations, strict=False)
+    samples = [{"source": s, "reference": r, "hypothesis": h} for s, r, h in rows]
+    return score(translations, references), samples

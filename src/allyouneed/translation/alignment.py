@@ -1,0 +1,55 @@
+"""Which words belong together, read off the decoder's attention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Weights of every head for one sentence pair, float32 [layer, head, query, key]; rows sum to 1.
+
+    encoder: source over source; decoder: target over target; cross: target over source. Query i of the decoder is where
+    target token i is decided, having seen the tokens before it. Tokens are subwords with ▁ for a space, `</s>` last.
+    """
+
+    encoder: np.ndarray
+    decoder: np.ndarray
+    cross: np.ndarray
+    source_tokens: list[str]
+    target_tokens: list[str]
+
+
+def align(attention: Attention) -> list[tuple[int, int]]:
+    """Word links (source, target), sorted: each target word with the source word it attends to most.
+
+    The weights are the mean over heads of the last layer but one, which decides what to say next (Garg et al. 2019),
+    summed over the subwords of a word; ends of sentences belong to no word.
+    """
+    layer = max(0, len(attention.cross) - 2)
+    weights = attention.cross[layer].mean(axis=0)
+    source_words, target_words = _words(attention.source_tokens), _words(attention.target_tokens)
+    links = []
+    for j in sorted(set(target_words) - {-1}):
+        rows = [row for row, word in enumerate(target_words) if word == j]
+        by_word: dict[int, float] = {}
+        for column, i in enumerate(source_words):
+            if i >= 0:
+                by_word[i] = by_word.get(i, 0.0) + float(weights[rows, column].sum())
+        if by_word:
+            links.append((max(by_word, key=lambda i: by_word[i]), j))
+    return sorted(links)
+
+
+def _words(tokens: list[str]) -> list[int]:
+    """The number of the word that each subword belongs to, -1 for the end of sentence."""
+    words, word = [], -1
+    for place, token in enumerate(tokens):
+        if token == "</s>":
+            words.append(-1)
+            continue
+        word += place == 0 or token.startswith("▁")
+        words.append(word)
+    return words

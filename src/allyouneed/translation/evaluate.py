@@ -1,0 +1,45 @@
+"""How good translations are, by sacreBLEU, never without the signature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from sacrebleu.metrics import BLEU, CHRF
+
+
+@dataclass(frozen=True)
+class Scores:
+    """bleu, chrf: 0 to 100; exact_match: the share of sentences translated as the reference, in percent."""
+
+    sentences: int
+    bleu: float
+    chrf: float
+    exact_match: float
+    bleu_signature: str
+    chrf_signature: str
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def score(
+    translations: Sequence[str], references: Sequence[str], tokenized: bool = False, tokenize: str = "13a"
+) -> Scores:
+    """Corpus BLEU (Papineni et al. 2002) and chrF2 (Popović 2015) against one reference.
+
+    `tokenized`: both sides are tokenised already, the metric does not tokenise again. `tokenize`: sacreBLEU's tokeniser,
+    for example "zh", "ja-mecab", "ko-mecab" or "char" for languages without spaces.
+    """
+    bleu, chrf = BLEU(tokenize="none" if tokenized else tokenize, force=True), CHRF()
+    bleu_score = bleu.corpus_score(list(translations), [list(references)])
+    chrf_score = chrf.corpus_score(list(translations), [list(references)])
+    same = sum(translation == reference for translation, reference in zip(translations, references, strict=True))
+    return Scores(
+        sentences=len(references),
+        bleu=bleu_score.score,
+        chrf=chrf_score.score,
+        exact_match=100 * same / max(1, len(references)),
+        bleu_signature=str(bleu.get_signature()),
+        chrf_signature=str(chrf.get_signature()),
+    )

@@ -1,0 +1,183 @@
+"""Greedy and beam search over any model that can `start` and `decode_step`.
+
+Shapes: sentences; beam: hypotheses of a sentence; rows = sentences · beam. Scores are natural logarithms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK
+
+_NEVER_SAID = [PAD, UNK, BOS]
+
+
+class Cache(Protocol):
+    def select(self, rows: Tensor) -> None: ...
+
+    def keep_sentences(self, sentences: Tensor) -> None: ...
+
+
+class Model(Protocol):
+    """What search needs of a model: two methods."""
+
+    def start(self, source_ids: Tensor) -> Cache: ...
+
+    def decode_step(self, tokens: Tensor, cache: Cache) -> Tensor:
+        """The last token of every row -> logits of the next [rows, vocabulary]."""
+
+
+class Hypothesis(NamedTuple):
+    """ids without start and end; log_probability of ids and end; score: log_probability over the length penalty."""
+
+    ids: list[int]
+    log_probability: float
+    score: float
+
+
+def length_penalty(length: int | Tensor, alpha: float) -> float | Tensor:
+    """((5 + |Y|) / 6)^α of Wu et al. 2016, by which section 6.1 divides; |Y| counts the end of sentence."""
+    return ((5 + length) / 6) ** alpha
+
+
+@torch.inference_mode()
+def greedy(model: Model, source_ids: Tensor, longest: Sequence[int], alpha: float = 0.0) -> list[Hypothesis]:
+    """The likeliest next token, always. longest[i]: subwords that sentence i may have at most, end not counted."""
+    cache = model.start(source_ids)
+    sentences = list(range(len(source_ids)))  # that are not finished, in the order of rows
+    ids: list[list[int]] = [[] for _ in sentences]
+    totals = [0.0 for _ in sentences]
+    tokens = source_ids.new_full((len(sentences),), BOS)
+    while sentences:
+        logits = _speakable(model.decode_step(tokens, cache))
+        top, tokens = logits.max(dim=-1)
+        log_p = (top - logits.logsumexp(dim=-1)).tolist()
+        eos_log_p = (logits[:, EOS] - logits.logsumexp(dim=-1)).tolist()
+        going_on = []
+        for row, (sentence, token) in enumerate(zip(sentences, tokens.tolist(), strict=True)):
+            if token == EOS or len(ids[sentence]) >= longest[sentence]:
+                totals[sentence] += eos_log_p[row]
+            else:
+                totals[sentence] += log_p[row]
+                ids[sentence].append(token)
+                going_on.append(row)
+        if len(going_on) < len(sentences):
+            rows = torch.tensor(going_on, dtype=torch.long, device=tokens.device)
+            cache.select(rows)
+            cache.keep_sentences(rows)
+            tokens = tokens[rows]
+            sentences = [sentences[row] for row in going_on]
+    return [
+        Hypothesis(said, total, total / length_penalty(len(said) + 1, alpha))
+        for said, total in zip(ids, totals, strict=True)
+    ]
+
+
+@torch.inference_mode()
+def beam_search(
+    model: Model, source_ids: Tensor, longest: Sequence[int], beam_size: int, alpha: float, num_hypotheses: int = 1
+) -> list[list[Hypothesis]]:
+    """The best `num_hypotheses` (at most `beam_size`) of each sentence, best first.
+
+    A sentence is finished when no hypothesis still alive could overtake the finished ones, even if it grew to the
+    longest length at no further cost: stopping early (6.1) without changing the result.
+    """
+    return _BeamSearch(model, source_ids, longest, beam_size, alpha, num_hypotheses).run()
+
+
+class _BeamSearch:
+    """The state of a search. Of every sentence going on: `scores` [sentences, beam], `said` [sentences, beam, length]."""
+
+    def __init__(self, model, source_ids, longest, beam_size, alpha, num_hypotheses):
+        count = len(source_ids)
+        self.model, self.beam, self.alpha, self.wanted = model, beam_size, alpha, num_hypotheses
+        self.cache = model.start(source_ids)
+        self.finished: list[list[Hypothesis]] = [[] for _ in range(count)]
+        self.sentences = list(range(count))
+        self.longest = list(longest)
+        self.scores = torch.full((count, beam_size), -torch.inf, device=source_ids.device)
+        self.scores[:, 0] = 0.0  # all hypotheses begin alike: only one may go on
+        self.said = source_ids.new_full((count, beam_size, 1), BOS)
+
+    def run(self) -> list[list[Hypothesis]]:
+        while self.sentences:
+            self._step()
+        return [sorted(found, key=lambda h: -h.score)[: self.wanted] for found in self.finished]
+
+    def _step(self) -> None:
+        logits = _speakable(self.model.decode_step(self.said[:, :, -1].flatten(), self.cache))
+        length = self.said.shape[2]  # of a hypothesis that ends now, its end included
+        scores, parents, tokens = self._candidates(logits)
+        self._finish(scores, parents, tokens, length)
+        self._go_on(scores.masked_fill(tokens == EOS, -torch.inf), parents, tokens)
+        self._leave(length)
+
+    def _candidates(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The best 2 · beam continuations of each sentence, so that `beam` are left if all others end. [sentences, 2 · beam]."""
+        count = len(self.sentences)
+        width = min(2 * self.beam, logits.shape[1])
+        top, tokens = logits.topk(width, dim=-1)
+        log_p = top - logits.logsumexp(dim=-1, keepdim=True)
+        eos_log_p = logits[:, EOS] - logits.logsumexp(dim=-1)
+        totals = (self.scores.view(-1, 1) + log_p).view(count, -1)
+        self.eos_scores = self.scores + eos_log_p.view(count, -1)
+        scores, places = totals.topk(min(2 * self.beam, totals.shape[1]), dim=-1)
+        return scores, places // width, tokens.view(count, -1).gather(1, places)
+
+    def _finish(self, scores: Tensor, parents: Tensor, tokens: Tensor, length: int) -> None:
+        """Those of the best `beam` candidates that end are hypotheses; at the longest length all that are alive end."""
+        penalty = length_penalty(length, self.alpha)
+        for row, place in (tokens[:, : self.beam] == EOS).nonzero().tolist():
+            self._add(row, parents[row, place], float(scores[row, place]), penalty)
+        for row, longest in enumerate(self.longest):
+            if length > longest:
+                for beam in range(self.beam):
+                    self._add(row, beam, float(self.eos_scores[row, beam]), penalty)
+
+    def _add(self, row: int, beam: int | Tensor, log_probability: float, penalty: float) -> None:
+        if log_probability > -torch.inf:
+            ids = self.said[row, beam, 1:].tolist()
+            found = self.finished[self.sentences[row]]
+            if all(ids != hypothesis.ids for hypothesis in found):
+                found.append(Hypothesis(ids, log_probability, log_probability / penalty))
+
+    def _go_on(self, scores: Tensor, parents: Tensor, tokens: Tensor) -> None:
+        self.scores, places = scores.topk(self.beam, dim=-1)
+        parents, tokens = parents.gather(1, places), tokens.gather(1, places)
+        history = self.said.gather(1, parents[:, :, None].expand(-1, -1, self.said.shape[2]))
+        self.said = torch.cat([history, tokens[:, :, None]], dim=2)
+        self.parents = parents
+
+    def _leave(self, length: int) -> None:
+        """Sentences that are finished leave the batch; rows of the cache follow their hypotheses."""
+        best_alive = self.scores[:, 0].tolist()
+        staying = [row for row in range(len(self.sentences)) if not self._is_done(row, best_alive[row], length)]
+        stay = torch.tensor(staying, dtype=torch.long, device=self.said.device)
+        rows = (stay[:, None] * self.beam + self.parents[stay]).flatten()
+        if len(staying) < len(self.sentences):
+            self.cache.keep_sentences(stay)
+            self.scores, self.said = self.scores[stay], self.said[stay]
+            self.sentences = [self.sentences[row] for row in staying]
+            self.longest = [self.longest[row] for row in staying]
+        self.cache.select(rows)
+
+    def _is_done(self, row: int, best_alive: float, length: int) -> bool:
+        longest, found = self.longest[row], self.finished[self.sentences[row]]
+        if length > longest or best_alive == -torch.inf:
+            return True
+        if len(found) < self.wanted:
+            return False
+        worst_wanted = sorted((hypothesis.score for hypothesis in found), reverse=True)[self.wanted - 1]
+        reachable = length_penalty(longest + 1 if self.alpha > 0 else length + 1, self.alpha)
+        return worst_wanted >= best_alive / reachable
+
+
+def _speakable(logits: Tensor) -> Tensor:
+    """Padding, unknown and start are never said. [rows, vocabulary], in fp32."""
+    logits = logits.float()
+    logits[:, _NEVER_SAID] = -torch.inf
+    return logits

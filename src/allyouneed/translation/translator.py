@@ -1,0 +1,163 @@
+"""Text in, text out: the Python API.
+
+translator = Translator.load("RUN")
+[translation] = translator.translate(["Ein Hund rennt."], beam_size=4, num_hypotheses=2)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from allyouneed.bundle import Bundle, load_bundle
+from allyouneed.data.batches import pad, token_batches
+from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.errors import UserError
+from allyouneed.model.recorder import record_attention
+from allyouneed.translation.alignment import Attention, align
+from allyouneed.translation.search import Hypothesis, beam_search, greedy
+
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？…])\s+|(?<=[。！？])")
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One input's translation. `hypotheses`: texts with scores, best first; `pieces`: parts a long input was cut into.
+
+    score: log probability over the length penalty, a sum where the input was cut; tokens: subwords of the output.
+    """
+
+    source: str
+    text: str
+    score: float
+    tokens: list[str]
+    hypotheses: list[tuple[str, float]]
+    pieces: int
+    _translator: Translator = field(repr=False, compare=False)
+
+    @cached_property
+    def alignment(self) -> list[tuple[int, int]]:
+        """Links (i, j) of source and target words, counted from 0 between spaces, from the decoder's attention."""
+        return self._translator.align(self.source, self.text)
+
+
+class Translator:
+    """Translates with a bundle on one device. `longest_source`: subwords, end included, that are searched in one piece."""
+
+    def __init__(self, bundle: Bundle, device: str | torch.device = "cpu"):
+        self.bundle = bundle
+        self.device = torch.device(device)
+        self.model = bundle.model.to(self.device).eval()
+        self.tokenizer = bundle.tokenizer
+        self.longest_source = bundle.longest_source
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Translator:
+        """A RUN or a bundle. Errors: `UserError` when it is neither, or is damaged."""
+        return cls(load_bundle(Path(path)), device)
+
+    def translate(
+        self,
+        texts: Sequence[str],
+        beam_size: int | None = None,
+        num_hypotheses: int = 1,
+        length_penalty: float | None = None,
+        max_extra_length: int | None = None,
+        batch_tokens: int | None = None,
+    ) -> list[Translation]:
+        """One translation for each text, in order; an empty text gives an empty one. None: the bundle's own setting.
+
+        A text longer than the model was trained for is cut at sentence ends (or spaces), and `pieces` says so; of cut
+        texts only the best hypothesis is given. Errors: `UserError` for an impossible number.
+        """
+        settings = {
+            "beam_size": beam_size,
+            "length_penalty": length_penalty,
+            "max_extra_length": max_extra_length,
+            "batch_tokens": batch_tokens,
+        }
+        search = self.bundle.config.override(
+            f"search.{name}={value}" for name, value in settings.items() if value is not None
+        ).search
+        if not 1 <= num_hypotheses <= search.beam_size:
+            raise UserError(f"num_hypotheses = {num_hypotheses}: choose 1 to beam_size = {search.beam_size}.")
+        if isinstance(texts, str):
+            raise TypeError("translate takes a list of texts, not one text")
+        pieces = [self._cut(text) for text in texts]
+        found = iter(self._search([ids for cut in pieces for ids in cut], search, num_hypotheses))
+        return [self._joined(text, [next(found) for _ in cut]) for text, cut in zip(texts, pieces, strict=True)]
+
+    def look(self, text: str, translation: str | None = None) -> Attention:
+        """Every head's attention for a text and its translation (the model's own unless given)."""
+        target = self.translate([text])[0].text if translation is None else translation
+        source_ids = [*self.tokenizer.encode(text), EOS]
+        target_ids = [BOS, *self.tokenizer.encode(target)]
+        with torch.inference_mode(), record_attention(self.model) as recorded:
+            self.model(*(pad([ids]).to(self.device) for ids in (source_ids, target_ids)))
+        layers = (recorded.encoder, recorded.decoder, recorded.cross)
+        arrays = (np.stack([weights[0].float().cpu().numpy() for weights in kept]) for kept in layers)
+        said = [*self.tokenizer.pieces(target_ids[1:]), "</s>"]
+        return Attention(*arrays, self.tokenizer.pieces(source_ids), said)
+
+    def align(self, source: str, target: str) -> list[tuple[int, int]]:
+        """Word links of a text and a translation, from the decoder's attention."""
+        return align(self.look(source, target)) if source.strip() and target.strip() else []
+
+    def _search(self, sentences: list[list[int]], search, num_hypotheses: int) -> list[list[Hypothesis]]:
+        """Longest first, in batches of similar length; the answers in the order of the sentences."""
+        lengths = np.array([len(ids) for ids in sentences], dtype=np.int64)
+        found: list[list[Hypothesis]] = [[]] * len(sentences)
+        for batch in reversed(token_batches(lengths, lengths, search.batch_tokens)):
+            source = pad([sentences[i] for i in batch]).to(self.device)
+            longest = (lengths[batch] - 1 + search.max_extra_length).tolist()
+            if search.beam_size == 1:
+                answers = [[best] for best in greedy(self.model, source, longest, search.length_penalty)]
+            else:
+                answers = beam_search(
+                    self.model, source, longest, search.beam_size, search.length_penalty, num_hypotheses
+                )
+            for i, answer in zip(batch, answers, strict=True):
+                found[i] = answer
+        return found
+
+    def _joined(self, text: str, found: list[list[Hypothesis]]) -> Translation:
+        best = [answers[0] for answers in found]
+        said = " ".join(self.tokenizer.decode(hypothesis.ids) for hypothesis in best)
+        score = sum(hypothesis.score for hypothesis in best)
+        tokens = self.tokenizer.pieces([i for hypothesis in best for i in hypothesis.ids])
+        if len(found) <= 1:
+            hypotheses = [
+                (self.tokenizer.decode(hypothesis.ids), hypothesis.score) for answers in found for hypothesis in answers
+            ]
+        else:
+            hypotheses = [(said, score)]
+        return Translation(text, said, score, tokens, hypotheses, len(found), self)
+
+    def _cut(self, text: str) -> list[list[int]]:
+        """Ids of a text, each piece ending with EOS and no longer than the model was trained for. Nothing: no piece."""
+        ids = self.tokenizer.encode(text)
+        if not ids:
+            return []
+        room = self.longest_source - 1
+        if len(ids) <= room:
+            return [[*ids, EOS]]
+        parts = [part for sentence in _SENTENCE_END.split(text) for part in self._fitting(sentence, room)]
+        pieces, piece = [], ""
+        for part in parts:
+            longer = f"{piece} {part}".strip()
+            if len(self.tokenizer.encode(longer)) > room:
+                pieces.append(piece)
+                longer = part
+            piece = longer
+        encoded = [self.tokenizer.encode(piece) for piece in [*pieces, piece] if piece]
+        return [[*ids[start : start + room], EOS] for ids in encoded for start in range(0, len(ids), room)]
+
+    def _fitting(self, sentence: str, room: int) -> list[str]:
+        """The sentence, or its words where it is too long as a whole."""
+        return [sentence] if len(self.tokenizer.encode(sentence)) <= room else sentence.split()

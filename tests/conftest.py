@@ -1,0 +1,70 @@
+"""What many tests share: a toy corpus (reverse the letters), and a run trained on it in seconds."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from allyouneed.training.run import Request, train
+
+# Toy models are too small for two threads, which wait for each other where other work runs; processes started by tests
+# inherit this, so that all compute alike, bit by bit.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+
+TOY = [
+    "model.d_model=32",
+    "model.d_ff=64",
+    "model.num_heads=2",
+    "model.encoder_layers=1",
+    "model.decoder_layers=1",
+    "model.dropout=0.1",
+    "data.vocab_size=300",
+    "data.max_length=40",
+    "training.batch_tokens=400",
+    "training.steps=40",
+    "training.warmup=10",
+    "training.learning_rate=0.005",
+    "training.validate_every=15",
+    "training.average_every=5",
+    "training.bleu_sentences=10",
+    "training.log_every=10",
+]
+
+
+def toy_pairs(count: int, seed: int = 1) -> list[tuple[str, str]]:
+    """Letters, and the same letters in reverse order."""
+    rng = random.Random(seed)
+    sources = (" ".join(rng.choices("abcdefgh", k=rng.randint(2, 7))) for _ in range(count))
+    return [(source, source[::-1]) for source in sources]
+
+
+def write_pairs(folder: Path, name: str, pairs: list[tuple[str, str]]) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.src", folder / f"{name}.tgt"]
+    for side, path in enumerate(paths):
+        path.write_text("".join(f"{pair[side]}\n" for pair in pairs), encoding="utf-8")
+    return paths
+
+
+def toy_request(folder: Path, out: Path, settings: list[str] | None = None) -> Request:
+    train_files = write_pairs(folder, "train", toy_pairs(400))
+    valid_files = write_pairs(folder, "valid", toy_pairs(30, seed=2))
+    return Request(train_files, valid_files, out, ("aa", "bb"), "tiny", [*TOY, *(settings or [])])
+
+
+def silent() -> Console:
+    return Console(quiet=True)
+
+
+@pytest.fixture(scope="session")
+def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished RUN. Tests must not change it: copy it first."""
+    folder = tmp_path_factory.mktemp("toy")
+    train(toy_request(folder / "text", folder / "run"), silent())
+    return folder / "run"

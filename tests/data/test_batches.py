@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from allyouneed.data.batches import BatchOrder, Position, collate, share, token_batches
+from allyouneed.data.store import open_store, write_store
+from allyouneed.data.tokenizer import BOS, EOS, PAD
+
+
+@pytest.fixture
+def store(tmp_path):
+    rng = np.random.default_rng(0)
+    pairs = [(rng.integers(4, 99, rng.integers(1, 30)), rng.integers(4, 99, rng.integers(1, 30))) for _ in range(300)]
+    write_store(tmp_path, pairs)
+    return open_store(tmp_path)
+
+
+def test_every_pair_once_an_epoch_within_the_budget(store):
+    order = BatchOrder(store, 200, seed=1)
+    batches = order.of_epoch(0)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(300))
+    for pairs in batches:
+        longest = max((store.source.lengths[pairs] + 1).max(), (store.target.lengths[pairs] + 1).max())
+        assert longest * len(pairs) <= 200
+
+
+def test_lengths_in_a_batch_are_similar(store):
+    lengths = store.source.lengths + 1, store.target.lengths + 1
+    real = lengths[1].sum()
+    padded = sum(lengths[1][pairs].max() * len(pairs) for pairs in token_batches(*lengths, 400))
+    assert padded < 1.1 * real
+
+
+def test_order_is_the_seeds_and_the_epochs(store):
+    def batches(seed, epoch):
+        return [pairs.tolist() for pairs in BatchOrder(store, 200, seed).of_epoch(epoch)]
+
+    assert batches(1, 0) == batches(1, 0)
+    assert batches(1, 0) != batches(1, 1)
+    assert batches(1, 0) != batches(2, 0)
+
+
+def test_a_position_skips_and_repeats_nothing(store):
+    order, position, seen = BatchOrder(store, 200, seed=1), Position(), []
+    per_epoch = len(order.of_epoch(0))
+    for _ in range(per_epoch + 3):
+        pairs, position = order.next(position)
+        seen.append(pairs.tolist())
+    assert position == Position(1, 3)
+    resumed, _ = BatchOrder(store, 200, seed=1).next(Position(1, 2))
+    assert resumed.tolist() == seen[-1]
+
+
+def test_a_pair_over_the_budget_is_alone():
+    lengths = np.array([3, 50, 4])
+    assert sorted(map(len, token_batches(lengths, lengths, 10))) == [1, 2]
+
+
+def test_shares_are_the_whole():
+    pairs = np.arange(10)
+    shares = [share(pairs, part, 3) for part in range(3)]
+    assert sorted(np.concatenate(shares).tolist()) == list(range(10))
+    assert {len(part) for part in shares} == {3, 4}
+
+
+def test_collate_pads_and_marks_ends(tmp_path):
+    write_store(tmp_path / "s", [([5, 6], [7]), ([8], [9, 10])])
+    batch = collate(open_store(tmp_path / "s"), [0, 1])
+    assert batch.source.tolist() == [[5, 6, EOS], [8, EOS, PAD]]
+    assert batch.target_input.tolist() == [[BOS, 7, EOS], [BOS, 9, 10]]
+    assert batch.target_output.tolist() == [[7, EOS, PAD], [9, 10, EOS]]

@@ -1,0 +1,70 @@
+import pytest
+
+from allyouneed.config import DataConfig
+from allyouneed.data.corpus import count_pairs
+from allyouneed.data.prepare import prepare
+from allyouneed.data.store import open_store
+from allyouneed.errors import UserError
+from tests.conftest import toy_pairs, write_pairs
+
+DATA = DataConfig(vocab_size=300, max_length=20)
+
+
+def run(folder, files, valid=None, data=DATA):
+    said = []
+    return prepare(folder / "data", files, valid, data, count_pairs(files), said.append), said
+
+
+def test_everything_is_counted_and_listed(tmp_path):
+    bad = [("a b", ""), ("a b", "b a"), ("a b", "b a"), ("a b c d e f g " * 5, "x"), ("a b c d e f", "f " * 5)]
+    files = write_pairs(tmp_path, "train", [*toy_pairs(200), *bad])
+    with open(files[0], "ab") as file:
+        file.write(b"caf\xe9\n")
+    with open(files[1], "a") as file:
+        file.write("coffee\n")
+    prepared, _ = run(tmp_path, files, write_pairs(tmp_path, "valid", toy_pairs(10, seed=5)))
+    report = prepared.report()["train"]
+    dropped = {reason.split(" (")[0]: entry["count"] for reason, entry in report["dropped"].items()}
+    assert dropped["empty side"] == 1
+    assert dropped["not UTF-8"] == 1
+    assert dropped["too long"] == 1
+    assert dropped["duplicate"] >= 1
+    assert report["pairs"] == 206
+    assert report["kept"] == 206 - sum(dropped.values()) == len(open_store(prepared.train))
+    listed = prepared.dropped.read_text().splitlines()[1:]
+    assert len(listed) == sum(dropped.values())
+    assert any(line.split("\t")[1:3] == ["201", "empty side"] for line in listed)
+
+
+def test_without_validation_files_pairs_are_held_out(tmp_path):
+    files = write_pairs(tmp_path, "train", toy_pairs(600))
+    prepared, said = run(tmp_path, files)
+    train, valid = prepared.report()["train"], prepared.report()["valid"]
+    assert 5 < valid["kept"] < 100
+    assert any("held out" in line for line in said)
+    assert train["pairs"] + valid["pairs"] == 600
+    training_sources = {prepared.tokenizer().decode(open_store(prepared.train).source[i]) for i in range(train["kept"])}
+    assert not training_sources & {source for source, _ in prepared.valid_texts()}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no text|no usable pair|empty"),
+        (b"\n\n\n", "no text|no usable pair"),
+        (b"\xe4\xf6\n" * 50, "UTF-8|no text"),
+    ],
+)
+def test_useless_files(tmp_path, content, message):
+    for side in ("s", "t"):
+        (tmp_path / side).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        run(tmp_path, [tmp_path / "s", tmp_path / "t"])
+
+
+def test_another_encoding_is_refused_with_the_first_line(tmp_path):
+    files = write_pairs(tmp_path, "train", toy_pairs(100))
+    lines = files[0].read_bytes().splitlines()
+    files[0].write_bytes(b"\n".join(b"\xe4" + line if i >= 60 else line for i, line in enumerate(lines)) + b"\n")
+    with pytest.raises(UserError, match=r"40 of 100 lines are not UTF-8, the first is line 61.*iconv"):
+        run(tmp_path, files, write_pairs(tmp_path, "valid", toy_pairs(10)))

@@ -1,0 +1,51 @@
+import unicodedata
+
+import pytest
+
+from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK, learn_tokenizer, load_tokenizer
+from allyouneed.errors import UserError
+
+TEXT = ["the dog runs", "the cat sleeps", "개가 달린다", "고양이가 잔다"] * 20
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return learn_tokenizer(TEXT, 320)
+
+
+def test_round_trip(tokenizer):
+    for text in ("the dog sleeps", "고양이가 달린다", "unseen: ☃ 龍 𝄞"):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_nothing_is_unknown(tokenizer):
+    assert UNK not in tokenizer.encode("☃ \u0007 龍")
+
+
+def test_decomposed_korean_is_composed(tokenizer):
+    decomposed = unicodedata.normalize("NFD", "고양이가")
+    assert tokenizer.encode(decomposed) == tokenizer.encode("고양이가")
+
+
+def test_control_ids_say_nothing(tokenizer):
+    ids = tokenizer.encode("the dog")
+    assert tokenizer.decode([BOS, *ids, EOS, PAD, PAD]) == "the dog"
+
+
+def test_a_vocabulary_too_large_for_the_text_shrinks(tokenizer):
+    assert 256 < len(learn_tokenizer(TEXT, 30_000)) < 1000
+
+
+def test_same_text_same_model():
+    assert learn_tokenizer(TEXT, 320).model == learn_tokenizer(TEXT, 320).model
+
+
+def test_no_text():
+    with pytest.raises(UserError, match="no text"):
+        learn_tokenizer(["", ""], 320)
+
+
+def test_not_a_model(tmp_path):
+    (tmp_path / "tokenizer.model").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="not a SentencePiece model"):
+        load_tokenizer(tmp_path / "tokenizer.model")

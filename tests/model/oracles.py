@@ -1,0 +1,119 @@
+"""Copies our weights into independent implementations of the same layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import MarianConfig, MarianMTModel
+
+from allyouneed.config import ModelConfig
+from allyouneed.model.attention import MultiHeadAttention
+from allyouneed.model.layers import DecoderLayer, EncoderLayer
+from allyouneed.model.transformer import Transformer
+
+
+def randomise(module: nn.Module, seed: int = 0) -> None:
+    """Weights at which nothing is zero or one by accident."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in (p for p in module.parameters() if p.requires_grad):  # Marian's sinusoids are frozen ones
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+
+
+@torch.no_grad()
+def torch_attention(ours: MultiHeadAttention, d_model: int) -> nn.MultiheadAttention:
+    theirs = nn.MultiheadAttention(d_model, ours.num_heads, batch_first=True).eval()
+    _copy_attention(ours, theirs)
+    return theirs
+
+
+@torch.no_grad()
+def torch_encoder_layer(ours: EncoderLayer, config: ModelConfig) -> nn.TransformerEncoderLayer:
+    theirs = nn.TransformerEncoderLayer(
+        config.d_model, config.num_heads, config.d_ff, 0.0, batch_first=True, norm_first=config.norm == "pre"
+    ).eval()
+    _copy_attention(ours.self_attention, theirs.self_attn)
+    _copy_rest(ours, theirs)
+    return theirs
+
+
+@torch.no_grad()
+def torch_decoder_layer(ours: DecoderLayer, config: ModelConfig) -> nn.TransformerDecoderLayer:
+    theirs = nn.TransformerDecoderLayer(
+        config.d_model, config.num_heads, config.d_ff, 0.0, batch_first=True, norm_first=config.norm == "pre"
+    ).eval()
+    _copy_attention(ours.self_attention, theirs.self_attn)
+    _copy_attention(ours.cross_attention, theirs.multihead_attn)
+    _copy_rest(ours, theirs)
+    return theirs
+
+
+def marian(config: ModelConfig, vocab_size: int, pad_id: int) -> MarianMTModel:
+    torch.manual_seed(3)
+    model = MarianMTModel(
+        MarianConfig(
+            vocab_size=vocab_size,
+            d_model=config.d_model,
+            encoder_layers=config.encoder_layers,
+            decoder_layers=config.decoder_layers,
+            encoder_attention_heads=config.num_heads,
+            decoder_attention_heads=config.num_heads,
+            encoder_ffn_dim=config.d_ff,
+            decoder_ffn_dim=config.d_ff,
+            activation_function="relu",
+            scale_embedding=True,
+            pad_token_id=pad_id,
+            eos_token_id=3,
+            decoder_start_token_id=pad_id,
+            max_position_embeddings=64,
+        )
+    )
+    randomise(model)
+    return model.eval()
+
+
+@torch.no_grad()
+def from_marian(theirs: MarianMTModel, config: ModelConfig, vocab_size: int, pad_id: int) -> Transformer:
+    """Our model with Marian's weights, and with Marian's layout of the sinusoids (all sines, then all cosines)."""
+    ours = Transformer(config, vocab_size, pad_id).eval()
+    ours.source_embedding.tokens.weight.copy_(theirs.model.shared.weight)
+    for embedding in (ours.source_embedding, ours.target_embedding):
+        embedding.positions = torch.cat([embedding.positions[:, 0::2], embedding.positions[:, 1::2]], dim=1)
+    for stack, their_stack in ((ours.encoder, theirs.model.encoder), (ours.decoder, theirs.model.decoder)):
+        for layer, their_layer in zip(stack.layers, their_stack.layers, strict=True):
+            _load_marian_layer(layer, their_layer)
+    return ours
+
+
+def _load_marian_layer(ours: nn.Module, theirs: nn.Module) -> None:
+    pairs = [(ours.self_attention, theirs.self_attn)]
+    norms = [theirs.self_attn_layer_norm]
+    if hasattr(theirs, "encoder_attn"):
+        pairs.append((ours.cross_attention, theirs.encoder_attn))
+        norms.append(theirs.encoder_attn_layer_norm)
+    for attention, their_attention in pairs:
+        names = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"}
+        for name, their_name in names.items():
+            getattr(attention, name).load_state_dict(getattr(their_attention, their_name).state_dict())
+    ours.feed_forward.inner.load_state_dict(theirs.fc1.state_dict())
+    ours.feed_forward.outer.load_state_dict(theirs.fc2.state_dict())
+    for residual, norm in zip(ours.residuals, [*norms, theirs.final_layer_norm], strict=True):
+        residual.norm.load_state_dict(norm.state_dict())
+
+
+def _copy_attention(ours: MultiHeadAttention, theirs: nn.MultiheadAttention) -> None:
+    three = (ours.query, ours.key, ours.value)
+    theirs.in_proj_weight.copy_(torch.cat([linear.weight for linear in three]))
+    theirs.in_proj_bias.copy_(torch.cat([linear.bias for linear in three]))
+    theirs.out_proj.load_state_dict(ours.output.state_dict())
+
+
+def _copy_rest(ours: nn.Module, theirs: nn.Module) -> None:
+    theirs.linear1.load_state_dict(ours.feed_forward.inner.state_dict())
+    theirs.linear2.load_state_dict(ours.feed_forward.outer.state_dict())
+    for number, residual in enumerate(ours.residuals, start=1):
+        getattr(theirs, f"norm{number}").load_state_dict(residual.norm.state_dict())
+
+
+def close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-5) -> bool:
+    return ours.shape == theirs.shape and torch.allclose(ours, theirs, rtol=0, atol=tolerance)

@@ -1,0 +1,121 @@
+import pytest
+import torch
+
+from allyouneed.config import ModelConfig
+from allyouneed.model.recorder import record_attention
+from allyouneed.model.transformer import Transformer
+from tests.model.oracles import close, from_marian, marian, randomise
+
+VOCAB, PAD = 50, 0
+SHAPES = {
+    "post": {},
+    "pre": {"norm": "pre"},
+    "learned": {"positions": "learned", "max_positions": 32},
+    "free widths": {"d_k": 6, "d_v": 10, "encoder_layers": 3, "decoder_layers": 1},
+    "untied": {"tie_embeddings": False},
+}
+
+
+def config(**changes) -> ModelConfig:
+    return ModelConfig(
+        **{
+            "d_model": 32,
+            "d_ff": 48,
+            "num_heads": 4,
+            "encoder_layers": 2,
+            "decoder_layers": 2,
+            "dropout": 0.0,
+            **changes,
+        }
+    )
+
+
+@pytest.fixture(params=SHAPES)
+def model(request):
+    torch.manual_seed(0)
+    model = Transformer(config(**SHAPES[request.param]), VOCAB).eval()
+    randomise(model)
+    return model
+
+
+def ids(*lengths: int, seed: int = 0) -> torch.Tensor:
+    torch.manual_seed(seed)
+    padded = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
+    for row, length in enumerate(lengths):
+        padded[row, :length] = torch.randint(4, VOCAB, (length,))
+    return padded
+
+
+def test_padding_and_batch_mates_change_nothing(model):
+    source, target = ids(4, 9, 6), ids(5, 8, 3, seed=1)
+    together = model(source, target)
+    for row, (source_length, target_length) in enumerate([(4, 5), (9, 8), (6, 3)]):
+        alone = model(source[row : row + 1, :source_length], target[row : row + 1, :target_length])
+        assert close(together[row : row + 1, :target_length], alone)
+
+
+def test_no_position_sees_the_future(model):
+    source, target = ids(6), ids(7, seed=1)
+    memory, mask = model.encode(source)
+    embedded = model.target_embedding(target).detach().requires_grad_()
+    future = torch.ones(7, 7, dtype=torch.bool).tril()
+    hidden = model.decoder(embedded, memory, future, mask)
+    for position in range(7):
+        (gradient,) = torch.autograd.grad(hidden[0, position].sum(), embedded, retain_graph=True)
+        assert (gradient[0, position + 1 :] == 0).all()
+        assert gradient[0, : position + 1].abs().sum(-1).min() > 0
+
+
+def test_changing_the_future_leaves_the_past(model):
+    source, target = ids(6), ids(7, seed=1)
+    changed = target.clone()
+    changed[0, 4:] = 5
+    assert torch.equal(model(source, target)[:, :4], model(source, changed)[:, :4])
+
+
+def test_cached_decoding_equals_uncached(model):
+    source, target = ids(4, 9), ids(6, 6, seed=1)
+    whole = model(source, target)
+    cache = model.start(source)
+    steps = [model.decode_step(target[:, position], cache) for position in range(6)]
+    assert close(torch.stack(steps, dim=1), whole)
+
+
+def test_cached_decoding_of_several_hypotheses_and_reordering(model):
+    source, target = ids(4, 9), ids(6, 6, 6, 6, seed=1)  # two hypotheses a sentence
+    whole = model(source.repeat_interleave(2, dim=0), target)
+    cache = model.start(source)
+    first = [model.decode_step(target[:, position], cache) for position in range(3)]
+    swap = torch.tensor([1, 0, 3, 2])
+    cache.select(swap)
+    rest = [model.decode_step(target[swap, position], cache) for position in range(3, 6)]
+    assert close(torch.stack(first, dim=1), whole[:, :3])
+    assert close(torch.stack(rest, dim=1), whole[swap, 3:])
+
+
+def test_recording_gives_every_head_and_the_same_output(model):
+    source, target = ids(4, 9), ids(6, 5, seed=1)
+    expected = model(source, target)
+    with record_attention(model) as recorded:
+        assert close(model(source, target), expected)
+    heads = model.config.num_heads
+    assert [w.shape for w in recorded.encoder] == [(2, heads, 9, 9)] * model.config.encoder_layers
+    assert [w.shape for w in recorded.decoder] == [(2, heads, 6, 6)] * model.config.decoder_layers
+    assert [w.shape for w in recorded.cross] == [(2, heads, 6, 9)] * model.config.decoder_layers
+    assert not model.encoder.layers[0].self_attention.explicit
+
+
+def test_agrees_with_marian():
+    shape = config(attention_bias=True)
+    theirs = marian(shape, VOCAB, PAD)
+    ours = from_marian(theirs, shape, VOCAB, PAD)
+    source, target = ids(4, 9, 6), ids(7, 7, 7, seed=1)
+    expected = theirs(input_ids=source, attention_mask=(source != PAD).long(), decoder_input_ids=target).logits
+    assert close(ours(source, target), expected)
+
+
+def test_one_matrix_for_both_embeddings_and_the_output():
+    tied = Transformer(config(), VOCAB)
+    assert tied.output.weight is tied.source_embedding.tokens.weight is tied.target_embedding.tokens.weight
+    untied = Transformer(config(tie_embeddings=False), VOCAB)
+    assert untied.num_parameters() - tied.num_parameters() == 2 * VOCAB * 32

@@ -1,0 +1,156 @@
+"""The command line as a user meets it: results on standard output, one line for a mistake, exit code 2."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from allyouneed.cli import _spread
+from tests.conftest import toy_pairs, write_pairs
+
+
+def run(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "allyouneed", *map(str, arguments)], input=stdin, capture_output=True)
+
+
+def assert_mistake(done: subprocess.CompletedProcess, *words: str) -> None:
+    said = done.stderr.decode()
+    assert done.returncode == 2, said
+    assert "Traceback" not in said
+    last = said.strip().splitlines()[-1]
+    assert last.lower().startswith("error: ")
+    for word in words:
+        assert word in last
+
+
+def test_one_or_two_files_after_an_option():
+    assert _spread(["--train", "a", "b", "--out", "r"]) == ["--train", "a", "--train", "b", "--out", "r"]
+    assert _spread(["--test", "a.tsv"]) == ["--test", "a.tsv"]
+    assert _spread(["--test", "a", "b", "RUN"]) == ["--test", "a", "--test", "b", "RUN"]
+
+
+def test_translate_line_by_line(toy_run, tmp_path):
+    lines = "a b c\n\nd e\u2028f\n   \ng h"
+    done = run("translate", toy_run, stdin=lines.encode())
+    assert done.returncode == 0
+    out = done.stdout.decode().split("\n")
+    assert len(out) == 6
+    assert out[1] == out[3] == out[5] == ""
+    (tmp_path / "in.txt").write_text(lines)
+    run("translate", toy_run, tmp_path / "in.txt", "-o", tmp_path / "out.txt")
+    assert (tmp_path / "out.txt").read_bytes() == done.stdout
+
+
+def test_translate_nbest_and_scores(toy_run):
+    done = run("translate", toy_run, "--nbest", 3, "--beam-size", 4, stdin=b"a b\nc d\n")
+    rows = [line.split(" ||| ") for line in done.stdout.decode().splitlines()]
+    assert [row[0] for row in rows] == ["0", "0", "0", "1", "1", "1"]
+    assert float(rows[0][2]) >= float(rows[1][2])
+    done = run("translate", toy_run, "--scores", stdin=b"a b\n")
+    score, _, text = done.stdout.decode().rstrip("\n").partition("\t")
+    assert float(score) < 0
+    assert text == rows[0][1].strip()
+
+
+def test_a_long_line_is_reported(toy_run):
+    done = run("translate", toy_run, stdin=b"a b. " * 60 + b"\nc\n")
+    assert done.stdout.count(b"\n") == 2
+    assert b"standard input:1: long, translated in" in done.stderr
+
+
+def test_evaluate_prints_signatures(toy_run, tmp_path):
+    test = write_pairs(tmp_path, "test", toy_pairs(20, seed=3))
+    done = run("evaluate", toy_run, "--test", *test, "--tokenized", "-o", tmp_path / "said.txt")
+    bleu, chrf, exact = done.stdout.decode().splitlines()
+    assert bleu.startswith("BLEU ")
+    assert "tok:none" in bleu
+    assert "nrefs:1" in chrf
+    assert exact.endswith("of 20 sentences")
+    assert len((tmp_path / "said.txt").read_text().splitlines()) == 20
+
+
+@pytest.mark.parametrize("verb", ["", "quickstart", "train", "translate", "evaluate"])
+def test_help_has_an_example(verb):
+    done = run(*([verb] if verb else []), "--help")
+    assert done.returncode == 0
+    assert not verb or b"Example: allyouneed " + verb.encode() in done.stdout
+
+
+class TestMistakes:
+    """Each: one line, exit code 2, nothing lost."""
+
+    def train(self, folder: Path, *more: object, files: list[Path] | None = None) -> subprocess.CompletedProcess:
+        files = files or write_pairs(folder, "train", toy_pairs(50))
+        return run("train", "--from", "aa", "--to", "bb", "--train", *files, "--out", folder / "run", *more)
+
+    def test_missing_file(self, tmp_path, toy_run):
+        missing = tmp_path / "missing.de"
+        assert_mistake(self.train(tmp_path, files=[missing, missing]), "missing.de", "no such file")
+        assert_mistake(run("translate", toy_run, missing), "missing.de", "no such file")
+        assert_mistake(run("evaluate", toy_run, "--test", missing, missing), "missing.de", "no such file")
+
+    def test_encoding(self, tmp_path, toy_run):
+        files = write_pairs(tmp_path, "train", toy_pairs(50))
+        files[0].write_text(files[0].read_text().replace("a", "ä"), encoding="latin-1")
+        assert_mistake(self.train(tmp_path, files=files), "not UTF-8", "iconv")
+        assert_mistake(run("translate", toy_run, stdin=b"a\n\xe4\n"), "standard input:2", "iconv")
+
+    def test_unequal_line_counts(self, tmp_path, toy_run):
+        files = write_pairs(tmp_path, "train", toy_pairs(50))
+        files[1].write_text("".join(files[1].read_text().splitlines(keepends=True)[:-1]))
+        assert_mistake(self.train(tmp_path, files=files), "50 lines", "49 lines", "near line")
+        assert_mistake(run("evaluate", toy_run, "--test", *files), "50 lines", "49 lines")
+
+    def test_empty_corpus(self, tmp_path, toy_run):
+        (tmp_path / "a").touch()
+        assert_mistake(self.train(tmp_path, files=[tmp_path / "a", tmp_path / "a"]), "no text")
+        assert_mistake(run("evaluate", toy_run, "--test", tmp_path / "a", tmp_path / "a"), "empty")
+
+    def test_not_a_run(self, tmp_path):
+        (tmp_path / "folder").mkdir()
+        assert_mistake(run("translate", tmp_path / "folder"), "neither a RUN nor a bundle")
+        assert_mistake(run("translate", tmp_path / "nothing"), "no such folder")
+
+    @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.model"])
+    def test_damaged_bundle(self, toy_run, tmp_path, name):
+        shutil.copytree(toy_run / "bundle", tmp_path / "bundle")
+        content = bytearray((tmp_path / "bundle" / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (tmp_path / "bundle" / name).write_bytes(content)
+        assert_mistake(run("translate", tmp_path), name, "changed")
+
+    def test_damaged_checkpoint(self, toy_run, tmp_path):
+        shutil.copytree(toy_run, tmp_path / "run")
+        facts = (tmp_path / "run" / "run.json").read_text()
+        begun = facts[: facts.index('"finished"')].rstrip(" \n,") + "\n}"
+        (tmp_path / "run" / "run.json").write_text(begun)
+        newest = sorted((tmp_path / "run" / "checkpoints").glob("step-*"))[-1] / "optimizer.safetensors"
+        newest.write_bytes(newest.read_bytes()[:-10])
+        from tests.conftest import toy_request
+        from tests.training.test_resume import command
+
+        request = toy_request(tmp_path / "text", tmp_path / "run")
+        assert_mistake(run(*command(request)[3:]), "optimizer.safetensors", "truncated", "Delete")
+
+    def test_unknown_key_and_recipe(self, tmp_path):
+        assert_mistake(self.train(tmp_path, "--set", "training.sed=1"), "did you mean training.seed?")
+        assert_mistake(self.train(tmp_path, "--recipe", "tinny"), "did you mean tiny?")
+
+    def test_impossible_sizes(self, tmp_path, toy_run):
+        assert_mistake(self.train(tmp_path, "--set", "model.num_heads=7"), "not divisible")
+        assert_mistake(self.train(tmp_path, "--minutes", "0"), "training.minutes = 0")
+        assert_mistake(run("translate", toy_run, "--beam-size", 0, stdin=b"a\n"), "beam_size = 0")
+        assert_mistake(run("translate", toy_run, "--nbest", 9, stdin=b"a\n"), "num_hypotheses = 9")
+
+    def test_output_that_cannot_be_written(self, toy_run, tmp_path):
+        assert_mistake(run("translate", toy_run, "-o", tmp_path / "no" / "out", stdin=b"a\n"), "cannot write")
+        assert_mistake(run("translate", toy_run, "-o", "/dev/full", stdin=b"a\n"), "no space left")
+
+    def test_unknown_option_and_missing_argument(self):
+        assert_mistake(run("translate", "--bem", 3))
+        assert_mistake(run("translate"))
+        assert_mistake(run("trian"))

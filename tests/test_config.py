@@ -1,0 +1,68 @@
+import pytest
+
+from allyouneed.config import Config, config_from, load_recipe, recipe_names
+from allyouneed.errors import UserError
+
+
+def test_defaults_are_the_papers_base():
+    config = load_recipe("base")
+    assert config == Config()
+    model, training, search = config.model, config.training, config.search
+    assert (model.d_model, model.d_ff, model.num_heads, model.key_size, model.value_size) == (512, 2048, 8, 64, 64)
+    assert (model.encoder_layers, model.decoder_layers, model.dropout, model.norm) == (6, 6, 0.1, "post")
+    assert (training.beta1, training.beta2, training.epsilon, training.warmup) == (0.9, 0.98, 1e-9, 4000)
+    assert (training.steps, training.batch_tokens, training.label_smoothing) == (100_000, 25_000, 0.1)
+    assert (search.beam_size, search.length_penalty, search.max_extra_length) == (4, 0.6, 50)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_loads(name):
+    assert load_recipe(name)
+
+
+def test_overrides_in_toml_notation():
+    config = Config().override(
+        ["model.norm=pre", "training.minutes=2.5", "data.columns=2,1", "model.tie_embeddings=false"]
+    )
+    assert (config.model.norm, config.training.minutes) == ("pre", 2.5)
+    assert config.data.columns == (2, 1)
+    assert config.model.tie_embeddings is False
+    assert config.override(["training.minutes=none"]).training.minutes is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.sed=2", "unknown key training.sed; did you mean training.seed?"),
+        ("modle.d_ff=2", "did you mean model.d_ff?"),
+        ("training.seed", "write SECTION.NAME=VALUE"),
+        ("model.num_heads=3", "not divisible by model.num_heads = 3"),
+        ("search.beam_size=0", "search.beam_size = 0"),
+        ("model.dropout=1.5", "model.dropout = 1.5"),
+        ("model.norm=both", "model.norm = both"),
+        ("training.steps=many", "training.steps = many"),
+    ],
+)
+def test_mistakes_name_the_key_and_the_remedy(setting, message):
+    with pytest.raises(UserError) as caught:
+        Config().override([setting])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_recipe_and_broken_toml(tmp_path):
+    with pytest.raises(UserError, match="did you mean tiny"):
+        load_recipe("tinny")
+    (tmp_path / "a.toml").write_text("[model\n")
+    with pytest.raises(UserError, match="not TOML"):
+        load_recipe(tmp_path / "a.toml")
+    (tmp_path / "b.toml").write_text("d_model = 3\n")
+    with pytest.raises(UserError, match="outside a section"):
+        load_recipe(tmp_path / "b.toml")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_recipe(tmp_path / "missing.toml")
+
+
+def test_settings_survive_json():
+    config = load_recipe("tiny")
+    assert config_from(config.model_dump(mode="json"), "test") == config

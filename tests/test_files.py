@@ -1,0 +1,69 @@
+import errno
+import os
+
+import pytest
+import torch
+
+from allyouneed.errors import UserError
+from allyouneed.files import check_folder, read_tensors, recover_folder, tensor_bytes, write_file, write_folder
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    folder = tmp_path / "f"
+    write_folder(folder, {"a": b"1", "b": "zwei"})
+    write_folder(folder, {"a": b"3"})
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "manifest.json"]
+    assert os.listdir(tmp_path) == ["f"]
+    check_folder(folder, "")
+
+
+@pytest.mark.parametrize("damage", ["truncate", "change", "delete", "manifest"])
+def test_damage_is_found_and_named(tmp_path, damage):
+    folder = tmp_path / "f"
+    write_folder(folder, {"weights": b"12345678"})
+    path = folder / "weights"
+    if damage == "truncate":
+        path.write_bytes(b"1234")
+    elif damage == "change":
+        path.write_bytes(b"12345679")
+    elif damage == "delete":
+        path.unlink()
+    else:
+        (folder / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match=r"(weights|manifest\.json).*Do this\."):
+        check_folder(folder, "Do this.")
+
+
+def test_a_full_disk_leaves_the_old_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "f"
+    write_folder(folder, {"a": b"old"})
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match="no space left on device.*intact"):
+        write_folder(folder, {"a": b"new"})
+    with pytest.raises(UserError, match="no space left"):
+        write_file(tmp_path / "x", "text")
+    assert (folder / "a").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_what_a_killed_writer_leaves_is_cleared(tmp_path):
+    folder = tmp_path / "f"
+    write_folder(folder, {"a": b"old"})
+    folder.rename(tmp_path / "f.replaced")  # killed between the two renames
+    (tmp_path / "f.unfinished").mkdir()
+    recover_folder(folder)
+    assert os.listdir(tmp_path) == ["f"]
+    check_folder(folder, "")
+
+
+def test_tensors_round_trip_and_nonsense_is_refused(tmp_path):
+    path = tmp_path / "t.safetensors"
+    path.write_bytes(tensor_bytes({"a": torch.arange(3.0)}))
+    assert read_tensors(path)["a"].tolist() == [0, 1, 2]
+    path.write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="not a safetensors file"):
+        read_tensors(path)

@@ -1,0 +1,55 @@
+"""Imports run one way: see the table. Nothing imports the command line."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import allyouneed
+
+SOURCE = Path(allyouneed.__file__).parent
+BASE = {"errors", "files", "config"}
+MAY_IMPORT = {
+    "errors": set(),
+    "files": {"errors"},
+    "config": {"errors"},
+    "data": BASE,
+    "model": BASE,
+    "bundle": BASE | {"data", "model"},
+    "translation": BASE | {"data", "model", "bundle"},
+    "training": BASE | {"data", "model", "bundle", "translation"},
+    "quickstart": BASE | {"data", "training", "translation"},
+    "cli": BASE | {"quickstart", "training", "translation"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+
+
+def rooms_imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module)
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("allyouneed.")}
+
+
+def test_imports_run_one_way():
+    for path in SOURCE.rglob("*.py"):
+        room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+        forbidden = rooms_imported(path) - MAY_IMPORT[room] - {room}
+        assert not forbidden, f"{path.relative_to(SOURCE)} imports {forbidden}"
+
+
+def test_importing_the_package_or_the_command_line_does_not_load_torch():
+    code = "import sys, allyouneed, allyouneed.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_public_names():
+    assert set(allyouneed.__all__) == {
+        "Config", "ModelConfig", "Transformer", "Translation", "Translator", "UserError", "load_recipe",
+    }  # fmt: skip
+    for name in allyouneed.__all__:
+        assert getattr(allyouneed, name).__name__ == name

@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from allyouneed.training.loss import chunked_cross_entropy, smoothed_cross_entropy
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("chunk", [70, 2_000_000])
+def test_chunked_equals_plain_with_gradients(smoothing, chunk, monkeypatch):
+    monkeypatch.setattr("allyouneed.training.loss._CHUNK_ELEMENTS", chunk)
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(37, 16), torch.randn(29, 16)
+    targets = torch.randint(0, 29, (37,))
+    results = []
+    for function in ("plain", "chunked"):
+        h, w = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
+        if function == "plain":
+            loss = smoothed_cross_entropy(h @ w.T, targets, smoothing)
+        else:
+            loss, _ = chunked_cross_entropy(h, w, targets, smoothing)
+        (loss / 37).backward()
+        results.append((loss.detach() / 37, h.grad, w.grad))
+    for plain, chunked in zip(*results, strict=True):
+        torch.testing.assert_close(chunked, plain, rtol=1e-6, atol=1e-6)
+
+
+def test_plain_loss_against_the_definition():
+    torch.manual_seed(0)
+    logits, targets = torch.randn(5, 7), torch.randint(0, 7, (5,))
+    distribution = torch.full((5, 7), 0.1 / 7)
+    distribution[torch.arange(5), targets] += 0.9
+    expected = -(distribution * logits.log_softmax(-1)).sum()
+    torch.testing.assert_close(smoothed_cross_entropy(logits, targets, 0.1), expected)
+
+
+def test_second_result_is_the_likelihood_without_smoothing():
+    torch.manual_seed(0)
+    hidden, weight, targets = torch.randn(5, 4), torch.randn(7, 4), torch.randint(0, 7, (5,))
+    _, nll = chunked_cross_entropy(hidden, weight, targets, 0.1)
+    torch.testing.assert_close(nll, torch.nn.functional.cross_entropy(hidden @ weight.T, targets, reduction="sum"))
+
+
+def test_huge_logits_do_not_overflow():
+    hidden = torch.full((1, 4), 1e3, requires_grad=True)
+    loss, nll = chunked_cross_entropy(hidden, torch.eye(4) * 10, torch.tensor([2]), 0.0)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(nll) and torch.isfinite(hidden.grad).all()

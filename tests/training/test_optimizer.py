@@ -1,0 +1,44 @@
+import torch
+from torch import nn
+
+from allyouneed.config import ModelConfig, TrainingConfig
+from allyouneed.model.transformer import Transformer
+from allyouneed.training.optimizer import Muon, make_optimizers, orthogonalise
+
+
+def model() -> Transformer:
+    torch.manual_seed(0)
+    return Transformer(ModelConfig(d_model=16, d_ff=32, num_heads=2, encoder_layers=1, decoder_layers=1), 40)
+
+
+def test_adam_has_the_papers_settings_and_all_parameters():
+    [adam] = make_optimizers(model(), TrainingConfig(), 1e-3)
+    [group] = adam.param_groups
+    assert (group["betas"], group["eps"], group["peak"]) == ((0.9, 0.98), 1e-9, 1e-3)
+    assert len(group["params"]) == len(list(model().parameters()))
+
+
+def test_muon_takes_the_layers_matrices_and_adam_the_rest():
+    adam, muon = make_optimizers(model(), TrainingConfig(optimizer="muon"), 1e-3)
+    assert all(p.dim() == 2 for p in muon.param_groups[0]["params"])
+    assert len(muon.param_groups[0]["params"]) == 4 + 2 + 8 + 2
+    vocabulary = [p for p in adam.param_groups[0]["params"] if p.shape == (40, 16)]
+    assert len(vocabulary) == 1
+
+
+def test_orthogonalise_brings_singular_values_near_one():
+    torch.manual_seed(0)
+    for shape in ((3, 16, 16), (2, 16, 40), (2, 40, 16)):
+        values = torch.linalg.svdvals(orthogonalise(torch.randn(shape)))
+        assert values.min() > 0.3
+        assert values.max() < 1.3
+
+
+def test_muon_step_moves_all_directions_alike():
+    torch.manual_seed(0)
+    linear = nn.Linear(12, 12, bias=False)
+    before = linear.weight.detach().clone()
+    linear.weight.grad = torch.randn(12, 12)
+    Muon([linear.weight], lr=0.1).step()
+    values = torch.linalg.svdvals(linear.weight.detach() - before)
+    assert values.max() / values.min() < 4

@@ -1,0 +1,242 @@
+"""An interrupted run ends bit by bit like one that was not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from allyouneed import UserError
+from allyouneed.files import read_tensors
+from allyouneed.training.loop import Loop
+from allyouneed.training.run import FINISHED, INTERRUPTED, train
+from tests.conftest import silent, toy_request
+
+STEPS = 40
+
+
+class _Cut(Exception):
+    """Stands for a process that dies."""
+
+
+def final_state(run: Path) -> dict:
+    """Every tensor and number of the last checkpoint, and the bundle's weights."""
+    last = sorted((run / "checkpoints").glob("step-*"))[-1]
+    facts = json.loads((last / "state.json").read_text())
+    kept = {key: facts[key] for key in ("step", "epoch", "index", "best", "validations_without_gain")}
+    tensors = {
+        **{f"model {name}": tensor for name, tensor in read_tensors(last / "model.safetensors").items()},
+        **{f"optimizer {name}": tensor for name, tensor in read_tensors(last / "optimizer.safetensors").items()},
+        **{f"bundle {name}": t for name, t in read_tensors(run / "bundle" / "model.safetensors").items()},
+    }
+    return {"facts": kept, "tensors": tensors}
+
+
+def assert_same(run: Path, other: Path) -> None:
+    ours, theirs = final_state(run), final_state(other)
+    assert ours["facts"] == theirs["facts"]
+    assert ours["facts"]["step"] == STEPS
+    assert ours["tensors"].keys() == theirs["tensors"].keys()
+    assert any("exp_avg" in name for name in ours["tensors"])
+    for name, tensor in ours["tensors"].items():
+        assert torch.equal(tensor, theirs["tensors"][name]), name
+
+
+def losses(run: Path) -> list[tuple[int, float]]:
+    records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [(record["step"], record["loss"]) for record in records if record["event"] == "train"]
+
+
+def dies_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Loop.step
+
+    def step_or_die(loop: Loop):
+        if loop.state.step == step:
+            raise _Cut
+        return original(loop)
+
+    monkeypatch.setattr(Loop, "step", step_or_die)
+
+
+@pytest.mark.parametrize("step", [7, 15, 16, 38])
+def test_after_dying_between_checkpoints(toy_run, tmp_path, monkeypatch, step):
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.save_minutes=0.00001"] if step == 7 else [])
+    with monkeypatch.context() as patch, pytest.raises(_Cut):
+        dies_at(step, patch)
+        train(request, silent())
+    assert train(request, silent()).status == FINISHED
+    assert_same(tmp_path / "run", toy_run)
+    assert losses(tmp_path / "run") == losses(toy_run)
+
+
+def test_random_state_is_a_function_of_the_step(toy_run, tmp_path, monkeypatch):
+    states = []
+    original = Loop.save
+    monkeypatch.setattr(
+        Loop, "save", lambda loop: (states.append((loop.state.step, torch.get_rng_state())), original(loop))
+    )
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    train(request, silent())
+    uninterrupted = dict(states)
+    states.clear()
+    again = dataclasses.replace(request, out=tmp_path / "again")
+    with monkeypatch.context() as patch, pytest.raises(_Cut):
+        dies_at(20, patch)
+        train(again, silent())
+    train(again, silent())
+    assert uninterrupted.keys() == dict(states).keys()
+    for step, state in states:
+        assert torch.equal(uninterrupted[step], state)
+
+
+def command(request) -> list[str]:
+    settings = [part for setting in request.settings for part in ("--set", setting)]
+    return [
+        *(sys.executable, "-m", "allyouneed", "train", "--from", "aa", "--to", "bb", "--out", str(request.out)),
+        *("--train", *map(str, request.train), "--valid", *map(str, request.valid), "--recipe", request.recipe),
+        *settings,
+    ]
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    while not list(path.parent.glob(path.name)) and process.poll() is None:
+        time.sleep(0.005)
+
+
+def test_after_kill_minus_nine_again_and_again(toy_run, tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.save_minutes=0.00001"])
+    for kill in range(4):
+        process = subprocess.Popen(command(request), stderr=subprocess.DEVNULL)
+        wait_for(tmp_path / "run" / "checkpoints" / f"step-*{(5, 12, 22, 33)[kill]}*", process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert subprocess.run(command(request), stderr=subprocess.DEVNULL).returncode == 0
+    assert_same(tmp_path / "run", toy_run)
+    assert losses(tmp_path / "run") == losses(toy_run)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(toy_run, tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    process = subprocess.Popen(command(request), stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "run" / "checkpoints" / "weights-*", process)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Go on with the same command" in said
+    assert f"--out {request.out}" in said
+    assert "Traceback" not in said
+    assert (tmp_path / "run" / "report.html").exists()
+    assert train(request, silent()).status == FINISHED
+    assert_same(tmp_path / "run", toy_run)
+
+
+def test_a_finished_run_stays_as_it_is(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    scores = train(request, silent()).scores
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "checkpoints").rglob("*")}
+    assert train(request, silent()).scores["valid"] == scores["valid"]
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "checkpoints").rglob("*")}
+
+
+def test_other_settings_or_other_text_are_refused(toy_run, tmp_path):
+    request = toy_request(toy_run.parent / "text", toy_run)
+    other = dataclasses.replace(request, settings=[*request.settings, "training.seed=9"])
+    with pytest.raises(UserError, match="was begun with settings"):
+        train(other, silent())
+    text = toy_request(tmp_path / "text", toy_run)
+    text.train[0].write_text(text.train[0].read_text().replace("a", "b"))
+    with pytest.raises(UserError, match=r"was begun with train train\.src"):
+        train(text, silent())
+
+
+def test_a_paper_schedule_can_go_on_to_more_steps(tmp_path):
+    paper = ["training.decay=inverse_sqrt", "training.average_every=10", "training.validate_every=10"]
+    whole = toy_request(tmp_path / "text", tmp_path / "whole", [*paper, "training.steps=40"])
+    half = dataclasses.replace(whole, out=tmp_path / "half", settings=[*whole.settings[:-1], "training.steps=20"])
+    train(whole, silent())
+    train(half, silent())
+    train(dataclasses.replace(half, settings=whole.settings), silent())
+    assert_same(tmp_path / "half", tmp_path / "whole")
+
+
+def test_a_damaged_checkpoint_is_named_with_a_remedy_that_works(toy_run, tmp_path, monkeypatch):
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    with monkeypatch.context() as patch, pytest.raises(_Cut):
+        dies_at(35, patch)
+        train(request, silent())
+    newest = tmp_path / "run" / "checkpoints" / "step-00000030"
+    for name in ("model.safetensors", "optimizer.safetensors", "state.json"):
+        content = (newest / name).read_bytes()
+        (newest / name).write_bytes(content[: len(content) // 2])
+        with pytest.raises(UserError, match=f"{name}: truncated or changed.*Delete .*goes on from step-00000015"):
+            train(request, silent())
+        (newest / name).write_bytes(content)
+    for path in newest.iterdir():
+        path.unlink()
+    newest.rmdir()
+    assert train(request, silent()).status == FINISHED
+    assert_same(tmp_path / "run", toy_run)
+
+
+def test_patience_survives_a_resume(tmp_path, monkeypatch):
+    hopeless = ["training.learning_rate=1e-9", "training.patience=2", "training.steps=400", "training.validate_every=5"]
+    request = toy_request(tmp_path / "text", tmp_path / "run", hopeless)
+    with monkeypatch.context() as patch, pytest.raises(_Cut):
+        dies_at(12, patch)  # the first validation is the best; one without gain by now
+        train(request, silent())
+    assert train(request, silent()).status == "stopped early"
+    assert final_state(tmp_path / "run")["facts"]["step"] == 15
+
+
+def test_two_processes_cannot_write_one_run(toy_run, tmp_path):
+    import fcntl
+
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    with open(tmp_path / "run" / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="another process"):
+            train(request, silent())
+
+
+def test_a_full_disk_loses_nothing(toy_run, tmp_path):
+    """The kernel refuses files over a size, as a full disk refuses them; then the limit goes."""
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    limited = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "from allyouneed.training.loop import Loop; original = Loop.save;\n"
+        "def save(loop):\n"
+        "    if loop.state.step == 30: resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
+        "    original(loop)\n"
+        "Loop.save = save; from allyouneed.cli import main; main()"
+    )
+    failed = subprocess.run(
+        [sys.executable, "-c", limited, *command(request)[3:]], capture_output=True, text=True, env=os.environ
+    )
+    assert failed.returncode == 2
+    assert "cannot write" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").glob("step-*")) == ["step-00000015"]
+    assert train(request, silent()).status == FINISHED
+    assert_same(tmp_path / "run", toy_run)
+
+
+def test_interrupted_status_from_python(tmp_path, monkeypatch):
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    original = Loop.step
+
+    def step_and_interrupt(loop: Loop):
+        if loop.state.step == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(loop)
+
+    monkeypatch.setattr(Loop, "step", step_and_interrupt)
+    assert train(request, silent()).status == INTERRUPTED

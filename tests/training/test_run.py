@@ -1,0 +1,114 @@
+"""What a run leaves behind, and how it is planned."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from allyouneed import Translator, UserError
+from allyouneed.config import load_recipe
+from allyouneed.training.run import FINISHED, train
+from allyouneed.training.size import choose_size, matrix_flops, training_flops
+from tests.conftest import TOY, silent, toy_pairs, toy_request, write_pairs
+
+
+def test_a_run_has_what_the_design_says(toy_run):
+    assert {p.name for p in (toy_run / "bundle").iterdir()} == {
+        "README.md", "config.json", "manifest.json", "model.safetensors", "tokenizer.model",
+    }  # fmt: skip
+    page = (toy_run / "report.html").read_text(encoding="utf-8")
+    assert "aa → bb" in page
+    assert "<svg" in page
+    suffixes = {path.suffix for path in (toy_run / "checkpoints").rglob("*") if path.is_file()}
+    assert suffixes == {".safetensors", ".json"}
+    facts = json.loads((toy_run / "bundle" / "config.json").read_text())
+    assert "tok:13a" in facts["scores"]["valid"]["bleu_signature"]
+
+
+def test_the_log_tells_the_story(toy_run):
+    records = [json.loads(line) for line in (toy_run / "log.jsonl").read_text().splitlines()]
+    by_event = {}
+    for record in records:
+        by_event.setdefault(record["event"], []).append(record)
+    assert by_event["plan"][0]["steps"] == 40
+    assert [record["step"] for record in by_event["train"]] == [10, 20, 30, 40]
+    assert [record["step"] for record in by_event["validation"]] == [15, 30, 40]
+    assert by_event["validation"][0]["samples"][0].keys() == {"source", "reference", "hypothesis"}
+    assert by_event["stop"][-1]["why"] == FINISHED
+    first, last = by_event["train"][0]["nll"], by_event["train"][-1]["nll"]
+    assert last < first
+
+
+def test_the_bundle_is_the_average_or_the_best(toy_run):
+    chosen = json.loads((toy_run / "run.json").read_text())["finished"]["weights"]
+    assert chosen.startswith(("average of steps 20, 25, 30, 35, 40", "step "))
+    kept = sorted(p.name for p in (toy_run / "checkpoints").glob("weights-*"))
+    assert set(kept) >= {f"weights-{step:08d}" for step in (20, 25, 30, 35, 40)}
+
+
+def test_tensorboard_is_written_where_installed(toy_run):
+    pytest.importorskip("tensorboard")
+    assert list((toy_run / "tensorboard").iterdir())
+
+
+def test_minutes_are_planned_once_and_stored(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.minutes=0.15", "training.save_minutes=0.001"])
+    train(request, silent())
+    plan = json.loads((tmp_path / "run" / "run.json").read_text())["plan"]
+    assert plan["decay"] == "linear"
+    assert plan["minutes"] == 0.15
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    stop = next(record for record in records if record["event"] == "stop")
+    assert stop["step"] == plan["steps"]
+    assert max(r["seconds"] for r in records if "seconds" in r) < 2 * 60 * 0.15
+
+
+def test_pre_norm_and_muon_train_too(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["model.norm=pre", "training.optimizer=muon"])
+    assert train(request, silent()).status == FINISHED
+    assert Translator.load(tmp_path / "run").translate(["a b"])
+
+
+def test_without_a_recipe_the_size_is_chosen(tmp_path):
+    files = write_pairs(tmp_path / "text", "train", toy_pairs(300))
+    request = dataclasses.replace(
+        toy_request(tmp_path / "x", tmp_path / "run"), train=files, valid=None, recipe=None, settings=TOY
+    )
+    assert train(request, silent()).status == FINISHED
+
+
+def test_a_larger_corpus_and_more_time_give_a_larger_model(monkeypatch):
+    monkeypatch.setattr("allyouneed.training.size.matrix_flops", lambda device: 3e11)
+    cpu = torch.device("cpu")
+    assert choose_size(30_000, 30, cpu).recipe == "tiny"
+    assert choose_size(500_000, 10, cpu).recipe == "tiny"
+    assert choose_size(500_000, 600, cpu).recipe == "small"
+    monkeypatch.setattr("allyouneed.training.size.matrix_flops", lambda device: 4e13)
+    assert choose_size(4_500_000, 6 * 60, cpu).recipe == "base"
+    assert choose_size(4_500_000, 3 * 24 * 60, cpu).recipe == "big"
+    small = choose_size(3_000, 5, cpu)
+    assert small.config.data.vocab_size == 1000
+    assert "3,000 pairs" in small.reason
+
+
+def test_flops_of_the_papers_base():
+    base = load_recipe("base").model
+    weights = 6 * (4 * 512**2 + 2 * 512 * 2048) + 6 * (8 * 512**2 + 2 * 512 * 2048) + 512 * 37_000
+    assert training_flops(base, 37_000) == 6 * weights
+    assert matrix_flops(torch.device("cpu"), size=64) > 0
+
+
+def test_a_folder_with_other_things_is_not_overwritten(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "text")
+    with pytest.raises(UserError, match="has files that are not a RUN's"):
+        train(request, silent())
+
+
+def test_a_missing_file_is_named_before_anything_is_done(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    request.train[1].unlink()
+    with pytest.raises(UserError, match=r"train\.tgt: no such file"):
+        train(request, silent())

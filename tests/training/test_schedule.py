@@ -1,0 +1,40 @@
+import pytest
+
+from allyouneed.config import Config
+from allyouneed.training.schedule import Plan, paper_peak, plan_for_minutes, plan_for_steps
+
+
+@pytest.mark.parametrize("step", [1, 100, 4000, 4001, 100_000])
+def test_the_papers_formula(step):
+    plan = plan_for_steps(Config())
+    expected = 512**-0.5 * min(step**-0.5, step * 4000**-1.5)
+    assert plan.learning_rate * plan.factor(step) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_papers_peak():
+    assert paper_peak(512, 4000) == pytest.approx(6.99e-4, rel=1e-3)
+
+
+def test_linear_decay_ends_at_zero():
+    plan = Plan(steps=100, warmup=20, decay="linear", learning_rate=1.0, validate_every=10, average_every=2)
+    assert [plan.factor(step) for step in (1, 10, 20, 60, 100)] == [0.05, 0.5, 1.0, 0.5, 0.0]
+
+
+def test_minutes_become_steps():
+    config = Config().override(["training.minutes=10", "training.warmup=4000"])
+    plan = plan_for_minutes(config, seconds_left=600, step_seconds=0.5, validation_seconds=2.0)
+    assert plan.decay == "linear"
+    assert plan.warmup < plan.steps * 0.1
+    assert plan.average_every * config.training.average <= plan.steps * 0.1
+    validations = plan.steps // plan.validate_every
+    spent = plan.steps * 0.5 + validations * 2.0
+    assert 500 < spent <= 600
+
+
+def test_a_tiny_budget_still_gives_a_plan():
+    config = Config().override(["training.minutes=0.1"])
+    plan = plan_for_minutes(config, seconds_left=-5, step_seconds=1.0, validation_seconds=3.0)
+    assert plan.steps >= 1
+    assert plan.warmup >= 1
+    assert plan.validate_every >= 1
+    assert plan.average_every >= 1

@@ -1,0 +1,98 @@
+"""Search against models whose probabilities are known, and against trying everything."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from allyouneed.config import ModelConfig
+from allyouneed.data.tokenizer import EOS
+from allyouneed.model.transformer import Transformer, log_probabilities
+from allyouneed.translation.search import beam_search, greedy, length_penalty
+
+VOCAB = 7  # 4, 5, 6 are words
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(5)
+    config = ModelConfig(d_model=16, d_ff=16, num_heads=2, encoder_layers=1, decoder_layers=1, dropout=0.0)
+    model = Transformer(config, VOCAB).eval()
+    with torch.no_grad():
+        model.output.weight.mul_(6)  # decided, but not certain
+    return model
+
+
+SOURCES = torch.tensor([[4, 5, 6, EOS], [6, EOS, 0, 0], [5, 5, EOS, 0]])
+
+
+def exhaustive(model, source: torch.Tensor, longest: int, alpha: float) -> list[tuple[float, list[int]]]:
+    """Every output of up to `longest` words with its score, best first."""
+    found = []
+    for length in range(longest + 1):
+        for words in itertools.product((4, 5, 6), repeat=length):
+            target = torch.tensor([[2, *words, EOS]])
+            logits = model(source[None], target[:, :-1])
+            logits[..., [0, 1, 2]] = -torch.inf
+            log_p = log_probabilities(logits).gather(2, target[:, 1:, None]).sum().item()
+            found.append((log_p / length_penalty(length + 1, alpha), list(words)))
+    return sorted(found, reverse=True)
+
+
+def test_the_papers_length_penalty():
+    assert length_penalty(1, 0.6) == 1
+    assert length_penalty(7, 0.6) == pytest.approx(2**0.6)
+    assert length_penalty(7, 0.0) == 1
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
+def test_a_wide_beam_finds_the_best_of_all(model, alpha):
+    longest = 3
+    found = beam_search(model, SOURCES, [longest] * 3, beam_size=40, alpha=alpha, num_hypotheses=5)
+    for row, hypotheses in enumerate(found):
+        source = SOURCES[row][SOURCES[row] != 0]
+        expected = exhaustive(model, source, longest, alpha)[:5]
+        assert [hypothesis.ids for hypothesis in hypotheses] == [ids for _, ids in expected]
+        for hypothesis, (score, _) in zip(hypotheses, expected, strict=True):
+            assert hypothesis.score == pytest.approx(score, abs=1e-4)
+
+
+def test_greedy_is_beam_one(model):
+    longest = [9, 4, 6]
+    alone = beam_search(model, SOURCES, longest, beam_size=1, alpha=0.0)
+    for a, [b] in zip(greedy(model, SOURCES, longest), alone, strict=True):
+        assert a.ids == b.ids
+        assert a.score == pytest.approx(b.score, abs=1e-4)
+
+
+@pytest.mark.parametrize("beam_size", [1, 2, 4])
+def test_batch_mates_change_nothing(model, beam_size):
+    longest = [9, 4, 6]
+    together = beam_search(model, SOURCES, longest, beam_size, 0.6, num_hypotheses=beam_size)
+    for row in range(3):
+        source = SOURCES[row][SOURCES[row] != 0][None]
+        [alone] = beam_search(model, source, longest[row : row + 1], beam_size, 0.6, num_hypotheses=beam_size)
+        assert [h.ids for h in alone] == [h.ids for h in together[row]]
+        assert [h.score for h in alone] == pytest.approx([h.score for h in together[row]], abs=1e-4)
+
+
+def test_output_is_never_longer_than_allowed(model):
+    for hypotheses in beam_search(model, SOURCES, [0, 1, 2], 3, 0.6, 3):
+        assert hypotheses
+    lengths = [len(h[0].ids) for h in beam_search(model, SOURCES, [0, 1, 2], 3, 0.6)]
+    assert all(length <= longest for length, longest in zip(lengths, [0, 1, 2], strict=True))
+    assert [len(h.ids) <= n for h, n in zip(greedy(model, SOURCES, [0, 1, 2]), [0, 1, 2], strict=True)] == [True] * 3
+
+
+def test_scores_are_the_models(model):
+    [[hypothesis]] = beam_search(model, SOURCES[:1], [9], 4, 0.6)
+    target = torch.tensor([[2, *hypothesis.ids, EOS]])
+    logits = model(SOURCES[:1], target[:, :-1])
+    logits[..., [0, 1, 2]] = -torch.inf
+    expected = log_probabilities(logits).gather(2, target[:, 1:, None]).sum().item()
+    assert hypothesis.log_probability == pytest.approx(expected, abs=1e-4)
+    assert hypothesis.score == pytest.approx(expected / ((5 + len(hypothesis.ids) + 1) / 6) ** 0.6, abs=1e-4)
+    assert math.isfinite(expected)

@@ -1,0 +1,107 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from allyouneed import Translator, UserError
+
+
+@pytest.fixture(scope="module")
+def translator(toy_run):
+    return Translator.load(toy_run)
+
+
+def test_one_out_for_each_in_and_empty_stays_empty(translator):
+    texts = ["a b c", "", "h g", "   ", "a"]
+    translations = translator.translate(texts)
+    assert [t.source for t in translations] == texts
+    assert [len(t.hypotheses) for t in translations] == [1, 0, 1, 0, 1]
+    assert [translations[1].text, translations[3].text] == ["", ""]
+
+
+def test_order_and_batching_change_nothing(translator):
+    texts = ["a b c d e", "h", "c d", "e f g h a b", "b a"]
+    together = [t.text for t in translator.translate(texts)]
+    assert [translator.translate([text])[0].text for text in texts] == together
+    assert [t.text for t in translator.translate(texts, batch_tokens=1)] == together
+
+
+def test_hypotheses_best_first(translator):
+    [translation] = translator.translate(["a b c d"], beam_size=4, num_hypotheses=3)
+    scores = [score for _, score in translation.hypotheses]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert translation.hypotheses[0] == (translation.text, translation.score)
+
+
+def test_a_long_text_is_cut_and_nothing_is_lost(translator):
+    sentence = "a b c d e f."
+    long = " ".join([sentence] * 12)
+    [translation] = translator.translate([long])
+    assert translation.pieces > 1
+    pieces = translator._cut(long)
+    assert all(len(piece) <= translator.longest_source for piece in pieces)
+    kept = " ".join(translator.tokenizer.decode(piece) for piece in pieces)
+    assert kept == long
+
+
+def test_a_long_text_without_spaces_is_cut_too(translator):
+    long = "abcdefgh" * 40
+    pieces = translator._cut(long)
+    assert len(pieces) > 1
+    assert "".join(translator.tokenizer.decode(piece) for piece in pieces) == long
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"beam_size": 0}, "beam_size = 0"), ({"beam_size": 2, "num_hypotheses": 3}, "choose 1 to beam_size = 2")],
+)
+def test_impossible_numbers(translator, options, message):
+    with pytest.raises(UserError, match=message):
+        translator.translate(["a"], **options)
+
+
+def test_one_string_is_not_a_list(translator):
+    with pytest.raises(TypeError):
+        translator.translate("a b")
+
+
+def test_look_gives_every_head(translator):
+    attention = translator.look("a b c")
+    layers, heads = 1, 2
+    source, target = len(attention.source_tokens), len(attention.target_tokens)
+    assert attention.encoder.shape == (layers, heads, source, source)
+    assert attention.decoder.shape == (layers, heads, target, target)
+    assert attention.cross.shape == (layers, heads, target, source)
+    np.testing.assert_allclose(attention.cross.sum(-1), 1, rtol=1e-5)
+    assert attention.source_tokens[-1] == attention.target_tokens[-1] == "</s>"
+
+
+def test_alignment_links_words(translator):
+    [translation] = translator.translate(["a b c d"])
+    words = len(translation.text.split())
+    assert {j for _, j in translation.alignment} == set(range(words))
+    assert all(0 <= i < 4 for i, _ in translation.alignment)
+    assert translator.translate([""])[0].alignment == []
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.model", "manifest.json"])
+@pytest.mark.parametrize("damage", ["truncated", "changed", "missing"])
+def test_a_damaged_bundle_is_refused_by_name(toy_run, tmp_path, name, damage):
+    shutil.copytree(toy_run / "bundle", tmp_path / "bundle")
+    path = tmp_path / "bundle" / name
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(content[: len(content) // 2] if damage == "truncated" else content[:-9] + b"?" + content[-8:])
+    with pytest.raises(UserError) as caught:
+        Translator.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_a_run(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        Translator.load(tmp_path / "missing")
+    with pytest.raises(UserError, match="neither a RUN nor a bundle"):
+        Translator.load(tmp_path)
