@@ -10,7 +10,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from allyouneed.training.run import Request, train
+from allyouneed.training.request import Request
+from allyouneed.training.run import train
 
 # Toy models are too small for two threads, which wait for each other where other work runs; processes started by tests
 # inherit this, so that all compute alike, bit by bit.

@@ -42,7 +42,7 @@ def test_a_full_disk_leaves_the_old_folder(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(UserError, match="no space left on device.*intact"):
+    with pytest.raises(UserError, match=r"no space left on device.*intact"):
         write_folder(folder, {"a": b"new"})
     with pytest.raises(UserError, match="no space left"):
         write_file(tmp_path / "x", "text")

@@ -59,16 +59,15 @@ def train(
         str | None,
         typer.Option(metavar="NAME|FILE.toml", help="Settings; without it chosen by the corpus and the minutes."),
     ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="Plans the whole training for so much wall-clock time.")
-    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Plans the whole training for so much wall-clock time.")] = None,
     settings: Settings = None,
 ) -> None:
     """Trains a translator from parallel text (plain files or TSV, .gz too).
 
     Example: allyouneed train --from de --to en --train train.de train.en --valid val.de val.en --minutes 30 --out RUN
     """
-    from allyouneed.training.run import INTERRUPTED, Request
+    from allyouneed.training.request import Request
+    from allyouneed.training.run import INTERRUPTED
     from allyouneed.training.run import train as train_run
 
     given = ([f"training.minutes={minutes}"] if minutes is not None else []) + (settings or [])

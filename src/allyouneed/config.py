@@ -1,7 +1,7 @@
 """Typed settings. The defaults are the paper's base model (Vaswani et al., 2017); recipes hold what differs.
 
-Settings come, in this order, from the defaults, a recipe (TOML), and overrides `SECTION.NAME=VALUE`. A key that does not
-exist is refused with the nearest that does.
+Settings come, in this order, from the defaults, a recipe (TOML), and overrides `SECTION.NAME=VALUE`. A key that does
+not exist is refused with the nearest that does.
 """
 
 from __future__ import annotations

@@ -59,5 +59,5 @@ def test_short_and_empty_files_do_not_break_the_search(tmp_path):
     source, target = tmp_path / "a", tmp_path / "b"
     source.write_text("one\n")
     target.write_text("")
-    with pytest.raises(UserError, match="has 1 lines and .*has 0 lines"):
+    with pytest.raises(UserError, match=r"has 1 lines and .*has 0 lines"):
         count_pairs([source, target])

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -55,7 +57,9 @@ def losses(run: Path) -> list[tuple[int, float]]:
     return [(record["step"], record["loss"]) for record in records if record["event"] == "train"]
 
 
-def dies_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def dying_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What trains in this block dies before the step after this one."""
     original = Loop.step
 
     def step_or_die(loop: Loop):
@@ -63,14 +67,16 @@ def dies_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
             raise _Cut
         return original(loop)
 
-    monkeypatch.setattr(Loop, "step", step_or_die)
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "step", step_or_die)
+        with pytest.raises(_Cut):
+            yield
 
 
 @pytest.mark.parametrize("step", [7, 15, 16, 38])
 def test_after_dying_between_checkpoints(toy_run, tmp_path, monkeypatch, step):
     request = toy_request(tmp_path / "text", tmp_path / "run", ["training.save_minutes=0.00001"] if step == 7 else [])
-    with monkeypatch.context() as patch, pytest.raises(_Cut):
-        dies_at(step, patch)
+    with dying_at(step, monkeypatch):
         train(request, silent())
     assert train(request, silent()).status == FINISHED
     assert_same(tmp_path / "run", toy_run)
@@ -88,8 +94,7 @@ def test_random_state_is_a_function_of_the_step(toy_run, tmp_path, monkeypatch):
     uninterrupted = dict(states)
     states.clear()
     again = dataclasses.replace(request, out=tmp_path / "again")
-    with monkeypatch.context() as patch, pytest.raises(_Cut):
-        dies_at(20, patch)
+    with dying_at(20, monkeypatch):
         train(again, silent())
     train(again, silent())
     assert uninterrupted.keys() == dict(states).keys()
@@ -169,8 +174,7 @@ def test_a_paper_schedule_can_go_on_to_more_steps(tmp_path):
 
 def test_a_damaged_checkpoint_is_named_with_a_remedy_that_works(toy_run, tmp_path, monkeypatch):
     request = toy_request(tmp_path / "text", tmp_path / "run")
-    with monkeypatch.context() as patch, pytest.raises(_Cut):
-        dies_at(35, patch)
+    with dying_at(35, monkeypatch):
         train(request, silent())
     newest = tmp_path / "run" / "checkpoints" / "step-00000030"
     for name in ("model.safetensors", "optimizer.safetensors", "state.json"):
@@ -189,8 +193,7 @@ def test_a_damaged_checkpoint_is_named_with_a_remedy_that_works(toy_run, tmp_pat
 def test_patience_survives_a_resume(tmp_path, monkeypatch):
     hopeless = ["training.learning_rate=1e-9", "training.patience=2", "training.steps=400", "training.validate_every=5"]
     request = toy_request(tmp_path / "text", tmp_path / "run", hopeless)
-    with monkeypatch.context() as patch, pytest.raises(_Cut):
-        dies_at(12, patch)  # the first validation is the best; one without gain by now
+    with dying_at(12, monkeypatch):  # the first validation is the best; one without gain by now
         train(request, silent())
     assert train(request, silent()).status == "stopped early"
     assert final_state(tmp_path / "run")["facts"]["step"] == 15

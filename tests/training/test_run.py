@@ -107,6 +107,26 @@ def test_a_folder_with_other_things_is_not_overwritten(tmp_path):
         train(request, silent())
 
 
+def test_a_mistake_can_be_mended_and_the_same_out_used_again(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    good = request.train[1].read_text()
+    request.train[1].write_text(good[:-6])
+    with pytest.raises(UserError, match="not parallel"):
+        train(request, silent())
+    request.train[1].write_text(good)
+    assert train(request, silent()).status == FINISHED
+
+
+def test_a_recipe_file_is_known_by_its_content(tmp_path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("[training]\nseed = 3\n")
+    request = dataclasses.replace(toy_request(tmp_path / "text", tmp_path / "run"), recipe=str(recipe))
+    train(request, silent())
+    recipe.write_text("[training]\nseed = 4\n")
+    with pytest.raises(UserError, match="was begun with recipe"):
+        train(request, silent())
+
+
 def test_a_missing_file_is_named_before_anything_is_done(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run")
     request.train[1].unlink()

@@ -1,7 +1,7 @@
 """Reads parallel text: two plain files, or one of tab-separated values; `.gz` directly.
 
-A line ends at LF only (never at U+2028, U+0085 and their like); a carriage return before it and a byte-order mark at the
-start of the file do not belong to the text.
+A line ends at LF only (never at U+2028, U+0085 and their like); a carriage return before it and a byte-order mark at
+the start of the file do not belong to the text.
 """
 
 from __future__ import annotations

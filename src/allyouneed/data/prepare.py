@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
@@ -81,8 +81,7 @@ def prepare(
         say(f"the text supports {len(tokenizer):,} subwords, not {data.vocab_size:,}")
     folder.mkdir(parents=True, exist_ok=True)
     texts: list[tuple[str, str]] = []
-    with ExitStack() as stack:
-        dropped = stack.enter_context(_open_list(prepared.dropped))
+    with _list_of_dropped(prepared.dropped) as dropped:
         corpus = _Corpus(train, data, tokenizer, dropped)
         write_store(prepared.train, corpus.encoded(lambda pair: not _held_out(pair, stride)))
         corpus.refuse_useless()
@@ -141,10 +140,7 @@ class _Corpus:
             return False
         self.report.drop(pair, reason)
         cells = (self.report.files[0], str(pair.line), reason, pair.source, pair.target)
-        try:
-            self.dropped.write("\t".join(cell.replace("\t", " ") for cell in cells) + "\n")
-        except OSError as error:
-            raise cannot_write(Path(self.dropped.name), error) from error
+        self.dropped.write("\t".join(cell.replace("\t", " ") for cell in cells) + "\n")
         return True
 
     def _count(self, source: list[int], target: list[int]) -> None:
@@ -168,10 +164,11 @@ def _held_out(pair: RawPair, stride: int | None) -> bool:
     return int.from_bytes(hashlib.blake2b(pair.source.encode(), digest_size=8).digest(), "little") % stride == 0
 
 
-def _open_list(path: Path) -> TextIO:
+@contextmanager
+def _list_of_dropped(path: Path) -> Iterator[TextIO]:
     try:
-        file = open(path, "w", encoding="utf-8")
-        file.write("file\tline\treason\tsource\ttarget\n")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("file\tline\treason\tsource\ttarget\n")
+            yield file
     except OSError as error:
         raise cannot_write(path, error) from error
-    return file

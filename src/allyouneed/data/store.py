@@ -1,7 +1,7 @@
 """Token ids on disk, memory-mapped: a corpus larger than memory trains like a small one.
 
-A store is a folder of four raw little-endian files: for each side the ids of all sentences one after another (int32) and
-where each begins (int64, one more than sentences). `store.json` is written last and marks it complete.
+A store is a folder of four raw little-endian files: for each side the ids of all sentences one after another (int32)
+and where each begins (int64, one more than sentences). `store.json` is written last and marks it complete.
 """
 
 from __future__ import annotations

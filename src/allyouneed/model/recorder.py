@@ -23,7 +23,7 @@ class Recorded:
 
 @contextmanager
 def record_attention(model: Transformer) -> Iterator[Recorded]:
-    """Switches every attention to its explicit path, which gives the same output to rounding, and collects its weights."""
+    """Switches every attention to its explicit path, which gives the same output to rounding, and keeps its weights."""
     recorded = Recorded()
     watched = [(layer.self_attention, recorded.encoder) for layer in model.encoder.layers]
     watched += [(layer.self_attention, recorded.decoder) for layer in model.decoder.layers]

@@ -21,7 +21,7 @@ _KEPT = 2
 
 
 def save_checkpoint(folder: Path, state: TrainingState, log_bytes: int) -> None:
-    """Writes `folder/step-N` and deletes older ones. Errors: `UserError` when the disk is full; older ones then stay."""
+    """Writes `folder/step-N` and deletes older ones. Errors: `UserError` when the disk is full; older ones stay."""
     facts = {
         "step": state.step,
         "epoch": state.position.epoch,

@@ -13,7 +13,7 @@ from allyouneed.files import cannot_write
 
 
 class RunLog:
-    """Appends records to `log.jsonl`, each a line with an `event`, and shows them. Silent on ranks other than the first."""
+    """Appends records, each a line with an `event`, to `log.jsonl`, and shows them. Silent on ranks but the first."""
 
     def __init__(self, run: Path, console: Console, active: bool = True):
         self.path, self.console, self.active = run / "log.jsonl", console, active

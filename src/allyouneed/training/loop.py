@@ -45,7 +45,7 @@ class Loop:
         self.snapshots = Snapshots(self.run / "checkpoints", self.training.average)
 
     def train(self) -> str:
-        """Steps until the plan ends, validations stop improving, or Ctrl-C: then FINISHED, STOPPED_EARLY, INTERRUPTED."""
+        """Steps until the plan ends, patience is over, or Ctrl-C: FINISHED, STOPPED_EARLY or INTERRUPTED."""
         state, plan = self.state, self.plan
         self.log.start(plan.steps, state.step)
         saved = begun = time.perf_counter()

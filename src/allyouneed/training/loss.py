@@ -32,8 +32,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     """Gradients are made chunk by chunk while the logits are there.
 
     With p the softmax, d loss / d logits = p - (1 - ε) · onehot - ε/V. The constant last term needs no pass over the
-    logits: through the linear layer it is a vector for `hidden` and an outer product for `weight`; likewise the sum of a
-    row of logits is a product of `hidden` with the summed rows of `weight`.
+    logits: through the linear layer it is a vector for `hidden` and an outer product for `weight`; likewise the sum of
+    a row of logits is a product of `hidden` with the summed rows of `weight`.
     """
 
     @staticmethod

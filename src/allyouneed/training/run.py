@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,42 +13,30 @@ import torch
 from rich.console import Console
 
 from allyouneed.bundle import Bundle
-from allyouneed.config import Config, config_from, load_recipe
+from allyouneed.config import Config
 from allyouneed.data.corpus import CorpusReport, count_pairs
 from allyouneed.data.prepare import PreparedData, prepare
 from allyouneed.data.store import open_store
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write, read_json, sha256, to_json, write_file
+from allyouneed.files import cannot_write
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.checkpoint import load_checkpoint
 from allyouneed.training.distributed import Ranks, choose_device, join_ranks, leave_ranks
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import FINISHED, INTERRUPTED, Loop
 from allyouneed.training.measure import measure
+from allyouneed.training.memory import keep_freed_memory
 from allyouneed.training.optimizer import make_optimizers
 from allyouneed.training.report import write_report
+from allyouneed.training.request import Record, Request, agreed_config, asked_device
 from allyouneed.training.schedule import Plan, plan_for_minutes, plan_for_steps
-from allyouneed.training.size import DEFAULT_MINUTES, choose_size
 from allyouneed.training.step import TrainingState
 from allyouneed.training.validation import ValidationSet
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the user asked for. train, valid: one TSV file or two plain ones; languages: codes of source and target;
-    recipe: a name, a TOML file, or None to choose by the corpus and the minutes; settings: SECTION.NAME=VALUE."""
-
-    train: Sequence[Path]
-    valid: Sequence[Path] | None
-    out: Path
-    languages: tuple[str, str]
-    recipe: str | None = None
-    settings: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """How a run ended (FINISHED, STOPPED_EARLY, INTERRUPTED), and its scores on the validation set if it came to an end."""
+    """How a run ended (FINISHED, STOPPED_EARLY, INTERRUPTED), and its validation scores if it came to an end."""
 
     status: str
     scores: dict
@@ -57,7 +45,8 @@ class Outcome:
 def train(request: Request, console: Console) -> Outcome:
     """Trains, or goes on training. Errors: `UserError` for anything the user can mend."""
     started = time.perf_counter()
-    device = choose_device(_asked_device(request))
+    keep_freed_memory()
+    device = choose_device(asked_device(request))
     ranks = join_ranks(device.type)
     try:
         with _only_one(request.out, ranks):
@@ -68,8 +57,8 @@ def train(request: Request, console: Console) -> Outcome:
 
 def _train(request: Request, console: Console, device: torch.device, ranks: Ranks, started: float) -> Outcome:
     log = RunLog(request.out, console, active=ranks.is_first)
-    record = _Record(request.out / "run.json")
-    config = ranks.share(_agreed_config(request, record, device, log) if ranks.is_first else None)
+    record = Record(request.out / "run.json")
+    config = ranks.share(agreed_config(request, record, device, log.say) if ranks.is_first else None)
     prepared = PreparedData(request.out / "data")
     if ranks.is_first:
         _prepare(request, config, prepared, log)
@@ -129,53 +118,7 @@ class _Parts:
         )
 
 
-def _agreed_config(request: Request, record: _Record, device: torch.device, log: RunLog) -> Config:
-    """The settings this run was begun with, or new ones. Errors: `UserError` if the same RUN is asked for with others."""
-    asked = _asked(request)
-    if not record.content:
-        config, reason = _choose_config(request, device)
-        if reason:
-            log.say(reason)
-        record.update(asked=asked, config=config.model_dump(mode="json"))
-        return config
-    config = config_from(record.content["config"], str(record.path))
-    begun = record.content["asked"]
-    if asked == begun:
-        return config
-    longer = _longer(begun, asked, config)
-    if longer is None:
-        changed = next(key for key in asked if asked[key] != begun.get(key))
-        raise UserError(
-            f"{request.out} was begun with {changed} = {begun.get(changed)}, now {asked[changed]}. "
-            "Give another --out, or the same command as before."
-        )
-    record.update(asked=asked, config=longer.model_dump(mode="json"), plan=None, finished=None)
-    log.say(f"going on to {longer.training.steps:,} steps")
-    return longer
-
-
-def _longer(begun: dict, asked: dict, config: Config) -> Config | None:
-    """The settings with more steps, if nothing else differs; only 1/√step, which has no end, can simply go on."""
-    longer = config.override(asked["settings"])
-    same = config.override([f"training.steps={longer.training.steps}"])
-    only_steps = {**begun, "settings": asked["settings"]} == asked and longer == same
-    can_go_on = config.training.decay == "inverse_sqrt" and config.training.minutes is None
-    return longer if only_steps and can_go_on and longer.training.steps > config.training.steps else None
-
-
-def _choose_config(request: Request, device: torch.device) -> tuple[Config, str]:
-    if request.recipe is not None:
-        return load_recipe(request.recipe).override(request.settings), ""
-    asked = Config().override(request.settings)
-    by_steps = any(setting.partition("=")[0].strip() == "training.steps" for setting in request.settings)
-    minutes = asked.training.minutes or DEFAULT_MINUTES
-    choice = choose_size(count_pairs(request.train), minutes, device)
-    config = choice.config.override((["training.minutes=none"] if by_steps else []) + list(request.settings))
-    default = "" if asked.training.minutes or by_steps else f" (no --minutes given: {DEFAULT_MINUTES:g})"
-    return config, f"recipe {choice.recipe}, chosen for {choice.reason}{default}"
-
-
-def _agreed_plan(parts: _Parts, record: _Record, started: float) -> Plan:
+def _agreed_plan(parts: _Parts, record: Record, started: float) -> Plan:
     """The stored plan, or a new one, stored before the first step."""
     if stored := parts.ranks.share(record.content.get("plan")):
         return Plan(**stored)
@@ -200,7 +143,7 @@ def _resume(loop: Loop) -> None:
         loop.log.say(f"going on from step {loop.state.step:,}")
 
 
-def _conclude(loop: Loop, status: str, prepared: PreparedData, record: _Record) -> Outcome:
+def _conclude(loop: Loop, status: str, prepared: PreparedData, record: Record) -> Outcome:
     scores: dict = {}
     loop.log.record("stop", step=loop.state.step, why=status)
     if loop.ranks.is_first:
@@ -213,16 +156,13 @@ def _conclude(loop: Loop, status: str, prepared: PreparedData, record: _Record) 
 
 def _write_report(loop: Loop, status: str, prepared: PreparedData, scores: dict) -> None:
     source, target = loop.bundle.languages
-    shown = {name: value for name, value in scores.items()}
-    if "weights" in loop.bundle.notes:
-        shown["bundle"] = loop.bundle.notes["weights"]
     write_report(
         loop.run / "report.html",
         title=f"{source} → {target}",
         log=loop.log.records(),
         corpus=prepared.report(),
         settings=loop.bundle.config.model_dump(),
-        scores=shown,
+        scores={**scores, "bundle": loop.bundle.notes["weights"]} if scores else {},
         status=status,
     )
 
@@ -243,44 +183,6 @@ def _summary(finished: dict) -> str:
     return f"validation BLEU {valid['bleu']:.1f}, chrF {valid['chrf']:.1f} ({finished['weights']})"
 
 
-def _asked(request: Request) -> dict:
-    """What makes a run the same run: the text by its content, the languages, the recipe, the settings."""
-    sums = {f"{name} {path.name}": sha256(path) for name, path in _named_files(request)}
-    return {
-        **sums,
-        "languages": list(request.languages),
-        "recipe": request.recipe,
-        "settings": list(request.settings),
-    }
-
-
-def _named_files(request: Request) -> Iterator[tuple[str, Path]]:
-    for name, paths in (("train", request.train), ("valid", request.valid or ())):
-        for path in paths:
-            if not path.is_file():
-                raise UserError(f"{path}: no such file.")
-            yield name, path
-
-
-def _asked_device(request: Request) -> str:
-    recipe = load_recipe(request.recipe) if request.recipe else Config()
-    return recipe.override(request.settings).training.device
-
-
-class _Record:
-    """`run.json`: what was asked for, the settings, the plan, and the scores when finished."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        remedy = "Give another --out, or delete the file to begin anew."
-        self.content = read_json(path, remedy, lambda run: (run["asked"], run["config"])) if path.exists() else {}
-
-    def update(self, **facts: object) -> None:
-        """Adds facts; None takes one away."""
-        self.content = {key: value for key, value in {**self.content, **facts}.items() if value is not None}
-        write_file(self.path, to_json(self.content))
-
-
 @contextmanager
 def _only_one(out: Path, ranks: Ranks) -> Iterator[None]:
     """Two processes must not write one RUN. Errors: `UserError` when another one does, or it is no place to write."""
@@ -291,10 +193,10 @@ def _only_one(out: Path, ranks: Ranks) -> Iterator[None]:
         raise UserError(f"{out} has files that are not a RUN's. Give a new or an empty folder to --out.")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = open(out / ".lock", "w")
+        (out / ".lock").touch()
     except OSError as error:
         raise cannot_write(out, error) from error
-    with lock:
+    with open(out / ".lock") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -30,7 +30,7 @@ class Metrics(NamedTuple):
 
 @dataclass
 class Totals:
-    """Sums over updates since the last line of the log. loss, nll: nats; tokens: of the target; seconds: of stepping."""
+    """Sums over updates since the log's last line. loss, nll: nats; tokens: of the target; seconds: of stepping."""
 
     loss: float = 0.0
     nll: float = 0.0

@@ -28,8 +28,8 @@ def score(
 ) -> Scores:
     """Corpus BLEU (Papineni et al. 2002) and chrF2 (Popović 2015) against one reference.
 
-    `tokenized`: both sides are tokenised already, the metric does not tokenise again. `tokenize`: sacreBLEU's tokeniser,
-    for example "zh", "ja-mecab", "ko-mecab" or "char" for languages without spaces.
+    `tokenized`: both sides are tokenised already, the metric does not tokenise again. `tokenize`: sacreBLEU's
+    tokeniser, for example "zh", "ja-mecab", "ko-mecab" or "char" for languages without spaces.
     """
     bleu, chrf = BLEU(tokenize="none" if tokenized else tokenize, force=True), CHRF()
     bleu_score = bleu.corpus_score(list(translations), [list(references)])

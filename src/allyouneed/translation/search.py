@@ -52,17 +52,17 @@ def greedy(model: Model, source_ids: Tensor, longest: Sequence[int], alpha: floa
     ids: list[list[int]] = [[] for _ in sentences]
     totals = [0.0 for _ in sentences]
     tokens = source_ids.new_full((len(sentences),), BOS)
+    length = 0
     while sentences:
-        logits = _speakable(model.decode_step(tokens, cache))
+        length += 1
+        log_normaliser, logits = _speakable(model.decode_step(tokens, cache))
+        _end(logits, [length > longest[sentence] for sentence in sentences])
         top, tokens = logits.max(dim=-1)
-        log_p = (top - logits.logsumexp(dim=-1)).tolist()
-        eos_log_p = (logits[:, EOS] - logits.logsumexp(dim=-1)).tolist()
+        log_p = (top - log_normaliser[:, 0]).tolist()
         going_on = []
         for row, (sentence, token) in enumerate(zip(sentences, tokens.tolist(), strict=True)):
-            if token == EOS or len(ids[sentence]) >= longest[sentence]:
-                totals[sentence] += eos_log_p[row]
-            else:
-                totals[sentence] += log_p[row]
+            totals[sentence] += log_p[row]
+            if token != EOS:
                 ids[sentence].append(token)
                 going_on.append(row)
         if len(going_on) < len(sentences):
@@ -90,9 +90,17 @@ def beam_search(
 
 
 class _BeamSearch:
-    """The state of a search. Of every sentence going on: `scores` [sentences, beam], `said` [sentences, beam, length]."""
+    """The state of a search, of the sentences going on. scores [sentences, beam], said [sentences, beam, length]."""
 
-    def __init__(self, model, source_ids, longest, beam_size, alpha, num_hypotheses):
+    def __init__(
+        self,
+        model: Model,
+        source_ids: Tensor,
+        longest: Sequence[int],
+        beam_size: int,
+        alpha: float,
+        num_hypotheses: int,
+    ):
         count = len(source_ids)
         self.model, self.beam, self.alpha, self.wanted = model, beam_size, alpha, num_hypotheses
         self.cache = model.start(source_ids)
@@ -105,65 +113,55 @@ class _BeamSearch:
 
     def run(self) -> list[list[Hypothesis]]:
         while self.sentences:
-            self._step()
-        return [sorted(found, key=lambda h: -h.score)[: self.wanted] for found in self.finished]
+            length = self.said.shape[2]  # of a hypothesis that ends now, its end included
+            scores, parents, tokens = self._candidates(length)
+            self._finish(scores, parents, tokens, length)
+            parents = self._go_on(scores.masked_fill(tokens == EOS, -torch.inf), parents, tokens)
+            self._leave(parents, length)
+        return [sorted(found, key=lambda hypothesis: -hypothesis.score)[: self.wanted] for found in self.finished]
 
-    def _step(self) -> None:
-        logits = _speakable(self.model.decode_step(self.said[:, :, -1].flatten(), self.cache))
-        length = self.said.shape[2]  # of a hypothesis that ends now, its end included
-        scores, parents, tokens = self._candidates(logits)
-        self._finish(scores, parents, tokens, length)
-        self._go_on(scores.masked_fill(tokens == EOS, -torch.inf), parents, tokens)
-        self._leave(length)
+    def _candidates(self, length: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The best 2 · beam continuations of each sentence, so that `beam` are left if all others end.
 
-    def _candidates(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The best 2 · beam continuations of each sentence, so that `beam` are left if all others end. [sentences, 2 · beam]."""
+        Their scores, their parents' places in the beam, their last tokens: [sentences, 2 · beam].
+        """
         count = len(self.sentences)
+        log_normaliser, logits = _speakable(self.model.decode_step(self.said[:, :, -1].flatten(), self.cache))
+        _end(logits, [length > longest for longest in self.longest for _ in range(self.beam)])
         width = min(2 * self.beam, logits.shape[1])
         top, tokens = logits.topk(width, dim=-1)
-        log_p = top - logits.logsumexp(dim=-1, keepdim=True)
-        eos_log_p = logits[:, EOS] - logits.logsumexp(dim=-1)
-        totals = (self.scores.view(-1, 1) + log_p).view(count, -1)
-        self.eos_scores = self.scores + eos_log_p.view(count, -1)
+        totals = (self.scores.view(-1, 1) + top - log_normaliser).view(count, -1)
         scores, places = totals.topk(min(2 * self.beam, totals.shape[1]), dim=-1)
         return scores, places // width, tokens.view(count, -1).gather(1, places)
 
     def _finish(self, scores: Tensor, parents: Tensor, tokens: Tensor, length: int) -> None:
-        """Those of the best `beam` candidates that end are hypotheses; at the longest length all that are alive end."""
+        """Those of the best `beam` candidates that end are hypotheses."""
         penalty = length_penalty(length, self.alpha)
-        for row, place in (tokens[:, : self.beam] == EOS).nonzero().tolist():
-            self._add(row, parents[row, place], float(scores[row, place]), penalty)
-        for row, longest in enumerate(self.longest):
-            if length > longest:
-                for beam in range(self.beam):
-                    self._add(row, beam, float(self.eos_scores[row, beam]), penalty)
+        ending = (tokens[:, : self.beam] == EOS) & (scores[:, : self.beam] > -torch.inf)
+        for row, place in ending.nonzero().tolist():
+            ids = self.said[row, parents[row, place], 1:].tolist()
+            score = float(scores[row, place])
+            self.finished[self.sentences[row]].append(Hypothesis(ids, score, score / penalty))
 
-    def _add(self, row: int, beam: int | Tensor, log_probability: float, penalty: float) -> None:
-        if log_probability > -torch.inf:
-            ids = self.said[row, beam, 1:].tolist()
-            found = self.finished[self.sentences[row]]
-            if all(ids != hypothesis.ids for hypothesis in found):
-                found.append(Hypothesis(ids, log_probability, log_probability / penalty))
-
-    def _go_on(self, scores: Tensor, parents: Tensor, tokens: Tensor) -> None:
+    def _go_on(self, scores: Tensor, parents: Tensor, tokens: Tensor) -> Tensor:
+        """The best `beam` of the others go on. -> their parents' places [sentences, beam]."""
         self.scores, places = scores.topk(self.beam, dim=-1)
         parents, tokens = parents.gather(1, places), tokens.gather(1, places)
         history = self.said.gather(1, parents[:, :, None].expand(-1, -1, self.said.shape[2]))
         self.said = torch.cat([history, tokens[:, :, None]], dim=2)
-        self.parents = parents
+        return parents
 
-    def _leave(self, length: int) -> None:
+    def _leave(self, parents: Tensor, length: int) -> None:
         """Sentences that are finished leave the batch; rows of the cache follow their hypotheses."""
         best_alive = self.scores[:, 0].tolist()
         staying = [row for row in range(len(self.sentences)) if not self._is_done(row, best_alive[row], length)]
         stay = torch.tensor(staying, dtype=torch.long, device=self.said.device)
-        rows = (stay[:, None] * self.beam + self.parents[stay]).flatten()
+        self.cache.select((stay[:, None] * self.beam + parents[stay]).flatten())
         if len(staying) < len(self.sentences):
             self.cache.keep_sentences(stay)
             self.scores, self.said = self.scores[stay], self.said[stay]
             self.sentences = [self.sentences[row] for row in staying]
             self.longest = [self.longest[row] for row in staying]
-        self.cache.select(rows)
 
     def _is_done(self, row: int, best_alive: float, length: int) -> bool:
         longest, found = self.longest[row], self.finished[self.sentences[row]]
@@ -172,12 +170,21 @@ class _BeamSearch:
         if len(found) < self.wanted:
             return False
         worst_wanted = sorted((hypothesis.score for hypothesis in found), reverse=True)[self.wanted - 1]
-        reachable = length_penalty(longest + 1 if self.alpha > 0 else length + 1, self.alpha)
-        return worst_wanted >= best_alive / reachable
+        kindest = longest + 1 if self.alpha > 0 else length + 1  # the length whose penalty helps most
+        return worst_wanted >= best_alive / length_penalty(kindest, self.alpha)
 
 
-def _speakable(logits: Tensor) -> Tensor:
-    """Padding, unknown and start are never said. [rows, vocabulary], in fp32."""
+def _speakable(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Padding, unknown and start are never said. -> log normaliser [rows, 1] and logits [rows, vocabulary], in fp32."""
     logits = logits.float()
     logits[:, _NEVER_SAID] = -torch.inf
-    return logits
+    return logits.logsumexp(dim=-1, keepdim=True), logits
+
+
+def _end(logits: Tensor, rows: Sequence[bool]) -> None:
+    """Leaves nothing but the end of sentence to these rows, which are as long as they may be."""
+    if any(rows):
+        at_limit = torch.tensor(rows, device=logits.device)
+        end = logits[at_limit, EOS]
+        logits[at_limit] = -torch.inf
+        logits[at_limit, EOS] = end

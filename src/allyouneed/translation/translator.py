@@ -48,7 +48,7 @@ class Translation:
 
 
 class Translator:
-    """Translates with a bundle on one device. `longest_source`: subwords, end included, that are searched in one piece."""
+    """Translates with a bundle on one device. longest_source: subwords, end included, translated in one piece."""
 
     def __init__(self, bundle: Bundle, device: str | torch.device = "cpu"):
         self.bundle = bundle
@@ -127,16 +127,14 @@ class Translator:
         return found
 
     def _joined(self, text: str, found: list[list[Hypothesis]]) -> Translation:
+        """The translation of a text from the answers for its pieces: none, one, or several, of which the best count."""
         best = [answers[0] for answers in found]
         said = " ".join(self.tokenizer.decode(hypothesis.ids) for hypothesis in best)
         score = sum(hypothesis.score for hypothesis in best)
         tokens = self.tokenizer.pieces([i for hypothesis in best for i in hypothesis.ids])
-        if len(found) <= 1:
-            hypotheses = [
-                (self.tokenizer.decode(hypothesis.ids), hypothesis.score) for answers in found for hypothesis in answers
-            ]
-        else:
-            hypotheses = [(said, score)]
+        hypotheses = [(said, score)] if found else []
+        if len(found) == 1:
+            hypotheses = [(self.tokenizer.decode(hypothesis.ids), hypothesis.score) for hypothesis in found[0]]
         return Translation(text, said, score, tokens, hypotheses, len(found), self)
 
     def _cut(self, text: str) -> list[list[int]]:

@@ -1,0 +1,127 @@
+"""What a run is asked for, and whether a RUN that exists is the same run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from allyouneed.config import Config, config_from, load_recipe
+from allyouneed.data.corpus import count_pairs
+from allyouneed.errors import UserError
+from allyouneed.files import read_json, sha256, to_json, write_file
+from allyouneed.training.size import DEFAULT_MINUTES, choose_size
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for.
+
+    train, valid: one TSV file or two plain ones; languages: codes of source and target; recipe: a name, a TOML file,
+    or None to choose by the corpus and the minutes; settings: SECTION.NAME=VALUE.
+    """
+
+    train: Sequence[Path]
+    valid: Sequence[Path] | None
+    out: Path
+    languages: tuple[str, str]
+    recipe: str | None = None
+    settings: Sequence[str] = ()
+
+
+class Record:
+    """`run.json`: what was asked for, the settings, the plan, and the scores when finished."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        remedy = "Give another --out, or delete the file to begin anew."
+        self.content = read_json(path, remedy, lambda run: (run["asked"], run["config"])) if path.exists() else {}
+
+    def update(self, **facts: object) -> None:
+        """Adds facts; None takes one away. Errors: `UserError` when the disk is full."""
+        self.content = {key: value for key, value in {**self.content, **facts}.items() if value is not None}
+        write_file(self.path, to_json(self.content))
+
+
+def asked_device(request: Request) -> str:
+    """The setting training.device."""
+    recipe = load_recipe(request.recipe) if request.recipe else Config()
+    return recipe.override(request.settings).training.device
+
+
+def agreed_config(request: Request, record: Record, device: torch.device, say: Callable[[str], None]) -> Config:
+    """The settings this run was begun with, or new ones, stored.
+
+    Errors: `UserError` when the RUN has taken its first step with other text or other settings.
+    """
+    asked = _identity(request)
+    begun = record.content.get("asked")
+    if asked == begun:
+        return _stored_config(record)
+    if "plan" not in record.content:  # nothing is learnt yet: what was prepared for a first, mistaken call goes
+        shutil.rmtree(request.out / "data", ignore_errors=True)
+        config, reason = _choose_config(request, device)
+        if reason:
+            say(reason)
+        record.update(asked=asked, config=config.model_dump(mode="json"))
+        return config
+    longer = _longer(begun, asked, _stored_config(record))
+    if longer is None:
+        changed = next(key for key in asked if asked[key] != begun.get(key))
+        raise UserError(
+            f"{request.out} was begun with {changed} = {begun.get(changed)}, now {asked[changed]}. "
+            "Give another --out, or the same command as before."
+        )
+    record.update(asked=asked, config=longer.model_dump(mode="json"), plan=None, finished=None)
+    say(f"going on to {longer.training.steps:,} steps")
+    return longer
+
+
+def _identity(request: Request) -> dict:
+    """What makes a run the same run: text and recipe by their content, languages, settings."""
+    recipe = request.recipe
+    if recipe is not None and Path(recipe).is_file():
+        recipe = f"{recipe} {sha256(Path(recipe))}"
+    return {
+        **{f"{name} {path.name}": sha256(path) for name, path in _named_files(request)},
+        "languages": list(request.languages),
+        "recipe": recipe,
+        "settings": list(request.settings),
+    }
+
+
+def _named_files(request: Request) -> Iterator[tuple[str, Path]]:
+    for name, paths in (("train", request.train), ("valid", request.valid or ())):
+        for path in paths:
+            if not path.is_file():
+                raise UserError(f"{path}: no such file.")
+            yield name, path
+
+
+def _stored_config(record: Record) -> Config:
+    return config_from(record.content["config"], str(record.path))
+
+
+def _longer(begun: dict, asked: dict, config: Config) -> Config | None:
+    """The settings with more steps, if nothing else differs; only 1/√step, which has no end, can simply go on."""
+    longer = config.override(asked["settings"])
+    same = config.override([f"training.steps={longer.training.steps}"])
+    only_steps = {**begun, "settings": asked["settings"]} == asked and longer == same
+    can_go_on = config.training.decay == "inverse_sqrt" and config.training.minutes is None
+    return longer if only_steps and can_go_on and longer.training.steps > config.training.steps else None
+
+
+def _choose_config(request: Request, device: torch.device) -> tuple[Config, str]:
+    """The settings asked for, and why, where the recipe was chosen here."""
+    if request.recipe is not None:
+        return load_recipe(request.recipe).override(request.settings), ""
+    asked = Config().override(request.settings)
+    by_steps = any(setting.partition("=")[0].strip() == "training.steps" for setting in request.settings)
+    minutes = asked.training.minutes or DEFAULT_MINUTES
+    choice = choose_size(count_pairs(request.train), minutes, device)
+    config = choice.config.override((["training.minutes=none"] if by_steps else []) + list(request.settings))
+    default = "" if asked.training.minutes or by_steps else f" (no --minutes given: {DEFAULT_MINUTES:g})"
+    return config, f"recipe {choice.recipe}, chosen for {choice.reason}{default}"
