@@ -59,6 +59,15 @@ def toy_request(folder: Path, out: Path, settings: list[str] | None = None) -> R
     return Request(train_files, valid_files, out, ("aa", "bb"), "tiny", [*TOY, *(settings or [])])
 
 
+@pytest.fixture(scope="session")
+def multi30k() -> Path:
+    """Real text, which is not in the repository: a folder with Multi30k's raw and tokenised files."""
+    folder = Path(os.environ.get("ALLYOUNEED_DATA", Path(__file__).parents[2] / "shared" / "data")) / "multi30k"
+    if not folder.is_dir():
+        pytest.skip("Multi30k is absent: set ALLYOUNEED_DATA to a folder that has multi30k/train.de.gz and the like")
+    return folder
+
+
 def silent() -> Console:
     return Console(quiet=True)
 

@@ -105,9 +105,17 @@ class TestMistakes:
         assert_mistake(self.train(tmp_path, files=files), "50 lines", "49 lines", "near line")
         assert_mistake(run("evaluate", toy_run, "--test", *files), "50 lines", "49 lines")
 
+    def test_unequal_validation_files(self, tmp_path):
+        files = write_pairs(tmp_path, "valid", toy_pairs(20))
+        files[1].write_text("".join(files[1].read_text().splitlines(keepends=True)[:-1]))
+        assert_mistake(self.train(tmp_path, "--valid", *files), "20 lines", "19 lines")
+
+    def test_steps_and_minutes_together(self, tmp_path):
+        assert_mistake(self.train(tmp_path, "--minutes", 1, "--set", "training.steps=3"), "choose one")
+
     def test_empty_corpus(self, tmp_path, toy_run):
         (tmp_path / "a").touch()
-        assert_mistake(self.train(tmp_path, files=[tmp_path / "a", tmp_path / "a"]), "no text")
+        assert_mistake(self.train(tmp_path, files=[tmp_path / "a", tmp_path / "a"]), "no usable pair", "empty")
         assert_mistake(run("evaluate", toy_run, "--test", tmp_path / "a", tmp_path / "a"), "empty")
 
     def test_not_a_run(self, tmp_path):
@@ -140,11 +148,29 @@ class TestMistakes:
         assert_mistake(self.train(tmp_path, "--set", "training.sed=1"), "did you mean training.seed?")
         assert_mistake(self.train(tmp_path, "--recipe", "tinny"), "did you mean tiny?")
 
+    def test_too_few_learned_positions(self, tmp_path):
+        settings = ("--set", "model.positions=learned", "--set", "model.max_positions=64")
+        assert_mistake(self.train(tmp_path, *settings), "max_positions = 64")
+
     def test_impossible_sizes(self, tmp_path, toy_run):
         assert_mistake(self.train(tmp_path, "--set", "model.num_heads=7"), "not divisible")
         assert_mistake(self.train(tmp_path, "--minutes", "0"), "training.minutes = 0")
         assert_mistake(run("translate", toy_run, "--beam-size", 0, stdin=b"a\n"), "beam_size = 0")
         assert_mistake(run("translate", toy_run, "--nbest", 9, stdin=b"a\n"), "num_hypotheses = 9")
+        assert_mistake(run("translate", toy_run, "--length-penalty", "nan", stdin=b"a\n"), "length_penalty")
+
+    def test_a_mistake_does_not_touch_what_is_there(self, toy_run, tmp_path):
+        precious = tmp_path / "out.txt"
+        precious.write_text("precious\n")
+        assert_mistake(run("translate", toy_run, tmp_path / "missing", "-o", precious), "no such file")
+        assert_mistake(run("translate", toy_run, "-o", precious, "--beam-size", 0, stdin=b"a\n"), "beam_size")
+        assert_mistake(run("translate", toy_run, precious, "-o", precious), "same file")
+        assert precious.read_text() == "precious\n"
+
+    def test_devices_and_tokenizers(self, toy_run, tmp_path):
+        test = write_pairs(tmp_path, "test", toy_pairs(3))
+        assert_mistake(run("translate", toy_run, "--device", "tpu", stdin=b"a\n"), "device tpu", "cpu")
+        assert_mistake(run("evaluate", toy_run, "--test", *test, "--tokenizer", "no"), "tokenizer no", "13a")
 
     def test_output_that_cannot_be_written(self, toy_run, tmp_path):
         assert_mistake(run("translate", toy_run, "-o", tmp_path / "no" / "out", stdin=b"a\n"), "cannot write")

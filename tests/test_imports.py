@@ -8,11 +8,12 @@ from pathlib import Path
 import allyouneed
 
 SOURCE = Path(allyouneed.__file__).parent
-BASE = {"errors", "files", "config"}
+BASE = {"errors", "files", "config", "devices"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "config": {"errors"},
+    "devices": {"errors"},
     "data": BASE,
     "model": BASE,
     "bundle": BASE | {"data", "model"},

@@ -6,7 +6,7 @@ A bundle is a folder: `model.safetensors`, `config.json`, `tokenizer.model`, `RE
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes
 from allyouneed.model.transformer import Transformer
 
 FORMAT = 1
+_FILES = ("model.safetensors", "config.json", "tokenizer.model")
+_FACTS = ("format", "languages", "vocab_size", "longest_source", "scores", "notes", "config")
 _REMEDY = "Get the bundle again, or write it anew: run the `allyouneed train` command that made it."
 
 
@@ -63,10 +65,8 @@ def load_bundle(path: Path) -> Bundle:
     Errors: `UserError` when there is none, or when a file of it is missing, truncated, changed or of a later format.
     """
     folder = find_bundle(path)
-    check_folder(folder, _REMEDY)
-    facts = read_json(
-        folder / "config.json", _REMEDY, lambda f: (f["format"], f["config"], f["vocab_size"], f["longest_source"])
-    )
+    check_folder(folder, _FILES, _REMEDY)
+    facts = read_json(folder / "config.json", _REMEDY, lambda facts: [facts[key] for key in _FACTS])
     if facts["format"] > FORMAT:
         raise UserError(f"{folder}: format {facts['format']} is newer than this version reads ({FORMAT}): upgrade.")
     config = config_from(facts["config"], str(folder / "config.json"))
@@ -125,9 +125,18 @@ def _model_card(bundle: Bundle) -> str:
         "",
         "| measured | figure |",
         "| --- | --- |",
-        *(f"| {name} | {value} |" for name, value in {**bundle.scores, **bundle.notes}.items()),
+        *(f"| {name} | {value} |" for name, value in _rows({**bundle.scores, **bundle.notes})),
         "",
         f"Translate with it: `allyouneed translate FOLDER`. Sources up to {bundle.longest_source} subwords are "
         "translated in one piece, longer ones in several.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _rows(facts: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested facts as rows of a table: ("valid bleu", "37.12")."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _rows(value, f"{prefix}{name} ")
+        else:
+            yield prefix + name, f"{value:.2f}" if isinstance(value, float) else str(value).replace("|", "\\|")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -38,9 +41,11 @@ def quickstart(
 
     Example: allyouneed quickstart
     """
-    from allyouneed.quickstart import run_quickstart
+    with _saying_how_to_go_on():
+        from allyouneed.quickstart import run_quickstart
 
-    raise typer.Exit(0 if run_quickstart(out, settings or [], _console()) else _INTERRUPTED)
+        if not run_quickstart(out, settings or [], _console(), _program()):
+            raise KeyboardInterrupt
 
 
 @app.command()
@@ -66,21 +71,20 @@ def train(
 
     Example: allyouneed train --from de --to en --train train.de train.en --valid val.de val.en --minutes 30 --out RUN
     """
-    from allyouneed.training.request import Request
-    from allyouneed.training.run import INTERRUPTED
-    from allyouneed.training.run import train as train_run
-
     given = ([f"training.minutes={minutes}"] if minutes is not None else []) + (settings or [])
-    console = _console()
-    outcome = train_run(Request(train, valid, out, (source, target), recipe, given), console)
-    if outcome.status == INTERRUPTED:
-        _say(f"stopped; all is saved. Go on with the same command:\n  {_this_command()}")
-        raise typer.Exit(_INTERRUPTED)
+    with _saying_how_to_go_on():
+        from allyouneed.training.request import Request
+        from allyouneed.training.run import INTERRUPTED
+        from allyouneed.training.run import train as train_run
+
+        outcome = train_run(Request(train, valid, out, (source, target), recipe, given), _console())
+        if outcome.status == INTERRUPTED:
+            raise KeyboardInterrupt
     valid_scores = outcome.scores["valid"]
     _say(
         f"validation BLEU {valid_scores['bleu']:.1f}  {valid_scores['bleu_signature']}\n"
         f"bundle: {out / 'bundle'}\nreport: {out / 'report.html'}\n"
-        f"translate with it: allyouneed translate {shlex.quote(str(out))} FILE"
+        f"translate with it: {_program()} translate {shlex.quote(str(out))} FILE"
     )
 
 
@@ -95,7 +99,7 @@ def translate(
     length_penalty: Annotated[float | None, typer.Option(help="α of section 6.1.")] = None,
     nbest: Annotated[int, typer.Option(metavar="N", help="N hypotheses a line, as `id ||| text ||| score`.")] = 1,
     scores: Annotated[bool, typer.Option("--scores", help="Each line's score and a tab before it.")] = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
 ) -> None:
     """Translates: one line out for each line in, in order; empty lines stay empty.
 
@@ -119,7 +123,7 @@ def evaluate(
     ] = False,
     tokenizer: Annotated[str, typer.Option(help="sacreBLEU's: 13a, intl, zh, ja-mecab, ko-mecab, char ...")] = "13a",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Writes the translations there.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
 ) -> None:
     """Scores translations of held-out text: BLEU and chrF with sacreBLEU's signatures.
 
@@ -138,22 +142,40 @@ def main() -> NoReturn:
     """Entry point: turns mistakes into one line and an exit code."""
     try:
         code = app(args=_spread(sys.argv[1:]), standalone_mode=False)
+        sys.stdout.flush()
     except UserError as error:
-        _say(f"error: {error}")
-        code = _USER_MISTAKE
+        code = _mistake(str(error))
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted")
         code = _INTERRUPTED
     except BrokenPipeError:  # the reader of our output left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = 1
+    except OSError as error:
+        code = _mistake(f"{error.filename or 'input or output'}: {(error.strerror or str(error)).lower()}.")
     except Exception as error:
-        show = getattr(error, "show", None)  # click's own: unknown option, missing argument
-        if show is None:
+        explain = getattr(error, "format_message", None)  # click's own: unknown option, missing argument
+        if explain is None:
             raise
-        show()
-        code = getattr(error, "exit_code", _USER_MISTAKE)
+        code = _mistake(f"{explain()} See allyouneed --help.") if explain() else _USER_MISTAKE
     sys.exit(code or 0)
+
+
+def _mistake(message: str) -> int:
+    _say(f"error: {message}")
+    return _USER_MISTAKE
+
+
+@contextmanager
+def _saying_how_to_go_on() -> Iterator[None]:
+    """Ctrl-C, in the middle of whatever it was, ends with the command that goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say(
+            f"stopped; what is done is saved. Go on with the same command:\n  {shlex.join([_program(), *sys.argv[1:]])}"
+        )
+        raise typer.Exit(_INTERRUPTED) from None
 
 
 def _spread(arguments: list[str]) -> list[str]:
@@ -182,5 +204,6 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _this_command() -> str:
-    return shlex.join(["allyouneed", *sys.argv[1:]])
+def _program() -> str:
+    """What the user has to type for `allyouneed`."""
+    return "allyouneed" if shutil.which("allyouneed") else shlex.join([sys.executable, "-m", "allyouneed"])

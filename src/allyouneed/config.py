@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from allyouneed.errors import UserError
 
@@ -67,15 +67,15 @@ class DataConfig(Section):
     character_coverage: float = Field(0.9999, gt=0, le=1)  # rarer characters are spelled in bytes
     max_length: int = Field(256, ge=1)  # longer pairs are dropped from training
     max_ratio: float = Field(4.0, ge=1)  # pairs where one side is so many times longer are dropped
-    columns: tuple[int, int] = (1, 2)  # of a TSV file: source, target
+    columns: tuple[PositiveInt, PositiveInt] = (1, 2)  # of a TSV file: source, target
 
 
 class TrainingConfig(Section):
     """Section 5. `minutes` plans `steps` and a decay to zero for a wall-clock budget; without it `steps` holds."""
 
     steps: int = Field(100_000, ge=1)
-    minutes: float | None = Field(None, gt=0)
-    seed: int = Field(1, ge=0)
+    minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
+    seed: int = Field(1, ge=0, lt=2**31)
     batch_tokens: int = Field(25_000, ge=1)  # of each side, padding included, per update
     micro_batches: int = Field(1, ge=1)  # an update's batch in so many parts, to save memory
     optimizer: Literal["adam", "muon"] = "adam"
@@ -104,7 +104,7 @@ class SearchConfig(Section):
     """Section 6.1."""
 
     beam_size: int = Field(4, ge=1)
-    length_penalty: float = 0.6
+    length_penalty: float = Field(0.6, ge=-10, le=10, allow_inf_nan=False)
     max_extra_length: int = Field(50, ge=0)  # the output may be so many subwords longer than the input
     batch_tokens: int = Field(4096, ge=1)  # source subwords, padding included, searched at once
 
@@ -114,6 +114,16 @@ class Config(Section):
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
     search: SearchConfig = SearchConfig()
+
+    @model_validator(mode="after")
+    def _positions_suffice(self) -> Config:
+        needed = self.data.max_length + self.search.max_extra_length + 1
+        if self.model.positions == "learned" and self.model.max_positions < needed:
+            raise ValueError(
+                f"model.max_positions = {self.model.max_positions} is less than data.max_length + "
+                f"search.max_extra_length + 1 = {needed}; learned positions need one for every place"
+            )
+        return self
 
     def override(self, assignments: Iterable[str]) -> Config:
         """A copy with `SECTION.NAME=VALUE` applied, values in TOML's notation.

@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -25,9 +26,12 @@ _REPLACED = ".replaced"
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hexadecimal SHA-256 of a file's bytes. Errors: `UserError` when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}).") from error
 
 
 def write_file(path: Path, content: str | bytes) -> None:
@@ -38,7 +42,8 @@ def write_file(path: Path, content: str | bytes) -> None:
         _write_synced(beside, content)
         os.replace(beside, path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
         raise cannot_write(path, error) from error
 
 
@@ -75,19 +80,26 @@ def recover_folder(folder: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def check_folder(folder: Path, remedy: str) -> None:
-    """Compares every file of a folder with its manifest.
+def recover_all(parent: Path) -> None:
+    """`recover_folder` for every folder below `parent` that needs it."""
+    for suffix in (_BESIDE, _REPLACED):
+        for place in parent.glob(f"*{suffix}"):
+            recover_folder(place.with_suffix(""))
+
+
+def check_folder(folder: Path, needed: Collection[str], remedy: str) -> None:
+    """Compares every file of a folder with its manifest, which must list those `needed`.
 
     Errors: `UserError` naming the file that is missing, truncated or changed, followed by the remedy.
     """
     try:
-        sums = json.loads((folder / MANIFEST).read_text())["sha256"].items()
+        sums = dict(json.loads((folder / MANIFEST).read_text())["sha256"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / MANIFEST}: missing or not readable. {remedy}") from error
-    for name, expected in sums:
+    for name in {**dict.fromkeys(needed), **sums}:
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: missing. {remedy}")
-        if sha256(folder / name) != expected:
+        if sha256(folder / name) != sums.get(name):
             raise UserError(f"{folder / name}: truncated or changed since it was written. {remedy}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,24 +18,24 @@ from allyouneed.translation.translator import Translator
 _SHOWN = ("2026년 11월 22일 일요일", "이천이십육년 십일월 이십이일", "'26. 11. 22.(일)", "1987.6.29")
 
 
-def run_quickstart(out: Path, settings: Sequence[str], console: Console) -> bool:
+def run_quickstart(out: Path, settings: Sequence[str], console: Console, program: str) -> bool:
     """Trains, scores and translates; False when interrupted. Progress goes to the console, results to standard output.
 
-    Ends with the line `exact match 99.1 %` (of held-out dates). Errors: `UserError`.
+    program: what the user types for `allyouneed`. Ends with the line `exact match 99.1 %`, of held-out dates.
+    Errors: `UserError`.
     """
-    text = out.with_name(f"{out.name}-text")
+    text = Path(f"{out}-text")
     dates = make_dates()
     files = {name: _write(text / f"{name}.tsv", getattr(dates, name)) for name in ("train", "valid", "test")}
     console.print(f"dates in Korean and English, made here: {len(dates.train):,} pairs in {text}", highlight=False)
     request = Request([files["train"]], [files["valid"]], out, ("ko", "en"), "dates", settings)
     if train(request, console).status == INTERRUPTED:
-        console.print("stopped; all is saved. The same command goes on.")
         return False
     translator = Translator.load(out)
     scores = evaluate_files(translator, [files["test"]])
     for translation in translator.translate(_SHOWN):
         print(f"{translation.source}  →  {translation.text}")
-    print(_next_steps(out, text))
+    print(_next_steps(program, out, text))
     print(
         f"BLEU {scores.bleu:.1f}  {scores.bleu_signature}  on {scores.sentences:,} dates that never occur in training"
     )
@@ -47,11 +48,11 @@ def _write(path: Path, pairs: Sequence[Pair]) -> Path:
     return path
 
 
-def _next_steps(out: Path, text: Path) -> str:
+def _next_steps(program: str, out: Path, text: Path) -> str:
     return f"""
 Try next:
-  echo "2024년 2월 29일 목요일" | allyouneed translate {out}
-  allyouneed evaluate {out} --test {text / "test.tsv"}
+  echo "2024년 2월 29일 목요일" | {program} translate {shlex.quote(str(out))}
+  {program} evaluate {shlex.quote(str(out))} --test {shlex.quote(str(text / "test.tsv"))}
   {out / "report.html"} in a browser: curves, samples, settings
-  your own text: allyouneed train --from de --to en --train train.de train.en --minutes 30 --out RUN
+  your own text: {program} train --from de --to en --train train.de train.en --minutes 30 --out RUN
 """

@@ -50,9 +50,9 @@ def test_without_validation_files_pairs_are_held_out(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no text|no usable pair|empty"),
-        (b"\n\n\n", "no text|no usable pair"),
-        (b"\xe4\xf6\n" * 50, "UTF-8|no text"),
+        (b"", r"no usable pair \(the file is empty\)"),
+        (b"\n\n\n", r"no usable pair \(3 empty side\)"),
+        (b"\xe4\xf6\n" * 50, "50 of 50 lines are not UTF-8, the first is line 1"),
     ],
 )
 def test_useless_files(tmp_path, content, message):
@@ -68,3 +68,16 @@ def test_another_encoding_is_refused_with_the_first_line(tmp_path):
     files[0].write_bytes(b"\n".join(b"\xe4" + line if i >= 60 else line for i, line in enumerate(lines)) + b"\n")
     with pytest.raises(UserError, match=r"40 of 100 lines are not UTF-8, the first is line 61.*iconv"):
         run(tmp_path, files, write_pairs(tmp_path, "valid", toy_pairs(10)))
+
+
+@pytest.mark.parametrize(("source", "target"), [("de", "en"), ("en", "de")])
+def test_real_text_in_gz(multi30k, tmp_path, source, target):
+    train, valid = ([multi30k / f"{name}.{side}.gz" for side in (source, target)] for name in ("train", "val"))
+    prepared, _ = run(tmp_path, train, valid, DataConfig(vocab_size=8000))
+    report = prepared.report()["train"]
+    assert report["pairs"] == 29_000
+    assert report["kept"] + sum(entry["count"] for entry in report["dropped"].values()) == 29_000
+    assert report["kept"] > 28_900
+    assert len(open_store(prepared.valid)) == len(prepared.valid_texts()) == 1014
+    store, tokenizer = open_store(prepared.valid), prepared.tokenizer()
+    assert [tokenizer.decode(store.source[i]) for i in range(50)] == [text for text, _ in prepared.valid_texts()[:50]]

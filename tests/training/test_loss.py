@@ -1,13 +1,14 @@
 import pytest
 import torch
 
+import allyouneed.training.loss as loss_module
 from allyouneed.training.loss import chunked_cross_entropy, smoothed_cross_entropy
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("chunk", [70, 2_000_000])
 def test_chunked_equals_plain_with_gradients(smoothing, chunk, monkeypatch):
-    monkeypatch.setattr("allyouneed.training.loss._CHUNK_ELEMENTS", chunk)
+    monkeypatch.setitem(loss_module._CHUNK_ELEMENTS, "cpu", chunk)
     torch.manual_seed(0)
     hidden, weight = torch.randn(37, 16), torch.randn(29, 16)
     targets = torch.randint(0, 29, (37,))
@@ -45,3 +46,17 @@ def test_huge_logits_do_not_overflow():
     loss, nll = chunked_cross_entropy(hidden, torch.eye(4) * 10, torch.tensor([2]), 0.0)
     loss.backward()
     assert all(torch.isfinite(tensor).all() for tensor in (loss, nll, hidden.grad))
+
+
+def test_bf16_autocast_is_near_fp32_and_gradients_are_fp32():
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(50, 32), torch.randn(40, 32, requires_grad=True)
+    targets = torch.randint(0, 40, (50,))
+    expected, _ = chunked_cross_entropy(hidden, weight, targets, 0.1)
+    (expected_gradient,) = torch.autograd.grad(expected, weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss, _ = chunked_cross_entropy(hidden, weight, targets, 0.1)
+    (gradient,) = torch.autograd.grad(loss, weight)
+    assert gradient.dtype == loss.dtype == torch.float32
+    torch.testing.assert_close(loss, expected, rtol=0.02, atol=0)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=0.1, atol=0.3)

@@ -73,7 +73,7 @@ def dying_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             yield
 
 
-@pytest.mark.parametrize("step", [7, 15, 16, 38])
+@pytest.mark.parametrize("step", [7, 13, 15, 16, 38])
 def test_after_dying_between_checkpoints(toy_run, tmp_path, monkeypatch, step):
     request = toy_request(tmp_path / "text", tmp_path / "run", ["training.save_minutes=0.00001"] if step == 7 else [])
     with dying_at(step, monkeypatch):
@@ -158,8 +158,36 @@ def test_other_settings_or_other_text_are_refused(toy_run, tmp_path):
         train(other, silent())
     text = toy_request(tmp_path / "text", toy_run)
     text.train[0].write_text(text.train[0].read_text().replace("a", "b"))
-    with pytest.raises(UserError, match=r"was begun with train train\.src"):
+    with pytest.raises(UserError, match=r"was begun with train"):
         train(text, silent())
+
+
+def test_sides_swapped_or_validation_left_out_are_refused(toy_run):
+    request = toy_request(toy_run.parent / "text", toy_run)
+    with pytest.raises(UserError, match="was begun with train"):
+        train(dataclasses.replace(request, train=request.train[::-1]), silent())
+    with pytest.raises(UserError, match="was begun with valid"):
+        train(dataclasses.replace(request, valid=None), silent())
+
+
+def test_without_its_record_a_run_begins_anew(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    train(request, silent())
+    (tmp_path / "run" / "run.json").unlink()
+    other = dataclasses.replace(request, settings=[*request.settings, "training.optimizer=adam", "training.seed=4"])
+    assert train(other, silent()).status == FINISHED
+    assert [step for step, _ in losses(tmp_path / "run")] == [10, 20, 30, 40]
+
+
+def test_a_damaged_snapshot_does_not_cost_the_run(tmp_path, monkeypatch):
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "finish", lambda loop: (_ for _ in ()).throw(_Cut))
+        with pytest.raises(_Cut):
+            train(request, silent())
+    (tmp_path / "run" / "checkpoints" / "weights-00000025" / "model.safetensors").write_bytes(b"broken")
+    assert train(request, silent()).status == FINISHED
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["finished"]["weights"].startswith("step ")
 
 
 def test_a_paper_schedule_can_go_on_to_more_steps(tmp_path):
@@ -191,12 +219,35 @@ def test_a_damaged_checkpoint_is_named_with_a_remedy_that_works(toy_run, tmp_pat
 
 
 def test_patience_survives_a_resume(tmp_path, monkeypatch):
-    hopeless = ["training.learning_rate=1e-9", "training.patience=2", "training.steps=400", "training.validate_every=5"]
+    hopeless = [
+        "training.learning_rate=1e-9",
+        "training.matrix_learning_rate=1e-9",
+        "training.patience=2",
+        "training.steps=400",
+        "training.validate_every=5",
+    ]
     request = toy_request(tmp_path / "text", tmp_path / "run", hopeless)
     with dying_at(12, monkeypatch):  # the first validation is the best; one without gain by now
         train(request, silent())
     assert train(request, silent()).status == "stopped early"
     assert final_state(tmp_path / "run")["facts"]["step"] == 15
+
+
+def test_a_run_killed_when_patience_was_over_still_stops_there(tmp_path, monkeypatch):
+    hopeless = [
+        "training.learning_rate=1e-9",
+        "training.matrix_learning_rate=1e-9",
+        "training.patience=1",
+        "training.steps=400",
+        "training.validate_every=5",
+    ]
+    request = toy_request(tmp_path / "text", tmp_path / "run", hopeless)
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "finish", lambda loop: (_ for _ in ()).throw(_Cut))
+        with pytest.raises(_Cut):
+            train(request, silent())
+    assert train(request, silent()).status == "stopped early"
+    assert final_state(tmp_path / "run")["facts"]["step"] == 10
 
 
 def test_two_processes_cannot_write_one_run(toy_run, tmp_path):

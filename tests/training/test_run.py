@@ -56,6 +56,8 @@ def test_tensorboard_is_written_where_installed(toy_run):
 
 def test_minutes_are_planned_once_and_stored(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run", ["training.minutes=0.15", "training.save_minutes=0.001"])
+    settings = [setting for setting in request.settings if not setting.startswith("training.steps")]
+    request = dataclasses.replace(request, settings=settings)
     train(request, silent())
     plan = json.loads((tmp_path / "run" / "run.json").read_text())["plan"]
     assert plan["decay"] == "linear"
@@ -104,6 +106,20 @@ def test_flops_of_the_papers_base():
 def test_a_folder_with_other_things_is_not_overwritten(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "text")
     with pytest.raises(UserError, match="has files that are not a RUN's"):
+        train(request, silent())
+
+
+def test_steps_override_a_recipes_minutes(tmp_path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("[training]\nminutes = 60\n")
+    request = dataclasses.replace(toy_request(tmp_path / "text", tmp_path / "run"), recipe=str(recipe))
+    assert train(request, silent()).status == FINISHED
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["steps"] == 40
+
+
+def test_divergence_is_told_with_a_remedy(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.learning_rate=1e30"])
+    with pytest.raises(UserError, match=r"diverged.*lower training\.learning_rate"):
         train(request, silent())
 
 

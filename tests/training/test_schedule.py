@@ -1,7 +1,7 @@
 import pytest
 
 from allyouneed.config import Config
-from allyouneed.training.schedule import Plan, paper_peak, plan_for_minutes, plan_for_steps
+from allyouneed.training.schedule import Plan, Speed, paper_peak, plan_for_minutes, plan_for_steps
 
 
 @pytest.mark.parametrize("step", [1, 100, 4000, 4001, 100_000])
@@ -22,18 +22,24 @@ def test_linear_decay_ends_at_zero():
 
 def test_minutes_become_steps():
     config = Config().override(["training.minutes=10", "training.warmup=4000"])
-    plan = plan_for_minutes(config, seconds_left=600, step_seconds=0.5, validation_seconds=2.0)
+    plan = plan_for_minutes(config, 600, Speed(0.5, 2.0, 10.0))
     assert plan.decay == "linear"
     assert plan.warmup < plan.steps * 0.1
     assert plan.average_every * config.training.average <= plan.steps * 0.1
     validations = plan.steps // plan.validate_every
-    spent = plan.steps * 0.5 + validations * 2.0
+    spent = plan.steps * 0.5 + validations * 2.0 + 10
     assert 500 < spent <= 600
+
+
+def test_what_the_user_sets_holds_under_a_budget():
+    config = Config().override(["training.minutes=10", "training.warmup=77", "training.decay=inverse_sqrt"])
+    plan = plan_for_minutes(config, 600, Speed(0.5, 2.0, 10.0), explicit={"training.warmup", "training.decay"})
+    assert (plan.warmup, plan.decay) == (77, "inverse_sqrt")
 
 
 def test_a_tiny_budget_still_gives_a_plan():
     config = Config().override(["training.minutes=0.1"])
-    plan = plan_for_minutes(config, seconds_left=-5, step_seconds=1.0, validation_seconds=3.0)
+    plan = plan_for_minutes(config, 5, Speed(1.0, 3.0, 9.0))
     assert plan.steps >= 1
     assert plan.warmup >= 1
     assert plan.validate_every >= 1

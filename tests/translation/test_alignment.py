@@ -9,4 +9,4 @@ def test_subwords_are_joined_and_the_strongest_word_wins():
     cross = np.zeros((2, 1, 4, 4), dtype=np.float32)
     cross[0, 0] = [[0.9, 0, 0, 0.1], [0.6, 0.2, 0.2, 0], [0.4, 0.3, 0.3, 0], [0, 0, 0, 1]]
     square = np.zeros((2, 1, 4, 4), dtype=np.float32)
-    assert align(Attention(square, square, cross, source, target)) == [(0, 0), (1, 1)]
+    assert align(Attention(square, square, cross, source, ["<s>", *target[:-1]], target)) == [(0, 0), (1, 1)]

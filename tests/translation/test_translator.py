@@ -2,6 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from allyouneed import Translator, UserError
 
@@ -39,17 +40,43 @@ def test_a_long_text_is_cut_and_nothing_is_lost(translator):
     long = " ".join([sentence] * 12)
     [translation] = translator.translate([long])
     assert translation.pieces > 1
-    pieces = translator._cut(long)
-    assert all(len(piece) <= translator.longest_source for piece in pieces)
-    kept = " ".join(translator.tokenizer.decode(piece) for piece in pieces)
-    assert kept == long
+    assert whole(translator, long) == long
 
 
-def test_a_long_text_without_spaces_is_cut_too(translator):
-    long = "abcdefgh" * 40
-    pieces = translator._cut(long)
+@pytest.mark.parametrize(
+    "long",
+    [
+        "abcdefgh" * 40,
+        "짧은 문장. " * 40 + "끝",
+        "这是一句话。" * 40,
+        "a b. " * 30 + "abcdefgh" * 40 + " 这。 " + "c d! " * 30,
+        "one   two\tthree. " * 30,
+    ],
+)
+def test_cutting_loses_and_adds_nothing(translator, long):
+    said = whole(translator, long)
+    assert said.split() == long.split()
+
+
+def whole(translator, text):
+    """The pieces of a text put together again."""
+    pieces = translator._cut(text)
     assert len(pieces) > 1
-    assert "".join(translator.tokenizer.decode(piece) for piece in pieces) == long
+    assert all(len(piece.ids) <= translator.longest_source for piece in pieces)
+    return "".join(translator.tokenizer.decode(piece.ids) + piece.glue for piece in pieces)
+
+
+def test_a_translation_is_one_line(translator):
+    newline = translator.tokenizer.encode("a\nb")
+    assert translator.tokenizer.decode(newline) == "a b"
+
+
+def test_a_device_that_is_not_there(toy_run):
+    for device in ("tpu", "cuda"):
+        if device == "cuda" and torch.cuda.is_available():
+            continue
+        with pytest.raises(UserError, match=f"device {device}"):
+            Translator.load(toy_run, device)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +102,7 @@ def test_look_gives_every_head(translator):
     assert attention.cross.shape == (layers, heads, target, source)
     np.testing.assert_allclose(attention.cross.sum(-1), 1, rtol=1e-5)
     assert attention.source_tokens[-1] == attention.target_tokens[-1] == "</s>"
+    assert attention.target_inputs == ["<s>", *attention.target_tokens[:-1]]
 
 
 def test_alignment_links_words(translator):

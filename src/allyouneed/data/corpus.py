@@ -18,6 +18,7 @@ from allyouneed.data.formats import RawPair, read_lines, read_pairs
 from allyouneed.errors import UserError
 
 EXAMPLES = 3
+_UNDECODABLE = 0.1  # a larger share of lines that are not UTF-8 means the file is in another encoding
 _EXEMPT_FROM_RATIO = 8  # subwords; short sentences may differ much
 
 
@@ -42,6 +43,20 @@ class CorpusReport:
     def as_dict(self) -> dict:
         return asdict(self)
 
+    def refuse_useless(self) -> None:
+        """Errors: `UserError` when no pair was kept, or when the file seems to be in another encoding."""
+        where = " and ".join(self.files)
+        undecodable = self.dropped.get("not UTF-8", {"count": 0})
+        if undecodable["count"] > max(1, _UNDECODABLE * self.pairs):
+            line = undecodable["examples"][0]["line"]
+            raise UserError(
+                f"{where}: {undecodable['count']:,} of {self.pairs:,} lines are not UTF-8, the first is line {line}. "
+                "Convert the file, for example: iconv -f latin1 -t UTF-8."
+            )
+        if self.kept == 0:
+            reasons = ", ".join(f"{entry['count']:,} {reason}" for reason, entry in self.dropped.items())
+            raise UserError(f"{where}: no usable pair ({reasons or 'the file is empty'}).")
+
     def lines(self) -> Iterator[str]:
         """The report for people, a line at a time."""
         share = self.kept / self.pairs if self.pairs else 0
@@ -53,7 +68,7 @@ class CorpusReport:
 
 
 class PairChecks:
-    """Decides for one pair after another whether it can be used. Keeps the hashes of pairs seen, 8 bytes each."""
+    """Decides for one pair after another whether it can be used. Remembers a hash of each pair, some 80 bytes."""
 
     def __init__(self, max_length: int, max_ratio: float, duplicates: bool = True):
         self.max_length, self.max_ratio, self.duplicates = max_length, max_ratio, duplicates

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -31,29 +31,41 @@ def read_lines(path: Path) -> Iterator[bytes]:
     """Lines of a file without their ends. Errors: `UserError` when it is missing, unreadable, damaged or UTF-16."""
     try:
         with _open(path) as file:
-            for number, line in enumerate(file):
-                if number == 0:
-                    if line.startswith(_UTF16_MARKS):
-                        raise UserError(f"{path}:1: this is UTF-16, not UTF-8. Convert it: iconv -f UTF-16 -t UTF-8.")
-                    line = line.removeprefix(codecs.BOM_UTF8)
-                yield line.removesuffix(b"\n").removesuffix(b"\r")
+            yield from _without_ends(file, path)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file.") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(
-            f"{path}: damaged or not gzip ({error}). Get the file again, or drop .gz from its name."
-        ) from error
+        remedy = "Get the file again, or drop .gz from its name."
+        raise UserError(f"{path}: damaged or not gzip ({error}). {remedy}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}).") from error
 
 
 def read_text(path: Path) -> Iterator[str]:
     """Decoded lines. Errors: as `read_lines`, and `UserError` at the first line that is not UTF-8."""
-    for number, line in enumerate(read_lines(path), start=1):
+    return _decoded_lines(read_lines(path), path)
+
+
+def decoded(stream: BinaryIO, name: Path) -> Iterator[str]:
+    """As `read_text`, from an open stream that is called `name`."""
+    return _decoded_lines(_without_ends(stream, name), name)
+
+
+def _without_ends(lines: Iterable[bytes], name: Path) -> Iterator[bytes]:
+    for number, line in enumerate(lines):
+        if number == 0:
+            if line.startswith(_UTF16_MARKS):
+                raise UserError(f"{name}:1: this is UTF-16, not UTF-8. Convert it: iconv -f UTF-16 -t UTF-8.")
+            line = line.removeprefix(codecs.BOM_UTF8)
+        yield line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _decoded_lines(lines: Iterable[bytes], name: Path) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
         try:
             yield line.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise UserError(f"{path}:{number}: not UTF-8. Convert the file: iconv -f latin1 -t UTF-8.") from error
+            raise UserError(f"{name}:{number}: not UTF-8. Convert it: iconv -f latin1 -t UTF-8.") from error
 
 
 def read_pairs(paths: Sequence[Path], columns: tuple[int, int] = (1, 2)) -> Iterator[RawPair]:

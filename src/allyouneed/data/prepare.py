@@ -19,8 +19,8 @@ from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, read_json, to_json, write_file
 
 _CHUNK = 10_000  # pairs encoded at a time
+_LEARNT_FROM = 1_000_000  # pairs, spread over the corpus, that subwords are learnt from
 _HELD_OUT = 1000  # pairs, about, when no validation files are given
-_UNDECODABLE = 0.1  # a larger share of lines that are not UTF-8 means the file is in another encoding
 
 
 class PreparedData:
@@ -73,8 +73,9 @@ def prepare(
     prepared = PreparedData(folder)
     stride = None if valid else max(20, pairs // _HELD_OUT)
     say(f"learning {data.vocab_size:,} subwords ...")
-    train_checks = PairChecks(data.max_length, data.max_ratio)
-    usable = usable_text(train, data.columns, train_checks)
+    text_checks = PairChecks(data.max_length, data.max_ratio, duplicates=False)
+    every = max(1, pairs // _LEARNT_FROM)
+    usable = islice(usable_text(train, data.columns, text_checks), 0, None, every)
     sentences = (text for pair in usable if not _held_out(pair, stride) for text in (pair.source, pair.target))
     tokenizer = _learn(sentences, data, train)
     if len(tokenizer) != data.vocab_size:
@@ -84,13 +85,12 @@ def prepare(
     with _list_of_dropped(prepared.dropped) as dropped:
         corpus = _Corpus(train, data, tokenizer, dropped)
         write_store(prepared.train, corpus.encoded(lambda pair: not _held_out(pair, stride)))
-        corpus.refuse_useless()
+        corpus.report.refuse_useless()
         held_out = _Corpus(valid or train, data, tokenizer, dropped, duplicates=valid is None)
         write_store(prepared.valid, held_out.encoded(lambda pair: valid is not None or _held_out(pair, stride), texts))
-        held_out.refuse_useless()
+        held_out.report.refuse_useless()
     if valid is None:
         say(f"no --valid given: {held_out.report.kept:,} pairs are held out of the training text for validation")
-        held_out.report.dropped = {}  # reported with the training text already
     prepared.finish(tokenizer, texts, {"train": corpus.report, "valid": held_out.report})
     return prepared
 
@@ -121,20 +121,6 @@ class _Corpus:
                     texts.append((pair.source, pair.target))
                 yield source, target
 
-    def refuse_useless(self) -> None:
-        report = self.report
-        where = " and ".join(report.files)
-        undecodable = report.dropped.get("not UTF-8", {"count": 0})
-        if undecodable["count"] > max(1, _UNDECODABLE * report.pairs):
-            line = undecodable["examples"][0]["line"]
-            raise UserError(
-                f"{where}: {undecodable['count']:,} of {report.pairs:,} lines are not UTF-8, the first is line {line}. "
-                "Convert the file, for example: iconv -f latin1 -t UTF-8."
-            )
-        if report.kept == 0:
-            reasons = ", ".join(f"{entry['count']:,} {reason}" for reason, entry in report.dropped.items())
-            raise UserError(f"{where}: no usable pair ({reasons or 'the file is empty'}).")
-
     def _dropped(self, pair: RawPair, reason: str | None) -> bool:
         if reason is None:
             return False
@@ -155,7 +141,20 @@ def _learn(sentences: Iterator[str], data: DataConfig, train: Sequence[Path]) ->
     try:
         return learn_tokenizer(sentences, data.vocab_size, data.subwords, data.character_coverage)
     except UserError as error:
+        _text_report(train, data).refuse_useless()  # the reason, if it is the text
         raise UserError(f"{' and '.join(map(str, train))}: {error}") from error
+
+
+def _text_report(paths: Sequence[Path], data: DataConfig) -> CorpusReport:
+    report, checks = CorpusReport([str(path) for path in paths]), PairChecks(data.max_length, data.max_ratio, False)
+    for pair in read_pairs(paths, data.columns):
+        report.pairs += 1
+        fault = checks.text_fault(pair)
+        if fault:
+            report.drop(pair, fault)
+        else:
+            report.kept += 1
+    return report
 
 
 def _held_out(pair: RawPair, stride: int | None) -> bool:

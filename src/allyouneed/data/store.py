@@ -6,6 +6,7 @@ and where each begins (int64, one more than sentences). `store.json` is written 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class PairStore:
 def write_store(folder: Path, pairs: Iterable[tuple[Sequence[int], Sequence[int]]]) -> None:
     """Streams pairs of ids to disk. Errors: `UserError` when the disk is full."""
     (folder / _MARK).unlink(missing_ok=True)
-    offsets: dict[str, list[int]] = {side: [0] for side in _SIDES}
+    offsets = {side: array("q", [0]) for side in _SIDES}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / "source.ids", "wb") as source, open(folder / "target.ids", "wb") as target:

@@ -10,7 +10,6 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from pathlib import Path
 
 import sentencepiece
@@ -18,7 +17,7 @@ import sentencepiece
 from allyouneed.errors import UserError
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
-_SENTENCES_LEARNT_FROM = 2_000_000
+_LINE_ENDS = re.compile(r"[\r\n]+")
 
 
 class Tokenizer:
@@ -41,8 +40,9 @@ class Tokenizer:
         return self._processor.encode([_normalised(text) for text in texts], num_threads=1)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids; start, end and padding give nothing."""
-        return self._processor.decode([int(i) for i in ids if i not in (PAD, BOS, EOS)])
+        """Text of ids, on one line whatever bytes were said; start, end and padding give nothing."""
+        text = self._processor.decode([int(i) for i in ids if i not in (PAD, BOS, EOS)])
+        return _LINE_ENDS.sub(" ", text)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Each id's subword, with ▁ for a space."""
@@ -64,7 +64,7 @@ def learn_tokenizer(
 
     Errors: `UserError` when there is too little text for any vocabulary.
     """
-    sentences = [_normalised(text) for text in islice(sentences, _SENTENCES_LEARNT_FROM)]
+    sentences = [_normalised(text) for text in sentences]
     if not any(sentences):
         raise UserError("there is no text to learn subwords from.")
     try:

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from allyouneed.bundle import weights_of
-from allyouneed.files import check_folder, read_tensors, recover_folder, tensor_bytes, write_folder
+from allyouneed.files import check_folder, read_tensors, tensor_bytes, write_folder
 
-_REMEDY = "Delete the run's checkpoints and train again, or restore the file."
+_REMEDY = "Train again to have it."
 
 
 class Snapshots:
-    """Weights by step in a folder: the last `kept`, and those that `keep` names."""
+    """Weights by step, in a folder."""
 
-    def __init__(self, folder: Path, kept: int):
-        self.folder, self.kept = folder, kept
-        for place in folder.glob("weights-*.*") if folder.exists() else ():
-            recover_folder(place.with_suffix(""))
+    def __init__(self, folder: Path):
+        self.folder = folder
 
-    def save(self, step: int, model: nn.Module, keep: int | None = None) -> None:
-        """Adds a snapshot and deletes those no longer among the last, but not step `keep`, the best so far."""
+    def save(self, step: int, model: nn.Module) -> None:
+        """Errors: `UserError` when the disk is full."""
         write_folder(self._place(step), {"model.safetensors": tensor_bytes(weights_of(model))})
-        for old in self.steps(step)[: -self.kept]:
-            if old != keep:
-                shutil.rmtree(self._place(old))
+
+    def prune(self, until: int, keep: Collection[int]) -> None:
+        """Deletes the snapshots up to a step, but not those to keep."""
+        for step in self.steps(until):
+            if step not in keep:
+                shutil.rmtree(self._place(step))
 
     def steps(self, until: int) -> list[int]:
         """Steps of the snapshots up to a step, ascending."""
@@ -36,7 +37,7 @@ class Snapshots:
         return sorted(step for place in places if (step := int(place.name.partition("-")[2])) <= until)
 
     def load(self, step: int) -> dict[str, Tensor]:
-        check_folder(self._place(step), _REMEDY)
+        check_folder(self._place(step), ["model.safetensors"], _REMEDY)
         return read_tensors(self._place(step) / "model.safetensors")
 
     def average(self, steps: Sequence[int]) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from allyouneed.bundle import load_weights, weights_of
 from allyouneed.data.batches import Position
-from allyouneed.files import check_folder, read_json, read_tensors, recover_folder, tensor_bytes, to_json, write_folder
+from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes, to_json, write_folder
 from allyouneed.training.step import Totals, TrainingState
 
 _KEPT = 2
@@ -47,15 +47,13 @@ def load_checkpoint(folder: Path, state: TrainingState) -> int:
 
     Errors: `UserError` naming the file that is missing, truncated or changed, and what to delete to go on.
     """
-    for place in folder.glob("step-*.*") if folder.exists() else ():
-        recover_folder(place.with_suffix(""))
     saved = _checkpoints(folder)
     if not saved:
         return 0
     newest = saved[-1]
     before = f"goes on from {saved[-2].name}" if len(saved) > 1 else "begins anew"
     remedy = f"Delete {newest} and run the same command again: it then {before}."
-    check_folder(newest, remedy)
+    check_folder(newest, ("model.safetensors", "optimizer.safetensors", "state.json"), remedy)
     keys = ("step", "epoch", "index", "seconds", "best", "validations_without_gain", "since_log", "log_bytes")
     facts = read_json(newest / "state.json", remedy, lambda facts: [facts[key] for key in keys])
     load_weights(state.model, read_tensors(newest / "model.safetensors"), newest / "model.safetensors")

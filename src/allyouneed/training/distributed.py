@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed
 from torch import Tensor
+
+_PATIENCE = timedelta(hours=12)  # of the other ranks, while the first prepares a large corpus or validates
 
 
 @dataclass(frozen=True)
@@ -68,17 +71,13 @@ def join_ranks(device: str) -> Ranks:
     if count == 1:
         return Ranks()
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+        backend = "nccl" if device == "cuda" else "gloo"
+        if backend == "nccl":
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.distributed.init_process_group(backend, timeout=_PATIENCE)
     return Ranks(torch.distributed.get_rank(), count)
 
 
 def leave_ranks(ranks: Ranks) -> None:
     if ranks.count > 1 and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-
-
-def choose_device(name: str) -> torch.device:
-    """ "auto" is CUDA where there is one; under torchrun each rank of a machine has a GPU of its own."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name, int(os.environ.get("LOCAL_RANK", "0"))) if name == "cuda" else torch.device(name)

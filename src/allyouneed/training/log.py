@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -19,7 +20,7 @@ class RunLog:
         self.path, self.console, self.active = run / "log.jsonl", console, active
         self._progress: Progress | None = None
         self._task: TaskID | None = None
-        self._board = _tensorboard(run) if active else None
+        self._board = None
 
     def size(self) -> int:
         """Bytes written so far: what a checkpoint remembers."""
@@ -42,14 +43,16 @@ class RunLog:
         if self._board is not None and "step" in facts:
             for name, value in facts.items():
                 if isinstance(value, float):
-                    self._board.add_scalar(f"{event}/{name}", value, facts["step"])
+                    self._draw(f"{event}/{name}", value, facts["step"])
 
     def say(self, text: str) -> None:
         if self.active:
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def start(self, steps: int, step: int) -> None:
-        """A progress bar in a terminal; elsewhere `progress` prints plain lines."""
+        """TensorBoard, and a progress bar in a terminal; elsewhere `progress` prints plain lines."""
+        if self.active:
+            self._board = _tensorboard(self.path.parent, step)
         if self.active and self.console.is_terminal:
             columns = ("{task.completed:,}/{task.total:,} steps", "loss {task.fields[loss]:.3f}")
             self._progress = Progress(
@@ -77,22 +80,30 @@ class RunLog:
             self._progress.stop()
             self._progress = None
         if self._board is not None:
-            self._board.flush()
+            with suppress(OSError):
+                self._board.close()
+            self._board = None
 
     def records(self) -> list[dict]:
         """All that was recorded; a last line cut off by a kill is left out."""
         kept = []
-        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else ():
+        for line in self.path.read_bytes().split(b"\n") if self.path.exists() else ():
             try:
                 kept.append(json.loads(line))
             except ValueError:
                 continue
         return kept
 
+    def _draw(self, name: str, value: float, step: int) -> None:
+        try:
+            self._board.add_scalar(name, value, step)
+        except OSError:  # the disk is full; what the run itself writes will say so
+            self._board = None
 
-def _tensorboard(run: Path):
+
+def _tensorboard(run: Path, step: int):
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(run / "tensorboard"))
+    return SummaryWriter(str(run / "tensorboard"), purge_step=step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -15,6 +16,7 @@ import numpy as np
 from allyouneed.bundle import Bundle, load_weights, save_bundle
 from allyouneed.data.batches import BatchOrder, collate, share
 from allyouneed.data.store import PairStore
+from allyouneed.errors import UserError
 from allyouneed.training.average import Snapshots
 from allyouneed.training.checkpoint import save_checkpoint
 from allyouneed.training.distributed import Ranks
@@ -24,6 +26,8 @@ from allyouneed.training.step import Metrics, Totals, TrainingState, update
 from allyouneed.training.validation import ValidationSet, validation_loss, validation_scores
 
 FINISHED, STOPPED_EARLY, INTERRUPTED = "finished", "stopped early", "interrupted"
+_CLEARLY_BETTER = 0.5  # points of BLEU: less is chance on a validation set, and averages generalise better
+FINAL_SENTENCES = 2000  # of the validation set, scored with the beam at the end
 
 
 @dataclass
@@ -42,7 +46,7 @@ class Loop:
     def __post_init__(self) -> None:
         self.training = self.bundle.config.training
         self.order = BatchOrder(self.store, self.training.batch_tokens, self.training.seed)
-        self.snapshots = Snapshots(self.run / "checkpoints", self.training.average)
+        self.snapshots = Snapshots(self.run / "checkpoints")
 
     def train(self) -> str:
         """Steps until the plan ends, patience is over, or Ctrl-C: FINISHED, STOPPED_EARLY or INTERRUPTED."""
@@ -52,7 +56,10 @@ class Loop:
         earlier = state.seconds
         with _interruptible() as interrupt:
             while state.step < plan.steps:
-                if self.ranks.any(interrupt.requested):
+                out_of_patience, interrupted = self.ranks.sum(self._is_out_of_patience(), interrupt.requested)
+                if out_of_patience:
+                    return STOPPED_EARLY
+                if interrupted:
                     self.save()
                     return INTERRUPTED
                 stepping = time.perf_counter()
@@ -61,17 +68,16 @@ class Loop:
                 state.seconds = earlier + time.perf_counter() - begun
                 self._report_progress(metrics)
                 if (plan.steps - state.step) % plan.average_every == 0 and self.ranks.is_first:
-                    self.snapshots.save(state.step, state.model, state.best.get("step"))
+                    self.snapshots.save(state.step, state.model)
                 if state.step % plan.validate_every == 0 or state.step == plan.steps:
-                    patience_is_over = self._validate()
+                    if self.ranks.is_first:
+                        self._validate()
                     self.save()
                     saved = time.perf_counter()
-                    if self.ranks.share(patience_is_over):
-                        return STOPPED_EARLY
                 elif time.perf_counter() - saved > 60 * self.training.save_minutes:
                     self.save()
                     saved = time.perf_counter()
-        return FINISHED
+            return INTERRUPTED if self.ranks.any(interrupt.requested) else FINISHED
 
     def step(self) -> Metrics:
         """One update on the next global batch, of which this rank takes its shares."""
@@ -81,41 +87,69 @@ class Loop:
             collate(self.store, share(pairs, self.ranks.rank * parts + part, self.ranks.count * parts))
             for part in range(parts)
         ]
-        return update(self.state, shares, self.training, self.plan, self.ranks)
+        metrics = update(self.state, shares, self.training, self.plan, self.ranks)
+        if not math.isfinite(metrics.loss):
+            raise UserError(
+                f"the loss is {metrics.loss} at step {self.state.step:,}: training has diverged. Begin anew with "
+                "another --out and a lower training.learning_rate, a longer training.warmup or training.clip_norm=1."
+            )
+        return metrics
 
     def save(self) -> None:
+        """A checkpoint; then snapshots that neither it nor the end of the run needs may go."""
         if self.ranks.is_first:
             save_checkpoint(self.run / "checkpoints", self.state, self.log.size())
+            self.snapshots.prune(self.state.step, {*self._to_average(), self.state.best.get("step")})
 
     def finish(self) -> dict:
-        """Puts the better of two into the bundle, by validation: the average of the last snapshots, or the best one.
+        """Puts the average of the last snapshots into the bundle, or the best one if it is clearly better.
 
         Returns its scores on the validation set with the bundle's own beam.
         """
-        steps = self.snapshots.steps(self.state.step)[-self.training.average :]
-        candidates = {f"average of steps {', '.join(map(str, steps))}": self.snapshots.average(steps)}
-        if best := self.state.best.get("step"):
-            candidates[f"step {best}, the best of the validations"] = self.snapshots.load(best)
         judged = []
-        for name, weights in candidates.items():
+        for name, weights in self._candidates():
             load_weights(self.state.model, weights, self.run)
-            judged.append((self._quality(), name))
-            self.log.record("candidate", step=self.state.step, name=name, quality=judged[-1][0])
-        chosen = max(judged, key=lambda quality_and_name: quality_and_name[0])[1]
-        load_weights(self.state.model, candidates[chosen], self.run)
+            quality = self._quality()
+            judged.append((quality, name, weights))
+            self.log.record("candidate", step=self.state.step, name=name, quality=quality)
+        if judged:
+            clearly = _CLEARLY_BETTER if self.training.bleu_sentences else 0.0
+            average, best = judged[0], judged[-1]  # one and the same if the other could not be read
+            _, name, weights = best if best[0] > average[0] + clearly else average
+            load_weights(self.state.model, weights, self.run)
+        else:
+            name = f"step {self.state.step}, the last"
         loss = validation_loss(self.bundle, self.valid, self.training)
         beam = self.bundle.config.search.beam_size
-        scores, _ = validation_scores(self.bundle, self.valid, len(self.valid.texts), beam)
-        valid_scores = {"loss": loss, "beam_size": beam, **scores.as_dict()}
-        self.bundle.scores = {"valid": valid_scores}
-        self.bundle.notes = {**self.bundle.notes, "weights": chosen, "steps": self.state.step}
+        scores, _ = validation_scores(self.bundle, self.valid, FINAL_SENTENCES, beam)
+        self.bundle.scores = {"valid": {"loss": loss, "beam_size": beam, **scores.as_dict()}}
+        self.bundle.notes = {**self.bundle.notes, "weights": name, "steps": self.state.step}
         save_bundle(self.bundle, self.run / "bundle")
         return self.bundle.scores
 
-    def _validate(self) -> bool:
-        """Records how good the model is and whether it is the best so far; True when patience is over."""
-        if not self.ranks.is_first:
-            return False
+    def _candidates(self) -> Iterator[tuple[str, dict]]:
+        """Weights that may go into the bundle. Those that cannot be read are left out, and said."""
+        last, best = self._to_average(), self.state.best.get("step")
+        named = {f"average of steps {', '.join(map(str, last))}": last} if last else {}
+        named |= {f"step {best}, the best of the validations": [best]} if best else {}
+        for name, steps in named.items():
+            try:
+                yield name, self.snapshots.average(steps)
+            except UserError as error:
+                self.log.say(f"{name} is left out: {error}")
+
+    def _to_average(self) -> list[int]:
+        """Steps of the last snapshots so far, at the distances of the plan."""
+        steps = self.snapshots.steps(self.state.step)
+        planned = [step for step in steps if (self.plan.steps - step) % self.plan.average_every == 0]
+        return planned[-self.training.average :]
+
+    def _is_out_of_patience(self) -> bool:
+        patience = self.training.patience
+        return patience is not None and self.state.validations_without_gain >= patience
+
+    def _validate(self) -> None:
+        """Records how good the model is and whether it is the best so far."""
         state = self.state
         loss = validation_loss(self.bundle, self.valid, self.training)
         facts: dict = {"loss": loss, "perplexity": float(np.exp(min(loss, 50.0)))}
@@ -127,12 +161,11 @@ class Loop:
         is_best = quality > state.best.get("quality", -float("inf"))
         if is_best:
             state.best = {"step": state.step, "quality": quality}
-            self.snapshots.save(state.step, state.model, state.step)
+            self.snapshots.save(state.step, state.model)
         state.validations_without_gain = 0 if is_best else state.validations_without_gain + 1
         self.log.record("validation", step=state.step, seconds=state.seconds, best=is_best, **facts)
         self._show(facts, is_best)
         save_bundle(replace(self.bundle, notes={**self.bundle.notes, "steps": state.step}), self.run / "bundle")
-        return self.training.patience is not None and state.validations_without_gain >= self.training.patience
 
     def _quality(self) -> float:
         if not self.training.bleu_sentences:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_CHUNK_ELEMENTS = 2_000_000  # logits at a time: 8 MB of fp32 stays in the cache
+_CHUNK_ELEMENTS = {"cpu": 2_000_000, "cuda": 2**27}  # logits at a time: on a CPU 8 MB of fp32 stays in the cache
 
 
 def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
@@ -25,7 +25,11 @@ def chunked_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, smoot
 
     -> smoothed loss (differentiable) and the plain negative log likelihood, both sums over tokens in nats.
     """
-    return _ChunkedCrossEntropy.apply(hidden, weight, targets, smoothing)
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device):  # once here, instead of at every chunk
+        hidden = hidden.to(torch.get_autocast_dtype(device))
+    with torch.autocast(device, enabled=False):
+        return _ChunkedCrossEntropy.apply(hidden, weight, targets, smoothing)
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -42,10 +46,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         weight_sum = weight_used.sum(0)
         uniform = smoothing / len(weight)
         grad_hidden = torch.empty_like(hidden)
-        grad_weight = torch.zeros_like(weight_used)
+        grad_weight = torch.zeros_like(weight)
         loss = hidden.new_zeros((), dtype=torch.float32)
         nll = hidden.new_zeros((), dtype=torch.float32)
-        rows = max(1, _CHUNK_ELEMENTS // len(weight))
+        rows = max(1, _CHUNK_ELEMENTS[hidden.device.type] // len(weight))
         for start in range(0, len(hidden), rows):
             chunk, right = hidden[start : start + rows], targets[start : start + rows, None]
             logits = (chunk @ weight_used.T).float()
@@ -57,10 +61,13 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             loss += log_normaliser - (1 - smoothing) * right_logits - uniform * (chunk @ weight_sum).float().sum()
             grad_logits = p.scatter_add_(1, right, p.new_full(right.shape, smoothing - 1)).to(hidden.dtype)
             torch.mm(grad_logits, weight_used, out=grad_hidden[start : start + rows])
-            grad_weight.addmm_(grad_logits.T, chunk)
+            if chunk.dtype == grad_weight.dtype:
+                grad_weight.addmm_(grad_logits.T, chunk)
+            else:
+                grad_weight += grad_logits.T @ chunk
         grad_hidden -= uniform * weight_sum
         grad_weight -= uniform * hidden.sum(0)
-        ctx.save_for_backward(grad_hidden, grad_weight.to(weight.dtype))
+        ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.mark_non_differentiable(nll)
         return loss, nll
 

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
 
-from allyouneed.training.loop import Loop
+from allyouneed.training.loop import FINAL_SENTENCES, Loop
+from allyouneed.training.schedule import Speed
 from allyouneed.training.validation import validation_loss, validation_scores
 
 _WARM_UP_STEPS = 3
 _FEWEST_STEPS = 5
 _SENTENCES = 50
-
-
-class Speed(NamedTuple):
-    """Wall-clock seconds of an update and of a whole validation."""
-
-    step_seconds: float
-    validation_seconds: float
+_UNTRAINED = 3  # a model that has learnt nothing yet talks to the longest length, about so many times too long
+_BEAM = 3  # beam search takes about so many times as long as greedy search
 
 
 def measure(loop: Loop, seconds: float) -> Speed:
-    """Trains for about so long on real batches, and validates once. The caller starts over afterwards.
-
-    A model that has learnt little talks to the longest length allowed, so that its translating takes longer than later:
-    validation is rather over- than underestimated.
-    """
+    """Trains for about so long on real batches, and validates once. The caller starts over with a fresh loop."""
     for _ in range(_WARM_UP_STEPS):
         loop.step()
     steps, begun = 0, time.perf_counter()
@@ -39,5 +30,10 @@ def measure(loop: Loop, seconds: float) -> Speed:
     sentences = min(_SENTENCES, len(loop.valid.texts))
     begun = time.perf_counter()
     validation_scores(loop.bundle, loop.valid, sentences, beam_size=1)
-    wanted = min(loop.bundle.config.training.bleu_sentences, len(loop.valid.texts))
-    return Speed(step_seconds, loss_seconds + (time.perf_counter() - begun) * wanted / sentences / 4)
+    sentence_seconds = (time.perf_counter() - begun) / sentences / _UNTRAINED
+    validated, scored = (
+        min(limit, len(loop.valid.texts)) for limit in (loop.bundle.config.training.bleu_sentences, FINAL_SENTENCES)
+    )
+    validation_seconds = loss_seconds + validated * sentence_seconds
+    final_seconds = 2 * validation_seconds + loss_seconds + scored * sentence_seconds * _BEAM
+    return Speed(step_seconds, validation_seconds, final_seconds)

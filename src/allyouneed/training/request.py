@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from allyouneed.config import Config, config_from, load_recipe
 from allyouneed.data.corpus import count_pairs
 from allyouneed.errors import UserError
 from allyouneed.files import read_json, sha256, to_json, write_file
+from allyouneed.training.schedule import plan_for_steps
 from allyouneed.training.size import DEFAULT_MINUTES, choose_size
 
 
@@ -49,7 +50,7 @@ class Record:
 def asked_device(request: Request) -> str:
     """The setting training.device."""
     recipe = load_recipe(request.recipe) if request.recipe else Config()
-    return recipe.override(request.settings).training.device
+    return recipe.override(_settings_of(request, "training.device")).training.device
 
 
 def agreed_config(request: Request, record: Record, device: torch.device, say: Callable[[str], None]) -> Config:
@@ -61,8 +62,9 @@ def agreed_config(request: Request, record: Record, device: torch.device, say: C
     begun = record.content.get("asked")
     if asked == begun:
         return _stored_config(record)
-    if "plan" not in record.content:  # nothing is learnt yet: what was prepared for a first, mistaken call goes
-        shutil.rmtree(request.out / "data", ignore_errors=True)
+    if "plan" not in record.content:  # nothing is learnt yet: what a first, mistaken call prepared goes
+        for leftover in ("data", "checkpoints"):
+            shutil.rmtree(request.out / leftover, ignore_errors=True)
         config, reason = _choose_config(request, device)
         if reason:
             say(reason)
@@ -75,7 +77,8 @@ def agreed_config(request: Request, record: Record, device: torch.device, say: C
             f"{request.out} was begun with {changed} = {begun.get(changed)}, now {asked[changed]}. "
             "Give another --out, or the same command as before."
         )
-    record.update(asked=asked, config=longer.model_dump(mode="json"), plan=None, finished=None)
+    plan = plan_for_steps(longer).as_dict()
+    record.update(asked=asked, config=longer.model_dump(mode="json"), plan=plan, finished=None)
     say(f"going on to {longer.training.steps:,} steps")
     return longer
 
@@ -86,19 +89,22 @@ def _identity(request: Request) -> dict:
     if recipe is not None and Path(recipe).is_file():
         recipe = f"{recipe} {sha256(Path(recipe))}"
     return {
-        **{f"{name} {path.name}": sha256(path) for name, path in _named_files(request)},
+        "train": [f"{path.name} {_sum(path)}" for path in request.train],
+        "valid": [f"{path.name} {_sum(path)}" for path in request.valid or ()],
         "languages": list(request.languages),
         "recipe": recipe,
         "settings": list(request.settings),
     }
 
 
-def _named_files(request: Request) -> Iterator[tuple[str, Path]]:
-    for name, paths in (("train", request.train), ("valid", request.valid or ())):
-        for path in paths:
-            if not path.is_file():
-                raise UserError(f"{path}: no such file.")
-            yield name, path
+def _sum(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file.")
+    return sha256(path)
+
+
+def _settings_of(request: Request, key: str) -> list[str]:
+    return [setting for setting in request.settings if setting.partition("=")[0].strip() == key]
 
 
 def _stored_config(record: Record) -> Config:
@@ -107,21 +113,27 @@ def _stored_config(record: Record) -> Config:
 
 def _longer(begun: dict, asked: dict, config: Config) -> Config | None:
     """The settings with more steps, if nothing else differs; only 1/√step, which has no end, can simply go on."""
+
+    def others(identity: dict) -> dict:
+        settings = [setting for setting in identity["settings"] if not setting.startswith("training.steps")]
+        return {**identity, "settings": settings}
+
     longer = config.override(asked["settings"])
-    same = config.override([f"training.steps={longer.training.steps}"])
-    only_steps = {**begun, "settings": asked["settings"]} == asked and longer == same
     can_go_on = config.training.decay == "inverse_sqrt" and config.training.minutes is None
-    return longer if only_steps and can_go_on and longer.training.steps > config.training.steps else None
+    more = longer.training.steps > config.training.steps
+    return longer if others(begun) == others(asked) and can_go_on and more else None
 
 
 def _choose_config(request: Request, device: torch.device) -> tuple[Config, str]:
     """The settings asked for, and why, where the recipe was chosen here."""
+    by_steps, by_minutes = (_settings_of(request, f"training.{name}") for name in ("steps", "minutes"))
+    if by_steps and by_minutes:
+        raise UserError("training.steps and training.minutes are both given: choose one, the other follows.")
+    settings = [*(["training.minutes=none"] if by_steps else []), *request.settings]
     if request.recipe is not None:
-        return load_recipe(request.recipe).override(request.settings), ""
-    asked = Config().override(request.settings)
-    by_steps = any(setting.partition("=")[0].strip() == "training.steps" for setting in request.settings)
-    minutes = asked.training.minutes or DEFAULT_MINUTES
+        return load_recipe(request.recipe).override(settings), ""
+    minutes = Config().override(by_minutes).training.minutes or DEFAULT_MINUTES
     choice = choose_size(count_pairs(request.train), minutes, device)
-    config = choice.config.override((["training.minutes=none"] if by_steps else []) + list(request.settings))
-    default = "" if asked.training.minutes or by_steps else f" (no --minutes given: {DEFAULT_MINUTES:g})"
+    config = choice.config.override(settings)
+    default = "" if by_minutes or by_steps else f" (no --minutes given: {DEFAULT_MINUTES:g})"
     return config, f"recipe {choice.recipe}, chosen for {choice.reason}{default}"

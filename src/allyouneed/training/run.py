@@ -17,11 +17,12 @@ from allyouneed.config import Config
 from allyouneed.data.corpus import CorpusReport, count_pairs
 from allyouneed.data.prepare import PreparedData, prepare
 from allyouneed.data.store import open_store
+from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write
+from allyouneed.files import cannot_write, recover_all
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.checkpoint import load_checkpoint
-from allyouneed.training.distributed import Ranks, choose_device, join_ranks, leave_ranks
+from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import FINISHED, INTERRUPTED, Loop
 from allyouneed.training.measure import measure
@@ -61,6 +62,7 @@ def _train(request: Request, console: Console, device: torch.device, ranks: Rank
     config = ranks.share(agreed_config(request, record, device, log.say) if ranks.is_first else None)
     prepared = PreparedData(request.out / "data")
     if ranks.is_first:
+        recover_all(request.out / "checkpoints")
         _prepare(request, config, prepared, log)
         if "finished" in record.content:
             log.say(f"{request.out} is finished already: {_summary(record.content['finished'])}")
@@ -81,6 +83,8 @@ def _train(request: Request, console: Console, device: torch.device, ranks: Rank
 def _prepare(request: Request, config: Config, prepared: PreparedData, log: RunLog) -> None:
     if not prepared.is_complete:
         pairs = count_pairs(request.train)
+        if request.valid:
+            count_pairs(request.valid)
         prepare(prepared.folder, request.train, request.valid, config.data, pairs, log.say)
     for report in prepared.report().values():
         for line in CorpusReport(**report).lines():
@@ -128,17 +132,23 @@ def _agreed_plan(parts: _Parts, record: Record, started: float) -> Plan:
         parts.log.say(f"measuring the speed, to plan {minutes:g} minutes ...")
         speed = measure(parts.assemble(plan), seconds=min(20.0, 60 * minutes * 0.04))
         seconds_left = 60 * minutes - (time.perf_counter() - started)
-        plan = parts.ranks.share(plan_for_minutes(config, seconds_left, speed.step_seconds, speed.validation_seconds))
+        if seconds_left <= 0:
+            raise UserError(
+                f"preparing the text took longer than the {minutes:g} minutes. It is kept: the same command again has "
+                "them all for training; or give more --minutes."
+            )
+        explicit = {setting.partition("=")[0].strip() for setting in parts.request.settings}
+        plan = parts.ranks.share(plan_for_minutes(config, seconds_left, speed, explicit))
     if parts.ranks.is_first:
         record.update(plan=plan.as_dict())
-        parts.log.record("plan", **plan.as_dict())
     return plan
 
 
 def _resume(loop: Loop) -> None:
-    size = load_checkpoint(loop.run / "checkpoints", loop.state)
+    """Goes back to the newest checkpoint, the log too; without one, to the beginning."""
+    loop.log.rewind(load_checkpoint(loop.run / "checkpoints", loop.state))
+    loop.log.record("plan", **loop.plan.as_dict())
     if loop.state.step:
-        loop.log.rewind(size)
         loop.log.record("resume", step=loop.state.step)
         loop.log.say(f"going on from step {loop.state.step:,}")
 
@@ -149,8 +159,9 @@ def _conclude(loop: Loop, status: str, prepared: PreparedData, record: Record) -
     if loop.ranks.is_first:
         if status != INTERRUPTED:
             scores = loop.finish()
-            record.update(finished={**scores, "weights": loop.bundle.notes["weights"]})
         _write_report(loop, status, prepared, scores)
+        if scores:
+            record.update(finished={**scores, "weights": loop.bundle.notes["weights"]})
     return Outcome(status, loop.ranks.share(scores))
 
 
@@ -189,9 +200,9 @@ def _only_one(out: Path, ranks: Ranks) -> Iterator[None]:
     if not ranks.is_first:
         yield
         return
-    if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in ("run.json", ".lock")):
-        raise UserError(f"{out} has files that are not a RUN's. Give a new or an empty folder to --out.")
     try:
+        if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in ("run.json", ".lock")):
+            raise UserError(f"{out} has files that are not a RUN's. Give a new or an empty folder to --out.")
         out.mkdir(parents=True, exist_ok=True)
         (out / ".lock").touch()
     except OSError as error:

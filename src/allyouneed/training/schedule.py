@@ -6,7 +6,9 @@ resuming follows the stored plan to the letter.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from allyouneed.config import Config
 
@@ -40,17 +42,26 @@ class Plan:
         return asdict(self)
 
 
+class Speed(NamedTuple):
+    """Wall-clock seconds of an update, of a validation, and of the scoring at the end."""
+
+    step_seconds: float
+    validation_seconds: float
+    final_seconds: float
+
+
 def paper_peak(d_model: int, warmup: int) -> float:
     """d_model^-0.5 · warmup^-0.5: the highest value of the paper's schedule, reached when warm-up ends."""
     return (d_model * warmup) ** -0.5
 
 
 def plan_for_steps(config: Config) -> Plan:
-    """The recipe as it stands."""
+    """The recipe as it stands; but where the rate falls to zero, it first rises for a quarter of the steps at most."""
     training = config.training
+    longest_warmup = max(1, training.steps // 4) if training.decay == "linear" else training.warmup
     return Plan(
         steps=training.steps,
-        warmup=training.warmup,
+        warmup=min(training.warmup, longest_warmup),
         decay=training.decay,
         learning_rate=training.learning_rate or paper_peak(config.model.d_model, training.warmup),
         validate_every=training.validate_every,
@@ -58,21 +69,27 @@ def plan_for_steps(config: Config) -> Plan:
     )
 
 
-def plan_for_minutes(config: Config, seconds_left: float, step_seconds: float, validation_seconds: float) -> Plan:
+def plan_for_minutes(
+    config: Config,
+    seconds_left: float,
+    speed: Speed,
+    explicit: Collection[str] = (),
+) -> Plan:
     """As many steps as fit into what is left of the budget, decaying to zero, beside validations and a final scoring.
 
-    Warm-up and averaging shrink with a small budget; the peak learning rate stays the recipe's.
+    Warm-up and averaging shrink with a small budget; the peak learning rate stays the recipe's. Settings that the user
+    gave one by one (`explicit`, as "training.warmup") hold.
     """
     training = config.training
-    validations = max(2, min(_VALIDATIONS, int(_VALIDATION_SHARE * seconds_left / validation_seconds)))
-    for_steps = seconds_left - (validations + 2) * validation_seconds
-    steps = max(10, int(for_steps / step_seconds))
-    return Plan(
-        steps=steps,
-        warmup=max(1, min(training.warmup, int(_WARMUP_SHARE * steps))),
-        decay="linear",
-        learning_rate=training.learning_rate or paper_peak(config.model.d_model, training.warmup),
-        validate_every=max(1, -(-steps // validations)),
-        average_every=max(1, int(_AVERAGED_SHARE * steps / training.average)),
-        minutes=training.minutes,
-    )
+    validations = max(2, min(_VALIDATIONS, int(_VALIDATION_SHARE * seconds_left / speed.validation_seconds)))
+    for_steps = seconds_left - validations * speed.validation_seconds - speed.final_seconds
+    steps = max(10, int(for_steps / speed.step_seconds))
+    planned = {
+        "warmup": max(1, min(training.warmup, int(_WARMUP_SHARE * steps))),
+        "decay": "linear",
+        "validate_every": max(1, -(-steps // validations)),
+        "average_every": max(1, int(_AVERAGED_SHARE * steps / training.average)),
+    }
+    planned |= {name: getattr(training, name) for name in planned if f"training.{name}" in explicit}
+    peak = training.learning_rate or paper_peak(config.model.d_model, training.warmup)
+    return Plan(steps=steps, learning_rate=peak, minutes=training.minutes, **planned)

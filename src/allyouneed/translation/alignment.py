@@ -11,14 +11,16 @@ import numpy as np
 class Attention:
     """Weights of every head for one sentence pair, float32 [layer, head, query, key]; rows sum to 1.
 
-    encoder: source over source; decoder: target over target; cross: target over source. Query i of the decoder is where
-    target token i is decided, having seen the tokens before it. Tokens are subwords with ▁ for a space, `</s>` last.
+    encoder: source over source; decoder: target over target; cross: target over source. A query of the target is where
+    `target_tokens[i]` is decided; the decoder's keys are what it has seen by then, `target_inputs`, from `<s>` on.
+    Tokens are subwords with ▁ for a space; source and target end with `</s>`.
     """
 
     encoder: np.ndarray
     decoder: np.ndarray
     cross: np.ndarray
     source_tokens: list[str]
+    target_inputs: list[str]
     target_tokens: list[str]
 
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 
 from sacrebleu.metrics import BLEU, CHRF
 
+from allyouneed.errors import UserError
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -31,7 +33,7 @@ def score(
     `tokenized`: both sides are tokenised already, the metric does not tokenise again. `tokenize`: sacreBLEU's
     tokeniser, for example "zh", "ja-mecab", "ko-mecab" or "char" for languages without spaces.
     """
-    bleu, chrf = BLEU(tokenize="none" if tokenized else tokenize, force=True), CHRF()
+    bleu, chrf = bleu_metric(tokenized, tokenize), CHRF()
     bleu_score = bleu.corpus_score(list(translations), [list(references)])
     chrf_score = chrf.corpus_score(list(translations), [list(references)])
     same = sum(translation == reference for translation, reference in zip(translations, references, strict=True))
@@ -43,3 +45,13 @@ def score(
         bleu_signature=str(bleu.get_signature()),
         chrf_signature=str(chrf.get_signature()),
     )
+
+
+def bleu_metric(tokenized: bool = False, tokenize: str = "13a") -> BLEU:
+    """sacreBLEU's BLEU. Errors: `UserError` for a tokeniser that does not exist or is not installed."""
+    try:
+        return BLEU(tokenize="none" if tokenized else tokenize, force=True)
+    except KeyError as error:
+        raise UserError(f"tokenizer {tokenize}: sacreBLEU has {', '.join(BLEU.TOKENIZERS)}.") from error
+    except (RuntimeError, ImportError, ValueError) as error:
+        raise UserError(f"tokenizer {tokenize}: {' '.join(str(error).split())}") from error

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TextIO
 
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import read_pairs, read_text
+from allyouneed.data.formats import decoded, read_pairs, read_text
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write
-from allyouneed.translation.evaluate import Scores, score
+from allyouneed.translation.evaluate import Scores, bleu_metric, score
 from allyouneed.translation.translator import Translation, Translator
 
 _LINES_AT_ONCE = 4000  # sorted by length among themselves; memory does not grow with the file
+_STANDARD_INPUT, _STANDARD_OUTPUT = Path("standard input"), Path("standard output")
 
 
 def translate_file(
@@ -29,17 +30,18 @@ def translate_file(
 ) -> None:
     """One line out for each line in. None: standard input, standard output. Long lines cut into pieces are reported.
 
-    With `num_hypotheses` over 1, so many lines `id ||| text ||| score` for each line in. Errors: `UserError`.
+    With `num_hypotheses` over 1, up to so many lines `id ||| text ||| score` for each line in. What is at `output` is
+    replaced only once there is a translation. Errors: `UserError`.
     """
-    lines = enumerate(read_text(source) if source else _standard_input(), start=1)
+    _refuse_unwritable(output, source)
+    lines = read_text(source) if source else decoded(sys.stdin.buffer, _STANDARD_INPUT)
+    blocks = _translated(translator, lines, source or _STANDARD_INPUT, options, scores, say)
+    first = next(blocks, [])
     with _opened(output) as out:
-        while chunk := list(islice(lines, _LINES_AT_ONCE)):
-            translations = translator.translate([line for _, line in chunk], **options)
-            for (number, _), translation in zip(chunk, translations, strict=True):
-                if translation.pieces > 1:
-                    say(f"{source or 'standard input'}:{number}: long, translated in {translation.pieces} pieces")
-                for line in _formatted(number, translation, options["num_hypotheses"], scores):
-                    out.write(line + "\n")
+        out.writelines(first)
+        out.flush()
+        for block in blocks:
+            out.writelines(block)
             out.flush()
 
 
@@ -52,6 +54,8 @@ def evaluate_files(
     output: Path | None = None,
 ) -> Scores:
     """Translates the source side and scores it against the target side. Errors: `UserError`."""
+    bleu_metric(tokenized, tokenize)  # a mistake shows before the work
+    _refuse_unwritable(output)
     if count_pairs(test) == 0:
         raise UserError(f"{test[0]}: the file is empty.")
     pairs = list(read_pairs(test, translator.bundle.config.data.columns))
@@ -62,34 +66,51 @@ def evaluate_files(
     if output:
         with _opened(output) as out:
             out.writelines(line + "\n" for line in translations)
-    try:
-        return score(translations, [pair.target for pair in pairs], tokenized, tokenize)
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        raise UserError(f"--tokenizer {tokenize}: {str(error).splitlines()[0]}") from error
+    return score(translations, [pair.target for pair in pairs], tokenized, tokenize)
 
 
-def _formatted(number: int, translation: Translation, hypotheses: int, scores: bool) -> Iterable[str]:
+def _translated(
+    translator: Translator, lines: Iterable[str], where: Path, options: dict, scores: bool, say: Callable[[str], None]
+) -> Iterator[list[str]]:
+    """Lines to write, in blocks."""
+    numbered = enumerate(lines, start=1)
+    while chunk := list(islice(numbered, _LINES_AT_ONCE)):
+        block = []
+        translations = translator.translate([line for _, line in chunk], **options)
+        for (number, _), translation in zip(chunk, translations, strict=True):
+            if translation.pieces > 1:
+                say(f"{where}:{number}: long, translated in {translation.pieces} pieces")
+            block += _formatted(number, translation, options["num_hypotheses"], scores)
+        yield block
+
+
+def _formatted(number: int, translation: Translation, hypotheses: int, scores: bool) -> list[str]:
     if hypotheses > 1:
-        return [f"{number - 1} ||| {text} ||| {value:.4f}" for text, value in translation.hypotheses]
-    return [f"{translation.score:.4f}\t{translation.text}" if scores else translation.text]
+        found = translation.hypotheses or [("", 0.0)]
+        return [f"{number - 1} ||| {text} ||| {value:.4f}\n" for text, value in found]
+    return [f"{translation.score:.4f}\t{translation.text}\n" if scores else f"{translation.text}\n"]
 
 
-def _standard_input() -> Iterator[str]:
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        try:
-            yield line.decode("utf-8").removesuffix("\n").removesuffix("\r")
-        except UnicodeDecodeError as error:
-            raise UserError(f"standard input:{number}: not UTF-8. Convert it: iconv -f latin1 -t UTF-8.") from error
+def _refuse_unwritable(output: Path | None, source: Path | None = None) -> None:
+    if output is None:
+        return
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        raise UserError(f"cannot write {output}: no such folder, or a folder itself. Give the path of a file.")
+    if source is not None and output.exists() and source.exists() and output.samefile(source):
+        raise UserError(f"{output}: input and output are the same file. Give another output.")
 
 
 @contextmanager
 def _opened(path: Path | None) -> Iterator[TextIO]:
-    if path is None:
-        sys.stdout.reconfigure(encoding="utf-8")
-        yield sys.stdout
-        return
     try:
-        with open(path, "w", encoding="utf-8") as file:
-            yield file
+        if path is None:
+            sys.stdout.reconfigure(encoding="utf-8")
+            yield sys.stdout
+            sys.stdout.flush()
+        else:
+            with open(path, "w", encoding="utf-8") as file:
+                yield file
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise cannot_write(path or _STANDARD_OUTPUT, error) from error

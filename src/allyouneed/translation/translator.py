@@ -7,10 +7,11 @@ translator = Translator.load("RUN")
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,12 +19,21 @@ import torch
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.data.batches import pad, token_batches
 from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.model.recorder import record_attention
 from allyouneed.translation.alignment import Attention, align
 from allyouneed.translation.search import Hypothesis, beam_search, greedy
 
-_SENTENCE_END = re.compile(r"(?<=[.!?。！？…])\s+|(?<=[。！？])")
+_SENTENCES = re.compile(r".+?(?:[.!?…]\s+|[。！？]\s*|$)", re.DOTALL)
+_WORDS = re.compile(r"\S+\s*")
+
+
+class _Piece(NamedTuple):
+    """A text, or a part of one that is too long: ids with EOS, and what stands between its translation and the next."""
+
+    ids: list[int]
+    glue: str
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,7 @@ class Translator:
 
     def __init__(self, bundle: Bundle, device: str | torch.device = "cpu"):
         self.bundle = bundle
-        self.device = torch.device(device)
+        self.device = choose_device(device) if isinstance(device, str) else device
         self.model = bundle.model.to(self.device).eval()
         self.tokenizer = bundle.tokenizer
         self.longest_source = bundle.longest_source
@@ -90,8 +100,8 @@ class Translator:
         if isinstance(texts, str):
             raise TypeError("translate takes a list of texts, not one text")
         pieces = [self._cut(text) for text in texts]
-        found = iter(self._search([ids for cut in pieces for ids in cut], search, num_hypotheses))
-        return [self._joined(text, [next(found) for _ in cut]) for text, cut in zip(texts, pieces, strict=True)]
+        found = iter(self._search([piece.ids for cut in pieces for piece in cut], search, num_hypotheses))
+        return [self._joined(text, cut, [next(found) for _ in cut]) for text, cut in zip(texts, pieces, strict=True)]
 
     def look(self, text: str, translation: str | None = None) -> Attention:
         """Every head's attention for a text and its translation (the model's own unless given)."""
@@ -102,8 +112,8 @@ class Translator:
             self.model(*(pad([ids]).to(self.device) for ids in (source_ids, target_ids)))
         layers = (recorded.encoder, recorded.decoder, recorded.cross)
         arrays = (np.stack([weights[0].float().cpu().numpy() for weights in kept]) for kept in layers)
-        said = [*self.tokenizer.pieces(target_ids[1:]), "</s>"]
-        return Attention(*arrays, self.tokenizer.pieces(source_ids), said)
+        seen = self.tokenizer.pieces(target_ids)
+        return Attention(*arrays, self.tokenizer.pieces(source_ids), seen, [*seen[1:], "</s>"])
 
     def align(self, source: str, target: str) -> list[tuple[int, int]]:
         """Word links of a text and a translation, from the decoder's attention."""
@@ -126,10 +136,10 @@ class Translator:
                 found[i] = answer
         return found
 
-    def _joined(self, text: str, found: list[list[Hypothesis]]) -> Translation:
+    def _joined(self, text: str, cut: list[_Piece], found: list[list[Hypothesis]]) -> Translation:
         """The translation of a text from the answers for its pieces: none, one, or several, of which the best count."""
         best = [answers[0] for answers in found]
-        said = " ".join(self.tokenizer.decode(hypothesis.ids) for hypothesis in best)
+        said = "".join(self.tokenizer.decode(h.ids) + piece.glue for h, piece in zip(best, cut, strict=True)).strip()
         score = sum(hypothesis.score for hypothesis in best)
         tokens = self.tokenizer.pieces([i for hypothesis in best for i in hypothesis.ids])
         hypotheses = [(said, score)] if found else []
@@ -137,25 +147,33 @@ class Translator:
             hypotheses = [(self.tokenizer.decode(hypothesis.ids), hypothesis.score) for hypothesis in found[0]]
         return Translation(text, said, score, tokens, hypotheses, len(found), self)
 
-    def _cut(self, text: str) -> list[list[int]]:
-        """Ids of a text, each piece ending with EOS and no longer than the model was trained for. Nothing: no piece."""
-        ids = self.tokenizer.encode(text)
-        if not ids:
-            return []
-        room = self.longest_source - 1
-        if len(ids) <= room:
-            return [[*ids, EOS]]
-        parts = [part for sentence in _SENTENCE_END.split(text) for part in self._fitting(sentence, room)]
-        pieces, piece = [], ""
-        for part in parts:
-            longer = f"{piece} {part}".strip()
-            if len(self.tokenizer.encode(longer)) > room:
-                pieces.append(piece)
-                longer = part
-            piece = longer
-        encoded = [self.tokenizer.encode(piece) for piece in [*pieces, piece] if piece]
-        return [[*ids[start : start + room], EOS] for ids in encoded for start in range(0, len(ids), room)]
+    def _cut(self, text: str) -> list[_Piece]:
+        """The whole text as one piece if it is no longer than what the model was trained for; nothing for no text.
 
-    def _fitting(self, sentence: str, room: int) -> list[str]:
-        """The sentence, or its words where it is too long as a whole."""
-        return [sentence] if len(self.tokenizer.encode(sentence)) <= room else sentence.split()
+        Else as many sentences as fit, or words where a sentence does not fit, or characters where a word does not.
+        """
+        text, room = text.strip(), self.longest_source - 1
+        ids = self.tokenizer.encode(text)
+        if len(ids) <= room:
+            return [_Piece([*ids, EOS], "")] if ids else []
+        pieces, piece = [], ""
+        for part in self._parts(text, room, (_SENTENCES.findall, _WORDS.findall, list)):
+            if piece and self._length(piece + part) > room:
+                pieces.append(piece)
+                piece = ""
+            piece += part
+        return [
+            _Piece([*self.tokenizer.encode(piece), EOS], " " if piece[-1].isspace() else "")
+            for piece in [*pieces, piece]
+        ]
+
+    def _parts(self, text: str, room: int, cuts: tuple[Callable[[str], list[str]], ...]) -> Iterator[str]:
+        """Parts that fit, as large as the first cut makes them that makes them fit."""
+        for part in cuts[0](text):
+            if len(cuts) == 1 or self._length(part) <= room:
+                yield part
+            else:
+                yield from self._parts(part, room, cuts[1:])
+
+    def _length(self, text: str) -> int:
+        return len(self.tokenizer.encode(text))
