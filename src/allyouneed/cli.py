@@ -206,4 +206,8 @@ def _say(text: str) -> None:
 
 def _program() -> str:
     """What the user has to type for `allyouneed`."""
-    return "allyouneed" if shutil.which("allyouneed") else shlex.join([sys.executable, "-m", "allyouneed"])
+    if shutil.which("allyouneed"):
+        return "allyouneed"
+    if Path(sys.argv[0]).name == "allyouneed":  # called by its path, the environment not being active
+        return shlex.quote(os.path.relpath(sys.argv[0]))
+    return shlex.join([sys.executable, "-m", "allyouneed"])

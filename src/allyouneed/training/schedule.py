@@ -15,6 +15,7 @@ from allyouneed.config import Config
 _AVERAGED_SHARE = 0.1  # of a budgeted run: the last tenth is averaged
 _VALIDATIONS = 20
 _VALIDATION_SHARE = 0.08  # of the budget at most
+_VALIDATION_DISTANCE = 15  # seconds, at least
 _WARMUP_SHARE = 0.08
 
 
@@ -81,7 +82,8 @@ def plan_for_minutes(
     gave one by one (`explicit`, as "training.warmup") hold.
     """
     training = config.training
-    validations = max(2, min(_VALIDATIONS, int(_VALIDATION_SHARE * seconds_left / speed.validation_seconds)))
+    affordable = min(_VALIDATION_SHARE * seconds_left / speed.validation_seconds, seconds_left / _VALIDATION_DISTANCE)
+    validations = max(2, min(_VALIDATIONS, int(affordable)))
     for_steps = seconds_left - validations * speed.validation_seconds - speed.final_seconds
     steps = max(10, int(for_steps / speed.step_seconds))
     planned = {
