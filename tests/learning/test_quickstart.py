@@ -22,4 +22,4 @@ def test_quickstart(tmp_path):
     assert any(line.startswith("Try next") for line in lines)
     exact = re.fullmatch(r"exact match (\d+\.\d) %", lines[-1])
     assert float(exact[1]) >= 98
-    assert re.search(r"step 25/.*loss \d.*tokens/s.*left", done.stderr)
+    assert re.search(r"step 100/.*loss \d.*tokens/s.*left", done.stderr)
