@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from allyouneed.cli import _spread
+from allyouneed.terminal import spread
 from tests.conftest import toy_pairs, write_pairs
 
 
@@ -28,9 +28,9 @@ def assert_mistake(done: subprocess.CompletedProcess, *words: str) -> None:
 
 
 def test_one_or_two_files_after_an_option():
-    assert _spread(["--train", "a", "b", "--out", "r"]) == ["--train", "a", "--train", "b", "--out", "r"]
-    assert _spread(["--test", "a.tsv"]) == ["--test", "a.tsv"]
-    assert _spread(["--test", "a", "b", "RUN"]) == ["--test", "a", "--test", "b", "RUN"]
+    assert spread(["--train", "a", "b", "--out", "r"]) == ["--train", "a", "--train", "b", "--out", "r"]
+    assert spread(["--test", "a.tsv"]) == ["--test", "a.tsv"]
+    assert spread(["--test", "a", "b", "RUN"]) == ["--test", "a", "--test", "b", "RUN"]
 
 
 def test_translate_line_by_line(toy_run, tmp_path):

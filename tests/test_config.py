@@ -15,6 +15,25 @@ def test_defaults_are_the_papers_base():
     assert (search.beam_size, search.length_penalty, search.max_extra_length) == (4, 0.6, 50)
 
 
+@pytest.mark.parametrize(
+    ("name", "vocab_size", "dropout", "steps", "average", "average_every"),
+    [
+        ("base", 37_000, 0.1, 100_000, 5, 1500),
+        ("base-en-fr", 32_000, 0.1, 100_000, 5, 1500),
+        ("big", 37_000, 0.3, 300_000, 20, 600),
+        ("big-en-fr", 32_000, 0.1, 300_000, 20, 600),
+    ],
+)
+def test_the_papers_settings_for_wmt14(name, vocab_size, dropout, steps, average, average_every):
+    """Sections 5.1 to 6.1; a checkpoint each 10 minutes is one in 1,500 steps of 0.4 s, or in 600 of 1.0 s."""
+    config = load_recipe(name)
+    training = config.training
+    assert (config.data.vocab_size, config.model.dropout) == (vocab_size, dropout)
+    assert (training.steps, training.average, training.average_every) == (steps, average, average_every)
+    assert (training.optimizer, training.decay, training.learning_rate) == ("adam", "inverse_sqrt", None)
+    assert config.search == Config().search
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_loads(name):
     assert load_recipe(name)

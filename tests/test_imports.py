@@ -20,7 +20,9 @@ MAY_IMPORT = {
     "translation": BASE | {"data", "model", "bundle"},
     "training": BASE | {"data", "model", "bundle", "translation"},
     "quickstart": BASE | {"data", "training", "translation"},
-    "cli": BASE | {"quickstart", "training", "translation"},
+    "paper": BASE | {"data", "model", "bundle", "training", "translation", "terminal"},
+    "terminal": set(),
+    "cli": BASE | {"quickstart", "training", "translation", "paper", "terminal"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from allyouneed.cli import _spread, app
+from allyouneed.cli import app
+from allyouneed.terminal import spread
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "README.ko.md")
@@ -39,7 +40,7 @@ def test_commands_exist(page):
     for command in commands:
         verb, *arguments = shlex.split(command)
         parser = get_command(app).commands[verb]
-        context = parser.make_context(verb, _spread(arguments), resilient_parsing=True)
+        context = parser.make_context(verb, spread(arguments), resilient_parsing=True)
         options = {option for parameter in parser.params for option in parameter.opts}
         assert {argument for argument in arguments if argument.startswith("-")} <= options
         assert context.info_name == verb

@@ -6,14 +6,14 @@ A bundle is a folder: `model.safetensors`, `config.json`, `tokenizer.model`, `RE
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from allyouneed.config import Config, config_from
+from allyouneed.config import Config, ModelConfig, config_from
 from allyouneed.data.tokenizer import Tokenizer, load_tokenizer
 from allyouneed.errors import UserError
 from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes, to_json, write_folder
@@ -59,8 +59,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     write_folder(folder, contents)
 
 
-def load_bundle(path: Path) -> Bundle:
-    """Of a RUN or of a bundle's own folder, on the CPU.
+def load_bundle(path: Path, build: Callable[[ModelConfig, int], nn.Module] = Transformer) -> Bundle:
+    """Of a RUN or of a bundle's own folder, on the CPU. build: the model, where it is not a Transformer.
 
     Errors: `UserError` when there is none, or when a file of it is missing, truncated, changed or of a later format.
     """
@@ -75,7 +75,7 @@ def load_bundle(path: Path) -> Bundle:
         raise UserError(
             f"{folder}: the tokenizer has {len(tokenizer)} subwords, the model {facts['vocab_size']}. {_REMEDY}"
         )
-    model = Transformer(config.model, len(tokenizer))
+    model = build(config.model, len(tokenizer))
     load_weights(model, read_tensors(folder / "model.safetensors"), folder / "model.safetensors")
     languages = tuple(facts["languages"])
     return Bundle(model, tokenizer, config, languages, facts["longest_source"], facts["scores"], facts["notes"])

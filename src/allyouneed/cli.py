@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from allyouneed.errors import UserError
+from allyouneed.paper.commands import app as paper
+from allyouneed.terminal import INTERRUPTED, Settings, console, program, say, saying_how_to_go_on, spread
 
 app = typer.Typer(
     help='The Transformer of "Attention Is All You Need": bring parallel text, get a translator.',
@@ -23,13 +22,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_ONE_OR_TWO_FILES = ("--train", "--valid", "--test")
-_USER_MISTAKE, _INTERRUPTED = 2, 130
-
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Overrides any setting. May be given several times."),
-]
+app.add_typer(paper, name="paper")
+_USER_MISTAKE = 2
 
 
 @app.command()
@@ -41,10 +35,10 @@ def quickstart(
 
     Example: allyouneed quickstart
     """
-    with _saying_how_to_go_on():
+    with saying_how_to_go_on():
         from allyouneed.quickstart import run_quickstart
 
-        if not run_quickstart(out, settings or [], _console(), _program()):
+        if not run_quickstart(out, settings or [], console(), program()):
             raise KeyboardInterrupt
 
 
@@ -72,19 +66,19 @@ def train(
     Example: allyouneed train --from de --to en --train train.de train.en --valid val.de val.en --minutes 30 --out RUN
     """
     given = ([f"training.minutes={minutes}"] if minutes is not None else []) + (settings or [])
-    with _saying_how_to_go_on():
+    with saying_how_to_go_on():
         from allyouneed.training.request import Request
         from allyouneed.training.run import INTERRUPTED
         from allyouneed.training.run import train as train_run
 
-        outcome = train_run(Request(train, valid, out, (source, target), recipe, given), _console())
+        outcome = train_run(Request(train, valid, out, (source, target), recipe, given), console())
         if outcome.status == INTERRUPTED:
             raise KeyboardInterrupt
     valid_scores = outcome.scores["valid"]
-    _say(
+    say(
         f"validation BLEU {valid_scores['bleu']:.1f}  {valid_scores['bleu_signature']}\n"
         f"bundle: {out / 'bundle'}\nreport: {out / 'report.html'}\n"
-        f"translate with it: {_program()} translate {shlex.quote(str(out))} FILE"
+        f"translate with it: {program()} translate {shlex.quote(str(out))} FILE"
     )
 
 
@@ -110,7 +104,7 @@ def translate(
 
     translator = Translator.load(run, device)
     options = {"beam_size": beam_size, "length_penalty": length_penalty, "num_hypotheses": nbest}
-    translate_file(translator, file, output, options, scores, _say)
+    translate_file(translator, file, output, options, scores, say)
 
 
 @app.command()
@@ -141,13 +135,13 @@ def evaluate(
 def main() -> NoReturn:
     """Entry point: turns mistakes into one line and an exit code."""
     try:
-        code = app(args=_spread(sys.argv[1:]), standalone_mode=False)
+        code = app(args=spread(sys.argv[1:]), standalone_mode=False)
         sys.stdout.flush()
     except UserError as error:
         code = _mistake(str(error))
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted")
-        code = _INTERRUPTED
+        say("interrupted")
+        code = INTERRUPTED
     except BrokenPipeError:  # the reader of our output left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
@@ -162,52 +156,5 @@ def main() -> NoReturn:
 
 
 def _mistake(message: str) -> int:
-    _say(f"error: {message}")
+    say(f"error: {message}")
     return _USER_MISTAKE
-
-
-@contextmanager
-def _saying_how_to_go_on() -> Iterator[None]:
-    """Ctrl-C, in the middle of whatever it was, ends with the command that goes on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        _say(
-            f"stopped; what is done is saved. Go on with the same command:\n  {shlex.join([_program(), *sys.argv[1:]])}"
-        )
-        raise typer.Exit(_INTERRUPTED) from None
-
-
-def _spread(arguments: list[str]) -> list[str]:
-    """`--train A B` as `--train A --train B`, since an option of click has a fixed number of values."""
-    spread, name, values = [], None, 0
-    for argument in arguments:
-        if argument.startswith("-") and argument != "-":
-            name, values = (argument, 0) if argument in _ONE_OR_TWO_FILES else (None, 0)
-        elif name is not None:
-            values += 1
-            if values == 2:
-                spread.append(name)
-            elif values > 2:
-                name = None
-        spread.append(argument)
-    return spread
-
-
-def _console():
-    from rich.console import Console
-
-    return Console(stderr=True)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _program() -> str:
-    """What the user has to type for `allyouneed`."""
-    if shutil.which("allyouneed"):
-        return "allyouneed"
-    if Path(sys.argv[0]).name == "allyouneed":  # called by its path, the environment not being active
-        return shlex.quote(os.path.relpath(sys.argv[0]))
-    return shlex.join([sys.executable, "-m", "allyouneed"])

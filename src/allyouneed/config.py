@@ -10,6 +10,7 @@ import difflib
 import tomllib
 from collections.abc import Iterable
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,7 +94,7 @@ class TrainingConfig(Section):
     bleu_sentences: int = Field(1000, ge=0)  # of the validation set, translated greedily
     patience: int | None = Field(None, ge=1)  # validations without a better BLEU before stopping
     average: int = Field(5, ge=1)  # snapshots averaged at the end (section 6.1)
-    average_every: int = Field(1000, ge=1)  # steps between snapshots
+    average_every: int = Field(1500, ge=1)  # steps between snapshots: 10 minutes of the paper's base
     save_minutes: float = Field(5.0, gt=0)  # wall clock between checkpoints; does not change the result
     log_every: int = Field(50, ge=1)  # steps
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -147,7 +148,7 @@ def load_recipe(recipe: str | Path) -> Config:
     Errors: `UserError` for an unknown recipe, broken TOML, an unknown key or an impossible value.
     """
     if str(recipe) in recipe_names():
-        text = (resources.files("allyouneed") / "recipes" / f"{recipe}.toml").read_text(encoding="utf-8")
+        text = _recipes_folder().joinpath(*f"{recipe}.toml".split("/")).read_text(encoding="utf-8")
     elif Path(recipe).suffix == ".toml":
         try:
             text = Path(recipe).read_text(encoding="utf-8")
@@ -155,8 +156,10 @@ def load_recipe(recipe: str | Path) -> Config:
             raise UserError(f"recipe {recipe}: cannot be read ({error}).") from error
     else:
         nearest = _nearest(str(recipe), recipe_names())
+        names = ", ".join(name for name in recipe_names() if "/" not in name)
         raise UserError(
-            f"there is no recipe {recipe!r}{nearest}. Recipes: {', '.join(recipe_names())}, or a .toml file."
+            f"there is no recipe {recipe!r}{nearest}. Recipes: {names}, the rows of the paper's table 3 "
+            "(table3/base, ...), or a .toml file."
         )
     try:
         sections = tomllib.loads(text)
@@ -166,9 +169,15 @@ def load_recipe(recipe: str | Path) -> Config:
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package."""
-    folder = resources.files("allyouneed") / "recipes"
-    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+    """Names of the recipes that come with the package; those of table 3's rows begin with `table3/`."""
+    folder = _recipes_folder()
+    places = [("", folder), ("table3/", folder / "table3")]
+    files = [f"{prefix}{file.name}" for prefix, place in places for file in place.iterdir()]
+    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
+
+
+def _recipes_folder() -> Traversable:
+    return resources.files("allyouneed") / "recipes"
 
 
 def config_from(sections: dict[str, Any], where: str) -> Config:

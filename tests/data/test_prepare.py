@@ -1,7 +1,6 @@
 import pytest
 
 from allyouneed.config import DataConfig
-from allyouneed.data.corpus import count_pairs
 from allyouneed.data.prepare import prepare
 from allyouneed.data.store import open_store
 from allyouneed.errors import UserError
@@ -12,7 +11,7 @@ DATA = DataConfig(vocab_size=300, max_length=20)
 
 def run(folder, files, valid=None, data=DATA):
     said = []
-    return prepare(folder / "data", files, valid, data, count_pairs(files), said.append), said
+    return prepare(folder / "data", files, valid, data, said.append), said
 
 
 def test_everything_is_counted_and_listed(tmp_path):

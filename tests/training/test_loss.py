@@ -34,6 +34,15 @@ def test_plain_loss_against_the_definition():
     torch.testing.assert_close(smoothed_cross_entropy(logits, targets, 0.1), expected)
 
 
+def test_smoothing_by_hand():
+    """Four words, all logits equal: every log probability is -ln 4, however the target is smoothed. With logit ln 3 for
+    the target the probabilities are 1/2 and three times 1/6: -(0.9 + 0.1/4) ln 1/2 - 3 · 0.1/4 · ln 1/6."""
+    target = torch.tensor([2])
+    assert float(smoothed_cross_entropy(torch.zeros(1, 4), target, 0.1)) == pytest.approx(1.386294)
+    logits = torch.tensor([[0.0, 0.0, 1.098612, 0.0]])
+    assert float(smoothed_cross_entropy(logits, target, 0.1)) == pytest.approx(0.925 * 0.693147 + 0.075 * 1.791759)
+
+
 def test_second_result_is_the_likelihood_without_smoothing():
     torch.manual_seed(0)
     hidden, weight, targets = torch.randn(5, 4), torch.randn(7, 4), torch.randint(0, 7, (5,))

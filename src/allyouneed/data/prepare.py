@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from allyouneed.config import DataConfig
-from allyouneed.data.corpus import CorpusReport, PairChecks, usable_text
+from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs, usable_text
 from allyouneed.data.formats import RawPair, read_pairs
 from allyouneed.data.store import write_store
 from allyouneed.data.tokenizer import Tokenizer, learn_tokenizer, load_tokenizer
@@ -62,15 +62,19 @@ def prepare(
     train: Sequence[Path],
     valid: Sequence[Path] | None,
     data: DataConfig,
-    pairs: int,
     say: Callable[[str], None],
 ) -> PreparedData:
-    """Learns subwords from the training text, encodes both corpora and writes them below `folder`.
+    """Learns subwords from the training text, encodes both corpora and writes them below `folder`, unless it was done.
 
     Without `valid` about a thousand pairs are held out of the training text, by a hash of their source, so that equal
     sources stay together. Errors: `UserError` when nothing usable is left or the text is in another encoding.
     """
     prepared = PreparedData(folder)
+    if prepared.is_complete:
+        return prepared
+    pairs = count_pairs(train)
+    if valid:
+        count_pairs(valid)
     stride = None if valid else max(20, pairs // _HELD_OUT)
     say(f"learning {data.vocab_size:,} subwords ...")
     text_checks = PairChecks(data.max_length, data.max_ratio, duplicates=False)

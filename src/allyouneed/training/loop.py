@@ -198,6 +198,7 @@ class Loop:
                 nll=totals.nll / totals.tokens,
                 learning_rate=state.optimizers[0].param_groups[0]["lr"],
                 gradient_norm=metrics.gradient_norm,
+                tokens=totals.tokens,
                 tokens_per_second=rate,
                 seconds=state.seconds,
             )

@@ -14,7 +14,7 @@ from allyouneed.config import TrainingConfig
 
 
 def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: float) -> list[Optimizer]:
-    """One optimizer with the paper's Adam, or two: Muon for the layers' matrices and Adam for the rest.
+    """One optimizer with the paper's Adam, or two: Muon for the matrices and Adam for the rest.
 
     Each group's `peak` is the learning rate that the schedule scales. Weight decay is decoupled; with Muon only the
     matrices decay.
@@ -25,7 +25,7 @@ def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: f
         optimizers: list[Optimizer] = [AdamW(parameters.values(), learning_rate, betas, epsilon, decay, fused=True)]
         peaks = [learning_rate]
     else:
-        matrices = {name: p for name, p in parameters.items() if p.dim() == 2 and ".layers." in name}
+        matrices = {name: p for name, p in parameters.items() if p.dim() == 2 and not _is_of_words(name)}
         rest = [p for name, p in parameters.items() if name not in matrices]
         adam = AdamW(rest, learning_rate, betas, epsilon, weight_decay=0.0, fused=True)
         optimizers = [adam, Muon(matrices.values(), training.matrix_learning_rate, weight_decay=decay)]
@@ -34,6 +34,11 @@ def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: f
         for group in optimizer.param_groups:
             group["peak"] = peak
     return optimizers
+
+
+def _is_of_words(name: str) -> bool:
+    """Embeddings, positions and the pre-softmax linear: rows that stand each for itself."""
+    return "tokens" in name or "positions" in name or name == "output.weight"
 
 
 class Muon(Optimizer):

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from allyouneed.config import Config, config_from, load_recipe
+from allyouneed.config import Config, ModelConfig, config_from, load_recipe
 from allyouneed.data.corpus import count_pairs
 from allyouneed.errors import UserError
 from allyouneed.files import read_json, sha256, to_json, write_file
+from allyouneed.model.transformer import Transformer
 from allyouneed.training.schedule import plan_for_steps
 from allyouneed.training.size import DEFAULT_MINUTES, choose_size
 
@@ -22,7 +24,8 @@ class Request:
     """What the user asked for.
 
     train, valid: one TSV file or two plain ones; languages: codes of source and target; recipe: a name, a TOML file,
-    or None to choose by the corpus and the minutes; settings: SECTION.NAME=VALUE.
+    or None to choose by the corpus and the minutes; settings: SECTION.NAME=VALUE. Experiments may train another model
+    on the same terms (build: from settings and vocabulary size), and several runs on data prepared once.
     """
 
     train: Sequence[Path]
@@ -31,6 +34,8 @@ class Request:
     languages: tuple[str, str]
     recipe: str | None = None
     settings: Sequence[str] = ()
+    build: Callable[[ModelConfig, int], nn.Module] = Transformer
+    data: Path | None = None
 
 
 class Record:
@@ -58,7 +63,7 @@ def agreed_config(request: Request, record: Record, device: torch.device, say: C
 
     Errors: `UserError` when the RUN has taken its first step with other text or other settings.
     """
-    asked = _identity(request)
+    asked = identity(request)
     begun = record.content.get("asked")
     if asked == begun:
         return _stored_config(record)
@@ -83,7 +88,7 @@ def agreed_config(request: Request, record: Record, device: torch.device, say: C
     return longer
 
 
-def _identity(request: Request) -> dict:
+def identity(request: Request) -> dict:
     """What makes a run the same run: text and recipe by their content, languages, settings."""
     recipe = request.recipe
     if recipe is not None and Path(recipe).is_file():
@@ -114,9 +119,9 @@ def _stored_config(record: Record) -> Config:
 def _longer(begun: dict, asked: dict, config: Config) -> Config | None:
     """The settings with more steps, if nothing else differs; only 1/√step, which has no end, can simply go on."""
 
-    def others(identity: dict) -> dict:
-        settings = [setting for setting in identity["settings"] if not setting.startswith("training.steps")]
-        return {**identity, "settings": settings}
+    def others(run: dict) -> dict:
+        settings = [setting for setting in run["settings"] if not setting.startswith("training.steps")]
+        return {**run, "settings": settings}
 
     longer = config.override(asked["settings"])
     can_go_on = config.training.decay == "inverse_sqrt" and config.training.minutes is None

@@ -14,13 +14,12 @@ from rich.console import Console
 
 from allyouneed.bundle import Bundle
 from allyouneed.config import Config
-from allyouneed.data.corpus import CorpusReport, count_pairs
+from allyouneed.data.corpus import CorpusReport
 from allyouneed.data.prepare import PreparedData, prepare
 from allyouneed.data.store import open_store
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, recover_all
-from allyouneed.model.transformer import Transformer
 from allyouneed.training.checkpoint import load_checkpoint
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
 from allyouneed.training.log import RunLog
@@ -60,7 +59,7 @@ def _train(request: Request, console: Console, device: torch.device, ranks: Rank
     log = RunLog(request.out, console, active=ranks.is_first)
     record = Record(request.out / "run.json")
     config = ranks.share(agreed_config(request, record, device, log.say) if ranks.is_first else None)
-    prepared = PreparedData(request.out / "data")
+    prepared = PreparedData(request.data or request.out / "data")
     if ranks.is_first:
         recover_all(request.out / "checkpoints")
         _prepare(request, config, prepared, log)
@@ -81,11 +80,7 @@ def _train(request: Request, console: Console, device: torch.device, ranks: Rank
 
 
 def _prepare(request: Request, config: Config, prepared: PreparedData, log: RunLog) -> None:
-    if not prepared.is_complete:
-        pairs = count_pairs(request.train)
-        if request.valid:
-            count_pairs(request.valid)
-        prepare(prepared.folder, request.train, request.valid, config.data, pairs, log.say)
+    prepare(prepared.folder, request.train, request.valid, config.data, log.say)
     for report in prepared.report().values():
         for line in CorpusReport(**report).lines():
             log.say(line)
@@ -108,7 +103,7 @@ class _Parts:
         config, report = self.config, self.prepared.report()["train"]
         tokenizer = self.prepared.tokenizer()
         torch.manual_seed(config.training.seed)
-        model = Transformer(config.model, len(tokenizer)).to(self.device)
+        model = self.request.build(config.model, len(tokenizer)).to(self.device)
         notes = {"training pairs": report["kept"], "training files": ", ".join(Path(f).name for f in report["files"])}
         return Loop(
             run=self.request.out,

@@ -1,0 +1,173 @@
+"""Table 3 as printed, and the page that sets ours beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import NamedTuple
+
+import numpy as np
+
+from allyouneed.paper.plots import COLOURS, label, new_figure
+from allyouneed.paper.results import Results, as_table
+
+
+class PaperRow(NamedTuple):
+    """Perplexity per word piece and BLEU on newstest2013, parameters in millions."""
+
+    perplexity: float
+    bleu: float
+    parameters: int
+
+
+PAPER = {
+    "base": PaperRow(4.92, 25.8, 65),
+    "A-heads-1": PaperRow(5.29, 24.9, 65),
+    "A-heads-4": PaperRow(5.00, 25.5, 65),
+    "A-heads-16": PaperRow(4.91, 25.8, 65),
+    "A-heads-32": PaperRow(5.01, 25.4, 65),
+    "B-key-16": PaperRow(5.16, 25.1, 58),
+    "B-key-32": PaperRow(5.01, 25.4, 60),
+    "C-layers-2": PaperRow(6.11, 23.7, 36),
+    "C-layers-4": PaperRow(5.19, 25.3, 50),
+    "C-layers-8": PaperRow(4.88, 25.5, 80),
+    "C-model-256": PaperRow(5.75, 24.5, 28),
+    "C-model-1024": PaperRow(4.66, 26.0, 168),
+    "C-ff-1024": PaperRow(5.12, 25.4, 53),
+    "C-ff-4096": PaperRow(4.75, 26.2, 90),
+    "D-dropout-0.0": PaperRow(5.77, 24.6, 65),
+    "D-dropout-0.2": PaperRow(4.95, 25.5, 65),
+    "D-smoothing-0.0": PaperRow(4.67, 25.3, 65),
+    "D-smoothing-0.2": PaperRow(5.47, 25.7, 65),
+    "E-learned": PaperRow(4.92, 25.7, 65),
+    "big": PaperRow(4.33, 26.4, 213),
+}
+_SAME = 0.005  # of perplexity, relative: what the paper prints as 4.91 and 4.92 is the same to us
+_EXPLAINED = {
+    "A": "Heads divide a width that is small here, so that many heads leave each but a few units.",
+    "B": "Keys are a few units wide here.",
+    "C": "A larger model learns more from each step, and has few steps here; overfitting comes later.",
+    "D": "Regularisation pays when the text is seen often; a short training sees it a few times only.",
+    "E": "Learned positions begin as noise and see few steps here; lengths of the test are those of training.",
+    "b": "The large model has three times the steps of the others, as in the paper, but still few.",
+}
+
+
+def write_page(results: Results) -> Path:
+    """Sets every row that is measured beside the paper's. -> the page."""
+    measured = [facts for key, facts in results.parts.items() if key != "plan"]
+    base = [facts for facts in measured if facts["name"] == "base"]
+    spread = Spread.of(base)
+    rows = [
+        next(f for f in measured if f["name"] == name) for name in PAPER if any(f["name"] == name for f in measured)
+    ]
+    table = [_row(facts, base, spread) for facts in rows]
+    figure = _plot(rows, spread)
+    return results.finish(_page(results, table, rows, base, spread), {"table3": table}, {"table3": figure})
+
+
+class Spread(NamedTuple):
+    """Standard deviation over the base's seeds; None with one seed. log_perplexity: nats."""
+
+    log_perplexity: float | None
+    bleu: float | None
+
+    @classmethod
+    def of(cls, base: Sequence[dict]) -> Spread:
+        if len(base) < 2:
+            return cls(None, None)
+        return cls(stdev(math.log(facts["perplexity"]) for facts in base), stdev(facts["bleu"] for facts in base))
+
+
+def verdict(ours: float, paper: float, spread: float | None) -> str:
+    """Whether a row's log perplexity over the base's moves as the paper's does; two spreads are chance."""
+    chance = 2 * (spread or 0.0)
+    if abs(paper) < _SAME:
+        return "equal, as in the paper" if abs(ours) <= chance else "differs, equal in the paper"
+    if abs(ours) <= chance:
+        return "too close to tell"
+    return "as in the paper" if ours * paper > 0 else "against the paper"
+
+
+def _row(facts: dict, base: Sequence[dict], spread: Spread) -> dict:
+    name, paper = facts["name"], PAPER[facts["name"]]
+    level = mean(math.log(other["perplexity"]) for other in base)
+    ours = math.log(facts["perplexity"]) - level
+    theirs = math.log(paper.perplexity / PAPER["base"].perplexity)
+    return {
+        "row": name,
+        **facts["columns"],
+        "PPL": f"{facts['perplexity']:.2f}",
+        "BLEU": f"{facts['bleu']:.1f}",
+        "params ×10⁶": f"{facts['parameters'] / 1e6:.2f}",
+        "paper PPL": f"{paper.perplexity:.2f}",
+        "paper BLEU": f"{paper.bleu:.1f}",
+        "paper params": paper.parameters,
+        "ΔPPL beside base": "" if name == "base" else verdict(ours, theirs, spread.log_perplexity),
+    }
+
+
+def _page(results: Results, table: list[dict], rows: list[dict], base: list[dict], spread: Spread) -> str:
+    verdicts = [row["ΔPPL beside base"] for row in table if row["row"] != "base"]
+    against = [row["row"] for row in table if row["ΔPPL beside base"].startswith(("against", "differs"))]
+    seeds = ", ".join(f"{f['perplexity']:.2f} / {f['bleu']:.1f}" for f in base)
+    lines = [
+        "# Table 3: variations on the base model",
+        "",
+        "Each row changes the small base as the paper's row changes the paper's base, in proportion; all see the same "
+        f"text for the same {results.parts['plan']['steps']:,} steps (big: three times as many). PPL is per subword, "
+        "BLEU with beam 4, both on the validation set, without averaging checkpoints (section 6.2). "
+        "The perplexities are of another text and other subwords than the paper's: compare within a column only.",
+        "",
+        as_table(table),
+        "",
+        f"Signature: `{rows[0]['bleu_signature']}`. Base, PPL / BLEU by seed: {seeds}. {_spread_in_words(spread)}",
+        "",
+        f"Of {len(verdicts)} rows, by perplexity beside the base: "
+        + ", ".join(f"{verdicts.count(kind)} {kind}" for kind in dict.fromkeys(verdicts))
+        + f". Rank correlation (Spearman) with the paper's perplexities: {_rank_correlation(rows):.2f}.",
+        "",
+        "![PPL and BLEU beside the paper's](table3.png)",
+    ]
+    if against:
+        lines += ["", "## Where ours disagrees, and what could explain it"]
+        lines += [f"- **{name}**: {_EXPLAINED[name[0]]}" for name in against]
+    return "\n".join(lines)
+
+
+def _spread_in_words(spread: Spread) -> str:
+    if spread.bleu is None:
+        return "The spread over seeds is not known: give --seeds 3."
+    return (
+        f"Standard deviation over seeds: {100 * spread.log_perplexity:.1f} % of perplexity, {spread.bleu:.2f} BLEU; "
+        "differences of less than two of them are called too close to tell."
+    )
+
+
+def _rank_correlation(rows: Sequence[dict]) -> float:
+    """Spearman's, of perplexities; ties get the mean rank."""
+    ours = [facts["perplexity"] for facts in rows]
+    theirs = [PAPER[facts["name"]].perplexity for facts in rows]
+    return float(np.corrcoef(_ranks(ours), _ranks(theirs))[0, 1]) if len(rows) > 2 else math.nan
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    return [sum(other < value for other in values) + (values.count(value) - 1) / 2 for value in values]
+
+
+def _plot(rows: Sequence[dict], spread: Spread):
+    """Ours over the paper's, one point a row, for PPL and BLEU."""
+    figure = new_figure(11, 5)
+    for place, (key, better) in enumerate({"perplexity": "less", "bleu": "more"}.items(), 1):
+        axes = figure.add_subplot(1, 2, place)
+        label(axes, f"{key} ({better} is better)", "the paper's, newstest2013", "ours, validation set")
+        for facts in rows:
+            group = facts["name"][0]
+            x, y = getattr(PAPER[facts["name"]], key), facts[key]
+            chance = 2 * (spread.bleu or 0) if key == "bleu" else 2 * y * (spread.log_perplexity or 0)
+            colour = "black" if group == "b" else COLOURS["ABCDE".index(group)]
+            axes.errorbar(x, y, yerr=chance, fmt="o", color=colour, elinewidth=0.7, capsize=2)
+            axes.annotate(facts["name"], (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7, color=colour)
+    return figure

@@ -1,0 +1,67 @@
+"""What every verb needs of the terminal: where messages go, and how a command is typed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+INTERRUPTED = 130  # exit code
+_ONE_OR_TWO_FILES = ("--train", "--valid", "--test")
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Overrides any setting. May be given several times."),
+]
+
+
+@contextmanager
+def saying_how_to_go_on() -> Iterator[None]:
+    """Ctrl-C, in the middle of whatever it was, ends with the command that goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"stopped; what is done is saved. Go on with the same command:\n  {shlex.join([program(), *sys.argv[1:]])}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def spread(arguments: list[str]) -> list[str]:
+    """`--train A B` as `--train A --train B`, since an option of click has a fixed number of values."""
+    single, name, values = [], None, 0
+    for argument in arguments:
+        if argument.startswith("-") and argument != "-":
+            name, values = (argument, 0) if argument in _ONE_OR_TWO_FILES else (None, 0)
+        elif name is not None:
+            values += 1
+            if values == 2:
+                single.append(name)
+            elif values > 2:
+                name = None
+        single.append(argument)
+    return single
+
+
+def console():
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def program() -> str:
+    """What the user has to type for `allyouneed`."""
+    if shutil.which("allyouneed"):
+        return "allyouneed"
+    if Path(sys.argv[0]).name == "allyouneed":  # called by its path, the environment not being active
+        return shlex.quote(os.path.relpath(sys.argv[0]))
+    return shlex.join([sys.executable, "-m", "allyouneed"])

@@ -1,0 +1,24 @@
+"""Table 2 on a toy: both systems, the page, and going on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from allyouneed.paper import table2
+from tests.conftest import TOY, silent, toy_request
+
+
+def test_both_systems_are_trained_once_and_set_side_by_side(tmp_path, monkeypatch):
+    request = toy_request(tmp_path / "text", tmp_path / "out")
+    settings = [setting for setting in TOY if not setting.startswith("training.steps")]
+    request = replace(request, recipe=None, settings=[*settings, "training.log_every=2"])
+    page = table2.run_table2(request, request.valid, 0.1, False, silent())
+    parts = json.loads((tmp_path / "out" / "parts.json").read_text())["parts"]
+    transformer, rnn = parts["Transformer"], parts["RNN with attention"]
+    assert rnn["parameters"] <= transformer["parameters"]
+    assert transformer["flops"] > 0 < rnn["flops"]
+    assert {"table2.csv", "curves.csv", "table2.png", "results.json"} <= {p.name for p in (tmp_path / "out").iterdir()}
+    assert "Better: on the test text" in page.read_text()
+    monkeypatch.setattr(table2, "train", None)  # nothing is trained again
+    table2.run_table2(request, request.valid, 0.1, False, silent())

@@ -1,0 +1,65 @@
+"""Table 3: parameters counted at the paper's size, rows scaled in proportion, and the whole command on a toy."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from allyouneed.config import load_recipe, recipe_names
+from allyouneed.errors import UserError
+from allyouneed.model.transformer import Transformer
+from allyouneed.paper.table3 import chosen_rows, run_table3, scaled
+from allyouneed.paper.table3_page import PAPER, verdict
+from tests.conftest import TOY, silent, toy_request
+
+
+def test_every_row_has_a_recipe_that_averages_nothing():
+    assert {f"table3/{name}" for name in PAPER} == {name for name in recipe_names() if name.startswith("table3/")}
+    assert all(load_recipe(f"table3/{name}").training.average == 1 for name in PAPER)
+    assert [sum(name.startswith(group) for name in PAPER) for group in "ABCDE"] == [4, 2, 7, 4, 1]
+
+
+def test_rows_scale_in_proportion():
+    base = load_recipe("ablation")
+    assert scaled("base", base) == []
+    assert scaled("C-layers-2", base) == ["model.encoder_layers=1", "model.decoder_layers=1"]
+    assert scaled("B-key-16", base) == ["model.d_k=2"]
+    assert scaled("A-heads-32", base) == ["model.num_heads=32"]
+    assert scaled("D-smoothing-0.2", base) == ["training.label_smoothing=0.2"]
+    assert scaled("C-model-1024", base) == ["model.d_model=128", "training.learning_rate=0.00282843"]
+    big = base.override(scaled("big", base))
+    assert (big.model.d_model, big.model.d_ff, big.model.num_heads, big.training.steps) == (128, 512, 16, 6000)
+
+
+def test_rows_are_chosen_by_letter_and_name():
+    assert chosen_rows(["B", "E-learned"]) == ["base", "B-key-16", "B-key-32", "E-learned"]
+    assert chosen_rows([]) == list(PAPER)
+    with pytest.raises(UserError, match="--rows F"):
+        chosen_rows(["F"])
+
+
+def test_verdicts():
+    assert verdict(ours=0.10, paper=0.05, spread=0.01) == "as in the paper"
+    assert verdict(ours=-0.10, paper=0.05, spread=0.01) == "against the paper"
+    assert verdict(ours=0.01, paper=0.05, spread=0.01) == "too close to tell"
+    assert verdict(ours=0.01, paper=0.0, spread=0.01) == "equal, as in the paper"
+    assert verdict(ours=0.10, paper=0.0, spread=0.01) == "differs, equal in the paper"
+
+
+def test_the_whole_table_and_again_with_more_rows(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "out")
+    settings = [*TOY, "training.average=1", "training.bleu_sentences=0", "training.warmup=2"]
+    request = type(request)(request.train, request.valid, request.out, request.languages, None, settings)
+    page = run_table3(request, minutes=0.2, rows=["E"], seeds=2, console=silent())
+    parts = json.loads((tmp_path / "out" / "parts.json").read_text())["parts"]
+    assert set(parts) == {"plan", "base, seed 1", "base, seed 2", "E-learned, seed 1"}
+    assert {facts["columns"]["steps"] for key, facts in parts.items() if key != "plan"} == {parts["plan"]["steps"]}
+    assert "| E-learned |" in page.read_text()
+    again = run_table3(request, minutes=0.2, rows=["B-key-16"], seeds=1, console=silent())
+    assert "| E-learned |" in again.read_text()
+    assert "| B-key-16 |" in again.read_text()
+    kept = json.loads((tmp_path / "out" / "parts.json").read_text())["parts"]
+    assert {key: kept[key] for key in parts} == parts
+    assert {path.name for path in (tmp_path / "out").glob("table3.*")} == {"table3.csv", "table3.png"}
