@@ -1,9 +1,9 @@
 """Parameters of every row of table 3, counted by hand, in the model, and as printed.
 
 With a vocabulary of 37,000 and the paper's equations (projections without bias) base has 63.0 million parameters where
-the paper prints 65. The rows differ from each other as printed: one vocabulary, of 41,003 to 41,209 subwords, brings out
-every row but big, which asks for 35,368 to 36,344. So the paper's rounding does not come out at 37,000, and no single
-vocabulary brings out big and the rest.
+the paper prints 65. The rows differ from each other as printed: one vocabulary, of 41,003 to 41,209 subwords, brings
+out every row but big, which asks for 35,368 to 36,344. So the paper's rounding does not come out at 37,000, and no
+single vocabulary brings out big and the rest.
 """
 
 from __future__ import annotations

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-import torch
 
 from allyouneed.config import load_recipe, recipe_names
 from allyouneed.errors import UserError
-from allyouneed.model.transformer import Transformer
 from allyouneed.paper.table3 import chosen_rows, run_table3, scaled
 from allyouneed.paper.table3_page import PAPER, verdict
 from tests.conftest import TOY, silent, toy_request

@@ -15,8 +15,7 @@ def test_the_papers_formula(step):
     ("step", "rate"), [(1, 1.74693e-7), (4000, 6.98771e-4), (16_000, 3.49386e-4), (100_000, 1.39754e-4)]
 )
 def test_the_papers_rates_by_hand(step, rate):
-    """512^-0.5 is 0.0441942; 4000^-1.5 is 3.95285e-6; the square roots of 4,000, 16,000 and 100,000 are 63.2456, 126.491
-    and 316.228."""
+    """512^-0.5 is 0.0441942; 4000^-1.5 is 3.95285e-6; √4,000, √16,000, √100,000 are 63.2456, 126.491, 316.228."""
     plan = plan_for_steps(Config())
     assert plan.learning_rate * plan.factor(step) == pytest.approx(rate, rel=1e-5)
 
