@@ -12,7 +12,7 @@ def keep_freed_memory() -> None:
     """Tells glibc not to give tensors' memory back to the kernel between uses; elsewhere does nothing.
 
     A training step frees and takes hundreds of tensors of megabytes. Given back and taken anew, every page of them is
-    zeroed by the kernel at its first touch: a fifth of a step and more on a CPU (docs/experiments.md).
+    zeroed by the kernel at its first touch (docs/experiments.md has what that took).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

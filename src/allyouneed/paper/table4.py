@@ -1,0 +1,144 @@
+"""Table 4: English constituency parsing (section 6.3), a sentence in, its tree's symbols out.
+
+Trains on a treebank's sentences and linearised trees, decodes with the paper's beam, rebuilds trees from what was said,
+and scores them by EVALB's rules. The folder holds the treebank's text: give it only to those who may have that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from allyouneed.config import SearchConfig, load_recipe
+from allyouneed.devices import choose_device
+from allyouneed.errors import UserError
+from allyouneed.files import sha256, write_file
+from allyouneed.paper.plots import new_figure
+from allyouneed.paper.results import Results
+from allyouneed.paper.table4_page import Parsed, write_page
+from allyouneed.paper.treebank import Tree, read_trees, rebuild
+from allyouneed.training.log import RunLog
+from allyouneed.training.request import Request, asked_device
+from allyouneed.training.run import INTERRUPTED, train
+from allyouneed.translation.translator import Translator
+
+RECIPE = "parsing"
+PARTS = ("train", "dev", "test")
+_TRAINING_SHARE = 0.8  # of the minutes; the rest is for decoding with a wide beam
+_BEAMS = (1, 4)  # tried on dev, beside the recipe's
+_VALIDATING = ("search.beam_size=1", "search.max_extra_length=100")  # while training; the wide beam comes after it
+_AT_ONCE = 32  # sentences decoded between two steps of the progress bar
+
+
+def run_table4(
+    treebank: Path, out: Path | None, minutes: float, console: Console, settings: Sequence[str] = ()
+) -> Path:
+    """Trains, parses and scores, or goes on where the same call stopped. -> the page.
+
+    treebank: a folder with train.mrg, dev.mrg and test.mrg, or .mrg.gz; minutes: of the whole; with `training.steps`
+    among the settings, training takes so many steps instead. Errors: `UserError` for a treebank that is missing or
+    broken, with file and line, and for all that training refuses; `KeyboardInterrupt` when training was interrupted.
+    """
+    new_figure(1, 1)  # a missing matplotlib shows before the work
+    files = {name: _find(treebank, name) for name in PARTS}
+    asked = {"treebank": [f"{path.name} {sha256(path)}" for path in files.values()], "minutes": minutes}
+    results = Results.open("table4", out, {**asked, "settings": list(settings)})
+    trees = {name: read_trees(path) for name, path in files.items()}
+    for name in PARTS:
+        console.print(f"{files[name]}: {len(trees[name]):,} trees", highlight=False)
+    request = _request(results.folder, trees, minutes, settings)
+    if train(request, console).status == INTERRUPTED:
+        raise KeyboardInterrupt
+    translator = Translator.load(request.out, choose_device(asked_device(request)))
+    search = load_recipe(RECIPE).override(settings).search
+    results.part("training", lambda: _training_facts(translator, request.out, trees["train"]))
+    beams = sorted({*_BEAMS, search.beam_size})
+    dev = {
+        beam: _parse(results, translator, "dev", trees["dev"], search.model_copy(update={"beam_size": beam}), console)
+        for beam in beams
+    }
+    test = _parse(results, translator, "test", trees["test"], search, console)
+    return write_page(results, search, dev, test)
+
+
+def _find(treebank: Path, name: str) -> Path:
+    for path in (treebank / f"{name}.mrg", treebank / f"{name}.mrg.gz"):
+        if path.is_file():
+            return path
+    raise UserError(
+        f"{treebank}: there is no {name}.mrg or {name}.mrg.gz. Give a folder with the Penn Treebank's combined trees, "
+        f"as {', '.join(f'{part}.mrg' for part in PARTS)}."
+    )
+
+
+def _request(folder: Path, trees: dict[str, list[Tree]], minutes: float, settings: Sequence[str]) -> Request:
+    """What is to be trained, on files written here: a sentence, a tab, its symbols."""
+    files = {name: folder / "text" / f"{name}.tsv" for name in PARTS}
+    for name, path in files.items():
+        write_file(path, "".join(f"{tree.sentence()}\t{tree.linearized()}\n" for tree in trees[name]))
+    by_steps = any(setting.startswith("training.steps") for setting in settings)
+    budget = [] if by_steps else [f"training.minutes={_TRAINING_SHARE * minutes:g}"]
+    given = [*budget, *settings, *_VALIDATING]
+    return Request([files["train"]], [files["dev"]], folder / "run", ("en", "tree"), RECIPE, given)
+
+
+def _training_facts(translator: Translator, run: Path, trees: Sequence[Tree]) -> dict:
+    bundle = translator.bundle
+    symbols = sorted({symbol for tree in trees for symbol in tree.linearized().split()})
+    records = RunLog(run, Console(quiet=True)).records()
+    return {
+        "trees": bundle.notes["training pairs"],
+        "steps": bundle.notes["steps"],
+        "minutes": max(record.get("seconds", 0.0) for record in records) / 60,
+        "parameters": bundle.model.num_parameters(),
+        "subwords": len(bundle.tokenizer),
+        "split symbols": [symbol for symbol in symbols if len(bundle.tokenizer.encode(symbol)) != 1],
+    }
+
+
+def _parse(
+    results: Results, translator: Translator, name: str, trees: Sequence[Tree], search: SearchConfig, console: Console
+) -> Parsed:
+    """Decodes, or takes what an earlier call decoded, and rebuilds. The trees go to files that EVALB can read."""
+    what = f"{name}, beam {search.beam_size}"
+    said = results.part(what, lambda: _decode(translator, [tree.sentence() for tree in trees], search, what, console))
+    rebuilt = [rebuild(output, tree.leaves()) for output, tree in zip(said["outputs"], trees, strict=True)]
+    pairs = [(tree, ours.tree) for tree, ours in zip(trees, rebuilt, strict=True)]
+    parsed = Parsed(pairs, said["outputs"], [ours.faults for ours in rebuilt], said["seconds"])
+    console.print(f"{what}: F1 {parsed.scores().f1:.2f} in {parsed.seconds:.0f} s", highlight=False)
+    for file, side in ((f"{name}.gold", 0), (f"{name}-beam-{search.beam_size}.parsed", 1)):
+        write_file(results.folder / "trees" / file, "".join(f"(TOP {pair[side]})\n" for pair in pairs))
+    return parsed
+
+
+def _decode(
+    translator: Translator, sentences: Sequence[str], search: SearchConfig, what: str, console: Console
+) -> dict:
+    """Longest first, so that the time that is left is known early on."""
+    outputs = [""] * len(sentences)
+    begun = time.perf_counter()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"parsing {what}", total=len(sentences))
+        for places in _batches(sentences):
+            found = translator.translate(
+                [sentences[place] for place in places],
+                search.beam_size,
+                length_penalty=search.length_penalty,
+                max_extra_length=search.max_extra_length,
+                batch_tokens=search.batch_tokens,
+            )
+            for place, translation in zip(places, found, strict=True):
+                outputs[place] = translation.text
+            progress.advance(task, len(places))
+    return {"outputs": outputs, "seconds": time.perf_counter() - begun}
+
+
+def _batches(sentences: Sequence[str]) -> Iterator[list[int]]:
+    order = sorted(range(len(sentences)), key=lambda place: -len(sentences[place]))
+    for start in range(0, len(order), _AT_ONCE):
+        yield order[start : start + _AT_ONCE]

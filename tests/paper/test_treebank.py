@@ -1,0 +1,149 @@
+"""Trees read and cleaned, written as symbols, and rebuilt from what a parser may say."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from allyouneed.config import load_recipe
+from allyouneed.data.tokenizer import learn_tokenizer
+from allyouneed.errors import UserError
+from allyouneed.paper.treebank import Fault, Span, Tree, read_trees, rebuild, spelled_out
+
+TWO_TREES = """
+( (S
+    (NP-SBJ-1 (DT The) (NN dog) )
+    (VP (VBD was)
+      (VP (VBN seen)
+        (NP (-NONE- *-1) )
+        (PP-LOC (IN in)
+          (NP=2 (NP (NNP Rome) )))))
+    (. .) ))
+( (FRAG (ADVP|PRT (RB Here) )
+  (PRN (-LRB- -LRB-) (X (SYM x)) (-RRB- -RRB-) )
+  (SBAR (-NONE- 0) (S (-NONE- *T*-1) ))))
+"""
+
+
+@pytest.fixture(scope="module")
+def sample() -> dict[str, list[Tree]]:
+    """The sample of the Penn Treebank, which is not in the repository."""
+    data = Path(os.environ.get("ALLYOUNEED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    if not (data / "treebank").is_dir():
+        pytest.skip(
+            "the treebank is absent: set ALLYOUNEED_DATA to a folder that has treebank/train.mrg.gz and the like"
+        )
+    return {name: read_trees(data / "treebank" / f"{name}.mrg.gz") for name in ("train", "dev", "test")}
+
+
+def trees_of(folder: Path, text: str) -> list[Tree]:
+    path = folder / "trees.mrg"
+    path.write_text(text, encoding="utf-8")
+    return read_trees(path)
+
+
+def test_trees_are_cleaned(tmp_path):
+    first, second = trees_of(tmp_path, TWO_TREES)
+    assert str(first) == (
+        "(S (NP (DT The) (NN dog)) (VP (VBD was) (VP (VBN seen) (PP (IN in) (NP (NP (NNP Rome)))))) (. .))"
+    )
+    assert str(second) == "(FRAG (ADVP (RB Here)) (PRN (-LRB- -LRB-) (X (SYM x)) (-RRB- -RRB-)))"
+    assert first.sentence() == "The dog was seen in Rome ."
+    assert [leaf.label for leaf in second.leaves()] == ["RB", "-LRB-", "SYM", "-RRB-"]
+    assert first.spans() == [
+        Span("NP", 0, 2),
+        Span("NP", 5, 6),
+        Span("NP", 5, 6),
+        Span("PP", 4, 6),
+        Span("VP", 3, 6),
+        Span("VP", 2, 6),
+        Span("S", 0, 7),
+    ]
+
+
+def test_trees_need_no_outer_bracket(tmp_path):
+    bare, top = trees_of(tmp_path, "(S (NP (PRP I)) (VP (VBP am)))\n(TOP (S (NP (PRP I)) (VP (VBP am))))\n")
+    assert bare == top
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        ("(S (NP (PRP I)))\n\n( (S\n(NP (PRP I))\n", 3, "never closed"),
+        ("( (S (NP (PRP I)) )\n( (S (NP (PRP I)) ))\n)", 2, "lack a '\\)'"),
+        ("(S (NP (PRP I))))\n", 1, "outside of all trees"),
+        ("(S\n(NP the (NN dog)))\n", 2, "neither one word nor constituents"),
+        ("(S\n(NP))\n", 2, "neither one word nor constituents"),
+        ("(S\n\n(NPP (NN dog)))\n", 3, "'NPP' is no constituent's label"),
+        ("( (S (NN dog)) (S (NN dog)))\n", 1, "2 trees in one bracket"),
+    ],
+)
+def test_a_broken_tree_is_refused_with_file_and_line(tmp_path, text, line, what):
+    with pytest.raises(UserError, match=rf"trees\.mrg:{line}: .*{what}"):
+        trees_of(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", ["", "( (-NONE- *) )\n"])
+def test_a_file_without_trees_is_refused(tmp_path, text):
+    with pytest.raises(UserError, match="no tree in it"):
+        trees_of(tmp_path, text)
+
+
+def test_symbols_are_those_of_vinyals(tmp_path):
+    [tree] = trees_of(tmp_path, "(S (NP (NNP John)) (VP (VBZ has) (NP (DT a) (NN dog))) (. .))")
+    assert tree.linearized() == "Ⓢ Ⓝ ● ⓝ Ⓥ ● Ⓝ ● ● ⓝ ⓥ ● ⓢ"
+    assert spelled_out(tree.linearized()) == "(S (NP XX )NP (VP XX (NP XX XX )NP )VP XX )S"
+
+
+LEAVES = [Tree(tag, word=word) for tag, word in (("DT", "the"), ("NN", "dog"), ("VBD", "ran"))]
+
+
+@pytest.mark.parametrize(
+    ("output", "tree", "faults"),
+    [
+        ("Ⓢ Ⓝ ● ● ⓝ Ⓥ ● ⓥ ⓢ", "(S (NP the dog) (VP ran))", []),
+        ("ⓈⓃ●●ⓝⓋ●ⓥⓢ", "(S (NP the dog) (VP ran))", []),
+        ("Ⓢ Ⓝ ● ● ⓝ Ⓥ ●", "(S (NP the dog) (VP ran))", [Fault.UNCLOSED]),
+        ("Ⓢ Ⓝ ● ● ⓝ ⓟ Ⓥ ● ⓥ ⓢ", "(S (NP the dog) (VP ran))", [Fault.UNOPENED]),
+        ("Ⓢ Ⓝ ● Ⓠ ● ⓝ Ⓥ ● ⓥ ⓢ", "(S (NP the (QP dog)) (VP ran))", [Fault.CROSSED]),
+        ("Ⓢ Ⓝ ● ● ⓝ Ⓥ ⓥ ⓢ", "(S (NP the dog) ran)", [Fault.CHILDLESS, Fault.TOO_FEW]),
+        ("Ⓢ Ⓝ ● ● ⓝ Ⓥ ● ● ⓥ ● ⓢ", "(S (NP the dog) (VP ran))", [Fault.TOO_MANY]),
+        ("Ⓢ Ⓝ ● dog ● ⓝ Ⓥ ● ⓥ ⓢ", "(S (NP the dog) (VP ran))", [Fault.FOREIGN]),
+        ("Ⓝ ● ● ⓝ Ⓥ ● ⓥ", "(S (NP the dog) (VP ran))", [Fault.ROOTLESS]),
+        ("● Ⓥ ● ⓥ ●", "(VP the dog ran)", [Fault.ROOTLESS]),
+        ("● ● ●", "(S the dog ran)", [Fault.ROOTLESS]),
+        ("", "(S the dog ran)", [Fault.TOO_FEW, Fault.ROOTLESS]),
+    ],
+)
+def test_every_output_becomes_a_tree_over_the_sentence(output, tree, faults):
+    rebuilt = rebuild(output, LEAVES)
+    words = str(rebuilt.tree)
+    for leaf in LEAVES:
+        words = words.replace(f"({leaf.label} {leaf.word})", leaf.word)
+    assert (words, rebuilt.faults) == (tree, faults)
+    assert rebuilt.tree.leaves() == LEAVES
+
+
+def test_an_output_may_nest_as_deep_as_it_is_long():
+    rebuilt = rebuild("Ⓝ" * 5000 + "●", LEAVES[:1])
+    assert len(rebuilt.tree.spans()) == 5000
+    assert rebuilt.tree.linearized().count("ⓝ") == 5000
+
+
+def test_the_sample_survives_the_way_there_and_back(sample):
+    assert [len(trees) for trees in sample.values()] == [3396, 273, 245]
+    for tree in (tree for trees in sample.values() for tree in trees):
+        assert rebuild(tree.linearized(), tree.leaves()) == (tree, [])
+
+
+def test_every_symbol_of_the_sample_is_one_subword(sample):
+    data = load_recipe("parsing").data
+    texts = [text for tree in sample["train"] for text in (tree.sentence(), tree.linearized())]
+    tokenizer = learn_tokenizer(texts, data.vocab_size, data.subwords, data.character_coverage)
+    targets = texts[1::2]
+    lengths = [len(ids) for ids in tokenizer.encode_all(targets)]
+    assert lengths == [len(target.split()) for target in targets]
+    assert max(lengths) <= data.max_length
+    assert tokenizer.decode(tokenizer.encode(targets[0])) == targets[0]
