@@ -13,7 +13,8 @@ from allyouneed.model.dropout import Dropout
 def sinusoids(length: int, d_model: int) -> Tensor:
     """PE(pos, 2i) = sin(pos / 10000^(2i/d_model)), PE(pos, 2i+1) = cos of the same. -> [length, d_model].
 
-    Interleaved as in the paper; tensor2tensor and Marian put all sines before all cosines, a permutation of d_model.
+    Interleaved as in the paper. Hugging Face's Marian puts all sines before all cosines, a permutation of d_model;
+    tensor2tensor and Marian too, but their exponents go in steps of 1 / (d_model/2 - 1): other frequencies.
     """
     position = torch.arange(length, dtype=torch.float64)[:, None]
     even = torch.arange(0, d_model, 2, dtype=torch.float64)

@@ -35,5 +35,6 @@ def measure(loop: Loop, seconds: float) -> Speed:
         min(limit, len(loop.valid.texts)) for limit in (loop.bundle.config.training.bleu_sentences, FINAL_SENTENCES)
     )
     validation_seconds = loss_seconds + validated * sentence_seconds
-    final_seconds = 2 * validation_seconds + loss_seconds + scored * sentence_seconds * _BEAM
+    beam = _BEAM if loop.bundle.config.search.beam_size > 1 else 1
+    final_seconds = 2 * validation_seconds + loss_seconds + scored * sentence_seconds * beam
     return Speed(step_seconds, validation_seconds, final_seconds)
