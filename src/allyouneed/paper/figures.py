@@ -33,7 +33,6 @@ from allyouneed.paper.heads import (
     most_distant,
     split_sentence,
 )
-from allyouneed.paper.plots import new_figure
 from allyouneed.paper.results import Results
 from allyouneed.paper.trace import Trace, block_rows, trace
 
@@ -61,7 +60,6 @@ def run_figures(run: Path, test: Sequence[Path], out: Path | None, minutes: floa
     run: a RUN or a bundle. test: two files of parallel text, or one TSV. The same call again goes on.
     Errors: `UserError` for a run or text that cannot be read, a folder begun with other settings, or no matplotlib.
     """
-    new_figure(1, 1)  # where matplotlib is missing it refuses now, not after the minutes
     bundle = load_bundle(run)
     bundle.model.eval()
     text = _read_test(bundle, test)

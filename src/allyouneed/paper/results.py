@@ -19,6 +19,7 @@ import torch
 
 from allyouneed.errors import UserError
 from allyouneed.files import read_json, to_json, write_file
+from allyouneed.paper.plots import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +49,9 @@ class Results:
     @classmethod
     def open(cls, name: str, out: Path | None, asked: Mapping[str, object]) -> Results:
         """The folder `out`; without it the newest of this name that is unfinished and asked for the same, else a new
-        one with today's date, below `runs/paper`."""
+        one with today's date, below `runs/paper`. Errors: `UserError` for a folder that was begun with something else,
+        and where matplotlib is missing: now, not after the work."""
+        new_figure(1, 1)
         if out is not None:
             return cls(out, asked)
         for parts in sorted(_HOME.glob(f"{name}-*/{_PARTS}"), key=os.path.getmtime, reverse=True):

@@ -14,7 +14,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from allyouneed.devices import choose_device
 from allyouneed.paper.layer_cost import Measured, Point, measure_layers, predict, step_operations
 from allyouneed.paper.layers import LAYERS
-from allyouneed.paper.plots import new_figure
 from allyouneed.paper.results import Results
 from allyouneed.paper.table1_page import draw, write_page
 from allyouneed.paper.table1_tables import Sweeps, make_tables
@@ -34,7 +33,6 @@ def run_table1(out: Path | None, minutes: float, console: Console, device: str =
     Errors: `UserError` for a device that is not there, a folder begun with other settings, or no matplotlib.
     """
     where = choose_device(device)
-    new_figure(1, 1)  # where matplotlib is missing it refuses now, not after the minutes
     keep_freed_memory()  # so that times are those of training
     results = Results.open("table1", out, {"minutes": minutes, "device": where.type})
     machine = results.part("machine", lambda: _measure_machine(where))

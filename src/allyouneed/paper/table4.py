@@ -17,7 +17,6 @@ from allyouneed.config import SearchConfig, load_recipe
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import sha256, write_file
-from allyouneed.paper.plots import new_figure
 from allyouneed.paper.results import Results
 from allyouneed.paper.table4_page import Parsed, write_page
 from allyouneed.paper.treebank import Tree, read_trees, rebuild
@@ -43,7 +42,6 @@ def run_table4(
     among the settings, training takes so many steps instead. Errors: `UserError` for a treebank that is missing or
     broken, with file and line, and for all that training refuses; `KeyboardInterrupt` when training was interrupted.
     """
-    new_figure(1, 1)  # a missing matplotlib shows before the work
     files = {name: _find(treebank, name) for name in PARTS}
     asked = {"treebank": [f"{path.name} {sha256(path)}" for path in files.values()], "minutes": minutes}
     results = Results.open("table4", out, {**asked, "settings": list(settings)})
