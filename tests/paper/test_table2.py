@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pytest
+
+from allyouneed.errors import UserError
 from allyouneed.paper import table2
 from tests.conftest import TOY, silent, toy_request
 
@@ -22,3 +25,10 @@ def test_both_systems_are_trained_once_and_set_side_by_side(tmp_path, monkeypatc
     assert "**In less time?**" in page.read_text()
     monkeypatch.setattr(table2, "train", None)  # nothing is trained again
     table2.run_table2(request, request.valid, 0.1, False, silent())
+
+
+def test_a_missing_test_text_shows_before_the_work(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "out")
+    with pytest.raises(UserError, match=r"absent\.src: no such file"):
+        table2.run_table2(request, [tmp_path / "absent.src", tmp_path / "absent.tgt"], 0.1, False, silent())
+    assert not (tmp_path / "out").exists()

@@ -34,8 +34,9 @@ def test_rows_scale_in_proportion():
 def test_rows_are_chosen_by_letter_and_name():
     assert chosen_rows(["B", "E-learned"]) == ["base", "B-key-16", "B-key-32", "E-learned"]
     assert chosen_rows([]) == list(PAPER)
-    with pytest.raises(UserError, match="--rows F"):
-        chosen_rows(["F"])
+    for unknown in ("F", "AB"):
+        with pytest.raises(UserError, match=f"--rows {unknown}"):
+            chosen_rows([unknown])
 
 
 def test_verdicts():

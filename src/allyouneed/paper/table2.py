@@ -16,8 +16,10 @@ from torch import nn
 
 from allyouneed.bundle import load_bundle
 from allyouneed.config import Config, ModelConfig, load_recipe
+from allyouneed.data.corpus import count_pairs
 from allyouneed.data.prepare import prepare
 from allyouneed.devices import choose_device
+from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
 from allyouneed.paper.cost import BASE, BIG, flops_per_token, hardware_flops, paper_flops
 from allyouneed.paper.plots import COLOURS, new_plot
@@ -53,6 +55,8 @@ def run_table2(request: Request, test: Sequence[Path], budget: float, tokenized:
     request: text, languages, the Transformer's recipe, settings for both; its `out` may be None.
     Errors: `UserError` for all that training refuses.
     """
+    if count_pairs(test) == 0:
+        raise UserError(f"{test[0]}: the file is empty.")
     asked = {**identity(request), "budget": budget, "test": [path.name for path in test], "tokenized": tokenized}
     results = Results.open("table2", request.out, asked)
     shared = replace(request, recipe=request.recipe or _RECIPE, data=results.folder / "data")

@@ -81,7 +81,7 @@ def chosen_rows(rows: Sequence[str]) -> list[str]:
     Errors: `UserError` for a row that table 3 does not have.
     """
     for row in rows:
-        if row not in PAPER and row not in "ABCDE":
+        if row not in PAPER and row not in list("ABCDE"):
             raise UserError(f"--rows {row}: table 3 has A, B, C, D, E, and {', '.join(PAPER)}.")
     return [name for name in PAPER if not rows or name == "base" or name in rows or name[0] in rows]
 
