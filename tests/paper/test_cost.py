@@ -32,3 +32,8 @@ def test_the_models_own_operations():
 def test_counting_a_model_agrees_with_the_formula():
     config = load_recipe("tiny").model
     assert flops_per_token(Transformer(config, 1000)) == training_flops(config, 1000)
+
+
+def test_a_matrix_of_words_counts_as_the_softmax_only():
+    untied = load_recipe("tiny").override(["model.tie_embeddings=false"]).model
+    assert flops_per_token(Transformer(untied, 1000)) == training_flops(untied, 1000)

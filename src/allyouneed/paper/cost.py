@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from torch import nn
 
+from allyouneed.training.optimizer import is_of_words
+
 
 class PaperRun(NamedTuple):
     """Section 5.2. hours: wall clock; sustained: FLOP/s of each device (footnote 5); batch_tokens: of the target."""
@@ -30,12 +32,12 @@ def hardware_flops(seconds: float, devices: int, sustained: float) -> float:
 def flops_per_token(model: nn.Module) -> float:
     """Operations a target token, forward and backward, with as many source tokens: six for each weight of a matrix.
 
-    Every matrix meets every token once, so that the RNN and the Transformer are counted alike; a matrix shared by
-    embeddings and softmax counts once, as the softmax (looking up a row costs nothing). Attention's own products and
+    Every matrix meets every token once, so that the RNN and the Transformer are counted alike; that of the words does
+    so at the softmax (looking up a row costs nothing). Attention's own products and
     everything element by element are left out: a few percent at the length of sentences.
     """
-    matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and "positions" not in name]
-    return 6.0 * sum(matrix.numel() for matrix in matrices)
+    matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and not is_of_words(name)]
+    return 6.0 * sum(matrix.numel() for matrix in [*matrices, model.output.weight])
 
 
 def paper_flops(run: PaperRun) -> float:

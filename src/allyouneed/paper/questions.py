@@ -31,7 +31,7 @@ from allyouneed.model.transformer import Transformer, log_probabilities
 from allyouneed.paper.questions_page import write_page
 from allyouneed.paper.results import Results
 from allyouneed.training.log import RunLog
-from allyouneed.training.request import Record, Request, identity
+from allyouneed.training.request import Record, Request, identity, settings_of
 from allyouneed.training.run import INTERRUPTED, train
 from allyouneed.training.validation import ValidationSet, validation_loss
 
@@ -118,7 +118,7 @@ def run_questions(
     settings: of all trainings, after those of this module. Each training is a RUN in the folder, whose weights only its
     own variant can use. Errors: `UserError` for all that training refuses.
     """
-    if any(setting.partition("=")[0].strip() == "training.minutes" for setting in settings):
+    if settings_of(settings, "training.minutes"):
         raise UserError("--set training.minutes: give --minutes, which all trainings share.")
     request = Request(train, valid, Path(), languages, "base", [*SETTINGS, *settings])
     results = Results.open("questions", out, {**identity(request), "minutes": minutes})
@@ -207,7 +207,7 @@ def _train_variant(folder: Path, name: str, shared: Request, minutes: float, con
     plan = Record(folder / "paper" / "run.json").content.get("plan") if name != "paper" else None
     if plan:
         added = [f"training.{key}={plan[key]}" for key in _PLANNED]
-    elif any(setting.startswith("training.steps") for setting in shared.settings):
+    elif settings_of(shared.settings, "training.steps"):
         added = []
     else:
         added = [f"training.minutes={minutes / len(VARIANTS)}"]

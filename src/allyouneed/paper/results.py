@@ -34,9 +34,7 @@ class Results:
 
     def __init__(self, folder: Path, asked: Mapping[str, object]):
         self.folder, self.asked = folder, _as_json(asked)
-        remedy = "Give another --out, or delete the folder."
-        path = folder / _PARTS
-        stored = read_json(path, remedy, lambda kept: (kept["asked"], kept["parts"])) if path.exists() else None
+        stored = _stored(folder / _PARTS) if (folder / _PARTS).exists() else None
         if stored and stored["asked"] != self.asked:
             begun = stored["asked"]
             changed = next(key for key in {**begun, **self.asked} if begun.get(key) != self.asked.get(key))
@@ -55,7 +53,7 @@ class Results:
         if out is not None:
             return cls(out, asked)
         for parts in sorted(_HOME.glob(f"{name}-*/{_PARTS}"), key=os.path.getmtime, reverse=True):
-            if not (parts.parent / _PAGE).exists() and json.loads(parts.read_text())["asked"] == _as_json(asked):
+            if not (parts.parent / _PAGE).exists() and _stored(parts)["asked"] == _as_json(asked):
                 return cls(parts.parent, asked)
         dated = _HOME / f"{name}-{date.today().isoformat()}"
         number, folder = 1, dated
@@ -127,6 +125,10 @@ def _processor() -> str:
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def _stored(path: Path) -> dict:
+    return read_json(path, "Give another --out, or delete the folder.", lambda kept: (kept["asked"], kept["parts"]))
 
 
 def _as_json(facts: Mapping[str, object]) -> dict:

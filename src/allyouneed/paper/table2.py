@@ -20,6 +20,7 @@ from allyouneed.data.corpus import count_pairs
 from allyouneed.data.prepare import prepare
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
+from allyouneed.files import sha256
 from allyouneed.model.transformer import Transformer
 from allyouneed.paper.cost import BASE, BIG, flops_per_token, hardware_flops, paper_flops
 from allyouneed.paper.plots import COLOURS, new_plot
@@ -57,7 +58,12 @@ def run_table2(request: Request, test: Sequence[Path], budget: float, tokenized:
     """
     if count_pairs(test) == 0:
         raise UserError(f"{test[0]}: the file is empty.")
-    asked = {**identity(request), "budget": budget, "test": [path.name for path in test], "tokenized": tokenized}
+    asked = {
+        **identity(request),
+        "budget": budget,
+        "test": [f"{path.name} {sha256(path)}" for path in test],
+        "tokenized": tokenized,
+    }
     results = Results.open("table2", request.out, asked)
     shared = replace(request, recipe=request.recipe or _RECIPE, data=results.folder / "data")
     config = load_recipe(shared.recipe).override(request.settings)

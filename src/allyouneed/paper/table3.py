@@ -30,7 +30,7 @@ from allyouneed.model.transformer import Transformer
 from allyouneed.paper.results import Results
 from allyouneed.paper.table3_page import PAPER, write_page
 from allyouneed.training.log import RunLog
-from allyouneed.training.request import Request, identity
+from allyouneed.training.request import Request, identity, settings_of
 from allyouneed.training.run import INTERRUPTED, train
 from allyouneed.training.size import training_flops
 
@@ -132,7 +132,7 @@ def _plan(
 
     Those follow from the base's speed, with all workers busy, and from each row's FLOPs.
     """
-    if any(setting.partition("=")[0].strip() == "training.steps" for setting in request.settings):
+    if settings_of(request.settings, "training.steps"):
         return {"steps": base.training.steps}
     folder = request.data.with_name("trials")
     trials = [
@@ -141,12 +141,7 @@ def _plan(
     ]
     seconds = max(pool.map(_seconds_of, trials))
     shutil.rmtree(folder)
-    vocabulary = base.data.vocab_size
-    unit = training_flops(base.model, vocabulary)
-    work = 0.0
-    for job in jobs:
-        row = base.override(scaled(job.name, base))
-        work += training_flops(row.model, vocabulary) / unit * row.training.steps / base.training.steps
+    work = sum(_work(base.override(scaled(job.name, base))) for job in jobs) / _work(base)
     steps = int(60 * minutes * _USABLE * workers / (work * seconds))
     if steps < base.training.warmup:
         needed = base.training.warmup / steps * minutes
@@ -210,13 +205,11 @@ def _work(config: Config) -> float:
 
 def _row_request(request: Request, base: Config, job: Job, steps: int, folder: Path) -> Request:
     """The row's changes stand after what all rows share; its steps are the plan's, in its proportion."""
-    longer = load_recipe(f"table3/{job.name}").training.steps / load_recipe("table3/base").training.steps
-    changes = [setting for setting in scaled(job.name, base) if not setting.startswith("training.steps")]
-    planned = round(steps * longer)
-    run = [f"training.steps={planned}", f"training.validate_every={planned}", f"training.seed={job.seed}"]
-    return replace(
-        request, out=folder / "rows" / job.key.replace(", ", "-"), settings=[*request.settings, *changes, *run]
-    )
+    planned = base.override([f"training.steps={steps}"])
+    longest = planned.override(scaled(job.name, planned)).training.steps
+    run = [f"training.steps={longest}", f"training.validate_every={longest}", f"training.seed={job.seed}"]
+    settings = [*request.settings, *scaled(job.name, planned), *run]
+    return replace(request, out=folder / "rows" / job.key.replace(", ", "-"), settings=settings)
 
 
 def _train_row(request: Request) -> dict:
@@ -236,7 +229,6 @@ def _train_row(request: Request) -> dict:
         "bleu": valid["bleu"],
         "bleu_signature": valid["bleu_signature"],
         "parameters": parameters,
-        "steps": config.training.steps,
         "minutes": (time.perf_counter() - begun) / 60,
         "columns": _columns(config),
     }

@@ -21,7 +21,7 @@ from allyouneed.paper.results import Results
 from allyouneed.paper.table4_page import Parsed, write_page
 from allyouneed.paper.treebank import Tree, read_trees, rebuild
 from allyouneed.training.log import RunLog
-from allyouneed.training.request import Request, asked_device
+from allyouneed.training.request import Request, asked_device, settings_of
 from allyouneed.training.run import INTERRUPTED, train
 from allyouneed.translation.translator import Translator
 
@@ -78,8 +78,7 @@ def _request(folder: Path, trees: dict[str, list[Tree]], minutes: float, setting
     files = {name: folder / "text" / f"{name}.tsv" for name in PARTS}
     for name, path in files.items():
         write_file(path, "".join(f"{tree.sentence()}\t{tree.linearized()}\n" for tree in trees[name]))
-    by_steps = any(setting.startswith("training.steps") for setting in settings)
-    budget = [] if by_steps else [f"training.minutes={_TRAINING_SHARE * minutes:g}"]
+    budget = [] if settings_of(settings, "training.steps") else [f"training.minutes={_TRAINING_SHARE * minutes:g}"]
     given = [*budget, *settings, *_VALIDATING]
     return Request([files["train"]], [files["dev"]], folder / "run", ("en", "tree"), RECIPE, given)
 

@@ -25,7 +25,7 @@ def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: f
         optimizers: list[Optimizer] = [AdamW(parameters.values(), learning_rate, betas, epsilon, decay, fused=True)]
         peaks = [learning_rate]
     else:
-        matrices = {name: p for name, p in parameters.items() if p.dim() == 2 and not _is_of_words(name)}
+        matrices = {name: p for name, p in parameters.items() if p.dim() == 2 and not is_of_words(name)}
         rest = [p for name, p in parameters.items() if name not in matrices]
         adam = AdamW(rest, learning_rate, betas, epsilon, weight_decay=0.0, fused=True)
         optimizers = [adam, Muon(matrices.values(), training.matrix_learning_rate, weight_decay=decay)]
@@ -36,7 +36,7 @@ def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: f
     return optimizers
 
 
-def _is_of_words(name: str) -> bool:
+def is_of_words(name: str) -> bool:
     """Embeddings, positions and the pre-softmax linear: rows that stand each for itself."""
     return "tokens" in name or "positions" in name or name == "output.weight"
 

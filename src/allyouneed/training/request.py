@@ -55,7 +55,7 @@ class Record:
 def asked_device(request: Request) -> str:
     """The setting training.device."""
     recipe = load_recipe(request.recipe) if request.recipe else Config()
-    return recipe.override(_settings_of(request, "training.device")).training.device
+    return recipe.override(settings_of(request.settings, "training.device")).training.device
 
 
 def agreed_config(request: Request, record: Record, device: torch.device, say: Callable[[str], None]) -> Config:
@@ -108,8 +108,9 @@ def _sum(path: Path) -> str:
     return sha256(path)
 
 
-def _settings_of(request: Request, key: str) -> list[str]:
-    return [setting for setting in request.settings if setting.partition("=")[0].strip() == key]
+def settings_of(settings: Sequence[str], key: str) -> list[str]:
+    """Those of the settings SECTION.NAME=VALUE that are of this key."""
+    return [setting for setting in settings if setting.partition("=")[0].strip() == key]
 
 
 def _stored_config(record: Record) -> Config:
@@ -131,7 +132,7 @@ def _longer(begun: dict, asked: dict, config: Config) -> Config | None:
 
 def _choose_config(request: Request, device: torch.device) -> tuple[Config, str]:
     """The settings asked for, and why, where the recipe was chosen here."""
-    by_steps, by_minutes = (_settings_of(request, f"training.{name}") for name in ("steps", "minutes"))
+    by_steps, by_minutes = (settings_of(request.settings, f"training.{name}") for name in ("steps", "minutes"))
     if by_steps and by_minutes:
         raise UserError("training.steps and training.minutes are both given: choose one, the other follows.")
     settings = [*(["training.minutes=none"] if by_steps else []), *request.settings]
