@@ -5,8 +5,8 @@ pytest.importorskip("matplotlib")
 
 from allyouneed.config import ModelConfig
 from allyouneed.model.transformer import Transformer
-from allyouneed.paper.diagrams import draw_architecture, draw_attention_blocks
-from allyouneed.paper.trace import block_rows, trace
+from allyouneed.paper.figures.diagrams import draw_architecture, draw_attention_blocks
+from allyouneed.paper.figures.trace import block_rows, trace
 
 SOURCE, TARGET = [5, 6, 7, 8, 3], [2, 9, 10]
 POST = ModelConfig(d_model=24, d_ff=48, num_heads=3, d_k=4, d_v=6, encoder_layers=2, decoder_layers=5)

@@ -6,7 +6,7 @@ pytest.importorskip("matplotlib")
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 
-from allyouneed.paper.drawing import Panel, draw_attention, fonts_for, head_colours
+from allyouneed.paper.figures.drawing import Panel, draw_attention, fonts_for, head_colours
 
 WORDS = ["a", "dog", "</s>"]
 FIRST = np.array([[0.7, 0.2, 0.1], [0.0, 1.0, 0.0], [0.3, 0.3, 0.4]])

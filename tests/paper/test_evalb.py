@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from allyouneed.paper.evalb import Scores, flat, right_branching, score
-from allyouneed.paper.treebank import Tree, read_trees
+from allyouneed.paper.table4.evalb import Scores, flat, right_branching, score
+from allyouneed.paper.table4.treebank import Tree, read_trees
 
 # The first lines of EVALB's sample: the gold tree is one and the same; matched, gold and parsed brackets are what EVALB
 # prints (sample.rsl). Its labels are not the Penn Treebank's, hence trees written here.

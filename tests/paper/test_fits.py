@@ -2,7 +2,7 @@
 
 import pytest
 
-from allyouneed.paper.fits import crossing, exponent, upper_half
+from allyouneed.paper.table1.fits import crossing, exponent, upper_half
 
 
 @pytest.mark.parametrize("power", [-1, 0.5, 1, 2])

@@ -8,7 +8,7 @@ from allyouneed.config import ModelConfig
 from allyouneed.data.tokenizer import EOS
 from allyouneed.model.recorder import record_attention
 from allyouneed.model.transformer import Transformer
-from allyouneed.paper.heads import (
+from allyouneed.paper.figures.heads import (
     RELATIONS,
     Kinds,
     Lexicon,

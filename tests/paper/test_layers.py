@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from allyouneed.model.attention import scaled_dot_product_attention
-from allyouneed.paper.layers import (
+from allyouneed.paper.table1.layers import (
     CONVOLUTIONAL,
     FUSED,
     LAYERS,

@@ -16,8 +16,8 @@ from allyouneed.data.store import PairStore, Sentences
 from allyouneed.errors import UserError
 from allyouneed.model.recorder import record_attention
 from allyouneed.model.transformer import Transformer
-from allyouneed.paper import questions
-from allyouneed.paper.questions import SeesPadding, SeesTheFuture, Unscaled
+from allyouneed.paper.questions import run as questions
+from allyouneed.paper.questions.run import SeesPadding, SeesTheFuture, Unscaled
 from tests.conftest import TOY, silent, toy_pairs, write_pairs
 
 CONFIG = ModelConfig(d_model=32, d_ff=64, num_heads=2, encoder_layers=2, decoder_layers=2, dropout=0.0)

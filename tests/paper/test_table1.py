@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from allyouneed.paper import table1
-from allyouneed.paper.layer_cost import Measured, Point, step_operations
-from allyouneed.paper.layers import LAYERS, PROJECTED, RECURRENT, SELF_ATTENTION
-from allyouneed.paper.table1_page import draw, write_page
-from allyouneed.paper.table1_tables import Sweeps, make_tables
+from allyouneed.paper.table1 import run as table1
+from allyouneed.paper.table1.layer_cost import Measured, Point, step_operations
+from allyouneed.paper.table1.layers import LAYERS, PROJECTED, RECURRENT, SELF_ATTENTION
+from allyouneed.paper.table1.page import draw, write_page
+from allyouneed.paper.table1.tables import Sweeps, make_tables
 from tests.conftest import silent
 
 SWEEPS = Sweeps([2**i for i in range(5, 12)], width=64, widths=[2**i for i in range(4, 9)], length=128)

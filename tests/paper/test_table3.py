@@ -8,8 +8,8 @@ import pytest
 
 from allyouneed.config import load_recipe, recipe_names
 from allyouneed.errors import UserError
-from allyouneed.paper.table3 import chosen_rows, run_table3, scaled
-from allyouneed.paper.table3_page import PAPER, verdict
+from allyouneed.paper.table3.page import PAPER, verdict
+from allyouneed.paper.table3.run import chosen_rows, run_table3, scaled
 from tests.conftest import TOY, silent, toy_request
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from allyouneed.errors import UserError
-from allyouneed.paper import table4
-from allyouneed.paper.evalb import flat
-from allyouneed.paper.table4 import run_table4
-from allyouneed.paper.table4_page import Parsed
-from allyouneed.paper.treebank import Fault, Tree
+from allyouneed.paper.table4 import run as table4
+from allyouneed.paper.table4.evalb import flat
+from allyouneed.paper.table4.page import Parsed
+from allyouneed.paper.table4.run import run_table4
+from allyouneed.paper.table4.treebank import Fault, Tree
 from tests.conftest import TOY, silent
 
 SUBJECTS = ("(NP (PRP I))", "(NP-SBJ (DT the) (NN dog))", "(NP (NP (DT a) (NN cat)) (PP (IN in) (NP (NNP Rome))))")

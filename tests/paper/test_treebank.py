@@ -10,7 +10,7 @@ import pytest
 from allyouneed.config import load_recipe
 from allyouneed.data.tokenizer import learn_tokenizer
 from allyouneed.errors import UserError
-from allyouneed.paper.treebank import Fault, Span, Tree, read_trees, rebuild, spelled_out
+from allyouneed.paper.table4.treebank import Fault, Span, Tree, read_trees, rebuild, spelled_out
 
 TWO_TREES = """
 ( (S

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.feed_forward import FeedForward
 from allyouneed.model.transformer import Transformer
-from allyouneed.paper.drawing import FAINT, INK, Canvas, Point, fonts_for
-from allyouneed.paper.trace import Call, Trace, shape
+from allyouneed.paper.figures.drawing import FAINT, INK, Canvas, Point, fonts_for
+from allyouneed.paper.figures.trace import Call, Trace, shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,8 +18,8 @@ from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import sha256, write_file
 from allyouneed.paper.results import Results
-from allyouneed.paper.table4_page import Parsed, write_page
-from allyouneed.paper.treebank import Tree, read_trees, rebuild
+from allyouneed.paper.table4.page import Parsed, write_page
+from allyouneed.paper.table4.treebank import Tree, read_trees, rebuild
 from allyouneed.training.log import RunLog
 from allyouneed.training.request import Request, asked_device, settings_of
 from allyouneed.training.run import INTERRUPTED, train

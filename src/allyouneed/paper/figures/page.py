@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from allyouneed.bundle import Bundle
-from allyouneed.paper.heads import FAR, FREQUENT, READABLE, RELATIONS, SHORT, Lexicon, Tally
+from allyouneed.paper.figures.heads import FAR, FREQUENT, READABLE, RELATIONS, SHORT, Lexicon, Tally
 from allyouneed.paper.results import Row, as_table
 
 _PLACES = {

@@ -17,10 +17,9 @@ from allyouneed.data.formats import read_pairs
 from allyouneed.data.tokenizer import BOS
 from allyouneed.errors import UserError
 from allyouneed.files import sha256
-from allyouneed.paper.diagrams import draw_architecture, draw_attention_blocks
-from allyouneed.paper.drawing import Panel, draw_attention, head_colours
-from allyouneed.paper.figures_page import Example, on_distance, on_pronouns, on_structure, write_page
-from allyouneed.paper.heads import (
+from allyouneed.paper.figures.diagrams import draw_architecture, draw_attention_blocks
+from allyouneed.paper.figures.drawing import Panel, draw_attention, head_colours
+from allyouneed.paper.figures.heads import (
     Lexicon,
     Sentence,
     Tally,
@@ -33,8 +32,9 @@ from allyouneed.paper.heads import (
     most_distant,
     split_sentence,
 )
+from allyouneed.paper.figures.page import Example, on_distance, on_pronouns, on_structure, write_page
+from allyouneed.paper.figures.trace import Trace, block_rows, trace
 from allyouneed.paper.results import Results
-from allyouneed.paper.trace import Trace, block_rows, trace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from allyouneed.devices import choose_device
-from allyouneed.paper.layer_cost import Measured, Point, measure_layers, predict, step_operations
-from allyouneed.paper.layers import LAYERS
 from allyouneed.paper.results import Results
-from allyouneed.paper.table1_page import draw, write_page
-from allyouneed.paper.table1_tables import Sweeps, make_tables
+from allyouneed.paper.table1.layer_cost import Measured, Point, measure_layers, predict, step_operations
+from allyouneed.paper.table1.layers import LAYERS
+from allyouneed.paper.table1.page import draw, write_page
+from allyouneed.paper.table1.tables import Sweeps, make_tables
 from allyouneed.training.memory import keep_freed_memory
 from allyouneed.training.size import matrix_flops
 

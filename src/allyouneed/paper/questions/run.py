@@ -28,7 +28,7 @@ from allyouneed.model.attention import MultiHeadAttention, attention_weights
 from allyouneed.model.masks import padding_mask
 from allyouneed.model.recorder import record_attention
 from allyouneed.model.transformer import Transformer, log_probabilities
-from allyouneed.paper.questions_page import write_page
+from allyouneed.paper.questions.page import write_page
 from allyouneed.paper.results import Results
 from allyouneed.training.log import RunLog
 from allyouneed.training.request import Record, Request, identity, settings_of

@@ -28,7 +28,7 @@ from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
 from allyouneed.paper.results import Results
-from allyouneed.paper.table3_page import PAPER, write_page
+from allyouneed.paper.table3.page import PAPER, write_page
 from allyouneed.training.log import RunLog
 from allyouneed.training.request import Request, identity, settings_of
 from allyouneed.training.run import INTERRUPTED, train

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from allyouneed.paper.treebank import Span, Tree
+from allyouneed.paper.table4.treebank import Span, Tree
 
 _PUNCTUATION = frozenset((",", ":", "``", "''", "."))
 _EQUAL = {"PRT": "ADVP"}

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from allyouneed.config import SearchConfig
-from allyouneed.paper.evalb import Scores, flat, right_branching, score
 from allyouneed.paper.plots import COLOURS, new_plot
 from allyouneed.paper.results import Results, Row, as_table
-from allyouneed.paper.treebank import Fault, Tree, spelled_out
+from allyouneed.paper.table4.evalb import Scores, flat, right_branching, score
+from allyouneed.paper.table4.treebank import Fault, Tree, spelled_out
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
-from allyouneed.paper.layer_cost import MOST, Measured
-from allyouneed.paper.layers import FUSED, LAYERS, NEIGHBOURHOOD, REACH, RECURRENT, SELF_ATTENTION
 from allyouneed.paper.plots import COLOURS, label, new_figure
 from allyouneed.paper.results import Row, as_table
-from allyouneed.paper.table1_tables import BATCH, GIGA, NARROW, Sweeps, Times, by_layer, curve
+from allyouneed.paper.table1.layer_cost import MOST, Measured
+from allyouneed.paper.table1.layers import FUSED, LAYERS, NEIGHBOURHOOD, REACH, RECURRENT, SELF_ATTENTION
+from allyouneed.paper.table1.tables import BATCH, GIGA, NARROW, Sweeps, Times, by_layer, curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,1 @@
+"""Figures 1 to 5, from a trained model."""

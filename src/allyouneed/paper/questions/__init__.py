@@ -1,0 +1,1 @@
+"""Why the square root, and why the mask: models that go without."""

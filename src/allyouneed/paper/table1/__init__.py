@@ -1,0 +1,1 @@
+"""Table 1: what a layer of each kind costs, measured."""
