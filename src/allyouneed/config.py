@@ -64,7 +64,7 @@ class DataConfig(Section):
     """Section 5.1. Lengths are in subwords."""
 
     vocab_size: int = Field(37_000, ge=16)  # joint, source and target together
-    subwords: Literal["bpe", "unigram"] = "bpe"
+    subwords: Literal["bpe", "unigram", "word"] = "bpe"  # word: whole words only, others are spelled in bytes
     character_coverage: float = Field(0.9999, gt=0, le=1)  # rarer characters are spelled in bytes
     max_length: int = Field(256, ge=1)  # longer pairs are dropped from training
     max_ratio: float = Field(4.0, ge=1)  # pairs where one side is so many times longer are dropped
@@ -98,6 +98,7 @@ class TrainingConfig(Section):
     save_minutes: float = Field(5.0, gt=0)  # wall clock between checkpoints; does not change the result
     log_every: int = Field(50, ge=1)  # steps
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    plain: bool = False  # every step as the paper writes it, by PyTorch: the slow twin of the fast paths
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 autocast on CUDA, fp32 elsewhere
 
 

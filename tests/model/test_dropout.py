@@ -1,46 +1,101 @@
-"""The cheap masks must have the statistics of true ones."""
+"""The cheap masks must have the statistics of true ones. Bounds are five standard deviations."""
 
 import pytest
 import torch
 
-from allyouneed.model.dropout import Dropout, keep_mask
+from allyouneed.model.dropout import Dropout
+
+SIZE = 1_000_000
 
 
+def mask(p: float = 0.5, plain: bool = False, shape: tuple[int, ...] = (SIZE // 16, 16)) -> torch.Tensor:
+    dropout = Dropout(p)
+    dropout.plain = plain
+    return dropout(torch.ones(shape))
+
+
+@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5])
-def test_rate_and_mean(p):
+def test_rate_and_mean(p, plain):
     torch.manual_seed(0)
-    mask = Dropout(p)(torch.ones(1000, 1000))
-    deviation = (p * (1 - p) / 1e6) ** 0.5
-    assert (mask == 0).float().mean().item() == pytest.approx(p, abs=5 * deviation)
-    assert mask.max() == pytest.approx(1 / (1 - p), rel=1e-4)
-    assert mask.mean().item() == pytest.approx(1, abs=5 * deviation / (1 - p))
+    found = mask(p, plain)
+    deviation = (p * (1 - p) / SIZE) ** 0.5
+    assert (found == 0).float().mean().item() == pytest.approx(p, abs=5 * deviation)
+    assert found.max() == pytest.approx(1 / (1 - p), rel=1e-6)
+    assert found.mean().item() == pytest.approx(1, abs=5 * deviation / (1 - p))
 
 
-def test_neighbours_and_successive_masks_are_independent():
+def test_the_rate_holds_in_every_lane_and_every_row():
     torch.manual_seed(0)
-    first, second = ((keep_mask(torch.Size([1_000_000]), 2**15) > 0).float() - 0.5 for _ in range(2))
-    bound = 5 * 0.25 / 1000  # five standard deviations of the mean of a million products
-    for lag in (1, 2, 3, 4, 5, 128):
+    kept = (mask(0.3, shape=(1000, 1024)) > 0).float() - 0.7
+    deviation = (0.3 * 0.7) ** 0.5
+    assert kept.mean(0).abs().max() < 5.5 * deviation / 1000**0.5
+    assert kept.mean(1).abs().max() < 5.5 * deviation / 1024**0.5
+    # sums of rows spread as sums of independent elements do
+    assert kept.sum(1).var().item() == pytest.approx(1024 * 0.21, rel=5 * (2 / 1000) ** 0.5)
+
+
+def test_elements_calls_and_steps_are_independent():
+    """Correlation of a mask with itself, moved, with the mask of the next call (layer), and of the next seed (step)."""
+    torch.manual_seed(0)
+    first, second = ((mask() > 0).float().flatten() - 0.5 for _ in range(2))
+    torch.manual_seed(1)
+    next_step = (mask() > 0).float().flatten() - 0.5
+    bound = 5 * 0.25 / SIZE**0.5
+    for lag in (1, 2, 3, 4, 5, 8, 15, 16, 17, 32, 128, 256, 512, 2048, 32768, 65536):
         assert abs((first[lag:] * first[:-lag]).mean()) < bound
     assert abs((first * second).mean()) < bound
+    assert abs((first * next_step).mean()) < bound
 
 
-def test_same_seed_same_mask_and_odd_sizes():
+def test_pairs_of_neighbours_fall_as_four_equal_coins():
+    torch.manual_seed(0)
+    kept = (mask() > 0).long().flatten()
+    count = torch.bincount(kept[::2] * 2 + kept[1::2], minlength=4).double()
+    expected = SIZE / 2 / 4
+    assert ((count - expected) ** 2 / expected).sum() < 21.1  # chi squared, 3 degrees of freedom: once in 10,000
+
+
+def test_a_billion_keys_near_each_other_do_not_matter():
+    """Masks of keys that differ in one bit, low or high, are as different as any."""
+    from allyouneed.kernels.dropout import drop
+
+    ones = torch.ones(SIZE // 16, 16)
+    base = (drop(ones, 12345, 0.5) > 0).float().flatten() - 0.5
+    for bit in (0, 1, 7, 16, 31, 32, 33, 47, 62):
+        other = (drop(ones, 12345 ^ (1 << bit), 0.5) > 0).float().flatten() - 0.5
+        assert abs((base * other).mean()) < 5 * 0.25 / SIZE**0.5
+
+
+@pytest.mark.parametrize("shape", [(5, 32), (3, 5), (7, 2048 * 16 + 16)])
+def test_same_seed_same_mask_whatever_the_threads(shape):
     masks = []
-    for _ in range(2):
+    threads = torch.get_num_threads()
+    for number in (1, 2):
+        torch.set_num_threads(number)
         torch.manual_seed(7)
-        masks.append(keep_mask(torch.Size([3, 5]), 2**14))
+        masks.append(mask(0.25, shape=shape))
+    torch.set_num_threads(threads)
     assert torch.equal(*masks)
 
 
-def test_gradient_passes_where_kept():
-    x = torch.ones(64, requires_grad=True)
-    y = Dropout(0.5)(x)
-    y.sum().backward()
-    assert torch.equal(x.grad, y.detach())
+@pytest.mark.parametrize("width", [32, 5])
+def test_onto_adds_and_gradients_pass_where_kept(width):
+    x, onto = torch.randn(40, width, requires_grad=True), torch.randn(40, width, requires_grad=True)
+    dropout = Dropout(0.5)
+    torch.manual_seed(3)
+    together = dropout(x, onto=onto)
+    torch.manual_seed(3)
+    alone = dropout(x)
+    torch.testing.assert_close(together, onto + alone)
+    weights = torch.randn(40, width)
+    (together * weights).sum().backward()
+    torch.testing.assert_close(x.grad, weights * 2 * (alone != 0))
+    torch.testing.assert_close(onto.grad, weights)
 
 
 def test_off_in_evaluation():
     x = torch.randn(4, 4)
     assert Dropout(0.5).eval()(x) is x
     assert Dropout(0.0)(x) is x
+    torch.testing.assert_close(Dropout(0.5).eval()(x, onto=x), 2 * x)

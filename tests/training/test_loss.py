@@ -5,9 +5,11 @@ import allyouneed.training.loss as loss_module
 from allyouneed.training.loss import chunked_cross_entropy, smoothed_cross_entropy
 
 
+@pytest.mark.parametrize("kernels", [True, False])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("chunk", [70, 2_000_000])
-def test_chunked_equals_plain_with_gradients(smoothing, chunk, monkeypatch):
+def test_chunked_equals_plain_with_gradients(smoothing, chunk, kernels, monkeypatch):
+    monkeypatch.setattr("allyouneed.kernels.installed", lambda: kernels)
     monkeypatch.setitem(loss_module._CHUNK_ELEMENTS, "cpu", chunk)
     torch.manual_seed(0)
     hidden, weight = torch.randn(37, 16), torch.randn(29, 16)
@@ -48,6 +50,15 @@ def test_second_result_is_the_likelihood_without_smoothing():
     hidden, weight, targets = torch.randn(5, 4), torch.randn(7, 4), torch.randint(0, 7, (5,))
     _, nll = chunked_cross_entropy(hidden, weight, targets, 0.1)
     torch.testing.assert_close(nll, torch.nn.functional.cross_entropy(hidden @ weight.T, targets, reduction="sum"))
+
+
+def test_without_gradients_the_same_likelihood():
+    torch.manual_seed(0)
+    hidden, weight, targets = torch.randn(37, 16), torch.randn(29, 16), torch.randint(0, 29, (37,))
+    expected = [x.detach() for x in chunked_cross_entropy(hidden.clone().requires_grad_(), weight, targets, 0.1)]
+    with torch.no_grad():
+        found = chunked_cross_entropy(hidden, weight, targets, 0.1)
+    assert [float(x) for x in found] == [float(x) for x in expected]
 
 
 def test_huge_logits_do_not_overflow():

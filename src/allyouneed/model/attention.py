@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from allyouneed.model.packing import PackedMask, packed_attention
+
 
 def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:
     """softmax(Q Kᵀ / √d_k), the weights of equation 1.
@@ -53,8 +55,14 @@ class MultiHeadAttention(nn.Module):
         self.explicit = False
         self.observe = None
 
-    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Queries from x [batch, query, d_model], keys and values from memory [batch, key, d_model] -> like x."""
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | PackedMask | None = None) -> Tensor:
+        """Queries from x [batch, query, d_model], keys and values from memory [batch, key, d_model] -> like x.
+
+        With a `PackedMask` x and memory are [tokens, d_model].
+        """
+        if isinstance(mask, PackedMask):
+            heads = packed_attention(self.query(x), self.key(memory), self.value(memory), self.num_heads, mask)
+            return self.output(heads)
         return self.attend(x, *self.keys_and_values(memory), mask)
 
     def keys_and_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,41 +1,52 @@
-"""Dropout (section 5.4) whose random numbers are cheap on a CPU."""
+"""Dropout (section 5.4)."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-_VALUES = 2**16
+from allyouneed import kernels
 
 
 class Dropout(nn.Module):
     """Zeroes elements with probability p and scales the rest, in training only, like `torch.nn.Dropout`.
 
-    On a CPU PyTorch draws one random number an element, which took a quarter of a training step; here one random
-    64-bit word decides four elements, 16 bits each. p is rounded to 1/65536 and the scale follows the rounded rate,
-    so that the expectation is exact.
+    On a CPU PyTorch draws one random number after another, which took a quarter of a training step. A kernel hashes the
+    element's place with a key instead, drawn once a call; the backward pass makes the mask again. `plain = True` is
+    PyTorch's own.
     """
 
     def __init__(self, p: float):
         super().__init__()
         self.p = p
-        self.dropped_values = round(p * _VALUES)
+        self.plain = False
 
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.dropped_values == 0:
-            return x
-        if x.device.type != "cpu":
-            return F.dropout(x, self.p)
-        return x * keep_mask(x.shape, self.dropped_values).to(x.dtype)
+    def forward(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        """Dropout(x), or onto + Dropout(x): the sum of a residual connection, in the same pass."""
+        if not self.training or self.p == 0:
+            return x if onto is None else onto + x
+        if not self.plain and kernels.usable(x, *([] if onto is None else [onto])):
+            return _Dropout.apply(x, onto, self.p, int(torch.randint(2**63 - 1, ())))
+        dropped = F.dropout(x, self.p)
+        return dropped if onto is None else onto + dropped
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
 
 
-def keep_mask(shape: torch.Size, dropped_values: int) -> Tensor:
-    """0 where dropped, with probability dropped_values / 65536, else the scale that keeps the mean. float32."""
-    count = shape.numel()
-    words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    keep = words.view(torch.int16)[:count] >= dropped_values - _VALUES // 2
-    return keep.to(torch.float32).mul_(_VALUES / (_VALUES - dropped_values)).view(shape)
+class _Dropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, onto: Tensor | None, p: float, key: int) -> Tensor:
+        from allyouneed.kernels.dropout import drop
+
+        ctx.mask = key, p
+        return drop(x.contiguous(), key, p, None if onto is None else onto.contiguous())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        from allyouneed.kernels.dropout import drop
+
+        return drop(grad.contiguous(), *ctx.mask), grad if ctx.needs_input_grad[1] else None, None, None

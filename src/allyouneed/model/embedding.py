@@ -48,6 +48,10 @@ class Embedding(nn.Module):
         """
         return self.dropout(self.tokens(ids) * self.scale + self._positions(start, start + ids.shape[1]))
 
+    def packed(self, ids: Tensor, places: Tensor, longest: int) -> Tensor:
+        """ids [tokens], each at its place, all before `longest` -> [tokens, d_model]."""
+        return self.dropout(self.tokens(ids) * self.scale + self._positions(0, longest)[places])
+
     def _positions(self, start: int, end: int) -> Tensor:
         if end > len(self.positions):
             if self.learned:

@@ -24,8 +24,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
         if self.norm_first:
-            return x + self.dropout(sublayer(self.norm(x)))
-        return self.norm(x + self.dropout(sublayer(x)))
+            return self.dropout(sublayer(self.norm(x)), onto=x)
+        return self.norm(self.dropout(sublayer(x), onto=x))
 
 
 class EncoderLayer(nn.Module):

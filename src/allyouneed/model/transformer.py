@@ -8,11 +8,13 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from allyouneed import kernels
 from allyouneed.config import ModelConfig
 from allyouneed.model.cache import DecoderCache
 from allyouneed.model.embedding import Embedding
 from allyouneed.model.layers import DecoderLayer, EncoderLayer
 from allyouneed.model.masks import future_mask, padding_mask
+from allyouneed.model.packing import Packed, PackedMask
 
 
 class Encoder(nn.Module):
@@ -61,6 +63,7 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig, vocab_size: int, pad_id: int = 0):
         super().__init__()
         self.config, self.vocab_size, self.pad_id = config, vocab_size, pad_id
+        self.plain = False  # see `plain.py`
 
         def tokens() -> nn.Embedding:
             return nn.Embedding(vocab_size, config.d_model)
@@ -86,6 +89,19 @@ class Transformer(nn.Module):
         """What the pre-softmax linear sees: [batch, target, d_model]."""
         memory, memory_mask = self.encode(source_ids)
         return self.decode(target_ids, memory, memory_mask)
+
+    def packed_hidden(self, source: Packed, target: Packed) -> Tensor:
+        """`hidden` without padding: [target tokens, d_model]. Where `packs` says so."""
+        memory = self.source_embedding.packed(source.ids, source.places, source.longest)
+        memory = self.encoder(memory, PackedMask(source, source))
+        x = self.target_embedding.packed(target.ids, target.places, target.longest)
+        return self.decoder(x, memory, PackedMask(target, target, causal=True), PackedMask(target, source))
+
+    def packs(self) -> bool:
+        """Whether attention can do without padding: the kernels work on it, and nothing wants to see its weights."""
+        if self.plain or not kernels.usable(self.output.weight):
+            return False
+        return self.config.key_size % kernels.LANES == 0 and self.config.value_size % kernels.LANES == 0
 
     def encode(self, source_ids: Tensor) -> tuple[Tensor, Tensor]:
         """source_ids [batch, source] -> memory [batch, source, d_model] and its mask [batch, 1, 1, source]."""

@@ -90,6 +90,10 @@ class RecurrentTranslator(nn.Module):
             states.append(cache.state)
         return self._read_out(torch.stack(states, dim=1), embedded, torch.stack(contexts, dim=1))
 
+    def packs(self) -> bool:
+        """Whether `packed_hidden` can be had: recurrence goes from column to column of a padded batch."""
+        return False
+
     def start(self, source_ids: Tensor) -> RecurrentCache:
         """Encodes source_ids [batch, source]; the first state is made from the mean of the encoder's."""
         mask = source_ids != self.pad_id

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from allyouneed import kernels
+
 _CHUNK_ELEMENTS = {"cpu": 2_000_000, "cuda": 2**27}  # logits at a time: on a CPU 8 MB of fp32 stays in the cache
 
 
@@ -33,40 +35,28 @@ def chunked_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, smoot
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Gradients are made chunk by chunk while the logits are there.
-
-    With p the softmax, d loss / d logits = p - (1 - ε) · onehot - ε/V. The constant last term needs no pass over the
-    logits: through the linear layer it is a vector for `hidden` and an outer product for `weight`; likewise the sum of
-    a row of logits is a product of `hidden` with the summed rows of `weight`.
-    """
+    """Gradients are made chunk by chunk while the logits are there, unless nobody asks for them."""
 
     @staticmethod
     def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float):
         weight_used = weight.detach().to(hidden.dtype)
-        weight_sum = weight_used.sum(0)
-        uniform = smoothing / len(weight)
-        grad_hidden = torch.empty_like(hidden)
-        grad_weight = torch.zeros_like(weight)
-        loss = hidden.new_zeros((), dtype=torch.float32)
-        nll = hidden.new_zeros((), dtype=torch.float32)
+        wanted = any(ctx.needs_input_grad)
+        grad_hidden, grad_weight = (torch.empty_like(hidden), torch.zeros_like(weight)) if wanted else (None, None)
+        loss, nll = (hidden.new_zeros((), dtype=torch.float32) for _ in range(2))
         rows = max(1, _CHUNK_ELEMENTS[hidden.device.type] // len(weight))
         for start in range(0, len(hidden), rows):
-            chunk, right = hidden[start : start + rows], targets[start : start + rows, None]
+            chunk = hidden[start : start + rows]
             logits = (chunk @ weight_used.T).float()
-            right_logits = logits.gather(1, right).sum()
-            top = logits.amax(dim=-1)
-            p = torch.softmax(logits, dim=-1, out=logits)
-            log_normaliser = (top - p.amax(dim=-1).log()).sum()  # p of the top word is at least 1/V: no underflow
-            nll += log_normaliser - right_logits
-            loss += log_normaliser - (1 - smoothing) * right_logits - uniform * (chunk @ weight_sum).float().sum()
-            grad_logits = p.scatter_add_(1, right, p.new_full(right.shape, smoothing - 1)).to(hidden.dtype)
-            torch.mm(grad_logits, weight_used, out=grad_hidden[start : start + rows])
-            if chunk.dtype == grad_weight.dtype:
-                grad_weight.addmm_(grad_logits.T, chunk)
-            else:
-                grad_weight += grad_logits.T @ chunk
-        grad_hidden -= uniform * weight_sum
-        grad_weight -= uniform * hidden.sum(0)
+            chunk_loss, chunk_nll = loss_gradient(logits, targets[start : start + rows], smoothing)
+            loss += chunk_loss
+            nll += chunk_nll
+            if wanted:
+                grad_logits = logits.to(hidden.dtype)
+                torch.mm(grad_logits, weight_used, out=grad_hidden[start : start + rows])
+                if chunk.dtype == grad_weight.dtype:
+                    grad_weight.addmm_(grad_logits.T, chunk)
+                else:
+                    grad_weight += grad_logits.T @ chunk
         ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.mark_non_differentiable(nll)
         return loss, nll
@@ -76,3 +66,21 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx, grad_loss: Tensor, _grad_nll: Tensor):
         grad_hidden, grad_weight = ctx.saved_tensors
         return grad_hidden * grad_loss.to(grad_hidden.dtype), grad_weight * grad_loss, None, None
+
+
+def loss_gradient(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """fp32 logits [tokens, vocabulary] become, in place, the gradient of the loss by them: p - (1 - ε) · onehot - ε/V.
+
+    -> smoothed loss and negative log likelihood, sums over tokens in nats.
+    """
+    if logits.device.type == "cpu" and kernels.installed():
+        from allyouneed.kernels.loss import loss_gradient
+
+        losses, nlls = loss_gradient(logits, targets, smoothing)
+        return losses.sum(), nlls.sum()
+    right = targets[:, None]
+    normaliser, right_logits = logits.logsumexp(dim=-1).sum(), logits.gather(1, right).sum()
+    loss = normaliser - (1 - smoothing) * right_logits - smoothing * logits.mean(dim=-1).sum()
+    torch.softmax(logits, dim=-1, out=logits)
+    logits.scatter_add_(1, right, logits.new_full(right.shape, smoothing - 1)).sub_(smoothing / logits.shape[-1])
+    return loss, normaliser - right_logits

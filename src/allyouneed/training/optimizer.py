@@ -19,15 +19,16 @@ def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: f
     Each group's `peak` is the learning rate that the schedule scales. Weight decay is decoupled; with Muon only the
     matrices decay.
     """
+    fused = not training.plain
     betas, epsilon, decay = (training.beta1, training.beta2), training.epsilon, training.weight_decay
     parameters = dict(model.named_parameters())
     if training.optimizer == "adam":
-        optimizers: list[Optimizer] = [AdamW(parameters.values(), learning_rate, betas, epsilon, decay, fused=True)]
+        optimizers: list[Optimizer] = [AdamW(parameters.values(), learning_rate, betas, epsilon, decay, fused=fused)]
         peaks = [learning_rate]
     else:
         matrices = {name: p for name, p in parameters.items() if p.dim() == 2 and not is_of_words(name)}
         rest = [p for name, p in parameters.items() if name not in matrices]
-        adam = AdamW(rest, learning_rate, betas, epsilon, weight_decay=0.0, fused=True)
+        adam = AdamW(rest, learning_rate, betas, epsilon, weight_decay=0.0, fused=fused)
         optimizers = [adam, Muon(matrices.values(), training.matrix_learning_rate, weight_decay=decay)]
         peaks = [learning_rate, training.matrix_learning_rate]
     for optimizer, peak in zip(optimizers, peaks, strict=True):

@@ -20,6 +20,7 @@ from allyouneed.data.store import open_store
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, recover_all
+from allyouneed.model.plain import use_plain_paths
 from allyouneed.training.checkpoint import load_checkpoint
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
 from allyouneed.training.log import RunLog
@@ -104,6 +105,8 @@ class _Parts:
         tokenizer = self.prepared.tokenizer()
         torch.manual_seed(config.training.seed)
         model = self.request.build(config.model, len(tokenizer)).to(self.device)
+        if config.training.plain:
+            use_plain_paths(model)
         notes = {"training pairs": report["kept"], "training files": ", ".join(Path(f).name for f in report["files"])}
         return Loop(
             run=self.request.out,

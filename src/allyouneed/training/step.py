@@ -13,9 +13,10 @@ from torch.optim import Optimizer
 from allyouneed.config import TrainingConfig
 from allyouneed.data.batches import Batch, Position
 from allyouneed.data.tokenizer import PAD
+from allyouneed.model.packing import pack
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
-from allyouneed.training.loss import chunked_cross_entropy
+from allyouneed.training.loss import chunked_cross_entropy, smoothed_cross_entropy
 from allyouneed.training.schedule import Plan
 
 
@@ -99,9 +100,15 @@ def batch_loss(
     """Smoothed loss and negative log likelihood of a batch, sums over target tokens in nats; padding counts nothing."""
     batch = Batch(*(ids.to(device, non_blocking=True) for ids in batch))
     bf16 = training.precision == "bf16" or (training.precision == "auto" and device.type == "cuda")
+    real = batch.target_output != PAD
+    targets = batch.target_output[real]
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-        hidden = model.hidden(batch.source, batch.target_input)
-        real = batch.target_output != PAD
-        return chunked_cross_entropy(
-            hidden[real], model.output.weight, batch.target_output[real], training.label_smoothing
-        )
+        if model.packs() and not bf16:
+            hidden = model.packed_hidden(pack(batch.source, batch.source != PAD), pack(batch.target_input, real))
+        else:
+            hidden = model.hidden(batch.source, batch.target_input)[real]
+        if training.plain:
+            logits = model.output(hidden)
+            loss = smoothed_cross_entropy(logits, targets, training.label_smoothing)
+            return loss, smoothed_cross_entropy(logits.detach(), targets, 0.0)
+        return chunked_cross_entropy(hidden, model.output.weight, targets, training.label_smoothing)

@@ -75,6 +75,9 @@ class Unscaled(Transformer):
 class SeesPadding(Transformer):
     """Padding of the source is attended to like words. (Of the target, it stands in the future of all words.)"""
 
+    def packs(self) -> bool:
+        return False
+
     def encode(self, source_ids: Tensor) -> tuple[Tensor, Tensor]:
         mask = torch.ones_like(padding_mask(source_ids, self.pad_id))
         return self.encoder(self.source_embedding(source_ids), mask), mask
@@ -82,6 +85,9 @@ class SeesPadding(Transformer):
 
 class SeesTheFuture(Transformer):
     """The decoder sees all target words at once while training. Decoding word by word, it sees what there is."""
+
+    def packs(self) -> bool:
+        return False
 
     def decode(self, target_ids: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
         mask = padding_mask(target_ids, self.pad_id)

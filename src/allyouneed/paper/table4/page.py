@@ -167,7 +167,9 @@ def _page(facts: Mapping, search: SearchConfig, test: Parsed, tables: Mapping[st
 
 A sentence is read as words, and its tree written as symbols (Vinyals et al. 2015), by a Transformer that was trained on
 {facts["trees"]:,} trees for {facts["minutes"]:.1f} minutes: {facts["steps"]:,} steps, {facts["parameters"] / 1e6:.2f}
-million parameters, {facts["subwords"]:,} subwords. {_split(facts["split symbols"])}
+million parameters. Unlike the paper's, it learns from the constituents of those trees as if they were sentences, too:
+{facts["examples"]:,} different examples. A token is a word, or the shape of one that training had once or never;
+{facts["tokens"]:,} tokens. {_split(facts["split symbols"])}
 Search: beam {search.beam_size}, α = {search.length_penalty:g}, output at most input + {search.max_extra_length} (the
 paper's section 6.3: 21, 0.3, 300).
 

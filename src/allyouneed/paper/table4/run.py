@@ -1,13 +1,14 @@
 """Table 4: English constituency parsing (section 6.3), a sentence in, its tree's symbols out.
 
-Trains on a treebank's sentences and linearised trees, decodes with the paper's beam, rebuilds trees from what was said,
-and scores them by EVALB's rules. The folder holds the treebank's text: give it only to those who may have that.
+Trains on a treebank's sentences and linearised trees, and on their constituents as if they were sentences; decodes with
+the paper's beam, rebuilds trees from what was said, and scores them by EVALB's rules. The folder holds the treebank's
+text: give it only to those who may have that.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +21,7 @@ from allyouneed.files import sha256, write_file
 from allyouneed.paper.results import Results
 from allyouneed.paper.table4.page import Parsed, write_page
 from allyouneed.paper.table4.treebank import Tree, read_trees, rebuild
+from allyouneed.paper.table4.words import frequent_words, readable
 from allyouneed.training.log import RunLog
 from allyouneed.training.request import Request, asked_device, settings_of
 from allyouneed.training.run import INTERRUPTED, train
@@ -48,18 +50,20 @@ def run_table4(
     trees = {name: read_trees(path) for name, path in files.items()}
     for name in PARTS:
         console.print(f"{files[name]}: {len(trees[name]):,} trees", highlight=False)
-    request = _request(results.folder, trees, minutes, settings)
+    known = frequent_words(trees["train"])
+    request = _request(results.folder, _pairs(trees, known), minutes, settings)
     if train(request, console).status == INTERRUPTED:
         raise KeyboardInterrupt
     translator = Translator.load(request.out, choose_device(asked_device(request)))
     search = load_recipe(RECIPE).override(settings).search
     results.part("training", lambda: _training_facts(translator, request.out, trees["train"]))
+    sources = {name: [readable(tree.leaves(), known) for tree in trees[name]] for name in ("dev", "test")}
     beams = sorted({*_BEAMS, search.beam_size})
     dev = {
-        beam: _parse(results, translator, "dev", trees["dev"], search.model_copy(update={"beam_size": beam}), console)
+        beam: _parse(results, translator, "dev", sources["dev"], trees["dev"], _with_beam(search, beam), console)
         for beam in beams
     }
-    test = _parse(results, translator, "test", trees["test"], search, console)
+    test = _parse(results, translator, "test", sources["test"], trees["test"], search, console)
     return write_page(results, search, dev, test)
 
 
@@ -73,11 +77,27 @@ def _find(treebank: Path, name: str) -> Path:
     )
 
 
-def _request(folder: Path, trees: dict[str, list[Tree]], minutes: float, settings: Sequence[str]) -> Request:
-    """What is to be trained, on files written here: a sentence, a tab, its symbols."""
-    files = {name: folder / "text" / f"{name}.tsv" for name in PARTS}
+def _with_beam(search: SearchConfig, beam: int) -> SearchConfig:
+    return search.model_copy(update={"beam_size": beam})
+
+
+def _pairs(trees: dict[str, list[Tree]], known: Collection[str]) -> dict[str, list[tuple[str, str]]]:
+    """What is trained on, and what the loss is watched on: words and symbols.
+
+    A constituent of two words or more is an example of its own. Long trees are made of short ones: with the sentences
+    alone, so few trees do not teach the decoder to keep count of the words (docs/experiments.md).
+    """
+    examples = [part for tree in trees["train"] for part in tree.constituents() if len(part.leaves()) > 1]
+    examples += [tree for tree in trees["train"] if len(tree.leaves()) == 1]
+    pairs = {"train": examples, "dev": trees["dev"]}
+    return {name: [(readable(t.leaves(), known), t.linearized()) for t in chosen] for name, chosen in pairs.items()}
+
+
+def _request(folder: Path, pairs: dict[str, list[tuple[str, str]]], minutes: float, settings: Sequence[str]) -> Request:
+    """What is to be trained, on files written here: words, a tab, symbols."""
+    files = {name: folder / "text" / f"{name}.tsv" for name in pairs}
     for name, path in files.items():
-        write_file(path, "".join(f"{tree.sentence()}\t{tree.linearized()}\n" for tree in trees[name]))
+        write_file(path, "".join(f"{words}\t{symbols}\n" for words, symbols in pairs[name]))
     budget = [] if settings_of(settings, "training.steps") else [f"training.minutes={_TRAINING_SHARE * minutes:g}"]
     given = [*budget, *settings, *_VALIDATING]
     return Request([files["train"]], [files["dev"]], folder / "run", ("en", "tree"), RECIPE, given)
@@ -88,21 +108,28 @@ def _training_facts(translator: Translator, run: Path, trees: Sequence[Tree]) ->
     symbols = sorted({symbol for tree in trees for symbol in tree.linearized().split()})
     records = RunLog(run, Console(quiet=True)).records()
     return {
-        "trees": bundle.notes["training pairs"],
+        "trees": len(trees),
+        "examples": bundle.notes["training pairs"],
         "steps": bundle.notes["steps"],
         "minutes": max(record.get("seconds", 0.0) for record in records) / 60,
         "parameters": bundle.model.num_parameters(),
-        "subwords": len(bundle.tokenizer),
+        "tokens": len(bundle.tokenizer),
         "split symbols": [symbol for symbol in symbols if len(bundle.tokenizer.encode(symbol)) != 1],
     }
 
 
 def _parse(
-    results: Results, translator: Translator, name: str, trees: Sequence[Tree], search: SearchConfig, console: Console
+    results: Results,
+    translator: Translator,
+    name: str,
+    sources: Sequence[str],
+    trees: Sequence[Tree],
+    search: SearchConfig,
+    console: Console,
 ) -> Parsed:
     """Decodes, or takes what an earlier call decoded, and rebuilds. The trees go to files that EVALB can read."""
     what = f"{name}, beam {search.beam_size}"
-    said = results.part(what, lambda: _decode(translator, [tree.sentence() for tree in trees], search, what, console))
+    said = results.part(what, lambda: _decode(translator, sources, search, what, console))
     rebuilt = [rebuild(output, tree.leaves()) for output, tree in zip(said["outputs"], trees, strict=True)]
     pairs = [(tree, ours.tree) for tree, ours in zip(trees, rebuilt, strict=True)]
     parsed = Parsed(pairs, said["outputs"], [ours.faults for ours in rebuilt], said["seconds"])

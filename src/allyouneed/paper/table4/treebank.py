@@ -84,8 +84,12 @@ class Tree:
         return [node for event, node in self._walk() if event is _Event.WORD]
 
     def sentence(self) -> str:
-        """The words, a space between each: the source that a parser reads."""
+        """The words, a space between each."""
         return " ".join(leaf.word for leaf in self.leaves())
+
+    def constituents(self) -> Iterator[Tree]:
+        """This one and all inside it, leaves not."""
+        return (node for event, node in self._walk() if event is _Event.OPEN)
 
     def linearized(self) -> str:
         """The symbols, a space between each: the target that a parser writes."""

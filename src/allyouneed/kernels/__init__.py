@@ -1,0 +1,27 @@
+"""What PyTorch does in many passes over memory, in one: kernels for the CPU, compiled by Numba at their first use.
+
+Each has a plain twin in PyTorch, which is used on other devices, for other types and sizes, and where Numba is missing.
+Nothing here knows of autograd: see `model/dropout.py`, `model/packing.py` and `training/loss.py`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+LANES = 16  # floats at once
+
+
+def usable(*tensors: Tensor) -> bool:
+    """Whether the kernels can work on these: fp32 on the CPU, sizes of a row a multiple of 16."""
+    return installed() and all(
+        x.device.type == "cpu" and x.dtype == torch.float32 and x.shape[-1] % LANES == 0 for x in tensors
+    )
+
+
+@cache
+def installed() -> bool:
+    return find_spec("numba") is not None

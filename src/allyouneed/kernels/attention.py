@@ -1,0 +1,297 @@
+"""Scaled dot-product attention within sentences that stand one after another, without padding (section 3.2.1).
+
+queries [tokens, heads · d_k], keys [tokens, heads · d_k], values [tokens, heads · d_v]; sentence s has the rows from
+starts[s] up to starts[s + 1]. Four queries at a time, each against all keys of its sentence; keys are transposed first,
+so that sixteen scores come out of one sum. Weights are never kept: the backward pass makes them again from the
+logarithm of their normaliser.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from numba import njit
+from torch import Tensor
+
+from allyouneed.kernels import LANES
+from allyouneed.kernels.launch import kernel
+from allyouneed.kernels.simd import (
+    each,
+    exp,
+    first,
+    get,
+    get_long,
+    larger,
+    largest,
+    load,
+    log,
+    multiply_add,
+    put,
+    store,
+    total,
+)
+
+_ROWS = 4  # queries at a time
+_NEVER = -1e30  # the score of what must not be seen
+
+
+def attend(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    starts: Tensor,
+    key_starts: Tensor,
+    heads: int,
+    longest: int,
+    causal: bool,
+) -> tuple[Tensor, Tensor]:
+    """-> [tokens, heads · d_v], and the logarithms of the normalisers [tokens, heads] for `attend_backward`.
+
+    All contiguous fp32, d_k and d_v multiples of 16; starts int64 [sentences + 1]; longest: of the keys' sentences.
+    """
+    sentences, room = len(starts) - 1, _padded(longest)
+    d_k, d_v = keys.shape[1] // heads, values.shape[1] // heads
+    out, normalisers = torch.empty(len(queries), heads * d_v), torch.empty(len(queries), heads)
+    scratch = torch.empty(sentences, (d_k + _ROWS) * room)
+    given = (queries, keys, values, starts, key_starts, heads, d_k, d_v, room, causal, 1 / math.sqrt(d_k), scratch)
+    _attend(sentences, *given, out, normalisers)
+    return out, normalisers
+
+
+def attend_backward(
+    grad: Tensor,
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    starts: Tensor,
+    key_starts: Tensor,
+    heads: int,
+    longest: int,
+    causal: bool,
+    out: Tensor,
+    normalisers: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of queries, keys and values from that of `out`."""
+    sentences, room = len(starts) - 1, _padded(longest)
+    d_k, d_v = keys.shape[1] // heads, values.shape[1] // heads
+    grads = torch.empty_like(queries), torch.zeros_like(keys), torch.zeros_like(values)
+    scratch = torch.empty(sentences, (d_k + d_v + 2 * _ROWS) * room)
+    given = (queries, keys, values, starts, key_starts, heads, d_k, d_v, room, causal, 1 / math.sqrt(d_k), scratch)
+    _attend_backward(sentences, *given, out, normalisers, grad, *grads)
+    return grads
+
+
+def _padded(length: int) -> int:
+    return -(-length // LANES) * LANES
+
+
+@njit
+def _transpose(rows, stride, column, count, width, room, out):
+    """rows [count, width] from a place on -> out [width, room], zeros where no row is."""
+    for j in range(count, room):
+        for c in range(width):
+            put(out, c * room + j, 0.0)
+    for j in range(count):
+        for c in range(width):
+            put(out, c * room + j, get(rows, j * stride + column + c))
+
+
+@njit
+def _four_products(a, a0, a1, a2, a3, transposed, width, room, place):
+    """Of four rows of `a`, which begin at a0 ... a3, with sixteen columns of `transposed`."""
+    s0 = s1 = s2 = s3 = each(0.0)
+    for c in range(width):
+        column = load(transposed, c * room + place)
+        s0 = multiply_add(each(get(a, a0 + c)), column, s0)
+        s1 = multiply_add(each(get(a, a1 + c)), column, s1)
+        s2 = multiply_add(each(get(a, a2 + c)), column, s2)
+        s3 = multiply_add(each(get(a, a3 + c)), column, s3)
+    return s0, s1, s2, s3
+
+
+@njit
+def _softmax(scores, count, end):
+    """In place; what stands from `count` up to `end` becomes 0. -> the sum, and the logarithm of the normaliser."""
+    top = each(_NEVER)
+    for j in range(0, end, LANES):
+        seen = first(count - j, load(scores, j), each(_NEVER))
+        store(scores, j, seen)
+        top = larger(top, seen)
+    highest = largest(top)
+    summed = each(0.0)
+    for j in range(0, end, LANES):
+        weight = first(count - j, exp(load(scores, j) - highest), each(0.0))
+        store(scores, j, weight)
+        summed = summed + weight
+    normaliser = total(summed)
+    return normaliser, highest + log(normaliser)
+
+
+@njit
+def _four_mixtures(weights, room, values, first_value, stride, count):
+    """Of sixteen columns of `values`, by four rows of weights."""
+    o0 = o1 = o2 = o3 = each(0.0)
+    for j in range(count):
+        value = load(values, first_value + j * stride)
+        o0 = multiply_add(each(get(weights, j)), value, o0)
+        o1 = multiply_add(each(get(weights, room + j)), value, o1)
+        o2 = multiply_add(each(get(weights, 2 * room + j)), value, o2)
+        o3 = multiply_add(each(get(weights, 3 * room + j)), value, o3)
+    return o0, o1, o2, o3
+
+
+@kernel
+def _attend(
+    sentence,
+    queries,
+    keys,
+    values,
+    starts,
+    key_starts,
+    heads,
+    d_k,
+    d_v,
+    room,
+    causal,
+    scale: float,
+    scratch,
+    out,
+    normalisers,
+):
+    begin, end = get_long(starts, sentence), get_long(starts, sentence + 1)
+    key_begin = get_long(key_starts, sentence)
+    count = get_long(key_starts, sentence + 1) - key_begin
+    transposed = scratch + 4 * sentence * (d_k + _ROWS) * room
+    scores = transposed + 4 * d_k * room
+    for head in range(heads):
+        _transpose(keys + 4 * key_begin * heads * d_k, heads * d_k, head * d_k, count, d_k, room, transposed)
+        for query in range(begin, end, _ROWS):
+            q0 = query
+            q1, q2, q3 = min(query + 1, end - 1), min(query + 2, end - 1), min(query + 3, end - 1)
+            a0, a1 = (q0 * heads + head) * d_k, (q1 * heads + head) * d_k
+            a2, a3 = (q2 * heads + head) * d_k, (q3 * heads + head) * d_k
+            seen = q3 - begin + 1 if causal else count
+            stop = -(-seen // LANES) * LANES
+            for j in range(0, stop, LANES):
+                s0, s1, s2, s3 = _four_products(queries, a0, a1, a2, a3, transposed, d_k, room, j)
+                store(scores, j, s0 * scale)
+                store(scores, room + j, s1 * scale)
+                store(scores, 2 * room + j, s2 * scale)
+                store(scores, 3 * room + j, s3 * scale)
+            z0, l0 = _softmax(scores, q0 - begin + 1 if causal else count, stop)
+            z1, l1 = _softmax(scores + 4 * room, q1 - begin + 1 if causal else count, stop)
+            z2, l2 = _softmax(scores + 8 * room, q2 - begin + 1 if causal else count, stop)
+            z3, l3 = _softmax(scores + 12 * room, q3 - begin + 1 if causal else count, stop)
+            put(normalisers, q0 * heads + head, l0)
+            put(normalisers, q1 * heads + head, l1)
+            put(normalisers, q2 * heads + head, l2)
+            put(normalisers, q3 * heads + head, l3)
+            for c in range(0, d_v, LANES):
+                place = (key_begin * heads + head) * d_v + c
+                o0, o1, o2, o3 = _four_mixtures(scores, room, values, place, heads * d_v, seen)
+                store(out, (q0 * heads + head) * d_v + c, o0 * (1 / z0))
+                store(out, (q1 * heads + head) * d_v + c, o1 * (1 / z1))
+                store(out, (q2 * heads + head) * d_v + c, o2 * (1 / z2))
+                store(out, (q3 * heads + head) * d_v + c, o3 * (1 / z3))
+
+
+@njit
+def _add_outer(weights, room, rows, r0, r1, r2, r3, out, first_place, stride, count):
+    """Adds to sixteen columns of `count` rows of `out` four rows of `rows`, each by its own row of weights."""
+    v0, v1, v2, v3 = load(rows, r0), load(rows, r1), load(rows, r2), load(rows, r3)
+    for j in range(count):
+        place = first_place + j * stride
+        grown = multiply_add(each(get(weights, j)), v0, load(out, place))
+        grown = multiply_add(each(get(weights, room + j)), v1, grown)
+        grown = multiply_add(each(get(weights, 2 * room + j)), v2, grown)
+        grown = multiply_add(each(get(weights, 3 * room + j)), v3, grown)
+        store(out, place, grown)
+
+
+@njit
+def _product(a, b, place, width):
+    """The dot product of two rows that begin at the same place."""
+    summed = each(0.0)
+    for c in range(place, place + width, LANES):
+        summed = multiply_add(load(a, c), load(b, c), summed)
+    return total(summed)
+
+
+@njit
+def _to_weights(scores, seen, j, normaliser, counted):
+    """Sixteen scores, from place j of a row of which `seen` may be seen -> weights; 0 for a row that does not count."""
+    return first(seen - j, exp(scores - normaliser) * counted, each(0.0))
+
+
+@kernel
+def _attend_backward(
+    sentence,
+    queries,
+    keys,
+    values,
+    starts,
+    key_starts,
+    heads,
+    d_k,
+    d_v,
+    room,
+    causal,
+    scale: float,
+    scratch,
+    out,
+    normalisers,
+    grad,
+    query_grads,
+    key_grads,
+    value_grads,
+):
+    begin, end = get_long(starts, sentence), get_long(starts, sentence + 1)
+    key_begin = get_long(key_starts, sentence)
+    count = get_long(key_starts, sentence + 1) - key_begin
+    keys_turned = scratch + 4 * sentence * (d_k + d_v + 2 * _ROWS) * room
+    values_turned = keys_turned + 4 * d_k * room
+    weights = values_turned + 4 * d_v * room
+    grads = weights + 4 * _ROWS * room
+    for head in range(heads):
+        _transpose(keys + 4 * key_begin * heads * d_k, heads * d_k, head * d_k, count, d_k, room, keys_turned)
+        _transpose(values + 4 * key_begin * heads * d_v, heads * d_v, head * d_v, count, d_v, room, values_turned)
+        for query in range(begin, end, _ROWS):
+            q0 = query
+            q1, q2, q3 = min(query + 1, end - 1), min(query + 2, end - 1), min(query + 3, end - 1)
+            a0, a1 = (q0 * heads + head) * d_k, (q1 * heads + head) * d_k
+            a2, a3 = (q2 * heads + head) * d_k, (q3 * heads + head) * d_k
+            b0, b1 = (q0 * heads + head) * d_v, (q1 * heads + head) * d_v
+            b2, b3 = (q2 * heads + head) * d_v, (q3 * heads + head) * d_v
+            n0, n1 = get(normalisers, q0 * heads + head), get(normalisers, q1 * heads + head)
+            n2, n3 = get(normalisers, q2 * heads + head), get(normalisers, q3 * heads + head)
+            d0, d1 = _product(grad, out, b0, d_v), _product(grad, out, b1, d_v)
+            d2, d3 = _product(grad, out, b2, d_v), _product(grad, out, b3, d_v)
+            c1, c2, c3 = min(q1 - q0, 1), min(q2 - q1, 1), min(q3 - q2, 1)  # 0 for a row that stands for two
+            seen = q3 - begin + 1 if causal else count
+            for j in range(0, -(-seen // LANES) * LANES, LANES):
+                s0, s1, s2, s3 = _four_products(queries, a0, a1, a2, a3, keys_turned, d_k, room, j)
+                w0 = _to_weights(s0 * scale, q0 - begin + 1 if causal else count, j, n0, 1.0)
+                w1 = _to_weights(s1 * scale, q1 - begin + 1 if causal else count, j, n1, c1)
+                w2 = _to_weights(s2 * scale, q2 - begin + 1 if causal else count, j, n2, c2)
+                w3 = _to_weights(s3 * scale, q3 - begin + 1 if causal else count, j, n3, c3)
+                store(weights, j, w0)
+                store(weights, room + j, w1)
+                store(weights, 2 * room + j, w2)
+                store(weights, 3 * room + j, w3)
+                g0, g1, g2, g3 = _four_products(grad, b0, b1, b2, b3, values_turned, d_v, room, j)
+                store(grads, j, w0 * (g0 - d0) * scale)
+                store(grads, room + j, w1 * (g1 - d1) * scale)
+                store(grads, 2 * room + j, w2 * (g2 - d2) * scale)
+                store(grads, 3 * room + j, w3 * (g3 - d3) * scale)
+            for c in range(0, d_k, LANES):
+                place = (key_begin * heads + head) * d_k + c
+                o0, o1, o2, o3 = _four_mixtures(grads, room, keys, place, heads * d_k, seen)
+                store(query_grads, a3 + c, o3)  # the last first: where a row stands for two, what it is stays
+                store(query_grads, a2 + c, o2)
+                store(query_grads, a1 + c, o1)
+                store(query_grads, a0 + c, o0)
+                _add_outer(grads, room, queries, a0 + c, a1 + c, a2 + c, a3 + c, key_grads, place, heads * d_k, seen)
+            for c in range(0, d_v, LANES):
+                place = (key_begin * heads + head) * d_v + c
+                _add_outer(weights, room, grad, b0 + c, b1 + c, b2 + c, b3 + c, value_grads, place, heads * d_v, seen)

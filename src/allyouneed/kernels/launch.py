@@ -1,0 +1,102 @@
+"""Compiles kernels, and runs them on PyTorch's own threads.
+
+A kernel is a function (part, ...): `part` numbers the piece of work; what follows are whole numbers, most of them
+addresses of tensors, and numbers annotated `float`. Parts are handed out one by one to whichever thread is free, and
+write to different places, so that the result does not depend on who did what.
+
+PyTorch's threads are OpenMP's. A second pool beside it would fight with it for the cores: its idle threads wait in a
+busy loop. So the work is started through the very library that PyTorch has loaded (GOMP_parallel, the entry that GCC's
+OpenMP compiles to); where there is none, one thread does all.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import inspect
+import struct
+from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from numba import cfunc, njit, types
+from torch import Tensor
+
+from allyouneed.kernels.simd import get, get_long, take_one
+
+_COUNT, _GIVEN = 1, 2  # places of the number of parts, and of what a kernel was given; at 0 is the next part
+
+
+def kernel(body: Callable) -> Callable[..., None]:
+    """A decorator: `name(parts, *values)` runs all parts. Contiguous tensors stand for their addresses.
+
+    Compiled at its first use, and kept on disk for the next process.
+    """
+
+    @cache
+    def compiled():
+        return _compile(_of_arguments(body))
+
+    def run(parts: int, *values: float | Tensor) -> None:
+        arguments = (ctypes.c_int64 * (_GIVEN + len(values)))(0, parts, *map(_word, values))
+        address = ctypes.addressof(arguments)
+        threads = min(parts, torch.get_num_threads())
+        if threads > 1 and _start_threads() is not None:
+            _start_threads()(compiled().address, address, threads, 0)
+        else:
+            compiled().ctypes(address)
+
+    return run
+
+
+def _of_arguments(body: Callable) -> Callable:
+    """The kernel as a function (part, address of what it was given, 8 bytes each)."""
+    _, *names = inspect.signature(body).parameters
+    floats = [name for name in names if body.__annotations__.get(name) in ("float", float)]
+    read = (f"get(a, {2 * n})" if name in floats else f"get_long(a, {n})" for n, name in enumerate(names))
+    return njit(
+        eval(f"lambda part, a: body(part, {', '.join(read)})", {"body": njit(body), "get": get, "get_long": get_long})
+    )
+
+
+def _word(value: float | Tensor) -> int:
+    if isinstance(value, Tensor):
+        return value.data_ptr()
+    return value if isinstance(value, int) else int.from_bytes(struct.pack("<f", value), "little")
+
+
+def _compile(body):
+    version = _version()  # part of what numba finds a compiled function by: it knows of changes in this file only
+
+    @cfunc(types.void(types.int64), cache=True, nopython=True)
+    def work(arguments):
+        if version != 0:
+            part = take_one(arguments)
+            while part < get_long(arguments, _COUNT):
+                body(part, arguments + 8 * _GIVEN)
+                part = take_one(arguments)
+
+    return work
+
+
+@cache
+def _version() -> int:
+    text = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    return int.from_bytes(sha256(text).digest()[:7], "little") | 1
+
+
+@cache
+def _start_threads() -> Callable | None:
+    """libgomp's GOMP_parallel(function, argument, threads, flags), of the copy that PyTorch runs on."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8") as maps:
+            loaded = {line.split(maxsplit=5)[-1].strip() for line in maps if "libgomp" in line}
+    except OSError:
+        return None
+    ours = [path for path in loaded if "torch" in path] or list(loaded)
+    if len(ours) != 1:
+        return None
+    start = ctypes.CDLL(ours[0]).GOMP_parallel
+    start.argtypes, start.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
+    return start

@@ -1,0 +1,290 @@
+"""Sixteen floats at once for Numba: one register of AVX-512, two of AVX2, four of NEON.
+
+Numba's loops over arrays check at each start whether the arrays overlap, which costs more than the work itself when a
+row has sixteen or thirty-two elements, as attention's have. Here memory is an address and a place, counted in elements
+from it; whoever calls a kernel answers for both.
+"""
+
+from __future__ import annotations
+
+import operator
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core.datamodel import models
+from numba.extending import intrinsic, overload, register_model
+
+from allyouneed.kernels import LANES
+
+
+class _Lanes(types.Type):
+    """The type of sixteen fp32 values."""
+
+    def __init__(self):
+        super().__init__("Lanes")
+
+
+lanes = _Lanes()
+_FLOAT, _INT, _LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+_FLOATS, _INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
+
+
+@register_model(_Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager, front_end_type):
+        super().__init__(manager, front_end_type, _FLOATS)
+
+
+# ---- memory: address, place
+
+
+@intrinsic
+def load(typing, address, place):
+    """Sixteen fp32 from a place on."""
+
+    def code(context, builder, signature, values):
+        return builder.load(_pointer(builder, _FLOAT, *values), typ=_FLOATS, align=4)
+
+    return lanes(types.int64, types.int64), code
+
+
+@intrinsic
+def store(typing, address, place, value):
+    """Sixteen fp32 to a place and those after it."""
+
+    def code(context, builder, signature, values):
+        builder.store(values[2], _pointer(builder, _FLOAT, *values[:2]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, lanes), code
+
+
+@intrinsic
+def get(typing, address, place):
+    """One fp32."""
+
+    def code(context, builder, signature, values):
+        return builder.load(_pointer(builder, _FLOAT, *values), typ=_FLOAT, align=4)
+
+    return types.float32(types.int64, types.int64), code
+
+
+@intrinsic
+def put(typing, address, place, value):
+    """One fp32."""
+
+    def code(context, builder, signature, values):
+        builder.store(values[2], _pointer(builder, _FLOAT, *values[:2]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.float32), code
+
+
+@intrinsic
+def get_long(typing, address, place):
+    """One int64."""
+
+    def code(context, builder, signature, values):
+        return builder.load(_pointer(builder, _LONG, *values), typ=_LONG, align=8)
+
+    return types.int64(types.int64, types.int64), code
+
+
+@intrinsic
+def take_one(typing, address):
+    """Adds 1 to the int64 there, and gives what it was: of all threads that ask, each gets its own number."""
+
+    def code(context, builder, signature, values):
+        pointer = builder.inttoptr(values[0], _LONG.as_pointer())
+        return builder.atomic_rmw("add", pointer, _LONG(1), "monotonic")
+
+    return types.int64(types.int64), code
+
+
+# ---- arithmetic: lanes with lanes, lanes with a number
+
+
+@intrinsic
+def each(typing, value):
+    """A number in all lanes."""
+
+    def code(context, builder, signature, values):
+        return _each(builder, context.cast(builder, values[0], signature.args[0], types.float32))
+
+    return lanes(value), code
+
+
+@intrinsic
+def multiply_add(typing, a, b, c):
+    """a · b + c."""
+
+    def code(context, builder, signature, values):
+        return _call(builder, "llvm.fmuladd", _FLOATS, *values)
+
+    return lanes(lanes, lanes, lanes), code
+
+
+@intrinsic
+def total(typing, value):
+    """The sum of all lanes."""
+
+    def code(context, builder, signature, values):
+        name = f"llvm.vector.reduce.fadd.v{LANES}f32"
+        function = _declare(builder, name, _FLOAT, [_FLOAT, _FLOATS])
+        return builder.call(function, [_FLOAT(0.0), values[0]], fastmath=("reassoc",))
+
+    return types.float32(lanes), code
+
+
+@intrinsic
+def largest(typing, value):
+    """The largest of all lanes."""
+
+    def code(context, builder, signature, values):
+        function = _declare(builder, f"llvm.vector.reduce.fmax.v{LANES}f32", _FLOAT, [_FLOATS])
+        return builder.call(function, values, fastmath=("nnan",))
+
+    return types.float32(lanes), code
+
+
+@intrinsic
+def larger(typing, a, b):
+    """The larger of two, lane by lane."""
+
+    def code(context, builder, signature, values):
+        return _call(builder, "llvm.maxnum", _FLOATS, *values, flags=("nnan", "nsz"))
+
+    return lanes(lanes, lanes), code
+
+
+@intrinsic
+def rounded(typing, value):
+    """To the nearest whole number."""
+
+    def code(context, builder, signature, values):
+        return _call(builder, "llvm.rint", _FLOATS, *values)
+
+    return lanes(lanes), code
+
+
+@intrinsic
+def log(typing, value):
+    """The natural logarithm of one fp32."""
+
+    def code(context, builder, signature, values):
+        function = _declare(builder, "llvm.log.f32", _FLOAT, [_FLOAT])
+        return builder.call(function, values)
+
+    return types.float32(types.float32), code
+
+
+@intrinsic
+def power_of_two(typing, value):
+    """2 to a whole number between -126 and 127."""
+
+    def code(context, builder, signature, values):
+        exponent = builder.add(builder.fptosi(values[0], _INTS), ir.Constant(_INTS, [127] * LANES))
+        return builder.bitcast(builder.shl(exponent, ir.Constant(_INTS, [23] * LANES)), _FLOATS)
+
+    return lanes(lanes), code
+
+
+@intrinsic
+def first(typing, count, value, other):
+    """The lanes before `count` of one, the others of the other."""
+
+    def code(context, builder, signature, values):
+        numbers = ir.Constant(_INTS, list(range(LANES)))
+        limit = _each(builder, builder.trunc(values[0], _INT))
+        return builder.select(builder.icmp_signed("<", numbers, limit), *values[1:])
+
+    return lanes(types.int64, lanes, lanes), code
+
+
+@intrinsic
+def kept(typing, key, place, threshold):
+    """1 or 0 in each lane, at random: 0 with probability threshold / 2³².
+
+    The random number of a lane is a hash of `key` and of its place (the 32-bit mixer "lowbias32" of C. Wellons, twice,
+    the key coming in between), so that a mask can be made again instead of being kept.
+    """
+
+    def code(context, builder, signature, values):
+        key, place, threshold = values
+        numbers = ir.Constant(_INTS, list(range(LANES)))
+        x = builder.add(_each(builder, builder.trunc(place, _INT)), numbers)
+        x = builder.xor(x, _each(builder, builder.trunc(key, _INT)))
+        x = _mixed(builder, x)
+        x = builder.add(x, _each(builder, builder.trunc(builder.lshr(key, _LONG(32)), _INT)))
+        x = _mixed(builder, x)
+        keep = builder.icmp_unsigned(">=", x, _each(builder, builder.trunc(threshold, _INT)))
+        return builder.uitofp(keep, _FLOATS)
+
+    return lanes(types.int64, types.int64, types.int64), code
+
+
+def _mixed(builder, x):
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, None)):
+        x = builder.xor(x, builder.lshr(x, ir.Constant(_INTS, [shift] * LANES)))
+        if factor is not None:
+            x = builder.mul(x, ir.Constant(_INTS, [factor] * LANES))
+    return x
+
+
+def _operator(function, name):
+    @intrinsic
+    def of_lanes(typing, a, b):
+        def code(context, builder, signature, values):
+            return getattr(builder, name)(*values)
+
+        return lanes(lanes, lanes), code
+
+    @overload(function)
+    def operate(a, b):
+        if a is lanes and b is lanes:
+            return lambda a, b: of_lanes(a, b)
+        if a is lanes and isinstance(b, types.Number):
+            return lambda a, b: of_lanes(a, each(b))
+        if b is lanes and isinstance(a, types.Number):
+            return lambda a, b: of_lanes(each(a), b)
+        return None
+
+
+for _function, _name in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
+    _operator(_function, _name)
+
+
+@njit
+def exp(x):
+    """e to the power of each lane, to 2 units in the last place; 0 (or a denormal) below -87. Cephes' polynomial."""
+    x = larger(x, each(-87.0))
+    whole = rounded(x * 1.44269504088896341)
+    part = multiply_add(whole, each(-0.693359375), x)
+    part = multiply_add(whole, each(2.12194440e-4), part)
+    p = each(1.9875691500e-4)
+    p = multiply_add(p, part, each(1.3981999507e-3))
+    p = multiply_add(p, part, each(8.3334519073e-3))
+    p = multiply_add(p, part, each(4.1665795894e-2))
+    p = multiply_add(p, part, each(1.6666665459e-1))
+    p = multiply_add(p, part, each(5.0000001201e-1))
+    return multiply_add(p, part * part, part + 1.0) * power_of_two(whole)
+
+
+def _pointer(builder, kind, address, place):
+    return builder.gep(builder.inttoptr(address, ir.PointerType()), [place], source_etype=kind)
+
+
+def _each(builder, value):
+    kind = ir.VectorType(value.type, LANES)
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, _INT(0))
+    return builder.shuffle_vector(one, one, ir.Constant(_INTS, [0] * LANES))
+
+
+def _declare(builder, name, returned, taken):
+    known = builder.module.globals.get(name)
+    return known or ir.Function(builder.module, ir.FunctionType(returned, taken), name)
+
+
+def _call(builder, name, kind, *values, flags=()):
+    function = _declare(builder, f"{name}.v{LANES}f32", kind, [value.type for value in values])
+    return builder.call(function, values, fastmath=flags)

@@ -1,0 +1,16 @@
+"""The twin that all that is faster is tested against."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from allyouneed.model.attention import MultiHeadAttention
+
+
+def use_plain_paths(model: nn.Module) -> None:
+    """Every step of the model as the paper writes it, by PyTorch: padding, explicit attention, PyTorch's dropout."""
+    for module in model.modules():
+        if isinstance(module, MultiHeadAttention):
+            module.explicit = True
+        elif hasattr(module, "plain"):
+            module.plain = True

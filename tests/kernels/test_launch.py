@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from allyouneed import kernels
+
+pytest.importorskip("numba")
+
+
+def test_every_part_is_done_once_by_any_number_of_threads():
+    from allyouneed.kernels.launch import kernel
+    from allyouneed.kernels.simd import get, put
+
+    @kernel
+    def add(part, out, amount: float):
+        put(out, part, get(out, part) + amount)
+
+    threads = torch.get_num_threads()
+    for number in (1, 2, 5):
+        torch.set_num_threads(number)
+        out = torch.zeros(1000)
+        add(900, out, 1.5)
+        assert torch.equal(out, torch.cat([torch.full((900,), 1.5), torch.zeros(100)]))
+    torch.set_num_threads(threads)
+
+
+def test_without_openmp_one_thread_does_all(monkeypatch):
+    from allyouneed.kernels import launch
+    from allyouneed.kernels.dropout import drop
+
+    expected = drop(torch.ones(5000, 32), 5, 0.3)
+    monkeypatch.setattr(launch, "_start_threads", lambda: None)
+    assert torch.equal(drop(torch.ones(5000, 32), 5, 0.3), expected)
+
+
+def test_exp_is_exact_to_two_units_in_the_last_place():
+    from allyouneed.kernels.launch import kernel
+    from allyouneed.kernels.simd import exp, load, store
+
+    @kernel
+    def exponentials(part, x):
+        store(x, 16 * part, exp(load(x, 16 * part)))
+
+    x = torch.cat([torch.linspace(-87, 88, 64_000), torch.tensor([0.0, -0.0, -1e30, -torch.inf] * 4)])
+    out = x.clone()
+    exponentials(len(x) // 16, out)
+    expected = x.double().clamp(min=-87).exp()
+    assert ((out.double() - expected).abs() / expected).max() < 2 * 2**-23
+
+
+def test_usable_is_a_question_of_type_and_width():
+    assert kernels.usable(torch.zeros(3, 32), torch.zeros(16))
+    assert not kernels.usable(torch.zeros(3, 8))
+    assert not kernels.usable(torch.zeros(3, 32, dtype=torch.float64))

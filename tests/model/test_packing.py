@@ -1,0 +1,81 @@
+"""Attention on packed sentences against each sentence by itself, by PyTorch."""
+
+import pytest
+import torch
+
+from allyouneed.config import ModelConfig
+from allyouneed.model.attention import scaled_dot_product_attention
+from allyouneed.model.masks import future_mask
+from allyouneed.model.packing import Packed, PackedMask, pack, packed_attention
+from allyouneed.model.plain import use_plain_paths
+from allyouneed.model.transformer import Transformer
+
+
+def sentences(lengths: list[int]) -> Packed:
+    ids = torch.nn.utils.rnn.pad_sequence([torch.arange(1, n + 1) for n in lengths], batch_first=True)
+    return pack(ids, ids != 0)
+
+
+def test_packing_keeps_order_places_and_starts():
+    packed = sentences([3, 1, 2])
+    assert packed.ids.tolist() == [1, 2, 3, 1, 1, 2]
+    assert packed.places.tolist() == [0, 1, 2, 0, 0, 1]
+    assert packed.starts.tolist() == [0, 3, 4, 6]
+    assert packed.longest == 3
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("d_v", [16, 48])
+def test_packed_attention_and_its_gradients(causal, d_v):
+    torch.manual_seed(0)
+    heads, d_k = 3, 32
+    query_lengths = [1, 2, 3, 4, 5, 15, 16, 17, 33, 70]
+    key_lengths = query_lengths if causal else [17, 1, 16, 5, 70, 2, 3, 33, 15, 4]
+    queries, keys = sentences(query_lengths), sentences(key_lengths)
+    q, k, v = (
+        torch.randn(n, heads * width, requires_grad=True)
+        for n, width in ((sum(query_lengths), d_k), (sum(key_lengths), d_k), (sum(key_lengths), d_v))
+    )
+    expected = []
+    parts = zip(q.split(query_lengths), k.split(key_lengths), v.split(key_lengths), strict=True)
+    for part in parts:
+        of_heads = [x.view(len(x), heads, -1).transpose(0, 1) for x in part]
+        mask = future_mask(len(part[0])) if causal else None
+        expected.append(scaled_dot_product_attention(*of_heads, mask).transpose(0, 1).flatten(1))
+    expected = torch.cat(expected)
+    found = packed_attention(q, k, v, heads, PackedMask(queries, keys, causal))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    weights = torch.randn_like(expected)
+    for mine, theirs in zip(
+        torch.autograd.grad((found * weights).sum(), (q, k, v)),
+        torch.autograd.grad((expected * weights).sum(), (q, k, v)),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=2e-5)
+
+
+def test_extreme_scores_neither_overflow_nor_vanish():
+    packed = sentences([3])
+    q = torch.full((3, 16), 100.0, requires_grad=True)
+    k = torch.stack([torch.full((16,), x) for x in (-100.0, 0.0, 100.0)])
+    v = torch.eye(3, 16)
+    found = packed_attention(q, k, v, 1, PackedMask(packed, packed))
+    torch.testing.assert_close(found, v[2].expand(3, 16))
+    found.sum().backward()
+    assert torch.isfinite(q.grad).all()
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_the_whole_model_packed_equals_padded(norm):
+    torch.manual_seed(0)
+    sizes = {"d_model": 32, "d_ff": 48, "num_heads": 2, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
+    model = Transformer(ModelConfig(norm=norm, **sizes), vocab_size=50)
+    source = torch.tensor([[5, 6, 7, 3], [8, 3, 0, 0], [9, 4, 3, 0]])
+    target = torch.tensor([[2, 9, 0, 0, 0], [2, 9, 8, 7, 6], [2, 4, 4, 0, 0]])
+    real = target != 0
+    assert model.packs()
+    packed = model.packed_hidden(pack(source, source != 0), pack(target, real))
+    torch.testing.assert_close(packed, model.hidden(source, target)[real], rtol=1e-5, atol=1e-5)
+    use_plain_paths(model)
+    assert not model.packs()
+    torch.testing.assert_close(packed, model.hidden(source, target)[real], rtol=1e-5, atol=1e-5)
