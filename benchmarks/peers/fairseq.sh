@@ -1,36 +1,16 @@
 #!/usr/bin/env bash
-# The peer fairseq 0.12.3 (as fairseq-fixed), measured on the CPU with 2 threads.
+# The peer fairseq 0.12.3 (as fairseq-fixed), measured on the CPU.
 #
-#   fairseq.sh setup DIR            make the virtual environment DIR/venv
-#   fairseq.sh prepare DIR DATA     DATA/*.lc.norm.tok.{en,de}.gz -> DIR/bin (en-de)
-#   fairseq.sh train DIR UPDATES    train Transformer-Tiny, print the target tokens a second
+#   fairseq.sh setup DIR                    make the virtual environment DIR/venv
+#   fairseq.sh prepare DIR DATA             DATA/*.lc.norm.tok.{en,de}.gz -> DIR/bin (en-de)
+#   fairseq.sh train DIR UPDATES [SIZE]     train a model of a size of contract.py (tiny), print its line
 #
 # setup builds C++ extensions, so it needs a C++ compiler; PYTHON names the Python 3.11 to use.
-# train shows fairseq's log on stderr (kept in DIR/train.log) and one line on stdout:
-#   fairseq target_tokens_per_second=NNNN updates=U
-# That is the median of fairseq's own "wps" (target tokens, end-of-sentence included, padding not)
-# over the log intervals of 10 updates after the first 20.
-set -euo pipefail
+# train shows fairseq's log on stderr (kept in DIR/train.log) and one line on stdout, see contract.py.
+# The speed is fairseq's own "wps": target tokens, end-of-sentence included, padding not. Its dropout is that of the
+# paper: none inside attention and the feed-forward layer.
+. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
-fail() {
-  echo "fairseq.sh: $*" >&2
-  exit 1
-}
-
-usage() {
-  echo "usage: fairseq.sh setup DIR | prepare DIR DATA | train DIR UPDATES" >&2
-  exit 2
-}
-
-scratch=
-cleanup() {
-  if [[ -n $scratch ]]; then rm -rf -- "$scratch"; fi
-}
-trap cleanup EXIT
-
-# Nothing of the caller's Python may leak in.
-unset PYTHONPATH PYTHONHOME
-export PYTHONNOUSERSITE=1
 # fairseq's checkpoints hold more than tensors, which today's torch.load refuses by default.
 export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1
 
@@ -66,21 +46,12 @@ REQUIREMENTS
 }
 
 prepare() {
-  local dir=$1 data=$2 split lang
+  local dir=$1 data=$2
   [[ -x $dir/venv/bin/fairseq-preprocess ]] || fail "no fairseq in $dir/venv: run setup first"
   [[ ! -e $dir/bin ]] || fail "$dir/bin exists: remove it to prepare again"
-  for split in train val test_2016_flickr; do
-    for lang in en de; do
-      [[ -r $data/$split.lc.norm.tok.$lang.gz ]] || fail "no $data/$split.lc.norm.tok.$lang.gz"
-    done
-  done
   scratch=$(mktemp -d "$dir/prepare.XXXXXX")
 
-  for split in train val test_2016_flickr; do
-    for lang in en de; do
-      gzip -dc -- "$data/$split.lc.norm.tok.$lang.gz" >"$scratch/$split.$lang"
-    done
-  done
+  corpus "$dir/venv/bin/python" "$data" "$scratch"
   "$dir/venv/bin/python" - "$scratch" <<'PYTHON'
 import sys
 from pathlib import Path
@@ -88,14 +59,6 @@ from pathlib import Path
 import sentencepiece
 
 folder = Path(sys.argv[1])
-sentencepiece.SentencePieceTrainer.train(
-    input=[str(folder / "train.en"), str(folder / "train.de")],
-    model_prefix=str(folder / "spm"),
-    model_type="bpe",
-    vocab_size=10000,
-    character_coverage=1.0,
-    minloglevel=1,
-)
 pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spm.model"))
 for split in ("train", "val", "test_2016_flickr"):
     for lang in ("en", "de"):
@@ -115,62 +78,33 @@ PYTHON
 }
 
 train() {
-  local dir=$1 updates=$2
-  [[ $updates =~ ^[1-9][0-9]*$ ]] || fail "UPDATES is to be a number, not '$updates'"
-  ((updates >= 30)) || fail "UPDATES is to be at least 30: the first 20 are not counted"
+  local dir=$1 updates=$2 size
+  local layers d_model d_ff heads dropout batch_tokens smoothing peak_rate warmup
   [[ -r $dir/bin/dict.de.txt ]] || fail "no data in $dir/bin: run prepare first"
+  size=$("$dir/venv/bin/python" "$contract" size "$3")
+  eval "$size"
   # An empty folder for checkpoints, so that there is none to go on from.
   scratch=$(mktemp -d "$dir/train.XXXXXX")
 
-  OMP_NUM_THREADS=2 MKL_NUM_THREADS=2 "$dir/venv/bin/fairseq-train" "$dir/bin" \
+  "$dir/venv/bin/python" "$contract" run fairseq "$updates" "$dir/train.log" \
+    'train_inner .*"wps": "(?P<rate>[0-9.]+)".*"num_updates": "(?P<update>[0-9]+)"' \
+    "$dir/venv/bin/fairseq-train" "$dir/bin" \
     --cpu --seed 1 --source-lang en --target-lang de \
-    --arch transformer --share-all-embeddings --dropout 0.3 \
-    --encoder-layers 4 --encoder-embed-dim 128 --encoder-ffn-embed-dim 256 \
-    --encoder-attention-heads 4 \
-    --decoder-layers 4 --decoder-embed-dim 128 --decoder-ffn-embed-dim 256 \
-    --decoder-attention-heads 4 \
-    --criterion label_smoothed_cross_entropy --label-smoothing 0.1 \
+    --arch transformer --share-all-embeddings --dropout "$dropout" \
+    --encoder-layers "$layers" --encoder-embed-dim "$d_model" --encoder-ffn-embed-dim "$d_ff" \
+    --encoder-attention-heads "$heads" \
+    --decoder-layers "$layers" --decoder-embed-dim "$d_model" --decoder-ffn-embed-dim "$d_ff" \
+    --decoder-attention-heads "$heads" \
+    --criterion label_smoothed_cross_entropy --label-smoothing "$smoothing" \
     --optimizer adam --adam-betas '(0.9, 0.98)' \
-    --lr 0.005 --lr-scheduler inverse_sqrt --warmup-updates 2000 \
-    --max-tokens 4096 --update-freq 1 --max-update "$updates" \
+    --lr "$peak_rate" --lr-scheduler inverse_sqrt --warmup-updates "$warmup" \
+    --max-tokens "$batch_tokens" --update-freq 1 --max-update "$updates" \
     --disable-validation --no-save --save-dir "$scratch" \
-    --log-format json --log-interval 10 2>&1 | tee -- "$dir/train.log" >&2
-
-  "$dir/venv/bin/python" - "$dir/train.log" "$updates" <<'PYTHON'
-import json
-import statistics
-import sys
-
-path, updates = sys.argv[1], int(sys.argv[2])
-speeds, last = [], 0
-with open(path, encoding="utf-8") as log:
-    for line in log:
-        _, mark, stats = line.partition("| train_inner | ")
-        if not mark:
-            continue
-        stats = json.loads(stats)
-        last = int(stats["num_updates"])
-        if last >= 30:  # the interval of the updates 21 to 30, and those after it
-            speeds.append(float(stats["wps"]))
-if not speeds or last != updates - updates % 10:
-    sys.exit(f"fairseq.sh: the log {path} ends at update {last} of {updates}")
-speed = statistics.median(speeds)
-print(f"fairseq target_tokens_per_second={speed:.0f} updates={updates}")
-PYTHON
+    --log-format json --log-interval 10
 }
 
-case ${1-} in
-  setup)
-    (($# == 2)) || usage
-    setup "$2"
-    ;;
-  prepare)
-    (($# == 3)) || usage
-    prepare "$2" "$3"
-    ;;
-  train)
-    (($# == 3)) || usage
-    train "$2" "$3"
-    ;;
-  *) usage ;;
+case $1 in
+  setup) setup "$2" ;;
+  prepare) prepare "$2" "$3" ;;
+  train) train "$2" "$3" "${4:-tiny}" ;;
 esac

@@ -34,7 +34,7 @@ def assert_close(run, other) -> None:
     weights, expected = read_tensors(run / last), read_tensors(other / last)
     assert weights.keys() == expected.keys()
     for name, tensor in weights.items():
-        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-5)
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=5e-5)  # sums in another order
 
 
 def test_two_gloo_ranks_equal_one_process(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from allyouneed.data.store import PairStore
+from allyouneed.data.store import PairStore, Sentences
 from allyouneed.data.tokenizer import BOS, EOS, PAD
 
 
@@ -91,9 +91,20 @@ def share(pairs: np.ndarray, part: int, parts: int) -> np.ndarray:
 
 def collate(store: PairStore, pairs: Sequence[int]) -> Batch:
     """Pads the pairs of these numbers into a batch."""
-    source = pad([[*store.source[i], EOS] for i in pairs])
-    target = pad([[BOS, *store.target[i], EOS] for i in pairs])
-    return Batch(source, target)
+    pairs = np.asarray(pairs, dtype=np.int64)
+    return Batch(_padded(store.source, pairs), _padded(store.target, pairs, BOS))
+
+
+def _padded(side: Sentences, pairs: np.ndarray, *begin: int) -> Tensor:
+    """All sentences at once, since a step waits for it: [pairs, longest], from `begin` to EOS."""
+    lengths, starts, lead = side.lengths[pairs], side.offsets[pairs], len(begin)
+    columns = np.arange(lengths.max(initial=0))
+    real = columns < lengths[:, None]
+    padded = np.full((len(pairs), lead + len(columns) + 1), PAD, dtype=np.int64)
+    padded[:, :lead] = begin
+    padded[:, lead:-1][real] = side.ids[(starts[:, None] + columns)[real]]
+    padded[np.arange(len(pairs)), lead + lengths] = EOS
+    return torch.from_numpy(padded)
 
 
 def pad(sentences: Sequence[Sequence[int]]) -> Tensor:

@@ -111,21 +111,29 @@ def _four_products(a, a0, a1, a2, a3, transposed, width, room, place):
 
 
 @njit
-def _softmax(scores, count, end):
-    """In place; what stands from `count` up to `end` becomes 0. -> the sum, and the logarithm of the normaliser."""
-    top = each(_NEVER)
+def _four_softmaxes(scores, room, count0, count1, count2, count3, end):
+    """Of four rows in place, side by side to keep the processor busy; what stands from a row's count up to `end`
+    becomes 0. -> the rows' sums, and the logarithms of their normalisers."""
+    t0 = t1 = t2 = t3 = each(_NEVER)
     for j in range(0, end, LANES):
-        seen = first(count - j, load(scores, j), each(_NEVER))
-        store(scores, j, seen)
-        top = larger(top, seen)
-    highest = largest(top)
-    summed = each(0.0)
+        t0 = larger(t0, first(count0 - j, load(scores, j), each(_NEVER)))
+        t1 = larger(t1, first(count1 - j, load(scores, room + j), each(_NEVER)))
+        t2 = larger(t2, first(count2 - j, load(scores, 2 * room + j), each(_NEVER)))
+        t3 = larger(t3, first(count3 - j, load(scores, 3 * room + j), each(_NEVER)))
+    m0, m1, m2, m3 = largest(t0), largest(t1), largest(t2), largest(t3)
+    z0 = z1 = z2 = z3 = each(0.0)
     for j in range(0, end, LANES):
-        weight = first(count - j, exp(load(scores, j) - highest), each(0.0))
-        store(scores, j, weight)
-        summed = summed + weight
-    normaliser = total(summed)
-    return normaliser, highest + log(normaliser)
+        w0 = first(count0 - j, exp(load(scores, j) - m0), each(0.0))
+        w1 = first(count1 - j, exp(load(scores, room + j) - m1), each(0.0))
+        w2 = first(count2 - j, exp(load(scores, 2 * room + j) - m2), each(0.0))
+        w3 = first(count3 - j, exp(load(scores, 3 * room + j) - m3), each(0.0))
+        store(scores, j, w0)
+        store(scores, room + j, w1)
+        store(scores, 2 * room + j, w2)
+        store(scores, 3 * room + j, w3)
+        z0, z1, z2, z3 = z0 + w0, z1 + w1, z2 + w2, z3 + w3
+    n0, n1, n2, n3 = total(z0), total(z1), total(z2), total(z3)
+    return (n0, m0 + log(n0)), (n1, m1 + log(n1)), (n2, m2 + log(n2)), (n3, m3 + log(n3))
 
 
 @njit
@@ -179,10 +187,12 @@ def _attend(
                 store(scores, room + j, s1 * scale)
                 store(scores, 2 * room + j, s2 * scale)
                 store(scores, 3 * room + j, s3 * scale)
-            z0, l0 = _softmax(scores, q0 - begin + 1 if causal else count, stop)
-            z1, l1 = _softmax(scores + 4 * room, q1 - begin + 1 if causal else count, stop)
-            z2, l2 = _softmax(scores + 8 * room, q2 - begin + 1 if causal else count, stop)
-            z3, l3 = _softmax(scores + 12 * room, q3 - begin + 1 if causal else count, stop)
+            c0, c1, c2, c3 = (
+                (q0 - begin + 1, q1 - begin + 1, q2 - begin + 1, q3 - begin + 1)
+                if causal
+                else (count, count, count, count)
+            )
+            (z0, l0), (z1, l1), (z2, l2), (z3, l3) = _four_softmaxes(scores, room, c0, c1, c2, c3, stop)
             put(normalisers, q0 * heads + head, l0)
             put(normalisers, q1 * heads + head, l1)
             put(normalisers, q2 * heads + head, l2)

@@ -81,12 +81,13 @@ class Loop:
 
     def step(self) -> Metrics:
         """One update on the next global batch, of which this rank takes its shares."""
-        parts = self.training.micro_batches
+        parts, begun = self.training.micro_batches, time.perf_counter()
         pairs, self.state.position = self.order.next(self.state.position)
         shares = [
             collate(self.store, share(pairs, self.ranks.rank * parts + part, self.ranks.count * parts))
             for part in range(parts)
         ]
+        self.state.since_log.loading += time.perf_counter() - begun
         metrics = update(self.state, shares, self.training, self.plan, self.ranks)
         if not math.isfinite(metrics.loss):
             raise UserError(
@@ -200,6 +201,7 @@ class Loop:
                 gradient_norm=metrics.gradient_norm,
                 tokens=totals.tokens,
                 tokens_per_second=rate,
+                loading_seconds=totals.loading,
                 seconds=state.seconds,
             )
             state.since_log = Totals()

@@ -21,22 +21,27 @@ from allyouneed.training.schedule import Plan
 
 
 class Metrics(NamedTuple):
-    """Of one update, over the global batch. loss and nll: nats per target token; tokens: of the target."""
+    """Of one update, over the global batch. loss and nll: nats per target token; tokens: of the target.
+
+    gradient_norm: where it is needed, to clip or to log.
+    """
 
     loss: float
     nll: float
     tokens: int
-    gradient_norm: float
+    gradient_norm: float | None
 
 
 @dataclass
 class Totals:
-    """Sums over updates since the log's last line. loss, nll: nats; tokens: of the target; seconds: of stepping."""
+    """Sums over updates since the log's last line. loss, nll: nats; tokens: of the target; seconds: of stepping, of
+    which `loading` went into making batches."""
 
     loss: float = 0.0
     nll: float = 0.0
     tokens: int = 0
     seconds: float = 0.0
+    loading: float = 0.0
 
     def add(self, metrics: Metrics, seconds: float) -> None:
         self.loss += metrics.loss * metrics.tokens
@@ -84,14 +89,20 @@ def update(
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     ranks.sum_gradients(model.parameters())
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm or float("inf"))
+    norm = None  # a pass over all gradients: only where it is wanted
+    if (
+        training.clip_norm or state.step % training.log_every == 0
+    ):
+        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in model.parameters()])
+    if training.clip_norm:
+        torch.nn.utils.clip_grads_with_norm_(model.parameters(), training.clip_norm, norm)
     for optimizer in state.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * plan.factor(state.step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     total_loss, total_nll = ranks.sum(loss, nll)
-    return Metrics(total_loss / tokens, total_nll / tokens, int(tokens), float(norm))
+    return Metrics(total_loss / tokens, total_nll / tokens, int(tokens), None if norm is None else float(norm))
 
 
 def batch_loss(

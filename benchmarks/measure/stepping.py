@@ -1,0 +1,48 @@
+"""A training step as training has it, on batches of one's own."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import torch
+
+from allyouneed.config import Config
+from allyouneed.data.batches import Batch
+from allyouneed.data.tokenizer import EOS
+from allyouneed.model.plain import use_plain_paths
+from allyouneed.model.transformer import Transformer
+from allyouneed.training.distributed import Ranks
+from allyouneed.training.optimizer import make_optimizers
+from allyouneed.training.schedule import plan_for_steps
+from allyouneed.training.step import TrainingState, update
+
+
+class Step(NamedTuple):
+    """seconds: of the wall clock; tokens: of the target, without padding."""
+
+    seconds: float
+    tokens: int
+
+
+class Stepper:
+    """A fresh model of these settings; called with a batch, it makes one update. `model` may be changed before."""
+
+    def __init__(self, config: Config, words: int):
+        torch.manual_seed(config.training.seed)
+        self.training, self.plan = config.training, plan_for_steps(config)
+        self.model = Transformer(config.model, words)
+        if config.training.plain:
+            use_plain_paths(self.model)
+        self.state = TrainingState(self.model, make_optimizers(self.model, self.training, self.plan.learning_rate))
+
+    def __call__(self, batch: Batch) -> Step:
+        """Forward, loss, backward and optimizers."""
+        begun = time.perf_counter()
+        metrics = update(self.state, [batch], self.training, self.plan, Ranks())
+        return Step(time.perf_counter() - begun, metrics.tokens)
+
+
+def random_batch(sentences: int, length: int, words: int) -> Batch:
+    """So many pairs of random ids, all as long as the model is to see on either side: no padding."""
+    return Batch(*(torch.randint(EOS, words, (sentences, longer)) for longer in (length, length + 1)))

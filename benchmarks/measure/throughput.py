@@ -1,0 +1,146 @@
+"""Target tokens a second of training, beside the peers, on the same model, text and batches, in turn.
+
+Post-norm, Adam, label smoothing 0.1, tied embeddings, 10,000 joint subwords, fp32, two threads, full computation. Each
+trainer runs in a process of its own. The figure is the median over windows of 10 updates after the first 20, of target
+tokens (end-of-sentence counted, padding not), as each trainer's own log has them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from allyouneed.config import Config, load_recipe
+from allyouneed.training.size import matrix_flops, training_flops
+
+WINDOW, SKIPPED = 10, 2
+PEERS = Path(__file__).parents[1] / "peers"
+SIZES = {
+    "tiny": ("model.d_model=128", "model.d_ff=256", "model.num_heads=4", "training.batch_tokens=4096"),
+    "small": (
+        *("model.d_model=256", "model.d_ff=1024", "model.num_heads=4"),
+        *("model.encoder_layers=3", "model.decoder_layers=3", "training.batch_tokens=4096"),
+    ),
+    "base": (
+        *("model.d_model=512", "model.d_ff=2048", "model.num_heads=8", "model.dropout=0.1"),
+        *("model.encoder_layers=6", "model.decoder_layers=6", "training.batch_tokens=512"),
+    ),
+}
+SAME = ("model.norm=post", "training.optimizer=adam", "training.weight_decay=0", "training.bleu_sentences=0")
+OURS, TWIN = "allyouneed", "allyouneed, training.plain=true"
+
+
+@dataclass
+class Runs:
+    """Of one trainer: tokens a second and peak memory in MiB of each repeat; ours also the share lost to loading."""
+
+    rates: list[float] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+    loading: list[float] = field(default_factory=list)
+
+
+def measure_throughput(
+    data: Path, size: str, peers: Sequence[str], folders: Path, updates: int, repeats: int, say: Callable[[str], None]
+) -> tuple[dict[str, Runs], list[float]]:
+    """Trains with all of them in turn, `repeats` times. folders: where the peers were set up, a folder each.
+
+    -> runs by trainer, and the peak of fp32 matrix products before each round in FLOP/s.
+    """
+    runs: dict[str, Runs] = {name: Runs() for name in (OURS, TWIN, *peers)}
+    peaks = []
+    for repeat in range(repeats):
+        peaks.append(matrix_flops(torch.device("cpu")))
+        for name, found in runs.items():
+            if name in (OURS, TWIN):
+                _train_ours(data, size, updates, name == TWIN, found)
+            else:
+                _train_peer(name, data, folders / name, size, updates, found)
+        rates = ", ".join(f"{name} {found.rates[-1]:,.0f}" for name, found in runs.items())
+        say(f"{size}, round {repeat + 1} of {repeats}: {rates}")
+    return runs, peaks
+
+
+def throughput_table(size: str, runs: dict[str, Runs], peaks: Sequence[float]) -> str:
+    """Markdown. The ratio is of the medians."""
+    config = _config(size)
+    cost, peak = training_flops(config.model, config.data.vocab_size), statistics.median(peaks)
+    ours = statistics.median(runs[OURS].rates)
+    lines = [
+        f"**{size}**: {_described(config)}; {cost / 1e6:.1f} MFLOP a target token; peak of fp32 matrix products "
+        f"{peak / 1e9:,.0f} GFLOP/s ({min(peaks) / 1e9:,.0f} to {max(peaks) / 1e9:,.0f})",
+        "",
+        "| trainer | target tokens/s: median (lowest to highest) | ours to it | of the peak | peak memory | loading |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, found in runs.items():
+        rate = statistics.median(found.rates)
+        loading = f"{statistics.median(found.loading):.2%} of the time" if found.loading else ""
+        lines.append(
+            f"| {name} | {rate:,.0f} ({min(found.rates):,.0f} to {max(found.rates):,.0f}) | {ours / rate:.2f} × | "
+            f"{rate * cost / peak:.0%} | {statistics.median(found.memory):,.0f} MiB | {loading} |"
+        )
+    return "\n".join(lines)
+
+
+def _config(size: str) -> Config:
+    return load_recipe("tiny").override([*SIZES[size], *SAME])
+
+
+def _described(config: Config) -> str:
+    model, training = config.model, config.training
+    return (
+        f"{model.encoder_layers} + {model.decoder_layers} layers, d_model {model.d_model}, d_ff {model.d_ff}, "
+        f"{training.batch_tokens:,} tokens a batch, dropout {model.dropout:g}"
+    )
+
+
+def _train_ours(data: Path, size: str, updates: int, plain: bool, found: Runs) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        fixed = (f"training.steps={updates}", f"training.log_every={WINDOW}", f"training.validate_every={updates}")
+        command = [sys.executable, "-m", "allyouneed", "train", "--from", "en", "--to", "de", "--recipe", "tiny"]
+        for option, name in (("--train", "train"), ("--valid", "val")):
+            command += [option, *(str(data / f"{name}.lc.norm.tok.{language}.gz") for language in ("en", "de"))]
+        for setting in (*SIZES[size], *SAME, *fixed, f"training.plain={str(plain).lower()}"):
+            command += ["--set", setting]
+        found.memory.append(_run([*command, "--out", str(run)])[1])
+        lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        windows = [record for record in map(json.loads, lines) if record["event"] == "train"][SKIPPED:]
+    found.rates.append(statistics.median(window["tokens_per_second"] for window in windows))
+    stepping = sum(window["tokens"] / window["tokens_per_second"] for window in windows)
+    found.loading.append(sum(window["loading_seconds"] for window in windows) / stepping)
+
+
+def _train_peer(name: str, data: Path, folder: Path, size: str, updates: int, found: Runs) -> None:
+    if name == "plain":
+        command = [sys.executable, str(PEERS / "plain.py"), str(data), "--updates", str(updates), "--size", size]
+    else:
+        command = ["bash", str(PEERS / f"{name}.sh"), "train", str(folder), str(updates), size]
+    said, _ = _run(command)
+    line = re.search(r"target_tokens_per_second=([\d.]+) updates=\d+ peak_memory_mib=([\d.]+)", said)
+    if not line:
+        raise SystemExit(f"{name} did not say its rate: {said[-500:]}")
+    found.rates.append(float(line[1]))
+    found.memory.append(float(line[2]))
+
+
+def _run(command: Sequence[str]) -> tuple[str, float]:
+    """-> what it said, and its peak memory in MiB."""
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
+        child = subprocess.Popen(command, stdout=said, stderr=complained, env={**os.environ, "OMP_NUM_THREADS": "2"})
+        _, status, usage = os.wait4(child.pid, 0)
+        said.seek(0)
+        if status != 0:
+            complained.seek(0)
+            raise SystemExit(f"{' '.join(command[:4])} ... failed:\n{complained.read()[-2000:]}")
+        return said.read(), usage.ru_maxrss / 1024

@@ -1,0 +1,62 @@
+# What fairseq.sh and joeynmt.sh have in common: they source it.
+set -euo pipefail
+
+peer=$(basename -- "$0" .sh)
+contract=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)/contract.py
+
+fail() {
+  echo "$peer.sh: $*" >&2
+  exit 1
+}
+
+usage() {
+  echo "usage: $peer.sh setup DIR | prepare DIR DATA | train DIR UPDATES [tiny|small|base]" >&2
+  exit 2
+}
+
+scratch=
+cleanup() {
+  if [[ -n $scratch ]]; then rm -rf -- "$scratch"; fi
+}
+trap cleanup EXIT
+
+# Nothing of the caller's Python may leak in.
+unset PYTHONPATH PYTHONHOME
+export PYTHONNOUSERSITE=1
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
+export MKL_NUM_THREADS=$OMP_NUM_THREADS
+
+# corpus PYTHON DATA FOLDER: the texts as FOLDER/SPLIT.LANG, and FOLDER/spm.model, 10,000 joint subwords of train.
+corpus() {
+  local python=$1 data=$2 folder=$3 split lang
+  for split in train val test_2016_flickr; do
+    for lang in en de; do
+      [[ -r $data/$split.lc.norm.tok.$lang.gz ]] || fail "no $data/$split.lc.norm.tok.$lang.gz"
+      gzip -dc -- "$data/$split.lc.norm.tok.$lang.gz" >"$folder/$split.$lang"
+    done
+  done
+  "$python" - "$folder" <<'PYTHON'
+import sys
+from pathlib import Path
+
+import sentencepiece
+
+folder = Path(sys.argv[1])
+sentencepiece.SentencePieceTrainer.train(
+    input=[str(folder / "train.en"), str(folder / "train.de")],
+    model_prefix=str(folder / "spm"),
+    model_type="bpe",
+    vocab_size=10000,
+    character_coverage=1.0,
+    minloglevel=1,
+)
+PYTHON
+}
+
+(($# >= 2)) || usage
+case $1 in
+  setup) (($# == 2)) || usage ;;
+  prepare) (($# == 3)) || usage ;;
+  train) (($# == 3 || $# == 4)) || usage ;;
+  *) usage ;;
+esac
