@@ -1,83 +1,39 @@
-"""How time and peak memory of one training step grow with each size, and that logits are never held whole.
+"""How time and peak memory of one training step grow with each size, and whether logits are ever held whole.
 
 `measure_growth(budget_seconds)` -> points, `growth_table(points)`, `draw_growth(points, path)`, `logits_never_whole()`.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
-from allyouneed.config import Config, load_recipe
 from allyouneed.paper.plots import COLOURS, label, new_figure
 from allyouneed.paper.results import as_table
 from allyouneed.paper.table1.fits import exponent, upper_half
-from allyouneed.training.size import training_flops
 
+from .sizes import MEANING, SWEEPS, THEORY, Sizes, Sweeps
 from .workers import WorkerFailed, ask
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 _ROUNDS = 3  # visits of each point at most
-_PER_HEAD = 32  # units, when the width grows
+_FAR = 4  # logits were never whole if the peak is under a quarter of them
 _MEBIBYTE = 2**20
-_FAR = 4  # logits count as never whole if the peak is under a quarter of them
-
-SWEEPS: Mapping[str, Sequence[int]] = {
-    "tokens": [2**i for i in range(9, 16)],
-    "length": [2**i for i in range(4, 11)],
-    "vocabulary": [1000 * 2**i for i in range(7)],
-    "width": [2**i for i in range(6, 11)],
-    "depth": [2**i for i in range(5)],
-}
-MEANING = {
-    "tokens": "tokens a batch, of each side",
-    "length": "tokens a sentence, as many a batch",
-    "vocabulary": "words",
-    "width": "d_model, d_ff = 4 d_model, d_k = 32",
-    "depth": "layers of the encoder, and of the decoder",
-}
-THEORY = {
-    "tokens": "1, beside the optimizer's part and the weights' memory",
-    "length": "time 0, towards 1 as attention (a sentence's length squared) outgrows the rest; memory 0",
-    "vocabulary": "1, beside the layers' part",
-    "width": "1 to 2, and 3 for Muon's own products; memory 1 to 2",
-    "depth": "1, beside the words' part",
-}
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Of one training step on sentences without padding. tokens: of each side; layers: of the encoder, as of the
-    decoder."""
-
-    tokens: int = 4096
-    length: int = 16  # with its end; Multi30k's mean is 15
-    words: int = 10_000
-    d_model: int = 128
-    d_ff: int = 256
-    heads: int = 4
-    layers: int = 4
-
-    def grown(self, sweep: str, value: int) -> Sizes:
-        """With the size that a sweep is about."""
-        if sweep == "length":
-            return replace(self, length=value, tokens=max(self.tokens, value))
-        if sweep == "width":
-            return replace(self, d_model=value, d_ff=4 * value, heads=max(1, value // _PER_HEAD))
-        return replace(self, **{{"tokens": "tokens", "vocabulary": "words", "depth": "layers"}[sweep]: value})
-
-    def settings(self) -> list[str]:
-        model = {"d_model": self.d_model, "d_ff": self.d_ff, "num_heads": self.heads}
-        model |= {"encoder_layers": self.layers, "decoder_layers": self.layers}
-        return [f"model.{name}={value}" for name, value in model.items()]
+_NOTHING = "–"
 
 
 @dataclass(frozen=True)
 class GrowthPoint:
-    """One size of one sweep. seconds: of a step, the median of so many; peak_bytes: resident over before the model was
-    there; operations: floating-point, of matrix products; why: nothing was measured."""
+    """One size of one sweep. operations: of matrix products, counted; seconds: of a step, the median of `steps`;
+    peak_bytes: resident, over before there was a model; why: nothing was measured."""
 
     sweep: str
     value: int
@@ -90,10 +46,8 @@ class GrowthPoint:
 
 @dataclass(frozen=True)
 class LogitsCheck:
-    """peak_bytes: resident during loss and gradients, over before; whole_bytes: of all logits in fp32."""
+    """peak_bytes: resident while loss and gradients were made, over before their inputs; whole_bytes: of all logits."""
 
-    tokens: int
-    words: int
     peak_bytes: int
     whole_bytes: int
 
@@ -103,151 +57,147 @@ class LogitsCheck:
 
     @property
     def holds(self) -> bool:
-        return self.share * _FAR < 1
+        return _FAR * self.share < 1
 
 
 def measure_growth(
     budget_seconds: float,
-    sweeps: Mapping[str, Sequence[int]] = SWEEPS,
+    sweeps: Sweeps = SWEEPS,
     base: Sizes | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[GrowthPoint]:
-    """Every point once, whatever it takes, and up to three times while the budget lasts; at each visit a few steps in a
-    fresh process. Sweeps take turns, forth and back, so that a machine that gets slower does not look like growth.
+    """Visits every point once, whatever that takes, and up to three times within the budget: a few steps in a fresh
+    process. The sweeps take turns, there and back again, so that a machine that slows down does not look like growth.
 
-    base: what the other sizes are, those of recipe `tiny` unless given. A point that fails has a reason instead.
+    base: the sizes that do not grow, those of recipe `tiny` unless given. A point that cannot be measured says why.
     """
-    base = base or Sizes()
-    order = [(sweep, value) for _, sweep, value in sorted((i, s, v) for s in sweeps for i, v in enumerate(sweeps[s]))]
-    # Half of the budget goes into starting processes and the slowest points.
-    share = budget_seconds / (2 * _ROUNDS * len(order))
-    visits: dict[tuple[str, int], list[dict]] = {point: [] for point in order}
+    base, turns = base or Sizes(), _turns(sweeps)
+    share = budget_seconds / (2 * _ROUNDS * len(turns))  # half of the budget is for starting, and for large points
+    visits: dict[tuple[str, int], list[dict]] = {turn: [] for turn in turns}
     failed: dict[tuple[str, int], str] = {}
-    begun, spent = time.perf_counter(), 0.0
+    begun, longest = time.perf_counter(), 0.0
     for number in range(_ROUNDS):
         round_begun = time.perf_counter()
-        if number and round_begun + spent > begun + budget_seconds:
+        if number and round_begun - begun + longest > budget_seconds:
             break
-        for sweep, value in order[:: -1 if number % 2 else 1]:
-            if (sweep, value) not in failed:
+        for turn in turns[:: -1 if number % 2 else 1]:
+            if turn not in failed:
                 try:
-                    visits[sweep, value].append(_visit(base.grown(sweep, value), share))
+                    visits[turn].append(_visit(base.grown(*turn), share))
+                    seen = _seen(visits[turn][-1])
                 except WorkerFailed as error:
-                    failed[sweep, value] = str(error)
-                say(f"round {number + 1}, {sweep} {value:,}: {_visited(visits[sweep, value], failed.get((sweep, value)))}")
-        spent = time.perf_counter() - round_begun
-    return [
-        _point(sweep, value, base, visits[sweep, value], failed.get((sweep, value), ""))
-        for sweep in sweeps
-        for value in sweeps[sweep]
-    ]
-
-
-def step_operations(config: Config, sizes: Sizes) -> float:
-    """Floating-point operations of matrix products: what a token passes, attention's own, and Muon's iteration.
-
-    Attention: two products of n² · d a sentence forward and twice as many backward; half of them where the future is
-    hidden. Muon (training/optimizer.py): five times three products for each matrix of the layers, whatever the tokens.
-    """
-    tokens = sizes.tokens * training_flops(config.model, sizes.words)
-    attention = 12.0 * sizes.tokens * sizes.length * sizes.d_model * sizes.layers * 2.5
-    matrices = [(sizes.d_model, sizes.d_model, 12), (sizes.d_model, sizes.d_ff, 4)]  # of an encoder and a decoder layer
-    muon = sum(
-        sizes.layers * count * 5 * (4.0 * min(rows, columns) ** 2 * max(rows, columns) + 2.0 * min(rows, columns) ** 3)
-        for rows, columns, count in matrices
-    )
-    return tokens + attention + (muon if config.training.optimizer == "muon" else 0.0)
+                    seen = failed[turn] = str(error)
+                say(f"round {number + 1}, {turn[0]} {turn[1]:,}: {seen}")
+        longest = max(longest, time.perf_counter() - round_begun)
+    keys = [(sweep, value) for sweep, values in sweeps.items() for value in values]
+    return [_point(*key, base.grown(*key), visits[key], failed.get(key, "")) for key in keys]
 
 
 def growth_table(points: Sequence[GrowthPoint]) -> str:
-    """Markdown. Exponents are fitted over the upper half of each sweep, small sizes show what a step costs anyway."""
+    """Markdown. Exponents are fitted over the upper half of each sweep: small sizes show what any step costs."""
     rows = []
-    for sweep in dict.fromkeys(point.sweep for point in points):
+    for sweep in _sweeps(points):
         measured = _measured(points, sweep)
         fitted = upper_half(measured)
         rows.append(
             {
-                "sweep": f"{sweep}: {MEANING[sweep]}",
-                "from": f"{measured[0].value:,}" if measured else "–",
-                "to": f"{measured[-1].value:,}" if measured else "–",
-                "fitted from": f"{fitted[0].value:,}" if fitted else "–",
-                "exponent of time": _exponent(fitted, "seconds"),
-                "exponent of memory": _exponent(fitted, "peak_bytes"),
-                "of operations, counted": _exponent(fitted, "operations"),
+                "what grows": f"{sweep}: {MEANING[sweep]}",
+                "from": f"{measured[0].value:,}" if measured else _NOTHING,
+                "to": f"{measured[-1].value:,}" if measured else _NOTHING,
+                "fitted from": f"{fitted[0].value:,}" if fitted else _NOTHING,
+                "exponent of time": _rounded(_power(fitted, "seconds")),
+                "exponent of memory": _rounded(_power(fitted, "peak_bytes")),
+                "of operations, counted": _rounded(_power(fitted, "operations")),
                 "theory": THEORY[sweep],
             }
         )
-    left_out = [f"{point.sweep} {point.value:,} ({point.why})" for point in points if point.seconds is None]
-    return as_table(rows) + (f"\n\nLeft out: {'; '.join(left_out)}." if left_out else "")
+    missing = [f"- {point.sweep} {point.value:,}: {point.why}" for point in points if point.why and not point.steps]
+    return "\n".join([as_table(rows), *(["", "Not measured:", "", *missing] if missing else [])])
 
 
 def draw_growth(points: Sequence[GrowthPoint], path: Path) -> None:
-    """A PNG: time above, memory below, a panel a sweep, with the fitted power as a dashed line."""
-    sweeps = list(dict.fromkeys(point.sweep for point in points))
+    """A PNG: time above, memory below, a panel for each sweep, with the fitted powers."""
+    sweeps = _sweeps(points)
     figure = new_figure(3.2 * len(sweeps), 6)
     panels = figure.subplots(2, len(sweeps), squeeze=False)
-    for row, (what, unit, scale) in enumerate((("seconds", "ms a step", 1e3), ("peak_bytes", "MiB", 1 / _MEBIBYTE))):
-        for axes, sweep, colour in zip(panels[row], sweeps, COLOURS, strict=False):
+    kinds = (("time", "seconds", "ms a step", 1e3), ("memory", "peak_bytes", "MiB at the peak", 1 / _MEBIBYTE))
+    for row, (name, what, unit, scale) in zip(panels, kinds, strict=True):
+        for axes, sweep, colour in zip(row, sweeps, COLOURS, strict=False):
             measured = _measured(points, sweep)
-            values = [point.value for point in measured]
-            axes.plot(values, [scale * getattr(point, what) for point in measured], "o-", color=colour, markersize=3.5)
-            _draw_fit(axes, upper_half(measured), what, scale)
-            title = f"{'time' if what == 'seconds' else 'peak memory'}: {sweep}"
-            label(axes, title, MEANING[sweep], unit if axes is panels[row][0] else "")
+            across, up = _curve(measured, what)
+            axes.plot(across, [scale * y for y in up], "o-", color=colour, markersize=3.5)
+            _draw_power(axes, upper_half(measured), what, scale)
+            label(axes, f"{name}: {sweep}", MEANING[sweep], unit if axes is row[0] else "")
             axes.xaxis.label.set_fontsize(8)
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, format="png", dpi=150)
 
 
 def logits_never_whole(
     tokens: int = 8192, words: int = 64_000, d_model: int = 128, plain: bool = False
 ) -> LogitsCheck:
-    """The loss and its gradients in a fresh process; its inputs count too. plain: the twin that does hold all logits,
-    to see that the measurement would notice. Errors: `WorkerFailed`."""
+    """Makes the loss and its gradients in a fresh process; hidden states and weights count too.
+
+    plain: the twin, which does hold all logits, to see that the check would notice. Errors: `WorkerFailed`.
+    """
     asked = {"measure": "loss", "tokens": tokens, "words": words, "d_model": d_model, "plain": plain}
-    return LogitsCheck(tokens, words, ask("growth_worker", asked)["peak"], 4 * tokens * words)
+    return LogitsCheck(ask("growth_worker", asked)["peak"], 4 * tokens * words)
+
+
+def _turns(sweeps: Sweeps) -> list[tuple[str, int]]:
+    """The first of each sweep, then the second of each, ..."""
+    together = zip_longest(*([(sweep, value) for value in values] for sweep, values in sweeps.items()))
+    return [turn for turns in together for turn in turns if turn is not None]
 
 
 def _visit(sizes: Sizes, share: float) -> dict:
-    """share: seconds to spend on steps, beyond the fewest."""
+    """share: seconds to spend on steps, if the fewest take less."""
     shape = {"words": sizes.words, "sentences": max(1, sizes.tokens // sizes.length), "length": sizes.length}
     return ask("growth_worker", {"measure": "step", "settings": sizes.settings(), "share": share, **shape})
 
 
-def _visited(visits: Sequence[dict], why: str | None) -> str:
-    if why:
-        return why
-    return f"{1e3 * median(visits[-1]['seconds']):,.0f} ms, {visits[-1]['peak'] / _MEBIBYTE:,.0f} MiB"
+def _seen(visit: dict) -> str:
+    return f"{1e3 * median(visit['seconds']):,.0f} ms, {visit['peak'] / _MEBIBYTE:,.0f} MiB"
 
 
-def _point(sweep: str, value: int, base: Sizes, visits: Sequence[dict], why: str) -> GrowthPoint:
-    sizes = base.grown(sweep, value)
-    operations = step_operations(load_recipe("tiny").override(sizes.settings()), sizes)
+def _point(sweep: str, value: int, sizes: Sizes, visits: Sequence[dict], why: str) -> GrowthPoint:
+    """Of all visits that succeeded."""
     seconds = [each for visit in visits for each in visit["seconds"]]
     if not seconds:
-        return GrowthPoint(sweep, value, operations, why=why)
-    return GrowthPoint(
-        sweep, value, operations, median(seconds), max(visit["peak"] for visit in visits), len(seconds)
-    )
+        return GrowthPoint(sweep, value, sizes.operations(), why=why)
+    peak = max(visit["peak"] for visit in visits)
+    return GrowthPoint(sweep, value, sizes.operations(), median(seconds), peak, len(seconds), why)
+
+
+def _sweeps(points: Sequence[GrowthPoint]) -> list[str]:
+    return list(dict.fromkeys(point.sweep for point in points))
 
 
 def _measured(points: Sequence[GrowthPoint], sweep: str) -> list[GrowthPoint]:
     """Small to large."""
-    found = [point for point in points if point.sweep == sweep and point.seconds and point.peak_bytes]
-    return sorted(found, key=lambda point: point.value)
+    return sorted((p for p in points if p.sweep == sweep and p.seconds and p.peak_bytes), key=lambda p: p.value)
 
 
-def _exponent(points: Sequence[GrowthPoint], what: str) -> str:
-    found = exponent([point.value for point in points], [getattr(point, what) for point in points])
-    return "–" if found is None else f"{found:.2f}"
+def _curve(points: Sequence[GrowthPoint], what: str) -> tuple[list[int], list[float]]:
+    return [point.value for point in points], [getattr(point, what) for point in points]
 
 
-def _draw_fit(axes, points: Sequence[GrowthPoint], what: str, scale: float) -> None:
-    values = [point.value for point in points]
-    power = exponent(values, [getattr(point, what) for point in points])
+def _power(points: Sequence[GrowthPoint], what: str) -> float | None:
+    return exponent(*_curve(points, what))
+
+
+def _rounded(power: float | None) -> str:
+    return _NOTHING if power is None else f"{power:.2f}".replace("-0.00", "0.00")
+
+
+def _draw_power(axes: Axes, points: Sequence[GrowthPoint], what: str, scale: float) -> None:
+    """The fitted line, through the middle of its points."""
+    power = _power(points, what)
     if power is None:
         return
-    middle = exp(sum(log(scale * getattr(point, what)) - power * log(point.value) for point in points) / len(points))
-    axes.plot(values, [middle * value**power for value in values], "--", color="#7a7a7a", label=f"exponent {power:.2f}")
+    across, up = _curve(points, what)
+    factor = math.exp(sum(math.log(scale * y) - power * math.log(x) for x, y in zip(across, up, strict=True)) / len(up))
+    line = [factor * x**power for x in across]
+    axes.plot(across, line, "--", color="#222222", linewidth=1, label=f"exponent {_rounded(power)}")
     axes.legend(fontsize=8, frameon=False)

