@@ -20,7 +20,7 @@ format: .venv/installed-dev
 
 # DATA: a folder with Multi30k's files (see benchmarks/README.md).
 bench: .venv/installed-dev
-	$(BIN)/python benchmarks/training_speed.py $(DATA)
+	$(BIN)/python benchmarks/training.py throughput $(DATA)
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
