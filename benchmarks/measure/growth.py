@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 from allyouneed.paper.plots import COLOURS, label, new_figure
 from allyouneed.paper.results import as_table
 from allyouneed.paper.table1.fits import exponent, upper_half
-
-from .sizes import MEANING, SWEEPS, THEORY, Sizes, Sweeps
-from .workers import WorkerFailed, ask
+from benchmarks.measure.sizes import MEANING, SWEEPS, THEORY, Sizes, Sweeps
+from benchmarks.measure.workers import WorkerFailed, ask
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,8 +47,13 @@ class GrowthPoint:
 class LogitsCheck:
     """peak_bytes: resident while loss and gradients were made, over before their inputs; whole_bytes: of all logits."""
 
+    tokens: int
+    words: int
     peak_bytes: int
-    whole_bytes: int
+
+    @property
+    def whole_bytes(self) -> int:
+        return 4 * self.tokens * self.words
 
     @property
     def share(self) -> float:
@@ -58,6 +62,13 @@ class LogitsCheck:
     @property
     def holds(self) -> bool:
         return _FAR * self.share < 1
+
+    def __str__(self) -> str:
+        peak, whole = self.peak_bytes / _MEBIBYTE, self.whole_bytes / _MEBIBYTE
+        return (
+            f"The loss and its gradients at {self.tokens:,} tokens and {self.words:,} words took {peak:,.0f} MiB; all "
+            f"logits are {whole:,.0f} MiB: {'never' if self.holds else 'it seems they were'} held whole."
+        )
 
 
 def measure_growth(
@@ -97,8 +108,9 @@ def growth_table(points: Sequence[GrowthPoint]) -> str:
     """Markdown. Exponents are fitted over the upper half of each sweep: small sizes show what any step costs."""
     rows = []
     for sweep in _sweeps(points):
-        measured = _measured(points, sweep)
+        measured = _measured(points, sweep, "seconds")
         fitted = upper_half(measured)
+        peaks = upper_half(_measured(points, sweep, "peak_bytes"))
         rows.append(
             {
                 "what grows": f"{sweep}: {MEANING[sweep]}",
@@ -106,7 +118,7 @@ def growth_table(points: Sequence[GrowthPoint]) -> str:
                 "to": f"{measured[-1].value:,}" if measured else _NOTHING,
                 "fitted from": f"{fitted[0].value:,}" if fitted else _NOTHING,
                 "exponent of time": _rounded(_power(fitted, "seconds")),
-                "exponent of memory": _rounded(_power(fitted, "peak_bytes")),
+                "exponent of memory": _rounded(_power(peaks, "peak_bytes")),
                 "of operations, counted": _rounded(_power(fitted, "operations")),
                 "theory": THEORY[sweep],
             }
@@ -123,26 +135,24 @@ def draw_growth(points: Sequence[GrowthPoint], path: Path) -> None:
     kinds = (("time", "seconds", "ms a step", 1e3), ("memory", "peak_bytes", "MiB at the peak", 1 / _MEBIBYTE))
     for row, (name, what, unit, scale) in zip(panels, kinds, strict=True):
         for axes, sweep, colour in zip(row, sweeps, COLOURS, strict=False):
-            measured = _measured(points, sweep)
+            label(axes, f"{name}: {sweep}", MEANING[sweep], unit if axes is row[0] else "")
+            measured = _measured(points, sweep, what)
+            if not measured:
+                continue
             across, up = _curve(measured, what)
             axes.plot(across, [scale * y for y in up], "o-", color=colour, markersize=3.5)
             _draw_power(axes, upper_half(measured), what, scale)
-            label(axes, f"{name}: {sweep}", MEANING[sweep], unit if axes is row[0] else "")
-            axes.xaxis.label.set_fontsize(8)
-            axes.set_xscale("log", base=2)
-            axes.set_yscale("log")
+            _scale(axes, across)
     figure.savefig(path, format="png", dpi=150)
 
 
-def logits_never_whole(
-    tokens: int = 8192, words: int = 64_000, d_model: int = 128, plain: bool = False
-) -> LogitsCheck:
+def logits_never_whole(tokens: int = 8192, words: int = 64_000, d_model: int = 128, plain: bool = False) -> LogitsCheck:
     """Makes the loss and its gradients in a fresh process; hidden states and weights count too.
 
     plain: the twin, which does hold all logits, to see that the check would notice. Errors: `WorkerFailed`.
     """
     asked = {"measure": "loss", "tokens": tokens, "words": words, "d_model": d_model, "plain": plain}
-    return LogitsCheck(ask("growth_worker", asked)["peak"], 4 * tokens * words)
+    return LogitsCheck(tokens, words, ask("growth_worker", asked)["peak"])
 
 
 def _turns(sweeps: Sweeps) -> list[tuple[str, int]]:
@@ -174,9 +184,9 @@ def _sweeps(points: Sequence[GrowthPoint]) -> list[str]:
     return list(dict.fromkeys(point.sweep for point in points))
 
 
-def _measured(points: Sequence[GrowthPoint], sweep: str) -> list[GrowthPoint]:
-    """Small to large."""
-    return sorted((p for p in points if p.sweep == sweep and p.seconds and p.peak_bytes), key=lambda p: p.value)
+def _measured(points: Sequence[GrowthPoint], sweep: str, what: str) -> list[GrowthPoint]:
+    """Small to large, those that have a logarithm."""
+    return sorted((p for p in points if p.sweep == sweep and getattr(p, what)), key=lambda p: p.value)
 
 
 def _curve(points: Sequence[GrowthPoint], what: str) -> tuple[list[int], list[float]]:
@@ -189,6 +199,20 @@ def _power(points: Sequence[GrowthPoint], what: str) -> float | None:
 
 def _rounded(power: float | None) -> str:
     return _NOTHING if power is None else f"{power:.2f}".replace("-0.00", "0.00")
+
+
+def _scale(axes: Axes, across: Sequence[int]) -> None:
+    """Logarithms both ways; every other value is named."""
+    from matplotlib.ticker import LogFormatter  # here, for only drawing needs matplotlib
+
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xticks(across[::2], [f"{value:,}" for value in across[::2]])
+    axes.set_xticks([], minor=True)
+    for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+    axes.tick_params(which="both", labelsize=8)
+    axes.xaxis.label.set_fontsize(8)
 
 
 def _draw_power(axes: Axes, points: Sequence[GrowthPoint], what: str, scale: float) -> None:

@@ -9,10 +9,9 @@ import torch
 from allyouneed.config import load_recipe
 from allyouneed.training.loss import chunked_cross_entropy, smoothed_cross_entropy
 from allyouneed.training.memory import keep_freed_memory
-
-from .memory import forget_peak, peak_bytes, resident_bytes
-from .stepping import Stepper, random_batch
-from .workers import answer
+from benchmarks.measure.memory import forget_peak, peak_bytes, resident_bytes
+from benchmarks.measure.stepping import Stepper, random_batch
+from benchmarks.measure.workers import answer
 
 _SMALL = ("d_model=32", "num_heads=1", "d_ff=32", "encoder_layers=1", "decoder_layers=1")
 _FEWEST, _MOST = 3, 15  # steps

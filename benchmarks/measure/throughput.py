@@ -37,6 +37,14 @@ SIZES = {
     ),
 }
 SAME = ("model.norm=post", "training.optimizer=adam", "training.weight_decay=0", "training.bleu_sentences=0")
+# The kernel's own count of a process's peak; that of `wait4` begins with the parent's.
+_WITH_PEAK = """
+from allyouneed.cli import main
+try:
+    main()
+finally:
+    print(open("/proc/self/status").read())
+"""
 OURS, TWIN = "allyouneed", "allyouneed, training.plain=true"
 
 
@@ -108,12 +116,12 @@ def _train_ours(data: Path, size: str, updates: int, plain: bool, found: Runs) -
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         fixed = (f"training.steps={updates}", f"training.log_every={WINDOW}", f"training.validate_every={updates}")
-        command = [sys.executable, "-m", "allyouneed", "train", "--from", "en", "--to", "de", "--recipe", "tiny"]
+        command = [sys.executable, "-c", _WITH_PEAK, "train", "--from", "en", "--to", "de", "--recipe", "tiny"]
         for option, name in (("--train", "train"), ("--valid", "val")):
             command += [option, *(str(data / f"{name}.lc.norm.tok.{language}.gz") for language in ("en", "de"))]
         for setting in (*SIZES[size], *SAME, *fixed, f"training.plain={str(plain).lower()}"):
             command += ["--set", setting]
-        found.memory.append(_run([*command, "--out", str(run)])[1])
+        found.memory.append(float(re.search(r"VmHWM:\s*(\d+) kB", _run([*command, "--out", str(run)]))[1]) / 1024)
         lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
         windows = [record for record in map(json.loads, lines) if record["event"] == "train"][SKIPPED:]
     found.rates.append(statistics.median(window["tokens_per_second"] for window in windows))
@@ -126,7 +134,7 @@ def _train_peer(name: str, data: Path, folder: Path, size: str, updates: int, fo
         command = [sys.executable, str(PEERS / "plain.py"), str(data), "--updates", str(updates), "--size", size]
     else:
         command = ["bash", str(PEERS / f"{name}.sh"), "train", str(folder), str(updates), size]
-    said, _ = _run(command)
+    said = _run(command)
     line = re.search(r"target_tokens_per_second=([\d.]+) updates=\d+ peak_memory_mib=([\d.]+)", said)
     if not line:
         raise SystemExit(f"{name} did not say its rate: {said[-500:]}")
@@ -134,13 +142,9 @@ def _train_peer(name: str, data: Path, folder: Path, size: str, updates: int, fo
     found.memory.append(float(line[2]))
 
 
-def _run(command: Sequence[str]) -> tuple[str, float]:
-    """-> what it said, and its peak memory in MiB."""
-    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
-        child = subprocess.Popen(command, stdout=said, stderr=complained, env={**os.environ, "OMP_NUM_THREADS": "2"})
-        _, status, usage = os.wait4(child.pid, 0)
-        said.seek(0)
-        if status != 0:
-            complained.seek(0)
-            raise SystemExit(f"{' '.join(command[:4])} ... failed:\n{complained.read()[-2000:]}")
-        return said.read(), usage.ru_maxrss / 1024
+def _run(command: Sequence[str]) -> str:
+    """-> what it said."""
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command[:4])} ... failed:\n{done.stderr[-2000:]}")
+    return done.stdout

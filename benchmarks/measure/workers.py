@@ -61,8 +61,7 @@ def answer(work: Callable[[dict], dict]) -> None:
     try:
         found = work(request)
     except Exception as error:  # whatever it is, it is a row with a reason to the parent
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        found = {"failed": f"{type(error).__name__}: {' '.join(lines)}"[:_LONGEST_REASON]}
+        found = {"failed": f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"[:_LONGEST_REASON]}
     print(f"\n{_ANSWER}{json.dumps(found)}", flush=True)
 
 

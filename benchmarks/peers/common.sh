@@ -1,5 +1,6 @@
 # What fairseq.sh and joeynmt.sh have in common: they source it.
 set -euo pipefail
+unset CDPATH  # with it, cd may print
 
 peer=$(basename -- "$0" .sh)
 contract=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)/contract.py

@@ -60,6 +60,7 @@ tensorboard==2.21.0
 tensorboard-data-server==0.7.2
 tqdm==4.70.1
 typing_extensions==4.16.0
+tzdata==2026.6
 Werkzeug==3.1.9
 zipp==4.1.2
 REQUIREMENTS

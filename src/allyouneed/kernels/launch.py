@@ -34,9 +34,7 @@ def kernel(body: Callable) -> Callable[..., None]:
     Compiled at its first use, and kept on disk for the next process.
     """
 
-    @cache
-    def compiled():
-        return _compile(_of_arguments(body))
+    compiled = cache(lambda: _compile(body))
 
     def run(parts: int, *values: float | Tensor) -> None:
         arguments = (ctypes.c_int64 * (_GIVEN + len(values)))(0, parts, *map(_word, values))
@@ -50,40 +48,41 @@ def kernel(body: Callable) -> Callable[..., None]:
     return run
 
 
-def _of_arguments(body: Callable) -> Callable:
-    """The kernel as a function (part, address of what it was given, 8 bytes each)."""
-    _, *names = inspect.signature(body).parameters
-    floats = [name for name in names if body.__annotations__.get(name) in ("float", float)]
-    read = (f"get(a, {2 * n})" if name in floats else f"get_long(a, {n})" for n, name in enumerate(names))
-    return njit(
-        eval(f"lambda part, a: body(part, {', '.join(read)})", {"body": njit(body), "get": get, "get_long": get_long})
-    )
-
-
 def _word(value: float | Tensor) -> int:
     if isinstance(value, Tensor):
         return value.data_ptr()
     return value if isinstance(value, int) else int.from_bytes(struct.pack("<f", value), "little")
 
 
-def _compile(body):
-    version = _version()  # part of what numba finds a compiled function by: it knows of changes in this file only
+def _compile(body: Callable):
+    """The loop over parts, as a C function of the address of what a kernel was given.
 
-    @cfunc(types.void(types.int64), cache=True, nopython=True)
-    def work(arguments):
-        if version != 0:
-            part = take_one(arguments)
-            while part < get_long(arguments, _COUNT):
-                body(part, arguments + 8 * _GIVEN)
-                part = take_one(arguments)
-
-    return work
+    It is made as text, with the kernel among its globals: what a function closes over is part of what Numba finds it
+    by on disk, and a compiled kernel never looks the same twice. Its name tells the version of all that it calls, of
+    which Numba would not see changes.
+    """
+    name, (_, *given) = f"{body.__name__}_{_version()}", inspect.signature(body).parameters
+    floats = [one for one in given if body.__annotations__.get(one) in ("float", float)]
+    read = [
+        f"get(arguments, {2 * place})" if one in floats else f"get_long(arguments, {place})"
+        for place, one in enumerate(given, start=_GIVEN)
+    ]
+    text = f"""
+def {name}(arguments):
+    part = take_one(arguments)
+    while part < get_long(arguments, {_COUNT}):
+        body(part, {", ".join(read)})
+        part = take_one(arguments)
+"""
+    known = {"__name__": body.__module__, "body": njit(body), "get": get, "get_long": get_long, "take_one": take_one}
+    exec(compile(text, inspect.getfile(body), "exec"), known)
+    return cfunc(types.void(types.int64), cache=True)(known[name])
 
 
 @cache
-def _version() -> int:
+def _version() -> str:
     text = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-    return int.from_bytes(sha256(text).digest()[:7], "little") | 1
+    return sha256(text).hexdigest()[:16]
 
 
 @cache

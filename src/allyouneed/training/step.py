@@ -90,9 +90,7 @@ def update(
             parameter.grad = torch.zeros_like(parameter)
     ranks.sum_gradients(model.parameters())
     norm = None  # a pass over all gradients: only where it is wanted
-    if (
-        training.clip_norm or state.step % training.log_every == 0
-    ):
+    if training.clip_norm or state.step % training.log_every == 0:
         norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in model.parameters()])
     if training.clip_norm:
         torch.nn.utils.clip_grads_with_norm_(model.parameters(), training.clip_norm, norm)
