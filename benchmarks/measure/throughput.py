@@ -22,20 +22,9 @@ import torch
 
 from allyouneed.config import Config, load_recipe
 from allyouneed.training.size import matrix_flops, training_flops
+from benchmarks.peers.contract import SIZES, SKIPPED, WINDOW, Size
 
-WINDOW, SKIPPED = 10, 2
 PEERS = Path(__file__).parents[1] / "peers"
-SIZES = {
-    "tiny": ("model.d_model=128", "model.d_ff=256", "model.num_heads=4", "training.batch_tokens=4096"),
-    "small": (
-        *("model.d_model=256", "model.d_ff=1024", "model.num_heads=4"),
-        *("model.encoder_layers=3", "model.decoder_layers=3", "training.batch_tokens=4096"),
-    ),
-    "base": (
-        *("model.d_model=512", "model.d_ff=2048", "model.num_heads=8", "model.dropout=0.1"),
-        *("model.encoder_layers=6", "model.decoder_layers=6", "training.batch_tokens=512"),
-    ),
-}
 SAME = ("model.norm=post", "training.optimizer=adam", "training.weight_decay=0", "training.bleu_sentences=0")
 # The kernel's own count of a process's peak; that of `wait4` begins with the parent's.
 _WITH_PEAK = """
@@ -101,7 +90,19 @@ def throughput_table(size: str, runs: dict[str, Runs], peaks: Sequence[float]) -
 
 
 def _config(size: str) -> Config:
-    return load_recipe("tiny").override([*SIZES[size], *SAME])
+    return load_recipe("tiny").override([*_settings(SIZES[size]), *SAME])
+
+
+def _settings(size: Size) -> list[str]:
+    return [
+        f"model.encoder_layers={size.layers}",
+        f"model.decoder_layers={size.layers}",
+        f"model.d_model={size.d_model}",
+        f"model.d_ff={size.d_ff}",
+        f"model.num_heads={size.heads}",
+        f"model.dropout={size.dropout}",
+        f"training.batch_tokens={size.batch_tokens}",
+    ]
 
 
 def _described(config: Config) -> str:
@@ -119,7 +120,7 @@ def _train_ours(data: Path, size: str, updates: int, plain: bool, found: Runs) -
         command = [sys.executable, "-c", _WITH_PEAK, "train", "--from", "en", "--to", "de", "--recipe", "tiny"]
         for option, name in (("--train", "train"), ("--valid", "val")):
             command += [option, *(str(data / f"{name}.lc.norm.tok.{language}.gz") for language in ("en", "de"))]
-        for setting in (*SIZES[size], *SAME, *fixed, f"training.plain={str(plain).lower()}"):
+        for setting in (*_settings(SIZES[size]), *SAME, *fixed, f"training.plain={str(plain).lower()}"):
             command += ["--set", setting]
         found.memory.append(float(re.search(r"VmHWM:\s*(\d+) kB", _run([*command, "--out", str(run)]))[1]) / 1024)
         lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()

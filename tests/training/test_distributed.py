@@ -7,8 +7,6 @@ import os
 import subprocess
 import sys
 
-import torch
-
 from allyouneed.files import read_tensors
 from allyouneed.training.run import FINISHED, train
 from tests.conftest import silent, toy_request
