@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -30,6 +34,18 @@ def test_without_openmp_one_thread_does_all(monkeypatch):
     expected = drop(torch.ones(5000, 32), 5, 0.3)
     monkeypatch.setattr(launch, "_start_threads", lambda: None)
     assert torch.equal(drop(torch.ones(5000, 32), 5, 0.3), expected)
+
+
+def test_kernels_are_found_on_disk_by_the_next_process(tmp_path):
+    code = "import torch; from allyouneed.kernels.dropout import drop; drop(torch.ones(2, 16), 1, 0.5)"
+    found = []
+    for _ in range(2):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DEBUG_CACHE": "1"}
+        found.append(subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True))
+        assert found[-1].returncode == 0, found[-1].stderr
+    assert "data saved" in found[0].stdout
+    assert "data loaded" in found[1].stdout
+    assert "data saved" not in found[1].stdout
 
 
 def test_exp_is_exact_to_two_units_in_the_last_place():

@@ -6,7 +6,7 @@ import torch
 from allyouneed.config import ModelConfig
 from allyouneed.model.attention import scaled_dot_product_attention
 from allyouneed.model.masks import future_mask
-from allyouneed.model.packing import Packed, PackedMask, pack, packed_attention
+from allyouneed.model.packing import Packed, PackedMask, flash_attention, pack, packed_attention
 from allyouneed.model.plain import use_plain_paths
 from allyouneed.model.transformer import Transformer
 
@@ -79,3 +79,24 @@ def test_the_whole_model_packed_equals_padded(norm):
     use_plain_paths(model)
     assert not model.packs()
     torch.testing.assert_close(packed, model.hidden(source, target)[real], rtol=1e-5, atol=1e-5)
+
+
+def test_flash_attention_is_asked_for_the_same(monkeypatch):
+    """FlashAttention runs on CUDA only; here a stand-in with its signature computes what it is documented to."""
+
+    def varlen_attn(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, window_size):
+        assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
+        assert (max_q, max_k) == (int(cu_seq_q.diff().max()), int(cu_seq_k.diff().max()))
+        out = torch.empty(len(query), query.shape[1], value.shape[2])
+        for (a, b), (c, d) in zip(cu_seq_q.unfold(0, 2, 1).tolist(), cu_seq_k.unfold(0, 2, 1).tolist(), strict=True):
+            q, k, v = query[a:b].transpose(0, 1), key[c:d].transpose(0, 1), value[c:d].transpose(0, 1)
+            mask = future_mask(b - a) if window_size == (-1, 0) else None
+            out[a:b] = scaled_dot_product_attention(q, k, v, mask).transpose(0, 1)
+        return out
+
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", varlen_attn)
+    queries, keys = sentences([3, 1, 7]), sentences([2, 9, 4])
+    q, k, v = torch.randn(11, 64), torch.randn(15, 64), torch.randn(15, 64)
+    for mask, x in ((PackedMask(queries, keys), k), (PackedMask(queries, queries, causal=True), q)):
+        mine = packed_attention(q, x, v[: len(x)], 2, mask)
+        torch.testing.assert_close(flash_attention(q, x, v[: len(x)], 2, mask), mine, rtol=1e-5, atol=1e-5)

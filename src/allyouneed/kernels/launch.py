@@ -76,7 +76,11 @@ def {name}(arguments):
 """
     known = {"__name__": body.__module__, "body": njit(body), "get": get, "get_long": get_long, "take_one": take_one}
     exec(compile(text, inspect.getfile(body), "exec"), known)
-    return cfunc(types.void(types.int64), cache=True)(known[name])
+    signature = types.void(types.int64)
+    try:
+        return cfunc(signature, cache=True)(known[name])
+    except RuntimeError:  # neither our folder nor the user's cache can be written
+        return cfunc(signature)(known[name])
 
 
 @cache

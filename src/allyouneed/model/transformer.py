@@ -5,6 +5,7 @@ Shapes: batch; source, target: positions; d_model; vocabulary. Ids are padded at
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,7 +15,7 @@ from allyouneed.model.cache import DecoderCache
 from allyouneed.model.embedding import Embedding
 from allyouneed.model.layers import DecoderLayer, EncoderLayer
 from allyouneed.model.masks import future_mask, padding_mask
-from allyouneed.model.packing import Packed, PackedMask
+from allyouneed.model.packing import Packed, PackedMask, flash_attention_works
 
 
 class Encoder(nn.Module):
@@ -98,10 +99,14 @@ class Transformer(nn.Module):
         return self.decoder(x, memory, PackedMask(target, target, causal=True), PackedMask(target, source))
 
     def packs(self) -> bool:
-        """Whether attention can do without padding: the kernels work on it, and nothing wants to see its weights."""
-        if self.plain or not kernels.usable(self.output.weight):
+        """Whether attention can do without padding here: by our kernels on a CPU, by FlashAttention on CUDA."""
+        weight, d_k, d_v = self.output.weight, self.config.key_size, self.config.value_size
+        half = torch.is_autocast_enabled(weight.device.type)
+        if self.plain:
             return False
-        return self.config.key_size % kernels.LANES == 0 and self.config.value_size % kernels.LANES == 0
+        if weight.device.type == "cuda":
+            return half and d_k == d_v and d_k % 8 == 0 and flash_attention_works()
+        return not half and kernels.usable(weight) and d_k % kernels.LANES == 0 and d_v % kernels.LANES == 0
 
     def encode(self, source_ids: Tensor) -> tuple[Tensor, Tensor]:
         """source_ids [batch, source] -> memory [batch, source, d_model] and its mask [batch, 1, 1, source]."""

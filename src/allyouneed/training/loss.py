@@ -43,10 +43,11 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         wanted = any(ctx.needs_input_grad)
         grad_hidden, grad_weight = (torch.empty_like(hidden), torch.zeros_like(weight)) if wanted else (None, None)
         loss, nll = (hidden.new_zeros((), dtype=torch.float32) for _ in range(2))
-        rows = max(1, _CHUNK_ELEMENTS[hidden.device.type] // len(weight))
-        for start in range(0, len(hidden), rows):
+        rows = min(len(hidden), max(1, _CHUNK_ELEMENTS[hidden.device.type] // len(weight)))
+        room = hidden.new_empty(rows, len(weight))  # the same for all chunks, so that it stays in the cache
+        for start in range(0, len(hidden), max(1, rows)):
             chunk = hidden[start : start + rows]
-            logits = (chunk @ weight_used.T).float()
+            logits = torch.mm(chunk, weight_used.T, out=room[: len(chunk)]).float()
             chunk_loss, chunk_nll = loss_gradient(logits, targets[start : start + rows], smoothing)
             loss += chunk_loss
             nll += chunk_nll

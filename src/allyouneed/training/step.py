@@ -107,15 +107,16 @@ def batch_loss(
     model: Transformer, batch: Batch, training: TrainingConfig, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Smoothed loss and negative log likelihood of a batch, sums over target tokens in nats; padding counts nothing."""
-    batch = Batch(*(ids.to(device, non_blocking=True) for ids in batch))
     bf16 = training.precision == "bf16" or (training.precision == "auto" and device.type == "cuda")
     real = batch.target_output != PAD
-    targets = batch.target_output[real]
+    targets = batch.target_output[real].to(device, non_blocking=True)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-        if model.packs() and not bf16:
-            hidden = model.packed_hidden(pack(batch.source, batch.source != PAD), pack(batch.target_input, real))
+        if model.packs():
+            source, target = pack(batch.source, batch.source != PAD), pack(batch.target_input, real)
+            hidden = model.packed_hidden(source.to(device), target.to(device))
         else:
-            hidden = model.hidden(batch.source, batch.target_input)[real]
+            source, target_input, real = (x.to(device) for x in (batch.source, batch.target_input, real))
+            hidden = model.hidden(source, target_input)[real]
         if training.plain:
             logits = model.output(hidden)
             loss = smoothed_cross_entropy(logits, targets, training.label_smoothing)
