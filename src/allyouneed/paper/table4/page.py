@@ -201,8 +201,8 @@ One output may have several faults.
 
 def _split(symbols: list[str]) -> str:
     if not symbols:
-        return "Each symbol of a tree is one subword."
-    return f"Symbols of several subwords: {spelled_out(' '.join(symbols))}."
+        return "Each symbol of a tree is one token."
+    return f"Symbols of several tokens: {spelled_out(' '.join(symbols))}."
 
 
 def _example(test: Parsed) -> str:

@@ -5,7 +5,7 @@ too (NP-SBJ-1 is NP); unary chains stay, X over X among them, since EVALB counts
 
 Linearised as by Vinyals et al. 2015 (arXiv 1412.7449): depth first, labels on both brackets, parts of speech all one
 symbol: `(S (NP XX )NP (VP XX )VP )S`. Here each symbol is one character, Ⓢ for `(S`, ⓢ for `)S`, ● for XX, with spaces
-between: subwords never cross a space, so that each symbol is one subword once it is frequent enough to be learnt.
+between, so that each symbol is one token.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ class _Bracket(NamedTuple):
 class Fault(StrEnum):
     """What can be wrong with an output, and what is done about it."""
 
-    FOREIGN = "a subword that is no symbol: dropped"
+    FOREIGN = "a token that is no symbol: dropped"
     UNOPENED = "a bracket closed that was not opened: dropped"
     CROSSED = "a bracket closed before one inside it: both closed"
     UNCLOSED = "a bracket never closed: closed at the end"
