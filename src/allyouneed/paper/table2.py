@@ -114,7 +114,8 @@ def _write_page(results: Results, config: Config, budget: float) -> Path:
         f"Test BLEU: `{systems['Transformer']['test']['bleu_signature']}`, beam {config.search.beam_size}. FLOPs "
         "computed: six for each weight of a matrix and target token. FLOPs by the paper's rule: seconds × this "
         "machine's rate of large matrix products. The budget holds validation and scoring too; seconds are of "
-        "training, validations within it included.",
+        "training, validations within it included. Loop, optimizer, dropout, loss and search are the same for both; "
+        "attention may run in this repository's kernels, the recurrence in PyTorch's.",
         "",
         _verdict(systems),
         "",
