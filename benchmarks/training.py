@@ -3,7 +3,7 @@
 throughput  target tokens a second beside the peers, in turn: --against fairseq,joeynmt,plain --sizes tiny,small,base
 growth      how a step's time and memory grow with batch, length, vocabulary, width and depth
 switches    what torch.compile, bf16 and threads bring, the start-up counted
-quality     BLEU after so many minutes: --recipe fast --minutes 30 --seeds 1,2,3
+quality     BLEU after so many minutes: --recipe tiny --minutes 30 --seeds 1,2,3
 
 The result is a dated Markdown file, with the machine and the versions: --out, or benchmarks/results. DATA is a folder
 with Multi30k's files (see README.md). fairseq and joeynmt are set up once: `peers/NAME.sh setup PEERS/NAME`, then
@@ -81,7 +81,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--updates", type=int, default=80, help="of each trainer in a round (throughput)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds (throughput, switches)")
     parser.add_argument("--minutes", type=float, default=30, help="of training (quality), of all (growth)")
-    parser.add_argument("--recipe", default="fast", help="(quality)")
+    parser.add_argument("--recipe", default="tiny", help="(quality)")
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in _names(text)], default=[1, 2, 3])
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="(quality)")
     parser.add_argument("--runs", type=Path, help="keep the runs there, and go on with them (quality)")

@@ -87,6 +87,20 @@ def _padded(length: int) -> int:
 
 
 @njit
+def _four_rows(query, end):
+    """A row and the three after it; the last stands in for those that are not there."""
+    return query, min(query + 1, end - 1), min(query + 2, end - 1), min(query + 3, end - 1)
+
+
+@njit
+def _four_counts(q0, q1, q2, q3, begin, count, causal):
+    """How many of its sentence's keys each may see; the last row sees the most."""
+    if causal:
+        return q0 - begin + 1, q1 - begin + 1, q2 - begin + 1, q3 - begin + 1
+    return count, count, count, count
+
+
+@njit
 def _transpose(rows, stride, column, count, width, room, out):
     """rows [count, width] from a place on -> out [width, room], zeros where no row is."""
     for j in range(count, room):
@@ -175,31 +189,25 @@ def _attend(
     for head in range(heads):
         _transpose(keys + 4 * key_begin * heads * d_k, heads * d_k, head * d_k, count, d_k, room, transposed)
         for query in range(begin, end, _ROWS):
-            q0 = query
-            q1, q2, q3 = min(query + 1, end - 1), min(query + 2, end - 1), min(query + 3, end - 1)
+            q0, q1, q2, q3 = _four_rows(query, end)
+            k0, k1, k2, k3 = _four_counts(q0, q1, q2, q3, begin, count, causal)
             a0, a1 = (q0 * heads + head) * d_k, (q1 * heads + head) * d_k
             a2, a3 = (q2 * heads + head) * d_k, (q3 * heads + head) * d_k
-            seen = q3 - begin + 1 if causal else count
-            stop = -(-seen // LANES) * LANES
+            stop = -(-k3 // LANES) * LANES
             for j in range(0, stop, LANES):
                 s0, s1, s2, s3 = _four_products(queries, a0, a1, a2, a3, transposed, d_k, room, j)
                 store(scores, j, s0 * scale)
                 store(scores, room + j, s1 * scale)
                 store(scores, 2 * room + j, s2 * scale)
                 store(scores, 3 * room + j, s3 * scale)
-            c0, c1, c2, c3 = (
-                (q0 - begin + 1, q1 - begin + 1, q2 - begin + 1, q3 - begin + 1)
-                if causal
-                else (count, count, count, count)
-            )
-            (z0, l0), (z1, l1), (z2, l2), (z3, l3) = _four_softmaxes(scores, room, c0, c1, c2, c3, stop)
+            (z0, l0), (z1, l1), (z2, l2), (z3, l3) = _four_softmaxes(scores, room, k0, k1, k2, k3, stop)
             put(normalisers, q0 * heads + head, l0)
             put(normalisers, q1 * heads + head, l1)
             put(normalisers, q2 * heads + head, l2)
             put(normalisers, q3 * heads + head, l3)
             for c in range(0, d_v, LANES):
                 place = (key_begin * heads + head) * d_v + c
-                o0, o1, o2, o3 = _four_mixtures(scores, room, values, place, heads * d_v, seen)
+                o0, o1, o2, o3 = _four_mixtures(scores, room, values, place, heads * d_v, k3)
                 store(out, (q0 * heads + head) * d_v + c, o0 * (1 / z0))
                 store(out, (q1 * heads + head) * d_v + c, o1 * (1 / z1))
                 store(out, (q2 * heads + head) * d_v + c, o2 * (1 / z2))
@@ -267,8 +275,8 @@ def _attend_backward(
         _transpose(keys + 4 * key_begin * heads * d_k, heads * d_k, head * d_k, count, d_k, room, keys_turned)
         _transpose(values + 4 * key_begin * heads * d_v, heads * d_v, head * d_v, count, d_v, room, values_turned)
         for query in range(begin, end, _ROWS):
-            q0 = query
-            q1, q2, q3 = min(query + 1, end - 1), min(query + 2, end - 1), min(query + 3, end - 1)
+            q0, q1, q2, q3 = _four_rows(query, end)
+            k0, k1, k2, k3 = _four_counts(q0, q1, q2, q3, begin, count, causal)
             a0, a1 = (q0 * heads + head) * d_k, (q1 * heads + head) * d_k
             a2, a3 = (q2 * heads + head) * d_k, (q3 * heads + head) * d_k
             b0, b1 = (q0 * heads + head) * d_v, (q1 * heads + head) * d_v
@@ -278,13 +286,12 @@ def _attend_backward(
             d0, d1 = _product(grad, out, b0, d_v), _product(grad, out, b1, d_v)
             d2, d3 = _product(grad, out, b2, d_v), _product(grad, out, b3, d_v)
             c1, c2, c3 = min(q1 - q0, 1), min(q2 - q1, 1), min(q3 - q2, 1)  # 0 for a row that stands for two
-            seen = q3 - begin + 1 if causal else count
-            for j in range(0, -(-seen // LANES) * LANES, LANES):
+            for j in range(0, -(-k3 // LANES) * LANES, LANES):
                 s0, s1, s2, s3 = _four_products(queries, a0, a1, a2, a3, keys_turned, d_k, room, j)
-                w0 = _to_weights(s0 * scale, q0 - begin + 1 if causal else count, j, n0, 1.0)
-                w1 = _to_weights(s1 * scale, q1 - begin + 1 if causal else count, j, n1, c1)
-                w2 = _to_weights(s2 * scale, q2 - begin + 1 if causal else count, j, n2, c2)
-                w3 = _to_weights(s3 * scale, q3 - begin + 1 if causal else count, j, n3, c3)
+                w0 = _to_weights(s0 * scale, k0, j, n0, 1.0)
+                w1 = _to_weights(s1 * scale, k1, j, n1, c1)
+                w2 = _to_weights(s2 * scale, k2, j, n2, c2)
+                w3 = _to_weights(s3 * scale, k3, j, n3, c3)
                 store(weights, j, w0)
                 store(weights, room + j, w1)
                 store(weights, 2 * room + j, w2)
@@ -296,12 +303,12 @@ def _attend_backward(
                 store(grads, 3 * room + j, w3 * (g3 - d3) * scale)
             for c in range(0, d_k, LANES):
                 place = (key_begin * heads + head) * d_k + c
-                o0, o1, o2, o3 = _four_mixtures(grads, room, keys, place, heads * d_k, seen)
+                o0, o1, o2, o3 = _four_mixtures(grads, room, keys, place, heads * d_k, k3)
                 store(query_grads, a3 + c, o3)  # the last first: where a row stands for two, what it is stays
                 store(query_grads, a2 + c, o2)
                 store(query_grads, a1 + c, o1)
                 store(query_grads, a0 + c, o0)
-                _add_outer(grads, room, queries, a0 + c, a1 + c, a2 + c, a3 + c, key_grads, place, heads * d_k, seen)
+                _add_outer(grads, room, queries, a0 + c, a1 + c, a2 + c, a3 + c, key_grads, place, heads * d_k, k3)
             for c in range(0, d_v, LANES):
                 place = (key_begin * heads + head) * d_v + c
-                _add_outer(weights, room, grad, b0 + c, b1 + c, b2 + c, b3 + c, value_grads, place, heads * d_v, seen)
+                _add_outer(weights, room, grad, b0 + c, b1 + c, b2 + c, b3 + c, value_grads, place, heads * d_v, k3)

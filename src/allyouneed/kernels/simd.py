@@ -38,56 +38,38 @@ class _LanesModel(models.PrimitiveModel):
 # ---- memory: address, place
 
 
-@intrinsic
-def load(typing, address, place):
-    """Sixteen fp32 from a place on."""
+def _reader(given, kind, element):
+    """(address, place) -> what stands there: of type `given`, for LLVM `kind`, made of elements."""
 
-    def code(context, builder, signature, values):
-        return builder.load(_pointer(builder, _FLOAT, *values), typ=_FLOATS, align=4)
+    @intrinsic
+    def read(typing, address, place):
+        def code(context, builder, signature, values):
+            align = 8 if element is _LONG else 4  # of an element: lanes may begin at any
+            return builder.load(_pointer(builder, element, *values), typ=kind, align=align)
 
-    return lanes(types.int64, types.int64), code
+        return given(types.int64, types.int64), code
 
-
-@intrinsic
-def store(typing, address, place, value):
-    """Sixteen fp32 to a place and those after it."""
-
-    def code(context, builder, signature, values):
-        builder.store(values[2], _pointer(builder, _FLOAT, *values[:2]), align=4)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, lanes), code
+    return read
 
 
-@intrinsic
-def get(typing, address, place):
-    """One fp32."""
+def _writer(taken):
+    """(address, place, value): puts fp32 there, one or sixteen."""
 
-    def code(context, builder, signature, values):
-        return builder.load(_pointer(builder, _FLOAT, *values), typ=_FLOAT, align=4)
+    @intrinsic
+    def write(typing, address, place, value):
+        def code(context, builder, signature, values):
+            builder.store(values[2], _pointer(builder, _FLOAT, *values[:2]), align=4)
+            return context.get_dummy_value()
 
-    return types.float32(types.int64, types.int64), code
+        return types.void(types.int64, types.int64, taken), code
 
-
-@intrinsic
-def put(typing, address, place, value):
-    """One fp32."""
-
-    def code(context, builder, signature, values):
-        builder.store(values[2], _pointer(builder, _FLOAT, *values[:2]), align=4)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.float32), code
+    return write
 
 
-@intrinsic
-def get_long(typing, address, place):
-    """One int64."""
-
-    def code(context, builder, signature, values):
-        return builder.load(_pointer(builder, _LONG, *values), typ=_LONG, align=8)
-
-    return types.int64(types.int64, types.int64), code
+load = _reader(lanes, _FLOATS, _FLOAT)  # sixteen fp32 from a place on
+get = _reader(types.float32, _FLOAT, _FLOAT)  # one
+get_long = _reader(types.int64, _LONG, _LONG)  # one int64
+store, put = _writer(lanes), _writer(types.float32)
 
 
 @intrinsic
