@@ -8,17 +8,19 @@ never says (padding, unknown, start) is pushed out by a bias on the logits, so t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from allyouneed.bundle import Bundle
 from allyouneed.config import ModelConfig
 from allyouneed.data.tokenizer import BOS, EOS, UNK
 from allyouneed.errors import UserError
+from allyouneed.exchange.agreement import Speaker
+from allyouneed.exchange.heads import filled, head_width
 from allyouneed.files import new_folder
 from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.embedding import Embedding, sinusoids
@@ -47,8 +49,8 @@ def export_ctranslate2(bundle: Bundle, folder: Path, quantization: str | None = 
         spec.save(str(beside))
 
 
-def ctranslate2_translator(folder: Path, bundle: Bundle) -> Callable[[Sequence[str], int], list[list[str]]]:
-    """What the exported model says: (texts, beam_size) -> subwords.
+def ctranslate2_translator(folder: Path, bundle: Bundle) -> Speaker:
+    """What the exported model says.
 
     By the search that means the same here and there: without a length penalty (CTranslate2 divides by |Y|^α, we by
     ((5 + |Y|) / 6)^α) and with the empty translation allowed. A translation that never ends is cut at another length.
@@ -77,7 +79,6 @@ def build_spec(bundle: Bundle):
     """The `ctranslate2.specs.TransformerSpec` of a bundle, with its weights. Errors: `UserError`, see above."""
     specs = _package().specs
     model, config, search = bundle.model, bundle.config.model, bundle.config.search
-    _refuse_sizes(config)
     spec = specs.TransformerSpec.from_config(
         (config.encoder_layers, config.decoder_layers),
         config.num_heads,
@@ -106,20 +107,6 @@ def _package() -> ModuleType:
     return ctranslate2
 
 
-def _refuse_sizes(config: ModelConfig) -> None:
-    if config.d_model % config.num_heads:
-        raise UserError(
-            f"model.d_model = {config.d_model} is not divisible by model.num_heads = {config.num_heads}: this format "
-            "knows only heads of d_model / num_heads."
-        )
-    width = config.d_model // config.num_heads
-    if config.key_size > width or config.value_size > width:
-        raise UserError(
-            f"heads of d_k = {config.key_size} and d_v = {config.value_size} are wider than d_model / num_heads = "
-            f"{width}, the widest that this format knows."
-        )
-
-
 def _set_layer(spec, layer: EncoderLayer | DecoderLayer, config: ModelConfig) -> None:
     _set_attention(spec.self_attention, layer.self_attention, layer.residuals[0].norm, config, own=True)
     if isinstance(layer, DecoderLayer):
@@ -130,28 +117,21 @@ def _set_layer(spec, layer: EncoderLayer | DecoderLayer, config: ModelConfig) ->
 def _set_attention(spec, attention: MultiHeadAttention, norm: nn.LayerNorm, config: ModelConfig, own: bool) -> None:
     """own: queries, keys and values are of the same positions, and their projections one matrix; else keys and values
     are one."""
-    heads, width = config.num_heads, config.d_model // config.num_heads
+    heads, width = config.num_heads, head_width(config)
     inner = [
-        [_filled(linear.weight, heads, width), None if linear.bias is None else _filled(linear.bias, heads, width)]
+        [filled(linear.weight, heads, width), None if linear.bias is None else filled(linear.bias, heads, width)]
         for linear in (attention.query, attention.key, attention.value)
     ]
     for linear, parts in zip(spec.linear, [inner] if own else [inner[:1], inner[1:]], strict=False):
         linear.weight = torch.cat([weight for weight, _ in parts])
         if attention.query.bias is not None:
             linear.bias = torch.cat([bias for _, bias in parts])
-    spec.linear[-1].weight = _filled(attention.output.weight.T, heads, width).T.contiguous()
+    spec.linear[-1].weight = filled(attention.output.weight.T, heads, width).T.contiguous()
     if attention.output.bias is not None:
         spec.linear[-1].bias = attention.output.bias.detach()
     if config.key_size != width:
         spec.queries_scale = 1 / math.sqrt(config.key_size)
     _set_norm(spec.layer_norm, norm)
-
-
-def _filled(rows: Tensor, heads: int, width: int) -> Tensor:
-    """[heads · d, ...] -> [heads · width, ...]: every head's rows followed by zeros."""
-    by_head = rows.detach().unflatten(0, (heads, -1))
-    missing = by_head.new_zeros(heads, width - by_head.shape[1], *by_head.shape[2:])
-    return torch.cat([by_head, missing], dim=1).flatten(0, 1)
 
 
 def _set_feed_forward(spec, feed_forward: FeedForward, norm: nn.LayerNorm) -> None:

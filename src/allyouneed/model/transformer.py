@@ -58,8 +58,8 @@ class Decoder(nn.Module):
 class Transformer(nn.Module):
     """logits = model(source_ids, target_ids): target position i is predicted from source and target 0..i.
 
-    One matrix is shared by both embeddings and the pre-softmax linear (3.4) unless `tie_embeddings` is off; then the
-    target may have a vocabulary of another size.
+    One matrix is shared by both embeddings and the pre-softmax linear (3.4) unless `tie_embeddings` is off or
+    "target"; then the target may have a vocabulary of another size.
     """
 
     def __init__(self, config: ModelConfig, vocab_size: int, pad_id: int = 0, target_vocab_size: int | None = None):
@@ -76,12 +76,13 @@ class Transformer(nn.Module):
         target_size = target_vocab_size or vocab_size
         shared = tokens(vocab_size)
         self.source_embedding = embedding(shared)
-        self.target_embedding = embedding(shared if config.tie_embeddings else tokens(target_size))
+        of_target = shared if config.tie_embeddings is True else tokens(target_size)
+        self.target_embedding = embedding(of_target)
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.output = nn.Linear(config.d_model, target_size, bias=config.output_bias)
         if config.tie_embeddings:
-            self.output.weight = shared.weight
+            self.output.weight = of_target.weight
         self._initialise()
 
     def forward(self, source_ids: Tensor, target_ids: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from allyouneed.bundle import Bundle
+from allyouneed.bundle import Bundle, build_model
 from allyouneed.config import Config
 from allyouneed.data.corpus import CorpusReport
 from allyouneed.data.prepare import PreparedData, prepare
@@ -104,7 +104,7 @@ class _Parts:
         config, report = self.config, self.prepared.report()["train"]
         tokenizer = self.prepared.tokenizer()
         torch.manual_seed(config.training.seed)
-        model = self.request.build(config.model, len(tokenizer)).to(self.device)
+        model = build_model(config.model, tokenizer, self.request.build).to(self.device)
         if config.training.plain:
             use_plain_paths(model)
         notes = {"training pairs": report["kept"], "training files": ", ".join(Path(f).name for f in report["files"])}
