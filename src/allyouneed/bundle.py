@@ -90,7 +90,7 @@ def build_model(
     config: ModelConfig, tokenizer: Tokenizer | VocabularyTokenizer, build: Callable[..., nn.Module] = Transformer
 ) -> nn.Module:
     """A new model for the tokenizer's vocabulary, or its two vocabularies."""
-    sizes = {} if tokenizer.target is tokenizer else {"target_vocab_size": len(tokenizer.target)}
+    sizes = {} if len(tokenizer.target) == len(tokenizer) else {"target_vocab_size": len(tokenizer.target)}
     return build(config, len(tokenizer), **sizes)
 
 

@@ -1,6 +1,6 @@
-"""Bundles that earlier versions wrote, one of each format: a model that was trained to reverse letters."""
+"""Bundles that earlier versions wrote, one of each format at least, and what those versions said of a few sentences."""
 
 from pathlib import Path
 
-FORMATS = sorted(Path(__file__).parent.glob("format-*"))
-TRAINED = FORMATS[0]
+BUNDLES = sorted(path for path in Path(__file__).parent.glob("format-*") if path.is_dir())
+PRE_NORM, POST_NORM = (Path(__file__).parent / name for name in ("format-1", "format-2"))  # trained to reverse letters

@@ -12,7 +12,7 @@ from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctranslate2
 from allyouneed.model.transformer import log_probabilities
 from allyouneed.translation.search import NEVER_SAID
-from tests.compat import TRAINED
+from tests.compat import PRE_NORM
 from tests.conftest import toy_pairs
 from tests.exchange.models import TEXTS, random_bundle
 
@@ -40,7 +40,7 @@ def test_it_says_and_scores_the_same(shape, tmp_path):
 
 @pytest.mark.parametrize("beam_size", [1, 4])
 def test_a_trained_model_says_the_same_with_any_beam(beam_size, tmp_path):
-    translator = Translator.load(TRAINED)
+    translator = Translator.load(PRE_NORM)
     texts = [source for source, _ in toy_pairs(50, seed=3)]
     export_ctranslate2(translator.bundle, tmp_path / "model")
     theirs = ctranslate2_translator(tmp_path / "model", translator.bundle)(texts, beam_size)

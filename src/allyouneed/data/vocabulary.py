@@ -78,6 +78,9 @@ def load_tokenizers(folder: Path) -> Tokenizer | VocabularyTokenizer:
         source_model, target_model, named = ((folder / name).read_bytes() for name in _FILES)
         sides = json.loads(named)
         source, target = (Vocabulary(sides[side]["names"], sides[side]["rows"]) for side in ("source", "target"))
-        return VocabularyTokenizer(source_model, source, VocabularyTokenizer(target_model, target))
+        tokenizer = VocabularyTokenizer(target_model, target)
+        if (source_model, source) == (target_model, target):
+            return tokenizer
+        return VocabularyTokenizer(source_model, source, tokenizer)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder}: {', '.join(_FILES)} are not a tokenizer ({error}).") from error
