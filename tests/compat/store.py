@@ -1,4 +1,4 @@
-"""Stores what bundles say, beside them: `python -m tests.compat.store`, when a format is new; never anew for an old one."""
+"""Stores what bundles say, beside them: `python -m tests.compat.store`, where nothing is stored yet."""
 
 from __future__ import annotations
 

@@ -66,9 +66,11 @@ def prepare(
     valid: Sequence[Path] | None,
     data: DataConfig,
     say: Callable[[str], None],
+    tokenizer: Tokenizer | VocabularyTokenizer | None = None,
 ) -> PreparedData:
     """Learns subwords from the training text, encodes both corpora and writes them below `folder`, unless it was done.
 
+    With a tokenizer nothing is learnt: it is that of the model to be trained further.
     Without `valid` about a thousand pairs are held out of the training text, by a hash of their source, so that equal
     sources stay together. Errors: `UserError` when nothing usable is left or the text is in another encoding.
     """
@@ -79,14 +81,15 @@ def prepare(
     if valid:
         count_pairs(valid)
     stride = None if valid else max(20, pairs // _HELD_OUT)
-    say(f"learning {data.vocab_size:,} subwords ...")
-    text_checks = PairChecks(data.max_length, data.max_ratio, duplicates=False)
-    every = max(1, pairs // _LEARNT_FROM)
-    usable = islice(usable_text(train, data.columns, text_checks), 0, None, every)
-    sentences = (text for pair in usable if not _held_out(pair, stride) for text in (pair.source, pair.target))
-    tokenizer = _learn(sentences, data, train)
-    if len(tokenizer) != data.vocab_size:
-        say(f"the text supports {len(tokenizer):,} subwords, not {data.vocab_size:,}")
+    if tokenizer is None:
+        say(f"learning {data.vocab_size:,} subwords ...")
+        text_checks = PairChecks(data.max_length, data.max_ratio, duplicates=False)
+        every = max(1, pairs // _LEARNT_FROM)
+        usable = islice(usable_text(train, data.columns, text_checks), 0, None, every)
+        sentences = (text for pair in usable if not _held_out(pair, stride) for text in (pair.source, pair.target))
+        tokenizer = _learn(sentences, data, train)
+        if len(tokenizer) != data.vocab_size:
+            say(f"the text supports {len(tokenizer):,} subwords, not {data.vocab_size:,}")
     folder.mkdir(parents=True, exist_ok=True)
     texts: list[tuple[str, str]] = []
     with _list_of_dropped(prepared.dropped) as dropped:
@@ -105,7 +108,7 @@ def prepare(
 class _Corpus:
     """One corpus on its way to ids: checks every pair, counts, and lists what is dropped."""
 
-    def __init__(self, paths, data: DataConfig, tokenizer: Tokenizer, dropped: TextIO, duplicates: bool = True):
+    def __init__(self, paths, data: DataConfig, tokenizer, dropped: TextIO, duplicates: bool = True):
         self.paths, self.data, self.tokenizer, self.dropped = paths, data, tokenizer, dropped
         self.checks = PairChecks(data.max_length, data.max_ratio, duplicates)
         self.report = CorpusReport([str(path) for path in paths])

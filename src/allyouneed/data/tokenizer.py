@@ -53,6 +53,10 @@ class Tokenizer:
         """Each id's subword, with ▁ for a space."""
         return [self._processor.id_to_piece(int(i)) for i in ids]
 
+    def ids(self, pieces: Sequence[str]) -> list[int]:
+        """The inverse of `pieces`; what is no subword is unknown."""
+        return [self._processor.piece_to_id(piece) for piece in pieces]
+
     def files(self) -> dict[str, bytes]:
         """What it is loaded from, by name."""
         return {"tokenizer.model": self.model}

@@ -44,7 +44,7 @@ class VocabularyTokenizer:
     def encode(self, text: str) -> list[int]:
         """Ids without start and end. A language code `>>fr<<` in front is one subword."""
         code, text = self._split_code(text)
-        return [self._ids.get(piece, UNK) for piece in [*code, *self._processor.encode(text, out_type=str)]]
+        return self.ids([*code, *self._processor.encode(text, out_type=str)])
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         return [self.encode(text) for text in texts]
@@ -56,6 +56,9 @@ class VocabularyTokenizer:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         return [self.vocabulary.names[int(i)] for i in ids]
+
+    def ids(self, pieces: Sequence[str]) -> list[int]:
+        return [self._ids.get(piece, UNK) for piece in pieces]
 
     def files(self) -> dict[str, bytes]:
         """What `load_tokenizers` reads, by name."""

@@ -95,8 +95,7 @@ def _compare(bundle: Bundle, theirs: Speaker, sources: Sequence[str], beam_size:
 @torch.inference_mode()
 def _log_probability(bundle: Bundle, source: str, pieces: Sequence[str]) -> float:
     """Of a translation given as subwords, its end included, in nats."""
-    names = bundle.tokenizer.target.pieces(range(len(bundle.tokenizer.target)))
-    target = [*(names.index(piece) for piece in pieces), EOS]
+    target = [*bundle.tokenizer.target.ids(pieces), EOS]
     logits = bundle.model(torch.tensor([[*bundle.tokenizer.encode(source), EOS]]), torch.tensor([[BOS, *target[:-1]]]))[
         0
     ]

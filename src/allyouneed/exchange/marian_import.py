@@ -18,6 +18,23 @@ _ACTIVATIONS = {"relu": "relu", "swish": "swish", "silu": "swish"}
 _LONGEST = 512  # Marian's usual number of positions
 
 
+def import_model(format: str, folder: Path, run: Path, source: str | None = None, target: str | None = None) -> str:
+    """`import_marian`, and what to say of it. Errors: `UserError` for another format or half a pair of languages."""
+    if format != "marian":
+        raise UserError(f"import {format}: only marian can be imported, the form of OPUS-MT models.")
+    if bool(source) != bool(target):
+        raise UserError("give both languages, --from CODE --to CODE, or neither.")
+    if run.exists() and any(run.iterdir()):
+        raise UserError(f"{run} is there already: give a new folder.")
+    bundle = import_marian(folder, run, (source, target) if source and target else None)
+    model = bundle.config.model
+    return (
+        f"{' → '.join(bundle.languages)}: {model.encoder_layers} + {model.decoder_layers} layers, d_model "
+        f"{model.d_model}, {bundle.model.num_parameters() / 1e6:.1f} million parameters, {len(bundle.tokenizer):,} "
+        f"subwords\nbundle: {run / 'bundle'}"
+    )
+
+
 def import_marian(folder: Path, run: Path, languages: tuple[str, str] | None = None) -> Bundle:
     """Makes `run/bundle` of a Marian folder. languages: codes, where the folder's tokenizer does not tell them.
 
