@@ -48,7 +48,8 @@ class Agreement:
         """Whether nothing differs but ties and what never ends."""
         return all(difference.is_tie for difference in self.differences)
 
-    def lines(self) -> list[str]:
+    def lines(self, listed: bool = True) -> list[str]:
+        """What to say; listed: every difference too."""
         same = self.sentences - self.limited - len(self.differences)
         ties = sum(difference.is_tie for difference in self.differences)
         said = f"beam {self.beam_size}: {same:,} of {self.sentences:,} sentences the same, subword by subword"
@@ -56,13 +57,11 @@ class Agreement:
             said += f"; {self.limited:,} cut at the longest length"
         if self.differences:
             said += f"; {ties:,} ties, {len(self.differences) - ties:,} other differences"
-        return [
-            said,
-            *(
-                f"  {'tie' if d.is_tie else 'differs'} ({d.gain:+.4f} nats): {d.source} → {d.ours} | {d.theirs}"
-                for d in self.differences
-            ),
-        ]
+        each = (
+            f"  {'tie' if d.is_tie else 'differs'} ({d.gain:+.4f} nats): {d.source} → {d.ours} | {d.theirs}"
+            for d in self.differences
+        )
+        return [said, *(each if listed else ())]
 
 
 def sample_sources(bundle: Bundle) -> tuple[list[str], str]:
