@@ -1,4 +1,4 @@
-"""Training on CUDA, or the same on a CPU: target tokens a second beside `torch.nn.Transformer` and transformers' Marian.
+"""Training on CUDA, or the same on a CPU: target tokens a second beside `nn.Transformer` and transformers' Marian.
 
 All are given the same made-up sentences, batches, sizes, precision and fused AdamW; the loss of the two others is
 PyTorch's, on whole logits. `measure_accelerator(device, size)` -> rows, `accelerator_table(...)`.

@@ -1,4 +1,4 @@
-"""All trainers of the accelerator's benchmark on the CPU, at toy sizes: the code that runs on CUDA but for the device."""
+"""The trainers of the accelerator's benchmark on the CPU, at toy sizes: all that runs on CUDA but the device."""
 
 import pytest
 import torch
