@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from allyouneed.model.packing import PackedMask, packed_attention
+from allyouneed.model.packing import PackedMask, flash_attention, packed_attention
 
 
 def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -61,8 +61,7 @@ class MultiHeadAttention(nn.Module):
         With a `PackedMask` x and memory are [tokens, d_model].
         """
         if isinstance(mask, PackedMask):
-            heads = packed_attention(self.query(x), self.key(memory), self.value(memory), self.num_heads, mask)
-            return self.output(heads)
+            return self.output(self._packed(x, memory, mask))
         return self.attend(x, *self.keys_and_values(memory), mask)
 
     def keys_and_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,6 +80,24 @@ class MultiHeadAttention(nn.Module):
             heads = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return self.output(heads.transpose(1, 2).flatten(2))
 
+    def _packed(self, x: Tensor, memory: Tensor, mask: PackedMask) -> Tensor:
+        """x, memory [tokens, d_model] -> what the heads say, [tokens, heads · d_v]."""
+        inner = (self.query, self.key, self.value)
+        if x.is_cuda:
+            projected = (linear(y) for linear, y in zip(inner, (x, memory, memory), strict=True))
+            return flash_attention(*projected, self.num_heads, mask)
+        d_k = self.query.out_features // self.num_heads
+        if memory is x:
+            return packed_attention(_side_by_side(x, *inner), None, self.num_heads, d_k, mask)
+        return packed_attention(self.query(x), _side_by_side(memory, *inner[1:]), self.num_heads, d_k, mask)
+
     def _split(self, x: Tensor) -> Tensor:
         batch, length, _ = x.shape
         return x.view(batch, length, self.num_heads, -1).transpose(1, 2)
+
+
+def _side_by_side(x: Tensor, *linears: nn.Linear) -> Tensor:
+    """What several linears make of x, in one product: [tokens, the sum of their widths]."""
+    weight = torch.cat([linear.weight for linear in linears])
+    bias = None if linears[0].bias is None else torch.cat([linear.bias for linear in linears])
+    return F.linear(x, weight, bias)
