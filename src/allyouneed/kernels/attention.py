@@ -1,9 +1,9 @@
 """Scaled dot-product attention within sentences that stand one after another, without padding (section 3.2.1).
 
 queries [tokens, heads · d_k], keys [tokens, heads · d_k], values [tokens, heads · d_v], which may be columns of wider
-matrices; sentence s has the rows from starts[s] up to starts[s + 1]. Four queries at a time, each against all keys of its sentence; keys are transposed first,
-so that sixteen scores come out of one sum. Weights are never kept: the backward pass makes them again from the
-logarithm of their normaliser.
+matrices; sentence s has the rows from starts[s] up to starts[s + 1]. Four queries at a time, each against all keys of
+its sentence; keys are transposed first, so that sixteen scores come out of one sum. Weights are never kept: the
+backward pass makes them again from the logarithm of their normaliser.
 """
 
 from __future__ import annotations
