@@ -59,6 +59,10 @@ def train(
         typer.Option(metavar="NAME|FILE.toml", help="Settings; without it chosen by the corpus and the minutes."),
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Plans the whole training for so much wall-clock time.")] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Trains a finished or imported translator further: its model and subwords."),
+    ] = None,
     settings: Settings = None,
 ) -> None:
     """Trains a translator from parallel text (plain files or TSV, .gz too).
@@ -71,7 +75,9 @@ def train(
         from allyouneed.training.run import INTERRUPTED
         from allyouneed.training.run import train as train_run
 
-        outcome = train_run(Request(train, valid, out, (source, target), recipe, given), console())
+        outcome = train_run(
+            Request(train, valid, out, (source, target), recipe, given, start_from=start_from), console()
+        )
         if outcome.status == INTERRUPTED:
             raise KeyboardInterrupt
     valid_scores = outcome.scores["valid"]
@@ -130,6 +136,59 @@ def evaluate(
     print(f"BLEU {found.bleu:.2f}  {found.bleu_signature}")
     print(f"chrF {found.chrf:.2f}  {found.chrf_signature}")
     print(f"exact match {found.exact_match:.1f} %  of {found.sentences:,} sentences")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+    format: Annotated[str, typer.Option(metavar="NAME", help="ctranslate2, marian or argos.")],
+    quantization: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="int8, int16 or float16; not for marian. Without it fp32.")
+    ] = None,
+    test: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="SOURCE TARGET", help="Compares on this text, with BLEU and chrF, not on the samples."),
+    ] = None,
+) -> None:
+    """Writes the translator in another system's form, and compares what both say of the stored sample sentences.
+
+    Example: allyouneed export RUN --format ctranslate2 DIR --quantization int8
+    """
+    from allyouneed.exchange.export import export as export_run
+
+    if not export_run(run, format, folder, quantization, test):
+        raise typer.Exit(1)
+
+
+@app.command(name="import")
+def import_(
+    format: Annotated[str, typer.Argument(metavar="marian", help="The form: marian, as every OPUS-MT model is.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the model.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A new folder, as `allyouneed train` makes one.")],
+    source: Annotated[str | None, typer.Option("--from", metavar="CODE", help="If the model does not tell.")] = None,
+    target: Annotated[str | None, typer.Option("--to", metavar="CODE", help="If the model does not tell.")] = None,
+) -> None:
+    """Makes a RUN of another system's model; it translates, shows its attention and can be trained further.
+
+    Example: allyouneed import marian opus-mt-de-en RUN
+    """
+    from allyouneed.exchange.marian_import import import_model
+
+    say(import_model(format, folder, run, source, target))
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run, a bundle, or what was exported.")],
+) -> None:
+    """Compares every file with the checksums that were written with it, and names the one that has changed.
+
+    Example: allyouneed check RUN
+    """
+    from allyouneed.exchange.check import check as check_files
+
+    print(check_files(folder))
 
 
 def main() -> NoReturn:

@@ -37,8 +37,10 @@ class ModelConfig(Section):
     norm: Literal["post", "pre"] = "post"
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
     max_positions: int = Field(1024, ge=1)  # of learned positions; sinusoids have no end
-    tie_embeddings: bool = True
+    tie_embeddings: bool | Literal["target"] = True  # "target": only its embedding and the pre-softmax linear
     attention_bias: bool = False  # the paper's projections W^Q, W^K, W^V, W^O have none
+    output_bias: bool = False  # nor has its pre-softmax linear; Marian's has
+    activation: Literal["relu", "swish"] = "relu"  # between the linears of the feed-forward network; swish is Marian's
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> ModelConfig:

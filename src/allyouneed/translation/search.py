@@ -13,7 +13,7 @@ from torch import Tensor
 
 from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK
 
-_NEVER_SAID = [PAD, UNK, BOS]
+NEVER_SAID = [PAD, UNK, BOS]
 
 
 class Cache(Protocol):
@@ -177,7 +177,7 @@ class _BeamSearch:
 def _speakable(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Padding, unknown and start are never said. -> log normaliser [rows, 1] and logits [rows, vocabulary], in fp32."""
     logits = logits.float()
-    logits[:, _NEVER_SAID] = -torch.inf
+    logits[:, NEVER_SAID] = -torch.inf
     return logits.logsumexp(dim=-1, keepdim=True), logits
 
 

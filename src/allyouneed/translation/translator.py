@@ -107,12 +107,12 @@ class Translator:
         """Every head's attention for a text and its translation (the model's own unless given)."""
         target = self.translate([text])[0].text if translation is None else translation
         source_ids = [*self.tokenizer.encode(text), EOS]
-        target_ids = [BOS, *self.tokenizer.encode(target)]
+        target_ids = [BOS, *self.tokenizer.target.encode(target)]
         with torch.inference_mode(), record_attention(self.model) as recorded:
             self.model(*(pad([ids]).to(self.device) for ids in (source_ids, target_ids)))
         layers = (recorded.encoder, recorded.decoder, recorded.cross)
         arrays = (np.stack([weights[0].float().cpu().numpy() for weights in kept]) for kept in layers)
-        seen = self.tokenizer.pieces(target_ids)
+        seen = self.tokenizer.target.pieces(target_ids)
         return Attention(*arrays, self.tokenizer.pieces(source_ids), seen, [*seen[1:], "</s>"])
 
     def align(self, source: str, target: str) -> list[tuple[int, int]]:
@@ -139,12 +139,13 @@ class Translator:
     def _joined(self, text: str, cut: list[_Piece], found: list[list[Hypothesis]]) -> Translation:
         """The translation of a text from the answers for its pieces: none, one, or several, of which the best count."""
         best = [answers[0] for answers in found]
-        said = "".join(self.tokenizer.decode(h.ids) + piece.glue for h, piece in zip(best, cut, strict=True)).strip()
+        words = self.tokenizer.target
+        said = "".join(words.decode(h.ids) + piece.glue for h, piece in zip(best, cut, strict=True)).strip()
         score = sum(hypothesis.score for hypothesis in best)
-        tokens = self.tokenizer.pieces([i for hypothesis in best for i in hypothesis.ids])
+        tokens = words.pieces([i for hypothesis in best for i in hypothesis.ids])
         hypotheses = [(said, score)] if found else []
         if len(found) == 1:
-            hypotheses = [(self.tokenizer.decode(hypothesis.ids), hypothesis.score) for hypothesis in found[0]]
+            hypotheses = [(words.decode(hypothesis.ids), hypothesis.score) for hypothesis in found[0]]
         return Translation(text, said, score, tokens, hypotheses, len(found), self)
 
     def _cut(self, text: str) -> list[_Piece]:
