@@ -48,12 +48,6 @@ class Tokenizer:
         """Each id's subword, with ▁ for a space."""
         return [self._processor.id_to_piece(int(i)) for i in ids]
 
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """Which characters of the text, in NFC, each id of `encode` stands for: begin and end, equal for a byte that is
-        not the last of its character."""
-        found = self._processor.encode(_normalised(text), out_type="immutable_proto")
-        return [(piece.begin, piece.end) for piece in found.pieces]
-
 
 def load_tokenizer(path: Path) -> Tokenizer:
     """Errors: `UserError` when the file is missing or is not a SentencePiece model."""
