@@ -25,10 +25,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.data.tokenizer import EOS
 from allyouneed.errors import UserError
 from allyouneed.insight.coding import EXACT, Plan, Sizes, choose_plan, pack_matrices, pack_weights
-from allyouneed.insight.switches import Switches, single_switches, switched
+from allyouneed.insight.switches import Switches, all_heads, single_switches, switched
 from allyouneed.insight.tree import Node, hypothesis_nodes, path_of, traced_search
 from allyouneed.insight.variant import LONGEST_SEARCH, Pair, Passed, run_pair, variant_data, weights_of
 from allyouneed.insight.words import Word, links_of, words_of
@@ -38,7 +38,8 @@ from allyouneed.translation.translator import Translator
 
 FORMAT = 1
 LONGEST = 520  # subwords, end included, that a page can show
-_BUDGET = 1_450_000  # bytes, of arrays; the rest of 2 MB is script, style, and what has no fixed size
+_BUDGET = 1_700_000  # bytes, of numbers; the rest of 2 MB is script, style, and what has no fixed size
+_BRIEF = 60, 6  # bytes of a variant with a head off: a target token, a head
 _CUT_LEVEL = 12  # the nodes of a search that are kept, for a sentence of many steps: best, and so many a step
 
 
@@ -54,8 +55,10 @@ def explorer_data(
     if len(pair.source) > LONGEST_SEARCH:
         carried = [each for each in carried if not each.off]
     with_attention = sum(not each.off for each in carried)
+    heads = len(all_heads(translator.model))
+    brief = (len(carried) - with_attention) * ((len(pair.target) + 1) * _BRIEF[0] + heads * _BRIEF[1])
     base = run_pair(translator, pair, Switches(), stages=True)
-    plan = choose_plan(_sizes(base.recorded), with_attention, _BUDGET)
+    plan = choose_plan(_sizes(base.recorded), with_attention, _BUDGET - brief)
     variants = [variant_data(translator, pair, each, plan, base) for each in carried]
     paper = variant_data(translator, pair, Switches(), EXACT, base)
     paper["attention"] = _packed_attention(base.recorded, plan)
@@ -196,6 +199,3 @@ def _search_data(translator: Translator, nodes: list[Node]) -> dict:
         "nodes": rows,
         "ended": [places[place] for place in ended],
     }
-
-
-__all__ = ["BOS", "explorer_data", "live_variant", "model_facts", "packed_stages"]

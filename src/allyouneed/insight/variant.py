@@ -9,7 +9,7 @@ import torch
 
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS, EOS, PAD
-from allyouneed.insight.coding import Plan, pack_weights
+from allyouneed.insight.coding import EXACT, Plan, pack_weights
 from allyouneed.insight.switches import Rereading, Switches, switched
 from allyouneed.model.recorder import KINDS, Recorded, record_attention
 from allyouneed.model.transformer import log_probabilities
@@ -49,8 +49,12 @@ def run_pair(translator: Translator, pair: Pair, switches: Switches, stages: boo
 def variant_data(
     translator: Translator, pair: Pair, switches: Switches, plan: Plan, base: Passed | None = None
 ) -> dict:
-    """A variant as the page reads it; see `explorer.py`. base: the pair with the paper's switches, to compare with."""
+    """A variant as the page reads it; see `explorer.py`. base: the pair with the paper's switches, to compare with.
+
+    With heads off, of which a page carries many, it is brief unless the plan is `EXACT`: no attention, no entropy.
+    """
     passed = run_pair(translator, pair, switches)
+    brief = bool(switches.off) and plan is not EXACT
     attention = weights_of(passed.recorded)
     base_attention = attention if base is None else weights_of(base.recorded)
     queries = {kind: base_attention[kind].shape[-2] for kind in KINDS}  # without padding
@@ -60,12 +64,12 @@ def variant_data(
         "key": switches.key,
         "switches": switches.as_json(),
         "source_tokens": translator.tokenizer.pieces(passed.source),
-        "entropy": [round(x, 3) for x in heads],
-        "change": [round(x, 3) for x in changes],
-        "predictions": predictions(translator, passed.log_p, pair.target),
+        "entropy": None if brief else [round(x, 3) for x in heads],
+        "change": [round(x, 2 if brief else 4) for x in changes],
+        "predictions": predictions(translator, passed.log_p, pair.target, 2 if brief else LIKELIEST),
         "translation": _translation(translator, pair, switches),
     }
-    if plan.variants and not switches.off:
+    if plan.variants and not brief:
         data["attention"] = {kind: pack_weights(attention[kind], plan.variants) for kind in KINDS}
     return data
 
@@ -80,11 +84,11 @@ def entropies(weights: np.ndarray) -> np.ndarray:
     return -(weights * np.log(weights + 1e-30)).sum(axis=-1).mean(axis=-1)
 
 
-def predictions(translator: Translator, log_p: np.ndarray, target: list[int]) -> dict:
+def predictions(translator: Translator, log_p: np.ndarray, target: list[int], likeliest: int = LIKELIEST) -> dict:
     """given: the probability of each target token, end included; top: the likeliest, [subword, probability] each."""
     rows = []
-    for likeliest, row in zip(np.argsort(-log_p, axis=-1)[:, :LIKELIEST], log_p, strict=True):
-        named = zip(translator.tokenizer.pieces(likeliest), np.exp(row[likeliest]).tolist(), strict=True)
+    for best, row in zip(np.argsort(-log_p, axis=-1)[:, :likeliest], log_p, strict=True):
+        named = zip(translator.tokenizer.pieces(best), np.exp(row[best]).tolist(), strict=True)
         rows.append([[piece, _digits(p)] for piece, p in named])
     given = log_p[np.arange(len(log_p)), [*target, EOS]]
     return {"given": [_digits(p) for p in np.exp(given).tolist()], "top": rows, "log_p": round(float(given.sum()), 4)}
