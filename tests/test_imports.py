@@ -21,9 +21,10 @@ MAY_IMPORT = {
     "translation": BASE | {"data", "model", "bundle"},
     "training": BASE | {"data", "kernels", "model", "bundle", "translation"},
     "quickstart": BASE | {"data", "training", "translation"},
-    "paper": BASE | {"data", "model", "bundle", "training", "translation", "terminal"},
+    "insight": BASE | {"data", "model", "bundle", "translation"},
+    "paper": BASE | {"data", "model", "bundle", "training", "translation", "insight", "terminal"},
     "terminal": set(),
-    "cli": BASE | {"quickstart", "training", "translation", "paper", "terminal"},
+    "cli": BASE | {"quickstart", "training", "translation", "insight", "paper", "terminal"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -53,7 +54,7 @@ def test_importing_the_package_or_the_command_line_does_not_load_torch():
 
 def test_public_names():
     assert set(allyouneed.__all__) == {
-        "Config", "ModelConfig", "Transformer", "Translation", "Translator", "UserError", "load_recipe",
+        "Config", "ModelConfig", "Transformer", "Translation", "Translator", "UserError", "load_recipe", "record",
     }  # fmt: skip
     for name in allyouneed.__all__:
         assert getattr(allyouneed, name).__name__ == name

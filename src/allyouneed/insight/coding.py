@@ -29,8 +29,9 @@ class Plan(NamedTuple):
 
 EXACT = Plan(16, 16, 16)
 _PLANS = (
-    Plan(16, 16, 16), Plan(16, 8, 16), Plan(16, 8, 8), Plan(16, 8, 8, 64), Plan(16, 8, 8, 32), Plan(16, 8, 8, 16), Plan(16, 0, 8, 32),
-    Plan(16, 0, 8, 16), Plan(16, 0, 0), Plan(16, 0, 0, 0, 16), Plan(16, 0, 0, 0, 8), Plan(16, 0, 0, 0, 4),
+    EXACT, Plan(16, 8, 16), Plan(16, 8, 8), Plan(16, 8, 8, 64), Plan(16, 8, 8, 32), Plan(16, 8, 8, 16),
+    Plan(16, 0, 8, 32), Plan(16, 0, 8, 16), Plan(16, 0, 0),
+    Plan(16, 0, 0, 0, 16), Plan(16, 0, 0, 0, 8), Plan(16, 0, 0, 0, 4),
 )  # fmt: skip
 
 

@@ -1,20 +1,20 @@
 """All that the explorer shows of one sentence, as one JSON object. The page carries it; a server may send it.
 
-    format          1
-    text            the source; `translation` the target; `languages` [source, target] codes or null
-    model           encoder_layers, decoder_layers, heads, d_model, d_k, d_v, norm, parameters, vocabulary
-    source, target  text (NFC), tokens (with </s>), words: [first token, last (not included), begin, end character];
-                    target.inputs: tokens that the decoder sees, from <s> on
-    base            the variant with the paper's switches
-    variants        {key: variant}, what a page carries; a server gives others by `fetchVariant(switches)`
-    variant         key, switches, source_tokens, entropy and change [head] (kinds, then layers, then heads; nats, and
-                    the share of attention that moved), predictions {given, top, log_p} or null, translation
-                    {text, score} or null, attention {encoder, decoder, cross} as `coding.pack_weights`, if kept
-    stages          {encoder: [layer], decoder, cross} or null. A layer: queries, keys, values, heads, scores
-                    [head, row, column]; x, output, residual, result, and memory for cross [row, column]; each as
-                    `coding.pack_matrices`
-    links           [source word, target word, weight]: the alignment read off attention (`alignment.align`)
-    search          null, or beam_size, alpha, nodes [parent, step, token, log_p, status], best: place of the last node
+format          1
+text            the source; `translation` the target; `languages` [source, target] codes or null
+model           encoder_layers, decoder_layers, heads, d_model, d_k, d_v, norm, parameters, vocabulary
+source, target  text (NFC), tokens (with </s>), words: [first token, last (not included), begin, end character];
+                target.inputs: tokens that the decoder sees, from <s> on
+base            the variant with the paper's switches
+variants        {key: variant}, what a page carries; a server gives others by `fetchVariant(switches)`
+variant         key, switches, source_tokens, entropy and change [head] (kinds, then layers, then heads; nats, and
+                the share of attention that moved), predictions {given, top, log_p} or null, translation
+                {text, score} or null, attention {encoder, decoder, cross} as `coding.pack_weights`, if kept
+stages          {encoder: [layer], decoder, cross} or null. A layer: queries, keys, values, heads, scores
+                [head, row, column]; x, output, residual, result, and memory for cross [row, column]; each as
+                `coding.pack_matrices`
+links           [source word, target word, weight]: the alignment read off attention (`alignment.align`)
+search          null, or beam_size, alpha, nodes [parent, step, token, log_p, status], best: place of the last node
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from allyouneed.translation.translator import Translator
 
 FORMAT = 1
 LONGEST = 520  # subwords, end included, that a page can show
-_BUDGET = 1_700_000  # bytes, of numbers; the rest of 2 MB is script, style, and what has no fixed size
+BUDGET = 1_700_000  # bytes, of numbers; the rest of 2 MB is script, style, and what has no fixed size
 _BRIEF = 60, 6  # bytes of a variant with a head off: a target token, a head
 _CUT_LEVEL = 12  # the nodes of a search that are kept, for a sentence of many steps: best, and so many a step
 
@@ -58,10 +58,10 @@ def explorer_data(
     heads = len(all_heads(translator.model))
     brief = (len(carried) - with_attention) * ((len(pair.target) + 1) * _BRIEF[0] + heads * _BRIEF[1])
     base = run_pair(translator, pair, Switches(), stages=True)
-    plan = choose_plan(_sizes(base.recorded), with_attention, _BUDGET - brief)
-    variants = [variant_data(translator, pair, each, plan, base) for each in carried]
+    plan = choose_plan(attention_sizes(base.recorded), with_attention, BUDGET - brief)
+    variants = [variant_data(translator, pair, each, plan, base, brief=bool(each.off)) for each in carried]
     paper = variant_data(translator, pair, Switches(), EXACT, base)
-    paper["attention"] = _packed_attention(base.recorded, plan)
+    paper["attention"] = packed_attention(base.recorded, plan)
     languages = translator.bundle.languages
     source = _side(translator, unicodedata.normalize("NFC", text.strip()), languages[0])
     target = _side(translator, translator.tokenizer.decode(pair.target), languages[1], pair.target)
@@ -152,15 +152,19 @@ def _side(translator: Translator, text: str, language: str, ids: list[int] | Non
 
 def _links(base: Passed, source: list[list[int]], target: list[list[int]]) -> list[list]:
     cross = base.recorded.cross[max(0, len(base.recorded.cross) - 2)][0].float().mean(dim=0).cpu().numpy()
-    starts = ([word[0] for word in side] + [length - 1] for side, length in ((source, cross.shape[1]), (target, len(cross))))
+    starts = (
+        [word[0] for word in side] + [length - 1] for side, length in ((source, cross.shape[1]), (target, len(cross)))
+    )
     return [[i, j, round(weight, 4)] for i, j, weight in links_of(cross, *starts)]
 
 
-def _packed_attention(recorded: Recorded, plan: Plan) -> dict:
+def packed_attention(recorded: Recorded, plan: Plan) -> dict:
+    """Of the first sentence of the batch, each of `KINDS`."""
     return {kind: pack_weights(x, plan.weights, plan.top) for kind, x in weights_of(recorded).items()}
 
 
-def _sizes(recorded: Recorded) -> Sizes:
+def attention_sizes(recorded: Recorded) -> Sizes:
+    """How much there is to pack, of one sentence."""
     kept = [x for kind in KINDS for x in getattr(recorded, kind)]
     vectors = []
     for kind in KINDS:

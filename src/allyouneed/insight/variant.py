@@ -9,7 +9,7 @@ import torch
 
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS, EOS, PAD
-from allyouneed.insight.coding import EXACT, Plan, pack_weights
+from allyouneed.insight.coding import Plan, pack_weights
 from allyouneed.insight.switches import Rereading, Switches, switched
 from allyouneed.model.recorder import KINDS, Recorded, record_attention
 from allyouneed.model.transformer import log_probabilities
@@ -47,14 +47,13 @@ def run_pair(translator: Translator, pair: Pair, switches: Switches, stages: boo
 
 
 def variant_data(
-    translator: Translator, pair: Pair, switches: Switches, plan: Plan, base: Passed | None = None
+    translator: Translator, pair: Pair, switches: Switches, plan: Plan, base: Passed | None = None, brief: bool = False
 ) -> dict:
     """A variant as the page reads it; see `explorer.py`. base: the pair with the paper's switches, to compare with.
 
-    With heads off, of which a page carries many, it is brief unless the plan is `EXACT`: no attention, no entropy.
+    brief: no attention, no entropy, fewer words a place; of heads that are off a page carries many.
     """
     passed = run_pair(translator, pair, switches)
-    brief = bool(switches.off) and plan is not EXACT
     attention = weights_of(passed.recorded)
     base_attention = attention if base is None else weights_of(base.recorded)
     queries = {kind: base_attention[kind].shape[-2] for kind in KINDS}  # without padding

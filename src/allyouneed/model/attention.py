@@ -53,8 +53,9 @@ class Twist:
 
 
 class Steps(NamedTuple):
-    """Equation 1 of every head: queries [batch, heads, query, d_k], keys [batch, heads, key, d_k], values [batch, heads,
-    key, d_v], scores (Q Kᵀ) and weights [batch, heads, query, key], heads [batch, heads, query, d_v]; the mask used."""
+    """Equation 1 of every head: queries [batch, heads, query, d_k], keys [batch, heads, key, d_k], values [batch,
+    heads, key, d_v], scores (Q Kᵀ) and weights [batch, heads, query, key], heads [batch, heads, query, d_v]; mask: the
+    one used, None for none."""
 
     queries: Tensor
     keys: Tensor

@@ -83,7 +83,7 @@ def explicit_path(model: Transformer) -> Iterator[None]:
 
 @contextmanager
 def record_attention(model: Transformer, stages: bool = False) -> Iterator[Recorded]:
-    """Keeps the weights, and with `stages` all that leads to them and follows. The output stays the same to rounding."""
+    """Keeps the weights, with `stages` all that leads to them and follows. The output stays the same to rounding."""
     recorded = Recorded()
     with ExitStack() as stack:
         stack.enter_context(explicit_path(model))

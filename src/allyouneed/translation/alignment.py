@@ -17,8 +17,8 @@ class Attention:
 
     stages: how each layer came to them, `stages["cross"][layer]["scores"]`, float32. x [query, d_model], memory [key,
     d_model]: what is projected; queries [head, query, d_k], keys [head, key, d_k], values [head, key, d_v]; scores
-    (Q Kᵀ) and weights [head, query, key]; heads [head, query, d_v]; concat [query, heads · d_v]; output [query, d_model]:
-    after W^O; residual: what that is added to; result: after add & norm (norm "pre": after add).
+    (Q Kᵀ) and weights [head, query, key]; heads [head, query, d_v]; concat [query, heads · d_v]; output [query,
+    d_model]: after W^O; residual: what that is added to; result: after add & norm (norm "pre": after add).
     """
 
     encoder: np.ndarray

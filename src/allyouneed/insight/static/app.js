@@ -34,9 +34,16 @@ export function start(root, data, { fetchVariant = null } = {}) {
         return set({ problem: t("failed", error.message) });
       }
     }
-    return set({ switches, problem: null });
+    return set({ switches, problem: null, ...whereItShows(state, switches) });
   }
   draw();
+}
+
+/** The attention that a switch just turned off changes most. */
+function whereItShows(state, switches) {
+  const now = (name) => state.switches[name] && !switches[name];
+  const kind = now("future_mask") ? "decoder" : now("padding_mask") ? "encoder" : null;
+  return kind ? { kind, layer: 0, pins: [[0, state.head]] } : {};
 }
 
 /** What has the focus, in words that find it again after everything was drawn anew. */

@@ -1,6 +1,6 @@
 // Elements, colours, heat maps, the tooltip, and files to take away.
 
-const HUES = ["#3b6fd4", "#e2711d", "#159a8c", "#c93a8f", "#6f9f2c", "#8a4fdb", "#d1383d", "#a68200"];
+const HUES = ["#4a7ce0", "#e2711d", "#159a8c", "#c93a8f", "#6f9f2c", "#8a4fdb", "#d1383d", "#a68200"];
 
 /** An element: `on...` are listeners, `text` its content; texts become text nodes, so nothing is ever parsed. */
 export function el(tag, attributes = {}, ...children) {
@@ -67,7 +67,7 @@ export function inHeadColour(colour) {
 export function diverging(matrix) {
   let largest = 1e-9;
   for (const value of matrix.values) if (Number.isFinite(value)) largest = Math.max(largest, Math.abs(value));
-  const [below, above] = [rgbOf("#3b6fd4"), rgbOf("#e2711d")];
+  const [below, above] = [rgbOf("#4a7ce0"), rgbOf("#e2711d")];
   return (value) => [value < 0 ? below : above, (Math.abs(value) / largest) ** 0.8];
 }
 

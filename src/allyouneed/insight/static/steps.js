@@ -4,7 +4,7 @@ import { cellTips, clipped, diverging, el, headColour, heatmap, inHeadColour, nu
 import { kindButtons } from "./heads.js";
 import { t } from "./texts.js";
 
-const WIDEST = 560;
+const WIDEST = 900;
 
 export function stepsView(data, state, set) {
   const section = el("section", {}, el("p", { class: "lead" }, t("stepsLead")));
@@ -73,11 +73,11 @@ function stages(data, state, set, head) {
     const matrix = packedMatrix.values ? packedMatrix : matrixAt(packedMatrix, index);
     const tip = (i, k) => [number(matrix.values[i * matrix.cols + k], 3), `${labels[i].label} · ${columnNumber(matrix, k) + 1}`, name];
     const note = matrix.cols < matrix.of ? ` · ${t("thinned", matrix.cols, matrix.of)}` : "";
-    return figure(matrix, heatmap(matrix, diverging(matrix), cellTips(matrix, tip, rowPick)), `${name}${note}`, marked === null ? null : { row: marked }, 5);
+    return figure(matrix, heatmap(matrix, diverging(matrix), cellTips(matrix, tip, rowPick)), `${name}${note}`, { row: marked }, 8);
   };
   const square = (matrix, paint, name, digits = 3) => {
     const tip = (i, j) => [head.hidden(i, j) && name !== "S" ? t("hidden") : number(matrix.values[i * matrix.cols + j], digits), `${rows[i].label} → ${cols[j].label}`];
-    return figure(matrix, heatmap(matrix, paint, cellTips(matrix, tip, pick)), "", { row: query, col: key }, 13);
+    return figure(matrix, heatmap(matrix, paint, cellTips(matrix, tip, pick)), "", { row: query, col: key }, 22);
   };
   const byRow = (i) => set({ query: i });
   const byKey = (j) => set({ key: j });
@@ -97,8 +97,9 @@ function stages(data, state, set, head) {
       temperature(state, set),
       el("p", { class: "note" }, t("s4n", number(spread(head.scores.values, visible), 2), number(spread(head.scaled.values, visible), 2)))]),
     stage(5, "s5", "S + M", `[${n} × ${m}]`, head.hides ? t("s5future") : t("s5none"),
-      [square(mask, (x) => [[128, 128, 138], x * 0.55], "M")],
-      [head.hides && toggle("local-mask", t("future_mask"), local.mask, () => set({ local: { ...local, mask: !local.mask } }))]),
+      [head.hides && square(mask, (x) => [[128, 128, 138], x * 0.55], "M")],
+      [head.hides ? toggle("local-mask", t("future_mask"), local.mask, () => set({ local: { ...local, mask: !local.mask } }))
+        : el("button", { class: "quiet", id: "to-decoder", onclick: () => set({ kind: "decoder", layer: 0, pins: [[0, state.head]], query: null, key: null }, "#local-mask") }, t("s5see"))]),
     stage(6, "s6", "A = softmax(S)", `[${n} × ${m}]`, t("s6t"), [square(head.weights, inHeadColour(colour), "A", 4)], [
       el("p", { class: "note", id: "softmax-note" }, t("s6n", number(own.entropy), number(Math.log(m)), number(own.slope))), rowTable(head, byKey)]),
     stage(7, "s7", "A V", `[${n} × ${d_v}]`, t("s7t"), [vectors(head.out, rows, query, "A V", 0, byRow)]),
@@ -121,8 +122,8 @@ function mathOf(formula) {
 }
 
 function figure(matrix, canvas, caption, marked, cell) {
-  const size = Math.max(matrix.cols > 60 ? 1 : 2.5, Math.min(cell, WIDEST / matrix.cols));
-  const height = Math.max(5, Math.min(13, 360 / matrix.rows));
+  const size = Math.max(1, Math.min(cell, (cell > 10 ? 420 : WIDEST) / matrix.cols));
+  const height = Math.max(5, Math.min(16, 360 / matrix.rows));
   const marks = [];
   const part = (count, at) => [`${(100 * at) / count}%`, `${100 / count}%`];
   if (marked?.row !== undefined) {
@@ -130,7 +131,7 @@ function figure(matrix, canvas, caption, marked, cell) {
     const [left, w] = marked.col === undefined ? ["0%", "100%"] : part(matrix.cols, marked.col);
     marks.push(el("span", { class: "mark", css: { top, left, width: w, height: h } }));
   }
-  return el("figure", {}, el("div", { class: "mat", css: { width: `${Math.round(size * matrix.cols)}px`, height: `${Math.round((cell > 10 ? size : height) * matrix.rows)}px` } }, canvas, marks), caption && el("figcaption", {}, caption));
+  return el("figure", {}, el("div", { class: "mat", css: { width: `${Math.round(size * matrix.cols)}px`, height: `${Math.round((cell > 10 ? size : height) * matrix.rows)}px` } }, canvas, marks), caption && el("figcaption", {}, mathOf(caption)));
 }
 
 /** The products of one query and one key, which add up to their score. */
@@ -139,8 +140,8 @@ function products({ queries, keys, query, key, scores }) {
   const matrix = { rows: 1, cols: queries.cols, of: queries.of, values };
   const tip = (_, k) => [number(values[k]), `q${columnNumber(matrix, k) + 1} · k${columnNumber(matrix, k) + 1}`];
   const thin = matrix.cols < matrix.of ? ` · ${t("thinned", matrix.cols, matrix.of)}` : "";
-  const cell = Math.max(3, Math.min(14, WIDEST / 2 / matrix.cols));
-  return el("figure", {}, el("div", { class: "mat", css: { width: `${cell * matrix.cols}px`, height: "22px" } }, heatmap(matrix, diverging(matrix), cellTips(matrix, tip))),
+  const cell = Math.max(3, Math.min(14, 448 / matrix.cols));
+  return el("figure", {}, el("div", { class: "mat", css: { width: `${cell * matrix.cols}px`, height: "28px" } }, heatmap(matrix, diverging(matrix), cellTips(matrix, tip))),
     el("figcaption", {}, `q·k = Σ = ${number(scores.values[query * scores.cols + key])}${thin}`));
 }
 
@@ -178,7 +179,7 @@ function concat(packed, head, rows, query) {
   all.forEach((one, h) => one.values.forEach((x, at) => (values[Math.floor(at / width) * heads * width + h * width + (at % width)] = x)));
   const matrix = { rows: n, cols: heads * width, of: heads * width, values };
   const tip = (i, k) => [number(values[i * matrix.cols + k]), rows[i].label, t("head") + " " + (Math.floor(k / width) + 1)];
-  const drawn = figure(matrix, heatmap(matrix, diverging(matrix), cellTips(matrix, tip), 4096), "", { row: query }, 5);
+  const drawn = figure(matrix, heatmap(matrix, diverging(matrix), cellTips(matrix, tip), 4096), "", { row: query }, 8);
   drawn.firstChild.append(el("span", { class: "mark", css: { top: "0", height: "100%", left: `${(100 * head) / heads}%`, width: `${100 / heads}%` } }));
   return drawn;
 }

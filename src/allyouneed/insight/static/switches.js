@@ -154,7 +154,7 @@ function figuresOf(data, variant) {
 function nextWords(data, variant, state, set) {
   if (!variant.predictions) return null;
   const { tokens } = data.target;
-  const worst = variant.predictions.given.map((p, i) => Math.log((data.base.predictions.given[i] + 1e-9) / (p + 1e-9)));
+  const worst = variant.predictions.given.map((p, i) => Math.abs(Math.log((data.base.predictions.given[i] + 1e-9) / (p + 1e-9))));
   const place = Math.min(state.place ?? worst.indexOf(Math.max(...worst)), tokens.length - 1);
   const rows = (v) => {
     const top = v.predictions.top[place];
@@ -177,14 +177,14 @@ const changePlot = (data, variant) => lanes(data, (place) => [0, variant.change[
 
 function lanes(data, valuesOf, most, unit) {
   const all = KINDS.flatMap((kind) => Array.from({ length: layersOf(data, kind) }, (_, layer) => [kind, layer]));
-  const [width, left, lane, top] = [620, 150, 22, 8];
+  const [width, left, lane, top] = [620, 132, 22, 8];
   const end = Math.max(0.5, Math.ceil(most * 2) / 2);
   const span = most < 0.5 ? most * 1.1 : end;
   const x = (value) => left + ((width - left - 20) * value) / span;
-  const drawing = svg("svg", { viewBox: `0 0 ${width} ${top + lane * all.length + 26}`, css: { width: "100%", "max-width": "46rem" }, role: "img", "aria-label": t("theEntropy") });
+  const drawing = svg("svg", { viewBox: `0 0 ${width} ${top + lane * all.length + 26}`, class: "lanes", role: "img", "aria-label": t("theEntropy") });
   for (let k = 0; k <= 4; k++) {
     const value = (span * k) / 4;
-    drawing.append(svg("line", { x1: x(value), x2: x(value), y1: top, y2: top + lane * all.length, stroke: "var(--rule)" }), svg("text", { class: "soft", x: x(value), y: top + lane * all.length + 16, "text-anchor": "middle" }, `${number(value, 2)}${k === 4 ? " " + unit : ""}`));
+    drawing.append(svg("line", { x1: x(value), x2: x(value), y1: top, y2: top + lane * all.length, stroke: "var(--rule)" }), svg("text", { class: "soft", x: x(value) + (k === 4 ? 16 : 0), y: top + lane * all.length + 16, "text-anchor": k === 4 ? "end" : "middle" }, `${number(value, 2)}${k === 4 ? " " + unit : ""}`));
   }
   all.forEach(([kind, layer], i) => {
     const y = top + lane * (i + 0.5);
@@ -197,5 +197,5 @@ function lanes(data, valuesOf, most, unit) {
       drawing.append(svg("circle", { cx: x(b), cy: y, r: 4.2, fill: colour, "fill-opacity": 0.85, ...tip }));
     }
   });
-  return drawing;
+  return el("div", { class: "scroll" }, drawing);
 }
