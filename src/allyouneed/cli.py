@@ -191,6 +191,31 @@ def check(
     print(check_files(folder))
 
 
+@app.command()
+def look(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
+    sentence: Annotated[str, typer.Argument(metavar="[SENTENCE]", help="In the source language.")] = "",
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="The page; without it a table is printed.")] = None,
+    test: Annotated[
+        list[Path] | None, typer.Option(metavar="SOURCE TARGET", help="Instead of a sentence: heads over a corpus.")
+    ] = None,
+    alignments: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Word links of --test, `0-0 1-2` a line, to judge heads by.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+) -> None:
+    """The glass box: every head, each step of attention, and what scale and mask are for, on one page.
+
+    Example: allyouneed look RUN "Ein Hund rennt." --html look.html
+    """
+    from allyouneed.insight.look import look_at
+    from allyouneed.translation.translator import Translator
+
+    table = look_at(Translator.load(run, device), sentence, test or [], alignments, html, say)
+    if table:
+        print(table)
+
+
 def main() -> NoReturn:
     """Entry point: turns mistakes into one line and an exit code."""
     try:

@@ -86,10 +86,10 @@ def beam_search(
     A sentence is finished when no hypothesis still alive could overtake the finished ones, even if it grew to the
     longest length at no further cost: stopping early (6.1) without changing the result.
     """
-    return _BeamSearch(model, source_ids, longest, beam_size, alpha, num_hypotheses).run()
+    return BeamSearch(model, source_ids, longest, beam_size, alpha, num_hypotheses).run()
 
 
-class _BeamSearch:
+class BeamSearch:
     """The state of a search, of the sentences going on. scores [sentences, beam], said [sentences, beam, length]."""
 
     def __init__(

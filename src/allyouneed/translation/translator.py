@@ -103,21 +103,23 @@ class Translator:
         found = iter(self._search([piece.ids for cut in pieces for piece in cut], search, num_hypotheses))
         return [self._joined(text, cut, [next(found) for _ in cut]) for text, cut in zip(texts, pieces, strict=True)]
 
-    def look(self, text: str, translation: str | None = None) -> Attention:
-        """Every head's attention for a text and its translation (the model's own unless given)."""
+    def look(self, text: str, translation: str | None = None, stages: bool = True) -> Attention:
+        """Every head's attention for a text and its translation (the model's own unless given), with its stages."""
         target = self.translate([text])[0].text if translation is None else translation
         source_ids = [*self.tokenizer.encode(text), EOS]
         target_ids = [BOS, *self.tokenizer.target.encode(target)]
-        with torch.inference_mode(), record_attention(self.model) as recorded:
+        with torch.inference_mode(), record_attention(self.model, stages) as recorded:
             self.model(*(pad([ids]).to(self.device) for ids in (source_ids, target_ids)))
         layers = (recorded.encoder, recorded.decoder, recorded.cross)
         arrays = (np.stack([weights[0].float().cpu().numpy() for weights in kept]) for kept in layers)
         seen = self.tokenizer.target.pieces(target_ids)
-        return Attention(*arrays, self.tokenizer.pieces(source_ids), seen, [*seen[1:], "</s>"])
+        tokens = (self.tokenizer.pieces(source_ids), seen, [*seen[1:], "</s>"])
+        inside = {kind: [each.of_sentence(0) for each in kept] for kind, kept in recorded.stages.items()}
+        return Attention(*arrays, *tokens, inside)
 
     def align(self, source: str, target: str) -> list[tuple[int, int]]:
         """Word links of a text and a translation, from the decoder's attention."""
-        return align(self.look(source, target)) if source.strip() and target.strip() else []
+        return align(self.look(source, target, stages=False)) if source.strip() and target.strip() else []
 
     def _search(self, sentences: list[list[int]], search, num_hypotheses: int) -> list[list[Hypothesis]]:
         """Longest first, in batches of similar length; the answers in the order of the sentences."""
