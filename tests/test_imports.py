@@ -22,8 +22,9 @@ MAY_IMPORT = {
     "training": BASE | {"data", "kernels", "model", "bundle", "translation"},
     "quickstart": BASE | {"data", "training", "translation"},
     "paper": BASE | {"data", "model", "bundle", "training", "translation", "terminal"},
+    "serving": BASE | {"data", "model", "bundle", "translation", "insight"},
     "terminal": set(),
-    "cli": BASE | {"quickstart", "training", "translation", "paper", "terminal"},
+    "cli": BASE | {"quickstart", "training", "translation", "serving", "paper", "terminal"},
     "__main__": {"cli"},
     "__init__": set(),
 }
