@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import requests
@@ -15,8 +14,10 @@ from allyouneed import Translator
 from allyouneed.serving.app import build_app
 from allyouneed.serving.pairs import Pairs, replica
 from allyouneed.serving.settings import Settings
+from allyouneed.training.run import train
+from tests.conftest import silent, toy_request
 
-Served = Callable[..., str]
+_LONGER = ["training.steps=300", "training.validate_every=300", "training.average=1"]
 
 
 @contextmanager
@@ -38,8 +39,11 @@ def serving(pairs: Pairs, settings: Settings) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def translator(toy_run: Path) -> Translator:
-    return Translator.load(toy_run)
+def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
+    """Of a run longer than `toy_run`, so that what it says has words."""
+    folder = tmp_path_factory.mktemp("serving")
+    train(toy_request(folder / "text", folder / "run", _LONGER), silent())
+    return Translator.load(folder / "run")
 
 
 @pytest.fixture(scope="session")

@@ -52,9 +52,7 @@ def test_the_client_asks_for_languages_and_usage(client):
 
 
 def test_the_client_translates_a_document(client, translator):
-    handle = client.translate_document_upload(
-        b"a b c\n", filename="a.txt", source_lang="AA", target_lang="BB"
-    )
+    handle = client.translate_document_upload(b"a b c\n", filename="a.txt", source_lang="AA", target_lang="BB")
     status = client.translate_document_get_status(handle)
     while not status.done:
         status = client.translate_document_get_status(handle)
