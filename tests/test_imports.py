@@ -24,8 +24,9 @@ MAY_IMPORT = {
     "exchange": BASE | {"data", "model", "bundle", "translation"},
     "insight": BASE | {"data", "model", "bundle", "translation"},
     "paper": BASE | {"data", "model", "bundle", "training", "translation", "insight", "terminal"},
+    "serving": BASE | {"data", "model", "bundle", "translation", "insight"},
     "terminal": set(),
-    "cli": BASE | {"quickstart", "training", "translation", "exchange", "insight", "paper", "terminal"},
+    "cli": BASE | {"quickstart", "training", "translation", "exchange", "insight", "serving", "paper", "terminal"},
     "__main__": {"cli"},
     "__init__": set(),
 }
