@@ -21,9 +21,10 @@ MAY_IMPORT = {
     "translation": BASE | {"data", "model", "bundle"},
     "training": BASE | {"data", "kernels", "model", "bundle", "translation"},
     "quickstart": BASE | {"data", "training", "translation"},
+    "exchange": BASE | {"data", "model", "bundle", "translation"},
     "paper": BASE | {"data", "model", "bundle", "training", "translation", "terminal"},
     "terminal": set(),
-    "cli": BASE | {"quickstart", "training", "translation", "paper", "terminal"},
+    "cli": BASE | {"quickstart", "training", "translation", "exchange", "paper", "terminal"},
     "__main__": {"cli"},
     "__init__": set(),
 }

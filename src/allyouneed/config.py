@@ -39,6 +39,8 @@ class ModelConfig(Section):
     max_positions: int = Field(1024, ge=1)  # of learned positions; sinusoids have no end
     tie_embeddings: bool = True
     attention_bias: bool = False  # the paper's projections W^Q, W^K, W^V, W^O have none
+    output_bias: bool = False  # nor has its pre-softmax linear; Marian's has
+    activation: Literal["relu", "swish"] = "relu"  # between the linears of the feed-forward network; swish is Marian's
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> ModelConfig:

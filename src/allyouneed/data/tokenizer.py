@@ -31,6 +31,11 @@ class Tokenizer:
     def __len__(self) -> int:
         return self._processor.vocab_size()
 
+    @property
+    def target(self) -> Tokenizer:
+        """That of the other side of a pair: the same, since one vocabulary is for both."""
+        return self
+
     def encode(self, text: str) -> list[int]:
         """Ids without start and end."""
         return self._processor.encode(_normalised(text))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK
 
-NEVER_SAID = (PAD, UNK, BOS)
+NEVER_SAID = [PAD, UNK, BOS]
 
 
 class Cache(Protocol):
