@@ -73,33 +73,71 @@ def _normalise(part, x, rows, width, weight, bias, out):
     norm_rows(x + 4 * begin * width, min(_ROWS, rows - begin), width, weight, bias, out + 4 * begin * width)
 
 
+def embed(tokens: Tensor, embedding: Tensor, places: Tensor, positions: Tensor, scale: float) -> Tensor:
+    """tokens [rows] at their places -> embedding · scale + position [rows, d_model] (sections 3.4 and 3.5)."""
+    out = torch.empty(len(tokens), embedding.shape[1])
+    parts = -(-len(tokens) // _ROWS)
+    _embed(parts, tokens, embedding, places, positions, len(tokens), embedding.shape[1], out, scale)
+    return out
+
+
+@kernel
+def _embed(part, tokens, embedding, places, positions, rows, d_model, out, scale: float):
+    for row in range(part * _ROWS, min(rows, (part + 1) * _ROWS)):
+        position = positions + 4 * get_long(places, row) * d_model
+        embed_row(get_long(tokens, row), embedding, position, d_model, scale, out + 4 * row * d_model)
+
+
+@njit
+def embed_row(token, embedding, position, d_model, scale, out):
+    line = embedding + 4 * token * d_model
+    for c in range(0, d_model, LANES):
+        store(out, c, multiply_add(load(line, c), each(scale), load(position, c)))
+
+
 @njit
 def attend_row(query, seen, count, shift, heads, d_k, d_v, scale, scores, out):
-    """One query over the keys and values [heads · d_k | heads · d_v] that stand `shift` bytes after `count` addresses."""
-    for head in range(heads):
-        padded = -(-count // LANES) * LANES
-        store(scores, padded - LANES, each(_NEVER))
-        for j in range(count):
-            key = get_long(seen, j) + shift
+    """One query over the keys and values [heads · d_k | heads · d_v] that stand `shift` bytes after `count` addresses.
+
+    In three rounds over all heads, so that the processor finds work that does not wait for other work.
+    """
+    padded = -(-count // LANES) * LANES
+    for j in range(count):
+        key = get_long(seen, j) + shift
+        for head in range(heads):
             summed = each(0.0)
             for c in range(head * d_k, (head + 1) * d_k, LANES):
                 summed = multiply_add(load(query, c), load(key, c), summed)
-            put(scores, j, total(summed) * scale)
-        top = each(_NEVER)
-        for j in range(0, padded, LANES):
-            top = larger(top, load(scores, j))
-        highest, summed = largest(top), each(0.0)
-        for j in range(0, padded, LANES):
-            weights = first(count - j, exp(load(scores, j) - highest), each(0.0))
-            store(scores, j, weights)
-            summed = summed + weights
-        share = 1 / total(summed)
+            put(scores, head * padded + j, total(summed) * scale)
+    for head in range(heads):
+        _softmax(scores + 4 * head * padded, count, padded)
+    for head in range(heads):
+        weights = scores + 4 * head * padded
         for c in range(head * d_v, (head + 1) * d_v, LANES):
-            mixture = each(0.0)
-            for j in range(count):
-                value = load(get_long(seen, j) + shift, heads * d_k + c)
-                mixture = multiply_add(each(get(scores, j)), value, mixture)
-            store(out, c, mixture * share)
+            even, odd = each(0.0), each(0.0)
+            for j in range(0, count - 1, 2):
+                even = multiply_add(each(get(weights, j)), load(get_long(seen, j) + shift, heads * d_k + c), even)
+                odd = multiply_add(each(get(weights, j + 1)), load(get_long(seen, j + 1) + shift, heads * d_k + c), odd)
+            if count % 2:
+                last = load(get_long(seen, count - 1) + shift, heads * d_k + c)
+                even = multiply_add(each(get(weights, count - 1)), last, even)
+            store(out, c, even + odd)
+
+
+@njit
+def _softmax(scores, count, padded):
+    """In place."""
+    top = each(_NEVER)
+    for j in range(0, padded, LANES):
+        top = larger(top, first(count - j, load(scores, j), each(_NEVER)))
+    highest, summed = largest(top), each(0.0)
+    for j in range(0, padded, LANES):
+        weights = first(count - j, exp(load(scores, j) - highest), each(0.0))
+        store(scores, j, weights)
+        summed = summed + weights
+    share = 1 / total(summed)
+    for j in range(0, padded, LANES):
+        store(scores, j, load(scores, j) * share)
 
 
 @njit
@@ -156,7 +194,7 @@ def step(
     count = min(block, rows - begin)
     kv = heads * (d_k + d_v)
     scale = 1 / math.sqrt(d_k)
-    scores_room = -(-max(length, longest) // LANES) * LANES
+    scores_room = heads * (-(-max(length, longest) // LANES) * LANES)
     x = out + 4 * begin * d_model
     normed = scratch + 4 * part * (block * (d_model + heads * (d_k + d_v) + d_ff) + scores_room)
     query = normed + 4 * block * d_model
@@ -164,9 +202,8 @@ def step(
     inner = mixed + 4 * block * heads * d_v
     scores = inner + 4 * block * d_ff
     for row in range(count):
-        line = embedding + 4 * get_long(tokens, begin + row) * d_model
-        for c in range(0, d_model, LANES):
-            store(x, row * d_model + c, multiply_add(load(line, c), each(embedding_scale), load(position, c)))
+        token, line = get_long(tokens, begin + row), x + 4 * row * d_model
+        embed_row(token, embedding, position, d_model, embedding_scale, line)
     for layer in range(layers):
         w = weights + 8 * layer * LAYER
         shift = 4 * layer * kv
@@ -195,7 +232,7 @@ def step(
 
 
 @njit
-def _insert(value, word, tops, words, count):
+def insert(value, word, tops, words, count):
     """Into a list sorted from the largest; of equals the first stays first."""
     place = count - 1
     while place > 0 and value > get(tops, place - 1):
@@ -214,7 +251,7 @@ def _look(line, begin, width, tops, words, count, sums, row):
         if any_above(load(line, place), get(tops, count - 1)):
             for j in range(place, place + LANES):
                 if get(line, j) > get(tops, count - 1):
-                    _insert(get(line, j), begin + j, tops, words, count)
+                    insert(get(line, j), begin + j, tops, words, count)
     highest = get(tops, 0)
     summed = each(0.0)
     for place in range(0, width, LANES):
@@ -231,7 +268,7 @@ def choose(
     hidden,  # fp32 [rows, d_model]
     d_model,
     packed,
-    bias,  # fp32 [CHUNK]: zeros
+    bias,  # fp32 [vocabulary, filled up to 16s]
     vocabulary,
     never,  # int64 [nevers]: words that are not said
     nevers,
@@ -254,8 +291,8 @@ def choose(
     for begin in range(0, vocabulary, CHUNK):
         width = min(CHUNK, vocabulary - begin)
         padded = -(-width // LANES) * LANES
-        panel = packed + 4 * begin * d_model
-        multiply_rows(hidden + 4 * begin_row * d_model, d_model, here, panel, bias, padded, d_model, logits, CHUNK, SET)
+        panel, x = packed + 4 * begin * d_model, hidden + 4 * begin_row * d_model
+        multiply_rows(x, d_model, here, panel, bias + 4 * begin, padded, d_model, logits, CHUNK, SET)
         for row in range(here):
             line, place = logits + 4 * row * CHUNK, (begin_row + row) * count
             for j in range(width, padded):

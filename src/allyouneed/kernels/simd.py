@@ -26,7 +26,7 @@ class _Lanes(types.Type):
 
 lanes = _Lanes()
 FLOAT, _INT, _LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
-FLOATS, _INTS = ir.VectorType(FLOAT, LANES), ir.VectorType(_INT, LANES)
+FLOATS, INTS = ir.VectorType(FLOAT, LANES), ir.VectorType(_INT, LANES)
 
 
 @register_model(_Lanes)
@@ -177,8 +177,8 @@ def power_of_two(typing, value):
     """2 to a whole number between -126 and 127."""
 
     def code(context, builder, signature, values):
-        exponent = builder.add(builder.fptosi(values[0], _INTS), ir.Constant(_INTS, [127] * LANES))
-        return builder.bitcast(builder.shl(exponent, ir.Constant(_INTS, [23] * LANES)), FLOATS)
+        exponent = builder.add(builder.fptosi(values[0], INTS), ir.Constant(INTS, [127] * LANES))
+        return builder.bitcast(builder.shl(exponent, ir.Constant(INTS, [23] * LANES)), FLOATS)
 
     return lanes(lanes), code
 
@@ -188,7 +188,7 @@ def first(typing, count, value, other):
     """The lanes before `count` of one, the others of the other."""
 
     def code(context, builder, signature, values):
-        numbers = ir.Constant(_INTS, list(range(LANES)))
+        numbers = ir.Constant(INTS, list(range(LANES)))
         limit = splat(builder, builder.trunc(values[0], _INT))
         return builder.select(builder.icmp_signed("<", numbers, limit), *values[1:])
 
@@ -205,7 +205,7 @@ def kept(typing, key, place, threshold):
 
     def code(context, builder, signature, values):
         key, place, threshold = values
-        numbers = ir.Constant(_INTS, list(range(LANES)))
+        numbers = ir.Constant(INTS, list(range(LANES)))
         x = builder.add(splat(builder, builder.trunc(place, _INT)), numbers)
         x = builder.xor(x, splat(builder, builder.trunc(key, _INT)))
         x = _mixed(builder, x)
@@ -219,9 +219,9 @@ def kept(typing, key, place, threshold):
 
 def _mixed(builder, x):
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, None)):
-        x = builder.xor(x, builder.lshr(x, ir.Constant(_INTS, [shift] * LANES)))
+        x = builder.xor(x, builder.lshr(x, ir.Constant(INTS, [shift] * LANES)))
         if factor is not None:
-            x = builder.mul(x, ir.Constant(_INTS, [factor] * LANES))
+            x = builder.mul(x, ir.Constant(INTS, [factor] * LANES))
     return x
 
 
@@ -271,7 +271,7 @@ def pointer_to(builder, kind, address, place):
 def splat(builder, value):
     kind = ir.VectorType(value.type, LANES)
     one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, _INT(0))
-    return builder.shuffle_vector(one, one, ir.Constant(_INTS, [0] * LANES))
+    return builder.shuffle_vector(one, one, ir.Constant(INTS, [0] * LANES))
 
 
 def _declare(builder, name, returned, taken):

@@ -22,11 +22,11 @@ _BLOCK = 96  # rows that go through the decoder together
 
 
 def engine_for(model: Transformer) -> Transformer | Engine:
-    """The fast twin where there is one: fp32 on a CPU, Numba, widths that are multiples of 16; else the model."""
+    """The fast twin where there is one: fp32 on a CPU, Numba, widths that are multiples of 16, ReLU; else the model."""
     config = model.config
     widths = (config.d_model, config.d_ff, config.key_size, config.value_size)
     ready = kernels.usable(model.output.weight) and all(width % kernels.LANES == 0 for width in widths)
-    return Engine(model) if ready and not model.plain else model
+    return Engine(model) if ready and config.activation == "relu" and not model.plain else model
 
 
 class Cache:
@@ -66,7 +66,6 @@ class Engine:
     """`start`, `decode_step` and `choose` over the weights that the model had when it was made."""
 
     def __init__(self, model: Transformer):
-        from allyouneed.kernels.decoder import CHUNK
         from allyouneed.kernels.product import pack
 
         self.model, self.config = model, model.config
@@ -79,9 +78,19 @@ class Engine:
         cross = [linear for layer in decoder for linear in (layer.cross_attention.key, layer.cross_attention.value)]
         self.memory_weight = pack(torch.cat([linear.weight for linear in cross]))
         self.memory_bias = torch.cat([_bias(linear) for linear in cross])
-        self.output = pack(model.output.weight)
-        self.no_bias = torch.zeros(max(CHUNK, -(-model.vocab_size // kernels.LANES) * kernels.LANES))
+        self.output, self.words = pack(model.output.weight), model.output.out_features
+        self.output_bias = torch.cat([_bias(model.output), torch.zeros(-self.words % kernels.LANES)])
         self.never = torch.tensor(NEVER_SAID)
+        self.rounded = self._rounded()
+
+    def _rounded(self) -> tuple[Tensor, ...] | None:
+        from allyouneed.kernels import screen
+
+        if not screen.works():
+            return None
+        bias = self.output_bias[: self.words].clone()
+        bias[NEVER_SAID] = -1e30
+        return screen.round_words(self.model.output.weight, bias)
 
     @property
     def norm_first(self) -> bool:
@@ -98,7 +107,11 @@ class Engine:
 
     def encode(self, packed: Packed) -> Tensor:
         """-> [tokens, d_model], sentences one after another, as `packed` has them."""
-        x = self.model.source_embedding.packed(packed.ids, packed.places, packed.longest)
+        from allyouneed.kernels.decoder import embed
+
+        embedding = self.model.source_embedding
+        positions = embedding._positions(0, packed.longest)
+        x = embed(packed.ids, embedding.tokens.weight, packed.places, positions, embedding.scale)
         for layer in self.encoder_layers:
             x = layer.forward(x, packed, self.config.num_heads, self.norm_first)
         return _normed(x, self.model.encoder.norm) if self.norm_first else x
@@ -109,23 +122,49 @@ class Engine:
         from allyouneed.kernels.product import multiply
 
         hidden = self._hidden(tokens.numpy(), cache)
-        padded = -(-self.model.vocab_size // kernels.LANES) * kernels.LANES
-        return multiply(hidden, self.output, self.no_bias[:padded])[:, : self.model.vocab_size]
+        return multiply(hidden, self.output, self.output_bias)[:, : self.words]
 
-    def choose(self, tokens: np.ndarray, cache: Cache, count: int) -> Choice:
-        """The likeliest `count` words of each row, without keeping all logits."""
+    def choose(self, tokens: np.ndarray, cache: Cache, count: int, scores: bool = True) -> Choice:
+        """The likeliest `count` words of each row, without keeping all logits.
+
+        Without `scores` the log probabilities may lack the normaliser of their row: its best words are the same.
+        """
+        hidden = self._hidden(tokens, cache)
+        rows, count = len(hidden), min(count, self.words)
+        found = (
+            np.empty((rows, count), dtype=np.float32),
+            np.empty((rows, count), dtype=np.int64),
+            np.empty(rows, dtype=np.float32),
+            np.zeros(rows, dtype=np.float32),
+        )
+        left = np.arange(rows) if scores or not self.rounded else self._screen(hidden, count, found)
+        if len(left):
+            theirs = tuple(x[left] for x in found)
+            self._choose(hidden if len(left) == rows else hidden[torch.from_numpy(left)], count, theirs)
+            for x, values in zip(found, theirs, strict=True):
+                x[left] = values
+        tops, words, ends, normalisers = found
+        return Choice(tops - normalisers[:, None], words, ends - normalisers)
+
+    def _screen(self, hidden: Tensor, count: int, found: tuple[np.ndarray, ...]) -> np.ndarray:
+        """By a look in 8 bits, fp32 for what counts. -> the rows for which that would be too much."""
+        from allyouneed.kernels.screen import choose, scratch_size
+
+        (rows, depth), words = hidden.shape, self.rounded
+        block, parts = min(rows, _BLOCK), -(-rows // _BLOCK)
+        scratch = torch.empty(parts, scratch_size(block, depth, count))
+        fits = np.zeros(rows, dtype=np.int64)
+        choose(parts, block, rows, hidden, depth, *words, len(words.bias), EOS, count, *found[:3], fits, scratch)
+        return np.flatnonzero(fits == 0)
+
+    def _choose(self, hidden: Tensor, count: int, found: tuple[np.ndarray, ...]) -> None:
         from allyouneed.kernels.decoder import CHUNK, choose
 
-        hidden = self._hidden(tokens, cache)
-        rows, count = len(hidden), min(count, self.model.vocab_size)
-        tops, words = np.empty((rows, count), dtype=np.float32), np.empty((rows, count), dtype=np.int64)
-        ends, normalisers = np.empty(rows, dtype=np.float32), np.empty(rows, dtype=np.float32)
+        rows, block = len(hidden), min(len(hidden), _BLOCK)
         parts = -(-rows // _BLOCK)
-        scratch = torch.empty(parts, min(rows, _BLOCK), CHUNK)
-        given = (hidden, self.config.d_model, self.output, self.no_bias, self.model.vocab_size, self.never)
-        found = (tops, words, ends, normalisers)
-        choose(parts, min(rows, _BLOCK), rows, *given, len(self.never), EOS, count, *found, scratch)
-        return Choice(tops - normalisers[:, None], words, ends - normalisers)
+        scratch = torch.empty(parts, block, CHUNK)
+        given = (hidden, self.config.d_model, self.output, self.output_bias, self.words, self.never)
+        choose(parts, block, rows, *given, len(self.never), EOS, count, *found, scratch)
 
     def _hidden(self, tokens: np.ndarray, cache: Cache) -> Tensor:
         """What the pre-softmax linear sees of each row's next position: [rows, d_model]."""
@@ -137,7 +176,7 @@ class Engine:
         kept = cache.append(len(self.layers) * heads * (d_k + d_v))
         block, parts = min(rows, _BLOCK), -(-rows // _BLOCK)
         length = len(cache.kept)
-        room = -(-max(length, cache.longest) // kernels.LANES) * kernels.LANES
+        room = heads * (-(-max(length, cache.longest) // kernels.LANES) * kernels.LANES)
         scratch = torch.empty(parts, block * (config.d_model + heads * (d_k + d_v) + config.d_ff) + room)
         out = torch.empty(rows, config.d_model)
         weights = (len(self.layers), self.layers, self.last_norm, self.norm_first)

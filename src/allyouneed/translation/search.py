@@ -6,6 +6,7 @@ computed of a model is small, a few candidates a row, and is kept in NumPy, on w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -56,10 +57,13 @@ def length_penalty(length: int | np.ndarray, alpha: float) -> float | np.ndarray
     return ((5 + length) / 6) ** alpha
 
 
-def choose(model: Model, tokens: np.ndarray, cache: Cache, count: int, device: torch.device) -> Choice:
-    """The likeliest `count` words of each row. Padding, unknown and start are never said."""
+def choose(
+    model: Model, tokens: np.ndarray, cache: Cache, count: int, device: torch.device, scores: bool = True
+) -> Choice:
+    """The likeliest `count` words of each row. Padding, unknown and start are never said. Without `scores` the values
+    need not be probabilities."""
     if hasattr(model, "choose"):
-        return model.choose(tokens, cache, count)
+        return model.choose(tokens, cache, count, scores)
     logits = model.decode_step(torch.from_numpy(tokens).to(device), cache).float()
     return best_of(logits, count)
 
@@ -73,8 +77,13 @@ def best_of(logits: Tensor, count: int) -> Choice:
 
 
 @torch.inference_mode()
-def greedy(model: Model, source_ids: Tensor, longest: Sequence[int], alpha: float = 0.0) -> list[Hypothesis]:
-    """The likeliest next token, always. longest[i]: subwords that sentence i may have at most, end not counted."""
+def greedy(
+    model: Model, source_ids: Tensor, longest: Sequence[int], alpha: float = 0.0, scores: bool = True
+) -> list[Hypothesis]:
+    """The likeliest next token, always. longest[i]: subwords that sentence i may have at most, end not counted.
+
+    Without `scores` what is said is the same, but the hypotheses' scores are nan, which may take less time.
+    """
     cache = model.start(source_ids)
     longest = np.asarray(longest)
     sentences = np.arange(len(source_ids))  # that are not finished, in the order of rows
@@ -84,13 +93,13 @@ def greedy(model: Model, source_ids: Tensor, longest: Sequence[int], alpha: floa
     length = 0
     while len(sentences):
         length += 1
-        best = choose(model, tokens, cache, 1, source_ids.device)
+        best = choose(model, tokens, cache, 1, source_ids.device, scores)
         at_limit = length > longest[sentences]
         tokens = np.where(at_limit, EOS, best.words[:, 0])
         step_log_p = np.where(at_limit, best.end_log_p, best.log_p[:, 0])
         for sentence, token, value in zip(sentences.tolist(), tokens.tolist(), step_log_p.tolist(), strict=True):
             ids[sentence].append(token)
-            log_p[sentence].append(value)
+            log_p[sentence].append(value if scores else math.nan)
         going_on = np.flatnonzero(tokens != EOS)
         if len(going_on) < len(sentences):
             rows = torch.from_numpy(going_on).to(source_ids.device)
