@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "data": BASE,
     "model": BASE | {"kernels"},
     "bundle": BASE | {"data", "model"},
-    "translation": BASE | {"data", "model", "bundle"},
+    "translation": BASE | {"data", "kernels", "model", "bundle"},
     "training": BASE | {"data", "kernels", "model", "bundle", "translation"},
     "quickstart": BASE | {"data", "training", "translation"},
     "exchange": BASE | {"data", "model", "bundle", "translation"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,26 +36,26 @@ class TracedBeamSearch(BeamSearch):
         self._beam_nodes = [-1] * beam_size  # of each place in the beam
         self._new: list[int] = []  # of each candidate of this step
 
-    def _candidates(self, length: int) -> tuple[Tensor, Tensor, Tensor]:
-        scores, parents, tokens = super()._candidates(length)
+    def _candidates(self, length: int) -> tuple[np.ndarray, ...]:
+        found = super()._candidates(length)
+        scores, parents, tokens, _ = (of_all[0].tolist() for of_all in found)
         self._new = []
-        rows = zip(scores[0].tolist(), parents[0].tolist(), tokens[0].tolist(), strict=True)
-        for rank, (score, parent, token) in enumerate(rows):
-            if score == -torch.inf:
+        for rank, (score, parent, token) in enumerate(zip(scores, parents, tokens, strict=True)):
+            if score == -np.inf:
                 self._new.append(-1)
                 continue
             status = "ended" if token == EOS and rank < self.beam else "cut"
             self._new.append(len(self.nodes))
             self.nodes.append(Node(self._beam_nodes[parent], length, token, score, status))
-        return scores, parents, tokens
+        return found
 
-    def _go_on(self, scores: Tensor, parents: Tensor, tokens: Tensor) -> Tensor:
-        _, places = scores.topk(self.beam, dim=-1)
+    def _go_on(self, scores: np.ndarray, parents: np.ndarray, tokens: np.ndarray, log_p: np.ndarray) -> np.ndarray:
+        places = self._places_going_on(scores, tokens)
         self._beam_nodes = [self._new[place] for place in places[0].tolist()]
         for place, node in zip(places[0].tolist(), self._beam_nodes, strict=True):
-            if node >= 0 and scores[0, place] > -torch.inf:
+            if node >= 0 and tokens[0, place] != EOS:
                 self.nodes[node].status = "alive"
-        return super()._go_on(scores, parents, tokens)
+        return super()._go_on(scores, parents, tokens, log_p)
 
 
 @torch.inference_mode()
