@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -189,6 +190,84 @@ def check(
     from allyouneed.exchange.check import check as check_files
 
     print(check_files(folder))
+
+
+@app.command()
+def look(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
+    sentence: Annotated[str, typer.Argument(metavar="[SENTENCE]", help="In the source language.")] = "",
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="The page; without it a table is printed.")] = None,
+    test: Annotated[
+        list[Path] | None, typer.Option(metavar="SOURCE TARGET", help="Instead of a sentence: heads over a corpus.")
+    ] = None,
+    alignments: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Word links of --test, `0-0 1-2` a line, to judge heads by.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+) -> None:
+    """The glass box: every head, each step of attention, and what scale and mask are for, on one page.
+
+    Example: allyouneed look RUN "Ein Hund rennt." --html look.html
+    """
+    from allyouneed.insight.look import look_at
+    from allyouneed.translation.translator import Translator
+
+    table = look_at(Translator.load(run, device), sentence, test or [], alignments, html, say)
+    if table:
+        print(table)
+
+
+@app.command()
+def serve(
+    runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN...", help="Runs or bundles, one a pair.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 5000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; only this machine reaches the default.")
+    ] = "127.0.0.1",
+    keys: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Only those with a key in it may translate.")
+    ] = None,
+    add_key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Puts a new key into --keys, prints it, and leaves.")
+    ] = None,
+    per_minute: Annotated[
+        int | None, typer.Option(min=1, help="Requests a minute: of the new key, or of each key or address.")
+    ] = None,
+    quota: Annotated[int | None, typer.Option(min=1, help="Characters a month that the new key may translate.")] = None,
+    public: Annotated[bool, typer.Option("--public", help="Serve others without keys.")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="With a model each; one a core by default.")] = None,
+    characters: Annotated[int, typer.Option(min=1, help="Of one request's text, at most.")] = 20_000,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For one request, at most.")] = 60.0,
+    queue: Annotated[int, typer.Option(min=1, help="Sentences that may wait; more are refused (503).")] = 4096,
+    file_minutes: Annotated[float, typer.Option(min=0.01, help="Until uploaded files are deleted.")] = 30.0,
+    cors: Annotated[
+        list[str] | None, typer.Option(metavar="ORIGIN", help="Site whose pages may call; repeatable.")
+    ] = None,
+    metrics_token: Annotated[
+        str | None, typer.Option(envvar="ALLYOUNEED_METRICS_TOKEN", help="What /metrics asks for.")
+    ] = None,
+    log_text: Annotated[bool, typer.Option("--log-text", help="Users' text goes into the logs, too.")] = False,
+) -> None:
+    """Serves translators over HTTP: LibreTranslate's API, DeepL's, our own, and a page.
+
+    Example: allyouneed serve RUN --port 5000
+    """
+    from allyouneed.serving.keys import add_key as new_key
+    from allyouneed.serving.run import serve as serve_runs
+    from allyouneed.serving.settings import Settings as ServeSettings
+
+    if add_key:
+        if not keys:
+            raise UserError("--add-key needs a file to put the key into: give --keys FILE.")
+        print(new_key(keys, add_key, per_minute, quota))
+        return
+    settings = ServeSettings(host, port, public, keys, per_minute)
+    chosen = {"threads": threads} if threads else {}
+    settings = replace(
+        settings, characters=characters, seconds=seconds, queue_sentences=queue, file_minutes=file_minutes,
+        origins=tuple(cors or []), metrics_token=metrics_token, log_text=log_text, **chosen,
+    )  # fmt: skip
+    serve_runs(runs or [], settings, say)
 
 
 def main() -> NoReturn:

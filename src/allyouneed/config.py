@@ -110,7 +110,7 @@ class SearchConfig(Section):
     beam_size: int = Field(4, ge=1)
     length_penalty: float = Field(0.6, ge=-10, le=10, allow_inf_nan=False)
     max_extra_length: int = Field(50, ge=0)  # the output may be so many subwords longer than the input
-    batch_tokens: int = Field(4096, ge=1)  # source subwords, padding included, searched at once
+    batch_tokens: int = Field(4096, ge=1)  # source subwords · beam_size, padding included, searched at once
 
 
 class Config(Section):

@@ -6,6 +6,7 @@ translator = Translator.load("RUN")
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +18,16 @@ import numpy as np
 import torch
 
 from allyouneed.bundle import Bundle, load_bundle
+from allyouneed.config import SearchConfig
 from allyouneed.data.batches import pad, token_batches
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.model.recorder import record_attention
 from allyouneed.translation.alignment import Attention, align
-from allyouneed.translation.search import Hypothesis, beam_search, greedy
+from allyouneed.translation.engine import Engine, engine_for
+from allyouneed.translation.search import Hypothesis, Model, beam_search, greedy
+from allyouneed.translation.workers import in_turn
 
 _SENTENCES = re.compile(r".+?(?:[.!?…]\s+|[。！？]\s*|$)", re.DOTALL)
 _WORDS = re.compile(r"\S+\s*")
@@ -58,14 +62,23 @@ class Translation:
 
 
 class Translator:
-    """Translates with a bundle on one device. longest_source: subwords, end included, translated in one piece."""
+    """Translates with a bundle on one device. longest_source: subwords, end included, translated in one piece.
 
-    def __init__(self, bundle: Bundle, device: str | torch.device = "cpu"):
+    inter_threads: batches translated at the same time, each by one thread; None: as many as there are cores.
+    """
+
+    def __init__(self, bundle: Bundle, device: str | torch.device = "cpu", inter_threads: int | None = None):
         self.bundle = bundle
         self.device = choose_device(device) if isinstance(device, str) else device
         self.model = bundle.model.to(self.device).eval()
         self.tokenizer = bundle.tokenizer
         self.longest_source = bundle.longest_source
+        self.inter_threads = inter_threads or len(os.sched_getaffinity(0)) if self.device.type == "cpu" else 1
+
+    @cached_property
+    def engine(self) -> Model:
+        """What searches: the model, or where there is one its fast twin."""
+        return engine_for(self.model)
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Translator:
@@ -80,11 +93,13 @@ class Translator:
         length_penalty: float | None = None,
         max_extra_length: int | None = None,
         batch_tokens: int | None = None,
+        return_scores: bool = True,
     ) -> list[Translation]:
         """One translation for each text, in order; an empty text gives an empty one. None: the bundle's own setting.
 
         A text longer than the model was trained for is cut at sentence ends (or spaces), and `pieces` says so; of cut
-        texts only the best hypothesis is given. Errors: `UserError` for an impossible number.
+        texts only the best hypothesis is given. Without `return_scores` the scores of greedy search are nan, and it takes
+        less time. Errors: `UserError` for an impossible number.
         """
         settings = {
             "beam_size": beam_size,
@@ -100,40 +115,47 @@ class Translator:
         if isinstance(texts, str):
             raise TypeError("translate takes a list of texts, not one text")
         pieces = [self._cut(text) for text in texts]
-        found = iter(self._search([piece.ids for cut in pieces for piece in cut], search, num_hypotheses))
+        found = iter(self._search([piece.ids for cut in pieces for piece in cut], search, num_hypotheses, return_scores))
         return [self._joined(text, cut, [next(found) for _ in cut]) for text, cut in zip(texts, pieces, strict=True)]
 
-    def look(self, text: str, translation: str | None = None) -> Attention:
-        """Every head's attention for a text and its translation (the model's own unless given)."""
+    def look(self, text: str, translation: str | None = None, stages: bool = True) -> Attention:
+        """Every head's attention for a text and its translation (the model's own unless given), with its stages."""
         target = self.translate([text])[0].text if translation is None else translation
         source_ids = [*self.tokenizer.encode(text), EOS]
         target_ids = [BOS, *self.tokenizer.target.encode(target)]
-        with torch.inference_mode(), record_attention(self.model) as recorded:
+        with torch.inference_mode(), record_attention(self.model, stages) as recorded:
             self.model(*(pad([ids]).to(self.device) for ids in (source_ids, target_ids)))
         layers = (recorded.encoder, recorded.decoder, recorded.cross)
         arrays = (np.stack([weights[0].float().cpu().numpy() for weights in kept]) for kept in layers)
         seen = self.tokenizer.target.pieces(target_ids)
-        return Attention(*arrays, self.tokenizer.pieces(source_ids), seen, [*seen[1:], "</s>"])
+        tokens = (self.tokenizer.pieces(source_ids), seen, [*seen[1:], "</s>"])
+        inside = {kind: [each.of_sentence(0) for each in kept] for kind, kept in recorded.stages.items()}
+        return Attention(*arrays, *tokens, inside)
 
     def align(self, source: str, target: str) -> list[tuple[int, int]]:
         """Word links of a text and a translation, from the decoder's attention."""
-        return align(self.look(source, target)) if source.strip() and target.strip() else []
+        return align(self.look(source, target, stages=False)) if source.strip() and target.strip() else []
 
-    def _search(self, sentences: list[list[int]], search, num_hypotheses: int) -> list[list[Hypothesis]]:
+    def _search(
+        self, sentences: list[list[int]], search: SearchConfig, num_hypotheses: int, scores: bool
+    ) -> list[list[Hypothesis]]:
         """Longest first, in batches of similar length; the answers in the order of the sentences."""
         lengths = np.array([len(ids) for ids in sentences], dtype=np.int64)
-        found: list[list[Hypothesis]] = [[]] * len(sentences)
-        for batch in reversed(token_batches(lengths, lengths, search.batch_tokens)):
+        room = max(1, search.batch_tokens // search.beam_size)
+        batches = token_batches(lengths, lengths, room)[::-1]
+
+        def answer(batch: np.ndarray) -> list[list[Hypothesis]]:
             source = pad([sentences[i] for i in batch]).to(self.device)
             longest = (lengths[batch] - 1 + search.max_extra_length).tolist()
             if search.beam_size == 1:
-                answers = [[best] for best in greedy(self.model, source, longest, search.length_penalty)]
-            else:
-                answers = beam_search(
-                    self.model, source, longest, search.beam_size, search.length_penalty, num_hypotheses
-                )
-            for i, answer in zip(batch, answers, strict=True):
-                found[i] = answer
+                return [[best] for best in greedy(self.engine, source, longest, search.length_penalty, scores)]
+            return beam_search(self.engine, source, longest, search.beam_size, search.length_penalty, num_hypotheses)
+
+        found: list[list[Hypothesis]] = [[]] * len(sentences)
+        workers = self.inter_threads if isinstance(self.engine, Engine) else 1
+        for batch, answers in zip(batches, in_turn(answer, batches, workers), strict=True):
+            for i, hypotheses in zip(batch, answers, strict=True):
+                found[i] = hypotheses
         return found
 
     def _joined(self, text: str, cut: list[_Piece], found: list[list[Hypothesis]]) -> Translation:

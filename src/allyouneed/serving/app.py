@@ -1,0 +1,157 @@
+"""The application: routes of three APIs and the page around one service, from start to graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.staticfiles import StaticFiles
+
+from allyouneed import __version__
+from allyouneed.errors import UserError
+from allyouneed.serving import api, deepl, libretranslate
+from allyouneed.serving.body import BodyLimit
+from allyouneed.serving.desk import Desk
+from allyouneed.serving.detect import Detector
+from allyouneed.serving.documents import Documents
+from allyouneed.serving.errors import ApiError
+from allyouneed.serving.keys import Gate
+from allyouneed.serving.pairs import Pairs
+from allyouneed.serving.server import Server
+from allyouneed.serving.service import Service
+from allyouneed.serving.settings import Settings
+from allyouneed.serving.tasks import Aloud, Kind, ModelWorker
+from allyouneed.serving.telemetry import Metrics, Telemetry
+
+_STATIC = Path(__file__).parent / "static"
+_PAGE_MAY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+_CHORES = 10.0  # seconds between them
+_FORM_OVERHEAD = 64 * 1024  # what a multipart form adds to its file
+
+
+def build_app(pairs: Pairs, settings: Settings) -> FastAPI:
+    """Errors: `UserError` when the file of keys cannot be read."""
+    metrics = Metrics()
+
+    def weigh(kind: Kind, payload: str | Aloud) -> int:
+        text = payload.text if isinstance(payload, Aloud) else payload
+        return len(pairs.translators[kind.pair].tokenizer.encode(text)) + 1
+
+    service = Service(
+        lambda: ModelWorker(pairs),
+        weigh,
+        settings.threads,
+        settings.batch_tokens,
+        settings.gather_seconds,
+        settings.queue_sentences,
+        metrics.observe_batch,
+    )
+    metrics.queue.set_function(lambda: service.waiting)
+    desk, gate = Desk(pairs, service), Gate(settings.keys, settings.per_minute)
+    server = Server(desk, gate, Documents(desk, settings), metrics, Detector(pairs.sources), settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        chores = asyncio.create_task(_do_chores(server))
+        yield
+        chores.cancel()
+        await server.documents.close()
+        await asyncio.to_thread(service.close)
+        gate.save()
+
+    app = FastAPI(title="allyouneed", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.include_router(api.routes(server))
+    app.include_router(libretranslate.routes(server))
+    app.include_router(deepl.routes(server))
+    _add_own_routes(app, server)
+    _add_errors(app)
+    app.add_middleware(BodyLimit, settings.body_bytes, settings.file_bytes + _FORM_OVERHEAD, settings.body_seconds)
+    if settings.origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"])
+    app.add_middleware(Telemetry, metrics, settings.log_text)
+    return app
+
+
+async def _do_chores(server: Server) -> None:
+    while True:
+        await asyncio.sleep(_CHORES)
+        server.documents.expire()
+        with suppress(UserError):  # a full disk: tried again next time
+            server.gate.save()
+
+
+def _add_own_routes(app: FastAPI, server: Server) -> None:
+    @app.get("/health", tags=["operation"])
+    async def health() -> dict[str, str]:
+        """The process is alive."""
+        return {"status": "ok"}
+
+    @app.get("/ready", tags=["operation"], responses={503: {"description": "No model can take work."}})
+    async def ready() -> dict[str, str]:
+        """A balancer may send requests here."""
+        if not server.desk.service.ready:
+            raise ApiError(503, "no model is ready", 5)
+        return {"status": "ready"}
+
+    @app.get("/metrics", tags=["operation"], responses={401: {"description": "The token is missing or wrong."}})
+    async def metrics(request: Request) -> Response:
+        """For Prometheus; with `Authorization: Bearer TOKEN` where a token is set."""
+        token = server.settings.metrics_token
+        if token and not hmac.compare_digest((api.bearer(request) or "").encode(), token.encode()):
+            raise ApiError(401, "the metrics need their token: Authorization: Bearer TOKEN")
+        return Response(server.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    def page(name: str) -> FileResponse:
+        return FileResponse(_STATIC / name, headers={"Content-Security-Policy": _PAGE_MAY, "Cache-Control": "no-cache"})
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> FileResponse:
+        return page("index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> FileResponse:
+        return page("docs.html")
+
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+
+
+def _add_errors(app: FastAPI) -> None:
+    """One form of error for each API."""
+
+    def answer(request: Request, status: int, message: str, retry_after: int | None = None) -> JSONResponse:
+        name = "message" if request.url.path.startswith("/v2/") else "error"
+        headers = {"Retry-After": str(retry_after)} if retry_after else {}
+        if status in (408, 413):
+            headers["Connection"] = "close"  # the rest of the body is not read
+        return JSONResponse({name: message}, status, headers)
+
+    @app.exception_handler(ApiError)
+    async def refused(request: Request, error: ApiError) -> JSONResponse:
+        return answer(request, error.status, error.message, error.retry_after)
+
+    @app.exception_handler(UserError)
+    async def mistaken(request: Request, error: UserError) -> JSONResponse:
+        return answer(request, 400, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        return answer(request, 400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
+
+    @app.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> JSONResponse:
+        return answer(request, error.status_code, str(error.detail))
+
+    @app.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+        return answer(request, 500, "an error of the server; it is in the log")

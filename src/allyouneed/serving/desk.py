@@ -1,0 +1,178 @@
+"""From a request's text to its translation: sentences out, answers in, over as many models as the way has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from allyouneed.serving import markup, sentences
+from allyouneed.serving.errors import ApiError
+from allyouneed.serving.pairs import Pair, Pairs
+from allyouneed.serving.sentences import Piece
+from allyouneed.serving.service import Service
+from allyouneed.serving.tasks import Aloud, Answer, Kind, Options, look_inside, translate, translate_streaming
+
+_WORD = re.compile(r"[^ ]+")
+_AT_ONCE = 256  # sentences of one request in the queue, so that a long text leaves room for others
+Span = tuple[int, int]
+
+
+class Sentence(NamedTuple):
+    """A sentence in both texts. source, target: (start, end) in characters of the whole texts; words: log probability
+    of each target word with its place; links: places of words that belong together."""
+
+    source: Span
+    target: Span
+    answer: Answer
+    words: list[tuple[Span, float]]
+    links: list[tuple[Span, Span]]
+
+
+class Translated(NamedTuple):
+    """text; alternatives: the whole text by the second, third ... hypothesis of each sentence."""
+
+    text: str
+    alternatives: list[str]
+    sentences: list[Sentence]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """pairs: what can be translated; service: who does it."""
+
+    pairs: Pairs
+    service: Service
+
+    async def text(self, text: str, way: list[Pair], options: Options, split: bool = True) -> Translated:
+        """Plain text. Line breaks and spacing stay. Errors: `ApiError`."""
+        pieces = sentences.split(text, way[0][0]) if split else sentences.whole(text)
+        answers = await self._answers(pieces, way, options)
+        return _assembled(pieces, answers, options.num_hypotheses)
+
+    async def texts(
+        self, texts: Sequence[str], way: list[Pair], options: Options, split: bool = True
+    ) -> list[Translated]:
+        """Several at once, in order, through one queue."""
+        cut = [sentences.split(text, way[0][0]) if split else sentences.whole(text) for text in texts]
+        answers = iter(await self._answers([piece for pieces in cut for piece in pieces], way, options))
+        return [_assembled(pieces, [next(answers) for _ in pieces], options.num_hypotheses) for pieces in cut]
+
+    async def marked(self, text: str, way: list[Pair], options: Options, form: markup.Form) -> str:
+        """Text with tags, which stay; what stands in inline tags is found again by word alignment."""
+        page = markup.parse(text, form)
+        blocks = [sentences.split(block.text, way[0][0]) for block in page.blocks]
+        plain = options._replace(num_hypotheses=1, target_prefix="", words=any(block.has_tags for block in page.blocks))
+        answers = iter(await self._answers([piece for pieces in blocks for piece in pieces], way, plain))
+        translated = [_assembled(pieces, [next(answers) for _ in pieces], 1) for pieces in blocks]
+        return page.rebuild([(one.text, _homes(one)) for one in translated])
+
+    async def aloud(self, text: str, way: list[Pair], options: Options, say) -> Translated:
+        """As `text`, and `say(the whole text so far)` after each word; the last model of the way is heard."""
+        pieces = sentences.split(text, way[0][0])
+        answers: list[Answer] = []
+        for piece in pieces:
+            before = sentences.join(pieces[: len(answers)], [answer.text for answer in answers]) + piece.before
+            answers.append(
+                await self._one_aloud(piece.sentence, way, options, lambda so_far, b=before: say(b + so_far))
+            )
+            say(before + answers[-1].text)
+        return _assembled(pieces, answers, 1)
+
+    async def look(self, text: str, way: list[Pair]) -> str:
+        """The explorer's page."""
+        if len(way) > 1:
+            raise ApiError(400, "this pair goes over a third language; look at each step by itself")
+        [page] = await self.service.submit(Kind(look_inside, way[0]), [text])
+        return page
+
+    async def _answers(self, pieces: Sequence[Piece], way: list[Pair], options: Options) -> list[Answer]:
+        """One for each piece; nothing for none. Equal sentences go through the model once."""
+        texts = [piece.sentence for piece in pieces]
+        found = {"": Answer("", 0.0, [])}
+        asked = [text for text in dict.fromkeys(texts) if text]
+        for start in range(0, len(asked), _AT_ONCE):
+            some = asked[start : start + _AT_ONCE]
+            found.update(zip(some, await self._through(some, way, options), strict=True))
+        return [found[text] for text in texts]
+
+    async def _through(self, texts: list[str], way: list[Pair], options: Options) -> list[Answer]:
+        """The best translation goes on to the next model; the last one has the options that are about the target."""
+        answers: list[Answer] = []
+        before: list[Answer] = []
+        for place, pair in enumerate(way):
+            last = place == len(way) - 1
+            asked = options if last else options._replace(num_hypotheses=1, target_prefix="")
+            answers = await self.service.submit(Kind(translate, pair, asked), texts)
+            if place:
+                answers = [
+                    answer._replace(links=_composed(first.links, answer.links))
+                    for first, answer in zip(before, answers, strict=True)
+                ]
+            before, texts = answers, [answer.text for answer in answers]
+        return answers
+
+    async def _one_aloud(self, text: str, way: list[Pair], options: Options, say) -> Answer:
+        if not text:
+            return Answer("", 0.0, [])
+        if len(way) > 1:
+            [first] = await self._through([text], way[:-1], options._replace(num_hypotheses=1, target_prefix=""))
+            text = first.text
+        kind = Kind(translate_streaming, way[-1], options)
+        [answer] = await self.service.submit(kind, [Aloud(text, say)])
+        return answer._replace(links=_composed(first.links, answer.links)) if len(way) > 1 else answer
+
+
+def words(text: str) -> list[Span]:
+    """Places of the words between spaces, which alignments and word scores count."""
+    return [match.span() for match in _WORD.finditer(text)]
+
+
+def _composed(first: Sequence[tuple[int, int]], second: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Links over a third language: source to middle, middle to target."""
+    return sorted({(i, k) for i, j in first for middle, k in second if middle == j})
+
+
+def _assembled(pieces: Sequence[Piece], answers: Sequence[Answer], hypotheses: int) -> Translated:
+    found, source, target = [], 0, 0
+    for piece, answer in zip(pieces, answers, strict=True):
+        source, target = source + len(piece.before), target + len(piece.before)
+        if piece.sentence:
+            found.append(_sentence(piece.sentence, answer, source, target))
+        source, target = source + len(piece.sentence), target + len(answer.text)
+    alternatives = [sentences.join(pieces, [_nth(answer, n) for answer in answers]) for n in range(1, hypotheses)]
+    text = sentences.join(pieces, [answer.text for answer in answers])
+    return Translated(text, [one for one in dict.fromkeys(alternatives) if one != text], found)
+
+
+def _sentence(sentence: str, answer: Answer, source: int, target: int) -> Sentence:
+    def place(span: Span, start: int) -> Span:
+        return span[0] + start, span[1] + start
+
+    of_source, of_target = words(sentence), words(answer.text)
+    scored = [(place(span, target), score) for span, score in zip(of_target, answer.words, strict=False)]
+    links = [
+        (place(of_source[i], source), place(of_target[j], target))
+        for i, j in answer.links
+        if i < len(of_source) and j < len(of_target)
+    ]
+    ends = (source, source + len(sentence)), (target, target + len(answer.text))
+    return Sentence(*ends, answer, scored, links)
+
+
+def _nth(answer: Answer, n: int) -> str:
+    """A sentence with fewer hypotheses keeps its best."""
+    return answer.hypotheses[n][0] if n < len(answer.hypotheses) else answer.text
+
+
+def _homes(translated: Translated) -> list[tuple[Span, Span]]:
+    """Of each target word its place, and the place of the source word it belongs to."""
+    linked = {target: source for sentence in translated.sentences for source, target in sentence.links}
+    return [
+        (span, linked.get(span, sentence.source))
+        for sentence in translated.sentences
+        for span in (
+            (start + sentence.target[0], end + sentence.target[0]) for start, end in words(sentence.answer.text)
+        )
+    ]

@@ -1,0 +1,14 @@
+// Light or dark: as the system has it, until the user says otherwise.
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+export function showTheme() {
+  document.documentElement.dataset.theme = localStorage.getItem("theme") ?? (dark.matches ? "dark" : "light");
+}
+
+export function switchTheme() {
+  localStorage.setItem("theme", document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+  showTheme();
+}
+
+dark.addEventListener("change", showTheme);

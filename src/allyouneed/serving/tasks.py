@@ -1,0 +1,119 @@
+"""What model threads do: the kinds of work, each a function of a translator and payloads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from allyouneed.config import SearchConfig
+from allyouneed.serving.pairs import Pair, Pairs, replica
+from allyouneed.translation.guided import translate_aloud, translate_with_prefix
+from allyouneed.translation.scoring import token_log_probabilities, word_log_probabilities
+from allyouneed.translation.translator import Translator
+
+
+class Options(NamedTuple):
+    """As `Translator.translate` has them. words: with scores and links of words; target_prefix: how to begin."""
+
+    beam_size: int | None = None
+    num_hypotheses: int = 1
+    length_penalty: float | None = None
+    max_extra_length: int | None = None
+    target_prefix: str = ""
+    words: bool = False
+
+    def search(self, translator: Translator) -> SearchConfig:
+        names = ("beam_size", "length_penalty", "max_extra_length")
+        given = [f"search.{name}={value}" for name in names if (value := getattr(self, name)) is not None]
+        return translator.bundle.config.override(given).search
+
+
+class Answer(NamedTuple):
+    """One sentence's translation. hypotheses: texts and scores, best first; words: log probability of each word of the
+    text, links: (source, target) words, both counted between spaces and empty unless asked for."""
+
+    text: str
+    score: float
+    hypotheses: list[tuple[str, float]]
+    words: Sequence[float] = ()
+    links: Sequence[tuple[int, int]] = ()
+
+
+class Aloud(NamedTuple):
+    """A sentence whose translation `say` is told word by word; it raises when nobody listens any more."""
+
+    text: str
+    say: Callable[[str], None]
+
+
+class Kind(NamedTuple):
+    """What can share a batch. task(translator, payloads, options) -> answers."""
+
+    task: Callable[[Translator, Sequence[Any], Options], list[Any]]
+    pair: Pair
+    options: Options = Options()
+
+
+class ModelWorker:
+    """What one model thread has for itself."""
+
+    def __init__(self, pairs: Pairs):
+        torch.set_num_threads(1)  # the threads are one a core already
+        self._translators = {pair: replica(translator) for pair, translator in pairs.translators.items()}
+
+    def work(self, kind: Kind, payloads: Sequence[Any]) -> list[Any]:
+        return kind.task(self._translators[kind.pair], payloads, kind.options)
+
+
+def translate(translator: Translator, sentences: Sequence[str], options: Options) -> list[Answer]:
+    if options.target_prefix:
+        return [_with_prefix(translator, sentence, options) for sentence in sentences]
+    found = translator.translate(
+        sentences, options.beam_size, options.num_hypotheses, options.length_penalty, options.max_extra_length
+    )
+    answers = [Answer(one.text, one.score, one.hypotheses) for one in found]
+    if not options.words:
+        return answers
+    # A sentence that was too long for the model is not shown to it whole: it was never trained for that.
+    return [
+        _with_words(translator, one.source, answer) if one.pieces == 1 else answer
+        for one, answer in zip(found, answers, strict=True)
+    ]
+
+
+def translate_streaming(translator: Translator, payloads: Sequence[Aloud], options: Options) -> list[Answer]:
+    """Greedy: only there a word that was said stays said."""
+    return [_aloud(translator, payload, options) for payload in payloads]
+
+
+def look_inside(translator: Translator, sentences: Sequence[str], options: Options) -> list[str]:
+    """The explorer's page for each sentence."""
+    from allyouneed.insight.page import explorer_data, html
+
+    return [html(explorer_data(translator, sentence, None)) for sentence in sentences]
+
+
+def _with_prefix(translator: Translator, sentence: str, options: Options) -> Answer:
+    search = options.search(translator)
+    count = min(options.num_hypotheses, search.beam_size)
+    hypotheses = translate_with_prefix(translator, sentence, options.target_prefix, search, count)
+    answer = Answer(*hypotheses[0], hypotheses)
+    return _with_words(translator, sentence, answer) if options.words else answer
+
+
+def _aloud(translator: Translator, payload: Aloud, options: Options) -> Answer:
+    if len(translator.tokenizer.encode(payload.text)) >= translator.longest_source:
+        [answer] = translate(translator, [payload.text], options._replace(beam_size=1))
+        return answer
+    text, score = translate_aloud(translator, payload.text, payload.say, options.search(translator))
+    answer = Answer(text, score, [(text, score)])
+    return _with_words(translator, payload.text, answer) if options.words else answer
+
+
+def _with_words(translator: Translator, source: str, answer: Answer) -> Answer:
+    if not answer.text.strip():
+        return answer
+    scores = word_log_probabilities(token_log_probabilities(translator, source, answer.text))
+    return answer._replace(words=scores, links=translator.align(source, answer.text))

@@ -1,0 +1,102 @@
+"""What our own API adds: hypotheses, scores and places of words, a prefix, a third language, and word by word."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import pairwise
+
+import pytest
+import requests
+
+
+def one(answer: requests.Response) -> dict:
+    assert answer.status_code == 200, answer.text
+    [translation] = answer.json()["translations"]
+    return translation
+
+
+def test_words_have_places_and_scores_that_add_up(post, translator):
+    text = "a b c.\n\n  d e f"
+    found = one(post("/api/translate", q=text, source="aa", target="bb", words=True, beam_size=4, num_hypotheses=2))
+    expected = [t.text for t in translator.translate(["a b c.", "d e f"], beam_size=4)]
+    assert found["text"] == "\n\n  ".join(expected)
+    for sentence, source, target in zip(found["sentences"], ("a b c.", "d e f"), expected, strict=True):
+        assert text[slice(*sentence["source"])] == source
+        assert found["text"][slice(*sentence["target"])] == target
+        assert [found["text"][slice(*word["place"])] for word in sentence["words"]] == target.split()
+        assert all(word["log_probability"] <= 0 for word in sentence["words"])
+        assert sentence["hypotheses"][0]["text"] == target
+        for link in sentence["alignment"]:
+            assert text[slice(*link["source"])] in source.split()
+            assert found["text"][slice(*link["target"])] in target.split()
+
+
+def test_places_count_code_points(post):
+    found = one(post("/api/translate", q="😀 a b", source="aa", target="bb", words=True))
+    assert found["sentences"][0]["source"] == [0, 5]
+
+
+def test_a_prefix_begins_the_translation(post):
+    for prefix in ("h", "f g"):
+        found = one(post("/api/translate", q="a b c d", source="aa", target="bb", target_prefix=prefix, beam_size=3))
+        assert found["text"].startswith(prefix)
+        assert math.isfinite(found["sentences"][0]["score"])
+
+
+def test_a_pair_without_a_model_goes_over_a_third_language(post, translator):
+    found = one(post("/api/translate", q="a b c d", source="aa", target="cc", words=True))
+    middle = translator.translate(["a b c d"])[0].text
+    assert found["text"] == translator.translate([middle])[0].text
+
+
+@pytest.mark.parametrize("target", ["bb", "cc"])
+def test_streaming_grows_to_the_whole(address, post, target):
+    body = {"q": "a b c d e. f g", "source": "aa", "target": target}
+    with requests.post(f"{address}/api/stream", json=body, stream=True, timeout=30) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        events = [event.split("\n") for event in response.text.strip().split("\n\n")]
+    names = [name.removeprefix("event: ") for name, _ in events]
+    told = [json.loads(data.removeprefix("data: "))["text"] for _, data in events]
+    assert set(names[:-1]) == {"word"}
+    assert names[-1] == "done"
+    assert len(told) > 4
+    assert all(later.startswith(earlier) for earlier, later in pairwise(told))
+    if target == "bb":
+        assert told[-1] == one(post("/api/translate", **body, beam_size=1))["text"]
+
+
+def test_a_stream_that_cannot_begin_is_an_error(post):
+    response = post("/api/stream", q="a", source="aa", target="xx")
+    assert response.status_code == 400
+    assert "not supported" in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ({"q": "a", "source": "aa", "target": "bb", "beem_size": 3}, 400, "beem_size"),
+        ({"q": "a", "source": "aa", "target": "bb", "beam_size": 99}, 400, "beam_size"),
+        ({"q": "a", "source": "aa", "target": "bb", "beam_size": 2, "num_hypotheses": 3}, 400, "num_hypotheses"),
+        ({"q": "a" * 20_001, "source": "aa", "target": "bb"}, 413, "20,001"),
+        ({"q": " ".join("a" * 90), "source": "aa", "target": "bb", "target_prefix": "a"}, 400, "subwords"),
+    ],
+)
+def test_mistakes(post, body, status, words):
+    response = post("/api/translate", **body)
+    assert response.status_code == status
+    assert words in response.json()["error"]
+
+
+def test_a_file_in_html(address):
+    files = {"file": ("page.html", b"<p>a <b>b</b></p>")}
+    form = {"source": "aa", "target": "bb"}
+    state = requests.post(f"{address}/api/documents", files=files, data=form, timeout=30).json()
+    while state["status"] not in ("done", "error"):
+        state = requests.get(f"{address}/api/documents/{state['id']}", timeout=30).json()
+    translated = requests.get(address + state["url"], timeout=30)
+    assert translated.text.startswith("<p>")
+    assert "<b>" in translated.text
+    assert translated.headers["x-content-type-options"] == "nosniff"
+    assert requests.delete(f"{address}/api/documents/{state['id']}", timeout=30).status_code == 204
+    assert requests.get(address + state["url"], timeout=30).status_code == 404
