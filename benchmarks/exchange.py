@@ -45,9 +45,9 @@ def main() -> None:
     begun = time.strftime("%Y-%m-%d")
     page = [
         f"# Exchange: agreement, {begun}",
-        f"{'-'.join(bundle.languages)}, {model.encoder_layers} + {model.decoder_layers} layers, d_model {model.d_model}, "
-        f"{model.norm}-norm, {len(bundle.tokenizer):,} subwords, trained for {bundle.notes.get('steps', '?')} steps; "
-        f"{versions}",
+        f"{'-'.join(bundle.languages)}, {model.encoder_layers} + {model.decoder_layers} layers, "
+        f"d_model {model.d_model}, {model.norm}-norm, {len(bundle.tokenizer):,} subwords, trained for "
+        f"{bundle.notes.get('steps', '?')} steps; {versions}",
         "",
         "`python benchmarks/exchange.py RUN DATA`",
         "",

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from allyouneed import Translator, UserError
+from allyouneed.bundle import weights_of
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctranslate2
 from allyouneed.model.transformer import log_probabilities
@@ -72,10 +73,12 @@ def our_scores(bundle) -> torch.Tensor:
 @pytest.mark.parametrize("quantization", ["int8", "int16", "float16"])
 def test_quantized_models_are_smaller_and_speak(quantization, tmp_path):
     bundle = random_bundle()
+    before = {name: tensor.clone() for name, tensor in weights_of(bundle.model).items()}
     export_ctranslate2(bundle, tmp_path / "whole")
     export_ctranslate2(bundle, tmp_path / "model", quantization)
     sizes = [(tmp_path / name / "model.bin").stat().st_size for name in ("whole", "model")]
     assert sizes[1] < sizes[0]
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights_of(bundle.model).items())
     assert len(ctranslate2_translator(tmp_path / "model", bundle)(TEXTS, 1)) == len(TEXTS)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from allyouneed import UserError
 from allyouneed.bundle import load_bundle
+from allyouneed.cli import main
 from allyouneed.exchange.agreement import compare, sample_sources
 from allyouneed.exchange.check import check
 from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctranslate2
@@ -17,7 +18,6 @@ from allyouneed.exchange.marian_import import import_model
 from tests.compat import POST_NORM, PRE_NORM
 from tests.conftest import toy_pairs, write_pairs
 from tests.exchange.opus import write_marian
-from tests.test_cli import assert_mistake, run
 
 pytest.importorskip("ctranslate2", reason="the package ctranslate2 is not installed")
 
@@ -88,40 +88,64 @@ def test_a_changed_byte_in_an_import_is_found_and_named(tmp_path):
             load_bundle(tmp_path / f"run-{name}")
 
 
-def test_the_commands(tmp_path):
-    done = run("export", POST_NORM, tmp_path / "out", "--format", "ctranslate2", "--quantization", "int8")
-    assert done.returncode == 0
-    assert b"beam 4" in done.stdout
-    assert run("check", tmp_path / "out").returncode == 0
-    assert run("check", POST_NORM).returncode == 0
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """A command as a user types it, in this process: exit code, standard output, standard error."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["allyouneed", *map(str, arguments)])
+        capsys.readouterr()  # what was said before
+        with pytest.raises(SystemExit) as left:
+            main()
+        return left.value.code, *capsys.readouterr()
+
+    return call
+
+
+def test_the_commands(command, tmp_path):
+    code, out, _ = command("export", POST_NORM, "--format", "ctranslate2", tmp_path / "out", "--quantization", "int8")
+    assert code == 0
+    assert "beam 4" in out
+    assert command("check", tmp_path / "out")[:2] == (0, f"{tmp_path / 'out'}: 3 files as written\n")
+    assert command("check", POST_NORM)[0] == 0
     write_marian(tmp_path / "opus")
-    assert run("import", "marian", tmp_path / "opus", tmp_path / "run").returncode == 0
-    assert run("translate", tmp_path / "run", stdin=b"a b\n").returncode == 0
+    assert command("import", "marian", tmp_path / "opus", tmp_path / "run")[0] == 0
+    (tmp_path / "text").write_text("a b\n")
+    code, out, _ = command("translate", tmp_path / "run", tmp_path / "text")
+    assert (code, out.count("\n")) == (0, 1)
 
 
-class TestMistakes:
-    def test_what_is_unknown(self, tmp_path):
-        assert_mistake(run("export", POST_NORM, tmp_path / "out", "--format", "onnx"), "ctranslate2", "argos")
-        assert_mistake(
-            run("export", POST_NORM, tmp_path / "out", "--format", "marian", "--quantization", "int8"), "fp32"
-        )
-        assert_mistake(run("import", "onnx", POST_NORM, tmp_path / "run"), "only marian")
-        assert_mistake(run("import", "marian", tmp_path / "missing", tmp_path / "run"), "no such folder")
-        assert_mistake(run("check", tmp_path), "manifest.json")
+def test_a_mistake_is_one_line(command, tmp_path):
+    """Each: exit code 2, one line, and nothing that was there has changed."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("precious")
+    write_marian(tmp_path / "opus")
+    run = tmp_path / "run"
+    for words, arguments in {
+        "choose ctranslate2, marian, argos": ("export", POST_NORM, run, "--format", "onnx"),
+        "Marian's form is fp32": ("export", POST_NORM, run, "--format", "marian", "--quantization", "int8"),
+        "manifest.json": ("check", tmp_path),
+        "only marian": ("import", "onnx", POST_NORM, run),
+        "no such folder": ("import", "marian", tmp_path / "missing", run),
+        "give both languages": ("import", "marian", tmp_path / "opus", run, "--from", "de"),
+        "out is there already": ("export", POST_NORM, tmp_path / "out", "--format", "marian"),
+        "out is there already: give a new": ("import", "marian", tmp_path / "opus", tmp_path / "out"),
+    }.items():
+        code, out, said = command(*arguments)
+        assert (code, out) == (2, "")
+        assert said.startswith("error: ")
+        assert words in said
+        assert said.count("\n") == 1
+    assert not run.exists()
+    assert (tmp_path / "out" / "mine").read_text() == "precious"
 
-    def test_what_is_there_stays(self, tmp_path):
-        (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "mine").write_text("precious")
-        assert_mistake(run("export", POST_NORM, tmp_path / "out", "--format", "marian"), "is there already")
-        write_marian(tmp_path / "opus")
-        assert_mistake(run("import", "marian", tmp_path / "opus", tmp_path / "out"), "is there already")
-        assert (tmp_path / "out" / "mine").read_text() == "precious"
 
-    def test_languages_that_nobody_tells(self, tmp_path):
-        write_marian(tmp_path / "opus")
-        settings = tmp_path / "opus" / "tokenizer_config.json"
-        told = {key: value for key, value in json.loads(settings.read_text()).items() if "lang" not in key}
-        settings.write_text(json.dumps(told))
-        assert_mistake(run("import", "marian", tmp_path / "opus", tmp_path / "run"), "--from CODE --to CODE")
-        import_model("marian", tmp_path / "opus", tmp_path / "run", "fi", "et")
-        assert load_bundle(tmp_path / "run").languages == ("fi", "et")
+def test_languages_that_nobody_tells(tmp_path):
+    write_marian(tmp_path / "opus")
+    settings = tmp_path / "opus" / "tokenizer_config.json"
+    told = {key: value for key, value in json.loads(settings.read_text()).items() if "lang" not in key}
+    settings.write_text(json.dumps(told))
+    with pytest.raises(UserError, match="--from CODE --to CODE"):
+        import_model("marian", tmp_path / "opus", tmp_path / "run")
+    import_model("marian", tmp_path / "opus", tmp_path / "run", "fi", "et")
+    assert load_bundle(tmp_path / "run").languages == ("fi", "et")

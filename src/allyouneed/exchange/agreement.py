@@ -36,7 +36,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of one beam size. limited: translations that did not end before the longest length, which is another there."""
+    """Of one beam size. limited: translations that did not end before our longest length, which is another there; of
+    greedy search only those that are the same up to there."""
 
     beam_size: int
     sentences: int
@@ -48,21 +49,21 @@ class Agreement:
         """Whether nothing differs but ties and what never ends."""
         return all(difference.is_tie for difference in self.differences)
 
-    def lines(self) -> list[str]:
+    def lines(self, listed: bool = True) -> list[str]:
+        """What to say; listed: every difference too."""
         same = self.sentences - self.limited - len(self.differences)
         ties = sum(difference.is_tie for difference in self.differences)
         said = f"beam {self.beam_size}: {same:,} of {self.sentences:,} sentences the same, subword by subword"
         if self.limited:
-            said += f"; {self.limited:,} cut at the longest length"
+            said += f"; {self.limited:,} that do not end before our longest length"
+            said += ", the same up to there" if self.beam_size == 1 else ""
         if self.differences:
             said += f"; {ties:,} ties, {len(self.differences) - ties:,} other differences"
-        return [
-            said,
-            *(
-                f"  {'tie' if d.is_tie else 'differs'} ({d.gain:+.4f} nats): {d.source} → {d.ours} | {d.theirs}"
-                for d in self.differences
-            ),
-        ]
+        each = (
+            f"  {'tie' if d.is_tie else 'differs'} ({d.gain:+.4f} nats): {d.source} → {d.ours} | {d.theirs}"
+            for d in self.differences
+        )
+        return [said, *(each if listed else ())]
 
 
 def sample_sources(bundle: Bundle) -> tuple[list[str], str]:
@@ -84,7 +85,8 @@ def _compare(bundle: Bundle, theirs: Speaker, sources: Sequence[str], beam_size:
     limited, differences = 0, []
     both = zip(sources, say_samples(bundle, sources, beam_size), theirs(sources, beam_size), strict=True)
     for source, ours, other in both:
-        if len(ours) >= len(bundle.tokenizer.encode(source)) + bundle.config.search.max_extra_length:
+        cut = len(ours) >= len(bundle.tokenizer.encode(source)) + bundle.config.search.max_extra_length
+        if cut and (beam_size > 1 or other[: len(ours)] == ours):
             limited += 1
         elif ours != other:
             gain = _log_probability(bundle, source, ours) - _log_probability(bundle, source, other)

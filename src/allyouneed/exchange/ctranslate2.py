@@ -7,6 +7,7 @@ never says (padding, unknown, start) is pushed out by a bias on the logits, so t
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -78,7 +79,8 @@ def ctranslate2_translator(folder: Path, bundle: Bundle, split: Callable[[str], 
 def build_spec(bundle: Bundle):
     """The `ctranslate2.specs.TransformerSpec` of a bundle, with its weights. Errors: `UserError`, see above."""
     specs = _package().specs
-    model, config, search = bundle.model, bundle.config.model, bundle.config.search
+    model = copy.deepcopy(bundle.model).cpu()  # CTranslate2 quantizes in place
+    config, search = bundle.config.model, bundle.config.search
     spec = specs.TransformerSpec.from_config(
         (config.encoder_layers, config.decoder_layers),
         config.num_heads,

@@ -43,7 +43,7 @@ def export(
     print_line(f"compared on {len(sources):,} {named}, without a length penalty:")
     agreements = compare(bundle, theirs, sources)
     for agreement in agreements:
-        for line in agreement.lines():
+        for line in agreement.lines(listed=not quantization):
             print_line(line)
     if format == "marian":
         words = bundle.tokenizer.target
