@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test lint format bench clean
+.PHONY: quickstart test test-slow lint format bench clean
 
 quickstart: .venv/installed
 	$(BIN)/allyouneed quickstart
 
 test: .venv/installed-dev
 	$(BIN)/pytest
+
+test-slow: .venv/installed-dev
+	$(BIN)/pytest -m slow
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check src tests benchmarks

@@ -73,7 +73,7 @@ def test_evaluate_prints_signatures(toy_run, tmp_path):
     assert len((tmp_path / "said.txt").read_text().splitlines()) == 20
 
 
-@pytest.mark.parametrize("verb", ["", "quickstart", "train", "translate", "evaluate"])
+@pytest.mark.parametrize("verb", ["", "quickstart", "train", "translate", "evaluate", "serve"])
 def test_help_has_an_example(verb):
     done = run(*([verb] if verb else []), "--help")
     assert done.returncode == 0

@@ -101,17 +101,61 @@ def translate(
     nbest: Annotated[int, typer.Option(metavar="N", help="N hypotheses a line, as `id ||| text ||| score`.")] = 1,
     scores: Annotated[bool, typer.Option("--scores", help="Each line's score and a tab before it.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    inter_threads: Annotated[
+        int | None, typer.Option(min=1, help="Batches translated at once; the number of cores if absent.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Goes on with an output that Ctrl-C ended.")] = False,
+    min_decoding_length: Annotated[int, typer.Option(min=0, help="Subwords at least.")] = 0,
+    max_decoding_length: Annotated[int | None, typer.Option(min=0, help="Subwords at most.")] = None,
+    no_repeat_ngram_size: Annotated[int, typer.Option(min=0, help="No so many subwords twice; 0: no rule.")] = 0,
+    repetition_penalty: Annotated[float, typer.Option(help="Above 1 words already said are less likely.")] = 1.0,
+    suppress: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Is never said; several times.")] = None,
+    sampling_topk: Annotated[int | None, typer.Option(min=0, help="Draws from the likeliest; 0: from all.")] = None,
+    sampling_topp: Annotated[float, typer.Option(min=0, max=1, help="Draws from so much probability.")] = 1.0,
+    sampling_temperature: Annotated[float, typer.Option(help="Logits are divided by it before drawing.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 1,
 ) -> None:
     """Translates: one line out for each line in, in order; empty lines stay empty.
 
     Example: allyouneed translate RUN input.de -o output.en
     """
     from allyouneed.translation.files import translate_file
+    from allyouneed.translation.sampling import Sampling
     from allyouneed.translation.translator import Translator
 
-    translator = Translator.load(run, device)
-    options = {"beam_size": beam_size, "length_penalty": length_penalty, "num_hypotheses": nbest}
-    translate_file(translator, file, output, options, scores, say)
+    drawn = None
+    if sampling_topk is not None or sampling_topp < 1 or sampling_temperature != 1:
+        drawn, beam_size = Sampling(sampling_topk or 0, sampling_topp, sampling_temperature, seed), beam_size or 1
+    options = {
+        "beam_size": beam_size,
+        "length_penalty": length_penalty,
+        "num_hypotheses": nbest,
+        "min_decoding_length": min_decoding_length,
+        "max_decoding_length": max_decoding_length,
+        "no_repeat_ngram_size": no_repeat_ngram_size,
+        "repetition_penalty": repetition_penalty,
+        "suppress_sequences": suppress or [],
+        "sampling": drawn,
+    }
+    translate_file(Translator.load(run, device, inter_threads), file, output, options, scores, say, resume)
+
+
+@app.command()
+def score(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
+    test: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Two files of parallel text, or one TSV.")],
+    tokens: Annotated[bool, typer.Option("--tokens", help="Each subword with its own, after the sum.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+) -> None:
+    """How likely given translations are: the sum of the subwords' log probabilities, a line for each pair.
+
+    Example: allyouneed score RUN --test test.de test.en
+    """
+    from allyouneed.translation.files import score_files
+    from allyouneed.translation.translator import Translator
+
+    for line in score_files(Translator.load(run, device), test, tokens):
+        print(line)
 
 
 @app.command()

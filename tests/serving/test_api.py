@@ -52,7 +52,7 @@ def test_a_pair_without_a_model_goes_over_a_third_language(post, translator):
 
 @pytest.mark.parametrize("target", ["bb", "cc"])
 def test_streaming_grows_to_the_whole(address, post, target):
-    body = {"q": "a b c d e. f g", "source": "aa", "target": target}
+    body = {"q": "a b c d e\nf g", "source": "aa", "target": target}
     with requests.post(f"{address}/api/stream", json=body, stream=True, timeout=30) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         events = [event.split("\n") for event in response.text.strip().split("\n\n")]

@@ -1,4 +1,11 @@
+import re
+import signal
+import socket
+import subprocess
+import sys
+
 import pytest
+import requests
 
 from allyouneed.errors import UserError
 from allyouneed.serving.run import refuse_open_door, serve
@@ -23,3 +30,32 @@ def test_nothing_to_serve_is_told(tmp_path):
         serve([], Settings(), print)
     with pytest.raises(UserError, match="no such folder"):
         serve([tmp_path / "none"], Settings(), print)
+
+
+def test_the_command_makes_keys_and_serves_with_them(toy_run, tmp_path):
+    """`allyouneed serve`, from the key to the end by a signal."""
+    command, keys = [sys.executable, "-m", "allyouneed", "serve"], tmp_path / "keys.json"
+    made = subprocess.run([*command, "--keys", keys, "--add-key", "anna"], capture_output=True, text=True, check=True)
+    secret = made.stdout.strip()
+    arguments = [str(toy_run), "--port", "0", "--host", "0.0.0.0", "--keys", str(keys), "--threads", "1"]
+    with subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr.readline() == "aa → bb\n"
+        port = re.search(r":(\d+)/", server.stderr.readline())[1]
+        body = {"q": "a b c", "source": "aa", "target": "bb"}
+        while "startup complete" not in server.stderr.readline():
+            assert server.poll() is None
+        url = f"http://127.0.0.1:{port}/translate"
+        assert requests.post(url, json=body, timeout=30).status_code == 403
+        assert requests.post(url, json={**body, "api_key": secret}, timeout=30).status_code == 200
+        server.terminate()
+        logged = server.stderr.read()
+    assert server.returncode in (0, -signal.SIGTERM)
+    assert '"characters": 5, "key": "anna"' in logged
+
+
+def test_a_taken_port_is_told(toy_run):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(UserError, match="cannot listen on"):
+            serve([toy_run], Settings(port=taken.getsockname()[1]), print)

@@ -65,9 +65,9 @@ def switches_from(facts: Mapping, model: Transformer) -> Switches:
     number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
     if not number or not 1 / _HOTTEST <= temperature <= _HOTTEST:
         raise UserError(f"switches: temperature is a number from {1 / _HOTTEST:g} to {_HOTTEST:g}.")
-    heads = set(all_heads(model))
+    heads = [list(head) for head in all_heads(model)]
     off = facts.get("off", [])
-    if not isinstance(off, list) or not all(isinstance(head, list) and tuple(head) in heads for head in off):
+    if not isinstance(off, list) or not all(head in heads for head in off):
         raise UserError('switches: off is a list of heads of this model, for example ["cross", 0, 3], from 0.')
     flags = {name: facts.get(name, True) for name in _FLAGS}
     return Switches(**flags, temperature=float(temperature), off=frozenset(map(tuple, off)))

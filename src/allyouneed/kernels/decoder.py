@@ -142,9 +142,7 @@ def _softmax(scores, count, padded):
 
 @njit
 def _product(a, depth, rows, weights, place, n, out, stride, mode):
-    multiply_rows(
-        a, depth, rows, get_long(weights, place), get_long(weights, place + 1), n, depth, out, stride, mode
-    )
+    multiply_rows(a, depth, rows, get_long(weights, place), get_long(weights, place + 1), n, depth, out, stride, mode)
 
 
 @njit

@@ -1,7 +1,7 @@
 """Rows times a matrix that is always the same: weights laid out once, so that each product reads them front to back.
 
-A tile of the result, so many rows by one or two times 16 columns, stays in registers while it is summed over the depth, one
-position after another: what a row gives does not depend on which rows stand beside it, bit by bit.
+A tile of the result, so many rows by one or two times 16 columns, stays in registers while it is summed over the depth,
+one position after another: what a row gives does not depend on which rows stand beside it, bit by bit.
 """
 
 from __future__ import annotations
@@ -67,9 +67,7 @@ def _tile(rows: int, vectors: int):
                 return builder.load(pointer, typ=FLOATS, align=4)
 
             places = [(row, vector) for row in range(rows) for vector in range(vectors)]
-            sums = [
-                cgutils.alloca_once_value(builder, load(lanes_at(bias, whole(0), whole(0), v))) for _, v in places
-            ]
+            sums = [cgutils.alloca_once_value(builder, load(lanes_at(bias, whole(0), whole(0), v))) for _, v in places]
             with cgutils.for_range(builder, depth) as loop:
                 columns = [load(lanes_at(panel, whole(LANES * vectors), loop.index, v)) for v in range(vectors)]
                 for row in range(rows):

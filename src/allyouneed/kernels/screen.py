@@ -1,4 +1,4 @@
-"""The likeliest words without all logits in fp32: an 8-bit look at the whole vocabulary, then fp32 for those that count.
+"""The likeliest words without all logits in fp32: a look at the whole vocabulary in 8 bits, and fp32 where it counts.
 
 Words and hidden states are rounded to 8 bits; the processor multiplies four of those at once (AVX-512 VNNI). How far a
 rounded logit can be from the exact one is bounded (Cauchy-Schwarz): |h · w - ĥ · ŵ| ≤ |h| |w - ŵ| + |h - ĥ| |ŵ|. A word

@@ -90,18 +90,27 @@ class Block:
         for (span, source), elements in zip(homes, worn, strict=True):
             shared = _shared(open_now, elements)
             out += [element.closing for element in reversed(open_now[shared:])]
-            out.append(escape(text[place : span[0]], quote=False))
-            while atoms and atoms[0][0] <= source[0]:
-                out.append(atoms.pop(0)[1])
+            here = [atom for atom in atoms if atom[0] <= source[0]]
+            atoms = atoms[len(here) :]
+            out.append(self._gap(escape(text[place : span[0]], quote=False), here))
             for element in elements[shared:]:
                 out.append(_ID.sub("", element.opening) if element in opened else element.opening)
                 opened.add(element)
             out.append(escape(text[slice(*span)], quote=False))
             open_now, place = elements, span[1]
         out += [element.closing for element in reversed(open_now)]
-        out += [escape(text[place:], quote=False), *(raw for _, raw in atoms)]
+        out.append(self._gap(escape(text[place:], quote=False), atoms))
         lost = [element for element in self._elements() if element not in opened]
         return "".join([*out, *(element.opening + element.closing for element in lost)])
+
+    def _gap(self, gap: str, atoms: Sequence[tuple[int, str]]) -> str:
+        """What stands between two words: the gap, or atoms with spaces where they had them."""
+        if not atoms:
+            return gap
+        before = ((" " if self.text[at - 1 : at] == " " else "") + raw for at, raw in atoms)
+        last = atoms[-1][0]
+        between = "".join(before) + (" " if self.text[last : last + 1] == " " else "")
+        return between + gap if gap and " " not in (between[0], between[-1]) else between
 
     def _give_lost_elements_a_word(self, worn: list[tuple[_Element, ...]]) -> None:
         """An element whose words no word belongs to gets the word that stands where it stood, in proportion."""

@@ -42,6 +42,14 @@ class Choice(NamedTuple):
     end_log_p: np.ndarray
 
 
+class Source(NamedTuple):
+    """What rows come from: their device, rules and numbers of sentences [rows]."""
+
+    device: torch.device
+    rules: Rules | None
+    sentences: np.ndarray
+
+
 class Hypothesis(NamedTuple):
     """ids without start and end; log_probability of ids and end, `token_log_p` of each; score: log_probability over
     the length penalty."""
@@ -57,15 +65,22 @@ def length_penalty(length: int | np.ndarray, alpha: float) -> float | np.ndarray
     return ((5 + length) / 6) ** alpha
 
 
-def choose(
-    model: Model, tokens: np.ndarray, cache: Cache, count: int, device: torch.device, scores: bool = True
-) -> Choice:
-    """The likeliest `count` words of each row. Padding, unknown and start are never said. Without `scores` the values
-    need not be probabilities."""
-    if hasattr(model, "choose"):
+class Rules(Protocol):
+    """What else decides on the next word: see `constraints.py`."""
+
+    def choose(self, logits: Tensor, said: np.ndarray, sentences: np.ndarray, count: int) -> Choice: ...
+
+
+def choose(model: Model, said: np.ndarray, cache: Cache, count: int, source: Source, scores: bool = True) -> Choice:
+    """The likeliest `count` words after what each row has said, [rows, length] or its last word [rows, 1]. Padding,
+    unknown and start are never said. Without `scores` the values need not be probabilities."""
+    tokens = said[:, -1]
+    if hasattr(model, "choose") and source.rules is None:
         return model.choose(tokens, cache, count, scores)
-    logits = model.decode_step(torch.from_numpy(tokens).to(device), cache).float()
-    return best_of(logits, count)
+    logits = model.decode_step(torch.from_numpy(np.ascontiguousarray(tokens)).to(source.device), cache).float()
+    if source.rules is None:
+        return best_of(logits, count)
+    return source.rules.choose(logits, said, source.sentences, count)
 
 
 def best_of(logits: Tensor, count: int) -> Choice:
@@ -78,7 +93,12 @@ def best_of(logits: Tensor, count: int) -> Choice:
 
 @torch.inference_mode()
 def greedy(
-    model: Model, source_ids: Tensor, longest: Sequence[int], alpha: float = 0.0, scores: bool = True
+    model: Model,
+    source_ids: Tensor,
+    longest: Sequence[int],
+    alpha: float = 0.0,
+    scores: bool = True,
+    rules: Rules | None = None,
 ) -> list[Hypothesis]:
     """The likeliest next token, always. longest[i]: subwords that sentence i may have at most, end not counted.
 
@@ -87,13 +107,14 @@ def greedy(
     cache = model.start(source_ids)
     longest = np.asarray(longest)
     sentences = np.arange(len(source_ids))  # that are not finished, in the order of rows
-    ids: list[list[int]] = [[] for _ in sentences]
+    ids: list[list[int]] = [[BOS] for _ in sentences]
     log_p: list[list[float]] = [[] for _ in sentences]
     tokens = np.full(len(sentences), BOS)
     length = 0
     while len(sentences):
         length += 1
-        best = choose(model, tokens, cache, 1, source_ids.device, scores)
+        said = tokens[:, None] if rules is None else np.array([ids[sentence] for sentence in sentences])
+        best = choose(model, said, cache, 1, Source(source_ids.device, rules, sentences), scores)
         at_limit = length > longest[sentences]
         tokens = np.where(at_limit, EOS, best.words[:, 0])
         step_log_p = np.where(at_limit, best.end_log_p, best.log_p[:, 0])
@@ -106,26 +127,33 @@ def greedy(
             cache.select(rows)
             cache.keep_sentences(rows)
             tokens, sentences = tokens[going_on], sentences[going_on]
-    return [_hypothesis(said[:-1], values, alpha) for said, values in zip(ids, log_p, strict=True)]
+    return [_hypothesis(said[1:-1], values, alpha) for said, values in zip(ids, log_p, strict=True)]
 
 
 @torch.inference_mode()
 def beam_search(
-    model: Model, source_ids: Tensor, longest: Sequence[int], beam_size: int, alpha: float, num_hypotheses: int = 1
+    model: Model,
+    source_ids: Tensor,
+    longest: Sequence[int],
+    beam_size: int,
+    alpha: float,
+    num_hypotheses: int = 1,
+    rules: Rules | None = None,
 ) -> list[list[Hypothesis]]:
     """The best `num_hypotheses` (at most `beam_size`) of each sentence, best first.
 
     A sentence is finished when no hypothesis still alive could overtake the finished ones, even if it grew to the
     longest length at no further cost: stopping early (6.1) without changing the result.
     """
-    return BeamSearch(model, source_ids, longest, beam_size, alpha, num_hypotheses).run()
+    return BeamSearch(model, source_ids, longest, beam_size, alpha, num_hypotheses, rules).run()
 
 
 class BeamSearch:
     """The state of a search, of the sentences going on.
 
     scores [sentences, beam], said and its log_p [sentences, beam, length]; the beam is 1 before the first step, since
-    all hypotheses begin alike. worst: of each sentence the score that a hypothesis must beat to be wanted.
+    all hypotheses begin alike. width: of the beam that the cache's rows still stand for. worst: of each sentence the
+    score that a hypothesis must beat to be wanted.
     """
 
     def __init__(
@@ -136,15 +164,17 @@ class BeamSearch:
         beam_size: int,
         alpha: float,
         num_hypotheses: int,
+        rules: Rules | None,
     ):
         count = len(source_ids)
         self.model, self.beam, self.alpha, self.wanted = model, beam_size, alpha, num_hypotheses
-        self.device = source_ids.device
+        self.device, self.rules = source_ids.device, rules
         self.cache = model.start(source_ids)
         self.finished: list[list[Hypothesis]] = [[] for _ in range(count)]
         self.sentences = np.arange(count)
         self.longest = np.asarray(longest)
         self.worst = np.full(count, -np.inf)
+        self.width = 1
         self.scores = np.zeros((count, 1))
         self.said = np.full((count, 1, 1), BOS)
         self.log_p = np.zeros((count, 1, 1))
@@ -163,7 +193,8 @@ class BeamSearch:
         Their scores, their parents' places in the beam, their last tokens and what these add: [sentences, 2 · beam].
         """
         count, beam = self.scores.shape
-        best = choose(self.model, self.said[:, :, -1].ravel(), self.cache, 2 * self.beam, self.device)
+        source = Source(self.device, self.rules, np.repeat(self.sentences, beam))
+        best = choose(self.model, self.said.reshape(count * beam, -1), self.cache, 2 * self.beam, source)
         log_p, words = best.log_p.astype(np.float64), best.words
         at_limit = np.repeat(length > self.longest, beam)
         if at_limit.any():  # as long as they may be: only the end is left to them
@@ -191,7 +222,7 @@ class BeamSearch:
         """The best `beam` of the others go on. -> their parents' places [sentences, beam]."""
         places, alive = self._places_going_on(scores, tokens), np.where(tokens == EOS, -np.inf, scores)
         self.scores, parents, tokens, log_p = (np.take_along_axis(x, places, 1) for x in (alive, parents, tokens, log_p))
-        every = np.arange(len(scores))[:, None]
+        every, self.width = np.arange(len(scores))[:, None], self.said.shape[1]
         self.said = np.concatenate([self.said[every, parents], tokens[:, :, None]], axis=2)
         self.log_p = np.concatenate([self.log_p[every, parents], log_p[:, :, None]], axis=2)
         return parents
@@ -203,8 +234,7 @@ class BeamSearch:
     def _leave(self, parents: np.ndarray, length: int) -> None:
         """Sentences that are finished leave the batch; rows of the cache follow their hypotheses."""
         stay = np.flatnonzero(~self._are_done(length))
-        before = int(parents.max(initial=0)) + 1 if length == 1 else self.beam
-        rows = (stay[:, None] * before + parents[stay]).ravel()
+        rows = (stay[:, None] * self.width + parents[stay]).ravel()
         self.cache.select(torch.from_numpy(rows).to(self.device))
         if len(stay) < len(self.sentences):
             self.cache.keep_sentences(torch.from_numpy(stay).to(self.device))

@@ -25,7 +25,9 @@ from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.model.recorder import record_attention
 from allyouneed.translation.alignment import Attention, align
+from allyouneed.translation.constraints import Rules
 from allyouneed.translation.engine import Engine, engine_for
+from allyouneed.translation.sampling import Sampling
 from allyouneed.translation.search import Hypothesis, Model, beam_search, greedy
 from allyouneed.translation.workers import in_turn
 
@@ -38,6 +40,14 @@ class _Piece(NamedTuple):
 
     ids: list[int]
     glue: str
+
+
+class _Wanted(NamedTuple):
+    search: SearchConfig
+    num_hypotheses: int
+    scores: bool
+    max_decoding_length: int | None
+    rules: Rules | None
 
 
 @dataclass(frozen=True)
@@ -81,9 +91,9 @@ class Translator:
         return engine_for(self.model)
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Translator:
+    def load(cls, path: str | Path, device: str | torch.device = "cpu", inter_threads: int | None = None) -> Translator:
         """A RUN or a bundle. Errors: `UserError` when it is neither, or is damaged."""
-        return cls(load_bundle(Path(path)), device)
+        return cls(load_bundle(Path(path)), device, inter_threads)
 
     def translate(
         self,
@@ -94,12 +104,21 @@ class Translator:
         max_extra_length: int | None = None,
         batch_tokens: int | None = None,
         return_scores: bool = True,
+        min_decoding_length: int = 0,
+        max_decoding_length: int | None = None,
+        no_repeat_ngram_size: int = 0,
+        repetition_penalty: float = 1.0,
+        suppress_sequences: Sequence[str] = (),
+        target_prefix: Sequence[str] = (),
+        sampling: Sampling | None = None,
     ) -> list[Translation]:
         """One translation for each text, in order; an empty text gives an empty one. None: the bundle's own setting.
 
         A text longer than the model was trained for is cut at sentence ends (or spaces), and `pieces` says so; of cut
-        texts only the best hypothesis is given. Without `return_scores` the scores of greedy search are nan, and it takes
-        less time. Errors: `UserError` for an impossible number.
+        texts only the best hypothesis is given. Without `return_scores` scores of greedy search are nan, and it takes
+        less time. max_decoding_length: subwords at most; sampling: with beam_size = 1. What else there is are the
+        rules of `constraints.py`, in text: `suppress_sequences` never come up, `target_prefix`, one for each text, is
+        what its translation begins with (not where a text is cut). Errors: `UserError` for an impossible number.
         """
         settings = {
             "beam_size": beam_size,
@@ -115,7 +134,28 @@ class Translator:
         if isinstance(texts, str):
             raise TypeError("translate takes a list of texts, not one text")
         pieces = [self._cut(text) for text in texts]
-        found = iter(self._search([piece.ids for cut in pieces for piece in cut], search, num_hypotheses, return_scores))
+        if target_prefix and len(target_prefix) != len(texts):
+            raise UserError(f"target_prefix: {len(target_prefix)} of them for {len(texts)} texts; give one for each.")
+        if sampling is not None and not (sampling.temperature > 0 and 0 < sampling.topp <= 1 and sampling.topk >= 0):
+            raise UserError("sampling: the temperature is above 0, topp above 0 and at most 1, topk at least 0.")
+        if repetition_penalty <= 0:
+            raise UserError(f"repetition_penalty = {repetition_penalty:g}: choose a number above 0; 1 is none.")
+        if sampling is not None and search.beam_size != 1:
+            raise UserError(f"sampling with beam_size = {search.beam_size}: words are drawn one by one; set it to 1.")
+        encode = self.tokenizer.target.encode
+        prefixes = [encode(prefix) for prefix in target_prefix]
+        rules = Rules(
+            min_decoding_length,
+            no_repeat_ngram_size,
+            repetition_penalty,
+            [ids for text in suppress_sequences if (ids := encode(text))],
+            [prefixes[i] if len(cut) == 1 else [] for i, cut in enumerate(pieces) for _ in cut] if prefixes else (),
+            sampling,
+        )
+        wanted = _Wanted(
+            search, num_hypotheses, return_scores, max_decoding_length, None if rules == Rules() else rules
+        )
+        found = iter(self._search([piece.ids for cut in pieces for piece in cut], wanted))
         return [self._joined(text, cut, [next(found) for _ in cut]) for text, cut in zip(texts, pieces, strict=True)]
 
     def look(self, text: str, translation: str | None = None, stages: bool = True) -> Attention:
@@ -136,20 +176,22 @@ class Translator:
         """Word links of a text and a translation, from the decoder's attention."""
         return align(self.look(source, target, stages=False)) if source.strip() and target.strip() else []
 
-    def _search(
-        self, sentences: list[list[int]], search: SearchConfig, num_hypotheses: int, scores: bool
-    ) -> list[list[Hypothesis]]:
+    def _search(self, sentences: list[list[int]], wanted: _Wanted) -> list[list[Hypothesis]]:
         """Longest first, in batches of similar length; the answers in the order of the sentences."""
         lengths = np.array([len(ids) for ids in sentences], dtype=np.int64)
+        search = wanted.search
         room = max(1, search.batch_tokens // search.beam_size)
         batches = token_batches(lengths, lengths, room)[::-1]
 
         def answer(batch: np.ndarray) -> list[list[Hypothesis]]:
             source = pad([sentences[i] for i in batch]).to(self.device)
-            longest = (lengths[batch] - 1 + search.max_extra_length).tolist()
+            longest = lengths[batch] - 1 + search.max_extra_length
+            longest = np.minimum(longest, wanted.max_decoding_length or longest).tolist()
+            rules = wanted.rules and wanted.rules.of(batch)
+            given = (self.engine, source, longest)
             if search.beam_size == 1:
-                return [[best] for best in greedy(self.engine, source, longest, search.length_penalty, scores)]
-            return beam_search(self.engine, source, longest, search.beam_size, search.length_penalty, num_hypotheses)
+                return [[best] for best in greedy(*given, search.length_penalty, wanted.scores, rules)]
+            return beam_search(*given, search.beam_size, search.length_penalty, wanted.num_hypotheses, rules)
 
         found: list[list[Hypothesis]] = [[]] * len(sentences)
         workers = self.inter_threads if isinstance(self.engine, Engine) else 1

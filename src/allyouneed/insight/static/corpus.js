@@ -6,7 +6,8 @@ import { startLanguage, t } from "./texts.js";
 const COLUMNS = ["entropy", "distance", "previous", "next", "same", "period", "end", "aer", "importance"];
 
 export function startCorpus(root, data) {
-  const state = { sort: "importance", descending: true, chosen: 0 };
+  const first = data.heads.reduce((best, row, place) => (row.importance > data.heads[best].importance ? place : best), 0);
+  const state = { sort: "importance", descending: true, chosen: first };
   startLanguage();
   const draw = () => root.replaceChildren(...page());
   const set = (part) => {
@@ -15,13 +16,13 @@ export function startCorpus(root, data) {
   };
   function page() {
     const rows = data.heads.map((row, place) => ({ ...row, place }));
-    const value = (row) => (state.sort === "head" ? -row.place : (row[state.sort] ?? -Infinity));
+    const value = (row) => (state.sort === "head" ? row.place : (row[state.sort] ?? (state.descending ? -Infinity : Infinity)));
     rows.sort((a, b) => (state.descending ? value(b) - value(a) : value(a) - value(b)) || a.place - b.place);
     return [
       el("header", { class: "top" }, el("div", {}, el("div", { class: "bar" }, el("span", { class: "name" }, `allyouneed · ${t("title")}`), ...pageButtons(draw)),
-        el("div", { class: "pair" }, el("p", {}, t("corpusTitle"))), el("p", { class: "facts" }, t("corpusLead", data.sentences)))),
-      el("main", { css: { "margin-top": "1.2rem" } }, el("div", { class: "card scroll" }, table(data, rows, state, set)),
-        el("p", { class: "note" }, t("corpusNote"), " ", data.aligner ? t("aerNote", data.aligner) : ""), examples(data, state), el("footer", {}, t("footer"))),
+        el("div", { class: "pair" }, el("p", {}, t("corpusTitle"))), el("p", { class: "facts" }, t("corpusLead", data.sentences.toLocaleString("en"))))),
+      el("main", { css: { "margin-top": "1.2rem" } }, el("div", { class: "card scroll tall" }, table(data, rows, state, set)),
+        el("p", { class: "note" }, t("corpusNote", data.importance_sentences), " ", data.aligner ? t("aerNote", data.aligner) : ""), examples(data, state), el("footer", {}, t("footer"))),
     ];
   }
   draw();
@@ -30,9 +31,9 @@ export function startCorpus(root, data) {
 function table(data, rows, state, set) {
   const most = Object.fromEntries(COLUMNS.map((name) => [name, Math.max(1e-9, ...data.heads.map((row) => row[name] ?? 0))]));
   const top = (name, css) => el("th", { class: css, scope: "col", "aria-sort": state.sort === name ? (state.descending ? "descending" : "ascending") : null },
-    el("button", { "data-sort": name, onclick: () => set({ sort: name, descending: state.sort === name ? !state.descending : true }) }, t(name)));
+    el("button", { "data-sort": name, onclick: () => set({ sort: name, descending: state.sort === name ? !state.descending : !["head", "aer"].includes(name) }) }, t(name)));
   const cell = (row, name) => {
-    const share = Math.max(0, row[name] ?? 0) / most[name];
+    const share = name === "aer" ? 1 - row.aer : Math.max(0, row[name] ?? 0) / most[name];
     return el("td", { css: { background: row[name] === null ? null : `color-mix(in srgb, ${headColour(row.head, data.model.heads)} ${Math.round(38 * share)}%, transparent)` } }, row[name] === null ? "–" : number(row[name], 3));
   };
   return el("table", { class: "plain", id: "heads" }, el("thead", {}, el("tr", {}, top("head", "text"), COLUMNS.map((name) => top(name)))),

@@ -39,7 +39,8 @@ function hslToRgb(h, s, l) {
 const rgbText = (rgb) => "#" + rgb.map((x) => x.toString(16).padStart(2, "0")).join("");
 const rgbOf = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
-/** A canvas of one pixel a cell (fewer, where there are too many). paint(value, row, col) -> [colour, alpha 0 to 1]. */
+/** A canvas of one pixel a cell (fewer, where there are too many). paint: {above, below, alpha}: the colours of positive
+ * and negative values, and how opaque a value is, 0 to 1. */
 export function heatmap(matrix, paint, attributes = {}, most = 512) {
   const rows = Math.min(matrix.rows, most);
   const cols = Math.min(matrix.cols, most);
@@ -50,8 +51,13 @@ export function heatmap(matrix, paint, attributes = {}, most = 512) {
     const row = rows === matrix.rows ? i : Math.floor((i * matrix.rows) / rows);
     for (let j = 0; j < cols; j++) {
       const col = cols === matrix.cols ? j : Math.floor((j * matrix.cols) / cols);
-      const [[r, g, b], alpha] = paint(matrix.values[row * matrix.cols + col], row, col);
-      image.data.set([r, g, b, Math.round(255 * Math.max(0, Math.min(1, alpha)))], 4 * (i * cols + j));
+      const value = matrix.values[row * matrix.cols + col];
+      const colour = value < 0 ? paint.below : paint.above;
+      const at = 4 * (i * cols + j);
+      image.data[at] = colour[0];
+      image.data[at + 1] = colour[1];
+      image.data[at + 2] = colour[2];
+      image.data[at + 3] = 255 * paint.alpha(value); // clamped and rounded by the array
     }
   }
   context.putImageData(image, 0, 0);
@@ -60,7 +66,7 @@ export function heatmap(matrix, paint, attributes = {}, most = 512) {
 
 export function inHeadColour(colour) {
   const rgb = rgbOf(colour);
-  return (weight) => [rgb, weight > 0 ? 0.03 + 0.97 * weight ** 0.75 : 0];
+  return { above: rgb, below: rgb, alpha: (weight) => (weight > 0 ? 0.03 + 0.97 * weight ** 0.75 : 0) };
 }
 
 /** Blue below zero, orange above; full at the largest. */
@@ -68,7 +74,7 @@ export function diverging(matrix) {
   let largest = 1e-9;
   for (const value of matrix.values) if (Number.isFinite(value)) largest = Math.max(largest, Math.abs(value));
   const [below, above] = [rgbOf("#4a7ce0"), rgbOf("#e2711d")];
-  return (value) => [value < 0 ? below : above, (Math.abs(value) / largest) ** 0.8];
+  return { above, below, alpha: (value) => (Math.abs(value) / largest) ** 0.8 };
 }
 
 export function number(x, digits = 3) {

@@ -97,7 +97,7 @@ function stages(data, state, set, head) {
       temperature(state, set),
       el("p", { class: "note" }, t("s4n", number(spread(head.scores.values, visible), 2), number(spread(head.scaled.values, visible), 2)))]),
     stage(5, "s5", "S + M", `[${n} × ${m}]`, head.hides ? t("s5future") : t("s5none"),
-      [head.hides && square(mask, (x) => [[128, 128, 138], x * 0.55], "M")],
+      [head.hides && square(mask, { above: [128, 128, 138], alpha: (x) => x * 0.55 }, "M")],
       [head.hides ? toggle("local-mask", t("future_mask"), local.mask, () => set({ local: { ...local, mask: !local.mask } }))
         : el("button", { class: "quiet", id: "to-decoder", onclick: () => set({ kind: "decoder", layer: 0, pins: [[0, state.head]], query: null, key: null }, "#local-mask") }, t("s5see"))]),
     stage(6, "s6", "A = softmax(S)", `[${n} × ${m}]`, t("s6t"), [square(head.weights, inHeadColour(colour), "A", 4)], [

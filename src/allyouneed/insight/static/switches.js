@@ -99,9 +99,16 @@ function said(variant, base) {
 const percent = (x) => `${(100 * x).toFixed(x < 0.1 ? 1 : 0)} %`;
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 
+const slopes = new WeakMap();
+
 /** Over all heads whose attention is here: the mean of 1 - Σ p². */
 function slopeOf(data, variant) {
   if (!variant.attention) return null;
+  if (!slopes.has(variant)) slopes.set(variant, meanSlope(data, variant));
+  return slopes.get(variant);
+}
+
+function meanSlope(data, variant) {
   const all = KINDS.flatMap((kind) => Array.from({ length: layersOf(data, kind) * data.model.heads }, (_, i) => {
     const head = weightsAt(variant.attention[kind], Math.floor(i / data.model.heads), i % data.model.heads);
     return rowStatistics(head, data.base.attention[kind].shape[2]).slope;
@@ -126,7 +133,7 @@ function answer(data, variant) {
   const changed = FLAGS.filter((name) => !switches[name]);
   const one = changed.length + (switches.temperature !== 1) + switches.off.length === 1;
   const [a, b] = [data.base, variant].map((v) => (v.entropy ? mean(v.entropy) : 0));
-  const slopes = [data.base, variant].map((v) => slopeOf(data, v) ?? 0);
+  const through = [data.base, variant].map((v) => slopeOf(data, v) ?? 0);
   const verdict = !variant.translation ? t("unknownText") : variant.translation.text === data.base.translation?.text ? t("sameText") : t("otherText");
   let share = mean(variant.change);
   let name = "a_many";
@@ -138,7 +145,7 @@ function answer(data, variant) {
   if (variant.attention && name === "a_padding_mask") share = shareAt(data, variant, ["encoder", "cross"], (_, c) => c >= data.source.tokens.length);
   const first = name.startsWith("a_scale") ? number(Math.sqrt(data.model.d_k), 1) : percent(share);
   const off = switches.off[0];
-  return t(name, first, number(a, 2), number(b, 2), percent(slopes[0]), percent(slopes[1]), verdict, switches.temperature, off ? `${t(off[0] + "Long")}, ${headName(off[1], off[2])}` : "");
+  return t(name, first, number(a, 2), number(b, 2), percent(through[0]), percent(through[1]), verdict, switches.temperature, off ? `${t(off[0] + "Long")}, ${headName(off[1], off[2])}` : "");
 }
 
 function figuresOf(data, variant) {

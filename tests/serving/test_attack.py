@@ -1,0 +1,104 @@
+"""Attacks: whatever is sent, the answer is no error of the server, and the server goes on."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+import requests
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from allyouneed.serving.settings import Settings
+from tests.serving.conftest import serving
+
+schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is absent: pip install '.[dev]'")
+PATHS = st.sampled_from(
+    ["/translate", "/detect", "/api/translate", "/api/stream", "/v2/translate", "/look", "/translate_file"]
+)
+NESTED = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=10,
+)
+NAMES = st.sampled_from(
+    ["q", "text", "source", "target", "target_lang", "format", "alternatives", "beam_size", "words"]
+)
+VALUES = st.sampled_from(["aa", "bb", "auto", "a b", "html", 10**400, -1, 1e308, "\ud800", "\0", "", [], {}]) | NESTED
+BODIES = st.one_of(
+    st.binary(max_size=200),
+    st.dictionaries(NAMES, VALUES).map(lambda body: json.dumps(body).encode("utf-8", "replace")),
+    st.integers(1, 20_000).map(lambda depth: b"[" * depth),
+    st.integers(1, 5000).map(lambda digits: b'{"q": ' + b"9" * digits + b"}"),
+)
+FORMS = ["application/json", "application/x-www-form-urlencoded", "multipart/form-data", "é"]
+TYPES = st.sampled_from([*FORMS, "multipart/form-data; boundary=x", ""])
+MODEST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def assert_no_fault(status: int) -> None:
+    assert status < 500 or status == 503
+
+
+@given(PATHS, BODIES, TYPES)
+@MODEST
+def test_any_body(address, path, body, type):
+    headers = {"Content-Type": type.encode("latin-1")}
+    assert_no_fault(requests.post(address + path, data=body, headers=headers, timeout=30).status_code)
+
+
+@given(st.binary(max_size=300))
+@MODEST
+def test_any_bytes(address, data):
+    answer = spoken(address, data)
+    if answer.startswith(b"HTTP/1."):
+        assert_no_fault(int(answer.split()[1]))
+    assert requests.get(f"{address}/ready", timeout=30).ok
+
+
+@pytest.mark.parametrize("sent", [b"", b'{"q": "a', b'{"q": "a b c", "source": "aa", "target": "bb"}'])
+def test_clients_that_leave(address, sent):
+    """Half a body, or a whole one whose answer nobody reads."""
+    head = b"POST /api/stream HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 46\r\n\r\n"
+    for _ in range(5):
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(head + sent)
+    assert requests.get(f"{address}/ready", timeout=30).ok
+
+
+def spoken(address: str, data: bytes) -> bytes:
+    """What the server says to these bytes, after which nothing more comes."""
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.settimeout(10)
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        try:
+            return connection.recv(10_000)
+        except ConnectionError:
+            return b""
+
+
+@pytest.fixture(scope="module")
+def api_schema(pairs):
+    with serving(pairs, Settings(threads=2)) as address:
+        yield schemathesis.openapi.from_url(f"{address}/openapi.json")
+
+
+schema = schemathesis.pytest.from_fixture("api_schema")
+sent = [0]
+
+
+@pytest.mark.slow
+@schema.parametrize()
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+def test_everything_the_document_allows_and_does_not(case):
+    sent[0] += 1
+    assert_no_fault(case.call(timeout=60).status_code)
+
+
+@pytest.mark.slow
+def test_those_were_thousands():
+    assert sent[0] >= 5000
