@@ -164,7 +164,7 @@ class BeamSearch:
         beam_size: int,
         alpha: float,
         num_hypotheses: int,
-        rules: Rules | None,
+        rules: Rules | None = None,
     ):
         count = len(source_ids)
         self.model, self.beam, self.alpha, self.wanted = model, beam_size, alpha, num_hypotheses
