@@ -3,6 +3,7 @@
 throughput  target tokens a second beside the peers, in turn: --against fairseq,joeynmt,plain --sizes tiny,small,base
 growth      how a step's time and memory grow with batch, length, vocabulary, width and depth
 switches    what torch.compile, bf16 and threads bring, the start-up counted
+accelerator target tokens a second on CUDA beside torch.nn.Transformer and Hugging Face's Marian: --sizes base,big
 quality     BLEU after so many minutes: --recipe tiny --minutes 30 --seeds 1,2,3
 
 The result is a dated Markdown file, with the machine and the versions: --out, or benchmarks/results. DATA is a folder
@@ -22,9 +23,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import torch
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # so that `benchmarks.measure` is found, whatever the working folder
 
+from benchmarks.measure.accelerator import accelerator_table, measure_accelerator, size_settings  # noqa: E402
 from benchmarks.measure.growth import draw_growth, growth_table, logits_never_whole, measure_growth  # noqa: E402
 from benchmarks.measure.quality import measure_quality, quality_table  # noqa: E402
 from benchmarks.measure.switches import measure_switches, switches_table  # noqa: E402
@@ -37,7 +41,7 @@ def main() -> None:
     asked = _arguments()
     asked.out.mkdir(parents=True, exist_ok=True)
     begun = time.strftime("%Y-%m-%d")
-    body = {"throughput": _throughput, "growth": _growth, "switches": _switches, "quality": _quality}[asked.what](asked)
+    body = _MEASUREMENTS[asked.what](asked)
     page = asked.out / f"{begun}-training-{asked.what}.md"
     page.write_text(f"# Training: {asked.what}, {begun}\n{_machine()}\n\n`{_command()}`\n\n{body}\n", encoding="utf-8")
     print(f"\n{body}\n\n{page}")
@@ -63,6 +67,16 @@ def _switches(asked: argparse.Namespace) -> str:
     return switches_table(measure_switches(asked.data, rounds=asked.repeats, say=print))
 
 
+def _accelerator(asked: argparse.Namespace) -> str:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    tables = []
+    for size in asked.sizes:
+        config = size_settings(size)
+        rows = measure_accelerator(device, config, asked.repeats, asked.updates, say=print)
+        tables.append(accelerator_table(size, config, device, rows))
+    return "\n\n".join(tables)
+
+
 def _quality(asked: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory() as folder:
         runs = asked.runs or Path(folder)
@@ -70,9 +84,18 @@ def _quality(asked: argparse.Namespace) -> str:
     return quality_table(asked.recipe, found)
 
 
+_MEASUREMENTS = {
+    "throughput": _throughput,
+    "growth": _growth,
+    "switches": _switches,
+    "accelerator": _accelerator,
+    "quality": _quality,
+}
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["throughput", "growth", "switches", "quality"])
+    parser.add_argument("what", choices=_MEASUREMENTS)
     parser.add_argument("data", type=Path, nargs="?", help="folder with Multi30k's *.lc.norm.tok.{en,de}.gz")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder for the page")
     parser.add_argument("--against", type=_names, default=[], help="fairseq,joeynmt,plain (throughput)")
@@ -88,8 +111,9 @@ def _arguments() -> argparse.Namespace:
     asked = parser.parse_args()
     if asked.data is None and asked.what in ("throughput", "quality"):
         parser.error(f"{asked.what} needs DATA, a folder with Multi30k's files")
-    if unknown := [size for size in asked.sizes if size not in SIZES]:
-        parser.error(f"--sizes {','.join(unknown)}: there is {', '.join(SIZES)}")
+    known = ("tiny", "base", "big") if asked.what == "accelerator" else SIZES
+    if unknown := [size for size in asked.sizes if size not in known]:
+        parser.error(f"--sizes {','.join(unknown)}: there is {', '.join(known)}")
     if unknown := [name for name in asked.against if name not in ("fairseq", "joeynmt", "plain")]:
         parser.error(f"--against {','.join(unknown)}: there is fairseq, joeynmt, plain")
     return asked

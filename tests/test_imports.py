@@ -18,13 +18,15 @@ MAY_IMPORT = {
     "data": BASE,
     "model": BASE | {"kernels"},
     "bundle": BASE | {"data", "model"},
-    "translation": BASE | {"data", "model", "bundle"},
+    "translation": BASE | {"data", "kernels", "model", "bundle"},
     "training": BASE | {"data", "kernels", "model", "bundle", "translation"},
     "quickstart": BASE | {"data", "training", "translation"},
-    "paper": BASE | {"data", "model", "bundle", "training", "translation", "terminal"},
+    "exchange": BASE | {"data", "model", "bundle", "translation"},
+    "insight": BASE | {"data", "model", "bundle", "translation"},
+    "paper": BASE | {"data", "model", "bundle", "training", "translation", "insight", "terminal"},
     "serving": BASE | {"data", "model", "bundle", "translation", "insight"},
     "terminal": set(),
-    "cli": BASE | {"quickstart", "training", "translation", "serving", "paper", "terminal"},
+    "cli": BASE | {"quickstart", "training", "translation", "exchange", "insight", "serving", "paper", "terminal"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -54,7 +56,7 @@ def test_importing_the_package_or_the_command_line_does_not_load_torch():
 
 def test_public_names():
     assert set(allyouneed.__all__) == {
-        "Config", "ModelConfig", "Transformer", "Translation", "Translator", "UserError", "load_recipe",
+        "Config", "ModelConfig", "Transformer", "Translation", "Translator", "UserError", "load_recipe", "record",
     }  # fmt: skip
     for name in allyouneed.__all__:
         assert getattr(allyouneed, name).__name__ == name

@@ -10,6 +10,7 @@ import torch
 from allyouneed.config import Config
 from allyouneed.data.batches import Batch
 from allyouneed.data.tokenizer import EOS
+from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.plain import use_plain_paths
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
@@ -28,12 +29,14 @@ class Step(NamedTuple):
 class Stepper:
     """A fresh model of these settings; called with a batch, it makes one update. `model` may be changed before."""
 
-    def __init__(self, config: Config, words: int):
+    def __init__(self, config: Config, words: int, device: torch.device | None = None, compiled: bool = False):
         torch.manual_seed(config.training.seed)
         self.training, self.plan = config.training, plan_for_steps(config)
-        self.model = Transformer(config.model, words)
+        self.model = Transformer(config.model, words).to(device or torch.device("cpu"))
         if config.training.plain:
             use_plain_paths(self.model)
+        if compiled:
+            compile_with_pytorch(self.model)
         self.state = TrainingState(self.model, make_optimizers(self.model, self.training, self.plan.learning_rate))
 
     def __call__(self, batch: Batch) -> Step:
@@ -46,3 +49,20 @@ class Stepper:
 def random_batch(sentences: int, length: int, words: int) -> Batch:
     """So many pairs of random ids, all as long as the model is to see on either side: no padding."""
     return Batch(*(torch.randint(EOS, words, (sentences, longer)) for longer in (length, length + 1)))
+
+
+def use_pytorchs_own(model: Transformer) -> None:
+    """The model's plain twin, which nothing of Numba's keeps from being traced, with PyTorch's own fused attention.
+
+    The loss stays ours: it is outside of what is compiled.
+    """
+    use_plain_paths(model)
+    for module in model.modules():
+        if isinstance(module, MultiHeadAttention):
+            module.explicit = False
+
+
+def compile_with_pytorch(model: Transformer) -> None:
+    """torch.compile, for batches of any shape."""
+    use_pytorchs_own(model)
+    model.hidden = torch.compile(model.hidden, dynamic=True)

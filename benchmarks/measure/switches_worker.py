@@ -5,16 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import torch
-
 from allyouneed.config import load_recipe
 from allyouneed.data.batches import BatchOrder, Position, collate
 from allyouneed.data.store import open_store
-from allyouneed.model.attention import MultiHeadAttention
-from allyouneed.model.plain import use_plain_paths
-from allyouneed.model.transformer import Transformer
 from allyouneed.training.memory import keep_freed_memory
-from benchmarks.measure.stepping import Stepper
+from benchmarks.measure.stepping import Stepper, compile_with_pytorch, use_pytorchs_own
 from benchmarks.measure.workers import answer
 
 _OURS, _COMPILED = "ours", "compiled"  # the paths through the model; the third is "pytorch"
@@ -29,8 +24,10 @@ def train(request: dict) -> dict:
     order, position = BatchOrder(store, config.training.batch_tokens, config.training.seed), Position()
     begun = time.perf_counter()
     step = Stepper(config, request["words"])
-    if request["path"] != _OURS:
-        _use_pytorch(step.model, compiled=request["path"] == _COMPILED)
+    if request["path"] == _COMPILED:
+        compile_with_pytorch(step.model)
+    elif request["path"] != _OURS:
+        use_pytorchs_own(step.model)
     building = time.perf_counter() - begun
     steps = []
     for _ in range(request["steps"]):
@@ -39,19 +36,6 @@ def train(request: dict) -> dict:
         steps.append([seconds + building, tokens])
         building = 0.0
     return {"steps": steps}
-
-
-def _use_pytorch(model: Transformer, compiled: bool) -> None:
-    """The model's plain twin, which nothing of Numba's keeps from being traced, with PyTorch's own fused attention.
-
-    The loss stays ours: it is outside of what is compiled.
-    """
-    use_plain_paths(model)
-    for module in model.modules():
-        if isinstance(module, MultiHeadAttention):
-            module.explicit = False
-    if compiled:
-        model.hidden = torch.compile(model.hidden, dynamic=True)
 
 
 if __name__ == "__main__":

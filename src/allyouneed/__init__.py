@@ -14,6 +14,7 @@ _HOMES = {
     "Translator": "allyouneed.translation.translator",
     "Translation": "allyouneed.translation.translator",
     "UserError": "allyouneed.errors",
+    "record": "allyouneed.insight.recorder",
 }
 __all__ = sorted(_HOMES)
 

@@ -1,7 +1,8 @@
 """What translates: weights, settings and tokenizer, inseparable and checked.
 
-A bundle is a folder: `model.safetensors`, `config.json`, `tokenizer.model`, `README.md` (the model card) and
-`manifest.json` with their checksums. Loading it never executes code.
+A bundle is a folder: `model.safetensors`, `config.json`, `tokenizer.model`, `samples.json` (sentences and what it says
+of them), `README.md` (the model card) and `manifest.json` with their checksums. One imported from Marian has its
+tokenizer in `source.spm`, `target.spm` and `vocabulary.json` instead. Loading it never executes code.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from allyouneed.config import Config, ModelConfig, config_from
-from allyouneed.data.tokenizer import Tokenizer, load_tokenizer
+from allyouneed.data.tokenizer import Tokenizer
+from allyouneed.data.vocabulary import VocabularyTokenizer, load_tokenizers
 from allyouneed.errors import UserError
 from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes, to_json, write_folder
 from allyouneed.model.transformer import Transformer
 
-FORMAT = 1
-_FILES = ("model.safetensors", "config.json", "tokenizer.model")
+FORMAT = 2  # 1 had no samples, and tokenizer.model always
+_FILES = ("model.safetensors", "config.json")
 _FACTS = ("format", "languages", "vocab_size", "longest_source", "scores", "notes", "config")
 _REMEDY = "Get the bundle again, or write it anew: run the `allyouneed train` command that made it."
 
@@ -28,15 +30,17 @@ _REMEDY = "Get the bundle again, or write it anew: run the `allyouneed train` co
 @dataclass
 class Bundle:
     """languages: codes of source and target; longest_source: subwords, end included, of the longest training source;
-    scores: measured on held-out text, with signatures; notes: how it was made, for the model card."""
+    scores: measured on held-out text, with signatures; notes: how it was made, for the model card; samples: see
+    `translation/samples.py`, none before training has come to its end."""
 
     model: Transformer
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | VocabularyTokenizer
     config: Config
     languages: tuple[str, str]
     longest_source: int
     scores: dict = field(default_factory=dict)
     notes: dict = field(default_factory=dict)
+    samples: list[dict] = field(default_factory=list)
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
@@ -53,7 +57,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     contents = {
         "model.safetensors": tensor_bytes(weights_of(bundle.model)),
         "config.json": to_json(facts),
-        "tokenizer.model": bundle.tokenizer.model,
+        **bundle.tokenizer.files(),
+        "samples.json": to_json({"sentences": bundle.samples}),
         "README.md": _model_card(bundle),
     }
     write_folder(folder, contents)
@@ -70,15 +75,23 @@ def load_bundle(path: Path, build: Callable[[ModelConfig, int], nn.Module] = Tra
     if facts["format"] > FORMAT:
         raise UserError(f"{folder}: format {facts['format']} is newer than this version reads ({FORMAT}): upgrade.")
     config = config_from(facts["config"], str(folder / "config.json"))
-    tokenizer = load_tokenizer(folder / "tokenizer.model")
+    tokenizer = load_tokenizers(folder)
     if len(tokenizer) != facts["vocab_size"]:
         raise UserError(
             f"{folder}: the tokenizer has {len(tokenizer)} subwords, the model {facts['vocab_size']}. {_REMEDY}"
         )
-    model = build(config.model, len(tokenizer))
+    model = build_model(config.model, tokenizer, build)
     load_weights(model, read_tensors(folder / "model.safetensors"), folder / "model.safetensors")
-    languages = tuple(facts["languages"])
-    return Bundle(model, tokenizer, config, languages, facts["longest_source"], facts["scores"], facts["notes"])
+    told = facts["longest_source"], facts["scores"], facts["notes"], _samples(folder / "samples.json")
+    return Bundle(model, tokenizer, config, tuple(facts["languages"]), *told)
+
+
+def build_model(
+    config: ModelConfig, tokenizer: Tokenizer | VocabularyTokenizer, build: Callable[..., nn.Module] = Transformer
+) -> nn.Module:
+    """A new model for the tokenizer's vocabulary, or its two vocabularies."""
+    sizes = {} if len(tokenizer.target) == len(tokenizer) else {"target_vocab_size": len(tokenizer.target)}
+    return build(config, len(tokenizer), **sizes)
 
 
 def find_bundle(path: Path) -> Path:
@@ -111,6 +124,12 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -
         if parameter.shape != tensors[name].shape:
             raise UserError(f"{where}: {name} is {list(tensors[name].shape)}, expected {list(parameter.shape)}.")
         parameter.copy_(tensors[name])
+
+
+def _samples(path: Path) -> list[dict]:
+    if not path.exists():
+        return []
+    return read_json(path, _REMEDY, lambda content: content["sentences"])["sentences"]
 
 
 def _model_card(bundle: Bundle) -> str:

@@ -60,6 +60,10 @@ def train(
         typer.Option(metavar="NAME|FILE.toml", help="Settings; without it chosen by the corpus and the minutes."),
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Plans the whole training for so much wall-clock time.")] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Trains a finished or imported translator further: its model and subwords."),
+    ] = None,
     settings: Settings = None,
 ) -> None:
     """Trains a translator from parallel text (plain files or TSV, .gz too).
@@ -72,7 +76,9 @@ def train(
         from allyouneed.training.run import INTERRUPTED
         from allyouneed.training.run import train as train_run
 
-        outcome = train_run(Request(train, valid, out, (source, target), recipe, given), console())
+        outcome = train_run(
+            Request(train, valid, out, (source, target), recipe, given, start_from=start_from), console()
+        )
         if outcome.status == INTERRUPTED:
             raise KeyboardInterrupt
     valid_scores = outcome.scores["valid"]
@@ -95,17 +101,61 @@ def translate(
     nbest: Annotated[int, typer.Option(metavar="N", help="N hypotheses a line, as `id ||| text ||| score`.")] = 1,
     scores: Annotated[bool, typer.Option("--scores", help="Each line's score and a tab before it.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    inter_threads: Annotated[
+        int | None, typer.Option(min=1, help="Batches translated at once; the number of cores if absent.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Goes on with an output that Ctrl-C ended.")] = False,
+    min_decoding_length: Annotated[int, typer.Option(min=0, help="Subwords at least.")] = 0,
+    max_decoding_length: Annotated[int | None, typer.Option(min=0, help="Subwords at most.")] = None,
+    no_repeat_ngram_size: Annotated[int, typer.Option(min=0, help="No so many subwords twice; 0: no rule.")] = 0,
+    repetition_penalty: Annotated[float, typer.Option(help="Above 1 words already said are less likely.")] = 1.0,
+    suppress: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Is never said; several times.")] = None,
+    sampling_topk: Annotated[int | None, typer.Option(min=0, help="Draws from the likeliest; 0: from all.")] = None,
+    sampling_topp: Annotated[float, typer.Option(min=0, max=1, help="Draws from so much probability.")] = 1.0,
+    sampling_temperature: Annotated[float, typer.Option(help="Logits are divided by it before drawing.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 1,
 ) -> None:
     """Translates: one line out for each line in, in order; empty lines stay empty.
 
     Example: allyouneed translate RUN input.de -o output.en
     """
     from allyouneed.translation.files import translate_file
+    from allyouneed.translation.sampling import Sampling
     from allyouneed.translation.translator import Translator
 
-    translator = Translator.load(run, device)
-    options = {"beam_size": beam_size, "length_penalty": length_penalty, "num_hypotheses": nbest}
-    translate_file(translator, file, output, options, scores, say)
+    drawn = None
+    if sampling_topk is not None or sampling_topp < 1 or sampling_temperature != 1:
+        drawn, beam_size = Sampling(sampling_topk or 0, sampling_topp, sampling_temperature, seed), beam_size or 1
+    options = {
+        "beam_size": beam_size,
+        "length_penalty": length_penalty,
+        "num_hypotheses": nbest,
+        "min_decoding_length": min_decoding_length,
+        "max_decoding_length": max_decoding_length,
+        "no_repeat_ngram_size": no_repeat_ngram_size,
+        "repetition_penalty": repetition_penalty,
+        "suppress_sequences": suppress or [],
+        "sampling": drawn,
+    }
+    translate_file(Translator.load(run, device, inter_threads), file, output, options, scores, say, resume)
+
+
+@app.command()
+def score(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
+    test: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Two files of parallel text, or one TSV.")],
+    tokens: Annotated[bool, typer.Option("--tokens", help="Each subword with its own, after the sum.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+) -> None:
+    """How likely given translations are: the sum of the subwords' log probabilities, a line for each pair.
+
+    Example: allyouneed score RUN --test test.de test.en
+    """
+    from allyouneed.translation.files import score_files
+    from allyouneed.translation.translator import Translator
+
+    for line in score_files(Translator.load(run, device), test, tokens):
+        print(line)
 
 
 @app.command()
@@ -131,6 +181,84 @@ def evaluate(
     print(f"BLEU {found.bleu:.2f}  {found.bleu_signature}")
     print(f"chrF {found.chrf:.2f}  {found.chrf_signature}")
     print(f"exact match {found.exact_match:.1f} %  of {found.sentences:,} sentences")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+    format: Annotated[str, typer.Option(metavar="NAME", help="ctranslate2, marian or argos.")],
+    quantization: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="int8, int16 or float16; not for marian. Without it fp32.")
+    ] = None,
+    test: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="SOURCE TARGET", help="Compares on this text, with BLEU and chrF, not on the samples."),
+    ] = None,
+) -> None:
+    """Writes the translator in another system's form, and compares what both say of the stored sample sentences.
+
+    Example: allyouneed export RUN --format ctranslate2 DIR --quantization int8
+    """
+    from allyouneed.exchange.export import export as export_run
+
+    if not export_run(run, format, folder, quantization, test):
+        raise typer.Exit(1)
+
+
+@app.command(name="import")
+def import_(
+    format: Annotated[str, typer.Argument(metavar="marian", help="The form: marian, as every OPUS-MT model is.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the model.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A new folder, as `allyouneed train` makes one.")],
+    source: Annotated[str | None, typer.Option("--from", metavar="CODE", help="If the model does not tell.")] = None,
+    target: Annotated[str | None, typer.Option("--to", metavar="CODE", help="If the model does not tell.")] = None,
+) -> None:
+    """Makes a RUN of another system's model; it translates, shows its attention and can be trained further.
+
+    Example: allyouneed import marian opus-mt-de-en RUN
+    """
+    from allyouneed.exchange.marian_import import import_model
+
+    say(import_model(format, folder, run, source, target))
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run, a bundle, or what was exported.")],
+) -> None:
+    """Compares every file with the checksums that were written with it, and names the one that has changed.
+
+    Example: allyouneed check RUN
+    """
+    from allyouneed.exchange.check import check as check_files
+
+    print(check_files(folder))
+
+
+@app.command()
+def look(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
+    sentence: Annotated[str, typer.Argument(metavar="[SENTENCE]", help="In the source language.")] = "",
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="The page; without it a table is printed.")] = None,
+    test: Annotated[
+        list[Path] | None, typer.Option(metavar="SOURCE TARGET", help="Instead of a sentence: heads over a corpus.")
+    ] = None,
+    alignments: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Word links of --test, `0-0 1-2` a line, to judge heads by.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+) -> None:
+    """The glass box: every head, each step of attention, and what scale and mask are for, on one page.
+
+    Example: allyouneed look RUN "Ein Hund rennt." --html look.html
+    """
+    from allyouneed.insight.look import look_at
+    from allyouneed.translation.translator import Translator
+
+    table = look_at(Translator.load(run, device), sentence, test or [], alignments, html, say)
+    if table:
+        print(table)
 
 
 @app.command()

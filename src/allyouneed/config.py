@@ -37,8 +37,10 @@ class ModelConfig(Section):
     norm: Literal["post", "pre"] = "post"
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
     max_positions: int = Field(1024, ge=1)  # of learned positions; sinusoids have no end
-    tie_embeddings: bool = True
+    tie_embeddings: bool | Literal["target"] = True  # "target": only its embedding and the pre-softmax linear
     attention_bias: bool = False  # the paper's projections W^Q, W^K, W^V, W^O have none
+    output_bias: bool = False  # nor has its pre-softmax linear; Marian's has
+    activation: Literal["relu", "swish"] = "relu"  # between the linears of the feed-forward network; swish is Marian's
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> ModelConfig:
@@ -108,7 +110,7 @@ class SearchConfig(Section):
     beam_size: int = Field(4, ge=1)
     length_penalty: float = Field(0.6, ge=-10, le=10, allow_inf_nan=False)
     max_extra_length: int = Field(50, ge=0)  # the output may be so many subwords longer than the input
-    batch_tokens: int = Field(4096, ge=1)  # source subwords, padding included, searched at once
+    batch_tokens: int = Field(4096, ge=1)  # source subwords · beam_size, padding included, searched at once
 
 
 class Config(Section):

@@ -10,8 +10,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -52,23 +52,42 @@ def write_folder(folder: Path, contents: Mapping[str, bytes | str]) -> None:
 
     Errors: `UserError` when the disk is full or cannot be written; the folder that was there is then untouched.
     """
+    with _whole_or_not_at_all(folder) as beside:
+        for name, content in contents.items():
+            _write_synced(beside / name, content)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """For those who write files themselves: an empty folder, which becomes `folder` with a manifest at the end.
+
+    Errors: `UserError` when there are files already, the disk is full or cannot be written.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(f"{folder} is there already: give a new or an empty folder, or delete it first.")
+    with _whole_or_not_at_all(folder) as beside:
+        yield beside
+
+
+@contextmanager
+def _whole_or_not_at_all(folder: Path) -> Iterator[Path]:
     beside, replaced = _neighbours(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         recover_folder(folder)
         beside.mkdir()
-        for name, content in contents.items():
-            _write_synced(beside / name, content)
-        sums = {name: sha256(beside / name) for name in contents if not name.endswith(".md")}  # prose may be edited
+        yield beside
+        written = sorted(path.relative_to(beside).as_posix() for path in beside.rglob("*") if path.is_file())
+        sums = {name: sha256(beside / name) for name in written if not name.endswith(".md")}  # prose may be edited
         _write_synced(beside / MANIFEST, json.dumps({"sha256": sums}, indent=1))
         if folder.exists():
             folder.rename(replaced)
         beside.rename(folder)
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
-        shutil.rmtree(beside, ignore_errors=True)
-        recover_folder(folder)
         raise cannot_write(folder, error) from error
+    finally:
+        recover_folder(folder)
 
 
 def recover_folder(folder: Path) -> None:

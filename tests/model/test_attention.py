@@ -68,4 +68,4 @@ def test_observer_sees_every_head():
     attention.explicit, attention.observe = True, seen.append
     x = torch.randn(2, 3, 16)
     attention(x, x)
-    assert [weights.shape for weights in seen] == [(2, 4, 3, 3)]
+    assert [steps.weights.shape for steps in seen] == [(2, 4, 3, 3)]

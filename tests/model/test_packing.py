@@ -43,7 +43,9 @@ def test_packed_attention_and_its_gradients(causal, d_v):
         mask = future_mask(len(part[0])) if causal else None
         expected.append(scaled_dot_product_attention(*of_heads, mask).transpose(0, 1).flatten(1))
     expected = torch.cat(expected)
-    found = packed_attention(q, k, v, heads, PackedMask(queries, keys, causal))
+    mask = PackedMask(queries, keys, causal)
+    projected, memory = (torch.cat([q, k, v], dim=1), None) if causal else (q, torch.cat([k, v], dim=1))
+    found = packed_attention(projected, memory, heads, d_k, mask)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     weights = torch.randn_like(expected)
     for mine, theirs in zip(
@@ -59,7 +61,7 @@ def test_extreme_scores_neither_overflow_nor_vanish():
     q = torch.full((3, 16), 100.0, requires_grad=True)
     k = torch.stack([torch.full((16,), x) for x in (-100.0, 0.0, 100.0)])
     v = torch.eye(3, 16)
-    found = packed_attention(q, k, v, 1, PackedMask(packed, packed))
+    found = packed_attention(torch.cat([q, k, v], dim=1), None, 1, 16, PackedMask(packed, packed))
     torch.testing.assert_close(found, v[2].expand(3, 16))
     found.sum().backward()
     assert torch.isfinite(q.grad).all()
@@ -98,5 +100,5 @@ def test_flash_attention_is_asked_for_the_same(monkeypatch):
     queries, keys = sentences([3, 1, 7]), sentences([2, 9, 4])
     q, k, v = torch.randn(11, 64), torch.randn(15, 64), torch.randn(15, 64)
     for mask, x in ((PackedMask(queries, keys), k), (PackedMask(queries, queries, causal=True), q)):
-        mine = packed_attention(q, x, v[: len(x)], 2, mask)
+        mine = packed_attention(q, torch.cat([x, v[: len(x)]], dim=1), 2, 32, mask)
         torch.testing.assert_close(flash_attention(q, x, v[: len(x)], 2, mask), mine, rtol=1e-5, atol=1e-5)

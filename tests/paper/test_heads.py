@@ -6,24 +6,22 @@ import torch
 
 from allyouneed.config import ModelConfig
 from allyouneed.data.tokenizer import EOS
+from allyouneed.insight.words import Sentence, join_subwords, split_sentence
 from allyouneed.model.recorder import record_attention
 from allyouneed.model.transformer import Transformer
 from allyouneed.paper.figures.heads import (
     RELATIONS,
     Kinds,
     Lexicon,
-    Sentence,
     Tally,
     encoder_attention,
     head_rows,
-    join_subwords,
     kinds_of,
     lexicon_of,
     measure_sentence,
     most_anaphoric,
     most_different,
     most_distant,
-    split_sentence,
 )
 
 

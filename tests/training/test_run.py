@@ -17,7 +17,7 @@ from tests.conftest import TOY, silent, toy_pairs, toy_request, write_pairs
 
 def test_a_run_has_what_the_design_says(toy_run):
     assert {p.name for p in (toy_run / "bundle").iterdir()} == {
-        "README.md", "config.json", "manifest.json", "model.safetensors", "tokenizer.model",
+        "README.md", "config.json", "manifest.json", "model.safetensors", "samples.json", "tokenizer.model",
     }  # fmt: skip
     page = (toy_run / "report.html").read_text(encoding="utf-8")
     assert "aa → bb" in page

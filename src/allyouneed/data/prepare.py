@@ -14,7 +14,8 @@ from allyouneed.config import DataConfig
 from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs, usable_text
 from allyouneed.data.formats import RawPair, read_pairs
 from allyouneed.data.store import write_store
-from allyouneed.data.tokenizer import Tokenizer, learn_tokenizer, load_tokenizer
+from allyouneed.data.tokenizer import Tokenizer, learn_tokenizer
+from allyouneed.data.vocabulary import VocabularyTokenizer, load_tokenizers
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, read_json, to_json, write_file
 
@@ -29,7 +30,6 @@ class PreparedData:
     def __init__(self, folder: Path):
         self.folder = folder
         self.train, self.valid = folder / "train", folder / "valid"
-        self.tokenizer_path = folder / "tokenizer.model"
         self.dropped = folder / "dropped.tsv"
         self._report, self._texts = folder / "corpus.json", folder / "valid.json"
 
@@ -41,15 +41,18 @@ class PreparedData:
         """{"train": ..., "valid": ...}, see `CorpusReport`."""
         return read_json(self._report, self._remedy, lambda report: (report["train"], report["valid"]))
 
-    def tokenizer(self) -> Tokenizer:
-        return load_tokenizer(self.tokenizer_path)
+    def tokenizer(self) -> Tokenizer | VocabularyTokenizer:
+        return load_tokenizers(self.folder)
 
     def valid_texts(self) -> list[tuple[str, str]]:
         return [tuple(pair) for pair in read_json(self._texts, self._remedy, lambda texts: texts["pairs"])["pairs"]]
 
-    def finish(self, tokenizer: Tokenizer, texts: list[tuple[str, str]], reports: dict[str, CorpusReport]) -> None:
+    def finish(
+        self, tokenizer: Tokenizer | VocabularyTokenizer, texts: list[tuple[str, str]], reports: dict[str, CorpusReport]
+    ) -> None:
         write_file(self._texts, json.dumps({"pairs": texts}, ensure_ascii=False))
-        write_file(self.tokenizer_path, tokenizer.model)
+        for name, content in tokenizer.files().items():
+            write_file(self.folder / name, content)
         write_file(self._report, to_json({name: report.as_dict() for name, report in reports.items()}))
 
     @property
@@ -63,9 +66,11 @@ def prepare(
     valid: Sequence[Path] | None,
     data: DataConfig,
     say: Callable[[str], None],
+    tokenizer: Tokenizer | VocabularyTokenizer | None = None,
 ) -> PreparedData:
     """Learns subwords from the training text, encodes both corpora and writes them below `folder`, unless it was done.
 
+    With a tokenizer nothing is learnt: it is that of the model to be trained further.
     Without `valid` about a thousand pairs are held out of the training text, by a hash of their source, so that equal
     sources stay together. Errors: `UserError` when nothing usable is left or the text is in another encoding.
     """
@@ -76,14 +81,15 @@ def prepare(
     if valid:
         count_pairs(valid)
     stride = None if valid else max(20, pairs // _HELD_OUT)
-    say(f"learning {data.vocab_size:,} subwords ...")
-    text_checks = PairChecks(data.max_length, data.max_ratio, duplicates=False)
-    every = max(1, pairs // _LEARNT_FROM)
-    usable = islice(usable_text(train, data.columns, text_checks), 0, None, every)
-    sentences = (text for pair in usable if not _held_out(pair, stride) for text in (pair.source, pair.target))
-    tokenizer = _learn(sentences, data, train)
-    if len(tokenizer) != data.vocab_size:
-        say(f"the text supports {len(tokenizer):,} subwords, not {data.vocab_size:,}")
+    if tokenizer is None:
+        say(f"learning {data.vocab_size:,} subwords ...")
+        text_checks = PairChecks(data.max_length, data.max_ratio, duplicates=False)
+        every = max(1, pairs // _LEARNT_FROM)
+        usable = islice(usable_text(train, data.columns, text_checks), 0, None, every)
+        sentences = (text for pair in usable if not _held_out(pair, stride) for text in (pair.source, pair.target))
+        tokenizer = _learn(sentences, data, train)
+        if len(tokenizer) != data.vocab_size:
+            say(f"the text supports {len(tokenizer):,} subwords, not {data.vocab_size:,}")
     folder.mkdir(parents=True, exist_ok=True)
     texts: list[tuple[str, str]] = []
     with _list_of_dropped(prepared.dropped) as dropped:
@@ -102,7 +108,7 @@ def prepare(
 class _Corpus:
     """One corpus on its way to ids: checks every pair, counts, and lists what is dropped."""
 
-    def __init__(self, paths, data: DataConfig, tokenizer: Tokenizer, dropped: TextIO, duplicates: bool = True):
+    def __init__(self, paths, data: DataConfig, tokenizer, dropped: TextIO, duplicates: bool = True):
         self.paths, self.data, self.tokenizer, self.dropped = paths, data, tokenizer, dropped
         self.checks = PairChecks(data.max_length, data.max_ratio, duplicates)
         self.report = CorpusReport([str(path) for path in paths])
@@ -116,7 +122,7 @@ class _Corpus:
             self.report.pairs += len(chunk)
             sound = [pair for pair in chunk if not self._dropped(pair, self.checks.text_fault(pair))]
             sources = self.tokenizer.encode_all([pair.source for pair in sound])
-            targets = self.tokenizer.encode_all([pair.target for pair in sound])
+            targets = self.tokenizer.target.encode_all([pair.target for pair in sound])
             for pair, source, target in zip(sound, sources, targets, strict=True):
                 if self._dropped(pair, self.checks.length_fault(len(source), len(target))):
                     continue

@@ -17,7 +17,7 @@ import sentencepiece
 from allyouneed.errors import UserError
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
-_LINE_ENDS = re.compile(r"[\r\n]+")
+LINE_ENDS = re.compile(r"[\r\n]+")
 
 
 class Tokenizer:
@@ -31,6 +31,11 @@ class Tokenizer:
     def __len__(self) -> int:
         return self._processor.vocab_size()
 
+    @property
+    def target(self) -> Tokenizer:
+        """That of the other side of a pair: the same, since one vocabulary is for both."""
+        return self
+
     def encode(self, text: str) -> list[int]:
         """Ids without start and end."""
         return self._processor.encode(_normalised(text))
@@ -42,11 +47,19 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, on one line whatever bytes were said; start, end and padding give nothing."""
         text = self._processor.decode([int(i) for i in ids if i not in (PAD, BOS, EOS)])
-        return _LINE_ENDS.sub(" ", text)
+        return LINE_ENDS.sub(" ", text)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Each id's subword, with ▁ for a space."""
         return [self._processor.id_to_piece(int(i)) for i in ids]
+
+    def ids(self, pieces: Sequence[str]) -> list[int]:
+        """The inverse of `pieces`; what is no subword is unknown."""
+        return [self._processor.piece_to_id(piece) for piece in pieces]
+
+    def files(self) -> dict[str, bytes]:
+        """What it is loaded from, by name."""
+        return {"tokenizer.model": self.model}
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

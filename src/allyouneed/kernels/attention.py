@@ -1,14 +1,16 @@
 """Scaled dot-product attention within sentences that stand one after another, without padding (section 3.2.1).
 
-queries [tokens, heads · d_k], keys [tokens, heads · d_k], values [tokens, heads · d_v]; sentence s has the rows from
-starts[s] up to starts[s + 1]. Four queries at a time, each against all keys of its sentence; keys are transposed first,
-so that sixteen scores come out of one sum. Weights are never kept: the backward pass makes them again from the
-logarithm of their normaliser.
+queries [tokens, heads · d_k], keys [tokens, heads · d_k], values [tokens, heads · d_v], which may be columns of wider
+matrices; sentence s has the rows from starts[s] up to starts[s + 1]. Four queries at a time, each against all keys of
+its sentence; keys are transposed first, so that sixteen scores come out of one sum. Weights are never kept: the
+backward pass makes them again from the logarithm of their normaliser.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from numba import njit
@@ -36,26 +38,25 @@ _ROWS = 4  # queries at a time
 _NEVER = -1e30  # the score of what must not be seen
 
 
-def attend(
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    starts: Tensor,
-    key_starts: Tensor,
-    heads: int,
-    longest: int,
-    causal: bool,
-) -> tuple[Tensor, Tensor]:
+class Within(NamedTuple):
+    """Which rows belong together. starts, key_starts: int64 [sentences + 1] of queries and of keys; longest: of the
+    keys' sentences; causal: a query sees no key after its own place."""
+
+    starts: Tensor
+    key_starts: Tensor
+    longest: int
+    causal: bool
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, within: Within) -> tuple[Tensor, Tensor]:
     """-> [tokens, heads · d_v], and the logarithms of the normalisers [tokens, heads] for `attend_backward`.
 
-    All contiguous fp32, d_k and d_v multiples of 16; starts int64 [sentences + 1]; longest: of the keys' sentences.
+    All fp32 with contiguous rows, d_k and d_v multiples of 16.
     """
-    sentences, room = len(starts) - 1, _padded(longest)
-    d_k, d_v = keys.shape[1] // heads, values.shape[1] // heads
-    out, normalisers = torch.empty(len(queries), heads * d_v), torch.empty(len(queries), heads)
-    scratch = torch.empty(sentences, (d_k + _ROWS) * room)
-    given = (queries, keys, values, starts, key_starts, heads, d_k, d_v, room, causal, 1 / math.sqrt(d_k), scratch)
-    _attend(sentences, *given, out, normalisers)
+    out = torch.empty(len(queries), values.shape[1])
+    normalisers = torch.empty(len(queries), heads)
+    given = _given((queries, keys, values), heads, within, _ROWS)
+    _attend(len(within.starts) - 1, *given, out, normalisers)
     return out, normalisers
 
 
@@ -64,22 +65,26 @@ def attend_backward(
     queries: Tensor,
     keys: Tensor,
     values: Tensor,
-    starts: Tensor,
-    key_starts: Tensor,
     heads: int,
-    longest: int,
-    causal: bool,
+    within: Within,
     out: Tensor,
     normalisers: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of queries, keys and values from that of `out`."""
-    sentences, room = len(starts) - 1, _padded(longest)
-    d_k, d_v = keys.shape[1] // heads, values.shape[1] // heads
-    grads = torch.empty_like(queries), torch.zeros_like(keys), torch.zeros_like(values)
-    scratch = torch.empty(sentences, (d_k + d_v + 2 * _ROWS) * room)
-    given = (queries, keys, values, starts, key_starts, heads, d_k, d_v, room, causal, 1 / math.sqrt(d_k), scratch)
-    _attend_backward(sentences, *given, out, normalisers, grad, *grads)
-    return grads
+    grads: Sequence[Tensor],
+) -> None:
+    """Writes the gradients of queries, keys and values, from that of `out`, into `grads`, of which rows are as far
+    apart as theirs."""
+    given = _given((queries, keys, values), heads, within, values.shape[1] // heads + 2 * _ROWS)
+    _attend_backward(len(within.starts) - 1, *given, out, normalisers, grad, *grads)
+
+
+def _given(sides: Sequence[Tensor], heads: int, within: Within, rows_of_scratch: int) -> tuple:
+    """What both kernels are given first. rows_of_scratch: of a sentence, besides its transposed keys."""
+    queries, keys, values = sides
+    d_k, d_v, room = keys.shape[1] // heads, values.shape[1] // heads, _padded(within.longest)
+    strides = [x.stride(0) for x in sides]
+    sizes = (heads, d_k, d_v, *strides, room, within.causal, 1 / math.sqrt(d_k))
+    scratch = torch.empty(len(within.starts) - 1, (d_k + rows_of_scratch) * room)
+    return queries, keys, values, within.starts, within.key_starts, *sizes, scratch
 
 
 def _padded(length: int) -> int:
@@ -174,6 +179,9 @@ def _attend(
     heads,
     d_k,
     d_v,
+    query_stride,
+    key_stride,
+    value_stride,
     room,
     causal,
     scale: float,
@@ -187,12 +195,12 @@ def _attend(
     transposed = scratch + 4 * sentence * (d_k + _ROWS) * room
     scores = transposed + 4 * d_k * room
     for head in range(heads):
-        _transpose(keys + 4 * key_begin * heads * d_k, heads * d_k, head * d_k, count, d_k, room, transposed)
+        _transpose(keys + 4 * key_begin * key_stride, key_stride, head * d_k, count, d_k, room, transposed)
         for query in range(begin, end, _ROWS):
             q0, q1, q2, q3 = _four_rows(query, end)
             k0, k1, k2, k3 = _four_counts(q0, q1, q2, q3, begin, count, causal)
-            a0, a1 = (q0 * heads + head) * d_k, (q1 * heads + head) * d_k
-            a2, a3 = (q2 * heads + head) * d_k, (q3 * heads + head) * d_k
+            a0, a1 = q0 * query_stride + head * d_k, q1 * query_stride + head * d_k
+            a2, a3 = q2 * query_stride + head * d_k, q3 * query_stride + head * d_k
             stop = -(-k3 // LANES) * LANES
             for j in range(0, stop, LANES):
                 s0, s1, s2, s3 = _four_products(queries, a0, a1, a2, a3, transposed, d_k, room, j)
@@ -206,12 +214,20 @@ def _attend(
             put(normalisers, q2 * heads + head, l2)
             put(normalisers, q3 * heads + head, l3)
             for c in range(0, d_v, LANES):
-                place = (key_begin * heads + head) * d_v + c
-                o0, o1, o2, o3 = _four_mixtures(scores, room, values, place, heads * d_v, k3)
+                place = key_begin * value_stride + head * d_v + c
+                o0, o1, o2, o3 = _four_mixtures(scores, room, values, place, value_stride, k3)
                 store(out, (q0 * heads + head) * d_v + c, o0 * (1 / z0))
                 store(out, (q1 * heads + head) * d_v + c, o1 * (1 / z1))
                 store(out, (q2 * heads + head) * d_v + c, o2 * (1 / z2))
                 store(out, (q3 * heads + head) * d_v + c, o3 * (1 / z3))
+
+
+@njit
+def _clear(rows, first_place, stride, count, width):
+    """`width` columns of `count` rows become 0."""
+    for j in range(count):
+        for c in range(0, width, LANES):
+            store(rows, first_place + j * stride + c, each(0.0))
 
 
 @njit
@@ -253,6 +269,9 @@ def _attend_backward(
     heads,
     d_k,
     d_v,
+    query_stride,
+    key_stride,
+    value_stride,
     room,
     causal,
     scale: float,
@@ -272,13 +291,15 @@ def _attend_backward(
     weights = values_turned + 4 * d_v * room
     grads = weights + 4 * _ROWS * room
     for head in range(heads):
-        _transpose(keys + 4 * key_begin * heads * d_k, heads * d_k, head * d_k, count, d_k, room, keys_turned)
-        _transpose(values + 4 * key_begin * heads * d_v, heads * d_v, head * d_v, count, d_v, room, values_turned)
+        _clear(key_grads, key_begin * key_stride + head * d_k, key_stride, count, d_k)
+        _clear(value_grads, key_begin * value_stride + head * d_v, value_stride, count, d_v)
+        _transpose(keys + 4 * key_begin * key_stride, key_stride, head * d_k, count, d_k, room, keys_turned)
+        _transpose(values + 4 * key_begin * value_stride, value_stride, head * d_v, count, d_v, room, values_turned)
         for query in range(begin, end, _ROWS):
             q0, q1, q2, q3 = _four_rows(query, end)
             k0, k1, k2, k3 = _four_counts(q0, q1, q2, q3, begin, count, causal)
-            a0, a1 = (q0 * heads + head) * d_k, (q1 * heads + head) * d_k
-            a2, a3 = (q2 * heads + head) * d_k, (q3 * heads + head) * d_k
+            a0, a1 = q0 * query_stride + head * d_k, q1 * query_stride + head * d_k
+            a2, a3 = q2 * query_stride + head * d_k, q3 * query_stride + head * d_k
             b0, b1 = (q0 * heads + head) * d_v, (q1 * heads + head) * d_v
             b2, b3 = (q2 * heads + head) * d_v, (q3 * heads + head) * d_v
             n0, n1 = get(normalisers, q0 * heads + head), get(normalisers, q1 * heads + head)
@@ -302,13 +323,13 @@ def _attend_backward(
                 store(grads, 2 * room + j, w2 * (g2 - d2) * scale)
                 store(grads, 3 * room + j, w3 * (g3 - d3) * scale)
             for c in range(0, d_k, LANES):
-                place = (key_begin * heads + head) * d_k + c
-                o0, o1, o2, o3 = _four_mixtures(grads, room, keys, place, heads * d_k, k3)
+                place = key_begin * key_stride + head * d_k + c
+                o0, o1, o2, o3 = _four_mixtures(grads, room, keys, place, key_stride, k3)
                 store(query_grads, a3 + c, o3)  # the last first: where a row stands for two, what it is stays
                 store(query_grads, a2 + c, o2)
                 store(query_grads, a1 + c, o1)
                 store(query_grads, a0 + c, o0)
-                _add_outer(grads, room, queries, a0 + c, a1 + c, a2 + c, a3 + c, key_grads, place, heads * d_k, k3)
+                _add_outer(grads, room, queries, a0 + c, a1 + c, a2 + c, a3 + c, key_grads, place, key_stride, k3)
             for c in range(0, d_v, LANES):
-                place = (key_begin * heads + head) * d_v + c
-                _add_outer(weights, room, grad, b0 + c, b1 + c, b2 + c, b3 + c, value_grads, place, heads * d_v, k3)
+                place = key_begin * value_stride + head * d_v + c
+                _add_outer(weights, room, grad, b0 + c, b1 + c, b2 + c, b3 + c, value_grads, place, value_stride, k3)

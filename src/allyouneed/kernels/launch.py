@@ -14,11 +14,14 @@ from __future__ import annotations
 import ctypes
 import inspect
 import struct
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import torch
 from numba import cfunc, njit, types
 from torch import Tensor
@@ -26,20 +29,31 @@ from torch import Tensor
 from allyouneed.kernels.simd import get, get_long, take_one
 
 _COUNT, _GIVEN = 1, 2  # places of the number of parts, and of what a kernel was given; at 0 is the next part
+_here = threading.local()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Kernels called within, by this thread of Python, run on it alone: for those who share the cores themselves."""
+    _here.alone = True
+    try:
+        yield
+    finally:
+        _here.alone = False
 
 
 def kernel(body: Callable) -> Callable[..., None]:
-    """A decorator: `name(parts, *values)` runs all parts. Contiguous tensors stand for their addresses.
+    """A decorator: `name(parts, *values)` runs all parts. Contiguous tensors and arrays stand for their addresses.
 
     Compiled at its first use, and kept on disk for the next process.
     """
 
     compiled = cache(lambda: _compile(body))
 
-    def run(parts: int, *values: float | Tensor) -> None:
+    def run(parts: int, *values: float | Tensor | np.ndarray) -> None:
         arguments = (ctypes.c_int64 * (_GIVEN + len(values)))(0, parts, *map(_word, values))
         address = ctypes.addressof(arguments)
-        threads = min(parts, torch.get_num_threads())
+        threads = 1 if getattr(_here, "alone", False) else min(parts, torch.get_num_threads())
         if threads > 1 and _start_threads() is not None:
             _start_threads()(compiled().address, address, threads, 0)
         else:
@@ -48,9 +62,11 @@ def kernel(body: Callable) -> Callable[..., None]:
     return run
 
 
-def _word(value: float | Tensor) -> int:
+def _word(value: float | Tensor | np.ndarray) -> int:
     if isinstance(value, Tensor):
         return value.data_ptr()
+    if isinstance(value, np.ndarray):
+        return value.__array_interface__["data"][0]
     return value if isinstance(value, int) else int.from_bytes(struct.pack("<f", value), "little")
 
 

@@ -25,14 +25,14 @@ class _Lanes(types.Type):
 
 
 lanes = _Lanes()
-_FLOAT, _INT, _LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
-_FLOATS, _INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
+FLOAT, _INT, _LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+FLOATS, INTS = ir.VectorType(FLOAT, LANES), ir.VectorType(_INT, LANES)
 
 
 @register_model(_Lanes)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager, front_end_type):
-        super().__init__(manager, front_end_type, _FLOATS)
+        super().__init__(manager, front_end_type, FLOATS)
 
 
 # ---- memory: address, place
@@ -45,20 +45,21 @@ def _reader(given, kind, element):
     def read(typing, address, place):
         def code(context, builder, signature, values):
             align = 8 if element is _LONG else 4  # of an element: lanes may begin at any
-            return builder.load(_pointer(builder, element, *values), typ=kind, align=align)
+            return builder.load(pointer_to(builder, element, *values), typ=kind, align=align)
 
         return given(types.int64, types.int64), code
 
     return read
 
 
-def _writer(taken):
-    """(address, place, value): puts fp32 there, one or sixteen."""
+def _writer(taken, element=FLOAT):
+    """(address, place, value): puts it there, one fp32 or sixteen, or an int64."""
 
     @intrinsic
     def write(typing, address, place, value):
         def code(context, builder, signature, values):
-            builder.store(values[2], _pointer(builder, _FLOAT, *values[:2]), align=4)
+            align = 8 if element is _LONG else 4
+            builder.store(values[2], pointer_to(builder, element, *values[:2]), align=align)
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64, taken), code
@@ -66,10 +67,10 @@ def _writer(taken):
     return write
 
 
-load = _reader(lanes, _FLOATS, _FLOAT)  # sixteen fp32 from a place on
-get = _reader(types.float32, _FLOAT, _FLOAT)  # one
+load = _reader(lanes, FLOATS, FLOAT)  # sixteen fp32 from a place on
+get = _reader(types.float32, FLOAT, FLOAT)  # one
 get_long = _reader(types.int64, _LONG, _LONG)  # one int64
-store, put = _writer(lanes), _writer(types.float32)
+store, put, put_long = _writer(lanes), _writer(types.float32), _writer(types.int64, _LONG)
 
 
 @intrinsic
@@ -91,7 +92,7 @@ def each(typing, value):
     """A number in all lanes."""
 
     def code(context, builder, signature, values):
-        return _each(builder, context.cast(builder, values[0], signature.args[0], types.float32))
+        return splat(builder, context.cast(builder, values[0], signature.args[0], types.float32))
 
     return lanes(value), code
 
@@ -101,7 +102,7 @@ def multiply_add(typing, a, b, c):
     """a · b + c."""
 
     def code(context, builder, signature, values):
-        return _call(builder, "llvm.fmuladd", _FLOATS, *values)
+        return call_lanes(builder, "llvm.fmuladd", FLOATS, *values)
 
     return lanes(lanes, lanes, lanes), code
 
@@ -112,8 +113,8 @@ def total(typing, value):
 
     def code(context, builder, signature, values):
         name = f"llvm.vector.reduce.fadd.v{LANES}f32"
-        function = _declare(builder, name, _FLOAT, [_FLOAT, _FLOATS])
-        return builder.call(function, [_FLOAT(0.0), values[0]], fastmath=("reassoc",))
+        function = _declare(builder, name, FLOAT, [FLOAT, FLOATS])
+        return builder.call(function, [FLOAT(0.0), values[0]], fastmath=("reassoc",))
 
     return types.float32(lanes), code
 
@@ -123,7 +124,7 @@ def largest(typing, value):
     """The largest of all lanes."""
 
     def code(context, builder, signature, values):
-        function = _declare(builder, f"llvm.vector.reduce.fmax.v{LANES}f32", _FLOAT, [_FLOATS])
+        function = _declare(builder, f"llvm.vector.reduce.fmax.v{LANES}f32", FLOAT, [FLOATS])
         return builder.call(function, values, fastmath=("nnan",))
 
     return types.float32(lanes), code
@@ -134,9 +135,20 @@ def larger(typing, a, b):
     """The larger of two, lane by lane."""
 
     def code(context, builder, signature, values):
-        return _call(builder, "llvm.maxnum", _FLOATS, *values, flags=("nnan", "nsz"))
+        return call_lanes(builder, "llvm.maxnum", FLOATS, *values, flags=("nnan", "nsz"))
 
     return lanes(lanes, lanes), code
+
+
+@intrinsic
+def any_above(typing, value, limit):
+    """Whether one of the lanes is larger than a number."""
+
+    def code(context, builder, signature, values):
+        above = builder.fcmp_ordered(">", values[0], splat(builder, values[1]))
+        return builder.icmp_unsigned("!=", builder.bitcast(above, ir.IntType(LANES)), ir.IntType(LANES)(0))
+
+    return types.boolean(lanes, types.float32), code
 
 
 @intrinsic
@@ -144,7 +156,7 @@ def rounded(typing, value):
     """To the nearest whole number."""
 
     def code(context, builder, signature, values):
-        return _call(builder, "llvm.rint", _FLOATS, *values)
+        return call_lanes(builder, "llvm.rint", FLOATS, *values)
 
     return lanes(lanes), code
 
@@ -154,7 +166,7 @@ def log(typing, value):
     """The natural logarithm of one fp32."""
 
     def code(context, builder, signature, values):
-        function = _declare(builder, "llvm.log.f32", _FLOAT, [_FLOAT])
+        function = _declare(builder, "llvm.log.f32", FLOAT, [FLOAT])
         return builder.call(function, values)
 
     return types.float32(types.float32), code
@@ -165,8 +177,8 @@ def power_of_two(typing, value):
     """2 to a whole number between -126 and 127."""
 
     def code(context, builder, signature, values):
-        exponent = builder.add(builder.fptosi(values[0], _INTS), ir.Constant(_INTS, [127] * LANES))
-        return builder.bitcast(builder.shl(exponent, ir.Constant(_INTS, [23] * LANES)), _FLOATS)
+        exponent = builder.add(builder.fptosi(values[0], INTS), ir.Constant(INTS, [127] * LANES))
+        return builder.bitcast(builder.shl(exponent, ir.Constant(INTS, [23] * LANES)), FLOATS)
 
     return lanes(lanes), code
 
@@ -176,8 +188,8 @@ def first(typing, count, value, other):
     """The lanes before `count` of one, the others of the other."""
 
     def code(context, builder, signature, values):
-        numbers = ir.Constant(_INTS, list(range(LANES)))
-        limit = _each(builder, builder.trunc(values[0], _INT))
+        numbers = ir.Constant(INTS, list(range(LANES)))
+        limit = splat(builder, builder.trunc(values[0], _INT))
         return builder.select(builder.icmp_signed("<", numbers, limit), *values[1:])
 
     return lanes(types.int64, lanes, lanes), code
@@ -193,23 +205,23 @@ def kept(typing, key, place, threshold):
 
     def code(context, builder, signature, values):
         key, place, threshold = values
-        numbers = ir.Constant(_INTS, list(range(LANES)))
-        x = builder.add(_each(builder, builder.trunc(place, _INT)), numbers)
-        x = builder.xor(x, _each(builder, builder.trunc(key, _INT)))
+        numbers = ir.Constant(INTS, list(range(LANES)))
+        x = builder.add(splat(builder, builder.trunc(place, _INT)), numbers)
+        x = builder.xor(x, splat(builder, builder.trunc(key, _INT)))
         x = _mixed(builder, x)
-        x = builder.add(x, _each(builder, builder.trunc(builder.lshr(key, _LONG(32)), _INT)))
+        x = builder.add(x, splat(builder, builder.trunc(builder.lshr(key, _LONG(32)), _INT)))
         x = _mixed(builder, x)
-        keep = builder.icmp_unsigned(">=", x, _each(builder, builder.trunc(threshold, _INT)))
-        return builder.uitofp(keep, _FLOATS)
+        keep = builder.icmp_unsigned(">=", x, splat(builder, builder.trunc(threshold, _INT)))
+        return builder.uitofp(keep, FLOATS)
 
     return lanes(types.int64, types.int64, types.int64), code
 
 
 def _mixed(builder, x):
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, None)):
-        x = builder.xor(x, builder.lshr(x, ir.Constant(_INTS, [shift] * LANES)))
+        x = builder.xor(x, builder.lshr(x, ir.Constant(INTS, [shift] * LANES)))
         if factor is not None:
-            x = builder.mul(x, ir.Constant(_INTS, [factor] * LANES))
+            x = builder.mul(x, ir.Constant(INTS, [factor] * LANES))
     return x
 
 
@@ -252,14 +264,14 @@ def exp(x):
     return multiply_add(p, part * part, part + 1.0) * power_of_two(whole)
 
 
-def _pointer(builder, kind, address, place):
+def pointer_to(builder, kind, address, place):
     return builder.gep(builder.inttoptr(address, ir.PointerType()), [place], source_etype=kind)
 
 
-def _each(builder, value):
+def splat(builder, value):
     kind = ir.VectorType(value.type, LANES)
     one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, _INT(0))
-    return builder.shuffle_vector(one, one, ir.Constant(_INTS, [0] * LANES))
+    return builder.shuffle_vector(one, one, ir.Constant(INTS, [0] * LANES))
 
 
 def _declare(builder, name, returned, taken):
@@ -267,6 +279,6 @@ def _declare(builder, name, returned, taken):
     return known or ir.Function(builder.module, ir.FunctionType(returned, taken), name)
 
 
-def _call(builder, name, kind, *values, flags=()):
+def call_lanes(builder, name, kind, *values, flags=()):
     function = _declare(builder, f"{name}.v{LANES}f32", kind, [value.type for value in values])
     return builder.call(function, values, fastmath=flags)

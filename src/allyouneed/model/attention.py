@@ -7,12 +7,14 @@ A mask is boolean, True where a query may look at a key, and broadcasts to [batc
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from allyouneed.model.packing import PackedMask, packed_attention
+from allyouneed.model.packing import PackedMask, flash_attention, packed_attention
 
 
 def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -38,11 +40,50 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, mask
     return attention_weights(query, key, mask) @ value
 
 
+@dataclass(frozen=True)
+class Twist:
+    """What the explicit path does otherwise than the paper, to see what it is for.
+
+    divisor: of the scores instead of √d_k; masked: whether the mask holds; silent: heads whose output is zero.
+    """
+
+    divisor: float | None = None
+    masked: bool = True
+    silent: tuple[int, ...] = ()
+
+
+class Steps(NamedTuple):
+    """Equation 1 of every head: queries [batch, heads, query, d_k], keys [batch, heads, key, d_k], values [batch,
+    heads, key, d_v], scores (Q Kᵀ) and weights [batch, heads, query, key], heads [batch, heads, query, d_v]; mask: the
+    one used, None for none."""
+
+    queries: Tensor
+    keys: Tensor
+    values: Tensor
+    scores: Tensor
+    weights: Tensor
+    heads: Tensor
+    mask: Tensor | None
+
+
+def attention_steps(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, twist: Twist) -> Steps:
+    """Equation 1, nothing thrown away. With `Twist()` its heads are those of `scaled_dot_product_attention`."""
+    mask = mask if twist.masked else None
+    divisor = math.sqrt(query.shape[-1]) if twist.divisor is None else twist.divisor
+    scores = query @ key.transpose(-2, -1)
+    scaled = scores / divisor
+    weights = (scaled if mask is None else scaled.masked_fill(~mask, -torch.inf)).softmax(dim=-1)
+    heads = weights @ value
+    if twist.silent:
+        heads[:, list(twist.silent)] = 0
+    return Steps(query, key, value, scores, weights, heads, mask)
+
+
 class MultiHeadAttention(nn.Module):
     """Section 3.2.2: `num_heads` attentions with projections of their own, concatenated, then W^O.
 
-    `explicit = True` computes attention step by step instead of by PyTorch's fused kernel: the same to rounding, and
-    then `observe`, when set, is called with the weights [batch, heads, query, key].
+    `explicit = True` computes attention step by step instead of by PyTorch's fused kernel: the same to rounding, but
+    for `twist`, and then `observe`, when set, is called with its `Steps`.
     """
 
     def __init__(self, d_model: int, num_heads: int, d_k: int, d_v: int, bias: bool = False):
@@ -54,6 +95,7 @@ class MultiHeadAttention(nn.Module):
         self.output = nn.Linear(num_heads * d_v, d_model, bias)
         self.explicit = False
         self.observe = None
+        self.twist = Twist()
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor | PackedMask | None = None) -> Tensor:
         """Queries from x [batch, query, d_model], keys and values from memory [batch, key, d_model] -> like x.
@@ -61,8 +103,7 @@ class MultiHeadAttention(nn.Module):
         With a `PackedMask` x and memory are [tokens, d_model].
         """
         if isinstance(mask, PackedMask):
-            heads = packed_attention(self.query(x), self.key(memory), self.value(memory), self.num_heads, mask)
-            return self.output(heads)
+            return self.output(self._packed(x, memory, mask))
         return self.attend(x, *self.keys_and_values(memory), mask)
 
     def keys_and_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,14 +114,32 @@ class MultiHeadAttention(nn.Module):
         """Queries from x [batch, query, d_model] over keys and values already projected -> like x."""
         queries = self._split(self.query(x))
         if self.explicit:
-            weights = attention_weights(queries, keys, mask)
+            steps = attention_steps(queries, keys, values, mask, self.twist)
             if self.observe is not None:
-                self.observe(weights)
-            heads = weights @ values
+                self.observe(steps)
+            heads = steps.heads
         else:
             heads = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return self.output(heads.transpose(1, 2).flatten(2))
 
+    def _packed(self, x: Tensor, memory: Tensor, mask: PackedMask) -> Tensor:
+        """x, memory [tokens, d_model] -> what the heads say, [tokens, heads · d_v]."""
+        inner = (self.query, self.key, self.value)
+        if x.is_cuda:
+            projected = (linear(y) for linear, y in zip(inner, (x, memory, memory), strict=True))
+            return flash_attention(*projected, self.num_heads, mask)
+        d_k = self.query.out_features // self.num_heads
+        if memory is x:
+            return packed_attention(_side_by_side(x, *inner), None, self.num_heads, d_k, mask)
+        return packed_attention(self.query(x), _side_by_side(memory, *inner[1:]), self.num_heads, d_k, mask)
+
     def _split(self, x: Tensor) -> Tensor:
         batch, length, _ = x.shape
         return x.view(batch, length, self.num_heads, -1).transpose(1, 2)
+
+
+def _side_by_side(x: Tensor, *linears: nn.Linear) -> Tensor:
+    """What several linears make of x, in one product: [tokens, the sum of their widths]."""
+    weight = torch.cat([linear.weight for linear in linears])
+    bias = None if linears[0].bias is None else torch.cat([linear.bias for linear in linears])
+    return F.linear(x, weight, bias)

@@ -34,6 +34,7 @@ class Embedding(nn.Module):
         self.tokens = tokens
         self.scale = math.sqrt(tokens.embedding_dim)
         self.dropout = Dropout(dropout)
+        self.placeless = False  # True: nothing tells where a token stands, to see what positions are for
         self.learned = positions == "learned"
         if self.learned:
             self.positions = nn.Parameter(torch.randn(max_positions, tokens.embedding_dim) * 0.02)
@@ -60,4 +61,6 @@ class Embedding(nn.Module):
                 )
             longer = sinusoids(max(end, 2 * len(self.positions)), self.positions.shape[1])
             self.positions = longer.to(self.positions)
+        if self.placeless:
+            return torch.zeros_like(self.positions[start:end])
         return self.positions[start:end]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class FeedForward(nn.Module):
-    """FFN(x) = max(0, x W₁ + b₁) W₂ + b₂, equation 2, at each position alike. [..., d_model] -> [..., d_model]."""
+    """FFN(x) = max(0, x W₁ + b₁) W₂ + b₂, equation 2, at each position alike. [..., d_model] -> [..., d_model].
 
-    def __init__(self, d_model: int, d_ff: int):
+    activation: "relu", the paper's max(0, ·), or "swish", x · sigmoid(x) (Ramachandran et al. 2017), as Marian has it.
+    """
+
+    def __init__(self, d_model: int, d_ff: int, activation: str = "relu"):
         super().__init__()
+        self.swish = activation == "swish"
         self.inner = nn.Linear(d_model, d_ff)
         self.outer = nn.Linear(d_ff, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.outer(self.inner(x).relu_())
+        inner = self.inner(x)
+        return self.outer(F.silu(inner) if self.swish else inner.relu_())

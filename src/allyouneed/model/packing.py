@@ -43,15 +43,20 @@ def pack(ids: Tensor, real: Tensor) -> Packed:
     return Packed(ids[real], places[real], starts, int(lengths.max()))
 
 
-def packed_attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int, mask: PackedMask) -> Tensor:
-    """Equation 1 for every head. queries, keys [tokens, heads · d_k], values [tokens, heads · d_v] -> like queries."""
-    if queries.is_cuda:
-        return flash_attention(queries, keys, values, num_heads, mask)
-    return _PackedAttention.apply(queries, keys, values, num_heads, mask)
+def packed_attention(projected: Tensor, memory: Tensor | None, num_heads: int, d_k: int, mask: PackedMask) -> Tensor:
+    """Equation 1 for every head, on a CPU -> [tokens, heads · d_v].
+
+    projected [tokens, heads · (2 · d_k + d_v)]: queries, keys and values side by side, as one product makes them; or,
+    with memory [memory tokens, heads · (d_k + d_v)] of keys and values, the queries alone.
+    """
+    return _PackedAttention.apply(projected, memory, num_heads, d_k, mask)
 
 
 def flash_attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int, mask: PackedMask) -> Tensor:
-    """The same by PyTorch's FlashAttention for sentences of various lengths, on CUDA, in half precision, d_k = d_v."""
+    """The same by PyTorch's FlashAttention for sentences of various lengths, on CUDA, in half precision, d_k = d_v.
+
+    queries, keys [tokens, heads · d_k], values [tokens, heads · d_v] -> like queries.
+    """
     from torch.nn.attention.varlen import varlen_attn
 
     of_heads = [x.view(len(x), num_heads, -1) for x in (queries, keys, values)]
@@ -76,13 +81,12 @@ def flash_attention_works() -> bool:
 
 class _PackedAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, queries: Tensor, keys: Tensor, values: Tensor, num_heads: int, mask: PackedMask) -> Tensor:
-        from allyouneed.kernels.attention import attend
+    def forward(ctx, projected: Tensor, memory: Tensor | None, num_heads: int, d_k: int, mask: PackedMask) -> Tensor:
+        from allyouneed.kernels.attention import Within, attend
 
-        where = (mask.queries.starts, mask.keys.starts, num_heads, mask.keys.longest, mask.causal)
-        out, normalisers = attend(queries, keys, values, *where)
-        ctx.where = where
-        ctx.save_for_backward(queries, keys, values, out, normalisers)
+        ctx.sizes = num_heads, d_k, Within(mask.queries.starts, mask.keys.starts, mask.keys.longest, mask.causal)
+        out, normalisers = attend(*_sides(projected, memory, num_heads * d_k), num_heads, ctx.sizes[-1])
+        ctx.save_for_backward(projected, memory, out, normalisers)
         return out
 
     @staticmethod
@@ -90,5 +94,16 @@ class _PackedAttention(torch.autograd.Function):
     def backward(ctx, grad: Tensor):
         from allyouneed.kernels.attention import attend_backward
 
-        queries, keys, values, out, normalisers = ctx.saved_tensors
-        return *attend_backward(grad.contiguous(), queries, keys, values, *ctx.where, out, normalisers), None, None
+        projected, memory, out, normalisers = ctx.saved_tensors
+        num_heads, d_k, within = ctx.sizes
+        grads = torch.empty_like(projected), None if memory is None else torch.empty_like(memory)
+        sides, grads_of_sides = (_sides(*both, num_heads * d_k) for both in ((projected, memory), grads))
+        attend_backward(grad.contiguous(), *sides, num_heads, within, out, normalisers, grads_of_sides)
+        return *grads, None, None, None
+
+
+def _sides(projected: Tensor, memory: Tensor | None, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values: columns of the matrices they stand in side by side. width: heads · d_k."""
+    if memory is None:
+        return projected[:, :width], projected[:, width : 2 * width], projected[:, 2 * width :]
+    return projected, memory[:, :width], memory[:, width:]

@@ -58,28 +58,31 @@ class Decoder(nn.Module):
 class Transformer(nn.Module):
     """logits = model(source_ids, target_ids): target position i is predicted from source and target 0..i.
 
-    One matrix is shared by both embeddings and the pre-softmax linear (3.4) unless `tie_embeddings` is off.
+    One matrix is shared by both embeddings and the pre-softmax linear (3.4) unless `tie_embeddings` is off or
+    "target"; then the target may have a vocabulary of another size.
     """
 
-    def __init__(self, config: ModelConfig, vocab_size: int, pad_id: int = 0):
+    def __init__(self, config: ModelConfig, vocab_size: int, pad_id: int = 0, target_vocab_size: int | None = None):
         super().__init__()
         self.config, self.vocab_size, self.pad_id = config, vocab_size, pad_id
         self.plain = False  # see `plain.py`
 
-        def tokens() -> nn.Embedding:
-            return nn.Embedding(vocab_size, config.d_model)
+        def tokens(count: int) -> nn.Embedding:
+            return nn.Embedding(count, config.d_model)
 
         def embedding(matrix: nn.Embedding) -> Embedding:
             return Embedding(matrix, config.positions, config.max_positions, config.dropout)
 
-        shared = tokens()
+        target_size = target_vocab_size or vocab_size
+        shared = tokens(vocab_size)
         self.source_embedding = embedding(shared)
-        self.target_embedding = embedding(shared if config.tie_embeddings else tokens())
+        of_target = shared if config.tie_embeddings is True else tokens(target_size)
+        self.target_embedding = embedding(of_target)
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
-        self.output = nn.Linear(config.d_model, vocab_size, bias=False)
+        self.output = nn.Linear(config.d_model, target_size, bias=config.output_bias)
         if config.tie_embeddings:
-            self.output.weight = shared.weight
+            self.output.weight = of_target.weight
         self._initialise()
 
     def forward(self, source_ids: Tensor, target_ids: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from allyouneed.config import SearchConfig
 from allyouneed.serving.pairs import Pair, Pairs, replica
 from allyouneed.translation.guided import translate_aloud, translate_with_prefix
-from allyouneed.translation.scoring import token_log_probabilities, word_log_probabilities
+from allyouneed.translation.scoring import score_pairs, word_log_probabilities
 from allyouneed.translation.translator import Translator
 
 
@@ -115,5 +115,5 @@ def _aloud(translator: Translator, payload: Aloud, options: Options) -> Answer:
 def _with_words(translator: Translator, source: str, answer: Answer) -> Answer:
     if not answer.text.strip():
         return answer
-    scores = word_log_probabilities(token_log_probabilities(translator, source, answer.text))
-    return answer._replace(words=scores, links=translator.align(source, answer.text))
+    [scored] = score_pairs(translator, [source.strip()], [answer.text])
+    return answer._replace(words=word_log_probabilities(scored), links=translator.align(source, answer.text))

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from allyouneed import kernels
 
 _CHUNK_ELEMENTS = {"cpu": 2_000_000, "cuda": 2**27}  # logits at a time: on a CPU 8 MB of fp32 stays in the cache
+_FEWEST_ROWS = 256  # of a chunk: each adds to the whole gradient of the words once, which fewer would not be worth
 
 
 def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
@@ -43,7 +44,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         wanted = any(ctx.needs_input_grad)
         grad_hidden, grad_weight = (torch.empty_like(hidden), torch.zeros_like(weight)) if wanted else (None, None)
         loss, nll = (hidden.new_zeros((), dtype=torch.float32) for _ in range(2))
-        rows = min(len(hidden), max(1, _CHUNK_ELEMENTS[hidden.device.type] // len(weight)))
+        rows = min(len(hidden), max(_FEWEST_ROWS, _CHUNK_ELEMENTS[hidden.device.type] // len(weight)))
         room = hidden.new_empty(rows, len(weight))  # the same for all chunks, so that it stays in the cache
         for start in range(0, len(hidden), max(1, rows)):
             chunk = hidden[start : start + rows]

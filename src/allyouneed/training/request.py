@@ -10,13 +10,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from allyouneed.bundle import find_bundle, load_bundle
 from allyouneed.config import Config, ModelConfig, config_from, load_recipe
 from allyouneed.data.corpus import count_pairs
 from allyouneed.errors import UserError
-from allyouneed.files import read_json, sha256, to_json, write_file
+from allyouneed.files import MANIFEST, read_json, sha256, to_json, write_file
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.schedule import plan_for_steps
 from allyouneed.training.size import DEFAULT_MINUTES, choose_size
+
+# A trained model must not be shaken: Adam, with a peak far below what a new one is trained with.
+_GENTLY = ("training.learning_rate=2e-4", "training.warmup=200", "training.batch_tokens=4000")
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,9 @@ class Request:
     """What the user asked for.
 
     train, valid: one TSV file or two plain ones; languages: codes of source and target; recipe: a name, a TOML file,
-    or None to choose by the corpus and the minutes; settings: SECTION.NAME=VALUE. Experiments may train another model
-    on the same terms (build: from settings and vocabulary size), and several runs on data prepared once.
+    or None to choose by the corpus and the minutes; settings: SECTION.NAME=VALUE; start_from: a RUN or bundle whose
+    model and subwords are trained further. Experiments may train another model on the same terms (build: from settings
+    and vocabulary size), and several runs on data prepared once.
     """
 
     train: Sequence[Path]
@@ -36,6 +41,7 @@ class Request:
     settings: Sequence[str] = ()
     build: Callable[[ModelConfig, int], nn.Module] = Transformer
     data: Path | None = None
+    start_from: Path | None = None
 
 
 class Record:
@@ -77,9 +83,9 @@ def agreed_config(request: Request, record: Record, device: torch.device, say: C
         return config
     longer = _longer(begun, asked, _stored_config(record))
     if longer is None:
-        changed = next(key for key in asked if asked[key] != begun.get(key))
+        changed = next(key for key in {**asked, **begun} if asked.get(key) != begun.get(key))
         raise UserError(
-            f"{request.out} was begun with {changed} = {begun.get(changed)}, now {asked[changed]}. "
+            f"{request.out} was begun with {changed} = {begun.get(changed)}, now {asked.get(changed)}. "
             "Give another --out, or the same command as before."
         )
     plan = plan_for_steps(longer).as_dict()
@@ -99,7 +105,12 @@ def identity(request: Request) -> dict:
         "languages": list(request.languages),
         "recipe": recipe,
         "settings": list(request.settings),
+        **({"start from": _bundle_sum(request.start_from)} if request.start_from else {}),
     }
+
+
+def _bundle_sum(run: Path) -> str:
+    return f"{run} {_sum(find_bundle(run) / MANIFEST)}"
 
 
 def _sum(path: Path) -> str:
@@ -136,6 +147,8 @@ def _choose_config(request: Request, device: torch.device) -> tuple[Config, str]
     if by_steps and by_minutes:
         raise UserError("training.steps and training.minutes are both given: choose one, the other follows.")
     settings = [*(["training.minutes=none"] if by_steps else []), *request.settings]
+    if request.start_from is not None:
+        return _further(request, settings, not by_steps), ""
     if request.recipe is not None:
         return load_recipe(request.recipe).override(settings), ""
     minutes = Config().override(by_minutes).training.minutes or DEFAULT_MINUTES
@@ -143,3 +156,13 @@ def _choose_config(request: Request, device: torch.device) -> tuple[Config, str]
     config = choice.config.override(settings)
     default = "" if by_minutes or by_steps else f" (no --minutes given: {DEFAULT_MINUTES:g})"
     return config, f"recipe {choice.recipe}, chosen for {choice.reason}{default}"
+
+
+def _further(request: Request, settings: Sequence[str], by_minutes: bool) -> Config:
+    """Settings for training a translator further: its model, and gentle steps unless a recipe says otherwise."""
+    start = load_bundle(request.start_from)
+    base = load_recipe(request.recipe) if request.recipe is not None else Config().override(_GENTLY)
+    if request.recipe is None and by_minutes:
+        base = base.override([f"training.minutes={DEFAULT_MINUTES}"])
+    data = base.data.model_copy(update={"vocab_size": len(start.tokenizer)})
+    return base.model_copy(update={"model": start.config.model, "data": data}).override(settings)

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from allyouneed.bundle import Bundle
+from allyouneed.bundle import Bundle, build_model, load_bundle, load_weights, weights_of
 from allyouneed.config import Config
 from allyouneed.data.corpus import CorpusReport
 from allyouneed.data.prepare import PreparedData, prepare
@@ -81,7 +81,8 @@ def _train(request: Request, console: Console, device: torch.device, ranks: Rank
 
 
 def _prepare(request: Request, config: Config, prepared: PreparedData, log: RunLog) -> None:
-    prepare(prepared.folder, request.train, request.valid, config.data, log.say)
+    tokenizer = load_bundle(request.start_from).tokenizer if request.start_from else None
+    prepare(prepared.folder, request.train, request.valid, config.data, log.say, tokenizer)
     for report in prepared.report().values():
         for line in CorpusReport(**report).lines():
             log.say(line)
@@ -104,7 +105,9 @@ class _Parts:
         config, report = self.config, self.prepared.report()["train"]
         tokenizer = self.prepared.tokenizer()
         torch.manual_seed(config.training.seed)
-        model = self.request.build(config.model, len(tokenizer)).to(self.device)
+        model = build_model(config.model, tokenizer, self.request.build).to(self.device)
+        if self.request.start_from:
+            load_weights(model, weights_of(load_bundle(self.request.start_from).model), self.request.start_from)
         if config.training.plain:
             use_plain_paths(model)
         notes = {"training pairs": report["kept"], "training files": ", ".join(Path(f).name for f in report["files"])}

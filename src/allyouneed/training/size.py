@@ -61,9 +61,9 @@ def training_flops(model: ModelConfig, vocab_size: int) -> float:
     return 6.0 * (encoder + decoder + model.d_model * vocab_size)
 
 
-def matrix_flops(device: torch.device, size: int = 1536, repeats: int = 5) -> float:
-    """Floating-point operations a second of a large fp32 matrix product on this device: the best of a few."""
-    a = torch.randn(size, size, device=device)
+def matrix_flops(device: torch.device, size: int = 1536, repeats: int = 5, dtype: torch.dtype = torch.float32) -> float:
+    """Floating-point operations a second of a large matrix product on this device: the best of a few."""
+    a = torch.randn(size, size, device=device, dtype=dtype)
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()

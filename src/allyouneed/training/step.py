@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -121,4 +122,7 @@ def batch_loss(
             logits = model.output(hidden)
             loss = smoothed_cross_entropy(logits, targets, training.label_smoothing)
             return loss, smoothed_cross_entropy(logits.detach(), targets, 0.0)
-        return chunked_cross_entropy(hidden, model.output.weight, targets, training.label_smoothing)
+        weight = model.output.weight
+        if model.output.bias is not None:  # one more unit, which is always 1
+            hidden, weight = F.pad(hidden, (0, 1), value=1.0), torch.cat([weight, model.output.bias[:, None]], dim=1)
+        return chunked_cross_entropy(hidden, weight, targets, training.label_smoothing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,6 +14,11 @@ class Attention:
     encoder: source over source; decoder: target over target; cross: target over source. A query of the target is where
     `target_tokens[i]` is decided; the decoder's keys are what it has seen by then, `target_inputs`, from `<s>` on.
     Tokens are subwords with ▁ for a space; source and target end with `</s>`.
+
+    stages: how each layer came to them, `stages["cross"][layer]["scores"]`, float32. x [query, d_model], memory [key,
+    d_model]: what is projected; queries [head, query, d_k], keys [head, key, d_k], values [head, key, d_v]; scores
+    (Q Kᵀ) and weights [head, query, key]; heads [head, query, d_v]; concat [query, heads · d_v]; output [query,
+    d_model]: after W^O; residual: what that is added to; result: after add & norm (norm "pre": after add).
     """
 
     encoder: np.ndarray
@@ -22,6 +27,7 @@ class Attention:
     source_tokens: list[str]
     target_inputs: list[str]
     target_tokens: list[str]
+    stages: dict[str, list[dict[str, np.ndarray]]] = field(default_factory=dict, repr=False, compare=False)
 
 
 def align(attention: Attention) -> list[tuple[int, int]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TextIO
 
@@ -14,9 +15,12 @@ from allyouneed.data.formats import decoded, read_pairs, read_text
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write
 from allyouneed.translation.evaluate import Scores, bleu_metric, score
+from allyouneed.translation.resuming import Note
+from allyouneed.translation.scoring import score_pairs
 from allyouneed.translation.translator import Translation, Translator
 
 _LINES_AT_ONCE = 4000  # sorted by length among themselves; memory does not grow with the file
+_SILENT_SECONDS = 10  # short work says nothing of its progress
 _STANDARD_INPUT, _STANDARD_OUTPUT = Path("standard input"), Path("standard output")
 
 
@@ -27,22 +31,46 @@ def translate_file(
     options: dict,
     scores: bool,
     say: Callable[[str], None],
+    resume: bool = False,
 ) -> None:
     """One line out for each line in. None: standard input, standard output. Long lines cut into pieces are reported.
 
     With `num_hypotheses` over 1, up to so many lines `id ||| text ||| score` for each line in. What is at `output` is
-    replaced only once there is a translation. Errors: `UserError`.
+    replaced only once there is a translation. An interrupted output has whole lines, whose number and settings are in
+    a note beside it; `resume` goes on after them. Errors: `UserError`.
     """
     _refuse_unwritable(output, source)
+    options = {**options, "return_scores": scores or options["num_hypotheses"] > 1}
+    note = Note.of(translator, source, output, options) if source and output else None
+    done = note.done() if resume and note else 0
+    if resume and note is None:
+        raise UserError("--resume needs a FILE to read and -o FILE to write: it goes on in the middle of both.")
     lines = read_text(source) if source else decoded(sys.stdin.buffer, _STANDARD_INPUT)
-    blocks = _translated(translator, lines, source or _STANDARD_INPUT, options, scores, say)
-    first = next(blocks, [])
-    with _opened(output) as out:
-        out.writelines(first)
-        out.flush()
-        for block in blocks:
+    numbered = islice(enumerate(lines, start=1), done, None)
+    blocks = _translated(translator, numbered, source or _STANDARD_INPUT, options, scores, say)
+    first = next(blocks, (done, []))
+    begun = time.monotonic()
+    with _opened(output, "a" if done else "w") as out:
+        for number, block in chain([first], blocks):
             out.writelines(block)
             out.flush()
+            if note:
+                note.write(number)
+            if time.monotonic() - begun > _SILENT_SECONDS:
+                say(f"{number:,} lines, {(number - done) / (time.monotonic() - begun):,.0f} a second")
+    if note:
+        note.remove()
+
+
+def score_files(translator: Translator, test: Sequence[Path], tokens: bool) -> Iterator[str]:
+    """A line for each pair: the log probability, and with `tokens` each subword and its own. Errors: `UserError`."""
+    pairs = list(read_pairs(test, translator.bundle.config.data.columns))
+    for pair in pairs:
+        if pair.fault:
+            raise UserError(f"{test[0]}:{pair.line}: {pair.fault}. Mend the line, or leave it out on both sides.")
+    for scored in score_pairs(translator, [pair.source for pair in pairs], [pair.target for pair in pairs]):
+        each = [f"{token} {value:.4f}" for token, value in zip(scored.tokens, scored.log_probs, strict=True)]
+        yield "\t".join([f"{sum(scored.log_probs):.4f}", *(each if tokens else [])])
 
 
 def evaluate_files(
@@ -62,7 +90,9 @@ def evaluate_files(
     for pair in pairs:
         if pair.fault:
             raise UserError(f"{test[0]}:{pair.line}: {pair.fault}. Mend the line: every test sentence counts.")
-    translations = [found.text for found in translator.translate([pair.source for pair in pairs], beam_size)]
+    translations = [
+        found.text for found in translator.translate([pair.source for pair in pairs], beam_size, return_scores=False)
+    ]
     if output:
         with _opened(output) as out:
             out.writelines(line + "\n" for line in translations)
@@ -70,10 +100,14 @@ def evaluate_files(
 
 
 def _translated(
-    translator: Translator, lines: Iterable[str], where: Path, options: dict, scores: bool, say: Callable[[str], None]
-) -> Iterator[list[str]]:
-    """Lines to write, in blocks."""
-    numbered = enumerate(lines, start=1)
+    translator: Translator,
+    numbered: Iterator[tuple[int, str]],
+    where: Path,
+    options: dict,
+    scores: bool,
+    say: Callable[[str], None],
+) -> Iterator[tuple[int, list[str]]]:
+    """Lines to write, in blocks, with the number of the last line that was read for them."""
     while chunk := list(islice(numbered, _LINES_AT_ONCE)):
         block = []
         translations = translator.translate([line for _, line in chunk], **options)
@@ -81,7 +115,7 @@ def _translated(
             if translation.pieces > 1:
                 say(f"{where}:{number}: long, translated in {translation.pieces} pieces")
             block += _formatted(number, translation, options["num_hypotheses"], scores)
-        yield block
+        yield chunk[-1][0], block
 
 
 def _formatted(number: int, translation: Translation, hypotheses: int, scores: bool) -> list[str]:
@@ -101,14 +135,14 @@ def _refuse_unwritable(output: Path | None, source: Path | None = None) -> None:
 
 
 @contextmanager
-def _opened(path: Path | None) -> Iterator[TextIO]:
+def _opened(path: Path | None, mode: str = "w") -> Iterator[TextIO]:
     try:
         if path is None:
             sys.stdout.reconfigure(encoding="utf-8")
             yield sys.stdout
             sys.stdout.flush()
         else:
-            with open(path, "w", encoding="utf-8") as file:
+            with open(path, mode, encoding="utf-8") as file:
                 yield file
     except BrokenPipeError:
         raise

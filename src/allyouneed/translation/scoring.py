@@ -1,37 +1,58 @@
-"""How sure the model is of a translation that is there: one forward pass, whoever wrote the translation."""
+"""How likely given translations are: no search, one pass of the model over source and target."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
 import torch
 
-from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK
+from allyouneed.data.batches import pad, token_batches
+from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.model.transformer import log_probabilities
+from allyouneed.translation.search import NEVER_SAID
 from allyouneed.translation.translator import Translator
 
 
-def token_log_probabilities(translator: Translator, source: str, target: str) -> list[tuple[str, float]]:
-    """Subwords of the target, `</s>` at the end, each with the natural logarithm of its probability given the source
-    and the subwords before it. Their sum is what search calls the log probability."""
-    source_ids = [*translator.tokenizer.encode(source.strip()), EOS]
-    target_ids = [*translator.tokenizer.encode(target), EOS]
-    with torch.inference_mode():
-        logits = translator.model(*(pad([ids]).to(translator.device) for ids in (source_ids, [BOS, *target_ids[:-1]])))[
-            0
-        ]
-        logits[:, [PAD, UNK, BOS]] = -torch.inf  # search never says them
-        chosen = torch.tensor(target_ids, device=logits.device)[:, None]
-        log_p = log_probabilities(logits).gather(1, chosen)[:, 0].tolist()
-    return list(zip(translator.tokenizer.pieces(target_ids), log_p, strict=True))
+class Scored(NamedTuple):
+    """tokens: subwords, end included; log_probs: of each, natural logarithms."""
+
+    tokens: list[str]
+    log_probs: list[float]
 
 
-def word_log_probabilities(scored: list[tuple[str, float]]) -> list[float]:
+@torch.inference_mode()
+def score_pairs(translator: Translator, sources: Sequence[str], targets: Sequence[str]) -> list[Scored]:
+    """Each target's log probability given its source, subword by subword, as search would count it."""
+    source = [[*ids, EOS] for ids in translator.tokenizer.encode_all(sources)]
+    target = [[BOS, *ids, EOS] for ids in translator.tokenizer.target.encode_all(targets)]
+    lengths = [np.array([len(ids) for ids in side], dtype=np.int64) for side in (source, target)]
+    found: list[Scored | None] = [None] * len(source)
+    for batch in token_batches(*lengths, translator.bundle.config.search.batch_tokens):
+        scored = _of_batch(translator, [source[i] for i in batch], [target[i] for i in batch])
+        for i, values in zip(batch, scored, strict=True):
+            found[i] = Scored(translator.tokenizer.target.pieces(target[i][1:]), values)
+    return found
+
+
+def word_log_probabilities(scored: Scored) -> list[float]:
     """Of each word, counted from 0 between spaces as in `Translation.alignment`: the sum over its subwords."""
     words: list[float] = []
-    for place, (token, log_p) in enumerate(scored):
+    for place, (token, log_p) in enumerate(zip(scored.tokens, scored.log_probs, strict=True)):
         if token == "</s>":
             continue
         if place == 0 or token.startswith("▁"):
             words.append(0.0)
         words[-1] += log_p
     return words
+
+
+def _of_batch(translator: Translator, source: list[list[int]], target: list[list[int]]) -> Iterator[list[float]]:
+    source_ids, target_ids = (pad(side).to(translator.device) for side in (source, target))
+    logits = translator.model(source_ids, target_ids[:, :-1]).float()
+    logits[..., NEVER_SAID] = -torch.inf
+    wanted = target_ids[:, 1:, None]
+    log_p = log_probabilities(logits).gather(2, wanted)[..., 0].tolist()
+    for values, ids in zip(log_p, target, strict=True):
+        yield values[: len(ids) - 1]

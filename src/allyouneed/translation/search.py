@@ -1,19 +1,22 @@
 """Greedy and beam search over any model that can `start` and `decode_step`.
 
-Shapes: sentences; beam: hypotheses of a sentence; rows = sentences · beam. Scores are natural logarithms.
+Shapes: sentences; beam: hypotheses of a sentence; rows = sentences · beam. Scores are natural logarithms. What is
+computed of a model is small, a few candidates a row, and is kept in NumPy, on whatever device the model is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK
 
-_NEVER_SAID = [PAD, UNK, BOS]
+NEVER_SAID = [PAD, UNK, BOS]
 
 
 class Cache(Protocol):
@@ -23,7 +26,7 @@ class Cache(Protocol):
 
 
 class Model(Protocol):
-    """What search needs of a model: two methods."""
+    """What search needs of a model: two methods. One that has a faster way to its best words has a third, `choose`."""
 
     def start(self, source_ids: Tensor) -> Cache: ...
 
@@ -31,66 +34,127 @@ class Model(Protocol):
         """The last token of every row -> logits of the next [rows, vocabulary]."""
 
 
+class Choice(NamedTuple):
+    """Of each row the likeliest words, best first: log probabilities and ids [rows, count]; that of the end [rows]."""
+
+    log_p: np.ndarray
+    words: np.ndarray
+    end_log_p: np.ndarray
+
+
+class Source(NamedTuple):
+    """What rows come from: their device, rules and numbers of sentences [rows]."""
+
+    device: torch.device
+    rules: Rules | None
+    sentences: np.ndarray
+
+
 class Hypothesis(NamedTuple):
-    """ids without start and end; log_probability of ids and end; score: log_probability over the length penalty."""
+    """ids without start and end; log_probability of ids and end, `token_log_p` of each; score: log_probability over
+    the length penalty."""
 
     ids: list[int]
     log_probability: float
     score: float
+    token_log_p: list[float]
 
 
-def length_penalty(length: int | Tensor, alpha: float) -> float | Tensor:
+def length_penalty(length: int | np.ndarray, alpha: float) -> float | np.ndarray:
     """((5 + |Y|) / 6)^α of Wu et al. 2016, by which section 6.1 divides; |Y| counts the end of sentence."""
     return ((5 + length) / 6) ** alpha
 
 
+class Rules(Protocol):
+    """What else decides on the next word: see `constraints.py`."""
+
+    def choose(self, logits: Tensor, said: np.ndarray, sentences: np.ndarray, count: int) -> Choice: ...
+
+
+def choose(model: Model, said: np.ndarray, cache: Cache, count: int, source: Source, scores: bool = True) -> Choice:
+    """The likeliest `count` words after what each row has said, [rows, length] or its last word [rows, 1]. Padding,
+    unknown and start are never said. Without `scores` the values need not be probabilities."""
+    tokens = said[:, -1]
+    if hasattr(model, "choose") and source.rules is None:
+        return model.choose(tokens, cache, count, scores)
+    logits = model.decode_step(torch.from_numpy(np.ascontiguousarray(tokens)).to(source.device), cache).float()
+    if source.rules is None:
+        return best_of(logits, count)
+    return source.rules.choose(logits, said, source.sentences, count)
+
+
+def best_of(logits: Tensor, count: int) -> Choice:
+    """logits [rows, vocabulary], in place."""
+    logits[:, NEVER_SAID] = -torch.inf
+    log_p = logits.log_softmax(dim=-1)
+    top, words = log_p.topk(min(count, logits.shape[1]), dim=-1)
+    return Choice(*(x.cpu().numpy() for x in (top, words, log_p[:, EOS])))
+
+
 @torch.inference_mode()
-def greedy(model: Model, source_ids: Tensor, longest: Sequence[int], alpha: float = 0.0) -> list[Hypothesis]:
-    """The likeliest next token, always. longest[i]: subwords that sentence i may have at most, end not counted."""
+def greedy(
+    model: Model,
+    source_ids: Tensor,
+    longest: Sequence[int],
+    alpha: float = 0.0,
+    scores: bool = True,
+    rules: Rules | None = None,
+) -> list[Hypothesis]:
+    """The likeliest next token, always. longest[i]: subwords that sentence i may have at most, end not counted.
+
+    Without `scores` what is said is the same, but the hypotheses' scores are nan, which may take less time.
+    """
     cache = model.start(source_ids)
-    sentences = list(range(len(source_ids)))  # that are not finished, in the order of rows
-    ids: list[list[int]] = [[] for _ in sentences]
-    totals = [0.0 for _ in sentences]
-    tokens = source_ids.new_full((len(sentences),), BOS)
+    longest = np.asarray(longest)
+    sentences = np.arange(len(source_ids))  # that are not finished, in the order of rows
+    ids: list[list[int]] = [[BOS] for _ in sentences]
+    log_p: list[list[float]] = [[] for _ in sentences]
+    tokens = np.full(len(sentences), BOS)
     length = 0
-    while sentences:
+    while len(sentences):
         length += 1
-        log_normaliser, logits = _speakable(model.decode_step(tokens, cache))
-        _end(logits, [length > longest[sentence] for sentence in sentences])
-        top, tokens = logits.max(dim=-1)
-        log_p = (top - log_normaliser[:, 0]).tolist()
-        going_on = []
-        for row, (sentence, token) in enumerate(zip(sentences, tokens.tolist(), strict=True)):
-            totals[sentence] += log_p[row]
-            if token != EOS:
-                ids[sentence].append(token)
-                going_on.append(row)
+        said = tokens[:, None] if rules is None else np.array([ids[sentence] for sentence in sentences])
+        best = choose(model, said, cache, 1, Source(source_ids.device, rules, sentences), scores)
+        at_limit = length > longest[sentences]
+        tokens = np.where(at_limit, EOS, best.words[:, 0])
+        step_log_p = np.where(at_limit, best.end_log_p, best.log_p[:, 0])
+        for sentence, token, value in zip(sentences.tolist(), tokens.tolist(), step_log_p.tolist(), strict=True):
+            ids[sentence].append(token)
+            log_p[sentence].append(value if scores else math.nan)
+        going_on = np.flatnonzero(tokens != EOS)
         if len(going_on) < len(sentences):
-            rows = torch.tensor(going_on, dtype=torch.long, device=tokens.device)
+            rows = torch.from_numpy(going_on).to(source_ids.device)
             cache.select(rows)
             cache.keep_sentences(rows)
-            tokens = tokens[rows]
-            sentences = [sentences[row] for row in going_on]
-    return [
-        Hypothesis(said, total, total / length_penalty(len(said) + 1, alpha))
-        for said, total in zip(ids, totals, strict=True)
-    ]
+            tokens, sentences = tokens[going_on], sentences[going_on]
+    return [_hypothesis(said[1:-1], values, alpha) for said, values in zip(ids, log_p, strict=True)]
 
 
 @torch.inference_mode()
 def beam_search(
-    model: Model, source_ids: Tensor, longest: Sequence[int], beam_size: int, alpha: float, num_hypotheses: int = 1
+    model: Model,
+    source_ids: Tensor,
+    longest: Sequence[int],
+    beam_size: int,
+    alpha: float,
+    num_hypotheses: int = 1,
+    rules: Rules | None = None,
 ) -> list[list[Hypothesis]]:
     """The best `num_hypotheses` (at most `beam_size`) of each sentence, best first.
 
     A sentence is finished when no hypothesis still alive could overtake the finished ones, even if it grew to the
     longest length at no further cost: stopping early (6.1) without changing the result.
     """
-    return _BeamSearch(model, source_ids, longest, beam_size, alpha, num_hypotheses).run()
+    return BeamSearch(model, source_ids, longest, beam_size, alpha, num_hypotheses, rules).run()
 
 
-class _BeamSearch:
-    """The state of a search, of the sentences going on. scores [sentences, beam], said [sentences, beam, length]."""
+class BeamSearch:
+    """The state of a search, of the sentences going on.
+
+    scores [sentences, beam], said and its log_p [sentences, beam, length]; the beam is 1 before the first step, since
+    all hypotheses begin alike. width: of the beam that the cache's rows still stand for. worst: of each sentence the
+    score that a hypothesis must beat to be wanted.
+    """
 
     def __init__(
         self,
@@ -100,91 +164,91 @@ class _BeamSearch:
         beam_size: int,
         alpha: float,
         num_hypotheses: int,
+        rules: Rules | None,
     ):
         count = len(source_ids)
         self.model, self.beam, self.alpha, self.wanted = model, beam_size, alpha, num_hypotheses
+        self.device, self.rules = source_ids.device, rules
         self.cache = model.start(source_ids)
         self.finished: list[list[Hypothesis]] = [[] for _ in range(count)]
-        self.sentences = list(range(count))
-        self.longest = list(longest)
-        self.scores = torch.full((count, beam_size), -torch.inf, device=source_ids.device)
-        self.scores[:, 0] = 0.0  # all hypotheses begin alike: only one may go on
-        self.said = source_ids.new_full((count, beam_size, 1), BOS)
+        self.sentences = np.arange(count)
+        self.longest = np.asarray(longest)
+        self.worst = np.full(count, -np.inf)
+        self.width = 1
+        self.scores = np.zeros((count, 1))
+        self.said = np.full((count, 1, 1), BOS)
+        self.log_p = np.zeros((count, 1, 1))
 
     def run(self) -> list[list[Hypothesis]]:
-        while self.sentences:
+        while len(self.sentences):
             length = self.said.shape[2]  # of a hypothesis that ends now, its end included
-            scores, parents, tokens = self._candidates(length)
-            self._finish(scores, parents, tokens, length)
-            parents = self._go_on(scores.masked_fill(tokens == EOS, -torch.inf), parents, tokens)
-            self._leave(parents, length)
+            candidates = self._candidates(length)
+            self._finish(*candidates, length)
+            self._leave(self._go_on(*candidates), length)
         return [sorted(found, key=lambda hypothesis: -hypothesis.score)[: self.wanted] for found in self.finished]
 
-    def _candidates(self, length: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _candidates(self, length: int) -> tuple[np.ndarray, ...]:
         """The best 2 · beam continuations of each sentence, so that `beam` are left if all others end.
 
-        Their scores, their parents' places in the beam, their last tokens: [sentences, 2 · beam].
+        Their scores, their parents' places in the beam, their last tokens and what these add: [sentences, 2 · beam].
         """
-        count = len(self.sentences)
-        log_normaliser, logits = _speakable(self.model.decode_step(self.said[:, :, -1].flatten(), self.cache))
-        _end(logits, [length > longest for longest in self.longest for _ in range(self.beam)])
-        width = min(2 * self.beam, logits.shape[1])
-        top, tokens = logits.topk(width, dim=-1)
-        totals = (self.scores.view(-1, 1) + top - log_normaliser).view(count, -1)
-        scores, places = totals.topk(min(2 * self.beam, totals.shape[1]), dim=-1)
-        return scores, places // width, tokens.view(count, -1).gather(1, places)
+        count, beam = self.scores.shape
+        source = Source(self.device, self.rules, np.repeat(self.sentences, beam))
+        best = choose(self.model, self.said.reshape(count * beam, -1), self.cache, 2 * self.beam, source)
+        log_p, words = best.log_p.astype(np.float64), best.words
+        at_limit = np.repeat(length > self.longest, beam)
+        if at_limit.any():  # as long as they may be: only the end is left to them
+            log_p[at_limit], words[at_limit, 0] = -np.inf, EOS
+            log_p[at_limit, 0] = best.end_log_p[at_limit]
+        totals = (self.scores.reshape(-1, 1) + log_p).reshape(count, -1)
+        places = np.argsort(-totals, axis=1, kind="stable")[:, : 2 * self.beam]
+        log_p, words = (np.take_along_axis(x.reshape(count, -1), places, 1) for x in (log_p, words))
+        return np.take_along_axis(totals, places, 1), places // best.words.shape[1], words, log_p
 
-    def _finish(self, scores: Tensor, parents: Tensor, tokens: Tensor, length: int) -> None:
+    def _finish(
+        self, scores: np.ndarray, parents: np.ndarray, tokens: np.ndarray, log_p: np.ndarray, length: int
+    ) -> None:
         """Those of the best `beam` candidates that end are hypotheses."""
-        penalty = length_penalty(length, self.alpha)
-        ending = (tokens[:, : self.beam] == EOS) & (scores[:, : self.beam] > -torch.inf)
-        for row, place in ending.nonzero().tolist():
-            ids = self.said[row, parents[row, place], 1:].tolist()
-            score = float(scores[row, place])
-            self.finished[self.sentences[row]].append(Hypothesis(ids, score, score / penalty))
+        ending = (tokens[:, : self.beam] == EOS) & (scores[:, : self.beam] > -np.inf)
+        for row, place in zip(*(x.tolist() for x in np.nonzero(ending)), strict=True):
+            parent = parents[row, place]
+            values = [*self.log_p[row, parent, 1:].tolist(), float(log_p[row, place])]
+            found = self.finished[self.sentences[row]]
+            found.append(_hypothesis(self.said[row, parent, 1:].tolist(), values, self.alpha))
+            if len(found) >= self.wanted:
+                self.worst[row] = sorted(hypothesis.score for hypothesis in found)[-self.wanted]
 
-    def _go_on(self, scores: Tensor, parents: Tensor, tokens: Tensor) -> Tensor:
+    def _go_on(self, scores: np.ndarray, parents: np.ndarray, tokens: np.ndarray, log_p: np.ndarray) -> np.ndarray:
         """The best `beam` of the others go on. -> their parents' places [sentences, beam]."""
-        self.scores, places = scores.topk(self.beam, dim=-1)
-        parents, tokens = parents.gather(1, places), tokens.gather(1, places)
-        history = self.said.gather(1, parents[:, :, None].expand(-1, -1, self.said.shape[2]))
-        self.said = torch.cat([history, tokens[:, :, None]], dim=2)
+        places, alive = self._places_going_on(scores, tokens), np.where(tokens == EOS, -np.inf, scores)
+        self.scores, parents, tokens, log_p = (np.take_along_axis(x, places, 1) for x in (alive, parents, tokens, log_p))
+        every, self.width = np.arange(len(scores))[:, None], self.said.shape[1]
+        self.said = np.concatenate([self.said[every, parents], tokens[:, :, None]], axis=2)
+        self.log_p = np.concatenate([self.log_p[every, parents], log_p[:, :, None]], axis=2)
         return parents
 
-    def _leave(self, parents: Tensor, length: int) -> None:
+    def _places_going_on(self, scores: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """Of the candidates that do not end, the best `beam` [sentences, beam]."""
+        return np.argsort(np.where(tokens == EOS, np.inf, -scores), axis=1, kind="stable")[:, : self.beam]
+
+    def _leave(self, parents: np.ndarray, length: int) -> None:
         """Sentences that are finished leave the batch; rows of the cache follow their hypotheses."""
-        best_alive = self.scores[:, 0].tolist()
-        staying = [row for row in range(len(self.sentences)) if not self._is_done(row, best_alive[row], length)]
-        stay = torch.tensor(staying, dtype=torch.long, device=self.said.device)
-        self.cache.select((stay[:, None] * self.beam + parents[stay]).flatten())
-        if len(staying) < len(self.sentences):
-            self.cache.keep_sentences(stay)
-            self.scores, self.said = self.scores[stay], self.said[stay]
-            self.sentences = [self.sentences[row] for row in staying]
-            self.longest = [self.longest[row] for row in staying]
+        stay = np.flatnonzero(~self._are_done(length))
+        rows = (stay[:, None] * self.width + parents[stay]).ravel()
+        self.cache.select(torch.from_numpy(rows).to(self.device))
+        if len(stay) < len(self.sentences):
+            self.cache.keep_sentences(torch.from_numpy(stay).to(self.device))
+            for name in ("scores", "said", "log_p", "sentences", "longest", "worst"):
+                setattr(self, name, getattr(self, name)[stay])
 
-    def _is_done(self, row: int, best_alive: float, length: int) -> bool:
-        longest, found = self.longest[row], self.finished[self.sentences[row]]
-        if length > longest or best_alive == -torch.inf:
-            return True
-        if len(found) < self.wanted:
-            return False
-        worst_wanted = sorted((hypothesis.score for hypothesis in found), reverse=True)[self.wanted - 1]
-        kindest = longest + 1 if self.alpha > 0 else length + 1  # the length whose penalty helps most
-        return worst_wanted >= best_alive / length_penalty(kindest, self.alpha)
+    def _are_done(self, length: int) -> np.ndarray:
+        """Of each sentence: at its limit, or nothing alive, or nothing alive that could still be wanted."""
+        best_alive = self.scores[:, 0]
+        kindest = self.longest + 1 if self.alpha > 0 else length + 1  # the length whose penalty helps most
+        surpassed = self.worst >= best_alive / length_penalty(kindest, self.alpha)
+        return (length > self.longest) | (best_alive == -np.inf) | (surpassed & (self.worst > -np.inf))
 
 
-def _speakable(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Padding, unknown and start are never said. -> log normaliser [rows, 1] and logits [rows, vocabulary], in fp32."""
-    logits = logits.float()
-    logits[:, _NEVER_SAID] = -torch.inf
-    return logits.logsumexp(dim=-1, keepdim=True), logits
-
-
-def _end(logits: Tensor, rows: Sequence[bool]) -> None:
-    """Leaves nothing but the end of sentence to these rows, which are as long as they may be."""
-    if any(rows):
-        at_limit = torch.tensor(rows, device=logits.device)
-        end = logits[at_limit, EOS]
-        logits[at_limit] = -torch.inf
-        logits[at_limit, EOS] = end
+def _hypothesis(ids: list[int], token_log_p: list[float], alpha: float) -> Hypothesis:
+    total = sum(token_log_p)
+    return Hypothesis(ids, total, total / length_penalty(len(ids) + 1, alpha), token_log_p)

@@ -6,6 +6,7 @@ translator = Translator.load("RUN")
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +18,18 @@ import numpy as np
 import torch
 
 from allyouneed.bundle import Bundle, load_bundle
+from allyouneed.config import SearchConfig
 from allyouneed.data.batches import pad, token_batches
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.model.recorder import record_attention
 from allyouneed.translation.alignment import Attention, align
-from allyouneed.translation.search import Hypothesis, beam_search, greedy
+from allyouneed.translation.constraints import Rules
+from allyouneed.translation.engine import Engine, engine_for
+from allyouneed.translation.sampling import Sampling
+from allyouneed.translation.search import Hypothesis, Model, beam_search, greedy
+from allyouneed.translation.workers import in_turn
 
 _SENTENCES = re.compile(r".+?(?:[.!?…]\s+|[。！？]\s*|$)", re.DOTALL)
 _WORDS = re.compile(r"\S+\s*")
@@ -34,6 +40,14 @@ class _Piece(NamedTuple):
 
     ids: list[int]
     glue: str
+
+
+class _Wanted(NamedTuple):
+    search: SearchConfig
+    num_hypotheses: int
+    scores: bool
+    max_decoding_length: int | None
+    rules: Rules | None
 
 
 @dataclass(frozen=True)
@@ -58,19 +72,28 @@ class Translation:
 
 
 class Translator:
-    """Translates with a bundle on one device. longest_source: subwords, end included, translated in one piece."""
+    """Translates with a bundle on one device. longest_source: subwords, end included, translated in one piece.
 
-    def __init__(self, bundle: Bundle, device: str | torch.device = "cpu"):
+    inter_threads: batches translated at the same time, each by one thread; None: as many as there are cores.
+    """
+
+    def __init__(self, bundle: Bundle, device: str | torch.device = "cpu", inter_threads: int | None = None):
         self.bundle = bundle
         self.device = choose_device(device) if isinstance(device, str) else device
         self.model = bundle.model.to(self.device).eval()
         self.tokenizer = bundle.tokenizer
         self.longest_source = bundle.longest_source
+        self.inter_threads = inter_threads or len(os.sched_getaffinity(0)) if self.device.type == "cpu" else 1
+
+    @cached_property
+    def engine(self) -> Model:
+        """What searches: the model, or where there is one its fast twin."""
+        return engine_for(self.model)
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Translator:
+    def load(cls, path: str | Path, device: str | torch.device = "cpu", inter_threads: int | None = None) -> Translator:
         """A RUN or a bundle. Errors: `UserError` when it is neither, or is damaged."""
-        return cls(load_bundle(Path(path)), device)
+        return cls(load_bundle(Path(path)), device, inter_threads)
 
     def translate(
         self,
@@ -80,11 +103,22 @@ class Translator:
         length_penalty: float | None = None,
         max_extra_length: int | None = None,
         batch_tokens: int | None = None,
+        return_scores: bool = True,
+        min_decoding_length: int = 0,
+        max_decoding_length: int | None = None,
+        no_repeat_ngram_size: int = 0,
+        repetition_penalty: float = 1.0,
+        suppress_sequences: Sequence[str] = (),
+        target_prefix: Sequence[str] = (),
+        sampling: Sampling | None = None,
     ) -> list[Translation]:
         """One translation for each text, in order; an empty text gives an empty one. None: the bundle's own setting.
 
         A text longer than the model was trained for is cut at sentence ends (or spaces), and `pieces` says so; of cut
-        texts only the best hypothesis is given. Errors: `UserError` for an impossible number.
+        texts only the best hypothesis is given. Without `return_scores` scores of greedy search are nan, and it takes
+        less time. max_decoding_length: subwords at most; sampling: with beam_size = 1. What else there is are the
+        rules of `constraints.py`, in text: `suppress_sequences` never come up, `target_prefix`, one for each text, is
+        what its translation begins with (not where a text is cut). Errors: `UserError` for an impossible number.
         """
         settings = {
             "beam_size": beam_size,
@@ -100,51 +134,82 @@ class Translator:
         if isinstance(texts, str):
             raise TypeError("translate takes a list of texts, not one text")
         pieces = [self._cut(text) for text in texts]
-        found = iter(self._search([piece.ids for cut in pieces for piece in cut], search, num_hypotheses))
+        if target_prefix and len(target_prefix) != len(texts):
+            raise UserError(f"target_prefix: {len(target_prefix)} of them for {len(texts)} texts; give one for each.")
+        if sampling is not None and not (sampling.temperature > 0 and 0 < sampling.topp <= 1 and sampling.topk >= 0):
+            raise UserError("sampling: the temperature is above 0, topp above 0 and at most 1, topk at least 0.")
+        if repetition_penalty <= 0:
+            raise UserError(f"repetition_penalty = {repetition_penalty:g}: choose a number above 0; 1 is none.")
+        if sampling is not None and search.beam_size != 1:
+            raise UserError(f"sampling with beam_size = {search.beam_size}: words are drawn one by one; set it to 1.")
+        encode = self.tokenizer.target.encode
+        prefixes = [encode(prefix) for prefix in target_prefix]
+        rules = Rules(
+            min_decoding_length,
+            no_repeat_ngram_size,
+            repetition_penalty,
+            [ids for text in suppress_sequences if (ids := encode(text))],
+            [prefixes[i] if len(cut) == 1 else [] for i, cut in enumerate(pieces) for _ in cut] if prefixes else (),
+            sampling,
+        )
+        wanted = _Wanted(
+            search, num_hypotheses, return_scores, max_decoding_length, None if rules == Rules() else rules
+        )
+        found = iter(self._search([piece.ids for cut in pieces for piece in cut], wanted))
         return [self._joined(text, cut, [next(found) for _ in cut]) for text, cut in zip(texts, pieces, strict=True)]
 
-    def look(self, text: str, translation: str | None = None) -> Attention:
-        """Every head's attention for a text and its translation (the model's own unless given)."""
+    def look(self, text: str, translation: str | None = None, stages: bool = True) -> Attention:
+        """Every head's attention for a text and its translation (the model's own unless given), with its stages."""
         target = self.translate([text])[0].text if translation is None else translation
         source_ids = [*self.tokenizer.encode(text), EOS]
-        target_ids = [BOS, *self.tokenizer.encode(target)]
-        with torch.inference_mode(), record_attention(self.model) as recorded:
+        target_ids = [BOS, *self.tokenizer.target.encode(target)]
+        with torch.inference_mode(), record_attention(self.model, stages) as recorded:
             self.model(*(pad([ids]).to(self.device) for ids in (source_ids, target_ids)))
         layers = (recorded.encoder, recorded.decoder, recorded.cross)
         arrays = (np.stack([weights[0].float().cpu().numpy() for weights in kept]) for kept in layers)
-        seen = self.tokenizer.pieces(target_ids)
-        return Attention(*arrays, self.tokenizer.pieces(source_ids), seen, [*seen[1:], "</s>"])
+        seen = self.tokenizer.target.pieces(target_ids)
+        tokens = (self.tokenizer.pieces(source_ids), seen, [*seen[1:], "</s>"])
+        inside = {kind: [each.of_sentence(0) for each in kept] for kind, kept in recorded.stages.items()}
+        return Attention(*arrays, *tokens, inside)
 
     def align(self, source: str, target: str) -> list[tuple[int, int]]:
         """Word links of a text and a translation, from the decoder's attention."""
-        return align(self.look(source, target)) if source.strip() and target.strip() else []
+        return align(self.look(source, target, stages=False)) if source.strip() and target.strip() else []
 
-    def _search(self, sentences: list[list[int]], search, num_hypotheses: int) -> list[list[Hypothesis]]:
+    def _search(self, sentences: list[list[int]], wanted: _Wanted) -> list[list[Hypothesis]]:
         """Longest first, in batches of similar length; the answers in the order of the sentences."""
         lengths = np.array([len(ids) for ids in sentences], dtype=np.int64)
-        found: list[list[Hypothesis]] = [[]] * len(sentences)
-        for batch in reversed(token_batches(lengths, lengths, search.batch_tokens)):
+        search = wanted.search
+        room = max(1, search.batch_tokens // search.beam_size)
+        batches = token_batches(lengths, lengths, room)[::-1]
+
+        def answer(batch: np.ndarray) -> list[list[Hypothesis]]:
             source = pad([sentences[i] for i in batch]).to(self.device)
-            longest = (lengths[batch] - 1 + search.max_extra_length).tolist()
+            longest = lengths[batch] - 1 + search.max_extra_length
+            longest = np.minimum(longest, wanted.max_decoding_length or longest).tolist()
+            rules = wanted.rules and wanted.rules.of(batch)
+            given = (self.engine, source, longest)
             if search.beam_size == 1:
-                answers = [[best] for best in greedy(self.model, source, longest, search.length_penalty)]
-            else:
-                answers = beam_search(
-                    self.model, source, longest, search.beam_size, search.length_penalty, num_hypotheses
-                )
-            for i, answer in zip(batch, answers, strict=True):
-                found[i] = answer
+                return [[best] for best in greedy(*given, search.length_penalty, wanted.scores, rules)]
+            return beam_search(*given, search.beam_size, search.length_penalty, wanted.num_hypotheses, rules)
+
+        found: list[list[Hypothesis]] = [[]] * len(sentences)
+        workers = self.inter_threads if isinstance(self.engine, Engine) else 1
+        for batch, answers in zip(batches, in_turn(answer, batches, workers), strict=True):
+            for i, hypotheses in zip(batch, answers, strict=True):
+                found[i] = hypotheses
         return found
 
     def _joined(self, text: str, cut: list[_Piece], found: list[list[Hypothesis]]) -> Translation:
         """The translation of a text from the answers for its pieces: none, one, or several, of which the best count."""
         best = [answers[0] for answers in found]
-        said = "".join(self.tokenizer.decode(h.ids) + piece.glue for h, piece in zip(best, cut, strict=True)).strip()
+        words = self.tokenizer.target
+        said = "".join(words.decode(h.ids) + piece.glue for h, piece in zip(best, cut, strict=True)).strip()
         score = sum(hypothesis.score for hypothesis in best)
-        tokens = self.tokenizer.pieces([i for hypothesis in best for i in hypothesis.ids])
+        tokens = words.pieces([i for hypothesis in best for i in hypothesis.ids])
         hypotheses = [(said, score)] if found else []
         if len(found) == 1:
-            hypotheses = [(self.tokenizer.decode(hypothesis.ids), hypothesis.score) for hypothesis in found[0]]
+            hypotheses = [(words.decode(hypothesis.ids), hypothesis.score) for hypothesis in found[0]]
         return Translation(text, said, score, tokens, hypotheses, len(found), self)
 
     def _cut(self, text: str) -> list[_Piece]:

@@ -6,18 +6,16 @@ Subwords are joined first: attention to a word is the sum over its subwords, fro
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from allyouneed.data.batches import pad, token_batches
-from allyouneed.data.tokenizer import EOS, Tokenizer
+from allyouneed.insight.words import Sentence, has_letters, join_subwords
 from allyouneed.model.recorder import record_attention
 from allyouneed.model.transformer import Transformer
 
@@ -27,7 +25,6 @@ FAR = 4
 FREQUENT = 50  # words that are no content words in a language without a list, at most a tenth of the different ones
 READABLE, SHORT = range(8, 26), range(8, 15)  # words of a sentence that is drawn for one word, for all words
 _BATCH_TOKENS = 4096
-_UNSPACED = {"ja", "km", "lo", "my", "th", "zh"}  # written without spaces: subwords stand for words
 _PRONOUNS = {
     "de": "er sie es ihn ihm ihnen sein seine seinen seinem seiner seines ihr ihre ihren ihrem ihrer ihres sich",
     "en": "he she it its his her hers their theirs they him them himself herself itself themselves",
@@ -46,14 +43,6 @@ _FUNCTION_WORDS = {
     "par pour avec sans entre vers chez est sont était étaient être a ont avait avoir ne pas plus y ce cet cette ces "
     "tandis pendant devant derrière très aussi",
 }
-
-
-class Sentence(NamedTuple):
-    """ids with EOS; starts: the place in ids of each word's first subword; words end with `</s>`."""
-
-    ids: list[int]
-    starts: list[int]
-    words: list[str]
 
 
 class Lexicon(NamedTuple):
@@ -109,22 +98,6 @@ class Tally:
         return cls(sums, facts["counts"], best)
 
 
-def split_sentence(tokenizer: Tokenizer, text: str, language: str) -> Sentence:
-    """A word begins at a space; punctuation at its end is a word of its own, as in tokenised text."""
-    ids = [*tokenizer.encode(text), EOS]
-    pieces = tokenizer.pieces(ids)
-    starts, end = [len(ids) - 1], len(ids) - 1  # from the last to the first; end: the first subword after the word
-    for place in reversed(range(len(ids) - 1)):
-        begins = place == 0 or pieces[place].startswith("▁") or language in _UNSPACED
-        if begins or not _has_letters("".join(pieces[place:end])):
-            starts.append(place)
-        if begins:
-            end = place
-    starts.reverse()
-    words = [tokenizer.decode(ids[start:end]).strip() for start, end in pairwise(starts)]
-    return Sentence(ids, starts, [*map(html.unescape, words), "</s>"])  # Moses's tokeniser writes 's as &apos;s
-
-
 def lexicon_of(language: str, sentences: Sequence[Sentence]) -> Lexicon:
     """The language's own list of function words; without one, the most frequent words of the sentences."""
     if language in _PRONOUNS:
@@ -136,15 +109,9 @@ def lexicon_of(language: str, sentences: Sequence[Sentence]) -> Lexicon:
 
 
 def kinds_of(words: Sequence[str], lexicon: Lexicon) -> Kinds:
-    letters = np.array([_has_letters(word) for word in words])
+    letters = np.array([has_letters(word) for word in words])
     function = np.array([word.lower() in lexicon.function for word in words])
     return Kinds(letters, letters & ~function, np.array([word.lower() in lexicon.pronouns for word in words]))
-
-
-def join_subwords(weights: np.ndarray, starts: Sequence[int]) -> np.ndarray:
-    """[..., query, key] of subwords -> of words: the sum over a key's subwords, the mean over a query's."""
-    sizes = np.diff([*starts, weights.shape[-1]])
-    return np.add.reduceat(np.add.reduceat(weights, starts, -1), starts, -2) / sizes[:, None]
 
 
 @torch.inference_mode()
@@ -282,7 +249,3 @@ def _strongest_line(weights: np.ndarray, readable: bool, number: int) -> np.ndar
 def _place(values: np.ndarray) -> tuple[int, int]:
     layer, head = np.unravel_index(values.argmax(), values.shape)
     return int(layer), int(head)
-
-
-def _has_letters(text: str) -> bool:
-    return any(character.isalnum() for character in text)

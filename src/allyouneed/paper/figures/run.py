@@ -17,11 +17,11 @@ from allyouneed.data.formats import read_pairs
 from allyouneed.data.tokenizer import BOS
 from allyouneed.errors import UserError
 from allyouneed.files import sha256
+from allyouneed.insight.words import Sentence, split_sentence
 from allyouneed.paper.figures.diagrams import draw_architecture, draw_attention_blocks
 from allyouneed.paper.figures.drawing import Panel, draw_attention, head_colours
 from allyouneed.paper.figures.heads import (
     Lexicon,
-    Sentence,
     Tally,
     encoder_attention,
     head_rows,
@@ -30,7 +30,6 @@ from allyouneed.paper.figures.heads import (
     most_anaphoric,
     most_different,
     most_distant,
-    split_sentence,
 )
 from allyouneed.paper.figures.page import Example, on_distance, on_pronouns, on_structure, write_page
 from allyouneed.paper.figures.trace import Trace, block_rows, trace

@@ -1,0 +1,163 @@
+"""The worker of `accelerator.py`: trains with one trainer on a device, and times the steps together."""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from allyouneed.config import Config, ModelConfig
+from allyouneed.data.batches import Batch, BatchOrder, Position, collate
+from allyouneed.data.store import PairStore, open_store
+from allyouneed.data.tokenizer import BOS, EOS, PAD
+from allyouneed.model.embedding import sinusoids
+from benchmarks.measure.accelerator import COMPILED, MARIAN, OURS, TORCH
+from benchmarks.measure.stepping import Stepper
+from benchmarks.measure.workers import answer
+
+Step = Callable[[Batch], None]
+
+
+def train(request: dict) -> dict:
+    """request: store, device, settings, trainer, steps, warm_up. -> seconds and target tokens of the steps after the
+    warm-up, and the most memory in bytes."""
+    config, device = Config.model_validate(request["settings"]), torch.device(request["device"])
+    torch.manual_seed(config.training.seed)
+    batches = list(islice(_batches(open_store(Path(request["store"])), config), request["steps"]))
+    step = _makers[request["trainer"]](config, device)
+    warm_up = request["warm_up"]
+    for place in range(warm_up):
+        step(batches[place % len(batches)])
+    _wait(device)
+    begun = time.perf_counter()
+    for batch in batches:
+        step(batch)
+    _wait(device)
+    tokens = sum(int((batch.target_output != PAD).sum()) for batch in batches)
+    return {"seconds": time.perf_counter() - begun, "tokens": tokens, "peak": _peak(device)}
+
+
+def _batches(store: PairStore, config: Config):
+    order, position = BatchOrder(store, config.training.batch_tokens, config.training.seed), Position()
+    while True:
+        pairs, position = order.next(position)
+        yield collate(store, pairs)
+
+
+def _ours(config: Config, device: torch.device, compiled: bool = False) -> Step:
+    return Stepper(config, config.data.vocab_size, device, compiled)
+
+
+def _ours_compiled(config: Config, device: torch.device) -> Step:
+    return _ours(config, device, compiled=True)
+
+
+class _Torch(nn.Module):
+    """`torch.nn.Transformer` between the paper's embeddings, all three matrices of words one."""
+
+    def __init__(self, model: ModelConfig, words: int, longest: int):
+        super().__init__()
+        self.scale = math.sqrt(model.d_model)
+        self.embedding = nn.Embedding(words, model.d_model, padding_idx=PAD)
+        nn.init.normal_(self.embedding.weight, std=1 / self.scale)
+        self.dropout = nn.Dropout(model.dropout)
+        self.register_buffer("positions", sinusoids(longest, model.d_model))
+        sizes = (model.d_model, model.num_heads, model.encoder_layers, model.decoder_layers, model.d_ff, model.dropout)
+        self.transformer = nn.Transformer(*sizes, batch_first=True)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        hidden_source, length = source == PAD, target.shape[1]
+        future = torch.ones(length, length, dtype=torch.bool, device=target.device).triu(1)
+        states = self.transformer(
+            self._embed(source),
+            self._embed(target),
+            tgt_mask=future,
+            tgt_is_causal=True,
+            src_key_padding_mask=hidden_source,
+            memory_key_padding_mask=hidden_source,
+        )
+        return nn.functional.linear(states, self.embedding.weight)
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        return self.dropout(self.embedding(ids) * self.scale + self.positions[: ids.shape[1]])
+
+
+def _torch(config: Config, device: torch.device) -> Step:
+    model = _Torch(config.model, config.data.vocab_size, longest=256).to(device)
+    return _plain_step(model, model, config, device)
+
+
+def _marian(config: Config, device: torch.device) -> Step:
+    from transformers import MarianConfig, MarianMTModel
+
+    model, words = config.model, config.data.vocab_size
+    marian = MarianMTModel(
+        MarianConfig(
+            vocab_size=words,
+            d_model=model.d_model,
+            encoder_layers=model.encoder_layers,
+            decoder_layers=model.decoder_layers,
+            encoder_attention_heads=model.num_heads,
+            decoder_attention_heads=model.num_heads,
+            encoder_ffn_dim=model.d_ff,
+            decoder_ffn_dim=model.d_ff,
+            dropout=model.dropout,
+            activation_function="relu",
+            scale_embedding=True,
+            pad_token_id=PAD,
+            eos_token_id=EOS,
+            decoder_start_token_id=BOS,
+            max_position_embeddings=256,
+            use_cache=False,
+        )
+    ).to(device)
+
+    def logits(source: Tensor, target: Tensor) -> Tensor:
+        return marian(input_ids=source, attention_mask=source != PAD, decoder_input_ids=target).logits
+
+    return _plain_step(marian, logits, config, device)
+
+
+def _plain_step(
+    model: nn.Module, logits: Callable[[Tensor, Tensor], Tensor], config: Config, device: torch.device
+) -> Step:
+    """As one writes it: padded batches, whole logits, autocast where ours has it."""
+    criterion = nn.CrossEntropyLoss(label_smoothing=config.training.label_smoothing, ignore_index=PAD)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4, (0.9, 0.98), 1e-9, weight_decay=0, fused=True)
+    model.train()
+
+    def step(batch: Batch) -> None:
+        source, target_input, target_output = (
+            x.to(device, non_blocking=True) for x in (batch.source, batch.target_input, batch.target_output)
+        )
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+            said = logits(source, target_input)
+            loss = criterion(said.flatten(0, 1), target_output.flatten())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+_makers = {OURS: _ours, COMPILED: _ours_compiled, TORCH: _torch, MARIAN: _marian}
+
+if __name__ == "__main__":
+    answer(train)

@@ -1,0 +1,89 @@
+"""Subwords whose ids are somebody else's: a SentencePiece model a side, and a list that names the ids, as in Marian.
+
+Source and target may have models and vocabularies of their own: a tokenizer is that of the source, its `target` the
+other one. Ids are in our order, so that PAD, UNK, BOS and EOS are what they are everywhere; `rows` tells the others'.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import sentencepiece
+
+from allyouneed.data.tokenizer import BOS, EOS, LINE_ENDS, PAD, UNK, Tokenizer, load_tokenizer
+from allyouneed.errors import UserError
+
+ADDED = -1  # the row of a start of sentence that the others have no word for
+_FILES = ("source.spm", "target.spm", "vocabulary.json")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """names: each id's subword; rows: each id's place in the vocabulary this was made from, or ADDED."""
+
+    names: list[str]
+    rows: list[int]
+
+
+class VocabularyTokenizer:
+    """As `Tokenizer`, of one side. Text is not normalised before the SentencePiece model does it."""
+
+    def __init__(self, model: bytes, vocabulary: Vocabulary, target: VocabularyTokenizer | None = None):
+        self.model, self.vocabulary = model, vocabulary
+        self.target = target or self
+        self._processor = sentencepiece.SentencePieceProcessor()
+        self._processor.LoadFromSerializedProto(model)
+        self._ids = {name: i for i, name in enumerate(vocabulary.names)}
+
+    def __len__(self) -> int:
+        return len(self.vocabulary.names)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids without start and end. A language code `>>fr<<` in front is one subword."""
+        code, text = self._split_code(text)
+        return self.ids([*code, *self._processor.encode(text, out_type=str)])
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids, on one line; start, end and padding give nothing."""
+        text = self._processor.decode_pieces(self.pieces([i for i in ids if i not in (PAD, BOS, EOS)]))
+        return LINE_ENDS.sub(" ", text.replace("▁", " ").strip())
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        return [self.vocabulary.names[int(i)] for i in ids]
+
+    def ids(self, pieces: Sequence[str]) -> list[int]:
+        return [self._ids.get(piece, UNK) for piece in pieces]
+
+    def files(self) -> dict[str, bytes]:
+        """What `load_tokenizers` reads, by name."""
+        sides = {"source": self.vocabulary, "target": self.target.vocabulary}
+        contents = {side: {"names": kept.names, "rows": kept.rows} for side, kept in sides.items()}
+        named = (self.model, self.target.model, json.dumps(contents, ensure_ascii=False).encode("utf-8"))
+        return dict(zip(_FILES, named, strict=True))
+
+    @staticmethod
+    def _split_code(text: str) -> tuple[list[str], str]:
+        end = text.find("<<") if text.startswith(">>") else -1
+        return ([], text) if end == -1 else ([text[: end + 2]], text[end + 2 :])
+
+
+def load_tokenizers(folder: Path) -> Tokenizer | VocabularyTokenizer:
+    """The tokenizer of a bundle's or a prepared corpus' folder, of either kind. Errors: `UserError`."""
+    if not (folder / _FILES[0]).exists():
+        return load_tokenizer(folder / "tokenizer.model")
+    try:
+        source_model, target_model, named = ((folder / name).read_bytes() for name in _FILES)
+        sides = json.loads(named)
+        source, target = (Vocabulary(sides[side]["names"], sides[side]["rows"]) for side in ("source", "target"))
+        tokenizer = VocabularyTokenizer(target_model, target)
+        if (source_model, source) == (target_model, target):
+            return tokenizer
+        return VocabularyTokenizer(source_model, source, tokenizer)
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder}: {', '.join(_FILES)} are not a tokenizer ({error}).") from error

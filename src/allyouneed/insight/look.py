@@ -1,0 +1,63 @@
+"""`allyouneed look`: a page of one sentence, or of all heads over a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from allyouneed.errors import UserError
+from allyouneed.files import write_file
+from allyouneed.insight.corpus import corpus_data
+from allyouneed.insight.explorer import explorer_data
+from allyouneed.insight.page import corpus_html, html
+from allyouneed.insight.variant import entropies
+from allyouneed.model.recorder import KINDS
+from allyouneed.translation.alignment import Attention
+from allyouneed.translation.translator import Translator
+
+_NAMES = {"encoder": "encoder self", "decoder": "decoder self", "cross": "encoder-decoder"}
+
+
+def look_at(
+    translator: Translator, sentence: str, test: Sequence[Path], alignments: Path | None, page: Path | None,
+    say: Callable[[str], None],
+) -> str:  # fmt: skip
+    """Writes the page and says where; without one, gives a table for the terminal. Errors: `UserError`."""
+    if bool(sentence) == bool(test):
+        raise UserError("look takes a sentence or --test SOURCE TARGET, one of them.")
+    if alignments and not test:
+        raise UserError("--alignments goes with --test.")
+    if page and (page.is_dir() or not page.absolute().parent.is_dir()):
+        raise UserError(f"cannot write {page}: no such folder, or a folder itself. Give the path of a file.")
+    if test:
+        data = corpus_data(translator, test, alignments)
+        write_file(page or Path("heads.html"), corpus_html(data))
+        say(f"{data['sentences']:,} sentences; written: {page or 'heads.html'}")
+        return ""
+    if page:
+        write_file(page, html(explorer_data(translator, sentence)))
+        say(f"written: {page}")
+        return ""
+    return attention_table(translator.look(sentence, stages=False))
+
+
+def attention_table(attention: Attention) -> str:
+    """A line a head: its entropy in nats, and the strongest line of it."""
+    sides = {
+        "encoder": (attention.source_tokens, attention.source_tokens),
+        "decoder": (attention.target_tokens, attention.target_inputs),
+        "cross": (attention.target_tokens, attention.source_tokens),
+    }
+    lines = [f"{' '.join(attention.source_tokens)}\n{' '.join(attention.target_tokens)}\n"]
+    lines += [f"{'attention':<16}{'layer':>6}{'head':>5}{'entropy':>9}  strongest"]
+    for kind in KINDS:
+        weights: np.ndarray = getattr(attention, kind)
+        queries, keys = sides[kind]
+        entropy = entropies(weights)
+        for layer, head in np.ndindex(entropy.shape):
+            query, key = np.unravel_index(weights[layer, head].argmax(), weights.shape[2:])
+            strongest = f"{queries[query]} → {keys[key]} {weights[layer, head, query, key]:.2f}"
+            lines.append(f"{_NAMES[kind]:<16}{layer + 1:>6}{head + 1:>5}{entropy[layer, head]:>9.2f}  {strongest}")
+    return "\n".join(lines)

@@ -1,0 +1,69 @@
+"""The explorer as one file that opens from disk: script, style and data inside, nothing asked of the network.
+
+The sources in `static/` are plain ES modules; a server gives them out as they are. In one file they stand one after
+another in one module, since a page from disk may not import others.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html as escaping
+import json
+import re
+from importlib.resources import files
+from string import Template
+
+from allyouneed.insight.explorer import explorer_data, live_variant
+
+MODULES = ("texts.js", "data.js", "draw.js", "heads.js", "steps.js", "switches.js", "search.js", "app.js", "corpus.js")
+_IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|let|class)\b)", re.MULTILINE)
+_READ = 'JSON.parse(document.getElementById("data").textContent)'
+
+__all__ = ["explorer_data", "html", "live_variant", "static_text"]
+
+
+def html(data: dict) -> str:
+    """The page of `explorer_data`."""
+    return _page(data, data["text"], f'start(document.getElementById("explorer"), {_READ});')
+
+
+def corpus_html(data: dict) -> str:
+    """The page of `corpus.corpus_data`."""
+    return _page(data, "heads", f'startCorpus(document.getElementById("explorer"), {_READ});')
+
+
+def static_text(name: str) -> str:
+    """A file of `static/`."""
+    return files(__package__).joinpath("static", name).read_text("utf-8")
+
+
+def script() -> str:
+    """All modules in one, imported ones first."""
+    return "".join(_EXPORT.sub("", _IMPORT.sub("", static_text(name))) for name in MODULES)
+
+
+def _page(data: dict, title: str, call: str) -> str:
+    code, style = script() + call, static_text("style.css")
+    policy = f"default-src 'none'; script-src {_hash(code)}; style-src {_hash(style)}; img-src data: blob:; "
+    template = Template(files(__package__).joinpath("page.html").read_text("utf-8"))
+    return template.substitute(
+        policy=policy + "base-uri 'none'; form-action 'none'",
+        title=escaping.escape(" ".join(title.split())[:80]) + " · allyouneed",
+        style=style,
+        data=_json(data),
+        script=code,
+    )
+
+
+def _json(data: dict) -> str:
+    """JSON that no HTML parser takes for anything else."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    harmless = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return harmless.encode("utf-8", "replace").decode("utf-8")
+
+
+def _hash(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+    return f"'sha256-{digest}'"

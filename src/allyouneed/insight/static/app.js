@@ -1,0 +1,104 @@
+// The explorer: one state, one drawing of it. `start(root, data, {fetchVariant})` mounts it anywhere.
+import { el } from "./draw.js";
+import { headsView } from "./heads.js";
+import { searchView } from "./search.js";
+import { stepsView } from "./steps.js";
+import { PAPER, switchKey, switchName, switchesView } from "./switches.js";
+import { startLanguage, switchLanguage, t } from "./texts.js";
+
+const TABS = ["heads", "steps", "switches", "search"];
+
+/**
+ * data: as `explorer.py` describes it. fetchVariant(switches): a promise of a variant, for a page with a server; without
+ * it the page shows the variants it carries.
+ */
+export function start(root, data, { fetchVariant = null } = {}) {
+  const live = Boolean(fetchVariant);
+  const variants = new Map([["", data.base], ...Object.entries(data.variants)]);
+  const state = { tab: "heads", kind: "encoder", layer: 0, head: 0, pins: [[0, 0]], pinning: false, joined: false, view: "lines", query: null, key: null,
+    local: { scale: true, mask: true, temperature: 1 }, switches: PAPER, problem: null, place: null, step: null, alpha: null, live };
+  const current = () => variants.get(switchKey(state.switches)) ?? data.base;
+  startLanguage();
+  const draw = (focus) => render(root, data, state, current(), set, change, focus);
+  function set(part, focus) {
+    Object.assign(state, part);
+    draw(focus ?? focusKey(root));
+  }
+  async function change(switches) {
+    const key = switchKey(switches);
+    if (!variants.has(key) && !live) return set({ problem: t("absent") });
+    if (!variants.has(key)) {
+      try {
+        variants.set(key, await fetchVariant(switches));
+      } catch (error) {
+        return set({ problem: t("failed", error.message) });
+      }
+    }
+    return set({ switches, problem: null, ...whereItShows(state, switches) });
+  }
+  draw();
+}
+
+/** The attention that a switch just turned off changes most. */
+function whereItShows(state, switches) {
+  const now = (name) => state.switches[name] && !switches[name];
+  const kind = now("future_mask") ? "decoder" : now("padding_mask") ? "encoder" : null;
+  return kind ? { kind, layer: 0, pins: [[0, state.head]] } : {};
+}
+
+/** What has the focus, in words that find it again after everything was drawn anew. */
+function focusKey(root) {
+  const active = document.activeElement;
+  if (!root.contains(active)) return null;
+  if (active.id) return "#" + active.id;
+  const data = [...active.attributes].find((a) => a.name.startsWith("data-"));
+  return data ? `[${data.name}="${data.value}"]` : null;
+}
+
+function render(root, data, state, variant, set, change, focus) {
+  const tabs = { heads: headsView, steps: stepsView, switches: switchesView, search: searchView };
+  const seen = state.tab === "heads" && variant.attention ? variant : data.base;
+  const view = {
+    heads: () => headsView(data, seen, state, set),
+    steps: () => stepsView(data, state, set),
+    switches: () => switchesView(data, variant, state, set, change, state.live),
+    search: () => searchView(data, state, set),
+  }[state.tab]();
+  view.setAttribute("role", "tabpanel");
+  view.id = "panel";
+  const scrolled = Object.fromEntries([...root.querySelectorAll("#tree")].map((node) => [node.id, [node.scrollLeft, node.scrollTop]]));
+  const chip = variant !== data.base && state.tab === "heads" && el("p", { css: { margin: "0 0 1rem" } }, el("span", { class: "chip" }, switchName(variant.switches), variant.attention ? "" : ` (${t("noAttention")})`, el("button", { "aria-label": t("paper"), onclick: () => change(PAPER) }, "×")));
+  root.replaceChildren(header(data, set), el("main", {}, tabBar(Object.keys(tabs), state, set), chip || null, view, el("footer", {}, t("footer"))));
+  for (const [id, [left, top]] of Object.entries(scrolled)) root.querySelector("#" + id)?.scrollTo(left, top);
+  if (focus) root.querySelector(focus)?.focus({ preventScroll: true });
+}
+
+function header(data, set) {
+  const m = data.model;
+  const long = data.text.length + data.translation.length > 400;
+  return el("header", { class: "top" }, el("div", {},
+    el("div", { class: "bar" }, el("span", { class: "name" }, `allyouneed · ${t("title")}`), ...pageButtons(() => set({}))),
+    el("div", { class: long ? "pair long" : "pair", tabindex: long ? 0 : null }, el("p", { dir: "auto", lang: data.languages?.[0] }, data.text), el("p", { dir: "auto", lang: data.languages?.[1] }, data.translation || "∅")),
+    el("p", { class: "facts" }, t("facts", m.encoder_layers, m.decoder_layers, m.heads, m.d_model, m.d_k, m.parameters.toLocaleString("en")))));
+}
+
+export function pageButtons(redraw) {
+  const root = document.documentElement;
+  const isDark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  root.dataset.theme ??= isDark() ? "dark" : "light";
+  return [
+    el("button", { class: "quiet", id: "theme", "aria-label": t("theme"), title: t("theme"), onclick: () => { root.dataset.theme = isDark() ? "light" : "dark"; redraw(); } }, "◐"),
+    el("button", { class: "quiet", id: "language", onclick: () => { switchLanguage(); redraw(); } }, t("language"))];
+}
+
+function tabBar(names, state, set) {
+  const move = (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const tab = names[(names.indexOf(state.tab) + step + names.length) % names.length];
+    set({ tab }, `#tab-${tab}`);
+  };
+  return el("nav", { class: "tabs", role: "tablist", onkeydown: move }, TABS.map((tab) =>
+    el("button", { role: "tab", id: `tab-${tab}`, "aria-selected": String(state.tab === tab), "aria-controls": "panel", tabindex: state.tab === tab ? 0 : -1, onclick: () => set({ tab }) }, t(tab))));
+}

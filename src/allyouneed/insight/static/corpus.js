@@ -1,0 +1,62 @@
+// Every head over a corpus: a table that sorts, and examples of each head. Data as `corpus.py` describes it.
+import { pageButtons } from "./app.js";
+import { clipped, el, headColour, number, svg } from "./draw.js";
+import { startLanguage, t } from "./texts.js";
+
+const COLUMNS = ["entropy", "distance", "previous", "next", "same", "period", "end", "aer", "importance"];
+
+export function startCorpus(root, data) {
+  const first = data.heads.reduce((best, row, place) => (row.importance > data.heads[best].importance ? place : best), 0);
+  const state = { sort: "importance", descending: true, chosen: first };
+  startLanguage();
+  const draw = () => root.replaceChildren(...page());
+  const set = (part) => {
+    Object.assign(state, part);
+    draw();
+  };
+  function page() {
+    const rows = data.heads.map((row, place) => ({ ...row, place }));
+    const value = (row) => (state.sort === "head" ? row.place : (row[state.sort] ?? (state.descending ? -Infinity : Infinity)));
+    rows.sort((a, b) => (state.descending ? value(b) - value(a) : value(a) - value(b)) || a.place - b.place);
+    return [
+      el("header", { class: "top" }, el("div", {}, el("div", { class: "bar" }, el("span", { class: "name" }, `allyouneed · ${t("title")}`), ...pageButtons(draw)),
+        el("div", { class: "pair" }, el("p", {}, t("corpusTitle"))), el("p", { class: "facts" }, t("corpusLead", data.sentences.toLocaleString("en"))))),
+      el("main", { css: { "margin-top": "1.2rem" } }, el("div", { class: "card scroll tall" }, table(data, rows, state, set)),
+        el("p", { class: "note" }, t("corpusNote", data.importance_sentences), " ", data.aligner ? t("aerNote", data.aligner) : ""), examples(data, state), el("footer", {}, t("footer"))),
+    ];
+  }
+  draw();
+}
+
+function table(data, rows, state, set) {
+  const most = Object.fromEntries(COLUMNS.map((name) => [name, Math.max(1e-9, ...data.heads.map((row) => row[name] ?? 0))]));
+  const top = (name, css) => el("th", { class: css, scope: "col", "aria-sort": state.sort === name ? (state.descending ? "descending" : "ascending") : null },
+    el("button", { "data-sort": name, onclick: () => set({ sort: name, descending: state.sort === name ? !state.descending : !["head", "aer"].includes(name) }) }, t(name)));
+  const cell = (row, name) => {
+    const share = name === "aer" ? 1 - row.aer : Math.max(0, row[name] ?? 0) / most[name];
+    return el("td", { css: { background: row[name] === null ? null : `color-mix(in srgb, ${headColour(row.head, data.model.heads)} ${Math.round(38 * share)}%, transparent)` } }, row[name] === null ? "–" : number(row[name], 3));
+  };
+  return el("table", { class: "plain", id: "heads" }, el("thead", {}, el("tr", {}, top("head", "text"), COLUMNS.map((name) => top(name)))),
+    el("tbody", {}, rows.map((row) => el("tr", { class: row.place === state.chosen ? "on" : null },
+      el("th", { class: "text", scope: "row" }, el("button", { "data-row": row.place, onclick: () => set({ chosen: row.place }) }, el("i", { class: "dot", css: { "--head": headColour(row.head, data.model.heads) } }), `${t(row.kind)} ${t("headShort", row.layer + 1, row.head + 1)}`)), COLUMNS.map((name) => cell(row, name))))));
+}
+
+/** The lines of one head over a few sentences, its strongest. */
+function examples(data, state) {
+  const row = data.heads[state.chosen];
+  const name = `${t(row.kind + "Long")}, ${t("headName", row.layer + 1, row.head + 1)}`;
+  return el("div", { css: { margin: "1.6rem 0" } }, el("h2", {}, t("examples", name)), el("div", { class: "mats" }, row.examples.map((example) => drawn(data, row, example))));
+}
+
+function drawn(data, row, { sentence, lines }) {
+  const { source, target } = data.examples[sentence];
+  const left = row.kind === "encoder" ? source : target;
+  const right = row.kind === "decoder" ? ["<s>", ...target.slice(0, -1)] : source;
+  const [width, gap] = [330, 20];
+  const y = (i) => 12 + gap * (i + 0.5);
+  const text = (label, x, i, anchor) => svg("text", { x, y: y(i) + 4, "text-anchor": anchor, class: "" }, clipped(label.replace("▁", " ").trim() || label, 14));
+  const colour = headColour(row.head, data.model.heads);
+  return el("div", { class: "card", css: { margin: 0 } }, svg("svg", { viewBox: `0 0 ${width} ${24 + gap * Math.max(left.length, right.length)}`, width, css: { "max-width": "100%" } },
+    lines.map(([i, j, w]) => svg("path", { d: `M118 ${y(i)}C160 ${y(i)} 170 ${y(j)} 212 ${y(j)}`, fill: "none", stroke: colour, "stroke-opacity": 0.1 + 0.9 * w, "stroke-width": 0.7 + 4 * w, "stroke-linecap": "round" })),
+    left.map((label, i) => text(label, 112, i, "end")), right.map((label, j) => text(label, 218, j, "start"))));
+}

@@ -1,0 +1,181 @@
+// Numbers as `coding.py` packs them, and what the views ask of them. No drawing here.
+
+const unpacked = new WeakMap();
+
+function bytesOf(text) {
+  const raw = atob(text);
+  const bytes = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
+  return bytes;
+}
+
+function integers(text, bits) {
+  const bytes = bytesOf(text);
+  return bits === 8 ? bytes : new Uint16Array(bytes.buffer);
+}
+
+function once(packed, make) {
+  if (!unpacked.has(packed)) unpacked.set(packed, make());
+  return unpacked.get(packed);
+}
+
+/** One head's weights {rows, cols, values} of `coding.pack_weights`; with `top` all but the strongest are zero. */
+export function weightsAt(packed, layer, head) {
+  const [, heads, rows, cols] = packed.shape;
+  const values = new Float32Array(rows * cols);
+  const data = once(packed, () => integers(packed.data, packed.bits));
+  const first = layer * heads + head;
+  if (packed.top) {
+    packed.keyPlaces ??= integers(packed.keys, 16);
+    for (let row = 0; row < rows; row++) {
+      for (let k = 0; k < packed.top; k++) {
+        const at = (first * rows + row) * packed.top + k;
+        values[row * cols + packed.keyPlaces[at]] = data[at] / 65535;
+      }
+    }
+    return { rows, cols, values };
+  }
+  const start = first * rows * cols;
+  for (let i = 0; i < values.length; i++) {
+    const q = data[start + i];
+    values[i] = packed.bits === 16 ? q / 65535 : (q / 255) ** 2;
+  }
+  return { rows, cols, values };
+}
+
+/** Matrix number `index` of `coding.pack_matrices`: {rows, cols, of, values}; of: columns before some were left out. */
+export function matrixAt(packed, index = 0) {
+  const [rows, cols] = packed.shape.slice(-2);
+  const data = once(packed, () => integers(packed.data, packed.bits));
+  const step = (packed.high[index] - packed.low[index]) / (2 ** packed.bits - 1);
+  const values = new Float32Array(rows * cols);
+  const start = index * rows * cols;
+  for (let i = 0; i < values.length; i++) values[i] = packed.low[index] + step * data[start + i];
+  return { rows, cols, of: packed.of, values };
+}
+
+/** Which column of all the k-th kept one is. */
+export const columnNumber = (matrix, k) =>
+  matrix.cols === matrix.of ? k : Math.floor((k * (matrix.of - 1)) / Math.max(1, matrix.cols - 1) + 0.5);
+
+/** Softmax of each row, in steps: scaled = scores / divisor, then the mask (true where hidden), then weights. */
+export function softmaxSteps(scores, divisor, hidden) {
+  const { rows, cols } = scores;
+  const scaled = scores.values.map((x) => x / divisor);
+  const weights = new Float32Array(rows * cols);
+  for (let row = 0; row < rows; row++) {
+    const seen = [];
+    for (let col = 0; col < cols; col++) if (!hidden(row, col)) seen.push(row * cols + col);
+    const largest = Math.max(...seen.map((i) => scaled[i]));
+    const exps = seen.map((i) => Math.exp(scaled[i] - largest));
+    const sum = exps.reduce((a, b) => a + b, 0);
+    seen.forEach((i, k) => (weights[i] = exps[k] / sum));
+  }
+  return { scaled: { ...scores, values: scaled }, weights: { rows, cols, values: weights } };
+}
+
+export function timesValues(weights, values) {
+  const out = new Float32Array(weights.rows * values.cols);
+  for (let i = 0; i < weights.rows; i++)
+    for (let j = 0; j < weights.cols; j++) {
+      const w = weights.values[i * weights.cols + j];
+      if (w) for (let k = 0; k < values.cols; k++) out[i * values.cols + k] += w * values.values[j * values.cols + k];
+    }
+  return { rows: weights.rows, cols: values.cols, of: values.of, values: out };
+}
+
+/** The mean over rows of the entropy, in nats, and of 1 - Σ p²: what of a gradient gets through the softmax. */
+export function rowStatistics({ rows, cols, values }, count = rows) {
+  let entropy = 0;
+  let slope = 0;
+  for (let i = 0; i < count; i++) {
+    slope += 1;
+    for (let j = 0; j < cols; j++) {
+      const p = values[i * cols + j];
+      if (p > 0) entropy -= p * Math.log(p);
+      slope -= p * p;
+    }
+  }
+  return { entropy: entropy / count, slope: slope / count };
+}
+
+export function spread(values, keep = () => true) {
+  const kept = Array.from(values).filter((_, i) => keep(i));
+  const mean = kept.reduce((a, b) => a + b, 0) / kept.length;
+  return Math.sqrt(kept.reduce((a, b) => a + (b - mean) ** 2, 0) / kept.length);
+}
+
+export const layersOf = (data, kind) => (kind === "encoder" ? data.model.encoder_layers : data.model.decoder_layers);
+
+/** Place of a head in `entropy` and `change`. */
+export function headPlace(data, kind, layer, head) {
+  const { encoder_layers: encoder, decoder_layers: decoder, heads } = data.model;
+  return ({ encoder: 0, decoder: encoder, cross: encoder + decoder }[kind] + layer) * heads + head;
+}
+
+/** A byte's token is kept as it is; ▁ is a space before; what goes on within a word is marked. */
+export function shown(token, first = false) {
+  if (token === "▁") return "␣";
+  if (/^(<.*>)$/.test(token)) return token;
+  return token.startsWith("▁") ? token.slice(1) : first ? token : "·" + token;
+}
+
+/** Labels and groups of sub-words [first, last) of both sides of an attention. */
+export function sides(data, variant, kind, joined) {
+  const source = () => side(variant.source_tokens, data.source.words, 0, joined);
+  const target = () => side(data.target.tokens, data.target.words, 0, joined);
+  const inputs = () => side(data.target.inputs, data.target.words, 1, joined);
+  return {
+    encoder: () => [source(), source()],
+    decoder: () => [target(), inputs()],
+    cross: () => [target(), source()],
+  }[kind]();
+}
+
+function side(tokens, words, shift, joined) {
+  const single = (i) => ({ first: i, last: i + 1, label: shown(tokens[i], i === shift) });
+  if (!joined) return tokens.map((_, i) => single(i));
+  const groups = shift ? [single(0)] : [];
+  for (const [first, last] of words) {
+    const text = textOf(tokens.slice(first + shift, last + shift)).trim();
+    if (first + shift < tokens.length) groups.push({ first: first + shift, last: Math.min(last + shift, tokens.length), label: text || "␣" });
+  }
+  for (let i = groups.length ? groups.at(-1).last : 0; i < tokens.length; i++) groups.push(single(i));
+  return groups;
+}
+
+/** Attention to a word is the sum over its sub-words, from a word the mean over them. */
+export function joinWords(weights, rows, cols) {
+  const values = new Float32Array(rows.length * cols.length);
+  rows.forEach((row, i) =>
+    cols.forEach((col, j) => {
+      let sum = 0;
+      for (let a = row.first; a < row.last; a++)
+        for (let b = col.first; b < col.last; b++) sum += weights.values[a * weights.cols + b];
+      values[i * cols.length + j] = sum / (row.last - row.first);
+    }),
+  );
+  return { rows: rows.length, cols: cols.length, values };
+}
+
+/** What sub-words spell. */
+export function textOf(pieces) {
+  let text = "";
+  let bytes = [];
+  const flush = () => {
+    if (bytes.length) text += new TextDecoder().decode(new Uint8Array(bytes));
+    bytes = [];
+  };
+  for (const piece of pieces) {
+    const byte = /^<0x([0-9A-F]{2})>$/.exec(piece);
+    if (byte) bytes.push(parseInt(byte[1], 16));
+    else {
+      flush();
+      if (piece !== "</s>" && piece !== "<s>") text += piece.replaceAll("▁", " ");
+    }
+  }
+  flush();
+  return text;
+}
+
+export const penalised = (logP, length, alpha) => logP / ((5 + length) / 6) ** alpha;

@@ -1,0 +1,170 @@
+// Elements, colours, heat maps, the tooltip, and files to take away.
+
+const HUES = ["#4a7ce0", "#e2711d", "#159a8c", "#c93a8f", "#6f9f2c", "#8a4fdb", "#d1383d", "#a68200"];
+
+/** An element: `on...` are listeners, `text` its content; texts become text nodes, so nothing is ever parsed. */
+export function el(tag, attributes = {}, ...children) {
+  return filled(document.createElement(tag), attributes, children);
+}
+
+export function svg(tag, attributes = {}, ...children) {
+  return filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+}
+
+function filled(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name === "css") for (const [key, v] of Object.entries(value)) node.style.setProperty(key, v);
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+export function headColour(head, heads) {
+  if (heads <= HUES.length) return HUES[head];
+  const hue = Math.round((360 * head) / heads);
+  return rgbText(hslToRgb(hue / 360, 0.55, 0.5));
+}
+
+function hslToRgb(h, s, l) {
+  const part = (n) => {
+    const k = (n + h * 12) % 12;
+    return Math.round(255 * (l - s * Math.min(l, 1 - l) * Math.max(-1, Math.min(k - 3, 9 - k, 1))));
+  };
+  return [part(0), part(8), part(4)];
+}
+
+const rgbText = (rgb) => "#" + rgb.map((x) => x.toString(16).padStart(2, "0")).join("");
+const rgbOf = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+
+/** A canvas of one pixel a cell (fewer, where there are too many). paint: {above, below, alpha}: the colours of positive
+ * and negative values, and how opaque a value is, 0 to 1. */
+export function heatmap(matrix, paint, attributes = {}, most = 512) {
+  const rows = Math.min(matrix.rows, most);
+  const cols = Math.min(matrix.cols, most);
+  const canvas = el("canvas", { width: cols, height: rows, ...attributes });
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(cols, rows);
+  for (let i = 0; i < rows; i++) {
+    const row = rows === matrix.rows ? i : Math.floor((i * matrix.rows) / rows);
+    for (let j = 0; j < cols; j++) {
+      const col = cols === matrix.cols ? j : Math.floor((j * matrix.cols) / cols);
+      const value = matrix.values[row * matrix.cols + col];
+      const colour = value < 0 ? paint.below : paint.above;
+      const at = 4 * (i * cols + j);
+      image.data[at] = colour[0];
+      image.data[at + 1] = colour[1];
+      image.data[at + 2] = colour[2];
+      image.data[at + 3] = 255 * paint.alpha(value); // clamped and rounded by the array
+    }
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+export function inHeadColour(colour) {
+  const rgb = rgbOf(colour);
+  return { above: rgb, below: rgb, alpha: (weight) => (weight > 0 ? 0.03 + 0.97 * weight ** 0.75 : 0) };
+}
+
+/** Blue below zero, orange above; full at the largest. */
+export function diverging(matrix) {
+  let largest = 1e-9;
+  for (const value of matrix.values) if (Number.isFinite(value)) largest = Math.max(largest, Math.abs(value));
+  const [below, above] = [rgbOf("#4a7ce0"), rgbOf("#e2711d")];
+  return { above, below, alpha: (value) => (Math.abs(value) / largest) ** 0.8 };
+}
+
+export function number(x, digits = 3) {
+  if (!Number.isFinite(x)) return "−∞";
+  if (x !== 0 && Math.abs(x) < 10 ** -digits) return "<" + (10 ** -digits).toFixed(digits);
+  return x.toFixed(digits).replace("-", "−");
+}
+
+export const clipped = (text, most = 18) => {
+  const letters = Array.from(text);
+  return letters.length > most ? letters.slice(0, most - 1).join("") + "…" : text;
+};
+
+// The tooltip
+
+let bubble = null;
+
+export function showTip(event, ...lines) {
+  bubble ??= document.body.appendChild(el("div", { class: "tip", role: "status" }));
+  bubble.replaceChildren(...lines.filter(Boolean).map((line, i) => el(i ? "span" : "b", { dir: "auto" }, line)));
+  const box = event.clientX === undefined || event.type === "focus" ? event.target.getBoundingClientRect() : null;
+  const x = box ? box.right : event.clientX;
+  const y = box ? box.top : event.clientY;
+  bubble.hidden = false;
+  const { width, height } = bubble.getBoundingClientRect();
+  bubble.style.left = Math.max(6, Math.min(x + 14, innerWidth - width - 6)) + "px";
+  bubble.style.top = Math.max(6, y + 18 + height > innerHeight ? y - height - 10 : y + 18) + "px";
+}
+
+export function hideTip() {
+  if (bubble) bubble.hidden = true;
+}
+
+/** Listeners that say a matrix's cell under the pointer. */
+export function cellTips(matrix, lines, pick) {
+  const at = (event) => {
+    const box = event.currentTarget.getBoundingClientRect();
+    const row = Math.floor(((event.clientY - box.top) / box.height) * matrix.rows);
+    const col = Math.floor(((event.clientX - box.left) / box.width) * matrix.cols);
+    return [Math.max(0, Math.min(matrix.rows - 1, row)), Math.max(0, Math.min(matrix.cols - 1, col))];
+  };
+  return {
+    onpointermove: (event) => showTip(event, ...lines(...at(event))),
+    onpointerleave: hideTip,
+    onclick: pick && ((event) => pick(...at(event))),
+  };
+}
+
+// Files
+
+/** The drawing with its colours written into it, so that it looks the same anywhere. */
+function standalone(drawing) {
+  const copy = drawing.cloneNode(true);
+  const from = [drawing, ...drawing.querySelectorAll("*")];
+  [copy, ...copy.querySelectorAll("*")].forEach((node, i) => {
+    const style = getComputedStyle(from[i]);
+    for (const name of ["fill", "stroke", "stroke-width", "stroke-opacity", "fill-opacity", "opacity", "font-family", "font-size", "font-weight", "text-anchor"])
+      node.setAttribute(name, style.getPropertyValue(name));
+    node.removeAttribute("class");
+    node.removeAttribute("tabindex");
+  });
+  const box = drawing.viewBox.baseVal;
+  copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  copy.setAttribute("width", box.width);
+  copy.setAttribute("height", box.height);
+  const paper = svg("rect", { width: box.width, height: box.height, fill: getComputedStyle(document.body).backgroundColor });
+  copy.prepend(paper);
+  return new XMLSerializer().serializeToString(copy);
+}
+
+export function saveSvg(drawing, name) {
+  save(new Blob([standalone(drawing)], { type: "image/svg+xml" }), name + ".svg");
+}
+
+export function savePng(drawing, name, zoom = 2) {
+  const url = URL.createObjectURL(new Blob([standalone(drawing)], { type: "image/svg+xml" }));
+  const image = new Image();
+  image.onload = () => {
+    const { width, height } = drawing.viewBox.baseVal;
+    const scale = Math.min(zoom, 8000 / Math.max(width, height));
+    const canvas = el("canvas", { width: Math.round(width * scale), height: Math.round(height * scale) });
+    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    URL.revokeObjectURL(url);
+    canvas.toBlob((blob) => save(blob, name + ".png"));
+  };
+  image.src = url;
+}
+
+function save(blob, name) {
+  const link = el("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}

@@ -1,0 +1,197 @@
+// All heads as small heat maps, and some of them large: lines from queries to keys, or a matrix.
+import { joinWords, layersOf, sides, weightsAt } from "./data.js";
+import { cellTips, clipped, el, headColour, heatmap, hideTip, inHeadColour, number, savePng, saveSvg, showTip, svg } from "./draw.js";
+import { t } from "./texts.js";
+
+const FAINTEST = 0.02;
+const MOST_LINES = 3000;
+
+export const kindButtons = (state, set) =>
+  el("div", { class: "seg", role: "group" },
+    ["encoder", "decoder", "cross"].map((kind) =>
+      el("button", { "aria-pressed": String(state.kind === kind), "data-kind": kind, onclick: () => set({ kind, layer: 0, pins: [[0, state.head]], query: null, key: null }) }, t(kind))));
+
+export const headName = (layer, head) => t("headName", layer + 1, head + 1);
+
+/** The grid of one kind's heads. choose(layer, head, pinned) is called by clicks and keys. */
+export function headGrid(data, variant, kind, { chosen = () => false, off = () => false, choose, size = 34 }) {
+  const { heads } = data.model;
+  const layers = layersOf(data, kind);
+  const grid = el("div", { class: "grid", role: "group", "aria-label": t("allHeads"), css: { "grid-template-columns": `1.4rem repeat(${heads}, minmax(0, ${size * 2}px))` } });
+  grid.append(el("span"), ...Array.from({ length: heads }, (_, head) => el("span", { class: "label" }, String(head + 1))));
+  for (let layer = 0; layer < layers; layer++) {
+    grid.append(el("span", { class: "label row" }, String(layer + 1)));
+    for (let head = 0; head < heads; head++) {
+      const colour = headColour(head, heads);
+      grid.append(
+        el("button", {
+          class: off(layer, head) ? "cell off" : "cell", "aria-pressed": String(chosen(layer, head)), "aria-label": headName(layer, head),
+          "data-head": `${kind}.${layer}.${head}`, tabindex: layer || head ? -1 : 0, css: { "--head": colour },
+          onclick: (event) => choose(layer, head, event.shiftKey || event.ctrlKey || event.metaKey),
+          onkeydown: (event) => moveInGrid(event, grid, heads, () => choose(layer, head, true)),
+          onpointerenter: (event) => showTip(event, headName(layer, head)), onpointerleave: hideTip,
+        }, heatmap(weightsAt(variant.attention[kind], layer, head), inHeadColour(colour), {}, 96)));
+    }
+  }
+  return grid;
+}
+
+function moveInGrid(event, grid, columns, pin) {
+  const cells = [...grid.querySelectorAll(".cell")];
+  const at = cells.indexOf(event.currentTarget);
+  const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
+  if (event.key === "p" || event.key === "P") pin();
+  if (step === undefined) return;
+  event.preventDefault();
+  cells[at + step]?.focus();
+}
+
+/** A head's weights in the words or sub-words of its sides. */
+export function headMatrix(data, variant, kind, layer, head, joined) {
+  const [rows, cols] = sides(data, variant, kind, joined);
+  const weights = weightsAt(variant.attention[kind], layer, head);
+  return { rows, cols, weights: joined ? joinWords(weights, rows, cols) : weights };
+}
+
+export function headsView(data, variant, state, set) {
+  const { kind, pins } = state;
+  const layers = layersOf(data, kind);
+  const kept = pins.filter(([layer, head]) => layer < layers && head < data.model.heads);
+  const choose = (layer, head, pinned) => {
+    const there = kept.some(([l, h]) => l === layer && h === head);
+    const one = { layer, head };
+    if (!pinned && !state.pinning) set({ ...one, pins: [[layer, head]] });
+    else if (!there) set({ ...one, pins: [...kept, [layer, head]] });
+    else if (kept.length > 1) set({ pins: kept.filter(([l, h]) => l !== layer || h !== head) });
+  };
+  const figure = state.view === "lines" ? linesFigure(data, variant, kind, kept, state.joined) : matrixFigure(data, variant, kind, kept, state.joined);
+  const name = `attention-${kind}-` + kept.map(([l, h]) => `${l + 1}.${h + 1}`).join("-");
+  const packed = variant.attention[kind];
+  return el("section", {},
+    el("p", { class: "lead" }, t("headsLead")),
+    el("div", { class: "two" },
+      el("div", { class: "card" },
+        el("div", { class: "tools" }, kindButtons(state, set)),
+        headGrid(data, variant, kind, { choose, chosen: (layer, head) => kept.some(([l, h]) => l === layer && h === head) }),
+        el("div", { class: "tools", css: { margin: ".8rem 0 0" } },
+          el("button", { class: "quiet", id: "pin", "aria-pressed": String(Boolean(state.pinning)), title: t("pinNote"), onclick: () => set({ pinning: !state.pinning }) }, t("pin"))),
+        el("p", { class: "note" }, t("gridNote"))),
+      el("div", { class: "card" },
+        el("div", { class: "tools" },
+          el("div", { class: "seg" }, ["lines", "matrix"].map((view) => el("button", { "aria-pressed": String(state.view === view), "data-view": view, onclick: () => set({ view }) }, t(view)))),
+          el("button", { class: "quiet", id: "join", "aria-pressed": String(state.joined), onclick: () => set({ joined: !state.joined }) }, t("join")),
+          el("span", { class: "end" },
+            el("button", { class: "quiet", "data-save": "svg", onclick: () => saveSvg(figure.querySelector("svg"), name) }, "SVG"),
+            el("button", { class: "quiet", "data-save": "png", onclick: () => savePng(figure.querySelector("svg"), name) }, "PNG"))),
+        figure,
+        el("div", { class: "legend" },
+          kept.map(([layer, head]) =>
+            el("span", { css: { "--head": headColour(head, data.model.heads) } }, el("i"), headName(layer, head),
+              kept.length > 1 && el("button", { "aria-label": `${t("unpin")}: ${headName(layer, head)}`, onclick: () => choose(layer, head, true) }, "×")))),
+        packed.top && el("p", { class: "note" }, t("strongest", packed.top)))));
+}
+
+/** Tokens left and right, a line a weight. Hover or focus a token: only its own lines, with their numbers. */
+export function linesFigure(data, variant, kind, pins, joined, width = 620) {
+  const heads = pins.map(([layer, head]) => ({ ...headMatrix(data, variant, kind, layer, head, joined), colour: headColour(head, data.model.heads), name: headName(layer, head) }));
+  const { rows, cols } = heads[0];
+  const gap = Math.max(rows.length, cols.length) > 60 ? 17 : 25;
+  const top = 14;
+  const height = top * 2 + gap * Math.max(rows.length, cols.length);
+  const [left, right] = [width * 0.31, width * 0.66];
+  const yOf = (i) => top + gap * (i + 0.5);
+  const drawing = svg("svg", { class: "lines", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": heads.map((h) => h.name).join(", ") });
+  const strokes = svg("g");
+  const numbers = svg("g");
+  const draw = (only) => strokes.replaceChildren(...linePaths(heads, only, left, right, yOf));
+  const tokens = { row: [], col: [] };
+  const leave = () => {
+    draw(null);
+    numbers.replaceChildren();
+    hideTip();
+    for (const token of [...tokens.row, ...tokens.col]) token.setAttribute("class", "token");
+  };
+  const enter = (side, place) => {
+    draw({ side, place });
+    const other = side === "row" ? tokens.col : tokens.row;
+    const weight = (i) => Math.max(...heads.map((h) => (side === "row" ? h.weights.values[place * cols.length + i] : h.weights.values[i * cols.length + place])));
+    tokens[side].forEach((token, i) => token.setAttribute("class", i === place ? "token strong" : "token dim"));
+    other.forEach((token, i) => token.setAttribute("class", weight(i) > 0.1 ? "token strong" : weight(i) > FAINTEST ? "token" : "token dim"));
+    numbers.replaceChildren(...numbersBeside(heads, side, place, side === "row" ? width - 4 : 4, yOf));
+  };
+  const token = (side, group, i) => {
+    const x = side === "row" ? left - 8 : right + 8;
+    const box = side === "row" ? { x: 0, width: left - 3 } : { x: right + 3, width: width - right - 3 };
+    const node = svg("g", { class: "token", tabindex: 0, "data-side": side, "data-place": i, "aria-label": group.label, onpointerenter: () => enter(side, i), onpointerleave: leave, onfocus: () => enter(side, i), onblur: leave },
+      svg("rect", { class: "back", ...box, y: yOf(i) - gap / 2, height: gap, rx: 4 }),
+      svg("text", { x, y: yOf(i) + 4.5, "text-anchor": side === "row" ? "end" : "start" }, clipped(group.label)), svg("title", {}, group.label));
+    tokens[side].push(node);
+    return node;
+  };
+  draw(null);
+  drawing.append(strokes, ...rows.map((g, i) => token("row", g, i)), ...cols.map((g, i) => token("col", g, i)), numbers);
+  return el("div", { class: "scroll" }, drawing);
+}
+
+function linePaths(heads, only, left, right, yOf) {
+  const lines = [];
+  for (const { weights, colour } of heads)
+    for (let i = 0; i < weights.rows; i++) {
+      if (only?.side === "row" && only.place !== i) continue;
+      for (let j = 0; j < weights.cols; j++) {
+        if (only?.side === "col" && only.place !== j) continue;
+        const w = weights.values[i * weights.cols + j];
+        if (w >= (only ? 0.004 : FAINTEST)) lines.push([w, i, j, colour]);
+      }
+    }
+  lines.sort((a, b) => a[0] - b[0]);
+  const bend = (right - left) * 0.32;
+  return lines.slice(-MOST_LINES).map(([w, i, j, colour]) =>
+    svg("path", { d: `M${left} ${yOf(i)}C${left + bend} ${yOf(i)} ${right - bend} ${yOf(j)} ${right} ${yOf(j)}`, stroke: colour, "stroke-opacity": Math.min(1, 0.08 + 0.92 * w).toFixed(3), "stroke-width": (0.7 + 4.3 * w).toFixed(2) }));
+}
+
+function numbersBeside(heads, side, place, x, yOf) {
+  const nodes = [];
+  const { weights } = heads[0];
+  const count = side === "row" ? weights.cols : weights.rows;
+  for (let i = 0; i < count; i++)
+    heads.slice(0, 2).forEach((head, k) => {
+      const w = side === "row" ? head.weights.values[place * weights.cols + i] : head.weights.values[i * weights.cols + place];
+      if (w >= 0.005) {
+        const at = side === "row" ? x - 40 * (Math.min(heads.length, 2) - 1 - k) : x + 40 * k;
+        nodes.push(svg("text", { class: "soft", x: at, y: yOf(i) + 4, "text-anchor": side === "row" ? "end" : "start", css: { fill: head.colour }, "data-weight": w.toFixed(4) }, w.toFixed(3)));
+      }
+    });
+  return nodes;
+}
+
+/** The matrix of each pinned head, with its tokens, one below the other. */
+export function matrixFigure(data, variant, kind, pins, joined) {
+  const figures = pins.map(([layer, head]) => ({ ...headMatrix(data, variant, kind, layer, head, joined), colour: headColour(head, data.model.heads), name: headName(layer, head) }));
+  const { rows, cols } = figures[0];
+  const cell = Math.max(rows.length, cols.length) > 60 ? 9 : Math.max(12, Math.min(24, 460 / cols.length));
+  const [side, top] = [110, 84];
+  const [width, each] = [side + cols.length * cell + 8, top + rows.length * cell + 18];
+  const drawing = svg("svg", { viewBox: `0 0 ${width} ${each * figures.length}`, width, css: { "max-width": rows.length > 60 ? "none" : "100%" }, role: "img" });
+  figures.forEach(({ weights, colour, name }, n) => {
+    const y0 = n * each + top;
+    cols.forEach((g, j) => drawing.append(svg("text", { class: "soft", transform: `translate(${side + (j + 0.62) * cell} ${y0 - 6}) rotate(-50)` }, clipped(g.label, 13))));
+    rows.forEach((g, i) => drawing.append(svg("text", { class: "soft", x: side - 6, y: y0 + (i + 0.5) * cell + 4, "text-anchor": "end" }, clipped(g.label, 14))));
+    weights.values.forEach((w, at) => {
+      const [i, j] = [Math.floor(at / weights.cols), at % weights.cols];
+      if (w > 0.002 || weights.values.length < 2500)
+        drawing.append(svg("rect", { x: side + j * cell + 0.5, y: y0 + i * cell + 0.5, width: cell - 1, height: cell - 1, rx: 2, fill: colour, "fill-opacity": (w > 0 ? 0.04 + 0.96 * w ** 0.75 : 0.02).toFixed(3), "data-weight": w.toFixed(4),
+          onpointerenter: (event) => showTip(event, number(w, 4), `${rows[i].label} → ${cols[j].label}`, name), onpointerleave: hideTip }));
+    });
+  });
+  return el("div", { class: "scroll" }, drawing);
+}
+
+/** A heat map of one head in a frame, with tips. */
+export function smallMatrix(data, variant, kind, layer, head) {
+  const { rows, cols, weights } = headMatrix(data, variant, kind, layer, head, false);
+  const colour = headColour(head, data.model.heads);
+  const tip = (i, j) => [number(weights.values[i * weights.cols + j], 4), `${rows[i].label} → ${cols[j].label}`];
+  return el("div", { class: "mat", css: { "aspect-ratio": `${weights.cols} / ${weights.rows}`, width: "100%" } }, heatmap(weights, inHeadColour(colour), cellTips(weights, tip)));
+}
+

@@ -1,0 +1,185 @@
+// One head from what comes in to what goes out, with the sentence's numbers; scale and mask can be switched on the spot.
+import { columnNumber, layersOf, matrixAt, rowStatistics, sides, softmaxSteps, spread, timesValues } from "./data.js";
+import { cellTips, clipped, diverging, el, headColour, heatmap, inHeadColour, number } from "./draw.js";
+import { kindButtons } from "./heads.js";
+import { t } from "./texts.js";
+
+const WIDEST = 900;
+
+export function stepsView(data, state, set) {
+  const section = el("section", {}, el("p", { class: "lead" }, t("stepsLead")));
+  if (!data.stages) {
+    section.append(el("p", { class: "card" }, t("noStages")));
+    return section;
+  }
+  const head = headNumbers(data, state);
+  const { rows, cols, query, key } = head;
+  const options = (groups, chosen) => groups.map((g, i) => el("option", { value: i, selected: i === chosen }, `${i + 1} ${clipped(g.label, 24)}`));
+  const choice = (name, value, count, change) =>
+    el("label", { class: "range" }, t(name), el("select", { id: `choose-${name}`, onchange: (event) => change(Number(event.target.value)) }, Array.from({ length: count }, (_, i) => el("option", { value: i, selected: i === value }, String(i + 1)))));
+  section.append(
+    el("div", { class: "tools" }, kindButtons(state, set),
+      choice("layer", state.layer, layersOf(data, state.kind), (layer) => set({ layer, pins: [[layer, state.head]] })),
+      choice("head", state.head, data.model.heads, (h) => set({ head: h, pins: [[state.layer, h]] }))),
+    el("div", { class: "trail" },
+      el("label", { class: "range" }, t("query"), el("select", { id: "choose-query", onchange: (e) => set({ query: Number(e.target.value) }) }, options(rows, query))),
+      el("label", { class: "range" }, t("key"), el("select", { id: "choose-key", onchange: (e) => set({ key: Number(e.target.value) }) }, options(cols, key))),
+      trail(head)),
+    el("div", {}, stages(data, state, set, head)));
+  return section;
+}
+
+/** All that one head's stages show. */
+function headNumbers(data, state) {
+  const { kind, layer, head, local } = state;
+  const packed = data.stages[kind][layer];
+  const [rows, cols] = sides(data, data.base, kind, false);
+  const scores = matrixAt(packed.scores, head);
+  const root = Math.sqrt(data.model.d_k);
+  const hides = kind === "decoder";
+  const hidden = hides && local.mask ? (i, j) => j > i : () => false;
+  const divisor = (local.scale ? root : 1) * local.temperature;
+  const other = (local.scale ? 1 : root) * local.temperature;
+  const query = Math.min(state.query ?? Math.min(1, rows.length - 1), rows.length - 1);
+  const { scaled, weights } = softmaxSteps(scores, divisor, hidden);
+  const strongest = weights.values.slice(query * weights.cols, (query + 1) * weights.cols);
+  const key = Math.min(state.key ?? strongest.indexOf(Math.max(...strongest)), cols.length - 1);
+  const values = matrixAt(packed.values, head);
+  return {
+    packed, rows, cols, scores, scaled, weights, values, hidden, hides, divisor, root, query, key, local, head,
+    counter: softmaxSteps(scores, other, hidden).weights, colour: headColour(head, data.model.heads),
+    queries: matrixAt(packed.queries, head), keys: matrixAt(packed.keys, head), out: timesValues(weights, values),
+  };
+}
+
+function trail({ scores, scaled, weights, query, key, divisor, hidden, local, root }) {
+  const at = query * scores.cols + key;
+  const out = hidden(query, key);
+  const by = local.scale ? `÷ ${number(root, 2)}` : "÷ 1";
+  return el("div", { class: "flow", "aria-live": "polite" },
+    el("span", {}, "q·k ="), el("b", { "data-number": "score" }, number(scores.values[at])),
+    el("span", {}, local.temperature === 1 ? by : `÷ ${number(divisor, 2)}`), el("b", { "data-number": "scaled" }, number(scaled.values[at])),
+    el("span", {}, t("masked")), el("b", {}, out ? "−∞" : t("visible")),
+    el("span", {}, "softmax"), el("b", { "data-number": "weight" }, number(weights.values[at], 4)));
+}
+
+function stages(data, state, set, head) {
+  const { kind, local } = state;
+  const { packed, rows, cols, query, key, colour, root } = head;
+  const { d_k, d_v, d_model, heads, norm } = data.model;
+  const pick = (i, j) => set({ query: i, key: j });
+  const [n, m] = [rows.length, cols.length];
+  const vectors = (packedMatrix, labels, marked, name, index = 0, rowPick) => {
+    const matrix = packedMatrix.values ? packedMatrix : matrixAt(packedMatrix, index);
+    const tip = (i, k) => [number(matrix.values[i * matrix.cols + k], 3), `${labels[i].label} · ${columnNumber(matrix, k) + 1}`, name];
+    const note = matrix.cols < matrix.of ? ` · ${t("thinned", matrix.cols, matrix.of)}` : "";
+    return figure(matrix, heatmap(matrix, diverging(matrix), cellTips(matrix, tip, rowPick)), `${name}${note}`, { row: marked }, 8);
+  };
+  const square = (matrix, paint, name, digits = 3) => {
+    const tip = (i, j) => [head.hidden(i, j) && name !== "S" ? t("hidden") : number(matrix.values[i * matrix.cols + j], digits), `${rows[i].label} → ${cols[j].label}`];
+    return figure(matrix, heatmap(matrix, paint, cellTips(matrix, tip, pick)), "", { row: query, col: key }, 22);
+  };
+  const byRow = (i) => set({ query: i });
+  const byKey = (j) => set({ key: j });
+  const own = rowStatistics(head.weights);
+  const visible = (at) => !head.hidden(Math.floor(at / m), at % m);
+  const mask = { rows: n, cols: m, values: Float32Array.from({ length: n * m }, (_, at) => (visible(at) ? 0 : 1)) };
+  const scaledShown = diverging(head.scaled);
+  const memory = kind === "cross";
+  return [
+    stage(1, "s1", memory ? "x, memory" : "x", `[${n} × ${d_model}]`, t("s1t") + (memory ? " " + t("s1m") : ""),
+      [vectors(packed.x, rows, query, "x", 0, byRow), memory && vectors(packed.memory, cols, key, "memory", 0, byKey)]),
+    stage(2, "s2", memory ? "Q = x W^Q   K = memory W^K   V = memory W^V" : "Q = x W^Q   K = x W^K   V = x W^V", `[${n} × ${d_k}] [${m} × ${d_k}] [${m} × ${d_v}]`, t("s2t"),
+      [vectors(head.queries, rows, query, "Q", 0, byRow), vectors(head.keys, cols, key, "K", 0, byKey), vectors(head.values, cols, key, "V", 0, byKey)]),
+    stage(3, "s3", "S = Q Kᵀ", `[${n} × ${m}]`, t("s3t", d_k), [square(head.scores, diverging(head.scores), "S"), products(head)]),
+    stage(4, "s4", "S / √d_k", `[${n} × ${m}]`, t("s4t", d_k, number(root, 2)), [square(head.scaled, scaledShown, "S")], [
+      toggle("local-scale", t("divide"), local.scale, () => set({ local: { ...local, scale: !local.scale } })),
+      temperature(state, set),
+      el("p", { class: "note" }, t("s4n", number(spread(head.scores.values, visible), 2), number(spread(head.scaled.values, visible), 2)))]),
+    stage(5, "s5", "S + M", `[${n} × ${m}]`, head.hides ? t("s5future") : t("s5none"),
+      [head.hides && square(mask, { above: [128, 128, 138], alpha: (x) => x * 0.55 }, "M")],
+      [head.hides ? toggle("local-mask", t("future_mask"), local.mask, () => set({ local: { ...local, mask: !local.mask } }))
+        : el("button", { class: "quiet", id: "to-decoder", onclick: () => set({ kind: "decoder", layer: 0, pins: [[0, state.head]], query: null, key: null }, "#local-mask") }, t("s5see"))]),
+    stage(6, "s6", "A = softmax(S)", `[${n} × ${m}]`, t("s6t"), [square(head.weights, inHeadColour(colour), "A", 4)], [
+      el("p", { class: "note", id: "softmax-note" }, t("s6n", number(own.entropy), number(Math.log(m)), number(own.slope))), rowTable(head, byKey)]),
+    stage(7, "s7", "A V", `[${n} × ${d_v}]`, t("s7t"), [vectors(head.out, rows, query, "A V", 0, byRow)]),
+    stage(8, "s8", "Concat(head₁, …)", `[${n} × ${heads * d_v}]`, t("s8t", heads), [concat(packed, state.head, rows, query)], [el("p", { class: "note" }, t("s8note"))]),
+    stage(9, "s9", "Concat W^O", `[${n} × ${d_model}]`, t("s9t"), [vectors(packed.output, rows, query, "Concat W^O", 0, byRow)]),
+    stage(10, "s10", norm === "post" ? "LayerNorm(x + Concat W^O)" : "x + Concat W^O", `[${n} × ${d_model}]`, t(norm === "post" ? "s10post" : "s10pre"),
+      [vectors(packed.result, rows, query, "result", 0, byRow)]),
+  ];
+}
+
+function stage(no, name, formula, shape, text, matrices, more = []) {
+  return el("div", { class: "stage", "data-stage": no }, el("div", { class: "no" }, String(no)),
+    el("div", {}, el("h2", {}, t(name)), el("div", {}, el("span", { class: "formula" }, mathOf(formula)), el("span", { class: "shape" }, shape)),
+      el("p", {}, text), el("div", { class: "mats" }, matrices), more));
+}
+
+/** W^O with its letter raised. */
+function mathOf(formula) {
+  return formula.split(/\^(\w)|_(\w)/).map((part, i) => part && (i % 3 === 1 ? el("sup", {}, part) : i % 3 === 2 ? el("sub", {}, part) : part));
+}
+
+function figure(matrix, canvas, caption, marked, cell) {
+  const size = Math.max(1, Math.min(cell, (cell > 10 ? 420 : WIDEST) / matrix.cols));
+  const height = Math.max(5, Math.min(16, 360 / matrix.rows));
+  const marks = [];
+  const part = (count, at) => [`${(100 * at) / count}%`, `${100 / count}%`];
+  if (marked?.row !== undefined) {
+    const [top, h] = part(matrix.rows, marked.row);
+    const [left, w] = marked.col === undefined ? ["0%", "100%"] : part(matrix.cols, marked.col);
+    marks.push(el("span", { class: "mark", css: { top, left, width: w, height: h } }));
+  }
+  return el("figure", {}, el("div", { class: "mat", css: { width: `${Math.round(size * matrix.cols)}px`, height: `${Math.round((cell > 10 ? size : height) * matrix.rows)}px` } }, canvas, marks), caption && el("figcaption", {}, mathOf(caption)));
+}
+
+/** The products of one query and one key, which add up to their score. */
+function products({ queries, keys, query, key, scores }) {
+  const values = queries.values.slice(query * queries.cols, (query + 1) * queries.cols).map((q, k) => q * keys.values[key * keys.cols + k]);
+  const matrix = { rows: 1, cols: queries.cols, of: queries.of, values };
+  const tip = (_, k) => [number(values[k]), `q${columnNumber(matrix, k) + 1} · k${columnNumber(matrix, k) + 1}`];
+  const thin = matrix.cols < matrix.of ? ` · ${t("thinned", matrix.cols, matrix.of)}` : "";
+  const cell = Math.max(3, Math.min(14, 448 / matrix.cols));
+  return el("figure", {}, el("div", { class: "mat", css: { width: `${cell * matrix.cols}px`, height: "28px" } }, heatmap(matrix, diverging(matrix), cellTips(matrix, tip))),
+    el("figcaption", {}, `q·k = Σ = ${number(scores.values[query * scores.cols + key])}${thin}`));
+}
+
+function toggle(id, label, on, change) {
+  return el("button", { class: "quiet", id, "aria-pressed": String(on), onclick: change }, label);
+}
+
+function temperature(state, set) {
+  const { local } = state;
+  return el("label", { class: "range", css: { "margin-left": ".8rem" } }, t("temperature"),
+    el("input", { type: "range", id: "local-temperature", min: -3, max: 3, step: 0.25, value: Math.log2(local.temperature), oninput: (e) => set({ local: { ...local, temperature: 2 ** Number(e.target.value) } }, e.target.id) }),
+    el("span", {}, number(local.temperature, 2)));
+}
+
+/** Every key of the picked query: score, scaled, weight, and a ghost of the weight with the scale the other way. */
+function rowTable({ rows, cols, scores, scaled, weights, counter, query, key, hidden, colour }, pick) {
+  const first = query * scores.cols;
+  const bar = (w, ghost) => el("span", { class: ghost ? "hbar ghost" : "hbar", css: { width: `${100 * w}%`, "--head": colour } });
+  const order = cols.map((_, j) => j);
+  const kept = cols.length > 40 ? order.sort((a, b) => weights.values[first + b] - weights.values[first + a]).slice(0, 40) : order;
+  return el("div", {}, el("h3", { css: { margin: "1rem 0 .2rem" } }, t("rowOf", clipped(rows[query].label, 24))),
+    el("div", { class: "scroll" }, el("table", { class: "bars" },
+      el("thead", {}, el("tr", {}, el("th", {}, t("key")), el("th", { class: "n" }, t("score")), el("th", { class: "n" }, "÷"), el("th", { class: "n" }, t("weight")), el("th", {}))),
+      el("tbody", {}, kept.map((j) =>
+        el("tr", { class: j === key ? "on" : null, onclick: () => pick(j) }, el("th", { scope: "row" }, clipped(cols[j].label, 20)), el("td", { class: "n" }, number(scores.values[first + j], 2)),
+          el("td", { class: "n" }, hidden(query, j) ? "−∞" : number(scaled.values[first + j], 2)), el("td", { class: "n" }, number(weights.values[first + j])),
+          el("td", { class: "w" }, bar(weights.values[first + j]), bar(counter.values[first + j], true))))))),
+    el("p", { class: "note" }, t("ghost")));
+}
+
+function concat(packed, head, rows, query) {
+  const [heads, n, width] = packed.heads.shape;
+  const all = Array.from({ length: heads }, (_, h) => matrixAt(packed.heads, h));
+  const values = new Float32Array(n * heads * width);
+  all.forEach((one, h) => one.values.forEach((x, at) => (values[Math.floor(at / width) * heads * width + h * width + (at % width)] = x)));
+  const matrix = { rows: n, cols: heads * width, of: heads * width, values };
+  const tip = (i, k) => [number(values[i * matrix.cols + k]), rows[i].label, t("head") + " " + (Math.floor(k / width) + 1)];
+  const drawn = figure(matrix, heatmap(matrix, diverging(matrix), cellTips(matrix, tip), 4096), "", { row: query }, 8);
+  drawn.firstChild.append(el("span", { class: "mark", css: { top: "0", height: "100%", left: `${(100 * head) / heads}%`, width: `${100 / heads}%` } }));
+  return drawn;
+}

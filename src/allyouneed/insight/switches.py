@@ -1,0 +1,143 @@
+"""Parts of attention switched off in a whole model, to see what they are for. All of it is computed, none imitated.
+
+What happens is what happens to a model trained with them; `allyouneed paper questions` trains without.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from allyouneed.errors import UserError
+from allyouneed.model.attention import Twist
+from allyouneed.model.recorder import KINDS, attentions, explicit_path
+from allyouneed.model.transformer import Transformer
+
+TEMPERATURES = (0.5, 2.0)  # that the page carries without a server
+_HOTTEST = 100.0
+_FLAGS = ("scale", "future_mask", "padding_mask", "positions")
+
+Head = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class Switches:
+    """scale: division by √d_k (3.2.1); future_mask: of the decoder's self-attention (3.2.3); padding_mask: of the
+    source, in the encoder and above it; positions: section 3.5; temperature: a further divisor of the scores;
+    off: heads whose output is zero, as (kind, layer, head) from 0, kind one of "encoder", "decoder", "cross"."""
+
+    scale: bool = True
+    future_mask: bool = True
+    padding_mask: bool = True
+    positions: bool = True
+    temperature: float = 1.0
+    off: frozenset[Head] = frozenset()
+
+    @property
+    def key(self) -> str:
+        """A name that is the same for the same switches, "" for the paper's: "scale=off,off=cross.0.3"."""
+        parts = [f"{name}=off" for name in _FLAGS if not getattr(self, name)]
+        parts += [f"temperature={self.temperature:g}"] if self.temperature != 1 else []
+        parts += ["off=" + ".".join(map(str, head)) for head in sorted(self.off)]
+        return ",".join(parts)
+
+    def as_json(self) -> dict:
+        flags = {name: getattr(self, name) for name in _FLAGS}
+        return {**flags, "temperature": self.temperature, "off": [list(head) for head in sorted(self.off)]}
+
+
+def switches_from(facts: Mapping, model: Transformer) -> Switches:
+    """From JSON, as `as_json` gives it; what is absent is as in the paper. Errors: `UserError`."""
+    known = [*_FLAGS, "temperature", "off"]
+    for name in facts:
+        if name not in known:
+            raise UserError(f"switches: there is no {name!r}; choose of {', '.join(known)}.")
+    for name in _FLAGS:
+        if not isinstance(facts.get(name, True), bool):
+            raise UserError(f"switches: {name} is true or false.")
+    temperature = facts.get("temperature", 1.0)
+    number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+    if not number or not 1 / _HOTTEST <= temperature <= _HOTTEST:
+        raise UserError(f"switches: temperature is a number from {1 / _HOTTEST:g} to {_HOTTEST:g}.")
+    heads = [list(head) for head in all_heads(model)]
+    off = facts.get("off", [])
+    if not isinstance(off, list) or not all(head in heads for head in off):
+        raise UserError('switches: off is a list of heads of this model, for example ["cross", 0, 3], from 0.')
+    flags = {name: facts.get(name, True) for name in _FLAGS}
+    return Switches(**flags, temperature=float(temperature), off=frozenset(map(tuple, off)))
+
+
+def all_heads(model: Transformer) -> list[Head]:
+    layers = {kind: len(found) for kind, found in attentions(model).items()}
+    return [(kind, layer, head) for kind in KINDS for layer in range(layers[kind]) for head in range(_heads(model))]
+
+
+def single_switches(model: Transformer) -> list[Switches]:
+    """Each alone: everything that is on turned off, two temperatures, every head off."""
+    flags = [Switches(**{name: False}) for name in _FLAGS]
+    warmth = [Switches(temperature=temperature) for temperature in TEMPERATURES]
+    return [*flags, *warmth, *(Switches(off=frozenset({head})) for head in all_heads(model))]
+
+
+@contextmanager
+def switched(model: Transformer, switches: Switches) -> Iterator[None]:
+    """The model with these switches while the block runs, by the explicit path; as it was afterwards."""
+    embeddings = (model.source_embedding, model.target_embedding)
+    divisor = (math.sqrt(model.config.key_size) if switches.scale else 1.0) * switches.temperature
+    with explicit_path(model):
+        for kind, layers in attentions(model).items():
+            masked = switches.future_mask if kind == "decoder" else switches.padding_mask
+            for layer, (attention, _) in enumerate(layers):
+                silent = tuple(head for at, where, head in sorted(switches.off) if (at, where) == (kind, layer))
+                attention.twist = Twist(divisor, masked, silent)
+        try:
+            for embedding in embeddings:
+                embedding.placeless = not switches.positions
+            yield
+        finally:
+            for embedding in embeddings:
+                embedding.placeless = False
+
+
+class Rereading(NamedTuple):
+    """A model whose decoder reads all it has said anew at every step, as it must once words see those after them:
+    then what was computed for them is no longer what it was. Search needs no more than these two methods."""
+
+    model: Transformer
+
+    def start(self, source_ids: Tensor) -> Said:
+        return Said(*self.model.encode(source_ids), source_ids.new_empty(len(source_ids), 0))
+
+    def decode_step(self, tokens: Tensor, said: Said) -> Tensor:
+        """The last token of every hypothesis [batch · beam] -> logits of the next [batch · beam, vocabulary]."""
+        beam = len(tokens) // len(said.memory)
+        if not said.ids.shape[1]:
+            said.ids = tokens.new_empty(len(tokens), 0)
+        said.ids = torch.cat([said.ids, tokens[:, None]], dim=1)
+        memory, mask = (x.repeat_interleave(beam, dim=0) for x in (said.memory, said.mask))
+        return self.model.output(self.model.decode(said.ids, memory, mask)[:, -1])
+
+
+@dataclass
+class Said:
+    """memory [batch, source, d_model] with its mask; ids [batch · beam, length] said so far."""
+
+    memory: Tensor
+    mask: Tensor
+    ids: Tensor
+
+    def select(self, rows: Tensor) -> None:
+        self.ids = self.ids[rows]
+
+    def keep_sentences(self, sentences: Tensor) -> None:
+        self.memory, self.mask = self.memory[sentences], self.mask[sentences]
+
+
+def _heads(model: Transformer) -> int:
+    return model.config.num_heads

@@ -1,0 +1,122 @@
+"""One sentence pair through the model with some switches: attention, predictions, and the translation it would give."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from allyouneed.data.batches import pad
+from allyouneed.data.tokenizer import BOS, EOS, PAD
+from allyouneed.insight.coding import Plan, pack_weights
+from allyouneed.insight.switches import Rereading, Switches, switched
+from allyouneed.model.recorder import KINDS, Recorded, record_attention
+from allyouneed.model.transformer import log_probabilities
+from allyouneed.translation.search import beam_search
+from allyouneed.translation.translator import Translator
+
+PADDING = 4  # tokens that a longer neighbour in the batch would bring, where the padding mask is off
+LIKELIEST = 5
+LONGEST_SEARCH = 128  # source subwords up to which each variant is translated again
+
+
+class Passed(NamedTuple):
+    """recorded: with stages; log_p [target, vocabulary]: natural logarithms; source: ids, as the model saw them."""
+
+    recorded: Recorded
+    log_p: np.ndarray
+    source: list[int]
+
+
+class Pair(NamedTuple):
+    """source: ids with EOS; target: ids without start and end."""
+
+    source: list[int]
+    target: list[int]
+
+
+@torch.inference_mode()
+def run_pair(translator: Translator, pair: Pair, switches: Switches, stages: bool = False) -> Passed:
+    """One pass over source and target. With the padding mask off, the source gets `PADDING` tokens of padding."""
+    source = _with_padding(pair, switches)
+    model = translator.model
+    with switched(model, switches), record_attention(model, stages) as recorded:
+        logits = model(*(pad([ids]).to(translator.device) for ids in (source, [BOS, *pair.target])))
+    return Passed(recorded, log_probabilities(logits[0]).cpu().numpy(), source)
+
+
+def variant_data(
+    translator: Translator, pair: Pair, switches: Switches, plan: Plan, base: Passed | None = None, brief: bool = False
+) -> dict:
+    """A variant as the page reads it; see `explorer.py`. base: the pair with the paper's switches, to compare with.
+
+    brief: no attention, no entropy, fewer words a place; of heads that are off a page carries many.
+    """
+    passed = run_pair(translator, pair, switches)
+    attention = weights_of(passed.recorded)
+    base_attention = attention if base is None else weights_of(base.recorded)
+    queries = {kind: base_attention[kind].shape[-2] for kind in KINDS}  # without padding
+    heads = [x for kind in KINDS for x in entropies(attention[kind][:, :, : queries[kind]]).flatten().tolist()]
+    changes = [x for kind in KINDS for x in _change(attention[kind], base_attention[kind]).flatten().tolist()]
+    data = {
+        "key": switches.key,
+        "switches": switches.as_json(),
+        "source_tokens": translator.tokenizer.pieces(passed.source),
+        "entropy": None if brief else [round(x, 3) for x in heads],
+        "change": [round(x, 2 if brief else 4) for x in changes],
+        "predictions": predictions(translator, passed.log_p, pair.target, 2 if brief else LIKELIEST),
+        "translation": _translation(translator, pair, switches),
+    }
+    if plan.variants and not brief:
+        data["attention"] = {kind: pack_weights(attention[kind], plan.variants) for kind in KINDS}
+    return data
+
+
+def weights_of(recorded: Recorded) -> dict[str, np.ndarray]:
+    """Of the batch's first sentence, each of `KINDS` [layer, head, query, key]."""
+    return {kind: np.stack([x[0].float().cpu().numpy() for x in getattr(recorded, kind)]) for kind in KINDS}
+
+
+def entropies(weights: np.ndarray) -> np.ndarray:
+    """[layer, head, query, key] -> the mean over queries of the entropy, in nats [layer, head]."""
+    return -(weights * np.log(weights + 1e-30)).sum(axis=-1).mean(axis=-1)
+
+
+def predictions(translator: Translator, log_p: np.ndarray, target: list[int], likeliest: int = LIKELIEST) -> dict:
+    """given: the probability of each target token, end included; top: the likeliest, [subword, probability] each."""
+    rows = []
+    for best, row in zip(np.argsort(-log_p, axis=-1)[:, :likeliest], log_p, strict=True):
+        named = zip(translator.tokenizer.pieces(best), np.exp(row[best]).tolist(), strict=True)
+        rows.append([[piece, _digits(p)] for piece, p in named])
+    given = log_p[np.arange(len(log_p)), [*target, EOS]]
+    return {"given": [_digits(p) for p in np.exp(given).tolist()], "top": rows, "log_p": round(float(given.sum()), 4)}
+
+
+def _translation(translator: Translator, pair: Pair, switches: Switches) -> dict | None:
+    """What the model says with these switches, by the bundle's own search; None for a sentence that is too long."""
+    if len(pair.source) > LONGEST_SEARCH:
+        return None
+    search, model = translator.bundle.config.search, translator.model
+    source = pad([_with_padding(pair, switches)]).to(translator.device)
+    longest = [len(pair.source) - 1 + search.max_extra_length]
+    with switched(model, switches):
+        reader = model if switches.future_mask else Rereading(model)
+        [[best]] = beam_search(reader, source, longest, search.beam_size, search.length_penalty)
+    return {"text": translator.tokenizer.decode(best.ids), "score": round(best.score, 4)}
+
+
+def _with_padding(pair: Pair, switches: Switches) -> list[int]:
+    return [*pair.source, *([] if switches.padding_mask else [PAD] * PADDING)]
+
+
+def _change(weights: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """The mean over queries of the share of attention that went elsewhere, 0 to 1 [layer, head]."""
+    *_, queries, keys = base.shape
+    weights = weights[..., :queries, :]
+    elsewhere = weights[..., keys:].sum(axis=-1)  # on padding
+    return (np.abs(weights[..., :keys] - base).sum(axis=-1) + elsewhere).mean(axis=-1) / 2
+
+
+def _digits(p: float) -> float:
+    return float(f"{p:.4g}")

@@ -1,0 +1,106 @@
+"""The package, unpacked and run as Argos does it; and by Argos itself, where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from allyouneed import Translator, UserError
+from allyouneed.exchange.argos import argos_translator, export_argos
+from allyouneed.exchange.check import check
+from tests.compat import POST_NORM
+from tests.conftest import toy_pairs
+
+pytest.importorskip("ctranslate2", reason="the package ctranslate2 is not installed")
+TEXTS = [source for source, _ in toy_pairs(20, seed=3)]
+
+
+@pytest.fixture(scope="module")
+def translator():
+    return Translator.load(POST_NORM)
+
+
+@pytest.fixture(scope="module")
+def package(translator, tmp_path_factory):
+    return export_argos(translator.bundle, tmp_path_factory.mktemp("argos") / "out")
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_it_says_the_same(beam_size, translator, package):
+    theirs = argos_translator(package.parent, translator.bundle)(TEXTS, beam_size)
+    assert theirs == [found.tokens for found in translator.translate(TEXTS, beam_size, length_penalty=0.0)]
+
+
+def test_it_holds_what_argos_reads(package):
+    assert package.name == "translate-aa_bb.argosmodel"
+    with zipfile.ZipFile(package) as archive:
+        names = set(archive.namelist())
+        metadata = json.loads(archive.read("aa_bb/metadata.json"))
+    assert {f"aa_bb/{name}" for name in ("metadata.json", "sentencepiece.model", "model/model.bin")} <= names
+    assert {name.split("/")[0] for name in names} == {"aa_bb"}
+    assert (metadata["from_code"], metadata["to_code"]) == ("aa", "bb")
+
+
+def test_languages_have_names(translator):
+    from allyouneed.exchange.argos import _language_name
+
+    assert [_language_name(code) for code in ("de", "ko", "xx", "not a code")] == [
+        "German",
+        "Korean",
+        "xx",
+        "not a code",
+    ]
+
+
+def test_the_same_bundle_gives_the_same_bytes(translator, package, tmp_path):
+    again = export_argos(translator.bundle, tmp_path / "again")
+    assert again.read_bytes() == package.read_bytes()
+
+
+def test_a_changed_byte_is_found_and_named(package, tmp_path):
+    assert "files as written" in check(package)
+    content = bytearray(package.read_bytes())
+    with zipfile.ZipFile(package) as archive:
+        place = archive.getinfo("aa_bb/model/model.bin").header_offset
+    content[place + 1000] ^= 1
+    (tmp_path / package.name).write_bytes(content)
+    with pytest.raises(UserError, match=r"model\.bin|not a package"):
+        check(tmp_path / package.name)
+
+
+ARGOS = """
+import sys
+import argostranslate.package, argostranslate.translate as argos
+argostranslate.package.install_from_path(sys.argv[1])
+[source] = [language for language in argos.get_installed_languages() if language.code == "aa"]
+[target] = [language for language in argos.get_installed_languages() if language.code == "bb"]
+translation = source.get_translation(target)
+while not hasattr(translation, "sentencizer"):
+    translation = translation.underlying
+class Whole:  # Argos would download a model that finds the ends of sentences
+    def split_sentences(self, text):
+        return [text]
+translation.sentencizer = Whole()
+for line in sys.stdin.read().splitlines():
+    print("translated:", translation.translate(line))
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("argostranslate") is None, reason="argostranslate is not installed")
+def test_argos_itself_installs_and_translates(translator, package, tmp_path):
+    places = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "ARGOS_PACKAGES_DIR": str(tmp_path / "packages")}
+    done = subprocess.run(
+        [sys.executable, "-c", ARGOS, str(package)],
+        input="\n".join(TEXTS),
+        env={**os.environ, **places},
+        capture_output=True,
+        text=True,
+    )
+    said = [line.removeprefix("translated: ") for line in done.stdout.splitlines() if line.startswith("translated: ")]
+    assert said == [found.text for found in translator.translate(TEXTS, beam_size=4)], done.stderr

@@ -1,0 +1,141 @@
+"""Logits of both systems, both ways."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from allyouneed import Translator, UserError
+from allyouneed.bundle import load_bundle
+from allyouneed.exchange.marian import export_marian, logit_difference, marian_translator
+from allyouneed.exchange.marian_import import import_marian
+from allyouneed.files import read_tensors
+from tests.compat import POST_NORM
+from tests.conftest import toy_pairs
+from tests.exchange.models import TEXTS, random_bundle
+from tests.exchange.opus import SHAPES, write_marian
+
+pytest.importorskip("transformers", reason="the package transformers is not installed")
+TARGETS = [text[::-1] for text in TEXTS]
+
+OURS = {
+    "the paper's": {},
+    "deeper decoder, no sharing": {"encoder_layers": 1, "decoder_layers": 3, "tie_embeddings": False},
+    "narrow heads": {"d_k": 4, "d_v": 6},
+    "biases and swish": {"attention_bias": True, "output_bias": True, "activation": "swish"},
+}
+
+
+@pytest.mark.parametrize("shape", OURS)
+def test_an_export_has_the_same_logits(shape, tmp_path):
+    bundle = random_bundle(**OURS[shape])
+    export_marian(bundle, tmp_path / "marian")
+    assert logit_difference(tmp_path / "marian", bundle, TEXTS, TARGETS) < 1e-4
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_a_trained_model_says_the_same(beam_size, tmp_path):
+    translator = Translator.load(POST_NORM)
+    texts = [source for source, _ in toy_pairs(30, seed=3)]
+    export_marian(translator.bundle, tmp_path / "marian")
+    theirs = marian_translator(tmp_path / "marian", translator.bundle)(texts, beam_size)
+    assert theirs == [found.tokens for found in translator.translate(texts, beam_size, length_penalty=0.0)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_import_has_the_same_logits_and_goes_back(shape, tmp_path):
+    write_marian(tmp_path / "opus", **SHAPES[shape])
+    import_marian(tmp_path / "opus", tmp_path / "run")
+    bundle = load_bundle(tmp_path / "run")
+    assert logit_difference(tmp_path / "opus", bundle, TEXTS, TARGETS) < 1e-4
+    assert bundle.languages == ("de", "en")
+    export_marian(bundle, tmp_path / "again")
+    before, after = (read_tensors(tmp_path / name / "model.safetensors") for name in ("opus", "again"))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    for name in ("vocab.json", "target_vocab.json"):
+        if (tmp_path / "opus" / name).exists():
+            assert json.loads((tmp_path / "opus" / name).read_text()) == json.loads(
+                (tmp_path / "again" / name).read_text()
+            )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_text_becomes_the_same_ids_and_ids_the_same_text(shape, tmp_path):
+    from transformers import MarianTokenizer
+
+    write_marian(tmp_path / "opus", **SHAPES[shape])
+    ours, theirs = (
+        import_marian(tmp_path / "opus", tmp_path / "run").tokenizer,
+        MarianTokenizer.from_pretrained(tmp_path / "opus"),
+    )
+    for text in [*TEXTS, "xyz a", "a  b", "ä 1 b"]:
+        assert [ours.vocabulary.rows[i] for i in ours.encode(text)] == theirs(text)["input_ids"][:-1]
+        target = theirs(text_target=text)["input_ids"][:-1]
+        assert [ours.target.vocabulary.rows[i] for i in ours.target.encode(text)] == target
+        if ours.encode(text) and "<unk>" not in ours.target.pieces(ours.target.encode(text)):
+            assert ours.target.decode(ours.target.encode(text)) == theirs.decode(target, use_source_tokenizer=False)
+
+
+def test_an_import_translates_and_looks_inside(tmp_path):
+    write_marian(tmp_path / "opus", **SHAPES["two vocabularies, tied"])
+    import_marian(tmp_path / "opus", tmp_path / "run")
+    translator = Translator.load(tmp_path / "run")
+    assert all(found.text for found in translator.translate(TEXTS))
+    look = translator.look("a b c", "c b a")
+    assert look.cross.shape == (1, 4, 4, 4)
+    assert look.target_tokens == ["▁c", "▁b", "▁a", "</s>"]
+
+
+def test_what_marian_has_not_is_refused(tmp_path):
+    for settings in ({"norm": "pre"}, {"positions": "learned"}, {"d_k": 16, "d_v": 8}):
+        with pytest.raises(UserError, match=r"ctranslate2|wider"):
+            export_marian(random_bundle(**settings), tmp_path / "marian")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def opus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("opus") / "opus"
+    write_marian(folder)
+    return folder
+
+
+@pytest.mark.parametrize("missing", ["config.json", "source.spm", "vocab.json", "model.safetensors"])
+def test_a_missing_file_is_named(missing, opus, tmp_path):
+    shutil.copytree(opus, tmp_path / "opus")
+    (tmp_path / "opus" / missing).unlink()
+    with pytest.raises(UserError, match=missing):
+        import_marian(tmp_path / "opus", tmp_path / "run")
+
+
+def test_a_pickle_is_not_read(opus, tmp_path):
+    shutil.copytree(opus, tmp_path / "opus")
+    (tmp_path / "opus" / "model.safetensors").rename(tmp_path / "opus" / "pytorch_model.bin")
+    with pytest.raises(UserError, match="pickle"):
+        import_marian(tmp_path / "opus", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("normalize_before", True), ("activation_function", "gelu"), ("scale_embedding", False), ("model_type", "bart")],
+)
+def test_other_architectures_are_refused(name, value, opus, tmp_path):
+    shutil.copytree(opus, tmp_path / "opus")
+    facts = json.loads((opus / "config.json").read_text())
+    (tmp_path / "opus" / "config.json").write_text(json.dumps({**facts, name: value}))
+    with pytest.raises(UserError, match=name):
+        import_marian(tmp_path / "opus", tmp_path / "run")
+
+
+def test_a_changed_byte_is_found_and_named(tmp_path):
+    export_marian(random_bundle(), tmp_path / "marian")
+    path = tmp_path / "marian" / "target.spm"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"target\.spm.*changed"):
+        import_marian(tmp_path / "marian", tmp_path / "run")

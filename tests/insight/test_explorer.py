@@ -1,0 +1,69 @@
+import base64
+import json
+
+import numpy as np
+import pytest
+
+from allyouneed import UserError
+from allyouneed.insight import variant
+from allyouneed.insight.explorer import explorer_data, live_variant
+from allyouneed.insight.page import html
+from allyouneed.insight.switches import Switches, single_switches
+from tests.insight.conftest import random_translator
+
+TEXT = "a b c d"
+
+
+def test_the_data_are_what_look_gives(translator):
+    data = explorer_data(translator, TEXT)
+    attention = translator.look(TEXT, data["translation"])
+    assert data["source"]["tokens"] == attention.source_tokens
+    assert data["target"]["tokens"] == attention.target_tokens
+    assert data["target"]["inputs"] == attention.target_inputs
+    packed = data["base"]["attention"]["cross"]
+    weights = np.frombuffer(base64.b64decode(packed["data"]), "<u2") / 65535
+    np.testing.assert_allclose(weights.reshape(packed["shape"]), attention.cross, atol=1e-4)
+    assert [[i, j] for i, j, _ in data["links"]] == [list(link) for link in translator.align(TEXT, data["translation"])]
+    assert set(data["variants"]) == {each.key for each in single_switches(translator.model)}
+    json.dumps(data, allow_nan=False)
+
+
+def test_the_search_ends_in_the_translation(translator):
+    data = explorer_data(translator, TEXT, switches=[])
+    nodes, at, pieces = data["search"]["nodes"], data["search"]["ended"][0], []
+    while at >= 0:
+        pieces.append(nodes[at][2])
+        at = nodes[at][0]
+    assert pieces[::-1] == data["target"]["tokens"]
+    assert data["translation"] == translator.translate([TEXT])[0].text
+
+
+def test_a_translation_that_is_given_is_looked_at(translator):
+    data = explorer_data(translator, TEXT, switches=[Switches(scale=False)], translation="d c")
+    assert (data["translation"], data["search"], list(data["variants"])) == ("d c", None, ["scale=off"])
+    live = live_variant(translator, TEXT, "d c", Switches(scale=False, positions=False))
+    assert live["key"] == "scale=off,positions=off"
+    assert live["attention"]["encoder"]["bits"] == 16
+
+
+def test_what_cannot_be_looked_at(translator):
+    with pytest.raises(UserError, match="give a sentence"):
+        explorer_data(translator, "  ")
+    with pytest.raises(UserError, match="give a shorter one"):
+        explorer_data(translator, "a b " * 400)
+    learned = random_translator(1, 2, 16, positions="learned", max_positions=400)
+    with pytest.raises(UserError, match="a page shows 400"):
+        explorer_data(learned, "a b " * 300)
+
+
+def test_a_page_of_20_tokens_and_6_layers_of_8_heads_is_below_2_mb(monkeypatch):
+    monkeypatch.setattr(variant, "LONGEST_SEARCH", 0)  # 150 searches take long and give 100 bytes each
+    translator = random_translator(6, 8, 64, d_k=64, d_v=64)
+    text = "a dog runs in the green park the"
+    while len(translator.tokenizer.encode(text)) < 19:
+        text += " a"
+    data = explorer_data(translator, text, translation=text)
+    assert len(data["source"]["tokens"]) == len(data["target"]["tokens"]) == 20
+    assert len(html(data).encode()) < 2_000_000 - 150 * 100
+    assert data["stages"] is not None
+    assert "attention" in data["variants"]["scale=off"]

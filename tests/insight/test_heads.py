@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+import torch
+
+from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.insight.aligner import Links
+from allyouneed.insight.heads import head_row, importance, measure_heads
+from allyouneed.insight.words import split_sentence
+from allyouneed.model.attention import MultiHeadAttention
+
+
+@pytest.fixture
+def pairs(small):
+    texts = [("a dog runs.", "the cat sleeps"), ("the park", "a red chair, and more."), ("a", "a")]
+    return [tuple(split_sentence(small.tokenizer, text, "en") for text in pair) for pair in texts]
+
+
+def test_measures_are_those_of_each_sentence_alone(small, pairs):
+    tallies = measure_heads(small.model, pairs, small.tokenizer.pieces)
+    rows = dict.fromkeys(("entropy", "distance", "previous", "same", "end"), 0.0)
+    count = 0
+    for source, target in pairs:
+        ids = torch.tensor([source.ids]), torch.tensor([[BOS, *target.ids[:-1]]])
+        from allyouneed.model.recorder import record_attention
+
+        with torch.no_grad(), record_attention(small.model) as recorded:
+            small.model(*ids)
+        weights = recorded.encoder[1][0, 1].numpy()
+        for i, row in enumerate(weights):
+            count += 1
+            rows["entropy"] -= float((row * np.log(row)).sum())
+            rows["distance"] += sum(abs(i - j) * w for j, w in enumerate(row))
+            rows["previous"] += row[i - 1] if i else 0
+            rows["same"] += row[i]
+            rows["end"] += row[-1]
+    found = head_row(tallies["encoder"], 1, 1, None)
+    for name, total in rows.items():
+        assert found[name] == pytest.approx(total / count, abs=1e-3)
+    assert found["aer"] is None
+    assert head_row(tallies["decoder"], 0, 0, None)["next"] == 0  # the future is hidden
+    assert 0 < found["period"] < 1
+
+
+def test_alignment_error_is_counted_for_attention_over_the_source_alone(small, pairs):
+    gold = [Links(frozenset({(0, 0)}), frozenset({(0, 0)}))] * 3
+    tallies = measure_heads(small.model, pairs, small.tokenizer.pieces)
+    assert 0 <= head_row(tallies["cross"], 0, 0, gold)["aer"] <= 1
+    assert head_row(tallies["encoder"], 0, 0, gold)["aer"] is None
+
+
+def test_examples_are_short_sentences_with_their_lines(small, pairs):
+    tallies = measure_heads(small.model, pairs, small.tokenizer.pieces)
+    for example in head_row(tallies["cross"], 0, 0, None)["examples"]:
+        source, target = pairs[example["sentence"]]
+        assert all(i < len(target.ids) and j < len(source.ids) and 0 < w <= 1 for i, j, w in example["lines"])
+
+
+def test_a_head_that_says_nothing_anyway_is_not_missed(small, pairs):
+    attention: MultiHeadAttention = small.model.decoder.layers[1].cross_attention
+    with torch.no_grad():
+        attention.output.weight[:, : small.model.config.value_size] = 0
+    lost = importance(small.model, pairs)
+    assert lost["cross", 1, 0] == pytest.approx(0, abs=1e-6)
+    assert abs(lost["cross", 1, 1]) > 1e-4
+    assert pairs[0][0].ids[-1] == EOS

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+import torch
+
+from allyouneed.data.batches import pad
+from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.insight.coding import EXACT
+from allyouneed.insight.switches import Switches
+from allyouneed.insight.variant import PADDING, Pair, entropies, run_pair, variant_data
+
+TEXT = "a dog runs"
+
+
+@pytest.fixture
+def pair(small):
+    return Pair([*small.tokenizer.encode(TEXT), EOS], small.tokenizer.encode("the cat"))
+
+
+def test_predictions_are_the_models_and_the_translation_its_own(small, pair):
+    data = variant_data(small, pair, Switches(), EXACT)
+    with torch.no_grad():
+        p = small.model(pad([pair.source]), pad([[BOS, *pair.target]]))[0].softmax(-1).numpy()
+    given = p[np.arange(len(p)), [*pair.target, EOS]]
+    assert data["predictions"]["given"] == pytest.approx(given.tolist(), rel=1e-3)
+    assert data["predictions"]["log_p"] == pytest.approx(np.log(given).sum(), abs=1e-3)
+    assert [row[0][1] for row in data["predictions"]["top"]] == pytest.approx(p.max(-1).tolist(), rel=1e-3)
+    assert data["translation"]["text"] == small.translate([TEXT])[0].text
+    assert set(data["change"]) == {0}
+
+
+def test_a_variant_tells_how_much_of_each_heads_attention_moved(small, pair):
+    base = run_pair(small, pair, Switches())
+    data = variant_data(small, pair, Switches(scale=False), EXACT, base)
+    assert data["key"] == "scale=off"
+    assert len(data["change"]) == len(data["entropy"]) == 3 * 2 * 2
+    with_scale, without = (
+        run_pair(small, pair, switches).recorded.encoder[0][0].numpy()
+        for switches in (Switches(), Switches(scale=False))
+    )
+    moved = np.abs(with_scale - without).sum(-1).mean(-1) / 2
+    assert data["change"][:2] == pytest.approx(moved.tolist(), abs=1e-3)
+    assert data["entropy"][:2] == pytest.approx(entropies(without[None])[0].tolist(), abs=1e-3)
+
+
+def test_where_the_padding_mask_is_off_there_is_padding_to_see(small, pair):
+    data = variant_data(small, pair, Switches(padding_mask=False), EXACT, run_pair(small, pair, Switches()))
+    assert data["source_tokens"][-PADDING:] == ["<pad>"] * PADDING
+    assert data["attention"]["cross"]["shape"][-1] == len(pair.source) + PADDING
+
+
+def test_a_brief_one_for_a_head_that_is_off(small, pair):
+    off = Switches(off=frozenset({("cross", 0, 1)}))
+    data = variant_data(small, pair, off, EXACT, run_pair(small, pair, Switches()), brief=True)
+    assert "attention" not in data
+    assert data["entropy"] is None
+    assert data["switches"]["off"] == [["cross", 0, 1]]
+    assert max(data["change"]) > 0

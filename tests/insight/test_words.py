@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from allyouneed.insight.words import links_of, spans_of, words_of
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces", "said"),
+    [
+        ("a dog.", "▁a ▁d og .", ["a", "d", "og", "."]),
+        (" two  words", "▁two ▁ words", ["two", "", "words"]),
+        ("x 😀 y", "▁x ▁ <0xF0> <0x9F> <0x98> <0x80> ▁y", ["x", "", "", "", "", "😀", "y"]),
+        ("한국", "▁ 한 <0xEA> <0xB5> <0xAD>", ["", "한", "", "", "국"]),
+    ],
+)
+def test_each_subword_knows_its_characters(text, pieces, said):
+    assert [text[begin:end] for begin, end in spans_of(pieces.split(), text)] == said
+
+
+def test_words_know_their_tokens_and_characters(translator):
+    text = "abc  de 😀 fg"
+    words = words_of(translator.tokenizer, text, "aa")
+    assert [text[word.begin : word.end] for word in words] == ["abc", "de", "😀", "fg"]
+    assert words[0].first == 0
+    assert [word.last for word in words[:-1]] == [word.first for word in words[1:]]
+    assert words[-1].last == len(translator.tokenizer.encode(text))
+
+
+def test_a_target_word_is_linked_with_the_source_word_that_gets_most():
+    weights = np.array([[0.5, 0.3, 0.1, 0.1], [0.1, 0.5, 0.3, 0.1], [0.1, 0.1, 0.2, 0.6]])  # the last row: </s>
+    assert links_of(weights, source=[0, 1, 3], target=[0, 1, 2]) == [(0, 0, 0.5), (1, 1, pytest.approx(0.8))]
+    assert links_of(np.ones((1, 1)), source=[0], target=[0]) == []

@@ -1,0 +1,66 @@
+"""A translator is trained further, ours or an imported one: its subwords and weights, on new text."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from allyouneed import Translator, UserError
+from allyouneed.bundle import load_bundle, weights_of
+from allyouneed.exchange.marian_import import import_marian
+from allyouneed.training.run import FINISHED, train
+from tests.compat import POST_NORM
+from tests.conftest import silent, toy_request
+from tests.exchange.opus import SHAPES, write_marian
+
+FURTHER = ["training.steps=4", "training.batch_tokens=400", "training.warmup=2", "training.bleu_sentences=5"]
+
+
+def further(folder, start, settings=()):
+    return dataclasses.replace(
+        toy_request(folder / "text", folder / "run"), recipe=None, settings=[*FURTHER, *settings], start_from=start
+    )
+
+
+def test_it_goes_on_from_what_was_learnt(tmp_path):
+    outcome = train(further(tmp_path, POST_NORM), silent())
+    assert outcome.status == FINISHED
+    assert outcome.scores["valid"]["exact_match"] > 90  # which four steps alone could not bring
+    before, after = load_bundle(POST_NORM), load_bundle(tmp_path / "run")
+    assert after.tokenizer.model == before.tokenizer.model
+    assert after.config.model == before.config.model
+    pairs = zip(weights_of(before.model).values(), weights_of(after.model).values(), strict=True)
+    assert not all(torch.equal(old, new) for old, new in pairs)
+
+
+@pytest.mark.parametrize("shape", ["joint, swish", "two vocabularies, tied"])
+def test_an_imported_model_learns(shape, tmp_path):
+    pytest.importorskip("transformers", reason="the package transformers is not installed")
+    write_marian(tmp_path / "opus", **SHAPES[shape])
+    import_marian(tmp_path / "opus", tmp_path / "imported")
+    settings = ["training.steps=60", "training.learning_rate=0.003", "training.validate_every=60"]
+    request = further(tmp_path, tmp_path / "imported", settings)
+    outcome = train(request, silent())
+    assert outcome.status == FINISHED
+    assert outcome.scores["valid"]["loss"] < 3  # a random model has far more than log(300) = 5.7
+    assert Translator.load(tmp_path / "run").translate(["a b c"])
+    assert train(request, silent()).status == FINISHED  # the same command again
+
+
+def test_other_settings_than_the_models_are_refused(tmp_path):
+    with pytest.raises(UserError, match="expected"):
+        train(further(tmp_path, POST_NORM, ["model.d_ff=80"]), silent())
+
+
+def test_going_on_from_nothing(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        train(further(tmp_path, tmp_path / "missing"), silent())
+
+
+def test_another_start_is_another_run(tmp_path):
+    request = further(tmp_path, POST_NORM)
+    train(request, silent())
+    with pytest.raises(UserError, match="was begun with start from"):
+        train(dataclasses.replace(request, start_from=None), silent())
