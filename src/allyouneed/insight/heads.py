@@ -42,8 +42,6 @@ class Tally:
 def measure_heads(
     model: Transformer, pairs: Sequence[tuple[Sentence, Sentence]], tokenizer: Tokenizer
 ) -> dict[str, Tally]:
-    model: Transformer, pairs: Sequence[tuple[Sentence, Sentence]], tokenizer: Tokenizer
-) -> dict[str, Tally]:
     """One tally a kind of attention."""
     tallies = {kind: Tally() for kind in KINDS}
     for batch in _batches(pairs):
