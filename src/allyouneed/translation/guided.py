@@ -65,7 +65,7 @@ def translate_with_prefix(
     Errors: `UserError` when the sentence is longer than the model was trained for, or the prefix cannot be said.
     """
     ids, longest = _encoded(translator, text, search)
-    begin = translator.tokenizer.encode(prefix.strip())
+    begin = translator.tokenizer.target.encode(prefix.strip())
     if UNK in begin:
         raise UserError("the prefix has characters that this model cannot write. Leave them out.")
     model = Prefixed(translator.model, begin)
@@ -74,7 +74,7 @@ def translate_with_prefix(
         found = greedy(model, ids, [longest], search.length_penalty)
     else:
         [found] = beam_search(model, ids, [longest], search.beam_size, search.length_penalty, num_hypotheses)
-    return [(translator.tokenizer.decode(hypothesis.ids), hypothesis.score) for hypothesis in found]
+    return [(translator.tokenizer.target.decode(hypothesis.ids), hypothesis.score) for hypothesis in found]
 
 
 def translate_aloud(
@@ -89,14 +89,14 @@ def translate_aloud(
 
     def tell(said: list[int]) -> None:
         nonlocal words
-        begun = sum(piece.startswith("▁") for piece in translator.tokenizer.pieces(said[1:])) + 1
+        begun = sum(piece.startswith("▁") for piece in translator.tokenizer.target.pieces(said[1:])) + 1
         if begun > words:  # the last word has only begun
             words = begun
-            say(translator.tokenizer.decode(said[:-1]))
+            say(translator.tokenizer.target.decode(said[:-1]))
 
     found: Hypothesis
     [found] = greedy(Watched(translator.model, tell), ids, [longest], search.length_penalty)
-    return translator.tokenizer.decode(found.ids), found.score
+    return translator.tokenizer.target.decode(found.ids), found.score
 
 
 def _encoded(translator: Translator, text: str, search: SearchConfig) -> tuple[Tensor, int]:
