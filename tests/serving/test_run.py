@@ -39,15 +39,18 @@ def test_the_command_makes_keys_and_serves_with_them(toy_run, tmp_path):
     secret = made.stdout.strip()
     arguments = [str(toy_run), "--port", "0", "--host", "0.0.0.0", "--keys", str(keys), "--threads", "1"]
     with subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True) as server:
-        assert server.stderr.readline() == "aa → bb\n"
-        port = re.search(r":(\d+)/", server.stderr.readline())[1]
-        body = {"q": "a b c", "source": "aa", "target": "bb"}
-        while "startup complete" not in server.stderr.readline():
-            assert server.poll() is None
-        url = f"http://127.0.0.1:{port}/translate"
-        assert requests.post(url, json=body, timeout=30).status_code == 403
-        assert requests.post(url, json={**body, "api_key": secret}, timeout=30).status_code == 200
-        server.terminate()
+        try:
+            said = server.stderr.readline() + server.stderr.readline()
+            assert said.startswith("aa → bb\n")
+            while "startup complete" not in server.stderr.readline():
+                assert server.poll() is None
+            port = re.search(r":(\d+)/", said)[1]
+            url = f"http://127.0.0.1:{port}/translate"
+            body = {"q": "a b c", "source": "aa", "target": "bb"}
+            assert requests.post(url, json=body, timeout=30).status_code == 403
+            assert requests.post(url, json={**body, "api_key": secret}, timeout=30).status_code == 200
+        finally:
+            server.terminate()
         logged = server.stderr.read()
     assert server.returncode in (0, -signal.SIGTERM)
     assert '"characters": 5, "key": "anna"' in logged

@@ -25,7 +25,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokenizer import EOS, Tokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.coding import EXACT, Plan, Sizes, choose_plan, pack_matrices, pack_weights
 from allyouneed.insight.switches import Switches, all_heads, single_switches, switched
@@ -64,8 +64,8 @@ def explorer_data(
     paper["attention"] = packed_attention(base.recorded, plan)
     languages = translator.bundle.languages
     source = _side(translator.tokenizer, unicodedata.normalize("NFC", text.strip()), languages[0])
-    said = translator.tokenizer.target
-    target = _side(said, said.decode(pair.target), languages[1], pair.target)
+    of_target = translator.tokenizer.target
+    target = _side(of_target, of_target.decode(pair.target), languages[1], pair.target)
     return {
         "format": FORMAT,
         "text": source["text"],
@@ -123,8 +123,8 @@ def packed_stages(recorded: Recorded, plan: Plan) -> dict | None:
 
 def _pair(translator: Translator, text: str, translation: str | None) -> tuple[Pair, list[Node]]:
     """The pair to look at; the search that found the translation, unless that was given."""
-    encode, search = translator.tokenizer.encode, translator.bundle.config.search
-    source = [*encode(text.strip()), EOS]
+    search = translator.bundle.config.search
+    source = [*translator.tokenizer.encode(text.strip()), EOS]
     if len(source) == 1:
         raise UserError("there is nothing to look at: give a sentence.")
     positions = translator.model.source_embedding
@@ -141,7 +141,7 @@ def _pair(translator: Translator, text: str, translation: str | None) -> tuple[P
     return Pair(source, list(found[0].ids)), nodes
 
 
-def _side(tokenizer, text: str, language: str, ids: list[int] | None = None) -> dict:
+def _side(tokenizer: Tokenizer, text: str, language: str, ids: list[int] | None = None) -> dict:
     """A text's tokens and words; words need that the tokens are what the tokenizer makes of the text."""
     own = tokenizer.encode(text)
     words: list[Word] = words_of(tokenizer, text, language) if ids is None or ids == own else []

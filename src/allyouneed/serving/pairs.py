@@ -80,4 +80,6 @@ def replica(translator: Translator) -> Translator:
     """A translator for another thread: the same weights in memory, but a model's switches of its own."""
     model = translator.bundle.model
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return Translator(replace(translator.bundle, model=copy.deepcopy(model, shared)), translator.device)
+    return Translator(
+        replace(translator.bundle, model=copy.deepcopy(model, shared)), translator.device, inter_threads=1
+    )

@@ -21,6 +21,7 @@ from allyouneed.serving.errors import ApiError
 
 _log = logging.getLogger(__name__)
 _LONGEST_RETRY = 60  # seconds
+_LONGEST_GATHERING = 8  # times the wait for the next sentence
 
 
 class Worker(Protocol):
@@ -167,16 +168,17 @@ class Service:
                 self._idle -= 1
 
     def _wait_for_work(self) -> None:
-        """Until there is work, and then a little for more of it."""
+        """Until there is work, and then for as long as more of it comes at once, though never for long."""
         while True:
             while not self._waiting:
                 if self._closing:
                     return
                 self._changed.wait()
-            until = time.monotonic() + self._gather_seconds
+            until = time.monotonic() + _LONGEST_GATHERING * self._gather_seconds
             while 0 < self._waiting_tokens < self._batch_tokens and not self._closing:
-                left = until - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
+                seen = self._waiting
+                self._changed.wait(max(0.0, min(self._gather_seconds, until - time.monotonic())))
+                if self._waiting == seen or time.monotonic() >= until:
                     break
             if self._waiting:  # else another thread took it
                 return

@@ -22,7 +22,7 @@ class Settings:
         default_factory=lambda: len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     )
     batch_tokens: int = 2048  # source subwords that go through the model at once
-    gather_seconds: float = 0.003  # the first sentence of a batch waits so long for others
+    gather_seconds: float = 0.003  # a batch waits so long for the next sentence, and eight times that at most
     queue_sentences: int = 4096  # waiting; more are refused with 503
     seconds: float = 60.0  # for one request; then it is answered with 503
     body_seconds: float = 20.0  # for its body to arrive
