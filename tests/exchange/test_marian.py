@@ -14,6 +14,7 @@ from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctran
 from allyouneed.exchange.marian import export_marian, logit_difference, marian_translator
 from allyouneed.exchange.marian_import import import_marian
 from allyouneed.files import read_tensors
+from allyouneed.insight.explorer import explorer_data
 from tests.compat import POST_NORM
 from tests.conftest import toy_pairs
 from tests.exchange.models import TEXTS, random_bundle
@@ -86,6 +87,9 @@ def test_an_import_translates_and_looks_inside(tmp_path):
     import_marian(tmp_path / "opus", tmp_path / "run")
     translator = Translator.load(tmp_path / "run")
     assert all(found.text for found in translator.translate(TEXTS))
+    page = explorer_data(translator, "a b c", "c b a", switches=[])
+    assert page["target"]["tokens"] == ["▁c", "▁b", "▁a", "</s>"]
+    assert page["source"]["tokens"] == ["▁a", "▁b", "▁c", "</s>"]
     look = translator.look("a b c", "c b a")
     assert look.cross.shape == (1, 4, 4, 4)
     assert look.target_tokens == ["▁c", "▁b", "▁a", "</s>"]
