@@ -21,7 +21,7 @@ _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|let|class)\b)", re.MULTILINE)
 _READ = 'JSON.parse(document.getElementById("data").textContent)'
 
-__all__ = ["explorer_data", "html", "live_variant", "static_text"]
+__all__ = ["MODULES", "corpus_html", "explorer_data", "html", "live_variant", "script", "static_text"]
 
 
 def html(data: dict) -> str:
