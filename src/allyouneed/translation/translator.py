@@ -148,7 +148,7 @@ class Translator:
             min_decoding_length,
             no_repeat_ngram_size,
             repetition_penalty,
-            [ids for text in suppress_sequences if (ids := encode(text))],
+            tuple(ids for text in suppress_sequences if (ids := encode(text))),
             [prefixes[i] if len(cut) == 1 else [] for i, cut in enumerate(pieces) for _ in cut] if prefixes else (),
             sampling,
         )
