@@ -1,6 +1,7 @@
 import pytest
 
 from allyouneed import Translator, UserError
+from allyouneed.translation.constraints import Rules
 from allyouneed.translation.sampling import Sampling
 
 TEXTS = ["a b c", "h g", "d e f a", "b"]
@@ -48,6 +49,12 @@ def test_rules_that_forbid_nothing_change_nothing(translator):
     free, bound = translator.translate(TEXTS), translator.translate(TEXTS, suppress_sequences=["zzzz qqqq zzzz"])
     assert [one.text for one in free] == [one.text for one in bound]
     assert [one.score for one in free] == pytest.approx([one.score for one in bound], abs=1e-4)
+
+
+def test_without_rules_the_fast_path_is_taken(translator, monkeypatch):
+    monkeypatch.setattr(Rules, "choose", lambda *_: pytest.fail("there is no rule"))
+    for beam_size in (1, 3):
+        assert translator.translate(TEXTS, beam_size)
 
 
 def test_what_is_drawn_depends_on_seed_and_number_alone(translator):

@@ -153,7 +153,7 @@ class Translator:
             min_decoding_length,
             no_repeat_ngram_size,
             repetition_penalty,
-            [ids for text in suppress_sequences if (ids := encode(text))],
+            tuple(ids for text in suppress_sequences if (ids := encode(text))),
             [prefixes[i] for i, cut in enumerate(pieces) for _ in cut] if any(prefixes) else (),
             sampling,
         )
