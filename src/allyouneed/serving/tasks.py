@@ -86,11 +86,30 @@ def translate_streaming(translator: Translator, payloads: Sequence[Aloud], optio
     return [_aloud(translator, payload, options) for payload in payloads]
 
 
-def look_inside(translator: Translator, sentences: Sequence[str], options: Options) -> list[str]:
-    """The explorer's page for each sentence."""
-    from allyouneed.insight.page import explorer_data, html
+class Switched(NamedTuple):
+    """A sentence and its translation, to be seen with some of the model's switches turned, as JSON has them."""
 
-    return [html(explorer_data(translator, sentence, None)) for sentence in sentences]
+    text: str
+    translation: str
+    switches: dict
+
+
+def look_inside(translator: Translator, sentences: Sequence[str], options: Options) -> list[dict]:
+    """What the explorer shows of each sentence."""
+    from allyouneed.insight.explorer import explorer_data
+
+    return [explorer_data(translator, sentence) for sentence in sentences]
+
+
+def look_switched(translator: Translator, payloads: Sequence[Switched], options: Options) -> list[dict]:
+    """What an explorer that is open asks for: the variant of each."""
+    from allyouneed.insight.explorer import live_variant
+    from allyouneed.insight.switches import switches_from
+
+    return [
+        live_variant(translator, text, translation, switches_from(switches, translator.model))
+        for text, translation, switches in payloads
+    ]
 
 
 def _aloud(translator: Translator, payload: Aloud, options: Options) -> Answer:
