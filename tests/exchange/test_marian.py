@@ -87,7 +87,7 @@ def test_an_import_translates_and_looks_inside(tmp_path):
     import_marian(tmp_path / "opus", tmp_path / "run")
     translator = Translator.load(tmp_path / "run")
     assert all(found.text for found in translator.translate(TEXTS))
-    page = explorer_data(translator, "a b c", "c b a", switches=[])
+    page = explorer_data(translator, "a b c", [], "c b a")
     assert page["target"]["tokens"] == ["▁c", "▁b", "▁a", "</s>"]
     assert page["source"]["tokens"] == ["▁a", "▁b", "▁c", "</s>"]
     look = translator.look("a b c", "c b a")
