@@ -99,6 +99,7 @@ export function headsView(data, variant, state, set) {
           kept.map(([layer, head]) =>
             el("span", { css: { "--head": headColour(head, data.model.heads) } }, el("i"), headName(layer, head),
               kept.length > 1 && el("button", { "aria-label": `${t("unpin")}: ${headName(layer, head)}`, onclick: () => choose(layer, head, true) }, "×")))),
+        state.view === "lines" && el("p", { class: "note" }, t("fewLines", FAINTEST)),
         packed.top && el("p", { class: "note" }, t("strongest", packed.top)))));
 }
 
