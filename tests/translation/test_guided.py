@@ -1,23 +1,12 @@
 import pytest
 
 from allyouneed import Translator, UserError
-from allyouneed.translation.guided import translate_aloud, translate_with_prefix
+from allyouneed.translation.guided import translate_aloud
 
 
 @pytest.fixture(scope="module")
 def translator(toy_run):
     return Translator.load(toy_run)
-
-
-@pytest.mark.parametrize("beam_size", [1, 4])
-def test_a_prefix_is_said_first_and_none_changes_nothing(translator, beam_size):
-    search = translator.bundle.config.search.model_copy(update={"beam_size": beam_size})
-    for prefix in ("h", "f g h a"):
-        for text, _ in translate_with_prefix(translator, "a b c", prefix, search, min(2, beam_size)):
-            assert text.startswith(prefix)
-    [free] = translator.translate(["a b c"], beam_size=beam_size)
-    [(text, score)] = translate_with_prefix(translator, "a b c", "", search)
-    assert (text, score) == (free.text, pytest.approx(free.score))
 
 
 def test_aloud_says_what_greedy_says(translator):

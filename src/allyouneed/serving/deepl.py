@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, BeforeValidator
 from starlette.background import BackgroundTask
 
@@ -54,7 +54,7 @@ def routes(server: Server) -> APIRouter:
     router = APIRouter(prefix="/v2", tags=["DeepL"])
 
     @router.post("/translate", openapi_extra=body_of(TranslateBody), responses=errors())
-    async def translate(request: Request) -> dict[str, Any]:
+    async def translate(request: Request) -> JSONResponse:
         body = await read_body(request, TranslateBody, lists=("text", "ignore_tags", "splitting_tags"))
         _refuse_what_we_lack(body)
         refuse_long(sum(map(len, body.text)), server.settings.characters, _TOO_LONG)
@@ -69,7 +69,7 @@ def routes(server: Server) -> APIRouter:
             language = result.guess.language if result.guess else server.desk.pairs.known(source)
             billed = {"billed_characters": len(text)} if body.show_billed_characters else {}
             translations.append({"detected_source_language": language.upper(), "text": result.text, **billed})
-        return {"translations": translations}
+        return JSONResponse({"translations": translations})
 
     @router.get("/languages", responses=errors())
     async def languages(request: Request, type: Literal["source", "target"] | None = None) -> list[dict[str, Any]]:

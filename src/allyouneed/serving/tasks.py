@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import torch
 
 from allyouneed.config import SearchConfig
+from allyouneed.errors import UserError
 from allyouneed.serving.pairs import Pair, Pairs, replica
-from allyouneed.translation.guided import translate_aloud, translate_with_prefix
+from allyouneed.translation.guided import translate_aloud
 from allyouneed.translation.scoring import score_pairs, word_log_probabilities
 from allyouneed.translation.translator import Translator
 
@@ -68,11 +69,16 @@ class ModelWorker:
 
 
 def translate(translator: Translator, sentences: Sequence[str], options: Options) -> list[Answer]:
-    if options.target_prefix:
-        return [_with_prefix(translator, sentence, options) for sentence in sentences]
     found = translator.translate(
-        sentences, options.beam_size, options.num_hypotheses, options.length_penalty, options.max_extra_length
+        sentences,
+        options.beam_size,
+        options.num_hypotheses,
+        options.length_penalty,
+        options.max_extra_length,
+        target_prefix=[options.target_prefix] * len(sentences) if options.target_prefix else (),
     )
+    if options.target_prefix and any(one.pieces > 1 for one in found):
+        raise UserError("target_prefix: the sentence is too long to be translated in one piece. Shorten it.")
     answers = [Answer(one.text, one.score, one.hypotheses) for one in found]
     if not options.words:
         return answers
@@ -92,15 +98,7 @@ def look_inside(translator: Translator, sentences: Sequence[str], options: Optio
     """The explorer's page for each sentence."""
     from allyouneed.insight.page import explorer_data, html
 
-    return [html(explorer_data(translator, sentence, None)) for sentence in sentences]
-
-
-def _with_prefix(translator: Translator, sentence: str, options: Options) -> Answer:
-    search = options.search(translator)
-    count = min(options.num_hypotheses, search.beam_size)
-    hypotheses = translate_with_prefix(translator, sentence, options.target_prefix, search, count)
-    answer = Answer(*hypotheses[0], hypotheses)
-    return _with_words(translator, sentence, answer) if options.words else answer
+    return [html(explorer_data(translator, sentence)) for sentence in sentences]
 
 
 def _aloud(translator: Translator, payload: Aloud, options: Options) -> Answer:

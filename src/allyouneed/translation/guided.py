@@ -1,41 +1,20 @@
-"""Search that is told how to begin, and search that tells what it says: both put something before the model.
+"""Search that tells what it says while it says it.
 
 Search asks a model for two methods (`search.Model`), so what stands between the two needs no change in either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from allyouneed.config import SearchConfig
 from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import EOS, UNK
+from allyouneed.data.tokenizer import EOS
 from allyouneed.errors import UserError
-from allyouneed.translation.search import Cache, Hypothesis, Model, beam_search, greedy
+from allyouneed.translation.search import Cache, Model, greedy
 from allyouneed.translation.translator import Translator
-
-
-class Prefixed:
-    """A model whose every output begins with given ids: at those steps nothing else is possible, at no cost."""
-
-    def __init__(self, model: Model, prefix: Sequence[int]):
-        self._model, self._prefix, self._step = model, prefix, 0
-
-    def start(self, source_ids: Tensor) -> Cache:
-        self._step = 0
-        return self._model.start(source_ids)
-
-    def decode_step(self, tokens: Tensor, cache: Cache) -> Tensor:
-        logits = self._model.decode_step(tokens, cache)
-        if self._step < len(self._prefix):
-            only = torch.full_like(logits, -torch.inf)
-            only[:, self._prefix[self._step]] = 0.0
-            logits = only
-        self._step += 1
-        return logits
 
 
 class Watched:
@@ -57,26 +36,6 @@ class Watched:
         return self._model.decode_step(tokens, cache)
 
 
-def translate_with_prefix(
-    translator: Translator, text: str, prefix: str, search: SearchConfig, num_hypotheses: int = 1
-) -> list[tuple[str, float]]:
-    """Translations of one sentence that begin with `prefix`, and their scores, best first; the prefix costs nothing.
-
-    Errors: `UserError` when the sentence is longer than the model was trained for, or the prefix cannot be said.
-    """
-    ids, longest = _encoded(translator, text, search)
-    begin = translator.tokenizer.encode(prefix.strip())
-    if UNK in begin:
-        raise UserError("the prefix has characters that this model cannot write. Leave them out.")
-    model = Prefixed(translator.model, begin)
-    longest += len(begin)
-    if search.beam_size == 1:
-        found = greedy(model, ids, [longest], search.length_penalty)
-    else:
-        [found] = beam_search(model, ids, [longest], search.beam_size, search.length_penalty, num_hypotheses)
-    return [(translator.tokenizer.decode(hypothesis.ids), hypothesis.score) for hypothesis in found]
-
-
 def translate_aloud(
     translator: Translator, text: str, say: Callable[[str], None], search: SearchConfig
 ) -> tuple[str, float]:
@@ -85,18 +44,17 @@ def translate_aloud(
     What `say` raises ends the search. Errors: `UserError` when the sentence is longer than the model was trained for.
     """
     ids, longest = _encoded(translator, text, search)
-    words = 1
+    words, spoken = translator.tokenizer.target, 1
 
     def tell(said: list[int]) -> None:
-        nonlocal words
-        begun = sum(piece.startswith("▁") for piece in translator.tokenizer.pieces(said[1:])) + 1
-        if begun > words:  # the last word has only begun
-            words = begun
-            say(translator.tokenizer.decode(said[:-1]))
+        nonlocal spoken
+        begun = sum(piece.startswith("▁") for piece in words.pieces(said[1:])) + 1
+        if begun > spoken:  # the last word has only begun
+            spoken = begun
+            say(words.decode(said[:-1]))
 
-    found: Hypothesis
-    [found] = greedy(Watched(translator.model, tell), ids, [longest], search.length_penalty)
-    return translator.tokenizer.decode(found.ids), found.score
+    [found] = greedy(Watched(translator.engine, tell), ids, [longest], search.length_penalty)
+    return words.decode(found.ids), found.score
 
 
 def _encoded(translator: Translator, text: str, search: SearchConfig) -> tuple[Tensor, int]:

@@ -221,7 +221,9 @@ class BeamSearch:
     def _go_on(self, scores: np.ndarray, parents: np.ndarray, tokens: np.ndarray, log_p: np.ndarray) -> np.ndarray:
         """The best `beam` of the others go on. -> their parents' places [sentences, beam]."""
         places, alive = self._places_going_on(scores, tokens), np.where(tokens == EOS, -np.inf, scores)
-        self.scores, parents, tokens, log_p = (np.take_along_axis(x, places, 1) for x in (alive, parents, tokens, log_p))
+        self.scores, parents, tokens, log_p = (
+            np.take_along_axis(x, places, 1) for x in (alive, parents, tokens, log_p)
+        )
         every, self.width = np.arange(len(scores))[:, None], self.said.shape[1]
         self.said = np.concatenate([self.said[every, parents], tokens[:, :, None]], axis=2)
         self.log_p = np.concatenate([self.log_p[every, parents], log_p[:, :, None]], axis=2)
