@@ -79,7 +79,7 @@ def test_a_stream_that_cannot_begin_is_an_error(post):
         ({"q": "a", "source": "aa", "target": "bb", "beam_size": 99}, 400, "beam_size"),
         ({"q": "a", "source": "aa", "target": "bb", "beam_size": 2, "num_hypotheses": 3}, 400, "num_hypotheses"),
         ({"q": "a" * 20_001, "source": "aa", "target": "bb"}, 413, "20,001"),
-        ({"q": " ".join("a" * 90), "source": "aa", "target": "bb", "target_prefix": "a"}, 400, "subwords"),
+        ({"q": " ".join("a" * 90), "source": "aa", "target": "bb", "target_prefix": "a"}, 400, "too long"),
     ],
 )
 def test_mistakes(post, body, status, words):
@@ -100,3 +100,12 @@ def test_a_file_in_html(address):
     assert translated.headers["x-content-type-options"] == "nosniff"
     assert requests.delete(f"{address}/api/documents/{state['id']}", timeout=30).status_code == 204
     assert requests.get(address + state["url"], timeout=30).status_code == 404
+
+
+def test_the_explorer_opens(address):
+    form = {"q": "a b c", "source": "aa", "target": "bb"}
+    page = requests.post(f"{address}/look", data=form, timeout=60)
+    assert page.status_code == 200
+    assert page.text.lstrip().lower().startswith("<!doctype html>")
+    assert "a b c" in page.text
+    assert requests.post(f"{address}/look", data={**form, "target": "cc"}, timeout=60).status_code == 400

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, HTMLResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from allyouneed.errors import UserError
@@ -81,7 +81,7 @@ def routes(server: Server) -> APIRouter:
     limits = server.settings
 
     @router.post("/api/translate", openapi_extra=body_of(TranslateBody), responses=errors())
-    async def translate(request: Request) -> dict[str, Any]:
+    async def translate(request: Request) -> JSONResponse:
         body = await read_body(request, TranslateBody, lists=("q",))
         texts = [body.q] if isinstance(body.q, str) else body.q
         refuse_long(sum(map(len, texts)), limits.characters, _TOO_LONG)
@@ -89,7 +89,7 @@ def routes(server: Server) -> APIRouter:
         form = Form() if body.format == "html" else None
         split = not body.target_prefix
         results = await server.translate(texts, body.source, body.target, body.options(), form, split)
-        return {"translations": [_told(result) for result in results]}
+        return JSONResponse({"translations": [_told(result) for result in results]})
 
     @router.post("/api/stream", openapi_extra=body_of(StreamBody), responses=errors())
     async def stream(request: Request) -> StreamingResponse:
@@ -127,12 +127,12 @@ def routes(server: Server) -> APIRouter:
 
     @router.get("/api/documents/{identifier}", responses=errors(404))
     async def document_state(request: Request, identifier: str) -> dict[str, Any]:
-        server.gate.enter(bearer(request), "") if server.gate.required else None
+        server.enter(request, bearer(request))
         return _state(server.documents.find(identifier))
 
     @router.delete("/api/documents/{identifier}", responses=errors(404), status_code=204)
     async def delete_document(request: Request, identifier: str) -> Response:
-        server.gate.enter(bearer(request), "") if server.gate.required else None
+        server.enter(request, bearer(request))
         server.documents.delete(server.documents.find(identifier))
         return Response(status_code=204)
 

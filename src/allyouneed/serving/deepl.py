@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, BeforeValidator
-from starlette.background import BackgroundTask
 
-from allyouneed.serving.api import bearer, file_response, receive_file
+from allyouneed.serving.api import bearer, receive_file
 from allyouneed.serving.body import Text, read_body, refuse_long
 from allyouneed.serving.documents import Document
 from allyouneed.serving.errors import ApiError
@@ -54,7 +54,7 @@ def routes(server: Server) -> APIRouter:
     router = APIRouter(prefix="/v2", tags=["DeepL"])
 
     @router.post("/translate", openapi_extra=body_of(TranslateBody), responses=errors())
-    async def translate(request: Request) -> dict[str, Any]:
+    async def translate(request: Request) -> JSONResponse:
         body = await read_body(request, TranslateBody, lists=("text", "ignore_tags", "splitting_tags"))
         _refuse_what_we_lack(body)
         refuse_long(sum(map(len, body.text)), server.settings.characters, _TOO_LONG)
@@ -69,7 +69,7 @@ def routes(server: Server) -> APIRouter:
             language = result.guess.language if result.guess else server.desk.pairs.known(source)
             billed = {"billed_characters": len(text)} if body.show_billed_characters else {}
             translations.append({"detected_source_language": language.upper(), "text": result.text, **billed})
-        return {"translations": translations}
+        return JSONResponse({"translations": translations})
 
     @router.get("/languages", responses=errors())
     async def languages(request: Request, type: Literal["source", "target"] | None = None) -> list[dict[str, Any]]:
@@ -109,14 +109,14 @@ def routes(server: Server) -> APIRouter:
         return told
 
     @router.post("/document/{identifier}/result", openapi_extra=body_of(DocumentBody), responses=errors(404))
-    async def result(request: Request, identifier: str) -> FileResponse:
+    async def result(request: Request, identifier: str) -> Response:
         """Once: then the file is deleted, as DeepL does."""
         document = await _asked(server, request, identifier)
         if document.status != "done":
             raise ApiError(503, "the document is not translated yet", 1)
-        response = file_response(server, document)
-        response.background = BackgroundTask(server.documents.delete, document)
-        return response
+        data = await asyncio.to_thread(server.documents.path(document).read_bytes)
+        server.documents.delete(document)
+        return Response(data, media_type="application/octet-stream", headers={"X-Content-Type-Options": "nosniff"})
 
     return router
 

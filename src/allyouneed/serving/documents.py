@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
+from allyouneed.errors import UserError
 from allyouneed.serving import markup
 from allyouneed.serving.archive import check_archive
 from allyouneed.serving.body import refuse_long
@@ -21,6 +23,7 @@ from allyouneed.serving.pairs import Pair
 from allyouneed.serving.settings import Settings
 from allyouneed.serving.tasks import Options
 
+_log = logging.getLogger(__name__)
 _LINES_AT_ONCE = 64  # so that a large file leaves room in the queue for others
 Progress = Callable[[int, int], None]
 
@@ -162,5 +165,8 @@ class Documents:
             document.status = "done"
         except ApiError as error:
             document.status, document.error = "error", error
-        except OSError:
-            document.status, document.error = "error", ApiError(503, "the file could not be stored; try later", 60)
+        except UserError as error:
+            document.status, document.error = "error", ApiError(400, str(error))
+        except Exception:  # whatever it was, whoever asks for the file must be told
+            _log.exception("a file could not be translated")
+            document.status, document.error = "error", ApiError(503, "the file could not be translated; try later", 60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, field_validator
 
 from allyouneed.serving.api import receive_file
@@ -47,7 +48,7 @@ def routes(server: Server) -> APIRouter:
     limits = server.settings
 
     @router.post("/translate", openapi_extra=body_of(TranslateBody), responses=errors())
-    async def translate(request: Request) -> dict[str, Any]:
+    async def translate(request: Request) -> JSONResponse:
         body = await read_body(request, TranslateBody)
         texts = [body.q] if isinstance(body.q, str) else body.q
         refuse_long(sum(map(len, texts)), limits.characters)
@@ -59,7 +60,9 @@ def routes(server: Server) -> APIRouter:
             answer["detectedLanguage"] = [_guessed(result.guess) for result in results]
         if body.alternatives:
             answer["alternatives"] = [result.alternatives for result in results]
-        return {name: values[0] for name, values in answer.items()} if isinstance(body.q, str) else answer
+        if isinstance(body.q, str):
+            answer = {name: values[0] for name, values in answer.items()}
+        return JSONResponse(answer)  # as it is: FastAPI would check and copy a dictionary first
 
     @router.post("/detect", openapi_extra=body_of(DetectBody), responses=errors())
     async def detect(request: Request) -> list[dict[str, Any]]:

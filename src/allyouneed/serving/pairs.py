@@ -77,9 +77,10 @@ def load_pairs(runs: Iterable[Path]) -> Pairs:
 
 
 def replica(translator: Translator) -> Translator:
-    """A translator for another thread: the same weights in memory, but a model's switches of its own."""
+    """A translator for another thread alone: the same weights in memory, but a model's switches of its own."""
     model = translator.bundle.model
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return Translator(
-        replace(translator.bundle, model=copy.deepcopy(model, shared)), translator.device, inter_threads=1
-    )
+    twin = Translator(replace(translator.bundle, model=copy.deepcopy(model, shared)), translator.device, 1)
+    if translator.engine is not model:
+        twin.engine = translator.engine  # has no switches, and may be used by several threads
+    return twin
