@@ -50,14 +50,19 @@ def translate_file(
     blocks = _translated(translator, numbered, source or _STANDARD_INPUT, options, scores, say)
     first = next(blocks, (done, []))
     begun = time.monotonic()
-    with _opened(output, "a" if done else "w") as out:
-        for number, block in chain([first], blocks):
-            out.writelines(block)
-            out.flush()
-            if note:
-                note.write(number)
-            if time.monotonic() - begun > _SILENT_SECONDS:
-                say(f"{number:,} lines, {(number - done) / (time.monotonic() - begun):,.0f} a second")
+    try:
+        with _opened(output, "a" if done else "w") as out:
+            for number, block in chain([first], blocks):
+                out.writelines(block)
+                out.flush()
+                if note:
+                    note.write(number)
+                if time.monotonic() - begun > _SILENT_SECONDS:
+                    say(f"{number:,} lines, {(number - done) / (time.monotonic() - begun):,.0f} a second")
+    except KeyboardInterrupt:
+        if note:
+            say(f"finished lines are in {output}; the same command with --resume goes on after them")
+        raise
     if note:
         note.remove()
 

@@ -6,7 +6,6 @@ translator = Translator.load("RUN")
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ from allyouneed.translation.constraints import Rules
 from allyouneed.translation.engine import Engine, engine_for
 from allyouneed.translation.sampling import Sampling
 from allyouneed.translation.search import Hypothesis, Model, beam_search, greedy
-from allyouneed.translation.workers import in_turn
+from allyouneed.translation.workers import available_cores, in_turn
 
 _SENTENCES = re.compile(r".+?(?:[.!?…]\s+|[。！？]\s*|$)", re.DOTALL)
 _WORDS = re.compile(r"\S+\s*")
@@ -83,7 +82,7 @@ class Translator:
         self.model = bundle.model.to(self.device).eval()
         self.tokenizer = bundle.tokenizer
         self.longest_source = bundle.longest_source
-        self.inter_threads = inter_threads or len(os.sched_getaffinity(0)) if self.device.type == "cpu" else 1
+        self.inter_threads = (inter_threads or available_cores()) if self.device.type == "cpu" else 1
 
     @cached_property
     def engine(self) -> Model:

@@ -7,6 +7,7 @@ each other at every product.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -33,3 +34,8 @@ def in_turn(work: Callable[[Task], Answer], tasks: Sequence[Task], workers: int)
         yield from pool.map(alone, tasks)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def available_cores() -> int:
+    """That this process may run on, where the system says so."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
