@@ -7,7 +7,7 @@ BIN := .venv/bin
 quickstart: .venv/installed
 	$(BIN)/allyouneed quickstart
 
-test: .venv/installed-dev
+test: .venv/installed-dev .venv/browser
 	$(BIN)/pytest
 
 test-slow: .venv/installed-dev
@@ -33,6 +33,12 @@ bench: .venv/installed-dev
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# A browser for the tests of the explorer, which skip without one: Debian's, where root may install it.
+.venv/browser: .venv/installed-dev
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get install --yes --quiet chromium >/dev/null; } || echo "no Chromium: its tests will skip"
+	@touch $@
 
 clean:
 	rm -rf .venv build dist runs

@@ -14,10 +14,6 @@ with Multi30k's files (see README.md). fairseq and joeynmt are set up once: `pee
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import os
-import platform
-import re
 import sys
 import tempfile
 import time
@@ -30,11 +26,10 @@ sys.path.insert(0, str(ROOT))  # so that `benchmarks.measure` is found, whatever
 
 from benchmarks.measure.accelerator import accelerator_table, measure_accelerator, size_settings  # noqa: E402
 from benchmarks.measure.growth import draw_growth, growth_table, logits_never_whole, measure_growth  # noqa: E402
+from benchmarks.measure.machine import machine  # noqa: E402
 from benchmarks.measure.quality import measure_quality, quality_table  # noqa: E402
 from benchmarks.measure.switches import measure_switches, switches_table  # noqa: E402
 from benchmarks.measure.throughput import SIZES, measure_throughput, throughput_table  # noqa: E402
-
-VERSIONS = ("torch", "numba", "numpy", "sentencepiece", "sacrebleu")
 
 
 def main() -> None:
@@ -43,7 +38,7 @@ def main() -> None:
     begun = time.strftime("%Y-%m-%d")
     body = _MEASUREMENTS[asked.what](asked)
     page = asked.out / f"{begun}-training-{asked.what}.md"
-    page.write_text(f"# Training: {asked.what}, {begun}\n{_machine()}\n\n`{_command()}`\n\n{body}\n", encoding="utf-8")
+    page.write_text(f"# Training: {asked.what}, {begun}\n{machine()}\n\n`{_command()}`\n\n{body}\n", encoding="utf-8")
     print(f"\n{body}\n\n{page}")
 
 
@@ -127,24 +122,6 @@ def _command() -> str:
     """As it was typed, but without the folders of this machine."""
     words = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
     return " ".join(["python", "benchmarks/training.py", *words])
-
-
-def _machine() -> str:
-    try:
-        names = re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        names = []
-    flags = "AVX-512" if _has("avx512f") else "AVX2" if _has("avx2") else platform.machine()
-    cores = f"{names[0] if names else platform.processor()} ({flags}), {os.cpu_count()} cores"
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
-    return f"{cores}; Python {platform.python_version()}, {versions}"
-
-
-def _has(flag: str) -> bool:
-    try:
-        return flag in Path("/proc/cpuinfo").read_text().split()
-    except OSError:
-        return False
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ import torch
 
 from allyouneed import Translator, UserError
 from allyouneed.bundle import load_bundle
+from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctranslate2
 from allyouneed.exchange.marian import export_marian, logit_difference, marian_translator
 from allyouneed.exchange.marian_import import import_marian
 from allyouneed.files import read_tensors
+from allyouneed.insight.explorer import explorer_data
 from tests.compat import POST_NORM
 from tests.conftest import toy_pairs
 from tests.exchange.models import TEXTS, random_bundle
@@ -85,9 +87,24 @@ def test_an_import_translates_and_looks_inside(tmp_path):
     import_marian(tmp_path / "opus", tmp_path / "run")
     translator = Translator.load(tmp_path / "run")
     assert all(found.text for found in translator.translate(TEXTS))
+    page = explorer_data(translator, "a b c", switches=[], translation="c b a")
+    assert page["target"]["tokens"] == ["▁c", "▁b", "▁a", "</s>"]
+    assert page["source"]["tokens"] == ["▁a", "▁b", "▁c", "</s>"]
     look = translator.look("a b c", "c b a")
     assert look.cross.shape == (1, 4, 4, 4)
     assert look.target_tokens == ["▁c", "▁b", "▁a", "</s>"]
+
+
+@pytest.mark.parametrize("activation", ["relu", "swish"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_import_goes_on_to_ctranslate2(shape, activation, tmp_path):
+    pytest.importorskip("ctranslate2", reason="the package ctranslate2 is not installed")
+    write_marian(tmp_path / "opus", **{**SHAPES[shape], "activation_function": activation})
+    translator = Translator(import_marian(tmp_path / "opus", tmp_path / "run"))
+    export_ctranslate2(translator.bundle, tmp_path / "out")
+    said = [found.tokens for found in translator.translate(TEXTS, beam_size=1)]
+    theirs = ctranslate2_translator(tmp_path / "out", translator.bundle)(TEXTS, 1)
+    assert [tokens[: len(ours)] for tokens, ours in zip(theirs, said, strict=True)] == said
 
 
 def test_what_marian_has_not_is_refused(tmp_path):

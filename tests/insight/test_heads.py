@@ -16,7 +16,7 @@ def pairs(small):
 
 
 def test_measures_are_those_of_each_sentence_alone(small, pairs):
-    tallies = measure_heads(small.model, pairs, small.tokenizer.pieces)
+    tallies = measure_heads(small.model, pairs, small.tokenizer)
     rows = dict.fromkeys(("entropy", "distance", "previous", "same", "end"), 0.0)
     count = 0
     for source, target in pairs:
@@ -43,13 +43,13 @@ def test_measures_are_those_of_each_sentence_alone(small, pairs):
 
 def test_alignment_error_is_counted_for_attention_over_the_source_alone(small, pairs):
     gold = [Links(frozenset({(0, 0)}), frozenset({(0, 0)}))] * 3
-    tallies = measure_heads(small.model, pairs, small.tokenizer.pieces)
+    tallies = measure_heads(small.model, pairs, small.tokenizer)
     assert 0 <= head_row(tallies["cross"], 0, 0, gold)["aer"] <= 1
     assert head_row(tallies["encoder"], 0, 0, gold)["aer"] is None
 
 
 def test_examples_are_short_sentences_with_their_lines(small, pairs):
-    tallies = measure_heads(small.model, pairs, small.tokenizer.pieces)
+    tallies = measure_heads(small.model, pairs, small.tokenizer)
     for example in head_row(tallies["cross"], 0, 0, None)["examples"]:
         source, target = pairs[example["sentence"]]
         assert all(i < len(target.ids) and j < len(source.ids) and 0 < w <= 1 for i, j, w in example["lines"])

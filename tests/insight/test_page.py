@@ -270,29 +270,6 @@ def test_512_tokens_are_usable(browser, translator, tmp_path):
         assert page.problems == []
 
 
-def test_a_server_gives_any_combination(browser, data, translator, tmp_path):
-    """The page asks the hook it was given for what it does not carry."""
-    hook = (
-        "{fetchVariant: async (switches) => { window.asked = switches; return {...data.base, switches, key: 'live'}; }}"
-    )
-    call = 'start(document.getElementById("explorer"), data, ' + hook + ");"
-    inlined = re.sub(
-        r"start\(document\.getElementById\(\"explorer\"\), (JSON.*?)\);</script>",
-        lambda found: "const data = " + found[1] + ";" + call + "</script>",
-        html(data),
-    )
-    path = tmp_path / "look.html"
-    path.write_text(re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", inlined), encoding="utf-8")
-    with Page(browser, path) as page:
-        page.page.click("#tab-switches")
-        page.page.click("[data-switch=scale]")
-        page.page.click("[data-switch=positions]")
-        page.page.wait_for_selector("[data-switch=positions][aria-checked=false]")
-        asked = page.page.evaluate("window.asked")
-        assert (asked["scale"], asked["positions"], asked["future_mask"]) == (False, False, True)
-        assert page.problems == []
-
-
 def test_opening_and_switching_are_quick(browser, tmp_path):
     """6 layers of 8 heads. docs/insight.md has the measurement; here the machine may be busy with other work."""
     translator = random_translator(6, 8, 16)

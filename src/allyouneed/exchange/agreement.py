@@ -6,13 +6,12 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from allyouneed.bundle import Bundle
 from allyouneed.data.tokenizer import BOS, EOS
-from allyouneed.model.transformer import log_probabilities
 from allyouneed.translation.samples import BEAM_SIZES, say_samples
+from allyouneed.translation.scoring import score_ids
 from allyouneed.translation.search import NEVER_SAID
+from allyouneed.translation.translator import Translator
 
 Speaker = Callable[[Sequence[str], int], list[list[str]]]  # (texts, beam_size) -> subwords of each translation
 
@@ -82,24 +81,21 @@ def compare(bundle: Bundle, theirs: Speaker, sources: Sequence[str]) -> list[Agr
 
 
 def _compare(bundle: Bundle, theirs: Speaker, sources: Sequence[str], beam_size: int) -> Agreement:
-    limited, differences = 0, []
+    limited, differences, translator = 0, [], Translator(bundle)
     both = zip(sources, say_samples(bundle, sources, beam_size), theirs(sources, beam_size), strict=True)
     for source, ours, other in both:
         cut = len(ours) >= len(bundle.tokenizer.encode(source)) + bundle.config.search.max_extra_length
         if cut and (beam_size > 1 or other[: len(ours)] == ours):
             limited += 1
         elif ours != other:
-            gain = _log_probability(bundle, source, ours) - _log_probability(bundle, source, other)
+            gain = _log_probability(translator, source, ours) - _log_probability(translator, source, other)
             differences.append(Difference(source, " ".join(ours), " ".join(other), gain))
     return Agreement(beam_size, len(sources), limited, differences)
 
 
-@torch.inference_mode()
-def _log_probability(bundle: Bundle, source: str, pieces: Sequence[str]) -> float:
+def _log_probability(translator: Translator, source: str, pieces: Sequence[str]) -> float:
     """Of a translation given as subwords, its end included, in nats."""
-    target = [*bundle.tokenizer.target.ids(pieces), EOS]
-    logits = bundle.model(torch.tensor([[*bundle.tokenizer.encode(source), EOS]]), torch.tensor([[BOS, *target[:-1]]]))[
-        0
-    ]
-    logits[:, NEVER_SAID] = -torch.inf
-    return log_probabilities(logits).gather(1, torch.tensor(target)[:, None]).sum().item()
+    words = translator.tokenizer
+    source_ids, target_ids = [*words.encode(source), EOS], [BOS, *words.target.ids(pieces), EOS]
+    [log_probs] = score_ids(translator, [source_ids], [target_ids])
+    return sum(log_probs)

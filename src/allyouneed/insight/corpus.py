@@ -12,7 +12,7 @@ from pathlib import Path
 
 from allyouneed.data.corpus import count_pairs
 from allyouneed.data.formats import read_pairs
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokenizer import EOS, Tokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.aligner import align_words, read_alignments
 from allyouneed.insight.explorer import FORMAT, model_facts
@@ -42,7 +42,7 @@ def corpus_data(translator: Translator, test: Sequence[Path], alignments: Path |
         gold = [given[line] for line, _ in numbered]
     else:
         gold = align_words([(source.words[:-1], target.words[:-1]) for source, target in pairs])
-    tallies = measure_heads(translator.model, pairs, translator.tokenizer.pieces)
+    tallies = measure_heads(translator.model, pairs, translator.tokenizer)
     lost = importance(translator.model, pairs[:IMPORTANCE_SENTENCES])
     rows = [
         {
@@ -55,7 +55,7 @@ def corpus_data(translator: Translator, test: Sequence[Path], alignments: Path |
         for kind, layer, head in all_heads(translator.model)
     ]
     shown = sorted({example["sentence"] for row in rows for example in row["examples"]})
-    pieces = translator.tokenizer.pieces
+    of_source, of_target = _tokenizers(translator)
     return {
         "format": FORMAT,
         "sentences": len(pairs),
@@ -64,9 +64,15 @@ def corpus_data(translator: Translator, test: Sequence[Path], alignments: Path |
         "aligner": alignments.name if alignments else _OWN_ALIGNER,
         "heads": rows,
         "examples": {
-            number: {"source": pieces(pairs[number][0].ids), "target": pieces(pairs[number][1].ids)} for number in shown
+            number: {"source": of_source.pieces(pairs[number][0].ids), "target": of_target.pieces(pairs[number][1].ids)}
+            for number in shown
         },
     }
+
+
+def _tokenizers(translator: Translator) -> tuple[Tokenizer, Tokenizer]:
+    """Of source and target."""
+    return translator.tokenizer, translator.tokenizer.target
 
 
 def _pairs(translator: Translator, test: Sequence[Path]) -> list[tuple[int, tuple[Sentence, Sentence]]]:
@@ -78,8 +84,8 @@ def _pairs(translator: Translator, test: Sequence[Path]) -> list[tuple[int, tupl
             break
         if pair.fault:
             raise UserError(f"{test[0]}:{pair.line}: {pair.fault}. Mend the line.")
-        sides = zip((pair.source, pair.target), languages, strict=True)
-        source, target = (split_sentence(translator.tokenizer, text.strip(), language) for text, language in sides)
+        sides = zip(_tokenizers(translator), (pair.source, pair.target), languages, strict=True)
+        source, target = (split_sentence(tokenizer, text.strip(), language) for tokenizer, text, language in sides)
         if all(1 < len(side.ids) <= room and side.ids[-1] == EOS for side in (source, target)):
             kept.append((line, (source, target)))
     return kept

@@ -25,7 +25,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokenizer import EOS, Tokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.coding import EXACT, Plan, Sizes, choose_plan, pack_matrices, pack_weights
 from allyouneed.insight.switches import Switches, all_heads, single_switches, switched
@@ -63,8 +63,9 @@ def explorer_data(
     paper = variant_data(translator, pair, Switches(), EXACT, base)
     paper["attention"] = packed_attention(base.recorded, plan)
     languages = translator.bundle.languages
-    source = _side(translator, unicodedata.normalize("NFC", text.strip()), languages[0])
-    target = _side(translator, translator.tokenizer.decode(pair.target), languages[1], pair.target)
+    source = _side(translator.tokenizer, unicodedata.normalize("NFC", text.strip()), languages[0])
+    of_target = translator.tokenizer.target
+    target = _side(of_target, of_target.decode(pair.target), languages[1], pair.target)
     return {
         "format": FORMAT,
         "text": source["text"],
@@ -122,13 +123,13 @@ def packed_stages(recorded: Recorded, plan: Plan) -> dict | None:
 
 def _pair(translator: Translator, text: str, translation: str | None) -> tuple[Pair, list[Node]]:
     """The pair to look at; the search that found the translation, unless that was given."""
-    encode, search = translator.tokenizer.encode, translator.bundle.config.search
-    source = [*encode(text.strip()), EOS]
+    search = translator.bundle.config.search
+    source = [*translator.tokenizer.encode(text.strip()), EOS]
     if len(source) == 1:
         raise UserError("there is nothing to look at: give a sentence.")
     positions = translator.model.source_embedding
     room = min(LONGEST, len(positions.positions) if positions.learned else LONGEST)
-    target = encode(translation) if translation is not None else []
+    target = translator.tokenizer.target.encode(translation) if translation is not None else []
     if max(len(source), len(target) + 1) > room:
         raise UserError(f"the sentence has {len(source)} subwords, a page shows {room}: give a shorter one.")
     if translation is not None:
@@ -140,11 +141,11 @@ def _pair(translator: Translator, text: str, translation: str | None) -> tuple[P
     return Pair(source, list(found[0].ids)), nodes
 
 
-def _side(translator: Translator, text: str, language: str, ids: list[int] | None = None) -> dict:
+def _side(tokenizer: Tokenizer, text: str, language: str, ids: list[int] | None = None) -> dict:
     """A text's tokens and words; words need that the tokens are what the tokenizer makes of the text."""
-    own = translator.tokenizer.encode(text)
-    words: list[Word] = words_of(translator.tokenizer, text, language) if ids is None or ids == own else []
-    tokens = translator.tokenizer.pieces([*(own if ids is None else ids), EOS])
+    own = tokenizer.encode(text)
+    words: list[Word] = words_of(tokenizer, text, language) if ids is None or ids == own else []
+    tokens = tokenizer.pieces([*(own if ids is None else ids), EOS])
     if not words:
         words = [Word(i, i + 1, -1, -1) for i in range(len(tokens) - 1)]
     return {"text": text, "tokens": tokens, "words": [list(word) for word in words]}
@@ -193,7 +194,7 @@ def _search_data(translator: Translator, nodes: list[Node]) -> dict:
         [places.get(node.parent, -1), node.step, piece, round(node.log_probability, 4), node.status]
         for node, piece in zip(
             [nodes[place] for place in kept],
-            translator.tokenizer.pieces([nodes[place].token for place in kept]),
+            translator.tokenizer.target.pieces([nodes[place].token for place in kept]),
             strict=True,
         )
     ]

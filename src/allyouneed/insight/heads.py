@@ -5,14 +5,14 @@ Shapes: layer, head; query, key: subwords.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from allyouneed.data.batches import pad, token_batches
-from allyouneed.data.tokenizer import BOS, EOS, PAD
+from allyouneed.data.tokenizer import BOS, EOS, PAD, Tokenizer
 from allyouneed.insight.aligner import Link, Links, alignment_error
 from allyouneed.insight.switches import Switches, all_heads, switched
 from allyouneed.insight.words import Sentence, join_subwords
@@ -39,8 +39,10 @@ class Tally:
 
 
 @torch.inference_mode()
-def measure_heads(model: Transformer, pairs: Sequence[tuple[Sentence, Sentence]], pieces: Callable) -> dict[str, Tally]:
-    """One tally a kind of attention. pieces: ids -> subwords."""
+def measure_heads(
+    model: Transformer, pairs: Sequence[tuple[Sentence, Sentence]], tokenizer: Tokenizer
+) -> dict[str, Tally]:
+    """One tally a kind of attention."""
     tallies = {kind: Tally() for kind in KINDS}
     for batch in _batches(pairs):
         with record_attention(model) as recorded:
@@ -54,7 +56,8 @@ def measure_heads(model: Transformer, pairs: Sequence[tuple[Sentence, Sentence]]
                 weights = np.stack(
                     [x[row, :, : len(queries.ids), : len(seen.ids)].float().cpu().numpy() for x in layers]
                 )
-                _add(tallies[kind], weights, pieces(keys[kind]), keys[kind], int(number))
+                of_keys = tokenizer.target if kind == "decoder" else tokenizer
+                _add(tallies[kind], weights, of_keys.pieces(keys[kind]), keys[kind], int(number))
                 if kind == "cross":
                     _link(tallies[kind], weights, source, target, int(number))
     return tallies

@@ -16,17 +16,34 @@ from string import Template
 
 from allyouneed.insight.explorer import explorer_data, live_variant
 
-MODULES = ("texts.js", "data.js", "draw.js", "heads.js", "steps.js", "switches.js", "search.js", "app.js", "corpus.js")
+MODULES = (
+    "texts.js",
+    "data.js",
+    "draw.js",
+    "heads.js",
+    "steps.js",
+    "switches.js",
+    "search.js",
+    "app.js",
+    "live.js",
+    "corpus.js",
+)
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|let|class)\b)", re.MULTILINE)
 _READ = 'JSON.parse(document.getElementById("data").textContent)'
 
-__all__ = ["explorer_data", "html", "live_variant", "static_text"]
+__all__ = ["MODULES", "corpus_html", "explorer_data", "html", "live_variant", "script", "static_text"]
 
 
-def html(data: dict) -> str:
-    """The page of `explorer_data`."""
-    return _page(data, data["text"], f'start(document.getElementById("explorer"), {_READ});')
+def html(data: dict, ask: dict | None = None) -> str:
+    """The page of `explorer_data`.
+
+    ask: where a server has `live_variant`, as {"url": ..., "body": {...}}: the page posts the body with the switches
+    there, for any combination; without it, it shows the variants that it carries and asks for nothing.
+    """
+    hook = f", {{fetchVariant: asking({_json(ask)})}}" if ask else ""
+    call = f'start(document.getElementById("explorer"), {_READ}{hook});'
+    return _page(data, data["text"], call, "connect-src 'self'; " if ask else "")
 
 
 def corpus_html(data: dict) -> str:
@@ -44,12 +61,12 @@ def script() -> str:
     return "".join(_EXPORT.sub("", _IMPORT.sub("", static_text(name))) for name in MODULES)
 
 
-def _page(data: dict, title: str, call: str) -> str:
+def _page(data: dict, title: str, call: str, allowed: str = "") -> str:
     code, style = script() + call, static_text("style.css")
     policy = f"default-src 'none'; script-src {_hash(code)}; style-src {_hash(style)}; img-src data: blob:; "
     template = Template(files(__package__).joinpath("page.html").read_text("utf-8"))
     return template.substitute(
-        policy=policy + "base-uri 'none'; form-action 'none'",
+        policy=policy + allowed + "base-uri 'none'; form-action 'none'",
         title=escaping.escape(" ".join(title.split())[:80]) + " · allyouneed",
         style=style,
         data=_json(data),

@@ -52,7 +52,7 @@ class Recording:
         plan = choose_plan(attention_sizes(recorded), 0, BUDGET)
         weights = weights_of(recorded)
         source = self._tokens(recorded.source_ids[0].tolist())
-        inputs = self._tokens(recorded.target_ids[0].tolist())
+        inputs = self._tokens(recorded.target_ids[0].tolist(), of_target=True)
         target = [*inputs[1:], "→"]
         entropy = [round(x, 3) for kind in KINDS for x in entropies(weights[kind]).flatten().tolist()]
         cross = weights["cross"][max(0, len(weights["cross"]) - 2)].mean(axis=0)
@@ -102,8 +102,10 @@ class Recording:
         if not self.recorded.cross:
             raise UserError("nothing was recorded: call the model inside the `with` block.")
 
-    def _tokens(self, ids: list[int]) -> list[str]:
-        return self._tokenizer.pieces(ids) if self._tokenizer else [f"#{i}" for i in ids]
+    def _tokens(self, ids: list[int], of_target: bool = False) -> list[str]:
+        if self._tokenizer is None:
+            return [f"#{i}" for i in ids]
+        return (self._tokenizer.target if of_target else self._tokenizer).pieces(ids)
 
     def _text(self, tokens: list[str]) -> str:
         words = "".join(token for token in tokens if token not in ("<s>", "</s>", "<pad>"))

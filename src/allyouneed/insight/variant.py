@@ -87,7 +87,7 @@ def predictions(translator: Translator, log_p: np.ndarray, target: list[int], li
     """given: the probability of each target token, end included; top: the likeliest, [subword, probability] each."""
     rows = []
     for best, row in zip(np.argsort(-log_p, axis=-1)[:, :likeliest], log_p, strict=True):
-        named = zip(translator.tokenizer.pieces(best), np.exp(row[best]).tolist(), strict=True)
+        named = zip(translator.tokenizer.target.pieces(best), np.exp(row[best]).tolist(), strict=True)
         rows.append([[piece, _digits(p)] for piece, p in named])
     given = log_p[np.arange(len(log_p)), [*target, EOS]]
     return {"given": [_digits(p) for p in np.exp(given).tolist()], "top": rows, "log_p": round(float(given.sum()), 4)}
@@ -103,7 +103,7 @@ def _translation(translator: Translator, pair: Pair, switches: Switches) -> dict
     with switched(model, switches):
         reader = model if switches.future_mask else Rereading(model)
         [[best]] = beam_search(reader, source, longest, search.beam_size, search.length_penalty)
-    return {"text": translator.tokenizer.decode(best.ids), "score": round(best.score, 4)}
+    return {"text": translator.tokenizer.target.decode(best.ids), "score": round(best.score, 4)}
 
 
 def _with_padding(pair: Pair, switches: Switches) -> list[int]:

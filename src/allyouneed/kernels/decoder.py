@@ -97,47 +97,31 @@ def embed_row(token, embedding, position, d_model, scale, out):
 
 @njit
 def attend_row(query, seen, count, shift, heads, d_k, d_v, scale, scores, out):
-    """One query over the keys and values [heads · d_k | heads · d_v] that stand `shift` bytes after `count` addresses.
-
-    In three rounds over all heads, so that the processor finds work that does not wait for other work.
-    """
-    padded = -(-count // LANES) * LANES
-    for j in range(count):
-        key = get_long(seen, j) + shift
-        for head in range(heads):
+    """One query over keys and values [heads · d_k | heads · d_v], `shift` bytes after each of `count` addresses."""
+    for head in range(heads):
+        padded = -(-count // LANES) * LANES
+        store(scores, padded - LANES, each(_NEVER))
+        for j in range(count):
+            key = get_long(seen, j) + shift
             summed = each(0.0)
             for c in range(head * d_k, (head + 1) * d_k, LANES):
                 summed = multiply_add(load(query, c), load(key, c), summed)
-            put(scores, head * padded + j, total(summed) * scale)
-    for head in range(heads):
-        _softmax(scores + 4 * head * padded, count, padded)
-    for head in range(heads):
-        weights = scores + 4 * head * padded
+            put(scores, j, total(summed) * scale)
+        top = each(_NEVER)
+        for j in range(0, padded, LANES):
+            top = larger(top, load(scores, j))
+        highest, summed = largest(top), each(0.0)
+        for j in range(0, padded, LANES):
+            weights = first(count - j, exp(load(scores, j) - highest), each(0.0))
+            store(scores, j, weights)
+            summed = summed + weights
+        share = 1 / total(summed)
         for c in range(head * d_v, (head + 1) * d_v, LANES):
-            even, odd = each(0.0), each(0.0)
-            for j in range(0, count - 1, 2):
-                even = multiply_add(each(get(weights, j)), load(get_long(seen, j) + shift, heads * d_k + c), even)
-                odd = multiply_add(each(get(weights, j + 1)), load(get_long(seen, j + 1) + shift, heads * d_k + c), odd)
-            if count % 2:
-                last = load(get_long(seen, count - 1) + shift, heads * d_k + c)
-                even = multiply_add(each(get(weights, count - 1)), last, even)
-            store(out, c, even + odd)
-
-
-@njit
-def _softmax(scores, count, padded):
-    """In place."""
-    top = each(_NEVER)
-    for j in range(0, padded, LANES):
-        top = larger(top, first(count - j, load(scores, j), each(_NEVER)))
-    highest, summed = largest(top), each(0.0)
-    for j in range(0, padded, LANES):
-        weights = first(count - j, exp(load(scores, j) - highest), each(0.0))
-        store(scores, j, weights)
-        summed = summed + weights
-    share = 1 / total(summed)
-    for j in range(0, padded, LANES):
-        store(scores, j, load(scores, j) * share)
+            mixture = each(0.0)
+            for j in range(count):
+                value = load(get_long(seen, j) + shift, heads * d_k + c)
+                mixture = multiply_add(each(get(scores, j)), value, mixture)
+            store(out, c, mixture * share)
 
 
 @njit
@@ -192,7 +176,7 @@ def step(
     count = min(block, rows - begin)
     kv = heads * (d_k + d_v)
     scale = 1 / math.sqrt(d_k)
-    scores_room = heads * (-(-max(length, longest) // LANES) * LANES)
+    scores_room = -(-max(length, longest) // LANES) * LANES
     x = out + 4 * begin * d_model
     normed = scratch + 4 * part * (block * (d_model + heads * (d_k + d_v) + d_ff) + scores_room)
     query = normed + 4 * block * d_model

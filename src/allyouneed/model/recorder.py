@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -91,7 +91,7 @@ def record_attention(model: Transformer, stages: bool = False) -> Iterator[Recor
             kept: list[Tensor] = getattr(recorded, kind)
             recorded.stages[kind] = [Stages() for _ in layers] if stages else []
             for layer, (attention, residual) in enumerate(layers):
-                attention.observe = _keeping(kept, layer, recorded.stages[kind])
+                attention.observe = _keeping(kept, layer, recorded.stages[kind], attention.observe)
                 if stages:
                     _watch(stack, attention, residual, recorded.stages[kind][layer])
         if stages:
@@ -99,10 +99,15 @@ def record_attention(model: Transformer, stages: bool = False) -> Iterator[Recor
         yield recorded
 
 
-def _keeping(kept: list[Tensor], layer: int, stages: list[Stages]):
-    """An observer: the layer's place in `kept` is filled by the first call and filled anew by later ones."""
+def _keeping(kept: list[Tensor], layer: int, stages: list[Stages], outer: Callable[[Steps], None] | None):
+    """An observer: the layer's place in `kept` is filled by the first call and filled anew by later ones.
+
+    outer: that of a recording around this one, which goes on.
+    """
 
     def observe(steps: Steps) -> None:
+        if outer is not None:
+            outer(steps)
         kept[layer : layer + 1] = [steps.weights.detach()]
         if stages:
             stages[layer].steps = Steps(*(x.detach() if x is not None else None for x in steps))

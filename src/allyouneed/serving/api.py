@@ -6,7 +6,6 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator
-from importlib.util import find_spec
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -14,18 +13,20 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from allyouneed.errors import UserError
+from allyouneed.insight.page import html
 from allyouneed.serving.body import Text, checked, read_body, refuse_long
 from allyouneed.serving.desk import Sentence
 from allyouneed.serving.documents import FORMATS, Document
 from allyouneed.serving.errors import ApiError
 from allyouneed.serving.markup import Form
 from allyouneed.serving.openapi import body_of, errors, upload_of
+from allyouneed.serving.pairs import Pair
 from allyouneed.serving.server import Result, Server, language_name
-from allyouneed.serving.tasks import Options
+from allyouneed.serving.tasks import Options, Switched
 
 _TOO_LONG = 413
 _EXPLORER_MAY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; font-src data:"
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; connect-src 'self'"
 )
 
 
@@ -65,6 +66,14 @@ class LookBody(BaseModel):
     source: str = "auto"
     target: str
     api_key: str | None = None
+
+
+class SwitchedBody(LookBody):
+    """switches: `scale`, `future_mask`, `padding_mask`, `positions` (true or false), `temperature`, `off` (heads as
+    [kind, layer, head]); what is absent is as in the paper."""
+
+    translation: Text
+    switches: dict[str, Any] = {}
 
 
 def routes(server: Server) -> APIRouter:
@@ -108,7 +117,6 @@ def routes(server: Server) -> APIRouter:
             "file_bytes": limits.file_bytes,
             "file_formats": list(FORMATS),
             "key_required": server.gate.required,
-            "look": find_spec("allyouneed.insight") is not None,
         }
 
     @router.post("/api/documents", openapi_extra=upload_of("source", "target"), responses=errors(404), status_code=202)
@@ -137,15 +145,26 @@ def routes(server: Server) -> APIRouter:
     async def look(request: Request) -> HTMLResponse:
         """What every head of every layer does with a sentence: a page."""
         body = await read_body(request, LookBody)
-        if find_spec("allyouneed.insight") is None:
-            raise ApiError(404, "this version has no explorer")
+        way = enter_to_look(request, body)
+        data = await server.in_time(server.desk.look(way, body.q))
+        source, target = way[0]
+        asking = {"q": body.q, "translation": data["translation"], "source": source, "target": target}
+        if body.api_key:
+            asking["api_key"] = body.api_key
+        page = html(data, {"url": "/api/look", "body": asking})
+        return HTMLResponse(page, headers={"Content-Security-Policy": _EXPLORER_MAY})
+
+    @router.post("/api/look", openapi_extra=body_of(SwitchedBody), responses=errors(404))
+    async def look_switched(request: Request) -> dict[str, Any]:
+        """What changes when switches of the model are turned: attention, entropies, next words, the translation."""
+        body = await read_body(request, SwitchedBody)
+        way = enter_to_look(request, body)
+        return await server.in_time(server.desk.look(way, Switched(body.q, body.translation, body.switches)))
+
+    def enter_to_look(request: Request, body: LookBody) -> list[Pair]:
         refuse_long(len(body.q), limits.characters, _TOO_LONG)
         server.enter(request, body.api_key or bearer(request), [body.q])
-        way, _ = server.way(body.source, body.target, body.q)
-        if not way or not body.q.strip():
-            raise ApiError(400, "there is nothing to look at: give a sentence, and another target language")
-        page = await server.in_time(server.desk.look(body.q, way))
-        return HTMLResponse(page, headers={"Content-Security-Policy": _EXPLORER_MAY})
+        return server.way(body.source, body.target, body.q)[0]
 
     return router
 

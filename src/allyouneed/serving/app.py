@@ -29,7 +29,7 @@ from allyouneed.serving.pairs import Pairs
 from allyouneed.serving.server import Server
 from allyouneed.serving.service import Service
 from allyouneed.serving.settings import Settings
-from allyouneed.serving.tasks import Aloud, Kind, ModelWorker
+from allyouneed.serving.tasks import Aloud, Kind, ModelWorker, Switched
 from allyouneed.serving.telemetry import Metrics, Telemetry
 
 _STATIC = Path(__file__).parent / "static"
@@ -42,8 +42,8 @@ def build_app(pairs: Pairs, settings: Settings) -> FastAPI:
     """Errors: `UserError` when the file of keys cannot be read."""
     metrics = Metrics()
 
-    def weigh(kind: Kind, payload: str | Aloud) -> int:
-        text = payload.text if isinstance(payload, Aloud) else payload
+    def weigh(kind: Kind, payload: str | Aloud | Switched) -> int:
+        text = payload if isinstance(payload, str) else payload.text
         return len(pairs.translators[kind.pair].tokenizer.encode(text)) + 1
 
     service = Service(

@@ -12,7 +12,17 @@ from allyouneed.serving.errors import ApiError
 from allyouneed.serving.pairs import Pair, Pairs
 from allyouneed.serving.sentences import Piece
 from allyouneed.serving.service import Service
-from allyouneed.serving.tasks import Aloud, Answer, Kind, Options, look_inside, translate, translate_streaming
+from allyouneed.serving.tasks import (
+    Aloud,
+    Answer,
+    Kind,
+    Options,
+    Switched,
+    look_inside,
+    look_switched,
+    translate,
+    translate_streaming,
+)
 
 _WORD = re.compile(r"[^ ]+")
 _AT_ONCE = 256  # sentences of one request in the queue, so that a long text leaves room for others
@@ -80,12 +90,15 @@ class Desk:
             say(before + answers[-1].text)
         return _assembled(pieces, answers, 1)
 
-    async def look(self, text: str, way: list[Pair]) -> str:
-        """The explorer's page."""
+    async def look(self, way: list[Pair], payload: str | Switched) -> dict:
+        """The explorer's data of a sentence; of a `Switched` one its variant."""
+        if not way:
+            raise ApiError(400, "there is nothing to look at: source and target are the same language")
         if len(way) > 1:
             raise ApiError(400, "this pair goes over a third language; look at each step by itself")
-        [page] = await self.service.submit(Kind(look_inside, way[0]), [text])
-        return page
+        task = look_inside if isinstance(payload, str) else look_switched
+        [found] = await self.service.submit(Kind(task, way[0]), [payload])
+        return found
 
     async def _answers(self, pieces: Sequence[Piece], way: list[Pair], options: Options) -> list[Answer]:
         """One for each piece; nothing for none. Equal sentences go through the model once."""

@@ -10,7 +10,7 @@ import torch
 from allyouneed.config import SearchConfig
 from allyouneed.errors import UserError
 from allyouneed.serving.pairs import Pair, Pairs, replica
-from allyouneed.translation.guided import translate_aloud
+from allyouneed.translation.aloud import translate_aloud
 from allyouneed.translation.scoring import score_pairs, word_log_probabilities
 from allyouneed.translation.translator import Translator
 
@@ -69,15 +69,10 @@ class ModelWorker:
 
 
 def translate(translator: Translator, sentences: Sequence[str], options: Options) -> list[Answer]:
-    found = translator.translate(
-        sentences,
-        options.beam_size,
-        options.num_hypotheses,
-        options.length_penalty,
-        options.max_extra_length,
-        target_prefix=[options.target_prefix] * len(sentences) if options.target_prefix else (),
-    )
-    if options.target_prefix and any(one.pieces > 1 for one in found):
+    prefixes = [options.target_prefix] * len(sentences) if options.target_prefix else ()
+    sizes = (options.beam_size, options.num_hypotheses, options.length_penalty, options.max_extra_length)
+    found = translator.translate(sentences, *sizes, target_prefix=prefixes)
+    if prefixes and any(one.pieces > 1 for one in found):
         raise UserError("target_prefix: the sentence is too long to be translated in one piece. Shorten it.")
     answers = [Answer(one.text, one.score, one.hypotheses) for one in found]
     if not options.words:
@@ -94,11 +89,30 @@ def translate_streaming(translator: Translator, payloads: Sequence[Aloud], optio
     return [_aloud(translator, payload, options) for payload in payloads]
 
 
-def look_inside(translator: Translator, sentences: Sequence[str], options: Options) -> list[str]:
-    """The explorer's page for each sentence."""
-    from allyouneed.insight.page import explorer_data, html
+class Switched(NamedTuple):
+    """A sentence and its translation, to be seen with some of the model's switches turned, as JSON has them."""
 
-    return [html(explorer_data(translator, sentence)) for sentence in sentences]
+    text: str
+    translation: str
+    switches: dict
+
+
+def look_inside(translator: Translator, sentences: Sequence[str], options: Options) -> list[dict]:
+    """What the explorer shows of each sentence."""
+    from allyouneed.insight.explorer import explorer_data
+
+    return [explorer_data(translator, sentence) for sentence in sentences]
+
+
+def look_switched(translator: Translator, payloads: Sequence[Switched], options: Options) -> list[dict]:
+    """What an explorer that is open asks for: the variant of each."""
+    from allyouneed.insight.explorer import live_variant
+    from allyouneed.insight.switches import switches_from
+
+    return [
+        live_variant(translator, text, translation, switches_from(switches, translator.model))
+        for text, translation, switches in payloads
+    ]
 
 
 def _aloud(translator: Translator, payload: Aloud, options: Options) -> Answer:

@@ -176,7 +176,7 @@ class Engine:
         kept = cache.append(len(self.layers) * heads * (d_k + d_v))
         block, parts = min(rows, _BLOCK), -(-rows // _BLOCK)
         length = len(cache.kept)
-        room = heads * (-(-max(length, cache.longest) // kernels.LANES) * kernels.LANES)
+        room = -(-max(length, cache.longest) // kernels.LANES) * kernels.LANES
         scratch = torch.empty(parts, block * (config.d_model + heads * (d_k + d_v) + config.d_ff) + room)
         out = torch.empty(rows, config.d_model)
         weights = (len(self.layers), self.layers, self.last_norm, self.norm_first)

@@ -30,7 +30,7 @@ def score_pairs(translator: Translator, sources: Sequence[str], targets: Sequenc
     lengths = [np.array([len(ids) for ids in side], dtype=np.int64) for side in (source, target)]
     found: list[Scored | None] = [None] * len(source)
     for batch in token_batches(*lengths, translator.bundle.config.search.batch_tokens):
-        scored = _of_batch(translator, [source[i] for i in batch], [target[i] for i in batch])
+        scored = score_ids(translator, [source[i] for i in batch], [target[i] for i in batch])
         for i, values in zip(batch, scored, strict=True):
             found[i] = Scored(translator.tokenizer.target.pieces(target[i][1:]), values)
     return found
@@ -48,7 +48,9 @@ def word_log_probabilities(scored: Scored) -> list[float]:
     return words
 
 
-def _of_batch(translator: Translator, source: list[list[int]], target: list[list[int]]) -> Iterator[list[float]]:
+@torch.inference_mode()
+def score_ids(translator: Translator, source: list[list[int]], target: list[list[int]]) -> Iterator[list[float]]:
+    """Of a batch of ids: source with its end, target with start and end. -> log probabilities, without the start's."""
     source_ids, target_ids = (pad(side).to(translator.device) for side in (source, target))
     logits = translator.model(source_ids, target_ids[:, :-1]).float()
     logits[..., NEVER_SAID] = -torch.inf

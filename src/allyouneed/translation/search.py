@@ -164,7 +164,7 @@ class BeamSearch:
         beam_size: int,
         alpha: float,
         num_hypotheses: int,
-        rules: Rules | None,
+        rules: Rules | None = None,
     ):
         count = len(source_ids)
         self.model, self.beam, self.alpha, self.wanted = model, beam_size, alpha, num_hypotheses
@@ -201,9 +201,10 @@ class BeamSearch:
             log_p[at_limit], words[at_limit, 0] = -np.inf, EOS
             log_p[at_limit, 0] = best.end_log_p[at_limit]
         totals = (self.scores.reshape(-1, 1) + log_p).reshape(count, -1)
+        every = np.arange(count)[:, None]
         places = np.argsort(-totals, axis=1, kind="stable")[:, : 2 * self.beam]
-        log_p, words = (np.take_along_axis(x.reshape(count, -1), places, 1) for x in (log_p, words))
-        return np.take_along_axis(totals, places, 1), places // best.words.shape[1], words, log_p
+        log_p, words = (x.reshape(count, -1)[every, places] for x in (log_p, words))
+        return totals[every, places], places // best.words.shape[1], words, log_p
 
     def _finish(
         self, scores: np.ndarray, parents: np.ndarray, tokens: np.ndarray, log_p: np.ndarray, length: int
@@ -221,10 +222,8 @@ class BeamSearch:
     def _go_on(self, scores: np.ndarray, parents: np.ndarray, tokens: np.ndarray, log_p: np.ndarray) -> np.ndarray:
         """The best `beam` of the others go on. -> their parents' places [sentences, beam]."""
         places, alive = self._places_going_on(scores, tokens), np.where(tokens == EOS, -np.inf, scores)
-        self.scores, parents, tokens, log_p = (
-            np.take_along_axis(x, places, 1) for x in (alive, parents, tokens, log_p)
-        )
         every, self.width = np.arange(len(scores))[:, None], self.said.shape[1]
+        self.scores, parents, tokens, log_p = (x[every, places] for x in (alive, parents, tokens, log_p))
         self.said = np.concatenate([self.said[every, parents], tokens[:, :, None]], axis=2)
         self.log_p = np.concatenate([self.log_p[every, parents], log_p[:, :, None]], axis=2)
         return parents

@@ -118,7 +118,7 @@ class Translator:
         texts only the best hypothesis is given. Without `return_scores` scores of greedy search are nan, and it takes
         less time. max_decoding_length: subwords at most; sampling: with beam_size = 1. What else there is are the
         rules of `constraints.py`, in text: `suppress_sequences` never come up, `target_prefix`, one for each text, is
-        what its translation begins with (not where a text is cut). Errors: `UserError` for an impossible number.
+        what its translation begins with (of a text that need not be cut). Errors: `UserError` for an impossible number.
         """
         settings = {
             "beam_size": beam_size,
@@ -144,12 +144,17 @@ class Translator:
             raise UserError(f"sampling with beam_size = {search.beam_size}: words are drawn one by one; set it to 1.")
         encode = self.tokenizer.target.encode
         prefixes = [encode(prefix) for prefix in target_prefix]
+        if any(prefix and len(cut) > 1 for prefix, cut in zip(prefixes, pieces, strict=False)):
+            raise UserError(
+                f"target_prefix: a text has more than the {self.longest_source - 1} subwords that this model takes. "
+                "Shorten it, or leave the prefix out."
+            )
         rules = Rules(
             min_decoding_length,
             no_repeat_ngram_size,
             repetition_penalty,
-            [ids for text in suppress_sequences if (ids := encode(text))],
-            [prefixes[i] if len(cut) == 1 else [] for i, cut in enumerate(pieces) for _ in cut] if prefixes else (),
+            tuple(ids for text in suppress_sequences if (ids := encode(text))),
+            [prefixes[i] for i, cut in enumerate(pieces) for _ in cut] if any(prefixes) else (),
             sampling,
         )
         wanted = _Wanted(

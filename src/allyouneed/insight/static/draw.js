@@ -45,7 +45,7 @@ export function heatmap(matrix, paint, attributes = {}, most = 512) {
   const rows = Math.min(matrix.rows, most);
   const cols = Math.min(matrix.cols, most);
   const canvas = el("canvas", { width: cols, height: rows, ...attributes });
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { willReadFrequently: true }); // in memory: it is small and drawn once
   const image = context.createImageData(cols, rows);
   for (let i = 0; i < rows; i++) {
     const row = rows === matrix.rows ? i : Math.floor((i * matrix.rows) / rows);

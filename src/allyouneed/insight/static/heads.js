@@ -30,10 +30,21 @@ export function headGrid(data, variant, kind, { chosen = () => false, off = () =
           onclick: (event) => choose(layer, head, event.shiftKey || event.ctrlKey || event.metaKey),
           onkeydown: (event) => moveInGrid(event, grid, heads, () => choose(layer, head, true)),
           onpointerenter: (event) => showTip(event, headName(layer, head)), onpointerleave: hideTip,
-        }, heatmap(weightsAt(variant.attention[kind], layer, head), inHeadColour(colour), {}, 96)));
+        }, thumbnail(variant.attention[kind], layer, head, colour)));
     }
   }
   return grid;
+}
+
+const thumbnails = new WeakMap();
+
+/** A head's small heat map, drawn once: a page drawn anew takes it along. */
+function thumbnail(packed, layer, head, colour) {
+  if (!thumbnails.has(packed)) thumbnails.set(packed, new Map());
+  const drawn = thumbnails.get(packed);
+  const key = `${layer}.${head}`;
+  if (!drawn.has(key)) drawn.set(key, heatmap(weightsAt(packed, layer, head), inHeadColour(colour), {}, 96));
+  return drawn.get(key);
 }
 
 function moveInGrid(event, grid, columns, pin) {

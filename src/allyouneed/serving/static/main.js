@@ -11,7 +11,7 @@ const PAUSE = 150; // milliseconds without a key before a request
 const SETTLED = 1500; // and before it is history
 const $ = (selector) => document.querySelector(selector);
 const [text, source, target, output] = ["#text", "#source", "#target", "#translation"].map($);
-let served = { languages: [], names: {}, characters: 0, file_formats: [], look: false, key_required: false };
+let served = { languages: [], names: {}, characters: 0, file_formats: [], key_required: false };
 let detected = null; // the language found for the text that is shown
 let pause, settle, running;
 
@@ -90,7 +90,7 @@ async function translateNow() {
     detected = found.detected?.language ?? null;
     showSources();
     $("#copy").disabled = !found.text;
-    $("#look").hidden = !served.look || served.direct.every(([from, to]) => from !== (detected ?? source.value) || to !== target.value);
+    $("#look").hidden = served.direct.every(([from, to]) => from !== (detected ?? source.value) || to !== target.value);
     clearTimeout(settle);
     const entry = { q, source: source.value, target: target.value, text: found.text };
     settle = setTimeout(() => remember(entry, bringBack), SETTLED);

@@ -1,4 +1,4 @@
-"""Search that tells what it says while it says it.
+"""Search that tells what it says, word by word.
 
 Search asks a model for two methods (`search.Model`), so what stands between the two needs no change in either.
 """
@@ -43,24 +43,20 @@ def translate_aloud(
 
     What `say` raises ends the search. Errors: `UserError` when the sentence is longer than the model was trained for.
     """
-    ids, longest = _encoded(translator, text, search)
-    words, spoken = translator.tokenizer.target, 1
-
-    def tell(said: list[int]) -> None:
-        nonlocal spoken
-        begun = sum(piece.startswith("▁") for piece in words.pieces(said[1:])) + 1
-        if begun > spoken:  # the last word has only begun
-            spoken = begun
-            say(words.decode(said[:-1]))
-
-    [found] = greedy(Watched(translator.engine, tell), ids, [longest], search.length_penalty)
-    return words.decode(found.ids), found.score
-
-
-def _encoded(translator: Translator, text: str, search: SearchConfig) -> tuple[Tensor, int]:
     ids = translator.tokenizer.encode(text.strip())
     if len(ids) >= translator.longest_source:
         raise UserError(
             f"the sentence has {len(ids)} subwords; this model takes {translator.longest_source - 1}. Shorten it."
         )
-    return pad([[*ids, EOS]]).to(translator.device), len(ids) + search.max_extra_length
+    source_ids, longest = pad([[*ids, EOS]]).to(translator.device), len(ids) + search.max_extra_length
+    words = 1
+
+    def tell(said: list[int]) -> None:
+        nonlocal words
+        begun = sum(piece.startswith("▁") for piece in translator.tokenizer.target.pieces(said[1:])) + 1
+        if begun > words:  # the last word has only begun
+            words = begun
+            say(translator.tokenizer.target.decode(said[:-1]))
+
+    [found] = greedy(Watched(translator.engine, tell), source_ids, [longest], search.length_penalty)
+    return translator.tokenizer.target.decode(found.ids), found.score

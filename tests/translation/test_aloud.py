@@ -1,7 +1,7 @@
 import pytest
 
 from allyouneed import Translator, UserError
-from allyouneed.translation.guided import translate_aloud
+from allyouneed.translation.aloud import translate_aloud
 
 
 @pytest.fixture(scope="module")

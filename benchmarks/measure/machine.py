@@ -1,0 +1,29 @@
+"""The machine and the versions, in one line for a page of results."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+from pathlib import Path
+
+VERSIONS = ("torch", "numba", "numpy", "sentencepiece", "sacrebleu")
+
+
+def machine() -> str:
+    try:
+        names = re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        names = []
+    flags = "AVX-512" if _has("avx512f") else "AVX2" if _has("avx2") else platform.machine()
+    cores = f"{names[0] if names else platform.processor()} ({flags}), {os.cpu_count()} cores"
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
+    return f"{cores}; Python {platform.python_version()}, {versions}"
+
+
+def _has(flag: str) -> bool:
+    try:
+        return flag in Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return False

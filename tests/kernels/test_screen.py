@@ -1,0 +1,27 @@
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("numba")
+from allyouneed.kernels import screen
+
+
+@pytest.mark.skipif(not screen.works(), reason="this processor has no AVX-512 VNNI")
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("spread", [0.2, 3.0])
+def test_the_best_words_are_exactly_those_of_fp32(count, spread):
+    torch.manual_seed(1)
+    rows, depth, vocabulary = 37, 64, 1500
+    weight, bias = torch.randn(vocabulary, depth) * spread, torch.randn(vocabulary)
+    hidden = torch.randn(rows, depth)
+    words = screen.round_words(weight, bias)
+    tops, found = np.empty((rows, count), dtype=np.float32), np.empty((rows, count), dtype=np.int64)
+    ends, fits = np.empty(rows, dtype=np.float32), np.zeros(rows, dtype=np.int64)
+    scratch = torch.empty(screen.scratch_size(rows, depth, count))
+    screen.choose(1, rows, rows, hidden, depth, *words, len(words.bias), 3, count, tops, found, ends, fits, scratch)
+    logits = hidden.double() @ weight.double().T + bias
+    expected = logits.topk(count)
+    assert fits.all()
+    np.testing.assert_array_equal(found, expected.indices.numpy())
+    np.testing.assert_allclose(tops, expected.values.numpy(), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(ends, logits[:, 3].numpy(), rtol=1e-4, atol=1e-4)

@@ -1,0 +1,87 @@
+import pytest
+
+from allyouneed import Translator, UserError
+from allyouneed.translation.constraints import Rules
+from allyouneed.translation.sampling import Sampling
+
+TEXTS = ["a b c", "h g", "d e f a", "b"]
+
+
+@pytest.fixture(scope="module")
+def translator(toy_run):
+    return Translator.load(toy_run)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_minimum_and_maximum_length(translator, beam_size):
+    lengths = [
+        len(one.tokens) for one in translator.translate(TEXTS, beam_size, min_decoding_length=4, max_decoding_length=6)
+    ]
+    assert all(4 <= length <= 6 for length in lengths)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_no_ngram_twice(translator, beam_size):
+    for one in translator.translate(TEXTS, beam_size, min_decoding_length=12, no_repeat_ngram_size=2):
+        pairs = list(zip(one.tokens, one.tokens[1:], strict=False))
+        assert len(one.tokens) >= 12
+        assert len(set(pairs)) == len(pairs)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_what_is_suppressed_never_comes(translator, beam_size):
+    free = translator.translate(["a b c"], beam_size, min_decoding_length=3)[0]
+    word = free.text.split()[0]
+    bound = translator.translate(["a b c"], beam_size, min_decoding_length=3, suppress_sequences=[word])[0]
+    assert bound.text != free.text
+    [subword, *_] = translator.tokenizer.pieces(translator.tokenizer.encode(word))
+    assert subword not in bound.tokens or len(translator.tokenizer.encode(word)) > 1
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_a_translation_begins_with_its_prefix(translator, beam_size):
+    prefixes = ["h h", "", "g", "a"]
+    for one, prefix in zip(translator.translate(TEXTS, beam_size, target_prefix=prefixes), prefixes, strict=True):
+        assert one.text.startswith(prefix)
+
+
+def test_rules_that_forbid_nothing_change_nothing(translator):
+    free, bound = translator.translate(TEXTS), translator.translate(TEXTS, suppress_sequences=["zzzz qqqq zzzz"])
+    assert [one.text for one in free] == [one.text for one in bound]
+    assert [one.score for one in free] == pytest.approx([one.score for one in bound], abs=1e-4)
+
+
+def test_without_rules_the_fast_path_is_taken(translator, monkeypatch):
+    monkeypatch.setattr(Rules, "choose", lambda *_: pytest.fail("there is no rule"))
+    for beam_size in (1, 3):
+        assert translator.translate(TEXTS, beam_size)
+
+
+def test_what_is_drawn_depends_on_seed_and_number_alone(translator):
+    def drawn(texts, seed, **options):
+        sampling = Sampling(temperature=3.0, seed=seed)
+        return [one.text for one in translator.translate(texts, 1, sampling=sampling, **options)]
+
+    assert drawn(TEXTS, 1) == drawn(TEXTS, 1, batch_tokens=1)
+    assert drawn(TEXTS, 1) != drawn(TEXTS, 2)
+    assert drawn(TEXTS[:1], 1) == drawn(TEXTS, 1)[:1]
+
+
+def test_drawing_from_one_word_is_greedy(translator):
+    greedy = [one.text for one in translator.translate(TEXTS, 1)]
+    for sampling in (Sampling(topk=1), Sampling(topp=1e-9)):
+        assert [one.text for one in translator.translate(TEXTS, 1, sampling=sampling)] == greedy
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beam_size": 2, "sampling": Sampling()}, "beam_size = 2"),
+        ({"beam_size": 1, "sampling": Sampling(temperature=0.0)}, "temperature"),
+        ({"target_prefix": ["a"]}, "1 of them for 4 texts"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty = 0"),
+    ],
+)
+def test_impossible_rules(translator, options, message):
+    with pytest.raises(UserError, match=message):
+        translator.translate(TEXTS, **options)

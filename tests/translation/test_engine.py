@@ -1,0 +1,99 @@
+"""The fast engine against its twin, the model; alone and among others; by one thread and by several."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from allyouneed.config import ModelConfig
+from allyouneed.data.tokenizer import EOS
+from allyouneed.model.transformer import Transformer
+from allyouneed.translation.engine import Engine, engine_for
+from allyouneed.translation.search import beam_search, greedy
+
+pytest.importorskip("numba")
+WORDS = 555  # not a multiple of 16
+SHAPES = [
+    {"norm": "pre"},
+    {"norm": "post"},
+    {"norm": "pre", "d_k": 32, "d_v": 16, "attention_bias": True, "tie_embeddings": False, "output_bias": True},
+    {"norm": "post", "positions": "learned", "max_positions": 100},
+]
+
+
+def model_of(shape: dict, seed: int = 3) -> Transformer:
+    torch.manual_seed(seed)
+    sizes = {"d_model": 48, "d_ff": 80, "num_heads": 3, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
+    model = Transformer(ModelConfig(**{**sizes, **shape}), WORDS).eval()
+    with torch.no_grad():
+        model.output.weight.mul_(2)  # decided, but not certain
+        if model.output.bias is not None:
+            model.output.bias.normal_()
+    return model
+
+
+def sources(count: int = 23) -> torch.Tensor:
+    rng = np.random.default_rng(1)
+    ids = rng.integers(4, WORDS, (count, 12))
+    for row, length in enumerate(rng.integers(1, 12, count)):
+        ids[row, length], ids[row, length + 1 :] = EOS, 0
+    return torch.from_numpy(ids)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_logits_are_the_models(shape):
+    model, source = model_of(shape), sources()
+    engine = engine_for(model)
+    assert isinstance(engine, Engine)
+    with torch.inference_mode():
+        ours, theirs = engine.start(source), model.start(source)
+        tokens = torch.from_numpy(np.random.default_rng(2).integers(4, WORDS, (40, len(source))))
+        for step in range(40):  # past the room that the cache has at first
+            if step == 5:
+                order = torch.from_numpy(np.random.default_rng(3).permutation(len(source)))
+                for cache in (ours, theirs):
+                    cache.select(order)
+                    cache.keep_sentences(order)
+            expected = model.decode_step(tokens[step], theirs)
+            torch.testing.assert_close(engine.decode_step(tokens[step], ours), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_search_finds_the_same(shape):
+    model, source = model_of(shape), sources()
+    engine, longest = engine_for(model), [15] * len(source)
+    for ours, theirs in zip(greedy(engine, source, longest), greedy(model, source, longest), strict=True):
+        assert ours.ids == theirs.ids
+        assert ours.token_log_p == pytest.approx(theirs.token_log_p, abs=1e-4)
+    found = zip(*(beam_search(m, source, longest, 4, 0.6, 4) for m in (engine, model)), strict=True)
+    for ours, theirs in found:
+        assert [h.ids for h in ours] == [h.ids for h in theirs]
+        assert [h.score for h in ours] == pytest.approx([h.score for h in theirs], abs=1e-4)
+
+
+def test_batch_mates_change_nothing_bit_by_bit():
+    engine, source = engine_for(model_of(SHAPES[0])), sources()
+    longest = [15] * len(source)
+    together, one_by_one = beam_search(engine, source, longest, 4, 0.6, 4), greedy(engine, source, longest)
+    for row in range(len(source)):
+        alone = source[row][source[row] != 0][None]
+        assert beam_search(engine, alone, [15], 4, 0.6, 4)[0] == together[row]
+        assert greedy(engine, alone, [15])[0] == one_by_one[row]
+
+
+def test_without_scores_the_words_are_the_same():
+    engine, source = engine_for(model_of(SHAPES[2])), sources()
+    longest = [15] * len(source)
+    scored, unscored = (greedy(engine, source, longest, scores=scores) for scores in (True, False))
+    assert [h.ids for h in scored] == [h.ids for h in unscored]
+    assert all(np.isnan(h.score) for h in unscored)
+
+
+def test_other_shapes_stay_with_the_model():
+    for shape in ({"d_k": 8}, {"d_ff": 40}, {"activation": "swish"}):
+        model = model_of(shape)
+        assert engine_for(model) is model
+    model = model_of({})
+    model.plain = True
+    assert engine_for(model) is model

@@ -1,0 +1,62 @@
+"""A translation that Ctrl-C ends leaves whole lines, and goes on after them."""
+
+import json
+
+import pytest
+
+from allyouneed import Translator, UserError
+from allyouneed.translation import files
+from allyouneed.translation.files import translate_file
+
+OPTIONS = {"beam_size": 1, "num_hypotheses": 1}
+
+
+@pytest.fixture
+def interrupted(toy_run, tmp_path, monkeypatch):
+    """Ten lines, four at once, ended in the second block. -> translator, source, output, the whole translation."""
+    translator = Translator.load(toy_run)
+    source, output, whole = (tmp_path / name for name in ("source", "output", "whole"))
+    source.write_text("".join(f"{'abcdefgh'[i % 8]} b {'hgfedcba'[i % 8]}\n" for i in range(10)))
+    monkeypatch.setattr(files, "_LINES_AT_ONCE", 4)
+    translate_file(translator, source, whole, OPTIONS, False, print)
+    assert not whole.with_name("whole.resume").exists()
+    calls = []
+
+    def translate(texts, **options):
+        calls.append(texts)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return Translator.translate(translator, texts, **options)
+
+    monkeypatch.setattr(translator, "translate", translate)
+    with pytest.raises(KeyboardInterrupt):
+        translate_file(translator, source, output, OPTIONS, False, print)
+    return translator, source, output, whole.read_text()
+
+
+def test_finished_lines_stay_and_the_rest_follows(interrupted):
+    translator, source, output, whole = interrupted
+    assert output.read_text().splitlines() == whole.splitlines()[:4]
+    with output.open("a") as file:
+        file.write("half a li")
+    translate_file(translator, source, output, OPTIONS, False, print, resume=True)
+    assert output.read_text() == whole
+    assert not output.with_name("output.resume").exists()
+
+
+def test_what_does_not_belong_together_is_left_alone(interrupted):
+    translator, source, output, _ = interrupted
+    before = output.read_text()
+    with pytest.raises(UserError, match="another model, input or settings"):
+        translate_file(translator, source, output, {**OPTIONS, "beam_size": 2}, False, print, resume=True)
+    note = output.with_name("output.resume")
+    facts = json.loads(note.read_text())
+    note.write_text(json.dumps({**facts, "bytes": facts["bytes"] + 1}))
+    with pytest.raises(UserError, match="shorter than"):
+        translate_file(translator, source, output, OPTIONS, False, print, resume=True)
+    note.unlink()
+    with pytest.raises(UserError, match="not there"):
+        translate_file(translator, source, output, OPTIONS, False, print, resume=True)
+    with pytest.raises(UserError, match="needs a FILE"):
+        translate_file(translator, None, output, OPTIONS, False, print, resume=True)
+    assert output.read_text() == before
