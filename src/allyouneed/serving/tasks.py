@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import torch
 
 from allyouneed.config import SearchConfig
-from allyouneed.errors import UserError
 from allyouneed.serving.pairs import Pair, Pairs, replica
 from allyouneed.translation.aloud import translate_aloud
 from allyouneed.translation.scoring import score_pairs, word_log_probabilities
@@ -72,8 +71,6 @@ def translate(translator: Translator, sentences: Sequence[str], options: Options
     prefixes = [options.target_prefix] * len(sentences) if options.target_prefix else ()
     sizes = (options.beam_size, options.num_hypotheses, options.length_penalty, options.max_extra_length)
     found = translator.translate(sentences, *sizes, target_prefix=prefixes)
-    if prefixes and any(one.pieces > 1 for one in found):
-        raise UserError("target_prefix: the sentence is too long to be translated in one piece. Shorten it.")
     answers = [Answer(one.text, one.score, one.hypotheses) for one in found]
     if not options.words:
         return answers
