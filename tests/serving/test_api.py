@@ -79,7 +79,7 @@ def test_a_stream_that_cannot_begin_is_an_error(post):
         ({"q": "a", "source": "aa", "target": "bb", "beam_size": 99}, 400, "beam_size"),
         ({"q": "a", "source": "aa", "target": "bb", "beam_size": 2, "num_hypotheses": 3}, 400, "num_hypotheses"),
         ({"q": "a" * 20_001, "source": "aa", "target": "bb"}, 413, "20,001"),
-        ({"q": " ".join("a" * 90), "source": "aa", "target": "bb", "target_prefix": "a"}, 400, "too long"),
+        ({"q": " ".join("a" * 90), "source": "aa", "target": "bb", "target_prefix": "a"}, 400, "subwords"),
     ],
 )
 def test_mistakes(post, body, status, words):

@@ -233,6 +233,8 @@ def _parts(events: list[_Event]) -> list[str | Block]:
         if block.text.strip():
             lead = block.text[: len(block.text) - len(block.text.lstrip())]
             parts.extend([block] if block.has_tags or not lead else [lead, _trimmed(block, len(lead))])
+        elif block._elements():  # tags around nothing but space
+            parts.append(block.dressed(block.text, []))
         else:  # nothing to translate: atoms and spaces as they stood
             cuts = [0, *(at for at, _ in block.atoms), len(block.text)]
             raws = ["", *(raw for _, raw in block.atoms)]
