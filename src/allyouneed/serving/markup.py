@@ -8,10 +8,12 @@ wears the tags that its source word wears, so that tags are always closed in the
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from html.parser import HTMLParser
+from itertools import accumulate
 from typing import NamedTuple
 
 # fmt: off
@@ -25,6 +27,7 @@ _VOID = frozenset(
     ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr")
 )
 _NOT_LANGUAGE = frozenset(("script", "style", "textarea", "template"))
+_DEEPEST = 64  # inline tags in each other
 _NAME = re.compile(r"<\s*([^\s/>]+)")
 _ID = re.compile(r"""\sid\s*=\s*("[^"]*"|'[^']*'|[^\s>]+)""", re.IGNORECASE)
 _SPACE = re.compile(r"[\r\n\t]")
@@ -196,15 +199,19 @@ class _Parser(HTMLParser):
 def _pair(events: list[_Event]) -> None:
     """Starts and ends find each other; what was left open in between finds nobody."""
     stack: list[int] = []
+    opened: Counter[str] = Counter()  # how many of each name are in the stack
     for place, event in enumerate(events):
         if event.kind == "start":
             stack.append(place)
-        elif event.kind == "end":
-            starts = [i for i in stack if events[i].name == event.name]
-            if starts:
-                event.partner, events[starts[-1]].partner = starts[-1], place
-                event.raw = f"</{_NAME.match(events[starts[-1]].raw)[1]}>"  # XML minds the case
-                del stack[stack.index(starts[-1]) :]
+            opened[event.name] += 1
+        elif event.kind == "end" and opened[event.name]:
+            while True:
+                start = stack.pop()
+                opened[events[start].name] -= 1
+                if events[start].name == event.name:
+                    break
+            event.partner, events[start].partner = start, place
+            event.raw = f"</{_NAME.match(events[start].raw)[1]}>"  # XML minds the case
 
 
 def _mark_boundaries(events: list[_Event], form: Form) -> None:
@@ -216,10 +223,13 @@ def _mark_boundaries(events: list[_Event], form: Form) -> None:
     for event in events:  # what holds a boundary is one
         if event.kind == "start" and event.partner is not None:
             around.append(event)
+            event.boundary = event.boundary or len(around) > _DEEPEST
         elif event.kind == "end" and event.partner is not None:
-            around.remove(events[event.partner])
+            around.pop()
         if event.boundary:
-            for outer in around:
+            for outer in reversed(around):
+                if outer.boundary and outer is not event:  # and so is what holds it
+                    break
                 outer.boundary = events[outer.partner].boundary = True
 
 
@@ -227,14 +237,13 @@ def _parts(events: list[_Event]) -> list[str | Block]:
     parts: list[str | Block] = []
     block, around, preformatted = Block(), (), 0
     place = 0
+    said = list(accumulate(bool(event.text.strip()) for event in events))  # texts up to each event
 
     def finish() -> None:
         nonlocal block
         if block.text.strip():
             lead = block.text[: len(block.text) - len(block.text.lstrip())]
             parts.extend([block] if block.has_tags or not lead else [lead, _trimmed(block, len(lead))])
-        elif block._elements():  # tags around nothing but space
-            parts.append(block.dressed(block.text, []))
         else:  # nothing to translate: atoms and spaces as they stood
             cuts = [0, *(at for at, _ in block.atoms), len(block.text)]
             raws = ["", *(raw for _, raw in block.atoms)]
@@ -243,7 +252,7 @@ def _parts(events: list[_Event]) -> list[str | Block]:
 
     while place < len(events):
         event, end = events[place], place
-        if event.kind == "start" and event.partner is not None and (event.keep or event.partner == place + 1):
+        if event.kind == "start" and event.partner is not None and (event.keep or said[place] == said[event.partner]):
             end = event.partner  # to be kept whole, or empty
         raw = "".join(inside.raw for inside in events[place : end + 1])
         if event.boundary:
