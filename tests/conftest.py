@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ from allyouneed.training.run import train
 # inherit this, so that all compute alike, bit by bit.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+
+BROWSERS = ("/usr/bin/chromium", "chromium", "google-chrome", "chrome")
+QUIET = ("quic", "background-networking", "component-update", "sync", "gpu")
+ARGUMENTS = ["--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in QUIET)]
 
 TOY = [
     "model.d_model=32",
@@ -78,3 +83,16 @@ def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("toy")
     train(toy_request(folder / "text", folder / "run"), silent())
     return folder / "run"
+
+
+@pytest.fixture(scope="module")  # while it is open, nothing else may run an event loop here
+def browser():
+    """A real one, Debian's Chromium by Playwright, where there is one."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = next((path for path in map(shutil.which, BROWSERS) if path), None)
+    if found is None:
+        pytest.skip("no Chromium here: as root, `make .venv/browser` installs one with apt-get")
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        yield started
+        started.close()

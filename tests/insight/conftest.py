@@ -1,8 +1,6 @@
-"""What the tests of the glass box share: translators of known size, and a real browser where there is one."""
+"""What the tests of the glass box share: translators of known size."""
 
 from __future__ import annotations
-
-import shutil
 
 import pytest
 import torch
@@ -13,9 +11,6 @@ from allyouneed.config import Config
 from allyouneed.data.tokenizer import learn_tokenizer
 
 TEXT = ["a dog runs in the green park", "the cat sleeps on a red chair", "한국어 문장 하나", "two words, and more."]
-BROWSERS = ("/usr/bin/chromium", "chromium", "google-chrome", "chrome")
-QUIET = ("quic", "background-networking", "component-update", "sync", "gpu")
-ARGUMENTS = ["--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in QUIET)]
 
 
 def random_translator(layers: int, heads: int, d_model: int, **model: object) -> Translator:
@@ -43,15 +38,3 @@ def translator(toy_run) -> Translator:
 @pytest.fixture
 def small() -> Translator:
     return random_translator(2, 2, 16)
-
-
-@pytest.fixture(scope="session")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next((path for path in map(shutil.which, BROWSERS) if path), None)
-    if found is None:
-        pytest.skip("no Chromium here: as root, `make .venv/browser` installs one with apt-get")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
-        yield started
-        started.close()

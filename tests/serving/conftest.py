@@ -62,3 +62,16 @@ def address(pairs: Pairs) -> Iterator[str]:
 def post(address: str) -> Callable[..., requests.Response]:
     """Posts JSON to the shared server."""
     return lambda path, **body: requests.post(address + path, json=body, timeout=30)
+
+
+@pytest.fixture
+def page(browser, address):
+    """Fresh, in English; an error of a script fails the test."""
+    context = browser.new_context(locale="en-US", permissions=["clipboard-read", "clipboard-write"])
+    page, errors = context.new_page(), []
+    page.on("pageerror", lambda error: errors.append(error))
+    page.goto(address)
+    page.select_option("#source", "aa")
+    yield page
+    context.close()
+    assert errors == []

@@ -5,7 +5,7 @@ import requests
 
 from allyouneed.insight.explorer import live_variant
 from allyouneed.insight.switches import Switches
-from tests.serving.test_page import browser, page, playwright, pytestmark, type_and_wait  # noqa: F401
+from tests.serving.test_page import type_and_wait
 
 PAIR = {"q": "a b c", "source": "aa", "target": "bb"}
 
@@ -36,7 +36,7 @@ def test_mistakes(address, change, said):
     assert said in found.json()["error"]
 
 
-def test_the_page_asks_for_what_it_does_not_carry(page):  # noqa: F811
+def test_the_page_asks_for_what_it_does_not_carry(page):
     type_and_wait(page, "a b c")
     with page.context.expect_page() as opened:
         page.click("#look button")

@@ -1,46 +1,10 @@
-"""The page, in a real browser: Debian's chromium."""
+"""The page, in a real browser."""
 
 from __future__ import annotations
-
-import shutil
-from collections.abc import Iterator
 
 import pytest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the page needs playwright: pip install '.[dev]'")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-OFFLINE = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is absent: apt-get install chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=OFFLINE)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser, address) -> Iterator[playwright.Page]:
-    """Fresh, in English; an error of a script fails the test."""
-    context = browser.new_context(locale="en-US", permissions=["clipboard-read", "clipboard-write"])
-    page, errors = context.new_page(), []
-    page.on("pageerror", lambda error: errors.append(error))
-    page.goto(address)
-    page.select_option("#source", "aa")
-    yield page
-    context.close()
-    assert errors == []
 
 
 def type_and_wait(page: playwright.Page, text: str) -> None:

@@ -3,6 +3,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 import requests
@@ -44,7 +45,8 @@ def test_the_command_makes_keys_and_serves_with_them(toy_run, tmp_path):
             assert said.startswith("aa → bb\n")
             while "startup complete" not in server.stderr.readline():
                 assert server.poll() is None
-            port = re.search(r":(\d+)/", said)[1]
+            port = int(re.search(r":(\d+)/", said)[1])
+            _wait_until_it_listens(port)
             url = f"http://127.0.0.1:{port}/translate"
             body = {"q": "a b c", "source": "aa", "target": "bb"}
             assert requests.post(url, json=body, timeout=30).status_code == 403
@@ -54,6 +56,15 @@ def test_the_command_makes_keys_and_serves_with_them(toy_run, tmp_path):
         logged = server.stderr.read()
     assert server.returncode in (0, -signal.SIGTERM)
     assert '"characters": 5, "key": "anna"' in logged
+
+
+def _wait_until_it_listens(port: int) -> None:
+    """It says that it is ready a moment before it listens."""
+    for _ in range(200):
+        with socket.socket() as asking:
+            if asking.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
 
 
 def test_a_taken_port_is_told(toy_run):

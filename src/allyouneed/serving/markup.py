@@ -167,6 +167,13 @@ class _Parser(HTMLParser):
     def handle_startendtag(self, tag: str, attributes: list) -> None:
         self._tag("void", tag, attributes)
 
+    def parse_marked_section(self, i: int, report: int = 1) -> int:
+        """`<![...`: Python's own fails where no name follows, as in `<![;`; a browser takes that for a comment."""
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:
+            return self.parse_bogus_comment(i)
+
     def handle_endtag(self, tag: str) -> None:
         self.events.append(_Event("end", tag, f"</{tag}>"))
 
