@@ -16,17 +16,20 @@ from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.layers import DecoderLayer, EncoderLayer
 from allyouneed.model.packing import Packed, pack
 from allyouneed.model.transformer import Transformer
-from allyouneed.translation.search import NEVER_SAID, Choice
+from allyouneed.translation.search import NEVER_SAID, Choice, Model
 
 _BLOCK = 96  # rows that go through the decoder together
 
 
-def engine_for(model: Transformer) -> Transformer | Engine:
-    """The fast twin where there is one: fp32 on a CPU, Numba, widths that are multiples of 16, ReLU; else the model."""
+def engine_for(model: Model) -> Model:
+    """The fast twin where there is one: of a Transformer in fp32 on a CPU, with Numba, widths that are multiples of 16,
+    and ReLU; else the model."""
+    if not isinstance(model, Transformer) or model.plain or model.config.activation != "relu":
+        return model
     config = model.config
     widths = (config.d_model, config.d_ff, config.key_size, config.value_size)
     ready = kernels.usable(model.output.weight) and all(width % kernels.LANES == 0 for width in widths)
-    return Engine(model) if ready and config.activation == "relu" and not model.plain else model
+    return Engine(model) if ready else model
 
 
 class Cache:
