@@ -41,6 +41,7 @@ def test_the_page_asks_for_what_it_does_not_carry(page):
     with page.context.expect_page() as opened:
         page.click("#look button")
     explorer = opened.value
+    assert "server" in explorer.inner_text("footer")
     explorer.click("#tab-switches")
     explorer.click("[data-switch=scale]")
     with explorer.expect_response(lambda response: response.url.endswith("/api/look")) as answered:

@@ -68,7 +68,7 @@ function render(root, data, state, variant, set, change, focus) {
   view.id = "panel";
   const scrolled = Object.fromEntries([...root.querySelectorAll("#tree")].map((node) => [node.id, [node.scrollLeft, node.scrollTop]]));
   const chip = variant !== data.base && state.tab === "heads" && el("p", { css: { margin: "0 0 1rem" } }, el("span", { class: "chip" }, switchName(variant.switches), variant.attention ? "" : ` (${t("noAttention")})`, el("button", { "aria-label": t("paper"), onclick: () => change(PAPER) }, "×")));
-  root.replaceChildren(header(data, set), el("main", {}, tabBar(Object.keys(tabs), state, set), chip || null, view, el("footer", {}, t("footer"))));
+  root.replaceChildren(header(data, set), el("main", {}, tabBar(Object.keys(tabs), state, set), chip || null, view, el("footer", {}, t(state.live ? "footerLive" : "footer"))));
   for (const [id, [left, top]] of Object.entries(scrolled)) root.querySelector("#" + id)?.scrollTo(left, top);
   if (focus) root.querySelector(focus)?.focus({ preventScroll: true });
 }
