@@ -1,3 +1,4 @@
+import math
 import shutil
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 import torch
 
 from allyouneed import Translator, UserError
+from allyouneed.translation.scoring import score_pairs
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,40 @@ def test_hypotheses_best_first(translator):
     assert len(scores) == 3
     assert scores == sorted(scores, reverse=True)
     assert translation.hypotheses[0] == (translation.text, translation.score)
+
+
+def test_each_token_has_its_log_probability(translator):
+    for beam_size in (1, 4):
+        [translation] = translator.translate(["a b c d"], beam_size, length_penalty=0.0)
+        [scored] = score_pairs(translator, ["a b c d"], [translation.text])
+        assert scored.tokens[:-1] == translation.tokens
+        assert translation.log_probs == pytest.approx(scored.log_probs[:-1], abs=1e-4)
+        assert sum(translation.log_probs) + scored.log_probs[-1] == pytest.approx(translation.score, abs=1e-4)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_alternatives_part_at_the_place(translator, beam_size):
+    [translation] = translator.translate(["a b c d"], beam_size=1)
+    first, *others = translator.alternatives("a b c d", num_hypotheses=4, beam_size=beam_size)
+    assert len({first.token, *(other.token for other in others)}) == 4
+    assert first.token == translation.tokens[0]
+    assert first.log_probability == pytest.approx(translation.log_probs[0], abs=1e-4)
+    chances = [math.exp(one.log_probability) for one in (first, *others)]
+    assert chances == sorted(chances, reverse=True)
+    assert sum(chances) <= 1 + 1e-5
+    for one in (first, *others):
+        assert one.text.startswith(one.token.replace("▁", "").replace("</s>", ""))
+    if beam_size == 1:
+        assert first.text == translation.text
+    begun = " ".join(translation.text.split()[:2])
+    for one in translator.alternatives("a b c d", begun, 3, beam_size):
+        assert one.text.startswith(begun)
+
+
+def test_alternatives_need_one_text_that_fits(translator):
+    for text in ("", "a b c d e f. " * 40):
+        with pytest.raises(UserError, match="alternatives"):
+            translator.alternatives(text)
 
 
 def test_a_long_text_is_cut_and_nothing_is_lost(translator):

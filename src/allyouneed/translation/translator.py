@@ -27,7 +27,7 @@ from allyouneed.translation.alignment import Attention, align
 from allyouneed.translation.constraints import Rules
 from allyouneed.translation.engine import Engine, engine_for
 from allyouneed.translation.sampling import Sampling
-from allyouneed.translation.search import Hypothesis, Model, beam_search, greedy
+from allyouneed.translation.search import Hypothesis, Model, Source, beam_search, choose, greedy
 from allyouneed.translation.workers import available_cores, in_turn
 
 _SENTENCES = re.compile(r".+?(?:[.!?…]\s+|[。！？]\s*|$)", re.DOTALL)
@@ -53,13 +53,15 @@ class _Wanted(NamedTuple):
 class Translation:
     """One input's translation. `hypotheses`: texts with scores, best first; `pieces`: parts a long input was cut into.
 
-    score: log probability over the length penalty, a sum where the input was cut; tokens: subwords of the output.
+    score: log probability over the length penalty, a sum where the input was cut; tokens: subwords of the output,
+    log_probs: the natural logarithm of each one's probability.
     """
 
     source: str
     text: str
     score: float
     tokens: list[str]
+    log_probs: list[float]
     hypotheses: list[tuple[str, float]]
     pieces: int
     _translator: Translator = field(repr=False, compare=False)
@@ -68,6 +70,16 @@ class Translation:
     def alignment(self) -> list[tuple[int, int]]:
         """Links (i, j) of source and target words, counted from 0 between spaces, from the decoder's attention."""
         return self._translator.align(self.source, self.text)
+
+
+class Alternative(NamedTuple):
+    """token: a subword that may come next (`</s>`: the end), and its log probability; text, score: of the best
+    translation that has it there, what was given counting nothing."""
+
+    token: str
+    log_probability: float
+    text: str
+    score: float
 
 
 class Translator:
@@ -162,6 +174,25 @@ class Translator:
         found = iter(self._search([piece.ids for cut in pieces for piece in cut], wanted))
         return [self._joined(text, cut, [next(found) for _ in cut]) for text, cut in zip(texts, pieces, strict=True)]
 
+    def alternatives(
+        self, text: str, target_prefix: str = "", num_hypotheses: int = 5, beam_size: int | None = None
+    ) -> list[Alternative]:
+        """How a translation may go on after `target_prefix`, by the likeliest next subwords, likeliest first.
+
+        Errors: `UserError` for no text, or one that is longer than the model was trained for.
+        """
+        pieces = self._cut(text)
+        if len(pieces) != 1:
+            raise UserError(f"alternatives: give one text of 1 to {self.longest_source - 1} subwords.")
+        settings = [] if beam_size is None else [f"search.beam_size={beam_size}"]
+        search, said = self.bundle.config.override(settings).search, self.tokenizer.target.encode(target_prefix)
+        log_p, words = self._next_words(pieces[0].ids, said, num_hypotheses)
+        rules = Rules(target_prefix=[[*said, word] for word in words])
+        found = self._search([pieces[0].ids] * len(words), _Wanted(search, 1, True, None, rules))
+        texts = [(self.tokenizer.target.decode(best.ids), best.score) for [best] in found]
+        named = zip(self.tokenizer.target.pieces(words), log_p, texts, strict=True)
+        return [Alternative(token, value, *text) for token, value, text in named]
+
     def look(self, text: str, translation: str | None = None, stages: bool = True) -> Attention:
         """Every head's attention for a text and its translation (the model's own unless given), with its stages."""
         target = self.translate([text])[0].text if translation is None else translation
@@ -204,6 +235,14 @@ class Translator:
                 found[i] = hypotheses
         return found
 
+    @torch.inference_mode()
+    def _next_words(self, source: list[int], said: list[int], count: int) -> tuple[list[float], list[int]]:
+        """Log probabilities and ids of the likeliest words after what was said."""
+        cache, where = self.engine.start(pad([source]).to(self.device)), Source(self.device, None, np.zeros(1, int))
+        for word in [BOS, *said]:
+            best = choose(self.engine, np.array([[word]]), cache, count, where)
+        return best.log_p[0].tolist(), best.words[0].tolist()
+
     def _joined(self, text: str, cut: list[_Piece], found: list[list[Hypothesis]]) -> Translation:
         """The translation of a text from the answers for its pieces: none, one, or several, of which the best count."""
         best = [answers[0] for answers in found]
@@ -214,7 +253,8 @@ class Translator:
         hypotheses = [(said, score)] if found else []
         if len(found) == 1:
             hypotheses = [(words.decode(hypothesis.ids), hypothesis.score) for hypothesis in found[0]]
-        return Translation(text, said, score, tokens, hypotheses, len(found), self)
+        log_probs = [value for hypothesis in best for value in hypothesis.token_log_p[: len(hypothesis.ids)]]
+        return Translation(text, said, score, tokens, log_probs, hypotheses, len(found), self)
 
     def _cut(self, text: str) -> list[_Piece]:
         """The whole text as one piece if it is no longer than what the model was trained for; nothing for no text.
