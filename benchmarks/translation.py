@@ -86,7 +86,7 @@ def _ctranslate2(translator: Translator, folder: Path, precision: str, asked: ar
 
     export_ctranslate2(load_bundle(asked.run), folder, None if precision == "float32" else precision)
     pieces, longest = translator.tokenizer.pieces, translator.longest_source + 50
-    processor = translator.tokenizer._processor
+    decode = translator.tokenizer.target._processor.decode_pieces
     options = {"length_penalty": 0, "min_decoding_length": 0, "max_input_length": 0, "max_decoding_length": longest}
 
     def runner(threads: int) -> Run:
@@ -98,7 +98,7 @@ def _ctranslate2(translator: Translator, folder: Path, precision: str, asked: ar
             source = [pieces(ids) for ids in translator.tokenizer.encode_all(texts)]
             found = model.translate_batch(source, beam_size=beam, max_batch_size=asked.batch, **options)
             said = [one.hypotheses[0] for one in found]
-            return [(processor.decode_pieces(one), len(one) + 1) for one in said]
+            return [(decode(one), len(one) + 1) for one in said]
 
         return run
 

@@ -106,10 +106,12 @@ def translate(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Goes on with an output that Ctrl-C ended.")] = False,
     min_decoding_length: Annotated[int, typer.Option(min=0, help="Subwords at least.")] = 0,
-    max_decoding_length: Annotated[int | None, typer.Option(min=0, help="Subwords at most.")] = None,
+    max_decoding_length: Annotated[int | None, typer.Option(min=1, help="Subwords at most.")] = None,
     no_repeat_ngram_size: Annotated[int, typer.Option(min=0, help="No so many subwords twice; 0: no rule.")] = 0,
     repetition_penalty: Annotated[float, typer.Option(help="Above 1 words already said are less likely.")] = 1.0,
-    suppress: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Is never said; several times.")] = None,
+    suppress: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Subwords that never follow each other so; several times.")
+    ] = None,
     sampling_topk: Annotated[int | None, typer.Option(min=0, help="Draws from the likeliest; 0: from all.")] = None,
     sampling_topp: Annotated[float, typer.Option(min=0, max=1, help="Draws from so much probability.")] = 1.0,
     sampling_temperature: Annotated[float, typer.Option(help="Logits are divided by it before drawing.")] = 1.0,

@@ -23,6 +23,13 @@ def test_the_data_are_what_look_gives(translator):
     packed = data["base"]["attention"]["cross"]
     weights = np.frombuffer(base64.b64decode(packed["data"]), "<u2") / 65535
     np.testing.assert_allclose(weights.reshape(packed["shape"]), attention.cross, atol=1e-4)
+    heads = [
+        1 - (of_head**2).sum(-1)
+        for kind in ("encoder", "decoder", "cross")
+        for layer in getattr(attention, kind)
+        for of_head in layer
+    ]
+    assert data["base"]["slope"] == pytest.approx(np.mean([head.mean() for head in heads]), abs=1e-4)
     assert [[i, j] for i, j, _ in data["links"]] == [list(link) for link in translator.align(TEXT, data["translation"])]
     assert set(data["variants"]) == {each.key for each in single_switches(translator.model)}
     json.dumps(data, allow_nan=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import pytest
 import torch
@@ -64,3 +65,18 @@ def test_another_start_is_another_run(tmp_path):
     train(request, silent())
     with pytest.raises(UserError, match="was begun with start from"):
         train(dataclasses.replace(request, start_from=None), silent())
+
+
+def test_it_does_not_replace_what_it_starts_from(tmp_path):
+    start = shutil.copytree(POST_NORM, tmp_path / "run" / "bundle").parent
+    before = (start / "bundle" / "model.safetensors").read_bytes()
+    with pytest.raises(UserError, match="--out"):
+        train(dataclasses.replace(further(tmp_path, start), out=start), silent())
+    assert (start / "bundle" / "model.safetensors").read_bytes() == before
+
+
+def test_what_could_be_translated_in_one_piece_still_can(tmp_path):
+    longest = load_bundle(POST_NORM).longest_source
+    request = further(tmp_path, POST_NORM, ["data.max_length=3"])
+    train(request, silent())
+    assert load_bundle(tmp_path / "run").longest_source == longest

@@ -17,7 +17,8 @@ def interrupted(toy_run, tmp_path, monkeypatch):
     translator = Translator.load(toy_run)
     source, output, whole = (tmp_path / name for name in ("source", "output", "whole"))
     source.write_text("".join(f"{'abcdefgh'[i % 8]} b {'hgfedcba'[i % 8]}\n" for i in range(10)))
-    monkeypatch.setattr(files, "_LINES_AT_ONCE", 4)
+    monkeypatch.setattr(files, "_FEWEST_LINES", 4)
+    monkeypatch.setattr(files, "_MOST_LINES", 4)
     translate_file(translator, source, whole, OPTIONS, False, print)
     assert not whole.with_name("whole.resume").exists()
     calls = []
@@ -60,3 +61,10 @@ def test_what_does_not_belong_together_is_left_alone(interrupted):
     with pytest.raises(UserError, match="needs a FILE"):
         translate_file(translator, None, output, OPTIONS, False, print, resume=True)
     assert output.read_text() == before
+
+
+def test_a_note_of_what_was_overwritten_is_gone(interrupted, tmp_path):
+    translator, source, output, _ = interrupted
+    files.evaluate_files(Translator(translator.bundle), [source, source], beam_size=1, output=output)
+    with pytest.raises(UserError, match="not there"):
+        translate_file(translator, source, output, OPTIONS, False, print, resume=True)

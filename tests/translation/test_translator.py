@@ -65,6 +65,29 @@ def test_alternatives_part_at_the_place(translator, beam_size):
         assert one.text.startswith(begun)
 
 
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_what_has_to_be_said_is_said_however_long(translator, beam_size):
+    [translation] = translator.translate(["a b"], beam_size, max_extra_length=0, min_decoding_length=12)
+    assert len(translation.tokens) >= 12
+    prefix = "h g f e d c b a h g f e"
+    [translation] = translator.translate(["a b"], beam_size, max_extra_length=0, target_prefix=[prefix])
+    assert translation.text.startswith(prefix)
+
+
+def test_impossible_numbers_are_refused(translator):
+    for numbers in (
+        {"max_decoding_length": 0},
+        {"min_decoding_length": 10, "max_decoding_length": 5},
+        {"repetition_penalty": float("nan")},
+    ):
+        with pytest.raises(UserError, match=next(iter(numbers)).partition("_")[0]):
+            translator.translate(["a"], **numbers)
+    for count in (0, len(translator.tokenizer)):
+        with pytest.raises(UserError, match="num_hypotheses"):
+            translator.alternatives("a b", num_hypotheses=count)
+    assert len(translator.alternatives("a b", num_hypotheses=np.int64(2))) == 2
+
+
 def test_alternatives_need_one_text_that_fits(translator):
     for text in ("", "a b c d e f. " * 40):
         with pytest.raises(UserError, match="alternatives"):

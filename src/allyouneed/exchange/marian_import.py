@@ -11,6 +11,10 @@ from allyouneed.errors import UserError
 from allyouneed.exchange.marian_weights import from_marian
 from allyouneed.files import MANIFEST, check_folder, read_json, read_tensors
 
+_FACTS = (
+    *("d_model", "vocab_size", "pad_token_id", "eos_token_id"),
+    *(f"{side}_{size}" for side in ("encoder", "decoder") for size in ("layers", "ffn_dim", "attention_heads")),
+)
 _MODEL, _CONFIG, _VOCABULARY = "model.safetensors", "config.json", "vocab.json"
 _NEEDED = (_CONFIG, _MODEL, "source.spm", "target.spm", _VOCABULARY)
 _REMEDY = "Get the folder again; it must be one that `MarianMTModel.save_pretrained` and its tokenizer write."
@@ -41,7 +45,7 @@ def import_marian(folder: Path, run: Path, languages: tuple[str, str] | None = N
     Errors: `UserError` when a file is missing, changed since a manifest was written, or of another architecture.
     """
     _check_files(folder)
-    facts = read_json(folder / _CONFIG, _REMEDY, lambda facts: [facts[key] for key in ("d_model", "vocab_size")])
+    facts = read_json(folder / _CONFIG, _REMEDY, lambda facts: [facts[key] for key in _FACTS])
     config = _our_config(folder, facts)
     tokenizer = _our_tokenizer(folder, facts)
     model = build_model(config.model, tokenizer)

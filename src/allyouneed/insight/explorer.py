@@ -8,8 +8,9 @@ source, target  text (NFC), tokens (with </s>), words: [first token, last (not i
 base            the variant with the paper's switches
 variants        {key: variant}, what a page carries; a server gives others by `fetchVariant(switches)`
 variant         key, switches, source_tokens, entropy and change [head] (kinds, then layers, then heads; nats, and
-                the share of attention that moved), predictions {given, top, log_p} or null, translation
-                {text, score} or null, attention {encoder, decoder, cross} as `coding.pack_weights`, if kept
+                the share of attention that moved), slope (`variant.slope`; like entropy null if brief),
+                predictions {given, top, log_p} or null, translation {text, score} or null, attention
+                {encoder, decoder, cross} as `coding.pack_weights`, if kept
 stages          {encoder: [layer], decoder, cross} or null. A layer: queries, keys, values, heads, scores
                 [head, row, column]; x, output, residual, result, and memory for cross [row, column]; each as
                 `coding.pack_matrices`
@@ -27,7 +28,7 @@ import numpy as np
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import EOS, Tokenizer
 from allyouneed.errors import UserError
-from allyouneed.insight.coding import EXACT, Plan, Sizes, choose_plan, pack_matrices, pack_weights
+from allyouneed.insight.coding import Plan, Sizes, choose_plan, pack_matrices, pack_weights
 from allyouneed.insight.switches import Switches, all_heads, single_switches, switched
 from allyouneed.insight.tree import Node, hypothesis_nodes, path_of, traced_search
 from allyouneed.insight.variant import LONGEST_SEARCH, Pair, Passed, run_pair, variant_data, weights_of
@@ -60,7 +61,7 @@ def explorer_data(
     base = run_pair(translator, pair, Switches(), stages=True)
     plan = choose_plan(attention_sizes(base.recorded), with_attention, BUDGET - brief)
     variants = [variant_data(translator, pair, each, plan, base, brief=bool(each.off)) for each in carried]
-    paper = variant_data(translator, pair, Switches(), EXACT, base)
+    paper = variant_data(translator, pair, Switches(), plan._replace(variants=0), base)
     paper["attention"] = packed_attention(base.recorded, plan)
     languages = translator.bundle.languages
     source = _side(translator.tokenizer, unicodedata.normalize("NFC", text.strip()), languages[0])
@@ -85,7 +86,9 @@ def explorer_data(
 def live_variant(translator: Translator, text: str, translation: str, switches: Switches) -> dict:
     """A variant for a page that is open: what its `fetchVariant` asks a server for. Errors: `UserError`."""
     pair, _ = _pair(translator, text, translation)
-    return variant_data(translator, pair, switches, EXACT, run_pair(translator, pair, Switches()))
+    base = run_pair(translator, pair, Switches())
+    plan = choose_plan(attention_sizes(base.recorded), 1, BUDGET)
+    return variant_data(translator, pair, switches, plan, base)
 
 
 def model_facts(model: Transformer) -> dict:
@@ -131,7 +134,10 @@ def _pair(translator: Translator, text: str, translation: str | None) -> tuple[P
     room = min(LONGEST, len(positions.positions) if positions.learned else LONGEST)
     target = translator.tokenizer.target.encode(translation) if translation is not None else []
     if max(len(source), len(target) + 1) > room:
-        raise UserError(f"the sentence has {len(source)} subwords, a page shows {room}: give a shorter one.")
+        most = max(len(source), len(target) + 1)
+        raise UserError(
+            f"the sentence or its translation has {most} subwords, a page shows {room}: give a shorter one."
+        )
     if translation is not None:
         return Pair(source, target), []
     longest = min(len(source) - 1 + search.max_extra_length, room - 1)

@@ -13,7 +13,7 @@ from allyouneed.errors import UserError
 from allyouneed.insight.coding import choose_plan
 from allyouneed.insight.explorer import BUDGET, FORMAT, attention_sizes, model_facts, packed_attention, packed_stages
 from allyouneed.insight.switches import Switches
-from allyouneed.insight.variant import entropies, weights_of
+from allyouneed.insight.variant import entropies, slope, weights_of
 from allyouneed.insight.words import links_of
 from allyouneed.model.recorder import KINDS, Recorded, record_attention
 from allyouneed.model.transformer import Transformer
@@ -62,6 +62,7 @@ class Recording:
             "switches": Switches().as_json(),
             "source_tokens": source,
             "entropy": entropy,
+            "slope": slope(weights),
             "change": [0] * len(entropy),
             "predictions": None,
             "translation": None,

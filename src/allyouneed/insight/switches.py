@@ -65,12 +65,16 @@ def switches_from(facts: Mapping, model: Transformer) -> Switches:
     number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
     if not number or not 1 / _HOTTEST <= temperature <= _HOTTEST:
         raise UserError(f"switches: temperature is a number from {1 / _HOTTEST:g} to {_HOTTEST:g}.")
-    heads = [list(head) for head in all_heads(model)]
+    heads = {head: head for head in all_heads(model)}
     off = facts.get("off", [])
-    if not isinstance(off, list) or not all(head in heads for head in off):
+    if not isinstance(off, list) or not all(isinstance(head, list) and _is_head(head, heads) for head in off):
         raise UserError('switches: off is a list of heads of this model, for example ["cross", 0, 3], from 0.')
     flags = {name: facts.get(name, True) for name in _FLAGS}
-    return Switches(**flags, temperature=float(temperature), off=frozenset(map(tuple, off)))
+    return Switches(**flags, temperature=float(temperature), off=frozenset(heads[tuple(head)] for head in off))
+
+
+def _is_head(found: list, heads: Mapping) -> bool:
+    return all(isinstance(part, str | int | float) for part in found) and tuple(found) in heads
 
 
 def all_heads(model: Transformer) -> list[Head]:

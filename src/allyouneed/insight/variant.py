@@ -57,13 +57,15 @@ def variant_data(
     attention = weights_of(passed.recorded)
     base_attention = attention if base is None else weights_of(base.recorded)
     queries = {kind: base_attention[kind].shape[-2] for kind in KINDS}  # without padding
-    heads = [x for kind in KINDS for x in entropies(attention[kind][:, :, : queries[kind]]).flatten().tolist()]
+    without_padding = {kind: attention[kind][:, :, : queries[kind]] for kind in KINDS}
+    heads = [x for kind in KINDS for x in entropies(without_padding[kind]).flatten().tolist()]
     changes = [x for kind in KINDS for x in _change(attention[kind], base_attention[kind]).flatten().tolist()]
     data = {
         "key": switches.key,
         "switches": switches.as_json(),
         "source_tokens": translator.tokenizer.pieces(passed.source),
         "entropy": None if brief else [round(x, 3) for x in heads],
+        "slope": None if brief else slope(without_padding),
         "change": [round(x, 2 if brief else 4) for x in changes],
         "predictions": predictions(translator, passed.log_p, pair.target, 2 if brief else LIKELIEST),
         "translation": _translation(translator, pair, switches),
@@ -81,6 +83,12 @@ def weights_of(recorded: Recorded) -> dict[str, np.ndarray]:
 def entropies(weights: np.ndarray) -> np.ndarray:
     """[layer, head, query, key] -> the mean over queries of the entropy, in nats [layer, head]."""
     return -(weights * np.log(weights + 1e-30)).sum(axis=-1).mean(axis=-1)
+
+
+def slope(weights: dict[str, np.ndarray]) -> float:
+    """What comes through the softmax of a gradient, 1 - Σ p² of each query, in the mean of its head and then of all."""
+    heads = [(1 - (of_kind**2).sum(axis=-1)).mean(axis=-1).flatten() for of_kind in weights.values()]
+    return round(float(np.concatenate(heads).mean()), 4)
 
 
 def predictions(translator: Translator, log_p: np.ndarray, target: list[int], likeliest: int = LIKELIEST) -> dict:

@@ -67,7 +67,9 @@ def _word(value: float | Tensor | np.ndarray) -> int:
         return value.data_ptr()
     if isinstance(value, np.ndarray):
         return value.__array_interface__["data"][0]
-    return value if isinstance(value, int) else int.from_bytes(struct.pack("<f", value), "little")
+    if isinstance(value, int | np.integer):
+        return int(value)
+    return int.from_bytes(struct.pack("<f", value), "little")
 
 
 def _compile(body: Callable):

@@ -54,13 +54,10 @@ class Embedding(nn.Module):
         return self.dropout(self.tokens(ids) * self.scale + self._positions(0, longest)[places])
 
     def _positions(self, start: int, end: int) -> Tensor:
-        if end > len(self.positions):
+        table = self.positions  # one and the same, though another thread may put a longer one there
+        if end > len(table):
             if self.learned:
-                raise ValueError(
-                    f"position {end} is beyond the last learned one, max_positions = {len(self.positions)}"
-                )
-            longer = sinusoids(max(end, 2 * len(self.positions)), self.positions.shape[1])
-            self.positions = longer.to(self.positions)
-        if self.placeless:
-            return torch.zeros_like(self.positions[start:end])
-        return self.positions[start:end]
+                raise ValueError(f"position {end} is beyond the last learned one, max_positions = {len(table)}")
+            table = sinusoids(max(end, 2 * len(table)), table.shape[1]).to(table)
+            self.positions = table
+        return torch.zeros_like(table[start:end]) if self.placeless else table[start:end]

@@ -29,7 +29,7 @@ from allyouneed.serving.pairs import Pairs
 from allyouneed.serving.server import Server
 from allyouneed.serving.service import Service
 from allyouneed.serving.settings import Settings
-from allyouneed.serving.tasks import Aloud, Kind, ModelWorker, Switched
+from allyouneed.serving.tasks import Aloud, Kind, ModelWorker, Switched, translate
 from allyouneed.serving.telemetry import Metrics, Telemetry
 
 _STATIC = Path(__file__).parent / "static"
@@ -43,6 +43,8 @@ def build_app(pairs: Pairs, settings: Settings) -> FastAPI:
     metrics = Metrics()
 
     def weigh(kind: Kind, payload: str | Aloud | Switched) -> int:
+        if kind.task is not translate:
+            return settings.batch_tokens  # works through its batch one by one: nothing is to wait beside it
         text = payload if isinstance(payload, str) else payload.text
         return len(pairs.translators[kind.pair].tokenizer.encode(text)) + 1
 
@@ -133,6 +135,7 @@ def _add_errors(app: FastAPI) -> None:
         headers = {"Retry-After": str(retry_after)} if retry_after else {}
         if status in (408, 413):
             headers["Connection"] = "close"  # the rest of the body is not read
+        message = message.encode("utf-8", "replace").decode()  # it may quote half a surrogate pair of a client's
         return JSONResponse({name: message}, status, headers)
 
     @app.exception_handler(ApiError)

@@ -14,7 +14,7 @@ _MOST_FILES = 2000
 def check_archive(data: bytes, most_bytes: int) -> None:
     """Nothing for what is no zip. Errors: `ApiError` 400 for one that is broken or encrypted, unpacks to more than
     `most_bytes`, or has names that lead out of its folder."""
-    if not data.startswith(b"PK"):
+    if not data.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):
         return
     try:
         inside = zipfile.ZipFile(io.BytesIO(data)).infolist()

@@ -23,7 +23,10 @@ _TOO_LONG = 413
 
 def _as_list(value: Any) -> Any:
     """Tags come as a list, or as one text with commas."""
-    return [tag for part in ([value] if isinstance(value, str) else value) for tag in part.split(",")] if value else []
+    parts = [value] if isinstance(value, str) else value or []
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        return value  # which is refused then
+    return [tag for part in parts for tag in part.split(",")]
 
 
 Tags = Annotated[list[str], BeforeValidator(lambda value: _as_list(value))]
@@ -123,7 +126,8 @@ def routes(server: Server) -> APIRouter:
 
 async def _asked(server: Server, request: Request, identifier: str) -> Document:
     body = await read_body(request, DocumentBody)
-    server.enter(request, bearer(request))
+    if server.gate.required:  # whoever waits for a file asks often: that counts nothing
+        server.gate.identify(bearer(request))
     return server.documents.find(identifier, body.document_key)
 
 

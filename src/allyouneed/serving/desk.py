@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,12 +72,12 @@ class Desk:
 
     async def marked(self, text: str, way: list[Pair], options: Options, form: markup.Form) -> str:
         """Text with tags, which stay; what stands in inline tags is found again by word alignment."""
-        page = markup.parse(text, form)
+        page = await asyncio.to_thread(markup.parse, text, form)
         blocks = [sentences.split(block.text, way[0][0]) for block in page.blocks]
         plain = options._replace(num_hypotheses=1, target_prefix="", words=any(block.has_tags for block in page.blocks))
         answers = iter(await self._answers([piece for pieces in blocks for piece in pieces], way, plain))
         translated = [_assembled(pieces, [next(answers) for _ in pieces], 1) for pieces in blocks]
-        return page.rebuild([(one.text, _homes(one)) for one in translated])
+        return await asyncio.to_thread(page.rebuild, [(one.text, _homes(one)) for one in translated])
 
     async def aloud(self, text: str, way: list[Pair], options: Options, say) -> Translated:
         """As `text`, and `say(the whole text so far)` after each word; the last model of the way is heard."""

@@ -148,10 +148,11 @@ class Documents:
             self.delete(document)
 
     async def close(self) -> None:
-        """Finishes what was accepted, then deletes everything."""
+        """Ends what is being translated, which nobody could fetch any more, and deletes everything."""
         tasks = [document.task for document in self._documents.values() if document.task and not document.task.done()]
-        if tasks:
-            await asyncio.wait(tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _translate(self, document: Document, suffix: str, data: bytes, way: list[Pair]) -> None:

@@ -8,7 +8,8 @@ wears the tags that its source word wears, so that tags are always closed in the
 from __future__ import annotations
 
 import re
-from collections import Counter
+from bisect import bisect_left, bisect_right
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -81,20 +82,24 @@ class Block:
 
     def around(self, span: Span) -> tuple[_Element, ...]:
         """The elements around most of these characters."""
-        overlap = [(min(span[1], end) - max(span[0], start), len(e), e) for start, end, e in self.runs]
+        first = bisect_right(self.runs, span[0], key=lambda run: run[1])
+        last = bisect_left(self.runs, span[1], key=lambda run: run[0])
+        overlap = [(min(span[1], end) - max(span[0], start), len(e), e) for start, end, e in self.runs[first:last]]
         return max(overlap, key=lambda found: found[:2], default=(0, 0, ()))[2]
 
     def dressed(self, text: str, homes: Sequence[tuple[Span, Span]]) -> str:
         """The translation with its tags. homes: of each word its place, and the place of its source word."""
-        worn = [self.around(source) for _, source in homes]
+        around = {source: self.around(source) for source in {source for _, source in homes}}
+        worn = [around[source] for _, source in homes]
         self._give_lost_elements_a_word(worn)
         out, open_now, place, opened = [], (), 0, set()
-        atoms = sorted(self.atoms, key=lambda atom: atom[0])
+        atoms = deque(sorted(self.atoms, key=lambda atom: atom[0]))
         for (span, source), elements in zip(homes, worn, strict=True):
             shared = _shared(open_now, elements)
             out += [element.closing for element in reversed(open_now[shared:])]
-            here = [atom for atom in atoms if atom[0] <= source[0]]
-            atoms = atoms[len(here) :]
+            here = []
+            while atoms and atoms[0][0] <= source[0]:
+                here.append(atoms.popleft())
             out.append(self._gap(escape(text[place : span[0]], quote=False), here))
             for element in elements[shared:]:
                 out.append(_ID.sub("", element.opening) if element in opened else element.opening)
@@ -117,10 +122,12 @@ class Block:
 
     def _give_lost_elements_a_word(self, worn: list[tuple[_Element, ...]]) -> None:
         """An element whose words no word belongs to gets the word that stands where it stood, in proportion."""
+        seen = Counter(element for wearing in worn for element in wearing)
         for start, end, elements in self.runs:
-            seen = {element for wearing in worn for element in wearing}
-            if worn and not seen.issuperset(elements):
+            if worn and not all(seen[element] for element in elements):
                 place = min(len(worn) - 1, int((start + end) / 2 / max(1, len(self.text)) * len(worn)))
+                seen.subtract(worn[place])
+                seen.update(elements)
                 worn[place] = elements
 
     def _elements(self) -> list[_Element]:

@@ -20,6 +20,8 @@ class Pairs:
 
     def __init__(self, translators: dict[Pair, Translator]):
         self.translators = translators
+        for translator in translators.values():
+            _ = translator.engine  # made once, before threads ask for it at the same time
 
     @property
     def sources(self) -> list[str]:

@@ -95,10 +95,12 @@ class Switched(NamedTuple):
 
 
 def look_inside(translator: Translator, sentences: Sequence[str], options: Options) -> list[dict]:
-    """What the explorer shows of each sentence."""
+    """What the explorer shows of each sentence; what comes of a head that is off it asks for when it is turned off."""
     from allyouneed.insight.explorer import explorer_data
+    from allyouneed.insight.switches import single_switches
 
-    return [explorer_data(translator, sentence) for sentence in sentences]
+    carried = [switches for switches in single_switches(translator.model) if not switches.off]
+    return [explorer_data(translator, sentence, carried) for sentence in sentences]
 
 
 def look_switched(translator: Translator, payloads: Sequence[Switched], options: Options) -> list[dict]:

@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _log = logging.getLogger("allyouneed.serving.requests")
@@ -65,6 +66,11 @@ class Telemetry:
 
         try:
             await self.app(scope, receive, watched)
+        except ClientDisconnect:
+            raise
+        except Exception:  # answered further out
+            status = 500 if status == 499 else status
+            raise
         finally:
             seconds = time.monotonic() - begun
             route = getattr(scope.get("route"), "path", "other")  # never a path of the client's choice

@@ -165,4 +165,6 @@ def _further(request: Request, settings: Sequence[str], by_minutes: bool) -> Con
     if request.recipe is None and by_minutes:
         base = base.override([f"training.minutes={DEFAULT_MINUTES}"])
     data = base.data.model_copy(update={"vocab_size": len(start.tokenizer)})
-    return base.model_copy(update={"model": start.config.model, "data": data}).override(settings)
+    return base.model_copy(update={"model": start.config.model, "data": data, "search": start.config.search}).override(
+        settings
+    )

@@ -106,14 +106,17 @@ class _Parts:
         tokenizer = self.prepared.tokenizer()
         torch.manual_seed(config.training.seed)
         model = build_model(config.model, tokenizer, self.request.build).to(self.device)
+        longest = report["longest_source"]
         if self.request.start_from:
-            load_weights(model, weights_of(load_bundle(self.request.start_from).model), self.request.start_from)
+            start = load_bundle(self.request.start_from)
+            load_weights(model, weights_of(start.model), self.request.start_from)
+            longest = max(longest, start.longest_source)  # what it could translate in one piece, it still can
         if config.training.plain:
             use_plain_paths(model)
         notes = {"training pairs": report["kept"], "training files": ", ".join(Path(f).name for f in report["files"])}
         return Loop(
             run=self.request.out,
-            bundle=Bundle(model, tokenizer, config, self.request.languages, report["longest_source"], notes=notes),
+            bundle=Bundle(model, tokenizer, config, self.request.languages, longest, notes=notes),
             plan=plan,
             state=TrainingState(model, make_optimizers(model, config.training, plan.learning_rate)),
             store=open_store(self.prepared.train),

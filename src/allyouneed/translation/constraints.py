@@ -36,6 +36,11 @@ class Rules:
         prefixes = [self.target_prefix[i] for i in batch] if self.target_prefix else ()
         return replace(self, target_prefix=prefixes, numbers=batch.tolist())
 
+    def shortest(self, sentences: int) -> np.ndarray:
+        """Subwords that each of so many sentences has at least, the end not counted."""
+        given = [len(prefix) for prefix in self.target_prefix] or [0] * sentences
+        return np.maximum(given, self.min_decoding_length)
+
     def choose(self, logits: Tensor, said: np.ndarray, sentences: np.ndarray, count: int) -> Choice:
         """logits [rows, vocabulary], said [rows, length] with the start, sentences [rows]: numbers of sentences."""
         logits[:, NEVER_SAID] = -torch.inf

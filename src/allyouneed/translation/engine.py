@@ -18,6 +18,7 @@ from allyouneed.model.packing import Packed, pack
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.search import NEVER_SAID, Choice, Model
 
+_NEVER = -1e29  # no logit of a word that may be said is so low
 _BLOCK = 96  # rows that go through the decoder together
 
 
@@ -130,7 +131,8 @@ class Engine:
     def choose(self, tokens: np.ndarray, cache: Cache, count: int, scores: bool = True) -> Choice:
         """The likeliest `count` words of each row, without keeping all logits.
 
-        Without `scores` the log probabilities may lack the normaliser of their row: its best words are the same.
+        Without `scores` the log probabilities may lack the normaliser of their row: its best words are the same, ties
+        of rounding aside.
         """
         hidden = self._hidden(tokens, cache)
         rows, count = len(hidden), min(count, self.words)
@@ -147,6 +149,7 @@ class Engine:
             for x, values in zip(found, theirs, strict=True):
                 x[left] = values
         tops, words, ends, normalisers = found
+        tops[tops <= _NEVER] = -np.inf  # places of words that are never said, where there were not enough others
         return Choice(tops - normalisers[:, None], words, ends - normalisers)
 
     def _screen(self, hidden: Tensor, count: int, found: tuple[np.ndarray, ...]) -> np.ndarray:
@@ -186,7 +189,7 @@ class Engine:
         sizes = (config.d_model, config.d_ff, heads, d_k, d_v)
         past = (kept, cache.seen, cache.seen.shape[1], length)
         source = (cache.source_rows, cache.sources, cache.longest)
-        tokens = np.ascontiguousarray(tokens)
+        tokens = np.ascontiguousarray(tokens, dtype=np.int64)
         inputs = (tokens, embedding.tokens.weight, position)
         step(parts, block, rows, *inputs, *weights, *sizes, *past, *source, scratch, out, float(embedding.scale))
         return out

@@ -15,11 +15,11 @@ from allyouneed.data.formats import decoded, read_pairs, read_text
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write
 from allyouneed.translation.evaluate import Scores, bleu_metric, score
-from allyouneed.translation.resuming import Note
+from allyouneed.translation.resuming import Note, note_beside
 from allyouneed.translation.scoring import score_pairs
 from allyouneed.translation.translator import Translation, Translator
 
-_LINES_AT_ONCE = 4000  # sorted by length among themselves; memory does not grow with the file
+_FEWEST_LINES, _MOST_LINES = 250, 4000  # at once, sorted by length among themselves; the first come soon
 _SILENT_SECONDS = 10  # short work says nothing of its progress
 _STANDARD_INPUT, _STANDARD_OUTPUT = Path("standard input"), Path("standard output")
 
@@ -69,6 +69,7 @@ def translate_file(
 
 def score_files(translator: Translator, test: Sequence[Path], tokens: bool) -> Iterator[str]:
     """A line for each pair: the log probability, and with `tokens` each subword and its own. Errors: `UserError`."""
+    count_pairs(test)
     pairs = list(read_pairs(test, translator.bundle.config.data.columns))
     for pair in pairs:
         if pair.fault:
@@ -113,8 +114,9 @@ def _translated(
     say: Callable[[str], None],
 ) -> Iterator[tuple[int, list[str]]]:
     """Lines to write, in blocks, with the number of the last line that was read for them."""
-    while chunk := list(islice(numbered, _LINES_AT_ONCE)):
-        block = []
+    count = _FEWEST_LINES
+    while chunk := list(islice(numbered, count)):
+        count, block = min(2 * count, _MOST_LINES), []
         translations = translator.translate([line for _, line in chunk], **options)
         for (number, _), translation in zip(chunk, translations, strict=True):
             if translation.pieces > 1:
@@ -147,6 +149,8 @@ def _opened(path: Path | None, mode: str = "w") -> Iterator[TextIO]:
             yield sys.stdout
             sys.stdout.flush()
         else:
+            if mode == "w":  # a note of what stood there before says nothing of what comes now
+                note_beside(path).unlink(missing_ok=True)
             with open(path, mode, encoding="utf-8") as file:
                 yield file
     except BrokenPipeError:

@@ -36,7 +36,7 @@ class Note:
 
     @property
     def path(self) -> Path:
-        return self.output.with_name(f"{self.output.name}.resume")
+        return note_beside(self.output)
 
     def done(self) -> int:
         """Lines of the input that the output has already; what it has besides is cut off.
@@ -65,3 +65,8 @@ class Note:
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
+
+
+def note_beside(output: Path) -> Path:
+    """Where an output's note stands."""
+    return output.with_name(f"{output.name}.resume")

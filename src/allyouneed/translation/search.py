@@ -102,7 +102,8 @@ def greedy(
 ) -> list[Hypothesis]:
     """The likeliest next token, always. longest[i]: subwords that sentence i may have at most, end not counted.
 
-    Without `scores` what is said is the same, but the hypotheses' scores are nan, which may take less time.
+    Without `scores` the hypotheses' scores are nan, which may take less time; what is said is the same, ties of
+    rounding aside.
     """
     cache = model.start(source_ids)
     longest = np.asarray(longest)

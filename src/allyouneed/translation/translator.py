@@ -27,7 +27,7 @@ from allyouneed.translation.alignment import Attention, align
 from allyouneed.translation.constraints import Rules
 from allyouneed.translation.engine import Engine, engine_for
 from allyouneed.translation.sampling import Sampling
-from allyouneed.translation.search import Hypothesis, Model, Source, beam_search, choose, greedy
+from allyouneed.translation.search import NEVER_SAID, Hypothesis, Model, Source, beam_search, choose, greedy
 from allyouneed.translation.workers import available_cores, in_turn
 
 _SENTENCES = re.compile(r".+?(?:[.!?…]\s+|[。！？]\s*|$)", re.DOTALL)
@@ -83,8 +83,9 @@ class Alternative(NamedTuple):
 
 
 class Translator:
-    """Translates with a bundle on one device. longest_source: subwords, end included, translated in one piece.
+    """Translates with a bundle on one device; its weights are not to change any more (else make a new one).
 
+    longest_source: subwords, end included, translated in one piece.
     inter_threads: batches translated at the same time, each by one thread; None: as many as there are cores.
     """
 
@@ -149,10 +150,15 @@ class Translator:
             raise UserError(f"target_prefix: {len(target_prefix)} of them for {len(texts)} texts; give one for each.")
         if sampling is not None and not (sampling.temperature > 0 and 0 < sampling.topp <= 1 and sampling.topk >= 0):
             raise UserError("sampling: the temperature is above 0, topp above 0 and at most 1, topk at least 0.")
-        if repetition_penalty <= 0:
+        if not 0 < repetition_penalty < np.inf:
             raise UserError(f"repetition_penalty = {repetition_penalty:g}: choose a number above 0; 1 is none.")
         if sampling is not None and search.beam_size != 1:
             raise UserError(f"sampling with beam_size = {search.beam_size}: words are drawn one by one; set it to 1.")
+        if max_decoding_length is not None and max_decoding_length < max(1, min_decoding_length):
+            raise UserError(
+                f"max_decoding_length = {max_decoding_length}: choose at least 1, and no less than min_decoding_length "
+                f"= {min_decoding_length}."
+            )
         encode = self.tokenizer.target.encode
         prefixes = [encode(prefix) for prefix in target_prefix]
         if any(prefix and len(cut) > 1 for prefix, cut in zip(prefixes, pieces, strict=False)):
@@ -184,6 +190,9 @@ class Translator:
         pieces = self._cut(text)
         if len(pieces) != 1:
             raise UserError(f"alternatives: give one text of 1 to {self.longest_source - 1} subwords.")
+        most = len(self.tokenizer.target) - len(NEVER_SAID)
+        if not 1 <= num_hypotheses <= most:
+            raise UserError(f"num_hypotheses = {num_hypotheses}: choose 1 to {most}.")
         settings = [] if beam_size is None else [f"search.beam_size={beam_size}"]
         search, said = self.bundle.config.override(settings).search, self.tokenizer.target.encode(target_prefix)
         log_p, words = self._next_words(pieces[0].ids, said, num_hypotheses)
@@ -221,8 +230,12 @@ class Translator:
         def answer(batch: np.ndarray) -> list[list[Hypothesis]]:
             source = pad([sentences[i] for i in batch]).to(self.device)
             longest = lengths[batch] - 1 + search.max_extra_length
-            longest = np.minimum(longest, wanted.max_decoding_length or longest).tolist()
+            if wanted.max_decoding_length is not None:
+                longest = np.minimum(longest, wanted.max_decoding_length)
             rules = wanted.rules and wanted.rules.of(batch)
+            if rules:  # what has to be said is said, however long
+                longest = np.maximum(longest, rules.shortest(len(batch)))
+            longest = longest.tolist()
             given = (self.engine, source, longest)
             if search.beam_size == 1:
                 return [[best] for best in greedy(*given, search.length_penalty, wanted.scores, rules)]

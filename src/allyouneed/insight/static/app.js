@@ -14,10 +14,12 @@ const TABS = ["heads", "steps", "switches", "search"];
  */
 export function start(root, data, { fetchVariant = null } = {}) {
   const live = Boolean(fetchVariant);
-  const variants = new Map([["", data.base], ...Object.entries(data.variants)]);
+  const fetched = new Map();
+  let wanted = PAPER;
+  const variantOf = (key) => (key === "" ? data.base : (fetched.get(key) ?? data.variants[key]));
   const state = { tab: "heads", kind: "encoder", layer: 0, head: 0, pins: [[0, 0]], pinning: false, joined: false, view: "lines", query: null, key: null,
     local: { scale: true, mask: true, temperature: 1 }, switches: PAPER, problem: null, place: null, step: null, alpha: null, live };
-  const current = () => variants.get(switchKey(state.switches)) ?? data.base;
+  const current = () => variantOf(switchKey(state.switches)) ?? data.base;
   startLanguage();
   const draw = (focus) => render(root, data, state, current(), set, change, focus);
   function set(part, focus) {
@@ -25,15 +27,17 @@ export function start(root, data, { fetchVariant = null } = {}) {
     draw(focus ?? focusKey(root));
   }
   async function change(switches) {
+    wanted = switches;
     const key = switchKey(switches);
-    if (!variants.has(key) && !live) return set({ problem: t("absent") });
-    if (!variants.has(key)) {
+    if (!variantOf(key) && !live) return set({ problem: t("absent") });
+    if (!variantOf(key)) {
       try {
-        variants.set(key, await fetchVariant(switches));
+        fetched.set(key, await fetchVariant(switches));
       } catch (error) {
         return set({ problem: t("failed", error.message) });
       }
     }
+    if (wanted !== switches) return null; // another click came in between
     return set({ switches, problem: null, ...whereItShows(state, switches) });
   }
   draw();

@@ -85,10 +85,10 @@ export function timesValues(weights, values) {
 }
 
 /** The mean over rows of the entropy, in nats, and of 1 - Σ p²: what of a gradient gets through the softmax. */
-export function rowStatistics({ rows, cols, values }, count = rows) {
+export function rowStatistics({ rows, cols, values }) {
   let entropy = 0;
   let slope = 0;
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < rows; i++) {
     slope += 1;
     for (let j = 0; j < cols; j++) {
       const p = values[i * cols + j];
@@ -96,7 +96,7 @@ export function rowStatistics({ rows, cols, values }, count = rows) {
       slope -= p * p;
     }
   }
-  return { entropy: entropy / count, slope: slope / count };
+  return { entropy: entropy / rows, slope: slope / rows };
 }
 
 export function spread(values, keep = () => true) {

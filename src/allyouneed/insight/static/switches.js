@@ -1,5 +1,5 @@
 // Parts of the whole model off: what it says, what it looks at, how sure it is, before and after.
-import { headPlace, layersOf, rowStatistics, shown, weightsAt } from "./data.js";
+import { headPlace, layersOf, shown, weightsAt } from "./data.js";
 import { clipped, el, headColour, hideTip, number, showTip, svg } from "./draw.js";
 import { headGrid, headName, kindButtons, smallMatrix } from "./heads.js";
 import { t } from "./texts.js";
@@ -99,23 +99,6 @@ function said(variant, base) {
 const percent = (x) => `${(100 * x).toFixed(x < 0.1 ? 1 : 0)} %`;
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 
-const slopes = new WeakMap();
-
-/** Over all heads whose attention is here: the mean of 1 - Σ p². */
-function slopeOf(data, variant) {
-  if (!variant.attention) return null;
-  if (!slopes.has(variant)) slopes.set(variant, meanSlope(data, variant));
-  return slopes.get(variant);
-}
-
-function meanSlope(data, variant) {
-  const all = KINDS.flatMap((kind) => Array.from({ length: layersOf(data, kind) * data.model.heads }, (_, i) => {
-    const head = weightsAt(variant.attention[kind], Math.floor(i / data.model.heads), i % data.model.heads);
-    return rowStatistics(head, data.base.attention[kind].shape[2]).slope;
-  }));
-  return mean(all);
-}
-
 /** The share of attention, over all heads of these kinds, that falls where `there(row, col)` says. */
 function shareAt(data, variant, kinds, there) {
   const shares = kinds.flatMap((kind) => Array.from({ length: layersOf(data, kind) * data.model.heads }, (_, i) => {
@@ -133,7 +116,7 @@ function answer(data, variant) {
   const changed = FLAGS.filter((name) => !switches[name]);
   const one = changed.length + (switches.temperature !== 1) + switches.off.length === 1;
   const [a, b] = [data.base, variant].map((v) => (v.entropy ? mean(v.entropy) : 0));
-  const through = [data.base, variant].map((v) => slopeOf(data, v) ?? 0);
+  const through = [data.base, variant].map((v) => v.slope ?? 0);
   const verdict = !variant.translation ? t("unknownText") : variant.translation.text === data.base.translation?.text ? t("sameText") : t("otherText");
   let share = mean(variant.change);
   let name = "a_many";
@@ -151,7 +134,7 @@ function answer(data, variant) {
 function figuresOf(data, variant) {
   const { base } = data;
   const pair = (name, a, b) => a !== null && b !== null && el("div", {}, el("small", {}, t(name)), el("span", { "data-figure": name }, a, el("em", {}, "→"), b));
-  const [slope, other] = [slopeOf(data, base), slopeOf(data, variant)];
+  const [slope, other] = [base.slope, variant.slope];
   return el("div", { class: "figures" },
     variant.entropy && pair("entropyMean", number(mean(base.entropy), 2), number(mean(variant.entropy), 2)),
     other !== null && pair("gradient", number(slope, 2), number(other, 2)),

@@ -18,7 +18,7 @@ const TEXTS = {
   fewLines: ["Lines below {0} are not drawn; hover a token for all of its own.", "{0} 미만의 선은 그리지 않았습니다. 토큰 위에 올리면 그 토큰의 선이 모두 보입니다."],
   stepsLead: ["One head, computed before your eyes with this sentence's numbers. Choose a query and a key, and follow their one score down the page. The two switches below act on this head alone, at once.",
     "이 문장의 실제 숫자로 헤드 하나를 눈앞에서 계산합니다. 쿼리와 키를 고르고 그 점수 하나를 따라 내려가 보세요. 아래 두 스위치는 이 헤드에만 바로 적용됩니다."],
-  query: ["Query", "쿼리"], key: ["Key", "키"], noStages: ["This page does not carry the vectors on the way: the sentence is too long for its size. `allyouneed serve` shows them.", "문장이 길어 중간 벡터는 이 페이지에 담지 못했습니다. `allyouneed serve`에서 볼 수 있습니다."],
+  query: ["Query", "쿼리"], key: ["Key", "키"], noStages: ["This page does not carry the vectors on the way: the sentence is too long for its size.", "문장이 길어 중간 벡터는 이 페이지에 담지 못했습니다."],
   thinned: ["{0} of {1} columns are shown", "{1}열 중 {0}열을 보입니다"],
   s1: ["What comes in", "들어오는 것"], s1t: ["A row for each token: what the layers below made of it.", "토큰마다 한 행: 아래층이 만들어 낸 벡터입니다."],
   s1m: ["Queries come from the target so far, keys and values from the encoder's output, the memory.", "쿼리는 지금까지의 번역문에서, 키와 값은 인코더의 출력(메모리)에서 나옵니다."],
@@ -77,7 +77,7 @@ const TEXTS = {
   kind: ["Attention", "어텐션"], entropy: ["Entropy, nats", "엔트로피"], distance: ["Distance, tokens", "거리"], previous: ["Previous", "앞 토큰"], next: ["Next", "뒤 토큰"], same: ["Same", "같은 토큰"], period: ["Period", "마침표"], end: ["</s>", "</s>"], aer: ["AER", "AER"], importance: ["Loss when off", "껐을 때 손실"],
   corpusNote: ["Share of attention on a token at that place; period: ends of sentences and clauses. Loss when off: how much the loss of a token grows (nats) when the head is silent, over {0} sentences.", "그 자리의 토큰에 가는 어텐션의 비율. 마침표: 문장·절의 끝. 껐을 때 손실: 헤드를 끄면 늘어나는 토큰당 손실(nats), {0}문장."],
   aerNote: ["AER: alignment error rate, lower is better, against {0}.", "AER: 정렬 오류율(낮을수록 좋음), 기준: {0}."], examples: ["Examples of {0}", "{0}의 예문"],
-  footerLive: ["What this page does not carry, the server that gave it computes.", "이 페이지에 없는 것은 페이지를 준 서버가 계산합니다."],
+  footerLive: ["Switches that this page does not carry, the server that gave it computes.", "이 페이지에 없는 스위치는 페이지를 준 서버가 계산합니다."],
   footer: ["Everything is in this page; it asks nothing of the network.", "모든 것이 이 페이지 안에 있으며 네트워크를 쓰지 않습니다."],
 };
 
