@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import socket
 import statistics
@@ -25,6 +23,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # so that `benchmarks.measure` is found, whatever the working folder
+
+from benchmarks.measure.machine import machine  # noqa: E402
+
 _ALLYOUNEED = [sys.executable, "-m", "allyouneed"]
 _WRK = """
 local bodies = {}
@@ -143,13 +145,10 @@ def _bundle(run: Path) -> Path:
 
 def _page(date: str, asked: argparse.Namespace, count: int, rows: list[tuple[str, int, Load | float]]) -> str:
     command = " ".join([Path(sys.executable).name, "benchmarks/serving.py", *map(_shown, sys.argv[1:])])
-    cpu = next((x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")), "").partition(
-        ": "
-    )
     lines = [
         f"# Serving, {date}",
-        f"{cpu[2] or platform.processor()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}; "
-        f"{count:,} sentences, {asked.clients} clients that send one sentence at a time, {asked.seconds} s a round.",
+        f"{machine()}; {count:,} sentences, {asked.clients} clients that send one sentence at a time, "
+        f"{asked.seconds} s a round.",
         "",
         f"`{command}`",
         "",

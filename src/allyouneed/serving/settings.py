@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from allyouneed.translation.workers import available_cores
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,7 @@ class Settings:
     public: bool = False
     keys: Path | None = None
     per_minute: int | None = None  # requests of one key, or of one address where there are no keys
-    threads: int = field(
-        default_factory=lambda: len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    )
+    threads: int = field(default_factory=available_cores)
     batch_tokens: int = 2048  # source subwords that go through the model at once
     gather_seconds: float = 0.003  # a batch waits so long for the next sentence, and eight times that at most
     queue_sentences: int = 4096  # waiting; more are refused with 503
