@@ -29,7 +29,9 @@ _ROWS = 96  # a part
 def pack(weight: Tensor) -> Tensor:
     """[n, depth] -> panels [n / PANEL, depth, PANEL], at the end perhaps one of 16 columns; n is filled up to 16s."""
     n, depth = weight.shape
-    weight = torch.cat([weight.detach(), weight.new_zeros(-n % LANES, depth)])
+    weight = weight.detach()
+    if n % LANES:
+        weight = torch.cat([weight, weight.new_zeros(-n % LANES, depth)])
     whole = len(weight) // PANEL * PANEL
     panels = weight[:whole].view(-1, PANEL, depth).transpose(1, 2)
     return torch.cat([panels.reshape(-1), weight[whole:].t().reshape(-1)])
