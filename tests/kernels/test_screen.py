@@ -4,9 +4,10 @@ import torch
 
 pytest.importorskip("numba")
 from allyouneed.kernels import screen
+from allyouneed.kernels.product import has_bytes
 
 
-@pytest.mark.skipif(not screen.works(), reason="this processor has no AVX-512 VNNI")
+@pytest.mark.skipif(not has_bytes(), reason="this processor has no AVX-512 VNNI")
 @pytest.mark.parametrize("count", [1, 4])
 @pytest.mark.parametrize("spread", [0.2, 3.0])
 def test_the_best_words_are_exactly_those_of_fp32(count, spread):
@@ -18,7 +19,7 @@ def test_the_best_words_are_exactly_those_of_fp32(count, spread):
     tops, found = np.empty((rows, count), dtype=np.float32), np.empty((rows, count), dtype=np.int64)
     ends, fits = np.empty(rows, dtype=np.float32), np.zeros(rows, dtype=np.int64)
     scratch = torch.empty(screen.scratch_size(rows, depth, count))
-    screen.choose(1, rows, rows, hidden, depth, *words, len(words.bias), 3, count, tops, found, ends, fits, scratch)
+    screen.choose(1, rows, rows, hidden, depth, *words, words.errors.shape[1], 3, count, tops, found, ends, fits, scratch)
     logits = hidden.double() @ weight.double().T + bias
     expected = logits.topk(count)
     assert fits.all()

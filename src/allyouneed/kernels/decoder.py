@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 
-import torch
 from numba import njit
-from torch import Tensor
 
 from allyouneed.kernels import LANES
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.product import ADD, RELU, SET, multiply_rows
+from allyouneed.kernels.layers import after, before, embed_row, feed_forward, norm_rows, product, whole_lanes
+from allyouneed.kernels.product import ADD, SET, multiply_rows, round_rows
 from allyouneed.kernels.simd import (
     any_above,
     each,
@@ -35,64 +34,10 @@ from allyouneed.kernels.simd import (
 )
 
 _NEVER = -1e30
-_ROWS = 64  # a part of a normalisation alone
 CHUNK = 512  # words whose logits are looked at while they are in the cache
 
-# Places of a layer's addresses: of norms (weight, bias), and of matrices (packed, bias).
+# Places of a layer's addresses: of norms (weight, bias), and of matrices (packed, facts).
 NORMS, QUERY, KEY_VALUE, OUTPUT, CROSS_QUERY, CROSS_OUTPUT, INNER, OUTER, LAYER = 0, 6, 8, 10, 12, 14, 16, 18, 20
-
-
-@njit
-def norm_rows(x, rows, width, weight, bias, out):
-    """Layer normalisation of rows [rows, width], as PyTorch's: biased variance, ε = 10⁻⁵ inside the root."""
-    for row in range(rows):
-        line, to = x + 4 * row * width, out + 4 * row * width
-        summed = each(0.0)
-        for c in range(0, width, LANES):
-            summed = summed + load(line, c)
-        mean = total(summed) / width
-        squares = each(0.0)
-        for c in range(0, width, LANES):
-            centred = load(line, c) - mean
-            squares = multiply_add(centred, centred, squares)
-        scale = 1 / math.sqrt(total(squares) / width + 1e-5)
-        for c in range(0, width, LANES):
-            store(to, c, multiply_add((load(line, c) - mean) * scale, load(weight, c), load(bias, c)))
-
-
-def normalise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x [rows, width] -> the same, normed."""
-    out = torch.empty_like(x)
-    _normalise(-(-len(x) // _ROWS), x, len(x), x.shape[1], weight, bias, out)
-    return out
-
-
-@kernel
-def _normalise(part, x, rows, width, weight, bias, out):
-    begin = part * _ROWS
-    norm_rows(x + 4 * begin * width, min(_ROWS, rows - begin), width, weight, bias, out + 4 * begin * width)
-
-
-def embed(tokens: Tensor, embedding: Tensor, places: Tensor, positions: Tensor, scale: float) -> Tensor:
-    """tokens [rows] at their places -> embedding · scale + position [rows, d_model] (sections 3.4 and 3.5)."""
-    out = torch.empty(len(tokens), embedding.shape[1])
-    parts = -(-len(tokens) // _ROWS)
-    _embed(parts, tokens, embedding, places, positions, len(tokens), embedding.shape[1], out, scale)
-    return out
-
-
-@kernel
-def _embed(part, tokens, embedding, places, positions, rows, d_model, out, scale: float):
-    for row in range(part * _ROWS, min(rows, (part + 1) * _ROWS)):
-        position = positions + 4 * get_long(places, row) * d_model
-        embed_row(get_long(tokens, row), embedding, position, d_model, scale, out + 4 * row * d_model)
-
-
-@njit
-def embed_row(token, embedding, position, d_model, scale, out):
-    line = embedding + 4 * token * d_model
-    for c in range(0, d_model, LANES):
-        store(out, c, multiply_add(load(line, c), each(scale), load(position, c)))
 
 
 @njit
@@ -124,26 +69,6 @@ def attend_row(query, seen, count, shift, heads, d_k, d_v, scale, scores, out):
             store(out, c, mixture * share)
 
 
-@njit
-def _product(a, depth, rows, weights, place, n, out, stride, mode):
-    multiply_rows(a, depth, rows, get_long(weights, place), get_long(weights, place + 1), n, depth, out, stride, mode)
-
-
-@njit
-def _before(norm_first, x, rows, d_model, weights, number, normed):
-    """What a sub-layer works on: x, or x normed."""
-    if not norm_first:
-        return x
-    norm_rows(x, rows, d_model, get_long(weights, 2 * number), get_long(weights, 2 * number + 1), normed)
-    return normed
-
-
-@njit
-def _after(norm_first, x, rows, d_model, weights, number):
-    if not norm_first:
-        norm_rows(x, rows, d_model, get_long(weights, 2 * number), get_long(weights, 2 * number + 1), x)
-
-
 @kernel
 def step(
     part,
@@ -168,7 +93,9 @@ def step(
     memory,  # int64 [rows]: the address, for each row, of the addresses of what stands for its source
     sources,  # int64 [rows]: lengths of sources
     longest,
+    in_bytes,  # whether matrices are
     scratch,
+    scratch_size,  # bytes of a part
     out,  # fp32 [rows, d_model]
     embedding_scale: float,
 ):
@@ -176,39 +103,40 @@ def step(
     count = min(block, rows - begin)
     kv = heads * (d_k + d_v)
     scale = 1 / math.sqrt(d_k)
-    scores_room = -(-max(length, longest) // LANES) * LANES
     x = out + 4 * begin * d_model
-    normed = scratch + 4 * part * (block * (d_model + heads * (d_k + d_v) + d_ff) + scores_room)
+    normed = scratch + part * scratch_size
     query = normed + 4 * block * d_model
     mixed = query + 4 * block * heads * d_k
     inner = mixed + 4 * block * heads * d_v
     scores = inner + 4 * block * d_ff
+    rounded = in_bytes and scores + 4 * whole_lanes(max(length, longest))
     for row in range(count):
         token, line = get_long(tokens, begin + row), x + 4 * row * d_model
         embed_row(token, embedding, position, d_model, embedding_scale, line)
     for layer in range(layers):
         w = weights + 8 * layer * LAYER
         shift = 4 * layer * kv
-        a = _before(norm_first, x, count, d_model, w, 0, normed)
-        _product(a, d_model, count, w, QUERY, heads * d_k, query, heads * d_k, SET)
-        _product(a, d_model, count, w, KEY_VALUE, kv, kept + 4 * begin * layers * kv + shift, layers * kv, SET)
+        a = before(norm_first, x, count, d_model, w, 0, normed)
+        r = round_rows(a, count, d_model, rounded)
+        product(a, r, count, d_model, w, QUERY, heads * d_k, query, heads * d_k, SET)
+        product(a, r, count, d_model, w, KEY_VALUE, kv, kept + 4 * begin * layers * kv + shift, layers * kv, SET)
         for row in range(count):
             q, m = query + 4 * row * heads * d_k, mixed + 4 * row * heads * d_v
             attend_row(q, seen + 8 * (begin + row) * room, length, shift, heads, d_k, d_v, scale, scores, m)
-        _product(mixed, heads * d_v, count, w, OUTPUT, d_model, x, d_model, ADD)
-        _after(norm_first, x, count, d_model, w, 0)
-        a = _before(norm_first, x, count, d_model, w, 1, normed)
-        _product(a, d_model, count, w, CROSS_QUERY, heads * d_k, query, heads * d_k, SET)
+        r = round_rows(mixed, count, heads * d_v, rounded)
+        product(mixed, r, count, heads * d_v, w, OUTPUT, d_model, x, d_model, ADD)
+        after(norm_first, x, count, d_model, w, 0)
+        a = before(norm_first, x, count, d_model, w, 1, normed)
+        r = round_rows(a, count, d_model, rounded)
+        product(a, r, count, d_model, w, CROSS_QUERY, heads * d_k, query, heads * d_k, SET)
         for row in range(count):
             q, m = query + 4 * row * heads * d_k, mixed + 4 * row * heads * d_v
             source, width = get_long(memory, begin + row), get_long(sources, begin + row)
             attend_row(q, source, width, shift, heads, d_k, d_v, scale, scores, m)
-        _product(mixed, heads * d_v, count, w, CROSS_OUTPUT, d_model, x, d_model, ADD)
-        _after(norm_first, x, count, d_model, w, 1)
-        a = _before(norm_first, x, count, d_model, w, 2, normed)
-        _product(a, d_model, count, w, INNER, d_ff, inner, d_ff, RELU)
-        _product(inner, d_ff, count, w, OUTER, d_model, x, d_model, ADD)
-        _after(norm_first, x, count, d_model, w, 2)
+        r = round_rows(mixed, count, heads * d_v, rounded)
+        product(mixed, r, count, heads * d_v, w, CROSS_OUTPUT, d_model, x, d_model, ADD)
+        after(norm_first, x, count, d_model, w, 1)
+        feed_forward(norm_first, x, count, d_model, d_ff, w, 2, INNER, normed, inner, rounded)
     if norm_first:
         norm_rows(x, count, d_model, get_long(last_norm, 0), get_long(last_norm, 1), x)
 
@@ -250,7 +178,7 @@ def choose(
     hidden,  # fp32 [rows, d_model]
     d_model,
     packed,
-    bias,  # fp32 [vocabulary, filled up to 16s]
+    facts,
     vocabulary,
     never,  # int64 [nevers]: words that are not said
     nevers,
@@ -260,11 +188,16 @@ def choose(
     words,  # int64 [rows, count]
     ends,  # fp32 [rows]
     normalisers,  # fp32 [rows]
+    in_bytes,  # whether the matrix is
     scratch,
+    scratch_size,  # bytes of a part
 ):
     begin_row = part * block
     here = min(block, rows - begin_row)
-    logits = scratch + 4 * part * block * CHUNK
+    logits = scratch + part * scratch_size
+    x, columns = hidden + 4 * begin_row * d_model, whole_lanes(vocabulary)
+    rounded = round_rows(x, here, d_model, in_bytes and logits + 4 * block * CHUNK)
+    depth = d_model // 4 if in_bytes else d_model  # of a panel
     for row in range(here):
         put(normalisers, begin_row + row, 0.0)
         for place in range(count):
@@ -272,9 +205,8 @@ def choose(
             put_long(words, (begin_row + row) * count + place, 0)
     for begin in range(0, vocabulary, CHUNK):
         width = min(CHUNK, vocabulary - begin)
-        padded = -(-width // LANES) * LANES
-        panel, x = packed + 4 * begin * d_model, hidden + 4 * begin_row * d_model
-        multiply_rows(x, d_model, here, panel, bias + 4 * begin, padded, d_model, logits, CHUNK, SET)
+        padded, panel = whole_lanes(width), packed + 4 * begin * depth
+        multiply_rows(x, rounded, here, d_model, panel, facts + 4 * begin, columns, padded, logits, CHUNK, SET)
         for row in range(here):
             line, place = logits + 4 * row * CHUNK, (begin_row + row) * count
             for j in range(width, padded):

@@ -6,15 +6,15 @@ sentence does not depend on the sentences beside it, bit by bit, since every num
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from allyouneed import kernels
 from allyouneed.data.tokenizer import EOS
-from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.layers import DecoderLayer, EncoderLayer
-from allyouneed.model.packing import Packed, pack
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.search import NEVER_SAID, Choice, Model
 
@@ -22,7 +22,7 @@ _NEVER = -1e29  # no logit of a word that may be said is so low
 _BLOCK = 96  # rows that go through the decoder together
 
 
-def engine_for(model: Model) -> Model:
+def engine_for(model: Model, compute_type: str = "float32") -> Model:
     """The fast twin where there is one: of a Transformer in fp32 on a CPU, with Numba, widths that are multiples of 16,
     and ReLU; else the model."""
     if not isinstance(model, Transformer) or model.plain or model.config.activation != "relu":
@@ -30,7 +30,7 @@ def engine_for(model: Model) -> Model:
     config = model.config
     widths = (config.d_model, config.d_ff, config.key_size, config.value_size)
     ready = kernels.usable(model.output.weight) and all(width % kernels.LANES == 0 for width in widths)
-    return Engine(model) if ready else model
+    return Engine(model, compute_type == "int8") if ready else model
 
 
 class Cache:
@@ -67,67 +67,72 @@ class Cache:
 
 
 class Engine:
-    """`start`, `decode_step` and `choose` over the weights that the model had when it was made."""
+    """`start`, `decode_step` and `choose` over the weights that the model had when it was made; in 8 bits, if wanted."""
 
-    def __init__(self, model: Transformer):
+    def __init__(self, model: Transformer, in_bytes: bool = False):
         from allyouneed.kernels.product import pack
 
-        self.model, self.config = model, model.config
+        self.model, self.config, self.in_bytes = model, model.config, in_bytes
         self._held: list[Tensor] = []  # what addresses point to
         decoder = model.decoder.layers
-        self.encoder_layers = [_EncoderWeights(layer) for layer in model.encoder.layers]
-        self.layers = torch.tensor([self._addresses(layer) for layer in decoder])
-        norms = [model.decoder.norm] if self.norm_first else []
-        self.last_norm = torch.tensor([address for norm in norms for address in self._norm(norm)] or [0, 0])
+        self.encoder_layers = torch.tensor([self._encoder_layer(layer) for layer in model.encoder.layers])
+        self.layers = torch.tensor([self._decoder_layer(layer) for layer in decoder])
         cross = [linear for layer in decoder for linear in (layer.cross_attention.key, layer.cross_attention.value)]
-        self.memory_weight = pack(torch.cat([linear.weight for linear in cross]))
-        self.memory_bias = torch.cat([_bias(linear) for linear in cross])
-        self.output, self.words = pack(model.output.weight), model.output.out_features
-        self.output_bias = torch.cat([_bias(model.output), torch.zeros(-self.words % kernels.LANES)])
+        ends = [self._norm(side.norm) if self.norm_first else (0, 0) for side in (model.encoder, model.decoder)]
+        self.encoder_end, self.last_norm = torch.tensor([*ends[0], *self._matrix(*cross)]), torch.tensor(ends[1])
+        self.memory_width, self.words = sum(linear.out_features for linear in cross), model.output.out_features
+        self.output = pack(model.output.weight, _bias(model.output), in_bytes)
         self.never = torch.tensor(NEVER_SAID)
-        self.rounded = self._rounded()
+        self.rounded = None if in_bytes else self._rounded()
 
     def _rounded(self) -> tuple[Tensor, ...] | None:
-        from allyouneed.kernels import screen
+        from allyouneed.kernels.product import has_bytes
+        from allyouneed.kernels.screen import round_words
 
-        if not screen.works():
+        if not has_bytes():
             return None
-        bias = self.output_bias[: self.words].clone()
+        bias = _bias(self.model.output)
         bias[NEVER_SAID] = -1e30
-        return screen.round_words(self.model.output.weight, bias)
+        return round_words(self.model.output.weight, bias)
 
     @property
     def norm_first(self) -> bool:
         return self.config.norm == "pre"
 
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        config = self.config
+        return config.d_model, config.d_ff, config.num_heads, config.key_size, config.value_size
+
     @torch.inference_mode()
     def start(self, source_ids: Tensor) -> Cache:
         """Encodes source_ids [sentences, source], padded, for `decode_step`."""
-        from allyouneed.kernels.product import multiply
+        from allyouneed.kernels.encoder import encode
 
-        packed = pack(source_ids, source_ids != self.model.pad_id)
-        memory = multiply(self.encode(packed), self.memory_weight, self.memory_bias)
-        return Cache(memory, packed.starts.numpy(), packed.longest)
-
-    def encode(self, packed: Packed) -> Tensor:
-        """-> [tokens, d_model], sentences one after another, as `packed` has them."""
-        from allyouneed.kernels.decoder import embed
-
-        embedding = self.model.source_embedding
-        positions = embedding._positions(0, packed.longest)
-        x = embed(packed.ids, embedding.tokens.weight, packed.places, positions, embedding.scale)
-        for layer in self.encoder_layers:
-            x = layer.forward(x, packed, self.config.num_heads, self.norm_first)
-        return _normed(x, self.model.encoder.norm) if self.norm_first else x
+        ids = source_ids.numpy()
+        real = ids != self.model.pad_id
+        starts = np.concatenate([[0], real.sum(1).cumsum()])
+        longest, tokens = int(np.diff(starts).max(initial=0)), int(starts[-1])
+        places = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)[real]
+        groups = np.append(np.unique(starts[:-1] // _BLOCK, return_index=True)[1], len(ids))
+        most = int(np.diff(starts[groups]).max(initial=0))
+        d_model, d_ff, heads, d_k, d_v = self._sizes
+        room = _whole_lanes(longest)
+        widest = 2 * d_model + heads * (2 * d_k + 2 * d_v + 1) + d_ff
+        scratch = self._scratch(len(groups) - 1, most * widest + (d_k + 4) * room, most)
+        embedding, memory = self.model.source_embedding, torch.empty(tokens, self.memory_width)
+        given = (groups, starts, ids[real], places, embedding.tokens.weight, embedding._positions(0, longest))
+        weights = (len(self.encoder_layers), self.encoder_layers, self.encoder_end, self.norm_first)
+        sizes = (*self._sizes, self.memory_width, room, self.in_bytes)
+        encode(len(groups) - 1, *given, *weights, *sizes, *scratch, most, memory, float(embedding.scale))
+        return Cache(memory, starts, longest)
 
     @torch.inference_mode()
     def decode_step(self, tokens: Tensor, cache: Cache) -> Tensor:
         """The last token of every row -> logits of the next [rows, vocabulary]."""
         from allyouneed.kernels.product import multiply
 
-        hidden = self._hidden(tokens.numpy(), cache)
-        return multiply(hidden, self.output, self.output_bias)[:, : self.words]
-
+        return multiply(self._hidden(tokens.numpy(), cache), self.output)[:, : self.words]
     def choose(self, tokens: np.ndarray, cache: Cache, count: int, scores: bool = True) -> Choice:
         """The likeliest `count` words of each row, without keeping all logits.
 
@@ -160,7 +165,8 @@ class Engine:
         block, parts = min(rows, _BLOCK), -(-rows // _BLOCK)
         scratch = torch.empty(parts, scratch_size(block, depth, count))
         fits = np.zeros(rows, dtype=np.int64)
-        choose(parts, block, rows, hidden, depth, *words, len(words.bias), EOS, count, *found[:3], fits, scratch)
+        padded = words.errors.shape[1]
+        choose(parts, block, rows, hidden, depth, *words, padded, EOS, count, *found[:3], fits, scratch)
         return np.flatnonzero(fits == 0)
 
     def _choose(self, hidden: Tensor, count: int, found: tuple[np.ndarray, ...]) -> None:
@@ -168,52 +174,61 @@ class Engine:
 
         rows, block = len(hidden), min(len(hidden), _BLOCK)
         parts = -(-rows // _BLOCK)
-        scratch = torch.empty(parts, block, CHUNK)
-        given = (hidden, self.config.d_model, self.output, self.output_bias, self.words, self.never)
-        choose(parts, block, rows, *given, len(self.never), EOS, count, *found, scratch)
+        given = (hidden, self.config.d_model, *self.output[:2], self.words, self.never)
+        scratch = (self.in_bytes, *self._scratch(parts, block * CHUNK, block))
+        choose(parts, block, rows, *given, len(self.never), EOS, count, *found, *scratch)
 
     def _hidden(self, tokens: np.ndarray, cache: Cache) -> Tensor:
         """What the pre-softmax linear sees of each row's next position: [rows, d_model]."""
         from allyouneed.kernels.decoder import step
 
-        config, embedding = self.config, self.model.target_embedding
-        rows, heads, d_k, d_v = len(tokens), config.num_heads, config.key_size, config.value_size
+        embedding, rows = self.model.target_embedding, len(tokens)
+        d_model, d_ff, heads, d_k, d_v = self._sizes
         position = embedding._positions(len(cache.kept), len(cache.kept) + 1)
         kept = cache.append(len(self.layers) * heads * (d_k + d_v))
-        block, parts = min(rows, _BLOCK), -(-rows // _BLOCK)
-        length = len(cache.kept)
-        room = -(-max(length, cache.longest) // kernels.LANES) * kernels.LANES
-        scratch = torch.empty(parts, block * (config.d_model + heads * (d_k + d_v) + config.d_ff) + room)
-        out = torch.empty(rows, config.d_model)
+        block, parts, length = min(rows, _BLOCK), -(-rows // _BLOCK), len(cache.kept)
+        room = _whole_lanes(max(length, cache.longest))
+        scratch = self._scratch(parts, block * (d_model + heads * (d_k + d_v) + d_ff) + room, block)
+        out = torch.empty(rows, d_model)
         weights = (len(self.layers), self.layers, self.last_norm, self.norm_first)
-        sizes = (config.d_model, config.d_ff, heads, d_k, d_v)
         past = (kept, cache.seen, cache.seen.shape[1], length)
         source = (cache.source_rows, cache.sources, cache.longest)
-        tokens = np.ascontiguousarray(tokens, dtype=np.int64)
-        inputs = (tokens, embedding.tokens.weight, position)
-        step(parts, block, rows, *inputs, *weights, *sizes, *past, *source, scratch, out, float(embedding.scale))
+        inputs = (np.ascontiguousarray(tokens, dtype=np.int64), embedding.tokens.weight, position)
+        given = (*weights, *self._sizes, *past, *source, self.in_bytes, *scratch)
+        step(parts, block, rows, *inputs, *given, out, float(embedding.scale))
         return out
 
-    def _addresses(self, layer: DecoderLayer) -> list[int]:
-        """In the order of the names in `kernels/decoder.py`."""
-        own, cross, feed_forward = layer.self_attention, layer.cross_attention, layer.feed_forward
-        return [
-            *(address for residual in layer.residuals for address in self._norm(residual.norm)),
-            *self._matrix(own.query),
-            *self._matrix(own.key, own.value),
-            *self._matrix(own.output),
-            *self._matrix(cross.query),
-            *self._matrix(cross.output),
-            *self._matrix(feed_forward.inner),
-            *self._matrix(feed_forward.outer),
-        ]
+    def _scratch(self, parts: int, floats: int, rows: int) -> tuple[Tensor, int]:
+        """Room for so many floats a part, and for its widest rows in bytes; and the size of a part in bytes."""
+        from allyouneed.kernels.product import bytes_size
 
-    def _matrix(self, *linears: nn.Linear) -> tuple[int, int]:
+        d_model, d_ff, heads, _, d_v = self._sizes
+        size = floats + (bytes_size(rows, max(d_model, d_ff, heads * d_v)) if self.in_bytes else 0)
+        return torch.empty(parts, size), 4 * size
+
+    def _encoder_layer(self, layer: EncoderLayer) -> list[int]:
+        """Addresses in the order of the names in `kernels/encoder.py`."""
+        own, feed_forward = layer.self_attention, layer.feed_forward
+        matrices = ((own.query, own.key, own.value), (own.output,), (feed_forward.inner,), (feed_forward.outer,))
+        return self._layer(layer, matrices)
+
+    def _decoder_layer(self, layer: DecoderLayer) -> list[int]:
+        """The same, of those in `kernels/decoder.py`."""
+        own, cross, feed_forward = layer.self_attention, layer.cross_attention, layer.feed_forward
+        attention = ((own.query,), (own.key, own.value), (own.output,), (cross.query,), (cross.output,))
+        return self._layer(layer, (*attention, (feed_forward.inner,), (feed_forward.outer,)))
+
+    def _layer(self, layer: EncoderLayer | DecoderLayer, matrices: Sequence[Sequence[nn.Linear]]) -> list[int]:
+        norms = [address for residual in layer.residuals for address in self._norm(residual.norm)]
+        return norms + [address for linears in matrices for address in self._matrix(*linears)]
+
+    def _matrix(self, *linears: nn.Linear) -> tuple[int, ...]:
         from allyouneed.kernels.product import pack
 
-        return self._hold(pack(torch.cat([linear.weight for linear in linears])), torch.cat([*map(_bias, linears)]))
+        weight, bias = (torch.cat(parts) for parts in zip(*((x.weight, _bias(x)) for x in linears), strict=True))
+        return self._hold(*pack(weight, bias, self.in_bytes)[:2])
 
-    def _norm(self, norm: nn.LayerNorm) -> tuple[int, int]:
+    def _norm(self, norm: nn.LayerNorm) -> tuple[int, ...]:
         return self._hold(norm.weight.detach().clone(), norm.bias.detach().clone())
 
     def _hold(self, *tensors: Tensor) -> tuple[int, ...]:
@@ -221,37 +236,8 @@ class Engine:
         return tuple(tensor.data_ptr() for tensor in tensors)
 
 
-class _EncoderWeights:
-    def __init__(self, layer: EncoderLayer):
-        from allyouneed.kernels.product import pack
-
-        attention: MultiHeadAttention = layer.self_attention
-        linears = (attention.query, attention.key, attention.value, attention.output)
-        self.query, self.key, self.value, self.output, self.inner, self.outer = (
-            (pack(linear.weight), _bias(linear))
-            for linear in (*linears, layer.feed_forward.inner, layer.feed_forward.outer)
-        )
-        self.norms = [residual.norm for residual in layer.residuals]
-
-    def forward(self, x: Tensor, packed: Packed, heads: int, norm_first: bool) -> Tensor:
-        """x [tokens, d_model], in place."""
-        from allyouneed.kernels.attention import Within, attend
-        from allyouneed.kernels.product import ADD, RELU, multiply
-
-        a = _normed(x, self.norms[0]) if norm_first else x
-        projected = (multiply(a, *matrix) for matrix in (self.query, self.key, self.value))
-        mixed, _ = attend(*projected, heads, Within(packed.starts, packed.starts, packed.longest, causal=False))
-        x = multiply(mixed, *self.output, ADD, x)
-        x = x if norm_first else _normed(x, self.norms[0])
-        a = _normed(x, self.norms[1]) if norm_first else x
-        x = multiply(multiply(a, *self.inner, RELU), *self.outer, ADD, x)
-        return x if norm_first else _normed(x, self.norms[1])
-
-
-def _normed(x: Tensor, norm: nn.LayerNorm) -> Tensor:
-    from allyouneed.kernels.decoder import normalise
-
-    return normalise(x, norm.weight, norm.bias)
+def _whole_lanes(count: int) -> int:
+    return -(-count // kernels.LANES) * kernels.LANES
 
 
 def _bias(linear: nn.Linear) -> Tensor:
