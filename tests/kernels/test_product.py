@@ -65,7 +65,8 @@ def test_bytes_stand_for_the_weights_to_half_a_step():
     torch.manual_seed(1)
     weight = torch.randn(20, 64)
     whole, scale = to_bytes(weight)
-    assert whole.dtype == torch.int8 and whole.abs().max() == 127
+    assert whole.dtype == torch.int8
+    assert whole.abs().max() == 127
     assert ((whole * scale[:, None] - weight).abs() <= scale[:, None] * 0.5001).all()
 
 

@@ -19,7 +19,9 @@ def test_the_best_words_are_exactly_those_of_fp32(count, spread):
     tops, found = np.empty((rows, count), dtype=np.float32), np.empty((rows, count), dtype=np.int64)
     ends, fits = np.empty(rows, dtype=np.float32), np.zeros(rows, dtype=np.int64)
     scratch = torch.empty(screen.scratch_size(rows, depth, count))
-    screen.choose(1, rows, rows, hidden, depth, *words, words.errors.shape[1], 3, count, tops, found, ends, fits, scratch)
+    screen.choose(
+        1, rows, rows, hidden, depth, *words, words.errors.shape[1], 3, count, tops, found, ends, fits, scratch
+    )
     logits = hidden.double() @ weight.double().T + bias
     expected = logits.topk(count)
     assert fits.all()

@@ -14,23 +14,44 @@ from torch import Tensor, nn
 
 from allyouneed import kernels
 from allyouneed.data.tokenizer import EOS
+from allyouneed.errors import UserError
 from allyouneed.model.layers import DecoderLayer, EncoderLayer
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.search import NEVER_SAID, Choice, Model
 
+FLOAT32, INT8 = COMPUTE_TYPES = ("float32", "int8")  # CTranslate2's names
 _NEVER = -1e29  # no logit of a word that may be said is so low
 _BLOCK = 96  # rows that go through the decoder together
 
 
-def engine_for(model: Model, compute_type: str = "float32") -> Model:
+def engine_for(model: Model, compute_type: str = FLOAT32) -> Model:
     """The fast twin where there is one: of a Transformer in fp32 on a CPU, with Numba, widths that are multiples of 16,
-    and ReLU; else the model."""
+    and ReLU; else the model.
+
+    Errors: `UserError` for a compute_type that does not exist, or int8 where there is no twin, or no processor for it.
+    """
+    if compute_type not in COMPUTE_TYPES:
+        raise UserError(f"compute_type = {compute_type}: choose {' or '.join(COMPUTE_TYPES)}.")
+    if compute_type == INT8 and not (_has_twin(model) and _has_bytes()):
+        raise UserError(
+            "compute_type = int8 needs a processor with AVX-512 VNNI, Numba, and a model on the CPU with ReLU and "
+            f"widths that are multiples of {kernels.LANES}. Leave it out: float32 always works."
+        )
+    return Engine(model, compute_type == INT8) if _has_twin(model) else model
+
+
+def _has_twin(model: Model) -> bool:
     if not isinstance(model, Transformer) or model.plain or model.config.activation != "relu":
-        return model
+        return False
     config = model.config
     widths = (config.d_model, config.d_ff, config.key_size, config.value_size)
-    ready = kernels.usable(model.output.weight) and all(width % kernels.LANES == 0 for width in widths)
-    return Engine(model, compute_type == "int8") if ready else model
+    return kernels.usable(model.output.weight) and all(width % kernels.LANES == 0 for width in widths)
+
+
+def _has_bytes() -> bool:
+    from allyouneed.kernels.product import has_bytes
+
+    return has_bytes()
 
 
 class Cache:
@@ -67,7 +88,7 @@ class Cache:
 
 
 class Engine:
-    """`start`, `decode_step` and `choose` over the weights that the model had when it was made; in 8 bits, if wanted."""
+    """`start`, `decode_step` and `choose` over the weights that the model had when it was made; in 8 bits if wanted."""
 
     def __init__(self, model: Transformer, in_bytes: bool = False):
         from allyouneed.kernels.product import pack
@@ -86,10 +107,9 @@ class Engine:
         self.rounded = None if in_bytes else self._rounded()
 
     def _rounded(self) -> tuple[Tensor, ...] | None:
-        from allyouneed.kernels.product import has_bytes
         from allyouneed.kernels.screen import round_words
 
-        if not has_bytes():
+        if not _has_bytes():
             return None
         bias = _bias(self.model.output)
         bias[NEVER_SAID] = -1e30
@@ -133,6 +153,7 @@ class Engine:
         from allyouneed.kernels.product import multiply
 
         return multiply(self._hidden(tokens.numpy(), cache), self.output)[:, : self.words]
+
     def choose(self, tokens: np.ndarray, cache: Cache, count: int, scores: bool = True) -> Choice:
         """The likeliest `count` words of each row, without keeping all logits.
 
