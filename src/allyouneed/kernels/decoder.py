@@ -36,6 +36,12 @@ from allyouneed.kernels.simd import (
 _NEVER = -1e30
 CHUNK = 512  # words whose logits are looked at while they are in the cache
 
+# Places of what a decoder is, int64 each: numbers, and addresses (those of `screen.py` and of norms may be 0).
+LAYERS, WEIGHTS, NORM_FIRST, LAST_NORM, LAST_NORM_BIAS, D_MODEL, D_FF, HEADS, D_K, D_V, IN_BYTES = range(11)
+EMBEDDING, SCALE = 11, 12  # the scale is an fp32
+WORDS, OUTPUT_PACKED, OUTPUT_FACTS, NEVER, NEVERS, END = range(13, 19)  # end: the word whose logit is wanted besides
+OUTPUT_WEIGHT, SCREEN_PACKED, SCREEN_FACTS, SCREEN_ERRORS, MODEL = range(19, 24)
+
 # Places of a layer's addresses: of norms (weight, bias), and of matrices (packed, facts).
 NORMS, QUERY, KEY_VALUE, OUTPUT, CROSS_QUERY, CROSS_OUTPUT, INNER, OUTER, LAYER = 0, 6, 8, 10, 12, 14, 16, 18, 20
 
@@ -69,60 +75,38 @@ def attend_row(query, seen, count, shift, heads, d_k, d_v, scale, scores, out):
             store(out, c, mixture * share)
 
 
-@kernel
-def step(
-    part,
-    block,
-    rows,
-    tokens,  # int64 [rows]
-    embedding,  # fp32 [vocabulary, d_model]
-    position,  # fp32 [d_model]
-    layers,
-    weights,  # int64 [layers, LAYER]: addresses
-    last_norm,  # int64 [2]: addresses, where norm_first
-    norm_first,
-    d_model,
-    d_ff,
-    heads,
-    d_k,
-    d_v,
-    kept,  # fp32 [rows, layers, heads · (d_k + d_v)]: where this position's keys and values go
-    seen,  # int64 [rows, room]: addresses of what each row has seen, this position last
-    room,
-    length,  # positions seen, this one included
-    memory,  # int64 [rows]: the address, for each row, of the addresses of what stands for its source
-    sources,  # int64 [rows]: lengths of sources
-    longest,
-    in_bytes,  # whether matrices are
-    scratch,
-    scratch_size,  # bytes of a part
-    out,  # fp32 [rows, d_model]
-    embedding_scale: float,
-):
-    begin = part * block
-    count = min(block, rows - begin)
-    kv = heads * (d_k + d_v)
-    scale = 1 / math.sqrt(d_k)
-    x = out + 4 * begin * d_model
-    normed = scratch + part * scratch_size
+@njit
+def advance(model, count, block, tokens, position, kept, seen, room, length, memory, sources, longest, scratch, x):
+    """`count` rows, of at most `block`, through all layers -> x fp32 [rows, d_model]. All but numbers are addresses.
+
+    model: as the places above say. tokens: int64 [rows]; position: fp32 [d_model]; kept: fp32 [rows, layers,
+    heads · (d_k + d_v)], where this position's keys and values go; seen: int64 [rows, room], the addresses of what each
+    row has seen, `length` of them, this position last; memory: int64 [rows], for each row the address of the addresses
+    of what stands for its source, of which there are `sources`, int64 [rows], and at most `longest`.
+    """
+    layers, weights, norm_first = get_long(model, LAYERS), get_long(model, WEIGHTS), get_long(model, NORM_FIRST)
+    d_model, d_ff, heads = get_long(model, D_MODEL), get_long(model, D_FF), get_long(model, HEADS)
+    d_k, d_v, embedding = get_long(model, D_K), get_long(model, D_V), get_long(model, EMBEDDING)
+    kv, scale = heads * (d_k + d_v), 1 / math.sqrt(d_k)
+    normed = scratch
     query = normed + 4 * block * d_model
     mixed = query + 4 * block * heads * d_k
     inner = mixed + 4 * block * heads * d_v
     scores = inner + 4 * block * d_ff
-    rounded = in_bytes and scores + 4 * whole_lanes(max(length, longest))
+    rounded = get_long(model, IN_BYTES) and scores + 4 * whole_lanes(max(length, longest))
     for row in range(count):
-        token, line = get_long(tokens, begin + row), x + 4 * row * d_model
-        embed_row(token, embedding, position, d_model, embedding_scale, line)
+        line = x + 4 * row * d_model
+        embed_row(get_long(tokens, row), embedding, position, d_model, get(model, 2 * SCALE), line)
     for layer in range(layers):
         w = weights + 8 * layer * LAYER
         shift = 4 * layer * kv
         a = before(norm_first, x, count, d_model, w, 0, normed)
         r = round_rows(a, count, d_model, rounded)
         product(a, r, count, d_model, w, QUERY, heads * d_k, query, heads * d_k, SET)
-        product(a, r, count, d_model, w, KEY_VALUE, kv, kept + 4 * begin * layers * kv + shift, layers * kv, SET)
+        product(a, r, count, d_model, w, KEY_VALUE, kv, kept + shift, layers * kv, SET)
         for row in range(count):
             q, m = query + 4 * row * heads * d_k, mixed + 4 * row * heads * d_v
-            attend_row(q, seen + 8 * (begin + row) * room, length, shift, heads, d_k, d_v, scale, scores, m)
+            attend_row(q, seen + 8 * row * room, length, shift, heads, d_k, d_v, scale, scores, m)
         r = round_rows(mixed, count, heads * d_v, rounded)
         product(mixed, r, count, heads * d_v, w, OUTPUT, d_model, x, d_model, ADD)
         after(norm_first, x, count, d_model, w, 0)
@@ -131,14 +115,35 @@ def step(
         product(a, r, count, d_model, w, CROSS_QUERY, heads * d_k, query, heads * d_k, SET)
         for row in range(count):
             q, m = query + 4 * row * heads * d_k, mixed + 4 * row * heads * d_v
-            source, width = get_long(memory, begin + row), get_long(sources, begin + row)
+            source, width = get_long(memory, row), get_long(sources, row)
             attend_row(q, source, width, shift, heads, d_k, d_v, scale, scores, m)
         r = round_rows(mixed, count, heads * d_v, rounded)
         product(mixed, r, count, heads * d_v, w, CROSS_OUTPUT, d_model, x, d_model, ADD)
         after(norm_first, x, count, d_model, w, 1)
         feed_forward(norm_first, x, count, d_model, d_ff, w, 2, INNER, normed, inner, rounded)
     if norm_first:
-        norm_rows(x, count, d_model, get_long(last_norm, 0), get_long(last_norm, 1), x)
+        norm_rows(x, count, d_model, get_long(model, LAST_NORM), get_long(model, LAST_NORM_BIAS), x)
+
+
+@njit
+def width_of(model):
+    """Numbers that a position leaves for later ones."""
+    return get_long(model, LAYERS) * get_long(model, HEADS) * (get_long(model, D_K) + get_long(model, D_V))
+
+
+@kernel
+def step(
+    part, block, rows, model, tokens, position, kept, seen, room, length, memory, sources, longest, scratch,
+    scratch_size,  # bytes of a part
+    out,
+):  # fmt: skip
+    """`advance`, block by block."""
+    begin, d_model = part * block, get_long(model, D_MODEL)
+    advance(
+        model, min(block, rows - begin), block, tokens + 8 * begin, position, kept + 4 * begin * width_of(model),
+        seen + 8 * begin * room, room, length, memory + 8 * begin, sources + 8 * begin, longest,
+        scratch + part * scratch_size, out + 4 * begin * d_model,
+    )  # fmt: skip
 
 
 @njit
@@ -154,69 +159,55 @@ def insert(value, word, tops, words, count):
 
 
 @njit
-def _look(line, begin, width, tops, words, count, sums, row):
-    """Takes the logits [width] of the words from `begin` on into a row's best, and into its sum of exponentials."""
-    before = get(tops, 0)
+def _look(line, begin, width, tops, words, count, scores, sums, row):
+    """Takes the logits [width] of the words from `begin` on into a row's best, and, if `scores`, into its sum of
+    exponentials."""
+    earlier_top = get(tops, 0)
     for place in range(0, width, LANES):
         if any_above(load(line, place), get(tops, count - 1)):
             for j in range(place, place + LANES):
                 if get(line, j) > get(tops, count - 1):
                     insert(get(line, j), begin + j, tops, words, count)
-    highest = get(tops, 0)
-    summed = each(0.0)
-    for place in range(0, width, LANES):
-        summed = summed + exp(load(line, place) - highest)
-    earlier = get(sums, row) * largest(exp(each(before - highest)))
-    put(sums, row, earlier + total(summed))
+    if scores:
+        highest, summed = get(tops, 0), each(0.0)
+        for place in range(0, width, LANES):
+            summed = summed + exp(load(line, place) - highest)
+        earlier = get(sums, row) * largest(exp(each(earlier_top - highest)))
+        put(sums, row, earlier + total(summed))
 
 
-@kernel
-def choose(
-    part,
-    block,
-    rows,
-    hidden,  # fp32 [rows, d_model]
-    d_model,
-    packed,
-    facts,
-    vocabulary,
-    never,  # int64 [nevers]: words that are not said
-    nevers,
-    end,  # the word whose logit is wanted besides
-    count,
-    tops,  # fp32 [rows, count]: the largest logits
-    words,  # int64 [rows, count]
-    ends,  # fp32 [rows]
-    normalisers,  # fp32 [rows]
-    in_bytes,  # whether the matrix is
-    scratch,
-    scratch_size,  # bytes of a part
-):
-    begin_row = part * block
-    here = min(block, rows - begin_row)
-    logits = scratch + part * scratch_size
-    x, columns = hidden + 4 * begin_row * d_model, whole_lanes(vocabulary)
-    rounded = round_rows(x, here, d_model, in_bytes and logits + 4 * block * CHUNK)
+@njit
+def likeliest(model, rows, block, hidden, count, scores, tops, words, ends, normalisers, scratch):
+    """After hidden fp32 [rows, d_model]: the largest logits, fp32 [rows, count], and their words, int64; the logit of
+    the end, fp32 [rows]; and, if `scores`, what to take from each to make it a log probability, fp32 [rows], else 0.
+
+    scratch: fp32 [block, CHUNK], and room for the rows in bytes.
+    """
+    d_model, vocabulary, end = get_long(model, D_MODEL), get_long(model, WORDS), get_long(model, END)
+    packed, facts, in_bytes = get_long(model, OUTPUT_PACKED), get_long(model, OUTPUT_FACTS), get_long(model, IN_BYTES)
+    never, nevers, columns = get_long(model, NEVER), get_long(model, NEVERS), whole_lanes(vocabulary)
     depth = d_model // 4 if in_bytes else d_model  # of a panel
-    for row in range(here):
-        put(normalisers, begin_row + row, 0.0)
-        for place in range(count):
-            put(tops, (begin_row + row) * count + place, _NEVER)
-            put_long(words, (begin_row + row) * count + place, 0)
+    rounded = round_rows(hidden, rows, d_model, in_bytes and scratch + 4 * block * CHUNK)
+    for row in range(rows):
+        put(normalisers, row, 0.0)
+        for place in range(row * count, (row + 1) * count):
+            put(tops, place, _NEVER)
+            put_long(words, place, 0)
     for begin in range(0, vocabulary, CHUNK):
         width = min(CHUNK, vocabulary - begin)
         padded, panel = whole_lanes(width), packed + 4 * begin * depth
-        multiply_rows(x, rounded, here, d_model, panel, facts + 4 * begin, columns, padded, logits, CHUNK, SET)
-        for row in range(here):
-            line, place = logits + 4 * row * CHUNK, (begin_row + row) * count
+        multiply_rows(hidden, rounded, rows, d_model, panel, facts + 4 * begin, columns, padded, scratch, CHUNK, SET)
+        for row in range(rows):
+            line = scratch + 4 * row * CHUNK
             for j in range(width, padded):
                 put(line, j, _NEVER)
             for j in range(nevers):
                 if begin <= get_long(never, j) < begin + width:
                     put(line, get_long(never, j) - begin, _NEVER)
             if begin <= end < begin + width:
-                put(ends, begin_row + row, get(line, end - begin))
-            _look(line, begin, padded, tops + 4 * place, words + 8 * place, count, normalisers, begin_row + row)
-    for row in range(here):
-        highest = get(tops, (begin_row + row) * count)
-        put(normalisers, begin_row + row, highest + log(get(normalisers, begin_row + row)))
+                put(ends, row, get(line, end - begin))
+            top, word = tops + 4 * row * count, words + 8 * row * count
+            _look(line, begin, padded, top, word, count, scores, normalisers, row)
+    for row in range(rows):
+        if scores:
+            put(normalisers, row, get(tops, row * count) + log(get(normalisers, row)))

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 
 from numba import njit
+from numba.extending import register_jitable
 
 from allyouneed.kernels import LANES
 from allyouneed.kernels.product import ADD, RELU, multiply_rows, round_rows
 from allyouneed.kernels.simd import each, get_long, load, multiply_add, store, total
 
 
-@njit
+@register_jitable
 def whole_lanes(count):
     """The next multiple of 16."""
     return -(-count // LANES) * LANES

@@ -17,7 +17,7 @@ import torch
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 from torch import Tensor
 
 from allyouneed.kernels import LANES
@@ -91,7 +91,7 @@ def multiply(a: Tensor, matrix: Matrix, mode: int = SET, onto: Tensor | None = N
     (rows, depth), (packed, facts, n) = a.shape, matrix
     out = torch.empty(rows, n) if onto is None else onto
     parts, in_bytes = -(-rows // _ROWS), packed.dtype == torch.int32
-    scratch = torch.empty(parts, _ROWS * (depth // 4 + 1)) if in_bytes else 0
+    scratch = torch.empty(parts, bytes_size(_ROWS, depth)) if in_bytes else 0
     _multiply(parts, a, rows, packed, facts, n, depth, out, mode, scratch)
     return out
 
@@ -104,7 +104,7 @@ def _multiply(part, a, rows, packed, facts, n, depth, out, mode, scratch):
     multiply_rows(a, in_bytes, here, depth, packed, facts, n, n, out, n, mode)
 
 
-@njit
+@register_jitable
 def bytes_size(rows, depth):
     """32-bit words that rows take in bytes, each with its scale after it."""
     return rows * (depth // 4 + 1)

@@ -17,8 +17,18 @@ from numba import njit
 from torch import Tensor
 
 from allyouneed.kernels import LANES
-from allyouneed.kernels.decoder import CHUNK, insert
-from allyouneed.kernels.launch import kernel
+from allyouneed.kernels.decoder import (
+    CHUNK,
+    D_MODEL,
+    END,
+    OUTPUT_WEIGHT,
+    SCREEN_ERRORS,
+    SCREEN_FACTS,
+    SCREEN_PACKED,
+    WORDS,
+    insert,
+)
+from allyouneed.kernels.layers import whole_lanes
 from allyouneed.kernels.product import SET, bytes_size, multiply_rows, pack, round_rows, to_bytes
 from allyouneed.kernels.simd import (
     any_above,
@@ -129,60 +139,50 @@ def _decide(hidden, depth, weight, bias, found, limit, again, tops, words, count
                 insert(logit, word, tops, words, count)
 
 
-@kernel
-def choose(
-    part,
-    block,
-    rows,
-    hidden,  # fp32 [rows, depth]
-    depth,
-    weight,  # as in `Words`
-    packed,
-    facts,
-    errors,
-    padded,  # words, filled up to 16s
-    end,  # the word whose logit is wanted besides
-    count,
-    tops,  # fp32 [rows, count]: the largest logits
-    words,  # int64 [rows, count]
-    ends,  # fp32 [rows]
-    fits,  # int64 [rows]: 1, or 0 where the row is left to fp32
-    scratch,  # as `scratch_size` says
-):
-    begin = part * block
-    here = min(block, rows - begin)
-    again_size, lower_size = 4 * 3 * ROOM, 4 * (count + 3)
-    again = scratch + part * block * (again_size + lower_size + 4 * bytes_size(1, depth) + 4 * CHUNK)
+@njit
+def screen(model, rows, block, hidden, count, tops, words, ends, fits, scratch):
+    """As `decoder.likeliest` without scores. fits: int64 [rows]: 0 where a row is left to that. scratch: as
+    `scratch_size` says."""
+    depth, padded, weight = (
+        get_long(model, D_MODEL),
+        whole_lanes(get_long(model, WORDS)),
+        get_long(model, OUTPUT_WEIGHT),
+    )
+    packed, facts, errors = (
+        get_long(model, SCREEN_PACKED),
+        get_long(model, SCREEN_FACTS),
+        get_long(model, SCREEN_ERRORS),
+    )
+    end, again_size, lower_size = get_long(model, END), 4 * 3 * ROOM, 4 * (count + 3)
+    again = scratch
     lowers = again + block * again_size
     logits = lowers + block * lower_size
-    x = hidden + 4 * begin * depth
-    in_bytes = round_rows(x, here, depth, logits + 4 * block * CHUNK)
-    for row in range(here):
+    in_bytes = round_rows(hidden, rows, depth, logits + 4 * block * CHUNK)
+    for row in range(rows):
         lower = lowers + row * lower_size
-        state = lower + 4 * count
-        scale = get(in_bytes, bytes_size(row, depth) + depth // 4)
-        length, lost = _lengths(x + 4 * row * depth, depth, scale)
+        state, scale = lower + 4 * count, get(in_bytes, bytes_size(row, depth) + depth // 4)
+        length, lost = _lengths(hidden + 4 * row * depth, depth, scale)
         put(state, 0, length * _MORE)
         put(state, 1, lost * _MORE)
         put(state, 2, 0.0)
         for j in range(count):
             put(lower, j, _NEVER)
-            put(tops, (begin + row) * count + j, _NEVER)
-            put_long(words, (begin + row) * count + j, 0)
-    for from_word in range(0, padded, CHUNK):
-        width, panel, begins = min(CHUNK, padded - from_word), packed + from_word * depth, facts + 4 * from_word
-        multiply_rows(x, in_bytes, here, depth, panel, begins, padded, width, logits, CHUNK, SET)
-        for row in range(here):
+            put(tops, row * count + j, _NEVER)
+            put_long(words, row * count + j, 0)
+    for begin in range(0, padded, CHUNK):
+        width, panel, first_facts = min(CHUNK, padded - begin), packed + begin * depth, facts + 4 * begin
+        multiply_rows(hidden, in_bytes, rows, depth, panel, first_facts, padded, width, logits, CHUNK, SET)
+        for row in range(rows):
             lower, line, more = lowers + row * lower_size, logits + 4 * row * CHUNK, again + row * again_size
-            _look(line, from_word, width, padded, errors, lower + 4 * count, lower, count, more)
-    for row in range(here):
-        lower, h, place = lowers + row * lower_size, x + 4 * row * depth, (begin + row) * count
+            _look(line, begin, width, padded, errors, lower + 4 * count, lower, count, more)
+    for row in range(rows):
+        lower, h, place = lowers + row * lower_size, hidden + 4 * row * depth, row * count
         found, limit, more = int(get(lower, count + 2)), get(lower, count - 1), again + row * again_size
-        put_long(fits, begin + row, min(1, found + 1))
+        put_long(fits, row, min(1, found + 1))
         _decide(h, depth, weight, facts, found, limit, more, tops + 4 * place, words + 8 * place, count)
-        put(ends, begin + row, _dot(h, weight + 4 * end * depth, depth) + get(facts, end))
+        put(ends, row, _dot(h, weight + 4 * end * depth, depth) + get(facts, end))
 
 
 def scratch_size(block: int, depth: int, count: int) -> int:
-    """fp32 numbers that a part needs."""
+    """fp32 numbers that `screen` needs."""
     return block * (3 * ROOM + count + 3 + bytes_size(1, depth) + CHUNK)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from allyouneed import kernels
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.errors import UserError
 from allyouneed.model.layers import DecoderLayer, EncoderLayer
 from allyouneed.model.transformer import Transformer
@@ -22,6 +22,7 @@ from allyouneed.translation.search import NEVER_SAID, Choice, Model
 FLOAT32, INT8 = COMPUTE_TYPES = ("float32", "int8")  # CTranslate2's names
 _NEVER = -1e29  # no logit of a word that may be said is so low
 _BLOCK = 96  # rows that go through the decoder together
+_STEPS = 16  # of greedy search, until rows of blocks that have become small are put together again
 
 
 def engine_for(model: Model, compute_type: str = FLOAT32) -> Model:
@@ -64,31 +65,36 @@ class Cache:
         self.memory, self.longest = memory, longest
         places = np.minimum(starts[:-1, None] + np.arange(longest), max(0, len(memory) - 1))
         self.source_seen = memory.data_ptr() + 4 * memory.shape[1] * places
-        first = self.source_seen.__array_interface__["data"][0]
+        first = _address(self.source_seen)
         self.sources = np.diff(starts)  # of each row, as the next two
         self.source_rows = first + self.source_seen.strides[0] * np.arange(len(self.sources))
         self.seen = np.empty((len(self.sources), 32), dtype=np.int64)
-        self.kept: list[Tensor] = []
+        self.kept: list[np.ndarray] = []
+        self.length = 0  # positions seen
 
-    def select(self, rows: Tensor) -> None:
-        rows = rows.numpy()
+    def select(self, rows: Tensor | np.ndarray) -> None:
+        rows = np.asarray(rows)
         self.seen, self.source_rows, self.sources = self.seen[rows], self.source_rows[rows], self.sources[rows]
 
     def keep_sentences(self, sentences: Tensor) -> None:
         """Nothing: a row knows its sentence."""
 
-    def append(self, width: int) -> Tensor:
-        """Room for the keys and values of one more position [rows, width], which is the last that each row sees."""
-        length, rows = len(self.kept), len(self.sources)
-        if length == self.seen.shape[1]:
-            self.seen = np.concatenate([self.seen, np.empty_like(self.seen)], axis=1)
-        self.kept.append(torch.empty(rows, width))
-        self.seen[:, length] = self.kept[-1].data_ptr() + 4 * width * np.arange(rows)
+    def append(self, positions: int, rows: int, width: int) -> np.ndarray:
+        """Room for keys and values of more positions, of `rows` of that width at each."""
+        missing = self.length + positions - self.seen.shape[1]
+        if missing > 0:
+            more = np.empty((len(self.seen), max(missing, self.seen.shape[1])), dtype=np.int64)
+            self.seen = np.concatenate([self.seen, more], axis=1)
+        self.kept.append(np.empty((positions, rows, width), dtype=np.float32))
+        self.length += positions
         return self.kept[-1]
 
 
 class Engine:
-    """`start`, `decode_step` and `choose` over the weights that the model had when it was made; in 8 bits if wanted."""
+    """`start`, `decode_step`, `choose` and `greedy` over the weights that the model had when this was made.
+
+    in_bytes: all matrices in 8 bits, rounded by column, and what they are multiplied with by row.
+    """
 
     def __init__(self, model: Transformer, in_bytes: bool = False):
         from allyouneed.kernels.product import pack
@@ -100,20 +106,38 @@ class Engine:
         self.layers = torch.tensor([self._decoder_layer(layer) for layer in decoder])
         cross = [linear for layer in decoder for linear in (layer.cross_attention.key, layer.cross_attention.value)]
         ends = [self._norm(side.norm) if self.norm_first else (0, 0) for side in (model.encoder, model.decoder)]
-        self.encoder_end, self.last_norm = torch.tensor([*ends[0], *self._matrix(*cross)]), torch.tensor(ends[1])
+        self.encoder_end = torch.tensor([*ends[0], *self._matrix(*cross)])
         self.memory_width, self.words = sum(linear.out_features for linear in cross), model.output.out_features
+        self.kept_width = self.memory_width  # of a position: the same of self-attention as of cross-attention
         self.output = pack(model.output.weight, _bias(model.output), in_bytes)
         self.never = torch.tensor(NEVER_SAID)
-        self.rounded = None if in_bytes else self._rounded()
+        self.table = self._table(ends[1])
 
-    def _rounded(self) -> tuple[Tensor, ...] | None:
-        from allyouneed.kernels.screen import round_words
+    def _table(self, last_norm: tuple[int, ...]) -> np.ndarray:
+        """What a decoder is: see the places in `kernels/decoder.py`."""
+        from allyouneed.kernels import decoder as at
+        from allyouneed.kernels.launch import word_of_float
 
-        if not _has_bytes():
-            return None
-        bias = _bias(self.model.output)
-        bias[NEVER_SAID] = -1e30
-        return round_words(self.model.output.weight, bias)
+        embedding, output = self.model.target_embedding, self.model.output
+        weight = embedding.tokens.weight.detach().contiguous()
+        self._hold(weight)
+        table = np.zeros(at.MODEL, dtype=np.int64)
+        table[at.LAYERS], table[at.WEIGHTS] = len(self.layers), self.layers.data_ptr()
+        table[at.NORM_FIRST], table[at.IN_BYTES] = self.norm_first, self.in_bytes
+        table[at.LAST_NORM : at.LAST_NORM_BIAS + 1] = last_norm
+        table[at.D_MODEL : at.D_V + 1] = self._sizes
+        table[at.EMBEDDING], table[at.SCALE] = weight.data_ptr(), word_of_float(embedding.scale)
+        table[at.WORDS], table[at.END] = self.words, EOS
+        table[at.OUTPUT_PACKED], table[at.OUTPUT_FACTS] = (x.data_ptr() for x in self.output[:2])
+        table[at.NEVER], table[at.NEVERS] = self.never.data_ptr(), len(self.never)
+        if _has_bytes() and not self.in_bytes:
+            from allyouneed.kernels.screen import round_words
+
+            bias = _bias(output)
+            bias[NEVER_SAID] = -1e30
+            places = slice(at.OUTPUT_WEIGHT, at.SCREEN_ERRORS + 1)
+            table[places] = self._hold(*round_words(output.weight, bias))
+        return table
 
     @property
     def norm_first(self) -> bool:
@@ -160,72 +184,88 @@ class Engine:
         Without `scores` the log probabilities may lack the normaliser of their row: its best words are the same, ties
         of rounding aside.
         """
-        hidden = self._hidden(tokens, cache)
-        rows, count = len(hidden), min(count, self.words)
-        found = (
-            np.empty((rows, count), dtype=np.float32),
-            np.empty((rows, count), dtype=np.int64),
-            np.empty(rows, dtype=np.float32),
-            np.zeros(rows, dtype=np.float32),
-        )
-        left = np.arange(rows) if scores or not self.rounded else self._screen(hidden, count, found)
-        if len(left):
-            theirs = tuple(x[left] for x in found)
-            self._choose(hidden if len(left) == rows else hidden[torch.from_numpy(left)], count, theirs)
-            for x, values in zip(found, theirs, strict=True):
-                x[left] = values
-        tops, words, ends, normalisers = found
+        from allyouneed.kernels.search import choose
+
+        rows, count = len(tokens), min(count, self.words)
+        tops, words = np.empty((rows, count), dtype=np.float32), np.empty((rows, count), dtype=np.int64)
+        ends, normalisers = np.empty(rows, dtype=np.float32), np.empty(rows, dtype=np.float32)
+        given, block = self._position(tokens, cache)
+        best = (count, scores, tops, words, ends, normalisers)
+        choose(*given, *best, *self._decoder_scratch(rows, block, cache, count))
         tops[tops <= _NEVER] = -np.inf  # places of words that are never said, where there were not enough others
         return Choice(tops - normalisers[:, None], words, ends - normalisers)
 
-    def _screen(self, hidden: Tensor, count: int, found: tuple[np.ndarray, ...]) -> np.ndarray:
-        """By a look in 8 bits, fp32 for what counts. -> the rows for which that would be too much."""
-        from allyouneed.kernels.screen import choose, scratch_size
+    @torch.inference_mode()
+    def greedy(self, source_ids: Tensor, longest: Sequence[int], scores: bool) -> tuple[np.ndarray, ...]:
+        """The whole search, as `search.greedy` has it.
 
-        (rows, depth), words = hidden.shape, self.rounded
-        block, parts = min(rows, _BLOCK), -(-rows // _BLOCK)
-        scratch = torch.empty(parts, scratch_size(block, depth, count))
-        fits = np.zeros(rows, dtype=np.int64)
-        padded = words.errors.shape[1]
-        choose(parts, block, rows, hidden, depth, *words, padded, EOS, count, *found[:3], fits, scratch)
-        return np.flatnonzero(fits == 0)
+        -> ids and log probabilities [sentences, most] and how many of them count, the end included [sentences].
+        """
+        from allyouneed.kernels.search import greedy
 
-    def _choose(self, hidden: Tensor, count: int, found: tuple[np.ndarray, ...]) -> None:
-        from allyouneed.kernels.decoder import CHUNK, choose
-
-        rows, block = len(hidden), min(len(hidden), _BLOCK)
-        parts = -(-rows // _BLOCK)
-        given = (hidden, self.config.d_model, *self.output[:2], self.words, self.never)
-        scratch = (self.in_bytes, *self._scratch(parts, block * CHUNK, block))
-        choose(parts, block, rows, *given, len(self.never), EOS, count, *found, *scratch)
+        cache, limits = self.start(source_ids), np.asarray(longest, dtype=np.int64)
+        tokens, sentences = np.full(len(limits), BOS, dtype=np.int64), np.arange(len(limits))
+        most = int(limits.max(initial=0)) + 1
+        said, log_p = np.empty((len(limits), most), dtype=np.int64), np.empty((len(limits), most), dtype=np.float32)
+        counts = np.zeros(len(limits), dtype=np.int64)
+        while rows := len(tokens):
+            block, parts, begin = min(rows, _BLOCK), -(-rows // _BLOCK), cache.length
+            steps = min(_STEPS, most - begin)
+            positions, steps = self._positions(begin, steps)
+            kept, going_on = cache.append(steps, parts * block, self.kept_width), np.empty(parts, dtype=np.int64)
+            past = (kept, cache.seen, cache.seen.shape[1], begin, cache.source_rows, cache.sources, cache.longest)
+            answers = (steps, scores, going_on, said, log_p, most, counts)
+            given = (parts, block, rows, self.table, tokens, positions, *past, limits, sentences, *answers)
+            greedy(*given, *self._decoder_scratch(rows, block, cache, 1))
+            left = np.concatenate([part * block + np.arange(count) for part, count in enumerate(going_on.tolist())])
+            tokens, limits, sentences = tokens[left], limits[left], sentences[left]
+            cache.select(left)
+        return said, log_p, counts
 
     def _hidden(self, tokens: np.ndarray, cache: Cache) -> Tensor:
         """What the pre-softmax linear sees of each row's next position: [rows, d_model]."""
         from allyouneed.kernels.decoder import step
 
-        embedding, rows = self.model.target_embedding, len(tokens)
-        d_model, d_ff, heads, d_k, d_v = self._sizes
-        position = embedding._positions(len(cache.kept), len(cache.kept) + 1)
-        kept = cache.append(len(self.layers) * heads * (d_k + d_v))
-        block, parts, length = min(rows, _BLOCK), -(-rows // _BLOCK), len(cache.kept)
-        room = _whole_lanes(max(length, cache.longest))
-        scratch = self._scratch(parts, block * (d_model + heads * (d_k + d_v) + d_ff) + room, block)
-        out = torch.empty(rows, d_model)
-        weights = (len(self.layers), self.layers, self.last_norm, self.norm_first)
-        past = (kept, cache.seen, cache.seen.shape[1], length)
-        source = (cache.source_rows, cache.sources, cache.longest)
-        inputs = (np.ascontiguousarray(tokens, dtype=np.int64), embedding.tokens.weight, position)
-        given = (*weights, *self._sizes, *past, *source, self.in_bytes, *scratch)
-        step(parts, block, rows, *inputs, *given, out, float(embedding.scale))
+        given, block = self._position(tokens, cache)
+        out = torch.empty(len(tokens), self.config.d_model)
+        step(*given, *self._decoder_scratch(len(tokens), block, cache, 1), out)
         return out
 
-    def _scratch(self, parts: int, floats: int, rows: int) -> tuple[Tensor, int]:
+    def _position(self, tokens: np.ndarray, cache: Cache) -> tuple[tuple, int]:
+        """What kernels for one position more are given first; and the rows of a block."""
+        rows, tokens = len(tokens), np.ascontiguousarray(tokens, dtype=np.int64)
+        block, parts = min(rows, _BLOCK), -(-rows // _BLOCK)
+        position, _ = self._positions(cache.length, 1)
+        kept = cache.append(1, rows, self.kept_width)
+        cache.seen[:, cache.length - 1] = _address(kept) + 4 * self.kept_width * np.arange(rows)
+        past = (kept, cache.seen, cache.seen.shape[1], cache.length, cache.source_rows, cache.sources, cache.longest)
+        return (parts, block, rows, self.table, tokens, position, *past), block
+
+    def _positions(self, begin: int, count: int) -> tuple[Tensor, int]:
+        """Of so many places, or of as many as were learned, but at least one; and their number."""
+        embedding = self.model.target_embedding
+        if embedding.learned:
+            count = max(1, min(count, len(embedding.positions) - begin))
+        return embedding._positions(begin, begin + count), count
+
+    def _decoder_scratch(self, rows: int, block: int, cache: Cache, count: int) -> tuple[np.ndarray, int]:
+        """As the kernels of `kernels/search.py` and `step` want it, and its size for a part in bytes."""
+        from allyouneed.kernels.decoder import CHUNK
+        from allyouneed.kernels.screen import scratch_size
+
+        d_model, d_ff, heads, d_k, d_v = self._sizes
+        layers = block * (d_model + heads * (d_k + d_v) + d_ff) + _whole_lanes(max(cache.length, cache.longest))
+        words = max(block * CHUNK, 0 if self.in_bytes else scratch_size(block, d_model, count))
+        return self._scratch(-(-rows // block), block * (7 + d_model) + max(layers, words), block)
+
+    def _scratch(self, parts: int, floats: int, rows: int) -> tuple[np.ndarray, int]:
         """Room for so many floats a part, and for its widest rows in bytes; and the size of a part in bytes."""
         from allyouneed.kernels.product import bytes_size
 
         d_model, d_ff, heads, _, d_v = self._sizes
         size = floats + (bytes_size(rows, max(d_model, d_ff, heads * d_v)) if self.in_bytes else 0)
-        return torch.empty(parts, size), 4 * size
+        size += size % 2  # so that whole numbers of 64 bits stand well in every part
+        return np.empty(parts * size, dtype=np.float32), 4 * size
 
     def _encoder_layer(self, layer: EncoderLayer) -> list[int]:
         """Addresses in the order of the names in `kernels/encoder.py`."""
@@ -255,6 +295,10 @@ class Engine:
     def _hold(self, *tensors: Tensor) -> tuple[int, ...]:
         self._held += tensors
         return tuple(tensor.data_ptr() for tensor in tensors)
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
 
 
 def _whole_lanes(count: int) -> int:
