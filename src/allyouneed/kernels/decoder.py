@@ -12,7 +12,6 @@ import math
 from numba import njit
 
 from allyouneed.kernels import LANES
-from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.layers import after, before, embed_row, feed_forward, norm_rows, product, whole_lanes
 from allyouneed.kernels.product import ADD, SET, multiply_rows, round_rows
 from allyouneed.kernels.simd import (
@@ -129,21 +128,6 @@ def advance(model, count, block, tokens, position, kept, seen, room, length, mem
 def width_of(model):
     """Numbers that a position leaves for later ones."""
     return get_long(model, LAYERS) * get_long(model, HEADS) * (get_long(model, D_K) + get_long(model, D_V))
-
-
-@kernel
-def step(
-    part, block, rows, model, tokens, position, kept, seen, room, length, memory, sources, longest, scratch,
-    scratch_size,  # bytes of a part
-    out,
-):  # fmt: skip
-    """`advance`, block by block."""
-    begin, d_model = part * block, get_long(model, D_MODEL)
-    advance(
-        model, min(block, rows - begin), block, tokens + 8 * begin, position, kept + 4 * begin * width_of(model),
-        seen + 8 * begin * room, room, length, memory + 8 * begin, sources + 8 * begin, longest,
-        scratch + part * scratch_size, out + 4 * begin * d_model,
-    )  # fmt: skip
 
 
 @njit

@@ -26,23 +26,26 @@ def _best(model, rows, block, hidden, count, scores, tops, words, ends, normalis
 
 
 @kernel
-def choose(
-    part, block, rows, model, tokens, position, kept, seen, room, length, memory, sources, longest,  # as `decoder.step`
-    count, scores, tops, words, ends, normalisers,
-    scratch,  # a part: int64 [block], fp32 [block, d_model], and what else `Engine` counts
+def step(
+    part, block, rows, model, tokens, position, kept, seen, room, length, memory, sources, longest,  # as `advance`
+    hidden,  # fp32 [rows, d_model]
+    count,  # of words; 0: none are looked for
+    scores, tops, words, ends, normalisers,  # as `likeliest`
+    scratch,  # a part: int64 [block], and what else `Engine` counts
     scratch_size,  # bytes of a part
 ):  # fmt: skip
-    """The likeliest words after one position more: of `advance`, and of `likeliest`."""
-    begin, here, d_model = part * block, min(block, rows - part * block), get_long(model, D_MODEL)
+    """One position more, and the likeliest words after it."""
+    begin, here = part * block, min(block, rows - part * block)
     fits = scratch + part * scratch_size
-    hidden = fits + 8 * block
-    rest = hidden + 4 * block * d_model
+    rest = fits + 8 * block
+    hidden += 4 * begin * get_long(model, D_MODEL)
     advance(
         model, here, block, tokens + 8 * begin, position, kept + 4 * begin * width_of(model), seen + 8 * begin * room,
         room, length, memory + 8 * begin, sources + 8 * begin, longest, rest, hidden,
     )  # fmt: skip
-    t, w = tops + 4 * begin * count, words + 8 * begin * count
-    _best(model, here, block, hidden, count, scores, t, w, ends + 4 * begin, normalisers + 4 * begin, fits, rest)
+    if count:
+        t, w = tops + 4 * begin * count, words + 8 * begin * count
+        _best(model, here, block, hidden, count, scores, t, w, ends + 4 * begin, normalisers + 4 * begin, fits, rest)
 
 
 @kernel

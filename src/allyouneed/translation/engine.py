@@ -176,7 +176,8 @@ class Engine:
         """The last token of every row -> logits of the next [rows, vocabulary]."""
         from allyouneed.kernels.product import multiply
 
-        return multiply(self._hidden(tokens.numpy(), cache), self.output)[:, : self.words]
+        hidden = torch.from_numpy(self._step(tokens.numpy(), cache, 0, 0, 0, 0, 0, 0))
+        return multiply(hidden, self.output)[:, : self.words]
 
     def choose(self, tokens: np.ndarray, cache: Cache, count: int, scores: bool = True) -> Choice:
         """The likeliest `count` words of each row, without keeping all logits.
@@ -184,14 +185,10 @@ class Engine:
         Without `scores` the log probabilities may lack the normaliser of their row: its best words are the same, ties
         of rounding aside.
         """
-        from allyouneed.kernels.search import choose
-
         rows, count = len(tokens), min(count, self.words)
         tops, words = np.empty((rows, count), dtype=np.float32), np.empty((rows, count), dtype=np.int64)
         ends, normalisers = np.empty(rows, dtype=np.float32), np.empty(rows, dtype=np.float32)
-        given, block = self._position(tokens, cache)
-        best = (count, scores, tops, words, ends, normalisers)
-        choose(*given, *best, *self._decoder_scratch(rows, block, cache, count))
+        self._step(tokens, cache, count, scores, tops, words, ends, normalisers)
         tops[tops <= _NEVER] = -np.inf  # places of words that are never said, where there were not enough others
         return Choice(tops - normalisers[:, None], words, ends - normalisers)
 
@@ -222,24 +219,22 @@ class Engine:
             cache.select(left)
         return said, log_p, counts
 
-    def _hidden(self, tokens: np.ndarray, cache: Cache) -> Tensor:
-        """What the pre-softmax linear sees of each row's next position: [rows, d_model]."""
-        from allyouneed.kernels.decoder import step
+    def _step(self, tokens: np.ndarray, cache: Cache, *wanted: int | np.ndarray) -> np.ndarray:
+        """-> what the pre-softmax linear sees of each row's next position: [rows, d_model].
 
-        given, block = self._position(tokens, cache)
-        out = torch.empty(len(tokens), self.config.d_model)
-        step(*given, *self._decoder_scratch(len(tokens), block, cache, 1), out)
-        return out
+        wanted: how many words, whether with scores, and where they go, as `kernels/search.py` has them.
+        """
+        from allyouneed.kernels.search import step
 
-    def _position(self, tokens: np.ndarray, cache: Cache) -> tuple[tuple, int]:
-        """What kernels for one position more are given first; and the rows of a block."""
         rows, tokens = len(tokens), np.ascontiguousarray(tokens, dtype=np.int64)
-        block, parts = min(rows, _BLOCK), -(-rows // _BLOCK)
+        block, parts, hidden = min(rows, _BLOCK), -(-rows // _BLOCK), np.empty((rows, self.config.d_model), np.float32)
         position, _ = self._positions(cache.length, 1)
         kept = cache.append(1, rows, self.kept_width)
         cache.seen[:, cache.length - 1] = _address(kept) + 4 * self.kept_width * np.arange(rows)
         past = (kept, cache.seen, cache.seen.shape[1], cache.length, cache.source_rows, cache.sources, cache.longest)
-        return (parts, block, rows, self.table, tokens, position, *past), block
+        scratch = self._decoder_scratch(rows, block, cache, wanted[0])
+        step(parts, block, rows, self.table, tokens, position, *past, hidden, *wanted, *scratch)
+        return hidden
 
     def _positions(self, begin: int, count: int) -> tuple[Tensor, int]:
         """Of so many places, or of as many as were learned, but at least one; and their number."""
@@ -249,7 +244,7 @@ class Engine:
         return embedding._positions(begin, begin + count), count
 
     def _decoder_scratch(self, rows: int, block: int, cache: Cache, count: int) -> tuple[np.ndarray, int]:
-        """As the kernels of `kernels/search.py` and `step` want it, and its size for a part in bytes."""
+        """As the kernels of `kernels/search.py` want it, and its size for a part in bytes."""
         from allyouneed.kernels.decoder import CHUNK
         from allyouneed.kernels.screen import scratch_size
 
