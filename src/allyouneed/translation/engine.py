@@ -1,4 +1,4 @@
-"""A Transformer made ready for translating on a CPU: weights laid out for the kernels, a step in two calls.
+"""A Transformer made ready for translating on a CPU: weights laid out for the kernels, a step in one call.
 
 The twin of `Transformer.start` and `Transformer.decode_step`, which it equals to rounding; and what it gives for a
 sentence does not depend on the sentences beside it, bit by bit, since every number is summed in an order of its own.
@@ -152,6 +152,7 @@ class Engine:
     def start(self, source_ids: Tensor) -> Cache:
         """Encodes source_ids [sentences, source], padded, for `decode_step`."""
         from allyouneed.kernels.encoder import encode
+        from allyouneed.kernels.layers import whole_lanes
 
         ids = source_ids.numpy()
         real = ids != self.model.pad_id
@@ -161,7 +162,7 @@ class Engine:
         groups = np.append(np.unique(starts[:-1] // _BLOCK, return_index=True)[1], len(ids))
         most = int(np.diff(starts[groups]).max(initial=0))
         d_model, d_ff, heads, d_k, d_v = self._sizes
-        room = _whole_lanes(longest)
+        room = whole_lanes(longest)
         widest = 2 * d_model + heads * (2 * d_k + 2 * d_v + 1) + d_ff
         scratch = self._scratch(len(groups) - 1, most * widest + (d_k + 4) * room, most)
         embedding, memory = self.model.source_embedding, torch.empty(tokens, self.memory_width)
@@ -246,10 +247,11 @@ class Engine:
     def _decoder_scratch(self, rows: int, block: int, cache: Cache, count: int) -> tuple[np.ndarray, int]:
         """As the kernels of `kernels/search.py` want it, and its size for a part in bytes."""
         from allyouneed.kernels.decoder import CHUNK
+        from allyouneed.kernels.layers import whole_lanes
         from allyouneed.kernels.screen import scratch_size
 
         d_model, d_ff, heads, d_k, d_v = self._sizes
-        layers = block * (d_model + heads * (d_k + d_v) + d_ff) + _whole_lanes(max(cache.length, cache.longest))
+        layers = block * (d_model + heads * (d_k + d_v) + d_ff) + whole_lanes(max(cache.length, cache.longest))
         words = max(block * CHUNK, 0 if self.in_bytes else scratch_size(block, d_model, count))
         return self._scratch(-(-rows // block), block * (7 + d_model) + max(layers, words), block)
 
@@ -294,10 +296,6 @@ class Engine:
 
 def _address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
-
-
-def _whole_lanes(count: int) -> int:
-    return -(-count // kernels.LANES) * kernels.LANES
 
 
 def _bias(linear: nn.Linear) -> Tensor:
