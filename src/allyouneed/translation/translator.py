@@ -32,6 +32,7 @@ from allyouneed.translation.workers import available_cores, in_turn
 
 _SENTENCES = re.compile(r".+?(?:[.!?…]\s+|[。！？]\s*|$)", re.DOTALL)
 _WORDS = re.compile(r"\S+\s*")
+_BATCHES, _FEWEST_TOKENS = 8, 512  # for each worker at least, and of a batch
 
 
 class _Piece(NamedTuple):
@@ -241,7 +242,10 @@ class Translator:
         """Longest first, in batches of similar length; the answers in the order of the sentences."""
         lengths = np.array([len(ids) for ids in sentences], dtype=np.int64)
         search = wanted.search
+        workers = self.inter_threads if isinstance(self.engine, Engine) else 1
         room = max(1, search.batch_tokens // search.beam_size)
+        if workers > 1:  # batches enough that none waits long for the others at the end
+            room = min(room, max(_FEWEST_TOKENS, int(lengths.sum() // (_BATCHES * workers))))
         batches = token_batches(lengths, lengths, room)[::-1]
 
         def answer(batch: np.ndarray) -> list[list[Hypothesis]]:
@@ -259,7 +263,6 @@ class Translator:
             return beam_search(*given, search.beam_size, search.length_penalty, wanted.num_hypotheses, rules)
 
         found: list[list[Hypothesis]] = [[]] * len(sentences)
-        workers = self.inter_threads if isinstance(self.engine, Engine) else 1
         for batch, answers in zip(batches, in_turn(answer, batches, workers), strict=True):
             for i, hypotheses in zip(batch, answers, strict=True):
                 found[i] = hypotheses
