@@ -30,7 +30,7 @@ from allyouneed.data.formats import read_text  # noqa: E402
 from allyouneed.translation.evaluate import score  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 
-OURS, CTRANSLATE2 = "allyouneed", "ctranslate2"
+OURS, THEIRS, CTRANSLATE2 = "allyouneed", "CTranslate2", "ctranslate2"
 _LATENCY_SENTENCES = 100
 Answers = list[tuple[str, int]]  # texts, and their subwords, end included
 Run = Callable[[list[str], int], Answers]
@@ -54,13 +54,13 @@ def main() -> None:
     asked = _arguments()
     torch.set_num_threads(1)
     lines, references = list(read_text(asked.source)), list(read_text(asked.reference))
-    translator = Translator.load(asked.run, inter_threads=asked.threads)
-    engines = {OURS: _ours(translator)}
+    engines = {}
     with tempfile.TemporaryDirectory() as folder:
-        if CTRANSLATE2 in asked.against:
-            for precision in ("float32", "int8"):
-                name = f"CTranslate2 {precision}"
-                engines[name] = _ctranslate2(translator, Path(folder) / precision, precision, asked)
+        for precision in asked.compute_type:
+            translator = Translator.load(asked.run, inter_threads=asked.threads, compute_type=precision)
+            engines[f"{OURS} {precision}"] = _ours(translator)
+            if CTRANSLATE2 in asked.against:
+                engines[f"{THEIRS} {precision}"] = _ctranslate2(translator, Path(folder) / precision, precision, asked)
         tables = [_table(engines, lines, references, beam, asked.repeats) for beam in asked.beams]
     peak = _peak_memory()
     page = asked.out / f"{time.strftime('%Y-%m-%d')}-translation.md"
@@ -123,22 +123,24 @@ def _table(engines: dict[str, Engine], lines: list[str], references: list[str], 
                 found[name].latencies.append(time.perf_counter() - begun)
         rates = ", ".join(f"{name} {measured.rates[-1]:,.0f}" for name, measured in found.items())
         print(f"beam {beam}, round {repeat + 1} of {repeats}: {rates}", flush=True)
-    ours = found[OURS].translations
+    first = next(iter(found.values())).translations
     rows = [
         f"**beam {beam}**",
         "",
-        "| | subwords/s: median (range) | ours to it | sentences/s | latency ms p50 / p95 / p99 | BLEU | same text |",
+        "| | subwords/s: median (range) | ours of that type to it | sentences/s | latency ms p50 / p95 / p99 | BLEU "
+        "| the first's text |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, one in found.items():
         rate = statistics.median(one.rates)
         p50, p95, p99 = (1000 * statistics.quantiles(one.latencies, n=100)[p - 1] for p in (50, 95, 99))
         bleu = score(one.translations, references, tokenized=True).bleu
-        same = sum(a == b for a, b in zip(one.translations, ours, strict=True))
+        same = sum(a == b for a, b in zip(one.translations, first, strict=True))
+        ours = statistics.median(found[f"{OURS} {name.split()[-1]}"].rates)
         rows.append(
             f"| {name} | {rate:,.0f} ({min(one.rates):,.0f} to {max(one.rates):,.0f}) | "
-            f"{statistics.median(found[OURS].rates) / rate:.2f} × | {statistics.median(one.sentences):,.0f} | "
-            f"{p50:.1f} / {p95:.1f} / {p99:.1f} | {bleu:.2f} | {same:,} of {len(ours):,} |"
+            f"{ours / rate:.2f} × | {statistics.median(one.sentences):,.0f} | "
+            f"{p50:.1f} / {p95:.1f} / {p99:.1f} | {bleu:.2f} | {same:,} of {len(first):,} |"
         )
     return "\n".join(rows)
 
@@ -156,6 +158,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--reference", type=Path, required=True, help="tokenised, as the source")
     parser.add_argument("--against", type=lambda text: text.split(","), default=[], help="ctranslate2")
+    both = ["float32", "int8"]
+    parser.add_argument("--compute-type", type=lambda text: text.split(","), default=both, help="float32,int8")
     parser.add_argument("--beams", type=lambda text: [int(one) for one in text.split(",")], default=[1, 4])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--intra-threads", type=int, default=1, help="of CTranslate2")

@@ -172,6 +172,13 @@ class TestMistakes:
         assert_mistake(run("translate", toy_run, "--device", "tpu", stdin=b"a\n"), "device tpu", "cpu")
         assert_mistake(run("evaluate", toy_run, "--test", *test, "--tokenizer", "no"), "tokenizer no", "13a")
 
+    def test_compute_types(self, toy_run, tmp_path):
+        assert_mistake(run("translate", toy_run, "--compute-type", "int4", stdin=b"a b\n"), "int4", "float32 or int8")
+        test = write_pairs(tmp_path, "test", toy_pairs(3))
+        evaluate = ("evaluate", toy_run, "--test", *test, "--compute-type", "int4")
+        assert_mistake(run(*evaluate), "float32 or int8")
+        assert_mistake(run("serve", toy_run, "--compute-type", "int4"), "float32 or int8")
+
     def test_output_that_cannot_be_written(self, toy_run, tmp_path):
         assert_mistake(run("translate", toy_run, "-o", tmp_path / "no" / "out", stdin=b"a\n"), "cannot write")
         assert_mistake(run("translate", toy_run, "-o", "/dev/full", stdin=b"a\n"), "no space left")

@@ -8,11 +8,14 @@ import torch
 
 from allyouneed.config import ModelConfig
 from allyouneed.data.tokenizer import EOS
+from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.engine import Engine, engine_for
-from allyouneed.translation.search import beam_search, greedy
+from allyouneed.translation.search import beam_search, best_of, greedy
 
 pytest.importorskip("numba")
+from allyouneed.kernels.product import has_bytes
+
 WORDS = 555  # not a multiple of 16
 SHAPES = [
     {"norm": "pre"},
@@ -72,8 +75,9 @@ def test_search_finds_the_same(shape):
         assert [h.score for h in ours] == pytest.approx([h.score for h in theirs], abs=1e-4)
 
 
-def test_batch_mates_change_nothing_bit_by_bit():
-    engine, source = engine_for(model_of(SHAPES[0])), sources()
+@pytest.mark.parametrize("in_bytes", [False, True])
+def test_batch_mates_change_nothing_bit_by_bit(in_bytes):
+    engine, source = Engine(model_of(SHAPES[0]), in_bytes), sources()
     longest = [15] * len(source)
     together, one_by_one = beam_search(engine, source, longest, 4, 0.6, 4), greedy(engine, source, longest)
     for row in range(len(source)):
@@ -97,3 +101,47 @@ def test_other_shapes_stay_with_the_model():
     model = model_of({})
     model.plain = True
     assert engine_for(model) is model
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_in_bytes_logits_are_near(shape):
+    """A rounding of 1 in 254 to each weight and number on the way: of logits, a few hundredths of their spread."""
+    model, source = model_of(shape), sources()
+    engine = Engine(model, in_bytes=True)
+    with torch.inference_mode():
+        ours, theirs = engine.start(source), model.start(source)
+        for tokens in torch.from_numpy(np.random.default_rng(2).integers(4, WORDS, (12, len(source)))):
+            expected, found = model.decode_step(tokens, theirs), engine.decode_step(tokens, ours)
+            assert (found - expected).std() < 0.05 * expected.std()
+            loss, near = (float(x.log_softmax(1).mean()) for x in (expected, found))
+            assert near == pytest.approx(loss, abs=0.02)
+
+
+def test_in_bytes_choices_are_those_of_its_logits():
+    model, source = model_of(SHAPES[2]), sources()
+    engine = Engine(model, in_bytes=True)
+    first, second = engine.start(source), engine.start(source)
+    tokens = np.full(len(source), 5)
+    for scores in (True, False):
+        expected = best_of(engine.decode_step(torch.from_numpy(tokens), first).clone(), 8)
+        found = engine.choose(tokens, second, 8, scores)
+        np.testing.assert_array_equal(found.words, expected.words)
+        if scores:
+            np.testing.assert_allclose(found.log_p, expected.log_p, atol=1e-4)
+            np.testing.assert_allclose(found.end_log_p, expected.end_log_p, atol=1e-4)
+
+
+@pytest.mark.skipif(not has_bytes(), reason="this processor has no AVX-512 VNNI")
+def test_bytes_where_they_cannot_be_had():
+    with pytest.raises(UserError, match="AVX-512 VNNI"):
+        engine_for(model_of({"activation": "swish"}), "int8")
+    with pytest.raises(UserError, match="float32 or int8"):
+        engine_for(model_of({}), "int16")
+    assert engine_for(model_of({}), "int8").in_bytes
+    assert not engine_for(model_of({})).in_bytes
+
+
+def test_bytes_without_the_processor(monkeypatch):
+    monkeypatch.setattr("allyouneed.kernels.product._FEATURES", {})
+    with pytest.raises(UserError, match="float32 always works"):
+        engine_for(model_of({}), "int8")

@@ -7,6 +7,7 @@ import torch
 
 from allyouneed import Translator, UserError
 from allyouneed.translation.scoring import score_pairs
+from tests.conftest import toy_pairs
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +146,29 @@ def test_a_device_that_is_not_there(toy_run):
 def test_impossible_numbers(translator, options, message):
     with pytest.raises(UserError, match=message):
         translator.translate(["a"], **options)
+
+
+def test_in_8_bits_it_says_nearly_the_same(translator, toy_run):
+    pytest.importorskip("numba")
+    from allyouneed.kernels.product import has_bytes
+
+    if not has_bytes():
+        with pytest.raises(UserError, match="AVX-512 VNNI"):
+            Translator.load(toy_run, compute_type="int8")
+        pytest.skip("this processor has no AVX-512 VNNI")
+    texts = [source for source, _ in toy_pairs(50, seed=5)]
+    in_bytes = Translator.load(toy_run, compute_type="int8")
+    for beam_size in (1, 4):
+        ours, near = (one.translate(texts, beam_size) for one in (translator, in_bytes))
+        assert sum(a.text == b.text for a, b in zip(ours, near, strict=True)) > 40
+        a, b = (np.array([one.score for one in found if one.score]) for found in (ours, near))
+        assert b.mean() == pytest.approx(a.mean(), rel=0.02)
+        assert [one.text for one in near] == [in_bytes.translate([text], beam_size)[0].text for text in texts]
+
+
+def test_a_compute_type_that_is_not_there(toy_run):
+    with pytest.raises(UserError, match="float32 or int8"):
+        Translator.load(toy_run, compute_type="int4")
 
 
 def test_one_string_is_not_a_list(translator):

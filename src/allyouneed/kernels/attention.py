@@ -168,14 +168,15 @@ def _four_mixtures(weights, room, values, first_value, stride, count):
     return o0, o1, o2, o3
 
 
-@kernel
-def _attend(
-    sentence,
+@njit
+def attend_sentence(
     queries,
+    begin,
+    end,
     keys,
     values,
-    starts,
-    key_starts,
+    key_begin,
+    count,
     heads,
     d_k,
     d_v,
@@ -184,16 +185,13 @@ def _attend(
     value_stride,
     room,
     causal,
-    scale: float,
-    scratch,
+    scale,
+    scratch,  # fp32 [d_k + 4, room]
     out,
     normalisers,
 ):
-    begin, end = get_long(starts, sentence), get_long(starts, sentence + 1)
-    key_begin = get_long(key_starts, sentence)
-    count = get_long(key_starts, sentence + 1) - key_begin
-    transposed = scratch + 4 * sentence * (d_k + _ROWS) * room
-    scores = transposed + 4 * d_k * room
+    """Rows from `begin` up to `end` of queries over `count` rows of keys and values from `key_begin` on."""
+    transposed, scores = scratch, scratch + 4 * d_k * room
     for head in range(heads):
         _transpose(keys, key_begin * key_stride + head * d_k, key_stride, count, d_k, room, transposed)
         for query in range(begin, end, _ROWS):
@@ -220,6 +218,36 @@ def _attend(
                 store(out, (q1 * heads + head) * d_v + c, o1 * (1 / z1))
                 store(out, (q2 * heads + head) * d_v + c, o2 * (1 / z2))
                 store(out, (q3 * heads + head) * d_v + c, o3 * (1 / z3))
+
+
+@kernel
+def _attend(
+    sentence,
+    queries,
+    keys,
+    values,
+    starts,
+    key_starts,
+    heads,
+    d_k,
+    d_v,
+    query_stride,
+    key_stride,
+    value_stride,
+    room,
+    causal,
+    scale: float,
+    scratch,
+    out,
+    normalisers,
+):
+    begin, end = get_long(starts, sentence), get_long(starts, sentence + 1)
+    key_begin = get_long(key_starts, sentence)
+    count = get_long(key_starts, sentence + 1) - key_begin
+    attend_sentence(
+        queries, begin, end, keys, values, key_begin, count, heads, d_k, d_v, query_stride, key_stride, value_stride,
+        room, causal, scale, scratch + 4 * sentence * (d_k + _ROWS) * room, out, normalisers,
+    )  # fmt: skip
 
 
 @njit

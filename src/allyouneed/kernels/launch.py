@@ -63,12 +63,17 @@ def kernel(body: Callable) -> Callable[..., None]:
 
 
 def _word(value: float | Tensor | np.ndarray) -> int:
-    if isinstance(value, Tensor):
-        return value.data_ptr()
+    if type(value) is int:  # most are
+        return value
     if isinstance(value, np.ndarray):
         return value.__array_interface__["data"][0]
-    if isinstance(value, int | np.integer):
-        return int(value)
+    if isinstance(value, Tensor):
+        return value.data_ptr()
+    return word_of_float(value) if isinstance(value, float) else int(value)
+
+
+def word_of_float(value: float) -> int:
+    """Whose low half is an fp32."""
     return int.from_bytes(struct.pack("<f", value), "little")
 
 

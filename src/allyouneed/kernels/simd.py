@@ -25,7 +25,7 @@ class _Lanes(types.Type):
 
 
 lanes = _Lanes()
-FLOAT, _INT, _LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+FLOAT, _BYTE, _INT, _LONG = ir.FloatType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 FLOATS, INTS = ir.VectorType(FLOAT, LANES), ir.VectorType(_INT, LANES)
 
 
@@ -71,6 +71,18 @@ load = _reader(lanes, FLOATS, FLOAT)  # sixteen fp32 from a place on
 get = _reader(types.float32, FLOAT, FLOAT)  # one
 get_long = _reader(types.int64, _LONG, _LONG)  # one int64
 store, put, put_long = _writer(lanes), _writer(types.float32), _writer(types.int64, _LONG)
+
+
+@intrinsic
+def put_bytes(typing, address, place, value):
+    """Sixteen whole numbers from 0 to 255, one byte each; place in bytes."""
+
+    def code(context, builder, signature, values):
+        found = builder.fptoui(values[2], ir.VectorType(_BYTE, LANES))
+        builder.store(found, pointer_to(builder, _BYTE, *values[:2]), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, lanes), code
 
 
 @intrinsic

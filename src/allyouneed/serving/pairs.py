@@ -10,6 +10,7 @@ from pathlib import Path
 
 from allyouneed.errors import UserError
 from allyouneed.serving.errors import ApiError
+from allyouneed.translation.engine import FLOAT32
 from allyouneed.translation.translator import Translator
 
 Pair = tuple[str, str]
@@ -65,12 +66,12 @@ class Pairs:
         return []
 
 
-def load_pairs(runs: Iterable[Path]) -> Pairs:
+def load_pairs(runs: Iterable[Path], compute_type: str = FLOAT32) -> Pairs:
     """Of RUNs and bundles. Errors: `UserError` when one cannot be read, or two translate the same pair."""
     translators: dict[Pair, Translator] = {}
     places: dict[Pair, Path] = {}
     for run in runs:
-        translator = Translator.load(run)
+        translator = Translator.load(run, compute_type=compute_type)
         pair = tuple(code.lower() for code in translator.bundle.languages)
         if pair in translators:
             raise UserError(f"{run}: translates {pair[0]} to {pair[1]}, as {places[pair]} does. Give one of them.")
@@ -85,4 +86,5 @@ def replica(translator: Translator) -> Translator:
     twin = Translator(replace(translator.bundle, model=copy.deepcopy(model, shared)), translator.device, 1)
     if translator.engine is not model:
         twin.engine = translator.engine  # has no switches, and may be used by several threads
+        twin.compute_type = translator.compute_type
     return twin

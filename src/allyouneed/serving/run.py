@@ -25,7 +25,7 @@ def serve(runs: Sequence[Path], settings: Settings, say: Callable[[str], None]) 
     refuse_open_door(settings)
     if not runs:
         raise UserError("nothing to serve: give one RUN or more, made by `allyouneed train`.")
-    pairs = load_pairs(runs)
+    pairs = load_pairs(runs, settings.compute_type)
     app = build_app(pairs, settings)
     listening = _listen(settings)
     log_as_json()

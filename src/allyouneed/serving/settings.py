@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from allyouneed.translation.engine import FLOAT32
 from allyouneed.translation.workers import available_cores
 
 
 @dataclass(frozen=True)
 class Settings:
     """host, port: where it listens; public: a public address without keys was asked for; keys: the file of `keys.py`;
-    threads: with a model each; origins: of other sites' pages that may call (CORS); log_text: users' text in the logs.
+    threads: with a model each; compute_type: as `Translator` has it; origins: of other sites' pages that may call
+    (CORS); log_text: users' text in the logs.
     """
 
     host: str = "127.0.0.1"
@@ -20,6 +22,7 @@ class Settings:
     keys: Path | None = None
     per_minute: int | None = None  # requests of one key, or of one address where there are no keys
     threads: int = field(default_factory=available_cores)
+    compute_type: str = FLOAT32
     batch_tokens: int = 2048  # source subwords that go through the model at once
     gather_seconds: float = 0.003  # a batch waits so long for the next sentence, and eight times that at most
     queue_sentences: int = 4096  # waiting; more are refused with 503

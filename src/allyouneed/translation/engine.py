@@ -1,4 +1,4 @@
-"""A Transformer made ready for translating on a CPU: weights laid out for the kernels, a step in two calls.
+"""A Transformer made ready for translating on a CPU: weights laid out for the kernels, a step in one call.
 
 The twin of `Transformer.start` and `Transformer.decode_step`, which it equals to rounding; and what it gives for a
 sentence does not depend on the sentences beside it, bit by bit, since every number is summed in an order of its own.
@@ -6,31 +6,53 @@ sentence does not depend on the sentences beside it, bit by bit, since every num
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from allyouneed import kernels
-from allyouneed.data.tokenizer import EOS
-from allyouneed.model.attention import MultiHeadAttention
+from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.errors import UserError
 from allyouneed.model.layers import DecoderLayer, EncoderLayer
-from allyouneed.model.packing import Packed, pack
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.search import NEVER_SAID, Choice, Model
 
+FLOAT32, INT8 = COMPUTE_TYPES = ("float32", "int8")  # CTranslate2's names
 _NEVER = -1e29  # no logit of a word that may be said is so low
 _BLOCK = 96  # rows that go through the decoder together
+_STEPS = 16  # of greedy search, until rows of blocks that have become small are put together again
 
 
-def engine_for(model: Model) -> Model:
+def engine_for(model: Model, compute_type: str = FLOAT32) -> Model:
     """The fast twin where there is one: of a Transformer in fp32 on a CPU, with Numba, widths that are multiples of 16,
-    and ReLU; else the model."""
+    and ReLU; else the model.
+
+    Errors: `UserError` for a compute_type that does not exist, or int8 where there is no twin, or no processor for it.
+    """
+    if compute_type not in COMPUTE_TYPES:
+        raise UserError(f"compute_type = {compute_type}: choose {' or '.join(COMPUTE_TYPES)}.")
+    if compute_type == INT8 and not (_has_twin(model) and _has_bytes()):
+        raise UserError(
+            "compute_type = int8 needs a processor with AVX-512 VNNI, Numba, and a model on the CPU with ReLU and "
+            f"widths that are multiples of {kernels.LANES}. Leave it out: float32 always works."
+        )
+    return Engine(model, compute_type == INT8) if _has_twin(model) else model
+
+
+def _has_twin(model: Model) -> bool:
     if not isinstance(model, Transformer) or model.plain or model.config.activation != "relu":
-        return model
+        return False
     config = model.config
     widths = (config.d_model, config.d_ff, config.key_size, config.value_size)
-    ready = kernels.usable(model.output.weight) and all(width % kernels.LANES == 0 for width in widths)
-    return Engine(model) if ready else model
+    return kernels.usable(model.output.weight) and all(width % kernels.LANES == 0 for width in widths)
+
+
+def _has_bytes() -> bool:
+    from allyouneed.kernels.product import has_bytes
+
+    return has_bytes()
 
 
 class Cache:
@@ -43,90 +65,120 @@ class Cache:
         self.memory, self.longest = memory, longest
         places = np.minimum(starts[:-1, None] + np.arange(longest), max(0, len(memory) - 1))
         self.source_seen = memory.data_ptr() + 4 * memory.shape[1] * places
-        first = self.source_seen.__array_interface__["data"][0]
+        first = _address(self.source_seen)
         self.sources = np.diff(starts)  # of each row, as the next two
         self.source_rows = first + self.source_seen.strides[0] * np.arange(len(self.sources))
         self.seen = np.empty((len(self.sources), 32), dtype=np.int64)
-        self.kept: list[Tensor] = []
+        self.kept: list[np.ndarray] = []
+        self.length = 0  # positions seen
 
-    def select(self, rows: Tensor) -> None:
-        rows = rows.numpy()
+    def select(self, rows: Tensor | np.ndarray) -> None:
+        rows = np.asarray(rows)
         self.seen, self.source_rows, self.sources = self.seen[rows], self.source_rows[rows], self.sources[rows]
 
     def keep_sentences(self, sentences: Tensor) -> None:
         """Nothing: a row knows its sentence."""
 
-    def append(self, width: int) -> Tensor:
-        """Room for the keys and values of one more position [rows, width], which is the last that each row sees."""
-        length, rows = len(self.kept), len(self.sources)
-        if length == self.seen.shape[1]:
-            self.seen = np.concatenate([self.seen, np.empty_like(self.seen)], axis=1)
-        self.kept.append(torch.empty(rows, width))
-        self.seen[:, length] = self.kept[-1].data_ptr() + 4 * width * np.arange(rows)
+    def append(self, positions: int, rows: int, width: int) -> np.ndarray:
+        """Room for keys and values of more positions, of `rows` of that width at each."""
+        missing = self.length + positions - self.seen.shape[1]
+        if missing > 0:
+            more = np.empty((len(self.seen), max(missing, self.seen.shape[1])), dtype=np.int64)
+            self.seen = np.concatenate([self.seen, more], axis=1)
+        self.kept.append(np.empty((positions, rows, width), dtype=np.float32))
+        self.length += positions
         return self.kept[-1]
 
 
 class Engine:
-    """`start`, `decode_step` and `choose` over the weights that the model had when it was made."""
+    """`start`, `decode_step`, `choose` and `greedy` over the weights that the model had when this was made.
 
-    def __init__(self, model: Transformer):
+    in_bytes: all matrices in 8 bits, rounded by column, and what they are multiplied with by row.
+    """
+
+    def __init__(self, model: Transformer, in_bytes: bool = False):
         from allyouneed.kernels.product import pack
 
-        self.model, self.config = model, model.config
+        self.model, self.config, self.in_bytes = model, model.config, in_bytes
         self._held: list[Tensor] = []  # what addresses point to
         decoder = model.decoder.layers
-        self.encoder_layers = [_EncoderWeights(layer) for layer in model.encoder.layers]
-        self.layers = torch.tensor([self._addresses(layer) for layer in decoder])
-        norms = [model.decoder.norm] if self.norm_first else []
-        self.last_norm = torch.tensor([address for norm in norms for address in self._norm(norm)] or [0, 0])
+        self.encoder_layers = torch.tensor([self._encoder_layer(layer) for layer in model.encoder.layers])
+        self.layers = torch.tensor([self._decoder_layer(layer) for layer in decoder])
         cross = [linear for layer in decoder for linear in (layer.cross_attention.key, layer.cross_attention.value)]
-        self.memory_weight = pack(torch.cat([linear.weight for linear in cross]))
-        self.memory_bias = torch.cat([_bias(linear) for linear in cross])
-        self.output, self.words = pack(model.output.weight), model.output.out_features
-        self.output_bias = torch.cat([_bias(model.output), torch.zeros(-self.words % kernels.LANES)])
+        ends = [self._norm(side.norm) if self.norm_first else (0, 0) for side in (model.encoder, model.decoder)]
+        self.encoder_end = torch.tensor([*ends[0], *self._matrix(*cross)])
+        self.memory_width, self.words = sum(linear.out_features for linear in cross), model.output.out_features
+        self.kept_width = self.memory_width  # of a position: the same of self-attention as of cross-attention
+        self.output = pack(model.output.weight, _bias(model.output), in_bytes)
         self.never = torch.tensor(NEVER_SAID)
-        self.rounded = self._rounded()
+        self.table = self._table(ends[1])
 
-    def _rounded(self) -> tuple[Tensor, ...] | None:
-        from allyouneed.kernels import screen
+    def _table(self, last_norm: tuple[int, ...]) -> np.ndarray:
+        """What a decoder is: see the places in `kernels/decoder.py`."""
+        from allyouneed.kernels import decoder as at
+        from allyouneed.kernels.launch import word_of_float
 
-        if not screen.works():
-            return None
-        bias = self.output_bias[: self.words].clone()
-        bias[NEVER_SAID] = -1e30
-        return screen.round_words(self.model.output.weight, bias)
+        embedding, output = self.model.target_embedding, self.model.output
+        weight = embedding.tokens.weight.detach().contiguous()
+        self._hold(weight)
+        table = np.zeros(at.MODEL, dtype=np.int64)
+        table[at.LAYERS], table[at.WEIGHTS] = len(self.layers), self.layers.data_ptr()
+        table[at.NORM_FIRST], table[at.IN_BYTES] = self.norm_first, self.in_bytes
+        table[at.LAST_NORM : at.LAST_NORM_BIAS + 1] = last_norm
+        table[at.D_MODEL : at.D_V + 1] = self._sizes
+        table[at.EMBEDDING], table[at.SCALE] = weight.data_ptr(), word_of_float(embedding.scale)
+        table[at.WORDS], table[at.END] = self.words, EOS
+        table[at.OUTPUT_PACKED], table[at.OUTPUT_FACTS] = (x.data_ptr() for x in self.output[:2])
+        table[at.NEVER], table[at.NEVERS] = self.never.data_ptr(), len(self.never)
+        if _has_bytes() and not self.in_bytes:
+            from allyouneed.kernels.screen import round_words
+
+            bias = _bias(output)
+            bias[NEVER_SAID] = -1e30
+            places = slice(at.OUTPUT_WEIGHT, at.SCREEN_ERRORS + 1)
+            table[places] = self._hold(*round_words(output.weight, bias))
+        return table
 
     @property
     def norm_first(self) -> bool:
         return self.config.norm == "pre"
 
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        config = self.config
+        return config.d_model, config.d_ff, config.num_heads, config.key_size, config.value_size
+
     @torch.inference_mode()
     def start(self, source_ids: Tensor) -> Cache:
         """Encodes source_ids [sentences, source], padded, for `decode_step`."""
-        from allyouneed.kernels.product import multiply
+        from allyouneed.kernels.encoder import encode
+        from allyouneed.kernels.layers import whole_lanes
 
-        packed = pack(source_ids, source_ids != self.model.pad_id)
-        memory = multiply(self.encode(packed), self.memory_weight, self.memory_bias)
-        return Cache(memory, packed.starts.numpy(), packed.longest)
-
-    def encode(self, packed: Packed) -> Tensor:
-        """-> [tokens, d_model], sentences one after another, as `packed` has them."""
-        from allyouneed.kernels.decoder import embed
-
-        embedding = self.model.source_embedding
-        positions = embedding._positions(0, packed.longest)
-        x = embed(packed.ids, embedding.tokens.weight, packed.places, positions, embedding.scale)
-        for layer in self.encoder_layers:
-            x = layer.forward(x, packed, self.config.num_heads, self.norm_first)
-        return _normed(x, self.model.encoder.norm) if self.norm_first else x
+        ids = source_ids.numpy()
+        real = ids != self.model.pad_id
+        starts = np.concatenate([[0], real.sum(1).cumsum()])
+        longest, tokens = int(np.diff(starts).max(initial=0)), int(starts[-1])
+        places = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)[real]
+        groups = np.append(np.unique(starts[:-1] // _BLOCK, return_index=True)[1], len(ids))
+        most = int(np.diff(starts[groups]).max(initial=0))
+        d_model, d_ff, heads, d_k, d_v = self._sizes
+        room = whole_lanes(longest)
+        widest = 2 * d_model + heads * (2 * d_k + 2 * d_v + 1) + d_ff
+        scratch = self._scratch(len(groups) - 1, most * widest + (d_k + 4) * room, most)
+        embedding, memory = self.model.source_embedding, torch.empty(tokens, self.memory_width)
+        given = (groups, starts, ids[real], places, embedding.tokens.weight, embedding._positions(0, longest))
+        weights = (len(self.encoder_layers), self.encoder_layers, self.encoder_end, self.norm_first)
+        sizes = (*self._sizes, self.memory_width, room, self.in_bytes)
+        encode(len(groups) - 1, *given, *weights, *sizes, *scratch, most, memory, float(embedding.scale))
+        return Cache(memory, starts, longest)
 
     @torch.inference_mode()
     def decode_step(self, tokens: Tensor, cache: Cache) -> Tensor:
         """The last token of every row -> logits of the next [rows, vocabulary]."""
         from allyouneed.kernels.product import multiply
 
-        hidden = self._hidden(tokens.numpy(), cache)
-        return multiply(hidden, self.output, self.output_bias)[:, : self.words]
+        hidden = torch.from_numpy(self._step(tokens.numpy(), cache, 0, 0, 0, 0, 0, 0))
+        return multiply(hidden, self.output)[:, : self.words]
 
     def choose(self, tokens: np.ndarray, cache: Cache, count: int, scores: bool = True) -> Choice:
         """The likeliest `count` words of each row, without keeping all logits.
@@ -134,86 +186,107 @@ class Engine:
         Without `scores` the log probabilities may lack the normaliser of their row: its best words are the same, ties
         of rounding aside.
         """
-        hidden = self._hidden(tokens, cache)
-        rows, count = len(hidden), min(count, self.words)
-        found = (
-            np.empty((rows, count), dtype=np.float32),
-            np.empty((rows, count), dtype=np.int64),
-            np.empty(rows, dtype=np.float32),
-            np.zeros(rows, dtype=np.float32),
-        )
-        left = np.arange(rows) if scores or not self.rounded else self._screen(hidden, count, found)
-        if len(left):
-            theirs = tuple(x[left] for x in found)
-            self._choose(hidden if len(left) == rows else hidden[torch.from_numpy(left)], count, theirs)
-            for x, values in zip(found, theirs, strict=True):
-                x[left] = values
-        tops, words, ends, normalisers = found
+        rows, count = len(tokens), min(count, self.words)
+        tops, words = np.empty((rows, count), dtype=np.float32), np.empty((rows, count), dtype=np.int64)
+        ends, normalisers = np.empty(rows, dtype=np.float32), np.empty(rows, dtype=np.float32)
+        self._step(tokens, cache, count, scores, tops, words, ends, normalisers)
         tops[tops <= _NEVER] = -np.inf  # places of words that are never said, where there were not enough others
         return Choice(tops - normalisers[:, None], words, ends - normalisers)
 
-    def _screen(self, hidden: Tensor, count: int, found: tuple[np.ndarray, ...]) -> np.ndarray:
-        """By a look in 8 bits, fp32 for what counts. -> the rows for which that would be too much."""
-        from allyouneed.kernels.screen import choose, scratch_size
+    @torch.inference_mode()
+    def greedy(self, source_ids: Tensor, longest: Sequence[int], scores: bool) -> tuple[np.ndarray, ...]:
+        """The whole search, as `search.greedy` has it.
 
-        (rows, depth), words = hidden.shape, self.rounded
-        block, parts = min(rows, _BLOCK), -(-rows // _BLOCK)
-        scratch = torch.empty(parts, scratch_size(block, depth, count))
-        fits = np.zeros(rows, dtype=np.int64)
-        choose(parts, block, rows, hidden, depth, *words, len(words.bias), EOS, count, *found[:3], fits, scratch)
-        return np.flatnonzero(fits == 0)
+        -> ids and log probabilities [sentences, most] and how many of them count, the end included [sentences].
+        """
+        from allyouneed.kernels.search import greedy
 
-    def _choose(self, hidden: Tensor, count: int, found: tuple[np.ndarray, ...]) -> None:
-        from allyouneed.kernels.decoder import CHUNK, choose
+        cache, limits = self.start(source_ids), np.asarray(longest, dtype=np.int64)
+        tokens, sentences = np.full(len(limits), BOS, dtype=np.int64), np.arange(len(limits))
+        most = int(limits.max(initial=0)) + 1
+        said, log_p = np.empty((len(limits), most), dtype=np.int64), np.empty((len(limits), most), dtype=np.float32)
+        counts = np.zeros(len(limits), dtype=np.int64)
+        while rows := len(tokens):
+            block, parts, begin = min(rows, _BLOCK), -(-rows // _BLOCK), cache.length
+            steps = min(_STEPS, most - begin)
+            positions, steps = self._positions(begin, steps)
+            kept, going_on = cache.append(steps, parts * block, self.kept_width), np.empty(parts, dtype=np.int64)
+            past = (kept, cache.seen, cache.seen.shape[1], begin, cache.source_rows, cache.sources, cache.longest)
+            answers = (steps, scores, going_on, said, log_p, most, counts)
+            given = (parts, block, rows, self.table, tokens, positions, *past, limits, sentences, *answers)
+            greedy(*given, *self._decoder_scratch(rows, block, cache, 1))
+            left = np.concatenate([part * block + np.arange(count) for part, count in enumerate(going_on.tolist())])
+            tokens, limits, sentences = tokens[left], limits[left], sentences[left]
+            cache.select(left)
+        return said, log_p, counts
 
-        rows, block = len(hidden), min(len(hidden), _BLOCK)
-        parts = -(-rows // _BLOCK)
-        scratch = torch.empty(parts, block, CHUNK)
-        given = (hidden, self.config.d_model, self.output, self.output_bias, self.words, self.never)
-        choose(parts, block, rows, *given, len(self.never), EOS, count, *found, scratch)
+    def _step(self, tokens: np.ndarray, cache: Cache, *wanted: int | np.ndarray) -> np.ndarray:
+        """-> what the pre-softmax linear sees of each row's next position: [rows, d_model].
 
-    def _hidden(self, tokens: np.ndarray, cache: Cache) -> Tensor:
-        """What the pre-softmax linear sees of each row's next position: [rows, d_model]."""
-        from allyouneed.kernels.decoder import step
+        wanted: how many words, whether with scores, and where they go, as `kernels/search.py` has them.
+        """
+        from allyouneed.kernels.search import step
 
-        config, embedding = self.config, self.model.target_embedding
-        rows, heads, d_k, d_v = len(tokens), config.num_heads, config.key_size, config.value_size
-        position = embedding._positions(len(cache.kept), len(cache.kept) + 1)
-        kept = cache.append(len(self.layers) * heads * (d_k + d_v))
-        block, parts = min(rows, _BLOCK), -(-rows // _BLOCK)
-        length = len(cache.kept)
-        room = -(-max(length, cache.longest) // kernels.LANES) * kernels.LANES
-        scratch = torch.empty(parts, block * (config.d_model + heads * (d_k + d_v) + config.d_ff) + room)
-        out = torch.empty(rows, config.d_model)
-        weights = (len(self.layers), self.layers, self.last_norm, self.norm_first)
-        sizes = (config.d_model, config.d_ff, heads, d_k, d_v)
-        past = (kept, cache.seen, cache.seen.shape[1], length)
-        source = (cache.source_rows, cache.sources, cache.longest)
-        tokens = np.ascontiguousarray(tokens, dtype=np.int64)
-        inputs = (tokens, embedding.tokens.weight, position)
-        step(parts, block, rows, *inputs, *weights, *sizes, *past, *source, scratch, out, float(embedding.scale))
-        return out
+        rows, tokens = len(tokens), np.ascontiguousarray(tokens, dtype=np.int64)
+        block, parts, hidden = min(rows, _BLOCK), -(-rows // _BLOCK), np.empty((rows, self.config.d_model), np.float32)
+        position, _ = self._positions(cache.length, 1)
+        kept = cache.append(1, rows, self.kept_width)
+        cache.seen[:, cache.length - 1] = _address(kept) + 4 * self.kept_width * np.arange(rows)
+        past = (kept, cache.seen, cache.seen.shape[1], cache.length, cache.source_rows, cache.sources, cache.longest)
+        scratch = self._decoder_scratch(rows, block, cache, wanted[0])
+        step(parts, block, rows, self.table, tokens, position, *past, hidden, *wanted, *scratch)
+        return hidden
 
-    def _addresses(self, layer: DecoderLayer) -> list[int]:
-        """In the order of the names in `kernels/decoder.py`."""
+    def _positions(self, begin: int, count: int) -> tuple[Tensor, int]:
+        """Of so many places, or of as many as were learned, but at least one; and their number."""
+        embedding = self.model.target_embedding
+        if embedding.learned:
+            count = max(1, min(count, len(embedding.positions) - begin))
+        return embedding._positions(begin, begin + count), count
+
+    def _decoder_scratch(self, rows: int, block: int, cache: Cache, count: int) -> tuple[np.ndarray, int]:
+        """As the kernels of `kernels/search.py` want it, and its size for a part in bytes."""
+        from allyouneed.kernels.decoder import CHUNK
+        from allyouneed.kernels.layers import whole_lanes
+        from allyouneed.kernels.screen import scratch_size
+
+        d_model, d_ff, heads, d_k, d_v = self._sizes
+        layers = block * (d_model + heads * (d_k + d_v) + d_ff) + whole_lanes(max(cache.length, cache.longest))
+        words = max(block * CHUNK, 0 if self.in_bytes else scratch_size(block, d_model, count))
+        return self._scratch(-(-rows // block), block * (7 + d_model) + max(layers, words), block)
+
+    def _scratch(self, parts: int, floats: int, rows: int) -> tuple[np.ndarray, int]:
+        """Room for so many floats a part, and for its widest rows in bytes; and the size of a part in bytes."""
+        from allyouneed.kernels.product import bytes_size
+
+        d_model, d_ff, heads, _, d_v = self._sizes
+        size = floats + (bytes_size(rows, max(d_model, d_ff, heads * d_v)) if self.in_bytes else 0)
+        size += size % 2  # so that whole numbers of 64 bits stand well in every part
+        return np.empty(parts * size, dtype=np.float32), 4 * size
+
+    def _encoder_layer(self, layer: EncoderLayer) -> list[int]:
+        """Addresses in the order of the names in `kernels/encoder.py`."""
+        own, feed_forward = layer.self_attention, layer.feed_forward
+        matrices = ((own.query, own.key, own.value), (own.output,), (feed_forward.inner,), (feed_forward.outer,))
+        return self._layer(layer, matrices)
+
+    def _decoder_layer(self, layer: DecoderLayer) -> list[int]:
+        """The same, of those in `kernels/decoder.py`."""
         own, cross, feed_forward = layer.self_attention, layer.cross_attention, layer.feed_forward
-        return [
-            *(address for residual in layer.residuals for address in self._norm(residual.norm)),
-            *self._matrix(own.query),
-            *self._matrix(own.key, own.value),
-            *self._matrix(own.output),
-            *self._matrix(cross.query),
-            *self._matrix(cross.output),
-            *self._matrix(feed_forward.inner),
-            *self._matrix(feed_forward.outer),
-        ]
+        attention = ((own.query,), (own.key, own.value), (own.output,), (cross.query,), (cross.output,))
+        return self._layer(layer, (*attention, (feed_forward.inner,), (feed_forward.outer,)))
 
-    def _matrix(self, *linears: nn.Linear) -> tuple[int, int]:
+    def _layer(self, layer: EncoderLayer | DecoderLayer, matrices: Sequence[Sequence[nn.Linear]]) -> list[int]:
+        norms = [address for residual in layer.residuals for address in self._norm(residual.norm)]
+        return norms + [address for linears in matrices for address in self._matrix(*linears)]
+
+    def _matrix(self, *linears: nn.Linear) -> tuple[int, ...]:
         from allyouneed.kernels.product import pack
 
-        return self._hold(pack(torch.cat([linear.weight for linear in linears])), torch.cat([*map(_bias, linears)]))
+        weight, bias = (torch.cat(parts) for parts in zip(*((x.weight, _bias(x)) for x in linears), strict=True))
+        return self._hold(*pack(weight, bias, self.in_bytes)[:2])
 
-    def _norm(self, norm: nn.LayerNorm) -> tuple[int, int]:
+    def _norm(self, norm: nn.LayerNorm) -> tuple[int, ...]:
         return self._hold(norm.weight.detach().clone(), norm.bias.detach().clone())
 
     def _hold(self, *tensors: Tensor) -> tuple[int, ...]:
@@ -221,37 +294,8 @@ class Engine:
         return tuple(tensor.data_ptr() for tensor in tensors)
 
 
-class _EncoderWeights:
-    def __init__(self, layer: EncoderLayer):
-        from allyouneed.kernels.product import pack
-
-        attention: MultiHeadAttention = layer.self_attention
-        linears = (attention.query, attention.key, attention.value, attention.output)
-        self.query, self.key, self.value, self.output, self.inner, self.outer = (
-            (pack(linear.weight), _bias(linear))
-            for linear in (*linears, layer.feed_forward.inner, layer.feed_forward.outer)
-        )
-        self.norms = [residual.norm for residual in layer.residuals]
-
-    def forward(self, x: Tensor, packed: Packed, heads: int, norm_first: bool) -> Tensor:
-        """x [tokens, d_model], in place."""
-        from allyouneed.kernels.attention import Within, attend
-        from allyouneed.kernels.product import ADD, RELU, multiply
-
-        a = _normed(x, self.norms[0]) if norm_first else x
-        projected = (multiply(a, *matrix) for matrix in (self.query, self.key, self.value))
-        mixed, _ = attend(*projected, heads, Within(packed.starts, packed.starts, packed.longest, causal=False))
-        x = multiply(mixed, *self.output, ADD, x)
-        x = x if norm_first else _normed(x, self.norms[0])
-        a = _normed(x, self.norms[1]) if norm_first else x
-        x = multiply(multiply(a, *self.inner, RELU), *self.outer, ADD, x)
-        return x if norm_first else _normed(x, self.norms[1])
-
-
-def _normed(x: Tensor, norm: nn.LayerNorm) -> Tensor:
-    from allyouneed.kernels.decoder import normalise
-
-    return normalise(x, norm.weight, norm.bias)
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
 
 
 def _bias(linear: nn.Linear) -> Tensor:

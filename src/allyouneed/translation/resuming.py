@@ -31,7 +31,7 @@ class Note:
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         status = source.stat()
         facts = [str(source.resolve()), status.st_size, status.st_mtime_ns, translator.bundle.config.model_dump_json()]
-        digest.update(json.dumps([*facts, sorted(options.items())], default=str).encode())
+        digest.update(json.dumps([*facts, translator.compute_type, sorted(options.items())], default=str).encode())
         return cls(output, digest.hexdigest())
 
     @property

@@ -26,7 +26,8 @@ class Cache(Protocol):
 
 
 class Model(Protocol):
-    """What search needs of a model: two methods. One that has a faster way to its best words has a third, `choose`."""
+    """What search needs of a model: two methods. One that has a faster way to its best words has a third, `choose`,
+    and one that does a whole greedy search a fourth, `greedy`."""
 
     def start(self, source_ids: Tensor) -> Cache: ...
 
@@ -105,6 +106,12 @@ def greedy(
     Without `scores` the hypotheses' scores are nan, which may take less time; what is said is the same, ties of
     rounding aside.
     """
+    if rules is None and hasattr(model, "greedy"):
+        found = model.greedy(source_ids, longest, scores)
+        return [
+            _hypothesis(ids[: count - 1].tolist(), log_p[:count].tolist() if scores else [math.nan] * count, alpha)
+            for ids, log_p, count in zip(*found, strict=True)
+        ]
     cache = model.start(source_ids)
     longest = np.asarray(longest)
     sentences = np.arange(len(source_ids))  # that are not finished, in the order of rows
