@@ -1,6 +1,7 @@
 // Every head over a corpus: a table that sorts, and examples of each head. Data as `corpus.py` describes it.
 import { pageButtons } from "./app.js";
-import { clipped, el, headColour, number, svg } from "./draw.js";
+import { clipped, el, grouped, headColour, number, svg } from "./draw.js";
+import { saveButtons } from "./picture.js";
 import { startLanguage, t } from "./texts.js";
 
 const COLUMNS = ["entropy", "distance", "previous", "next", "same", "period", "end", "aer", "importance"];
@@ -18,11 +19,12 @@ export function startCorpus(root, data) {
     const rows = data.heads.map((row, place) => ({ ...row, place }));
     const value = (row) => (state.sort === "head" ? row.place : (row[state.sort] ?? (state.descending ? -Infinity : Infinity)));
     rows.sort((a, b) => (state.descending ? value(b) - value(a) : value(a) - value(b)) || a.place - b.place);
+    const view = el("div", { css: { "margin-top": "1.2rem" } }, el("div", { class: "card scroll tall", tabindex: 0, role: "region", "aria-label": t("allHeads") }, table(data, rows, state, set)),
+      el("p", { class: "note" }, t("corpusNote", data.importance_sentences), " ", data.aligner ? t("aerNote", data.aligner) : ""), examples(data, state));
     return [
-      el("header", { class: "top" }, el("div", {}, el("div", { class: "bar" }, el("span", { class: "name" }, `allyouneed · ${t("title")}`), ...pageButtons(draw)),
-        el("div", { class: "pair" }, el("p", {}, t("corpusTitle"))), el("p", { class: "facts" }, t("corpusLead", data.sentences.toLocaleString("en"))))),
-      el("main", { css: { "margin-top": "1.2rem" } }, el("div", { class: "card scroll tall" }, table(data, rows, state, set)),
-        el("p", { class: "note" }, t("corpusNote", data.importance_sentences), " ", data.aligner ? t("aerNote", data.aligner) : ""), examples(data, state), el("footer", {}, t("footer"))),
+      el("header", { class: "top" }, el("div", {}, el("div", { class: "bar" }, el("h1", { class: "name" }, `allyouneed · ${t("title")}`), ...pageButtons(draw)),
+        el("div", { class: "pair" }, el("p", {}, t("corpusTitle"))), el("p", { class: "facts" }, t("corpusLead", grouped(data.sentences))))),
+      el("main", {}, view, saveButtons(view, "heads"), el("footer", {}, t("footer"))),
     ];
   }
   draw();
@@ -56,7 +58,7 @@ function drawn(data, row, { sentence, lines }) {
   const y = (i) => 12 + gap * (i + 0.5);
   const text = (label, x, i, anchor) => svg("text", { x, y: y(i) + 4, "text-anchor": anchor, class: "" }, clipped(label.replace("▁", " ").trim() || label, 14));
   const colour = headColour(row.head, data.model.heads);
-  return el("div", { class: "card", css: { margin: 0 } }, svg("svg", { viewBox: `0 0 ${width} ${24 + gap * Math.max(left.length, right.length)}`, width, css: { "max-width": "100%" } },
+  return el("div", { class: "card", css: { margin: 0 } }, svg("svg", { viewBox: `0 0 ${width} ${24 + gap * Math.max(left.length, right.length)}`, width, css: { "max-width": "100%" }, role: "img", "aria-label": left.join(" ").replaceAll("▁", " ") },
     lines.map(([i, j, w]) => svg("path", { d: `M118 ${y(i)}C160 ${y(i)} 170 ${y(j)} 212 ${y(j)}`, fill: "none", stroke: colour, "stroke-opacity": 0.1 + 0.9 * w, "stroke-width": 0.7 + 4 * w, "stroke-linecap": "round" })),
     left.map((label, i) => text(label, 112, i, "end")), right.map((label, j) => text(label, 218, j, "start"))));
 }

@@ -56,7 +56,7 @@ function treeCard(data, state, set) {
   drawing.append(later);
   return el("div", { class: "card" }, el("div", { class: "tools" }, el("h2", { css: { margin: 0 } }, t("tree")), stepControl(data, state, set, steps),
     el("span", { class: "end" }, el("button", { class: "quiet", onclick: () => saveSvg(drawing, "beam") }, "SVG"), el("button", { class: "quiet", onclick: () => savePng(drawing, "beam") }, "PNG"))),
-    el("div", { class: "tree", id: "tree", tabindex: 0 }, drawing));
+    el("div", { class: "tree", id: "tree", tabindex: 0, role: "region", "aria-label": t("tree") }, drawing));
 }
 
 let timer = null;
@@ -103,7 +103,7 @@ function stepCard(data, state, set) {
   const place = Math.min((state.step ?? data.target.tokens.length) - 1, data.target.tokens.length - 1);
   const heads = Array.from({ length: data.model.heads }, (_, h) => weightsAt(data.base.attention.cross, layer, h));
   const weight = (j) => heads.reduce((sum, h) => sum + h.values[place * h.cols + j], 0) / heads.length;
-  const target = data.target.tokens.map((token, i) => el("button", { class: i === place ? "word on" : "word", css: { opacity: i > place ? 0.35 : 1, cursor: "pointer" }, "data-step": i + 1, onclick: () => set({ step: i + 1 }) }, shown(token, i === 0)));
+  const target = data.target.tokens.map((token, i) => el("button", { class: i === place ? "word on" : "word", "aria-pressed": String(i === place), css: { color: i > place ? "var(--soft)" : null, cursor: "pointer" }, "data-step": i + 1, onclick: () => set({ step: i + 1 }) }, shown(token, i === 0)));
   const source = data.source.tokens.map((token, j) => el("span", { class: "word shade", css: { "--w": `${Math.round(70 * weight(j))}%` }, onpointerenter: (e) => showTip(e, number(weight(j), 4), shown(token, true)), onpointerleave: hideTip }, shown(token, j === 0)));
   return el("div", { class: "card" }, el("h2", {}, t("atStep")), el("p", { class: "words" }, source), el("p", { class: "words" }, target), el("p", { class: "note" }, t("meanOf", layer + 1)));
 }

@@ -48,6 +48,8 @@ const TEXTS = {
   positions: ["Positions", "위치"], positionsS: ["section 3.5: nothing else tells the order", "3.5절: 순서를 알려 주는 유일한 것"],
   headsOff: ["Heads", "헤드"], headsOffS: ["click one to silence it; shade: how much the sentence loses", "눌러서 끄기. 진하기: 문장의 로그 확률 손실"],
   paper: ["Everything on", "모두 켜기"], before: ["before", "전"], after: ["after", "후"],
+  wholeLayer: ["All heads of layer {0}", "{0}층의 모든 헤드"], saveView: ["Save this view", "이 화면 저장"],
+  coming: ["The model computes …", "모델이 계산하고 있습니다 …"],
   absent: ["This combination is not in the file.", "이 조합은 파일에 없습니다."], failed: ["The server did not answer: {0}", "서버가 답하지 않습니다: {0}"],
   chooseOne: ["Choose a switch. The sentence, the attention and the next words appear before and after.", "스위치를 하나 골라 보세요. 번역, 어텐션, 다음 단어를 전후로 비교합니다."],
   a_scale: ["Without the division the scores of every layer are {0} times larger. The softmax hardens: mean entropy falls from {1} to {2} nats, and of a gradient only {4} instead of {3} would come through. A model could not learn from that; this one, trained with the scale, {5}.",
