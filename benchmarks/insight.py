@@ -169,11 +169,12 @@ def _measure(browser: Any, path: Path, rounds: int) -> Measured:
         page.goto(path.as_uri())
         times = page.evaluate(OPENED)
         opened += [times] if number else []
-        for name, selector in CLICKS.items() if page.query_selector("#explorer") else ():
-            if selector in BEFORE:
+        for name, selector in CLICKS.items():
+            if selector in BEFORE and page.query_selector(BEFORE[selector]):
                 page.evaluate(CLICK, BEFORE[selector])
-            times = page.evaluate(CLICK, selector)
-            clicks[name] += [times] if number else []
+            if page.query_selector(selector):
+                times = page.evaluate(CLICK, selector)
+                clicks[name] += [times] if number else []
         context.close()
     return Measured(_medians(opened), {name: _medians(times) for name, times in clicks.items() if times})
 

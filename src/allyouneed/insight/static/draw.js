@@ -36,6 +36,13 @@ function hslToRgb(h, s, l) {
   return [part(0), part(8), part(4)];
 }
 
+/** Whether the page is as wide as a phone. */
+export const isNarrow = () => innerWidth < 640;
+
+/** What may be wider than its place: then keys reach it, too. */
+export const scroller = (name, wide, ...children) =>
+  el("div", { class: "scroll", ...(wide || isNarrow() ? { tabindex: 0, role: "region", "aria-label": name } : {}) }, children);
+
 const rgbText = (rgb) => "#" + rgb.map((x) => x.toString(16).padStart(2, "0")).join("");
 const rgbOf = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 

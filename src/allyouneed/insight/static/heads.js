@@ -1,6 +1,6 @@
 // All heads as small heat maps, and some of them large: lines from queries to keys, or a matrix.
 import { joinWords, layersOf, sides, weightsAt } from "./data.js";
-import { cellTips, clipped, el, headColour, heatmap, hideTip, inHeadColour, number, pixels, savePng, saveSvg, showTip, svg } from "./draw.js";
+import { cellTips, clipped, el, headColour, heatmap, hideTip, inHeadColour, isNarrow, number, pixels, savePng, saveSvg, scroller, showTip, svg } from "./draw.js";
 import { t } from "./texts.js";
 
 const FAINTEST = 0.02;
@@ -115,7 +115,7 @@ export function headsView(data, variant, state, set) {
 
 /** Tokens left and right, a line a weight. Hover or focus a token: only its own lines, with their numbers. */
 export function linesFigure(data, variant, kind, pins, joined) {
-  const narrow = innerWidth < 640; // a phone
+  const narrow = isNarrow();
   const width = narrow ? 360 : 620;
   const heads = pins.map(([layer, head]) => ({ ...headMatrix(data, variant, kind, layer, head, joined), colour: headColour(head, data.model.heads), name: headName(layer, head) }));
   const { rows, cols } = heads[0];
@@ -223,7 +223,7 @@ export function matrixFigure(data, variant, kind, pins, joined) {
           onpointerenter: (event) => showTip(event, number(w, 4), `${rows[i].label} → ${cols[j].label}`, name), onpointerleave: hideTip }));
     });
   });
-  return el("div", { class: "scroll" }, drawing);
+  return scroller(t("matrix"), rows.length > 20, drawing);
 }
 
 /** A heat map of one head in a frame, with tips. */

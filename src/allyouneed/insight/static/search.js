@@ -1,6 +1,6 @@
 // The translation as it is made: the beam's tree, its hypotheses, the decoder's attention at each step, word links.
 import { layersOf, penalised, shown, textOf, weightsAt } from "./data.js";
-import { clipped, el, hideTip, number, savePng, saveSvg, showTip, svg } from "./draw.js";
+import { clipped, el, hideTip, number, savePng, saveSvg, scroller, showTip, svg } from "./draw.js";
 import { t } from "./texts.js";
 
 export function searchView(data, state, set) {
@@ -91,7 +91,7 @@ function penaltyCard(data, state, set) {
   const rows = ranked(search, alpha);
   return el("div", { class: "card" }, el("div", { class: "tools" }, el("h2", { css: { margin: 0 } }, t("hypothesis")),
     el("label", { class: "range" }, t("penalty"), el("input", { type: "range", id: "alpha", min: 0, max: 2, step: 0.1, value: alpha, oninput: (e) => set({ alpha: Number(e.target.value) }, "alpha") }), el("span", {}, alpha.toFixed(1)))),
-    el("div", { class: "scroll" }, el("table", { class: "plain", id: "hypotheses" }, el("thead", {}, el("tr", {}, el("th", { class: "text" }, t("hypothesis")), el("th", {}, t("length")), el("th", {}, t("logP")), el("th", {}, t("score")))),
+    scroller(t("hypothesis"), false, el("table", { class: "plain", id: "hypotheses" }, el("thead", {}, el("tr", {}, el("th", { class: "text" }, t("hypothesis")), el("th", {}, t("length")), el("th", {}, t("logP")), el("th", {}, t("score")))),
       el("tbody", {}, rows.slice(0, 8).map(({ place, score }, i) => el("tr", { class: i ? null : "on" }, el("td", { class: "text" }, hypothesisText(search.nodes, place) || "∅"), el("td", {}, String(search.nodes[place][1])), el("td", {}, number(search.nodes[place][3])), el("td", {}, number(score))))))),
     el("p", { class: "note" }, t("penaltyNote")));
 }

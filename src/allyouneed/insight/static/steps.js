@@ -1,6 +1,6 @@
 // One head from what comes in to what goes out, with the sentence's numbers; scale and mask can be switched on the spot.
 import { columnNumber, layersOf, matrixAt, rowStatistics, sides, softmaxSteps, spread, timesValues } from "./data.js";
-import { cellTips, clipped, diverging, el, headColour, heatmap, inHeadColour, number } from "./draw.js";
+import { cellTips, clipped, diverging, el, headColour, heatmap, inHeadColour, number, scroller } from "./draw.js";
 import { kindButtons } from "./heads.js";
 import { t } from "./texts.js";
 
@@ -169,7 +169,7 @@ function rowTable({ rows, cols, scores, scaled, weights, counter, query, key, hi
   const order = cols.map((_, j) => j);
   const kept = cols.length > 40 ? order.sort((a, b) => weights.values[first + b] - weights.values[first + a]).slice(0, 40) : order;
   return el("div", {}, el("h3", { css: { margin: "1rem 0 .2rem" } }, t("rowOf", clipped(rows[query].label, 24))),
-    el("div", { class: "scroll" }, el("table", { class: "bars" },
+    scroller(t("weight"), false, el("table", { class: "bars" },
       el("thead", {}, el("tr", {}, el("th", {}, t("key")), el("th", { class: "n" }, t("score")), el("th", { class: "n" }, "÷ √d_k"), el("th", { class: "n" }, t("weight")), el("td", {}))),
       el("tbody", {}, kept.map((j) =>
         el("tr", { class: j === key ? "on" : null, onclick: () => pick(j) }, el("th", { scope: "row" }, clipped(cols[j].label, 20)), el("td", { class: "n" }, number(scores.values[first + j], 2)),

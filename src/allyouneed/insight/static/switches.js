@@ -1,6 +1,6 @@
 // Parts of the whole model off: what it says, what it looks at, how sure it is, before and after.
 import { headPlace, layersOf, shown, weightsAt } from "./data.js";
-import { clipped, el, headColour, hideTip, number, showTip, svg } from "./draw.js";
+import { clipped, el, headColour, hideTip, number, scroller, showTip, svg } from "./draw.js";
 import { headGrid, headName, kindButtons, smallMatrix } from "./heads.js";
 import { t } from "./texts.js";
 
@@ -190,5 +190,5 @@ function lanes(data, valuesOf, most, unit) {
       drawing.append(svg("circle", { cx: x(b), cy: y, r: 4.2, fill: colour, "fill-opacity": 0.85, ...tip }));
     }
   });
-  return el("div", { class: "scroll" }, drawing);
+  return scroller(t("theEntropy"), false, drawing);
 }

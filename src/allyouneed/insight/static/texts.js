@@ -52,7 +52,7 @@ const TEXTS = {
   coming: ["The model computes …", "모델이 계산하고 있습니다 …"],
   absent: ["This combination is not in the file.", "이 조합은 파일에 없습니다."], failed: ["The server did not answer: {0}", "서버가 답하지 않습니다: {0}"],
   chooseOne: ["Choose a switch. The sentence, the attention and the next words appear before and after.", "스위치를 하나 골라 보세요. 번역, 어텐션, 다음 단어를 전후로 비교합니다."],
-  a_scale: ["Without the division the scores of every layer are {0} times larger. The softmax hardens: mean entropy falls from {1} to {2} nats, and of a gradient only {4} instead of {3} would come through. A model could not learn from that; this one, trained with the scale, {5}.",
+  a_scale: ["Without the division the scores of every layer are {0} times larger. The softmax hardens: mean entropy falls from {1} to {2} nats, and of a gradient only {4} instead of {3} would come through. A model learns poorly from that; this one, trained with the scale, {5}.",
     "나누지 않으면 모든 층의 점수가 {0}배 커집니다. 소프트맥스가 굳어 평균 엔트로피가 {1}에서 {2} nats로 떨어지고, 통과하는 기울기도 {3}에서 {4}로 줄어듭니다. 이래서는 배우기 어렵습니다. 스케일을 쓰며 훈련한 이 모델은 {5}."],
   a_scale_up: ["Without the division the scores of every layer are {0} times larger; mean entropy goes from {1} to {2} nats, and {4} instead of {3} of a gradient would come through the softmax. This model, trained with the scale, {5}.",
     "나누지 않으면 모든 층의 점수가 {0}배 커집니다. 평균 엔트로피는 {1}에서 {2} nats로, 소프트맥스를 통과하는 기울기는 {3}에서 {4}로 바뀝니다. 스케일을 쓰며 훈련한 이 모델은 {5}."],
