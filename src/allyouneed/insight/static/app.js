@@ -84,7 +84,7 @@ function header(data, set) {
   const long = data.text.length + data.translation.length > 400;
   return el("header", { class: "top" }, el("div", {},
     el("div", { class: "bar" }, el("h1", { class: "name" }, `allyouneed · ${t("title")}`), ...pageButtons(() => set({}))),
-    el("div", { class: long ? "pair long" : "pair", tabindex: long ? 0 : null }, el("p", { dir: "auto", lang: data.languages?.[0] }, data.text), el("p", { dir: "auto", lang: data.languages?.[1] }, data.translation || "∅")),
+    el("div", { class: long ? "pair long" : "pair" }, [data.text, data.translation || "∅"].map((text, i) => el("p", { dir: "auto", lang: data.languages?.[i], tabindex: long ? 0 : null }, text))),
     el("p", { class: "facts" }, t("facts", m.encoder_layers, m.decoder_layers, m.heads, m.d_model, m.d_k, grouped(m.parameters)))));
 }
 

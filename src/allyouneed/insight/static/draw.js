@@ -46,26 +46,33 @@ export const scroller = (name, wide, ...children) =>
 const rgbText = (rgb) => "#" + rgb.map((x) => x.toString(16).padStart(2, "0")).join("");
 const rgbOf = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
-/** One pixel a cell (fewer, where there are more than `most` in a row or column). paint: {above, below, alpha}: the
- * colours of positive and negative values, and how opaque a value is, 0 to 1. */
+/** One pixel a cell; where there are more than `most` in a row or column, a pixel shows the largest of its cells. paint:
+ * {above, below, alpha}: the colours of positive and negative values, and how opaque a value is, 0 to 1. */
 export function pixels(matrix, paint, most) {
-  const rows = Math.min(matrix.rows, most);
-  const cols = Math.min(matrix.cols, most);
+  const { rows, cols, values } = matrix.rows > most || matrix.cols > most ? pooled(matrix, most) : matrix;
   const image = new ImageData(cols, rows);
-  for (let i = 0; i < rows; i++) {
-    const row = rows === matrix.rows ? i : Math.floor((i * matrix.rows) / rows);
-    for (let j = 0; j < cols; j++) {
-      const col = cols === matrix.cols ? j : Math.floor((j * matrix.cols) / cols);
-      const value = matrix.values[row * matrix.cols + col];
-      const colour = value < 0 ? paint.below : paint.above;
-      const at = 4 * (i * cols + j);
-      image.data[at] = colour[0];
-      image.data[at + 1] = colour[1];
-      image.data[at + 2] = colour[2];
-      image.data[at + 3] = 255 * paint.alpha(value); // clamped and rounded by the array
-    }
+  for (let i = 0; i < rows * cols; i++) {
+    const colour = values[i] < 0 ? paint.below : paint.above;
+    image.data[4 * i] = colour[0];
+    image.data[4 * i + 1] = colour[1];
+    image.data[4 * i + 2] = colour[2];
+    image.data[4 * i + 3] = 255 * paint.alpha(values[i]); // clamped and rounded by the array
   }
   return image;
+}
+
+function pooled(matrix, most) {
+  const [rows, cols] = [Math.min(matrix.rows, most), Math.min(matrix.cols, most)];
+  const values = new Float32Array(rows * cols);
+  const column = Int32Array.from({ length: matrix.cols }, (_, j) => Math.floor((j * cols) / matrix.cols));
+  for (let i = 0, at = 0; i < matrix.rows; i++) {
+    const first = Math.floor((i * rows) / matrix.rows) * cols;
+    for (let j = 0; j < matrix.cols; j++, at++) {
+      const place = first + column[j];
+      if (Math.abs(matrix.values[at]) > Math.abs(values[place])) values[place] = matrix.values[at];
+    }
+  }
+  return { rows, cols, values };
 }
 
 export function heatmap(matrix, paint, attributes = {}, most = 512) {

@@ -210,12 +210,13 @@ export function matrixFigure(data, variant, kind, pins, joined) {
   const { rows, cols } = figures[0];
   const cell = Math.max(rows.length, cols.length) > 60 ? 9 : Math.max(12, Math.min(24, 460 / cols.length));
   const [side, top] = [110, 84];
+  const css = { "font-size": `${Math.min(11.5, cell - 0.5)}px` };
   const [width, each] = [side + cols.length * cell + 8, top + rows.length * cell + 18];
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${each * figures.length}`, width, css: { "max-width": rows.length > 60 ? "none" : "100%" }, role: "img", "aria-label": figures.map((f) => f.name).join(", ") });
   figures.forEach(({ weights, colour, name }, n) => {
     const y0 = n * each + top;
-    cols.forEach((g, j) => drawing.append(svg("text", { class: "soft", transform: `translate(${side + (j + 0.62) * cell} ${y0 - 6}) rotate(-50)` }, clipped(g.label, 13))));
-    rows.forEach((g, i) => drawing.append(svg("text", { class: "soft", x: side - 6, y: y0 + (i + 0.5) * cell + 4, "text-anchor": "end" }, clipped(g.label, 14))));
+    cols.forEach((g, j) => drawing.append(svg("text", { class: "soft", css, transform: `translate(${side + (j + 0.62) * cell} ${y0 - 6}) rotate(-50)` }, clipped(g.label, 13))));
+    rows.forEach((g, i) => drawing.append(svg("text", { class: "soft", css, x: side - 6, y: y0 + (i + 0.5) * cell + 4, "text-anchor": "end" }, clipped(g.label, 14))));
     weights.values.forEach((w, at) => {
       const [i, j] = [Math.floor(at / weights.cols), at % weights.cols];
       if (w > 0.002 || weights.values.length < 2500)
