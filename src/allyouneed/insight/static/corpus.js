@@ -21,7 +21,7 @@ export function startCorpus(root, data) {
     const value = (row) => (state.sort === "head" ? row.place : (row[state.sort] ?? (state.descending ? -Infinity : Infinity)));
     rows.sort((a, b) => (state.descending ? value(b) - value(a) : value(a) - value(b)) || a.place - b.place);
     const view = el("div", { css: { "margin-top": "1.2rem" } }, el("div", { class: "card scroll tall", tabindex: 0, role: "region", "aria-label": t("allHeads") }, table(data, rows, state, set)),
-      el("p", { class: "note" }, t("corpusNote", data.importance_sentences), " ", data.aligner ? t("aerNote", data.aligner) : ""), examples(data, state));
+      el("p", { class: "note" }, t("corpusNote", data.importance_sentences), " ", data.aligner ? t("aerNote", t(data.aligner)) : ""), examples(data, state));
     return [
       el("header", { class: "top" }, el("div", {}, el("div", { class: "bar" }, el("h1", { class: "name" }, `allyouneed · ${t("title")}`), ...pageButtons(draw)),
         el("div", { class: "pair" }, el("p", {}, t("corpusTitle"))), el("p", { class: "facts" }, t("corpusLead", grouped(data.sentences))))),
@@ -55,7 +55,7 @@ function drawn(data, row, { sentence, lines }) {
   const { source, target } = data.examples[sentence];
   const left = row.kind === "encoder" ? source : target;
   const right = row.kind === "decoder" ? ["<s>", ...target.slice(0, -1)] : source;
-  const [width, gap, end, start] = [366, 20, 140, 224];
+  const [width, gap, end, start] = [344, 20, 132, 212];
   const y = (i) => 12 + gap * (i + 0.5);
   const text = (label, x, i, anchor) => svg("text", { x, y: y(i) + 4, "text-anchor": anchor, class: "" }, clipped(label, 14));
   const colour = headColour(row.head, data.model.heads);

@@ -71,7 +71,7 @@ function offGrid(data, state, switches, set, turn) {
 }
 
 function comparison(data, variant, state, set) {
-  const { base } = data;
+  const base = { ...data.base, translation: data.base.translation ?? { text: data.translation } };
   const both = [base, variant];
   return el("div", { class: "stack", id: "comparison" },
     el("div", { class: "card" }, el("p", { class: "answer" }, answer(data, variant)), figuresOf(data, variant)),

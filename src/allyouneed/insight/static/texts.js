@@ -79,6 +79,7 @@ const TEXTS = {
   kind: ["Attention", "어텐션"], entropy: ["Entropy, nats", "엔트로피"], distance: ["Distance, tokens", "거리"], previous: ["Previous", "앞 토큰"], next: ["Next", "뒤 토큰"], same: ["Same", "같은 토큰"], period: ["Period", "마침표"], end: ["</s>", "</s>"], aer: ["AER", "AER"], importance: ["Loss when off", "껐을 때 손실"],
   corpusNote: ["Share of attention on a token at that place; period: ends of sentences and clauses. Loss when off: how much the loss of a token grows (nats) when the head is silent, over {0} sentences.", "그 자리의 토큰에 가는 어텐션의 비율. 마침표: 문장·절의 끝. 껐을 때 손실: 헤드를 끄면 늘어나는 토큰당 손실(nats), {0}문장."],
   aerNote: ["AER: alignment error rate, lower is better, against {0}.", "AER: 정렬 오류율(낮을수록 좋음), 기준: {0}."], examples: ["Examples of {0}", "{0}의 예문"],
+  "IBM model 1 with a pull to the diagonal, learned on this text": ["IBM model 1 with a pull to the diagonal, learned on this text", "이 글에서 배운, 대각선에 끌리는 IBM 모델 1"],
   footerLive: ["Switches that this page does not carry, the server that gave it computes.", "이 페이지에 없는 스위치는 페이지를 준 서버가 계산합니다."],
   footer: ["Everything is in this page; it asks nothing of the network.", "모든 것이 이 페이지 안에 있으며 네트워크를 쓰지 않습니다."],
 };
