@@ -191,8 +191,8 @@ def _page(date: str, asked: argparse.Namespace, rows: list[tuple[str, int, float
     cell = lambda times: f"{times[0]:.0f} / {times[1]:.0f}" if times else ""  # noqa: E731
     lines = [
         f"# The explorer's pages, {date}",
-        f"{machine()}; {torch.get_num_threads()} threads; Chromium, headless, 1280 × 900, medians of {asked.rounds}, in "
-        f"milliseconds: until the page's script was done / until the browser had drawn it.",
+        f"{machine()}; {torch.get_num_threads()} threads; Chromium, headless, 1280 × 900, medians of {asked.rounds}, "
+        f"in milliseconds: until the page's script was done / until the browser had drawn it.",
         "",
         f"`{command}`",
         "",
