@@ -263,7 +263,7 @@ def look(
     from allyouneed.insight.look import look_at
     from allyouneed.translation.translator import Translator
 
-    table = look_at(Translator.load(run, device), sentence, test or [], alignments, html, say)
+    table = look_at(Translator.load(run, device), sentence, test or [], alignments, html, console())
     if table:
         print(table)
 

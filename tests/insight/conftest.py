@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -38,3 +40,32 @@ def translator(toy_run) -> Translator:
 @pytest.fixture
 def small() -> Translator:
     return random_translator(2, 2, 16)
+
+
+class Page:
+    """A page from disk; `problems` is what the console and the network saw."""
+
+    def __init__(self, browser, path, **options):
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", **options})
+        self.page = self.context.new_page()
+        self.problems: list[str] = []
+        self.page.on("console", lambda message: self.problems.append(message.text))
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", lambda request: self._asked(request.url))
+        self.page.goto(path.as_uri())
+
+    def _asked(self, url: str) -> None:
+        if not url.startswith(("file:", "blob:", "data:")):
+            self.problems.append(f"asked for {url}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.context.close()
+
+    def text(self, selector: str) -> str:
+        return self.page.inner_text(selector)
+
+    def numbers(self, selector: str) -> list[float]:
+        return [float(x) for x in re.findall(r"\d+\.\d+", self.text(selector).replace("−", "-"))]

@@ -1,4 +1,7 @@
+import io
+
 import pytest
+from rich.console import Console
 
 from allyouneed import UserError
 from allyouneed.insight.look import look_at
@@ -6,9 +9,9 @@ from tests.conftest import toy_pairs, write_pairs
 
 
 def look(translator, sentence="", test=(), alignments=None, page=None):
-    said = []
-    table = look_at(translator, sentence, list(test), alignments, page, said.append)
-    return table, "".join(said)
+    said = io.StringIO()
+    table = look_at(translator, sentence, list(test), alignments, page, Console(file=said, width=200))
+    return table, said.getvalue()
 
 
 def test_a_table_for_the_terminal(translator):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import MODULES, corpus_html, html, script, static_text
 from allyouneed.insight.switches import Switches
 from tests.conftest import toy_pairs, write_pairs
-from tests.insight.conftest import random_translator
+from tests.insight.conftest import Page, random_translator
 
 TEXT = "a b c d"
 HOSTILE = [
@@ -22,35 +23,6 @@ HOSTILE = [
     "\u202eשלום עולם\u202c مرحبا بالعالم \u200f a b",
     "😀 👨‍👩‍👧 e\u0301 \u2028 \u2029 a",
 ]
-
-
-class Page:
-    """A page from disk; `problems` is what the console and the network saw."""
-
-    def __init__(self, browser, path, **options):
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", **options})
-        self.page = self.context.new_page()
-        self.problems: list[str] = []
-        self.page.on("console", lambda message: self.problems.append(message.text))
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("request", lambda request: self._asked(request.url))
-        self.page.goto(path.as_uri())
-
-    def _asked(self, url: str) -> None:
-        if not url.startswith(("file:", "blob:", "data:")):
-            self.problems.append(f"asked for {url}")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.context.close()
-
-    def text(self, selector: str) -> str:
-        return self.page.inner_text(selector)
-
-    def numbers(self, selector: str) -> list[float]:
-        return [float(x) for x in re.findall(r"\d+\.\d+", self.text(selector).replace("−", "-"))]
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +50,10 @@ def test_no_module_is_left_out_and_no_name_is_twice():
     assert "import " not in re.sub(r"//.*|/\*[\s\S]*?\*/|\"[^\"]*\"", "", script())
     imported = {name for module in MODULES for name in re.findall(r'from "\./(\w+\.js)"', static_text(module))}
     assert imported <= set(MODULES)
+
+
+def test_a_page_is_ascii_whatever_is_in_it(data):
+    assert html({**data, "text": "한국어 😀 \ud800"}).isascii()
 
 
 def test_every_text_is_in_both_languages():
@@ -129,6 +105,28 @@ def test_a_view_is_saved(opened, kind, tmp_path):
     download.value.save_as(saved)
     content = saved.read_bytes()
     assert content.startswith(b"\x89PNG" if kind == "png" else b"<svg")
+
+
+@pytest.mark.parametrize("tab", ["heads", "steps", "switches", "search"])
+def test_every_view_is_saved_as_it_is_laid_out(opened, data, tab, tmp_path):
+    page = opened.page
+    page.click(f"#tab-{tab}")
+    with page.expect_download() as download:
+        page.click("[data-view-save=SVG]")
+    download.value.save_as(tmp_path / "view.svg")
+    drawn = ElementTree.parse(tmp_path / "view.svg").getroot()
+    said = " ".join("".join(text.itertext()) for text in drawn.findall(".//{*}text"))
+    assert page.inner_text("#panel .lead")[:20] in said
+    assert len(drawn.findall(".//{*}image")) == page.locator("#panel canvas").count()
+    with page.expect_download() as download:
+        page.click("[data-view-save=PNG]")
+    download.value.save_as(tmp_path / "view.png")
+    assert (tmp_path / "view.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_all_heads_of_a_layer_by_its_number(opened):
+    opened.page.click("[data-layer='0']")
+    assert opened.page.locator(".cell[aria-pressed=true]").count() == 2
 
 
 def test_one_score_is_followed_through_the_stages_and_the_scale_switched(opened, translator, data):

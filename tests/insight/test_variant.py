@@ -4,9 +4,10 @@ import torch
 
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.insight import variant
 from allyouneed.insight.coding import EXACT
-from allyouneed.insight.switches import Switches
-from allyouneed.insight.variant import PADDING, Pair, entropies, run_pair, variant_data
+from allyouneed.insight.switches import Switches, single_switches
+from allyouneed.insight.variant import PADDING, Pair, entropies, run_pair, variant_data, variants_data
 
 TEXT = "a dog runs"
 
@@ -55,3 +56,19 @@ def test_a_brief_one_for_a_head_that_is_off(small, pair):
     assert data["entropy"] is None
     assert data["switches"]["off"] == [["cross", 0, 1]]
     assert max(data["change"]) > 0
+
+
+def test_many_heads_off_in_one_batch_are_each_alone(small, pair, monkeypatch):
+    """Hypotheses end at different steps, so that sentences leave the batch while others go on."""
+    base = run_pair(small, pair, Switches())
+    carried = [*single_switches(small.model), Switches(future_mask=False, off=frozenset({("decoder", 0, 1)}))]
+    monkeypatch.setattr(variant, "_TOGETHER", 5 * len(pair.source))
+    found = list(variants_data(small, pair, carried, EXACT, base))
+    assert [each["key"] for each in found] == [each.key for each in carried]
+    for each, switches in zip(found, carried, strict=True):
+        alone = variant_data(small, pair, switches, EXACT, base, brief=bool(switches.off))
+        assert each["translation"]["text"] == alone["translation"]["text"]
+        assert each["translation"]["score"] == pytest.approx(alone["translation"]["score"], abs=2e-4)
+        assert each["change"] == pytest.approx(alone["change"], abs=0.011)
+        assert each["predictions"]["log_p"] == pytest.approx(alone["predictions"]["log_p"], abs=2e-4)
+    assert len({each["translation"]["text"] for each in found}) > 1

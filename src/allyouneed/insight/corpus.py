@@ -7,7 +7,7 @@ examples    {number: {source, target}}: subwords of the sentences that rows' exa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from allyouneed.data.corpus import count_pairs
@@ -25,11 +25,16 @@ SENTENCES = 1000  # of the corpus that are measured, from its beginning
 _OWN_ALIGNER = "IBM model 1 with a pull to the diagonal, learned on this text"
 
 
-def corpus_data(translator: Translator, test: Sequence[Path], alignments: Path | None = None) -> dict:
+def corpus_data(
+    translator: Translator,
+    test: Sequence[Path],
+    alignments: Path | None = None,
+    told: Callable[[int, int], None] = lambda done, of: None,
+) -> dict:
     """test: two files or one TSV; its first `SENTENCES` pairs count, those too long for the model left out.
 
     alignments: links in Pharaoh's form, a line a pair, words as between spaces with punctuation apart; without it those
-    of a small aligner. Errors: `UserError`.
+    of a small aligner. told: hears how many heads have been off, of how many. Errors: `UserError`.
     """
     if count_pairs(test) == 0:
         raise UserError(f"{test[0]}: the file is empty.")
@@ -43,7 +48,7 @@ def corpus_data(translator: Translator, test: Sequence[Path], alignments: Path |
     else:
         gold = align_words([(source.words[:-1], target.words[:-1]) for source, target in pairs])
     tallies = measure_heads(translator.model, pairs, translator.tokenizer)
-    lost = importance(translator.model, pairs[:IMPORTANCE_SENTENCES])
+    lost = importance(translator.model, pairs[:IMPORTANCE_SENTENCES], told)
     rows = [
         {
             "kind": kind,

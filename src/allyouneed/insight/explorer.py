@@ -21,7 +21,7 @@ search          null, or beam_size, alpha, nodes [parent, step, token, log_p, st
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from allyouneed.errors import UserError
 from allyouneed.insight.coding import Plan, Sizes, choose_plan, pack_matrices, pack_weights
 from allyouneed.insight.switches import Switches, all_heads, single_switches, switched
 from allyouneed.insight.tree import Node, hypothesis_nodes, path_of, traced_search
-from allyouneed.insight.variant import LONGEST_SEARCH, Pair, Passed, run_pair, variant_data, weights_of
+from allyouneed.insight.variant import LONGEST_SEARCH, Pair, Passed, run_pair, variant_data, variants_data, weights_of
 from allyouneed.insight.words import Word, links_of, words_of
 from allyouneed.model.recorder import KINDS, Recorded
 from allyouneed.model.transformer import Transformer
@@ -45,11 +45,16 @@ _CUT_LEVEL = 12  # the nodes of a search that are kept, for a sentence of many s
 
 
 def explorer_data(
-    translator: Translator, text: str, switches: Iterable[Switches] | None = None, translation: str | None = None
+    translator: Translator,
+    text: str,
+    switches: Iterable[Switches] | None = None,
+    translation: str | None = None,
+    told: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict:
     """One sentence, looked at. switches: the variants to carry along, every single switch if None.
 
-    translation: of it, by the model itself if None. Errors: `UserError` for no text or too long a text.
+    translation: of it, by the model itself if None. told: hears how many variants are done, of how many. Errors:
+    `UserError` for no text or too long a text.
     """
     pair, nodes = _pair(translator, text, translation)
     carried = single_switches(translator.model) if switches is None else list(switches)
@@ -60,7 +65,10 @@ def explorer_data(
     brief = (len(carried) - with_attention) * ((len(pair.target) + 1) * _BRIEF[0] + heads * _BRIEF[1])
     base = run_pair(translator, pair, Switches(), stages=True)
     plan = choose_plan(attention_sizes(base.recorded), with_attention, BUDGET - brief)
-    variants = [variant_data(translator, pair, each, plan, base, brief=bool(each.off)) for each in carried]
+    variants = {}
+    for variant in variants_data(translator, pair, carried, plan, base):
+        variants[variant["key"]] = variant
+        told(len(variants), len(carried))
     paper = variant_data(translator, pair, Switches(), plan._replace(variants=0), base)
     paper["attention"] = packed_attention(base.recorded, plan)
     languages = translator.bundle.languages
@@ -76,7 +84,7 @@ def explorer_data(
         "source": source,
         "target": {**target, "inputs": ["<s>", *target["tokens"][:-1]]},
         "base": paper,
-        "variants": {variant["key"]: variant for variant in variants},
+        "variants": variants,
         "stages": packed_stages(base.recorded, plan),
         "links": _links(base, source["words"], target["words"]),
         "search": _search_data(translator, nodes) if nodes else None,

@@ -5,7 +5,7 @@ Shapes: layer, head; query, key: subwords.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from allyouneed.data.batches import pad, token_batches
 from allyouneed.data.tokenizer import BOS, EOS, PAD, Tokenizer
 from allyouneed.insight.aligner import Link, Links, alignment_error
-from allyouneed.insight.switches import Switches, all_heads, switched
+from allyouneed.insight.switches import Head, Switches, all_heads, switched
 from allyouneed.insight.words import Sentence, join_subwords
 from allyouneed.model.recorder import KINDS, record_attention
 from allyouneed.model.transformer import Transformer, log_probabilities
@@ -64,10 +64,17 @@ def measure_heads(
 
 
 @torch.inference_mode()
-def importance(model: Transformer, pairs: Sequence[tuple[Sentence, Sentence]]) -> dict[tuple[str, int, int], float]:
-    """How much the loss of a target token, in nats, grows when each head alone is off."""
-    whole = _loss(model, pairs, Switches())
-    return {head: _loss(model, pairs, Switches(off=frozenset({head}))) - whole for head in all_heads(model)}
+def importance(
+    model: Transformer,
+    pairs: Sequence[tuple[Sentence, Sentence]],
+    told: Callable[[int, int], None] = lambda done, of: None,
+) -> dict[Head, float]:
+    """How much the loss of a target token, in nats, grows when each head alone is off. told: see `corpus_data`."""
+    whole, heads, lost = _loss(model, pairs, Switches()), all_heads(model), {}
+    for head in heads:
+        lost[head] = _loss(model, pairs, Switches(off=frozenset({head}))) - whole
+        told(len(lost), len(heads))
+    return lost
 
 
 def head_row(tally: Tally, layer: int, head: int, gold: Sequence[Links] | None) -> dict:

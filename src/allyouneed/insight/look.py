@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from allyouneed.errors import UserError
 from allyouneed.files import write_file
@@ -22,9 +25,10 @@ _NAMES = {"encoder": "encoder self", "decoder": "decoder self", "cross": "encode
 
 def look_at(
     translator: Translator, sentence: str, test: Sequence[Path], alignments: Path | None, page: Path | None,
-    say: Callable[[str], None],
+    console: Console,
 ) -> str:  # fmt: skip
     """Writes the page and says where; without one, gives a table for the terminal. Errors: `UserError`."""
+    say = lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)  # noqa: E731
     if bool(sentence) == bool(test):
         raise UserError("look takes a sentence or --test SOURCE TARGET, one of them.")
     if alignments and not test:
@@ -32,15 +36,27 @@ def look_at(
     if page and (page.is_dir() or not page.absolute().parent.is_dir()):
         raise UserError(f"cannot write {page}: no such folder, or a folder itself. Give the path of a file.")
     if test:
-        data = corpus_data(translator, test, alignments)
+        with _progress(console, "heads off") as told:
+            data = corpus_data(translator, test, alignments, told)
         write_file(page or Path("heads.html"), corpus_html(data))
         say(f"{data['sentences']:,} sentences; written: {page or 'heads.html'}")
         return ""
     if page:
-        write_file(page, html(explorer_data(translator, sentence)))
+        with _progress(console, "switches") as told:
+            data = explorer_data(translator, sentence, told=told)
+        write_file(page, html(data))
         say(f"written: {page}")
         return ""
     return attention_table(translator.look(sentence, stages=False))
+
+
+@contextmanager
+def _progress(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar in a terminal, until the block ends: what it gives is told how many are done, of how many."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
 def attention_table(attention: Attention) -> str:

@@ -6,9 +6,9 @@ What happens is what happens to a model trained with them; `allyouneed paper que
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from allyouneed.errors import UserError
 from allyouneed.model.attention import Twist
 from allyouneed.model.recorder import KINDS, attentions, explicit_path
 from allyouneed.model.transformer import Transformer
+from allyouneed.translation.search import Cache, Model
 
 TEMPERATURES = (0.5, 2.0)  # that the page carries without a server
 _HOTTEST = 100.0
@@ -90,16 +91,20 @@ def single_switches(model: Transformer) -> list[Switches]:
 
 
 @contextmanager
-def switched(model: Transformer, switches: Switches) -> Iterator[None]:
-    """The model with these switches while the block runs, by the explicit path; as it was afterwards."""
+def switched(model: Transformer, switches: Switches, *others: Switches) -> Iterator[None]:
+    """The model with these switches while the block runs, by the explicit path; as it was afterwards.
+
+    With `others`, which are the same but for the heads that are off, each sentence of a batch has its own; a search of
+    the batch then takes `Apart`.
+    """
     embeddings = (model.source_embedding, model.target_embedding)
     divisor = (math.sqrt(model.config.key_size) if switches.scale else 1.0) * switches.temperature
+    off = [each.off for each in (switches, *others)]
     with explicit_path(model):
         for kind, layers in attentions(model).items():
             masked = switches.future_mask if kind == "decoder" else switches.padding_mask
             for layer, (attention, _) in enumerate(layers):
-                silent = tuple(head for at, where, head in sorted(switches.off) if (at, where) == (kind, layer))
-                attention.twist = Twist(divisor, masked, silent)
+                attention.twist = Twist(divisor, masked, _silent(model, kind, layer, off))
         try:
             for embedding in embeddings:
                 embedding.placeless = not switches.positions
@@ -107,6 +112,12 @@ def switched(model: Transformer, switches: Switches) -> Iterator[None]:
         finally:
             for embedding in embeddings:
                 embedding.placeless = False
+
+
+def _silent(model: Transformer, kind: str, layer: int, off: Sequence[frozenset[Head]]) -> Tensor | None:
+    """[sentences, heads], None where all speak."""
+    table = [[(kind, layer, head) in of_sentence for head in range(_heads(model))] for of_sentence in off]
+    return torch.tensor(table, device=model.output.weight.device) if any(map(any, table)) else None
 
 
 class Rereading(NamedTuple):
@@ -141,6 +152,35 @@ class Said:
 
     def keep_sentences(self, sentences: Tensor) -> None:
         self.memory, self.mask = self.memory[sentences], self.mask[sentences]
+
+
+class Apart(NamedTuple):
+    """A model whose sentences have each their own heads off, for search: when some leave the batch, so do theirs."""
+
+    model: Transformer
+    reader: Model
+
+    def start(self, source_ids: Tensor) -> ApartCache:
+        return ApartCache(self.model, self.reader.start(source_ids))
+
+    def decode_step(self, tokens: Tensor, cache: ApartCache) -> Tensor:
+        return self.reader.decode_step(tokens, cache.inner)
+
+
+class ApartCache(NamedTuple):
+    model: Transformer
+    inner: Cache
+
+    def select(self, rows: Tensor) -> None:
+        self.inner.select(rows)
+
+    def keep_sentences(self, sentences: Tensor) -> None:
+        self.inner.keep_sentences(sentences)
+        for layers in attentions(self.model).values():
+            for attention, _ in layers:
+                twist = attention.twist
+                if twist.silent is not None:
+                    attention.twist = replace(twist, silent=twist.silent[sentences])
 
 
 def _heads(model: Transformer) -> int:

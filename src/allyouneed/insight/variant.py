@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +13,7 @@ import torch
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS, EOS, PAD
 from allyouneed.insight.coding import Plan, pack_weights
-from allyouneed.insight.switches import Rereading, Switches, switched
+from allyouneed.insight.switches import Apart, Rereading, Switches, switched
 from allyouneed.model.recorder import KINDS, Recorded, record_attention
 from allyouneed.model.transformer import log_probabilities
 from allyouneed.translation.search import beam_search
@@ -19,6 +22,7 @@ from allyouneed.translation.translator import Translator
 PADDING = 4  # tokens that a longer neighbour in the batch would bring, where the padding mask is off
 LIKELIEST = 5
 LONGEST_SEARCH = 128  # source subwords up to which each variant is translated again
+_TOGETHER = 640  # subwords of a batch of variants
 
 
 class Passed(NamedTuple):
@@ -39,11 +43,7 @@ class Pair(NamedTuple):
 @torch.inference_mode()
 def run_pair(translator: Translator, pair: Pair, switches: Switches, stages: bool = False) -> Passed:
     """One pass over source and target. With the padding mask off, the source gets `PADDING` tokens of padding."""
-    source = _with_padding(pair, switches)
-    model = translator.model
-    with switched(model, switches), record_attention(model, stages) as recorded:
-        logits = model(*(pad([ids]).to(translator.device) for ids in (source, [BOS, *pair.target])))
-    return Passed(recorded, log_probabilities(logits[0]).cpu().numpy(), source)
+    return _run(translator, pair, [switches], stages)[0]
 
 
 def variant_data(
@@ -53,26 +53,17 @@ def variant_data(
 
     brief: no attention, no entropy, fewer words a place; of heads that are off a page carries many.
     """
-    passed = run_pair(translator, pair, switches)
-    attention = weights_of(passed.recorded)
-    base_attention = attention if base is None else weights_of(base.recorded)
-    queries = {kind: base_attention[kind].shape[-2] for kind in KINDS}  # without padding
-    without_padding = {kind: attention[kind][:, :, : queries[kind]] for kind in KINDS}
-    heads = [x for kind in KINDS for x in entropies(without_padding[kind]).flatten().tolist()]
-    changes = [x for kind in KINDS for x in _change(attention[kind], base_attention[kind]).flatten().tolist()]
-    data = {
-        "key": switches.key,
-        "switches": switches.as_json(),
-        "source_tokens": translator.tokenizer.pieces(passed.source),
-        "entropy": None if brief else [round(x, 3) for x in heads],
-        "slope": None if brief else slope(without_padding),
-        "change": [round(x, 2 if brief else 4) for x in changes],
-        "predictions": predictions(translator, passed.log_p, pair.target, 2 if brief else LIKELIEST),
-        "translation": _translation(translator, pair, switches),
-    }
-    if plan.variants and not brief:
-        data["attention"] = {kind: pack_weights(attention[kind], plan.variants) for kind in KINDS}
-    return data
+    return _variants(translator, pair, [switches], plan, base, brief)[0]
+
+
+def variants_data(
+    translator: Translator, pair: Pair, carried: Sequence[Switches], plan: Plan, base: Passed
+) -> Iterator[dict]:
+    """`variant_data` of each in turn, brief where heads are off: those are computed many in one batch."""
+    together = max(1, _TOGETHER // max(len(pair.source), len(pair.target)))
+    for (brief, _), alike in groupby(carried, lambda each: (bool(each.off), replace(each, off=frozenset()))):
+        while batch := list(islice(alike, together if brief else 1)):
+            yield from _variants(translator, pair, batch, plan, base, brief)
 
 
 def weights_of(recorded: Recorded) -> dict[str, np.ndarray]:
@@ -101,17 +92,73 @@ def predictions(translator: Translator, log_p: np.ndarray, target: list[int], li
     return {"given": [_digits(p) for p in np.exp(given).tolist()], "top": rows, "log_p": round(float(given.sum()), 4)}
 
 
-def _translation(translator: Translator, pair: Pair, switches: Switches) -> dict | None:
-    """What the model says with these switches, by the bundle's own search; None for a sentence that is too long."""
+def _run(translator: Translator, pair: Pair, alike: Sequence[Switches], stages: bool) -> list[Passed]:
+    """The pair with each of these switches, which are the same but for the heads that are off."""
+    source = _with_padding(pair, alike[0])
+    model = translator.model
+    with switched(model, *alike), record_attention(model, stages) as recorded:
+        logits = model(*(pad([ids] * len(alike)).to(translator.device) for ids in (source, [BOS, *pair.target])))
+    if len(alike) == 1:
+        return [Passed(recorded, log_probabilities(logits[0]).cpu().numpy(), source)]
+    return [
+        Passed(
+            Recorded(*([weights[row : row + 1] for weights in getattr(recorded, kind)] for kind in KINDS)),
+            log_probabilities(logits[row]).cpu().numpy(),
+            source,
+        )
+        for row in range(len(alike))
+    ]
+
+
+@torch.inference_mode()
+def _variants(
+    translator: Translator, pair: Pair, alike: Sequence[Switches], plan: Plan, base: Passed | None, brief: bool
+) -> list[dict]:
+    passed = _run(translator, pair, alike, stages=False)
+    return [
+        _facts(translator, pair, switches, plan, found, base or found, brief) | {"translation": said}
+        for switches, found, said in zip(alike, passed, _translations(translator, pair, alike), strict=True)
+    ]
+
+
+def _facts(
+    translator: Translator, pair: Pair, switches: Switches, plan: Plan, passed: Passed, base: Passed, brief: bool
+) -> dict:
+    """A variant without its translation."""
+    attention, base_attention = weights_of(passed.recorded), weights_of(base.recorded)
+    queries = {kind: base_attention[kind].shape[-2] for kind in KINDS}  # without padding
+    without_padding = {kind: attention[kind][:, :, : queries[kind]] for kind in KINDS}
+    changes = [x for kind in KINDS for x in _change(attention[kind], base_attention[kind]).flatten().tolist()]
+    data = {
+        "key": switches.key,
+        "switches": switches.as_json(),
+        "source_tokens": translator.tokenizer.pieces(passed.source),
+        "entropy": None,
+        "slope": None,
+        "change": [round(x, 2 if brief else 4) for x in changes],
+        "predictions": predictions(translator, passed.log_p, pair.target, 2 if brief else LIKELIEST),
+    }
+    if brief:
+        return data
+    heads = [x for kind in KINDS for x in entropies(without_padding[kind]).flatten().tolist()]
+    data |= {"entropy": [round(x, 3) for x in heads], "slope": slope(without_padding)}
+    if plan.variants:
+        data["attention"] = {kind: pack_weights(attention[kind], plan.variants) for kind in KINDS}
+    return data
+
+
+def _translations(translator: Translator, pair: Pair, alike: Sequence[Switches]) -> list[dict | None]:
+    """What the model says with each, by the bundle's own search; None for a sentence that is too long."""
     if len(pair.source) > LONGEST_SEARCH:
-        return None
+        return [None] * len(alike)
     search, model = translator.bundle.config.search, translator.model
-    source = pad([_with_padding(pair, switches)]).to(translator.device)
-    longest = [len(pair.source) - 1 + search.max_extra_length]
-    with switched(model, switches):
-        reader = model if switches.future_mask else Rereading(model)
-        [[best]] = beam_search(reader, source, longest, search.beam_size, search.length_penalty)
-    return {"text": translator.tokenizer.target.decode(best.ids), "score": round(best.score, 4)}
+    source = pad([_with_padding(pair, alike[0])] * len(alike)).to(translator.device)
+    longest = [len(pair.source) - 1 + search.max_extra_length] * len(alike)
+    with switched(model, *alike):
+        reader = Apart(model, model if alike[0].future_mask else Rereading(model))
+        found = beam_search(reader, source, longest, search.beam_size, search.length_penalty)
+    decode = translator.tokenizer.target.decode
+    return [{"text": decode(best.ids), "score": round(best.score, 4)} for [best] in found]
 
 
 def _with_padding(pair: Pair, switches: Switches) -> list[int]:

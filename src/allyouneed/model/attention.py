@@ -44,12 +44,13 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, mask
 class Twist:
     """What the explicit path does otherwise than the paper, to see what it is for.
 
-    divisor: of the scores instead of √d_k; masked: whether the mask holds; silent: heads whose output is zero.
+    divisor: of the scores instead of √d_k; masked: whether the mask holds; silent [sentences or 1, heads]: true for
+    heads whose output is zero, in every row of a sentence, which stand side by side.
     """
 
     divisor: float | None = None
     masked: bool = True
-    silent: tuple[int, ...] = ()
+    silent: Tensor | None = None
 
 
 class Steps(NamedTuple):
@@ -74,8 +75,9 @@ def attention_steps(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | No
     scaled = scores / divisor
     weights = (scaled if mask is None else scaled.masked_fill(~mask, -torch.inf)).softmax(dim=-1)
     heads = weights @ value
-    if twist.silent:
-        heads[:, list(twist.silent)] = 0
+    if twist.silent is not None:
+        silent = twist.silent.repeat_interleave(len(heads) // len(twist.silent), dim=0)
+        heads = heads.masked_fill(silent[..., None, None], 0)
     return Steps(query, key, value, scores, weights, heads, mask)
 
 

@@ -1,6 +1,7 @@
 // The explorer: one state, one drawing of it. `start(root, data, {fetchVariant})` mounts it anywhere.
-import { el } from "./draw.js";
+import { el, grouped } from "./draw.js";
 import { headsView } from "./heads.js";
+import { saveButtons } from "./picture.js";
 import { searchView } from "./search.js";
 import { stepsView } from "./steps.js";
 import { PAPER, switchKey, switchName, switchesView } from "./switches.js";
@@ -15,10 +16,10 @@ const TABS = ["heads", "steps", "switches", "search"];
 export function start(root, data, { fetchVariant = null } = {}) {
   const live = Boolean(fetchVariant);
   const fetched = new Map();
-  let wanted = PAPER;
+  let wanted = PAPER; // by the last click; what is shown follows when it is there
   const variantOf = (key) => (key === "" ? data.base : (fetched.get(key) ?? data.variants[key]));
   const state = { tab: "heads", kind: "encoder", layer: 0, head: 0, pins: [[0, 0]], pinning: false, joined: false, view: "lines", query: null, key: null,
-    local: { scale: true, mask: true, temperature: 1 }, switches: PAPER, problem: null, place: null, step: null, alpha: null, live };
+    local: { scale: true, mask: true, temperature: 1 }, switches: PAPER, coming: null, problem: null, place: null, step: null, alpha: null, live };
   const current = () => variantOf(switchKey(state.switches)) ?? data.base;
   startLanguage();
   const draw = (focus) => render(root, data, state, current(), set, change, focus);
@@ -26,19 +27,19 @@ export function start(root, data, { fetchVariant = null } = {}) {
     Object.assign(state, part);
     draw(focus ?? focusKey(root));
   }
-  async function change(switches) {
-    wanted = switches;
+  /** turned: from what is wanted so far to what is wanted now, so that quick clicks add up. */
+  async function change(turned) {
+    const switches = (wanted = turned(wanted));
     const key = switchKey(switches);
-    if (!variantOf(key) && !live) return set({ problem: t("absent") });
-    if (!variantOf(key)) {
-      try {
-        fetched.set(key, await fetchVariant(switches));
-      } catch (error) {
-        return set({ problem: t("failed", error.message) });
-      }
+    let problem = null;
+    if (!variantOf(key) && live) {
+      set({ coming: switches, problem });
+      await fetchVariant(switches).then((variant) => fetched.set(key, variant), (error) => (problem = t("failed", error.message)));
+      if (wanted !== switches) return; // another click came in between
     }
-    if (wanted !== switches) return null; // another click came in between
-    return set({ switches, problem: null, ...whereItShows(state, switches) });
+    if (variantOf(key)) return set({ switches, coming: null, problem: null, ...whereItShows(state, switches) });
+    wanted = state.switches;
+    set({ coming: null, problem: problem ?? t("absent") });
   }
   draw();
 }
@@ -69,10 +70,11 @@ function render(root, data, state, variant, set, change, focus) {
     search: () => searchView(data, state, set),
   }[state.tab]();
   view.setAttribute("role", "tabpanel");
+  view.setAttribute("aria-labelledby", `tab-${state.tab}`);
   view.id = "panel";
   const scrolled = Object.fromEntries([...root.querySelectorAll("#tree")].map((node) => [node.id, [node.scrollLeft, node.scrollTop]]));
-  const chip = variant !== data.base && state.tab === "heads" && el("p", { css: { margin: "0 0 1rem" } }, el("span", { class: "chip" }, switchName(variant.switches), variant.attention ? "" : ` (${t("noAttention")})`, el("button", { "aria-label": t("paper"), onclick: () => change(PAPER) }, "×")));
-  root.replaceChildren(header(data, set), el("main", {}, tabBar(Object.keys(tabs), state, set), chip || null, view, el("footer", {}, t(state.live ? "footerLive" : "footer"))));
+  const chip = variant !== data.base && state.tab === "heads" && el("p", { css: { margin: "0 0 1rem" } }, el("span", { class: "chip" }, switchName(variant.switches), variant.attention ? "" : ` (${t("noAttention")})`, el("button", { "aria-label": t("paper"), onclick: () => change(() => PAPER) }, "×")));
+  root.replaceChildren(header(data, set), el("main", {}, tabBar(Object.keys(tabs), state, set), chip || null, view, saveButtons(view, `look-${state.tab}`), el("footer", {}, t(state.live ? "footerLive" : "footer"))));
   for (const [id, [left, top]] of Object.entries(scrolled)) root.querySelector("#" + id)?.scrollTo(left, top);
   if (focus) root.querySelector(focus)?.focus({ preventScroll: true });
 }
@@ -81,9 +83,9 @@ function header(data, set) {
   const m = data.model;
   const long = data.text.length + data.translation.length > 400;
   return el("header", { class: "top" }, el("div", {},
-    el("div", { class: "bar" }, el("span", { class: "name" }, `allyouneed · ${t("title")}`), ...pageButtons(() => set({}))),
-    el("div", { class: long ? "pair long" : "pair", tabindex: long ? 0 : null }, el("p", { dir: "auto", lang: data.languages?.[0] }, data.text), el("p", { dir: "auto", lang: data.languages?.[1] }, data.translation || "∅")),
-    el("p", { class: "facts" }, t("facts", m.encoder_layers, m.decoder_layers, m.heads, m.d_model, m.d_k, m.parameters.toLocaleString("en")))));
+    el("div", { class: "bar" }, el("h1", { class: "name" }, `allyouneed · ${t("title")}`), ...pageButtons(() => set({}))),
+    el("div", { class: long ? "pair long" : "pair" }, [data.text, data.translation || "∅"].map((text, i) => el("p", { dir: "auto", lang: data.languages?.[i], tabindex: long ? 0 : null }, text))),
+    el("p", { class: "facts" }, t("facts", m.encoder_layers, m.decoder_layers, m.heads, m.d_model, m.d_k, grouped(m.parameters)))));
 }
 
 export function pageButtons(redraw) {

@@ -1,6 +1,8 @@
 // Every head over a corpus: a table that sorts, and examples of each head. Data as `corpus.py` describes it.
 import { pageButtons } from "./app.js";
-import { clipped, el, headColour, number, svg } from "./draw.js";
+import { shown } from "./data.js";
+import { clipped, el, grouped, headColour, number, svg } from "./draw.js";
+import { saveButtons } from "./picture.js";
 import { startLanguage, t } from "./texts.js";
 
 const COLUMNS = ["entropy", "distance", "previous", "next", "same", "period", "end", "aer", "importance"];
@@ -18,11 +20,12 @@ export function startCorpus(root, data) {
     const rows = data.heads.map((row, place) => ({ ...row, place }));
     const value = (row) => (state.sort === "head" ? row.place : (row[state.sort] ?? (state.descending ? -Infinity : Infinity)));
     rows.sort((a, b) => (state.descending ? value(b) - value(a) : value(a) - value(b)) || a.place - b.place);
+    const view = el("div", { css: { "margin-top": "1.2rem" } }, el("div", { class: "card scroll tall", tabindex: 0, role: "region", "aria-label": t("allHeads") }, table(data, rows, state, set)),
+      el("p", { class: "note" }, t("corpusNote", data.importance_sentences), " ", data.aligner ? t("aerNote", t(data.aligner)) : ""), examples(data, state));
     return [
-      el("header", { class: "top" }, el("div", {}, el("div", { class: "bar" }, el("span", { class: "name" }, `allyouneed · ${t("title")}`), ...pageButtons(draw)),
-        el("div", { class: "pair" }, el("p", {}, t("corpusTitle"))), el("p", { class: "facts" }, t("corpusLead", data.sentences.toLocaleString("en"))))),
-      el("main", { css: { "margin-top": "1.2rem" } }, el("div", { class: "card scroll tall" }, table(data, rows, state, set)),
-        el("p", { class: "note" }, t("corpusNote", data.importance_sentences), " ", data.aligner ? t("aerNote", data.aligner) : ""), examples(data, state), el("footer", {}, t("footer"))),
+      el("header", { class: "top" }, el("div", {}, el("div", { class: "bar" }, el("h1", { class: "name" }, `allyouneed · ${t("title")}`), ...pageButtons(draw)),
+        el("div", { class: "pair" }, el("p", {}, t("corpusTitle"))), el("p", { class: "facts" }, t("corpusLead", grouped(data.sentences))))),
+      el("main", {}, view, saveButtons(view, "heads"), el("footer", {}, t("footer"))),
     ];
   }
   draw();
@@ -52,11 +55,11 @@ function drawn(data, row, { sentence, lines }) {
   const { source, target } = data.examples[sentence];
   const left = row.kind === "encoder" ? source : target;
   const right = row.kind === "decoder" ? ["<s>", ...target.slice(0, -1)] : source;
-  const [width, gap] = [330, 20];
+  const [width, gap, end, start] = [344, 20, 132, 212];
   const y = (i) => 12 + gap * (i + 0.5);
-  const text = (label, x, i, anchor) => svg("text", { x, y: y(i) + 4, "text-anchor": anchor, class: "" }, clipped(label.replace("▁", " ").trim() || label, 14));
+  const text = (label, x, i, anchor) => svg("text", { x, y: y(i) + 4, "text-anchor": anchor, class: "" }, clipped(label, 14));
   const colour = headColour(row.head, data.model.heads);
-  return el("div", { class: "card", css: { margin: 0 } }, svg("svg", { viewBox: `0 0 ${width} ${24 + gap * Math.max(left.length, right.length)}`, width, css: { "max-width": "100%" } },
-    lines.map(([i, j, w]) => svg("path", { d: `M118 ${y(i)}C160 ${y(i)} 170 ${y(j)} 212 ${y(j)}`, fill: "none", stroke: colour, "stroke-opacity": 0.1 + 0.9 * w, "stroke-width": 0.7 + 4 * w, "stroke-linecap": "round" })),
-    left.map((label, i) => text(label, 112, i, "end")), right.map((label, j) => text(label, 218, j, "start"))));
+  return el("div", { class: "card", css: { margin: 0 } }, svg("svg", { viewBox: `0 0 ${width} ${24 + gap * Math.max(left.length, right.length)}`, width, css: { "max-width": "100%" }, role: "img", "aria-label": left.join(" ").replaceAll("▁", " ") },
+    lines.map(([i, j, w]) => svg("path", { d: `M${end} ${y(i)}C${end + 36} ${y(i)} ${start - 36} ${y(j)} ${start} ${y(j)}`, fill: "none", stroke: colour, "stroke-opacity": 0.1 + 0.9 * w, "stroke-width": 0.7 + 4 * w, "stroke-linecap": "round" })),
+    left.map((label, i) => text(shown(label, i === 0), end - 6, i, "end")), right.map((label, j) => text(shown(label, j === 0), start + 6, j, "start"))));
 }

@@ -1,5 +1,16 @@
 // Numbers as `coding.py` packs them, and what the views ask of them. No drawing here.
 
+/** What the page carries; parts that the first view does not show are read when they are asked for. */
+export function pageData() {
+  const read = (id) => JSON.parse(document.getElementById(id).textContent);
+  const data = read("data");
+  for (const name of data.later) {
+    let part = null;
+    Object.defineProperty(data, name, { get: () => (part ??= read(name)) });
+  }
+  return data;
+}
+
 const unpacked = new WeakMap();
 
 function bytesOf(text) {

@@ -1,10 +1,11 @@
 // All heads as small heat maps, and some of them large: lines from queries to keys, or a matrix.
 import { joinWords, layersOf, sides, weightsAt } from "./data.js";
-import { cellTips, clipped, el, headColour, heatmap, hideTip, inHeadColour, number, savePng, saveSvg, showTip, svg } from "./draw.js";
+import { cellTips, clipped, el, headColour, heatmap, hideTip, inHeadColour, isNarrow, number, pixels, savePng, saveSvg, scroller, showTip, svg } from "./draw.js";
 import { t } from "./texts.js";
 
 const FAINTEST = 0.02;
 const MOST_LINES = 3000;
+const LEVELS = 40; // of a line's weight that can be told apart
 
 export const kindButtons = (state, set) =>
   el("div", { class: "seg", role: "group" },
@@ -13,38 +14,46 @@ export const kindButtons = (state, set) =>
 
 export const headName = (layer, head) => t("headName", layer + 1, head + 1);
 
-/** The grid of one kind's heads. choose(layer, head, pinned) is called by clicks and keys. */
-export function headGrid(data, variant, kind, { chosen = () => false, off = () => false, choose, size = 34 }) {
+/** The grid of one kind's heads. choose(layer, head, pinned) is called by clicks and keys, whole(layer) by its number. */
+export function headGrid(data, variant, kind, { chosen = () => false, choose, whole = null, size = 34 }) {
   const { heads } = data.model;
   const layers = layersOf(data, kind);
-  const grid = el("div", { class: "grid", role: "group", "aria-label": t("allHeads"), css: { "grid-template-columns": `1.4rem repeat(${heads}, minmax(0, ${size * 2}px))` } });
-  grid.append(el("span"), ...Array.from({ length: heads }, (_, head) => el("span", { class: "label" }, String(head + 1))));
+  const { canvas, margins } = sheetOf(variant.attention[kind], layers, heads);
+  const columns = `1.4rem repeat(${heads}, minmax(0, ${size * 2}px))`;
+  const grid = el("div", { class: "grid maps", role: "group", "aria-label": t("allHeads"), css: { "grid-template": `auto repeat(${layers}, auto) / ${columns}`, "--margins": margins } });
+  grid.append(canvas, el("span"), ...Array.from({ length: heads }, (_, head) => el("span", { class: "label" }, String(head + 1))));
   for (let layer = 0; layer < layers; layer++) {
-    grid.append(el("span", { class: "label row" }, String(layer + 1)));
+    const name = t("wholeLayer", layer + 1);
+    grid.append(whole ? el("button", { class: "label row", "data-layer": layer, "aria-label": name, title: name, onclick: () => whole(layer) }, String(layer + 1)) : el("span", { class: "label row" }, String(layer + 1)));
     for (let head = 0; head < heads; head++) {
-      const colour = headColour(head, heads);
       grid.append(
         el("button", {
-          class: off(layer, head) ? "cell off" : "cell", "aria-pressed": String(chosen(layer, head)), "aria-label": headName(layer, head),
-          "data-head": `${kind}.${layer}.${head}`, tabindex: layer || head ? -1 : 0, css: { "--head": colour },
+          class: "cell", "aria-pressed": String(chosen(layer, head)), "aria-label": headName(layer, head),
+          "data-head": `${kind}.${layer}.${head}`, tabindex: layer || head ? -1 : 0, css: { "--head": headColour(head, heads) },
           onclick: (event) => choose(layer, head, event.shiftKey || event.ctrlKey || event.metaKey),
           onkeydown: (event) => moveInGrid(event, grid, heads, () => choose(layer, head, true)),
           onpointerenter: (event) => showTip(event, headName(layer, head)), onpointerleave: hideTip,
-        }, thumbnail(variant.attention[kind], layer, head, colour)));
+        }));
     }
   }
   return grid;
 }
 
-const thumbnails = new WeakMap();
+const sheets = new WeakMap();
 
-/** A head's small heat map, drawn once: a page drawn anew takes it along. */
-function thumbnail(packed, layer, head, colour) {
-  if (!thumbnails.has(packed)) thumbnails.set(packed, new Map());
-  const drawn = thumbnails.get(packed);
-  const key = `${layer}.${head}`;
-  if (!drawn.has(key)) drawn.set(key, heatmap(weightsAt(packed, layer, head), inHeadColour(colour), {}, 96));
-  return drawn.get(key);
+/** All heat maps of a grid on one canvas, with margins between them; drawn once: a page drawn anew takes it along. */
+function sheetOf(packed, layers, heads) {
+  if (!sheets.has(packed)) {
+    const maps = Array.from({ length: layers * heads }, (_, i) => pixels(weightsAt(packed, Math.floor(i / heads), i % heads), inHeadColour(headColour(i % heads, heads)), 96));
+    const { width, height } = maps[0];
+    const [x, y] = [width, height].map((size) => Math.max(1, Math.round(size * 0.06)));
+    const canvas = el("canvas", { width: heads * (width + 2 * x), height: layers * (height + 2 * y) });
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    maps.forEach((map, i) => context.putImageData(map, (i % heads) * (width + 2 * x) + x, Math.floor(i / heads) * (height + 2 * y) + y));
+    const share = (margin, size) => `${(100 * margin) / (size + 2 * margin)}%`;
+    sheets.set(packed, { canvas, margins: `${share(y, height)} ${share(x, width)}` });
+  }
+  return sheets.get(packed);
 }
 
 function moveInGrid(event, grid, columns, pin) {
@@ -75,6 +84,7 @@ export function headsView(data, variant, state, set) {
     else if (!there) set({ ...one, pins: [...kept, [layer, head]] });
     else if (kept.length > 1) set({ pins: kept.filter(([l, h]) => l !== layer || h !== head) });
   };
+  const whole = (layer) => set({ layer, head: 0, pins: Array.from({ length: data.model.heads }, (_, head) => [layer, head]) });
   const figure = state.view === "lines" ? linesFigure(data, variant, kind, kept, state.joined) : matrixFigure(data, variant, kind, kept, state.joined);
   const name = `attention-${kind}-` + kept.map(([l, h]) => `${l + 1}.${h + 1}`).join("-");
   const packed = variant.attention[kind];
@@ -83,7 +93,7 @@ export function headsView(data, variant, state, set) {
     el("div", { class: "two" },
       el("div", { class: "card" },
         el("div", { class: "tools" }, kindButtons(state, set)),
-        headGrid(data, variant, kind, { choose, chosen: (layer, head) => kept.some(([l, h]) => l === layer && h === head) }),
+        headGrid(data, variant, kind, { choose, whole, chosen: (layer, head) => kept.some(([l, h]) => l === layer && h === head) }),
         el("div", { class: "tools", css: { margin: ".8rem 0 0" } },
           el("button", { class: "quiet", id: "pin", "aria-pressed": String(Boolean(state.pinning)), title: t("pinNote"), onclick: () => set({ pinning: !state.pinning }) }, t("pin"))),
         el("p", { class: "note" }, t("gridNote"))),
@@ -104,15 +114,17 @@ export function headsView(data, variant, state, set) {
 }
 
 /** Tokens left and right, a line a weight. Hover or focus a token: only its own lines, with their numbers. */
-export function linesFigure(data, variant, kind, pins, joined, width = 620) {
+export function linesFigure(data, variant, kind, pins, joined) {
+  const narrow = isNarrow();
+  const width = narrow ? 360 : 620;
   const heads = pins.map(([layer, head]) => ({ ...headMatrix(data, variant, kind, layer, head, joined), colour: headColour(head, data.model.heads), name: headName(layer, head) }));
   const { rows, cols } = heads[0];
   const gap = Math.max(rows.length, cols.length) > 60 ? 17 : 25;
   const top = 14;
   const height = top * 2 + gap * Math.max(rows.length, cols.length);
-  const [left, right] = [width * 0.31, width * 0.66];
+  const [left, right] = narrow ? [width * 0.3, width * 0.56] : [width * 0.31, width * 0.6];
   const yOf = (i) => top + gap * (i + 0.5);
-  const drawing = svg("svg", { class: "lines", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": heads.map((h) => h.name).join(", ") });
+  const drawing = svg("svg", { class: "lines", viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": heads.map((h) => h.name).join(", ") });
   const strokes = svg("g");
   const numbers = svg("g");
   const draw = (only) => strokes.replaceChildren(...linePaths(heads, only, left, right, yOf));
@@ -129,20 +141,28 @@ export function linesFigure(data, variant, kind, pins, joined, width = 620) {
     const weight = (i) => Math.max(...heads.map((h) => (side === "row" ? h.weights.values[place * cols.length + i] : h.weights.values[i * cols.length + place])));
     tokens[side].forEach((token, i) => token.setAttribute("class", i === place ? "token strong" : "token dim"));
     other.forEach((token, i) => token.setAttribute("class", weight(i) > 0.1 ? "token strong" : weight(i) > FAINTEST ? "token" : "token dim"));
-    numbers.replaceChildren(...numbersBeside(heads, side, place, side === "row" ? width - 4 : 4, yOf));
+    numbers.replaceChildren(...numbersBeside(heads.slice(0, narrow ? 1 : 2), side, place, side === "row" ? width - 4 : 4, yOf));
   };
   const token = (side, group, i) => {
     const x = side === "row" ? left - 8 : right + 8;
     const box = side === "row" ? { x: 0, width: left - 3 } : { x: right + 3, width: width - right - 3 };
-    const node = svg("g", { class: "token", tabindex: 0, "data-side": side, "data-place": i, "aria-label": group.label, onpointerenter: () => enter(side, i), onpointerleave: leave, onfocus: () => enter(side, i), onblur: leave },
+    const node = svg("g", { class: "token", tabindex: 0, "data-side": side, "data-place": i, role: "img", "aria-label": spoken(heads, side, i, side === "row" ? cols : rows, group.label), onpointerenter: () => enter(side, i), onpointerleave: leave, onfocus: () => enter(side, i), onblur: leave },
       svg("rect", { class: "back", ...box, y: yOf(i) - gap / 2, height: gap, rx: 4 }),
-      svg("text", { x, y: yOf(i) + 4.5, "text-anchor": side === "row" ? "end" : "start" }, clipped(group.label)), svg("title", {}, group.label));
+      svg("text", { x, y: yOf(i) + 4.5, "text-anchor": side === "row" ? "end" : "start" }, clipped(group.label, narrow ? 11 : 18)), svg("title", {}, group.label));
     tokens[side].push(node);
     return node;
   };
   draw(null);
   drawing.append(strokes, ...rows.map((g, i) => token("row", g, i)), ...cols.map((g, i) => token("col", g, i)), numbers);
   return el("div", { class: "scroll" }, drawing);
+}
+
+/** What a token's lines say, for those who hear the page: the strongest three. */
+function spoken(heads, side, place, others, label) {
+  const { cols, values } = heads[0].weights;
+  const weight = (i) => (side === "row" ? values[place * cols + i] : values[i * cols + place]);
+  const strongest = others.map((_, i) => i).sort((a, b) => weight(b) - weight(a)).slice(0, 3);
+  return `${label} ${side === "row" ? "→" : "←"} ${strongest.map((i) => `${others[i].label} ${weight(i).toFixed(2)}`).join(", ")}`;
 }
 
 function linePaths(heads, only, left, right, yOf) {
@@ -158,8 +178,15 @@ function linePaths(heads, only, left, right, yOf) {
     }
   lines.sort((a, b) => a[0] - b[0]);
   const bend = (right - left) * 0.32;
-  return lines.slice(-MOST_LINES).map(([w, i, j, colour]) =>
-    svg("path", { d: `M${left} ${yOf(i)}C${left + bend} ${yOf(i)} ${right - bend} ${yOf(j)} ${right} ${yOf(j)}`, stroke: colour, "stroke-opacity": Math.min(1, 0.08 + 0.92 * w).toFixed(3), "stroke-width": (0.7 + 4.3 * w).toFixed(2) }));
+  const paths = new Map(); // lines of a colour that look alike are one path
+  for (const [w, i, j, colour] of lines.slice(-MOST_LINES)) {
+    const level = Math.ceil(w * LEVELS) / LEVELS;
+    const key = `${level} ${colour}`;
+    if (!paths.has(key)) paths.set(key, { level, colour, d: [] });
+    paths.get(key).d.push(`M${left} ${yOf(i)}C${left + bend} ${yOf(i)} ${right - bend} ${yOf(j)} ${right} ${yOf(j)}`);
+  }
+  return [...paths.values()].map(({ level, colour, d }) =>
+    svg("path", { d: d.join(""), stroke: colour, "stroke-opacity": Math.min(1, 0.08 + 0.92 * level).toFixed(3), "stroke-width": (0.7 + 4.3 * level).toFixed(2) }));
 }
 
 function numbersBeside(heads, side, place, x, yOf) {
@@ -167,10 +194,10 @@ function numbersBeside(heads, side, place, x, yOf) {
   const { weights } = heads[0];
   const count = side === "row" ? weights.cols : weights.rows;
   for (let i = 0; i < count; i++)
-    heads.slice(0, 2).forEach((head, k) => {
+    heads.forEach((head, k) => {
       const w = side === "row" ? head.weights.values[place * weights.cols + i] : head.weights.values[i * weights.cols + place];
       if (w >= 0.005) {
-        const at = side === "row" ? x - 40 * (Math.min(heads.length, 2) - 1 - k) : x + 40 * k;
+        const at = side === "row" ? x - 40 * (heads.length - 1 - k) : x + 40 * k;
         nodes.push(svg("text", { class: "soft", x: at, y: yOf(i) + 4, "text-anchor": side === "row" ? "end" : "start", css: { fill: head.colour }, "data-weight": w.toFixed(4) }, w.toFixed(3)));
       }
     });
@@ -183,12 +210,13 @@ export function matrixFigure(data, variant, kind, pins, joined) {
   const { rows, cols } = figures[0];
   const cell = Math.max(rows.length, cols.length) > 60 ? 9 : Math.max(12, Math.min(24, 460 / cols.length));
   const [side, top] = [110, 84];
+  const css = { "font-size": `${Math.min(11.5, cell - 0.5)}px` };
   const [width, each] = [side + cols.length * cell + 8, top + rows.length * cell + 18];
-  const drawing = svg("svg", { viewBox: `0 0 ${width} ${each * figures.length}`, width, css: { "max-width": rows.length > 60 ? "none" : "100%" }, role: "img" });
+  const drawing = svg("svg", { viewBox: `0 0 ${width} ${each * figures.length}`, width, css: { "max-width": rows.length > 60 ? "none" : "100%" }, role: "img", "aria-label": figures.map((f) => f.name).join(", ") });
   figures.forEach(({ weights, colour, name }, n) => {
     const y0 = n * each + top;
-    cols.forEach((g, j) => drawing.append(svg("text", { class: "soft", transform: `translate(${side + (j + 0.62) * cell} ${y0 - 6}) rotate(-50)` }, clipped(g.label, 13))));
-    rows.forEach((g, i) => drawing.append(svg("text", { class: "soft", x: side - 6, y: y0 + (i + 0.5) * cell + 4, "text-anchor": "end" }, clipped(g.label, 14))));
+    cols.forEach((g, j) => drawing.append(svg("text", { class: "soft", css, transform: `translate(${side + (j + 0.62) * cell} ${y0 - 6}) rotate(-50)` }, clipped(g.label, 13))));
+    rows.forEach((g, i) => drawing.append(svg("text", { class: "soft", css, x: side - 6, y: y0 + (i + 0.5) * cell + 4, "text-anchor": "end" }, clipped(g.label, 14))));
     weights.values.forEach((w, at) => {
       const [i, j] = [Math.floor(at / weights.cols), at % weights.cols];
       if (w > 0.002 || weights.values.length < 2500)
@@ -196,7 +224,7 @@ export function matrixFigure(data, variant, kind, pins, joined) {
           onpointerenter: (event) => showTip(event, number(w, 4), `${rows[i].label} → ${cols[j].label}`, name), onpointerleave: hideTip }));
     });
   });
-  return el("div", { class: "scroll" }, drawing);
+  return scroller(t("matrix"), rows.length > 20, drawing);
 }
 
 /** A heat map of one head in a frame, with tips. */
@@ -204,6 +232,6 @@ export function smallMatrix(data, variant, kind, layer, head) {
   const { rows, cols, weights } = headMatrix(data, variant, kind, layer, head, false);
   const colour = headColour(head, data.model.heads);
   const tip = (i, j) => [number(weights.values[i * weights.cols + j], 4), `${rows[i].label} → ${cols[j].label}`];
-  return el("div", { class: "mat", css: { "aspect-ratio": `${weights.cols} / ${weights.rows}`, width: "100%" } }, heatmap(weights, inHeadColour(colour), cellTips(weights, tip)));
+  return el("div", { class: "mat", css: { "aspect-ratio": `${weights.cols} / ${weights.rows}`, width: "100%" } }, heatmap(weights, inHeadColour(colour), { role: "img", "aria-label": headName(layer, head), ...cellTips(weights, tip) }));
 }
 

@@ -1,6 +1,6 @@
 // The translation as it is made: the beam's tree, its hypotheses, the decoder's attention at each step, word links.
 import { layersOf, penalised, shown, textOf, weightsAt } from "./data.js";
-import { clipped, el, hideTip, number, savePng, saveSvg, showTip, svg } from "./draw.js";
+import { clipped, el, hideTip, number, savePng, saveSvg, scroller, showTip, svg } from "./draw.js";
 import { t } from "./texts.js";
 
 export function searchView(data, state, set) {
@@ -56,7 +56,7 @@ function treeCard(data, state, set) {
   drawing.append(later);
   return el("div", { class: "card" }, el("div", { class: "tools" }, el("h2", { css: { margin: 0 } }, t("tree")), stepControl(data, state, set, steps),
     el("span", { class: "end" }, el("button", { class: "quiet", onclick: () => saveSvg(drawing, "beam") }, "SVG"), el("button", { class: "quiet", onclick: () => savePng(drawing, "beam") }, "PNG"))),
-    el("div", { class: "tree", id: "tree", tabindex: 0 }, drawing));
+    el("div", { class: "tree", id: "tree", tabindex: 0, role: "region", "aria-label": t("tree") }, drawing));
 }
 
 let timer = null;
@@ -91,7 +91,7 @@ function penaltyCard(data, state, set) {
   const rows = ranked(search, alpha);
   return el("div", { class: "card" }, el("div", { class: "tools" }, el("h2", { css: { margin: 0 } }, t("hypothesis")),
     el("label", { class: "range" }, t("penalty"), el("input", { type: "range", id: "alpha", min: 0, max: 2, step: 0.1, value: alpha, oninput: (e) => set({ alpha: Number(e.target.value) }, "alpha") }), el("span", {}, alpha.toFixed(1)))),
-    el("div", { class: "scroll" }, el("table", { class: "plain", id: "hypotheses" }, el("thead", {}, el("tr", {}, el("th", { class: "text" }, t("hypothesis")), el("th", {}, t("length")), el("th", {}, t("logP")), el("th", {}, t("score")))),
+    scroller(t("hypothesis"), false, el("table", { class: "plain", id: "hypotheses" }, el("thead", {}, el("tr", {}, el("th", { class: "text" }, t("hypothesis")), el("th", {}, t("length")), el("th", {}, t("logP")), el("th", {}, t("score")))),
       el("tbody", {}, rows.slice(0, 8).map(({ place, score }, i) => el("tr", { class: i ? null : "on" }, el("td", { class: "text" }, hypothesisText(search.nodes, place) || "∅"), el("td", {}, String(search.nodes[place][1])), el("td", {}, number(search.nodes[place][3])), el("td", {}, number(score))))))),
     el("p", { class: "note" }, t("penaltyNote")));
 }
@@ -103,7 +103,7 @@ function stepCard(data, state, set) {
   const place = Math.min((state.step ?? data.target.tokens.length) - 1, data.target.tokens.length - 1);
   const heads = Array.from({ length: data.model.heads }, (_, h) => weightsAt(data.base.attention.cross, layer, h));
   const weight = (j) => heads.reduce((sum, h) => sum + h.values[place * h.cols + j], 0) / heads.length;
-  const target = data.target.tokens.map((token, i) => el("button", { class: i === place ? "word on" : "word", css: { opacity: i > place ? 0.35 : 1, cursor: "pointer" }, "data-step": i + 1, onclick: () => set({ step: i + 1 }) }, shown(token, i === 0)));
+  const target = data.target.tokens.map((token, i) => el("button", { class: i === place ? "word on" : "word", "aria-pressed": String(i === place), css: { color: i > place ? "var(--soft)" : null, cursor: "pointer" }, "data-step": i + 1, onclick: () => set({ step: i + 1 }) }, shown(token, i === 0)));
   const source = data.source.tokens.map((token, j) => el("span", { class: "word shade", css: { "--w": `${Math.round(70 * weight(j))}%` }, onpointerenter: (e) => showTip(e, number(weight(j), 4), shown(token, true)), onpointerleave: hideTip }, shown(token, j === 0)));
   return el("div", { class: "card" }, el("h2", {}, t("atStep")), el("p", { class: "words" }, source), el("p", { class: "words" }, target), el("p", { class: "note" }, t("meanOf", layer + 1)));
 }

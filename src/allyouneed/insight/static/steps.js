@@ -1,6 +1,6 @@
 // One head from what comes in to what goes out, with the sentence's numbers; scale and mask can be switched on the spot.
 import { columnNumber, layersOf, matrixAt, rowStatistics, sides, softmaxSteps, spread, timesValues } from "./data.js";
-import { cellTips, clipped, diverging, el, headColour, heatmap, inHeadColour, number } from "./draw.js";
+import { cellTips, clipped, diverging, el, headColour, heatmap, inHeadColour, number, scroller } from "./draw.js";
 import { kindButtons } from "./heads.js";
 import { t } from "./texts.js";
 
@@ -28,6 +28,9 @@ export function stepsView(data, state, set) {
     el("div", {}, stages(data, state, set, head)));
   return section;
 }
+
+/** A heat map's role and name for those who hear the page; its numbers are in the table of the picked query. */
+const named = (name) => ({ role: "img", "aria-label": name });
 
 /** All that one head's stages show. */
 function headNumbers(data, state) {
@@ -73,11 +76,11 @@ function stages(data, state, set, head) {
     const matrix = packedMatrix.values ? packedMatrix : matrixAt(packedMatrix, index);
     const tip = (i, k) => [number(matrix.values[i * matrix.cols + k], 3), `${labels[i].label} · ${columnNumber(matrix, k) + 1}`, name];
     const note = matrix.cols < matrix.of ? ` · ${t("thinned", matrix.cols, matrix.of)}` : "";
-    return figure(matrix, heatmap(matrix, diverging(matrix), cellTips(matrix, tip, rowPick)), `${name}${note}`, { row: marked }, 8);
+    return figure(matrix, heatmap(matrix, diverging(matrix), { ...named(name), ...cellTips(matrix, tip, rowPick) }), `${name}${note}`, { row: marked }, 8, labels);
   };
   const square = (matrix, paint, name, digits = 3) => {
     const tip = (i, j) => [head.hidden(i, j) && name !== "S" ? t("hidden") : number(matrix.values[i * matrix.cols + j], digits), `${rows[i].label} → ${cols[j].label}`];
-    return figure(matrix, heatmap(matrix, paint, cellTips(matrix, tip, pick)), "", { row: query, col: key }, 22);
+    return figure(matrix, heatmap(matrix, paint, { ...named(name), ...cellTips(matrix, tip, pick) }), "", { row: query, col: key }, 22, rows);
   };
   const byRow = (i) => set({ query: i });
   const byKey = (j) => set({ key: j });
@@ -89,7 +92,7 @@ function stages(data, state, set, head) {
   return [
     stage(1, "s1", memory ? "x, memory" : "x", `[${n} × ${d_model}]`, t("s1t") + (memory ? " " + t("s1m") : ""),
       [vectors(packed.x, rows, query, "x", 0, byRow), memory && vectors(packed.memory, cols, key, "memory", 0, byKey)]),
-    stage(2, "s2", memory ? "Q = x W^Q   K = memory W^K   V = memory W^V" : "Q = x W^Q   K = x W^K   V = x W^V", `[${n} × ${d_k}] [${m} × ${d_k}] [${m} × ${d_v}]`, t("s2t"),
+    stage(2, "s2", memory ? "Q = x W^Q\u2003K = memory W^K\u2003V = memory W^V" : "Q = x W^Q\u2003K = x W^K\u2003V = x W^V", `[${n} × ${d_k}] [${m} × ${d_k}] [${m} × ${d_v}]`, t("s2t"),
       [vectors(head.queries, rows, query, "Q", 0, byRow), vectors(head.keys, cols, key, "K", 0, byKey), vectors(head.values, cols, key, "V", 0, byKey)]),
     stage(3, "s3", "S = Q Kᵀ", `[${n} × ${m}]`, t("s3t", d_k), [square(head.scores, diverging(head.scores), "S"), products(head)]),
     stage(4, "s4", "S / √d_k", `[${n} × ${m}]`, t("s4t", d_k, number(root, 2)), [square(head.scaled, scaledShown, "S")], [
@@ -121,7 +124,8 @@ function mathOf(formula) {
   return formula.split(/\^(\w)|_(\w)/).map((part, i) => part && (i % 3 === 1 ? el("sup", {}, part) : i % 3 === 2 ? el("sub", {}, part) : part));
 }
 
-function figure(matrix, canvas, caption, marked, cell) {
+/** labels: of the rows, which stand beside them where there is room. */
+function figure(matrix, canvas, caption, marked, cell, labels = []) {
   const size = Math.max(1, Math.min(cell, (cell > 10 ? 420 : WIDEST) / matrix.cols));
   const height = Math.max(5, Math.min(16, 360 / matrix.rows));
   const marks = [];
@@ -131,7 +135,9 @@ function figure(matrix, canvas, caption, marked, cell) {
     const [left, w] = marked.col === undefined ? ["0%", "100%"] : part(matrix.cols, marked.col);
     marks.push(el("span", { class: "mark", css: { top, left, width: w, height: h } }));
   }
-  return el("figure", {}, el("div", { class: "mat", css: { width: `${Math.round(size * matrix.cols)}px`, height: `${Math.round((cell > 10 ? size : height) * matrix.rows)}px` } }, canvas, marks), caption && el("figcaption", {}, mathOf(caption)));
+  const row = cell > 10 ? size : height;
+  const beside = row >= 10 && labels.length === matrix.rows && el("div", { class: "beside", "aria-hidden": "true", css: { "line-height": `${row}px` } }, labels.map((g, i) => el("span", { class: i === marked?.row ? "on" : null }, clipped(g.label, 11))));
+  return el("figure", {}, el("div", { class: "labelled" }, beside, el("div", { class: "mat", css: { width: `${Math.round(size * matrix.cols)}px`, height: `${Math.round(row * matrix.rows)}px` } }, canvas, marks)), caption && el("figcaption", {}, mathOf(caption)));
 }
 
 /** The products of one query and one key, which add up to their score. */
@@ -141,7 +147,7 @@ function products({ queries, keys, query, key, scores }) {
   const tip = (_, k) => [number(values[k]), `q${columnNumber(matrix, k) + 1} · k${columnNumber(matrix, k) + 1}`];
   const thin = matrix.cols < matrix.of ? ` · ${t("thinned", matrix.cols, matrix.of)}` : "";
   const cell = Math.max(3, Math.min(14, 448 / matrix.cols));
-  return el("figure", {}, el("div", { class: "mat", css: { width: `${cell * matrix.cols}px`, height: "28px" } }, heatmap(matrix, diverging(matrix), cellTips(matrix, tip))),
+  return el("figure", {}, el("div", { class: "mat", css: { width: `${cell * matrix.cols}px`, height: "28px" } }, heatmap(matrix, diverging(matrix), { ...named("q·k"), ...cellTips(matrix, tip) })),
     el("figcaption", {}, `q·k = Σ = ${number(scores.values[query * scores.cols + key])}${thin}`));
 }
 
@@ -163,8 +169,8 @@ function rowTable({ rows, cols, scores, scaled, weights, counter, query, key, hi
   const order = cols.map((_, j) => j);
   const kept = cols.length > 40 ? order.sort((a, b) => weights.values[first + b] - weights.values[first + a]).slice(0, 40) : order;
   return el("div", {}, el("h3", { css: { margin: "1rem 0 .2rem" } }, t("rowOf", clipped(rows[query].label, 24))),
-    el("div", { class: "scroll" }, el("table", { class: "bars" },
-      el("thead", {}, el("tr", {}, el("th", {}, t("key")), el("th", { class: "n" }, t("score")), el("th", { class: "n" }, "÷"), el("th", { class: "n" }, t("weight")), el("th", {}))),
+    scroller(t("weight"), false, el("table", { class: "bars" },
+      el("thead", {}, el("tr", {}, el("th", {}, t("key")), el("th", { class: "n" }, t("score")), el("th", { class: "n" }, "÷ √d_k"), el("th", { class: "n" }, t("weight")), el("td", {}))),
       el("tbody", {}, kept.map((j) =>
         el("tr", { class: j === key ? "on" : null, onclick: () => pick(j) }, el("th", { scope: "row" }, clipped(cols[j].label, 20)), el("td", { class: "n" }, number(scores.values[first + j], 2)),
           el("td", { class: "n" }, hidden(query, j) ? "−∞" : number(scaled.values[first + j], 2)), el("td", { class: "n" }, number(weights.values[first + j])),
@@ -179,7 +185,7 @@ function concat(packed, head, rows, query) {
   all.forEach((one, h) => one.values.forEach((x, at) => (values[Math.floor(at / width) * heads * width + h * width + (at % width)] = x)));
   const matrix = { rows: n, cols: heads * width, of: heads * width, values };
   const tip = (i, k) => [number(values[i * matrix.cols + k]), rows[i].label, t("head") + " " + (Math.floor(k / width) + 1)];
-  const drawn = figure(matrix, heatmap(matrix, diverging(matrix), cellTips(matrix, tip), 4096), "", { row: query }, 8);
-  drawn.firstChild.append(el("span", { class: "mark", css: { top: "0", height: "100%", left: `${(100 * head) / heads}%`, width: `${100 / heads}%` } }));
+  const drawn = figure(matrix, heatmap(matrix, diverging(matrix), { ...named("Concat"), ...cellTips(matrix, tip) }, 4096), "", { row: query }, 8, rows);
+  drawn.querySelector(".mat").append(el("span", { class: "mark", css: { top: "0", height: "100%", left: `${(100 * head) / heads}%`, width: `${100 / heads}%` } }));
   return drawn;
 }

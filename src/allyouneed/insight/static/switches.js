@@ -1,6 +1,6 @@
 // Parts of the whole model off: what it says, what it looks at, how sure it is, before and after.
 import { headPlace, layersOf, shown, weightsAt } from "./data.js";
-import { clipped, el, headColour, hideTip, number, showTip, svg } from "./draw.js";
+import { clipped, el, headColour, hideTip, number, scroller, showTip, svg } from "./draw.js";
 import { headGrid, headName, kindButtons, smallMatrix } from "./heads.js";
 import { t } from "./texts.js";
 
@@ -24,18 +24,18 @@ export function switchName(switches) {
   return [...flags.map((f) => "− " + f), ...warm, ...off.map((o) => "− " + o)].join(" · ");
 }
 
-/** change(switches) asks for a variant; live: whether any combination can be had. */
+/** change(turned) asks for the variant of `turned(what was wanted so far)`; live: whether any combination can be had. */
 export function switchesView(data, variant, state, set, change, live) {
-  const { switches } = state;
-  const turn = (part) => change(live ? { ...switches, ...part } : { ...PAPER, ...part });
+  const switches = state.coming ?? state.switches;
+  const turn = (part) => change((now) => ({ ...(live ? now : PAPER), ...part(now) }));
   const panel = el("div", { class: "stack" },
     el("div", { class: "switches" },
-      FLAGS.map((name) => flag(name, switches[name], () => turn({ [name]: !switches[name] }))),
+      FLAGS.map((name) => flag(name, switches[name], () => turn((now) => ({ [name]: !now[name] })))),
       el("div", { class: "switch", css: { cursor: "default", "align-items": "center" } }, el("span", {}, el("b", {}, t("temperature"))),
-        el("span", { class: "seg", css: { "margin-left": "auto" } }, TEMPERATURES.map((x) => el("button", { "aria-pressed": String(switches.temperature === x), "data-temperature": x, onclick: () => turn({ temperature: x }) }, x === 0.5 ? "½" : String(x))))),
-      offGrid(data, state, set, turn)),
-    el("div", {}, el("button", { class: "quiet", id: "paper", disabled: switchKey(switches) === "", onclick: () => change(PAPER) }, t("paper")), el("p", { class: "note" }, live ? "" : t("one")), state.problem && el("p", { class: "note" }, state.problem)));
-  const chosen = switchKey(switches) !== "";
+        el("span", { class: "seg", css: { "margin-left": "auto" } }, TEMPERATURES.map((x) => el("button", { "aria-pressed": String(switches.temperature === x), "data-temperature": x, onclick: () => turn(() => ({ temperature: x })) }, x === 0.5 ? "½" : String(x))))),
+      offGrid(data, state, switches, set, turn)),
+    el("div", {}, el("button", { class: "quiet", id: "paper", disabled: switchKey(switches) === "", onclick: () => change(() => PAPER) }, t("paper")), el("p", { class: "note", id: "state", role: "status" }, state.problem ?? (state.coming ? t("coming") : live ? "" : t("one")))));
+  const chosen = switchKey(state.switches) !== "";
   return el("section", {}, el("p", { class: "lead" }, t("switchesLead")),
     el("div", { class: "two" }, panel, chosen ? comparison(data, variant, state, set) : el("div", { class: "card" }, el("p", { class: "answer" }, t("chooseOne")), el("div", { css: { "margin-top": "1rem" } }, entropyPlot(data, data.base, null)))));
 }
@@ -45,10 +45,13 @@ function flag(name, on, change) {
     el("span", { class: "knob" }), el("span", {}, el("b", {}, t(name)), el("small", {}, t(name + "S"))));
 }
 
-function offGrid(data, state, set, turn) {
-  const { kind, switches } = state;
+function offGrid(data, state, switches, set, turn) {
+  const { kind } = state;
   const isOff = (layer, head) => switches.off.some(([k, l, h]) => k === kind && l === layer && h === head);
-  const flip = (layer, head) => turn({ off: isOff(layer, head) ? switches.off.filter(([k, l, h]) => k !== kind || l !== layer || h !== head) : [...(switches.off ?? []), [kind, layer, head]].slice(state.live ? 0 : -1) });
+  const flip = (layer, head) => turn((now) => {
+    const others = now.off.filter(([k, l, h]) => k !== kind || l !== layer || h !== head);
+    return { off: others.length < now.off.length ? others : [...others, [kind, layer, head]].slice(state.live ? 0 : -1) };
+  });
   const loss = (layer, head) => {
     const known = data.variants[`off=${kind}.${layer}.${head}`];
     return known?.predictions ? data.base.predictions.log_p - known.predictions.log_p : 0;
@@ -60,7 +63,7 @@ function offGrid(data, state, set, turn) {
   const cells = losses.map((x, i) => {
     const [layer, head] = [Math.floor(i / heads), i % heads];
     return el("button", { class: isOff(layer, head) ? "cell off" : "cell", "aria-pressed": String(isOff(layer, head)), "aria-label": headName(layer, head), "data-off": `${kind}.${layer}.${head}`, css: { "--head": headColour(head, heads), background: `color-mix(in srgb, ${headColour(head, heads)} ${Math.round(Math.max(4, (90 * x) / most))}%, var(--card))` },
-      onclick: () => flip(layer, head), onpointerenter: (e) => showTip(e, headName(layer, head), `${t("logp")}: ${number(-x)}`), onpointerleave: hideTip }, el("canvas", { width: 1, height: 1 }));
+      onclick: () => flip(layer, head), onpointerenter: (e) => showTip(e, headName(layer, head), `${t("logp")}: ${number(-x)}`), onpointerleave: hideTip });
   });
   return el("div", { class: "switch", css: { cursor: "default", display: "block" } }, el("b", {}, t("headsOff")), el("small", { css: { "margin-bottom": ".5rem" } }, t("headsOffS")),
     el("div", { class: "tools" }, kindButtons(state, set)),
@@ -68,7 +71,7 @@ function offGrid(data, state, set, turn) {
 }
 
 function comparison(data, variant, state, set) {
-  const { base } = data;
+  const base = { ...data.base, translation: data.base.translation ?? { text: data.translation } };
   const both = [base, variant];
   return el("div", { class: "stack", id: "comparison" },
     el("div", { class: "card" }, el("p", { class: "answer" }, answer(data, variant)), figuresOf(data, variant)),
@@ -187,5 +190,5 @@ function lanes(data, valuesOf, most, unit) {
       drawing.append(svg("circle", { cx: x(b), cy: y, r: 4.2, fill: colour, "fill-opacity": 0.85, ...tip }));
     }
   });
-  return el("div", { class: "scroll" }, drawing);
+  return scroller(t("theEntropy"), false, drawing);
 }

@@ -1,0 +1,69 @@
+"""Every view for those who hear the page or go through it by keys: axe's rules, and what they do not see."""
+
+import pytest
+
+from allyouneed.insight.corpus import corpus_data
+from allyouneed.insight.explorer import explorer_data
+from allyouneed.insight.page import corpus_html, html
+from tests.conftest import toy_pairs, write_pairs
+from tests.insight.conftest import Page
+
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+STEPS = {
+    "heads": [],
+    "a matrix": ["[data-view=matrix]", "[data-layer='0']"],
+    "steps": ["#tab-steps", "[data-kind=decoder]"],
+    "switches": ["#tab-switches"],
+    "a comparison": ["#tab-switches", "[data-switch=future_mask]"],
+    "a head off": ["#tab-switches", "[data-off='encoder.0.1']"],
+    "search": ["#tab-search", "[data-step='1']"],
+}
+
+
+@pytest.fixture(scope="module")
+def path(translator, tmp_path_factory):
+    path = tmp_path_factory.mktemp("access") / "look.html"
+    data = {**explorer_data(translator, "a b c d"), "languages": ["de", "en"]}  # the toy's are no languages
+    path.write_text(html(data), encoding="utf-8")
+    return path
+
+
+def violations(page) -> list[str]:
+    """Each with the first element that it is about."""
+    found = axe.Axe().run(page).response["violations"]
+    return [f"{one['id']}: {one['help']}: {one['nodes'][0]['html'][:200]}" for one in found]
+
+
+@pytest.mark.parametrize("view", STEPS)
+@pytest.mark.parametrize(("scheme", "locale", "width"), [("light", "en-GB", 1280), ("dark", "ko-KR", 390)])
+def test_axe_finds_nothing(browser, path, view, scheme, locale, width):
+    options = {"color_scheme": scheme, "locale": locale, "viewport": {"width": width, "height": 900}}
+    with Page(browser, path, **options) as page:
+        for selector in STEPS[view]:
+            page.page.click(selector)
+        page.page.mouse.move(0, 0)
+        assert violations(page.page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_the_page_of_a_corpus(browser, translator, tmp_path, scheme):
+    path = tmp_path / "heads.html"
+    path.write_text(corpus_html(corpus_data(translator, write_pairs(tmp_path, "test", toy_pairs(20, seed=3)))))
+    with Page(browser, path, color_scheme=scheme) as page:
+        assert violations(page.page) == []
+
+
+def test_every_view_is_reached_by_keys_alone(browser, path):
+    """Tab goes to the tabs, arrows between them; then Tab into the view, whose every control has a name."""
+    with Page(browser, path) as page:
+        keys = page.page.keyboard
+        names = []
+        for tab in ("heads", "steps", "switches", "search"):
+            page.page.focus(f"#tab-{tab}" if tab == "heads" else "[role=tab][aria-selected=true]")
+            if tab != "heads":
+                keys.press("ArrowRight")
+            assert page.page.get_attribute(f"#tab-{tab}", "aria-selected") == "true"
+            for _ in range(6):
+                keys.press("Tab")
+                names.append(page.page.evaluate("document.activeElement.closest('#panel') !== null"))
+        assert sum(names) >= 4 * 5
