@@ -140,6 +140,12 @@ def translate(
     suppress: Annotated[
         list[str] | None, typer.Option(metavar="TEXT", help="Subwords that never follow each other so; several times.")
     ] = None,
+    force: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="What each line's translation contains; several times.")
+    ] = None,
+    num_beam_groups: Annotated[int, typer.Option(min=1, help="Groups of the beam that keep apart; 1: no groups.")] = 1,
+    diversity_penalty: Annotated[float, typer.Option(help="How much they do: off a word's log probability.")] = 0.5,
+    coverage_penalty: Annotated[float, typer.Option(help="β for source words left out; 0: no penalty.")] = 0.0,
     sampling_topk: Annotated[int | None, typer.Option(min=0, help="Draws from the likeliest; 0: from all.")] = None,
     sampling_topp: Annotated[float, typer.Option(min=0, max=1, help="Draws from so much probability.")] = 1.0,
     sampling_temperature: Annotated[float, typer.Option(help="Logits are divided by it before drawing.")] = 1.0,
@@ -166,8 +172,12 @@ def translate(
         "repetition_penalty": repetition_penalty,
         "suppress_sequences": suppress or [],
         "sampling": drawn,
+        "num_beam_groups": num_beam_groups,
+        "diversity_penalty": diversity_penalty,
+        "coverage_penalty": coverage_penalty,
     }
-    translate_file(Translator.load(run, device, inter_threads), file, output, options, scores, say, resume)
+    translator = Translator.load(run, device, inter_threads)
+    translate_file(translator, file, output, options, scores, say, resume, force or ())
 
 
 @app.command()
