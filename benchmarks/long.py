@@ -1,10 +1,10 @@
 """A long and odd input, measured: `python benchmarks/long.py RUN --source FILE`.
 
 10,000 lines made of the sentences of FILE: most are one sentence, every tenth several, every hundredth as many as have
-`--long` subwords together, and every fiftieth is empty; in an order that a seed fixes. `allyouneed translate` has them as
-they come, and sorted by length, which no order can beat: throughput of both in turn, medians, and the peak of memory.
-Then the command is interrupted as Ctrl-C does and resumed: the output has to be the same. Processes of their own are
-measured, start included. The result is a dated Markdown page in benchmarks/results.
+`--long` subwords together, and every fiftieth is empty; in an order that a seed fixes. `allyouneed translate` has them
+as they come, and sorted by length, which no order can beat: throughput of both in turn, medians, and the peak of
+memory. Then the command is interrupted as Ctrl-C does and resumed: the output has to be the same. Processes of their
+own are measured, start included. The result is a dated Markdown page in benchmarks/results.
 """
 
 from __future__ import annotations
@@ -141,16 +141,16 @@ def _page(asked: argparse.Namespace, lengths: list[int], rounds: dict[str, list[
             f"# A long and odd input, {time.strftime('%Y-%m-%d')}",
             machine(),
             "",
-            f"{len(lengths):,} lines, {tokens:,} source subwords: {sum(n == 0 for n in lengths):,} lines empty, the median "
-            f"{statistics.median(lengths):.0f}, {sum(n >= asked.long for n in lengths):,} of {asked.long:,} and more, the "
-            f"longest {max(lengths):,}. Beam {asked.beam}, {asked.threads} threads, a batch's budget the bundle's own; "
-            f"{asked.repeats} rounds. Python, torch and the model are loaded within the time.",
+            f"{len(lengths):,} lines, {tokens:,} source subwords: {lengths.count(0):,} lines empty, the median "
+            f"{statistics.median(lengths):.0f}, {sum(n >= asked.long for n in lengths):,} of {asked.long:,} and more, "
+            f"the longest {max(lengths):,}. Beam {asked.beam}, {asked.threads} threads, a batch's budget the bundle's "
+            f"own; {asked.repeats} rounds. Python, torch and the model are loaded within the time.",
             "",
             "| order | seconds: median (range) | source subwords/s | lines/s | peak memory MiB |",
             "| --- | --- | --- | --- | --- |",
             *rows,
             "",
-            f"As they come {100 * (seconds['as they come'] / seconds['sorted'] - 1):.0f} % more time than sorted. "
+            f"As they come {seconds['as they come'] / seconds['sorted']:.2f} times the time of sorted. "
             f"{there:,} lines out. {stopped}. Progress as shown: {'; '.join(progress[:3]) or 'none'}.",
             "",
         ]
