@@ -35,7 +35,6 @@ from benchmarks.measure.machine import machine  # noqa: E402
 from benchmarks.measure.peers import PEERS, Peer, store_weights  # noqa: E402
 
 OURS, CTRANSLATE2 = "allyouneed", "ctranslate2"
-_LATENCY_SENTENCES = 100
 Answers = list[tuple[str, int]]  # texts, and their subwords, end included
 Run = Callable[[list[str], int], Answers]
 
@@ -70,13 +69,13 @@ def main() -> None:
             engines["its student, greedy"] = _ours(student, greedy=True)
         peers = _start_peers(translator, Path(folder), asked)
         engines |= {name: _peer(peer, translator) for name, peer in peers.items()}
-        tables = [_table(engines, lines, references, beam, asked.repeats) for beam in asked.beams]
+        tables = [_table(engines, lines, references, beam, asked.repeats, asked.latency) for beam in asked.beams]
         for peer in peers.values():
             peer.close()
     peak = _peak_memory()
     page = asked.out / f"{time.strftime('%Y-%m-%d')}-translation.md"
     asked.out.mkdir(parents=True, exist_ok=True)
-    described = f"{len(lines):,} sentences, {asked.threads} threads; peak memory of all in one process {peak:,.0f} MiB"
+    described = f"{len(lines):,} sentences, {asked.threads} threads, {asked.repeats} rounds, latency of {asked.latency} sentences each; peak memory of all in one process {peak:,.0f} MiB"
     described += "".join(f"; {name}'s processes {peer.peak:,.0f} MiB" for name, peer in peers.items())
     body = "\n\n".join(tables)
     page.write_text(f"# Translation, {time.strftime('%Y-%m-%d')}\n{machine()}\n\n{described}\n\n{body}\n", "utf-8")
@@ -138,7 +137,9 @@ def _peer(peer: Peer, translator: Translator) -> Engine:
     return Engine(runner(None), runner(1))
 
 
-def _table(engines: dict[str, Engine], lines: list[str], references: list[str], beam: int, repeats: int) -> str:
+def _table(
+    engines: dict[str, Engine], lines: list[str], references: list[str], beam: int, repeats: int, single: int
+) -> str:
     found = {name: Measured([], [], [], []) for name in engines}
     for engine in engines.values():
         engine.many(lines[:200], beam)  # whatever is made ready at the first use
@@ -150,7 +151,7 @@ def _table(engines: dict[str, Engine], lines: list[str], references: list[str], 
             found[name].rates.append(sum(count for _, count in answers) / seconds)
             found[name].sentences.append(len(lines) / seconds)
             found[name].translations[:] = [text for text, _ in answers]
-            for line in lines[:_LATENCY_SENTENCES]:
+            for line in lines[:single]:
                 begun = time.perf_counter()
                 engine.one([line], beam)
                 found[name].latencies.append(time.perf_counter() - begun)
@@ -197,6 +198,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--intra-threads", type=int, default=1, help="of CTranslate2")
     parser.add_argument("--batch", type=int, default=64, help="sentences of a batch of CTranslate2")
+    parser.add_argument("--latency", type=int, default=100, help="sentences of each round that go one by one")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     asked = parser.parse_args()

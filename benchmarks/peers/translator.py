@@ -109,7 +109,8 @@ def _fairseq(config: dict, weights: dict[str, Tensor]) -> Search:
         ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "decoder.output_projection.weight"),
         rows[to_ours],
     )
-    _load(model, {**_fairseq_names(config, weights), **shared}, "version")
+    version = {f"{side}.version": torch.tensor([3.0]) for side in ("encoder", "decoder")}  # else: no norm at the end
+    _load(model, {**_fairseq_names(config, weights), **shared, **version}, "version")
     for part in (model.encoder, model.decoder):
         first, table = words.pad() + 1, part.embed_positions.weights
         table[first:] = sinusoids(len(table) - first, config["d_model"])
