@@ -69,13 +69,16 @@ def main() -> None:
             engines["its student, greedy"] = _ours(student, greedy=True)
         peers = _start_peers(translator, Path(folder), asked)
         engines |= {name: _peer(peer, translator) for name, peer in peers.items()}
-        tables = [_table(engines, lines, references, beam, asked.repeats, asked.latency) for beam in asked.beams]
+        tables = [_table(engines, lines, references, beam, asked) for beam in asked.beams]
         for peer in peers.values():
             peer.close()
     peak = _peak_memory()
     page = asked.out / f"{time.strftime('%Y-%m-%d')}-translation.md"
     asked.out.mkdir(parents=True, exist_ok=True)
-    described = f"{len(lines):,} sentences, {asked.threads} threads, {asked.repeats} rounds, latency of {asked.latency} sentences each; peak memory of all in one process {peak:,.0f} MiB"
+    described = (
+        f"{len(lines):,} sentences, {asked.threads} threads, {asked.repeats} rounds, latency of {asked.latency} "
+    )
+    described += f"sentences in each; peak memory of all in one process {peak:,.0f} MiB"
     described += "".join(f"; {name}'s processes {peer.peak:,.0f} MiB" for name, peer in peers.items())
     body = "\n\n".join(tables)
     page.write_text(f"# Translation, {time.strftime('%Y-%m-%d')}\n{machine()}\n\n{described}\n\n{body}\n", "utf-8")
@@ -138,12 +141,12 @@ def _peer(peer: Peer, translator: Translator) -> Engine:
 
 
 def _table(
-    engines: dict[str, Engine], lines: list[str], references: list[str], beam: int, repeats: int, single: int
+    engines: dict[str, Engine], lines: list[str], references: list[str], beam: int, asked: argparse.Namespace
 ) -> str:
     found = {name: Measured([], [], [], []) for name in engines}
     for engine in engines.values():
         engine.many(lines[:200], beam)  # whatever is made ready at the first use
-    for repeat in range(repeats):
+    for repeat in range(asked.repeats):
         for name, engine in engines.items():
             begun = time.perf_counter()
             answers = engine.many(lines, beam)
@@ -151,12 +154,12 @@ def _table(
             found[name].rates.append(sum(count for _, count in answers) / seconds)
             found[name].sentences.append(len(lines) / seconds)
             found[name].translations[:] = [text for text, _ in answers]
-            for line in lines[:single]:
+            for line in lines[: asked.latency]:
                 begun = time.perf_counter()
                 engine.one([line], beam)
                 found[name].latencies.append(time.perf_counter() - begun)
         rates = ", ".join(f"{name} {measured.rates[-1]:,.0f}" for name, measured in found.items())
-        print(f"beam {beam}, round {repeat + 1} of {repeats}: {rates}", flush=True)
+        print(f"beam {beam}, round {repeat + 1} of {asked.repeats}: {rates}", flush=True)
     ours = found[OURS].translations
     rows = [
         f"**beam {beam}**",
