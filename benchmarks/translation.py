@@ -78,7 +78,7 @@ def main() -> None:
     described = (
         f"{len(lines):,} sentences, {asked.threads} threads, {asked.repeats} rounds, latency of {asked.latency} "
     )
-    described += f"sentences in each; peak memory of all in one process {peak:,.0f} MiB"
+    described += f" sentences in each; peak memory of all in one process {peak:,.0f} MiB"
     described += "".join(f"; {name}'s processes {peer.peak:,.0f} MiB" for name, peer in peers.items())
     body = "\n\n".join(tables)
     page.write_text(f"# Translation, {time.strftime('%Y-%m-%d')}\n{machine()}\n\n{described}\n\n{body}\n", "utf-8")

@@ -217,8 +217,9 @@ class BeamSearch:
     def _taken(totals: np.ndarray, places: np.ndarray, log_p: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, ...]:
         """Of all continuations [sentences, beam · words] those at places: as `_candidates` gives them."""
         count, _, width = words.shape
-        log_p, words = (np.take_along_axis(x.reshape(count, -1), places, axis=1) for x in (log_p, words))
-        return np.take_along_axis(totals, places, axis=1), places // width, words, log_p
+        every = np.arange(count)[:, None]
+        log_p, words = (x.reshape(count, -1)[every, places] for x in (log_p, words))
+        return totals[every, places], places // width, words, log_p
 
     def _finish(
         self, scores: np.ndarray, parents: np.ndarray, tokens: np.ndarray, log_p: np.ndarray, length: int
