@@ -42,12 +42,14 @@ def test_a_student_of_its_teacher(toy_run, tmp_path, monkeypatch):
     assert student.config.model.encoder_layers == 2
     assert student.config.search.beam_size == 1
     said = Translator(teacher).translate([source for source, _ in toy_pairs(60)], beam_size=2)
-    taught = list(zip(*(lines(tmp_path / "run" / "distilled" / f"train.{code}") for code in ("aa", "bb")), strict=True))
+    taught = list(
+        zip(*(lines(tmp_path / "run" / "distilled" / f"train.{side}") for side in ("source", "target")), strict=True)
+    )
     expected = []
     for one, (source, target) in zip(said, toy_pairs(60), strict=True):
         expected += [(source, text) for text in (one.text, target) if text]
     assert taught == expected
-    monkeypatch.setattr(distilling, "translate_file", lambda *_: pytest.fail("it was translated already"))
+    monkeypatch.setattr(distilling, "translate_file", lambda *_, **__: pytest.fail("it was translated already"))
     assert distil(request, silent()).status == FINISHED
     with pytest.raises(UserError, match=r"begun with beam_size = 2, now 3"):
         distil(dataclasses.replace(request, beam_size=3), silent())
@@ -57,7 +59,7 @@ def test_a_student_of_its_teacher(toy_run, tmp_path, monkeypatch):
 def test_what_is_learnt(toy_run, tmp_path, targets, each):
     request = asked(tmp_path, toy_run, targets=targets, beam_size=3)
     distil(request, silent())
-    taught = lines(tmp_path / "run" / "distilled" / "train.bb")
+    taught = lines(tmp_path / "run" / "distilled" / "train.target")
     found = Translator.load(toy_run).translate([source for source, _ in toy_pairs(60)], beam_size=3, num_hypotheses=3)
     if targets == "closest":
         metric = BLEU(effective_order=True, tokenize="none")
@@ -73,7 +75,7 @@ def test_what_is_learnt(toy_run, tmp_path, targets, each):
 def test_it_goes_on_where_it_was_stopped(toy_run, tmp_path, monkeypatch):
     request = asked(tmp_path, toy_run)
 
-    def stopped(translator, source, output, *_):
+    def stopped(translator, source, output, *_, **__):
         output.write_text("half a li")
         raise KeyboardInterrupt
 

@@ -7,7 +7,7 @@ Everything lies in RUN/distilled and is made once: the same command goes on wher
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -55,7 +55,8 @@ def distil(asked: Distillation, console: Console) -> Outcome:
     if asked.targets not in TARGETS:
         raise UserError(f"--targets {asked.targets}: choose {', '.join(TARGETS)}.")
     teacher = load_bundle(asked.teacher)
-    count_pairs(asked.train), count_pairs(asked.valid)
+    for files in (asked.train, asked.valid):
+        count_pairs(files)  # a mistake shows before the work
     with only_one(asked.out):
         files = _taught(asked, teacher, lambda text: console.print(text, highlight=False, markup=False))
     request = Request(
@@ -64,27 +65,29 @@ def distil(asked: Distillation, console: Console) -> Outcome:
     return train(request, console)
 
 
-def _taught(asked: Distillation, teacher: Bundle, say) -> list[Path]:
+def _taught(asked: Distillation, teacher: Bundle, say: Callable[[str], None]) -> list[Path]:
     """The text that the student is trained on: source and target."""
-    folder = asked.out / "distilled"
-    search = teacher.config.search
+    folder, search = asked.out / "distilled", teacher.config.search
+    config = load_recipe(asked.recipe).override(asked.settings)
     beam, alpha = asked.beam_size or search.beam_size, asked.length_penalty
     facts = {
         "teacher": bundle_sum(asked.teacher),
         "train": [f"{path.name} {sha256(path)}" for path in asked.train],
+        "columns": list(config.data.columns),
         "beam_size": beam,
         "length_penalty": search.length_penalty if alpha is None else alpha,
         "targets": asked.targets,
     }
     _agree(folder / "asked.json", facts)
-    files = [folder / f"train.{language}" for language in teacher.languages]
+    files = [folder / "train.source", folder / "train.target"]
     if all(file.is_file() for file in files):
         return files
-    columns = load_recipe(asked.recipe).override(asked.settings).data.columns
-    pairs = [pair for pair in read_pairs(asked.train, columns) if not pair.fault and pair.source and pair.target]
-    hypotheses = _translate(folder, pairs, teacher, facts, asked.inter_threads, say)
-    for side, file in enumerate(files):  # the second is written last: both are there, or they are made anew
-        write_file(file, "".join(f"{pair[side]}\n" for pair in _chosen(pairs, hypotheses, asked.targets)))
+    read = read_pairs(asked.train, config.data.columns)
+    pairs = [pair for pair in read if not pair.fault and pair.source and pair.target]
+    translator = Translator(teacher, config.training.device, asked.inter_threads)
+    taught = list(_chosen(pairs, _translate(folder, pairs, translator, facts, say), asked.targets))
+    for side, file in enumerate(files):
+        write_file(file, "".join(f"{pair[side]}\n" for pair in taught))
     return files
 
 
@@ -102,7 +105,9 @@ def _agree(path: Path, facts: dict) -> None:
     return None
 
 
-def _translate(folder: Path, pairs: list[RawPair], teacher: Bundle, facts: dict, threads: int | None, say) -> list:
+def _translate(
+    folder: Path, pairs: list[RawPair], translator: Translator, facts: dict, say: Callable[[str], None]
+) -> list[list[str]]:
     """The beam's hypotheses for each source, best first."""
     source, said, partial = (folder / name for name in ("source.txt", "hypotheses.txt", "hypotheses.unfinished"))
     if not said.is_file():
@@ -112,8 +117,7 @@ def _translate(folder: Path, pairs: list[RawPair], teacher: Bundle, facts: dict,
         say(f"the teacher translates {len(pairs):,} sentences with a beam of {facts['beam_size']} ...")
         options = {name: facts[name] for name in ("beam_size", "length_penalty")}
         options["num_hypotheses"] = facts["beam_size"]
-        translator = Translator(teacher, inter_threads=threads)
-        translate_file(translator, source, partial, options, True, say, resume)
+        translate_file(translator, source, partial, options, True, say, resume, again="the same command")
         partial.rename(said)
     return _hypotheses(said, facts["beam_size"])
 

@@ -33,10 +33,11 @@ def translate_file(
     say: Callable[[str], None],
     resume: bool = False,
     force: Sequence[str] = (),
+    again: str = "the same command with --resume",
 ) -> None:
     """One line out for each line in. None: standard input, standard output. Long lines cut into pieces are reported.
 
-    force: words and phrases that each line's translation contains.
+    force: words and phrases that each line's translation contains; again: what goes on, for people.
     With `num_hypotheses` over 1, up to so many lines `id ||| text ||| score` for each line in. What is at `output` is
     replaced only once there is a translation. An interrupted output has whole lines, whose number and settings are in
     a note beside it; `resume` goes on after them. Errors: `UserError`.
@@ -63,7 +64,7 @@ def translate_file(
                     say(f"{number:,} lines, {(number - done) / (time.monotonic() - begun):,.0f} a second")
     except KeyboardInterrupt:
         if note:
-            say(f"finished lines are in {output}; the same command with --resume goes on after them")
+            say(f"finished lines are in {output}; {again} goes on after them")
         raise
     if note:
         note.remove()
