@@ -75,9 +75,7 @@ def main() -> None:
     peak = _peak_memory()
     page = asked.out / f"{time.strftime('%Y-%m-%d')}-translation.md"
     asked.out.mkdir(parents=True, exist_ok=True)
-    described = (
-        f"{len(lines):,} sentences, {asked.threads} threads, {asked.repeats} rounds, latency of {asked.latency} "
-    )
+    described = f"{len(lines):,} sentences, {asked.threads} threads, {asked.repeats} rounds, latency of {asked.latency}"
     described += f" sentences in each; peak memory of all in one process {peak:,.0f} MiB"
     described += "".join(f"; {name}'s processes {peer.peak:,.0f} MiB" for name, peer in peers.items())
     body = "\n\n".join(tables)
