@@ -91,7 +91,7 @@ def distil(
     recipe: Annotated[str, typer.Option(metavar="NAME|FILE.toml", help="Settings of the student.")] = "swift",
     targets: Annotated[
         str, typer.Option(help="What it learns to say: teacher, both (the references too), beam, or closest.")
-    ] = "both",
+    ] = "teacher",
     beam_size: Annotated[int | None, typer.Option(help="The teacher's; without it the bundle's.")] = None,
     length_penalty: Annotated[float | None, typer.Option(help="The teacher's; without it the bundle's.")] = None,
     inter_threads: Annotated[

@@ -33,7 +33,7 @@ def lines(path) -> list[str]:
 
 
 def test_a_student_of_its_teacher(toy_run, tmp_path, monkeypatch):
-    request = asked(tmp_path, toy_run)
+    request = asked(tmp_path, toy_run, targets="both")
     outcome = distil(request, silent())
     assert outcome.status == FINISHED
     student, teacher = load_bundle(tmp_path / "run"), load_bundle(toy_run)

@@ -46,7 +46,7 @@ class Distillation:
     settings: Sequence[str] = ()
     beam_size: int | None = None
     length_penalty: float | None = None
-    targets: str = "both"
+    targets: str = "teacher"
     inter_threads: int | None = None
 
 
