@@ -2,7 +2,7 @@
 
 score = log P / lp + β Σ_i log(min(Σ_j p_ij, 1)) over source subwords i, with p_ij the attention of target subword j to
 i: the mean over heads of the last decoder layer but one, as alignments have it. It reorders the finished hypotheses of
-the beam, as the paper says, which takes one more pass of the model over them.
+the beam, as the paper says, which takes one more pass of the model over them, attention computed step by step.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS
+from allyouneed.model.recorder import record_attention
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.alignment import deciding_layer
 from allyouneed.translation.search import Hypothesis
@@ -31,14 +32,9 @@ def covered(
     if not rows:
         return [[] for _ in found]
     source_ids, target_ids = pad([ids for ids, _ in rows]), pad([[BOS, *ids] for _, ids in rows])
-    attention = model.decoder.layers[deciding_layer(len(model.decoder.layers))].cross_attention
-    kept, before = [], (attention.explicit, attention.observe)
-    try:  # of one layer alone, since attention step by step takes longer
-        attention.explicit, attention.observe = True, lambda steps: kept.append(steps.weights)
+    with record_attention(model) as recorded:
         model.hidden(source_ids.to(device), target_ids.to(device))
-    finally:
-        attention.explicit, attention.observe = before
-    weights = kept[0].float().mean(dim=1).cpu().numpy()
+    weights = recorded.cross[deciding_layer(len(recorded.cross))].float().mean(dim=1).cpu().numpy()
     values = (_coverage(each[: len(said) + 1, : len(ids)]) for each, (ids, said) in zip(weights, rows, strict=True))
     counted = ([one._replace(score=one.score + penalty * next(values)) for one in hypotheses] for hypotheses in found)
     return [sorted(hypotheses, key=lambda one: -one.score) for hypotheses in counted]
