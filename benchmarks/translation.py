@@ -1,10 +1,13 @@
-"""Translation, measured: `python benchmarks/translation.py RUN --source FILE --reference FILE --against ctranslate2`.
+"""Translation, measured: `python benchmarks/translation.py RUN --source FILE --reference FILE --against NAMES`.
+
+NAMES: some of ctranslate2, fairseq, transformers, joeynmt, with commas. `--student RUN` is one more of ours, greedy, in
+the tables of every beam: what `allyouneed distil` made of RUN.
 
 The same weights and text for all, in turn, round after round; medians. Throughput is from text to text with two (or
-`--threads`) threads, each on batches of its own; latency is of one sentence at a time on one thread. Both searches keep
-log probabilities as they are (length penalty 0), where ours and CTranslate2's are the same search. fairseq and Joey NMT
-cannot take these weights: of them only what was set up with peers/*.sh could be compared, on a model of its own, which
-is not the same question; they are refused here. The result is a dated Markdown page in benchmarks/results.
+`--threads`) threads, each on batches of its own; latency is of one sentence at a time on one thread. All searches keep
+log probabilities as they are (length penalty 0), where all searches are the same but for when they stop. fairseq,
+transformers and Joey NMT are processes of one thread that are given our weights by peers/translator.py; fairseq and
+Joey NMT need what peers/*.sh set up (`--peers DIR`). The result is a dated Markdown page in benchmarks/results.
 """
 
 from __future__ import annotations
@@ -29,9 +32,9 @@ from allyouneed.bundle import load_bundle  # noqa: E402
 from allyouneed.data.formats import read_text  # noqa: E402
 from allyouneed.translation.evaluate import score  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
+from benchmarks.measure.peers import PEERS, Peer, store_weights  # noqa: E402
 
 OURS, THEIRS, CTRANSLATE2 = "allyouneed", "CTranslate2", "ctranslate2"
-_LATENCY_SENTENCES = 100
 Answers = list[tuple[str, int]]  # texts, and their subwords, end included
 Run = Callable[[list[str], int], Answers]
 
@@ -53,7 +56,7 @@ class Measured(NamedTuple):
 def main() -> None:
     asked = _arguments()
     torch.set_num_threads(1)
-    lines, references = list(read_text(asked.source)), list(read_text(asked.reference))
+    lines, references = (list(read_text(file))[: asked.sentences] for file in (asked.source, asked.reference))
     engines = {}
     with tempfile.TemporaryDirectory() as folder:
         for precision in asked.compute_type:
@@ -61,19 +64,30 @@ def main() -> None:
             engines[f"{OURS} {precision}"] = _ours(translator)
             if CTRANSLATE2 in asked.against:
                 engines[f"{THEIRS} {precision}"] = _ctranslate2(translator, Path(folder) / precision, precision, asked)
-        tables = [_table(engines, lines, references, beam, asked.repeats) for beam in asked.beams]
+        if asked.student:
+            for precision in asked.compute_type:
+                student = Translator.load(asked.student, inter_threads=asked.threads, compute_type=precision)
+                engines[f"its student, greedy, {precision}"] = _ours(student, greedy=True)
+        peers = _start_peers(translator, Path(folder), asked)
+        engines |= {name: _peer(peer, translator) for name, peer in peers.items()}
+        tables = [_table(engines, lines, references, beam, asked) for beam in asked.beams]
+        for peer in peers.values():
+            peer.close()
     peak = _peak_memory()
     page = asked.out / f"{time.strftime('%Y-%m-%d')}-translation.md"
     asked.out.mkdir(parents=True, exist_ok=True)
-    described = f"{len(lines):,} sentences, {asked.threads} threads; peak memory of all in one process {peak:,.0f} MiB"
+    described = f"{len(lines):,} sentences, {asked.threads} threads, {asked.repeats} rounds, latency of {asked.latency}"
+    described += f" sentences in each; peak memory of all in one process {peak:,.0f} MiB"
+    described += "".join(f"; {name}'s processes {peer.peak:,.0f} MiB" for name, peer in peers.items())
     body = "\n\n".join(tables)
     page.write_text(f"# Translation, {time.strftime('%Y-%m-%d')}\n{machine()}\n\n{described}\n\n{body}\n", "utf-8")
     print(f"\n{body}\n\n{page}")
 
 
-def _ours(translator: Translator) -> Engine:
+def _ours(translator: Translator, greedy: bool = False) -> Engine:
     def run(texts: list[str], beam: int) -> Answers:
-        found = translator.translate(texts, beam_size=beam, length_penalty=0.0, return_scores=False)
+        size = 1 if greedy else beam
+        found = translator.translate(texts, beam_size=size, length_penalty=0.0, return_scores=False)
         return [(one.text, len(one.tokens) + 1) for one in found]
 
     return Engine(run, run)
@@ -105,11 +119,33 @@ def _ctranslate2(translator: Translator, folder: Path, precision: str, asked: ar
     return Engine(runner(asked.threads), runner(1))
 
 
-def _table(engines: dict[str, Engine], lines: list[str], references: list[str], beam: int, repeats: int) -> str:
+def _start_peers(translator: Translator, folder: Path, asked: argparse.Namespace) -> dict[str, Peer]:
+    names = [name for name in asked.against if name in PEERS]
+    weights = store_weights(translator.bundle, folder / "weights.pt") if names else folder
+    venvs = {name: asked.peers / name / "venv" for name in names if name != "transformers"}  # which is in ours
+    return {name: Peer(name, weights, venvs.get(name), asked.threads, folder / f"{name}.log") for name in names}
+
+
+def _peer(peer: Peer, translator: Translator) -> Engine:
+    tokenizer = translator.tokenizer
+
+    def runner(processes: int | None) -> Run:
+        def run(texts: list[str], beam: int) -> Answers:
+            said = peer.translate(tokenizer.encode_all(texts), beam, processes)
+            return [(tokenizer.target.decode(ids), len(ids) + 1) for ids in said]
+
+        return run
+
+    return Engine(runner(None), runner(1))
+
+
+def _table(
+    engines: dict[str, Engine], lines: list[str], references: list[str], beam: int, asked: argparse.Namespace
+) -> str:
     found = {name: Measured([], [], [], []) for name in engines}
     for engine in engines.values():
         engine.many(lines[:200], beam)  # whatever is made ready at the first use
-    for repeat in range(repeats):
+    for repeat in range(asked.repeats):
         for name, engine in engines.items():
             begun = time.perf_counter()
             answers = engine.many(lines, beam)
@@ -117,12 +153,12 @@ def _table(engines: dict[str, Engine], lines: list[str], references: list[str], 
             found[name].rates.append(sum(count for _, count in answers) / seconds)
             found[name].sentences.append(len(lines) / seconds)
             found[name].translations[:] = [text for text, _ in answers]
-            for line in lines[:_LATENCY_SENTENCES]:
+            for line in lines[: asked.latency]:
                 begun = time.perf_counter()
                 engine.one([line], beam)
                 found[name].latencies.append(time.perf_counter() - begun)
         rates = ", ".join(f"{name} {measured.rates[-1]:,.0f}" for name, measured in found.items())
-        print(f"beam {beam}, round {repeat + 1} of {repeats}: {rates}", flush=True)
+        print(f"beam {beam}, round {repeat + 1} of {asked.repeats}: {rates}", flush=True)
     first = next(iter(found.values())).translations
     rows = [
         f"**beam {beam}**",
@@ -136,7 +172,8 @@ def _table(engines: dict[str, Engine], lines: list[str], references: list[str], 
         p50, p95, p99 = (1000 * statistics.quantiles(one.latencies, n=100)[p - 1] for p in (50, 95, 99))
         bleu = score(one.translations, references, tokenized=True).bleu
         same = sum(a == b for a, b in zip(one.translations, first, strict=True))
-        ours = statistics.median(found[f"{OURS} {name.split()[-1]}"].rates)
+        precision = name.split()[-1]  # peers that have but one are compared with our first
+        ours = statistics.median(found.get(f"{OURS} {precision}", next(iter(found.values()))).rates)
         rows.append(
             f"| {name} | {rate:,.0f} ({min(one.rates):,.0f} to {max(one.rates):,.0f}) | "
             f"{ours / rate:.2f} × | {statistics.median(one.sentences):,.0f} | "
@@ -157,18 +194,23 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("run", type=Path, help="a run or a bundle")
     parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--reference", type=Path, required=True, help="tokenised, as the source")
-    parser.add_argument("--against", type=lambda text: text.split(","), default=[], help="ctranslate2")
+    known = ", ".join((CTRANSLATE2, *PEERS))
+    parser.add_argument("--against", type=lambda text: text.split(","), default=[], help=known)
     both = ["float32", "int8"]
     parser.add_argument("--compute-type", type=lambda text: text.split(","), default=both, help="float32,int8")
+    parser.add_argument("--sentences", type=int, help="of the source, so many; all if absent")
+    parser.add_argument("--peers", type=Path, default=Path("peers"), help="where peers/*.sh set up theirs")
+    parser.add_argument("--student", type=Path, help="a run or a bundle, compared greedily")
     parser.add_argument("--beams", type=lambda text: [int(one) for one in text.split(",")], default=[1, 4])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--intra-threads", type=int, default=1, help="of CTranslate2")
     parser.add_argument("--batch", type=int, default=64, help="sentences of a batch of CTranslate2")
+    parser.add_argument("--latency", type=int, default=100, help="sentences of each round that go one by one")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     asked = parser.parse_args()
-    if unknown := set(asked.against) - {CTRANSLATE2}:
-        parser.error(f"--against {','.join(sorted(unknown))}: there is ctranslate2, which takes the same weights")
+    if unknown := set(asked.against) - {CTRANSLATE2, *PEERS}:
+        parser.error(f"--against {','.join(sorted(unknown))}: there are {known}")
     return asked
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from allyouneed.terminal import spread
-from tests.conftest import toy_pairs, write_pairs
+from tests.conftest import TOY, toy_pairs, write_pairs
 
 
 def run(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess:
@@ -73,7 +73,30 @@ def test_evaluate_prints_signatures(toy_run, tmp_path):
     assert len((tmp_path / "said.txt").read_text().splitlines()) == 20
 
 
-@pytest.mark.parametrize("verb", ["", "quickstart", "train", "translate", "evaluate", "serve"])
+def test_translate_with_forced_words_groups_and_coverage(toy_run):
+    options = ("--beam-size", 4, "--nbest", 4)
+    done = run("translate", toy_run, *options, "--force", "h g", "--force", "f", stdin=b"a b\n\nc d\n")
+    rows = [line.split(" ||| ") for line in done.stdout.decode().splitlines()]
+    assert {row[0] for row in rows} == {"0", "1", "2"}
+    assert all("h g" in text and "f" in text for number, text, _ in rows if number != "1")
+    more = ("--num-beam-groups", 2, "--diversity-penalty", 2, "--coverage-penalty", 0.1)
+    done = run("translate", toy_run, *options, *more, stdin=b"a b\n")
+    assert 1 < len(done.stdout.splitlines()) <= 4
+    assert_mistake(run("translate", toy_run, *options, "--num-beam-groups", 3, stdin=b"a\n"), "num_beam_groups = 3")
+
+
+def test_distil(toy_run, tmp_path):
+    files = {name: write_pairs(tmp_path, name, toy_pairs(40)) for name in ("train", "valid")}
+    settings = [part for name in TOY for part in ("--set", name)]
+    given = ("--train", *files["train"], "--valid", *files["valid"], "--out", tmp_path / "student", *settings)
+    done = run("distil", toy_run, *given, "--set", "training.steps=3", "--beam-size", 2)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"validation BLEU" in done.stderr
+    assert run("translate", tmp_path / "student", stdin=b"a b\n").stdout.count(b"\n") == 1
+    assert_mistake(run("distil", toy_run, *given, "--targets", "all"), "choose teacher, both")
+
+
+@pytest.mark.parametrize("verb", ["", "quickstart", "train", "distil", "translate", "evaluate", "serve"])
 def test_help_has_an_example(verb):
     done = run(*([verb] if verb else []), "--help")
     assert done.returncode == 0

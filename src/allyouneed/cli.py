@@ -74,20 +74,48 @@ def train(
     given = ([f"training.minutes={minutes}"] if minutes is not None else []) + (settings or [])
     with saying_how_to_go_on():
         from allyouneed.training.request import Request
-        from allyouneed.training.run import INTERRUPTED
         from allyouneed.training.run import train as train_run
 
         outcome = train_run(
             Request(train, valid, out, (source, target), recipe, given, start_from=start_from), console()
         )
-        if outcome.status == INTERRUPTED:
-            raise KeyboardInterrupt
-    valid_scores = outcome.scores["valid"]
-    say(
-        f"validation BLEU {valid_scores['bleu']:.1f}  {valid_scores['bleu_signature']}\n"
-        f"bundle: {out / 'bundle'}\nreport: {out / 'report.html'}\n"
-        f"translate with it: {program()} translate {shlex.quote(str(out))} FILE"
-    )
+        _raise_if_interrupted(outcome.status)
+    _say_trained(out, outcome.scores["valid"])
+
+
+@app.command()
+def distil(
+    teacher: Annotated[Path, typer.Argument(metavar="TEACHER", help="A run or a bundle: who is to be imitated.")],
+    train: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Two files of parallel text, or one TSV.")],
+    valid: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Held-out text, with real references.")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run; the same command again resumes it.")],
+    recipe: Annotated[str, typer.Option(metavar="NAME|FILE.toml", help="Settings of the student.")] = "swift",
+    targets: Annotated[
+        str, typer.Option(help="What it learns to say: teacher, both (the references too), beam, or closest.")
+    ] = "teacher",
+    beam_size: Annotated[int | None, typer.Option(help="The teacher's; without it the bundle's.")] = None,
+    length_penalty: Annotated[float | None, typer.Option(help="The teacher's; without it the bundle's.")] = None,
+    inter_threads: Annotated[
+        int | None, typer.Option(min=1, help="The teacher's batches at once; the number of cores if absent.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Plans the student's training for so much time.")] = None,
+    settings: Settings = None,
+) -> None:
+    """Trains a small, quick student on what a translator says of the training text (Kim and Rush 2016).
+
+    Example: allyouneed distil TEACHER --train train.de train.en --valid val.de val.en --out RUN
+    """
+    given = ([f"training.minutes={minutes}"] if minutes is not None else []) + (settings or [])
+    with saying_how_to_go_on():
+        from allyouneed.training.distil import Distillation
+        from allyouneed.training.distil import distil as distil_run
+
+        asked = Distillation(
+            teacher, train, valid, out, recipe, given, beam_size, length_penalty, targets, inter_threads
+        )
+        outcome = distil_run(asked, console())
+        _raise_if_interrupted(outcome.status)
+    _say_trained(out, outcome.scores["valid"])
 
 
 @app.command()
@@ -114,6 +142,12 @@ def translate(
     suppress: Annotated[
         list[str] | None, typer.Option(metavar="TEXT", help="Subwords that never follow each other so; several times.")
     ] = None,
+    force: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="What each line's translation contains; several times.")
+    ] = None,
+    num_beam_groups: Annotated[int, typer.Option(min=1, help="Groups of the beam that keep apart; 1: no groups.")] = 1,
+    diversity_penalty: Annotated[float, typer.Option(help="How much they do: off a word's log probability.")] = 0.5,
+    coverage_penalty: Annotated[float, typer.Option(help="β for source words left out; 0: no penalty.")] = 0.0,
     sampling_topk: Annotated[int | None, typer.Option(min=0, help="Draws from the likeliest; 0: from all.")] = None,
     sampling_topp: Annotated[float, typer.Option(min=0, max=1, help="Draws from so much probability.")] = 1.0,
     sampling_temperature: Annotated[float, typer.Option(help="Logits are divided by it before drawing.")] = 1.0,
@@ -140,9 +174,12 @@ def translate(
         "repetition_penalty": repetition_penalty,
         "suppress_sequences": suppress or [],
         "sampling": drawn,
+        "num_beam_groups": num_beam_groups,
+        "diversity_penalty": diversity_penalty,
+        "coverage_penalty": coverage_penalty,
     }
     translator = Translator.load(run, device, inter_threads, compute_type)
-    translate_file(translator, file, output, options, scores, say, resume)
+    translate_file(translator, file, output, options, scores, say, resume, force or ())
 
 
 @app.command()
@@ -320,6 +357,21 @@ def serve(
         origins=tuple(cors or []), metrics_token=metrics_token, log_text=log_text, compute_type=compute_type, **chosen,
     )  # fmt: skip
     serve_runs(runs or [], settings, say)
+
+
+def _raise_if_interrupted(status: str) -> None:
+    from allyouneed.training.run import INTERRUPTED
+
+    if status == INTERRUPTED:
+        raise KeyboardInterrupt
+
+
+def _say_trained(out: Path, scores: dict) -> None:
+    say(
+        f"validation BLEU {scores['bleu']:.1f}  {scores['bleu_signature']}\n"
+        f"bundle: {out / 'bundle'}\nreport: {out / 'report.html'}\n"
+        f"translate with it: {program()} translate {shlex.quote(str(out))} FILE"
+    )
 
 
 def main() -> NoReturn:

@@ -44,6 +44,22 @@ def test_a_prefix_begins_the_translation(post):
         assert math.isfinite(found["sentences"][0]["score"])
 
 
+def test_what_is_forced_is_in_the_translation(post):
+    body = {"q": "a b c. d", "source": "aa", "target": "bb", "force_words": ["h g", "f"], "beam_size": 4}
+    found = one(post("/api/translate", **body))
+    assert len(found["sentences"]) == 1
+    assert all(words in found["text"] for words in body["force_words"])
+
+
+def test_groups_of_the_beam_and_coverage(post, translator):
+    options = {"beam_size": 4, "num_hypotheses": 4, "num_beam_groups": 4, "diversity_penalty": 3.0}
+    options |= {"coverage_penalty": 0.2}
+    found = one(post("/api/translate", q="a b c", source="aa", target="bb", **options))
+    [expected] = translator.translate(["a b c"], **options)
+    told = [hypothesis["text"] for hypothesis in found["sentences"][0]["hypotheses"]]
+    assert told == [text for text, _ in expected.hypotheses]
+
+
 def test_a_pair_without_a_model_goes_over_a_third_language(post, translator):
     found = one(post("/api/translate", q="a b c d", source="aa", target="cc", words=True))
     middle = translator.translate(["a b c d"])[0].text
@@ -78,6 +94,7 @@ def test_a_stream_that_cannot_begin_is_an_error(post):
         ({"q": "a", "source": "aa", "target": "bb", "beem_size": 3}, 400, "beem_size"),
         ({"q": "a", "source": "aa", "target": "bb", "beam_size": 99}, 400, "beam_size"),
         ({"q": "a", "source": "aa", "target": "bb", "beam_size": 2, "num_hypotheses": 3}, 400, "num_hypotheses"),
+        ({"q": "a", "source": "aa", "target": "bb", "beam_size": 4, "num_beam_groups": 3}, 400, "num_beam_groups"),
         ({"q": "a" * 20_001, "source": "aa", "target": "bb"}, 413, "20,001"),
         ({"q": " ".join("a" * 90), "source": "aa", "target": "bb", "target_prefix": "a"}, 400, "subwords"),
     ],

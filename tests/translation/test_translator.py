@@ -120,7 +120,7 @@ def test_cutting_loses_and_adds_nothing(translator, long):
 
 def whole(translator, text):
     """The pieces of a text put together again."""
-    pieces = translator._cut(text)
+    [pieces] = translator._cut_all([text])
     assert len(pieces) > 1
     assert all(len(piece.ids) <= translator.longest_source for piece in pieces)
     return "".join(translator.tokenizer.decode(piece.ids) + piece.glue for piece in pieces)

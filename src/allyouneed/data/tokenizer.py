@@ -17,6 +17,7 @@ import sentencepiece
 from allyouneed.errors import UserError
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
+_SILENT = {PAD, BOS, EOS}
 LINE_ENDS = re.compile(r"[\r\n]+")
 
 
@@ -27,6 +28,7 @@ class Tokenizer:
         self.model = model
         self._processor = sentencepiece.SentencePieceProcessor()
         self._processor.LoadFromSerializedProto(model)
+        self._pieces = self._processor.id_to_piece(list(range(self._processor.vocab_size())))
 
     def __len__(self) -> int:
         return self._processor.vocab_size()
@@ -46,12 +48,12 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, on one line whatever bytes were said; start, end and padding give nothing."""
-        text = self._processor.decode([int(i) for i in ids if i not in (PAD, BOS, EOS)])
+        text = self._processor.decode([i for i in map(int, ids) if i not in _SILENT])
         return LINE_ENDS.sub(" ", text)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Each id's subword, with ▁ for a space."""
-        return [self._processor.id_to_piece(int(i)) for i in ids]
+        return [self._pieces[i] for i in ids]
 
     def ids(self, pieces: Sequence[str]) -> list[int]:
         """The inverse of `pieces`; what is no subword is unknown."""

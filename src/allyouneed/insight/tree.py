@@ -50,7 +50,7 @@ class TracedBeamSearch(BeamSearch):
         return found
 
     def _go_on(self, scores: np.ndarray, parents: np.ndarray, tokens: np.ndarray, log_p: np.ndarray) -> np.ndarray:
-        places = self._places_going_on(scores, tokens)
+        places = self._places_going_on(tokens)
         self._beam_nodes = [self._new[place] for place in places[0].tolist()]
         for place, node in zip(places[0].tolist(), self._beam_nodes, strict=True):
             if node >= 0 and tokens[0, place] != EOS:

@@ -25,6 +25,7 @@ from allyouneed.serving.server import Result, Server, language_name
 from allyouneed.serving.tasks import Options, Switched
 
 _TOO_LONG = 413
+_MOST_FORCED = 1000  # characters, as of a prefix
 _EXPLORER_MAY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -33,7 +34,8 @@ _EXPLORER_MAY = (
 
 class TranslateBody(BaseModel):
     """q: one text or several; words: scores and places of words, and which belong together; target_prefix: how the
-    translation begins (then of one sentence); the other options are the model's own unless given."""
+    translation begins, force_words: what it contains (then each text is one sentence); the other options are the
+    model's own unless given."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,10 +49,14 @@ class TranslateBody(BaseModel):
     max_extra_length: int | None = Field(None, ge=0, le=500)
     target_prefix: Text = Field("", max_length=1000)
     words: bool = False
+    force_words: list[Text] = Field([], max_length=16)
+    num_beam_groups: int = Field(1, ge=1, le=16)
+    diversity_penalty: float = Field(0.5, ge=0, le=100, allow_inf_nan=False)
+    coverage_penalty: float = Field(0.0, ge=0, le=100, allow_inf_nan=False)
 
     def options(self) -> Options:
-        names = ("beam_size", "num_hypotheses", "length_penalty", "max_extra_length", "target_prefix", "words")
-        return Options(*(getattr(self, name) for name in names))
+        given = {name: getattr(self, name) for name in Options._fields}
+        return Options(**{**given, "force_words": tuple(self.force_words)})
 
 
 class StreamBody(BaseModel):
@@ -83,12 +89,13 @@ def routes(server: Server) -> APIRouter:
 
     @router.post("/api/translate", openapi_extra=body_of(TranslateBody), responses=errors())
     async def translate(request: Request) -> JSONResponse:
-        body = await read_body(request, TranslateBody, lists=("q",))
+        body = await read_body(request, TranslateBody, lists=("q", "force_words"))
         texts = [body.q] if isinstance(body.q, str) else body.q
         refuse_long(sum(map(len, texts)), limits.characters, _TOO_LONG)
+        refuse_long(sum(map(len, body.force_words)), _MOST_FORCED, _TOO_LONG)
         server.enter(request, bearer(request), texts)
         form = Form() if body.format == "html" else None
-        split = not body.target_prefix
+        split = not (body.target_prefix or body.force_words)
         results = await server.translate(texts, body.source, body.target, body.options(), form, split)
         return JSONResponse({"translations": [_told(result) for result in results]})
 

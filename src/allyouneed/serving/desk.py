@@ -74,7 +74,7 @@ class Desk:
         """Text with tags, which stay; what stands in inline tags is found again by word alignment."""
         page = await asyncio.to_thread(markup.parse, text, form)
         blocks = [sentences.split(block.text, way[0][0]) for block in page.blocks]
-        plain = options._replace(num_hypotheses=1, target_prefix="", words=any(block.has_tags for block in page.blocks))
+        plain = options.plain()._replace(words=any(block.has_tags for block in page.blocks))
         answers = iter(await self._answers([piece for pieces in blocks for piece in pieces], way, plain))
         translated = [_assembled(pieces, [next(answers) for _ in pieces], 1) for pieces in blocks]
         return await asyncio.to_thread(page.rebuild, [(one.text, _homes(one)) for one in translated])
@@ -117,7 +117,7 @@ class Desk:
         before: list[Answer] = []
         for place, pair in enumerate(way):
             last = place == len(way) - 1
-            asked = options if last else options._replace(num_hypotheses=1, target_prefix="")
+            asked = options if last else options.plain()
             answers = await self.service.submit(Kind(translate, pair, asked), texts)
             if place:
                 answers = [
@@ -131,7 +131,7 @@ class Desk:
         if not text:
             return Answer("", 0.0, [])
         if len(way) > 1:
-            [first] = await self._through([text], way[:-1], options._replace(num_hypotheses=1, target_prefix=""))
+            [first] = await self._through([text], way[:-1], options.plain())
             text = first.text
         kind = Kind(translate_streaming, way[-1], options)
         [answer] = await self.service.submit(kind, [Aloud(text, say)])

@@ -15,7 +15,8 @@ from allyouneed.translation.translator import Translator
 
 
 class Options(NamedTuple):
-    """As `Translator.translate` has them. words: with scores and links of words; target_prefix: how to begin."""
+    """As `Translator.translate` has them. words: with scores and links of words; target_prefix: how each sentence's
+    translation begins, force_words: what it contains."""
 
     beam_size: int | None = None
     num_hypotheses: int = 1
@@ -23,6 +24,14 @@ class Options(NamedTuple):
     max_extra_length: int | None = None
     target_prefix: str = ""
     words: bool = False
+    force_words: tuple[str, ...] = ()
+    num_beam_groups: int = 1
+    diversity_penalty: float = 0.5
+    coverage_penalty: float = 0.0
+
+    def plain(self) -> Options:
+        """Without what is about the words and the number of translations."""
+        return self._replace(num_hypotheses=1, target_prefix="", force_words=())
 
     def search(self, translator: Translator) -> SearchConfig:
         names = ("beam_size", "length_penalty", "max_extra_length")
@@ -70,7 +79,15 @@ class ModelWorker:
 def translate(translator: Translator, sentences: Sequence[str], options: Options) -> list[Answer]:
     prefixes = [options.target_prefix] * len(sentences) if options.target_prefix else ()
     sizes = (options.beam_size, options.num_hypotheses, options.length_penalty, options.max_extra_length)
-    found = translator.translate(sentences, *sizes, target_prefix=prefixes)
+    found = translator.translate(
+        sentences,
+        *sizes,
+        target_prefix=prefixes,
+        force_words=[options.force_words] * len(sentences) if options.force_words else (),
+        num_beam_groups=options.num_beam_groups,
+        diversity_penalty=options.diversity_penalty,
+        coverage_penalty=options.coverage_penalty,
+    )
     answers = [Answer(one.text, one.score, one.hypotheses) for one in found]
     if not options.words:
         return answers

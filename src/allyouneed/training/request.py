@@ -29,8 +29,9 @@ class Request:
 
     train, valid: one TSV file or two plain ones; languages: codes of source and target; recipe: a name, a TOML file,
     or None to choose by the corpus and the minutes; settings: SECTION.NAME=VALUE; start_from: a RUN or bundle whose
-    model and subwords are trained further. Experiments may train another model on the same terms (build: from settings
-    and vocabulary size), and several runs on data prepared once.
+    model and subwords are trained further; teacher: one whose subwords a new model takes, and of its weights what fits
+    (see `inherit.py`). Experiments may train another model on the same terms (build: from settings and vocabulary
+    size), and several runs on data prepared once.
     """
 
     train: Sequence[Path]
@@ -42,6 +43,7 @@ class Request:
     build: Callable[[ModelConfig, int], nn.Module] = Transformer
     data: Path | None = None
     start_from: Path | None = None
+    teacher: Path | None = None
 
 
 class Record:
@@ -105,11 +107,13 @@ def identity(request: Request) -> dict:
         "languages": list(request.languages),
         "recipe": recipe,
         "settings": list(request.settings),
-        **({"start from": _bundle_sum(request.start_from)} if request.start_from else {}),
+        **({"start from": bundle_sum(request.start_from)} if request.start_from else {}),
+        **({"teacher": bundle_sum(request.teacher)} if request.teacher else {}),
     }
 
 
-def _bundle_sum(run: Path) -> str:
+def bundle_sum(run: Path) -> str:
+    """A bundle by its path and content."""
     return f"{run} {_sum(find_bundle(run) / MANIFEST)}"
 
 
@@ -149,6 +153,9 @@ def _choose_config(request: Request, device: torch.device) -> tuple[Config, str]
     settings = [*(["training.minutes=none"] if by_steps else []), *request.settings]
     if request.start_from is not None:
         return _further(request, settings, not by_steps), ""
+    if request.teacher is not None:
+        size = len(load_bundle(request.teacher).tokenizer)
+        return load_recipe(request.recipe).override([*settings, f"data.vocab_size={size}"]), ""
     if request.recipe is not None:
         return load_recipe(request.recipe).override(settings), ""
     minutes = Config().override(by_minutes).training.minutes or DEFAULT_MINUTES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from allyouneed.files import cannot_write, recover_all
 from allyouneed.model.plain import use_plain_paths
 from allyouneed.training.checkpoint import load_checkpoint
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
+from allyouneed.training.inherit import inherit
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import FINISHED, INTERRUPTED, Loop
 from allyouneed.training.measure import measure
@@ -50,7 +51,7 @@ def train(request: Request, console: Console) -> Outcome:
     device = choose_device(asked_device(request))
     ranks = join_ranks(device.type)
     try:
-        with _only_one(request.out, ranks):
+        with only_one(request.out) if ranks.is_first else nullcontext():
             return _train(request, console, device, ranks, started)
     finally:
         leave_ranks(ranks)
@@ -81,7 +82,8 @@ def _train(request: Request, console: Console, device: torch.device, ranks: Rank
 
 
 def _prepare(request: Request, config: Config, prepared: PreparedData, log: RunLog) -> None:
-    tokenizer = load_bundle(request.start_from).tokenizer if request.start_from else None
+    start = request.start_from or request.teacher
+    tokenizer = load_bundle(start).tokenizer if start else None
     prepare(prepared.folder, request.train, request.valid, config.data, log.say, tokenizer)
     for report in prepared.report().values():
         for line in CorpusReport(**report).lines():
@@ -111,6 +113,10 @@ class _Parts:
             start = load_bundle(self.request.start_from)
             load_weights(model, weights_of(start.model), self.request.start_from)
             longest = max(longest, start.longest_source)  # what it could translate in one piece, it still can
+        if self.request.teacher:
+            teacher = load_bundle(self.request.teacher)
+            self.log.say(inherit(model, teacher.model))
+            longest = max(longest, teacher.longest_source)
         if config.training.plain:
             use_plain_paths(model)
         notes = {"training pairs": report["kept"], "training files": ", ".join(Path(f).name for f in report["files"])}
@@ -199,11 +205,8 @@ def _summary(finished: dict) -> str:
 
 
 @contextmanager
-def _only_one(out: Path, ranks: Ranks) -> Iterator[None]:
+def only_one(out: Path) -> Iterator[None]:
     """Two processes must not write one RUN. Errors: `UserError` when another one does, or it is no place to write."""
-    if not ranks.is_first:
-        yield
-        return
     try:
         if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in ("run.json", ".lock")):
             raise UserError(f"{out} has files that are not a RUN's. Give a new or an empty folder to --out.")

@@ -36,8 +36,7 @@ def align(attention: Attention) -> list[tuple[int, int]]:
     The weights are the mean over heads of the last layer but one, which decides what to say next (Garg et al. 2019),
     summed over the subwords of a word; ends of sentences belong to no word.
     """
-    layer = max(0, len(attention.cross) - 2)
-    weights = attention.cross[layer].mean(axis=0)
+    weights = attention.cross[deciding_layer(len(attention.cross))].mean(axis=0)
     source_words, target_words = _words(attention.source_tokens), _words(attention.target_tokens)
     links = []
     for j in sorted(set(target_words) - {-1}):
@@ -49,6 +48,11 @@ def align(attention: Attention) -> list[tuple[int, int]]:
         if by_word:
             links.append((max(by_word, key=lambda i: by_word[i]), j))
     return sorted(links)
+
+
+def deciding_layer(layers: int) -> int:
+    """The last decoder layer but one (the only one, where there is one)."""
+    return max(0, layers - 2)
 
 
 def _words(tokens: list[str]) -> list[int]:

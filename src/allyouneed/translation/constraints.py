@@ -42,18 +42,22 @@ class Rules:
         return np.maximum(given, self.min_decoding_length)
 
     def choose(self, logits: Tensor, said: np.ndarray, sentences: np.ndarray, count: int) -> Choice:
-        """logits [rows, vocabulary], said [rows, length] with the start, sentences [rows]: numbers of sentences."""
-        logits[:, NEVER_SAID] = -torch.inf
-        if said.shape[1] - 1 < self.min_decoding_length:
-            logits[:, EOS] = -torch.inf
-        for row, (line, sentence) in enumerate(zip(said[:, 1:].tolist(), sentences.tolist(), strict=True)):
-            self._lay(logits[row], line, sentence)
+        """As `search.choose`, of logits on which the rules are laid."""
+        self.lay(logits, said, sentences)
         if self.sampling is not None:
             return sampled(logits, self.sampling, [self.numbers[i] for i in sentences], said.shape[1])
         return best_of(logits, count)
 
-    def _lay(self, logits: Tensor, said: list[int], sentence: int) -> None:
-        """Of one row."""
+    def lay(self, logits: Tensor, said: np.ndarray, sentences: np.ndarray) -> None:
+        """logits [rows, vocabulary], in place, said [rows, length] with the start, sentences [rows]: their numbers."""
+        logits[:, NEVER_SAID] = -torch.inf
+        if said.shape[1] - 1 < self.min_decoding_length:
+            logits[:, EOS] = -torch.inf
+        for row, (line, sentence) in enumerate(zip(said[:, 1:].tolist(), sentences.tolist(), strict=True)):
+            self._lay_on_one(logits[row], line, sentence)
+
+    def _lay_on_one(self, logits: Tensor, said: list[int], sentence: int) -> None:
+        """Of one row [vocabulary]."""
         if self.repetition_penalty != 1 and said:
             words = torch.tensor(sorted(set(said)), device=logits.device)
             values = logits[words]

@@ -32,22 +32,25 @@ def translate_file(
     scores: bool,
     say: Callable[[str], None],
     resume: bool = False,
+    force: Sequence[str] = (),
+    again: str = "the same command with --resume",
 ) -> None:
     """One line out for each line in. None: standard input, standard output. Long lines cut into pieces are reported.
 
+    force: words and phrases that each line's translation contains; again: what goes on, for people.
     With `num_hypotheses` over 1, up to so many lines `id ||| text ||| score` for each line in. What is at `output` is
     replaced only once there is a translation. An interrupted output has whole lines, whose number and settings are in
     a note beside it; `resume` goes on after them. Errors: `UserError`.
     """
     _refuse_unwritable(output, source)
     options = {**options, "return_scores": scores or options["num_hypotheses"] > 1}
-    note = Note.of(translator, source, output, options) if source and output else None
+    note = Note.of(translator, source, output, {**options, "force": list(force)}) if source and output else None
     done = note.done() if resume and note else 0
     if resume and note is None:
         raise UserError("--resume needs a FILE to read and -o FILE to write: it goes on in the middle of both.")
     lines = read_text(source) if source else decoded(sys.stdin.buffer, _STANDARD_INPUT)
     numbered = islice(enumerate(lines, start=1), done, None)
-    blocks = _translated(translator, numbered, source or _STANDARD_INPUT, options, scores, say)
+    blocks = _translated(translator, numbered, source or _STANDARD_INPUT, options, scores, say, force)
     first = next(blocks, (done, []))
     begun = time.monotonic()
     try:
@@ -61,7 +64,7 @@ def translate_file(
                     say(f"{number:,} lines, {(number - done) / (time.monotonic() - begun):,.0f} a second")
     except KeyboardInterrupt:
         if note:
-            say(f"finished lines are in {output}; the same command with --resume goes on after them")
+            say(f"finished lines are in {output}; {again} goes on after them")
         raise
     if note:
         note.remove()
@@ -112,12 +115,14 @@ def _translated(
     options: dict,
     scores: bool,
     say: Callable[[str], None],
+    force: Sequence[str],
 ) -> Iterator[tuple[int, list[str]]]:
     """Lines to write, in blocks, with the number of the last line that was read for them."""
     count = _FEWEST_LINES
     while chunk := list(islice(numbered, count)):
         count, block = min(2 * count, _MOST_LINES), []
-        translations = translator.translate([line for _, line in chunk], **options)
+        forced = [list(force)] * len(chunk) if force else ()
+        translations = translator.translate([line for _, line in chunk], **options, force_words=forced)
         for (number, _), translation in zip(chunk, translations, strict=True):
             if translation.pieces > 1:
                 say(f"{where}:{number}: long, translated in {translation.pieces} pieces")

@@ -161,8 +161,10 @@ class BeamSearch:
 
     scores [sentences, beam], said and its log_p [sentences, beam, length]; the beam is 1 before the first step, since
     all hypotheses begin alike. width: of the beam that the cache's rows still stand for. worst: of each sentence the
-    score that a hypothesis must beat to be wanted.
+    score that a hypothesis must beat to be wanted. of_sentences: names of what has an entry for each sentence.
     """
+
+    of_sentences = ("scores", "said", "log_p", "sentences", "longest", "worst")
 
     def __init__(
         self,
@@ -176,6 +178,7 @@ class BeamSearch:
     ):
         count = len(source_ids)
         self.model, self.beam, self.alpha, self.wanted = model, beam_size, alpha, num_hypotheses
+        self.looked_at = 2 * beam_size  # words after each hypothesis
         self.device, self.rules = source_ids.device, rules
         self.cache = model.start(source_ids)
         self.finished: list[list[Hypothesis]] = [[] for _ in range(count)]
@@ -196,23 +199,34 @@ class BeamSearch:
         return [sorted(found, key=lambda hypothesis: -hypothesis.score)[: self.wanted] for found in self.finished]
 
     def _candidates(self, length: int) -> tuple[np.ndarray, ...]:
-        """The best 2 · beam continuations of each sentence, so that `beam` are left if all others end.
+        """The best 2 · beam continuations of each sentence, so that `beam` are left if all others end, best first.
 
         Their scores, their parents' places in the beam, their last tokens and what these add: [sentences, 2 · beam].
         """
+        log_p, words = self._continuations(length)
+        totals = (self.scores[:, :, None] + log_p).reshape(len(self.scores), -1)
+        places = np.argsort(-totals, axis=1, kind="stable")[:, : 2 * self.beam]
+        return self._taken(totals, places, log_p, words)
+
+    def _continuations(self, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """The best words after each hypothesis, and what they add: log_p, words [sentences, beam, words]."""
         count, beam = self.scores.shape
         source = Source(self.device, self.rules, np.repeat(self.sentences, beam))
-        best = choose(self.model, self.said.reshape(count * beam, -1), self.cache, 2 * self.beam, source)
+        best = choose(self.model, self.said.reshape(count * beam, -1), self.cache, self.looked_at, source)
         log_p, words = best.log_p.astype(np.float64), best.words
         at_limit = np.repeat(length > self.longest, beam)
         if at_limit.any():  # as long as they may be: only the end is left to them
             log_p[at_limit], words[at_limit, 0] = -np.inf, EOS
             log_p[at_limit, 0] = best.end_log_p[at_limit]
-        totals = (self.scores.reshape(-1, 1) + log_p).reshape(count, -1)
+        return log_p.reshape(count, beam, -1), words.reshape(count, beam, -1)
+
+    @staticmethod
+    def _taken(totals: np.ndarray, places: np.ndarray, log_p: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Of all continuations [sentences, beam · words] those at places: as `_candidates` gives them."""
+        count, _, width = words.shape
         every = np.arange(count)[:, None]
-        places = np.argsort(-totals, axis=1, kind="stable")[:, : 2 * self.beam]
         log_p, words = (x.reshape(count, -1)[every, places] for x in (log_p, words))
-        return totals[every, places], places // best.words.shape[1], words, log_p
+        return totals[every, places], places // width, words, log_p
 
     def _finish(
         self, scores: np.ndarray, parents: np.ndarray, tokens: np.ndarray, log_p: np.ndarray, length: int
@@ -229,16 +243,16 @@ class BeamSearch:
 
     def _go_on(self, scores: np.ndarray, parents: np.ndarray, tokens: np.ndarray, log_p: np.ndarray) -> np.ndarray:
         """The best `beam` of the others go on. -> their parents' places [sentences, beam]."""
-        places, alive = self._places_going_on(scores, tokens), np.where(tokens == EOS, -np.inf, scores)
+        places, alive = self._places_going_on(tokens), np.where(tokens == EOS, -np.inf, scores)
         every, self.width = np.arange(len(scores))[:, None], self.said.shape[1]
         self.scores, parents, tokens, log_p = (x[every, places] for x in (alive, parents, tokens, log_p))
         self.said = np.concatenate([self.said[every, parents], tokens[:, :, None]], axis=2)
         self.log_p = np.concatenate([self.log_p[every, parents], log_p[:, :, None]], axis=2)
         return parents
 
-    def _places_going_on(self, scores: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """Of the candidates that do not end, the best `beam` [sentences, beam]."""
-        return np.argsort(np.where(tokens == EOS, np.inf, -scores), axis=1, kind="stable")[:, : self.beam]
+    def _places_going_on(self, tokens: np.ndarray) -> np.ndarray:
+        """Of the candidates that do not end, the first `beam` [sentences, beam]."""
+        return np.argsort(tokens == EOS, axis=1, kind="stable")[:, : self.beam]
 
     def _leave(self, parents: np.ndarray, length: int) -> None:
         """Sentences that are finished leave the batch; rows of the cache follow their hypotheses."""
@@ -247,12 +261,12 @@ class BeamSearch:
         self.cache.select(torch.from_numpy(rows).to(self.device))
         if len(stay) < len(self.sentences):
             self.cache.keep_sentences(torch.from_numpy(stay).to(self.device))
-            for name in ("scores", "said", "log_p", "sentences", "longest", "worst"):
+            for name in self.of_sentences:
                 setattr(self, name, getattr(self, name)[stay])
 
     def _are_done(self, length: int) -> np.ndarray:
         """Of each sentence: at its limit, or nothing alive, or nothing alive that could still be wanted."""
-        best_alive = self.scores[:, 0]
+        best_alive = self.scores.max(axis=1)
         kindest = self.longest + 1 if self.alpha > 0 else length + 1  # the length whose penalty helps most
         surpassed = self.worst >= best_alive / length_penalty(kindest, self.alpha)
         return (length > self.longest) | (best_alive == -np.inf) | (surpassed & (self.worst > -np.inf))

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from allyouneed.bundle import Bundle, load_bundle
-from allyouneed.config import SearchConfig
 from allyouneed.data.batches import pad, token_batches
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.devices import choose_device
@@ -25,9 +24,11 @@ from allyouneed.errors import UserError
 from allyouneed.model.recorder import record_attention
 from allyouneed.translation.alignment import Attention, align
 from allyouneed.translation.constraints import Rules
+from allyouneed.translation.coverage import covered
 from allyouneed.translation.engine import FLOAT32, Engine, engine_for
 from allyouneed.translation.sampling import Sampling
-from allyouneed.translation.search import NEVER_SAID, Hypothesis, Model, Source, beam_search, choose, greedy
+from allyouneed.translation.search import NEVER_SAID, Hypothesis, Model, Source, choose
+from allyouneed.translation.wanted import Wanted
 from allyouneed.translation.workers import available_cores, in_turn
 
 _SENTENCES = re.compile(r".+?(?:[.!?…]\s+|[。！？]\s*|$)", re.DOTALL)
@@ -40,14 +41,6 @@ class _Piece(NamedTuple):
 
     ids: list[int]
     glue: str
-
-
-class _Wanted(NamedTuple):
-    search: SearchConfig
-    num_hypotheses: int
-    scores: bool
-    max_decoding_length: int | None
-    rules: Rules | None
 
 
 @dataclass(frozen=True)
@@ -141,6 +134,10 @@ class Translator:
         suppress_sequences: Sequence[str] = (),
         target_prefix: Sequence[str] = (),
         sampling: Sampling | None = None,
+        num_beam_groups: int = 1,
+        diversity_penalty: float = 0.5,
+        force_words: Sequence[Sequence[str]] = (),
+        coverage_penalty: float = 0.0,
     ) -> list[Translation]:
         """One translation for each text, in order; an empty text gives an empty one. None: the bundle's own setting.
 
@@ -148,7 +145,9 @@ class Translator:
         texts only the best hypothesis is given. Without `return_scores` scores of greedy search are nan, and it takes
         less time. max_decoding_length: subwords at most; sampling: with beam_size = 1. What else there is are the
         rules of `constraints.py`, in text: `suppress_sequences` never come up, `target_prefix`, one for each text, is
-        what its translation begins with (of a text that need not be cut). Errors: `UserError` for an impossible number.
+        what its translation begins with, `force_words`, some for each text, are words and phrases that it contains
+        (`forced.py`; both of texts that need not be cut). num_beam_groups: of the beam, that diversity_penalty keeps
+        apart (`diverse.py`); coverage_penalty: β of `coverage.py`. Errors: `UserError` for an impossible number.
         """
         settings = {
             "beam_size": beam_size,
@@ -159,42 +158,34 @@ class Translator:
         search = self.bundle.config.override(
             f"search.{name}={value}" for name, value in settings.items() if value is not None
         ).search
-        if not 1 <= num_hypotheses <= search.beam_size:
-            raise UserError(f"num_hypotheses = {num_hypotheses}: choose 1 to beam_size = {search.beam_size}.")
         if isinstance(texts, str):
             raise TypeError("translate takes a list of texts, not one text")
-        pieces = [self._cut(text) for text in texts]
-        if target_prefix and len(target_prefix) != len(texts):
-            raise UserError(f"target_prefix: {len(target_prefix)} of them for {len(texts)} texts; give one for each.")
-        if sampling is not None and not (sampling.temperature > 0 and 0 < sampling.topp <= 1 and sampling.topk >= 0):
-            raise UserError("sampling: the temperature is above 0, topp above 0 and at most 1, topk at least 0.")
-        if not 0 < repetition_penalty < np.inf:
-            raise UserError(f"repetition_penalty = {repetition_penalty:g}: choose a number above 0; 1 is none.")
-        if sampling is not None and search.beam_size != 1:
-            raise UserError(f"sampling with beam_size = {search.beam_size}: words are drawn one by one; set it to 1.")
-        if max_decoding_length is not None and max_decoding_length < max(1, min_decoding_length):
-            raise UserError(
-                f"max_decoding_length = {max_decoding_length}: choose at least 1, and no less than min_decoding_length "
-                f"= {min_decoding_length}."
-            )
+        pieces = self._cut_all(texts)
         encode = self.tokenizer.target.encode
         prefixes = [encode(prefix) for prefix in target_prefix]
-        if any(prefix and len(cut) > 1 for prefix, cut in zip(prefixes, pieces, strict=False)):
-            raise UserError(
-                f"target_prefix: a text has more than the {self.longest_source - 1} subwords that this model takes. "
-                "Shorten it, or leave the prefix out."
-            )
+        phrases = [[encode(phrase) for phrase in each] for each in force_words]
+        for name, of_texts in (("target_prefix", prefixes), ("force_words", phrases)):
+            self._refuse_unfitting(name, of_texts, pieces)
         rules = Rules(
             min_decoding_length,
             no_repeat_ngram_size,
             repetition_penalty,
             tuple(ids for text in suppress_sequences if (ids := encode(text))),
-            [prefixes[i] for i, cut in enumerate(pieces) for _ in cut] if any(prefixes) else (),
+            _of_pieces(prefixes, pieces),
             sampling,
         )
-        wanted = _Wanted(
-            search, num_hypotheses, return_scores, max_decoding_length, None if rules == Rules() else rules
+        wanted = Wanted(
+            search,
+            num_hypotheses,
+            return_scores,
+            max_decoding_length,
+            None if rules == Rules() else rules,
+            num_beam_groups,
+            diversity_penalty,
+            _of_pieces(phrases, pieces),
+            coverage_penalty,
         )
+        wanted.refuse_impossible()
         found = iter(self._search([piece.ids for cut in pieces for piece in cut], wanted))
         return [self._joined(text, cut, [next(found) for _ in cut]) for text, cut in zip(texts, pieces, strict=True)]
 
@@ -205,7 +196,7 @@ class Translator:
 
         Errors: `UserError` for no text, or one that is longer than the model was trained for.
         """
-        pieces = self._cut(text)
+        [pieces] = self._cut_all([text])
         if len(pieces) != 1:
             raise UserError(f"alternatives: give one text of 1 to {self.longest_source - 1} subwords.")
         most = len(self.tokenizer.target) - len(NEVER_SAID)
@@ -215,7 +206,7 @@ class Translator:
         search, said = self.bundle.config.override(settings).search, self.tokenizer.target.encode(target_prefix)
         log_p, words = self._next_words(pieces[0].ids, said, num_hypotheses)
         rules = Rules(target_prefix=[[*said, word] for word in words])
-        found = self._search([pieces[0].ids] * len(words), _Wanted(search, 1, True, None, rules))
+        found = self._search([pieces[0].ids] * len(words), Wanted(search, rules=rules))
         texts = [(self.tokenizer.target.decode(best.ids), best.score) for [best] in found]
         named = zip(self.tokenizer.target.pieces(words), log_p, texts, strict=True)
         return [Alternative(token, value, *text) for token, value, text in named]
@@ -238,7 +229,7 @@ class Translator:
         """Word links of a text and a translation, from the decoder's attention."""
         return align(self.look(source, target, stages=False)) if source.strip() and target.strip() else []
 
-    def _search(self, sentences: list[list[int]], wanted: _Wanted) -> list[list[Hypothesis]]:
+    def _search(self, sentences: list[list[int]], wanted: Wanted) -> list[list[Hypothesis]]:
         """Longest first, in batches of similar length; the answers in the order of the sentences."""
         lengths = np.array([len(ids) for ids in sentences], dtype=np.int64)
         search = wanted.search
@@ -250,22 +241,14 @@ class Translator:
 
         def answer(batch: np.ndarray) -> list[list[Hypothesis]]:
             source = pad([sentences[i] for i in batch]).to(self.device)
-            longest = lengths[batch] - 1 + search.max_extra_length
-            if wanted.max_decoding_length is not None:
-                longest = np.minimum(longest, wanted.max_decoding_length)
-            rules = wanted.rules and wanted.rules.of(batch)
-            if rules:  # what has to be said is said, however long
-                longest = np.maximum(longest, rules.shortest(len(batch)))
-            longest = longest.tolist()
-            given = (self.engine, source, longest)
-            if search.beam_size == 1:
-                return [[best] for best in greedy(*given, search.length_penalty, wanted.scores, rules)]
-            return beam_search(*given, search.beam_size, search.length_penalty, wanted.num_hypotheses, rules)
+            return wanted.found(self.engine, source, lengths[batch], batch)
 
         found: list[list[Hypothesis]] = [[]] * len(sentences)
         for batch, answers in zip(batches, in_turn(answer, batches, workers), strict=True):
+            if wanted.coverage_penalty:  # here, not where it was found: recording attention is not for several threads
+                answers = covered(self.model, [sentences[i] for i in batch], answers, wanted.coverage_penalty)
             for i, hypotheses in zip(batch, answers, strict=True):
-                found[i] = hypotheses
+                found[i] = hypotheses[: wanted.num_hypotheses]
         return found
 
     @torch.inference_mode()
@@ -289,13 +272,27 @@ class Translator:
         log_probs = [value for hypothesis in best for value in hypothesis.token_log_p[: len(hypothesis.ids)]]
         return Translation(text, said, score, tokens, log_probs, hypotheses, len(found), self)
 
-    def _cut(self, text: str) -> list[_Piece]:
+    def _refuse_unfitting(self, name: str, of_texts: list[list], pieces: list[list[_Piece]]) -> None:
+        """Errors: `UserError` unless there is one for each text, and for a text that had to be cut none."""
+        if of_texts and len(of_texts) != len(pieces):
+            raise UserError(f"{name}: {len(of_texts)} of them for {len(pieces)} texts; give one for each.")
+        if any(each and len(cut) > 1 for each, cut in zip(of_texts, pieces, strict=False)):
+            raise UserError(
+                f"{name}: a text has more than the {self.longest_source - 1} subwords that this model takes. "
+                f"Shorten it, or leave {name} out."
+            )
+
+    def _cut_all(self, texts: Sequence[str]) -> list[list[_Piece]]:
+        stripped = [text.strip() for text in texts]
+        encoded = self.tokenizer.encode_all(stripped)
+        return [self._cut(text, ids) for text, ids in zip(stripped, encoded, strict=True)]
+
+    def _cut(self, text: str, ids: list[int]) -> list[_Piece]:
         """The whole text as one piece if it is no longer than what the model was trained for; nothing for no text.
 
         Else as many sentences as fit, or words where a sentence does not fit, or characters where a word does not.
         """
-        text, room = text.strip(), self.longest_source - 1
-        ids = self.tokenizer.encode(text)
+        room = self.longest_source - 1
         if len(ids) <= room:
             return [_Piece([*ids, EOS], "")] if ids else []
         pieces, piece = [], ""
@@ -319,3 +316,8 @@ class Translator:
 
     def _length(self, text: str) -> int:
         return len(self.tokenizer.encode(text))
+
+
+def _of_pieces(of_texts: list[list], pieces: list[list[_Piece]]) -> list[list] | tuple[()]:
+    """What there is for each text, for each of its pieces; nothing where there is none for any."""
+    return [of_texts[i] for i, cut in enumerate(pieces) for _ in cut] if any(of_texts) else ()

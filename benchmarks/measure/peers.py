@@ -1,0 +1,85 @@
+"""Peers with our weights, each in processes of its own virtual environment: see `peers/translator.py`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+
+from allyouneed.bundle import Bundle, weights_of
+from allyouneed.data.tokenizer import EOS
+
+PEERS = ("fairseq", "transformers", "joeynmt")
+_SCRIPT = Path(__file__).parents[1] / "peers" / "translator.py"
+
+
+def store_weights(bundle: Bundle, path: Path) -> Path:
+    """What a peer is given. Errors: `ValueError` for a model that is none of theirs."""
+    config = bundle.config.model
+    plain = config.positions == "sinusoidal" and config.tie_embeddings is True and config.activation == "relu"
+    if not plain or config.output_bias or config.key_size != config.value_size or config.d_k or config.d_v:
+        raise ValueError("peers take sinusoids, ReLU, one matrix for all embeddings, and heads of d_model / num_heads")
+    torch.save({"config": config.model_dump(), "weights": dict(weights_of(bundle.model))}, path)
+    return path
+
+
+class Peer:
+    """So many processes of one thread each, which have a share of the sentences each. peak: MiB, all together."""
+
+    def __init__(self, name: str, weights: Path, venv: Path | None, processes: int, log: Path):
+        python = str(venv / "bin" / "python") if venv else sys.executable
+        self.name, self.log, self.peaks = name, log, [0.0] * processes
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
+        with open(log, "w") as errors:
+            self.processes = [
+                subprocess.Popen(
+                    [python, str(_SCRIPT), name, str(weights)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    text=True,
+                    env=environment,
+                )
+                for _ in range(processes)
+            ]
+        self.pool = ThreadPoolExecutor(processes)
+
+    @property
+    def peak(self) -> float:
+        return sum(self.peaks)
+
+    def translate(self, sentences: Sequence[list[int]], beam: int, processes: int | None = None) -> list[list[int]]:
+        """ids without the end of sentence, in and out. processes: of them all, so many share the sentences."""
+        count = min(processes or len(self.processes), len(sentences))
+        order = sorted(range(len(sentences)), key=lambda i: -len(sentences[i]))
+        shares = [order[first::count] for first in range(count)]
+
+        def ask(place: int) -> list[list[int]]:
+            asked = {"beam": beam, "sentences": [[*sentences[i], EOS] for i in shares[place]]}
+            process = self.processes[place]
+            process.stdin.write(json.dumps(asked) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+            if not line:
+                raise SystemExit(f"{self.name} has ended:\n{self.log.read_text()[-2000:]}")
+            answer = json.loads(line)
+            self.peaks[place] = answer["peak"]
+            return answer["said"]
+
+        said: list[list[int]] = [[] for _ in sentences]
+        for share, answers in zip(shares, self.pool.map(ask, range(count)), strict=True):
+            for i, ids in zip(share, answers, strict=True):
+                said[i] = ids
+        return said
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.stdin.close()
+            process.wait()
+        self.pool.shutdown()

@@ -1,0 +1,86 @@
+"""Diverse beam search (Vijayakumar et al. 2016): hypotheses in groups, of which each keeps away from those before it.
+
+At each step the groups choose one after another. A word that earlier groups have just said counts less, by
+`diversity_penalty` times how many of their hypotheses said it (the paper's Hamming diversity); by that candidates are
+ranked, while their scores stay the model's. The first group is an ordinary beam search.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from allyouneed.data.tokenizer import EOS
+from allyouneed.translation.constraints import Rules
+from allyouneed.translation.search import BeamSearch, Hypothesis, Model
+
+
+@torch.inference_mode()
+def diverse_beam_search(
+    model: Model,
+    source_ids: Tensor,
+    longest: Sequence[int],
+    beam_size: int,
+    alpha: float,
+    groups: int,
+    penalty: float,
+    num_hypotheses: int = 1,
+    rules: Rules | None = None,
+) -> list[list[Hypothesis]]:
+    """As `search.beam_search`, of `groups` beams of beam_size / groups each; best first, whichever group they are of.
+
+    What several groups came to is given once, so that there may be fewer than `num_hypotheses`.
+    """
+    given = (model, source_ids, longest, beam_size, alpha, groups, penalty)
+    found = DiverseBeamSearch(*given, num_hypotheses, rules).run()
+    together = []
+    for first in range(0, len(found), groups):
+        different = {tuple(one.ids): one for group in found[first : first + groups] for one in group}
+        together.append(sorted(different.values(), key=lambda hypothesis: -hypothesis.score)[:num_hypotheses])
+    return together
+
+
+class DiverseBeamSearch(BeamSearch):
+    """Each group of each sentence is a search of its own: number `sentence · groups + group` among all."""
+
+    def __init__(
+        self,
+        model: Model,
+        source_ids: Tensor,
+        longest: Sequence[int],
+        beam_size: int,
+        alpha: float,
+        groups: int,
+        penalty: float,
+        num_hypotheses: int,
+        rules: Rules | None = None,
+    ):
+        self.groups, self.penalty = groups, penalty
+        sources, longest = source_ids.repeat_interleave(groups, dim=0), np.repeat(np.asarray(longest), groups)
+        if rules is not None and rules.target_prefix:
+            rules = replace(rules, target_prefix=[prefix for prefix in rules.target_prefix for _ in range(groups)])
+        own = beam_size // groups
+        super().__init__(model, sources, longest, own, alpha, min(own, num_hypotheses), rules)
+        self.looked_at = 2 * own + beam_size - own  # words a row: so many are enough, however many of them count less
+
+    def _candidates(self, length: int) -> tuple[np.ndarray, ...]:
+        log_p, words = self._continuations(length)
+        count = len(words)
+        totals = (self.scores[:, :, None] + log_p).reshape(count, -1)
+        ranked = totals.copy()
+        places = np.empty((count, min(2 * self.beam, ranked.shape[1])), dtype=np.int64)
+        said: dict[int, Counter] = {}  # by earlier groups of each sentence, at this step
+        for unit, (sentence, group) in enumerate(zip(*divmod(self.sentences, self.groups), strict=True)):
+            if group and (before := said.get(sentence)):
+                counts = np.array([before[word] for word in words[unit].ravel().tolist()])
+                ranked[unit] -= self.penalty * counts
+            order = np.argsort(-ranked[unit], kind="stable")[: places.shape[1]]
+            places[unit] = order
+            going_on = [word for word in words[unit].ravel()[order].tolist() if word != EOS][: self.beam]
+            said.setdefault(sentence, Counter()).update(going_on)
+        return self._taken(totals, places, log_p, words)

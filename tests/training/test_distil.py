@@ -1,0 +1,132 @@
+"""A student learns what its teacher says; what was done once is not done again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+import torch
+from sacrebleu.metrics import BLEU
+
+from allyouneed import Translator, UserError
+from allyouneed.bundle import build_model, load_bundle
+from allyouneed.data.formats import read_text
+from allyouneed.training import distil as distilling
+from allyouneed.training.distil import Distillation, distil
+from allyouneed.training.inherit import inherit, spread_out
+from allyouneed.training.run import FINISHED
+from tests.conftest import TOY, silent, toy_pairs, write_pairs
+
+STUDENT = [*TOY, "model.encoder_layers=2", "training.steps=10", "training.validate_every=5"]
+
+
+def asked(folder, teacher, **more) -> Distillation:
+    train = write_pairs(folder / "text", "train", toy_pairs(60))
+    valid = write_pairs(folder / "text", "valid", toy_pairs(20, seed=2))
+    return Distillation(teacher, train, valid, folder / "run", settings=STUDENT, **{"beam_size": 2, **more})
+
+
+def lines(path) -> list[str]:
+    return list(read_text(path))
+
+
+def test_a_student_of_its_teacher(toy_run, tmp_path, monkeypatch):
+    request = asked(tmp_path, toy_run, targets="both")
+    outcome = distil(request, silent())
+    assert outcome.status == FINISHED
+    student, teacher = load_bundle(tmp_path / "run"), load_bundle(toy_run)
+    assert student.tokenizer.model == teacher.tokenizer.model
+    assert student.languages == teacher.languages
+    assert student.config.model.encoder_layers == 2
+    assert student.config.search.beam_size == 1
+    said = Translator(teacher).translate([source for source, _ in toy_pairs(60)], beam_size=2)
+    taught = list(
+        zip(*(lines(tmp_path / "run" / "distilled" / f"train.{side}") for side in ("source", "target")), strict=True)
+    )
+    expected = []
+    for one, (source, target) in zip(said, toy_pairs(60), strict=True):
+        expected += [(source, text) for text in (one.text, target) if text]
+    assert taught == expected
+    monkeypatch.setattr(distilling, "translate_file", lambda *_, **__: pytest.fail("it was translated already"))
+    assert distil(request, silent()).status == FINISHED
+    with pytest.raises(UserError, match=r"begun with beam_size = 2, now 3"):
+        distil(dataclasses.replace(request, beam_size=3), silent())
+
+
+@pytest.mark.parametrize(("targets", "each"), [("teacher", 1), ("beam", 3), ("closest", 1)])
+def test_what_is_learnt(toy_run, tmp_path, targets, each):
+    request = asked(tmp_path, toy_run, targets=targets, beam_size=3)
+    distil(request, silent())
+    taught = lines(tmp_path / "run" / "distilled" / "train.target")
+    found = Translator.load(toy_run).translate([source for source, _ in toy_pairs(60)], beam_size=3, num_hypotheses=3)
+    if targets == "closest":
+        metric = BLEU(effective_order=True, tokenize="none")
+        for one, (_, target) in zip(found, toy_pairs(60), strict=True):
+            scores = {text: metric.sentence_score(text, [target]).score for text, _ in one.hypotheses}
+            best = max(scores, key=scores.get)
+            assert not best or best == taught.pop(0)
+        assert not taught
+    else:
+        assert taught == [text for one in found for text, _ in one.hypotheses[:each] if text]
+
+
+def test_it_goes_on_where_it_was_stopped(toy_run, tmp_path, monkeypatch):
+    request = asked(tmp_path, toy_run)
+
+    def stopped(translator, source, output, *_, **__):
+        output.write_text("half a li")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(distilling, "translate_file", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            distil(request, silent())
+    assert distil(request, silent()).status == FINISHED
+    assert len(lines(tmp_path / "run" / "distilled" / "hypotheses.txt")) == 120
+
+
+def test_mistakes(toy_run, tmp_path):
+    with pytest.raises(UserError, match="choose teacher, both"):
+        distil(asked(tmp_path, toy_run, targets="all"), silent())
+    with pytest.raises(UserError, match="no such folder"):
+        distil(asked(tmp_path, tmp_path / "nobody"), silent())
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").touch()
+    with pytest.raises(UserError, match="not a RUN's"):
+        distil(asked(tmp_path, toy_run), silent())
+
+
+def test_the_run_says_whose_student_it_is(toy_run, tmp_path):
+    shutil.copytree(toy_run, tmp_path / "teacher")
+    distil(asked(tmp_path, tmp_path / "teacher"), silent())
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["asked"]["teacher"].startswith(str(tmp_path / "teacher"))
+    assert facts["config"]["data"]["vocab_size"] == len(load_bundle(toy_run).tokenizer)
+
+
+def test_layers_that_are_far_apart():
+    assert spread_out(4, 6) == [0, 1, 2, 3]
+    assert spread_out(4, 1) == [0]
+    assert spread_out(6, 2) == [0, 5]
+    assert spread_out(6, 3) == [0, 2, 5]
+
+
+def test_a_deeper_student_begins_as_its_teacher(toy_run):
+    teacher = load_bundle(toy_run)
+    config = teacher.config.model.model_copy(update={"encoder_layers": 3, "decoder_layers": 2})
+    student = build_model(config, teacher.tokenizer)
+    assert "encoder 1; decoder 1" in inherit(student, teacher.model)
+    source, target = torch.tensor([[5, 6, 7, 3]]), torch.tensor([[2, 8, 9]])
+    with torch.inference_mode():
+        logits = [model.eval()(source, target) for model in (student, teacher.model)]
+    assert torch.allclose(*logits, atol=1e-5)
+
+
+def test_nothing_is_copied_from_a_teacher_of_another_width(toy_run):
+    teacher = load_bundle(toy_run)
+    student = build_model(teacher.config.model.model_copy(update={"d_ff": 96}), teacher.tokenizer)
+    before = student.output.weight.clone()
+    assert "d_ff is 64, not 96" in inherit(student, teacher.model)
+    assert torch.equal(before, student.output.weight)

@@ -1,0 +1,99 @@
+"""What is forced is said, as likely as it can be."""
+
+import pytest
+
+from allyouneed import Translator, UserError
+from allyouneed.translation.forced import Said, forced_beam_search
+from allyouneed.translation.sampling import Sampling
+from allyouneed.translation.search import beam_search
+from tests.translation.test_search import SOURCES, exhaustive, model  # noqa: F401
+
+PHRASES = [[[4]], [[5, 6]], [[6], [4, 4]]]
+TEXTS = ["a b c", "h g", "d e f a", "b"]
+
+
+def contains(ids: list[int], phrase: list[int]) -> bool:
+    return any(ids[i : i + len(phrase)] == phrase for i in range(len(ids)))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6])
+def test_a_wide_beam_finds_the_best_of_all_that_contain_it(model, alpha):  # noqa: F811
+    found = forced_beam_search(model, SOURCES, [4] * 3, 120, alpha, PHRASES, num_hypotheses=3)
+    for row, (hypotheses, phrases) in enumerate(zip(found, PHRASES, strict=True)):
+        source = SOURCES[row][SOURCES[row] != 0]
+        able = [
+            (score, ids) for score, ids in exhaustive(model, source, 4, alpha) if all(contains(ids, p) for p in phrases)
+        ]
+        assert [one.ids for one in hypotheses] == [ids for _, ids in able[:3]]
+        assert [one.score for one in hypotheses] == pytest.approx([score for score, _ in able[:3]], abs=1e-4)
+
+
+@pytest.mark.parametrize("beam_size", [1, 2, 5])
+def test_every_beam_says_it(model, beam_size):  # noqa: F811
+    found = forced_beam_search(model, SOURCES, [8] * 3, beam_size, 0.6, PHRASES, beam_size)
+    for hypotheses, phrases in zip(found, PHRASES, strict=True):
+        assert hypotheses
+        assert all(contains(one.ids, phrase) for one in hypotheses for phrase in phrases)
+
+
+def test_nothing_forced_is_an_ordinary_beam(model):  # noqa: F811
+    plain = beam_search(model, SOURCES, [6] * 3, 4, 0.6, 4)
+    found = forced_beam_search(model, SOURCES, [6] * 3, 4, 0.6, [[], [], []], 4)
+    for expected, hypotheses in zip(plain, found, strict=True):
+        assert hypotheses[0].ids == expected[0].ids
+        assert hypotheses[0].score == pytest.approx(expected[0].score, abs=1e-5)
+
+
+def test_a_phrase_that_is_broken_off_was_not_said():
+    phrases = [[1, 2, 3], [1, 4]]
+    said = Said().after(1, phrases).after(2, phrases)
+    assert (said.count(phrases), said.wanted(phrases)) == (2, {3})
+    assert said.after(9, phrases) == Said()
+    assert said.after(1, phrases).wanted(phrases) == {2}
+    whole = said.after(3, phrases)
+    assert (whole.count(phrases), whole.wanted(phrases)) == (3, {1})
+    assert whole.after(1, phrases).after(4, phrases).count(phrases) == 5
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_texts(toy_run, beam_size):
+    translator = Translator.load(toy_run)
+    forced = [["h"], [], ["c c", "b"], ["a"]]
+    found = translator.translate(TEXTS, beam_size, force_words=forced)
+    for one, words in zip(found, forced, strict=True):
+        assert all(word in one.text for word in words), one.text
+    assert found[1].text == translator.translate(TEXTS[1:2], beam_size, force_words=[[]])[0].text
+
+
+def test_together_with_other_rules(toy_run):
+    translator = Translator.load(toy_run)
+    [one] = translator.translate(
+        ["a b c d"], 4, force_words=[["h"]], target_prefix=["g"], min_decoding_length=5, no_repeat_ngram_size=2
+    )
+    assert one.text.startswith("g")
+    assert "h" in one.text
+    assert len(one.tokens) >= 5
+
+
+def test_what_is_suppressed_cannot_be_forced(toy_run):
+    translator = Translator.load(toy_run)
+    [one] = translator.translate(["a b"], 3, force_words=[["h"]], suppress_sequences=["h"], max_decoding_length=6)
+    assert "h" not in one.text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"force_words": [["a"]]}, "1 of them for 4 texts"),
+        ({"force_words": [["a"]] * 4, "num_beam_groups": 2}, "not together"),
+        ({"force_words": [["a"]] * 4, "beam_size": 1, "sampling": Sampling()}, "not together"),
+    ],
+)
+def test_impossible(toy_run, options, message):
+    with pytest.raises(UserError, match=message):
+        Translator.load(toy_run).translate(TEXTS, **{"beam_size": 4, **options})
+
+
+def test_a_text_that_is_cut_is_refused(toy_run):
+    with pytest.raises(UserError, match="leave force_words out"):
+        Translator.load(toy_run).translate(["a b. " * 60], force_words=[["a"]])
