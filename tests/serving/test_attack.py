@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import socket
+from collections import Counter
+from contextlib import suppress
 
 import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable as NothingToSend
 
 from allyouneed.serving.settings import Settings
 from tests.serving.conftest import serving
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is absent: pip install '.[dev]'")
+from schemathesis import GenerationMode  # noqa: E402
+
 PATHS = st.sampled_from(
     ["/translate", "/detect", "/api/translate", "/api/stream", "/v2/translate", "/look", "/translate_file"]
 )
@@ -81,24 +86,26 @@ def spoken(address: str, data: bytes) -> bytes:
             return b""
 
 
-@pytest.fixture(scope="module")
-def api_schema(pairs):
+@pytest.mark.slow
+def test_everything_the_document_allows_and_does_not(pairs):
+    """By schemathesis: for each route what the OpenAPI document allows, and what it does not."""
+    sent: Counter[int] = Counter()
     with serving(pairs, Settings(threads=2)) as address:
-        yield schemathesis.openapi.from_url(f"{address}/openapi.json")
+        for found in schemathesis.openapi.from_url(f"{address}/openapi.json").get_all_operations():
+            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+                with suppress(NothingToSend):
+                    attack(found.ok(), mode, sent)
+        assert requests.get(f"{address}/ready", timeout=30).ok
+    print(f"{sent.total():,} requests: {dict(sorted(sent.items()))}")
+    assert sent.total() >= 5000
 
 
-schema = schemathesis.pytest.from_fixture("api_schema")
-sent = [0]
+def attack(operation, mode: GenerationMode, sent: Counter[int]) -> None:
+    @given(operation.as_strategy(generation_mode=mode))
+    @settings(max_examples=400, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    def send(case) -> None:
+        status = case.call(timeout=60).status_code
+        sent[status] += 1
+        assert_no_fault(status)
 
-
-@pytest.mark.slow
-@schema.parametrize()
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-def test_everything_the_document_allows_and_does_not(case):
-    sent[0] += 1
-    assert_no_fault(case.call(timeout=60).status_code)
-
-
-@pytest.mark.slow
-def test_those_were_thousands():
-    assert sent[0] >= 5000
+    send()

@@ -11,7 +11,6 @@ from pathlib import Path
 from allyouneed.errors import UserError
 from allyouneed.serving.settings import Settings
 
-
 _SWITCH_SECONDS = 0.0005  # Python's 0.005 lets a model wait for its lock after every kernel while answers are sent
 
 
