@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import count
 
 import pytest
 import requests
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable as NothingToSend
 
 from allyouneed.serving.settings import Settings
+from allyouneed.serving.tasks import ModelWorker
 from tests.serving.conftest import serving
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is absent: pip install '.[dev]'")
@@ -71,6 +75,33 @@ def test_clients_that_leave(address, sent):
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(head + sent)
     assert requests.get(f"{address}/ready", timeout=30).ok
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_model_threads_that_die_under_load_leave_no_request_without_an_answer(pairs, monkeypatch):
+    whole, batches, lock = ModelWorker.work, count(1), threading.Lock()
+
+    def mortal(worker, kind, payloads):
+        with lock:
+            number = next(batches)
+        if number % 5 == 0:
+            raise SystemExit
+        return whole(worker, kind, payloads)
+
+    monkeypatch.setattr(ModelWorker, "work", mortal)
+
+    def ask(number: int) -> tuple[int, dict]:
+        body = {"q": f"a b {' '.join('abcdefgh'[: number % 8])}", "source": "aa", "target": "bb"}
+        answer = requests.post(f"{address}/translate", json=body, timeout=60)
+        return answer.status_code, answer.json()
+
+    with serving(pairs, Settings(threads=2)) as address, ThreadPoolExecutor(16) as clients:
+        answers = list(clients.map(ask, range(300)))
+        assert requests.get(f"{address}/ready", timeout=30).ok
+    statuses = Counter(status for status, _ in answers)
+    assert set(statuses) == {200, 503}
+    assert statuses[200] > statuses[503]
+    assert all(answer["translatedText"] if status == 200 else "failed" in answer["error"] for status, answer in answers)
 
 
 def spoken(address: str, data: bytes) -> bytes:
