@@ -13,6 +13,7 @@ import uvicorn
 from allyouneed import Translator
 from allyouneed.serving.app import build_app
 from allyouneed.serving.pairs import Pairs, replica
+from allyouneed.serving.protocol import LimitedProtocol
 from allyouneed.serving.settings import Settings
 from allyouneed.training.run import train
 from tests.conftest import silent, toy_request
@@ -21,9 +22,9 @@ _LONGER = ["training.steps=300", "training.validate_every=300", "training.averag
 
 
 @contextmanager
-def serving(pairs: Pairs, settings: Settings) -> Iterator[str]:
+def serving(pairs: Pairs, settings: Settings, protocol: type[LimitedProtocol] = LimitedProtocol) -> Iterator[str]:
     """The address of a server that runs while the block does, on a port that was free."""
-    config = uvicorn.Config(build_app(pairs, settings), port=0, log_config=None, access_log=False)
+    config = uvicorn.Config(build_app(pairs, settings), port=0, http=protocol, log_config=None, access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import count
 
 import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable as NothingToSend
 
 from allyouneed.serving.settings import Settings
+from allyouneed.serving.tasks import ModelWorker
 from tests.serving.conftest import serving
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is absent: pip install '.[dev]'")
+from schemathesis import GenerationMode  # noqa: E402
+
 PATHS = st.sampled_from(
     ["/translate", "/detect", "/api/translate", "/api/stream", "/v2/translate", "/look", "/translate_file"]
 )
@@ -68,6 +77,33 @@ def test_clients_that_leave(address, sent):
     assert requests.get(f"{address}/ready", timeout=30).ok
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_model_threads_that_die_under_load_leave_no_request_without_an_answer(pairs, monkeypatch):
+    whole, batches, lock = ModelWorker.work, count(1), threading.Lock()
+
+    def mortal(worker, kind, payloads):
+        with lock:
+            number = next(batches)
+        if number % 5 == 0:
+            raise SystemExit
+        return whole(worker, kind, payloads)
+
+    monkeypatch.setattr(ModelWorker, "work", mortal)
+
+    def ask(number: int) -> tuple[int, dict]:
+        body = {"q": f"a b {' '.join('abcdefgh'[: number % 8])}", "source": "aa", "target": "bb"}
+        answer = requests.post(f"{address}/translate", json=body, timeout=60)
+        return answer.status_code, answer.json()
+
+    with serving(pairs, Settings(threads=2)) as address, ThreadPoolExecutor(16) as clients:
+        answers = list(clients.map(ask, range(300)))
+        assert requests.get(f"{address}/ready", timeout=30).ok
+    statuses = Counter(status for status, _ in answers)
+    assert set(statuses) == {200, 503}
+    assert statuses[200] > statuses[503]
+    assert all(answer["translatedText"] if status == 200 else "failed" in answer["error"] for status, answer in answers)
+
+
 def spoken(address: str, data: bytes) -> bytes:
     """What the server says to these bytes, after which nothing more comes."""
     host, port = address.removeprefix("http://").split(":")
@@ -81,24 +117,26 @@ def spoken(address: str, data: bytes) -> bytes:
             return b""
 
 
-@pytest.fixture(scope="module")
-def api_schema(pairs):
+@pytest.mark.slow
+def test_everything_the_document_allows_and_does_not(pairs):
+    """By schemathesis: for each route what the OpenAPI document allows, and what it does not."""
+    sent: Counter[int] = Counter()
     with serving(pairs, Settings(threads=2)) as address:
-        yield schemathesis.openapi.from_url(f"{address}/openapi.json")
+        for found in schemathesis.openapi.from_url(f"{address}/openapi.json").get_all_operations():
+            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+                with suppress(NothingToSend):
+                    attack(found.ok(), mode, sent)
+        assert requests.get(f"{address}/ready", timeout=30).ok
+    print(f"{sent.total():,} requests: {dict(sorted(sent.items()))}")
+    assert sent.total() >= 5000
 
 
-schema = schemathesis.pytest.from_fixture("api_schema")
-sent = [0]
+def attack(operation, mode: GenerationMode, sent: Counter[int]) -> None:
+    @given(operation.as_strategy(generation_mode=mode))
+    @settings(max_examples=400, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    def send(case) -> None:
+        status = case.call(timeout=60).status_code
+        sent[status] += 1
+        assert_no_fault(status)
 
-
-@pytest.mark.slow
-@schema.parametrize()
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-def test_everything_the_document_allows_and_does_not(case):
-    sent[0] += 1
-    assert_no_fault(case.call(timeout=60).status_code)
-
-
-@pytest.mark.slow
-def test_those_were_thousands():
-    assert sent[0] >= 5000
+    send()

@@ -7,6 +7,7 @@ import torch
 
 from allyouneed import Translator, UserError
 from allyouneed.translation.scoring import score_pairs
+from tests.compat import IMPORTED
 from tests.conftest import toy_pairs
 
 
@@ -216,3 +217,12 @@ def test_what_is_not_a_run(tmp_path):
         Translator.load(tmp_path / "missing")
     with pytest.raises(UserError, match="neither a RUN nor a bundle"):
         Translator.load(tmp_path)
+
+
+def test_a_language_code_is_in_front_of_every_piece_of_a_long_text():
+    translator = Translator.load(IMPORTED)
+    pieces = translator._cut(">>fr<< " + "a b c d. " * 40)
+    [code] = translator.tokenizer.encode(">>fr<<")
+    assert len(pieces) > 1
+    assert all(piece.ids[0] == code and len(piece.ids) <= translator.longest_source for piece in pieces)
+    assert sum(piece.ids.count(code) for piece in pieces) == len(pieces)

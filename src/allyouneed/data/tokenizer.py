@@ -38,6 +38,10 @@ class Tokenizer:
         """That of the other side of a pair: the same, since one vocabulary is for both."""
         return self
 
+    def split_code(self, text: str) -> tuple[str, str]:
+        """A code in front that is a subword, not text, and the rest: there is none here."""
+        return "", text
+
     def encode(self, text: str) -> list[int]:
         """Ids without start and end."""
         return self._processor.encode(_normalised(text))

@@ -43,8 +43,8 @@ class VocabularyTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids without start and end. A language code `>>fr<<` in front is one subword."""
-        code, text = self._split_code(text)
-        return self.ids([*code, *self._processor.encode(text, out_type=str)])
+        code, text = self.split_code(text)
+        return self.ids([*([code] if code else []), *self._processor.encode(text, out_type=str)])
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         return [self.encode(text) for text in texts]
@@ -68,9 +68,10 @@ class VocabularyTokenizer:
         return dict(zip(_FILES, named, strict=True))
 
     @staticmethod
-    def _split_code(text: str) -> tuple[list[str], str]:
+    def split_code(text: str) -> tuple[str, str]:
+        """A language code `>>fr<<` in front, which tells a multilingual model what to translate into, and the rest."""
         end = text.find("<<") if text.startswith(">>") else -1
-        return ([], text) if end == -1 else ([text[: end + 2]], text[end + 2 :])
+        return ("", text) if end == -1 else (text[: end + 2], text[end + 2 :])
 
 
 def load_tokenizers(folder: Path) -> Tokenizer | VocabularyTokenizer:

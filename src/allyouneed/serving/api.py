@@ -19,7 +19,7 @@ from allyouneed.serving.desk import Sentence
 from allyouneed.serving.documents import FORMATS, Document
 from allyouneed.serving.errors import ApiError
 from allyouneed.serving.markup import Form
-from allyouneed.serving.openapi import body_of, errors, upload_of
+from allyouneed.serving.openapi import Direct, body_of, errors, upload_of
 from allyouneed.serving.pairs import Pair
 from allyouneed.serving.server import Result, Server, language_name
 from allyouneed.serving.tasks import Options, Switched
@@ -84,7 +84,7 @@ class SwitchedBody(LookBody):
 
 
 def routes(server: Server) -> APIRouter:
-    router = APIRouter(tags=["allyouneed"])
+    router = APIRouter(tags=["allyouneed"], route_class=Direct)
     limits = server.settings
 
     @router.post("/api/translate", openapi_extra=body_of(TranslateBody), responses=errors())

@@ -14,7 +14,7 @@ from allyouneed.serving.body import Text, read_body, refuse_long
 from allyouneed.serving.documents import Document
 from allyouneed.serving.errors import ApiError
 from allyouneed.serving.markup import Form
-from allyouneed.serving.openapi import body_of, errors, upload_of
+from allyouneed.serving.openapi import Direct, body_of, errors, upload_of
 from allyouneed.serving.server import Server, language_name
 
 _UNLIMITED = 1_000_000_000_000  # what DeepL's own API says where there is no limit
@@ -54,7 +54,7 @@ class DocumentBody(BaseModel):
 
 
 def routes(server: Server) -> APIRouter:
-    router = APIRouter(prefix="/v2", tags=["DeepL"])
+    router = APIRouter(prefix="/v2", tags=["DeepL"], route_class=Direct)
 
     @router.post("/translate", openapi_extra=body_of(TranslateBody), responses=errors())
     async def translate(request: Request) -> JSONResponse:

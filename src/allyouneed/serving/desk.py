@@ -49,6 +49,20 @@ class Translated(NamedTuple):
     sentences: list[Sentence]
 
 
+class Cut(NamedTuple):
+    """A text's sentences, from `start` on. code: `>>fr<<` and the like before them, which a multilingual model wants in
+    front of every one."""
+
+    code: str
+    start: int
+    pieces: list[Piece]
+
+    def asked(self) -> list[str]:
+        """What the model is to translate; nothing stays nothing."""
+        before = f"{self.code} " if self.code else ""
+        return [piece.sentence and before + piece.sentence for piece in self.pieces]
+
+
 @dataclass(frozen=True)
 class Desk:
     """pairs: what can be translated; service: who does it."""
@@ -58,38 +72,36 @@ class Desk:
 
     async def text(self, text: str, way: list[Pair], options: Options, split: bool = True) -> Translated:
         """Plain text. Line breaks and spacing stay. Errors: `ApiError`."""
-        pieces = sentences.split(text, way[0][0]) if split else sentences.whole(text)
-        answers = await self._answers(pieces, way, options)
-        return _assembled(pieces, answers, options.num_hypotheses)
+        [translated] = await self.texts([text], way, options, split)
+        return translated
 
     async def texts(
         self, texts: Sequence[str], way: list[Pair], options: Options, split: bool = True
     ) -> list[Translated]:
         """Several at once, in order, through one queue."""
-        cut = [sentences.split(text, way[0][0]) if split else sentences.whole(text) for text in texts]
-        answers = iter(await self._answers([piece for pieces in cut for piece in pieces], way, options))
-        return [_assembled(pieces, [next(answers) for _ in pieces], options.num_hypotheses) for pieces in cut]
+        cuts = [self._cut(text, way, split) for text in texts]
+        answers = iter(await self._answers([text for cut in cuts for text in cut.asked()], way, options))
+        return [_assembled(cut, [next(answers) for _ in cut.pieces], options.num_hypotheses) for cut in cuts]
 
     async def marked(self, text: str, way: list[Pair], options: Options, form: markup.Form) -> str:
         """Text with tags, which stay; what stands in inline tags is found again by word alignment."""
-        page = await asyncio.to_thread(markup.parse, text, form)
-        blocks = [sentences.split(block.text, way[0][0]) for block in page.blocks]
+        code, start = self.code(text, way)
+        page = await asyncio.to_thread(markup.parse, text[start:], form)
+        blocks = [Cut(code, 0, sentences.split(block.text, way[0][0])) for block in page.blocks]
         plain = options.plain()._replace(words=any(block.has_tags for block in page.blocks))
-        answers = iter(await self._answers([piece for pieces in blocks for piece in pieces], way, plain))
-        translated = [_assembled(pieces, [next(answers) for _ in pieces], 1) for pieces in blocks]
+        answers = iter(await self._answers([text for block in blocks for text in block.asked()], way, plain))
+        translated = [_assembled(block, [next(answers) for _ in block.pieces], 1) for block in blocks]
         return await asyncio.to_thread(page.rebuild, [(one.text, _homes(one)) for one in translated])
 
     async def aloud(self, text: str, way: list[Pair], options: Options, say) -> Translated:
         """As `text`, and `say(the whole text so far)` after each word; the last model of the way is heard."""
-        pieces = sentences.split(text, way[0][0])
+        cut = self._cut(text, way, True)
         answers: list[Answer] = []
-        for piece in pieces:
-            before = sentences.join(pieces[: len(answers)], [answer.text for answer in answers]) + piece.before
-            answers.append(
-                await self._one_aloud(piece.sentence, way, options, lambda so_far, b=before: say(b + so_far))
-            )
+        for piece, asked in zip(cut.pieces, cut.asked(), strict=True):
+            before = sentences.join(cut.pieces[: len(answers)], [answer.text for answer in answers]) + piece.before
+            answers.append(await self._one_aloud(asked, way, options, lambda so_far, b=before: say(b + so_far)))
             say(before + answers[-1].text)
-        return _assembled(pieces, answers, 1)
+        return _assembled(cut, answers, 1)
 
     async def look(self, way: list[Pair], payload: str | Switched) -> dict:
         """The explorer's data of a sentence; of a `Switched` one its variant."""
@@ -101,9 +113,19 @@ class Desk:
         [found] = await self.service.submit(Kind(task, way[0]), [payload])
         return found
 
-    async def _answers(self, pieces: Sequence[Piece], way: list[Pair], options: Options) -> list[Answer]:
-        """One for each piece; nothing for none. Equal sentences go through the model once."""
-        texts = [piece.sentence for piece in pieces]
+    def _cut(self, text: str, way: list[Pair], split: bool) -> Cut:
+        code, start = self.code(text, way)
+        rest = text[start:]
+        return Cut(code, start, sentences.split(rest, way[0][0]) if split else sentences.whole(rest))
+
+    def code(self, text: str, way: list[Pair]) -> tuple[str, int]:
+        """The code in front of a text for the first model, and where what is to be translated begins: after it and one
+        space or line break."""
+        code, rest = self.pairs.translators[way[0]].tokenizer.split_code(text.lstrip())
+        return code, len(text) - len(rest) + rest[:1].isspace() if code else 0
+
+    async def _answers(self, texts: Sequence[str], way: list[Pair], options: Options) -> list[Answer]:
+        """One for each sentence; nothing for none. Equal sentences go through the model once."""
         found = {"": Answer("", 0.0, [])}
         asked = [text for text in dict.fromkeys(texts) if text]
         for start in range(0, len(asked), _AT_ONCE):
@@ -148,8 +170,10 @@ def _composed(first: Sequence[tuple[int, int]], second: Sequence[tuple[int, int]
     return sorted({(i, k) for i, j in first for middle, k in second if middle == j})
 
 
-def _assembled(pieces: Sequence[Piece], answers: Sequence[Answer], hypotheses: int) -> Translated:
-    found, source, target = [], 0, 0
+def _assembled(cut: Cut, answers: Sequence[Answer], hypotheses: int) -> Translated:
+    found, source, target, pieces = [], cut.start, 0, cut.pieces
+    if cut.code:  # a word more in the source, to the models
+        answers = [one._replace(links=[(i - 1, j) for i, j in one.links if i]) for one in answers]
     for piece, answer in zip(pieces, answers, strict=True):
         source, target = source + len(piece.before), target + len(piece.before)
         if piece.sentence:

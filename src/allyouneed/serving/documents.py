@@ -30,11 +30,14 @@ Progress = Callable[[int, int], None]
 
 async def _plain(data: bytes, desk: Desk, way: list[Pair], told: Progress, most: int) -> bytes:
     """Text in UTF-8, line by line; line ends stay as they are."""
-    lines = _decoded(data, most).splitlines(keepends=True)
+    text = _decoded(data, most)
+    code, start = desk.code(text, way)
+    lines = text[start:].splitlines(keepends=True)
     blocks = ["".join(lines[i : i + _LINES_AT_ONCE]) for i in range(0, len(lines), _LINES_AT_ONCE)]
     translated = []
     for done, block in enumerate(blocks):
-        translated.append((await desk.text(block, way, Options())).text)
+        asked = f"{code} {block}" if code else block
+        translated.append((await desk.text(asked, way, Options())).text)
         told(done + 1, len(blocks))
     return "".join(translated).encode("utf-8")
 

@@ -14,7 +14,7 @@ from allyouneed.serving.detect import Guess
 from allyouneed.serving.documents import FORMATS
 from allyouneed.serving.errors import ApiError
 from allyouneed.serving.markup import Form
-from allyouneed.serving.openapi import body_of, errors, upload_of
+from allyouneed.serving.openapi import Direct, body_of, errors, upload_of
 from allyouneed.serving.server import AUTO, Server, language_name
 from allyouneed.serving.tasks import Options
 
@@ -44,7 +44,7 @@ class DetectBody(BaseModel):
 
 
 def routes(server: Server) -> APIRouter:
-    router = APIRouter(tags=["LibreTranslate"])
+    router = APIRouter(tags=["LibreTranslate"], route_class=Direct)
     limits = server.settings
 
     @router.post("/translate", openapi_extra=body_of(TranslateBody), responses=errors())

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from allyouneed.errors import UserError
 from allyouneed.serving.settings import Settings
+
+_SWITCH_SECONDS = 0.0005  # Python's 0.005 lets a model wait for its lock after every kernel while answers are sent
 
 
 def serve(runs: Sequence[Path], settings: Settings, say: Callable[[str], None]) -> None:
@@ -17,6 +20,7 @@ def serve(runs: Sequence[Path], settings: Settings, say: Callable[[str], None]) 
         import uvicorn
 
         from allyouneed.serving.app import build_app
+        from allyouneed.serving.protocol import LimitedProtocol
         from allyouneed.serving.telemetry import log_as_json
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is missing: pip install 'allyouneed[serve]'.") from error
@@ -29,15 +33,16 @@ def serve(runs: Sequence[Path], settings: Settings, say: Callable[[str], None]) 
     app = build_app(pairs, settings)
     listening = _listen(settings)
     log_as_json()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     port = listening.getsockname()[1]
     say(f"{', '.join(f'{s} → {t}' for s, t in sorted(pairs.translators))}\nhttp://{_shown(settings.host)}:{port}/")
     config = uvicorn.Config(
         app,
+        http=LimitedProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=int(settings.seconds) + 1,
-        h11_max_incomplete_event_size=64 * 1024,
     )
     uvicorn.Server(config).run(sockets=[listening])
 

@@ -42,8 +42,8 @@ class _Item:
 
 
 class Service:
-    """make_worker: called once in each thread, for a worker that this thread has to itself; weigh: tokens of a payload;
-    observe: told (sentences, tokens, seconds) of each batch."""
+    """make_worker: called once in each thread, for a worker that this thread has to itself; weigh: tokens of a payload,
+    about; observe: told (kind, payloads, seconds) of each batch, by the thread that had it."""
 
     def __init__(
         self,
@@ -53,14 +53,14 @@ class Service:
         batch_tokens: int = 2048,
         gather_seconds: float = 0.003,
         queue_sentences: int = 4096,
-        observe: Callable[[int, int, float], None] = lambda sentences, tokens, seconds: None,
+        observe: Callable[[Hashable, Sequence[Any], float], None] = lambda kind, payloads, seconds: None,
     ):
         self._make_worker, self._weigh, self._observe = make_worker, weigh, observe
         self._batch_tokens, self._gather_seconds = batch_tokens, gather_seconds
         self._queue_sentences = queue_sentences
         self._changed = threading.Condition()
         self._queues: dict[Hashable, deque[_Item]] = {}
-        self._waiting = self._waiting_tokens = self._idle = 0
+        self._waiting = self._waiting_tokens = self._working = 0
         self._tickets = count()
         self._sentences_a_second = 0.0
         self._closing = False
@@ -137,35 +137,47 @@ class Service:
             worker = self._make_worker()
             while batch := self._take():
                 self._work(worker, batch)
+                self._done(batch)
         except BaseException as error:  # whatever ends this thread: its batch gets an answer, and another takes over
             _log.exception("a model thread ended")
             failed = ApiError(503, f"the model failed ({type(error).__name__}); try again", 1)
             _deliver(batch, [failed] * len(batch))
             self._threads.remove(threading.current_thread())
             if batch:
+                self._done(batch)
                 self._start_thread()
 
     def _take(self) -> list[_Item]:
         """The next batch: the oldest sentence, and others of its kind up to the tokens of a batch. [] at the end."""
         with self._changed:
-            self._idle += 1
-            try:
-                self._wait_for_work()
-                if not self._waiting:
-                    return []
-                queue = min((queue for queue in self._queues.values() if queue), key=lambda queue: queue[0].ticket)
-                share = math.ceil(len(queue) / self._idle)  # threads that are free share what is there
-                batch, tokens = [], 0
-                while queue and len(batch) < share and (not batch or tokens + queue[0].weight <= self._batch_tokens):
-                    batch.append(queue.popleft())
-                    tokens += batch[-1].weight
-                if not queue:
-                    del self._queues[batch[0].kind]
-                self._waiting -= len(batch)
-                self._waiting_tokens -= tokens
-                return batch
-            finally:
-                self._idle -= 1
+            self._wait_for_work()
+            if not self._waiting:
+                return []
+            queue = min((queue for queue in self._queues.values() if queue), key=lambda queue: queue[0].ticket)
+            share = self._share(len(queue))
+            batch, tokens = [], 0
+            while queue and len(batch) < share and (not batch or tokens + queue[0].weight <= self._batch_tokens):
+                batch.append(queue.popleft())
+                tokens += batch[-1].weight
+            if not queue:
+                del self._queues[batch[0].kind]
+            self._waiting -= len(batch)
+            self._waiting_tokens -= tokens
+            self._working += len(batch)
+            return batch
+
+    def _share(self, waiting: int) -> int:
+        """A thread's part of what is under way: so that, while clients whose answers were just sent ask again, another
+        batch waits already, and no thread stands still."""
+        return math.ceil((waiting + self._working) / self._wanted)
+
+    def _enough(self) -> bool:
+        """So that a thread need not wait for more. A sentence by itself may get company."""
+        return self._waiting >= max(2, self._share(self._waiting))
+
+    def _done(self, batch: list[_Item]) -> None:
+        with self._changed:
+            self._working -= len(batch)
 
     def _wait_for_work(self) -> None:
         """Until there is work, and then for as long as more of it comes at once, though never for long."""
@@ -175,7 +187,7 @@ class Service:
                     return
                 self._changed.wait()
             until = time.monotonic() + _LONGEST_GATHERING * self._gather_seconds
-            while 0 < self._waiting_tokens < self._batch_tokens and not self._closing:
+            while 0 < self._waiting_tokens < self._batch_tokens and not self._closing and not self._enough():
                 seen = self._waiting
                 self._changed.wait(max(0.0, min(self._gather_seconds, until - time.monotonic())))
                 if self._waiting == seen or time.monotonic() >= until:
@@ -192,8 +204,8 @@ class Service:
         seconds = max(time.monotonic() - begun, 1e-6)
         rate = len(batch) / seconds * len(self._threads)
         self._sentences_a_second += (rate - self._sentences_a_second) * (0.1 if self._sentences_a_second else 1)
-        self._observe(len(batch), sum(item.weight for item in batch), seconds)
         _deliver(batch, answers)
+        self._observe(batch[0].kind, [item.payload for item in batch], seconds)
 
     def _answers(self, worker: Worker, batch: list[_Item]) -> list[Any]:
         """One for each: where a batch fails, each sentence is tried alone, so that one cannot spoil the others'."""

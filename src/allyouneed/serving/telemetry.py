@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.requests import ClientDisconnect
@@ -97,8 +100,40 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class Gathered(logging.Handler):
+    """Lines to a stream, many at once by a thread of its own: who writes waits for the system, and then for Python's
+    lock, which model threads want too. What is an error, or the last, is written at once."""
+
+    def __init__(self, stream: TextIO, seconds: float = 0.1):
+        super().__init__()
+        self.stream, self.seconds = stream, seconds
+        self.lines: list[str] = []
+        self._some = threading.Event()
+        threading.Thread(target=self._write_on, name="log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record) + "\n")
+        if record.levelno >= logging.WARNING:
+            self.flush()
+        elif not self._some.is_set():
+            self._some.set()
+
+    def flush(self) -> None:
+        with self.lock, suppress(OSError, ValueError):  # nobody reads any more
+            lines, self.lines = self.lines, []
+            self.stream.write("".join(lines))
+            self.stream.flush()
+
+    def _write_on(self) -> None:
+        while self._some.wait():
+            time.sleep(self.seconds)
+            self._some.clear()
+            self.flush()
+
+
 def log_as_json() -> None:
     """All of the process's logs, as lines of JSON on standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Gathered(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    logging._srcfile = None  # nobody is told which line of code logs: "Optimization" in logging's documentation

@@ -295,6 +295,8 @@ class Translator:
         room = self.longest_source - 1
         if len(ids) <= room:
             return [_Piece([*ids, EOS], "")] if ids else []
+        code, text = self.tokenizer.split_code(text)  # tells the language of every piece
+        room -= bool(code)
         pieces, piece = [], ""
         for part in self._parts(text, room, (_SENTENCES.findall, _WORDS.findall, list)):
             if piece and self._length(piece + part) > room:
@@ -302,7 +304,7 @@ class Translator:
                 piece = ""
             piece += part
         return [
-            _Piece([*self.tokenizer.encode(piece), EOS], " " if piece[-1].isspace() else "")
+            _Piece([*self.tokenizer.encode(code + piece), EOS], " " if piece[-1].isspace() else "")
             for piece in [*pieces, piece]
         ]
 
