@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow lint format bench clean
+.PHONY: quickstart test test-slow lint format bench wheel clean
 
 quickstart: .venv/installed
 	$(BIN)/allyouneed quickstart
@@ -24,6 +24,11 @@ format: .venv/installed-dev
 # DATA: a folder with Multi30k's files (see benchmarks/README.md).
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/training.py throughput $(DATA)
+
+# What `pip install` is given elsewhere: dist/allyouneed-*.whl. Needs no network; what an earlier build left is not packed.
+wheel: .venv/installed
+	rm -rf build dist/*.whl
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from allyouneed import __version__
 from allyouneed.errors import UserError
 from allyouneed.paper.commands import app as paper
 from allyouneed.terminal import INTERRUPTED, Settings, console, program, say, saying_how_to_go_on, spread
@@ -25,6 +26,21 @@ app = typer.Typer(
 
 app.add_typer(paper, name="paper")
 _USER_MISTAKE = 2
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        print(f"allyouneed {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Says which version this is.")
+    ] = False,
+) -> None:
+    """Options before the verb."""
 
 
 @app.command()
