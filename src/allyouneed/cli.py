@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -18,6 +19,7 @@ from allyouneed.terminal import INTERRUPTED, Settings, console, program, say, sa
 
 app = typer.Typer(
     help='The Transformer of "Attention Is All You Need": bring parallel text, get a translator.',
+    epilog="Begin with: allyouneed quickstart. Each command has an example: allyouneed train --help",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -84,6 +86,7 @@ def train(
 ) -> None:
     """Trains a translator from parallel text (plain files or TSV, .gz too).
 
+    \b
     Example: allyouneed train --from de --to en --train train.de train.en --valid val.de val.en --minutes 30 --out RUN
     """
     given = ([f"training.minutes={minutes}"] if minutes is not None else []) + (settings or [])
@@ -116,6 +119,7 @@ def translate(
     length_penalty: Annotated[float | None, typer.Option(help="α of section 6.1.")] = None,
     nbest: Annotated[int, typer.Option(metavar="N", help="N hypotheses a line, as `id ||| text ||| score`.")] = 1,
     scores: Annotated[bool, typer.Option("--scores", help="Each line's score and a tab before it.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each line, with scores.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
     inter_threads: Annotated[
         int | None, typer.Option(min=1, help="Batches translated at once; the number of cores if absent.")
@@ -155,7 +159,7 @@ def translate(
         "suppress_sequences": suppress or [],
         "sampling": drawn,
     }
-    translate_file(Translator.load(run, device, inter_threads), file, output, options, scores, say, resume)
+    translate_file(Translator.load(run, device, inter_threads), file, output, options, scores, say, resume, as_json)
 
 
 @app.command()
@@ -184,6 +188,7 @@ def evaluate(
     tokenized: Annotated[
         bool, typer.Option("--tokenized", help="The text is tokenised already: the metric must not tokenise it again.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Scores and signatures as one JSON object.")] = False,
     tokenizer: Annotated[str, typer.Option(help="sacreBLEU's: 13a, intl, zh, ja-mecab, ko-mecab, char ...")] = "13a",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Writes the translations there.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
@@ -196,6 +201,9 @@ def evaluate(
     from allyouneed.translation.translator import Translator
 
     found = evaluate_files(Translator.load(run, device), test, beam_size, tokenized, tokenizer, output)
+    if as_json:
+        print(json.dumps(found.as_dict()))
+        return
     print(f"BLEU {found.bleu:.2f}  {found.bleu_signature}")
     print(f"chrF {found.chrf:.2f}  {found.chrf_signature}")
     print(f"exact match {found.exact_match:.1f} %  of {found.sentences:,} sentences")
@@ -351,8 +359,16 @@ def main() -> NoReturn:
         explain = getattr(error, "format_message", None)  # click's own: unknown option, missing argument
         if explain is None:
             raise
-        code = _mistake(f"{explain()} See allyouneed --help.") if explain() else _USER_MISTAKE
+        code = _misuse(explain(), getattr(getattr(error, "ctx", None), "command_path", "allyouneed"))
     sys.exit(code or 0)
+
+
+def _misuse(message: str, command: str) -> int:
+    """command: as far as it was understood, `allyouneed translate`. Without a verb click's message is its help."""
+    if message.startswith("Usage: "):
+        say(message)
+        return _USER_MISTAKE
+    return _mistake(f"{message} See {command} --help.") if message else _USER_MISTAKE
 
 
 def _mistake(message: str) -> int:
