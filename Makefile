@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow lint format bench clean
+.PHONY: quickstart test test-slow lint format bench wheel clean
 
 quickstart: .venv/installed
 	$(BIN)/allyouneed quickstart
@@ -14,16 +14,21 @@ test-slow: .venv/installed-dev
 	$(BIN)/pytest -m slow
 
 lint: .venv/installed-dev
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples
 
 format: .venv/installed-dev
-	$(BIN)/ruff check --fix src tests benchmarks
-	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks examples
+	$(BIN)/ruff format src tests benchmarks examples
 
 # DATA: a folder with Multi30k's files (see benchmarks/README.md).
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/training.py throughput $(DATA)
+
+# What `pip install` is given elsewhere: dist/allyouneed-*.whl. Needs no network; what an earlier build left is not packed.
+wheel: .venv/installed
+	rm -rf build dist/*.whl
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

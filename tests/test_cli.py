@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pty
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
+import allyouneed
+from allyouneed.cli import app
 from allyouneed.terminal import spread
 from tests.conftest import TOY, toy_pairs, write_pairs
 
@@ -56,6 +63,20 @@ def test_translate_nbest_and_scores(toy_run):
     assert text == rows[0][1].strip()
 
 
+def test_json_for_programs(toy_run, tmp_path):
+    done = run("translate", toy_run, "--json", "--nbest", 2, "--beam-size", 2, stdin=b"a b\n\nc d\n")
+    said = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    assert [(line["line"], line["source"], len(line["hypotheses"])) for line in said] == [
+        (1, "a b", 2), (2, "", 0), (3, "c d", 2),
+    ]  # fmt: skip
+    assert said[0]["score"] == said[0]["hypotheses"][0]["score"] < 0
+    assert len(said[0]["tokens"]) == len(said[0]["log_probs"])
+    test = write_pairs(tmp_path, "test", toy_pairs(20, seed=3))
+    scores = json.loads(run("evaluate", toy_run, "--test", *test, "--json").stdout)
+    assert scores["sentences"] == 20
+    assert scores["bleu_signature"].startswith("nrefs:1")
+
+
 def test_a_long_line_is_reported(toy_run):
     done = run("translate", toy_run, stdin=b"a b. " * 60 + b"\nc\n")
     assert done.stdout.count(b"\n") == 2
@@ -96,11 +117,44 @@ def test_distil(toy_run, tmp_path):
     assert_mistake(run("distil", toy_run, *given, "--targets", "all"), "choose teacher, both")
 
 
-@pytest.mark.parametrize("verb", ["", "quickstart", "train", "distil", "translate", "evaluate", "serve"])
+VERBS = [(name,) for name in get_command(app).commands if name != "paper"]
+PAPER = [("paper", name) for name in get_command(app).commands["paper"].commands]
+
+
+@pytest.mark.parametrize("verb", [*VERBS, *PAPER], ids=" ".join)
 def test_help_has_an_example(verb):
-    done = run(*([verb] if verb else []), "--help")
+    done = CliRunner().invoke(app, [*verb, "--help"])
+    assert done.exit_code == 0
+    assert f"Example: allyouneed {' '.join(verb)}" in done.output
+
+
+def test_help_of_all_names_the_verbs():
+    done = run("--help")
     assert done.returncode == 0
-    assert not verb or b"Example: allyouneed " + verb.encode() in done.stdout
+    assert b"bring parallel text" in done.stdout
+    for [name] in VERBS:
+        assert name.encode() in done.stdout
+    assert run("--version").stdout.decode() == f"allyouneed {allyouneed.__version__}\n"
+
+
+def test_the_shell_completes():
+    """What bash asks for after `allyouneed tr` and Tab; `allyouneed --install-completion` sets it up."""
+    asked = {"_ALLYOUNEED_COMPLETE": "complete_bash", "COMP_WORDS": "allyouneed tr", "COMP_CWORD": "1"}
+    script = Path(sys.executable).with_name("allyouneed")
+    done = subprocess.run([script], env={**os.environ, **asked}, capture_output=True, text=True)
+    assert done.stdout.split() == ["train", "translate"]
+
+
+def test_a_terminal_is_told_how_its_lines_end(toy_run):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "allyouneed", "translate", str(toy_run)]
+    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        os.write(ours, b"a b\n\x04")
+        out, said = process.communicate(timeout=120)
+    os.close(ours)
+    os.close(theirs)
+    assert b"Ctrl-D" in said
+    assert out.count(b"\n") == 1
 
 
 class TestMistakes:
@@ -210,3 +264,11 @@ class TestMistakes:
         assert_mistake(run("translate", "--bem", 3))
         assert_mistake(run("translate"))
         assert_mistake(run("trian"))
+        assert_mistake(run("paper", "table4"), "See ", "paper table4 --help")
+
+    def test_no_verb_shows_the_verbs(self):
+        for words, verb in (((), b"quickstart"), (("paper",), b"table1")):
+            done = run(*words)
+            assert done.returncode == 2
+            assert done.stderr.startswith(b"Usage: ")
+            assert verb in done.stderr

@@ -1,6 +1,7 @@
 """Imports run one way: see the table. Nothing imports the command line."""
 
 import ast
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,20 @@ def test_imports_run_one_way():
 def test_importing_the_package_or_the_command_line_does_not_load_torch():
     code = "import sys, allyouneed, allyouneed.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def processor_seconds(*arguments: str) -> float:
+    """Of a Python of its own, its start included: other work on the machine does not count."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def test_the_package_and_its_help_are_there_at_once():
+    """0.3 and 0.5 seconds are wanted; twice that is allowed to slow machines."""
+    assert min(processor_seconds("-c", "import allyouneed") for _ in range(3)) < 0.6
+    assert min(processor_seconds("-m", "allyouneed", "--help") for _ in range(3)) < 1.0
 
 
 def test_public_names():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -11,12 +12,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from allyouneed import __version__
 from allyouneed.errors import UserError
 from allyouneed.paper.commands import app as paper
 from allyouneed.terminal import INTERRUPTED, Settings, console, program, say, saying_how_to_go_on, spread
 
 app = typer.Typer(
     help='The Transformer of "Attention Is All You Need": bring parallel text, get a translator.',
+    epilog="Begin with: allyouneed quickstart. Each command has an example: allyouneed train --help",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -26,6 +29,21 @@ app = typer.Typer(
 app.add_typer(paper, name="paper")
 _USER_MISTAKE = 2
 ComputeType = Annotated[str, typer.Option(metavar="TYPE", help="float32, or int8: faster, on CPUs with AVX-512 VNNI.")]
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        print(f"allyouneed {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Says which version this is.")
+    ] = False,
+) -> None:
+    """Options before the verb."""
 
 
 @app.command()
@@ -69,6 +87,7 @@ def train(
 ) -> None:
     """Trains a translator from parallel text (plain files or TSV, .gz too).
 
+    \b
     Example: allyouneed train --from de --to en --train train.de train.en --valid val.de val.en --minutes 30 --out RUN
     """
     given = ([f"training.minutes={minutes}"] if minutes is not None else []) + (settings or [])
@@ -129,6 +148,7 @@ def translate(
     length_penalty: Annotated[float | None, typer.Option(help="α of section 6.1.")] = None,
     nbest: Annotated[int, typer.Option(metavar="N", help="N hypotheses a line, as `id ||| text ||| score`.")] = 1,
     scores: Annotated[bool, typer.Option("--scores", help="Each line's score and a tab before it.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each line, with scores.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
     inter_threads: Annotated[
         int | None, typer.Option(min=1, help="Batches translated at once; the number of cores if absent.")
@@ -179,7 +199,7 @@ def translate(
         "coverage_penalty": coverage_penalty,
     }
     translator = Translator.load(run, device, inter_threads, compute_type)
-    translate_file(translator, file, output, options, scores, say, resume, force or ())
+    translate_file(translator, file, output, options, scores, say, resume, force or (), as_json=as_json)
 
 
 @app.command()
@@ -208,6 +228,7 @@ def evaluate(
     tokenized: Annotated[
         bool, typer.Option("--tokenized", help="The text is tokenised already: the metric must not tokenise it again.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Scores and signatures as one JSON object.")] = False,
     tokenizer: Annotated[str, typer.Option(help="sacreBLEU's: 13a, intl, zh, ja-mecab, ko-mecab, char ...")] = "13a",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Writes the translations there.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
@@ -222,6 +243,9 @@ def evaluate(
 
     translator = Translator.load(run, device, compute_type=compute_type)
     found = evaluate_files(translator, test, beam_size, tokenized, tokenizer, output)
+    if as_json:
+        print(json.dumps(found.as_dict()))
+        return
     print(f"BLEU {found.bleu:.2f}  {found.bleu_signature}")
     print(f"chrF {found.chrf:.2f}  {found.chrf_signature}")
     print(f"exact match {found.exact_match:.1f} %  of {found.sentences:,} sentences")
@@ -393,8 +417,16 @@ def main() -> NoReturn:
         explain = getattr(error, "format_message", None)  # click's own: unknown option, missing argument
         if explain is None:
             raise
-        code = _mistake(f"{explain()} See allyouneed --help.") if explain() else _USER_MISTAKE
+        code = _misuse(explain(), getattr(getattr(error, "ctx", None), "command_path", "allyouneed"))
     sys.exit(code or 0)
+
+
+def _misuse(message: str, command: str) -> int:
+    """command: as far as it was understood, `allyouneed translate`. Without a verb click's message is its help."""
+    if message.startswith("Usage: "):
+        say(message)
+        return _USER_MISTAKE
+    return _mistake(f"{message} See {command} --help.") if message else _USER_MISTAKE
 
 
 def _mistake(message: str) -> int:

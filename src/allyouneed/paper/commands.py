@@ -24,7 +24,7 @@ Out = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Where to; without it a folder with today's date below runs/paper."),
 ]
-Minutes = Annotated[float, typer.Option(min=0.05, help="About how long it may take.")]
+Minutes = Annotated[float, typer.Option(metavar="MINUTES", min=0.05, help="About how long it may take.")]
 
 
 @app.command()
@@ -55,8 +55,9 @@ def table2(
 ) -> None:
     """The Transformer against an RNN encoder-decoder with attention: BLEU, FLOPs and seconds of training.
 
-    Example: allyouneed paper table2 --from en --to de --train train.en train.de --valid val.en val.de
-    --test test.en test.de --budget 20
+    \b
+    Example: allyouneed paper table2 --from en --to de --train train.en train.de --valid val.en val.de \\
+      --test test.en test.de --budget 20
     """
     with saying_how_to_go_on():
         from allyouneed.paper.table2 import run_table2
@@ -83,6 +84,7 @@ def table3(
 ) -> None:
     """Variations on the base model (heads, key size, layers, widths, dropout, smoothing, positions, big).
 
+    \b
     Example: allyouneed paper table3 --from en --to de --train train.en train.de --valid val.en val.de --rows A,B
     """
     with saying_how_to_go_on():
@@ -141,6 +143,7 @@ def questions(
 ) -> None:
     """Why divide by √d_k, and what is "mask (opt.)": measured, with both switched off.
 
+    \b
     Example: allyouneed paper questions --from en --to de --train train.en train.de --valid val.en val.de
     """
     with saying_how_to_go_on():

@@ -53,7 +53,7 @@ class RunLog:
         """TensorBoard, and a progress bar in a terminal; elsewhere `progress` prints plain lines."""
         if self.active:
             self._board = _tensorboard(self.path.parent, step)
-        if self.active and self.console.is_terminal:
+        if self.active and self.console.is_terminal and not self.console.is_dumb_terminal:
             columns = ("{task.completed:,}/{task.total:,} steps", "loss {task.fields[loss]:.3f}")
             self._progress = Progress(
                 TextColumn(columns[0]),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TextIO
@@ -34,23 +36,29 @@ def translate_file(
     resume: bool = False,
     force: Sequence[str] = (),
     again: str = "the same command with --resume",
+    as_json: bool = False,
 ) -> None:
     """One line out for each line in. None: standard input, standard output. Long lines cut into pieces are reported.
 
     force: words and phrases that each line's translation contains; again: what goes on, for people.
-    With `num_hypotheses` over 1, up to so many lines `id ||| text ||| score` for each line in. What is at `output` is
+    With `num_hypotheses` over 1, up to so many lines `id ||| text ||| score` for each line in; `as_json`: a JSON object
+    for each line in, with scores in both cases. What is at `output` is
     replaced only once there is a translation. An interrupted output has whole lines, whose number and settings are in
     a note beside it; `resume` goes on after them. Errors: `UserError`.
     """
     _refuse_unwritable(output, source)
-    options = {**options, "return_scores": scores or options["num_hypotheses"] > 1}
-    note = Note.of(translator, source, output, {**options, "force": list(force)}) if source and output else None
+    options = {**options, "return_scores": scores or as_json or options["num_hypotheses"] > 1}
+    asked = {**options, "force": list(force)} | ({"as_json": True} if as_json else {})
+    note = Note.of(translator, source, output, asked) if source and output else None
     done = note.done() if resume and note else 0
     if resume and note is None:
         raise UserError("--resume needs a FILE to read and -o FILE to write: it goes on in the middle of both.")
+    if source is None and sys.stdin.isatty():
+        say("reading lines from the terminal; they are translated after the last one, which Ctrl-D ends")
     lines = read_text(source) if source else decoded(sys.stdin.buffer, _STANDARD_INPUT)
     numbered = islice(enumerate(lines, start=1), done, None)
-    blocks = _translated(translator, numbered, source or _STANDARD_INPUT, options, scores, say, force)
+    form = _as_json if as_json else partial(_as_text, hypotheses=options["num_hypotheses"], scores=scores)
+    blocks = _translated(translator, numbered, source or _STANDARD_INPUT, options, form, say, force)
     first = next(blocks, (done, []))
     begun = time.monotonic()
     try:
@@ -113,7 +121,7 @@ def _translated(
     numbered: Iterator[tuple[int, str]],
     where: Path,
     options: dict,
-    scores: bool,
+    form: Callable[[int, Translation], list[str]],
     say: Callable[[str], None],
     force: Sequence[str],
 ) -> Iterator[tuple[int, list[str]]]:
@@ -126,11 +134,25 @@ def _translated(
         for (number, _), translation in zip(chunk, translations, strict=True):
             if translation.pieces > 1:
                 say(f"{where}:{number}: long, translated in {translation.pieces} pieces")
-            block += _formatted(number, translation, options["num_hypotheses"], scores)
+            block += form(number, translation)
         yield chunk[-1][0], block
 
 
-def _formatted(number: int, translation: Translation, hypotheses: int, scores: bool) -> list[str]:
+def _as_json(number: int, translation: Translation) -> list[str]:
+    said = {
+        "line": number,
+        "source": translation.source,
+        "text": translation.text,
+        "score": translation.score,
+        "tokens": translation.tokens,
+        "log_probs": translation.log_probs,
+        "hypotheses": [{"text": text, "score": score} for text, score in translation.hypotheses],
+        "pieces": translation.pieces,
+    }
+    return [json.dumps(said, ensure_ascii=False) + "\n"]
+
+
+def _as_text(number: int, translation: Translation, hypotheses: int, scores: bool) -> list[str]:
     if hypotheses > 1:
         found = translation.hypotheses or [("", 0.0)]
         return [f"{number - 1} ||| {text} ||| {value:.4f}\n" for text, value in found]

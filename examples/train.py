@@ -1,0 +1,31 @@
+"""Train from Python: what `allyouneed train` does with its options, on dates in Korean and English made here.
+
+    python examples/train.py RUN [SECTION.NAME=VALUE ...]
+
+The same command again goes on where it stopped, as on the command line.
+"""
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+import allyouneed
+from allyouneed.data.samples import make_dates
+from allyouneed.training.request import Request
+from allyouneed.training.run import train
+from allyouneed.translation.files import evaluate_files
+
+run, settings = Path(sys.argv[1]), sys.argv[2:]
+text = Path(f"{run}-text")
+text.mkdir(parents=True, exist_ok=True)
+dates = make_dates()
+for name in ("train", "valid", "test"):
+    lines = [f"{pair.source}\t{pair.target}\n" for pair in getattr(dates, name)]
+    (text / f"{name}.tsv").write_text("".join(lines), encoding="utf-8")
+
+outcome = train(Request([text / "train.tsv"], [text / "valid.tsv"], run, ("ko", "en"), "dates", settings), Console())
+print(outcome.status, f"validation BLEU {outcome.scores['valid']['bleu']:.1f}")
+
+scores = evaluate_files(allyouneed.Translator.load(run), [text / "test.tsv"])
+print(f"exact match {scores.exact_match:.1f} % of {scores.sentences:,} dates that never occur in training")

@@ -1,0 +1,20 @@
+"""Translate in Python.
+
+    python examples/translate.py RUN "2024년 2월 29일"
+
+RUN is what `allyouneed train` or `allyouneed quickstart` made (the latter in runs/quickstart).
+"""
+
+import sys
+
+import allyouneed
+
+run, *sentences = sys.argv[1:]
+translator = allyouneed.Translator.load(run)
+
+for translation in translator.translate(sentences, beam_size=4, num_hypotheses=2):
+    print(f"{translation.source}  →  {translation.text}")
+    for text, score in translation.hypotheses:
+        print(f"  {score:7.3f}  {text}")
+    source, target = translation.source.split(), translation.text.split()
+    print("  ", ", ".join(f"{source[i]}-{target[j]}" for i, j in translation.alignment))

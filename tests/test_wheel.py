@@ -1,0 +1,96 @@
+"""What a user installs: the wheel holds all of the package, and works where nothing of the checkout is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import allyouneed
+from tests.conftest import TOY, toy_pairs, write_pairs
+
+ROOT = Path(__file__).parents[1]
+LEFT_BY_RUNS = ("__pycache__", "*.egg-info")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built as `make wheel` does, from a copy, so that a build of today finds nothing of yesterday's."""
+    folder = tmp_path_factory.mktemp("wheel")
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns(*LEFT_BY_RUNS))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder / "dist"]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *map(str, options), str(folder)], check=True)
+    [built] = (folder / "dist").glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def user(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment with the wheel; its dependencies are those of this one, the editable checkout is not."""
+    folder = tmp_path_factory.mktemp("user")
+    venv.create(folder / "env", symlinks=True)
+    python = folder / "env" / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install"]
+    subprocess.run([*pip, "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
+    [packages] = (folder / "env" / "lib").glob("python*/site-packages")
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")  # its own .pth files do not count
+    return folder
+
+
+def run(user: Path, *arguments: object, stdin: str = "") -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    command = [str(user / "env" / "bin" / str(arguments[0])), *map(str, arguments[1:])]
+    done = subprocess.run(command, cwd=user, env=environment, input=stdin, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_wheel_holds_every_file_of_the_package(wheel):
+    source = ROOT / "src"
+    files = {path.relative_to(source).as_posix() for path in (source / "allyouneed").rglob("*") if path.is_file()}
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    assert {name for name in files if "__pycache__" not in name} == {
+        name for name in packed if ".dist-info/" not in name
+    }
+    assert any(name.endswith("licenses/LICENSE") for name in packed)
+    assert wheel.name == f"allyouneed-{allyouneed.__version__}-py3-none-any.whl"
+
+
+def test_it_answers_outside_the_checkout(user):
+    where = run(user, "python", "-c", "import allyouneed; print(allyouneed.__file__)")
+    assert Path(where.strip()).is_relative_to(user / "env")
+    assert run(user, "allyouneed", "--version") == f"allyouneed {allyouneed.__version__}\n"
+    assert "quickstart" in run(user, "allyouneed", "--help")
+
+
+@pytest.mark.slow  # every kernel is compiled anew, since its cache lies beside the package
+def test_it_trains_and_translates_outside_the_checkout(user):
+    train, valid = (write_pairs(user, name, toy_pairs(count)) for name, count in (("train", 200), ("valid", 20)))
+    settings = [word for setting in [*TOY, "training.steps=5"] for word in ("--set", setting)]
+    files = ("--train", *train, "--valid", *valid, "--out", "RUN")
+    run(user, "allyouneed", "train", "--from", "aa", "--to", "bb", "--recipe", "tiny", *files, *settings)
+    assert (user / "RUN" / "report.html").is_file()  # made of a template in the package
+    assert run(user, "allyouneed", "translate", "RUN", stdin="a b c\n\n").count("\n") == 2
+    run(user, "allyouneed", "look", "RUN", "a b c", "--html", "look.html")
+    assert (user / "look.html").stat().st_size > 50_000  # style and script are the package's, too
+
+
+def test_recipes_and_pages_are_read_from_the_wheel(user):
+    code = """
+from importlib.resources import files
+from allyouneed.config import load_recipe, recipe_names
+for name in recipe_names():
+    load_recipe(name)
+print(len(recipe_names()), len(files("allyouneed.serving").joinpath("static", "index.html").read_text()) > 1000)
+"""
+    recipes = list((ROOT / "src" / "allyouneed" / "recipes").rglob("*.toml"))
+    assert run(user, "python", "-c", code) == f"{len(recipes)} True\n"

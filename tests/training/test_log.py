@@ -1,0 +1,39 @@
+"""Progress: a bar where there is a terminal, plain lines elsewhere, no colours where they are not wanted."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from allyouneed.training.log import RunLog
+
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:[349]\d|10\d)(?:;\d+)*m")
+
+
+def said(tmp_path, environment: dict[str, str], terminal: bool) -> str:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=100, _environ=environment)
+    log = RunLog(tmp_path, console)
+    log.start(steps=100, step=0)
+    log.progress(50, 100, loss=2.5, rate=1234.0, seconds_left=75.0, plain=True)
+    log.stop()
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("term", "terminal"), [("xterm-256color", False), ("dumb", True)])
+def test_plain_lines_without_a_terminal_that_can_more(tmp_path, term, terminal):
+    assert said(tmp_path, {"TERM": term}, terminal) == "step 50/100  loss 2.500  1,234 tokens/s  1:15 left\n"
+
+
+def test_a_bar_in_a_terminal(tmp_path):
+    shown = said(tmp_path, {"TERM": "xterm-256color"}, terminal=True)
+    for part in ("50/100 steps", "loss 2.500", "1,234 tokens/s"):
+        assert part in re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown)
+    assert COLOUR.search(shown)
+
+
+def test_no_colour_where_it_is_not_wanted(tmp_path):
+    assert not COLOUR.search(said(tmp_path, {"TERM": "xterm-256color", "NO_COLOR": "1"}, terminal=True))
