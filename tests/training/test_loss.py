@@ -81,3 +81,21 @@ def test_bf16_autocast_is_near_fp32_and_gradients_are_fp32():
     assert gradient.dtype == loss.dtype == torch.float32
     torch.testing.assert_close(loss, expected, rtol=0.02, atol=0)
     torch.testing.assert_close(gradient, expected_gradient, rtol=0.1, atol=0.3)
+
+
+@pytest.mark.parametrize("words", [4000, 10_003])
+def test_many_words_in_several_chunks_to_a_float64s_figures(words):
+    torch.manual_seed(0)
+    hidden, weight, targets = torch.randn(600, 32), torch.randn(words, 32) / 6, torch.randint(0, words, (600,))
+    results = []
+    for kind in (torch.float64, torch.float32):
+        h, w = hidden.to(kind).requires_grad_(), weight.to(kind).requires_grad_()
+        if kind == torch.float64:
+            log_p = (h @ w.T).log_softmax(-1)
+            loss = -(0.9 * log_p.gather(1, targets[:, None]).sum() + 0.1 * log_p.mean(-1).sum())
+        else:
+            loss, _ = chunked_cross_entropy(h, w, targets, 0.1)
+        (loss / 600).backward()
+        results.append([x.double() for x in (loss.detach() / 600, h.grad, w.grad)])
+    for expected, found in zip(*results, strict=True):
+        assert (found - expected).abs().max() < 1.5e-6 * expected.abs().max()

@@ -32,6 +32,7 @@ from allyouneed.kernels.simd import (
     put,
     store,
     total,
+    transpose,
 )
 
 _ROWS = 4  # queries at a time
@@ -106,14 +107,13 @@ def _four_counts(q0, q1, q2, q3, begin, count, causal):
 
 
 @njit
-def _transpose(rows, stride, column, count, width, room, out):
-    """rows [count, width] from a place on -> out [width, room], zeros where no row is."""
-    for j in range(count, room):
-        for c in range(width):
-            put(out, c * room + j, 0.0)
-    for j in range(count):
-        for c in range(width):
-            put(out, c * room + j, get(rows, j * stride + column + c))
+def _transpose(rows, first_row, stride, count, width, room, out):
+    """`width` columns of `count` rows, the first of which begins at a place -> out [width, room]. What stands behind
+    the count is finite and means nothing."""
+    for c in range(0, width, LANES):
+        last = first_row + (count - 1) * stride + c
+        for j in range(0, count, LANES):
+            transpose(rows, first_row + j * stride + c, stride, last, out, c * room + j, room)
 
 
 @njit
@@ -193,7 +193,7 @@ def attend_sentence(
     """Rows from `begin` up to `end` of queries over `count` rows of keys and values from `key_begin` on."""
     transposed, scores = scratch, scratch + 4 * d_k * room
     for head in range(heads):
-        _transpose(keys + 4 * key_begin * key_stride, key_stride, head * d_k, count, d_k, room, transposed)
+        _transpose(keys, key_begin * key_stride + head * d_k, key_stride, count, d_k, room, transposed)
         for query in range(begin, end, _ROWS):
             q0, q1, q2, q3 = _four_rows(query, end)
             k0, k1, k2, k3 = _four_counts(q0, q1, q2, q3, begin, count, causal)
@@ -321,8 +321,8 @@ def _attend_backward(
     for head in range(heads):
         _clear(key_grads, key_begin * key_stride + head * d_k, key_stride, count, d_k)
         _clear(value_grads, key_begin * value_stride + head * d_v, value_stride, count, d_v)
-        _transpose(keys + 4 * key_begin * key_stride, key_stride, head * d_k, count, d_k, room, keys_turned)
-        _transpose(values + 4 * key_begin * value_stride, value_stride, head * d_v, count, d_v, room, values_turned)
+        _transpose(keys, key_begin * key_stride + head * d_k, key_stride, count, d_k, room, keys_turned)
+        _transpose(values, key_begin * value_stride + head * d_v, value_stride, count, d_v, room, values_turned)
         for query in range(begin, end, _ROWS):
             q0, q1, q2, q3 = _four_rows(query, end)
             k0, k1, k2, k3 = _four_counts(q0, q1, q2, q3, begin, count, causal)

@@ -96,6 +96,36 @@ def take_one(typing, address):
     return types.int64(types.int64), code
 
 
+@intrinsic
+def transpose(typing, source, place, stride, last, target, target_place, target_stride):
+    """Sixteen rows of sixteen, `stride` apart, become the columns of sixteen others, `target_stride` apart.
+
+    No row begins after `last`: that row stands in for those behind it.
+    """
+
+    def code(context, builder, signature, values):
+        source, place, stride, last, target, target_place, target_stride = values
+        rows = []
+        for number in range(LANES):
+            at = builder.add(place, builder.mul(stride, _LONG(number)))
+            at = builder.select(builder.icmp_signed("<", at, last), at, last)
+            rows.append(builder.load(pointer_to(builder, FLOAT, source, at), typ=FLOATS, align=4))
+        for bit in (1, 2, 4, 8):  # of two rows whose numbers differ in this bit, the blocks beside the diagonal swap
+            for number in (number for number in range(LANES) if not number & bit):
+                pair = rows[number], rows[number + bit]
+                upper = [lane + LANES - bit if lane & bit else lane for lane in range(LANES)]
+                lower = [lane + LANES if lane & bit else lane + bit for lane in range(LANES)]
+                rows[number], rows[number + bit] = (
+                    builder.shuffle_vector(*pair, ir.Constant(INTS, taken)) for taken in (upper, lower)
+                )
+        for number, row in enumerate(rows):
+            at = builder.add(target_place, builder.mul(target_stride, _LONG(number)))
+            builder.store(row, pointer_to(builder, FLOAT, target, at), align=4)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 7), code
+
+
 # ---- arithmetic: lanes with lanes, lanes with a number
 
 

@@ -6,6 +6,8 @@ cites; tensor2tensor spreads ε over the other V - 1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -40,25 +42,21 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float):
-        weight_used = weight.detach().to(hidden.dtype)
         wanted = any(ctx.needs_input_grad)
         grad_hidden, grad_weight = (torch.empty_like(hidden), torch.zeros_like(weight)) if wanted else (None, None)
         loss, nll = (hidden.new_zeros((), dtype=torch.float32) for _ in range(2))
         rows = min(len(hidden), max(_FEWEST_ROWS, _CHUNK_ELEMENTS[hidden.device.type] // len(weight)))
-        room = hidden.new_empty(rows, len(weight))  # the same for all chunks, so that it stays in the cache
+        of_words = _word_loss(hidden, weight.detach(), rows, smoothing)
         for start in range(0, len(hidden), max(1, rows)):
-            chunk = hidden[start : start + rows]
-            logits = torch.mm(chunk, weight_used.T, out=room[: len(chunk)]).float()
-            chunk_loss, chunk_nll = loss_gradient(logits, targets[start : start + rows], smoothing)
-            loss += chunk_loss
-            nll += chunk_nll
-            if wanted:
-                grad_logits = logits.to(hidden.dtype)
-                torch.mm(grad_logits, weight_used, out=grad_hidden[start : start + rows])
-                if chunk.dtype == grad_weight.dtype:
-                    grad_weight.addmm_(grad_logits.T, chunk)
-                else:
-                    grad_weight += grad_logits.T @ chunk
+            here = slice(start, start + rows)
+            chunk = hidden[here]
+            grad_logits, *losses = of_words(chunk, targets[here], grad_hidden[here] if wanted else None)
+            loss += losses[0]
+            nll += losses[1]
+            if wanted and chunk.dtype == grad_weight.dtype:
+                grad_weight.addmm_(grad_logits.T, chunk)
+            elif wanted:
+                grad_weight += grad_logits.T @ chunk
         ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.mark_non_differentiable(nll)
         return loss, nll
@@ -70,19 +68,31 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return grad_hidden * grad_loss.to(grad_hidden.dtype), grad_weight * grad_loss, None, None
 
 
-def loss_gradient(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """fp32 logits [tokens, vocabulary] become, in place, the gradient of the loss by them: p - (1 - ε) · onehot - ε/V.
+def _word_loss(hidden: Tensor, weight: Tensor, rows: int, smoothing: float) -> Callable[..., tuple]:
+    """What makes the loss of a chunk of `rows` hidden states and its gradients: by kernels, or the plain twin."""
+    if kernels.usable(hidden, weight):
+        from allyouneed.kernels.loss import WordLoss
 
-    -> smoothed loss and negative log likelihood, sums over tokens in nats.
-    """
-    if logits.device.type == "cpu" and kernels.installed():
-        from allyouneed.kernels.loss import loss_gradient
+        return WordLoss(weight, rows, smoothing)
+    return PlainWordLoss(weight.to(hidden.dtype), rows, smoothing)
 
-        losses, nlls = loss_gradient(logits, targets, smoothing)
-        return losses.sum(), nlls.sum()
-    right = targets[:, None]
-    normaliser, right_logits = logits.logsumexp(dim=-1).sum(), logits.gather(1, right).sum()
-    loss = normaliser - (1 - smoothing) * right_logits - smoothing * logits.mean(dim=-1).sum()
-    torch.softmax(logits, dim=-1, out=logits)
-    logits.scatter_add_(1, right, logits.new_full(right.shape, smoothing - 1)).sub_(smoothing / logits.shape[-1])
-    return loss, normaliser - right_logits
+
+class PlainWordLoss:
+    """PyTorch's twin of `kernels.loss.WordLoss`, which says what is what."""
+
+    def __init__(self, weight: Tensor, rows: int, smoothing: float):
+        self._weight, self._smoothing = weight, smoothing
+        self._room = weight.new_empty(rows, len(weight))  # the same for all chunks, so that it stays in the cache
+
+    def __call__(self, hidden: Tensor, targets: Tensor, grad_hidden: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        logits = torch.mm(hidden, self._weight.T, out=self._room[: len(hidden)]).float()
+        right = targets[:, None]
+        normaliser, right_logits = logits.logsumexp(dim=-1).sum(), logits.gather(1, right).sum()
+        smoothing, words = self._smoothing, logits.shape[-1]
+        loss = normaliser - (1 - smoothing) * right_logits - smoothing * logits.mean(dim=-1).sum()
+        torch.softmax(logits, dim=-1, out=logits)
+        logits.scatter_add_(1, right, logits.new_full(right.shape, smoothing - 1)).sub_(smoothing / words)
+        grad_logits = logits.to(hidden.dtype)
+        if grad_hidden is not None:
+            torch.mm(grad_logits, self._weight, out=grad_hidden)
+        return grad_logits, loss, normaliser - right_logits

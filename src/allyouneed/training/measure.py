@@ -24,6 +24,7 @@ def measure(loop: Loop, seconds: float) -> Speed:
         loop.step()
         steps += 1
     step_seconds = (time.perf_counter() - begun) / steps
+    validation_scores(loop.bundle, loop.valid, 1, beam_size=1)  # what is compiled at its first use is now
     begun = time.perf_counter()
     validation_loss(loop.bundle, loop.valid, loop.bundle.config.training)
     loss_seconds = time.perf_counter() - begun
