@@ -12,7 +12,7 @@ from torch import Tensor
 
 from allyouneed.kernels import LANES
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.product import ADD, SET, multiply_floats, pack, panels
+from allyouneed.kernels.product import ADD, SET, multiply_floats, panels
 from allyouneed.kernels.simd import (
     each,
     exp,
@@ -41,10 +41,10 @@ class WordLoss:
     def __init__(self, weight: Tensor, rows: int, smoothing: float):
         self._words, self._depth = weight.shape
         self._smoothing = smoothing
-        self._to_words = pack(weight, weight.new_zeros(self._words))
+        self._to_words = panels(weight)
         self._to_hidden = torch.cat([panels(words.T) for words in weight.split(_WORDS)])
-        self._no_bias = weight.new_zeros(self._depth)
-        self._room = weight.new_empty(rows, self._to_words.columns)
+        self._room = torch.empty(rows, -(-self._words // LANES) * LANES)
+        self._zeros = torch.zeros(max(self._room.shape[1], self._depth))
 
     def __call__(self, hidden: Tensor, targets: Tensor, grad_hidden: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """hidden [rows, d_model], targets [rows]; grad_hidden like hidden, to be written, or None.
@@ -59,10 +59,10 @@ class WordLoss:
             hidden,
             rows,
             self._depth,
-            self._to_words.packed,
+            self._to_words,
             words,
-            self._to_words.columns,
-            self._to_words.facts,
+            logits.shape[1],
+            self._zeros,
             targets,
             1 - self._smoothing,
             self._smoothing / words,
@@ -70,7 +70,6 @@ class WordLoss:
             losses,
             grad_hidden is not None,
             self._to_hidden,
-            self._no_bias,
             hidden if grad_hidden is None else grad_hidden,
         )
         return logits[:, :words], losses[0].sum(), losses[1].sum()
@@ -85,7 +84,7 @@ def _word_loss(
     to_words,
     words,
     room,
-    bias,
+    zeros,
     targets,
     certain: float,
     uniform: float,
@@ -93,13 +92,12 @@ def _word_loss(
     losses,
     wanted,
     to_hidden,
-    no_bias,
     grad_hidden,
 ):
     begin = part * _ROWS
     count = min(_ROWS, rows - begin)
     first_row, lines = 4 * begin * depth, logits + 4 * begin * room
-    multiply_floats(hidden + first_row, depth, count, to_words, depth, bias, room, room, lines, room, SET)
+    multiply_floats(hidden + first_row, depth, count, to_words, depth, zeros, 0, room, lines, room, SET)
     for row in range(begin, begin + count):
         loss, nll = _softmax_gradient(logits + 4 * row * room, words, get_long(targets, row), certain, uniform)
         put(losses, row, loss)
@@ -108,8 +106,8 @@ def _word_loss(
         grads = grad_hidden + first_row
         for word in range(0, words, _WORDS):
             some, mode = min(_WORDS, words - word), ADD if word else SET
-            here, of_some = to_hidden + 4 * word * depth, lines + 4 * word
-            multiply_floats(of_some, room, count, here, some, no_bias, depth, depth, grads, depth, mode)
+            here = to_hidden + 4 * word * depth
+            multiply_floats(lines + 4 * word, room, count, here, some, zeros, 0, depth, grads, depth, mode)
 
 
 @njit

@@ -19,6 +19,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 from torch import Tensor
+from torch.nn.functional import pad
 
 from allyouneed.kernels import LANES
 from allyouneed.kernels.launch import kernel
@@ -41,8 +42,9 @@ from allyouneed.kernels.simd import (
 SET, RELU, ADD = 0, 1, 2  # what becomes of a product: it is stored, or its positive part, or it is added
 
 _FEATURES = llvmlite.binding.get_host_cpu_features()
-_TALL, _VECTORS = (8, 2) if _FEATURES.get("avx512f") else (6, 1)  # of a tile: 16 of 32 registers of 16 lanes, or 12
-PANEL = _VECTORS * LANES  # columns that stand together (and of 16 registers of 8 lanes)
+_AVX512 = _FEATURES.get("avx512f", False)
+_TALL, _VECTORS = (8, 2) if _AVX512 else (6, 1)  # of a tile: 16 of 32 registers of 16 lanes, or 12 of 16 of 8 lanes
+PANEL = _VECTORS * LANES  # columns that stand together
 _ROWS = 96  # a part
 
 
@@ -62,15 +64,13 @@ def has_bytes() -> bool:
 
 def pack(weight: Tensor, bias: Tensor, in_bytes: bool = False) -> Matrix:
     """weight [n, depth], depth a multiple of 16; bias [n]."""
-    weight, bias = weight.detach(), bias.detach()
-    if missing := -len(weight) % LANES:
-        weight = torch.cat([weight, weight.new_zeros(missing, weight.shape[1])])
-        bias = torch.cat([bias, bias.new_zeros(missing)])
+    bias, missing = bias.detach(), (0, -len(weight) % LANES)
     if not in_bytes:
-        return Matrix(panels(weight), bias, len(weight))
-    whole, scale = to_bytes(weight)
+        return Matrix(panels(weight), pad(bias, missing), len(weight) + missing[1])
+    whole, scale = to_bytes(weight.detach())
     begin = (-128 * whole.sum(1, dtype=torch.int32)).view(torch.float32)
-    return Matrix(panels(whole.view(torch.int32)), torch.cat([bias, scale, begin]), len(weight))
+    facts = torch.cat([pad(fact, missing) for fact in (bias, scale, begin)])
+    return Matrix(panels(whole.view(torch.int32)), facts, len(weight) + missing[1])
 
 
 def to_bytes(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,11 +80,14 @@ def to_bytes(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def panels(words: Tensor) -> Tensor:
-    """[n, depth], n a multiple of 16 -> panels [n / PANEL, depth, PANEL], at the end perhaps one of 16 columns."""
+    """[n, depth] -> panels [n / PANEL, depth, PANEL], at the end perhaps one of 16 columns; n is filled up to 16s."""
     n, depth = words.shape
-    whole = n // PANEL * PANEL
-    in_panels = words[:whole].view(-1, PANEL, depth).transpose(1, 2)
-    return torch.cat([in_panels.reshape(-1), words[whole:].t().reshape(-1)])
+    words = words.detach()
+    if n % LANES:
+        words = torch.cat([words, words.new_zeros(-n % LANES, depth)])
+    whole = len(words) // PANEL * PANEL
+    standing = words[:whole].view(-1, PANEL, depth).transpose(1, 2)
+    return torch.cat([standing.reshape(-1), words[whole:].t().reshape(-1)])
 
 
 def multiply(a: Tensor, matrix: Matrix, mode: int = SET, onto: Tensor | None = None) -> Tensor:
@@ -242,7 +245,7 @@ def _rows_by(in_bytes: bool):
 
     @njit
     def multiply(a, a_stride, rows, packed, depth, facts, n, width, out, out_stride, mode):
-        """As `multiply_rows`, rows of `a` a stride apart."""
+        """The first `width` columns of a matrix from here on; all else as a tile has it."""
         whole = width // PANEL * PANEL
         for place in range(0, whole, PANEL):
             panel = packed + 4 * place * depth
@@ -254,7 +257,7 @@ def _rows_by(in_bytes: bool):
     return multiply
 
 
-multiply_floats, _by_bytes = _rows_by(False), _rows_by(True)
+multiply_floats, _multiply_bytes = _rows_by(False), _rows_by(True)
 
 
 @njit
@@ -264,6 +267,6 @@ def multiply_rows(a, rounded_rows, rows, depth, packed, facts, n, width, out, ou
     rounded_rows: of the same rows, as `round_rows` made them, if the matrix is in bytes; else 0. Strides in elements.
     """
     if rounded_rows:
-        _by_bytes(rounded_rows, depth // 4 + 1, rows, packed, depth // 4, facts, n, width, out, out_stride, mode)
+        _multiply_bytes(rounded_rows, depth // 4 + 1, rows, packed, depth // 4, facts, n, width, out, out_stride, mode)
     else:
         multiply_floats(a, depth, rows, packed, depth, facts, n, width, out, out_stride, mode)
