@@ -120,3 +120,34 @@ def test_closing_finishes_what_was_accepted_and_refuses_more():
 
     assert asyncio.run(close_meanwhile()) == [["A"], ["B"], ["C"], ["D"]]
     assert not service.ready
+
+
+def test_it_is_ready_once_a_worker_is_made():
+    may_begin = threading.Event()
+
+    def make() -> Upper:
+        may_begin.wait()
+        return Upper([])
+
+    service = Service(make, lambda kind, payload: 1)
+    service.start()
+    waiting = threading.Thread(target=service.wait_until_ready)
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    may_begin.set()
+    waiting.join(5)
+    assert service.ready
+    service.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_cannot_be_made_is_not_waited_for():
+    def make() -> Upper:
+        raise MemoryError
+
+    service = Service(make, lambda kind, payload: 1)
+    service.start()
+    service.wait_until_ready()
+    service.close()
+    assert not service.ready

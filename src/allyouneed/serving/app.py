@@ -69,6 +69,7 @@ def build_app(pairs: Pairs, settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.start()
+        await asyncio.to_thread(service.wait_until_ready)
         chores = asyncio.create_task(_do_chores(server))
         yield
         chores.cancel()

@@ -66,10 +66,15 @@ class Service:
         self._closing = False
         self._threads: list[threading.Thread] = []
         self._wanted = threads
+        self._begun = threading.Event()
 
     def start(self) -> None:
         for _ in range(self._wanted):
             self._start_thread()
+
+    def wait_until_ready(self) -> None:
+        """Until one worker is made, or could not be."""
+        self._begun.wait()
 
     def close(self) -> None:
         """Finishes all that was accepted, and returns then."""
@@ -135,11 +140,13 @@ class Service:
         batch: list[_Item] = []
         try:
             worker = self._make_worker()
+            self._begun.set()
             while batch := self._take():
                 self._work(worker, batch)
                 self._done(batch)
         except BaseException as error:  # whatever ends this thread: its batch gets an answer, and another takes over
             _log.exception("a model thread ended")
+            self._begun.set()
             failed = ApiError(503, f"the model failed ({type(error).__name__}); try again", 1)
             _deliver(batch, [failed] * len(batch))
             self._threads.remove(threading.current_thread())

@@ -71,6 +71,8 @@ class ModelWorker:
     def __init__(self, pairs: Pairs):
         torch.set_num_threads(1)  # the threads are one a core already
         self._translators = {pair: replica(translator) for pair, translator in pairs.translators.items()}
+        for translator in self._translators.values():  # kernels are compiled now, not while the first client waits
+            translator.translate(["."])
 
     def work(self, kind: Kind, payloads: Sequence[Any]) -> list[Any]:
         return kind.task(self._translators[kind.pair], payloads, kind.options)
