@@ -264,6 +264,7 @@ class TestMistakes:
         assert_mistake(run("translate", "--bem", 3))
         assert_mistake(run("translate"))
         assert_mistake(run("trian"))
+        assert_mistake(run("train", "--minutes", "abc"), "as a number. See ", "train --help")
         assert_mistake(run("paper", "table4"), "See ", "paper table4 --help")
 
     def test_no_verb_shows_the_verbs(self):

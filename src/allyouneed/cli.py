@@ -426,7 +426,8 @@ def _misuse(message: str, command: str) -> int:
     if message.startswith("Usage: "):
         say(message)
         return _USER_MISTAKE
-    return _mistake(f"{message} See {command} --help.") if message else _USER_MISTAKE
+    end = "" if message.endswith((".", "?")) else "."
+    return _mistake(f"{message}{end} See {command} --help.") if message else _USER_MISTAKE
 
 
 def _mistake(message: str) -> int:
