@@ -223,7 +223,7 @@ def test_what_is_not_a_run(tmp_path):
 
 def test_a_language_code_is_in_front_of_every_piece_of_a_long_text():
     translator = Translator.load(IMPORTED)
-    pieces = translator._cut(">>fr<< " + "a b c d. " * 40)
+    [pieces] = translator._cut_all([">>fr<< " + "a b c d. " * 40])
     [code] = translator.tokenizer.encode(">>fr<<")
     assert len(pieces) > 1
     assert all(piece.ids[0] == code and len(piece.ids) <= translator.longest_source for piece in pieces)
