@@ -90,7 +90,7 @@ def train(
     \b
     Example: allyouneed train --from de --to en --train train.de train.en --valid val.de val.en --minutes 30 --out RUN
     """
-    given = ([f"training.minutes={minutes}"] if minutes is not None else []) + (settings or [])
+    given = _with_minutes(minutes, settings)
     with saying_how_to_go_on():
         from allyouneed.training.request import Request
         from allyouneed.training.run import train as train_run
@@ -124,7 +124,7 @@ def distil(
 
     Example: allyouneed distil TEACHER --train train.de train.en --valid val.de val.en --out RUN
     """
-    given = ([f"training.minutes={minutes}"] if minutes is not None else []) + (settings or [])
+    given = _with_minutes(minutes, settings)
     with saying_how_to_go_on():
         from allyouneed.training.distil import Distillation
         from allyouneed.training.distil import distil as distil_run
@@ -381,6 +381,10 @@ def serve(
         origins=tuple(cors or []), metrics_token=metrics_token, log_text=log_text, compute_type=compute_type, **chosen,
     )  # fmt: skip
     serve_runs(runs or [], settings, say)
+
+
+def _with_minutes(minutes: float | None, settings: Settings) -> list[str]:
+    return ([f"training.minutes={minutes}"] if minutes is not None else []) + (settings or [])
 
 
 def _raise_if_interrupted(status: str) -> None:

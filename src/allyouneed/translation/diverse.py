@@ -66,7 +66,7 @@ class DiverseBeamSearch(BeamSearch):
             rules = replace(rules, target_prefix=[prefix for prefix in rules.target_prefix for _ in range(groups)])
         own = beam_size // groups
         super().__init__(model, sources, longest, own, alpha, min(own, num_hypotheses), rules)
-        self.looked_at = 2 * own + beam_size - own  # words a row: so many are enough, however many of them count less
+        self.looked_at = own + beam_size  # words a row: so many are enough, however many of them count less
 
     def _candidates(self, length: int) -> tuple[np.ndarray, ...]:
         log_p, words = self._continuations(length)
