@@ -17,6 +17,7 @@ _VALIDATIONS = 20
 _VALIDATION_SHARE = 0.08  # of the budget at most
 _VALIDATION_DISTANCE = 15  # seconds, at least
 _WARMUP_SHARE = 0.08
+_KEPT_FREE = 0.1  # of the time for steps: a processor is slower for half an hour than in the seconds of measuring
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def plan_for_minutes(
     affordable = min(_VALIDATION_SHARE * seconds_left / speed.validation_seconds, seconds_left / _VALIDATION_DISTANCE)
     validations = max(2, min(_VALIDATIONS, int(affordable)))
     for_steps = seconds_left - validations * speed.validation_seconds - speed.final_seconds
-    steps = max(10, int(for_steps / speed.step_seconds))
+    steps = max(10, int((1 - _KEPT_FREE) * for_steps / speed.step_seconds))
     planned = {
         "warmup": max(1, min(training.warmup, int(_WARMUP_SHARE * steps))),
         "decay": "linear",
