@@ -71,7 +71,9 @@ def test_minutes_are_planned_once_and_stored(tmp_path):
 
 def test_minutes_are_kept_when_the_speed_was_measured_wrong(tmp_path, monkeypatch):
     monkeypatch.setattr("allyouneed.training.run.measure", lambda loop, seconds: Speed(0.5, 0.01, 0.1))
-    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.minutes=0.1", "training.validate_every=3"])
+    request = toy_request(
+        tmp_path / "text", tmp_path / "run", ["training.minutes=0.1", "training.validate_every=3", "training.warmup=1"]
+    )
     settings = [setting for setting in request.settings if not setting.startswith("training.steps")]
     train(dataclasses.replace(request, settings=settings), silent())
     records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
