@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import requests
 
 import allyouneed
 from tests.conftest import TOY, toy_pairs, write_pairs
@@ -46,12 +47,18 @@ def user(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(user: Path, *arguments: object, stdin: str = "") -> str:
+def started(user: Path, *arguments: object, **options: object) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     command = [str(user / "env" / "bin" / str(arguments[0])), *map(str, arguments[1:])]
-    done = subprocess.run(command, cwd=user, env=environment, input=stdin, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return subprocess.Popen(command, cwd=user, env=environment, text=True, **options)
+
+
+def run(user: Path, *arguments: object, stdin: str = "") -> str:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with started(user, *arguments, **pipes) as done:
+        output, errors = done.communicate(stdin)
+    assert done.returncode == 0, errors
+    return output
 
 
 def test_the_wheel_holds_every_file_of_the_package(wheel):
@@ -73,7 +80,7 @@ def test_it_answers_outside_the_checkout(user):
 
 
 @pytest.mark.slow  # every kernel is compiled anew, since its cache lies beside the package
-def test_it_trains_and_translates_outside_the_checkout(user):
+def test_it_trains_translates_and_serves_outside_the_checkout(user):
     train, valid = (write_pairs(user, name, toy_pairs(count)) for name, count in (("train", 200), ("valid", 20)))
     settings = [word for setting in [*TOY, "training.steps=5"] for word in ("--set", setting)]
     files = ("--train", *train, "--valid", *valid, "--out", "RUN")
@@ -82,6 +89,20 @@ def test_it_trains_and_translates_outside_the_checkout(user):
     assert run(user, "allyouneed", "translate", "RUN", stdin="a b c\n\n").count("\n") == 2
     run(user, "allyouneed", "look", "RUN", "a b c", "--html", "look.html")
     assert (user / "look.html").stat().st_size > 50_000  # style and script are the package's, too
+    with started(user, "allyouneed", "serve", "RUN", "--port", 0, stderr=subprocess.PIPE) as server:
+        try:
+            address = next(line.strip() for line in server.stderr if line.startswith("http://"))
+            assert "<title>allyouneed</title>" in requests.get(address, timeout=30).text
+            body = {"q": "a b c", "source": "aa", "target": "bb"}
+            assert "translatedText" in requests.post(f"{address}translate", json=body, timeout=30).json()
+        finally:
+            server.terminate()
+
+
+@pytest.mark.slow
+def test_quickstart_outside_the_checkout(user):
+    run(user, "allyouneed", "quickstart", "--set", "training.steps=30")  # what 1.5 minutes teach is tested elsewhere
+    assert run(user, "allyouneed", "translate", "runs/quickstart", stdin="2026년 11월 22일\n").count("\n") == 1
 
 
 def test_recipes_and_pages_are_read_from_the_wheel(user):
