@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from allyouneed.config import Config
 
@@ -39,7 +39,7 @@ class Plan:
             return (self.warmup / step) ** 0.5
         return max(0.0, (self.steps - step) / max(1, self.steps - self.warmup))
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
@@ -86,7 +86,7 @@ def plan_for_minutes(
     validations = max(2, min(_VALIDATIONS, int(affordable)))
     for_steps = seconds_left - validations * speed.validation_seconds - speed.final_seconds
     steps = max(10, int(for_steps / speed.step_seconds))
-    planned = {
+    planned: dict[str, Any] = {
         "warmup": max(1, min(training.warmup, int(_WARMUP_SHARE * steps))),
         "decay": "linear",
         "validate_every": max(1, -(-steps // validations)),
