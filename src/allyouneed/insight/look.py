@@ -28,7 +28,10 @@ def look_at(
     console: Console,
 ) -> str:  # fmt: skip
     """Writes the page and says where; without one, gives a table for the terminal. Errors: `UserError`."""
-    say = lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)  # noqa: E731
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
     if bool(sentence) == bool(test):
         raise UserError("look takes a sentence or --test SOURCE TARGET, one of them.")
     if alignments and not test:
