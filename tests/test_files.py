@@ -67,3 +67,12 @@ def test_tensors_round_trip_and_nonsense_is_refused(tmp_path):
     path.write_bytes(b"nonsense")
     with pytest.raises(UserError, match="not a safetensors file"):
         read_tensors(path)
+
+
+def test_a_file_that_cannot_be_read_is_told_also_where_the_system_gives_no_reason(tmp_path, monkeypatch):
+    def broken(path):
+        raise OSError("it is broken")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", broken)
+    with pytest.raises(UserError, match=r"weights: it is broken\."):
+        read_tensors(tmp_path / "weights")

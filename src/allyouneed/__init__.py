@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # else as `__getattr__` does it
+    from allyouneed.config import Config, ModelConfig, load_recipe
+    from allyouneed.errors import UserError
+    from allyouneed.insight.recorder import record
+    from allyouneed.model.transformer import Transformer
+    from allyouneed.translation.translator import Translation, Translator
 
 __version__ = "0.1.0"
+__all__ = ["Config", "ModelConfig", "Transformer", "Translation", "Translator", "UserError", "load_recipe", "record"]
 
 _HOMES = {
     "Config": "allyouneed.config",
@@ -16,7 +25,6 @@ _HOMES = {
     "UserError": "allyouneed.errors",
     "record": "allyouneed.insight.recorder",
 }
-__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> object:

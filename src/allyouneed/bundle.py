@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from allyouneed.config import Config, ModelConfig, config_from
-from allyouneed.data.tokenizer import Tokenizer
-from allyouneed.data.vocabulary import VocabularyTokenizer, load_tokenizers
+from allyouneed.data.vocabulary import AnyTokenizer, load_tokenizers
 from allyouneed.errors import UserError
 from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes, to_json, write_folder
 from allyouneed.model.transformer import Transformer
 
 FORMAT = 2  # 1 had no samples, and tokenizer.model always
+Build: TypeAlias = Callable[..., Transformer]  # from settings and vocabulary size; what has its interface will do
 _FILES = ("model.safetensors", "config.json")
 _FACTS = ("format", "languages", "vocab_size", "longest_source", "scores", "notes", "config")
 _REMEDY = "Get the bundle again, or write it anew: run the `allyouneed train` command that made it."
@@ -34,13 +35,13 @@ class Bundle:
     `translation/samples.py`, none before training has come to its end."""
 
     model: Transformer
-    tokenizer: Tokenizer | VocabularyTokenizer
+    tokenizer: AnyTokenizer
     config: Config
     languages: tuple[str, str]
     longest_source: int
-    scores: dict = field(default_factory=dict)
-    notes: dict = field(default_factory=dict)
-    samples: list[dict] = field(default_factory=list)
+    scores: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    samples: list[dict[str, Any]] = field(default_factory=list)
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
@@ -54,7 +55,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "notes": bundle.notes,
         "config": bundle.config.model_dump(),
     }
-    contents = {
+    contents: dict[str, bytes | str] = {
         "model.safetensors": tensor_bytes(weights_of(bundle.model)),
         "config.json": to_json(facts),
         **bundle.tokenizer.files(),
@@ -64,7 +65,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     write_folder(folder, contents)
 
 
-def load_bundle(path: Path, build: Callable[[ModelConfig, int], nn.Module] = Transformer) -> Bundle:
+def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
     """Of a RUN or of a bundle's own folder, on the CPU. build: the model, where it is not a Transformer.
 
     Errors: `UserError` when there is none, or when a file of it is missing, truncated, changed or of a later format.
@@ -86,9 +87,7 @@ def load_bundle(path: Path, build: Callable[[ModelConfig, int], nn.Module] = Tra
     return Bundle(model, tokenizer, config, tuple(facts["languages"]), *told)
 
 
-def build_model(
-    config: ModelConfig, tokenizer: Tokenizer | VocabularyTokenizer, build: Callable[..., nn.Module] = Transformer
-) -> nn.Module:
+def build_model(config: ModelConfig, tokenizer: AnyTokenizer, build: Build = Transformer) -> Transformer:
     """A new model for the tokenizer's vocabulary, or its two vocabularies."""
     sizes = {} if len(tokenizer.target) == len(tokenizer) else {"target_vocab_size": len(tokenizer.target)}
     return build(config, len(tokenizer), **sizes)
@@ -126,7 +125,7 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -
         parameter.copy_(tensors[name])
 
 
-def _samples(path: Path) -> list[dict]:
+def _samples(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return read_json(path, _REMEDY, lambda content: content["sentences"])["sentences"]

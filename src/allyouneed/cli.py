@@ -8,7 +8,7 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -377,7 +377,7 @@ def serve(
         print(new_key(keys, add_key, per_minute, quota))
         return
     settings = ServeSettings(host, port, public, keys, per_minute)
-    chosen = {"threads": threads} if threads else {}
+    chosen: dict[str, Any] = {"threads": threads} if threads else {}
     settings = replace(
         settings, characters=characters, seconds=seconds, queue_sentences=queue, file_minutes=file_minutes,
         origins=tuple(cors or []), metrics_token=metrics_token, log_text=log_text, compute_type=compute_type, **chosen,
@@ -390,13 +390,13 @@ def _with_minutes(minutes: float | None, settings: Settings) -> list[str]:
 
 
 def _raise_if_interrupted(status: str) -> None:
-    from allyouneed.training.run import INTERRUPTED
+    from allyouneed.training.loop import INTERRUPTED
 
     if status == INTERRUPTED:
         raise KeyboardInterrupt
 
 
-def _say_trained(out: Path, scores: dict) -> None:
+def _say_trained(out: Path, scores: dict[str, Any]) -> None:
     say(
         f"validation BLEU {scores['bleu']:.1f}  {scores['bleu_signature']}\n"
         f"bundle: {out / 'bundle'}\nreport: {out / 'report.html'}\n"

@@ -26,17 +26,17 @@ class Section(BaseModel):
 class ModelConfig(Section):
     """Section 3 of the paper. Sizes are numbers of units; `d_k` and `d_v` default to `d_model / num_heads`."""
 
-    d_model: int = Field(512, ge=2)
-    d_ff: int = Field(2048, ge=1)
-    num_heads: int = Field(8, ge=1)
-    d_k: int | None = Field(None, ge=1)
-    d_v: int | None = Field(None, ge=1)
-    encoder_layers: int = Field(6, ge=1)
-    decoder_layers: int = Field(6, ge=1)
-    dropout: float = Field(0.1, ge=0, lt=1)
+    d_model: int = Field(default=512, ge=2)
+    d_ff: int = Field(default=2048, ge=1)
+    num_heads: int = Field(default=8, ge=1)
+    d_k: int | None = Field(default=None, ge=1)
+    d_v: int | None = Field(default=None, ge=1)
+    encoder_layers: int = Field(default=6, ge=1)
+    decoder_layers: int = Field(default=6, ge=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
     norm: Literal["post", "pre"] = "post"
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
-    max_positions: int = Field(1024, ge=1)  # of learned positions; sinusoids have no end
+    max_positions: int = Field(default=1024, ge=1)  # of learned positions; sinusoids have no end
     tie_embeddings: bool | Literal["target"] = True  # "target": only its embedding and the pre-softmax linear
     attention_bias: bool = False  # the paper's projections W^Q, W^K, W^V, W^O have none
     output_bias: bool = False  # nor has its pre-softmax linear; Marian's has
@@ -65,40 +65,40 @@ class ModelConfig(Section):
 class DataConfig(Section):
     """Section 5.1. Lengths are in subwords."""
 
-    vocab_size: int = Field(37_000, ge=16)  # joint, source and target together
+    vocab_size: int = Field(default=37_000, ge=16)  # joint, source and target together
     subwords: Literal["bpe", "unigram", "word"] = "bpe"  # word: whole words only, others are spelled in bytes
-    character_coverage: float = Field(0.9999, gt=0, le=1)  # rarer characters are spelled in bytes
-    max_length: int = Field(256, ge=1)  # longer pairs are dropped from training
-    max_ratio: float = Field(4.0, ge=1)  # pairs where one side is so many times longer are dropped
+    character_coverage: float = Field(default=0.9999, gt=0, le=1)  # rarer characters are spelled in bytes
+    max_length: int = Field(default=256, ge=1)  # longer pairs are dropped from training
+    max_ratio: float = Field(default=4.0, ge=1)  # pairs where one side is so many times longer are dropped
     columns: tuple[PositiveInt, PositiveInt] = (1, 2)  # of a TSV file: source, target
 
 
 class TrainingConfig(Section):
     """Section 5. `minutes` plans `steps` and a decay to zero for a wall-clock budget; without it `steps` holds."""
 
-    steps: int = Field(100_000, ge=1)
-    minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
-    seed: int = Field(1, ge=0, lt=2**31)
-    batch_tokens: int = Field(25_000, ge=1)  # of each side, padding included, per update
-    micro_batches: int = Field(1, ge=1)  # an update's batch in so many parts, to save memory
+    steps: int = Field(default=100_000, ge=1)
+    minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    seed: int = Field(default=1, ge=0, lt=2**31)
+    batch_tokens: int = Field(default=25_000, ge=1)  # of each side, padding included, per update
+    micro_batches: int = Field(default=1, ge=1)  # an update's batch in so many parts, to save memory
     optimizer: Literal["adam", "muon"] = "adam"
-    learning_rate: float | None = Field(None, gt=0)  # the peak; None: the paper's, d_model^-0.5 · warmup^-0.5
-    warmup: int = Field(4000, ge=1)
+    learning_rate: float | None = Field(default=None, gt=0)  # the peak; None: the paper's, d_model^-0.5 · warmup^-0.5
+    warmup: int = Field(default=4000, ge=1)
     decay: Literal["inverse_sqrt", "linear"] = "inverse_sqrt"
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.98, ge=0, lt=1)
-    epsilon: float = Field(1e-9, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    matrix_learning_rate: float = Field(0.02, gt=0)  # Muon's peak for the matrices; Adam has the rest
-    clip_norm: float | None = Field(None, gt=0)
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    validate_every: int = Field(1000, ge=1)  # steps
-    bleu_sentences: int = Field(1000, ge=0)  # of the validation set, translated greedily
-    patience: int | None = Field(None, ge=1)  # validations without a better BLEU before stopping
-    average: int = Field(5, ge=1)  # snapshots averaged at the end (section 6.1)
-    average_every: int = Field(1500, ge=1)  # steps between snapshots: 10 minutes of the paper's base
-    save_minutes: float = Field(5.0, gt=0)  # wall clock between checkpoints; does not change the result
-    log_every: int = Field(50, ge=1)  # steps
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.98, ge=0, lt=1)
+    epsilon: float = Field(default=1e-9, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    matrix_learning_rate: float = Field(default=0.02, gt=0)  # Muon's peak for the matrices; Adam has the rest
+    clip_norm: float | None = Field(default=None, gt=0)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    validate_every: int = Field(default=1000, ge=1)  # steps
+    bleu_sentences: int = Field(default=1000, ge=0)  # of the validation set, translated greedily
+    patience: int | None = Field(default=None, ge=1)  # validations without a better BLEU before stopping
+    average: int = Field(default=5, ge=1)  # snapshots averaged at the end (section 6.1)
+    average_every: int = Field(default=1500, ge=1)  # steps between snapshots: 10 minutes of the paper's base
+    save_minutes: float = Field(default=5.0, gt=0)  # wall clock between checkpoints; does not change the result
+    log_every: int = Field(default=50, ge=1)  # steps
     device: Literal["auto", "cpu", "cuda"] = "auto"
     plain: bool = False  # every step as the paper writes it, by PyTorch: the slow twin of the fast paths
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 autocast on CUDA, fp32 elsewhere
@@ -107,10 +107,10 @@ class TrainingConfig(Section):
 class SearchConfig(Section):
     """Section 6.1."""
 
-    beam_size: int = Field(4, ge=1)
-    length_penalty: float = Field(0.6, ge=-10, le=10, allow_inf_nan=False)
-    max_extra_length: int = Field(50, ge=0)  # the output may be so many subwords longer than the input
-    batch_tokens: int = Field(4096, ge=1)  # source subwords · beam_size, padding included, searched at once
+    beam_size: int = Field(default=4, ge=1)
+    length_penalty: float = Field(default=0.6, ge=-10, le=10, allow_inf_nan=False)
+    max_extra_length: int = Field(default=50, ge=0)  # the output may be so many subwords longer than the input
+    batch_tokens: int = Field(default=4096, ge=1)  # source subwords · beam_size, padding included, searched at once
 
 
 class Config(Section):
@@ -205,7 +205,7 @@ def _validated(settings: dict[str, Any], where: str) -> Config:
 
 
 def _refuse_unknown(section: str, name: str, where: str) -> None:
-    sections = {key: list(field.annotation.model_fields) for key, field in Config.model_fields.items()}
+    sections = Config().model_dump()
     if section in sections and (name in sections[section] or not name):
         return
     known = [f"{section}.{name}" for section, names in sections.items() for name in names]

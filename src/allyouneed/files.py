@@ -13,10 +13,12 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
+from torch import Tensor
 
 from allyouneed.errors import UserError
 
@@ -122,22 +124,22 @@ def check_folder(folder: Path, needed: Collection[str], remedy: str) -> None:
             raise UserError(f"{folder / name}: truncated or changed since it was written. {remedy}")
 
 
-def read_tensors(path: Path) -> dict:
+def read_tensors(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file, on the CPU. Errors: `UserError` when it is not one."""
     try:
         return tensors_from_bytes(path.read_bytes())
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror.lower()}.") from error
+        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}.") from error
     except SafetensorError as error:
         raise UserError(f"{path}: not a safetensors file ({error}).") from error
 
 
-def tensor_bytes(tensors: Mapping) -> bytes:
+def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     """The safetensors form of named tensors."""
     return tensors_to_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
 
 
-def read_json(path: Path, remedy: str, check: Callable[[dict], object] = lambda _: None) -> dict:
+def read_json(path: Path, remedy: str, check: Callable[[dict[str, Any]], object] = lambda _: None) -> dict[str, Any]:
     """A JSON object. Errors: `UserError` with the remedy when it is missing, broken or refused by `check`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from allyouneed.data.samples import Pair, make_dates
 from allyouneed.files import write_file
+from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request
-from allyouneed.training.run import INTERRUPTED, train
+from allyouneed.training.run import train
 from allyouneed.translation.files import evaluate_files
 from allyouneed.translation.translator import Translator
 

@@ -9,9 +9,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 INTERRUPTED = 130  # exit code
 _ONE_OR_TWO_FILES = ("--train", "--valid", "--test")
@@ -48,7 +51,7 @@ def spread(arguments: list[str]) -> list[str]:
     return single
 
 
-def console():
+def console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True)

@@ -16,7 +16,7 @@ def test_both_systems_are_trained_once_and_set_side_by_side(tmp_path, monkeypatc
     request = toy_request(tmp_path / "text", tmp_path / "out")
     settings = [setting for setting in TOY if not setting.startswith("training.steps")]
     request = replace(request, recipe=None, settings=[*settings, "training.log_every=2"])
-    page = table2.run_table2(request, request.valid, 0.1, False, silent())
+    page = table2.run_table2(request, request.valid, 0.1, False, silent(), tmp_path / "out")
     parts = json.loads((tmp_path / "out" / "parts.json").read_text())["parts"]
     transformer, rnn = parts["Transformer"], parts["RNN with attention"]
     assert rnn["parameters"] <= transformer["parameters"]
@@ -24,11 +24,13 @@ def test_both_systems_are_trained_once_and_set_side_by_side(tmp_path, monkeypatc
     assert {"table2.csv", "curves.csv", "table2.png", "results.json"} <= {p.name for p in (tmp_path / "out").iterdir()}
     assert "**In less time?**" in page.read_text()
     monkeypatch.setattr(table2, "train", None)  # nothing is trained again
-    table2.run_table2(request, request.valid, 0.1, False, silent())
+    table2.run_table2(request, request.valid, 0.1, False, silent(), tmp_path / "out")
 
 
 def test_a_missing_test_text_shows_before_the_work(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "out")
     with pytest.raises(UserError, match=r"absent\.src: no such file"):
-        table2.run_table2(request, [tmp_path / "absent.src", tmp_path / "absent.tgt"], 0.1, False, silent())
+        table2.run_table2(
+            request, [tmp_path / "absent.src", tmp_path / "absent.tgt"], 0.1, False, silent(), tmp_path / "out"
+        )
     assert not (tmp_path / "out").exists()

@@ -51,12 +51,12 @@ def test_the_whole_table_and_again_with_more_rows(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "out")
     settings = [*TOY, "training.average=1", "training.bleu_sentences=0", "training.warmup=2"]
     request = type(request)(request.train, request.valid, request.out, request.languages, None, settings)
-    page = run_table3(request, minutes=0.2, rows=["E"], seeds=2, console=silent())
+    page = run_table3(request, minutes=0.2, rows=["E"], seeds=2, console=silent(), out=request.out)
     parts = json.loads((tmp_path / "out" / "parts.json").read_text())["parts"]
     assert set(parts) == {"plan", "base, seed 1", "base, seed 2", "E-learned, seed 1"}
     assert {facts["columns"]["steps"] for key, facts in parts.items() if key != "plan"} == {parts["plan"]["steps"]}
     assert "| E-learned |" in page.read_text()
-    again = run_table3(request, minutes=0.2, rows=["B-key-16"], seeds=1, console=silent())
+    again = run_table3(request, minutes=0.2, rows=["B-key-16"], seeds=1, console=silent(), out=request.out)
     assert "| E-learned |" in again.read_text()
     assert "| B-key-16 |" in again.read_text()
     kept = json.loads((tmp_path / "out" / "parts.json").read_text())["parts"]

@@ -10,14 +10,15 @@ import pytest
 import torch
 from sacrebleu.metrics import BLEU
 
-from allyouneed import Translator, UserError
+from allyouneed import ModelConfig, Translator, UserError
 from allyouneed.bundle import build_model, load_bundle
 from allyouneed.data.formats import read_text
 from allyouneed.training import distil as distilling
 from allyouneed.training.distil import Distillation, distil
 from allyouneed.training.inherit import inherit, spread_out
+from allyouneed.training.request import Record, agreed_config
 from allyouneed.training.run import FINISHED
-from tests.conftest import TOY, silent, toy_pairs, write_pairs
+from tests.conftest import TOY, silent, toy_pairs, toy_request, write_pairs
 
 STUDENT = [*TOY, "model.encoder_layers=2", "training.steps=10", "training.validate_every=5"]
 
@@ -130,3 +131,11 @@ def test_nothing_is_copied_from_a_teacher_of_another_width(toy_run):
     before = student.output.weight.clone()
     assert "d_ff is 64, not 96" in inherit(student, teacher.model)
     assert torch.equal(before, student.output.weight)
+
+
+def test_a_student_without_a_recipe_is_the_papers_base_with_the_teachers_subwords(toy_run, tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    request = dataclasses.replace(request, recipe=None, settings=[], teacher=toy_run)
+    config = agreed_config(request, Record(tmp_path / "run" / "run.json"), torch.device("cpu"), print)
+    assert config.model == ModelConfig()
+    assert config.data.vocab_size == len(load_bundle(toy_run).tokenizer)

@@ -37,3 +37,15 @@ def test_a_bar_in_a_terminal(tmp_path):
 
 def test_no_colour_where_it_is_not_wanted(tmp_path):
     assert not COLOUR.search(said(tmp_path, {"TERM": "xterm-256color", "NO_COLOR": "1"}, terminal=True))
+
+
+def test_a_board_without_room_is_given_up_and_the_log_goes_on(tmp_path):
+    class Full:
+        def add_scalar(self, *_):
+            raise OSError("no space left on device")
+
+    log = RunLog(tmp_path, Console(quiet=True))
+    log._board = Full()
+    log.record("train", step=1, loss=2.5, nll=2.4)  # two numbers to draw, the second when there is no board any more
+    log.record("train", step=2, loss=2.3, nll=2.2)
+    assert [(record["step"], record["nll"]) for record in log.records()] == [(1, 2.4), (2, 2.2)]

@@ -1,6 +1,8 @@
 """A translation that Ctrl-C ends leaves whole lines, and goes on after them."""
 
+import io
 import json
+from contextlib import redirect_stdout
 
 import pytest
 
@@ -68,3 +70,12 @@ def test_a_note_of_what_was_overwritten_is_gone(interrupted, tmp_path):
     files.evaluate_files(Translator(translator.bundle), [source, source], beam_size=1, output=output)
     with pytest.raises(UserError, match="not there"):
         translate_file(translator, source, output, OPTIONS, False, print, resume=True)
+
+
+def test_standard_output_may_be_anything_that_takes_text(toy_run, tmp_path):
+    """A notebook's, for example, whose encoding cannot be set."""
+    source = tmp_path / "source"
+    source.write_text("a b c\n\n")
+    with redirect_stdout(io.StringIO()) as out:
+        translate_file(Translator.load(toy_run), source, None, OPTIONS, False, print)
+    assert out.getvalue().count("\n") == 2

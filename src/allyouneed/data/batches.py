@@ -38,7 +38,7 @@ class Position(NamedTuple):
     """The next batch: its epoch, and its place in the epoch's order."""
 
     epoch: int = 0
-    index: int = 0
+    place: int = 0
 
 
 class BatchOrder:
@@ -47,13 +47,14 @@ class BatchOrder:
     def __init__(self, store: PairStore, batch_tokens: int, seed: int):
         self.lengths = store.source.lengths + 1, store.target.lengths + 1  # with EOS
         self.batch_tokens, self.seed = batch_tokens, seed
-        self._epoch, self._batches = -1, []
+        self._epoch = -1
+        self._batches: list[np.ndarray] = []
 
     def next(self, position: Position) -> tuple[np.ndarray, Position]:
         batches = self.of_epoch(position.epoch)
-        ended = position.index + 1 >= len(batches)
-        after = Position(position.epoch + 1, 0) if ended else Position(position.epoch, position.index + 1)
-        return batches[position.index], after
+        ended = position.place + 1 >= len(batches)
+        after = Position(position.epoch + 1, 0) if ended else Position(position.epoch, position.place + 1)
+        return batches[position.place], after
 
     def of_epoch(self, epoch: int) -> list[np.ndarray]:
         if epoch != self._epoch:
@@ -89,10 +90,10 @@ def share(pairs: np.ndarray, part: int, parts: int) -> np.ndarray:
     return pairs[part::parts]
 
 
-def collate(store: PairStore, pairs: Sequence[int]) -> Batch:
+def collate(store: PairStore, pairs: Sequence[int] | np.ndarray) -> Batch:
     """Pads the pairs of these numbers into a batch."""
-    pairs = np.asarray(pairs, dtype=np.int64)
-    return Batch(_padded(store.source, pairs), _padded(store.target, pairs, BOS))
+    numbers = np.asarray(pairs, dtype=np.int64)
+    return Batch(_padded(store.source, numbers), _padded(store.target, numbers, BOS))
 
 
 def _padded(side: Sentences, pairs: np.ndarray, *begin: int) -> Tensor:

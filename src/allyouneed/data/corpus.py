@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class CorpusReport:
     source_tokens: int = 0
     target_tokens: int = 0
     longest_source: int = 0
-    dropped: dict[str, dict] = field(default_factory=dict)
+    dropped: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def drop(self, pair: RawPair, reason: str) -> None:
         entry = self.dropped.setdefault(reason, {"count": 0, "examples": []})
@@ -40,7 +41,7 @@ class CorpusReport:
         if len(entry["examples"]) < EXAMPLES:
             entry["examples"].append({"line": pair.line, "text": f"{pair.source} ||| {pair.target}"[:120]})
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def refuse_useless(self) -> None:

@@ -10,6 +10,7 @@ import codecs
 import gzip
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from io import BufferedIOBase
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -94,5 +95,5 @@ def _decoded(number: int, source: bytes, target: bytes) -> RawPair:
         return RawPair(number, source.decode("utf-8", "replace"), target.decode("utf-8", "replace"), "not UTF-8")
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> BufferedIOBase:
     return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from allyouneed.config import DataConfig
 from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs, usable_text
 from allyouneed.data.formats import RawPair, read_pairs
 from allyouneed.data.store import write_store
 from allyouneed.data.tokenizer import Tokenizer, learn_tokenizer
-from allyouneed.data.vocabulary import VocabularyTokenizer, load_tokenizers
+from allyouneed.data.vocabulary import AnyTokenizer, load_tokenizers
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, read_json, to_json, write_file
 
@@ -37,19 +37,17 @@ class PreparedData:
     def is_complete(self) -> bool:
         return self._report.is_file()
 
-    def report(self) -> dict[str, dict]:
+    def report(self) -> dict[str, dict[str, Any]]:
         """{"train": ..., "valid": ...}, see `CorpusReport`."""
         return read_json(self._report, self._remedy, lambda report: (report["train"], report["valid"]))
 
-    def tokenizer(self) -> Tokenizer | VocabularyTokenizer:
+    def tokenizer(self) -> AnyTokenizer:
         return load_tokenizers(self.folder)
 
     def valid_texts(self) -> list[tuple[str, str]]:
         return [tuple(pair) for pair in read_json(self._texts, self._remedy, lambda texts: texts["pairs"])["pairs"]]
 
-    def finish(
-        self, tokenizer: Tokenizer | VocabularyTokenizer, texts: list[tuple[str, str]], reports: dict[str, CorpusReport]
-    ) -> None:
+    def finish(self, tokenizer: AnyTokenizer, texts: list[tuple[str, str]], reports: dict[str, CorpusReport]) -> None:
         write_file(self._texts, json.dumps({"pairs": texts}, ensure_ascii=False))
         for name, content in tokenizer.files().items():
             write_file(self.folder / name, content)
@@ -66,7 +64,7 @@ def prepare(
     valid: Sequence[Path] | None,
     data: DataConfig,
     say: Callable[[str], None],
-    tokenizer: Tokenizer | VocabularyTokenizer | None = None,
+    tokenizer: AnyTokenizer | None = None,
 ) -> PreparedData:
     """Learns subwords from the training text, encodes both corpora and writes them below `folder`, unless it was done.
 
@@ -108,7 +106,14 @@ def prepare(
 class _Corpus:
     """One corpus on its way to ids: checks every pair, counts, and lists what is dropped."""
 
-    def __init__(self, paths, data: DataConfig, tokenizer, dropped: TextIO, duplicates: bool = True):
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        data: DataConfig,
+        tokenizer: AnyTokenizer,
+        dropped: TextIO,
+        duplicates: bool = True,
+    ):
         self.paths, self.data, self.tokenizer, self.dropped = paths, data, tokenizer, dropped
         self.checks = PairChecks(data.max_length, data.max_ratio, duplicates)
         self.report = CorpusReport([str(path) for path in paths])

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import sentencepiece
 
@@ -74,7 +75,10 @@ class VocabularyTokenizer:
         return ("", text) if end == -1 else (text[: end + 2], text[end + 2 :])
 
 
-def load_tokenizers(folder: Path) -> Tokenizer | VocabularyTokenizer:
+AnyTokenizer: TypeAlias = Tokenizer | VocabularyTokenizer
+
+
+def load_tokenizers(folder: Path) -> AnyTokenizer:
     """The tokenizer of a bundle's or a prepared corpus' folder, of either kind. Errors: `UserError`."""
     if not (folder / _FILES[0]).exists():
         return load_tokenizer(folder / "tokenizer.model")

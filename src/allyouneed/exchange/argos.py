@@ -6,6 +6,7 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import babel
 import sentencepiece
@@ -65,7 +66,7 @@ def _name(bundle: Bundle) -> str:
     return f"translate-{_top(bundle)}.argosmodel"
 
 
-def _metadata(bundle: Bundle) -> dict:
+def _metadata(bundle: Bundle) -> dict[str, Any]:
     source, target = bundle.languages
     return {
         "package_version": "1.0",

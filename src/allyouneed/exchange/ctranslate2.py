@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import nn
@@ -76,7 +77,7 @@ def ctranslate2_translator(folder: Path, bundle: Bundle, split: Callable[[str], 
     return translate
 
 
-def build_spec(bundle: Bundle):
+def build_spec(bundle: Bundle) -> Any:
     """The `ctranslate2.specs.TransformerSpec` of a bundle, with its weights. Errors: `UserError`, see above."""
     specs = _package().specs
     model = copy.deepcopy(bundle.model).cpu()  # CTranslate2 quantizes in place
@@ -91,9 +92,10 @@ def build_spec(bundle: Bundle):
     _set_embedding(spec.encoder.embeddings[0], spec.encoder, model.source_embedding, places)
     _set_embedding(spec.decoder.embeddings, spec.decoder, model.target_embedding, places)
     for ours, theirs in ((model.encoder, spec.encoder), (model.decoder, spec.decoder)):
-        if config.norm == "pre":
+        if isinstance(ours.norm, nn.LayerNorm):
             _set_norm(theirs.layer_norm, ours.norm)
-        for layer, layer_spec in zip(ours.layers, theirs.layer, strict=True):
+        layers: Iterable[EncoderLayer | DecoderLayer] = ours.layers
+        for layer, layer_spec in zip(layers, theirs.layer, strict=True):
             _set_layer(layer_spec, layer, config)
     _set_output(spec.decoder.projection, model.output)
     _set_vocabularies(spec, bundle)
@@ -109,14 +111,16 @@ def _package() -> ModuleType:
     return ctranslate2
 
 
-def _set_layer(spec, layer: EncoderLayer | DecoderLayer, config: ModelConfig) -> None:
+def _set_layer(spec: Any, layer: EncoderLayer | DecoderLayer, config: ModelConfig) -> None:
     _set_attention(spec.self_attention, layer.self_attention, layer.residuals[0].norm, config, own=True)
     if isinstance(layer, DecoderLayer):
         _set_attention(spec.attention, layer.cross_attention, layer.residuals[1].norm, config, own=False)
     _set_feed_forward(spec.ffn, layer.feed_forward, layer.residuals[-1].norm)
 
 
-def _set_attention(spec, attention: MultiHeadAttention, norm: nn.LayerNorm, config: ModelConfig, own: bool) -> None:
+def _set_attention(
+    spec: Any, attention: MultiHeadAttention, norm: nn.LayerNorm, config: ModelConfig, own: bool
+) -> None:
     """own: queries, keys and values are of the same positions, and their projections one matrix; else keys and values
     are one."""
     heads, width = config.num_heads, head_width(config)
@@ -136,29 +140,29 @@ def _set_attention(spec, attention: MultiHeadAttention, norm: nn.LayerNorm, conf
     _set_norm(spec.layer_norm, norm)
 
 
-def _set_feed_forward(spec, feed_forward: FeedForward, norm: nn.LayerNorm) -> None:
+def _set_feed_forward(spec: Any, feed_forward: FeedForward, norm: nn.LayerNorm) -> None:
     for linear, ours in ((spec.linear_0, feed_forward.inner), (spec.linear_1, feed_forward.outer)):
         linear.weight, linear.bias = ours.weight.detach(), ours.bias.detach()
     _set_norm(spec.layer_norm, norm)
 
 
-def _set_norm(spec, norm: nn.LayerNorm) -> None:
+def _set_norm(spec: Any, norm: nn.LayerNorm) -> None:
     spec.gamma, spec.beta = norm.weight.detach(), norm.bias.detach()
 
 
-def _set_embedding(spec, side, embedding: Embedding, places: int) -> None:
+def _set_embedding(spec: Any, side: Any, embedding: Embedding, places: int) -> None:
     spec.weight = embedding.tokens.weight.detach()
     table = embedding.positions.detach() if embedding.learned else sinusoids(places, spec.weight.shape[1])
     side.position_encodings.encodings = table
 
 
-def _set_output(spec, output: nn.Linear) -> None:
+def _set_output(spec: Any, output: nn.Linear) -> None:
     bias = torch.zeros(len(output.weight)) if output.bias is None else output.bias.detach().clone()
     bias[NEVER_SAID] = _NEVER
     spec.weight, spec.bias = output.weight.detach(), bias
 
 
-def _set_vocabularies(spec, bundle: Bundle) -> None:
+def _set_vocabularies(spec: Any, bundle: Bundle) -> None:
     source, target = bundle.tokenizer, bundle.tokenizer.target
     spec.register_source_vocabulary(source.pieces(range(len(source))))
     spec.register_target_vocabulary(target.pieces(range(len(target))))

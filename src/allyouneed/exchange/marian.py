@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from allyouneed.bundle import Bundle, weights_of
-from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
-from allyouneed.data.vocabulary import ADDED, Vocabulary, VocabularyTokenizer
+from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK
+from allyouneed.data.vocabulary import ADDED, AnyTokenizer, Vocabulary, VocabularyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import Speaker
 from allyouneed.exchange.marian_weights import to_marian
@@ -50,7 +51,7 @@ def export_marian(bundle: Bundle, folder: Path) -> None:
             (beside / name).write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
-def _vocabulary(tokenizer: Tokenizer | VocabularyTokenizer) -> Vocabulary:
+def _vocabulary(tokenizer: AnyTokenizer) -> Vocabulary:
     if isinstance(tokenizer, VocabularyTokenizer):
         return tokenizer.vocabulary
     ids = list(range(len(tokenizer)))
@@ -62,7 +63,7 @@ def _their_ids(vocabulary: Vocabulary) -> dict[str, int]:
     return {name: row for row, name in sorted(pairs) if row != ADDED}
 
 
-def _their_config(bundle: Bundle, source: Vocabulary, target: Vocabulary) -> dict:
+def _their_config(bundle: Bundle, source: Vocabulary, target: Vocabulary) -> dict[str, Any]:
     model, rows = bundle.config.model, target.rows
     start = rows[PAD] if rows[BOS] == ADDED else rows[BOS]
     return {
@@ -97,7 +98,7 @@ def _their_config(bundle: Bundle, source: Vocabulary, target: Vocabulary) -> dic
     }
 
 
-def _generation(bundle: Bundle, facts: dict) -> dict:
+def _generation(bundle: Bundle, facts: dict[str, Any]) -> dict[str, Any]:
     """As ours searches, except that there is no length penalty: transformers divides by |Y|^α, ours by
     ((5 + |Y|) / 6)^α, and only without one do both mean the same."""
     never = [facts["pad_token_id"], _vocabulary(bundle.tokenizer.target).rows[UNK], facts["bos_token_id"]]
@@ -112,7 +113,7 @@ def _generation(bundle: Bundle, facts: dict) -> dict:
     }
 
 
-def _tokenizer_config(bundle: Bundle, source: Vocabulary, target: Vocabulary) -> dict:
+def _tokenizer_config(bundle: Bundle, source: Vocabulary, target: Vocabulary) -> dict[str, Any]:
     source_code, target_code = bundle.languages
     return {
         "tokenizer_class": "MarianTokenizer",
@@ -163,7 +164,8 @@ def logit_difference(folder: Path, bundle: Bundle, sources: Sequence[str], targe
     return largest
 
 
-def _loaded(folder: Path):
+def _loaded(folder: Path) -> tuple[Any, Any]:
+    """Model and tokenizer."""
     try:
         from transformers import MarianMTModel, MarianTokenizer
     except ImportError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from allyouneed.bundle import Bundle, build_model, load_weights, save_bundle
 from allyouneed.config import Config, config_from
@@ -81,7 +82,7 @@ def _check_files(folder: Path) -> None:
             raise UserError(f"{folder / name}: missing. {hint}{_REMEDY}")
 
 
-def _our_config(folder: Path, facts: dict) -> Config:
+def _our_config(folder: Path, facts: dict[str, Any]) -> Config:
     activation = facts.get("activation_function", "gelu")
     odd = {
         "model_type": facts.get("model_type") != "marian",
@@ -118,7 +119,7 @@ def _our_config(folder: Path, facts: dict) -> Config:
     return config_from({"model": model, "data": data, "search": {"beam_size": beams}}, str(folder / _CONFIG))
 
 
-def _our_tokenizer(folder: Path, facts: dict) -> VocabularyTokenizer:
+def _our_tokenizer(folder: Path, facts: dict[str, Any]) -> VocabularyTokenizer:
     settings = _optional(folder / "tokenizer_config.json")
     names = [_VOCABULARY, "target_vocab.json"] if settings.get("separate_vocabs") else [_VOCABULARY]
     sizes = [facts["vocab_size"], facts.get("decoder_vocab_size") or facts["vocab_size"]]
@@ -133,7 +134,7 @@ def _our_tokenizer(folder: Path, facts: dict) -> VocabularyTokenizer:
         raise UserError(f"{folder}: source.spm or target.spm is not a SentencePiece model.") from error
 
 
-def _our_vocabulary(path: Path, facts: dict, size: int) -> Vocabulary:
+def _our_vocabulary(path: Path, facts: dict[str, Any], size: int) -> Vocabulary:
     """Padding, unknown, start and end first, as all of ours; then the others in their order."""
     ids = read_json(path, _REMEDY, lambda ids: sorted(ids.values()))
     names = {row: name for name, row in ids.items()}
@@ -151,11 +152,11 @@ def _our_vocabulary(path: Path, facts: dict, size: int) -> Vocabulary:
 
 def _languages(folder: Path) -> tuple[str, str]:
     settings = _optional(folder / "tokenizer_config.json")
-    codes = settings.get("source_lang"), settings.get("target_lang")
-    if not all(codes):
+    source, target = settings.get("source_lang"), settings.get("target_lang")
+    if not (source and target):
         raise UserError(f"{folder / 'tokenizer_config.json'}: tells no languages. Give them: --from CODE --to CODE.")
-    return codes
+    return source, target
 
 
-def _optional(path: Path) -> dict:
+def _optional(path: Path) -> dict[str, Any]:
     return read_json(path, _REMEDY) if path.is_file() else {}

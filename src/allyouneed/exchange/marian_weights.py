@@ -25,7 +25,9 @@ _BIAS = "final_logits_bias"
 _LINEARS = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"}
 
 
-def from_marian(tensors: Mapping[str, Tensor], config: ModelConfig, source: Vocabulary, target: Vocabulary) -> dict:
+def from_marian(
+    tensors: Mapping[str, Tensor], config: ModelConfig, source: Vocabulary, target: Vocabulary
+) -> dict[str, Tensor]:
     """Our parameters, by name. start: see `to_marian`. Errors: `KeyError` for a tensor that is missing."""
     ours = {}
     for name, (theirs, axis) in _layers(config).items():
@@ -36,7 +38,9 @@ def from_marian(tensors: Mapping[str, Tensor], config: ModelConfig, source: Voca
     return ours
 
 
-def to_marian(tensors: Mapping[str, Tensor], config: ModelConfig, source: Vocabulary, target: Vocabulary) -> dict:
+def to_marian(
+    tensors: Mapping[str, Tensor], config: ModelConfig, source: Vocabulary, target: Vocabulary
+) -> dict[str, Tensor]:
     """Marian's tensors, by name, from our parameters. Errors: `UserError` for heads that it cannot hold."""
     back = torch.argsort(_order(config.d_model))
     full = _filled_heads(tensors, config)
@@ -113,7 +117,7 @@ def _layers(config: ModelConfig) -> dict[str, tuple[str, int | None]]:
     return names
 
 
-def _add_norm(names: dict, ours: str, theirs: str) -> None:
+def _add_norm(names: dict[str, tuple[str, int | None]], ours: str, theirs: str) -> None:
     names |= {f"{ours}.{part}": (f"{theirs}.{part}", 0) for part in ("weight", "bias")}
 
 

@@ -64,24 +64,25 @@ def alignment_error(found: Sequence[set[Link]], gold: Sequence[Links]) -> float 
 def _model_1(pairs: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[set[Link]]:
     """Each target word's likeliest source word. All pairings of all sentences are rows of a few long arrays."""
     names: dict[str, int] = {}
-    number = lambda words: np.array([names.setdefault(word.lower(), len(names)) for word in words], dtype=np.int64)  # noqa: E731
-    e, f, group, prior, places = [], [], [], [], []
+
+    def number(words: Sequence[str]) -> np.ndarray:
+        return np.array([names.setdefault(word.lower(), len(names)) for word in words], dtype=np.int64)
+
+    parts: list[tuple[np.ndarray, ...]] = []
     groups = 0
     for sentence, (source, target) in enumerate(pairs):
         n, m = len(source), len(target)
         if not n or not m:
             continue
         j, i = np.divmod(np.arange(n * m), n)
-        e.append(number(source)[i])
-        f.append(number(target)[j])
-        group.append(groups + j)
-        prior.append(np.exp(-_PULL * np.abs(i / n - j / m)))
-        places.append(np.stack([np.full(n * m, sentence), i, j], axis=1))
+        near = np.exp(-_PULL * np.abs(i / n - j / m))
+        place = np.stack([np.full(n * m, sentence), i, j], axis=1)
+        parts.append((number(source)[i], number(target)[j], groups + j, near, place))
         groups += m
     links: list[set[Link]] = [set() for _ in pairs]
-    if not e:
+    if not parts:
         return links
-    e, f, group, prior, places = (np.concatenate(x) for x in (e, f, group, prior, places))
+    e, f, group, prior, places = (np.concatenate(x) for x in zip(*parts, strict=True))
     words, entry = np.unique(e * len(names) + f, return_inverse=True)
     chance = np.ones(len(words))
     for _ in range(_ROUNDS):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import base64
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def _bytes(plan: Plan, sizes: Sizes, variants: int) -> float:
     return bits * _PER_VALUE
 
 
-def pack_matrices(values: np.ndarray, bits: int = 16, columns: int = 0) -> dict:
+def pack_matrices(values: np.ndarray, bits: int = 16, columns: int = 0) -> dict[str, Any]:
     """[..., row, column] -> {shape, of, bits, low, high, data}.
 
     Value q of a matrix stands for low + q · (high - low) / (2^bits - 1), little-endian in base64. of: how many columns
@@ -81,7 +81,7 @@ def pack_matrices(values: np.ndarray, bits: int = 16, columns: int = 0) -> dict:
     }
 
 
-def pack_weights(weights: np.ndarray, bits: int = 16, top: int = 0) -> dict:
+def pack_weights(weights: np.ndarray, bits: int = 16, top: int = 0) -> dict[str, Any]:
     """Numbers from 0 to 1 [..., query, key] -> {shape, bits, data}; with 8 bits (q / 255)², so that small ones show.
 
     With `top` {shape, top, keys, data}: the largest of each query, largest first, and which keys they are.

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from allyouneed.data.corpus import count_pairs
 from allyouneed.data.formats import read_pairs
-from allyouneed.data.tokenizer import EOS, Tokenizer
+from allyouneed.data.tokenizer import EOS
+from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.aligner import align_words, read_alignments
 from allyouneed.insight.explorer import FORMAT, model_facts
@@ -30,7 +32,7 @@ def corpus_data(
     test: Sequence[Path],
     alignments: Path | None = None,
     told: Callable[[int, int], None] = lambda done, of: None,
-) -> dict:
+) -> dict[str, Any]:
     """test: two files or one TSV; its first `SENTENCES` pairs count, those too long for the model left out.
 
     alignments: links in Pharaoh's form, a line a pair, words as between spaces with punctuation apart; without it those
@@ -75,7 +77,7 @@ def corpus_data(
     }
 
 
-def _tokenizers(translator: Translator) -> tuple[Tokenizer, Tokenizer]:
+def _tokenizers(translator: Translator) -> tuple[AnyTokenizer, AnyTokenizer]:
     """Of source and target."""
     return translator.tokenizer, translator.tokenizer.target
 

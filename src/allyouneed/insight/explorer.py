@@ -22,11 +22,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
 from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import EOS, Tokenizer
+from allyouneed.data.tokenizer import EOS
+from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.coding import Plan, Sizes, choose_plan, pack_matrices, pack_weights
 from allyouneed.insight.switches import Switches, all_heads, single_switches, switched
@@ -50,7 +52,7 @@ def explorer_data(
     switches: Iterable[Switches] | None = None,
     translation: str | None = None,
     told: Callable[[int, int], None] = lambda done, of: None,
-) -> dict:
+) -> dict[str, Any]:
     """One sentence, looked at. switches: the variants to carry along, every single switch if None.
 
     translation: of it, by the model itself if None. told: hears how many variants are done, of how many. Errors:
@@ -91,7 +93,7 @@ def explorer_data(
     }
 
 
-def live_variant(translator: Translator, text: str, translation: str, switches: Switches) -> dict:
+def live_variant(translator: Translator, text: str, translation: str, switches: Switches) -> dict[str, Any]:
     """A variant for a page that is open: what its `fetchVariant` asks a server for. Errors: `UserError`."""
     pair, _ = _pair(translator, text, translation)
     base = run_pair(translator, pair, Switches())
@@ -99,7 +101,7 @@ def live_variant(translator: Translator, text: str, translation: str, switches: 
     return variant_data(translator, pair, switches, plan, base)
 
 
-def model_facts(model: Transformer) -> dict:
+def model_facts(model: Transformer) -> dict[str, Any]:
     config = model.config
     return {
         "encoder_layers": config.encoder_layers,
@@ -114,12 +116,12 @@ def model_facts(model: Transformer) -> dict:
     }
 
 
-def packed_stages(recorded: Recorded, plan: Plan) -> dict | None:
+def packed_stages(recorded: Recorded, plan: Plan) -> dict[str, Any] | None:
     """Of the first sentence of the batch. What is another's twin is left out: memory and residual where they are x,
     concat, which is heads side by side, and weights, which follow from the scores."""
     if not plan.stages:
         return None
-    packed = {}
+    packed: dict[str, list[dict[str, Any]]] = {}
     for kind in KINDS:
         packed[kind] = []
         for stages in recorded.stages[kind]:
@@ -155,7 +157,7 @@ def _pair(translator: Translator, text: str, translation: str | None) -> tuple[P
     return Pair(source, list(found[0].ids)), nodes
 
 
-def _side(tokenizer: Tokenizer, text: str, language: str, ids: list[int] | None = None) -> dict:
+def _side(tokenizer: AnyTokenizer, text: str, language: str, ids: list[int] | None = None) -> dict[str, Any]:
     """A text's tokens and words; words need that the tokens are what the tokenizer makes of the text."""
     own = tokenizer.encode(text)
     words: list[Word] = words_of(tokenizer, text, language) if ids is None or ids == own else []
@@ -165,7 +167,7 @@ def _side(tokenizer: Tokenizer, text: str, language: str, ids: list[int] | None 
     return {"text": text, "tokens": tokens, "words": [list(word) for word in words]}
 
 
-def _links(base: Passed, source: list[list[int]], target: list[list[int]]) -> list[list]:
+def _links(base: Passed, source: list[list[int]], target: list[list[int]]) -> list[list[float]]:
     cross = base.recorded.cross[max(0, len(base.recorded.cross) - 2)][0].float().mean(dim=0).cpu().numpy()
     starts = (
         [word[0] for word in side] + [length - 1] for side, length in ((source, cross.shape[1]), (target, len(cross)))
@@ -173,7 +175,7 @@ def _links(base: Passed, source: list[list[int]], target: list[list[int]]) -> li
     return [[i, j, round(weight, 4)] for i, j, weight in links_of(cross, *starts)]
 
 
-def packed_attention(recorded: Recorded, plan: Plan) -> dict:
+def packed_attention(recorded: Recorded, plan: Plan) -> dict[str, Any]:
     """Of the first sentence of the batch, each of `KINDS`."""
     return {kind: pack_weights(x, plan.weights, plan.top) for kind, x in weights_of(recorded).items()}
 
@@ -192,7 +194,7 @@ def attention_sizes(recorded: Recorded) -> Sizes:
     return Sizes(sum(x[0].numel() for x in kept), sum(x[0, :, :, 0].numel() for x in kept), vectors)
 
 
-def _search_data(translator: Translator, nodes: list[Node]) -> dict:
+def _search_data(translator: Translator, nodes: list[Node]) -> dict[str, Any]:
     """The tree without what a long search cut: kept are the ways of all hypotheses, and the first of each step."""
     search = translator.bundle.config.search
     ended = hypothesis_nodes(nodes, search.length_penalty)

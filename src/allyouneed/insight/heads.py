@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from allyouneed.data.batches import pad, token_batches
-from allyouneed.data.tokenizer import BOS, EOS, PAD, Tokenizer
+from allyouneed.data.tokenizer import BOS, EOS, PAD
+from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.insight.aligner import Link, Links, alignment_error
 from allyouneed.insight.switches import Head, Switches, all_heads, switched
 from allyouneed.insight.words import Sentence, join_subwords
@@ -35,12 +38,12 @@ class Tally:
     sums: dict[str, np.ndarray] = field(default_factory=dict)
     queries: int = 0
     links: dict[tuple[int, int], dict[int, set[Link]]] = field(default_factory=dict)
-    best: dict[tuple[int, int], list] = field(default_factory=dict)
+    best: dict[tuple[int, int], list[tuple[float, int, np.ndarray]]] = field(default_factory=dict)
 
 
 @torch.inference_mode()
 def measure_heads(
-    model: Transformer, pairs: Sequence[tuple[Sentence, Sentence]], tokenizer: Tokenizer
+    model: Transformer, pairs: Sequence[tuple[Sentence, Sentence]], tokenizer: AnyTokenizer
 ) -> dict[str, Tally]:
     """One tally a kind of attention."""
     tallies = {kind: Tally() for kind in KINDS}
@@ -77,7 +80,7 @@ def importance(
     return lost
 
 
-def head_row(tally: Tally, layer: int, head: int, gold: Sequence[Links] | None) -> dict:
+def head_row(tally: Tally, layer: int, head: int, gold: Sequence[Links] | None) -> dict[str, Any]:
     """What the page says of a head: all `MEASURES`, aer, and examples with their lines [query, key, weight]."""
     row = {name: round(float(tally.sums[name][layer, head]) / max(1, tally.queries), 4) for name in MEASURES}
     links = tally.links.get((layer, head))
@@ -143,12 +146,12 @@ def _loss(model: Transformer, pairs: Sequence[tuple[Sentence, Sentence]], switch
     return total / max(1, tokens)
 
 
-def _batches(pairs: Sequence[tuple[Sentence, Sentence]]) -> list:
+def _batches(pairs: Sequence[tuple[Sentence, Sentence]]) -> list[np.ndarray]:
     lengths = np.array([[len(source.ids), len(target.ids)] for source, target in pairs], dtype=np.int64)
     return token_batches(lengths[:, 0], lengths[:, 1], _BATCH_TOKENS)
 
 
-def _ids(pairs: Sequence[tuple[Sentence, Sentence]], batch: Sequence[int], model: Transformer) -> tuple:
+def _ids(pairs: Sequence[tuple[Sentence, Sentence]], batch: np.ndarray, model: Transformer) -> tuple[Tensor, Tensor]:
     device = model.output.weight.device
     source = pad([pairs[number][0].ids for number in batch])
     inputs = pad([[BOS, *pairs[number][1].ids[:-1]] for number in batch])

@@ -32,7 +32,10 @@ def look_at(
 
     as_json: gives JSON instead, the arrays of `Attention` or what the page of a corpus shows.
     """
-    say = lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)  # noqa: E731
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
     if bool(sentence) == bool(test):
         raise UserError("look takes a sentence or --test SOURCE TARGET, one of them.")
     if alignments and not test:

@@ -13,6 +13,7 @@ import json
 import re
 from importlib.resources import files
 from string import Template
+from typing import Any
 
 from allyouneed.insight.explorer import explorer_data, live_variant
 
@@ -37,7 +38,7 @@ _LATER = ("stages", "variants")  # much, and not shown by the first view: the pa
 __all__ = ["MODULES", "corpus_html", "explorer_data", "html", "live_variant", "script", "static_text"]
 
 
-def html(data: dict, ask: dict | None = None) -> str:
+def html(data: dict[str, Any], ask: dict[str, Any] | None = None) -> str:
     """The page of `explorer_data`.
 
     ask: where a server has `live_variant`, as {"url": ..., "body": {...}}: the page posts the body with the switches
@@ -48,7 +49,7 @@ def html(data: dict, ask: dict | None = None) -> str:
     return _page(data, data["text"], call, "connect-src 'self'; " if ask else "")
 
 
-def corpus_html(data: dict) -> str:
+def corpus_html(data: dict[str, Any]) -> str:
     """The page of `corpus.corpus_data`."""
     return _page(data, "heads", 'startCorpus(document.getElementById("explorer"), pageData());')
 
@@ -63,7 +64,7 @@ def script() -> str:
     return "".join(_EXPORT.sub("", _IMPORT.sub("", static_text(name))) for name in MODULES)
 
 
-def _page(data: dict, title: str, call: str, allowed: str = "") -> str:
+def _page(data: dict[str, Any], title: str, call: str, allowed: str = "") -> str:
     # A browser reads a page of ASCII, one byte a character, a quarter quicker than any other.
     code = _OTHER.sub(lambda found: json.dumps(found[0])[1:-1], script() + call)
     style = _OTHER.sub(lambda found: f"\\{ord(found[0]):x} ", static_text("style.css"))
@@ -79,7 +80,7 @@ def _page(data: dict, title: str, call: str, allowed: str = "") -> str:
     )
 
 
-def _data(data: dict) -> str:
+def _data(data: dict[str, Any]) -> str:
     """As `data.js: pageData` reads it."""
     later = [name for name in _LATER if data.get(name)]
     parts = {"data": {**{name: x for name, x in data.items() if name not in later}, "later": later}}
@@ -89,7 +90,7 @@ def _data(data: dict) -> str:
     )
 
 
-def _json(data: dict) -> str:
+def _json(data: dict[str, Any]) -> str:
     """JSON that no HTML parser takes for anything else."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

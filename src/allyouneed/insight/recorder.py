@@ -5,10 +5,11 @@ from __future__ import annotations
 import html as escaping
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
-from allyouneed.data.tokenizer import Tokenizer
+from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.coding import choose_plan
 from allyouneed.insight.explorer import BUDGET, FORMAT, attention_sizes, model_facts, packed_attention, packed_stages
@@ -25,7 +26,7 @@ class Recording:
     encoder, decoder, cross: weights of a sentence [layer, head, query, key], of which padding is not cut.
     """
 
-    def __init__(self, model: Transformer, recorded: Recorded, tokenizer: Tokenizer | None):
+    def __init__(self, model: Transformer, recorded: Recorded, tokenizer: AnyTokenizer | None):
         self.model, self.recorded, self._tokenizer = model, recorded, tokenizer
 
     @property
@@ -45,7 +46,7 @@ class Recording:
         self._refuse_nothing()
         return self.recorded.stages[kind][layer].of_sentence(0)
 
-    def data(self) -> dict:
+    def data(self) -> dict[str, Any]:
         """As `explorer.explorer_data`, without what was not computed: no variants, predictions or search."""
         self._refuse_nothing()
         recorded = self.recorded
@@ -114,7 +115,7 @@ class Recording:
 
 
 @contextmanager
-def record(model: Transformer, tokenizer: Tokenizer | None = None) -> Iterator[Recording]:
+def record(model: Transformer, tokenizer: AnyTokenizer | None = None) -> Iterator[Recording]:
     """Keeps every head of the last pass, with its stages. The output stays the same to rounding.
 
     tokenizer: so that tokens have names. Inside the block attention takes its explicit path, in training too; outside

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -48,12 +48,12 @@ class Switches:
         parts += ["off=" + ".".join(map(str, head)) for head in sorted(self.off)]
         return ",".join(parts)
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, Any]:
         flags = {name: getattr(self, name) for name in _FLAGS}
         return {**flags, "temperature": self.temperature, "off": [list(head) for head in sorted(self.off)]}
 
 
-def switches_from(facts: Mapping, model: Transformer) -> Switches:
+def switches_from(facts: Mapping[str, Any], model: Transformer) -> Switches:
     """From JSON, as `as_json` gives it; what is absent is as in the paper. Errors: `UserError`."""
     known = [*_FLAGS, "temperature", "off"]
     for name in facts:
@@ -70,11 +70,11 @@ def switches_from(facts: Mapping, model: Transformer) -> Switches:
     off = facts.get("off", [])
     if not isinstance(off, list) or not all(isinstance(head, list) and _is_head(head, heads) for head in off):
         raise UserError('switches: off is a list of heads of this model, for example ["cross", 0, 3], from 0.')
-    flags = {name: facts.get(name, True) for name in _FLAGS}
+    flags: dict[str, Any] = {name: facts.get(name, True) for name in _FLAGS}
     return Switches(**flags, temperature=float(temperature), off=frozenset(heads[tuple(head)] for head in off))
 
 
-def _is_head(found: list, heads: Mapping) -> bool:
+def _is_head(found: list[Any], heads: Mapping[Head, Head]) -> bool:
     return all(isinstance(part, str | int | float) for part in found) and tuple(found) in heads
 
 
@@ -85,7 +85,8 @@ def all_heads(model: Transformer) -> list[Head]:
 
 def single_switches(model: Transformer) -> list[Switches]:
     """Each alone: everything that is on turned off, two temperatures, every head off."""
-    flags = [Switches(**{name: False}) for name in _FLAGS]
+    scale, future_mask = Switches(scale=False), Switches(future_mask=False)
+    flags = [scale, future_mask, Switches(padding_mask=False), Switches(positions=False)]
     warmth = [Switches(temperature=temperature) for temperature in TEMPERATURES]
     return [*flags, *warmth, *(Switches(off=frozenset({head})) for head in all_heads(model))]
 

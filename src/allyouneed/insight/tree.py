@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from allyouneed.data.tokenizer import EOS
-from allyouneed.translation.search import BeamSearch, Hypothesis, Model, length_penalty
+from allyouneed.translation.search import BeamSearch, Candidates, Hypothesis, Model, length_penalty
 
 
 @dataclass
@@ -36,7 +36,7 @@ class TracedBeamSearch(BeamSearch):
         self._beam_nodes = [-1] * beam_size  # of each place in the beam
         self._new: list[int] = []  # of each candidate of this step
 
-    def _candidates(self, length: int) -> tuple[np.ndarray, ...]:
+    def _candidates(self, length: int) -> Candidates:
         found = super()._candidates(length)
         scores, parents, tokens, _ = (of_all[0].tolist() for of_all in found)
         self._new = []

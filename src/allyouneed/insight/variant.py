@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ def run_pair(translator: Translator, pair: Pair, switches: Switches, stages: boo
 
 def variant_data(
     translator: Translator, pair: Pair, switches: Switches, plan: Plan, base: Passed | None = None, brief: bool = False
-) -> dict:
+) -> dict[str, Any]:
     """A variant as the page reads it; see `explorer.py`. base: the pair with the paper's switches, to compare with.
 
     brief: no attention, no entropy, fewer words a place; of heads that are off a page carries many.
@@ -58,7 +58,7 @@ def variant_data(
 
 def variants_data(
     translator: Translator, pair: Pair, carried: Sequence[Switches], plan: Plan, base: Passed
-) -> Iterator[dict]:
+) -> Iterator[dict[str, Any]]:
     """`variant_data` of each in turn, brief where heads are off: those are computed many in one batch."""
     together = max(1, _TOGETHER // max(len(pair.source), len(pair.target)))
     for (brief, _), alike in groupby(carried, lambda each: (bool(each.off), replace(each, off=frozenset()))):
@@ -82,7 +82,9 @@ def slope(weights: dict[str, np.ndarray]) -> float:
     return round(float(np.concatenate(heads).mean()), 4)
 
 
-def predictions(translator: Translator, log_p: np.ndarray, target: list[int], likeliest: int = LIKELIEST) -> dict:
+def predictions(
+    translator: Translator, log_p: np.ndarray, target: list[int], likeliest: int = LIKELIEST
+) -> dict[str, Any]:
     """given: the probability of each target token, end included; top: the likeliest, [subword, probability] each."""
     rows = []
     for best, row in zip(np.argsort(-log_p, axis=-1)[:, :likeliest], log_p, strict=True):
@@ -101,19 +103,20 @@ def _run(translator: Translator, pair: Pair, alike: Sequence[Switches], stages: 
     if len(alike) == 1:
         return [Passed(recorded, log_probabilities(logits[0]).cpu().numpy(), source)]
     return [
-        Passed(
-            Recorded(*([weights[row : row + 1] for weights in getattr(recorded, kind)] for kind in KINDS)),
-            log_probabilities(logits[row]).cpu().numpy(),
-            source,
-        )
+        Passed(_of_row(recorded, row), log_probabilities(logits[row]).cpu().numpy(), source)
         for row in range(len(alike))
     ]
+
+
+def _of_row(recorded: Recorded, row: int) -> Recorded:
+    encoder, decoder, cross = ([weights[row : row + 1] for weights in getattr(recorded, kind)] for kind in KINDS)
+    return Recorded(encoder, decoder, cross)
 
 
 @torch.inference_mode()
 def _variants(
     translator: Translator, pair: Pair, alike: Sequence[Switches], plan: Plan, base: Passed | None, brief: bool
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     passed = _run(translator, pair, alike, stages=False)
     return [
         _facts(translator, pair, switches, plan, found, base or found, brief) | {"translation": said}
@@ -123,13 +126,13 @@ def _variants(
 
 def _facts(
     translator: Translator, pair: Pair, switches: Switches, plan: Plan, passed: Passed, base: Passed, brief: bool
-) -> dict:
+) -> dict[str, Any]:
     """A variant without its translation."""
     attention, base_attention = weights_of(passed.recorded), weights_of(base.recorded)
     queries = {kind: base_attention[kind].shape[-2] for kind in KINDS}  # without padding
     without_padding = {kind: attention[kind][:, :, : queries[kind]] for kind in KINDS}
     changes = [x for kind in KINDS for x in _change(attention[kind], base_attention[kind]).flatten().tolist()]
-    data = {
+    data: dict[str, Any] = {
         "key": switches.key,
         "switches": switches.as_json(),
         "source_tokens": translator.tokenizer.pieces(passed.source),
@@ -147,7 +150,7 @@ def _facts(
     return data
 
 
-def _translations(translator: Translator, pair: Pair, alike: Sequence[Switches]) -> list[dict | None]:
+def _translations(translator: Translator, pair: Pair, alike: Sequence[Switches]) -> list[dict[str, Any] | None]:
     """What the model says with each, by the bundle's own search; None for a sentence that is too long."""
     if len(pair.source) > LONGEST_SEARCH:
         return [None] * len(alike)

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from allyouneed.data.tokenizer import EOS, Tokenizer
+from allyouneed.data.tokenizer import EOS
+from allyouneed.data.vocabulary import AnyTokenizer
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 _UNSPACED = {"ja", "km", "lo", "my", "th", "zh"}  # written without spaces: subwords stand for words
@@ -25,7 +26,7 @@ class Sentence(NamedTuple):
     words: list[str]
 
 
-def split_sentence(tokenizer: Tokenizer, text: str, language: str) -> Sentence:
+def split_sentence(tokenizer: AnyTokenizer, text: str, language: str) -> Sentence:
     """A word begins at a space; punctuation at its end is a word of its own, as in tokenised text."""
     ids = [*tokenizer.encode(text), EOS]
     pieces = tokenizer.pieces(ids)
@@ -64,7 +65,7 @@ class Word(NamedTuple):
     end: int
 
 
-def words_of(tokenizer: Tokenizer, text: str, language: str) -> list[Word]:
+def words_of(tokenizer: AnyTokenizer, text: str, language: str) -> list[Word]:
     """The words of a text, without `</s>`, as `split_sentence` splits it."""
     sentence = split_sentence(tokenizer, text, language)
     spans = spans_of(tokenizer.pieces(sentence.ids[:-1]), unicodedata.normalize("NFC", text))

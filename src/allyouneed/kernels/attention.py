@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from numba import njit
@@ -78,7 +78,7 @@ def attend_backward(
     _attend_backward(len(within.starts) - 1, *given, out, normalisers, grad, *grads)
 
 
-def _given(sides: Sequence[Tensor], heads: int, within: Within, rows_of_scratch: int) -> tuple:
+def _given(sides: Sequence[Tensor], heads: int, within: Within, rows_of_scratch: int) -> tuple[Any, ...]:
     """What both kernels are given first. rows_of_scratch: of a sentence, besides its transposed keys."""
     queries, keys, values = sides
     d_k, d_v, room = keys.shape[1] // heads, values.shape[1] // heads, _padded(within.longest)

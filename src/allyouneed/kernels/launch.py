@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ def one_thread() -> Iterator[None]:
         _here.alone = False
 
 
-def kernel(body: Callable) -> Callable[..., None]:
+def kernel(body: Callable[..., None]) -> Callable[..., None]:
     """A decorator: `name(parts, *values)` runs all parts. Contiguous tensors and arrays stand for their addresses.
 
     Compiled at its first use, and kept on disk for the next process.
@@ -54,8 +55,9 @@ def kernel(body: Callable) -> Callable[..., None]:
         arguments = (ctypes.c_int64 * (_GIVEN + len(values)))(0, parts, *map(_word, values))
         address = ctypes.addressof(arguments)
         threads = 1 if getattr(_here, "alone", False) else min(parts, torch.get_num_threads())
-        if threads > 1 and _start_threads() is not None:
-            _start_threads()(compiled().address, address, threads, 0)
+        start = _start_threads() if threads > 1 else None
+        if start is not None:
+            start(compiled().address, address, threads, 0)
         else:
             compiled().ctypes(address)
 
@@ -77,7 +79,7 @@ def word_of_float(value: float) -> int:
     return int.from_bytes(struct.pack("<f", value), "little")
 
 
-def _compile(body: Callable):
+def _compile(body: Callable[..., None]) -> Any:
     """The loop over parts, as a C function of the address of what a kernel was given.
 
     It is made as text, with the kernel among its globals: what a function closes over is part of what Numba finds it
@@ -113,7 +115,7 @@ def _version() -> str:
 
 
 @cache
-def _start_threads() -> Callable | None:
+def _start_threads() -> Callable[..., None] | None:
     """libgomp's GOMP_parallel(function, argument, threads, flags), of the copy that PyTorch runs on."""
     try:
         with open("/proc/self/maps", encoding="utf-8") as maps:

@@ -16,7 +16,7 @@ from allyouneed.kernels.simd import each, get_long, load, multiply_add, store, t
 
 
 @register_jitable
-def whole_lanes(count):
+def whole_lanes(count: int) -> int:
     """The next multiple of 16."""
     return -(-count // LANES) * LANES
 

@@ -109,7 +109,7 @@ def _multiply(part, a, rows, packed, facts, n, depth, out, mode, scratch):
 
 
 @register_jitable
-def bytes_size(rows, depth):
+def bytes_size(rows: int, depth: int) -> int:
     """32-bit words that rows take in bytes, each with its scale after it."""
     return rows * (depth // 4 + 1)
 

@@ -7,6 +7,7 @@ A mask is boolean, True where a query may look at a key, and broadcasts to [batc
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -96,7 +97,7 @@ class MultiHeadAttention(nn.Module):
         self.value = nn.Linear(d_model, num_heads * d_v, bias)
         self.output = nn.Linear(num_heads * d_v, d_model, bias)
         self.explicit = False
-        self.observe = None
+        self.observe: Callable[[Steps], None] | None = None
         self.twist = Twist()
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor | PackedMask | None = None) -> Tensor:
@@ -128,8 +129,7 @@ class MultiHeadAttention(nn.Module):
         """x, memory [tokens, d_model] -> what the heads say, [tokens, heads · d_v]."""
         inner = (self.query, self.key, self.value)
         if x.is_cuda:
-            projected = (linear(y) for linear, y in zip(inner, (x, memory, memory), strict=True))
-            return flash_attention(*projected, self.num_heads, mask)
+            return flash_attention(self.query(x), self.key(memory), self.value(memory), self.num_heads, mask)
         d_k = self.query.out_features // self.num_heads
         if memory is x:
             return packed_attention(_side_by_side(x, *inner), None, self.num_heads, d_k, mask)

@@ -39,7 +39,8 @@ class DecoderCache:
     def select(self, rows: Tensor) -> None:
         """Row i becomes what row rows[i] was: hypotheses change places within their sentence."""
         for layer in self.layers:
-            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+            if layer.keys is not None and layer.values is not None:
+                layer.keys, layer.values = layer.keys[rows], layer.values[rows]
 
     def keep_sentences(self, sentences: Tensor) -> None:
         """Drops all sentences but these; rows are dropped by `select`."""

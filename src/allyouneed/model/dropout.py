@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,7 +30,7 @@ class Dropout(nn.Module):
         if not self.training or self.p == 0:
             return x if onto is None else onto + x
         if not self.plain and kernels.usable(x, *([] if onto is None else [onto])):
-            return _Dropout.apply(x, onto, self.p, int(torch.randint(2**63 - 1, ())))
+            return _Dropout.apply(x, onto, self.p, int(torch.randint(2**63 - 1, ())))  # type: ignore[no-untyped-call]
         dropped = F.dropout(x, self.p)
         return dropped if onto is None else onto + dropped
 
@@ -38,7 +40,7 @@ class Dropout(nn.Module):
 
 class _Dropout(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, onto: Tensor | None, p: float, key: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, onto: Tensor | None, p: float, key: int) -> Tensor:
         from allyouneed.kernels.dropout import drop
 
         ctx.mask = key, p
@@ -46,7 +48,7 @@ class _Dropout(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         from allyouneed.kernels.dropout import drop
 
         return drop(grad.contiguous(), *ctx.mask), grad if ctx.needs_input_grad[1] else None, None, None

@@ -36,6 +36,7 @@ class Embedding(nn.Module):
         self.dropout = Dropout(dropout)
         self.placeless = False  # True: nothing tells where a token stands, to see what positions are for
         self.learned = positions == "learned"
+        self.positions: Tensor
         if self.learned:
             self.positions = nn.Parameter(torch.randn(max_positions, tokens.embedding_dim) * 0.02)
         else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from torch import Tensor, nn
 
@@ -11,6 +12,20 @@ from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.cache import LayerCache
 from allyouneed.model.dropout import Dropout
 from allyouneed.model.feed_forward import FeedForward
+
+Layer = TypeVar("Layer", bound=nn.Module)
+
+
+class Stack(nn.ModuleList, Generic[Layer]):
+    """A `ModuleList` of layers of one kind, and a type checker knows which."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, layers: Iterable[Layer]) -> None: ...
+
+        def __iter__(self) -> Iterator[Layer]: ...
+
+        def __getitem__(self, index: int) -> Layer: ...  # type: ignore[override]  # PyTorch's takes slices, too
 
 
 class Residual(nn.Module):
@@ -88,5 +103,5 @@ def _attention(config: ModelConfig) -> MultiHeadAttention:
     )
 
 
-def _residuals(count: int, config: ModelConfig) -> nn.ModuleList:
-    return nn.ModuleList(Residual(config.d_model, config.dropout, config.norm) for _ in range(count))
+def _residuals(count: int, config: ModelConfig) -> Stack[Residual]:
+    return Stack(Residual(config.d_model, config.dropout, config.norm) for _ in range(count))

@@ -6,7 +6,7 @@ Only attention has to know where a sentence ends: all else in a layer works on e
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,7 +49,7 @@ def packed_attention(projected: Tensor, memory: Tensor | None, num_heads: int, d
     projected [tokens, heads · (2 · d_k + d_v)]: queries, keys and values side by side, as one product makes them; or,
     with memory [memory tokens, heads · (d_k + d_v)] of keys and values, the queries alone.
     """
-    return _PackedAttention.apply(projected, memory, num_heads, d_k, mask)
+    return _PackedAttention.apply(projected, memory, num_heads, d_k, mask)  # type: ignore[no-untyped-call]
 
 
 def flash_attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int, mask: PackedMask) -> Tensor:
@@ -59,10 +59,12 @@ def flash_attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: in
     """
     from torch.nn.attention.varlen import varlen_attn
 
-    of_heads = [x.view(len(x), num_heads, -1) for x in (queries, keys, values)]
-    starts = [packed.starts.to(torch.int32) for packed in (mask.queries, mask.keys)]
+    queries, keys, values = (x.view(len(x), num_heads, -1) for x in (queries, keys, values))
+    of_queries, of_keys = (packed.starts.to(torch.int32) for packed in (mask.queries, mask.keys))
+    longest = mask.queries.longest, mask.keys.longest
     window = (-1, 0) if mask.causal else (-1, -1)
-    out = varlen_attn(*of_heads, *starts, mask.queries.longest, mask.keys.longest, window_size=window)
+    out = varlen_attn(queries, keys, values, of_queries, of_keys, *longest, window_size=window)
+    assert isinstance(out, Tensor)  # a tuple only where more is asked for
     return out.flatten(1)
 
 
@@ -81,7 +83,9 @@ def flash_attention_works() -> bool:
 
 class _PackedAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, projected: Tensor, memory: Tensor | None, num_heads: int, d_k: int, mask: PackedMask) -> Tensor:
+    def forward(
+        ctx: Any, projected: Tensor, memory: Tensor | None, num_heads: int, d_k: int, mask: PackedMask
+    ) -> Tensor:
         from allyouneed.kernels.attention import Within, attend
 
         ctx.sizes = num_heads, d_k, Within(mask.queries.starts, mask.keys.starts, mask.keys.longest, mask.causal)
@@ -91,13 +95,13 @@ class _PackedAttention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         from allyouneed.kernels.attention import attend_backward
 
         projected, memory, out, normalisers = ctx.saved_tensors
         num_heads, d_k, within = ctx.sizes
         grads = torch.empty_like(projected), None if memory is None else torch.empty_like(memory)
-        sides, grads_of_sides = (_sides(*both, num_heads * d_k) for both in ((projected, memory), grads))
+        sides, grads_of_sides = _sides(projected, memory, num_heads * d_k), _sides(*grads, num_heads * d_k)
         attend_backward(grad.contiguous(), *sides, num_heads, within, out, normalisers, grads_of_sides)
         return *grads, None, None, None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from allyouneed.model.attention import MultiHeadAttention
+from allyouneed.model.dropout import Dropout
+from allyouneed.model.transformer import Transformer
 
 
 def use_plain_paths(model: nn.Module) -> None:
@@ -12,5 +14,5 @@ def use_plain_paths(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, MultiHeadAttention):
             module.explicit = True
-        elif hasattr(module, "plain"):
+        elif isinstance(module, (Dropout, Transformer)):
             module.plain = True

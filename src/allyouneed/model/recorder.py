@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,22 +18,22 @@ from allyouneed.model.transformer import Transformer
 KINDS = ("encoder", "decoder", "cross")
 
 
-@dataclass
+@dataclass(repr=False)
 class Stages:
     """One attention sub-layer's last call, from what comes in to what goes out (figures 1 and 2).
 
     x [batch, query, d_model], memory [batch, key, d_model]: what is projected to queries, and to keys and values;
     steps: equation 1 of every head; concat [batch, query, heads · d_v]; output [batch, query, d_model]: after W^O;
-    residual: what output is added to; result: after add & norm (with norm "pre": after add).
+    residual: what output is added to; result: after add & norm (with norm "pre": after add). There from that call on.
     """
 
-    x: Tensor | None = None
-    memory: Tensor | None = None
-    steps: Steps | None = None
-    concat: Tensor | None = None
-    output: Tensor | None = None
-    residual: Tensor | None = None
-    result: Tensor | None = None
+    x: Tensor = field(init=False)
+    memory: Tensor = field(init=False)
+    steps: Steps = field(init=False)
+    concat: Tensor = field(init=False)
+    output: Tensor = field(init=False)
+    residual: Tensor = field(init=False)
+    result: Tensor = field(init=False)
 
     def of_sentence(self, row: int) -> dict[str, np.ndarray]:
         """One sentence of the batch, float32, without the batch's dimension: x, memory, queries, ..., result."""
@@ -50,8 +51,8 @@ class Recorded:
     decoder: list[Tensor] = field(default_factory=list)
     cross: list[Tensor] = field(default_factory=list)
     stages: dict[str, list[Stages]] = field(default_factory=dict)
-    source_ids: Tensor | None = None
-    target_ids: Tensor | None = None
+    source_ids: Tensor = field(init=False, repr=False)
+    target_ids: Tensor = field(init=False, repr=False)
 
 
 def attentions(model: Transformer) -> dict[str, list[tuple[MultiHeadAttention, Residual]]]:
@@ -99,7 +100,9 @@ def record_attention(model: Transformer, stages: bool = False) -> Iterator[Recor
         yield recorded
 
 
-def _keeping(kept: list[Tensor], layer: int, stages: list[Stages], outer: Callable[[Steps], None] | None):
+def _keeping(
+    kept: list[Tensor], layer: int, stages: list[Stages], outer: Callable[[Steps], None] | None
+) -> Callable[[Steps], None]:
     """An observer: the layer's place in `kept` is filled by the first call and filled anew by later ones.
 
     outer: that of a recording around this one, which goes on.
@@ -110,14 +113,14 @@ def _keeping(kept: list[Tensor], layer: int, stages: list[Stages], outer: Callab
             outer(steps)
         kept[layer : layer + 1] = [steps.weights.detach()]
         if stages:
-            stages[layer].steps = Steps(*(x.detach() if x is not None else None for x in steps))
+            stages[layer].steps = Steps._make(None if x is None else x.detach() for x in steps)
 
     return observe
 
 
 def _watch(stack: ExitStack, attention: MultiHeadAttention, residual: Residual, stages: Stages) -> None:
     def hook(module: nn.Module, **places: str) -> None:
-        def keep(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             for name, place in places.items():
                 setattr(stages, name, (inputs[0] if place == "in" else output).detach())
 
@@ -132,7 +135,7 @@ def _watch(stack: ExitStack, attention: MultiHeadAttention, residual: Residual, 
 def _watch_ids(stack: ExitStack, model: Transformer, recorded: Recorded) -> None:
     for side in ("source", "target"):
 
-        def keep(module: nn.Module, inputs: tuple, name: str = f"{side}_ids") -> None:
+        def keep(module: nn.Module, inputs: tuple[Any, ...], name: str = f"{side}_ids") -> None:
             setattr(recorded, name, torch.as_tensor(inputs[0]).detach())
 
         stack.callback(getattr(model, f"{side}_embedding").register_forward_pre_hook(keep).remove)

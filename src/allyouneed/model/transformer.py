@@ -13,7 +13,7 @@ from allyouneed import kernels
 from allyouneed.config import ModelConfig
 from allyouneed.model.cache import DecoderCache
 from allyouneed.model.embedding import Embedding
-from allyouneed.model.layers import DecoderLayer, EncoderLayer
+from allyouneed.model.layers import DecoderLayer, EncoderLayer, Stack
 from allyouneed.model.masks import future_mask, padding_mask
 from allyouneed.model.packing import Packed, PackedMask, flash_attention_works
 
@@ -23,7 +23,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
+        self.layers = Stack(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
+        self.layers = Stack(DecoderLayer(config) for _ in range(config.decoder_layers))
         self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor, memory_mask: Tensor) -> Tensor:

@@ -63,8 +63,8 @@ def table2(
         from allyouneed.paper.table2 import run_table2
         from allyouneed.training.request import Request
 
-        request = Request(train, valid, out, (source, target), None, settings or [])
-        _tell(run_table2(request, test, budget, tokenized, console()))
+        request = Request(train, valid, Path(), (source, target), None, settings or [])
+        _tell(run_table2(request, test, budget, tokenized, console(), out))
 
 
 @app.command()
@@ -91,8 +91,8 @@ def table3(
         from allyouneed.paper.table3.run import run_table3
         from allyouneed.training.request import Request
 
-        request = Request(train, valid, out, (source, target), base, settings or [])
-        _tell(run_table3(request, minutes, [row for row in rows.split(",") if row], seeds, console()))
+        request = Request(train, valid, Path(), (source, target), base, settings or [])
+        _tell(run_table3(request, minutes, [row for row in rows.split(",") if row], seeds, console(), out))
 
 
 @app.command()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from torch import nn
-
+from allyouneed.model.transformer import Transformer
 from allyouneed.training.optimizer import is_of_words
 
 
@@ -29,7 +28,7 @@ def hardware_flops(seconds: float, devices: int, sustained: float) -> float:
     return seconds * devices * sustained
 
 
-def flops_per_token(model: nn.Module) -> float:
+def flops_per_token(model: Transformer) -> float:
     """Operations a target token, forward and backward, with as many source tokens: six for each weight of a matrix.
 
     Every matrix meets every token once, so that the RNN and the Transformer are counted alike; that of the words does

@@ -13,7 +13,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -24,7 +24,7 @@ from allyouneed.paper.plots import new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Row = Mapping[str, object]
+Row = Mapping[str, Any]
 _PARTS, _PAGE = "parts.json", "README.md"
 _HOME = Path("runs") / "paper"
 
@@ -42,7 +42,7 @@ class Results:
                 f"{folder} was begun with {changed} = {begun.get(changed)}, now {self.asked.get(changed)}. "
                 "Give another --out, or the same command as before."
             )
-        self.parts: dict[str, dict] = stored["parts"] if stored else {}
+        self.parts: dict[str, dict[str, Any]] = stored["parts"] if stored else {}
 
     @classmethod
     def open(cls, name: str, out: Path | None, asked: Mapping[str, object]) -> Results:
@@ -62,13 +62,13 @@ class Results:
             folder = dated.with_name(f"{dated.name}-{number}")
         return cls(folder, asked)
 
-    def part(self, key: str, measure: Callable[[], dict]) -> dict:
+    def part(self, key: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What was measured under this key, now or by an earlier call that was interrupted later. JSON only."""
         if key not in self.parts:
             self.keep(key, measure())
         return self.parts[key]
 
-    def keep(self, key: str, facts: dict) -> None:
+    def keep(self, key: str, facts: dict[str, Any]) -> None:
         """Stores a part at once. Errors: `UserError` when the folder cannot be written."""
         self.parts[key] = _as_json(facts)
         write_file(self.folder / _PARTS, to_json({"asked": self.asked, "parts": self.parts}))
@@ -127,10 +127,10 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _stored(path: Path) -> dict:
+def _stored(path: Path) -> dict[str, Any]:
     return read_json(path, "Give another --out, or delete the folder.", lambda kept: (kept["asked"], kept["parts"]))
 
 
-def _as_json(facts: Mapping[str, object]) -> dict:
+def _as_json(facts: Mapping[str, object]) -> dict[str, Any]:
     """As it will be when read again: tuples are lists, keys are strings."""
     return json.loads(json.dumps(facts))

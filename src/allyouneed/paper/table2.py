@@ -7,15 +7,16 @@ loss, optimizer, validation and averaging. The settings are the best for either 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
-from torch import nn
 
-from allyouneed.bundle import load_bundle
-from allyouneed.config import Config, ModelConfig, load_recipe
+from allyouneed.bundle import Build, load_bundle
+from allyouneed.config import Config
 from allyouneed.data.corpus import count_pairs
 from allyouneed.data.prepare import prepare
 from allyouneed.devices import choose_device
@@ -27,15 +28,19 @@ from allyouneed.paper.plots import COLOURS, new_plot
 from allyouneed.paper.recurrent import RecurrentTranslator
 from allyouneed.paper.results import Results, as_table
 from allyouneed.training.log import RunLog
-from allyouneed.training.request import Request, asked_device, identity
-from allyouneed.training.run import INTERRUPTED, train
+from allyouneed.training.loop import INTERRUPTED
+from allyouneed.training.request import Request, asked_device, identity, recipe_of
+from allyouneed.training.run import train
 from allyouneed.training.size import matrix_flops
 from allyouneed.translation.files import evaluate_files
 from allyouneed.translation.translator import Translator
 
-SYSTEMS: dict[str, Callable[[ModelConfig, int], nn.Module]] = {
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SYSTEMS: dict[str, Build] = {
     "Transformer": Transformer,
-    "RNN with attention": RecurrentTranslator,
+    "RNN with attention": cast(Build, RecurrentTranslator),  # has all of the interface that training and search use
 }
 _RECIPE = "tiny"
 _CHANCE = 0.5  # points of BLEU
@@ -50,10 +55,12 @@ _PAPER = [  # newstest2014, as printed
 ]
 
 
-def run_table2(request: Request, test: Sequence[Path], budget: float, tokenized: bool, console: Console) -> Path:
+def run_table2(
+    request: Request, test: Sequence[Path], budget: float, tokenized: bool, console: Console, out: Path | None = None
+) -> Path:
     """Trains both systems for `budget` minutes each, and scores them on `test`. -> the page.
 
-    request: text, languages, the Transformer's recipe, settings for both; its `out` may be None.
+    request: text, languages, the Transformer's recipe, settings for both; out: where to, see `Results.open`.
     Errors: `UserError` for all that training refuses.
     """
     if count_pairs(test) == 0:
@@ -64,20 +71,20 @@ def run_table2(request: Request, test: Sequence[Path], budget: float, tokenized:
         "test": [f"{path.name} {sha256(path)}" for path in test],
         "tokenized": tokenized,
     }
-    results = Results.open("table2", request.out, asked)
+    results = Results.open("table2", out, asked)
     shared = replace(request, recipe=request.recipe or _RECIPE, data=results.folder / "data")
-    config = load_recipe(shared.recipe).override(request.settings)
-    prepare(shared.data, shared.train, shared.valid, config.data, console.print)
+    config = recipe_of(shared).override(request.settings)
+    prepare(shared.data_folder, shared.train, shared.valid, config.data, console.print)
     results.part("peak", lambda: {"flops": matrix_flops(choose_device(config.training.device))})
     settings = [f"training.minutes={budget:g}", *request.settings]
     for name, build in SYSTEMS.items():
         run = results.folder / name.split()[0].lower()
         asked_run = replace(shared, out=run, build=build, settings=settings)
-        results.part(name, lambda asked_run=asked_run: _measure(asked_run, test, tokenized, console))
+        results.part(name, partial(_measure, asked_run, test, tokenized, console))
     return _write_page(results, config, budget)
 
 
-def _measure(request: Request, test: Sequence[Path], tokenized: bool, console: Console) -> dict:
+def _measure(request: Request, test: Sequence[Path], tokenized: bool, console: Console) -> dict[str, Any]:
     console.print(f"{request.out.name}:", highlight=False)
     if train(request, console).status == INTERRUPTED:
         raise KeyboardInterrupt
@@ -129,7 +136,7 @@ def _write_page(results: Results, config: Config, budget: float) -> Path:
     return results.finish("\n".join(page), tables, {"table2": _plot(systems)})
 
 
-def _row(name: str, facts: dict, peak: float) -> dict:
+def _row(name: str, facts: dict[str, Any], peak: float) -> dict[str, Any]:
     return {
         "system": name,
         "parameters ×10⁶": f"{facts['parameters'] / 1e6:.2f}",
@@ -144,7 +151,7 @@ def _row(name: str, facts: dict, peak: float) -> dict:
     }
 
 
-def _curve_rows(systems: dict[str, dict]) -> list[dict]:
+def _curve_rows(systems: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {"system": name, "seconds": f"{seconds:.1f}", "valid BLEU": f"{bleu:.2f}", "valid loss": f"{loss:.4f}"}
         for name, facts in systems.items()
@@ -152,7 +159,7 @@ def _curve_rows(systems: dict[str, dict]) -> list[dict]:
     ]
 
 
-def _verdict(systems: dict[str, dict]) -> str:
+def _verdict(systems: dict[str, dict[str, Any]]) -> str:
     """What the measurement says of both halves of the claim, whichever way it went, and what could explain it."""
     ours, other = systems.values()
     gap = ours["test"]["bleu"] - other["test"]["bleu"]
@@ -180,7 +187,7 @@ def _verdict(systems: dict[str, dict]) -> str:
     )
 
 
-def _plot(systems: dict[str, dict]):
+def _plot(systems: dict[str, dict[str, Any]]) -> Figure:
     figure, axes = new_plot("BLEU over training time", "minutes of training", "BLEU, validation, greedy")
     for (name, facts), colour in zip(systems.items(), COLOURS, strict=False):
         minutes, bleu = zip(*((seconds / 60, bleu) for seconds, bleu, _ in facts["curve"]), strict=True)

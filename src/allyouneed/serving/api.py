@@ -266,7 +266,8 @@ class _NobodyListens(UserError):
 async def _events(server: Server, body: StreamBody) -> AsyncIterator[str]:
     """Events, as text. Errors: `ApiError` before the first one."""
     way, guess = server.way(body.source, body.target, body.q)
-    loop, heard, left = asyncio.get_running_loop(), asyncio.Queue(), threading.Event()
+    loop, left = asyncio.get_running_loop(), threading.Event()
+    heard: asyncio.Queue[str | None] = asyncio.Queue()
 
     def say(so_far: str) -> None:
         if left.is_set():

@@ -44,9 +44,9 @@ def build_app(pairs: Pairs, settings: Settings) -> FastAPI:
     metrics = Metrics()
 
     def weigh(kind: Kind, payload: str | Aloud | Switched) -> int:
-        if kind.task is not translate:
-            return settings.batch_tokens  # works through its batch one by one: nothing is to wait beside it
-        return 1 + len(payload.encode()) // _BYTES_A_SUBWORD  # to count them takes the event loop too long
+        if kind.task is translate and isinstance(payload, str):
+            return 1 + len(payload.encode()) // _BYTES_A_SUBWORD  # to count them takes the event loop too long
+        return settings.batch_tokens  # works through its batch one by one: nothing is to wait beside it
 
     def observe(kind: Kind, payloads: Sequence[str | Aloud | Switched], seconds: float) -> None:
         texts = [payload if isinstance(payload, str) else payload.text for payload in payloads]

@@ -79,8 +79,8 @@ def routes(server: Server) -> APIRouter:
         """type: also as a form in the body, where DeepL's client puts it though it is a GET."""
         server.enter(request, bearer(request))
         pairs = server.desk.pairs
-        type = type or (await request.form(max_files=0, max_fields=10)).get("type") or "source"
-        codes = pairs.sources if type == "source" else sorted({t for s in pairs.sources for t in pairs.targets(s)})
+        side = type or (await request.form(max_files=0, max_fields=10)).get("type") or "source"
+        codes = pairs.sources if side == "source" else sorted({t for s in pairs.sources for t in pairs.targets(s)})
         return [{"language": code.upper(), "name": language_name(code), "supports_formality": False} for code in codes]
 
     @router.get("/usage", responses=errors())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from allyouneed.serving import markup, sentences
 from allyouneed.serving.errors import ApiError
@@ -93,17 +93,21 @@ class Desk:
         translated = [_assembled(block, [next(answers) for _ in block.pieces], 1) for block in blocks]
         return await asyncio.to_thread(page.rebuild, [(one.text, _homes(one)) for one in translated])
 
-    async def aloud(self, text: str, way: list[Pair], options: Options, say) -> Translated:
+    async def aloud(self, text: str, way: list[Pair], options: Options, say: Callable[[str], None]) -> Translated:
         """As `text`, and `say(the whole text so far)` after each word; the last model of the way is heard."""
         cut = self._cut(text, way, True)
         answers: list[Answer] = []
         for piece, asked in zip(cut.pieces, cut.asked(), strict=True):
             before = sentences.join(cut.pieces[: len(answers)], [answer.text for answer in answers]) + piece.before
-            answers.append(await self._one_aloud(asked, way, options, lambda so_far, b=before: say(b + so_far)))
+
+            def say_after(so_far: str, before: str = before) -> None:
+                say(before + so_far)
+
+            answers.append(await self._one_aloud(asked, way, options, say_after))
             say(before + answers[-1].text)
         return _assembled(cut, answers, 1)
 
-    async def look(self, way: list[Pair], payload: str | Switched) -> dict:
+    async def look(self, way: list[Pair], payload: str | Switched) -> dict[str, Any]:
         """The explorer's data of a sentence; of a `Switched` one its variant."""
         if not way:
             raise ApiError(400, "there is nothing to look at: source and target are the same language")
@@ -149,7 +153,7 @@ class Desk:
             before, texts = answers, [answer.text for answer in answers]
         return answers
 
-    async def _one_aloud(self, text: str, way: list[Pair], options: Options, say) -> Answer:
+    async def _one_aloud(self, text: str, way: list[Pair], options: Options, say: Callable[[str], None]) -> Answer:
         if not text:
             return Answer("", 0.0, [])
         if len(way) > 1:

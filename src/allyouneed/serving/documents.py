@@ -81,7 +81,7 @@ class Document:
     done: int = 0
     total: int = 0
     error: ApiError | None = None
-    task: asyncio.Task | None = field(default=None, repr=False)
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
 class Documents:
@@ -121,7 +121,8 @@ class Documents:
 
     async def finished(self, document: Document) -> Document:
         """Waits. Errors: `ApiError` for what was wrong with the file."""
-        await asyncio.wait([document.task])
+        if document.task:
+            await asyncio.wait([document.task])
         if document.error:
             raise document.error
         return document

@@ -61,7 +61,8 @@ class Gate:
         self._per_minute = per_minute
         self._buckets: dict[str, tuple[float, float]] = {}  # of a client: requests left, and when that was so
         self._usage_file = file.with_suffix(".usage.json") if file else None
-        self._month, self._used = _month(), {}
+        self._month = _month()
+        self._used: dict[str, int] = {}
         self._changed = False
         if self._usage_file and self._usage_file.exists():
             kept = json.loads(self._usage_file.read_text(encoding="utf-8"))

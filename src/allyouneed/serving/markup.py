@@ -92,7 +92,10 @@ class Block:
         around = {source: self.around(source) for source in {source for _, source in homes}}
         worn = [around[source] for _, source in homes]
         self._give_lost_elements_a_word(worn)
-        out, open_now, place, opened = [], (), 0, set()
+        out: list[str] = []
+        opened: set[_Element] = set()
+        open_now: tuple[_Element, ...] = ()
+        place = 0
         atoms = deque(sorted(self.atoms, key=lambda atom: atom[0]))
         for (span, source), elements in zip(homes, worn, strict=True):
             shared = _shared(open_now, elements)
@@ -167,14 +170,14 @@ class _Parser(HTMLParser):
         self.form = form
         self.events: list[_Event] = []
 
-    def handle_starttag(self, tag: str, attributes: list) -> None:
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         void = self.form.name == "html" and tag in _VOID
         self._tag("void" if void else "start", tag, attributes)
 
-    def handle_startendtag(self, tag: str, attributes: list) -> None:
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self._tag("void", tag, attributes)
 
-    def parse_marked_section(self, i: int, report: int = 1) -> int:
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
         """`<![...`: Python's own fails where no name follows, as in `<![;`; a browser takes that for a comment."""
         try:
             return super().parse_marked_section(i, report)
@@ -199,7 +202,7 @@ class _Parser(HTMLParser):
     def unknown_decl(self, data: str) -> None:
         self.events.append(_Event("other", "", f"<![{data}{']]' if data.startswith('CDATA') else ']'}>"))
 
-    def _tag(self, kind: str, tag: str, attributes: list) -> None:
+    def _tag(self, kind: str, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         given = dict(attributes)
         keep = (
             tag in self.form.ignored
@@ -207,7 +210,7 @@ class _Parser(HTMLParser):
             or given.get("translate") == "no"
             or "notranslate" in (given.get("class") or "").split()
         )
-        self.events.append(_Event(kind, tag, self.get_starttag_text(), keep=keep))
+        self.events.append(_Event(kind, tag, self.get_starttag_text() or "", keep=keep))
 
 
 def _pair(events: list[_Event]) -> None:
@@ -225,7 +228,8 @@ def _pair(events: list[_Event]) -> None:
                 if events[start].name == event.name:
                     break
             event.partner, events[start].partner = start, place
-            event.raw = f"</{_NAME.match(events[start].raw)[1]}>"  # XML minds the case
+            if name := _NAME.match(events[start].raw):
+                event.raw = f"</{name[1]}>"  # XML minds the case
 
 
 def _mark_boundaries(events: list[_Event], form: Form) -> None:
@@ -233,24 +237,24 @@ def _mark_boundaries(events: list[_Event], form: Form) -> None:
         if event.kind in ("start", "end", "void"):
             inline = event.name not in form.splitting if form.name == "xml" else event.name in _INLINE
             event.boundary = not inline or (event.kind != "void" and event.partner is None)
-    around: list[_Event] = []
+    around: list[tuple[_Event, _Event]] = []  # starts and their ends
     for event in events:  # what holds a boundary is one
         if event.kind == "start" and event.partner is not None:
-            around.append(event)
+            around.append((event, events[event.partner]))
             event.boundary = event.boundary or len(around) > _DEEPEST
         elif event.kind == "end" and event.partner is not None:
             around.pop()
         if event.boundary:
-            for outer in reversed(around):
+            for outer, end in reversed(around):
                 if outer.boundary and outer is not event:  # and so is what holds it
                     break
-                outer.boundary = events[outer.partner].boundary = True
+                outer.boundary = end.boundary = True
 
 
 def _parts(events: list[_Event]) -> list[str | Block]:
     parts: list[str | Block] = []
-    block, around, preformatted = Block(), (), 0
-    place = 0
+    block, preformatted, place = Block(), 0, 0
+    around: tuple[_Element, ...] = ()
     said = list(accumulate(bool(event.text.strip()) for event in events))  # texts up to each event
 
     def finish() -> None:
@@ -277,7 +281,7 @@ def _parts(events: list[_Event]) -> list[str | Block]:
             parts.append(event.raw)
         elif event.kind == "text":
             block.add(event.text if preformatted > 0 else _SPACE.sub(" ", event.text), around)
-        elif event.kind == "start" and end == place:
+        elif event.kind == "start" and end == place and event.partner is not None:
             around = (*around, _Element(raw, events[event.partner].raw, place))
         elif event.kind == "end":
             around = around[:-1]

@@ -54,7 +54,8 @@ class Pairs:
         raise ApiError(400, f"{code[:20]} is not supported; GET /languages tells which languages are")
 
     def _shortest(self, source: str, target: str) -> list[Pair]:
-        ways, seen = deque([(source, [])]), {source}
+        ways: deque[tuple[str, list[Pair]]] = deque([(source, [])])
+        seen = {source}
         while ways:
             here, way = ways.popleft()
             for pair in sorted(self.translators):
@@ -72,7 +73,8 @@ def load_pairs(runs: Iterable[Path], compute_type: str = FLOAT32) -> Pairs:
     places: dict[Pair, Path] = {}
     for run in runs:
         translator = Translator.load(run, compute_type=compute_type)
-        pair = tuple(code.lower() for code in translator.bundle.languages)
+        source, target = translator.bundle.languages
+        pair = source.lower(), target.lower()
         if pair in translators:
             raise UserError(f"{run}: translates {pair[0]} to {pair[1]}, as {places[pair]} does. Give one of them.")
         translators[pair], places[pair] = translator, run

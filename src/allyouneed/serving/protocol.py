@@ -21,10 +21,10 @@ class LimitedProtocol(HttpToolsProtocol):
 
     most_bytes, seconds = 64 * 1024, 30.0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
         self._fruitless, self._under_way = 0, False
-        self._deadline = self.loop.call_later(self.seconds, self._too_slow)
+        self._deadline: asyncio.TimerHandle | None = self.loop.call_later(self.seconds, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_wait()

@@ -79,13 +79,13 @@ class Server:
         for place, (way, _) in enumerate(ways):
             if way:
                 groups.setdefault(tuple(way), []).append(place)
-        for way, places in groups.items():
+        for route, places in groups.items():
             asked = [texts[place] for place in places]
             if form:
-                work = [self.desk.marked(text, list(way), options, form) for text in asked]
+                work = [self.desk.marked(text, list(route), options, form) for text in asked]
                 found = [Result(text, [], [], None) for text in await self.in_time(asyncio.gather(*work))]
             else:
-                done = await self.in_time(self.desk.texts(asked, list(way), options, split))
+                done = await self.in_time(self.desk.texts(asked, list(route), options, split))
                 found = [Result(*translated, None) for translated in done]
             for place, result in zip(places, found, strict=True):
                 results[place] = result._replace(guess=ways[place][1])

@@ -25,7 +25,7 @@ _LONGEST_GATHERING = 8  # times the wait for the next sentence
 
 
 class Worker(Protocol):
-    def work(self, kind: Hashable, payloads: Sequence[Any]) -> list[Any]:
+    def work(self, kind: Any, payloads: Sequence[Any]) -> list[Any]:
         """An answer for each payload, in order."""
 
 
@@ -38,7 +38,7 @@ class _Item:
     weight: int
     ticket: int
     loop: asyncio.AbstractEventLoop
-    future: asyncio.Future = field(repr=False)
+    future: asyncio.Future[Any] = field(repr=False)
 
 
 class Service:
@@ -48,12 +48,12 @@ class Service:
     def __init__(
         self,
         make_worker: Callable[[], Worker],
-        weigh: Callable[[Hashable, Any], int],
+        weigh: Callable[[Any, Any], int],
         threads: int = 1,
         batch_tokens: int = 2048,
         gather_seconds: float = 0.003,
         queue_sentences: int = 4096,
-        observe: Callable[[Hashable, Sequence[Any], float], None] = lambda kind, payloads, seconds: None,
+        observe: Callable[[Any, Sequence[Any], float], None] = lambda kind, payloads, seconds: None,
     ):
         self._make_worker, self._weigh, self._observe = make_worker, weigh, observe
         self._batch_tokens, self._gather_seconds = batch_tokens, gather_seconds
@@ -162,7 +162,8 @@ class Service:
                 return []
             queue = min((queue for queue in self._queues.values() if queue), key=lambda queue: queue[0].ticket)
             share = self._share(len(queue))
-            batch, tokens = [], 0
+            batch: list[_Item] = []
+            tokens = 0
             while queue and len(batch) < share and (not batch or tokens + queue[0].weight <= self._batch_tokens):
                 batch.append(queue.popleft())
                 tokens += batch[-1].weight
@@ -226,7 +227,7 @@ class Service:
 
 def _deliver(batch: list[_Item], answers: list[Any]) -> None:
     """Hands answers, or exceptions, to those who wait: once for each event loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future, Any]]] = {}
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
     for item, answer in zip(batch, answers, strict=True):
         by_loop.setdefault(item.loop, []).append((item.future, answer))
     for loop, answered in by_loop.items():
@@ -234,7 +235,7 @@ def _deliver(batch: list[_Item], answers: list[Any]) -> None:
             loop.call_soon_threadsafe(_set, answered)
 
 
-def _set(answered: list[tuple[asyncio.Future, Any]]) -> None:
+def _set(answered: list[tuple[asyncio.Future[Any], Any]]) -> None:
     for future, answer in answered:
         if future.done():
             continue

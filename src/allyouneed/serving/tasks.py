@@ -110,10 +110,10 @@ class Switched(NamedTuple):
 
     text: str
     translation: str
-    switches: dict
+    switches: dict[str, Any]
 
 
-def look_inside(translator: Translator, sentences: Sequence[str], options: Options) -> list[dict]:
+def look_inside(translator: Translator, sentences: Sequence[str], options: Options) -> list[dict[str, Any]]:
     """What the explorer shows of each sentence; what comes of a head that is off it asks for when it is turned off."""
     from allyouneed.insight.explorer import explorer_data
     from allyouneed.insight.switches import single_switches
@@ -122,7 +122,7 @@ def look_inside(translator: Translator, sentences: Sequence[str], options: Optio
     return [explorer_data(translator, sentence, carried) for sentence in sentences]
 
 
-def look_switched(translator: Translator, payloads: Sequence[Switched], options: Options) -> list[dict]:
+def look_switched(translator: Translator, payloads: Sequence[Switched], options: Options) -> list[dict[str, Any]]:
     """What an explorer that is open asks for: the variant of each."""
     from allyouneed.insight.explorer import live_variant
     from allyouneed.insight.switches import switches_from

@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Any, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.requests import ClientDisconnect
@@ -57,7 +57,7 @@ class Telemetry:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        facts: dict = {}
+        facts: dict[str, Any] = {}
         scope.setdefault("state", {})["facts"] = facts
         status, begun = 499, time.monotonic()  # 499: the client left before there was an answer
 
@@ -119,10 +119,14 @@ class Gathered(logging.Handler):
             self._some.set()
 
     def flush(self) -> None:
-        with self.lock, suppress(OSError, ValueError):  # nobody reads any more
+        self.acquire()
+        try:
             lines, self.lines = self.lines, []
-            self.stream.write("".join(lines))
-            self.stream.flush()
+            with suppress(OSError, ValueError):  # nobody reads any more
+                self.stream.write("".join(lines))
+                self.stream.flush()
+        finally:
+            self.release()
 
     def _write_on(self) -> None:
         while self._some.wait():

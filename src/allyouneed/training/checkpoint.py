@@ -25,14 +25,14 @@ def save_checkpoint(folder: Path, state: TrainingState, log_bytes: int) -> None:
     facts = {
         "step": state.step,
         "epoch": state.position.epoch,
-        "index": state.position.index,
+        "index": state.position.place,
         "seconds": state.seconds,
         "best": state.best,
         "validations_without_gain": state.validations_without_gain,
         "since_log": asdict(state.since_log),
         "log_bytes": log_bytes,
     }
-    contents = {
+    contents: dict[str, bytes | str] = {
         "model.safetensors": tensor_bytes(weights_of(state.model)),
         "optimizer.safetensors": tensor_bytes(_optimizer_tensors(state)),
         "state.json": to_json(facts),
@@ -71,7 +71,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
     """`parameter.name|key` -> tensor, over all optimizers: a parameter belongs to one."""
-    names = {parameter: name for name, parameter in state.model.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in state.model.named_parameters()}
     return {
         f"{names[parameter]}|{key}": tensor
         for optimizer in state.optimizers

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from html import escape
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 _MAX_POINTS = 800  # of a curve: as many as a screen can show
 
@@ -32,7 +32,7 @@ def markup(name: str, *children: object, **attributes: object) -> Html:
     return Html(f"<{' '.join([name, *pairs])}>{join(*children)}</{name}>")
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 

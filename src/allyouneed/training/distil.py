@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics.bleu import BLEU
 
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.config import load_recipe
@@ -91,7 +92,7 @@ def _taught(asked: Distillation, teacher: Bundle, say: Callable[[str], None]) ->
     return files
 
 
-def _agree(path: Path, facts: dict) -> None:
+def _agree(path: Path, facts: dict[str, Any]) -> None:
     """Errors: `UserError` when the RUN was begun with other facts than these."""
     if not path.is_file():
         return write_file(path, to_json(facts))
@@ -106,7 +107,7 @@ def _agree(path: Path, facts: dict) -> None:
 
 
 def _translate(
-    folder: Path, pairs: list[RawPair], translator: Translator, facts: dict, say: Callable[[str], None]
+    folder: Path, pairs: list[RawPair], translator: Translator, facts: dict[str, Any], say: Callable[[str], None]
 ) -> list[list[str]]:
     """The beam's hypotheses for each source, best first."""
     source, said, partial = (folder / name for name in ("source.txt", "hypotheses.txt", "hypotheses.unfinished"))

@@ -10,11 +10,13 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed
 from torch import Tensor
 
+Value = TypeVar("Value")
 _PATIENCE = timedelta(hours=12)  # of the other ranks, while the first prepares a large corpus or validates
 
 
@@ -57,9 +59,9 @@ class Ranks:
         if self.count > 1:
             torch.distributed.barrier()
 
-    def share(self, value: object) -> object:
-        """Rank 0's value, on every rank."""
-        values = [value]
+    def share(self, value: Value | None) -> Value:
+        """Rank 0's value, on every rank; what the others give, None for example, does not count."""
+        values: list[Any] = [value]
         if self.count > 1:
             torch.distributed.broadcast_object_list(values)
         return values[0]

@@ -6,11 +6,15 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from allyouneed.files import cannot_write
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class RunLog:
@@ -20,7 +24,7 @@ class RunLog:
         self.path, self.console, self.active = run / "log.jsonl", console, active
         self._progress: Progress | None = None
         self._task: TaskID | None = None
-        self._board = None
+        self._board: SummaryWriter | None = None
 
     def size(self) -> int:
         """Bytes written so far: what a checkpoint remembers."""
@@ -31,7 +35,7 @@ class RunLog:
         if self.active and self.path.exists():
             os.truncate(self.path, min(size, self.size()))
 
-    def record(self, event: str, **facts: object) -> None:
+    def record(self, event: str, **facts: Any) -> None:
         """Errors: `UserError` when the disk is full."""
         if not self.active:
             return
@@ -40,7 +44,7 @@ class RunLog:
                 file.write(json.dumps({"event": event, **facts}, ensure_ascii=False) + "\n")
         except OSError as error:
             raise cannot_write(self.path, error) from error
-        if self._board is not None and "step" in facts:
+        if "step" in facts:
             for name, value in facts.items():
                 if isinstance(value, float):
                     self._draw(f"{event}/{name}", value, facts["step"])
@@ -84,7 +88,7 @@ class RunLog:
                 self._board.close()
             self._board = None
 
-    def records(self) -> list[dict]:
+    def records(self) -> list[dict[str, Any]]:
         """All that was recorded; a last line cut off by a kill is left out."""
         kept = []
         for line in self.path.read_bytes().split(b"\n") if self.path.exists() else ():
@@ -95,13 +99,15 @@ class RunLog:
         return kept
 
     def _draw(self, name: str, value: float, step: int) -> None:
+        if self._board is None:
+            return
         try:
             self._board.add_scalar(name, value, step)
         except OSError:  # the disk is full; what the run itself writes will say so
             self._board = None
 
 
-def _tensorboard(run: Path, step: int):
+def _tensorboard(run: Path, step: int) -> SummaryWriter | None:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from allyouneed.bundle import Bundle, load_weights, save_bundle
 from allyouneed.data.batches import BatchOrder, collate, share
@@ -104,9 +106,9 @@ class Loop:
         """A checkpoint; then snapshots that neither it nor the end of the run needs may go."""
         if self.ranks.is_first:
             save_checkpoint(self.run / "checkpoints", self.state, self.log.size())
-            self.snapshots.prune(self.state.step, {*self._to_average(), self.state.best.get("step")})
+            self.snapshots.prune(self.state.step, {*self._to_average(), self.state.best.get("step", 0)})
 
-    def finish(self) -> dict:
+    def finish(self) -> dict[str, Any]:
         """Puts the average of the last snapshots into the bundle, or the best one if it is clearly better.
 
         Returns its scores on the validation set with the bundle's own beam.
@@ -133,7 +135,7 @@ class Loop:
         save_bundle(self.bundle, self.run / "bundle")
         return self.bundle.scores
 
-    def _candidates(self) -> Iterator[tuple[str, dict]]:
+    def _candidates(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """Weights that may go into the bundle. Those that cannot be read are left out, and said."""
         last, best = self._to_average(), self.state.best.get("step")
         named = {f"average of steps {', '.join(map(str, last))}": last} if last else {}
@@ -158,7 +160,7 @@ class Loop:
         """Records how good the model is and whether it is the best so far."""
         state = self.state
         loss = validation_loss(self.bundle, self.valid, self.training)
-        facts: dict = {"loss": loss, "perplexity": float(np.exp(min(loss, 50.0)))}
+        facts: dict[str, Any] = {"loss": loss, "perplexity": float(np.exp(min(loss, 50.0)))}
         quality = -loss
         if self.training.bleu_sentences:
             scores, samples = validation_scores(self.bundle, self.valid, self.training.bleu_sentences, beam_size=1)
@@ -189,7 +191,7 @@ class Loop:
             return -validation_loss(self.bundle, self.valid, self.training)
         return validation_scores(self.bundle, self.valid, self.training.bleu_sentences, beam_size=1)[0].bleu
 
-    def _show(self, facts: dict, is_best: bool) -> None:
+    def _show(self, facts: dict[str, Any], is_best: bool) -> None:
         bleu = f"  BLEU {facts['bleu']:.1f}  chrF {facts['chrf']:.1f}" if "bleu" in facts else ""
         minutes = self.state.seconds / 60
         self.log.say(

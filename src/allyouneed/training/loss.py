@@ -7,6 +7,7 @@ cites; tensor2tensor spreads ε over the other V - 1.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,28 +35,30 @@ def chunked_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, smoot
     if torch.is_autocast_enabled(device):  # once here, instead of at every chunk
         hidden = hidden.to(torch.get_autocast_dtype(device))
     with torch.autocast(device, enabled=False):
-        return _ChunkedCrossEntropy.apply(hidden, weight, targets, smoothing)
+        return _ChunkedCrossEntropy.apply(hidden, weight, targets, smoothing)  # type: ignore[no-untyped-call]
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
     """Gradients are made chunk by chunk while the logits are there, unless nobody asks for them."""
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float):
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
         wanted = any(ctx.needs_input_grad)
-        grad_hidden, grad_weight = (torch.empty_like(hidden), torch.zeros_like(weight)) if wanted else (None, None)
+        grad_hidden = torch.empty_like(hidden) if wanted else None
+        grad_weight = torch.zeros_like(weight) if wanted else None
         loss, nll = (hidden.new_zeros((), dtype=torch.float32) for _ in range(2))
         rows = min(len(hidden), max(_FEWEST_ROWS, _CHUNK_ELEMENTS[hidden.device.type] // len(weight)))
         of_words = _word_loss(hidden, weight.detach(), rows, smoothing)
         for start in range(0, len(hidden), max(1, rows)):
             here = slice(start, start + rows)
             chunk = hidden[here]
-            grad_logits, *losses = of_words(chunk, targets[here], grad_hidden[here] if wanted else None)
-            loss += losses[0]
-            nll += losses[1]
-            if wanted and chunk.dtype == grad_weight.dtype:
+            grad_here = None if grad_hidden is None else grad_hidden[here]
+            grad_logits, loss_here, nll_here = of_words(chunk, targets[here], grad_here)
+            loss += loss_here
+            nll += nll_here
+            if grad_weight is not None and chunk.dtype == grad_weight.dtype:
                 grad_weight.addmm_(grad_logits.T, chunk)
-            elif wanted:
+            elif grad_weight is not None:
                 grad_weight += grad_logits.T @ chunk
         ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.mark_non_differentiable(nll)
@@ -63,12 +66,14 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_loss: Tensor, _grad_nll: Tensor):
+    def backward(ctx: Any, grad_loss: Tensor, _grad_nll: Tensor) -> tuple[Tensor | None, ...]:
         grad_hidden, grad_weight = ctx.saved_tensors
         return grad_hidden * grad_loss.to(grad_hidden.dtype), grad_weight * grad_loss, None, None
 
 
-def _word_loss(hidden: Tensor, weight: Tensor, rows: int, smoothing: float) -> Callable[..., tuple]:
+def _word_loss(
+    hidden: Tensor, weight: Tensor, rows: int, smoothing: float
+) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     """What makes the loss of a chunk of `rows` hidden states and its gradients: by kernels, or the plain twin."""
     if kernels.usable(hidden, weight):
         from allyouneed.kernels.loss import WordLoss

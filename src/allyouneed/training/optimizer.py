@@ -6,6 +6,8 @@ learn at one rate. Here in fp32: `torch.optim.Muon` iterates in bf16, which many
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -45,24 +47,27 @@ def is_of_words(name: str) -> bool:
 class Muon(Optimizer):
     """Nesterov momentum, orthogonalised; weight decay is decoupled. Only for matrices."""
 
-    def __init__(self, parameters, lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0):
+    def __init__(
+        self, parameters: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0
+    ):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self) -> None:  # type: ignore[override]  # without a closure: the gradients are there
         for group in self.param_groups:
-            for same_shape in _by_shape(p for p in group["params"] if p.grad is not None):
+            for same_shape in _by_shape(group["params"]):
                 self._step(same_shape, group["lr"], group["momentum"], group["weight_decay"])
 
-    def _step(self, matrices: list[Tensor], rate: float, momentum: float, decay: float) -> None:
+    def _step(self, matrices: list[tuple[Tensor, Tensor]], rate: float, momentum: float, decay: float) -> None:
+        """matrices: with their gradients, all of one shape."""
         updates = []
-        for matrix in matrices:
+        for matrix, gradient in matrices:
             buffer = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
-            buffer.lerp_(matrix.grad, 1 - momentum)
-            updates.append(matrix.grad.lerp(buffer, momentum))
-        rows, columns = matrices[0].shape
+            buffer.lerp_(gradient, 1 - momentum)
+            updates.append(gradient.lerp(buffer, momentum))
+        rows, columns = matrices[0][0].shape
         scale = rate * max(1.0, rows / columns) ** 0.5
-        for matrix, update in zip(matrices, orthogonalise(torch.stack(updates)), strict=True):
+        for (matrix, _), update in zip(matrices, orthogonalise(torch.stack(updates)), strict=True):
             matrix.mul_(1 - rate * decay).sub_(update, alpha=scale)
 
 
@@ -78,8 +83,10 @@ def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
     return x.mT if tall else x
 
 
-def _by_shape(parameters) -> list[list[Tensor]]:
-    groups: dict[torch.Size, list[Tensor]] = {}
+def _by_shape(parameters: Iterable[Tensor]) -> list[list[tuple[Tensor, Tensor]]]:
+    """Parameters and gradients, of those that have one."""
+    groups: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
     for parameter in parameters:
-        groups.setdefault(parameter.shape, []).append(parameter)
+        if parameter.grad is not None:
+            groups.setdefault(parameter.shape, []).append((parameter, parameter.grad))
     return list(groups.values())

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from allyouneed.files import write_file
 from allyouneed.training.curves import Html, Point, Series, chart, is_number, join, markup, show, show_time
 
 
 def write_report(
-    path: Path, *, title: str, log: list[dict], corpus: dict, settings: dict, scores: dict, status: str
+    path: Path,
+    *,
+    title: str,
+    log: list[dict[str, Any]],
+    corpus: dict[str, Any],
+    settings: dict[str, Any],
+    scores: dict[str, Any],
+    status: str,
 ) -> None:
     """Writes the page to `path`, whole or not at all. Errors: `UserError` when it cannot be written.
 
@@ -40,7 +48,7 @@ def write_report(
 # Tables
 
 
-def _table(rows: list[list], head: list[str] | None = None) -> Html:
+def _table(rows: Sequence[Sequence[object]], head: list[str] | None = None) -> Html:
     """Rows of a name and its values; numbers stand to the right. No rows, no table."""
 
     def cell(value: object) -> Html:
@@ -59,9 +67,9 @@ def _definitions(pairs: list[tuple[str, object]]) -> Html:
 # The log
 
 
-def _without_repeats(log: list[dict]) -> list[dict]:
+def _without_repeats(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The log as one run: what a resume from an earlier step does again replaces what came after that step."""
-    run: list[dict] = []
+    run: list[dict[str, Any]] = []
     for record in log:
         if record.get("event") == "resume":
             run = [old for old in run if old.get("step", 0) <= record["step"]]
@@ -69,21 +77,21 @@ def _without_repeats(log: list[dict]) -> list[dict]:
     return run
 
 
-def _events(log: list[dict], *names: str) -> list[dict]:
+def _events(log: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
     return [record for record in log if record.get("event") in names]
 
 
-def _points(run: list[dict], event: str, key: str) -> list[Point]:
+def _points(run: list[dict[str, Any]], event: str, key: str) -> list[Point]:
     records = [record for record in _events(run, event) if record.get(key) is not None]
     return [Point(record["step"], record["seconds"], record[key]) for record in records]
 
 
-def _clock(run: list[dict]) -> list[Point]:
+def _clock(run: list[dict[str, Any]]) -> list[Point]:
     """When each step was reached, from step 0 on."""
     return sorted([Point(0, 0.0, 0), *_points(run, "train", "step"), *_points(run, "validation", "step")])
 
 
-def _event_line(log: list[dict]) -> Html:
+def _event_line(log: list[dict[str, Any]]) -> Html:
     words = {"stop": "stopped", "resume": "resumed"}
     parts = [
         f"{words[record['event']]} at step {show(record['step'])}" + (f" ({record['why']})" if "why" in record else "")
@@ -92,7 +100,7 @@ def _event_line(log: list[dict]) -> Html:
     return markup("p", " · ".join(parts), class_="soft")
 
 
-def _headline(run: list[dict], scores: dict) -> Html:
+def _headline(run: list[dict[str, Any]], scores: dict[str, Any]) -> Html:
     """The tiles on top. Final scores and those of the log stand apart: their search or their set may differ."""
     final = [(name, of) for name, of in scores.items() if isinstance(of, dict) and is_number(of.get("bleu"))]
     planned = [f"of {show(plan['steps'])} planned" for plan in _events(run, "plan") if "steps" in plan]
@@ -113,7 +121,7 @@ def _tile(label: str, value: object, note: str = "") -> Html:
     return markup("div", markup("small", label), markup("b", value), markup("small", note), class_="tile")
 
 
-def _best_tile(label: str, where: str, curve: list[Point], best: Callable) -> Html:
+def _best_tile(label: str, where: str, curve: list[Point], best: Callable[..., Point]) -> Html:
     values = [point for point in curve if is_number(point.value)]
     if not values:
         return Html("")
@@ -124,7 +132,7 @@ def _best_tile(label: str, where: str, curve: list[Point], best: Callable) -> Ht
 # Curves
 
 
-def _charts(run: list[dict]) -> Html:
+def _charts(run: list[dict[str, Any]]) -> Html:
     def series(name: str, hue: str, event: str, key: str) -> Series:
         return Series(name, hue, _points(run, event, key))
 
@@ -144,12 +152,12 @@ def _charts(run: list[dict]) -> Html:
 # Samples, scores, corpus, settings
 
 
-def _sample_cards(validations: list[dict]) -> Html:
+def _sample_cards(validations: list[dict[str, Any]]) -> Html:
     """The last validation's samples, each with what the model made of it before."""
     return join(*(_sample_card(sample, validations[:-1]) for last in validations[-1:] for sample in last["samples"]))
 
 
-def _sample_card(sample: dict, earlier: list[dict]) -> Html:
+def _sample_card(sample: dict[str, Any], earlier: list[dict[str, Any]]) -> Html:
     versions = [
         (f"step {show(validation['step'])}", old["hypothesis"])
         for validation in earlier
@@ -162,7 +170,7 @@ def _sample_card(sample: dict, earlier: list[dict]) -> Html:
     return markup("div", parts, history if changes else "", class_="sample")
 
 
-def _score_table(scores: dict) -> Html:
+def _score_table(scores: dict[str, Any]) -> Html:
     """A row for each score, with its signature; what is no score stands below as a note."""
     rows, notes = [], []
     for name, value in scores.items():
@@ -178,7 +186,7 @@ def _one_decimal(value: object) -> object:
     return f"{value:.1f}" if isinstance(value, float) else value
 
 
-def _corpus_report(corpus: dict) -> Html:
+def _corpus_report(corpus: dict[str, Any]) -> Html:
     """Counts of each part of the corpus, then examples of the dropped lines."""
     drops = [(part, reason, found) for part, of in corpus.items() for reason, found in of.get("dropped", {}).items()]
     keys = dict.fromkeys(key for of in corpus.values() for key in of if key != "dropped")
@@ -197,7 +205,7 @@ def _corpus_report(corpus: dict) -> Html:
     return join(_table(rows, ["", *corpus]), *examples)
 
 
-def _setting_tables(settings: dict, log: list[dict]) -> Html:
+def _setting_tables(settings: dict[str, Any], log: list[dict[str, Any]]) -> Html:
     """A table for each section, its values spelled as in a recipe, and one for the last plan."""
     plans = [{key: value for key, value in plan.items() if key != "event"} for plan in _events(log, "plan")]
     tables = []

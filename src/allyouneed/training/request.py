@@ -6,12 +6,12 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
 
-from allyouneed.bundle import find_bundle, load_bundle
-from allyouneed.config import Config, ModelConfig, config_from, load_recipe
+from allyouneed.bundle import Build, Bundle, find_bundle, load_bundle
+from allyouneed.config import Config, config_from, load_recipe
 from allyouneed.data.corpus import count_pairs
 from allyouneed.errors import UserError
 from allyouneed.files import MANIFEST, read_json, sha256, to_json, write_file
@@ -40,10 +40,15 @@ class Request:
     languages: tuple[str, str]
     recipe: str | None = None
     settings: Sequence[str] = ()
-    build: Callable[[ModelConfig, int], nn.Module] = Transformer
+    build: Build = Transformer
     data: Path | None = None
     start_from: Path | None = None
     teacher: Path | None = None
+
+    @property
+    def data_folder(self) -> Path:
+        """Where the prepared data is."""
+        return self.data or self.out / "data"
 
 
 class Record:
@@ -52,7 +57,9 @@ class Record:
     def __init__(self, path: Path):
         self.path = path
         remedy = "Give another --out, or delete the file to begin anew."
-        self.content = read_json(path, remedy, lambda run: (run["asked"], run["config"])) if path.exists() else {}
+        self.content: dict[str, Any] = {}
+        if path.exists():
+            self.content = read_json(path, remedy, lambda run: (run["asked"], run["config"]))
 
     def update(self, **facts: object) -> None:
         """Adds facts; None takes one away. Errors: `UserError` when the disk is full."""
@@ -60,10 +67,14 @@ class Record:
         write_file(self.path, to_json(self.content))
 
 
+def recipe_of(request: Request) -> Config:
+    """The recipe asked for, without the settings; the paper's base where none is named."""
+    return load_recipe(request.recipe) if request.recipe else Config()
+
+
 def asked_device(request: Request) -> str:
     """The setting training.device."""
-    recipe = load_recipe(request.recipe) if request.recipe else Config()
-    return recipe.override(settings_of(request.settings, "training.device")).training.device
+    return recipe_of(request).override(settings_of(request.settings, "training.device")).training.device
 
 
 def agreed_config(request: Request, record: Record, device: torch.device, say: Callable[[str], None]) -> Config:
@@ -72,7 +83,7 @@ def agreed_config(request: Request, record: Record, device: torch.device, say: C
     Errors: `UserError` when the RUN has taken its first step with other text or other settings.
     """
     asked = identity(request)
-    begun = record.content.get("asked")
+    begun = record.content.get("asked", {})
     if asked == begun:
         return _stored_config(record)
     if "plan" not in record.content:  # nothing is learnt yet: what a first, mistaken call prepared goes
@@ -96,7 +107,7 @@ def agreed_config(request: Request, record: Record, device: torch.device, say: C
     return longer
 
 
-def identity(request: Request) -> dict:
+def identity(request: Request) -> dict[str, Any]:
     """What makes a run the same run: text and recipe by their content, languages, settings."""
     recipe = request.recipe
     if recipe is not None and Path(recipe).is_file():
@@ -132,10 +143,10 @@ def _stored_config(record: Record) -> Config:
     return config_from(record.content["config"], str(record.path))
 
 
-def _longer(begun: dict, asked: dict, config: Config) -> Config | None:
+def _longer(begun: dict[str, Any], asked: dict[str, Any], config: Config) -> Config | None:
     """The settings with more steps, if nothing else differs; only 1/√step, which has no end, can simply go on."""
 
-    def others(run: dict) -> dict:
+    def others(run: dict[str, Any]) -> dict[str, Any]:
         settings = [setting for setting in run["settings"] if not setting.startswith("training.steps")]
         return {**run, "settings": settings}
 
@@ -152,10 +163,10 @@ def _choose_config(request: Request, device: torch.device) -> tuple[Config, str]
         raise UserError("training.steps and training.minutes are both given: choose one, the other follows.")
     settings = [*(["training.minutes=none"] if by_steps else []), *request.settings]
     if request.start_from is not None:
-        return _further(request, settings, not by_steps), ""
+        return _further(request, load_bundle(request.start_from), settings, not by_steps), ""
     if request.teacher is not None:
         size = len(load_bundle(request.teacher).tokenizer)
-        return load_recipe(request.recipe).override([*settings, f"data.vocab_size={size}"]), ""
+        return recipe_of(request).override([*settings, f"data.vocab_size={size}"]), ""
     if request.recipe is not None:
         return load_recipe(request.recipe).override(settings), ""
     minutes = Config().override(by_minutes).training.minutes or DEFAULT_MINUTES
@@ -165,9 +176,8 @@ def _choose_config(request: Request, device: torch.device) -> tuple[Config, str]
     return config, f"recipe {choice.recipe}, chosen for {choice.reason}{default}"
 
 
-def _further(request: Request, settings: Sequence[str], by_minutes: bool) -> Config:
+def _further(request: Request, start: Bundle, settings: Sequence[str], by_minutes: bool) -> Config:
     """Settings for training a translator further: its model, and gentle steps unless a recipe says otherwise."""
-    start = load_bundle(request.start_from)
     base = load_recipe(request.recipe) if request.recipe is not None else Config().override(_GENTLY)
     if request.recipe is None and by_minutes:
         base = base.override([f"training.minutes={DEFAULT_MINUTES}"])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -41,7 +42,7 @@ class Outcome:
     """How a run ended (FINISHED, STOPPED_EARLY, INTERRUPTED), and its validation scores if it came to an end."""
 
     status: str
-    scores: dict
+    scores: dict[str, Any]
 
 
 def train(request: Request, console: Console) -> Outcome:
@@ -61,7 +62,7 @@ def _train(request: Request, console: Console, device: torch.device, ranks: Rank
     log = RunLog(request.out, console, active=ranks.is_first)
     record = Record(request.out / "run.json")
     config = ranks.share(agreed_config(request, record, device, log.say) if ranks.is_first else None)
-    prepared = PreparedData(request.data or request.out / "data")
+    prepared = PreparedData(request.data_folder)
     if ranks.is_first:
         recover_all(request.out / "checkpoints")
         _prepare(request, config, prepared, log)
@@ -165,7 +166,7 @@ def _resume(loop: Loop) -> None:
 
 
 def _conclude(loop: Loop, status: str, prepared: PreparedData, record: Record) -> Outcome:
-    scores: dict = {}
+    scores: dict[str, Any] = {}
     loop.log.record("stop", step=loop.state.step, why=status)
     if loop.ranks.is_first:
         if status != INTERRUPTED:
@@ -176,7 +177,7 @@ def _conclude(loop: Loop, status: str, prepared: PreparedData, record: Record) -
     return Outcome(status, loop.ranks.share(scores))
 
 
-def _write_report(loop: Loop, status: str, prepared: PreparedData, scores: dict) -> None:
+def _write_report(loop: Loop, status: str, prepared: PreparedData, scores: dict[str, Any]) -> None:
     source, target = loop.bundle.languages
     write_report(
         loop.run / "report.html",
@@ -200,7 +201,7 @@ def _describe(loop: Loop) -> str:
     )
 
 
-def _summary(finished: dict) -> str:
+def _summary(finished: dict[str, Any]) -> str:
     valid = finished["valid"]
     return f"validation BLEU {valid['bleu']:.1f}, chrF {valid['chrf']:.1f} ({finished['weights']})"
 

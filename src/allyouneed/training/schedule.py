@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from allyouneed.config import Config
 
@@ -63,7 +63,7 @@ class Plan:
             return self
         return replace(self, steps=steps, turned_at=step, turned_factor=self.factor(step))
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
@@ -110,7 +110,7 @@ def plan_for_minutes(
     validations = max(2, min(_VALIDATIONS, int(affordable)))
     seconds = (1 - _KEPT_FREE) * (seconds_left - speed.final_seconds)
     steps = max(10, int((seconds - validations * speed.validation_seconds) / speed.step_seconds))
-    planned = {
+    planned: dict[str, Any] = {
         "warmup": max(1, min(training.warmup, int(_WARMUP_SHARE * steps))),
         "decay": "linear",
         "validate_every": max(1, -(-steps // validations)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +60,7 @@ class TrainingState:
     step: int = 0
     position: Position = field(default_factory=Position)
     seconds: float = 0.0  # of training, over all sessions
-    best: dict = field(default_factory=dict)  # the best validation: step, loss, bleu
+    best: dict[str, Any] = field(default_factory=dict)  # the best validation: step, loss, bleu
     validations_without_gain: int = 0
     since_log: Totals = field(default_factory=Totals)
 
@@ -92,9 +92,9 @@ def update(
     ranks.sum_gradients(model.parameters())
     norm = None  # a pass over all gradients: only where it is wanted
     if training.clip_norm or state.step % training.log_every == 0:
-        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in model.parameters()])
-    if training.clip_norm:
-        torch.nn.utils.clip_grads_with_norm_(model.parameters(), training.clip_norm, norm)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+        if training.clip_norm:
+            torch.nn.utils.clip_grads_with_norm_(model.parameters(), training.clip_norm, norm)
     for optimizer in state.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * plan.factor(state.step)
@@ -116,8 +116,8 @@ def batch_loss(
             source, target = pack(batch.source, batch.source != PAD), pack(batch.target_input, real)
             hidden = model.packed_hidden(source.to(device), target.to(device))
         else:
-            source, target_input, real = (x.to(device) for x in (batch.source, batch.target_input, real))
-            hidden = model.hidden(source, target_input)[real]
+            source_ids, target_ids, real = (x.to(device) for x in (batch.source, batch.target_input, real))
+            hidden = model.hidden(source_ids, target_ids)[real]
         if training.plain:
             logits = model.output(hidden)
             loss = smoothed_cross_entropy(logits, targets, training.label_smoothing)

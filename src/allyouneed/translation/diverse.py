@@ -17,7 +17,7 @@ from torch import Tensor
 
 from allyouneed.data.tokenizer import EOS
 from allyouneed.translation.constraints import Rules
-from allyouneed.translation.search import BeamSearch, Hypothesis, Model
+from allyouneed.translation.search import BeamSearch, Candidates, Hypothesis, Model
 
 
 @torch.inference_mode()
@@ -61,21 +61,22 @@ class DiverseBeamSearch(BeamSearch):
         rules: Rules | None = None,
     ):
         self.groups, self.penalty = groups, penalty
-        sources, longest = source_ids.repeat_interleave(groups, dim=0), np.repeat(np.asarray(longest), groups)
+        sources, limits = source_ids.repeat_interleave(groups, dim=0), np.repeat(np.asarray(longest), groups)
         if rules is not None and rules.target_prefix:
             rules = replace(rules, target_prefix=[prefix for prefix in rules.target_prefix for _ in range(groups)])
         own = beam_size // groups
-        super().__init__(model, sources, longest, own, alpha, min(own, num_hypotheses), rules)
+        super().__init__(model, sources, limits, own, alpha, min(own, num_hypotheses), rules)
         self.looked_at = own + beam_size  # words a row: so many are enough, however many of them count less
 
-    def _candidates(self, length: int) -> tuple[np.ndarray, ...]:
+    def _candidates(self, length: int) -> Candidates:
         log_p, words = self._continuations(length)
         count = len(words)
         totals = (self.scores[:, :, None] + log_p).reshape(count, -1)
         ranked = totals.copy()
         places = np.empty((count, min(2 * self.beam, ranked.shape[1])), dtype=np.int64)
-        said: dict[int, Counter] = {}  # by earlier groups of each sentence, at this step
-        for unit, (sentence, group) in enumerate(zip(*divmod(self.sentences, self.groups), strict=True)):
+        said: dict[int, Counter[int]] = {}  # by earlier groups of each sentence, at this step
+        numbers = zip(*(x.tolist() for x in divmod(self.sentences, self.groups)), strict=True)
+        for unit, (sentence, group) in enumerate(numbers):
             if group and (before := said.get(sentence)):
                 counts = np.array([before[word] for word in words[unit].ravel().tolist()])
                 ranked[unit] -= self.penalty * counts

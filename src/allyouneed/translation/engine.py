@@ -7,6 +7,7 @@ sentence does not depend on the sentences beside it, bit by bit, since every num
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ def engine_for(model: Model, compute_type: str = FLOAT32) -> Model:
     return Engine(model, compute_type == INT8) if _has_twin(model) else model
 
 
-def _has_twin(model: Model) -> bool:
+def _has_twin(model: Model) -> TypeGuard[Transformer]:
     if not isinstance(model, Transformer) or model.plain or model.config.activation != "relu":
         return False
     config = model.config
@@ -73,8 +74,8 @@ class Cache:
         self.length = 0  # positions seen
 
     def select(self, rows: Tensor | np.ndarray) -> None:
-        rows = np.asarray(rows)
-        self.seen, self.source_rows, self.sources = self.seen[rows], self.source_rows[rows], self.sources[rows]
+        order = np.asarray(rows)
+        self.seen, self.source_rows, self.sources = self.seen[order], self.source_rows[order], self.sources[order]
 
     def keep_sentences(self, sentences: Tensor) -> None:
         """Nothing: a row knows its sentence."""
@@ -105,7 +106,8 @@ class Engine:
         self.encoder_layers = torch.tensor([self._encoder_layer(layer) for layer in model.encoder.layers])
         self.layers = torch.tensor([self._decoder_layer(layer) for layer in decoder])
         cross = [linear for layer in decoder for linear in (layer.cross_attention.key, layer.cross_attention.value)]
-        ends = [self._norm(side.norm) if self.norm_first else (0, 0) for side in (model.encoder, model.decoder)]
+        norms = (model.encoder.norm, model.decoder.norm)  # with norm "pre", else they are none
+        ends = [self._norm(norm) if isinstance(norm, nn.LayerNorm) else (0, 0) for norm in norms]
         self.encoder_end = torch.tensor([*ends[0], *self._matrix(*cross)])
         self.memory_width, self.words = sum(linear.out_features for linear in cross), model.output.out_features
         self.kept_width = self.memory_width  # of a position: the same of self-attention as of cross-attention
@@ -220,10 +222,10 @@ class Engine:
             cache.select(left)
         return said, log_p, counts
 
-    def _step(self, tokens: np.ndarray, cache: Cache, *wanted: int | np.ndarray) -> np.ndarray:
+    def _step(self, tokens: np.ndarray, cache: Cache, count: int, *wanted: int | np.ndarray) -> np.ndarray:
         """-> what the pre-softmax linear sees of each row's next position: [rows, d_model].
 
-        wanted: how many words, whether with scores, and where they go, as `kernels/search.py` has them.
+        count: how many words; wanted: whether with scores, and where they go, as `kernels/search.py` has them.
         """
         from allyouneed.kernels.search import step
 
@@ -233,8 +235,8 @@ class Engine:
         kept = cache.append(1, rows, self.kept_width)
         cache.seen[:, cache.length - 1] = _address(kept) + 4 * self.kept_width * np.arange(rows)
         past = (kept, cache.seen, cache.seen.shape[1], cache.length, cache.source_rows, cache.sources, cache.longest)
-        scratch = self._decoder_scratch(rows, block, cache, wanted[0])
-        step(parts, block, rows, self.table, tokens, position, *past, hidden, *wanted, *scratch)
+        scratch = self._decoder_scratch(rows, block, cache, count)
+        step(parts, block, rows, self.table, tokens, position, *past, hidden, count, *wanted, *scratch)
         return hidden
 
     def _positions(self, begin: int, count: int) -> tuple[Tensor, int]:

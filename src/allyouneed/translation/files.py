@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from io import TextIOWrapper
 from itertools import chain, islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, Literal, TextIO
 
 from allyouneed.data.corpus import count_pairs
 from allyouneed.data.formats import decoded, read_pairs, read_text
@@ -30,7 +31,7 @@ def translate_file(
     translator: Translator,
     source: Path | None,
     output: Path | None,
-    options: dict,
+    options: dict[str, Any],
     scores: bool,
     say: Callable[[str], None],
     resume: bool = False,
@@ -57,6 +58,7 @@ def translate_file(
         say("reading lines from the terminal; they are translated after the last one, which Ctrl-D ends")
     lines = read_text(source) if source else decoded(sys.stdin.buffer, _STANDARD_INPUT)
     numbered = islice(enumerate(lines, start=1), done, None)
+    form: Callable[[int, Translation], list[str]]
     form = _as_json if as_json else partial(_as_text, hypotheses=options["num_hypotheses"], scores=scores)
     blocks = _translated(translator, numbered, source or _STANDARD_INPUT, options, form, say, force)
     first = next(blocks, (done, []))
@@ -148,7 +150,7 @@ def _translated(
     translator: Translator,
     numbered: Iterator[tuple[int, str]],
     where: Path,
-    options: dict,
+    options: dict[str, Any],
     form: Callable[[int, Translation], list[str]],
     say: Callable[[str], None],
     force: Sequence[str],
@@ -197,10 +199,11 @@ def _refuse_unwritable(output: Path | None, source: Path | None = None) -> None:
 
 
 @contextmanager
-def _opened(path: Path | None, mode: str = "w") -> Iterator[TextIO]:
+def _opened(path: Path | None, mode: Literal["a", "w"] = "w") -> Iterator[TextIO]:
     try:
         if path is None:
-            sys.stdout.reconfigure(encoding="utf-8")
+            if isinstance(sys.stdout, TextIOWrapper):
+                sys.stdout.reconfigure(encoding="utf-8")
             yield sys.stdout
             sys.stdout.flush()
         else:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from allyouneed.data.tokenizer import EOS
 from allyouneed.translation.constraints import Rules
-from allyouneed.translation.search import NEVER_SAID, BeamSearch, Hypothesis, Model
+from allyouneed.translation.search import NEVER_SAID, BeamSearch, Candidates, Hypothesis, Model
 
 Phrases = Sequence[Sequence[int]]
 
@@ -72,13 +72,14 @@ class _Candidate(NamedTuple):
     parent: int
     word: int
     said: Said
-    count: int
+    done: int  # forced subwords said
 
 
 class ForcedBeamSearch(BeamSearch):
     """progress [sentences, beam]: `Said` of each hypothesis."""
 
     of_sentences = (*BeamSearch.of_sentences, "progress")
+    rules: Rules | None
 
     def __init__(
         self,
@@ -98,7 +99,7 @@ class ForcedBeamSearch(BeamSearch):
         for row in range(len(source_ids)):  # one by one, since NumPy would take a tuple apart
             self.progress[row, 0] = Said()
 
-    def _candidates(self, length: int) -> tuple[np.ndarray, ...]:
+    def _candidates(self, length: int) -> Candidates:
         """First those that end, then those that go on, the beam shared out; what is left over has no probability."""
         log_p = self._log_p()
         kept = [self._of_sentence(row, log_p[row], length) for row in range(len(log_p))]
@@ -107,7 +108,7 @@ class ForcedBeamSearch(BeamSearch):
         for row, candidates in enumerate(kept):
             for place, candidate in enumerate(candidates):
                 scores[row, place], parents[row, place], words[row, place] = candidate[:3]
-        return scores, parents, words, log_p[np.arange(len(kept))[:, None], parents, words]
+        return Candidates(scores, parents, words, log_p[np.arange(len(kept))[:, None], parents, words])
 
     def _log_p(self) -> np.ndarray:
         """Of every word after each hypothesis [sentences, beam, vocabulary]."""
@@ -125,7 +126,7 @@ class ForcedBeamSearch(BeamSearch):
         needed = sum(map(len, phrases))
         tried = (self._candidate(row, *place, totals, phrases) for place in self._tried(row, totals, phrases))
         found = sorted((one for one in tried if one.score > -np.inf), key=lambda one: -one.score)
-        complete = [one for one in found if one.count == needed]
+        complete = [one for one in found if one.done == needed]
         ending = [one for one in complete[: self.beam] if one.word == EOS]
         if at_limit:
             excused = not ending and not self.finished[sentence]  # rather than nothing
@@ -159,16 +160,16 @@ class ForcedBeamSearch(BeamSearch):
 def _shared_out(candidates: list[_Candidate], needed: int, beam: int) -> list[_Candidate]:
     """At most `beam` of the candidates (best first): the best that has said most, then of each number of forced
     subwords an equal share, and what is left to the best of the others."""
-    most = max((one.count for one in candidates), default=0)
-    chosen = [one for one in candidates if one.count == most][:1]
+    most = max((one.done for one in candidates), default=0)
+    chosen = [one for one in candidates if one.done == most][:1]
     room = dict.fromkeys(range(needed + 1), beam // (needed + 1))
     room[needed] += beam % (needed + 1)
     others = []
     for one in candidates:
         if one in chosen:
-            room[one.count] -= 1
-        elif room[one.count] > 0:
-            room[one.count] -= 1
+            room[one.done] -= 1
+        elif room[one.done] > 0:
+            room[one.done] -= 1
             chosen.append(one)
         else:
             others.append(one)

@@ -11,6 +11,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from allyouneed.bundle import weights_of
 from allyouneed.errors import UserError
@@ -25,7 +26,7 @@ class Note:
     asked: str
 
     @classmethod
-    def of(cls, translator: Translator, source: Path, output: Path, options: dict) -> Note:
+    def of(cls, translator: Translator, source: Path, output: Path, options: dict[str, Any]) -> Note:
         digest = hashlib.sha256()
         for name, tensor in weights_of(translator.model).items():
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())

@@ -7,6 +7,7 @@ formula for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from allyouneed.bundle import Bundle
 from allyouneed.translation.translator import Translator
@@ -16,7 +17,7 @@ _COUNT = 20
 _LOOKED_AT = 60
 
 
-def make_samples(bundle: Bundle, pairs: Sequence[tuple[str, str]]) -> list[dict]:
+def make_samples(bundle: Bundle, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     """The first sentences of (source, reference) that are translated in one piece and come to an end by themselves."""
     pairs = [pair for pair in pairs[:_LOOKED_AT] if 0 < len(bundle.tokenizer.encode(pair[0])) < bundle.longest_source]
     said = {beam_size: say_samples(bundle, [source for source, _ in pairs], beam_size) for beam_size in BEAM_SIZES}

@@ -27,13 +27,13 @@ def score_pairs(translator: Translator, sources: Sequence[str], targets: Sequenc
     """Each target's log probability given its source, subword by subword, as search would count it."""
     source = [[*ids, EOS] for ids in translator.tokenizer.encode_all(sources)]
     target = [[BOS, *ids, EOS] for ids in translator.tokenizer.target.encode_all(targets)]
-    lengths = [np.array([len(ids) for ids in side], dtype=np.int64) for side in (source, target)]
-    found: list[Scored | None] = [None] * len(source)
-    for batch in token_batches(*lengths, translator.bundle.config.search.batch_tokens):
+    lengths, target_lengths = (np.array([len(ids) for ids in side], dtype=np.int64) for side in (source, target))
+    found: dict[int, Scored] = {}
+    for batch in token_batches(lengths, target_lengths, translator.bundle.config.search.batch_tokens):
         scored = score_ids(translator, [source[i] for i in batch], [target[i] for i in batch])
         for i, values in zip(batch, scored, strict=True):
             found[i] = Scored(translator.tokenizer.target.pieces(target[i][1:]), values)
-    return found
+    return [found[i] for i in range(len(source))]
 
 
 def word_log_probabilities(scored: Scored) -> list[float]:

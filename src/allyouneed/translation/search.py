@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, overload
 
 import numpy as np
 import torch
@@ -31,8 +31,8 @@ class Model(Protocol):
 
     def start(self, source_ids: Tensor) -> Cache: ...
 
-    def decode_step(self, tokens: Tensor, cache: Cache) -> Tensor:
-        """The last token of every row -> logits of the next [rows, vocabulary]."""
+    def decode_step(self, tokens: Tensor, cache: Any) -> Tensor:
+        """The last token of every row -> logits of the next [rows, vocabulary]. cache: of its own `start`."""
 
 
 class Choice(NamedTuple):
@@ -59,6 +59,14 @@ class Hypothesis(NamedTuple):
     log_probability: float
     score: float
     token_log_p: list[float]
+
+
+@overload
+def length_penalty(length: int, alpha: float) -> float: ...
+
+
+@overload
+def length_penalty(length: np.ndarray, alpha: float) -> np.ndarray: ...
 
 
 def length_penalty(length: int | np.ndarray, alpha: float) -> float | np.ndarray:
@@ -113,7 +121,7 @@ def greedy(
             for ids, log_p, count in zip(*found, strict=True)
         ]
     cache = model.start(source_ids)
-    longest = np.asarray(longest)
+    limits = np.asarray(longest)
     sentences = np.arange(len(source_ids))  # that are not finished, in the order of rows
     ids: list[list[int]] = [[BOS] for _ in sentences]
     log_p: list[list[float]] = [[] for _ in sentences]
@@ -123,7 +131,7 @@ def greedy(
         length += 1
         said = tokens[:, None] if rules is None else np.array([ids[sentence] for sentence in sentences])
         best = choose(model, said, cache, 1, Source(source_ids.device, rules, sentences), scores)
-        at_limit = length > longest[sentences]
+        at_limit = length > limits[sentences]
         tokens = np.where(at_limit, EOS, best.words[:, 0])
         step_log_p = np.where(at_limit, best.end_log_p, best.log_p[:, 0])
         for sentence, token, value in zip(sentences.tolist(), tokens.tolist(), step_log_p.tolist(), strict=True):
@@ -156,6 +164,16 @@ def beam_search(
     return BeamSearch(model, source_ids, longest, beam_size, alpha, num_hypotheses, rules).run()
 
 
+class Candidates(NamedTuple):
+    """Continuations of each sentence, best first: their scores, their parents' places in the beam, their last tokens
+    and what these add [sentences, 2 · beam]."""
+
+    scores: np.ndarray
+    parents: np.ndarray
+    tokens: np.ndarray
+    log_p: np.ndarray
+
+
 class BeamSearch:
     """The state of a search, of the sentences going on.
 
@@ -164,13 +182,13 @@ class BeamSearch:
     score that a hypothesis must beat to be wanted. of_sentences: names of what has an entry for each sentence.
     """
 
-    of_sentences = ("scores", "said", "log_p", "sentences", "longest", "worst")
+    of_sentences: tuple[str, ...] = ("scores", "said", "log_p", "sentences", "longest", "worst")
 
     def __init__(
         self,
         model: Model,
         source_ids: Tensor,
-        longest: Sequence[int],
+        longest: Sequence[int] | np.ndarray,
         beam_size: int,
         alpha: float,
         num_hypotheses: int,
@@ -198,11 +216,8 @@ class BeamSearch:
             self._leave(self._go_on(*candidates), length)
         return [sorted(found, key=lambda hypothesis: -hypothesis.score)[: self.wanted] for found in self.finished]
 
-    def _candidates(self, length: int) -> tuple[np.ndarray, ...]:
-        """The best 2 · beam continuations of each sentence, so that `beam` are left if all others end, best first.
-
-        Their scores, their parents' places in the beam, their last tokens and what these add: [sentences, 2 · beam].
-        """
+    def _candidates(self, length: int) -> Candidates:
+        """The best 2 · beam continuations of each sentence, so that `beam` are left if all others end."""
         log_p, words = self._continuations(length)
         totals = (self.scores[:, :, None] + log_p).reshape(len(self.scores), -1)
         places = np.argsort(-totals, axis=1, kind="stable")[:, : 2 * self.beam]
@@ -221,12 +236,12 @@ class BeamSearch:
         return log_p.reshape(count, beam, -1), words.reshape(count, beam, -1)
 
     @staticmethod
-    def _taken(totals: np.ndarray, places: np.ndarray, log_p: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Of all continuations [sentences, beam · words] those at places: as `_candidates` gives them."""
+    def _taken(totals: np.ndarray, places: np.ndarray, log_p: np.ndarray, words: np.ndarray) -> Candidates:
+        """Of all continuations [sentences, beam · words] those at places."""
         count, _, width = words.shape
         every = np.arange(count)[:, None]
         log_p, words = (x.reshape(count, -1)[every, places] for x in (log_p, words))
-        return totals[every, places], places // width, words, log_p
+        return Candidates(totals[every, places], places // width, words, log_p)
 
     def _finish(
         self, scores: np.ndarray, parents: np.ndarray, tokens: np.ndarray, log_p: np.ndarray, length: int

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from allyouneed.translation.search import NEVER_SAID, Hypothesis, Model, Source,
 from allyouneed.translation.wanted import Wanted
 from allyouneed.translation.workers import available_cores, in_turn
 
+Given = TypeVar("Given")
 _SENTENCES = re.compile(r".+?(?:[.!?…]\s+|[。！？]\s*|$)", re.DOTALL)
 _WORDS = re.compile(r"\S+\s*")
 _BATCHES, _FEWEST_TOKENS = 8, 512  # for each worker at least, and of a batch
@@ -164,8 +165,8 @@ class Translator:
         encode = self.tokenizer.target.encode
         prefixes = [encode(prefix) for prefix in target_prefix]
         phrases = [[encode(phrase) for phrase in each] for each in force_words]
-        for name, of_texts in (("target_prefix", prefixes), ("force_words", phrases)):
-            self._refuse_unfitting(name, of_texts, pieces)
+        self._refuse_unfitting("target_prefix", prefixes, pieces)
+        self._refuse_unfitting("force_words", phrases, pieces)
         rules = Rules(
             min_decoding_length,
             no_repeat_ngram_size,
@@ -219,11 +220,11 @@ class Translator:
         with torch.inference_mode(), record_attention(self.model, stages) as recorded:
             self.model(*(pad([ids]).to(self.device) for ids in (source_ids, target_ids)))
         layers = (recorded.encoder, recorded.decoder, recorded.cross)
-        arrays = (np.stack([weights[0].float().cpu().numpy() for weights in kept]) for kept in layers)
+        encoder, decoder, cross = (np.stack([x[0].float().cpu().numpy() for x in kept]) for kept in layers)
         seen = self.tokenizer.target.pieces(target_ids)
         tokens = (self.tokenizer.pieces(source_ids), seen, [*seen[1:], "</s>"])
         inside = {kind: [each.of_sentence(0) for each in kept] for kind, kept in recorded.stages.items()}
-        return Attention(*arrays, *tokens, inside)
+        return Attention(encoder, decoder, cross, *tokens, inside)
 
     def align(self, source: str, target: str) -> list[tuple[int, int]]:
         """Word links of a text and a translation, from the decoder's attention."""
@@ -266,13 +267,13 @@ class Translator:
         said = "".join(words.decode(h.ids) + piece.glue for h, piece in zip(best, cut, strict=True)).strip()
         score = sum(hypothesis.score for hypothesis in best)
         tokens = words.pieces([i for hypothesis in best for i in hypothesis.ids])
-        hypotheses = [(said, score)] if found else []
+        hypotheses: list[tuple[str, float]] = [(said, score)] if found else []
         if len(found) == 1:
             hypotheses = [(words.decode(hypothesis.ids), hypothesis.score) for hypothesis in found[0]]
         log_probs = [value for hypothesis in best for value in hypothesis.token_log_p[: len(hypothesis.ids)]]
         return Translation(text, said, score, tokens, log_probs, hypotheses, len(found), self)
 
-    def _refuse_unfitting(self, name: str, of_texts: list[list], pieces: list[list[_Piece]]) -> None:
+    def _refuse_unfitting(self, name: str, of_texts: Sequence[Sequence[object]], pieces: list[list[_Piece]]) -> None:
         """Errors: `UserError` unless there is one for each text, and for a text that had to be cut none."""
         if of_texts and len(of_texts) != len(pieces):
             raise UserError(f"{name}: {len(of_texts)} of them for {len(pieces)} texts; give one for each.")
@@ -320,6 +321,6 @@ class Translator:
         return len(self.tokenizer.encode(text))
 
 
-def _of_pieces(of_texts: list[list], pieces: list[list[_Piece]]) -> list[list] | tuple[()]:
+def _of_pieces(of_texts: Sequence[Given], pieces: list[list[_Piece]]) -> Sequence[Given]:
     """What there is for each text, for each of its pieces; nothing where there is none for any."""
     return [of_texts[i] for i, cut in enumerate(pieces) for _ in cut] if any(of_texts) else ()

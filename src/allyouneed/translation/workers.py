@@ -14,7 +14,8 @@ from typing import TypeVar
 
 from allyouneed.kernels import installed
 
-Task, Answer = TypeVar("Task"), TypeVar("Answer")
+Task = TypeVar("Task")
+Answer = TypeVar("Answer")
 
 
 def in_turn(work: Callable[[Task], Answer], tasks: Sequence[Task], workers: int) -> Iterator[Answer]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import colorsys
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -41,9 +41,10 @@ class Canvas:
         self.figure.set_figheight(height)
         self.axes.set_ylim(0, height)
 
-    def text(self, x: float, y: float, text: str, size: float = 8.5, colour: str = INK, **style: object) -> None:
+    def text(self, x: float, y: float, text: str, size: float = 8.5, colour: str = INK, **style: Any) -> None:
         """Centred, unless `ha` or `va` says otherwise; `style` is matplotlib's."""
-        self.axes.text(x, y, text, **{"size": size, "color": colour, "ha": "center", "va": "center", **style})
+        looks: dict[str, Any] = {"size": size, "color": colour, "ha": "center", "va": "center", **style}
+        self.axes.text(x, y, text, **looks)
 
     def box(
         self, x: float, y: float, width: float, height: float, colour: str, text: str = "", facts: str = ""
@@ -64,9 +65,10 @@ class Canvas:
 
         self.axes.add_patch(Circle((x, y), radius, fc="white", ec=INK, lw=1.0, zorder=2))
 
-    def line(self, *points: Point, **style: object) -> None:
+    def line(self, *points: Point, **style: Any) -> None:
         across, up = zip(*points, strict=True)
-        self.axes.plot(across, up, **{"color": INK, "lw": 1.0, "solid_joinstyle": "round", "zorder": 1, **style})
+        looks: dict[str, Any] = {"color": INK, "lw": 1.0, "solid_joinstyle": "round", "zorder": 1, **style}
+        self.axes.plot(across, up, **looks)
 
     def arrow(self, *points: Point) -> None:
         """A line whose last piece ends in a head."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -85,7 +85,7 @@ class Tally:
         """[layer, head], zero where no word counts."""
         return self.sums[name] / max(1, self.counts[name])
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, Any]:
         arrays = {"sums": self.sums, "best": self.best}
         return {
             "counts": self.counts,
@@ -93,7 +93,7 @@ class Tally:
         }
 
     @classmethod
-    def from_json(cls, facts: dict) -> Tally:
+    def from_json(cls, facts: dict[str, Any]) -> Tally:
         sums, best = ({name: np.array(x) for name, x in facts[kind].items()} for kind in ("sums", "best"))
         return cls(sums, facts["counts"], best)
 
@@ -181,14 +181,14 @@ def measure_sentence(weights: np.ndarray, kinds: Kinds, number: int = 0) -> Tall
     return tally
 
 
-def head_rows(tally: Tally) -> list[dict]:
+def head_rows(tally: Tally) -> list[dict[str, Any]]:
     """A row a head, counted from 1, with all that was measured, None where no word counts; lift: pronouns over others,
     lift_beside: over beside."""
     layers, heads = tally.sums["entropy"].shape
     means = {name: tally.mean(name) if count else None for name, count in tally.counts.items()}
     for name, over in (("lift", "others"), ("lift_beside", "beside")):
         both = tally.counts["pronouns"] and tally.counts[over]
-        means[name] = means["pronouns"] / np.maximum(means[over], 1e-9) if both else None
+        means[name] = tally.mean("pronouns") / np.maximum(tally.mean(over), 1e-9) if both else None
     return [
         {
             "layer": i + 1,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -110,7 +110,7 @@ def _measure(results: Results, bundle: Bundle, text: TestText, seconds: float, c
     return tally, measured
 
 
-def _measure_part(bundle: Bundle, sentences: Sequence[Sentence], lexicon: Lexicon, first: int) -> dict:
+def _measure_part(bundle: Bundle, sentences: Sequence[Sentence], lexicon: Lexicon, first: int) -> dict[str, Any]:
     begun = time.perf_counter()
     tally = measure(bundle.model, sentences, lexicon, first)
     return {"tally": tally.as_json(), "seconds": time.perf_counter() - begun}
@@ -132,19 +132,19 @@ def _shortened(text: str) -> str:
 def _attention_figures(bundle: Bundle, text: TestText, tally: Tally) -> dict[str, tuple[Figure | None, str]]:
     """Figures 3 to 5 with their captions; None where the test set has nothing to draw."""
 
-    def example(best: np.ndarray, layer: int, heads: Sequence[int]) -> Example | None:
-        """best: rank, sentence, query, key."""
+    def example(best: np.ndarray, layer: int, heads: Sequence[int]) -> Example:
+        """best: rank (0 where there is none), sentence, query, key."""
         number, query, key = (int(place) for place in best[1:])
-        if best[0] == 0:
-            return None
         sentence = text.sentences[number]
         _, weights = next(encoder_attention(bundle.model, [sentence]))
         return Example(layer, list(heads), sentence.words, weights[layer], query, key)
 
     layer, head = most_distant(tally)
-    distance = example(tally.best["far"][layer, head], layer, [head])
+    far = tally.best["far"][layer, head]
+    distance = example(far, layer, [head]) if far[0] else None
     layer, heads = most_anaphoric(tally)
-    pronoun = example(tally.best["pronouns"][layer, heads[0]], layer, heads)
+    from_pronoun = tally.best["pronouns"][layer, heads[0]]
+    pronoun = example(from_pronoun, layer, heads) if from_pronoun[0] else None
     layer, pair, difference = most_different(tally)
     structure = example(tally.best["both"][layer, pair[0], pair[-1]], layer, pair)
     return {
@@ -181,7 +181,7 @@ def _draw_structure(example: Example) -> Figure:
     return draw_attention(example.words, panels)
 
 
-def _finish(results: Results, page: str, tables: dict, figures: dict[str, Figure]) -> Path:
+def _finish(results: Results, page: str, tables: dict[str, Any], figures: dict[str, Figure]) -> Path:
     """With text as text in the SVGs, and the same bytes for the same figures."""
     from matplotlib import rc_context
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from allyouneed.model.transformer import Transformer
 class Call(NamedTuple):
     """What a module was given and gave, in one pass."""
 
-    module: nn.Module
+    module: Any  # what has the name that the call is found by
     inputs: list[Tensor]
     output: Tensor
 
@@ -39,7 +39,7 @@ def trace(model: Transformer, source_ids: Sequence[int], target_ids: Sequence[in
     handles = []
     for name, module in model.named_modules():
 
-        def keep(module: nn.Module, inputs: tuple, output: Tensor, name: str = name) -> None:
+        def keep(module: nn.Module, inputs: tuple[Any, ...], output: Tensor, name: str = name) -> None:
             calls[name] = Call(module, [given for given in inputs if isinstance(given, Tensor)], output)
 
         handles.append(module.register_forward_hook(keep))
@@ -52,9 +52,9 @@ def trace(model: Transformer, source_ids: Sequence[int], target_ids: Sequence[in
     return Trace(calls, recorded.encoder[0])
 
 
-def block_rows(model: Transformer, traced: Trace) -> list[dict]:
+def block_rows(model: Transformer, traced: Trace) -> list[dict[str, Any]]:
     """A row a kind of block: how many, parameters, what it gives. A shared matrix is counted where it comes first."""
-    rows: dict[str, dict] = {}
+    rows: dict[str, dict[str, Any]] = {}
     counted: set[int] = set()
     for name, call in traced.calls.items():
         if (

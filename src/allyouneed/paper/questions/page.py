@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from allyouneed.paper.plots import COLOURS, label, new_figure
 from allyouneed.paper.results import Results, Row, as_table
@@ -66,7 +66,7 @@ def gradient_table(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def trained_table(parts: dict, names: Sequence[str]) -> list[Row]:
+def trained_table(parts: dict[str, Any], names: Sequence[str]) -> list[Row]:
     """Losses in nats a subword, BLEU of greedy decoding."""
     return [
         {
@@ -80,7 +80,7 @@ def trained_table(parts: dict, names: Sequence[str]) -> list[Row]:
     ]
 
 
-def padding_table(parts: dict) -> list[Row]:
+def padding_table(parts: dict[str, Any]) -> list[Row]:
     """Of the model that hides padding, and of the one that does not."""
     return [
         {
@@ -110,7 +110,7 @@ def mask_table(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _why_scale(parts: dict) -> str:
+def _why_scale(parts: dict[str, Any]) -> str:
     rows = parts["scale"]["rows"]
     wide, keys = rows[-1], rows[0]["keys"]
     return f"""## Why divide by √d_k (section 3.2.1)?
@@ -137,7 +137,7 @@ In training, {parts["paper"]["steps"]:,} steps on the same batches from the same
 {as_table(trained_table(parts, ("paper", "unscaled")))}"""
 
 
-def _what_mask(parts: dict) -> str:
+def _what_mask(parts: dict[str, Any]) -> str:
     future, paper = parts["future"], parts["paper"]
     return f"""## What is "mask (opt.)" (figure 2, section 3.2.3)?
 Optional: the same attention is used in three places, and they do not hide the same. In the trained model, what words
@@ -164,7 +164,7 @@ to copy from: {future["bleu"]:.1f} BLEU ({paper["bleu"]:.1f}). A loss too good t
 ![Losses of the four trainings](curves.png)"""
 
 
-def _curves(parts: dict) -> list[Row]:
+def _curves(parts: dict[str, Any]) -> list[Row]:
     return [
         {"training": parts[name]["title"], "of": kind, "step": step, "loss": loss}
         for name in TRAININGS
@@ -194,7 +194,7 @@ def _scale_plot(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def _curve_plot(parts: dict) -> Figure:
+def _curve_plot(parts: dict[str, Any]) -> Figure:
     figure = new_figure(10.0, 4.0)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, kind in zip(panels, ("training", "validation"), strict=True):

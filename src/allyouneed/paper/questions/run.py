@@ -7,17 +7,18 @@ What is "mask (opt.)" (figure 2, 3.2.3)? Which of the three attentions hides wha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from rich.console import Console
-from torch import Tensor, nn
+from torch import Tensor
 
-from allyouneed.bundle import load_bundle
+from allyouneed.bundle import Build, load_bundle
 from allyouneed.config import ModelConfig
 from allyouneed.data.batches import Batch, collate
 from allyouneed.data.prepare import PreparedData
@@ -31,8 +32,9 @@ from allyouneed.model.transformer import Transformer, log_probabilities
 from allyouneed.paper.questions.page import write_page
 from allyouneed.paper.results import Results
 from allyouneed.training.log import RunLog
+from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Record, Request, identity, settings_of
-from allyouneed.training.run import INTERRUPTED, train
+from allyouneed.training.run import train
 from allyouneed.training.validation import ValidationSet, validation_loss
 
 WIDTHS = tuple(2**power for power in range(11))
@@ -98,8 +100,8 @@ class Variant(NamedTuple):
     """A model to train. masked: what gives the same weights the paper's masks back."""
 
     title: str
-    build: Callable[[ModelConfig, int], nn.Module]
-    masked: Callable[[ModelConfig, int], nn.Module]
+    build: Build
+    masked: Build
 
 
 VARIANTS = {
@@ -131,15 +133,15 @@ def run_questions(
     request = replace(request, data=results.folder / "data")
     results.part("scale", lambda: {"rows": scale_by_width()})
     for name in VARIANTS:
-        results.part(name, lambda name=name: _train_variant(results.folder, name, request, minutes, console))
-    results.part("masks", lambda: {"rows": _masks_of_trained(results.folder, request.data)})
+        results.part(name, partial(_train_variant, results.folder, name, request, minutes, console))
+    results.part("masks", lambda: {"rows": _masks_of_trained(results.folder, request.data_folder)})
     return write_page(results)
 
 
 # Why √d_k
 
 
-def scale_by_width(widths: Sequence[int] = WIDTHS, keys: int = KEYS, seed: int = 1) -> list[dict]:
+def scale_by_width(widths: Sequence[int] = WIDTHS, keys: int = KEYS, seed: int = 1) -> list[dict[str, Any]]:
     """The softmax over `keys` dot products of independent components with variance 1, a row for each d_k.
 
     variance: of q·k; of each scale ("none", "√d_k", and "d_k" as the paper is often misread): entropy in nats; largest:
@@ -151,7 +153,7 @@ def scale_by_width(widths: Sequence[int] = WIDTHS, keys: int = KEYS, seed: int =
         random = torch.Generator().manual_seed(seed)
         query = torch.randn(64, 1, 16, d_k, generator=random, dtype=torch.float64)
         key = torch.randn(64, 1, keys, d_k, generator=random, dtype=torch.float64)
-        row: dict = {"d_k": d_k, "keys": keys, "variance": float((query @ key.mT).var())}
+        row: dict[str, Any] = {"d_k": d_k, "keys": keys, "variance": float((query @ key.mT).var())}
         for scale, factor in (("none", math.sqrt(d_k)), ("√d_k", 1.0), ("d_k", 1 / math.sqrt(d_k))):
             weights = attention_weights(query * factor, key)
             gradient = torch.linalg.matrix_norm(softmax_jacobian(weights))
@@ -175,7 +177,7 @@ def softmax_jacobian(weights: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def what_is_hidden(model: Transformer, batch: Batch) -> list[dict]:
+def what_is_hidden(model: Transformer, batch: Batch) -> list[dict[str, Any]]:
     """The largest weight that a word's query gives to padding and to later positions, in each of the three attentions.
 
     Both sides of the batch need padding; what gets exactly 0 is hidden. For attention over the source, later means
@@ -198,7 +200,7 @@ def what_is_hidden(model: Transformer, batch: Batch) -> list[dict]:
     return rows
 
 
-def _masks_of_trained(folder: Path, data: Path) -> list[dict]:
+def _masks_of_trained(folder: Path, data: Path) -> list[dict[str, Any]]:
     bundle = load_bundle(folder / "paper")
     store = open_store(PreparedData(data).valid)
     return what_is_hidden(bundle.model, collate(store, range(min(_SHOWN, len(store)))))
@@ -207,7 +209,7 @@ def _masks_of_trained(folder: Path, data: Path) -> list[dict]:
 # The trainings
 
 
-def _train_variant(folder: Path, name: str, shared: Request, minutes: float, console: Console) -> dict:
+def _train_variant(folder: Path, name: str, shared: Request, minutes: float, console: Console) -> dict[str, Any]:
     """Trains one variant, or goes on, and measures what it has learnt. The first one's plan holds for all."""
     variant = VARIANTS[name]
     plan = Record(folder / "paper" / "run.json").content.get("plan") if name != "paper" else None
@@ -235,9 +237,9 @@ def _train_variant(folder: Path, name: str, shared: Request, minutes: float, con
     }
 
 
-def _after_training(request: Request, variant: Variant) -> dict:
+def _after_training(request: Request, variant: Variant) -> dict[str, Any]:
     """masked: the validation loss with the paper's masks; padding: see `with_padding`."""
-    prepared = PreparedData(request.data)
+    prepared = PreparedData(request.data_folder)
     valid = ValidationSet(open_store(prepared.valid), prepared.valid_texts())
     masked, trained = load_bundle(request.out, variant.masked), load_bundle(request.out, variant.build)
     loss = validation_loss(masked, valid, trained.config.training)
@@ -245,14 +247,14 @@ def _after_training(request: Request, variant: Variant) -> dict:
 
 
 @torch.no_grad()
-def with_padding(model: Transformer, store: PairStore, paddings: Sequence[int] = PADDINGS) -> list[dict]:
+def with_padding(model: Transformer, store: PairStore, paddings: Sequence[int] = PADDINGS) -> list[dict[str, Any]]:
     """What padding after the source changes, as a longer sentence in the batch causes it: a row for each amount.
 
     Sentences are fed one by one. loss: nats a target subword; changed: the share of target subwords whose likeliest
     prediction is another than with the first amount.
     """
     model.eval()
-    rows = [{"padding": padding, "loss": 0.0, "changed": 0.0} for padding in paddings]
+    rows: list[dict[str, Any]] = [{"padding": padding, "loss": 0.0, "changed": 0.0} for padding in paddings]
     tokens = 0
     for pair in range(min(_SENTENCES, len(store))):
         batch = collate(store, [pair])

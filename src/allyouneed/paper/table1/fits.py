@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import linear_regression
+from typing import TypeVar
+
+Point = TypeVar("Point")
 
 
-def upper_half(points: Sequence) -> Sequence:
+def upper_half(points: Sequence[Point]) -> Sequence[Point]:
     """The larger half of sorted points, the middle one with it: small sizes show constants rather than orders."""
     return points[len(points) // 2 :]
 

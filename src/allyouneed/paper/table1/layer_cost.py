@@ -42,9 +42,15 @@ class Measured(NamedTuple):
     peak_bytes: int | None = None  # where the device counts it: CUDA
 
     @property
+    def taken(self) -> float:
+        """Seconds, of what was measured."""
+        assert self.seconds is not None
+        return self.seconds
+
+    @property
     def rate(self) -> float:
         """Floating-point operations a second."""
-        return self.operations / self.seconds
+        return self.operations / self.taken
 
     @property
     def point(self) -> Point:
@@ -144,7 +150,7 @@ class _Step:
         self.x.grad = None
         begun = time.perf_counter()
         self.layer(self.x).backward(self.gradient)
-        float(self.x.grad[0, 0, 0])  # waits for the device
+        float(self.x.grad[0, 0, 0])  # type: ignore[index]  # there now; waits for the device
         return time.perf_counter() - begun
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -43,7 +44,7 @@ def run_table1(out: Path | None, minutes: float, console: Console, device: str =
     return results.finish(page, tables, draw(measured, sweeps))
 
 
-def _measure_machine(device: torch.device) -> dict:
+def _measure_machine(device: torch.device) -> dict[str, Any]:
     begun = time.perf_counter()
     peak = matrix_flops(device)
     return {"peak": peak, "threads": torch.get_num_threads(), "spent": time.perf_counter() - begun}
@@ -77,7 +78,7 @@ def _measure_point(
     waiting: int,
     device: torch.device,
     tick: Callable[[float], None],
-) -> dict:
+) -> dict[str, Any]:
     """seconds: of the whole command; waiting: how many points share what is left of them, this one included."""
     begun = time.perf_counter()
     share = max(0.0, seconds - _spent(results)) / waiting

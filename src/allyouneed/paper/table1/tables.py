@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from allyouneed.paper.table1.fits import crossing, exponent, upper_half
 from allyouneed.paper.table1.layer_cost import Measured, Point, step_operations
@@ -37,7 +37,7 @@ class Sweeps(NamedTuple):
         return f"d = {self.width}" if axis == "n" else f"n = {self.length}"
 
 
-def make_tables(measured: Sequence[Measured], sweeps: Sweeps, peak: float) -> dict[str, list[dict]]:
+def make_tables(measured: Sequence[Measured], sweeps: Sweeps, peak: float) -> dict[str, list[dict[str, Any]]]:
     """Numbers, unrounded. peak: floating-point operations a second of a large matrix product."""
     times = by_layer(measured)
     return {
@@ -60,7 +60,7 @@ def curve(layer: Layer, axis: str, times: Times, sweeps: Sweeps) -> list[Measure
     return [times[layer.name, point] for point in sweeps.along(axis) if (layer.name, point) in times]
 
 
-def _exponents(layer: Layer, axis: str, times: Times, sweeps: Sweeps) -> dict:
+def _exponents(layer: Layer, axis: str, times: Times, sweeps: Sweeps) -> dict[str, Any]:
     """Fitted over the larger half of what was measured; rates in GFLOP/s at the ends of it."""
     fitted = upper_half(curve(layer, axis, times, sweeps))
     sizes = [getattr(row, axis) for row in fitted]
@@ -70,8 +70,8 @@ def _exponents(layer: Layer, axis: str, times: Times, sweeps: Sweeps) -> dict:
         "Table 1": layer.order,
         "exponent": layer.in_n if axis == "n" else layer.in_d,
         "counted": exponent(sizes, [row.operations for row in fitted]),
-        "time": exponent(sizes, [row.seconds for row in fitted]),
-        "memory": exponent(sizes, [row.saved_bytes for row in fitted]),
+        "time": exponent(sizes, [row.taken for row in fitted]),
+        "memory": exponent(sizes, [row.saved_bytes for row in fitted if row.saved_bytes is not None]),
         "from": sizes[0] if sizes else None,
         "to": sizes[-1] if sizes else None,
         "rate from": fitted[0].rate / GIGA if fitted else None,
@@ -79,12 +79,12 @@ def _exponents(layer: Layer, axis: str, times: Times, sweeps: Sweeps) -> dict:
     }
 
 
-def _crossing(layer: Layer, axis: str, times: Times, sweeps: Sweeps) -> dict:
+def _crossing(layer: Layer, axis: str, times: Times, sweeps: Sweeps) -> dict[str, Any]:
     """Where this attention and the LSTM take equally long: by Table 1, by counted operations, by the clock."""
     planned = sweeps.along(axis)
     counted = [[step_operations(each, point) for point in planned] for each in (layer, RECURRENT)]
     both = [point for point in planned if all((each.name, point) in times for each in (layer, RECURRENT))]
-    ratios = [times[layer.name, point].seconds / times[RECURRENT.name, point].seconds for point in both]
+    ratios = [times[layer.name, point].taken / times[RECURRENT.name, point].taken for point in both]
     sizes = [getattr(point, axis) for point in both]
     return {
         "attention": layer.name,
@@ -100,7 +100,7 @@ def _crossing(layer: Layer, axis: str, times: Times, sweeps: Sweeps) -> dict:
     }
 
 
-def _sequential(layer: Layer, times: Times, sweeps: Sweeps, peak: float) -> dict:
+def _sequential(layer: Layer, times: Times, sweeps: Sweeps, peak: float) -> dict[str, Any]:
     """What waiting for the position before costs: rates in GFLOP/s."""
     longest = next(reversed(curve(layer, "n", times, sweeps)), None)
     alone, together = (times.get((layer.name, Point(batch, sweeps.length, NARROW))) for batch in (1, BATCH))

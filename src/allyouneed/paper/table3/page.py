@@ -6,12 +6,15 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from allyouneed.paper.plots import COLOURS, label, new_figure
 from allyouneed.paper.results import Results, as_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class PaperRow(NamedTuple):
@@ -76,7 +79,7 @@ class Spread(NamedTuple):
     bleu: float | None
 
     @classmethod
-    def of(cls, base: Sequence[dict]) -> Spread:
+    def of(cls, base: Sequence[dict[str, Any]]) -> Spread:
         if len(base) < 2:
             return cls(None, None)
         return cls(stdev(math.log(facts["perplexity"]) for facts in base), stdev(facts["bleu"] for facts in base))
@@ -92,7 +95,7 @@ def verdict(ours: float, paper: float, spread: float | None) -> str:
     return "as in the paper" if ours * paper > 0 else "against the paper"
 
 
-def _row(facts: dict, base: Sequence[dict], spread: Spread) -> dict:
+def _row(facts: dict[str, Any], base: Sequence[dict[str, Any]], spread: Spread) -> dict[str, Any]:
     name, paper = facts["name"], PAPER[facts["name"]]
     level = mean(math.log(other["perplexity"]) for other in base)
     ours = math.log(facts["perplexity"]) - level
@@ -110,7 +113,13 @@ def _row(facts: dict, base: Sequence[dict], spread: Spread) -> dict:
     }
 
 
-def _page(results: Results, table: list[dict], rows: list[dict], base: list[dict], spread: Spread) -> str:
+def _page(
+    results: Results,
+    table: list[dict[str, Any]],
+    rows: list[dict[str, Any]],
+    base: list[dict[str, Any]],
+    spread: Spread,
+) -> str:
     verdicts = [row["ΔPPL beside base"] for row in table if row["row"] != "base"]
     against = [row["row"] for row in table if row["ΔPPL beside base"].startswith(("against", "differs"))]
     seeds = ", ".join(f"{f['perplexity']:.2f} / {f['bleu']:.1f}" for f in base)
@@ -141,7 +150,7 @@ def _page(results: Results, table: list[dict], rows: list[dict], base: list[dict
 
 
 def _spread_in_words(spread: Spread) -> str:
-    if spread.bleu is None:
+    if spread.bleu is None or spread.log_perplexity is None:
         return "The spread over seeds is not known: give --seeds 3."
     return (
         f"Standard deviation over seeds: {100 * spread.log_perplexity:.1f} % of perplexity, {spread.bleu:.2f} BLEU; "
@@ -149,7 +158,7 @@ def _spread_in_words(spread: Spread) -> str:
     )
 
 
-def _rank_correlation(rows: Sequence[dict]) -> float:
+def _rank_correlation(rows: Sequence[dict[str, Any]]) -> float:
     """Spearman's, of perplexities; ties get the mean rank."""
     ours = [facts["perplexity"] for facts in rows]
     theirs = [PAPER[facts["name"]].perplexity for facts in rows]
@@ -160,7 +169,7 @@ def _ranks(values: Sequence[float]) -> list[float]:
     return [sum(other < value for other in values) + (values.count(value) - 1) / 2 for value in values]
 
 
-def _plot(rows: Sequence[dict], spread: Spread):
+def _plot(rows: Sequence[dict[str, Any]], spread: Spread) -> Figure:
     """Ours over the paper's, one point a row, for PPL and BLEU."""
     figure = new_figure(13, 7)
     for place, (key, better) in enumerate({"perplexity": "less", "bleu": "more"}.items(), 1):

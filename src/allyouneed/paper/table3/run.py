@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
@@ -30,8 +30,9 @@ from allyouneed.model.transformer import Transformer
 from allyouneed.paper.results import Results
 from allyouneed.paper.table3.page import PAPER, write_page
 from allyouneed.training.log import RunLog
-from allyouneed.training.request import Request, identity, settings_of
-from allyouneed.training.run import INTERRUPTED, train
+from allyouneed.training.loop import INTERRUPTED
+from allyouneed.training.request import Request, identity, recipe_of, settings_of
+from allyouneed.training.run import train
 from allyouneed.training.size import training_flops
 
 BASE = "ablation"  # the recipe that stands for the paper's base
@@ -51,18 +52,20 @@ class Job(NamedTuple):
         return f"{self.name}, seed {self.seed}"
 
 
-def run_table3(request: Request, minutes: float, rows: Sequence[str], seeds: int, console: Console) -> Path:
+def run_table3(
+    request: Request, minutes: float, rows: Sequence[str], seeds: int, console: Console, out: Path | None = None
+) -> Path:
     """Trains the rows that are not trained yet, and writes the table of all that are. -> its page.
 
-    request: text, languages, the recipe of the base, settings that all rows share; its `out` may be None. rows: letters
-    or names, none for all. seeds: of the base, whose spread tells what a difference means.
+    request: text, languages, the recipe of the base, settings that all rows share. rows: letters or names, none for
+    all. seeds: of the base, whose spread tells what a difference means; out: where to, see `Results.open`.
     Errors: `UserError` for an unknown row and all that training refuses.
     """
     base = load_recipe(request.recipe or BASE).override(request.settings)
     names = chosen_rows(rows)
-    results = Results.open("table3", request.out, {**identity(request), "minutes": minutes})
+    results = Results.open("table3", out, {**identity(request), "minutes": minutes})
     request = replace(request, recipe=request.recipe or BASE, data=results.folder / "data")
-    prepare(request.data, request.train, request.valid, base.data, console.print)
+    prepare(request.data_folder, request.train, request.valid, base.data, console.print)
     jobs = [Job(name, 1) for name in names] + [Job("base", seed) for seed in range(2, seeds + 1)]
     device = choose_device(base.training.device)
     workers = 1 if device.type == "cuda" else min(len(jobs), os.cpu_count() or 1)
@@ -127,14 +130,14 @@ def _begin_worker() -> None:
 
 def _plan(
     pool: ProcessPoolExecutor, workers: int, request: Request, base: Config, jobs: Sequence[Job], minutes: float
-) -> dict:
+) -> dict[str, Any]:
     """Steps of every row: those asked for by --set training.steps, or as many as fit into the minutes.
 
     Those follow from the base's speed, with all workers busy, and from each row's FLOPs.
     """
     if settings_of(request.settings, "training.steps"):
         return {"steps": base.training.steps}
-    folder = request.data.with_name("trials")
+    folder = request.data_folder.with_name("trials")
     trials = [
         replace(request, out=folder / str(worker), settings=[*request.settings, *_trial_settings()])
         for worker in range(workers)
@@ -212,15 +215,15 @@ def _row_request(request: Request, base: Config, job: Job, steps: int, folder: P
     return replace(request, out=folder / "rows" / job.key.replace(", ", "-"), settings=settings)
 
 
-def _train_row(request: Request) -> dict:
+def _train_row(request: Request) -> dict[str, Any]:
     """In a worker: trains the row (or goes on), and tells what the table says of it."""
     begun = time.perf_counter()
     outcome = train(request, Console(quiet=True))
     if outcome.status == INTERRUPTED:
         return {"status": outcome.status}
-    config = load_recipe(request.recipe).override(request.settings)
+    config = recipe_of(request).override(request.settings)
     valid = outcome.scores["valid"]
-    vocabulary = len(PreparedData(request.data).tokenizer())
+    vocabulary = len(PreparedData(request.data_folder).tokenizer())
     with torch.device("meta"):
         parameters = Transformer(config.model, vocabulary).num_parameters()
     return {
@@ -234,7 +237,7 @@ def _train_row(request: Request) -> dict:
     }
 
 
-def _columns(config: Config) -> dict:
+def _columns(config: Config) -> dict[str, Any]:
     """The settings that table 3 prints, under its names."""
     model = config.model
     return {

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allyouneed.config import SearchConfig
 from allyouneed.paper.plots import COLOURS, new_plot
@@ -99,7 +99,7 @@ def _with(part: Parsed, make: Callable[[Sequence[Tree]], Tree]) -> Parsed:
     return Parsed(pairs, [], [], 0.0)
 
 
-def _first_row(facts: Mapping, test: Parsed) -> Row:
+def _first_row(facts: Mapping[str, Any], test: Parsed) -> Row:
     f1 = f"{test.scores().f1:.1f}"
     trees = f"{facts['trees']:,}"
     return {"parser": "ours", "trees": trees, "tested on": "the test part", "F1": f1, "source": "measured here"}
@@ -128,7 +128,7 @@ def _beam_row(beam: int, part: Parsed) -> Row:
 
 
 def _length_rows(ours: Mapping[str, Parsed]) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for shortest, longest in _LENGTHS:
         row: dict[str, object] = {"words": _words(shortest, longest)}
         for name, part in ours.items():
@@ -162,7 +162,7 @@ def _plot(curves: Mapping[str, Parsed]) -> Figure:
     return figure
 
 
-def _page(facts: Mapping, search: SearchConfig, test: Parsed, tables: Mapping[str, str]) -> str:
+def _page(facts: Mapping[str, Any], search: SearchConfig, test: Parsed, tables: Mapping[str, str]) -> str:
     return f"""# Table 4: English constituency parsing
 
 A sentence is read as words, and its tree written as symbols (Vinyals et al. 2015), by a Transformer that was trained on

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -23,8 +24,9 @@ from allyouneed.paper.table4.page import Parsed, write_page
 from allyouneed.paper.table4.treebank import Tree, read_trees, rebuild
 from allyouneed.paper.table4.words import frequent_words, readable
 from allyouneed.training.log import RunLog
+from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request, asked_device, settings_of
-from allyouneed.training.run import INTERRUPTED, train
+from allyouneed.training.run import train
 from allyouneed.translation.translator import Translator
 
 RECIPE = "parsing"
@@ -57,7 +59,7 @@ def run_table4(
     translator = Translator.load(request.out, choose_device(asked_device(request)))
     search = load_recipe(RECIPE).override(settings).search
     results.part("training", lambda: _training_facts(translator, request.out, trees["train"]))
-    sources = {name: [readable(tree.leaves(), known) for tree in trees[name]] for name in ("dev", "test")}
+    sources = {name: [readable(tree.words(), known) for tree in trees[name]] for name in ("dev", "test")}
     beams = sorted({*_BEAMS, search.beam_size})
     dev = {
         beam: _parse(results, translator, "dev", sources["dev"], trees["dev"], _with_beam(search, beam), console)
@@ -90,7 +92,7 @@ def _pairs(trees: dict[str, list[Tree]], known: Collection[str]) -> dict[str, li
     examples = [part for tree in trees["train"] for part in tree.constituents() if len(part.leaves()) > 1]
     examples += [tree for tree in trees["train"] if len(tree.leaves()) == 1]
     pairs = {"train": examples, "dev": trees["dev"]}
-    return {name: [(readable(t.leaves(), known), t.linearized()) for t in chosen] for name, chosen in pairs.items()}
+    return {name: [(readable(t.words(), known), t.linearized()) for t in chosen] for name, chosen in pairs.items()}
 
 
 def _request(folder: Path, pairs: dict[str, list[tuple[str, str]]], minutes: float, settings: Sequence[str]) -> Request:
@@ -103,7 +105,7 @@ def _request(folder: Path, pairs: dict[str, list[tuple[str, str]]], minutes: flo
     return Request([files["train"]], [files["dev"]], folder / "run", ("en", "tree"), RECIPE, given)
 
 
-def _training_facts(translator: Translator, run: Path, trees: Sequence[Tree]) -> dict:
+def _training_facts(translator: Translator, run: Path, trees: Sequence[Tree]) -> dict[str, Any]:
     bundle = translator.bundle
     symbols = sorted({symbol for tree in trees for symbol in tree.linearized().split()})
     records = RunLog(run, Console(quiet=True)).records()
@@ -141,7 +143,7 @@ def _parse(
 
 def _decode(
     translator: Translator, sentences: Sequence[str], search: SearchConfig, what: str, console: Console
-) -> dict:
+) -> dict[str, Any]:
     """Longest first, so that the time that is left is known early on."""
     outputs = [""] * len(sentences)
     begun = time.perf_counter()

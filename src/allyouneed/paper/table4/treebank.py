@@ -11,7 +11,7 @@ between, so that each symbol is one token.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from pathlib import Path
@@ -83,9 +83,12 @@ class Tree:
     def leaves(self) -> list[Tree]:
         return [node for event, node in self._walk() if event is _Event.WORD]
 
+    def words(self) -> list[str]:
+        return [node.word for _, node in self._walk() if node.word is not None]
+
     def sentence(self) -> str:
         """The words, a space between each."""
-        return " ".join(leaf.word for leaf in self.leaves())
+        return " ".join(self.words())
 
     def constituents(self) -> Iterator[Tree]:
         """This one and all inside it, leaves not."""
@@ -110,7 +113,7 @@ class Tree:
 
     def __str__(self) -> str:
         """With brackets, on one line, as EVALB reads it."""
-        shown = {
+        shown: dict[_Event, Callable[[Tree], str]] = {
             _Event.OPEN: lambda node: f"({node.label}",
             _Event.WORD: lambda node: f"({node.label} {node.word})",
             _Event.CLOSE: lambda node: ")",

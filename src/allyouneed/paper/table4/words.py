@@ -21,13 +21,13 @@ _ENDINGS = (
 
 def frequent_words(trees: Iterable[Tree]) -> set[str]:
     """Those that stand there at least twice."""
-    count = Counter(leaf.word for tree in trees for leaf in tree.leaves())
+    count = Counter(word for tree in trees for word in tree.words())
     return {word for word, times in count.items() if times > 1}
 
 
-def readable(leaves: Sequence[Tree], known: Collection[str]) -> str:
+def readable(words: Sequence[str], known: Collection[str]) -> str:
     """The words, a space between each; unknown ones by their shape."""
-    return " ".join(leaf.word if leaf.word in known else shape(leaf.word) for leaf in leaves)
+    return " ".join(word if word in known else shape(word) for word in words)
 
 
 def shape(word: str) -> str:
