@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow lint format bench wheel clean
+.PHONY: quickstart test test-slow lint format bench pictures wheel clean
 
 quickstart: .venv/installed
 	$(BIN)/allyouneed quickstart
@@ -14,17 +14,21 @@ test-slow: .venv/installed-dev
 	$(BIN)/pytest -m slow
 
 lint: .venv/installed-dev
-	$(BIN)/ruff check src tests benchmarks examples
-	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples docs
+	$(BIN)/ruff format --check src tests benchmarks examples docs
 	$(BIN)/mypy
 
 format: .venv/installed-dev
-	$(BIN)/ruff check --fix src tests benchmarks examples
-	$(BIN)/ruff format src tests benchmarks examples
+	$(BIN)/ruff check --fix src tests benchmarks examples docs
+	$(BIN)/ruff format src tests benchmarks examples docs
 
 # DATA: a folder with Multi30k's files (see benchmarks/README.md).
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/training.py throughput $(DATA)
+
+# The README's pictures, drawn anew. RUN: a translator from English.
+pictures: .venv/installed-dev .venv/browser
+	$(BIN)/python docs/pictures/draw.py $(RUN)
 
 # What `pip install` is given elsewhere: dist/allyouneed-*.whl. Needs no network; what an earlier build left is not packed.
 wheel: .venv/installed
