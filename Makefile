@@ -14,12 +14,12 @@ test-slow: .venv/installed-dev
 	$(BIN)/pytest -m slow
 
 lint: .venv/installed-dev
-	$(BIN)/ruff check src tests benchmarks examples
-	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples docs/hooks.py
+	$(BIN)/ruff format --check src tests benchmarks examples docs/hooks.py
 
 format: .venv/installed-dev
-	$(BIN)/ruff check --fix src tests benchmarks examples
-	$(BIN)/ruff format src tests benchmarks examples
+	$(BIN)/ruff check --fix src tests benchmarks examples docs/hooks.py
+	$(BIN)/ruff format src tests benchmarks examples docs/hooks.py
 
 # site/index.html opens from disk. The notice is about what follows Material for MkDocs; the versions are pinned.
 docs: .venv/installed-dev

@@ -1,15 +1,19 @@
-"""What MkDocs cannot do by itself, for `mkdocs.yml`: GitHub's reading of Markdown, links to files outside docs/, `--help`.
+"""What MkDocs cannot do by itself: GitHub's reading of Markdown, links to files outside docs/, `--help`, settings.
 
-A page of docs/ links to `../src/allyouneed/cli.py` as the repository has it. In the site such a file becomes a page below
-`repository/`, and so do the files that it links to in turn.
+A page of docs/ links to `../src/allyouneed/cli.py` as the repository has it. In the site such a file becomes a page
+below `repository/`, and so do the files that it links to in turn.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, is_dataclass
 from pathlib import Path, PurePosixPath
+from types import UnionType
+from typing import Literal, Union, get_args, get_origin
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -17,7 +21,8 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 _OUTSIDE = "repository/"
-_HELP = "<!-- the help of every command -->"
+_HELP, _SETTINGS = "<!-- the help of every command -->", "<!-- a table of every section -->"
+_BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 _LINK = re.compile(r"(?<=\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 _FENCE = re.compile(r"\s*(```|~~~)")
 _LIST_OR_TABLE = re.compile(r"(?:[-*] |\d+\. |\|)")
@@ -47,7 +52,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     uri = page.file.src_uri
     markdown = "\n".join(_prose(_with_blank_lines(markdown.split("\n")), lambda line: _LINK.sub(_in_site(uri), line)))
-    return markdown.replace(_HELP, _help()) if _HELP in markdown else markdown
+    for mark, made in ((_HELP, _help), (_SETTINGS, _settings)):
+        if mark in markdown:
+            markdown = markdown.replace(mark, made())
+    return markdown
 
 
 def _linked(uri: str, text: str) -> list[PurePosixPath]:
@@ -147,3 +155,42 @@ def _help() -> str:
             yield from told(child, each, context)
 
     return "\n".join(told(get_command(app), "allyouneed", None))
+
+
+def _settings() -> str:
+    """Of each setting the default, what is allowed, and the comment in the source."""
+    from allyouneed.config import Config
+
+    lines = []
+    for section, kept in Config.model_fields.items():
+        lines += [f"## {section}", kept.annotation.__doc__ or "", "", "| setting | default | allowed | |"]
+        lines += ["| --- | --- | --- | --- |"]
+        source = inspect.getsource(kept.annotation)
+        for name, field in kept.annotation.model_fields.items():
+            comment = re.search(rf"^    {name}: .*?  # (.+)$", source, re.MULTILINE)
+            default = "none" if field.default is None else str(field.default).lower()
+            allowed = _allowed(field)
+            lines.append(f"| `{section}.{name}` | {default} | {allowed} | {comment[1] if comment else ''} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _allowed(field) -> str:
+    """Of a field of pydantic's: its choices, or its type and bounds."""
+    kinds = get_args(field.annotation) if get_origin(field.annotation) in (Union, UnionType) else (field.annotation,)
+    said = []
+    for kind in kinds:
+        if get_origin(kind) is Literal:
+            said += map(str, get_args(kind))
+        elif kind is bool:
+            said += ["true", "false"]
+        elif kind is not type(None):
+            said.append({"int": "whole number", "float": "number"}.get(getattr(kind, "__name__", ""), "two numbers"))
+    bounds = [
+        f"{_BOUNDS[name]} {value}"
+        for each in field.metadata
+        if is_dataclass(each)
+        for name, value in asdict(each).items()
+        if name in _BOUNDS
+    ]
+    return ", ".join(said + bounds)
