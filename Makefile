@@ -24,6 +24,7 @@ format: .venv/installed-dev
 # site/index.html opens from disk. The notice is about what follows Material for MkDocs; the versions are pinned.
 docs: .venv/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo site/index.html
 
 # DATA: a folder with Multi30k's files (see benchmarks/README.md).
 bench: .venv/installed-dev
