@@ -25,7 +25,7 @@ _HELP, _SETTINGS = "<!-- the help of every command -->", "<!-- a table of every 
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 _LINK = re.compile(r"(?<=\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 _FENCE = re.compile(r"\s*(```|~~~)")
-_LIST_OR_TABLE = re.compile(r"(?:[-*] |\d+\. |\|)")
+_LIST_OR_TABLE = re.compile(r"(?:[-*] |1\. |\|)")
 _LANGUAGES = {".py": "python", ".toml": "toml", ".sh": "bash", ".service": "ini", ".ipynb": "json", ".json": "json"}
 _AS_THEY_ARE = (".md", ".png", ".svg")
 _NOT_SEARCHED = "---\nsearch:\n  exclude: true\n---\n"
