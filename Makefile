@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow lint format docs bench wheel clean
+.PHONY: quickstart test test-slow lint format docs bench pictures wheel clean
 
 quickstart: .venv/installed
 	$(BIN)/allyouneed quickstart
@@ -14,12 +14,12 @@ test-slow: .venv/installed-dev
 	$(BIN)/pytest -m slow
 
 lint: .venv/installed-dev
-	$(BIN)/ruff check src tests benchmarks examples docs/hooks.py
-	$(BIN)/ruff format --check src tests benchmarks examples docs/hooks.py
+	$(BIN)/ruff check src tests benchmarks examples docs
+	$(BIN)/ruff format --check src tests benchmarks examples docs
 
 format: .venv/installed-dev
-	$(BIN)/ruff check --fix src tests benchmarks examples docs/hooks.py
-	$(BIN)/ruff format src tests benchmarks examples docs/hooks.py
+	$(BIN)/ruff check --fix src tests benchmarks examples docs
+	$(BIN)/ruff format src tests benchmarks examples docs
 
 # site/index.html opens from disk. The notice is about what follows Material for MkDocs; the versions are pinned.
 docs: .venv/installed-dev
@@ -29,6 +29,10 @@ docs: .venv/installed-dev
 # DATA: a folder with Multi30k's files (see benchmarks/README.md).
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/training.py throughput $(DATA)
+
+# The README's pictures, drawn anew. RUN: a translator from English.
+pictures: .venv/installed-dev .venv/browser
+	$(BIN)/python docs/pictures/draw.py $(RUN)
 
 # What `pip install` is given elsewhere: dist/allyouneed-*.whl. Needs no network; what an earlier build left is not packed.
 wheel: .venv/installed

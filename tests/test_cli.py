@@ -75,6 +75,13 @@ def test_json_for_programs(toy_run, tmp_path):
     scores = json.loads(run("evaluate", toy_run, "--test", *test, "--json").stdout)
     assert scores["sentences"] == 20
     assert scores["bleu_signature"].startswith("nrefs:1")
+    [first, *_] = [json.loads(line) for line in run("score", toy_run, "--test", *test, "--json").stdout.splitlines()]
+    assert first["line"] == 1
+    assert first["score"] == pytest.approx(sum(first["log_probs"]))
+    assert len(first["tokens"]) == len(first["log_probs"])
+    seen = json.loads(run("look", toy_run, "a b", "--json").stdout)
+    assert [len(row) for row in seen["encoder"][0][0]] == [len(seen["source_tokens"])] * len(seen["source_tokens"])
+    assert sum(seen["cross"][0][0][0]) == pytest.approx(1, abs=1e-3)
 
 
 def test_a_long_line_is_reported(toy_run):

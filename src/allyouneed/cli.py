@@ -207,6 +207,7 @@ def score(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
     test: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Two files of parallel text, or one TSV.")],
     tokens: Annotated[bool, typer.Option("--tokens", help="Each subword with its own, after the sum.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each pair, subwords included.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
 ) -> None:
     """How likely given translations are: the sum of the subwords' log probabilities, a line for each pair.
@@ -216,7 +217,7 @@ def score(
     from allyouneed.translation.files import score_files
     from allyouneed.translation.translator import Translator
 
-    for line in score_files(Translator.load(run, device), test, tokens):
+    for line in score_files(Translator.load(run, device), test, tokens, as_json):
         print(line)
 
 
@@ -242,7 +243,7 @@ def evaluate(
     from allyouneed.translation.translator import Translator
 
     translator = Translator.load(run, device, compute_type=compute_type)
-    found = evaluate_files(translator, test, beam_size, tokenized, tokenizer, output)
+    found = evaluate_files(translator, test, beam_size, tokenized, tokenizer, output, say)
     if as_json:
         print(json.dumps(found.as_dict()))
         return
@@ -315,6 +316,7 @@ def look(
     alignments: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Word links of --test, `0-0 1-2` a line, to judge heads by.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All weights, or figures of all heads, as JSON.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
 ) -> None:
     """The glass box: every head, each step of attention, and what scale and mask are for, on one page.
@@ -324,7 +326,7 @@ def look(
     from allyouneed.insight.look import look_at
     from allyouneed.translation.translator import Translator
 
-    table = look_at(Translator.load(run, device), sentence, test or [], alignments, html, console())
+    table = look_at(Translator.load(run, device), sentence, test or [], alignments, html, console(), as_json)
     if table:
         print(table)
 

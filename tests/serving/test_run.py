@@ -3,7 +3,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 import requests
@@ -41,12 +40,10 @@ def test_the_command_makes_keys_and_serves_with_them(toy_run, tmp_path):
     arguments = [str(toy_run), "--port", "0", "--host", "0.0.0.0", "--keys", str(keys), "--threads", "1"]
     with subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True) as server:
         try:
-            said = server.stderr.readline() + server.stderr.readline()
-            assert said.startswith("aa → bb\n")
-            while "startup complete" not in server.stderr.readline():
+            assert server.stderr.readline() == "aa → bb\n"
+            while not (found := re.search(r"^http://0.0.0.0:(\d+)/$", server.stderr.readline(), re.MULTILINE)):
                 assert server.poll() is None
-            port = int(re.search(r":(\d+)/", said)[1])
-            _wait_until_it_listens(port)
+            port = int(found[1])  # said when it listens, not before
             url = f"http://127.0.0.1:{port}/translate"
             body = {"q": "a b c", "source": "aa", "target": "bb"}
             assert requests.post(url, json=body, timeout=30).status_code == 403
@@ -56,15 +53,6 @@ def test_the_command_makes_keys_and_serves_with_them(toy_run, tmp_path):
         logged = server.stderr.read()
     assert server.returncode in (0, -signal.SIGTERM)
     assert '"characters": 5, "key": "anna"' in logged
-
-
-def _wait_until_it_listens(port: int) -> None:
-    """It says that it is ready a moment before it listens."""
-    for _ in range(200):
-        with socket.socket() as asking:
-            if asking.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
 
 
 def test_a_taken_port_is_told(toy_run):

@@ -11,6 +11,7 @@ import torch
 from allyouneed import Translator, UserError
 from allyouneed.config import load_recipe
 from allyouneed.training.run import FINISHED, train
+from allyouneed.training.schedule import Speed
 from allyouneed.training.size import choose_size, matrix_flops, training_flops
 from tests.conftest import TOY, silent, toy_pairs, toy_request, write_pairs
 
@@ -66,6 +67,21 @@ def test_minutes_are_planned_once_and_stored(tmp_path):
     by_event = {record["event"]: record for record in records}
     assert by_event["stop"]["step"] == plan["steps"]
     assert {**by_event["plan"], "event": None} == {**plan, "event": None}
+
+
+def test_minutes_are_kept_when_the_speed_was_measured_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr("allyouneed.training.run.measure", lambda loop, seconds: Speed(0.5, 0.01, 0.1))
+    request = toy_request(
+        tmp_path / "text", tmp_path / "run", ["training.minutes=0.1", "training.validate_every=3", "training.warmup=1"]
+    )
+    settings = [setting for setting in request.settings if not setting.startswith("training.steps")]
+    train(dataclasses.replace(request, settings=settings), silent())
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    plans = [record for record in records if record["event"] == "plan"]
+    assert plans[0]["steps"] < 12
+    assert plans[-1]["steps"] > 24
+    stored = json.loads((tmp_path / "run" / "run.json").read_text())["plan"]
+    assert stored["steps"] == plans[-1]["steps"] == next(r["step"] for r in records if r["event"] == "stop")
 
 
 def test_pre_norm_and_muon_train_too(tmp_path):

@@ -40,6 +40,23 @@ def test_minutes_become_steps():
     assert 500 < spent <= 600
 
 
+def test_a_budget_is_kept_by_more_steps_or_fewer():
+    plan = Plan(100, 10, "linear", 1.0, validate_every=10, average_every=2, minutes=1.0, seconds=50.0)
+    assert plan.in_time(5, 5.0) is plan  # still warming up
+    assert plan.in_time(90, 90.0) is plan  # too late to turn
+    assert plan.in_time(50, 24.9) is plan  # as planned
+    slower, faster = plan.in_time(40, 25.0), plan.in_time(40, 10.0)
+    assert (slower.steps, faster.steps) == (80, 200)
+    for turned in (slower, faster):
+        assert turned.factor(40) == pytest.approx(plan.factor(40))  # goes on from where it is
+        assert turned.factor(turned.steps) == 0
+        assert turned.factor((40 + turned.steps) // 2) == pytest.approx(plan.factor(40) / 2)
+    again = slower.in_time(60, 35.0)
+    assert again.factor(60) == pytest.approx(slower.factor(60))
+    assert plan.in_time(80, 1000.0).steps == 94  # far too late: what is averaged still has its steps
+    assert Plan(100, 10, "linear", 1.0, 10, 2).in_time(40, 25.0).steps == 100  # no budget
+
+
 def test_what_the_user_sets_holds_under_a_budget():
     config = Config().override(["training.minutes=10", "training.warmup=77", "training.decay=inverse_sqrt"])
     plan = plan_for_minutes(config, 600, Speed(0.5, 2.0, 10.0), explicit={"training.warmup", "training.decay"})

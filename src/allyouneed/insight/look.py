@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,19 +26,26 @@ _NAMES = {"encoder": "encoder self", "decoder": "decoder self", "cross": "encode
 
 def look_at(
     translator: Translator, sentence: str, test: Sequence[Path], alignments: Path | None, page: Path | None,
-    console: Console,
+    console: Console, as_json: bool = False,
 ) -> str:  # fmt: skip
-    """Writes the page and says where; without one, gives a table for the terminal. Errors: `UserError`."""
+    """Writes the page and says where; without one, gives a table for the terminal. Errors: `UserError`.
+
+    as_json: gives JSON instead, the arrays of `Attention` or what the page of a corpus shows.
+    """
     say = lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)  # noqa: E731
     if bool(sentence) == bool(test):
         raise UserError("look takes a sentence or --test SOURCE TARGET, one of them.")
     if alignments and not test:
         raise UserError("--alignments goes with --test.")
+    if page and as_json:
+        raise UserError("--json prints instead of writing a page: leave --html out.")
     if page and (page.is_dir() or not page.absolute().parent.is_dir()):
         raise UserError(f"cannot write {page}: no such folder, or a folder itself. Give the path of a file.")
     if test:
         with _progress(console, "heads off") as told:
             data = corpus_data(translator, test, alignments, told)
+        if as_json:
+            return json.dumps(data, ensure_ascii=False)
         write_file(page or Path("heads.html"), corpus_html(data))
         say(f"{data['sentences']:,} sentences; written: {page or 'heads.html'}")
         return ""
@@ -47,7 +55,8 @@ def look_at(
         write_file(page, html(data))
         say(f"written: {page}")
         return ""
-    return attention_table(translator.look(sentence, stages=False))
+    attention = translator.look(sentence, stages=False)
+    return attention_json(attention) if as_json else attention_table(attention)
 
 
 @contextmanager
@@ -57,6 +66,13 @@ def _progress(console: Console, what: str) -> Iterator[Callable[[int, int], None
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, of: progress.update(task, completed=done, total=of)
+
+
+def attention_json(attention: Attention) -> str:
+    """Tokens and weights of every head, [layer][head][query][key], as one JSON object; four digits of a weight."""
+    weights = {kind: np.round(getattr(attention, kind).astype(float), 4).tolist() for kind in KINDS}
+    tokens = ("source_tokens", "target_inputs", "target_tokens")
+    return json.dumps({**{name: getattr(attention, name) for name in tokens}, **weights}, ensure_ascii=False)
 
 
 def attention_table(attention: Attention) -> str:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from allyouneed.kernels import LANES
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.product import ADD, SET, multiply_floats, panels
+from allyouneed.kernels.layers import whole_lanes
+from allyouneed.kernels.product import ADD, PANEL, SET, multiply_floats
 from allyouneed.kernels.simd import (
     each,
     exp,
@@ -26,6 +27,7 @@ from allyouneed.kernels.simd import (
     put,
     store,
     total,
+    transpose,
 )
 
 _ROWS = 16  # a part: two tiles
@@ -41,9 +43,8 @@ class WordLoss:
     def __init__(self, weight: Tensor, rows: int, smoothing: float):
         self._words, self._depth = weight.shape
         self._smoothing = smoothing
-        self._to_words = panels(weight)
-        self._to_hidden = torch.cat([panels(words.T) for words in weight.split(_WORDS)])
-        self._room = torch.empty(rows, -(-self._words // LANES) * LANES)
+        self._to_words, self._to_hidden = lay_out(weight)
+        self._room = torch.empty(rows, whole_lanes(self._words))
         self._zeros = torch.zeros(max(self._room.shape[1], self._depth))
 
     def __call__(self, hidden: Tensor, targets: Tensor, grad_hidden: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -73,6 +74,34 @@ class WordLoss:
             hidden if grad_hidden is None else grad_hidden,
         )
         return logits[:, :words], losses[0].sum(), losses[1].sum()
+
+
+def lay_out(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """weight [vocabulary, d_model] -> `panels(weight)`, and `panels` of each 512 words' transpose, one after another.
+
+    In one pass, since it is done once a step. What fills the vocabulary up to 16s has no meaning.
+    """
+    words, depth = weight.shape
+    to_words, to_hidden = torch.empty(whole_lanes(words) * depth), torch.empty(words * depth)
+    _lay_out(-(-words // PANEL), weight.contiguous(), words, depth, to_words, to_hidden)
+    return to_words, to_hidden
+
+
+@kernel
+def _lay_out(part, weight, words, depth, to_words, to_hidden):
+    begin = part * PANEL
+    width = min(PANEL, whole_lanes(words) - begin)
+    for d in range(0, depth, LANES):
+        for word in range(begin, begin + width, LANES):
+            place, last = word * depth + d, (words - 1) * depth + d
+            transpose(weight, place, depth, last, to_words, begin * depth + d * width + word - begin, width)
+    for word in range(begin, min(words, begin + PANEL)):
+        first = word // _WORDS * _WORDS
+        some = min(_WORDS, words - first)
+        for d in range(0, depth, LANES):
+            panel = d // PANEL * PANEL
+            line = first * depth + panel * some + (word - first) * min(PANEL, depth - panel)
+            store(to_hidden, line + d - panel, load(weight, word * depth + d))
 
 
 @kernel

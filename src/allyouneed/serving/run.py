@@ -35,7 +35,7 @@ def serve(runs: Sequence[Path], settings: Settings, say: Callable[[str], None]) 
     log_as_json()
     sys.setswitchinterval(_SWITCH_SECONDS)
     port = listening.getsockname()[1]
-    say(f"{', '.join(f'{s} → {t}' for s, t in sorted(pairs.translators))}\nhttp://{_shown(settings.host)}:{port}/")
+    say(", ".join(f"{source} → {target}" for source, target in sorted(pairs.translators)))
     config = uvicorn.Config(
         app,
         http=LimitedProtocol,
@@ -44,7 +44,14 @@ def serve(runs: Sequence[Path], settings: Settings, say: Callable[[str], None]) 
         server_header=False,
         timeout_graceful_shutdown=int(settings.seconds) + 1,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+
+    class Announced(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:  # kernels compiled, models loaded: who reads the address may use it at once
+                say(f"http://{_shown(settings.host)}:{port}/")
+
+    Announced(config).run(sockets=[listening])
 
 
 def refuse_open_door(settings: Settings) -> None:

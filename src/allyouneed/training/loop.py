@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +33,7 @@ FINAL_SENTENCES = 2000  # of the validation set, scored with the beam at the end
 
 @dataclass
 class Loop:
-    """All that a run needs; `run` is its folder. `bundle.model` is `state.model`."""
+    """All that a run needs; `run` is its folder. `bundle.model` is `state.model`; `keep_plan` stores a plan."""
 
     run: Path
     bundle: Bundle
@@ -43,6 +43,7 @@ class Loop:
     valid: ValidationSet
     ranks: Ranks
     log: RunLog
+    keep_plan: Callable[[Plan], None] | None = None
 
     def __post_init__(self) -> None:
         self.training = self.bundle.config.training
@@ -51,12 +52,12 @@ class Loop:
 
     def train(self) -> str:
         """Steps until the plan ends, patience is over, or Ctrl-C: FINISHED, STOPPED_EARLY or INTERRUPTED."""
-        state, plan = self.state, self.plan
-        self.log.start(plan.steps, state.step)
+        state = self.state
+        self.log.start(self.plan.steps, state.step)
         saved = begun = time.perf_counter()
         earlier = state.seconds
         with _interruptible() as interrupt:
-            while state.step < plan.steps:
+            while state.step < self.plan.steps:
                 out_of_patience, interrupted = self.ranks.sum(self._is_out_of_patience(), interrupt.requested)
                 if out_of_patience:
                     return STOPPED_EARLY
@@ -68,11 +69,13 @@ class Loop:
                 state.since_log.add(metrics, time.perf_counter() - stepping)
                 state.seconds = earlier + time.perf_counter() - begun
                 self._report_progress(metrics)
-                if (plan.steps - state.step) % plan.average_every == 0 and self.ranks.is_first:
+                if (self.plan.steps - state.step) % self.plan.average_every == 0 and self.ranks.is_first:
                     self.snapshots.save(state.step, state.model)
-                if state.step % plan.validate_every == 0 or state.step == plan.steps:
+                if state.step % self.plan.validate_every == 0 or state.step == self.plan.steps:
                     if self.ranks.is_first:
                         self._validate()
+                    state.seconds = earlier + time.perf_counter() - begun
+                    self._keep_to_time()
                     self.save()
                     saved = time.perf_counter()
                 elif time.perf_counter() - saved > 60 * self.training.save_minutes:
@@ -169,6 +172,17 @@ class Loop:
         self.log.record("validation", step=state.step, seconds=state.seconds, best=is_best, **facts)
         self._show(facts, is_best)
         save_bundle(replace(self.bundle, notes={**self.bundle.notes, "steps": state.step}), self.run / "bundle")
+
+    def _keep_to_time(self) -> None:
+        """More steps or fewer, if a budget of minutes wants it: stored before the checkpoint that goes on with them."""
+        plan = self.ranks.share(self.plan.in_time(self.state.step, self.state.seconds))
+        if plan == self.plan:
+            return
+        self.log.say(f"{plan.steps:,} steps instead of {self.plan.steps:,}, to end in time")
+        self.log.record("plan", **plan.as_dict())
+        self.plan = plan
+        if self.keep_plan and self.ranks.is_first:
+            self.keep_plan(plan)
 
     def _quality(self) -> float:
         if not self.training.bleu_sentences:

@@ -72,6 +72,7 @@ def _train(request: Request, console: Console, device: torch.device, ranks: Rank
         return Outcome(FINISHED, finished)
     parts = _Parts(request, config, prepared, log, ranks, device)
     loop = parts.assemble(_agreed_plan(parts, record, started))
+    loop.keep_plan = lambda plan: record.update(plan=plan.as_dict())
     log.say(_describe(loop))
     _resume(loop)
     try:

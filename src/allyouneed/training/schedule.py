@@ -1,13 +1,14 @@
 """The learning rate over the steps (section 5.3), and the plan that fixes it for a run.
 
-A plan is made once, before the first step, and stored: a budget in minutes becomes steps by a short measurement, and
-resuming follows the stored plan to the letter.
+A plan is made before the first step, and stored. A budget in minutes becomes steps by a short measurement; since a
+processor is faster or slower half an hour later, validations correct their number, which is stored before what follows.
+Resuming goes on with the stored plan.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 from allyouneed.config import Config
@@ -17,11 +18,18 @@ _VALIDATIONS = 20
 _VALIDATION_SHARE = 0.08  # of the budget at most
 _VALIDATION_DISTANCE = 15  # seconds, at least
 _WARMUP_SHARE = 0.08
+_KEPT_FREE = 0.02  # of the time for steps
+_CORRECTED = 0.85  # of the steps: then their number stands
+_LEAST_CHANGE = 0.01
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that depends on time or on the number of steps. Learning rates are factors of their peak, see `factor`."""
+    """All that depends on time or on the number of steps. Learning rates are factors of their peak, see `factor`.
+
+    seconds: for all steps and the validations between them, when there is a budget; turned_at, turned_factor: where the
+    line to zero was turned to end at another step than planned before.
+    """
 
     steps: int
     warmup: int
@@ -30,6 +38,9 @@ class Plan:
     validate_every: int
     average_every: int
     minutes: float | None = None
+    seconds: float | None = None
+    turned_at: int = 0
+    turned_factor: float = 1.0
 
     def factor(self, step: int) -> float:
         """The share of the peak rate at a step (from 1): linear warm-up, then 1/√step (5.3) or a line to zero."""
@@ -37,7 +48,20 @@ class Plan:
             return step / self.warmup
         if self.decay == "inverse_sqrt":
             return (self.warmup / step) ** 0.5
-        return max(0.0, (self.steps - step) / max(1, self.steps - self.warmup))
+        begin = max(self.warmup, self.turned_at)
+        return max(0.0, self.turned_factor * (self.steps - step) / max(1, self.steps - begin))
+
+    def in_time(self, step: int, seconds: float) -> Plan:
+        """As many steps as the budget has room for, if all go as those so far, up to this one, which took `seconds`.
+
+        The line to zero goes on from where it is. Nothing changes before warm-up has ended and in the last part.
+        """
+        if self.seconds is None or not self.warmup <= step <= _CORRECTED * self.steps:
+            return self
+        steps = max(int(step * self.seconds / seconds), int(step / _CORRECTED))
+        if abs(steps - self.steps) < _LEAST_CHANGE * self.steps:
+            return self
+        return replace(self, steps=steps, turned_at=step, turned_factor=self.factor(step))
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -84,8 +108,8 @@ def plan_for_minutes(
     training = config.training
     affordable = min(_VALIDATION_SHARE * seconds_left / speed.validation_seconds, seconds_left / _VALIDATION_DISTANCE)
     validations = max(2, min(_VALIDATIONS, int(affordable)))
-    for_steps = seconds_left - validations * speed.validation_seconds - speed.final_seconds
-    steps = max(10, int(for_steps / speed.step_seconds))
+    seconds = (1 - _KEPT_FREE) * (seconds_left - speed.final_seconds)
+    steps = max(10, int((seconds - validations * speed.validation_seconds) / speed.step_seconds))
     planned = {
         "warmup": max(1, min(training.warmup, int(_WARMUP_SHARE * steps))),
         "decay": "linear",
@@ -94,4 +118,4 @@ def plan_for_minutes(
     }
     planned |= {name: getattr(training, name) for name in planned if f"training.{name}" in explicit}
     peak = training.learning_rate or paper_peak(config.model.d_model, training.warmup)
-    return Plan(steps=steps, learning_rate=peak, minutes=training.minutes, **planned)
+    return Plan(steps=steps, learning_rate=peak, minutes=training.minutes, seconds=max(1.0, seconds), **planned)

@@ -60,7 +60,7 @@ def translate_file(
     form = _as_json if as_json else partial(_as_text, hypotheses=options["num_hypotheses"], scores=scores)
     blocks = _translated(translator, numbered, source or _STANDARD_INPUT, options, form, say, force)
     first = next(blocks, (done, []))
-    begun = time.monotonic()
+    progress = _Progress(say, done)
     try:
         with _opened(output, "a" if done else "w") as out:
             for number, block in chain([first], blocks):
@@ -68,8 +68,7 @@ def translate_file(
                 out.flush()
                 if note:
                     note.write(number)
-                if time.monotonic() - begun > _SILENT_SECONDS:
-                    say(f"{number:,} lines, {(number - done) / (time.monotonic() - begun):,.0f} a second")
+                progress.tell(number)
     except KeyboardInterrupt:
         if note:
             say(f"finished lines are in {output}; {again} goes on after them")
@@ -78,16 +77,26 @@ def translate_file(
         note.remove()
 
 
-def score_files(translator: Translator, test: Sequence[Path], tokens: bool) -> Iterator[str]:
-    """A line for each pair: the log probability, and with `tokens` each subword and its own. Errors: `UserError`."""
+def score_files(
+    translator: Translator, test: Sequence[Path], tokens: bool = False, as_json: bool = False
+) -> Iterator[str]:
+    """A line for each pair: the log probability, and with `tokens` each subword and its own. Errors: `UserError`.
+
+    as_json: a JSON object for each pair, subwords included.
+    """
     count_pairs(test)
     pairs = list(read_pairs(test, translator.bundle.config.data.columns))
     for pair in pairs:
         if pair.fault:
             raise UserError(f"{test[0]}:{pair.line}: {pair.fault}. Mend the line, or leave it out on both sides.")
-    for scored in score_pairs(translator, [pair.source for pair in pairs], [pair.target for pair in pairs]):
-        each = [f"{token} {value:.4f}" for token, value in zip(scored.tokens, scored.log_probs, strict=True)]
-        yield "\t".join([f"{sum(scored.log_probs):.4f}", *(each if tokens else [])])
+    found = score_pairs(translator, [pair.source for pair in pairs], [pair.target for pair in pairs])
+    for pair, scored in zip(pairs, found, strict=True):
+        if as_json:
+            said = {"line": pair.line, "source": pair.source, "target": pair.target, "score": sum(scored.log_probs)}
+            yield json.dumps({**said, **scored._asdict()}, ensure_ascii=False)
+        else:
+            each = [f"{token} {value:.4f}" for token, value in zip(scored.tokens, scored.log_probs, strict=True)]
+            yield "\t".join([f"{sum(scored.log_probs):.4f}", *(each if tokens else [])])
 
 
 def evaluate_files(
@@ -97,8 +106,12 @@ def evaluate_files(
     tokenized: bool = False,
     tokenize: str = "13a",
     output: Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Scores:
-    """Translates the source side and scores it against the target side. Errors: `UserError`."""
+    """Translates the source side and scores it against the target side. Errors: `UserError`.
+
+    say: hears of progress, when there is much to translate, and of lines too long for the model.
+    """
     bleu_metric(tokenized, tokenize)  # a mistake shows before the work
     _refuse_unwritable(output)
     if count_pairs(test) == 0:
@@ -107,13 +120,28 @@ def evaluate_files(
     for pair in pairs:
         if pair.fault:
             raise UserError(f"{test[0]}:{pair.line}: {pair.fault}. Mend the line: every test sentence counts.")
-    translations = [
-        found.text for found in translator.translate([pair.source for pair in pairs], beam_size, return_scores=False)
-    ]
+    numbered = ((pair.line, pair.source) for pair in pairs)
+    options = {"beam_size": beam_size, "return_scores": False}
+    progress, translations = _Progress(say), []
+    for _, block in _translated(translator, numbered, test[0], options, lambda _, found: [found.text], say, ()):
+        translations += block
+        progress.tell(len(translations))
     if output:
         with _opened(output) as out:
             out.writelines(line + "\n" for line in translations)
     return score(translations, [pair.target for pair in pairs], tokenized, tokenize)
+
+
+class _Progress:
+    """Lines done and their rate, told when the work is not short; `done` at the beginning does not count."""
+
+    def __init__(self, say: Callable[[str], None], done: int = 0):
+        self._say, self._done, self._begun = say, done, time.monotonic()
+
+    def tell(self, number: int) -> None:
+        seconds = time.monotonic() - self._begun
+        if seconds > _SILENT_SECONDS:
+            self._say(f"{number:,} lines, {(number - self._done) / seconds:,.0f} a second")
 
 
 def _translated(

@@ -1,0 +1,81 @@
+"""The README's pictures, by the project itself: `make pictures RUN=RUN`, where RUN translates from English.
+
+Each in English and in Korean: the page of `allyouneed serve`, and a head of `allyouneed look`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+HERE = Path(__file__).parent
+SENTENCE = "two young men are playing soccer on the beach ."
+TONGUES = {"en": "en-GB", "ko": "ko-KR"}  # of the browser, which both pages follow
+ALLYOUNEED = [sys.executable, "-m", "allyouneed"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--sentence", default=SENTENCE)
+    parser.add_argument("--browser", default=shutil.which("chromium"), help="path of a Chromium")
+    asked = parser.parse_args()
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        browser = playwright.chromium.launch(executable_path=asked.browser, args=["--no-sandbox"])
+        with served(asked.run) as address:
+            for tongue in TONGUES:
+                draw_page(browser, tongue, address, asked.sentence)
+        look = Path(folder) / "look.html"
+        subprocess.run([*ALLYOUNEED, "look", str(asked.run), asked.sentence, "--html", str(look)], check=True)
+        for tongue in TONGUES:
+            draw_heads(browser, tongue, look)
+        browser.close()
+
+
+def draw_page(browser: Browser, tongue: str, address: str, sentence: str) -> None:
+    with opened(browser, tongue, address, width=1000, height=560) as page:
+        with page.expect_response(lambda response: response.url.endswith("/api/translate") and response.ok):
+            page.locator("#text").fill(sentence)
+        expect(page.locator("#translation")).to_have_attribute("aria-busy", "false")
+        page.locator("#translation .word").nth(4).hover()
+        page.screenshot(path=HERE / f"page.{tongue}.png")
+
+
+def draw_heads(browser: Browser, tongue: str, look: Path) -> None:
+    with opened(browser, tongue, look.as_uri(), width=1000, height=760) as page:
+        page.locator("[data-kind=cross]").first.click()
+        page.screenshot(path=HERE / f"look.{tongue}.png")
+
+
+@contextmanager
+def served(run: Path) -> Iterator[str]:
+    """The address of `allyouneed serve`, while the block runs."""
+    with subprocess.Popen([*ALLYOUNEED, "serve", str(run), "--port", "0"], stderr=subprocess.PIPE, text=True) as server:
+        try:
+            yield next(line.strip() for line in server.stderr if re.match("http://", line))
+        finally:
+            server.terminate()
+
+
+@contextmanager
+def opened(browser: Browser, tongue: str, address: str, width: int, height: int) -> Iterator[Page]:
+    context = browser.new_context(
+        locale=TONGUES[tongue], viewport={"width": width, "height": height}, color_scheme="light"
+    )
+    page = context.new_page()
+    page.goto(address)
+    yield page
+    context.close()
+
+
+if __name__ == "__main__":
+    main()
