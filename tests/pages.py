@@ -12,6 +12,7 @@ from allyouneed.cli import app
 from allyouneed.terminal import spread
 
 ROOT = Path(__file__).parents[1]
+DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md") if "results" not in path.parts)
 
 
 def read(page: str) -> str:

@@ -20,15 +20,14 @@ import torch
 from allyouneed import Translator
 from allyouneed.config import Config, load_recipe, recipe_names
 from allyouneed.model.transformer import Transformer
-from tests.pages import ROOT, blocks, check_command, commands, read
+from tests.pages import DOCS, ROOT, blocks, check_command, commands, read
 
 SOURCE = ROOT / "src" / "allyouneed"
-PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md") if "results" not in path.parts)
 OTHERS = {"cat", "curl", "iconv", "podman", "systemctl"}  # programs that are not ours
 TOUR, SENTENCE = "docs/tour.md", "two dogs run through the green park ."
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(blocks(page, ""))])
+@pytest.mark.parametrize("page", [page for page in DOCS if any(blocks(page, ""))])
 def test_commands_exist(page):
     for command in commands(page):
         check_command(command)
@@ -41,13 +40,13 @@ def test_commands_exist(page):
             assert "allyouneed" in line or shlex.split(line)[0] in OTHERS, line
 
 
-@pytest.mark.parametrize("page", [*PAGES, "README.md", "README.ko.md"])
+@pytest.mark.parametrize("page", [*DOCS, "README.md", "README.ko.md"])
 def test_settings_exist(page):
     for quoted, plain in re.findall(r"--set (?:'([^']+)'|([a-z]+\.[^\s`]+=[^\s`<]+))", read(page)):
         Config().override([quoted or plain])
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python") and "exchange" not in page])
+@pytest.mark.parametrize("page", [page for page in DOCS if blocks(page, "python") and "exchange" not in page])
 def test_python_runs(page, toy_run, capsys):
     """docs/exchange.md has a test of its own. What docs/insight.md takes for granted is given here."""
     translator = Translator.load(toy_run)
@@ -161,7 +160,7 @@ def test_the_reference_has_every_module():
         assert set(re.findall(r"^::: (\S+)$", read(f"docs/reference/{room.name}.md"), re.M)) == meant
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", DOCS)
 def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", read(page)):
         assert (ROOT / page).parent.joinpath(link).exists(), link
@@ -184,7 +183,7 @@ def site(tmp_path_factory) -> Path:
 
 
 def test_the_site_is_whole_and_asks_nothing_of_the_network(site):
-    for page in PAGES:
+    for page in DOCS:
         assert (site / Path(page).relative_to("docs")).with_suffix(".html").is_file(), page
     asked = re.compile(
         r'<(?:script|img|iframe)[^>]*src="(?:https?:)?//|<link[^>]*rel="(?:stylesheet|preconnect)[^>]*//'

@@ -24,8 +24,7 @@ from allyouneed.exchange.marian import export_marian
 from allyouneed.terminal import spread
 from tests.compat import POST_NORM
 from tests.conftest import TOY, toy_pairs
-from tests.pages import commands
-from tests.test_docs import PAGES
+from tests.pages import DOCS, commands
 
 LINES = {"train": 120, "mine": 120, "both": 120, "mixed": 120}
 STEPS = ["training.steps=3", "training.validate_every=2", "training.average_every=1", "training.bleu_sentences=2"]
@@ -75,7 +74,7 @@ def furnish(folder: Path, arguments: list[str]) -> None:
             (folder / each).write_text("".join(f"{pair[side]}\n" for pair in pairs), encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", [*(page for page in PAGES if commands(page)), "README.md", "README.ko.md"])
+@pytest.mark.parametrize("page", [*(page for page in DOCS if commands(page)), "README.md", "README.ko.md"])
 def test_commands_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for command in filter(is_run, commands(page)):
