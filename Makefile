@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow lint format bench pictures wheel clean
+.PHONY: quickstart test test-slow lint format docs bench pictures wheel clean
 
 quickstart: .venv/installed
 	$(BIN)/allyouneed quickstart
@@ -21,6 +21,11 @@ lint: .venv/installed-dev
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix src tests benchmarks examples docs
 	$(BIN)/ruff format src tests benchmarks examples docs
+
+# site/index.html opens from disk. The notice is about what follows Material for MkDocs; the versions are pinned.
+docs: .venv/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo site/index.html
 
 # DATA: a folder with Multi30k's files (see benchmarks/README.md).
 bench: .venv/installed-dev
@@ -51,4 +56,4 @@ wheel: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv build dist runs
+	rm -rf .venv build dist runs site
