@@ -46,13 +46,14 @@ def draw_page(browser: Browser, tongue: str, address: str, sentence: str) -> Non
         with page.expect_response(lambda response: response.url.endswith("/api/translate") and response.ok):
             page.locator("#text").fill(sentence)
         expect(page.locator("#translation")).to_have_attribute("aria-busy", "false")
-        page.locator("#translation .word").nth(4).hover()
+        page.locator("#translation .word").nth(2).hover()
         page.screenshot(path=HERE / f"page.{tongue}.png")
 
 
 def draw_heads(browser: Browser, tongue: str, look: Path) -> None:
     with opened(browser, tongue, look.as_uri(), width=1000, height=760) as page:
         page.locator("[data-kind=cross]").first.click()
+        page.locator("[data-head='cross.2.1']").click()
         page.screenshot(path=HERE / f"look.{tongue}.png")
 
 
