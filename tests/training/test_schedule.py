@@ -41,7 +41,7 @@ def test_minutes_become_steps():
 
 
 def test_a_budget_is_kept_by_more_steps_or_fewer():
-    plan = Plan(100, 10, "linear", 1.0, validate_every=10, average_every=2, minutes=1.0, seconds=50.0)
+    plan = Plan(100, 10, "linear", 1.0, validate_every=10, average_every=2, minutes=1.0, budget=50.0)
     assert plan.in_time(5, 5.0) is plan  # still warming up
     assert plan.in_time(90, 90.0) is plan  # too late to turn
     assert plan.in_time(50, 24.9) is plan  # as planned

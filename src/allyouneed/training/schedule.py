@@ -27,8 +27,8 @@ _LEAST_CHANGE = 0.01
 class Plan:
     """All that depends on time or on the number of steps. Learning rates are factors of their peak, see `factor`.
 
-    seconds: for all steps and the validations between them, when there is a budget; turned_at, turned_factor: where the
-    line to zero was turned to end at another step than planned before.
+    budget: seconds for all steps and the validations between them, where minutes were given; turned_at, turned_factor:
+    where the line to zero was turned, to end at another step than planned before.
     """
 
     steps: int
@@ -38,7 +38,7 @@ class Plan:
     validate_every: int
     average_every: int
     minutes: float | None = None
-    seconds: float | None = None
+    budget: float | None = None
     turned_at: int = 0
     turned_factor: float = 1.0
 
@@ -56,9 +56,9 @@ class Plan:
 
         The line to zero goes on from where it is. Nothing changes before warm-up has ended and in the last part.
         """
-        if self.seconds is None or not self.warmup <= step <= _CORRECTED * self.steps:
+        if self.budget is None or not self.warmup <= step <= _CORRECTED * self.steps:
             return self
-        steps = max(int(step * self.seconds / seconds), int(step / _CORRECTED))
+        steps = max(int(step * self.budget / seconds), int(step / _CORRECTED))
         if abs(steps - self.steps) < _LEAST_CHANGE * self.steps:
             return self
         return replace(self, steps=steps, turned_at=step, turned_factor=self.factor(step))
@@ -108,8 +108,8 @@ def plan_for_minutes(
     training = config.training
     affordable = min(_VALIDATION_SHARE * seconds_left / speed.validation_seconds, seconds_left / _VALIDATION_DISTANCE)
     validations = max(2, min(_VALIDATIONS, int(affordable)))
-    seconds = (1 - _KEPT_FREE) * (seconds_left - speed.final_seconds)
-    steps = max(10, int((seconds - validations * speed.validation_seconds) / speed.step_seconds))
+    budget = (1 - _KEPT_FREE) * (seconds_left - speed.final_seconds)
+    steps = max(10, int((budget - validations * speed.validation_seconds) / speed.step_seconds))
     planned: dict[str, Any] = {
         "warmup": max(1, min(training.warmup, int(_WARMUP_SHARE * steps))),
         "decay": "linear",
@@ -118,4 +118,4 @@ def plan_for_minutes(
     }
     planned |= {name: getattr(training, name) for name in planned if f"training.{name}" in explicit}
     peak = training.learning_rate or paper_peak(config.model.d_model, training.warmup)
-    return Plan(steps=steps, learning_rate=peak, minutes=training.minutes, seconds=max(1.0, seconds), **planned)
+    return Plan(steps=steps, learning_rate=peak, minutes=training.minutes, budget=max(1.0, budget), **planned)
