@@ -1,4 +1,5 @@
 import io
+import json
 
 import pytest
 from rich.console import Console
@@ -8,9 +9,9 @@ from allyouneed.insight.look import look_at
 from tests.conftest import toy_pairs, write_pairs
 
 
-def look(translator, sentence="", test=(), alignments=None, page=None):
+def look(translator, sentence="", test=(), alignments=None, page=None, as_json=False):
     said = io.StringIO()
-    table = look_at(translator, sentence, list(test), alignments, page, Console(file=said, width=200))
+    table = look_at(translator, sentence, list(test), alignments, page, Console(file=said, width=200), as_json)
     return table, said.getvalue()
 
 
@@ -38,8 +39,17 @@ def test_heads_over_a_corpus_with_and_without_given_links(translator, tmp_path):
     assert "links" in (tmp_path / "heads.html").read_text(encoding="utf-8")
 
 
+def test_heads_over_a_corpus_for_programs(translator, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found, _ = look(translator, test=write_pairs(tmp_path, "test", toy_pairs(20, seed=3)), as_json=True)
+    assert json.loads(found)["sentences"] == 20
+    assert not list(tmp_path.glob("*.html"))
+
+
 def test_mistakes(translator, tmp_path):
     files = write_pairs(tmp_path, "test", toy_pairs(3))
+    with pytest.raises(UserError, match="leave --html out"):
+        look(translator, "a", page=tmp_path / "look.html", as_json=True)
     with pytest.raises(UserError, match="one of them"):
         look(translator)
     with pytest.raises(UserError, match="one of them"):
