@@ -11,9 +11,10 @@ from allyouneed.data.tokenizer import EOS
 from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.engine import Engine, engine_for
-from allyouneed.translation.search import beam_search, best_of, greedy
+from allyouneed.translation.search import BeamSearch, beam_search, best_of, greedy
 
 pytest.importorskip("numba")
+from allyouneed.kernels import decoder as at
 from allyouneed.kernels.product import has_bytes
 
 WORDS = 555  # not a multiple of 16
@@ -84,6 +85,35 @@ def test_batch_mates_change_nothing_bit_by_bit(in_bytes):
         alone = source[row][source[row] != 0][None]
         assert beam_search(engine, alone, [15], 4, 0.6, 4)[0] == together[row]
         assert greedy(engine, alone, [15])[0] == one_by_one[row]
+
+
+@pytest.mark.parametrize("in_bytes", [False, True])
+@pytest.mark.parametrize(
+    ("beam", "alpha", "wanted", "longest"),
+    [
+        (4, 0.6, 4, [15] * 23),
+        (4, 1.4, 1, [40] * 23),  # more steps than a kernel makes at once
+        (5, 0.0, 3, [3] * 23),  # nearly all end because they have to
+        (2, -0.5, 2, list(range(1, 24))),  # the next length is the kindest; sentences leave one by one
+        (100, 0.6, 5, [4] * 23),  # a sentence is more than a block
+    ],
+)
+def test_beam_search_in_a_kernel_is_that_of_the_class(in_bytes, beam, alpha, wanted, longest):
+    engine, source = Engine(model_of(SHAPES[2]), in_bytes), sources()
+    found = beam_search(engine, source, longest, beam, alpha, wanted)
+    with torch.inference_mode():
+        expected = BeamSearch(engine, source, longest, beam, alpha, wanted).run()
+    assert found == expected  # to the last bit
+
+
+def test_beam_search_with_fewer_words_than_it_looks_at():
+    engine, source = Engine(model_of(SHAPES[0])), sources()
+    with torch.inference_mode():
+        engine.words = engine.table[at.WORDS] = 9  # of which three are never said
+        expected = BeamSearch(engine, source, [6] * 23, 8, 0.6, 2).run()
+    assert [[h.ids for h in one] for one in beam_search(engine, source, [6] * 23, 8, 0.6, 2)] == [
+        [h.ids for h in one] for one in expected
+    ]
 
 
 def test_without_scores_the_words_are_the_same():

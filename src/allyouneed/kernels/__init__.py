@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 LANES = 16  # floats at once
+UNSAID = -1e29  # no logit of a word that may be said is so low
 
 
 def usable(*tensors: Tensor) -> bool:

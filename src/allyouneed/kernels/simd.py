@@ -25,7 +25,7 @@ class _Lanes(types.Type):
 
 
 lanes = _Lanes()
-FLOAT, _BYTE, _INT, _LONG = ir.FloatType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+FLOAT, _DOUBLE, _BYTE, _INT, _LONG = ir.FloatType(), ir.DoubleType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 FLOATS, INTS = ir.VectorType(FLOAT, LANES), ir.VectorType(_INT, LANES)
 
 
@@ -44,7 +44,7 @@ def _reader(given, kind, element):
     @intrinsic
     def read(typing, address, place):
         def code(context, builder, signature, values):
-            align = 8 if element is _LONG else 4  # of an element: lanes may begin at any
+            align = 8 if element in (_LONG, _DOUBLE) else 4  # of an element: lanes may begin at any
             return builder.load(pointer_to(builder, element, *values), typ=kind, align=align)
 
         return given(types.int64, types.int64), code
@@ -53,12 +53,12 @@ def _reader(given, kind, element):
 
 
 def _writer(taken, element=FLOAT):
-    """(address, place, value): puts it there, one fp32 or sixteen, or an int64."""
+    """(address, place, value): puts it there, one number or sixteen fp32."""
 
     @intrinsic
     def write(typing, address, place, value):
         def code(context, builder, signature, values):
-            align = 8 if element is _LONG else 4
+            align = 8 if element in (_LONG, _DOUBLE) else 4
             builder.store(values[2], pointer_to(builder, element, *values[:2]), align=align)
             return context.get_dummy_value()
 
@@ -70,7 +70,9 @@ def _writer(taken, element=FLOAT):
 load = _reader(lanes, FLOATS, FLOAT)  # sixteen fp32 from a place on
 get = _reader(types.float32, FLOAT, FLOAT)  # one
 get_long = _reader(types.int64, _LONG, _LONG)  # one int64
+get_double = _reader(types.float64, _DOUBLE, _DOUBLE)  # one fp64
 store, put, put_long = _writer(lanes), _writer(types.float32), _writer(types.int64, _LONG)
+put_double = _writer(types.float64, _DOUBLE)
 
 
 @intrinsic

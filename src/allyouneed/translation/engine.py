@@ -18,12 +18,11 @@ from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.errors import UserError
 from allyouneed.model.layers import DecoderLayer, EncoderLayer
 from allyouneed.model.transformer import Transformer
-from allyouneed.translation.search import NEVER_SAID, Choice, Model
+from allyouneed.translation.search import NEVER_SAID, Choice, Model, length_penalty
 
 FLOAT32, INT8 = COMPUTE_TYPES = ("float32", "int8")  # CTranslate2's names
-_NEVER = -1e29  # no logit of a word that may be said is so low
 _BLOCK = 96  # rows that go through the decoder together
-_STEPS = 16  # of greedy search, until rows of blocks that have become small are put together again
+_STEPS = 16  # of a search, until rows of blocks that have become small are put together again
 
 
 def engine_for(model: Model, compute_type: str = FLOAT32) -> Model:
@@ -80,6 +79,16 @@ class Cache:
     def keep_sentences(self, sentences: Tensor) -> None:
         """Nothing: a row knows its sentence."""
 
+    def widen(self, beam: int) -> None:
+        """Room for what so many hypotheses of each sentence will see, before the first step."""
+        self.seen = np.empty((beam * len(self.sources), self.seen.shape[1]), dtype=np.int64)
+
+    def select_beams(self, sentences: np.ndarray, beam: int) -> None:
+        """As `select`, where a sentence has so many rows of `seen`, and one of the others."""
+        room = self.seen.shape[1]
+        self.seen = self.seen.reshape(-1, beam, room)[sentences].reshape(-1, room)
+        self.source_rows, self.sources = self.source_rows[sentences], self.sources[sentences]
+
     def append(self, positions: int, rows: int, width: int) -> np.ndarray:
         """Room for keys and values of more positions, of `rows` of that width at each."""
         missing = self.length + positions - self.seen.shape[1]
@@ -92,7 +101,7 @@ class Cache:
 
 
 class Engine:
-    """`start`, `decode_step`, `choose` and `greedy` over the weights that the model had when this was made.
+    """`start`, `decode_step`, `choose` and whole searches over the weights that the model had when this was made.
 
     in_bytes: all matrices in 8 bits, rounded by column, and what they are multiplied with by row.
     """
@@ -192,7 +201,7 @@ class Engine:
         tops, words = np.empty((rows, count), dtype=np.float32), np.empty((rows, count), dtype=np.int64)
         ends, normalisers = np.empty(rows, dtype=np.float32), np.empty(rows, dtype=np.float32)
         self._step(tokens, cache, count, scores, tops, words, ends, normalisers)
-        tops[tops <= _NEVER] = -np.inf  # places of words that are never said, where there were not enough others
+        tops[tops <= kernels.UNSAID] = -np.inf  # places for which there were not enough words
         return Choice(tops - normalisers[:, None], words, ends - normalisers)
 
     @torch.inference_mode()
@@ -222,6 +231,43 @@ class Engine:
             cache.select(left)
         return said, log_p, counts
 
+    @torch.inference_mode()
+    def beam_search(
+        self, source_ids: Tensor, longest: Sequence[int], beam: int, alpha: float, wanted: int
+    ) -> tuple[np.ndarray, ...]:
+        """The whole search, as `search.beam_search` has it.
+
+        -> of each sentence its best hypotheses: ids and log probabilities [sentences, wanted, most], and how many of
+        them count, the end included [sentences, wanted]; and how many hypotheses there are [sentences].
+        """
+        from allyouneed.kernels.beam import FINISHED, scratch_longs, search
+
+        cache, limits = self.start(source_ids), np.array(longest, dtype=np.int64)
+        count, most = len(limits), int(limits.max(initial=0)) + 1
+        penalties = np.array([length_penalty(length, alpha) for length in range(most + 2)])
+        sentences, tokens, scores = np.arange(count), np.full((count, beam), BOS), np.zeros((count, beam))
+        said, came_from = (np.empty((count, most, beam), dtype=np.int64) for _ in range(2))
+        added, known = np.empty((count, most, beam), dtype=np.float32), np.zeros(count, dtype=np.int64)
+        finished, lengths = (np.empty((count, wanted, n), dtype=np.int64) for n in (FINISHED, 1))
+        ids, log_p = (np.empty((count, wanted, most), dtype=kind) for kind in (np.int64, np.float32))
+        cache.widen(beam)
+        while left := len(sentences):
+            block, begin = max(1, min(left, _BLOCK // beam)), cache.length
+            parts, rows = -(-left // block), block * beam
+            positions, steps = self._positions(begin, min(_STEPS, most - begin))
+            kept, going_on = cache.append(steps, parts * rows, self.kept_width), np.empty(parts, dtype=np.int64)
+            room = cache.seen.shape[1]
+            past = (kept, cache.seen, room, begin, cache.source_rows, cache.sources, cache.longest)
+            answers = (going_on, said, came_from, added, known, finished, ids, log_p, lengths, most)
+            given = (parts, block, left, self.table, beam, tokens, scores, positions, *past, limits, sentences, steps)
+            more = 2 * scratch_longs(rows, beam, room)
+            scratch = self._decoder_scratch(parts * rows, rows, cache, 2 * beam, more)
+            search(*given, alpha > 0, penalties, wanted, *answers, *scratch)
+            stay = np.concatenate([part * block + np.arange(here) for part, here in enumerate(going_on.tolist())])
+            tokens, scores, limits, sentences = tokens[stay], scores[stay], limits[stay], sentences[stay]
+            cache.select_beams(stay, beam)
+        return ids, log_p, lengths[:, :, 0], known
+
     def _step(self, tokens: np.ndarray, cache: Cache, count: int, *wanted: int | np.ndarray) -> np.ndarray:
         """-> what the pre-softmax linear sees of each row's next position: [rows, d_model].
 
@@ -246,8 +292,10 @@ class Engine:
             count = max(1, min(count, len(embedding.positions) - begin))
         return embedding._positions(begin, begin + count), count
 
-    def _decoder_scratch(self, rows: int, block: int, cache: Cache, count: int) -> tuple[np.ndarray, int]:
-        """As the kernels of `kernels/search.py` want it, and its size for a part in bytes."""
+    def _decoder_scratch(
+        self, rows: int, block: int, cache: Cache, count: int, more: int = 0
+    ) -> tuple[np.ndarray, int]:
+        """As the kernels of `kernels/search.py` want it, and its size for a part in bytes. more: fp32 numbers."""
         from allyouneed.kernels.decoder import CHUNK
         from allyouneed.kernels.layers import whole_lanes
         from allyouneed.kernels.screen import scratch_size
@@ -255,7 +303,7 @@ class Engine:
         d_model, d_ff, heads, d_k, d_v = self._sizes
         layers = block * (d_model + heads * (d_k + d_v) + d_ff) + whole_lanes(max(cache.length, cache.longest))
         words = max(block * CHUNK, 0 if self.in_bytes else scratch_size(block, d_model, count))
-        return self._scratch(-(-rows // block), block * (7 + d_model) + max(layers, words), block)
+        return self._scratch(-(-rows // block), more + block * (7 + d_model) + max(layers, words), block)
 
     def _scratch(self, parts: int, floats: int, rows: int) -> tuple[np.ndarray, int]:
         """Room for so many floats a part, and for its widest rows in bytes; and the size of a part in bytes."""

@@ -27,7 +27,7 @@ class Cache(Protocol):
 
 class Model(Protocol):
     """What search needs of a model: two methods. One that has a faster way to its best words has a third, `choose`,
-    and one that does a whole greedy search a fourth, `greedy`."""
+    and one that does whole searches two more, `greedy` and `beam_search`."""
 
     def start(self, source_ids: Tensor) -> Cache: ...
 
@@ -161,6 +161,15 @@ def beam_search(
     A sentence is finished when no hypothesis still alive could overtake the finished ones, even if it grew to the
     longest length at no further cost: stopping early (6.1) without changing the result.
     """
+    if rules is None and hasattr(model, "beam_search"):
+        ids, log_p, lengths, known = model.beam_search(source_ids, longest, beam_size, alpha, num_hypotheses)
+        return [
+            [
+                _hypothesis(ids[i, j, : lengths[i, j] - 1].tolist(), log_p[i, j, : lengths[i, j]].tolist(), alpha)
+                for j in range(known[i])
+            ]
+            for i in range(len(known))
+        ]
     return BeamSearch(model, source_ids, longest, beam_size, alpha, num_hypotheses, rules).run()
 
 
