@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from allyouneed.model.linear import Linear
-
 
 class FeedForward(nn.Module):
     """FFN(x) = max(0, x W₁ + b₁) W₂ + b₂, equation 2, at each position alike. [..., d_model] -> [..., d_model].
@@ -17,8 +15,9 @@ class FeedForward(nn.Module):
     def __init__(self, d_model: int, d_ff: int, activation: str = "relu"):
         super().__init__()
         self.swish = activation == "swish"
-        self.inner = Linear(d_model, d_ff)
-        self.outer = Linear(d_ff, d_model)
+        self.inner = nn.Linear(d_model, d_ff)
+        self.outer = nn.Linear(d_ff, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.outer(F.silu(self.inner(x)) if self.swish else self.inner(x, relu=True))
+        inner = self.inner(x)
+        return self.outer(F.silu(inner) if self.swish else inner.relu_())

@@ -6,7 +6,6 @@ from torch import nn
 
 from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.dropout import Dropout
-from allyouneed.model.linear import Linear
 from allyouneed.model.transformer import Transformer
 
 
@@ -15,5 +14,5 @@ def use_plain_paths(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, MultiHeadAttention):
             module.explicit = True
-        elif isinstance(module, (Dropout, Linear, Transformer)):
+        elif isinstance(module, (Dropout, Transformer)):
             module.plain = True
