@@ -65,6 +65,15 @@ def test_every_text_is_in_both_languages():
     assert used <= {name for name, _, _ in texts}
 
 
+def test_every_text_is_used():
+    """Names stand in quotes somewhere, or what they are put together from: `scaleS`, `encoderLong`, `a_positions`."""
+    names = re.findall(r"([a-z]\w*): \[", static_text("texts.js"))
+    code = "".join(static_text(module) for module in MODULES if module != "texts.js")
+    stems = {name: re.sub(r"^a_|(S|Long)$", "", name) for name in names}
+    assert len(names) > 100
+    assert [name for name in names if f'"{name}"' not in code and f'"{stems[name]}"' not in code] == []
+
+
 def test_heads_weights_on_the_page_are_the_models(opened, translator, data):
     attention = translator.look(TEXT, data["translation"])
     page = opened.page

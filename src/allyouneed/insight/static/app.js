@@ -61,7 +61,6 @@ function focusKey(root) {
 }
 
 function render(root, data, state, variant, set, change, focus) {
-  const tabs = { heads: headsView, steps: stepsView, switches: switchesView, search: searchView };
   const seen = state.tab === "heads" && variant.attention ? variant : data.base;
   const view = {
     heads: () => headsView(data, seen, state, set),
@@ -74,7 +73,7 @@ function render(root, data, state, variant, set, change, focus) {
   view.id = "panel";
   const scrolled = Object.fromEntries([...root.querySelectorAll("#tree")].map((node) => [node.id, [node.scrollLeft, node.scrollTop]]));
   const chip = variant !== data.base && state.tab === "heads" && el("p", { css: { margin: "0 0 1rem" } }, el("span", { class: "chip" }, switchName(variant.switches), variant.attention ? "" : ` (${t("noAttention")})`, el("button", { "aria-label": t("paper"), onclick: () => change(() => PAPER) }, "×")));
-  root.replaceChildren(header(data, set), el("main", {}, tabBar(Object.keys(tabs), state, set), chip || null, view, saveButtons(view, `look-${state.tab}`), el("footer", {}, t(state.live ? "footerLive" : "footer"))));
+  root.replaceChildren(header(data, set), el("main", {}, tabBar(state, set), chip || null, view, saveButtons(view, `look-${state.tab}`), el("footer", {}, t(state.live ? "footerLive" : "footer"))));
   for (const [id, [left, top]] of Object.entries(scrolled)) root.querySelector("#" + id)?.scrollTo(left, top);
   if (focus) root.querySelector(focus)?.focus({ preventScroll: true });
 }
@@ -97,12 +96,12 @@ export function pageButtons(redraw) {
     el("button", { class: "quiet", id: "language", onclick: () => { switchLanguage(); redraw(); } }, t("language"))];
 }
 
-function tabBar(names, state, set) {
+function tabBar(state, set) {
   const move = (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    const tab = names[(names.indexOf(state.tab) + step + names.length) % names.length];
+    const tab = TABS[(TABS.indexOf(state.tab) + step + TABS.length) % TABS.length];
     set({ tab }, `#tab-${tab}`);
   };
   return el("nav", { class: "tabs", role: "tablist", onkeydown: move }, TABS.map((tab) =>

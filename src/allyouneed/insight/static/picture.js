@@ -7,7 +7,7 @@ export const saveButtons = (view, name) =>
     el("button", { class: "quiet", "data-view-save": form, "aria-label": `${t("saveView")}: ${form}`, onclick: () => save(pictureOf(view), name) }, form)));
 
 /** An SVG element of `view`, with the page's colours and a margin. */
-export function pictureOf(view) {
+function pictureOf(view) {
   view.classList.add("whole");
   try {
     const box = view.getBoundingClientRect();
