@@ -250,6 +250,10 @@ class TestMistakes:
         assert_mistake(run("translate", toy_run, "-o", precious, "--beam-size", 0, stdin=b"a\n"), "beam_size")
         assert_mistake(run("translate", toy_run, precious, "-o", precious), "same file")
         assert precious.read_text() == "precious\n"
+        test = write_pairs(tmp_path, "test", toy_pairs(3))
+        before = test[1].read_text()
+        assert_mistake(run("evaluate", toy_run, "--test", *test, "-o", test[1]), "same file")
+        assert test[1].read_text() == before
 
     def test_devices_and_tokenizers(self, toy_run, tmp_path):
         test = write_pairs(tmp_path, "test", toy_pairs(3))

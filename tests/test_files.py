@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from allyouneed.errors import UserError
-from allyouneed.files import check_folder, read_tensors, recover_folder, tensor_bytes, write_file, write_folder
+from allyouneed.files import (
+    check_folder,
+    read_tensors,
+    recover_folder,
+    refuse_unwritable,
+    tensor_bytes,
+    write_file,
+    write_folder,
+)
 
 
 def test_a_folder_is_replaced_whole(tmp_path):
@@ -58,6 +66,19 @@ def test_what_a_killed_writer_leaves_is_cleared(tmp_path):
     recover_folder(folder)
     assert os.listdir(tmp_path) == ["f"]
     check_folder(folder, ["a"], "")
+
+
+def test_an_output_has_a_place_and_is_no_input(tmp_path):
+    text, link = tmp_path / "text", tmp_path / "link"
+    text.write_text("precious")
+    link.symlink_to(text)
+    refuse_unwritable(tmp_path / "new", text)
+    refuse_unwritable(text, tmp_path / "missing")
+    for output in (tmp_path, tmp_path / "missing" / "new"):
+        with pytest.raises(UserError, match="cannot write"):
+            refuse_unwritable(output)
+    with pytest.raises(UserError, match="same file"):
+        refuse_unwritable(link, tmp_path / "new", text)
 
 
 def test_tensors_round_trip_and_nonsense_is_refused(tmp_path):

@@ -49,6 +49,14 @@ def write_file(path: Path, content: str | bytes) -> None:
         raise cannot_write(path, error) from error
 
 
+def refuse_unwritable(output: Path, *inputs: Path) -> None:
+    """Before the work. Errors: `UserError` where `output` cannot be a file, or is an input, which it would destroy."""
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        raise UserError(f"cannot write {output}: no such folder, or a folder itself. Give the path of a file.")
+    if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
+        raise UserError(f"{output}: input and output are the same file. Give another output.")
+
+
 def write_folder(folder: Path, contents: Mapping[str, bytes | str]) -> None:
     """Writes a folder of files and their manifest, replacing the one that is there, whole or not at all.
 

@@ -58,6 +58,10 @@ def test_mistakes(translator, tmp_path):
         look(translator, "a", alignments=files[0])
     with pytest.raises(UserError, match="cannot write"):
         look(translator, "a", page=tmp_path / "missing" / "look.html")
+    before = files[1].read_text()
+    with pytest.raises(UserError, match="same file"):
+        look(translator, test=files, page=files[1])
+    assert files[1].read_text() == before
     empty = write_pairs(tmp_path, "empty", [])
     with pytest.raises(UserError, match="the file is empty"):
         look(translator, test=empty)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from allyouneed.errors import UserError
-from allyouneed.files import write_file
+from allyouneed.files import refuse_unwritable, write_file
 from allyouneed.insight.corpus import corpus_data
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import corpus_html, html
@@ -42,8 +42,8 @@ def look_at(
         raise UserError("--alignments goes with --test.")
     if page and as_json:
         raise UserError("--json prints instead of writing a page: leave --html out.")
-    if page and (page.is_dir() or not page.absolute().parent.is_dir()):
-        raise UserError(f"cannot write {page}: no such folder, or a folder itself. Give the path of a file.")
+    if page:
+        refuse_unwritable(page, *test, *([alignments] if alignments else []))
     if test:
         with _progress(console, "heads off") as told:
             data = corpus_data(translator, test, alignments, told)
