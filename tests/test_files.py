@@ -7,6 +7,7 @@ import torch
 from allyouneed.errors import UserError
 from allyouneed.files import (
     check_folder,
+    read_json,
     read_tensors,
     recover_folder,
     refuse_unwritable,
@@ -88,6 +89,16 @@ def test_tensors_round_trip_and_nonsense_is_refused(tmp_path):
     path.write_bytes(b"nonsense")
     with pytest.raises(UserError, match="not a safetensors file"):
         read_tensors(path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "3", '{"b": 1}', "\xff"])
+def test_json_that_is_not_what_was_written_is_refused(tmp_path, content):
+    path = tmp_path / "facts.json"
+    path.write_text('{"a": 1}')
+    assert read_json(path, "Do this.", lambda facts: facts["a"]) == {"a": 1}
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(UserError, match=r"facts\.json: missing or not readable\. Do this\."):
+        read_json(path, "Do this.", lambda facts: facts["a"])
 
 
 def test_a_file_that_cannot_be_read_is_told_also_where_the_system_gives_no_reason(tmp_path, monkeypatch):

@@ -151,6 +151,8 @@ def read_json(path: Path, remedy: str, check: Callable[[dict[str, Any]], object]
     """A JSON object. Errors: `UserError` with the remedy when it is missing, broken or refused by `check`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("no object")
         check(content)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: missing or not readable. {remedy}") from error
@@ -158,10 +160,12 @@ def read_json(path: Path, remedy: str, check: Callable[[dict[str, Any]], object]
 
 
 def to_json(content: object) -> str:
+    """As files hold it: indented, in UTF-8's letters, with an end of line."""
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
+    """What to raise for the system's own error."""
     reason = (error.strerror or str(error)).lower()
     return UserError(
         f"cannot write {path}: {reason}. What was saved before is intact: free space or choose another place, then run "
