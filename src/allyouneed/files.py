@@ -73,7 +73,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
     Errors: `UserError` when there are files already, the disk is full or cannot be written.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    has_no_name = folder.name in ("", "..")  # where one is: it cannot be moved
+    if has_no_name or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
         raise UserError(f"{folder} is there already: give a new or an empty folder, or delete it first.")
     with _whole_or_not_at_all(folder) as beside:
         yield beside

@@ -115,12 +115,15 @@ def test_the_commands(command, tmp_path):
     assert (code, out.count("\n")) == (0, 1)
 
 
-def test_a_mistake_is_one_line(command, tmp_path):
+def test_a_mistake_is_one_line(command, tmp_path, monkeypatch):
     """Each: exit code 2, one line, and nothing that was there has changed."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("precious")
     write_marian(tmp_path / "opus")
-    run = tmp_path / "run"
+    run, blank = tmp_path / "run", tmp_path / "blank"
+    blank.write_text("\n \n")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
     for words, arguments in {
         "choose ctranslate2, marian, argos": ("export", POST_NORM, run, "--format", "onnx"),
         "Marian's form is fp32": ("export", POST_NORM, run, "--format", "marian", "--quantization", "int8"),
@@ -128,6 +131,8 @@ def test_a_mistake_is_one_line(command, tmp_path):
         "only marian": ("import", "onnx", POST_NORM, run),
         "no such folder": ("import", "marian", tmp_path / "missing", run),
         "give both languages": ("import", "marian", tmp_path / "opus", run, "--from", "de"),
+        "nothing to compare": ("export", POST_NORM, run, "--format", "marian", "--test", blank, blank),
+        ". is there already": ("export", POST_NORM, ".", "--format", "marian"),
         "out is there already": ("export", POST_NORM, tmp_path / "out", "--format", "marian"),
         "out is there already: give a new": ("import", "marian", tmp_path / "opus", tmp_path / "out"),
     }.items():
