@@ -41,17 +41,18 @@ def translate_file(
 ) -> None:
     """One line out for each line in. None: standard input, standard output. Long lines cut into pieces are reported.
 
-    force: words and phrases that each line's translation contains; again: what goes on, for people.
-    With `num_hypotheses` over 1, up to so many lines `id ||| text ||| score` for each line in; `as_json`: a JSON object
-    for each line in, with scores in both cases. What is at `output` is
-    replaced only once there is a translation. An interrupted output has whole lines, whose number and settings are in
-    a note beside it; `resume` goes on after them. Errors: `UserError`.
+    force: words and phrases that each line's translation contains; again: what goes on, for people. With
+    `num_hypotheses` over 1, up to so many lines `id ||| text ||| score` for each line in; `as_json`: a JSON object for
+    each line in, with scores in both cases. What is at `output` is replaced only once there is a translation. An
+    interrupted output has whole lines, whose number and settings are in a note beside it; `resume` goes on after them.
+    Errors: `UserError`.
     """
     if output:
         refuse_unwritable(output, *([source] if source else []))
     options = {**options, "return_scores": scores or as_json or options["num_hypotheses"] > 1}
     asked = {**options, "force": list(force)} | ({"as_json": True} if as_json else {})
-    note = Note.of(translator, source, output, asked) if source and output else None
+    is_file = output is not None and (output.is_file() or not output.exists())  # not a device or a pipe
+    note = Note.of(translator, source, output, asked) if source and output and is_file else None
     done = note.done() if resume and note else 0
     if resume and note is None:
         raise UserError("--resume needs a FILE to read and -o FILE to write: it goes on in the middle of both.")
