@@ -15,7 +15,8 @@ stages          {encoder: [layer], decoder, cross} or null. A layer: queries, ke
                 [head, row, column]; x, output, residual, result, and memory for cross [row, column]; each as
                 `coding.pack_matrices`
 links           [source word, target word, weight]: the alignment read off attention (`alignment.align`)
-search          null, or beam_size, alpha, nodes [parent, step, token, log_p, status], best: place of the last node
+search          null, or beam_size, alpha, nodes [parent, step, token, log_p, status], ended: places of the last nodes
+                of the hypotheses, best first
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from allyouneed.insight.variant import LONGEST_SEARCH, Pair, Passed, run_pair, v
 from allyouneed.insight.words import Word, links_of, words_of
 from allyouneed.model.recorder import KINDS, Recorded
 from allyouneed.model.transformer import Transformer
+from allyouneed.translation.alignment import deciding_layer
 from allyouneed.translation.translator import Translator
 
 FORMAT = 1
@@ -102,6 +104,7 @@ def live_variant(translator: Translator, text: str, translation: str, switches: 
 
 
 def model_facts(model: Transformer) -> dict[str, Any]:
+    """`model`, see above."""
     config = model.config
     return {
         "encoder_layers": config.encoder_layers,
@@ -168,7 +171,8 @@ def _side(tokenizer: AnyTokenizer, text: str, language: str, ids: list[int] | No
 
 
 def _links(base: Passed, source: list[list[int]], target: list[list[int]]) -> list[list[float]]:
-    cross = base.recorded.cross[max(0, len(base.recorded.cross) - 2)][0].float().mean(dim=0).cpu().numpy()
+    layers = base.recorded.cross
+    cross = layers[deciding_layer(len(layers))][0].float().mean(dim=0).cpu().numpy()
     starts = (
         [word[0] for word in side] + [length - 1] for side, length in ((source, cross.shape[1]), (target, len(cross)))
     )

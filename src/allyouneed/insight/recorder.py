@@ -18,6 +18,7 @@ from allyouneed.insight.variant import entropies, slope, weights_of
 from allyouneed.insight.words import links_of
 from allyouneed.model.recorder import KINDS, Recorded, record_attention
 from allyouneed.model.transformer import Transformer
+from allyouneed.translation.alignment import deciding_layer
 
 
 class Recording:
@@ -56,7 +57,7 @@ class Recording:
         inputs = self._tokens(recorded.target_ids[0].tolist(), of_target=True)
         target = [*inputs[1:], "→"]
         entropy = [round(x, 3) for kind in KINDS for x in entropies(weights[kind]).flatten().tolist()]
-        cross = weights["cross"][max(0, len(weights["cross"]) - 2)].mean(axis=0)
+        cross = weights["cross"][deciding_layer(len(weights["cross"]))].mean(axis=0)
         links = links_of(cross, range(len(source)), range(len(target)))
         base = {
             "key": "",

@@ -11,6 +11,7 @@ import torch
 from allyouneed.data.batches import pad, token_batches
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.model.transformer import log_probabilities
+from allyouneed.translation.alignment import word_numbers
 from allyouneed.translation.search import NEVER_SAID
 from allyouneed.translation.translator import Translator
 
@@ -38,13 +39,11 @@ def score_pairs(translator: Translator, sources: Sequence[str], targets: Sequenc
 
 def word_log_probabilities(scored: Scored) -> list[float]:
     """Of each word, counted from 0 between spaces as in `Translation.alignment`: the sum over its subwords."""
-    words: list[float] = []
-    for place, (token, log_p) in enumerate(zip(scored.tokens, scored.log_probs, strict=True)):
-        if token == "</s>":
-            continue
-        if place == 0 or token.startswith("▁"):
-            words.append(0.0)
-        words[-1] += log_p
+    numbers = word_numbers(scored.tokens)
+    words = [0.0] * (max(numbers, default=-1) + 1)
+    for number, log_p in zip(numbers, scored.log_probs, strict=True):
+        if number >= 0:
+            words[number] += log_p
     return words
 
 
