@@ -51,7 +51,7 @@ def test_mistakes(translator, tmp_path):
     with pytest.raises(UserError, match="leave --html out"):
         look(translator, "a", page=tmp_path / "look.html", as_json=True)
     with pytest.raises(UserError, match="one of them"):
-        look(translator)
+        look(translator, " ")
     with pytest.raises(UserError, match="one of them"):
         look(translator, "a", files)
     with pytest.raises(UserError, match="goes with --test"):

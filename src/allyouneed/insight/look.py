@@ -36,7 +36,7 @@ def look_at(
     def say(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    if bool(sentence) == bool(test):
+    if bool(sentence.strip()) == bool(test):
         raise UserError("look takes a sentence or --test SOURCE TARGET, one of them.")
     if alignments and not test:
         raise UserError("--alignments goes with --test.")

@@ -25,10 +25,15 @@ class Scored(NamedTuple):
 
 @torch.inference_mode()
 def score_pairs(translator: Translator, sources: Sequence[str], targets: Sequence[str]) -> list[Scored]:
-    """Each target's log probability given its source, subword by subword, as search would count it."""
+    """Each target's log probability given its source, subword by subword, as search would count it.
+
+    Errors: `UserError` where one of them is longer than learned positions allow, with the number of the pair from 1.
+    """
     source = [[*ids, EOS] for ids in translator.tokenizer.encode_all(sources)]
     target = [[BOS, *ids, EOS] for ids in translator.tokenizer.target.encode_all(targets)]
     lengths, target_lengths = (np.array([len(ids) for ids in side], dtype=np.int64) for side in (source, target))
+    for number, length in enumerate(np.maximum(lengths, target_lengths - 1).tolist(), start=1):
+        translator.refuse_beyond_positions(length, f"pair {number}: one side")
     found: dict[int, Scored] = {}
     for batch in token_batches(lengths, target_lengths, translator.bundle.config.search.batch_tokens):
         scored = score_ids(translator, [source[i] for i in batch], [target[i] for i in batch])
