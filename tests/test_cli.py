@@ -84,6 +84,15 @@ def test_json_for_programs(toy_run, tmp_path):
     assert sum(seen["cross"][0][0][0]) == pytest.approx(1, abs=1e-3)
 
 
+def test_a_terminal_that_does_not_know_a_letter(toy_run, tmp_path):
+    """The subword's ▁; text that `translate` writes is UTF-8 whatever the terminal is."""
+    test = write_pairs(tmp_path, "test", toy_pairs(2))
+    command = [sys.executable, "-m", "allyouneed", "score", toy_run, "--tokens", "--test", *test]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stdout.count(b"\n")) == (0, 2), done.stderr
+    assert b"\\u2581" in done.stdout
+
+
 def test_a_long_line_is_reported(toy_run):
     done = run("translate", toy_run, stdin=b"a b. " * 60 + b"\nc\n")
     assert done.stdout.count(b"\n") == 2
@@ -182,6 +191,12 @@ class TestMistakes:
         files[0].write_text(files[0].read_text().replace("a", "ä"), encoding="latin-1")
         assert_mistake(self.train(tmp_path, files=files), "not UTF-8", "iconv")
         assert_mistake(run("translate", toy_run, stdin=b"a\n\xe4\n"), "standard input:2", "iconv")
+
+    def test_arguments_that_are_not_utf8(self, toy_run, tmp_path):
+        for name in ("--force", "--suppress"):
+            assert_mistake(run("translate", toy_run, name, "a\udcff", stdin=b"a\n"), name, "it is not UTF-8. See ")
+        assert_mistake(run("look", toy_run, "a\udcff"), "SENTENCE", "it is not UTF-8")
+        assert_mistake(run("translate", toy_run, tmp_path / "\udcff"), "no such file")  # a name may be
 
     def test_unequal_line_counts(self, tmp_path, toy_run):
         files = write_pairs(tmp_path, "train", toy_pairs(50))

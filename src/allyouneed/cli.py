@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,7 +16,7 @@ import typer
 from allyouneed import __version__
 from allyouneed.errors import UserError
 from allyouneed.paper.commands import app as paper
-from allyouneed.terminal import INTERRUPTED, Settings, console, program, say, saying_how_to_go_on, spread
+from allyouneed.terminal import INTERRUPTED, Settings, console, program, say, saying_how_to_go_on, spread, text
 
 app = typer.Typer(
     help='The Transformer of "Attention Is All You Need": bring parallel text, get a translator.',
@@ -160,10 +161,12 @@ def translate(
     no_repeat_ngram_size: Annotated[int, typer.Option(min=0, help="No so many subwords twice; 0: no rule.")] = 0,
     repetition_penalty: Annotated[float, typer.Option(help="Above 1 words already said are less likely.")] = 1.0,
     suppress: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="Subwords that never follow each other so; several times.")
+        list[str] | None,
+        typer.Option(metavar="TEXT", callback=text, help="Subwords that never follow each other so; several times."),
     ] = None,
     force: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="What each line's translation contains; several times.")
+        list[str] | None,
+        typer.Option(metavar="TEXT", callback=text, help="What each line's translation contains; several times."),
     ] = None,
     num_beam_groups: Annotated[int, typer.Option(min=1, help="Groups of the beam that keep apart; 1: no groups.")] = 1,
     diversity_penalty: Annotated[float, typer.Option(help="How much they do: off a word's log probability.")] = 0.5,
@@ -308,7 +311,7 @@ def check(
 @app.command()
 def look(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
-    sentence: Annotated[str, typer.Argument(metavar="[SENTENCE]", help="In the source language.")] = "",
+    sentence: Annotated[str, typer.Argument(metavar="[SENTENCE]", callback=text, help="In the source language.")] = "",
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="The page; without it a table is printed.")] = None,
     test: Annotated[
         list[Path] | None, typer.Option(metavar="SOURCE TARGET", help="Instead of a sentence: heads over a corpus.")
@@ -406,6 +409,8 @@ def _say_trained(out: Path, scores: dict[str, Any]) -> None:
 
 def main() -> NoReturn:
     """Entry point: turns mistakes into one line and an exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a letter that the terminal does not know is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(args=spread(sys.argv[1:]), standalone_mode=False)
         sys.stdout.flush()

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -23,6 +23,19 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Overrides any setting. May be given several times."),
 ]
+
+
+Given = TypeVar("Given", str, list[str] | None)
+
+
+def text(given: Given) -> Given:
+    """For what a model is to read: bytes that are no UTF-8 are a mistake there, as they are not in a path."""
+    try:
+        for each in [given] if isinstance(given, str) else given or []:
+            each.encode("utf-8")
+    except UnicodeEncodeError:
+        raise typer.BadParameter("it is not UTF-8") from None
+    return given
 
 
 @contextmanager
@@ -52,13 +65,15 @@ def spread(arguments: list[str]) -> list[str]:
 
 
 def console() -> Console:
+    """For what is said while the work goes on: standard error, so that standard output has results alone."""
     from rich.console import Console
 
     return Console(stderr=True)
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def say(line: str) -> None:
+    """On standard error, at once."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def program() -> str:
