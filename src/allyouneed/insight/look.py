@@ -28,9 +28,9 @@ def look_at(
     translator: Translator, sentence: str, test: Sequence[Path], alignments: Path | None, page: Path | None,
     console: Console, as_json: bool = False,
 ) -> str:  # fmt: skip
-    """Writes the page and says where; without one, gives a table for the terminal. Errors: `UserError`.
+    """Writes the page and says where; without one, gives a table for the terminal, or of a corpus writes heads.html.
 
-    as_json: gives JSON instead, the arrays of `Attention` or what the page of a corpus shows.
+    as_json: gives JSON instead, the arrays of `Attention` or what the page of a corpus shows. Errors: `UserError`.
     """
 
     def say(text: str) -> None:
@@ -49,8 +49,9 @@ def look_at(
             data = corpus_data(translator, test, alignments, told)
         if as_json:
             return json.dumps(data, ensure_ascii=False)
-        write_file(page or Path("heads.html"), corpus_html(data))
-        say(f"{data['sentences']:,} sentences; written: {page or 'heads.html'}")
+        page = page or Path("heads.html")
+        write_file(page, corpus_html(data))
+        say(f"{data['sentences']:,} sentences; written: {page}")
         return ""
     if page:
         with _progress(console, "switches") as told:
