@@ -41,9 +41,13 @@ def test_heads_over_a_corpus_with_and_without_given_links(translator, tmp_path):
 
 def test_heads_over_a_corpus_for_programs(translator, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found, _ = look(translator, test=write_pairs(tmp_path, "test", toy_pairs(20, seed=3)), as_json=True)
+    files = write_pairs(tmp_path, "test", toy_pairs(20, seed=3))
+    found, _ = look(translator, test=files, as_json=True)
     assert json.loads(found)["sentences"] == 20
     assert not list(tmp_path.glob("*.html"))
+    _, said = look(translator, test=files)
+    assert said == "20 sentences; written: heads.html\n"
+    assert (tmp_path / "heads.html").is_file()
 
 
 def test_mistakes(translator, tmp_path):

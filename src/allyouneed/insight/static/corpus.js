@@ -25,7 +25,7 @@ export function startCorpus(root, data) {
     return [
       el("header", { class: "top" }, el("div", {}, el("div", { class: "bar" }, el("h1", { class: "name" }, `allyouneed · ${t("title")}`), ...pageButtons(draw)),
         el("div", { class: "pair" }, el("p", {}, t("corpusTitle"))), el("p", { class: "facts" }, t("corpusLead", grouped(data.sentences))))),
-      el("main", {}, view, saveButtons(view, "heads"), el("footer", {}, t("footer"))),
+      el("main", {}, view, saveButtons(() => view, "heads"), el("footer", {}, t("footer"))),
     ];
   }
   draw();
