@@ -339,6 +339,13 @@ def test_heads_over_a_corpus_are_sorted_and_have_examples(browser, translator, t
         assert aer[int(first)] == min(x for x in aer if x is not None)
         page.page.click(f"[data-row='{first}']")
         assert page.page.query_selector(".mats svg path")
+        page.page.evaluate("document.styleSheets[0].insertRule('.tall { max-height: 8rem !important }')")
+        last = page.page.locator("[data-row]").last.get_attribute("data-row")
+        page.page.click(f"[data-row='{last}']")
+        assert page.page.eval_on_selector(".tall", "table => table.scrollTop") > 0  # not back at the first row
+        assert page.page.evaluate("document.activeElement.dataset.row") == last
+        page.page.click("[data-sort=entropy]")
+        assert page.page.eval_on_selector(".tall", "table => table.scrollTop") == 0
         page.page.click("#language")
         assert "코퍼스" in page.text(".pair")
         assert page.problems == []

@@ -52,7 +52,7 @@ function whereItShows(state, switches) {
 }
 
 /** What has the focus, in words that find it again after everything was drawn anew. */
-function focusKey(root) {
+export function focusKey(root) {
   const active = document.activeElement;
   if (!root.contains(active)) return null;
   if (active.id) return "#" + active.id;
