@@ -20,6 +20,8 @@ from allyouneed.errors import UserError
 
 
 class Section(BaseModel):
+    """Settings that do not change; a name that does not exist is refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -55,10 +57,12 @@ class ModelConfig(Section):
 
     @property
     def key_size(self) -> int:
+        """d_k, whether it was given or follows."""
         return self.d_k or self.d_model // self.num_heads
 
     @property
     def value_size(self) -> int:
+        """d_v, likewise."""
         return self.d_v or self.d_model // self.num_heads
 
 
@@ -114,6 +118,8 @@ class SearchConfig(Section):
 
 
 class Config(Section):
+    """All settings, in sections as a recipe has them. A bundle keeps those it was trained with."""
+
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()

@@ -26,7 +26,8 @@ _TOGETHER = 640  # subwords of a batch of variants
 
 
 class Passed(NamedTuple):
-    """recorded: with stages; log_p [target, vocabulary]: natural logarithms; source: ids, as the model saw them."""
+    """recorded: with stages, if asked for; log_p [target, vocabulary]: natural logarithms; source: ids, as the model
+    saw them."""
 
     recorded: Recorded
     log_p: np.ndarray

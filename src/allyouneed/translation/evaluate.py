@@ -24,6 +24,7 @@ class Scores:
     chrf_signature: str
 
     def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
         return asdict(self)
 
 
