@@ -34,7 +34,17 @@ from allyouneed.errors import UserError
 from allyouneed.insight.coding import Plan, Sizes, choose_plan, pack_matrices, pack_weights
 from allyouneed.insight.switches import Switches, all_heads, single_switches, switched
 from allyouneed.insight.tree import Node, hypothesis_nodes, path_of, traced_search
-from allyouneed.insight.variant import LONGEST_SEARCH, Pair, Passed, run_pair, variant_data, variants_data, weights_of
+from allyouneed.insight.variant import (
+    LONGEST_SEARCH,
+    PADDING,
+    Pair,
+    Passed,
+    longest_translation,
+    run_pair,
+    variant_data,
+    variants_data,
+    weights_of,
+)
 from allyouneed.insight.words import Word, links_of, words_of
 from allyouneed.model.recorder import KINDS, Recorded
 from allyouneed.model.transformer import Transformer
@@ -144,7 +154,7 @@ def _pair(translator: Translator, text: str, translation: str | None) -> tuple[P
     if len(source) == 1:
         raise UserError("there is nothing to look at: give a sentence.")
     positions = translator.model.source_embedding
-    room = min(LONGEST, len(positions.positions) if positions.learned else LONGEST)
+    room = min(LONGEST, len(positions.positions) - PADDING if positions.learned else LONGEST)
     target = translator.tokenizer.target.encode(translation) if translation is not None else []
     if max(len(source), len(target) + 1) > room:
         most = max(len(source), len(target) + 1)
@@ -153,7 +163,7 @@ def _pair(translator: Translator, text: str, translation: str | None) -> tuple[P
         )
     if translation is not None:
         return Pair(source, target), []
-    longest = min(len(source) - 1 + search.max_extra_length, room - 1)
+    longest = min(longest_translation(translator, source), room - 1)
     with switched(translator.model, Switches()):
         source_ids = pad([source]).to(translator.device)
         found, nodes = traced_search(translator.model, source_ids, longest, search.beam_size, search.length_penalty)
