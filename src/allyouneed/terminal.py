@@ -49,9 +49,11 @@ def saying_how_to_go_on() -> Iterator[None]:
 
 
 def spread(arguments: list[str]) -> list[str]:
-    """`--train A B` as `--train A --train B`, since an option of click has a fixed number of values."""
+    """`--train A B` as `--train A --train B`, since an option of click has a fixed number of values. After `--` there are
+    no options."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
     single, name, values = [], None, 0
-    for argument in arguments:
+    for argument in arguments[:end]:
         if argument.startswith("-") and argument != "-":
             name, values = (argument, 0) if argument in _ONE_OR_TWO_FILES else (None, 0)
         elif name is not None:
@@ -61,7 +63,7 @@ def spread(arguments: list[str]) -> list[str]:
             elif values > 2:
                 name = None
         single.append(argument)
-    return single
+    return [*single, *arguments[end:]]
 
 
 def console() -> Console:
