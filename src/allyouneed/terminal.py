@@ -49,8 +49,8 @@ def saying_how_to_go_on() -> Iterator[None]:
 
 
 def spread(arguments: list[str]) -> list[str]:
-    """`--train A B` as `--train A --train B`, since an option of click has a fixed number of values. After `--` there are
-    no options."""
+    """`--train A B` as `--train A --train B`, since an option of click has a fixed number of values. `--` ends
+    options."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     single, name, values = [], None, 0
     for argument in arguments[:end]:
