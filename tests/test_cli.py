@@ -173,6 +173,49 @@ def test_a_terminal_is_told_how_its_lines_end(toy_run):
     assert out.count(b"\n") == 1
 
 
+def test_a_reader_that_has_read_enough(toy_run, tmp_path):
+    """`| head -1`: no traceback, and no work for nobody."""
+    test = write_pairs(tmp_path, "test", toy_pairs(3000, seed=3))
+    for verb in (("translate", toy_run, test[0]), ("score", toy_run, "--test", *test)):
+        command = [sys.executable, "-m", "allyouneed", *map(str, verb)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout.readline().endswith(b"\n")
+            process.stdout.close()
+            assert process.stderr.read() == b""
+            assert process.wait(timeout=120) == 1
+
+
+def test_an_interrupted_command(command, monkeypatch, toy_run):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("allyouneed.translation.files.translate_file", interrupted)
+    assert command("translate", toy_run) == (130, "", "interrupted\n")
+    monkeypatch.setattr("allyouneed.quickstart.run_quickstart", lambda *arguments: False)  # as it ends after Ctrl-C
+    code, out, said = command("quickstart", "--out", "my run")
+    assert (code, out) == (130, "")
+    assert said.endswith("allyouneed quickstart --out 'my run'\n")
+
+
+def test_what_the_system_refuses_is_one_line(command, monkeypatch, toy_run):
+    for error, line in (
+        (PermissionError(13, "Permission denied", "/a/file"), "error: /a/file: permission denied.\n"),
+        (OSError("something odd"), "error: input or output: something odd.\n"),
+    ):
+
+        def refused(*arguments, error=error, **options):
+            raise error
+
+        monkeypatch.setattr("allyouneed.translation.files.translate_file", refused)
+        assert command("translate", toy_run) == (2, "", line)
+
+
+def test_a_key_needs_a_file(command):
+    code, out, said = command("serve", "--add-key", "me")
+    assert (code, out) == (2, "")
+    assert said == "error: --add-key needs a file to put the key into: give --keys FILE.\n"
+
+
 class TestMistakes:
     """Each: one line, exit code 2, nothing lost."""
 

@@ -9,7 +9,6 @@ import pytest
 
 from allyouneed import UserError
 from allyouneed.bundle import load_bundle
-from allyouneed.cli import main
 from allyouneed.exchange.agreement import compare, sample_sources
 from allyouneed.exchange.check import check
 from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctranslate2
@@ -86,20 +85,6 @@ def test_a_changed_byte_in_an_import_is_found_and_named(tmp_path):
         path.write_bytes(path.read_bytes()[:-2] + b"?" + path.read_bytes()[-1:])
         with pytest.raises(UserError, match=name):
             load_bundle(tmp_path / f"run-{name}")
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """A command as a user types it, in this process: exit code, standard output, standard error."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["allyouneed", *map(str, arguments)])
-        capsys.readouterr()  # what was said before
-        with pytest.raises(SystemExit) as left:
-            main()
-        return left.value.code, *capsys.readouterr()
-
-    return call
 
 
 def test_the_commands(command, tmp_path):
