@@ -174,9 +174,9 @@ def test_a_terminal_is_told_how_its_lines_end(toy_run):
 
 
 def test_a_reader_that_has_read_enough(toy_run, tmp_path):
-    """`| head -1`: no traceback, and no work for nobody."""
+    """`| head -1`, of more than a pipe holds: no traceback, and no work for nobody."""
     test = write_pairs(tmp_path, "test", toy_pairs(3000, seed=3))
-    for verb in (("translate", toy_run, test[0]), ("score", toy_run, "--test", *test)):
+    for verb in (("translate", toy_run, test[0], "--json"), ("score", toy_run, "--test", *test, "--json")):
         command = [sys.executable, "-m", "allyouneed", *map(str, verb)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdout.readline().endswith(b"\n")
