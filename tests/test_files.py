@@ -1,5 +1,7 @@
 import errno
 import os
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,8 +9,10 @@ import torch
 from allyouneed.errors import UserError
 from allyouneed.files import (
     check_folder,
+    new_folder,
     read_json,
     read_tensors,
+    recover_all,
     recover_folder,
     refuse_unwritable,
     tensor_bytes,
@@ -67,6 +71,37 @@ def test_what_a_killed_writer_leaves_is_cleared(tmp_path):
     recover_folder(folder)
     assert os.listdir(tmp_path) == ["f"]
     check_folder(folder, ["a"], "")
+
+
+def test_a_new_folder_is_filled_by_others_and_checked(tmp_path):
+    folder = tmp_path / "new"
+    folder.mkdir()
+    with new_folder(folder) as beside:
+        (beside / "below").mkdir()
+        (beside / "below" / "a").write_text("1")
+    check_folder(folder, ["below/a"], "")
+    with pytest.raises(UserError, match="new is there already"), new_folder(folder):
+        pass
+    with pytest.raises(UserError, match="cannot write"), new_folder(folder / "below" / "a" / "b"):
+        pass
+    with suppress(KeyboardInterrupt), new_folder(tmp_path / "other") as beside:
+        (beside / "half").write_text("1")
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == ["new"]
+
+
+def test_where_one_is_cannot_be_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in (".", ".."):
+        with pytest.raises(UserError, match="give a new or an empty folder"), new_folder(Path(folder)):
+            pass
+
+
+def test_all_folders_below_are_cleared(tmp_path):
+    for name in ("step-1", "step-1.unfinished", "step-2.replaced", "step.3.replaced", "step.3"):
+        (tmp_path / name).mkdir()
+    recover_all(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["step-1", "step-2", "step.3"]
 
 
 def test_an_output_has_a_place_and_is_no_input(tmp_path):
