@@ -13,6 +13,7 @@ from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.coding import choose_plan
 from allyouneed.insight.explorer import BUDGET, FORMAT, attention_sizes, model_facts, packed_attention, packed_stages
+from allyouneed.insight.page import html
 from allyouneed.insight.switches import Switches
 from allyouneed.insight.variant import entropies, slope, weights_of
 from allyouneed.insight.words import links_of
@@ -87,8 +88,6 @@ class Recording:
 
     def html(self) -> str:
         """The explorer as a page of its own, to write into a file."""
-        from allyouneed.insight.page import html
-
         return html(self.data())
 
     def _repr_html_(self) -> str:
