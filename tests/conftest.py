@@ -11,6 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from allyouneed.cli import main
 from allyouneed.training.request import Request
 from allyouneed.training.run import train
 
@@ -75,6 +76,20 @@ def multi30k() -> Path:
 
 def silent() -> Console:
     return Console(quiet=True)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """A command as a user types it, in this process: exit code, standard output, standard error."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["allyouneed", *map(str, arguments)])
+        capsys.readouterr()  # what was said before
+        with pytest.raises(SystemExit) as left:
+            main()
+        return left.value.code, *capsys.readouterr()
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -84,6 +84,15 @@ def test_json_for_programs(toy_run, tmp_path):
     assert sum(seen["cross"][0][0][0]) == pytest.approx(1, abs=1e-3)
 
 
+def test_a_terminal_that_does_not_know_a_letter(toy_run, tmp_path):
+    """The subword's ▁; text that `translate` writes is UTF-8 whatever the terminal is."""
+    test = write_pairs(tmp_path, "test", toy_pairs(2))
+    command = [sys.executable, "-m", "allyouneed", "score", toy_run, "--tokens", "--test", *test]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stdout.count(b"\n")) == (0, 2), done.stderr
+    assert b"\\u2581" in done.stdout
+
+
 def test_a_long_line_is_reported(toy_run):
     done = run("translate", toy_run, stdin=b"a b. " * 60 + b"\nc\n")
     assert done.stdout.count(b"\n") == 2
@@ -164,6 +173,49 @@ def test_a_terminal_is_told_how_its_lines_end(toy_run):
     assert out.count(b"\n") == 1
 
 
+def test_a_reader_that_has_read_enough(toy_run, tmp_path):
+    """`| head -1`, of more than a pipe holds: no traceback, and no work for nobody."""
+    test = write_pairs(tmp_path, "test", toy_pairs(3000, seed=3))
+    for verb in (("translate", toy_run, test[0], "--json"), ("score", toy_run, "--test", *test, "--json")):
+        command = [sys.executable, "-m", "allyouneed", *map(str, verb)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout.readline().endswith(b"\n")
+            process.stdout.close()
+            assert process.stderr.read() == b""
+            assert process.wait(timeout=120) == 1
+
+
+def test_an_interrupted_command(command, monkeypatch, toy_run):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("allyouneed.translation.files.translate_file", interrupted)
+    assert command("translate", toy_run) == (130, "", "interrupted\n")
+    monkeypatch.setattr("allyouneed.quickstart.run_quickstart", lambda *arguments: False)  # as it ends after Ctrl-C
+    code, out, said = command("quickstart", "--out", "my run")
+    assert (code, out) == (130, "")
+    assert said.endswith("allyouneed quickstart --out 'my run'\n")
+
+
+def test_what_the_system_refuses_is_one_line(command, monkeypatch, toy_run):
+    for error, line in (
+        (PermissionError(13, "Permission denied", "/a/file"), "error: /a/file: permission denied.\n"),
+        (OSError("something odd"), "error: input or output: something odd.\n"),
+    ):
+
+        def refused(*arguments, error=error, **options):
+            raise error
+
+        monkeypatch.setattr("allyouneed.translation.files.translate_file", refused)
+        assert command("translate", toy_run) == (2, "", line)
+
+
+def test_a_key_needs_a_file(command):
+    code, out, said = command("serve", "--add-key", "me")
+    assert (code, out) == (2, "")
+    assert said == "error: --add-key needs a file to put the key into: give --keys FILE.\n"
+
+
 class TestMistakes:
     """Each: one line, exit code 2, nothing lost."""
 
@@ -182,6 +234,12 @@ class TestMistakes:
         files[0].write_text(files[0].read_text().replace("a", "ä"), encoding="latin-1")
         assert_mistake(self.train(tmp_path, files=files), "not UTF-8", "iconv")
         assert_mistake(run("translate", toy_run, stdin=b"a\n\xe4\n"), "standard input:2", "iconv")
+
+    def test_arguments_that_are_not_utf8(self, toy_run, tmp_path):
+        for name in ("--force", "--suppress"):
+            assert_mistake(run("translate", toy_run, name, "a\udcff", stdin=b"a\n"), name, "it is not UTF-8. See ")
+        assert_mistake(run("look", toy_run, "a\udcff"), "SENTENCE", "it is not UTF-8")
+        assert_mistake(run("translate", toy_run, tmp_path / "\udcff"), "no such file")  # a name may be
 
     def test_unequal_line_counts(self, tmp_path, toy_run):
         files = write_pairs(tmp_path, "train", toy_pairs(50))
@@ -250,6 +308,10 @@ class TestMistakes:
         assert_mistake(run("translate", toy_run, "-o", precious, "--beam-size", 0, stdin=b"a\n"), "beam_size")
         assert_mistake(run("translate", toy_run, precious, "-o", precious), "same file")
         assert precious.read_text() == "precious\n"
+        test = write_pairs(tmp_path, "test", toy_pairs(3))
+        before = test[1].read_text()
+        assert_mistake(run("evaluate", toy_run, "--test", *test, "-o", test[1]), "same file")
+        assert test[1].read_text() == before
 
     def test_devices_and_tokenizers(self, toy_run, tmp_path):
         test = write_pairs(tmp_path, "test", toy_pairs(3))

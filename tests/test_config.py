@@ -53,6 +53,7 @@ def test_overrides_in_toml_notation():
     ("setting", "message"),
     [
         ("training.sed=2", "unknown key training.sed; did you mean training.seed?"),
+        ("xyz.qqq=2", "unknown key xyz.qqq."),
         ("modle.d_ff=2", "did you mean model.d_ff?"),
         ("training.seed", "write SECTION.NAME=VALUE"),
         ("model.num_heads=3", "not divisible by model.num_heads = 3"),
@@ -67,10 +68,11 @@ def test_mistakes_name_the_key_and_the_remedy(setting, message):
         Config().override([setting])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "?." not in str(caught.value)
 
 
 def test_unknown_recipe_and_broken_toml(tmp_path):
-    with pytest.raises(UserError, match="did you mean tiny"):
+    with pytest.raises(UserError, match=r"there is no recipe 'tinny'; did you mean tiny\? Recipes: "):
         load_recipe("tinny")
     (tmp_path / "a.toml").write_text("[model\n")
     with pytest.raises(UserError, match="not TOML"):
@@ -78,8 +80,30 @@ def test_unknown_recipe_and_broken_toml(tmp_path):
     (tmp_path / "b.toml").write_text("d_model = 3\n")
     with pytest.raises(UserError, match="outside a section"):
         load_recipe(tmp_path / "b.toml")
-    with pytest.raises(UserError, match="cannot be read"):
-        load_recipe(tmp_path / "missing.toml")
+    (tmp_path / "c.toml").write_bytes(b"# \xff\n")
+    for name in ("missing.toml", "c.toml", "."):
+        with pytest.raises(UserError, match=r"cannot be read|no recipe '/"):
+            load_recipe(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[modle]\nd_ff = 2\n", "unknown key modle.d_ff; did you mean model.d_ff?"),
+        ("[nothing]\n", "unknown key nothing"),
+        ("[model]\nheads = 2\n", "did you mean model.num_heads?"),
+        ("[model]\nd_model = 7\nnum_heads = 7\n", "d_model = 7 is odd"),
+        ("[data]\ncolumns = [0, 1]\n", "data.columns.0 = 0"),
+        ("[model]\npositions = 'learned'\nmax_positions = 9\n", "max_positions = 9 is less than"),
+    ],
+)
+def test_mistakes_in_a_recipe_name_the_file_and_the_key(tmp_path, text, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_recipe(path)
+    assert str(caught.value).startswith(f"recipe {path}: ")
+    assert message in str(caught.value)
 
 
 def test_settings_survive_json():

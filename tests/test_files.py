@@ -1,11 +1,24 @@
 import errno
 import os
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
 
 from allyouneed.errors import UserError
-from allyouneed.files import check_folder, read_tensors, recover_folder, tensor_bytes, write_file, write_folder
+from allyouneed.files import (
+    check_folder,
+    new_folder,
+    read_json,
+    read_tensors,
+    recover_all,
+    recover_folder,
+    refuse_unwritable,
+    tensor_bytes,
+    write_file,
+    write_folder,
+)
 
 
 def test_a_folder_is_replaced_whole(tmp_path):
@@ -60,6 +73,50 @@ def test_what_a_killed_writer_leaves_is_cleared(tmp_path):
     check_folder(folder, ["a"], "")
 
 
+def test_a_new_folder_is_filled_by_others_and_checked(tmp_path):
+    folder = tmp_path / "new"
+    folder.mkdir()
+    with new_folder(folder) as beside:
+        (beside / "below").mkdir()
+        (beside / "below" / "a").write_text("1")
+    check_folder(folder, ["below/a"], "")
+    with pytest.raises(UserError, match="new is there already"), new_folder(folder):
+        pass
+    with pytest.raises(UserError, match="cannot write"), new_folder(folder / "below" / "a" / "b"):
+        pass
+    with suppress(KeyboardInterrupt), new_folder(tmp_path / "other") as beside:
+        (beside / "half").write_text("1")
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == ["new"]
+
+
+def test_where_one_is_cannot_be_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in (".", ".."):
+        with pytest.raises(UserError, match="give a new or an empty folder"), new_folder(Path(folder)):
+            pass
+
+
+def test_all_folders_below_are_cleared(tmp_path):
+    for name in ("step-1", "step-1.unfinished", "step-2.replaced", "step.3.replaced", "step.3"):
+        (tmp_path / name).mkdir()
+    recover_all(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["step-1", "step-2", "step.3"]
+
+
+def test_an_output_has_a_place_and_is_no_input(tmp_path):
+    text, link = tmp_path / "text", tmp_path / "link"
+    text.write_text("precious")
+    link.symlink_to(text)
+    refuse_unwritable(tmp_path / "new", text)
+    refuse_unwritable(text, tmp_path / "missing")
+    for output in (tmp_path, tmp_path / "missing" / "new"):
+        with pytest.raises(UserError, match="cannot write"):
+            refuse_unwritable(output)
+    with pytest.raises(UserError, match="same file"):
+        refuse_unwritable(link, tmp_path / "new", text)
+
+
 def test_tensors_round_trip_and_nonsense_is_refused(tmp_path):
     path = tmp_path / "t.safetensors"
     path.write_bytes(tensor_bytes({"a": torch.arange(3.0)}))
@@ -67,6 +124,16 @@ def test_tensors_round_trip_and_nonsense_is_refused(tmp_path):
     path.write_bytes(b"nonsense")
     with pytest.raises(UserError, match="not a safetensors file"):
         read_tensors(path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "3", '{"b": 1}', "\xff"])
+def test_json_that_is_not_what_was_written_is_refused(tmp_path, content):
+    path = tmp_path / "facts.json"
+    path.write_text('{"a": 1}')
+    assert read_json(path, "Do this.", lambda facts: facts["a"]) == {"a": 1}
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(UserError, match=r"facts\.json: missing or not readable\. Do this\."):
+        read_json(path, "Do this.", lambda facts: facts["a"])
 
 
 def test_a_file_that_cannot_be_read_is_told_also_where_the_system_gives_no_reason(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,7 +16,7 @@ import typer
 from allyouneed import __version__
 from allyouneed.errors import UserError
 from allyouneed.paper.commands import app as paper
-from allyouneed.terminal import INTERRUPTED, Settings, console, program, say, saying_how_to_go_on, spread
+from allyouneed.terminal import INTERRUPTED, Settings, console, program, say, saying_how_to_go_on, spread, text
 
 app = typer.Typer(
     help='The Transformer of "Attention Is All You Need": bring parallel text, get a translator.',
@@ -144,9 +145,13 @@ def translate(
         Path | None, typer.Argument(metavar="[FILE]", help="Text, a sentence a line; standard input if absent.")
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Standard output if absent.")] = None,
-    beam_size: Annotated[int | None, typer.Option(help="Hypotheses kept at each step; 1 is greedy.")] = None,
-    length_penalty: Annotated[float | None, typer.Option(help="α of section 6.1.")] = None,
-    nbest: Annotated[int, typer.Option(metavar="N", help="N hypotheses a line, as `id ||| text ||| score`.")] = 1,
+    beam_size: Annotated[
+        int | None, typer.Option(help="Hypotheses kept at each step, 1: greedy; the bundle's if absent.")
+    ] = None,
+    length_penalty: Annotated[float | None, typer.Option(help="α of section 6.1; the bundle's if absent.")] = None,
+    nbest: Annotated[
+        int, typer.Option(metavar="N", help="N hypotheses a line, at most the beam, as `id ||| text ||| score`.")
+    ] = 1,
     scores: Annotated[bool, typer.Option("--scores", help="Each line's score and a tab before it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each line, with scores.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
@@ -156,21 +161,30 @@ def translate(
     compute_type: ComputeType = "float32",
     resume: Annotated[bool, typer.Option("--resume", help="Goes on with an output that Ctrl-C ended.")] = False,
     min_decoding_length: Annotated[int, typer.Option(min=0, help="Subwords at least.")] = 0,
-    max_decoding_length: Annotated[int | None, typer.Option(min=1, help="Subwords at most.")] = None,
+    max_decoding_length: Annotated[
+        int | None,
+        typer.Option(min=1, help="Subwords at most; if absent search.max_extra_length more than the source has."),
+    ] = None,
     no_repeat_ngram_size: Annotated[int, typer.Option(min=0, help="No so many subwords twice; 0: no rule.")] = 0,
     repetition_penalty: Annotated[float, typer.Option(help="Above 1 words already said are less likely.")] = 1.0,
     suppress: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="Subwords that never follow each other so; several times.")
+        list[str] | None,
+        typer.Option(metavar="TEXT", callback=text, help="Subwords that never follow each other so; several times."),
     ] = None,
     force: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="What each line's translation contains; several times.")
+        list[str] | None,
+        typer.Option(metavar="TEXT", callback=text, help="What each line's translation contains; several times."),
     ] = None,
     num_beam_groups: Annotated[int, typer.Option(min=1, help="Groups of the beam that keep apart; 1: no groups.")] = 1,
     diversity_penalty: Annotated[float, typer.Option(help="How much they do: off a word's log probability.")] = 0.5,
     coverage_penalty: Annotated[float, typer.Option(help="β for source words left out; 0: no penalty.")] = 0.0,
-    sampling_topk: Annotated[int | None, typer.Option(min=0, help="Draws from the likeliest; 0: from all.")] = None,
-    sampling_topp: Annotated[float, typer.Option(min=0, max=1, help="Draws from so much probability.")] = 1.0,
-    sampling_temperature: Annotated[float, typer.Option(help="Logits are divided by it before drawing.")] = 1.0,
+    sampling_topk: Annotated[
+        int | None, typer.Option(min=0, help="Draws words, from so many likeliest; 0: from all.")
+    ] = None,
+    sampling_topp: Annotated[
+        float, typer.Option(min=0, max=1, help="Draws words, from the likeliest with so much probability together.")
+    ] = 1.0,
+    sampling_temperature: Annotated[float, typer.Option(help="Draws words, after logits are divided by it.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 1,
 ) -> None:
     """Translates: one line out for each line in, in order; empty lines stay empty.
@@ -225,7 +239,9 @@ def score(
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
     test: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Two files of parallel text, or one TSV.")],
-    beam_size: Annotated[int | None, typer.Option(help="Hypotheses kept at each step; 1 is greedy.")] = None,
+    beam_size: Annotated[
+        int | None, typer.Option(help="Hypotheses kept at each step, 1: greedy; the bundle's if absent.")
+    ] = None,
     tokenized: Annotated[
         bool, typer.Option("--tokenized", help="The text is tokenised already: the metric must not tokenise it again.")
     ] = False,
@@ -308,8 +324,10 @@ def check(
 @app.command()
 def look(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
-    sentence: Annotated[str, typer.Argument(metavar="[SENTENCE]", help="In the source language.")] = "",
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="The page; without it a table is printed.")] = None,
+    sentence: Annotated[str, typer.Argument(metavar="[SENTENCE]", callback=text, help="In the source language.")] = "",
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The page; if absent a table, with --test heads.html.")
+    ] = None,
     test: Annotated[
         list[Path] | None, typer.Option(metavar="SOURCE TARGET", help="Instead of a sentence: heads over a corpus.")
     ] = None,
@@ -406,6 +424,8 @@ def _say_trained(out: Path, scores: dict[str, Any]) -> None:
 
 def main() -> NoReturn:
     """Entry point: turns mistakes into one line and an exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a letter that the terminal does not know is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(args=spread(sys.argv[1:]), standalone_mode=False)
         sys.stdout.flush()

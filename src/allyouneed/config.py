@@ -20,6 +20,8 @@ from allyouneed.errors import UserError
 
 
 class Section(BaseModel):
+    """Settings that do not change; a name that does not exist is refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -55,10 +57,12 @@ class ModelConfig(Section):
 
     @property
     def key_size(self) -> int:
+        """d_k, whether it was given or follows."""
         return self.d_k or self.d_model // self.num_heads
 
     @property
     def value_size(self) -> int:
+        """d_v, likewise."""
         return self.d_v or self.d_model // self.num_heads
 
 
@@ -114,6 +118,8 @@ class SearchConfig(Section):
 
 
 class Config(Section):
+    """All settings, in sections as a recipe has them. A bundle keeps those it was trained with."""
+
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
@@ -161,7 +167,7 @@ def load_recipe(recipe: str | Path) -> Config:
         nearest = _nearest(str(recipe), recipe_names())
         names = ", ".join(name for name in recipe_names() if "/" not in name)
         raise UserError(
-            f"there is no recipe {recipe!r}{nearest}. Recipes: {names}, the rows of the paper's table 3 "
+            f"there is no recipe {str(recipe)!r}{nearest} Recipes: {names}, the rows of the paper's table 3 "
             "(table3/base, ...), or a .toml file."
         )
     try:
@@ -210,12 +216,13 @@ def _refuse_unknown(section: str, name: str, where: str) -> None:
         return
     known = [f"{section}.{name}" for section, names in sections.items() for name in names]
     key = f"{section}.{name}".rstrip(".")
-    raise UserError(f"{where}: unknown key {key}{_nearest(key, known)}.")
+    raise UserError(f"{where}: unknown key {key}{_nearest(key, known)}")
 
 
 def _nearest(word: str, words: Iterable[str]) -> str:
+    """The end of a sentence about a word that is none of these."""
     nearest = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f"; did you mean {nearest[0]}?" if nearest else ""
+    return f"; did you mean {nearest[0]}?" if nearest else "."
 
 
 def _parse_value(text: str) -> Any:

@@ -49,6 +49,14 @@ def write_file(path: Path, content: str | bytes) -> None:
         raise cannot_write(path, error) from error
 
 
+def refuse_unwritable(output: Path, *inputs: Path) -> None:
+    """Before the work. Errors: `UserError` where `output` cannot be a file, or is an input, which it would destroy."""
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        raise UserError(f"cannot write {output}: no such folder, or a folder itself. Give the path of a file.")
+    if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
+        raise UserError(f"{output}: input and output are the same file. Give another output.")
+
+
 def write_folder(folder: Path, contents: Mapping[str, bytes | str]) -> None:
     """Writes a folder of files and their manifest, replacing the one that is there, whole or not at all.
 
@@ -65,7 +73,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
     Errors: `UserError` when there are files already, the disk is full or cannot be written.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    has_no_name = folder.name in ("", "..")  # where one is: it cannot be moved
+    if has_no_name or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
         raise UserError(f"{folder} is there already: give a new or an empty folder, or delete it first.")
     with _whole_or_not_at_all(folder) as beside:
         yield beside
@@ -143,6 +152,8 @@ def read_json(path: Path, remedy: str, check: Callable[[dict[str, Any]], object]
     """A JSON object. Errors: `UserError` with the remedy when it is missing, broken or refused by `check`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("no object")
         check(content)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: missing or not readable. {remedy}") from error
@@ -150,10 +161,12 @@ def read_json(path: Path, remedy: str, check: Callable[[dict[str, Any]], object]
 
 
 def to_json(content: object) -> str:
+    """As files hold it: indented, in UTF-8's letters, with an end of line."""
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
+    """What to raise for the system's own error."""
     reason = (error.strerror or str(error)).lower()
     return UserError(
         f"cannot write {path}: {reason}. What was saved before is intact: free space or choose another place, then run "

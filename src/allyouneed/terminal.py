@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -25,6 +25,19 @@ Settings = Annotated[
 ]
 
 
+Given = TypeVar("Given", str, list[str] | None)
+
+
+def text(given: Given) -> Given:
+    """For what a model is to read: bytes that are no UTF-8 are a mistake there, as they are not in a path."""
+    try:
+        for each in [given] if isinstance(given, str) else given or []:
+            each.encode("utf-8")
+    except UnicodeEncodeError:
+        raise typer.BadParameter("it is not UTF-8") from None
+    return given
+
+
 @contextmanager
 def saying_how_to_go_on() -> Iterator[None]:
     """Ctrl-C, in the middle of whatever it was, ends with the command that goes on."""
@@ -36,9 +49,11 @@ def saying_how_to_go_on() -> Iterator[None]:
 
 
 def spread(arguments: list[str]) -> list[str]:
-    """`--train A B` as `--train A --train B`, since an option of click has a fixed number of values."""
+    """`--train A B` as `--train A --train B`, since an option of click has a fixed number of values. `--` ends
+    options."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
     single, name, values = [], None, 0
-    for argument in arguments:
+    for argument in arguments[:end]:
         if argument.startswith("-") and argument != "-":
             name, values = (argument, 0) if argument in _ONE_OR_TWO_FILES else (None, 0)
         elif name is not None:
@@ -48,17 +63,19 @@ def spread(arguments: list[str]) -> list[str]:
             elif values > 2:
                 name = None
         single.append(argument)
-    return single
+    return [*single, *arguments[end:]]
 
 
 def console() -> Console:
+    """For what is said while the work goes on: standard error, so that standard output has results alone."""
     from rich.console import Console
 
     return Console(stderr=True)
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def say(line: str) -> None:
+    """On standard error, at once."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def program() -> str:

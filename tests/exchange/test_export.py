@@ -9,7 +9,6 @@ import pytest
 
 from allyouneed import UserError
 from allyouneed.bundle import load_bundle
-from allyouneed.cli import main
 from allyouneed.exchange.agreement import compare, sample_sources
 from allyouneed.exchange.check import check
 from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctranslate2
@@ -88,20 +87,6 @@ def test_a_changed_byte_in_an_import_is_found_and_named(tmp_path):
             load_bundle(tmp_path / f"run-{name}")
 
 
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """A command as a user types it, in this process: exit code, standard output, standard error."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["allyouneed", *map(str, arguments)])
-        capsys.readouterr()  # what was said before
-        with pytest.raises(SystemExit) as left:
-            main()
-        return left.value.code, *capsys.readouterr()
-
-    return call
-
-
 def test_the_commands(command, tmp_path):
     code, out, _ = command("export", POST_NORM, "--format", "ctranslate2", tmp_path / "out", "--quantization", "int8")
     assert code == 0
@@ -115,12 +100,15 @@ def test_the_commands(command, tmp_path):
     assert (code, out.count("\n")) == (0, 1)
 
 
-def test_a_mistake_is_one_line(command, tmp_path):
+def test_a_mistake_is_one_line(command, tmp_path, monkeypatch):
     """Each: exit code 2, one line, and nothing that was there has changed."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("precious")
     write_marian(tmp_path / "opus")
-    run = tmp_path / "run"
+    run, blank = tmp_path / "run", tmp_path / "blank"
+    blank.write_text("\n \n")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
     for words, arguments in {
         "choose ctranslate2, marian, argos": ("export", POST_NORM, run, "--format", "onnx"),
         "Marian's form is fp32": ("export", POST_NORM, run, "--format", "marian", "--quantization", "int8"),
@@ -128,6 +116,8 @@ def test_a_mistake_is_one_line(command, tmp_path):
         "only marian": ("import", "onnx", POST_NORM, run),
         "no such folder": ("import", "marian", tmp_path / "missing", run),
         "give both languages": ("import", "marian", tmp_path / "opus", run, "--from", "de"),
+        "nothing to compare": ("export", POST_NORM, run, "--format", "marian", "--test", blank, blank),
+        ". is there already": ("export", POST_NORM, ".", "--format", "marian"),
         "out is there already": ("export", POST_NORM, tmp_path / "out", "--format", "marian"),
         "out is there already: give a new": ("import", "marian", tmp_path / "opus", tmp_path / "out"),
     }.items():

@@ -148,6 +148,31 @@ def test_other_architectures_are_refused(name, value, opus, tmp_path):
         import_marian(tmp_path / "opus", tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("d_model", "wide", r"config\.json: missing or not readable"),
+        ("vocab_size", 3, r"vocab\.json: does not name rows 0 to 2"),
+        ("eos_token_id", 10_000, r"vocab\.json: has no row 10000"),
+        ("decoder_start_token_id", None, r"vocab\.json: has no row None"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused(name, value, message, opus, tmp_path):
+    shutil.copytree(opus, tmp_path / "opus")
+    facts = json.loads((opus / "config.json").read_text())
+    (tmp_path / "opus" / "config.json").write_text(json.dumps({**facts, name: value}))
+    with pytest.raises(UserError, match=message):
+        import_marian(tmp_path / "opus", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_vocabulary_that_is_a_list_is_refused(opus, tmp_path):
+    shutil.copytree(opus, tmp_path / "opus")
+    (tmp_path / "opus" / "vocab.json").write_text('["<pad>"]')
+    with pytest.raises(UserError, match=r"vocab\.json: missing or not readable"):
+        import_marian(tmp_path / "opus", tmp_path / "run")
+
+
 def test_a_changed_byte_is_found_and_named(tmp_path):
     export_marian(random_bundle(), tmp_path / "marian")
     path = tmp_path / "marian" / "target.spm"

@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from allyouneed import UserError
 from allyouneed.insight import variant
@@ -59,8 +60,24 @@ def test_what_cannot_be_looked_at(translator):
     with pytest.raises(UserError, match="give a shorter one"):
         explorer_data(translator, "a b " * 400)
     learned = random_translator(1, 2, 16, positions="learned", max_positions=400)
-    with pytest.raises(UserError, match="a page shows 400"):
+    with pytest.raises(UserError, match="a page shows 396"):  # and 4 of padding, where its mask is off
         explorer_data(learned, "a b " * 300)
+
+
+def test_learned_positions_are_enough_for_every_switch():
+    """Of a random model, which seldom ends: each search goes on to its limit."""
+    learned = random_translator(1, 2, 16, positions="learned", max_positions=300)
+    learned.bundle.config = learned.bundle.config.override(["search.max_extra_length=40"])
+    text = "a"
+    while len(learned.tokenizer.encode(text)) < 20:
+        text += " a"
+    for kept in (learned.model.source_embedding, learned.model.target_embedding):
+        kept.positions = torch.nn.Parameter(kept.positions[:25].detach().clone())
+    data = explorer_data(learned, text, translation=text)
+    assert len(data["variants"]) == len(single_switches(learned.model))
+    assert all(variant["translation"] for variant in data["variants"].values())
+    with pytest.raises(UserError, match="has 22 subwords, a page shows 21"):
+        explorer_data(learned, text + " a")
 
 
 def test_a_page_of_20_tokens_and_6_layers_of_8_heads_is_below_2_mb(monkeypatch):

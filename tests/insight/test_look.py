@@ -41,9 +41,13 @@ def test_heads_over_a_corpus_with_and_without_given_links(translator, tmp_path):
 
 def test_heads_over_a_corpus_for_programs(translator, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found, _ = look(translator, test=write_pairs(tmp_path, "test", toy_pairs(20, seed=3)), as_json=True)
+    files = write_pairs(tmp_path, "test", toy_pairs(20, seed=3))
+    found, _ = look(translator, test=files, as_json=True)
     assert json.loads(found)["sentences"] == 20
     assert not list(tmp_path.glob("*.html"))
+    _, said = look(translator, test=files)
+    assert said == "20 sentences; written: heads.html\n"
+    assert (tmp_path / "heads.html").is_file()
 
 
 def test_mistakes(translator, tmp_path):
@@ -51,13 +55,17 @@ def test_mistakes(translator, tmp_path):
     with pytest.raises(UserError, match="leave --html out"):
         look(translator, "a", page=tmp_path / "look.html", as_json=True)
     with pytest.raises(UserError, match="one of them"):
-        look(translator)
+        look(translator, " ")
     with pytest.raises(UserError, match="one of them"):
         look(translator, "a", files)
     with pytest.raises(UserError, match="goes with --test"):
         look(translator, "a", alignments=files[0])
     with pytest.raises(UserError, match="cannot write"):
         look(translator, "a", page=tmp_path / "missing" / "look.html")
+    before = files[1].read_text()
+    with pytest.raises(UserError, match="same file"):
+        look(translator, test=files, page=files[1])
+    assert files[1].read_text() == before
     empty = write_pairs(tmp_path, "empty", [])
     with pytest.raises(UserError, match="the file is empty"):
         look(translator, test=empty)

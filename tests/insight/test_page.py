@@ -65,6 +65,15 @@ def test_every_text_is_in_both_languages():
     assert used <= {name for name, _, _ in texts}
 
 
+def test_every_text_is_used():
+    """Names stand in quotes somewhere, or what they are put together from: `scaleS`, `encoderLong`, `a_positions`."""
+    names = re.findall(r"([a-z]\w*): \[", static_text("texts.js"))
+    code = "".join(static_text(module) for module in MODULES if module != "texts.js")
+    stems = {name: re.sub(r"^a_|(S|Long)$", "", name) for name in names}
+    assert len(names) > 100
+    assert [name for name in names if f'"{name}"' not in code and f'"{stems[name]}"' not in code] == []
+
+
 def test_heads_weights_on_the_page_are_the_models(opened, translator, data):
     attention = translator.look(TEXT, data["translation"])
     page = opened.page
@@ -197,6 +206,38 @@ def test_the_search_can_be_stepped_through_and_its_penalty_changed(browser, smal
         assert page.problems == []
 
 
+@pytest.mark.parametrize(
+    ("tab", "slider"), [("steps", "#local-temperature"), ("search", "#alpha"), ("search", "#step")]
+)
+def test_a_slider_stays_in_the_hand(browser, small, tmp_path, tab, slider):
+    """What it changes is drawn at once, and it moves on: by keys and by the pointer."""
+    path = tmp_path / "look.html"
+    path.write_text(html(explorer_data(small, "a dog runs", switches=[])), encoding="utf-8")
+    with Page(browser, path) as page:
+        page.page.click(f"#tab-{tab}")
+        value = lambda: float(page.page.input_value(slider))  # noqa: E731
+        page.page.focus(slider)
+        page.page.keyboard.press("Home")
+        lowest = value()
+        for _ in range(3):
+            page.page.keyboard.press("ArrowRight")
+        step = float(page.page.get_attribute(slider, "step") or 1)
+        assert value() == pytest.approx(lowest + 3 * step)
+        box = page.page.locator(slider).bounding_box()
+        x, y = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.page.mouse.move(x, y)
+        page.page.mouse.down()
+        for share in (0.6, 0.8, 1.0):
+            page.page.mouse.move(box["x"] + share * box["width"], y)
+        page.page.mouse.up()
+        assert value() == float(page.page.get_attribute(slider, "max"))
+        with page.page.expect_download() as download:
+            page.page.click("[data-view-save=SVG]")
+        download.value.save_as(tmp_path / "view.svg")
+        assert page.page.inner_text("#panel .lead")[:20] in (tmp_path / "view.svg").read_text(encoding="utf-8")
+        assert page.problems == []
+
+
 def test_keyboard_language_and_theme(opened):
     page = opened.page
     page.focus("#tab-heads")
@@ -298,6 +339,13 @@ def test_heads_over_a_corpus_are_sorted_and_have_examples(browser, translator, t
         assert aer[int(first)] == min(x for x in aer if x is not None)
         page.page.click(f"[data-row='{first}']")
         assert page.page.query_selector(".mats svg path")
+        page.page.evaluate("document.styleSheets[0].insertRule('.tall { max-height: 8rem !important }')")
+        last = page.page.locator("[data-row]").last.get_attribute("data-row")
+        page.page.click(f"[data-row='{last}']")
+        assert page.page.eval_on_selector(".tall", "table => table.scrollTop") > 0  # not back at the first row
+        assert page.page.evaluate("document.activeElement.dataset.row") == last
+        page.page.click("[data-sort=entropy]")
+        assert page.page.eval_on_selector(".tall", "table => table.scrollTop") == 0
         page.page.click("#language")
         assert "코퍼스" in page.text(".pair")
         assert page.problems == []

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from allyouneed.insight.words import links_of, spans_of, words_of
+from allyouneed.insight.words import join_subwords, links_of, spans_of, split_sentence, words_of
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,26 @@ def test_words_know_their_tokens_and_characters(translator):
     assert words[0].first == 0
     assert [word.last for word in words[:-1]] == [word.first for word in words[1:]]
     assert words[-1].last == len(translator.tokenizer.encode(text))
+
+
+def test_punctuation_is_a_word_of_its_own_and_entities_are_read(small):
+    sentence = split_sentence(small.tokenizer, "a dog, it &apos;s red.", "en")
+    assert sentence.words == ["a", "dog", ",", "it", "'s", "red", ".", "</s>"]
+    assert len(sentence.starts) == len(sentence.words)
+    assert sentence.starts[-1] == len(sentence.ids) - 1
+    assert split_sentence(small.tokenizer, "", "en").words == ["</s>"]
+
+
+def test_where_nothing_separates_words_each_subword_is_one(small):
+    sentence = split_sentence(small.tokenizer, "red dog", "zh")
+    assert sentence.starts == list(range(len(sentence.ids)))
+
+
+def test_attention_to_a_word_is_a_sum_and_from_a_word_a_mean():
+    weights = np.array([[0.5, 0.3, 0.2], [0.1, 0.5, 0.4], [0.2, 0.2, 0.6]])
+    np.testing.assert_allclose(join_subwords(weights, [0, 2]), [[0.7, 0.3], [0.4, 0.6]])
+    np.testing.assert_allclose(join_subwords(weights, [0, 1, 2], [0]), [[1], [1], [1]])
+    np.testing.assert_allclose(join_subwords(weights[None], [0], [0, 1]).shape, (1, 1, 2))
 
 
 def test_a_target_word_is_linked_with_the_source_word_that_gets_most():

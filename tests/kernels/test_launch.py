@@ -1,6 +1,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 import torch
@@ -25,6 +27,34 @@ def test_every_part_is_done_once_by_any_number_of_threads():
         add(900, out, 1.5)
         assert torch.equal(out, torch.cat([torch.full((900,), 1.5), torch.zeros(100)]))
     torch.set_num_threads(threads)
+
+
+def test_threads_that_come_first_together_run_one_and_the_same(monkeypatch):
+    """Each its own would be freed with the last word about it: in the middle of the other's work."""
+    from allyouneed.kernels import launch
+    from allyouneed.kernels.simd import put
+
+    made, compile_ = [], launch._compile
+
+    def slowly(body):
+        time.sleep(0.2)
+        made.append(compile_(body))
+        return made[-1]
+
+    monkeypatch.setattr(launch, "_compile", slowly)
+
+    @launch.kernel
+    def one(part, out):
+        put(out, part, 1.0)
+
+    outs = [torch.zeros(4) for _ in range(4)]
+    threads = [threading.Thread(target=one, args=(4, out)) for out in outs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert torch.stack(outs).eq(1).all()
 
 
 def test_without_openmp_one_thread_does_all(monkeypatch):

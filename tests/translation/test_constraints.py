@@ -78,6 +78,8 @@ def test_drawing_from_one_word_is_greedy(translator):
     [
         ({"beam_size": 2, "sampling": Sampling()}, "beam_size = 2"),
         ({"beam_size": 1, "sampling": Sampling(temperature=0.0)}, "temperature"),
+        ({"beam_size": 1, "sampling": Sampling(temperature=float("inf"))}, "temperature"),
+        ({"beam_size": 1, "sampling": Sampling(seed=-1)}, "seed at least 0"),
         ({"target_prefix": ["a"]}, "1 of them for 4 texts"),
         ({"repetition_penalty": 0.0}, "repetition_penalty = 0"),
     ],

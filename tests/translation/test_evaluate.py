@@ -1,6 +1,8 @@
 import pytest
 import sacrebleu
 
+from allyouneed import UserError
+from allyouneed.translation import evaluate
 from allyouneed.translation.evaluate import score
 
 SAID = ["the cat sat on the mat .", "it 's a dog , not a cat"]
@@ -19,3 +21,21 @@ def test_agrees_with_sacrebleu_and_is_signed():
 def test_tokenised_text_is_not_tokenised_again():
     found = score(["don 't-do"], ["don 't-do"], tokenized=True)
     assert "tok:none" in found.bleu_signature
+    with pytest.raises(UserError, match="zh: tokenised text is not tokenised again"):
+        score(["a"], ["a"], tokenized=True, tokenize="zh")
+
+
+def test_another_tokeniser_is_in_the_signature():
+    assert "tok:char" in score(["ab"], ["ab"], tokenize="char").bleu_signature
+
+
+def test_a_tokeniser_that_cannot_be_had_is_refused_on_one_line(monkeypatch):
+    with pytest.raises(UserError, match=r"tokenizer no: sacreBLEU has .*13a"):
+        score(["a"], ["a"], tokenize="no")
+
+    def missing(**settings):
+        raise RuntimeError("install\n\n  what it needs")
+
+    monkeypatch.setattr(evaluate, "BLEU", missing)
+    with pytest.raises(UserError, match=r"tokenizer ko-mecab: install what it needs$"):
+        score(["a"], ["a"], tokenize="ko-mecab")

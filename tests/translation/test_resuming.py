@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from contextlib import redirect_stdout
 
 import pytest
@@ -70,6 +71,20 @@ def test_a_note_of_what_was_overwritten_is_gone(interrupted, tmp_path):
     files.evaluate_files(Translator(translator.bundle), [source, source], beam_size=1, output=output)
     with pytest.raises(UserError, match="not there"):
         translate_file(translator, source, output, OPTIONS, False, print, resume=True)
+
+
+def test_a_pipe_has_no_note(toy_run, tmp_path, monkeypatch):
+    """Nor has `/dev/stdout`: a note could not stand beside it, and says nothing of what went through."""
+    source, pipe = tmp_path / "source", tmp_path / "pipe"
+    source.write_text("a b c\n\n")
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    monkeypatch.setattr(files, "Note", None)
+    translate_file(Translator.load(toy_run), source, pipe, OPTIONS, False, print)
+    assert os.read(reader, 1000).count(b"\n") == 2
+    os.close(reader)
+    with pytest.raises(UserError, match="needs a FILE"):
+        translate_file(Translator.load(toy_run), source, pipe, OPTIONS, False, print, resume=True)
 
 
 def test_standard_output_may_be_anything_that_takes_text(toy_run, tmp_path):

@@ -81,8 +81,12 @@ def test_impossible_numbers_are_refused(translator):
         {"max_decoding_length": 0},
         {"min_decoding_length": 10, "max_decoding_length": 5},
         {"repetition_penalty": float("nan")},
+        {"min_decoding_length": -1},
+        {"no_repeat_ngram_size": -1},
+        {"diversity_penalty": -0.5},
+        {"coverage_penalty": float("inf")},
     ):
-        with pytest.raises(UserError, match=next(iter(numbers)).partition("_")[0]):
+        with pytest.raises(UserError, match=next(iter(numbers))):
             translator.translate(["a"], **numbers)
     for count in (0, len(translator.tokenizer)):
         with pytest.raises(UserError, match="num_hypotheses"):

@@ -30,6 +30,7 @@ class Difference:
 
     @property
     def is_tie(self) -> bool:
+        """Whether both are as likely, to rounding."""
         return abs(self.gain) < _TIE
 
 

@@ -33,6 +33,6 @@ def _check_zip(path: Path) -> int:
             changed = package.testzip()
             if changed is None:
                 return len(package.namelist())
-    except (zipfile.BadZipFile, zlib.error, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError) as error:  # RuntimeError: a password is wanted
         raise UserError(f"{path}: not a package, truncated or changed ({error}). {_REMEDY}") from error
     raise UserError(f"{path}: {changed} in it has changed since it was written. {_REMEDY}")

@@ -75,6 +75,8 @@ def _sentences(bundle: Bundle, test: Sequence[Path] | None) -> tuple[list[str], 
     count_pairs(test)
     pairs = [pair for pair in read_pairs(test, bundle.config.data.columns) if not pair.fault]
     pairs = [pair for pair in pairs if 0 < len(bundle.tokenizer.encode(pair.source)) < bundle.longest_source]
+    if not pairs:
+        raise UserError(f"{test[0]}: nothing to compare: no sentence of 1 to {bundle.longest_source - 1} subwords.")
     return [pair.source for pair in pairs], [pair.target for pair in pairs], f"sentences of {test[0].name}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from allyouneed.errors import UserError
 from allyouneed.exchange.marian_weights import from_marian
 from allyouneed.files import MANIFEST, check_folder, read_json, read_tensors
 
-_FACTS = (
+_FACTS = (  # whole numbers, all of them
     *("d_model", "vocab_size", "pad_token_id", "eos_token_id"),
     *(f"{side}_{size}" for side in ("encoder", "decoder") for size in ("layers", "ffn_dim", "attention_heads")),
 )
@@ -46,7 +47,7 @@ def import_marian(folder: Path, run: Path, languages: tuple[str, str] | None = N
     Errors: `UserError` when a file is missing, changed since a manifest was written, or of another architecture.
     """
     _check_files(folder)
-    facts = read_json(folder / _CONFIG, _REMEDY, lambda facts: [facts[key] for key in _FACTS])
+    facts = read_json(folder / _CONFIG, _REMEDY, lambda facts: [index(facts[key]) for key in _FACTS])
     config = _our_config(folder, facts)
     tokenizer = _our_tokenizer(folder, facts)
     model = build_model(config.model, tokenizer)
@@ -144,6 +145,9 @@ def _our_vocabulary(path: Path, facts: dict[str, Any], size: int) -> Vocabulary:
     if unk is None:
         raise UserError(f"{path}: has no <unk>. {_REMEDY}")
     start = facts.get("decoder_start_token_id", pad)
+    for row in (pad, eos, start):
+        if row not in names:
+            raise UserError(f"{path}: has no row {row}, which {_CONFIG} names. {_REMEDY}")
     special = [pad, unk, ADDED if start == pad else start, eos]
     rows = [*special, *(row for row in range(size) if row not in special)]
     added = next(name for name in ("<s>", "<start>", "<start of sentence>") if name not in ids or start != pad)

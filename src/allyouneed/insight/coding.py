@@ -96,6 +96,7 @@ def pack_weights(weights: np.ndarray, bits: int = 16, top: int = 0) -> dict[str,
 
 
 def chosen_columns(of: int, kept: int) -> np.ndarray:
+    """The numbers of the kept columns, evenly spread, first and last among them [kept]."""
     return np.floor(np.arange(kept) * (of - 1) / max(1, kept - 1) + 0.5).astype(int)
 
 

@@ -15,7 +15,8 @@ stages          {encoder: [layer], decoder, cross} or null. A layer: queries, ke
                 [head, row, column]; x, output, residual, result, and memory for cross [row, column]; each as
                 `coding.pack_matrices`
 links           [source word, target word, weight]: the alignment read off attention (`alignment.align`)
-search          null, or beam_size, alpha, nodes [parent, step, token, log_p, status], best: place of the last node
+search          null, or beam_size, alpha, nodes [parent, step, token, log_p, status], ended: places of the last nodes
+                of the hypotheses, best first
 """
 
 from __future__ import annotations
@@ -33,10 +34,21 @@ from allyouneed.errors import UserError
 from allyouneed.insight.coding import Plan, Sizes, choose_plan, pack_matrices, pack_weights
 from allyouneed.insight.switches import Switches, all_heads, single_switches, switched
 from allyouneed.insight.tree import Node, hypothesis_nodes, path_of, traced_search
-from allyouneed.insight.variant import LONGEST_SEARCH, Pair, Passed, run_pair, variant_data, variants_data, weights_of
+from allyouneed.insight.variant import (
+    LONGEST_SEARCH,
+    PADDING,
+    Pair,
+    Passed,
+    longest_translation,
+    run_pair,
+    variant_data,
+    variants_data,
+    weights_of,
+)
 from allyouneed.insight.words import Word, links_of, words_of
 from allyouneed.model.recorder import KINDS, Recorded
 from allyouneed.model.transformer import Transformer
+from allyouneed.translation.alignment import deciding_layer
 from allyouneed.translation.translator import Translator
 
 FORMAT = 1
@@ -102,6 +114,7 @@ def live_variant(translator: Translator, text: str, translation: str, switches: 
 
 
 def model_facts(model: Transformer) -> dict[str, Any]:
+    """`model`, see above."""
     config = model.config
     return {
         "encoder_layers": config.encoder_layers,
@@ -141,7 +154,7 @@ def _pair(translator: Translator, text: str, translation: str | None) -> tuple[P
     if len(source) == 1:
         raise UserError("there is nothing to look at: give a sentence.")
     positions = translator.model.source_embedding
-    room = min(LONGEST, len(positions.positions) if positions.learned else LONGEST)
+    room = min(LONGEST, len(positions.positions) - PADDING if positions.learned else LONGEST)
     target = translator.tokenizer.target.encode(translation) if translation is not None else []
     if max(len(source), len(target) + 1) > room:
         most = max(len(source), len(target) + 1)
@@ -150,7 +163,7 @@ def _pair(translator: Translator, text: str, translation: str | None) -> tuple[P
         )
     if translation is not None:
         return Pair(source, target), []
-    longest = min(len(source) - 1 + search.max_extra_length, room - 1)
+    longest = min(longest_translation(translator, source), room - 1)
     with switched(translator.model, Switches()):
         source_ids = pad([source]).to(translator.device)
         found, nodes = traced_search(translator.model, source_ids, longest, search.beam_size, search.length_penalty)
@@ -168,7 +181,8 @@ def _side(tokenizer: AnyTokenizer, text: str, language: str, ids: list[int] | No
 
 
 def _links(base: Passed, source: list[list[int]], target: list[list[int]]) -> list[list[float]]:
-    cross = base.recorded.cross[max(0, len(base.recorded.cross) - 2)][0].float().mean(dim=0).cpu().numpy()
+    layers = base.recorded.cross
+    cross = layers[deciding_layer(len(layers))][0].float().mean(dim=0).cpu().numpy()
     starts = (
         [word[0] for word in side] + [length - 1] for side, length in ((source, cross.shape[1]), (target, len(cross)))
     )

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from allyouneed.errors import UserError
-from allyouneed.files import write_file
+from allyouneed.files import refuse_unwritable, write_file
 from allyouneed.insight.corpus import corpus_data
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import corpus_html, html
@@ -28,29 +28,30 @@ def look_at(
     translator: Translator, sentence: str, test: Sequence[Path], alignments: Path | None, page: Path | None,
     console: Console, as_json: bool = False,
 ) -> str:  # fmt: skip
-    """Writes the page and says where; without one, gives a table for the terminal. Errors: `UserError`.
+    """Writes the page and says where; without one, gives a table for the terminal, or of a corpus writes heads.html.
 
-    as_json: gives JSON instead, the arrays of `Attention` or what the page of a corpus shows.
+    as_json: gives JSON instead, the arrays of `Attention` or what the page of a corpus shows. Errors: `UserError`.
     """
 
     def say(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    if bool(sentence) == bool(test):
+    if bool(sentence.strip()) == bool(test):
         raise UserError("look takes a sentence or --test SOURCE TARGET, one of them.")
     if alignments and not test:
         raise UserError("--alignments goes with --test.")
     if page and as_json:
         raise UserError("--json prints instead of writing a page: leave --html out.")
-    if page and (page.is_dir() or not page.absolute().parent.is_dir()):
-        raise UserError(f"cannot write {page}: no such folder, or a folder itself. Give the path of a file.")
+    if page:
+        refuse_unwritable(page, *test, *([alignments] if alignments else []))
     if test:
         with _progress(console, "heads off") as told:
             data = corpus_data(translator, test, alignments, told)
         if as_json:
             return json.dumps(data, ensure_ascii=False)
-        write_file(page or Path("heads.html"), corpus_html(data))
-        say(f"{data['sentences']:,} sentences; written: {page or 'heads.html'}")
+        page = page or Path("heads.html")
+        write_file(page, corpus_html(data))
+        say(f"{data['sentences']:,} sentences; written: {page}")
         return ""
     if page:
         with _progress(console, "switches") as told:

@@ -15,8 +15,6 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from allyouneed.insight.explorer import explorer_data, live_variant
-
 MODULES = (
     "texts.js",
     "data.js",
@@ -35,11 +33,9 @@ _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|let|class)\b)", r
 _OTHER = re.compile(r"[^\x00-\x7f]")
 _LATER = ("stages", "variants")  # much, and not shown by the first view: the page reads them when they are asked for
 
-__all__ = ["MODULES", "corpus_html", "explorer_data", "html", "live_variant", "script", "static_text"]
-
 
 def html(data: dict[str, Any], ask: dict[str, Any] | None = None) -> str:
-    """The page of `explorer_data`.
+    """The page of `explorer.explorer_data`.
 
     ask: where a server has `live_variant`, as {"url": ..., "body": {...}}: the page posts the body with the switches
     there, for any combination; without it, it shows the variants that it carries and asks for nothing.

@@ -13,11 +13,13 @@ from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.coding import choose_plan
 from allyouneed.insight.explorer import BUDGET, FORMAT, attention_sizes, model_facts, packed_attention, packed_stages
+from allyouneed.insight.page import html
 from allyouneed.insight.switches import Switches
 from allyouneed.insight.variant import entropies, slope, weights_of
 from allyouneed.insight.words import links_of
 from allyouneed.model.recorder import KINDS, Recorded, record_attention
 from allyouneed.model.transformer import Transformer
+from allyouneed.translation.alignment import deciding_layer
 
 
 class Recording:
@@ -56,7 +58,7 @@ class Recording:
         inputs = self._tokens(recorded.target_ids[0].tolist(), of_target=True)
         target = [*inputs[1:], "→"]
         entropy = [round(x, 3) for kind in KINDS for x in entropies(weights[kind]).flatten().tolist()]
-        cross = weights["cross"][max(0, len(weights["cross"]) - 2)].mean(axis=0)
+        cross = weights["cross"][deciding_layer(len(weights["cross"]))].mean(axis=0)
         links = links_of(cross, range(len(source)), range(len(target)))
         base = {
             "key": "",
@@ -86,8 +88,6 @@ class Recording:
 
     def html(self) -> str:
         """The explorer as a page of its own, to write into a file."""
-        from allyouneed.insight.page import html
-
         return html(self.data())
 
     def _repr_html_(self) -> str:

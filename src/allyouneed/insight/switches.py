@@ -49,6 +49,7 @@ class Switches:
         return ",".join(parts)
 
     def as_json(self) -> dict[str, Any]:
+        """As the page has them, and `switches_from` reads them."""
         flags = {name: getattr(self, name) for name in _FLAGS}
         return {**flags, "temperature": self.temperature, "off": [list(head) for head in sorted(self.off)]}
 
@@ -79,6 +80,7 @@ def _is_head(found: list[Any], heads: Mapping[Head, Head]) -> bool:
 
 
 def all_heads(model: Transformer) -> list[Head]:
+    """Kinds in the order of `KINDS`, then layers, then heads."""
     layers = {kind: len(found) for kind, found in attentions(model).items()}
     return [(kind, layer, head) for kind in KINDS for layer in range(layers[kind]) for head in range(_heads(model))]
 
@@ -169,6 +171,8 @@ class Apart(NamedTuple):
 
 
 class ApartCache(NamedTuple):
+    """inner: the reader's, which is asked for everything; beside it the sentences' silent heads are kept in step."""
+
     model: Transformer
     inner: Cache
 

@@ -26,7 +26,8 @@ _TOGETHER = 640  # subwords of a batch of variants
 
 
 class Passed(NamedTuple):
-    """recorded: with stages; log_p [target, vocabulary]: natural logarithms; source: ids, as the model saw them."""
+    """recorded: with stages, if asked for; log_p [target, vocabulary]: natural logarithms; source: ids, as the model
+    saw them."""
 
     recorded: Recorded
     log_p: np.ndarray
@@ -64,6 +65,13 @@ def variants_data(
     for (brief, _), alike in groupby(carried, lambda each: (bool(each.off), replace(each, off=frozenset()))):
         while batch := list(islice(alike, together if brief else 1)):
             yield from _variants(translator, pair, batch, plan, base, brief)
+
+
+def longest_translation(translator: Translator, source: list[int]) -> int:
+    """Subwords that search may say of a source, ids with EOS: the bundle's limit, or what learned positions allow."""
+    embedding, limit = translator.model.target_embedding, translator.bundle.config.search.max_extra_length
+    most = len(source) - 1 + limit
+    return min(most, len(embedding.positions) - 1) if embedding.learned else most
 
 
 def weights_of(recorded: Recorded) -> dict[str, np.ndarray]:
@@ -156,7 +164,7 @@ def _translations(translator: Translator, pair: Pair, alike: Sequence[Switches])
         return [None] * len(alike)
     search, model = translator.bundle.config.search, translator.model
     source = pad([_with_padding(pair, alike[0])] * len(alike)).to(translator.device)
-    longest = [len(pair.source) - 1 + search.max_extra_length] * len(alike)
+    longest = [longest_translation(translator, pair.source)] * len(alike)
     with switched(model, *alike):
         reader = Apart(model, model if alike[0].future_mask else Rereading(model))
         found = beam_search(reader, source, longest, search.beam_size, search.length_penalty)

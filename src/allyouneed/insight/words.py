@@ -53,6 +53,7 @@ def join_subwords(weights: np.ndarray, starts: Sequence[int], key_starts: Sequen
 
 
 def has_letters(text: str) -> bool:
+    """Or digits, of any script: whether it is more than punctuation."""
     return any(character.isalnum() for character in text)
 
 

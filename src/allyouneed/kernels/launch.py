@@ -31,6 +31,7 @@ from allyouneed.kernels.simd import get, get_long, take_one
 
 _COUNT, _GIVEN = 1, 2  # places of the number of parts, and of what a kernel was given; at 0 is the next part
 _here = threading.local()
+_compiling = threading.Lock()
 
 
 @contextmanager
@@ -48,8 +49,14 @@ def kernel(body: Callable[..., None]) -> Callable[..., None]:
 
     Compiled at its first use, and kept on disk for the next process.
     """
+    made: list[Any] = []
 
-    compiled = cache(lambda: _compile(body))
+    def compiled() -> Any:
+        if not made:
+            with _compiling:  # two threads would make two, and one of them would go while it runs
+                if not made:
+                    made.append(_compile(body))
+        return made[0]
 
     def run(parts: int, *values: float | Tensor | np.ndarray) -> None:
         arguments = (ctypes.c_int64 * (_GIVEN + len(values)))(0, parts, *map(_word, values))

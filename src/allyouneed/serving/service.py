@@ -177,7 +177,7 @@ class Service:
     def _share(self, waiting: int) -> int:
         """A thread's part of what is under way: so that, while clients whose answers were just sent ask again, another
         batch waits already, and no thread stands still."""
-        return math.ceil((waiting + self._working) / self._wanted)
+        return math.ceil((waiting + self._working) / (self._wanted + 1))
 
     def _enough(self) -> bool:
         """So that a thread need not wait for more. A sentence by itself may get company."""

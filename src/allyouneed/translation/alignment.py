@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,7 +38,7 @@ def align(attention: Attention) -> list[tuple[int, int]]:
     summed over the subwords of a word; ends of sentences belong to no word.
     """
     weights = attention.cross[deciding_layer(len(attention.cross))].mean(axis=0)
-    source_words, target_words = _words(attention.source_tokens), _words(attention.target_tokens)
+    source_words, target_words = word_numbers(attention.source_tokens), word_numbers(attention.target_tokens)
     links = []
     for j in sorted(set(target_words) - {-1}):
         rows = [row for row, word in enumerate(target_words) if word == j]
@@ -55,8 +56,8 @@ def deciding_layer(layers: int) -> int:
     return max(0, layers - 2)
 
 
-def _words(tokens: list[str]) -> list[int]:
-    """The number of the word that each subword belongs to, -1 for the end of sentence."""
+def word_numbers(tokens: Sequence[str]) -> list[int]:
+    """The number of the word that each subword belongs to, from 0 between spaces; -1 for the end of sentence."""
     words, word = [], -1
     for place, token in enumerate(tokens):
         if token == "</s>":

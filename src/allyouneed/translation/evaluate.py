@@ -24,6 +24,7 @@ class Scores:
     chrf_signature: str
 
     def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
         return asdict(self)
 
 
@@ -33,7 +34,8 @@ def score(
     """Corpus BLEU (Papineni et al. 2002) and chrF2 (Popović 2015) against one reference.
 
     `tokenized`: both sides are tokenised already, the metric does not tokenise again. `tokenize`: sacreBLEU's
-    tokeniser, for example "zh", "ja-mecab", "ko-mecab" or "char" for languages without spaces.
+    tokeniser, for example "zh", "ja-mecab", "ko-mecab" or "char" for languages without spaces. Errors: `UserError` as
+    `bleu_metric`.
     """
     bleu, chrf = bleu_metric(tokenized, tokenize), CHRF()
     bleu_score = bleu.corpus_score(list(translations), [list(references)])
@@ -50,7 +52,9 @@ def score(
 
 
 def bleu_metric(tokenized: bool = False, tokenize: str = "13a") -> BLEU:
-    """sacreBLEU's BLEU. Errors: `UserError` for a tokeniser that does not exist or is not installed."""
+    """sacreBLEU's BLEU. Errors: `UserError` for a tokeniser that does not exist, is not installed, or is not wanted."""
+    if tokenized and tokenize != "13a":
+        raise UserError(f"tokenizer {tokenize}: tokenised text is not tokenised again. Leave one of the two out.")
     try:
         return BLEU(tokenize="none" if tokenized else tokenize, force=True)
     except KeyError as error:

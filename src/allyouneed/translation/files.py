@@ -16,7 +16,7 @@ from typing import Any, Literal, TextIO
 from allyouneed.data.corpus import count_pairs
 from allyouneed.data.formats import decoded, read_pairs, read_text
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write
+from allyouneed.files import cannot_write, refuse_unwritable
 from allyouneed.translation.evaluate import Scores, bleu_metric, score
 from allyouneed.translation.resuming import Note, note_beside
 from allyouneed.translation.scoring import score_pairs
@@ -41,16 +41,18 @@ def translate_file(
 ) -> None:
     """One line out for each line in. None: standard input, standard output. Long lines cut into pieces are reported.
 
-    force: words and phrases that each line's translation contains; again: what goes on, for people.
-    With `num_hypotheses` over 1, up to so many lines `id ||| text ||| score` for each line in; `as_json`: a JSON object
-    for each line in, with scores in both cases. What is at `output` is
-    replaced only once there is a translation. An interrupted output has whole lines, whose number and settings are in
-    a note beside it; `resume` goes on after them. Errors: `UserError`.
+    force: words and phrases that each line's translation contains; again: what goes on, for people. With
+    `num_hypotheses` over 1, up to so many lines `id ||| text ||| score` for each line in; `as_json`: a JSON object for
+    each line in, with scores in both cases. What is at `output` is replaced only once there is a translation. An
+    interrupted output has whole lines, whose number and settings are in a note beside it; `resume` goes on after them.
+    Errors: `UserError`.
     """
-    _refuse_unwritable(output, source)
+    if output:
+        refuse_unwritable(output, *([source] if source else []))
     options = {**options, "return_scores": scores or as_json or options["num_hypotheses"] > 1}
     asked = {**options, "force": list(force)} | ({"as_json": True} if as_json else {})
-    note = Note.of(translator, source, output, asked) if source and output else None
+    is_file = output is not None and (output.is_file() or not output.exists())  # not a device or a pipe
+    note = Note.of(translator, source, output, asked) if source and output and is_file else None
     done = note.done() if resume and note else 0
     if resume and note is None:
         raise UserError("--resume needs a FILE to read and -o FILE to write: it goes on in the middle of both.")
@@ -115,7 +117,8 @@ def evaluate_files(
     say: hears of progress, when there is much to translate, and of lines too long for the model.
     """
     bleu_metric(tokenized, tokenize)  # a mistake shows before the work
-    _refuse_unwritable(output)
+    if output:
+        refuse_unwritable(output, *test)
     if count_pairs(test) == 0:
         raise UserError(f"{test[0]}: the file is empty.")
     pairs = list(read_pairs(test, translator.bundle.config.data.columns))
@@ -187,15 +190,6 @@ def _as_text(number: int, translation: Translation, hypotheses: int, scores: boo
         found = translation.hypotheses or [("", 0.0)]
         return [f"{number - 1} ||| {text} ||| {value:.4f}\n" for text, value in found]
     return [f"{translation.score:.4f}\t{translation.text}\n" if scores else f"{translation.text}\n"]
-
-
-def _refuse_unwritable(output: Path | None, source: Path | None = None) -> None:
-    if output is None:
-        return
-    if output.is_dir() or not output.absolute().parent.is_dir():
-        raise UserError(f"cannot write {output}: no such folder, or a folder itself. Give the path of a file.")
-    if source is not None and output.exists() and source.exists() and output.samefile(source):
-        raise UserError(f"{output}: input and output are the same file. Give another output.")
 
 
 @contextmanager

@@ -27,6 +27,7 @@ class Note:
 
     @classmethod
     def of(cls, translator: Translator, source: Path, output: Path, options: dict[str, Any]) -> Note:
+        """Of what is asked now. options: with `Translator.translate`'s names. Errors: `OSError` for no such source."""
         digest = hashlib.sha256()
         for name, tensor in weights_of(translator.model).items():
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
@@ -37,6 +38,7 @@ class Note:
 
     @property
     def path(self) -> Path:
+        """Where it stands."""
         return note_beside(self.output)
 
     def done(self) -> int:
@@ -65,6 +67,7 @@ class Note:
         partial.replace(self.path)
 
     def remove(self) -> None:
+        """When all lines are done."""
         self.path.unlink(missing_ok=True)
 
 

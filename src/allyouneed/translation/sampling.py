@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from allyouneed.data.tokenizer import EOS
+from allyouneed.errors import UserError
 from allyouneed.translation.search import Choice
 
 
@@ -22,6 +23,13 @@ class Sampling:
     topp: float = 1.0
     temperature: float = 1.0
     seed: int = 1
+
+    def refuse_impossible(self) -> None:
+        """Errors: `UserError`, with what may be chosen instead."""
+        if not (0 < self.temperature < np.inf and 0 < self.topp <= 1 and self.topk >= 0 and self.seed >= 0):
+            raise UserError(
+                "sampling: the temperature is above 0, topp above 0 and at most 1, topk and seed at least 0."
+            )
 
 
 def sampled(logits: Tensor, sampling: Sampling, sentences: Sequence[int], step: int) -> Choice:

@@ -11,6 +11,7 @@ import torch
 from allyouneed.data.batches import pad, token_batches
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.model.transformer import log_probabilities
+from allyouneed.translation.alignment import word_numbers
 from allyouneed.translation.search import NEVER_SAID
 from allyouneed.translation.translator import Translator
 
@@ -24,10 +25,15 @@ class Scored(NamedTuple):
 
 @torch.inference_mode()
 def score_pairs(translator: Translator, sources: Sequence[str], targets: Sequence[str]) -> list[Scored]:
-    """Each target's log probability given its source, subword by subword, as search would count it."""
+    """Each target's log probability given its source, subword by subword, as search would count it.
+
+    Errors: `UserError` where one of them is longer than learned positions allow, with the number of the pair from 1.
+    """
     source = [[*ids, EOS] for ids in translator.tokenizer.encode_all(sources)]
     target = [[BOS, *ids, EOS] for ids in translator.tokenizer.target.encode_all(targets)]
     lengths, target_lengths = (np.array([len(ids) for ids in side], dtype=np.int64) for side in (source, target))
+    for number, length in enumerate(np.maximum(lengths, target_lengths - 1).tolist(), start=1):
+        translator.refuse_beyond_positions(length, f"pair {number}: one side")
     found: dict[int, Scored] = {}
     for batch in token_batches(lengths, target_lengths, translator.bundle.config.search.batch_tokens):
         scored = score_ids(translator, [source[i] for i in batch], [target[i] for i in batch])
@@ -38,13 +44,11 @@ def score_pairs(translator: Translator, sources: Sequence[str], targets: Sequenc
 
 def word_log_probabilities(scored: Scored) -> list[float]:
     """Of each word, counted from 0 between spaces as in `Translation.alignment`: the sum over its subwords."""
-    words: list[float] = []
-    for place, (token, log_p) in enumerate(zip(scored.tokens, scored.log_probs, strict=True)):
-        if token == "</s>":
-            continue
-        if place == 0 or token.startswith("▁"):
-            words.append(0.0)
-        words[-1] += log_p
+    numbers = word_numbers(scored.tokens)
+    words = [0.0] * (max(numbers, default=-1) + 1)
+    for number, log_p in zip(numbers, scored.log_probs, strict=True):
+        if number >= 0:
+            words[number] += log_p
     return words
 
 

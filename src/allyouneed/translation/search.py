@@ -20,16 +20,21 @@ NEVER_SAID = [PAD, UNK, BOS]
 
 
 class Cache(Protocol):
-    def select(self, rows: Tensor) -> None: ...
+    """What a model keeps of the sources, and of what each row has said."""
 
-    def keep_sentences(self, sentences: Tensor) -> None: ...
+    def select(self, rows: Tensor) -> None:
+        """The rows that go on, of those there were, in their new order; one may go on several times [rows]."""
+
+    def keep_sentences(self, sentences: Tensor) -> None:
+        """The sentences that go on, of those there were, in order [sentences]."""
 
 
 class Model(Protocol):
     """What search needs of a model: two methods. One that has a faster way to its best words has a third, `choose`,
     and one that does whole searches two more, `greedy` and `beam_search`."""
 
-    def start(self, source_ids: Tensor) -> Cache: ...
+    def start(self, source_ids: Tensor) -> Cache:
+        """source_ids [sentences, source], padded -> a cache with one row a sentence, which has said nothing."""
 
     def decode_step(self, tokens: Tensor, cache: Any) -> Tensor:
         """The last token of every row -> logits of the next [rows, vocabulary]. cache: of its own `start`."""
@@ -77,7 +82,8 @@ def length_penalty(length: int | np.ndarray, alpha: float) -> float | np.ndarray
 class Rules(Protocol):
     """What else decides on the next word: see `constraints.py`."""
 
-    def choose(self, logits: Tensor, said: np.ndarray, sentences: np.ndarray, count: int) -> Choice: ...
+    def choose(self, logits: Tensor, said: np.ndarray, sentences: np.ndarray, count: int) -> Choice:
+        """logits [rows, vocabulary], in place; said [rows, length], with the start; sentences [rows]: their numbers."""
 
 
 def choose(model: Model, said: np.ndarray, cache: Cache, count: int, source: Source, scores: bool = True) -> Choice:

@@ -213,10 +213,14 @@ class Translator:
         return [Alternative(token, value, *text) for token, value, text in named]
 
     def look(self, text: str, translation: str | None = None, stages: bool = True) -> Attention:
-        """Every head's attention for a text and its translation (the model's own unless given), with its stages."""
+        """Every head's attention for a text and its translation (the model's own unless given), with its stages.
+
+        Errors: `UserError` where one of them is longer than learned positions allow.
+        """
         target = self.translate([text])[0].text if translation is None else translation
         source_ids = [*self.tokenizer.encode(text), EOS]
         target_ids = [BOS, *self.tokenizer.target.encode(target)]
+        self.refuse_beyond_positions(max(len(source_ids), len(target_ids)), "the text or its translation")
         with torch.inference_mode(), record_attention(self.model, stages) as recorded:
             self.model(*(pad([ids]).to(self.device) for ids in (source_ids, target_ids)))
         layers = (recorded.encoder, recorded.decoder, recorded.cross)
@@ -229,6 +233,15 @@ class Translator:
     def align(self, source: str, target: str) -> list[tuple[int, int]]:
         """Word links of a text and a translation, from the decoder's attention."""
         return align(self.look(source, target, stages=False)) if source.strip() and target.strip() else []
+
+    def refuse_beyond_positions(self, length: int, what: str) -> None:
+        """Errors: `UserError` for so many subwords, start or end included, where fewer positions were learned."""
+        embedding = self.model.source_embedding
+        if embedding.learned and length > len(embedding.positions):
+            raise UserError(
+                f"{what} has {length - 1} subwords; this model has learned positions for "
+                f"{len(embedding.positions) - 1}. Shorten it."
+            )
 
     def _search(self, sentences: list[list[int]], wanted: Wanted) -> list[list[Hypothesis]]:
         """Longest first, in batches of similar length; the answers in the order of the sentences."""

@@ -36,8 +36,8 @@ class Wanted:
         sampling, least, penalty = rules.sampling, rules.min_decoding_length, rules.repetition_penalty
         if not 1 <= self.num_hypotheses <= beam:
             raise UserError(f"num_hypotheses = {self.num_hypotheses}: choose 1 to beam_size = {beam}.")
-        if sampling is not None and not (sampling.temperature > 0 and 0 < sampling.topp <= 1 and sampling.topk >= 0):
-            raise UserError("sampling: the temperature is above 0, topp above 0 and at most 1, topk at least 0.")
+        if sampling is not None:
+            sampling.refuse_impossible()
         if not 0 < penalty < np.inf:
             raise UserError(f"repetition_penalty = {penalty:g}: choose a number above 0; 1 is none.")
         if sampling is not None and beam != 1:
@@ -49,9 +49,11 @@ class Wanted:
             )
         if not 1 <= self.num_beam_groups <= beam or beam % self.num_beam_groups:
             raise UserError(f"num_beam_groups = {self.num_beam_groups}: choose a divisor of beam_size = {beam}.")
-        for name in ("diversity_penalty", "coverage_penalty"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise UserError(f"{name} = {getattr(self, name):g}: choose a number from 0, which is none.")
+        numbers = {name: getattr(self, name) for name in ("diversity_penalty", "coverage_penalty")}
+        numbers |= {"min_decoding_length": least, "no_repeat_ngram_size": rules.no_repeat_ngram_size}
+        for name, number in numbers.items():
+            if not 0 <= number < np.inf:
+                raise UserError(f"{name} = {number:g}: choose a number from 0, which is none.")
         if self.force_words and (self.num_beam_groups > 1 or sampling is not None):
             raise UserError("force_words: not together with num_beam_groups or sampling; leave one of them out.")
 

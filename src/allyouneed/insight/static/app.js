@@ -52,7 +52,7 @@ function whereItShows(state, switches) {
 }
 
 /** What has the focus, in words that find it again after everything was drawn anew. */
-function focusKey(root) {
+export function focusKey(root) {
   const active = document.activeElement;
   if (!root.contains(active)) return null;
   if (active.id) return "#" + active.id;
@@ -61,7 +61,6 @@ function focusKey(root) {
 }
 
 function render(root, data, state, variant, set, change, focus) {
-  const tabs = { heads: headsView, steps: stepsView, switches: switchesView, search: searchView };
   const seen = state.tab === "heads" && variant.attention ? variant : data.base;
   const view = {
     heads: () => headsView(data, seen, state, set),
@@ -74,9 +73,28 @@ function render(root, data, state, variant, set, change, focus) {
   view.id = "panel";
   const scrolled = Object.fromEntries([...root.querySelectorAll("#tree")].map((node) => [node.id, [node.scrollLeft, node.scrollTop]]));
   const chip = variant !== data.base && state.tab === "heads" && el("p", { css: { margin: "0 0 1rem" } }, el("span", { class: "chip" }, switchName(variant.switches), variant.attention ? "" : ` (${t("noAttention")})`, el("button", { "aria-label": t("paper"), onclick: () => change(() => PAPER) }, "×")));
-  root.replaceChildren(header(data, set), el("main", {}, tabBar(Object.keys(tabs), state, set), chip || null, view, saveButtons(view, `look-${state.tab}`), el("footer", {}, t(state.live ? "footerLive" : "footer"))));
+  redraw(root, header(data, set), el("main", {}, tabBar(state, set), chip || null, view, saveButtons(() => root.querySelector("#panel"), `look-${state.tab}`), el("footer", {}, t(state.live ? "footerLive" : "footer"))));
   for (const [id, [left, top]] of Object.entries(scrolled)) root.querySelector("#" + id)?.scrollTo(left, top);
   if (focus) root.querySelector(focus)?.focus({ preventScroll: true });
+}
+
+/** New children of `root`, but around a slider that is being moved: taken out of the page it would slip the hand. */
+function redraw(root, ...children) {
+  const fresh = el("div", {}, children);
+  const held = root.contains(document.activeElement) && document.activeElement.type === "range" ? document.activeElement : null;
+  const twin = held && fresh.querySelector("#" + held.id);
+  if (!twin) return root.replaceChildren(...children);
+  held.value = twin.value;
+  for (let [old, now] = [root, fresh]; old !== held; ) {
+    const [kept, like] = [[...old.children].find((x) => x.contains(held)), [...now.children].find((x) => x.contains(twin))];
+    const nodes = [...now.childNodes];
+    const place = nodes.indexOf(like);
+    for (const node of [...old.childNodes]) if (node !== kept) node.remove();
+    kept.before(...nodes.slice(0, place));
+    kept.after(...nodes.slice(place + 1));
+    for (const { name, value } of [...like.attributes]) kept.setAttribute(name, value);
+    [old, now] = [kept, like];
+  }
 }
 
 function header(data, set) {
@@ -97,12 +115,12 @@ export function pageButtons(redraw) {
     el("button", { class: "quiet", id: "language", onclick: () => { switchLanguage(); redraw(); } }, t("language"))];
 }
 
-function tabBar(names, state, set) {
+function tabBar(state, set) {
   const move = (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    const tab = names[(names.indexOf(state.tab) + step + names.length) % names.length];
+    const tab = TABS[(TABS.indexOf(state.tab) + step + TABS.length) % TABS.length];
     set({ tab }, `#tab-${tab}`);
   };
   return el("nav", { class: "tabs", role: "tablist", onkeydown: move }, TABS.map((tab) =>

@@ -1,5 +1,5 @@
 // Every head over a corpus: a table that sorts, and examples of each head. Data as `corpus.py` describes it.
-import { pageButtons } from "./app.js";
+import { focusKey, pageButtons } from "./app.js";
 import { shown } from "./data.js";
 import { clipped, el, grouped, headColour, number, svg } from "./draw.js";
 import { saveButtons } from "./picture.js";
@@ -11,10 +11,17 @@ export function startCorpus(root, data) {
   const first = data.heads.reduce((best, row, place) => (row.importance > data.heads[best].importance ? place : best), 0);
   const state = { sort: "importance", descending: true, chosen: first };
   startLanguage();
-  const draw = () => root.replaceChildren(...page());
+  /** The focus stays where it is, and the table too, unless it was sorted anew. */
+  const draw = (sorted = false) => {
+    const focus = focusKey(root);
+    const { scrollLeft = 0, scrollTop = 0 } = root.querySelector(".tall") ?? {};
+    root.replaceChildren(...page());
+    root.querySelector(".tall").scrollTo(scrollLeft, sorted ? 0 : scrollTop);
+    if (focus) root.querySelector(focus)?.focus({ preventScroll: true });
+  };
   const set = (part) => {
     Object.assign(state, part);
-    draw();
+    draw("sort" in part);
   };
   function page() {
     const rows = data.heads.map((row, place) => ({ ...row, place }));
@@ -23,9 +30,9 @@ export function startCorpus(root, data) {
     const view = el("div", { css: { "margin-top": "1.2rem" } }, el("div", { class: "card scroll tall", tabindex: 0, role: "region", "aria-label": t("allHeads") }, table(data, rows, state, set)),
       el("p", { class: "note" }, t("corpusNote", data.importance_sentences), " ", data.aligner ? t("aerNote", t(data.aligner)) : ""), examples(data, state));
     return [
-      el("header", { class: "top" }, el("div", {}, el("div", { class: "bar" }, el("h1", { class: "name" }, `allyouneed · ${t("title")}`), ...pageButtons(draw)),
+      el("header", { class: "top" }, el("div", {}, el("div", { class: "bar" }, el("h1", { class: "name" }, `allyouneed · ${t("title")}`), ...pageButtons(() => draw())),
         el("div", { class: "pair" }, el("p", {}, t("corpusTitle"))), el("p", { class: "facts" }, t("corpusLead", grouped(data.sentences))))),
-      el("main", {}, view, saveButtons(view, "heads"), el("footer", {}, t("footer"))),
+      el("main", {}, view, saveButtons(() => view, "heads"), el("footer", {}, t("footer"))),
     ];
   }
   draw();

@@ -67,7 +67,7 @@ function moveInGrid(event, grid, columns, pin) {
 }
 
 /** A head's weights in the words or sub-words of its sides. */
-export function headMatrix(data, variant, kind, layer, head, joined) {
+function headMatrix(data, variant, kind, layer, head, joined) {
   const [rows, cols] = sides(data, variant, kind, joined);
   const weights = weightsAt(variant.attention[kind], layer, head);
   return { rows, cols, weights: joined ? joinWords(weights, rows, cols) : weights };
@@ -114,7 +114,7 @@ export function headsView(data, variant, state, set) {
 }
 
 /** Tokens left and right, a line a weight. Hover or focus a token: only its own lines, with their numbers. */
-export function linesFigure(data, variant, kind, pins, joined) {
+function linesFigure(data, variant, kind, pins, joined) {
   const narrow = isNarrow();
   const width = narrow ? 360 : 620;
   const heads = pins.map(([layer, head]) => ({ ...headMatrix(data, variant, kind, layer, head, joined), colour: headColour(head, data.model.heads), name: headName(layer, head) }));
@@ -205,7 +205,7 @@ function numbersBeside(heads, side, place, x, yOf) {
 }
 
 /** The matrix of each pinned head, with its tokens, one below the other. */
-export function matrixFigure(data, variant, kind, pins, joined) {
+function matrixFigure(data, variant, kind, pins, joined) {
   const figures = pins.map(([layer, head]) => ({ ...headMatrix(data, variant, kind, layer, head, joined), colour: headColour(head, data.model.heads), name: headName(layer, head) }));
   const { rows, cols } = figures[0];
   const cell = Math.max(rows.length, cols.length) > 60 ? 9 : Math.max(12, Math.min(24, 460 / cols.length));

@@ -2,12 +2,13 @@
 import { el, inlined, savePng, saveSvg, svg } from "./draw.js";
 import { t } from "./texts.js";
 
+/** view(): the element to draw. */
 export const saveButtons = (view, name) =>
   el("p", { class: "tools save" }, t("saveView"), ...[["SVG", saveSvg], ["PNG", savePng]].map(([form, save]) =>
-    el("button", { class: "quiet", "data-view-save": form, "aria-label": `${t("saveView")}: ${form}`, onclick: () => save(pictureOf(view), name) }, form)));
+    el("button", { class: "quiet", "data-view-save": form, "aria-label": `${t("saveView")}: ${form}`, onclick: () => save(pictureOf(view()), name) }, form)));
 
 /** An SVG element of `view`, with the page's colours and a margin. */
-export function pictureOf(view) {
+function pictureOf(view) {
   view.classList.add("whole");
   try {
     const box = view.getBoundingClientRect();

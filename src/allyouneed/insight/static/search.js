@@ -82,7 +82,7 @@ function stepControl(data, state, set, steps) {
     set({ step: Math.max(1, at) });
   };
   return [el("button", { class: "quiet", id: "play", onclick: play }, timer ? t("pause") : t("play")),
-    el("label", { class: "range" }, t("step"), el("input", { type: "range", id: "step", min: 1, max: steps, value: now, oninput: (e) => set({ step: Number(e.target.value) }, "step") }), el("span", {}, String(now)))];
+    el("label", { class: "range" }, t("step"), el("input", { type: "range", id: "step", min: 1, max: steps, value: now, oninput: (e) => set({ step: Number(e.target.value) }) }), el("span", {}, String(now)))];
 }
 
 function penaltyCard(data, state, set) {
@@ -90,7 +90,7 @@ function penaltyCard(data, state, set) {
   const alpha = alphaOf(data, state);
   const rows = ranked(search, alpha);
   return el("div", { class: "card" }, el("div", { class: "tools" }, el("h2", { css: { margin: 0 } }, t("hypothesis")),
-    el("label", { class: "range" }, t("penalty"), el("input", { type: "range", id: "alpha", min: 0, max: 2, step: 0.1, value: alpha, oninput: (e) => set({ alpha: Number(e.target.value) }, "alpha") }), el("span", {}, alpha.toFixed(1)))),
+    el("label", { class: "range" }, t("penalty"), el("input", { type: "range", id: "alpha", min: 0, max: 2, step: 0.1, value: alpha, oninput: (e) => set({ alpha: Number(e.target.value) }) }), el("span", {}, alpha.toFixed(1)))),
     scroller(t("hypothesis"), false, el("table", { class: "plain", id: "hypotheses" }, el("thead", {}, el("tr", {}, el("th", { class: "text" }, t("hypothesis")), el("th", {}, t("length")), el("th", {}, t("logP")), el("th", {}, t("score")))),
       el("tbody", {}, rows.slice(0, 8).map(({ place, score }, i) => el("tr", { class: i ? null : "on" }, el("td", { class: "text" }, hypothesisText(search.nodes, place) || "∅"), el("td", {}, String(search.nodes[place][1])), el("td", {}, number(search.nodes[place][3])), el("td", {}, number(score))))))),
     el("p", { class: "note" }, t("penaltyNote")));

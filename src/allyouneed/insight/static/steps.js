@@ -158,7 +158,7 @@ function toggle(id, label, on, change) {
 function temperature(state, set) {
   const { local } = state;
   return el("label", { class: "range", css: { "margin-left": ".8rem" } }, t("temperature"),
-    el("input", { type: "range", id: "local-temperature", min: -3, max: 3, step: 0.25, value: Math.log2(local.temperature), oninput: (e) => set({ local: { ...local, temperature: 2 ** Number(e.target.value) } }, e.target.id) }),
+    el("input", { type: "range", id: "local-temperature", min: -3, max: 3, step: 0.25, value: Math.log2(local.temperature), oninput: (e) => set({ local: { ...local, temperature: 2 ** Number(e.target.value) } }) }),
     el("span", {}, number(local.temperature, 2)));
 }
 

@@ -1,0 +1,66 @@
+"""Which pairs of a corpus are measured, and what is told of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from allyouneed import UserError
+from allyouneed.insight import corpus
+from allyouneed.insight.corpus import corpus_data
+from allyouneed.insight.heads import MEASURES
+from allyouneed.insight.switches import all_heads
+from tests.conftest import toy_pairs, write_pairs
+
+
+def test_every_head_has_a_row_with_all_measures(translator, tmp_path):
+    told = []
+    data = corpus_data(translator, write_pairs(tmp_path, "test", toy_pairs(8)), told=lambda *now: told.append(now))
+    heads = all_heads(translator.model)
+    assert [(row["kind"], row["layer"], row["head"]) for row in data["heads"]] == heads
+    assert all(set(MEASURES) < row.keys() for row in data["heads"])
+    assert [row["aer"] is not None for row in data["heads"]] == [kind == "cross" for kind, *_ in heads]
+    assert told == [(done, len(heads)) for done in range(1, len(heads) + 1)]
+    named = {example["sentence"] for row in data["heads"] for example in row["examples"]}
+    assert named == data["examples"].keys()
+    json.dumps(data, allow_nan=False)
+
+
+def test_pairs_that_cannot_be_measured_are_left_out(translator, tmp_path):
+    """Links are by line, whatever was left out before it."""
+    good = toy_pairs(3)
+    long = ("a b c d e f g h " * 20, "h g")
+    files = write_pairs(tmp_path, "test", [("", "a"), good[0], long, ("a", ""), good[1], good[2]])
+    links = tmp_path / "links"
+    links.write_text("9-9\n0-0\n9-9\n9-9\n0-0\n0-0\n")
+    data = corpus_data(translator, files, links)
+    assert (data["sentences"], data["importance_sentences"], data["aligner"]) == (3, 3, "links")
+    assert data["heads"] == [
+        {**row, "importance": pytest.approx(row["importance"], abs=2e-4)}
+        for row in corpus_data(translator, write_pairs(tmp_path, "good", good), write_links(tmp_path, 3))["heads"]
+    ]
+    links.write_text("0-0\n" * 5)
+    with pytest.raises(UserError, match="5 lines for 6 sentences"):
+        corpus_data(translator, files, links)
+
+
+def write_links(folder, count):
+    (folder / "few").write_text("0-0\n" * count)
+    return folder / "few"
+
+
+def test_a_long_corpus_counts_from_its_beginning(translator, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "SENTENCES", 4)
+    assert corpus_data(translator, write_pairs(tmp_path, "test", toy_pairs(9)))["sentences"] == 4
+
+
+def test_what_cannot_be_measured(translator, tmp_path):
+    with pytest.raises(UserError, match="no pair has both sides and fits the model"):
+        corpus_data(translator, write_pairs(tmp_path, "long", [("a b c d e f g h " * 20, "a")]))
+    with pytest.raises(UserError, match="the file is empty"):
+        corpus_data(translator, write_pairs(tmp_path, "empty", []))
+    table = tmp_path / "test.tsv"
+    table.write_text("a b\tb a\na b\n")
+    with pytest.raises(UserError, match=r"test\.tsv:2: fewer than 2 columns\. Mend the line\."):
+        corpus_data(translator, [table])
