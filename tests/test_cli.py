@@ -190,7 +190,7 @@ def test_an_interrupted_command(command, monkeypatch, toy_run):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("allyouneed.translation.files.translate_file", interrupted)
-    assert command("translate", toy_run) == (130, "", "interrupted\n")
+    assert command("translate", toy_run)[:2] == (130, "")  # Typer makes it an exit code before it comes to `main`
     monkeypatch.setattr("allyouneed.quickstart.run_quickstart", lambda *arguments: False)  # as it ends after Ctrl-C
     code, out, said = command("quickstart", "--out", "my run")
     assert (code, out) == (130, "")

@@ -152,7 +152,7 @@ def test_other_architectures_are_refused(name, value, opus, tmp_path):
     ("name", "value", "message"),
     [
         ("d_model", "wide", r"config\.json: missing or not readable"),
-        ("vocab_size", 3, r"vocab\.json: does not name rows 0 to 2"),
+        ("vocab_size", 3, r"config\.json: data\.vocab_size = 3"),
         ("eos_token_id", 10_000, r"vocab\.json: has no row 10000"),
         ("decoder_start_token_id", None, r"vocab\.json: has no row None"),
     ],
