@@ -28,7 +28,7 @@ def _insert(value, found, most, size, records):
     """Room for a record of that value, its first number, among `found` that are sorted from the largest, of equals the
     first first: its place, or `most` if there is none. The last makes way."""
     if found == most:
-        if most == 0 or not value > get_double(records, (most - 1) * size):
+        if not value > get_double(records, (most - 1) * size):
             return most
         found -= 1
     place = found
