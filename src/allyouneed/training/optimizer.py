@@ -60,27 +60,54 @@ class Muon(Optimizer):
 
     def _step(self, matrices: list[tuple[Tensor, Tensor]], rate: float, momentum: float, decay: float) -> None:
         """matrices: with their gradients, all of one shape."""
-        updates = []
-        for matrix, gradient in matrices:
-            buffer = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
-            buffer.lerp_(gradient, 1 - momentum)
-            updates.append(gradient.lerp(buffer, momentum))
-        rows, columns = matrices[0][0].shape
-        scale = rate * max(1.0, rows / columns) ** 0.5
-        for (matrix, _), update in zip(matrices, orthogonalise(torch.stack(updates)), strict=True):
-            matrix.mul_(1 - rate * decay).sub_(update, alpha=scale)
+        weights, gradients = map(list, zip(*matrices, strict=True))
+        for weight in weights:
+            if not self.state[weight]:
+                self.state[weight]["momentum"] = torch.zeros_like(weight)
+        buffers = [self.state[weight]["momentum"] for weight in weights]
+        torch._foreach_lerp_(buffers, gradients, 1 - momentum)
+        updates = orthogonalise(torch.stack(torch._foreach_lerp(gradients, buffers, momentum)))
+        rows, columns = weights[0].shape
+        torch._foreach_mul_(weights, 1 - rate * decay)
+        torch._foreach_add_(weights, updates.unbind(), alpha=-rate * max(1.0, rows / columns) ** 0.5)
 
 
-def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
-    """Singular values to about 1 by Newton-Schulz's quintic iteration (within 0.7 to 1.2). [count, rows, columns]."""
-    a, b, c = 3.4445, -4.7750, 2.0315
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """Singular values to about 1. [count, rows, columns], of any count: a dozen at a time, that they stay in the cache.
+
+    Each is divided by its Frobenius norm, so that the largest singular value is at most 1; those above 0.003 end
+    between 0.8 and 1.2, smaller ones below.
+    """
     tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.mT if tall else matrices
+    x = matrices.mT.contiguous() if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(iterations):  # x = a·x + (b·gram + c·gram²)·x, the sums within the products
-        gram = torch.bmm(x, x.mT)
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    x = torch.cat([_iterate(part) for part in x.split(16)])
     return x.mT if tall else x
+
+
+# The four quintics a·s + b·s³ + c·s⁵ that together bring [0.003, 1] closest to 1, each the best for what the one before
+# left (Amsel et al. 2025, "The Polar Express"); Muon's own, one quintic five times, leaves 0.7 to 1.2.
+_QUINTICS = (
+    (8.383673612923, -24.765905857975, 18.357081892888),
+    (4.043420433700, -3.011404993842, 0.569512150319),
+    (3.505570617244, -2.626653835618, 0.525719404820),
+    (2.490115939444, -1.834275082753, 0.436834706895),
+)
+
+
+def _iterate(x: Tensor) -> Tensor:
+    """x <- a·x + (b·gram + c·gram²)·x, the sums within the products; two places are written in turn."""
+    gram, sums, other = (
+        x.new_empty(len(x), x.shape[1], x.shape[1]),
+        x.new_empty(len(x), x.shape[1], x.shape[1]),
+        torch.empty_like(x),
+    )
+    for a, b, c in _QUINTICS:
+        torch.bmm(x, x.mT, out=gram)
+        torch.baddbmm(gram, gram, gram, beta=b, alpha=c, out=sums)
+        torch.baddbmm(x, sums, x, beta=a, out=other)
+        x, other = other, x
+    return x
 
 
 def _by_shape(parameters: Iterable[Tensor]) -> list[list[tuple[Tensor, Tensor]]]:
