@@ -96,6 +96,7 @@ class TrainingConfig(Section):
     matrix_learning_rate: float = Field(default=0.02, gt=0)  # Muon's peak for the matrices; Adam has the rest
     clip_norm: float | None = Field(default=None, gt=0)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    teacher_share: float = Field(default=0.0, ge=0, le=1)  # of the target distribution; for `distil` (word-level)
     validate_every: int = Field(default=1000, ge=1)  # steps
     bleu_sentences: int = Field(default=1000, ge=0)  # of the validation set, translated greedily
     patience: int | None = Field(default=None, ge=1)  # validations without a better BLEU before stopping

@@ -17,7 +17,7 @@ from allyouneed.training import distil as distilling
 from allyouneed.training.distil import Distillation, distil
 from allyouneed.training.inherit import inherit, spread_out
 from allyouneed.training.request import Record, agreed_config
-from allyouneed.training.run import FINISHED
+from allyouneed.training.run import FINISHED, train
 from tests.conftest import TOY, silent, toy_pairs, toy_request, write_pairs
 
 STUDENT = [*TOY, "model.encoder_layers=2", "training.steps=10", "training.validate_every=5"]
@@ -86,6 +86,30 @@ def test_it_goes_on_where_it_was_stopped(toy_run, tmp_path, monkeypatch):
             distil(request, silent())
     assert distil(request, silent()).status == FINISHED
     assert len(lines(tmp_path / "run" / "distilled" / "hypotheses.txt")) == 120
+
+
+def test_word_by_word_it_comes_nearer_to_the_teachers_distribution(toy_run, tmp_path):
+    teacher = load_bundle(toy_run)
+    before = [parameter.clone() for parameter in teacher.model.parameters()]
+    [texts] = toy_pairs(1, seed=2)
+    source, target = (teacher.tokenizer.encode(text) for text in texts)
+    source, target = torch.tensor([[*source, 3]]), torch.tensor([[2, *target]])
+    expected = teacher.model.eval()(source, target).log_softmax(-1).detach()
+    found = []
+    for share in (0.0, 1.0):
+        more = [*STUDENT, f"training.teacher_share={share}", "model.decoder_layers=1", "training.steps=30"]
+        request = dataclasses.replace(asked(tmp_path / str(share), toy_run), settings=more)
+        assert distil(request, silent()).status == FINISHED
+        said = load_bundle(tmp_path / str(share) / "run").model.eval()(source, target).log_softmax(-1).detach()
+        found.append(float((expected.exp() * (expected - said)).sum()))
+    assert found[1] < found[0]
+    assert all(torch.equal(a, b) for a, b in zip(before, load_bundle(toy_run).model.parameters(), strict=True))
+
+
+def test_a_teachers_share_wants_a_teacher(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run", settings=[*TOY, "training.teacher_share=0.5"])
+    with pytest.raises(UserError, match="is for `allyouneed distil`"):
+        train(request, silent())
 
 
 def test_mistakes(toy_run, tmp_path):

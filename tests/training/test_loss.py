@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import allyouneed.training.loss as loss_module
-from allyouneed.training.loss import chunked_cross_entropy, smoothed_cross_entropy
+from allyouneed.training.loss import Teacher, chunked_cross_entropy, smoothed_cross_entropy
 
 
 @pytest.mark.parametrize("kernels", [True, False])
@@ -26,6 +26,35 @@ def test_chunked_equals_plain_with_gradients(smoothing, chunk, kernels, monkeypa
         results.append((loss.detach() / 37, h.grad, w.grad))
     for plain, chunked in zip(*results, strict=True):
         torch.testing.assert_close(chunked, plain, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize("words", [29, 64])
+def test_a_teachers_share_chunked_equals_plain_equals_the_definition(words, kernels, monkeypatch):
+    monkeypatch.setattr("allyouneed.kernels.installed", lambda: kernels)
+    monkeypatch.setitem(loss_module._CHUNK_ELEMENTS, "cpu", 10 * words)
+    monkeypatch.setattr(loss_module, "_FEWEST_ROWS", 1)
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(37, 16), torch.randn(words, 16)
+    targets, teacher = torch.randint(0, words, (37,)), Teacher(torch.randn(37, 32), torch.randn(words, 32), 0.7)
+    distribution = torch.full((37, words), 0.3 * 0.1 / words)
+    distribution[torch.arange(37), targets] += 0.3 * 0.9
+    distribution += 0.7 * (teacher.hidden @ teacher.weight.T).softmax(-1)
+    results = []
+    for function in ("definition", "plain", "chunked"):
+        h, w = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
+        if function == "definition":
+            loss = -(distribution * (h @ w.T).log_softmax(-1)).sum()
+        elif function == "plain":
+            loss = smoothed_cross_entropy(h @ w.T, targets, 0.1, teacher)
+        else:
+            loss, nll = chunked_cross_entropy(h, w, targets, 0.1, teacher)
+        (loss / 37).backward()
+        results.append((loss.detach() / 37, h.grad, w.grad))
+    for expected, plain, chunked in zip(*results, strict=True):
+        torch.testing.assert_close(plain, expected, rtol=2e-6, atol=2e-6)
+        torch.testing.assert_close(chunked, expected, rtol=2e-6, atol=2e-6)
+    torch.testing.assert_close(nll, torch.nn.functional.cross_entropy(hidden @ weight.T, targets, reduction="sum"))
 
 
 def test_plain_loss_against_the_definition():

@@ -30,14 +30,16 @@ def batch(seed: int) -> Batch:
     return Batch(*sides)
 
 
-def losses(settings: list[str], steps: int) -> list[tuple[float, float]]:
+def losses(settings: list[str], steps: int, taught: bool = False) -> list[tuple[float, float]]:
     config = load_recipe("tiny").override([f"model.{size}" for size in SIZES]).override(settings)
     torch.manual_seed(1)
     model = Transformer(config.model, VOCABULARY)
+    teacher = Transformer(config.model, VOCABULARY).eval() if taught else None
     if config.training.plain:
-        use_plain_paths(model)
+        for one in (model, teacher) if teacher else (model,):
+            use_plain_paths(one)
     plan = plan_for_steps(config)
-    state = TrainingState(model, make_optimizers(model, config.training, plan.learning_rate))
+    state = TrainingState(model, make_optimizers(model, config.training, plan.learning_rate), teacher=teacher)
     found = []
     for step in range(steps):
         metrics = update(state, [batch(step)], config.training, plan, Ranks())
@@ -53,6 +55,15 @@ def test_the_same_losses_for_twenty_steps(optimizer, norm):
     for ours, twin in zip(fast, plain, strict=True):
         assert ours == pytest.approx(twin, rel=2e-5)
     assert fast[-1][0] < fast[0][0] - 0.1  # it did learn
+
+
+def test_the_same_losses_beside_a_teacher():
+    settings = ["model.dropout=0", "training.steps=20", "training.teacher_share=0.7"]
+    fast, plain = (losses([*settings, *more], 20, taught=True) for more in ([], ["training.plain=true"]))
+    for ours, twin in zip(fast, plain, strict=True):
+        assert ours == pytest.approx(twin, rel=2e-5)
+    assert fast[-1][0] < fast[0][0] - 0.1
+    assert fast[0] != pytest.approx(losses(settings, 1)[0], rel=1e-3)
 
 
 def test_with_dropout_both_learn_alike():

@@ -35,23 +35,33 @@ _WORDS = 512  # whose gradients are summed at a time: sums of sums err less
 
 
 class WordLoss:
-    """Label-smoothed cross-entropy of hidden states with these words' embeddings.
+    """Cross-entropy of hidden states with these words' embeddings, against a distribution of three parts: `certain` on
+    the right word, `uniform` on every word, and `share` of what a teacher says.
 
-    weight [vocabulary, d_model]; rows: the most that come at once. All fp32, d_model a multiple of 16.
+    weight [vocabulary, d_model]; rows: the most that come at once; parts: these three; of_teacher [vocabulary, d of the
+    teacher], or None where it has no share. All fp32, sizes of a row a multiple of 16.
     """
 
-    def __init__(self, weight: Tensor, rows: int, smoothing: float):
+    def __init__(self, weight: Tensor, rows: int, parts: tuple[float, float, float], of_teacher: Tensor | None):
         self._words, self._depth = weight.shape
-        self._smoothing = smoothing
+        self._parts = parts
         self._to_words, self._to_hidden = lay_out(weight)
         self._room = torch.empty(rows, whole_lanes(self._words))
         self._zeros = torch.zeros(max(self._room.shape[1], self._depth))
+        self._depth_of_teacher, self._of_teacher, self._room_of_teacher = 0, self._zeros, self._room
+        if of_teacher is not None:
+            self._depth_of_teacher = of_teacher.shape[1]
+            self._of_teacher, _ = lay_out(of_teacher)
+            self._room_of_teacher = torch.empty_like(self._room)
 
-    def __call__(self, hidden: Tensor, targets: Tensor, grad_hidden: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """hidden [rows, d_model], targets [rows]; grad_hidden like hidden, to be written, or None.
+    def __call__(
+        self, hidden: Tensor, targets: Tensor, grad_hidden: Tensor | None, taught: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """hidden [rows, d_model], targets [rows]; grad_hidden like hidden, to be written, or None; taught: the
+        teacher's hidden [rows, its d], or None.
 
-        -> d loss / d logits [rows, vocabulary] = p - (1 - ε) · onehot - ε/V, which the next call overwrites, and the
-        sums of the smoothed loss and of the negative log likelihood, in nats.
+        -> d loss / d logits [rows, vocabulary] = p - certain · onehot - uniform - share · teacher's p, which the next
+        call overwrites, and the sums of the loss and of the negative log likelihood, in nats.
         """
         rows, words = len(hidden), self._words
         logits, losses = self._room[:rows], torch.empty(2, rows)
@@ -65,13 +75,16 @@ class WordLoss:
             logits.shape[1],
             self._zeros,
             targets,
-            1 - self._smoothing,
-            self._smoothing / words,
+            *map(float, self._parts),
             logits,
             losses,
             grad_hidden is not None,
             self._to_hidden,
             hidden if grad_hidden is None else grad_hidden,
+            hidden if taught is None else taught,
+            0 if taught is None else self._depth_of_teacher,
+            self._of_teacher,
+            self._room_of_teacher,
         )
         return logits[:, :words], losses[0].sum(), losses[1].sum()
 
@@ -117,19 +130,32 @@ def _word_loss(
     targets,
     certain: float,
     uniform: float,
+    share: float,
     logits,
     losses,
     wanted,
     to_hidden,
     grad_hidden,
+    taught,
+    depth_of_teacher,
+    of_teacher,
+    logits_of_teacher,
 ):
     begin = part * _ROWS
     count = min(_ROWS, rows - begin)
     first_row, lines = 4 * begin * depth, logits + 4 * begin * room
     multiply_floats(hidden + first_row, depth, count, to_words, depth, zeros, 0, room, lines, room, SET)
+    if depth_of_teacher:
+        first, to = taught + 4 * begin * depth_of_teacher, logits_of_teacher + 4 * begin * room
+        multiply_floats(first, depth_of_teacher, count, of_teacher, depth_of_teacher, zeros, 0, room, to, room, SET)
     for row in range(begin, begin + count):
-        loss, nll = _softmax_gradient(logits + 4 * row * room, words, get_long(targets, row), certain, uniform)
-        put(losses, row, loss)
+        line, line_of_teacher, like_teacher = logits + 4 * row * room, logits_of_teacher + 4 * row * room, 0.0
+        if depth_of_teacher:
+            like_teacher = _share_of_teacher(line_of_teacher, line, words, share)
+        loss, nll = _softmax_gradient(line, words, get_long(targets, row), certain, uniform)
+        if depth_of_teacher:
+            _subtract(line, line_of_teacher, words)
+        put(losses, row, loss - like_teacher)
         put(losses, rows + row, nll)
     if wanted:
         grads = grad_hidden + first_row
@@ -137,6 +163,47 @@ def _word_loss(
             some, mode = min(_WORDS, words - word), ADD if word else SET
             here = to_hidden + 4 * word * depth
             multiply_floats(lines + 4 * word, room, count, here, some, zeros, 0, depth, grads, depth, mode)
+
+
+@njit
+def _share_of_teacher(line, logits, words, share):
+    """A row of the teacher's logits becomes its probabilities times its share. -> their product with our logits."""
+    whole = words // LANES * LANES
+    top = each(get(line, 0))
+    for place in range(0, whole, LANES):
+        top = larger(top, load(line, place))
+    highest = largest(top)
+    for place in range(whole, words):
+        highest = max(highest, get(line, place))
+    summed = each(0.0)
+    for place in range(0, whole, LANES):
+        these = exp(load(line, place) - highest)
+        store(line, place, these)
+        summed = summed + these
+    normaliser = total(summed)
+    for place in range(whole, words):
+        this = largest(exp(each(get(line, place) - highest)))
+        put(line, place, this)
+        normaliser += this
+    scale, likeness = share / normaliser, each(0.0)
+    for place in range(0, whole, LANES):
+        these = load(line, place) * each(scale)
+        store(line, place, these)
+        likeness = multiply_add(these, load(logits, place), likeness)
+    result = total(likeness)
+    for place in range(whole, words):
+        put(line, place, get(line, place) * scale)
+        result += get(line, place) * get(logits, place)
+    return result
+
+
+@njit
+def _subtract(line, other, words):
+    whole = words // LANES * LANES
+    for place in range(0, whole, LANES):
+        store(line, place, load(line, place) - load(other, place))
+    for place in range(whole, words):
+        put(line, place, get(line, place) - get(other, place))
 
 
 @njit

@@ -1,13 +1,14 @@
 """Label-smoothed cross-entropy (section 5.4), whole and in chunks.
 
 The target distribution is (1 - ε) on the right word plus ε/V on every word, as in Szegedy et al. 2015, which the paper
-cites; tensor2tensor spreads ε over the other V - 1.
+cites; tensor2tensor spreads ε over the other V - 1. Where a teacher has a share in it, the rest is as said, and the
+share is the teacher's own distribution: word-level knowledge distillation (Kim and Rush 2016, section 3.1).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,14 +20,29 @@ _CHUNK_ELEMENTS = {"cpu": 2_000_000, "cuda": 2**27}  # logits at a time: on a CP
 _FEWEST_ROWS = 256  # of a chunk: each adds to the whole gradient of the words once, which fewer would not be worth
 
 
-def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+class Teacher(NamedTuple):
+    """Who has a share (0 to 1) in the target distribution, as what makes its logits: hidden [tokens, d of the teacher],
+    weight [vocabulary, d of the teacher]."""
+
+    hidden: Tensor
+    weight: Tensor
+    share: float
+
+
+def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float, teacher: Teacher | None = None) -> Tensor:
     """Sum over tokens, in nats. logits [tokens, vocabulary], targets [tokens] -> []. The plain twin."""
     log_p = logits.float().log_softmax(dim=-1)
     right = log_p.gather(1, targets[:, None]).sum()
-    return -(1 - smoothing) * right - smoothing * log_p.mean(dim=-1).sum()
+    loss = -(1 - smoothing) * right - smoothing * log_p.mean(dim=-1).sum()
+    if teacher is None:
+        return loss
+    taught = -((teacher.hidden @ teacher.weight.T).float().softmax(dim=-1) * log_p).sum()
+    return (1 - teacher.share) * loss + teacher.share * taught
 
 
-def chunked_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+def chunked_cross_entropy(
+    hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float, teacher: Teacher | None = None
+) -> tuple[Tensor, Tensor]:
     """The same from hidden [tokens, d_model] and weight [vocabulary, d_model], never holding all logits.
 
     -> smoothed loss (differentiable) and the plain negative log likelihood, both sums over tokens in nats.
@@ -35,25 +51,28 @@ def chunked_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, smoot
     if torch.is_autocast_enabled(device):  # once here, instead of at every chunk
         hidden = hidden.to(torch.get_autocast_dtype(device))
     with torch.autocast(device, enabled=False):
-        return _ChunkedCrossEntropy.apply(hidden, weight, targets, smoothing)  # type: ignore[no-untyped-call]
+        return _ChunkedCrossEntropy.apply(hidden, weight, targets, smoothing, teacher)  # type: ignore[no-untyped-call]
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
     """Gradients are made chunk by chunk while the logits are there, unless nobody asks for them."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float, teacher: Teacher | None
+    ) -> tuple[Tensor, Tensor]:
         wanted = any(ctx.needs_input_grad)
         grad_hidden = torch.empty_like(hidden) if wanted else None
         grad_weight = torch.zeros_like(weight) if wanted else None
         loss, nll = (hidden.new_zeros((), dtype=torch.float32) for _ in range(2))
         rows = min(len(hidden), max(_FEWEST_ROWS, _CHUNK_ELEMENTS[hidden.device.type] // len(weight)))
-        of_words = _word_loss(hidden, weight.detach(), rows, smoothing)
+        of_words = _word_loss(hidden, weight.detach(), rows, smoothing, teacher)
         for start in range(0, len(hidden), max(1, rows)):
             here = slice(start, start + rows)
             chunk = hidden[here]
             grad_here = None if grad_hidden is None else grad_hidden[here]
-            grad_logits, loss_here, nll_here = of_words(chunk, targets[here], grad_here)
+            taught = None if teacher is None else teacher.hidden[here]
+            grad_logits, loss_here, nll_here = of_words(chunk, targets[here], grad_here, taught)
             loss += loss_here
             nll += nll_here
             if grad_weight is not None and chunk.dtype == grad_weight.dtype:
@@ -68,35 +87,42 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor, _grad_nll: Tensor) -> tuple[Tensor | None, ...]:
         grad_hidden, grad_weight = ctx.saved_tensors
-        return grad_hidden * grad_loss.to(grad_hidden.dtype), grad_weight * grad_loss, None, None
+        return grad_hidden * grad_loss.to(grad_hidden.dtype), grad_weight * grad_loss, None, None, None
 
 
 def _word_loss(
-    hidden: Tensor, weight: Tensor, rows: int, smoothing: float
+    hidden: Tensor, weight: Tensor, rows: int, smoothing: float, teacher: Teacher | None
 ) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     """What makes the loss of a chunk of `rows` hidden states and its gradients: by kernels, or the plain twin."""
-    if kernels.usable(hidden, weight):
+    of_teacher, share = (None, 0.0) if teacher is None else (teacher.weight.to(teacher.hidden.dtype), teacher.share)
+    parts = (1 - share) * (1 - smoothing), (1 - share) * smoothing / len(weight), share
+    if kernels.usable(hidden, weight) and (teacher is None or kernels.usable(teacher.hidden, teacher.weight)):
         from allyouneed.kernels.loss import WordLoss
 
-        return WordLoss(weight, rows, smoothing)
-    return PlainWordLoss(weight.to(hidden.dtype), rows, smoothing)
+        return WordLoss(weight, rows, parts, of_teacher)
+    return PlainWordLoss(weight.to(hidden.dtype), rows, parts, of_teacher)
 
 
 class PlainWordLoss:
     """PyTorch's twin of `kernels.loss.WordLoss`, which says what is what."""
 
-    def __init__(self, weight: Tensor, rows: int, smoothing: float):
-        self._weight, self._smoothing = weight, smoothing
+    def __init__(self, weight: Tensor, rows: int, parts: tuple[float, float, float], of_teacher: Tensor | None):
+        self._weight, self._parts, self._of_teacher = weight, parts, of_teacher
         self._room = weight.new_empty(rows, len(weight))  # the same for all chunks, so that it stays in the cache
 
-    def __call__(self, hidden: Tensor, targets: Tensor, grad_hidden: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(
+        self, hidden: Tensor, targets: Tensor, grad_hidden: Tensor | None, taught: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         logits = torch.mm(hidden, self._weight.T, out=self._room[: len(hidden)]).float()
-        right = targets[:, None]
+        right, (certain, uniform, share) = targets[:, None], self._parts
         normaliser, right_logits = logits.logsumexp(dim=-1).sum(), logits.gather(1, right).sum()
-        smoothing, words = self._smoothing, logits.shape[-1]
-        loss = normaliser - (1 - smoothing) * right_logits - smoothing * logits.mean(dim=-1).sum()
+        loss = normaliser - certain * right_logits - uniform * logits.sum()
+        of_teacher: Tensor | float = 0.0
+        if taught is not None and self._of_teacher is not None:
+            of_teacher = (taught @ self._of_teacher.T).float().softmax(dim=-1).mul_(share)
+            loss -= (of_teacher * logits).sum()
         torch.softmax(logits, dim=-1, out=logits)
-        logits.scatter_add_(1, right, logits.new_full(right.shape, smoothing - 1)).sub_(smoothing / words)
+        logits.scatter_add_(1, right, logits.new_full(right.shape, -certain)).sub_(uniform + of_teacher)
         grad_logits = logits.to(hidden.dtype)
         if grad_hidden is not None:
             torch.mm(grad_logits, self._weight, out=grad_hidden)

@@ -158,6 +158,13 @@ def _longer(begun: dict[str, Any], asked: dict[str, Any], config: Config) -> Con
 
 def _choose_config(request: Request, device: torch.device) -> tuple[Config, str]:
     """The settings asked for, and why, where the recipe was chosen here."""
+    config, reason = _settings_and_reason(request, device)
+    if config.training.teacher_share and request.teacher is None:
+        raise UserError("training.teacher_share is for `allyouneed distil`, which has a teacher. Leave it out here.")
+    return config, reason
+
+
+def _settings_and_reason(request: Request, device: torch.device) -> tuple[Config, str]:
     by_steps, by_minutes = (settings_of(request.settings, f"training.{name}") for name in ("steps", "minutes"))
     if by_steps and by_minutes:
         raise UserError("training.steps and training.minutes are both given: choose one, the other follows.")

@@ -115,18 +115,23 @@ class _Parts:
             start = load_bundle(self.request.start_from)
             load_weights(model, weights_of(start.model), self.request.start_from)
             longest = max(longest, start.longest_source)  # what it could translate in one piece, it still can
+        taught_by = None
         if self.request.teacher:
             teacher = load_bundle(self.request.teacher)
             self.log.say(inherit(model, teacher.model))
             longest = max(longest, teacher.longest_source)
+            if config.training.teacher_share:
+                taught_by = teacher.model.to(self.device).eval()
         if config.training.plain:
             use_plain_paths(model)
+            if taught_by:
+                use_plain_paths(taught_by)
         notes = {"training pairs": report["kept"], "training files": ", ".join(Path(f).name for f in report["files"])}
         return Loop(
             run=self.request.out,
             bundle=Bundle(model, tokenizer, config, self.request.languages, longest, notes=notes),
             plan=plan,
-            state=TrainingState(model, make_optimizers(model, config.training, plan.learning_rate)),
+            state=TrainingState(model, make_optimizers(model, config.training, plan.learning_rate), teacher=taught_by),
             store=open_store(self.prepared.train),
             valid=ValidationSet(open_store(self.prepared.valid), self.prepared.valid_texts()),
             ranks=self.ranks,

@@ -17,7 +17,7 @@ from allyouneed.data.tokenizer import PAD
 from allyouneed.model.packing import pack
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
-from allyouneed.training.loss import chunked_cross_entropy, smoothed_cross_entropy
+from allyouneed.training.loss import Teacher, chunked_cross_entropy, smoothed_cross_entropy
 from allyouneed.training.schedule import Plan
 
 
@@ -63,6 +63,7 @@ class TrainingState:
     best: dict[str, Any] = field(default_factory=dict)  # the best validation: step, loss, bleu
     validations_without_gain: int = 0
     since_log: Totals = field(default_factory=Totals)
+    teacher: Transformer | None = None  # whom the model learns from (`distil`); it never changes, no checkpoint has it
 
 
 def seed_step(seed: int, step: int, rank: int, part: int) -> None:
@@ -83,7 +84,7 @@ def update(
     for part, batch in enumerate(shares):
         seed_step(training.seed, state.step, ranks.rank, part)
         if len(batch.source):
-            part_loss, part_nll = batch_loss(model, batch, training, device)
+            part_loss, part_nll = batch_loss(model, batch, training, device, state.teacher)
             (part_loss / tokens).backward()
             loss, nll = loss + part_loss.detach().cpu(), nll + part_nll.cpu()
     for parameter in model.parameters():  # a rank with an empty share still takes part in the sum
@@ -105,24 +106,37 @@ def update(
 
 
 def batch_loss(
-    model: Transformer, batch: Batch, training: TrainingConfig, device: torch.device
+    model: Transformer, batch: Batch, training: TrainingConfig, device: torch.device, teacher: Transformer | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Smoothed loss and negative log likelihood of a batch, sums over target tokens in nats; padding counts nothing."""
+    """Smoothed loss and negative log likelihood of a batch, sums over target tokens in nats; padding counts nothing.
+
+    teacher: who has `training.teacher_share` in what the model is to learn; with the same words.
+    """
     bf16 = training.precision == "bf16" or (training.precision == "auto" and device.type == "cuda")
-    real = batch.target_output != PAD
-    targets = batch.target_output[real].to(device, non_blocking=True)
+    targets = batch.target_output[batch.target_output != PAD].to(device, non_blocking=True)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-        if model.packs():
-            source, target = pack(batch.source, batch.source != PAD), pack(batch.target_input, real)
-            hidden = model.packed_hidden(source.to(device), target.to(device))
-        else:
-            source_ids, target_ids, real = (x.to(device) for x in (batch.source, batch.target_input, real))
-            hidden = model.hidden(source_ids, target_ids)[real]
+        taught = None
+        if teacher is not None:
+            with torch.no_grad():
+                taught = Teacher(*_hidden(teacher, batch, device), training.teacher_share)
+        hidden, weight = _hidden(model, batch, device)
         if training.plain:
-            logits = model.output(hidden)
-            loss = smoothed_cross_entropy(logits, targets, training.label_smoothing)
+            logits = hidden @ weight.T
+            loss = smoothed_cross_entropy(logits, targets, training.label_smoothing, taught)
             return loss, smoothed_cross_entropy(logits.detach(), targets, 0.0)
-        weight = model.output.weight
-        if model.output.bias is not None:  # one more unit, which is always 1
-            hidden, weight = F.pad(hidden, (0, 1), value=1.0), torch.cat([weight, model.output.bias[:, None]], dim=1)
-        return chunked_cross_entropy(hidden, weight, targets, training.label_smoothing)
+        return chunked_cross_entropy(hidden, weight, targets, training.label_smoothing, taught)
+
+
+def _hidden(model: Transformer, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Two factors of the logits: of each target token [tokens, d_model], of each word [vocabulary, d_model]."""
+    real = batch.target_output != PAD
+    if model.packs():
+        source, target = pack(batch.source, batch.source != PAD), pack(batch.target_input, real)
+        hidden = model.packed_hidden(source.to(device), target.to(device))
+    else:
+        source_ids, target_ids, real = (x.to(device) for x in (batch.source, batch.target_input, real))
+        hidden = model.hidden(source_ids, target_ids)[real]
+    weight = model.output.weight
+    if model.output.bias is not None:  # one more unit, which is always 1
+        hidden, weight = F.pad(hidden, (0, 1), value=1.0), torch.cat([weight, model.output.bias[:, None]], dim=1)
+    return hidden, weight
