@@ -16,7 +16,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from allyouneed.kernels import LANES
+from allyouneed.kernels import IMPOSSIBLE, LANES
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.simd import (
     each,
@@ -36,7 +36,6 @@ from allyouneed.kernels.simd import (
 )
 
 _ROWS = 4  # queries at a time
-_NEVER = -1e30  # the score of what must not be seen
 
 
 class Within(NamedTuple):
@@ -133,12 +132,12 @@ def _four_products(a, a0, a1, a2, a3, transposed, width, room, place):
 def _four_softmaxes(scores, room, count0, count1, count2, count3, end):
     """Of four rows in place, side by side to keep the processor busy; what stands from a row's count up to `end`
     becomes 0. -> the rows' sums, and the logarithms of their normalisers."""
-    t0 = t1 = t2 = t3 = each(_NEVER)
+    t0 = t1 = t2 = t3 = each(IMPOSSIBLE)
     for j in range(0, end, LANES):
-        t0 = larger(t0, first(count0 - j, load(scores, j), each(_NEVER)))
-        t1 = larger(t1, first(count1 - j, load(scores, room + j), each(_NEVER)))
-        t2 = larger(t2, first(count2 - j, load(scores, 2 * room + j), each(_NEVER)))
-        t3 = larger(t3, first(count3 - j, load(scores, 3 * room + j), each(_NEVER)))
+        t0 = larger(t0, first(count0 - j, load(scores, j), each(IMPOSSIBLE)))
+        t1 = larger(t1, first(count1 - j, load(scores, room + j), each(IMPOSSIBLE)))
+        t2 = larger(t2, first(count2 - j, load(scores, 2 * room + j), each(IMPOSSIBLE)))
+        t3 = larger(t3, first(count3 - j, load(scores, 3 * room + j), each(IMPOSSIBLE)))
     m0, m1, m2, m3 = largest(t0), largest(t1), largest(t2), largest(t3)
     z0 = z1 = z2 = z3 = each(0.0)
     for j in range(0, end, LANES):

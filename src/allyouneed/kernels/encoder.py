@@ -13,7 +13,7 @@ from allyouneed.kernels.layers import after, before, embed_row, feed_forward, no
 from allyouneed.kernels.product import ADD, SET, round_rows
 from allyouneed.kernels.simd import get_long
 
-# Places of a layer's addresses: of norms (weight, bias), and of matrices (packed, facts).
+# Places of a layer's addresses: see `decoder.py`.
 PROJECTION, OUTPUT, INNER, LAYER = 4, 6, 8, 12
 
 
