@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -76,6 +77,64 @@ def test_kernels_are_found_on_disk_by_the_next_process(tmp_path):
     assert "data saved" in found[0].stdout
     assert "data loaded" in found[1].stdout
     assert "data saved" not in found[1].stdout
+
+
+DROP = "import torch; from allyouneed.kernels.dropout import drop; print(drop(torch.ones(2, 16), 1, 0.5).tolist())"
+
+
+def dropped_with(cache, **environment: str) -> tuple[str, str]:
+    """Standard output and error of a process that keeps its kernels there."""
+    given = {**os.environ, "NUMBA_CACHE_DIR": str(cache), **environment}
+    done = subprocess.run([sys.executable, "-c", DROP], env=given, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("ending", [".nbi", ".nbc"])
+def test_a_kernel_cut_short_on_disk_is_compiled_anew_and_a_warning_says_so(tmp_path, ending):
+    expected, _ = dropped_with(tmp_path)
+    for path in tmp_path.rglob(f"*{ending}"):
+        path.write_bytes(path.read_bytes()[:-1] if ending == ".nbc" else b"")
+    found, said = dropped_with(tmp_path)
+    assert found == expected
+    assert "compiled at every start" in said
+    for path in tmp_path.rglob("*.nbi"):  # as the warning has it
+        path.unlink()
+    assert dropped_with(tmp_path) == (expected, "")
+    assert dropped_with(tmp_path) == (expected, "")
+
+
+def test_on_a_full_disk_kernels_are_compiled_and_not_kept(monkeypatch):
+    from allyouneed.kernels import launch
+    from allyouneed.kernels.simd import get, put
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", full)
+
+    @launch.kernel
+    def double(part, out):
+        put(out, part, 2 * get(out, part))
+
+    out = torch.ones(5)
+    with pytest.warns(UserWarning, match=r"No space left on device.*every start"):
+        double(5, out)
+    assert out.eq(2).all()
+
+
+def test_a_whole_number_may_be_given_for_a_float():
+    from allyouneed.kernels.launch import kernel
+    from allyouneed.kernels.simd import put
+
+    @kernel
+    def fill(part, out, amount: float):
+        put(out, part, amount)
+
+    out = torch.zeros(4)
+    for amount in (3, 2.5, True):
+        fill(4, out, amount)
+        assert out.eq(float(amount)).all()
 
 
 def test_exp_is_exact_to_two_units_in_the_last_place():
