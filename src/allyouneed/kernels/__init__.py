@@ -27,4 +27,5 @@ def usable(*tensors: Tensor) -> bool:
 
 @cache
 def installed() -> bool:
+    """Whether there is Numba, which is not loaded for that."""
     return find_spec("numba") is not None

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from allyouneed.kernels import IMPOSSIBLE, LANES
 from allyouneed.kernels.launch import kernel
+from allyouneed.kernels.layers import whole_lanes
 from allyouneed.kernels.simd import (
     each,
     exp,
@@ -80,15 +81,11 @@ def attend_backward(
 def _given(sides: Sequence[Tensor], heads: int, within: Within, rows_of_scratch: int) -> tuple[Any, ...]:
     """What both kernels are given first. rows_of_scratch: of a sentence, besides its transposed keys."""
     queries, keys, values = sides
-    d_k, d_v, room = keys.shape[1] // heads, values.shape[1] // heads, _padded(within.longest)
+    d_k, d_v, room = keys.shape[1] // heads, values.shape[1] // heads, whole_lanes(within.longest)
     strides = [x.stride(0) for x in sides]
     sizes = (heads, d_k, d_v, *strides, room, within.causal, 1 / math.sqrt(d_k))
     scratch = torch.empty(len(within.starts) - 1, (d_k + rows_of_scratch) * room)
     return queries, keys, values, within.starts, within.key_starts, *sizes, scratch
-
-
-def _padded(length: int) -> int:
-    return -(-length // LANES) * LANES
 
 
 @njit

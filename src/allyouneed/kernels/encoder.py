@@ -44,6 +44,7 @@ def encode(
     memory,  # fp32 [tokens, memory_width]
     embedding_scale: float,
 ):
+    """A group of sentences -> memory: of each token keys and values for every decoder layer, side by side."""
     first_sentence, last_sentence = get_long(groups, group), get_long(groups, group + 1)
     begin = get_long(starts, first_sentence)
     count = get_long(starts, last_sentence) - begin
