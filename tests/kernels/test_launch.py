@@ -67,6 +67,26 @@ def test_without_openmp_one_thread_does_all(monkeypatch):
     assert torch.equal(drop(torch.ones(5000, 32), 5, 0.3), expected)
 
 
+def test_who_shares_the_cores_himself_gets_one_thread(monkeypatch):
+    from allyouneed.kernels import launch
+    from allyouneed.kernels.dropout import drop
+
+    asked = []
+    monkeypatch.setattr(launch, "_start_threads", lambda: asked.append(1))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    expected = drop(torch.ones(5000, 32), 5, 0.3)
+    assert asked == [1]
+    with launch.one_thread():
+        assert torch.equal(drop(torch.ones(5000, 32), 5, 0.3), expected)
+        assert asked == [1]
+        other = threading.Thread(target=drop, args=(torch.ones(5000, 32), 5, 0.3))
+        other.start()
+        other.join()
+    assert asked == [1, 1]
+    drop(torch.ones(5000, 32), 5, 0.3)
+    assert asked == [1, 1, 1]
+
+
 def test_kernels_are_found_on_disk_by_the_next_process(tmp_path):
     code = "import torch; from allyouneed.kernels.dropout import drop; drop(torch.ones(2, 16), 1, 0.5)"
     found = []
@@ -121,6 +141,28 @@ def test_on_a_full_disk_kernels_are_compiled_and_not_kept(monkeypatch):
     with pytest.warns(UserWarning, match=r"No space left on device.*every start"):
         double(5, out)
     assert out.eq(2).all()
+
+
+def test_without_a_place_to_keep_them_kernels_are_compiled_and_nothing_is_said(monkeypatch, recwarn):
+    from allyouneed.kernels import launch
+    from allyouneed.kernels.simd import get, put
+
+    def nowhere(*signature, cache=False):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return cfunc(*signature)
+
+    cfunc = launch.cfunc
+    monkeypatch.setattr(launch, "cfunc", nowhere)
+
+    @launch.kernel
+    def triple(part, out):
+        put(out, part, 3 * get(out, part))
+
+    out = torch.ones(5)
+    triple(5, out)
+    assert out.eq(3).all()
+    assert not recwarn.list
 
 
 def test_a_whole_number_may_be_given_for_a_float():
