@@ -65,10 +65,10 @@ def test_a_folder_is_no_file(tmp_path, name):
         list(read_lines(tmp_path / name))
 
 
-@pytest.mark.parametrize("size", [0, 5])
-def test_an_empty_file_has_no_lines(tmp_path, size):
-    (tmp_path / "a").write_bytes(b"\xef\xbb\xbf"[:size])
-    assert list(read_text(tmp_path / "a")) == [""][: size // 5]
+@pytest.mark.parametrize(("content", "lines"), [(b"", []), (b"\xef\xbb\xbf", [""]), (b"\n", [""]), (b"\r\n", [""])])
+def test_files_of_next_to_nothing(tmp_path, content, lines):
+    (tmp_path / "a").write_bytes(content)
+    assert list(read_text(tmp_path / "a")) == lines
 
 
 def test_files_of_unequal_length_are_not_parallel(tmp_path):

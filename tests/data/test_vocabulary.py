@@ -24,7 +24,7 @@ def test_each_side_has_its_ids_and_the_same_text(tokenizer):
     assert tokenizer.pieces(source) == tokenizer.target.pieces(target)
     assert tokenizer.decode([BOS, *source, EOS, PAD]) == tokenizer.target.decode(target) == "the dog"
     assert tokenizer.encode_all(["the dog", "the cat"]) == [source, tokenizer.encode("the cat")]
-    assert (len(tokenizer), len(tokenizer.target)) == (301, 300)
+    assert len(tokenizer) == len(tokenizer.target) + 1
 
 
 def test_a_code_in_front_is_one_subword(tokenizer):
