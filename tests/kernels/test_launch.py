@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -65,6 +66,19 @@ def test_without_openmp_one_thread_does_all(monkeypatch):
     expected = drop(torch.ones(5000, 32), 5, 0.3)
     monkeypatch.setattr(launch, "_start_threads", lambda: None)
     assert torch.equal(drop(torch.ones(5000, 32), 5, 0.3), expected)
+
+
+def test_of_several_copies_of_openmp_pytorchs_is_found():
+    """In an environment that is called torch, too, where scikit-learn brings one of its own."""
+    from allyouneed.kernels.launch import _of_torch
+
+    packages = Path("/home/me/torch/lib/python3/site-packages")
+    learn, system = f"{packages}/scikit_learn.libs/libgomp-1.so", "/usr/lib/libgomp.so.1"
+    for ours in (f"{packages}/torch/lib/libgomp-2.so", f"{packages}/torch.libs/libgomp-2.so"):
+        assert _of_torch({learn, ours, system}, packages) == ours
+    assert _of_torch({system}, packages) == system
+    assert _of_torch({system, learn}, packages) is None
+    assert _of_torch(set(), packages) is None
 
 
 def test_who_shares_the_cores_himself_gets_one_thread(monkeypatch):

@@ -150,9 +150,20 @@ def _start_threads() -> Callable[..., None] | None:
             loaded = {line.split(maxsplit=5)[-1].strip() for line in maps if "libgomp" in line}
     except OSError:
         return None
-    ours = [path for path in loaded if "torch" in path] or list(loaded)
-    if len(ours) != 1:
+    ours = _of_torch(loaded, Path(torch.__file__).resolve().parents[1])
+    if ours is None:
         return None
-    start = ctypes.CDLL(ours[0]).GOMP_parallel
+    start = ctypes.CDLL(ours).GOMP_parallel
     start.argtypes, start.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
     return start
+
+
+def _of_torch(loaded: set[str], packages: Path) -> str | None:
+    """Of copies of a library the one that came with PyTorch, in `torch` or `torch.libs`; else the only one there is.
+
+    Other packages bring copies of their own; that an environment is called torch says nothing of what is in it.
+    """
+    paths = [path for path in loaded if Path(path).is_relative_to(packages)]
+    ours = [path for path in paths if Path(path).relative_to(packages).parts[0] in ("torch", "torch.libs")]
+    found = ours or list(loaded)
+    return found[0] if len(found) == 1 else None
