@@ -61,6 +61,11 @@ def test_overrides_in_toml_notation():
         ("model.dropout=1.5", "model.dropout = 1.5"),
         ("model.norm=both", "model.norm = both"),
         ("training.steps=many", "training.steps = many"),
+        ("data.columns=0,1", "data.columns.0 = 0"),
+        ("data.columns=1,2,3", "at most 2 items"),
+        ("data.vocab_size=1000000000000", "data.vocab_size = 1000000000000: input should be less than"),
+        ("data.character_coverage=0.5", "data.character_coverage = 0.5: input should be greater than or equal to 0.98"),
+        ("data.max_ratio=nan", "data.max_ratio = nan"),
     ],
 )
 def test_mistakes_name_the_key_and_the_remedy(setting, message):

@@ -16,6 +16,7 @@ from allyouneed.files import (
     recover_folder,
     refuse_unwritable,
     tensor_bytes,
+    to_json,
     write_file,
     write_folder,
 )
@@ -28,6 +29,12 @@ def test_a_folder_is_replaced_whole(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["a", "manifest.json"]
     assert os.listdir(tmp_path) == ["f"]
     check_folder(folder, ["a"], "")
+
+
+def test_a_name_that_is_not_utf8_comes_back_from_json(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    write_file(tmp_path / "a.json", to_json({"file": name}))
+    assert read_json(tmp_path / "a.json", "Do this.") == {"file": name}
 
 
 @pytest.mark.parametrize("damage", ["truncate", "change", "delete", "manifest"])

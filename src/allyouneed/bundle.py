@@ -88,9 +88,19 @@ def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
 
 
 def build_model(config: ModelConfig, tokenizer: AnyTokenizer, build: Build = Transformer) -> Transformer:
-    """A new model for the tokenizer's vocabulary, or its two vocabularies."""
-    sizes = {} if len(tokenizer.target) == len(tokenizer) else {"target_vocab_size": len(tokenizer.target)}
-    return build(config, len(tokenizer), **sizes)
+    """A new model for the tokenizer's vocabulary, or its two vocabularies.
+
+    Errors: `UserError` where two of them are to share one matrix.
+    """
+    source, target = len(tokenizer), len(tokenizer.target)
+    if source == target:
+        return build(config, source)
+    if config.tie_embeddings is True:
+        raise UserError(
+            f"model.tie_embeddings = true wants one vocabulary, here are two, of {source} and of {target} subwords. "
+            'It may be "target", or false.'
+        )
+    return build(config, source, target_vocab_size=target)
 
 
 def find_bundle(path: Path) -> Path:

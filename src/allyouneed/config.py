@@ -69,9 +69,9 @@ class ModelConfig(Section):
 class DataConfig(Section):
     """Section 5.1. Lengths are in subwords."""
 
-    vocab_size: int = Field(default=37_000, ge=16)  # joint, source and target together
+    vocab_size: int = Field(default=37_000, ge=16, lt=2**31)  # joint, source and target together
     subwords: Literal["bpe", "unigram", "word"] = "bpe"  # word: whole words only, others are spelled in bytes
-    character_coverage: float = Field(default=0.9999, gt=0, le=1)  # rarer characters are spelled in bytes
+    character_coverage: float = Field(default=0.9999, ge=0.98, le=1)  # rarer characters are spelled in bytes
     max_length: int = Field(default=256, ge=1)  # longer pairs are dropped from training
     max_ratio: float = Field(default=4.0, ge=1)  # pairs where one side is so many times longer are dropped
     columns: tuple[PositiveInt, PositiveInt] = (1, 2)  # of a TSV file: source, target

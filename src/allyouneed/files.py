@@ -179,7 +179,8 @@ def _neighbours(folder: Path) -> tuple[Path, Path]:
 
 
 def _write_synced(path: Path, content: str | bytes) -> None:
+    """A name of a file that is not UTF-8 becomes `\\udcff` and the like, which JSON reads back as what it was."""
     with open(path, "wb") as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())

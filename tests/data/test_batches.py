@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import torch
 
-from allyouneed.data.batches import BatchOrder, Position, collate, share, token_batches
+from allyouneed.data.batches import BatchOrder, Position, collate, pad, share, token_batches
 from allyouneed.data.store import open_store, write_store
 from allyouneed.data.tokenizer import BOS, EOS, PAD
 
@@ -60,6 +61,19 @@ def test_shares_are_the_whole():
     shares = [share(pairs, part, 3) for part in range(3)]
     assert sorted(np.concatenate(shares).tolist()) == list(range(10))
     assert {len(part) for part in shares} == {3, 4}
+
+
+def test_pad():
+    assert pad([[5], [6, 7, 8], []]).tolist() == [[5, PAD, PAD], [6, 7, 8], [PAD, PAD, PAD]]
+    assert pad([]).shape == (0, 0)
+    assert pad([[5]]).dtype == torch.int64
+
+
+def test_an_empty_share_is_an_empty_batch(store):
+    """A global batch may have fewer pairs than there are ranks."""
+    batch = collate(store, share(np.array([7]), 1, 2))
+    assert batch.source.shape == (0, 1)
+    assert batch.target_input.shape == batch.target_output.shape == (0, 1)
 
 
 def test_collate_pads_and_marks_ends(tmp_path):

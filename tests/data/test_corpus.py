@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs, first_mismatch
-from allyouneed.data.formats import RawPair
+from allyouneed.data.formats import RawPair, read_pairs
 from allyouneed.errors import UserError
 
 
@@ -23,6 +23,7 @@ def test_faults_of_length():
     assert checks.length_fault(41, 40).startswith("too long")
     assert checks.length_fault(9, 2).startswith("ratio")
     assert checks.length_fault(8, 1) is None
+    assert checks.length_fault(0, 3) == checks.length_fault(3, 0) == checks.length_fault(0, 0) == "empty side"
 
 
 def test_report_counts_and_names_lines():
@@ -53,6 +54,14 @@ def test_unequal_counts_name_both_and_the_place(tmp_path):
     target.write_text("\n".join(lines[:200] + lines[201:]) + "\n")
     with pytest.raises(UserError, match=r"a\.de has 300 lines and .*a\.en has 299 lines.*near line 20\d"):
         count_pairs([source, target])
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_one_file_or_two(tmp_path, count):
+    (tmp_path / "a").write_text("one\n")
+    for read in (count_pairs, lambda paths: list(read_pairs(paths))):
+        with pytest.raises(UserError, match="give two files of parallel text, or one TSV file"):
+            read([tmp_path / "a"] * count)
 
 
 def test_short_and_empty_files_do_not_break_the_search(tmp_path):

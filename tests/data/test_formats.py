@@ -47,6 +47,8 @@ def test_pairs_of_a_tsv_with_columns(tmp_path):
         ("utf16.txt", "hello\n".encode("utf-16"), "utf16.txt:1: this is UTF-16"),
         ("broken.gz", gzip.compress(b"hello\n" * 1000)[:30], "damaged or not gzip"),
         ("plain.gz", b"hello\n", "damaged or not gzip"),
+        ("cut.gz", gzip.compress(b"hello\n" * 1000)[:-9] + b"?", "damaged or not gzip"),
+        ("unmarked.txt", "hello\n".encode("utf-16-le"), "unmarked.txt:1: no text, it has zero bytes. If it is UTF-16"),
     ],
 )
 def test_unreadable_files(tmp_path, name, content, message):
@@ -54,6 +56,29 @@ def test_unreadable_files(tmp_path, name, content, message):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message):
         list(read_lines(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["folder", "folder.gz"])
+def test_a_folder_is_no_file(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=rf"{name}: cannot be read \(is a directory\)"):
+        list(read_lines(tmp_path / name))
+
+
+@pytest.mark.parametrize(("content", "lines"), [(b"", []), (b"\xef\xbb\xbf", [""]), (b"\n", [""]), (b"\r\n", [""])])
+def test_files_of_next_to_nothing(tmp_path, content, lines):
+    (tmp_path / "a").write_bytes(content)
+    assert list(read_text(tmp_path / "a")) == lines
+
+
+def test_files_of_unequal_length_are_not_parallel(tmp_path):
+    (tmp_path / "s").write_bytes(b"a\nb\nc\n")
+    (tmp_path / "t").write_bytes(b"x\n")
+    for paths in (["s", "t"], ["t", "s"]):
+        read = read_pairs([tmp_path / name for name in paths])
+        assert next(read).line == 1
+        with pytest.raises(UserError, match=r"t ends before line 2, .*s does not: they are not parallel"):
+            next(read)
 
 
 def test_text_that_must_be_utf8_names_the_line(tmp_path):

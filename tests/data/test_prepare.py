@@ -1,7 +1,11 @@
+import os
+import shutil
+
 import pytest
 
 from allyouneed.config import DataConfig
-from allyouneed.data.prepare import prepare
+from allyouneed.data.formats import RawPair
+from allyouneed.data.prepare import _held_out, prepare
 from allyouneed.data.store import open_store
 from allyouneed.errors import UserError
 from tests.conftest import toy_pairs, write_pairs
@@ -44,6 +48,50 @@ def test_without_validation_files_pairs_are_held_out(tmp_path):
     assert train["pairs"] + valid["pairs"] == 600
     training_sources = {prepared.tokenizer().decode(open_store(prepared.train).source[i]) for i in range(train["kept"])}
     assert not training_sources & {source for source, _ in prepared.valid_texts()}
+
+
+def test_a_handful_of_pairs_cannot_be_held_out_of(tmp_path):
+    stay = [pair for pair in toy_pairs(40) if not _held_out(RawPair(1, *pair), 20)]
+    files = write_pairs(tmp_path, "train", stay)
+    with pytest.raises(UserError, match=r"train\.src and .*train\.tgt: too few pairs to hold some out.*--valid"):
+        run(tmp_path, files)
+
+
+def test_no_validation_files_is_none_given(tmp_path):
+    prepared, said = run(tmp_path, write_pairs(tmp_path, "train", toy_pairs(600)), valid=[])
+    assert any("held out" in line for line in said)
+    assert prepared.report()["valid"]["pairs"] < 100
+
+
+def test_what_was_deleted_is_made_again(tmp_path):
+    """As the message has it where a store is broken."""
+    files = write_pairs(tmp_path, "train", toy_pairs(200)), write_pairs(tmp_path, "valid", toy_pairs(10, seed=5))
+    prepared, _ = run(tmp_path, *files)
+    report = prepared.report()
+    (prepared.train / "source.ids").write_bytes(b"")
+    with pytest.raises(UserError, match=f"Delete {prepared.train} and run the same command again"):
+        open_store(prepared.train)
+    shutil.rmtree(prepared.train)
+    again, said = run(tmp_path, *files)
+    assert said
+    assert again.report() == report
+    assert len(open_store(again.train)) == report["train"]["kept"]
+    assert run(tmp_path, *files)[1] == []
+
+
+def test_a_file_whose_name_is_not_utf8(tmp_path):
+    files = write_pairs(tmp_path, "train", [*toy_pairs(200), ("a", "")])
+    odd = files[0].rename(tmp_path / os.fsdecode(b"caf\xe9.src"))
+    prepared, _ = run(tmp_path, [odd, files[1]], write_pairs(tmp_path, "valid", toy_pairs(10, seed=5)))
+    assert prepared.report()["train"]["files"] == [str(odd), str(files[1])]
+    assert "caf\\udce9.src\t201\tempty side" in prepared.dropped.read_text(encoding="utf-8")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    files = write_pairs(tmp_path, "train", toy_pairs(200))
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(UserError, match=r"cannot write .*dropped\.tsv"):
+        run(tmp_path, files, files)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,22 @@ def test_a_store_cut_short_is_refused(tmp_path):
         open_store(tmp_path / "s")
 
 
+def test_a_mark_that_says_too_little_is_refused(tmp_path):
+    write_store(tmp_path / "s", iter(PAIRS))
+    sides = '"tokens": {"source": 3, "target": 5}'
+    for broken in ("", "[]", '{"pairs": 3, "tokens": {"source": 3}}', f'{{"pairs": "3", {sides}}}'):
+        (tmp_path / "s" / "store.json").write_text(broken)
+        with pytest.raises(UserError, match=r"store\.json: missing or not readable\. Delete"):
+            open_store(tmp_path / "s")
+
+
+def test_a_place_that_is_no_folder_is_named(tmp_path):
+    (tmp_path / "s").write_text("a file")
+    for folder in (tmp_path / "s", tmp_path / "s" / "below"):
+        with pytest.raises(UserError, match=f"cannot write {folder}"):
+            write_store(folder, iter(PAIRS))
+
+
 def test_an_unfinished_store_is_not_complete(tmp_path):
     def broken():
         yield PAIRS[0]

@@ -45,7 +45,28 @@ def test_no_text():
         learn_tokenizer(["", ""], 320)
 
 
-def test_not_a_model(tmp_path):
-    (tmp_path / "tokenizer.model").write_bytes(b"nonsense")
-    with pytest.raises(UserError, match="not a SentencePiece model"):
+@pytest.mark.parametrize("subwords", ["bpe", "unigram"])
+def test_a_vocabulary_without_room_for_the_characters_is_told_the_least(subwords):
+    with pytest.raises(UserError, match=r"vocab_size = 20 is too small: .* are (\d+) subwords already\.$") as caught:
+        learn_tokenizer(TEXT, 20, subwords)
+    least = int(str(caught.value).split()[-3])
+    assert len(learn_tokenizer(TEXT, least, subwords)) == least
+
+
+def test_a_vocabulary_of_words_without_room_for_bytes():
+    with pytest.raises(UserError, match=r"data\.vocab_size = 20 does not fit this corpus"):
+        learn_tokenizer(TEXT, 20, "word")
+
+
+def test_words_are_whole_and_others_are_spelled():
+    tokenizer = learn_tokenizer(TEXT, 300, "word")
+    assert tokenizer.pieces(tokenizer.encode("the dog")) == ["▁the", "▁dog"]
+    assert tokenizer.decode(tokenizer.encode("the hen")) == "the hen"
+
+
+@pytest.mark.parametrize("content", [b"nonsense", b"", None])
+def test_not_a_model(tmp_path, content):
+    if content is not None:
+        (tmp_path / "tokenizer.model").write_bytes(content)
+    with pytest.raises(UserError, match=f"missing, or not a SentencePiece model. Of a RUN: delete {tmp_path}"):
         load_tokenizer(tmp_path / "tokenizer.model")

@@ -166,6 +166,14 @@ def test_a_config_that_does_not_fit_is_refused(name, value, message, opus, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+def test_one_matrix_for_two_vocabularies_is_refused(tmp_path):
+    write_marian(tmp_path / "opus", **SHAPES["two vocabularies, tied"])
+    path = tmp_path / "opus" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "share_encoder_decoder_embeddings": True}))
+    with pytest.raises(UserError, match=r"tie_embeddings = true wants one vocabulary, here are two"):
+        import_marian(tmp_path / "opus", tmp_path / "run")
+
+
 def test_a_vocabulary_that_is_a_list_is_refused(opus, tmp_path):
     shutil.copytree(opus, tmp_path / "opus")
     (tmp_path / "opus" / "vocab.json").write_text('["<pad>"]')

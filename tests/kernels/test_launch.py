@@ -1,8 +1,10 @@
+import errno
 import os
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -66,6 +68,39 @@ def test_without_openmp_one_thread_does_all(monkeypatch):
     assert torch.equal(drop(torch.ones(5000, 32), 5, 0.3), expected)
 
 
+def test_of_several_copies_of_openmp_pytorchs_is_found():
+    """In an environment that is called torch, too, where scikit-learn brings one of its own."""
+    from allyouneed.kernels.launch import _of_torch
+
+    packages = Path("/home/me/torch/lib/python3/site-packages")
+    learn, system = f"{packages}/scikit_learn.libs/libgomp-1.so", "/usr/lib/libgomp.so.1"
+    for ours in (f"{packages}/torch/lib/libgomp-2.so", f"{packages}/torch.libs/libgomp-2.so"):
+        assert _of_torch({learn, ours, system}, packages) == ours
+    assert _of_torch({system}, packages) == system
+    assert _of_torch({system, learn}, packages) is None
+    assert _of_torch(set(), packages) is None
+
+
+def test_who_shares_the_cores_himself_gets_one_thread(monkeypatch):
+    from allyouneed.kernels import launch
+    from allyouneed.kernels.dropout import drop
+
+    asked = []
+    monkeypatch.setattr(launch, "_start_threads", lambda: asked.append(1))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    expected = drop(torch.ones(5000, 32), 5, 0.3)
+    assert asked == [1]
+    with launch.one_thread():
+        assert torch.equal(drop(torch.ones(5000, 32), 5, 0.3), expected)
+        assert asked == [1]
+        other = threading.Thread(target=drop, args=(torch.ones(5000, 32), 5, 0.3))
+        other.start()
+        other.join()
+    assert asked == [1, 1]
+    drop(torch.ones(5000, 32), 5, 0.3)
+    assert asked == [1, 1, 1]
+
+
 def test_kernels_are_found_on_disk_by_the_next_process(tmp_path):
     code = "import torch; from allyouneed.kernels.dropout import drop; drop(torch.ones(2, 16), 1, 0.5)"
     found = []
@@ -76,6 +111,86 @@ def test_kernels_are_found_on_disk_by_the_next_process(tmp_path):
     assert "data saved" in found[0].stdout
     assert "data loaded" in found[1].stdout
     assert "data saved" not in found[1].stdout
+
+
+DROP = "import torch; from allyouneed.kernels.dropout import drop; print(drop(torch.ones(2, 16), 1, 0.5).tolist())"
+
+
+def dropped_with(cache, **environment: str) -> tuple[str, str]:
+    """Standard output and error of a process that keeps its kernels there."""
+    given = {**os.environ, "NUMBA_CACHE_DIR": str(cache), **environment}
+    done = subprocess.run([sys.executable, "-c", DROP], env=given, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("ending", [".nbi", ".nbc"])
+def test_a_kernel_cut_short_on_disk_is_compiled_anew_and_a_warning_says_so(tmp_path, ending):
+    expected, _ = dropped_with(tmp_path)
+    for path in tmp_path.rglob(f"*{ending}"):
+        path.write_bytes(path.read_bytes()[:-1] if ending == ".nbc" else b"")
+    found, said = dropped_with(tmp_path)
+    assert found == expected
+    assert "compiled at every start" in said
+    for path in tmp_path.rglob("*.nbi"):  # as the warning has it
+        path.unlink()
+    assert dropped_with(tmp_path) == (expected, "")
+    assert dropped_with(tmp_path) == (expected, "")
+
+
+def test_on_a_full_disk_kernels_are_compiled_and_not_kept(monkeypatch):
+    from allyouneed.kernels import launch
+    from allyouneed.kernels.simd import get, put
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", full)
+
+    @launch.kernel
+    def double(part, out):
+        put(out, part, 2 * get(out, part))
+
+    out = torch.ones(5)
+    with pytest.warns(UserWarning, match=r"No space left on device.*every start"):
+        double(5, out)
+    assert out.eq(2).all()
+
+
+def test_without_a_place_to_keep_them_kernels_are_compiled_and_nothing_is_said(monkeypatch, recwarn):
+    from allyouneed.kernels import launch
+    from allyouneed.kernels.simd import get, put
+
+    def nowhere(*signature, cache=False):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return cfunc(*signature)
+
+    cfunc = launch.cfunc
+    monkeypatch.setattr(launch, "cfunc", nowhere)
+
+    @launch.kernel
+    def triple(part, out):
+        put(out, part, 3 * get(out, part))
+
+    out = torch.ones(5)
+    triple(5, out)
+    assert out.eq(3).all()
+    assert not recwarn.list
+
+
+def test_a_whole_number_may_be_given_for_a_float():
+    from allyouneed.kernels.launch import kernel
+    from allyouneed.kernels.simd import put
+
+    @kernel
+    def fill(part, out, amount: float):
+        put(out, part, amount)
+
+    out = torch.zeros(4)
+    for amount in (3, 2.5, True):
+        fill(4, out, amount)
+        assert out.eq(float(amount)).all()
 
 
 def test_exp_is_exact_to_two_units_in_the_last_place():

@@ -3,7 +3,13 @@ import math
 import pytest
 import torch
 
-from allyouneed.model.attention import MultiHeadAttention, attention_weights, scaled_dot_product_attention
+from allyouneed.model.attention import (
+    MultiHeadAttention,
+    Twist,
+    attention_steps,
+    attention_weights,
+    scaled_dot_product_attention,
+)
 from allyouneed.model.masks import future_mask, padding_mask
 from tests.model.oracles import close, randomise, torch_attention
 
@@ -60,6 +66,23 @@ def test_agrees_with_torch_multihead_attention():
     ids = torch.tensor([[5] * 7, [5] * 4 + [0] * 3, [5] + [0] * 6])
     expected, _ = theirs(x, memory, memory, key_padding_mask=ids == 0)
     assert close(ours(x, memory, padding_mask(ids, 0)), expected)
+
+
+def test_a_twist_changes_what_it_says_and_nothing_else():
+    torch.manual_seed(0)
+    query, key, value = torch.randn(4, 2, 3, 8), torch.randn(4, 2, 3, 8), torch.randn(4, 2, 3, 5)
+    mask = future_mask(3)
+
+    def heads(**twist):
+        return attention_steps(query, key, value, mask, Twist(**twist)).heads
+
+    expected = scaled_dot_product_attention(query, key, value, mask)
+    assert close(heads(), expected)
+    assert close(heads(divisor=1.0), scaled_dot_product_attention(query * math.sqrt(8), key, value, mask))
+    assert close(heads(masked=False), scaled_dot_product_attention(query, key, value))
+    silent = torch.tensor([[True, False], [False, True]])  # two sentences of two rows each
+    assert close(heads(silent=silent)[:2], torch.stack([torch.zeros(2, 3, 5), expected[:2, 1]], dim=1))
+    assert close(heads(silent=silent)[2:], torch.stack([expected[2:, 0], torch.zeros(2, 3, 5)], dim=1))
 
 
 def test_observer_sees_every_head():

@@ -6,9 +6,18 @@ import torch
 from allyouneed.config import ModelConfig
 from allyouneed.model.attention import scaled_dot_product_attention
 from allyouneed.model.masks import future_mask
-from allyouneed.model.packing import Packed, PackedMask, flash_attention, pack, packed_attention
+from allyouneed.model.packing import (
+    Packed,
+    PackedMask,
+    flash_attention,
+    flash_attention_works,
+    pack,
+    packed_attention,
+)
 from allyouneed.model.plain import use_plain_paths
 from allyouneed.model.transformer import Transformer
+
+WIDEST_FLASH = 256  # of a head
 
 
 def sentences(lengths: list[int]) -> Packed:
@@ -83,13 +92,16 @@ def test_the_whole_model_packed_equals_padded(norm):
     torch.testing.assert_close(packed, model.hidden(source, target)[real], rtol=1e-5, atol=1e-5)
 
 
-def test_flash_attention_is_asked_for_the_same(monkeypatch):
+@pytest.fixture
+def varlen(monkeypatch):
     """FlashAttention runs on CUDA only; here a stand-in with its signature computes what it is documented to."""
 
     def varlen_attn(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, window_size):
         assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
         assert (max_q, max_k) == (int(cu_seq_q.diff().max()), int(cu_seq_k.diff().max()))
-        out = torch.empty(len(query), query.shape[1], value.shape[2])
+        if query.shape[2] > WIDEST_FLASH:
+            raise RuntimeError("heads are too wide")
+        out = torch.empty(len(query), query.shape[1], value.shape[2], dtype=value.dtype)
         for (a, b), (c, d) in zip(cu_seq_q.unfold(0, 2, 1).tolist(), cu_seq_k.unfold(0, 2, 1).tolist(), strict=True):
             q, k, v = query[a:b].transpose(0, 1), key[c:d].transpose(0, 1), value[c:d].transpose(0, 1)
             mask = future_mask(b - a) if window_size == (-1, 0) else None
@@ -97,8 +109,33 @@ def test_flash_attention_is_asked_for_the_same(monkeypatch):
         return out
 
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", varlen_attn)
+    flash_attention_works.cache_clear()
+    yield
+    flash_attention_works.cache_clear()
+
+
+@pytest.mark.usefixtures("varlen")
+def test_flash_attention_is_asked_for_the_same():
     queries, keys = sentences([3, 1, 7]), sentences([2, 9, 4])
     q, k, v = torch.randn(11, 64), torch.randn(15, 64), torch.randn(15, 64)
     for mask, x in ((PackedMask(queries, keys), k), (PackedMask(queries, queries, causal=True), q)):
         mine = packed_attention(q, torch.cat([x, v[: len(x)]], dim=1), 2, 32, mask)
         torch.testing.assert_close(flash_attention(q, x, v[: len(x)], 2, mask), mine, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("varlen")
+@pytest.mark.parametrize("outside", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_trying_flash_attention_draws_no_random_number_and_needs_no_gradients_outside(outside):
+    torch.manual_seed(5)
+    expected = torch.randn(3)
+    torch.manual_seed(5)
+    with outside():
+        assert flash_attention_works(torch.device("cpu"), 32)
+    assert torch.equal(torch.randn(3), expected)
+
+
+@pytest.mark.usefixtures("varlen")
+def test_flash_attention_is_tried_with_heads_as_wide_as_the_models():
+    """Of Table 3's rows one has a single head of 512."""
+    widths = (64, WIDEST_FLASH, 512)
+    assert [flash_attention_works(torch.device("cpu"), d_k) for d_k in widths] == [True, True, False]

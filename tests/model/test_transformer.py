@@ -119,3 +119,10 @@ def test_one_matrix_for_both_embeddings_and_the_output():
     assert tied.output.weight is tied.source_embedding.tokens.weight is tied.target_embedding.tokens.weight
     untied = Transformer(config(tie_embeddings=False), VOCAB)
     assert untied.num_parameters() - tied.num_parameters() == 2 * VOCAB * 32
+
+
+def test_two_vocabularies_cannot_share_one_matrix():
+    with pytest.raises(ValueError, match="one matrix cannot be of 50 words and of 40"):
+        Transformer(config(), VOCAB, target_vocab_size=40)
+    model = Transformer(config(tie_embeddings="target"), VOCAB, target_vocab_size=40).eval()
+    assert model(ids(4), torch.tensor([[2, 5, 39]])).shape == (1, 3, 40)

@@ -164,3 +164,6 @@ def test_a_missing_file_is_named_before_anything_is_done(tmp_path):
     request.train[1].unlink()
     with pytest.raises(UserError, match=r"train\.tgt: no such file"):
         train(request, silent())
+    request.train[1].mkdir()
+    with pytest.raises(UserError, match=r"train\.tgt: a folder, or a pipe"):
+        train(request, silent())

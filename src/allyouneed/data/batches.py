@@ -42,7 +42,7 @@ class Position(NamedTuple):
 
 
 class BatchOrder:
-    """The sequence of global batches: `next(position)` gives the pairs' numbers and the position after them."""
+    """The sequence of global batches of at most `batch_tokens` on either side, padding included."""
 
     def __init__(self, store: PairStore, batch_tokens: int, seed: int):
         self.lengths = store.source.lengths + 1, store.target.lengths + 1  # with EOS
@@ -51,12 +51,14 @@ class BatchOrder:
         self._batches: list[np.ndarray] = []
 
     def next(self, position: Position) -> tuple[np.ndarray, Position]:
+        """The numbers of the pairs [pairs] that are due at a position, and the position after them."""
         batches = self.of_epoch(position.epoch)
         ended = position.place + 1 >= len(batches)
         after = Position(position.epoch + 1, 0) if ended else Position(position.epoch, position.place + 1)
         return batches[position.place], after
 
     def of_epoch(self, epoch: int) -> list[np.ndarray]:
+        """All batches of an epoch in their order, each the numbers of its pairs."""
         if epoch != self._epoch:
             random = np.random.default_rng([self.seed, epoch])
             batches = token_batches(*self.lengths, self.batch_tokens, random)
@@ -69,6 +71,7 @@ def token_batches(
 ) -> list[np.ndarray]:
     """Cuts the pairs, sorted by length, into batches of at most `batch_tokens` on either side, padding included.
 
+    source_lengths, target_lengths [pairs]: tokens, the ends included -> the numbers of each batch's pairs.
     `random` shuffles pairs of the same lengths. A pair longer than the budget is a batch of its own.
     """
     ties = np.arange(len(source_lengths)) if random is None else random.permutation(len(source_lengths))
@@ -91,7 +94,7 @@ def share(pairs: np.ndarray, part: int, parts: int) -> np.ndarray:
 
 
 def collate(store: PairStore, pairs: Sequence[int] | np.ndarray) -> Batch:
-    """Pads the pairs of these numbers into a batch."""
+    """Pads the pairs of these numbers [pairs] into a batch."""
     numbers = np.asarray(pairs, dtype=np.int64)
     return Batch(_padded(store.source, numbers), _padded(store.target, numbers, BOS))
 
@@ -109,7 +112,7 @@ def _padded(side: Sentences, pairs: np.ndarray, *begin: int) -> Tensor:
 
 
 def pad(sentences: Sequence[Sequence[int]]) -> Tensor:
-    """[sentences, longest], int64."""
+    """Ids of sentences -> [sentences, longest], int64, with PAD behind the shorter ones."""
     padded = np.full((len(sentences), max(map(len, sentences), default=0)), PAD, dtype=np.int64)
     for row, sentence in enumerate(sentences):
         padded[row, : len(sentence)] = sentence

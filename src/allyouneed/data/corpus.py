@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from allyouneed.data.formats import RawPair, read_lines, read_pairs
+from allyouneed.data.formats import RawPair, read_lines, read_pairs, refuse_but_one_or_two
 from allyouneed.errors import UserError
 
 EXAMPLES = 3
@@ -25,7 +25,8 @@ _EXEMPT_FROM_RATIO = 8  # subwords; short sentences may differ much
 
 @dataclass
 class CorpusReport:
-    """What became of a corpus. `dropped`: reason -> count and example lines; tokens are subwords of the kept pairs."""
+    """What became of a corpus. dropped: reason -> count and example lines. Of the kept pairs: source_tokens and
+    target_tokens, subwords; longest_source, those of the longest source, its end included."""
 
     files: list[str]
     pairs: int = 0
@@ -36,12 +37,14 @@ class CorpusReport:
     dropped: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def drop(self, pair: RawPair, reason: str) -> None:
+        """Counts a pair that is left out, and keeps it as an example if it is one of the first."""
         entry = self.dropped.setdefault(reason, {"count": 0, "examples": []})
         entry["count"] += 1
         if len(entry["examples"]) < EXAMPLES:
             entry["examples"].append({"line": pair.line, "text": f"{pair.source} ||| {pair.target}"[:120]})
 
     def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
         return asdict(self)
 
     def refuse_useless(self) -> None:
@@ -92,6 +95,8 @@ class PairChecks:
     def length_fault(self, source_length: int, target_length: int) -> str | None:
         """What is wrong with the lengths in subwords, None if nothing is."""
         longer, shorter = max(source_length, target_length), min(source_length, target_length)
+        if shorter == 0:  # nothing but what SentencePiece takes for a space
+            return "empty side"
         if longer > self.max_length:
             return f"too long (over {self.max_length} subwords)"
         if longer > _EXEMPT_FROM_RATIO and longer > self.max_ratio * shorter:
@@ -102,10 +107,10 @@ class PairChecks:
 def count_pairs(paths: Sequence[Path]) -> int:
     """Lines of a TSV file or of two parallel files, read once.
 
-    Errors: `UserError` when the two have not as many lines, with both counts and the place where they part.
+    Errors: `UserError` as `read_lines`, for more files than two or none, and when two have not as many lines, with both
+    counts and the place where they part.
     """
-    if len(paths) > 2 or not paths:
-        raise UserError("give two files of parallel text, or one TSV file.")
+    refuse_but_one_or_two(paths)
     if len(paths) == 1:
         return sum(1 for _ in read_lines(paths[0]))
     lengths = [np.fromiter((len(line) for line in read_lines(path)), dtype=np.int64) for path in paths]

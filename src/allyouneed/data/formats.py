@@ -11,6 +11,7 @@ import gzip
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from io import BufferedIOBase
+from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -29,7 +30,10 @@ class RawPair(NamedTuple):
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """Lines of a file without their ends. Errors: `UserError` when it is missing, unreadable, damaged or UTF-16."""
+    """Lines of a file without their ends.
+
+    Errors: `UserError` when it is missing, unreadable, damaged, UTF-16, or no text.
+    """
     try:
         with _open(path) as file:
             yield from _without_ends(file, path)
@@ -57,6 +61,8 @@ def _without_ends(lines: Iterable[bytes], name: Path) -> Iterator[bytes]:
         if number == 0:
             if line.startswith(_UTF16_MARKS):
                 raise UserError(f"{name}:1: this is UTF-16, not UTF-8. Convert it: iconv -f UTF-16 -t UTF-8.")
+            if b"\0" in line:  # valid UTF-8, and yet UTF-16's every second byte, or a program's own format
+                raise UserError(f"{name}:1: no text, it has zero bytes. If it is UTF-16: iconv -f UTF-16LE -t UTF-8.")
             line = line.removeprefix(codecs.BOM_UTF8)
         yield line.removesuffix(b"\n").removesuffix(b"\r")
 
@@ -69,13 +75,27 @@ def _decoded_lines(lines: Iterable[bytes], name: Path) -> Iterator[str]:
             raise UserError(f"{name}:{number}: not UTF-8. Convert it: iconv -f latin1 -t UTF-8.") from error
 
 
+def refuse_but_one_or_two(paths: Sequence[Path]) -> None:
+    """Errors: `UserError` for any other number of files."""
+    if len(paths) not in (1, 2):
+        raise UserError("give two files of parallel text, or one TSV file.")
+
+
 def read_pairs(paths: Sequence[Path], columns: tuple[int, int] = (1, 2)) -> Iterator[RawPair]:
-    """Pairs of one TSV file, or of two plain files with as many lines. Errors: `UserError` as `read_lines`."""
+    """Pairs of one TSV file, or of two plain files. columns: of the source and of the target, from 1.
+
+    Errors: `UserError` as `read_lines`, and where one of two files ends before the other. `count_pairs` says that
+    before the work, and where the two part.
+    """
+    refuse_but_one_or_two(paths)
     if len(paths) == 1:
         yield from _read_tsv(paths[0], columns)
     else:
         source, target = paths
-        for number, (left, right) in enumerate(zip(read_lines(source), read_lines(target), strict=True), start=1):
+        for number, (left, right) in enumerate(zip_longest(read_lines(source), read_lines(target)), start=1):
+            if left is None or right is None:
+                ended, other = paths if left is None else (target, source)
+                raise UserError(f"{ended} ends before line {number:,}, {other} does not: they are not parallel.")
             yield _decoded(number, left, right)
 
 

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from allyouneed.config import DataConfig
 from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs, usable_text
 from allyouneed.data.formats import RawPair, read_pairs
-from allyouneed.data.store import write_store
+from allyouneed.data.store import store_is_complete, write_store
 from allyouneed.data.tokenizer import Tokenizer, learn_tokenizer
 from allyouneed.data.vocabulary import AnyTokenizer, load_tokenizers
 from allyouneed.errors import UserError
@@ -35,19 +35,23 @@ class PreparedData:
 
     @property
     def is_complete(self) -> bool:
-        return self._report.is_file()
+        """Whether `prepare` came to its end, and both stores are still there."""
+        return self._report.is_file() and store_is_complete(self.train) and store_is_complete(self.valid)
 
     def report(self) -> dict[str, dict[str, Any]]:
-        """{"train": ..., "valid": ...}, see `CorpusReport`."""
+        """{"train": ..., "valid": ...}, see `CorpusReport`. Errors: `UserError` when it is missing or broken."""
         return read_json(self._report, self._remedy, lambda report: (report["train"], report["valid"]))
 
     def tokenizer(self) -> AnyTokenizer:
+        """The one that the ids are of. Errors: `UserError` when it is missing or broken."""
         return load_tokenizers(self.folder)
 
     def valid_texts(self) -> list[tuple[str, str]]:
+        """(source, reference) of each pair of `valid`, as read. Errors: `UserError` when they are missing or broken."""
         return [tuple(pair) for pair in read_json(self._texts, self._remedy, lambda texts: texts["pairs"])["pairs"]]
 
     def finish(self, tokenizer: AnyTokenizer, texts: list[tuple[str, str]], reports: dict[str, CorpusReport]) -> None:
+        """Writes all that is not in the stores. Errors: `UserError` when the disk is full."""
         write_file(self._texts, json.dumps({"pairs": texts}, ensure_ascii=False))
         for name, content in tokenizer.files().items():
             write_file(self.folder / name, content)
@@ -70,9 +74,10 @@ def prepare(
 
     With a tokenizer nothing is learnt: it is that of the model to be trained further.
     Without `valid` about a thousand pairs are held out of the training text, by a hash of their source, so that equal
-    sources stay together. Errors: `UserError` when nothing usable is left or the text is in another encoding.
+    sources stay together. Errors: `UserError` when nothing usable is left, also for validation, when the text is in
+    another encoding, or when the folder cannot be written.
     """
-    prepared = PreparedData(folder)
+    prepared, valid = PreparedData(folder), valid or None
     if prepared.is_complete:
         return prepared
     pairs = count_pairs(train)
@@ -88,7 +93,6 @@ def prepare(
         tokenizer = _learn(sentences, data, train)
         if len(tokenizer) != data.vocab_size:
             say(f"the text supports {len(tokenizer):,} subwords, not {data.vocab_size:,}")
-    folder.mkdir(parents=True, exist_ok=True)
     texts: list[tuple[str, str]] = []
     with _list_of_dropped(prepared.dropped) as dropped:
         corpus = _Corpus(train, data, tokenizer, dropped)
@@ -96,6 +100,11 @@ def prepare(
         corpus.report.refuse_useless()
         held_out = _Corpus(valid or train, data, tokenizer, dropped, duplicates=valid is None)
         write_store(prepared.valid, held_out.encoded(lambda pair: valid is not None or _held_out(pair, stride), texts))
+        if valid is None and held_out.report.kept == 0:
+            raise UserError(
+                f"{' and '.join(map(str, train))}: too few pairs to hold some out for validation. "
+                "Give held-out text: --valid SOURCE TARGET."
+            )
         held_out.report.refuse_useless()
     if valid is None:
         say(f"no --valid given: {held_out.report.kept:,} pairs are held out of the training text for validation")
@@ -181,7 +190,8 @@ def _held_out(pair: RawPair, stride: int | None) -> bool:
 @contextmanager
 def _list_of_dropped(path: Path) -> Iterator[TextIO]:
     try:
-        with open(path, "w", encoding="utf-8") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:  # of a file's name that is not UTF-8
             file.write("file\tline\treason\tsource\ttarget\n")
             yield file
     except OSError as error:

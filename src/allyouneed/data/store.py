@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
+from operator import index
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,11 +46,11 @@ class PairStore:
 
 
 def write_store(folder: Path, pairs: Iterable[tuple[Sequence[int], Sequence[int]]]) -> None:
-    """Streams pairs of ids to disk. Errors: `UserError` when the disk is full."""
-    (folder / _MARK).unlink(missing_ok=True)
+    """Streams pairs of ids to disk. Errors: `UserError` when the disk is full or the folder cannot be written."""
     offsets = {side: array("q", [0]) for side in _SIDES}
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / _MARK).unlink(missing_ok=True)
         with open(folder / "source.ids", "wb") as source, open(folder / "target.ids", "wb") as target:
             for pair in pairs:
                 for side, file, ids in zip(_SIDES, (source, target), pair, strict=True):
@@ -63,13 +65,14 @@ def write_store(folder: Path, pairs: Iterable[tuple[Sequence[int], Sequence[int]
 
 
 def store_is_complete(folder: Path) -> bool:
+    """Whether `write_store` came to its end there."""
     return (folder / _MARK).is_file()
 
 
 def open_store(folder: Path) -> PairStore:
     """Errors: `UserError` when the store is missing, truncated or not complete."""
     remedy = f"Delete {folder} and run the same command again."
-    facts = read_json(folder / _MARK, remedy, lambda facts: (facts["pairs"], facts["tokens"]["source"]))
+    facts = read_json(folder / _MARK, remedy, _check)
     sides = []
     for side in _SIDES:
         try:
@@ -81,3 +84,8 @@ def open_store(folder: Path) -> PairStore:
             raise UserError(f"{folder}: {side} is truncated. {remedy}")
         sides.append(Sentences(ids, offsets))
     return PairStore(*sides)
+
+
+def _check(facts: dict[str, Any]) -> None:
+    for number in (facts["pairs"], *(facts["tokens"][side] for side in _SIDES)):
+        index(number)

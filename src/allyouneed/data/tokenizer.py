@@ -73,7 +73,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
     try:
         return Tokenizer(path.read_bytes())
     except (OSError, RuntimeError) as error:
-        raise UserError(f"{path}: not a SentencePiece model.") from error
+        remedy = f"Of a RUN: delete {path.parent} and run the same command again. A bundle: get it again."
+        raise UserError(f"{path}: missing, or not a SentencePiece model. {remedy}") from error
 
 
 def learn_tokenizer(
@@ -81,7 +82,9 @@ def learn_tokenizer(
 ) -> Tokenizer:
     """Learns `vocab_size` subwords, or as many as the sentences support; characters left out are spelled in bytes.
 
-    Errors: `UserError` when there is too little text for any vocabulary.
+    subwords: "bpe", "unigram" or "word"; character_coverage: the share of all characters of the text, 0.98 to 1, that
+    is spelled with characters. Errors: `UserError` when there is too little text for any vocabulary, or when the
+    vocabulary has no room for bytes and characters.
     """
     sentences = [_normalised(text) for text in sentences]
     if not any(sentences):
@@ -89,6 +92,11 @@ def learn_tokenizer(
     try:
         return _learn(sentences, vocab_size, subwords, character_coverage)
     except RuntimeError as error:
+        if needed := re.search(r"required_chars\. \d+ vs (\d+)", str(error)):
+            raise UserError(
+                f"data.vocab_size = {vocab_size} is too small: the bytes and the characters of this text are "
+                f"{needed[1]} subwords already."
+            ) from error
         largest = re.search(r"value <= (\d+)", str(error))
         if not largest:
             reason = str(error).splitlines()[-1]

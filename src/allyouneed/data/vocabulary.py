@@ -7,6 +7,7 @@ other one. Ids are in our order, so that PAD, UNK, BOS and EOS are what they are
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from allyouneed.data.tokenizer import BOS, EOS, LINE_ENDS, PAD, UNK, Tokenizer, 
 from allyouneed.errors import UserError
 
 ADDED = -1  # the row of a start of sentence that the others have no word for
+_CODE = re.compile(r">>\S+?<<")
 _FILES = ("source.spm", "target.spm", "vocabulary.json")
 
 
@@ -48,6 +50,7 @@ class VocabularyTokenizer:
         return self.ids([*([code] if code else []), *self._processor.encode(text, out_type=str)])
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """As `encode`, for many texts."""
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -56,9 +59,11 @@ class VocabularyTokenizer:
         return LINE_ENDS.sub(" ", text.replace("▁", " ").strip())
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Each id's subword, with ▁ for a space."""
         return [self.vocabulary.names[int(i)] for i in ids]
 
     def ids(self, pieces: Sequence[str]) -> list[int]:
+        """The inverse of `pieces`; what is no subword is unknown."""
         return [self._ids.get(piece, UNK) for piece in pieces]
 
     def files(self) -> dict[str, bytes]:
@@ -70,9 +75,12 @@ class VocabularyTokenizer:
 
     @staticmethod
     def split_code(text: str) -> tuple[str, str]:
-        """A language code `>>fr<<` in front, which tells a multilingual model what to translate into, and the rest."""
-        end = text.find("<<") if text.startswith(">>") else -1
-        return ("", text) if end == -1 else (text[: end + 2], text[end + 2 :])
+        """A language code `>>fr<<` in front, which tells a multilingual model what to translate into, and the rest.
+
+        It has no spaces: what is quoted as `>> so much <<` is text.
+        """
+        found = _CODE.match(text)
+        return (found[0], text[found.end() :]) if found else ("", text)
 
 
 AnyTokenizer: TypeAlias = Tokenizer | VocabularyTokenizer

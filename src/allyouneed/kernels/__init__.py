@@ -1,7 +1,8 @@
 """What PyTorch does in many passes over memory, in one: kernels for the CPU, compiled by Numba at their first use.
 
 Each has a plain twin in PyTorch, which is used on other devices, for other types and sizes, and where Numba is missing.
-Nothing here knows of autograd: see `model/dropout.py`, `model/packing.py` and `training/loss.py`.
+Nothing here knows of autograd: who calls it does, `model/dropout.py`, `model/packing.py` and `training/loss.py`, or
+needs none, `translation/engine.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 LANES = 16  # floats at once
+IMPOSSIBLE = -1e30  # the score or logit of what must not be: a number, unlike -inf, so that differences are numbers
 UNSAID = -1e29  # no logit of a word that may be said is so low
 
 
@@ -25,4 +27,5 @@ def usable(*tensors: Tensor) -> bool:
 
 @cache
 def installed() -> bool:
+    """Whether there is Numba, which is not loaded for that."""
     return find_spec("numba") is not None

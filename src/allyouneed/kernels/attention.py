@@ -16,8 +16,9 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from allyouneed.kernels import LANES
+from allyouneed.kernels import IMPOSSIBLE, LANES
 from allyouneed.kernels.launch import kernel
+from allyouneed.kernels.layers import whole_lanes
 from allyouneed.kernels.simd import (
     each,
     exp,
@@ -36,7 +37,6 @@ from allyouneed.kernels.simd import (
 )
 
 _ROWS = 4  # queries at a time
-_NEVER = -1e30  # the score of what must not be seen
 
 
 class Within(NamedTuple):
@@ -81,15 +81,11 @@ def attend_backward(
 def _given(sides: Sequence[Tensor], heads: int, within: Within, rows_of_scratch: int) -> tuple[Any, ...]:
     """What both kernels are given first. rows_of_scratch: of a sentence, besides its transposed keys."""
     queries, keys, values = sides
-    d_k, d_v, room = keys.shape[1] // heads, values.shape[1] // heads, _padded(within.longest)
+    d_k, d_v, room = keys.shape[1] // heads, values.shape[1] // heads, whole_lanes(within.longest)
     strides = [x.stride(0) for x in sides]
     sizes = (heads, d_k, d_v, *strides, room, within.causal, 1 / math.sqrt(d_k))
     scratch = torch.empty(len(within.starts) - 1, (d_k + rows_of_scratch) * room)
     return queries, keys, values, within.starts, within.key_starts, *sizes, scratch
-
-
-def _padded(length: int) -> int:
-    return -(-length // LANES) * LANES
 
 
 @njit
@@ -133,12 +129,12 @@ def _four_products(a, a0, a1, a2, a3, transposed, width, room, place):
 def _four_softmaxes(scores, room, count0, count1, count2, count3, end):
     """Of four rows in place, side by side to keep the processor busy; what stands from a row's count up to `end`
     becomes 0. -> the rows' sums, and the logarithms of their normalisers."""
-    t0 = t1 = t2 = t3 = each(_NEVER)
+    t0 = t1 = t2 = t3 = each(IMPOSSIBLE)
     for j in range(0, end, LANES):
-        t0 = larger(t0, first(count0 - j, load(scores, j), each(_NEVER)))
-        t1 = larger(t1, first(count1 - j, load(scores, room + j), each(_NEVER)))
-        t2 = larger(t2, first(count2 - j, load(scores, 2 * room + j), each(_NEVER)))
-        t3 = larger(t3, first(count3 - j, load(scores, 3 * room + j), each(_NEVER)))
+        t0 = larger(t0, first(count0 - j, load(scores, j), each(IMPOSSIBLE)))
+        t1 = larger(t1, first(count1 - j, load(scores, room + j), each(IMPOSSIBLE)))
+        t2 = larger(t2, first(count2 - j, load(scores, 2 * room + j), each(IMPOSSIBLE)))
+        t3 = larger(t3, first(count3 - j, load(scores, 3 * room + j), each(IMPOSSIBLE)))
     m0, m1, m2, m3 = largest(t0), largest(t1), largest(t2), largest(t3)
     z0 = z1 = z2 = z3 = each(0.0)
     for j in range(0, end, LANES):

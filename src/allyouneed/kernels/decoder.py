@@ -11,7 +11,7 @@ import math
 
 from numba import njit
 
-from allyouneed.kernels import LANES
+from allyouneed.kernels import IMPOSSIBLE, LANES
 from allyouneed.kernels.layers import after, before, embed_row, feed_forward, norm_rows, product, whole_lanes
 from allyouneed.kernels.product import ADD, SET, multiply_rows, round_rows
 from allyouneed.kernels.simd import (
@@ -32,7 +32,6 @@ from allyouneed.kernels.simd import (
     total,
 )
 
-_NEVER = -1e30
 CHUNK = 512  # words whose logits are looked at while they are in the cache
 
 # Places of what a decoder is, int64 each: numbers, and addresses (those of `screen.py` and of norms may be 0).
@@ -41,8 +40,9 @@ EMBEDDING, SCALE = 11, 12  # the scale is an fp32
 WORDS, OUTPUT_PACKED, OUTPUT_FACTS, NEVER, NEVERS, END = range(13, 19)  # end: the word whose logit is wanted besides
 OUTPUT_WEIGHT, SCREEN_PACKED, SCREEN_FACTS, SCREEN_ERRORS, MODEL = range(19, 24)
 
-# Places of a layer's addresses: of norms (weight, bias), and of matrices (packed, facts).
-NORMS, QUERY, KEY_VALUE, OUTPUT, CROSS_QUERY, CROSS_OUTPUT, INNER, OUTER, LAYER = 0, 6, 8, 10, 12, 14, 16, 18, 20
+# Places of a layer's addresses: from 0 on those of its norms (weight, bias), then of its matrices (packed, facts), of
+# which both of the feed-forward network's begin at INNER.
+QUERY, KEY_VALUE, OUTPUT, CROSS_QUERY, CROSS_OUTPUT, INNER, LAYER = 6, 8, 10, 12, 14, 16, 20
 
 
 @njit
@@ -50,14 +50,14 @@ def attend_row(query, seen, count, shift, heads, d_k, d_v, scale, scores, out):
     """One query over keys and values [heads · d_k | heads · d_v], `shift` bytes after each of `count` addresses."""
     for head in range(heads):
         padded = -(-count // LANES) * LANES
-        store(scores, padded - LANES, each(_NEVER))
+        store(scores, padded - LANES, each(IMPOSSIBLE))
         for j in range(count):
             key = get_long(seen, j) + shift
             summed = each(0.0)
             for c in range(head * d_k, (head + 1) * d_k, LANES):
                 summed = multiply_add(load(query, c), load(key, c), summed)
             put(scores, j, total(summed) * scale)
-        top = each(_NEVER)
+        top = each(IMPOSSIBLE)
         for j in range(0, padded, LANES):
             top = larger(top, load(scores, j))
         highest, summed = largest(top), each(0.0)
@@ -175,7 +175,7 @@ def likeliest(model, rows, block, hidden, count, scores, tops, words, ends, norm
     for row in range(rows):
         put(normalisers, row, 0.0)
         for place in range(row * count, (row + 1) * count):
-            put(tops, place, _NEVER)
+            put(tops, place, IMPOSSIBLE)
             put_long(words, place, 0)
     for begin in range(0, vocabulary, CHUNK):
         width = min(CHUNK, vocabulary - begin)
@@ -184,10 +184,10 @@ def likeliest(model, rows, block, hidden, count, scores, tops, words, ends, norm
         for row in range(rows):
             line = scratch + 4 * row * CHUNK
             for j in range(width, padded):
-                put(line, j, _NEVER)
+                put(line, j, IMPOSSIBLE)
             for j in range(nevers):
                 if begin <= get_long(never, j) < begin + width:
-                    put(line, get_long(never, j) - begin, _NEVER)
+                    put(line, get_long(never, j) - begin, IMPOSSIBLE)
             if begin <= end < begin + width:
                 put(ends, row, get(line, end - begin))
             top, word = tops + 4 * row * count, words + 8 * row * count

@@ -13,7 +13,7 @@ from allyouneed.kernels.layers import after, before, embed_row, feed_forward, no
 from allyouneed.kernels.product import ADD, SET, round_rows
 from allyouneed.kernels.simd import get_long
 
-# Places of a layer's addresses: of norms (weight, bias), and of matrices (packed, facts).
+# Places of a layer's addresses: see `decoder.py`.
 PROJECTION, OUTPUT, INNER, LAYER = 4, 6, 8, 12
 
 
@@ -44,6 +44,7 @@ def encode(
     memory,  # fp32 [tokens, memory_width]
     embedding_scale: float,
 ):
+    """A group of sentences -> memory: of each token keys and values for every decoder layer, side by side."""
     first_sentence, last_sentence = get_long(groups, group), get_long(groups, group + 1)
     begin = get_long(starts, first_sentence)
     count = get_long(starts, last_sentence) - begin

@@ -15,11 +15,13 @@ import ctypes
 import inspect
 import struct
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -47,9 +49,11 @@ def one_thread() -> Iterator[None]:
 def kernel(body: Callable[..., None]) -> Callable[..., None]:
     """A decorator: `name(parts, *values)` runs all parts. Contiguous tensors and arrays stand for their addresses.
 
-    Compiled at its first use, and kept on disk for the next process.
+    Compiled at its first use, and kept on disk for the next process. What a parameter annotated `float` is given may be
+    a whole number; all others take whole numbers alone.
     """
     made: list[Any] = []
+    floats = [place for place, name in enumerate(_given(body)) if _is_float(body, name)]
 
     def compiled() -> Any:
         if not made:
@@ -60,6 +64,8 @@ def kernel(body: Callable[..., None]) -> Callable[..., None]:
 
     def run(parts: int, *values: float | Tensor | np.ndarray) -> None:
         arguments = (ctypes.c_int64 * (_GIVEN + len(values)))(0, parts, *map(_word, values))
+        for place in floats:
+            arguments[_GIVEN + place] = word_of_float(float(values[place]))
         address = ctypes.addressof(arguments)
         threads = 1 if getattr(_here, "alone", False) else min(parts, torch.get_num_threads())
         start = _start_threads() if threads > 1 else None
@@ -69,6 +75,15 @@ def kernel(body: Callable[..., None]) -> Callable[..., None]:
             compiled().ctypes(address)
 
     return run
+
+
+def _given(body: Callable[..., None]) -> list[str]:
+    """Names of a kernel's parameters after the part."""
+    return list(inspect.signature(body).parameters)[1:]
+
+
+def _is_float(body: Callable[..., None], name: str) -> bool:
+    return body.__annotations__.get(name) in ("float", float)
 
 
 def _word(value: float | Tensor | np.ndarray) -> int:
@@ -93,11 +108,10 @@ def _compile(body: Callable[..., None]) -> Any:
     by on disk, and a compiled kernel never looks the same twice. Its name tells the version of all that it calls, of
     which Numba would not see changes.
     """
-    name, (_, *given) = f"{body.__name__}_{_version()}", inspect.signature(body).parameters
-    floats = [one for one in given if body.__annotations__.get(one) in ("float", float)]
+    name = f"{body.__name__}_{_version()}"
     read = [
-        f"get(arguments, {2 * place})" if one in floats else f"get_long(arguments, {place})"
-        for place, one in enumerate(given, start=_GIVEN)
+        f"get(arguments, {2 * place})" if _is_float(body, one) else f"get_long(arguments, {place})"
+        for place, one in enumerate(_given(body), start=_GIVEN)
     ]
     text = f"""
 def {name}(arguments):
@@ -112,7 +126,14 @@ def {name}(arguments):
     try:
         return cfunc(signature, cache=True)(known[name])
     except RuntimeError:  # neither our folder nor the user's cache can be written
-        return cfunc(signature)(known[name])
+        pass
+    except (OSError, EOFError, UnpicklingError) as error:  # the disk is full, or something cut a file short
+        warnings.warn(
+            f"Numba cannot keep {name} on disk ({error}), so it is compiled at every start: free space, and delete "
+            "*.nbi of kernels where they are, in __pycache__ or NUMBA_CACHE_DIR",
+            stacklevel=2,
+        )
+    return cfunc(signature)(known[name])
 
 
 @cache
@@ -129,9 +150,20 @@ def _start_threads() -> Callable[..., None] | None:
             loaded = {line.split(maxsplit=5)[-1].strip() for line in maps if "libgomp" in line}
     except OSError:
         return None
-    ours = [path for path in loaded if "torch" in path] or list(loaded)
-    if len(ours) != 1:
+    ours = _of_torch(loaded, Path(torch.__file__).resolve().parents[1])
+    if ours is None:
         return None
-    start = ctypes.CDLL(ours[0]).GOMP_parallel
+    start = ctypes.CDLL(ours).GOMP_parallel
     start.argtypes, start.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
     return start
+
+
+def _of_torch(loaded: set[str], packages: Path) -> str | None:
+    """Of copies of a library the one that came with PyTorch, in `torch` or `torch.libs`; else the only one there is.
+
+    Other packages bring copies of their own; that an environment is called torch says nothing of what is in it.
+    """
+    paths = [path for path in loaded if Path(path).is_relative_to(packages)]
+    ours = [path for path in paths if Path(path).relative_to(packages).parts[0] in ("torch", "torch.libs")]
+    found = ours or list(loaded)
+    return found[0] if len(found) == 1 else None

@@ -41,6 +41,7 @@ def norm_rows(x, rows, width, weight, bias, out):
 
 @njit
 def embed_row(token, embedding, position, d_model, scale, out):
+    """embedding [vocabulary, d_model] at a token · scale + position [d_model] -> out [d_model] (section 3.4)."""
     line = embedding + 4 * token * d_model
     for c in range(0, d_model, LANES):
         store(out, c, multiply_add(load(line, c), each(scale), load(position, c)))
@@ -48,6 +49,10 @@ def embed_row(token, embedding, position, d_model, scale, out):
 
 @njit
 def product(a, rounded, rows, depth, weights, place, n, out, stride, mode):
+    """a [rows, depth] by the matrix whose addresses stand at a place of the layer's -> out [rows, n], `stride` apart.
+
+    rounded: as `multiply_rows` has it; mode: SET, RELU or ADD.
+    """
     packed, facts = get_long(weights, place), get_long(weights, place + 1)
     multiply_rows(a, rounded, rows, depth, packed, facts, n, n, out, stride, mode)
 
@@ -63,6 +68,7 @@ def before(norm_first, x, rows, d_model, weights, number, normed):
 
 @njit
 def after(norm_first, x, rows, d_model, weights, number):
+    """x is normed in place after a sub-layer, unless it was before."""
     if not norm_first:
         norm_rows(x, rows, d_model, get_long(weights, 2 * number), get_long(weights, 2 * number + 1), x)
 

@@ -16,7 +16,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from allyouneed.kernels import LANES
+from allyouneed.kernels import IMPOSSIBLE, LANES
 from allyouneed.kernels.decoder import (
     CHUNK,
     D_MODEL,
@@ -44,7 +44,6 @@ from allyouneed.kernels.simd import (
     total,
 )
 
-_NEVER = -1e30
 _MORE = 1.001  # on bounds, for what rounding in fp32 adds to them
 ROOM = 512  # words of a row that may be looked at again; a row that would need more is left to fp32
 
@@ -64,7 +63,7 @@ def round_words(weight: Tensor, bias: Tensor) -> Words:
     weight = weight.detach().contiguous()
     missing = -len(weight) % LANES
     full = torch.cat([weight, weight.new_zeros(missing, weight.shape[1])])
-    packed, facts, _ = pack(full, torch.cat([bias, bias.new_full((missing,), _NEVER)]), in_bytes=True)
+    packed, facts, _ = pack(full, torch.cat([bias, bias.new_full((missing,), IMPOSSIBLE)]), in_bytes=True)
     whole, scale = to_bytes(full)
     near = whole * scale[:, None]
     errors = torch.stack([(full - near).norm(dim=1), near.norm(dim=1)])
@@ -166,8 +165,8 @@ def screen(model, rows, block, hidden, count, tops, words, ends, fits, scratch):
         put(state, 1, lost * _MORE)
         put(state, 2, 0.0)
         for j in range(count):
-            put(lower, j, _NEVER)
-            put(tops, row * count + j, _NEVER)
+            put(lower, j, IMPOSSIBLE)
+            put(tops, row * count + j, IMPOSSIBLE)
             put_long(words, row * count + j, 0)
     for begin in range(0, padded, CHUNK):
         width, panel, first_facts = min(CHUNK, padded - begin), packed + begin * depth, facts + 4 * begin

@@ -73,12 +73,9 @@ def greedy(
     scratch,  # a part: int64 [2, block], fp32 [3, block], fp32 [block, d_model], and what else `Engine` counts
     scratch_size,
 ):  # fmt: skip
-    begin, count, d_model, end = (
-        part * block,
-        min(block, rows - part * block),
-        get_long(model, D_MODEL),
-        get_long(model, END),
-    )
+    """Up to `steps` positions more, of each row the likeliest word each time."""
+    begin, d_model, end = part * block, get_long(model, D_MODEL), get_long(model, END)
+    count = min(block, rows - begin)
     width = 4 * width_of(model)  # in bytes
     tokens, seen, memory, sources = tokens + 8 * begin, seen + 8 * begin * room, memory + 8 * begin, sources + 8 * begin
     limits, sentences, kept = limits + 8 * begin, sentences + 8 * begin, kept + part * steps * block * width

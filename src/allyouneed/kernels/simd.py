@@ -309,10 +309,12 @@ def exp(x):
 
 
 def pointer_to(builder, kind, address, place):
+    """LLVM's pointer to the element of that kind at a place, counted in elements from the address."""
     return builder.gep(builder.inttoptr(address, ir.PointerType()), [place], source_etype=kind)
 
 
 def splat(builder, value):
+    """A number in all lanes, of its own type."""
     kind = ir.VectorType(value.type, LANES)
     one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, _INT(0))
     return builder.shuffle_vector(one, one, ir.Constant(INTS, [0] * LANES))
@@ -324,5 +326,6 @@ def _declare(builder, name, returned, taken):
 
 
 def call_lanes(builder, name, kind, *values, flags=()):
+    """Calls LLVM's intrinsic of that name for sixteen fp32, which returns `kind`."""
     function = _declare(builder, f"{name}.v{LANES}f32", kind, [value.type for value in values])
     return builder.call(function, values, fastmath=flags)

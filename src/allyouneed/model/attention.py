@@ -86,7 +86,8 @@ class MultiHeadAttention(nn.Module):
     """Section 3.2.2: `num_heads` attentions with projections of their own, concatenated, then W^O.
 
     `explicit = True` computes attention step by step instead of by PyTorch's fused kernel: the same to rounding, but
-    for `twist`, and then `observe`, when set, is called with its `Steps`.
+    for `twist`, and then `observe`, when set, is called with its `Steps`. Not of packed sentences: `Transformer.plain`
+    keeps training from packing them.
     """
 
     def __init__(self, d_model: int, num_heads: int, d_k: int, d_v: int, bias: bool = False):

@@ -12,6 +12,7 @@ from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.cache import LayerCache
 from allyouneed.model.dropout import Dropout
 from allyouneed.model.feed_forward import FeedForward
+from allyouneed.model.packing import PackedMask
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -38,6 +39,7 @@ class Residual(nn.Module):
         self.norm_first = norm == "pre"
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
+        """x [..., d_model], around a sub-layer that gives the same shape -> like x."""
         if self.norm_first:
             return self.dropout(sublayer(self.norm(x)), onto=x)
         return self.norm(self.dropout(sublayer(x), onto=x))
@@ -52,8 +54,8 @@ class EncoderLayer(nn.Module):
         self.feed_forward = FeedForward(config.d_model, config.d_ff, config.activation)
         self.residuals = _residuals(2, config)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x [batch, source, d_model], mask [batch, 1, 1, source] -> like x."""
+    def forward(self, x: Tensor, mask: Tensor | PackedMask) -> Tensor:
+        """x [batch, source, d_model], mask [batch, 1, 1, source] -> like x; packed, [tokens, d_model]."""
         x = self.residuals[0](x, lambda x: self.self_attention(x, x, mask))
         return self.residuals[1](x, self.feed_forward)
 
@@ -68,8 +70,9 @@ class DecoderLayer(nn.Module):
         self.feed_forward = FeedForward(config.d_model, config.d_ff, config.activation)
         self.residuals = _residuals(3, config)
 
-    def forward(self, x: Tensor, memory: Tensor, mask: Tensor, memory_mask: Tensor) -> Tensor:
-        """x [batch, target, d_model], memory [batch, source, d_model] -> like x."""
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | PackedMask, memory_mask: Tensor | PackedMask) -> Tensor:
+        """x [batch, target, d_model], memory [batch, source, d_model], masks [target, target] and [batch, 1, 1, source]
+        -> like x; packed, [tokens, d_model]."""
         x = self.residuals[0](x, lambda x: self.self_attention(x, x, mask))
         x = self.residuals[1](x, lambda x: self.cross_attention(x, memory, memory_mask))
         return self.residuals[2](x, self.feed_forward)

@@ -23,6 +23,7 @@ class Packed(NamedTuple):
     longest: int
 
     def to(self, device: torch.device) -> Packed:
+        """The same on another device."""
         ids, places, starts = (x.to(device, non_blocking=True) for x in self[:3])
         return Packed(ids, places, starts, self.longest)
 
@@ -36,7 +37,10 @@ class PackedMask(NamedTuple):
 
 
 def pack(ids: Tensor, real: Tensor) -> Packed:
-    """ids [sentences, length], real [sentences, length]: True where there is a token, False for padding after it."""
+    """ids [sentences, length], real [sentences, length]: True where there is a token, False for padding after it.
+
+    There must be a sentence, and a token in each.
+    """
     lengths = real.sum(1)
     starts = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
     places = torch.arange(ids.shape[1]).expand_as(ids)
@@ -69,15 +73,20 @@ def flash_attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: in
 
 
 @cache
-def flash_attention_works() -> bool:
-    """Whether this PyTorch has it, for this device: tried once, forward and backward."""
-    ids = torch.ones(2, 3, dtype=torch.long)
-    packed = pack(ids, ids > 0).to(torch.device("cuda"))
-    x = torch.randn(6, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True)
-    try:
-        flash_attention(x, x, x, 2, PackedMask(packed, packed, causal=True)).sum().backward()
-    except (ImportError, TypeError, RuntimeError):
-        return False
+def flash_attention_works(device: torch.device, d_k: int) -> bool:
+    """Whether this PyTorch has it, for this device and heads this wide: tried once, forward and backward.
+
+    Whoever asks first is in the middle of a training step, or of a validation: no random number is drawn, since the
+    step would not be the same after resuming, and there are gradients even where there are none outside.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        ids = torch.ones(2, 3, dtype=torch.long)
+        packed = pack(ids, ids > 0).to(device)
+        x = torch.ones(6, 2 * d_k, device=device, dtype=torch.bfloat16, requires_grad=True)
+        try:
+            flash_attention(x, x, x, 2, PackedMask(packed, packed, causal=True)).sum().backward()
+        except (ImportError, TypeError, RuntimeError):
+            return False
     return True
 
 

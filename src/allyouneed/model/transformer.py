@@ -26,7 +26,8 @@ class Encoder(nn.Module):
         self.layers = Stack(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | PackedMask) -> Tensor:
+        """x [batch, source, d_model], mask [batch, 1, 1, source] -> like x; packed, [tokens, d_model]."""
         for layer in self.layers:
             x = layer(x, mask)
         return self.norm(x)
@@ -40,15 +41,19 @@ class Decoder(nn.Module):
         self.layers = Stack(DecoderLayer(config) for _ in range(config.decoder_layers))
         self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
 
-    def forward(self, x: Tensor, memory: Tensor, mask: Tensor, memory_mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | PackedMask, memory_mask: Tensor | PackedMask) -> Tensor:
+        """x [batch, target, d_model], memory [batch, source, d_model], masks [target, target] and [batch, 1, 1, source]
+        -> like x; packed, [tokens, d_model]."""
         for layer in self.layers:
             x = layer(x, memory, mask, memory_mask)
         return self.norm(x)
 
     def start(self, memory: Tensor, memory_mask: Tensor) -> DecoderCache:
+        """What `step` keeps, of memory [batch, source, d_model] and its mask [batch, 1, 1, source]."""
         return DecoderCache([layer.start(memory) for layer in self.layers], memory_mask)
 
     def step(self, x: Tensor, cache: DecoderCache) -> Tensor:
+        """One position of every hypothesis, x [batch · beam, 1, d_model] -> like x. It stays in the cache."""
         for layer, layer_cache in zip(self.layers, cache.layers, strict=True):
             x = layer.step(x, layer_cache, cache.source_mask)
         cache.length += 1
@@ -59,7 +64,7 @@ class Transformer(nn.Module):
     """logits = model(source_ids, target_ids): target position i is predicted from source and target 0..i.
 
     One matrix is shared by both embeddings and the pre-softmax linear (3.4) unless `tie_embeddings` is off or
-    "target"; then the target may have a vocabulary of another size.
+    "target"; only then the target may have a vocabulary of another size. Errors: `ValueError` for one that is shared.
     """
 
     def __init__(self, config: ModelConfig, vocab_size: int, pad_id: int = 0, target_vocab_size: int | None = None):
@@ -74,6 +79,8 @@ class Transformer(nn.Module):
             return Embedding(matrix, config.positions, config.max_positions, config.dropout)
 
         target_size = target_vocab_size or vocab_size
+        if config.tie_embeddings is True and target_size != vocab_size:
+            raise ValueError(f"one matrix cannot be of {vocab_size} words and of {target_size}: see tie_embeddings")
         shared = tokens(vocab_size)
         self.source_embedding = embedding(shared)
         of_target = shared if config.tie_embeddings is True else tokens(target_size)
@@ -108,7 +115,7 @@ class Transformer(nn.Module):
         if self.plain:
             return False
         if weight.device.type == "cuda":
-            return half and d_k == d_v and d_k % 8 == 0 and flash_attention_works()
+            return half and d_k == d_v and d_k % 8 == 0 and flash_attention_works(weight.device, d_k)
         return not half and kernels.usable(weight) and d_k % kernels.LANES == 0 and d_v % kernels.LANES == 0
 
     def encode(self, source_ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,6 +141,7 @@ class Transformer(nn.Module):
         return self.output(self.decoder.step(x, cache)[:, 0])
 
     def num_parameters(self) -> int:
+        """A matrix that is shared counts once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def _initialise(self) -> None:

@@ -129,8 +129,10 @@ def bundle_sum(run: Path) -> str:
 
 
 def _sum(path: Path) -> str:
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path}: no such file.")
+    if not path.is_file():
+        raise UserError(f"{path}: a folder, or a pipe. Give a file, which can be read several times; .gz will do.")
     return sha256(path)
 
 

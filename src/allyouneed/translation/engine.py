@@ -145,7 +145,7 @@ class Engine:
             from allyouneed.kernels.screen import round_words
 
             bias = _bias(output)
-            bias[NEVER_SAID] = -1e30
+            bias[NEVER_SAID] = kernels.IMPOSSIBLE
             places = slice(at.OUTPUT_WEIGHT, at.SCREEN_ERRORS + 1)
             table[places] = self._hold(*round_words(output.weight, bias))
         return table
