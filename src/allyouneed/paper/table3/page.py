@@ -129,7 +129,8 @@ def _page(
         "",
         "Each row changes the small base as the paper's row changes the paper's base, in proportion; all see the same "
         f"text for the same {results.parts['plan']['steps']:,} steps (big: three times as many). PPL is per subword, "
-        "BLEU with beam 4, both on the validation set, without averaging checkpoints (section 6.2). "
+        f"BLEU with beam {rows[0]['beam_size']}, both on the validation set, without averaging checkpoints (section "
+        "6.2). "
         "The perplexities are of another text and other subwords than the paper's: compare within a column only.",
         "",
         as_table(table),

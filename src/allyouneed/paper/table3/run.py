@@ -208,11 +208,12 @@ def _work(config: Config) -> float:
 
 
 def _row_request(request: Request, base: Config, job: Job, steps: int, folder: Path) -> Request:
-    """The row's changes stand after what all rows share; its steps are the plan's, in its proportion."""
+    """The row's changes stand after what all rows share; its steps are the plan's, in its proportion. Nothing is
+    averaged, whatever the base's recipe says (section 6.2)."""
     planned = base.override([f"training.steps={steps}"])
     longest = planned.override(scaled(job.name, planned)).training.steps
     run = [f"training.steps={longest}", f"training.validate_every={longest}", f"training.seed={job.seed}"]
-    settings = [*request.settings, *scaled(job.name, planned), *run]
+    settings = [*request.settings, *scaled(job.name, planned), *run, "training.average=1"]
     return replace(request, out=folder / "rows" / job.key.replace(", ", "-"), settings=settings)
 
 
@@ -232,6 +233,7 @@ def _train_row(request: Request) -> dict[str, Any]:
         "perplexity": math.exp(valid["loss"]),
         "bleu": valid["bleu"],
         "bleu_signature": valid["bleu_signature"],
+        "beam_size": valid["beam_size"],
         "parameters": parameters,
         "minutes": (time.perf_counter() - begun) / 60,
         "columns": _columns(config),
