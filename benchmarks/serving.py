@@ -61,6 +61,7 @@ def main() -> None:
     asked = _arguments()
     if not shutil.which("wrk"):
         sys.exit("wrk is missing: apt-get install wrk")
+    asked.out.mkdir(parents=True, exist_ok=True)
     sentences = [line for line in asked.sentences.read_text(encoding="utf-8").splitlines() if line.strip()]
     rows: list[tuple[str, int, Load | float]] = []
     for number in range(1, asked.rounds + 1):

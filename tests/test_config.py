@@ -66,6 +66,9 @@ def test_overrides_in_toml_notation():
         ("data.vocab_size=1000000000000", "data.vocab_size = 1000000000000: input should be less than"),
         ("data.character_coverage=0.5", "data.character_coverage = 0.5: input should be greater than or equal to 0.98"),
         ("data.max_ratio=nan", "data.max_ratio = nan"),
+        ("model.norm={a = 1}", "model.norm = {'a': 1}: input should be 'post' or 'pre'"),
+        ("model.tie_embeddings=maybe", "model.tie_embeddings = maybe: input should be a valid boolean"),
+        ("model.tie_embeddings=maybe", ", or input should be 'target'."),
     ],
 )
 def test_mistakes_name_the_key_and_the_remedy(setting, message):
@@ -99,6 +102,7 @@ def test_unknown_recipe_and_broken_toml(tmp_path):
         ("[model]\nheads = 2\n", "did you mean model.num_heads?"),
         ("[model]\nd_model = 7\nnum_heads = 7\n", "d_model = 7 is odd"),
         ("[data]\ncolumns = [0, 1]\n", "data.columns.0 = 0"),
+        ("[model]\nnorm = 1\nd_ff = 0\n", "model.d_ff = 0: input should be greater than or equal to 1."),
         ("[model]\npositions = 'learned'\nmax_positions = 9\n", "max_positions = 9 is less than"),
     ],
 )

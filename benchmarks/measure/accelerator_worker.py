@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
 import time
 from collections.abc import Callable
 from itertools import islice
@@ -18,6 +17,7 @@ from allyouneed.data.store import PairStore, open_store
 from allyouneed.data.tokenizer import BOS, EOS, PAD
 from allyouneed.model.embedding import sinusoids
 from benchmarks.measure.accelerator import COMPILED, MARIAN, OURS, TORCH
+from benchmarks.measure.memory import peak_bytes
 from benchmarks.measure.stepping import Stepper
 from benchmarks.measure.workers import answer
 
@@ -154,7 +154,7 @@ def _wait(device: torch.device) -> None:
 def _peak(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_bytes()
 
 
 _makers = {OURS: _ours, COMPILED: _ours_compiled, TORCH: _torch, MARIAN: _marian}

@@ -204,11 +204,14 @@ def _validated(settings: dict[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if part in settings or "." not in str(part))
-        message = first["msg"].removeprefix("Value error, ")
-        value = "" if isinstance(first["input"], dict | BaseModel) else f"{key} = {first['input']}: "
-        raise UserError(f"{where}: {value}{message[0].lower()}{message[1:]}.") from error
+        errors = error.errors()
+        place = errors[0]["loc"]
+        of_no_kind = len(place) > 2 and isinstance(place[2], str)  # of those that the setting may be of
+        told = [each for each in errors if each["loc"][:2] == place[:2]] if of_no_kind else errors[:1]
+        messages = [each["msg"].removeprefix("Value error, ") for each in told]
+        key = ".".join(map(str, place[:2] if of_no_kind else place))
+        value = f"{key} = {errors[0]['input']}: " if len(place) > 1 else ""  # else: of sizes together
+        raise UserError(f"{where}: {value}{', or '.join(m[0].lower() + m[1:] for m in messages)}.") from error
 
 
 def _refuse_unknown(section: str, name: str, where: str) -> None:

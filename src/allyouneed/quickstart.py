@@ -10,6 +10,7 @@ from rich.console import Console
 
 from allyouneed.data.samples import Pair, make_dates
 from allyouneed.files import write_file
+from allyouneed.training.log import say_on
 from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request
 from allyouneed.training.run import train
@@ -28,7 +29,7 @@ def run_quickstart(out: Path, settings: Sequence[str], console: Console, program
     text = Path(f"{out}-text")
     dates = make_dates()
     files = {name: _write(text / f"{name}.tsv", getattr(dates, name)) for name in ("train", "valid", "test")}
-    console.print(f"dates in Korean and English, made here: {len(dates.train):,} pairs in {text}", highlight=False)
+    say_on(console, f"dates in Korean and English, made here: {len(dates.train):,} pairs in {text}")
     request = Request([files["train"]], [files["valid"]], out, ("ko", "en"), "dates", settings)
     if train(request, console).status == INTERRUPTED:
         return False

@@ -83,3 +83,9 @@ def test_a_trace_leaves_the_model_as_it_was():
     model = model_of(POST)
     trace(model, SOURCE, TARGET)
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_the_activation_is_the_models():
+    model = model_of(POST.model_copy(update={"activation": "swish"}))
+    texts = texts_of(draw_architecture(model, trace(model, SOURCE, TARGET), ("", "")))
+    assert texts.count("24 → 48 → 24, swish between") == 2

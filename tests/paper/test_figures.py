@@ -77,3 +77,11 @@ def test_text_without_a_sentence_is_refused(toy_run: Path, tmp_path: Path):
     empty.write_text("a\tb\n")
     with pytest.raises(UserError, match="no sentence of 2 words"):
         run_figures(toy_run, [empty], tmp_path / "out", 1, silent())
+
+
+def test_sides_that_are_not_parallel_are_refused(toy_run: Path, text: list[Path], tmp_path: Path):
+    text[1].write_text("one line\n")
+    with pytest.raises(UserError, match="not parallel"):
+        run_figures(toy_run, text, tmp_path / "out", 1, silent())
+    with pytest.raises(UserError, match="two files of parallel text"):
+        run_figures(toy_run, [*text, text[0]], tmp_path / "out", 1, silent())

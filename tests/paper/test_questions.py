@@ -18,6 +18,7 @@ from allyouneed.model.recorder import record_attention
 from allyouneed.model.transformer import Transformer
 from allyouneed.paper.questions import run as questions
 from allyouneed.paper.questions.run import SeesPadding, SeesTheFuture, Unscaled
+from allyouneed.training.schedule import Speed
 from tests.conftest import TOY, silent, toy_pairs, write_pairs
 
 CONFIG = ModelConfig(d_model=32, d_ff=64, num_heads=2, encoder_layers=2, decoder_layers=2, dropout=0.0)
@@ -137,3 +138,18 @@ def test_page_from_toy_trainings(tmp_path, monkeypatch):
     assert all(plan == plans[0] for plan in plans)
     monkeypatch.setattr(questions, "train", None)  # what is measured is not measured again
     assert questions.run_questions(*arguments) == page
+
+
+def test_by_minutes_all_variants_have_the_same_rates_however_wrong_the_speed_was_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr("allyouneed.training.run.measure", lambda loop, seconds: Speed(0.5, 0.01, 0.1))
+    train, valid = write_pairs(tmp_path, "train", toy_pairs(400)), write_pairs(tmp_path, "valid", toy_pairs(30, seed=2))
+    settings = [setting for setting in TOY if not setting.startswith("training.steps")]
+    settings += ["training.bleu_sentences=0", "training.log_every=1", "training.validate_every=3"]
+    questions.run_questions(train, valid, ("aa", "bb"), tmp_path / "out", 0.4, silent(), settings)
+    rates = {}
+    for name in questions.VARIANTS:
+        records = map(json.loads, (tmp_path / "out" / name / "log.jsonl").read_text().splitlines())
+        rates[name] = [record["learning_rate"] for record in records if record["event"] == "train"]
+    assert 10 <= len(rates["paper"]) < 15
+    assert max(rates["paper"][:-1]) > 0.004  # it did warm up
+    assert all(found == pytest.approx(rates["paper"]) for found in rates.values())

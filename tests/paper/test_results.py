@@ -10,7 +10,7 @@ import pytest
 
 from allyouneed.errors import UserError
 from allyouneed.paper.plots import new_plot
-from allyouneed.paper.results import Results, as_csv, as_table
+from allyouneed.paper.results import Results, as_csv, as_table, machine
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +51,18 @@ def test_rows_need_not_have_the_same_columns():
     rows = [{"a": 1}, {"a": None, "b": "x"}]
     assert as_csv(rows) == "a,b\n1,\n,x\n"
     assert as_table(rows) == "| a | b |\n| --- | --- |\n| 1 |  |\n|  | x |"
+
+
+def test_another_page_is_not_replaced(tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(UserError, match=r"has a README\.md of something else"):
+        Results.open("table9", tmp_path, {})
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_an_accelerator_stands_beside_the_processor_which_may_have_been_measured(monkeypatch):
+    alone = machine()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Some GPU")
+    assert machine() == alone.replace(" cores, ", " cores, Some GPU, ")
+    assert "PyTorch" in alone

@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+import torch
 
 from allyouneed.paper.table1 import run as table1
 from allyouneed.paper.table1.layer_cost import Measured, Point, step_operations
@@ -46,7 +47,7 @@ def test_a_slow_lstm_moves_the_crossing():
     assert tables["crossings"][0]["by the clock"] == pytest.approx(8 * 64)
     tables = make_tables(made_up({RECURRENT.name: 1e6}), SWEEPS, peak=1e9)
     assert tables["crossings"][0]["by the clock"] is None
-    assert "does not lie between n = 32 and 2048" in write_page(tables, SWEEPS, 1e9, 2)
+    assert "does not lie between n = 32 and 2048" in write_page(tables, SWEEPS, 1e9, "on a CPU")
 
 
 def test_the_page_says_where_time_grows_otherwise_and_what_was_left_out():
@@ -55,7 +56,7 @@ def test_the_page_says_where_time_grows_otherwise_and_what_was_left_out():
         row._replace(seconds=row.n**1.5) if row.layer == SELF_ATTENTION.name and row.seconds else row
         for row in made_up({}, missing)
     ]
-    page = write_page(make_tables(rows, SWEEPS, peak=1e9), SWEEPS, 1e9, 2)
+    page = write_page(make_tables(rows, SWEEPS, peak=1e9), SWEEPS, 1e9, "on a CPU")
     assert "- self-attention: time grows as n^1.50, not n^2. Its rate goes from " in page
     assert "- recurrent (LSTM): 1 × 2048 × 64" in page
     assert "recurrent (LSTM): time grows" not in page
@@ -64,7 +65,7 @@ def test_the_page_says_where_time_grows_otherwise_and_what_was_left_out():
 def test_the_page_can_do_without_measurements():
     rows = [row._replace(seconds=None) for row in made_up({})]
     tables = make_tables(rows, SWEEPS, peak=1e9)
-    assert "none" in write_page(tables, SWEEPS, 1e9, 1)
+    assert "none" in write_page(tables, SWEEPS, 1e9, "on a CPU")
     assert set(draw(rows, SWEEPS)) == {"time", "memory"}
 
 
@@ -98,3 +99,10 @@ def test_command_writes_its_folder_within_its_time_and_goes_on(tmp_path, monkeyp
         assert len(list(csv.DictReader(file))) == 6 * len(LAYERS)
     assert table1.run_table1(tmp_path, 0.05, silent(), "cpu") == page
     assert len(calls) == 7  # nothing was measured again
+
+
+def test_the_page_says_where_it_was_computed():
+    page = write_page(make_tables(made_up({}), SWEEPS, peak=1e9), SWEEPS, 1e9, table1._where(torch.device("cpu"), 2))
+    assert "in single precision, with 2 threads of the processor. Time is that of a training step" in page
+    assert table1._where(torch.device("cpu"), 1) == "with 1 thread of the processor"
+    assert table1._where(torch.device("cuda"), 2) == "on CUDA"

@@ -28,9 +28,33 @@ def test_both_systems_are_trained_once_and_set_side_by_side(tmp_path, monkeypatc
 
 
 def test_a_missing_test_text_shows_before_the_work(tmp_path):
-    request = toy_request(tmp_path / "text", tmp_path / "out")
+    request = replace(toy_request(tmp_path / "text", tmp_path / "out"), recipe=None, settings=[])
     with pytest.raises(UserError, match=r"absent\.src: no such file"):
         table2.run_table2(
             request, [tmp_path / "absent.src", tmp_path / "absent.tgt"], 0.1, False, silent(), tmp_path / "out"
         )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "remedy"),
+    [
+        ("training.steps=9", "--set training.steps: give --budget"),
+        ("training.minutes=9", "--set training.minutes: give --budget"),
+        ("training.bleu_sentences=0", "compares BLEU over time"),
+    ],
+)
+def test_what_would_spoil_the_comparison_is_refused_before_the_work(tmp_path, setting, remedy):
+    request = replace(toy_request(tmp_path / "text", tmp_path / "out"), recipe=None, settings=[setting])
+    with pytest.raises(UserError, match=remedy):
+        table2.run_table2(request, request.valid, 0.1, False, silent(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_line_of_the_test_text_shows_before_the_work(tmp_path):
+    request = replace(toy_request(tmp_path / "text", tmp_path / "out"), recipe=None, settings=[])
+    test = tmp_path / "test.tsv"
+    test.write_text("a b\tb a\na b\n")
+    with pytest.raises(UserError, match=r"test\.tsv:2: fewer than 2 columns\. Mend the line"):
+        table2.run_table2(request, [test], 0.1, False, silent(), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from allyouneed.config import load_recipe, recipe_names
 from allyouneed.errors import UserError
 from allyouneed.paper.table3.page import PAPER, verdict
-from allyouneed.paper.table3.run import chosen_rows, run_table3, scaled
+from allyouneed.paper.table3.run import Job, _plan, _row_request, chosen_rows, run_table3, scaled
+from allyouneed.training.request import recipe_of
 from tests.conftest import TOY, silent, toy_request
 
 
@@ -49,16 +51,52 @@ def test_verdicts():
 
 def test_the_whole_table_and_again_with_more_rows(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "out")
-    settings = [*TOY, "training.average=1", "training.bleu_sentences=0", "training.warmup=2"]
+    settings = [*TOY, "training.bleu_sentences=0", "training.warmup=2", "search.beam_size=3"]
     request = type(request)(request.train, request.valid, request.out, request.languages, None, settings)
     page = run_table3(request, minutes=0.2, rows=["E"], seeds=2, console=silent(), out=request.out)
     parts = json.loads((tmp_path / "out" / "parts.json").read_text())["parts"]
     assert set(parts) == {"plan", "base, seed 1", "base, seed 2", "E-learned, seed 1"}
     assert {facts["columns"]["steps"] for key, facts in parts.items() if key != "plan"} == {parts["plan"]["steps"]}
     assert "| E-learned |" in page.read_text()
+    assert "nan" not in page.read_text()
+    assert "BLEU with beam 3, both on the validation set, without averaging" in page.read_text()
+    assert "So few rows have no rank correlation" in page.read_text()
     again = run_table3(request, minutes=0.2, rows=["B-key-16"], seeds=1, console=silent(), out=request.out)
     assert "| E-learned |" in again.read_text()
     assert "| B-key-16 |" in again.read_text()
+    assert "Rank correlation (Spearman) with the paper's perplexities: " in again.read_text()
     kept = json.loads((tmp_path / "out" / "parts.json").read_text())["parts"]
     assert {key: kept[key] for key in parts} == parts
     assert {path.name for path in (tmp_path / "out").glob("table3.*")} == {"table3.csv", "table3.png"}
+
+
+def test_rows_average_nothing_whatever_the_base_does(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "out")  # of recipe tiny, which averages
+    base = recipe_of(request).override(request.settings)
+    row = _row_request(request, base, Job("C-layers-8", 3), 20, tmp_path)
+    training = recipe_of(row).override(row.settings).training
+    assert base.training.average > 1
+    assert (training.average, training.steps, training.validate_every, training.seed) == (1, 20, 20, 3)
+
+
+def test_minutes_are_those_of_the_command(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "out", ["training.minutes=1"])
+    with pytest.raises(UserError, match="give --minutes"):
+        run_table3(request, 1, [], 1, silent(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("minutes", "steps", "needed"), [(0.05, 0, 14), (4, 2, 14)])
+def test_too_few_minutes_say_how_many_are_needed(tmp_path, minutes, steps, needed):
+    """At 40 seconds a step the 8 steps of two rows need 640 of one worker's seconds, in 80 % of 800: 13.3 minutes."""
+    request = toy_request(tmp_path / "text", tmp_path / "out", ["training.warmup=8"])
+    request = replace(request, data=tmp_path / "data", settings=[s for s in request.settings if "steps" not in s])
+    (tmp_path / "trials").mkdir()
+
+    class Pool:
+        def map(self, *_):
+            return [40.0]
+
+    base = load_recipe("tiny").override(request.settings)
+    with pytest.raises(UserError, match=f"are {steps} steps a row, less than warm-up: give {needed} or more"):
+        _plan(Pool(), 1, request, base, [Job("base", 1), Job("base", 2)], minutes)

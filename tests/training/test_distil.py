@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import shutil
 
 import pytest
 import torch
+from rich.console import Console
 from sacrebleu.metrics import BLEU
 
 from allyouneed import ModelConfig, Translator, UserError
@@ -54,6 +56,10 @@ def test_a_student_of_its_teacher(toy_run, tmp_path, monkeypatch):
     assert distil(request, silent()).status == FINISHED
     with pytest.raises(UserError, match=r"begun with beam_size = 2, now 3"):
         distil(dataclasses.replace(request, beam_size=3), silent())
+    asked_for = tmp_path / "run" / "distilled" / "asked.json"
+    asked_for.write_text(json.dumps({**json.loads(asked_for.read_text()), "noise": 0.1}))  # as another version might
+    with pytest.raises(UserError, match=r"begun with noise = 0\.1, now None"):
+        distil(request, silent())
 
 
 @pytest.mark.parametrize(("targets", "each"), [("teacher", 1), ("beam", 3), ("closest", 1)])
@@ -123,6 +129,22 @@ def test_mistakes(toy_run, tmp_path):
         distil(asked(tmp_path, toy_run), silent())
 
 
+@pytest.mark.parametrize("wrong", [{"beam_size": 0}, {"beam_size": -1}, {"length_penalty": 99.0}])
+def test_an_impossible_number_is_refused_and_the_same_out_can_be_used(toy_run, tmp_path, wrong):
+    [(name, value)] = wrong.items()
+    with pytest.raises(UserError, match=rf"search\.{name} = {value}: "):
+        distil(asked(tmp_path, toy_run, **wrong), silent())
+    assert distil(asked(tmp_path, toy_run), silent()).status == FINISHED
+
+
+def test_several_processes_would_write_over_each_other(toy_run, tmp_path, monkeypatch):
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_PORT"):
+        monkeypatch.setenv(name, "2")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with pytest.raises(UserError, match="start it without torchrun"):
+        distil(asked(tmp_path, toy_run), silent())
+
+
 def test_the_run_says_whose_student_it_is(toy_run, tmp_path):
     shutil.copytree(toy_run, tmp_path / "teacher")
     distil(asked(tmp_path, tmp_path / "teacher"), silent())
@@ -155,6 +177,28 @@ def test_nothing_is_copied_from_a_teacher_of_another_width(toy_run):
     before = student.output.weight.clone()
     assert "d_ff is 64, not 96" in inherit(student, teacher.model)
     assert torch.equal(before, student.output.weight)
+
+
+def test_learned_positions_of_another_number_are_not_copied(toy_run):
+    teacher = load_bundle(toy_run)
+    learned = teacher.config.model.model_copy(update={"positions": "learned", "max_positions": 100})
+    theirs = build_model(learned, teacher.tokenizer)
+    fewer = build_model(learned.model_copy(update={"max_positions": 60}), teacher.tokenizer)
+    assert "max_positions is 100, not 60" in inherit(fewer, theirs)
+    assert "layers copied" in inherit(build_model(learned, teacher.tokenizer), theirs)
+    sinusoids = teacher.config.model.model_copy(update={"max_positions": 60})  # which no sinusoid minds
+    assert "layers copied" in inherit(build_model(sinusoids, teacher.tokenizer), teacher.model)
+
+
+def test_what_is_copied_is_said_once_though_minutes_are_measured_first(toy_run, tmp_path):
+    settings = [setting for setting in TOY if not setting.startswith("training.steps")]
+    request = dataclasses.replace(
+        toy_request(tmp_path / "text", tmp_path / "run"), settings=[*settings, "training.minutes=0.05"], teacher=toy_run
+    )
+    said = io.StringIO()
+    assert train(request, Console(file=said)).status == FINISHED
+    assert said.getvalue().count("layers copied from the teacher") == 1
+    assert "measuring the speed" in said.getvalue()
 
 
 def test_a_student_without_a_recipe_is_the_papers_base_with_the_teachers_subwords(toy_run, tmp_path):

@@ -7,10 +7,15 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from allyouneed.errors import UserError
 from allyouneed.files import read_tensors
+from allyouneed.training.distributed import Ranks, announced_ranks, join_ranks
 from allyouneed.training.run import FINISHED, train
 from tests.conftest import silent, toy_request
-from tests.training.test_resume import command, losses
+from tests.training.test_resume import command as as_typed
+from tests.training.test_resume import losses
 
 EXACT = ["model.dropout=0.0", "training.log_every=1"]  # ranks draw dropout of their own
 
@@ -19,7 +24,7 @@ def with_two_ranks(request) -> subprocess.CompletedProcess:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     return subprocess.run(
-        [*torchrun, "-m", "allyouneed", *command(request)[3:]], capture_output=True, text=True, env=environment
+        [*torchrun, "-m", "allyouneed", *as_typed(request)[3:]], capture_output=True, text=True, env=environment
     )
 
 
@@ -52,3 +57,52 @@ def test_micro_batches_change_nothing(tmp_path):
     three = dataclasses.replace(one, out=tmp_path / "three", settings=[*one.settings, "training.micro_batches=3"])
     train(three, silent())
     assert_close(tmp_path / "three", tmp_path / "one")
+
+
+TORCHRUNS = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
+
+@pytest.fixture
+def announced(monkeypatch):
+    """Puts some of torchrun's variables into the environment, and no other of them."""
+
+    def announce(**variables: str) -> None:
+        for name in TORCHRUNS:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return announce
+
+
+def test_alone_without_torchrun(announced):
+    for variables in ({}, {"WORLD_SIZE": "1"}, {"RANK": "3"}):
+        announced(**variables)
+        assert join_ranks("cpu") == Ranks()
+    announced(**TORCHRUNS)
+    assert announced_ranks() == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"RANK": None, "MASTER_ADDR": None}, "RANK, MASTER_ADDR"),
+        ({"MASTER_PORT": "any"}, "MASTER_PORT"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE"),
+        ({"WORLD_SIZE": "many"}, "WORLD_SIZE"),
+    ],
+)
+def test_a_world_size_without_the_rest_is_one_clear_line(announced, changed, named):
+    announced(**{name: value for name, value in {**TORCHRUNS, **changed}.items() if value})
+    with pytest.raises(
+        UserError, match=rf"missing or impossible there: {named}\. Start several processes with torchrun"
+    ):
+        join_ranks("cpu")
+
+
+def test_a_clusters_world_size_ends_the_command_without_a_traceback(announced, tmp_path, command):
+    announced(WORLD_SIZE="8")
+    code, _, said = command(*as_typed(toy_request(tmp_path / "text", tmp_path / "run"))[3:])
+    assert code == 2
+    assert said.startswith("error: WORLD_SIZE is 8 in the environment")
+    assert said.count("\n") == 1

@@ -49,3 +49,19 @@ def test_a_board_without_room_is_given_up_and_the_log_goes_on(tmp_path):
     log.record("train", step=1, loss=2.5, nll=2.4)  # two numbers to draw, the second when there is no board any more
     log.record("train", step=2, loss=2.3, nll=2.2)
     assert [(record["step"], record["nll"]) for record in log.records()] == [(1, 2.4), (2, 2.2)]
+
+
+def test_a_line_is_shown_as_it_is(tmp_path):
+    out = io.StringIO()
+    line = "[red]not red[/red], [/nothing opened], :cat: " + "and much of it " * 20
+    RunLog(tmp_path, Console(file=out, width=80)).say(line)
+    assert out.getvalue() == f"{line}\n"
+
+
+def test_the_bar_ends_where_the_plan_now_ends(tmp_path):
+    out = io.StringIO()
+    log = RunLog(tmp_path, Console(file=out, force_terminal=True, width=100, _environ={"TERM": "xterm-256color"}))
+    log.start(steps=100, step=0)
+    log.progress(50, 200, loss=2.5, rate=1234.0, seconds_left=75.0, plain=False)
+    log.stop()
+    assert "50/200 steps" in re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", out.getvalue())

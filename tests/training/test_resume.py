@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -259,6 +260,15 @@ def test_two_processes_cannot_write_one_run(toy_run, tmp_path):
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(UserError, match="another process"):
             train(request, silent())
+
+
+def test_a_disk_without_locks_is_no_other_process(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("allyouneed.training.run.fcntl.flock", refuse)
+    with pytest.raises(UserError, match=r"cannot write .*run: no locks available"):
+        train(toy_request(tmp_path / "text", tmp_path / "run"), silent())
 
 
 def test_a_full_disk_loses_nothing(toy_run, tmp_path):

@@ -10,6 +10,8 @@ import torch
 
 from allyouneed import Translator, UserError
 from allyouneed.config import load_recipe
+from allyouneed.training.average import Snapshots
+from allyouneed.training.request import identity
 from allyouneed.training.run import FINISHED, train
 from allyouneed.training.schedule import Speed
 from allyouneed.training.size import choose_size, matrix_flops, training_flops
@@ -167,3 +169,58 @@ def test_a_missing_file_is_named_before_anything_is_done(tmp_path):
     request.train[1].mkdir()
     with pytest.raises(UserError, match=r"train\.tgt: a folder, or a pipe"):
         train(request, silent())
+
+
+def test_the_shortest_run_has_a_line_in_the_log(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.steps=3", "training.log_every=50"])
+    train(request, silent())
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    [only] = [record for record in records if record["event"] == "train"]
+    assert only["step"] == 3
+    assert only["gradient_norm"] > 0
+
+
+def test_a_steady_plan_is_not_corrected(tmp_path, monkeypatch):
+    monkeypatch.setattr("allyouneed.training.run.measure", lambda loop, seconds: Speed(0.5, 0.01, 0.1))
+    settings = [setting for setting in TOY if not setting.startswith("training.steps")]
+    settings += ["training.minutes=0.1", "training.validate_every=3", "training.warmup=1"]
+    request = dataclasses.replace(toy_request(tmp_path / "text", tmp_path / "run"), settings=settings, steady=True)
+    train(request, silent())
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    [plan] = [record for record in records if record["event"] == "plan"]
+    assert plan["budget"] is None
+    assert next(record["step"] for record in records if record["event"] == "stop") == plan["steps"] < 12
+
+
+def test_a_record_of_another_version_is_named_with_a_remedy(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.steps=3"])
+    train(request, silent())
+    record = tmp_path / "run" / "run.json"
+    facts = json.loads(record.read_text())
+    for plan in ({**facts["plan"], "cosine": 1}, 5):
+        record.write_text(json.dumps({**facts, "plan": plan}))
+        with pytest.raises(UserError, match=r"run\.json: missing or not readable\. Give another --out, or delete"):
+            train(request, silent())
+
+
+def test_a_recipe_is_no_file_that_happens_to_have_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    before = identity(request)
+    (tmp_path / "tiny").write_text("notes")
+    assert identity(request) == before
+    assert before["recipe"] == "tiny"
+
+
+def test_the_average_is_the_mean_of_its_snapshots(tmp_path):
+    snapshots, linear = Snapshots(tmp_path), torch.nn.Linear(2, 3)
+    expected = {name: torch.zeros_like(p) for name, p in linear.named_parameters()}
+    for step in (5, 10, 15):
+        with torch.no_grad():
+            for name, parameter in linear.named_parameters():
+                parameter.fill_(step)
+                expected[name] += parameter / 3
+        snapshots.save(step, linear)
+    torch.testing.assert_close(snapshots.average([5, 10, 15]), expected)
+    snapshots.prune(until=12, keep=[5])
+    assert snapshots.steps(until=20) == [5, 15]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from allyouneed.terminal import Settings, console, saying_how_to_go_on
+from allyouneed.terminal import Settings, console, say, saying_how_to_go_on
 
 app = typer.Typer(
     help="The paper's tables and figures, measured again at a scale of your choice. The same command again resumes.",
@@ -92,7 +92,8 @@ def table3(
         from allyouneed.training.request import Request
 
         request = Request(train, valid, Path(), (source, target), base, settings or [])
-        _tell(run_table3(request, minutes, [row for row in rows.split(",") if row], seeds, console(), out))
+        names = [row.strip() for row in rows.split(",") if row.strip()]
+        _tell(run_table3(request, minutes, names, seeds, console(), out))
 
 
 @app.command()
@@ -154,4 +155,4 @@ def questions(
 
 def _tell(page: Path) -> None:
     print(page.read_text(encoding="utf-8"), end="")
-    console().print(f"written: {page.parent}", highlight=False)
+    say(f"written: {page.parent}")

@@ -32,8 +32,8 @@ def flops_per_token(model: Transformer) -> float:
     """Operations a target token, forward and backward, with as many source tokens: six for each weight of a matrix.
 
     Every matrix meets every token once, so that the RNN and the Transformer are counted alike; that of the words does
-    so at the softmax (looking up a row costs nothing). Attention's own products and
-    everything element by element are left out: a few percent at the length of sentences.
+    so at the softmax (looking up a row costs nothing). Attention's own products and everything element by element are
+    left out: a few percent at the length of sentences.
     """
     matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and not is_of_words(name)]
     return 6.0 * sum(matrix.numel() for matrix in [*matrices, model.output.weight])

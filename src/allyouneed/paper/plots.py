@@ -23,7 +23,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def new_plot(title: str, across: str, up: str, width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes, labelled."""
+    """A figure of so many inches with one pair of axes, labelled. Errors: as `new_figure`."""
     figure = new_figure(width, height)
     axes = figure.add_subplot()
     label(axes, title, across, up)
@@ -31,6 +31,7 @@ def new_plot(title: str, across: str, up: str, width: float = 7.0, height: float
 
 
 def label(axes: Axes, title: str, across: str, up: str) -> None:
+    """Title, names of both axes with their units, and a faint grid."""
     axes.set_title(title, fontsize=11)
     axes.set_xlabel(across)
     axes.set_ylabel(up)

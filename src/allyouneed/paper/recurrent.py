@@ -113,6 +113,7 @@ class RecurrentTranslator(nn.Module):
         return self.output(self._read_out(cache.state, embedded, context))
 
     def num_parameters(self) -> int:
+        """As the Transformer counts: the one matrix of words once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def _advance(self, embedded: Tensor, cache: RecurrentCache) -> Tensor:
@@ -143,7 +144,7 @@ class RecurrentTranslator(nn.Module):
 
 
 def equal_hidden(config: ModelConfig, vocab_size: int) -> int:
-    """The most hidden units, a multiple of 8, with which the RNN is no larger than the Transformer."""
+    """The most hidden units, a multiple of 8, with which the RNN is no larger than the Transformer; at least 8."""
 
     def size(hidden: int) -> int:
         return RecurrentTranslator(config, vocab_size, hidden=hidden).num_parameters()

@@ -30,11 +30,16 @@ _HOME = Path("runs") / "paper"
 
 
 class Results:
-    """What one command measures. `folder`: where; `asked`: what was asked for, by which a command knows its own."""
+    """What one command measures. `folder`: where; `asked`: what was asked for, by which a command knows its own.
+
+    Errors: `UserError` for a folder that was begun with something else, or has another page.
+    """
 
     def __init__(self, folder: Path, asked: Mapping[str, object]):
         self.folder, self.asked = folder, _as_json(asked)
         stored = _stored(folder / _PARTS) if (folder / _PARTS).exists() else None
+        if stored is None and (folder / _PAGE).exists():  # which the page would replace
+            raise UserError(f"{folder} has a {_PAGE} of something else. Give a new or an empty folder to --out.")
         if stored and stored["asked"] != self.asked:
             begun = stored["asked"]
             changed = next(key for key in {**begun, **self.asked} if begun.get(key) != self.asked.get(key))
@@ -113,10 +118,9 @@ def as_table(rows: Sequence[Row]) -> str:
 
 
 def machine() -> str:
-    """The machine in words: processor or accelerator, cores, PyTorch."""
-    if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}"
-    return f"{_processor()}, {os.cpu_count()} cores, PyTorch {torch.__version__}"
+    """The machine in words: processor, cores, accelerator if there is one (used or not), PyTorch."""
+    accelerator = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{_processor()}, {os.cpu_count()} cores{accelerator}, PyTorch {torch.__version__}"
 
 
 def _processor() -> str:

@@ -18,6 +18,7 @@ from rich.console import Console
 from allyouneed.bundle import Build, load_bundle
 from allyouneed.config import Config
 from allyouneed.data.corpus import count_pairs
+from allyouneed.data.formats import read_pairs
 from allyouneed.data.prepare import prepare
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
@@ -27,9 +28,9 @@ from allyouneed.paper.cost import BASE, BIG, flops_per_token, hardware_flops, pa
 from allyouneed.paper.plots import COLOURS, new_plot
 from allyouneed.paper.recurrent import RecurrentTranslator
 from allyouneed.paper.results import Results, as_table
-from allyouneed.training.log import RunLog
+from allyouneed.training.log import RunLog, say_on
 from allyouneed.training.loop import INTERRUPTED
-from allyouneed.training.request import Request, asked_device, identity, recipe_of
+from allyouneed.training.request import Request, asked_device, identity, recipe_of, settings_of
 from allyouneed.training.run import train
 from allyouneed.training.size import matrix_flops
 from allyouneed.translation.files import evaluate_files
@@ -61,10 +62,20 @@ def run_table2(
     """Trains both systems for `budget` minutes each, and scores them on `test`. -> the page.
 
     request: text, languages, the Transformer's recipe, settings for both; out: where to, see `Results.open`.
-    Errors: `UserError` for all that training refuses.
+    Errors: `UserError` for a setting that is the budget's, for no BLEU to compare, and for all that training refuses.
     """
+    for name in ("steps", "minutes"):
+        if settings_of(request.settings, f"training.{name}"):
+            raise UserError(f"--set training.{name}: give --budget, the minutes that each system is trained for.")
+    fixed = replace(request, recipe=request.recipe or _RECIPE)
+    config = recipe_of(fixed).override(request.settings)
+    if config.training.bleu_sentences == 0:
+        raise UserError("training.bleu_sentences = 0: table 2 compares BLEU over time. Give more, or leave it out.")
     if count_pairs(test) == 0:
         raise UserError(f"{test[0]}: the file is empty.")
+    for pair in read_pairs(test, config.data.columns):  # before the trainings, which know their test text
+        if pair.fault:
+            raise UserError(f"{test[0]}:{pair.line}: {pair.fault}. Mend the line: every test sentence counts.")
     asked = {
         **identity(request),
         "budget": budget,
@@ -72,9 +83,8 @@ def run_table2(
         "tokenized": tokenized,
     }
     results = Results.open("table2", out, asked)
-    shared = replace(request, recipe=request.recipe or _RECIPE, data=results.folder / "data")
-    config = recipe_of(shared).override(request.settings)
-    prepare(shared.data_folder, shared.train, shared.valid, config.data, console.print)
+    shared = replace(fixed, data=results.folder / "data")
+    prepare(shared.data_folder, shared.train, shared.valid, config.data, partial(say_on, console))
     results.part("peak", lambda: {"flops": matrix_flops(choose_device(config.training.device))})
     settings = [f"training.minutes={budget:g}", *request.settings]
     for name, build in SYSTEMS.items():
@@ -85,7 +95,7 @@ def run_table2(
 
 
 def _measure(request: Request, test: Sequence[Path], tokenized: bool, console: Console) -> dict[str, Any]:
-    console.print(f"{request.out.name}:", highlight=False)
+    say_on(console, f"{request.out.name}:")
     if train(request, console).status == INTERRUPTED:
         raise KeyboardInterrupt
     bundle = load_bundle(request.out, request.build)

@@ -22,7 +22,7 @@ class Snapshots:
         self.folder = folder
 
     def save(self, step: int, model: nn.Module) -> None:
-        """Errors: `UserError` when the disk is full."""
+        """Writes the model's weights under this step. Errors: `UserError` when the disk is full."""
         write_folder(self._place(step), {"model.safetensors": tensor_bytes(weights_of(model))})
 
     def prune(self, until: int, keep: Collection[int]) -> None:
@@ -37,11 +37,12 @@ class Snapshots:
         return sorted(step for place in places if (step := int(place.name.partition("-")[2])) <= until)
 
     def load(self, step: int) -> dict[str, Tensor]:
+        """Weights by name, on the CPU. Errors: `UserError` naming the file that is missing, truncated or changed."""
         check_folder(self._place(step), ["model.safetensors"], _REMEDY)
         return read_tensors(self._place(step) / "model.safetensors")
 
     def average(self, steps: Sequence[int]) -> dict[str, Tensor]:
-        """The mean of snapshots, summed one after another in fp32."""
+        """The mean of snapshots, at least one, summed one after another in fp32. Errors: as `load`."""
         mean = {name: tensor.float() / len(steps) for name, tensor in self.load(steps[0]).items()}
         for step in steps[1:]:
             for name, tensor in self.load(step).items():

@@ -23,6 +23,7 @@ class Html(str):
 
 
 def join(*parts: object) -> Html:
+    """One after another, escaped unless it is `Html`."""
     return Html("".join(part if isinstance(part, Html) else escape(str(part)) for part in parts))
 
 
@@ -33,6 +34,7 @@ def markup(name: str, *children: object, **attributes: object) -> Html:
 
 
 def is_number(value: object) -> TypeGuard[float]:
+    """Whether it can stand on an axis: finite, and neither true nor false."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -58,12 +60,16 @@ def show_time(seconds: float) -> str:
 
 
 class Point(NamedTuple):
+    """A value at a step, which was reached after so many seconds of training."""
+
     step: int
     seconds: float
     value: float  # if not finite, the curve has a gap
 
 
 class Series(NamedTuple):
+    """A curve of a chart."""
+
     name: str
     hue: str  # "a" or "b" of the style sheet
     points: list[Point]

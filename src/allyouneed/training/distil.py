@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from allyouneed.data.corpus import count_pairs
 from allyouneed.data.formats import RawPair, read_pairs, read_text
 from allyouneed.errors import UserError
 from allyouneed.files import read_json, sha256, to_json, write_file
+from allyouneed.training.distributed import announced_ranks
+from allyouneed.training.log import say_on
 from allyouneed.training.request import Request, bundle_sum
 from allyouneed.training.run import Outcome, only_one, train
 from allyouneed.translation.files import translate_file
@@ -33,7 +36,8 @@ TARGETS = ("teacher", "both", "beam", "closest")
 
 @dataclass(frozen=True)
 class Distillation:
-    """What the user asked for, as in `Request`; beam_size, length_penalty: of the teacher's search, None for its own.
+    """What the user asked for, as in `Request`; beam_size, length_penalty: of the teacher's search, None for its own;
+    inter_threads: its batches at once, None for as many as there are cores.
 
     targets: "teacher", its best hypothesis; "both", that and the reference, a pair each; "beam", all hypotheses of the
     beam; "closest", the one of the beam that is most like the reference by sentence BLEU (their section 3.3).
@@ -55,11 +59,13 @@ def distil(asked: Distillation, console: Console) -> Outcome:
     """Translates, then trains, or goes on with either. Errors: `UserError` for anything the user can mend."""
     if asked.targets not in TARGETS:
         raise UserError(f"--targets {asked.targets}: choose {', '.join(TARGETS)}.")
+    if announced_ranks() > 1:  # which would all translate, and write over each other
+        raise UserError("distil works in one process: start it without torchrun, or unset WORLD_SIZE.")
     teacher = load_bundle(asked.teacher)
     for files in (asked.train, asked.valid):
         count_pairs(files)  # a mistake shows before the work
     with only_one(asked.out):
-        files = _taught(asked, teacher, lambda text: console.print(text, highlight=False, markup=False))
+        files = _taught(asked, teacher, partial(say_on, console))
     request = Request(
         files, asked.valid, asked.out, teacher.languages, asked.recipe, asked.settings, teacher=asked.teacher
     )
@@ -68,15 +74,16 @@ def distil(asked: Distillation, console: Console) -> Outcome:
 
 def _taught(asked: Distillation, teacher: Bundle, say: Callable[[str], None]) -> list[Path]:
     """The text that the student is trained on: source and target."""
-    folder, search = asked.out / "distilled", teacher.config.search
-    config = load_recipe(asked.recipe).override(asked.settings)
-    beam, alpha = asked.beam_size or search.beam_size, asked.length_penalty
+    folder, config = asked.out / "distilled", load_recipe(asked.recipe).override(asked.settings)
+    own = {"beam_size": asked.beam_size, "length_penalty": asked.length_penalty}
+    given = (f"search.{name}={value}" for name, value in own.items() if value is not None)
+    search = teacher.config.override(given).search  # an impossible number shows before it is stored
     facts = {
         "teacher": bundle_sum(asked.teacher),
         "train": [f"{path.name} {sha256(path)}" for path in asked.train],
         "columns": list(config.data.columns),
-        "beam_size": beam,
-        "length_penalty": search.length_penalty if alpha is None else alpha,
+        "beam_size": search.beam_size,
+        "length_penalty": search.length_penalty,
         "targets": asked.targets,
     }
     _agree(folder / "asked.json", facts)
@@ -98,9 +105,9 @@ def _agree(path: Path, facts: dict[str, Any]) -> None:
         return write_file(path, to_json(facts))
     begun = read_json(path, "Give another --out.", lambda content: content["targets"])
     if begun != facts:
-        changed = next(key for key in facts if begun.get(key) != facts[key])
+        changed = next(key for key in {**facts, **begun} if begun.get(key) != facts.get(key))
         raise UserError(
-            f"{path.parent.parent} was begun with {changed} = {begun.get(changed)}, now {facts[changed]}. "
+            f"{path.parent.parent} was begun with {changed} = {begun.get(changed)}, now {facts.get(changed)}. "
             "Give another --out, or the same command as before."
         )
     return None

@@ -16,8 +16,11 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from allyouneed.errors import UserError
+
 Value = TypeVar("Value")
 _PATIENCE = timedelta(hours=12)  # of the other ranks, while the first prepares a large corpus or validates
+_NUMBERS = ("RANK", "LOCAL_RANK", "MASTER_PORT")  # that torchrun puts into the environment, with MASTER_ADDR
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
+        """Whether this is the rank that writes."""
         return self.rank == 0
 
     def sum(self, *numbers: float | Tensor) -> list[float]:
@@ -67,9 +71,31 @@ class Ranks:
         return values[0]
 
 
+def announced_ranks() -> int:
+    """How many processes torchrun announces in the environment; 1 without it.
+
+    Errors: `UserError` where the environment has a WORLD_SIZE, as clusters set it, but not what else torchrun sets.
+    """
+    count = os.environ.get("WORLD_SIZE", "1")
+    if count == "1":
+        return 1
+    wrong = [] if count.isdecimal() and int(count) else ["WORLD_SIZE"]
+    wrong += [name for name in _NUMBERS if not os.environ.get(name, "").isdecimal()]
+    wrong += [] if os.environ.get("MASTER_ADDR") else ["MASTER_ADDR"]
+    if wrong:
+        raise UserError(
+            f"WORLD_SIZE is {count} in the environment, but missing or impossible there: {', '.join(wrong)}. Start "
+            "several processes with torchrun, or unset WORLD_SIZE."
+        )
+    return int(count)
+
+
 def join_ranks(device: str) -> Ranks:
-    """Joins the group that torchrun announces in the environment; alone without one."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    """Joins the group that torchrun announces in the environment; alone without one. device: "cpu" or "cuda".
+
+    Errors: `UserError` as `announced_ranks`.
+    """
+    count = announced_ranks()
     if count == 1:
         return Ranks()
     if not torch.distributed.is_initialized():
@@ -81,5 +107,6 @@ def join_ranks(device: str) -> Ranks:
 
 
 def leave_ranks(ranks: Ranks) -> None:
+    """Ends the group that was joined; alone there is nothing to end."""
     if ranks.count > 1 and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -19,7 +19,8 @@ _SWITCHES = ("attention_bias", "output_bias", "activation")
 @torch.no_grad()
 def inherit(student: Transformer, teacher: Transformer) -> str:
     """Copies what fits into the student; nothing where the layers are of another kind. -> what was done, for people."""
-    for name in (*_SHAPES, *_SWITCHES):
+    learned = ("max_positions",) if student.config.positions == "learned" else ()  # sinusoids have no end
+    for name in (*_SHAPES, *_SWITCHES, *learned):
         own, theirs = getattr(student.config, name), getattr(teacher.config, name)
         if own != theirs:
             return f"nothing is copied from the teacher, whose {name} is {theirs}, not {own}: the student begins anew"

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
+def say_on(console: Console, text: str) -> None:
+    """A line as it is: rich would take [brackets] for markup and :names: for pictures, and fold what is long."""
+    console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
 class RunLog:
     """Appends records, each a line with an `event`, to `log.jsonl`, and shows them. Silent on ranks but the first."""
 
@@ -36,7 +41,7 @@ class RunLog:
             os.truncate(self.path, min(size, self.size()))
 
     def record(self, event: str, **facts: Any) -> None:
-        """Errors: `UserError` when the disk is full."""
+        """Appends a line; numbers with a fraction are drawn over `step`. Errors: `UserError` when the disk is full."""
         if not self.active:
             return
         try:
@@ -50,8 +55,9 @@ class RunLog:
                     self._draw(f"{event}/{name}", value, facts["step"])
 
     def say(self, text: str) -> None:
+        """Shows a line, which `log.jsonl` does not have."""
         if self.active:
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            say_on(self.console, text)
 
     def start(self, steps: int, step: int) -> None:
         """TensorBoard, and a progress bar in a terminal; elsewhere `progress` prints plain lines."""
@@ -72,14 +78,15 @@ class RunLog:
             self._task = self._progress.add_task("train", total=steps, completed=step, loss=float("nan"), rate=0.0)
 
     def progress(self, step: int, steps: int, loss: float, rate: float, seconds_left: float, plain: bool) -> None:
-        """rate: target tokens a second. `plain`: whether a line is due where there is no terminal."""
+        """steps: as planned now; rate: target tokens a second; plain: whether a line is due where there is no bar."""
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=step, loss=loss, rate=rate)
+            self._progress.update(self._task, completed=step, total=steps, loss=loss, rate=rate)
         elif plain:
             left = f"{int(seconds_left) // 60}:{int(seconds_left) % 60:02d}"
             self.say(f"step {step:,}/{steps:,}  loss {loss:.3f}  {rate:,.0f} tokens/s  {left} left")
 
     def stop(self) -> None:
+        """Ends the bar and TensorBoard's file; `record` and `say` go on."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None

@@ -24,7 +24,7 @@ from allyouneed.training.checkpoint import save_checkpoint
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.log import RunLog
 from allyouneed.training.schedule import Plan
-from allyouneed.training.step import Metrics, Totals, TrainingState, update
+from allyouneed.training.step import Metrics, Totals, TrainingState, is_logged, update
 from allyouneed.training.validation import ValidationSet, validation_loss, validation_scores
 from allyouneed.translation.samples import make_samples
 
@@ -86,7 +86,10 @@ class Loop:
             return INTERRUPTED if self.ranks.any(interrupt.requested) else FINISHED
 
     def step(self) -> Metrics:
-        """One update on the next global batch, of which this rank takes its shares."""
+        """One update on the next global batch, of which this rank takes its shares.
+
+        Errors: `UserError` when the loss is no number any more.
+        """
         parts, begun = self.training.micro_batches, time.perf_counter()
         pairs, self.state.position = self.order.next(self.state.position)
         shares = [
@@ -204,7 +207,7 @@ class Loop:
 
     def _report_progress(self, metrics: Metrics) -> None:
         state, plan, totals = self.state, self.plan, self.state.since_log
-        due = state.step % self.training.log_every == 0
+        due = is_logged(state.step, self.training, plan)
         loss, rate = totals.loss / totals.tokens, totals.tokens / totals.seconds
         left = (plan.steps - state.step) * state.seconds / state.step
         self.log.progress(state.step, plan.steps, loss, rate, left, due)

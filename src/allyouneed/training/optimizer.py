@@ -54,6 +54,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # without a closure: the gradients are there
+        """One update of all matrices that have a gradient."""
         for group in self.param_groups:
             for same_shape in _by_shape(group["params"]):
                 self._step(same_shape, group["lr"], group["momentum"], group["weight_decay"])

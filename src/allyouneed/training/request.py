@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from allyouneed.bundle import Build, Bundle, find_bundle, load_bundle
-from allyouneed.config import Config, config_from, load_recipe
+from allyouneed.config import Config, config_from, load_recipe, recipe_names
 from allyouneed.data.corpus import count_pairs
 from allyouneed.errors import UserError
 from allyouneed.files import MANIFEST, read_json, sha256, to_json, write_file
 from allyouneed.model.transformer import Transformer
-from allyouneed.training.schedule import plan_for_steps
+from allyouneed.training.schedule import Plan, plan_for_steps
 from allyouneed.training.size import DEFAULT_MINUTES, choose_size
 
 # A trained model must not be shaken: Adam, with a peak far below what a new one is trained with.
@@ -31,7 +31,8 @@ class Request:
     or None to choose by the corpus and the minutes; settings: SECTION.NAME=VALUE; start_from: a RUN or bundle whose
     model and subwords are trained further; teacher: one whose subwords a new model takes, and of its weights what fits
     (see `inherit.py`). Experiments may train another model on the same terms (build: from settings and vocabulary
-    size), and several runs on data prepared once.
+    size), several runs on data prepared once (data) and by one plan (plan: instead of one of its own), which is then
+    not corrected on the way to keep to the minutes (steady).
     """
 
     train: Sequence[Path]
@@ -44,6 +45,8 @@ class Request:
     data: Path | None = None
     start_from: Path | None = None
     teacher: Path | None = None
+    plan: Plan | None = None
+    steady: bool = False
 
     @property
     def data_folder(self) -> Path:
@@ -52,19 +55,30 @@ class Request:
 
 
 class Record:
-    """`run.json`: what was asked for, the settings, the plan, and the scores when finished."""
+    """`run.json`: what was asked for, the settings, the plan, and the scores when finished.
+
+    Errors: `UserError` when the file that is there cannot be read, or is of another version.
+    """
 
     def __init__(self, path: Path):
         self.path = path
         remedy = "Give another --out, or delete the file to begin anew."
         self.content: dict[str, Any] = {}
         if path.exists():
-            self.content = read_json(path, remedy, lambda run: (run["asked"], run["config"]))
+            self.content = read_json(path, remedy, _check_record)
 
     def update(self, **facts: object) -> None:
         """Adds facts; None takes one away. Errors: `UserError` when the disk is full."""
         self.content = {key: value for key, value in {**self.content, **facts}.items() if value is not None}
         write_file(self.path, to_json(self.content))
+
+
+def _check_record(run: dict[str, Any]) -> None:
+    """Errors: `KeyError` or `TypeError` for what no version, or only another, has written."""
+    if not {"asked", "config"} <= run.keys():
+        raise KeyError("asked, config")
+    if "plan" in run:
+        Plan(**run["plan"])
 
 
 def recipe_of(request: Request) -> Config:
@@ -73,7 +87,7 @@ def recipe_of(request: Request) -> Config:
 
 
 def asked_device(request: Request) -> str:
-    """The setting training.device."""
+    """The setting training.device. Errors: `UserError` for a recipe or a value that cannot be."""
     return recipe_of(request).override(settings_of(request.settings, "training.device")).training.device
 
 
@@ -108,9 +122,12 @@ def agreed_config(request: Request, record: Record, device: torch.device, say: C
 
 
 def identity(request: Request) -> dict[str, Any]:
-    """What makes a run the same run: text and recipe by their content, languages, settings."""
+    """What makes a run the same run: text and recipe by their content, languages, settings.
+
+    Errors: `UserError` for a file that is missing.
+    """
     recipe = request.recipe
-    if recipe is not None and Path(recipe).is_file():
+    if recipe is not None and recipe not in recipe_names() and Path(recipe).is_file():
         recipe = f"{recipe} {sha256(Path(recipe))}"
     return {
         "train": [f"{path.name} {_sum(path)}" for path in request.train],
@@ -124,7 +141,7 @@ def identity(request: Request) -> dict[str, Any]:
 
 
 def bundle_sum(run: Path) -> str:
-    """A bundle by its path and content."""
+    """A bundle by its path and content. Errors: `UserError` where there is none."""
     return f"{run} {_sum(find_bundle(run) / MANIFEST)}"
 
 

@@ -6,7 +6,7 @@ import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +140,15 @@ class _Parts:
 
 
 def _agreed_plan(parts: _Parts, record: Record, started: float) -> Plan:
-    """The stored plan, or a new one, stored before the first step."""
+    """The stored plan, or one that is given or new, stored before the first step."""
     if stored := parts.ranks.share(record.content.get("plan")):
         return Plan(**stored)
     config = parts.config
-    plan = plan_for_steps(config)
-    if minutes := config.training.minutes:
+    plan = parts.request.plan or plan_for_steps(config)
+    if (minutes := config.training.minutes) and not parts.request.plan:
         parts.log.say(f"measuring the speed, to plan {minutes:g} minutes ...")
-        speed = measure(parts.assemble(plan), seconds=min(20.0, 60 * minutes * 0.04))
+        trial = replace(parts, log=RunLog(parts.request.out, parts.log.console, active=False))  # says nothing twice
+        speed = measure(trial.assemble(plan), seconds=min(20.0, 60 * minutes * 0.04))
         seconds_left = 60 * minutes - (time.perf_counter() - started)
         if seconds_left <= 0:
             raise UserError(
@@ -155,7 +156,8 @@ def _agreed_plan(parts: _Parts, record: Record, started: float) -> Plan:
                 "them all for training; or give more --minutes."
             )
         explicit = {setting.partition("=")[0].strip() for setting in parts.request.settings}
-        plan = parts.ranks.share(plan_for_minutes(config, seconds_left, speed, explicit))
+        planned = plan_for_minutes(config, seconds_left, speed, explicit)
+        plan = parts.ranks.share(replace(planned, budget=None) if parts.request.steady else planned)
     if parts.ranks.is_first:
         record.update(plan=plan.as_dict())
     return plan
@@ -224,6 +226,8 @@ def only_one(out: Path) -> Iterator[None]:
     with open(out / ".lock") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise UserError(f"{out}: another process is training this run.") from error
+        except OSError as error:  # a disk without locks
+            raise cannot_write(out, error) from error
         yield

@@ -64,6 +64,7 @@ class Plan:
         return replace(self, steps=steps, turned_at=step, turned_factor=self.factor(step))
 
     def as_dict(self) -> dict[str, Any]:
+        """As `run.json` and the log have it."""
         return asdict(self)
 
 

@@ -45,6 +45,7 @@ class Totals:
     loading: float = 0.0
 
     def add(self, metrics: Metrics, seconds: float) -> None:
+        """One more update, which took so long."""
         self.loss += metrics.loss * metrics.tokens
         self.nll += metrics.nll * metrics.tokens
         self.tokens += metrics.tokens
@@ -72,6 +73,11 @@ def seed_step(seed: int, step: int, rank: int, part: int) -> None:
     torch.manual_seed(mixed % 2**63)
 
 
+def is_logged(step: int, training: TrainingConfig, plan: Plan) -> bool:
+    """Every `log_every` steps; and the last, so that the shortest run has a line too."""
+    return step % training.log_every == 0 or step == plan.steps
+
+
 def update(
     state: TrainingState, shares: Sequence[Batch], training: TrainingConfig, plan: Plan, ranks: Ranks
 ) -> Metrics:
@@ -92,7 +98,7 @@ def update(
             parameter.grad = torch.zeros_like(parameter)
     ranks.sum_gradients(model.parameters())
     norm = None  # a pass over all gradients: only where it is wanted
-    if training.clip_norm or state.step % training.log_every == 0:
+    if training.clip_norm or is_logged(state.step, training, plan):
         norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
         if training.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(model.parameters(), training.clip_norm, norm)

@@ -227,8 +227,9 @@ def _draw_sublayer(canvas: Canvas, pair: Sequence[Call], x: float, y: float, sid
         canvas.box(x, y + _TALL / 2, _WIDE, _TALL, _ORANGE, title, facts)
         y += _TALL
     else:
-        inner = block.module.inner
-        facts = f"{inner.in_features:,} → {inner.out_features:,} → {block.module.outer.out_features:,}, ReLU between"
+        inner, between = block.module.inner, "swish" if block.module.swish else "ReLU"
+        facts = f"{inner.in_features:,} → {inner.out_features:,} → {block.module.outer.out_features:,}"
+        facts += f", {between} between"
         canvas.arrow((x, y), (x, y + 0.22))
         canvas.box(x, y + 0.22 + _TALL / 2, _WIDE, _TALL, _BLUE, "Feed Forward", facts)
         y += 0.22 + _TALL

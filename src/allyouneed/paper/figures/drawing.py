@@ -61,11 +61,13 @@ class Canvas:
             self.text(x, y - 0.1, facts, 7, FAINT)
 
     def circle(self, x: float, y: float, radius: float) -> None:
+        """A white one around the point."""
         from matplotlib.patches import Circle
 
         self.axes.add_patch(Circle((x, y), radius, fc="white", ec=INK, lw=1.0, zorder=2))
 
     def line(self, *points: Point, **style: Any) -> None:
+        """From point to point; `style` is matplotlib's."""
         across, up = zip(*points, strict=True)
         looks: dict[str, Any] = {"color": INK, "lw": 1.0, "solid_joinstyle": "round", "zorder": 1, **style}
         self.axes.plot(across, up, **looks)

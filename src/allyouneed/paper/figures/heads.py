@@ -74,6 +74,7 @@ class Tally:
     best: dict[str, np.ndarray] = field(default_factory=dict)
 
     def add(self, other: Tally) -> None:
+        """The other's words too; of equally strong lines the earlier stays."""
         for name, values in other.sums.items():
             self.sums[name] = self.sums.get(name, 0) + values
             self.counts[name] = self.counts.get(name, 0) + other.counts[name]
@@ -86,6 +87,7 @@ class Tally:
         return self.sums[name] / max(1, self.counts[name])
 
     def as_json(self) -> dict[str, Any]:
+        """Rounded to six digits after the point."""
         arrays = {"sums": self.sums, "best": self.best}
         return {
             "counts": self.counts,
@@ -94,6 +96,7 @@ class Tally:
 
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> Tally:
+        """What `as_json` gave."""
         sums, best = ({name: np.array(x) for name, x in facts[kind].items()} for kind in ("sums", "best"))
         return cls(sums, facts["counts"], best)
 
@@ -109,6 +112,7 @@ def lexicon_of(language: str, sentences: Sequence[Sentence]) -> Lexicon:
 
 
 def kinds_of(words: Sequence[str], lexicon: Lexicon) -> Kinds:
+    """Of the words of a sentence, without `</s>`."""
     letters = np.array([has_letters(word) for word in words])
     function = np.array([word.lower() in lexicon.function for word in words])
     return Kinds(letters, letters & ~function, np.array([word.lower() in lexicon.pronouns for word in words]))

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from allyouneed.bundle import Bundle, find_bundle, load_bundle
+from allyouneed.data.corpus import count_pairs
 from allyouneed.data.formats import read_pairs
 from allyouneed.data.tokenizer import BOS
 from allyouneed.errors import UserError
@@ -44,7 +45,7 @@ _GREEN_AND_RED = ("#2e8b57", "#d1495b")  # as in the paper's figure 5
 _SHOWN_LENGTH = 38  # characters of a sentence in figure 1
 
 
-class TestText(NamedTuple):
+class ChosenText(NamedTuple):
     """Those sentences of a test set that the model was made for, with their translations; given: all lines of it."""
 
     sentences: list[Sentence]
@@ -78,8 +79,12 @@ def run_figures(run: Path, test: Sequence[Path], out: Path | None, minutes: floa
     return _finish(results, page, tables, figures)
 
 
-def _read_test(bundle: Bundle, test: Sequence[Path]) -> TestText:
-    """Sentences of at least two words, no longer than the model has seen. Errors: `UserError` where there is none."""
+def _read_test(bundle: Bundle, test: Sequence[Path]) -> ChosenText:
+    """Sentences of at least two words, no longer than the model has seen.
+
+    Errors: `UserError` where there is none, or the two sides have not as many lines.
+    """
+    count_pairs(test)
     language = _code(bundle)
     read = list(read_pairs(test, bundle.config.data.columns))
     sentences, pairs = [], []
@@ -90,10 +95,10 @@ def _read_test(bundle: Bundle, test: Sequence[Path]) -> TestText:
             pairs.append((pair.source, pair.target))
     if not sentences:
         raise UserError(f"{test[0]}: no sentence of 2 words to {bundle.longest_source} subwords. Give other text.")
-    return TestText(sentences, pairs, lexicon_of(language, sentences), len(read))
+    return ChosenText(sentences, pairs, lexicon_of(language, sentences), len(read))
 
 
-def _measure(results: Results, bundle: Bundle, text: TestText, seconds: float, console: Console) -> tuple[Tally, int]:
+def _measure(results: Results, bundle: Bundle, text: ChosenText, seconds: float, console: Console) -> tuple[Tally, int]:
     """As many sentences, in the file's order, as the time allows, and how many; time of earlier calls counts too."""
     tally, measured, spent = Tally(), 0, 0.0
     columns = (TextColumn("heads"), BarColumn(), TextColumn("{task.completed:,} sentences"), TimeRemainingColumn())
@@ -116,7 +121,7 @@ def _measure_part(bundle: Bundle, sentences: Sequence[Sentence], lexicon: Lexico
     return {"tally": tally.as_json(), "seconds": time.perf_counter() - begun}
 
 
-def _trace_pair(bundle: Bundle, text: TestText) -> tuple[Trace, tuple[str, str]]:
+def _trace_pair(bundle: Bundle, text: ChosenText) -> tuple[Trace, tuple[str, str]]:
     """The first pair through the model, and both sides as figure 1 shows them."""
     source, target = text.pairs[0]
     target_ids = [BOS, *bundle.tokenizer.encode(target)][: bundle.longest_source]
@@ -129,7 +134,7 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH].rsplit(' ', 1)[0]} …"
 
 
-def _attention_figures(bundle: Bundle, text: TestText, tally: Tally) -> dict[str, tuple[Figure | None, str]]:
+def _attention_figures(bundle: Bundle, text: ChosenText, tally: Tally) -> dict[str, tuple[Figure | None, str]]:
     """Figures 3 to 5 with their captions; None where the test set has nothing to draw."""
 
     def example(best: np.ndarray, layer: int, heads: Sequence[int]) -> Example:

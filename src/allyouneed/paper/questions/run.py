@@ -31,10 +31,11 @@ from allyouneed.model.recorder import record_attention
 from allyouneed.model.transformer import Transformer, log_probabilities
 from allyouneed.paper.questions.page import write_page
 from allyouneed.paper.results import Results
-from allyouneed.training.log import RunLog
+from allyouneed.training.log import RunLog, say_on
 from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Record, Request, identity, settings_of
 from allyouneed.training.run import train
+from allyouneed.training.schedule import Plan
 from allyouneed.training.validation import ValidationSet, validation_loss
 
 WIDTHS = tuple(2**power for power in range(11))
@@ -43,7 +44,6 @@ PADDINGS = (0, 20, 80)  # positions after the source
 _SATURATED = 1e-3  # a Jacobian whose norm is smaller passes nothing on, to speak of
 _SENTENCES = 100  # of the validation set, each alone
 _SHOWN = 16  # of the validation set, for the table of masks
-_PLANNED = ("steps", "warmup", "decay", "learning_rate", "validate_every", "average_every")
 
 # One head as wide as the model, so that the scale matters; norm, optimizer and smoothing are the paper's (recipe base).
 SETTINGS = (
@@ -210,17 +210,15 @@ def _masks_of_trained(folder: Path, data: Path) -> list[dict[str, Any]]:
 
 
 def _train_variant(folder: Path, name: str, shared: Request, minutes: float, console: Console) -> dict[str, Any]:
-    """Trains one variant, or goes on, and measures what it has learnt. The first one's plan holds for all."""
+    """Trains one variant, or goes on, and measures what it has learnt. The first one's plan holds for all: it is not
+    corrected on the way, so that rates are the same at every step."""
     variant = VARIANTS[name]
-    plan = Record(folder / "paper" / "run.json").content.get("plan") if name != "paper" else None
-    if plan:
-        added = [f"training.{key}={plan[key]}" for key in _PLANNED]
-    elif settings_of(shared.settings, "training.steps"):
-        added = []
-    else:
-        added = [f"training.minutes={minutes / len(VARIANTS)}"]
-    console.print(f"training {variant.title}", highlight=False)
-    request = replace(shared, out=folder / name, settings=[*shared.settings, *added], build=variant.build)
+    stored = Record(folder / "paper" / "run.json").content.get("plan")
+    plan = Plan(**stored) if stored and name != "paper" else None
+    by_steps = settings_of(shared.settings, "training.steps")
+    settings = [*shared.settings, *([] if by_steps else [f"training.minutes={minutes / len(VARIANTS)}"])]
+    say_on(console, f"training {variant.title}")
+    request = replace(shared, out=folder / name, settings=settings, build=variant.build, plan=plan, steady=True)
     outcome = train(request, console)
     if outcome.status == INTERRUPTED:
         raise KeyboardInterrupt

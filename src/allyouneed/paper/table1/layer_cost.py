@@ -54,6 +54,7 @@ class Measured(NamedTuple):
 
     @property
     def point(self) -> Point:
+        """Where it was measured."""
         return Point(self.batch, self.n, self.d)
 
 

@@ -22,15 +22,16 @@ _MEBIBYTE = 2**20
 _LEFT_OUT = "–"
 
 
-def write_page(tables: Tables, sweeps: Sweeps, peak: float, threads: int) -> str:
-    """Markdown. peak: floating-point operations a second of a large matrix product."""
+def write_page(tables: Tables, sweeps: Sweeps, peak: float, where: str) -> str:
+    """Markdown. peak: floating-point operations a second of a large matrix product; where: it was computed, in words,
+    after "in single precision"."""
     return "\n\n".join(
         [
             "# Table 1, measured here",
-            "One layer and one sequence of n vectors of width d, in single precision, with "
-            f"{threads} thread{'s' if threads > 1 else ''} of the processor. Time is that of a training step, forward "
-            f"and backward: the median of at most {MOST} repetitions, in which the layers take turns. An exponent is "
-            "fitted over the larger half of its range: at small sizes the cost of starting an operation hides the "
+            f"One layer and one sequence of n vectors of width d, in single precision, {where}. Time is that of a "
+            f"training step, forward and backward: the median of at most {MOST} repetitions, in which the layers take "
+            "turns. An exponent is fitted over the larger half of its range: at small sizes the cost of starting an "
+            "operation hides the "
             "order. *Operations* are those of the layer's matrix products, counted exactly. *Memory* is what the "
             "forward pass keeps for the backward pass, without parameters. `points.csv` has every measurement, on CUDA "
             "a step's peak of memory too.",

@@ -18,6 +18,7 @@ from allyouneed.paper.table1.layer_cost import Measured, Point, measure_layers, 
 from allyouneed.paper.table1.layers import LAYERS
 from allyouneed.paper.table1.page import draw, write_page
 from allyouneed.paper.table1.tables import Sweeps, make_tables
+from allyouneed.training.log import say_on
 from allyouneed.training.memory import keep_freed_memory
 from allyouneed.training.size import matrix_flops
 
@@ -40,7 +41,7 @@ def run_table1(out: Path | None, minutes: float, console: Console, device: str =
     sweeps = SWEEPS[where.type]
     measured = _measure_points(results, sweeps, 60 * minutes, where, console)
     tables = make_tables(measured, sweeps, machine["peak"])
-    page = write_page(tables, sweeps, machine["peak"], machine["threads"])
+    page = write_page(tables, sweeps, machine["peak"], _where(where, machine["threads"]))
     return results.finish(page, tables, draw(measured, sweeps))
 
 
@@ -48,6 +49,12 @@ def _measure_machine(device: torch.device) -> dict[str, Any]:
     begun = time.perf_counter()
     peak = matrix_flops(device)
     return {"peak": peak, "threads": torch.get_num_threads(), "spent": time.perf_counter() - begun}
+
+
+def _where(device: torch.device, threads: int) -> str:
+    if device.type == "cuda":
+        return "on CUDA"
+    return f"with {threads} thread{'s' if threads > 1 else ''} of the processor"
 
 
 def _measure_points(
@@ -65,7 +72,7 @@ def _measure_points(
             tick = partial(progress.advance, task)
             measure = partial(_measure_point, results, point, measured, seconds, waiting, device, tick)
             rows = [Measured(**row) for row in results.part(_key(point), measure)["rows"]]
-            progress.console.print(_line(point, rows), highlight=False, soft_wrap=True)
+            say_on(progress.console, _line(point, rows))
             measured += rows
     return measured
 

@@ -34,6 +34,7 @@ class Sweeps(NamedTuple):
         return [Point(1, self.length, d) for d in self.widths]
 
     def held(self, axis: str) -> str:
+        """What does not grow along "n" or "d", in words."""
         return f"d = {self.width}" if axis == "n" else f"n = {self.length}"
 
 

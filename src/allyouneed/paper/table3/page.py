@@ -80,6 +80,7 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, base: Sequence[dict[str, Any]]) -> Spread:
+        """base: perplexity and BLEU of each seed."""
         if len(base) < 2:
             return cls(None, None)
         return cls(stdev(math.log(facts["perplexity"]) for facts in base), stdev(facts["bleu"] for facts in base))
@@ -128,7 +129,8 @@ def _page(
         "",
         "Each row changes the small base as the paper's row changes the paper's base, in proportion; all see the same "
         f"text for the same {results.parts['plan']['steps']:,} steps (big: three times as many). PPL is per subword, "
-        "BLEU with beam 4, both on the validation set, without averaging checkpoints (section 6.2). "
+        f"BLEU with beam {rows[0]['beam_size']}, both on the validation set, without averaging checkpoints (section "
+        "6.2). "
         "The perplexities are of another text and other subwords than the paper's: compare within a column only.",
         "",
         as_table(table),
@@ -137,7 +139,7 @@ def _page(
         "",
         f"Of {len(verdicts)} rows, by perplexity beside the base: "
         + ", ".join(f"{verdicts.count(kind)} {kind}" for kind in dict.fromkeys(verdicts))
-        + f". Rank correlation (Spearman) with the paper's perplexities: {_rank_correlation(rows):.2f}.",
+        + f". {_correlation_in_words(rows)}",
         "",
         "![PPL and BLEU beside the paper's](table3.png)",
     ]
@@ -158,11 +160,14 @@ def _spread_in_words(spread: Spread) -> str:
     )
 
 
-def _rank_correlation(rows: Sequence[dict[str, Any]]) -> float:
+def _correlation_in_words(rows: Sequence[dict[str, Any]]) -> str:
     """Spearman's, of perplexities; ties get the mean rank."""
+    if len(rows) < 3:
+        return "So few rows have no rank correlation."
     ours = [facts["perplexity"] for facts in rows]
     theirs = [PAPER[facts["name"]].perplexity for facts in rows]
-    return float(np.corrcoef(_ranks(ours), _ranks(theirs))[0, 1]) if len(rows) > 2 else math.nan
+    found = float(np.corrcoef(_ranks(ours), _ranks(theirs))[0, 1])
+    return f"Rank correlation (Spearman) with the paper's perplexities: {found:.2f}."
 
 
 def _ranks(values: Sequence[float]) -> list[float]:

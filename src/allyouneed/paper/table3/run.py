@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
 from allyouneed.paper.results import Results
 from allyouneed.paper.table3.page import PAPER, write_page
-from allyouneed.training.log import RunLog
+from allyouneed.training.log import RunLog, say_on
 from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request, identity, recipe_of, settings_of
 from allyouneed.training.run import train
@@ -49,6 +50,7 @@ class Job(NamedTuple):
 
     @property
     def key(self) -> str:
+        """What `parts.json` calls it."""
         return f"{self.name}, seed {self.seed}"
 
 
@@ -59,21 +61,21 @@ def run_table3(
 
     request: text, languages, the recipe of the base, settings that all rows share. rows: letters or names, none for
     all. seeds: of the base, whose spread tells what a difference means; out: where to, see `Results.open`.
-    Errors: `UserError` for an unknown row and all that training refuses.
+    Errors: `UserError` for an unknown row, too few minutes, and all that training refuses.
     """
+    if settings_of(request.settings, "training.minutes"):
+        raise UserError("--set training.minutes: give --minutes, which all trainings share.")
     base = load_recipe(request.recipe or BASE).override(request.settings)
     names = chosen_rows(rows)
     results = Results.open("table3", out, {**identity(request), "minutes": minutes})
     request = replace(request, recipe=request.recipe or BASE, data=results.folder / "data")
-    prepare(request.data_folder, request.train, request.valid, base.data, console.print)
+    prepare(request.data_folder, request.train, request.valid, base.data, partial(say_on, console))
     jobs = [Job(name, 1) for name in names] + [Job("base", seed) for seed in range(2, seeds + 1)]
     device = choose_device(base.training.device)
     workers = 1 if device.type == "cuda" else min(len(jobs), os.cpu_count() or 1)
     with _workers(workers) as pool:
         steps = results.part("plan", lambda: _plan(pool, workers, request, base, jobs, minutes))["steps"]
-        console.print(
-            f"{len(jobs)} rows, {steps:,} steps each (big: three times), {workers} at a time", highlight=False
-        )
+        say_on(console, f"{len(jobs)} rows, {steps:,} steps each (big: three times), {workers} at a time")
         _train_rows(pool, results, request, base, [job for job in jobs if job.key not in results.parts], steps, console)
     return write_page(results)
 
@@ -145,10 +147,11 @@ def _plan(
     seconds = max(pool.map(_seconds_of, trials))
     shutil.rmtree(folder)
     work = sum(_work(base.override(scaled(job.name, base))) for job in jobs) / _work(base)
-    steps = int(60 * minutes * _USABLE * workers / (work * seconds))
+    affordable = 60 * minutes * _USABLE * workers / (work * seconds)
+    steps = int(affordable)
     if steps < base.training.warmup:
-        needed = base.training.warmup / steps * minutes
-        raise UserError(f"--minutes {minutes:g} are {steps} steps a row, less than warm-up: give {needed:.0f} or more.")
+        needed = math.ceil(base.training.warmup / affordable * minutes)
+        raise UserError(f"--minutes {minutes:g} are {steps} steps a row, less than warm-up: give {needed} or more.")
     return {"steps": steps, "seconds_per_step": seconds, "rows_of_work": work}
 
 
@@ -191,10 +194,8 @@ def _train_rows(
             results.keep(job.key, {"name": job.name, "seed": job.seed, **facts})
             done += work[job]
             left = (time.perf_counter() - begun) * (sum(work.values()) / done - 1) / 60
-            console.print(
-                f"{job.key}: perplexity {facts['perplexity']:.2f}, BLEU {facts['bleu']:.1f}, {left:.0f} min left",
-                highlight=False,
-            )
+            scores = f"perplexity {facts['perplexity']:.2f}, BLEU {facts['bleu']:.1f}"
+            say_on(console, f"{job.key}: {scores}, {left:.0f} min left")
     except BrokenExecutor as error:
         raise UserError("a worker was killed, perhaps for lack of memory: the same command goes on.") from error
     finally:
@@ -207,11 +208,12 @@ def _work(config: Config) -> float:
 
 
 def _row_request(request: Request, base: Config, job: Job, steps: int, folder: Path) -> Request:
-    """The row's changes stand after what all rows share; its steps are the plan's, in its proportion."""
+    """The row's changes stand after what all rows share; its steps are the plan's, in its proportion. Nothing is
+    averaged, whatever the base's recipe says (section 6.2)."""
     planned = base.override([f"training.steps={steps}"])
     longest = planned.override(scaled(job.name, planned)).training.steps
     run = [f"training.steps={longest}", f"training.validate_every={longest}", f"training.seed={job.seed}"]
-    settings = [*request.settings, *scaled(job.name, planned), *run]
+    settings = [*request.settings, *scaled(job.name, planned), *run, "training.average=1"]
     return replace(request, out=folder / "rows" / job.key.replace(", ", "-"), settings=settings)
 
 
@@ -231,6 +233,7 @@ def _train_row(request: Request) -> dict[str, Any]:
         "perplexity": math.exp(valid["loss"]),
         "bleu": valid["bleu"],
         "bleu_signature": valid["bleu_signature"],
+        "beam_size": valid["beam_size"],
         "parameters": parameters,
         "minutes": (time.perf_counter() - begun) / 60,
         "columns": _columns(config),

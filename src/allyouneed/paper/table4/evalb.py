@@ -34,10 +34,12 @@ class Scores(NamedTuple):
 
     @property
     def recall(self) -> float:
+        """The share of the gold brackets that were found."""
         return _percent(self.matched, self.gold)
 
     @property
     def precision(self) -> float:
+        """The share of the parsed brackets that are right."""
         return _percent(self.matched, self.parsed)
 
     @property

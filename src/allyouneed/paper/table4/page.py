@@ -68,6 +68,7 @@ class Parsed:
         return sum(map(bool, self.faults))
 
     def scores(self, labelled: bool = True) -> Scores:
+        """Of all sentences; without labels a span alone has to be right."""
         return score(self.pairs, labelled)
 
     def scores_of(self, shortest: int, longest: int | None) -> Scores:

@@ -81,9 +81,11 @@ class Tree:
     word: str | None = None
 
     def leaves(self) -> list[Tree]:
+        """From left to right, itself if it is one."""
         return [node for event, node in self._walk() if event is _Event.WORD]
 
     def words(self) -> list[str]:
+        """Of the leaves, from left to right."""
         return [node.word for _, node in self._walk() if node.word is not None]
 
     def sentence(self) -> str:

@@ -1,0 +1,18 @@
+"""What it says while it works; tests/learning/ has the whole of it."""
+
+import io
+
+from rich.console import Console
+
+from allyouneed import quickstart
+from allyouneed.training.run import INTERRUPTED, Outcome
+
+
+def test_a_path_is_shown_as_it_is(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(quickstart, "train", lambda request, _: asked.append(request) or Outcome(INTERRUPTED, {}))
+    said, out = io.StringIO(), tmp_path / ("[bold]dates[/bold] " + ":cat: " * 20) / "run"
+    assert not quickstart.run_quickstart(out, [], Console(file=said, width=80), "allyouneed")
+    assert f"pairs in {out}-text\n" in said.getvalue()
+    [request] = asked
+    assert [path.is_file() for path in (*request.train, *request.valid)] == [True, True]
