@@ -45,7 +45,7 @@ def saying_how_to_go_on() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         say(f"stopped; what is done is saved. Go on with the same command:\n  {shlex.join([program(), *sys.argv[1:]])}")
-        raise typer.Exit(INTERRUPTED) from None
+        raise SystemExit(INTERRUPTED) from None  # not typer.Exit: of that `main` says once more what it was
 
 
 def spread(arguments: list[str]) -> list[str]:
@@ -71,6 +71,18 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True)
+
+
+def open_closed_streams() -> None:
+    """What the caller closed (`>&-`) is None to Python, and its number would go to the next file that is opened.
+
+    Standard error then goes nowhere, the system refuses to write on standard output, and standard input stays None.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+            if name != "stdin":
+                setattr(sys, name, open(opened, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def say(line: str) -> None:

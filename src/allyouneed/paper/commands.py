@@ -31,7 +31,9 @@ Minutes = Annotated[float, typer.Option(metavar="MINUTES", min=0.05, help="About
 def table1(
     minutes: Minutes = 10, out: Out = None, device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto"
 ) -> None:
-    """Time and memory of self-attention, recurrent, convolutional and restricted layers as n and d grow.
+    """Time and memory of four kinds of layers as n and d grow.
+
+    Self-attention, recurrent, convolutional, and self-attention restricted to a neighbourhood.
 
     Example: allyouneed paper table1
     """
@@ -53,7 +55,9 @@ def table2(
     out: Out = None,
     settings: Settings = None,
 ) -> None:
-    """The Transformer against an RNN encoder-decoder with attention: BLEU, FLOPs and seconds of training.
+    """The Transformer against an RNN encoder-decoder with attention.
+
+    BLEU, FLOPs and seconds of training.
 
     \b
     Example: allyouneed paper table2 --from en --to de --train train.en train.de --valid val.en val.de \\
@@ -82,7 +86,9 @@ def table3(
     out: Out = None,
     settings: Settings = None,
 ) -> None:
-    """Variations on the base model (heads, key size, layers, widths, dropout, smoothing, positions, big).
+    """Variations on the base model.
+
+    Heads, key size, layers, widths, dropout, smoothing, positions, big.
 
     \b
     Example: allyouneed paper table3 --from en --to de --train train.en train.de --valid val.en val.de --rows A,B
@@ -104,7 +110,9 @@ def table4(
     out: Out = None,
     settings: Settings = None,
 ) -> None:
-    """Constituency parsing as sequence transduction: labelled F1 by EVALB's rules.
+    """Constituency parsing as sequence transduction.
+
+    Labelled F1 by EVALB's rules.
 
     Example: allyouneed paper table4 --treebank treebank
     """
@@ -121,7 +129,9 @@ def figures(
     minutes: Minutes = 5,
     out: Out = None,
 ) -> None:
-    """Figures 1 and 2 from the live model, and 3 to 5: heads that behave as the paper shows, found over a test set.
+    """Figures 1 to 5, from a trained translator.
+
+    1 and 2 from the live model; 3 to 5: heads that behave as the paper shows, found over a test set.
 
     Example: allyouneed paper figures RUN --test test.en test.de
     """
@@ -141,7 +151,9 @@ def questions(
     out: Out = None,
     settings: Settings = None,
 ) -> None:
-    """Why divide by √d_k, and what is "mask (opt.)": measured, with both switched off.
+    """Why divide by √d_k, and what is "mask (opt.)": measured.
+
+    With both switched off.
 
     \b
     Example: allyouneed paper questions --from en --to de --train train.en train.de --valid val.en val.de

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import time
@@ -56,6 +57,8 @@ def translate_file(
     done = note.done() if resume and note else 0
     if resume and note is None:
         raise UserError("--resume needs a FILE to read and -o FILE to write: it goes on in the middle of both.")
+    if source is None and sys.stdin is None:
+        raise UserError("standard input is closed: give a FILE, or text by a pipe.")
     if source is None and sys.stdin.isatty():
         say("reading lines from the terminal; they are translated after the last one, which Ctrl-D ends")
     lines = read_text(source) if source else decoded(sys.stdin.buffer, _STANDARD_INPUT)
@@ -208,4 +211,6 @@ def _opened(path: Path | None, mode: Literal["a", "w"] = "w") -> Iterator[TextIO
     except BrokenPipeError:
         raise
     except OSError as error:
+        if path is None and error.errno == errno.EBADF:
+            raise UserError("standard output is closed: give -o FILE.") from error
         raise cannot_write(path or _STANDARD_OUTPUT, error) from error
