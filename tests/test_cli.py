@@ -144,7 +144,8 @@ def test_help_has_an_example(verb):
     assert f"Example: allyouneed {' '.join(verb)}" in done.output
 
 
-def test_help_of_all_names_the_verbs():
+def test_help_of_all_names_the_verbs(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     done = run("--help")
     assert b"..." not in done.stdout.partition(b"Commands:")[2]  # each is said in one line, whole
     assert done.returncode == 0
@@ -331,7 +332,16 @@ class TestMistakes:
         assert_mistake(run("evaluate", toy_run, "--test", tmp_path, "--beam-size", 0), "'--beam-size': 0 is not in")
         assert_mistake(run("translate", toy_run, "--nbest", 9, stdin=b"a\n"), "--nbest", "= 9: choose 1 to beam_size")
         assert_mistake(run("translate", toy_run, "--length-penalty", 11, stdin=b"a\n"), "'--length-penalty': 11.0 is")
-        assert_mistake(run("translate", toy_run, "--length-penalty", "nan", stdin=b"a\n"), "translate: search.length_")
+        assert_mistake(run("translate", toy_run, "--length-penalty", "nan", stdin=b"a\n"), "'--length-penalty': it is")
+
+    @pytest.mark.parametrize("number", ["nan", "inf"])
+    def test_numbers_without_end(self, number):
+        for words in (
+            ("serve", "RUN", "--seconds"),
+            ("serve", "RUN", "--file-minutes"),
+            ("paper", "table1", "--minutes"),
+        ):
+            assert_mistake(run(*words, number), f"'{words[-1]}': it is not a finite number. See ")
 
     def test_a_mistake_does_not_touch_what_is_there(self, toy_run, tmp_path):
         precious = tmp_path / "out.txt"

@@ -21,6 +21,7 @@ from allyouneed.terminal import (
     INTERRUPTED,
     Settings,
     console,
+    finite,
     open_closed_streams,
     program,
     say,
@@ -131,7 +132,7 @@ def distil(
     ] = "teacher",
     beam_size: Annotated[int | None, typer.Option(min=1, help="The teacher's; without it the bundle's.")] = None,
     length_penalty: Annotated[
-        float | None, typer.Option(min=-10, max=10, help="The teacher's; without it the bundle's.")
+        float | None, typer.Option(min=-10, max=10, callback=finite, help="The teacher's; without it the bundle's.")
     ] = None,
     inter_threads: Annotated[
         int | None, typer.Option(min=1, help="The teacher's batches at once; the number of cores if absent.")
@@ -169,7 +170,7 @@ def translate(
         int | None, typer.Option(min=1, help="Hypotheses kept at each step, 1: greedy; the bundle's if absent.")
     ] = None,
     length_penalty: Annotated[
-        float | None, typer.Option(min=-10, max=10, help="α of section 6.1; the bundle's if absent.")
+        float | None, typer.Option(min=-10, max=10, callback=finite, help="α of section 6.1; the bundle's if absent.")
     ] = None,
     nbest: Annotated[
         int, typer.Option(metavar="N", min=1, help="N hypotheses a line, at most the beam, as `id ||| text ||| score`.")
@@ -406,9 +407,11 @@ def serve(
     threads: Annotated[int | None, typer.Option(min=1, help="With a model each; one a core by default.")] = None,
     compute_type: ComputeType = "float32",
     characters: Annotated[int, typer.Option(min=1, help="Of one request's text, at most.")] = 20_000,
-    seconds: Annotated[float, typer.Option(min=0.1, help="For one request, at most.")] = 60.0,
+    seconds: Annotated[float, typer.Option(min=0.1, callback=finite, help="For one request, at most.")] = 60.0,
     queue: Annotated[int, typer.Option(min=1, help="Sentences that may wait; more are refused (503).")] = 4096,
-    file_minutes: Annotated[float, typer.Option(min=0.01, help="Until uploaded files are deleted.")] = 30.0,
+    file_minutes: Annotated[
+        float, typer.Option(min=0.01, callback=finite, help="Until uploaded files are deleted.")
+    ] = 30.0,
     cors: Annotated[
         list[str] | None, typer.Option(metavar="ORIGIN", help="Site whose pages may call; repeatable.")
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import shutil
@@ -35,6 +36,13 @@ def text(given: Given) -> Given:
             each.encode("utf-8")
     except UnicodeEncodeError:
         raise typer.BadParameter("it is not UTF-8") from None
+    return given
+
+
+def finite(given: float | None) -> float | None:
+    """For minutes, penalties and the like: click takes `nan` and `inf` for numbers within any bounds."""
+    if given is not None and not math.isfinite(given):
+        raise typer.BadParameter("it is not a finite number")
     return given
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from allyouneed.terminal import Settings, console, saying_how_to_go_on
+from allyouneed.terminal import Settings, console, finite, saying_how_to_go_on
 
 app = typer.Typer(
     help="The paper's tables and figures, measured again at a scale of your choice. The same command again resumes.",
@@ -24,7 +24,9 @@ Out = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Where to; without it a folder with today's date below runs/paper."),
 ]
-Minutes = Annotated[float, typer.Option(metavar="MINUTES", min=0.05, help="About how long it may take.")]
+Minutes = Annotated[
+    float, typer.Option(metavar="MINUTES", min=0.05, callback=finite, help="About how long it may take.")
+]
 
 
 @app.command()
@@ -50,7 +52,9 @@ def table2(
     train: Train,
     valid: Valid,
     test: Test,
-    budget: Annotated[float, typer.Option(metavar="MINUTES", min=0.05, help="Training time of each system.")] = 20,
+    budget: Annotated[
+        float, typer.Option(metavar="MINUTES", min=0.05, callback=finite, help="Training time of each system.")
+    ] = 20,
     tokenized: Annotated[bool, typer.Option("--tokenized", help="The text is tokenised already.")] = False,
     out: Out = None,
     settings: Settings = None,
