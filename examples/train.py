@@ -16,6 +16,8 @@ from allyouneed.training.request import Request
 from allyouneed.training.run import train
 from allyouneed.translation.files import evaluate_files
 
+if len(sys.argv) < 2:
+    sys.exit(f"usage: python {sys.argv[0]} RUN [SECTION.NAME=VALUE ...]")
 run, settings = Path(sys.argv[1]), sys.argv[2:]
 text = Path(f"{run}-text")
 text.mkdir(parents=True, exist_ok=True)
@@ -25,6 +27,8 @@ for name in ("train", "valid", "test"):
     (text / f"{name}.tsv").write_text("".join(lines), encoding="utf-8")
 
 outcome = train(Request([text / "train.tsv"], [text / "valid.tsv"], run, ("ko", "en"), "dates", settings), Console())
+if not outcome.scores:
+    sys.exit(f"{outcome.status}: the same command again goes on")
 print(outcome.status, f"validation BLEU {outcome.scores['valid']['bleu']:.1f}")
 
 scores = evaluate_files(allyouneed.Translator.load(run), [text / "test.tsv"])

@@ -9,6 +9,8 @@ import sys
 
 import allyouneed
 
+if len(sys.argv) < 3:
+    sys.exit(f"usage: python {sys.argv[0]} RUN SENTENCE ...")
 run, *sentences = sys.argv[1:]
 translator = allyouneed.Translator.load(run)
 

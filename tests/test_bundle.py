@@ -58,6 +58,13 @@ def test_a_later_format_is_refused(tmp_path):
         load_bundle(folder)
 
 
+@pytest.mark.parametrize("given", ["2", None, [2]])
+def test_a_format_that_is_no_number_is_refused(tmp_path, given):
+    folder = rewritten(tmp_path / "odd", "config.json", with_facts(format=given))
+    with pytest.raises(UserError, match=r"config\.json: format .* is no whole number\. Get the bundle again"):
+        load_bundle(folder)
+
+
 def test_parts_of_different_bundles_are_refused(tmp_path):
     size = len(load_bundle(POST_NORM).tokenizer)
     folder = rewritten(tmp_path / "words", "config.json", with_facts(vocab_size=size + 1))
@@ -66,8 +73,10 @@ def test_parts_of_different_bundles_are_refused(tmp_path):
     tensors = read_tensors(find_bundle(POST_NORM) / "model.safetensors")
     first, *others = sorted(tensors)
     fewer = tensor_bytes({name: tensors[name] for name in others})
-    with pytest.raises(UserError, match=f"does not fit its settings: {first} and 0 other"):
+    with pytest.raises(UserError, match=rf"does not fit its settings: only one of the two has {first}\."):
         load_bundle(rewritten(tmp_path / "fewer", "model.safetensors", lambda _: fewer))
+    with pytest.raises(UserError, match=rf"only one of the two has {', '.join(sorted(tensors)[:3])}, \.\.\.\."):
+        load_bundle(rewritten(tmp_path / "none", "model.safetensors", lambda _: tensor_bytes({})))
     wider = tensor_bytes({**tensors, first: tensors[first].new_zeros(1, 2, 3)})
     with pytest.raises(UserError, match=rf"{first} is \[1, 2, 3\], expected "):
         load_bundle(rewritten(tmp_path / "wider", "model.safetensors", lambda _: wider))

@@ -144,8 +144,10 @@ def test_help_has_an_example(verb):
     assert f"Example: allyouneed {' '.join(verb)}" in done.output
 
 
-def test_help_of_all_names_the_verbs():
+def test_help_of_all_names_the_verbs(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     done = run("--help")
+    assert b"..." not in done.stdout.partition(b"Commands:")[2]  # each is said in one line, whole
     assert done.returncode == 0
     assert b"bring parallel text" in done.stdout
     for [name] in VERBS:
@@ -190,11 +192,35 @@ def test_an_interrupted_command(command, monkeypatch, toy_run):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("allyouneed.translation.files.translate_file", interrupted)
-    assert command("translate", toy_run)[:2] == (130, "")  # Typer makes it an exit code before it comes to `main`
+    assert command("translate", toy_run) == (130, "", "interrupted\n")
     monkeypatch.setattr("allyouneed.quickstart.run_quickstart", lambda *arguments: False)  # as it ends after Ctrl-C
     code, out, said = command("quickstart", "--out", "my run")
     assert (code, out) == (130, "")
     assert said.endswith("allyouneed quickstart --out 'my run'\n")
+    assert "interrupted" not in said
+
+
+def closed(streams: str, *arguments: object) -> subprocess.CompletedProcess:
+    """As `run`, by a shell that closes streams, `<&- >&- 2>&-`."""
+    words = [sys.executable, "-m", "allyouneed", *map(str, arguments)]
+    return subprocess.run(["sh", "-c", f'"$@" {streams}', "sh", *words], input=b"a b\n", capture_output=True)
+
+
+def test_closed_streams(toy_run):
+    assert_mistake(closed("<&-", "translate", toy_run), "standard input is closed", "give a FILE")
+    assert_mistake(closed(">&-", "translate", toy_run), "standard output is closed", "give -o FILE")
+    assert_mistake(closed(">&-", "check", toy_run), "standard output is closed")
+    done = closed("2>&-", "translate", toy_run)
+    assert (done.returncode, done.stdout.count(b"\n"), done.stderr) == (0, 1, b"")
+    done = closed("2>&-", "translate", toy_run, "no file")
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"", b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_is_full():
+    """What could not be written is said once, not once more by Python as it ends."""
+    done = closed(">/dev/full", "--version")
+    assert (done.returncode, done.stderr) == (2, b"error: input or output: no space left on device.\n")
 
 
 def test_what_the_system_refuses_is_one_line(command, monkeypatch, toy_run):
@@ -208,6 +234,11 @@ def test_what_the_system_refuses_is_one_line(command, monkeypatch, toy_run):
 
         monkeypatch.setattr("allyouneed.translation.files.translate_file", refused)
         assert command("translate", toy_run) == (2, "", line)
+
+
+def test_a_quota_needs_a_key(command, toy_run):
+    said = "error: --quota is of a new key: give --keys FILE --add-key NAME too, or leave it out.\n"
+    assert command("serve", toy_run, "--quota", 5) == (2, "", said)
 
 
 def test_a_key_needs_a_file(command):
@@ -296,16 +327,27 @@ class TestMistakes:
 
     def test_impossible_sizes(self, tmp_path, toy_run):
         assert_mistake(self.train(tmp_path, "--set", "model.num_heads=7"), "not divisible")
-        assert_mistake(self.train(tmp_path, "--minutes", "0"), "training.minutes = 0")
-        assert_mistake(run("translate", toy_run, "--beam-size", 0, stdin=b"a\n"), "beam_size = 0")
-        assert_mistake(run("translate", toy_run, "--nbest", 9, stdin=b"a\n"), "num_hypotheses = 9")
-        assert_mistake(run("translate", toy_run, "--length-penalty", "nan", stdin=b"a\n"), "length_penalty")
+        assert_mistake(self.train(tmp_path, "--minutes", "0"), "rror: --minutes: training.minutes = 0")
+        assert_mistake(run("translate", toy_run, "--beam-size", 0, stdin=b"a\n"), "'--beam-size': 0 is not in")
+        assert_mistake(run("evaluate", toy_run, "--test", tmp_path, "--beam-size", 0), "'--beam-size': 0 is not in")
+        assert_mistake(run("translate", toy_run, "--nbest", 9, stdin=b"a\n"), "--nbest", "= 9: choose 1 to beam_size")
+        assert_mistake(run("translate", toy_run, "--length-penalty", 11, stdin=b"a\n"), "'--length-penalty': 11.0 is")
+        assert_mistake(run("translate", toy_run, "--length-penalty", "nan", stdin=b"a\n"), "'--length-penalty': it is")
+
+    @pytest.mark.parametrize("number", ["nan", "inf"])
+    def test_numbers_without_end(self, number):
+        for words in (
+            ("serve", "RUN", "--seconds"),
+            ("serve", "RUN", "--file-minutes"),
+            ("paper", "table1", "--minutes"),
+        ):
+            assert_mistake(run(*words, number), f"'{words[-1]}': it is not a finite number. See ")
 
     def test_a_mistake_does_not_touch_what_is_there(self, toy_run, tmp_path):
         precious = tmp_path / "out.txt"
         precious.write_text("precious\n")
         assert_mistake(run("translate", toy_run, tmp_path / "missing", "-o", precious), "no such file")
-        assert_mistake(run("translate", toy_run, "-o", precious, "--beam-size", 0, stdin=b"a\n"), "beam_size")
+        assert_mistake(run("translate", toy_run, "-o", precious, "--nbest", 9, stdin=b"a\n"), "--nbest")
         assert_mistake(run("translate", toy_run, precious, "-o", precious), "same file")
         assert precious.read_text() == "precious\n"
         test = write_pairs(tmp_path, "test", toy_pairs(3))

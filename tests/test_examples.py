@@ -43,6 +43,13 @@ def test_each_has_fewer_than_forty_lines_and_a_test():
     assert sum(len(cell.splitlines()) for cell in code_cells(EXAMPLES / "attention.ipynb")) < 40
 
 
+@pytest.mark.parametrize("name", ["train.py", "translate.py"])
+def test_without_arguments_they_say_how_they_are_used(monkeypatch, name):
+    with pytest.raises(SystemExit) as left:
+        run(monkeypatch, name)
+    assert str(left.value.code).startswith(f"usage: python {name} RUN ")
+
+
 def test_translate(monkeypatch, toy_run, capsys):
     run(monkeypatch, "translate.py", toy_run, "a b c", "d e")
     lines = capsys.readouterr().out.splitlines()

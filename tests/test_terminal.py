@@ -7,7 +7,7 @@ import sys
 import pytest
 import typer
 
-from allyouneed.terminal import INTERRUPTED, program, saying_how_to_go_on, spread, text
+from allyouneed.terminal import INTERRUPTED, open_closed_streams, program, saying_how_to_go_on, spread, text
 
 
 def test_files_after_other_options_and_after_the_end_of_options_are_left_alone():
@@ -20,10 +20,16 @@ def test_files_after_other_options_and_after_the_end_of_options_are_left_alone()
 def test_what_stops_tells_the_command_that_goes_on(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["allyouneed", "train", "--out", "my run"])
     monkeypatch.setattr("shutil.which", lambda name: f"/somewhere/{name}")
-    with pytest.raises(typer.Exit) as left, saying_how_to_go_on():
+    with pytest.raises(SystemExit) as left, saying_how_to_go_on():
         raise KeyboardInterrupt
-    assert left.value.exit_code == INTERRUPTED
+    assert left.value.code == INTERRUPTED
     assert capsys.readouterr().err.splitlines()[-1] == "  allyouneed train --out 'my run'"
+
+
+def test_streams_that_are_open_are_left_alone():
+    before = sys.stdin, sys.stdout, sys.stderr
+    open_closed_streams()
+    assert (sys.stdin, sys.stdout, sys.stderr) == before
 
 
 def test_the_program_is_called_as_it_can_be_called_again(monkeypatch, tmp_path):

@@ -23,6 +23,7 @@ from allyouneed.model.transformer import Transformer
 
 FORMAT = 2  # 1 had no samples, and tokenizer.model always
 Build: TypeAlias = Callable[..., Transformer]  # from settings and vocabulary size; what has its interface will do
+_NAMED = 3  # tensors of which a message tells
 _FILES = ("model.safetensors", "config.json")
 _FACTS = ("format", "languages", "vocab_size", "longest_source", "scores", "notes", "config")
 _REMEDY = "Get the bundle again, or write it anew: run the `allyouneed train` command that made it."
@@ -73,6 +74,8 @@ def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
     folder = find_bundle(path)
     check_folder(folder, _FILES, _REMEDY)
     facts = read_json(folder / "config.json", _REMEDY, lambda facts: [facts[key] for key in _FACTS])
+    if not isinstance(facts["format"], int):
+        raise UserError(f"{folder / 'config.json'}: format {facts['format']!r} is no whole number. {_REMEDY}")
     if facts["format"] > FORMAT:
         raise UserError(f"{folder}: format {facts['format']} is newer than this version reads ({FORMAT}): upgrade.")
     config = config_from(facts["config"], str(folder / "config.json"))
@@ -126,9 +129,8 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -
     parameters = dict(model.named_parameters())
     if parameters.keys() != tensors.keys():
         odd = sorted(parameters.keys() ^ tensors.keys())
-        raise UserError(
-            f"{where}: does not fit its settings: {odd[0]} and {len(odd) - 1} other tensors are not shared."
-        )
+        named = ", ".join(odd[:_NAMED]) + (", ..." if len(odd) > _NAMED else "")
+        raise UserError(f"{where}: does not fit its settings: only one of the two has {named}.")
     for name, parameter in parameters.items():
         if parameter.shape != tensors[name].shape:
             raise UserError(f"{where}: {name} is {list(tensors[name].shape)}, expected {list(parameter.shape)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -16,7 +17,18 @@ import typer
 from allyouneed import __version__
 from allyouneed.errors import UserError
 from allyouneed.paper.commands import app as paper
-from allyouneed.terminal import INTERRUPTED, Settings, console, program, say, saying_how_to_go_on, spread, text
+from allyouneed.terminal import (
+    INTERRUPTED,
+    Settings,
+    console,
+    finite,
+    open_closed_streams,
+    program,
+    say,
+    saying_how_to_go_on,
+    spread,
+    text,
+)
 
 app = typer.Typer(
     help='The Transformer of "Attention Is All You Need": bring parallel text, get a translator.',
@@ -27,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.add_typer(paper, name="paper")
+app.add_typer(paper, name="paper", short_help="Measures the paper's tables and figures again.")
 _USER_MISTAKE = 2
 ComputeType = Annotated[str, typer.Option(metavar="TYPE", help="float32, or int8: faster, on CPUs with AVX-512 VNNI.")]
 
@@ -52,7 +64,9 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="Where to put the run.", metavar="RUN")] = Path("runs/quickstart"),
     settings: Settings = None,
 ) -> None:
-    """Trains a Korean-English translator of dates in two minutes, on a corpus it makes itself; then scores and uses it.
+    """Trains, scores and tries a translator of dates in minutes.
+
+    Korean to English, on a corpus that it makes itself.
 
     Example: allyouneed quickstart
     """
@@ -86,10 +100,13 @@ def train(
     ] = None,
     settings: Settings = None,
 ) -> None:
-    """Trains a translator from parallel text (plain files or TSV, .gz too).
+    """Trains a translator from parallel text.
+
+    Two plain files, a sentence a line, or one TSV; .gz too.
 
     \b
-    Example: allyouneed train --from de --to en --train train.de train.en --valid val.de val.en --minutes 30 --out RUN
+    Example: allyouneed train --from de --to en --train train.de train.en \\
+      --valid val.de val.en --minutes 30 --out RUN
     """
     given = _with_minutes(minutes, settings)
     with saying_how_to_go_on():
@@ -113,15 +130,19 @@ def distil(
     targets: Annotated[
         str, typer.Option(help="What it learns to say: teacher, both (the references too), beam, or closest.")
     ] = "teacher",
-    beam_size: Annotated[int | None, typer.Option(help="The teacher's; without it the bundle's.")] = None,
-    length_penalty: Annotated[float | None, typer.Option(help="The teacher's; without it the bundle's.")] = None,
+    beam_size: Annotated[int | None, typer.Option(min=1, help="The teacher's; without it the bundle's.")] = None,
+    length_penalty: Annotated[
+        float | None, typer.Option(min=-10, max=10, callback=finite, help="The teacher's; without it the bundle's.")
+    ] = None,
     inter_threads: Annotated[
         int | None, typer.Option(min=1, help="The teacher's batches at once; the number of cores if absent.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Plans the student's training for so much time.")] = None,
     settings: Settings = None,
 ) -> None:
-    """Trains a small, quick student on what a translator says of the training text (Kim and Rush 2016).
+    """Trains a small, quick translator to imitate another.
+
+    The student learns from what its teacher says of the training text (Kim and Rush 2016).
 
     Example: allyouneed distil TEACHER --train train.de train.en --valid val.de val.en --out RUN
     """
@@ -142,15 +163,17 @@ def distil(
 def translate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="Text, a sentence a line; standard input if absent.")
+        Path | None, typer.Argument(metavar="FILE", help="Text, a sentence a line; standard input if absent.")
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Standard output if absent.")] = None,
     beam_size: Annotated[
-        int | None, typer.Option(help="Hypotheses kept at each step, 1: greedy; the bundle's if absent.")
+        int | None, typer.Option(min=1, help="Hypotheses kept at each step, 1: greedy; the bundle's if absent.")
     ] = None,
-    length_penalty: Annotated[float | None, typer.Option(help="α of section 6.1; the bundle's if absent.")] = None,
+    length_penalty: Annotated[
+        float | None, typer.Option(min=-10, max=10, callback=finite, help="α of section 6.1; the bundle's if absent.")
+    ] = None,
     nbest: Annotated[
-        int, typer.Option(metavar="N", help="N hypotheses a line, at most the beam, as `id ||| text ||| score`.")
+        int, typer.Option(metavar="N", min=1, help="N hypotheses a line, at most the beam, as `id ||| text ||| score`.")
     ] = 1,
     scores: Annotated[bool, typer.Option("--scores", help="Each line's score and a tab before it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each line, with scores.")] = False,
@@ -187,7 +210,9 @@ def translate(
     sampling_temperature: Annotated[float, typer.Option(help="Draws words, after logits are divided by it.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 1,
 ) -> None:
-    """Translates: one line out for each line in, in order; empty lines stay empty.
+    """Translates: one line out for each line in, in order.
+
+    Empty lines stay empty.
 
     Example: allyouneed translate RUN input.de -o output.en
     """
@@ -224,7 +249,9 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each pair, subwords included.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
 ) -> None:
-    """How likely given translations are: the sum of the subwords' log probabilities, a line for each pair.
+    """Says how likely given translations are, a line for each pair.
+
+    It is the sum of the subwords' log probabilities.
 
     Example: allyouneed score RUN --test test.de test.en
     """
@@ -240,7 +267,7 @@ def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
     test: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Two files of parallel text, or one TSV.")],
     beam_size: Annotated[
-        int | None, typer.Option(help="Hypotheses kept at each step, 1: greedy; the bundle's if absent.")
+        int | None, typer.Option(min=1, help="Hypotheses kept at each step, 1: greedy; the bundle's if absent.")
     ] = None,
     tokenized: Annotated[
         bool, typer.Option("--tokenized", help="The text is tokenised already: the metric must not tokenise it again.")
@@ -251,7 +278,9 @@ def evaluate(
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
     compute_type: ComputeType = "float32",
 ) -> None:
-    """Scores translations of held-out text: BLEU and chrF with sacreBLEU's signatures.
+    """Translates held-out text and scores it: BLEU and chrF.
+
+    Both with sacreBLEU's signatures; and how many sentences are said exactly as in the reference.
 
     Example: allyouneed evaluate RUN --test test.de test.en
     """
@@ -281,7 +310,9 @@ def export(
         typer.Option(metavar="SOURCE TARGET", help="Compares on this text, with BLEU and chrF, not on the samples."),
     ] = None,
 ) -> None:
-    """Writes the translator in another system's form, and compares what both say of the stored sample sentences.
+    """Writes a translator in another system's form.
+
+    Then it compares what both say of the stored sample sentences.
 
     Example: allyouneed export RUN --format ctranslate2 DIR --quantization int8
     """
@@ -299,7 +330,9 @@ def import_(
     source: Annotated[str | None, typer.Option("--from", metavar="CODE", help="If the model does not tell.")] = None,
     target: Annotated[str | None, typer.Option("--to", metavar="CODE", help="If the model does not tell.")] = None,
 ) -> None:
-    """Makes a RUN of another system's model; it translates, shows its attention and can be trained further.
+    """Makes a RUN of another system's model.
+
+    It translates, shows its attention and can be trained further.
 
     Example: allyouneed import marian opus-mt-de-en RUN
     """
@@ -312,7 +345,9 @@ def import_(
 def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run, a bundle, or what was exported.")],
 ) -> None:
-    """Compares every file with the checksums that were written with it, and names the one that has changed.
+    """Compares every file with its checksum.
+
+    It names the first that is missing or has changed since it was written.
 
     Example: allyouneed check RUN
     """
@@ -324,7 +359,7 @@ def check(
 @app.command()
 def look(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
-    sentence: Annotated[str, typer.Argument(metavar="[SENTENCE]", callback=text, help="In the source language.")] = "",
+    sentence: Annotated[str, typer.Argument(metavar="SENTENCE", callback=text, help="In the source language.")] = "",
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The page; if absent a table, with --test heads.html.")
     ] = None,
@@ -337,7 +372,9 @@ def look(
     as_json: Annotated[bool, typer.Option("--json", help="All weights, or figures of all heads, as JSON.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
 ) -> None:
-    """The glass box: every head, each step of attention, and what scale and mask are for, on one page.
+    """Shows every head and each step of attention, on one page.
+
+    The glass box: what scale and mask are for, too.
 
     Example: allyouneed look RUN "Ein Hund rennt." --html look.html
     """
@@ -370,9 +407,11 @@ def serve(
     threads: Annotated[int | None, typer.Option(min=1, help="With a model each; one a core by default.")] = None,
     compute_type: ComputeType = "float32",
     characters: Annotated[int, typer.Option(min=1, help="Of one request's text, at most.")] = 20_000,
-    seconds: Annotated[float, typer.Option(min=0.1, help="For one request, at most.")] = 60.0,
+    seconds: Annotated[float, typer.Option(min=0.1, callback=finite, help="For one request, at most.")] = 60.0,
     queue: Annotated[int, typer.Option(min=1, help="Sentences that may wait; more are refused (503).")] = 4096,
-    file_minutes: Annotated[float, typer.Option(min=0.01, help="Until uploaded files are deleted.")] = 30.0,
+    file_minutes: Annotated[
+        float, typer.Option(min=0.01, callback=finite, help="Until uploaded files are deleted.")
+    ] = 30.0,
     cors: Annotated[
         list[str] | None, typer.Option(metavar="ORIGIN", help="Site whose pages may call; repeatable.")
     ] = None,
@@ -381,7 +420,9 @@ def serve(
     ] = None,
     log_text: Annotated[bool, typer.Option("--log-text", help="Users' text goes into the logs, too.")] = False,
 ) -> None:
-    """Serves translators over HTTP: LibreTranslate's API, DeepL's, our own, and a page.
+    """Serves translators over HTTP, with a page to try them.
+
+    It speaks LibreTranslate's API, DeepL's, and its own.
 
     Example: allyouneed serve RUN --port 5000
     """
@@ -389,11 +430,13 @@ def serve(
     from allyouneed.serving.run import serve as serve_runs
     from allyouneed.serving.settings import Settings as ServeSettings
 
-    if add_key:
+    if add_key is not None:
         if not keys:
             raise UserError("--add-key needs a file to put the key into: give --keys FILE.")
         print(new_key(keys, add_key, per_minute, quota))
         return
+    if quota is not None:
+        raise UserError("--quota is of a new key: give --keys FILE --add-key NAME too, or leave it out.")
     settings = ServeSettings(host, port, public, keys, per_minute)
     chosen: dict[str, Any] = {"threads": threads} if threads else {}
     settings = replace(
@@ -404,7 +447,13 @@ def serve(
 
 
 def _with_minutes(minutes: float | None, settings: Settings) -> list[str]:
-    return ([f"training.minutes={minutes}"] if minutes is not None else []) + (settings or [])
+    if minutes is None:
+        return settings or []
+    from allyouneed.config import Config
+
+    planned = f"training.minutes={minutes}"
+    Config().override([planned], "--minutes")  # a number that cannot be shows now, and where
+    return [planned, *(settings or [])]
 
 
 def _raise_if_interrupted(status: str) -> None:
@@ -424,6 +473,7 @@ def _say_trained(out: Path, scores: dict[str, Any]) -> None:
 
 def main() -> NoReturn:
     """Entry point: turns mistakes into one line and an exit code."""
+    open_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):  # a letter that the terminal does not know is no reason to stop
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -432,19 +482,28 @@ def main() -> NoReturn:
     except UserError as error:
         code = _mistake(str(error))
     except (KeyboardInterrupt, typer.Abort):
-        say("interrupted")
         code = INTERRUPTED
     except BrokenPipeError:  # the reader of our output left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except OSError as error:
-        code = _mistake(f"{error.filename or 'input or output'}: {(error.strerror or str(error)).lower()}.")
+        code = _mistake(_refusal(error))
     except Exception as error:
         explain = getattr(error, "format_message", None)  # click's own: unknown option, missing argument
         if explain is None:
             raise
         code = _misuse(explain(), getattr(getattr(error, "ctx", None), "command_path", "allyouneed"))
+    if code == INTERRUPTED:  # what Typer makes of Ctrl-C
+        say("interrupted")
+    _forget_unwritten()
     sys.exit(code or 0)
+
+
+def _forget_unwritten() -> None:
+    """What standard output would not take: Python would try once more at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _misuse(message: str, command: str) -> int:
@@ -454,6 +513,13 @@ def _misuse(message: str, command: str) -> int:
         return _USER_MISTAKE
     end = "" if message.endswith((".", "?")) else "."
     return _mistake(f"{message}{end} See {command} --help.") if message else _USER_MISTAKE
+
+
+def _refusal(error: OSError) -> str:
+    """The system's own words, but where the caller closed standard output, which it calls a bad file descriptor."""
+    if error.errno == errno.EBADF and error.filename is None:
+        return "standard output is closed: write to a file or a pipe."
+    return f"{error.filename or 'input or output'}: {(error.strerror or str(error)).lower()}."
 
 
 def _mistake(message: str) -> int:

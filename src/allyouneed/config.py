@@ -136,8 +136,8 @@ class Config(Section):
             )
         return self
 
-    def override(self, assignments: Iterable[str]) -> Config:
-        """A copy with `SECTION.NAME=VALUE` applied, values in TOML's notation.
+    def override(self, assignments: Iterable[str], where: str = "--set") -> Config:
+        """A copy with `SECTION.NAME=VALUE` applied, values in TOML's notation. where: of a value, for the message.
 
         Errors: `UserError` for an unknown key (with the nearest valid one) or an impossible value.
         """
@@ -149,7 +149,7 @@ class Config(Section):
                 raise UserError(f"--set {assignment}: write SECTION.NAME=VALUE, for example training.seed=2.")
             _refuse_unknown(section, name, f"--set {assignment}")
             settings[section][name] = _parse_value(value.strip())
-        return _validated(settings, "--set")
+        return _validated(settings, where)
 
 
 def load_recipe(recipe: str | Path) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import shutil
@@ -38,6 +39,13 @@ def text(given: Given) -> Given:
     return given
 
 
+def finite(given: float | None) -> float | None:
+    """For minutes, penalties and the like: click takes `nan` and `inf` for numbers within any bounds."""
+    if given is not None and not math.isfinite(given):
+        raise typer.BadParameter("it is not a finite number")
+    return given
+
+
 @contextmanager
 def saying_how_to_go_on() -> Iterator[None]:
     """Ctrl-C, in the middle of whatever it was, ends with the command that goes on."""
@@ -45,7 +53,7 @@ def saying_how_to_go_on() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         say(f"stopped; what is done is saved. Go on with the same command:\n  {shlex.join([program(), *sys.argv[1:]])}")
-        raise typer.Exit(INTERRUPTED) from None
+        raise SystemExit(INTERRUPTED) from None  # not typer.Exit: of that `main` says once more what it was
 
 
 def spread(arguments: list[str]) -> list[str]:
@@ -71,6 +79,18 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True)
+
+
+def open_closed_streams() -> None:
+    """What the caller closed (`>&-`) is None to Python, and its number would go to the next file that is opened.
+
+    Standard error then goes nowhere, the system refuses to write on standard output, and standard input stays None.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+            if name != "stdin":
+                setattr(sys, name, open(opened, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def say(line: str) -> None:

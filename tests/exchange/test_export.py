@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import pytest
 
@@ -38,6 +39,13 @@ def test_a_bundle_without_samples_is_compared_on_made_up_sentences(tmp_path):
     lines = []
     export(PRE_NORM, "ctranslate2", tmp_path / "out", print_line=lines.append)
     assert "made up" in lines[1]
+
+
+def test_what_cannot_be_compared_is_not_written(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "transformers", None)  # as if it were not installed
+    with pytest.raises(UserError, match="the package transformers is not installed: pip install"):
+        export(POST_NORM, "marian", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_test_set_is_scored_with_both(tmp_path):

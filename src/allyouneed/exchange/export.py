@@ -12,7 +12,7 @@ from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import Speaker, compare, sample_sources
 from allyouneed.exchange.argos import argos_translator, export_argos
 from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctranslate2
-from allyouneed.exchange.marian import export_marian, logit_difference, marian_translator
+from allyouneed.exchange.marian import export_marian, logit_difference, marian_classes, marian_translator
 from allyouneed.translation.evaluate import score
 from allyouneed.translation.samples import say_samples
 
@@ -63,6 +63,7 @@ def _written(bundle: Bundle, format: str, folder: Path, quantization: str | None
     if format == "argos":
         export_argos(bundle, folder, quantization)
         return argos_translator(folder, bundle)
+    marian_classes()  # what cannot be compared is not written
     export_marian(bundle, folder)
     return marian_translator(folder, bundle)
 

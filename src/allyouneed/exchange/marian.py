@@ -166,9 +166,15 @@ def logit_difference(folder: Path, bundle: Bundle, sources: Sequence[str], targe
 
 def _loaded(folder: Path) -> tuple[Any, Any]:
     """Model and tokenizer."""
+    of_models, of_tokenizers = marian_classes()
+    model = of_models.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
+    return model, of_tokenizers.from_pretrained(folder, local_files_only=True)
+
+
+def marian_classes() -> tuple[Any, Any]:
+    """`MarianMTModel` and `MarianTokenizer`. Errors: `UserError` where transformers is not installed."""
     try:
         from transformers import MarianMTModel, MarianTokenizer
     except ImportError as error:
         raise UserError("the package transformers is not installed: pip install 'allyouneed[exchange]'.") from error
-    model = MarianMTModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
-    return model, MarianTokenizer.from_pretrained(folder, local_files_only=True)
+    return MarianMTModel, MarianTokenizer

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from allyouneed.errors import UserError
 from allyouneed.files import refuse_unwritable, write_file
 from allyouneed.insight.corpus import corpus_data
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import corpus_html, html
+from allyouneed.insight.progress import counting
 from allyouneed.insight.variant import entropies
 from allyouneed.model.recorder import KINDS
 from allyouneed.translation.alignment import Attention
@@ -45,7 +44,7 @@ def look_at(
     if page:
         refuse_unwritable(page, *test, *([alignments] if alignments else []))
     if test:
-        with _progress(console, "heads off") as told:
+        with counting(console, "heads off") as told:
             data = corpus_data(translator, test, alignments, told)
         if as_json:
             return json.dumps(data, ensure_ascii=False)
@@ -54,22 +53,13 @@ def look_at(
         say(f"{data['sentences']:,} sentences; written: {page}")
         return ""
     if page:
-        with _progress(console, "switches") as told:
+        with counting(console, "switches") as told:
             data = explorer_data(translator, sentence, told=told)
         write_file(page, html(data))
         say(f"written: {page}")
         return ""
     attention = translator.look(sentence, stages=False)
     return attention_json(attention) if as_json else attention_table(attention)
-
-
-@contextmanager
-def _progress(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar in a terminal, until the block ends: what it gives is told how many are done, of how many."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
 def attention_json(attention: Attention) -> str:

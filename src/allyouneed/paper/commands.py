@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from allyouneed.terminal import Settings, console, say, saying_how_to_go_on
+from allyouneed.terminal import Settings, console, finite, say, saying_how_to_go_on
 
 app = typer.Typer(
     help="The paper's tables and figures, measured again at a scale of your choice. The same command again resumes.",
@@ -24,14 +24,18 @@ Out = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Where to; without it a folder with today's date below runs/paper."),
 ]
-Minutes = Annotated[float, typer.Option(metavar="MINUTES", min=0.05, help="About how long it may take.")]
+Minutes = Annotated[
+    float, typer.Option(metavar="MINUTES", min=0.05, callback=finite, help="About how long it may take.")
+]
 
 
 @app.command()
 def table1(
     minutes: Minutes = 10, out: Out = None, device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto"
 ) -> None:
-    """Time and memory of self-attention, recurrent, convolutional and restricted layers as n and d grow.
+    """Time and memory of four kinds of layers as n and d grow.
+
+    Self-attention, recurrent, convolutional, and self-attention restricted to a neighbourhood.
 
     Example: allyouneed paper table1
     """
@@ -48,12 +52,16 @@ def table2(
     train: Train,
     valid: Valid,
     test: Test,
-    budget: Annotated[float, typer.Option(metavar="MINUTES", min=0.05, help="Training time of each system.")] = 20,
+    budget: Annotated[
+        float, typer.Option(metavar="MINUTES", min=0.05, callback=finite, help="Training time of each system.")
+    ] = 20,
     tokenized: Annotated[bool, typer.Option("--tokenized", help="The text is tokenised already.")] = False,
     out: Out = None,
     settings: Settings = None,
 ) -> None:
-    """The Transformer against an RNN encoder-decoder with attention: BLEU, FLOPs and seconds of training.
+    """The Transformer against an RNN encoder-decoder with attention.
+
+    BLEU, FLOPs and seconds of training.
 
     \b
     Example: allyouneed paper table2 --from en --to de --train train.en train.de --valid val.en val.de \\
@@ -82,7 +90,9 @@ def table3(
     out: Out = None,
     settings: Settings = None,
 ) -> None:
-    """Variations on the base model (heads, key size, layers, widths, dropout, smoothing, positions, big).
+    """Variations on the base model.
+
+    Heads, key size, layers, widths, dropout, smoothing, positions, big.
 
     \b
     Example: allyouneed paper table3 --from en --to de --train train.en train.de --valid val.en val.de --rows A,B
@@ -105,7 +115,9 @@ def table4(
     out: Out = None,
     settings: Settings = None,
 ) -> None:
-    """Constituency parsing as sequence transduction: labelled F1 by EVALB's rules.
+    """Constituency parsing as sequence transduction.
+
+    Labelled F1 by EVALB's rules.
 
     Example: allyouneed paper table4 --treebank treebank
     """
@@ -122,7 +134,9 @@ def figures(
     minutes: Minutes = 5,
     out: Out = None,
 ) -> None:
-    """Figures 1 and 2 from the live model, and 3 to 5: heads that behave as the paper shows, found over a test set.
+    """Figures 1 to 5, from a trained translator.
+
+    1 and 2 from the live model; 3 to 5: heads that behave as the paper shows, found over a test set.
 
     Example: allyouneed paper figures RUN --test test.en test.de
     """
@@ -142,7 +156,9 @@ def questions(
     out: Out = None,
     settings: Settings = None,
 ) -> None:
-    """Why divide by √d_k, and what is "mask (opt.)": measured, with both switched off.
+    """Why divide by √d_k, and what is "mask (opt.)": measured.
+
+    With both switched off.
 
     \b
     Example: allyouneed paper questions --from en --to de --train train.en train.de --valid val.en val.de

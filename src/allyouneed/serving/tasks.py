@@ -36,7 +36,7 @@ class Options(NamedTuple):
     def search(self, translator: Translator) -> SearchConfig:
         names = ("beam_size", "length_penalty", "max_extra_length")
         given = [f"search.{name}={value}" for name in names if (value := getattr(self, name)) is not None]
-        return translator.bundle.config.override(given).search
+        return translator.bundle.config.override(given, "options").search
 
 
 class Answer(NamedTuple):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from io import TextIOWrapper
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import decoded, read_pairs, read_text
+from allyouneed.data.formats import decoded, read_lines, read_pairs, read_text
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, refuse_unwritable
 from allyouneed.translation.evaluate import Scores, bleu_metric, score
@@ -56,6 +57,8 @@ def translate_file(
     done = note.done() if resume and note else 0
     if resume and note is None:
         raise UserError("--resume needs a FILE to read and -o FILE to write: it goes on in the middle of both.")
+    if source is None and sys.stdin is None:
+        raise UserError("standard input is closed: give a FILE, or text by a pipe.")
     if source is None and sys.stdin.isatty():
         say("reading lines from the terminal; they are translated after the last one, which Ctrl-D ends")
     lines = read_text(source) if source else decoded(sys.stdin.buffer, _STANDARD_INPUT)
@@ -64,7 +67,8 @@ def translate_file(
     form = _as_json if as_json else partial(_as_text, hypotheses=options["num_hypotheses"], scores=scores)
     blocks = _translated(translator, numbered, source or _STANDARD_INPUT, options, form, say, force)
     first = next(blocks, (done, []))
-    progress = _Progress(say, done)
+    count = partial(_count_lines, source) if source and source.is_file() else None  # a pipe is read once
+    progress = _Progress(say, count, done)
     try:
         with _opened(output, "a" if done else "w") as out:
             for number, block in chain([first], blocks):
@@ -127,7 +131,7 @@ def evaluate_files(
             raise UserError(f"{test[0]}:{pair.line}: {pair.fault}. Mend the line: every test sentence counts.")
     numbered = ((pair.line, pair.source) for pair in pairs)
     options = {"beam_size": beam_size, "return_scores": False}
-    progress, translations = _Progress(say), []
+    progress, translations = _Progress(say, lambda: len(pairs)), []
     for _, block in _translated(translator, numbered, test[0], options, lambda _, found: [found.text], say, ()):
         translations += block
         progress.tell(len(translations))
@@ -138,15 +142,33 @@ def evaluate_files(
 
 
 class _Progress:
-    """Lines done and their rate, told when the work is not short; `done` at the beginning does not count."""
+    """Lines done, their rate and the time left, told when the work is not short.
 
-    def __init__(self, say: Callable[[str], None], done: int = 0):
-        self._say, self._done, self._begun = say, done, time.monotonic()
+    count: how many there are, asked once, if that can be known; `done` at the beginning does not count for the rate.
+    """
+
+    def __init__(self, say: Callable[[str], None], count: Callable[[], int] | None = None, done: int = 0):
+        self._say, self._count, self._done, self._begun = say, count, done, time.monotonic()
+
+    @cached_property
+    def _of(self) -> int | None:
+        return self._count() if self._count else None
 
     def tell(self, number: int) -> None:
         seconds = time.monotonic() - self._begun
-        if seconds > _SILENT_SECONDS:
-            self._say(f"{number:,} lines, {(number - self._done) / seconds:,.0f} a second")
+        if seconds <= _SILENT_SECONDS:
+            return
+        now = max(1, number - self._done)
+        rate = f"{now / seconds:,.0f} a second"
+        if self._of is None:
+            self._say(f"{number:,} lines  {rate}")
+        else:
+            left = int((self._of - number) * seconds / now)
+            self._say(f"{number:,}/{self._of:,} lines  {rate}  {left // 60}:{left % 60:02d} left")
+
+
+def _count_lines(path: Path) -> int:
+    return sum(1 for _ in read_lines(path))
 
 
 def _translated(
@@ -208,4 +230,6 @@ def _opened(path: Path | None, mode: Literal["a", "w"] = "w") -> Iterator[TextIO
     except BrokenPipeError:
         raise
     except OSError as error:
+        if path is None and error.errno == errno.EBADF:
+            raise UserError("standard output is closed: give -o FILE.") from error
         raise cannot_write(path or _STANDARD_OUTPUT, error) from error

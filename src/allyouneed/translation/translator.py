@@ -156,9 +156,8 @@ class Translator:
             "max_extra_length": max_extra_length,
             "batch_tokens": batch_tokens,
         }
-        search = self.bundle.config.override(
-            f"search.{name}={value}" for name, value in settings.items() if value is not None
-        ).search
+        given = [f"search.{name}={value}" for name, value in settings.items() if value is not None]
+        search = self.bundle.config.override(given, "translate").search
         if isinstance(texts, str):
             raise TypeError("translate takes a list of texts, not one text")
         pieces = self._cut_all(texts)
@@ -204,7 +203,8 @@ class Translator:
         if not 1 <= num_hypotheses <= most:
             raise UserError(f"num_hypotheses = {num_hypotheses}: choose 1 to {most}.")
         settings = [] if beam_size is None else [f"search.beam_size={beam_size}"]
-        search, said = self.bundle.config.override(settings).search, self.tokenizer.target.encode(target_prefix)
+        search = self.bundle.config.override(settings, "alternatives").search
+        said = self.tokenizer.target.encode(target_prefix)
         log_p, words = self._next_words(pieces[0].ids, said, num_hypotheses)
         rules = Rules(target_prefix=[[*said, word] for word in words])
         found = self._search([pieces[0].ids] * len(words), Wanted(search, rules=rules))

@@ -35,7 +35,7 @@ class Wanted:
         beam, rules = self.search.beam_size, self.rules or Rules()
         sampling, least, penalty = rules.sampling, rules.min_decoding_length, rules.repetition_penalty
         if not 1 <= self.num_hypotheses <= beam:
-            raise UserError(f"num_hypotheses = {self.num_hypotheses}: choose 1 to beam_size = {beam}.")
+            raise UserError(f"num_hypotheses (--nbest) = {self.num_hypotheses}: choose 1 to beam_size = {beam}.")
         if sampling is not None:
             sampling.refuse_impossible()
         if not 0 < penalty < np.inf:
@@ -55,7 +55,7 @@ class Wanted:
             if not 0 <= number < np.inf:
                 raise UserError(f"{name} = {number:g}: choose a number from 0, which is none.")
         if self.force_words and (self.num_beam_groups > 1 or sampling is not None):
-            raise UserError("force_words: not together with num_beam_groups or sampling; leave one of them out.")
+            raise UserError("force_words (--force): not together with num_beam_groups or sampling; leave one out.")
 
     def found(self, model: Model, source: Tensor, lengths: np.ndarray, batch: np.ndarray) -> list[list[Hypothesis]]:
         """Hypotheses of the sentences with these numbers. source [sentences, longest], lengths: with the end."""

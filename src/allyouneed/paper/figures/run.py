@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from allyouneed.bundle import Bundle, find_bundle, load_bundle
 from allyouneed.data.corpus import count_pairs
@@ -18,6 +17,7 @@ from allyouneed.data.formats import read_pairs
 from allyouneed.data.tokenizer import BOS
 from allyouneed.errors import UserError
 from allyouneed.files import sha256
+from allyouneed.insight.progress import counting
 from allyouneed.insight.words import Sentence, split_sentence
 from allyouneed.paper.figures.diagrams import draw_architecture, draw_attention_blocks
 from allyouneed.paper.figures.drawing import Panel, draw_attention, head_colours
@@ -101,9 +101,7 @@ def _read_test(bundle: Bundle, test: Sequence[Path]) -> ChosenText:
 def _measure(results: Results, bundle: Bundle, text: ChosenText, seconds: float, console: Console) -> tuple[Tally, int]:
     """As many sentences, in the file's order, as the time allows, and how many; time of earlier calls counts too."""
     tally, measured, spent = Tally(), 0, 0.0
-    columns = (TextColumn("heads"), BarColumn(), TextColumn("{task.completed:,} sentences"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(text.sentences))
+    with counting(console, "heads: sentences") as told:
         for first in range(0, len(text.sentences), _PART):
             if measured and spent >= seconds:
                 break
@@ -111,7 +109,7 @@ def _measure(results: Results, bundle: Bundle, text: ChosenText, seconds: float,
             part = results.part(f"sentences from {first}", partial(_measure_part, bundle, some, text.lexicon, first))
             tally.add(Tally.from_json(part["tally"]))
             measured, spent = measured + len(some), spent + part["seconds"]
-            progress.update(task, completed=measured)
+            told(measured, len(text.sentences))
     return tally, measured
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from allyouneed.config import SearchConfig, load_recipe
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import sha256, write_file
+from allyouneed.insight.progress import counting
 from allyouneed.paper.results import Results
 from allyouneed.paper.table4.page import Parsed, write_page
 from allyouneed.paper.table4.treebank import Tree, read_trees, rebuild
@@ -147,9 +147,8 @@ def _decode(
     """Longest first, so that the time that is left is known early on."""
     outputs = [""] * len(sentences)
     begun = time.perf_counter()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"parsing {what}", total=len(sentences))
+    done = 0
+    with counting(console, f"parsing {what}") as told:
         for places in _batches(sentences):
             found = translator.translate(
                 [sentences[place] for place in places],
@@ -160,7 +159,8 @@ def _decode(
             )
             for place, translation in zip(places, found, strict=True):
                 outputs[place] = translation.text
-            progress.advance(task, len(places))
+            done += len(places)
+            told(done, len(sentences))
     return {"outputs": outputs, "seconds": time.perf_counter() - begun}
 
 
