@@ -49,3 +49,8 @@ def test_not_a_model(tmp_path):
     (tmp_path / "tokenizer.model").write_bytes(b"nonsense")
     with pytest.raises(UserError, match="not a SentencePiece model"):
         load_tokenizer(tmp_path / "tokenizer.model")
+
+
+def test_a_vocabulary_too_small_for_the_bytes():
+    with pytest.raises(UserError, match=r"^data\.vocab_size = 100 does not fit this corpus: .*\w"):
+        learn_tokenizer(TEXT, 100)

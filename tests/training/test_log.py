@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 
 import pytest
 from rich.console import Console
 
+from allyouneed import UserError
 from allyouneed.training.log import RunLog
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:[349]\d|10\d)(?:;\d+)*m")
@@ -49,3 +51,20 @@ def test_a_board_without_room_is_given_up_and_the_log_goes_on(tmp_path):
     log.record("train", step=1, loss=2.5, nll=2.4)  # two numbers to draw, the second when there is no board any more
     log.record("train", step=2, loss=2.3, nll=2.2)
     assert [(record["step"], record["nll"]) for record in log.records()] == [(1, 2.4), (2, 2.2)]
+
+
+def test_a_log_that_cannot_be_written_is_the_users_to_mend(tmp_path):
+    log = RunLog(tmp_path, Console(quiet=True))
+    log.path.mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*log\.jsonl: is a directory"):
+        log.record("train", step=1)
+
+
+def test_without_tensorboard_the_log_is_written_alone(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    log = RunLog(tmp_path, Console(quiet=True))
+    log.start(steps=10, step=0)
+    log.record("train", step=1, loss=2.5)
+    log.stop()
+    assert not (tmp_path / "tensorboard").exists()
+    assert [record["loss"] for record in log.records()] == [2.5]
