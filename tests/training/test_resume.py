@@ -316,7 +316,12 @@ def test_a_second_ctrl_c_stops_at_once_and_the_run_goes_on_later(toy_run, tmp_pa
 
 def test_training_beside_the_main_thread_leaves_signals_alone(toy_run, tmp_path):
     request, found = toy_request(tmp_path / "text", tmp_path / "run"), []
-    thread = threading.Thread(target=lambda: found.append(train(request, silent()).status))
+
+    def within() -> None:
+        torch.set_num_threads(1)  # each thread of Python has a number of its own
+        found.append(train(request, silent()).status)
+
+    thread = threading.Thread(target=within)
     thread.start()
     thread.join()
     assert found == [FINISHED]
