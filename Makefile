@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow lint format docs bench pictures wheel clean
+.PHONY: quickstart test test-slow coverage lint format docs bench pictures wheel clean
 
 quickstart: .venv/installed
 	$(BIN)/allyouneed quickstart
@@ -12,6 +12,10 @@ test: .venv/installed-dev .venv/browser
 
 test-slow: .venv/installed-dev
 	$(BIN)/pytest -m slow
+
+# Fails below the share of lines that pyproject.toml asks for.
+coverage: .venv/installed-dev .venv/browser
+	$(BIN)/pytest --cov
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check src tests benchmarks examples docs
@@ -56,4 +60,4 @@ wheel: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv build dist runs site
+	rm -rf .venv build dist runs site .coverage

@@ -187,6 +187,17 @@ def test_a_reader_that_has_read_enough(toy_run, tmp_path):
             assert process.wait(timeout=120) == 1
 
 
+def test_a_reader_that_left_before_the_first_line(toy_run):
+    command = [sys.executable, "-m", "allyouneed", "translate", str(toy_run)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:
+        process.stdout.close()
+        process.stdin.write(b"a b c\n")
+        process.stdin.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=120) == 1
+
+
 def test_an_interrupted_command(command, monkeypatch, toy_run):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt

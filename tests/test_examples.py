@@ -95,6 +95,9 @@ def test_spelling_to_sound(monkeypatch, tmp_path, capsys):
     out = capsys.readouterr().out
     assert float(re.search(r"^phoneme error rate (\d+\.\d\d) %$", out, re.MULTILINE)[1]) > 0
     assert f"of {len(found['parts']['test']):,} unseen words" in out
+    right = [s.text in found["parts"]["test"][s.source] for s in found["said"]]  # as one of its pronunciations
+    assert [count[0] == 0 for count in found["counts"]] == right
+    assert f"word error rate {100 * right.count(False) / len(right):.1f} % of" in out
     edits = found["edits"]
     assert [edits([*"kitten"], [*"sitting"]), edits([], [*"ab"]), edits([*"ab"], []), edits([*"ab"], [*"ab"])] == [
         3, 2, 2, 0,

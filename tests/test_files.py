@@ -15,6 +15,7 @@ from allyouneed.files import (
     recover_all,
     recover_folder,
     refuse_unwritable,
+    sha256,
     tensor_bytes,
     to_json,
     write_file,
@@ -150,3 +151,8 @@ def test_a_file_that_cannot_be_read_is_told_also_where_the_system_gives_no_reaso
     monkeypatch.setattr("pathlib.Path.read_bytes", broken)
     with pytest.raises(UserError, match=r"weights: it is broken\."):
         read_tensors(tmp_path / "weights")
+
+
+def test_the_sum_of_what_is_no_file(tmp_path):
+    with pytest.raises(UserError, match=r"cannot be read \(is a directory\)\."):
+        sha256(tmp_path)

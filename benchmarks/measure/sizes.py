@@ -11,7 +11,7 @@ from allyouneed.training.size import training_flops
 Sweeps = Mapping[str, Sequence[int]]
 
 _PER_HEAD = 32  # units, when the width grows
-_NEWTON_SCHULZ = 5  # iterations of training/optimizer.py
+_QUINTICS = 4  # of training/optimizer.py
 
 SWEEPS: Sweeps = {
     "tokens": [2**i for i in range(9, 16)],
@@ -87,4 +87,4 @@ class Sizes:
 def _iteration(rows: int, columns: int) -> float:
     """Operations of Muon on one matrix: a gram matrix, its square, and their sum times the matrix."""
     short, long = sorted((rows, columns))
-    return _NEWTON_SCHULZ * (4.0 * short**2 * long + 2.0 * short**3)
+    return _QUINTICS * (4.0 * short**2 * long + 2.0 * short**3)

@@ -85,3 +85,8 @@ def test_text_that_must_be_utf8_names_the_line(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"good\nb\xe4d\n")
     with pytest.raises(UserError, match=r"a\.txt:2: not UTF-8"):
         list(read_text(tmp_path / "a.txt"))
+
+
+def test_a_folder_is_not_text(tmp_path):
+    with pytest.raises(UserError, match=r"cannot be read \(is a directory\)\."):
+        list(read_lines(tmp_path))

@@ -128,3 +128,16 @@ def test_real_text_in_gz(multi30k, tmp_path, source, target):
     assert len(open_store(prepared.valid)) == len(prepared.valid_texts()) == 1014
     store, tokenizer = open_store(prepared.valid), prepared.tokenizer()
     assert [tokenizer.decode(store.source[i]) for i in range(50)] == [text for text, _ in prepared.valid_texts()[:50]]
+
+
+def test_a_vocabulary_that_does_not_fit_is_told_with_the_files(tmp_path):
+    files = write_pairs(tmp_path, "train", toy_pairs(100))
+    with pytest.raises(UserError, match=r"train\.src and .*train\.tgt: data\.vocab_size = 100 does not fit"):
+        run(tmp_path, files, write_pairs(tmp_path, "valid", toy_pairs(10)), DataConfig(vocab_size=100))
+
+
+def test_a_list_of_dropped_lines_that_cannot_be_written(tmp_path):
+    (tmp_path / "data" / "dropped.tsv").mkdir(parents=True)
+    files = write_pairs(tmp_path, "train", toy_pairs(100))
+    with pytest.raises(UserError, match=r"cannot write .*dropped\.tsv: is a directory"):
+        run(tmp_path, files, write_pairs(tmp_path, "valid", toy_pairs(10)))

@@ -50,3 +50,19 @@ def test_an_unfinished_store_is_not_complete(tmp_path):
     assert not store_is_complete(tmp_path / "s")
     with pytest.raises(UserError, match="Delete"):
         open_store(tmp_path / "s")
+
+
+@pytest.mark.parametrize("name", ["target.ids", "source.offsets"])
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_part_that_is_missing_or_empty_is_named_with_a_remedy(tmp_path, name, missing):
+    write_store(tmp_path / "s", iter(PAIRS))
+    part = tmp_path / "s" / name
+    part.unlink() if missing else part.write_bytes(b"")
+    with pytest.raises(UserError, match=rf"{name.split('.')[0]} cannot be read \(.+\)\. Delete .* and run the same"):
+        open_store(tmp_path / "s")
+
+
+def test_a_store_has_no_place_below_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write .*file/s: not a directory"):
+        write_store(tmp_path / "file" / "s", iter(PAIRS))

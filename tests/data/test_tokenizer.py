@@ -70,3 +70,8 @@ def test_not_a_model(tmp_path, content):
         (tmp_path / "tokenizer.model").write_bytes(content)
     with pytest.raises(UserError, match=f"missing, or not a SentencePiece model. Of a RUN: delete {tmp_path}"):
         load_tokenizer(tmp_path / "tokenizer.model")
+
+
+def test_a_vocabulary_too_small_for_the_bytes():
+    with pytest.raises(UserError, match=r"^data\.vocab_size = 100 does not fit this corpus: .*\w"):
+        learn_tokenizer(TEXT, 100)

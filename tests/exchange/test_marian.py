@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from allyouneed import Translator, UserError
 from allyouneed.bundle import load_bundle
@@ -189,3 +191,48 @@ def test_a_changed_byte_is_found_and_named(tmp_path):
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"target\.spm.*changed"):
         import_marian(tmp_path / "marian", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda ids: ids.pop("<unk>"), r"vocab\.json: does not name rows 0 to \d+, each once"),
+        (lambda ids: ids.update({"<unknown>": ids.pop("<unk>")}), r"vocab\.json: has no <unk>"),
+    ],
+)
+def test_a_vocabulary_with_a_gap_or_without_an_unknown(change, message, opus, tmp_path):
+    shutil.copytree(opus, tmp_path / "opus")
+    ids = json.loads((opus / "vocab.json").read_text(encoding="utf-8"))
+    change(ids)
+    (tmp_path / "opus" / "vocab.json").write_text(json.dumps(ids))
+    with pytest.raises(UserError, match=message):
+        import_marian(tmp_path / "opus", tmp_path / "run")
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_what_is_no_sentencepiece_model_is_refused(side, opus, tmp_path):
+    shutil.copytree(opus, tmp_path / "opus")
+    (tmp_path / "opus" / f"{side}.spm").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match=r"source\.spm or target\.spm is not a SentencePiece model"):
+        import_marian(tmp_path / "opus", tmp_path / "run")
+
+
+def test_weights_that_are_missing_or_too_few_are_named(opus, tmp_path):
+    shutil.copytree(opus, tmp_path / "opus")
+    path = tmp_path / "opus" / "model.safetensors"
+    tensors = read_tensors(path)
+    norm = next(name for name in tensors if name.endswith("encoder.layers.0.self_attn_layer_norm.weight"))
+    save_file({name: tensor for name, tensor in tensors.items() if name != norm}, path)
+    with pytest.raises(UserError, match=r"model\.safetensors: has no tensor '.*layer_norm\.weight'"):
+        import_marian(tmp_path / "opus", tmp_path / "run")
+    short = {name: tensor[:-5].clone() if "shared" in name else tensor for name, tensor in tensors.items()}
+    save_file(short, path)
+    with pytest.raises(UserError, match=r"model\.safetensors: has fewer rows than the vocabulary has subwords"):
+        import_marian(tmp_path / "opus", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_their_package_the_remedy_is_told(opus, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(UserError, match=r"transformers is not installed: pip install 'allyouneed\[exchange\]'"):
+        marian_translator(opus, random_bundle())

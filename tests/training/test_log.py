@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 
 import pytest
 from rich.console import Console
 
+from allyouneed import UserError
 from allyouneed.training.log import RunLog
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:[349]\d|10\d)(?:;\d+)*m")
@@ -65,3 +67,20 @@ def test_the_bar_ends_where_the_plan_now_ends(tmp_path):
     log.progress(50, 200, loss=2.5, rate=1234.0, seconds_left=75.0, plain=False)
     log.stop()
     assert "50/200 steps" in re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", out.getvalue())
+
+
+def test_a_log_that_cannot_be_written_is_the_users_to_mend(tmp_path):
+    log = RunLog(tmp_path, Console(quiet=True))
+    log.path.mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*log\.jsonl: is a directory"):
+        log.record("train", step=1)
+
+
+def test_without_tensorboard_the_log_is_written_alone(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    log = RunLog(tmp_path, Console(quiet=True))
+    log.start(steps=10, step=0)
+    log.record("train", step=1, loss=2.5)
+    log.stop()
+    assert not (tmp_path / "tensorboard").exists()
+    assert [record["loss"] for record in log.records()] == [2.5]

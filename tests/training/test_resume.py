@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -282,8 +283,9 @@ def test_a_full_disk_loses_nothing(toy_run, tmp_path):
         "    original(loop)\n"
         "Loop.save = save; from allyouneed.cli import main; main()"
     )
+    unmeasured = {name: os.environ[name] for name in os.environ if not name.startswith("COVERAGE")}  # it writes, too
     failed = subprocess.run(
-        [sys.executable, "-c", limited, *command(request)[3:]], capture_output=True, text=True, env=os.environ
+        [sys.executable, "-c", limited, *command(request)[3:]], capture_output=True, text=True, env=unmeasured
     )
     assert failed.returncode == 2
     assert "cannot write" in failed.stderr
@@ -304,3 +306,33 @@ def test_interrupted_status_from_python(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Loop, "step", step_and_interrupt)
     assert train(request, silent()).status == INTERRUPTED
+
+
+def test_a_second_ctrl_c_stops_at_once_and_the_run_goes_on_later(toy_run, tmp_path, monkeypatch):
+    request, before = toy_request(tmp_path / "text", tmp_path / "run"), signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+
+        def interrupt_twice(loop: Loop):
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        patch.setattr(Loop, "step", interrupt_twice)
+        with pytest.raises(KeyboardInterrupt):
+            train(request, silent())
+    assert signal.getsignal(signal.SIGINT) is before
+    assert train(request, silent()).status == FINISHED
+    assert_same(tmp_path / "run", toy_run)
+
+
+def test_training_beside_the_main_thread_leaves_signals_alone(toy_run, tmp_path):
+    request, found = toy_request(tmp_path / "text", tmp_path / "run"), []
+
+    def within() -> None:
+        torch.set_num_threads(1)  # each thread of Python has a number of its own
+        found.append(train(request, silent()).status)
+
+    thread = threading.Thread(target=within)
+    thread.start()
+    thread.join()
+    assert found == [FINISHED]
+    assert_same(tmp_path / "run", toy_run)

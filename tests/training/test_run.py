@@ -71,6 +71,35 @@ def test_minutes_are_planned_once_and_stored(tmp_path):
     assert {**by_event["plan"], "event": None} == {**plan, "event": None}
 
 
+def test_minutes_that_preparing_the_text_took_already(tmp_path):
+    """What was prepared stays, as the message says."""
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.minutes=0.0001"])
+    settings = [setting for setting in request.settings if not setting.startswith("training.steps")]
+    with pytest.raises(UserError, match=r"longer than the 0\.0001 minutes\. It is kept: the same command again"):
+        train(dataclasses.replace(request, settings=settings), silent())
+    assert (tmp_path / "run" / "data" / "tokenizer.model").is_file()
+
+
+def test_a_run_has_no_place_below_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write .*file/run: not a directory"):
+        train(toy_request(tmp_path / "text", tmp_path / "file" / "run"), silent())
+
+
+def test_plain_paths_train_as_the_fast_ones_do(tmp_path):
+    """The same losses without dropout; and no BLEU where none is wanted."""
+    losses = []
+    for name, more in (("fast", []), ("plain", ["training.plain=true"])):
+        settings = ["model.dropout=0", "training.bleu_sentences=0", *more]
+        request = toy_request(tmp_path / "text", tmp_path / name, settings)
+        assert train(request, silent()).status == FINISHED
+        records = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        losses.append([record["nll"] for record in records if record["event"] == "train"])
+        assert "bleu" not in next(record for record in records if record["event"] == "validation")
+    assert len(losses[0]) == 4
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
 def test_minutes_are_kept_when_the_speed_was_measured_wrong(tmp_path, monkeypatch):
     monkeypatch.setattr("allyouneed.training.run.measure", lambda loop, seconds: Speed(0.5, 0.01, 0.1))
     request = toy_request(

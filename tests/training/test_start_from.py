@@ -11,7 +11,9 @@ import torch
 from allyouneed import Translator, UserError
 from allyouneed.bundle import load_bundle, weights_of
 from allyouneed.exchange.marian_import import import_marian
+from allyouneed.training.request import _choose_config
 from allyouneed.training.run import FINISHED, train
+from allyouneed.training.size import DEFAULT_MINUTES
 from tests.compat import POST_NORM
 from tests.conftest import silent, toy_request
 from tests.exchange.opus import SHAPES, write_marian
@@ -80,3 +82,12 @@ def test_what_could_be_translated_in_one_piece_still_can(tmp_path):
     request = further(tmp_path, POST_NORM, ["data.max_length=3"])
     train(request, silent())
     assert load_bundle(tmp_path / "run").longest_source == longest
+
+
+def test_without_steps_or_minutes_it_is_half_an_hour(tmp_path):
+    """The plan alone: no time is spent on training."""
+    request = dataclasses.replace(further(tmp_path, POST_NORM), settings=["training.batch_tokens=400"])
+    config, _ = _choose_config(request, torch.device("cpu"))
+    assert config.training.minutes == DEFAULT_MINUTES
+    assert config.model == load_bundle(POST_NORM).config.model
+    assert config.training.batch_tokens == 400

@@ -1,6 +1,9 @@
+import numpy as np
 import pytest
+import torch
 
 from allyouneed import Translator, UserError
+from allyouneed.data.tokenizer import BOS
 from allyouneed.translation.constraints import Rules
 from allyouneed.translation.sampling import Sampling
 
@@ -26,6 +29,24 @@ def test_no_ngram_twice(translator, beam_size):
         pairs = list(zip(one.tokens, one.tokens[1:], strict=False))
         assert len(one.tokens) >= 12
         assert len(set(pairs)) == len(pairs)
+
+
+def test_what_was_said_is_less_likely_to_be_said_again():
+    """Its logit is divided, a negative one multiplied; no other changes, and said twice counts once."""
+    logits = torch.tensor([[0.0, 0.0, 0.0, 1.0, 2.0, -2.0, 3.0], [0.0, 0.0, 0.0, 1.0, 2.0, -2.0, 3.0]])
+    said = np.array([[BOS, 4, 5, 4], [BOS, 6, 6, 6]])
+    Rules(repetition_penalty=2.0).lay(logits, said, np.array([0, 1]))
+    assert logits[0, 3:].tolist() == [1.0, 1.0, -4.0, 3.0]
+    assert logits[1, 3:].tolist() == [1.0, 2.0, -2.0, 1.5]
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_a_large_penalty_makes_fewer_repetitions(translator, beam_size):
+    def repeated(penalty: float) -> int:
+        found = translator.translate(TEXTS, beam_size, min_decoding_length=12, repetition_penalty=penalty)
+        return sum(len(one.tokens) - len(set(one.tokens)) for one in found)
+
+    assert repeated(5.0) < repeated(1.0)
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])

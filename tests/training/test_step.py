@@ -1,0 +1,45 @@
+"""One update: what becomes of the gradients before the optimizers see them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from allyouneed.config import load_recipe
+from allyouneed.model.transformer import Transformer
+from allyouneed.training.distributed import Ranks
+from allyouneed.training.schedule import plan_for_steps
+from allyouneed.training.step import TrainingState, update
+from tests.training.test_plain import SIZES, VOCABULARY, batch
+
+
+class Watching(torch.optim.SGD):
+    """An optimizer that notes how long the whole gradient is, and takes its step."""
+
+    def step(self, closure: None = None) -> None:
+        gradients = [p.grad for group in self.param_groups for p in group["params"]]
+        self.norm = float(torch.nn.utils.get_total_norm(gradients))
+        super().step()
+
+
+def norms(settings: list[str]) -> tuple[float | None, float]:
+    """Of one update's gradient: as it is told, and as the optimizer sees it."""
+    config = load_recipe("tiny").override([*(f"model.{size}" for size in SIZES), "model.dropout=0", *settings])
+    torch.manual_seed(1)
+    model = Transformer(config.model, VOCABULARY)
+    watching = Watching(model.parameters(), lr=0.1)
+    watching.param_groups[0]["peak"] = 0.1
+    metrics = update(TrainingState(model, [watching]), [batch(1)], config.training, plan_for_steps(config), Ranks())
+    return metrics.gradient_norm, watching.norm
+
+
+def test_a_long_gradient_is_clipped_and_a_short_one_is_not():
+    told, whole = norms(["training.log_every=1"])
+    assert told == pytest.approx(whole)
+    assert whole > 0.01
+    assert norms([f"training.clip_norm={whole / 4}"]) == pytest.approx((whole, whole / 4), rel=1e-3)
+    assert norms([f"training.clip_norm={whole * 4}"]) == pytest.approx((whole, whole))
+
+
+def test_the_norm_is_counted_only_where_it_is_wanted():
+    assert norms(["training.log_every=2"])[0] is None
