@@ -53,6 +53,8 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, on one line whatever bytes were said; start, end and padding give nothing."""
         text = self._processor.decode([i for i in map(int, ids) if i not in _SILENT])
+        if "▁" in text:  # a whole word spelled in bytes, its space too
+            text = text.replace("▁", " ").strip()
         return LINE_ENDS.sub(" ", text)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
