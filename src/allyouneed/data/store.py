@@ -45,9 +45,9 @@ class PairStore:
 
 def write_store(folder: Path, pairs: Iterable[tuple[Sequence[int], Sequence[int]]]) -> None:
     """Streams pairs of ids to disk. Errors: `UserError` when the disk is full."""
-    (folder / _MARK).unlink(missing_ok=True)
     offsets = {side: array("q", [0]) for side in _SIDES}
     try:
+        (folder / _MARK).unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / "source.ids", "wb") as source, open(folder / "target.ids", "wb") as target:
             for pair in pairs:
