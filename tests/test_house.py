@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,12 @@ def test_exemptions_from_types_are_few():
     """That each tells its code mypy sees to."""
     texts = (path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
     assert sum(text.count("# type: ignore") for text in texts) < 15
+
+
+def test_what_coverage_leaves_out_is_compiled_code_alone():
+    report = tomllib.loads(read("pyproject.toml"))["tool"]["coverage"]["report"]
+    assert report["fail_under"] >= 90
+    [compiled] = report["exclude_also"]
+    texts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")}
+    assert {path.parent.name for path, text in texts.items() if re.search(compiled, text, re.MULTILINE)} == {"kernels"}
+    assert not [path for path, text in texts.items() if re.search(r"#\s*pragma:? no cover", text)]
