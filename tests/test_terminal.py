@@ -7,7 +7,7 @@ import sys
 import pytest
 import typer
 
-from allyouneed.terminal import INTERRUPTED, open_closed_streams, program, saying_how_to_go_on, spread, text
+from allyouneed.terminal import INTERRUPTED, finite, open_closed_streams, program, saying_how_to_go_on, spread, text
 
 
 def test_files_after_other_options_and_after_the_end_of_options_are_left_alone():
@@ -53,3 +53,10 @@ def test_text_is_unicode(given):
 def test_bytes_that_are_no_text_are_a_mistake(given):
     with pytest.raises(typer.BadParameter, match="it is not UTF-8"):
         text(given)
+
+
+def test_numbers_without_end_are_a_mistake():
+    assert [finite(given) for given in (None, 0.0, -2.5)] == [None, 0.0, -2.5]
+    for given in (float("nan"), float("inf"), -float("inf")):
+        with pytest.raises(typer.BadParameter, match="it is not a finite number"):
+            finite(given)

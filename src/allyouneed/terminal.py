@@ -40,7 +40,7 @@ def text(given: Given) -> Given:
 
 
 def finite(given: float | None) -> float | None:
-    """For minutes, penalties and the like: click takes `nan` and `inf` for numbers within any bounds."""
+    """For minutes, penalties and the like: bounds may let `nan` pass, and one bound alone lets `inf`."""
     if given is not None and not math.isfinite(given):
         raise typer.BadParameter("it is not a finite number")
     return given
