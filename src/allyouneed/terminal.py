@@ -75,10 +75,13 @@ def spread(arguments: list[str]) -> list[str]:
 
 
 def console() -> Console:
-    """For what is said while the work goes on: standard error, so that standard output has results alone."""
+    """For what is said while the work goes on: standard error, so that standard output has results alone.
+
+    Paths and text are shown as they are: no [markup], no :pictures:.
+    """
     from rich.console import Console
 
-    return Console(stderr=True)
+    return Console(stderr=True, markup=False, emoji=False)
 
 
 def open_closed_streams() -> None:
