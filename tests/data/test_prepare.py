@@ -132,7 +132,7 @@ def test_real_text_in_gz(multi30k, tmp_path, source, target):
 
 def test_a_vocabulary_that_does_not_fit_is_told_with_the_files(tmp_path):
     files = write_pairs(tmp_path, "train", toy_pairs(100))
-    with pytest.raises(UserError, match=r"train\.src and .*train\.tgt: data\.vocab_size = 100 does not fit"):
+    with pytest.raises(UserError, match=r"train\.src and .*train\.tgt: data\.vocab_size = 100 is too small"):
         run(tmp_path, files, write_pairs(tmp_path, "valid", toy_pairs(10)), DataConfig(vocab_size=100))
 
 

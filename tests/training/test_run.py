@@ -154,6 +154,17 @@ def test_a_folder_with_other_things_is_not_overwritten(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "text")
     with pytest.raises(UserError, match="has files that are not a RUN's"):
         train(request, silent())
+    (tmp_path / "text" / ".lock").touch()  # others lock their folders too
+    with pytest.raises(UserError, match="has files that are not a RUN's"):
+        train(request, silent())
+    assert len(list((tmp_path / "text").iterdir())) == 5
+
+
+def test_without_its_record_a_run_is_begun_anew(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.steps=3"])
+    train(request, silent())
+    (tmp_path / "run" / "run.json").unlink()
+    assert train(request, silent()).status == FINISHED
 
 
 def test_steps_override_a_recipes_minutes(tmp_path):

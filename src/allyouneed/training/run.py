@@ -36,6 +36,9 @@ from allyouneed.training.schedule import Plan, plan_for_minutes, plan_for_steps
 from allyouneed.training.step import TrainingState
 from allyouneed.training.validation import ValidationSet
 
+# What else a RUN's folder has; what was prepared goes when it is begun anew, so that it must be a RUN's.
+_OF_A_RUN = {".lock", "data", "distilled", "checkpoints", "bundle", "tensorboard", "log.jsonl", "report.html"}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -217,7 +220,8 @@ def _summary(finished: dict[str, Any]) -> str:
 def only_one(out: Path) -> Iterator[None]:
     """Two processes must not write one RUN. Errors: `UserError` when another one does, or it is no place to write."""
     try:
-        if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in ("run.json", ".lock")):
+        there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+        if there and "run.json" not in there and (".lock" not in there or there - _OF_A_RUN):
             raise UserError(f"{out} has files that are not a RUN's. Give a new or an empty folder to --out.")
         out.mkdir(parents=True, exist_ok=True)
         (out / ".lock").touch()
