@@ -175,16 +175,7 @@ def _share_of_teacher(line, logits, words, share):
     highest = largest(top)
     for place in range(whole, words):
         highest = max(highest, get(line, place))
-    summed = each(0.0)
-    for place in range(0, whole, LANES):
-        these = exp(load(line, place) - highest)
-        store(line, place, these)
-        summed = summed + these
-    normaliser = total(summed)
-    for place in range(whole, words):
-        this = largest(exp(each(get(line, place) - highest)))
-        put(line, place, this)
-        normaliser += this
+    normaliser = _exponentials(line, words, highest)
     scale, likeness = share / normaliser, each(0.0)
     for place in range(0, whole, LANES):
         these = load(line, place) * each(scale)
@@ -195,6 +186,23 @@ def _share_of_teacher(line, logits, words, share):
         put(line, place, get(line, place) * scale)
         result += get(line, place) * get(logits, place)
     return result
+
+
+@njit
+def _exponentials(line, words, highest):
+    """A row of logits becomes exp(logit - highest). -> their sum."""
+    whole = words // LANES * LANES
+    summed = each(0.0)
+    for place in range(0, whole, LANES):
+        these = exp(load(line, place) - highest)
+        store(line, place, these)
+        summed = summed + these
+    normaliser = total(summed)
+    for place in range(whole, words):
+        this = largest(exp(each(get(line, place) - highest)))
+        put(line, place, this)
+        normaliser += this
+    return normaliser
 
 
 @njit
@@ -218,16 +226,7 @@ def _softmax_gradient(line, words, target, certain, uniform):
     for place in range(whole, words):
         highest, sum_of_logits = max(highest, get(line, place)), sum_of_logits + get(line, place)
     right = get(line, target)
-    summed = each(0.0)
-    for place in range(0, whole, LANES):
-        these = exp(load(line, place) - highest)
-        store(line, place, these)
-        summed = summed + these
-    normaliser = total(summed)
-    for place in range(whole, words):
-        this = largest(exp(each(get(line, place) - highest)))
-        put(line, place, this)
-        normaliser += this
+    normaliser = _exponentials(line, words, highest)
     scale = 1 / normaliser
     for place in range(0, whole, LANES):
         store(line, place, multiply_add(load(line, place), each(scale), each(-uniform)))
