@@ -129,7 +129,7 @@ def distil(
     recipe: Annotated[str, typer.Option(metavar="NAME|FILE.toml", help="Settings of the student.")] = "swift",
     targets: Annotated[
         str, typer.Option(help="What it learns to say: teacher, both (the references too), beam, or closest.")
-    ] = "teacher",
+    ] = "both",
     beam_size: Annotated[int | None, typer.Option(min=1, help="The teacher's; without it the bundle's.")] = None,
     length_penalty: Annotated[
         float | None, typer.Option(min=-10, max=10, callback=finite, help="The teacher's; without it the bundle's.")

@@ -1,7 +1,9 @@
-"""Sequence-level knowledge distillation (Kim and Rush 2016): a small, quick student learns what its teacher says.
+"""Knowledge distillation (Kim and Rush 2016): a small, quick student learns what its teacher says.
 
-The teacher translates the source side of the training text once, with its beam; what the student is then trained on is
-easier to say than what people wrote, so that a shallow decoder comes near the teacher's beam without one of its own.
+By sequences: the teacher translates the source side of the training text once, with its beam; what the student is then
+trained on is easier to say than what people wrote, so that a shallow decoder comes near the teacher's beam without one
+of its own. And word by word, with `training.teacher_share`: at each place the teacher's distribution has a share in
+what the student is to say (`loss.py`), which tells more than the one word that stands there.
 Everything lies in RUN/distilled and is made once: the same command goes on where it was stopped.
 """
 
@@ -51,7 +53,7 @@ class Distillation:
     settings: Sequence[str] = ()
     beam_size: int | None = None
     length_penalty: float | None = None
-    targets: str = "teacher"
+    targets: str = "both"
     inter_threads: int | None = None
 
 
