@@ -124,7 +124,8 @@ def dropped_with(cache, **environment: str) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("ending", [".nbi", pytest.param(".nbc", marks=pytest.mark.slow)])
+@pytest.mark.slow  # compiles for every process
+@pytest.mark.parametrize("ending", [".nbi", ".nbc"])
 def test_a_kernel_cut_short_on_disk_is_compiled_anew_and_a_warning_says_so(tmp_path, ending):
     expected, _ = dropped_with(tmp_path)
     for path in tmp_path.rglob(f"*{ending}"):
