@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import shlex
-import sys
 from dataclasses import replace
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -18,15 +14,13 @@ from allyouneed import __version__
 from allyouneed.errors import UserError
 from allyouneed.paper.commands import app as paper
 from allyouneed.terminal import (
-    INTERRUPTED,
     Settings,
     console,
     finite,
-    open_closed_streams,
     program,
+    run_app,
     say,
     saying_how_to_go_on,
-    spread,
     text,
 )
 
@@ -40,7 +34,6 @@ app = typer.Typer(
 )
 
 app.add_typer(paper, name="paper", short_help="Measures the paper's tables and figures again.")
-_USER_MISTAKE = 2
 ComputeType = Annotated[str, typer.Option(metavar="TYPE", help="float32, or int8: faster, on CPUs with AVX-512 VNNI.")]
 
 
@@ -473,55 +466,4 @@ def _say_trained(out: Path, scores: dict[str, Any]) -> None:
 
 def main() -> NoReturn:
     """Entry point: turns mistakes into one line and an exit code."""
-    open_closed_streams()
-    if isinstance(sys.stdout, TextIOWrapper):  # a letter that the terminal does not know is no reason to stop
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        code = app(args=spread(sys.argv[1:]), standalone_mode=False)
-        sys.stdout.flush()
-    except UserError as error:
-        code = _mistake(str(error))
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    except BrokenPipeError:  # the reader of our output left
-        code = 1
-    except OSError as error:
-        code = _mistake(_refusal(error))
-    except Exception as error:
-        explain = getattr(error, "format_message", None)  # click's own: unknown option, missing argument
-        if explain is None:
-            raise
-        code = _misuse(explain(), getattr(getattr(error, "ctx", None), "command_path", "allyouneed"))
-    if code == INTERRUPTED:  # what Typer makes of Ctrl-C
-        say("interrupted")
-    _forget_unwritten()
-    sys.exit(code or 0)
-
-
-def _forget_unwritten() -> None:
-    """What standard output would not take: Python would try once more at its end, and complain."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _misuse(message: str, command: str) -> int:
-    """command: as far as it was understood, `allyouneed translate`. Without a verb click's message is its help."""
-    if message.startswith("Usage: "):
-        say(message)
-        return _USER_MISTAKE
-    end = "" if message.endswith((".", "?")) else "."
-    return _mistake(f"{message}{end} See {command} --help.") if message else _USER_MISTAKE
-
-
-def _refusal(error: OSError) -> str:
-    """The system's own words, but where the caller closed standard output, which it calls a bad file descriptor."""
-    if error.errno == errno.EBADF and error.filename is None:
-        return "standard output is closed: write to a file or a pipe."
-    return f"{error.filename or 'input or output'}: {(error.strerror or str(error)).lower()}."
-
-
-def _mistake(message: str) -> int:
-    say(f"error: {message}")
-    return _USER_MISTAKE
+    run_app(app, UserError)

@@ -1,7 +1,8 @@
-"""What every verb needs of the terminal: where messages go, and how a command is typed."""
+"""What every verb needs of the terminal: where messages go, how a command is typed, and how it ends."""
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import shlex
@@ -9,15 +10,16 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-INTERRUPTED = 130  # exit code
+INTERRUPTED, _USER_MISTAKE = 130, 2  # exit codes
 _ONE_OR_TWO_FILES = ("--train", "--valid", "--test")
 
 Settings = Annotated[
@@ -108,3 +110,62 @@ def program() -> str:
     if Path(sys.argv[0]).name == "allyouneed":  # called by its path, the environment not being active
         return shlex.quote(os.path.relpath(sys.argv[0]))
     return shlex.join([sys.executable, "-m", "allyouneed"])
+
+
+def run_app(app: typer.Typer, mistake: type[Exception]) -> NoReturn:
+    """Runs the verb of the command line and ends the process: mistakes become one line and an exit code.
+
+    mistake: what a verb raises when its user can mend it.
+    """
+    open_closed_streams()
+    if isinstance(sys.stdout, TextIOWrapper):  # a letter that the terminal does not know is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        code = app(args=spread(sys.argv[1:]), standalone_mode=False)
+        sys.stdout.flush()
+    except mistake as error:
+        code = _mistake(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader of our output left
+        code = 1
+    except OSError as error:
+        code = _mistake(_refusal(error))
+    except Exception as error:
+        explain = getattr(error, "format_message", None)  # click's own: unknown option, missing argument
+        if explain is None:
+            raise
+        code = _misuse(explain(), getattr(getattr(error, "ctx", None), "command_path", "allyouneed"))
+    if code == INTERRUPTED:  # what Typer makes of Ctrl-C
+        say("interrupted")
+    _forget_unwritten()
+    sys.exit(code or 0)
+
+
+def _forget_unwritten() -> None:
+    """What standard output would not take: Python would try once more at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _misuse(message: str, command: str) -> int:
+    """command: as far as it was understood, `allyouneed translate`. Without a verb click's message is its help."""
+    if message.startswith("Usage: "):
+        say(message)
+        return _USER_MISTAKE
+    end = "" if message.endswith((".", "?")) else "."
+    return _mistake(f"{message}{end} See {command} --help.") if message else _USER_MISTAKE
+
+
+def _refusal(error: OSError) -> str:
+    """The system's own words, but where the caller closed standard output, which it calls a bad file descriptor."""
+    if error.errno == errno.EBADF and error.filename is None:
+        return "standard output is closed: write to a file or a pipe."
+    return f"{error.filename or 'input or output'}: {(error.strerror or str(error)).lower()}."
+
+
+def _mistake(message: str) -> int:
+    say(f"error: {message}")
+    return _USER_MISTAKE

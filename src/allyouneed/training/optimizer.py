@@ -74,7 +74,7 @@ class Muon(Optimizer):
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """Singular values to about 1. [count, rows, columns], of any count: a dozen at a time, that they stay in the cache.
+    """Singular values to about 1. [count, rows, columns], of any count: 16 at a time, that they stay in the cache.
 
     Each is divided by its Frobenius norm, so that the largest singular value is at most 1; those above 0.003 end
     between 0.8 and 1.2, smaller ones below.
