@@ -9,12 +9,13 @@ from pathlib import Path
 import allyouneed
 
 SOURCE = Path(allyouneed.__file__).parent
-BASE = {"errors", "files", "config", "devices"}
+BASE = {"errors", "files", "config", "devices", "progress"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "config": {"errors"},
     "devices": {"errors"},
+    "progress": set(),
     "kernels": set(),
     "data": BASE,
     "model": BASE | {"kernels"},
@@ -22,10 +23,10 @@ MAY_IMPORT = {
     "translation": BASE | {"data", "kernels", "model", "bundle"},
     "training": BASE | {"data", "kernels", "model", "bundle", "translation"},
     "quickstart": BASE | {"data", "training", "translation"},
-    "exchange": BASE | {"data", "model", "bundle", "translation"},
+    "exchange": BASE | {"data", "model", "bundle", "translation", "terminal"},
     "insight": BASE | {"data", "model", "bundle", "translation"},
     "paper": BASE | {"data", "model", "bundle", "training", "translation", "insight", "terminal"},
-    "serving": BASE | {"data", "model", "bundle", "translation", "insight"},
+    "serving": BASE | {"data", "model", "bundle", "translation", "insight", "terminal"},
     "terminal": set(),
     "cli": BASE | {"quickstart", "training", "translation", "exchange", "insight", "serving", "paper", "terminal"},
     "__main__": {"cli"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -12,8 +11,11 @@ import typer
 
 from allyouneed import __version__
 from allyouneed.errors import UserError
+from allyouneed.exchange.commands import app as exchange
 from allyouneed.paper.commands import app as paper
+from allyouneed.serving.commands import app as serving
 from allyouneed.terminal import (
+    ComputeType,
     Settings,
     console,
     finite,
@@ -33,8 +35,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.add_typer(exchange)  # verbs of this level, each room's own, after those below
+app.add_typer(serving)
 app.add_typer(paper, name="paper", short_help="Measures the paper's tables and figures again.")
-ComputeType = Annotated[str, typer.Option(metavar="TYPE", help="float32, or int8: faster, on CPUs with AVX-512 VNNI.")]
 
 
 def _tell_version(asked: bool) -> None:
@@ -291,65 +294,6 @@ def evaluate(
 
 
 @app.command()
-def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
-    format: Annotated[str, typer.Option(metavar="NAME", help="ctranslate2, marian or argos.")],
-    quantization: Annotated[
-        str | None, typer.Option(metavar="TYPE", help="int8, int16 or float16; not for marian. Without it fp32.")
-    ] = None,
-    test: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="SOURCE TARGET", help="Compares on this text, with BLEU and chrF, not on the samples."),
-    ] = None,
-) -> None:
-    """Writes a translator in another system's form.
-
-    Then it compares what both say of the stored sample sentences.
-
-    Example: allyouneed export RUN --format ctranslate2 DIR --quantization int8
-    """
-    from allyouneed.exchange.export import export as export_run
-
-    if not export_run(run, format, folder, quantization, test):
-        raise typer.Exit(1)
-
-
-@app.command(name="import")
-def import_(
-    format: Annotated[str, typer.Argument(metavar="marian", help="The form: marian, as every OPUS-MT model is.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the model.")],
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A new folder, as `allyouneed train` makes one.")],
-    source: Annotated[str | None, typer.Option("--from", metavar="CODE", help="If the model does not tell.")] = None,
-    target: Annotated[str | None, typer.Option("--to", metavar="CODE", help="If the model does not tell.")] = None,
-) -> None:
-    """Makes a RUN of another system's model.
-
-    It translates, shows its attention and can be trained further.
-
-    Example: allyouneed import marian opus-mt-de-en RUN
-    """
-    from allyouneed.exchange.marian_import import import_model
-
-    say(import_model(format, folder, run, source, target))
-
-
-@app.command()
-def check(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run, a bundle, or what was exported.")],
-) -> None:
-    """Compares every file with its checksum.
-
-    It names the first that is missing or has changed since it was written.
-
-    Example: allyouneed check RUN
-    """
-    from allyouneed.exchange.check import check as check_files
-
-    print(check_files(folder))
-
-
-@app.command()
 def look(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
     sentence: Annotated[str, typer.Argument(metavar="SENTENCE", callback=text, help="In the source language.")] = "",
@@ -377,66 +321,6 @@ def look(
     table = look_at(Translator.load(run, device), sentence, test or [], alignments, html, console(), as_json)
     if table:
         print(table)
-
-
-@app.command()
-def serve(
-    runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN...", help="Runs or bundles, one a pair.")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 5000,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; only this machine reaches the default.")
-    ] = "127.0.0.1",
-    keys: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Only those with a key in it may translate.")
-    ] = None,
-    add_key: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Puts a new key into --keys, prints it, and leaves.")
-    ] = None,
-    per_minute: Annotated[
-        int | None, typer.Option(min=1, help="Requests a minute: of the new key, or of each key or address.")
-    ] = None,
-    quota: Annotated[int | None, typer.Option(min=1, help="Characters a month that the new key may translate.")] = None,
-    public: Annotated[bool, typer.Option("--public", help="Serve others without keys.")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="With a model each; one a core by default.")] = None,
-    compute_type: ComputeType = "float32",
-    characters: Annotated[int, typer.Option(min=1, help="Of one request's text, at most.")] = 20_000,
-    seconds: Annotated[float, typer.Option(min=0.1, callback=finite, help="For one request, at most.")] = 60.0,
-    queue: Annotated[int, typer.Option(min=1, help="Sentences that may wait; more are refused (503).")] = 4096,
-    file_minutes: Annotated[
-        float, typer.Option(min=0.01, callback=finite, help="Until uploaded files are deleted.")
-    ] = 30.0,
-    cors: Annotated[
-        list[str] | None, typer.Option(metavar="ORIGIN", help="Site whose pages may call; repeatable.")
-    ] = None,
-    metrics_token: Annotated[
-        str | None, typer.Option(envvar="ALLYOUNEED_METRICS_TOKEN", help="What /metrics asks for.")
-    ] = None,
-    log_text: Annotated[bool, typer.Option("--log-text", help="Users' text goes into the logs, too.")] = False,
-) -> None:
-    """Serves translators over HTTP, with a page to try them.
-
-    It speaks LibreTranslate's API, DeepL's, and its own.
-
-    Example: allyouneed serve RUN --port 5000
-    """
-    from allyouneed.serving.keys import add_key as new_key
-    from allyouneed.serving.run import serve as serve_runs
-    from allyouneed.serving.settings import Settings as ServeSettings
-
-    if add_key is not None:
-        if not keys:
-            raise UserError("--add-key needs a file to put the key into: give --keys FILE.")
-        print(new_key(keys, add_key, per_minute, quota))
-        return
-    if quota is not None:
-        raise UserError("--quota is of a new key: give --keys FILE --add-key NAME too, or leave it out.")
-    settings = ServeSettings(host, port, public, keys, per_minute)
-    chosen: dict[str, Any] = {"threads": threads} if threads else {}
-    settings = replace(
-        settings, characters=characters, seconds=seconds, queue_sentences=queue, file_minutes=file_minutes,
-        origins=tuple(cors or []), metrics_token=metrics_token, log_text=log_text, compute_type=compute_type, **chosen,
-    )  # fmt: skip
-    serve_runs(runs or [], settings, say)
 
 
 def _with_minutes(minutes: float | None, settings: Settings) -> list[str]:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from allyouneed.data.samples import Pair, make_dates
 from allyouneed.files import write_file
-from allyouneed.training.log import say_on
+from allyouneed.progress import say_on
 from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request
 from allyouneed.training.run import train

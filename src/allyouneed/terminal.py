@@ -26,7 +26,7 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Overrides any setting. May be given several times."),
 ]
-
+ComputeType = Annotated[str, typer.Option(metavar="TYPE", help="float32, or int8: faster, on CPUs with AVX-512 VNNI.")]
 
 Given = TypeVar("Given", str, list[str] | None)
 

@@ -28,7 +28,8 @@ from allyouneed.paper.cost import BASE, BIG, flops_per_token, hardware_flops, pa
 from allyouneed.paper.plots import COLOURS, new_plot
 from allyouneed.paper.recurrent import RecurrentTranslator
 from allyouneed.paper.results import Results, as_table
-from allyouneed.training.log import RunLog, say_on
+from allyouneed.progress import say_on
+from allyouneed.training.log import RunLog
 from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request, asked_device, identity, recipe_of, settings_of
 from allyouneed.training.run import train

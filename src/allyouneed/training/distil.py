@@ -25,8 +25,8 @@ from allyouneed.data.corpus import count_pairs
 from allyouneed.data.formats import RawPair, read_pairs, read_text
 from allyouneed.errors import UserError
 from allyouneed.files import read_json, sha256, to_json, write_file
+from allyouneed.progress import say_on
 from allyouneed.training.distributed import announced_ranks
-from allyouneed.training.log import say_on
 from allyouneed.training.request import Request, bundle_sum
 from allyouneed.training.run import Outcome, only_one, train
 from allyouneed.translation.files import translate_file

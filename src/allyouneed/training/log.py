@@ -12,14 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from allyouneed.files import cannot_write
+from allyouneed.progress import say_on
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-
-def say_on(console: Console, text: str) -> None:
-    """A line as it is: rich would take [brackets] for markup and :names: for pictures, and fold what is long."""
-    console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class RunLog:

@@ -17,7 +17,6 @@ from allyouneed.data.formats import read_pairs
 from allyouneed.data.tokenizer import BOS
 from allyouneed.errors import UserError
 from allyouneed.files import sha256
-from allyouneed.insight.progress import counting
 from allyouneed.insight.words import Sentence, split_sentence
 from allyouneed.paper.figures.diagrams import draw_architecture, draw_attention_blocks
 from allyouneed.paper.figures.drawing import Panel, draw_attention, head_colours
@@ -35,6 +34,7 @@ from allyouneed.paper.figures.heads import (
 from allyouneed.paper.figures.page import Example, on_distance, on_pronouns, on_structure, write_page
 from allyouneed.paper.figures.trace import Trace, block_rows, trace
 from allyouneed.paper.results import Results
+from allyouneed.progress import counting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -31,7 +31,8 @@ from allyouneed.model.recorder import record_attention
 from allyouneed.model.transformer import Transformer, log_probabilities
 from allyouneed.paper.questions.page import write_page
 from allyouneed.paper.results import Results
-from allyouneed.training.log import RunLog, say_on
+from allyouneed.progress import say_on
+from allyouneed.training.log import RunLog
 from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Record, Request, identity, settings_of
 from allyouneed.training.run import train

@@ -18,7 +18,7 @@ from allyouneed.paper.table1.layer_cost import Measured, Point, measure_layers, 
 from allyouneed.paper.table1.layers import LAYERS
 from allyouneed.paper.table1.page import draw, write_page
 from allyouneed.paper.table1.tables import Sweeps, make_tables
-from allyouneed.training.log import say_on
+from allyouneed.progress import say_on
 from allyouneed.training.memory import keep_freed_memory
 from allyouneed.training.size import matrix_flops
 

@@ -30,7 +30,8 @@ from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
 from allyouneed.paper.results import Results
 from allyouneed.paper.table3.page import PAPER, write_page
-from allyouneed.training.log import RunLog, say_on
+from allyouneed.progress import say_on
+from allyouneed.training.log import RunLog
 from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request, identity, recipe_of, settings_of
 from allyouneed.training.run import train

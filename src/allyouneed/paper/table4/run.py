@@ -18,12 +18,12 @@ from allyouneed.config import SearchConfig, load_recipe
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import sha256, write_file
-from allyouneed.insight.progress import counting
 from allyouneed.paper.results import Results
 from allyouneed.paper.table4.page import Parsed, write_page
 from allyouneed.paper.table4.treebank import Tree, read_trees, rebuild
 from allyouneed.paper.table4.words import frequent_words, readable
-from allyouneed.training.log import RunLog, say_on
+from allyouneed.progress import counting, say_on
+from allyouneed.training.log import RunLog
 from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request, asked_device, settings_of
 from allyouneed.training.run import train

@@ -8,8 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
-from allyouneed.insight import progress
-from allyouneed.insight.progress import counting
+from allyouneed import progress
+from allyouneed.progress import counting
 
 
 def said(environment: dict[str, str], terminal: bool) -> str:

@@ -1,4 +1,4 @@
-"""How far long work is: a bar in a terminal, a line now and then elsewhere."""
+"""Long work is told of: lines as they are; how far it is, a bar in a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 _SECONDS_BETWEEN_LINES = 10.0
+
+
+def say_on(console: Console, text: str) -> None:
+    """A line as it is: rich would take [brackets] for markup and :names: for pictures, and fold what is long."""
+    console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 @contextmanager
@@ -35,5 +40,4 @@ class _Lines:
             return
         self._told = now
         left = int((of - done) * (now - self._begun) / max(1, done))
-        line = f"{self._what} {done:,}/{of:,}  {left // 60}:{left % 60:02d} left"
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say_on(self._console, f"{self._what} {done:,}/{of:,}  {left // 60}:{left % 60:02d} left")
