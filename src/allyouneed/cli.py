@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -25,6 +25,9 @@ from allyouneed.terminal import (
     saying_how_to_go_on,
     text,
 )
+
+if TYPE_CHECKING:
+    from allyouneed.training.run import Outcome
 
 app = typer.Typer(
     help='The Transformer of "Attention Is All You Need": bring parallel text, get a translator.',
@@ -113,7 +116,7 @@ def train(
             Request(train, valid, out, (source, target), recipe, given, start_from=start_from), console()
         )
         _raise_if_interrupted(outcome.status)
-    _say_trained(out, outcome.scores["valid"])
+    _say_trained(out, outcome)
 
 
 @app.command()
@@ -152,7 +155,7 @@ def distil(
         )
         outcome = distil_run(asked, console())
         _raise_if_interrupted(outcome.status)
-    _say_trained(out, outcome.scores["valid"])
+    _say_trained(out, outcome)
 
 
 @app.command()
@@ -340,7 +343,10 @@ def _raise_if_interrupted(status: str) -> None:
         raise KeyboardInterrupt
 
 
-def _say_trained(out: Path, scores: dict[str, Any]) -> None:
+def _say_trained(out: Path, outcome: Outcome) -> None:
+    if not outcome.first:
+        return
+    scores = outcome.scores["valid"]
     say(
         f"validation BLEU {scores['bleu']:.1f}  {scores['bleu_signature']}\n"
         f"bundle: {out / 'bundle'}\nreport: {out / 'report.html'}\n"

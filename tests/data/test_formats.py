@@ -45,6 +45,7 @@ def test_pairs_of_a_tsv_with_columns(tmp_path):
     [
         ("missing.txt", None, "missing.txt: no such file"),
         ("utf16.txt", "hello\n".encode("utf-16"), "utf16.txt:1: this is UTF-16"),
+        ("utf32.txt", "hello\n".encode("utf-32"), "utf32.txt:1: this is UTF-32"),
         ("broken.gz", gzip.compress(b"hello\n" * 1000)[:30], "damaged or not gzip"),
         ("plain.gz", b"hello\n", "damaged or not gzip"),
         ("cut.gz", gzip.compress(b"hello\n" * 1000)[:-9] + b"?", "damaged or not gzip"),

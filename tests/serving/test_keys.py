@@ -30,6 +30,14 @@ def test_names_are_unique_and_a_broken_file_is_told(tmp_path):
         Gate(file)
 
 
+def test_a_broken_count_of_what_was_used_is_told(tmp_path):
+    file = tmp_path / "keys.json"
+    add_key(file, "anna")
+    (tmp_path / "keys.usage.json").write_text('{"month": "2026-1')
+    with pytest.raises(UserError, match=r"keys.usage.json: what each key has used this month cannot be read"):
+        Gate(file)
+
+
 def test_a_rate_is_of_each_client():
     gate = Gate(None, per_minute=3)
     for _ in range(3):

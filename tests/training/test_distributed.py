@@ -88,6 +88,7 @@ def test_alone_without_torchrun(announced):
     [
         ({"RANK": None, "MASTER_ADDR": None}, "RANK, MASTER_ADDR"),
         ({"MASTER_PORT": "any"}, "MASTER_PORT"),
+        ({"RANK": "2"}, "RANK"),
         ({"WORLD_SIZE": "0"}, "WORLD_SIZE"),
         ({"WORLD_SIZE": "many"}, "WORLD_SIZE"),
     ],

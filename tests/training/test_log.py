@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 
@@ -84,3 +85,16 @@ def test_without_tensorboard_the_log_is_written_alone(tmp_path, monkeypatch):
     log.stop()
     assert not (tmp_path / "tensorboard").exists()
     assert [record["loss"] for record in log.records()] == [2.5]
+
+
+def test_a_folder_whose_name_is_no_utf_8_has_no_board(tmp_path):
+    run = tmp_path / os.fsdecode(b"run-\xe9")
+    try:
+        run.mkdir()
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 alone")
+    log = RunLog(run, Console(quiet=True))
+    log.start(steps=10, step=0)
+    log.record("train", step=1, loss=2.5)
+    log.stop()
+    assert not (run / "tensorboard").exists()

@@ -20,6 +20,8 @@ import torch
 
 from allyouneed import UserError
 from allyouneed.files import read_tensors
+from allyouneed.training.checkpoint import _checkpoints
+from allyouneed.training.log import RunLog
 from allyouneed.training.loop import Loop
 from allyouneed.training.run import FINISHED, INTERRUPTED, train
 from tests.conftest import silent, toy_request
@@ -233,6 +235,14 @@ def test_patience_survives_a_resume(tmp_path, monkeypatch):
         train(request, silent())
     assert train(request, silent()).status == "stopped early"
     assert final_state(tmp_path / "run")["facts"]["step"] == 15
+    lines = RunLog(tmp_path / "run", silent()).records()
+    assert [line["step"] for line in lines if line["event"] == "train"][-1] == 15  # no step is in no line
+
+
+def test_the_newest_checkpoint_has_the_largest_number(tmp_path):
+    for step in (2, 99_999_999, 100_000_000):
+        (tmp_path / f"step-{step:08d}").mkdir()
+    assert _checkpoints(tmp_path)[-1].name == "step-100000000"
 
 
 def test_a_run_killed_when_patience_was_over_still_stops_there(tmp_path, monkeypatch):

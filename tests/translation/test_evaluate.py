@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 import sacrebleu
 
@@ -16,6 +18,12 @@ def test_agrees_with_sacrebleu_and_is_signed():
     assert found.exact_match == 50
     assert "tok:13a" in found.bleu_signature
     assert "nrefs:1" in found.chrf_signature
+
+
+def test_a_letter_in_two_parts_is_the_same_letter():
+    """Models write NFC; a reference from a Mac may be in NFD."""
+    found = score(["개가 달린다 ."], [unicodedata.normalize("NFD", "개가 달린다 .")])
+    assert (found.chrf, found.exact_match) == (100, 100)
 
 
 def test_tokenised_text_is_not_tokenised_again():

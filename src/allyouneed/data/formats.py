@@ -17,7 +17,10 @@ from typing import BinaryIO, NamedTuple
 
 from allyouneed.errors import UserError
 
-_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_OTHER_MARKS = {  # UTF-32's in the order of Intel begins as UTF-16's does
+    codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16",
+}  # fmt: skip
 
 
 class RawPair(NamedTuple):
@@ -32,7 +35,7 @@ class RawPair(NamedTuple):
 def read_lines(path: Path) -> Iterator[bytes]:
     """Lines of a file without their ends.
 
-    Errors: `UserError` when it is missing, unreadable, damaged, UTF-16, or no text.
+    Errors: `UserError` when it is missing, unreadable, damaged, UTF-16 or UTF-32, or no text.
     """
     try:
         with _open(path) as file:
@@ -59,8 +62,8 @@ def decoded(stream: BinaryIO, name: Path) -> Iterator[str]:
 def _without_ends(lines: Iterable[bytes], name: Path) -> Iterator[bytes]:
     for number, line in enumerate(lines):
         if number == 0:
-            if line.startswith(_UTF16_MARKS):
-                raise UserError(f"{name}:1: this is UTF-16, not UTF-8. Convert it: iconv -f UTF-16 -t UTF-8.")
+            if found := next((code for mark, code in _OTHER_MARKS.items() if line.startswith(mark)), None):
+                raise UserError(f"{name}:1: this is {found}, not UTF-8. Convert it: iconv -f {found} -t UTF-8.")
             if b"\0" in line:  # valid UTF-8, and yet UTF-16's every second byte, or a program's own format
                 raise UserError(f"{name}:1: no text, it has zero bytes. If it is UTF-16: iconv -f UTF-16LE -t UTF-8.")
             line = line.removeprefix(codecs.BOM_UTF8)

@@ -52,6 +52,16 @@ def read_keys(file: Path) -> list[Key]:
         raise UserError(f"{file}: not a file of keys ({error}). Make one with --add-key NAME.") from error
 
 
+def _read_usage(file: Path) -> tuple[str, dict[str, int]]:
+    """Month, and characters of each key. Errors: `UserError` where the file is damaged."""
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        return str(kept["month"]), {str(name): int(count) for name, count in kept["used"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        remedy = "Delete it: the month's characters are then counted anew."
+        raise UserError(f"{file}: what each key has used this month cannot be read. {remedy}") from error
+
+
 class Gate:
     """Lets requests in. Without a file of keys everybody may come, at `per_minute` requests an address."""
 
@@ -65,8 +75,8 @@ class Gate:
         self._used: dict[str, int] = {}
         self._changed = False
         if self._usage_file and self._usage_file.exists():
-            kept = json.loads(self._usage_file.read_text(encoding="utf-8"))
-            self._used = kept["used"] if kept["month"] == self._month else {}
+            month, used = _read_usage(self._usage_file)
+            self._used = used if month == self._month else {}
 
     def enter(self, secret: str | None, address: str, characters: int = 0) -> Key | None:
         """Counts a request and its characters, and returns its key. Errors: `ApiError` 403, 429 or 456."""

@@ -66,7 +66,8 @@ def load_checkpoint(folder: Path, state: TrainingState) -> int:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(place for place in folder.glob("step-*") if place.is_dir() and "." not in place.name)
+    found = [place for place in folder.glob("step-*") if place.is_dir() and "." not in place.name]
+    return sorted(found, key=lambda place: (len(place.name), place.name))  # numbers of eight digits, or more
 
 
 def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:

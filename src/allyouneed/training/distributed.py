@@ -82,6 +82,8 @@ def announced_ranks() -> int:
     wrong = [] if count.isdecimal() and int(count) else ["WORLD_SIZE"]
     wrong += [name for name in _NUMBERS if not os.environ.get(name, "").isdecimal()]
     wrong += [] if os.environ.get("MASTER_ADDR") else ["MASTER_ADDR"]
+    if not wrong and int(os.environ["RANK"]) >= int(count):
+        wrong = ["RANK"]
     if wrong:
         raise UserError(
             f"WORLD_SIZE is {count} in the environment, but missing or impossible there: {', '.join(wrong)}. Start "

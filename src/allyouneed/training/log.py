@@ -111,8 +111,11 @@ class RunLog:
 
 
 def _tensorboard(run: Path, step: int) -> SummaryWriter | None:
+    """None where it is not installed, or the folder's name is no UTF-8, which its files cannot have."""
     try:
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
+
+        str(run).encode("utf-8")
+    except (ImportError, UnicodeEncodeError):
         return None
     return SummaryWriter(str(run / "tensorboard"), purge_step=step)

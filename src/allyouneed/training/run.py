@@ -42,10 +42,14 @@ _OF_A_RUN = {".lock", "data", "distilled", "checkpoints", "bundle", "tensorboard
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended (FINISHED, STOPPED_EARLY, INTERRUPTED), and its validation scores if it came to an end."""
+    """How a run ended (FINISHED, STOPPED_EARLY, INTERRUPTED), and its validation scores if it came to an end.
+
+    first: whether this process is the first of several, which alone talks.
+    """
 
     status: str
     scores: dict[str, Any]
+    first: bool = True
 
 
 def train(request: Request, console: Console) -> Outcome:
@@ -73,7 +77,7 @@ def _train(request: Request, console: Console, device: torch.device, ranks: Rank
             log.say(f"{request.out} is finished already: {_summary(record.content['finished'])}")
     ranks.wait()
     if finished := ranks.share(record.content.get("finished")):
-        return Outcome(FINISHED, finished)
+        return Outcome(FINISHED, finished, ranks.is_first)
     parts = _Parts(request, config, prepared, log, ranks, device)
     loop = parts.assemble(_agreed_plan(parts, record, started))
     loop.keep_plan = lambda plan: record.update(plan=plan.as_dict())
@@ -184,7 +188,7 @@ def _conclude(loop: Loop, status: str, prepared: PreparedData, record: Record) -
         _write_report(loop, status, prepared, scores)
         if scores:
             record.update(finished={**scores, "weights": loop.bundle.notes["weights"]})
-    return Outcome(status, loop.ranks.share(scores))
+    return Outcome(status, loop.ranks.share(scores), loop.ranks.is_first)
 
 
 def _write_report(loop: Loop, status: str, prepared: PreparedData, scores: dict[str, Any]) -> None:

@@ -74,8 +74,9 @@ def seed_step(seed: int, step: int, rank: int, part: int) -> None:
 
 
 def is_logged(step: int, training: TrainingConfig, plan: Plan) -> bool:
-    """Every `log_every` steps; and the last, so that the shortest run has a line too."""
-    return step % training.log_every == 0 or step == plan.steps
+    """Every `log_every` steps; and the last, so that the shortest run has a line too, and no step is in none."""
+    may_be_last = training.patience is not None and step % plan.validate_every == 0
+    return step % training.log_every == 0 or step == plan.steps or may_be_last
 
 
 def update(

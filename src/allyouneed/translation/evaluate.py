@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -31,16 +32,16 @@ class Scores:
 def score(
     translations: Sequence[str], references: Sequence[str], tokenized: bool = False, tokenize: str = "13a"
 ) -> Scores:
-    """Corpus BLEU (Papineni et al. 2002) and chrF2 (Popović 2015) against one reference.
+    """Corpus BLEU (Papineni et al. 2002) and chrF2 (Popović 2015) against one reference, both in Unicode's form NFC.
 
     `tokenized`: both sides are tokenised already, the metric does not tokenise again. `tokenize`: sacreBLEU's
     tokeniser, for example "zh", "ja-mecab", "ko-mecab" or "char" for languages without spaces. Errors: `UserError` as
     `bleu_metric`.
     """
     bleu, chrf = bleu_metric(tokenized, tokenize), CHRF()
-    bleu_score = bleu.corpus_score(list(translations), [list(references)])
-    chrf_score = chrf.corpus_score(list(translations), [list(references)])
-    same = sum(translation == reference for translation, reference in zip(translations, references, strict=True))
+    said, meant = ([unicodedata.normalize("NFC", text) for text in texts] for texts in (translations, references))
+    bleu_score, chrf_score = (metric.corpus_score(said, [meant]) for metric in (bleu, chrf))
+    same = sum(one == other for one, other in zip(said, meant, strict=True))
     return Scores(
         sentences=len(references),
         bleu=bleu_score.score,
