@@ -8,6 +8,7 @@ import pty
 import shutil
 import subprocess
 import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,28 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import allyouneed
-from allyouneed.cli import app
+from allyouneed.cli import app, main
 from allyouneed.terminal import spread
 from tests.conftest import TOY, toy_pairs, write_pairs
 
 
 def run(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "allyouneed", *map(str, arguments)], input=stdin, capture_output=True)
+    """In this process, with streams as one of its own has them, whose start takes seconds. Some tests below start it."""
+    contents = {"stdin": stdin, "stdout": b"", "stderr": b""}
+    streams = {
+        name: TextIOWrapper(BytesIO(content), encoding="utf-8", errors="backslashreplace")
+        for name, content in contents.items()
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["allyouneed", *map(str, arguments)])
+        for name, stream in streams.items():
+            patch.setattr(sys, name, stream)
+        with pytest.raises(SystemExit) as left:
+            main()
+        for stream in streams.values():
+            stream.flush()
+    out, said = (streams[name].buffer.getvalue() for name in ("stdout", "stderr"))
+    return subprocess.CompletedProcess(arguments, left.value.code, out, said)
 
 
 def assert_mistake(done: subprocess.CompletedProcess, *words: str) -> None:

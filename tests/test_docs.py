@@ -92,7 +92,7 @@ def normal(text: str) -> str:
     return re.sub(r"…+", "…", re.sub(r"<[^<>]*>", "…", text))
 
 
-PAGE_OF_FILE = {"config": "settings", "devices": "settings", "bundle": "files", "cli": "files", "files": "files"}
+PAGE_OF_FILE = {"config": "settings", "devices": "settings", "bundle": "files", "files": "files"}
 
 
 def page_of(path: Path) -> str:

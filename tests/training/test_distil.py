@@ -21,6 +21,7 @@ from allyouneed.training.inherit import inherit, spread_out
 from allyouneed.training.request import Record, agreed_config
 from allyouneed.training.run import FINISHED, train
 from tests.conftest import TOY, silent, toy_pairs, toy_request, write_pairs
+from tests.training.test_distributed import TORCHRUNS
 
 STUDENT = [*TOY, "model.encoder_layers=2", "training.steps=10", "training.validate_every=5"]
 
@@ -138,9 +139,8 @@ def test_an_impossible_number_is_refused_and_the_same_out_can_be_used(toy_run, t
 
 
 def test_several_processes_would_write_over_each_other(toy_run, tmp_path, monkeypatch):
-    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_PORT"):
-        monkeypatch.setenv(name, "2")
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    for name, value in TORCHRUNS.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="start it without torchrun"):
         distil(asked(tmp_path, toy_run), silent())
 
