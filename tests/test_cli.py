@@ -22,7 +22,7 @@ from tests.conftest import TOY, toy_pairs, write_pairs
 
 
 def run(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess:
-    """In this process, with streams as one of its own has them, whose start takes seconds. Some tests below start it."""
+    """In this process, with streams as its own would have, since a start takes seconds. Some tests below start one."""
     contents = {"stdin": stdin, "stdout": b"", "stderr": b""}
     streams = {
         name: TextIOWrapper(BytesIO(content), encoding="utf-8", errors="backslashreplace")
