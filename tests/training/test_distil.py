@@ -199,6 +199,7 @@ def test_what_is_copied_is_said_once_though_minutes_are_measured_first(toy_run, 
     assert train(request, Console(file=said)).status == FINISHED
     assert said.getvalue().count("layers copied from the teacher") == 1
     assert "measuring the speed" in said.getvalue()
+    assert load_bundle(request.out).notes["of the teacher"].startswith("layers copied from the teacher")
 
 
 def test_a_student_without_a_recipe_is_the_papers_base_with_the_teachers_subwords(toy_run, tmp_path):

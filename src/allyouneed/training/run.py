@@ -36,6 +36,7 @@ from allyouneed.training.schedule import Plan, plan_for_minutes, plan_for_steps
 from allyouneed.training.step import TrainingState
 from allyouneed.training.validation import ValidationSet
 
+_INHERITED = "of the teacher"  # the note on what a student began with
 # What else a RUN's folder has; what was prepared goes when it is begun anew, so that it must be a RUN's.
 _OF_A_RUN = {".lock", "data", "distilled", "checkpoints", "bundle", "tensorboard", "log.jsonl", "report.html"}
 
@@ -122,10 +123,11 @@ class _Parts:
             start = load_bundle(self.request.start_from)
             load_weights(model, weights_of(start.model), self.request.start_from)
             longest = max(longest, start.longest_source)  # what it could translate in one piece, it still can
+        notes = {"training pairs": report["kept"], "training files": ", ".join(Path(f).name for f in report["files"])}
         taught_by = None
         if self.request.teacher:
             teacher = load_bundle(self.request.teacher)
-            self.log.say(inherit(model, teacher.model))
+            notes[_INHERITED] = inherit(model, teacher.model)
             longest = max(longest, teacher.longest_source)
             if config.training.teacher_share:
                 taught_by = teacher.model.to(self.device).eval()
@@ -133,7 +135,6 @@ class _Parts:
             use_plain_paths(model)
             if taught_by:
                 use_plain_paths(taught_by)
-        notes = {"training pairs": report["kept"], "training files": ", ".join(Path(f).name for f in report["files"])}
         return Loop(
             run=self.request.out,
             bundle=Bundle(model, tokenizer, config, self.request.languages, longest, notes=notes),
@@ -154,8 +155,7 @@ def _agreed_plan(parts: _Parts, record: Record, started: float) -> Plan:
     plan = parts.request.plan or plan_for_steps(config)
     if (minutes := config.training.minutes) and not parts.request.plan:
         parts.log.say(f"measuring the speed, to plan {minutes:g} minutes ...")
-        trial = replace(parts, log=RunLog(parts.request.out, parts.log.console, active=False))  # says nothing twice
-        speed = measure(trial.assemble(plan), seconds=min(20.0, 60 * minutes * 0.04))
+        speed = measure(parts.assemble(plan), seconds=min(20.0, 60 * minutes * 0.04))
         seconds_left = 60 * minutes - (time.perf_counter() - started)
         if seconds_left <= 0:
             raise UserError(
@@ -177,6 +177,8 @@ def _resume(loop: Loop) -> None:
     if loop.state.step:
         loop.log.record("resume", step=loop.state.step)
         loop.log.say(f"going on from step {loop.state.step:,}")
+    elif inherited := loop.bundle.notes.get(_INHERITED):
+        loop.log.say(inherited)
 
 
 def _conclude(loop: Loop, status: str, prepared: PreparedData, record: Record) -> Outcome:
