@@ -52,6 +52,11 @@ def test_the_model_card_has_languages_sizes_and_scores(tmp_path):
         assert row in card.splitlines()
 
 
+def test_a_toy_has_parameters_too():
+    bundle = load_bundle(POST_NORM)
+    assert bundle.described() == f"1 + 1 layers, d_model 32, {bundle.model.num_parameters():,} parameters"
+
+
 def test_a_later_format_is_refused(tmp_path):
     folder = rewritten(tmp_path / "later", "config.json", with_facts(format=FORMAT + 1))
     with pytest.raises(UserError, match=f"format {FORMAT + 1} is newer than this version reads .*upgrade"):

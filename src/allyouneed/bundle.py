@@ -26,6 +26,7 @@ Build: TypeAlias = Callable[..., Transformer]  # from settings and vocabulary si
 _NAMED = 3  # tensors of which a message tells
 _FILES = ("model.safetensors", "config.json")
 _FACTS = ("format", "languages", "vocab_size", "longest_source", "scores", "notes", "config")
+_MANY = 100_000  # parameters: of fewer, 0.0 million would say nothing
 _REMEDY = "Get the bundle again, or write it anew: run the `allyouneed train` command that made it."
 
 
@@ -43,6 +44,13 @@ class Bundle:
     scores: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
+
+    def described(self) -> str:
+        """The model's size, for people: `6 + 6 layers, d_model 512, 63.0 million parameters`; a toy's are counted."""
+        model, count = self.config.model, self.model.num_parameters()
+        parameters = f"{count / 1e6:.1f} million" if count >= _MANY else f"{count:,}"
+        layers = f"{model.encoder_layers} + {model.decoder_layers} layers"
+        return f"{layers}, d_model {model.d_model}, {parameters} parameters"
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
@@ -145,13 +153,10 @@ def _samples(path: Path) -> list[dict[str, Any]]:
 
 def _model_card(bundle: Bundle) -> str:
     source, target = bundle.languages
-    model = bundle.config.model
     lines = [
         f"# {source} → {target}",
         "",
-        f"A Transformer made with allyouneed: {model.encoder_layers} + {model.decoder_layers} layers, "
-        f"d_model {model.d_model}, {bundle.model.num_parameters() / 1e6:.1f} million parameters, "
-        f"{len(bundle.tokenizer):,} subwords.",
+        f"A Transformer made with allyouneed: {bundle.described()}, {len(bundle.tokenizer):,} subwords.",
         "",
         "| measured | figure |",
         "| --- | --- |",

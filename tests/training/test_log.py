@@ -36,6 +36,7 @@ def test_a_bar_in_a_terminal(tmp_path):
     for part in ("50/100 steps", "loss 2.500", "1,234 tokens/s"):
         assert part in re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown)
     assert COLOUR.search(shown)
+    assert "nan" not in shown  # before the first step there is no loss
 
 
 def test_no_colour_where_it_is_not_wanted(tmp_path):

@@ -33,12 +33,8 @@ def import_model(format: str, folder: Path, run: Path, source: str | None = None
     if run.exists() and any(run.iterdir()):
         raise UserError(f"{run} is there already: give a new folder.")
     bundle = import_marian(folder, run, (source, target) if source and target else None)
-    model = bundle.config.model
-    return (
-        f"{' → '.join(bundle.languages)}: {model.encoder_layers} + {model.decoder_layers} layers, d_model "
-        f"{model.d_model}, {bundle.model.num_parameters() / 1e6:.1f} million parameters, {len(bundle.tokenizer):,} "
-        f"subwords\nbundle: {run / 'bundle'}"
-    )
+    languages = " → ".join(bundle.languages)
+    return f"{languages}: {bundle.described()}, {len(bundle.tokenizer):,} subwords\nbundle: {run / 'bundle'}"
 
 
 def import_marian(folder: Path, run: Path, languages: tuple[str, str] | None = None) -> Bundle:

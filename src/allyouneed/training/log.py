@@ -60,23 +60,22 @@ class RunLog:
         if self.active:
             self._board = _tensorboard(self.path.parent, step)
         if self.active and self.console.is_terminal and not self.console.is_dumb_terminal:
-            columns = ("{task.completed:,}/{task.total:,} steps", "loss {task.fields[loss]:.3f}")
             self._progress = Progress(
-                TextColumn(columns[0]),
+                TextColumn("{task.completed:,}/{task.total:,} steps"),
                 BarColumn(),
-                TextColumn(columns[1]),
-                TextColumn("{task.fields[rate]:,.0f} tokens/s"),
+                TextColumn("loss {task.fields[loss]}"),
+                TextColumn("{task.fields[rate]} tokens/s"),
                 TimeRemainingColumn(),
                 console=self.console,
                 transient=True,
             )
             self._progress.start()
-            self._task = self._progress.add_task("train", total=steps, completed=step, loss=float("nan"), rate=0.0)
+            self._task = self._progress.add_task("train", total=steps, completed=step, loss="–", rate="–")
 
     def progress(self, step: int, steps: int, loss: float, rate: float, seconds_left: float, plain: bool) -> None:
         """steps: as planned now; rate: target tokens a second; plain: whether a line is due where there is no bar."""
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=step, total=steps, loss=loss, rate=rate)
+            self._progress.update(self._task, completed=step, total=steps, loss=f"{loss:.3f}", rate=f"{rate:,.0f}")
         elif plain:
             left = f"{int(seconds_left) // 60}:{int(seconds_left) % 60:02d}"
             self.say(f"step {step:,}/{steps:,}  loss {loss:.3f}  {rate:,.0f} tokens/s  {left} left")

@@ -207,14 +207,11 @@ def _write_report(loop: Loop, status: str, prepared: PreparedData, scores: dict[
 
 
 def _describe(loop: Loop) -> str:
-    plan, model = loop.plan, loop.bundle.config.model
+    plan = loop.plan
     decay = "to zero" if plan.decay == "linear" else "with 1/√step"
     budget = f" in {plan.minutes:g} minutes" if plan.minutes else ""
-    return (
-        f"{model.encoder_layers} + {model.decoder_layers} layers, d_model {model.d_model}, "
-        f"{loop.state.model.num_parameters() / 1e6:.1f} million parameters; {plan.steps:,} steps{budget}, "
-        f"warm-up {plan.warmup:,}, then decay {decay}"
-    )
+    steps = f"{plan.steps:,} steps{budget}, warm-up {plan.warmup:,}, then decay {decay}"
+    return f"{loop.bundle.described()}; {steps}"
 
 
 def _summary(finished: dict[str, Any]) -> str:
