@@ -21,14 +21,13 @@ search          null, or beam_size, alpha, nodes [parent, step, token, log_p, st
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokenizer import EOS, normalised
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.coding import Plan, Sizes, choose_plan, pack_matrices, pack_weights
@@ -86,7 +85,7 @@ def explorer_data(
     paper = variant_data(translator, pair, Switches(), plan._replace(variants=0), base)
     paper["attention"] = packed_attention(base.recorded, plan)
     languages = translator.bundle.languages
-    source = _side(translator.tokenizer, unicodedata.normalize("NFC", text.strip()), languages[0])
+    source = _side(translator.tokenizer, normalised(text.strip()), languages[0])
     of_target = translator.tokenizer.target
     target = _side(of_target, of_target.decode(pair.target), languages[1], pair.target)
     return {

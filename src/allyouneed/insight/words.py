@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import html
 import re
-import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokenizer import EOS, normalised
 from allyouneed.data.vocabulary import AnyTokenizer
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
@@ -69,7 +68,7 @@ class Word(NamedTuple):
 def words_of(tokenizer: AnyTokenizer, text: str, language: str) -> list[Word]:
     """The words of a text, without `</s>`, as `split_sentence` splits it."""
     sentence = split_sentence(tokenizer, text, language)
-    spans = spans_of(tokenizer.pieces(sentence.ids[:-1]), unicodedata.normalize("NFC", text))
+    spans = spans_of(tokenizer.pieces(sentence.ids[:-1]), normalised(text))
     return [Word(i, j, spans[i][0], spans[j - 1][1]) for i, j in pairwise(sentence.starts)]
 
 

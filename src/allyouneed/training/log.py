@@ -74,11 +74,12 @@ class RunLog:
 
     def progress(self, step: int, steps: int, loss: float, rate: float, seconds_left: float, plain: bool) -> None:
         """steps: as planned now; rate: target tokens a second; plain: whether a line is due where there is no bar."""
+        shown_loss, shown_rate = f"{loss:.3f}", f"{rate:,.0f}"
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=step, total=steps, loss=f"{loss:.3f}", rate=f"{rate:,.0f}")
+            self._progress.update(self._task, completed=step, total=steps, loss=shown_loss, rate=shown_rate)
         elif plain:
             left = f"{int(seconds_left) // 60}:{int(seconds_left) % 60:02d}"
-            self.say(f"step {step:,}/{steps:,}  loss {loss:.3f}  {rate:,.0f} tokens/s  {left} left")
+            self.say(f"step {step:,}/{steps:,}  loss {shown_loss}  {shown_rate} tokens/s  {left} left")
 
     def stop(self) -> None:
         """Ends the bar and TensorBoard's file; `record` and `say` go on."""
