@@ -15,6 +15,7 @@ from torch import Tensor
 
 LANES = 16  # floats at once
 IMPOSSIBLE = -1e30  # the score or logit of what must not be: a number, unlike -inf, so that differences are numbers
+_FEWEST_ROWS, _NARROWEST = 64, 256  # for which laying matrices out is worth it
 UNSAID = -1e29  # no logit of a word that may be said is so low
 
 
@@ -23,6 +24,22 @@ def usable(*tensors: Tensor) -> bool:
     return installed() and all(
         x.device.type == "cpu" and x.dtype == torch.float32 and x.shape[-1] % LANES == 0 for x in tensors
     )
+
+
+def multiplies(rows: int, x: Tensor, *weights: Tensor) -> bool:
+    """Whether x, of so many rows, is better multiplied with these weights, and they with gradients, by `matmul` than by
+    PyTorch: measured on AMD's processors with AVX-512, for which PyTorch's library was not made."""
+    sizes = [size for weight in weights for size in weight.shape]
+    fit = rows >= _FEWEST_ROWS and min(sizes) >= _NARROWEST and all(size % LANES == 0 for size in sizes)
+    return fit and usable(x, *weights) and not torch.is_autocast_enabled("cpu") and _is_amd_with_avx512()
+
+
+@cache
+def _is_amd_with_avx512() -> bool:
+    import llvmlite.binding
+
+    processor, features = llvmlite.binding.get_host_cpu_name(), llvmlite.binding.get_host_cpu_features()
+    return processor.startswith("znver") and bool(features.get("avx512f"))
 
 
 @cache

@@ -1,7 +1,8 @@
 """The pre-softmax linear, the softmax, the loss of the right words and its gradients, a few rows at a time.
 
 A thread's rows of logits stay in its own cache from the first product to the last. The words' embeddings are laid out
-once a step for both products; PyTorch's would lay them out again for each chunk of rows.
+once a step for both products; PyTorch's would lay them out again for each chunk of rows. Where they are wide, both
+layouts outgrow the cache, which each few rows would read again: then the products are `matmul`'s, of all rows at once.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from allyouneed.kernels import LANES
+from allyouneed.kernels import LANES, multiplies
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.layers import whole_lanes
+from allyouneed.kernels.matmul import multiply
 from allyouneed.kernels.product import ADD, PANEL, SET, multiply_floats
 from allyouneed.kernels.simd import (
     each,
@@ -45,14 +47,15 @@ class WordLoss:
     def __init__(self, weight: Tensor, rows: int, parts: tuple[float, float, float], of_teacher: Tensor | None):
         self._words, self._depth = weight.shape
         self._parts = parts
-        self._to_words, self._to_hidden = lay_out(weight)
+        self._weight, self._of_teacher = weight, of_teacher
+        given = [weight] if of_teacher is None else [weight, of_teacher]
+        self._wide = multiplies(rows, weight, *given)
         self._room = torch.empty(rows, whole_lanes(self._words))
         self._zeros = torch.zeros(max(self._room.shape[1], self._depth))
-        self._depth_of_teacher, self._of_teacher, self._room_of_teacher = 0, self._zeros, self._room
-        if of_teacher is not None:
-            self._depth_of_teacher = of_teacher.shape[1]
-            self._of_teacher, _ = lay_out(of_teacher)
-            self._room_of_teacher = torch.empty_like(self._room)
+        self._room_of_teacher = self._room if of_teacher is None else torch.empty_like(self._room)
+        if not self._wide:
+            self._to_words, self._to_hidden = lay_out(weight)
+            self._to_words_of_teacher = self._zeros if of_teacher is None else lay_out(of_teacher)[0]
 
     def __call__(
         self, hidden: Tensor, targets: Tensor, grad_hidden: Tensor | None, taught: Tensor | None
@@ -63,14 +66,19 @@ class WordLoss:
         -> d loss / d logits [rows, vocabulary] = p - certain · onehot - uniform - share · teacher's p, which the next
         call overwrites, and the sums of the loss and of the negative log likelihood, in nats.
         """
-        rows, words = len(hidden), self._words
-        logits, losses = self._room[:rows], torch.empty(2, rows)
+        rows, words, wide = len(hidden), self._words, self._wide
+        logits, logits_of_teacher = self._room[:rows], self._room_of_teacher[:rows]
+        losses = torch.empty(2, rows)
+        if wide:
+            multiply(hidden, self._weight.T, out=logits)
+            if taught is not None:
+                multiply(taught, self._of_teacher.T, out=logits_of_teacher)
         _word_loss(
             -(-rows // _ROWS),
             hidden,
             rows,
             self._depth,
-            self._to_words,
+            0 if wide else self._to_words,
             words,
             logits.shape[1],
             self._zeros,
@@ -78,14 +86,15 @@ class WordLoss:
             *map(float, self._parts),
             logits,
             losses,
-            grad_hidden is not None,
-            self._to_hidden,
-            hidden if grad_hidden is None else grad_hidden,
-            hidden if taught is None else taught,
-            0 if taught is None else self._depth_of_teacher,
-            self._of_teacher,
-            self._room_of_teacher,
+            0 if wide or grad_hidden is None else self._to_hidden,
+            0 if grad_hidden is None else grad_hidden,
+            0 if taught is None else taught,
+            0 if taught is None else taught.shape[1],
+            0 if wide or taught is None else self._to_words_of_teacher,
+            logits_of_teacher,
         )
+        if wide and grad_hidden is not None:
+            multiply(logits, self._weight, out=grad_hidden)
         return logits[:, :words], losses[0].sum(), losses[1].sum()
 
 
@@ -133,21 +142,22 @@ def _word_loss(
     share: float,
     logits,
     losses,
-    wanted,
     to_hidden,
     grad_hidden,
     taught,
     depth_of_teacher,
-    of_teacher,
+    to_words_of_teacher,
     logits_of_teacher,
 ):
+    """A few rows. Products whose laid out words are not given (0) are there already, or somebody else's."""
     begin = part * _ROWS
     count = min(_ROWS, rows - begin)
     first_row, lines = 4 * begin * depth, logits + 4 * begin * room
-    multiply_floats(hidden + first_row, depth, count, to_words, depth, zeros, 0, room, lines, room, SET)
-    if depth_of_teacher:
-        first, to = taught + 4 * begin * depth_of_teacher, logits_of_teacher + 4 * begin * room
-        multiply_floats(first, depth_of_teacher, count, of_teacher, depth_of_teacher, zeros, 0, room, to, room, SET)
+    if to_words:
+        multiply_floats(hidden + first_row, depth, count, to_words, depth, zeros, 0, room, lines, room, SET)
+    if to_words_of_teacher:
+        d, to = depth_of_teacher, logits_of_teacher + 4 * begin * room
+        multiply_floats(taught + 4 * begin * d, d, count, to_words_of_teacher, d, zeros, 0, room, to, room, SET)
     for row in range(begin, begin + count):
         line, line_of_teacher, like_teacher = logits + 4 * row * room, logits_of_teacher + 4 * row * room, 0.0
         if depth_of_teacher:
@@ -157,7 +167,7 @@ def _word_loss(
             _subtract(line, line_of_teacher, words)
         put(losses, row, loss - like_teacher)
         put(losses, rows + row, nll)
-    if wanted:
+    if to_hidden:
         grads = grad_hidden + first_row
         for word in range(0, words, _WORDS):
             some, mode = min(_WORDS, words - word), ADD if word else SET

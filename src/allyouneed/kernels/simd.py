@@ -313,6 +313,13 @@ def pointer_to(builder, kind, address, place):
     return builder.gep(builder.inttoptr(address, ir.PointerType()), [place], source_etype=kind)
 
 
+def prefetch(builder, pointer):
+    """Asks for what stands there, which may be nothing, to be in the nearest cache soon."""
+    kinds = [pointer.type, _INT, _INT, _INT]
+    function = _declare(builder, "llvm.prefetch.p0", ir.VoidType(), kinds)
+    builder.call(function, [pointer, _INT(0), _INT(3), _INT(1)])  # to read, to keep, data
+
+
 def splat(builder, value):
     """A number in all lanes, of its own type."""
     kind = ir.VectorType(value.type, LANES)

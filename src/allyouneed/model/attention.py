@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from allyouneed.model.linear import Linear, side_by_side
 from allyouneed.model.packing import PackedMask, flash_attention, packed_attention
 
 
@@ -93,10 +94,10 @@ class MultiHeadAttention(nn.Module):
     def __init__(self, d_model: int, num_heads: int, d_k: int, d_v: int, bias: bool = False):
         super().__init__()
         self.num_heads = num_heads
-        self.query = nn.Linear(d_model, num_heads * d_k, bias)
-        self.key = nn.Linear(d_model, num_heads * d_k, bias)
-        self.value = nn.Linear(d_model, num_heads * d_v, bias)
-        self.output = nn.Linear(num_heads * d_v, d_model, bias)
+        self.query = Linear(d_model, num_heads * d_k, bias)
+        self.key = Linear(d_model, num_heads * d_k, bias)
+        self.value = Linear(d_model, num_heads * d_v, bias)
+        self.output = Linear(num_heads * d_v, d_model, bias)
         self.explicit = False
         self.observe: Callable[[Steps], None] | None = None
         self.twist = Twist()
@@ -133,16 +134,9 @@ class MultiHeadAttention(nn.Module):
             return flash_attention(self.query(x), self.key(memory), self.value(memory), self.num_heads, mask)
         d_k = self.query.out_features // self.num_heads
         if memory is x:
-            return packed_attention(_side_by_side(x, *inner), None, self.num_heads, d_k, mask)
-        return packed_attention(self.query(x), _side_by_side(memory, *inner[1:]), self.num_heads, d_k, mask)
+            return packed_attention(side_by_side(x, *inner), None, self.num_heads, d_k, mask)
+        return packed_attention(self.query(x), side_by_side(memory, *inner[1:]), self.num_heads, d_k, mask)
 
     def _split(self, x: Tensor) -> Tensor:
         batch, length, _ = x.shape
         return x.view(batch, length, self.num_heads, -1).transpose(1, 2)
-
-
-def _side_by_side(x: Tensor, *linears: nn.Linear) -> Tensor:
-    """What several linears make of x, in one product: [tokens, the sum of their widths]."""
-    weight = torch.cat([linear.weight for linear in linears])
-    bias = None if linears[0].bias is None else torch.cat([linear.bias for linear in linears])
-    return F.linear(x, weight, bias)

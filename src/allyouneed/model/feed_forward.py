@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from allyouneed.model.linear import Linear, side_by_side
+
 
 class FeedForward(nn.Module):
     """FFN(x) = max(0, x W₁ + b₁) W₂ + b₂, equation 2, at each position alike. [..., d_model] -> [..., d_model].
@@ -15,9 +17,8 @@ class FeedForward(nn.Module):
     def __init__(self, d_model: int, d_ff: int, activation: str = "relu"):
         super().__init__()
         self.swish = activation == "swish"
-        self.inner = nn.Linear(d_model, d_ff)
-        self.outer = nn.Linear(d_ff, d_model)
+        self.inner = Linear(d_model, d_ff)
+        self.outer = Linear(d_ff, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = self.inner(x)
-        return self.outer(F.silu(inner) if self.swish else inner.relu_())
+        return self.outer(F.silu(self.inner(x)) if self.swish else side_by_side(x, self.inner, relu=True))

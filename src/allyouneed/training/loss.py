@@ -63,7 +63,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         wanted = any(ctx.needs_input_grad)
         grad_hidden = torch.empty_like(hidden) if wanted else None
-        grad_weight = torch.zeros_like(weight) if wanted else None
+        grad_weight = (torch.empty_like if len(hidden) else torch.zeros_like)(weight) if wanted else None
         loss, nll = (hidden.new_zeros((), dtype=torch.float32) for _ in range(2))
         rows = min(len(hidden), max(_FEWEST_ROWS, _CHUNK_ELEMENTS[hidden.device.type] // len(weight)))
         of_words = _word_loss(hidden, weight.detach(), rows, smoothing, teacher)
@@ -75,19 +75,32 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             grad_logits, loss_here, nll_here = of_words(chunk, targets[here], grad_here, taught)
             loss += loss_here
             nll += nll_here
-            if grad_weight is not None and chunk.dtype == grad_weight.dtype:
-                grad_weight.addmm_(grad_logits.T, chunk)
-            elif grad_weight is not None:
-                grad_weight += grad_logits.T @ chunk
-        ctx.save_for_backward(grad_hidden, grad_weight)
+            if grad_weight is not None:
+                _sum_products(grad_weight, grad_logits.T, chunk, begins=start == 0)
+        ctx.gradients = grad_hidden, grad_weight
         ctx.mark_non_differentiable(nll)
         return loss, nll
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor, _grad_nll: Tensor) -> tuple[Tensor | None, ...]:
-        grad_hidden, grad_weight = ctx.saved_tensors
-        return grad_hidden * grad_loss.to(grad_hidden.dtype), grad_weight * grad_loss, None, None, None
+        if ctx.gradients is None:
+            raise RuntimeError("the loss's gradients were made once and are used up: compute it again")
+        (grad_hidden, grad_weight), ctx.gradients = ctx.gradients, None
+        return grad_hidden.mul_(grad_loss.to(grad_hidden.dtype)), grad_weight.mul_(grad_loss), None, None, None
+
+
+def _sum_products(sums: Tensor, a: Tensor, b: Tensor, begins: bool) -> None:
+    """sums = a @ b for the first, sums += a @ b for all others."""
+    if kernels.multiplies(len(b), b, sums):
+        from allyouneed.kernels.matmul import ONTO, SET, multiply
+
+        multiply(a, b, mode=SET if begins else ONTO, out=sums)
+    elif a.dtype == sums.dtype:
+        sums.addmm_(a, b, beta=0 if begins else 1)
+    else:
+        product = a @ b
+        sums.copy_(product) if begins else sums.add_(product)
 
 
 def _word_loss(
