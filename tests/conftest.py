@@ -44,6 +44,15 @@ TOY = [
 ]
 
 
+@pytest.fixture
+def own_products(monkeypatch):
+    """Our products (`kernels.matmul`) for all sizes that they can do, whatever the processor."""
+    pytest.importorskip("numba")
+    monkeypatch.setattr("allyouneed.kernels._is_amd_with_avx512", lambda: True)
+    monkeypatch.setattr("allyouneed.kernels._FEWEST_ROWS", 1)
+    monkeypatch.setattr("allyouneed.kernels._NARROWEST", 16)
+
+
 def toy_pairs(count: int, seed: int = 1) -> list[tuple[str, str]]:
     """Letters, and the same letters in reverse order."""
     rng = random.Random(seed)

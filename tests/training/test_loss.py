@@ -28,6 +28,35 @@ def test_chunked_equals_plain_with_gradients(smoothing, chunk, kernels, monkeypa
         torch.testing.assert_close(chunked, plain, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("words", [32, 64, 29])  # with 29 all is as without
+@pytest.mark.parametrize("share", [0.0, 0.7])
+def test_by_our_own_products_chunked_equals_plain(words, share, own_products, monkeypatch):
+    monkeypatch.setitem(loss_module._CHUNK_ELEMENTS, "cpu", 10 * words)
+    monkeypatch.setattr(loss_module, "_FEWEST_ROWS", 1)
+    torch.manual_seed(0)
+    hidden, weight, targets = torch.randn(37, 16), torch.randn(words, 16), torch.randint(0, words, (37,))
+    teacher = Teacher(torch.randn(37, 32), torch.randn(words, 32), share) if share else None
+    results = []
+    for chunked in (False, True):
+        h, w = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
+        if chunked:
+            loss, _ = chunked_cross_entropy(h, w, targets, 0.1, teacher)
+        else:
+            loss = smoothed_cross_entropy(h @ w.T, targets, 0.1, teacher)
+        (loss / 37).backward()
+        results.append((loss.detach() / 37, h.grad, w.grad))
+    for plain, ours in zip(*results, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=2e-6, atol=2e-6)
+
+
+def test_gradients_are_made_once():
+    hidden, weight = torch.randn(5, 16, requires_grad=True), torch.randn(32, 16)
+    loss, _ = chunked_cross_entropy(hidden, weight, torch.arange(5), 0.1)
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="used up"):
+        loss.backward()
+
+
 @pytest.mark.parametrize("kernels", [True, False])
 @pytest.mark.parametrize("words", [29, 64])
 def test_a_teachers_share_chunked_equals_plain_equals_the_definition(words, kernels, monkeypatch):

@@ -50,7 +50,18 @@ def losses(settings: list[str], steps: int, taught: bool = False) -> list[tuple[
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_the_same_losses_for_twenty_steps(optimizer, norm):
-    settings = ["model.dropout=0", f"model.norm={norm}", f"training.optimizer={optimizer}", "training.steps=20"]
+    the_same_losses(optimizer, norm)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_the_same_losses_by_our_own_products(optimizer, norm, own_products):
+    the_same_losses(optimizer, norm, "model.attention_bias=true")
+
+
+def the_same_losses(optimizer: str, norm: str, *more: str) -> None:
+    of_model = ("model.dropout=0", f"model.norm={norm}", *more)
+    settings = [*of_model, f"training.optimizer={optimizer}", "training.steps=20"]
     fast, plain = (losses([*settings, *more], 20) for more in ([], ["training.plain=true"]))
     for ours, twin in zip(fast, plain, strict=True):
         assert ours == pytest.approx(twin, rel=2e-5)

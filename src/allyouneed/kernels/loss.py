@@ -71,7 +71,7 @@ class WordLoss:
         losses = torch.empty(2, rows)
         if wide:
             multiply(hidden, self._weight.T, out=logits)
-            if taught is not None:
+            if taught is not None and self._of_teacher is not None:
                 multiply(taught, self._of_teacher.T, out=logits_of_teacher)
         _word_loss(
             -(-rows // _ROWS),

@@ -1,5 +1,6 @@
-"""The product of two matrices that are both new, as all are in training: laid out as BLIS does (Van Zee and van de Geijn
-2015), the left one in tiles, the right one in panels.
+"""The product of two matrices that are both new, as all are in training.
+
+Laid out as BLIS does (Van Zee and van de Geijn 2015), the left one in tiles, the right one in panels.
 
 A panel, 16 or 32 columns of a part of the depth, is made by the thread that works on it, and stays in its own cache. A
 tile by a panel stays in registers while it is summed over that depth, one position after another: what a row gives does

@@ -27,9 +27,10 @@ def side_by_side(x: Tensor, *linears: Linear, relu: bool = False) -> Tensor:
 
     All have a bias, or none has.
     """
-    weights, biases = [one.weight for one in linears], [one.bias for one in linears if one.bias is not None]
+    weights: list[Tensor] = [one.weight for one in linears]
+    biases: list[Tensor] = [one.bias for one in linears if one.bias is not None]
     rows = x.numel() // x.shape[-1]
-    if kernels.multiplies(rows, x, *weights) and not any(one.plain for one in linears):
+    if not any(one.plain for one in linears) and kernels.multiplies(rows, x, *weights):
         y = _Linear.apply(x.reshape(rows, -1), relu, len(weights), *weights, *biases)  # type: ignore[no-untyped-call]
         return y.view(*x.shape[:-1], -1)
     if len(linears) == 1:

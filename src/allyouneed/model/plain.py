@@ -11,7 +11,7 @@ from allyouneed.model.transformer import Transformer
 
 
 def use_plain_paths(model: nn.Module) -> None:
-    """Every step of the model as the paper writes it, by PyTorch: padding, explicit attention, PyTorch's dropout and products."""
+    """Every step of the model as the paper writes it, by PyTorch: padding, explicit attention, dropout, products."""
     for module in model.modules():
         if isinstance(module, MultiHeadAttention):
             module.explicit = True

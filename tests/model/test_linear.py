@@ -1,0 +1,53 @@
+"""Our products of wide layers and their gradients against PyTorch's."""
+
+import pytest
+import torch
+
+from allyouneed import kernels
+from allyouneed.model.linear import Linear, side_by_side
+
+pytest.importorskip("numba")
+
+
+def results(plain: bool, bias: bool, relu: bool, widths: tuple[int, ...], shape: tuple[int, ...]) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    linears = [Linear(shape[-1], width, bias) for width in widths]
+    for linear in linears:
+        linear.plain = plain
+    x = torch.randn(shape, requires_grad=True)
+    y = side_by_side(x, *linears, relu=relu)
+    (y * torch.randn_like(y)).sum().backward()
+    return [y.detach(), x.grad, *(p.grad for linear in linears for p in linear.parameters())]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("widths", [(48,), (32, 32, 16)])
+@pytest.mark.parametrize("shape", [(75, 64), (3, 25, 64)])
+def test_values_and_gradients(own_products, bias, relu, widths, shape):
+    ours, pytorchs = (results(plain, bias, relu, widths, shape) for plain in (False, True))
+    for found, expected in zip(ours, pytorchs, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5)
+
+
+def test_a_frozen_input_gets_no_gradient_and_a_gradient_may_be_expanded(own_products):
+    linear, x = Linear(32, 48), torch.randn(20, 32)
+    y = linear(x)
+    assert type(y.grad_fn.next_functions[0][0]).__name__ == "_LinearBackward"  # behind the view
+    y.sum().backward()
+    torch.testing.assert_close(linear.weight.grad, x.sum(0).expand(48, 32), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(linear.bias.grad, torch.full((48,), 20.0))
+
+
+def test_who_is_multiplied_by_whom(monkeypatch):
+    x, wide, narrow, odd = torch.randn(64, 256), torch.randn(256, 256), torch.randn(128, 256), torch.randn(257, 256)
+    monkeypatch.setattr(kernels, "_is_amd_with_avx512", lambda: True)
+    assert kernels.multiplies(64, x, wide)
+    assert not kernels.multiplies(63, x, wide)
+    assert not kernels.multiplies(64, x, wide, narrow)
+    assert not kernels.multiplies(64, x, odd)
+    assert not kernels.multiplies(64, x.double(), wide.double())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not kernels.multiplies(64, x, wide)
+    monkeypatch.setattr(kernels, "_is_amd_with_avx512", lambda: False)
+    assert not kernels.multiplies(64, x, wide)
