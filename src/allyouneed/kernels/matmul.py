@@ -41,6 +41,7 @@ _PANEL = _VECTORS * LANES
 _DEPTH = 512  # of a panel, at most: 64 KB
 _TILES = 40  # of a part, about: 480 rows of that depth stay in a core's second cache
 _LINES = 32  # of a matrix given as its transpose, that a part lays out; a divisor of _DEPTH
+_EXACT = -(-(LANES - _ROWS) // _ROWS)  # of these, the last: what they wrote too much, nobody would overwrite
 _AHEAD = 32  # positions of a tile that are asked for before they are used
 
 
@@ -101,14 +102,16 @@ def _lay_out(part, a, stride, rows, depth, packed):
 def _lay_out_transposed(part, a, stride, rows, depth, packed):
     """Some lines of a [depth, rows], of all tiles."""
     tiles, begin = -(-rows // _ROWS), part * _LINES // _DEPTH * _DEPTH
-    last = min((part + 1) * _LINES, depth) - 1
-    for d in range(part * _LINES, last):  # each overwrites what was too much of the one before
+    first, end = part * _LINES, min((part + 1) * _LINES, depth)
+    exact = max(first, end - _EXACT)
+    for d in range(first, exact):  # each overwrites what was too much of the one before
         for tile in range(tiles):
             store(packed, _place(tile, tiles, depth, begin) + _ROWS * (d - begin), load(a, d * stride + _ROWS * tile))
-    for row in range(rows):  # nothing too much: what follows is another part's, or nobody's
-        tile = row // _ROWS
-        to = _place(tile, tiles, depth, begin) + _ROWS * (last - begin) + row - _ROWS * tile
-        put(packed, to, get(a, last * stride + row))
+    for d in range(exact, end):
+        for row in range(rows):
+            tile = row // _ROWS
+            to = _place(tile, tiles, depth, begin) + _ROWS * (d - begin) + row - _ROWS * tile
+            put(packed, to, get(a, d * stride + row))
 
 
 @kernel

@@ -31,7 +31,7 @@ def side_by_side(x: Tensor, *linears: Linear, relu: bool = False) -> Tensor:
     biases: list[Tensor] = [one.bias for one in linears if one.bias is not None]
     rows = x.numel() // x.shape[-1]
     if not any(one.plain for one in linears) and kernels.multiplies(rows, x, *weights):
-        y = _Linear.apply(x.reshape(rows, -1), relu, len(weights), *weights, *biases)  # type: ignore[no-untyped-call]
+        y = _Linear.apply(x.reshape(rows, -1).contiguous(), relu, len(weights), *weights, *biases)  # type: ignore[no-untyped-call]
         return y.view(*x.shape[:-1], -1)
     if len(linears) == 1:
         y = F.linear(x, weights[0], linears[0].bias)
