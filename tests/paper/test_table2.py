@@ -12,6 +12,7 @@ from allyouneed.paper import table2
 from tests.conftest import TOY, silent, toy_request
 
 
+@pytest.mark.usefixtures("toy_run")  # which compiles kernels, out of the budget
 def test_both_systems_are_trained_once_and_set_side_by_side(tmp_path, monkeypatch):
     request = toy_request(tmp_path / "text", tmp_path / "out")
     settings = [setting for setting in TOY if not setting.startswith("training.steps")]

@@ -100,6 +100,7 @@ def test_plain_paths_train_as_the_fast_ones_do(tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
+@pytest.mark.usefixtures("toy_run")  # which compiles kernels, out of the budget
 def test_minutes_are_kept_when_the_speed_was_measured_wrong(tmp_path, monkeypatch):
     monkeypatch.setattr("allyouneed.training.run.measure", lambda loop, seconds: Speed(0.5, 0.01, 0.1))
     request = toy_request(
@@ -220,6 +221,7 @@ def test_the_shortest_run_has_a_line_in_the_log(tmp_path):
     assert only["gradient_norm"] > 0
 
 
+@pytest.mark.usefixtures("toy_run")  # which compiles kernels, out of the budget
 def test_a_steady_plan_is_not_corrected(tmp_path, monkeypatch):
     monkeypatch.setattr("allyouneed.training.run.measure", lambda loop, seconds: Speed(0.5, 0.01, 0.1))
     settings = [setting for setting in TOY if not setting.startswith("training.steps")]
