@@ -15,8 +15,8 @@ from torch import Tensor
 
 LANES = 16  # floats at once
 IMPOSSIBLE = -1e30  # the score or logit of what must not be: a number, unlike -inf, so that differences are numbers
-_FEWEST_ROWS, _NARROWEST = 64, 256  # for which laying matrices out is worth it
 UNSAID = -1e29  # no logit of a word that may be said is so low
+_FEWEST_ROWS, _NARROWEST = 64, 256  # for which laying matrices out is worth it
 
 
 def usable(*tensors: Tensor) -> bool:
