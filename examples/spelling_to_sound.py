@@ -10,7 +10,7 @@ from rich.console import Console
 
 import allyouneed
 from allyouneed.training.request import Request
-from allyouneed.training.run import train
+from allyouneed.training.train import train
 
 
 def edits(said: list[str], meant: list[str]) -> int:

@@ -11,10 +11,10 @@ from pathlib import Path
 from rich.console import Console
 
 import allyouneed
-from allyouneed.data.samples import make_dates
+from allyouneed.data.synthetic import make_dates
 from allyouneed.training.request import Request
-from allyouneed.training.run import train
-from allyouneed.translation.files import evaluate_files
+from allyouneed.training.train import train
+from allyouneed.translation.text_files import evaluate_files
 
 if len(sys.argv) < 2:
     sys.exit(f"usage: python {sys.argv[0]} RUN [SECTION.NAME=VALUE ...]")

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from allyouneed.cli import main
 from allyouneed.training.request import Request
-from allyouneed.training.run import train
+from allyouneed.training.train import train
 
 # Toy models are too small for two threads, which wait for each other where other work runs; processes started by tests
 # inherit this, so that all compute alike, bit by bit.

@@ -218,7 +218,7 @@ def test_an_interrupted_command(command, monkeypatch, toy_run):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("allyouneed.translation.files.translate_file", interrupted)
+    monkeypatch.setattr("allyouneed.translation.text_files.translate_file", interrupted)
     assert command("translate", toy_run) == (130, "", "interrupted\n")
     monkeypatch.setattr("allyouneed.quickstart.run_quickstart", lambda *arguments: False)  # as it ends after Ctrl-C
     code, out, said = command("quickstart", "--out", "my run")
@@ -259,7 +259,7 @@ def test_what_the_system_refuses_is_one_line(command, monkeypatch, toy_run):
         def refused(*arguments, error=error, **options):
             raise error
 
-        monkeypatch.setattr("allyouneed.translation.files.translate_file", refused)
+        monkeypatch.setattr("allyouneed.translation.text_files.translate_file", refused)
         assert command("translate", toy_run) == (2, "", line)
 
 

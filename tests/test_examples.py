@@ -15,7 +15,7 @@ import pytest
 
 import allyouneed
 from allyouneed.config import Config, load_recipe
-from allyouneed.data.samples import make_dates
+from allyouneed.data.synthetic import make_dates
 from tests.conftest import TOY
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -80,7 +80,7 @@ def test_the_notebook_holds_no_outputs():
 def test_train(monkeypatch, tmp_path, capsys):
     dates = make_dates()
     few = replace(dates, train=dates.train[:500], valid=dates.valid[:20], test=dates.test[:20])
-    monkeypatch.setattr("allyouneed.data.samples.make_dates", lambda: few)
+    monkeypatch.setattr("allyouneed.data.synthetic.make_dates", lambda: few)
     run(monkeypatch, "train.py", tmp_path / "run", *FEW, "training.steps=6")
     assert re.search(r"^finished validation BLEU \d+\.\d$", (out := capsys.readouterr().out), re.MULTILINE)
     assert re.search(r"^exact match \d+\.\d % of 20 dates", out, re.MULTILINE)

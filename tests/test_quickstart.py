@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from allyouneed import quickstart
-from allyouneed.training.run import INTERRUPTED, Outcome
+from allyouneed.training.train import INTERRUPTED, Outcome
 
 
 def test_a_path_is_shown_as_it_is(tmp_path, monkeypatch):

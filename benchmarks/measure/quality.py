@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from allyouneed.translation.files import evaluate_files
+from allyouneed.translation.text_files import evaluate_files
 from allyouneed.translation.translator import Translator
 
 SCORED = ("val", "test_2016_flickr")

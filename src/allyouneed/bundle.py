@@ -34,7 +34,7 @@ _REMEDY = "Get the bundle again, or write it anew: run the `allyouneed train` co
 class Bundle:
     """languages: codes of source and target; longest_source: subwords, end included, of the longest training source;
     scores: measured on held-out text, with signatures; notes: how it was made, for the model card; samples: see
-    `translation/samples.py`, none before training has come to its end."""
+    `translation/reference_outputs.py`, none before training has come to its end."""
 
     model: Transformer
     tokenizer: AnyTokenizer

@@ -27,7 +27,7 @@ from allyouneed.terminal import (
 )
 
 if TYPE_CHECKING:
-    from allyouneed.training.run import Outcome
+    from allyouneed.training.train import Outcome
 
 app = typer.Typer(
     help='The Transformer of "Attention Is All You Need": bring parallel text, get a translator.',
@@ -110,7 +110,7 @@ def train(
     given = _with_minutes(minutes, settings)
     with saying_how_to_go_on():
         from allyouneed.training.request import Request
-        from allyouneed.training.run import train as train_run
+        from allyouneed.training.train import train as train_run
 
         outcome = train_run(
             Request(train, valid, out, (source, target), recipe, given, start_from=start_from), console()
@@ -215,8 +215,8 @@ def translate(
 
     Example: allyouneed translate RUN input.de -o output.en
     """
-    from allyouneed.translation.files import translate_file
     from allyouneed.translation.sampling import Sampling
+    from allyouneed.translation.text_files import translate_file
     from allyouneed.translation.translator import Translator
 
     drawn = None
@@ -254,7 +254,7 @@ def score(
 
     Example: allyouneed score RUN --test test.de test.en
     """
-    from allyouneed.translation.files import score_files
+    from allyouneed.translation.text_files import score_files
     from allyouneed.translation.translator import Translator
 
     for line in score_files(Translator.load(run, device), test, tokens, as_json):
@@ -283,7 +283,7 @@ def evaluate(
 
     Example: allyouneed evaluate RUN --test test.de test.en
     """
-    from allyouneed.translation.files import evaluate_files
+    from allyouneed.translation.text_files import evaluate_files
     from allyouneed.translation.translator import Translator
 
     translator = Translator.load(run, device, compute_type=compute_type)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from allyouneed.data.samples import Pair, make_dates
+from allyouneed.data.synthetic import Pair, make_dates
 from allyouneed.files import write_file
 from allyouneed.progress import say_on
 from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request
-from allyouneed.training.run import train
-from allyouneed.translation.files import evaluate_files
+from allyouneed.training.train import train
+from allyouneed.translation.text_files import evaluate_files
 from allyouneed.translation.translator import Translator
 
 _SHOWN = ("2026년 11월 22일 일요일", "이천이십육년 십일월 이십이일", "'26. 11. 22.(일)", "1987.6.29")

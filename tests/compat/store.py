@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from allyouneed.bundle import load_bundle
-from allyouneed.translation.samples import BEAM_SIZES, say_samples
+from allyouneed.translation.reference_outputs import BEAM_SIZES, say_samples
 from tests.compat import BUNDLES
 from tests.conftest import toy_pairs
 

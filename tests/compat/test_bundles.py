@@ -10,7 +10,7 @@ import pytest
 from allyouneed import UserError
 from allyouneed.bundle import FORMAT, load_bundle
 from allyouneed.files import sha256
-from allyouneed.translation.samples import say_samples
+from allyouneed.translation.reference_outputs import say_samples
 from tests.compat import BUNDLES
 
 

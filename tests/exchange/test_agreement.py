@@ -7,7 +7,7 @@ import pytest
 from allyouneed import Translator
 from allyouneed.bundle import load_bundle
 from allyouneed.exchange.agreement import Agreement, Difference, compare, sample_sources
-from allyouneed.translation.samples import BEAM_SIZES
+from allyouneed.translation.reference_outputs import BEAM_SIZES
 from tests.compat import POST_NORM, PRE_NORM
 from tests.conftest import toy_pairs
 

@@ -21,7 +21,7 @@ def test_measures_are_those_of_each_sentence_alone(small, pairs):
     count = 0
     for source, target in pairs:
         ids = torch.tensor([source.ids]), torch.tensor([[BOS, *target.ids[:-1]]])
-        from allyouneed.model.recorder import record_attention
+        from allyouneed.model.probe import record_attention
 
         with torch.no_grad(), record_attention(small.model) as recorded:
             small.model(*ids)

@@ -7,7 +7,7 @@ import torch
 
 from allyouneed import UserError
 from allyouneed.insight.switches import Rereading, Switches, all_heads, single_switches, switched, switches_from
-from allyouneed.model.recorder import attentions, record_attention
+from allyouneed.model.probe import attentions, record_attention
 from allyouneed.translation.search import beam_search
 
 SOURCE = torch.tensor([[5, 9, 12, 7, 3]])

@@ -8,7 +8,7 @@ import pytest
 
 from allyouneed import Translator
 from allyouneed.training.request import Request
-from allyouneed.training.run import train
+from allyouneed.training.train import train
 from tests.conftest import silent, write_pairs
 
 SMALL = [

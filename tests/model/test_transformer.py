@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from allyouneed.config import ModelConfig
-from allyouneed.model.recorder import record_attention
+from allyouneed.model.probe import record_attention
 from allyouneed.model.transformer import Transformer
 from tests.model.oracles import close, from_marian, marian, randomise
 

@@ -9,8 +9,8 @@ pytest.importorskip("matplotlib")
 
 from allyouneed.bundle import load_bundle, save_bundle
 from allyouneed.errors import UserError
-from allyouneed.paper.figures import run as figures
-from allyouneed.paper.figures.run import run_figures
+from allyouneed.paper.figures import attention_figures as figures
+from allyouneed.paper.figures.attention_figures import run_figures
 
 from ..conftest import silent, toy_pairs, write_pairs
 

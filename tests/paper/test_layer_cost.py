@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from allyouneed.paper.table1.compared_layers import CONVOLUTIONAL, FUSED, PROJECTED, RESTRICTED, SELF_ATTENTION, Layer
 from allyouneed.paper.table1.layer_cost import Measured, Point, measure_layers, predict, saved_bytes, step_operations
-from allyouneed.paper.table1.layers import CONVOLUTIONAL, FUSED, PROJECTED, RESTRICTED, SELF_ATTENTION, Layer
 
 CPU = torch.device("cpu")
 

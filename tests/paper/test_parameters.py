@@ -13,7 +13,7 @@ import torch
 
 from allyouneed.config import ModelConfig, load_recipe
 from allyouneed.model.transformer import Transformer
-from allyouneed.paper.table3.page import PAPER
+from allyouneed.paper.table3.table3_page import PAPER
 
 VOCABULARY = 37_000
 MILLIONS = {  # counted at 37,000

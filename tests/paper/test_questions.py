@@ -14,10 +14,10 @@ from allyouneed.config import ModelConfig
 from allyouneed.data.batches import Batch, pad
 from allyouneed.data.store import PairStore, Sentences
 from allyouneed.errors import UserError
-from allyouneed.model.recorder import record_attention
+from allyouneed.model.probe import record_attention
 from allyouneed.model.transformer import Transformer
-from allyouneed.paper.questions import run as questions
-from allyouneed.paper.questions.run import SeesPadding, SeesTheFuture, Unscaled
+from allyouneed.paper.questions import experiments as questions
+from allyouneed.paper.questions.experiments import SeesPadding, SeesTheFuture, Unscaled
 from allyouneed.training.schedule import Speed
 from tests.conftest import TOY, silent, toy_pairs, write_pairs
 
@@ -141,7 +141,7 @@ def test_page_from_toy_trainings(tmp_path, monkeypatch):
 
 
 def test_by_minutes_all_variants_have_the_same_rates_however_wrong_the_speed_was_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr("allyouneed.training.run.measure", lambda loop, seconds: Speed(0.5, 0.01, 0.1))
+    monkeypatch.setattr("allyouneed.training.train.measure", lambda loop, seconds: Speed(0.5, 0.01, 0.1))
     train, valid = write_pairs(tmp_path, "train", toy_pairs(400)), write_pairs(tmp_path, "valid", toy_pairs(30, seed=2))
     settings = [setting for setting in TOY if not setting.startswith("training.steps")]
     settings += ["training.bleu_sentences=0", "training.log_every=1", "training.validate_every=3"]

@@ -6,10 +6,10 @@ import json
 import pytest
 import torch
 
-from allyouneed.paper.table1 import run as table1
+from allyouneed.paper.table1 import measurements as table1
+from allyouneed.paper.table1.compared_layers import LAYERS, PROJECTED, RECURRENT, SELF_ATTENTION
 from allyouneed.paper.table1.layer_cost import Measured, Point, step_operations
-from allyouneed.paper.table1.layers import LAYERS, PROJECTED, RECURRENT, SELF_ATTENTION
-from allyouneed.paper.table1.page import draw, write_page
+from allyouneed.paper.table1.table1_page import draw, write_page
 from allyouneed.paper.table1.tables import Sweeps, make_tables
 from tests.conftest import silent
 

@@ -9,8 +9,8 @@ import pytest
 
 from allyouneed.config import load_recipe, recipe_names
 from allyouneed.errors import UserError
-from allyouneed.paper.table3.page import PAPER, verdict
-from allyouneed.paper.table3.run import Job, _plan, _row_request, chosen_rows, run_table3, scaled
+from allyouneed.paper.table3.ablations import Job, _plan, _row_request, chosen_rows, run_table3, scaled
+from allyouneed.paper.table3.table3_page import PAPER, verdict
 from allyouneed.training.request import recipe_of
 from tests.conftest import TOY, silent, toy_request
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from allyouneed.errors import UserError
-from allyouneed.paper.table4 import run as table4
+from allyouneed.paper.table4 import parsing as table4
 from allyouneed.paper.table4.evalb import flat
-from allyouneed.paper.table4.page import Parsed
-from allyouneed.paper.table4.run import run_table4
+from allyouneed.paper.table4.parsing import run_table4
+from allyouneed.paper.table4.table4_page import Parsed
 from allyouneed.paper.table4.treebank import Fault, Tree
 from tests.conftest import TOY, silent
 

@@ -14,8 +14,8 @@ from allyouneed import Translator
 from allyouneed.serving.app import build_app
 from allyouneed.serving.pairs import Pairs, replica
 from allyouneed.serving.protocol import LimitedProtocol
-from allyouneed.serving.settings import Settings
-from allyouneed.training.run import train
+from allyouneed.serving.server_settings import Settings
+from allyouneed.training.train import train
 from tests.conftest import silent, toy_request
 
 _LONGER = ["training.steps=300", "training.validate_every=300", "training.average=1"]

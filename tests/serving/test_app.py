@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from allyouneed.serving.pairs import Pairs
-from allyouneed.serving.settings import Settings
+from allyouneed.serving.server_settings import Settings
 from tests.serving.conftest import serving
 
 

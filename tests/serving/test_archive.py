@@ -3,8 +3,8 @@ import zipfile
 
 import pytest
 
+from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.archive import check_archive
-from allyouneed.serving.errors import ApiError
 
 
 def zipped(**files: bytes) -> bytes:

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable as NothingToSend
 
-from allyouneed.serving.settings import Settings
-from allyouneed.serving.tasks import ModelWorker
+from allyouneed.serving.model_worker import ModelWorker
+from allyouneed.serving.server_settings import Settings
 from tests.serving.conftest import serving
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is absent: pip install '.[dev]'")

@@ -8,8 +8,8 @@ import deepl
 import pytest
 import requests
 
-from allyouneed.serving.keys import add_key
-from allyouneed.serving.settings import Settings
+from allyouneed.serving.api_keys import add_key
+from allyouneed.serving.server_settings import Settings
 from tests.serving.conftest import serving
 
 

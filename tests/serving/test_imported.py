@@ -8,7 +8,7 @@ import requests
 
 from allyouneed import Translator
 from allyouneed.serving.pairs import load_pairs
-from allyouneed.serving.settings import Settings
+from allyouneed.serving.server_settings import Settings
 from tests.compat import IMPORTED
 from tests.serving.conftest import serving
 

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from allyouneed.serving.protocol import LimitedProtocol
-from allyouneed.serving.settings import Settings
+from allyouneed.serving.server_settings import Settings
 from tests.serving.conftest import serving
 
 START = b"GET /health HTTP/1.1\r\nHost: x\r\n"

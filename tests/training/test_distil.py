@@ -17,9 +17,9 @@ from allyouneed.bundle import build_model, load_bundle
 from allyouneed.data.formats import read_text
 from allyouneed.training import distil as distilling
 from allyouneed.training.distil import Distillation, distil
-from allyouneed.training.inherit import inherit, spread_out
+from allyouneed.training.initialise import inherit, spread_out
 from allyouneed.training.request import Record, agreed_config
-from allyouneed.training.run import FINISHED, train
+from allyouneed.training.train import FINISHED, train
 from tests.conftest import TOY, silent, toy_pairs, toy_request, write_pairs
 from tests.training.test_distributed import TORCHRUNS
 

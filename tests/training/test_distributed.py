@@ -12,7 +12,7 @@ import pytest
 from allyouneed.errors import UserError
 from allyouneed.files import read_tensors
 from allyouneed.training.distributed import Ranks, announced_ranks, join_ranks
-from allyouneed.training.run import FINISHED, train
+from allyouneed.training.train import FINISHED, train
 from tests.conftest import silent, toy_request
 from tests.training.test_resume import command as as_typed
 from tests.training.test_resume import losses

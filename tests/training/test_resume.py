@@ -23,7 +23,7 @@ from allyouneed.files import read_tensors
 from allyouneed.training.checkpoint import _checkpoints
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import Loop
-from allyouneed.training.run import FINISHED, INTERRUPTED, train
+from allyouneed.training.train import FINISHED, INTERRUPTED, train
 from tests.conftest import silent, toy_request
 
 STEPS = 40
@@ -277,7 +277,7 @@ def test_a_disk_without_locks_is_no_other_process(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("allyouneed.training.run.fcntl.flock", refuse)
+    monkeypatch.setattr("allyouneed.training.train.fcntl.flock", refuse)
     with pytest.raises(UserError, match=r"cannot write .*run: no locks available"):
         train(toy_request(tmp_path / "text", tmp_path / "run"), silent())
 

@@ -12,8 +12,8 @@ from allyouneed import Translator, UserError
 from allyouneed.bundle import load_bundle, weights_of
 from allyouneed.exchange.marian_import import import_marian
 from allyouneed.training.request import _choose_config
-from allyouneed.training.run import FINISHED, train
 from allyouneed.training.size import DEFAULT_MINUTES
+from allyouneed.training.train import FINISHED, train
 from tests.compat import POST_NORM
 from tests.conftest import silent, toy_request
 from tests.exchange.opus import SHAPES, write_marian

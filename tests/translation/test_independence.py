@@ -11,7 +11,7 @@ import pytest
 from allyouneed import Translator
 from allyouneed.data.formats import read_text
 from allyouneed.training.request import Request
-from allyouneed.training.run import train
+from allyouneed.training.train import train
 from tests.conftest import silent
 
 STEPS = 300  # enough that translations are words, and so few that many are nearly as likely as others

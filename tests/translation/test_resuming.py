@@ -8,8 +8,8 @@ from contextlib import redirect_stdout
 import pytest
 
 from allyouneed import Translator, UserError
-from allyouneed.translation import files
-from allyouneed.translation.files import translate_file
+from allyouneed.translation import text_files as files
+from allyouneed.translation.text_files import translate_file
 
 OPTIONS = {"beam_size": 1, "num_hypotheses": 1}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from allyouneed.bundle import Bundle
 from allyouneed.data.tokenizer import BOS, EOS
-from allyouneed.translation.samples import BEAM_SIZES, say_samples
+from allyouneed.translation.reference_outputs import BEAM_SIZES, say_samples
 from allyouneed.translation.scoring import score_ids
 from allyouneed.translation.search import NEVER_SAID
 from allyouneed.translation.translator import Translator

@@ -22,7 +22,7 @@ from allyouneed.config import ModelConfig
 from allyouneed.data.tokenizer import BOS, EOS, UNK
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import Speaker
-from allyouneed.exchange.heads import filled, head_width
+from allyouneed.exchange.head_padding import filled, head_width
 from allyouneed.files import new_folder
 from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.embedding import Embedding, sinusoids

@@ -14,7 +14,7 @@ from allyouneed.exchange.argos import argos_translator, export_argos
 from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctranslate2
 from allyouneed.exchange.marian import export_marian, logit_difference, marian_classes, marian_translator
 from allyouneed.translation.evaluate import score
-from allyouneed.translation.samples import say_samples
+from allyouneed.translation.reference_outputs import say_samples
 
 FORMATS = ("ctranslate2", "marian", "argos")
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from allyouneed.config import ModelConfig
 from allyouneed.data.tokenizer import BOS, PAD
 from allyouneed.data.vocabulary import ADDED, Vocabulary
-from allyouneed.exchange.heads import filled, head_width
+from allyouneed.exchange.head_padding import filled, head_width
 
 _SHARED = "model.shared.weight"
 _SOURCE, _TARGET, _OUTPUT = "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight"

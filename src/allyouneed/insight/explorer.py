@@ -45,7 +45,7 @@ from allyouneed.insight.variant import (
     weights_of,
 )
 from allyouneed.insight.words import Word, links_of, words_of
-from allyouneed.model.recorder import KINDS, Recorded
+from allyouneed.model.probe import KINDS, Recorded
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.alignment import deciding_layer
 from allyouneed.translation.translator import Translator

@@ -19,7 +19,7 @@ from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.insight.aligner import Link, Links, alignment_error
 from allyouneed.insight.switches import Head, Switches, all_heads, switched
 from allyouneed.insight.words import Sentence, join_subwords
-from allyouneed.model.recorder import KINDS, record_attention
+from allyouneed.model.probe import KINDS, record_attention
 from allyouneed.model.transformer import Transformer, log_probabilities
 
 MEASURES = ("entropy", "distance", "previous", "next", "same", "period", "end")

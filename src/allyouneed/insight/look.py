@@ -15,7 +15,7 @@ from allyouneed.insight.corpus import corpus_data
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import corpus_html, html
 from allyouneed.insight.variant import entropies
-from allyouneed.model.recorder import KINDS
+from allyouneed.model.probe import KINDS
 from allyouneed.progress import counting
 from allyouneed.translation.alignment import Attention
 from allyouneed.translation.translator import Translator

@@ -17,7 +17,7 @@ from allyouneed.insight.page import html
 from allyouneed.insight.switches import Switches
 from allyouneed.insight.variant import entropies, slope, weights_of
 from allyouneed.insight.words import links_of
-from allyouneed.model.recorder import KINDS, Recorded, record_attention
+from allyouneed.model.probe import KINDS, Recorded, record_attention
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.alignment import deciding_layer
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from allyouneed.errors import UserError
 from allyouneed.model.attention import Twist
-from allyouneed.model.recorder import KINDS, attentions, explicit_path
+from allyouneed.model.probe import KINDS, attentions, explicit_path
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.search import Cache, Model
 

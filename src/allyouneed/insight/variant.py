@@ -14,7 +14,7 @@ from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS, EOS, PAD
 from allyouneed.insight.coding import Plan, pack_weights
 from allyouneed.insight.switches import Apart, Rereading, Switches, switched
-from allyouneed.model.recorder import KINDS, Recorded, record_attention
+from allyouneed.model.probe import KINDS, Recorded, record_attention
 from allyouneed.model.transformer import log_probabilities
 from allyouneed.translation.search import beam_search
 from allyouneed.translation.translator import Translator

@@ -2,7 +2,7 @@
 
 Each has a plain twin in PyTorch, which is used on other devices, for other types and sizes, and where Numba is missing.
 Nothing here knows of autograd: who calls it does, `model/dropout.py`, `model/packing.py` and `training/loss.py`, or
-needs none, `translation/engine.py`.
+needs none, `translation/engine/engine.py`.
 """
 
 from __future__ import annotations

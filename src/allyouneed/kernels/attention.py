@@ -18,7 +18,6 @@ from torch import Tensor
 
 from allyouneed.kernels import IMPOSSIBLE, LANES
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.layers import whole_lanes
 from allyouneed.kernels.simd import (
     each,
     exp,
@@ -34,6 +33,7 @@ from allyouneed.kernels.simd import (
     store,
     total,
     transpose,
+    whole_lanes,
 )
 
 _ROWS = 4  # queries at a time

@@ -108,7 +108,7 @@ def _compile(body: Callable[..., None]) -> Any:
     by on disk, and a compiled kernel never looks the same twice. Its name tells the version of all that it calls, of
     which Numba would not see changes.
     """
-    name = f"{body.__name__}_{_version()}"
+    name = f"{body.__name__}_{_version(Path(inspect.getfile(body)).parent)}"
     read = [
         f"get(arguments, {2 * place})" if _is_float(body, one) else f"get_long(arguments, {place})"
         for place, one in enumerate(_given(body), start=_GIVEN)
@@ -137,9 +137,10 @@ def {name}(arguments):
 
 
 @cache
-def _version() -> str:
-    text = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-    return sha256(text).hexdigest()[:16]
+def _version(folder: Path) -> str:
+    """Hash the sources of this package and of a kernel's own folder, where all that it may call is defined."""
+    files = sorted({*Path(__file__).parent.glob("*.py"), *folder.glob("*.py")})
+    return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
 @cache

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from allyouneed.kernels import LANES, multiplies
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.layers import whole_lanes
 from allyouneed.kernels.matmul import multiply
 from allyouneed.kernels.product import ADD, PANEL, SET, multiply_floats
 from allyouneed.kernels.simd import (
@@ -30,6 +29,7 @@ from allyouneed.kernels.simd import (
     store,
     total,
     transpose,
+    whole_lanes,
 )
 
 _ROWS = 16  # a part: two tiles

@@ -12,7 +12,7 @@ import operator
 from llvmlite import ir
 from numba import njit, types
 from numba.core.datamodel import models
-from numba.extending import intrinsic, overload, register_model
+from numba.extending import intrinsic, overload, register_jitable, register_model
 
 from allyouneed.kernels import LANES
 
@@ -336,3 +336,9 @@ def call_lanes(builder, name, kind, *values, flags=()):
     """Calls LLVM's intrinsic of that name for sixteen fp32, which returns `kind`."""
     function = _declare(builder, f"{name}.v{LANES}f32", kind, [value.type for value in values])
     return builder.call(function, values, fastmath=flags)
+
+
+@register_jitable
+def whole_lanes(count: int) -> int:
+    """Round up to a multiple of 16."""
+    return -(-count // LANES) * LANES

@@ -40,7 +40,7 @@ def table1(
     Example: allyouneed paper table1
     """
     with saying_how_to_go_on():
-        from allyouneed.paper.table1.run import run_table1
+        from allyouneed.paper.table1.measurements import run_table1
 
         _tell(run_table1(out, minutes, console(), device))
 
@@ -98,7 +98,7 @@ def table3(
     Example: allyouneed paper table3 --from en --to de --train train.en train.de --valid val.en val.de --rows A,B
     """
     with saying_how_to_go_on():
-        from allyouneed.paper.table3.run import run_table3
+        from allyouneed.paper.table3.ablations import run_table3
         from allyouneed.training.request import Request
 
         request = Request(train, valid, Path(), (source, target), base, settings or [])
@@ -122,7 +122,7 @@ def table4(
     Example: allyouneed paper table4 --treebank treebank
     """
     with saying_how_to_go_on():
-        from allyouneed.paper.table4.run import run_table4
+        from allyouneed.paper.table4.parsing import run_table4
 
         _tell(run_table4(treebank, out, minutes, console(), settings or []))
 
@@ -141,7 +141,7 @@ def figures(
     Example: allyouneed paper figures RUN --test test.en test.de
     """
     with saying_how_to_go_on():
-        from allyouneed.paper.figures.run import run_figures
+        from allyouneed.paper.figures.attention_figures import run_figures
 
         _tell(run_figures(run, test, out, minutes, console()))
 
@@ -164,7 +164,7 @@ def questions(
     Example: allyouneed paper questions --from en --to de --train train.en train.de --valid val.en val.de
     """
     with saying_how_to_go_on():
-        from allyouneed.paper.questions.run import run_questions
+        from allyouneed.paper.questions.experiments import run_questions
 
         _tell(run_questions(train, valid, (source, target), out, minutes, console(), settings or []))
 

@@ -32,9 +32,9 @@ from allyouneed.progress import say_on
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request, asked_device, identity, recipe_of, settings_of
-from allyouneed.training.run import train
 from allyouneed.training.size import matrix_flops
-from allyouneed.translation.files import evaluate_files
+from allyouneed.training.train import train
+from allyouneed.translation.text_files import evaluate_files
 from allyouneed.translation.translator import Translator
 
 if TYPE_CHECKING:

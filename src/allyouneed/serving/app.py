@@ -18,18 +18,18 @@ from starlette.staticfiles import StaticFiles
 
 from allyouneed import __version__
 from allyouneed.errors import UserError
-from allyouneed.serving import api, deepl, libretranslate
+from allyouneed.serving import deepl, libretranslate, native
+from allyouneed.serving.api_errors import ApiError
+from allyouneed.serving.api_keys import Gate
 from allyouneed.serving.body import BodyLimit
-from allyouneed.serving.desk import Desk
 from allyouneed.serving.detect import Detector
-from allyouneed.serving.documents import Documents
-from allyouneed.serving.errors import ApiError
-from allyouneed.serving.keys import Gate
+from allyouneed.serving.document_jobs import Documents
+from allyouneed.serving.model_worker import Aloud, Kind, ModelWorker, Switched, translate
 from allyouneed.serving.pairs import Pairs
-from allyouneed.serving.server import Server
-from allyouneed.serving.service import Service
-from allyouneed.serving.settings import Settings
-from allyouneed.serving.tasks import Aloud, Kind, ModelWorker, Switched, translate
+from allyouneed.serving.pipeline import Desk
+from allyouneed.serving.request_queue import Service
+from allyouneed.serving.server_settings import Settings
+from allyouneed.serving.state import Server
 from allyouneed.serving.telemetry import Metrics, Telemetry
 
 _STATIC = Path(__file__).parent / "static"
@@ -78,7 +78,7 @@ def build_app(pairs: Pairs, settings: Settings) -> FastAPI:
         gate.save()
 
     app = FastAPI(title="allyouneed", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
-    for routes in (libretranslate.routes, deepl.routes, api.routes):  # looked for in this order, at every request
+    for routes in (libretranslate.routes, deepl.routes, native.routes):  # looked for in this order, at every request
         app.include_router(routes(server))
     _add_own_routes(app, server)
     _add_errors(app)
@@ -114,7 +114,7 @@ def _add_own_routes(app: FastAPI, server: Server) -> None:
     async def metrics(request: Request) -> Response:
         """For Prometheus; with `Authorization: Bearer TOKEN` where a token is set."""
         token = server.settings.metrics_token
-        if token and not hmac.compare_digest((api.bearer(request) or "").encode(), token.encode()):
+        if token and not hmac.compare_digest((native.bearer(request) or "").encode(), token.encode()):
             raise ApiError(401, "the metrics need their token: Authorization: Bearer TOKEN")
         return Response(server.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 

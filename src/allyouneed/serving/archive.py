@@ -6,7 +6,7 @@ import io
 import zipfile
 from pathlib import PurePosixPath
 
-from allyouneed.serving.errors import ApiError
+from allyouneed.serving.api_errors import ApiError
 
 _MOST_FILES = 2000
 

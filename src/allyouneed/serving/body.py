@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from allyouneed.serving.errors import ApiError
+from allyouneed.serving.api_errors import ApiError
 
 _TOO_LARGE, _TOO_SLOW = 413, 408
 _MOST_FIELDS = 1000  # of a form

@@ -54,9 +54,9 @@ def serve(
 
     Example: allyouneed serve RUN --port 5000
     """
-    from allyouneed.serving.keys import add_key as new_key
-    from allyouneed.serving.run import serve as serve_runs
-    from allyouneed.serving.settings import Settings as ServeSettings
+    from allyouneed.serving.api_keys import add_key as new_key
+    from allyouneed.serving.server_settings import Settings as ServeSettings
+    from allyouneed.serving.startup import serve as serve_runs
 
     if add_key is not None:
         if not keys:

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, BeforeValidator
 
-from allyouneed.serving.api import bearer, receive_file
+from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.body import Text, read_body, refuse_long
-from allyouneed.serving.documents import Document
-from allyouneed.serving.errors import ApiError
+from allyouneed.serving.document_jobs import Document
 from allyouneed.serving.markup import Form
+from allyouneed.serving.native import bearer, receive_file
 from allyouneed.serving.openapi import Direct, body_of, errors, upload_of
-from allyouneed.serving.server import Server, language_name
+from allyouneed.serving.state import Server, language_name
 
 _UNLIMITED = 1_000_000_000_000  # what DeepL's own API says where there is no limit
 _TOO_LONG = 413

@@ -8,15 +8,15 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, field_validator
 
-from allyouneed.serving.api import receive_file
+from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.body import Text, read_body, refuse_long
 from allyouneed.serving.detect import Guess
-from allyouneed.serving.documents import FORMATS
-from allyouneed.serving.errors import ApiError
+from allyouneed.serving.document_jobs import FORMATS
 from allyouneed.serving.markup import Form
+from allyouneed.serving.model_worker import Options
+from allyouneed.serving.native import receive_file
 from allyouneed.serving.openapi import Direct, body_of, errors, upload_of
-from allyouneed.serving.server import AUTO, Server, language_name
-from allyouneed.serving.tasks import Options
+from allyouneed.serving.state import AUTO, Server, language_name
 
 _BEAM = 4  # what is searched for alternatives, at least
 _MOST_ALTERNATIVES = 15

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from allyouneed.errors import UserError
-from allyouneed.serving.errors import ApiError
-from allyouneed.translation.engine import FLOAT32
+from allyouneed.serving.api_errors import ApiError
+from allyouneed.translation.engine.engine import FLOAT32
 from allyouneed.translation.translator import Translator
 
 Pair = tuple[str, str]

@@ -28,9 +28,9 @@ from allyouneed.files import read_json, sha256, to_json, write_file
 from allyouneed.progress import say_on
 from allyouneed.training.distributed import announced_ranks
 from allyouneed.training.request import Request, bundle_sum
-from allyouneed.training.run import Outcome, only_one, train
-from allyouneed.translation.files import translate_file
+from allyouneed.training.train import Outcome, only_one, train
 from allyouneed.translation.resuming import note_beside
+from allyouneed.translation.text_files import translate_file
 from allyouneed.translation.translator import Translator
 
 TARGETS = ("teacher", "both", "beam", "closest")

@@ -26,7 +26,7 @@ from allyouneed.training.log import RunLog
 from allyouneed.training.schedule import Plan
 from allyouneed.training.step import Metrics, Totals, TrainingState, is_logged, update
 from allyouneed.training.validation import ValidationSet, validation_loss, validation_scores
-from allyouneed.translation.samples import make_samples
+from allyouneed.translation.reference_outputs import make_samples
 
 FINISHED, STOPPED_EARLY, INTERRUPTED = "finished", "stopped early", "interrupted"
 _CLEARLY_BETTER = 0.5  # points of BLEU: less is chance on a validation set, and averages generalise better

@@ -14,7 +14,7 @@ import torch
 
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS
-from allyouneed.model.recorder import record_attention
+from allyouneed.model.probe import record_attention
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.alignment import deciding_layer
 from allyouneed.translation.search import Hypothesis

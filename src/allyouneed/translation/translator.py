@@ -21,14 +21,14 @@ from allyouneed.data.batches import pad, token_batches
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
-from allyouneed.model.recorder import record_attention
+from allyouneed.model.probe import record_attention
 from allyouneed.translation.alignment import Attention, align
 from allyouneed.translation.constraints import Rules
 from allyouneed.translation.coverage import covered
-from allyouneed.translation.engine import FLOAT32, Engine, engine_for
+from allyouneed.translation.engine.engine import FLOAT32, Engine, engine_for
+from allyouneed.translation.options import Wanted
 from allyouneed.translation.sampling import Sampling
 from allyouneed.translation.search import NEVER_SAID, Hypothesis, Model, Source, choose
-from allyouneed.translation.wanted import Wanted
 from allyouneed.translation.workers import available_cores, in_turn
 
 Given = TypeVar("Given")

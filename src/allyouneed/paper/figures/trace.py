@@ -13,7 +13,7 @@ from allyouneed.data.batches import pad
 from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.embedding import Embedding
 from allyouneed.model.feed_forward import FeedForward
-from allyouneed.model.recorder import record_attention
+from allyouneed.model.probe import record_attention
 from allyouneed.model.transformer import Transformer
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from allyouneed.paper.table1.layers import Layer
+from allyouneed.paper.table1.compared_layers import Layer
 
 _FEWEST, MOST = 3, 30  # repetitions
 _WARM_UP = 2  # what the forward pass that counts bytes and the first step cost, in steps

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from allyouneed.paper.table1.compared_layers import FUSED, LAYERS, PROJECTED, RECURRENT, SELF_ATTENTION, Layer
 from allyouneed.paper.table1.fits import crossing, exponent, upper_half
 from allyouneed.paper.table1.layer_cost import Measured, Point, step_operations
-from allyouneed.paper.table1.layers import FUSED, LAYERS, PROJECTED, RECURRENT, SELF_ATTENTION, Layer
 
 BATCH, NARROW = 16, 64  # small steps that follow each other: where waiting for the position before costs most
 GIGA = 1e9

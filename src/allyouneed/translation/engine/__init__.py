@@ -1,0 +1,1 @@
+"""The compiled CPU decoder: encoder, decoder, greedy and beam search in Numba kernels."""

@@ -1,0 +1,63 @@
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from allyouneed.errors import UserError
+from allyouneed.serving.server_settings import Settings
+from allyouneed.serving.startup import refuse_open_door, serve
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.3.2.1"])
+def test_loopback_needs_no_keys(host):
+    refuse_open_door(Settings(host=host))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "example.org", "::"])
+def test_a_public_address_needs_keys_or_the_word(host, tmp_path):
+    with pytest.raises(UserError, match="--keys"):
+        refuse_open_door(Settings(host=host))
+    refuse_open_door(Settings(host=host, public=True))
+    refuse_open_door(Settings(host=host, keys=tmp_path / "keys.json"))
+
+
+def test_nothing_to_serve_is_told(tmp_path):
+    with pytest.raises(UserError, match="one RUN or more"):
+        serve([], Settings(), print)
+    with pytest.raises(UserError, match="no such folder"):
+        serve([tmp_path / "none"], Settings(), print)
+
+
+def test_the_command_makes_keys_and_serves_with_them(toy_run, tmp_path):
+    """`allyouneed serve`, from the key to the end by a signal."""
+    command, keys = [sys.executable, "-m", "allyouneed", "serve"], tmp_path / "keys.json"
+    made = subprocess.run([*command, "--keys", keys, "--add-key", "anna"], capture_output=True, text=True, check=True)
+    secret = made.stdout.strip()
+    arguments = [str(toy_run), "--port", "0", "--host", "0.0.0.0", "--keys", str(keys), "--threads", "1"]
+    with subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stderr.readline() == "aa → bb\n"
+            while not (found := re.search(r"^http://0.0.0.0:(\d+)/$", server.stderr.readline(), re.MULTILINE)):
+                assert server.poll() is None
+            port = int(found[1])  # said when it listens, not before
+            url = f"http://127.0.0.1:{port}/translate"
+            body = {"q": "a b c", "source": "aa", "target": "bb"}
+            assert requests.post(url, json=body, timeout=30).status_code == 403
+            assert requests.post(url, json={**body, "api_key": secret}, timeout=30).status_code == 200
+        finally:
+            server.terminate()
+        logged = server.stderr.read()
+    assert server.returncode in (0, -signal.SIGTERM)
+    assert '"characters": 5, "key": "anna"' in logged
+
+
+def test_a_taken_port_is_told(toy_run):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(UserError, match="cannot listen on"):
+            serve([toy_run], Settings(port=taken.getsockname()[1]), print)

@@ -1,0 +1,268 @@
+"""What a run leaves behind, and how it is planned."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from allyouneed import Translator, UserError
+from allyouneed.config import load_recipe
+from allyouneed.training.average import Snapshots
+from allyouneed.training.request import identity
+from allyouneed.training.schedule import Speed
+from allyouneed.training.size import choose_size, matrix_flops, training_flops
+from allyouneed.training.train import FINISHED, train
+from tests.conftest import TOY, silent, toy_pairs, toy_request, write_pairs
+
+
+def test_a_run_has_what_the_design_says(toy_run):
+    assert {p.name for p in (toy_run / "bundle").iterdir()} == {
+        "README.md", "config.json", "manifest.json", "model.safetensors", "samples.json", "tokenizer.model",
+    }  # fmt: skip
+    page = (toy_run / "report.html").read_text(encoding="utf-8")
+    assert "aa → bb" in page
+    assert "<svg" in page
+    suffixes = {path.suffix for path in (toy_run / "checkpoints").rglob("*") if path.is_file()}
+    assert suffixes == {".safetensors", ".json"}
+    facts = json.loads((toy_run / "bundle" / "config.json").read_text())
+    assert "tok:13a" in facts["scores"]["valid"]["bleu_signature"]
+
+
+def test_the_log_tells_the_story(toy_run):
+    records = [json.loads(line) for line in (toy_run / "log.jsonl").read_text().splitlines()]
+    by_event = {}
+    for record in records:
+        by_event.setdefault(record["event"], []).append(record)
+    assert by_event["plan"][0]["steps"] == 40
+    assert [record["step"] for record in by_event["train"]] == [10, 20, 30, 40]
+    assert [record["step"] for record in by_event["validation"]] == [15, 30, 40]
+    assert by_event["validation"][0]["samples"][0].keys() == {"source", "reference", "hypothesis"}
+    assert by_event["stop"][-1]["why"] == FINISHED
+    first, last = by_event["train"][0]["nll"], by_event["train"][-1]["nll"]
+    assert last < first
+
+
+def test_the_bundle_is_the_average_or_the_best(toy_run):
+    chosen = json.loads((toy_run / "run.json").read_text())["finished"]["weights"]
+    assert chosen.startswith(("average of steps 20, 25, 30, 35, 40", "step "))
+    kept = sorted(p.name for p in (toy_run / "checkpoints").glob("weights-*"))
+    assert set(kept) >= {f"weights-{step:08d}" for step in (20, 25, 30, 35, 40)}
+
+
+def test_tensorboard_is_written_where_installed(toy_run):
+    pytest.importorskip("tensorboard")
+    assert list((toy_run / "tensorboard").iterdir())
+
+
+def test_minutes_are_planned_once_and_stored(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.minutes=0.15"])
+    settings = [setting for setting in request.settings if not setting.startswith("training.steps")]
+    request = dataclasses.replace(request, settings=settings)
+    train(request, silent())
+    plan = json.loads((tmp_path / "run" / "run.json").read_text())["plan"]
+    assert plan["decay"] == "linear"
+    assert plan["minutes"] == 0.15
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    by_event = {record["event"]: record for record in records}
+    assert by_event["stop"]["step"] == plan["steps"]
+    assert {**by_event["plan"], "event": None} == {**plan, "event": None}
+
+
+def test_minutes_that_preparing_the_text_took_already(tmp_path):
+    """What was prepared stays, as the message says."""
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.minutes=0.0001"])
+    settings = [setting for setting in request.settings if not setting.startswith("training.steps")]
+    with pytest.raises(UserError, match=r"longer than the 0\.0001 minutes\. It is kept: the same command again"):
+        train(dataclasses.replace(request, settings=settings), silent())
+    assert (tmp_path / "run" / "data" / "tokenizer.model").is_file()
+
+
+def test_a_run_has_no_place_below_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write .*file/run: not a directory"):
+        train(toy_request(tmp_path / "text", tmp_path / "file" / "run"), silent())
+
+
+def test_plain_paths_train_as_the_fast_ones_do(tmp_path):
+    """The same losses without dropout; and no BLEU where none is wanted."""
+    losses = []
+    for name, more in (("fast", []), ("plain", ["training.plain=true"])):
+        settings = ["model.dropout=0", "training.bleu_sentences=0", *more]
+        request = toy_request(tmp_path / "text", tmp_path / name, settings)
+        assert train(request, silent()).status == FINISHED
+        records = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        losses.append([record["nll"] for record in records if record["event"] == "train"])
+        assert "bleu" not in next(record for record in records if record["event"] == "validation")
+    assert len(losses[0]) == 4
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.usefixtures("toy_run")  # which compiles kernels, out of the budget
+def test_minutes_are_kept_when_the_speed_was_measured_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr("allyouneed.training.train.measure", lambda loop, seconds: Speed(0.5, 0.01, 0.1))
+    request = toy_request(
+        tmp_path / "text", tmp_path / "run", ["training.minutes=0.1", "training.validate_every=3", "training.warmup=1"]
+    )
+    settings = [setting for setting in request.settings if not setting.startswith("training.steps")]
+    train(dataclasses.replace(request, settings=settings), silent())
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    plans = [record for record in records if record["event"] == "plan"]
+    assert plans[0]["steps"] < 12
+    assert plans[-1]["steps"] > 24
+    stored = json.loads((tmp_path / "run" / "run.json").read_text())["plan"]
+    assert stored["steps"] == plans[-1]["steps"] == next(r["step"] for r in records if r["event"] == "stop")
+
+
+def test_pre_norm_and_muon_train_too(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["model.norm=pre", "training.optimizer=muon"])
+    assert train(request, silent()).status == FINISHED
+    assert Translator.load(tmp_path / "run").translate(["a b"])
+
+
+def test_without_a_recipe_the_size_is_chosen(tmp_path):
+    files = write_pairs(tmp_path / "text", "train", toy_pairs(300))
+    request = dataclasses.replace(
+        toy_request(tmp_path / "x", tmp_path / "run"), train=files, valid=None, recipe=None, settings=TOY
+    )
+    assert train(request, silent()).status == FINISHED
+
+
+def test_a_larger_corpus_and_more_time_give_a_larger_model(monkeypatch):
+    monkeypatch.setattr("allyouneed.training.size.matrix_flops", lambda device: 3e11)
+    cpu = torch.device("cpu")
+    assert choose_size(30_000, 30, cpu).recipe == "tiny"
+    assert choose_size(500_000, 10, cpu).recipe == "tiny"
+    assert choose_size(500_000, 600, cpu).recipe == "small"
+    monkeypatch.setattr("allyouneed.training.size.matrix_flops", lambda device: 4e13)
+    assert choose_size(4_500_000, 6 * 60, cpu).recipe == "base"
+    assert choose_size(4_500_000, 3 * 24 * 60, cpu).recipe == "big"
+    small = choose_size(3_000, 5, cpu)
+    assert small.config.data.vocab_size == 1000
+    assert "3,000 pairs" in small.reason
+
+
+def test_flops_of_the_papers_base():
+    base = load_recipe("base").model
+    weights = 6 * (4 * 512**2 + 2 * 512 * 2048) + 6 * (8 * 512**2 + 2 * 512 * 2048) + 512 * 37_000
+    assert training_flops(base, 37_000) == 6 * weights
+    assert matrix_flops(torch.device("cpu"), size=64) > 0
+
+
+def test_a_folder_with_other_things_is_not_overwritten(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "text")
+    with pytest.raises(UserError, match="has files that are not a RUN's"):
+        train(request, silent())
+    (tmp_path / "text" / ".lock").touch()  # others lock their folders too
+    with pytest.raises(UserError, match="has files that are not a RUN's"):
+        train(request, silent())
+    assert len(list((tmp_path / "text").iterdir())) == 5
+
+
+def test_without_its_record_a_run_is_begun_anew(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.steps=3"])
+    train(request, silent())
+    (tmp_path / "run" / "run.json").unlink()
+    assert train(request, silent()).status == FINISHED
+
+
+def test_steps_override_a_recipes_minutes(tmp_path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("[training]\nminutes = 60\n")
+    request = dataclasses.replace(toy_request(tmp_path / "text", tmp_path / "run"), recipe=str(recipe))
+    assert train(request, silent()).status == FINISHED
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["steps"] == 40
+
+
+def test_divergence_is_told_with_a_remedy(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.learning_rate=1e30"])
+    with pytest.raises(UserError, match=r"diverged.*lower training\.learning_rate"):
+        train(request, silent())
+
+
+def test_a_mistake_can_be_mended_and_the_same_out_used_again(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    good = request.train[1].read_text()
+    request.train[1].write_text(good[:-6])
+    with pytest.raises(UserError, match="not parallel"):
+        train(request, silent())
+    request.train[1].write_text(good)
+    assert train(request, silent()).status == FINISHED
+
+
+def test_a_recipe_file_is_known_by_its_content(tmp_path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("[training]\nseed = 3\n")
+    request = dataclasses.replace(toy_request(tmp_path / "text", tmp_path / "run"), recipe=str(recipe))
+    train(request, silent())
+    recipe.write_text("[training]\nseed = 4\n")
+    with pytest.raises(UserError, match="was begun with recipe"):
+        train(request, silent())
+
+
+def test_a_missing_file_is_named_before_anything_is_done(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    request.train[1].unlink()
+    with pytest.raises(UserError, match=r"train\.tgt: no such file"):
+        train(request, silent())
+    request.train[1].mkdir()
+    with pytest.raises(UserError, match=r"train\.tgt: a folder, or a pipe"):
+        train(request, silent())
+
+
+def test_the_shortest_run_has_a_line_in_the_log(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.steps=3", "training.log_every=50"])
+    train(request, silent())
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    [only] = [record for record in records if record["event"] == "train"]
+    assert only["step"] == 3
+    assert only["gradient_norm"] > 0
+
+
+@pytest.mark.usefixtures("toy_run")  # which compiles kernels, out of the budget
+def test_a_steady_plan_is_not_corrected(tmp_path, monkeypatch):
+    monkeypatch.setattr("allyouneed.training.train.measure", lambda loop, seconds: Speed(0.5, 0.01, 0.1))
+    settings = [setting for setting in TOY if not setting.startswith("training.steps")]
+    settings += ["training.minutes=0.1", "training.validate_every=3", "training.warmup=1"]
+    request = dataclasses.replace(toy_request(tmp_path / "text", tmp_path / "run"), settings=settings, steady=True)
+    train(request, silent())
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    [plan] = [record for record in records if record["event"] == "plan"]
+    assert plan["budget"] is None
+    assert next(record["step"] for record in records if record["event"] == "stop") == plan["steps"] < 12
+
+
+def test_a_record_of_another_version_is_named_with_a_remedy(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.steps=3"])
+    train(request, silent())
+    record = tmp_path / "run" / "run.json"
+    facts = json.loads(record.read_text())
+    for plan in ({**facts["plan"], "cosine": 1}, 5):
+        record.write_text(json.dumps({**facts, "plan": plan}))
+        with pytest.raises(UserError, match=r"run\.json: missing or not readable\. Give another --out, or delete"):
+            train(request, silent())
+
+
+def test_a_recipe_is_no_file_that_happens_to_have_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    before = identity(request)
+    (tmp_path / "tiny").write_text("notes")
+    assert identity(request) == before
+    assert before["recipe"] == "tiny"
+
+
+def test_the_average_is_the_mean_of_its_snapshots(tmp_path):
+    snapshots, linear = Snapshots(tmp_path), torch.nn.Linear(2, 3)
+    expected = {name: torch.zeros_like(p) for name, p in linear.named_parameters()}
+    for step in (5, 10, 15):
+        with torch.no_grad():
+            for name, parameter in linear.named_parameters():
+                parameter.fill_(step)
+                expected[name] += parameter / 3
+        snapshots.save(step, linear)
+    torch.testing.assert_close(snapshots.average([5, 10, 15]), expected)
+    snapshots.prune(until=12, keep=[5])
+    assert snapshots.steps(until=20) == [5, 15]

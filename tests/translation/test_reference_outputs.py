@@ -1,0 +1,49 @@
+"""Sentences that a bundle keeps with what it says of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from allyouneed import Translator
+from allyouneed.bundle import load_bundle
+from allyouneed.translation.reference_outputs import BEAM_SIZES, make_samples
+from tests.compat import POST_NORM
+from tests.conftest import toy_pairs
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return load_bundle(POST_NORM)
+
+
+def test_they_are_what_the_translator_says_without_a_length_penalty(bundle):
+    pairs = toy_pairs(70, seed=4)
+    samples = make_samples(bundle, pairs)
+    assert 0 < len(samples) <= 20
+    given = dict(pairs)
+    for beam_size in BEAM_SIZES:
+        sources = [sample["source"] for sample in samples]
+        found = Translator(bundle).translate(sources, beam_size, length_penalty=0.0)
+        assert [sample["said"][str(beam_size)] for sample in samples] == [one.tokens for one in found]
+    assert all(given[sample["source"]] == sample["reference"] for sample in samples)
+
+
+def test_empty_and_long_sentences_are_left_out(bundle):
+    long = "a b c d e f g h " * 20
+    assert len(bundle.tokenizer.encode(long)) >= bundle.longest_source
+    kept = [sample["source"] for sample in make_samples(bundle, [("", ""), (long, long), *toy_pairs(20, seed=4)])]
+    assert kept
+    assert not {"", long} & set(kept)
+
+
+def test_a_translation_that_is_cut_off_proves_nothing(bundle):
+    """Where a translation may have as many subwords as the source, one of as many may have been cut."""
+    pairs = toy_pairs(40, seed=4)
+    short = replace(bundle, config=bundle.config.override(["search.max_extra_length=0"]))
+    kept = make_samples(short, pairs)
+    assert len(kept) < len(make_samples(bundle, pairs))
+    for sample in kept:
+        longest = len(bundle.tokenizer.encode(sample["source"]))
+        assert all(len(tokens) < longest for tokens in sample["said"].values())
