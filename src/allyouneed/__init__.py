@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # else as `__getattr__` does it
+from allyouneed import lazy
+
+if TYPE_CHECKING:
     from allyouneed.config import Config, ModelConfig, load_recipe
     from allyouneed.errors import UserError
     from allyouneed.insight.recorder import record
@@ -15,7 +16,7 @@ if TYPE_CHECKING:  # else as `__getattr__` does it
 __version__ = "0.1.0"
 __all__ = ["Config", "ModelConfig", "Transformer", "Translation", "Translator", "UserError", "load_recipe", "record"]
 
-_HOMES = {
+_MODULES = {
     "Config": "allyouneed.config",
     "ModelConfig": "allyouneed.config",
     "load_recipe": "allyouneed.config",
@@ -26,9 +27,8 @@ _HOMES = {
     "record": "allyouneed.insight.recorder",
 }
 
+__getattr__ = lazy.attach(__name__, _MODULES)
 
-def __getattr__(name: str) -> object:
-    """Imports a public name when it is first used: `import allyouneed` alone does not load PyTorch."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'allyouneed' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
