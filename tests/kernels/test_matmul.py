@@ -3,7 +3,8 @@ import torch
 
 pytest.importorskip("numba")
 
-from allyouneed.kernels.matmul import _DEPTH, ONTO, RELU, SET, multiply
+from allyouneed.kernels import Mode
+from allyouneed.kernels.matmul import _DEPTH, matmul
 
 
 def matrix(rows: int, columns: int, transposed: bool, wider: int = 0) -> torch.Tensor:
@@ -25,8 +26,8 @@ def test_rows_of_any_number_by_either_layout(rows, columns, depth):
     bias = torch.randn(columns)
     for transposed in (False, True):
         a, b = matrix(rows, depth, False), matrix(depth, columns, transposed)
-        assert_product(multiply(a, b), a.double() @ b.double())
-        assert_product(multiply(a, b, bias), a.double() @ b.double() + bias)
+        assert_product(matmul(a, b), a.double() @ b.double())
+        assert_product(matmul(a, b, bias), a.double() @ b.double() + bias)
 
 
 @pytest.mark.parametrize("rows", [16, 48, 496])
@@ -34,7 +35,7 @@ def test_rows_of_any_number_by_either_layout(rows, columns, depth):
 def test_the_gradient_of_weights_has_any_depth(rows, depth):
     torch.manual_seed(depth)
     a, b = matrix(rows, depth, True), matrix(depth, 48, False)
-    assert_product(multiply(a, b), a.double() @ b.double())
+    assert_product(matmul(a, b), a.double() @ b.double())
 
 
 @pytest.mark.parametrize("depth", [32, _DEPTH + 16])
@@ -42,36 +43,36 @@ def test_what_becomes_of_a_product(depth):
     torch.manual_seed(0)
     a, b, bias, onto = torch.randn(50, depth), torch.randn(depth, 80), torch.randn(80), torch.randn(50, 80)
     expected = a.double() @ b.double() + bias
-    assert_product(multiply(a, b, bias, SET, onto.clone()), expected)
-    assert_product(multiply(a, b, bias, ONTO, onto.clone()), expected + onto)
-    assert_product(multiply(a, b, bias, RELU), expected.relu())
+    assert_product(matmul(a, b, bias, Mode.SET, onto.clone()), expected)
+    assert_product(matmul(a, b, bias, Mode.ADD, onto.clone()), expected + onto)
+    assert_product(matmul(a, b, bias, Mode.RELU), expected.relu())
 
 
 def test_parts_of_wider_matrices_and_nothing_beside_them_is_written():
     torch.manual_seed(0)
     wide = torch.zeros(37, 96)
     a, b = matrix(37, 64, False, wider=16), matrix(64, 32, False, wider=48)
-    multiply(a, b, out=wide[:, 32:64])
+    matmul(a, b, out=wide[:, 32:64])
     assert_product(wide[:, 32:64], a.double() @ b.double())
     assert wide[:, :32].eq(0).all()
     assert wide[:, 64:].eq(0).all()
     a, b = matrix(48, 37, True, wider=16), matrix(37, 64, False, wider=16)
-    assert_product(multiply(a, b), a.double() @ b.double())
+    assert_product(matmul(a, b), a.double() @ b.double())
     a, b = matrix(37, 48, False), matrix(48, 64, True, wider=32)
-    assert_product(multiply(a, b), a.double() @ b.double())
+    assert_product(matmul(a, b), a.double() @ b.double())
 
 
 def test_a_row_does_not_depend_on_the_others_nor_on_the_number_of_threads():
     torch.manual_seed(0)
     a, b = torch.randn(1000, 256), torch.randn(256, 272)
-    whole = multiply(a, b)
+    whole = matmul(a, b)
     for rows in (slice(0, 1), slice(5, 300), slice(990, 1000)):
-        assert torch.equal(multiply(a[rows], b), whole[rows])
+        assert torch.equal(matmul(a[rows], b), whole[rows])
     threads = torch.get_num_threads()
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            assert torch.equal(multiply(a, b), whole)
+            assert torch.equal(matmul(a, b), whole)
     finally:
         torch.set_num_threads(threads)
 
@@ -80,6 +81,6 @@ def test_no_number_in_one_row_is_in_no_other():
     """What fills up the last tile of rows is never written."""
     a, b = torch.randn(13, 32), torch.randn(32, 48)
     a[12] = torch.nan
-    found = multiply(a, b)
+    found = matmul(a, b)
     assert found[:12].isfinite().all()
     assert found[12].isnan().all()

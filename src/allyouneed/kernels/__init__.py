@@ -7,16 +7,49 @@ needs none, `translation/engine/engine.py`.
 
 from __future__ import annotations
 
+from enum import IntEnum
 from functools import cache
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from allyouneed import lazy
+
+if TYPE_CHECKING:
+    from allyouneed.kernels import attention, dropout, launch, loss, matmul, product, simd
+
+__all__ = [
+    "IMPOSSIBLE",
+    "LANES",
+    "UNSAID",
+    "Mode",
+    "attention",
+    "dropout",
+    "installed",
+    "launch",
+    "loss",
+    "matmul",
+    "multiplies",
+    "product",
+    "simd",
+    "usable",
+]
+__getattr__ = lazy.attach(__name__, {}, ("attention", "dropout", "launch", "loss", "matmul", "product", "simd"))
 
 LANES = 16  # floats at once
 IMPOSSIBLE = -1e30  # the score or logit of what must not be: a number, unlike -inf, so that differences are numbers
 UNSAID = -1e29  # no logit of a word that may be said is so low
 _FEWEST_ROWS, _NARROWEST = 64, 256  # for which laying matrices out is worth it
+
+
+class Mode(IntEnum):
+    """How a matrix product is written to memory: stored, added to what is there, or its positive part stored."""
+
+    SET = 0
+    ADD = 1
+    RELU = 2
 
 
 def usable(*tensors: Tensor) -> bool:

@@ -11,10 +11,10 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from allyouneed.kernels import LANES, multiplies
+from allyouneed.kernels import LANES, Mode, multiplies
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.matmul import multiply
-from allyouneed.kernels.product import ADD, PANEL, SET, multiply_floats
+from allyouneed.kernels.matmul import matmul
+from allyouneed.kernels.product import PANEL, multiply_floats
 from allyouneed.kernels.simd import (
     each,
     exp,
@@ -70,9 +70,9 @@ class WordLoss:
         logits, logits_of_teacher = self._room[:rows], self._room_of_teacher[:rows]
         losses = torch.empty(2, rows)
         if wide:
-            multiply(hidden, self._weight.T, out=logits)
+            matmul(hidden, self._weight.T, out=logits)
             if taught is not None and self._of_teacher is not None:
-                multiply(taught, self._of_teacher.T, out=logits_of_teacher)
+                matmul(taught, self._of_teacher.T, out=logits_of_teacher)
         _word_loss(
             -(-rows // _ROWS),
             hidden,
@@ -94,7 +94,7 @@ class WordLoss:
             logits_of_teacher,
         )
         if wide and grad_hidden is not None:
-            multiply(logits, self._weight, out=grad_hidden)
+            matmul(logits, self._weight, out=grad_hidden)
         return logits[:, :words], losses[0].sum(), losses[1].sum()
 
 
@@ -154,10 +154,10 @@ def _word_loss(
     count = min(_ROWS, rows - begin)
     first_row, lines = 4 * begin * depth, logits + 4 * begin * room
     if to_words:
-        multiply_floats(hidden + first_row, depth, count, to_words, depth, zeros, 0, room, lines, room, SET)
+        multiply_floats(hidden + first_row, depth, count, to_words, depth, zeros, 0, room, lines, room, Mode.SET)
     if to_words_of_teacher:
         d, to = depth_of_teacher, logits_of_teacher + 4 * begin * room
-        multiply_floats(taught + 4 * begin * d, d, count, to_words_of_teacher, d, zeros, 0, room, to, room, SET)
+        multiply_floats(taught + 4 * begin * d, d, count, to_words_of_teacher, d, zeros, 0, room, to, room, Mode.SET)
     for row in range(begin, begin + count):
         line, line_of_teacher, like_teacher = logits + 4 * row * room, logits_of_teacher + 4 * row * room, 0.0
         if depth_of_teacher:
@@ -170,7 +170,7 @@ def _word_loss(
     if to_hidden:
         grads = grad_hidden + first_row
         for word in range(0, words, _WORDS):
-            some, mode = min(_WORDS, words - word), ADD if word else SET
+            some, mode = min(_WORDS, words - word), Mode.ADD if word else Mode.SET
             here = to_hidden + 4 * word * depth
             multiply_floats(lines + 4 * word, room, count, here, some, zeros, 0, depth, grads, depth, mode)
 

@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
-from allyouneed.kernels import LANES
+from allyouneed.kernels import LANES, Mode
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.simd import (
     FLOAT,
@@ -33,8 +33,6 @@ from allyouneed.kernels.simd import (
     transpose,
 )
 
-SET, ONTO, RELU = 0, 1, 2  # what becomes of a product: it is stored, or added to what is there, or its positive part is
-
 _AVX512 = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
 _ROWS, _VECTORS = (12, 2) if _AVX512 else (6, 1)  # of a tile: 24 of 32 registers of 16 lanes, or 12 of 16 of 8 lanes
 _PANEL = _VECTORS * LANES
@@ -45,7 +43,9 @@ _EXACT = -(-(LANES - _ROWS) // _ROWS)  # of these, the last: what they wrote too
 _AHEAD = 32  # positions of a tile that are asked for before they are used
 
 
-def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None, mode: int = SET, out: Tensor | None = None) -> Tensor:
+def matmul(
+    a: Tensor, b: Tensor, bias: Tensor | None = None, mode: Mode = Mode.SET, out: Tensor | None = None
+) -> Tensor:
     """a [rows, depth] @ b [depth, columns] + bias [columns] -> [rows, columns].
 
     Each may be a transposed view or some columns of a wider matrix; `out` the latter. Sizes are multiples of 16, but
@@ -127,7 +127,7 @@ def _multiply(
         _lay_out_panel(b, b_stride, is_transposed, first, width, begin, some, panel)
         ends = begin + some == depth
         these = bias + 4 * first if bias and ends else 0
-        onto, positive = begin > 0 or mode == ONTO, ends and mode == RELU
+        onto, positive = begin > 0 or mode == Mode.ADD, ends and mode == Mode.RELU
         for tile in range(group * tiles_of_group, min((group + 1) * tiles_of_group, tiles)):
             a, row = packed + 4 * _place(tile, tiles, depth, begin), tile * _ROWS
             to, valid = out + 4 * (row * out_stride + first), min(_ROWS, rows - row)

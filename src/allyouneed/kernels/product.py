@@ -21,7 +21,7 @@ from numba.extending import intrinsic, register_jitable
 from torch import Tensor
 from torch.nn.functional import pad
 
-from allyouneed.kernels import LANES
+from allyouneed.kernels import LANES, Mode
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.simd import (
     FLOAT,
@@ -38,8 +38,6 @@ from allyouneed.kernels.simd import (
     rounded,
     splat,
 )
-
-SET, RELU, ADD = 0, 1, 2  # what becomes of a product: it is stored, or its positive part, or it is added
 
 _FEATURES = llvmlite.binding.get_host_cpu_features()
 _AVX512 = _FEATURES.get("avx512f", False)
@@ -90,7 +88,7 @@ def panels(words: Tensor) -> Tensor:
     return torch.cat([standing.reshape(-1), words[whole:].t().reshape(-1)])
 
 
-def multiply(a: Tensor, matrix: Matrix, mode: int = SET, onto: Tensor | None = None) -> Tensor:
+def multiply_packed(a: Tensor, matrix: Matrix, mode: Mode = Mode.SET, onto: Tensor | None = None) -> Tensor:
     """a [rows, depth] times a matrix [depth, n], plus its bias -> [rows, n]; ADD: onto another."""
     (rows, depth), (packed, facts, n) = a.shape, matrix
     out = torch.empty(rows, n) if onto is None else onto
@@ -208,10 +206,10 @@ def make_tile(rows: int, vectors: int, in_bytes: bool, vnni: bool = has_bytes())
             for value, (row, v) in zip(values, places, strict=True):
                 place = lanes_at(out, out_stride, whole(row), v)
                 positive = builder.select(builder.fcmp_ordered(">", value, zero), value, zero)
-                value = builder.select(builder.icmp_signed("==", mode, whole(RELU)), positive, value)
-                with builder.if_then(builder.icmp_signed("==", mode, whole(ADD))):
+                value = builder.select(builder.icmp_signed("==", mode, whole(Mode.RELU.value)), positive, value)
+                with builder.if_then(builder.icmp_signed("==", mode, whole(Mode.ADD.value))):
                     builder.store(builder.fadd(value, load(place)), place, align=4)
-                with builder.if_then(builder.icmp_signed("!=", mode, whole(ADD))):
+                with builder.if_then(builder.icmp_signed("!=", mode, whole(Mode.ADD.value))):
                     builder.store(value, place, align=4)
             return context.get_dummy_value()
 

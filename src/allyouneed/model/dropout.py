@@ -41,14 +41,10 @@ class Dropout(nn.Module):
 class _Dropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, onto: Tensor | None, p: float, key: int) -> Tensor:
-        from allyouneed.kernels.dropout import drop
-
         ctx.mask = key, p
-        return drop(x.contiguous(), key, p, None if onto is None else onto.contiguous())
+        return kernels.dropout.drop(x.contiguous(), key, p, None if onto is None else onto.contiguous())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        from allyouneed.kernels.dropout import drop
-
-        return drop(grad.contiguous(), *ctx.mask), grad if ctx.needs_input_grad[1] else None, None, None
+        return kernels.dropout.drop(grad.contiguous(), *ctx.mask), grad if ctx.needs_input_grad[1] else None, None, None

@@ -44,13 +44,11 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, relu: bool, count: int, *given: Tensor) -> Tensor:
         """x [rows, in_features]; given: the weights, so many, then the biases, as many or none."""
-        from allyouneed.kernels.matmul import RELU, SET, multiply
-
         weights, biases = given[:count], given[count:] or [None] * count
         widths = [len(weight) for weight in weights]
         y = x.new_empty(len(x), sum(widths))
         for weight, bias, out in zip(weights, biases, y.split(widths, 1), strict=True):
-            multiply(x, weight.T, bias, RELU if relu else SET, out)
+            kernels.matmul.matmul(x, weight.T, bias, kernels.Mode.RELU if relu else kernels.Mode.SET, out)
         ctx.save_for_backward(x, y if relu else None, *weights)
         ctx.has_bias = len(given) > count
         return y
@@ -58,8 +56,6 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        from allyouneed.kernels.matmul import ONTO, SET, multiply
-
         x, y, *weights = ctx.saved_tensors
         grad = grad.contiguous() if y is None else torch.ops.aten.threshold_backward(grad, y, 0)
         grads = grad.split([len(weight) for weight in weights], 1)
@@ -67,7 +63,8 @@ class _Linear(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_x = torch.empty_like(x)
             for number, (part, weight) in enumerate(zip(grads, weights, strict=True)):
-                multiply(part, weight, mode=ONTO if number else SET, out=grad_x)
-        of_weights = [multiply(part.T, x) for part in grads]
+                mode = kernels.Mode.ADD if number else kernels.Mode.SET
+                kernels.matmul.matmul(part, weight, mode=mode, out=grad_x)
+        of_weights = [kernels.matmul.matmul(part.T, x) for part in grads]
         of_biases = grad.sum(0).split([len(weight) for weight in weights]) if ctx.has_bias else ()
         return grad_x, None, None, *of_weights, *of_biases

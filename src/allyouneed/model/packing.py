@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from allyouneed import kernels
+
 
 class Packed(NamedTuple):
     """ids [tokens] of all sentences; sentence s begins at starts[s] and ends before starts[s + 1]; places [tokens]:
@@ -95,23 +97,21 @@ class _PackedAttention(torch.autograd.Function):
     def forward(
         ctx: Any, projected: Tensor, memory: Tensor | None, num_heads: int, d_k: int, mask: PackedMask
     ) -> Tensor:
-        from allyouneed.kernels.attention import Within, attend
-
-        ctx.sizes = num_heads, d_k, Within(mask.queries.starts, mask.keys.starts, mask.keys.longest, mask.causal)
-        out, normalisers = attend(*_sides(projected, memory, num_heads * d_k), num_heads, ctx.sizes[-1])
+        within = kernels.attention.Within(mask.queries.starts, mask.keys.starts, mask.keys.longest, mask.causal)
+        ctx.sizes = num_heads, d_k, within
+        out, normalisers = kernels.attention.attend(*_sides(projected, memory, num_heads * d_k), num_heads, within)
         ctx.save_for_backward(projected, memory, out, normalisers)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        from allyouneed.kernels.attention import attend_backward
-
         projected, memory, out, normalisers = ctx.saved_tensors
         num_heads, d_k, within = ctx.sizes
         grads = torch.empty_like(projected), None if memory is None else torch.empty_like(memory)
         sides, grads_of_sides = _sides(projected, memory, num_heads * d_k), _sides(*grads, num_heads * d_k)
-        attend_backward(grad.contiguous(), *sides, num_heads, within, out, normalisers, grads_of_sides)
+        grad = grad.contiguous()
+        kernels.attention.attend_backward(grad, *sides, num_heads, within, out, normalisers, grads_of_sides)
         return *grads, None, None, None
 
 

@@ -93,9 +93,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 def _sum_products(sums: Tensor, a: Tensor, b: Tensor, begins: bool) -> None:
     """sums = a @ b for the first, sums += a @ b for all others."""
     if kernels.multiplies(len(b), b, sums):
-        from allyouneed.kernels.matmul import ONTO, SET, multiply
-
-        multiply(a, b, mode=SET if begins else ONTO, out=sums)
+        kernels.matmul.matmul(a, b, mode=kernels.Mode.SET if begins else kernels.Mode.ADD, out=sums)
     elif a.dtype == sums.dtype:
         sums.addmm_(a, b, beta=0 if begins else 1)
     else:
@@ -110,9 +108,7 @@ def _word_loss(
     of_teacher, share = (None, 0.0) if teacher is None else (teacher.weight.to(teacher.hidden.dtype), teacher.share)
     parts = (1 - share) * (1 - smoothing), (1 - share) * smoothing / len(weight), share
     if kernels.usable(hidden, weight) and (teacher is None or kernels.usable(teacher.hidden, teacher.weight)):
-        from allyouneed.kernels.loss import WordLoss
-
-        return WordLoss(weight, rows, parts, of_teacher)
+        return kernels.loss.WordLoss(weight, rows, parts, of_teacher)
     return PlainWordLoss(weight.to(hidden.dtype), rows, parts, of_teacher)
 
 

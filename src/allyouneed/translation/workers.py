@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from allyouneed.kernels import installed
+from allyouneed import kernels
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
@@ -20,14 +20,12 @@ Answer = TypeVar("Answer")
 
 def in_turn(work: Callable[[Task], Answer], tasks: Sequence[Task], workers: int) -> Iterator[Answer]:
     """Each task's answer, in the order of the tasks. What was not begun is dropped when the caller stops early."""
-    if workers == 1 or len(tasks) < 2 or not installed():
+    if workers == 1 or len(tasks) < 2 or not kernels.installed():
         yield from map(work, tasks)
         return
 
-    from allyouneed.kernels.launch import one_thread
-
     def alone(task: Task) -> Answer:
-        with one_thread():
+        with kernels.launch.one_thread():
             return work(task)
 
     pool = ThreadPoolExecutor(min(workers, len(tasks)), thread_name_prefix="translate")

@@ -11,8 +11,8 @@ import math
 
 from numba import njit
 
-from allyouneed.kernels import IMPOSSIBLE, LANES
-from allyouneed.kernels.product import ADD, SET, multiply_rows, round_rows
+from allyouneed.kernels import IMPOSSIBLE, LANES, Mode
+from allyouneed.kernels.product import multiply_rows, round_rows
 from allyouneed.kernels.simd import (
     any_above,
     each,
@@ -102,23 +102,23 @@ def advance(model, count, block, tokens, position, kept, seen, room, length, mem
         shift = 4 * layer * kv
         a = before(norm_first, x, count, d_model, w, 0, normed)
         r = round_rows(a, count, d_model, rounded)
-        product(a, r, count, d_model, w, QUERY, heads * d_k, query, heads * d_k, SET)
-        product(a, r, count, d_model, w, KEY_VALUE, kv, kept + shift, layers * kv, SET)
+        product(a, r, count, d_model, w, QUERY, heads * d_k, query, heads * d_k, Mode.SET)
+        product(a, r, count, d_model, w, KEY_VALUE, kv, kept + shift, layers * kv, Mode.SET)
         for row in range(count):
             q, m = query + 4 * row * heads * d_k, mixed + 4 * row * heads * d_v
             attend_row(q, seen + 8 * row * room, length, shift, heads, d_k, d_v, scale, scores, m)
         r = round_rows(mixed, count, heads * d_v, rounded)
-        product(mixed, r, count, heads * d_v, w, OUTPUT, d_model, x, d_model, ADD)
+        product(mixed, r, count, heads * d_v, w, OUTPUT, d_model, x, d_model, Mode.ADD)
         after(norm_first, x, count, d_model, w, 0)
         a = before(norm_first, x, count, d_model, w, 1, normed)
         r = round_rows(a, count, d_model, rounded)
-        product(a, r, count, d_model, w, CROSS_QUERY, heads * d_k, query, heads * d_k, SET)
+        product(a, r, count, d_model, w, CROSS_QUERY, heads * d_k, query, heads * d_k, Mode.SET)
         for row in range(count):
             q, m = query + 4 * row * heads * d_k, mixed + 4 * row * heads * d_v
             source, width = get_long(memory, row), get_long(sources, row)
             attend_row(q, source, width, shift, heads, d_k, d_v, scale, scores, m)
         r = round_rows(mixed, count, heads * d_v, rounded)
-        product(mixed, r, count, heads * d_v, w, CROSS_OUTPUT, d_model, x, d_model, ADD)
+        product(mixed, r, count, heads * d_v, w, CROSS_OUTPUT, d_model, x, d_model, Mode.ADD)
         after(norm_first, x, count, d_model, w, 1)
         feed_forward(norm_first, x, count, d_model, d_ff, w, 2, INNER, normed, inner, rounded)
     if norm_first:
@@ -181,7 +181,9 @@ def likeliest(model, rows, block, hidden, count, scores, tops, words, ends, norm
     for begin in range(0, vocabulary, CHUNK):
         width = min(CHUNK, vocabulary - begin)
         padded, panel = whole_lanes(width), packed + 4 * begin * depth
-        multiply_rows(hidden, rounded, rows, d_model, panel, facts + 4 * begin, columns, padded, scratch, CHUNK, SET)
+        multiply_rows(
+            hidden, rounded, rows, d_model, panel, facts + 4 * begin, columns, padded, scratch, CHUNK, Mode.SET
+        )
         for row in range(rows):
             line = scratch + 4 * row * CHUNK
             for j in range(width, padded):

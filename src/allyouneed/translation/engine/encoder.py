@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 
+from allyouneed.kernels import Mode
 from allyouneed.kernels.attention import attend_sentence
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.product import ADD, SET, round_rows
+from allyouneed.kernels.product import round_rows
 from allyouneed.kernels.simd import get_long
 from allyouneed.translation.engine.layers import after, before, embed_row, feed_forward, norm_rows, product
 
@@ -64,7 +65,7 @@ def encode(
         w = weights + 8 * layer * LAYER
         a = before(norm_first, x, count, d_model, w, 0, normed)
         r = round_rows(a, count, d_model, rounded)
-        product(a, r, count, d_model, w, PROJECTION, width, projected, width, SET)
+        product(a, r, count, d_model, w, PROJECTION, width, projected, width, Mode.SET)
         for sentence in range(first_sentence, last_sentence):
             row, end = get_long(starts, sentence) - begin, get_long(starts, sentence + 1) - begin
             attend_sentence(
@@ -72,10 +73,10 @@ def encode(
                 width, width, width, room, 0, 1 / math.sqrt(d_k), attending, mixed, normalisers,
             )  # fmt: skip
         r = round_rows(mixed, count, heads * d_v, rounded)
-        product(mixed, r, count, heads * d_v, w, OUTPUT, d_model, x, d_model, ADD)
+        product(mixed, r, count, heads * d_v, w, OUTPUT, d_model, x, d_model, Mode.ADD)
         after(norm_first, x, count, d_model, w, 0)
         feed_forward(norm_first, x, count, d_model, d_ff, w, 1, INNER, normed, inner, rounded)
     if norm_first:
         norm_rows(x, count, d_model, get_long(last, 0), get_long(last, 1), x)
     r = round_rows(x, count, d_model, rounded)
-    product(x, r, count, d_model, last, 2, memory_width, memory + 4 * begin * memory_width, memory_width, SET)
+    product(x, r, count, d_model, last, 2, memory_width, memory + 4 * begin * memory_width, memory_width, Mode.SET)

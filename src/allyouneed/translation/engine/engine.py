@@ -50,9 +50,7 @@ def _has_twin(model: Model) -> TypeGuard[Transformer]:
 
 
 def _has_bytes() -> bool:
-    from allyouneed.kernels.product import has_bytes
-
-    return has_bytes()
+    return kernels.product.has_bytes()
 
 
 class Cache:
@@ -107,8 +105,6 @@ class Engine:
     """
 
     def __init__(self, model: Transformer, in_bytes: bool = False):
-        from allyouneed.kernels.product import pack
-
         self.model, self.config, self.in_bytes = model, model.config, in_bytes
         self._held: list[Tensor] = []  # what addresses point to
         decoder = model.decoder.layers
@@ -120,13 +116,12 @@ class Engine:
         self.encoder_end = torch.tensor([*ends[0], *self._matrix(*cross)])
         self.memory_width, self.words = sum(linear.out_features for linear in cross), model.output.out_features
         self.kept_width = self.memory_width  # of a position: the same of self-attention as of cross-attention
-        self.output = pack(model.output.weight, _bias(model.output), in_bytes)
+        self.output = kernels.product.pack(model.output.weight, _bias(model.output), in_bytes)
         self.never = torch.tensor(NEVER_SAID)
         self.table = self._table(ends[1])
 
     def _table(self, last_norm: tuple[int, ...]) -> np.ndarray:
         """What a decoder is: see the places in `decoder.py`."""
-        from allyouneed.kernels.launch import word_of_float
         from allyouneed.translation.engine import decoder as at
 
         embedding, output = self.model.target_embedding, self.model.output
@@ -137,7 +132,7 @@ class Engine:
         table[at.NORM_FIRST], table[at.IN_BYTES] = self.norm_first, self.in_bytes
         table[at.LAST_NORM : at.LAST_NORM_BIAS + 1] = last_norm
         table[at.D_MODEL : at.D_V + 1] = self._sizes
-        table[at.EMBEDDING], table[at.SCALE] = weight.data_ptr(), word_of_float(embedding.scale)
+        table[at.EMBEDDING], table[at.SCALE] = weight.data_ptr(), kernels.launch.word_of_float(embedding.scale)
         table[at.WORDS], table[at.END] = self.words, EOS
         table[at.OUTPUT_PACKED], table[at.OUTPUT_FACTS] = (x.data_ptr() for x in self.output[:2])
         table[at.NEVER], table[at.NEVERS] = self.never.data_ptr(), len(self.never)
@@ -162,7 +157,6 @@ class Engine:
     @torch.inference_mode()
     def start(self, source_ids: Tensor) -> Cache:
         """Encodes source_ids [sentences, source], padded, for `decode_step`."""
-        from allyouneed.kernels.simd import whole_lanes
         from allyouneed.translation.engine.encoder import encode
 
         ids = source_ids.numpy()
@@ -173,7 +167,7 @@ class Engine:
         groups = np.append(np.unique(starts[:-1] // _BLOCK, return_index=True)[1], len(ids))
         most = int(np.diff(starts[groups]).max(initial=0))
         d_model, d_ff, heads, d_k, d_v = self._sizes
-        room = whole_lanes(longest)
+        room = kernels.simd.whole_lanes(longest)
         widest = 2 * d_model + heads * (2 * d_k + 2 * d_v + 1) + d_ff
         scratch = self._scratch(len(groups) - 1, most * widest + (d_k + 4) * room, most)
         embedding, memory = self.model.source_embedding, torch.empty(tokens, self.memory_width)
@@ -186,10 +180,8 @@ class Engine:
     @torch.inference_mode()
     def decode_step(self, tokens: Tensor, cache: Cache) -> Tensor:
         """The last token of every row -> logits of the next [rows, vocabulary]."""
-        from allyouneed.kernels.product import multiply
-
         hidden = torch.from_numpy(self._step(tokens.numpy(), cache, 0, 0, 0, 0, 0, 0))
-        return multiply(hidden, self.output)[:, : self.words]
+        return kernels.product.multiply_packed(hidden, self.output)[:, : self.words]
 
     def choose(self, tokens: np.ndarray, cache: Cache, count: int, scores: bool = True) -> Choice:
         """The likeliest `count` words of each row, without keeping all logits.
@@ -296,21 +288,20 @@ class Engine:
         self, rows: int, block: int, cache: Cache, count: int, more: int = 0
     ) -> tuple[np.ndarray, int]:
         """As the kernels of `greedy.py` want it, and its size for a part in bytes. more: fp32 numbers."""
-        from allyouneed.kernels.simd import whole_lanes
         from allyouneed.translation.engine.decoder import CHUNK
         from allyouneed.translation.engine.screen import scratch_size
 
         d_model, d_ff, heads, d_k, d_v = self._sizes
-        layers = block * (d_model + heads * (d_k + d_v) + d_ff) + whole_lanes(max(cache.length, cache.longest))
+        layers = block * (d_model + heads * (d_k + d_v) + d_ff) + kernels.simd.whole_lanes(
+            max(cache.length, cache.longest)
+        )
         words = max(block * CHUNK, 0 if self.in_bytes else scratch_size(block, d_model, count))
         return self._scratch(-(-rows // block), more + block * (7 + d_model) + max(layers, words), block)
 
     def _scratch(self, parts: int, floats: int, rows: int) -> tuple[np.ndarray, int]:
         """Room for so many floats a part, and for its widest rows in bytes; and the size of a part in bytes."""
-        from allyouneed.kernels.product import bytes_size
-
         d_model, d_ff, heads, _, d_v = self._sizes
-        size = floats + (bytes_size(rows, max(d_model, d_ff, heads * d_v)) if self.in_bytes else 0)
+        size = floats + (kernels.product.bytes_size(rows, max(d_model, d_ff, heads * d_v)) if self.in_bytes else 0)
         size += size % 2  # so that whole numbers of 64 bits stand well in every part
         return np.empty(parts * size, dtype=np.float32), 4 * size
 
@@ -331,10 +322,8 @@ class Engine:
         return norms + [address for linears in matrices for address in self._matrix(*linears)]
 
     def _matrix(self, *linears: nn.Linear) -> tuple[int, ...]:
-        from allyouneed.kernels.product import pack
-
         weight, bias = (torch.cat(parts) for parts in zip(*((x.weight, _bias(x)) for x in linears), strict=True))
-        return self._hold(*pack(weight, bias, self.in_bytes)[:2])
+        return self._hold(*kernels.product.pack(weight, bias, self.in_bytes)[:2])
 
     def _norm(self, norm: nn.LayerNorm) -> tuple[int, ...]:
         return self._hold(norm.weight.detach().clone(), norm.bias.detach().clone())

@@ -9,8 +9,8 @@ import math
 
 from numba import njit
 
-from allyouneed.kernels import LANES
-from allyouneed.kernels.product import ADD, RELU, multiply_rows, round_rows
+from allyouneed.kernels import LANES, Mode
+from allyouneed.kernels.product import multiply_rows, round_rows
 from allyouneed.kernels.simd import each, get_long, load, multiply_add, store, total
 
 
@@ -71,7 +71,7 @@ def feed_forward(norm_first, x, rows, d_model, d_ff, weights, number, place, nor
     """Section 3.3, with its residual and norm: the matrices' addresses begin at a place of the layer's."""
     a = before(norm_first, x, rows, d_model, weights, number, normed)
     r = round_rows(a, rows, d_model, rounded)
-    product(a, r, rows, d_model, weights, place, d_ff, inner, d_ff, RELU)
+    product(a, r, rows, d_model, weights, place, d_ff, inner, d_ff, Mode.RELU)
     r = round_rows(inner, rows, d_ff, rounded)
-    product(inner, r, rows, d_ff, weights, place + 2, d_model, x, d_model, ADD)
+    product(inner, r, rows, d_ff, weights, place + 2, d_model, x, d_model, Mode.ADD)
     after(norm_first, x, rows, d_model, weights, number)

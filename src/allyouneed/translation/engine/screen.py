@@ -16,8 +16,8 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from allyouneed.kernels import IMPOSSIBLE, LANES
-from allyouneed.kernels.product import SET, bytes_size, multiply_rows, pack, round_rows, to_bytes
+from allyouneed.kernels import IMPOSSIBLE, LANES, Mode
+from allyouneed.kernels.product import bytes_size, multiply_rows, pack, round_rows, to_bytes
 from allyouneed.kernels.simd import (
     any_above,
     each,
@@ -170,7 +170,7 @@ def screen(model, rows, block, hidden, count, tops, words, ends, fits, scratch):
             put_long(words, row * count + j, 0)
     for begin in range(0, padded, CHUNK):
         width, panel, first_facts = min(CHUNK, padded - begin), packed + begin * depth, facts + 4 * begin
-        multiply_rows(hidden, in_bytes, rows, depth, panel, first_facts, padded, width, logits, CHUNK, SET)
+        multiply_rows(hidden, in_bytes, rows, depth, panel, first_facts, padded, width, logits, CHUNK, Mode.SET)
         for row in range(rows):
             lower, line, more = lowers + row * lower_size, logits + 4 * row * CHUNK, again + row * again_size
             _look(line, begin, width, padded, errors, lower + 4 * count, lower, count, more)
