@@ -8,6 +8,7 @@ from transformers import MarianConfig, MarianMTModel
 
 from allyouneed.config import ModelConfig
 from allyouneed.model.attention import MultiHeadAttention
+from allyouneed.model.embedding import sinusoids
 from allyouneed.model.layers import DecoderLayer, EncoderLayer
 from allyouneed.model.transformer import Transformer
 
@@ -77,8 +78,9 @@ def from_marian(theirs: MarianMTModel, config: ModelConfig, vocab_size: int, pad
     """Our model with Marian's weights, and with Marian's layout of the sinusoids (all sines, then all cosines)."""
     ours = Transformer(config, vocab_size, pad_id).eval()
     ours.source_embedding.tokens.weight.copy_(theirs.model.shared.weight)
+    sines_first = sinusoids(64, config.d_model).unflatten(1, (-1, 2)).mT.flatten(1)
     for embedding in (ours.source_embedding, ours.target_embedding):
-        embedding.positions = torch.cat([embedding.positions[:, 0::2], embedding.positions[:, 1::2]], dim=1)
+        embedding.position_encodings = lambda start, end: sines_first[start:end]
     for stack, their_stack in ((ours.encoder, theirs.model.encoder), (ours.decoder, theirs.model.decoder)):
         for layer, their_layer in zip(stack.layers, their_stack.layers, strict=True):
             _load_marian_layer(layer, their_layer)

@@ -25,7 +25,7 @@ from allyouneed.exchange.agreement import Speaker
 from allyouneed.exchange.head_padding import filled, head_width
 from allyouneed.files import new_folder
 from allyouneed.model.attention import MultiHeadAttention
-from allyouneed.model.embedding import Embedding, sinusoids
+from allyouneed.model.embedding import Embedding
 from allyouneed.model.feed_forward import FeedForward
 from allyouneed.model.layers import DecoderLayer, EncoderLayer
 from allyouneed.translation.search import NEVER_SAID
@@ -152,8 +152,7 @@ def _set_norm(spec: Any, norm: nn.LayerNorm) -> None:
 
 def _set_embedding(spec: Any, side: Any, embedding: Embedding, places: int) -> None:
     spec.weight = embedding.tokens.weight.detach()
-    table = embedding.positions.detach() if embedding.learned else sinusoids(places, spec.weight.shape[1])
-    side.position_encodings.encodings = table
+    side.position_encodings.encodings = embedding.position_encodings(0, embedding.max_positions or places).detach()
 
 
 def _set_output(spec: Any, output: nn.Linear) -> None:

@@ -152,8 +152,8 @@ def _pair(translator: Translator, text: str, translation: str | None) -> tuple[P
     source = [*translator.tokenizer.encode(text.strip()), EOS]
     if len(source) == 1:
         raise UserError("there is nothing to look at: give a sentence.")
-    positions = translator.model.source_embedding
-    room = min(LONGEST, len(positions.positions) - PADDING if positions.learned else LONGEST)
+    limit = translator.model.source_embedding.max_positions
+    room = LONGEST if limit is None else min(LONGEST, limit - PADDING)
     target = translator.tokenizer.target.encode(translation) if translation is not None else []
     if max(len(source), len(target) + 1) > room:
         most = max(len(source), len(target) + 1)

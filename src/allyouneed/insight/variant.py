@@ -71,7 +71,7 @@ def longest_translation(translator: Translator, source: list[int]) -> int:
     """Subwords that search may say of a source, ids with EOS: the bundle's limit, or what learned positions allow."""
     embedding, limit = translator.model.target_embedding, translator.bundle.config.search.max_extra_length
     most = len(source) - 1 + limit
-    return min(most, len(embedding.positions) - 1) if embedding.learned else most
+    return most if embedding.max_positions is None else min(most, embedding.max_positions - 1)
 
 
 def weights_of(recorded: Recorded) -> dict[str, np.ndarray]:

@@ -1,4 +1,7 @@
-"""Sections 3.4 and 3.5: what a token is and where it stands."""
+"""Sections 3.4 and 3.5: token embeddings and positional encodings.
+
+Shapes: batch; length: positions; d_model: width.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +12,38 @@ from torch import Tensor, nn
 
 from allyouneed.model.dropout import Dropout
 
+_MIN_SINUSOIDS = 512
 
-def sinusoids(length: int, d_model: int) -> Tensor:
-    """PE(pos, 2i) = sin(pos / 10000^(2i/d_model)), PE(pos, 2i+1) = cos of the same. -> [length, d_model].
 
-    Interleaved as in the paper. Hugging Face's Marian puts all sines before all cosines, a permutation of d_model;
-    tensor2tensor and Marian too, but their exponents go in steps of 1 / (d_model/2 - 1): other frequencies.
+def sinusoids(length: int, d_model: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Compute PE(pos, 2i) = sin(pos / 10000^(2i/d_model)) and PE(pos, 2i+1) = cos of the same angle (section 3.5).
+
+    Sines and cosines are interleaved, as in the paper. Hugging Face's Marian puts all sines before all cosines, which
+    is a permutation of d_model. tensor2tensor and Marian do so too, but their exponents are multiples of
+    1 / (d_model/2 - 1), which gives other frequencies.
+
+    Args:
+        length: Number of positions, from 0.
+        d_model: Width, even.
+        dtype: Type of the result; the computation is in float64.
+
+    Returns:
+        Positional encodings on the CPU, shape [length, d_model].
     """
-    position = torch.arange(length, dtype=torch.float64)[:, None]
-    even = torch.arange(0, d_model, 2, dtype=torch.float64)
+    position = torch.arange(length, dtype=torch.float64, device="cpu")[:, None]
+    even = torch.arange(0, d_model, 2, dtype=torch.float64, device="cpu")
     angle = position / 10000 ** (even / d_model)
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).float()
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).to(dtype)
 
 
 class Embedding(nn.Module):
-    """Dropout(embedding · √d_model + position): sections 3.4, 3.5 and 5.4.
+    """Dropout(embedding · √d_model + positional encoding): sections 3.4, 3.5 and 5.4.
 
-    `tokens` is the matrix that may be shared with other embeddings and the pre-softmax linear. Learned positions
-    (row E of table 3) end at `max_positions`; sinusoids have no end.
+    Args:
+        tokens: The embedding matrix, which may be shared with the other embedding and the pre-softmax linear.
+        positions: "sinusoidal", or "learned" (table 3, row E).
+        max_positions: Number of learned positions; sinusoids have no limit.
+        dropout: Dropout rate.
     """
 
     def __init__(self, tokens: nn.Embedding, positions: str, max_positions: int, dropout: float):
@@ -35,30 +52,68 @@ class Embedding(nn.Module):
         self.scale = math.sqrt(tokens.embedding_dim)
         self.dropout = Dropout(dropout)
         self.placeless = False  # True: nothing tells where a token stands, to see what positions are for
-        self.learned = positions == "learned"
-        self.positions: Tensor
-        if self.learned:
-            self.positions = nn.Parameter(torch.randn(max_positions, tokens.embedding_dim) * 0.02)
-        else:
-            table = sinusoids(512, tokens.embedding_dim)
-            self.register_buffer("positions", table, persistent=False)
+        learned = positions == "learned"
+        self.positions = nn.Parameter(torch.randn(max_positions, tokens.embedding_dim) * 0.02) if learned else None
+        # Not a buffer: `Module.double` would keep the rounding to float32, `Module.to_empty` would destroy the values.
+        self._sinusoids: Tensor | None = None
+
+    @property
+    def max_positions(self) -> int | None:
+        """Number of learned positions; None for sinusoids, which have no limit."""
+        return None if self.positions is None else len(self.positions)
 
     def forward(self, ids: Tensor, start: int = 0) -> Tensor:
-        """ids [batch, length], of which the first stands at position `start` -> [batch, length, d_model].
+        """Embed tokens at consecutive positions.
 
-        Errors: `ValueError` beyond the last learned position.
+        Args:
+            ids: Token ids, shape [batch, length].
+            start: Position of the first token.
+
+        Returns:
+            Embeddings, shape [batch, length, d_model].
+
+        Raises:
+            ValueError: If a position is beyond the last learned one.
         """
-        return self.dropout(self.tokens(ids) * self.scale + self._positions(start, start + ids.shape[1]))
+        return self.dropout(self.tokens(ids) * self.scale + self._encodings(start, start + ids.shape[1]))
 
-    def packed(self, ids: Tensor, places: Tensor, longest: int) -> Tensor:
-        """ids [tokens], each at its place, all before `longest` -> [tokens, d_model]."""
-        return self.dropout(self.tokens(ids) * self.scale + self._positions(0, longest)[places])
+    def packed(self, ids: Tensor, positions: Tensor, length: int) -> Tensor:
+        """Embed packed tokens.
 
-    def _positions(self, start: int, end: int) -> Tensor:
-        table = self.positions  # one and the same, though another thread may put a longer one there
-        if end > len(table):
-            if self.learned:
-                raise ValueError(f"position {end} is beyond the last learned one, max_positions = {len(table)}")
-            table = sinusoids(max(end, 2 * len(table)), table.shape[1]).to(table)
-            self.positions = table
-        return torch.zeros_like(table[start:end]) if self.placeless else table[start:end]
+        Args:
+            ids: Token ids, shape [tokens].
+            positions: Position of each token in its sentence, shape [tokens].
+            length: Length of the longest sentence.
+
+        Returns:
+            Embeddings, shape [tokens, d_model].
+        """
+        return self.dropout(self.tokens(ids) * self.scale + self._encodings(0, length)[positions])
+
+    def position_encodings(self, start: int, end: int) -> Tensor:
+        """Look up the encodings of positions `start` to `end`, `end` excluded.
+
+        Returns:
+            Encodings, shape [end - start, d_model], with the device and dtype of the embedding matrix.
+
+        Raises:
+            ValueError: If a position is beyond the last learned one.
+        """
+        if self.positions is None:
+            return self._sinusoids_up_to(end)[start:end]
+        if end > len(self.positions):
+            raise ValueError(f"position {end} is beyond the last learned one, max_positions = {len(self.positions)}")
+        return self.positions[start:end]
+
+    def _encodings(self, start: int, end: int) -> Tensor:
+        table = self.position_encodings(start, end)
+        return torch.zeros_like(table) if self.placeless else table
+
+    def _sinusoids_up_to(self, end: int) -> Tensor:
+        table, like = self._sinusoids, self.tokens.weight  # one read: another thread may replace the attribute
+        if table is None or len(table) < end or table.dtype != like.dtype or table.device != like.device:
+            length = max(_MIN_SINUSOIDS, 2 * end if table is not None and end > len(table) else end)
+            with torch.inference_mode(False):  # a table made while translating must also serve training
+                table = sinusoids(length, like.shape[1], like.dtype).to(like.device)
+            self._sinusoids = table
+        return table

@@ -88,8 +88,8 @@ class Transformer(nn.Module):
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.output = nn.Linear(config.d_model, target_size, bias=config.output_bias)
-        if config.tie_embeddings:
-            self.output.weight = of_target.weight
+        self._tie_output()
+        self.register_load_state_dict_post_hook(Transformer._tie_output)  # type: ignore[no-untyped-call]
         self._initialise()
 
     def forward(self, source_ids: Tensor, target_ids: Tensor) -> Tensor:
@@ -143,6 +143,11 @@ class Transformer(nn.Module):
     def num_parameters(self) -> int:
         """A matrix that is shared counts once."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    def _tie_output(self, incompatible_keys: object = None) -> None:
+        """Share the target embedding's matrix; loading with `assign=True` and `to_empty` separate the two."""
+        if self.config.tie_embeddings:
+            self.output.weight = self.target_embedding.tokens.weight
 
     def _initialise(self) -> None:
         """The paper gives none: Xavier for matrices; embeddings of unit variance once multiplied by √d_model."""

@@ -236,11 +236,10 @@ class Translator:
 
     def refuse_beyond_positions(self, length: int, what: str) -> None:
         """Errors: `UserError` for so many subwords, start or end included, where fewer positions were learned."""
-        embedding = self.model.source_embedding
-        if embedding.learned and length > len(embedding.positions):
+        limit = self.model.source_embedding.max_positions
+        if limit is not None and length > limit:
             raise UserError(
-                f"{what} has {length - 1} subwords; this model has learned positions for "
-                f"{len(embedding.positions) - 1}. Shorten it."
+                f"{what} has {length - 1} subwords; this model has learned positions for {limit - 1}. Shorten it."
             )
 
     def _search(self, sentences: list[list[int]], wanted: Wanted) -> list[list[Hypothesis]]:

@@ -169,9 +169,10 @@ def _draw_embedding(canvas: Canvas, call: Call, x: float, side: int, title: str,
     aside = x + side * 1.2
     canvas.arrow((aside - side * 0.17, 1.98), (x + side * 0.1, 1.98))
     canvas.circle(aside, 1.98, 0.17)
-    wave = [math.copysign(0.6, 4.5 - i % 10) if call.module.learned else math.sin(i / 20 * math.tau) for i in range(21)]
+    learned = call.module.max_positions
+    wave = [math.copysign(0.6, 4.5 - i % 10) if learned else math.sin(i / 20 * math.tau) for i in range(21)]
     canvas.line(*((aside + 0.014 * (i - 10), 1.98 + 0.09 * up) for i, up in enumerate(wave)), zorder=3)
-    kind = f"learned,\n{len(call.module.positions):,} × {width:,}" if call.module.learned else "sines and\ncosines"
+    kind = f"learned,\n{learned:,} × {width:,}" if learned else "sines and\ncosines"
     canvas.text(aside + side * 0.24, 1.98, f"Positional\nEncoding:\n{kind}", 7.5, ha="right" if side < 0 else "left")
     canvas.line((x, 2.08), (x, 2.4))
     canvas.text(x + 0.08, 2.21, shape(call.output), 7, FAINT, ha="left")

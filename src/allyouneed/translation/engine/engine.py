@@ -171,7 +171,7 @@ class Engine:
         widest = 2 * d_model + heads * (2 * d_k + 2 * d_v + 1) + d_ff
         scratch = self._scratch(len(groups) - 1, most * widest + (d_k + 4) * room, most)
         embedding, memory = self.model.source_embedding, torch.empty(tokens, self.memory_width)
-        given = (groups, starts, ids[real], places, embedding.tokens.weight, embedding._positions(0, longest))
+        given = (groups, starts, ids[real], places, embedding.tokens.weight, embedding.position_encodings(0, longest))
         weights = (len(self.encoder_layers), self.encoder_layers, self.encoder_end, self.norm_first)
         sizes = (*self._sizes, self.memory_width, room, self.in_bytes)
         encode(len(groups) - 1, *given, *weights, *sizes, *scratch, most, memory, float(embedding.scale))
@@ -280,9 +280,9 @@ class Engine:
     def _positions(self, begin: int, count: int) -> tuple[Tensor, int]:
         """Of so many places, or of as many as were learned, but at least one; and their number."""
         embedding = self.model.target_embedding
-        if embedding.learned:
-            count = max(1, min(count, len(embedding.positions) - begin))
-        return embedding._positions(begin, begin + count), count
+        if embedding.max_positions is not None:
+            count = max(1, min(count, embedding.max_positions - begin))
+        return embedding.position_encodings(begin, begin + count), count
 
     def _decoder_scratch(
         self, rows: int, block: int, cache: Cache, count: int, more: int = 0
