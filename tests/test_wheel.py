@@ -1,8 +1,10 @@
-"""What a user installs: the wheel holds all of the package, and works where nothing of the checkout is."""
+"""The wheel contains the whole package and works without the checkout."""
 
 from __future__ import annotations
 
+import email
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,15 +20,15 @@ import allyouneed
 from tests.conftest import TOY, toy_pairs, write_pairs
 
 ROOT = Path(__file__).parents[1]
-LEFT_BY_RUNS = ("__pycache__", "*.egg-info")
+GENERATED = ("__pycache__", "*.egg-info")
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built as `make wheel` does, from a copy, so that a build of today finds nothing of yesterday's."""
+    """Build the wheel as `make wheel` does, from a copy without the output of earlier builds."""
     folder = tmp_path_factory.mktemp("wheel")
-    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns(*LEFT_BY_RUNS))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns(*GENERATED))
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder / "dist"]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *map(str, options), str(folder)], check=True)
@@ -36,14 +38,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def user(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh environment with the wheel; its dependencies are those of this one, the editable checkout is not."""
+    """Create an environment with the wheel and the dependencies of this one, but without the editable checkout."""
     folder = tmp_path_factory.mktemp("user")
     venv.create(folder / "env", symlinks=True)
     python = folder / "env" / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install"]
     subprocess.run([*pip, "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
     [packages] = (folder / "env" / "lib").glob("python*/site-packages")
-    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")  # its own .pth files do not count
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")  # .pth files inside it are ignored
     return folder
 
 
@@ -61,7 +63,7 @@ def run(user: Path, *arguments: object, stdin: str = "") -> str:
     return output
 
 
-def test_the_wheel_holds_every_file_of_the_package(wheel):
+def test_the_wheel_contains_every_file_of_the_package(wheel):
     source = ROOT / "src"
     files = {path.relative_to(source).as_posix() for path in (source / "allyouneed").rglob("*") if path.is_file()}
     packed = set(zipfile.ZipFile(wheel).namelist())
@@ -72,23 +74,35 @@ def test_the_wheel_holds_every_file_of_the_package(wheel):
     assert wheel.name == f"allyouneed-{allyouneed.__version__}-py3-none-any.whl"
 
 
-def test_it_answers_outside_the_checkout(user):
-    where = run(user, "python", "-c", "import allyouneed; print(allyouneed.__file__)")
-    assert Path(where.strip()).is_relative_to(user / "env")
+def test_the_description_has_no_links_into_the_repository(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        metadata = email.message_from_bytes(archive.read(name))
+    description = metadata.get_payload()
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert description.startswith("# allyouneed")
+    assert "See Looking inside." in description
+    links = re.findall(r"\]\(([^)]*)\)", description)
+    assert [link for link in links if not link.startswith("https://")] == []
+
+
+def test_the_command_line_works_outside_the_checkout(user):
+    location = run(user, "python", "-c", "import allyouneed; print(allyouneed.__file__)")
+    assert Path(location.strip()).is_relative_to(user / "env")
     assert run(user, "allyouneed", "--version") == f"allyouneed {allyouneed.__version__}\n"
     assert "quickstart" in run(user, "allyouneed", "--help")
 
 
-@pytest.mark.slow  # every kernel is compiled anew, since its cache lies beside the package
-def test_it_trains_translates_and_serves_outside_the_checkout(user):
+@pytest.mark.slow  # compiles every kernel, because the cache is stored next to the package
+def test_train_translate_look_and_serve_outside_the_checkout(user):
     train, valid = (write_pairs(user, name, toy_pairs(count)) for name, count in (("train", 200), ("valid", 20)))
-    settings = [word for setting in [*TOY, "training.steps=5"] for word in ("--set", setting)]
+    settings = [part for setting in [*TOY, "training.steps=5"] for part in ("--set", setting)]
     files = ("--train", *train, "--valid", *valid, "--out", "RUN")
     run(user, "allyouneed", "train", "--from", "aa", "--to", "bb", "--recipe", "tiny", *files, *settings)
-    assert (user / "RUN" / "report.html").is_file()  # made of a template in the package
+    assert (user / "RUN" / "report.html").is_file()  # rendered from a template in the package
     assert run(user, "allyouneed", "translate", "RUN", stdin="a b c\n\n").count("\n") == 2
     run(user, "allyouneed", "look", "RUN", "a b c", "--html", "look.html")
-    assert (user / "look.html").stat().st_size > 50_000  # style and script are the package's, too
+    assert (user / "look.html").stat().st_size > 50_000  # includes the style and script of the package
     with started(user, "allyouneed", "serve", "RUN", "--port", 0, stderr=subprocess.PIPE) as server:
         try:
             address = next(line.strip() for line in server.stderr if line.startswith("http://"))
@@ -101,7 +115,7 @@ def test_it_trains_translates_and_serves_outside_the_checkout(user):
 
 @pytest.mark.slow
 def test_quickstart_outside_the_checkout(user):
-    run(user, "allyouneed", "quickstart", "--set", "training.steps=30")  # what 1.5 minutes teach is tested elsewhere
+    run(user, "allyouneed", "quickstart", "--set", "training.steps=30")  # its accuracy is tested elsewhere
     assert run(user, "allyouneed", "translate", "runs/quickstart", stdin="2026년 11월 22일\n").count("\n") == 1
 
 
