@@ -6,14 +6,10 @@ below `repository/`, and so do the files that it links to in turn.
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, is_dataclass
 from pathlib import Path, PurePosixPath
-from types import UnionType
-from typing import Literal, Union, get_args, get_origin
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -22,7 +18,6 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parents[1]
 _OUTSIDE = "repository/"
 _HELP, _SETTINGS = "<!-- the help of every command -->", "<!-- a table of every section -->"
-_BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 _LINK = re.compile(r"(?<=\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 _FENCE = re.compile(r"\s*(```|~~~)")
 _LIST_OR_TABLE = re.compile(r"(?:[-*] |1\. |\|)")
@@ -158,39 +153,15 @@ def _help() -> str:
 
 
 def _settings() -> str:
-    """Of each setting the default, what is allowed, and the comment in the source."""
-    from allyouneed.config import Config
+    """A table of every section: defaults, allowed values and descriptions."""
+    from allyouneed.config import Config, list_settings
 
     lines = []
-    for section, kept in Config.model_fields.items():
-        lines += [f"## {section}", kept.annotation.__doc__ or "", "", "| setting | default | allowed | |"]
+    for section, declared in Config.model_fields.items():
+        lines += [f"## {section}", declared.annotation.__doc__ or "", "", "| setting | default | allowed | |"]
         lines += ["| --- | --- | --- | --- |"]
-        source = inspect.getsource(kept.annotation)
-        for name, field in kept.annotation.model_fields.items():
-            comment = re.search(rf"^    {name}: .*?  # (.+)$", source, re.MULTILINE)
-            default = "none" if field.default is None else str(field.default).lower()
-            allowed = _allowed(field)
-            lines.append(f"| `{section}.{name}` | {default} | {allowed} | {comment[1] if comment else ''} |")
+        for setting in list_settings():
+            if setting.name.startswith(f"{section}."):
+                lines.append(f"| `{setting.name}` | {setting.default} | {setting.allowed} | {setting.description} |")
         lines.append("")
     return "\n".join(lines)
-
-
-def _allowed(field) -> str:
-    """Of a field of pydantic's: its choices, or its type and bounds."""
-    kinds = get_args(field.annotation) if get_origin(field.annotation) in (Union, UnionType) else (field.annotation,)
-    said = []
-    for kind in kinds:
-        if get_origin(kind) is Literal:
-            said += map(str, get_args(kind))
-        elif kind is bool:
-            said += ["true", "false"]
-        elif kind is not type(None):
-            said.append({"int": "whole number", "float": "number"}.get(getattr(kind, "__name__", ""), "two numbers"))
-    bounds = [
-        f"{_BOUNDS[name]} {value}"
-        for each in field.metadata
-        if is_dataclass(each)
-        for name, value in asdict(each).items()
-        if name in _BOUNDS
-    ]
-    return ", ".join(said + bounds)

@@ -1,7 +1,22 @@
-import pytest
+import math
+from pathlib import Path
 
-from allyouneed.config import Config, config_from, load_recipe, recipe_names
+import pytest
+import torch
+
+from allyouneed.bundle import load_bundle
+from allyouneed.config import Config, config_from, list_settings, load_recipe, recipe_names
 from allyouneed.errors import UserError
+from allyouneed.model.transformer import Transformer
+from allyouneed.settings import Setting
+from allyouneed.suggest import nearest
+
+COMPAT = Path(__file__).parent / "compat"
+TOO_MUCH = ["1e23", "1e308", "2147483648", "9223372036854775808", "inf", "1" + 400 * "0"]
+EXTREMES = [
+    *(0, -1, -0.0, 0.5, 1, 2**31, 2**63, 1e23, -1e308, 1e308, 5e-324, math.inf, -math.inf, math.nan, 10**400),
+    *(None, True, False, "", "4", "true", "a\nb", "x" * 10_000, [], {}, (), (1, 1), (2**63, 1), ("1", "2"), object()),
+]
 
 
 def test_defaults_are_the_papers_base():
@@ -62,13 +77,24 @@ def test_overrides_in_toml_notation():
         ("model.norm=both", "model.norm = both"),
         ("training.steps=many", "training.steps = many"),
         ("data.columns=0,1", "data.columns.0 = 0"),
-        ("data.columns=1,2,3", "at most 2 items"),
-        ("data.vocab_size=1000000000000", "data.vocab_size = 1000000000000: input should be less than"),
-        ("data.character_coverage=0.5", "data.character_coverage = 0.5: input should be greater than or equal to 0.98"),
-        ("data.max_ratio=nan", "data.max_ratio = nan"),
-        ("model.norm={a = 1}", "model.norm = {'a': 1}: input should be 'post' or 'pre'"),
-        ("model.tie_embeddings=maybe", "model.tie_embeddings = maybe: input should be a valid boolean"),
-        ("model.tie_embeddings=maybe", ", or input should be 'target'."),
+        ("data.columns=1,2,3", "data.columns = 1,2,3: expected 2 whole numbers from 1 to 10000."),
+        ("data.columns=1", "data.columns = 1: expected 2 whole numbers"),
+        ("data.vocab_size=1000000000000", "data.vocab_size = 1000000000000: at most 16777216."),
+        ("data.character_coverage=0.5", "data.character_coverage = 0.5: at least 0.98."),
+        ("data.max_ratio=nan", "data.max_ratio = nan: expected a number from 1 to 1000000."),
+        ("model.norm={a = 1}", "model.norm = {'a': 1}: expected post or pre."),
+        ("model.tie_embeddings=maybe", "model.tie_embeddings = maybe: expected true, false or target."),
+        ("training.plain=1", "training.plain = 1: expected true or false."),
+        ("training.steps=true", "training.steps = true: expected a whole number from 1 to 1000000000."),
+        ("training.steps=1.5", "training.steps = 1.5: expected a whole number"),
+        ("training.minutes='3'", "training.minutes = 3: expected a number more than 0, at most 1000000, or none."),
+        ("training.beta1=1", "training.beta1 = 1: less than 1."),
+        ("training.epsilon=0", "training.epsilon = 0: more than 0."),
+        ("training.seed=", "training.seed = : expected"),
+        ("learning_rate=3", "unknown key learning_rate; did you mean training.learning_rate?"),
+        ("=3", "write SECTION.NAME=VALUE"),
+        ("model.norm=" + 3000 * "[", "model.norm = [[["),
+        ("training.seed=0x" + 5000 * "f", "at most 2147483647."),
     ],
 )
 def test_mistakes_name_the_key_and_the_remedy(setting, message):
@@ -77,6 +103,124 @@ def test_mistakes_name_the_key_and_the_remedy(setting, message):
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "?." not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", TOO_MUCH)
+@pytest.mark.parametrize("setting", [setting for setting in list_settings() if "le" in setting.bounds])
+def test_every_number_has_an_upper_bound(setting, value):
+    if setting.name == "data.columns":
+        value, name = f"1,{value}", "data.columns.1"
+    else:
+        name = setting.name
+    with pytest.raises(UserError, match=rf"^--set: {name} = \S+: at most {setting.bounds['le']}\.$"):
+        Config().override([f"{setting.name}={value}"])
+
+
+def test_every_setting_is_described_and_bounded():
+    settings = {setting.name: setting for setting in list_settings()}
+    assert len(settings) == sum(map(len, Config().model_dump().values()))
+    for setting in settings.values():
+        assert setting.description
+        low, high = setting.bounds.keys() & {"ge", "gt"}, setting.bounds.keys() & {"le", "lt"}
+        assert setting.choices or (low and high)
+    assert settings["model.norm"] == Setting(
+        "model.norm", "post", "post or pre", ("post", "pre"), {}, "layer norm after (the paper) or before each sublayer"
+    )
+    assert settings["data.columns"].default == "1,2"
+    assert settings["model.d_k"].allowed == "a whole number from 1 to 65536, or none"
+
+
+def refusal(make_config) -> str:
+    """The message of a refusal, or "" where the settings are valid and survive JSON."""
+    try:
+        config = make_config()
+    except UserError as error:
+        return str(error)
+    assert config == config_from(config.model_dump(mode="json"), "test")
+    return ""
+
+
+@pytest.mark.parametrize("name", [setting.name for setting in list_settings()])
+def test_extreme_values_are_valid_or_refused_in_one_line(name):
+    section, _, key = name.partition(".")
+    refusals = [refusal(lambda value=value: Config().replace(**{section: {key: value}})) for value in EXTREMES]
+    typed = [refusal(lambda value=value: Config().override([f"{name}={value}"])) for value in map(str, EXTREMES[:14])]
+    for message in filter(None, refusals):
+        assert message.startswith((f"{name} = ", f"{name}.", "model.d_model = ", "these sizes"))
+    for message in filter(None, refusals + typed):
+        assert message.endswith(".")
+        assert len(message.splitlines()) == 1
+        assert len(message) < 300
+    assert sum(map(bool, refusals)) > 15
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"d_ff": 1_048_576, "d_model": 65_536},
+        {"d_k": 65_536, "d_v": 65_536, "num_heads": 1024},
+        {"d_model": 65_536, "num_heads": 1, "encoder_layers": 1024},
+    ],
+)
+def test_a_model_that_fits_no_machine_is_refused(sizes):
+    with pytest.raises(UserError, match=r"^these sizes make a model of .+ parameters, at most 1e\+11 are possible"):
+        Config().replace(model=sizes)
+
+
+def test_whole_floats_are_whole_numbers():
+    training = Config().override(["training.steps=1e5", "training.warmup=300.0"]).training
+    assert (training.steps, training.warmup) == (100_000, 300)
+    assert type(training.steps) is int
+    assert type(Config().replace(training={"minutes": 3}).training.minutes) is float
+
+
+def test_replace_gives_a_validated_copy():
+    config = Config()
+    changed = config.replace(search={"beam_size": 1}, training={"minutes": 3, "seed": 2}, data={"columns": [2, 1]})
+    assert (changed.search.beam_size, changed.training.minutes, changed.training.seed) == (1, 3.0, 2)
+    assert changed.data.columns == (2, 1)
+    assert changed.model == config.model
+    assert config == Config()
+    with pytest.raises(UserError, match=r"^search\.beam_size = 0: at least 1\.$"):
+        config.replace(search={"beam_size": 0})
+    with pytest.raises(UserError, match=r"^unknown key search\.beamsize; did you mean search\.beam_size\?$"):
+        config.replace(search={"beamsize": 1})
+
+
+@pytest.mark.parametrize("bundle", sorted(path.parent.name for path in COMPAT.glob("*/config.json")))
+def test_stored_bundles_are_within_the_bounds(bundle):
+    assert load_bundle(COMPAT / bundle).config
+
+
+def test_weights_are_counted_before_the_model_is_built():
+    with torch.device("meta"):
+        for name in recipe_names():
+            config = load_recipe(name)
+            count = Transformer(config.model, config.data.vocab_size).num_parameters()
+            assert config.model.count_weights(config.data.vocab_size) == pytest.approx(count, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("training.learning_rat", "training.learning_rate"),
+        ("model.dmodel", "model.d_model"),
+        ("search.beamsize", "search.beam_size"),
+        ("learning_rate", "training.learning_rate"),
+        ("model.dropuot", "model.dropout"),
+        ("training.dropout", "model.dropout"),
+        ("search.batch_token", "search.batch_tokens"),
+        ("training.batch_token", "training.batch_tokens"),
+        ("Model.D_FF", "model.d_ff"),
+        ("training.wandb", None),
+        ("training.epochs", None),
+        ("model.save_steps", None),
+        ("foo", None),
+        ("", None),
+    ],
+)
+def test_only_near_names_are_suggested(name, meant):
+    assert nearest(name, [setting.name for setting in list_settings()]) == meant
 
 
 def test_unknown_recipe_and_broken_toml(tmp_path):
@@ -102,7 +246,7 @@ def test_unknown_recipe_and_broken_toml(tmp_path):
         ("[model]\nheads = 2\n", "did you mean model.num_heads?"),
         ("[model]\nd_model = 7\nnum_heads = 7\n", "d_model = 7 is odd"),
         ("[data]\ncolumns = [0, 1]\n", "data.columns.0 = 0"),
-        ("[model]\nnorm = 1\nd_ff = 0\n", "model.d_ff = 0: input should be greater than or equal to 1."),
+        ("[model]\nnorm = 1\nd_ff = 0\n", "model.d_ff = 0: at least 1."),
         ("[model]\npositions = 'learned'\nmax_positions = 9\n", "max_positions = 9 is less than"),
     ],
 )

@@ -92,7 +92,13 @@ def normal(text: str) -> str:
     return re.sub(r"…+", "…", re.sub(r"<[^<>]*>", "…", text))
 
 
-PAGE_OF_FILE = {"config": "settings", "devices": "settings", "bundle": "files", "files": "files"}
+PAGE_OF_FILE = {
+    "config": "settings",
+    "sections": "settings",
+    "devices": "settings",
+    "bundle": "files",
+    "files": "files",
+}
 
 
 def page_of(path: Path) -> str:
@@ -103,7 +109,7 @@ def page_of(path: Path) -> str:
 def errors_by_page() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in sorted(SOURCE.rglob("*.py")):
-        kinds = ["UserError", "ValueError"] if path.name == "config.py" else ["UserError"]
+        kinds = ["UserError", "ValueError"] if path.name in ("config.py", "sections.py") else ["UserError"]
         for text in (text for kind in kinds for text in templates(path, kind, 0)):
             found.setdefault(page_of(path), set()).add(text)
     return found

@@ -9,12 +9,15 @@ from pathlib import Path
 import allyouneed
 
 SOURCE = Path(allyouneed.__file__).parent
-BASE = {"errors", "files", "config", "devices", "progress"}
+BASE = {"errors", "files", "config", "sections", "settings", "suggest", "devices", "progress"}
 MAY_IMPORT = {
     "lazy": set(),
     "errors": set(),
     "files": {"errors"},
-    "config": {"errors"},
+    "suggest": set(),
+    "settings": set(),
+    "sections": set(),
+    "config": {"errors", "sections", "settings", "suggest"},
     "devices": {"errors"},
     "progress": set(),
     "kernels": set(),

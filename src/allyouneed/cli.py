@@ -332,7 +332,7 @@ def _with_minutes(minutes: float | None, settings: Settings) -> list[str]:
     from allyouneed.config import Config
 
     planned = f"training.minutes={minutes}"
-    Config().override([planned], "--minutes")  # a number that cannot be shows now, and where
+    Config().override([planned], "--minutes")  # refuses an impossible number before any work
     return [planned, *(settings or [])]
 
 

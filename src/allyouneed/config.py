@@ -1,125 +1,37 @@
-"""Typed settings. The defaults are the paper's base model (Vaswani et al., 2017); recipes hold what differs.
+"""Typed settings. The defaults are the paper's base model (Vaswani et al., 2017).
 
-Settings come, in this order, from the defaults, a recipe (TOML), and overrides `SECTION.NAME=VALUE`. A key that does
-not exist is refused with the nearest that does.
+Settings come from the defaults, a recipe (TOML) and overrides `SECTION.NAME=VALUE`, later ones winning. Every setting
+has a type, a description and bounds. An unknown name is refused, with the most similar known name.
 """
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from allyouneed.errors import UserError
+from allyouneed.sections import DataConfig, ModelConfig, SearchConfig, Section, TrainingConfig
+from allyouneed.settings import Setting, complaint, describe, shown
+from allyouneed.suggest import did_you_mean
+
+__all__ = [
+    "Config", "DataConfig", "ModelConfig", "SearchConfig", "TrainingConfig", "config_from", "list_settings",
+    "load_recipe", "recipe_names", "recipe_text",
+]  # fmt: skip
+
+MOST_PARAMETERS = 10**11  # 400 GB in fp32; counts far above would overflow 64-bit offsets in PyTorch
 
 
-class Section(BaseModel):
-    """Settings that do not change; a name that does not exist is refused."""
+class Config(BaseModel):
+    """All settings, in sections as in a recipe. A bundle keeps the settings of its training."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelConfig(Section):
-    """Section 3 of the paper. Sizes are numbers of units; `d_k` and `d_v` default to `d_model / num_heads`."""
-
-    d_model: int = Field(default=512, ge=2)
-    d_ff: int = Field(default=2048, ge=1)
-    num_heads: int = Field(default=8, ge=1)
-    d_k: int | None = Field(default=None, ge=1)
-    d_v: int | None = Field(default=None, ge=1)
-    encoder_layers: int = Field(default=6, ge=1)
-    decoder_layers: int = Field(default=6, ge=1)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    norm: Literal["post", "pre"] = "post"
-    positions: Literal["sinusoidal", "learned"] = "sinusoidal"
-    max_positions: int = Field(default=1024, ge=1)  # of learned positions; sinusoids have no end
-    tie_embeddings: bool | Literal["target"] = True  # "target": only its embedding and the pre-softmax linear
-    attention_bias: bool = False  # the paper's projections W^Q, W^K, W^V, W^O have none
-    output_bias: bool = False  # nor has its pre-softmax linear; Marian's has
-    activation: Literal["relu", "swish"] = "relu"  # between the linears of the feed-forward network; swish is Marian's
-
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> ModelConfig:
-        if (self.d_k is None or self.d_v is None) and self.d_model % self.num_heads:
-            raise ValueError(
-                f"model.d_model = {self.d_model} is not divisible by model.num_heads = {self.num_heads}; "
-                "choose sizes that divide, or set model.d_k and model.d_v"
-            )
-        if self.positions == "sinusoidal" and self.d_model % 2:
-            raise ValueError(f"model.d_model = {self.d_model} is odd; sinusoids come in pairs, choose an even number")
-        return self
-
-    @property
-    def key_size(self) -> int:
-        """d_k, whether it was given or follows."""
-        return self.d_k or self.d_model // self.num_heads
-
-    @property
-    def value_size(self) -> int:
-        """d_v, likewise."""
-        return self.d_v or self.d_model // self.num_heads
-
-
-class DataConfig(Section):
-    """Section 5.1. Lengths are in subwords."""
-
-    vocab_size: int = Field(default=37_000, ge=16, lt=2**31)  # joint, source and target together
-    subwords: Literal["bpe", "unigram", "word"] = "bpe"  # word: whole words only, others are spelled in bytes
-    character_coverage: float = Field(default=0.9999, ge=0.98, le=1)  # rarer characters are spelled in bytes
-    max_length: int = Field(default=256, ge=1)  # longer pairs are dropped from training
-    max_ratio: float = Field(default=4.0, ge=1)  # pairs where one side is so many times longer are dropped
-    columns: tuple[PositiveInt, PositiveInt] = (1, 2)  # of a TSV file: source, target
-
-
-class TrainingConfig(Section):
-    """Section 5. `minutes` plans `steps` and a decay to zero for a wall-clock budget; without it `steps` holds."""
-
-    steps: int = Field(default=100_000, ge=1)
-    minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    seed: int = Field(default=1, ge=0, lt=2**31)
-    batch_tokens: int = Field(default=25_000, ge=1)  # of each side, padding included, per update
-    micro_batches: int = Field(default=1, ge=1)  # an update's batch in so many parts, to save memory
-    optimizer: Literal["adam", "muon"] = "adam"
-    learning_rate: float | None = Field(default=None, gt=0)  # the peak; None: the paper's, d_model^-0.5 · warmup^-0.5
-    warmup: int = Field(default=4000, ge=1)
-    decay: Literal["inverse_sqrt", "linear"] = "inverse_sqrt"
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.98, ge=0, lt=1)
-    epsilon: float = Field(default=1e-9, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    matrix_learning_rate: float = Field(default=0.02, gt=0)  # Muon's peak for the matrices; Adam has the rest
-    clip_norm: float | None = Field(default=None, gt=0)
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    teacher_share: float = Field(default=0.0, ge=0, le=1)  # of the target distribution; for `distil` (word-level)
-    validate_every: int = Field(default=1000, ge=1)  # steps
-    bleu_sentences: int = Field(default=1000, ge=0)  # of the validation set, translated greedily
-    patience: int | None = Field(default=None, ge=1)  # validations without a better BLEU before stopping
-    average: int = Field(default=5, ge=1)  # snapshots averaged at the end (section 6.1)
-    average_every: int = Field(default=1500, ge=1)  # steps between snapshots: 10 minutes of the paper's base
-    save_minutes: float = Field(default=5.0, gt=0)  # wall clock between checkpoints; does not change the result
-    log_every: int = Field(default=50, ge=1)  # steps
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    plain: bool = False  # every step as the paper writes it, by PyTorch: the slow twin of the fast paths
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 autocast on CUDA, fp32 elsewhere
-
-
-class SearchConfig(Section):
-    """Section 6.1."""
-
-    beam_size: int = Field(default=4, ge=1)
-    length_penalty: float = Field(default=0.6, ge=-10, le=10, allow_inf_nan=False)
-    max_extra_length: int = Field(default=50, ge=0)  # the output may be so many subwords longer than the input
-    batch_tokens: int = Field(default=4096, ge=1)  # source subwords · beam_size, padding included, searched at once
-
-
-class Config(Section):
-    """All settings, in sections as a recipe has them. A bundle keeps those it was trained with."""
 
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
@@ -127,71 +39,84 @@ class Config(Section):
     search: SearchConfig = SearchConfig()
 
     @model_validator(mode="after")
-    def _positions_suffice(self) -> Config:
+    def _check_across_sections(self) -> Config:
         needed = self.data.max_length + self.search.max_extra_length + 1
         if self.model.positions == "learned" and self.model.max_positions < needed:
             raise ValueError(
                 f"model.max_positions = {self.model.max_positions} is less than data.max_length + "
-                f"search.max_extra_length + 1 = {needed}; learned positions need one for every place"
+                f"search.max_extra_length + 1 = {needed}; every position needs a learned embedding"
+            )
+        if (count := self.model.count_weights(self.data.vocab_size)) > MOST_PARAMETERS:
+            raise ValueError(
+                f"these sizes make a model of {count:.2g} parameters, at most {MOST_PARAMETERS:.0e} are possible; "
+                "lower model.d_model, model.d_ff, the number of layers or data.vocab_size"
             )
         return self
 
-    def override(self, assignments: Iterable[str], where: str = "--set") -> Config:
-        """A copy with `SECTION.NAME=VALUE` applied, values in TOML's notation. where: of a value, for the message.
+    def replace(
+        self,
+        *,
+        model: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        training: Mapping[str, Any] | None = None,
+        search: Mapping[str, Any] | None = None,
+    ) -> Config:
+        """Make a copy with some settings changed: `config.replace(search={"beam_size": 4})`.
 
-        Errors: `UserError` for an unknown key (with the nearest valid one) or an impossible value.
+        Args:
+            model: New values of model settings by name.
+            data: New values of data settings by name.
+            training: New values of training settings by name.
+            search: New values of search settings by name.
+
+        Returns:
+            The validated copy.
+
+        Raises:
+            UserError: If a name is unknown or a value is impossible; the message names `section.name`.
+        """
+        changes = {"model": model, "data": data, "training": training, "search": search}
+        settings = self.model_dump()
+        for section, values in changes.items():
+            for name in values or ():
+                _refuse_unknown(section, name, "")
+            settings[section].update(values or {})
+        return _validated(settings, "")
+
+    def override(self, assignments: Iterable[str], where: str = "--set") -> Config:
+        """Make a copy with settings changed as a person typed them; programs use `replace`.
+
+        Args:
+            assignments: `SECTION.NAME=VALUE`, with values in TOML's notation; text needs no quotes.
+            where: The origin of the values, for messages.
+
+        Returns:
+            The validated copy.
+
+        Raises:
+            UserError: If a name is unknown or a value is impossible.
         """
         settings = self.model_dump()
         for assignment in assignments:
             key, equals, value = assignment.partition("=")
-            section, dot, name = key.strip().partition(".")
-            if not (equals and dot):
+            section, _, name = key.strip().rpartition(".")
+            if not (equals and name):
                 raise UserError(f"--set {assignment}: write SECTION.NAME=VALUE, for example training.seed=2.")
             _refuse_unknown(section, name, f"--set {assignment}")
             settings[section][name] = _parse_value(value.strip())
         return _validated(settings, where)
 
 
-def load_recipe(recipe: str | Path) -> Config:
-    """The settings of a recipe: one of `recipe_names()`, or a TOML file.
+def config_from(sections: Mapping[str, Any], where: str) -> Config:
+    """Read settings from nested dictionaries, as parsed from TOML or JSON.
 
-    Errors: `UserError` for an unknown recipe, broken TOML, an unknown key or an impossible value.
+    Args:
+        sections: Values by section and name.
+        where: The origin of the values, for messages.
+
+    Raises:
+        UserError: If a name is unknown or a value is impossible.
     """
-    if str(recipe) in recipe_names():
-        text = _recipes_folder().joinpath(*f"{recipe}.toml".split("/")).read_text(encoding="utf-8")
-    elif Path(recipe).suffix == ".toml":
-        try:
-            text = Path(recipe).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"recipe {recipe}: cannot be read ({error}).") from error
-    else:
-        nearest = _nearest(str(recipe), recipe_names())
-        names = ", ".join(name for name in recipe_names() if "/" not in name)
-        raise UserError(
-            f"there is no recipe {str(recipe)!r}{nearest} Recipes: {names}, the rows of the paper's table 3 "
-            "(table3/base, ...), or a .toml file."
-        )
-    try:
-        sections = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"recipe {recipe}: not TOML: {error}.") from error
-    return config_from(sections, f"recipe {recipe}")
-
-
-def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package; those of table 3's rows begin with `table3/`."""
-    folder = _recipes_folder()
-    places = [("", folder), ("table3/", folder / "table3")]
-    files = [f"{prefix}{file.name}" for prefix, place in places for file in place.iterdir()]
-    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
-
-
-def _recipes_folder() -> Traversable:
-    return resources.files("allyouneed") / "recipes"
-
-
-def config_from(sections: dict[str, Any], where: str) -> Config:
-    """Settings from nested dictionaries, as in TOML or JSON. Errors: `UserError` naming `where`."""
     for section, names in sections.items():
         if not isinstance(names, dict):
             raise UserError(f"{where}: {section} stands outside a section; write it below [training] or the like.")
@@ -200,39 +125,90 @@ def config_from(sections: dict[str, Any], where: str) -> Config:
     return _validated(sections, where)
 
 
-def _validated(settings: dict[str, Any], where: str) -> Config:
+def list_settings() -> list[Setting]:
+    """List all settings with their defaults, bounds and descriptions."""
+    return list(describe(Config))
+
+
+def load_recipe(recipe: str | Path) -> Config:
+    """Load the settings of a recipe.
+
+    Args:
+        recipe: One of `recipe_names()`, or the path of a TOML file.
+
+    Raises:
+        UserError: If there is no such recipe, the TOML is malformed, a name is unknown or a value is impossible.
+    """
+    try:
+        sections = tomllib.loads(recipe_text(recipe))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UserError(f"recipe {recipe}: not TOML: {error}.") from error
+    return config_from(sections, f"recipe {recipe}")
+
+
+def recipe_text(recipe: str | Path) -> str:
+    """Read a recipe's TOML. Raises `UserError` if it does not exist or cannot be read."""
+    if str(recipe) in recipe_names():
+        return _recipes_folder().joinpath(*f"{recipe}.toml".split("/")).read_text(encoding="utf-8")
+    if Path(recipe).suffix != ".toml":
+        names = ", ".join(name for name in recipe_names() if "/" not in name)
+        raise UserError(
+            f"there is no recipe {str(recipe)!r}{did_you_mean(str(recipe), recipe_names())} Recipes: {names}, the rows "
+            "of the paper's table 3 (table3/base, ...), or a .toml file."
+        )
+    try:
+        return Path(recipe).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(f"recipe {recipe}: cannot be read ({error}).") from error
+
+
+def recipe_names() -> list[str]:
+    """List the recipes of the package; the rows of the paper's table 3 begin with `table3/`."""
+    folder = _recipes_folder()
+    folders = [("", folder), ("table3/", folder / "table3")]
+    files = [f"{prefix}{file.name}" for prefix, folder in folders for file in folder.iterdir()]
+    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
+
+
+def _recipes_folder() -> Traversable:
+    return resources.files("allyouneed") / "recipes"
+
+
+def _validated(settings: Mapping[str, Any], where: str) -> Config:
+    prefix = f"{where}: " if where else ""
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
-        errors = error.errors()
-        place = errors[0]["loc"]
-        of_no_kind = len(place) > 2 and isinstance(place[2], str)  # of those that the setting may be of
-        told = [each for each in errors if each["loc"][:2] == place[:2]] if of_no_kind else errors[:1]
-        messages = [each["msg"].removeprefix("Value error, ") for each in told]
-        key = ".".join(map(str, place[:2] if of_no_kind else place))
-        value = f"{key} = {errors[0]['input']}: " if len(place) > 1 else ""  # else: of sizes together
-        raise UserError(f"{where}: {value}{', or '.join(m[0].lower() + m[1:] for m in messages)}.") from error
+        raise UserError(f"{prefix}{_first_mistake(error)}.") from error
+
+
+def _first_mistake(error: ValidationError) -> str:
+    first = error.errors()[0]
+    if len(first["loc"]) < 2:  # several settings that do not fit together
+        return first["msg"].removeprefix("Value error, ")
+    section, name, *rest = first["loc"]
+    field = _section(str(section)).model_fields[str(name)]
+    index = rest[0] if rest and isinstance(rest[0], int) else None
+    key = f"{section}.{name}" if index is None else f"{section}.{name}.{index}"
+    return f"{key} = {shown(first['input'])}: {complaint(field, first['input'], index)}"
 
 
 def _refuse_unknown(section: str, name: str, where: str) -> None:
-    sections = Config().model_dump()
-    if section in sections and (name in sections[section] or not name):
+    if section in Config.model_fields and (name in _section(section).model_fields or not name):
         return
-    known = [f"{section}.{name}" for section, names in sections.items() for name in names]
-    key = f"{section}.{name}".rstrip(".")
-    raise UserError(f"{where}: unknown key {key}{_nearest(key, known)}")
+    key = f"{section}.{name}".strip(".")
+    prefix = f"{where}: " if where else ""
+    raise UserError(f"{prefix}unknown key {key}{did_you_mean(key, (setting.name for setting in list_settings()))}")
 
 
-def _nearest(word: str, words: Iterable[str]) -> str:
-    """The end of a sentence about a word that is none of these."""
-    nearest = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f"; did you mean {nearest[0]}?" if nearest else "."
+def _section(name: str) -> type[Section]:
+    return cast(type[Section], Config.model_fields[name].annotation)
 
 
 def _parse_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # not TOML: text without quotes
         if "," in text:
             return tuple(_parse_value(part.strip()) for part in text.split(","))
         return None if text == "none" else text

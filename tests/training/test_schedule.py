@@ -30,7 +30,7 @@ def test_linear_decay_ends_at_zero():
 
 
 def test_minutes_become_steps():
-    config = Config().override(["training.minutes=10", "training.warmup=4000"])
+    config = Config().replace(training={"minutes": 10, "warmup": 4000})
     plan = plan_for_minutes(config, 600, Speed(0.5, 2.0, 10.0))
     assert plan.decay == "linear"
     assert plan.warmup < plan.steps * 0.1
@@ -58,13 +58,13 @@ def test_a_budget_is_kept_by_more_steps_or_fewer():
 
 
 def test_what_the_user_sets_holds_under_a_budget():
-    config = Config().override(["training.minutes=10", "training.warmup=77", "training.decay=inverse_sqrt"])
+    config = Config().replace(training={"minutes": 10, "warmup": 77, "decay": "inverse_sqrt"})
     plan = plan_for_minutes(config, 600, Speed(0.5, 2.0, 10.0), explicit={"training.warmup", "training.decay"})
     assert (plan.warmup, plan.decay) == (77, "inverse_sqrt")
 
 
 def test_a_tiny_budget_still_gives_a_plan():
-    config = Config().override(["training.minutes=0.1"])
+    config = Config().replace(training={"minutes": 0.1})
     plan = plan_for_minutes(config, 5, Speed(1.0, 3.0, 9.0))
     assert plan.steps >= 1
     assert plan.warmup >= 1

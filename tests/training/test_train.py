@@ -12,7 +12,7 @@ from allyouneed import Translator, UserError
 from allyouneed.config import load_recipe
 from allyouneed.training.average import Snapshots
 from allyouneed.training.request import identity
-from allyouneed.training.schedule import Speed
+from allyouneed.training.schedule import Plan, Speed
 from allyouneed.training.size import choose_size, matrix_flops, training_flops
 from allyouneed.training.train import FINISHED, train
 from tests.conftest import TOY, silent, toy_pairs, toy_request, write_pairs
@@ -177,7 +177,8 @@ def test_steps_override_a_recipes_minutes(tmp_path):
 
 
 def test_divergence_is_told_with_a_remedy(tmp_path):
-    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.learning_rate=1e30"])
+    plan = Plan(40, warmup=10, decay="inverse_sqrt", learning_rate=1e30, validate_every=15, average_every=5)
+    request = dataclasses.replace(toy_request(tmp_path / "text", tmp_path / "run"), plan=plan)
     with pytest.raises(UserError, match=r"diverged.*lower training\.learning_rate"):
         train(request, silent())
 

@@ -77,9 +77,9 @@ def distil(asked: Distillation, console: Console) -> Outcome:
 def _taught(asked: Distillation, teacher: Bundle, say: Callable[[str], None]) -> list[Path]:
     """The text that the student is trained on: source and target."""
     folder, config = asked.out / "distilled", load_recipe(asked.recipe).override(asked.settings)
-    own = {"beam_size": asked.beam_size, "length_penalty": asked.length_penalty}
-    given = (f"search.{name}={value}" for name, value in own.items() if value is not None)
-    search = teacher.config.override(given).search  # an impossible number shows before it is stored
+    options = {"beam_size": asked.beam_size, "length_penalty": asked.length_penalty}
+    changes = {name: value for name, value in options.items() if value is not None}
+    search = teacher.config.replace(search=changes).search
     facts = {
         "teacher": bundle_sum(asked.teacher),
         "train": [f"{path.name} {sha256(path)}" for path in asked.train],

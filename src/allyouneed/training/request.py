@@ -20,7 +20,7 @@ from allyouneed.training.schedule import Plan, plan_for_steps
 from allyouneed.training.size import DEFAULT_MINUTES, choose_size
 
 # A trained model must not be shaken: Adam, with a peak far below what a new one is trained with.
-_GENTLY = ("training.learning_rate=2e-4", "training.warmup=200", "training.batch_tokens=4000")
+_GENTLY = {"learning_rate": 2e-4, "warmup": 200, "batch_tokens": 4000}
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _settings_and_reason(request: Request, device: torch.device) -> tuple[Config
         return _further(request, load_bundle(request.start_from), settings, not by_steps), ""
     if request.teacher is not None:
         size = len(load_bundle(request.teacher).tokenizer)
-        return recipe_of(request).override([*settings, f"data.vocab_size={size}"]), ""
+        return recipe_of(request).override(settings).replace(data={"vocab_size": size}), ""
     if request.recipe is not None:
         return load_recipe(request.recipe).override(settings), ""
     minutes = Config().override(by_minutes).training.minutes or DEFAULT_MINUTES
@@ -204,9 +204,9 @@ def _settings_and_reason(request: Request, device: torch.device) -> tuple[Config
 
 def _further(request: Request, start: Bundle, settings: Sequence[str], by_minutes: bool) -> Config:
     """Settings for training a translator further: its model, and gentle steps unless a recipe says otherwise."""
-    base = load_recipe(request.recipe) if request.recipe is not None else Config().override(_GENTLY)
+    base = load_recipe(request.recipe) if request.recipe is not None else Config().replace(training=_GENTLY)
     if request.recipe is None and by_minutes:
-        base = base.override([f"training.minutes={DEFAULT_MINUTES}"])
+        base = base.replace(training={"minutes": DEFAULT_MINUTES})
     data = base.data.model_copy(update={"vocab_size": len(start.tokenizer)})
     return base.model_copy(update={"model": start.config.model, "data": data, "search": start.config.search}).override(
         settings

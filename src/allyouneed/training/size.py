@@ -43,7 +43,7 @@ def choose_size(pairs: int, minutes: float, device: torch.device) -> Choice:
         chosen = name
     config = load_recipe(chosen)
     vocab_size = min(config.data.vocab_size, max(1000, round(pairs / _PAIRS_PER_SUBWORD, -3)))
-    config = config.override([f"data.vocab_size={vocab_size}", f"training.minutes={minutes}"])
+    config = config.replace(data={"vocab_size": vocab_size}, training={"minutes": minutes})
     reason = f"{pairs:,} pairs, {minutes:g} minutes, {rate / 1e9:,.0f} GFLOP/s" + (f"; {limit}" if limit else "")
     return Choice(chosen, config, reason)
 

@@ -1,0 +1,201 @@
+"""The sections of the settings: names, types, bounds, descriptions, and the paper's base model as the defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+_MOST_STEPS = 10**9
+_MOST_MINUTES = 1_000_000  # two years
+_EXACT = 2.0**53  # floats below hold every integer exactly
+
+Column = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class Section(BaseModel):
+    """Settings that never change. Values must have the declared type; a whole float such as 1e5 is a whole number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _accept_whole_floats(cls, value: object) -> object:
+        return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else value
+
+
+class ModelConfig(Section):
+    """Section 3 of the paper."""
+
+    d_model: int = Field(
+        default=512, ge=2, le=65_536, description="width of the embeddings and of every layer's output"
+    )
+    d_ff: int = Field(default=2048, ge=1, le=1_048_576, description="width of the feed-forward networks' inner layer")
+    num_heads: int = Field(default=8, ge=1, le=1024, description="attention heads per layer")
+    d_k: int | None = Field(
+        default=None, ge=1, le=65_536, description="size of a head's queries and keys; d_model / num_heads"
+    )
+    d_v: int | None = Field(default=None, ge=1, le=65_536, description="size of a head's values; d_model / num_heads")
+    encoder_layers: int = Field(default=6, ge=1, le=1024, description="layers of the encoder")
+    decoder_layers: int = Field(default=6, ge=1, le=1024, description="layers of the decoder")
+    dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="dropout rate of sublayer outputs and embeddings (section 5.4)"
+    )
+    norm: Literal["post", "pre"] = Field(
+        default="post", description="layer norm after (the paper) or before each sublayer"
+    )
+    positions: Literal["sinusoidal", "learned"] = Field(default="sinusoidal", description="kind of position encoding")
+    max_positions: int = Field(
+        default=1024, ge=1, le=1_048_576, description="number of learned positions; sinusoids are unlimited"
+    )
+    tie_embeddings: bool | Literal["target"] = Field(
+        default=True,
+        description="share the embeddings with the output projection: both, neither, or the target's alone",
+    )
+    attention_bias: bool = Field(default=False, description="bias in the attention projections; the paper has none")
+    output_bias: bool = Field(
+        default=False, description="bias in the output projection; the paper has none, Marian has one"
+    )
+    activation: Literal["relu", "swish"] = Field(
+        default="relu", description="feed-forward activation; Marian uses swish"
+    )
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> ModelConfig:
+        if (self.d_k is None or self.d_v is None) and self.d_model % self.num_heads:
+            raise ValueError(
+                f"model.d_model = {self.d_model} is not divisible by model.num_heads = {self.num_heads}; "
+                "choose sizes that divide, or set model.d_k and model.d_v"
+            )
+        if self.positions == "sinusoidal" and self.d_model % 2:
+            raise ValueError(f"model.d_model = {self.d_model} is odd; sinusoids come in pairs, choose an even number")
+        return self
+
+    @property
+    def key_size(self) -> int:
+        """d_k: the setting, or else d_model / num_heads."""
+        return self.d_k or self.d_model // self.num_heads
+
+    @property
+    def value_size(self) -> int:
+        """d_v: the setting, or else d_model / num_heads."""
+        return self.d_v or self.d_model // self.num_heads
+
+    def count_weights(self, vocab_size: int) -> int:
+        """Count the entries of all weight matrices; biases and layer norms, below one percent, are left out.
+
+        Args:
+            vocab_size: Number of tokens in the joint vocabulary.
+        """
+        attention = 2 * self.d_model * self.num_heads * (self.key_size + self.value_size)
+        feed_forward = 2 * self.d_model * self.d_ff
+        layers = self.encoder_layers * (attention + feed_forward) + self.decoder_layers * (2 * attention + feed_forward)
+        matrices = {True: 1, "target": 2, False: 3}[self.tie_embeddings]
+        positions = 2 * self.max_positions if self.positions == "learned" else 0
+        return layers + (matrices * vocab_size + positions) * self.d_model
+
+
+class DataConfig(Section):
+    """Section 5.1. Lengths are in tokens."""
+
+    vocab_size: int = Field(
+        default=37_000, ge=16, le=16_777_216, description="tokens in the joint vocabulary of source and target"
+    )
+    subwords: Literal["bpe", "unigram", "word"] = Field(
+        default="bpe", description="kind of tokenizer; word: whole words only, unknown ones as bytes"
+    )
+    character_coverage: float = Field(
+        default=0.9999,
+        ge=0.98,
+        le=1,
+        description="share of the text's characters in the vocabulary; rarer ones become bytes",
+    )
+    max_length: int = Field(default=256, ge=1, le=100_000, description="longer pairs are dropped from training")
+    max_ratio: float = Field(
+        default=4.0,
+        ge=1,
+        le=1_000_000,
+        description="pairs are dropped if one side is this many times as long as the other",
+    )
+    columns: tuple[Column, Column] = Field(
+        default=(1, 2), strict=False, description="columns of source and target in a TSV file, from 1"
+    )
+
+
+class TrainingConfig(Section):
+    """Section 5."""
+
+    steps: int = Field(default=100_000, ge=1, le=_MOST_STEPS, description="updates of the weights")
+    minutes: float | None = Field(
+        default=None, gt=0, le=_MOST_MINUTES, description="wall-clock budget, which plans the steps and a decay to zero"
+    )
+    seed: int = Field(default=1, ge=0, le=2**31 - 1, description="seed of initialisation, batch order and dropout")
+    batch_tokens: int = Field(
+        default=25_000, ge=1, le=10_000_000, description="tokens per update and side, padding included (section 5.1)"
+    )
+    micro_batches: int = Field(
+        default=1, ge=1, le=10_000, description="parts of a batch processed in turn, to save memory"
+    )
+    optimizer: Literal["adam", "muon"] = Field(
+        default="adam", description="optimizer; muon: for the matrices, Adam elsewhere"
+    )
+    learning_rate: float | None = Field(
+        default=None, gt=0, le=1000, description="peak learning rate; none: the paper's, d_model^-0.5 · warmup^-0.5"
+    )
+    warmup: int = Field(default=4000, ge=1, le=_MOST_STEPS, description="steps of linear warm-up (section 5.3)")
+    decay: Literal["inverse_sqrt", "linear"] = Field(
+        default="inverse_sqrt", description="learning rate after warm-up: 1/√step (section 5.3), or a line to zero"
+    )
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="Adam's decay of the first moment")
+    beta2: float = Field(default=0.98, ge=0, lt=1, description="Adam's decay of the second moment")
+    epsilon: float = Field(default=1e-9, gt=0, le=1, description="Adam's ε")
+    weight_decay: float = Field(default=0.0, ge=0, le=10, description="decoupled weight decay")
+    matrix_learning_rate: float = Field(default=0.02, gt=0, le=1000, description="Muon's peak learning rate")
+    clip_norm: float | None = Field(
+        default=None, gt=0, le=1e9, description="largest norm of the gradients; none: no clipping"
+    )
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="ε of label smoothing (section 5.4)")
+    teacher_share: float = Field(
+        default=0.0, ge=0, le=1, description="weight of the teacher's distribution in the target, for `distil`"
+    )
+    validate_every: int = Field(default=1000, ge=1, le=_MOST_STEPS, description="steps between validations")
+    bleu_sentences: int = Field(
+        default=1000,
+        ge=0,
+        le=1_000_000,
+        description="validation sentences translated greedily at each validation; 0: none",
+    )
+    patience: int | None = Field(
+        default=None, ge=1, le=_MOST_STEPS, description="validations without a better BLEU before training stops"
+    )
+    average: int = Field(default=5, ge=1, le=1000, description="snapshots averaged at the end (section 6.1)")
+    average_every: int = Field(
+        default=1500, ge=1, le=_MOST_STEPS, description="steps between snapshots: 10 minutes of the paper's base model"
+    )
+    save_minutes: float = Field(
+        default=5.0,
+        gt=0,
+        le=_MOST_MINUTES,
+        description="wall-clock minutes between checkpoints; does not change the result",
+    )
+    log_every: int = Field(default=50, ge=1, le=_MOST_STEPS, description="steps between lines of log.jsonl")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: CUDA where available")
+    plain: bool = Field(
+        default=False, description="train with the plain PyTorch reference implementation, which is slow"
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="auto: bf16 autocast on CUDA, fp32 elsewhere"
+    )
+
+
+class SearchConfig(Section):
+    """Section 6.1. Lengths are in tokens."""
+
+    beam_size: int = Field(default=4, ge=1, le=1000, description="hypotheses kept at each step; 1: greedy search")
+    length_penalty: float = Field(default=0.6, ge=-10, le=10, description="α of the length penalty")
+    max_extra_length: int = Field(
+        default=50, ge=0, le=10_000, description="a translation may have this many tokens more than its source"
+    )
+    batch_tokens: int = Field(
+        default=4096, ge=1, le=10_000_000, description="source tokens · beam_size searched at once, padding included"
+    )

@@ -1,0 +1,135 @@
+"""Descriptions of settings: for error messages, `allyouneed settings` and the documentation."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+_KINDS = {int: "a whole number", float: "a number"}
+_BOUNDS = {  # pydantic's name of a bound: whether a value violates it, and how a message states it
+    "ge": (operator.lt, "at least"),
+    "gt": (operator.le, "more than"),
+    "le": (operator.gt, "at most"),
+    "lt": (operator.ge, "less than"),
+}
+_LONGEST_VALUE = 60  # characters of a value in a message
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting as `allyouneed settings` lists it.
+
+    Attributes:
+        name: `SECTION.NAME`, as `--set` takes it.
+        default: The value without a recipe and without `--set`, spelled as in `--set`.
+        allowed: The allowed values, for people: `a whole number from 1 to 1000`.
+        choices: The allowed values where they are few, for shell completion; else empty.
+        bounds: The limits of a number by pydantic's names: `ge`, `gt`, `le`, `lt`.
+        description: What the setting does.
+    """
+
+    name: str
+    default: str
+    allowed: str
+    choices: tuple[str, ...]
+    bounds: dict[str, float]
+    description: str
+
+
+def describe(sections: type[BaseModel]) -> Iterator[Setting]:
+    """List the settings of a model whose fields are sections, in the order of their declaration."""
+    for section, declared in sections.model_fields.items():
+        for name, field in _fields(declared).items():
+            yield Setting(
+                name=f"{section}.{name}",
+                default=shown(field.default),
+                allowed=allowed(field),
+                choices=tuple(_choices(field)),
+                bounds=_bounds(field.metadata) or _item_bounds(field),
+                description=field.description or "",
+            )
+
+
+def allowed(field: FieldInfo) -> str:
+    """Describe the allowed values of a field: `post or pre`, `a number from 0 to 1, or none`."""
+    choices = [choice for choice in _choices(field) if choice != "none"]
+    end = ", or none" if type(None) in _kinds(field) else ""
+    if choices:
+        return f"{', '.join(choices[:-1])} or {choices[-1]}{end}"
+    [kind] = (kind for kind in _kinds(field) if kind is not type(None))
+    if get_origin(kind) is tuple:
+        return f"{len(get_args(kind))} whole numbers {_range(_item_bounds(field))}{end}"
+    return f"{_KINDS[kind]} {_range(_bounds(field.metadata))}{end}"
+
+
+def complaint(field: FieldInfo, value: object, index: int | None = None) -> str:
+    """Say what is wrong with a value: the bound that it violates, or else what is allowed.
+
+    Args:
+        field: The field that refused the value.
+        value: The refused value; of a tuple, the refused item.
+        index: The item's index in a tuple, or None where the value is not an item.
+
+    Returns:
+        `at most 1000`, or `expected post or pre`.
+    """
+    bounds = _bounds(field.metadata) if index is None else _item_bounds(field)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        for name, bound in bounds.items():
+            violates, phrase = _BOUNDS[name]
+            if violates(value, bound):
+                return f"{phrase} {shown(bound)}"
+    return f"expected {allowed(field)}"
+
+
+def shown(value: object) -> str:
+    """Spell a value as `--set` takes it, on one line and of limited length."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return ",".join(map(shown, value))
+    try:
+        text = str(value)
+    except ValueError:  # Python refuses to print integers of more than 4,300 digits
+        return "(a number of thousands of digits)"
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+
+
+def _fields(section: FieldInfo) -> dict[str, FieldInfo]:
+    return section.annotation.model_fields  # type: ignore[union-attr]  # sections are models, as `describe` requires
+
+
+def _kinds(field: FieldInfo) -> tuple[Any, ...]:
+    is_union = get_origin(field.annotation) in (Union, UnionType)
+    return get_args(field.annotation) if is_union else (field.annotation,)
+
+
+def _choices(field: FieldInfo) -> Iterator[str]:
+    for kind in _kinds(field):
+        if kind is bool:
+            yield from ("true", "false")
+        elif get_origin(kind) is Literal:
+            yield from get_args(kind)
+
+
+def _bounds(metadata: Iterable[object]) -> dict[str, float]:
+    return {name: getattr(each, name) for each in metadata for name in _BOUNDS if hasattr(each, name)}
+
+
+def _item_bounds(field: FieldInfo) -> dict[str, float]:
+    """Bounds of a tuple's items, whose type is `Annotated[int, Field(...)]`; of no tuple none."""
+    is_tuple = get_origin(field.annotation) is tuple
+    return _bounds(get_args(get_args(field.annotation)[0])[1].metadata) if is_tuple else {}
+
+
+def _range(bounds: dict[str, float]) -> str:
+    if bounds.keys() == {"ge", "le"}:
+        return f"from {shown(bounds['ge'])} to {shown(bounds['le'])}"
+    return ", ".join(f"{_BOUNDS[name][1]} {shown(bound)}" for name, bound in bounds.items())
