@@ -106,10 +106,13 @@ def page_of(path: Path) -> str:
     return f"docs/errors/{PAGE_OF_FILE.get(room, room)}.md"
 
 
+VALIDATED = {"config.py", "sections.py", "options.py"}  # modules whose validators raise ValueError
+
+
 def errors_by_page() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in sorted(SOURCE.rglob("*.py")):
-        kinds = ["UserError", "ValueError"] if path.name in ("config.py", "sections.py") else ["UserError"]
+        kinds = ["UserError", "ValueError"] if path.name in VALIDATED else ["UserError"]
         for text in (text for kind in kinds for text in templates(path, kind, 0)):
             found.setdefault(page_of(path), set()).add(text)
     return found

@@ -215,27 +215,29 @@ def translate(
 
     Example: allyouneed translate RUN input.de -o output.en
     """
-    from allyouneed.translation.sampling import Sampling
+    from allyouneed.translation.options import SearchOptions
     from allyouneed.translation.text_files import translate_file
     from allyouneed.translation.translator import Translator
 
-    drawn = None
-    if sampling_topk is not None or sampling_topp < 1 or sampling_temperature != 1:
-        drawn, beam_size = Sampling(sampling_topk or 0, sampling_topp, sampling_temperature, seed), beam_size or 1
-    options = {
-        "beam_size": beam_size,
-        "length_penalty": length_penalty,
-        "num_hypotheses": nbest,
-        "min_decoding_length": min_decoding_length,
-        "max_decoding_length": max_decoding_length,
-        "no_repeat_ngram_size": no_repeat_ngram_size,
-        "repetition_penalty": repetition_penalty,
-        "suppress_sequences": suppress or [],
-        "sampling": drawn,
-        "num_beam_groups": num_beam_groups,
-        "diversity_penalty": diversity_penalty,
-        "coverage_penalty": coverage_penalty,
-    }
+    options = SearchOptions.from_values(
+        {
+            "beam_size": beam_size,
+            "length_penalty": length_penalty,
+            "num_hypotheses": nbest,
+            "min_decoding_length": min_decoding_length,
+            "max_decoding_length": max_decoding_length,
+            "no_repeat_ngram_size": no_repeat_ngram_size,
+            "repetition_penalty": repetition_penalty,
+            "suppress_sequences": suppress or [],
+            "sampling_topk": sampling_topk,
+            "sampling_topp": sampling_topp,
+            "sampling_temperature": sampling_temperature,
+            "seed": seed,
+            "num_beam_groups": num_beam_groups,
+            "diversity_penalty": diversity_penalty,
+            "coverage_penalty": coverage_penalty,
+        }
+    )
     translator = Translator.load(run, device, inter_threads, compute_type)
     translate_file(translator, file, output, options, scores, say, resume, force or (), as_json=as_json)
 

@@ -20,7 +20,7 @@ def bundle():
 
 
 def said(bundle, texts, beam_size):
-    found = Translator(bundle).translate(texts, beam_size, length_penalty=0.0)
+    found = Translator(bundle).translate(texts, beam_size=beam_size, length_penalty=0.0)
     return [translation.tokens for translation in found]
 
 

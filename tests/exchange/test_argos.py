@@ -34,7 +34,7 @@ def package(translator, tmp_path_factory):
 @pytest.mark.parametrize("beam_size", [1, 4])
 def test_it_says_the_same(beam_size, translator, package):
     theirs = argos_translator(package.parent, translator.bundle)(TEXTS, beam_size)
-    assert theirs == [found.tokens for found in translator.translate(TEXTS, beam_size, length_penalty=0.0)]
+    assert theirs == [found.tokens for found in translator.translate(TEXTS, beam_size=beam_size, length_penalty=0.0)]
 
 
 def test_it_holds_what_argos_reads(package):

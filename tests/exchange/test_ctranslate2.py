@@ -45,7 +45,7 @@ def test_a_trained_model_says_the_same_with_any_beam(beam_size, tmp_path):
     texts = [source for source, _ in toy_pairs(50, seed=3)]
     export_ctranslate2(translator.bundle, tmp_path / "model")
     theirs = ctranslate2_translator(tmp_path / "model", translator.bundle)(texts, beam_size)
-    assert theirs == [found.tokens for found in translator.translate(texts, beam_size, length_penalty=0.0)]
+    assert theirs == [found.tokens for found in translator.translate(texts, beam_size=beam_size, length_penalty=0.0)]
 
 
 TARGETS = [text[::-1] for text in TEXTS]

@@ -46,7 +46,7 @@ def test_a_trained_model_says_the_same(beam_size, tmp_path):
     texts = [source for source, _ in toy_pairs(30, seed=3)]
     export_marian(translator.bundle, tmp_path / "marian")
     theirs = marian_translator(tmp_path / "marian", translator.bundle)(texts, beam_size)
-    assert theirs == [found.tokens for found in translator.translate(texts, beam_size, length_penalty=0.0)]
+    assert theirs == [found.tokens for found in translator.translate(texts, beam_size=beam_size, length_penalty=0.0)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

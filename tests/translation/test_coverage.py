@@ -33,8 +33,8 @@ def test_scores_are_the_formulas(translator):
 
 
 def test_the_best_of_the_beam_may_become_another(translator):
-    [one] = translator.translate(TEXTS[1:2], 4, 1, coverage_penalty=50.0)
-    [every] = translator.translate(TEXTS[1:2], 4, 4, coverage_penalty=50.0)
+    [one] = translator.translate(TEXTS[1:2], beam_size=4, num_hypotheses=1, coverage_penalty=50.0)
+    [every] = translator.translate(TEXTS[1:2], beam_size=4, num_hypotheses=4, coverage_penalty=50.0)
     assert (one.text, one.score) == every.hypotheses[0]
 
 

@@ -5,6 +5,7 @@ import torch
 
 from allyouneed import Translator, UserError
 from allyouneed.translation.diverse import diverse_beam_search
+from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.search import beam_search
 from tests.translation.test_search import SOURCES, model  # noqa: F401
 
@@ -67,13 +68,14 @@ def test_texts(toy_run):
 
     assert said(num_beam_groups=6, diversity_penalty=5.0) > said(num_beam_groups=6, diversity_penalty=0.0)
     with pytest.raises(UserError, match="num_beam_groups = 4"):
-        translator.translate(TEXTS, 6, num_beam_groups=4)
+        translator.translate(TEXTS, beam_size=6, num_beam_groups=4)
     with pytest.raises(UserError, match="diversity_penalty = -1"):
-        translator.translate(TEXTS, 6, num_beam_groups=2, diversity_penalty=-1.0)
+        translator.translate(TEXTS, beam_size=6, num_beam_groups=2, diversity_penalty=-1.0)
 
 
 def test_with_a_prefix(toy_run):
     prefixes = ["h h", "", "g", "a"]
-    found = Translator.load(toy_run).translate(TEXTS, 4, 4, num_beam_groups=2, target_prefix=prefixes)
+    options = SearchOptions(beam_size=4, num_hypotheses=4, num_beam_groups=2)
+    found = Translator.load(toy_run).translate(TEXTS, options, target_prefix=prefixes)
     for one, prefix in zip(found, prefixes, strict=True):
         assert all(text.startswith(prefix) for text, _ in one.hypotheses)

@@ -4,7 +4,7 @@ import pytest
 
 from allyouneed import Translator, UserError
 from allyouneed.translation.forced import Said, forced_beam_search
-from allyouneed.translation.sampling import Sampling
+from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.search import beam_search
 from tests.translation.test_search import SOURCES, exhaustive, model  # noqa: F401
 
@@ -59,16 +59,21 @@ def test_a_phrase_that_is_broken_off_was_not_said():
 def test_texts(toy_run, beam_size):
     translator = Translator.load(toy_run)
     forced = [["h"], [], ["c c", "b"], ["a"]]
-    found = translator.translate(TEXTS, beam_size, force_words=forced)
+    found = translator.translate(TEXTS, beam_size=beam_size, force_words=forced)
     for one, words in zip(found, forced, strict=True):
         assert all(word in one.text for word in words), one.text
-    assert found[1].text == translator.translate(TEXTS[1:2], beam_size, force_words=[[]])[0].text
+    assert found[1].text == translator.translate(TEXTS[1:2], beam_size=beam_size, force_words=[[]])[0].text
 
 
 def test_together_with_other_rules(toy_run):
     translator = Translator.load(toy_run)
     [one] = translator.translate(
-        ["a b c d"], 4, force_words=[["h"]], target_prefix=["g"], min_decoding_length=5, no_repeat_ngram_size=2
+        ["a b c d"],
+        beam_size=4,
+        force_words=[["h"]],
+        target_prefix=["g"],
+        min_decoding_length=5,
+        no_repeat_ngram_size=2,
     )
     assert one.text.startswith("g")
     assert "h" in one.text
@@ -77,7 +82,8 @@ def test_together_with_other_rules(toy_run):
 
 def test_what_is_suppressed_cannot_be_forced(toy_run):
     translator = Translator.load(toy_run)
-    [one] = translator.translate(["a b"], 3, force_words=[["h"]], suppress_sequences=["h"], max_decoding_length=6)
+    options = SearchOptions(beam_size=3, suppress_sequences=("h",), max_decoding_length=6)
+    [one] = translator.translate(["a b"], options, force_words=[["h"]])
     assert "h" not in one.text
 
 
@@ -85,8 +91,8 @@ def test_what_is_suppressed_cannot_be_forced(toy_run):
     ("options", "message"),
     [
         ({"force_words": [["a"]]}, "1 of them for 4 texts"),
-        ({"force_words": [["a"]] * 4, "num_beam_groups": 2}, "not together"),
-        ({"force_words": [["a"]] * 4, "beam_size": 1, "sampling": Sampling()}, "not together"),
+        ({"force_words": [["a"]] * 4, "num_beam_groups": 2}, "cannot be combined"),
+        ({"force_words": [["a"]] * 4, "beam_size": 1, "sampling_topk": 0}, "cannot be combined"),
     ],
 )
 def test_impossible(toy_run, options, message):

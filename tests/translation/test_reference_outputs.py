@@ -25,7 +25,7 @@ def test_they_are_what_the_translator_says_without_a_length_penalty(bundle):
     given = dict(pairs)
     for beam_size in BEAM_SIZES:
         sources = [sample["source"] for sample in samples]
-        found = Translator(bundle).translate(sources, beam_size, length_penalty=0.0)
+        found = Translator(bundle).translate(sources, beam_size=beam_size, length_penalty=0.0)
         assert [sample["said"][str(beam_size)] for sample in samples] == [one.tokens for one in found]
     assert all(given[sample["source"]] == sample["reference"] for sample in samples)
 

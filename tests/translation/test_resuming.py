@@ -9,9 +9,10 @@ import pytest
 
 from allyouneed import Translator, UserError
 from allyouneed.translation import text_files as files
+from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.text_files import translate_file
 
-OPTIONS = {"beam_size": 1, "num_hypotheses": 1}
+OPTIONS = SearchOptions(beam_size=1)
 
 
 @pytest.fixture
@@ -26,11 +27,11 @@ def interrupted(toy_run, tmp_path, monkeypatch):
     assert not whole.with_name("whole.resume").exists()
     calls = []
 
-    def translate(texts, **options):
+    def translate(texts, options, **inputs):
         calls.append(texts)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return Translator.translate(translator, texts, **options)
+        return Translator.translate(translator, texts, options, **inputs)
 
     monkeypatch.setattr(translator, "translate", translate)
     with pytest.raises(KeyboardInterrupt):
@@ -52,7 +53,7 @@ def test_what_does_not_belong_together_is_left_alone(interrupted):
     translator, source, output, _ = interrupted
     before = output.read_text()
     with pytest.raises(UserError, match="another model, input or settings"):
-        translate_file(translator, source, output, {**OPTIONS, "beam_size": 2}, False, print, resume=True)
+        translate_file(translator, source, output, SearchOptions(beam_size=2), False, print, resume=True)
     note = output.with_name("output.resume")
     facts = json.loads(note.read_text())
     note.write_text(json.dumps({**facts, "bytes": facts["bytes"] + 1}))

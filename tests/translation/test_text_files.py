@@ -10,11 +10,12 @@ import pytest
 
 from allyouneed import Translator, UserError
 from allyouneed.translation import text_files as files
+from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.scoring import score_pairs
 from allyouneed.translation.text_files import evaluate_files, score_files, translate_file
 from tests.conftest import toy_pairs, write_pairs
 
-OPTIONS = {"beam_size": 1, "num_hypotheses": 1}
+OPTIONS = SearchOptions(beam_size=1)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def written(translator, tmp_path, text, scores=False, **options):
     source, output = tmp_path / "source", tmp_path / "output"
     source.write_text(text)
     as_json = options.pop("as_json", False)
-    translate_file(translator, source, output, {**OPTIONS, **options}, scores, print, as_json=as_json)
+    translate_file(translator, source, output, OPTIONS.replace(options), scores, print, as_json=as_json)
     return output.read_text().splitlines()
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from allyouneed import Translator, UserError
+from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.scoring import score_pairs
 from tests.compat import IMPORTED
 from tests.conftest import toy_pairs
@@ -41,7 +42,7 @@ def test_hypotheses_best_first(translator):
 
 def test_each_token_has_its_log_probability(translator):
     for beam_size in (1, 4):
-        [translation] = translator.translate(["a b c d"], beam_size, length_penalty=0.0)
+        [translation] = translator.translate(["a b c d"], beam_size=beam_size, length_penalty=0.0)
         [scored] = score_pairs(translator, ["a b c d"], [translation.text])
         assert scored.tokens[:-1] == translation.tokens
         assert translation.log_probs == pytest.approx(scored.log_probs[:-1], abs=1e-4)
@@ -69,10 +70,10 @@ def test_alternatives_part_at_the_place(translator, beam_size):
 
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_what_has_to_be_said_is_said_however_long(translator, beam_size):
-    [translation] = translator.translate(["a b"], beam_size, max_extra_length=0, min_decoding_length=12)
+    [translation] = translator.translate(["a b"], beam_size=beam_size, max_extra_length=0, min_decoding_length=12)
     assert len(translation.tokens) >= 12
     prefix = "h g f e d c b a h g f e"
-    [translation] = translator.translate(["a b"], beam_size, max_extra_length=0, target_prefix=[prefix])
+    [translation] = translator.translate(["a b"], beam_size=beam_size, max_extra_length=0, target_prefix=[prefix])
     assert translation.text.startswith(prefix)
 
 
@@ -164,13 +165,13 @@ def test_in_8_bits_it_says_nearly_the_same(translator, toy_run):
     texts = [source for source, _ in toy_pairs(50, seed=5)]
     in_bytes = Translator.load(toy_run, compute_type="int8")
     for beam_size in (1, 4):
-        ours, near = (one.translate(texts, beam_size) for one in (translator, in_bytes))
+        ours, near = (one.translate(texts, beam_size=beam_size) for one in (translator, in_bytes))
         same = [(a.score, b.score) for a, b in zip(ours, near, strict=True) if a.text == b.text]
         assert len(same) > 40
         exact, rounded = np.array(same).T
         assert rounded == pytest.approx(exact, rel=0.05)
         assert rounded.mean() == pytest.approx(exact.mean(), rel=0.02)
-        assert [one.text for one in near] == [in_bytes.translate([text], beam_size)[0].text for text in texts]
+        assert [one.text for one in near] == [in_bytes.translate([text], beam_size=beam_size)[0].text for text in texts]
 
 
 def test_a_compute_type_that_is_not_there(toy_run):
@@ -178,9 +179,32 @@ def test_a_compute_type_that_is_not_there(toy_run):
         Translator.load(toy_run, compute_type="int4")
 
 
-def test_one_string_is_not_a_list(translator):
-    with pytest.raises(TypeError):
-        translator.translate("a b")
+def test_a_string_gives_one_translation(translator):
+    [expected] = translator.translate(["a b"])
+    assert translator.translate("a b") == expected
+    assert translator.translate("a b", SearchOptions(beam_size=1)).text == translator.translate("a b", beam_size=1).text
+    forced = translator.translate("a b", target_prefix="h", force_words=["g f"])
+    assert forced == translator.translate(["a b"], target_prefix=["h"], force_words=[["g f"]])[0]
+    assert forced.text.startswith("h")
+    assert "g f" in forced.text
+
+
+def test_one_prefix_and_forced_words_for_all_texts(translator):
+    texts, several = ["a b", "c d"], {"target_prefix": ["h", "h"], "force_words": [["g"], ["g"]]}
+    assert translator.translate(texts, target_prefix="h", force_words=["g"]) == translator.translate(texts, **several)
+
+
+def test_overrides_take_precedence_over_options(translator):
+    options = SearchOptions(beam_size=3, num_hypotheses=2)
+    assert len(translator.translate("a b c", options, num_hypotheses=3).hypotheses) == 3
+    assert options.num_hypotheses == 2
+
+
+def test_unknown_options_are_type_errors(translator):
+    with pytest.raises(TypeError, match="unknown search option 'beam'"):
+        translator.translate("a", beam=3)
+    with pytest.raises(TypeError, match="by name"):
+        translator.translate("a", 4)
 
 
 def test_look_gives_every_head(translator):

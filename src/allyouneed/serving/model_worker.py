@@ -79,13 +79,14 @@ class ModelWorker:
 
 
 def translate(translator: Translator, sentences: Sequence[str], options: Options) -> list[Answer]:
-    prefixes = [options.target_prefix] * len(sentences) if options.target_prefix else ()
-    sizes = (options.beam_size, options.num_hypotheses, options.length_penalty, options.max_extra_length)
     found = translator.translate(
         sentences,
-        *sizes,
-        target_prefix=prefixes,
-        force_words=[options.force_words] * len(sentences) if options.force_words else (),
+        beam_size=options.beam_size,
+        num_hypotheses=options.num_hypotheses,
+        length_penalty=options.length_penalty,
+        max_extra_length=options.max_extra_length,
+        target_prefix=options.target_prefix,
+        force_words=options.force_words,
         num_beam_groups=options.num_beam_groups,
         diversity_penalty=options.diversity_penalty,
         coverage_penalty=options.coverage_penalty,

@@ -29,6 +29,7 @@ from allyouneed.progress import say_on
 from allyouneed.training.distributed import announced_ranks
 from allyouneed.training.request import Request, bundle_sum
 from allyouneed.training.train import Outcome, only_one, train
+from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.resuming import note_beside
 from allyouneed.translation.text_files import translate_file
 from allyouneed.translation.translator import Translator
@@ -125,8 +126,8 @@ def _translate(
         if not resume:
             write_file(source, "".join(f"{pair.source}\n" for pair in pairs))
         say(f"the teacher translates {len(pairs):,} sentences with a beam of {facts['beam_size']} ...")
-        options = {name: facts[name] for name in ("beam_size", "length_penalty")}
-        options["num_hypotheses"] = facts["beam_size"]
+        beam_size = facts["beam_size"]
+        options = SearchOptions(beam_size=beam_size, length_penalty=facts["length_penalty"], num_hypotheses=beam_size)
         translate_file(translator, source, partial, options, True, say, resume, again="the same command")
         partial.rename(said)
     return _hypotheses(said, facts["beam_size"])

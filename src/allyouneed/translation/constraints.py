@@ -1,6 +1,6 @@
-"""What a translation must and must not be: rules on the next word, laid on the logits of each step.
+"""Constraints on the next token, applied to the logits of each step.
 
-Names are CTranslate2's. With rules the whole vocabulary's logits are needed, so a search with them is slower.
+Option names are CTranslate2's. Constrained search needs the logits of the whole vocabulary, so it is slower.
 """
 
 from __future__ import annotations
@@ -13,65 +13,94 @@ import torch
 from torch import Tensor
 
 from allyouneed.data.tokenizer import EOS
-from allyouneed.translation.sampling import Sampling, sampled
+from allyouneed.translation.options import SearchOptions
+from allyouneed.translation.sampling import sample
 from allyouneed.translation.search import NEVER_SAID, Choice, best_of
+
+_LOWEST_LOGIT = -1e4  # of a prefix token that another constraint forbids
 
 
 @dataclass(frozen=True)
-class Rules:
-    """min_decoding_length: subwords before the end may come; no_repeat_ngram_size: no n subwords twice (0: no rule);
-    suppress_sequences: subwords that never follow each other so; target_prefix: of each sentence, what its translation
-    begins with; repetition_penalty: by which logits of words already said are divided (negative ones multiplied)."""
+class Constraints:
+    """Constraints of a request, in token ids.
 
-    min_decoding_length: int = 0
-    no_repeat_ngram_size: int = 0
-    repetition_penalty: float = 1.0
-    suppress_sequences: Sequence[Sequence[int]] = ()
-    target_prefix: Sequence[Sequence[int]] = ()
-    sampling: Sampling | None = None
-    numbers: Sequence[int] = ()  # of the sentences of a batch among all: what is drawn does not depend on the batch
+    Attributes:
+        options: Minimum length, n-grams, repetition penalty and sampling are read from here.
+        suppressed: Token sequences that must never be generated.
+        prefixes: For each sentence, the tokens its translation begins with; empty if there are none at all.
+        numbers: Indices of a batch's sentences in the request, so that sampling does not depend on batching.
+    """
 
-    def of(self, batch: np.ndarray) -> Rules:
-        """The rules of these sentences."""
-        prefixes = [self.target_prefix[i] for i in batch] if self.target_prefix else ()
-        return replace(self, target_prefix=prefixes, numbers=batch.tolist())
+    options: SearchOptions
+    suppressed: Sequence[Sequence[int]] = ()
+    prefixes: Sequence[Sequence[int]] = ()
+    numbers: Sequence[int] = ()
 
-    def shortest(self, sentences: int) -> np.ndarray:
-        """Subwords that each of so many sentences has at least, the end not counted."""
-        given = [len(prefix) for prefix in self.target_prefix] or [0] * sentences
-        return np.maximum(given, self.min_decoding_length)
+    def __bool__(self) -> bool:
+        """Whether anything is constrained or sampled."""
+        options = self.options
+        return bool(
+            self.suppressed
+            or self.prefixes
+            or options.samples
+            or options.min_decoding_length
+            or options.no_repeat_ngram_size
+            or options.repetition_penalty != 1
+        )
 
-    def choose(self, logits: Tensor, said: np.ndarray, sentences: np.ndarray, count: int) -> Choice:
-        """As `search.choose`, of logits on which the rules are laid."""
-        self.lay(logits, said, sentences)
-        if self.sampling is not None:
-            return sampled(logits, self.sampling, [self.numbers[i] for i in sentences], said.shape[1])
+    def for_batch(self, batch: np.ndarray) -> Constraints:
+        """Select the sentences with these indices."""
+        prefixes = [self.prefixes[i] for i in batch] if self.prefixes else ()
+        return replace(self, prefixes=prefixes, numbers=batch.tolist())
+
+    def min_lengths(self, sentences: int) -> np.ndarray:
+        """Minimum number of output tokens of each sentence, the end not counted, [sentences]."""
+        lengths = [len(prefix) for prefix in self.prefixes] or [0] * sentences
+        return np.maximum(lengths, self.options.min_decoding_length)
+
+    def choose(self, logits: Tensor, generated: np.ndarray, sentences: np.ndarray, count: int) -> Choice:
+        """Constrain the logits, then choose or sample the next tokens, see `search.choose`."""
+        self.apply(logits, generated, sentences)
+        if self.options.samples:
+            return sample(logits, self.options, [self.numbers[i] for i in sentences], generated.shape[1])
         return best_of(logits, count)
 
-    def lay(self, logits: Tensor, said: np.ndarray, sentences: np.ndarray) -> None:
-        """logits [rows, vocabulary], in place, said [rows, length] with the start, sentences [rows]: their numbers."""
-        logits[:, NEVER_SAID] = -torch.inf
-        if said.shape[1] - 1 < self.min_decoding_length:
-            logits[:, EOS] = -torch.inf
-        for row, (line, sentence) in enumerate(zip(said[:, 1:].tolist(), sentences.tolist(), strict=True)):
-            self._lay_on_one(logits[row], line, sentence)
+    def apply(self, logits: Tensor, generated: np.ndarray, sentences: np.ndarray) -> None:
+        """Constrain logits in place.
 
-    def _lay_on_one(self, logits: Tensor, said: list[int], sentence: int) -> None:
-        """Of one row [vocabulary]."""
-        if self.repetition_penalty != 1 and said:
-            words = torch.tensor(sorted(set(said)), device=logits.device)
-            values = logits[words]
-            logits[words] = torch.where(values > 0, values / self.repetition_penalty, values * self.repetition_penalty)
-        forbidden = {ids[-1] for ids in self.suppress_sequences if said[len(said) - len(ids) + 1 :] == list(ids[:-1])}
-        n = self.no_repeat_ngram_size
-        if n and len(said) >= n - 1:
-            last = said[len(said) - n + 1 :]
-            forbidden |= {said[i + n - 1] for i in range(len(said) - n + 1) if said[i : i + n - 1] == last}
+        Args:
+            logits: Logits of the next token, [rows, vocabulary].
+            generated: Token ids so far, beginning with the start of sentence, [rows, length].
+            sentences: Each row's sentence in the batch, [rows].
+        """
+        logits[:, NEVER_SAID] = -torch.inf
+        if generated.shape[1] - 1 < self.options.min_decoding_length:
+            logits[:, EOS] = -torch.inf
+        for row, (ids, sentence) in enumerate(zip(generated[:, 1:].tolist(), sentences.tolist(), strict=True)):
+            self._apply_to_row(logits[row], ids, sentence)
+
+    def _apply_to_row(self, logits: Tensor, generated: list[int], sentence: int) -> None:
+        """Constrain one row's logits [vocabulary] in place."""
+        penalty = self.options.repetition_penalty
+        if penalty != 1 and generated:
+            tokens = torch.tensor(sorted(set(generated)), device=logits.device)
+            values = logits[tokens]
+            logits[tokens] = torch.where(values > 0, values / penalty, values * penalty)
+        forbidden = self._forbidden(generated)
         if forbidden:
             logits[sorted(forbidden)] = -torch.inf
-        prefix = self.target_prefix[sentence] if self.target_prefix else ()
-        if len(said) < len(prefix):
-            wanted = prefix[len(said)]
-            value = max(float(logits[wanted]), -1e4)  # said whatever else forbids it
+        prefix = self.prefixes[sentence] if self.prefixes else ()
+        if len(generated) < len(prefix):
+            token = prefix[len(generated)]
+            value = max(float(logits[token]), _LOWEST_LOGIT)  # a prefix takes precedence over other constraints
             logits[:] = -torch.inf
-            logits[wanted] = value
+            logits[token] = value
+
+    def _forbidden(self, generated: list[int]) -> set[int]:
+        """Tokens that would complete a suppressed sequence or repeat an n-gram."""
+        count, n = len(generated), self.options.no_repeat_ngram_size
+        tokens = {ids[-1] for ids in self.suppressed if generated[count - len(ids) + 1 :] == list(ids[:-1])}
+        if n and count >= n - 1:
+            last = generated[count - n + 1 :]
+            tokens |= {generated[i + n - 1] for i in range(count - n + 1) if generated[i : i + n - 1] == last}
+        return tokens

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from allyouneed.data.tokenizer import EOS
-from allyouneed.translation.constraints import Rules
+from allyouneed.translation.constraints import Constraints
 from allyouneed.translation.search import BeamSearch, Candidates, Hypothesis, Model
 
 
@@ -30,14 +30,14 @@ def diverse_beam_search(
     groups: int,
     penalty: float,
     num_hypotheses: int = 1,
-    rules: Rules | None = None,
+    constraints: Constraints | None = None,
 ) -> list[list[Hypothesis]]:
     """As `search.beam_search`, of `groups` beams of beam_size / groups each; best first, whichever group they are of.
 
     What several groups came to is given once, so that there may be fewer than `num_hypotheses`.
     """
     given = (model, source_ids, longest, beam_size, alpha, groups, penalty)
-    found = DiverseBeamSearch(*given, num_hypotheses, rules).run()
+    found = DiverseBeamSearch(*given, num_hypotheses, constraints).run()
     together = []
     for first in range(0, len(found), groups):
         different = {tuple(one.ids): one for group in found[first : first + groups] for one in group}
@@ -58,14 +58,16 @@ class DiverseBeamSearch(BeamSearch):
         groups: int,
         penalty: float,
         num_hypotheses: int,
-        rules: Rules | None = None,
+        constraints: Constraints | None = None,
     ):
         self.groups, self.penalty = groups, penalty
         sources, limits = source_ids.repeat_interleave(groups, dim=0), np.repeat(np.asarray(longest), groups)
-        if rules is not None and rules.target_prefix:
-            rules = replace(rules, target_prefix=[prefix for prefix in rules.target_prefix for _ in range(groups)])
+        if constraints is not None and constraints.prefixes:
+            constraints = replace(
+                constraints, prefixes=[prefix for prefix in constraints.prefixes for _ in range(groups)]
+            )
         own = beam_size // groups
-        super().__init__(model, sources, limits, own, alpha, min(own, num_hypotheses), rules)
+        super().__init__(model, sources, limits, own, alpha, min(own, num_hypotheses), constraints)
         self.looked_at = own + beam_size  # words a row: so many are enough, however many of them count less
 
     def _candidates(self, length: int) -> Candidates:

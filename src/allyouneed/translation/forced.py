@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from allyouneed.data.tokenizer import EOS
-from allyouneed.translation.constraints import Rules
+from allyouneed.translation.constraints import Constraints
 from allyouneed.translation.search import NEVER_SAID, BeamSearch, Candidates, Hypothesis, Model
 
 Phrases = Sequence[Sequence[int]]
@@ -31,10 +31,12 @@ def forced_beam_search(
     alpha: float,
     force_words: Sequence[Phrases],
     num_hypotheses: int = 1,
-    rules: Rules | None = None,
+    constraints: Constraints | None = None,
 ) -> list[list[Hypothesis]]:
     """As `search.beam_search`; force_words: of each sentence, the phrases (subwords) that it must contain."""
-    return ForcedBeamSearch(model, source_ids, longest, beam_size, alpha, force_words, num_hypotheses, rules).run()
+    return ForcedBeamSearch(
+        model, source_ids, longest, beam_size, alpha, force_words, num_hypotheses, constraints
+    ).run()
 
 
 class Said(NamedTuple):
@@ -79,7 +81,7 @@ class ForcedBeamSearch(BeamSearch):
     """progress [sentences, beam]: `Said` of each hypothesis."""
 
     of_sentences = (*BeamSearch.of_sentences, "progress")
-    rules: Rules | None
+    constraints: Constraints | None
 
     def __init__(
         self,
@@ -90,11 +92,11 @@ class ForcedBeamSearch(BeamSearch):
         alpha: float,
         force_words: Sequence[Phrases],
         num_hypotheses: int,
-        rules: Rules | None = None,
+        constraints: Constraints | None = None,
     ):
         self.phrases = [[phrase for phrase in phrases if len(phrase)] for phrases in force_words]
         needed = [sum(map(len, phrases)) for phrases in self.phrases]
-        super().__init__(model, source_ids, np.maximum(longest, needed), beam_size, alpha, num_hypotheses, rules)
+        super().__init__(model, source_ids, np.maximum(longest, needed), beam_size, alpha, num_hypotheses, constraints)
         self.progress = np.empty((len(source_ids), 1), dtype=object)
         for row in range(len(source_ids)):  # one by one, since NumPy would take a tuple apart
             self.progress[row, 0] = Said()
@@ -114,10 +116,10 @@ class ForcedBeamSearch(BeamSearch):
         """Of every word after each hypothesis [sentences, beam, vocabulary]."""
         (count, beam), said = self.scores.shape, self.said.reshape(self.scores.size, -1)
         logits = self.model.decode_step(torch.from_numpy(said[:, -1].copy()).to(self.device), self.cache).float()
-        if self.rules is None:
+        if self.constraints is None:
             logits[:, NEVER_SAID] = -torch.inf
         else:
-            self.rules.lay(logits, said, np.repeat(self.sentences, beam))
+            self.constraints.apply(logits, said, np.repeat(self.sentences, beam))
         return logits.log_softmax(dim=-1).cpu().numpy().astype(np.float64).reshape(count, beam, -1)
 
     def _of_sentence(self, row: int, log_p: np.ndarray, length: int) -> list[_Candidate]:

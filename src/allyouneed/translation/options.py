@@ -1,78 +1,199 @@
-"""What a call of `translate` asks of search, checked, and which search that is."""
+"""Search options, declared once for Python, the command line and HTTP: names, defaults, bounds and descriptions.
+
+A new option is one field of `SearchOptions` (and one line of `SearchOverrides`, which type checkers read).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypedDict, TypeVar
 
-import numpy as np
-from torch import Tensor
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from allyouneed.config import SearchConfig
 from allyouneed.errors import UserError
-from allyouneed.translation.constraints import Rules
-from allyouneed.translation.diverse import diverse_beam_search
-from allyouneed.translation.forced import Phrases, forced_beam_search
-from allyouneed.translation.search import Hypothesis, Model, beam_search, greedy
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Names are `Translator.translate`'s. force_words: of each sentence, its phrases in subwords; empty: of none."""
+class Option:
+    """How a field of `SearchOptions` is known outside Python.
 
-    search: SearchConfig
-    num_hypotheses: int = 1
-    return_scores: bool = True
-    max_decoding_length: int | None = None
-    rules: Rules | None = None
-    num_beam_groups: int = 1
-    diversity_penalty: float = 0.5
-    force_words: Sequence[Phrases] = ()
-    coverage_penalty: float = 0.0
+    Attributes:
+        group: Heading in `allyouneed translate --help`.
+        ctranslate2: The name in CTranslate2's `translate_batch`; None if it has no such option.
+        flag: Command-line flag where it is not the field's name with dashes; "" if there is none.
+        metavar: Placeholder for the value in help texts; None for the type's.
+    """
 
-    def refuse_impossible(self) -> None:
-        """Errors: `UserError`, with what may be chosen instead."""
-        beam, rules = self.search.beam_size, self.rules or Rules()
-        sampling, least, penalty = rules.sampling, rules.min_decoding_length, rules.repetition_penalty
-        if not 1 <= self.num_hypotheses <= beam:
-            raise UserError(f"num_hypotheses (--nbest) = {self.num_hypotheses}: choose 1 to beam_size = {beam}.")
-        if sampling is not None:
-            sampling.refuse_impossible()
-        if not 0 < penalty < np.inf:
-            raise UserError(f"repetition_penalty = {penalty:g}: choose a number above 0; 1 is none.")
-        if sampling is not None and beam != 1:
-            raise UserError(f"sampling with beam_size = {beam}: words are drawn one by one; set it to 1.")
-        if self.max_decoding_length is not None and self.max_decoding_length < max(1, least):
-            raise UserError(
-                f"max_decoding_length = {self.max_decoding_length}: choose at least 1, and no less than "
-                f"min_decoding_length = {least}."
-            )
-        if not 1 <= self.num_beam_groups <= beam or beam % self.num_beam_groups:
-            raise UserError(f"num_beam_groups = {self.num_beam_groups}: choose a divisor of beam_size = {beam}.")
-        numbers = {name: getattr(self, name) for name in ("diversity_penalty", "coverage_penalty")}
-        numbers |= {"min_decoding_length": least, "no_repeat_ngram_size": rules.no_repeat_ngram_size}
-        for name, number in numbers.items():
-            if not 0 <= number < np.inf:
-                raise UserError(f"{name} = {number:g}: choose a number from 0, which is none.")
-        if self.force_words and (self.num_beam_groups > 1 or sampling is not None):
-            raise UserError("force_words (--force): not together with num_beam_groups or sampling; leave one out.")
+    group: Literal["Search", "Constraints", "Sampling", "Speed"]
+    ctranslate2: str | None
+    flag: str | None = None
+    metavar: str | None = None
 
-    def found(self, model: Model, source: Tensor, lengths: np.ndarray, batch: np.ndarray) -> list[list[Hypothesis]]:
-        """Hypotheses of the sentences with these numbers. source [sentences, longest], lengths: with the end."""
-        longest = lengths - 1 + self.search.max_extra_length
-        if self.max_decoding_length is not None:
-            longest = np.minimum(longest, self.max_decoding_length)
-        rules = self.rules and self.rules.of(batch)
-        if rules:  # what has to be said is said, however long
-            longest = np.maximum(longest, rules.shortest(len(batch)))
-        beam, alpha = self.search.beam_size, self.search.length_penalty
-        given = (model, source, longest.tolist())
-        count = beam if self.coverage_penalty else self.num_hypotheses  # all, where another order comes after
-        if self.force_words:
-            return forced_beam_search(*given, beam, alpha, [self.force_words[i] for i in batch], count, rules)
-        if beam == 1:
-            return [[best] for best in greedy(*given, alpha, self.return_scores, rules)]
-        if self.num_beam_groups > 1:
-            groups = (self.num_beam_groups, self.diversity_penalty)
-            return diverse_beam_search(*given, beam, alpha, *groups, count, rules)
-        return beam_search(*given, beam, alpha, count, rules)
+
+class SearchOptions(BaseModel):
+    """Options of a search, validated and immutable. None means the bundle's own setting (`config.SearchConfig`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    beam_size: Annotated[int | None, Option("Search", "beam_size")] = Field(
+        default=None, ge=1, le=1024, description="Hypotheses kept at each step (1: greedy). Default: the bundle's."
+    )
+    num_hypotheses: Annotated[int, Option("Search", "num_hypotheses", flag="--nbest", metavar="N")] = Field(
+        default=1, ge=1, le=1024, description="Number of translations to return per text, at most the beam size."
+    )
+    length_penalty: Annotated[float | None, Option("Search", "length_penalty")] = Field(
+        default=None, ge=-10, le=10, description="α of section 6.1 (0: off). Default: the bundle's."
+    )
+    coverage_penalty: Annotated[float, Option("Search", "coverage_penalty")] = Field(
+        default=0.0, ge=0, le=1000, description="β, the penalty on source tokens without attention (0: off)."
+    )
+    num_beam_groups: Annotated[int, Option("Search", None)] = Field(
+        default=1, ge=1, le=1024, description="Number of diverse beam groups (1: off); divides the beam size."
+    )
+    diversity_penalty: Annotated[float, Option("Search", None)] = Field(
+        default=0.5, ge=0, le=1000, description="Penalty on tokens already chosen by earlier beam groups."
+    )
+    min_decoding_length: Annotated[int, Option("Constraints", "min_decoding_length")] = Field(
+        default=0, ge=0, le=100_000, description="Minimum number of output tokens."
+    )
+    max_decoding_length: Annotated[int | None, Option("Constraints", "max_decoding_length")] = Field(
+        default=None, ge=1, le=100_000, description="Maximum number of output tokens. Default: see max_extra_length."
+    )
+    max_extra_length: Annotated[int | None, Option("Constraints", None)] = Field(
+        default=None, ge=0, le=100_000, description="Output tokens beyond the source's length. Default: the bundle's."
+    )
+    no_repeat_ngram_size: Annotated[int, Option("Constraints", "no_repeat_ngram_size")] = Field(
+        default=0, ge=0, le=100_000, description="Forbid repeating any n-gram of this size (0: off)."
+    )
+    repetition_penalty: Annotated[float, Option("Constraints", "repetition_penalty")] = Field(
+        default=1.0, gt=0, le=1000, description="Penalty on repeating a token (above 1: fewer repetitions; 1: off)."
+    )
+    suppress_sequences: Annotated[
+        tuple[str, ...], Option("Constraints", "suppress_sequences", flag="--suppress", metavar="TEXT")
+    ] = Field(default=(), max_length=10_000, description="Text that must never be generated (repeatable).")
+    sampling_topk: Annotated[int | None, Option("Sampling", "sampling_topk")] = Field(
+        default=None, ge=0, lt=2**31, description="Sample from the K most likely tokens (0: all)."
+    )
+    sampling_topp: Annotated[float, Option("Sampling", "sampling_topp")] = Field(
+        default=1.0, gt=0, le=1, description="Sample from the most likely tokens with this total probability."
+    )
+    sampling_temperature: Annotated[float, Option("Sampling", "sampling_temperature")] = Field(
+        default=1.0, gt=0, le=1e6, description="Sample after dividing the logits by this temperature."
+    )
+    seed: Annotated[int, Option("Sampling", None)] = Field(default=1, ge=0, lt=2**63, description="Sampling seed.")
+    batch_tokens: Annotated[int | None, Option("Speed", "max_batch_size")] = Field(
+        default=None, ge=1, lt=2**31, description="Source tokens per batch times beam size. Default: the bundle's."
+    )
+    return_scores: Annotated[bool, Option("Speed", "return_scores", flag="")] = Field(
+        default=True, description="Compute scores; greedy search is faster without them (scores are then NaN)."
+    )
+
+    @model_validator(mode="after")
+    def _check_beam(self) -> SearchOptions:
+        beam = 1 if self.beam_size is None and self.samples else self.beam_size
+        if beam is None:  # checked once the bundle's beam size is known
+            return self
+        if self.num_hypotheses > beam:
+            raise ValueError(f"num_hypotheses (--nbest) = {self.num_hypotheses}: choose 1 to beam_size = {beam}.")
+        if self.samples and beam != 1:
+            raise ValueError(f"sampling with beam_size = {beam}: sampling draws one token at a time; set it to 1.")
+        if self.num_beam_groups > beam or beam % self.num_beam_groups:
+            raise ValueError(f"num_beam_groups = {self.num_beam_groups}: choose a divisor of beam_size = {beam}.")
+        return self
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> SearchOptions:
+        longest, shortest = self.max_decoding_length, self.min_decoding_length
+        if longest is not None and longest < shortest:
+            raise ValueError(f"max_decoding_length = {longest}: choose at least min_decoding_length = {shortest}.")
+        return self
+
+    @property
+    def samples(self) -> bool:
+        """Whether tokens are sampled, not chosen: true once one of `sampling_*` is set."""
+        return self.sampling_topk is not None or self.sampling_topp < 1 or self.sampling_temperature != 1
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> SearchOptions:
+        """Validate values by field name.
+
+        Raises:
+            TypeError: If a name is not a field's.
+            UserError: If a value is out of bounds or does not go with another.
+        """
+        return _validated(cls, values)
+
+    def replace(self, changes: Mapping[str, Any]) -> SearchOptions:
+        """Return a validated copy with `changes`, values by field name. Raises as `from_values`."""
+        return _validated(SearchOptions, {**self.model_dump(), **changes}) if changes else self
+
+    def resolve(self, settings: SearchConfig) -> ResolvedOptions:
+        """Fill in the bundle's settings where an option is None; the beam size is 1 when sampling.
+
+        Raises:
+            UserError: If an option does not go with the bundle's, for example more hypotheses than its beam size.
+        """
+        values = self.model_dump()
+        defaults = settings.model_dump() | ({"beam_size": 1} if self.samples else {})
+        return _validated(
+            ResolvedOptions, values | {name: value for name, value in defaults.items() if values[name] is None}
+        )
+
+
+class ResolvedOptions(SearchOptions):
+    """Search options in which the bundle's settings are filled in, see `SearchOptions.resolve`."""
+
+    beam_size: int
+    length_penalty: float
+    max_extra_length: int
+    batch_tokens: int
+
+
+class SearchOverrides(TypedDict, total=False):
+    """Keyword arguments of `Translator.translate`: the fields of `SearchOptions`, for type checkers and editors."""
+
+    beam_size: int | None
+    num_hypotheses: int
+    length_penalty: float | None
+    coverage_penalty: float
+    num_beam_groups: int
+    diversity_penalty: float
+    min_decoding_length: int
+    max_decoding_length: int | None
+    max_extra_length: int | None
+    no_repeat_ngram_size: int
+    repetition_penalty: float
+    suppress_sequences: tuple[str, ...] | list[str]
+    sampling_topk: int | None
+    sampling_topp: float
+    sampling_temperature: float
+    seed: int
+    batch_tokens: int | None
+    return_scores: bool
+
+
+Options = TypeVar("Options", bound=SearchOptions)
+
+
+def option_of(name: str) -> Option:
+    """The `Option` of a field of `SearchOptions`."""
+    [option] = (each for each in SearchOptions.model_fields[name].metadata if isinstance(each, Option))
+    return option
+
+
+def _validated(kind: type[Options], values: Mapping[str, Any]) -> Options:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "extra_forbidden":
+            raise TypeError(f"unknown search option {first['loc'][0]!r}") from error
+        raise UserError(_message(first["loc"], first["input"], first["msg"])) from error
+
+
+def _message(place: tuple[int | str, ...], value: object, message: str) -> str:
+    if not place:  # of several options together
+        return message.removeprefix("Value error, ")
+    return f"{'.'.join(map(str, place))} = {value}: {message[0].lower()}{message[1:]}."

@@ -49,10 +49,10 @@ class Choice(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What rows come from: their device, rules and numbers of sentences [rows]."""
+    """What rows come from: their device, constraints and numbers of sentences [rows]."""
 
     device: torch.device
-    rules: Rules | None
+    constraints: TokenSelector | None
     sentences: np.ndarray
 
 
@@ -79,7 +79,7 @@ def length_penalty(length: int | np.ndarray, alpha: float) -> float | np.ndarray
     return ((5 + length) / 6) ** alpha
 
 
-class Rules(Protocol):
+class TokenSelector(Protocol):
     """What else decides on the next word: see `constraints.py`."""
 
     def choose(self, logits: Tensor, said: np.ndarray, sentences: np.ndarray, count: int) -> Choice:
@@ -90,12 +90,12 @@ def choose(model: Model, said: np.ndarray, cache: Cache, count: int, source: Sou
     """The likeliest `count` words after what each row has said, [rows, length] or its last word [rows, 1]. Padding,
     unknown and start are never said. Without `scores` the values need not be probabilities."""
     tokens = said[:, -1]
-    if hasattr(model, "choose") and source.rules is None:
+    if hasattr(model, "choose") and source.constraints is None:
         return model.choose(tokens, cache, count, scores)
     logits = model.decode_step(torch.from_numpy(np.ascontiguousarray(tokens)).to(source.device), cache).float()
-    if source.rules is None:
+    if source.constraints is None:
         return best_of(logits, count)
-    return source.rules.choose(logits, said, source.sentences, count)
+    return source.constraints.choose(logits, said, source.sentences, count)
 
 
 def best_of(logits: Tensor, count: int) -> Choice:
@@ -113,14 +113,14 @@ def greedy(
     longest: Sequence[int],
     alpha: float = 0.0,
     scores: bool = True,
-    rules: Rules | None = None,
+    constraints: TokenSelector | None = None,
 ) -> list[Hypothesis]:
     """The likeliest next token, always. longest[i]: subwords that sentence i may have at most, end not counted.
 
     Without `scores` the hypotheses' scores are nan, which may take less time; what is said is the same, ties of
     rounding aside.
     """
-    if rules is None and hasattr(model, "greedy"):
+    if constraints is None and hasattr(model, "greedy"):
         found = model.greedy(source_ids, longest, scores)
         return [
             _hypothesis(ids[: count - 1].tolist(), log_p[:count].tolist() if scores else [math.nan] * count, alpha)
@@ -135,8 +135,8 @@ def greedy(
     length = 0
     while len(sentences):
         length += 1
-        said = tokens[:, None] if rules is None else np.array([ids[sentence] for sentence in sentences])
-        best = choose(model, said, cache, 1, Source(source_ids.device, rules, sentences), scores)
+        said = tokens[:, None] if constraints is None else np.array([ids[sentence] for sentence in sentences])
+        best = choose(model, said, cache, 1, Source(source_ids.device, constraints, sentences), scores)
         at_limit = length > limits[sentences]
         tokens = np.where(at_limit, EOS, best.words[:, 0])
         step_log_p = np.where(at_limit, best.end_log_p, best.log_p[:, 0])
@@ -160,14 +160,14 @@ def beam_search(
     beam_size: int,
     alpha: float,
     num_hypotheses: int = 1,
-    rules: Rules | None = None,
+    constraints: TokenSelector | None = None,
 ) -> list[list[Hypothesis]]:
     """The best `num_hypotheses` (at most `beam_size`) of each sentence, best first.
 
     A sentence is finished when no hypothesis still alive could overtake the finished ones, even if it grew to the
     longest length at no further cost: stopping early (6.1) without changing the result.
     """
-    if rules is None and hasattr(model, "beam_search"):
+    if constraints is None and hasattr(model, "beam_search"):
         ids, log_p, lengths, known = model.beam_search(source_ids, longest, beam_size, alpha, num_hypotheses)
         return [
             [
@@ -176,7 +176,7 @@ def beam_search(
             ]
             for i in range(len(known))
         ]
-    return BeamSearch(model, source_ids, longest, beam_size, alpha, num_hypotheses, rules).run()
+    return BeamSearch(model, source_ids, longest, beam_size, alpha, num_hypotheses, constraints).run()
 
 
 class Candidates(NamedTuple):
@@ -207,12 +207,12 @@ class BeamSearch:
         beam_size: int,
         alpha: float,
         num_hypotheses: int,
-        rules: Rules | None = None,
+        constraints: TokenSelector | None = None,
     ):
         count = len(source_ids)
         self.model, self.beam, self.alpha, self.wanted = model, beam_size, alpha, num_hypotheses
         self.looked_at = 2 * beam_size  # words after each hypothesis
-        self.device, self.rules = source_ids.device, rules
+        self.device, self.constraints = source_ids.device, constraints
         self.cache = model.start(source_ids)
         self.finished: list[list[Hypothesis]] = [[] for _ in range(count)]
         self.sentences = np.arange(count)
@@ -241,7 +241,7 @@ class BeamSearch:
     def _continuations(self, length: int) -> tuple[np.ndarray, np.ndarray]:
         """The best words after each hypothesis, and what they add: log_p, words [sentences, beam, words]."""
         count, beam = self.scores.shape
-        source = Source(self.device, self.rules, np.repeat(self.sentences, beam))
+        source = Source(self.device, self.constraints, np.repeat(self.sentences, beam))
         best = choose(self.model, self.said.reshape(count * beam, -1), self.cache, self.looked_at, source)
         log_p, words = best.log_p.astype(np.float64), best.words
         at_limit = np.repeat(length > self.longest, beam)

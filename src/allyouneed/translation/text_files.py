@@ -12,13 +12,14 @@ from functools import cached_property, partial
 from io import TextIOWrapper
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
 from allyouneed.data.corpus import count_pairs
 from allyouneed.data.formats import decoded, read_lines, read_pairs, read_text
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, refuse_unwritable
 from allyouneed.translation.evaluate import Scores, bleu_metric, score
+from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.resuming import Note, note_beside
 from allyouneed.translation.scoring import score_pairs
 from allyouneed.translation.translator import Translation, Translator
@@ -32,7 +33,7 @@ def translate_file(
     translator: Translator,
     source: Path | None,
     output: Path | None,
-    options: dict[str, Any],
+    options: SearchOptions,
     scores: bool,
     say: Callable[[str], None],
     resume: bool = False,
@@ -50,8 +51,8 @@ def translate_file(
     """
     if output:
         refuse_unwritable(output, *([source] if source else []))
-    options = {**options, "return_scores": scores or as_json or options["num_hypotheses"] > 1}
-    asked = {**options, "force": list(force)} | ({"as_json": True} if as_json else {})
+    options = options.replace({"return_scores": scores or as_json or options.num_hypotheses > 1})
+    asked = {**options.model_dump(), "force": list(force), "as_json": as_json}
     is_file = output is not None and (output.is_file() or not output.exists())  # not a device or a pipe
     note = Note.of(translator, source, output, asked) if source and output and is_file else None
     done = note.done() if resume and note else 0
@@ -64,7 +65,7 @@ def translate_file(
     lines = read_text(source) if source else decoded(sys.stdin.buffer, _STANDARD_INPUT)
     numbered = islice(enumerate(lines, start=1), done, None)
     form: Callable[[int, Translation], list[str]]
-    form = _as_json if as_json else partial(_as_text, hypotheses=options["num_hypotheses"], scores=scores)
+    form = _as_json if as_json else partial(_as_text, hypotheses=options.num_hypotheses, scores=scores)
     blocks = _translated(translator, numbered, source or _STANDARD_INPUT, options, form, say, force)
     first = next(blocks, (done, []))
     count = partial(_count_lines, source) if source and source.is_file() else None  # a pipe is read once
@@ -130,7 +131,7 @@ def evaluate_files(
         if pair.fault:
             raise UserError(f"{test[0]}:{pair.line}: {pair.fault}. Mend the line: every test sentence counts.")
     numbered = ((pair.line, pair.source) for pair in pairs)
-    options = {"beam_size": beam_size, "return_scores": False}
+    options = SearchOptions.from_values({"beam_size": beam_size, "return_scores": False})
     progress, translations = _Progress(say, lambda: len(pairs)), []
     for _, block in _translated(translator, numbered, test[0], options, lambda _, found: [found.text], say, ()):
         translations += block
@@ -175,7 +176,7 @@ def _translated(
     translator: Translator,
     numbered: Iterator[tuple[int, str]],
     where: Path,
-    options: dict[str, Any],
+    options: SearchOptions,
     form: Callable[[int, Translation], list[str]],
     say: Callable[[str], None],
     force: Sequence[str],
@@ -184,8 +185,7 @@ def _translated(
     count = _FEWEST_LINES
     while chunk := list(islice(numbered, count)):
         count, block = min(2 * count, _MOST_LINES), []
-        forced = [list(force)] * len(chunk) if force else ()
-        translations = translator.translate([line for _, line in chunk], **options, force_words=forced)
+        translations = translator.translate([line for _, line in chunk], options, force_words=list(force))
         for (number, _), translation in zip(chunk, translations, strict=True):
             if translation.pieces > 1:
                 say(f"{where}:{number}: long, translated in {translation.pieces} pieces")

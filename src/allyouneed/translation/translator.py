@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, Unpack, overload
 
 import numpy as np
 import torch
@@ -23,11 +23,11 @@ from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.model.probe import record_attention
 from allyouneed.translation.alignment import Attention, align
-from allyouneed.translation.constraints import Rules
+from allyouneed.translation.batch_search import BatchSearch
+from allyouneed.translation.constraints import Constraints
 from allyouneed.translation.coverage import covered
 from allyouneed.translation.engine.engine import FLOAT32, Engine, engine_for
-from allyouneed.translation.options import Wanted
-from allyouneed.translation.sampling import Sampling
+from allyouneed.translation.options import ResolvedOptions, SearchOptions, SearchOverrides
 from allyouneed.translation.search import NEVER_SAID, Hypothesis, Model, Source, choose
 from allyouneed.translation.workers import available_cores, in_turn
 
@@ -119,75 +119,64 @@ class Translator:
         """A RUN or a bundle. Errors: `UserError` when it is neither, or is damaged; and those of the class."""
         return cls(load_bundle(Path(path)), device, inter_threads, compute_type)
 
+    @overload  # a str is a Sequence[str] too, so mypy sees an overlap; the first signature wins
+    def translate(  # type: ignore[overload-overlap]
+        self,
+        texts: str,
+        options: SearchOptions | None = None,
+        *,
+        target_prefix: str = "",
+        force_words: Sequence[str] = (),
+        **overrides: Unpack[SearchOverrides],
+    ) -> Translation: ...
+
+    @overload
     def translate(
         self,
         texts: Sequence[str],
-        beam_size: int | None = None,
-        num_hypotheses: int = 1,
-        length_penalty: float | None = None,
-        max_extra_length: int | None = None,
-        batch_tokens: int | None = None,
-        return_scores: bool = True,
-        min_decoding_length: int = 0,
-        max_decoding_length: int | None = None,
-        no_repeat_ngram_size: int = 0,
-        repetition_penalty: float = 1.0,
-        suppress_sequences: Sequence[str] = (),
-        target_prefix: Sequence[str] = (),
-        sampling: Sampling | None = None,
-        num_beam_groups: int = 1,
-        diversity_penalty: float = 0.5,
-        force_words: Sequence[Sequence[str]] = (),
-        coverage_penalty: float = 0.0,
-    ) -> list[Translation]:
-        """One translation for each text, in order; an empty text gives an empty one. None: the bundle's own setting.
+        options: SearchOptions | None = None,
+        *,
+        target_prefix: str | Sequence[str] = "",
+        force_words: Sequence[str] | Sequence[Sequence[str]] = (),
+        **overrides: Unpack[SearchOverrides],
+    ) -> list[Translation]: ...
 
-        A text longer than the model was trained for is cut at sentence ends (or spaces), and `pieces` says so; of cut
-        texts only the best hypothesis is given. Without `return_scores` scores of greedy search are nan, and it takes
-        less time. max_decoding_length: subwords at most; sampling: with beam_size = 1. What else there is are the
-        rules of `constraints.py`, in text: `suppress_sequences` never come up, `target_prefix`, one for each text, is
-        what its translation begins with, `force_words`, some for each text, are words and phrases that it contains
-        (`forced.py`; both of texts that need not be cut). num_beam_groups: of the beam, that diversity_penalty keeps
-        apart (`diverse.py`); coverage_penalty: β of `coverage.py`. Errors: `UserError` for an impossible number.
+    def translate(
+        self,
+        texts: str | Sequence[str],
+        options: SearchOptions | None = None,
+        *,
+        target_prefix: str | Sequence[str] = "",
+        force_words: Sequence[str] | Sequence[Sequence[str]] = (),
+        **overrides: Unpack[SearchOverrides],
+    ) -> Translation | list[Translation]:
+        """Translate one text or several.
+
+        A text longer than the model was trained for is split at sentence ends (or spaces), see `Translation.pieces`;
+        only its best translation is returned. An empty text gives an empty translation.
+
+        Args:
+            texts: One text, or a sequence of texts.
+            options: Search options; None stands for the bundle's settings.
+            target_prefix: Text that every translation begins with, or a sequence with one prefix for each text.
+            force_words: Words and phrases that every translation must contain, or a sequence of them for each text.
+            **overrides: Fields of `SearchOptions`, which take precedence over `options`.
+
+        Returns:
+            One `Translation` for a string, else a list in the order of the texts.
+
+        Raises:
+            UserError: If an option is out of bounds, or options, prefixes or forced words do not fit together.
         """
-        settings = {
-            "beam_size": beam_size,
-            "length_penalty": length_penalty,
-            "max_extra_length": max_extra_length,
-            "batch_tokens": batch_tokens,
-        }
-        given = [f"search.{name}={value}" for name, value in settings.items() if value is not None]
-        search = self.bundle.config.override(given, "translate").search
-        if isinstance(texts, str):
-            raise TypeError("translate takes a list of texts, not one text")
-        pieces = self._cut_all(texts)
-        encode = self.tokenizer.target.encode
-        prefixes = [encode(prefix) for prefix in target_prefix]
-        phrases = [[encode(phrase) for phrase in each] for each in force_words]
-        self._refuse_unfitting("target_prefix", prefixes, pieces)
-        self._refuse_unfitting("force_words", phrases, pieces)
-        rules = Rules(
-            min_decoding_length,
-            no_repeat_ngram_size,
-            repetition_penalty,
-            tuple(ids for text in suppress_sequences if (ids := encode(text))),
-            _of_pieces(prefixes, pieces),
-            sampling,
-        )
-        wanted = Wanted(
-            search,
-            num_hypotheses,
-            return_scores,
-            max_decoding_length,
-            None if rules == Rules() else rules,
-            num_beam_groups,
-            diversity_penalty,
-            _of_pieces(phrases, pieces),
-            coverage_penalty,
-        )
-        wanted.refuse_impossible()
-        found = iter(self._search([piece.ids for cut in pieces for piece in cut], wanted))
-        return [self._joined(text, cut, [next(found) for _ in cut]) for text, cut in zip(texts, pieces, strict=True)]
+        if not isinstance(options, SearchOptions | None):
+            raise TypeError("options is not a SearchOptions; pass single options by name, for example beam_size=4")
+        chosen = (options or SearchOptions()).replace(overrides).resolve(self.bundle.config.search)
+        several = [texts] if isinstance(texts, str) else texts
+        prefixes = _for_each(target_prefix, len(several)) if isinstance(target_prefix, str) else target_prefix
+        shared = [phrase for phrase in force_words if isinstance(phrase, str)]
+        phrases = _for_each(shared, len(several)) if shared else force_words
+        translations = self._translate_all(several, chosen, prefixes, phrases)
+        return translations[0] if isinstance(texts, str) else translations
 
     def alternatives(
         self, text: str, target_prefix: str = "", num_hypotheses: int = 5, beam_size: int | None = None
@@ -202,12 +191,11 @@ class Translator:
         most = len(self.tokenizer.target) - len(NEVER_SAID)
         if not 1 <= num_hypotheses <= most:
             raise UserError(f"num_hypotheses = {num_hypotheses}: choose 1 to {most}.")
-        settings = [] if beam_size is None else [f"search.beam_size={beam_size}"]
-        search = self.bundle.config.override(settings, "alternatives").search
+        options = SearchOptions().replace({"beam_size": beam_size}).resolve(self.bundle.config.search)
         said = self.tokenizer.target.encode(target_prefix)
         log_p, words = self._next_words(pieces[0].ids, said, num_hypotheses)
-        rules = Rules(target_prefix=[[*said, word] for word in words])
-        found = self._search([pieces[0].ids] * len(words), Wanted(search, rules=rules))
+        constraints = Constraints(options, prefixes=[[*said, word] for word in words])
+        found = self._search([pieces[0].ids] * len(words), BatchSearch(options, constraints))
         texts = [(self.tokenizer.target.decode(best.ids), best.score) for [best] in found]
         named = zip(self.tokenizer.target.pieces(words), log_p, texts, strict=True)
         return [Alternative(token, value, *text) for token, value, text in named]
@@ -242,26 +230,45 @@ class Translator:
                 f"{what} has {length - 1} subwords; this model has learned positions for {limit - 1}. Shorten it."
             )
 
-    def _search(self, sentences: list[list[int]], wanted: Wanted) -> list[list[Hypothesis]]:
+    def _translate_all(
+        self,
+        texts: Sequence[str],
+        options: ResolvedOptions,
+        target_prefix: Sequence[str],
+        force_words: Sequence[Sequence[str]],
+    ) -> list[Translation]:
+        pieces = self._cut_all(texts)
+        encode = self.tokenizer.target.encode
+        prefixes = [encode(prefix) for prefix in target_prefix]
+        phrases = [[encode(phrase) for phrase in each] for each in force_words]
+        self._refuse_unfitting("target_prefix", prefixes, pieces)
+        self._refuse_unfitting("force_words", phrases, pieces)
+        suppressed = tuple(ids for text in options.suppress_sequences if (ids := encode(text)))
+        constraints = Constraints(options, suppressed, _of_pieces(prefixes, pieces))
+        search = BatchSearch(options, constraints or None, _of_pieces(phrases, pieces))
+        found = iter(self._search([piece.ids for cut in pieces for piece in cut], search))
+        return [self._joined(text, cut, [next(found) for _ in cut]) for text, cut in zip(texts, pieces, strict=True)]
+
+    def _search(self, sentences: list[list[int]], search: BatchSearch) -> list[list[Hypothesis]]:
         """Longest first, in batches of similar length; the answers in the order of the sentences."""
         lengths = np.array([len(ids) for ids in sentences], dtype=np.int64)
-        search = wanted.search
+        options = search.options
         workers = self.inter_threads if isinstance(self.engine, Engine) else 1
-        room = max(1, search.batch_tokens // search.beam_size)
+        room = max(1, options.batch_tokens // options.beam_size)
         if workers > 1:  # batches enough that none waits long for the others at the end
             room = min(room, max(_FEWEST_TOKENS, int(lengths.sum() // (_BATCHES * workers))))
         batches = token_batches(lengths, lengths, room)[::-1]
 
         def answer(batch: np.ndarray) -> list[list[Hypothesis]]:
             source = pad([sentences[i] for i in batch]).to(self.device)
-            return wanted.found(self.engine, source, lengths[batch], batch)
+            return search.run(self.engine, source, lengths[batch], batch)
 
         found: list[list[Hypothesis]] = [[]] * len(sentences)
         for batch, answers in zip(batches, in_turn(answer, batches, workers), strict=True):
-            if wanted.coverage_penalty:  # here, not where it was found: recording attention is not for several threads
-                answers = covered(self.model, [sentences[i] for i in batch], answers, wanted.coverage_penalty)
+            if options.coverage_penalty:  # here, not where it was found: recording attention is not for several threads
+                answers = covered(self.model, [sentences[i] for i in batch], answers, options.coverage_penalty)
             for i, hypotheses in zip(batch, answers, strict=True):
-                found[i] = hypotheses[: wanted.num_hypotheses]
+                found[i] = hypotheses[: options.num_hypotheses]
         return found
 
     @torch.inference_mode()
@@ -331,6 +338,11 @@ class Translator:
 
     def _length(self, text: str) -> int:
         return len(self.tokenizer.encode(text))
+
+
+def _for_each(value: Given, texts: int) -> list[Given]:
+    """The same value for each text; none if it is empty."""
+    return [value] * texts if value else []
 
 
 def _of_pieces(of_texts: Sequence[Given], pieces: list[list[_Piece]]) -> Sequence[Given]:

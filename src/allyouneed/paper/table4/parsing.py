@@ -152,7 +152,7 @@ def _decode(
         for places in _batches(sentences):
             found = translator.translate(
                 [sentences[place] for place in places],
-                search.beam_size,
+                beam_size=search.beam_size,
                 length_penalty=search.length_penalty,
                 max_extra_length=search.max_extra_length,
                 batch_tokens=search.batch_tokens,

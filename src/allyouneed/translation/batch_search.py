@@ -1,0 +1,66 @@
+"""Search of one batch: greedy, beam, diverse or forced beam search, as the options require."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from allyouneed.errors import UserError
+from allyouneed.translation.constraints import Constraints
+from allyouneed.translation.diverse import diverse_beam_search
+from allyouneed.translation.forced import Phrases, forced_beam_search
+from allyouneed.translation.options import ResolvedOptions
+from allyouneed.translation.search import Hypothesis, Model, beam_search, greedy
+
+
+@dataclass(frozen=True)
+class BatchSearch:
+    """Options and constraints that all batches of one request share.
+
+    Attributes:
+        options: Search options with the bundle's settings filled in.
+        constraints: Constraints on tokens; None takes the faster unconstrained path.
+        force_words: For each sentence, the phrases (token ids) it must contain; empty if there are none at all.
+
+    Raises:
+        UserError: If `force_words` is combined with beam groups or sampling.
+    """
+
+    options: ResolvedOptions
+    constraints: Constraints | None = None
+    force_words: Sequence[Phrases] = ()
+
+    def __post_init__(self) -> None:
+        if self.force_words and (self.options.num_beam_groups > 1 or self.options.samples):
+            raise UserError("force_words (--force): cannot be combined with num_beam_groups or sampling; remove one.")
+
+    def run(self, model: Model, source: Tensor, lengths: np.ndarray, batch: np.ndarray) -> list[list[Hypothesis]]:
+        """Search the sentences of a batch.
+
+        Args:
+            model: The model or its compiled engine.
+            source: Token ids with the end of sentence, [sentences, source].
+            lengths: Number of source tokens of each sentence, the end included.
+            batch: Indices of the batch's sentences in the whole request.
+        """
+        options = self.options
+        limits = lengths - 1 + options.max_extra_length
+        if options.max_decoding_length is not None:
+            limits = np.minimum(limits, options.max_decoding_length)
+        constraints = self.constraints and self.constraints.for_batch(batch)
+        if constraints:  # a prefix or minimum length takes precedence over the maximum
+            limits = np.maximum(limits, constraints.min_lengths(len(batch)))
+        beam, alpha = options.beam_size, options.length_penalty
+        task = (model, source, limits.tolist())
+        count = beam if options.coverage_penalty else options.num_hypotheses  # the penalty reorders the whole beam
+        if self.force_words:
+            return forced_beam_search(*task, beam, alpha, [self.force_words[i] for i in batch], count, constraints)
+        if beam == 1:
+            return [[best] for best in greedy(*task, alpha, options.return_scores, constraints)]
+        if options.num_beam_groups > 1:
+            groups = (options.num_beam_groups, options.diversity_penalty)
+            return diverse_beam_search(*task, beam, alpha, *groups, count, constraints)
+        return beam_search(*task, beam, alpha, count, constraints)
