@@ -16,7 +16,7 @@ from pathlib import Path
 from allyouneed.bundle import load_bundle
 from allyouneed.errors import UserError
 from allyouneed.exchange.ctranslate2 import QUANTIZATIONS
-from allyouneed.exchange.export import export
+from allyouneed.exchange.exporter import export_bundle
 
 FORMS = [("ctranslate2", None), *(("ctranslate2", kind) for kind in QUANTIZATIONS), ("argos", None), ("marian", None)]
 VERSIONS = ("allyouneed", "torch", "ctranslate2", "transformers", "sentencepiece", "sacrebleu")
@@ -36,7 +36,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             lines: list[str] = []
             try:
-                export(asked.run, format, Path(place) / format, quantization, test, lines.append)
+                export_bundle(asked.run, format, Path(place) / format, quantization, test, lines.append)
             except UserError as error:
                 lines = [f"{format}: refused", str(error)]
             print("\n".join(lines), flush=True)

@@ -1,4 +1,4 @@
-"""Small models with random weights, of every shape that an exchange must carry over."""
+"""Small models with random weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXTS = ["a b c d", "h g f", "b", "c c a h e f g d a", "d e a", "f f b g"]
 
 
 def random_bundle(**settings: object) -> Bundle:
-    """Random, but decided: sharp enough that rounding chooses no other word. Such a model seldom ends a sentence."""
+    """A bundle with logits far enough apart that rounding does not change a token; it seldom generates EOS."""
     torch.manual_seed(11)
     tokenizer = learn_tokenizer([text for pair in toy_pairs(60) for text in pair], 300)
     config = Config(model=ModelConfig(**{**SIZES, **settings}))
@@ -23,7 +23,7 @@ def random_bundle(**settings: object) -> Bundle:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() == 1:
-                parameter.add_(torch.randn_like(parameter) * 0.1)  # norms and biases that show when they are missing
+                parameter.add_(torch.randn_like(parameter) * 0.1)  # a missing norm or bias changes the result
             elif "feed_forward" in name or "attention" in name:
                 parameter.mul_(2)
     return Bundle(model, tokenizer, config, ("de", "en"), longest_source=40)

@@ -1,4 +1,4 @@
-"""What the comparison of two systems says, of systems whose answers are made up."""
+"""Comparison of a bundle with a made-up second system."""
 
 from __future__ import annotations
 
@@ -19,63 +19,61 @@ def bundle():
     return load_bundle(POST_NORM)
 
 
-def said(bundle, texts, beam_size):
-    found = Translator(bundle).translate(texts, beam_size=beam_size, length_penalty=0.0)
-    return [translation.tokens for translation in found]
+def translate(bundle, texts, beam_size):
+    translations = Translator(bundle).translate(texts, beam_size=beam_size, length_penalty=0.0)
+    return [translation.tokens for translation in translations]
 
 
-def test_the_same_answers_agree(bundle):
-    agreements = compare(bundle, lambda texts, beam: said(bundle, texts, beam), SOURCES)
+def test_identical_translations(bundle):
+    agreements = compare(bundle, lambda texts, beam: translate(bundle, texts, beam), SOURCES)
     assert [agreement.beam_size for agreement in agreements] == list(BEAM_SIZES)
-    assert all(agreement.is_full for agreement in agreements)
-    assert agreements[0].lines() == ["beam 1: 6 of 6 sentences the same, subword by subword"]
+    assert all(agreement.is_complete for agreement in agreements)
+    assert agreements[0].lines() == ["beam 1: 6 of 6 translations identical"]
 
 
-def test_another_answer_is_listed_with_what_it_costs(bundle):
+def test_a_difference_is_listed_with_its_gain(bundle):
     def theirs(texts, beam_size):
-        first, *others = said(bundle, texts, beam_size)
+        first, *others = translate(bundle, texts, beam_size)
         return [[*first, first[-1]], *others]
 
     greedy, beam = compare(bundle, theirs, SOURCES)
-    assert not greedy.is_full
+    assert not greedy.is_complete
     [difference] = greedy.differences
-    assert difference.gain > 1  # nats: ours is likelier
+    assert difference.gain > 1  # nats
     assert difference.source == SOURCES[0]
     summary, listed = greedy.lines()
-    assert summary == "beam 1: 5 of 6 sentences the same, subword by subword; 0 ties, 1 other differences"
+    assert summary == "beam 1: 5 of 6 translations identical; 0 ties, 1 other differences"
     assert listed.startswith(f"  differs (+{difference.gain:.4f} nats): {SOURCES[0]} → ")
-    assert beam.lines(listed=False) == [beam.lines()[0]]
+    assert beam.lines(list_differences=False) == [beam.lines()[0]]
 
 
-def test_ties_and_what_never_ends_are_no_differences():
+def test_ties_and_truncated_translations_do_not_count_as_disagreement():
     tie, other = (Difference("a", "b", "c", gain) for gain in (-0.0005, 0.002))
-    assert Agreement(4, 9, 2, [tie]).is_full
-    assert not Agreement(4, 9, 2, [tie, other]).is_full
+    assert Agreement(4, 9, 2, [tie]).is_complete
+    assert not Agreement(4, 9, 2, [tie, other]).is_complete
     assert Agreement(4, 9, 2, [tie, other]).lines()[0] == (
-        "beam 4: 5 of 9 sentences the same, subword by subword; 2 that do not end before our longest length; "
-        "1 ties, 1 other differences"
+        "beam 4: 5 of 9 translations identical; 2 truncated at the maximum length; 1 ties, 1 other differences"
     )
     assert Agreement(1, 9, 2, []).lines() == [
-        "beam 1: 7 of 9 sentences the same, subword by subword; 2 that do not end before our longest length, the same "
-        "up to there"
+        "beam 1: 7 of 9 translations identical; 2 truncated at the maximum length, identical up to there"
     ]
 
 
-def test_a_translation_that_is_cut_here_is_compared_up_to_there(bundle):
+def test_a_truncated_translation_is_compared_up_to_its_length(bundle):
     short = load_bundle(POST_NORM)
-    short.config = bundle.config.override(["search.max_extra_length=0"])
-    longer = [[*tokens, "▁a"] for tokens in said(short, SOURCES, 1)]
+    short.config = bundle.config.replace(search={"max_extra_length": 0})
+    longer = [[*tokens, "▁a"] for tokens in translate(short, SOURCES, 1)]
     greedy, beam = compare(short, lambda texts, beam: longer, SOURCES)
-    assert greedy.limited == beam.limited == len(SOURCES)
+    assert greedy.truncated == beam.truncated == len(SOURCES)
     other = [["▁z", *tokens] for tokens in longer]
     greedy, beam = compare(short, lambda texts, beam: other, SOURCES)
-    assert (greedy.limited, len(greedy.differences)) == (0, len(SOURCES))
-    assert beam.limited == len(SOURCES)  # where a beam was cut nothing follows
+    assert (greedy.truncated, len(greedy.differences)) == (0, len(SOURCES))
+    assert beam.truncated == len(SOURCES)  # the hypotheses of a truncated beam cannot be compared
 
 
-def test_sentences_are_stored_or_made_up(bundle):
+def test_sample_sources(bundle):
     assert sample_sources(bundle)[0] == [sample["source"] for sample in bundle.samples]
-    made_up, named = sample_sources(load_bundle(PRE_NORM))
-    assert made_up == sample_sources(load_bundle(PRE_NORM))[0]
-    assert all(text.strip() for text in made_up)
-    assert "made up" in named
+    random, description = sample_sources(load_bundle(PRE_NORM))
+    assert random == sample_sources(load_bundle(PRE_NORM))[0]
+    assert all(text.strip() for text in random)
+    assert "random" in description

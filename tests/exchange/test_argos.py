@@ -1,4 +1,4 @@
-"""The package, unpacked and run as Argos does it; and by Argos itself, where it is installed."""
+"""The package, unpacked as Argos does it, and with Argos Translate if it is installed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import zipfile
 
 import pytest
 
-from allyouneed import Translator, UserError
-from allyouneed.exchange.argos import argos_translator, export_argos
-from allyouneed.exchange.check import check
+from allyouneed import Translator, UserError, exchange
 from tests.compat import POST_NORM
 from tests.conftest import toy_pairs
 
@@ -28,16 +26,18 @@ def translator():
 
 @pytest.fixture(scope="module")
 def package(translator, tmp_path_factory):
-    return export_argos(translator.bundle, tmp_path_factory.mktemp("argos") / "out")
+    return exchange.export_argos(translator.bundle, tmp_path_factory.mktemp("argos") / "out")
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
-def test_it_says_the_same(beam_size, translator, package):
-    theirs = argos_translator(package.parent, translator.bundle)(TEXTS, beam_size)
-    assert theirs == [found.tokens for found in translator.translate(TEXTS, beam_size=beam_size, length_penalty=0.0)]
+def test_translations_are_identical(beam_size, translator, package):
+    translated = exchange.argos_translator(package.parent, translator.bundle)(TEXTS, beam_size)
+    assert translated == [
+        result.tokens for result in translator.translate(TEXTS, beam_size=beam_size, length_penalty=0.0)
+    ]
 
 
-def test_it_holds_what_argos_reads(package):
+def test_files_of_the_package(package):
     assert package.name == "translate-aa_bb.argosmodel"
     with zipfile.ZipFile(package) as archive:
         names = set(archive.namelist())
@@ -47,7 +47,7 @@ def test_it_holds_what_argos_reads(package):
     assert (metadata["from_code"], metadata["to_code"]) == ("aa", "bb")
 
 
-def test_languages_have_names(translator):
+def test_language_names(translator):
     from allyouneed.exchange.argos import _language_name
 
     assert [_language_name(code) for code in ("de", "ko", "xx", "not a code")] == [
@@ -58,20 +58,20 @@ def test_languages_have_names(translator):
     ]
 
 
-def test_the_same_bundle_gives_the_same_bytes(translator, package, tmp_path):
-    again = export_argos(translator.bundle, tmp_path / "again")
+def test_export_is_reproducible(translator, package, tmp_path):
+    again = exchange.export_argos(translator.bundle, tmp_path / "again")
     assert again.read_bytes() == package.read_bytes()
 
 
-def test_a_changed_byte_is_found_and_named(package, tmp_path):
-    assert "files as written" in check(package)
+def test_a_changed_byte_is_reported(package, tmp_path):
+    assert "files match their checksums" in exchange.verify_checksums(package)
     content = bytearray(package.read_bytes())
     with zipfile.ZipFile(package) as archive:
-        place = archive.getinfo("aa_bb/model/model.bin").header_offset
-    content[place + 1000] ^= 1
+        offset = archive.getinfo("aa_bb/model/model.bin").header_offset
+    content[offset + 1000] ^= 1
     (tmp_path / package.name).write_bytes(content)
     with pytest.raises(UserError, match=r"model\.bin|not a package"):
-        check(tmp_path / package.name)
+        exchange.verify_checksums(tmp_path / package.name)
 
 
 ARGOS = """
@@ -83,24 +83,26 @@ argostranslate.package.install_from_path(sys.argv[1])
 translation = source.get_translation(target)
 while not hasattr(translation, "sentencizer"):
     translation = translation.underlying
-class Whole:  # Argos would download a model that finds the ends of sentences
+class NoSplitter:  # Argos would download a sentence splitter
     def split_sentences(self, text):
         return [text]
-translation.sentencizer = Whole()
+translation.sentencizer = NoSplitter()
 for line in sys.stdin.read().splitlines():
     print("translated:", translation.translate(line))
 """
 
 
 @pytest.mark.skipif(importlib.util.find_spec("argostranslate") is None, reason="argostranslate is not installed")
-def test_argos_itself_installs_and_translates(translator, package, tmp_path):
-    places = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "ARGOS_PACKAGES_DIR": str(tmp_path / "packages")}
-    done = subprocess.run(
+def test_argos_translate(translator, package, tmp_path):
+    folders = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "ARGOS_PACKAGES_DIR": str(tmp_path / "packages")}
+    process = subprocess.run(
         [sys.executable, "-c", ARGOS, str(package)],
         input="\n".join(TEXTS),
-        env={**os.environ, **places},
+        env={**os.environ, **folders},
         capture_output=True,
         text=True,
     )
-    said = [line.removeprefix("translated: ") for line in done.stdout.splitlines() if line.startswith("translated: ")]
-    assert said == [found.text for found in translator.translate(TEXTS, beam_size=4)], done.stderr
+    translated = [
+        line.removeprefix("translated: ") for line in process.stdout.splitlines() if line.startswith("translated: ")
+    ]
+    assert translated == [result.text for result in translator.translate(TEXTS, beam_size=4)], process.stderr

@@ -1,4 +1,4 @@
-"""An exported model says and scores what ours does, whatever its shape."""
+"""Translations and scores of exported models of different shapes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import json
 import pytest
 import torch
 
-from allyouneed import Translator, UserError
+from allyouneed import Translator, UserError, exchange
 from allyouneed.bundle import weights_of
 from allyouneed.data.tokenizer import BOS, EOS
-from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctranslate2
 from allyouneed.model.transformer import log_probabilities
 from allyouneed.translation.search import NEVER_SAID
 from tests.compat import PRE_NORM
@@ -23,42 +22,44 @@ SHAPES = {
     "the paper's": {},
     "pre-norm": {"norm": "pre"},
     "learned positions": {"positions": "learned", "max_positions": 400},
-    "deeper decoder, no sharing": {"encoder_layers": 1, "decoder_layers": 3, "tie_embeddings": False},
+    "deeper decoder, untied embeddings": {"encoder_layers": 1, "decoder_layers": 3, "tie_embeddings": False},
     "narrow heads": {"d_k": 4, "d_v": 6},
     "biases and swish": {"attention_bias": True, "output_bias": True, "activation": "swish"},
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_it_says_and_scores_the_same(shape, tmp_path):
+def test_translations_and_scores_agree(shape, tmp_path):
     bundle = random_bundle(**SHAPES[shape])
-    export_ctranslate2(bundle, tmp_path / "model")
-    said = [found.tokens for found in Translator(bundle).translate(TEXTS, beam_size=1)]
-    theirs = ctranslate2_translator(tmp_path / "model", bundle)(TEXTS, 1)
-    assert [tokens[: len(ours)] for tokens, ours in zip(theirs, said, strict=True)] == said
-    torch.testing.assert_close(their_scores(bundle, tmp_path / "model"), our_scores(bundle), atol=1e-4, rtol=0)
+    exchange.export_ctranslate2(bundle, tmp_path / "model")
+    expected = [result.tokens for result in Translator(bundle).translate(TEXTS, beam_size=1)]
+    translated = exchange.ctranslate2_translator(tmp_path / "model", bundle)(TEXTS, 1)
+    assert [tokens[: len(ours)] for tokens, ours in zip(translated, expected, strict=True)] == expected
+    torch.testing.assert_close(ctranslate2_scores(bundle, tmp_path / "model"), bundle_scores(bundle), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
-def test_a_trained_model_says_the_same_with_any_beam(beam_size, tmp_path):
+def test_a_trained_model_with_greedy_and_beam_search(beam_size, tmp_path):
     translator = Translator.load(PRE_NORM)
     texts = [source for source, _ in toy_pairs(50, seed=3)]
-    export_ctranslate2(translator.bundle, tmp_path / "model")
-    theirs = ctranslate2_translator(tmp_path / "model", translator.bundle)(texts, beam_size)
-    assert theirs == [found.tokens for found in translator.translate(texts, beam_size=beam_size, length_penalty=0.0)]
+    exchange.export_ctranslate2(translator.bundle, tmp_path / "model")
+    translated = exchange.ctranslate2_translator(tmp_path / "model", translator.bundle)(texts, beam_size)
+    assert translated == [
+        result.tokens for result in translator.translate(texts, beam_size=beam_size, length_penalty=0.0)
+    ]
 
 
 TARGETS = [text[::-1] for text in TEXTS]
 
 
-def their_scores(bundle, folder) -> torch.Tensor:
+def ctranslate2_scores(bundle, folder) -> torch.Tensor:
     tokenizer = bundle.tokenizer
     source, target = ([tokenizer.pieces(tokenizer.encode(text)) for text in texts] for texts in (TEXTS, TARGETS))
     scored = ctranslate2.Translator(str(folder)).score_batch(source, target)
     return torch.tensor([value for row in scored for value in row.log_probs])
 
 
-def our_scores(bundle) -> torch.Tensor:
+def bundle_scores(bundle) -> torch.Tensor:
     scores = []
     for source, target in zip(TEXTS, TARGETS, strict=True):
         source_ids, target_ids = (torch.tensor([[*bundle.tokenizer.encode(text), EOS]]) for text in (source, target))
@@ -71,43 +72,42 @@ def our_scores(bundle) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("quantization", ["int8", "int16", "float16"])
-def test_quantized_models_are_smaller_and_speak(quantization, tmp_path):
+def test_quantization(quantization, tmp_path):
     bundle = random_bundle()
     before = {name: tensor.clone() for name, tensor in weights_of(bundle.model).items()}
-    export_ctranslate2(bundle, tmp_path / "whole")
-    export_ctranslate2(bundle, tmp_path / "model", quantization)
+    exchange.export_ctranslate2(bundle, tmp_path / "whole")
+    exchange.export_ctranslate2(bundle, tmp_path / "model", quantization)
     sizes = [(tmp_path / name / "model.bin").stat().st_size for name in ("whole", "model")]
     assert sizes[1] < sizes[0]
     assert all(torch.equal(before[name], tensor) for name, tensor in weights_of(bundle.model).items())
-    assert len(ctranslate2_translator(tmp_path / "model", bundle)(TEXTS, 1)) == len(TEXTS)
+    assert len(exchange.ctranslate2_translator(tmp_path / "model", bundle)(TEXTS, 1)) == len(TEXTS)
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
-    [({"d_k": 9, "d_v": 8}, "wider than"), ({"num_heads": 3, "d_k": 8, "d_v": 8}, "not divisible")],
+    ("settings", "message"),
+    [({"d_k": 9, "d_v": 8}, "allows at most"), ({"num_heads": 3, "d_k": 8, "d_v": 8}, "not divisible")],
 )
-def test_heads_the_format_cannot_hold_are_refused(settings, words, tmp_path):
-    with pytest.raises(UserError, match=words):
-        export_ctranslate2(random_bundle(**settings), tmp_path / "model")
+def test_unsupported_heads_are_refused(settings, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        exchange.export_ctranslate2(random_bundle(**settings), tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_there_is_not_overwritten(tmp_path):
+def test_existing_files_are_not_overwritten(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine").touch()
     with pytest.raises(UserError, match="is there already"):
-        export_ctranslate2(random_bundle(), tmp_path / "model")
+        exchange.export_ctranslate2(random_bundle(), tmp_path / "model")
     assert [path.name for path in tmp_path.rglob("*")] == ["model", "mine"]
 
 
 def test_an_unknown_quantization(tmp_path):
     with pytest.raises(UserError, match="choose int8"):
-        export_ctranslate2(random_bundle(), tmp_path / "model", "int4")
+        exchange.export_ctranslate2(random_bundle(), tmp_path / "model", "int4")
 
 
-def test_callers_need_to_know_nothing(tmp_path):
-    """Start, end and what is never said are in the folder."""
-    export_ctranslate2(random_bundle(), tmp_path / "model")
+def test_start_and_end_are_configured_in_the_folder(tmp_path):
+    exchange.export_ctranslate2(random_bundle(), tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["decoder_start_token"] == "<s>"
     assert config["add_source_eos"] is True

@@ -1,4 +1,4 @@
-"""What docs/exchange.md shows works: its Python gives our translations, its commands exist."""
+"""The examples of docs/exchange.md: Python code gives the expected translation, commands exist."""
 
 from __future__ import annotations
 
@@ -10,23 +10,20 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from allyouneed import Translator
+from allyouneed import Translator, exchange
 from allyouneed.bundle import save_bundle
 from allyouneed.cli import app
-from allyouneed.exchange.argos import export_argos
-from allyouneed.exchange.ctranslate2 import export_ctranslate2
-from allyouneed.exchange.marian import export_marian
 from allyouneed.terminal import spread
 from tests.compat import POST_NORM
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("docs/exchange.md", "docs/exchange.ko.md")
-OURS, THEIRS = "Ein Hund rennt.", "a c f h b"  # the translator at hand reverses letters
+PAGE_SENTENCE, TEST_SENTENCE = "Ein Hund rennt.", "a c f h b"  # the test model reverses letters
 
 
 def blocks(page: str, language: str) -> list[str]:
     fenced = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    return [block for named, block in fenced if named == language]
+    return [block for name, block in fenced if name == language]
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +32,13 @@ def folder(tmp_path_factory):
     bundle = Translator.load(POST_NORM).bundle
     bundle.languages = ("de", "en")
     save_bundle(bundle, folder / "RUN" / "bundle")
-    export_ctranslate2(bundle, folder / "CT2")
-    export_marian(bundle, folder / "HF")
-    export_argos(bundle, folder / "ARGOS")
+    exchange.export_ctranslate2(bundle, folder / "CT2")
+    exchange.export_marian(bundle, folder / "HF")
+    exchange.export_argos(bundle, folder / "ARGOS")
     return folder
 
 
-def missing(code: str) -> str | None:
+def skip_reason(code: str) -> str | None:
     for package in ("ctranslate2", "argostranslate", "transformers"):
         if package in code and importlib.util.find_spec(package) is None:
             return f"{package} is not installed"
@@ -51,21 +48,21 @@ def missing(code: str) -> str | None:
         if not any(task.startswith("translation") for task in SUPPORTED_TASKS):
             return "this version of transformers has no translation pipeline"
     if "argostranslate" in code:
-        return "Argos would download a model that finds the ends of sentences; see test_argos.py"
+        return "Argos would download a sentence splitter; see test_argos.py"
     return None
 
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("number", range(4))
-def test_python_gives_our_translation(page, number, folder, monkeypatch):
+def test_python_examples(page, number, folder, monkeypatch):
     code = blocks(page, "python")[number]
-    if reason := missing(code):
+    if reason := skip_reason(code):
         pytest.skip(reason)
     monkeypatch.chdir(folder)
     namespace: dict = {}
-    exec(code.replace(OURS, THEIRS), namespace)
-    [ours] = Translator.load(POST_NORM).translate([THEIRS], length_penalty=0.0)
-    assert namespace["text"] == ours.text
+    exec(code.replace(PAGE_SENTENCE, TEST_SENTENCE), namespace)
+    [expected] = Translator.load(POST_NORM).translate([TEST_SENTENCE], length_penalty=0.0)
+    assert namespace["text"] == expected.text
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -81,6 +78,6 @@ def test_commands_exist(page):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page):
+def test_links_exist(page):
     for link in re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text(encoding="utf-8")):
         assert (ROOT / "docs" / link).exists(), link

@@ -1,4 +1,4 @@
-"""Logits of both systems, both ways."""
+"""Export to Marian and import from it: equal logits, token ids and translations."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from allyouneed import Translator, UserError
+from allyouneed import Translator, UserError, exchange
 from allyouneed.bundle import load_bundle
-from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctranslate2
-from allyouneed.exchange.marian import export_marian, logit_difference, marian_translator
+from allyouneed.exchange.marian import export_marian
 from allyouneed.exchange.marian_import import import_marian
 from allyouneed.files import read_tensors
 from allyouneed.insight.explorer import explorer_data
@@ -25,36 +24,38 @@ from tests.exchange.opus import SHAPES, write_marian
 pytest.importorskip("transformers", reason="the package transformers is not installed")
 TARGETS = [text[::-1] for text in TEXTS]
 
-OURS = {
+EXPORTED_SHAPES = {
     "the paper's": {},
-    "deeper decoder, no sharing": {"encoder_layers": 1, "decoder_layers": 3, "tie_embeddings": False},
+    "deeper decoder, untied embeddings": {"encoder_layers": 1, "decoder_layers": 3, "tie_embeddings": False},
     "narrow heads": {"d_k": 4, "d_v": 6},
     "biases and swish": {"attention_bias": True, "output_bias": True, "activation": "swish"},
 }
 
 
-@pytest.mark.parametrize("shape", OURS)
+@pytest.mark.parametrize("shape", EXPORTED_SHAPES)
 def test_an_export_has_the_same_logits(shape, tmp_path):
-    bundle = random_bundle(**OURS[shape])
+    bundle = random_bundle(**EXPORTED_SHAPES[shape])
     export_marian(bundle, tmp_path / "marian")
-    assert logit_difference(tmp_path / "marian", bundle, TEXTS, TARGETS) < 1e-4
+    assert exchange.largest_logit_difference(tmp_path / "marian", bundle, TEXTS, TARGETS) < 1e-4
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
-def test_a_trained_model_says_the_same(beam_size, tmp_path):
+def test_translations_are_identical(beam_size, tmp_path):
     translator = Translator.load(POST_NORM)
     texts = [source for source, _ in toy_pairs(30, seed=3)]
     export_marian(translator.bundle, tmp_path / "marian")
-    theirs = marian_translator(tmp_path / "marian", translator.bundle)(texts, beam_size)
-    assert theirs == [found.tokens for found in translator.translate(texts, beam_size=beam_size, length_penalty=0.0)]
+    translated = exchange.marian_translator(tmp_path / "marian", translator.bundle)(texts, beam_size)
+    assert translated == [
+        result.tokens for result in translator.translate(texts, beam_size=beam_size, length_penalty=0.0)
+    ]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_an_import_has_the_same_logits_and_goes_back(shape, tmp_path):
+def test_import_and_export_round_trip(shape, tmp_path):
     write_marian(tmp_path / "opus", **SHAPES[shape])
     import_marian(tmp_path / "opus", tmp_path / "run")
     bundle = load_bundle(tmp_path / "run")
-    assert logit_difference(tmp_path / "opus", bundle, TEXTS, TARGETS) < 1e-4
+    assert exchange.largest_logit_difference(tmp_path / "opus", bundle, TEXTS, TARGETS) < 1e-4
     assert bundle.languages == ("de", "en")
     export_marian(bundle, tmp_path / "again")
     before, after = (read_tensors(tmp_path / name / "model.safetensors") for name in ("opus", "again"))
@@ -68,27 +69,28 @@ def test_an_import_has_the_same_logits_and_goes_back(shape, tmp_path):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_text_becomes_the_same_ids_and_ids_the_same_text(shape, tmp_path):
+def test_tokenization_agrees_with_transformers(shape, tmp_path):
     from transformers import MarianTokenizer
 
     write_marian(tmp_path / "opus", **SHAPES[shape])
-    ours, theirs = (
+    tokenizer, reference = (
         import_marian(tmp_path / "opus", tmp_path / "run").tokenizer,
         MarianTokenizer.from_pretrained(tmp_path / "opus"),
     )
     for text in [*TEXTS, "xyz a", "a  b", "ä 1 b"]:
-        assert [ours.vocabulary.rows[i] for i in ours.encode(text)] == theirs(text)["input_ids"][:-1]
-        target = theirs(text_target=text)["input_ids"][:-1]
-        assert [ours.target.vocabulary.rows[i] for i in ours.target.encode(text)] == target
-        if ours.encode(text) and "<unk>" not in ours.target.pieces(ours.target.encode(text)):
-            assert ours.target.decode(ours.target.encode(text)) == theirs.decode(target, use_source_tokenizer=False)
+        assert [tokenizer.vocabulary.rows[i] for i in tokenizer.encode(text)] == reference(text)["input_ids"][:-1]
+        target = reference(text_target=text)["input_ids"][:-1]
+        assert [tokenizer.target.vocabulary.rows[i] for i in tokenizer.target.encode(text)] == target
+        ids = tokenizer.target.encode(text)
+        if tokenizer.encode(text) and "<unk>" not in tokenizer.target.pieces(ids):
+            assert tokenizer.target.decode(ids) == reference.decode(target, use_source_tokenizer=False)
 
 
-def test_an_import_translates_and_looks_inside(tmp_path):
+def test_an_imported_model_translates_and_shows_its_attention(tmp_path):
     write_marian(tmp_path / "opus", **SHAPES["two vocabularies, tied"])
     import_marian(tmp_path / "opus", tmp_path / "run")
     translator = Translator.load(tmp_path / "run")
-    assert all(found.text for found in translator.translate(TEXTS))
+    assert all(result.text for result in translator.translate(TEXTS))
     page = explorer_data(translator, "a b c", switches=[], translation="c b a")
     assert page["target"]["tokens"] == ["▁c", "▁b", "▁a", "</s>"]
     assert page["source"]["tokens"] == ["▁a", "▁b", "▁c", "</s>"]
@@ -99,19 +101,19 @@ def test_an_import_translates_and_looks_inside(tmp_path):
 
 @pytest.mark.parametrize("activation", ["relu", "swish"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_an_import_goes_on_to_ctranslate2(shape, activation, tmp_path):
+def test_an_imported_model_is_exported_to_ctranslate2(shape, activation, tmp_path):
     pytest.importorskip("ctranslate2", reason="the package ctranslate2 is not installed")
     write_marian(tmp_path / "opus", **{**SHAPES[shape], "activation_function": activation})
     translator = Translator(import_marian(tmp_path / "opus", tmp_path / "run"))
-    export_ctranslate2(translator.bundle, tmp_path / "out")
-    said = [found.tokens for found in translator.translate(TEXTS, beam_size=1)]
-    theirs = ctranslate2_translator(tmp_path / "out", translator.bundle)(TEXTS, 1)
-    assert [tokens[: len(ours)] for tokens, ours in zip(theirs, said, strict=True)] == said
+    exchange.export_ctranslate2(translator.bundle, tmp_path / "out")
+    expected = [result.tokens for result in translator.translate(TEXTS, beam_size=1)]
+    translated = exchange.ctranslate2_translator(tmp_path / "out", translator.bundle)(TEXTS, 1)
+    assert [tokens[: len(ours)] for tokens, ours in zip(translated, expected, strict=True)] == expected
 
 
-def test_what_marian_has_not_is_refused(tmp_path):
+def test_unsupported_models_are_refused(tmp_path):
     for settings in ({"norm": "pre"}, {"positions": "learned"}, {"d_k": 16, "d_v": 8}):
-        with pytest.raises(UserError, match=r"ctranslate2|wider"):
+        with pytest.raises(UserError, match=r"ctranslate2|allows at most"):
             export_marian(random_bundle(**settings), tmp_path / "marian")
     assert not list(tmp_path.iterdir())
 
@@ -124,7 +126,7 @@ def opus(tmp_path_factory):
 
 
 @pytest.mark.parametrize("missing", ["config.json", "source.spm", "vocab.json", "model.safetensors"])
-def test_a_missing_file_is_named(missing, opus, tmp_path):
+def test_a_missing_file_is_reported(missing, opus, tmp_path):
     shutil.copytree(opus, tmp_path / "opus")
     (tmp_path / "opus" / missing).unlink()
     with pytest.raises(UserError, match=missing):
@@ -159,7 +161,7 @@ def test_other_architectures_are_refused(name, value, opus, tmp_path):
         ("decoder_start_token_id", None, r"vocab\.json: has no row None"),
     ],
 )
-def test_a_config_that_does_not_fit_is_refused(name, value, message, opus, tmp_path):
+def test_an_invalid_config_is_refused(name, value, message, opus, tmp_path):
     shutil.copytree(opus, tmp_path / "opus")
     facts = json.loads((opus / "config.json").read_text())
     (tmp_path / "opus" / "config.json").write_text(json.dumps({**facts, name: value}))
@@ -183,7 +185,7 @@ def test_a_vocabulary_that_is_a_list_is_refused(opus, tmp_path):
         import_marian(tmp_path / "opus", tmp_path / "run")
 
 
-def test_a_changed_byte_is_found_and_named(tmp_path):
+def test_a_changed_byte_is_reported(tmp_path):
     export_marian(random_bundle(), tmp_path / "marian")
     path = tmp_path / "marian" / "target.spm"
     content = bytearray(path.read_bytes())
@@ -196,11 +198,11 @@ def test_a_changed_byte_is_found_and_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda ids: ids.pop("<unk>"), r"vocab\.json: does not name rows 0 to \d+, each once"),
+        (lambda ids: ids.pop("<unk>"), r"vocab\.json: does not name each of rows 0 to \d+ once"),
         (lambda ids: ids.update({"<unknown>": ids.pop("<unk>")}), r"vocab\.json: has no <unk>"),
     ],
 )
-def test_a_vocabulary_with_a_gap_or_without_an_unknown(change, message, opus, tmp_path):
+def test_an_incomplete_vocabulary_is_refused(change, message, opus, tmp_path):
     shutil.copytree(opus, tmp_path / "opus")
     ids = json.loads((opus / "vocab.json").read_text(encoding="utf-8"))
     change(ids)
@@ -210,14 +212,14 @@ def test_a_vocabulary_with_a_gap_or_without_an_unknown(change, message, opus, tm
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
-def test_what_is_no_sentencepiece_model_is_refused(side, opus, tmp_path):
+def test_an_invalid_sentencepiece_model_is_refused(side, opus, tmp_path):
     shutil.copytree(opus, tmp_path / "opus")
     (tmp_path / "opus" / f"{side}.spm").write_bytes(b"nonsense")
     with pytest.raises(UserError, match=r"source\.spm or target\.spm is not a SentencePiece model"):
         import_marian(tmp_path / "opus", tmp_path / "run")
 
 
-def test_weights_that_are_missing_or_too_few_are_named(opus, tmp_path):
+def test_missing_weights_are_reported(opus, tmp_path):
     shutil.copytree(opus, tmp_path / "opus")
     path = tmp_path / "opus" / "model.safetensors"
     tensors = read_tensors(path)
@@ -227,12 +229,13 @@ def test_weights_that_are_missing_or_too_few_are_named(opus, tmp_path):
         import_marian(tmp_path / "opus", tmp_path / "run")
     short = {name: tensor[:-5].clone() if "shared" in name else tensor for name, tensor in tensors.items()}
     save_file(short, path)
-    with pytest.raises(UserError, match=r"model\.safetensors: has fewer rows than the vocabulary has subwords"):
+    with pytest.raises(UserError, match=r"model\.safetensors: has fewer rows than the vocabulary has tokens"):
         import_marian(tmp_path / "opus", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_without_their_package_the_remedy_is_told(opus, monkeypatch):
-    monkeypatch.setitem(sys.modules, "transformers", None)
+def test_without_transformers(opus, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)  # importing it raises ImportError
+    monkeypatch.delitem(sys.modules, "allyouneed.exchange.marian_inference", raising=False)
     with pytest.raises(UserError, match=r"transformers is not installed: pip install 'allyouneed\[exchange\]'"):
-        marian_translator(opus, random_bundle())
+        exchange.marian_translator(opus, random_bundle())

@@ -1,10 +1,11 @@
-"""The proof of an export: the same sentences through both systems, compared subword by subword."""
+"""Verification of an export: both systems translate the same sentences, and the tokens are compared."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from allyouneed.bundle import Bundle
 from allyouneed.data.tokenizer import BOS, EOS
@@ -13,15 +14,22 @@ from allyouneed.translation.scoring import score_ids
 from allyouneed.translation.search import NEVER_SAID
 from allyouneed.translation.translator import Translator
 
-Speaker = Callable[[Sequence[str], int], list[list[str]]]  # (texts, beam_size) -> subwords of each translation
+TokenTranslator: TypeAlias = Callable[[Sequence[str], int], list[list[str]]]  # (texts, beam_size) -> target tokens
 
-_TIE = 1e-3  # nats: rounding is larger than so small a difference of log probabilities
-_MADE_UP, _MADE_UP_LENGTH = 20, 8
+_TIE = 1e-3  # nats: a smaller difference of log probabilities may be due to rounding
+_RANDOM_SENTENCES, _RANDOM_LENGTH = 20, 8
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One sentence on which they differ. gain: by how much ours is likelier than theirs, in nats, by our model."""
+    """A sentence that the two systems translate differently.
+
+    Attributes:
+        source: The source sentence.
+        ours: Tokens of the bundle's translation, separated by spaces.
+        theirs: Tokens of the exported model's translation, separated by spaces.
+        gain: Log probability of `ours` minus that of `theirs` under the bundle's model, in nats.
+    """
 
     source: str
     ours: str
@@ -30,73 +38,90 @@ class Difference:
 
     @property
     def is_tie(self) -> bool:
-        """Whether both are as likely, to rounding."""
+        """Whether both translations are equally probable up to rounding."""
         return abs(self.gain) < _TIE
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of one beam size. limited: translations that did not end before our longest length, which is another there; of
-    greedy search only those that are the same up to there."""
+    """Result of a comparison with one beam size.
+
+    Attributes:
+        beam_size: Beam size that both systems used.
+        sentences: Number of sentences compared.
+        truncated: Number of translations that reached the bundle's maximum length, which differs from the exported
+            model's. With greedy search, only those with identical tokens up to that length.
+        differences: Sentences with different translations.
+    """
 
     beam_size: int
     sentences: int
-    limited: int
+    truncated: int
     differences: list[Difference]
 
     @property
-    def is_full(self) -> bool:
-        """Whether nothing differs but ties and what never ends."""
+    def is_complete(self) -> bool:
+        """Whether all differences are ties."""
         return all(difference.is_tie for difference in self.differences)
 
-    def lines(self, listed: bool = True) -> list[str]:
-        """What to say; listed: every difference too."""
-        same = self.sentences - self.limited - len(self.differences)
+    def lines(self, list_differences: bool = True) -> list[str]:
+        """Format the report, one line per list element, with or without each single difference."""
+        same = self.sentences - self.truncated - len(self.differences)
         ties = sum(difference.is_tie for difference in self.differences)
-        said = f"beam {self.beam_size}: {same:,} of {self.sentences:,} sentences the same, subword by subword"
-        if self.limited:
-            said += f"; {self.limited:,} that do not end before our longest length"
-            said += ", the same up to there" if self.beam_size == 1 else ""
+        summary = f"beam {self.beam_size}: {same:,} of {self.sentences:,} translations identical"
+        if self.truncated:
+            summary += f"; {self.truncated:,} truncated at the maximum length"
+            summary += ", identical up to there" if self.beam_size == 1 else ""
         if self.differences:
-            said += f"; {ties:,} ties, {len(self.differences) - ties:,} other differences"
-        each = (
+            summary += f"; {ties:,} ties, {len(self.differences) - ties:,} other differences"
+        details = (
             f"  {'tie' if d.is_tie else 'differs'} ({d.gain:+.4f} nats): {d.source} → {d.ours} | {d.theirs}"
             for d in self.differences
         )
-        return [said, *(each if listed else ())]
+        return [summary, *(details if list_differences else ())]
 
 
 def sample_sources(bundle: Bundle) -> tuple[list[str], str]:
-    """The stored sentences, or ones made up from the vocabulary where there are none; and what they are, for people."""
+    """Return the bundle's sample sources, or random ones if it has no samples, and a description of them."""
     if bundle.samples:
-        return [sample["source"] for sample in bundle.samples], "stored sample sentences"
+        return [sample["source"] for sample in bundle.samples], "sample sentences of the bundle"
     rng, tokenizer = random.Random(1), bundle.tokenizer
     ids = range(len(NEVER_SAID) + 1, len(tokenizer))
-    texts = (tokenizer.decode(rng.choices(ids, k=_MADE_UP_LENGTH)) for _ in range(_MADE_UP))
-    return [text for text in texts if text.strip()], "sentences made up from the vocabulary (the bundle has no samples)"
+    texts = (tokenizer.decode(rng.choices(ids, k=_RANDOM_LENGTH)) for _ in range(_RANDOM_SENTENCES))
+    return [text for text in texts if text.strip()], "random token sequences (the bundle has no samples)"
 
 
-def compare(bundle: Bundle, theirs: Speaker, sources: Sequence[str]) -> list[Agreement]:
-    """Both systems on the same sentences, with every beam size of the samples and without a length penalty."""
-    return [_compare(bundle, theirs, sources, beam_size) for beam_size in BEAM_SIZES]
+def compare(bundle: Bundle, translate: TokenTranslator, sources: Sequence[str]) -> list[Agreement]:
+    """Compare an exported model with its bundle.
+
+    Neither system applies a length penalty, since their formulas differ.
+
+    Args:
+        bundle: The exported bundle.
+        translate: The exported model.
+        sources: Sentences to translate with both.
+
+    Returns:
+        One result per beam size in `BEAM_SIZES`.
+    """
+    return [_compare(bundle, translate, sources, beam_size) for beam_size in BEAM_SIZES]
 
 
-def _compare(bundle: Bundle, theirs: Speaker, sources: Sequence[str], beam_size: int) -> Agreement:
-    limited, differences, translator = 0, [], Translator(bundle)
-    both = zip(sources, say_samples(bundle, sources, beam_size), theirs(sources, beam_size), strict=True)
-    for source, ours, other in both:
-        cut = len(ours) >= len(bundle.tokenizer.encode(source)) + bundle.config.search.max_extra_length
-        if cut and (beam_size > 1 or other[: len(ours)] == ours):
-            limited += 1
-        elif ours != other:
-            gain = _log_probability(translator, source, ours) - _log_probability(translator, source, other)
-            differences.append(Difference(source, " ".join(ours), " ".join(other), gain))
-    return Agreement(beam_size, len(sources), limited, differences)
+def _compare(bundle: Bundle, translate: TokenTranslator, sources: Sequence[str], beam_size: int) -> Agreement:
+    truncated, differences, translator = 0, [], Translator(bundle)
+    translations = zip(sources, say_samples(bundle, sources, beam_size), translate(sources, beam_size), strict=True)
+    for source, ours, theirs in translations:
+        max_length = len(bundle.tokenizer.encode(source)) + bundle.config.search.max_extra_length
+        if len(ours) >= max_length and (beam_size > 1 or theirs[: len(ours)] == ours):
+            truncated += 1
+        elif ours != theirs:
+            gain = _log_probability(translator, source, ours) - _log_probability(translator, source, theirs)
+            differences.append(Difference(source, " ".join(ours), " ".join(theirs), gain))
+    return Agreement(beam_size, len(sources), truncated, differences)
 
 
-def _log_probability(translator: Translator, source: str, pieces: Sequence[str]) -> float:
-    """Of a translation given as subwords, its end included, in nats."""
-    words = translator.tokenizer
-    source_ids, target_ids = [*words.encode(source), EOS], [BOS, *words.target.ids(pieces), EOS]
+def _log_probability(translator: Translator, source: str, target_tokens: Sequence[str]) -> float:
+    tokenizer = translator.tokenizer
+    source_ids, target_ids = [*tokenizer.encode(source), EOS], [BOS, *tokenizer.target.ids(target_tokens), EOS]
     [log_probs] = score_ids(translator, [source_ids], [target_ids])
     return sum(log_probs)

@@ -1,8 +1,8 @@
-"""A bundle as a CTranslate2 model: the same weights in its layout, on a specification built from Python.
+"""Export to CTranslate2: the same weights in its layout, through a specification built in Python.
 
-CTranslate2 has its own sinusoids (all sines first, other frequencies), so ours are stored as a table; and one width of
-head, d_model / num_heads, so narrower heads are filled up with zeros, which adds nothing to any product. What search
-never says (padding, unknown, start) is pushed out by a bias on the logits, so that no caller has to ask for it.
+CTranslate2 computes other sinusoids (all sines first, other frequencies), so the bundle's are stored as a table. All
+its heads are d_model / num_heads wide, so narrower heads are padded with zeros, which leave all products unchanged. A
+bias on the logits excludes the tokens that search never generates (padding, unknown, start).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -21,8 +20,8 @@ from allyouneed.bundle import Bundle
 from allyouneed.config import ModelConfig
 from allyouneed.data.tokenizer import BOS, EOS, UNK
 from allyouneed.errors import UserError
-from allyouneed.exchange.agreement import Speaker
-from allyouneed.exchange.head_padding import filled, head_width
+from allyouneed.exchange.agreement import TokenTranslator
+from allyouneed.exchange.head_padding import head_width, pad_heads
 from allyouneed.files import new_folder
 from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.embedding import Embedding
@@ -30,57 +29,86 @@ from allyouneed.model.feed_forward import FeedForward
 from allyouneed.model.layers import DecoderLayer, EncoderLayer
 from allyouneed.translation.search import NEVER_SAID
 
+try:
+    from ctranslate2 import Translator, specs
+except ImportError as error:
+    raise UserError("the package ctranslate2 is not installed: pip install 'allyouneed[exchange]'.") from error
+
 QUANTIZATIONS = ("int8", "int16", "float16")
-LONGEST_INPUT = 1024  # CTranslate2 cuts longer sources unless it is told otherwise
-LONGEST_OUTPUT = 256  # and longer translations, likewise
-_NEVER = -1e4  # a logit that is as good as minus infinity, and still a number in fp16
+MAX_INPUT_LENGTH = 1024  # CTranslate2's default: it truncates longer sources
+MAX_OUTPUT_LENGTH = 256  # likewise for translations
+_EXCLUDED_LOGIT = -1e4  # acts as minus infinity, and is finite in fp16
 
 
 def export_ctranslate2(bundle: Bundle, folder: Path, quantization: str | None = None) -> None:
-    """Writes `model.bin`, `config.json`, the vocabularies and `manifest.json`; quantization: None is fp32.
+    """Write `model.bin`, `config.json`, the vocabularies and `manifest.json`.
 
-    Errors: `UserError` for sizes the format cannot hold, an unknown quantization, a folder that has files, or where
-    the package is not installed.
+    Args:
+        bundle: The bundle to export.
+        folder: A new or empty folder.
+        quantization: One of `QUANTIZATIONS`, or None for fp32.
+
+    Raises:
+        UserError: If the quantization is unknown, the format cannot represent the heads, or the folder has files.
     """
     if quantization not in (None, *QUANTIZATIONS):
         raise UserError(f"quantization {quantization}: choose {', '.join(QUANTIZATIONS)}, or none for fp32.")
     spec = build_spec(bundle)
     spec.validate()
     spec.optimize(quantization=quantization)
-    with new_folder(folder) as beside:
-        spec.save(str(beside))
+    with new_folder(folder) as unfinished:
+        spec.save(str(unfinished))
 
 
-def ctranslate2_translator(folder: Path, bundle: Bundle, split: Callable[[str], list[str]] | None = None) -> Speaker:
-    """What the exported model says. split: text to subwords, ours if None.
+def ctranslate2_translator(
+    folder: Path, bundle: Bundle, tokenize: Callable[[str], list[str]] | None = None
+) -> TokenTranslator:
+    """Load an exported model, with search options that have the same meaning in both systems.
 
-    By the search that means the same here and there: without a length penalty (CTranslate2 divides by |Y|^α, we by
-    ((5 + |Y|) / 6)^α) and with the empty translation allowed. A translation that never ends is cut at another length.
+    There is no length penalty, since CTranslate2 divides by |Y|^α and this package by ((5 + |Y|) / 6)^α, and the empty
+    translation is allowed. Translations that do not end are truncated at different lengths.
+
+    Args:
+        folder: The folder that `export_ctranslate2` wrote.
+        bundle: The exported bundle.
+        tokenize: Text to tokens; None uses the bundle's tokenizer.
+
+    Returns:
+        A function from texts and a beam size to target tokens.
     """
-    tokenizer, extra = bundle.tokenizer, bundle.config.search.max_extra_length
-    translator = _package().Translator(str(folder), device="cpu")
+    tokenizer, extra_length = bundle.tokenizer, bundle.config.search.max_extra_length
+    translator = Translator(str(folder), device="cpu")
 
     def translate(texts: Sequence[str], beam_size: int) -> list[list[str]]:
-        pieces = [split(text) if split else tokenizer.pieces(tokenizer.encode(text)) for text in texts]
-        found = translator.translate_batch(
-            pieces,
+        sources = [tokenize(text) if tokenize else tokenizer.pieces(tokenizer.encode(text)) for text in texts]
+        results = translator.translate_batch(
+            sources,
             max_batch_size=4096,
             batch_type="tokens",
             beam_size=beam_size,
             length_penalty=0,
             max_input_length=0,
-            max_decoding_length=max(map(len, pieces), default=0) + extra + 1,
+            max_decoding_length=max(map(len, sources), default=0) + extra_length + 1,
             min_decoding_length=0,
         )
-        return [result.hypotheses[0] for result in found]
+        return [result.hypotheses[0] for result in results]
 
     return translate
 
 
 def build_spec(bundle: Bundle) -> Any:
-    """The `ctranslate2.specs.TransformerSpec` of a bundle, with its weights. Errors: `UserError`, see above."""
-    specs = _package().specs
-    model = copy.deepcopy(bundle.model).cpu()  # CTranslate2 quantizes in place
+    """Build CTranslate2's specification of a bundle, with its weights.
+
+    Args:
+        bundle: The bundle; its weights are copied, since CTranslate2 quantizes in place.
+
+    Returns:
+        A `ctranslate2.specs.TransformerSpec`.
+
+    Raises:
+        UserError: If the format cannot represent the heads.
+    """
+    model = copy.deepcopy(bundle.model).cpu()
     config, search = bundle.config.model, bundle.config.search
     spec = specs.TransformerSpec.from_config(
         (config.encoder_layers, config.decoder_layers),
@@ -88,51 +116,41 @@ def build_spec(bundle: Bundle) -> Any:
         pre_norm=config.norm == "pre",
         activation={"relu": specs.Activation.RELU, "swish": specs.Activation.SWISH}[config.activation],
     )
-    places = max(LONGEST_INPUT, LONGEST_OUTPUT, bundle.longest_source + search.max_extra_length) + 1
-    _set_embedding(spec.encoder.embeddings[0], spec.encoder, model.source_embedding, places)
-    _set_embedding(spec.decoder.embeddings, spec.decoder, model.target_embedding, places)
-    for ours, theirs in ((model.encoder, spec.encoder), (model.decoder, spec.decoder)):
-        if isinstance(ours.norm, nn.LayerNorm):
-            _set_norm(theirs.layer_norm, ours.norm)
-        layers: Iterable[EncoderLayer | DecoderLayer] = ours.layers
-        for layer, layer_spec in zip(layers, theirs.layer, strict=True):
+    positions = max(MAX_INPUT_LENGTH, MAX_OUTPUT_LENGTH, bundle.longest_source + search.max_extra_length) + 1
+    _set_embedding(spec.encoder.embeddings[0], spec.encoder, model.source_embedding, positions)
+    _set_embedding(spec.decoder.embeddings, spec.decoder, model.target_embedding, positions)
+    for stack, stack_spec in ((model.encoder, spec.encoder), (model.decoder, spec.decoder)):
+        if isinstance(stack.norm, nn.LayerNorm):
+            _set_norm(stack_spec.layer_norm, stack.norm)
+        layers: Iterable[EncoderLayer | DecoderLayer] = stack.layers
+        for layer, layer_spec in zip(layers, stack_spec.layer, strict=True):
             _set_layer(layer_spec, layer, config)
     _set_output(spec.decoder.projection, model.output)
     _set_vocabularies(spec, bundle)
     return spec
 
 
-def _package() -> ModuleType:
-    try:
-        import ctranslate2
-        import ctranslate2.specs
-    except ImportError as error:
-        raise UserError("the package ctranslate2 is not installed: pip install 'allyouneed[exchange]'.") from error
-    return ctranslate2
-
-
 def _set_layer(spec: Any, layer: EncoderLayer | DecoderLayer, config: ModelConfig) -> None:
-    _set_attention(spec.self_attention, layer.self_attention, layer.residuals[0].norm, config, own=True)
+    _set_attention(spec.self_attention, layer.self_attention, layer.residuals[0].norm, config, is_self=True)
     if isinstance(layer, DecoderLayer):
-        _set_attention(spec.attention, layer.cross_attention, layer.residuals[1].norm, config, own=False)
+        _set_attention(spec.attention, layer.cross_attention, layer.residuals[1].norm, config, is_self=False)
     _set_feed_forward(spec.ffn, layer.feed_forward, layer.residuals[-1].norm)
 
 
 def _set_attention(
-    spec: Any, attention: MultiHeadAttention, norm: nn.LayerNorm, config: ModelConfig, own: bool
+    spec: Any, attention: MultiHeadAttention, norm: nn.LayerNorm, config: ModelConfig, is_self: bool
 ) -> None:
-    """own: queries, keys and values are of the same positions, and their projections one matrix; else keys and values
-    are one."""
+    """Set one matrix for Q, K and V in self-attention, else one for Q and one for K and V."""
     heads, width = config.num_heads, head_width(config)
     inner = [
-        [filled(linear.weight, heads, width), None if linear.bias is None else filled(linear.bias, heads, width)]
+        [pad_heads(linear.weight, heads, width), None if linear.bias is None else pad_heads(linear.bias, heads, width)]
         for linear in (attention.query, attention.key, attention.value)
     ]
-    for linear, parts in zip(spec.linear, [inner] if own else [inner[:1], inner[1:]], strict=False):
+    for linear, parts in zip(spec.linear, [inner] if is_self else [inner[:1], inner[1:]], strict=False):
         linear.weight = torch.cat([weight for weight, _ in parts])
         if attention.query.bias is not None:
             linear.bias = torch.cat([bias for _, bias in parts])
-    spec.linear[-1].weight = filled(attention.output.weight.T, heads, width).T.contiguous()
+    spec.linear[-1].weight = pad_heads(attention.output.weight.T, heads, width).T.contiguous()
     if attention.output.bias is not None:
         spec.linear[-1].bias = attention.output.bias.detach()
     if config.key_size != width:
@@ -141,8 +159,8 @@ def _set_attention(
 
 
 def _set_feed_forward(spec: Any, feed_forward: FeedForward, norm: nn.LayerNorm) -> None:
-    for linear, ours in ((spec.linear_0, feed_forward.inner), (spec.linear_1, feed_forward.outer)):
-        linear.weight, linear.bias = ours.weight.detach(), ours.bias.detach()
+    for linear_spec, linear in ((spec.linear_0, feed_forward.inner), (spec.linear_1, feed_forward.outer)):
+        linear_spec.weight, linear_spec.bias = linear.weight.detach(), linear.bias.detach()
     _set_norm(spec.layer_norm, norm)
 
 
@@ -150,14 +168,14 @@ def _set_norm(spec: Any, norm: nn.LayerNorm) -> None:
     spec.gamma, spec.beta = norm.weight.detach(), norm.bias.detach()
 
 
-def _set_embedding(spec: Any, side: Any, embedding: Embedding, places: int) -> None:
+def _set_embedding(spec: Any, side: Any, embedding: Embedding, positions: int) -> None:
     spec.weight = embedding.tokens.weight.detach()
-    side.position_encodings.encodings = embedding.position_encodings(0, embedding.max_positions or places).detach()
+    side.position_encodings.encodings = embedding.position_encodings(0, embedding.max_positions or positions).detach()
 
 
 def _set_output(spec: Any, output: nn.Linear) -> None:
     bias = torch.zeros(len(output.weight)) if output.bias is None else output.bias.detach().clone()
-    bias[NEVER_SAID] = _NEVER
+    bias[NEVER_SAID] = _EXCLUDED_LOGIT
     spec.weight, spec.bias = output.weight.detach(), bias
 
 

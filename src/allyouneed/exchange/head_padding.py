@@ -1,4 +1,4 @@
-"""Heads of other systems are all d_model / num_heads wide; narrower ones of ours fit in, filled up with zeros."""
+"""Zero padding of attention heads, for systems whose heads are all d_model / num_heads wide."""
 
 from __future__ import annotations
 
@@ -10,23 +10,42 @@ from allyouneed.errors import UserError
 
 
 def head_width(config: ModelConfig) -> int:
-    """d_model / num_heads. Errors: `UserError` where that is no whole number, or our heads are wider."""
+    """Compute the width of the other system's heads, d_model / num_heads.
+
+    Args:
+        config: The model's settings.
+
+    Returns:
+        The width in units.
+
+    Raises:
+        UserError: If the quotient is not an integer, or if d_k or d_v is larger.
+    """
     if config.d_model % config.num_heads:
         raise UserError(
             f"model.d_model = {config.d_model} is not divisible by model.num_heads = {config.num_heads}: this format "
-            "knows only heads of d_model / num_heads."
+            "requires heads of d_model / num_heads."
         )
     width = config.d_model // config.num_heads
     if config.key_size > width or config.value_size > width:
         raise UserError(
-            f"heads of d_k = {config.key_size} and d_v = {config.value_size} are wider than d_model / num_heads = "
-            f"{width}, the widest that this format knows."
+            f"d_k = {config.key_size} and d_v = {config.value_size}: this format allows at most d_model / num_heads = "
+            f"{width}."
         )
     return width
 
 
-def filled(rows: Tensor, heads: int, width: int) -> Tensor:
-    """[heads · d, ...] -> [heads · width, ...]: every head's rows followed by zeros, which add nothing to a product."""
+def pad_heads(rows: Tensor, heads: int, width: int) -> Tensor:
+    """Append zero rows to every head, which leave all products unchanged.
+
+    Args:
+        rows: Weights or biases of a projection, shape [heads · d, ...].
+        heads: Number of heads.
+        width: Rows per head in the result, at least d.
+
+    Returns:
+        The padded rows, shape [heads · width, ...].
+    """
     by_head = rows.detach().unflatten(0, (heads, -1))
-    missing = by_head.new_zeros(heads, width - by_head.shape[1], *by_head.shape[2:])
-    return torch.cat([by_head, missing], dim=1).flatten(0, 1)
+    zeros = by_head.new_zeros(heads, width - by_head.shape[1], *by_head.shape[2:])
+    return torch.cat([by_head, zeros], dim=1).flatten(0, 1)

@@ -1,69 +1,78 @@
-"""A bundle as a folder that Hugging Face's transformers reads as `MarianMTModel`, and the proof that it is the same."""
+"""Export to Marian, as a folder that Hugging Face's transformers reads as `MarianMTModel`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from allyouneed.bundle import Bundle, weights_of
 from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK
 from allyouneed.data.vocabulary import ADDED, AnyTokenizer, Vocabulary, VocabularyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.exchange.agreement import Speaker
 from allyouneed.exchange.marian_weights import to_marian
 from allyouneed.files import new_folder, tensor_bytes, to_json
 
-_LONGEST = 512  # Marian's usual number of positions
+MAX_POSITIONS = 512  # the usual number of positions of a Marian model
 
 
 def export_marian(bundle: Bundle, folder: Path) -> None:
-    """Writes a folder that `MarianMTModel` and `MarianTokenizer` read, and its manifest.
+    """Write a folder that `MarianMTModel` and `MarianTokenizer` read, and its manifest.
 
-    Errors: `UserError` for pre-norm or learned positions, which Marian has not, for heads it cannot hold, or a folder
-    that has files.
+    Args:
+        bundle: The bundle to export.
+        folder: A new or empty folder.
+
+    Raises:
+        UserError: If the model has pre-norm, learned positions or heads that Marian does not support, or if the folder
+            has files.
     """
     model = bundle.config.model
     for setting, value in (("norm", "post"), ("positions", "sinusoidal")):
         if getattr(model, setting) != value:
             raise UserError(
-                f"model.{setting} = {getattr(model, setting)}: Marian knows only {value}. Export to ctranslate2, which "
-                f"knows both, or train with --set model.{setting}={value}."
+                f"model.{setting} = {getattr(model, setting)}: Marian supports only {value}. Export to ctranslate2, "
+                f"which supports both, or train with --set model.{setting}={value}."
             )
-    source, target = (_vocabulary(tokenizer) for tokenizer in (bundle.tokenizer, bundle.tokenizer.target))
-    tensors = to_marian(weights_of(bundle.model), model, source, target)
-    tokenizer, facts = bundle.tokenizer, _their_config(bundle, source, target)
+    tokenizer = bundle.tokenizer
+    source, target = vocabulary_of(tokenizer), vocabulary_of(tokenizer.target)
+    tensors, config = to_marian(weights_of(bundle.model), model, source, target), _config(bundle, source, target)
     contents: dict[str, str | bytes] = {
         "model.safetensors": tensor_bytes(tensors),
-        "config.json": to_json(facts),
-        "generation_config.json": to_json(_generation(bundle, facts)),
+        "config.json": to_json(config),
+        "generation_config.json": to_json(_generation_config(bundle, config)),
         "source.spm": tokenizer.model,
         "target.spm": tokenizer.target.model,
-        "vocab.json": to_json(_their_ids(source)),
+        "vocab.json": to_json(_marian_ids(source)),
         "tokenizer_config.json": to_json(_tokenizer_config(bundle, source, target)),
     }
     if source != target:
-        contents["target_vocab.json"] = to_json(_their_ids(target))
-    with new_folder(folder) as beside:
+        contents["target_vocab.json"] = to_json(_marian_ids(target))
+    with new_folder(folder) as unfinished:
         for name, content in contents.items():
-            (beside / name).write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+            (unfinished / name).write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
-def _vocabulary(tokenizer: AnyTokenizer) -> Vocabulary:
+def vocabulary_of(tokenizer: AnyTokenizer) -> Vocabulary:
+    """Return the tokenizer's vocabulary with the row of each token in Marian's embedding matrices.
+
+    Args:
+        tokenizer: One side's tokenizer. Unless it was imported from Marian, rows equal ids.
+
+    Returns:
+        Names and rows of all tokens.
+    """
     if isinstance(tokenizer, VocabularyTokenizer):
         return tokenizer.vocabulary
     ids = list(range(len(tokenizer)))
     return Vocabulary(tokenizer.pieces(ids), ids)
 
 
-def _their_ids(vocabulary: Vocabulary) -> dict[str, int]:
+def _marian_ids(vocabulary: Vocabulary) -> dict[str, int]:
     pairs = zip(vocabulary.rows, vocabulary.names, strict=True)
     return {name: row for row, name in sorted(pairs) if row != ADDED}
 
 
-def _their_config(bundle: Bundle, source: Vocabulary, target: Vocabulary) -> dict[str, Any]:
+def _config(bundle: Bundle, source: Vocabulary, target: Vocabulary) -> dict[str, Any]:
     model, rows = bundle.config.model, target.rows
     start = rows[PAD] if rows[BOS] == ADDED else rows[BOS]
     return {
@@ -78,8 +87,8 @@ def _their_config(bundle: Bundle, source: Vocabulary, target: Vocabulary) -> dic
         "decoder_attention_heads": model.num_heads,
         "activation_function": model.activation,
         "dropout": model.dropout,
-        "vocab_size": len(_their_ids(source)),
-        "decoder_vocab_size": len(_their_ids(target)),
+        "vocab_size": len(_marian_ids(source)),
+        "decoder_vocab_size": len(_marian_ids(target)),
         "share_encoder_decoder_embeddings": model.tie_embeddings is True,
         "tie_word_embeddings": model.tie_embeddings is not False,
         "scale_embedding": True,
@@ -88,7 +97,9 @@ def _their_config(bundle: Bundle, source: Vocabulary, target: Vocabulary) -> dic
         "normalize_embedding": False,
         "add_final_layer_norm": False,
         "add_bias_logits": False,
-        "max_position_embeddings": max(_LONGEST, bundle.longest_source + bundle.config.search.max_extra_length + 1),
+        "max_position_embeddings": max(
+            MAX_POSITIONS, bundle.longest_source + bundle.config.search.max_extra_length + 1
+        ),
         "pad_token_id": rows[PAD],
         "eos_token_id": rows[EOS],
         "bos_token_id": None if rows[BOS] == ADDED else rows[BOS],
@@ -98,18 +109,17 @@ def _their_config(bundle: Bundle, source: Vocabulary, target: Vocabulary) -> dic
     }
 
 
-def _generation(bundle: Bundle, facts: dict[str, Any]) -> dict[str, Any]:
-    """As ours searches, except that there is no length penalty: transformers divides by |Y|^α, ours by
-    ((5 + |Y|) / 6)^α, and only without one do both mean the same."""
-    never = [facts["pad_token_id"], _vocabulary(bundle.tokenizer.target).rows[UNK], facts["bos_token_id"]]
-    kept = ("pad_token_id", "eos_token_id", "bos_token_id", "forced_eos_token_id", "decoder_start_token_id")
+def _generation_config(bundle: Bundle, config: dict[str, Any]) -> dict[str, Any]:
+    """Set the bundle's search without its length penalty, whose formula differs (see `agreement.compare`)."""
+    excluded = [config["pad_token_id"], vocabulary_of(bundle.tokenizer.target).rows[UNK], config["bos_token_id"]]
+    copied = ("pad_token_id", "eos_token_id", "bos_token_id", "forced_eos_token_id", "decoder_start_token_id")
     return {
-        **{name: facts[name] for name in kept},
-        "bad_words_ids": [[row] for row in never if row is not None],
+        **{name: config[name] for name in copied},
+        "bad_words_ids": [[row] for row in excluded if row is not None],
         "renormalize_logits": True,
         "num_beams": bundle.config.search.beam_size,
         "length_penalty": 0.0,
-        "max_length": facts["max_position_embeddings"],
+        "max_length": config["max_position_embeddings"],
     }
 
 
@@ -123,58 +133,3 @@ def _tokenizer_config(bundle: Bundle, source: Vocabulary, target: Vocabulary) ->
         "separate_vocabs": source != target,
         **{f"{name}_token": target.names[i] for name, i in (("pad", PAD), ("unk", UNK), ("eos", EOS))},
     }
-
-
-def marian_translator(folder: Path, bundle: Bundle) -> Speaker:
-    """What the exported folder says in transformers, with its own tokenizer and generation settings but the beam."""
-    model, tokenizer = _loaded(folder)
-    extra = bundle.config.search.max_extra_length
-
-    def translate(texts: Sequence[str], beam_size: int) -> list[list[str]]:
-        said = []
-        for text in texts:
-            source = tokenizer([text], return_tensors="pt")
-            longest = source["input_ids"].shape[1] + extra + 1
-            found = model.generate(**source, num_beams=beam_size, max_length=longest)[0]
-            ending = {model.config.pad_token_id, model.config.eos_token_id, model.config.decoder_start_token_id}
-            said.append(tokenizer.convert_ids_to_tokens([i for i in found.tolist() if i not in ending]))
-        return said
-
-    return translate
-
-
-@torch.inference_mode()
-def logit_difference(folder: Path, bundle: Bundle, sources: Sequence[str], targets: Sequence[str]) -> float:
-    """The largest difference of any logit but those of padding and start, for these pairs of sentences."""
-    model, _ = _loaded(folder)
-    bundle.model.eval()
-    ours, theirs = bundle.tokenizer, [_vocabulary(t).rows for t in (bundle.tokenizer, bundle.tokenizer.target)]
-    spoken = [i for i in range(len(theirs[1])) if i not in (PAD, BOS)]
-    largest = 0.0
-    for source, target in zip(sources, targets, strict=True):
-        source_ids, target_ids = [*ours.encode(source), EOS], [BOS, *ours.target.encode(target)]
-        logits = bundle.model(torch.tensor([source_ids]), torch.tensor([target_ids]))[0]
-        rows = [theirs[1][i] for i in target_ids[1:]]
-        their_logits = model(
-            input_ids=torch.tensor([[theirs[0][i] for i in source_ids]]),
-            decoder_input_ids=torch.tensor([[model.config.decoder_start_token_id, *rows]]),
-        ).logits[0]
-        difference = logits[:, spoken] - their_logits[:, [theirs[1][i] for i in spoken]]
-        largest = max(largest, difference.abs().max().item())
-    return largest
-
-
-def _loaded(folder: Path) -> tuple[Any, Any]:
-    """Model and tokenizer."""
-    of_models, of_tokenizers = marian_classes()
-    model = of_models.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
-    return model, of_tokenizers.from_pretrained(folder, local_files_only=True)
-
-
-def marian_classes() -> tuple[Any, Any]:
-    """`MarianMTModel` and `MarianTokenizer`. Errors: `UserError` where transformers is not installed."""
-    try:
-        from transformers import MarianMTModel, MarianTokenizer
-    except ImportError as error:
-        raise UserError("the package transformers is not installed: pip install 'allyouneed[exchange]'.") from error
-    return MarianMTModel, MarianTokenizer

@@ -1,4 +1,4 @@
-"""A folder of Marian's, as Hugging Face has every OPUS-MT model, as a bundle of ours."""
+"""Import of a Marian model, the format in which Hugging Face distributes the OPUS-MT models."""
 
 from __future__ import annotations
 
@@ -10,55 +10,78 @@ from allyouneed.bundle import Bundle, build_model, load_weights, save_bundle
 from allyouneed.config import Config, config_from
 from allyouneed.data.vocabulary import ADDED, Vocabulary, VocabularyTokenizer
 from allyouneed.errors import UserError
+from allyouneed.exchange.marian import MAX_POSITIONS
 from allyouneed.exchange.marian_weights import from_marian
 from allyouneed.files import MANIFEST, check_folder, read_json, read_tensors
 
-_FACTS = (  # whole numbers, all of them
+_INTEGERS = (
     *("d_model", "vocab_size", "pad_token_id", "eos_token_id"),
     *(f"{side}_{size}" for side in ("encoder", "decoder") for size in ("layers", "ffn_dim", "attention_heads")),
 )
-_MODEL, _CONFIG, _VOCABULARY = "model.safetensors", "config.json", "vocab.json"
-_NEEDED = (_CONFIG, _MODEL, "source.spm", "target.spm", _VOCABULARY)
-_REMEDY = "Get the folder again; it must be one that `MarianMTModel.save_pretrained` and its tokenizer write."
+_WEIGHTS, _CONFIG, _VOCABULARY = "model.safetensors", "config.json", "vocab.json"
+_REQUIRED = (_CONFIG, _WEIGHTS, "source.spm", "target.spm", _VOCABULARY)
+_REMEDY = "Get the folder again, as `MarianMTModel.save_pretrained` and its tokenizer's `save_pretrained` write it."
 _ACTIVATIONS = {"relu": "relu", "swish": "swish", "silu": "swish"}
-_LONGEST = 512  # Marian's usual number of positions
 
 
-def import_model(format: str, folder: Path, run: Path, source: str | None = None, target: str | None = None) -> str:
-    """`import_marian`, and what to say of it. Errors: `UserError` for another format or half a pair of languages."""
+def import_bundle(format: str, folder: Path, run: Path, source: str | None = None, target: str | None = None) -> str:
+    """Import a model of another system as a RUN.
+
+    Args:
+        format: The format of the model; only marian is supported.
+        folder: The model's folder.
+        run: A new or empty folder.
+        source: Code of the source language; None reads it from the model. `target` likewise.
+        target: Code of the target language.
+
+    Returns:
+        A description of the new bundle for the user.
+
+    Raises:
+        UserError: If the format is another, one language is given without the other, or as `import_marian`.
+    """
     if format != "marian":
-        raise UserError(f"import {format}: only marian can be imported, the form of OPUS-MT models.")
+        raise UserError(f"import {format}: only marian, the format of OPUS-MT models, can be imported.")
     if bool(source) != bool(target):
         raise UserError("give both languages, --from CODE --to CODE, or neither.")
     if run.exists() and any(run.iterdir()):
-        raise UserError(f"{run} is there already: give a new folder.")
+        raise UserError(f"{run} is not empty: give a new folder.")
     bundle = import_marian(folder, run, (source, target) if source and target else None)
     languages = " → ".join(bundle.languages)
-    return f"{languages}: {bundle.described()}, {len(bundle.tokenizer):,} subwords\nbundle: {run / 'bundle'}"
+    return f"{languages}: {bundle.described()}, vocabulary of {len(bundle.tokenizer):,}\nbundle: {run / 'bundle'}"
 
 
 def import_marian(folder: Path, run: Path, languages: tuple[str, str] | None = None) -> Bundle:
-    """Makes `run/bundle` of a Marian folder. languages: codes, where the folder's tokenizer does not tell them.
+    """Write `run/bundle` from a Marian folder.
 
-    Errors: `UserError` when a file is missing, changed since a manifest was written, or of another architecture.
+    Args:
+        folder: A folder as transformers writes it.
+        run: Folder of the new RUN.
+        languages: Codes of source and target; None reads them from the folder's tokenizer settings.
+
+    Returns:
+        The new bundle.
+
+    Raises:
+        UserError: If a file is missing, invalid or changed since its manifest was written, or if the architecture is
+            not supported.
     """
     _check_files(folder)
-    facts = read_json(folder / _CONFIG, _REMEDY, lambda facts: [index(facts[key]) for key in _FACTS])
-    config = _our_config(folder, facts)
-    tokenizer = _our_tokenizer(folder, facts)
+    settings = read_json(folder / _CONFIG, _REMEDY, lambda settings: [index(settings[key]) for key in _INTEGERS])
+    config = _read_config(folder, settings)
+    tokenizer = _read_tokenizer(folder, settings)
     model = build_model(config.model, tokenizer)
-    where = folder / _MODEL
+    path = folder / _WEIGHTS
     try:
-        sides = tokenizer.vocabulary, tokenizer.target.vocabulary
-        tensors = from_marian(read_tensors(where), config.model, *sides)
+        tensors = from_marian(read_tensors(path), config.model, tokenizer.vocabulary, tokenizer.target.vocabulary)
     except KeyError as error:
-        raise UserError(f"{where}: has no tensor {error}. {_REMEDY}") from error
+        raise UserError(f"{path}: has no tensor {error}. {_REMEDY}") from error
     except IndexError as error:
-        raise UserError(f"{where}: has fewer rows than the vocabulary has subwords. {_REMEDY}") from error
-    load_weights(model, {name: tensor.float() for name, tensor in tensors.items()}, where)
+        raise UserError(f"{path}: has fewer rows than the vocabulary has tokens. {_REMEDY}") from error
+    load_weights(model, {name: tensor.float() for name, tensor in tensors.items()}, path)
     notes = {"imported from": folder.resolve().name}
-    longest = facts.get("max_position_embeddings", _LONGEST)
-    bundle = Bundle(model.eval(), tokenizer, config, languages or _languages(folder), longest, notes=notes)
+    longest_source = settings.get("max_position_embeddings", MAX_POSITIONS)
+    bundle = Bundle(model.eval(), tokenizer, config, languages or _languages(folder), longest_source, notes=notes)
     save_bundle(bundle, run / "bundle")
     return bundle
 
@@ -67,96 +90,102 @@ def _check_files(folder: Path) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder.")
     if (folder / MANIFEST).is_file():
-        check_folder(folder, _NEEDED, _REMEDY)
-    for name in _NEEDED:
+        check_folder(folder, _REQUIRED, _REMEDY)
+    for name in _REQUIRED:
         if not (folder / name).is_file():
             hint = ""
-            if name == _MODEL and (folder / "pytorch_model.bin").is_file():
+            if name == _WEIGHTS and (folder / "pytorch_model.bin").is_file():
                 hint = (
-                    "pytorch_model.bin is a pickle, which can execute code and is not read here; write it anew with "
+                    "pytorch_model.bin is a pickle, which can execute code and is not read; convert it with "
                     "MarianMTModel.from_pretrained(DIR).save_pretrained(DIR). "
                 )
             raise UserError(f"{folder / name}: missing. {hint}{_REMEDY}")
 
 
-def _our_config(folder: Path, facts: dict[str, Any]) -> Config:
-    activation = facts.get("activation_function", "gelu")
-    odd = {
-        "model_type": facts.get("model_type") != "marian",
-        "activation_function": activation not in _ACTIVATIONS,
-        "scale_embedding": not facts.get("scale_embedding", False),
-        "normalize_before": facts.get("normalize_before", False),
-        "normalize_embedding": facts.get("normalize_embedding", False),
-        "add_final_layer_norm": facts.get("add_final_layer_norm", False),
-        "decoder_ffn_dim": facts["decoder_ffn_dim"] != facts["encoder_ffn_dim"],
-        "decoder_attention_heads": facts["decoder_attention_heads"] != facts["encoder_attention_heads"],
-    }
+def _read_config(folder: Path, settings: dict[str, Any]) -> Config:
     shared, tied = (
-        facts.get(key, True) is not False for key in ("share_encoder_decoder_embeddings", "tie_word_embeddings")
+        settings.get(key, True) is not False for key in ("share_encoder_decoder_embeddings", "tie_word_embeddings")
     )
-    odd["tie_word_embeddings"] = shared and not tied
-    for name, is_odd in odd.items():
-        if is_odd:
-            value = facts.get(name)
-            raise UserError(f"{folder / _CONFIG}: {name} = {value}: no OPUS-MT model has that, and it is not read.")
+    _refuse_unsupported(folder / _CONFIG, settings, shared and not tied)
     model = {
-        "d_model": facts["d_model"],
-        "d_ff": facts["encoder_ffn_dim"],
-        "num_heads": facts["encoder_attention_heads"],
-        "encoder_layers": facts["encoder_layers"],
-        "decoder_layers": facts["decoder_layers"],
-        "dropout": facts.get("dropout", 0.1),
+        "d_model": settings["d_model"],
+        "d_ff": settings["encoder_ffn_dim"],
+        "num_heads": settings["encoder_attention_heads"],
+        "encoder_layers": settings["encoder_layers"],
+        "decoder_layers": settings["decoder_layers"],
+        "dropout": settings.get("dropout", 0.1),
         "tie_embeddings": True if shared else ("target" if tied else False),
         "attention_bias": True,
         "output_bias": True,
-        "activation": _ACTIVATIONS[activation],
+        "activation": _ACTIVATIONS[settings["activation_function"]],
     }
-    beams = facts.get("num_beams") or _optional(folder / "generation_config.json").get("num_beams") or 4
-    data = {"vocab_size": facts["vocab_size"]}
+    beams = settings.get("num_beams") or _optional(folder / "generation_config.json").get("num_beams") or 4
+    data = {"vocab_size": settings["vocab_size"]}
     return config_from({"model": model, "data": data, "search": {"beam_size": beams}}, str(folder / _CONFIG))
 
 
-def _our_tokenizer(folder: Path, facts: dict[str, Any]) -> VocabularyTokenizer:
-    settings = _optional(folder / "tokenizer_config.json")
-    names = [_VOCABULARY, "target_vocab.json"] if settings.get("separate_vocabs") else [_VOCABULARY]
-    sizes = [facts["vocab_size"], facts.get("decoder_vocab_size") or facts["vocab_size"]]
-    source, *others = (_our_vocabulary(folder / name, facts, size) for name, size in zip(names, sizes, strict=False))
-    models = [(folder / name).read_bytes() for name in ("source.spm", "target.spm")]
+def _refuse_unsupported(path: Path, settings: dict[str, Any], shared_but_not_tied: bool) -> None:
+    """Refuse settings that no OPUS-MT model has, rather than import a model that translates wrongly."""
+    unsupported = {
+        "model_type": settings.get("model_type") != "marian",
+        "activation_function": settings.get("activation_function", "gelu") not in _ACTIVATIONS,
+        "scale_embedding": not settings.get("scale_embedding", False),
+        "normalize_before": settings.get("normalize_before", False),
+        "normalize_embedding": settings.get("normalize_embedding", False),
+        "add_final_layer_norm": settings.get("add_final_layer_norm", False),
+        "decoder_ffn_dim": settings["decoder_ffn_dim"] != settings["encoder_ffn_dim"],
+        "decoder_attention_heads": settings["decoder_attention_heads"] != settings["encoder_attention_heads"],
+        "tie_word_embeddings": shared_but_not_tied,
+    }
+    for name, refused in unsupported.items():
+        if refused:
+            raise UserError(f"{path}: {name} = {settings.get(name)} is not supported; OPUS-MT models do not use it.")
+
+
+def _read_tokenizer(folder: Path, settings: dict[str, Any]) -> VocabularyTokenizer:
+    separate = _optional(folder / "tokenizer_config.json").get("separate_vocabs")
+    names = [_VOCABULARY, "target_vocab.json"] if separate else [_VOCABULARY]
+    sizes = [settings["vocab_size"], settings.get("decoder_vocab_size") or settings["vocab_size"]]
+    vocabularies = [_read_vocabulary(folder / name, settings, size) for name, size in zip(names, sizes, strict=False)]
+    source_model, target_model = ((folder / name).read_bytes() for name in ("source.spm", "target.spm"))
     try:
-        target = VocabularyTokenizer(models[1], others[0] if others else source)
-        if not others and models[0] == models[1]:
+        target = VocabularyTokenizer(target_model, vocabularies[-1])
+        if not separate and source_model == target_model:
             return target
-        return VocabularyTokenizer(models[0], source, target)
+        return VocabularyTokenizer(source_model, vocabularies[0], target)
     except RuntimeError as error:
         raise UserError(f"{folder}: source.spm or target.spm is not a SentencePiece model.") from error
 
 
-def _our_vocabulary(path: Path, facts: dict[str, Any], size: int) -> Vocabulary:
-    """Padding, unknown, start and end first, as all of ours; then the others in their order."""
-    ids = read_json(path, _REMEDY, lambda ids: sorted(ids.values()))
-    names = {row: name for name, row in ids.items()}
+def _read_vocabulary(path: Path, settings: dict[str, Any], size: int) -> Vocabulary:
+    """Order tokens as this package does: padding, unknown, start and end first, then the others in Marian's order."""
+    rows_by_name = read_json(path, _REMEDY, lambda rows: sorted(rows.values()))
+    names = {row: name for name, row in rows_by_name.items()}
     if sorted(names) != list(range(size)):
-        raise UserError(f"{path}: does not name rows 0 to {size - 1}, each once, as {_CONFIG} says. {_REMEDY}")
-    pad, eos, unk = facts["pad_token_id"], facts["eos_token_id"], ids.get("<unk>")
+        raise UserError(f"{path}: does not name each of rows 0 to {size - 1} once, as {_CONFIG} requires. {_REMEDY}")
+    pad, eos, unk = settings["pad_token_id"], settings["eos_token_id"], rows_by_name.get("<unk>")
     if unk is None:
         raise UserError(f"{path}: has no <unk>. {_REMEDY}")
-    start = facts.get("decoder_start_token_id", pad)
+    start = settings.get("decoder_start_token_id", pad)
     for row in (pad, eos, start):
         if row not in names:
             raise UserError(f"{path}: has no row {row}, which {_CONFIG} names. {_REMEDY}")
     special = [pad, unk, ADDED if start == pad else start, eos]
     rows = [*special, *(row for row in range(size) if row not in special)]
-    added = next(name for name in ("<s>", "<start>", "<start of sentence>") if name not in ids or start != pad)
-    return Vocabulary([added if row == ADDED else names[row] for row in rows], rows)
+    start_names = ("<s>", "<start>", "<start of sentence>")
+    added_name = next(name for name in start_names if name not in rows_by_name or start != pad)
+    return Vocabulary([added_name if row == ADDED else names[row] for row in rows], rows)
 
 
 def _languages(folder: Path) -> tuple[str, str]:
-    settings = _optional(folder / "tokenizer_config.json")
+    path = folder / "tokenizer_config.json"
+    settings = _optional(path)
     source, target = settings.get("source_lang"), settings.get("target_lang")
     if not (source and target):
-        raise UserError(f"{folder / 'tokenizer_config.json'}: tells no languages. Give them: --from CODE --to CODE.")
+        raise UserError(f"{path}: names no languages. Give them: --from CODE --to CODE.")
     return source, target
 
 
 def _optional(path: Path) -> dict[str, Any]:
+    """Read a JSON object, empty if there is no such file."""
     return read_json(path, _REMEDY) if path.is_file() else {}

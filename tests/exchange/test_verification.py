@@ -1,4 +1,4 @@
-"""Whether files are as written: of bundles, exported folders and packages."""
+"""Checksums of bundles, exported folders and packages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from allyouneed import UserError
-from allyouneed.exchange.check import check
+from allyouneed.exchange.verification import verify_checksums
 from allyouneed.files import write_folder
 
 
@@ -22,20 +22,21 @@ def package(tmp_path):
 
 def test_a_folder_a_run_and_a_package(tmp_path, package):
     write_folder(tmp_path / "run" / "bundle", {"weights": b"1", "README.md": "prose"})
-    assert check(tmp_path / "run") == check(tmp_path / "run" / "bundle") == f"{tmp_path}/run/bundle: 1 files as written"
+    expected = f"{tmp_path}/run/bundle: 1 files match their checksums"
+    assert verify_checksums(tmp_path / "run") == verify_checksums(tmp_path / "run" / "bundle") == expected
     (tmp_path / "run" / "bundle" / "README.md").write_text("other prose")
-    assert check(tmp_path / "run").endswith("1 files as written")
-    assert check(package) == f"{package}: 2 files as written"
+    assert verify_checksums(tmp_path / "run").endswith("1 files match their checksums")
+    assert verify_checksums(package) == f"{package}: 2 files match their checksums"
 
 
-def test_where_nothing_can_be_compared(tmp_path):
+def test_no_checksums(tmp_path):
     for path in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(UserError, match=r"no manifest\.json there"):
-            check(path)
+        with pytest.raises(UserError, match=r"no manifest\.json found"):
+            verify_checksums(path)
 
 
 @pytest.mark.parametrize("damage", ["text", "cut", "changed", "password"])
-def test_a_package_that_is_none(damage, package):
+def test_a_damaged_package(damage, package):
     content = bytearray(package.read_bytes())
     if damage == "text":
         content = bytearray(b"text")
@@ -43,11 +44,11 @@ def test_a_package_that_is_none(damage, package):
         del content[-30:]
     elif damage == "changed":
         content[content.index(b"many")] ^= 1
-    else:  # the flag of encryption, of each file twice: before it and in the list at the end
-        for header, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+    else:  # the encryption flag, which each entry has twice: in its header and in the directory
+        for header, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
             at = -1
             while (at := content.find(header, at + 1)) >= 0:
-                content[at + place] |= 1
+                content[at + offset] |= 1
     package.write_bytes(content)
-    with pytest.raises(UserError, match=f"{package.name}: .*Get it again"):
-        check(package)
+    with pytest.raises(UserError, match=f"{package.name}: .*Download"):
+        verify_checksums(package)

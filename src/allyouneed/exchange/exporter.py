@@ -1,0 +1,112 @@
+"""`allyouneed export`: converts a bundle to another system's format and compares the translations of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from allyouneed import exchange  # loads a format's module, and with it the other system's package, on first use
+from allyouneed.bundle import Bundle, load_bundle
+from allyouneed.data.corpus import count_pairs
+from allyouneed.data.formats import read_pairs
+from allyouneed.errors import UserError
+from allyouneed.exchange.agreement import TokenTranslator, compare, sample_sources
+from allyouneed.translation.evaluate import score
+from allyouneed.translation.reference_outputs import say_samples
+
+FORMATS = ("ctranslate2", "marian", "argos")
+
+
+def export_bundle(
+    run: Path,
+    format: str,
+    folder: Path,
+    quantization: str | None = None,
+    test: Sequence[Path] | None = None,
+    print_line: Callable[[str], None] = print,
+) -> bool:
+    """Export a bundle and report whether the exported model gives the same translations.
+
+    Args:
+        run: A RUN or a bundle.
+        format: One of `FORMATS`.
+        folder: A new or empty folder.
+        quantization: int8, int16 or float16; None for fp32.
+        test: Text to compare on, as two files or one TSV file; BLEU and chrF of both systems are then reported too.
+            None compares on the bundle's sample sentences.
+        print_line: Receives each line of the report.
+
+    Returns:
+        False if an fp32 export gives different translations other than ties, else True.
+
+    Raises:
+        UserError: If an argument is invalid, the format cannot represent the model, or its package is not installed.
+    """
+    if format not in FORMATS:
+        raise UserError(f"format {format}: choose {', '.join(FORMATS)}.")
+    if format == "marian" and quantization:
+        raise UserError("quantization is for ctranslate2 and argos; the Marian export is fp32.")
+    bundle = load_bundle(run)
+    sources, references, description = _sentences(bundle, test)
+    translate = _export(bundle, format, folder, quantization)
+    print_line(f"{format} {quantization or 'fp32'}: {folder}")
+    print_line(f"compared on {len(sources):,} {description}, without a length penalty:")
+    agreements = compare(bundle, translate, sources)
+    for agreement in agreements:
+        for line in agreement.lines(list_differences=not quantization):
+            print_line(line)
+    if format == "marian":
+        print_line(_logit_line(bundle, folder, sources))
+    if references:
+        for line in _scores(bundle, translate, sources, references):
+            print_line(line)
+    return bool(quantization) or all(agreement.is_complete for agreement in agreements)
+
+
+def _export(bundle: Bundle, format: str, folder: Path, quantization: str | None) -> TokenTranslator:
+    """Write the folder and load the exported model."""
+    if format == "ctranslate2":
+        exchange.export_ctranslate2(bundle, folder, quantization)
+        return exchange.ctranslate2_translator(folder, bundle)
+    if format == "argos":
+        exchange.export_argos(bundle, folder, quantization)
+        return exchange.argos_translator(folder, bundle)
+    load = exchange.marian_translator  # raises before anything is written if transformers is not installed
+    exchange.export_marian(bundle, folder)
+    return load(folder, bundle)
+
+
+def _sentences(bundle: Bundle, test: Sequence[Path] | None) -> tuple[list[str], list[str], str]:
+    """Return sources, references and a description, without sources that the translator would split."""
+    if not test:
+        sources, description = sample_sources(bundle)
+        return sources, [sample["reference"] for sample in bundle.samples], description
+    count_pairs(test)
+    pairs = [pair for pair in read_pairs(test, bundle.config.data.columns) if not pair.fault]
+    pairs = [pair for pair in pairs if 0 < len(bundle.tokenizer.encode(pair.source)) < bundle.longest_source]
+    if not pairs:
+        raise UserError(f"{test[0]}: nothing to compare: no sentence of 1 to {bundle.longest_source - 1} tokens.")
+    return [pair.source for pair in pairs], [pair.target for pair in pairs], f"sentences of {test[0].name}"
+
+
+def _logit_line(bundle: Bundle, folder: Path, sources: Sequence[str]) -> str:
+    tokenizer = bundle.tokenizer.target
+    targets = [tokenizer.decode(tokenizer.ids(tokens)) for tokens in say_samples(bundle, sources, 1)]
+    difference = exchange.largest_logit_difference(folder, bundle, sources, targets)
+    return f"largest logit difference: {difference:.1e}"
+
+
+def _scores(bundle: Bundle, translate: TokenTranslator, sources: Sequence[str], references: Sequence[str]) -> list[str]:
+    """Report BLEU and chrF of both systems, with the bundle's beam size and no length penalty."""
+    beam_size = bundle.config.search.beam_size
+    tokenizer = bundle.tokenizer.target
+    ours, theirs = (
+        score([tokenizer.decode(tokenizer.ids(tokens)) for tokens in translations], references)
+        for translations in (say_samples(bundle, sources, beam_size), translate(sources, beam_size))
+    )
+    return [
+        f"BLEU {ours.bleu:.2f} bundle, {theirs.bleu:.2f} export ({theirs.bleu - ours.bleu:+.2f})  "
+        f"{ours.bleu_signature}",
+        f"chrF {ours.chrf:.2f} bundle, {theirs.chrf:.2f} export ({theirs.chrf - ours.chrf:+.2f})  "
+        f"{ours.chrf_signature}",
+    ]
