@@ -1,7 +1,7 @@
-"""What MkDocs cannot do by itself: GitHub's reading of Markdown, links to files outside docs/, `--help`, settings.
+"""MkDocs hooks: GitHub-flavoured lists and tables, links to files outside docs/, `--help` texts, tables of settings.
 
-A page of docs/ links to `../src/allyouneed/cli.py` as the repository has it. In the site such a file becomes a page
-below `repository/`, and so do the files that it links to in turn.
+Pages in docs/ link to files such as `../src/allyouneed/cli.py` by their path in the repository. The site contains each
+linked file as a page under `repository/`, and likewise the files that those pages link to.
 """
 
 from __future__ import annotations
@@ -16,81 +16,83 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-_OUTSIDE = "repository/"
+_REPOSITORY = "repository/"
 _HELP, _SETTINGS = "<!-- the help of every command -->", "<!-- a table of every section -->"
 _LINK = re.compile(r"(?<=\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 _FENCE = re.compile(r"\s*(```|~~~)")
 _LIST_OR_TABLE = re.compile(r"(?:[-*] |1\. |\|)")
 _LANGUAGES = {".py": "python", ".toml": "toml", ".sh": "bash", ".service": "ini", ".ipynb": "json", ".json": "json"}
-_AS_THEY_ARE = (".md", ".png", ".svg")
+_IMAGES = (".png", ".svg")
 _NOT_SEARCHED = "---\nsearch:\n  exclude: true\n---\n"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds what pages link to outside docs/."""
+    """Add files outside docs/ that pages link to."""
     known = {file.src_uri for file in files}
-    waiting = [(file.src_uri, file.content_string) for file in files.documentation_pages()]
-    while waiting:
-        for path in _linked(*waiting.pop()):
-            if (uri := _uri_of(path)) in known:
+    pending = [(file.src_uri, file.content_string) for file in files.documentation_pages()]
+    while pending:
+        for path in _linked_paths(*pending.pop()):
+            if (uri := _site_uri(path)) in known:
                 continue
             known.add(uri)
-            if path.suffix in _AS_THEY_ARE[1:]:
+            if path.suffix in _IMAGES:
                 files.append(File.generated(config, uri, abs_src_path=str(ROOT / path)))
             else:
-                content = _page_of(path)
+                content = _page_content(path)
                 files.append(File.generated(config, uri, content=content))
-                waiting.append((uri, content))
+                pending.append((uri, content))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Rewrite links and block separators, and fill in generated sections."""
     uri = page.file.src_uri
-    markdown = "\n".join(_prose(_with_blank_lines(markdown.split("\n")), lambda line: _LINK.sub(_in_site(uri), line)))
-    for mark, made in ((_HELP, _help), (_SETTINGS, _settings)):
-        if mark in markdown:
-            markdown = markdown.replace(mark, made())
+    lines = _outside_fences(_with_blank_lines(markdown.split("\n")), lambda line: _LINK.sub(_site_link(uri), line))
+    markdown = "\n".join(lines)
+    for marker, generate in ((_HELP, _help), (_SETTINGS, _settings)):
+        if marker in markdown:
+            markdown = markdown.replace(marker, generate())
     return markdown
 
 
-def _linked(uri: str, text: str) -> list[PurePosixPath]:
-    """Paths in the repository that a page links to."""
+def _linked_paths(uri: str, text: str) -> list[PurePosixPath]:
+    """List the paths in the repository that a page links to."""
     found: list[PurePosixPath] = []
 
-    def see(line: str) -> str:
-        found.extend(path for link in _LINK.finditer(line) if (path := _path_of(uri, link[1])))
+    def collect(line: str) -> str:
+        found.extend(path for link in _LINK.finditer(line) if (path := _repository_path(uri, link[1])))
         return line
 
-    list(_prose(text.split("\n"), see))
+    list(_outside_fences(text.split("\n"), collect))
     return found
 
 
-def _path_of(uri: str, link: str) -> PurePosixPath | None:
-    """What a link of the page means in the repository; None where there is no such file."""
-    inside = uri.startswith(_OUTSIDE)
-    here = PurePosixPath(uri.removeprefix(_OUTSIDE) if inside else f"docs/{uri}").parent
-    path = PurePosixPath(os.path.normpath(here / link))
+def _repository_path(uri: str, link: str) -> PurePosixPath | None:
+    """Resolve a page's link to a path in the repository; None if there is no such file."""
+    generated = uri.startswith(_REPOSITORY)
+    folder = PurePosixPath(uri.removeprefix(_REPOSITORY) if generated else f"docs/{uri}").parent
+    path = PurePosixPath(os.path.normpath(folder / link))
     return path if not path.is_absolute() and path.parts[0] != ".." and (ROOT / path).exists() else None
 
 
-def _uri_of(path: PurePosixPath) -> str:
-    """Where a file or folder of the repository stands in the site."""
+def _site_uri(path: PurePosixPath) -> str:
+    """Return the site's source path for a file or folder of the repository."""
     if (ROOT / path).is_dir():
         path /= "README.md" if (ROOT / path / "README.md").exists() else "index.md"
-    elif path.suffix not in _AS_THEY_ARE and path.parts[0] != "docs":
+    elif path.suffix not in (".md", *_IMAGES) and path.parts[0] != "docs":
         path = path.with_name(f"{path.name}.md")
-    return str(path.relative_to("docs")) if path.parts[0] == "docs" else f"{_OUTSIDE}{path}"
+    return str(path.relative_to("docs")) if path.parts[0] == "docs" else f"{_REPOSITORY}{path}"
 
 
-def _page_of(path: PurePosixPath) -> str:
-    """A page for what stands outside docs/: a folder's README or its list, Markdown as it is, other text as code."""
-    place = ROOT / path
-    if place.is_dir() and not (place / "README.md").exists():
-        entries = sorted(entry for entry in place.iterdir() if not entry.name.startswith((".", "__")))
-        listed = (f"[{entry.name}]({entry.name})" if _is_text(entry) else entry.name for entry in entries)
-        return "\n".join([f"# {path}", "", *(f"- {entry}" for entry in listed)])
-    text = (place / "README.md" if place.is_dir() else place).read_text(encoding="utf-8")
-    if place.is_dir() or path.suffix == ".md":
+def _page_content(path: PurePosixPath) -> str:
+    """Return a path outside docs/ as Markdown: a folder as README or list, Markdown unchanged, other text as code."""
+    file = ROOT / path
+    if file.is_dir() and not (file / "README.md").exists():
+        entries = sorted(entry for entry in file.iterdir() if not entry.name.startswith((".", "__")))
+        links = (f"[{entry.name}]({entry.name})" if _is_text(entry) else entry.name for entry in entries)
+        return "\n".join([f"# {path}", "", *(f"- {link}" for link in links)])
+    text = (file / "README.md" if file.is_dir() else file).read_text(encoding="utf-8")
+    if file.is_dir() or path.suffix == ".md":
         return text
     return f"{_NOT_SEARCHED}# {path}\n\n~~~~~~{_LANGUAGES.get(path.suffix, 'text')}\n{text}\n~~~~~~\n"
 
@@ -99,16 +101,16 @@ def _is_text(path: Path) -> bool:
     return path.is_file() and b"\0" not in path.read_bytes()[:1000]
 
 
-def _in_site(uri: str) -> Callable[[re.Match], str]:
-    def rewritten(link: re.Match) -> str:
-        path = _path_of(uri, link[1])
-        return link[0] if path is None else os.path.relpath(_uri_of(path), PurePosixPath(uri).parent) + link[2]
+def _site_link(uri: str) -> Callable[[re.Match], str]:
+    def replace(link: re.Match) -> str:
+        path = _repository_path(uri, link[1])
+        return link[0] if path is None else os.path.relpath(_site_uri(path), PurePosixPath(uri).parent) + link[2]
 
-    return rewritten
+    return replace
 
 
-def _prose(lines: list[str], change: Callable[[str], str]) -> Iterator[str]:
-    """The lines, those outside of fenced code changed."""
+def _outside_fences(lines: list[str], change: Callable[[str], str]) -> Iterator[str]:
+    """Yield the lines, with those outside fenced code changed."""
     fence = None
     for line in lines:
         mark = _FENCE.match(line)
@@ -118,43 +120,44 @@ def _prose(lines: list[str], change: Callable[[str], str]) -> Iterator[str]:
 
 
 def _with_blank_lines(lines: list[str]) -> list[str]:
-    """A list or a table may follow a paragraph directly on GitHub; Python-Markdown wants a blank line before it."""
+    """Insert the blank line before a list or table that Python-Markdown needs and GitHub does not."""
     spaced: list[str] = []
 
-    def see(line: str) -> str:
+    def separate(line: str) -> str:
         before = spaced[-1] if spaced else ""
-        begins = _LIST_OR_TABLE.match(line)
-        return f"\n{line}" if begins and before.strip() and not _goes_on(before, begins[0]) else line
+        start = _LIST_OR_TABLE.match(line)
+        return f"\n{line}" if start and before.strip() and not _same_block(before, start[0]) else line
 
-    for line in _prose(lines, see):
+    for line in _outside_fences(lines, separate):
         spaced += line.split("\n")
     return spaced
 
 
-def _goes_on(before: str, begin: str) -> bool:
-    """Whether the line before belongs to the same list or table."""
-    same = _LIST_OR_TABLE.match(before)
-    return bool(same and (same[0] == "|") == (begin == "|")) or (begin != "|" and before.startswith("  "))
+def _same_block(before: str, start: str) -> bool:
+    """Whether the previous line belongs to the list or table that `start` continues."""
+    previous = _LIST_OR_TABLE.match(before)
+    same = previous and (previous[0] == "|") == (start == "|")
+    return bool(same) or (start != "|" and before.startswith("  "))
 
 
 def _help() -> str:
-    """What `--help` says, of every command. Importing the command line does not load PyTorch."""
-    from typer.main import get_command
+    """Render the `--help` output of every command."""
+    from typer.main import get_command  # only the page of commands needs these
 
     from allyouneed.cli import app
 
-    def told(command, name: str, parent) -> Iterator[str]:
+    def sections(command, name: str, parent) -> Iterator[str]:
         context = command.context_class(command, info_name=name, parent=parent, max_content_width=100)
         yield f"## {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n"
-        for each, child in getattr(command, "commands", {}).items():
-            yield from told(child, each, context)
+        for child_name, child in getattr(command, "commands", {}).items():
+            yield from sections(child, child_name, context)
 
-    return "\n".join(told(get_command(app), "allyouneed", None))
+    return "\n".join(sections(get_command(app), "allyouneed", None))
 
 
 def _settings() -> str:
-    """A table of every section: defaults, allowed values and descriptions."""
-    from allyouneed.config import Config, list_settings
+    """Render a table of defaults, allowed values and descriptions for each section of the settings."""
+    from allyouneed.config import Config, list_settings  # only the page of settings needs these
 
     lines = []
     for section, declared in Config.model_fields.items():

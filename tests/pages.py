@@ -1,4 +1,4 @@
-"""What a page of Markdown shows: its blocks of code, and the commands in them."""
+"""Code blocks and commands of a Markdown page."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ def read(page: str) -> str:
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """The fenced blocks of that language, "" for none."""
+    """Return the fenced blocks of a language ("" for blocks without one)."""
     fenced = re.findall(r"^```(\w*)\n(.*?)^```$", read(page), re.DOTALL | re.MULTILINE)
     return [block for named, block in fenced if named == language]
 
 
 def commands(page: str) -> list[str]:
-    """The arguments of `allyouneed` in blocks without a language: after a pipe too, or as torchrun or podman has it."""
-    called = r"^(?:.*\| |[A-Z_]+=\S+ |torchrun .* -m |podman run .* )?allyouneed (.+)$"
-    return re.findall(called, "\n".join(blocks(page, "")), flags=re.MULTILINE)
+    """Return the arguments of `allyouneed` in blocks without a language, also after a pipe, torchrun or podman."""
+    pattern = r"^(?:.*\| |[A-Z_]+=\S+ |torchrun .* -m |podman run .* )?allyouneed (.+)$"
+    return re.findall(pattern, "\n".join(blocks(page, "")), flags=re.MULTILINE)
 
 
 def check_command(command: str) -> None:
-    """Fails unless the command line would take it: verb, options, their values, and all that has to be given."""
-    verb, *arguments = shlex.split(command)
-    parser = get_command(app).commands[verb]
-    if verb == "paper":
-        verb, *arguments = arguments
-        parser = parser.commands[verb]
-    context = parser.make_context(verb, spread(arguments))
-    assert context.info_name == verb
+    """Fail unless the command line accepts the command: name, options, values and required arguments."""
+    name, *arguments = shlex.split(command)
+    parser = get_command(app).commands[name]
+    if name == "paper":
+        name, *arguments = arguments
+        parser = parser.commands[name]
+    context = parser.make_context(name, spread(arguments))
+    assert context.info_name == name

@@ -1,4 +1,4 @@
-"""The pages below docs/: what they show works, what they list is complete, and the site is built without complaint."""
+"""The pages in docs/: their commands and code work, their lists are complete, and the site builds without warnings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from allyouneed.model.transformer import Transformer
 from tests.pages import DOCS, ROOT, blocks, check_command, commands, read
 
 SOURCE = ROOT / "src" / "allyouneed"
-OTHERS = {"cat", "curl", "iconv", "podman", "systemctl"}  # programs that are not ours
+OTHER_PROGRAMS = {"cat", "curl", "iconv", "podman", "systemctl"}
 TOUR, SENTENCE = "docs/tour.md", "two dogs run through the green park ."
 
 
@@ -34,10 +34,10 @@ def test_commands_exist(page):
     lines = [line for block in blocks(page, "") for line in block.splitlines()]
     for line in lines:
         if line.startswith("pip install"):
-            [extras] = re.findall(r"allyouneed\[([\w,]+)\]|sacrebleu|constraints", line)
+            [extras] = re.findall(r"allyouneed\[([\w,]+)\]|sacrebleu|constraints|whl/cpu", line)
             assert not extras or f"\n{extras} = [" in read("pyproject.toml"), line
         else:
-            assert "allyouneed" in line or shlex.split(line)[0] in OTHERS, line
+            assert "allyouneed" in line or shlex.split(line)[0] in OTHER_PROGRAMS, line
 
 
 @pytest.mark.parametrize("page", [*DOCS, "README.md", "README.ko.md"])
@@ -48,7 +48,7 @@ def test_settings_exist(page):
 
 @pytest.mark.parametrize("page", [page for page in DOCS if blocks(page, "python") and "exchange" not in page])
 def test_python_runs(page, toy_run, capsys):
-    """docs/exchange.md has a test of its own. What docs/insight.md takes for granted is given here."""
+    """Run the pages' Python code with the variables that docs/insight.md assumes; docs/exchange.md has its own test."""
     translator = Translator.load(toy_run)
     ids = torch.tensor([[5, 6, 3]])
     namespace = {"allyouneed": __import__("allyouneed"), "translator": translator, "model": translator.model}
@@ -57,11 +57,11 @@ def test_python_runs(page, toy_run, capsys):
         exec(block.replace('"RUN"', repr(str(toy_run))).replace(SENTENCE, "a b c d"), namespace)
 
 
-def test_the_tour_prints_as_many_lines_as_it_shows(toy_run):
+def test_the_tour_prints_the_lines_it_shows(toy_run):
     namespace: dict = {}
-    stops = re.findall(r"```python\n(.*?)```\n```text\n(.*?)```", read(TOUR), re.DOTALL)
-    assert len(stops) == len(blocks(TOUR, "python"))
-    for code, shown in stops:
+    stages = re.findall(r"```python\n(.*?)```\n```text\n(.*?)```", read(TOUR), re.DOTALL)
+    assert len(stages) == len(blocks(TOUR, "python"))
+    for code, shown in stages:
         with redirect_stdout(StringIO()) as printed:
             exec(code.replace('"RUN"', repr(str(toy_run))).replace(SENTENCE, "a b c d"), namespace)
         names = re.findall(r"^(.+ \[.+\]): ", shown, re.MULTILINE)
@@ -69,12 +69,12 @@ def test_the_tour_prints_as_many_lines_as_it_shows(toy_run):
         assert [name for name in names if name not in printed.getvalue()] == []
 
 
-def templates(path: Path, error: str, place: int) -> Iterator[str]:
-    """The messages that a module gives to an error, whatever is filled in as `…`; nothing where all is filled in."""
+def templates(path: Path, error: str, position: int) -> Iterator[str]:
+    """Yield the messages that a module passes to an error at an argument position, with `…` for inserted values."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == error:
-            given = node.args[place]
-            for each in (given.body, given.orelse) if isinstance(given, ast.IfExp) else (given,):
+            message = node.args[position]
+            for each in (message.body, message.orelse) if isinstance(message, ast.IfExp) else (message,):
                 if (text := template(each)) != "…":
                     yield text
 
@@ -88,7 +88,7 @@ def template(node: ast.expr) -> str:
 
 
 def normal(text: str) -> str:
-    """`<path>` and the like stand for what is filled in; several beside each other for one."""
+    """Replace placeholders such as `<path>` by `…`, and adjacent ones by a single `…`."""
     return re.sub(r"…+", "…", re.sub(r"<[^<>]*>", "…", text))
 
 
@@ -102,8 +102,8 @@ PAGE_OF_FILE = {
 
 
 def page_of(path: Path) -> str:
-    room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
-    return f"docs/errors/{PAGE_OF_FILE.get(room, room)}.md"
+    package = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    return f"docs/errors/{PAGE_OF_FILE.get(package, package)}.md"
 
 
 VALIDATED = {"config.py", "sections.py", "options.py"}  # modules whose validators raise ValueError
@@ -112,8 +112,8 @@ VALIDATED = {"config.py", "sections.py", "options.py"}  # modules whose validato
 def errors_by_page() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in sorted(SOURCE.rglob("*.py")):
-        kinds = ["UserError", "ValueError"] if path.name in VALIDATED else ["UserError"]
-        for text in (text for kind in kinds for text in templates(path, kind, 0)):
+        errors = ["UserError", "ValueError"] if path.name in VALIDATED else ["UserError"]
+        for text in (text for error in errors for text in templates(path, error, 0)):
             found.setdefault(page_of(path), set()).add(text)
     return found
 
@@ -123,15 +123,15 @@ def test_every_error_has_an_entry_and_every_entry_an_error():
     assert sum(map(len, found.values())) > 100
     for page, messages in found.items():
         entries = {normal(line) for block in blocks(page, "text") for line in block.splitlines()}
-        assert messages - entries == set(), f"{page} lacks these"
-        assert entries - messages == set(), f"{page} has these, the source does not"
+        assert messages - entries == set(), f"missing in {page}"
+        assert entries - messages == set(), f"only in {page}"
     pages = {f"docs/errors/{path.name}" for path in (ROOT / "docs" / "errors").glob("*.md")}
     assert pages - {"docs/errors/index.md"} == found.keys()
 
 
-def test_every_answer_of_the_server_has_an_entry():
+def test_every_api_error_has_an_entry():
     files = sorted((SOURCE / "serving").rglob("*.py"))
-    said = {text for path in files for text in templates(path, "ApiError", 1)}
+    messages = {text for path in files for text in templates(path, "ApiError", 1)}
     strings = {
         template(node)
         for path in files
@@ -139,45 +139,45 @@ def test_every_answer_of_the_server_has_an_entry():
         if isinstance(node, ast.Constant | ast.JoinedStr)
     }
     entries = {normal(text) for text in re.findall(r"^\| [\d, ]+ \| `(.+?)` \|", read("docs/errors/serving.md"), re.M)}
-    assert len(said) > 30
-    assert said - entries == set()
+    assert len(messages) > 30
+    assert messages - entries == set()
     assert entries - strings == set()
 
 
-def test_the_recipes_are_all_there_as_they_are():
+def test_the_table_of_recipes_is_complete_and_correct():
     rows = [line.strip("| ").split(" | ") for line in read("docs/recipes.md").splitlines() if line.startswith("| [`")]
     named = {re.findall(r"`(.+?)`", row[0])[0]: row[1:] for row in rows}
     assert named.keys() == {name for name in recipe_names() if "/" not in name}
     for name, row in named.items():
         config = load_recipe(name)
         model, training = config.model, config.training
-        words = config.data.vocab_size
+        vocabulary = config.data.vocab_size
         with torch.device("meta"):
-            millions = f"{Transformer(model, words).num_parameters() / 1e6:.1f}"
-        if name == "swift":  # its subwords are its teacher's
+            millions = f"{Transformer(model, vocabulary).num_parameters() / 1e6:.1f}"
+        if name == "swift":  # it uses its teacher's vocabulary
             bare = Transformer(model, 16).num_parameters() - 16 * model.d_model
-            words, millions = "the teacher's", f"the words' and {bare / 1e6:.1f}"
+            vocabulary, millions = "the teacher's", f"{bare / 1e6:.1f} + embeddings"
         sizes = [f"{model.encoder_layers} + {model.decoder_layers}", model.d_model, model.d_ff, model.num_heads]
-        rest = [model.dropout, model.norm, training.optimizer, words, training.batch_tokens, millions]
+        rest = [model.dropout, model.norm, training.optimizer, vocabulary, training.batch_tokens, millions]
         assert row == [f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in [*sizes, *rest]], name
 
 
 def test_the_reference_has_every_module():
-    for room in (path for path in SOURCE.iterdir() if (path / "__init__.py").exists()):
-        modules = {path.relative_to(SOURCE.parent) for path in room.rglob("*.py") if path.name != "__init__.py"}
-        meant = {".".join(path.with_suffix("").parts) for path in modules}
-        assert set(re.findall(r"^::: (\S+)$", read(f"docs/reference/{room.name}.md"), re.M)) == meant
+    for package in (path for path in SOURCE.iterdir() if (path / "__init__.py").exists()):
+        modules = {path.relative_to(SOURCE.parent) for path in package.rglob("*.py") if path.name != "__init__.py"}
+        expected = {".".join(path.with_suffix("").parts) for path in modules}
+        assert set(re.findall(r"^::: (\S+)$", read(f"docs/reference/{package.name}.md"), re.M)) == expected
 
 
 @pytest.mark.parametrize("page", DOCS)
-def test_links_lead_somewhere(page):
+def test_links_resolve(page):
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", read(page)):
         assert (ROOT / page).parent.joinpath(link).exists(), link
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """As `make docs` builds it: any warning, a link that leads nowhere among them, is an error."""
+    """Build the site as `make docs` does; warnings, including those for broken links, are errors."""
     for package in ("mkdocs", "material", "mkdocstrings"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed: pip install 'allyouneed[docs]'")
@@ -191,36 +191,36 @@ def site(tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_site_is_whole_and_asks_nothing_of_the_network(site):
+def test_the_site_is_complete_and_needs_no_network(site):
     for page in DOCS:
         assert (site / Path(page).relative_to("docs")).with_suffix(".html").is_file(), page
-    asked = re.compile(
+    external = re.compile(
         r'<(?:script|img|iframe)[^>]*src="(?:https?:)?//|<link[^>]*rel="(?:stylesheet|preconnect)[^>]*//'
     )
     for path in site.rglob("*.html"):
-        assert not asked.search(path.read_text(encoding="utf-8")), path
+        assert not external.search(path.read_text(encoding="utf-8")), path
 
 
-def test_the_site_has_what_pages_link_to_outside(site):
+def test_the_site_includes_linked_files_outside_docs(site):
     assert "fairseq" in (site / "repository/benchmarks/results/2026-11-22-multi30k.html").read_text(encoding="utf-8")
     assert "EncoderLayer" in (site / "repository/src/allyouneed/model/layers.py.html").read_text(encoding="utf-8")
     assert "Containerfile.html" in (site / "repository/deploy/index.html").read_text(encoding="utf-8")
 
 
 def test_the_site_has_commands_settings_and_docstrings(site):
-    told = {name: (site / f"reference/{name}.html").read_text(encoding="utf-8") for name in ("commands", "settings")}
-    assert "--no-repeat-ngram-size" in told["commands"]
-    assert "training.label_smoothing" in told["settings"]
+    pages = {name: (site / f"reference/{name}.html").read_text(encoding="utf-8") for name in ("commands", "settings")}
+    assert "--no-repeat-ngram-size" in pages["commands"]
+    assert "training.label_smoothing" in pages["settings"]
     assert "rows sum to 1" in (site / "reference/model.html").read_text(encoding="utf-8")
 
 
 def test_the_search_works_from_disk(site, browser):
-    page, asked = browser.new_page(), []
-    page.on("request", lambda request: asked.append(request.url))
+    page, requested = browser.new_page(), []
+    page.on("request", lambda request: requested.append(request.url))
     page.goto((site / "index.html").as_uri())
     page.click("input.md-search__input")
     page.keyboard.type("diverged")
     page.wait_for_selector(".md-search-result__item")
     assert "Errors: training" in page.inner_text(".md-search-result__list")
-    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:", "about:"))] == []
+    assert [url for url in requested if not url.startswith(("file:", "blob:", "data:", "about:"))] == []
     page.close()

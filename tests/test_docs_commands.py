@@ -1,8 +1,8 @@
-"""The commands that the pages show are run, in order, each page in a folder that has the files they name.
+"""Run the commands that the pages show, in order, each page in a folder with the files that its commands name.
 
-The translator is a stored one that reverses letters, the text is a few lines. Trainings take three steps, which teach
-nothing: what they made gives way to the stored translator. Not run here: commands that listen, go on with what Ctrl-C
-ended, or take minutes whatever is asked (they have tests of their own).
+RUN is a stored translator that reverses letters, and the text is a few lines. Training commands take three steps; the
+untrained result is then replaced by the stored translator. Commands that listen on a port, resume after Ctrl-C or
+always take minutes are not run here; they have their own tests.
 """
 
 from __future__ import annotations
@@ -31,38 +31,38 @@ STEPS = ["training.steps=3", "training.validate_every=2", "training.average_ever
 FEW = ["training.batch_tokens=400", "search.max_extra_length=5", "training.device=cpu", *STEPS]
 MODEL = [setting for setting in TOY if setting.startswith(("model.", "data."))]
 RUNS, EXPORTS = r"RUN-?\d?|BACK|START|STUDENT|runs/quickstart|DIR|CT2", r"DIR|CT2.*|HF|ARGOS|RUN-?\d?|START"
-LEFT_OUT = ("quickstart", "paper")
-NOT_HERE = ("int8 needs a processor", "pip install")  # what a machine may lack
+SKIPPED = ("quickstart", "paper")
+UNAVAILABLE = ("int8 needs a processor", "pip install")  # messages for features that the machine may lack
 
 
 def is_run(command: str) -> bool:
-    listens = command.startswith("serve") and "--add-key" not in command
-    return not (listens or command.startswith(LEFT_OUT) or "--resume" in command or "cuda" in command)
+    is_server = command.startswith("serve") and "--add-key" not in command
+    return not (is_server or command.startswith(SKIPPED) or "--resume" in command or "cuda" in command)
 
 
-def small(arguments: list[str]) -> list[str]:
-    """A training with few steps of a small model, whatever time it was given."""
+def shortened(arguments: list[str]) -> list[str]:
+    """Reduce a training command to a few steps of a small model, without a time budget."""
     if arguments[0] not in ("train", "distil"):
         return arguments
     if "--minutes" in arguments:
-        place = arguments.index("--minutes")
-        arguments = arguments[:place] + arguments[place + 2 :]
+        position = arguments.index("--minutes")
+        arguments = arguments[:position] + arguments[position + 2 :]
     settings = FEW if "--start-from" in arguments else [*MODEL, *FEW]
     return arguments + [part for setting in settings for part in ("--set", setting)]
 
 
-def trained(arguments: list[str]) -> str | None:
-    """The RUN that a training makes."""
+def trained_run(arguments: list[str]) -> str | None:
+    """Return the RUN that a training command creates."""
     return arguments[arguments.index("--out") + 1] if "--out" in arguments else None
 
 
-def furnish(folder: Path, arguments: list[str]) -> None:
-    """What a command reads is put into the folder, unless an earlier one wrote it; what it makes anew is taken away."""
-    made = trained(arguments)
+def prepare(folder: Path, arguments: list[str]) -> None:
+    """Create a command's input files unless an earlier command wrote them, and remove its output folder."""
+    output = trained_run(arguments)
     if arguments[0] in ("export", "import"):
-        made = next(each for each in reversed(arguments) if re.fullmatch(EXPORTS, each))
-        shutil.rmtree(folder / made, ignore_errors=True)
-    for each in {*arguments} - {made}:
+        output = next(each for each in reversed(arguments) if re.fullmatch(EXPORTS, each))
+        shutil.rmtree(folder / output, ignore_errors=True)
+    for each in {*arguments} - {output}:
         if (folder / each).exists():
             continue
         if re.fullmatch(RUNS, each):
@@ -78,15 +78,15 @@ def furnish(folder: Path, arguments: list[str]) -> None:
 def test_commands_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for command in filter(is_run, commands(page)):
-        arguments = small(shlex.split(command))
-        furnish(tmp_path, arguments)
+        arguments = shortened(shlex.split(command))
+        prepare(tmp_path, arguments)
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a b c\n"), encoding="utf-8"))
-        said = ""
+        message = ""
         try:
             code = get_command(app).main(args=spread(arguments), standalone_mode=False)
         except UserError as error:
-            code, said = None, str(error)
-        assert not said or any(reason in said for reason in NOT_HERE), f"{command}: {said}"
+            code, message = None, str(error)
+        assert not message or any(reason in message for reason in UNAVAILABLE), f"{command}: {message}"
         assert not code, command
-        if run := trained(arguments):
+        if run := trained_run(arguments):
             shutil.rmtree(run)

@@ -1,4 +1,4 @@
-"""What the front page shows works: its Python runs, its commands and options exist."""
+"""The READMEs: their Python code runs, their commands and options exist, their links resolve."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ def test_commands_exist(page):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page):
+def test_links_resolve(page):
     for link in re.findall(r"\]\(([^)#:]+)\)", read(page)):
         assert (ROOT / link).exists(), link
