@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from allyouneed import __version__
+from allyouneed import __version__, translation
 from allyouneed.errors import UserError
 from allyouneed.exchange.commands import app as exchange
 from allyouneed.paper.commands import app as paper
 from allyouneed.serving.commands import app as serving
 from allyouneed.terminal import (
     ComputeType,
+    Device,
     Settings,
     console,
     finite,
@@ -25,9 +26,12 @@ from allyouneed.terminal import (
     saying_how_to_go_on,
     text,
 )
+from allyouneed.translation.search_command import GroupedCommand, search_command
 
 if TYPE_CHECKING:
     from allyouneed.training.train import Outcome
+
+_FILES = "Input and output"  # heading in the help of a command
 
 app = typer.Typer(
     help='The Transformer of "Attention Is All You Need": bring parallel text, get a translator.',
@@ -158,144 +162,120 @@ def distil(
     _say_trained(out, outcome)
 
 
-@app.command()
+@app.command(cls=search_command())
 def translate(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Text, a sentence a line; standard input if absent.")
+        Path | None, typer.Argument(metavar="FILE", help="Text, one sentence per line. Default: standard input.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Standard output if absent.")] = None,
-    beam_size: Annotated[
-        int | None, typer.Option(min=1, help="Hypotheses kept at each step, 1: greedy; the bundle's if absent.")
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Default: standard output.", rich_help_panel=_FILES)
     ] = None,
-    length_penalty: Annotated[
-        float | None, typer.Option(min=-10, max=10, callback=finite, help="α of section 6.1; the bundle's if absent.")
-    ] = None,
-    nbest: Annotated[
-        int, typer.Option(metavar="N", min=1, help="N hypotheses a line, at most the beam, as `id ||| text ||| score`.")
-    ] = 1,
-    scores: Annotated[bool, typer.Option("--scores", help="Each line's score and a tab before it.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each line, with scores.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
-    inter_threads: Annotated[
-        int | None, typer.Option(min=1, help="Batches translated at once; the number of cores if absent.")
-    ] = None,
-    compute_type: ComputeType = "float32",
-    resume: Annotated[bool, typer.Option("--resume", help="Goes on with an output that Ctrl-C ended.")] = False,
-    min_decoding_length: Annotated[int, typer.Option(min=0, help="Subwords at least.")] = 0,
-    max_decoding_length: Annotated[
-        int | None,
-        typer.Option(min=1, help="Subwords at most; if absent search.max_extra_length more than the source has."),
-    ] = None,
-    no_repeat_ngram_size: Annotated[int, typer.Option(min=0, help="No so many subwords twice; 0: no rule.")] = 0,
-    repetition_penalty: Annotated[float, typer.Option(help="Above 1 words already said are less likely.")] = 1.0,
-    suppress: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEXT", callback=text, help="Subwords that never follow each other so; several times."),
-    ] = None,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Precede each line with its score and a tab.", rich_help_panel=_FILES)
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write a JSON object per line, with scores.", rich_help_panel=_FILES)
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an output that Ctrl-C interrupted.", rich_help_panel=_FILES)
+    ] = False,
     force: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT", callback=text, help="What each line's translation contains; several times."),
+        typer.Option(
+            metavar="TEXT",
+            callback=text,
+            help="Text that every translation must contain (repeatable).",
+            rich_help_panel="Constraints",
+        ),
     ] = None,
-    num_beam_groups: Annotated[int, typer.Option(min=1, help="Groups of the beam that keep apart; 1: no groups.")] = 1,
-    diversity_penalty: Annotated[float, typer.Option(help="How much they do: off a word's log probability.")] = 0.5,
-    coverage_penalty: Annotated[float, typer.Option(help="β for source words left out; 0: no penalty.")] = 0.0,
-    sampling_topk: Annotated[
-        int | None, typer.Option(min=0, help="Draws words, from so many likeliest; 0: from all.")
+    device: Device = "auto",
+    inter_threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Batches in parallel. Default: the number of cores.", rich_help_panel="Speed"),
     ] = None,
-    sampling_topp: Annotated[
-        float, typer.Option(min=0, max=1, help="Draws words, from the likeliest with so much probability together.")
-    ] = 1.0,
-    sampling_temperature: Annotated[float, typer.Option(help="Draws words, after logits are divided by it.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 1,
+    compute_type: ComputeType = "float32",
 ) -> None:
-    """Translates: one line out for each line in, in order.
+    """Translate text: one output line for each input line.
 
-    Empty lines stay empty.
+    With --nbest, up to N lines `id ||| text ||| score` for each input line. Empty lines stay empty.
 
     Example: allyouneed translate RUN input.de -o output.en
     """
-    from allyouneed.translation.options import SearchOptions
-    from allyouneed.translation.text_files import translate_file
-    from allyouneed.translation.translator import Translator
-
-    options = SearchOptions.from_values(
-        {
-            "beam_size": beam_size,
-            "length_penalty": length_penalty,
-            "num_hypotheses": nbest,
-            "min_decoding_length": min_decoding_length,
-            "max_decoding_length": max_decoding_length,
-            "no_repeat_ngram_size": no_repeat_ngram_size,
-            "repetition_penalty": repetition_penalty,
-            "suppress_sequences": suppress or [],
-            "sampling_topk": sampling_topk,
-            "sampling_topp": sampling_topp,
-            "sampling_temperature": sampling_temperature,
-            "seed": seed,
-            "num_beam_groups": num_beam_groups,
-            "diversity_penalty": diversity_penalty,
-            "coverage_penalty": coverage_penalty,
-        }
-    )
-    translator = Translator.load(run, device, inter_threads, compute_type)
-    translate_file(translator, file, output, options, scores, say, resume, force or (), as_json=as_json)
+    translator = translation.Translator.load(run, device, inter_threads, compute_type)
+    translation.translate_file(translator, file, output, context.obj, scores, say, resume, force or (), as_json=as_json)
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 def score(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
-    test: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Two files of parallel text, or one TSV.")],
-    tokens: Annotated[bool, typer.Option("--tokens", help="Each subword with its own, after the sum.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each pair, subwords included.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    test: Annotated[
+        list[Path],
+        typer.Option(metavar="SOURCE TARGET", help="Two parallel text files, or one TSV.", rich_help_panel=_FILES),
+    ],
+    tokens: Annotated[
+        bool, typer.Option("--tokens", help="Append each token with its log probability.", rich_help_panel=_FILES)
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write a JSON object per pair, tokens included.", rich_help_panel=_FILES)
+    ] = False,
+    device: Device = "auto",
 ) -> None:
-    """Says how likely given translations are, a line for each pair.
+    """Print the log probability of given translations.
 
-    It is the sum of the subwords' log probabilities.
+    One line per sentence pair: the sum over the tokens of the target, end of sentence included (natural logarithm).
 
     Example: allyouneed score RUN --test test.de test.en
     """
-    from allyouneed.translation.text_files import score_files
-    from allyouneed.translation.translator import Translator
-
-    for line in score_files(Translator.load(run, device), test, tokens, as_json):
+    for line in translation.score_files(translation.Translator.load(run, device), test, tokens, as_json):
         print(line)
 
 
-@app.command()
+@app.command(cls=search_command("beam_size"))
 def evaluate(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
-    test: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Two files of parallel text, or one TSV.")],
-    beam_size: Annotated[
-        int | None, typer.Option(min=1, help="Hypotheses kept at each step, 1: greedy; the bundle's if absent.")
+    test: Annotated[
+        list[Path],
+        typer.Option(metavar="SOURCE TARGET", help="Two parallel text files, or one TSV.", rich_help_panel=_FILES),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Write the translations to this file.", rich_help_panel=_FILES),
     ] = None,
-    tokenized: Annotated[
-        bool, typer.Option("--tokenized", help="The text is tokenised already: the metric must not tokenise it again.")
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print scores and signatures as JSON.", rich_help_panel=_FILES)
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Scores and signatures as one JSON object.")] = False,
-    tokenizer: Annotated[str, typer.Option(help="sacreBLEU's: 13a, intl, zh, ja-mecab, ko-mecab, char ...")] = "13a",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Writes the translations there.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    tokenized: Annotated[
+        bool,
+        typer.Option("--tokenized", help="The text is tokenized: compute BLEU as it is.", rich_help_panel="Metrics"),
+    ] = False,
+    tokenizer: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="sacreBLEU's tokenizer: 13a, intl, zh, ja-mecab, ko-mecab, char, ...",
+            rich_help_panel="Metrics",
+        ),
+    ] = "13a",
+    device: Device = "auto",
     compute_type: ComputeType = "float32",
 ) -> None:
-    """Translates held-out text and scores it: BLEU and chrF.
+    """Translate a test set and compute BLEU and chrF.
 
-    Both with sacreBLEU's signatures; and how many sentences are said exactly as in the reference.
+    Scores come with sacreBLEU's signatures and the percentage of translations that match the reference exactly.
 
     Example: allyouneed evaluate RUN --test test.de test.en
     """
-    from allyouneed.translation.text_files import evaluate_files
-    from allyouneed.translation.translator import Translator
-
-    translator = Translator.load(run, device, compute_type=compute_type)
-    found = evaluate_files(translator, test, beam_size, tokenized, tokenizer, output, say)
+    translator = translation.Translator.load(run, device, compute_type=compute_type)
+    scores = translation.evaluate_files(translator, test, context.obj, tokenized, tokenizer, output, say)
     if as_json:
-        print(json.dumps(found.as_dict()))
+        print(json.dumps(scores.as_dict()))
         return
-    print(f"BLEU {found.bleu:.2f}  {found.bleu_signature}")
-    print(f"chrF {found.chrf:.2f}  {found.chrf_signature}")
-    print(f"exact match {found.exact_match:.1f} %  of {found.sentences:,} sentences")
+    print(f"BLEU {scores.bleu:.2f}  {scores.bleu_signature}")
+    print(f"chrF {scores.chrf:.2f}  {scores.chrf_signature}")
+    print(f"exact match {scores.exact_match:.1f} %  of {scores.sentences:,} sentences")
 
 
 @app.command()

@@ -8,7 +8,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
@@ -26,7 +26,31 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Overrides any setting. May be given several times."),
 ]
-ComputeType = Annotated[str, typer.Option(metavar="TYPE", help="float32, or int8: faster, on CPUs with AVX-512 VNNI.")]
+
+
+def completing(*values: str) -> Callable[[], list[str]]:
+    """Make the `autocompletion` of an option from its values; typed values are still checked by the command."""
+    return lambda: list(values)
+
+
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="DEVICE",
+        help="cpu, cuda or auto (CUDA if there is a GPU).",
+        autocompletion=completing("auto", "cpu", "cuda"),
+        rich_help_panel="Speed",
+    ),
+]
+ComputeType = Annotated[
+    str,
+    typer.Option(
+        metavar="TYPE",
+        help="float32, or int8 (faster; CPUs with AVX-512 VNNI).",
+        autocompletion=completing("float32", "int8"),
+        rich_help_panel="Speed",
+    ),
+]
 
 Given = TypeVar("Given", str, list[str] | None)
 

@@ -69,6 +69,14 @@ def test_the_bundles_settings_fill_in():
         SearchOptions(num_beam_groups=2).resolve(settings)
 
 
+def test_bounds_are_those_of_the_settings():
+    options, settings = (kind.model_json_schema()["properties"] for kind in (SearchOptions, SearchConfig))
+    for name, setting in settings.items():
+        [option] = [each for each in options[name]["anyOf"] if each["type"] != "null"]
+        for bound in ("minimum", "maximum"):
+            assert option[bound] == setting[bound], name
+
+
 def test_its_module_loads_neither_torch_nor_numpy():
     code = "import sys, allyouneed.translation.options; sys.exit(bool({'torch', 'numpy'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

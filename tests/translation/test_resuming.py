@@ -69,7 +69,7 @@ def test_what_does_not_belong_together_is_left_alone(interrupted):
 
 def test_a_note_of_what_was_overwritten_is_gone(interrupted, tmp_path):
     translator, source, output, _ = interrupted
-    files.evaluate_files(Translator(translator.bundle), [source, source], beam_size=1, output=output)
+    files.evaluate_files(Translator(translator.bundle), [source, source], OPTIONS, output=output)
     with pytest.raises(UserError, match="not there"):
         translate_file(translator, source, output, OPTIONS, False, print, resume=True)
 

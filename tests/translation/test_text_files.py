@@ -51,7 +51,7 @@ def test_progress_is_told_of_long_work(translator, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_FEWEST_LINES", 2)
     monkeypatch.setattr(files, "_MOST_LINES", 2)
     test, said = write_pairs(tmp_path, "test", toy_pairs(5)), []
-    evaluate_files(translator, test, beam_size=1, say=said.append)
+    evaluate_files(translator, test, OPTIONS, say=said.append)
     assert [line.partition(" lines  ")[0] for line in said] == ["2/5", "4/5", "5/5"]
     assert all(re.search(r" a second  \d+:\d\d left$", line) for line in said)
     assert said[-1].endswith("  0:00 left")
@@ -63,7 +63,7 @@ def test_progress_is_told_of_long_work(translator, tmp_path, monkeypatch):
     assert [line.partition(" lines  ")[0] for line in told[3:]] == ["2", "4", "5"]
     assert all(line.endswith(" a second") for line in told[3:])
     monkeypatch.setattr(files, "_SILENT_SECONDS", 1000)
-    evaluate_files(translator, test, beam_size=1, say=said.append)
+    evaluate_files(translator, test, OPTIONS, say=said.append)
     assert len(said) == 3
 
 

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypedDict, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from allyouneed.config import SearchConfig
 from allyouneed.errors import UserError
+
+_OWN_ERROR = "Value error, "  # how pydantic begins the message of a ValueError
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,24 @@ class Option:
     metavar: str | None = None
 
 
+def _utf8(text: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("it is not UTF-8") from None
+    return text
+
+
 class SearchOptions(BaseModel):
     """Options of a search, validated and immutable. None means the bundle's own setting (`config.SearchConfig`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     beam_size: Annotated[int | None, Option("Search", "beam_size")] = Field(
-        default=None, ge=1, le=1024, description="Hypotheses kept at each step (1: greedy). Default: the bundle's."
+        default=None, ge=1, le=1000, description="Hypotheses kept at each step (1: greedy). Default: the bundle's."
     )
     num_hypotheses: Annotated[int, Option("Search", "num_hypotheses", flag="--nbest", metavar="N")] = Field(
-        default=1, ge=1, le=1024, description="Number of translations to return per text, at most the beam size."
+        default=1, ge=1, le=1000, description="Number of translations to return per text, at most the beam size."
     )
     length_penalty: Annotated[float | None, Option("Search", "length_penalty")] = Field(
         default=None, ge=-10, le=10, description="α of section 6.1 (0: off). Default: the bundle's."
@@ -50,7 +60,7 @@ class SearchOptions(BaseModel):
         default=0.0, ge=0, le=1000, description="β, the penalty on source tokens without attention (0: off)."
     )
     num_beam_groups: Annotated[int, Option("Search", None)] = Field(
-        default=1, ge=1, le=1024, description="Number of diverse beam groups (1: off); divides the beam size."
+        default=1, ge=1, le=1000, description="Number of diverse beam groups (1: off); divides the beam size."
     )
     diversity_penalty: Annotated[float, Option("Search", None)] = Field(
         default=0.5, ge=0, le=1000, description="Penalty on tokens already chosen by earlier beam groups."
@@ -59,10 +69,13 @@ class SearchOptions(BaseModel):
         default=0, ge=0, le=100_000, description="Minimum number of output tokens."
     )
     max_decoding_length: Annotated[int | None, Option("Constraints", "max_decoding_length")] = Field(
-        default=None, ge=1, le=100_000, description="Maximum number of output tokens. Default: see max_extra_length."
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Maximum number of output tokens (default: the source's plus max_extra_length).",
     )
     max_extra_length: Annotated[int | None, Option("Constraints", None)] = Field(
-        default=None, ge=0, le=100_000, description="Output tokens beyond the source's length. Default: the bundle's."
+        default=None, ge=0, le=10_000, description="Output tokens beyond the source's length. Default: the bundle's."
     )
     no_repeat_ngram_size: Annotated[int, Option("Constraints", "no_repeat_ngram_size")] = Field(
         default=0, ge=0, le=100_000, description="Forbid repeating any n-gram of this size (0: off)."
@@ -71,7 +84,8 @@ class SearchOptions(BaseModel):
         default=1.0, gt=0, le=1000, description="Penalty on repeating a token (above 1: fewer repetitions; 1: off)."
     )
     suppress_sequences: Annotated[
-        tuple[str, ...], Option("Constraints", "suppress_sequences", flag="--suppress", metavar="TEXT")
+        tuple[Annotated[str, AfterValidator(_utf8)], ...],
+        Option("Constraints", "suppress_sequences", flag="--suppress", metavar="TEXT"),
     ] = Field(default=(), max_length=10_000, description="Text that must never be generated (repeatable).")
     sampling_topk: Annotated[int | None, Option("Sampling", "sampling_topk")] = Field(
         default=None, ge=0, lt=2**31, description="Sample from the K most likely tokens (0: all)."
@@ -84,7 +98,10 @@ class SearchOptions(BaseModel):
     )
     seed: Annotated[int, Option("Sampling", None)] = Field(default=1, ge=0, lt=2**63, description="Sampling seed.")
     batch_tokens: Annotated[int | None, Option("Speed", "max_batch_size")] = Field(
-        default=None, ge=1, lt=2**31, description="Source tokens per batch times beam size. Default: the bundle's."
+        default=None,
+        ge=1,
+        le=10_000_000,
+        description="Source tokens per batch, times the beam size. Default: the bundle's.",
     )
     return_scores: Annotated[bool, Option("Speed", "return_scores", flag="")] = Field(
         default=True, description="Compute scores; greedy search is faster without them (scores are then NaN)."
@@ -183,17 +200,28 @@ def option_of(name: str) -> Option:
     return option
 
 
+def problem_with(name: str, value: object) -> str | None:
+    """What is wrong with one field's value, as a sentence; None if it is valid."""
+    try:
+        SearchOptions.model_validate({name: value})
+    except ValidationError as error:
+        return _sentence(error.errors()[0]["msg"])
+    return None
+
+
 def _validated(kind: type[Options], values: Mapping[str, Any]) -> Options:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
+        path, message = ".".join(map(str, first["loc"])), first["msg"]
         if first["type"] == "extra_forbidden":
-            raise TypeError(f"unknown search option {first['loc'][0]!r}") from error
-        raise UserError(_message(first["loc"], first["input"], first["msg"])) from error
+            raise TypeError(f"unknown search option {path!r}") from error
+        # Without a path, several options do not fit together, and the message names them.
+        told = f"{path} = {first['input']}: {_sentence(message)}" if path else message.removeprefix(_OWN_ERROR)
+        raise UserError(told) from error
 
 
-def _message(place: tuple[int | str, ...], value: object, message: str) -> str:
-    if not place:  # of several options together
-        return message.removeprefix("Value error, ")
-    return f"{'.'.join(map(str, place))} = {value}: {message[0].lower()}{message[1:]}."
+def _sentence(message: str) -> str:
+    message = message.removeprefix(_OWN_ERROR)
+    return f"{message[0].lower()}{message[1:]}."

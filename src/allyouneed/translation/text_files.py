@@ -111,7 +111,7 @@ def score_files(
 def evaluate_files(
     translator: Translator,
     test: Sequence[Path],
-    beam_size: int | None = None,
+    options: SearchOptions | None = None,
     tokenized: bool = False,
     tokenize: str = "13a",
     output: Path | None = None,
@@ -131,7 +131,7 @@ def evaluate_files(
         if pair.fault:
             raise UserError(f"{test[0]}:{pair.line}: {pair.fault}. Mend the line: every test sentence counts.")
     numbered = ((pair.line, pair.source) for pair in pairs)
-    options = SearchOptions.from_values({"beam_size": beam_size, "return_scores": False})
+    options = (options or SearchOptions()).replace({"return_scores": False})
     progress, translations = _Progress(say, lambda: len(pairs)), []
     for _, block in _translated(translator, numbered, test[0], options, lambda _, found: [found.text], say, ()):
         translations += block

@@ -26,7 +26,7 @@ from allyouneed.translation.alignment import Attention, align
 from allyouneed.translation.batch_search import BatchSearch
 from allyouneed.translation.constraints import Constraints
 from allyouneed.translation.coverage import covered
-from allyouneed.translation.engine.engine import FLOAT32, Engine, engine_for
+from allyouneed.translation.engine.engine import FLOAT32, INT8, Engine, engine_for
 from allyouneed.translation.options import ResolvedOptions, SearchOptions, SearchOverrides
 from allyouneed.translation.search import NEVER_SAID, Hypothesis, Model, Source, choose
 from allyouneed.translation.workers import available_cores, in_turn
@@ -94,6 +94,8 @@ class Translator:
         compute_type: str = FLOAT32,
     ):
         self.bundle = bundle
+        if device == "auto" and compute_type == INT8:  # which exists on CPUs only
+            device = "cpu"
         self.device = choose_device(device) if isinstance(device, str) else device
         self.model = bundle.model.to(self.device).eval()
         self.tokenizer = bundle.tokenizer

@@ -1,0 +1,124 @@
+"""Commands whose options are derived from the fields of `SearchOptions`, with help in groups.
+
+Typer builds the options of all commands at import. Loading pydantic there would slow down `allyouneed --help`, so a
+`SearchCommand` derives its options only when it runs or shows its help.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, TypeVar
+
+import typer
+from typer.core import TyperCommand
+from typer.main import get_command
+
+from allyouneed import translation
+
+Value = TypeVar("Value")
+_COLUMN = 30  # width of option names in help texts
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose help lists its options under the headings given as `rich_help_panel` to `typer.Option`.
+
+    Headings that are not in `headings` follow in the order of the options.
+    """
+
+    headings: ClassVar[tuple[str, ...]] = (
+        "Arguments",
+        "Input and output",
+        "Search",
+        "Constraints",
+        "Sampling",
+        "Metrics",
+        "Speed",
+    )
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {heading: [] for heading in self.headings}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                is_argument = parameter.param_type_name == "argument"
+                heading = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None) or "Options"
+                groups.setdefault(heading, []).append((record[0].ljust(_COLUMN), record[1]))
+        for heading, records in groups.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+
+class SearchCommand(GroupedCommand):
+    """A command with options for fields of `SearchOptions`; its function finds the validated options in `ctx.obj`."""
+
+    names: ClassVar[tuple[str, ...]] = ()  # of the fields; all of them if empty
+
+    @cached_property
+    def search_parameters(self) -> list[Any]:
+        return _parameters(self.names or translation.SearchOptions.model_fields)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        own = super().get_params(ctx)
+        return [*own[:-1], *self.search_parameters, own[-1]]  # --help stays last
+
+    def invoke(self, ctx: Any) -> Any:
+        values = {parameter.name: ctx.params.pop(parameter.name) for parameter in self.search_parameters}
+        given = {name: value for name, value in values.items() if value is not None}
+        ctx.obj = translation.SearchOptions.from_values(given)
+        return super().invoke(ctx)
+
+
+def search_command(*names: str) -> type[SearchCommand]:
+    """Make a command class with options for these fields of `SearchOptions`."""
+    return type("SearchCommand", (SearchCommand,), {"names": names})
+
+
+def _parameters(names: Iterable[str]) -> list[Any]:
+    """Typer's parameters for these fields, made by a command that is never run."""
+
+    def collect(**values: object) -> None:
+        pass
+
+    annotations = {name: _annotation(name) for name in names if translation.options.option_of(name).flag != ""}
+    fields = translation.SearchOptions.model_fields
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter(name, kind, default=_default(fields[name].default), annotation=annotation)
+        for name, annotation in annotations.items()
+    ]
+    collect.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    collect.__annotations__ = annotations
+    app = typer.Typer(add_completion=False)
+    app.command()(collect)
+    return list(get_command(app).params)
+
+
+def _annotation(name: str) -> Any:
+    field, option = translation.SearchOptions.model_fields[name], translation.options.option_of(name)
+    kind = list[str] | None if field.default == () else field.annotation
+    made = typer.Option(
+        option.flag or f"--{name.replace('_', '-')}",
+        help=field.description,
+        metavar=option.metavar,
+        callback=_checked(name),
+        rich_help_panel=option.group,
+    )
+    return Annotated[kind, made]
+
+
+def _default(value: object) -> object:
+    return None if value == () else value
+
+
+def _checked(name: str) -> Callable[[Value], Value]:
+    """Validate one field's value while the command line is parsed, so that the message names the option."""
+
+    def check(value: Value) -> Value:
+        problem = None if value is None else translation.options.problem_with(name, value)
+        if problem:
+            raise typer.BadParameter(problem)
+        return value
+
+    return check
