@@ -11,6 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from allyouneed import kernels
 from allyouneed.cli import main
 from allyouneed.training.request import Request
 from allyouneed.training.train import train
@@ -51,6 +52,14 @@ def own_products(monkeypatch):
     monkeypatch.setattr("allyouneed.kernels._is_amd_with_avx512", lambda: True)
     monkeypatch.setattr("allyouneed.kernels._FEWEST_ROWS", 1)
     monkeypatch.setattr("allyouneed.kernels._NARROWEST", 16)
+
+
+@pytest.fixture
+def vnni():
+    """Skip tests of int8 translation where the processor, or Numba's configured target, cannot do it."""
+    pytest.importorskip("numba")
+    if not kernels.target.has_vnni():
+        pytest.skip("the processor has no AVX-512 VNNI")
 
 
 def toy_pairs(count: int, seed: int = 1) -> list[tuple[str, str]]:

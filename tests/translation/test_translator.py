@@ -154,14 +154,7 @@ def test_impossible_numbers(translator, options, message):
         translator.translate(["a"], **options)
 
 
-def test_in_8_bits_it_says_nearly_the_same(translator, toy_run):
-    pytest.importorskip("numba")
-    from allyouneed.kernels.product import has_bytes
-
-    if not has_bytes():
-        with pytest.raises(UserError, match="AVX-512 VNNI"):
-            Translator.load(toy_run, compute_type="int8")
-        pytest.skip("this processor has no AVX-512 VNNI")
+def test_in_8_bits_it_says_nearly_the_same(translator, toy_run, vnni):
     texts = [source for source, _ in toy_pairs(50, seed=5)]
     in_bytes = Translator.load(toy_run, compute_type="int8")
     for beam_size in (1, 4):

@@ -18,7 +18,7 @@ from torch import Tensor
 from allyouneed import lazy
 
 if TYPE_CHECKING:
-    from allyouneed.kernels import attention, dropout, launch, loss, matmul, product, simd
+    from allyouneed.kernels import attention, dropout, launch, loss, matmul, product, simd, target
 
 __all__ = [
     "IMPOSSIBLE",
@@ -34,9 +34,12 @@ __all__ = [
     "multiplies",
     "product",
     "simd",
+    "target",
     "usable",
 ]
-__getattr__ = lazy.attach(__name__, {}, ("attention", "dropout", "launch", "loss", "matmul", "product", "simd"))
+__getattr__ = lazy.attach(
+    __name__, {}, ("attention", "dropout", "launch", "loss", "matmul", "product", "simd", "target")
+)
 
 LANES = 16  # floats at once
 IMPOSSIBLE = -1e30  # the score or logit of what must not be: a number, unlike -inf, so that differences are numbers
@@ -69,10 +72,9 @@ def multiplies(rows: int, x: Tensor, *weights: Tensor) -> bool:
 
 @cache
 def _is_amd_with_avx512() -> bool:
-    import llvmlite.binding
+    from allyouneed.kernels import target  # loads Numba, which is optional
 
-    processor, features = llvmlite.binding.get_host_cpu_name(), llvmlite.binding.get_host_cpu_features()
-    return processor.startswith("znver") and bool(features.get("avx512f"))
+    return target.is_amd() and target.has_avx512()
 
 
 @cache

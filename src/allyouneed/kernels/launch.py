@@ -30,6 +30,7 @@ from numba import cfunc, njit, types
 from torch import Tensor
 
 from allyouneed.kernels.simd import get, get_long, take_one
+from allyouneed.kernels.target import has_avx512, has_vnni
 
 _COUNT, _GIVEN = 1, 2  # places of the number of parts, and of what a kernel was given; at 0 is the next part
 _here = threading.local()
@@ -138,9 +139,11 @@ def {name}(arguments):
 
 @cache
 def _version(folder: Path) -> str:
-    """Hash the sources of this package and of a kernel's own folder, where all that it may call is defined."""
+    """Hash the sources of this package and of a kernel's own folder, where all that it may call is defined, and the
+    instruction sets that these choose their constants by."""
     files = sorted({*Path(__file__).parent.glob("*.py"), *folder.glob("*.py")})
-    return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+    chosen_by = repr((has_avx512(), has_vnni())).encode()
+    return sha256(b"".join([chosen_by, *(path.read_bytes() for path in files)])).hexdigest()[:16]
 
 
 @cache

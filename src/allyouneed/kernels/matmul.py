@@ -9,7 +9,6 @@ not depend on which rows stand beside it, bit by bit.
 
 from __future__ import annotations
 
-import llvmlite.binding
 import torch
 from llvmlite import ir
 from numba import njit, types
@@ -32,9 +31,10 @@ from allyouneed.kernels.simd import (
     store,
     transpose,
 )
+from allyouneed.kernels.target import has_avx512
 
-_AVX512 = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
-_ROWS, _VECTORS = (12, 2) if _AVX512 else (6, 1)  # of a tile: 24 of 32 registers of 16 lanes, or 12 of 16 of 8 lanes
+# Rows and vectors of a tile: 24 of 32 registers of 16 lanes, or 12 of 16 of 8 lanes.
+_ROWS, _VECTORS = (12, 2) if has_avx512() else (6, 1)
 _PANEL = _VECTORS * LANES
 _DEPTH = 512  # of a panel, at most: 64 KB
 _TILES = 40  # of a part, about: 480 rows of that depth stay in a core's second cache

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import llvmlite.binding
 import torch
 from llvmlite import ir
 from numba import njit, types
@@ -38,10 +37,10 @@ from allyouneed.kernels.simd import (
     rounded,
     splat,
 )
+from allyouneed.kernels.target import has_avx512, has_vnni
 
-_FEATURES = llvmlite.binding.get_host_cpu_features()
-_AVX512 = _FEATURES.get("avx512f", False)
-_TALL, _VECTORS = (8, 2) if _AVX512 else (6, 1)  # of a tile: 16 of 32 registers of 16 lanes, or 12 of 16 of 8 lanes
+# Rows and vectors of a tile: 16 of 32 registers of 16 lanes, or 12 of 16 of 8 lanes.
+_TALL, _VECTORS = (8, 2) if has_avx512() else (6, 1)
 PANEL = _VECTORS * LANES  # columns that stand together
 _ROWS = 96  # a part
 
@@ -53,11 +52,6 @@ class Matrix(NamedTuple):
     packed: Tensor
     facts: Tensor
     columns: int
-
-
-def has_bytes() -> bool:
-    """Whether this processor multiplies bytes faster than floats."""
-    return bool(_FEATURES.get("avx512vnni"))
 
 
 def pack(weight: Tensor, bias: Tensor, in_bytes: bool = False) -> Matrix:
@@ -147,7 +141,7 @@ def _sum_of_four(builder, vnni, summed, four, columns):
     return summed
 
 
-def make_tile(rows: int, vectors: int, in_bytes: bool, vnni: bool = has_bytes()):
+def make_tile(rows: int, vectors: int, in_bytes: bool, vnni: bool = has_vnni()):
     """Code for `rows` rows of `a` by 16 · vectors columns of a panel. Addresses in bytes, all else in 32-bit words.
 
     facts: of the panel's first column; n: of one kind of facts to the next.

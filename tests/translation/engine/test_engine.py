@@ -14,7 +14,6 @@ from allyouneed.translation.engine.engine import Engine, engine_for
 from allyouneed.translation.search import BeamSearch, beam_search, best_of, greedy
 
 pytest.importorskip("numba")
-from allyouneed.kernels.product import has_bytes
 from allyouneed.translation.engine import decoder as at
 
 WORDS = 555  # not a multiple of 16
@@ -161,8 +160,7 @@ def test_in_bytes_choices_are_those_of_its_logits():
             np.testing.assert_allclose(found.end_log_p, expected.end_log_p, atol=1e-4)
 
 
-@pytest.mark.skipif(not has_bytes(), reason="this processor has no AVX-512 VNNI")
-def test_bytes_where_they_cannot_be_had():
+def test_bytes_where_they_cannot_be_had(vnni):
     with pytest.raises(UserError, match="AVX-512 VNNI"):
         engine_for(model_of({"activation": "swish"}), "int8")
     with pytest.raises(UserError, match="float32 or int8"):
@@ -172,6 +170,6 @@ def test_bytes_where_they_cannot_be_had():
 
 
 def test_bytes_without_the_processor(monkeypatch):
-    monkeypatch.setattr("allyouneed.kernels.product._FEATURES", {})
+    monkeypatch.setattr("allyouneed.kernels.target.has_vnni", lambda: False)
     with pytest.raises(UserError, match="float32 always works"):
         engine_for(model_of({}), "int8")

@@ -3,12 +3,10 @@ import pytest
 import torch
 
 pytest.importorskip("numba")
-from allyouneed.kernels.product import has_bytes
 from allyouneed.translation.engine import decoder as at
 from allyouneed.translation.engine import screen
 
 
-@pytest.mark.skipif(not has_bytes(), reason="this processor has no AVX-512 VNNI")
 @pytest.mark.parametrize("count", [1, 4])
 @pytest.mark.parametrize("spread", [0.2, 3.0])
 def test_the_best_words_are_exactly_those_of_fp32(count, spread):

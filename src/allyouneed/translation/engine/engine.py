@@ -33,7 +33,7 @@ def engine_for(model: Model, compute_type: str = FLOAT32) -> Model:
     """
     if compute_type not in COMPUTE_TYPES:
         raise UserError(f"compute_type = {compute_type}: choose {' or '.join(COMPUTE_TYPES)}.")
-    if compute_type == INT8 and not (_has_twin(model) and _has_bytes()):
+    if compute_type == INT8 and not (_has_twin(model) and kernels.target.has_vnni()):
         raise UserError(
             "compute_type = int8 needs a processor with AVX-512 VNNI, Numba, and a model on the CPU with ReLU and "
             f"widths that are multiples of {kernels.LANES}. Leave it out: float32 always works."
@@ -47,10 +47,6 @@ def _has_twin(model: Model) -> TypeGuard[Transformer]:
     config = model.config
     widths = (config.d_model, config.d_ff, config.key_size, config.value_size)
     return kernels.usable(model.output.weight) and all(width % kernels.LANES == 0 for width in widths)
-
-
-def _has_bytes() -> bool:
-    return kernels.product.has_bytes()
 
 
 class Cache:
@@ -136,7 +132,7 @@ class Engine:
         table[at.WORDS], table[at.END] = self.words, EOS
         table[at.OUTPUT_PACKED], table[at.OUTPUT_FACTS] = (x.data_ptr() for x in self.output[:2])
         table[at.NEVER], table[at.NEVERS] = self.never.data_ptr(), len(self.never)
-        if _has_bytes() and not self.in_bytes:
+        if kernels.target.has_vnni() and not self.in_bytes:
             from allyouneed.translation.engine.screen import round_words
 
             bias = _bias(output)

@@ -1,0 +1,73 @@
+"""Instruction sets of the processor that Numba compiles for.
+
+Numba's target is the host, unless `NUMBA_CPU_NAME` or `NUMBA_CPU_FEATURES` configure another one.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import llvmlite.binding as llvm
+from numba.core import config
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+
+# A sum of products of unsigned and signed bytes, which LLVM compiles to the widest registers of the target ("zmm" with
+# AVX-512) and to VNNI's instruction ("vpdpbusd") where the target has it.
+_BYTE_PRODUCTS = """
+declare i32 @llvm.vector.reduce.add.v64i32(<64 x i32>)
+define i32 @sum_of_products(<64 x i8> %a, <64 x i8> %b) {
+    %unsigned = zext <64 x i8> %a to <64 x i32>
+    %signed = sext <64 x i8> %b to <64 x i32>
+    %products = mul <64 x i32> %unsigned, %signed
+    %sum = call i32 @llvm.vector.reduce.add.v64i32(<64 x i32> %products)
+    ret i32 %sum
+}
+"""
+
+
+def has_avx512() -> bool:
+    """Return whether kernels may use AVX-512's 32 registers of 16 floats."""
+    return all("zmm" in assembly for assembly in _assemblies())
+
+
+def has_vnni() -> bool:
+    """Return whether kernels may use the byte products of AVX-512 VNNI."""
+    return all(_uses(assembly, "vpdpbusd", "zmm") for assembly in _assemblies())
+
+
+def is_amd() -> bool:
+    """Return whether the processor is an AMD Zen."""
+    return _compiled_for()[0].startswith("znver")
+
+
+def _uses(assembly: str, *words: str) -> bool:
+    return any(all(word in line for word in words) for line in assembly.splitlines())
+
+
+def _compiled_for() -> tuple[str, str]:
+    """Return the processor's name and the features that Numba passes to LLVM."""
+    _, name, features = cpu_target.target_context.codegen().magic_tuple()
+    return name, features
+
+
+@cache
+def _assemblies() -> tuple[str, ...]:
+    """Compile the byte products for Numba's target and for the target as the user configured it.
+
+    The two differ: Numba adds the host's features to a configured processor, and the host's processor to configured
+    features. A kernel may use what both have.
+    """
+    configured = _compiled_for()
+    name, features = (getattr(config, setting) for setting in ("CPU_NAME", "CPU_FEATURES"))  # None where not set
+    if features is not None:
+        configured = name or "generic", features
+    elif name is not None:
+        configured = name, ""
+    with global_compiler_lock:
+        return tuple(_assembly(*target) for target in {_compiled_for(), configured})
+
+
+def _assembly(name: str, features: str) -> str:
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    return target.create_target_machine(cpu=name, features=features).emit_assembly(llvm.parse_assembly(_BYTE_PRODUCTS))

@@ -1,0 +1,68 @@
+"""Kernels follow Numba's configured target: each test starts a process, since Numba reads its environment once."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("numba")
+
+import llvmlite.binding as llvm
+
+FEATURES = """
+from allyouneed.kernels import product, target
+print(target.has_avx512(), target.has_vnni(), target.is_amd())
+"""
+
+
+def run(code: str, **environment: str) -> str:
+    """Run Python code in a new process and return its standard output."""
+    environment = {**os.environ, **environment}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"NUMBA_CPU_NAME": "generic"},
+        {"NUMBA_CPU_NAME": "haswell"},
+        {"NUMBA_CPU_FEATURES": "+avx2,+fma"},
+        {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"},
+    ],
+    ids=str,
+)
+def test_a_narrow_target_has_no_avx512(environment):
+    assert run(FEATURES, **environment).split()[:2] == ["False", "False"]
+
+
+@pytest.mark.parametrize(("name", "avx512", "vnni"), [("skylake-avx512", True, False), ("cascadelake", True, True)])
+def test_a_target_has_what_both_the_host_and_the_configured_processor_have(name, avx512, vnni):
+    host = llvm.get_host_cpu_features()
+    expected = [avx512 and host["avx512f"], vnni and host["avx512vnni"], False]
+    assert run(FEATURES, NUMBA_CPU_NAME=name).split() == [str(value) for value in expected]
+
+
+def test_the_default_target_is_the_host():
+    host, name = llvm.get_host_cpu_features(), llvm.get_host_cpu_name()
+    expected = [bool(host.get("avx512f")), bool(host.get("avx512vnni")), name.startswith("znver")]
+    unset = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA_CPU_")}
+    done = subprocess.run([sys.executable, "-c", FEATURES], env=unset, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(value) for value in expected]
+
+
+VERSION = """
+from pathlib import Path
+from allyouneed.kernels import launch
+print(launch._version(Path(launch.__file__).parent))
+"""
+
+
+def test_compiled_kernels_of_different_targets_have_different_names_on_disk():
+    """Numba's own key has the target too; ours has what the sizes of tiles are chosen by."""
+    versions = {run(VERSION, NUMBA_CPU_NAME=name) for name in ("generic", "haswell")}
+    assert len(versions) == 1  # the same tiles: Numba's key distinguishes them
+    if llvm.get_host_cpu_features().get("avx512f"):
+        assert run(VERSION, NUMBA_CPU_NAME="skylake-avx512") not in versions
