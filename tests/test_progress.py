@@ -1,4 +1,4 @@
-"""A bar where there is a terminal, plain lines elsewhere, and not too many of them."""
+"""Progress reporting: a bar on a terminal, periodic lines elsewhere."""
 
 from __future__ import annotations
 
@@ -9,27 +9,38 @@ import pytest
 from rich.console import Console
 
 from allyouneed import progress
-from allyouneed.progress import counting
 
 
-def said(environment: dict[str, str], terminal: bool) -> str:
+def output(environment: dict[str, str], terminal: bool) -> str:
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=60, _environ=environment)
-    with counting(console, "heads off") as told:
-        told(1, 4)
-        told(2, 4)
+    with progress.track_progress(console, "heads off") as update:
+        update(1, 4)
+        update(2, 4)
     return out.getvalue()
 
 
 @pytest.mark.parametrize(("term", "terminal"), [("xterm-256color", False), ("dumb", True)])
-def test_plain_lines_without_a_terminal_that_can_more(monkeypatch, term, terminal):
-    assert said({"TERM": term}, terminal) == ""  # short work
-    times = iter((0.0, 5.0, 12.0))
+def test_lines_where_no_bar_can_be_drawn(monkeypatch, term, terminal):
+    times = iter((0.0, 1.0, 2.0, 20.0, 25.0, 32.0))
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
-    assert said({"TERM": term}, terminal) == "heads off 2/4  0:12 left\n"
+    assert output({"TERM": term}, terminal) == ""  # less than 10 seconds
+    assert output({"TERM": term}, terminal) == "heads off 2/4  0:12 left\n"
 
 
-def test_a_bar_in_a_terminal():
-    shown = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", said({"TERM": "xterm-256color"}, terminal=True))
+def test_a_bar_on_a_terminal():
+    shown = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", output({"TERM": "xterm-256color"}, terminal=True))
     assert "heads off" in shown
     assert "2/4" in shown
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.9, "0:00 left"), (75, "1:15 left"), (4504, "75:04 left")])
+def test_time_left(seconds, text):
+    assert progress.time_left(seconds) == text
+
+
+def test_a_line_is_printed_verbatim():
+    out = io.StringIO()
+    line = "[bold]a :smile: b " + "c" * 100
+    progress.print_line(Console(file=out, width=40), line)
+    assert out.getvalue() == line + "\n"

@@ -1,4 +1,4 @@
-"""Long work is told of: lines as they are; how far it is, a bar in a terminal, a line now and then elsewhere."""
+"""Progress reporting: a bar on a terminal, periodic lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,32 +12,55 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-def say_on(console: Console, text: str) -> None:
-    """A line as it is: rich would take [brackets] for markup and :names: for pictures, and fold what is long."""
+def print_line(console: Console, text: str) -> None:
+    """Print a line verbatim: no rich markup, no emoji codes, no wrapping."""
     console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
+def time_left(seconds: float) -> str:
+    """Format an estimate of the remaining time.
+
+    Args:
+        seconds: Remaining time in seconds; fractions are dropped.
+
+    Returns:
+        Minutes and seconds, for example "75:04 left".
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d} left"
+
+
 @contextmanager
-def counting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
-    """Until the block ends; what it gives is told how many are done, of how many."""
+def track_progress(console: Console, description: str) -> Iterator[Callable[[int, int], None]]:
+    """Report the progress of a task while the block runs.
+
+    Args:
+        console: Where to report: a bar if it is a terminal, else one line every 10 seconds.
+        description: Label of the task.
+
+    Yields:
+        A function `update(done, total)`, which the task calls after each item.
+    """
     if not console.is_terminal or console.is_dumb_terminal:
-        yield _Lines(console, what).tell
+        yield _Lines(console, description).update
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, of: progress.update(task, completed=done, total=of)
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 class _Lines:
-    def __init__(self, console: Console, what: str):
-        self._console, self._what = console, what
-        self._begun = self._told = time.monotonic()
+    """Progress as lines of text."""
 
-    def tell(self, done: int, of: int) -> None:
+    def __init__(self, console: Console, description: str):
+        self._console, self._description = console, description
+        self._start = self._last_line = time.monotonic()
+
+    def update(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if now - self._told < _SECONDS_BETWEEN_LINES:
+        if now - self._last_line < _SECONDS_BETWEEN_LINES:
             return
-        self._told = now
-        left = int((of - done) * (now - self._begun) / max(1, done))
-        say_on(self._console, f"{self._what} {done:,}/{of:,}  {left // 60}:{left % 60:02d} left")
+        self._last_line = now
+        seconds = (total - done) * (now - self._start) / max(1, done)
+        print_line(self._console, f"{self._description} {done:,}/{total:,}  {time_left(seconds)}")

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from allyouneed.data.synthetic import Pair, make_dates
 from allyouneed.files import write_file
-from allyouneed.progress import say_on
+from allyouneed.progress import print_line
 from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request
 from allyouneed.training.train import train
@@ -29,7 +29,7 @@ def run_quickstart(out: Path, settings: Sequence[str], console: Console, program
     text = Path(f"{out}-text")
     dates = make_dates()
     files = {name: _write(text / f"{name}.tsv", getattr(dates, name)) for name in ("train", "valid", "test")}
-    say_on(console, f"dates in Korean and English, made here: {len(dates.train):,} pairs in {text}")
+    print_line(console, f"dates in Korean and English, made here: {len(dates.train):,} pairs in {text}")
     request = Request([files["train"]], [files["valid"]], out, ("ko", "en"), "dates", settings)
     if train(request, console).status == INTERRUPTED:
         return False

@@ -16,7 +16,7 @@ from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import corpus_html, html
 from allyouneed.insight.variant import entropies
 from allyouneed.model.probe import KINDS
-from allyouneed.progress import counting
+from allyouneed.progress import track_progress
 from allyouneed.translation.alignment import Attention
 from allyouneed.translation.translator import Translator
 
@@ -44,7 +44,7 @@ def look_at(
     if page:
         refuse_unwritable(page, *test, *([alignments] if alignments else []))
     if test:
-        with counting(console, "heads off") as told:
+        with track_progress(console, "heads off") as told:
             data = corpus_data(translator, test, alignments, told)
         if as_json:
             return json.dumps(data, ensure_ascii=False)
@@ -53,7 +53,7 @@ def look_at(
         say(f"{data['sentences']:,} sentences; written: {page}")
         return ""
     if page:
-        with counting(console, "switches") as told:
+        with track_progress(console, "switches") as told:
             data = explorer_data(translator, sentence, told=told)
         write_file(page, html(data))
         say(f"written: {page}")

@@ -28,7 +28,7 @@ from allyouneed.paper.cost import BASE, BIG, flops_per_token, hardware_flops, pa
 from allyouneed.paper.plots import COLOURS, new_plot
 from allyouneed.paper.recurrent import RecurrentTranslator
 from allyouneed.paper.results import Results, as_table
-from allyouneed.progress import say_on
+from allyouneed.progress import print_line
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request, asked_device, identity, recipe_of, settings_of
@@ -85,7 +85,7 @@ def run_table2(
     }
     results = Results.open("table2", out, asked)
     shared = replace(fixed, data=results.folder / "data")
-    prepare(shared.data_folder, shared.train, shared.valid, config.data, partial(say_on, console))
+    prepare(shared.data_folder, shared.train, shared.valid, config.data, partial(print_line, console))
     results.part("peak", lambda: {"flops": matrix_flops(choose_device(config.training.device))})
     settings = [f"training.minutes={budget:g}", *request.settings]
     for name, build in SYSTEMS.items():
@@ -96,7 +96,7 @@ def run_table2(
 
 
 def _measure(request: Request, test: Sequence[Path], tokenized: bool, console: Console) -> dict[str, Any]:
-    say_on(console, f"{request.out.name}:")
+    print_line(console, f"{request.out.name}:")
     if train(request, console).status == INTERRUPTED:
         raise KeyboardInterrupt
     bundle = load_bundle(request.out, request.build)

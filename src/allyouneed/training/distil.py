@@ -25,7 +25,7 @@ from allyouneed.data.corpus import count_pairs
 from allyouneed.data.formats import RawPair, read_pairs, read_text
 from allyouneed.errors import UserError
 from allyouneed.files import read_json, sha256, to_json, write_file
-from allyouneed.progress import say_on
+from allyouneed.progress import print_line
 from allyouneed.training.distributed import announced_ranks
 from allyouneed.training.request import Request, bundle_sum
 from allyouneed.training.train import Outcome, only_one, train
@@ -68,7 +68,7 @@ def distil(asked: Distillation, console: Console) -> Outcome:
     for files in (asked.train, asked.valid):
         count_pairs(files)  # a mistake shows before the work
     with only_one(asked.out):
-        files = _taught(asked, teacher, partial(say_on, console))
+        files = _taught(asked, teacher, partial(print_line, console))
     request = Request(
         files, asked.valid, asked.out, teacher.languages, asked.recipe, asked.settings, teacher=asked.teacher
     )

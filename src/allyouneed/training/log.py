@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from allyouneed.files import cannot_write
-from allyouneed.progress import say_on
+from allyouneed.progress import print_line, time_left
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -53,7 +53,7 @@ class RunLog:
     def say(self, text: str) -> None:
         """Shows a line, which `log.jsonl` does not have."""
         if self.active:
-            say_on(self.console, text)
+            print_line(self.console, text)
 
     def start(self, steps: int, step: int) -> None:
         """TensorBoard, and a progress bar in a terminal; elsewhere `progress` prints plain lines."""
@@ -78,8 +78,8 @@ class RunLog:
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=step, total=steps, loss=shown_loss, rate=shown_rate)
         elif plain:
-            left = f"{int(seconds_left) // 60}:{int(seconds_left) % 60:02d}"
-            self.say(f"step {step:,}/{steps:,}  loss {shown_loss}  {shown_rate} tokens/s  {left} left")
+            remaining = time_left(seconds_left)
+            self.say(f"step {step:,}/{steps:,}  loss {shown_loss}  {shown_rate} tokens/s  {remaining}")
 
     def stop(self) -> None:
         """Ends the bar and TensorBoard's file; `record` and `say` go on."""

@@ -18,6 +18,7 @@ from allyouneed.data.corpus import count_pairs
 from allyouneed.data.formats import decoded, read_lines, read_pairs, read_text
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, refuse_unwritable
+from allyouneed.progress import time_left
 from allyouneed.translation.evaluate import Scores, bleu_metric, score
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.resuming import Note, note_beside
@@ -164,8 +165,8 @@ class _Progress:
         if self._of is None:
             self._say(f"{number:,} lines  {rate}")
         else:
-            left = int((self._of - number) * seconds / now)
-            self._say(f"{number:,}/{self._of:,} lines  {rate}  {left // 60}:{left % 60:02d} left")
+            remaining = time_left((self._of - number) * seconds / now)
+            self._say(f"{number:,}/{self._of:,} lines  {rate}  {remaining}")
 
 
 def _count_lines(path: Path) -> int:

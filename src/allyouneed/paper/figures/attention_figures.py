@@ -34,7 +34,7 @@ from allyouneed.paper.figures.head_statistics import (
 )
 from allyouneed.paper.figures.trace import Trace, block_rows, trace
 from allyouneed.paper.results import Results
-from allyouneed.progress import counting
+from allyouneed.progress import track_progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,7 +101,7 @@ def _read_test(bundle: Bundle, test: Sequence[Path]) -> ChosenText:
 def _measure(results: Results, bundle: Bundle, text: ChosenText, seconds: float, console: Console) -> tuple[Tally, int]:
     """As many sentences, in the file's order, as the time allows, and how many; time of earlier calls counts too."""
     tally, measured, spent = Tally(), 0, 0.0
-    with counting(console, "heads: sentences") as told:
+    with track_progress(console, "heads: sentences") as told:
         for first in range(0, len(text.sentences), _PART):
             if measured and spent >= seconds:
                 break

@@ -31,7 +31,7 @@ from allyouneed.model.probe import record_attention
 from allyouneed.model.transformer import Transformer, log_probabilities
 from allyouneed.paper.questions.questions_page import write_page
 from allyouneed.paper.results import Results
-from allyouneed.progress import say_on
+from allyouneed.progress import print_line
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Record, Request, identity, settings_of
@@ -218,7 +218,7 @@ def _train_variant(folder: Path, name: str, shared: Request, minutes: float, con
     plan = Plan(**stored) if stored and name != "paper" else None
     by_steps = settings_of(shared.settings, "training.steps")
     settings = [*shared.settings, *([] if by_steps else [f"training.minutes={minutes / len(VARIANTS)}"])]
-    say_on(console, f"training {variant.title}")
+    print_line(console, f"training {variant.title}")
     request = replace(shared, out=folder / name, settings=settings, build=variant.build, plan=plan, steady=True)
     outcome = train(request, console)
     if outcome.status == INTERRUPTED:

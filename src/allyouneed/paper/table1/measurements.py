@@ -18,7 +18,7 @@ from allyouneed.paper.table1.compared_layers import LAYERS
 from allyouneed.paper.table1.layer_cost import Measured, Point, measure_layers, predict, step_operations
 from allyouneed.paper.table1.table1_page import draw, write_page
 from allyouneed.paper.table1.tables import Sweeps, make_tables
-from allyouneed.progress import say_on
+from allyouneed.progress import print_line
 from allyouneed.training.memory import keep_freed_memory
 from allyouneed.training.size import matrix_flops
 
@@ -72,7 +72,7 @@ def _measure_points(
             tick = partial(progress.advance, task)
             measure = partial(_measure_point, results, point, measured, seconds, waiting, device, tick)
             rows = [Measured(**row) for row in results.part(_key(point), measure)["rows"]]
-            say_on(progress.console, _line(point, rows))
+            print_line(progress.console, _line(point, rows))
             measured += rows
     return measured
 

@@ -30,7 +30,7 @@ from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
 from allyouneed.paper.results import Results
 from allyouneed.paper.table3.table3_page import PAPER, write_page
-from allyouneed.progress import say_on
+from allyouneed.progress import print_line
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request, identity, recipe_of, settings_of
@@ -70,13 +70,13 @@ def run_table3(
     names = chosen_rows(rows)
     results = Results.open("table3", out, {**identity(request), "minutes": minutes})
     request = replace(request, recipe=request.recipe or BASE, data=results.folder / "data")
-    prepare(request.data_folder, request.train, request.valid, base.data, partial(say_on, console))
+    prepare(request.data_folder, request.train, request.valid, base.data, partial(print_line, console))
     jobs = [Job(name, 1) for name in names] + [Job("base", seed) for seed in range(2, seeds + 1)]
     device = choose_device(base.training.device)
     workers = 1 if device.type == "cuda" else min(len(jobs), os.cpu_count() or 1)
     with _workers(workers) as pool:
         steps = results.part("plan", lambda: _plan(pool, workers, request, base, jobs, minutes))["steps"]
-        say_on(console, f"{len(jobs)} rows, {steps:,} steps each (big: three times), {workers} at a time")
+        print_line(console, f"{len(jobs)} rows, {steps:,} steps each (big: three times), {workers} at a time")
         _train_rows(pool, results, request, base, [job for job in jobs if job.key not in results.parts], steps, console)
     return write_page(results)
 
@@ -196,7 +196,7 @@ def _train_rows(
             done += work[job]
             left = (time.perf_counter() - begun) * (sum(work.values()) / done - 1) / 60
             scores = f"perplexity {facts['perplexity']:.2f}, BLEU {facts['bleu']:.1f}"
-            say_on(console, f"{job.key}: {scores}, {left:.0f} min left")
+            print_line(console, f"{job.key}: {scores}, {left:.0f} min left")
     except BrokenExecutor as error:
         raise UserError("a worker was killed, perhaps for lack of memory: the same command goes on.") from error
     finally:

@@ -22,7 +22,7 @@ from allyouneed.paper.results import Results
 from allyouneed.paper.table4.readable_words import frequent_words, readable
 from allyouneed.paper.table4.table4_page import Parsed, write_page
 from allyouneed.paper.table4.treebank import Tree, read_trees, rebuild
-from allyouneed.progress import counting, say_on
+from allyouneed.progress import print_line, track_progress
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request, asked_device, settings_of
@@ -51,7 +51,7 @@ def run_table4(
     results = Results.open("table4", out, {**asked, "settings": list(settings)})
     trees = {name: read_trees(path) for name, path in files.items()}
     for name in PARTS:
-        say_on(console, f"{files[name]}: {len(trees[name]):,} trees")
+        print_line(console, f"{files[name]}: {len(trees[name]):,} trees")
     known = frequent_words(trees["train"])
     request = _request(results.folder, _pairs(trees, known), minutes, settings)
     if train(request, console).status == INTERRUPTED:
@@ -135,7 +135,7 @@ def _parse(
     rebuilt = [rebuild(output, tree.leaves()) for output, tree in zip(said["outputs"], trees, strict=True)]
     pairs = [(tree, ours.tree) for tree, ours in zip(trees, rebuilt, strict=True)]
     parsed = Parsed(pairs, said["outputs"], [ours.faults for ours in rebuilt], said["seconds"])
-    say_on(console, f"{what}: F1 {parsed.scores().f1:.2f} in {parsed.seconds:.0f} s")
+    print_line(console, f"{what}: F1 {parsed.scores().f1:.2f} in {parsed.seconds:.0f} s")
     for file, side in ((f"{name}.gold", 0), (f"{name}-beam-{search.beam_size}.parsed", 1)):
         write_file(results.folder / "trees" / file, "".join(f"(TOP {pair[side]})\n" for pair in pairs))
     return parsed
@@ -148,7 +148,7 @@ def _decode(
     outputs = [""] * len(sentences)
     begun = time.perf_counter()
     done = 0
-    with counting(console, f"parsing {what}") as told:
+    with track_progress(console, f"parsing {what}") as told:
         for places in _batches(sentences):
             found = translator.translate(
                 [sentences[place] for place in places],
