@@ -1,4 +1,4 @@
-"""What the pages on the paper name exists: files, names in them, commands, and places in the pages themselves."""
+"""docs/paper.md and its translation: files, names, commands and anchors exist, and tables are well-formed."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def text_of(page: str) -> str:
 
 
 def references(page: str) -> set[tuple[str, str]]:
-    """(file, name) of all that a page refers to; no name where it means the whole file."""
+    """Return the (file, name) pairs that a page refers to; the name is empty for a whole file."""
     return set(REFERENCE.findall(text_of(page)))
 
 
-def place_of(file: str) -> Path:
-    """Files are named from the package on, tests from the repository on."""
+def path_of(file: str) -> Path:
+    """Resolve a path relative to the package, or for tests to the repository."""
     return ROOT / file if file.startswith("tests/") else ROOT / "src" / "allyouneed" / file
 
 
 @cache
 def names_in(path: Path) -> set[str]:
-    """Functions, classes and constants of a module; methods, fields and `self.` attributes of its classes, dotted."""
+    """Return functions, classes and constants of a module, and `Class.member` for its methods, fields and attributes."""
     names = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         names |= defined_by(node)
@@ -52,14 +52,14 @@ def defined_by(node: ast.stmt) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_what_is_named_exists(page):
+def test_names_exist(page):
     assert len(references(page)) > 100
     for file, name in sorted(references(page)):
-        assert place_of(file).is_file(), f"{page}: {file}"
-        assert not name or name in names_in(place_of(file)), f"{page}: {file}: {name}"
+        assert path_of(file).is_file(), f"{page}: {file}"
+        assert not name or name in names_in(path_of(file)), f"{page}: {file}: {name}"
 
 
-def test_both_pages_name_the_same():
+def test_both_pages_have_the_same_names():
     assert references(PAGES[0]) == references(PAGES[1])
 
 
@@ -70,7 +70,7 @@ def test_every_command_is_named(page):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page):
+def test_links_resolve(page):
     text = text_of(page)
     headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
     anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -82,8 +82,7 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_tables_are_even(page):
-    """Every row of a table has as many cells as its head."""
+def test_table_rows_have_as_many_cells_as_their_header(page):
     width = None
     for line in text_of(page).splitlines():
         cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else None
