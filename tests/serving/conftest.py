@@ -1,4 +1,4 @@
-"""A live server on loopback, which real clients talk to."""
+"""Fixtures: a live server on loopback and a browser page."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ import uvicorn
 
 from allyouneed import Translator
 from allyouneed.serving.app import build_app
-from allyouneed.serving.pairs import Pairs, replica
 from allyouneed.serving.protocol import LimitedProtocol
-from allyouneed.serving.server_settings import Settings
+from allyouneed.serving.registry import TranslatorRegistry, replica
+from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.training.train import train
 from tests.conftest import silent, toy_request
 
-_LONGER = ["training.steps=300", "training.validate_every=300", "training.average=1"]
+_SETTINGS = ["training.steps=300", "training.validate_every=300", "training.average=1"]
 
 
 @contextmanager
-def serving(pairs: Pairs, settings: Settings, protocol: type[LimitedProtocol] = LimitedProtocol) -> Iterator[str]:
-    """The address of a server that runs while the block does, on a port that was free."""
-    config = uvicorn.Config(build_app(pairs, settings), port=0, http=protocol, log_config=None, access_log=False)
+def serving(
+    registry: TranslatorRegistry, settings: ServerSettings, protocol: type[LimitedProtocol] = LimitedProtocol
+) -> Iterator[str]:
+    """Run a server on a free port for the duration of the block; yields its address."""
+    config = uvicorn.Config(build_app(registry, settings), port=0, http=protocol, log_config=None, access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -41,33 +43,33 @@ def serving(pairs: Pairs, settings: Settings, protocol: type[LimitedProtocol] = 
 
 @pytest.fixture(scope="session")
 def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
-    """Of a run longer than `toy_run`, so that what it says has words."""
+    """A translator trained longer than `toy_run`, so that its translations have several words."""
     folder = tmp_path_factory.mktemp("serving")
-    train(toy_request(folder / "text", folder / "run", _LONGER), silent())
+    train(toy_request(folder / "text", folder / "run", _SETTINGS), silent())
     return Translator.load(folder / "run")
 
 
 @pytest.fixture(scope="session")
-def pairs(translator: Translator) -> Pairs:
-    """aa to bb, and bb to cc by the same model: aa to cc goes over bb."""
-    return Pairs({("aa", "bb"): translator, ("bb", "cc"): replica(translator)})
+def registry(translator: Translator) -> TranslatorRegistry:
+    """aa to bb, and bb to cc by the same model; aa to cc is translated over bb."""
+    return TranslatorRegistry({("aa", "bb"): translator, ("bb", "cc"): replica(translator)})
 
 
 @pytest.fixture(scope="session")
-def address(pairs: Pairs) -> Iterator[str]:
-    with serving(pairs, Settings(threads=2)) as address:
+def address(registry: TranslatorRegistry) -> Iterator[str]:
+    with serving(registry, ServerSettings(threads=2, seconds=300)) as address:  # kernels may have to be compiled first
         yield address
 
 
 @pytest.fixture
 def post(address: str) -> Callable[..., requests.Response]:
-    """Posts JSON to the shared server."""
-    return lambda path, **body: requests.post(address + path, json=body, timeout=30)
+    """Post JSON to the shared server."""
+    return lambda path, **body: requests.post(address + path, json=body, timeout=300)
 
 
 @pytest.fixture
 def page(browser, address):
-    """Fresh, in English; an error of a script fails the test."""
+    """A fresh page in English; a script error fails the test."""
     context = browser.new_context(locale="en-US", permissions=["clipboard-read", "clipboard-write"])
     page, errors = context.new_page(), []
     page.on("pageerror", lambda error: errors.append(error))

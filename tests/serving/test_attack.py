@@ -1,4 +1,4 @@
-"""Attacks: whatever is sent, the answer is no error of the server, and the server goes on."""
+"""Malformed and hostile requests: no request causes a server error or stops the server."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.errors import Unsatisfiable as NothingToSend
+from hypothesis.errors import Unsatisfiable as NoExamples
 
 from allyouneed.serving.model_worker import ModelWorker
-from allyouneed.serving.server_settings import Settings
+from allyouneed.serving.server_settings import ServerSettings
 from tests.serving.conftest import serving
 
-schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is absent: pip install '.[dev]'")
+schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: pip install '.[dev]'")
 from schemathesis import GenerationMode  # noqa: E402
 
 PATHS = st.sampled_from(
@@ -46,7 +46,7 @@ TYPES = st.sampled_from([*FORMS, "multipart/form-data; boundary=x", ""])
 MODEST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def assert_no_fault(status: int) -> None:
+def assert_no_server_error(status: int) -> None:
     assert status < 500 or status == 503
 
 
@@ -54,21 +54,21 @@ def assert_no_fault(status: int) -> None:
 @MODEST
 def test_any_body(address, path, body, type):
     headers = {"Content-Type": type.encode("latin-1")}
-    assert_no_fault(requests.post(address + path, data=body, headers=headers, timeout=30).status_code)
+    assert_no_server_error(requests.post(address + path, data=body, headers=headers, timeout=30).status_code)
 
 
 @given(st.binary(max_size=300))
 @MODEST
 def test_any_bytes(address, data):
-    answer = spoken(address, data)
+    answer = send_bytes(address, data)
     if answer.startswith(b"HTTP/1."):
-        assert_no_fault(int(answer.split()[1]))
+        assert_no_server_error(int(answer.split()[1]))
     assert requests.get(f"{address}/ready", timeout=30).ok
 
 
 @pytest.mark.parametrize("sent", [b"", b'{"q": "a', b'{"q": "a b c", "source": "aa", "target": "bb"}'])
-def test_clients_that_leave(address, sent):
-    """Half a body, or a whole one whose answer nobody reads."""
+def test_clients_that_disconnect(address, sent):
+    """Half a body, or a whole one whose response is never read."""
     head = b"POST /api/stream HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 46\r\n\r\n"
     for _ in range(5):
         host, port = address.removeprefix("http://").split(":")
@@ -78,24 +78,24 @@ def test_clients_that_leave(address, sent):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_model_threads_that_die_under_load_leave_no_request_without_an_answer(pairs, monkeypatch):
-    whole, batches, lock = ModelWorker.work, count(1), threading.Lock()
+def test_every_request_is_answered_although_model_threads_die(registry, monkeypatch):
+    work, batches, lock = ModelWorker.work, count(1), threading.Lock()
 
-    def mortal(worker, kind, payloads):
+    def work_or_die(worker, key, payloads):
         with lock:
             number = next(batches)
         if number % 5 == 0:
             raise SystemExit
-        return whole(worker, kind, payloads)
+        return work(worker, key, payloads)
 
-    monkeypatch.setattr(ModelWorker, "work", mortal)
+    monkeypatch.setattr(ModelWorker, "work", work_or_die)
 
     def ask(number: int) -> tuple[int, dict]:
         body = {"q": f"a b {' '.join('abcdefgh'[: number % 8])}", "source": "aa", "target": "bb"}
         answer = requests.post(f"{address}/translate", json=body, timeout=60)
         return answer.status_code, answer.json()
 
-    with serving(pairs, Settings(threads=2)) as address, ThreadPoolExecutor(16) as clients:
+    with serving(registry, ServerSettings(threads=2)) as address, ThreadPoolExecutor(16) as clients:
         answers = list(clients.map(ask, range(300)))
         assert requests.get(f"{address}/ready", timeout=30).ok
     statuses = Counter(status for status, _ in answers)
@@ -104,8 +104,8 @@ def test_model_threads_that_die_under_load_leave_no_request_without_an_answer(pa
     assert all(answer["translatedText"] if status == 200 else "failed" in answer["error"] for status, answer in answers)
 
 
-def spoken(address: str, data: bytes) -> bytes:
-    """What the server says to these bytes, after which nothing more comes."""
+def send_bytes(address: str, data: bytes) -> bytes:
+    """Send bytes, close the sending side, and return the response."""
     host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.settimeout(10)
@@ -118,13 +118,13 @@ def spoken(address: str, data: bytes) -> bytes:
 
 
 @pytest.mark.slow
-def test_everything_the_document_allows_and_does_not(pairs):
-    """By schemathesis: for each route what the OpenAPI document allows, and what it does not."""
+def test_requests_generated_from_the_openapi_document(registry):
+    """For each route, schemathesis generates valid and invalid requests."""
     sent: Counter[int] = Counter()
-    with serving(pairs, Settings(threads=2)) as address:
+    with serving(registry, ServerSettings(threads=2)) as address:
         for found in schemathesis.openapi.from_url(f"{address}/openapi.json").get_all_operations():
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-                with suppress(NothingToSend):
+                with suppress(NoExamples):
                     attack(found.ok(), mode, sent)
         assert requests.get(f"{address}/ready", timeout=30).ok
     print(f"{sent.total():,} requests: {dict(sorted(sent.items()))}")
@@ -137,6 +137,6 @@ def attack(operation, mode: GenerationMode, sent: Counter[int]) -> None:
     def send(case) -> None:
         status = case.call(timeout=60).status_code
         sent[status] += 1
-        assert_no_fault(status)
+        assert_no_server_error(status)
 
     send()

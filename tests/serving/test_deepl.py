@@ -1,4 +1,4 @@
-"""By DeepL's own client from PyPI, unmodified."""
+"""DeepL's API, tested with DeepL's own client from PyPI."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from allyouneed.serving.api_keys import add_key
-from allyouneed.serving.server_settings import Settings
+from allyouneed.serving.server_settings import ServerSettings
 from tests.serving.conftest import serving
 
 
@@ -39,13 +39,13 @@ def test_the_client_sends_tags(client):
     assert found.text.count("<Doc>") == found.text.count("</Doc>") >= 1
 
 
-def test_the_client_can_leave_sentences_whole(client, translator):
+def test_the_client_can_disable_sentence_splitting(client, translator):
     text = "a b. c d"
-    whole = client.translate_text(text, source_lang="AA", target_lang="BB", split_sentences="0").text
-    assert whole == translator.translate([text])[0].text
+    unsplit = client.translate_text(text, source_lang="AA", target_lang="BB", split_sentences="0").text
+    assert unsplit == translator.translate([text])[0].text
 
 
-def test_the_client_asks_for_languages_and_usage(client):
+def test_the_client_lists_languages_and_usage(client):
     assert [language.code for language in client.get_source_languages()] == ["AA", "BB"]
     assert [language.code for language in client.get_target_languages()] == ["BB", "CC"]
     assert client.get_usage().character.valid
@@ -59,23 +59,23 @@ def test_the_client_translates_a_document(client, translator):
     out = io.BytesIO()
     client.translate_document_download(handle, out)
     assert out.getvalue().decode() == translator.translate(["a b c"])[0].text + "\n"
-    with pytest.raises(deepl.DeepLException, match="no such file"):  # fetched once, then deleted
+    with pytest.raises(deepl.DeepLException, match="no such file"):  # deleted after the download
         client.translate_document_get_status(handle)
 
 
-def test_the_client_is_told_of_mistakes(client):
+def test_the_client_receives_error_messages(client):
     with pytest.raises(deepl.DeepLException, match="Bad request, message: XX is not supported"):
         client.translate_text("a", target_lang="XX")
     with pytest.raises(deepl.DeepLException, match="glossaries are not supported"):
         client.translate_text("a", source_lang="AA", target_lang="BB", glossary="some")
-    with pytest.raises(deepl.DeepLException, match="at most 20,000"):
+    with pytest.raises(deepl.DeepLException, match="limit is 20,000"):
         client.translate_text("a" * 20_001, source_lang="AA", target_lang="BB")
 
 
-def test_keys_quota_and_usage(pairs, tmp_path):
+def test_keys_quota_and_usage(registry, tmp_path):
     file = tmp_path / "keys.json"
     secret = add_key(file, "anna", characters=10)
-    with serving(pairs, Settings(keys=file, threads=1)) as address:
+    with serving(registry, ServerSettings(keys=file, threads=1)) as address:
         client = deepl.DeepLClient(secret, server_url=address)
         client.translate_text("a b c d", source_lang="AA", target_lang="BB")
         usage = client.get_usage().character
@@ -84,11 +84,11 @@ def test_keys_quota_and_usage(pairs, tmp_path):
             client.translate_text("a b c d", source_lang="AA", target_lang="BB")
         with pytest.raises(deepl.AuthorizationException):
             deepl.DeepLClient("wrong", server_url=address).get_usage()
-    with serving(pairs, Settings(keys=file, threads=1)) as address:  # what was used is not forgotten
+    with serving(registry, ServerSettings(keys=file, threads=1)) as address:  # usage is persistent
         assert deepl.DeepLClient(secret, server_url=address).get_usage().character.count == 7
 
 
-def test_a_form_does_as_well(address, translator):
+def test_forms_are_accepted(address, translator):
     form = [("text", "a b"), ("text", "c d"), ("target_lang", "bb"), ("source_lang", "aa")]
-    found = requests.post(f"{address}/v2/translate", data=form, timeout=30).json()["translations"]
+    found = requests.post(f"{address}/v2/translate", data=form, timeout=300).json()["translations"]
     assert [one["text"] for one in found] == [one.text for one in translator.translate(["a b", "c d"])]

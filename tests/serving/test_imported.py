@@ -1,5 +1,4 @@
-"""A Marian model that was imported, behind the server; and the code in front of a text that tells a multilingual model
-what to translate into."""
+"""An imported Marian model behind the server, and target-language codes in front of texts."""
 
 import json
 
@@ -7,8 +6,8 @@ import pytest
 import requests
 
 from allyouneed import Translator
-from allyouneed.serving.pairs import load_pairs
-from allyouneed.serving.server_settings import Settings
+from allyouneed.serving.registry import load_registry
+from allyouneed.serving.server_settings import ServerSettings
 from tests.compat import IMPORTED
 from tests.serving.conftest import serving
 
@@ -24,55 +23,55 @@ def imported() -> Translator:
 
 @pytest.fixture(scope="module")
 def server(imported):
-    with serving(load_pairs([IMPORTED]), Settings(threads=1)) as address:
+    with serving(load_registry([IMPORTED]), ServerSettings(threads=1)) as address:
         yield address
 
 
-def said(imported: Translator, before: str = "") -> str:
-    """Each sentence by itself, joined as they were."""
-    one, two, three = (found.text for found in imported.translate([before + text for text in SENTENCES]))
+def expected_text(imported: Translator, code: str = "") -> str:
+    """Translate each sentence separately and join the translations with the original spacing."""
+    one, two, three = (found.text for found in imported.translate([code + text for text in SENTENCES]))
     return f"{one}\n\n{two}\n  {three}"
 
 
 def ask(server: str, path: str, **body) -> dict:
-    return requests.post(server + path, json={"source": "de", "target": "en", **body}, timeout=60).json()
+    return requests.post(server + path, json={"source": "de", "target": "en", **body}, timeout=300).json()
 
 
-def test_it_is_served_as_any_other(server, imported):
-    assert ask(server, "/translate", q=TEXT)["translatedText"] == said(imported)
+def test_an_imported_model_is_served(server, imported):
+    assert ask(server, "/translate", q=TEXT)["translatedText"] == expected_text(imported)
 
 
-def test_the_code_reaches_every_sentence(server, imported):
-    assert said(imported, CODE) != said(imported)
+def test_the_code_is_added_to_every_sentence(server, imported):
+    assert expected_text(imported, CODE) != expected_text(imported)
     for text in (f"{CODE}{TEXT}", f"{CODE} {TEXT}", f" {CODE}\n{TEXT}"):
-        assert ask(server, "/translate", q=text)["translatedText"] == said(imported, CODE), text
+        assert ask(server, "/translate", q=text)["translatedText"] == expected_text(imported, CODE), text
     marked = ask(server, "/translate", q=f"{CODE} <p>{SENTENCES[0]}</p><p>{SENTENCES[1]}</p>", format="html")
     one, two = (found.text for found in imported.translate([f"{CODE} {text}" for text in SENTENCES[:2]]))
     unmarked = marked["translatedText"].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     assert unmarked == f"<p>{one}</p><p>{two}</p>"
 
 
-def test_places_are_those_of_the_whole_text(server):
+def test_positions_refer_to_the_whole_text(server):
     text = f"{CODE} {TEXT}"
     [translation] = ask(server, "/api/translate", q=text, words=True)["translations"]
-    places = [sentence["source"] for sentence in translation["sentences"]]
-    assert [text[start:end] for start, end in places] == SENTENCES
+    spans = [sentence["source"] for sentence in translation["sentences"]]
+    assert [text[start:end] for start, end in spans] == SENTENCES
     linked = {tuple(link["source"]) for sentence in translation["sentences"] for link in sentence["alignment"]}
     assert {text[start:end] for start, end in linked} <= set(TEXT.split())
 
 
-def test_it_is_said_word_by_word_too(server, imported):
+def test_the_code_is_added_to_streamed_sentences(server, imported):
     body = {"q": f"{CODE} {TEXT}", "source": "de", "target": "en"}
-    told = requests.post(f"{server}/api/stream", json=body, timeout=60).content.decode()
+    events = requests.post(f"{server}/api/stream", json=body, timeout=300).content.decode()
     greedy = imported.translate([f"{CODE} {text}" for text in SENTENCES], beam_size=1)
-    done = json.loads(told.rpartition("event: done\ndata: ")[2])
+    done = json.loads(events.rpartition("event: done\ndata: ")[2])
     assert done["text"] == "{}\n\n{}\n  {}".format(*(found.text for found in greedy))
 
 
-def test_the_code_reaches_every_line_of_a_file(server, imported):
-    lines = [" ".join("abcdefgh"[i % 8 :]) + "." for i in range(70)]  # more than go at once
+def test_the_code_is_added_to_every_line_of_a_file(server, imported):
+    lines = [" ".join("abcdefgh"[i % 8 :]) + "." for i in range(70)]  # more than one block
     form = {"source": "de", "target": "en"}
     files = {"file": ("a.txt", f"{CODE}\n" + "\n".join(lines))}
-    url = requests.post(f"{server}/translate_file", data=form, files=files, timeout=60).json()["translatedFileUrl"]
+    url = requests.post(f"{server}/translate_file", data=form, files=files, timeout=300).json()["translatedFileUrl"]
     expected = [found.text for found in imported.translate([f"{CODE} {line}" for line in lines])]
-    assert requests.get(url, timeout=60).content.decode().split("\n") == expected
+    assert requests.get(url, timeout=300).content.decode().split("\n") == expected

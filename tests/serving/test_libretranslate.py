@@ -1,4 +1,4 @@
-"""By the client from PyPI, unmodified, and by the fields that it does not send."""
+"""LibreTranslate's API, tested with the client from PyPI and with fields that it does not send."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def test_the_client_translates(address, translator):
     assert client.translate("a b c", "AUTO", "bb") == translator.translate(["a b c"])[0].text
 
 
-def test_the_client_asks_for_languages(address):
+def test_the_client_lists_and_detects_languages(address):
     languages = LibreTranslateAPI(address).languages()
     assert [(language["code"], language["targets"]) for language in languages] == [("aa", ["bb", "cc"]), ("bb", ["cc"])]
     assert LibreTranslateAPI(address).detect("a b c")[0]["language"] in ("aa", "bb")
 
 
-def test_the_client_is_told_of_a_mistake(address):
+def test_the_client_receives_error_messages(address):
     with pytest.raises(HTTPError) as raised:
         LibreTranslateAPI(address).translate("a b", "aa", "xx")
     assert raised.value.code == 400
@@ -36,11 +36,11 @@ def test_an_array_gives_arrays_in_order(post, translator):
     assert set(answer["detectedLanguage"][0]) == {"confidence", "language"}
 
 
-def test_what_was_not_asked_for_is_not_told(post):
+def test_optional_results_are_left_out_unless_requested(post):
     assert set(post("/translate", q="a b", source="aa", target="bb").json()) == {"translatedText"}
 
 
-def test_the_same_language_comes_back_as_it_was(post):
+def test_the_same_language_returns_the_text_unchanged(post):
     assert post("/translate", q="a b", source="aa", target="aa").json() == {"translatedText": "a b"}
 
 
@@ -53,7 +53,7 @@ def test_html_keeps_its_tags(post):
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "message"),
     [
         ({"source": "aa", "target": "bb"}, "missing q parameter"),
         ({"q": "a", "target": "bb"}, "missing source parameter"),
@@ -63,31 +63,31 @@ def test_html_keeps_its_tags(post):
         ({"q": "a" * 20_001, "source": "aa", "target": "bb"}, "20,001 characters"),
     ],
 )
-def test_mistakes_are_400_with_a_message(post, body, words):
+def test_invalid_requests_are_400_with_a_message(post, body, message):
     response = post("/translate", **body)
     assert response.status_code == 400
-    assert words in response.json()["error"]
+    assert message in response.json()["error"]
 
 
-def test_a_file_goes_up_and_its_translation_comes_down(address, translator):
+def test_a_file_is_uploaded_and_its_translation_downloaded(address, translator):
     files = {"file": ("notes.txt", b"a b c\n\n  d e\r\n")}
     form = {"source": "aa", "target": "bb"}
-    url = requests.post(f"{address}/translate_file", files=files, data=form, timeout=30).json()["translatedFileUrl"]
-    found = requests.get(url, timeout=30)
+    url = requests.post(f"{address}/translate_file", files=files, data=form, timeout=300).json()["translatedFileUrl"]
+    found = requests.get(url, timeout=300)
     first, second = (one.text for one in translator.translate(["a b c", "d e"]))
     assert found.content.decode() == f"{first}\n\n  {second}\r\n"
     assert 'filename="notes_bb.txt"' in found.headers["content-disposition"]
 
 
-def test_the_front_ends_settings(address):
-    settings = requests.get(f"{address}/frontend/settings", timeout=30).json()
+def test_frontend_settings(address):
+    settings = requests.get(f"{address}/frontend/settings", timeout=300).json()
     assert settings["charLimit"] == 20_000
     assert settings["language"]["source"] == {"code": "aa", "name": "Afar"}
     assert ".txt" in settings["supportedFilesFormat"]
-    assert requests.get(f"{address}/health", timeout=30).json() == {"status": "ok"}
+    assert requests.get(f"{address}/health", timeout=300).json() == {"status": "ok"}
 
 
-def test_what_is_not_there_is_told_in_json(address):
-    response = requests.get(f"{address}/nothing", timeout=30)
+def test_unknown_paths_are_404_in_json(address):
+    response = requests.get(f"{address}/nothing", timeout=300)
     assert response.status_code == 404
     assert response.json() == {"error": "Not Found"}

@@ -5,30 +5,30 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from allyouneed.serving.markup import Form, parse
+from allyouneed.serving.markup import MarkupFormat, parse_markup
 
-HTML = Form()
+HTML = MarkupFormat()
 WORD = re.compile(r"[^ ]+")
 
 
-def same(block):
-    """A translation that says the same in the same order."""
+def identity(block):
+    """A translation with the same words in the same order."""
     return block.text, [(match.span(), match.span()) for match in WORD.finditer(block.text)]
 
 
-def backwards(block):
-    """One that says the same words in the opposite order."""
+def reverse(block):
+    """A translation with the same words in reverse order."""
     words = list(WORD.finditer(block.text))[::-1]
-    text, homes = "", []
+    text, links = "", []
     for word in words:
         text += " " if text else ""
-        homes.append(((len(text), len(text) + len(word[0])), word.span()))
+        links.append(((len(text), len(text) + len(word[0])), word.span()))
         text += word[0]
-    return text, homes
+    return text, links
 
 
-def through(html: str, translate, form: Form = HTML) -> str:
-    page = parse(html, form)
+def translate_page(html: str, translate, form: MarkupFormat = HTML) -> str:
+    page = parse_markup(html, form)
     return page.rebuild([translate(block) for block in page.blocks])
 
 
@@ -46,27 +46,27 @@ def through(html: str, translate, form: Form = HTML) -> str:
         "",
     ],
 )
-def test_an_unchanged_translation_gives_the_page_back(html):
-    assert through(html, same) == html
+def test_an_unchanged_translation_reproduces_the_page(html):
+    assert translate_page(html, identity) == html
 
 
 def test_inline_tags_follow_their_words():
-    assert through("<p>red <b>big</b> house</p>", backwards) == "<p>house <b>big</b> red</p>"
-    assert through("<i>a <b>b</b></i> c", backwards) == "c <i><b>b</b> a</i>"
-    homes = [((0, 1), (2, 3)), ((2, 3), (6, 7)), ((4, 5), (4, 5))]
-    html = through('a <b id="x">b c</b> d', lambda block: ("b d c", homes))
-    assert html == '<b id="x">b</b> d <b>c</b>'  # an id is given once
+    assert translate_page("<p>red <b>big</b> house</p>", reverse) == "<p>house <b>big</b> red</p>"
+    assert translate_page("<i>a <b>b</b></i> c", reverse) == "c <i><b>b</b> a</i>"
+    links = [((0, 1), (2, 3)), ((2, 3), (6, 7)), ((4, 5), (4, 5))]
+    html = translate_page('a <b id="x">b c</b> d', lambda block: ("b d c", links))
+    assert html == '<b id="x">b</b> d <b>c</b>'  # an id occurs once
 
 
-def test_a_tag_whose_words_are_lost_keeps_a_word():
-    html = through("a <a href=x>b</a> c", lambda block: ("A C", [((0, 1), (0, 1)), ((2, 3), (4, 5))]))
+def test_a_tag_without_aligned_words_gets_a_word():
+    html = translate_page("a <a href=x>b</a> c", lambda block: ("A C", [((0, 1), (0, 1)), ((2, 3), (4, 5))]))
     assert html.count("<a href=x>") == html.count("</a>") == 1
 
 
 def test_text_is_escaped_and_xml_keeps_its_case():
-    assert through("a &lt; b &amp; c", same) == "a &lt; b &amp; c"
+    assert translate_page("a &lt; b &amp; c", identity) == "a &lt; b &amp; c"
     document = "<Doc>one <Keep>Two</Keep> three</Doc>"
-    assert through(document, same, Form("xml", ignored=frozenset({"keep"}))) == document
+    assert translate_page(document, identity, MarkupFormat("xml", ignored=frozenset({"keep"}))) == document
 
 
 class Tags(HTMLParser):
@@ -91,12 +91,12 @@ def tags(html: str) -> tuple[list[str], list[str]]:
     st.lists(st.sampled_from(["<p>", "</p>", "<b>", "</b>", "<i>", "</i>", "<br>", "<img>", " ", "one", "two ", "\n"]))
 )
 @example(["<b>", "<p>", "</b>", "one", "</p>"])
-def test_no_tag_is_lost_whatever_the_order(parts):
+def test_no_tag_is_lost_in_any_order(parts):
     html = "".join(parts)
-    assert tags(through(html, same)) == tags(html)
-    assert tags(through(html, backwards)) == tags(html)
+    assert tags(translate_page(html, identity)) == tags(html)
+    assert tags(translate_page(html, reverse)) == tags(html)
 
 
 @given(st.text(alphabet="<>/&;!-[]ab= \"'\n"))
-def test_broken_markup_is_no_error(html):
-    through(html, same)
+def test_malformed_markup_is_accepted(html):
+    translate_page(html, identity)

@@ -1,4 +1,4 @@
-"""Memory stays where it is: what is kept of a request goes with it."""
+"""Memory use is constant: nothing of a request is kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REQUESTS, CLIENTS, SETTLING = 20_000, 8, 3000
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-def test_memory_is_flat_over_twenty_thousand_requests(toy_run):
+def test_memory_is_constant_over_twenty_thousand_requests(toy_run):
     command = [sys.executable, "-m", "allyouneed", "serve", str(toy_run), "--port", "0", "--threads", "2"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         try:
@@ -26,7 +26,7 @@ def test_memory_is_flat_over_twenty_thousand_requests(toy_run):
             while "startup complete" not in server.stderr.readline():
                 assert server.poll() is None
             threading.Thread(target=server.stderr.read, daemon=True).start()
-            load(port, SETTLING)  # caches fill, threads take their arenas
+            load(port, SETTLING)  # fill caches and allocator arenas
             sizes = [resident(server.pid)]
             for _ in range(10):
                 load(port, REQUESTS // 10)
@@ -38,7 +38,7 @@ def test_memory_is_flat_over_twenty_thousand_requests(toy_run):
 
 
 def load(port: int, count: int) -> None:
-    """By CLIENTS at a time, of every kind that a client sends: good ones, wrong ones, whole pages, streams."""
+    """Send requests of all kinds from concurrent clients: valid and invalid ones, markup, streams."""
     texts = [" ".join("abcdefgh"[i % 8] for i in range(start, start + 3 + start % 5)) for start in range(50)]
     failed: list[int] = []
 
@@ -69,6 +69,6 @@ def load(port: int, count: int) -> None:
 
 
 def resident(process: int) -> float:
-    """MiB."""
+    """Return a process's resident memory in MiB."""
     status = Path(f"/proc/{process}/status").read_text()
     return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024

@@ -1,4 +1,4 @@
-"""What our own API adds: hypotheses, scores and places of words, a prefix, a third language, and word by word."""
+"""The native API: hypotheses, word scores and positions, constraints, intermediate languages, and streaming."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from itertools import pairwise
 import pytest
 import requests
 
+from allyouneed.translation.options import SearchOptions, option_of
 
-def one(answer: requests.Response) -> dict:
-    assert answer.status_code == 200, answer.text
-    [translation] = answer.json()["translations"]
+
+def only_translation(response: requests.Response) -> dict:
+    assert response.status_code == 200, response.text
+    [translation] = response.json()["translations"]
     return translation
 
 
-def test_words_have_places_and_scores_that_add_up(post, translator):
+def test_words_have_positions_scores_and_alignment(post, translator):
     text = "a b c.\n\n  d e f"
-    found = one(post("/api/translate", q=text, source="aa", target="bb", words=True, beam_size=4, num_hypotheses=2))
+    found = only_translation(
+        post("/api/translate", q=text, source="aa", target="bb", words=True, beam_size=4, num_hypotheses=2)
+    )
     expected = [t.text for t in translator.translate(["a b c.", "d e f"], beam_size=4)]
     assert found["text"] == "\n\n  ".join(expected)
     for sentence, source, target in zip(found["sentences"], ("a b c.", "d e f"), expected, strict=True):
@@ -32,64 +36,66 @@ def test_words_have_places_and_scores_that_add_up(post, translator):
             assert found["text"][slice(*link["target"])] in target.split()
 
 
-def test_places_count_code_points(post):
-    found = one(post("/api/translate", q="😀 a b", source="aa", target="bb", words=True))
+def test_positions_count_code_points(post):
+    found = only_translation(post("/api/translate", q="😀 a b", source="aa", target="bb", words=True))
     assert found["sentences"][0]["source"] == [0, 5]
 
 
 def test_a_prefix_begins_the_translation(post):
     for prefix in ("h", "f g"):
-        found = one(post("/api/translate", q="a b c d", source="aa", target="bb", target_prefix=prefix, beam_size=3))
+        found = only_translation(
+            post("/api/translate", q="a b c d", source="aa", target="bb", target_prefix=prefix, beam_size=3)
+        )
         assert found["text"].startswith(prefix)
         assert math.isfinite(found["sentences"][0]["score"])
 
 
-def test_what_is_forced_is_in_the_translation(post):
+def test_forced_words_are_in_the_translation(post):
     body = {"q": "a b c. d", "source": "aa", "target": "bb", "force_words": ["h g", "f"], "beam_size": 4}
-    found = one(post("/api/translate", **body))
+    found = only_translation(post("/api/translate", **body))
     assert len(found["sentences"]) == 1
     assert all(words in found["text"] for words in body["force_words"])
 
 
-def test_groups_of_the_beam_and_coverage(post, translator):
+def test_diverse_beam_search_and_coverage(post, translator):
     options = {"beam_size": 4, "num_hypotheses": 4, "num_beam_groups": 4, "diversity_penalty": 3.0}
     options |= {"coverage_penalty": 0.2}
-    found = one(post("/api/translate", q="a b c", source="aa", target="bb", **options))
+    found = only_translation(post("/api/translate", q="a b c", source="aa", target="bb", **options))
     [expected] = translator.translate(["a b c"], **options)
-    told = [hypothesis["text"] for hypothesis in found["sentences"][0]["hypotheses"]]
-    assert told == [text for text, _ in expected.hypotheses]
+    texts = [hypothesis["text"] for hypothesis in found["sentences"][0]["hypotheses"]]
+    assert texts == [text for text, _ in expected.hypotheses]
 
 
-def test_a_pair_without_a_model_goes_over_a_third_language(post, translator):
-    found = one(post("/api/translate", q="a b c d", source="aa", target="cc", words=True))
+def test_a_pair_without_a_model_is_translated_over_a_third_language(post, translator):
+    found = only_translation(post("/api/translate", q="a b c d", source="aa", target="cc", words=True))
     middle = translator.translate(["a b c d"])[0].text
     assert found["text"] == translator.translate([middle])[0].text
 
 
 @pytest.mark.parametrize("target", ["bb", "cc"])
-def test_streaming_grows_to_the_whole(address, post, target):
+def test_streamed_texts_grow_to_the_translation(address, post, target):
     body = {"q": "a b c d e\nf g", "source": "aa", "target": target}
-    with requests.post(f"{address}/api/stream", json=body, stream=True, timeout=30) as response:
+    with requests.post(f"{address}/api/stream", json=body, stream=True, timeout=300) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         events = [event.split("\n") for event in response.text.strip().split("\n\n")]
     names = [name.removeprefix("event: ") for name, _ in events]
-    told = [json.loads(data.removeprefix("data: "))["text"] for _, data in events]
+    texts = [json.loads(data.removeprefix("data: "))["text"] for _, data in events]
     assert set(names[:-1]) == {"word"}
     assert names[-1] == "done"
-    assert len(told) > 4
-    assert all(later.startswith(earlier) for earlier, later in pairwise(told))
+    assert len(texts) > 4
+    assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
     if target == "bb":
-        assert told[-1] == one(post("/api/translate", **body, beam_size=1))["text"]
+        assert texts[-1] == only_translation(post("/api/translate", **body, beam_size=1))["text"]
 
 
-def test_a_stream_that_cannot_begin_is_an_error(post):
+def test_an_invalid_stream_request_is_an_error(post):
     response = post("/api/stream", q="a", source="aa", target="xx")
     assert response.status_code == 400
     assert "not supported" in response.json()["error"]
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "words"),
+    ("body", "status", "message"),
     [
         ({"q": "a", "source": "aa", "target": "bb", "beem_size": 3}, 400, "beem_size"),
         ({"q": "a", "source": "aa", "target": "bb", "beam_size": 99}, 400, "beam_size"),
@@ -99,30 +105,44 @@ def test_a_stream_that_cannot_begin_is_an_error(post):
         ({"q": " ".join("a" * 90), "source": "aa", "target": "bb", "target_prefix": "a"}, 400, "subwords"),
     ],
 )
-def test_mistakes(post, body, status, words):
+def test_invalid_requests_are_rejected(post, body, status, message):
     response = post("/api/translate", **body)
     assert response.status_code == status
-    assert words in response.json()["error"]
+    assert message in response.json()["error"]
 
 
-def test_a_file_in_html(address):
+def test_an_html_file_is_translated(address):
     files = {"file": ("page.html", b"<p>a <b>b</b></p>")}
     form = {"source": "aa", "target": "bb"}
-    state = requests.post(f"{address}/api/documents", files=files, data=form, timeout=30).json()
+    state = requests.post(f"{address}/api/documents", files=files, data=form, timeout=300).json()
     while state["status"] not in ("done", "error"):
-        state = requests.get(f"{address}/api/documents/{state['id']}", timeout=30).json()
-    translated = requests.get(address + state["url"], timeout=30)
+        state = requests.get(f"{address}/api/documents/{state['id']}", timeout=300).json()
+    translated = requests.get(address + state["url"], timeout=300)
     assert translated.text.startswith("<p>")
     assert "<b>" in translated.text
     assert translated.headers["x-content-type-options"] == "nosniff"
-    assert requests.delete(f"{address}/api/documents/{state['id']}", timeout=30).status_code == 204
-    assert requests.get(address + state["url"], timeout=30).status_code == 404
+    assert requests.delete(f"{address}/api/documents/{state['id']}", timeout=300).status_code == 204
+    assert requests.get(address + state["url"], timeout=300).status_code == 404
 
 
 def test_the_explorer_opens(address):
     form = {"q": "a b c", "source": "aa", "target": "bb"}
-    page = requests.post(f"{address}/look", data=form, timeout=60)
+    page = requests.post(f"{address}/look", data=form, timeout=300)
     assert page.status_code == 200
     assert page.text.lstrip().lower().startswith("<!doctype html>")
     assert "a b c" in page.text
-    assert requests.post(f"{address}/look", data={**form, "target": "cc"}, timeout=60).status_code == 400
+    assert requests.post(f"{address}/look", data={**form, "target": "cc"}, timeout=300).status_code == 400
+
+
+def test_search_options_are_derived_from_their_declaration(post, translator, address):
+    document = requests.get(f"{address}/openapi.json", timeout=300).json()
+    content = document["paths"]["/api/translate"]["post"]["requestBody"]["content"]
+    properties = content["application/json"]["schema"]["properties"]
+    for name, field in SearchOptions.model_fields.items():
+        if option_of(name).group == "Speed":  # chosen by the server
+            assert name not in properties
+        else:
+            assert properties[name]["description"] == field.description
+    for options in ({"no_repeat_ngram_size": 1, "beam_size": 3}, {"suppress_sequences": ["h", "g"]}):
+        found = only_translation(post("/api/translate", q="a b c d", source="aa", target="bb", **options))
+        assert found["text"] == translator.translate("a b c d", **options).text

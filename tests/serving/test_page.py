@@ -1,10 +1,10 @@
-"""The page, in a real browser."""
+"""The web page, in a browser."""
 
 from __future__ import annotations
 
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the page needs playwright: pip install '.[dev]'")
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[dev]'")
 
 
 def type_and_wait(page: playwright.Page, text: str) -> None:
@@ -13,7 +13,7 @@ def type_and_wait(page: playwright.Page, text: str) -> None:
     playwright.expect(page.locator("#translation")).to_have_attribute("aria-busy", "false")
 
 
-def test_the_translation_appears_as_one_types(page, post):
+def test_the_translation_appears_while_typing(page, post):
     type_and_wait(page, "c d e f")
     body = {"q": "c d e f", "source": "aa", "target": "bb", "words": True, "beam_size": 4, "num_hypotheses": 4}
     [expected] = post("/api/translate", **body).json()["translations"]
@@ -24,7 +24,7 @@ def test_the_translation_appears_as_one_types(page, post):
     assert page.locator("#alternatives li").all_inner_texts() == expected["alternatives"]
 
 
-def test_a_word_and_its_source_are_marked_by_pointer_and_keyboard(page):
+def test_a_word_and_its_source_are_highlighted_by_pointer_and_keyboard(page):
     type_and_wait(page, "c d e f")
     page.locator("#translation .word").first.hover()
     assert page.locator("#backdrop mark").count() == 1
@@ -35,7 +35,7 @@ def test_a_word_and_its_source_are_marked_by_pointer_and_keyboard(page):
     assert page.locator("#backdrop mark").count() == 1
 
 
-def test_everything_is_reached_by_tab(page):
+def test_all_controls_are_reached_by_tab(page):
     type_and_wait(page, "c d e f")
     reached = set()
     page.locator("#tongue").focus()
@@ -54,7 +54,7 @@ def test_copy_swap_and_clear(page):
     assert page.locator("#text").input_value() == page.locator("#translation").inner_text() == ""
 
 
-def test_korean_dark_and_remembered(page):
+def test_language_and_theme_are_remembered(page):
     page.locator("#tongue").click()
     playwright.expect(page.locator("#files .drop")).to_contain_text("파일을 끌어다")
     assert page.evaluate("document.documentElement.lang") == "ko"
@@ -74,7 +74,7 @@ def test_a_file_is_translated(page, tmp_path):
     assert download.value.suggested_filename == "notes_bb.txt"
     assert len(download.value.path().read_text().splitlines()) == 2
     page.set_input_files("#file", {"name": "x.exe", "mimeType": "application/x", "buffer": b"MZ"})
-    playwright.expect(page.locator("#files .bad")).to_contain_text("not translated")
+    playwright.expect(page.locator("#files .bad")).to_contain_text("not supported")
 
 
 def test_history_stays_in_the_browser(page):
@@ -87,7 +87,7 @@ def test_history_stays_in_the_browser(page):
     playwright.expect(page.locator("#history")).to_be_hidden()
 
 
-def test_a_phone_needs_no_scrolling_sideways(browser, address):
+def test_a_phone_does_not_scroll_horizontally(browser, address):
     context = browser.new_context(viewport={"width": 360, "height": 740}, locale="ko-KR")
     page = context.new_page()
     page.goto(address)
@@ -96,6 +96,6 @@ def test_a_phone_needs_no_scrolling_sideways(browser, address):
     context.close()
 
 
-def test_the_api_is_described(page, address):
+def test_the_api_is_documented(page, address):
     page.goto(f"{address}/docs")
     playwright.expect(page.locator("#api h3", has_text="/v2/translate")).to_be_visible()

@@ -1,4 +1,4 @@
-"""What comes in without end is refused, and what comes slowly is not waited for: before any application sees it."""
+"""Endless and slow requests are rejected before the application sees them."""
 
 import socket
 import time
@@ -7,25 +7,25 @@ import pytest
 import requests
 
 from allyouneed.serving.protocol import LimitedProtocol
-from allyouneed.serving.server_settings import Settings
+from allyouneed.serving.server_settings import ServerSettings
 from tests.serving.conftest import serving
 
 START = b"GET /health HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = b"POST /detect HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
 
 
-class Hasty(LimitedProtocol):
-    most_bytes, seconds = 4000, 0.5
+class StrictProtocol(LimitedProtocol):
+    max_head_bytes, max_seconds = 4000, 0.5
 
 
 @pytest.fixture(scope="module")
-def hasty(pairs):
-    with serving(pairs, Settings(threads=1), Hasty) as address:
+def strict(registry):
+    with serving(registry, ServerSettings(threads=1), StrictProtocol) as address:
         yield address
 
 
-def answered(address: str, *parts: bytes) -> bytes:
-    """Until the server closes the connection, which it does within ten seconds."""
+def exchange(address: str, *parts: bytes) -> bytes:
+    """Send parts and read until the server closes the connection, at most ten seconds."""
     host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         try:
@@ -37,47 +37,47 @@ def answered(address: str, *parts: bytes) -> bytes:
             return b""
 
 
-def test_a_head_may_be_as_large_as_the_limit(hasty):
+def test_headers_may_be_as_large_as_the_limit(strict):
     end = b"Connection: close\r\n\r\n"
-    room = Hasty.most_bytes - len(START) - len(b"X: \r\n") - len(end)
-    allowed = START + b"X: " + b"a" * room + b"\r\n" + end
-    assert len(allowed) == Hasty.most_bytes
-    assert answered(hasty, allowed).startswith(b"HTTP/1.1 200")
-    assert answered(hasty, allowed.replace(b"X: ", b"X: a")).startswith(b"HTTP/1.1 431")
+    padding = StrictProtocol.max_head_bytes - len(START) - len(b"X: \r\n") - len(end)
+    allowed = START + b"X: " + b"a" * padding + b"\r\n" + end
+    assert len(allowed) == StrictProtocol.max_head_bytes
+    assert exchange(strict, allowed).startswith(b"HTTP/1.1 200")
+    assert exchange(strict, allowed.replace(b"X: ", b"X: a")).startswith(b"HTTP/1.1 431")
 
 
 @pytest.mark.parametrize(
     "endless",
     [START + b"X: ", b"GET /", START + b"X: a\r\n" * 10, b"\r\n", CHUNKED + b"0\r\nX: ", CHUNKED + b"1;x="],
-    ids=["a header", "the address", "headers", "no request", "a trailer", "what follows a size"],
+    ids=["header", "request line", "headers", "blank lines", "trailer", "chunk extension"],
 )
-def test_what_has_no_end_is_refused_early(hasty, endless):
+def test_endless_input_is_rejected_early(strict, endless):
     piece = {b"\r\n": b"\r\n", START + b"X: a\r\n" * 10: b"Y: b\r\n"}.get(endless, b"a")
-    begun = time.monotonic()
-    answer = answered(hasty, endless, *[piece * 2000] * 8)
-    assert time.monotonic() - begun < Hasty.seconds  # so it was the size
+    started = time.monotonic()
+    answer = exchange(strict, endless, *[piece * 2000] * 8)
+    assert time.monotonic() - started < StrictProtocol.max_seconds  # by its size, not by the timeout
     assert answer.startswith(b"HTTP/1.1 431") or not answer
 
 
 @pytest.mark.parametrize("start", [b"", b"\r\n", b"GET /hea", START, CHUNKED])
-def test_what_does_not_arrive_is_not_waited_for(hasty, start):
-    begun = time.monotonic()
-    assert answered(hasty, start).startswith(b"HTTP/1.1 408")
-    assert Hasty.seconds - 0.1 < time.monotonic() - begun < 5
+def test_incomplete_requests_time_out(strict, start):
+    started = time.monotonic()
+    assert exchange(strict, start).startswith(b"HTTP/1.1 408")
+    assert StrictProtocol.max_seconds - 0.1 < time.monotonic() - started < 5
 
 
-def test_a_slow_trickle_is_cut_off(hasty):
-    begun = time.monotonic()
-    answered(hasty, *(START[i : i + 1] for i in range(len(START))), *[b"X: a\r\n"] * 200)
-    assert time.monotonic() - begun < 5
+def test_slow_requests_are_cut_off(strict):
+    started = time.monotonic()
+    exchange(strict, *(START[i : i + 1] for i in range(len(START))), *[b"X: a\r\n"] * 200)
+    assert time.monotonic() - started < 5
 
 
-def test_a_request_in_pieces_and_several_on_one_connection_are_answered(hasty):
+def test_split_and_pipelined_requests_are_answered(strict):
     with requests.Session() as session:
         for _ in range(3):
-            assert session.get(f"{hasty}/health", timeout=30).ok
-            time.sleep(0.3)  # longer together than one request may take
+            assert session.get(f"{strict}/health", timeout=30).ok
+            time.sleep(0.3)  # in total longer than the limit for one request
     pieces = [START[:9], START[9:], b"Connection: cl", b"ose\r\n", b"\r\n"]
-    assert answered(hasty, *pieces).startswith(b"HTTP/1.1 200")
+    assert exchange(strict, *pieces).startswith(b"HTTP/1.1 200")
     two = START + b"\r\n" + START + b"Connection: close\r\n\r\n"
-    assert answered(hasty, two).count(b"HTTP/1.1 200") == 2
+    assert exchange(strict, two).count(b"HTTP/1.1 200") == 2

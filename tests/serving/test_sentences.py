@@ -2,14 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allyouneed.serving.sentences import join, split, whole
+from allyouneed.serving.sentences import join_sentences, single_sentence, split_sentences
 
 
 @given(st.text(), st.sampled_from(["en", "de", "ko", "ja", "xx"]))
-def test_nothing_is_lost_between_sentences(text, language):
-    for pieces in (split(text, language), whole(text)):
-        assert join(pieces, [piece.sentence for piece in pieces]) == text
-        assert all(piece.sentence == piece.sentence.strip() for piece in pieces)
+def test_spacing_is_preserved(text, language):
+    for segments in (split_sentences(text, language), single_sentence(text)):
+        assert join_sentences(segments, [segment.sentence for segment in segments]) == text
+        assert all(segment.sentence == segment.sentence.strip() for segment in segments)
 
 
 @pytest.mark.parametrize(
@@ -22,5 +22,5 @@ def test_nothing_is_lost_between_sentences(text, language):
         ("ja", "こんにちは。元気ですか？", ["こんにちは。", "元気ですか？"]),
     ],
 )
-def test_sentences(language, text, sentences):
-    assert [piece.sentence for piece in split(text, language) if piece.sentence] == sentences
+def test_sentence_boundaries(language, text, sentences):
+    assert [s.sentence for s in split_sentences(text, language) if s.sentence] == sentences

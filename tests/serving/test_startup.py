@@ -8,32 +8,32 @@ import pytest
 import requests
 
 from allyouneed.errors import UserError
-from allyouneed.serving.server_settings import Settings
-from allyouneed.serving.startup import refuse_open_door, serve
+from allyouneed.serving.server_settings import ServerSettings
+from allyouneed.serving.startup import require_keys_or_public, serve
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.3.2.1"])
 def test_loopback_needs_no_keys(host):
-    refuse_open_door(Settings(host=host))
+    require_keys_or_public(ServerSettings(host=host))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "example.org", "::"])
-def test_a_public_address_needs_keys_or_the_word(host, tmp_path):
+def test_a_public_address_needs_keys_or_the_public_option(host, tmp_path):
     with pytest.raises(UserError, match="--keys"):
-        refuse_open_door(Settings(host=host))
-    refuse_open_door(Settings(host=host, public=True))
-    refuse_open_door(Settings(host=host, keys=tmp_path / "keys.json"))
+        require_keys_or_public(ServerSettings(host=host))
+    require_keys_or_public(ServerSettings(host=host, public=True))
+    require_keys_or_public(ServerSettings(host=host, keys=tmp_path / "keys.json"))
 
 
-def test_nothing_to_serve_is_told(tmp_path):
-    with pytest.raises(UserError, match="one RUN or more"):
-        serve([], Settings(), print)
+def test_missing_runs_are_reported(tmp_path):
+    with pytest.raises(UserError, match="at least one RUN"):
+        serve([], ServerSettings(), print)
     with pytest.raises(UserError, match="no such folder"):
-        serve([tmp_path / "none"], Settings(), print)
+        serve([tmp_path / "none"], ServerSettings(), print)
 
 
 def test_the_command_makes_keys_and_serves_with_them(toy_run, tmp_path):
-    """`allyouneed serve`, from the key to the end by a signal."""
+    """`allyouneed serve`, from key creation to SIGTERM."""
     command, keys = [sys.executable, "-m", "allyouneed", "serve"], tmp_path / "keys.json"
     made = subprocess.run([*command, "--keys", keys, "--add-key", "anna"], capture_output=True, text=True, check=True)
     secret = made.stdout.strip()
@@ -43,7 +43,7 @@ def test_the_command_makes_keys_and_serves_with_them(toy_run, tmp_path):
             assert server.stderr.readline() == "aa → bb\n"
             while not (found := re.search(r"^http://0.0.0.0:(\d+)/$", server.stderr.readline(), re.MULTILINE)):
                 assert server.poll() is None
-            port = int(found[1])  # said when it listens, not before
+            port = int(found[1])  # printed once the server listens
             url = f"http://127.0.0.1:{port}/translate"
             body = {"q": "a b c", "source": "aa", "target": "bb"}
             assert requests.post(url, json=body, timeout=30).status_code == 403
@@ -55,9 +55,9 @@ def test_the_command_makes_keys_and_serves_with_them(toy_run, tmp_path):
     assert '"characters": 5, "key": "anna"' in logged
 
 
-def test_a_taken_port_is_told(toy_run):
+def test_a_port_in_use_is_reported(toy_run):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(UserError, match="cannot listen on"):
-            serve([toy_run], Settings(port=taken.getsockname()[1]), print)
+            serve([toy_run], ServerSettings(port=taken.getsockname()[1]), print)

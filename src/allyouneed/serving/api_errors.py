@@ -1,10 +1,16 @@
-"""What a client is told when a request cannot be answered. Each API has its own form for it: see `app.py`."""
+"""Error responses. Each API formats them in its own way: see `app.py`."""
 
 from __future__ import annotations
 
 
 class ApiError(Exception):
-    """status: of HTTP; message: one sentence with the remedy; retry_after: seconds, where trying again helps."""
+    """An error that is sent to the client.
+
+    Args:
+        status: HTTP status.
+        message: One sentence, with the remedy.
+        retry_after: Seconds after which a retry may succeed, for the `Retry-After` header.
+    """
 
     def __init__(self, status: int, message: str, retry_after: int | None = None):
         super().__init__(message)

@@ -1,7 +1,8 @@
-"""API keys: who may translate, how often, and how much in a month.
+"""API keys, request rates and monthly character quotas.
 
-The file is JSON: a list of `{"name", "sha256", "per_minute", "characters"}`, the last two null for no limit. A key is
-256 random bits, so its plain SHA-256 tells nobody what it was. Characters used are kept beside it, month by month.
+The key file is a JSON list of `{"name", "sha256", "per_minute", "characters"}`; the last two are null for no limit. A
+key has 256 random bits, so a plain SHA-256 is enough to protect it. The characters used per month are kept in a file
+beside it.
 """
 
 from __future__ import annotations
@@ -20,13 +21,20 @@ from allyouneed.errors import UserError
 from allyouneed.files import cannot_write
 from allyouneed.serving.api_errors import ApiError
 
-_FORBIDDEN, _TOO_MANY, _QUOTA = 403, 429, 456
-_MOST_CLIENTS = 10_000  # remembered at once
+_FORBIDDEN, _TOO_MANY_REQUESTS, _QUOTA_EXCEEDED = 403, 429, 456
+_MAX_TRACKED_CLIENTS = 10_000
 
 
 @dataclass(frozen=True)
-class Key:
-    """per_minute: requests; characters: of source text in a calendar month (UTC)."""
+class ApiKey:
+    """A stored key.
+
+    Attributes:
+        name: Unique name, under which usage is recorded.
+        sha256: Hash of the secret.
+        per_minute: Requests per minute, or None for the server's default.
+        characters: Source characters per calendar month (UTC), or None for no limit.
+    """
 
     name: str
     sha256: str
@@ -35,112 +43,161 @@ class Key:
 
 
 def add_key(file: Path, name: str, per_minute: int | None = None, characters: int | None = None) -> str:
-    """Makes a key, writes its hash into the file and returns the key, which is stored nowhere. Errors: `UserError`."""
+    """Create a key and store its hash.
+
+    Args:
+        file: Key file; created if it does not exist.
+        name: Unique name of the key.
+        per_minute: Requests per minute, or None for no limit.
+        characters: Source characters per month, or None for no limit.
+
+    Returns:
+        The secret, which is stored nowhere.
+
+    Raises:
+        UserError: If the name is taken, or the file cannot be read or written.
+    """
     keys = read_keys(file) if file.exists() else []
     if any(key.name == name for key in keys):
-        raise UserError(f"{file}: there is a key named {name} already. Choose another name, or take the old one out.")
+        raise UserError(f"{file}: a key named {name} already exists. Choose another name, or remove its entry.")
     secret = f"ayn_{secrets.token_urlsafe(32)}"
-    _write(file, [asdict(key) for key in [*keys, Key(name, _hash(secret), per_minute, characters)]])
+    _write_private_json(file, [asdict(key) for key in [*keys, ApiKey(name, _sha256(secret), per_minute, characters)]])
     return secret
 
 
-def read_keys(file: Path) -> list[Key]:
-    """Errors: `UserError` when the file is missing or is not one of keys."""
+def read_keys(file: Path) -> list[ApiKey]:
+    """Read a key file.
+
+    Raises:
+        UserError: If the file is missing or is not a key file.
+    """
     try:
-        return [Key(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
+        return [ApiKey(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{file}: not a file of keys ({error}). Make one with --add-key NAME.") from error
+        raise UserError(f"{file}: not a key file ({error}). Create one with --add-key NAME.") from error
 
 
 def _read_usage(file: Path) -> tuple[str, dict[str, int]]:
-    """Month, and characters of each key. Errors: `UserError` where the file is damaged."""
+    """Read the month and the characters used by each key."""
     try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        return str(kept["month"]), {str(name): int(count) for name, count in kept["used"].items()}
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return str(content["month"]), {str(name): int(count) for name, count in content["used"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        remedy = "Delete it: the month's characters are then counted anew."
-        raise UserError(f"{file}: what each key has used this month cannot be read. {remedy}") from error
+        remedy = "Delete the file to restart this month's count."
+        raise UserError(f"{file}: cannot read the monthly usage of the keys. {remedy}") from error
 
 
-class Gate:
-    """Lets requests in. Without a file of keys everybody may come, at `per_minute` requests an address."""
+class AccessControl:
+    """Admits requests by API key, request rate and monthly quota.
+
+    Args:
+        file: Key file, or None to admit requests without keys.
+        per_minute: Requests per minute for each key without a rate of its own, or for each client address if there are
+            no keys; None for no limit.
+
+    Raises:
+        UserError: If the key file or its usage file cannot be read.
+    """
 
     def __init__(self, file: Path | None, per_minute: int | None = None):
         self._keys = read_keys(file) if file else []
-        self.required = file is not None
+        self.keys_required = file is not None
         self._per_minute = per_minute
-        self._buckets: dict[str, tuple[float, float]] = {}  # of a client: requests left, and when that was so
+        self._buckets: dict[str, tuple[float, float]] = {}  # by client: requests left, time of the last request
         self._usage_file = file.with_suffix(".usage.json") if file else None
-        self._month = _month()
-        self._used: dict[str, int] = {}
-        self._changed = False
+        self._month = _current_month()
+        self._usage: dict[str, int] = {}
+        self._unsaved = False
         if self._usage_file and self._usage_file.exists():
-            month, used = _read_usage(self._usage_file)
-            self._used = used if month == self._month else {}
+            month, usage = _read_usage(self._usage_file)
+            self._usage = usage if month == self._month else {}
 
-    def enter(self, secret: str | None, address: str, characters: int = 0) -> Key | None:
-        """Counts a request and its characters, and returns its key. Errors: `ApiError` 403, 429 or 456."""
-        key = self.identify(secret) if self.required else None
-        self._take(key.name if key else address, key.per_minute if key and key.per_minute else self._per_minute)
+    def admit(self, secret: str | None, address: str, characters: int = 0) -> ApiKey | None:
+        """Count a request and its characters.
+
+        Args:
+            secret: API key of the request.
+            address: Client address, which is rate-limited if there are no keys.
+            characters: Source characters to count towards the quota.
+
+        Returns:
+            The key, or None if the server has no keys.
+
+        Raises:
+            ApiError: 403 for a missing or wrong key, 429 over the rate, 456 over the quota.
+        """
+        key = self.authenticate(secret) if self.keys_required else None
+        rate = key.per_minute if key and key.per_minute else self._per_minute
+        self._take_token(key.name if key else address, rate)
         if key:
-            used = self.used(key)
+            used = self.characters_used(key)
             if key.characters is not None and used + characters > key.characters:
-                raise ApiError(_QUOTA, f"quota exceeded: {used:,} of {key.characters:,} characters used this month")
-            self._used[key.name] = used + characters
-            self._changed = self._changed or characters > 0
+                message = f"quota exceeded: {used:,} of {key.characters:,} characters used this month"
+                raise ApiError(_QUOTA_EXCEEDED, message)
+            self._usage[key.name] = used + characters
+            self._unsaved = self._unsaved or characters > 0
         return key
 
-    def identify(self, secret: str | None) -> Key:
-        """Every key is compared, each in constant time. Errors: `ApiError` 403."""
+    def authenticate(self, secret: str | None) -> ApiKey:
+        """Return the key with this secret, without counting a request.
+
+        Raises:
+            ApiError: 403 if the secret is missing or wrong.
+        """
         if not secret:
-            raise ApiError(_FORBIDDEN, "an API key is required; ask whoever runs this server for one")
-        given = _hash(secret)
-        found = [key for key in self._keys if hmac.compare_digest(key.sha256, given)]
-        if not found:
+            raise ApiError(_FORBIDDEN, "an API key is required; ask the operator of this server for one")
+        digest = _sha256(secret)
+        matches = [key for key in self._keys if hmac.compare_digest(key.sha256, digest)]  # all: constant time
+        if not matches:
             raise ApiError(_FORBIDDEN, "invalid API key")
-        return found[0]
+        return matches[0]
 
-    def used(self, key: Key) -> int:
-        """Characters in this month."""
-        if self._month != _month():
-            self._month, self._used = _month(), {}
-        return self._used.get(key.name, 0)
+    def characters_used(self, key: ApiKey) -> int:
+        """Return the source characters that a key has used in the current month."""
+        if self._month != _current_month():
+            self._month, self._usage = _current_month(), {}
+        return self._usage.get(key.name, 0)
 
-    def save(self) -> None:
-        """Keeps what was used, if that changed."""
-        if self._changed and self._usage_file:
-            _write(self._usage_file, {"month": self._month, "used": self._used})
-            self._changed = False
+    def save_usage(self) -> None:
+        """Write the monthly usage if it has changed.
 
-    def _take(self, client: str, per_minute: int | None) -> None:
-        """A bucket of `per_minute` requests that fills up evenly."""
+        Raises:
+            UserError: If the file cannot be written.
+        """
+        if self._unsaved and self._usage_file:
+            _write_private_json(self._usage_file, {"month": self._month, "used": self._usage})
+            self._unsaved = False
+
+    def _take_token(self, client: str, per_minute: int | None) -> None:
+        """Take one token from the client's bucket, which holds and refills `per_minute` tokens."""
         if per_minute is None:
             return
         now = time.monotonic()
-        left, then = self._buckets.pop(client, (float(per_minute), now))
-        left = min(per_minute, left + (now - then) * per_minute / 60)
-        self._buckets[client] = (max(left - 1, left if left < 1 else 0.0), now)
-        if len(self._buckets) > _MOST_CLIENTS:
-            del self._buckets[next(iter(self._buckets))]  # the one that was silent for longest
-        if left < 1:
-            wait = int((1 - left) * 60 / per_minute) + 1
-            raise ApiError(_TOO_MANY, f"too many requests: at most {per_minute} a minute; try again in {wait} s", wait)
+        tokens, updated = self._buckets.pop(client, (float(per_minute), now))
+        tokens = min(per_minute, tokens + (now - updated) * per_minute / 60)
+        self._buckets[client] = (tokens - 1 if tokens >= 1 else tokens, now)
+        if len(self._buckets) > _MAX_TRACKED_CLIENTS:
+            del self._buckets[next(iter(self._buckets))]  # insertion order: the least recently seen client
+        if tokens < 1:
+            wait = int((1 - tokens) * 60 / per_minute) + 1
+            message = f"too many requests: at most {per_minute} per minute; retry in {wait} s"
+            raise ApiError(_TOO_MANY_REQUESTS, message, wait)
 
 
-def _hash(secret: str) -> str:
+def _sha256(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _month() -> str:
+def _current_month() -> str:
     return datetime.now(UTC).strftime("%Y-%m")
 
 
-def _write(file: Path, content: object) -> None:
-    """Whole or not at all, for the owner's eyes only."""
-    beside = file.with_name(file.name + ".new")
+def _write_private_json(file: Path, content: object) -> None:
+    """Replace the file atomically, readable by its owner only."""
+    new = file.with_name(file.name + ".new")
     try:
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
             json.dump(content, out, indent=1)
-        beside.replace(file)
+        new.replace(file)
     except OSError as error:
         raise cannot_write(file, error) from error

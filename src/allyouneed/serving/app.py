@@ -1,4 +1,4 @@
-"""The application: routes of three APIs and the page around one service, from start to graceful end."""
+"""The ASGI application: three APIs and a web page around one request queue, from startup to graceful shutdown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -18,148 +18,176 @@ from starlette.staticfiles import StaticFiles
 
 from allyouneed import __version__
 from allyouneed.errors import UserError
-from allyouneed.serving import deepl, libretranslate, native
+from allyouneed.serving import deepl, explorer_routes, libretranslate, native
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.api_keys import Gate
-from allyouneed.serving.body import BodyLimit
-from allyouneed.serving.detect import Detector
-from allyouneed.serving.document_jobs import Documents
-from allyouneed.serving.model_worker import Aloud, Kind, ModelWorker, Switched, translate
-from allyouneed.serving.pairs import Pairs
-from allyouneed.serving.pipeline import Desk
-from allyouneed.serving.request_queue import Service
-from allyouneed.serving.server_settings import Settings
-from allyouneed.serving.state import Server
-from allyouneed.serving.telemetry import Metrics, Telemetry
+from allyouneed.serving.api_keys import AccessControl
+from allyouneed.serving.body import BodyLimitMiddleware
+from allyouneed.serving.detect import LanguageDetector
+from allyouneed.serving.document_jobs import DocumentJobs
+from allyouneed.serving.model_worker import BatchKey, ModelWorker, StreamingSentence, SwitchedSentence, translate
+from allyouneed.serving.pipeline import TranslationPipeline
+from allyouneed.serving.registry import TranslatorRegistry
+from allyouneed.serving.request_queue import QueueLimits, RequestQueue
+from allyouneed.serving.server_settings import ServerSettings
+from allyouneed.serving.state import ApplicationState, application_state, bearer_token
+from allyouneed.serving.telemetry import ServerMetrics, TelemetryMiddleware
+from allyouneed.translation.workers import available_cores
 
 _STATIC = Path(__file__).parent / "static"
-_PAGE_MAY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-_BYTES_A_SUBWORD = 3  # rather too few: 3.7 in English, about 5 in Korean
-_CHORES = 10.0  # seconds between them
-_FORM_OVERHEAD = 64 * 1024  # what a multipart form adds to its file
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_BYTES_PER_TOKEN = 3  # a low estimate: 3.7 in English, about 5 in Korean
+_MAINTENANCE_SECONDS = 10.0
+_FORM_OVERHEAD = 64 * 1024  # bytes that a multipart form adds to its file
+Payload = str | StreamingSentence | SwitchedSentence
+operations = APIRouter(tags=["operation"])
+pages = APIRouter(include_in_schema=False)
 
 
-def build_app(pairs: Pairs, settings: Settings) -> FastAPI:
-    """Errors: `UserError` when the file of keys cannot be read."""
-    metrics = Metrics()
+def build_app(registry: TranslatorRegistry, settings: ServerSettings) -> FastAPI:
+    """Build the application.
 
-    def weigh(kind: Kind, payload: str | Aloud | Switched) -> int:
-        if kind.task is translate and isinstance(payload, str):
-            return 1 + len(payload.encode()) // _BYTES_A_SUBWORD  # to count them takes the event loop too long
-        return settings.batch_tokens  # works through its batch one by one: nothing is to wait beside it
+    Args:
+        registry: The served translators.
+        settings: Limits, keys and logging.
 
-    def observe(kind: Kind, payloads: Sequence[str | Aloud | Switched], seconds: float) -> None:
-        texts = [payload if isinstance(payload, str) else payload.text for payload in payloads]
-        tokens = sum(len(ids) + 1 for ids in map(pairs.translators[kind.pair].tokenizer.encode, texts))
-        metrics.observe_batch(len(texts), tokens, seconds)
-
-    service = Service(
-        lambda: ModelWorker(pairs),
-        weigh,
-        settings.threads,
-        settings.batch_tokens,
-        settings.gather_seconds,
-        settings.queue_sentences,
-        observe,
-    )
-    metrics.queue.set_function(lambda: service.waiting)
-    desk, gate = Desk(pairs, service), Gate(settings.keys, settings.per_minute)
-    server = Server(desk, gate, Documents(desk, settings), metrics, Detector(pairs.sources), settings)
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service.start()
-        await asyncio.to_thread(service.wait_until_ready)
-        chores = asyncio.create_task(_do_chores(server))
-        yield
-        chores.cancel()
-        await server.documents.close()
-        await asyncio.to_thread(service.close)
-        gate.save()
-
-    app = FastAPI(title="allyouneed", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
-    for routes in (libretranslate.routes, deepl.routes, native.routes):  # looked for in this order, at every request
-        app.include_router(routes(server))
-    _add_own_routes(app, server)
-    _add_errors(app)
-    app.add_middleware(BodyLimit, settings.body_bytes, settings.file_bytes + _FORM_OVERHEAD, settings.body_seconds)
+    Raises:
+        UserError: If the key file cannot be read.
+    """
+    metrics = ServerMetrics()
+    queue = _request_queue(registry, settings, metrics)
+    metrics.queue.set_function(lambda: queue.waiting)
+    pipeline, access = TranslationPipeline(registry, queue), AccessControl(settings.keys, settings.per_minute)
+    documents, detector = DocumentJobs(pipeline, settings), LanguageDetector(registry.sources)
+    app = FastAPI(title="allyouneed", version=__version__, lifespan=_lifespan, docs_url=None, redoc_url=None)
+    app.state.application = ApplicationState(pipeline, access, documents, metrics, detector, settings)
+    # The most frequent routes first: Starlette tries them in this order for every request.
+    for module in (libretranslate, deepl, native, explorer_routes):
+        app.include_router(module.router)
+    app.include_router(operations)
+    app.include_router(pages)
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    _add_error_handlers(app)
+    file_bytes = settings.file_bytes + _FORM_OVERHEAD
+    app.add_middleware(BodyLimitMiddleware, settings.body_bytes, file_bytes, settings.body_seconds)
     if settings.origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"])
-    app.add_middleware(Telemetry, metrics, settings.log_text)
+    app.add_middleware(TelemetryMiddleware, metrics, settings.log_text)
     return app
 
 
-async def _do_chores(server: Server) -> None:
+def _request_queue(registry: TranslatorRegistry, settings: ServerSettings, metrics: ServerMetrics) -> RequestQueue:
+    def weigh(key: BatchKey, payload: Payload) -> int:
+        if key.task is translate and isinstance(payload, str):
+            return 1 + len(payload.encode()) // _BYTES_PER_TOKEN  # tokenizing would block the event loop
+        return settings.batch_tokens  # other tasks process their payloads one by one, so a batch gains nothing
+
+    def observe(key: BatchKey, payloads: Sequence[Payload], seconds: float) -> None:
+        texts = [payload if isinstance(payload, str) else payload.text for payload in payloads]
+        tokens = sum(len(ids) + 1 for ids in map(registry.translators[key.pair].tokenizer.encode, texts))
+        metrics.observe_batch(len(texts), tokens, seconds)
+
+    limits = QueueLimits(
+        settings.threads or available_cores(),
+        settings.batch_tokens,
+        settings.gather_seconds,
+        settings.queue_sentences,
+    )
+    return RequestQueue(lambda: ModelWorker(registry), weigh, limits, observe)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    state: ApplicationState = app.state.application
+    queue = state.pipeline.queue
+    queue.start()
+    await asyncio.to_thread(queue.wait_until_ready)
+    maintenance = asyncio.create_task(_maintain(state))
+    yield
+    maintenance.cancel()
+    await state.documents.close()
+    await asyncio.to_thread(queue.close)
+    state.access.save_usage()
+
+
+async def _maintain(state: ApplicationState) -> None:
     while True:
-        await asyncio.sleep(_CHORES)
-        server.documents.expire()
-        with suppress(UserError):  # a full disk: tried again next time
-            server.gate.save()
+        await asyncio.sleep(_MAINTENANCE_SECONDS)
+        state.documents.delete_expired()
+        with suppress(UserError):  # for example a full disk: tried again next time
+            state.access.save_usage()
 
 
-def _add_own_routes(app: FastAPI, server: Server) -> None:
-    @app.get("/health", tags=["operation"])
-    async def health() -> dict[str, str]:
-        """The process is alive."""
-        return {"status": "ok"}
-
-    @app.get("/ready", tags=["operation"], responses={503: {"description": "No model can take work."}})
-    async def ready() -> dict[str, str]:
-        """A balancer may send requests here."""
-        if not server.desk.service.ready:
-            raise ApiError(503, "no model is ready", 5)
-        return {"status": "ready"}
-
-    @app.get("/metrics", tags=["operation"], responses={401: {"description": "The token is missing or wrong."}})
-    async def metrics(request: Request) -> Response:
-        """For Prometheus; with `Authorization: Bearer TOKEN` where a token is set."""
-        token = server.settings.metrics_token
-        if token and not hmac.compare_digest((native.bearer(request) or "").encode(), token.encode()):
-            raise ApiError(401, "the metrics need their token: Authorization: Bearer TOKEN")
-        return Response(server.metrics.text(), media_type=CONTENT_TYPE_LATEST)
-
-    def page(name: str) -> FileResponse:
-        return FileResponse(_STATIC / name, headers={"Content-Security-Policy": _PAGE_MAY, "Cache-Control": "no-cache"})
-
-    @app.get("/", include_in_schema=False)
-    async def index() -> FileResponse:
-        return page("index.html")
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> FileResponse:
-        return page("docs.html")
-
-    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+@operations.get("/health")
+async def health() -> dict[str, str]:
+    """Report that the process is alive."""
+    return {"status": "ok"}
 
 
-def _add_errors(app: FastAPI) -> None:
-    """One form of error for each API."""
+@operations.get("/ready", responses={503: {"description": "No model can take work."}})
+async def ready(request: Request) -> dict[str, str]:
+    """Report whether a load balancer may send requests."""
+    if not application_state(request).pipeline.queue.ready:
+        raise ApiError(503, "no model is ready", 5)
+    return {"status": "ready"}
 
-    def answer(request: Request, status: int, message: str, retry_after: int | None = None) -> JSONResponse:
-        name = "message" if request.url.path.startswith("/v2/") else "error"
-        headers = {"Retry-After": str(retry_after)} if retry_after else {}
-        if status in (408, 413):
-            headers["Connection"] = "close"  # the rest of the body is not read
-        message = message.encode("utf-8", "replace").decode()  # it may quote half a surrogate pair of a client's
-        return JSONResponse({name: message}, status, headers)
 
+@operations.get("/metrics", responses={401: {"description": "The token is missing or wrong."}})
+async def prometheus_metrics(request: Request) -> Response:
+    """Return Prometheus metrics; `Authorization: Bearer TOKEN` is required if the server has a token."""
+    state = application_state(request)
+    token = state.settings.metrics_token
+    if token and not hmac.compare_digest((bearer_token(request) or "").encode(), token.encode()):
+        raise ApiError(401, "the metrics require a token: Authorization: Bearer TOKEN")
+    return Response(state.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+
+@pages.get("/")
+async def index_page() -> FileResponse:
+    """Serve the web page."""
+    return _page("index.html")
+
+
+@pages.get("/docs")
+async def docs_page() -> FileResponse:
+    """Serve the API documentation."""
+    return _page("docs.html")
+
+
+def _page(name: str) -> FileResponse:
+    headers = {"Content-Security-Policy": _CONTENT_SECURITY_POLICY, "Cache-Control": "no-cache"}
+    return FileResponse(_STATIC / name, headers=headers)
+
+
+def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(ApiError)
-    async def refused(request: Request, error: ApiError) -> JSONResponse:
-        return answer(request, error.status, error.message, error.retry_after)
+    async def api_error(request: Request, error: ApiError) -> JSONResponse:
+        return _error_response(request, error.status, error.message, error.retry_after)
 
     @app.exception_handler(UserError)
-    async def mistaken(request: Request, error: UserError) -> JSONResponse:
-        return answer(request, 400, str(error))
+    async def user_error(request: Request, error: UserError) -> JSONResponse:
+        return _error_response(request, 400, str(error))
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        return answer(request, 400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
+        return _error_response(request, 400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
 
     @app.exception_handler(HTTPException)
-    async def other(request: Request, error: HTTPException) -> JSONResponse:
-        return answer(request, error.status_code, str(error.detail))
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        return _error_response(request, error.status_code, str(error.detail))
 
     @app.exception_handler(Exception)
-    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        return answer(request, 500, "an error of the server; it is in the log")
+    async def internal_error(request: Request, error: Exception) -> JSONResponse:
+        return _error_response(request, 500, "Internal server error; see the server log.")
+
+
+def _error_response(request: Request, status: int, message: str, retry_after: int | None = None) -> JSONResponse:
+    """Format an error for the API that the request belongs to."""
+    name = "message" if request.url.path.startswith("/v2/") else "error"
+    headers = {"Retry-After": str(retry_after)} if retry_after else {}
+    if status in (408, 413):
+        headers["Connection"] = "close"  # the rest of the body is not read
+    message = message.encode("utf-8", "replace").decode()  # it may quote an unpaired surrogate from the request
+    return JSONResponse({name: message}, status, headers)

@@ -1,4 +1,4 @@
-"""Bodies: no more bytes than allowed, no longer on their way than allowed, and what is in them checked by a model."""
+"""Request bodies: limits on size and receive time, and validation by a pydantic model."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from allyouneed.serving.api_errors import ApiError
 
-_TOO_LARGE, _TOO_SLOW = 413, 408
-_MOST_FIELDS = 1000  # of a form
+TOO_LARGE = 413
+_TIMEOUT = 408
+_MAX_FORM_FIELDS = 1000
+_FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
-class BodyLimit:
-    """Refuses a body before it is parsed, by what it says of its length and by what comes."""
+class BodyLimitMiddleware:
+    """Rejects large and slow bodies before they are parsed.
+
+    Args:
+        app: The wrapped application.
+        body_bytes: Largest body that is not multipart.
+        file_bytes: Largest multipart body.
+        seconds: Time for the whole body to arrive.
+    """
 
     def __init__(self, app: ASGIApp, body_bytes: int, file_bytes: int, seconds: float):
         self.app, self.body_bytes, self.file_bytes, self.seconds = app, body_bytes, file_bytes, seconds
@@ -26,77 +35,95 @@ class BodyLimit:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         headers = dict(scope["headers"])
-        is_file = headers.get(b"content-type", b"").startswith(b"multipart/")
-        most = self.file_bytes if is_file else self.body_bytes
-        length = headers.get(b"content-length", b"0")
-        too_large = ApiError(_TOO_LARGE, f"the body is too large: at most {most:,} bytes; send less at once")
-        seen, until = 0, asyncio.get_running_loop().time() + self.seconds
+        is_multipart = headers.get(b"content-type", b"").startswith(b"multipart/")
+        max_bytes = self.file_bytes if is_multipart else self.body_bytes
+        content_length = headers.get(b"content-length", b"0")
+        too_large = ApiError(TOO_LARGE, f"the body is too large: at most {max_bytes:,} bytes; send less at once")
+        received, deadline = 0, asyncio.get_running_loop().time() + self.seconds
         complete = False
 
-        async def limited() -> Message:
-            nonlocal seen, complete
-            if complete:  # what is waited for now is that the client leaves
+        async def receive_limited() -> Message:
+            nonlocal received, complete
+            if complete:  # the next message is the client's disconnect, which has no deadline
                 return await receive()
-            if not length.isdigit() or int(length) > most:
+            if not content_length.isdigit() or int(content_length) > max_bytes:
                 raise too_large
             try:
-                async with asyncio.timeout_at(until):
+                async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                raise ApiError(_TOO_SLOW, f"the body did not arrive within {self.seconds:g} seconds") from None
-            seen += len(message.get("body", b""))
+                raise ApiError(_TIMEOUT, f"the body did not arrive within {self.seconds:g} seconds") from None
+            received += len(message.get("body", b""))
             complete = not message.get("more_body", False)
-            if seen > most:
+            if received > max_bytes:
                 raise too_large
             return message
 
-        await self.app(scope, limited, send)
+        await self.app(scope, receive_limited, send)
 
 
-def _is_unicode(text: str) -> str:
+def check_unicode(text: str) -> str:
+    """Return the text.
+
+    Raises:
+        ValueError: If the text has an unpaired surrogate, which JSON can express but UTF-8 cannot.
+    """
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError("not Unicode: half of a surrogate pair") from None
+        raise ValueError("not valid Unicode: unpaired surrogate") from None
     return text
 
 
-Text = Annotated[str, AfterValidator(_is_unicode)]
-Model = TypeVar("Model", bound=BaseModel)
+UnicodeText = Annotated[str, AfterValidator(check_unicode)]
+RequestModel = TypeVar("RequestModel", bound=BaseModel)
 
 
-async def read_body(request: Request, model: type[Model], lists: tuple[str, ...] = ()) -> Model:
-    """A JSON or form body as `model`. lists: names of a form's fields that may come several times.
+async def read_body(request: Request, model: type[RequestModel], lists: tuple[str, ...] = ()) -> RequestModel:
+    """Read and validate a JSON or form body.
 
-    Errors: `ApiError` 400 for what is not one, naming the field.
+    Args:
+        request: The request.
+        model: Model to validate the body with.
+        lists: Form fields that may be repeated.
+
+    Raises:
+        ApiError: 400 if the body is malformed or invalid; the message names the field.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() in (
-        "application/x-www-form-urlencoded",
-        "multipart/form-data",
-    ):
-        form = await request.form(max_files=1, max_fields=_MOST_FIELDS)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() in _FORM_TYPES:
+        form = await request.form(max_files=1, max_fields=_MAX_FORM_FIELDS)
         content: Any = {name: form.getlist(name) if name in lists else form[name] for name in form}
     else:
         try:
             content = json.loads((await request.body()).decode("utf-8"))
         except (ValueError, RecursionError):
             raise ApiError(400, "the body is neither JSON in UTF-8 nor a form") from None
-    return checked(content, model)
+    return validate(content, model)
 
 
-def checked(content: Any, model: type[Model]) -> Model:
-    """Errors: `ApiError` 400 naming the first field that is wrong."""
+def validate(content: Any, model: type[RequestModel]) -> RequestModel:
+    """Validate decoded content.
+
+    Raises:
+        ApiError: 400 naming the first invalid field.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"][:1]) or "the body"
-        missing = first["type"] == "missing"
+        field = ".".join(str(part) for part in first["loc"][:1]) or "the body"
         message = first["msg"].removeprefix("Value error, ")
-        raise ApiError(400, f"missing {place} parameter" if missing else f"{place}: {message}") from None
+        raise ApiError(
+            400, f"missing {field} parameter" if first["type"] == "missing" else f"{field}: {message}"
+        ) from None
 
 
-def refuse_long(characters: int, most: int, status: int = 400) -> None:
-    """Errors: `ApiError` when a text is over the limit."""
-    if characters > most:
-        raise ApiError(status, f"the text has {characters:,} characters; at most {most:,} are taken. Send it in parts.")
+def check_length(characters: int, limit: int, status: int = 400) -> None:
+    """Reject a text that is too long.
+
+    Raises:
+        ApiError: With the given status if `characters` exceeds `limit`.
+    """
+    if characters > limit:
+        message = f"the text has {characters:,} characters; the limit is {limit:,}. Send it in parts."
+        raise ApiError(status, message)

@@ -1,13 +1,13 @@
-"""`allyouneed serve`, no logic."""
+"""The `allyouneed serve` command."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from allyouneed import serving
 from allyouneed.errors import UserError
 from allyouneed.terminal import ComputeType, finite, say
 
@@ -54,21 +54,20 @@ def serve(
 
     Example: allyouneed serve RUN --port 5000
     """
-    from allyouneed.serving.api_keys import add_key as new_key
-    from allyouneed.serving.server_settings import Settings as ServeSettings
-    from allyouneed.serving.startup import serve as serve_runs
-
     if add_key is not None:
         if not keys:
             raise UserError("--add-key needs a file to put the key into: give --keys FILE.")
-        print(new_key(keys, add_key, per_minute, quota))
+        print(serving.add_key(keys, add_key, per_minute, quota))
         return
     if quota is not None:
-        raise UserError("--quota is of a new key: give --keys FILE --add-key NAME too, or leave it out.")
-    settings = ServeSettings(host, port, public, keys, per_minute)
-    chosen: dict[str, Any] = {"threads": threads} if threads else {}
-    settings = replace(
-        settings, characters=characters, seconds=seconds, queue_sentences=queue, file_minutes=file_minutes,
-        origins=tuple(cors or []), metrics_token=metrics_token, log_text=log_text, compute_type=compute_type, **chosen,
+        raise UserError("--quota applies to a new key: give --keys FILE --add-key NAME too, or leave it out.")
+    settings = serving.ServerSettings(
+        host=host, port=port, public=public, keys=keys, per_minute=per_minute, threads=threads,
+        compute_type=compute_type, characters=characters, seconds=seconds, queue_sentences=queue,
+        file_minutes=file_minutes, origins=tuple(cors or ()), metrics_token=metrics_token, log_text=log_text,
     )  # fmt: skip
+    try:
+        serve_runs = serving.serve
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is missing. Install the server: pip install 'allyouneed[serve]'.") from error
     serve_runs(runs or [], settings, say)

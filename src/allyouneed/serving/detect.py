@@ -1,42 +1,51 @@
-"""Which language a text is in, among those that are served: py3langid's byte n-grams, nothing of the models."""
+"""Language identification among the served source languages, by py3langid's byte n-grams."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-class Guess(NamedTuple):
-    """confidence: 0 to 100."""
+
+class DetectedLanguage(NamedTuple):
+    """A language code and its confidence, 0 to 100."""
 
     language: str
     confidence: float
 
 
-class Detector:
-    """languages: codes that can be answers; those that py3langid does not know only if there is no other."""
+class LanguageDetector:
+    """Identifies the language of a text.
+
+    Args:
+        languages: Candidate codes. Candidates unknown to py3langid are chosen only if it knows none of them.
+    """
 
     def __init__(self, languages: Sequence[str]):
-        self._languages, self._known = list(languages), {}
-        if len(languages) < 2:  # nothing to tell apart
+        self._languages = list(languages)
+        self._labels: dict[str, str] = {}  # py3langid's label of each candidate it knows
+        if len(languages) < 2:
             return
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
         self._identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-        plain = {code: code.partition("-")[0] for code in languages}
-        self._known = {code: known for code, known in plain.items() if known in self._identifier.labels}
-        if self._known:
-            self._identifier.set_languages(sorted(set(self._known.values())))
+        base_codes = {code: code.partition("-")[0] for code in languages}
+        self._labels = {code: base for code, base in base_codes.items() if base in self._identifier.labels}
+        if self._labels:
+            self._identifier.set_languages(sorted(set(self._labels.values())))
 
-    def guesses(self, text: str) -> list[Guess]:
-        """Best first. A text without any letter gives the first language with confidence 0."""
-        if not any(letter.isalpha() for letter in text):
-            return [Guess(self._languages[0], 0.0)]
-        if not self._known:
-            return [Guess(self._languages[0], 100.0 if len(self._languages) == 1 else 0.0)]
-        ranked = dict(self._identifier.rank(text))
-        found = [Guess(code, round(100 * ranked[known], 1)) for code, known in self._known.items()]
-        return sorted(found, key=lambda guess: -guess.confidence)
+    def rank(self, text: str) -> list[DetectedLanguage]:
+        """Return the candidates, most likely first.
 
-    def best(self, text: str) -> Guess:
-        return self.guesses(text)[0]
+        A text without letters gives the first candidate with confidence 0.
+        """
+        if not any(character.isalpha() for character in text):
+            return [DetectedLanguage(self._languages[0], 0.0)]
+        if not self._labels:
+            return [DetectedLanguage(self._languages[0], 100.0 if len(self._languages) == 1 else 0.0)]
+        probabilities = dict(self._identifier.rank(text))
+        ranked = [DetectedLanguage(code, round(100 * probabilities[label], 1)) for code, label in self._labels.items()]
+        return sorted(ranked, key=lambda detected: -detected.confidence)
+
+    def detect(self, text: str) -> DetectedLanguage:
+        """Return the most likely candidate."""
+        return self.rank(text)[0]

@@ -1,4 +1,4 @@
-"""Uploaded files: checked, kept in a folder of the server's own under names of its own, translated, and deleted."""
+"""Uploaded files: checked, translated, stored in a temporary folder under random names, and deleted after a time."""
 
 from __future__ import annotations
 
@@ -14,69 +14,81 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from allyouneed.errors import UserError
-from allyouneed.serving import markup
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.archive import check_archive
-from allyouneed.serving.body import refuse_long
-from allyouneed.serving.model_worker import Options
-from allyouneed.serving.pairs import Pair
-from allyouneed.serving.pipeline import Desk
-from allyouneed.serving.server_settings import Settings
+from allyouneed.serving.body import TOO_LARGE, check_length
+from allyouneed.serving.markup import MarkupFormat
+from allyouneed.serving.model_worker import TranslationOptions
+from allyouneed.serving.pipeline import TranslationPipeline
+from allyouneed.serving.registry import Route
+from allyouneed.serving.server_settings import ServerSettings
 
 _log = logging.getLogger(__name__)
-_LINES_AT_ONCE = 64  # so that a large file leaves room in the queue for others
-Progress = Callable[[int, int], None]
+_LINES_PER_BLOCK = 64  # a large file must not fill the queue
+ProgressCallback = Callable[[int, int], None]  # (finished, total) blocks
 
 
-async def _plain(data: bytes, desk: Desk, way: list[Pair], told: Progress, most: int) -> bytes:
-    """Text in UTF-8, line by line; line ends stay as they are."""
-    text = _decoded(data, most)
-    code, start = desk.code(text, way)
+async def _translate_plain(
+    text: str, pipeline: TranslationPipeline, route: Route, on_progress: ProgressCallback
+) -> str:
+    """Translate line by line; line endings are kept."""
+    code, start = pipeline.split_code(text, route)
     lines = text[start:].splitlines(keepends=True)
-    blocks = ["".join(lines[i : i + _LINES_AT_ONCE]) for i in range(0, len(lines), _LINES_AT_ONCE)]
+    blocks = ["".join(lines[i : i + _LINES_PER_BLOCK]) for i in range(0, len(lines), _LINES_PER_BLOCK)]
     translated = []
-    for done, block in enumerate(blocks):
-        asked = f"{code} {block}" if code else block
-        translated.append((await desk.text(asked, way, Options())).text)
-        told(done + 1, len(blocks))
-    return "".join(translated).encode("utf-8")
+    for finished, block in enumerate(blocks, 1):
+        [translation] = await pipeline.translate([f"{code} {block}" if code else block], route, TranslationOptions())
+        translated.append(translation.text)
+        on_progress(finished, len(blocks))
+    return "".join(translated)
 
 
-async def _html(data: bytes, desk: Desk, way: list[Pair], told: Progress, most: int) -> bytes:
-    translated = await desk.marked(_decoded(data, most), way, Options(), markup.Form())
-    told(1, 1)
-    return translated.encode("utf-8")
+async def _translate_html(text: str, pipeline: TranslationPipeline, route: Route, on_progress: ProgressCallback) -> str:
+    translated = await pipeline.translate_markup(text, route, TranslationOptions(), MarkupFormat())
+    on_progress(1, 1)
+    return translated
 
 
-# Formats by the end of the file's name: (data, desk, way, told, most characters) -> the translated file.
-FORMATS: dict[str, Callable[[bytes, Desk, list[Pair], Progress, int], Awaitable[bytes]]] = {
-    ".txt": _plain,
-    ".html": _html,
-    ".htm": _html,
+# Translators of file formats, by file name extension.
+FORMATS: dict[str, Callable[[str, TranslationPipeline, Route, ProgressCallback], Awaitable[str]]] = {
+    ".txt": _translate_plain,
+    ".html": _translate_html,
+    ".htm": _translate_html,
 }
 
 
-def _decoded(data: bytes, most: int) -> str:
+def _decode(data: bytes, max_characters: int) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ApiError(400, f"the file is not UTF-8 (byte {error.start:,}); save it as UTF-8") from None
     if "\0" in text:
         raise ApiError(400, "the file is not text")
-    refuse_long(len(text), most)
+    check_length(len(text), max_characters)
     return text
 
 
 @dataclass
-class Document:
-    """name: of the translated file, for the user; key: a secret that DeepL's clients have to show; done, total: parts;
-    status: queued, translating, done, error."""
+class DocumentJob:
+    """One uploaded file and the state of its translation.
+
+    Attributes:
+        id: Random id, under which the translation is stored.
+        key: Secret that DeepL's clients send to access the document.
+        name: File name of the translation, for display only.
+        characters: Size of the source text.
+        expires: Monotonic time at which the file is deleted.
+        status: "queued", "translating", "done" or "error".
+        done: Number of finished blocks.
+        total: Number of blocks.
+        error: Why the translation failed.
+    """
 
     id: str
     key: str
     name: str
     characters: int
-    until: float
+    expires: float
     status: str = "queued"
     done: int = 0
     total: int = 0
@@ -84,94 +96,132 @@ class Document:
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
-class Documents:
-    """All uploads of one server. Their folder goes when the server does."""
+class DocumentJobs:
+    """All uploaded files of a server, in a temporary folder that `close` deletes.
 
-    def __init__(self, desk: Desk, settings: Settings):
-        self._desk, self._settings = desk, settings
+    Args:
+        pipeline: Translates the files.
+        settings: Limits on size, number and lifetime.
+    """
+
+    def __init__(self, pipeline: TranslationPipeline, settings: ServerSettings):
+        self._pipeline, self._settings = pipeline, settings
         self._folder = Path(tempfile.mkdtemp(prefix="allyouneed-"))
-        self._documents: dict[str, Document] = {}
+        self._jobs: dict[str, DocumentJob] = {}
 
     def check(self, filename: str, data: bytes) -> str:
-        """The format of an upload. Errors: `ApiError` 400 or 413."""
+        """Check size and format of an upload.
+
+        Returns:
+            The extension, a key of `FORMATS`.
+
+        Raises:
+            ApiError: 400 or 413.
+        """
         if len(data) > self._settings.file_bytes:
-            raise ApiError(413, f"the file is too large: at most {self._settings.file_bytes:,} bytes")
+            raise ApiError(TOO_LARGE, f"the file is too large: at most {self._settings.file_bytes:,} bytes")
         suffix = PurePath(filename).suffix.lower()
         check_archive(data, self._settings.file_bytes)
         if suffix not in FORMATS:
-            raise ApiError(400, f"files of this type are not translated; these are: {', '.join(FORMATS)}")
+            raise ApiError(400, f"this file type is not supported; supported types: {', '.join(FORMATS)}")
         return suffix
 
-    def accept(self, filename: str, data: bytes, way: list[Pair]) -> Document:
-        """Begins to translate. Errors: `ApiError`."""
+    def submit(self, filename: str, data: bytes, route: Route) -> DocumentJob:
+        """Start to translate a file.
+
+        Args:
+            filename: Name given by the client.
+            data: Content of the file.
+            route: Language pairs to translate through.
+
+        Raises:
+            ApiError: 400 or 413 for a file that cannot be translated, 503 if too many files are stored.
+        """
         suffix = self.check(filename, data)
-        self.expire()
-        if len(self._documents) >= self._settings.files:
-            raise ApiError(503, "too many files are kept already; try again later", 60)
-        characters = len(data.decode("utf-8", "replace"))
-        # The name is only shown, never a path: without folders, control characters and the like.
-        stem = "".join(c for c in PurePath(filename.replace("\\", "/")).stem if c.isalnum() or c in " -_.")[:80]
-        until = time.monotonic() + self._settings.file_minutes * 60
-        document = Document(
-            secrets.token_hex(16), secrets.token_hex(32), f"{stem or 'file'}_{way[-1][1]}{suffix}", characters, until
+        self.delete_expired()
+        if len(self._jobs) >= self._settings.files:
+            raise ApiError(503, "too many files are stored already; try again later", 60)
+        job = DocumentJob(
+            id=secrets.token_hex(16),
+            key=secrets.token_hex(32),
+            name=f"{_safe_stem(filename)}_{route[-1][1]}{suffix}",
+            characters=len(data.decode("utf-8", "replace")),
+            expires=time.monotonic() + self._settings.file_minutes * 60,
         )
-        self._documents[document.id] = document
-        document.task = asyncio.create_task(self._translate(document, suffix, data, way))
-        return document
+        self._jobs[job.id] = job
+        job.task = asyncio.create_task(self._translate(job, suffix, data, route))
+        return job
 
-    async def finished(self, document: Document) -> Document:
-        """Waits. Errors: `ApiError` for what was wrong with the file."""
-        if document.task:
-            await asyncio.wait([document.task])
-        if document.error:
-            raise document.error
-        return document
+    async def wait(self, job: DocumentJob) -> DocumentJob:
+        """Wait until a file is translated.
 
-    def find(self, identifier: str, key: str | None = None) -> Document:
-        """By its id, and its key if one has to be shown. Errors: `ApiError` 404."""
-        self.expire()
-        document = self._documents.get(identifier)
-        if document is None or (key is not None and not secrets.compare_digest(document.key.encode(), key.encode())):
-            raise ApiError(404, "there is no such file, or its time is over")
-        return document
+        Raises:
+            ApiError: If the translation failed.
+        """
+        if job.task:
+            await asyncio.wait([job.task])
+        if job.error:
+            raise job.error
+        return job
 
-    def path(self, document: Document) -> Path:
-        """Of the translation, once it is done."""
-        return self._folder / document.id
+    def find(self, identifier: str, key: str | None = None) -> DocumentJob:
+        """Return a job by its id, and by its key if one is given.
 
-    def delete(self, document: Document) -> None:
-        if document.task and not document.task.done():
-            document.task.cancel()
-        self._documents.pop(document.id, None)
+        Raises:
+            ApiError: 404 if there is no such job, or it has expired.
+        """
+        self.delete_expired()
+        job = self._jobs.get(identifier)
+        if job is None or (key is not None and not secrets.compare_digest(job.key.encode(), key.encode())):
+            raise ApiError(404, "no such file, or it has expired")
+        return job
+
+    def path(self, job: DocumentJob) -> Path:
+        """Return where the translation is stored once the job is done."""
+        return self._folder / job.id
+
+    def delete(self, job: DocumentJob) -> None:
+        """Cancel a job and delete its file."""
+        if job.task and not job.task.done():
+            job.task.cancel()
+        self._jobs.pop(job.id, None)
         with contextlib.suppress(FileNotFoundError):
-            self.path(document).unlink()
+            self.path(job).unlink()
 
-    def expire(self) -> None:
+    def delete_expired(self) -> None:
+        """Delete the jobs whose time is over."""
         now = time.monotonic()
-        for document in [document for document in self._documents.values() if document.until < now]:
-            self.delete(document)
+        for job in [job for job in self._jobs.values() if job.expires < now]:
+            self.delete(job)
 
     async def close(self) -> None:
-        """Ends what is being translated, which nobody could fetch any more, and deletes everything."""
-        tasks = [document.task for document in self._documents.values() if document.task and not document.task.done()]
+        """Cancel running jobs, whose results could not be fetched any more, and delete all files."""
+        tasks = [job.task for job in self._jobs.values() if job.task and not job.task.done()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def _translate(self, document: Document, suffix: str, data: bytes, way: list[Pair]) -> None:
-        def told(done: int, total: int) -> None:
-            document.done, document.total = done, total
+    async def _translate(self, job: DocumentJob, suffix: str, data: bytes, route: Route) -> None:
+        def on_progress(done: int, total: int) -> None:
+            job.done, job.total = done, total
 
-        document.status = "translating"
+        job.status = "translating"
         try:
-            translated = await FORMATS[suffix](data, self._desk, way, told, self._settings.file_characters)
-            await asyncio.to_thread(self.path(document).write_bytes, translated)
-            document.status = "done"
+            text = _decode(data, self._settings.file_characters)
+            translated = await FORMATS[suffix](text, self._pipeline, route, on_progress)
+            await asyncio.to_thread(self.path(job).write_bytes, translated.encode("utf-8"))
+            job.status = "done"
         except ApiError as error:
-            document.status, document.error = "error", error
+            job.status, job.error = "error", error
         except UserError as error:
-            document.status, document.error = "error", ApiError(400, str(error))
-        except Exception:  # whatever it was, whoever asks for the file must be told
+            job.status, job.error = "error", ApiError(400, str(error))
+        except Exception:  # reported when the client asks for the file
             _log.exception("a file could not be translated")
-            document.status, document.error = "error", ApiError(503, "the file could not be translated; try later", 60)
+            job.status, job.error = "error", ApiError(503, "the file could not be translated; try later", 60)
+
+
+def _safe_stem(filename: str) -> str:
+    """The name without folders, extension and unusual characters."""
+    stem = PurePath(filename.replace("\\", "/")).stem
+    return "".join(c for c in stem if c.isalnum() or c in " -_.")[:80] or "file"

@@ -1,4 +1,4 @@
-"""LibreTranslate's API, as its clients know it: https://libretranslate.com/docs. Errors are `{"error": message}`."""
+"""LibreTranslate's API (https://libretranslate.com/docs). Errors are `{"error": message}`."""
 
 from __future__ import annotations
 
@@ -9,106 +9,119 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, field_validator
 
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.body import Text, read_body, refuse_long
-from allyouneed.serving.detect import Guess
+from allyouneed.serving.body import UnicodeText, check_length, read_body
+from allyouneed.serving.detect import DetectedLanguage
 from allyouneed.serving.document_jobs import FORMATS
-from allyouneed.serving.markup import Form
-from allyouneed.serving.model_worker import Options
-from allyouneed.serving.native import receive_file
-from allyouneed.serving.openapi import Direct, body_of, errors, upload_of
-from allyouneed.serving.state import AUTO, Server, language_name
+from allyouneed.serving.markup import MarkupFormat
+from allyouneed.serving.model_worker import TranslationOptions
+from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
+from allyouneed.serving.state import AUTO, application_state, language_name
+from allyouneed.serving.uploads import receive_upload
+from allyouneed.translation.options import SearchOptions
 
-_BEAM = 4  # what is searched for alternatives, at least
-_MOST_ALTERNATIVES = 15
+router = APIRouter(tags=["LibreTranslate"], route_class=DirectRoute)
+_MIN_BEAM_SIZE = 4  # for a request with alternatives
+_MAX_ALTERNATIVES = 15
+_FRONTEND_TIMEOUT = 500  # milliseconds between typing and a request
 
 
-class TranslateBody(BaseModel):
-    """q: a text, or several in JSON; source: a code or `auto`."""
+class LibreTranslateRequest(BaseModel):
+    """A translation request."""
 
-    q: Text | list[Text]
-    source: str
-    target: str
-    format: Literal["text", "html"] = "text"
-    alternatives: int = Field(0, ge=0, le=_MOST_ALTERNATIVES)
-    api_key: str | None = None
+    q: UnicodeText | list[UnicodeText] = Field(description="A text; in JSON also a list of texts.")
+    source: str = Field(description='Source language, or "auto".')
+    target: str = Field(description="Target language.")
+    format: Literal["text", "html"] = Field("text", description="How to interpret the text.")
+    alternatives: int = Field(0, ge=0, le=_MAX_ALTERNATIVES, description="Number of alternative translations.")
+    api_key: str | None = Field(None, description="API key, if the server requires one.")
 
     @field_validator("format", mode="before")
     @classmethod
-    def _none_is_text(cls, value: Any) -> Any:
+    def _default_format(cls, value: Any) -> Any:
         return value or "text"
 
 
-class DetectBody(BaseModel):
-    q: Text
-    api_key: str | None = None
+class DetectRequest(BaseModel):
+    """A language detection request."""
+
+    q: UnicodeText = Field(description="The text.")
+    api_key: str | None = Field(None, description="API key, if the server requires one.")
 
 
-def routes(server: Server) -> APIRouter:
-    router = APIRouter(tags=["LibreTranslate"], route_class=Direct)
-    limits = server.settings
-
-    @router.post("/translate", openapi_extra=body_of(TranslateBody), responses=errors())
-    async def translate(request: Request) -> JSONResponse:
-        body = await read_body(request, TranslateBody)
-        texts = [body.q] if isinstance(body.q, str) else body.q
-        refuse_long(sum(map(len, texts)), limits.characters)
-        server.enter(request, body.api_key, texts)
-        form = Form() if body.format == "html" else None
-        results = await server.translate(texts, body.source, body.target, _options(body.alternatives), form)
-        answer: dict[str, Any] = {"translatedText": [result.text for result in results]}
-        if body.source.strip().lower() == AUTO:
-            answer["detectedLanguage"] = [_guessed(result.guess) for result in results]
-        if body.alternatives:
-            answer["alternatives"] = [result.alternatives for result in results]
-        if isinstance(body.q, str):
-            answer = {name: values[0] for name, values in answer.items()}
-        return JSONResponse(answer)  # as it is: FastAPI would check and copy a dictionary first
-
-    @router.post("/detect", openapi_extra=body_of(DetectBody), responses=errors())
-    async def detect(request: Request) -> list[dict[str, Any]]:
-        body = await read_body(request, DetectBody)
-        refuse_long(len(body.q), limits.characters)
-        server.enter(request, body.api_key, [body.q])
-        return [_guessed(guess) for guess in server.detector.guesses(body.q)]
-
-    @router.get("/languages")
-    async def languages() -> list[dict[str, Any]]:
-        pairs = server.desk.pairs
-        return [{"code": c, "name": language_name(c), "targets": pairs.targets(c)} for c in pairs.sources]
-
-    @router.post("/translate_file", openapi_extra=upload_of("source", "target", "api_key"), responses=errors())
-    async def translate_file(request: Request) -> dict[str, str]:
-        document = await receive_file(server, request, None)
-        await server.documents.finished(document)
-        return {"translatedFileUrl": str(request.url_for("download", identifier=document.id))}
-
-    @router.get("/frontend/settings")
-    async def frontend_settings() -> dict[str, Any]:
-        source, target = sorted(server.desk.pairs.translators)[0]
-        return {
-            "charLimit": limits.characters,
-            "frontendTimeout": 500,
-            "apiKeys": server.gate.required,
-            "keyRequired": server.gate.required,
-            "suggestions": False,
-            "filesTranslation": True,
-            "supportedFilesFormat": list(FORMATS),
-            "language": {
-                "source": {"code": source, "name": language_name(source)},
-                "target": {"code": target, "name": language_name(target)},
-            },
-        }
-
-    return router
+@router.post("/translate", openapi_extra=request_body(LibreTranslateRequest), responses=error_responses())
+async def translate(request: Request) -> JSONResponse:
+    """Translate a text or a list of texts."""
+    state = application_state(request)
+    body = await read_body(request, LibreTranslateRequest)
+    texts = [body.q] if isinstance(body.q, str) else body.q
+    check_length(sum(map(len, texts)), state.settings.characters)
+    state.admit(request, body.api_key, texts)
+    markup_format = MarkupFormat() if body.format == "html" else None
+    results = await state.translate(texts, body.source, body.target, _options(body.alternatives), markup_format)
+    answer: dict[str, Any] = {"translatedText": [result.text for result in results]}
+    if body.source.strip().lower() == AUTO:
+        answer["detectedLanguage"] = [_detected_json(result.detected) for result in results]
+    if body.alternatives:
+        answer["alternatives"] = [result.alternatives for result in results]
+    if isinstance(body.q, str):
+        answer = {name: values[0] for name, values in answer.items()}
+    return JSONResponse(answer)  # FastAPI would validate and copy a dictionary
 
 
-def _options(alternatives: int) -> Options:
+@router.post("/detect", openapi_extra=request_body(DetectRequest), responses=error_responses())
+async def detect(request: Request) -> list[dict[str, Any]]:
+    """Detect the language of a text, among those that the server translates from."""
+    state = application_state(request)
+    body = await read_body(request, DetectRequest)
+    check_length(len(body.q), state.settings.characters)
+    state.admit(request, body.api_key, [body.q])
+    return [_detected_json(detected) for detected in state.detector.rank(body.q)]
+
+
+@router.get("/languages")
+async def languages(request: Request) -> list[dict[str, Any]]:
+    """List the source languages and their targets."""
+    registry = application_state(request).pipeline.registry
+    return [{"code": c, "name": language_name(c), "targets": registry.targets(c)} for c in registry.sources]
+
+
+@router.post("/translate_file", openapi_extra=upload_body("source", "target", "api_key"), responses=error_responses())
+async def translate_file(request: Request) -> dict[str, str]:
+    """Translate a file and return the URL of the translation."""
+    state = application_state(request)
+    job = await receive_upload(state, request, None)
+    await state.documents.wait(job)
+    return {"translatedFileUrl": str(request.url_for("download", identifier=job.id))}
+
+
+@router.get("/frontend/settings")
+async def frontend_settings(request: Request) -> dict[str, Any]:
+    """Return what LibreTranslate's web page needs to know."""
+    state = application_state(request)
+    source, target = sorted(state.pipeline.registry.translators)[0]
+    return {
+        "charLimit": state.settings.characters,
+        "frontendTimeout": _FRONTEND_TIMEOUT,
+        "apiKeys": state.access.keys_required,
+        "keyRequired": state.access.keys_required,
+        "suggestions": False,
+        "filesTranslation": True,
+        "supportedFilesFormat": list(FORMATS),
+        "language": {
+            "source": {"code": source, "name": language_name(source)},
+            "target": {"code": target, "name": language_name(target)},
+        },
+    }
+
+
+def _options(alternatives: int) -> TranslationOptions:
     if not alternatives:
-        return Options()
-    return Options(beam_size=max(_BEAM, alternatives + 1), num_hypotheses=alternatives + 1)
+        return TranslationOptions()
+    beam_size = max(_MIN_BEAM_SIZE, alternatives + 1)
+    return TranslationOptions(SearchOptions(beam_size=beam_size, num_hypotheses=alternatives + 1))
 
 
-def _guessed(guess: Guess | None) -> dict[str, Any]:
-    if guess is None:
-        raise ApiError(400, "the language was given")
-    return {"confidence": guess.confidence, "language": guess.language}
+def _detected_json(detected: DetectedLanguage | None) -> dict[str, Any]:
+    if detected is None:
+        raise ApiError(400, "the source language was given, so none was detected")
+    return {"confidence": detected.confidence, "language": detected.language}

@@ -1,21 +1,20 @@
-"""Text with tags: what is to be translated comes out as blocks of plain text, and goes back in with its tags.
+"""Parser for HTML and XML that separates translatable text from tags.
 
-Tags are never read anew: each stays letter by letter what it was. A block is what stands between tags that are not
-inline (`<p>`, `<li>`, ...); inline tags (`<b>`, `<a>`, ...) follow their words by alignment: a word of the translation
-wears the tags that its source word wears, so that tags are always closed in the order in which they were opened.
+Tags are never re-serialized: each keeps its original spelling. Tags that are not inline (`<p>`, `<li>`, ...) separate
+blocks of text; inline tags (`<b>`, `<a>`, ...) are part of a block, see `text_blocks.py`.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
-from collections import Counter, deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 from html import escape
 from html.parser import HTMLParser
 from itertools import accumulate
 from typing import NamedTuple
+
+from allyouneed.serving.text_blocks import InlineElement, MarkupDocument, TextBlock
 
 # fmt: off
 _INLINE = frozenset((
@@ -27,17 +26,20 @@ _INLINE = frozenset((
 _VOID = frozenset(
     ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr")
 )
-_NOT_LANGUAGE = frozenset(("script", "style", "textarea", "template"))
-_DEEPEST = 64  # inline tags in each other
-_NAME = re.compile(r"<\s*([^\s/>]+)")
-_ID = re.compile(r"""\sid\s*=\s*("[^"]*"|'[^']*'|[^\s>]+)""", re.IGNORECASE)
-_SPACE = re.compile(r"[\r\n\t]")
-
-Span = tuple[int, int]
+_NOT_TRANSLATED = frozenset(("script", "style", "textarea", "template"))
+_MAX_INLINE_DEPTH = 64  # deeper elements separate blocks
+_TAG_NAME = re.compile(r"<\s*([^\s/>]+)")
+_LINE_SPACE = re.compile(r"[\r\n\t]")
 
 
-class Form(NamedTuple):
-    """name: html or xml; in XML all tags but `splitting` are inline; what stands in `ignored` stays as it is."""
+class MarkupFormat(NamedTuple):
+    """How tags are interpreted.
+
+    Attributes:
+        name: "html" or "xml".
+        splitting: In XML, the tags that separate blocks; all others are inline.
+        ignored: Tags whose content is not translated.
+    """
 
     name: str = "html"
     splitting: frozenset[str] = frozenset()
@@ -45,266 +47,186 @@ class Form(NamedTuple):
 
 
 @dataclass(eq=False)
-class _Event:
-    """raw: as it was written; partner: of a start its end, of an end its start; boundary: ends a block."""
+class _ParseEvent:
+    """A tag, text or comment.
 
-    kind: str  # start, end, void, text, other
+    Attributes:
+        kind: "start", "end", "void", "text" or "other".
+        name: Name of the tag.
+        raw: Original markup.
+        text: Unescaped text.
+        keep: Whether the element is not to be translated.
+        partner: Index of the matching end of a start tag, or start of an end tag.
+        boundary: Whether the tag separates blocks.
+    """
+
+    kind: str
     name: str
     raw: str
     text: str = ""
-    keep: bool = False  # not to be translated, with all that is in it
+    keep: bool = False
     partner: int | None = None
     boundary: bool = False
 
 
-class _Element(NamedTuple):
-    opening: str
-    closing: str
-    place: int  # tells two equal ones apart
-
-
-@dataclass
-class Block:
-    """text: plain; runs: (start, end, the elements around it) one after another; atoms: (place, raw) that stand between
-    words and are not translated."""
-
-    text: str = ""
-    runs: list[tuple[int, int, tuple[_Element, ...]]] = field(default_factory=list)
-    atoms: list[tuple[int, str]] = field(default_factory=list)
-
-    @property
-    def has_tags(self) -> bool:
-        return any(elements for _, _, elements in self.runs) or bool(self.atoms)
-
-    def add(self, text: str, elements: tuple[_Element, ...]) -> None:
-        self.runs.append((len(self.text), len(self.text) + len(text), elements))
-        self.text += text
-
-    def around(self, span: Span) -> tuple[_Element, ...]:
-        """The elements around most of these characters."""
-        first = bisect_right(self.runs, span[0], key=lambda run: run[1])
-        last = bisect_left(self.runs, span[1], key=lambda run: run[0])
-        overlap = [(min(span[1], end) - max(span[0], start), len(e), e) for start, end, e in self.runs[first:last]]
-        return max(overlap, key=lambda found: found[:2], default=(0, 0, ()))[2]
-
-    def dressed(self, text: str, homes: Sequence[tuple[Span, Span]]) -> str:
-        """The translation with its tags. homes: of each word its place, and the place of its source word."""
-        around = {source: self.around(source) for source in {source for _, source in homes}}
-        worn = [around[source] for _, source in homes]
-        self._give_lost_elements_a_word(worn)
-        out: list[str] = []
-        opened: set[_Element] = set()
-        open_now: tuple[_Element, ...] = ()
-        place = 0
-        atoms = deque(sorted(self.atoms, key=lambda atom: atom[0]))
-        for (span, source), elements in zip(homes, worn, strict=True):
-            shared = _shared(open_now, elements)
-            out += [element.closing for element in reversed(open_now[shared:])]
-            here = []
-            while atoms and atoms[0][0] <= source[0]:
-                here.append(atoms.popleft())
-            out.append(self._gap(escape(text[place : span[0]], quote=False), here))
-            for element in elements[shared:]:
-                out.append(_ID.sub("", element.opening) if element in opened else element.opening)
-                opened.add(element)
-            out.append(escape(text[slice(*span)], quote=False))
-            open_now, place = elements, span[1]
-        out += [element.closing for element in reversed(open_now)]
-        out.append(self._gap(escape(text[place:], quote=False), atoms))
-        lost = [element for element in self._elements() if element not in opened]
-        return "".join([*out, *(element.opening + element.closing for element in lost)])
-
-    def _gap(self, gap: str, atoms: Sequence[tuple[int, str]]) -> str:
-        """What stands between two words: the gap, or atoms with spaces where they had them."""
-        if not atoms:
-            return gap
-        before = ((" " if self.text[at - 1 : at] == " " else "") + raw for at, raw in atoms)
-        last = atoms[-1][0]
-        between = "".join(before) + (" " if self.text[last : last + 1] == " " else "")
-        return between + gap if gap and " " not in (between[0], between[-1]) else between
-
-    def _give_lost_elements_a_word(self, worn: list[tuple[_Element, ...]]) -> None:
-        """An element whose words no word belongs to gets the word that stands where it stood, in proportion."""
-        seen = Counter(element for wearing in worn for element in wearing)
-        for start, end, elements in self.runs:
-            if worn and not all(seen[element] for element in elements):
-                place = min(len(worn) - 1, int((start + end) / 2 / max(1, len(self.text)) * len(worn)))
-                seen.subtract(worn[place])
-                seen.update(elements)
-                worn[place] = elements
-
-    def _elements(self) -> list[_Element]:
-        return list(dict.fromkeys(element for _, _, elements in self.runs for element in elements))
-
-
-@dataclass
-class Page:
-    """What stays as it is, and blocks to translate, in order."""
-
-    parts: list[str | Block]
-
-    @property
-    def blocks(self) -> list[Block]:
-        return [part for part in self.parts if isinstance(part, Block)]
-
-    def rebuild(self, translated: Sequence[tuple[str, Sequence[tuple[Span, Span]]]]) -> str:
-        """translated: of each block its text and the homes of its words."""
-        rest = iter(translated)
-        return "".join(part.dressed(*next(rest)) if isinstance(part, Block) else part for part in self.parts)
-
-
-def parse(text: str, form: Form) -> Page:
-    """Never fails: what is no proper tag is a boundary, and stays."""
-    parser = _Parser(form)
+def parse_markup(text: str, markup_format: MarkupFormat) -> MarkupDocument:
+    """Parse markup; malformed tags are kept as boundaries, so that any text can be parsed."""
+    parser = _MarkupParser(markup_format)
     parser.feed(text)
     parser.close()
     events = parser.events
-    _pair(events)
-    _mark_boundaries(events, form)
-    return Page(_parts(events))
+    _match_tags(events)
+    _mark_boundaries(events, markup_format)
+    return MarkupDocument(_DocumentBuilder(events).build())
 
 
-class _Parser(HTMLParser):
-    def __init__(self, form: Form):
+class _MarkupParser(HTMLParser):
+    def __init__(self, markup_format: MarkupFormat):
         super().__init__(convert_charrefs=True)
-        self.form = form
-        self.events: list[_Event] = []
+        self.markup_format = markup_format
+        self.events: list[_ParseEvent] = []
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        void = self.form.name == "html" and tag in _VOID
-        self._tag("void" if void else "start", tag, attributes)
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        is_void = self.markup_format.name == "html" and tag in _VOID
+        self._add_tag("void" if is_void else "start", tag, attrs)
 
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self._tag("void", tag, attributes)
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._add_tag("void", tag, attrs)
 
     def parse_marked_section(self, i: int, report: bool = True) -> int:
-        """`<![...`: Python's own fails where no name follows, as in `<![;`; a browser takes that for a comment."""
+        """Treat `<![` without a name as a comment, as browsers do; Python's parser raises."""
         try:
             return super().parse_marked_section(i, report)
         except AssertionError:
             return self.parse_bogus_comment(i)
 
     def handle_endtag(self, tag: str) -> None:
-        self.events.append(_Event("end", tag, f"</{tag}>"))
+        self.events.append(_ParseEvent("end", tag, f"</{tag}>"))
 
     def handle_data(self, data: str) -> None:
-        self.events.append(_Event("text", "", data if self.cdata_elem else escape(data, quote=False), data))
+        raw = data if self.cdata_elem else escape(data, quote=False)
+        self.events.append(_ParseEvent("text", "", raw, data))
 
     def handle_comment(self, data: str) -> None:
-        self.events.append(_Event("other", "", f"<!--{data}-->"))
+        self.events.append(_ParseEvent("other", "", f"<!--{data}-->"))
 
     def handle_decl(self, decl: str) -> None:
-        self.events.append(_Event("other", "", f"<!{decl}>"))
+        self.events.append(_ParseEvent("other", "", f"<!{decl}>"))
 
     def handle_pi(self, data: str) -> None:
-        self.events.append(_Event("other", "", f"<?{data}>"))
+        self.events.append(_ParseEvent("other", "", f"<?{data}>"))
 
     def unknown_decl(self, data: str) -> None:
-        self.events.append(_Event("other", "", f"<![{data}{']]' if data.startswith('CDATA') else ']'}>"))
+        closing = "]]" if data.startswith("CDATA") else "]"
+        self.events.append(_ParseEvent("other", "", f"<![{data}{closing}>"))
 
-    def _tag(self, kind: str, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        given = dict(attributes)
+    def _add_tag(self, kind: str, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
         keep = (
-            tag in self.form.ignored
-            or (self.form.name == "html" and tag in _NOT_LANGUAGE)
-            or given.get("translate") == "no"
-            or "notranslate" in (given.get("class") or "").split()
+            tag in self.markup_format.ignored
+            or (self.markup_format.name == "html" and tag in _NOT_TRANSLATED)
+            or attributes.get("translate") == "no"
+            or "notranslate" in (attributes.get("class") or "").split()
         )
-        self.events.append(_Event(kind, tag, self.get_starttag_text() or "", keep=keep))
+        self.events.append(_ParseEvent(kind, tag, self.get_starttag_text() or "", keep=keep))
 
 
-def _pair(events: list[_Event]) -> None:
-    """Starts and ends find each other; what was left open in between finds nobody."""
+def _match_tags(events: list[_ParseEvent]) -> None:
+    """Match start and end tags; elements left open inside a matched pair stay unmatched."""
     stack: list[int] = []
-    opened: Counter[str] = Counter()  # how many of each name are in the stack
-    for place, event in enumerate(events):
+    open_names: Counter[str] = Counter()
+    for index, event in enumerate(events):
         if event.kind == "start":
-            stack.append(place)
-            opened[event.name] += 1
-        elif event.kind == "end" and opened[event.name]:
+            stack.append(index)
+            open_names[event.name] += 1
+        elif event.kind == "end" and open_names[event.name]:
             while True:
                 start = stack.pop()
-                opened[events[start].name] -= 1
+                open_names[events[start].name] -= 1
                 if events[start].name == event.name:
                     break
-            event.partner, events[start].partner = start, place
-            if name := _NAME.match(events[start].raw):
-                event.raw = f"</{name[1]}>"  # XML minds the case
+            event.partner, events[start].partner = start, index
+            if name := _TAG_NAME.match(events[start].raw):
+                event.raw = f"</{name[1]}>"  # XML is case-sensitive; the parser lowers names
 
 
-def _mark_boundaries(events: list[_Event], form: Form) -> None:
+def _mark_boundaries(events: list[_ParseEvent], markup_format: MarkupFormat) -> None:
+    """Mark block tags, unmatched tags, and inline elements that contain a boundary."""
     for event in events:
         if event.kind in ("start", "end", "void"):
-            inline = event.name not in form.splitting if form.name == "xml" else event.name in _INLINE
+            is_xml = markup_format.name == "xml"
+            inline = event.name not in markup_format.splitting if is_xml else event.name in _INLINE
             event.boundary = not inline or (event.kind != "void" and event.partner is None)
-    around: list[tuple[_Event, _Event]] = []  # starts and their ends
-    for event in events:  # what holds a boundary is one
+    enclosing: list[tuple[_ParseEvent, _ParseEvent]] = []  # start and end tags
+    for event in events:
         if event.kind == "start" and event.partner is not None:
-            around.append((event, events[event.partner]))
-            event.boundary = event.boundary or len(around) > _DEEPEST
+            enclosing.append((event, events[event.partner]))
+            event.boundary = event.boundary or len(enclosing) > _MAX_INLINE_DEPTH
         elif event.kind == "end" and event.partner is not None:
-            around.pop()
+            enclosing.pop()
         if event.boundary:
-            for outer, end in reversed(around):
-                if outer.boundary and outer is not event:  # and so is what holds it
+            for outer, end in reversed(enclosing):
+                if outer.boundary and outer is not event:  # marked already, with all that enclose it
                     break
                 outer.boundary = end.boundary = True
 
 
-def _parts(events: list[_Event]) -> list[str | Block]:
-    parts: list[str | Block] = []
-    block, preformatted, place = Block(), 0, 0
-    around: tuple[_Element, ...] = ()
-    said = list(accumulate(bool(event.text.strip()) for event in events))  # texts up to each event
+class _DocumentBuilder:
+    """Builds the parts of a document from its events."""
 
-    def finish() -> None:
-        nonlocal block
-        if block.text.strip():
-            lead = block.text[: len(block.text) - len(block.text.lstrip())]
-            parts.extend([block] if block.has_tags or not lead else [lead, _trimmed(block, len(lead))])
-        else:  # nothing to translate: atoms and spaces as they stood
-            cuts = [0, *(at for at, _ in block.atoms), len(block.text)]
-            raws = ["", *(raw for _, raw in block.atoms)]
-            parts.extend(raw + block.text[cuts[i] : cuts[i + 1]] for i, raw in enumerate(raws))
-        block = Block()
+    def __init__(self, events: list[_ParseEvent]):
+        self._events = events
+        self._parts: list[str | TextBlock] = []
+        self._block = TextBlock()
+        self._enclosing: tuple[InlineElement, ...] = ()
+        self._preformatted = 0  # depth of <pre>
+        # Number of non-blank texts up to each event, to recognize empty elements.
+        self._texts = list(accumulate(bool(event.text.strip()) for event in events))
 
-    while place < len(events):
-        event, end = events[place], place
-        if event.kind == "start" and event.partner is not None and (event.keep or said[place] == said[event.partner]):
-            end = event.partner  # to be kept whole, or empty
-        raw = "".join(inside.raw for inside in events[place : end + 1])
+    def build(self) -> list[str | TextBlock]:
+        index = 0
+        while index < len(self._events):
+            index = self._add(index) + 1
+        self._finish_block()
+        return self._parts
+
+    def _add(self, index: int) -> int:
+        """Add an event, or a whole element that is kept or empty; the index of the last event that was added."""
+        event, end = self._events[index], index
+        partner = event.partner if event.kind == "start" else None
+        if partner is not None and (event.keep or self._texts[index] == self._texts[partner]):
+            end = partner
+        raw = "".join(inside.raw for inside in self._events[index : end + 1])
         if event.boundary:
-            finish()
-            parts.append(raw)
-            preformatted += (event.name == "pre" and end == place) * (1 if event.kind == "start" else -1)
-        elif event.kind == "text" and not (event.text.strip() or block.text or block.atoms):
-            parts.append(event.raw)
+            self._finish_block()
+            self._parts.append(raw)
+            self._preformatted += (event.name == "pre" and end == index) * (1 if event.kind == "start" else -1)
         elif event.kind == "text":
-            block.add(event.text if preformatted > 0 else _SPACE.sub(" ", event.text), around)
-        elif event.kind == "start" and end == place and event.partner is not None:
-            around = (*around, _Element(raw, events[event.partner].raw, place))
+            self._add_text(event)
+        elif partner is not None and end == index:
+            self._enclosing = (*self._enclosing, InlineElement(raw, self._events[partner].raw, index))
         elif event.kind == "end":
-            around = around[:-1]
+            self._enclosing = self._enclosing[:-1]
         else:
-            block.atoms.append((len(block.text), raw))
-        place = end + 1
-    finish()
-    return parts
+            self._block.atoms.append((len(self._block.text), raw))
+        return end
 
+    def _add_text(self, event: _ParseEvent) -> None:
+        if event.text.strip() or self._block.text or self._block.atoms:
+            text = event.text if self._preformatted > 0 else _LINE_SPACE.sub(" ", event.text)
+            self._block.append(text, self._enclosing)
+        else:  # space before a block
+            self._parts.append(event.raw)
 
-def _trimmed(block: Block, count: int) -> Block:
-    trimmed = Block()
-    for start, end, elements in block.runs:
-        if end > count:
-            trimmed.add(block.text[max(start, count) : end], elements)
-    return trimmed
-
-
-def _shared(first: Sequence[_Element], second: Sequence[_Element]) -> int:
-    """How many elements, from the outermost on, both have."""
-    count = 0
-    for a, b in zip(first, second, strict=False):
-        if a != b:
-            break
-        count += 1
-    return count
+    def _finish_block(self) -> None:
+        block, self._block = self._block, TextBlock()
+        if block.text.strip():
+            indent = len(block.text) - len(block.text.lstrip())
+            if block.has_tags or not indent:
+                self._parts.append(block)
+            else:
+                self._parts += [block.text[:indent], block.without_prefix(indent)]
+        else:  # no text: keep the markup and its spaces
+            cuts = [0, *(position for position, _ in block.atoms), len(block.text)]
+            raws = ["", *(raw for _, raw in block.atoms)]
+            self._parts += [raw + block.text[cuts[i] : cuts[i + 1]] for i, raw in enumerate(raws)]

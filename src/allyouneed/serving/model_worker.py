@@ -1,4 +1,4 @@
-"""What model threads do: the kinds of work, each a function of a translator and payloads."""
+"""Tasks of the model threads: each maps a translator and a batch of payloads to results."""
 
 from __future__ import annotations
 
@@ -7,144 +7,146 @@ from typing import Any, NamedTuple
 
 import torch
 
-from allyouneed.config import SearchConfig
-from allyouneed.serving.pairs import Pair, Pairs, replica
+from allyouneed.insight.explorer import explorer_data, live_variant
+from allyouneed.insight.switches import single_switches, switches_from
+from allyouneed.serving.registry import LanguagePair, TranslatorRegistry, replica
+from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.scoring import score_pairs, word_log_probabilities
 from allyouneed.translation.streaming import translate_aloud
 from allyouneed.translation.translator import Translator
 
 
-class Options(NamedTuple):
-    """As `Translator.translate` has them. words: with scores and links of words; target_prefix: how each sentence's
-    translation begins, force_words: what it contains."""
+class TranslationOptions(NamedTuple):
+    """Options of a translation task; hashable, so that requests with equal options can share a batch.
 
-    beam_size: int | None = None
-    num_hypotheses: int = 1
-    length_penalty: float | None = None
-    max_extra_length: int | None = None
+    Attributes:
+        search: Search options, passed on to `Translator.translate` unchanged.
+        target_prefix: Text that the translation of each sentence begins with.
+        force_words: Words or phrases that each sentence's translation contains.
+        words: Whether to compute word scores and word alignment.
+    """
+
+    search: SearchOptions = SearchOptions()
     target_prefix: str = ""
-    words: bool = False
     force_words: tuple[str, ...] = ()
-    num_beam_groups: int = 1
-    diversity_penalty: float = 0.5
-    coverage_penalty: float = 0.0
+    words: bool = False
 
-    def plain(self) -> Options:
-        """Without what is about the words and the number of translations."""
-        return self._replace(num_hypotheses=1, target_prefix="", force_words=())
-
-    def search(self, translator: Translator) -> SearchConfig:
-        names = ("beam_size", "length_penalty", "max_extra_length")
-        given = [f"search.{name}={value}" for name in names if (value := getattr(self, name)) is not None]
-        return translator.bundle.config.override(given, "options").search
+    def for_one_best(self) -> TranslationOptions:
+        """Return the options for one hypothesis without constraints on the target text."""
+        return TranslationOptions(self.search.replace({"num_hypotheses": 1}), words=self.words)
 
 
-class Answer(NamedTuple):
-    """One sentence's translation. hypotheses: texts and scores, best first; words: log probability of each word of the
-    text, links: (source, target) words, both counted between spaces and empty unless asked for."""
+class SentenceTranslation(NamedTuple):
+    """The translation of one sentence.
+
+    Attributes:
+        text: Best translation.
+        score: Its score.
+        hypotheses: Texts and scores, best first.
+        word_scores: Log probability of each word of `text`, split at spaces; empty unless requested.
+        alignment: Indices of aligned (source, target) words; empty unless requested.
+    """
 
     text: str
     score: float
     hypotheses: list[tuple[str, float]]
-    words: Sequence[float] = ()
-    links: Sequence[tuple[int, int]] = ()
+    word_scores: Sequence[float] = ()
+    alignment: Sequence[tuple[int, int]] = ()
 
 
-class Aloud(NamedTuple):
-    """A sentence whose translation `say` is told word by word; it raises when nobody listens any more."""
+class StreamingSentence(NamedTuple):
+    """A sentence whose partial translations are passed to `on_text`, which raises to stop the search."""
 
     text: str
-    say: Callable[[str], None]
+    on_text: Callable[[str], None]
 
 
-class Kind(NamedTuple):
-    """What can share a batch. task(translator, payloads, options) -> answers."""
-
-    task: Callable[[Translator, Sequence[Any], Options], list[Any]]
-    pair: Pair
-    options: Options = Options()
-
-
-class ModelWorker:
-    """What one model thread has for itself."""
-
-    def __init__(self, pairs: Pairs):
-        torch.set_num_threads(1)  # the threads are one a core already
-        self._translators = {pair: replica(translator) for pair, translator in pairs.translators.items()}
-        for translator in self._translators.values():  # kernels are compiled now, not while the first client waits
-            translator.translate(["."])
-
-    def work(self, kind: Kind, payloads: Sequence[Any]) -> list[Any]:
-        return kind.task(self._translators[kind.pair], payloads, kind.options)
-
-
-def translate(translator: Translator, sentences: Sequence[str], options: Options) -> list[Answer]:
-    found = translator.translate(
-        sentences,
-        beam_size=options.beam_size,
-        num_hypotheses=options.num_hypotheses,
-        length_penalty=options.length_penalty,
-        max_extra_length=options.max_extra_length,
-        target_prefix=options.target_prefix,
-        force_words=options.force_words,
-        num_beam_groups=options.num_beam_groups,
-        diversity_penalty=options.diversity_penalty,
-        coverage_penalty=options.coverage_penalty,
-    )
-    answers = [Answer(one.text, one.score, one.hypotheses) for one in found]
-    if not options.words:
-        return answers
-    # A sentence that was too long for the model is not shown to it whole: it was never trained for that.
-    return [
-        _with_words(translator, one.source, answer) if one.pieces == 1 else answer
-        for one, answer in zip(found, answers, strict=True)
-    ]
-
-
-def translate_streaming(translator: Translator, payloads: Sequence[Aloud], options: Options) -> list[Answer]:
-    """Greedy: only there a word that was said stays said."""
-    return [_aloud(translator, payload, options) for payload in payloads]
-
-
-class Switched(NamedTuple):
-    """A sentence and its translation, to be seen with some of the model's switches turned, as JSON has them."""
+class SwitchedSentence(NamedTuple):
+    """A sentence and its translation, to be shown with some of the model's switches set; `switches` is JSON."""
 
     text: str
     translation: str
     switches: dict[str, Any]
 
 
-def look_inside(translator: Translator, sentences: Sequence[str], options: Options) -> list[dict[str, Any]]:
-    """What the explorer shows of each sentence; what comes of a head that is off it asks for when it is turned off."""
-    from allyouneed.insight.explorer import explorer_data
-    from allyouneed.insight.switches import single_switches
+class BatchKey(NamedTuple):
+    """Payloads with equal keys may share a batch: task(translator, payloads, options) -> results."""
 
-    carried = [switches for switches in single_switches(translator.model) if not switches.off]
-    return [explorer_data(translator, sentence, carried) for sentence in sentences]
+    task: Callable[[Translator, Sequence[Any], TranslationOptions], list[Any]]
+    pair: LanguagePair
+    options: TranslationOptions = TranslationOptions()
 
 
-def look_switched(translator: Translator, payloads: Sequence[Switched], options: Options) -> list[dict[str, Any]]:
-    """What an explorer that is open asks for: the variant of each."""
-    from allyouneed.insight.explorer import live_variant
-    from allyouneed.insight.switches import switches_from
+class ModelWorker:
+    """Runs tasks in one model thread.
 
+    Args:
+        registry: The served translators.
+    """
+
+    def __init__(self, registry: TranslatorRegistry):
+        torch.set_num_threads(1)  # there is one model thread per core already
+        self._translators = {pair: replica(translator) for pair, translator in registry.translators.items()}
+        for translator in self._translators.values():  # compile kernels before the first request
+            translator.translate(["."])
+
+    def work(self, key: BatchKey, payloads: Sequence[Any]) -> list[Any]:
+        """Run a batch; one result per payload."""
+        return key.task(self._translators[key.pair], payloads, key.options)
+
+
+def translate(
+    translator: Translator, sentences: Sequence[str], options: TranslationOptions
+) -> list[SentenceTranslation]:
+    """Translate a batch of sentences."""
+    translations = translator.translate(
+        sentences, options.search, target_prefix=options.target_prefix, force_words=options.force_words
+    )
+    results = [SentenceTranslation(found.text, found.score, found.hypotheses) for found in translations]
+    if not options.words:
+        return results
+    # A sentence in several pieces is longer than any the model was trained on, so it is not scored as a whole.
+    return [
+        _with_word_scores(translator, found.source, result) if found.pieces == 1 else result
+        for found, result in zip(translations, results, strict=True)
+    ]
+
+
+def translate_streaming(
+    translator: Translator, payloads: Sequence[StreamingSentence], options: TranslationOptions
+) -> list[SentenceTranslation]:
+    """Translate greedily, passing on partial translations; a beam could revise text that was already sent."""
+    return [_stream(translator, payload, options) for payload in payloads]
+
+
+def explore(translator: Translator, sentences: Sequence[str], options: TranslationOptions) -> list[dict[str, Any]]:
+    """Compute the explorer's data; variants with single heads off are left to `explore_switched` on demand."""
+    included = [switches for switches in single_switches(translator.model) if not switches.off]
+    return [explorer_data(translator, sentence, included) for sentence in sentences]
+
+
+def explore_switched(
+    translator: Translator, payloads: Sequence[SwitchedSentence], options: TranslationOptions
+) -> list[dict[str, Any]]:
+    """Compute the variants that an open explorer page requests."""
     return [
         live_variant(translator, text, translation, switches_from(switches, translator.model))
         for text, translation, switches in payloads
     ]
 
 
-def _aloud(translator: Translator, payload: Aloud, options: Options) -> Answer:
+def _stream(translator: Translator, payload: StreamingSentence, options: TranslationOptions) -> SentenceTranslation:
     if len(translator.tokenizer.encode(payload.text)) >= translator.longest_source:
-        [answer] = translate(translator, [payload.text], options._replace(beam_size=1))
-        return answer
-    text, score = translate_aloud(translator, payload.text, payload.say, options.search(translator))
-    answer = Answer(text, score, [(text, score)])
-    return _with_words(translator, payload.text, answer) if options.words else answer
+        [result] = translate(translator, [payload.text], options)
+        return result
+    search = translator.bundle.config.search
+    text, score = translate_aloud(translator, payload.text, payload.on_text, search)
+    result = SentenceTranslation(text, score, [(text, score)])
+    return _with_word_scores(translator, payload.text, result) if options.words else result
 
 
-def _with_words(translator: Translator, source: str, answer: Answer) -> Answer:
-    if not answer.text.strip():
-        return answer
-    [scored] = score_pairs(translator, [source.strip()], [answer.text])
-    return answer._replace(words=word_log_probabilities(scored), links=translator.align(source, answer.text))
+def _with_word_scores(translator: Translator, source: str, result: SentenceTranslation) -> SentenceTranslation:
+    if not result.text.strip():
+        return result
+    [scored] = score_pairs(translator, [source.strip()], [result.text])
+    return result._replace(word_scores=word_log_probabilities(scored), alignment=translator.align(source, result.text))

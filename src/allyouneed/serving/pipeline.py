@@ -1,4 +1,4 @@
-"""From a request's text to its translation: sentences out, answers in, over as many models as the way has."""
+"""Translation pipeline: splits texts into sentences, queues them along a route, and assembles the translations."""
 
 from __future__ import annotations
 
@@ -8,213 +8,269 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from allyouneed.serving import markup, sentences
 from allyouneed.serving.api_errors import ApiError
+from allyouneed.serving.markup import MarkupFormat, parse_markup
 from allyouneed.serving.model_worker import (
-    Aloud,
-    Answer,
-    Kind,
-    Options,
-    Switched,
-    look_inside,
-    look_switched,
+    BatchKey,
+    SentenceTranslation,
+    StreamingSentence,
+    SwitchedSentence,
+    TranslationOptions,
+    explore,
+    explore_switched,
     translate,
     translate_streaming,
 )
-from allyouneed.serving.pairs import Pair, Pairs
-from allyouneed.serving.request_queue import Service
-from allyouneed.serving.sentences import Piece
+from allyouneed.serving.registry import Route, TranslatorRegistry
+from allyouneed.serving.request_queue import RequestQueue
+from allyouneed.serving.sentences import SentenceSegment, join_sentences, single_sentence, split_sentences
 
 _WORD = re.compile(r"[^ ]+")
-_AT_ONCE = 256  # sentences of one request in the queue, so that a long text leaves room for others
-Span = tuple[int, int]
+_MAX_QUEUED = 256  # sentences of one request in the queue at once, so that a long text does not block others
+CharSpan = tuple[int, int]
 
 
-class Sentence(NamedTuple):
-    """A sentence in both texts. source, target: (start, end) in characters of the whole texts; words: log probability
-    of each target word with its place; links: places of words that belong together."""
+class AlignedSentence(NamedTuple):
+    """A translated sentence and its position in both texts.
 
-    source: Span
-    target: Span
-    answer: Answer
-    words: list[tuple[Span, float]]
-    links: list[tuple[Span, Span]]
+    Attributes:
+        source: (start, end) in characters of the whole source text.
+        target: (start, end) in characters of the whole translation.
+        translation: Text, score and hypotheses of the sentence.
+        words: Position and log probability of each target word.
+        links: Positions of aligned (source, target) words.
+    """
+
+    source: CharSpan
+    target: CharSpan
+    translation: SentenceTranslation
+    words: list[tuple[CharSpan, float]]
+    links: list[tuple[CharSpan, CharSpan]]
 
 
-class Translated(NamedTuple):
-    """text; alternatives: the whole text by the second, third ... hypothesis of each sentence."""
+class TextTranslation(NamedTuple):
+    """The translation of a text; the nth alternative takes the (n+1)th hypothesis of each sentence."""
 
     text: str
     alternatives: list[str]
-    sentences: list[Sentence]
+    sentences: list[AlignedSentence]
 
 
-class Cut(NamedTuple):
-    """A text's sentences, from `start` on. code: `>>fr<<` and the like before them, which a multilingual model wants in
-    front of every one."""
+class _SplitText(NamedTuple):
+    """The sentences of a text from `start` on; `code` is a target-language code such as `>>fr<<` before them."""
 
     code: str
     start: int
-    pieces: list[Piece]
+    segments: list[SentenceSegment]
 
-    def asked(self) -> list[str]:
-        """What the model is to translate; nothing stays nothing."""
-        before = f"{self.code} " if self.code else ""
-        return [piece.sentence and before + piece.sentence for piece in self.pieces]
+    def sources(self) -> list[str]:
+        """Sentences for the model, each with the code in front; empty sentences stay empty."""
+        prefix = f"{self.code} " if self.code else ""
+        return [segment.sentence and prefix + segment.sentence for segment in self.segments]
 
 
 @dataclass(frozen=True)
-class Desk:
-    """pairs: what can be translated; service: who does it."""
+class TranslationPipeline:
+    """Translates texts through the request queue.
 
-    pairs: Pairs
-    service: Service
+    Attributes:
+        registry: The served translators.
+        queue: Queue of the model threads.
+    """
 
-    async def text(self, text: str, way: list[Pair], options: Options, split: bool = True) -> Translated:
-        """Plain text. Line breaks and spacing stay. Errors: `ApiError`."""
-        [translated] = await self.texts([text], way, options, split)
-        return translated
+    registry: TranslatorRegistry
+    queue: RequestQueue
 
-    async def texts(
-        self, texts: Sequence[str], way: list[Pair], options: Options, split: bool = True
-    ) -> list[Translated]:
-        """Several at once, in order, through one queue."""
-        cuts = [self._cut(text, way, split) for text in texts]
-        answers = iter(await self._answers([text for cut in cuts for text in cut.asked()], way, options))
-        return [_assembled(cut, [next(answers) for _ in cut.pieces], options.num_hypotheses) for cut in cuts]
+    async def translate(
+        self, texts: Sequence[str], route: Route, options: TranslationOptions, split: bool = True
+    ) -> list[TextTranslation]:
+        """Translate plain texts, keeping line breaks and spacing.
 
-    async def marked(self, text: str, way: list[Pair], options: Options, form: markup.Form) -> str:
-        """Text with tags, which stay; what stands in inline tags is found again by word alignment."""
-        code, start = self.code(text, way)
-        page = await asyncio.to_thread(markup.parse, text[start:], form)
-        blocks = [Cut(code, 0, sentences.split(block.text, way[0][0])) for block in page.blocks]
-        plain = options.plain()._replace(words=any(block.has_tags for block in page.blocks))
-        answers = iter(await self._answers([text for block in blocks for text in block.asked()], way, plain))
-        translated = [_assembled(block, [next(answers) for _ in block.pieces], 1) for block in blocks]
-        return await asyncio.to_thread(page.rebuild, [(one.text, _homes(one)) for one in translated])
+        Args:
+            texts: Source texts.
+            route: Language pairs to translate through.
+            options: Search options of the last model; earlier models pass on their best translation.
+            split: Whether to split texts into sentences.
 
-    async def aloud(self, text: str, way: list[Pair], options: Options, say: Callable[[str], None]) -> Translated:
-        """As `text`, and `say(the whole text so far)` after each word; the last model of the way is heard."""
-        cut = self._cut(text, way, True)
-        answers: list[Answer] = []
-        for piece, asked in zip(cut.pieces, cut.asked(), strict=True):
-            before = sentences.join(cut.pieces[: len(answers)], [answer.text for answer in answers]) + piece.before
+        Returns:
+            One translation per text, in order.
 
-            def say_after(so_far: str, before: str = before) -> None:
-                say(before + so_far)
+        Raises:
+            ApiError: 503 if the queue rejects the sentences.
+        """
+        parts = [self._split(text, route, split) for text in texts]
+        sources = [source for part in parts for source in part.sources()]
+        results = iter(await self._translate_sentences(sources, route, options))
+        hypotheses = options.search.num_hypotheses
+        return [_assemble(part, [next(results) for _ in part.segments], hypotheses) for part in parts]
 
-            answers.append(await self._one_aloud(asked, way, options, say_after))
-            say(before + answers[-1].text)
-        return _assembled(cut, answers, 1)
+    async def translate_markup(
+        self, text: str, route: Route, options: TranslationOptions, markup_format: MarkupFormat
+    ) -> str:
+        """Translate text with tags; inline tags are placed by word alignment.
 
-    async def look(self, way: list[Pair], payload: str | Switched) -> dict[str, Any]:
-        """The explorer's data of a sentence; of a `Switched` one its variant."""
-        if not way:
-            raise ApiError(400, "there is nothing to look at: source and target are the same language")
-        if len(way) > 1:
-            raise ApiError(400, "this pair goes over a third language; look at each step by itself")
-        task = look_inside if isinstance(payload, str) else look_switched
-        [found] = await self.service.submit(Kind(task, way[0]), [payload])
-        return found
+        Raises:
+            ApiError: 503 if the queue rejects the sentences.
+        """
+        code, start = self.split_code(text, route)
+        document = await asyncio.to_thread(parse_markup, text[start:], markup_format)
+        parts = [_SplitText(code, 0, split_sentences(block.text, route[0][0])) for block in document.blocks]
+        options = options.for_one_best()._replace(words=any(block.has_tags for block in document.blocks))
+        sources = [source for part in parts for source in part.sources()]
+        results = iter(await self._translate_sentences(sources, route, options))
+        translated = [_assemble(part, [next(results) for _ in part.segments], 1) for part in parts]
+        return await asyncio.to_thread(document.rebuild, [(block.text, _word_links(block)) for block in translated])
 
-    def _cut(self, text: str, way: list[Pair], split: bool) -> Cut:
-        code, start = self.code(text, way)
-        rest = text[start:]
-        return Cut(code, start, sentences.split(rest, way[0][0]) if split else sentences.whole(rest))
+    async def stream(
+        self, text: str, route: Route, options: TranslationOptions, on_text: Callable[[str], None]
+    ) -> TextTranslation:
+        """Translate a text greedily.
 
-    def code(self, text: str, way: list[Pair]) -> tuple[str, int]:
-        """The code in front of a text for the first model, and where what is to be translated begins: after it and one
-        space or line break."""
-        code, rest = self.pairs.translators[way[0]].tokenizer.split_code(text.lstrip())
+        Args:
+            text: Source text.
+            route: Language pairs to translate through; only the last model streams.
+            options: Search options.
+            on_text: Called by a model thread with the whole translation so far, after each word.
+
+        Raises:
+            ApiError: 503 if the queue rejects a sentence.
+        """
+        parts = self._split(text, route, True)
+        results: list[SentenceTranslation] = []
+        for segment, source in zip(parts.segments, parts.sources(), strict=True):
+            finished = parts.segments[: len(results)]
+            before = join_sentences(finished, [result.text for result in results]) + segment.space
+
+            def on_sentence(so_far: str, before: str = before) -> None:
+                on_text(before + so_far)
+
+            results.append(await self._stream_sentence(source, route, options, on_sentence))
+            on_text(before + results[-1].text)
+        return _assemble(parts, results, 1)
+
+    async def explore(self, route: Route, payload: str | SwitchedSentence) -> dict[str, Any]:
+        """Return the explorer's data of a sentence, or one variant of it for a `SwitchedSentence`.
+
+        Raises:
+            ApiError: 400 if the route has not exactly one model.
+        """
+        if not route:
+            raise ApiError(400, "nothing to explore: source and target are the same language")
+        if len(route) > 1:
+            raise ApiError(400, "this pair is translated over a third language; explore each step separately")
+        task = explore if isinstance(payload, str) else explore_switched
+        [data] = await self.queue.submit(BatchKey(task, route[0]), [payload])
+        return data
+
+    def split_code(self, text: str, route: Route) -> tuple[str, int]:
+        """Find a target-language code such as `>>fr<<` at the beginning of a text.
+
+        Returns:
+            The code, or "", and the index after it and one following space or line break.
+        """
+        code, rest = self.registry.translators[route[0]].tokenizer.split_code(text.lstrip())
         return code, len(text) - len(rest) + rest[:1].isspace() if code else 0
 
-    async def _answers(self, texts: Sequence[str], way: list[Pair], options: Options) -> list[Answer]:
-        """One for each sentence; nothing for none. Equal sentences go through the model once."""
-        found = {"": Answer("", 0.0, [])}
-        asked = [text for text in dict.fromkeys(texts) if text]
-        for start in range(0, len(asked), _AT_ONCE):
-            some = asked[start : start + _AT_ONCE]
-            found.update(zip(some, await self._through(some, way, options), strict=True))
-        return [found[text] for text in texts]
+    def _split(self, text: str, route: Route, split: bool) -> _SplitText:
+        code, start = self.split_code(text, route)
+        rest = text[start:]
+        return _SplitText(code, start, split_sentences(rest, route[0][0]) if split else single_sentence(rest))
 
-    async def _through(self, texts: list[str], way: list[Pair], options: Options) -> list[Answer]:
-        """The best translation goes on to the next model; the last one has the options that are about the target."""
-        answers: list[Answer] = []
-        before: list[Answer] = []
-        for place, pair in enumerate(way):
-            last = place == len(way) - 1
-            asked = options if last else options.plain()
-            answers = await self.service.submit(Kind(translate, pair, asked), texts)
-            if place:
-                answers = [
-                    answer._replace(links=_composed(first.links, answer.links))
-                    for first, answer in zip(before, answers, strict=True)
-                ]
-            before, texts = answers, [answer.text for answer in answers]
-        return answers
+    async def _translate_sentences(
+        self, sources: Sequence[str], route: Route, options: TranslationOptions
+    ) -> list[SentenceTranslation]:
+        """Translate each distinct sentence once; empty sentences have empty translations."""
+        results = {"": SentenceTranslation("", 0.0, [])}
+        distinct = [source for source in dict.fromkeys(sources) if source]
+        for start in range(0, len(distinct), _MAX_QUEUED):
+            chunk = distinct[start : start + _MAX_QUEUED]
+            results.update(zip(chunk, await self._follow_route(chunk, route, options), strict=True))
+        return [results[source] for source in sources]
 
-    async def _one_aloud(self, text: str, way: list[Pair], options: Options, say: Callable[[str], None]) -> Answer:
-        if not text:
-            return Answer("", 0.0, [])
-        if len(way) > 1:
-            [first] = await self._through([text], way[:-1], options.plain())
-            text = first.text
-        kind = Kind(translate_streaming, way[-1], options)
-        [answer] = await self.service.submit(kind, [Aloud(text, say)])
-        return answer._replace(links=_composed(first.links, answer.links)) if len(way) > 1 else answer
+    async def _follow_route(
+        self, sources: list[str], route: Route, options: TranslationOptions
+    ) -> list[SentenceTranslation]:
+        """Translate through each pair; only the last model uses the options that concern the target."""
+        results: list[SentenceTranslation] = []
+        for step, pair in enumerate(route):
+            is_last = step == len(route) - 1
+            previous = results
+            key = BatchKey(translate, pair, options if is_last else options.for_one_best())
+            results = await self.queue.submit(key, sources)
+            if step:
+                results = [_over(first, second) for first, second in zip(previous, results, strict=True)]
+            sources = [result.text for result in results]
+        return results
+
+    async def _stream_sentence(
+        self, source: str, route: Route, options: TranslationOptions, on_text: Callable[[str], None]
+    ) -> SentenceTranslation:
+        if not source:
+            return SentenceTranslation("", 0.0, [])
+        key = BatchKey(translate_streaming, route[-1], options)
+        if len(route) == 1:
+            [result] = await self.queue.submit(key, [StreamingSentence(source, on_text)])
+            return result
+        [pivot] = await self._follow_route([source], route[:-1], options.for_one_best())
+        [result] = await self.queue.submit(key, [StreamingSentence(pivot.text, on_text)])
+        return _over(pivot, result)
 
 
-def words(text: str) -> list[Span]:
-    """Places of the words between spaces, which alignments and word scores count."""
+def word_spans(text: str) -> list[CharSpan]:
+    """Return the positions of space-separated words, the units of alignment and word scores."""
     return [match.span() for match in _WORD.finditer(text)]
 
 
-def _composed(first: Sequence[tuple[int, int]], second: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Links over a third language: source to middle, middle to target."""
-    return sorted({(i, k) for i, j in first for middle, k in second if middle == j})
+def _over(first: SentenceTranslation, second: SentenceTranslation) -> SentenceTranslation:
+    """The second translation, aligned to the source of the first."""
+    links = {(source, target) for source, pivot in first.alignment for i, target in second.alignment if i == pivot}
+    return second._replace(alignment=sorted(links))
 
 
-def _assembled(cut: Cut, answers: Sequence[Answer], hypotheses: int) -> Translated:
-    found, source, target, pieces = [], cut.start, 0, cut.pieces
-    if cut.code:  # a word more in the source, to the models
-        answers = [one._replace(links=[(i - 1, j) for i, j in one.links if i]) for one in answers]
-    for piece, answer in zip(pieces, answers, strict=True):
-        source, target = source + len(piece.before), target + len(piece.before)
-        if piece.sentence:
-            found.append(_sentence(piece.sentence, answer, source, target))
-        source, target = source + len(piece.sentence), target + len(answer.text)
-    alternatives = [sentences.join(pieces, [_nth(answer, n) for answer in answers]) for n in range(1, hypotheses)]
-    text = sentences.join(pieces, [answer.text for answer in answers])
-    return Translated(text, [one for one in dict.fromkeys(alternatives) if one != text], found)
+def _assemble(part: _SplitText, results: Sequence[SentenceTranslation], hypotheses: int) -> TextTranslation:
+    sentences, segments = [], part.segments
+    source, target = part.start, 0
+    if part.code:  # the models see the code as the first source word
+        results = [r._replace(alignment=[(i - 1, j) for i, j in r.alignment if i]) for r in results]
+    for segment, result in zip(segments, results, strict=True):
+        source, target = source + len(segment.space), target + len(segment.space)
+        if segment.sentence:
+            sentences.append(_aligned_sentence(segment.sentence, result, source, target))
+        source, target = source + len(segment.sentence), target + len(result.text)
+    text = join_sentences(segments, [result.text for result in results])
+    alternatives = (join_sentences(segments, [_nth_text(r, n) for r in results]) for n in range(1, hypotheses))
+    return TextTranslation(text, [other for other in dict.fromkeys(alternatives) if other != text], sentences)
 
 
-def _sentence(sentence: str, answer: Answer, source: int, target: int) -> Sentence:
-    def place(span: Span, start: int) -> Span:
-        return span[0] + start, span[1] + start
-
-    of_source, of_target = words(sentence), words(answer.text)
-    scored = [(place(span, target), score) for span, score in zip(of_target, answer.words, strict=False)]
+def _aligned_sentence(sentence: str, result: SentenceTranslation, source: int, target: int) -> AlignedSentence:
+    """Move positions from the sentence, which starts at `source` and `target`, to the whole texts."""
+    source_words = [(start + source, end + source) for start, end in word_spans(sentence)]
+    target_words = [(start + target, end + target) for start, end in word_spans(result.text)]
     links = [
-        (place(of_source[i], source), place(of_target[j], target))
-        for i, j in answer.links
-        if i < len(of_source) and j < len(of_target)
+        (source_words[i], target_words[j])
+        for i, j in result.alignment
+        if i < len(source_words) and j < len(target_words)
     ]
-    ends = (source, source + len(sentence)), (target, target + len(answer.text))
-    return Sentence(*ends, answer, scored, links)
+    return AlignedSentence(
+        (source, source + len(sentence)),
+        (target, target + len(result.text)),
+        result,
+        list(zip(target_words, result.word_scores, strict=False)),
+        links,
+    )
 
 
-def _nth(answer: Answer, n: int) -> str:
-    """A sentence with fewer hypotheses keeps its best."""
-    return answer.hypotheses[n][0] if n < len(answer.hypotheses) else answer.text
+def _nth_text(result: SentenceTranslation, n: int) -> str:
+    """The nth hypothesis, or the best one if there are fewer."""
+    return result.hypotheses[n][0] if n < len(result.hypotheses) else result.text
 
 
-def _homes(translated: Translated) -> list[tuple[Span, Span]]:
-    """Of each target word its place, and the place of the source word it belongs to."""
+def _word_links(translated: TextTranslation) -> list[tuple[CharSpan, CharSpan]]:
+    """For each target word its position, and the position of its source word or, if unaligned, source sentence."""
     linked = {target: source for sentence in translated.sentences for source, target in sentence.links}
     return [
         (span, linked.get(span, sentence.source))
         for sentence in translated.sentences
-        for span in (
-            (start + sentence.target[0], end + sentence.target[0]) for start, end in words(sentence.answer.text)
-        )
+        for start, end in word_spans(sentence.translation.text)
+        for span in [(start + sentence.target[0], end + sentence.target[0])]
     ]

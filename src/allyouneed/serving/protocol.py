@@ -1,6 +1,7 @@
-"""Requests that come in without end: heads of no more bytes than allowed, and the whole of a request in time.
+"""Limits on header size and receive time that uvicorn lacks.
 
-`body.py` has the limits of bodies, and answers first; what is here holds for what no application sees.
+`body.py` limits the bodies of requests that reach the application, and responds first; these limits cover everything
+that does not reach it.
 """
 
 from __future__ import annotations
@@ -9,69 +10,71 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-_TOO_SLOW, _TOO_LARGE = 408, 431
+_REQUEST_TIMEOUT, _HEADERS_TOO_LARGE = 408, 431
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, whose parser takes heads of any size and waits for them for ever.
+    """uvicorn's HTTP protocol with limits; its own parser accepts headers of any size and waits for them forever.
 
-    most_bytes: that are neither of a body nor complete a head, so also of trailers and of what stands between requests;
-    seconds: for a request, from its first byte to its last, and for the first byte of a connection.
+    Attributes:
+        max_head_bytes: Bytes outside a body before headers are complete; trailers and bytes between requests count too.
+        max_seconds: Time from the first to the last byte of a request, and until the first byte of a connection.
     """
 
-    most_bytes, seconds = 64 * 1024, 30.0
+    max_head_bytes, max_seconds = 64 * 1024, 30.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
-        self._fruitless, self._under_way = 0, False
-        self._deadline: asyncio.TimerHandle | None = self.loop.call_later(self.seconds, self._too_slow)
+        self._head_bytes, self._in_request = 0, False
+        self._timer: asyncio.TimerHandle | None = self.loop.call_later(self.max_seconds, self._on_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end_wait()
+        self._cancel_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         while data and not self.transport.is_closing():
-            room = self.most_bytes - self._fruitless
-            if room <= 0:
-                return self._refuse(_TOO_LARGE, f"The head is too large: at most {self.most_bytes:,} bytes.")
-            some, data = data[:room], data[room:]
-            self._fruitless += len(some)
-            super().data_received(some)
-        if self._deadline is None and (self._under_way or self._fruitless):
-            self._deadline = self.loop.call_later(self.seconds, self._too_slow)
+            allowed = self.max_head_bytes - self._head_bytes
+            if allowed <= 0:
+                message = f"The headers are too large: at most {self.max_head_bytes:,} bytes."
+                return self._reject(_HEADERS_TOO_LARGE, message)
+            chunk, data = data[:allowed], data[allowed:]
+            self._head_bytes += len(chunk)
+            super().data_received(chunk)
+        if self._timer is None and (self._in_request or self._head_bytes):
+            self._timer = self.loop.call_later(self.max_seconds, self._on_timeout)
 
     def on_message_begin(self) -> None:
-        self._under_way = True
+        self._in_request = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._fruitless = 0
+        self._head_bytes = 0
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        self._fruitless = 0
+        self._head_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._fruitless, self._under_way = 0, False
-        self._end_wait()
+        self._head_bytes, self._in_request = 0, False
+        self._cancel_timer()
         super().on_message_complete()
 
-    def _end_wait(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _too_slow(self) -> None:
-        answering = self.cycle and not self.cycle.more_body and not self.cycle.response_complete
-        if answering or self.flow.read_paused:  # the client waits for us, not we for it
-            self._deadline = self.loop.call_later(self.seconds, self._too_slow)
+    def _on_timeout(self) -> None:
+        responding = self.cycle and not self.cycle.more_body and not self.cycle.response_complete
+        if responding or self.flow.read_paused:  # the client is waiting for the server
+            self._timer = self.loop.call_later(self.max_seconds, self._on_timeout)
         else:
-            self._refuse(_TOO_SLOW, f"The request did not arrive within {self.seconds:g} seconds.")
+            self._reject(_REQUEST_TIMEOUT, f"The request did not arrive within {self.max_seconds:g} seconds.")
 
-    def _refuse(self, status: int, message: str) -> None:
-        """An answer only where none is under way that it would break."""
+    def _reject(self, status: int, message: str) -> None:
+        """Close the connection, with a response unless one has already started."""
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             head = [
                 STATUS_LINE[status],

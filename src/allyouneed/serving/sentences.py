@@ -1,4 +1,4 @@
-"""Long text as sentences, and back: what stands between them (line breaks, spaces) is kept as it was."""
+"""Splits text into sentences and joins translations with the original spacing and line breaks."""
 
 from __future__ import annotations
 
@@ -9,55 +9,63 @@ from typing import NamedTuple
 import sentencex
 
 _LINES = re.compile(r"[^\r\n]+|[\r\n]+")
-_NUMBER_AND_DOT = re.compile(r"(?:^|\s)\d{1,4}\.\s*$")
+_ENDS_WITH_NUMBER = re.compile(r"(?:^|\s)\d{1,4}\.\s*$")
 
 
-class Piece(NamedTuple):
-    """A sentence, and the space before it that is not translated. The last piece of a text may have no sentence."""
+class SentenceSegment(NamedTuple):
+    """A sentence and the untranslated space before it. The last piece of a text may have an empty sentence."""
 
-    before: str
+    space: str
     sentence: str
 
 
-def split(text: str, language: str) -> list[Piece]:
-    """Sentences of every line (a line break always ends one). `join(split(text), the sentences)` gives the text."""
-    pieces, before = [], ""
+def split_sentences(text: str, language: str) -> list[SentenceSegment]:
+    """Split a text into sentences; a line break always ends a sentence.
+
+    Args:
+        text: The text.
+        language: Language code, for sentencex's rules.
+
+    Returns:
+        Pieces such that joining them with their own sentences gives `text`.
+    """
+    pieces, space = [], ""
     for line in _LINES.findall(text):
-        for part in _segments(line, language) if line.strip() else [line]:
-            sentence = part.strip()
+        for segment in _segments(line, language) if line.strip() else [line]:
+            sentence = segment.strip()
             if not sentence:
-                before += part
+                space += segment
                 continue
-            start = part.index(sentence)
-            pieces.append(Piece(before + part[:start], sentence))
-            before = part[start + len(sentence) :]
-    return [*pieces, Piece(before, "")] if before else pieces
+            start = segment.index(sentence)
+            pieces.append(SentenceSegment(space + segment[:start], sentence))
+            space = segment[start + len(sentence) :]
+    return [*pieces, SentenceSegment(space, "")] if space else pieces
 
 
-def whole(text: str) -> list[Piece]:
-    """The text as one sentence, for those who do not want it split."""
+def single_sentence(text: str) -> list[SentenceSegment]:
+    """Return the whole text as one sentence, without its surrounding space."""
     sentence = text.strip()
     start = text.index(sentence)
-    after = text[start + len(sentence) :]
-    return [Piece(text[:start], sentence), *([Piece(after, "")] if after else [])]
+    rest = text[start + len(sentence) :]
+    return [SentenceSegment(text[:start], sentence), *([SentenceSegment(rest, "")] if rest else [])]
 
 
-def join(pieces: Sequence[Piece], sentences: Sequence[str]) -> str:
-    """sentences: one for each piece, in order."""
-    return "".join(piece.before + sentence for piece, sentence in zip(pieces, sentences, strict=True))
+def join_sentences(pieces: Sequence[SentenceSegment], sentences: Sequence[str]) -> str:
+    """Join one sentence per piece with the original spacing."""
+    return "".join(piece.space + sentence for piece, sentence in zip(pieces, sentences, strict=True))
 
 
 def _segments(line: str, language: str) -> list[str]:
-    """The splitter's, joined again where it cut after a number: `2026. 11. 22.` is a date, not three sentences."""
+    """Split with sentencex, undoing splits inside dates such as `2026. 11. 22.`"""
     segments: list[str] = []
     for segment in sentencex.segment(language, line):
-        if segments and _NUMBER_AND_DOT.search(segments[-1]) and _goes_on(segment, language):
+        if segments and _ENDS_WITH_NUMBER.search(segments[-1]) and _continues_number(segment, language):
             segments[-1] += segment
         else:
             segments.append(segment)
     return segments
 
 
-def _goes_on(segment: str, language: str) -> bool:
-    """Whether what follows a number and a dot belongs to it. Korean has no capitals to tell, and writes dates so."""
+def _continues_number(segment: str, language: str) -> bool:
+    """Whether a segment after a number and a dot belongs to it; Korean has no capitals to mark a new sentence."""
     return language.startswith("ko") or segment[:1].isdigit()

@@ -1,4 +1,4 @@
-"""`allyouneed serve`: from RUNs to a listening server."""
+"""Loads the runs, opens the socket and runs uvicorn, for `allyouneed serve`."""
 
 from __future__ import annotations
 
@@ -8,34 +8,38 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import uvicorn
+
 from allyouneed.errors import UserError
-from allyouneed.serving.server_settings import Settings
+from allyouneed.serving.app import build_app
+from allyouneed.serving.protocol import LimitedProtocol
+from allyouneed.serving.registry import load_registry
+from allyouneed.serving.server_settings import ServerSettings
+from allyouneed.serving.telemetry import log_as_json
 
-_SWITCH_SECONDS = 0.0005  # Python's 0.005 lets a model wait for its lock after every kernel while answers are sent
+_SWITCH_SECONDS = 0.0005  # Python's default of 0.005 delays a model thread after every kernel while responses are sent
 
 
-def serve(runs: Sequence[Path], settings: Settings, say: Callable[[str], None]) -> None:
-    """Until a signal; then what was accepted is finished. Errors: `UserError`."""
-    try:
-        import uvicorn
+def serve(runs: Sequence[Path], settings: ServerSettings, log: Callable[[str], None]) -> None:
+    """Serve runs until a signal arrives, then finish the accepted requests.
 
-        from allyouneed.serving.app import build_app
-        from allyouneed.serving.protocol import LimitedProtocol
-        from allyouneed.serving.telemetry import log_as_json
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is missing: pip install 'allyouneed[serve]'.") from error
-    from allyouneed.serving.pairs import load_pairs
+    Args:
+        runs: Folders of runs or bundles, one per language pair.
+        settings: Address, limits and keys.
+        log: Called with the language pairs, and with the address once the server accepts requests.
 
-    refuse_open_door(settings)
+    Raises:
+        UserError: If a run cannot be loaded, the address is not available, or the server would be open to others.
+    """
+    require_keys_or_public(settings)
     if not runs:
-        raise UserError("nothing to serve: give one RUN or more, made by `allyouneed train`.")
-    pairs = load_pairs(runs, settings.compute_type)
-    app = build_app(pairs, settings)
+        raise UserError("nothing to serve: give at least one RUN, made by `allyouneed train`.")
+    registry = load_registry(runs, settings.compute_type)
+    app = build_app(registry, settings)
     listening = _listen(settings)
     log_as_json()
     sys.setswitchinterval(_SWITCH_SECONDS)
-    port = listening.getsockname()[1]
-    say(", ".join(f"{source} → {target}" for source, target in sorted(pairs.translators)))
+    log(", ".join(f"{source} → {target}" for source, target in sorted(registry.translators)))
     config = uvicorn.Config(
         app,
         http=LimitedProtocol,
@@ -44,23 +48,34 @@ def serve(runs: Sequence[Path], settings: Settings, say: Callable[[str], None]) 
         server_header=False,
         timeout_graceful_shutdown=int(settings.seconds) + 1,
     )
-
-    class Announced(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:  # kernels compiled, models loaded: who reads the address may use it at once
-                say(f"http://{_shown(settings.host)}:{port}/")
-
-    Announced(config).run(sockets=[listening])
+    url = f"http://{_bracketed(settings.host)}:{listening.getsockname()[1]}/"
+    _AnnouncedServer(config, lambda: log(url)).run(sockets=[listening])
 
 
-def refuse_open_door(settings: Settings) -> None:
-    """Errors: `UserError` when others could come in without a key and nobody said so."""
+class _AnnouncedServer(uvicorn.Server):
+    """Calls back when models are loaded, kernels are compiled and requests are accepted."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]):
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()
+
+
+def require_keys_or_public(settings: ServerSettings) -> None:
+    """Check that a server without keys is not reachable from other machines by accident.
+
+    Raises:
+        UserError: If the address is not loopback and neither `keys` nor `public` is set.
+    """
     if settings.keys or settings.public or _is_loopback(settings.host):
         return
     raise UserError(
-        f"--host {settings.host} lets everybody in who can reach this machine. Give --keys FILE (make one with "
-        "--add-key NAME), or say --public."
+        f"--host {settings.host} makes the server reachable from other machines. Require keys with --keys FILE "
+        "(create one with --add-key NAME), or allow everyone with --public."
     )
 
 
@@ -71,7 +86,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _listen(settings: Settings) -> socket.socket:
+def _listen(settings: ServerSettings) -> socket.socket:
     host = settings.host.strip("[]")
     try:
         family, *_, address = socket.getaddrinfo(host, settings.port, type=socket.SOCK_STREAM)[0]
@@ -80,9 +95,11 @@ def _listen(settings: Settings) -> socket.socket:
         listening.bind(address)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"cannot listen on {settings.host} port {settings.port}: {reason}. Choose another.") from error
+        raise UserError(
+            f"cannot listen on {settings.host} port {settings.port}: {reason}. Choose another address or port."
+        ) from error
     return listening
 
 
-def _shown(host: str) -> str:
+def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host

@@ -1,4 +1,4 @@
-"""What the routes of all APIs share: who may come in, which language it is, and the translation."""
+"""Application state: what the routes of all APIs share."""
 
 from __future__ import annotations
 
@@ -11,100 +11,166 @@ from babel import Locale, UnknownLocaleError
 from starlette.requests import Request
 
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.api_keys import Gate, Key
-from allyouneed.serving.detect import Detector, Guess
-from allyouneed.serving.document_jobs import Documents
-from allyouneed.serving.markup import Form
-from allyouneed.serving.model_worker import Options
-from allyouneed.serving.pairs import Pair
-from allyouneed.serving.pipeline import Desk, Sentence
-from allyouneed.serving.server_settings import Settings
-from allyouneed.serving.telemetry import Metrics
+from allyouneed.serving.api_keys import AccessControl, ApiKey
+from allyouneed.serving.detect import DetectedLanguage, LanguageDetector
+from allyouneed.serving.document_jobs import DocumentJobs
+from allyouneed.serving.markup import MarkupFormat
+from allyouneed.serving.model_worker import TranslationOptions
+from allyouneed.serving.pipeline import AlignedSentence, TranslationPipeline
+from allyouneed.serving.registry import LanguagePair, Route
+from allyouneed.serving.server_settings import ServerSettings
+from allyouneed.serving.telemetry import ServerMetrics
 
 AUTO = "auto"
-Answered = TypeVar("Answered")
-_BEST = Options()
+_DEFAULT_OPTIONS = TranslationOptions()
+Awaited = TypeVar("Awaited")
 
 
-class Result(NamedTuple):
-    """One text's translation; guess: its language, where that was left to us."""
+class TextResult(NamedTuple):
+    """The translation of one text.
+
+    Attributes:
+        text: Translated text.
+        alternatives: Other translations of the whole text.
+        sentences: Translated sentences with their positions; empty for markup.
+        detected: Detected source language, if the request left it open.
+    """
 
     text: str
     alternatives: list[str]
-    sentences: list[Sentence]
-    guess: Guess | None
+    sentences: list[AlignedSentence]
+    detected: DetectedLanguage | None
 
 
 @dataclass(frozen=True)
-class Server:
-    desk: Desk
-    gate: Gate
-    documents: Documents
-    metrics: Metrics
-    detector: Detector
-    settings: Settings
+class ApplicationState:
+    """What the routes of all APIs share, one object per server."""
 
-    def enter(self, request: Request, secret: str | None, texts: Sequence[str] = ()) -> Key | None:
-        """Lets a request in, and notes for the log what is known of it. Errors: `ApiError` 403, 429, 456."""
+    pipeline: TranslationPipeline
+    access: AccessControl
+    documents: DocumentJobs
+    metrics: ServerMetrics
+    detector: LanguageDetector
+    settings: ServerSettings
+
+    def admit(self, request: Request, secret: str | None, texts: Sequence[str] = ()) -> ApiKey | None:
+        """Admit a request and add details to its log line.
+
+        Args:
+            request: The request.
+            secret: API key sent with the request.
+            texts: Source texts, whose characters count towards the quota.
+
+        Returns:
+            The key, or None if the server has no keys.
+
+        Raises:
+            ApiError: 403, 429 or 456; see `AccessControl.admit`.
+        """
         characters = sum(map(len, texts))
-        key = self.gate.enter(secret, request.client.host if request.client else "", characters)
-        request.state.facts |= {"characters": characters, "key": key.name if key else None}
+        key = self.access.admit(secret, request.client.host if request.client else "", characters)
+        request.state.log_fields |= {"characters": characters, "key": key.name if key else None}
         if self.settings.log_text:
-            request.state.facts["text"] = list(texts)
+            request.state.log_fields["text"] = list(texts)
         return key
 
-    def way(self, source: str, target: str, text: str) -> tuple[list[Pair], Guess | None]:
-        """The pairs to go through; none where the text is in the target language already."""
-        guess = self.detector.best(text) if source.strip().lower() == AUTO else None
-        source = guess.language if guess else self.desk.pairs.known(source)
-        target = self.desk.pairs.known(target)
-        return ([] if source == target else self.desk.pairs.route(source, target)), guess
+    def authenticate(self, request: Request) -> None:
+        """Check the key of a request that polls for a result, without counting the request.
+
+        Raises:
+            ApiError: 403 if a key is required and missing or wrong.
+        """
+        if self.access.keys_required:
+            self.access.authenticate(bearer_token(request))
+
+    def route(self, source: str, target: str, text: str) -> tuple[Route, DetectedLanguage | None]:
+        """Find the route for a text, detecting its language if `source` is "auto".
+
+        Returns:
+            The route, empty if the text is in the target language already, and the detected language, if any.
+
+        Raises:
+            ApiError: 400 if a language or the pair is not served.
+        """
+        detected = self.detector.detect(text) if source.strip().lower() == AUTO else None
+        registry = self.pipeline.registry
+        source = detected.language if detected else registry.resolve(source)
+        target = registry.resolve(target)
+        return ([] if source == target else registry.route(source, target)), detected
 
     async def translate(
         self,
         texts: Sequence[str],
         source: str,
         target: str,
-        options: Options = _BEST,
-        form: Form | None = None,
+        options: TranslationOptions = _DEFAULT_OPTIONS,
+        markup_format: MarkupFormat | None = None,
         split: bool = True,
-    ) -> list[Result]:
-        """In order; each text's language is found by itself where source is `auto`. form: of the tags, for marked text.
+    ) -> list[TextResult]:
+        """Translate texts, each with its own route.
 
-        Errors: `ApiError`, 503 when it takes too long.
+        Args:
+            texts: Source texts.
+            source: Source language, or "auto" to detect the language of each text.
+            target: Target language.
+            options: Search options.
+            markup_format: How to parse tags, or None for plain text.
+            split: Whether to split plain text into sentences.
+
+        Returns:
+            One result per text, in order.
+
+        Raises:
+            ApiError: 400 if the pair is not served, 503 if the time limit is exceeded.
         """
-        ways = [self.way(source, target, text) for text in texts]
-        results = [Result(text, [], [], guess) for text, (_, guess) in zip(texts, ways, strict=True)]
-        groups: dict[tuple[Pair, ...], list[int]] = {}
-        for place, (way, _) in enumerate(ways):
-            if way:
-                groups.setdefault(tuple(way), []).append(place)
-        for route, places in groups.items():
-            asked = [texts[place] for place in places]
-            if form:
-                work = [self.desk.marked(text, list(route), options, form) for text in asked]
-                found = [Result(text, [], [], None) for text in await self.in_time(asyncio.gather(*work))]
+        routes = [self.route(source, target, text) for text in texts]
+        results = [TextResult(text, [], [], detected) for text, (_, detected) in zip(texts, routes, strict=True)]
+        indices_by_route: dict[tuple[LanguagePair, ...], list[int]] = {}
+        for index, (route, _) in enumerate(routes):
+            if route:
+                indices_by_route.setdefault(tuple(route), []).append(index)
+        for pairs, indices in indices_by_route.items():
+            route, sources = list(pairs), [texts[index] for index in indices]
+            if markup_format:
+                jobs = [self.pipeline.translate_markup(text, route, options, markup_format) for text in sources]
+                found = [TextResult(text, [], [], None) for text in await self.within_limit(asyncio.gather(*jobs))]
             else:
-                done = await self.in_time(self.desk.texts(asked, list(route), options, split))
-                found = [Result(*translated, None) for translated in done]
-            for place, result in zip(places, found, strict=True):
-                results[place] = result._replace(guess=ways[place][1])
+                translations = await self.within_limit(self.pipeline.translate(sources, route, options, split))
+                found = [TextResult(*translation, None) for translation in translations]
+            for index, result in zip(indices, found, strict=True):
+                results[index] = result._replace(detected=routes[index][1])
         return results
 
-    async def in_time(self, work: Awaitable[Answered]) -> Answered:
-        """Errors: `ApiError` 503 when the time of a request is over; its sentences are not worked on then."""
+    async def within_limit(self, work: Awaitable[Awaited]) -> Awaited:
+        """Await work for at most the time limit of a request; queued sentences are then dropped.
+
+        Raises:
+            ApiError: 503 if the time limit is exceeded.
+        """
         try:
             async with asyncio.timeout(self.settings.seconds):
                 return await work
         except TimeoutError:
             message = f"not translated within {self.settings.seconds:g} seconds; try again, or send less at once"
-            raise ApiError(503, message, self.desk.service.retry_after()) from None
+            raise ApiError(503, message, self.pipeline.queue.retry_after()) from None
 
 
-def language_name(code: str, own: bool = False) -> str:
-    """In English, or in the language itself; the code where it has no name."""
+def application_state(request: Request) -> ApplicationState:
+    """Return the state of the server that received a request; `build_app` stores it."""
+    state: ApplicationState = request.app.state.application
+    return state
+
+
+def bearer_token(request: Request) -> str | None:
+    """Return the key of an `Authorization: Bearer KEY` or `DeepL-Auth-Key KEY` header."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() in ("bearer", "deepl-auth-key") else None
+
+
+def language_name(code: str, native: bool = False) -> str:
+    """Return a language's name in English or in the language itself; the code if it has no name."""
     try:
         locale = Locale.parse(code, sep="-")
-        return (locale.get_display_name(None if own else "en") or code).capitalize()
+        return (locale.get_display_name(None if native else "en") or code).capitalize()
     except (UnknownLocaleError, ValueError):
         return code

@@ -1,4 +1,4 @@
-"""What the server tells of itself: Prometheus metrics, and a log line of JSON for each request."""
+"""Prometheus metrics, and one JSON log line per request."""
 
 from __future__ import annotations
 
@@ -18,126 +18,146 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _log = logging.getLogger("allyouneed.serving.requests")
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 _SENTENCES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_CLIENT_CLOSED_REQUEST, _SERVER_ERROR = 499, 500  # 499 as in nginx: the client left before there was a response
 
 
-class Metrics:
-    """Of one server; several in one process do not share them."""
+class ServerMetrics:
+    """Metrics of one server, in a registry that servers of the same process do not share."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         prefix, registry = "allyouneed", self.registry
         self.requests = Counter(f"{prefix}_requests", "Requests answered", ["route", "status"], registry=registry)
         self.latency = Histogram(
-            f"{prefix}_request_seconds", "From request to answer", ["route"], registry=registry, buckets=_SECONDS
+            f"{prefix}_request_seconds", "Request latency", ["route"], registry=registry, buckets=_SECONDS
         )
-        self.queue = Gauge(f"{prefix}_queue_sentences", "Sentences that wait for a model", registry=registry)
+        self.queue = Gauge(f"{prefix}_queue_sentences", "Sentences waiting for a model thread", registry=registry)
         self.batch = Histogram(
-            f"{prefix}_batch_sentences", "Sentences in a batch", registry=registry, buckets=_SENTENCES
+            f"{prefix}_batch_sentences", "Sentences per batch", registry=registry, buckets=_SENTENCES
         )
-        self.batch_seconds = Histogram(f"{prefix}_batch_seconds", "A batch's time", registry=registry, buckets=_SECONDS)
+        self.batch_seconds = Histogram(
+            f"{prefix}_batch_seconds", "Processing time per batch", registry=registry, buckets=_SECONDS
+        )
         self.sentences = Counter(f"{prefix}_sentences", "Sentences translated", registry=registry)
-        self.tokens = Counter(f"{prefix}_source_tokens", "Source subwords translated", registry=registry)
+        self.tokens = Counter(f"{prefix}_source_tokens", "Source tokens translated", registry=registry)
 
     def observe_batch(self, sentences: int, tokens: int, seconds: float) -> None:
+        """Record a processed batch."""
         self.batch.observe(sentences)
         self.batch_seconds.observe(seconds)
         self.sentences.inc(sentences)
         self.tokens.inc(tokens)
 
-    def text(self) -> bytes:
+    def render(self) -> bytes:
+        """Return the metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
-class Telemetry:
-    """Counts, times and logs every request. A route adds what it knows to `scope["state"]["facts"]`."""
+class TelemetryMiddleware:
+    """Counts, times and logs every request; routes add details in `request.state.log_fields`.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, log_text: bool):
+    Args:
+        app: The wrapped application.
+        metrics: Where requests are counted.
+        log_text: Whether users' text may be logged.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: ServerMetrics, log_text: bool):
         self.app, self.metrics, self.log_text = app, metrics, log_text
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        facts: dict[str, Any] = {}
-        scope.setdefault("state", {})["facts"] = facts
-        status, begun = 499, time.monotonic()  # 499: the client left before there was an answer
+        fields: dict[str, Any] = {}
+        scope.setdefault("state", {})["log_fields"] = fields
+        status, started = _CLIENT_CLOSED_REQUEST, time.monotonic()
 
-        async def watched(message: Message) -> None:
+        async def send_watched(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self.app(scope, receive, watched)
+            await self.app(scope, receive, send_watched)
         except ClientDisconnect:
             raise
-        except Exception:  # answered further out
-            status = 500 if status == 499 else status
+        except Exception:  # Starlette's outermost middleware sends the response
+            status = _SERVER_ERROR if status == _CLIENT_CLOSED_REQUEST else status
             raise
         finally:
-            seconds = time.monotonic() - begun
-            route = getattr(scope.get("route"), "path", "other")  # never a path of the client's choice
-            self.metrics.requests.labels(route, str(status)).inc()
-            self.metrics.latency.labels(route).observe(seconds)
-            if not self.log_text:
-                facts.pop("text", None)
-            if _log.isEnabledFor(logging.INFO):
-                _log.info("request", extra={"facts": {
-                    "method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1000, 1), **facts
-                }})  # fmt: skip
+            self._record(scope, status, time.monotonic() - started, fields)
+
+    def _record(self, scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:
+        route = getattr(scope.get("route"), "path", "other")  # the template: a client's path would be unbounded
+        self.metrics.requests.labels(route, str(status)).inc()
+        self.metrics.latency.labels(route).observe(seconds)
+        if not self.log_text:
+            fields.pop("text", None)
+        if _log.isEnabledFor(logging.INFO):
+            request = {"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1000, 1)}
+            _log.info("request", extra={"log_fields": {**request, **fields}})
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
+    """Formats log records as JSON, one line each."""
+
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
-            **getattr(record, "facts", {}),
+            **getattr(record, "log_fields", {}),
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
 
 
-class Gathered(logging.Handler):
-    """Lines to a stream, many at once by a thread of its own: who writes waits for the system, and then for Python's
-    lock, which model threads want too. What is an error, or the last, is written at once."""
+class BufferedHandler(logging.Handler):
+    """Writes log lines in groups from its own thread; warnings and errors are written at once.
+
+    A write releases the interpreter lock, and the event loop would then wait to get it back from the model threads.
+
+    Args:
+        stream: Where lines are written.
+        seconds: Interval between writes.
+    """
 
     def __init__(self, stream: TextIO, seconds: float = 0.1):
         super().__init__()
         self.stream, self.seconds = stream, seconds
         self.lines: list[str] = []
-        self._some = threading.Event()
-        threading.Thread(target=self._write_on, name="log", daemon=True).start()
+        self._has_lines = threading.Event()
+        threading.Thread(target=self._write_loop, name="log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(self.format(record) + "\n")
         if record.levelno >= logging.WARNING:
             self.flush()
-        elif not self._some.is_set():
-            self._some.set()
+        elif not self._has_lines.is_set():
+            self._has_lines.set()
 
     def flush(self) -> None:
         self.acquire()
         try:
             lines, self.lines = self.lines, []
-            with suppress(OSError, ValueError):  # nobody reads any more
+            with suppress(OSError, ValueError):  # the stream's reader has gone
                 self.stream.write("".join(lines))
                 self.stream.flush()
         finally:
             self.release()
 
-    def _write_on(self) -> None:
-        while self._some.wait():
+    def _write_loop(self) -> None:
+        while self._has_lines.wait():
             time.sleep(self.seconds)
-            self._some.clear()
+            self._has_lines.clear()
             self.flush()
 
 
 def log_as_json() -> None:
-    """All of the process's logs, as lines of JSON on standard error."""
-    handler = Gathered(sys.stderr)
-    handler.setFormatter(JsonLines())
+    """Send all logs of the process to standard error as JSON lines."""
+    handler = BufferedHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    logging._srcfile = None  # nobody is told which line of code logs: "Optimization" in logging's documentation
+    logging._srcfile = None  # skips the caller's file and line: "Optimization" in logging's documentation

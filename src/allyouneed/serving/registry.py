@@ -1,0 +1,114 @@
+"""The served translators by language pair, and routes over intermediate languages."""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from allyouneed.errors import UserError
+from allyouneed.serving.api_errors import ApiError
+from allyouneed.translation.engine.engine import FLOAT32
+from allyouneed.translation.translator import Translator
+
+LanguagePair = tuple[str, str]  # source and target code, in lower case
+Route = list[LanguagePair]  # pairs to translate through, in order
+
+
+class TranslatorRegistry:
+    """Translators by language pair.
+
+    Args:
+        translators: One translator for each served pair.
+    """
+
+    def __init__(self, translators: dict[LanguagePair, Translator]):
+        self.translators = translators
+        for translator in translators.values():
+            _ = translator.engine  # built before several threads share it
+
+    @property
+    def sources(self) -> list[str]:
+        """Source languages, sorted."""
+        return sorted({source for source, _ in self.translators})
+
+    def targets(self, source: str) -> list[str]:
+        """Return the languages that can be reached from a source language, directly or over others."""
+        codes = {target for _, target in self.translators} - {source}
+        return sorted(code for code in codes if self._shortest_route(source, code))
+
+    def route(self, source: str, target: str) -> Route:
+        """Return the shortest route between two languages.
+
+        Raises:
+            ApiError: 400 if a language is not served, or no route connects the two.
+        """
+        source, target = self.resolve(source), self.resolve(target)
+        route = self._shortest_route(source, target)
+        if not route:
+            raise ApiError(400, f"no model translates {source} to {target}; GET /languages lists the language pairs")
+        return route
+
+    def resolve(self, code: str) -> str:
+        """Return the served code for a requested one: case is ignored, and `en-GB` falls back to `en`.
+
+        Raises:
+            ApiError: 400 if the language is not served.
+        """
+        served = {code for pair in self.translators for code in pair}
+        normalized = code.strip().lower().replace("_", "-")
+        for candidate in (normalized, normalized.partition("-")[0]):
+            if candidate in served:
+                return candidate
+        raise ApiError(400, f"{code[:20]} is not supported; GET /languages lists the languages")
+
+    def _shortest_route(self, source: str, target: str) -> Route:
+        """Breadth-first search; [] if there is no route."""
+        frontier: deque[tuple[str, Route]] = deque([(source, [])])
+        visited = {source}
+        while frontier:
+            language, route = frontier.popleft()
+            for pair in sorted(self.translators):
+                if pair[0] == language and pair[1] not in visited:
+                    if pair[1] == target:
+                        return [*route, pair]
+                    visited.add(pair[1])
+                    frontier.append((pair[1], [*route, pair]))
+        return []
+
+
+def load_registry(runs: Iterable[Path], compute_type: str = FLOAT32) -> TranslatorRegistry:
+    """Load the translators of runs and bundles.
+
+    Args:
+        runs: Folders of runs or bundles.
+        compute_type: See `Translator`.
+
+    Raises:
+        UserError: If a folder cannot be read, or two translate the same language pair.
+    """
+    translators: dict[LanguagePair, Translator] = {}
+    folders: dict[LanguagePair, Path] = {}
+    for run in runs:
+        translator = Translator.load(run, compute_type=compute_type)
+        source, target = translator.bundle.languages
+        pair = source.lower(), target.lower()
+        if pair in translators:
+            raise UserError(
+                f"{run}: translates {pair[0]} to {pair[1]}, which {folders[pair]} already does. Serve only one of them."
+            )
+        translators[pair], folders[pair] = translator, run
+    return TranslatorRegistry(translators)
+
+
+def replica(translator: Translator) -> Translator:
+    """Return a translator for another thread: shared weights, but its own switches on the model."""
+    model = translator.bundle.model
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    copied = Translator(replace(translator.bundle, model=copy.deepcopy(model, shared)), translator.device, 1)
+    if translator.engine is not model:
+        copied.engine = translator.engine  # has no switches, and may be used by several threads
+        copied.compute_type = translator.compute_type
+    return copied

@@ -1,0 +1,84 @@
+"""The native API's translation request, derived from `SearchOptions`: a new search option needs no change here."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any, Literal, get_origin
+
+from annotated_types import Le, Lt, MaxLen
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
+from pydantic.fields import FieldInfo
+
+from allyouneed.serving.body import UnicodeText, check_unicode
+from allyouneed.serving.model_worker import TranslationOptions
+from allyouneed.serving.state import AUTO
+from allyouneed.translation.options import SearchOptions, option_of
+
+# Lower than in Python where a large value would occupy a model thread for long.
+_SERVER_LIMITS: dict[str, Le | MaxLen] = {
+    "beam_size": Le(16),
+    "num_hypotheses": Le(16),
+    "num_beam_groups": Le(16),
+    "diversity_penalty": Le(100),
+    "coverage_penalty": Le(100),
+    "max_extra_length": Le(500),
+    "min_decoding_length": Le(500),
+    "suppress_sequences": MaxLen(100),
+}
+_SEARCH_FIELDS = [name for name in SearchOptions.model_fields if option_of(name).group != "Speed"]  # of the server
+REPEATABLE_FIELDS = (
+    "q",
+    "force_words",
+    *(name for name in _SEARCH_FIELDS if get_origin(SearchOptions.model_fields[name].annotation) is tuple),
+)
+
+
+class TranslateFields(BaseModel):
+    """A translation request; search options that are left out are the model's own."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    q: UnicodeText | list[UnicodeText] = Field(description="A text, or a list of texts.")
+    source: str = Field(AUTO, description='Source language, or "auto".')
+    target: str = Field(description="Target language.")
+    format: Literal["text", "html"] = Field("text", description="How to interpret the text.")
+    words: bool = Field(False, description="Whether to return word scores, word positions and word alignment.")
+    target_prefix: UnicodeText = Field(
+        "", max_length=1000, description="Text that the translation begins with; each text is then one sentence."
+    )
+    force_words: list[UnicodeText] = Field(
+        [], max_length=16, description="Text that the translation must contain; each text is then one sentence."
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _check_unicode(cls, value: Any) -> Any:
+        for text in value if isinstance(value, tuple) else ():
+            check_unicode(text)
+        return value
+
+    def options(self) -> TranslationOptions:
+        """Return the options for the model threads.
+
+        Raises:
+            UserError: If search options do not fit together.
+        """
+        search = {name: getattr(self, name) for name in _SEARCH_FIELDS if name in self.model_fields_set}
+        options = SearchOptions.from_values(search)
+        return TranslationOptions(options, self.target_prefix, tuple(self.force_words), self.words)
+
+
+def _limited(name: str) -> FieldInfo:
+    """The field of a search option, with the server's limit in place of the upper bound."""
+    field = copy(SearchOptions.model_fields[name])
+    if limit := _SERVER_LIMITS.get(name):
+        field.metadata = [*(each for each in field.metadata if not isinstance(each, Le | Lt | MaxLen)), limit]
+    return field
+
+
+_fields: dict[str, Any] = {
+    name: (SearchOptions.model_fields[name].annotation, _limited(name)) for name in _SEARCH_FIELDS
+}
+TranslateRequest = create_model(
+    "TranslateRequest", __base__=TranslateFields, __doc__=TranslateFields.__doc__, **_fields
+)
