@@ -326,7 +326,7 @@ def _raise_if_interrupted(status: str) -> None:
 
 
 def _say_trained(out: Path, outcome: Outcome) -> None:
-    if not outcome.first:
+    if not outcome.is_first_rank:
         return
     scores = outcome.scores["valid"]
     say(

@@ -191,10 +191,10 @@ class TrainingConfig(Section):
 class SearchConfig(Section):
     """Section 6.1. Lengths are in tokens."""
 
-    beam_size: int = Field(default=4, ge=1, le=1000, description="hypotheses kept at each step; 1: greedy search")
+    beam_size: int = Field(default=4, ge=1, le=1024, description="hypotheses kept at each step; 1: greedy search")
     length_penalty: float = Field(default=0.6, ge=-10, le=10, description="α of the length penalty")
     max_extra_length: int = Field(
-        default=50, ge=0, le=10_000, description="a translation may have this many tokens more than its source"
+        default=50, ge=0, le=100_000, description="a translation may have this many tokens more than its source"
     )
     batch_tokens: int = Field(
         default=4096, ge=1, le=10_000_000, description="source tokens · beam_size searched at once, padding included"

@@ -11,7 +11,7 @@ from allyouneed.config import load_recipe, recipe_names
 from allyouneed.errors import UserError
 from allyouneed.paper.table3.ablations import Job, _plan, _row_request, chosen_rows, run_table3, scaled
 from allyouneed.paper.table3.table3_page import PAPER, verdict
-from allyouneed.training.request import recipe_of
+from allyouneed.training.request import base_config
 from tests.conftest import TOY, silent, toy_request
 
 
@@ -72,9 +72,9 @@ def test_the_whole_table_and_again_with_more_rows(tmp_path):
 
 def test_rows_average_nothing_whatever_the_base_does(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "out")  # of recipe tiny, which averages
-    base = recipe_of(request).override(request.settings)
+    base = base_config(request).override(request.settings)
     row = _row_request(request, base, Job("C-layers-8", 3), 20, tmp_path)
-    training = recipe_of(row).override(row.settings).training
+    training = base_config(row).override(row.settings).training
     assert base.training.average > 1
     assert (training.average, training.steps, training.validate_every, training.seed) == (1, 20, 20, 3)
 

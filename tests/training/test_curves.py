@@ -6,12 +6,12 @@ import re
 import pytest
 
 from allyouneed.training import curves
-from allyouneed.training.curves import Point, Series, chart
+from allyouneed.training.curves import CurvePoint, Series, chart
 
 
 def draw(values: dict[int, float], **options) -> str:
     """A chart of one curve, of a run that took a second a step and ended at its last point."""
-    points = [Point(step, float(step), value) for step, value in values.items()]
+    points = [CurvePoint(step, float(step), value) for step, value in values.items()]
     return chart("Speed", "a second", [Series("speed", "a", points)], points, **({"resumes": []} | options))
 
 
@@ -45,9 +45,9 @@ def test_no_points_no_chart():
 
 
 def test_long_curves_are_thinned_and_keep_their_spikes():
-    curve = [Point(step, 0.0, 1.0) for step in range(10_000)]
-    curve[5_003] = Point(5_003, 0.0, 99.0)
-    curve[7_001] = Point(7_001, 0.0, math.nan)
+    curve = [CurvePoint(step, 0.0, 1.0) for step in range(10_000)]
+    curve[5_003] = CurvePoint(5_003, 0.0, 99.0)
+    curve[7_001] = CurvePoint(7_001, 0.0, math.nan)
     thinned = curves._thin(curve)
     assert len(thinned) <= curves._MAX_POINTS
     assert [thinned[0], thinned[-1]] == [curve[0], curve[-1]]

@@ -17,8 +17,10 @@ from allyouneed.bundle import build_model, load_bundle
 from allyouneed.data.formats import read_text
 from allyouneed.training import distil as distilling
 from allyouneed.training.distil import Distillation, distil
-from allyouneed.training.initialise import inherit, spread_out
-from allyouneed.training.request import Record, agreed_config
+from allyouneed.training.distributed import Ranks
+from allyouneed.training.initialise import initialise_from, spread_indices
+from allyouneed.training.resolve import resolve
+from allyouneed.training.run_record import RunRecord
 from allyouneed.training.train import FINISHED, train
 from tests.conftest import TOY, silent, toy_pairs, toy_request, write_pairs
 from tests.training.test_distributed import TORCHRUNS
@@ -115,7 +117,7 @@ def test_word_by_word_it_comes_nearer_to_the_teachers_distribution(toy_run, tmp_
 
 def test_a_teachers_share_wants_a_teacher(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run", settings=[*TOY, "training.teacher_share=0.5"])
-    with pytest.raises(UserError, match="is for `allyouneed distil`"):
+    with pytest.raises(UserError, match="needs the teacher of `allyouneed distil`"):
         train(request, silent())
 
 
@@ -126,11 +128,11 @@ def test_mistakes(toy_run, tmp_path):
         distil(asked(tmp_path, tmp_path / "nobody"), silent())
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine.txt").touch()
-    with pytest.raises(UserError, match="not a RUN's"):
+    with pytest.raises(UserError, match="do not belong to a run"):
         distil(asked(tmp_path, toy_run), silent())
 
 
-@pytest.mark.parametrize("wrong", [{"beam_size": 0}, {"beam_size": -1}, {"length_penalty": 99.0}])
+@pytest.mark.parametrize("wrong", [{"beam_size": 0}, {"beam_size": -1}, {"length_penalty": 99}])
 def test_an_impossible_number_is_refused_and_the_same_out_can_be_used(toy_run, tmp_path, wrong):
     [(name, value)] = wrong.items()
     with pytest.raises(UserError, match=rf"search\.{name} = {value}: "):
@@ -154,17 +156,17 @@ def test_the_run_says_whose_student_it_is(toy_run, tmp_path):
 
 
 def test_layers_that_are_far_apart():
-    assert spread_out(4, 6) == [0, 1, 2, 3]
-    assert spread_out(4, 1) == [0]
-    assert spread_out(6, 2) == [0, 5]
-    assert spread_out(6, 3) == [0, 2, 5]
+    assert spread_indices(4, 6) == [0, 1, 2, 3]
+    assert spread_indices(4, 1) == [0]
+    assert spread_indices(6, 2) == [0, 5]
+    assert spread_indices(6, 3) == [0, 2, 5]
 
 
 def test_a_deeper_student_begins_as_its_teacher(toy_run):
     teacher = load_bundle(toy_run)
     config = teacher.config.model.model_copy(update={"encoder_layers": 3, "decoder_layers": 2})
     student = build_model(config, teacher.tokenizer)
-    assert "encoder 1; decoder 1" in inherit(student, teacher.model)
+    assert "encoder 1; decoder 1" in initialise_from(student, teacher.model)
     source, target = torch.tensor([[5, 6, 7, 3]]), torch.tensor([[2, 8, 9]])
     with torch.inference_mode():
         logits = [model.eval()(source, target) for model in (student, teacher.model)]
@@ -175,7 +177,7 @@ def test_nothing_is_copied_from_a_teacher_of_another_width(toy_run):
     teacher = load_bundle(toy_run)
     student = build_model(teacher.config.model.model_copy(update={"d_ff": 96}), teacher.tokenizer)
     before = student.output.weight.clone()
-    assert "d_ff is 64, not 96" in inherit(student, teacher.model)
+    assert "its d_ff is 64, the student's is 96" in initialise_from(student, teacher.model)
     assert torch.equal(before, student.output.weight)
 
 
@@ -184,10 +186,10 @@ def test_learned_positions_of_another_number_are_not_copied(toy_run):
     learned = teacher.config.model.model_copy(update={"positions": "learned", "max_positions": 100})
     theirs = build_model(learned, teacher.tokenizer)
     fewer = build_model(learned.model_copy(update={"max_positions": 60}), teacher.tokenizer)
-    assert "max_positions is 100, not 60" in inherit(fewer, theirs)
-    assert "layers copied" in inherit(build_model(learned, teacher.tokenizer), theirs)
+    assert "its max_positions is 100, the student's is 60" in initialise_from(fewer, theirs)
+    assert "layers copied" in initialise_from(build_model(learned, teacher.tokenizer), theirs)
     sinusoids = teacher.config.model.model_copy(update={"max_positions": 60})  # which no sinusoid minds
-    assert "layers copied" in inherit(build_model(sinusoids, teacher.tokenizer), teacher.model)
+    assert "layers copied" in initialise_from(build_model(sinusoids, teacher.tokenizer), teacher.model)
 
 
 def test_what_is_copied_is_said_once_though_minutes_are_measured_first(toy_run, tmp_path):
@@ -199,12 +201,13 @@ def test_what_is_copied_is_said_once_though_minutes_are_measured_first(toy_run, 
     assert train(request, Console(file=said)).status == FINISHED
     assert said.getvalue().count("layers copied from the teacher") == 1
     assert "measuring the speed" in said.getvalue()
-    assert load_bundle(request.out).notes["of the teacher"].startswith("layers copied from the teacher")
+    assert load_bundle(request.out).notes["initial layers"].startswith("layers copied from the teacher")
 
 
 def test_a_student_without_a_recipe_is_the_papers_base_with_the_teachers_subwords(toy_run, tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run")
     request = dataclasses.replace(request, recipe=None, settings=[], teacher=toy_run)
-    config = agreed_config(request, Record(tmp_path / "run" / "run.json"), torch.device("cpu"), print)
+    record = RunRecord(tmp_path / "run" / "run.json")
+    config = resolve(request, record, torch.device("cpu"), Ranks(), print).config
     assert config.model == ModelConfig()
     assert config.data.vocab_size == len(load_bundle(toy_run).tokenizer)

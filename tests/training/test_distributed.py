@@ -96,7 +96,7 @@ def test_alone_without_torchrun(announced):
 def test_a_world_size_without_the_rest_is_one_clear_line(announced, changed, named):
     announced(**{name: value for name, value in {**TORCHRUNS, **changed}.items() if value})
     with pytest.raises(
-        UserError, match=rf"missing or impossible there: {named}\. Start several processes with torchrun"
+        UserError, match=rf"these variables are missing or invalid: {named}\. Start several processes with torchrun"
     ):
         join_ranks("cpu")
 

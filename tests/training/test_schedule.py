@@ -1,7 +1,7 @@
 import pytest
 
 from allyouneed.config import Config
-from allyouneed.training.schedule import Plan, Speed, paper_peak, plan_for_minutes, plan_for_steps
+from allyouneed.training.schedule import Speed, TrainingPlan, paper_peak, plan_for_minutes, plan_for_steps
 
 
 @pytest.mark.parametrize("step", [1, 100, 4000, 4001, 100_000])
@@ -25,7 +25,7 @@ def test_the_papers_peak():
 
 
 def test_linear_decay_ends_at_zero():
-    plan = Plan(steps=100, warmup=20, decay="linear", learning_rate=1.0, validate_every=10, average_every=2)
+    plan = TrainingPlan(steps=100, warmup=20, decay="linear", learning_rate=1.0, validate_every=10, average_every=2)
     assert [plan.factor(step) for step in (1, 10, 20, 60, 100)] == [0.05, 0.5, 1.0, 0.5, 0.0]
 
 
@@ -41,7 +41,7 @@ def test_minutes_become_steps():
 
 
 def test_a_budget_is_kept_by_more_steps_or_fewer():
-    plan = Plan(100, 10, "linear", 1.0, validate_every=10, average_every=2, minutes=1.0, budget=50.0)
+    plan = TrainingPlan(100, 10, "linear", 1.0, validate_every=10, average_every=2, minutes=1.0, budget=50.0)
     assert plan.in_time(5, 5.0) is plan  # still warming up
     assert plan.in_time(90, 90.0) is plan  # too late to turn
     assert plan.in_time(50, 24.9) is plan  # as planned
@@ -54,7 +54,7 @@ def test_a_budget_is_kept_by_more_steps_or_fewer():
     again = slower.in_time(60, 35.0)
     assert again.factor(60) == pytest.approx(slower.factor(60))
     assert plan.in_time(80, 1000.0).steps == 94  # far too late: what is averaged still has its steps
-    assert Plan(100, 10, "linear", 1.0, 10, 2).in_time(40, 25.0).steps == 100  # no budget
+    assert TrainingPlan(100, 10, "linear", 1.0, 10, 2).in_time(40, 25.0).steps == 100  # no budget
 
 
 def test_what_the_user_sets_holds_under_a_budget():

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 
 import pytest
 import torch
 
 from allyouneed import Translator, UserError
+from allyouneed import bundle as bundles
 from allyouneed.bundle import load_bundle, weights_of
 from allyouneed.exchange.marian_import import import_marian
-from allyouneed.training.request import _choose_config
+from allyouneed.training import resolve as resolving
+from allyouneed.training.distributed import Ranks
+from allyouneed.training.resolve import resolve
+from allyouneed.training.run_record import RunRecord
 from allyouneed.training.size import DEFAULT_MINUTES
 from allyouneed.training.train import FINISHED, train
 from tests.compat import POST_NORM
-from tests.conftest import silent, toy_request
+from tests.conftest import TOY, silent, toy_request
 from tests.exchange.opus import SHAPES, write_marian
 
+TOY_SIZES = [setting for setting in TOY if setting.startswith("model.")]
 FURTHER = ["training.steps=4", "training.batch_tokens=400", "training.warmup=2", "training.bleu_sentences=5"]
 
 
@@ -87,7 +93,39 @@ def test_what_could_be_translated_in_one_piece_still_can(tmp_path):
 def test_without_steps_or_minutes_it_is_half_an_hour(tmp_path):
     """The plan alone: no time is spent on training."""
     request = dataclasses.replace(further(tmp_path, POST_NORM), settings=["training.batch_tokens=400"])
-    config, _ = _choose_config(request, torch.device("cpu"))
+    record = RunRecord(tmp_path / "run" / "run.json")
+    config = resolve(request, record, torch.device("cpu"), Ranks(), print).config
     assert config.training.minutes == DEFAULT_MINUTES
     assert config.model == load_bundle(POST_NORM).config.model
     assert config.training.batch_tokens == 400
+
+
+@pytest.mark.parametrize("role", ["start_from", "teacher"])
+def test_a_bundle_is_read_once(role, tmp_path, monkeypatch):
+    """Even if the speed is measured first, which assembles a loop of its own."""
+    loads, loaded = [], resolving.load_bundle
+    monkeypatch.setattr(resolving, "load_bundle", lambda path: loads.append(path) or loaded(path))
+    tensors, read = [], bundles.read_tensors
+    monkeypatch.setattr(bundles, "read_tensors", lambda path: tensors.append(path) or read(path))
+    request = dataclasses.replace(
+        toy_request(tmp_path / "text", tmp_path / "run"),
+        recipe=None,
+        settings=["training.minutes=0.05", *FURTHER[1:], *(TOY_SIZES if role == "teacher" else [])],
+        **{role: POST_NORM},
+    )
+    assert train(request, silent()).status == FINISHED
+    assert loads == [POST_NORM]
+    assert [path for path in tensors if POST_NORM in path.parents] == [POST_NORM / "model.safetensors"]
+
+
+def test_a_run_of_an_earlier_version_is_resumed(tmp_path):
+    """The format of run.json is unchanged."""
+    request = further(tmp_path, POST_NORM)
+    train(request, silent())
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts.keys() == {"asked", "config", "plan", "finished"}
+    assert facts["asked"].keys() == {"train", "valid", "languages", "recipe", "settings", "start from"}
+    assert facts["plan"].keys() == {
+        *("steps", "warmup", "decay", "learning_rate", "validate_every", "average_every"),
+        *("minutes", "budget", "turned_at", "turned_factor"),
+    }

@@ -12,7 +12,7 @@ from allyouneed import Translator, UserError
 from allyouneed.config import load_recipe
 from allyouneed.training.average import Snapshots
 from allyouneed.training.request import identity
-from allyouneed.training.schedule import Plan, Speed
+from allyouneed.training.schedule import Speed, TrainingPlan
 from allyouneed.training.size import choose_size, matrix_flops, training_flops
 from allyouneed.training.train import FINISHED, train
 from tests.conftest import TOY, silent, toy_pairs, toy_request, write_pairs
@@ -75,7 +75,7 @@ def test_minutes_that_preparing_the_text_took_already(tmp_path):
     """What was prepared stays, as the message says."""
     request = toy_request(tmp_path / "text", tmp_path / "run", ["training.minutes=0.0001"])
     settings = [setting for setting in request.settings if not setting.startswith("training.steps")]
-    with pytest.raises(UserError, match=r"longer than the 0\.0001 minutes\. It is kept: the same command again"):
+    with pytest.raises(UserError, match=r"longer than the 0\.0001 minutes\. The prepared text is kept"):
         train(dataclasses.replace(request, settings=settings), silent())
     assert (tmp_path / "run" / "data" / "tokenizer.model").is_file()
 
@@ -153,10 +153,10 @@ def test_flops_of_the_papers_base():
 
 def test_a_folder_with_other_things_is_not_overwritten(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "text")
-    with pytest.raises(UserError, match="has files that are not a RUN's"):
+    with pytest.raises(UserError, match="has files that do not belong to a run"):
         train(request, silent())
     (tmp_path / "text" / ".lock").touch()  # others lock their folders too
-    with pytest.raises(UserError, match="has files that are not a RUN's"):
+    with pytest.raises(UserError, match="has files that do not belong to a run"):
         train(request, silent())
     assert len(list((tmp_path / "text").iterdir())) == 5
 
@@ -177,7 +177,7 @@ def test_steps_override_a_recipes_minutes(tmp_path):
 
 
 def test_divergence_is_told_with_a_remedy(tmp_path):
-    plan = Plan(40, warmup=10, decay="inverse_sqrt", learning_rate=1e30, validate_every=15, average_every=5)
+    plan = TrainingPlan(40, warmup=10, decay="inverse_sqrt", learning_rate=1e30, validate_every=15, average_every=5)
     request = dataclasses.replace(toy_request(tmp_path / "text", tmp_path / "run"), plan=plan)
     with pytest.raises(UserError, match=r"diverged.*lower training\.learning_rate"):
         train(request, silent())
@@ -209,7 +209,7 @@ def test_a_missing_file_is_named_before_anything_is_done(tmp_path):
     with pytest.raises(UserError, match=r"train\.tgt: no such file"):
         train(request, silent())
     request.train[1].mkdir()
-    with pytest.raises(UserError, match=r"train\.tgt: a folder, or a pipe"):
+    with pytest.raises(UserError, match=r"train\.tgt: not a regular file"):
         train(request, silent())
 
 
@@ -267,3 +267,10 @@ def test_the_average_is_the_mean_of_its_snapshots(tmp_path):
     torch.testing.assert_close(snapshots.average([5, 10, 15]), expected)
     snapshots.prune(until=12, keep=[5])
     assert snapshots.steps(until=20) == [5, 15]
+
+
+def test_a_model_larger_than_the_memory_is_refused(tmp_path):
+    """A valid size, which no machine of today can train."""
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["model.d_ff=1048576", "model.encoder_layers=1000"])
+    with pytest.raises(UserError, match=r"needs at least \d+ GB of memory, and cpu has \d+ GB"):
+        train(request, silent())

@@ -31,7 +31,7 @@ from allyouneed.paper.results import Results, as_table
 from allyouneed.progress import print_line
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import INTERRUPTED
-from allyouneed.training.request import Request, asked_device, identity, recipe_of, settings_of
+from allyouneed.training.request import Request, assignments_of, base_config, identity, requested_device
 from allyouneed.training.size import matrix_flops
 from allyouneed.training.train import train
 from allyouneed.translation.text_files import evaluate_files
@@ -66,10 +66,10 @@ def run_table2(
     Errors: `UserError` for a setting that is the budget's, for no BLEU to compare, and for all that training refuses.
     """
     for name in ("steps", "minutes"):
-        if settings_of(request.settings, f"training.{name}"):
+        if assignments_of(request.settings, f"training.{name}"):
             raise UserError(f"--set training.{name}: give --budget, the minutes that each system is trained for.")
     fixed = replace(request, recipe=request.recipe or _RECIPE)
-    config = recipe_of(fixed).override(request.settings)
+    config = base_config(fixed).override(request.settings)
     if config.training.bleu_sentences == 0:
         raise UserError("training.bleu_sentences = 0: table 2 compares BLEU over time. Give more, or leave it out.")
     if count_pairs(test) == 0:
@@ -103,7 +103,7 @@ def _measure(request: Request, test: Sequence[Path], tokenized: bool, console: C
     log = RunLog(request.out, console).records()
     updates = [record for record in log if record["event"] == "train"]
     tokens = sum(record["tokens"] for record in updates)
-    scores = evaluate_files(Translator(bundle, asked_device(request)), test, tokenized=tokenized)
+    scores = evaluate_files(Translator(bundle, requested_device(request)), test, tokenized=tokenized)
     return {
         "parameters": bundle.model.num_parameters(),
         "steps": bundle.notes["steps"],

@@ -59,7 +59,7 @@ def show_time(seconds: float) -> str:
 # Curves. A drawing is 100 by 100 and stretched; its labels are text beside it, so they keep their size on a phone.
 
 
-class Point(NamedTuple):
+class CurvePoint(NamedTuple):
     """A value at a step, which was reached after so many seconds of training."""
 
     step: int
@@ -72,7 +72,7 @@ class Series(NamedTuple):
 
     name: str
     hue: str  # "a" or "b" of the style sheet
-    points: list[Point]
+    points: list[CurvePoint]
 
 
 class _Axes(NamedTuple):
@@ -90,7 +90,7 @@ def chart(
     title: str,
     unit: str,
     series: list[Series],
-    clock: list[Point],
+    clock: list[CurvePoint],
     resumes: list[int],
     from_zero: bool = True,
     timed: bool = False,
@@ -147,7 +147,7 @@ def _drawing(title: str, series: list[Series], axes: _Axes, resumes: list[int]) 
     return markup("svg", *drawn, viewBox="0 0 100 100", preserveAspectRatio="none", **about)
 
 
-def _labels(axes: _Axes, times: list[Point]) -> Iterator[Html]:
+def _labels(axes: _Axes, times: list[CurvePoint]) -> Iterator[Html]:
     """Heights to the left; steps below, and under them the time of the nearest of `times`."""
     for tick in axes.ticks:
         yield markup("span", show(tick), class_="y", style=f"top:{axes.y(tick)}%")
@@ -167,7 +167,7 @@ def _round_numbers(low: float, high: float, count: int) -> list[float]:
     return [index * step for index in range(math.floor(low / step), math.ceil(high / step) + 1)]
 
 
-def _thin(curve: list[Point]) -> list[Point]:
+def _thin(curve: list[CurvePoint]) -> list[CurvePoint]:
     """At most _MAX_POINTS: the ends, and each bucket's lowest and highest, so that no spike is smoothed away."""
     if len(curve) <= _MAX_POINTS:
         return curve

@@ -1,10 +1,9 @@
-"""Knowledge distillation (Kim and Rush 2016): a small, quick student learns what its teacher says.
+"""Knowledge distillation (Kim and Rush 2016): trains a small, fast student to imitate a teacher.
 
-By sequences: the teacher translates the source side of the training text once, with its beam; what the student is then
-trained on is easier to say than what people wrote, so that a shallow decoder comes near the teacher's beam without one
-of its own. And word by word, with `training.teacher_share`: at each place the teacher's distribution has a share in
-what the student is to say (`loss.py`), which tells more than the one word that stands there.
-Everything lies in RUN/distilled and is made once: the same command goes on where it was stopped.
+Sequence level: the teacher translates the source side of the training text with its beam. Its translations are more
+regular than human ones, so that a shallow decoder with greedy search comes close to the teacher's beam search. Token
+level: with `training.teacher_share`, the teacher's distribution is part of the target distribution (see `loss.py`).
+The translations are kept in RUN/distilled; repeating the command resumes them.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from allyouneed.errors import UserError
 from allyouneed.files import read_json, sha256, to_json, write_file
 from allyouneed.progress import print_line
 from allyouneed.training.distributed import announced_ranks
-from allyouneed.training.request import Request, bundle_sum
-from allyouneed.training.train import Outcome, only_one, train
+from allyouneed.training.request import Request, bundle_identity
+from allyouneed.training.train import Outcome, lock_run, train
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.resuming import note_beside
 from allyouneed.translation.text_files import translate_file
@@ -39,11 +38,21 @@ TARGETS = ("teacher", "both", "beam", "closest")
 
 @dataclass(frozen=True)
 class Distillation:
-    """What the user asked for, as in `Request`; beam_size, length_penalty: of the teacher's search, None for its own;
-    inter_threads: its batches at once, None for as many as there are cores.
+    """A request for distillation.
 
-    targets: "teacher", its best hypothesis; "both", that and the reference, a pair each; "beam", all hypotheses of the
-    beam; "closest", the one of the beam that is most like the reference by sentence BLEU (their section 3.3).
+    Attributes:
+        teacher: RUN or bundle of the teacher.
+        train: Training text: one TSV file, or two plain files.
+        valid: Validation text with human references.
+        out: Folder of the student's run.
+        recipe: Settings of the student.
+        settings: Overrides `SECTION.NAME=VALUE` for the student.
+        beam_size: The teacher's beam size; None for its bundle's.
+        length_penalty: The teacher's length penalty; None for its bundle's.
+        targets: The student's training targets: "teacher" (the best hypothesis), "both" (the best hypothesis and the
+            reference, as two pairs), "beam" (all hypotheses of the beam) or "closest" (the hypothesis with the highest
+            sentence BLEU against the reference, section 3.3 of Kim and Rush).
+        inter_threads: Number of batches that the teacher translates in parallel; None for one per core.
     """
 
     teacher: Path
@@ -58,52 +67,59 @@ class Distillation:
     inter_threads: int | None = None
 
 
-def distil(asked: Distillation, console: Console) -> Outcome:
-    """Translates, then trains, or goes on with either. Errors: `UserError` for anything the user can mend."""
-    if asked.targets not in TARGETS:
-        raise UserError(f"--targets {asked.targets}: choose {', '.join(TARGETS)}.")
-    if announced_ranks() > 1:  # which would all translate, and write over each other
-        raise UserError("distil works in one process: start it without torchrun, or unset WORLD_SIZE.")
-    teacher = load_bundle(asked.teacher)
-    for files in (asked.train, asked.valid):
-        count_pairs(files)  # a mistake shows before the work
-    with only_one(asked.out):
-        files = _taught(asked, teacher, partial(print_line, console))
-    request = Request(
-        files, asked.valid, asked.out, teacher.languages, asked.recipe, asked.settings, teacher=asked.teacher
+def distil(request: Distillation, console: Console) -> Outcome:
+    """Translate the training text with the teacher and train the student, or resume either.
+
+    Args:
+        request: Teacher, text and settings.
+        console: Where progress is shown.
+
+    Raises:
+        UserError: If the request is impossible, files are missing or damaged, or the disk is full.
+    """
+    if request.targets not in TARGETS:
+        raise UserError(f"--targets {request.targets}: choose {', '.join(TARGETS)}.")
+    if announced_ranks() > 1:  # each of them would translate into the same files
+        raise UserError("distil runs in one process: start it without torchrun, or unset WORLD_SIZE.")
+    teacher = load_bundle(request.teacher)
+    for files in (request.train, request.valid):
+        count_pairs(files)  # finds mistakes in the text before the long work
+    with lock_run(request.out):
+        files = _training_text(request, teacher, partial(print_line, console))
+    training = Request(
+        files, request.valid, request.out, teacher.languages, request.recipe, request.settings, teacher=request.teacher
     )
-    return train(request, console)
+    return train(training, console, teacher)
 
 
-def _taught(asked: Distillation, teacher: Bundle, say: Callable[[str], None]) -> list[Path]:
-    """The text that the student is trained on: source and target."""
-    folder, config = asked.out / "distilled", load_recipe(asked.recipe).override(asked.settings)
-    options = {"beam_size": asked.beam_size, "length_penalty": asked.length_penalty}
-    changes = {name: value for name, value in options.items() if value is not None}
-    search = teacher.config.replace(search=changes).search
+def _training_text(request: Distillation, teacher: Bundle, say: Callable[[str], None]) -> list[Path]:
+    """The source and target file that the student is trained on."""
+    folder, config = request.out / "distilled", load_recipe(request.recipe).override(request.settings)
+    options = {"beam_size": request.beam_size, "length_penalty": request.length_penalty}
+    search = teacher.config.replace(search={name: value for name, value in options.items() if value is not None}).search
     facts = {
-        "teacher": bundle_sum(asked.teacher),
-        "train": [f"{path.name} {sha256(path)}" for path in asked.train],
+        "teacher": bundle_identity(request.teacher),
+        "train": [f"{path.name} {sha256(path)}" for path in request.train],
         "columns": list(config.data.columns),
         "beam_size": search.beam_size,
         "length_penalty": search.length_penalty,
-        "targets": asked.targets,
+        "targets": request.targets,
     }
     _agree(folder / "asked.json", facts)
     files = [folder / "train.source", folder / "train.target"]
     if all(file.is_file() for file in files):
         return files
-    read = read_pairs(asked.train, config.data.columns)
+    read = read_pairs(request.train, config.data.columns)
     pairs = [pair for pair in read if not pair.fault and pair.source and pair.target]
-    translator = Translator(teacher, config.training.device, asked.inter_threads)
-    taught = list(_chosen(pairs, _translate(folder, pairs, translator, facts, say), asked.targets))
+    translator = Translator(teacher, config.training.device, request.inter_threads)
+    chosen = list(_choose_targets(pairs, _translate(folder, pairs, translator, facts, say), request.targets))
     for side, file in enumerate(files):
-        write_file(file, "".join(f"{pair[side]}\n" for pair in taught))
+        write_file(file, "".join(f"{pair[side]}\n" for pair in chosen))
     return files
 
 
 def _agree(path: Path, facts: dict[str, Any]) -> None:
-    """Errors: `UserError` when the RUN was begun with other facts than these."""
+    """Raise `UserError` if the run was begun with different facts."""
     if not path.is_file():
         return write_file(path, to_json(facts))
     begun = read_json(path, "Give another --out.", lambda content: content["targets"])
@@ -119,22 +135,22 @@ def _agree(path: Path, facts: dict[str, Any]) -> None:
 def _translate(
     folder: Path, pairs: list[RawPair], translator: Translator, facts: dict[str, Any], say: Callable[[str], None]
 ) -> list[list[str]]:
-    """The beam's hypotheses for each source, best first."""
-    source, said, partial = (folder / name for name in ("source.txt", "hypotheses.txt", "hypotheses.unfinished"))
-    if not said.is_file():
-        resume = source.is_file() and note_beside(partial).is_file()
+    """The hypotheses of the beam for each source, best first."""
+    source, finished, unfinished = (folder / name for name in ("source.txt", "hypotheses.txt", "hypotheses.unfinished"))
+    if not finished.is_file():
+        resume = source.is_file() and note_beside(unfinished).is_file()
         if not resume:
             write_file(source, "".join(f"{pair.source}\n" for pair in pairs))
-        say(f"the teacher translates {len(pairs):,} sentences with a beam of {facts['beam_size']} ...")
+        say(f"the teacher translates {len(pairs):,} sentences with beam size {facts['beam_size']} ...")
         beam_size = facts["beam_size"]
         options = SearchOptions(beam_size=beam_size, length_penalty=facts["length_penalty"], num_hypotheses=beam_size)
-        translate_file(translator, source, partial, options, True, say, resume, again="the same command")
-        partial.rename(said)
-    return _hypotheses(said, facts["beam_size"])
+        translate_file(translator, source, unfinished, options, True, say, resume, again="the same command")
+        unfinished.rename(finished)
+    return _read_hypotheses(finished, facts["beam_size"])
 
 
-def _hypotheses(path: Path, beam: int) -> list[list[str]]:
-    """Texts from lines `id ||| text ||| score`; `score`, tab, text where the beam is 1."""
+def _read_hypotheses(path: Path, beam: int) -> list[list[str]]:
+    """Read lines `id ||| text ||| score`, or `score`, tab, text if the beam size is 1."""
     if beam == 1:
         return [[line.partition("\t")[2]] for line in read_text(path)]
     rows = (line.split(" ||| ", 1) for line in read_text(path))
@@ -144,14 +160,14 @@ def _hypotheses(path: Path, beam: int) -> list[list[str]]:
     ]
 
 
-def _chosen(pairs: list[RawPair], hypotheses: list[list[str]], targets: str) -> Iterator[tuple[str, str]]:
-    """(source, what the student shall say), one or several for each pair; nothing where the teacher says nothing."""
-    similar = BLEU(effective_order=True, tokenize="none")
-    for pair, found in zip(pairs, hypotheses, strict=True):
+def _choose_targets(pairs: list[RawPair], hypotheses: list[list[str]], targets: str) -> Iterator[tuple[str, str]]:
+    """Pairs of source and training target, one or several per source; none for an empty hypothesis."""
+    metric = BLEU(effective_order=True, tokenize="none")
+    for pair, texts in zip(pairs, hypotheses, strict=True):
         if targets == "closest":
-            found = [max(found, key=lambda text: similar.sentence_score(text, [pair.target]).score)]
+            texts = [max(texts, key=lambda text: metric.sentence_score(text, [pair.target]).score)]
         elif targets != "beam":
-            found = found[:1]
-        for text in [*found, *([pair.target] if targets == "both" else [])]:
+            texts = texts[:1]
+        for text in [*texts, *([pair.target] if targets == "both" else [])]:
             if text:
                 yield pair.source, text

@@ -86,8 +86,8 @@ def announced_ranks() -> int:
         wrong = ["RANK"]
     if wrong:
         raise UserError(
-            f"WORLD_SIZE is {count} in the environment, but missing or impossible there: {', '.join(wrong)}. Start "
-            "several processes with torchrun, or unset WORLD_SIZE."
+            f"WORLD_SIZE is {count} in the environment, but these variables are missing or invalid: "
+            f"{', '.join(wrong)}. Start several processes with torchrun, or unset WORLD_SIZE."
         )
     return int(count)
 

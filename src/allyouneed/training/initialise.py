@@ -1,8 +1,8 @@
-"""What a student takes over of its teacher's weights, so that it need not begin at nothing.
+"""Initialises a student from its teacher's layers (Shleifer and Rush 2020, "Pre-trained Summarization Distillation").
 
-Shleifer and Rush 2020 ("Pre-trained Summarization Distillation"): layers are copied, of a stack that becomes shallower
-some that are far apart, the first among them. Where the student's is deeper, the layers that the teacher has not say
-nothing at first: what they add is zero (with norm "pre", whose sums are never normed on their way).
+A shallower stack gets copies of layers spread over the teacher's stack, the first among them. In a deeper one, the
+additional layers start with an output of zero, so that the student initially computes what the teacher does (with norm
+"pre", where residual sums are not normalised).
 """
 
 from __future__ import annotations
@@ -12,43 +12,53 @@ from torch import nn
 
 from allyouneed.model.transformer import Transformer
 
-_SHAPES = ("d_model", "d_ff", "num_heads", "key_size", "value_size", "norm", "positions", "tie_embeddings")
-_SWITCHES = ("attention_bias", "output_bias", "activation")
+_SIZES = ("d_model", "d_ff", "num_heads", "key_size", "value_size", "norm", "positions", "tie_embeddings")
+_OPTIONS = ("attention_bias", "output_bias", "activation")
 
 
 @torch.no_grad()
-def inherit(student: Transformer, teacher: Transformer) -> str:
-    """Copies what fits into the student; nothing where the layers are of another kind. -> what was done, for people."""
-    learned = ("max_positions",) if student.config.positions == "learned" else ()  # sinusoids have no end
-    for name in (*_SHAPES, *_SWITCHES, *learned):
+def initialise_from(student: Transformer, teacher: Transformer) -> str:
+    """Copy the teacher's weights into the student where the layers have the same kind and size.
+
+    Args:
+        student: The model to initialise, unchanged where the layers differ.
+        teacher: The model to copy from.
+
+    Returns:
+        A sentence on what was copied, or why nothing was.
+    """
+    learned = ("max_positions",) if student.config.positions == "learned" else ()
+    for name in (*_SIZES, *_OPTIONS, *learned):
         own, theirs = getattr(student.config, name), getattr(teacher.config, name)
         if own != theirs:
-            return f"nothing is copied from the teacher, whose {name} is {theirs}, not {own}: the student begins anew"
+            return f"no layers copied from the teacher: its {name} is {theirs}, the student's is {own}"
     for name, parameter in student.named_parameters():
-        if ".layers." not in name:  # embeddings, the norms at the end, the pre-softmax linear
+        if ".layers." not in name:  # embeddings, final layer norms, output projection
             parameter.copy_(teacher.get_parameter(name))
+    silence = student.config.norm == "pre"
     copied = [
-        f"{side} {_copy(getattr(student, side).layers, getattr(teacher, side).layers, student.config.norm == 'pre')}"
+        f"{side} {_copy_layers(getattr(student, side).layers, getattr(teacher, side).layers, silence)}"
         for side in ("encoder", "decoder")
     ]
     return f"layers copied from the teacher: {'; '.join(copied)}"
 
 
-def _copy(layers: nn.ModuleList, theirs: nn.ModuleList, silent: bool) -> str:
-    places = spread_out(len(theirs), len(layers))
-    for layer, place in zip(layers, places, strict=False):
-        layer.load_state_dict(theirs[place].state_dict())
-    for layer in layers[len(places) :] if silent else ():
+def _copy_layers(layers: nn.ModuleList, teacher_layers: nn.ModuleList, silence: bool) -> str:
+    """Copy layers and, with `silence`, zero the output of additional ones; returns the copied layers' numbers."""
+    indices = spread_indices(len(teacher_layers), len(layers))
+    for layer, index in zip(layers, indices, strict=False):
+        layer.load_state_dict(teacher_layers[index].state_dict())
+    for layer in layers[len(indices) :] if silence else ():
         for name, parameter in layer.named_parameters():
             if name.endswith(("attention.output.weight", "attention.output.bias", "outer.weight", "outer.bias")):
                 nn.init.zeros_(parameter)
-    return ", ".join(str(place + 1) for place in places)
+    return ", ".join(str(index + 1) for index in indices)
 
 
-def spread_out(there: int, wanted: int) -> list[int]:
-    """Which of so many layers are copied, from 0: all, or the first, the last, and others at equal distances."""
-    if wanted >= there:
-        return list(range(there))
-    if wanted == 1:
+def spread_indices(available: int, count: int) -> list[int]:
+    """Choose `count` of `available` layers at equal distances, the first and the last among them; all if too few."""
+    if count >= available:
+        return list(range(available))
+    if count == 1:
         return [0]
-    return [round(i * (there - 1) / (wanted - 1)) for i in range(wanted)]
+    return [round(i * (available - 1) / (count - 1)) for i in range(count)]

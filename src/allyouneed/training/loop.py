@@ -23,8 +23,8 @@ from allyouneed.training.average import Snapshots
 from allyouneed.training.checkpoint import save_checkpoint
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.log import RunLog
-from allyouneed.training.schedule import Plan
-from allyouneed.training.step import Metrics, Totals, TrainingState, is_logged, update
+from allyouneed.training.schedule import TrainingPlan
+from allyouneed.training.step import StepMetrics, Totals, TrainingState, is_logged, update
 from allyouneed.training.validation import ValidationSet, validation_loss, validation_scores
 from allyouneed.translation.reference_outputs import make_samples
 
@@ -39,13 +39,13 @@ class Loop:
 
     run: Path
     bundle: Bundle
-    plan: Plan
+    plan: TrainingPlan
     state: TrainingState
     store: PairStore
     valid: ValidationSet
     ranks: Ranks
     log: RunLog
-    keep_plan: Callable[[Plan], None] | None = None
+    keep_plan: Callable[[TrainingPlan], None] | None = None
 
     def __post_init__(self) -> None:
         self.training = self.bundle.config.training
@@ -85,7 +85,7 @@ class Loop:
                     saved = time.perf_counter()
             return INTERRUPTED if self.ranks.any(interrupt.requested) else FINISHED
 
-    def step(self) -> Metrics:
+    def step(self) -> StepMetrics:
         """One update on the next global batch, of which this rank takes its shares.
 
         Errors: `UserError` when the loss is no number any more.
@@ -205,7 +205,7 @@ class Loop:
             sample = samples[self.state.step // self.plan.validate_every % len(samples)]
             self.log.say(f"  {sample['source']}\n  → {sample['hypothesis']}\n  = {sample['reference']}")
 
-    def _report_progress(self, metrics: Metrics) -> None:
+    def _report_progress(self, metrics: StepMetrics) -> None:
         state, plan, totals = self.state, self.plan, self.state.since_log
         due = is_logged(state.step, self.training, plan)
         loss, rate = totals.loss / totals.tokens, totals.tokens / totals.seconds

@@ -1,21 +1,55 @@
-"""Memory that PyTorch frees stays with the process."""
+"""Memory of a training process: how the allocator keeps it, and whether a model fits into it."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # names of glibc's malloc.h, M_...
+import torch
+
+from allyouneed.config import Config
+from allyouneed.errors import UserError
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # M_... of glibc's malloc.h
 _MEBIBYTE = 2**20
+_BYTES_PER_WEIGHT = {"adam": 16, "muon": 12}  # weight, gradient and the optimizer's moments, in fp32
 
 
 def keep_freed_memory() -> None:
-    """Tells glibc not to give tensors' memory back to the kernel between uses; elsewhere does nothing.
+    """Make glibc keep freed tensor memory in the process; does nothing with other allocators.
 
-    A training step frees and takes hundreds of tensors of megabytes. Given back and taken anew, every page of them is
-    zeroed by the kernel at its first touch (docs/experiments.md has what that took).
+    A training step frees and allocates hundreds of tensors of megabytes. Otherwise the kernel zeroes each of their
+    pages again at the first touch (measured in docs/experiments.md).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, 32 * _MEBIBYTE)  # the largest that glibc takes
+        mallopt(_MMAP_THRESHOLD, 32 * _MEBIBYTE)  # the largest value that glibc accepts
         mallopt(_TRIM_THRESHOLD, 2047 * _MEBIBYTE)
         mallopt(_TOP_PAD, 64 * _MEBIBYTE)
+
+
+def refuse_oversized(config: Config, vocab_size: int, device: torch.device) -> None:
+    """Refuse a model whose weights, gradients and optimizer state exceed the device's memory.
+
+    Args:
+        config: The settings of the run.
+        vocab_size: Number of tokens in the vocabulary.
+        device: Device of the training.
+
+    Raises:
+        UserError: If the model is too large.
+    """
+    weights = config.model.count_weights(vocab_size)
+    needed, available = weights * _BYTES_PER_WEIGHT[config.training.optimizer], _memory(device)
+    if needed > available:
+        raise UserError(
+            f"training {weights / 1e9:.2f} billion parameters needs at least {needed / 1e9:.0f} GB of memory, and "
+            f"{device.type} has {available / 1e9:.0f} GB. Lower model.d_model, model.d_ff, the number of layers or "
+            "data.vocab_size."
+        )
+
+
+def _memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

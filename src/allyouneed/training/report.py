@@ -13,7 +13,7 @@ from string import Template
 from typing import Any
 
 from allyouneed.files import write_file
-from allyouneed.training.curves import Html, Point, Series, chart, is_number, join, markup, show, show_time
+from allyouneed.training.curves import CurvePoint, Html, Series, chart, is_number, join, markup, show, show_time
 
 
 def write_report(
@@ -81,14 +81,14 @@ def _events(log: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
     return [record for record in log if record.get("event") in names]
 
 
-def _points(run: list[dict[str, Any]], event: str, key: str) -> list[Point]:
+def _points(run: list[dict[str, Any]], event: str, key: str) -> list[CurvePoint]:
     records = [record for record in _events(run, event) if record.get(key) is not None]
-    return [Point(record["step"], record["seconds"], record[key]) for record in records]
+    return [CurvePoint(record["step"], record["seconds"], record[key]) for record in records]
 
 
-def _clock(run: list[dict[str, Any]]) -> list[Point]:
+def _clock(run: list[dict[str, Any]]) -> list[CurvePoint]:
     """When each step was reached, from step 0 on."""
-    return sorted([Point(0, 0.0, 0), *_points(run, "train", "step"), *_points(run, "validation", "step")])
+    return sorted([CurvePoint(0, 0.0, 0), *_points(run, "train", "step"), *_points(run, "validation", "step")])
 
 
 def _event_line(log: list[dict[str, Any]]) -> Html:
@@ -121,7 +121,7 @@ def _tile(label: str, value: object, note: str = "") -> Html:
     return markup("div", markup("small", label), markup("b", value), markup("small", note), class_="tile")
 
 
-def _best_tile(label: str, where: str, curve: list[Point], best: Callable[..., Point]) -> Html:
+def _best_tile(label: str, where: str, curve: list[CurvePoint], best: Callable[..., CurvePoint]) -> Html:
     values = [point for point in curve if is_number(point.value)]
     if not values:
         return Html("")

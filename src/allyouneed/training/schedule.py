@@ -24,7 +24,7 @@ _LEAST_CHANGE = 0.01
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """All that depends on time or on the number of steps. Learning rates are factors of their peak, see `factor`.
 
     budget: seconds for all steps and the validations between them, where minutes were given; turned_at, turned_factor:
@@ -51,7 +51,7 @@ class Plan:
         begin = max(self.warmup, self.turned_at)
         return max(0.0, self.turned_factor * (self.steps - step) / max(1, self.steps - begin))
 
-    def in_time(self, step: int, seconds: float) -> Plan:
+    def in_time(self, step: int, seconds: float) -> TrainingPlan:
         """As many steps as the budget has room for, if all go as those so far, up to this one, which took `seconds`.
 
         The line to zero goes on from where it is. Nothing changes before warm-up has ended and in the last part.
@@ -81,11 +81,11 @@ def paper_peak(d_model: int, warmup: int) -> float:
     return (d_model * warmup) ** -0.5
 
 
-def plan_for_steps(config: Config) -> Plan:
+def plan_for_steps(config: Config) -> TrainingPlan:
     """The recipe as it stands; but where the rate falls to zero, it first rises for a quarter of the steps at most."""
     training = config.training
     longest_warmup = max(1, training.steps // 4) if training.decay == "linear" else training.warmup
-    return Plan(
+    return TrainingPlan(
         steps=training.steps,
         warmup=min(training.warmup, longest_warmup),
         decay=training.decay,
@@ -100,7 +100,7 @@ def plan_for_minutes(
     seconds_left: float,
     speed: Speed,
     explicit: Collection[str] = (),
-) -> Plan:
+) -> TrainingPlan:
     """As many steps as fit into what is left of the budget, decaying to zero, beside validations and a final scoring.
 
     Warm-up and averaging shrink with a small budget; the peak learning rate stays the recipe's. Settings that the user
@@ -119,4 +119,4 @@ def plan_for_minutes(
     }
     planned |= {name: getattr(training, name) for name in planned if f"training.{name}" in explicit}
     peak = training.learning_rate or paper_peak(config.model.d_model, training.warmup)
-    return Plan(steps=steps, learning_rate=peak, minutes=training.minutes, budget=max(1.0, budget), **planned)
+    return TrainingPlan(steps=steps, learning_rate=peak, minutes=training.minutes, budget=max(1.0, budget), **planned)

@@ -18,7 +18,7 @@ _UTILISATION = 0.4  # of the peak of matrix products, reached by training
 _PAIRS_PER_SUBWORD = 3
 
 
-class Choice(NamedTuple):
+class RecipeChoice(NamedTuple):
     """A recipe's name, its settings with a vocabulary that fits the corpus, and the reason, for people."""
 
     recipe: str
@@ -26,7 +26,7 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose_size(pairs: int, minutes: float, device: torch.device) -> Choice:
+def choose_size(pairs: int, minutes: float, device: torch.device) -> RecipeChoice:
     """The largest recipe that the corpus can feed and that the minutes suffice for."""
     rate = matrix_flops(device)
     chosen, limit = _SIZES[0], ""
@@ -45,7 +45,7 @@ def choose_size(pairs: int, minutes: float, device: torch.device) -> Choice:
     vocab_size = min(config.data.vocab_size, max(1000, round(pairs / _PAIRS_PER_SUBWORD, -3)))
     config = config.replace(data={"vocab_size": vocab_size}, training={"minutes": minutes})
     reason = f"{pairs:,} pairs, {minutes:g} minutes, {rate / 1e9:,.0f} GFLOP/s" + (f"; {limit}" if limit else "")
-    return Choice(chosen, config, reason)
+    return RecipeChoice(chosen, config, reason)
 
 
 def training_flops(model: ModelConfig, vocab_size: int) -> float:

@@ -18,10 +18,10 @@ from allyouneed.model.packing import pack
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.loss import Teacher, chunked_cross_entropy, smoothed_cross_entropy
-from allyouneed.training.schedule import Plan
+from allyouneed.training.schedule import TrainingPlan
 
 
-class Metrics(NamedTuple):
+class StepMetrics(NamedTuple):
     """Of one update, over the global batch. loss and nll: nats per target token; tokens: of the target.
 
     gradient_norm: where it is needed, to clip or to log.
@@ -44,7 +44,7 @@ class Totals:
     seconds: float = 0.0
     loading: float = 0.0
 
-    def add(self, metrics: Metrics, seconds: float) -> None:
+    def add(self, metrics: StepMetrics, seconds: float) -> None:
         """One more update, which took so long."""
         self.loss += metrics.loss * metrics.tokens
         self.nll += metrics.nll * metrics.tokens
@@ -73,15 +73,15 @@ def seed_step(seed: int, step: int, rank: int, part: int) -> None:
     torch.manual_seed(mixed % 2**63)
 
 
-def is_logged(step: int, training: TrainingConfig, plan: Plan) -> bool:
+def is_logged(step: int, training: TrainingConfig, plan: TrainingPlan) -> bool:
     """Every `log_every` steps; and the last, so that the shortest run has a line too, and no step is in none."""
     may_be_last = training.patience is not None and step % plan.validate_every == 0
     return step % training.log_every == 0 or step == plan.steps or may_be_last
 
 
 def update(
-    state: TrainingState, shares: Sequence[Batch], training: TrainingConfig, plan: Plan, ranks: Ranks
-) -> Metrics:
+    state: TrainingState, shares: Sequence[Batch], training: TrainingConfig, plan: TrainingPlan, ranks: Ranks
+) -> StepMetrics:
     """Sums the loss over this rank's shares of the global batch, steps the optimizers and counts the step."""
     state.step += 1
     model, device = state.model.train(), next(state.model.parameters()).device
@@ -109,7 +109,7 @@ def update(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     total_loss, total_nll = ranks.sum(loss, nll)
-    return Metrics(total_loss / tokens, total_nll / tokens, int(tokens), None if norm is None else float(norm))
+    return StepMetrics(total_loss / tokens, total_nll / tokens, int(tokens), None if norm is None else float(norm))
 
 
 def batch_loss(

@@ -1,4 +1,4 @@
-"""From files of parallel text to a RUN: everything `allyouneed train` does, in order; the same call again resumes."""
+"""Trains a model from files of parallel text, or resumes a run: everything `allyouneed train` does, in order."""
 
 from __future__ import annotations
 
@@ -13,73 +13,82 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from allyouneed.bundle import Bundle, build_model, load_bundle, load_weights, weights_of
-from allyouneed.config import Config
+from allyouneed.bundle import Bundle
 from allyouneed.data.corpus import CorpusReport
 from allyouneed.data.prepare import PreparedData, prepare
-from allyouneed.data.store import open_store
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, recover_all
-from allyouneed.model.plain import use_plain_paths
+from allyouneed.training.assemble import INITIALISED, LoopParts
 from allyouneed.training.checkpoint import load_checkpoint
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
-from allyouneed.training.initialise import inherit
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import FINISHED, INTERRUPTED, Loop
 from allyouneed.training.measure import measure
 from allyouneed.training.memory import keep_freed_memory
-from allyouneed.training.optimizer import make_optimizers
 from allyouneed.training.report import write_report
-from allyouneed.training.request import Record, Request, agreed_config, asked_device
-from allyouneed.training.schedule import Plan, plan_for_minutes, plan_for_steps
-from allyouneed.training.step import TrainingState
-from allyouneed.training.validation import ValidationSet
+from allyouneed.training.request import Request, requested_device
+from allyouneed.training.resolve import ResolvedRequest, resolve
+from allyouneed.training.run_record import RunRecord
+from allyouneed.training.schedule import TrainingPlan, plan_for_minutes, plan_for_steps
 
-_INHERITED = "of the teacher"  # the note on what a student began with
-# What else a RUN's folder has; what was prepared goes when it is begun anew, so that it must be a RUN's.
-_OF_A_RUN = {".lock", "data", "distilled", "checkpoints", "bundle", "tensorboard", "log.jsonl", "report.html"}
+# Files of a run beside run.json. A folder with other files is not ours to write to.
+_RUN_FILES = {".lock", "data", "distilled", "checkpoints", "bundle", "tensorboard", "log.jsonl", "report.html"}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended (FINISHED, STOPPED_EARLY, INTERRUPTED), and its validation scores if it came to an end.
+    """How a run ended.
 
-    first: whether this process is the first of several, which alone talks.
+    Attributes:
+        status: FINISHED, STOPPED_EARLY or INTERRUPTED.
+        scores: Validation scores; empty if interrupted.
+        is_first_rank: Whether this process is the first of several, the only one that prints.
     """
 
     status: str
     scores: dict[str, Any]
-    first: bool = True
+    is_first_rank: bool = True
 
 
-def train(request: Request, console: Console) -> Outcome:
-    """Trains, or goes on training. Errors: `UserError` for anything the user can mend."""
+def train(request: Request, console: Console, teacher: Bundle | None = None) -> Outcome:
+    """Train a model, or resume its training if the run exists.
+
+    Args:
+        request: The text, the settings and the folder of the run.
+        console: Where progress is shown.
+        teacher: The bundle of `request.teacher`, if it is already loaded.
+
+    Raises:
+        UserError: If the request is impossible, files are missing or damaged, or the disk is full.
+    """
     started = time.perf_counter()
     keep_freed_memory()
-    device = choose_device(asked_device(request))
+    device = choose_device(requested_device(request))
     ranks = join_ranks(device.type)
     try:
-        with only_one(request.out) if ranks.is_first else nullcontext():
-            return _train(request, console, device, ranks, started)
+        with lock_run(request.out) if ranks.is_first else nullcontext():
+            log = RunLog(request.out, console, active=ranks.is_first)
+            record = RunRecord(request.out / "run.json")
+            resolved = resolve(request, record, device, ranks, log.say, teacher)
+            return _train(resolved, record, log, device, ranks, started)
     finally:
         leave_ranks(ranks)
 
 
-def _train(request: Request, console: Console, device: torch.device, ranks: Ranks, started: float) -> Outcome:
-    log = RunLog(request.out, console, active=ranks.is_first)
-    record = Record(request.out / "run.json")
-    config = ranks.share(agreed_config(request, record, device, log.say) if ranks.is_first else None)
-    prepared = PreparedData(request.data_folder)
+def _train(
+    resolved: ResolvedRequest, record: RunRecord, log: RunLog, device: torch.device, ranks: Ranks, started: float
+) -> Outcome:
+    prepared = PreparedData(resolved.request.data_folder)
     if ranks.is_first:
-        recover_all(request.out / "checkpoints")
-        _prepare(request, config, prepared, log)
+        recover_all(resolved.request.out / "checkpoints")
+        _prepare(resolved, prepared, log)
         if "finished" in record.content:
-            log.say(f"{request.out} is finished already: {_summary(record.content['finished'])}")
+            log.say(f"{resolved.request.out} is already finished: {_summary(record.content['finished'])}")
     ranks.wait()
     if finished := ranks.share(record.content.get("finished")):
         return Outcome(FINISHED, finished, ranks.is_first)
-    parts = _Parts(request, config, prepared, log, ranks, device)
+    parts = LoopParts(resolved, prepared, log, ranks, device)
     loop = parts.assemble(_agreed_plan(parts, record, started))
     loop.keep_plan = lambda plan: record.update(plan=plan.as_dict())
     log.say(_describe(loop))
@@ -91,97 +100,50 @@ def _train(request: Request, console: Console, device: torch.device, ranks: Rank
     return _conclude(loop, status, prepared, record)
 
 
-def _prepare(request: Request, config: Config, prepared: PreparedData, log: RunLog) -> None:
-    start = request.start_from or request.teacher
-    tokenizer = load_bundle(start).tokenizer if start else None
-    prepare(prepared.folder, request.train, request.valid, config.data, log.say, tokenizer)
+def _prepare(resolved: ResolvedRequest, prepared: PreparedData, log: RunLog) -> None:
+    request, data = resolved.request, resolved.config.data
+    prepare(prepared.folder, request.train, request.valid, data, log.say, resolved.tokenizer)
     for report in prepared.report().values():
         for line in CorpusReport(**report).lines():
             log.say(line)
     log.say(f"all dropped lines: {prepared.dropped}")
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What a loop is made of, before there is a plan."""
-
-    request: Request
-    config: Config
-    prepared: PreparedData
-    log: RunLog
-    ranks: Ranks
-    device: torch.device
-
-    def assemble(self, plan: Plan) -> Loop:
-        """A fresh model and everything around it; the same seed gives the same model."""
-        config, report = self.config, self.prepared.report()["train"]
-        tokenizer = self.prepared.tokenizer()
-        torch.manual_seed(config.training.seed)
-        model = build_model(config.model, tokenizer, self.request.build).to(self.device)
-        longest = report["longest_source"]
-        if self.request.start_from:
-            start = load_bundle(self.request.start_from)
-            load_weights(model, weights_of(start.model), self.request.start_from)
-            longest = max(longest, start.longest_source)  # what it could translate in one piece, it still can
-        notes = {"training pairs": report["kept"], "training files": ", ".join(Path(f).name for f in report["files"])}
-        taught_by = None
-        if self.request.teacher:
-            teacher = load_bundle(self.request.teacher)
-            notes[_INHERITED] = inherit(model, teacher.model)
-            longest = max(longest, teacher.longest_source)
-            if config.training.teacher_share:
-                taught_by = teacher.model.to(self.device).eval()
-        if config.training.plain:
-            use_plain_paths(model)
-            if taught_by:
-                use_plain_paths(taught_by)
-        return Loop(
-            run=self.request.out,
-            bundle=Bundle(model, tokenizer, config, self.request.languages, longest, notes=notes),
-            plan=plan,
-            state=TrainingState(model, make_optimizers(model, config.training, plan.learning_rate), teacher=taught_by),
-            store=open_store(self.prepared.train),
-            valid=ValidationSet(open_store(self.prepared.valid), self.prepared.valid_texts()),
-            ranks=self.ranks,
-            log=self.log,
-        )
-
-
-def _agreed_plan(parts: _Parts, record: Record, started: float) -> Plan:
-    """The stored plan, or one that is given or new, stored before the first step."""
+def _agreed_plan(parts: LoopParts, record: RunRecord, started: float) -> TrainingPlan:
+    """The stored plan, the plan of the request, or a new one, which is stored before the first step."""
     if stored := parts.ranks.share(record.content.get("plan")):
-        return Plan(**stored)
-    config = parts.config
-    plan = parts.request.plan or plan_for_steps(config)
-    if (minutes := config.training.minutes) and not parts.request.plan:
+        return TrainingPlan(**stored)
+    request, config = parts.resolved.request, parts.resolved.config
+    plan = request.plan or plan_for_steps(config)
+    if (minutes := config.training.minutes) and not request.plan:
         parts.log.say(f"measuring the speed, to plan {minutes:g} minutes ...")
         speed = measure(parts.assemble(plan), seconds=min(20.0, 60 * minutes * 0.04))
         seconds_left = 60 * minutes - (time.perf_counter() - started)
         if seconds_left <= 0:
             raise UserError(
-                f"preparing the text took longer than the {minutes:g} minutes. It is kept: the same command again has "
-                "them all for training; or give more --minutes."
+                f"preparing the text took longer than the {minutes:g} minutes. The prepared text is kept: run the same "
+                "command again, or give more --minutes."
             )
-        explicit = {setting.partition("=")[0].strip() for setting in parts.request.settings}
+        explicit = {setting.partition("=")[0].strip() for setting in request.settings}
         planned = plan_for_minutes(config, seconds_left, speed, explicit)
-        plan = parts.ranks.share(replace(planned, budget=None) if parts.request.steady else planned)
+        plan = parts.ranks.share(replace(planned, budget=None) if request.steady else planned)
     if parts.ranks.is_first:
         record.update(plan=plan.as_dict())
     return plan
 
 
 def _resume(loop: Loop) -> None:
-    """Goes back to the newest checkpoint, the log too; without one, to the beginning."""
+    """Restore the newest checkpoint and the log at its time; start at step 0 if there is none."""
     loop.log.rewind(load_checkpoint(loop.run / "checkpoints", loop.state))
     loop.log.record("plan", **loop.plan.as_dict())
     if loop.state.step:
         loop.log.record("resume", step=loop.state.step)
-        loop.log.say(f"going on from step {loop.state.step:,}")
-    elif inherited := loop.bundle.notes.get(_INHERITED):
-        loop.log.say(inherited)
+        loop.log.say(f"resuming at step {loop.state.step:,}")
+    elif initialised := loop.bundle.notes.get(INITIALISED):
+        loop.log.say(initialised)
 
 
-def _conclude(loop: Loop, status: str, prepared: PreparedData, record: Record) -> Outcome:
+def _conclude(loop: Loop, status: str, prepared: PreparedData, record: RunRecord) -> Outcome:
     scores: dict[str, Any] = {}
     loop.log.record("stop", step=loop.state.step, why=status)
     if loop.ranks.is_first:
@@ -220,12 +182,19 @@ def _summary(finished: dict[str, Any]) -> str:
 
 
 @contextmanager
-def only_one(out: Path) -> Iterator[None]:
-    """Two processes must not write one RUN. Errors: `UserError` when another one does, or it is no place to write."""
+def lock_run(out: Path) -> Iterator[None]:
+    """Lock the folder of a run, so that two processes cannot write to it.
+
+    Args:
+        out: The folder, which is made if it does not exist.
+
+    Raises:
+        UserError: If another process holds the lock, or the folder has other files or is not writable.
+    """
     try:
-        there = {path.name for path in out.iterdir()} if out.is_dir() else set()
-        if there and "run.json" not in there and (".lock" not in there or there - _OF_A_RUN):
-            raise UserError(f"{out} has files that are not a RUN's. Give a new or an empty folder to --out.")
+        names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+        if names and "run.json" not in names and (".lock" not in names or names - _RUN_FILES):
+            raise UserError(f"{out} has files that do not belong to a run. Give a new or an empty folder to --out.")
         out.mkdir(parents=True, exist_ok=True)
         (out / ".lock").touch()
     except OSError as error:
@@ -235,6 +204,6 @@ def only_one(out: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"{out}: another process is training this run.") from error
-        except OSError as error:  # a disk without locks
+        except OSError as error:  # a file system without locks
             raise cannot_write(out, error) from error
         yield

@@ -34,8 +34,9 @@ from allyouneed.paper.results import Results
 from allyouneed.progress import print_line
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import INTERRUPTED
-from allyouneed.training.request import Record, Request, identity, settings_of
-from allyouneed.training.schedule import Plan
+from allyouneed.training.request import Request, assignments_of, identity
+from allyouneed.training.run_record import RunRecord
+from allyouneed.training.schedule import TrainingPlan
 from allyouneed.training.train import train
 from allyouneed.training.validation import ValidationSet, validation_loss
 
@@ -127,7 +128,7 @@ def run_questions(
     settings: of all trainings, after those of this module. Each training is a RUN in the folder, whose weights only its
     own variant can use. Errors: `UserError` for all that training refuses.
     """
-    if settings_of(settings, "training.minutes"):
+    if assignments_of(settings, "training.minutes"):
         raise UserError("--set training.minutes: give --minutes, which all trainings share.")
     request = Request(train, valid, Path(), languages, "base", [*SETTINGS, *settings])
     results = Results.open("questions", out, {**identity(request), "minutes": minutes})
@@ -214,9 +215,9 @@ def _train_variant(folder: Path, name: str, shared: Request, minutes: float, con
     """Trains one variant, or goes on, and measures what it has learnt. The first one's plan holds for all: it is not
     corrected on the way, so that rates are the same at every step."""
     variant = VARIANTS[name]
-    stored = Record(folder / "paper" / "run.json").content.get("plan")
-    plan = Plan(**stored) if stored and name != "paper" else None
-    by_steps = settings_of(shared.settings, "training.steps")
+    stored = RunRecord(folder / "paper" / "run.json").content.get("plan")
+    plan = TrainingPlan(**stored) if stored and name != "paper" else None
+    by_steps = assignments_of(shared.settings, "training.steps")
     settings = [*shared.settings, *([] if by_steps else [f"training.minutes={minutes / len(VARIANTS)}"])]
     print_line(console, f"training {variant.title}")
     request = replace(shared, out=folder / name, settings=settings, build=variant.build, plan=plan, steady=True)
@@ -226,7 +227,7 @@ def _train_variant(folder: Path, name: str, shared: Request, minutes: float, con
     log = RunLog(request.out, console).records()
     return {
         "title": variant.title,
-        "steps": Record(request.out / "run.json").content["plan"]["steps"],
+        "steps": RunRecord(request.out / "run.json").content["plan"]["steps"],
         "training": [(record["step"], record["nll"]) for record in log if record["event"] == "train"],
         "validation": [(record["step"], record["loss"]) for record in log if record["event"] == "validation"],
         "loss": outcome.scores["valid"]["loss"],

@@ -33,7 +33,7 @@ from allyouneed.paper.table3.table3_page import PAPER, write_page
 from allyouneed.progress import print_line
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import INTERRUPTED
-from allyouneed.training.request import Request, identity, recipe_of, settings_of
+from allyouneed.training.request import Request, assignments_of, base_config, identity
 from allyouneed.training.size import training_flops
 from allyouneed.training.train import train
 
@@ -64,7 +64,7 @@ def run_table3(
     all. seeds: of the base, whose spread tells what a difference means; out: where to, see `Results.open`.
     Errors: `UserError` for an unknown row, too few minutes, and all that training refuses.
     """
-    if settings_of(request.settings, "training.minutes"):
+    if assignments_of(request.settings, "training.minutes"):
         raise UserError("--set training.minutes: give --minutes, which all trainings share.")
     base = load_recipe(request.recipe or BASE).override(request.settings)
     names = chosen_rows(rows)
@@ -138,7 +138,7 @@ def _plan(
 
     Those follow from the base's speed, with all workers busy, and from each row's FLOPs.
     """
-    if settings_of(request.settings, "training.steps"):
+    if assignments_of(request.settings, "training.steps"):
         return {"steps": base.training.steps}
     folder = request.data_folder.with_name("trials")
     trials = [
@@ -224,7 +224,7 @@ def _train_row(request: Request) -> dict[str, Any]:
     outcome = train(request, Console(quiet=True))
     if outcome.status == INTERRUPTED:
         return {"status": outcome.status}
-    config = recipe_of(request).override(request.settings)
+    config = base_config(request).override(request.settings)
     valid = outcome.scores["valid"]
     vocabulary = len(PreparedData(request.data_folder).tokenizer())
     with torch.device("meta"):

@@ -25,7 +25,7 @@ from allyouneed.paper.table4.treebank import Tree, read_trees, rebuild
 from allyouneed.progress import print_line, track_progress
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import INTERRUPTED
-from allyouneed.training.request import Request, asked_device, settings_of
+from allyouneed.training.request import Request, assignments_of, requested_device
 from allyouneed.training.train import train
 from allyouneed.translation.translator import Translator
 
@@ -56,7 +56,7 @@ def run_table4(
     request = _request(results.folder, _pairs(trees, known), minutes, settings)
     if train(request, console).status == INTERRUPTED:
         raise KeyboardInterrupt
-    translator = Translator.load(request.out, choose_device(asked_device(request)))
+    translator = Translator.load(request.out, choose_device(requested_device(request)))
     search = load_recipe(RECIPE).override(settings).search
     results.part("training", lambda: _training_facts(translator, request.out, trees["train"]))
     sources = {name: [readable(tree.words(), known) for tree in trees[name]] for name in ("dev", "test")}
@@ -100,7 +100,7 @@ def _request(folder: Path, pairs: dict[str, list[tuple[str, str]]], minutes: flo
     files = {name: folder / "text" / f"{name}.tsv" for name in pairs}
     for name, path in files.items():
         write_file(path, "".join(f"{words}\t{symbols}\n" for words, symbols in pairs[name]))
-    budget = [] if settings_of(settings, "training.steps") else [f"training.minutes={_TRAINING_SHARE * minutes:g}"]
+    budget = [] if assignments_of(settings, "training.steps") else [f"training.minutes={_TRAINING_SHARE * minutes:g}"]
     given = [*budget, *settings, *_VALIDATING]
     return Request([files["train"]], [files["dev"]], folder / "run", ("en", "tree"), RECIPE, given)
 

@@ -1,0 +1,78 @@
+"""Puts a training loop together: model, optimizers, data, log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from allyouneed.bundle import Bundle, build_model, load_weights, weights_of
+from allyouneed.data.prepare import PreparedData
+from allyouneed.data.store import open_store
+from allyouneed.model.plain import use_plain_paths
+from allyouneed.model.transformer import Transformer
+from allyouneed.training.distributed import Ranks
+from allyouneed.training.initialise import initialise_from
+from allyouneed.training.log import RunLog
+from allyouneed.training.loop import Loop
+from allyouneed.training.memory import refuse_oversized
+from allyouneed.training.optimizer import make_optimizers
+from allyouneed.training.resolve import ResolvedRequest
+from allyouneed.training.schedule import TrainingPlan
+from allyouneed.training.step import TrainingState
+from allyouneed.training.validation import ValidationSet
+
+INITIALISED = "initial layers"  # a student's note on the layers that were copied from its teacher
+
+
+@dataclass(frozen=True)
+class LoopParts:
+    """Everything that a loop needs except its plan."""
+
+    resolved: ResolvedRequest
+    prepared: PreparedData
+    log: RunLog
+    ranks: Ranks
+    device: torch.device
+
+    def assemble(self, plan: TrainingPlan) -> Loop:
+        """Build a new loop at step 0; the same seed gives the same model.
+
+        Raises:
+            UserError: If the model does not fit into memory, or does not fit the weights that it starts from.
+        """
+        request, config = self.resolved.request, self.resolved.config
+        tokenizer, report = self.prepared.tokenizer(), self.prepared.report()["train"]
+        refuse_oversized(config, len(tokenizer), self.device)
+        torch.manual_seed(config.training.seed)
+        model = build_model(config.model, tokenizer, request.build).to(self.device)
+        notes = {"training pairs": report["kept"], "training files": ", ".join(Path(f).name for f in report["files"])}
+        taught_by = self._initialise(model, notes)
+        if config.training.plain:
+            use_plain_paths(model)
+            if taught_by:
+                use_plain_paths(taught_by)
+        origins = [bundle for bundle in (self.resolved.start, self.resolved.teacher) if bundle]
+        longest = max(report["longest_source"], *(bundle.longest_source for bundle in origins), 0)
+        return Loop(
+            run=request.out,
+            bundle=Bundle(model, tokenizer, config, request.languages, longest, notes=notes),
+            plan=plan,
+            state=TrainingState(model, make_optimizers(model, config.training, plan.learning_rate), teacher=taught_by),
+            store=open_store(self.prepared.train),
+            valid=ValidationSet(open_store(self.prepared.valid), self.prepared.valid_texts()),
+            ranks=self.ranks,
+            log=self.log,
+        )
+
+    def _initialise(self, model: Transformer, notes: dict[str, Any]) -> Transformer | None:
+        """Copy weights of the start or the teacher. Returns the teacher if the loss uses its distribution."""
+        start, teacher, request = self.resolved.start, self.resolved.teacher, self.resolved.request
+        if start and request.start_from:
+            load_weights(model, weights_of(start.model), request.start_from)
+        if not teacher:
+            return None
+        notes[INITIALISED] = initialise_from(model, teacher.model)
+        return teacher.model.to(self.device).eval() if self.resolved.config.training.teacher_share else None

@@ -1,0 +1,169 @@
+"""Turns a request into settings, tokenizer and starting weights, each read once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from allyouneed.bundle import Bundle, load_bundle
+from allyouneed.config import Config
+from allyouneed.data.corpus import count_pairs
+from allyouneed.data.vocabulary import AnyTokenizer
+from allyouneed.errors import UserError
+from allyouneed.training.distributed import Ranks
+from allyouneed.training.request import Request, assignments_of, base_config, identity
+from allyouneed.training.run_record import RunRecord
+from allyouneed.training.schedule import plan_for_steps
+from allyouneed.training.size import DEFAULT_MINUTES, choose_size
+
+# Training a converged model further: Adam, with a peak rate far below that of a new model.
+_FINE_TUNING = {"learning_rate": 2e-4, "warmup": 200, "batch_tokens": 4000}
+
+
+@dataclass(frozen=True)
+class ResolvedRequest:
+    """A request with everything that it refers to.
+
+    Attributes:
+        request: The request as given.
+        config: The settings of the run.
+        start: Bundle that is trained further, on the CPU.
+        teacher: Bundle of the teacher, on the CPU.
+    """
+
+    request: Request
+    config: Config
+    start: Bundle | None = None
+    teacher: Bundle | None = None
+
+    @property
+    def tokenizer(self) -> AnyTokenizer | None:
+        """The tokenizer of the start or the teacher; None if a new one is to be learnt."""
+        origin = self.start or self.teacher
+        return origin.tokenizer if origin else None
+
+
+def resolve(
+    request: Request,
+    record: RunRecord,
+    device: torch.device,
+    ranks: Ranks,
+    say: Callable[[str], None],
+    teacher: Bundle | None = None,
+) -> ResolvedRequest:
+    """Load what a request refers to, and agree on the settings: the stored ones if the run exists, else new ones.
+
+    Args:
+        request: The request.
+        record: Record of the run, which stores new settings.
+        device: Device of the training, whose speed decides on a recipe if none is named.
+        ranks: All processes, which share the settings of the first.
+        say: Shows a line to the user.
+        teacher: The bundle of `request.teacher`, if it is already loaded.
+
+    Raises:
+        UserError: If a file is missing, or if the run was begun with other text or settings and has taken a step.
+    """
+    described = identity(request) if ranks.is_first else {}
+    start = load_bundle(request.start_from) if request.start_from else None
+    if request.teacher and teacher is None:
+        teacher = load_bundle(request.teacher)
+    config = None
+    if ranks.is_first:
+        new = _NewConfig(request, start, teacher, device, say)
+        config = _agreed_config(request, described, record, new.choose, say)
+    return ResolvedRequest(request, ranks.share(config), start, teacher)
+
+
+def _agreed_config(
+    request: Request,
+    described: dict[str, Any],
+    record: RunRecord,
+    choose: Callable[[], Config],
+    say: Callable[[str], None],
+) -> Config:
+    begun = record.content.get("asked", {})
+    if described == begun:
+        return record.config
+    if "plan" not in record.content:  # no step was taken: remove what a first, mistaken command prepared
+        for leftover in ("data", "checkpoints"):
+            shutil.rmtree(request.out / leftover, ignore_errors=True)
+        config = choose()
+        record.update(asked=described, config=config.model_dump(mode="json"))
+        return config
+    longer = _with_more_steps(begun, described, record.config)
+    if longer is None:
+        changed = next(key for key in {**described, **begun} if described.get(key) != begun.get(key))
+        raise UserError(
+            f"{request.out} was begun with {changed} = {begun.get(changed)}, now {described.get(changed)}. "
+            "Give another --out, or the same command as before."
+        )
+    plan = plan_for_steps(longer).as_dict()
+    record.update(asked=described, config=longer.model_dump(mode="json"), plan=plan, finished=None)
+    say(f"continuing to {longer.training.steps:,} steps")
+    return longer
+
+
+def _with_more_steps(begun: dict[str, Any], described: dict[str, Any], config: Config) -> Config | None:
+    """The settings with more steps, if nothing else differs; only the decay 1/√step can be continued."""
+
+    def without_steps(run: dict[str, Any]) -> dict[str, Any]:
+        settings = [setting for setting in run["settings"] if not setting.startswith("training.steps")]
+        return {**run, "settings": settings}
+
+    longer = config.override(described["settings"])
+    can_continue = config.training.decay == "inverse_sqrt" and config.training.minutes is None
+    more = longer.training.steps > config.training.steps
+    return longer if without_steps(begun) == without_steps(described) and can_continue and more else None
+
+
+@dataclass(frozen=True)
+class _NewConfig:
+    """Chooses the settings of a run that does not exist yet."""
+
+    request: Request
+    start: Bundle | None
+    teacher: Bundle | None
+    device: torch.device
+    say: Callable[[str], None]
+
+    def choose(self) -> Config:
+        config = self._choose()
+        if config.training.teacher_share and self.teacher is None:
+            raise UserError("training.teacher_share needs the teacher of `allyouneed distil`. Remove the setting.")
+        return config
+
+    def _choose(self) -> Config:
+        request = self.request
+        steps, minutes = (assignments_of(request.settings, f"training.{name}") for name in ("steps", "minutes"))
+        if steps and minutes:
+            raise UserError("training.steps and training.minutes are both given. Remove one of them.")
+        settings = [*(["training.minutes=none"] if steps else []), *request.settings]
+        if self.start is not None:
+            return self._fine_tuning(self.start, has_steps=bool(steps)).override(settings)
+        if self.teacher is not None:
+            size = len(self.teacher.tokenizer)
+            return base_config(request).override(settings).replace(data={"vocab_size": size})
+        if request.recipe is not None:
+            return base_config(request).override(settings)
+        planned = Config().override(minutes).training.minutes or DEFAULT_MINUTES
+        choice = choose_size(count_pairs(request.train), planned, self.device)
+        config = choice.config.override(settings)
+        default = "" if minutes or steps else f" (no --minutes given: {DEFAULT_MINUTES:g})"
+        self.say(f"recipe {choice.recipe}, chosen for {choice.reason}{default}")
+        return config
+
+    def _fine_tuning(self, start: Bundle, has_steps: bool) -> Config:
+        """The model and search of the start; low rates and few steps unless a recipe is named."""
+        base = base_config(self.request)
+        if self.request.recipe is None:
+            base = base.replace(training=_FINE_TUNING | ({} if has_steps else {"minutes": DEFAULT_MINUTES}))
+        return base.replace(
+            model=start.config.model.model_dump(),
+            data={"vocab_size": len(start.tokenizer)},
+            search=start.config.search.model_dump(),
+        )

@@ -1,0 +1,47 @@
+"""`run.json`: the request, settings, plan and final scores of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from allyouneed.config import Config, config_from
+from allyouneed.files import read_json, to_json, write_file
+from allyouneed.training.schedule import TrainingPlan
+
+
+class RunRecord:
+    """The facts of a run that a repeated command reads.
+
+    Attributes:
+        path: The file.
+        content: Its content: `asked` (see `request.identity`), `config`, `plan` and `finished` (the scores).
+
+    Raises:
+        UserError: If the file exists but cannot be read, or another version wrote it.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        remedy = "Give another --out, or delete the file to begin anew."
+        self.content: dict[str, Any] = {}
+        if path.exists():
+            self.content = read_json(path, remedy, _check)
+
+    @property
+    def config(self) -> Config:
+        """The stored settings."""
+        return config_from(self.content["config"], str(self.path))
+
+    def update(self, **facts: object) -> None:
+        """Store facts; None removes one. Raises `UserError` if the disk is full."""
+        self.content = {key: value for key, value in {**self.content, **facts}.items() if value is not None}
+        write_file(self.path, to_json(self.content))
+
+
+def _check(run: dict[str, Any]) -> None:
+    """Raise `KeyError` or `TypeError` for content that this version does not write."""
+    if not {"asked", "config"} <= run.keys():
+        raise KeyError("asked, config")
+    if "plan" in run:
+        TrainingPlan(**run["plan"])
