@@ -5,7 +5,7 @@ CODE := setup.py src tests benchmarks examples docs
 # One process per core; each test computes on one thread.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: quickstart test test-slow coverage lint format docs bench pictures wheel clean
+.PHONY: quickstart test test-slow test-processors coverage lint format docs bench pictures wheel clean
 
 quickstart: .venv/installed
 	$(BIN)/allyouneed quickstart
@@ -15,6 +15,14 @@ test: .venv/installed-dev .venv/browser
 
 test-slow: .venv/installed-dev
 	$(BIN)/pytest -m slow
+
+# Numerical tests as they run on other processors: Numba's target without AVX-512 or VNNI, PyTorch's and MKL's plainest code.
+NUMERICAL := tests/kernels tests/model tests/translation tests/training/test_plain.py tests/training/test_loss.py
+test-processors: .venv/installed-dev
+	NUMBA_CPU_NAME=generic $(BIN)/pytest $(AT_ONCE) $(NUMERICAL)
+	NUMBA_CPU_NAME=haswell ATEN_CPU_CAPABILITY=avx2 $(BIN)/pytest $(AT_ONCE) $(NUMERICAL)
+	NUMBA_CPU_NAME=skylake-avx512 $(BIN)/pytest $(AT_ONCE) $(NUMERICAL)
+	ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE $(BIN)/pytest $(AT_ONCE) $(NUMERICAL)
 
 # Fails if coverage is below fail_under in pyproject.toml.
 coverage: .venv/installed-dev .venv/browser

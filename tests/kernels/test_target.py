@@ -66,3 +66,42 @@ def test_compiled_kernels_of_different_targets_have_different_names_on_disk():
     assert len(versions) == 1  # the same tiles: Numba's key distinguishes them
     if llvm.get_host_cpu_features().get("avx512f"):
         assert run(VERSION, NUMBA_CPU_NAME="skylake-avx512") not in versions
+
+
+TRAIN_AND_TRANSLATE = """
+import torch
+
+from allyouneed.config import load_recipe
+from allyouneed.errors import UserError
+from allyouneed.model.transformer import Transformer
+from allyouneed.translation.engine.engine import Engine, engine_for
+from allyouneed.translation.search import greedy
+from tests.training.test_plain import SIZES, VOCABULARY, batch, losses
+
+settings = ["model.dropout=0", "training.steps=20"]
+fast, plain = losses(settings, 1), losses([*settings, "training.plain=true"], 1)
+assert abs(fast[0] / plain[0] - 1) < 1e-5, (fast, plain)
+torch.manual_seed(1)
+model = Transformer(load_recipe("tiny").override([f"model.{size}" for size in SIZES]).model, VOCABULARY).eval()
+engine = engine_for(model)
+assert isinstance(engine, Engine)
+source = batch(1, sentences=8).source
+with torch.inference_mode():
+    found, expected = (greedy(decoder, source, [5] * 8) for decoder in (engine, model))
+assert [one.ids for one in found] == [one.ids for one in expected]
+try:
+    engine_for(model, "int8")
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"NUMBA_CPU_NAME": "generic"}, pytest.param({"NUMBA_CPU_NAME": "haswell"}, marks=pytest.mark.slow)],
+    ids=str,
+)
+def test_training_and_translation_on_a_narrow_target(environment, tmp_path):
+    """int8 is refused, and all else works; compiled kernels are kept in a separate folder."""
+    said = run(TRAIN_AND_TRANSLATE, **environment, NUMBA_CACHE_DIR=str(tmp_path), PYTHONPATH=os.pathsep.join(sys.path))
+    assert "needs a processor with AVX-512 VNNI" in said
