@@ -264,7 +264,7 @@ def test_what_the_system_refuses_is_one_line(command, monkeypatch, toy_run):
 
 
 def test_a_quota_needs_a_key(command, toy_run):
-    said = "error: --quota is of a new key: give --keys FILE --add-key NAME too, or leave it out.\n"
+    said = "error: --quota applies to a new key: give --keys FILE --add-key NAME too, or leave it out.\n"
     assert command("serve", toy_run, "--quota", 5) == (2, "", said)
 
 

@@ -1,73 +1,105 @@
-"""The `allyouneed serve` command."""
+"""The `allyouneed serve` command; most of its options are derived from the fields of `ServerSettings`."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from allyouneed import serving
 from allyouneed.errors import UserError
-from allyouneed.terminal import ComputeType, finite, say
+from allyouneed.terminal import completing, say
+from allyouneed.translation.search_command import GroupedCommand, typer_parameters
 
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command()
+class ServeCommand(GroupedCommand):
+    """Derives options from `ServerSettings` when the command runs or shows its help, so that `allyouneed --help` need
+    not load pydantic; the command's function finds the validated settings in `context.obj`."""
+
+    headings = ("Arguments", "Address", "Keys", "Limits", "Speed", "Monitoring")
+
+    @cached_property
+    def settings_parameters(self) -> list[Any]:
+        return _settings_parameters()
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        own = super().get_params(ctx)
+        return [*own[:-1], *self.settings_parameters, own[-1]]  # --help stays last
+
+    def invoke(self, ctx: Any) -> Any:
+        values = {parameter.name: ctx.params.pop(parameter.name) for parameter in self.settings_parameters}
+        given = {name: value for name, value in values.items() if value not in (None, [])}
+        ctx.obj = serving.ServerSettings.model_validate(given)
+        return super().invoke(ctx)
+
+
+@app.command(cls=ServeCommand)
 def serve(
-    runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN...", help="Runs or bundles, one a pair.")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 5000,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; only this machine reaches the default.")
-    ] = "127.0.0.1",
-    keys: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Only those with a key in it may translate.")
+    context: typer.Context,
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN...", help="Runs or bundles, one per language pair.")
     ] = None,
     add_key: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Puts a new key into --keys, prints it, and leaves.")
+        str | None,
+        typer.Option(metavar="NAME", help="Add a new key to --keys, print it, and exit.", rich_help_panel="Keys"),
     ] = None,
-    per_minute: Annotated[
-        int | None, typer.Option(min=1, help="Requests a minute: of the new key, or of each key or address.")
+    quota: Annotated[
+        int | None,
+        typer.Option(min=1, max=10**12, help="Characters per month for the new key.", rich_help_panel="Keys"),
     ] = None,
-    quota: Annotated[int | None, typer.Option(min=1, help="Characters a month that the new key may translate.")] = None,
-    public: Annotated[bool, typer.Option("--public", help="Serve others without keys.")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="With a model each; one a core by default.")] = None,
-    compute_type: ComputeType = "float32",
-    characters: Annotated[int, typer.Option(min=1, help="Of one request's text, at most.")] = 20_000,
-    seconds: Annotated[float, typer.Option(min=0.1, callback=finite, help="For one request, at most.")] = 60.0,
-    queue: Annotated[int, typer.Option(min=1, help="Sentences that may wait; more are refused (503).")] = 4096,
-    file_minutes: Annotated[
-        float, typer.Option(min=0.01, callback=finite, help="Until uploaded files are deleted.")
-    ] = 30.0,
-    cors: Annotated[
-        list[str] | None, typer.Option(metavar="ORIGIN", help="Site whose pages may call; repeatable.")
-    ] = None,
-    metrics_token: Annotated[
-        str | None, typer.Option(envvar="ALLYOUNEED_METRICS_TOKEN", help="What /metrics asks for.")
-    ] = None,
-    log_text: Annotated[bool, typer.Option("--log-text", help="Users' text goes into the logs, too.")] = False,
 ) -> None:
-    """Serves translators over HTTP, with a page to try them.
+    """Serve translators over HTTP, with a web page.
 
-    It speaks LibreTranslate's API, DeepL's, and its own.
+    The server offers LibreTranslate's API, DeepL's API and its own.
 
     Example: allyouneed serve RUN --port 5000
     """
+    settings = context.obj
     if add_key is not None:
-        if not keys:
+        if not settings.keys:
             raise UserError("--add-key needs a file to put the key into: give --keys FILE.")
-        print(serving.add_key(keys, add_key, per_minute, quota))
+        print(serving.add_key(settings.keys, add_key, settings.per_minute, quota))
         return
     if quota is not None:
         raise UserError("--quota applies to a new key: give --keys FILE --add-key NAME too, or leave it out.")
-    settings = serving.ServerSettings(
-        host=host, port=port, public=public, keys=keys, per_minute=per_minute, threads=threads,
-        compute_type=compute_type, characters=characters, seconds=seconds, queue_sentences=queue,
-        file_minutes=file_minutes, origins=tuple(cors or ()), metrics_token=metrics_token, log_text=log_text,
-    )  # fmt: skip
     try:
         serve_runs = serving.serve
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is missing. Install the server: pip install 'allyouneed[serve]'.") from error
     serve_runs(runs or [], settings, say)
+
+
+def _settings_parameters() -> list[Any]:
+    parameters = {}
+    for name, field in serving.ServerSettings.model_fields.items():
+        for option in field.metadata:
+            if isinstance(option, serving.ServeOption):
+                flag = option.flag or f"--{name.replace('_', '-')}"
+                made = typer.Option(
+                    flag,  # alone: a Boolean gets no --no-... form
+                    help=field.description,
+                    metavar=option.metavar,
+                    envvar=option.envvar,
+                    autocompletion=completing(*option.values) if option.values else None,
+                    callback=_validator(name),
+                    rich_help_panel=option.group,
+                )
+                kind, default = (list[str] | None, None) if field.default == () else (field.annotation, field.default)
+                parameters[name] = Annotated[kind, made], default
+    return typer_parameters(parameters)
+
+
+def _validator(name: str) -> Any:
+    """Validate one setting while the command line is parsed, so that the message names the option."""
+
+    def validate(value: Any) -> Any:
+        problem = None if value is None else serving.problem_with_setting(name, value)
+        if problem:
+            raise typer.BadParameter(problem)
+        return value
+
+    return validate

@@ -1,56 +1,101 @@
-"""Settings of a server. The defaults suit a small machine."""
+"""Settings of a server, declared once for Python and the command line. The defaults suit a small machine."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+@dataclass(frozen=True)
+class ServeOption:
+    """How a field of `ServerSettings` appears in `allyouneed serve`; a field without one has no option.
+
+    Attributes:
+        group: Heading in the help text.
+        flag: Command-line flag; None for the field's name with dashes.
+        metavar: Placeholder for the value; None for the type's.
+        envvar: Environment variable that may hold the value.
+        values: Values for shell completion.
+    """
+
+    group: str
+    flag: str | None = None
+    metavar: str | None = None
+    envvar: str | None = None
+    values: tuple[str, ...] = ()
 
 
 class ServerSettings(BaseModel):
-    """Settings of a server; every field has a description and bounds, from which `allyouneed serve` derives options."""
+    """Settings of a server, validated and immutable."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    host: str = Field(
-        default="127.0.0.1", description="Address to listen on; the default is reachable from this machine only."
+    host: Annotated[str, ServeOption("Address")] = Field(
+        default="127.0.0.1", description="Address to listen on. The default is reachable from this machine only."
     )
-    port: int = Field(default=5000, ge=0, le=65_535, description="Port to listen on; 0 selects a free one.")
-    public: bool = Field(default=False, description="Accept requests without keys on an address other than loopback.")
-    keys: Path | None = Field(default=None, description="Key file; only requests with one of its keys are accepted.")
-    per_minute: int | None = Field(
+    port: Annotated[int, ServeOption("Address")] = Field(
+        default=5000, ge=0, le=65_535, description="Port to listen on (0: any free port)."
+    )
+    public: Annotated[bool, ServeOption("Address")] = Field(
+        default=False, description="Accept requests without keys on an address that other machines can reach."
+    )
+    origins: Annotated[tuple[str, ...], ServeOption("Address", flag="--cors", metavar="ORIGIN")] = Field(
+        default=(), description="Allow pages of this origin to send requests (repeatable)."
+    )
+    keys: Annotated[Path | None, ServeOption("Keys", metavar="FILE")] = Field(
+        default=None, description="Key file; only requests with one of its keys are accepted."
+    )
+    per_minute: Annotated[int | None, ServeOption("Keys")] = Field(
         default=None,
         ge=1,
         le=1_000_000,
-        description="Requests per minute for each key, or for each address without keys.",
+        description="Requests per minute: of the new key, else of each key, or of each client address without keys.",
     )
-    threads: int | None = Field(default=None, ge=1, le=1024, description="Model threads (default: one per core).")
-    compute_type: str = Field(default="float32", description="float32, or int8: faster on CPUs with AVX-512 VNNI.")
-    batch_tokens: int = Field(default=2048, ge=1, le=1_000_000, description="Source tokens per batch.")
-    gather_seconds: float = Field(
-        default=0.003,
-        ge=0,
-        le=1,
-        description="Time that a batch waits for its next sentence; in total, eight times as long.",
+    characters: Annotated[int, ServeOption("Limits")] = Field(
+        default=20_000, ge=1, le=1_000_000_000, description="Characters of text per request."
     )
-    queue_sentences: int = Field(
-        default=4096,
-        ge=1,
-        le=10_000_000,
-        description="Sentences that may wait in the queue; more are rejected with 503.",
+    seconds: Annotated[float, ServeOption("Limits")] = Field(
+        default=60.0, gt=0, le=86_400, description="Time limit per request in seconds."
     )
-    seconds: float = Field(default=60.0, gt=0, le=86_400, description="Time limit per request in seconds.")
-    body_seconds: float = Field(
-        default=20.0, gt=0, le=86_400, description="Time for a request's body to arrive, in seconds."
+    queue_sentences: Annotated[int, ServeOption("Limits", flag="--queue")] = Field(
+        default=4096, ge=1, le=10_000_000, description="Sentences that may wait in the queue; more are rejected (503)."
     )
-    characters: int = Field(default=20_000, ge=1, le=1_000_000_000, description="Characters of text per request.")
-    body_bytes: int = Field(default=128 * 1024, ge=1, le=1 << 40, description="Bytes per request without a file.")
-    file_bytes: int = Field(default=10 * 1024 * 1024, ge=1, le=1 << 40, description="Bytes per uploaded file.")
-    file_characters: int = Field(default=2_000_000, ge=1, le=1_000_000_000, description="Characters of text per file.")
-    file_minutes: float = Field(
+    file_minutes: Annotated[float, ServeOption("Limits")] = Field(
         default=30.0, gt=0, le=1_000_000, description="Minutes until uploaded files are deleted."
     )
+    threads: Annotated[int | None, ServeOption("Speed")] = Field(
+        default=None, ge=1, le=1024, description="Model threads. Default: one per core."
+    )
+    compute_type: Annotated[str, ServeOption("Speed", metavar="TYPE", values=("float32", "int8"))] = Field(
+        default="float32", description="float32, or int8 (faster; CPUs with AVX-512 VNNI)."
+    )
+    metrics_token: Annotated[str | None, ServeOption("Monitoring", envvar="ALLYOUNEED_METRICS_TOKEN")] = Field(
+        default=None, description="Bearer token required by /metrics."
+    )
+    log_text: Annotated[bool, ServeOption("Monitoring")] = Field(
+        default=False, description="Include users' text in the logs."
+    )
+    batch_tokens: int = Field(default=2048, ge=1, le=1_000_000, description="Source tokens per batch.")
+    gather_seconds: float = Field(
+        default=0.003, ge=0, le=1, description="Seconds that a batch waits for its next sentence; at most eight times."
+    )
+    body_seconds: float = Field(default=20.0, gt=0, le=86_400, description="Seconds for a request body to arrive.")
+    body_bytes: int = Field(default=128 * 1024, ge=1, le=1 << 40, description="Bytes per request without a file.")
+    file_bytes: int = Field(default=10 * 1024 * 1024, ge=1, le=1 << 40, description="Bytes per uploaded file.")
+    file_characters: int = Field(
+        default=2_000_000, ge=1, le=1_000_000_000, description="Characters of text per uploaded file."
+    )
     files: int = Field(default=64, ge=1, le=1_000_000, description="Files stored at once.")
-    origins: tuple[str, ...] = Field(default=(), description="Origins whose pages may call the server (CORS).")
-    metrics_token: str | None = Field(default=None, description="Bearer token required by /metrics.")
-    log_text: bool = Field(default=False, description="Include users' text in the logs.")
+
+
+def problem_with_setting(name: str, value: object) -> str | None:
+    """Return what is wrong with one setting's value, as a sentence, or None if it is valid."""
+    try:
+        ServerSettings.model_validate({name: value})
+    except ValidationError as error:
+        message = error.errors()[0]["msg"]
+        return f"{message[0].lower()}{message[1:]}."
+    return None

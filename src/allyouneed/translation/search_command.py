@@ -7,7 +7,7 @@ Typer builds the options of all commands at import. Loading pydantic there would
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -76,20 +76,28 @@ def search_command(*names: str) -> type[SearchCommand]:
 
 
 def _parameters(names: Iterable[str]) -> list[Any]:
-    """Typer's parameters for these fields, made by a command that is never run."""
+    fields = translation.SearchOptions.model_fields
+    names = [name for name in names if translation.options.option_of(name).flag != ""]
+    return typer_parameters({name: (_annotation(name), _default(fields[name].default)) for name in names})
+
+
+def typer_parameters(options: Mapping[str, tuple[Any, Any]]) -> list[Any]:
+    """Make Typer's parameters of options that are known only at run time.
+
+    Args:
+        options: For each parameter's name, its annotation with a `typer.Option`, and its default.
+    """
 
     def collect(**values: object) -> None:
-        pass
+        pass  # never called: Typer reads its signature
 
-    annotations = {name: _annotation(name) for name in names if translation.options.option_of(name).flag != ""}
-    fields = translation.SearchOptions.model_fields
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [
-        inspect.Parameter(name, kind, default=_default(fields[name].default), annotation=annotation)
-        for name, annotation in annotations.items()
+        inspect.Parameter(name, kind, default=default, annotation=annotation)
+        for name, (annotation, default) in options.items()
     ]
     collect.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    collect.__annotations__ = annotations
+    collect.__annotations__ = {name: annotation for name, (annotation, _) in options.items()}
     app = typer.Typer(add_completion=False)
     app.command()(collect)
     return list(get_command(app).params)
