@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from allyouneed import paper, training
-from allyouneed.terminal import Settings, console, finite, say, saying_how_to_go_on
+from allyouneed.terminal import Settings, console, finite, resume_hint, say
 
 app = typer.Typer(
     help="Reproduce the paper's tables and figures at a chosen scale. Repeat a command to resume it.",
@@ -40,7 +40,7 @@ def table1(
 
     Example: allyouneed paper table1
     """
-    with saying_how_to_go_on():
+    with resume_hint():
         _print_page(paper.run_table1(out, minutes, console(), device))
 
 
@@ -66,7 +66,7 @@ def table2(
     Example: allyouneed paper table2 --from en --to de --train train.en train.de --valid val.en val.de \\
       --test test.en test.de --budget 20
     """
-    with saying_how_to_go_on():
+    with resume_hint():
         request = training.Request(train, valid, Path(), (source, target), None, settings or [])
         _print_page(paper.run_table2(request, test, budget, tokenized, console(), out))
 
@@ -96,7 +96,7 @@ def table3(
     \b
     Example: allyouneed paper table3 --from en --to de --train train.en train.de --valid val.en val.de --rows A,B
     """
-    with saying_how_to_go_on():
+    with resume_hint():
         request = training.Request(train, valid, Path(), (source, target), base, settings or [])
         names = [row.strip() for row in rows.split(",") if row.strip()]
         _print_page(paper.run_table3(request, minutes, names, seeds, console(), out))
@@ -118,7 +118,7 @@ def table4(
 
     Example: allyouneed paper table4 --treebank treebank
     """
-    with saying_how_to_go_on():
+    with resume_hint():
         _print_page(paper.run_table4(treebank, out, minutes, console(), settings or []))
 
 
@@ -136,7 +136,7 @@ def figures(
 
     Example: allyouneed paper figures RUN --test test.en test.de
     """
-    with saying_how_to_go_on():
+    with resume_hint():
         _print_page(paper.run_figures(run, test, out, minutes, console()))
 
 
@@ -157,7 +157,7 @@ def questions(
     \b
     Example: allyouneed paper questions --from en --to de --train train.en train.de --valid val.en val.de
     """
-    with saying_how_to_go_on():
+    with resume_hint():
         _print_page(paper.run_questions(train, valid, (source, target), out, minutes, console(), settings or []))
 
 
