@@ -1,9 +1,8 @@
-"""The exception for mistakes that the user can correct."""
+"""The one exception for what a user can mend."""
 
 
 class UserError(Exception):
-    """Something the user provided is wrong.
+    """Something the user gave is wrong. The message is one line: what, where (file and line), and the remedy.
 
-    The message is one line: what is wrong, where (file and line), and what to do. The command line prints it without a
-    traceback and exits with code 2.
+    The command line prints it without a traceback and leaves with exit code 2.
     """

@@ -1,51 +1,51 @@
-// Translates files that are dropped or chosen: upload, polling, download link.
+// Files: dropped or chosen, sent, translated, fetched.
 
 import { documentState, upload } from "./api.js";
-import { message } from "./messages.js";
+import { say } from "./texts.js";
 
 const list = document.querySelector("#files ul");
-const UPLOAD_SHARE = 0.2; // of the progress bar; the rest is translation
-const POLL_INTERVAL = 400; // milliseconds
+const SENDING = 0.2; // of the bar; the rest is translating
+const ASK_AGAIN = 400; // milliseconds
 
-function createRow(file) {
+function row(file) {
   const item = document.createElement("li");
-  const [name, bar, status] = ["span", "progress", "span"].map((tag) => document.createElement(tag));
+  const [name, bar, end] = ["span", "progress", "span"].map((tag) => document.createElement(tag));
   name.textContent = name.title = file.name;
   bar.value = 0;
   bar.setAttribute("aria-label", file.name);
-  status.textContent = message("translating");
-  item.append(name, bar, status);
+  end.textContent = say("waiting");
+  item.append(name, bar, end);
   list.prepend(item);
-  return { bar, status };
+  return { bar, end };
 }
 
 async function translateFile(file, languages) {
-  const { bar, status } = createRow(file);
+  const { bar, end } = row(file);
   try {
-    let state = await upload(file, languages.source, languages.target, (sent) => (bar.value = sent * UPLOAD_SHARE));
+    let state = await upload(file, languages.source, languages.target, (sent) => (bar.value = sent * SENDING));
     while (state.status === "queued" || state.status === "translating") {
-      await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL));
+      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN));
       state = await documentState(state.id);
-      if (state.total) bar.value = UPLOAD_SHARE + ((1 - UPLOAD_SHARE) * state.done) / state.total;
+      if (state.total) bar.value = SENDING + ((1 - SENDING) * state.done) / state.total;
     }
     if (state.error) throw new Error(state.error);
     bar.value = 1;
     const link = document.createElement("a");
-    [link.href, link.download, link.textContent] = [state.url, state.name, message("download")];
-    status.replaceChildren(link);
+    [link.href, link.download, link.textContent] = [state.url, state.name, say("download")];
+    end.replaceChildren(link);
   } catch (error) {
-    status.textContent = error.message || message("unreachable");
-    status.className = "bad";
+    end.textContent = error.message || say("down");
+    end.className = "bad";
     bar.remove();
   }
 }
 
-/** Accepts files; selectedLanguages() returns {source, target} when a file arrives. */
-export function acceptFiles(selectedLanguages) {
-  const translateAll = (files) => [...files].forEach((file) => translateFile(file, selectedLanguages()));
+/** languages(): {source, target} at the time a file comes. */
+export function acceptFiles(languages) {
+  const take = (files) => [...files].forEach((file) => translateFile(file, languages()));
   const input = document.querySelector("#file");
   input.addEventListener("change", () => {
-    translateAll(input.files);
+    take(input.files);
     input.value = "";
   });
   const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
@@ -61,6 +61,6 @@ export function acceptFiles(selectedLanguages) {
     if (!hasFiles(event)) return;
     event.preventDefault();
     document.body.classList.remove("dropping");
-    translateAll(event.dataTransfer.files);
+    take(event.dataTransfer.files);
   });
 }

@@ -1,42 +1,43 @@
-// The translation page: text is translated shortly after it is typed.
+// The page: what is typed is translated after a moment, and everything else follows from that.
 
 import { key, languages, translate } from "./api.js";
 import { acceptFiles } from "./files.js";
-import { addToHistory, clearHistory, showHistory } from "./history.js";
-import { languageName, localizePage, message, switchLocale } from "./messages.js";
-import { discardLinks, showPlainTranslation, showTranslation } from "./result.js";
+import { forgetAll, remember, showHistory } from "./history.js";
+import { forgetLinks, show, showPlain } from "./result.js";
+import { nameOf, say, switchTongue, writeTexts } from "./texts.js";
 import { showTheme, switchTheme } from "./theme.js";
 
-const TYPING_PAUSE = 150; // milliseconds without typing before a request is sent
-const HISTORY_PAUSE = 1500; // and before its translation is added to the history
+const PAUSE = 150; // milliseconds without a key before a request
+const SETTLED = 1500; // and before it is history
 const $ = (selector) => document.querySelector(selector);
 const [text, source, target, output] = ["#text", "#source", "#target", "#translation"].map($);
 let served = { languages: [], names: {}, characters: 0, file_formats: [], key_required: false };
-let detected = null; // detected language of the displayed text
-let requestTimer, historyTimer, pendingRequest;
+let detected = null; // the language found for the text that is shown
+let pause, settle, running;
+
+function option(code, name) {
+  return new Option(name, code);
+}
 
 function showSources() {
-  const auto = new Option(
-    detected ? message("detected", languageName(detected, served.names[detected])) : message("auto"),
-    "auto",
-  );
-  const selected = source.value || (served.languages.length > 1 ? "auto" : served.languages[0]?.code);
-  source.replaceChildren(auto, ...served.languages.map(({ code, name }) => new Option(languageName(code, name), code)));
-  source.value = selected;
+  const auto = option("auto", detected ? say("detected", nameOf(detected, served.names[detected])) : say("auto"));
+  const chosen = source.value || (served.languages.length > 1 ? "auto" : served.languages[0]?.code);
+  source.replaceChildren(auto, ...served.languages.map(({ code, name }) => option(code, nameOf(code, name))));
+  source.value = chosen;
 }
 
-/** Offers only the languages that the source can be translated to. */
+/** Only languages that the source can become. */
 function showTargets() {
-  const selected = target.value || localStorage.getItem("target");
-  const sources = served.languages.filter(({ code }) => source.value === "auto" || code === source.value);
-  const codes = [...new Set(sources.flatMap((language) => language.targets))];
-  target.replaceChildren(...codes.map((code) => new Option(languageName(code, served.names[code]), code)));
-  target.value = codes.includes(selected) ? selected : codes[0];
+  const wanted = target.value || localStorage.getItem("target");
+  const of = served.languages.filter(({ code }) => source.value === "auto" || code === source.value);
+  const codes = [...new Set(of.flatMap((language) => language.targets))];
+  target.replaceChildren(...codes.map((code) => option(code, nameOf(code, served.names[code]))));
+  target.value = codes.includes(wanted) ? wanted : codes[0];
 }
 
-function showNotice(notice) {
-  $("#notice").textContent = notice ?? "";
-  $("#notice").hidden = !notice;
+function tell(message) {
+  $("#notice").textContent = message ?? "";
+  $("#notice").hidden = !message;
 }
 
 function showAlternatives(alternatives) {
@@ -48,7 +49,7 @@ function showAlternatives(alternatives) {
       button.textContent = alternative;
       button.addEventListener("click", () => {
         const others = [output.textContent, ...alternatives.filter((other) => other !== alternative)];
-        showPlainTranslation(alternative);
+        showPlain(alternative);
         showAlternatives(others);
       });
       item.append(button);
@@ -58,12 +59,12 @@ function showAlternatives(alternatives) {
 }
 
 function showCount() {
-  $("#count").textContent = message("count", Array.from(text.value).length, served.characters);
+  $("#count").textContent = say("count", Array.from(text.value).length, served.characters);
   $("#clear").hidden = text.value === "";
 }
 
 function clearResult() {
-  showPlainTranslation("");
+  showPlain("");
   showAlternatives([]);
   detected = null;
   $("#copy").disabled = true;
@@ -71,9 +72,9 @@ function clearResult() {
 }
 
 async function translateNow() {
-  pendingRequest?.abort();
-  pendingRequest = new AbortController();
-  const { signal } = pendingRequest;
+  running?.abort();
+  running = new AbortController();
+  const { signal } = running;
   const q = text.value;
   if (!q.trim()) {
     output.setAttribute("aria-busy", "false");
@@ -82,43 +83,42 @@ async function translateNow() {
   }
   output.setAttribute("aria-busy", "true");
   try {
-    const translation = await translate(q, source.value, target.value, signal);
-    showNotice(null);
-    showTranslation(translation);
-    showAlternatives(translation.alternatives);
-    detected = translation.detected?.language ?? null;
+    const found = await translate(q, source.value, target.value, signal);
+    tell(null);
+    show(found);
+    showAlternatives(found.alternatives);
+    detected = found.detected?.language ?? null;
     showSources();
-    $("#copy").disabled = !translation.text;
+    $("#copy").disabled = !found.text;
     $("#look").hidden = served.direct.every(([from, to]) => from !== (detected ?? source.value) || to !== target.value);
-    clearTimeout(historyTimer);
-    const entry = { q, source: source.value, target: target.value, text: translation.text };
-    historyTimer = setTimeout(() => addToHistory(entry, restoreEntry), HISTORY_PAUSE);
+    clearTimeout(settle);
+    const entry = { q, source: source.value, target: target.value, text: found.text };
+    settle = setTimeout(() => remember(entry, bringBack), SETTLED);
   } catch (error) {
     if (error.name === "AbortError") return;
-    if (error.status === 403) showNotice(message("keyRequired"));
-    else showNotice(error.status && error.message ? error.message : message("unreachable"));
+    tell(error.status === 403 ? say("keyWanted") : error.message && error.status ? error.message : say("down"));
   } finally {
-    if (pendingRequest.signal === signal) output.setAttribute("aria-busy", "false");
+    if (running.signal === signal) output.setAttribute("aria-busy", "false");
   }
 }
 
-function scheduleTranslation() {
-  clearTimeout(requestTimer);
-  clearTimeout(historyTimer);
-  requestTimer = setTimeout(translateNow, TYPING_PAUSE);
+function translateSoon() {
+  clearTimeout(pause);
+  clearTimeout(settle);
+  pause = setTimeout(translateNow, PAUSE);
 }
 
 function languagesChanged() {
   showTargets();
   localStorage.setItem("target", target.value);
-  discardLinks();
+  forgetLinks();
   translateNow();
 }
 
 function swap() {
   const from = source.value === "auto" ? detected ?? served.languages[0]?.code : source.value;
-  const reverse = served.languages.find(({ code }) => code === target.value);
-  if (!reverse?.targets.includes(from)) return;
+  const back = served.languages.find(({ code }) => code === target.value);
+  if (!back?.targets.includes(from)) return;
   const translation = output.textContent;
   [source.value, text.value] = [target.value, translation || text.value];
   showTargets();
@@ -127,7 +127,7 @@ function swap() {
   languagesChanged();
 }
 
-function restoreEntry(entry) {
+function bringBack(entry) {
   source.value = entry.source;
   showTargets();
   target.value = entry.target;
@@ -140,24 +140,24 @@ function restoreEntry(entry) {
 async function copy() {
   await navigator.clipboard.writeText(output.textContent);
   const label = $("#copy span");
-  label.textContent = message("copied");
-  setTimeout(() => (label.textContent = message("copy")), 1500);
+  label.textContent = say("copied");
+  setTimeout(() => (label.textContent = say("copy")), 1500);
 }
 
-function showPage() {
-  localizePage();
+function showAll() {
+  writeTexts();
   showSources();
   showTargets();
   showCount();
-  showHistory(restoreEntry);
+  showHistory(bringBack);
   $("#formats").textContent = served.file_formats.join(" ");
   $("#key-form").hidden = !served.key_required;
 }
 
 text.addEventListener("input", () => {
-  discardLinks();
+  forgetLinks();
   showCount();
-  scheduleTranslation();
+  translateSoon();
 });
 source.addEventListener("change", languagesChanged);
 target.addEventListener("change", languagesChanged);
@@ -171,12 +171,12 @@ $("#clear").addEventListener("click", () => {
 });
 $("#shade").addEventListener("change", (event) => output.classList.toggle("shaded", event.target.checked));
 $("#theme").addEventListener("click", switchTheme);
-$("#locale").addEventListener("click", () => {
-  switchLocale();
-  showPage();
+$("#tongue").addEventListener("click", () => {
+  switchTongue();
+  showAll();
   if (text.value) translateNow();
 });
-$("#clear-history").addEventListener("click", () => clearHistory(restoreEntry));
+$("#forget").addEventListener("click", () => forgetAll(bringBack));
 $("#key").value = key.get();
 $("#key").addEventListener("change", (event) => {
   key.set(event.target.value.trim());
@@ -191,10 +191,10 @@ $("#look").addEventListener("submit", (event) => {
 showTheme();
 output.classList.add("shaded");
 acceptFiles(() => ({ source: source.value, target: target.value }));
-localizePage();
+writeTexts();
 try {
   served = await languages();
-  showPage();
+  showAll();
 } catch {
-  showNotice(message("unreachable"));
+  tell(say("down"));
 }
