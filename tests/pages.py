@@ -9,7 +9,7 @@ from pathlib import Path
 from typer.main import get_command
 
 from allyouneed.cli import app
-from allyouneed.terminal import spread
+from allyouneed.terminal import expand_options
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md") if "results" not in path.parts)
@@ -38,5 +38,5 @@ def check_command(command: str) -> None:
     if name == "paper":
         name, *arguments = arguments
         parser = parser.commands[name]
-    context = parser.make_context(name, spread(arguments))
+    context = parser.make_context(name, expand_options(arguments))
     assert context.info_name == name

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import allyouneed
 from allyouneed.cli import app, main
-from allyouneed.terminal import spread
+from allyouneed.terminal import expand_options
 from tests.conftest import TOY, toy_pairs, write_pairs
 
 
@@ -51,9 +51,9 @@ def assert_mistake(done: subprocess.CompletedProcess, *words: str) -> None:
 
 
 def test_one_or_two_files_after_an_option():
-    assert spread(["--train", "a", "b", "--out", "r"]) == ["--train", "a", "--train", "b", "--out", "r"]
-    assert spread(["--test", "a.tsv"]) == ["--test", "a.tsv"]
-    assert spread(["--test", "a", "b", "RUN"]) == ["--test", "a", "--test", "b", "RUN"]
+    assert expand_options(["--train", "a", "b", "--out", "r"]) == ["--train", "a", "--train", "b", "--out", "r"]
+    assert expand_options(["--test", "a.tsv"]) == ["--test", "a.tsv"]
+    assert expand_options(["--test", "a", "b", "RUN"]) == ["--test", "a", "--test", "b", "RUN"]
 
 
 def test_translate_line_by_line(toy_run, tmp_path):
@@ -295,8 +295,8 @@ class TestMistakes:
 
     def test_arguments_that_are_not_utf8(self, toy_run, tmp_path):
         for name in ("--force", "--suppress"):
-            assert_mistake(run("translate", toy_run, name, "a\udcff", stdin=b"a\n"), name, "it is not UTF-8. See ")
-        assert_mistake(run("look", toy_run, "a\udcff"), "SENTENCE", "it is not UTF-8")
+            assert_mistake(run("translate", toy_run, name, "a\udcff", stdin=b"a\n"), name, "not valid UTF-8. See ")
+        assert_mistake(run("look", toy_run, "a\udcff"), "SENTENCE", "not valid UTF-8")
         assert_mistake(run("translate", toy_run, tmp_path / "\udcff"), "no such file")  # a name may be
 
     def test_unequal_line_counts(self, tmp_path, toy_run):

@@ -33,5 +33,5 @@ def test_each_rank_of_a_machine_has_a_gpu_of_its_own(two_gpus, monkeypatch):
 @pytest.mark.parametrize("rank", ["2", "-1", "one"])
 def test_more_ranks_than_gpus(two_gpus, monkeypatch, rank):
     monkeypatch.setenv("LOCAL_RANK", rank)
-    with pytest.raises(UserError, match=f"LOCAL_RANK is {rank} .* there are 2 GPUs"):
+    with pytest.raises(UserError, match=f"LOCAL_RANK is {rank} .* this machine has 2 GPUs"):
         choose_device("auto")

@@ -21,7 +21,7 @@ from allyouneed.bundle import load_bundle
 from allyouneed.cli import app
 from allyouneed.errors import UserError
 from allyouneed.exchange.marian import export_marian
-from allyouneed.terminal import spread
+from allyouneed.terminal import expand_options
 from tests.compat import POST_NORM
 from tests.conftest import TOY, toy_pairs
 from tests.pages import DOCS, commands
@@ -83,7 +83,7 @@ def test_commands_run(page, tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a b c\n"), encoding="utf-8"))
         message = ""
         try:
-            code = get_command(app).main(args=spread(arguments), standalone_mode=False)
+            code = get_command(app).main(args=expand_options(arguments), standalone_mode=False)
         except UserError as error:
             code, message = None, str(error)
         assert not message or any(reason in message for reason in UNAVAILABLE), f"{command}: {message}"

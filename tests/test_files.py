@@ -9,12 +9,12 @@ import torch
 from allyouneed.errors import UserError
 from allyouneed.files import (
     check_folder,
+    check_output,
     new_folder,
     read_json,
     read_tensors,
     recover_all,
     recover_folder,
-    refuse_unwritable,
     sha256,
     tensor_bytes,
     to_json,
@@ -88,7 +88,7 @@ def test_a_new_folder_is_filled_by_others_and_checked(tmp_path):
         (beside / "below").mkdir()
         (beside / "below" / "a").write_text("1")
     check_folder(folder, ["below/a"], "")
-    with pytest.raises(UserError, match="new is there already"), new_folder(folder):
+    with pytest.raises(UserError, match="new already exists"), new_folder(folder):
         pass
     with pytest.raises(UserError, match="cannot write"), new_folder(folder / "below" / "a" / "b"):
         pass
@@ -101,7 +101,7 @@ def test_a_new_folder_is_filled_by_others_and_checked(tmp_path):
 def test_where_one_is_cannot_be_a_new_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in (".", ".."):
-        with pytest.raises(UserError, match="give a new or an empty folder"), new_folder(Path(folder)):
+        with pytest.raises(UserError, match="Choose a new or empty folder"), new_folder(Path(folder)):
             pass
 
 
@@ -116,13 +116,13 @@ def test_an_output_has_a_place_and_is_no_input(tmp_path):
     text, link = tmp_path / "text", tmp_path / "link"
     text.write_text("precious")
     link.symlink_to(text)
-    refuse_unwritable(tmp_path / "new", text)
-    refuse_unwritable(text, tmp_path / "missing")
+    check_output(tmp_path / "new", text)
+    check_output(text, tmp_path / "missing")
     for output in (tmp_path, tmp_path / "missing" / "new"):
         with pytest.raises(UserError, match="cannot write"):
-            refuse_unwritable(output)
+            check_output(output)
     with pytest.raises(UserError, match="same file"):
-        refuse_unwritable(link, tmp_path / "new", text)
+        check_output(link, tmp_path / "new", text)
 
 
 def test_tensors_round_trip_and_nonsense_is_refused(tmp_path):

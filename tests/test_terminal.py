@@ -7,20 +7,28 @@ import sys
 import pytest
 import typer
 
-from allyouneed.terminal import INTERRUPTED, finite, open_closed_streams, program, saying_how_to_go_on, spread, text
+from allyouneed.terminal import INTERRUPTED, expand_options, finite, open_closed_streams, program, resume_hint, text
 
 
 def test_files_after_other_options_and_after_the_end_of_options_are_left_alone():
-    assert spread(["translate", "--", "--test", "a", "b"]) == ["translate", "--", "--test", "a", "b"]
-    assert spread(["--test", "a", "b", "c", "d"]) == ["--test", "a", "--test", "b", "c", "d"]
-    assert spread(["--valid", "a", "b", "--out", "c", "d"]) == ["--valid", "a", "--valid", "b", "--out", "c", "d"]
-    assert spread(["--test", "-", "b"]) == ["--test", "-", "--test", "b"]
+    assert expand_options(["translate", "--", "--test", "a", "b"]) == ["translate", "--", "--test", "a", "b"]
+    assert expand_options(["--test", "a", "b", "c", "d"]) == ["--test", "a", "--test", "b", "c", "d"]
+    assert expand_options(["--valid", "a", "b", "--out", "c", "d"]) == [
+        "--valid",
+        "a",
+        "--valid",
+        "b",
+        "--out",
+        "c",
+        "d",
+    ]
+    assert expand_options(["--test", "-", "b"]) == ["--test", "-", "--test", "b"]
 
 
 def test_what_stops_tells_the_command_that_goes_on(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["allyouneed", "train", "--out", "my run"])
     monkeypatch.setattr("shutil.which", lambda name: f"/somewhere/{name}")
-    with pytest.raises(SystemExit) as left, saying_how_to_go_on():
+    with pytest.raises(SystemExit) as left, resume_hint():
         raise KeyboardInterrupt
     assert left.value.code == INTERRUPTED
     assert capsys.readouterr().err.splitlines()[-1] == "  allyouneed train --out 'my run'"
@@ -51,12 +59,12 @@ def test_text_is_unicode(given):
 
 @pytest.mark.parametrize("given", ["\udcff", ["a", "a\udcff"]])
 def test_bytes_that_are_no_text_are_a_mistake(given):
-    with pytest.raises(typer.BadParameter, match="it is not UTF-8"):
+    with pytest.raises(typer.BadParameter, match="not valid UTF-8"):
         text(given)
 
 
 def test_numbers_without_end_are_a_mistake():
     assert [finite(given) for given in (None, 0.0, -2.5)] == [None, 0.0, -2.5]
     for given in (float("nan"), float("inf"), -float("inf")):
-        with pytest.raises(typer.BadParameter, match="it is not a finite number"):
+        with pytest.raises(typer.BadParameter, match="not a finite number"):
             finite(given)

@@ -21,9 +21,9 @@ from allyouneed.terminal import (
     console,
     finite,
     program,
+    resume_hint,
     run_app,
     say,
-    saying_how_to_go_on,
     text,
 )
 from allyouneed.translation.search_command import GroupedCommand, search_command
@@ -73,7 +73,7 @@ def quickstart(
 
     Example: allyouneed quickstart
     """
-    with saying_how_to_go_on():
+    with resume_hint():
         from allyouneed.quickstart import run_quickstart
 
         if not run_quickstart(out, settings or [], console(), program()):
@@ -112,7 +112,7 @@ def train(
       --valid val.de val.en --minutes 30 --out RUN
     """
     given = _with_minutes(minutes, settings)
-    with saying_how_to_go_on():
+    with resume_hint():
         from allyouneed.training.request import Request
         from allyouneed.training.train import train as train_run
 
@@ -150,7 +150,7 @@ def distil(
     Example: allyouneed distil TEACHER --train train.de train.en --valid val.de val.en --out RUN
     """
     given = _with_minutes(minutes, settings)
-    with saying_how_to_go_on():
+    with resume_hint():
         from allyouneed.training.distil import Distillation
         from allyouneed.training.distil import distil as distil_run
 

@@ -1,4 +1,4 @@
-"""Where tensors live."""
+"""Selection of the device that holds tensors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from allyouneed.errors import UserError
 
 
 def choose_device(name: str) -> torch.device:
-    """ "cpu", "cuda", or "auto": CUDA where there is one. Under torchrun each rank of a machine has a GPU of its own.
+    """Return the device to compute on.
 
-    Errors: `UserError` for another name, for CUDA where there is none, and for more ranks than GPUs.
+    Args:
+        name: "cpu", "cuda", or "auto" (CUDA if available). Under torchrun each process gets the GPU of its local rank.
+
+    Raises:
+        UserError: If the name is unknown, CUDA is requested but not available, or there are more ranks than GPUs.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise UserError(f"device {name}: choose cpu, cuda or auto.")
@@ -21,10 +25,10 @@ def choose_device(name: str) -> torch.device:
         raise UserError("device cuda: this machine or this build of PyTorch has no CUDA; choose cpu or auto.")
     if name == "cpu" or not has_cuda:
         return torch.device("cpu")
-    place, there = os.environ.get("LOCAL_RANK", "0"), torch.cuda.device_count()
-    if not place.isdecimal() or int(place) >= there:
+    local_rank, gpus = os.environ.get("LOCAL_RANK", "0"), torch.cuda.device_count()
+    if not local_rank.isdecimal() or int(local_rank) >= gpus:
         raise UserError(
-            f"LOCAL_RANK is {place} in the environment, and there are {there} GPUs here, one for each process: give "
-            "torchrun as many for --nproc-per-node, or unset LOCAL_RANK."
+            f"LOCAL_RANK is {local_rank} in the environment, but this machine has {gpus} GPUs, one for each process. "
+            "Set torchrun's --nproc-per-node to the number of GPUs, or unset LOCAL_RANK."
         )
-    return torch.device("cuda", int(place))
+    return torch.device("cuda", int(local_rank))

@@ -1,8 +1,9 @@
-"""The one exception for what a user can mend."""
+"""The exception for mistakes that the user can correct."""
 
 
 class UserError(Exception):
-    """Something the user gave is wrong. The message is one line: what, where (file and line), and the remedy.
+    """Something the user provided is wrong.
 
-    The command line prints it without a traceback and leaves with exit code 2.
+    The message is one line: what is wrong, where (file and line), and what to do. The command line prints it without a
+    traceback and exits with code 2.
     """

@@ -1,7 +1,7 @@
-"""Folders and files that are written whole or not at all, and checked when they are read.
+"""Atomic writing and checked reading of files and folders.
 
-A folder is written beside its place, synced, and then moved there in one rename: a process killed at any moment leaves
-the old one or the new one, never half of either. Its `manifest.json` holds the SHA-256 of every other file.
+A folder is written under a temporary name next to its destination, synced and then renamed: if the process is killed,
+either the old or the new folder remains, complete. Its `manifest.json` holds the SHA-256 of every other file.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ from torch import Tensor
 from allyouneed.errors import UserError
 
 MANIFEST = "manifest.json"
-_BESIDE = ".unfinished"
+_UNFINISHED = ".unfinished"
 _REPLACED = ".replaced"
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes. Errors: `UserError` when it cannot be read."""
+    """Return the SHA-256 of a file's content in hexadecimal.
+
+    Raises:
+        UserError: If the file cannot be read.
+    """
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -37,63 +41,83 @@ def sha256(path: Path) -> str:
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Writes a file whole or not at all. Errors: `UserError` when the disk is full or cannot be written."""
-    beside = path.with_name(path.name + _BESIDE)
+    """Write a file atomically, creating its folder if needed.
+
+    Raises:
+        UserError: If the file cannot be written, for example because the disk is full.
+    """
+    temporary = path.with_name(path.name + _UNFINISHED)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_synced(beside, content)
-        os.replace(beside, path)
+        _write_synced(temporary, content)
+        os.replace(temporary, path)
     except OSError as error:
         with suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
         raise cannot_write(path, error) from error
 
 
-def refuse_unwritable(output: Path, *inputs: Path) -> None:
-    """Before the work. Errors: `UserError` where `output` cannot be a file, or is an input, which it would destroy."""
+def check_output(output: Path, *inputs: Path) -> None:
+    """Check before a long task that its output file can be written and is not one of its inputs.
+
+    Raises:
+        UserError: If `output` is a folder, has no parent folder, or is the same file as an input.
+    """
     if output.is_dir() or not output.absolute().parent.is_dir():
-        raise UserError(f"cannot write {output}: no such folder, or a folder itself. Give the path of a file.")
+        raise UserError(f"cannot write {output}: it is a folder, or its folder does not exist. Give a file's path.")
     if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
-        raise UserError(f"{output}: input and output are the same file. Give another output.")
+        raise UserError(f"{output}: input and output are the same file. Choose another output.")
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes | str]) -> None:
-    """Writes a folder of files and their manifest, replacing the one that is there, whole or not at all.
+    """Write a folder of files and their manifest atomically, replacing an existing folder.
 
-    Errors: `UserError` when the disk is full or cannot be written; the folder that was there is then untouched.
+    Args:
+        folder: Destination.
+        contents: File contents by name.
+
+    Raises:
+        UserError: If a file cannot be written, for example because the disk is full. An existing folder is kept.
     """
-    with _whole_or_not_at_all(folder) as beside:
+    with _atomic_folder(folder) as temporary:
         for name, content in contents.items():
-            _write_synced(beside / name, content)
+            _write_synced(temporary / name, content)
 
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """For those who write files themselves: an empty folder, which becomes `folder` with a manifest at the end.
+    """Create a folder atomically from files that the caller writes.
 
-    Errors: `UserError` when there are files already, the disk is full or cannot be written.
+    Args:
+        folder: Destination, new or empty.
+
+    Yields:
+        A temporary folder, which becomes `folder`, with a manifest, when the block ends without an exception.
+
+    Raises:
+        UserError: If `folder` contains files, or cannot be written.
     """
-    has_no_name = folder.name in ("", "..")  # where one is: it cannot be moved
-    if has_no_name or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
-        raise UserError(f"{folder} is there already: give a new or an empty folder, or delete it first.")
-    with _whole_or_not_at_all(folder) as beside:
-        yield beside
+    is_current = folder.name in ("", "..")  # the current folder or its parent cannot be replaced by renaming
+    if is_current or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
+        raise UserError(f"{folder} already exists. Choose a new or empty folder, or delete it first.")
+    with _atomic_folder(folder) as temporary:
+        yield temporary
 
 
 @contextmanager
-def _whole_or_not_at_all(folder: Path) -> Iterator[Path]:
-    beside, replaced = _neighbours(folder)
+def _atomic_folder(folder: Path) -> Iterator[Path]:
+    temporary, replaced = _temporary_names(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         recover_folder(folder)
-        beside.mkdir()
-        yield beside
-        written = sorted(path.relative_to(beside).as_posix() for path in beside.rglob("*") if path.is_file())
-        sums = {name: sha256(beside / name) for name in written if not name.endswith(".md")}  # prose may be edited
-        _write_synced(beside / MANIFEST, json.dumps({"sha256": sums}, indent=1))
+        temporary.mkdir()
+        yield temporary
+        names = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
+        sums = {name: sha256(temporary / name) for name in names if not name.endswith(".md")}  # users may edit these
+        _write_synced(temporary / MANIFEST, json.dumps({"sha256": sums}, indent=1))
         if folder.exists():
             folder.rename(replaced)
-        beside.rename(folder)
+        temporary.rename(folder)
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
@@ -102,31 +126,37 @@ def _whole_or_not_at_all(folder: Path) -> Iterator[Path]:
 
 
 def recover_folder(folder: Path) -> None:
-    """Clears what a killed `write_folder` left, and brings the replaced folder back if the new one never came."""
-    beside, replaced = _neighbours(folder)
+    """Remove temporary folders of an interrupted write, restoring the replaced folder if the new one is missing."""
+    temporary, replaced = _temporary_names(folder)
     if replaced.exists() and not folder.exists():
         replaced.rename(folder)
-    for leftover in (beside, replaced):
+    for leftover in (temporary, replaced):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
 def recover_all(parent: Path) -> None:
-    """`recover_folder` for every folder below `parent` that needs it."""
-    for suffix in (_BESIDE, _REPLACED):
-        for place in parent.glob(f"*{suffix}"):
-            recover_folder(place.with_suffix(""))
+    """Call `recover_folder` for each folder in `parent` whose write was interrupted."""
+    for suffix in (_UNFINISHED, _REPLACED):
+        for leftover in parent.glob(f"*{suffix}"):
+            recover_folder(leftover.with_suffix(""))
 
 
-def check_folder(folder: Path, needed: Collection[str], remedy: str) -> None:
-    """Compares every file of a folder with its manifest, which must list those `needed`.
+def check_folder(folder: Path, required: Collection[str], remedy: str) -> None:
+    """Verify the checksums of all files in a folder.
 
-    Errors: `UserError` naming the file that is missing, truncated or changed, followed by the remedy.
+    Args:
+        folder: A folder with a manifest.
+        required: Names that the manifest must contain.
+        remedy: Advice to the user, appended to error messages.
+
+    Raises:
+        UserError: If the manifest or a file is missing, truncated or changed.
     """
     try:
         sums = dict(json.loads((folder / MANIFEST).read_text())["sha256"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / MANIFEST}: missing or not readable. {remedy}") from error
-    for name in {**dict.fromkeys(needed), **sums}:
+    for name in {**dict.fromkeys(required), **sums}:
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: missing. {remedy}")
         if sha256(folder / name) != sums.get(name):
@@ -134,7 +164,11 @@ def check_folder(folder: Path, needed: Collection[str], remedy: str) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, on the CPU. Errors: `UserError` when it is not one."""
+    """Read the tensors of a safetensors file to the CPU.
+
+    Raises:
+        UserError: If the file cannot be read or is not a safetensors file.
+    """
     try:
         return tensors_from_bytes(path.read_bytes())
     except OSError as error:
@@ -144,16 +178,25 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    """The safetensors form of named tensors."""
+    """Serialise named tensors in the safetensors format."""
     return tensors_to_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
 
 
 def read_json(path: Path, remedy: str, check: Callable[[dict[str, Any]], object] = lambda _: None) -> dict[str, Any]:
-    """A JSON object. Errors: `UserError` with the remedy when it is missing, broken or refused by `check`."""
+    """Read a JSON object.
+
+    Args:
+        path: The file.
+        remedy: Advice to the user, appended to error messages.
+        check: Validator; may raise ValueError, KeyError or TypeError.
+
+    Raises:
+        UserError: If the file is missing, is not a JSON object, or does not pass `check`.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
-            raise ValueError("no object")
+            raise ValueError("not an object")
         check(content)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: missing or not readable. {remedy}") from error
@@ -161,25 +204,25 @@ def read_json(path: Path, remedy: str, check: Callable[[dict[str, Any]], object]
 
 
 def to_json(content: object) -> str:
-    """As files hold it: indented, in UTF-8's letters, with an end of line."""
+    """Serialise to JSON for a file: indented, non-ASCII characters unescaped, with a final newline."""
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
-    """What to raise for the system's own error."""
+    """Return the exception to raise for an operating system error while writing."""
     reason = (error.strerror or str(error)).lower()
     return UserError(
-        f"cannot write {path}: {reason}. What was saved before is intact: free space or choose another place, then run "
-        "the same command again."
+        f"cannot write {path}: {reason}. Files saved earlier are intact. Free space or choose another location, then "
+        "run the same command again."
     )
 
 
-def _neighbours(folder: Path) -> tuple[Path, Path]:
-    return folder.with_name(folder.name + _BESIDE), folder.with_name(folder.name + _REPLACED)
+def _temporary_names(folder: Path) -> tuple[Path, Path]:
+    return folder.with_name(folder.name + _UNFINISHED), folder.with_name(folder.name + _REPLACED)
 
 
 def _write_synced(path: Path, content: str | bytes) -> None:
-    """A name of a file that is not UTF-8 becomes `\\udcff` and the like, which JSON reads back as what it was."""
+    """Write and sync a file; surrogates of file names that are not UTF-8 become escapes, which JSON can restore."""
     with open(path, "wb") as file:
         file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
         file.flush()

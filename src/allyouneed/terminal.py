@@ -1,4 +1,4 @@
-"""What every verb needs of the terminal: where messages go, how a command is typed, and how it ends."""
+"""Terminal handling shared by all commands: messages, option parsing, exit codes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-INTERRUPTED, _USER_MISTAKE = 130, 2  # exit codes
+INTERRUPTED, _MISTAKE = 130, 2  # exit codes
 _ONE_OR_TWO_FILES = ("--train", "--valid", "--test")
 
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Overrides any setting. May be given several times."),
+    typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Override any setting (repeatable)."),
 ]
 
 
@@ -52,39 +52,42 @@ ComputeType = Annotated[
     ),
 ]
 
-Given = TypeVar("Given", str, list[str] | None)
+TextOption = TypeVar("TextOption", str, list[str] | None)
 
 
-def text(given: Given) -> Given:
-    """For what a model is to read: bytes that are no UTF-8 are a mistake there, as they are not in a path."""
+def text(value: TextOption) -> TextOption:
+    """Reject option values that are not valid UTF-8, which is required of text but not of paths."""
     try:
-        for each in [given] if isinstance(given, str) else given or []:
+        for each in [value] if isinstance(value, str) else value or []:
             each.encode("utf-8")
     except UnicodeEncodeError:
-        raise typer.BadParameter("it is not UTF-8") from None
-    return given
+        raise typer.BadParameter("not valid UTF-8") from None
+    return value
 
 
-def finite(given: float | None) -> float | None:
-    """For minutes, penalties and the like: bounds may let `nan` pass, and one bound alone lets `inf`."""
-    if given is not None and not math.isfinite(given):
-        raise typer.BadParameter("it is not a finite number")
-    return given
+def finite(value: float | None) -> float | None:
+    """Reject `nan` and `inf`, which typer's bounds may accept."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter("not a finite number")
+    return value
 
 
 @contextmanager
-def saying_how_to_go_on() -> Iterator[None]:
-    """Ctrl-C, in the middle of whatever it was, ends with the command that goes on."""
+def resume_hint() -> Iterator[None]:
+    """On Ctrl-C print the command that resumes the work, and exit with code 130."""
     try:
         yield
     except KeyboardInterrupt:
-        say(f"stopped; what is done is saved. Go on with the same command:\n  {shlex.join([program(), *sys.argv[1:]])}")
-        raise SystemExit(INTERRUPTED) from None  # not typer.Exit: of that `main` says once more what it was
+        command = shlex.join([program(), *sys.argv[1:]])
+        say(f"interrupted; progress is saved. To resume, run the same command again:\n  {command}")
+        raise SystemExit(INTERRUPTED) from None  # with typer.Exit, `run_app` would print "interrupted" again
 
 
-def spread(arguments: list[str]) -> list[str]:
-    """`--train A B` as `--train A --train B`, since an option of click has a fixed number of values. `--` ends
-    options."""
+def expand_options(arguments: list[str]) -> list[str]:
+    """Rewrite `--train A B` as `--train A --train B`, because click's options take a fixed number of values.
+
+    Arguments after `--` are left unchanged.
+    """
     end = arguments.index("--") if "--" in arguments else len(arguments)
     single, name, values = [], None, 0
     for argument in arguments[:end]:
@@ -101,19 +104,20 @@ def spread(arguments: list[str]) -> list[str]:
 
 
 def console() -> Console:
-    """For what is said while the work goes on: standard error, so that standard output has results alone.
+    """Return a console on standard error, for progress; standard output is for results.
 
-    Paths and text are shown as they are: no [markup], no :pictures:.
+    Paths and text are printed verbatim: no rich markup, no emoji codes.
     """
-    from rich.console import Console
+    from rich.console import Console  # keeps rich out of `allyouneed --version` and the like
 
     return Console(stderr=True, markup=False, emoji=False)
 
 
 def open_closed_streams() -> None:
-    """What the caller closed (`>&-`) is None to Python, and its number would go to the next file that is opened.
+    """Reopen standard streams that the caller closed (`>&-`), so that their descriptors are not reused.
 
-    Standard error then goes nowhere, the system refuses to write on standard output, and standard input stays None.
+    Output to a closed standard error is discarded, writing to a closed standard output fails, and a closed standard
+    input remains None.
     """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -123,73 +127,75 @@ def open_closed_streams() -> None:
 
 
 def say(line: str) -> None:
-    """On standard error, at once."""
+    """Print a message to standard error, unbuffered."""
     print(line, file=sys.stderr, flush=True)
 
 
 def program() -> str:
-    """What the user has to type for `allyouneed`."""
+    """Return the program's name as the user has to type it, quoted for the shell."""
     if shutil.which("allyouneed"):
         return "allyouneed"
-    if Path(sys.argv[0]).name == "allyouneed":  # called by its path, the environment not being active
+    if Path(sys.argv[0]).name == "allyouneed":  # called by its path: the environment is not active
         return shlex.quote(os.path.relpath(sys.argv[0]))
     return shlex.join([sys.executable, "-m", "allyouneed"])
 
 
 def run_app(app: typer.Typer, mistake: type[Exception]) -> NoReturn:
-    """Runs the verb of the command line and ends the process: mistakes become one line and an exit code.
+    """Run the command that the user typed, and exit the process.
 
-    mistake: what a verb raises when its user can mend it.
+    Args:
+        app: The command-line application.
+        mistake: Exception for the user's mistakes; they are printed as one line, with exit code 2.
     """
     open_closed_streams()
-    if isinstance(sys.stdout, TextIOWrapper):  # a letter that the terminal does not know is no reason to stop
+    if isinstance(sys.stdout, TextIOWrapper):  # the encoding may lack characters
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = app(args=spread(sys.argv[1:]), standalone_mode=False)
+        code = app(args=expand_options(sys.argv[1:]), standalone_mode=False)
         sys.stdout.flush()
     except mistake as error:
-        code = _mistake(str(error))
+        code = _user_mistake(str(error))
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except BrokenPipeError:  # the reader of our output left
+    except BrokenPipeError:  # the reader of the output exited
         code = 1
     except OSError as error:
-        code = _mistake(_refusal(error))
+        code = _user_mistake(_describe(error))
     except Exception as error:
-        explain = getattr(error, "format_message", None)  # click's own: unknown option, missing argument
-        if explain is None:
+        format_message = getattr(error, "format_message", None)  # click's usage errors
+        if format_message is None:
             raise
-        code = _misuse(explain(), getattr(getattr(error, "ctx", None), "command_path", "allyouneed"))
-    if code == INTERRUPTED:  # what Typer makes of Ctrl-C
+        code = _usage_error(format_message(), getattr(getattr(error, "ctx", None), "command_path", "allyouneed"))
+    if code == INTERRUPTED:  # Typer's exit code for Ctrl-C
         say("interrupted")
-    _forget_unwritten()
+    _discard_unwritten()
     sys.exit(code or 0)
 
 
-def _forget_unwritten() -> None:
-    """What standard output would not take: Python would try once more at its end, and complain."""
+def _discard_unwritten() -> None:
+    """Discard buffered output that cannot be written, so that Python does not report it again at exit."""
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _misuse(message: str, command: str) -> int:
-    """command: as far as it was understood, `allyouneed translate`. Without a verb click's message is its help."""
+def _usage_error(message: str, command: str) -> int:
+    """Report a usage error of a command such as `allyouneed translate`; without a command click's message is help."""
     if message.startswith("Usage: "):
         say(message)
-        return _USER_MISTAKE
+        return _MISTAKE
     end = "" if message.endswith((".", "?")) else "."
-    return _mistake(f"{message}{end} See {command} --help.") if message else _USER_MISTAKE
+    return _user_mistake(f"{message}{end} See {command} --help.") if message else _MISTAKE
 
 
-def _refusal(error: OSError) -> str:
-    """The system's own words, but where the caller closed standard output, which it calls a bad file descriptor."""
+def _describe(error: OSError) -> str:
+    """Describe an operating system error; a closed standard output would be called a bad file descriptor."""
     if error.errno == errno.EBADF and error.filename is None:
         return "standard output is closed: write to a file or a pipe."
     return f"{error.filename or 'input or output'}: {(error.strerror or str(error)).lower()}."
 
 
-def _mistake(message: str) -> int:
+def _user_mistake(message: str) -> int:
     say(f"error: {message}")
-    return _USER_MISTAKE
+    return _MISTAKE

@@ -96,7 +96,7 @@ def test_unsupported_heads_are_refused(settings, message, tmp_path):
 def test_existing_files_are_not_overwritten(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine").touch()
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         exchange.export_ctranslate2(random_bundle(), tmp_path / "model")
     assert [path.name for path in tmp_path.rglob("*")] == ["model", "mine"]
 

@@ -13,7 +13,7 @@ from typer.main import get_command
 from allyouneed import Translator, exchange
 from allyouneed.bundle import save_bundle
 from allyouneed.cli import app
-from allyouneed.terminal import spread
+from allyouneed.terminal import expand_options
 from tests.compat import POST_NORM
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def test_commands_exist(page):
     for command in commands:
         verb, *arguments = shlex.split(command)
         parser = get_command(app).commands[verb]
-        parser.make_context(verb, spread(arguments), resilient_parsing=True)
+        parser.make_context(verb, expand_options(arguments), resilient_parsing=True)
         options = {option for parameter in parser.params for option in parameter.opts}
         assert {argument for argument in arguments if argument.startswith("-")} <= options
 

@@ -124,8 +124,8 @@ def test_user_errors(command, tmp_path, monkeypatch):
         "no such folder": ("import", "marian", tmp_path / "missing", run),
         "give both languages": ("import", "marian", tmp_path / "opus", run, "--from", "de"),
         "nothing to compare": ("export", POST_NORM, run, "--format", "marian", "--test", blank, blank),
-        ". is there already": ("export", POST_NORM, ".", "--format", "marian"),
-        "out is there already": ("export", POST_NORM, tmp_path / "out", "--format", "marian"),
+        ". already exists": ("export", POST_NORM, ".", "--format", "marian"),
+        "out already exists": ("export", POST_NORM, tmp_path / "out", "--format", "marian"),
         "out is not empty: give a new": ("import", "marian", tmp_path / "opus", tmp_path / "out"),
     }.items():
         code, out, error = command(*arguments)

@@ -1,4 +1,4 @@
-"""What the paper's trainings cost, by hand."""
+"""Training cost: the paper's rule and counted operations."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ def test_the_papers_rule():
     assert f"{paper_flops(BIG):.1e}" == "2.3e+19"
 
 
-def test_the_models_own_operations():
-    """A layer of base has 4 · 512² weights an attention and 2 · 512 · 2048 in its feed-forward network."""
+def test_operations_of_base():
+    """Each attention of base has 4 · 512² weights, each feed-forward network 2 · 512 · 2048."""
     encoder = 6 * (4 * 512**2 + 2 * 512 * 2048)
     decoder = 6 * (8 * 512**2 + 2 * 512 * 2048)
     per_token = 6 * (encoder + decoder + 37_000 * 512)
     assert training_flops(load_recipe("base").model, 37_000) == per_token
     total = per_token * BASE.batch_tokens * BASE.steps
     assert total == pytest.approx(9.45e17, rel=1e-3)
-    assert total / paper_flops(BASE) == pytest.approx(0.288, abs=1e-3)  # of what the devices could have computed
+    assert total / paper_flops(BASE) == pytest.approx(0.288, abs=1e-3)  # utilisation of the devices
 
 
-def test_counting_a_model_agrees_with_the_formula():
+def test_counted_operations_agree_with_the_formula():
     config = load_recipe("tiny").model
     assert flops_per_token(Transformer(config, 1000)) == training_flops(config, 1000)
 
 
-def test_a_matrix_of_words_counts_as_the_softmax_only():
-    untied = load_recipe("tiny").override(["model.tie_embeddings=false"]).model
+def test_an_untied_embedding_counts_only_at_the_softmax():
+    untied = load_recipe("tiny").replace(model={"tie_embeddings": False}).model
     assert flops_per_token(Transformer(untied, 1000)) == training_flops(untied, 1000)

@@ -1,4 +1,4 @@
-"""Scores by EVALB's rules, against EVALB's own sample and trees scored by hand."""
+"""EVALB's rules: its sample, and trees scored by hand."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from allyouneed.paper.table4.evalb import Scores, flat, right_branching, score
+from allyouneed.paper.table4.evalb import BracketScores, flat, right_branching, score
 from allyouneed.paper.table4.treebank import Tree, read_trees
 
-# The first lines of EVALB's sample: the gold tree is one and the same; matched, gold and parsed brackets are what EVALB
-# prints (sample.rsl). Its labels are not the Penn Treebank's, hence trees written here.
+# The first lines of EVALB's sample, which have one gold tree, with the matched, gold and parsed brackets that EVALB
+# prints (sample.rsl). `read_trees` refuses its labels, which are not those of the Penn Treebank.
 SAMPLE_GOLD = "(S (A (P this)) (B (Q is) (A (R a) (T test))))"
 SAMPLE = [
     ("(S (A (P this)) (B (Q is) (A (R a) (T test))))", 4, 4, 4),
@@ -26,7 +26,7 @@ SAMPLE = [
 
 
 def tree_of(text: str) -> Tree:
-    """A tree with whatever labels: `read_trees` takes only the Penn Treebank's."""
+    """Parse a tree with arbitrary labels; `read_trees` accepts only those of the Penn Treebank."""
     opened: list[list] = [[]]
     for token in text.replace("(", " ( ").replace(")", " ) ").split():
         if token == "(":
@@ -48,37 +48,37 @@ def test_evalbs_own_sample(parsed, matched, gold, found):
     assert scores.exact == (matched == gold == found)
 
 
-def test_a_corpus_is_scored_as_a_whole():
+def test_a_corpus_is_scored_over_all_brackets():
     # 3 of 4 and 1 of 4 gold brackets, of 4 and 1 parsed: recall 4/8, precision 4/5, F1 2 · 4 / (8 + 5)
     gold = tree_of(SAMPLE_GOLD)
     scores = score([(gold, tree_of(SAMPLE[1][0])), (gold, tree_of(SAMPLE[6][0]))])
-    assert scores == Scores(matched=4, gold=8, parsed=5, exact=0, sentences=2)
+    assert scores == BracketScores(matched=4, gold=8, parsed=5, exact=0, sentences=2)
     assert (scores.recall, scores.precision) == (50.0, 80.0)
     assert scores.f1 == pytest.approx(100 * 8 / 13)
 
 
-def test_punctuation_goes_before_spans_are_counted():
-    # Words that count: he 0, left 1, home 2. Gold: S 0-3, NP 0-1, VP 1-3, NP 2-3; PRN holds a comma only and is none.
+def test_punctuation_is_removed_before_spans_are_counted():
+    # Counted words: he 0, left 1, home 2. Gold: S 0-3, NP 0-1, VP 1-3, NP 2-3; PRN has only a comma and is removed.
     # Parsed: S 0-3, NP 0-1 (with a comma inside), VP 1-2 (wrong), NP 2-3. Matched: S, NP, NP.
     gold = tree_of("(S (NP (PRP he)) (PRN (, ,)) (VP (VBD left) (NP (NN home))) (. .))")
     parsed = tree_of("(S (NP (PRP he) (, ,)) (VP (VBD left)) (NP (NN home) (. .)))")
-    assert score([(gold, parsed)]) == Scores(matched=3, gold=4, parsed=4, exact=0, sentences=1)
+    assert score([(gold, parsed)]) == BracketScores(matched=3, gold=4, parsed=4, exact=0, sentences=1)
 
 
-def test_brackets_dollars_and_hashes_are_words():
-    # -LRB-, -RRB-, $ and # are not in COLLINS.prm: they count, so that the two QPs differ.
+def test_brackets_dollars_and_hashes_count_as_words():
+    # -LRB-, -RRB-, $ and # are not in COLLINS.prm: they count, so the two QPs differ.
     gold = tree_of("(NP (-LRB- -LRB-) (QP ($ $) (CD 5)) (-RRB- -RRB-))")
     parsed = tree_of("(NP (-LRB- -LRB-) ($ $) (QP (CD 5)) (-RRB- -RRB-))")
-    assert score([(gold, parsed)]) == Scores(matched=1, gold=2, parsed=2, exact=0, sentences=1)
+    assert score([(gold, parsed)]) == BracketScores(matched=1, gold=2, parsed=2, exact=0, sentences=1)
 
 
 def test_advp_and_prt_are_one_label():
     gold = tree_of("(VP (VBD gave) (PRT (RP up)))")
     parsed = tree_of("(VP (VBD gave) (ADVP (RP up)))")
-    assert score([(gold, parsed)]) == Scores(matched=2, gold=2, parsed=2, exact=1, sentences=1)
+    assert score([(gold, parsed)]) == BracketScores(matched=2, gold=2, parsed=2, exact=1, sentences=1)
 
 
-def test_equal_brackets_count_as_often_as_they_stand():
+def test_equal_brackets_count_separately():
     # n = 2 in gold, m = 1 parsed: precision 100 %, recall m / n (EVALB's README, section 7.5)
     gold = tree_of("(NP (NP (NP (DT the) (NN man))))")
     parsed = tree_of("(NP (NP (DT the) (NN man)))")
@@ -87,20 +87,20 @@ def test_equal_brackets_count_as_often_as_they_stand():
 
 
 def test_without_labels_only_spans_count():
-    # S 0-2, NP 0-1, VP 1-2 beside S 0-2, VP 0-1, X 1-2
+    # S 0-2, NP 0-1, VP 1-2 and S 0-2, VP 0-1, X 1-2
     gold = tree_of("(S (NP (NN dogs)) (VP (VBP bark)))")
     parsed = tree_of("(S (VP (NN dogs)) (X (VBP bark)))")
     assert score([(gold, parsed)]).matched == 1
-    assert score([(gold, parsed)], labelled=False) == Scores(matched=3, gold=3, parsed=3, exact=1, sentences=1)
+    assert score([(gold, parsed)], labelled=False) == BracketScores(matched=3, gold=3, parsed=3, exact=1, sentences=1)
 
 
-def test_other_words_are_refused():
+def test_different_words_are_refused():
     with pytest.raises(ValueError, match="different words"):
         score([(tree_of("(S (NN dogs))"), tree_of("(S (NN cats))"))])
 
 
-def test_nothing_scores_nothing():
-    assert score([]) == Scores(0, 0, 0, 0, 0)
+def test_no_sentences():
+    assert score([]) == BracketScores(0, 0, 0, 0, 0)
     assert (score([]).f1, score([]).exact_match) == (0.0, 0.0)
 
 
@@ -112,4 +112,4 @@ def test_baselines(tmp_path: Path):
     assert str(flat(leaves)) == "(S (DT the) (NN dog) (VBD saw) (, ,) (PRP me) (. .))"
     assert str(right_branching(leaves)) == "(S (DT the) (VP (NN dog) (VP (VBD saw) (, ,) (PRP me) (. .))))"
     # gold S, NP 0-2, VP 2-4, NP 3-4; right-branching S, VP 1-4, VP 2-4
-    assert score([(gold, right_branching(leaves))]) == Scores(matched=2, gold=4, parsed=3, exact=0, sentences=1)
+    assert score([(gold, right_branching(leaves))]) == BracketScores(matched=2, gold=4, parsed=3, exact=0, sentences=1)

@@ -75,7 +75,7 @@ def test_without_time_it_measures_one_part_and_says_so(toy_run: Path, text: list
 def test_text_without_a_sentence_is_refused(toy_run: Path, tmp_path: Path):
     empty = tmp_path / "empty.tsv"
     empty.write_text("a\tb\n")
-    with pytest.raises(UserError, match="no sentence of 2 words"):
+    with pytest.raises(UserError, match="no sentence of at least 2 words"):
         run_figures(toy_run, [empty], tmp_path / "out", 1, silent())
 
 

@@ -1,4 +1,4 @@
-"""Power laws that are known, and curves whose crossing is known."""
+"""Exponents and crossings of known power laws."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def test_exponent_needs_two_points():
     assert exponent([], []) is None
 
 
-def test_the_larger_half_is_free_of_the_constant():
+def test_the_upper_half_is_less_affected_by_a_constant():
     xs = [2**i for i in range(5, 14)]
     ys = [1e5 + x**2 for x in xs]
     assert list(upper_half(xs)) == xs[4:]
@@ -24,12 +24,12 @@ def test_the_larger_half_is_free_of_the_constant():
     assert exponent(upper_half(xs), upper_half(ys)) > 1.6
 
 
-def test_power_laws_cross_where_they_are_equal():
+def test_crossing_of_power_laws():
     xs = [32, 64, 128, 256, 512]
     squares = [x**2 for x in xs]
     assert crossing(xs, squares, [100 * x for x in xs]) == pytest.approx(100)
     assert crossing(xs, [100 * x for x in xs], squares) == pytest.approx(100)
-    for at in (xs[0], xs[2], xs[-1]):  # a point itself
+    for at in (xs[0], xs[2], xs[-1]):  # a measured point
         assert crossing(xs, squares, [at * x for x in xs]) == pytest.approx(at)
 
 
@@ -40,5 +40,5 @@ def test_no_crossing():
     assert crossing([], [], []) is None
 
 
-def test_of_several_crossings_the_last():
+def test_the_last_of_several_crossings():
     assert 4 < crossing([1, 2, 4, 8], [1, 3, 1, 3], [2, 2, 2, 2]) < 8

@@ -1,4 +1,4 @@
-"""The RNN of table 2: its shapes, its size, that padding and batch mates change nothing, and that it can learn."""
+"""The RNN of table 2: size, attention, search, independence of padding, and learning."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ def model() -> RecurrentTranslator:
     return RecurrentTranslator(CONFIG, vocab_size=50).eval()
 
 
-def test_it_is_as_large_as_the_transformer():
+def test_it_has_as_many_parameters_as_the_transformer():
     for config in (CONFIG, load_recipe("tiny").model):
-        ours = RecurrentTranslator(config, 1000).num_parameters()
+        size = RecurrentTranslator(config, 1000).num_parameters()
         larger = RecurrentTranslator(config, 1000, hidden=equal_hidden(config, 1000) + 8).num_parameters()
-        assert ours <= Transformer(config, 1000).num_parameters() < larger
+        assert size <= Transformer(config, 1000).num_parameters() < larger
 
 
-def test_attention_is_the_formula():
+def test_additive_attention():
     torch.manual_seed(1)
     attention = AdditiveAttention(4)
     state, memory = torch.randn(1, 4), torch.randn(1, 3, 8)
     mask = torch.tensor([[True, True, False]])
     context = attention(state, memory, attention.key(memory), mask)
     scores = [
-        attention.score.weight[0] @ torch.tanh(attention.query(state[0]) + attention.key.weight @ memory[0, place])
-        for place in range(2)
+        attention.score.weight[0] @ torch.tanh(attention.query(state[0]) + attention.key.weight @ memory[0, i])
+        for i in range(2)
     ]
     weights = torch.stack(scores).softmax(dim=0)
     torch.testing.assert_close(context[0], weights @ memory[0, :2])
 
 
-def test_steps_agree_with_teacher_forcing(model):
+def test_stepwise_decoding_agrees_with_teacher_forcing(model):
     source = torch.tensor([[4, 5, 6, 3], [7, 3, 0, 0]])
     target = torch.tensor([[2, 8, 9], [2, 10, 11]])
     whole = model.output(model.hidden(source, target))
@@ -49,7 +49,7 @@ def test_steps_agree_with_teacher_forcing(model):
     torch.testing.assert_close(stepwise, whole)
 
 
-def test_padding_and_batch_mates_change_nothing(model):
+def test_results_do_not_depend_on_the_batch(model):
     alone = model.hidden(torch.tensor([[7, 3]]), torch.tensor([[2, 10]]))
     together = model.hidden(torch.tensor([[7, 3, 0, 0], [4, 5, 6, 3]]), torch.tensor([[2, 10], [2, 8]]))
     torch.testing.assert_close(together[:1], alone)
@@ -63,7 +63,7 @@ def test_the_future_is_hidden(model):
     assert not torch.allclose(one[:, 2], other[:, 2])
 
 
-def test_a_beam_of_one_is_greedy(model):
+def test_beam_size_1_is_greedy_search(model):
     source = torch.tensor([[4, 5, 6, 3], [7, 8, 3, 0]])
     beam = beam_search(model, source, [6, 6], beam_size=1, alpha=0.0)
     assert [found[0].ids for found in beam] == [found.ids for found in greedy(model, source, [6, 6])]
@@ -75,9 +75,9 @@ def test_it_learns_to_copy():
     model = RecurrentTranslator(CONFIG.model_copy(update={"dropout": 0.0}), 12, hidden=32)
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     for _ in range(150):
-        words = torch.randint(4, 12, (32, 4))
-        logits = model.output(model.hidden(words, torch.cat([torch.full((32, 1), 2), words[:, :-1]], dim=1)))
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), words.flatten())
+        tokens = torch.randint(4, 12, (32, 4))
+        logits = model.output(model.hidden(tokens, torch.cat([torch.full((32, 1), 2), tokens[:, :-1]], dim=1)))
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens.flatten())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,4 +1,4 @@
-"""A folder of results: dated, resumable, refused when asked for something else."""
+"""Folders of results: dates, resuming, refusal of other arguments, output formats."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from allyouneed.paper.results import Results, as_csv, as_table, machine
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
+def working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_part_is_measured_once():
+def test_a_stored_part_is_not_measured_again():
     calls = []
     for _ in range(2):
         results = Results.open("table9", None, {"minutes": 1, "sizes": (1, 2)})
@@ -27,9 +27,9 @@ def test_a_part_is_measured_once():
     assert results.folder.name == f"table9-{date.today().isoformat()}"
 
 
-def test_what_is_finished_is_not_taken_up_again():
+def test_a_finished_folder_is_not_resumed():
     first = Results.open("table9", None, {"minutes": 1})
-    first.keep("a", {})
+    first.store("a", {})
     first.finish("# Title", {"t": [{"n": 1, "Größe": "2,5"}]}, {"p": new_plot("t", "x", "y")[0]}, svg=True)
     assert {path.name for path in first.folder.iterdir()} == {
         "README.md", "parts.json", "results.json", "t.csv", "p.png", "p.svg",
@@ -39,30 +39,30 @@ def test_what_is_finished_is_not_taken_up_again():
     assert Results.open("table9", None, {"minutes": 1}).folder == first.folder.with_name(f"{first.folder.name}-2")
 
 
-def test_another_question_needs_another_folder(tmp_path):
-    Results(tmp_path / "r", {"minutes": 1}).keep("a", {})
+def test_other_arguments_need_another_folder(tmp_path):
+    Results(tmp_path / "r", {"minutes": 1}).store("a", {})
     assert Results.open("table9", tmp_path / "r", {"minutes": 1}).parts == {"a": {}}
-    with pytest.raises(UserError, match="was begun with minutes = 1, now 2"):
+    with pytest.raises(UserError, match="was started with minutes = 1, now 2"):
         Results(tmp_path / "r", {"minutes": 2})
     assert Results.open("table9", None, {"minutes": 2}).parts == {}
 
 
-def test_rows_need_not_have_the_same_columns():
+def test_rows_with_different_columns():
     rows = [{"a": 1}, {"a": None, "b": "x"}]
     assert as_csv(rows) == "a,b\n1,\n,x\n"
     assert as_table(rows) == "| a | b |\n| --- | --- |\n| 1 |  |\n|  | x |"
 
 
-def test_another_page_is_not_replaced(tmp_path):
+def test_an_unrelated_page_is_not_overwritten(tmp_path):
     (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(UserError, match=r"has a README\.md of something else"):
+    with pytest.raises(UserError, match=r"has an unrelated README\.md"):
         Results.open("table9", tmp_path, {})
     assert (tmp_path / "README.md").read_text() == "mine"
 
 
-def test_an_accelerator_stands_beside_the_processor_which_may_have_been_measured(monkeypatch):
-    alone = machine()
+def test_the_machine_lists_processor_and_accelerator(monkeypatch):
+    without_accelerator = machine()
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Some GPU")
-    assert machine() == alone.replace(" cores, ", " cores, Some GPU, ")
-    assert "PyTorch" in alone
+    assert machine() == without_accelerator.replace(" cores, ", " cores, Some GPU, ")
+    assert "PyTorch" in without_accelerator

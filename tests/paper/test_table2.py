@@ -1,4 +1,4 @@
-"""Table 2 on a toy: both systems, the page, and going on."""
+"""Table 2 on toy data: both systems, the page, resuming, and refusals."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from allyouneed.paper import table2
 from tests.conftest import TOY, silent, toy_request
 
 
-@pytest.mark.usefixtures("toy_run")  # which compiles kernels, out of the budget
-def test_both_systems_are_trained_once_and_set_side_by_side(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("toy_run")  # compiles kernels before the budget begins
+def test_both_systems_are_trained_once(tmp_path, monkeypatch):
     request = toy_request(tmp_path / "text", tmp_path / "out")
     settings = [setting for setting in TOY if not setting.startswith("training.steps")]
     request = replace(request, recipe=None, settings=[*settings, "training.log_every=2"])
@@ -28,7 +28,7 @@ def test_both_systems_are_trained_once_and_set_side_by_side(tmp_path, monkeypatc
     table2.run_table2(request, request.valid, 0.1, False, silent(), tmp_path / "out")
 
 
-def test_a_missing_test_text_shows_before_the_work(tmp_path):
+def test_a_missing_test_text_is_reported_before_training(tmp_path):
     request = replace(toy_request(tmp_path / "text", tmp_path / "out"), recipe=None, settings=[])
     with pytest.raises(UserError, match=r"absent\.src: no such file"):
         table2.run_table2(
@@ -45,17 +45,17 @@ def test_a_missing_test_text_shows_before_the_work(tmp_path):
         ("training.bleu_sentences=0", "compares BLEU over time"),
     ],
 )
-def test_what_would_spoil_the_comparison_is_refused_before_the_work(tmp_path, setting, remedy):
+def test_conflicting_settings_are_refused_before_training(tmp_path, setting, remedy):
     request = replace(toy_request(tmp_path / "text", tmp_path / "out"), recipe=None, settings=[setting])
     with pytest.raises(UserError, match=remedy):
         table2.run_table2(request, request.valid, 0.1, False, silent(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_broken_line_of_the_test_text_shows_before_the_work(tmp_path):
+def test_an_invalid_test_line_is_reported_before_training(tmp_path):
     request = replace(toy_request(tmp_path / "text", tmp_path / "out"), recipe=None, settings=[])
     test = tmp_path / "test.tsv"
     test.write_text("a b\tb a\na b\n")
-    with pytest.raises(UserError, match=r"test\.tsv:2: fewer than 2 columns\. Mend the line"):
+    with pytest.raises(UserError, match=r"test\.tsv:2: fewer than 2 columns\. Correct the line"):
         table2.run_table2(request, [test], 0.1, False, silent(), tmp_path / "out")
     assert not (tmp_path / "out").exists()

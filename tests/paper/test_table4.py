@@ -1,4 +1,4 @@
-"""The whole command on a few trees written here."""
+"""The command on a few synthetic trees."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from allyouneed.errors import UserError
 from allyouneed.paper.table4 import parsing as table4
 from allyouneed.paper.table4.evalb import flat
 from allyouneed.paper.table4.parsing import run_table4
-from allyouneed.paper.table4.table4_page import Parsed
+from allyouneed.paper.table4.table4_page import ParsedPart
 from allyouneed.paper.table4.treebank import Fault, Tree
 from tests.conftest import TOY, silent
 
@@ -37,11 +37,11 @@ def treebank(tmp_path: Path) -> Path:
     return folder
 
 
-def test_trains_parses_scores_and_goes_on(treebank, tmp_path, monkeypatch):
+def test_the_command_and_a_second_call(treebank, tmp_path, monkeypatch):
     out = tmp_path / "out"
     page = run_table4(treebank, out, 1, silent(), SMALL)
     text = page.read_text()
-    assert "| ours | 36 | the test part |" in text
+    assert "| this parser | 36 | the test part |" in text
     assert "| Transformer, 4 layers | 40,000 | WSJ section 23 | 91.3 |" in text
     assert "Search: beam 3, α = 0.3, output at most input + 8" in text
     for name in ("table4.csv", "scores.csv", "beams.csv", "lengths.csv", "lengths.png", "faults.csv", "results.json"):
@@ -58,36 +58,38 @@ def test_trains_parses_scores_and_goes_on(treebank, tmp_path, monkeypatch):
 
     monkeypatch.setattr(table4, "_decode", lambda *_: pytest.fail("decoded again"))
     assert run_table4(treebank, out, 1, silent(), SMALL).read_text() == text
-    with pytest.raises(UserError, match="was begun with minutes = 1, now 2"):
+    with pytest.raises(UserError, match="was started with minutes = 1, now 2"):
         run_table4(treebank, out, 2, silent(), SMALL)
 
 
-def test_an_interrupted_training_interrupts_the_command(treebank, tmp_path, monkeypatch):
+def test_interrupting_the_training_interrupts_the_command(treebank, tmp_path, monkeypatch):
     monkeypatch.setattr("allyouneed.training.loop._Interrupt.requested", True)
     with pytest.raises(KeyboardInterrupt):
         run_table4(treebank, tmp_path / "out", 1, silent(), SMALL)
 
 
-def test_the_minutes_are_for_training_unless_steps_are_given(tmp_path):
+def test_training_steps_replace_the_minutes(tmp_path):
     trees = {name: [] for name in table4.PARTS}
     assert table4._request(tmp_path, trees, 20, []).settings[0] == "training.minutes=16"
     assert table4._request(tmp_path, trees, 20, ["training.steps=9"]).settings[0] == "training.steps=9"
 
 
-def test_a_missing_part_and_a_broken_tree_are_refused(treebank, tmp_path):
+def test_invalid_treebanks_are_refused(treebank, tmp_path):
     (treebank / "dev.mrg").write_text("(S (NP (PRP I)))\n(S\n")
     with pytest.raises(UserError, match=r"dev\.mrg:2: this bracket is never closed"):
         run_table4(treebank, tmp_path / "out", 1, silent())
     (treebank / "test.mrg.gz").unlink()
-    with pytest.raises(UserError, match=r"there is no test\.mrg or test\.mrg\.gz\. Give a folder"):
+    with pytest.raises(UserError, match=r"no test\.mrg or test\.mrg\.gz found\. Give a folder"):
         run_table4(treebank, tmp_path / "out", 1, silent())
 
 
-def test_a_part_is_scored_by_length_and_counts_mended_outputs():
+def test_scores_by_length_and_repaired_outputs():
     short, long = (Tree("S", tuple(Tree("NN", word="dog") for _ in range(words))) for words in (2, 12))
     wrong = Tree("S", (Tree("NP", long.children[:3]), *long.children[3:]))
-    part = Parsed([(short, flat(short.leaves())), (long, wrong)], ["", ""], [[], [Fault.UNCLOSED, Fault.TOO_FEW]], 1.0)
-    assert part.mended == 1
+    part = ParsedPart(
+        [(short, flat(short.leaves())), (long, wrong)], ["", ""], [[], [Fault.UNCLOSED, Fault.TOO_FEW]], 1.0
+    )
+    assert part.repaired == 1
     assert part.scores_of(1, 10).f1 == 100.0
     assert part.scores_of(11, None).precision == 50.0
     assert part.scores_of(13, None).sentences == 0

@@ -1,4 +1,4 @@
-"""Trees read and cleaned, written as symbols, and rebuilt from what a parser may say."""
+"""Trees: reading, cleaning, linearising, and rebuilding from outputs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TWO_TREES = """
 
 @pytest.fixture(scope="module")
 def sample() -> dict[str, list[Tree]]:
-    """The sample of the Penn Treebank, which is not in the repository."""
+    """The Penn Treebank sample, which is not in the repository."""
     data = Path(os.environ.get("ALLYOUNEED_DATA", Path(__file__).parents[3] / "shared" / "data"))
     if not (data / "treebank").is_dir():
         pytest.skip(
@@ -44,7 +44,7 @@ def trees_of(folder: Path, text: str) -> list[Tree]:
     return read_trees(path)
 
 
-def test_trees_are_cleaned(tmp_path):
+def test_cleaning(tmp_path):
     first, second = trees_of(tmp_path, TWO_TREES)
     assert str(first) == (
         "(S (NP (DT The) (NN dog)) (VP (VBD was) (VP (VBN seen) (PP (IN in) (NP (NP (NNP Rome)))))) (. .))"
@@ -63,35 +63,35 @@ def test_trees_are_cleaned(tmp_path):
     ]
 
 
-def test_trees_need_no_outer_bracket(tmp_path):
+def test_the_outer_bracket_is_optional(tmp_path):
     bare, top = trees_of(tmp_path, "(S (NP (PRP I)) (VP (VBP am)))\n(TOP (S (NP (PRP I)) (VP (VBP am))))\n")
     assert bare == top
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "what"),
+    ("text", "line", "message"),
     [
         ("(S (NP (PRP I)))\n\n( (S\n(NP (PRP I))\n", 3, "never closed"),
-        ("( (S (NP (PRP I)) )\n( (S (NP (PRP I)) ))\n)", 2, "lack a '\\)'"),
+        ("( (S (NP (PRP I)) )\n( (S (NP (PRP I)) ))\n)", 2, "missing in the tree before it"),
         ("(S (NP (PRP I))))\n", 1, "outside of all trees"),
-        ("(S\n(NP the (NN dog)))\n", 2, "neither one word nor constituents"),
-        ("(S\n(NP))\n", 2, "neither one word nor constituents"),
-        ("(S\n\n(NPP (NN dog)))\n", 3, "'NPP' is no constituent's label"),
+        ("(S\n(NP the (NN dog)))\n", 2, "neither exactly one word nor constituents"),
+        ("(S\n(NP))\n", 2, "neither exactly one word nor constituents"),
+        ("(S\n\n(NPP (NN dog)))\n", 3, "'NPP' is not a constituent label"),
         ("( (S (NN dog)) (S (NN dog)))\n", 1, "2 trees in one bracket"),
     ],
 )
-def test_a_broken_tree_is_refused_with_file_and_line(tmp_path, text, line, what):
-    with pytest.raises(UserError, match=rf"trees\.mrg:{line}: .*{what}"):
+def test_invalid_trees_are_refused_with_file_and_line(tmp_path, text, line, message):
+    with pytest.raises(UserError, match=rf"trees\.mrg:{line}: .*{message}"):
         trees_of(tmp_path, text)
 
 
 @pytest.mark.parametrize("text", ["", "( (-NONE- *) )\n"])
 def test_a_file_without_trees_is_refused(tmp_path, text):
-    with pytest.raises(UserError, match="no tree in it"):
+    with pytest.raises(UserError, match="contains no trees"):
         trees_of(tmp_path, text)
 
 
-def test_symbols_are_those_of_vinyals(tmp_path):
+def test_linearisation_of_vinyals_et_al(tmp_path):
     [tree] = trees_of(tmp_path, "(S (NP (NNP John)) (VP (VBZ has) (NP (DT a) (NN dog))) (. .))")
     assert tree.linearized() == "Ⓢ Ⓝ ● ⓝ Ⓥ ● Ⓝ ● ● ⓝ ⓥ ● ⓢ"
     assert spelled_out(tree.linearized()) == "(S (NP XX )NP (VP XX (NP XX XX )NP )VP XX )S"
@@ -117,7 +117,7 @@ LEAVES = [Tree(tag, word=word) for tag, word in (("DT", "the"), ("NN", "dog"), (
         ("", "(S the dog ran)", [Fault.TOO_FEW, Fault.ROOTLESS]),
     ],
 )
-def test_every_output_becomes_a_tree_over_the_sentence(output, tree, faults):
+def test_rebuilding(output, tree, faults):
     rebuilt = rebuild(output, LEAVES)
     words = str(rebuilt.tree)
     for leaf in LEAVES:
@@ -126,19 +126,19 @@ def test_every_output_becomes_a_tree_over_the_sentence(output, tree, faults):
     assert rebuilt.tree.leaves() == LEAVES
 
 
-def test_an_output_may_nest_as_deep_as_it_is_long():
+def test_deeply_nested_outputs():
     rebuilt = rebuild("Ⓝ" * 5000 + "●", LEAVES[:1])
     assert len(rebuilt.tree.spans()) == 5000
     assert rebuilt.tree.linearized().count("ⓝ") == 5000
 
 
-def test_the_sample_survives_the_way_there_and_back(sample):
+def test_linearising_and_rebuilding_the_sample(sample):
     assert [len(trees) for trees in sample.values()] == [3396, 273, 245]
     for tree in (tree for trees in sample.values() for tree in trees):
         assert rebuild(tree.linearized(), tree.leaves()) == (tree, [])
 
 
-def test_every_symbol_of_the_sample_is_one_subword(sample):
+def test_every_symbol_of_the_sample_is_one_token(sample):
     data = load_recipe("parsing").data
     texts = [text for tree in sample["train"] for text in (tree.sentence(), tree.linearized())]
     tokenizer = learn_tokenizer(texts, data.vocab_size, data.subwords, data.character_coverage)

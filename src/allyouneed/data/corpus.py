@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from allyouneed.data.formats import RawPair, read_lines, read_pairs, refuse_but_one_or_two
+from allyouneed.data.formats import RawPair, check_file_count, read_lines, read_pairs
 from allyouneed.errors import UserError
 
 EXAMPLES = 3
@@ -47,7 +47,7 @@ class CorpusReport:
         """For JSON."""
         return asdict(self)
 
-    def refuse_useless(self) -> None:
+    def check_usable(self) -> None:
         """Errors: `UserError` when no pair was kept, or when the file seems to be in another encoding."""
         where = " and ".join(self.files)
         undecodable = self.dropped.get("not UTF-8", {"count": 0})
@@ -110,7 +110,7 @@ def count_pairs(paths: Sequence[Path]) -> int:
     Errors: `UserError` as `read_lines`, for more files than two or none, and when two have not as many lines, with both
     counts and the place where they part.
     """
-    refuse_but_one_or_two(paths)
+    check_file_count(paths)
     if len(paths) == 1:
         return sum(1 for _ in read_lines(paths[0]))
     lengths = [np.fromiter((len(line) for line in read_lines(path)), dtype=np.int64) for path in paths]

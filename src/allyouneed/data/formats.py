@@ -78,7 +78,7 @@ def _decoded_lines(lines: Iterable[bytes], name: Path) -> Iterator[str]:
             raise UserError(f"{name}:{number}: not UTF-8. Convert it: iconv -f latin1 -t UTF-8.") from error
 
 
-def refuse_but_one_or_two(paths: Sequence[Path]) -> None:
+def check_file_count(paths: Sequence[Path]) -> None:
     """Errors: `UserError` for any other number of files."""
     if len(paths) not in (1, 2):
         raise UserError("give two files of parallel text, or one TSV file.")
@@ -90,7 +90,7 @@ def read_pairs(paths: Sequence[Path], columns: tuple[int, int] = (1, 2)) -> Iter
     Errors: `UserError` as `read_lines`, and where one of two files ends before the other. `count_pairs` says that
     before the work, and where the two part.
     """
-    refuse_but_one_or_two(paths)
+    check_file_count(paths)
     if len(paths) == 1:
         yield from _read_tsv(paths[0], columns)
     else:

@@ -97,7 +97,7 @@ def prepare(
     with _list_of_dropped(prepared.dropped) as dropped:
         corpus = _Corpus(train, data, tokenizer, dropped)
         write_store(prepared.train, corpus.encoded(lambda pair: not _held_out(pair, stride)))
-        corpus.report.refuse_useless()
+        corpus.report.check_usable()
         held_out = _Corpus(valid or train, data, tokenizer, dropped, duplicates=valid is None)
         write_store(prepared.valid, held_out.encoded(lambda pair: valid is not None or _held_out(pair, stride), texts))
         if valid is None and held_out.report.kept == 0:
@@ -105,7 +105,7 @@ def prepare(
                 f"{' and '.join(map(str, train))}: too few pairs to hold some out for validation. "
                 "Give held-out text: --valid SOURCE TARGET."
             )
-        held_out.report.refuse_useless()
+        held_out.report.check_usable()
     if valid is None:
         say(f"no --valid given: {held_out.report.kept:,} pairs are held out of the training text for validation")
     prepared.finish(tokenizer, texts, {"train": corpus.report, "valid": held_out.report})
@@ -165,7 +165,7 @@ def _learn(sentences: Iterator[str], data: DataConfig, train: Sequence[Path]) ->
     try:
         return learn_tokenizer(sentences, data.vocab_size, data.subwords, data.character_coverage)
     except UserError as error:
-        _text_report(train, data).refuse_useless()  # the reason, if it is the text
+        _text_report(train, data).check_usable()  # the reason, if it is the text
         raise UserError(f"{' and '.join(map(str, train))}: {error}") from error
 
 

@@ -1,7 +1,7 @@
 """Learns and applies subwords (section 5.1) with SentencePiece; one vocabulary for source and target.
 
 Text is brought to Unicode NFC first, so that decomposed Korean (as macOS writes it) and composed are the same; nothing
-else is normalised, since what is normalised away in the target could never be translated into.
+else is to_nfc, since what is normalised away in the target could never be translated into.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids without start and end."""
-        return self._processor.encode(normalised(text))
+        return self._processor.encode(to_nfc(text))
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         """As `encode`, for many texts at once, on one thread so that the order of work is fixed."""
-        return self._processor.encode([normalised(text) for text in texts], num_threads=1)
+        return self._processor.encode([to_nfc(text) for text in texts], num_threads=1)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, on one line whatever bytes were said; start, end and padding give nothing."""
@@ -88,7 +88,7 @@ def learn_tokenizer(
     is spelled with characters. Errors: `UserError` when there is too little text for any vocabulary, or when the
     vocabulary has no room for bytes and characters.
     """
-    sentences = [normalised(text) for text in sentences]
+    sentences = [to_nfc(text) for text in sentences]
     if not any(sentences):
         raise UserError("there is no text to learn subwords from.")
     try:
@@ -128,6 +128,6 @@ def _learn(sentences: list[str], vocab_size: int, subwords: str, character_cover
     return Tokenizer(model.getvalue())
 
 
-def normalised(text: str) -> str:
+def to_nfc(text: str) -> str:
     """In Unicode's form NFC, in which text is read and written: letters that are one are not two."""
     return unicodedata.normalize("NFC", text)

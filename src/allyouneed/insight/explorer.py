@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import EOS, normalised
+from allyouneed.data.tokenizer import EOS, to_nfc
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.coding import Plan, Sizes, choose_plan, pack_matrices, pack_weights
@@ -85,7 +85,7 @@ def explorer_data(
     paper = variant_data(translator, pair, Switches(), plan._replace(variants=0), base)
     paper["attention"] = packed_attention(base.recorded, plan)
     languages = translator.bundle.languages
-    source = _side(translator.tokenizer, normalised(text.strip()), languages[0])
+    source = _side(translator.tokenizer, to_nfc(text.strip()), languages[0])
     of_target = translator.tokenizer.target
     target = _side(of_target, of_target.decode(pair.target), languages[1], pair.target)
     return {

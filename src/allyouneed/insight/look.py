@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from allyouneed.errors import UserError
-from allyouneed.files import refuse_unwritable, write_file
+from allyouneed.files import check_output, write_file
 from allyouneed.insight.corpus import corpus_data
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import corpus_html, html
@@ -42,7 +42,7 @@ def look_at(
     if page and as_json:
         raise UserError("--json prints instead of writing a page: leave --html out.")
     if page:
-        refuse_unwritable(page, *test, *([alignments] if alignments else []))
+        check_output(page, *test, *([alignments] if alignments else []))
     if test:
         with track_progress(console, "heads off") as told:
             data = corpus_data(translator, test, alignments, told)

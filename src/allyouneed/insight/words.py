@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from allyouneed.data.tokenizer import EOS, normalised
+from allyouneed.data.tokenizer import EOS, to_nfc
 from allyouneed.data.vocabulary import AnyTokenizer
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
@@ -68,7 +68,7 @@ class Word(NamedTuple):
 def words_of(tokenizer: AnyTokenizer, text: str, language: str) -> list[Word]:
     """The words of a text, without `</s>`, as `split_sentence` splits it."""
     sentence = split_sentence(tokenizer, text, language)
-    spans = spans_of(tokenizer.pieces(sentence.ids[:-1]), normalised(text))
+    spans = spans_of(tokenizer.pieces(sentence.ids[:-1]), to_nfc(text))
     return [Word(i, j, spans[i][0], spans[j - 1][1]) for i, j in pairwise(sentence.starts)]
 
 

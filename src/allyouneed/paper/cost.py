@@ -1,4 +1,4 @@
-"""What a training costs in floating-point operations, by the paper's rule and by what the model computes."""
+"""Training cost in floating-point operations, by the paper's rule and from the size of the model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from allyouneed.training.optimizer import is_of_words
 
 
 class PaperRun(NamedTuple):
-    """Section 5.2. hours: wall clock; sustained: FLOP/s of each device (footnote 5); batch_tokens: of the target."""
+    """A training run of the paper (section 5.2).
+
+    Attributes:
+        hours: Wall-clock time.
+        devices: Number of GPUs.
+        sustained: FLOP/s of each GPU (footnote 5).
+        steps: Number of updates.
+        batch_tokens: Target tokens per update.
+    """
 
     hours: float
     devices: int
@@ -18,27 +26,49 @@ class PaperRun(NamedTuple):
     batch_tokens: int
 
 
-P100 = 9.5e12  # sustained single-precision FLOP/s that the paper assumes
+P100 = 9.5e12  # sustained single-precision FLOP/s, as the paper estimates
 BASE = PaperRun(hours=12, devices=8, sustained=P100, steps=100_000, batch_tokens=25_000)
 BIG = PaperRun(hours=84, devices=8, sustained=P100, steps=300_000, batch_tokens=25_000)
 
 
 def hardware_flops(seconds: float, devices: int, sustained: float) -> float:
-    """Section 6.1: "training time × number of GPUs × an estimate of the sustained single-precision capacity"."""
+    """Compute the cost as the paper does: training time × number of GPUs × sustained capacity (section 6.1).
+
+    Args:
+        seconds: Training time.
+        devices: Number of devices.
+        sustained: FLOP/s of each device.
+
+    Returns:
+        Floating-point operations.
+    """
     return seconds * devices * sustained
 
 
 def flops_per_token(model: Transformer) -> float:
-    """Operations a target token, forward and backward, with as many source tokens: six for each weight of a matrix.
+    """Count operations of the forward and backward pass per target token: six per weight of a matrix.
 
-    Every matrix meets every token once, so that the RNN and the Transformer are counted alike; that of the words does
-    so at the softmax (looking up a row costs nothing). Attention's own products and everything element by element are
-    left out: a few percent at the length of sentences.
+    A sentence pair is assumed to have as many source as target tokens. Every matrix is applied to every token once, in
+    the RNN and in the Transformer alike; the embedding matrix only at the softmax. Attention's own products and
+    element-wise operations are not counted; they are a few percent at the length of sentences.
+
+    Args:
+        model: A Transformer, or a model with the same interface.
+
+    Returns:
+        Floating-point operations per target token.
     """
     matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and not is_of_words(name)]
     return 6.0 * sum(matrix.numel() for matrix in [*matrices, model.output.weight])
 
 
 def paper_flops(run: PaperRun) -> float:
-    """Training cost as table 2 prints it."""
+    """Compute the training cost that table 2 prints.
+
+    Args:
+        run: A training run of the paper.
+
+    Returns:
+        Floating-point operations.
+    """
     return hardware_flops(3600 * run.hours, run.devices, run.sustained)

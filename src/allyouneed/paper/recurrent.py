@@ -1,8 +1,8 @@
-"""What table 2's Transformer is compared with: an RNN encoder-decoder with attention, made with equal care.
+"""The RNN encoder-decoder with attention that table 2 compares with the Transformer.
 
 Encoder: a bidirectional GRU. Attention: additive (Bahdanau et al. 2015). Decoder: the conditional GRU of Nematus
-(Sennrich et al. 2017), two transitions with attention between them; deep output; one matrix for embeddings and softmax.
-Dropout on embeddings, the encoder's states and before the softmax, as Caglayan et al. (2017) have it on Multi30k.
+(Sennrich et al. 2017), two transitions with attention between them, and deep output; one matrix for embeddings and
+softmax. Dropout on embeddings, on the encoder's states and before the softmax, as in Caglayan et al. (2017).
 
 Shapes: batch; source, target: positions; d_model: width of embeddings; hidden: width of states; rows = batch · beam.
 """
@@ -23,8 +23,14 @@ from allyouneed.model.transformer import Transformer
 
 @dataclass
 class RecurrentCache:
-    """What decoding keeps. state [rows, hidden]; memory [batch, source, 2 · hidden]; keys [batch, source, hidden];
-    mask [batch, source], True where there is a token."""
+    """Decoding state.
+
+    Attributes:
+        state: Decoder state of each hypothesis, shape [rows, hidden].
+        memory: Encoder states, shape [batch, source, 2 · hidden].
+        keys: Projected encoder states, shape [batch, source, hidden].
+        mask: True where there is a token, shape [batch, source].
+    """
 
     state: Tensor
     memory: Tensor
@@ -32,16 +38,16 @@ class RecurrentCache:
     mask: Tensor
 
     def select(self, rows: Tensor) -> None:
-        """Row i becomes what row rows[i] was."""
+        """Replace row i by row `rows[i]`, for all i."""
         self.state = self.state[rows]
 
     def keep_sentences(self, sentences: Tensor) -> None:
-        """Drops all sentences but these; rows are dropped by `select`."""
+        """Keep only the memory of these sentences; `select` keeps their rows."""
         self.memory, self.keys, self.mask = self.memory[sentences], self.keys[sentences], self.mask[sentences]
 
 
 class AdditiveAttention(nn.Module):
-    """score(s, h) = v · tanh(W s + U h), a softmax over source positions, and the weighted sum of h."""
+    """Additive attention: score(s, h) = v · tanh(W s + U h), softmax over the source, weighted sum of h."""
 
     def __init__(self, hidden: int):
         super().__init__()
@@ -50,7 +56,17 @@ class AdditiveAttention(nn.Module):
         self.score = nn.Linear(hidden, 1, bias=False)
 
     def forward(self, state: Tensor, memory: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
-        """state [rows, hidden], of which `rows / batch` belong to each sentence -> context [rows, 2 · hidden]."""
+        """Compute the context of each state.
+
+        Args:
+            state: Decoder states, shape [rows, hidden]; the rows of a sentence are contiguous.
+            memory: Encoder states, shape [batch, source, 2 · hidden].
+            keys: Projected encoder states, shape [batch, source, hidden].
+            mask: True where there is a token, shape [batch, source].
+
+        Returns:
+            Contexts, shape [rows, 2 · hidden].
+        """
         queries = self.query(state).view(len(memory), -1, 1, state.shape[1])
         scores = self.score(torch.tanh(queries + keys[:, None])).squeeze(-1)
         weights = scores.masked_fill(~mask[:, None], -torch.inf).softmax(dim=-1)
@@ -58,9 +74,14 @@ class AdditiveAttention(nn.Module):
 
 
 class RecurrentTranslator(nn.Module):
-    """The interface of `Transformer`: `hidden` to train, `start` and `decode_step` to search.
+    """RNN with the interface of `Transformer` that training (`hidden`) and search (`start`, `decode_step`) use.
 
-    `hidden` units are as many as make the number of parameters that of the Transformer with the same settings.
+    Args:
+        config: Settings of the Transformer to compare with; only d_model and dropout are used directly.
+        vocab_size: Size of the joint vocabulary.
+        pad_id: Id of padding.
+        hidden: Width of states; None gives as many parameters as the Transformer has.
+        plain: Use PyTorch's dropout.
     """
 
     packable = False  # the recurrence runs over the columns of a padded batch
@@ -91,7 +112,15 @@ class RecurrentTranslator(nn.Module):
         self._initialise()
 
     def hidden(self, source_ids: Tensor, target_ids: Tensor) -> Tensor:
-        """What the pre-softmax linear sees, given the right words so far: [batch, target, d_model]."""
+        """Compute the input of the pre-softmax linear with teacher forcing.
+
+        Args:
+            source_ids: Padded sources, shape [batch, source].
+            target_ids: Padded targets from BOS on, shape [batch, target].
+
+        Returns:
+            Decoder outputs, shape [batch, target, d_model].
+        """
         cache = self.start(source_ids)
         embedded = self._embed(target_ids)
         states, contexts = [], []
@@ -101,7 +130,14 @@ class RecurrentTranslator(nn.Module):
         return self._read_out(torch.stack(states, dim=1), embedded, torch.stack(contexts, dim=1))
 
     def start(self, source_ids: Tensor) -> RecurrentCache:
-        """Encodes source_ids [batch, source]; the first state is made from the mean of the encoder's."""
+        """Encode sources; the first decoder state is a projection of the mean encoder state.
+
+        Args:
+            source_ids: Padded sources, shape [batch, source].
+
+        Returns:
+            The cache, with one row per sentence.
+        """
         mask = source_ids != self.pad_id
         lengths = mask.sum(dim=1).cpu()
         packed = pack_padded_sequence(self._embed(source_ids), lengths, batch_first=True, enforce_sorted=False)
@@ -111,19 +147,27 @@ class RecurrentTranslator(nn.Module):
         return RecurrentCache(torch.tanh(self.first(mean)), memory, self.attention.key(memory), mask)
 
     def decode_step(self, tokens: Tensor, cache: RecurrentCache) -> Tensor:
-        """The last token of every row -> logits of the next [rows, vocabulary]."""
-        if len(cache.state) < len(tokens):  # at first a sentence has one state, now one for each hypothesis
+        """Compute the logits of the next token of every hypothesis.
+
+        Args:
+            tokens: Last token of every hypothesis, shape [rows].
+            cache: Decoding state, which is updated.
+
+        Returns:
+            Logits, shape [rows, vocab].
+        """
+        if len(cache.state) < len(tokens):  # after `start` there is one state per sentence, not per hypothesis
             cache.state = cache.state.repeat_interleave(len(tokens) // len(cache.state), dim=0)
         embedded = self._embed(tokens)
         context = self._advance(embedded, cache)
         return self.output(self._read_out(cache.state, embedded, context))
 
     def num_parameters(self) -> int:
-        """As the Transformer counts: the one matrix of words once."""
+        """Count parameters; the shared embedding matrix once, as `Transformer.num_parameters` does."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def _advance(self, embedded: Tensor, cache: RecurrentCache) -> Tensor:
-        """One position: the word said last [rows, d_model], then what the source has to say. -> context."""
+        """Update the state with the previous token [rows, d_model] and the context, and return the context."""
         between = self.embedded(embedded, cache.state)
         context = self.attention(between, cache.memory, cache.keys, cache.mask)
         cache.state = self.attended(context, between)
@@ -136,7 +180,7 @@ class RecurrentTranslator(nn.Module):
         return self.dropout(self.tokens(ids) * self.config.d_model**0.5)
 
     def _initialise(self) -> None:
-        """As the Transformer's; matrices between states orthogonal, so that they neither grow nor vanish at first."""
+        """Initialise as the Transformer does; recurrent matrices are orthogonal, so that states keep their norm."""
         for name, parameter in self.named_parameters():
             if "tokens" in name or name == "output.weight":
                 nn.init.normal_(parameter, std=self.config.d_model**-0.5)
@@ -150,7 +194,15 @@ class RecurrentTranslator(nn.Module):
 
 
 def equal_hidden(config: ModelConfig, vocab_size: int) -> int:
-    """The most hidden units, a multiple of 8, with which the RNN is no larger than the Transformer; at least 8."""
+    """Find the width of states with which the RNN has as many parameters as the Transformer.
+
+    Args:
+        config: Settings of the Transformer.
+        vocab_size: Size of the joint vocabulary.
+
+    Returns:
+        The largest multiple of 8 with which the RNN is not larger than the Transformer; at least 8.
+    """
 
     def size(hidden: int) -> int:
         return RecurrentTranslator(config, vocab_size, hidden=hidden).num_parameters()

@@ -1,6 +1,7 @@
-"""A dated folder for what a command measures: kept part by part, so that the same command goes on where it stopped.
+"""Folder of a command's measurements, stored part by part, so that an interrupted command can resume.
 
-`parts.json` while it goes on; at the end `results.json`, a CSV a table, a PNG a plot, and `README.md`, the page.
+It holds `parts.json` during the measurements; at the end also `results.json`, a CSV file per table, a PNG file per
+plot, and the page, `README.md`.
 """
 
 from __future__ import annotations
@@ -13,79 +14,121 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
 from allyouneed.errors import UserError
 from allyouneed.files import read_json, to_json, write_file
-from allyouneed.paper.plots import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Row = Mapping[str, Any]
+Row: TypeAlias = Mapping[str, Any]
 _PARTS, _PAGE = "parts.json", "README.md"
 _HOME = Path("runs") / "paper"
 
 
 class Results:
-    """What one command measures. `folder`: where; `asked`: what was asked for, by which a command knows its own.
+    """Measurements of one command.
 
-    Errors: `UserError` for a folder that was begun with something else, or has another page.
+    Attributes:
+        folder: Folder of the results.
+        request: Arguments of the command, which must be the same when it resumes.
+        parts: Measurements by key.
+
+    Args:
+        folder: A new folder, or one of an interrupted command.
+        request: Arguments of the command.
+
+    Raises:
+        UserError: If the folder was started with other arguments, or has another page.
     """
 
-    def __init__(self, folder: Path, asked: Mapping[str, object]):
-        self.folder, self.asked = folder, _as_json(asked)
+    def __init__(self, folder: Path, request: Mapping[str, object]):
+        self.folder, self.request = folder, _through_json(request)
         stored = _stored(folder / _PARTS) if (folder / _PARTS).exists() else None
-        if stored is None and (folder / _PAGE).exists():  # which the page would replace
-            raise UserError(f"{folder} has a {_PAGE} of something else. Give a new or an empty folder to --out.")
-        if stored and stored["asked"] != self.asked:
-            begun = stored["asked"]
-            changed = next(key for key in {**begun, **self.asked} if begun.get(key) != self.asked.get(key))
+        if stored is None and (folder / _PAGE).exists():  # `finish` would overwrite it
+            raise UserError(f"{folder} has an unrelated {_PAGE}. Give a new or an empty folder to --out.")
+        if stored and stored["asked"] != self.request:
+            before = stored["asked"]
+            changed = next(key for key in {**before, **self.request} if before.get(key) != self.request.get(key))
             raise UserError(
-                f"{folder} was begun with {changed} = {begun.get(changed)}, now {self.asked.get(changed)}. "
+                f"{folder} was started with {changed} = {before.get(changed)}, now {self.request.get(changed)}. "
                 "Give another --out, or the same command as before."
             )
         self.parts: dict[str, dict[str, Any]] = stored["parts"] if stored else {}
 
     @classmethod
-    def open(cls, name: str, out: Path | None, asked: Mapping[str, object]) -> Results:
-        """The folder `out`; without it the newest of this name that is unfinished and asked for the same, else a new
-        one with today's date, below `runs/paper`. Errors: `UserError` for a folder that was begun with something else,
-        and where matplotlib is missing: now, not after the work."""
-        new_figure(1, 1)
+    def open(cls, name: str, out: Path | None, request: Mapping[str, object]) -> Results:
+        """Open the folder of a command.
+
+        Args:
+            name: Name of the command.
+            out: The folder; None resumes the newest unfinished folder `runs/paper/NAME-*` with the same arguments, or
+                else creates one with today's date.
+            request: Arguments of the command.
+
+        Returns:
+            The results, with the parts that are already measured.
+
+        Raises:
+            UserError: If the folder was started with other arguments, or has another page.
+        """
         if out is not None:
-            return cls(out, asked)
+            return cls(out, request)
         for parts in sorted(_HOME.glob(f"{name}-*/{_PARTS}"), key=os.path.getmtime, reverse=True):
-            if not (parts.parent / _PAGE).exists() and _stored(parts)["asked"] == _as_json(asked):
-                return cls(parts.parent, asked)
+            if not (parts.parent / _PAGE).exists() and _stored(parts)["asked"] == _through_json(request):
+                return cls(parts.parent, request)
         dated = _HOME / f"{name}-{date.today().isoformat()}"
         number, folder = 1, dated
         while folder.exists():
             number += 1
             folder = dated.with_name(f"{dated.name}-{number}")
-        return cls(folder, asked)
+        return cls(folder, request)
 
     def part(self, key: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What was measured under this key, now or by an earlier call that was interrupted later. JSON only."""
+        """Return a part, after measuring and storing it if it is new.
+
+        Args:
+            key: Name of the part.
+            measure: Called if the part is not stored; its result must be JSON.
+
+        Returns:
+            The part as read from JSON.
+        """
         if key not in self.parts:
-            self.keep(key, measure())
+            self.store(key, measure())
         return self.parts[key]
 
-    def keep(self, key: str, facts: dict[str, Any]) -> None:
-        """Stores a part at once. Errors: `UserError` when the folder cannot be written."""
-        self.parts[key] = _as_json(facts)
-        write_file(self.folder / _PARTS, to_json({"asked": self.asked, "parts": self.parts}))
+    def store(self, key: str, values: dict[str, Any]) -> None:
+        """Write a part to disk.
+
+        Args:
+            key: Name of the part.
+            values: Its content, as JSON.
+
+        Raises:
+            UserError: If the folder cannot be written.
+        """
+        self.parts[key] = _through_json(values)
+        write_file(self.folder / _PARTS, to_json({"asked": self.request, "parts": self.parts}))
 
     def finish(
         self, page: str, tables: Mapping[str, Sequence[Row]], plots: Mapping[str, Figure], svg: bool = False
     ) -> Path:
-        """Writes NAME.csv a table, NAME.png (and .svg) a plot, results.json with all of it, and the page, last.
+        """Write tables, plots, `results.json` and, last, the page with the date and the machine at its end.
 
-        -> the page's path. The page ends with the machine and the date.
+        Args:
+            page: The page in Markdown.
+            tables: Rows of each table, written as NAME.csv.
+            plots: Figures, written as NAME.png.
+            svg: Write NAME.svg too.
+
+        Returns:
+            The path of the page.
         """
-        facts = {"date": date.today().isoformat(), "machine": machine(), "asked": self.asked}
+        today = date.today().isoformat()
         for name, rows in tables.items():
             write_file(self.folder / f"{name}.csv", as_csv(rows))
         for name, figure in plots.items():
@@ -93,14 +136,21 @@ class Results:
                 image = io.BytesIO()
                 figure.savefig(image, format=kind, dpi=150, bbox_inches="tight")
                 write_file(self.folder / f"{name}.{kind}", image.getvalue())
-        write_file(self.folder / "results.json", to_json({**facts, "tables": tables, "parts": self.parts}))
-        footer = f"Measured on {facts['date']}, on {machine()}."
-        write_file(self.folder / _PAGE, f"{page.rstrip()}\n\n{footer}\n")
+        content = {"date": today, "machine": machine(), "asked": self.request, "tables": tables, "parts": self.parts}
+        write_file(self.folder / "results.json", to_json(content))
+        write_file(self.folder / _PAGE, f"{page.rstrip()}\n\nMeasured on {today}, on {machine()}.\n")
         return self.folder / _PAGE
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """The union of the rows' keys as columns, in the order of their first appearance."""
+    """Format rows as CSV.
+
+    Args:
+        rows: Cells by column. Rows may have different columns; columns are in the order of first appearance.
+
+    Returns:
+        The text of the file.
+    """
     text = io.StringIO()
     columns = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -110,7 +160,14 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def as_table(rows: Sequence[Row]) -> str:
-    """Rows as a table of Markdown; None is an empty cell. Numbers are to be rounded by the caller, as strings."""
+    """Format rows as a Markdown table.
+
+    Args:
+        rows: Cells by column; None is an empty cell. Numbers are not rounded.
+
+    Returns:
+        The lines of the table.
+    """
     columns = list(dict.fromkeys(key for row in rows for key in row))
     lines = [columns, ["---"] * len(columns)]
     lines += [["" if row.get(key) is None else str(row[key]) for key in columns] for row in rows]
@@ -118,7 +175,7 @@ def as_table(rows: Sequence[Row]) -> str:
 
 
 def machine() -> str:
-    """The machine in words: processor, cores, accelerator if there is one (used or not), PyTorch."""
+    """Describe the machine: processor, cores, accelerator if there is one (used or not), PyTorch."""
     accelerator = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return f"{_processor()}, {os.cpu_count()} cores{accelerator}, PyTorch {torch.__version__}"
 
@@ -132,9 +189,11 @@ def _processor() -> str:
 
 
 def _stored(path: Path) -> dict[str, Any]:
-    return read_json(path, "Give another --out, or delete the folder.", lambda kept: (kept["asked"], kept["parts"]))
+    return read_json(
+        path, "Give another --out, or delete the folder.", lambda stored: (stored["asked"], stored["parts"])
+    )
 
 
-def _as_json(facts: Mapping[str, object]) -> dict[str, Any]:
-    """As it will be when read again: tuples are lists, keys are strings."""
-    return json.loads(json.dumps(facts))
+def _through_json(values: Mapping[str, object]) -> dict[str, Any]:
+    """Convert values to what reading them from JSON gives: lists for tuples, strings for keys."""
+    return json.loads(json.dumps(values))

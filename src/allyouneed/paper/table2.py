@@ -1,8 +1,7 @@
-"""Table 2's claim, "better, and far less time to train", at a scale of one's choice: the Transformer against an RNN.
+"""Table 2 at a chosen scale: is the Transformer better than an RNN, and does it need less training time?
 
-Both train on the same text with the same subwords, have the same number of parameters, the same minutes, batches,
-loss, optimizer, validation and averaging. The settings are the best for either that a search found
-(docs/experiments.md).
+Both systems have the same training text, vocabulary, number of parameters, minutes, batches, loss, optimizer,
+validation and checkpoint averaging. Their settings are the best of a search (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from allyouneed.bundle import Build, load_bundle
@@ -37,15 +37,12 @@ from allyouneed.training.train import train
 from allyouneed.translation.text_files import evaluate_files
 from allyouneed.translation.translator import Translator
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 SYSTEMS: dict[str, Build] = {
     "Transformer": Transformer,
-    "RNN with attention": cast(Build, RecurrentTranslator),  # has all of the interface that training and search use
+    "RNN with attention": cast(Build, RecurrentTranslator),  # has the methods that training and search call
 }
 _RECIPE = "tiny"
-_CHANCE = 0.5  # points of BLEU
+_NOISE = 0.5  # BLEU points; smaller differences may be due to the seed
 _PAPER = [  # newstest2014, as printed
     ("ByteNet", 23.75, None, None, None),
     ("Deep-Att + PosUnk", None, 39.2, None, "1.0e20"),
@@ -60,39 +57,59 @@ _PAPER = [  # newstest2014, as printed
 def run_table2(
     request: Request, test: Sequence[Path], budget: float, tokenized: bool, console: Console, out: Path | None = None
 ) -> Path:
-    """Trains both systems for `budget` minutes each, and scores them on `test`. -> the page.
+    """Train both systems and score them.
 
-    request: text, languages, the Transformer's recipe, settings for both; out: where to, see `Results.open`.
-    Errors: `UserError` for a setting that is the budget's, for no BLEU to compare, and for all that training refuses.
+    Args:
+        request: Training text, languages, the Transformer's recipe, and settings of both systems.
+        test: Test text, as two files or one TSV file.
+        budget: Training time of each system in minutes.
+        tokenized: Whether the text is already tokenized.
+        console: Receives progress.
+        out: Folder of the results, see `Results.open`.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UserError: If a setting conflicts with the budget or disables BLEU, the test text is invalid, or training
+            refuses the request.
     """
-    for name in ("steps", "minutes"):
-        if assignments_of(request.settings, f"training.{name}"):
-            raise UserError(f"--set training.{name}: give --budget, the minutes that each system is trained for.")
-    fixed = replace(request, recipe=request.recipe or _RECIPE)
-    config = base_config(fixed).override(request.settings)
-    if config.training.bleu_sentences == 0:
-        raise UserError("training.bleu_sentences = 0: table 2 compares BLEU over time. Give more, or leave it out.")
-    if count_pairs(test) == 0:
-        raise UserError(f"{test[0]}: the file is empty.")
-    for pair in read_pairs(test, config.data.columns):  # before the trainings, which know their test text
-        if pair.fault:
-            raise UserError(f"{test[0]}:{pair.line}: {pair.fault}. Mend the line: every test sentence counts.")
-    asked = {
+    fixed, config = _validated(request, test)
+    identified = {
         **identity(request),
         "budget": budget,
         "test": [f"{path.name} {sha256(path)}" for path in test],
         "tokenized": tokenized,
     }
-    results = Results.open("table2", out, asked)
+    results = Results.open("table2", out, identified)
     shared = replace(fixed, data=results.folder / "data")
     prepare(shared.data_folder, shared.train, shared.valid, config.data, partial(print_line, console))
     results.part("peak", lambda: {"flops": matrix_flops(choose_device(config.training.device))})
     settings = [f"training.minutes={budget:g}", *request.settings]
     for name, build in SYSTEMS.items():
         run = results.folder / name.split()[0].lower()
-        asked_run = replace(shared, out=run, build=build, settings=settings)
-        results.part(name, partial(_measure, asked_run, test, tokenized, console))
+        system = replace(shared, out=run, build=build, settings=settings)
+        results.part(name, partial(_measure, system, test, tokenized, console))
     return _write_page(results, config, budget)
+
+
+def _validated(request: Request, test: Sequence[Path]) -> tuple[Request, Config]:
+    """Check settings and test text before the training, and resolve the recipe."""
+    for name in ("steps", "minutes"):
+        if assignments_of(request.settings, f"training.{name}"):
+            raise UserError(f"--set training.{name}: give --budget, the training time of each system in minutes.")
+    fixed = replace(request, recipe=request.recipe or _RECIPE)
+    config = base_config(fixed).override(request.settings)
+    if config.training.bleu_sentences == 0:
+        raise UserError(
+            "training.bleu_sentences = 0: table 2 compares BLEU over time. Give a positive number, or leave it out."
+        )
+    if count_pairs(test) == 0:
+        raise UserError(f"{test[0]}: the file is empty.")
+    for pair in read_pairs(test, config.data.columns):
+        if pair.fault:
+            raise UserError(f"{test[0]}:{pair.line}: {pair.fault}. Correct the line: scores need every test sentence.")
+    return fixed, config
 
 
 def _measure(request: Request, test: Sequence[Path], tokenized: bool, console: Console) -> dict[str, Any]:
@@ -119,89 +136,89 @@ def _measure(request: Request, test: Sequence[Path], tokenized: bool, console: C
 
 def _write_page(results: Results, config: Config, budget: float) -> Path:
     systems = {name: results.parts[name] for name in SYSTEMS}
-    rows = [_row(name, facts, results.parts["peak"]["flops"]) for name, facts in systems.items()]
+    rows = [_row(name, measured, results.parts["peak"]["flops"]) for name, measured in systems.items()]
     paper = [dict(zip(("system", "EN-DE", "EN-FR", "FLOPs EN-DE", "FLOPs EN-FR"), row, strict=True)) for row in _PAPER]
     tables = {"table2": rows, "curves": _curve_rows(systems)}
     page = [
-        "# Table 2: better, and in less time?",
+        "# Table 2: quality and training time",
         "",
-        f"A Transformer and an RNN encoder-decoder with attention, {budget:g} minutes each on this machine.",
+        f"A Transformer and an RNN encoder-decoder with attention, each trained for {budget:g} minutes.",
         "",
         as_table(rows),
         "",
         f"Test BLEU: `{systems['Transformer']['test']['bleu_signature']}`, beam {config.search.beam_size}. FLOPs "
-        "computed: six for each weight of a matrix and target token. FLOPs by the paper's rule: seconds × this "
-        "machine's rate of large matrix products. The budget holds validation and scoring too; seconds are of "
-        "training, validations within it included. Loop, optimizer, dropout, loss and search are the same for both; "
-        "attention may run in this repository's kernels, the recurrence in PyTorch's.",
+        "computed: six per weight of a matrix and target token. FLOPs, paper's rule: seconds × this machine's rate of "
+        "large matrix products. The budget includes validation and scoring; the seconds are those of training with its "
+        "validations. Both systems have the same training loop, optimizer, dropout, loss and search; attention may run "
+        "in this repository's kernels, the recurrence in PyTorch's.",
         "",
         _verdict(systems),
         "",
         "![BLEU over time](table2.png)",
         "",
-        "## As printed, newstest2014",
+        "## Table 2 as printed, newstest2014",
         as_table(paper),
         "",
-        f"The paper's rule, computed again: base {paper_flops(BASE):.2e}, big {paper_flops(BIG):.2e}.",
+        f"Recomputed by the paper's rule: base {paper_flops(BASE):.2e}, big {paper_flops(BIG):.2e}.",
     ]
     return results.finish("\n".join(page), tables, {"table2": _plot(systems)})
 
 
-def _row(name: str, facts: dict[str, Any], peak: float) -> dict[str, Any]:
+def _row(name: str, measured: dict[str, Any], peak: float) -> dict[str, Any]:
     return {
         "system": name,
-        "parameters ×10⁶": f"{facts['parameters'] / 1e6:.2f}",
-        "valid BLEU": f"{facts['valid']['bleu']:.2f}",
-        "test BLEU": f"{facts['test']['bleu']:.2f}",
-        "test chrF": f"{facts['test']['chrf']:.2f}",
-        "updates": f"{facts['steps']:,}",
-        "target tokens/s": f"{facts['tokens'] / facts['seconds']:,.0f}",
-        "seconds": f"{facts['seconds']:,.0f}",
-        "FLOPs computed": f"{facts['flops']:.2e}",
-        "FLOPs, paper's rule": f"{hardware_flops(facts['seconds'], 1, peak):.2e}",
+        "parameters ×10⁶": f"{measured['parameters'] / 1e6:.2f}",
+        "valid BLEU": f"{measured['valid']['bleu']:.2f}",
+        "test BLEU": f"{measured['test']['bleu']:.2f}",
+        "test chrF": f"{measured['test']['chrf']:.2f}",
+        "updates": f"{measured['steps']:,}",
+        "target tokens/s": f"{measured['tokens'] / measured['seconds']:,.0f}",
+        "seconds": f"{measured['seconds']:,.0f}",
+        "FLOPs computed": f"{measured['flops']:.2e}",
+        "FLOPs, paper's rule": f"{hardware_flops(measured['seconds'], 1, peak):.2e}",
     }
 
 
 def _curve_rows(systems: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {"system": name, "seconds": f"{seconds:.1f}", "valid BLEU": f"{bleu:.2f}", "valid loss": f"{loss:.4f}"}
-        for name, facts in systems.items()
-        for seconds, bleu, loss in facts["curve"]
+        for name, measured in systems.items()
+        for seconds, bleu, loss in measured["curve"]
     ]
 
 
 def _verdict(systems: dict[str, dict[str, Any]]) -> str:
-    """What the measurement says of both halves of the claim, whichever way it went, and what could explain it."""
-    ours, other = systems.values()
-    gap = ours["test"]["bleu"] - other["test"]["bleu"]
-    if abs(gap) < _CHANCE:
-        better = f"**Better?** Not to be told apart with one seed each: {gap:+.2f} BLEU on the test text."
+    """Describe the outcome of both halves of the claim, and possible explanations."""
+    transformer, rnn = systems.values()
+    gap = transformer["test"]["bleu"] - rnn["test"]["bleu"]
+    if abs(gap) < _NOISE:
+        better = f"**Better?** Undecided with one seed each: {gap:+.2f} BLEU on the test text."
     else:
-        better = f"**Better?** {'Yes' if gap > 0 else 'No'}: {gap:+.2f} BLEU beside the RNN on the test text."
-    best = max(bleu for _, bleu, _ in other["curve"])
-    reached = next((seconds for seconds, bleu, _ in ours["curve"] if bleu >= best), None)
-    when = next(seconds for seconds, bleu, _ in other["curve"] if bleu == best)
-    if reached is not None and reached < when:
+        better = f"**Better?** {'Yes' if gap > 0 else 'No'}: {gap:+.2f} BLEU relative to the RNN on the test text."
+    best = max(bleu for _, bleu, _ in rnn["curve"])
+    transformer_time = next((seconds for seconds, bleu, _ in transformer["curve"] if bleu >= best), None)
+    rnn_time = next(seconds for seconds, bleu, _ in rnn["curve"] if bleu == best)
+    if transformer_time is not None and transformer_time < rnn_time:
         return (
             f"{better}\n\n**In less time?** Yes: it reached the RNN's best validation BLEU, {best:.1f}, after "
-            f"{reached:,.0f} s; the RNN took {when:,.0f} s."
+            f"{transformer_time:,.0f} s; the RNN needed {rnn_time:,.0f} s."
         )
-    losses = " and ".join(f"{facts['curve'][-1][2]:.2f}" for facts in systems.values())
-    arrived = "never was" if reached is None else f"was after {reached:,.0f} s"
+    losses = " and ".join(f"{measured['curve'][-1][2]:.2f}" for measured in systems.values())
+    reached = "did not reach it" if transformer_time is None else f"after {transformer_time:,.0f} s"
     return (
-        f"{better}\n\n**In less time?** No: the RNN was at {best:.1f} BLEU on the validation text after {when:,.0f} s, "
-        f"the Transformer {arrived}. What could explain it: the paper's gain in time comes from devices that compute "
-        "all positions at once and would wait for a recurrence; a few cores are busy either way, as the rates show. "
-        "Sentences are short, a state of fixed size holds them well, and a recurrence knows order from the first step, "
-        f"which attention has to learn. The last validation losses were {losses} (Transformer first): a longer budget "
-        "may order them otherwise."
+        f"{better}\n\n**In less time?** No: the RNN reached {best:.1f} BLEU on the validation text after "
+        f"{rnn_time:,.0f} s, the Transformer {reached}. Possible explanations: the paper's speed-up comes from devices "
+        "that compute all positions in parallel and that a recurrence would leave idle; a few cores are busy with "
+        "either model, as the rates show. The sentences are short, so a state of fixed size holds them well, and a "
+        "recurrence knows the order of tokens from the first step, which attention has to learn. The last validation "
+        f"losses were {losses} (Transformer first): a longer budget may reverse the order."
     )
 
 
 def _plot(systems: dict[str, dict[str, Any]]) -> Figure:
-    figure, axes = new_plot("BLEU over training time", "minutes of training", "BLEU, validation, greedy")
-    for (name, facts), colour in zip(systems.items(), COLOURS, strict=False):
-        minutes, bleu = zip(*((seconds / 60, bleu) for seconds, bleu, _ in facts["curve"]), strict=True)
+    figure, axes = new_plot("BLEU over training time", "training time (minutes)", "validation BLEU, greedy")
+    for (name, measured), colour in zip(systems.items(), COLOURS, strict=False):
+        minutes, bleu = zip(*((seconds / 60, bleu) for seconds, bleu, _ in measured["curve"]), strict=True)
         axes.plot(minutes, bleu, marker="o", markersize=3, color=colour, label=name)
     axes.legend(frameon=False)
     return figure

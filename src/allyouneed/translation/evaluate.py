@@ -9,7 +9,7 @@ from typing import Any
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from allyouneed.data.tokenizer import normalised
+from allyouneed.data.tokenizer import to_nfc
 from allyouneed.errors import UserError
 
 
@@ -39,7 +39,7 @@ def score(
     `bleu_metric`.
     """
     bleu, chrf = bleu_metric(tokenized, tokenize), CHRF()
-    said, meant = ([normalised(text) for text in texts] for texts in (translations, references))
+    said, meant = ([to_nfc(text) for text in texts] for texts in (translations, references))
     bleu_score, chrf_score = (metric.corpus_score(said, [meant]) for metric in (bleu, chrf))
     same = sum(one == other for one, other in zip(said, meant, strict=True))
     return Scores(

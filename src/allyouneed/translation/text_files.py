@@ -17,7 +17,7 @@ from typing import Literal, TextIO
 from allyouneed.data.corpus import count_pairs
 from allyouneed.data.formats import decoded, read_lines, read_pairs, read_text
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write, refuse_unwritable
+from allyouneed.files import cannot_write, check_output
 from allyouneed.progress import time_left
 from allyouneed.translation.evaluate import Scores, bleu_metric, score
 from allyouneed.translation.options import SearchOptions
@@ -51,7 +51,7 @@ def translate_file(
     Errors: `UserError`.
     """
     if output:
-        refuse_unwritable(output, *([source] if source else []))
+        check_output(output, *([source] if source else []))
     options = options.replace({"return_scores": scores or as_json or options.num_hypotheses > 1})
     asked = {**options.model_dump(), "force": list(force), "as_json": as_json}
     is_file = output is not None and (output.is_file() or not output.exists())  # not a device or a pipe
@@ -124,7 +124,7 @@ def evaluate_files(
     """
     bleu_metric(tokenized, tokenize)  # a mistake shows before the work
     if output:
-        refuse_unwritable(output, *test)
+        check_output(output, *test)
     if count_pairs(test) == 0:
         raise UserError(f"{test[0]}: the file is empty.")
     pairs = list(read_pairs(test, translator.bundle.config.data.columns))

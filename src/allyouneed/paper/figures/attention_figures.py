@@ -94,7 +94,9 @@ def _read_test(bundle: Bundle, test: Sequence[Path]) -> ChosenText:
             sentences.append(sentence)
             pairs.append((pair.source, pair.target))
     if not sentences:
-        raise UserError(f"{test[0]}: no sentence of 2 words to {bundle.longest_source} subwords. Give other text.")
+        raise UserError(
+            f"{test[0]}: no sentence of at least 2 words and at most {bundle.longest_source} tokens. Give other text."
+        )
     return ChosenText(sentences, pairs, lexicon_of(language, sentences), len(read))
 
 

@@ -127,7 +127,7 @@ def run_questions(
     own variant can use. Errors: `UserError` for all that training refuses.
     """
     if assignments_of(settings, "training.minutes"):
-        raise UserError("--set training.minutes: give --minutes, which all trainings share.")
+        raise UserError("--set training.minutes: give --minutes, the time for all trainings.")
     request = Request(train, valid, Path(), languages, "base", [*SETTINGS, *settings])
     results = Results.open("questions", out, {**identity(request), "minutes": minutes})
     request = replace(request, data=results.folder / "data")

@@ -1,1 +1,1 @@
-"""Table 1: what a layer of each kind costs, measured."""
+"""Table 1: measured cost of its layers."""

@@ -1,4 +1,4 @@
-"""Time and memory of a training step, forward and backward, of single layers at one length and width."""
+"""Time and memory of a training step, forward and backward, of single layers at one size."""
 
 from __future__ import annotations
 
@@ -10,118 +10,172 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from allyouneed.paper.table1.compared_layers import Layer
+from allyouneed.paper.table1.compared_layers import ComparedLayer
 
-_FEWEST, MOST = 3, 30  # repetitions
-_WARM_UP = 2  # what the forward pass that counts bytes and the first step cost, in steps
-_STEP = 3  # a step's operations, in forward passes: backward, each product has two, one for each of its factors
+_MIN_REPETITIONS, MAX_REPETITIONS = 3, 30
+_WARM_UP = 2  # cost of the forward pass that counts bytes and of the first step, in steps
+_STEP = 3  # cost of a step in forward passes: the backward pass has two products for each of the forward pass
 
 
-class Point(NamedTuple):
-    """A size at which layers are measured: x [batch, n, d]."""
+class LayerSize(NamedTuple):
+    """Shape of a layer's input: [batch, n, d]."""
 
     batch: int
     n: int
     d: int
 
 
-class Measured(NamedTuple):
-    """One layer at one point. `seconds`: median of a training step; None where the time did not suffice."""
+class LayerMeasurement(NamedTuple):
+    """Measurement of a layer at one size.
+
+    Attributes:
+        layer: Name of the layer.
+        batch: Number of sequences.
+        n: Length of the sequences.
+        d: Width of the vectors.
+        predicted_seconds: Time of a training step predicted from smaller sizes, if any.
+        operations: Counted floating-point operations of a training step.
+        seconds: Median time of a training step; None if the layer was skipped for lack of time.
+        fastest: Shortest time.
+        slowest: Longest time.
+        repetitions: Number of steps timed.
+        saved_bytes: Memory that the forward pass keeps for the backward pass.
+        peak_bytes: Peak memory of a step, on CUDA only.
+    """
 
     layer: str
     batch: int
     n: int
     d: int
-    predicted_seconds: float | None  # from smaller points
-    operations: int  # of a training step
+    predicted_seconds: float | None
+    operations: int
     seconds: float | None = None
     fastest: float | None = None
     slowest: float | None = None
     repetitions: int = 0
     saved_bytes: int | None = None
-    peak_bytes: int | None = None  # where the device counts it: CUDA
+    peak_bytes: int | None = None
 
     @property
-    def taken(self) -> float:
-        """Seconds, of what was measured."""
+    def step_seconds(self) -> float:
+        """Time of a training step of a layer that was not skipped."""
         assert self.seconds is not None
         return self.seconds
 
     @property
     def rate(self) -> float:
-        """Floating-point operations a second."""
-        return self.operations / self.taken
+        """Floating-point operations per second."""
+        return self.operations / self.step_seconds
 
     @property
-    def point(self) -> Point:
-        """Where it was measured."""
-        return Point(self.batch, self.n, self.d)
+    def size(self) -> LayerSize:
+        """Size of the input."""
+        return LayerSize(self.batch, self.n, self.d)
 
 
 def measure_layers(
-    layers: Sequence[Layer],
-    point: Point,
+    layers: Sequence[ComparedLayer],
+    size: LayerSize,
     predicted: Mapping[str, float | None],
     seconds: float,
     device: torch.device,
     tick: Callable[[float], None],
-) -> list[Measured]:
-    """Each layer's training step at this point, within about so many seconds for all of them.
+) -> list[LayerMeasurement]:
+    """Measure the training step of each layer at one size.
 
-    predicted: seconds a step, by layer; one whose fewest repetitions would not fit any more is left out, the cheapest
-    come first, and what has no prediction is measured anyway. More repetitions have a quarter of the time: larger
-    points need the rest. The layers take turns, so that what slows the machine for a while slows them all. `tick` hears
-    the seconds of each turn.
+    Layers are taken in ascending order of predicted time, those without a prediction first; a layer whose minimum
+    number of repetitions does not fit is skipped. Repetitions beyond the minimum get a quarter of the time, since
+    larger sizes need the rest. The layers alternate, so that a temporary slowdown of the machine affects all of them.
+
+    Args:
+        layers: The layers.
+        size: Size of the input.
+        predicted: Predicted seconds per step by layer; None if unknown.
+        seconds: Approximate time for all layers.
+        device: Device to measure on.
+        tick: Receives the seconds of each round.
+
+    Returns:
+        A measurement per layer.
     """
     rows = {
-        layer.name: Measured(layer.name, *point, predicted[layer.name], step_operations(layer, point))
+        layer.name: LayerMeasurement(layer.name, *size, predicted[layer.name], step_operations(layer, size))
         for layer in layers
     }
     steps: dict[str, _Step] = {}
-    needed = 0.0
+    required = 0.0
     for layer in sorted(layers, key=lambda layer: predicted[layer.name] or 0.0):
-        needed += (predicted[layer.name] or 0.0) * (_FEWEST + _WARM_UP)
-        if needed <= seconds:
-            step = steps[layer.name] = _Step(layer, point, device)
+        required += (predicted[layer.name] or 0.0) * (_MIN_REPETITIONS + _WARM_UP)
+        if required <= seconds:
+            step = steps[layer.name] = _Step(layer, size, device)
             saved = saved_bytes(step.layer, step.x)
             rows[layer.name] = rows[layer.name]._replace(saved_bytes=saved, peak_bytes=_peak_bytes(step, device))
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    turn, turns, deadline = 0.0, 0, time.perf_counter() + seconds / 4
-    while steps and turns < MOST and (turns < _FEWEST or time.perf_counter() + turn < deadline):
-        for name, step in steps.items():
-            times[name].append(step())
-        turn, turns = sum(each[-1] for each in times.values()), turns + 1
-        tick(turn)
-    for name, each in times.items():
+    for name, times in _time_in_turns(steps, time.perf_counter() + seconds / 4, tick).items():
         rows[name] = rows[name]._replace(
-            seconds=median(each), fastest=min(each), slowest=max(each), repetitions=len(each)
+            seconds=median(times), fastest=min(times), slowest=max(times), repetitions=len(times)
         )
     return list(rows.values())
 
 
-def predict(layer: Layer, point: Point, measured: Sequence[Measured]) -> float | None:
-    """Seconds a step, as if operations ran as fast as at the largest point that is not larger; None without one."""
-    operations = step_operations(layer, point)
-    known = [
+def _time_in_turns(
+    steps: Mapping[str, _Step], deadline: float, tick: Callable[[float], None]
+) -> dict[str, list[float]]:
+    """Time rounds of one step per layer until the deadline, at least `_MIN_REPETITIONS`."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    last, rounds = 0.0, 0
+    while steps and rounds < MAX_REPETITIONS and (rounds < _MIN_REPETITIONS or time.perf_counter() + last < deadline):
+        for name, step in steps.items():
+            times[name].append(step())
+        last, rounds = sum(each[-1] for each in times.values()), rounds + 1
+        tick(last)
+    return times
+
+
+def predict(layer: ComparedLayer, size: LayerSize, measured: Sequence[LayerMeasurement]) -> float | None:
+    """Predict the time of a training step from the rate at the largest size that is not larger.
+
+    Args:
+        layer: The layer.
+        size: Size of the input.
+        measured: Measurements of any layers and sizes.
+
+    Returns:
+        Seconds per step; None without such a measurement.
+    """
+    operations = step_operations(layer, size)
+    smaller = [
         row
         for row in measured
-        if row.layer == layer.name and row.seconds and row.batch <= point.batch and row.operations <= operations
+        if row.layer == layer.name and row.seconds and row.batch <= size.batch and row.operations <= operations
     ]
-    if not known:
+    if not smaller:
         return None
-    nearest = max(known, key=lambda row: row.operations)
+    nearest = max(smaller, key=lambda row: row.operations)
     return operations / nearest.rate
 
 
-def step_operations(layer: Layer, point: Point) -> int:
-    """Counted floating-point operations of a training step: matrix products only, softmax and gates left out."""
-    return _STEP * point.batch * layer.operations(point.n, point.d)
+def step_operations(layer: ComparedLayer, size: LayerSize) -> int:
+    """Count floating-point operations of a training step: matrix products, without softmax and gates.
+
+    Args:
+        layer: The layer.
+        size: Size of the input.
+
+    Returns:
+        The number of operations.
+    """
+    return _STEP * size.batch * layer.operations(size.n, size.d)
 
 
 def saved_bytes(layer: nn.Module, x: Tensor) -> int:
-    """Bytes that the layer keeps from its forward pass for its backward pass, x among them if it needs x.
+    """Measure the memory that a forward pass keeps for the backward pass, without parameters.
 
-    Whole storages, each once, however many tensors share it; parameters, which are kept anyway, are left out.
+    Args:
+        layer: The layer.
+        x: Its input, which counts if the layer keeps it.
+
+    Returns:
+        Bytes of all distinct storages.
     """
     parameters = {parameter.untyped_storage().data_ptr() for parameter in layer.parameters()}
     saved: dict[int, int] = {}
@@ -133,30 +187,30 @@ def saved_bytes(layer: nn.Module, x: Tensor) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = layer(x)  # its graph keeps what is counted alive, so no address comes twice
+        output = layer(x)  # the graph keeps the counted tensors alive, so addresses are unique
     del output
     return sum(saved.values())
 
 
 class _Step:
-    """A layer's training step on random numbers, in single precision. Called, it returns its seconds."""
+    """A layer's training step on random fp32 numbers; a call returns its seconds."""
 
-    def __init__(self, layer: Layer, point: Point, device: torch.device):
-        self.layer = layer.build(point.d).to(device)
-        self.x = torch.randn(point, device=device, requires_grad=True)  # as inside a network, x wants a gradient too
-        self.gradient = torch.randn(point, device=device)
+    def __init__(self, layer: ComparedLayer, size: LayerSize, device: torch.device):
+        self.layer = layer.build(size.d).to(device)
+        self.x = torch.randn(size, device=device, requires_grad=True)  # a layer inside a network has such an input
+        self.gradient = torch.randn(size, device=device)
 
     def __call__(self) -> float:
         self.layer.zero_grad()
         self.x.grad = None
-        begun = time.perf_counter()
+        start = time.perf_counter()
         self.layer(self.x).backward(self.gradient)
-        float(self.x.grad[0, 0, 0])  # type: ignore[index]  # there now; waits for the device
-        return time.perf_counter() - begun
+        float(self.x.grad[0, 0, 0])  # type: ignore[index]  # set by backward; reading it waits for the device
+        return time.perf_counter() - start
 
 
 def _peak_bytes(step: _Step, device: torch.device) -> int | None:
-    """One step, which also warms up; -> what it allocated at most, where the device counts it."""
+    """Run one step, which warms up too, and return its peak memory on CUDA."""
     if device.type != "cuda":
         step()
         return None

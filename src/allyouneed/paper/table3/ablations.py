@@ -1,7 +1,8 @@
-"""Table 3: variations on the base model, every row scaled alike from its recipe `table3/NAME` to a base that fits.
+"""`allyouneed paper table3`: variations of a base model, scaled in proportion from the recipes `table3/NAME`.
 
-Rows train on the same text for equally many steps (big: three times as many) and are compared on the validation set,
-without averaging checkpoints (section 6.2). Each row is a RUN of its own, one process and one thread a core.
+All rows are trained on the same text for the same number of steps (big: three times as many) and compared on the
+validation set, without checkpoint averaging (section 6.2). Each row is a separate RUN, trained by one process with one
+thread; there are as many processes as cores.
 """
 
 from __future__ import annotations
@@ -9,82 +10,103 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-import torch
 from rich.console import Console
 
 from allyouneed.config import Config, load_recipe
-from allyouneed.data.prepare import PreparedData, prepare
+from allyouneed.data.prepare import prepare
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
-from allyouneed.model.transformer import Transformer
 from allyouneed.paper.results import Results
+from allyouneed.paper.table3.row_training import TRIAL_SETTINGS, measure_step_seconds, start_worker, train_row
 from allyouneed.paper.table3.table3_page import PAPER, write_page
-from allyouneed.progress import print_line
-from allyouneed.training.log import RunLog
+from allyouneed.progress import print_line, time_left
 from allyouneed.training.loop import INTERRUPTED
-from allyouneed.training.request import Request, assignments_of, base_config, identity
+from allyouneed.training.request import Request, assignments_of, identity
 from allyouneed.training.size import training_flops
-from allyouneed.training.train import train
 
-BASE = "ablation"  # the recipe that stands for the paper's base
+Changes: TypeAlias = dict[str, dict[str, Any]]  # values by section and name, see `Config.replace`
+
+BASE = "ablation"  # the recipe that takes the place of the paper's base model
 _SIZES = ("d_model", "d_ff", "d_k", "d_v", "encoder_layers", "decoder_layers", "steps")
-_TRIAL_STEPS = 100
-_USABLE = 0.8  # of the minutes: the rest is for preparing, validating and writing
+_TRAINING_SHARE = 0.8  # of the minutes; the rest is for data preparation, validation and writing
 
 
-class Job(NamedTuple):
-    """A row with a seed. `name` is its recipe's, without `table3/`."""
+class RowJob(NamedTuple):
+    """A row to train.
+
+    Attributes:
+        name: Name of its recipe, without `table3/`.
+        seed: Seed of the training.
+    """
 
     name: str
     seed: int
 
     @property
     def key(self) -> str:
-        """What `parts.json` calls it."""
+        """Key of the row in `Results.parts`."""
         return f"{self.name}, seed {self.seed}"
 
 
 def run_table3(
     request: Request, minutes: float, rows: Sequence[str], seeds: int, console: Console, out: Path | None = None
 ) -> Path:
-    """Trains the rows that are not trained yet, and writes the table of all that are. -> its page.
+    """Train the requested rows that are not trained yet, and write the table of all trained rows.
 
-    request: text, languages, the recipe of the base, settings that all rows share. rows: letters or names, none for
-    all. seeds: of the base, whose spread tells what a difference means; out: where to, see `Results.open`.
-    Errors: `UserError` for an unknown row, too few minutes, and all that training refuses.
+    Args:
+        request: Training text, languages, recipe of the base, and settings of all rows.
+        minutes: Approximate time for all rows.
+        rows: Letters or names of rows; empty for all.
+        seeds: Number of seeds of the base, whose spread shows which differences are significant.
+        console: Receives progress.
+        out: Folder of the results, see `Results.open`.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UserError: If a row is unknown, there is too little time, or training refuses the request.
     """
     if assignments_of(request.settings, "training.minutes"):
-        raise UserError("--set training.minutes: give --minutes, which all trainings share.")
+        raise UserError("--set training.minutes: give --minutes, the time for all trainings.")
     base = load_recipe(request.recipe or BASE).override(request.settings)
     names = chosen_rows(rows)
     results = Results.open("table3", out, {**identity(request), "minutes": minutes})
     request = replace(request, recipe=request.recipe or BASE, data=results.folder / "data")
     prepare(request.data_folder, request.train, request.valid, base.data, partial(print_line, console))
-    jobs = [Job(name, 1) for name in names] + [Job("base", seed) for seed in range(2, seeds + 1)]
+    jobs = [RowJob(name, 1) for name in names] + [RowJob("base", seed) for seed in range(2, seeds + 1)]
     device = choose_device(base.training.device)
     workers = 1 if device.type == "cuda" else min(len(jobs), os.cpu_count() or 1)
-    with _workers(workers) as pool:
+    with _worker_pool(workers) as pool:
         steps = results.part("plan", lambda: _plan(pool, workers, request, base, jobs, minutes))["steps"]
-        print_line(console, f"{len(jobs)} rows, {steps:,} steps each (big: three times), {workers} at a time")
-        _train_rows(pool, results, request, base, [job for job in jobs if job.key not in results.parts], steps, console)
+        print_line(console, f"{len(jobs)} rows, {steps:,} steps each (big: three times as many), {workers} in parallel")
+        missing = [job for job in jobs if job.key not in results.parts]
+        requests = {job: _row_request(request, base, job, steps, results.folder) for job in missing}
+        _train_rows(pool, results, requests, base, console)
     return write_page(results)
 
 
 def chosen_rows(rows: Sequence[str]) -> list[str]:
-    """Names of the rows asked for by name or by letter, in the paper's order, always with the base.
+    """Select rows of table 3.
 
-    Errors: `UserError` for a row that table 3 does not have.
+    Args:
+        rows: Letters or names; empty for all.
+
+    Returns:
+        Names in the paper's order; base is always included.
+
+    Raises:
+        UserError: If table 3 has no such row.
     """
     for row in rows:
         if row not in PAPER and row not in list("ABCDE"):
@@ -92,113 +114,100 @@ def chosen_rows(rows: Sequence[str]) -> list[str]:
     return [name for name in PAPER if not rows or name == "base" or name in rows or name[0] in rows]
 
 
-def scaled(name: str, base: Config) -> list[str]:
-    """What the row changes in the paper's base, as settings that change `base` in proportion.
+def scaled(name: str, base: Config) -> Changes:
+    """Scale a row's changes from the paper's base to another base.
 
-    Sizes keep their ratio; heads, dropout, smoothing and positions are taken as they are. The peak learning rate
-    follows d_model^-0.5, as the paper's does.
+    Sizes and steps keep their ratio; heads, dropout, smoothing and positions are used unchanged. The peak learning rate
+    is proportional to d_model^-0.5, as the paper's.
+
+    Args:
+        name: Name of the row.
+        base: The base to change.
+
+    Returns:
+        Changes of settings, see `Config.replace`.
     """
     row, paper = load_recipe(f"table3/{name}"), load_recipe("table3/base")
-    settings = []
-    for section in ("model", "training"):
-        ours, theirs, small = (getattr(config, section) for config in (row, paper, base))
-        for key in type(ours).model_fields:
-            value = getattr(ours, key)
-            if value == getattr(theirs, key):
+    changes: Changes = {"model": {}, "training": {}}
+    for section, values in changes.items():
+        row_section, paper_section, base_section = (getattr(config, section) for config in (row, paper, base))
+        for key in type(row_section).model_fields:
+            value = getattr(row_section, key)
+            if value == getattr(paper_section, key):
                 continue
             if key in _SIZES:
-                ratio = value / (getattr(theirs, key) or theirs.key_size)
-                value = max(1, round((getattr(small, key) or small.key_size) * ratio))
-            settings.append(f"{section}.{key}={value}")
+                ratio = value / (getattr(paper_section, key) or paper_section.key_size)
+                value = max(1, round((getattr(base_section, key) or base_section.key_size) * ratio))
+            values[key] = value
     if base.training.learning_rate and row.model.d_model != paper.model.d_model:
         rate = base.training.learning_rate * (row.model.d_model / paper.model.d_model) ** -0.5
-        settings.append(f"training.learning_rate={rate:.6g}")
-    return settings
+        changes["training"]["learning_rate"] = float(f"{rate:.6g}")
+    return changes
+
+
+def _assignments(changes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Format changes for `Request.settings`."""
+    return [f"{section}.{name}={value}" for section, values in changes.items() for name, value in values.items()]
 
 
 @contextmanager
-def _workers(count: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes of one thread each. Ctrl-C reaches their training too, which then saves and stops."""
-    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin_worker)
+def _worker_pool(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Start processes of one thread each. Ctrl-C reaches their training too, which then saves and stops."""
+    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=start_worker)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # between rows; training has a handler of its own
-    torch.set_num_threads(1)
-
-
 def _plan(
-    pool: ProcessPoolExecutor, workers: int, request: Request, base: Config, jobs: Sequence[Job], minutes: float
+    pool: ProcessPoolExecutor, workers: int, request: Request, base: Config, jobs: Sequence[RowJob], minutes: float
 ) -> dict[str, Any]:
-    """Steps of every row: those asked for by --set training.steps, or as many as fit into the minutes.
+    """Choose the number of steps per row: `training.steps` if it is set, else as many as fit into the minutes.
 
-    Those follow from the base's speed, with all workers busy, and from each row's FLOPs.
+    The estimate uses the speed of the base with all workers busy, and the FLOPs of each row.
     """
     if assignments_of(request.settings, "training.steps"):
         return {"steps": base.training.steps}
     folder = request.data_folder.with_name("trials")
     trials = [
-        replace(request, out=folder / str(worker), settings=[*request.settings, *_trial_settings()])
+        replace(request, out=folder / str(worker), settings=[*request.settings, *TRIAL_SETTINGS])
         for worker in range(workers)
     ]
-    seconds = max(pool.map(_seconds_of, trials))
+    seconds = max(pool.map(measure_step_seconds, trials))
     shutil.rmtree(folder)
-    work = sum(_work(base.override(scaled(job.name, base))) for job in jobs) / _work(base)
-    affordable = 60 * minutes * _USABLE * workers / (work * seconds)
+    work = sum(_work(base.replace(**scaled(job.name, base))) for job in jobs) / _work(base)
+    affordable = 60 * minutes * _TRAINING_SHARE * workers / (work * seconds)
     steps = int(affordable)
     if steps < base.training.warmup:
-        needed = math.ceil(base.training.warmup / affordable * minutes)
-        raise UserError(f"--minutes {minutes:g} are {steps} steps a row, less than warm-up: give {needed} or more.")
+        required = math.ceil(base.training.warmup / affordable * minutes)
+        raise UserError(
+            f"--minutes {minutes:g} allows {steps} steps per row, fewer than the warm-up: give {required} or more."
+        )
     return {"steps": steps, "seconds_per_step": seconds, "rows_of_work": work}
 
 
-def _trial_settings() -> list[str]:
-    return [
-        f"training.steps={_TRIAL_STEPS}",
-        f"training.log_every={_TRIAL_STEPS // 2}",
-        "training.bleu_sentences=0",
-        "search.beam_size=1",
-        "search.max_extra_length=0",
-    ]
-
-
-def _seconds_of(request: Request) -> float:
-    """In a worker: seconds a step in the second half of a short training; the first half warms up."""
-    train(request, Console(quiet=True))
-    halves = [record["seconds"] for record in RunLog(request.out, Console()).records() if record["event"] == "train"]
-    return (halves[1] - halves[0]) / (_TRIAL_STEPS / 2)
-
-
 def _train_rows(
-    pool: ProcessPoolExecutor,
-    results: Results,
-    request: Request,
-    base: Config,
-    jobs: Sequence[Job],
-    steps: int,
-    console: Console,
+    pool: ProcessPoolExecutor, results: Results, requests: Mapping[RowJob, Request], base: Config, console: Console
 ) -> None:
-    """Longest first, so that no worker is left alone with the longest at the end."""
-    rows = {job: _row_request(request, base, job, steps, results.folder) for job in jobs}
-    work = {job: _work(base.override(row.settings)) for job, row in rows.items()}
-    futures = {pool.submit(_train_row, rows[job]): job for job in sorted(jobs, key=lambda job: -work[job])}
-    begun, done = time.perf_counter(), 0.0
+    """Train rows in descending order of work, so that all workers finish at about the same time."""
+    work = {job: _work(base.override(request.settings)) for job, request in requests.items()}
+    futures = {pool.submit(train_row, requests[job]): job for job in sorted(requests, key=lambda job: -work[job])}
+    start, done = time.perf_counter(), 0.0
     try:
         for future in as_completed(futures):
-            job, facts = futures[future], future.result()
-            if facts["status"] == INTERRUPTED:
+            job, measured = futures[future], future.result()
+            if measured["status"] == INTERRUPTED:
                 raise KeyboardInterrupt
-            results.keep(job.key, {"name": job.name, "seed": job.seed, **facts})
+            results.store(job.key, {"name": job.name, "seed": job.seed, **measured})
             done += work[job]
-            left = (time.perf_counter() - begun) * (sum(work.values()) / done - 1) / 60
-            scores = f"perplexity {facts['perplexity']:.2f}, BLEU {facts['bleu']:.1f}"
-            print_line(console, f"{job.key}: {scores}, {left:.0f} min left")
+            seconds_left = (time.perf_counter() - start) * (sum(work.values()) / done - 1)
+            scores = f"perplexity {measured['perplexity']:.2f}, BLEU {measured['bleu']:.1f}"
+            print_line(console, f"{job.key}: {scores}, {time_left(seconds_left)}")
     except BrokenExecutor as error:
-        raise UserError("a worker was killed, perhaps for lack of memory: the same command goes on.") from error
+        raise UserError(
+            "a worker process was killed, possibly for lack of memory. Repeat the command to resume."
+        ) from error
     finally:
         for future in futures:
             future.cancel()
@@ -208,50 +217,11 @@ def _work(config: Config) -> float:
     return training_flops(config.model, config.data.vocab_size) * config.training.steps
 
 
-def _row_request(request: Request, base: Config, job: Job, steps: int, folder: Path) -> Request:
-    """The row's changes stand after what all rows share; its steps are the plan's, in its proportion. Nothing is
-    averaged, whatever the base's recipe says (section 6.2)."""
-    planned = base.override([f"training.steps={steps}"])
-    longest = planned.override(scaled(job.name, planned)).training.steps
-    run = [f"training.steps={longest}", f"training.validate_every={longest}", f"training.seed={job.seed}"]
-    settings = [*request.settings, *scaled(job.name, planned), *run, "training.average=1"]
+def _row_request(request: Request, base: Config, job: RowJob, steps: int, folder: Path) -> Request:
+    """Apply the row's changes to the shared settings, with the planned steps and no checkpoint averaging (6.2)."""
+    planned = base.replace(training={"steps": steps})
+    changes = scaled(job.name, planned)
+    row_steps = planned.replace(**changes).training.steps
+    run = {"steps": row_steps, "validate_every": row_steps, "seed": job.seed, "average": 1}
+    settings = [*request.settings, *_assignments(changes), *_assignments({"training": run})]
     return replace(request, out=folder / "rows" / job.key.replace(", ", "-"), settings=settings)
-
-
-def _train_row(request: Request) -> dict[str, Any]:
-    """In a worker: trains the row (or goes on), and tells what the table says of it."""
-    begun = time.perf_counter()
-    outcome = train(request, Console(quiet=True))
-    if outcome.status == INTERRUPTED:
-        return {"status": outcome.status}
-    config = base_config(request).override(request.settings)
-    valid = outcome.scores["valid"]
-    vocabulary = len(PreparedData(request.data_folder).tokenizer())
-    with torch.device("meta"):
-        parameters = Transformer(config.model, vocabulary).num_parameters()
-    return {
-        "status": outcome.status,
-        "perplexity": math.exp(valid["loss"]),
-        "bleu": valid["bleu"],
-        "bleu_signature": valid["bleu_signature"],
-        "beam_size": valid["beam_size"],
-        "parameters": parameters,
-        "minutes": (time.perf_counter() - begun) / 60,
-        "columns": _columns(config),
-    }
-
-
-def _columns(config: Config) -> dict[str, Any]:
-    """The settings that table 3 prints, under its names."""
-    model = config.model
-    return {
-        "N": model.encoder_layers,
-        "d_model": model.d_model,
-        "d_ff": model.d_ff,
-        "h": model.num_heads,
-        "d_k": model.key_size,
-        "d_v": model.value_size,
-        "P_drop": model.dropout,
-        "ε_ls": config.training.label_smoothing,
-        "steps": config.training.steps,
-    }

@@ -1,4 +1,4 @@
-"""Table 3 as printed, and the page that sets ours beside it."""
+"""Page of table 3, with the printed numbers for comparison."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from allyouneed.paper.plots import COLOURS, label, new_figure
 from allyouneed.paper.results import Results, as_table
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 class PaperRow(NamedTuple):
-    """Perplexity per word piece and BLEU on newstest2013, parameters in millions."""
+    """A row of the printed table.
+
+    Attributes:
+        perplexity: Perplexity per word piece on newstest2013.
+        bleu: BLEU on newstest2013.
+        parameters: Number of parameters in millions.
+    """
 
     perplexity: float
     bleu: float
@@ -47,70 +51,93 @@ PAPER = {
     "E-learned": PaperRow(4.92, 25.7, 65),
     "big": PaperRow(4.33, 26.4, 213),
 }
-_SAME = 0.005  # of perplexity, relative: what the paper prints as 4.91 and 4.92 is the same to us
-_EXPLAINED = {  # what could explain a disagreement, by the row's letter; "b" is big
-    "A": "Heads divide a width that is small here: many heads leave each but a few units, fewer heads leave enough.",
-    "B": "Keys are a few units wide here.",
-    "C": "A short training rewards what starts soon: shallow post-norm stacks do, deep ones need longer to begin.",
-    "D": "Dropout pays when a text is seen often; here it is seen a few times only, and nothing is overfitted yet.",
-    "E": "Lengths of the validation text occur in training, so that learned positions lose nothing; and they begin "
-    "small, so that words are heard first, while sinusoids are as large as words from the first step on.",
-    "b": "Its dropout of 0.3 costs most in a short training, as row D shows, and so do its 16 heads, as row A shows.",
+_EQUAL = 0.005  # nats; smaller differences of log perplexity, such as 4.91 and 4.92, count as equal
+_EXPLANATIONS = {  # possible explanations of a disagreement, by the row's letter; "b" is big
+    "A": "The heads share a small d_model: many heads have only a few units each, fewer heads have enough.",
+    "B": "Keys have only a few units.",
+    "C": "A short training favours models that learn quickly at first, such as shallow post-norm stacks.",
+    "D": "Dropout helps when a text is seen many times; here it is seen a few times, and there is no overfitting.",
+    "E": "The validation text has no positions beyond those of training, so learned positions have no disadvantage. "
+    "They are also small at first, so that embeddings dominate; sinusoids are as large as embeddings from the start.",
+    "b": "Its dropout of 0.3 and its 16 heads are costly in a short training, as rows D and A show.",
 }
 
 
 def write_page(results: Results) -> Path:
-    """Sets every row that is measured beside the paper's. -> the page."""
-    measured = [facts for key, facts in results.parts.items() if key != "plan"]
-    base = [facts for facts in measured if facts["name"] == "base"]
+    """Write the page, with the paper's numbers for every measured row.
+
+    Args:
+        results: Results whose parts are the plan and the measured rows.
+
+    Returns:
+        The path of the page.
+    """
+    measured = [row for key, row in results.parts.items() if key != "plan"]
+    base = [row for row in measured if row["name"] == "base"]
     spread = Spread.of(base)
     rows = [
-        next(f for f in measured if f["name"] == name) for name in PAPER if any(f["name"] == name for f in measured)
+        next(row for row in measured if row["name"] == name)
+        for name in PAPER
+        if any(row["name"] == name for row in measured)
     ]
-    table = [_row(facts, base, spread) for facts in rows]
+    table = [_table_row(row, base, spread) for row in rows]
     figure = _plot(rows, spread)
     return results.finish(_page(results, table, rows, base, spread), {"table3": table}, {"table3": figure})
 
 
 class Spread(NamedTuple):
-    """Standard deviation over the base's seeds; None with one seed. log_perplexity: nats."""
+    """Standard deviation over the seeds of the base; None for one seed.
+
+    Attributes:
+        log_perplexity: Standard deviation of the log perplexity in nats.
+        bleu: Standard deviation of BLEU.
+    """
 
     log_perplexity: float | None
     bleu: float | None
 
     @classmethod
     def of(cls, base: Sequence[dict[str, Any]]) -> Spread:
-        """base: perplexity and BLEU of each seed."""
+        """Compute the spread from perplexity and BLEU of each seed."""
         if len(base) < 2:
             return cls(None, None)
-        return cls(stdev(math.log(facts["perplexity"]) for facts in base), stdev(facts["bleu"] for facts in base))
+        return cls(stdev(math.log(row["perplexity"]) for row in base), stdev(row["bleu"] for row in base))
 
 
 def verdict(ours: float, paper: float, spread: float | None) -> str:
-    """Whether a row's log perplexity over the base's moves as the paper's does; two spreads are chance."""
-    chance = 2 * (spread or 0.0)
-    if abs(paper) < _SAME:
-        return "equal, as in the paper" if abs(ours) <= chance else "differs, equal in the paper"
-    if abs(ours) <= chance:
+    """Compare a row's change of log perplexity with the paper's.
+
+    Args:
+        ours: Measured log perplexity minus that of the base, in nats.
+        paper: The same difference in the paper.
+        spread: Standard deviation over seeds; a difference of up to two counts as noise.
+
+    Returns:
+        The verdict for the table.
+    """
+    noise = 2 * (spread or 0.0)
+    if abs(paper) < _EQUAL:
+        return "equal, as in the paper" if abs(ours) <= noise else "differs, equal in the paper"
+    if abs(ours) <= noise:
         return "too close to tell"
     return "as in the paper" if ours * paper > 0 else "against the paper"
 
 
-def _row(facts: dict[str, Any], base: Sequence[dict[str, Any]], spread: Spread) -> dict[str, Any]:
-    name, paper = facts["name"], PAPER[facts["name"]]
-    level = mean(math.log(other["perplexity"]) for other in base)
-    ours = math.log(facts["perplexity"]) - level
+def _table_row(row: dict[str, Any], base: Sequence[dict[str, Any]], spread: Spread) -> dict[str, Any]:
+    name, paper = row["name"], PAPER[row["name"]]
+    level = mean(math.log(each["perplexity"]) for each in base)
+    ours = math.log(row["perplexity"]) - level
     theirs = math.log(paper.perplexity / PAPER["base"].perplexity)
     return {
         "row": name,
-        **facts["columns"],
-        "PPL": f"{facts['perplexity']:.2f}",
-        "BLEU": f"{facts['bleu']:.1f}",
-        "params ×10⁶": f"{facts['parameters'] / 1e6:.2f}",
+        **row["columns"],
+        "PPL": f"{row['perplexity']:.2f}",
+        "BLEU": f"{row['bleu']:.1f}",
+        "params ×10⁶": f"{row['parameters'] / 1e6:.2f}",
         "paper PPL": f"{paper.perplexity:.2f}",
         "paper BLEU": f"{paper.bleu:.1f}",
         "paper params": paper.parameters,
-        "ΔPPL beside base": "" if name == "base" else verdict(ours, theirs, spread.log_perplexity),
+        "ΔPPL relative to base": "" if name == "base" else verdict(ours, theirs, spread.log_perplexity),
     }
 
 
@@ -121,53 +148,52 @@ def _page(
     base: list[dict[str, Any]],
     spread: Spread,
 ) -> str:
-    verdicts = [row["ΔPPL beside base"] for row in table if row["row"] != "base"]
-    against = [row["row"] for row in table if row["ΔPPL beside base"].startswith(("against", "differs"))]
-    seeds = ", ".join(f"{f['perplexity']:.2f} / {f['bleu']:.1f}" for f in base)
+    verdicts = [row["ΔPPL relative to base"] for row in table if row["row"] != "base"]
+    against = [row["row"] for row in table if row["ΔPPL relative to base"].startswith(("against", "differs"))]
+    seeds = ", ".join(f"{row['perplexity']:.2f} / {row['bleu']:.1f}" for row in base)
     lines = [
-        "# Table 3: variations on the base model",
+        "# Table 3: variations of the base model",
         "",
-        "Each row changes the small base as the paper's row changes the paper's base, in proportion; all see the same "
-        f"text for the same {results.parts['plan']['steps']:,} steps (big: three times as many). PPL is per subword, "
-        f"BLEU with beam {rows[0]['beam_size']}, both on the validation set, without averaging checkpoints (section "
-        "6.2). "
-        "The perplexities are of another text and other subwords than the paper's: compare within a column only.",
+        "Each row changes the small base in proportion to the paper's change of its base. All rows are trained on the "
+        f"same text for {results.parts['plan']['steps']:,} steps (big: three times as many). PPL is per token, BLEU "
+        f"with beam {rows[0]['beam_size']}, both on the validation set, without checkpoint averaging (section 6.2). "
+        "Text and vocabulary differ from the paper's: compare perplexities within a column only.",
         "",
         as_table(table),
         "",
-        f"Signature: `{rows[0]['bleu_signature']}`. Base, PPL / BLEU by seed: {seeds}. {_spread_in_words(spread)}",
+        f"Signature: `{rows[0]['bleu_signature']}`. Base, PPL / BLEU by seed: {seeds}. {_spread_text(spread)}",
         "",
-        f"Of {len(verdicts)} rows, by perplexity beside the base: "
+        f"Perplexity relative to the base, {len(verdicts)} rows: "
         + ", ".join(f"{verdicts.count(kind)} {kind}" for kind in dict.fromkeys(verdicts))
-        + f". {_correlation_in_words(rows)}",
+        + f". {_correlation_text(rows)}",
         "",
-        "![PPL and BLEU beside the paper's](table3.png)",
+        "![PPL and BLEU over the paper's](table3.png)",
     ]
     if against:
-        lines += ["", "## Where ours disagrees, and what could explain it"]
+        lines += ["", "## Deviations from the paper and possible explanations"]
         for letter in dict.fromkeys(name[0] for name in against):
             names = ", ".join(f"**{name}**" for name in against if name[0] == letter)
-            lines.append(f"- {names}: {_EXPLAINED[letter]}")
+            lines.append(f"- {names}: {_EXPLANATIONS[letter]}")
     return "\n".join(lines)
 
 
-def _spread_in_words(spread: Spread) -> str:
+def _spread_text(spread: Spread) -> str:
     if spread.bleu is None or spread.log_perplexity is None:
-        return "The spread over seeds is not known: give --seeds 3."
+        return "The spread over seeds is unknown: give --seeds 3."
     return (
         f"Standard deviation over seeds: {100 * spread.log_perplexity:.1f} % of perplexity, {spread.bleu:.2f} BLEU; "
-        "differences of less than two of them are called too close to tell. The other rows have one seed."
+        "differences of less than two standard deviations are called too close to tell. The other rows have one seed."
     )
 
 
-def _correlation_in_words(rows: Sequence[dict[str, Any]]) -> str:
-    """Spearman's, of perplexities; ties get the mean rank."""
+def _correlation_text(rows: Sequence[dict[str, Any]]) -> str:
+    """Report Spearman's rank correlation of perplexities; ties get the mean rank."""
     if len(rows) < 3:
-        return "So few rows have no rank correlation."
-    ours = [facts["perplexity"] for facts in rows]
-    theirs = [PAPER[facts["name"]].perplexity for facts in rows]
-    found = float(np.corrcoef(_ranks(ours), _ranks(theirs))[0, 1])
-    return f"Rank correlation (Spearman) with the paper's perplexities: {found:.2f}."
+        return "There are too few rows for a rank correlation."
+    measured = [row["perplexity"] for row in rows]
+    printed = [PAPER[row["name"]].perplexity for row in rows]
+    correlation = float(np.corrcoef(_ranks(measured), _ranks(printed))[0, 1])
+    return f"Rank correlation (Spearman) with the paper's perplexities: {correlation:.2f}."
 
 
 def _ranks(values: Sequence[float]) -> list[float]:
@@ -175,17 +201,17 @@ def _ranks(values: Sequence[float]) -> list[float]:
 
 
 def _plot(rows: Sequence[dict[str, Any]], spread: Spread) -> Figure:
-    """Ours over the paper's, one point a row, for PPL and BLEU."""
+    """Plot measured over printed values, one point per row, for PPL and BLEU."""
     figure = new_figure(13, 7)
-    for place, (key, better) in enumerate({"perplexity": "less", "bleu": "more"}.items(), 1):
-        axes = figure.add_subplot(1, 2, place)
+    for column, (key, better) in enumerate({"perplexity": "lower", "bleu": "higher"}.items(), 1):
+        axes = figure.add_subplot(1, 2, column)
         title = f"{'BLEU' if key == 'bleu' else key} ({better} is better)"
-        label(axes, title, "the paper's, newstest2013", "ours, validation set")
-        for facts in rows:
-            group = facts["name"][0]
-            x, y = getattr(PAPER[facts["name"]], key), facts[key]
-            chance = 2 * (spread.bleu or 0) if key == "bleu" else 2 * y * (spread.log_perplexity or 0)
+        label(axes, title, "paper, newstest2013", "measured, validation set")
+        for row in rows:
+            group = row["name"][0]
+            x, y = getattr(PAPER[row["name"]], key), row[key]
+            noise = 2 * (spread.bleu or 0) if key == "bleu" else 2 * y * (spread.log_perplexity or 0)
             colour = "black" if group == "b" else COLOURS["ABCDE".index(group)]
-            axes.errorbar(x, y, yerr=chance, fmt="o", color=colour, elinewidth=0.7, capsize=2)
-            axes.annotate(facts["name"], (x, y), xytext=(5, 2), textcoords="offset points", fontsize=6.5, color=colour)
+            axes.errorbar(x, y, yerr=noise, fmt="o", color=colour, elinewidth=0.7, capsize=2)
+            axes.annotate(row["name"], (x, y), xytext=(5, 2), textcoords="offset points", fontsize=6.5, color=colour)
     return figure

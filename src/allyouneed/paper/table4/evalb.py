@@ -1,13 +1,13 @@
-"""Labelled precision, recall and F1 of brackets, by EVALB's rules (Sekine and Collins 1997) with its COLLINS.prm.
+"""Labelled precision, recall and F1 of brackets by EVALB's rules (Sekine and Collins 1997) with its COLLINS.prm.
 
-Punctuation goes before spans are counted, known by its part of speech (, : `` '' .), and with it constituents of
-nothing else; parts of speech are no brackets; ADVP and PRT are one label; brackets are a multiset, so that X over X
-counts twice. EVALB's later new.prm differs in tags that the Penn Treebank does not have (S1 ? !).
+Punctuation is removed before spans are computed; it is recognised by its part of speech (, : `` '' .). Constituents
+without other words are removed too. Parts of speech are not brackets; ADVP and PRT are one label; brackets are a
+multiset, so X over X counts twice. EVALB's later new.prm differs only in tags that the Penn Treebank does not have.
 
-Written here, since the one package for it (PYEVALB 0.1.3 of 2017, an alpha) counts another thing: it keeps punctuation
-and TOP, tells ADVP from PRT, takes brackets as a set, leaves function tags on, and cuts words at "_". Compared once
-with EVALB itself (`evalb.c` of 2006) on 4,814 damaged, flat and right-branching parses of the Penn Treebank's sample:
-the same three counts for every sentence, with labels and without.
+The only Python package for it (PYEVALB 0.1.3 of 2017, alpha) counts differently: it keeps punctuation and TOP,
+distinguishes ADVP and PRT, treats brackets as a set, keeps function tags, and splits words at "_". This module was
+compared with EVALB itself (`evalb.c` of 2006) on 4,814 damaged, flat and right-branching parses of the Penn Treebank
+sample: all three counts agree for every sentence, with and without labels.
 """
 
 from __future__ import annotations
@@ -20,11 +20,19 @@ from typing import NamedTuple
 from allyouneed.paper.table4.treebank import Span, Tree
 
 _PUNCTUATION = frozenset((",", ":", "``", "''", "."))
-_EQUAL = {"PRT": "ADVP"}
+_EQUIVALENT = {"PRT": "ADVP"}
 
 
-class Scores(NamedTuple):
-    """Counts of brackets and sentences; shares in percent, 0 of nothing."""
+class BracketScores(NamedTuple):
+    """Counts of brackets and sentences, and scores in percent; a score of nothing is 0.
+
+    Attributes:
+        matched: Brackets in both trees.
+        gold: Brackets of the gold trees.
+        parsed: Brackets of the parser's trees.
+        exact: Sentences in which all brackets are equal.
+        sentences: Number of sentences.
+    """
 
     matched: int
     gold: int
@@ -34,38 +42,67 @@ class Scores(NamedTuple):
 
     @property
     def recall(self) -> float:
-        """The share of the gold brackets that were found."""
+        """Share of the gold brackets that the parser found."""
         return _percent(self.matched, self.gold)
 
     @property
     def precision(self) -> float:
-        """The share of the parsed brackets that are right."""
+        """Share of the parser's brackets that are correct."""
         return _percent(self.matched, self.parsed)
 
     @property
     def f1(self) -> float:
-        """Of precision and recall over all sentences together, as EVALB's summary has it."""
+        """F1 over all sentences together, as in EVALB's summary."""
         return _percent(2 * self.matched, self.gold + self.parsed)
 
     @property
     def exact_match(self) -> float:
-        """EVALB's complete match: the share of sentences all of whose brackets are right, and no other."""
+        """Share of sentences in which all brackets are equal, EVALB's complete match."""
         return _percent(self.exact, self.sentences)
 
 
-def score(pairs: Iterable[tuple[Tree, Tree]], labelled: bool = True) -> Scores:
-    """Of (gold, parsed) trees over the same words. Errors: `ValueError` where the words differ (EVALB's error 1, 2)."""
+def score(pairs: Iterable[tuple[Tree, Tree]], labelled: bool = True) -> BracketScores:
+    """Score trees.
+
+    Args:
+        pairs: Gold and parsed tree of each sentence.
+        labelled: Whether labels must agree too, not only spans.
+
+    Returns:
+        The counts of all sentences.
+
+    Raises:
+        ValueError: If two trees have different words (EVALB's errors 1 and 2).
+    """
     scored = [_score_sentence(gold, parsed, labelled) for gold, parsed in pairs]
-    return Scores(*(sum(counts) for counts in zip(*scored, strict=True))) if scored else Scores(0, 0, 0, 0, 0)
+    return (
+        BracketScores(*(sum(counts) for counts in zip(*scored, strict=True)))
+        if scored
+        else BracketScores(0, 0, 0, 0, 0)
+    )
 
 
 def flat(leaves: Sequence[Tree]) -> Tree:
-    """One S over all words: what knowing nothing scores."""
+    """Make a baseline parse: one S over all words.
+
+    Args:
+        leaves: Leaves of the sentence.
+
+    Returns:
+        The tree.
+    """
     return Tree("S", tuple(leaves))
 
 
 def right_branching(leaves: Sequence[Tree]) -> Tree:
-    """S over the sentence, a VP from every other word to the end: English branches to the right."""
+    """Make a baseline parse: S over the sentence, and a VP from each word but the first and last to the end.
+
+    Args:
+        leaves: Leaves of the sentence.
+
+    Returns:
+        The tree.
+    """
     nodes: tuple[Tree, ...] = ()
     words = 0
     for leaf in reversed(leaves):
@@ -77,23 +114,23 @@ def right_branching(leaves: Sequence[Tree]) -> Tree:
     return Tree("S", nodes)
 
 
-def _score_sentence(gold: Tree, parsed: Tree, labelled: bool) -> Scores:
-    leaves, other = gold.leaves(), parsed.leaves()
-    if [leaf.word for leaf in leaves] != [leaf.word for leaf in other]:
+def _score_sentence(gold: Tree, parsed: Tree, labelled: bool) -> BracketScores:
+    leaves = gold.leaves()
+    if [leaf.word for leaf in leaves] != parsed.words():
         raise ValueError(f"two trees of different words: {gold.sentence()!r}, {parsed.sentence()!r}")
     counted = [leaf.label not in _PUNCTUATION for leaf in leaves]
     expected, found = (_brackets(tree, counted, labelled) for tree in (gold, parsed))
     matched = (expected & found).total()
-    return Scores(matched, expected.total(), found.total(), int(expected == found), 1)
+    return BracketScores(matched, expected.total(), found.total(), int(expected == found), 1)
 
 
 def _brackets(tree: Tree, counted: Sequence[bool], labelled: bool) -> Counter[Span]:
-    """Over the words that count, where there are any: the spans are places among them."""
-    place = [0, *accumulate(counted)]
+    """Count brackets that have counted words; the spans are indices among those words."""
+    index = [0, *accumulate(counted)]
     return Counter(
-        Span(_EQUAL.get(label, label) if labelled else "", place[start], place[end])
+        Span(_EQUIVALENT.get(label, label) if labelled else "", index[start], index[end])
         for label, start, end in tree.spans()
-        if place[start] < place[end]
+        if index[start] < index[end]
     )
 
 

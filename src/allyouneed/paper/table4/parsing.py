@@ -1,8 +1,8 @@
-"""Table 4: English constituency parsing (section 6.3), a sentence in, its tree's symbols out.
+"""`allyouneed paper table4`: English constituency parsing (section 6.3), from a sentence to its tree's symbols.
 
-Trains on a treebank's sentences and linearised trees, and on their constituents as if they were sentences; decodes with
-the paper's beam, rebuilds trees from what was said, and scores them by EVALB's rules. The folder holds the treebank's
-text: give it only to those who may have that.
+Trains on a treebank's sentences and linearised trees, and on their constituents as further examples; decodes with the
+paper's beam, rebuilds trees from the outputs, and scores them by EVALB's rules. The folder of results contains text of
+the treebank: share it only with people who may have the treebank.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import sha256, write_file
 from allyouneed.paper.results import Results
-from allyouneed.paper.table4.readable_words import frequent_words, readable
-from allyouneed.paper.table4.table4_page import Parsed, write_page
+from allyouneed.paper.table4.parser_input import frequent_words, parser_input
+from allyouneed.paper.table4.table4_page import ParsedPart, write_page
 from allyouneed.paper.table4.treebank import Tree, read_trees, rebuild
 from allyouneed.progress import print_line, track_progress
 from allyouneed.training.log import RunLog
@@ -31,24 +31,34 @@ from allyouneed.translation.translator import Translator
 
 RECIPE = "parsing"
 PARTS = ("train", "dev", "test")
-_TRAINING_SHARE = 0.8  # of the minutes; the rest is for decoding with a wide beam
-_BEAMS = (1, 4)  # tried on dev, beside the recipe's
-_VALIDATING = ("search.beam_size=1", "search.max_extra_length=100")  # while training; the wide beam comes after it
-_AT_ONCE = 32  # sentences decoded between two steps of the progress bar
+_TRAINING_SHARE = 0.8  # of the minutes; the rest is for decoding with a large beam
+_DEV_BEAMS = (1, 4)  # beam sizes for dev, in addition to the recipe's
+_VALIDATION_SEARCH = ("search.beam_size=1", "search.max_extra_length=100")  # during training
+_BATCH_SENTENCES = 32  # sentences per update of the progress bar
 
 
 def run_table4(
     treebank: Path, out: Path | None, minutes: float, console: Console, settings: Sequence[str] = ()
 ) -> Path:
-    """Trains, parses and scores, or goes on where the same call stopped. -> the page.
+    """Train a parser, parse, and score, or resume an interrupted call.
 
-    treebank: a folder with train.mrg, dev.mrg and test.mrg, or .mrg.gz; minutes: of the whole; with `training.steps`
-    among the settings, training takes so many steps instead. Errors: `UserError` for a treebank that is missing or
-    broken, with file and line, and for all that training refuses; `KeyboardInterrupt` when training was interrupted.
+    Args:
+        treebank: A folder with train.mrg, dev.mrg and test.mrg, or .mrg.gz.
+        out: Folder of the results, see `Results.open`.
+        minutes: Approximate total time; the training takes `training.steps` steps instead if that setting is given.
+        console: Receives progress.
+        settings: Overrides `SECTION.NAME=VALUE`.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UserError: If the treebank is missing or invalid, or training refuses the settings.
+        KeyboardInterrupt: If the training was interrupted.
     """
     files = {name: _find(treebank, name) for name in PARTS}
-    asked = {"treebank": [f"{path.name} {sha256(path)}" for path in files.values()], "minutes": minutes}
-    results = Results.open("table4", out, {**asked, "settings": list(settings)})
+    identified = {"treebank": [f"{path.name} {sha256(path)}" for path in files.values()], "minutes": minutes}
+    results = Results.open("table4", out, {**identified, "settings": list(settings)})
     trees = {name: read_trees(path) for name, path in files.items()}
     for name in PARTS:
         print_line(console, f"{files[name]}: {len(trees[name]):,} trees")
@@ -59,8 +69,8 @@ def run_table4(
     translator = Translator.load(request.out, choose_device(requested_device(request)))
     search = load_recipe(RECIPE).override(settings).search
     results.part("training", lambda: _training_facts(translator, request.out, trees["train"]))
-    sources = {name: [readable(tree.words(), known) for tree in trees[name]] for name in ("dev", "test")}
-    beams = sorted({*_BEAMS, search.beam_size})
+    sources = {name: [parser_input(tree.words(), known) for tree in trees[name]] for name in ("dev", "test")}
+    beams = sorted({*_DEV_BEAMS, search.beam_size})
     dev = {
         beam: _parse(results, translator, "dev", sources["dev"], trees["dev"], _with_beam(search, beam), console)
         for beam in beams
@@ -74,8 +84,8 @@ def _find(treebank: Path, name: str) -> Path:
         if path.is_file():
             return path
     raise UserError(
-        f"{treebank}: there is no {name}.mrg or {name}.mrg.gz. Give a folder with the Penn Treebank's combined trees, "
-        f"as {', '.join(f'{part}.mrg' for part in PARTS)}."
+        f"{treebank}: no {name}.mrg or {name}.mrg.gz found. Give a folder with combined Penn Treebank trees: "
+        f"{', '.join(f'{part}.mrg' for part in PARTS)}."
     )
 
 
@@ -84,25 +94,25 @@ def _with_beam(search: SearchConfig, beam: int) -> SearchConfig:
 
 
 def _pairs(trees: dict[str, list[Tree]], known: Collection[str]) -> dict[str, list[tuple[str, str]]]:
-    """What is trained on, and what the loss is watched on: words and symbols.
+    """Make training and validation pairs of words and symbols.
 
-    A constituent of two words or more is an example of its own. Long trees are made of short ones: with the sentences
-    alone, so few trees do not teach the decoder to keep count of the words (docs/experiments.md).
+    Constituents of two words or more are separate examples: trained on sentences alone, with so few trees, the decoder
+    does not learn to count words (docs/experiments.md).
     """
     examples = [part for tree in trees["train"] for part in tree.constituents() if len(part.leaves()) > 1]
     examples += [tree for tree in trees["train"] if len(tree.leaves()) == 1]
     pairs = {"train": examples, "dev": trees["dev"]}
-    return {name: [(readable(t.words(), known), t.linearized()) for t in chosen] for name, chosen in pairs.items()}
+    return {name: [(parser_input(t.words(), known), t.linearized()) for t in part] for name, part in pairs.items()}
 
 
 def _request(folder: Path, pairs: dict[str, list[tuple[str, str]]], minutes: float, settings: Sequence[str]) -> Request:
-    """What is to be trained, on files written here: words, a tab, symbols."""
+    """Write the pairs as TSV files, and make the request for training on them."""
     files = {name: folder / "text" / f"{name}.tsv" for name in pairs}
     for name, path in files.items():
         write_file(path, "".join(f"{words}\t{symbols}\n" for words, symbols in pairs[name]))
     budget = [] if assignments_of(settings, "training.steps") else [f"training.minutes={_TRAINING_SHARE * minutes:g}"]
-    given = [*budget, *settings, *_VALIDATING]
-    return Request([files["train"]], [files["dev"]], folder / "run", ("en", "tree"), RECIPE, given)
+    all_settings = [*budget, *settings, *_VALIDATION_SEARCH]
+    return Request([files["train"]], [files["dev"]], folder / "run", ("en", "tree"), RECIPE, all_settings)
 
 
 def _training_facts(translator: Translator, run: Path, trees: Sequence[Tree]) -> dict[str, Any]:
@@ -128,43 +138,42 @@ def _parse(
     trees: Sequence[Tree],
     search: SearchConfig,
     console: Console,
-) -> Parsed:
-    """Decodes, or takes what an earlier call decoded, and rebuilds. The trees go to files that EVALB can read."""
-    what = f"{name}, beam {search.beam_size}"
-    said = results.part(what, lambda: _decode(translator, sources, search, what, console))
-    rebuilt = [rebuild(output, tree.leaves()) for output, tree in zip(said["outputs"], trees, strict=True)]
-    pairs = [(tree, ours.tree) for tree, ours in zip(trees, rebuilt, strict=True)]
-    parsed = Parsed(pairs, said["outputs"], [ours.faults for ours in rebuilt], said["seconds"])
-    print_line(console, f"{what}: F1 {parsed.scores().f1:.2f} in {parsed.seconds:.0f} s")
+) -> ParsedPart:
+    """Decode, or read the outputs of an earlier call, rebuild trees, and write them to files that EVALB reads."""
+    key = f"{name}, beam {search.beam_size}"
+    decoded = results.part(key, lambda: _decode(translator, sources, search, key, console))
+    rebuilt = [rebuild(output, tree.leaves()) for output, tree in zip(decoded["outputs"], trees, strict=True)]
+    pairs = [(gold, parsed.tree) for gold, parsed in zip(trees, rebuilt, strict=True)]
+    part = ParsedPart(pairs, decoded["outputs"], [parsed.faults for parsed in rebuilt], decoded["seconds"])
+    print_line(console, f"{key}: F1 {part.scores().f1:.2f} in {part.seconds:.0f} s")
     for file, side in ((f"{name}.gold", 0), (f"{name}-beam-{search.beam_size}.parsed", 1)):
         write_file(results.folder / "trees" / file, "".join(f"(TOP {pair[side]})\n" for pair in pairs))
-    return parsed
+    return part
 
 
 def _decode(
-    translator: Translator, sentences: Sequence[str], search: SearchConfig, what: str, console: Console
+    translator: Translator, sentences: Sequence[str], search: SearchConfig, key: str, console: Console
 ) -> dict[str, Any]:
-    """Longest first, so that the time that is left is known early on."""
+    """Decode in descending order of length, for a reliable estimate of the remaining time."""
     outputs = [""] * len(sentences)
-    begun = time.perf_counter()
-    done = 0
-    with track_progress(console, f"parsing {what}") as told:
-        for places in _batches(sentences):
-            found = translator.translate(
-                [sentences[place] for place in places],
+    start, done = time.perf_counter(), 0
+    with track_progress(console, f"parsing {key}") as report:
+        for indices in _batches(sentences):
+            translations = translator.translate(
+                [sentences[i] for i in indices],
                 beam_size=search.beam_size,
                 length_penalty=search.length_penalty,
                 max_extra_length=search.max_extra_length,
                 batch_tokens=search.batch_tokens,
             )
-            for place, translation in zip(places, found, strict=True):
-                outputs[place] = translation.text
-            done += len(places)
-            told(done, len(sentences))
-    return {"outputs": outputs, "seconds": time.perf_counter() - begun}
+            for i, translation in zip(indices, translations, strict=True):
+                outputs[i] = translation.text
+            done += len(indices)
+            report(done, len(sentences))
+    return {"outputs": outputs, "seconds": time.perf_counter() - start}
 
 
 def _batches(sentences: Sequence[str]) -> Iterator[list[int]]:
-    order = sorted(range(len(sentences)), key=lambda place: -len(sentences[place]))
-    for start in range(0, len(order), _AT_ONCE):
-        yield order[start : start + _AT_ONCE]
+    order = sorted(range(len(sentences)), key=lambda i: -len(sentences[i]))
+    for start in range(0, len(order), _BATCH_SENTENCES):
+        yield order[start : start + _BATCH_SENTENCES]

@@ -1,4 +1,4 @@
-// The server, as the page sees it.
+// Requests to the server.
 
 export const key = {
   get: () => localStorage.getItem("key") ?? "",
@@ -9,26 +9,26 @@ function headers(more = {}) {
   return key.get() ? { ...more, Authorization: `Bearer ${key.get()}` } : more;
 }
 
-/** An answer as JSON, or an Error with the server's message and its status. */
-async function answer(response) {
+/** Returns a response's JSON; throws an Error with the server's message and status. */
+async function json(response) {
   const content = response.status === 204 ? null : await response.json();
   if (!response.ok) throw Object.assign(new Error(content?.error ?? response.statusText), { status: response.status });
   return content;
 }
 
 export async function languages() {
-  return answer(await fetch("/api/languages"));
+  return json(await fetch("/api/languages"));
 }
 
-/** One text's translation with words, links and alternatives. */
+/** Translates a text, with word scores, word alignment and alternatives. */
 export async function translate(q, source, target, signal) {
   const body = JSON.stringify({ q, source, target, words: true, beam_size: 4, num_hypotheses: 4 });
   const options = { method: "POST", headers: headers({ "Content-Type": "application/json" }), body, signal };
-  return (await answer(await fetch("/api/translate", options))).translations[0];
+  return (await json(await fetch("/api/translate", options))).translations[0];
 }
 
-/** Sends a file and tells how much of it is sent, 0 to 1. fetch cannot tell that yet. */
-export function upload(file, source, target, progress) {
+/** Uploads a file; onProgress gets the fraction sent. XMLHttpRequest, since fetch does not report upload progress. */
+export function upload(file, source, target, onProgress) {
   const form = new FormData();
   form.append("source", source);
   form.append("target", target);
@@ -37,7 +37,7 @@ export function upload(file, source, target, progress) {
     const request = new XMLHttpRequest();
     request.open("POST", "/api/documents");
     for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
-    request.upload.onprogress = (event) => progress(event.loaded / event.total);
+    request.upload.onprogress = (event) => onProgress(event.loaded / event.total);
     request.onerror = () => reject(new Error());
     request.onload = () => {
       const content = JSON.parse(request.responseText);
@@ -48,5 +48,5 @@ export function upload(file, source, target, progress) {
 }
 
 export async function documentState(id) {
-  return answer(await fetch(`/api/documents/${id}`, { headers: headers() }));
+  return json(await fetch(`/api/documents/${id}`, { headers: headers() }));
 }

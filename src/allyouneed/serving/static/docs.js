@@ -1,11 +1,12 @@
-// The API, read from the server's own OpenAPI document.
+// API documentation, rendered from the server's OpenAPI document.
 
+import { localizePage, message } from "./messages.js";
 import { showTheme } from "./theme.js";
 
 function element(tag, ...content) {
-  const made = document.createElement(tag);
-  made.append(...content);
-  return made;
+  const created = document.createElement(tag);
+  created.append(...content);
+  return created;
 }
 
 function typeOf(schema) {
@@ -16,34 +17,37 @@ function typeOf(schema) {
   return schema.format === "binary" ? "file" : (schema.type ?? "any");
 }
 
-function fields(schema) {
+/** Table of a body's fields: name, type, default, description. */
+function fieldTable(schema) {
   const rows = Object.entries(schema.properties ?? {}).map(([name, field]) => {
-    const needed = (schema.required ?? []).includes(name);
-    const rest = needed ? "required" : field.default === undefined || field.default === null ? "" : `default ${JSON.stringify(field.default)}`;
-    return element("tr", element("td", element("code", name)), element("td", typeOf(field)), element("td", rest));
+    const isRequired = (schema.required ?? []).includes(name);
+    const hasDefault = field.default !== undefined && field.default !== null;
+    const presence = isRequired ? message("required") : hasDefault ? message("defaultValue", JSON.stringify(field.default)) : "";
+    const cells = [element("code", name), typeOf(field), presence, field.description ?? ""];
+    return element("tr", ...cells.map((cell) => element("td", cell)));
   });
   return element("table", ...rows);
 }
 
-function article(path, method, route) {
-  const made = element("article", element("h3", element("b", method.toUpperCase()), path));
+function routeArticle(path, method, route) {
+  const article = element("article", element("h3", element("b", method.toUpperCase()), path));
   const content = Object.entries(route.requestBody?.content ?? {});
-  if (route.description) made.append(element("p", route.description));
+  if (route.description) article.append(element("p", route.description));
   if (content.length) {
     const [, { schema }] = content[0];
-    if (schema.description) made.append(element("p", schema.description));
-    made.append(fields(schema), element("p", element("small", content.map(([form]) => form).join(", "))));
+    article.append(fieldTable(schema), element("p", element("small", content.map(([mediaType]) => mediaType).join(", "))));
   }
-  return made;
+  return article;
 }
 
 showTheme();
+localizePage();
 const { paths } = await (await fetch("/openapi.json")).json();
 const groups = new Map();
 for (const [path, methods] of Object.entries(paths)) {
   for (const [method, route] of Object.entries(methods)) {
     const tag = route.tags?.[0] ?? "";
-    groups.set(tag, [...(groups.get(tag) ?? []), article(path, method, route)]);
+    groups.set(tag, [...(groups.get(tag) ?? []), routeArticle(path, method, route)]);
   }
 }
 for (const [tag, articles] of groups) document.querySelector("#api").append(element("h2", tag), ...articles);

@@ -1,51 +1,51 @@
-// Files: dropped or chosen, sent, translated, fetched.
+// Translates files that are dropped or chosen: upload, polling, download link.
 
 import { documentState, upload } from "./api.js";
-import { say } from "./texts.js";
+import { message } from "./messages.js";
 
 const list = document.querySelector("#files ul");
-const SENDING = 0.2; // of the bar; the rest is translating
-const ASK_AGAIN = 400; // milliseconds
+const UPLOAD_SHARE = 0.2; // of the progress bar; the rest is translation
+const POLL_INTERVAL = 400; // milliseconds
 
-function row(file) {
+function createRow(file) {
   const item = document.createElement("li");
-  const [name, bar, end] = ["span", "progress", "span"].map((tag) => document.createElement(tag));
+  const [name, bar, status] = ["span", "progress", "span"].map((tag) => document.createElement(tag));
   name.textContent = name.title = file.name;
   bar.value = 0;
   bar.setAttribute("aria-label", file.name);
-  end.textContent = say("waiting");
-  item.append(name, bar, end);
+  status.textContent = message("translating");
+  item.append(name, bar, status);
   list.prepend(item);
-  return { bar, end };
+  return { bar, status };
 }
 
 async function translateFile(file, languages) {
-  const { bar, end } = row(file);
+  const { bar, status } = createRow(file);
   try {
-    let state = await upload(file, languages.source, languages.target, (sent) => (bar.value = sent * SENDING));
+    let state = await upload(file, languages.source, languages.target, (sent) => (bar.value = sent * UPLOAD_SHARE));
     while (state.status === "queued" || state.status === "translating") {
-      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN));
+      await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL));
       state = await documentState(state.id);
-      if (state.total) bar.value = SENDING + ((1 - SENDING) * state.done) / state.total;
+      if (state.total) bar.value = UPLOAD_SHARE + ((1 - UPLOAD_SHARE) * state.done) / state.total;
     }
     if (state.error) throw new Error(state.error);
     bar.value = 1;
     const link = document.createElement("a");
-    [link.href, link.download, link.textContent] = [state.url, state.name, say("download")];
-    end.replaceChildren(link);
+    [link.href, link.download, link.textContent] = [state.url, state.name, message("download")];
+    status.replaceChildren(link);
   } catch (error) {
-    end.textContent = error.message || say("down");
-    end.className = "bad";
+    status.textContent = error.message || message("unreachable");
+    status.className = "bad";
     bar.remove();
   }
 }
 
-/** languages(): {source, target} at the time a file comes. */
-export function acceptFiles(languages) {
-  const take = (files) => [...files].forEach((file) => translateFile(file, languages()));
+/** Accepts files; selectedLanguages() returns {source, target} when a file arrives. */
+export function acceptFiles(selectedLanguages) {
+  const translateAll = (files) => [...files].forEach((file) => translateFile(file, selectedLanguages()));
   const input = document.querySelector("#file");
   input.addEventListener("change", () => {
-    take(input.files);
+    translateAll(input.files);
     input.value = "";
   });
   const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
@@ -61,6 +61,6 @@ export function acceptFiles(languages) {
     if (!hasFiles(event)) return;
     event.preventDefault();
     document.body.classList.remove("dropping");
-    take(event.dataTransfer.files);
+    translateAll(event.dataTransfer.files);
   });
 }

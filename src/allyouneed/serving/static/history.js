@@ -1,54 +1,54 @@
-// What was translated, kept in this browser and nowhere else.
+// Past translations, stored in this browser only.
 
-import { say } from "./texts.js";
+import { message } from "./messages.js";
 
-const MOST = 50;
+const MAX_ENTRIES = 50;
 const section = document.querySelector("#history");
 const list = section.querySelector("ul");
 
-const read = () => JSON.parse(localStorage.getItem("history") ?? "[]");
+const readEntries = () => JSON.parse(localStorage.getItem("history") ?? "[]");
 
-function write(entries) {
-  localStorage.setItem("history", JSON.stringify(entries.slice(0, MOST)));
+function writeEntries(entries) {
+  localStorage.setItem("history", JSON.stringify(entries.slice(0, MAX_ENTRIES)));
 }
 
-const same = (a, b) => a.q === b.q && a.source === b.source && a.target === b.target;
+const isSame = (a, b) => a.q === b.q && a.source === b.source && a.target === b.target;
 
-/** entry: {q, source, target, text}. What was only the beginning of it goes. */
-export function remember(entry, show) {
-  const rest = read().filter((old) => !same(old, entry));
-  const grew = rest[0] && rest[0].target === entry.target && entry.q.startsWith(rest[0].q);
-  write([entry, ...(grew ? rest.slice(1) : rest)]);
-  showHistory(show);
+/** Adds an entry {q, source, target, text}; it replaces the previous one if the user only continued typing. */
+export function addToHistory(entry, restore) {
+  const entries = readEntries().filter((old) => !isSame(old, entry));
+  const isContinued = entries[0] && entries[0].target === entry.target && entry.q.startsWith(entries[0].q);
+  writeEntries([entry, ...(isContinued ? entries.slice(1) : entries)]);
+  showHistory(restore);
 }
 
-/** show(entry): brings an entry back. */
-export function showHistory(show) {
-  const entries = read();
+/** Shows the list; a click on an entry calls restore(entry). */
+export function showHistory(restore) {
+  const entries = readEntries();
   section.hidden = entries.length === 0;
   list.replaceChildren(
     ...entries.map((entry) => {
       const item = document.createElement("li");
-      const [again, forget] = [document.createElement("button"), document.createElement("button")];
+      const [restoreButton, deleteButton] = [document.createElement("button"), document.createElement("button")];
       const translation = document.createElement("span");
       translation.textContent = ` → ${entry.text}`;
-      again.append(entry.q, translation);
-      again.addEventListener("click", () => show(entry));
-      forget.className = "quiet";
-      forget.textContent = "×";
-      forget.title = say("forgetOne");
-      forget.setAttribute("aria-label", say("forgetOne"));
-      forget.addEventListener("click", () => {
-        write(read().filter((old) => !same(old, entry)));
-        showHistory(show);
+      restoreButton.append(entry.q, translation);
+      restoreButton.addEventListener("click", () => restore(entry));
+      deleteButton.className = "quiet";
+      deleteButton.textContent = "×";
+      deleteButton.title = message("deleteEntry");
+      deleteButton.setAttribute("aria-label", message("deleteEntry"));
+      deleteButton.addEventListener("click", () => {
+        writeEntries(readEntries().filter((old) => !isSame(old, entry)));
+        showHistory(restore);
       });
-      item.append(again, forget);
+      item.append(restoreButton, deleteButton);
       return item;
     }),
   );
 }
 
-export function forgetAll(show) {
-  write([]);
-  showHistory(show);
+export function clearHistory(restore) {
+  writeEntries([]);
+  showHistory(restore);
 }

@@ -1,43 +1,42 @@
-// The page: what is typed is translated after a moment, and everything else follows from that.
+// The translation page: text is translated shortly after it is typed.
 
 import { key, languages, translate } from "./api.js";
 import { acceptFiles } from "./files.js";
-import { forgetAll, remember, showHistory } from "./history.js";
-import { forgetLinks, show, showPlain } from "./result.js";
-import { nameOf, say, switchTongue, writeTexts } from "./texts.js";
+import { addToHistory, clearHistory, showHistory } from "./history.js";
+import { languageName, localizePage, message, switchLocale } from "./messages.js";
+import { discardLinks, showPlainTranslation, showTranslation } from "./result.js";
 import { showTheme, switchTheme } from "./theme.js";
 
-const PAUSE = 150; // milliseconds without a key before a request
-const SETTLED = 1500; // and before it is history
+const TYPING_PAUSE = 150; // milliseconds without typing before a request is sent
+const HISTORY_PAUSE = 1500; // and before its translation is added to the history
 const $ = (selector) => document.querySelector(selector);
 const [text, source, target, output] = ["#text", "#source", "#target", "#translation"].map($);
 let served = { languages: [], names: {}, characters: 0, file_formats: [], key_required: false };
-let detected = null; // the language found for the text that is shown
-let pause, settle, running;
-
-function option(code, name) {
-  return new Option(name, code);
-}
+let detected = null; // detected language of the displayed text
+let requestTimer, historyTimer, pendingRequest;
 
 function showSources() {
-  const auto = option("auto", detected ? say("detected", nameOf(detected, served.names[detected])) : say("auto"));
-  const chosen = source.value || (served.languages.length > 1 ? "auto" : served.languages[0]?.code);
-  source.replaceChildren(auto, ...served.languages.map(({ code, name }) => option(code, nameOf(code, name))));
-  source.value = chosen;
+  const auto = new Option(
+    detected ? message("detected", languageName(detected, served.names[detected])) : message("auto"),
+    "auto",
+  );
+  const selected = source.value || (served.languages.length > 1 ? "auto" : served.languages[0]?.code);
+  source.replaceChildren(auto, ...served.languages.map(({ code, name }) => new Option(languageName(code, name), code)));
+  source.value = selected;
 }
 
-/** Only languages that the source can become. */
+/** Offers only the languages that the source can be translated to. */
 function showTargets() {
-  const wanted = target.value || localStorage.getItem("target");
-  const of = served.languages.filter(({ code }) => source.value === "auto" || code === source.value);
-  const codes = [...new Set(of.flatMap((language) => language.targets))];
-  target.replaceChildren(...codes.map((code) => option(code, nameOf(code, served.names[code]))));
-  target.value = codes.includes(wanted) ? wanted : codes[0];
+  const selected = target.value || localStorage.getItem("target");
+  const sources = served.languages.filter(({ code }) => source.value === "auto" || code === source.value);
+  const codes = [...new Set(sources.flatMap((language) => language.targets))];
+  target.replaceChildren(...codes.map((code) => new Option(languageName(code, served.names[code]), code)));
+  target.value = codes.includes(selected) ? selected : codes[0];
 }
 
-function tell(message) {
-  $("#notice").textContent = message ?? "";
-  $("#notice").hidden = !message;
+function showNotice(notice) {
+  $("#notice").textContent = notice ?? "";
+  $("#notice").hidden = !notice;
 }
 
 function showAlternatives(alternatives) {
@@ -49,7 +48,7 @@ function showAlternatives(alternatives) {
       button.textContent = alternative;
       button.addEventListener("click", () => {
         const others = [output.textContent, ...alternatives.filter((other) => other !== alternative)];
-        showPlain(alternative);
+        showPlainTranslation(alternative);
         showAlternatives(others);
       });
       item.append(button);
@@ -59,12 +58,12 @@ function showAlternatives(alternatives) {
 }
 
 function showCount() {
-  $("#count").textContent = say("count", Array.from(text.value).length, served.characters);
+  $("#count").textContent = message("count", Array.from(text.value).length, served.characters);
   $("#clear").hidden = text.value === "";
 }
 
 function clearResult() {
-  showPlain("");
+  showPlainTranslation("");
   showAlternatives([]);
   detected = null;
   $("#copy").disabled = true;
@@ -72,9 +71,9 @@ function clearResult() {
 }
 
 async function translateNow() {
-  running?.abort();
-  running = new AbortController();
-  const { signal } = running;
+  pendingRequest?.abort();
+  pendingRequest = new AbortController();
+  const { signal } = pendingRequest;
   const q = text.value;
   if (!q.trim()) {
     output.setAttribute("aria-busy", "false");
@@ -83,42 +82,43 @@ async function translateNow() {
   }
   output.setAttribute("aria-busy", "true");
   try {
-    const found = await translate(q, source.value, target.value, signal);
-    tell(null);
-    show(found);
-    showAlternatives(found.alternatives);
-    detected = found.detected?.language ?? null;
+    const translation = await translate(q, source.value, target.value, signal);
+    showNotice(null);
+    showTranslation(translation);
+    showAlternatives(translation.alternatives);
+    detected = translation.detected?.language ?? null;
     showSources();
-    $("#copy").disabled = !found.text;
+    $("#copy").disabled = !translation.text;
     $("#look").hidden = served.direct.every(([from, to]) => from !== (detected ?? source.value) || to !== target.value);
-    clearTimeout(settle);
-    const entry = { q, source: source.value, target: target.value, text: found.text };
-    settle = setTimeout(() => remember(entry, bringBack), SETTLED);
+    clearTimeout(historyTimer);
+    const entry = { q, source: source.value, target: target.value, text: translation.text };
+    historyTimer = setTimeout(() => addToHistory(entry, restoreEntry), HISTORY_PAUSE);
   } catch (error) {
     if (error.name === "AbortError") return;
-    tell(error.status === 403 ? say("keyWanted") : error.message && error.status ? error.message : say("down"));
+    if (error.status === 403) showNotice(message("keyRequired"));
+    else showNotice(error.status && error.message ? error.message : message("unreachable"));
   } finally {
-    if (running.signal === signal) output.setAttribute("aria-busy", "false");
+    if (pendingRequest.signal === signal) output.setAttribute("aria-busy", "false");
   }
 }
 
-function translateSoon() {
-  clearTimeout(pause);
-  clearTimeout(settle);
-  pause = setTimeout(translateNow, PAUSE);
+function scheduleTranslation() {
+  clearTimeout(requestTimer);
+  clearTimeout(historyTimer);
+  requestTimer = setTimeout(translateNow, TYPING_PAUSE);
 }
 
 function languagesChanged() {
   showTargets();
   localStorage.setItem("target", target.value);
-  forgetLinks();
+  discardLinks();
   translateNow();
 }
 
 function swap() {
   const from = source.value === "auto" ? detected ?? served.languages[0]?.code : source.value;
-  const back = served.languages.find(({ code }) => code === target.value);
-  if (!back?.targets.includes(from)) return;
+  const reverse = served.languages.find(({ code }) => code === target.value);
+  if (!reverse?.targets.includes(from)) return;
   const translation = output.textContent;
   [source.value, text.value] = [target.value, translation || text.value];
   showTargets();
@@ -127,7 +127,7 @@ function swap() {
   languagesChanged();
 }
 
-function bringBack(entry) {
+function restoreEntry(entry) {
   source.value = entry.source;
   showTargets();
   target.value = entry.target;
@@ -140,24 +140,24 @@ function bringBack(entry) {
 async function copy() {
   await navigator.clipboard.writeText(output.textContent);
   const label = $("#copy span");
-  label.textContent = say("copied");
-  setTimeout(() => (label.textContent = say("copy")), 1500);
+  label.textContent = message("copied");
+  setTimeout(() => (label.textContent = message("copy")), 1500);
 }
 
-function showAll() {
-  writeTexts();
+function showPage() {
+  localizePage();
   showSources();
   showTargets();
   showCount();
-  showHistory(bringBack);
+  showHistory(restoreEntry);
   $("#formats").textContent = served.file_formats.join(" ");
   $("#key-form").hidden = !served.key_required;
 }
 
 text.addEventListener("input", () => {
-  forgetLinks();
+  discardLinks();
   showCount();
-  translateSoon();
+  scheduleTranslation();
 });
 source.addEventListener("change", languagesChanged);
 target.addEventListener("change", languagesChanged);
@@ -171,12 +171,12 @@ $("#clear").addEventListener("click", () => {
 });
 $("#shade").addEventListener("change", (event) => output.classList.toggle("shaded", event.target.checked));
 $("#theme").addEventListener("click", switchTheme);
-$("#tongue").addEventListener("click", () => {
-  switchTongue();
-  showAll();
+$("#locale").addEventListener("click", () => {
+  switchLocale();
+  showPage();
   if (text.value) translateNow();
 });
-$("#forget").addEventListener("click", () => forgetAll(bringBack));
+$("#clear-history").addEventListener("click", () => clearHistory(restoreEntry));
 $("#key").value = key.get();
 $("#key").addEventListener("change", (event) => {
   key.set(event.target.value.trim());
@@ -191,10 +191,10 @@ $("#look").addEventListener("submit", (event) => {
 showTheme();
 output.classList.add("shaded");
 acceptFiles(() => ({ source: source.value, target: target.value }));
-writeTexts();
+localizePage();
 try {
   served = await languages();
-  showAll();
+  showPage();
 } catch {
-  tell(say("down"));
+  showNotice(message("unreachable"));
 }

@@ -1,77 +1,77 @@
-// The translation: its words, how sure the model is of each, and which words of the text they come from.
+// The displayed translation: word probabilities, and highlighting of aligned words.
 
-import { say } from "./texts.js";
+import { message } from "./messages.js";
 
 const output = document.querySelector("#translation");
 const backdrop = document.querySelector("#backdrop");
 const text = document.querySelector("#text");
-let links = []; // {source: [start, end], word: element}, of the text that is shown
+let links = []; // {source: [start, end], word: element} of the displayed translation
 
-/** Shows a translation as the server tells it. Places count code points, as Python does. */
-export function show(translation) {
-  const letters = Array.from(translation.text);
+/** Shows a translation from the server. Positions count code points, as in Python, not UTF-16 units. */
+export function showTranslation(translation) {
+  const characters = Array.from(translation.text);
   const words = translation.sentences.flatMap((sentence) => sentence.words);
   const nodes = [];
-  const byStart = new Map();
-  let place = 0;
+  const wordsByStart = new Map();
+  let position = 0;
   for (const { place: [start, end], log_probability } of words) {
-    nodes.push(letters.slice(place, start).join(""));
+    nodes.push(characters.slice(position, start).join(""));
     const word = document.createElement("span");
     word.className = "word";
-    word.textContent = letters.slice(start, end).join("");
-    const sure = Math.exp(log_probability);
-    word.style.setProperty("--doubt", (1 - sure).toFixed(3));
-    word.title = say("sure", Math.round(100 * sure));
-    word.tabIndex = nodes.length === 1 ? 0 : -1; // one stop for Tab; arrows go from word to word
-    byStart.set(start, word);
+    word.textContent = characters.slice(start, end).join("");
+    const probability = Math.exp(log_probability);
+    word.style.setProperty("--doubt", (1 - probability).toFixed(3));
+    word.title = message("probability", Math.round(100 * probability));
+    word.tabIndex = nodes.length === 1 ? 0 : -1; // one tab stop; arrow keys move between words
+    wordsByStart.set(start, word);
     nodes.push(word);
-    place = end;
+    position = end;
   }
-  nodes.push(letters.slice(place).join(""));
+  nodes.push(characters.slice(position).join(""));
   output.replaceChildren(...nodes);
   links = translation.sentences
     .flatMap((sentence) => sentence.alignment)
-    .map(({ source, target }) => ({ source, word: byStart.get(target[0]) }))
+    .map(({ source, target }) => ({ source, word: wordsByStart.get(target[0]) }))
     .filter(({ word }) => word);
-  mark([]);
+  highlight([]);
 }
 
-/** Another translation instead, of which nothing more is known. */
-export function showPlain(translation) {
+/** Shows a translation without word scores and alignment. */
+export function showPlainTranslation(translation) {
   output.textContent = translation;
   links = [];
-  mark([]);
+  highlight([]);
 }
 
-/** Marks places of the text, and the words that belong to them. */
-function mark(marked) {
-  const letters = Array.from(text.value);
+/** Highlights both ends of the given links. */
+function highlight(highlighted) {
+  const characters = Array.from(text.value);
   const nodes = [];
-  let place = 0;
-  const places = [...new Map(marked.map(({ source }) => [source[0], source])).values()].sort((a, b) => a[0] - b[0]);
-  for (const [start, end] of places) {
-    const element = document.createElement("mark");
-    element.textContent = letters.slice(start, end).join("");
-    nodes.push(letters.slice(place, start).join(""), element);
-    place = end;
+  let position = 0;
+  const spans = [...new Map(highlighted.map(({ source }) => [source[0], source])).values()].sort((a, b) => a[0] - b[0]);
+  for (const [start, end] of spans) {
+    const mark = document.createElement("mark");
+    mark.textContent = characters.slice(start, end).join("");
+    nodes.push(characters.slice(position, start).join(""), mark);
+    position = end;
   }
-  backdrop.replaceChildren(...nodes, letters.slice(place).join("") + "\n");
-  for (const word of output.querySelectorAll(".word")) word.classList.toggle("marked", marked.some((link) => link.word === word));
+  backdrop.replaceChildren(...nodes, characters.slice(position).join("") + "\n");
+  for (const word of output.querySelectorAll(".word")) word.classList.toggle("marked", highlighted.some((link) => link.word === word));
 }
 
-function markWord(event) {
+function highlightWord(event) {
   const word = event.target.closest?.(".word");
-  mark(word ? links.filter((link) => link.word === word) : []);
+  highlight(word ? links.filter((link) => link.word === word) : []);
 }
 
-/** The word of the text that the caret stands in, and its translation. */
-function markCaret() {
+/** Highlights the source word at the caret and its translation. */
+function highlightCaret() {
   if (document.activeElement !== text) return;
   const caret = Array.from(text.value.slice(0, text.selectionStart)).length;
-  mark(links.filter(({ source: [start, end] }) => start <= caret && caret <= end));
+  highlight(links.filter(({ source: [start, end] }) => start <= caret && caret <= end));
 }
 
-function walk(event) {
+function moveFocus(event) {
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   if (!step || !event.target.matches(".word")) return;
   const words = [...output.querySelectorAll(".word")];
@@ -83,15 +83,15 @@ function walk(event) {
   next.focus();
 }
 
-/** What is typed is not what was translated any more. */
-export function forgetLinks() {
+/** Discards the links when the source text no longer matches the translation. */
+export function discardLinks() {
   links = [];
-  mark([]);
+  highlight([]);
 }
 
-output.addEventListener("pointerover", markWord);
-output.addEventListener("pointerleave", () => mark([]));
-output.addEventListener("focusin", markWord);
-output.addEventListener("focusout", () => mark([]));
-output.addEventListener("keydown", walk);
-document.addEventListener("selectionchange", markCaret);
+output.addEventListener("pointerover", highlightWord);
+output.addEventListener("pointerleave", () => highlight([]));
+output.addEventListener("focusin", highlightWord);
+output.addEventListener("focusout", () => highlight([]));
+output.addEventListener("keydown", moveFocus);
+document.addEventListener("selectionchange", highlightCaret);

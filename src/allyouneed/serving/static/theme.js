@@ -1,4 +1,4 @@
-// Light or dark: as the system has it, until the user says otherwise.
+// Light or dark theme: the system's preference unless the user has chosen.
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
