@@ -21,7 +21,7 @@ import torch  # noqa: E402
 
 from allyouneed import Translator  # noqa: E402
 from allyouneed.data.formats import read_text  # noqa: E402
-from allyouneed.translation.evaluate import score  # noqa: E402
+from allyouneed.translation.metrics import corpus_scores  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 
 
@@ -66,7 +66,7 @@ def main() -> None:
     for name, ran in seconds.items():
         base = "beam 4" if options[name]["beam_size"] > 1 else "greedy"
         times = statistics.median(ran) / statistics.median(seconds[base])
-        bleu = score(found[name], references, tokenized=True).bleu
+        bleu = corpus_scores(found[name], references, tokenized=True).bleu
         rows.append(f"| {name} | {len(lines) / statistics.median(ran):,.0f} | {times:.2f} × {base} | {bleu:.2f} |")
     forced = sum(words[0] in text for words, text in zip(
         options["a forced word"]["force_words"], found["a forced word"], strict=True

@@ -30,7 +30,7 @@ import torch  # noqa: E402
 from allyouneed import Translator  # noqa: E402
 from allyouneed.bundle import load_bundle  # noqa: E402
 from allyouneed.data.formats import read_text  # noqa: E402
-from allyouneed.translation.evaluate import score  # noqa: E402
+from allyouneed.translation.metrics import corpus_scores  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 from benchmarks.measure.peers import PEERS, Peer, store_weights  # noqa: E402
 
@@ -170,7 +170,7 @@ def _table(
     for name, one in found.items():
         rate = statistics.median(one.rates)
         p50, p95, p99 = (1000 * statistics.quantiles(one.latencies, n=100)[p - 1] for p in (50, 95, 99))
-        bleu = score(one.translations, references, tokenized=True).bleu
+        bleu = corpus_scores(one.translations, references, tokenized=True).bleu
         same = sum(a == b for a, b in zip(one.translations, first, strict=True))
         precision = name.split()[-1]  # peers that have but one are compared with our first
         ours = statistics.median(found.get(f"{OURS} {precision}", next(iter(found.values()))).rates)

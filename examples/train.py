@@ -14,7 +14,6 @@ import allyouneed
 from allyouneed.data.synthetic import make_dates
 from allyouneed.training.request import Request
 from allyouneed.training.train import train
-from allyouneed.translation.text_files import evaluate_files
 
 if len(sys.argv) < 2:
     sys.exit(f"usage: python {sys.argv[0]} RUN [SECTION.NAME=VALUE ...]")
@@ -31,5 +30,5 @@ if not outcome.scores:
     sys.exit(f"{outcome.status}: the same command again goes on")
 print(outcome.status, f"validation BLEU {outcome.scores['valid']['bleu']:.1f}")
 
-scores = evaluate_files(allyouneed.Translator.load(run), [text / "test.tsv"])
+scores = allyouneed.evaluate(run, [text / "test.tsv"])
 print(f"exact match {scores.exact_match:.1f} % of {scores.sentences:,} dates that never occur in training")

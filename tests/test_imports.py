@@ -76,7 +76,8 @@ def test_the_package_and_its_help_are_there_at_once():
 
 def test_public_names():
     assert set(allyouneed.__all__) == {
-        "Config", "ModelConfig", "Transformer", "Translation", "Translator", "UserError", "load_recipe", "record",
+        "Config", "ModelConfig", "SearchOptions", "Transformer", "Translation", "Translator", "UserError", "evaluate",
+        "load_recipe", "record", "score",
     }  # fmt: skip
     for name in allyouneed.__all__:
         assert getattr(allyouneed, name).__name__ == name

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from allyouneed.translation.evaluation import evaluate
 from allyouneed.translation.options import SearchOptions
-from allyouneed.translation.text_files import evaluate_files
 from allyouneed.translation.translator import Translator
 
 SCORED = ("val", "test_2016_flickr")
@@ -81,7 +81,7 @@ def _train_and_score(data: Path, recipe: str, minutes: float, seed: int, run: Pa
     seconds = time.perf_counter() - begun
     translator = Translator.load(run, "cpu")
     valid, test = (
-        evaluate_files(translator, [Path(p) for p in pair(name)], SearchOptions(beam_size=5), tokenized=True)
+        evaluate(translator, [Path(p) for p in pair(name)], SearchOptions(beam_size=5), tokenized=True)
         for name in SCORED
     )
     return {

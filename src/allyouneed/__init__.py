@@ -11,10 +11,25 @@ if TYPE_CHECKING:
     from allyouneed.errors import UserError
     from allyouneed.insight.recorder import record
     from allyouneed.model.transformer import Transformer
+    from allyouneed.translation.evaluation import evaluate
+    from allyouneed.translation.options import SearchOptions
+    from allyouneed.translation.scoring import score
     from allyouneed.translation.translator import Translation, Translator
 
 __version__ = "0.1.0"
-__all__ = ["Config", "ModelConfig", "Transformer", "Translation", "Translator", "UserError", "load_recipe", "record"]
+__all__ = [
+    "Config",
+    "ModelConfig",
+    "SearchOptions",
+    "Transformer",
+    "Translation",
+    "Translator",
+    "UserError",
+    "evaluate",
+    "load_recipe",
+    "record",
+    "score",
+]
 
 _MODULES = {
     "Config": "allyouneed.config",
@@ -23,6 +38,9 @@ _MODULES = {
     "Transformer": "allyouneed.model.transformer",
     "Translator": "allyouneed.translation.translator",
     "Translation": "allyouneed.translation.translator",
+    "SearchOptions": "allyouneed.translation.options",
+    "evaluate": "allyouneed.translation.evaluation",
+    "score": "allyouneed.translation.scoring",
     "UserError": "allyouneed.errors",
     "record": "allyouneed.insight.recorder",
 }

@@ -228,7 +228,7 @@ def score(
 
     Example: allyouneed score RUN --test test.de test.en
     """
-    for line in translation.score_files(translation.Translator.load(run, device), test, tokens, as_json):
+    for line in translation.score_lines(translation.score(run, test, device=device), tokens, as_json):
         print(line)
 
 
@@ -268,8 +268,17 @@ def evaluate(
 
     Example: allyouneed evaluate RUN --test test.de test.en
     """
-    translator = translation.Translator.load(run, device, compute_type=compute_type)
-    scores = translation.evaluate_files(translator, test, context.obj, tokenized, tokenizer, output, say)
+    scores = translation.evaluate(
+        run,
+        test,
+        context.obj,
+        tokenized=tokenized,
+        tokenizer=tokenizer,
+        output=output,
+        device=device,
+        compute_type=compute_type,
+        report=say,
+    )
     if as_json:
         print(json.dumps(scores.as_dict()))
         return

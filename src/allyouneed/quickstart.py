@@ -14,7 +14,7 @@ from allyouneed.progress import print_line
 from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request
 from allyouneed.training.train import train
-from allyouneed.translation.text_files import evaluate_files
+from allyouneed.translation.evaluation import evaluate
 from allyouneed.translation.translator import Translator
 
 _SHOWN = ("2026년 11월 22일 일요일", "이천이십육년 십일월 이십이일", "'26. 11. 22.(일)", "1987.6.29")
@@ -34,7 +34,7 @@ def run_quickstart(out: Path, settings: Sequence[str], console: Console, program
     if train(request, console).status == INTERRUPTED:
         return False
     translator = Translator.load(out)
-    scores = evaluate_files(translator, [files["test"]])
+    scores = evaluate(translator, [files["test"]])
     for translation in translator.translate(_SHOWN):
         print(f"{translation.source}  →  {translation.text}")
     print(_next_steps(program, out, text))

@@ -10,7 +10,7 @@ import pytest
 from allyouneed import UserError
 from allyouneed.bundle import FORMAT, load_bundle
 from allyouneed.files import sha256
-from allyouneed.translation.reference_outputs import say_samples
+from allyouneed.translation.reference_outputs import translate_references
 from tests.compat import BUNDLES
 
 
@@ -19,7 +19,7 @@ def test_it_says_what_it_said(folder):
     stored = json.loads(folder.with_suffix(".json").read_text(encoding="utf-8"))
     bundle = load_bundle(folder)
     for beam_size, said in stored["said"].items():
-        assert say_samples(bundle, stored["sources"], int(beam_size)) == said
+        assert translate_references(bundle, stored["sources"], int(beam_size)) == said
 
 
 @pytest.mark.parametrize("folder", BUNDLES, ids=lambda folder: folder.name)
@@ -27,7 +27,9 @@ def test_it_says_of_its_own_samples_what_they_say(folder):
     bundle = load_bundle(folder)
     sources = [sample["source"] for sample in bundle.samples]
     for beam_size in (1, 4):
-        assert say_samples(bundle, sources, beam_size) == [sample["said"][str(beam_size)] for sample in bundle.samples]
+        assert translate_references(bundle, sources, beam_size) == [
+            sample["said"][str(beam_size)] for sample in bundle.samples
+        ]
 
 
 def test_every_format_is_stored_and_small():

@@ -11,7 +11,7 @@ from allyouneed import Translator, UserError, exchange
 from allyouneed.bundle import weights_of
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.model.transformer import log_probabilities
-from allyouneed.translation.search import NEVER_SAID
+from allyouneed.translation.search import NEVER_GENERATED
 from tests.compat import PRE_NORM
 from tests.conftest import toy_pairs
 from tests.exchange.models import TEXTS, random_bundle
@@ -66,7 +66,7 @@ def bundle_scores(bundle) -> torch.Tensor:
         start = torch.tensor([[BOS]])
         with torch.no_grad():
             logits = bundle.model(source_ids, torch.cat([start, target_ids[:, :-1]], dim=1))
-        logits[..., NEVER_SAID] = -torch.inf
+        logits[..., NEVER_GENERATED] = -torch.inf
         scores.append(log_probabilities(logits).gather(2, target_ids[:, :, None]).flatten())
     return torch.cat(scores)
 

@@ -3,7 +3,7 @@ import torch
 
 from allyouneed.data.tokenizer import EOS
 from allyouneed.insight.tree import hypothesis_nodes, path_of, traced_search
-from allyouneed.translation.search import beam_search
+from allyouneed.translation.beam_search import beam_search
 
 SOURCE = torch.tensor([[5, 9, 12, 3]])
 ALPHA = 0.6

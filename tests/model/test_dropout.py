@@ -9,7 +9,9 @@ SIZE = 1_000_000
 
 
 def mask(p: float = 0.5, plain: bool = False, shape: tuple[int, ...] = (SIZE // 16, 16)) -> torch.Tensor:
-    return Dropout(p, plain)(torch.ones(shape))
+    dropout = Dropout(p)
+    dropout.plain = plain
+    return dropout(torch.ones(shape))
 
 
 @pytest.mark.parametrize("plain", [False, True])

@@ -4,16 +4,18 @@ import pytest
 import torch
 
 from allyouneed import kernels
-from allyouneed.model.linear import Linear, apply_linears
+from allyouneed.model.linear import Linear, side_by_side
 
 pytest.importorskip("numba")
 
 
 def results(plain: bool, bias: bool, relu: bool, widths: tuple[int, ...], shape: tuple[int, ...]) -> list[torch.Tensor]:
     torch.manual_seed(0)
-    linears = [Linear(shape[-1], width, bias, plain) for width in widths]
+    linears = [Linear(shape[-1], width, bias) for width in widths]
+    for linear in linears:
+        linear.plain = plain
     x = torch.randn(shape, requires_grad=True)
-    y = apply_linears(x, *linears, relu=relu)
+    y = side_by_side(x, *linears, relu=relu)
     (y * torch.randn_like(y)).sum().backward()
     return [y.detach(), x.grad, *(p.grad for linear in linears for p in linear.parameters())]
 

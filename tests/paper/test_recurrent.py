@@ -8,7 +8,8 @@ import torch
 from allyouneed.config import ModelConfig, load_recipe
 from allyouneed.model.transformer import Transformer
 from allyouneed.paper.recurrent import AdditiveAttention, RecurrentTranslator, equal_hidden
-from allyouneed.translation.search import beam_search, greedy
+from allyouneed.translation.beam_search import beam_search
+from allyouneed.translation.search import greedy
 
 CONFIG = ModelConfig(d_model=16, d_ff=32, num_heads=2, encoder_layers=1, decoder_layers=1, dropout=0.1)
 

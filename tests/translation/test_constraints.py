@@ -104,7 +104,7 @@ def test_drawing_from_one_word_is_greedy(translator):
         ({"sampling_temperature": 0.0}, "sampling_temperature = 0"),
         ({"sampling_temperature": float("inf")}, "sampling_temperature = inf"),
         ({"seed": -1}, "seed = -1: input should be greater than or equal to 0"),
-        ({"target_prefix": ["a"]}, "1 of them for 4 texts"),
+        ({"target_prefix": ["a"]}, "got 1 for 4 texts"),
         ({"repetition_penalty": 0.0}, "repetition_penalty = 0"),
     ],
 )

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from allyouneed import Translator, UserError
+from allyouneed.translation.beam_search import beam_search
 from allyouneed.translation.diverse import diverse_beam_search
 from allyouneed.translation.options import SearchOptions
-from allyouneed.translation.search import beam_search
 from tests.translation.test_search import SOURCES, model  # noqa: F401
 
 LONGEST = [5, 5, 5]

@@ -1,11 +1,11 @@
-"""What is forced is said, as likely as it can be."""
+"""Forced words: every translation contains them, and is the most likely one that does."""
 
 import pytest
 
 from allyouneed import Translator, UserError
-from allyouneed.translation.forced import Said, forced_beam_search
+from allyouneed.translation.beam_search import beam_search
+from allyouneed.translation.forced import PhraseProgress, forced_beam_search
 from allyouneed.translation.options import SearchOptions
-from allyouneed.translation.search import beam_search
 from tests.translation.test_search import SOURCES, exhaustive, model  # noqa: F401
 
 PHRASES = [[[4]], [[5, 6]], [[6], [4, 4]]]
@@ -17,7 +17,7 @@ def contains(ids: list[int], phrase: list[int]) -> bool:
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6])
-def test_a_wide_beam_finds_the_best_of_all_that_contain_it(model, alpha):  # noqa: F811
+def test_a_wide_beam_finds_the_best_translation_with_the_phrases(model, alpha):  # noqa: F811
     found = forced_beam_search(model, SOURCES, [4] * 3, 120, alpha, PHRASES, num_hypotheses=3)
     for row, (hypotheses, phrases) in enumerate(zip(found, PHRASES, strict=True)):
         source = SOURCES[row][SOURCES[row] != 0]
@@ -29,14 +29,14 @@ def test_a_wide_beam_finds_the_best_of_all_that_contain_it(model, alpha):  # noq
 
 
 @pytest.mark.parametrize("beam_size", [1, 2, 5])
-def test_every_beam_says_it(model, beam_size):  # noqa: F811
+def test_every_beam_generates_the_phrases(model, beam_size):  # noqa: F811
     found = forced_beam_search(model, SOURCES, [8] * 3, beam_size, 0.6, PHRASES, beam_size)
     for hypotheses, phrases in zip(found, PHRASES, strict=True):
         assert hypotheses
         assert all(contains(one.ids, phrase) for one in hypotheses for phrase in phrases)
 
 
-def test_nothing_forced_is_an_ordinary_beam(model):  # noqa: F811
+def test_without_phrases_it_is_an_ordinary_beam_search(model):  # noqa: F811
     plain = beam_search(model, SOURCES, [6] * 3, 4, 0.6, 4)
     found = forced_beam_search(model, SOURCES, [6] * 3, 4, 0.6, [[], [], []], 4)
     for expected, hypotheses in zip(plain, found, strict=True):
@@ -44,15 +44,15 @@ def test_nothing_forced_is_an_ordinary_beam(model):  # noqa: F811
         assert hypotheses[0].score == pytest.approx(expected[0].score, abs=1e-5)
 
 
-def test_a_phrase_that_is_broken_off_was_not_said():
+def test_a_phrase_that_is_broken_off_does_not_count():
     phrases = [[1, 2, 3], [1, 4]]
-    said = Said().after(1, phrases).after(2, phrases)
-    assert (said.count(phrases), said.wanted(phrases)) == (2, {3})
-    assert said.after(9, phrases) == Said()
-    assert said.after(1, phrases).wanted(phrases) == {2}
-    whole = said.after(3, phrases)
-    assert (whole.count(phrases), whole.wanted(phrases)) == (3, {1})
-    assert whole.after(1, phrases).after(4, phrases).count(phrases) == 5
+    progress = PhraseProgress().after(1, phrases).after(2, phrases)
+    assert (progress.count(phrases), progress.next_tokens(phrases)) == (2, {3})
+    assert progress.after(9, phrases) == PhraseProgress()
+    assert progress.after(1, phrases).next_tokens(phrases) == {2}
+    complete = progress.after(3, phrases)
+    assert (complete.count(phrases), complete.next_tokens(phrases)) == (3, {1})
+    assert complete.after(1, phrases).after(4, phrases).count(phrases) == 5
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
@@ -65,7 +65,7 @@ def test_texts(toy_run, beam_size):
     assert found[1].text == translator.translate(TEXTS[1:2], beam_size=beam_size, force_words=[[]])[0].text
 
 
-def test_together_with_other_rules(toy_run):
+def test_together_with_other_constraints(toy_run):
     translator = Translator.load(toy_run)
     [one] = translator.translate(
         ["a b c d"],
@@ -80,7 +80,7 @@ def test_together_with_other_rules(toy_run):
     assert len(one.tokens) >= 5
 
 
-def test_what_is_suppressed_cannot_be_forced(toy_run):
+def test_a_suppressed_word_cannot_be_forced(toy_run):
     translator = Translator.load(toy_run)
     options = SearchOptions(beam_size=3, suppress_sequences=("h",), max_decoding_length=6)
     [one] = translator.translate(["a b"], options, force_words=[["h"]])
@@ -90,7 +90,7 @@ def test_what_is_suppressed_cannot_be_forced(toy_run):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"force_words": [["a"]]}, "1 of them for 4 texts"),
+        ({"force_words": [["a"]]}, "got 1 for 4 texts"),
         ({"force_words": [["a"]] * 4, "num_beam_groups": 2}, "cannot be combined"),
         ({"force_words": [["a"]] * 4, "beam_size": 1, "sampling_topk": 0}, "cannot be combined"),
     ],
@@ -100,6 +100,6 @@ def test_impossible(toy_run, options, message):
         Translator.load(toy_run).translate(TEXTS, **{"beam_size": 4, **options})
 
 
-def test_a_text_that_is_cut_is_refused(toy_run):
-    with pytest.raises(UserError, match="leave force_words out"):
+def test_a_text_that_is_split_is_refused(toy_run):
+    with pytest.raises(UserError, match="remove force_words"):
         Translator.load(toy_run).translate(["a b. " * 60], force_words=[["a"]])

@@ -8,7 +8,7 @@ import pytest
 
 from allyouneed import Translator
 from allyouneed.bundle import load_bundle
-from allyouneed.translation.reference_outputs import BEAM_SIZES, make_samples
+from allyouneed.translation.reference_outputs import BEAM_SIZES, make_reference_outputs
 from tests.compat import POST_NORM
 from tests.conftest import toy_pairs
 
@@ -20,7 +20,7 @@ def bundle():
 
 def test_they_are_what_the_translator_says_without_a_length_penalty(bundle):
     pairs = toy_pairs(70, seed=4)
-    samples = make_samples(bundle, pairs)
+    samples = make_reference_outputs(bundle, pairs)
     assert 0 < len(samples) <= 20
     given = dict(pairs)
     for beam_size in BEAM_SIZES:
@@ -33,7 +33,9 @@ def test_they_are_what_the_translator_says_without_a_length_penalty(bundle):
 def test_empty_and_long_sentences_are_left_out(bundle):
     long = "a b c d e f g h " * 20
     assert len(bundle.tokenizer.encode(long)) >= bundle.longest_source
-    kept = [sample["source"] for sample in make_samples(bundle, [("", ""), (long, long), *toy_pairs(20, seed=4)])]
+    kept = [
+        sample["source"] for sample in make_reference_outputs(bundle, [("", ""), (long, long), *toy_pairs(20, seed=4)])
+    ]
     assert kept
     assert not {"", long} & set(kept)
 
@@ -42,8 +44,8 @@ def test_a_translation_that_is_cut_off_proves_nothing(bundle):
     """Where a translation may have as many subwords as the source, one of as many may have been cut."""
     pairs = toy_pairs(40, seed=4)
     short = replace(bundle, config=bundle.config.override(["search.max_extra_length=0"]))
-    kept = make_samples(short, pairs)
-    assert len(kept) < len(make_samples(bundle, pairs))
+    kept = make_reference_outputs(short, pairs)
+    assert len(kept) < len(make_reference_outputs(bundle, pairs))
     for sample in kept:
         longest = len(bundle.tokenizer.encode(sample["source"]))
         assert all(len(tokens) < longest for tokens in sample["said"].values())

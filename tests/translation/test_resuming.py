@@ -1,4 +1,6 @@
-"""A translation that Ctrl-C ends leaves whole lines, and goes on after them."""
+"""Resuming: an interrupted translation leaves whole lines, and continues after them."""
+
+from __future__ import annotations
 
 import io
 import json
@@ -8,7 +10,8 @@ from contextlib import redirect_stdout
 import pytest
 
 from allyouneed import Translator, UserError
-from allyouneed.translation import text_files as files
+from allyouneed.translation import line_translation, text_files
+from allyouneed.translation.evaluation import evaluate
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.text_files import translate_file
 
@@ -17,14 +20,17 @@ OPTIONS = SearchOptions(beam_size=1)
 
 @pytest.fixture
 def interrupted(toy_run, tmp_path, monkeypatch):
-    """Ten lines, four at once, ended in the second block. -> translator, source, output, the whole translation."""
+    """A translation of ten lines in blocks of four, interrupted in the second block.
+
+    Returns the translator, the source, the output, and the complete translation.
+    """
     translator = Translator.load(toy_run)
-    source, output, whole = (tmp_path / name for name in ("source", "output", "whole"))
+    source, output, complete = (tmp_path / name for name in ("source", "output", "complete"))
     source.write_text("".join(f"{'abcdefgh'[i % 8]} b {'hgfedcba'[i % 8]}\n" for i in range(10)))
-    monkeypatch.setattr(files, "_FEWEST_LINES", 4)
-    monkeypatch.setattr(files, "_MOST_LINES", 4)
-    translate_file(translator, source, whole, OPTIONS, False, print)
-    assert not whole.with_name("whole.resume").exists()
+    monkeypatch.setattr(line_translation, "_MIN_LINES", 4)
+    monkeypatch.setattr(line_translation, "_MAX_LINES", 4)
+    translate_file(translator, source, complete, OPTIONS, False, print)
+    assert not complete.with_name("complete.resume").exists()
     calls = []
 
     def translate(texts, options, **inputs):
@@ -36,20 +42,20 @@ def interrupted(toy_run, tmp_path, monkeypatch):
     monkeypatch.setattr(translator, "translate", translate)
     with pytest.raises(KeyboardInterrupt):
         translate_file(translator, source, output, OPTIONS, False, print)
-    return translator, source, output, whole.read_text()
+    return translator, source, output, complete.read_text()
 
 
-def test_finished_lines_stay_and_the_rest_follows(interrupted):
-    translator, source, output, whole = interrupted
-    assert output.read_text().splitlines() == whole.splitlines()[:4]
+def test_finished_lines_are_kept_and_the_rest_follows(interrupted):
+    translator, source, output, complete = interrupted
+    assert output.read_text().splitlines() == complete.splitlines()[:4]
     with output.open("a") as file:
         file.write("half a li")
     translate_file(translator, source, output, OPTIONS, False, print, resume=True)
-    assert output.read_text() == whole
+    assert output.read_text() == complete
     assert not output.with_name("output.resume").exists()
 
 
-def test_what_does_not_belong_together_is_left_alone(interrupted):
+def test_an_output_of_another_command_is_not_continued(interrupted):
     translator, source, output, _ = interrupted
     before = output.read_text()
     with pytest.raises(UserError, match="another model, input or settings"):
@@ -60,35 +66,35 @@ def test_what_does_not_belong_together_is_left_alone(interrupted):
     with pytest.raises(UserError, match="shorter than"):
         translate_file(translator, source, output, OPTIONS, False, print, resume=True)
     note.unlink()
-    with pytest.raises(UserError, match="not there"):
+    with pytest.raises(UserError, match="cannot read"):
         translate_file(translator, source, output, OPTIONS, False, print, resume=True)
-    with pytest.raises(UserError, match="needs a FILE"):
+    with pytest.raises(UserError, match="needs an input FILE"):
         translate_file(translator, None, output, OPTIONS, False, print, resume=True)
     assert output.read_text() == before
 
 
-def test_a_note_of_what_was_overwritten_is_gone(interrupted, tmp_path):
+def test_the_note_of_an_overwritten_output_is_removed(interrupted):
     translator, source, output, _ = interrupted
-    files.evaluate_files(Translator(translator.bundle), [source, source], OPTIONS, output=output)
-    with pytest.raises(UserError, match="not there"):
+    evaluate(Translator(translator.bundle), [source, source], OPTIONS, output=output)
+    with pytest.raises(UserError, match="cannot read"):
         translate_file(translator, source, output, OPTIONS, False, print, resume=True)
 
 
 def test_a_pipe_has_no_note(toy_run, tmp_path, monkeypatch):
-    """Nor has `/dev/stdout`: a note could not stand beside it, and says nothing of what went through."""
+    """Nor has `/dev/stdout`: there is nothing to continue."""
     source, pipe = tmp_path / "source", tmp_path / "pipe"
     source.write_text("a b c\n\n")
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    monkeypatch.setattr(files, "Note", None)
+    monkeypatch.setattr(text_files, "ResumeNote", None)
     translate_file(Translator.load(toy_run), source, pipe, OPTIONS, False, print)
     assert os.read(reader, 1000).count(b"\n") == 2
     os.close(reader)
-    with pytest.raises(UserError, match="needs a FILE"):
+    with pytest.raises(UserError, match="needs an input FILE"):
         translate_file(Translator.load(toy_run), source, pipe, OPTIONS, False, print, resume=True)
 
 
-def test_standard_output_may_be_anything_that_takes_text(toy_run, tmp_path):
+def test_standard_output_may_be_any_text_stream(toy_run, tmp_path):
     """A notebook's, for example, whose encoding cannot be set."""
     source = tmp_path / "source"
     source.write_text("a b c\n\n")

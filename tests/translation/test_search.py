@@ -11,7 +11,8 @@ import torch
 from allyouneed.config import ModelConfig
 from allyouneed.data.tokenizer import EOS
 from allyouneed.model.transformer import Transformer, log_probabilities
-from allyouneed.translation.search import beam_search, greedy, length_penalty
+from allyouneed.translation.beam_search import beam_search
+from allyouneed.translation.search import greedy, length_penalty
 
 VOCAB = 7  # 4, 5, 6 are words
 

@@ -1,7 +1,7 @@
 import pytest
 
 from allyouneed import Translator, UserError
-from allyouneed.translation.streaming import translate_aloud
+from allyouneed.translation.streaming import stream_translation
 
 
 @pytest.fixture(scope="module")
@@ -11,8 +11,7 @@ def translator(toy_run):
 
 def test_aloud_says_what_greedy_says(translator):
     heard: list[str] = []
-    search = translator.bundle.config.search
-    text, score = translate_aloud(translator, "a b c d e", heard.append, search)
+    text, score = stream_translation(translator, "a b c d e", heard.append)
     [expected] = translator.translate(["a b c d e"], beam_size=1)
     assert (text, score) == (expected.text, pytest.approx(expected.score))
     assert heard == [" ".join(text.split()[:n]) for n in range(1, len(text.split()))]
@@ -23,9 +22,9 @@ def test_what_say_raises_ends_the_search(translator):
         raise UserError("enough")
 
     with pytest.raises(UserError, match="enough"):
-        translate_aloud(translator, "a b c d e", leave, translator.bundle.config.search)
+        stream_translation(translator, "a b c d e", leave)
 
 
 def test_a_sentence_that_is_too_long_is_refused(translator):
-    with pytest.raises(UserError, match="subwords"):
-        translate_aloud(translator, " ".join("a" * 99), print, translator.bundle.config.search)
+    with pytest.raises(UserError, match="has 99 tokens"):
+        stream_translation(translator, " ".join("a" * 99), print)

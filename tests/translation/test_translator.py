@@ -125,11 +125,11 @@ def test_cutting_loses_and_adds_nothing(translator, long):
 
 
 def whole(translator, text):
-    """The pieces of a text put together again."""
-    [pieces] = translator._cut_all([text])
-    assert len(pieces) > 1
-    assert all(len(piece.ids) <= translator.longest_source for piece in pieces)
-    return "".join(translator.tokenizer.decode(piece.ids) + piece.glue for piece in pieces)
+    """Join the parts of a text again."""
+    [parts] = translator.splitter.split([text])
+    assert len(parts) > 1
+    assert all(len(part.ids) <= translator.longest_source for part in parts)
+    return "".join(translator.tokenizer.decode(part.ids) + part.separator for part in parts)
 
 
 def test_a_translation_is_one_line(translator):
@@ -244,8 +244,8 @@ def test_what_is_not_a_run(tmp_path):
 
 def test_a_language_code_is_in_front_of_every_piece_of_a_long_text():
     translator = Translator.load(IMPORTED)
-    [pieces] = translator._cut_all([">>fr<< " + "a b c d. " * 40])
+    [parts] = translator.splitter.split([">>fr<< " + "a b c d. " * 40])
     [code] = translator.tokenizer.encode(">>fr<<")
-    assert len(pieces) > 1
-    assert all(piece.ids[0] == code and len(piece.ids) <= translator.longest_source for piece in pieces)
-    assert sum(piece.ids.count(code) for piece in pieces) == len(pieces)
+    assert len(parts) > 1
+    assert all(part.ids[0] == code and len(part.ids) <= translator.longest_source for part in parts)
+    assert sum(part.ids.count(code) for part in parts) == len(parts)

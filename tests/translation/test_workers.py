@@ -8,7 +8,7 @@ from threading import current_thread, main_thread
 import pytest
 
 from allyouneed.kernels import installed
-from allyouneed.translation.workers import available_cores, in_turn
+from allyouneed.translation.workers import available_cores, map_in_order
 
 
 def slow_first(task: int) -> tuple[int, bool]:
@@ -18,11 +18,11 @@ def slow_first(task: int) -> tuple[int, bool]:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_the_order_of_the_tasks(workers):
-    found = list(in_turn(slow_first, range(5), workers))
+    found = list(map_in_order(slow_first, range(5), workers))
     assert [task for task, _ in found] == [0, 1, 2, 3, 4]
     assert {alone for _, alone in found} == {workers == 1 or not installed()}
-    assert list(in_turn(slow_first, [], workers)) == []
-    assert list(in_turn(slow_first, [3], workers)) == [(3, True)]  # for one task nobody is hired
+    assert list(map_in_order(slow_first, [], workers)) == []
+    assert list(map_in_order(slow_first, [3], workers)) == [(3, True)]  # for one task nobody is hired
 
 
 def test_what_goes_wrong_comes_up_and_the_rest_is_dropped():
@@ -35,7 +35,7 @@ def test_what_goes_wrong_comes_up_and_the_rest_is_dropped():
         time.sleep(0.05)
         return task
 
-    answers = in_turn(work, range(50), 2)
+    answers = map_in_order(work, range(50), 2)
     assert next(answers) == 0
     with pytest.raises(ValueError, match="broken"):
         next(answers)

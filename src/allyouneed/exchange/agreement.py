@@ -9,9 +9,9 @@ from typing import TypeAlias
 
 from allyouneed.bundle import Bundle
 from allyouneed.data.tokenizer import BOS, EOS
-from allyouneed.translation.reference_outputs import BEAM_SIZES, say_samples
+from allyouneed.translation.reference_outputs import BEAM_SIZES, translate_references
 from allyouneed.translation.scoring import score_ids
-from allyouneed.translation.search import NEVER_SAID
+from allyouneed.translation.search import NEVER_GENERATED
 from allyouneed.translation.translator import Translator
 
 TokenTranslator: TypeAlias = Callable[[Sequence[str], int], list[list[str]]]  # (texts, beam_size) -> target tokens
@@ -86,7 +86,7 @@ def sample_sources(bundle: Bundle) -> tuple[list[str], str]:
     if bundle.samples:
         return [sample["source"] for sample in bundle.samples], "sample sentences of the bundle"
     rng, tokenizer = random.Random(1), bundle.tokenizer
-    ids = range(len(NEVER_SAID) + 1, len(tokenizer))
+    ids = range(len(NEVER_GENERATED) + 1, len(tokenizer))
     texts = (tokenizer.decode(rng.choices(ids, k=_RANDOM_LENGTH)) for _ in range(_RANDOM_SENTENCES))
     return [text for text in texts if text.strip()], "random token sequences (the bundle has no samples)"
 
@@ -109,7 +109,9 @@ def compare(bundle: Bundle, translate: TokenTranslator, sources: Sequence[str]) 
 
 def _compare(bundle: Bundle, translate: TokenTranslator, sources: Sequence[str], beam_size: int) -> Agreement:
     truncated, differences, translator = 0, [], Translator(bundle)
-    translations = zip(sources, say_samples(bundle, sources, beam_size), translate(sources, beam_size), strict=True)
+    translations = zip(
+        sources, translate_references(bundle, sources, beam_size), translate(sources, beam_size), strict=True
+    )
     for source, ours, theirs in translations:
         max_length = len(bundle.tokenizer.encode(source)) + bundle.config.search.max_extra_length
         if len(ours) >= max_length and (beam_size > 1 or theirs[: len(ours)] == ours):

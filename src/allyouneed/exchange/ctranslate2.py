@@ -27,7 +27,7 @@ from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.embedding import Embedding
 from allyouneed.model.feed_forward import FeedForward
 from allyouneed.model.layers import DecoderLayer, EncoderLayer
-from allyouneed.translation.search import NEVER_SAID
+from allyouneed.translation.search import NEVER_GENERATED
 
 try:
     from ctranslate2 import Translator, specs
@@ -175,7 +175,7 @@ def _set_embedding(spec: Any, side: Any, embedding: Embedding, positions: int) -
 
 def _set_output(spec: Any, output: nn.Linear) -> None:
     bias = torch.zeros(len(output.weight)) if output.bias is None else output.bias.detach().clone()
-    bias[NEVER_SAID] = _EXCLUDED_LOGIT
+    bias[NEVER_GENERATED] = _EXCLUDED_LOGIT
     spec.weight, spec.bias = output.weight.detach(), bias
 
 

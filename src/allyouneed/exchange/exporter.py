@@ -11,8 +11,8 @@ from allyouneed.data.corpus import count_pairs
 from allyouneed.data.formats import read_pairs
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator, compare, sample_sources
-from allyouneed.translation.evaluate import score
-from allyouneed.translation.reference_outputs import say_samples
+from allyouneed.translation.metrics import corpus_scores
+from allyouneed.translation.reference_outputs import translate_references
 
 FORMATS = ("ctranslate2", "marian", "argos")
 
@@ -91,7 +91,7 @@ def _sentences(bundle: Bundle, test: Sequence[Path] | None) -> tuple[list[str], 
 
 def _logit_line(bundle: Bundle, folder: Path, sources: Sequence[str]) -> str:
     tokenizer = bundle.tokenizer.target
-    targets = [tokenizer.decode(tokenizer.ids(tokens)) for tokens in say_samples(bundle, sources, 1)]
+    targets = [tokenizer.decode(tokenizer.ids(tokens)) for tokens in translate_references(bundle, sources, 1)]
     difference = exchange.largest_logit_difference(folder, bundle, sources, targets)
     return f"largest logit difference: {difference:.1e}"
 
@@ -101,8 +101,8 @@ def _scores(bundle: Bundle, translate: TokenTranslator, sources: Sequence[str], 
     beam_size = bundle.config.search.beam_size
     tokenizer = bundle.tokenizer.target
     ours, theirs = (
-        score([tokenizer.decode(tokenizer.ids(tokens)) for tokens in translations], references)
-        for translations in (say_samples(bundle, sources, beam_size), translate(sources, beam_size))
+        corpus_scores([tokenizer.decode(tokenizer.ids(tokens)) for tokens in translations], references)
+        for translations in (translate_references(bundle, sources, beam_size), translate(sources, beam_size))
     )
     return [
         f"BLEU {ours.bleu:.2f} bundle, {theirs.bleu:.2f} export ({theirs.bleu - ours.bleu:+.2f})  "

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from allyouneed.data.tokenizer import EOS
-from allyouneed.translation.search import BeamSearch, Candidates, Hypothesis, Model, length_penalty
+from allyouneed.translation.beam_search import BeamSearch, Candidates
+from allyouneed.translation.search import Hypothesis, Model, length_penalty
 
 
 @dataclass
@@ -36,8 +37,8 @@ class TracedBeamSearch(BeamSearch):
         self._beam_nodes = [-1] * beam_size  # of each place in the beam
         self._new: list[int] = []  # of each candidate of this step
 
-    def _candidates(self, length: int) -> Candidates:
-        found = super()._candidates(length)
+    def candidates(self, length: int) -> Candidates:
+        found = super().candidates(length)
         scores, parents, tokens, _ = (of_all[0].tolist() for of_all in found)
         self._new = []
         for rank, (score, parent, token) in enumerate(zip(scores, parents, tokens, strict=True)):
@@ -49,13 +50,13 @@ class TracedBeamSearch(BeamSearch):
             self.nodes.append(Node(self._beam_nodes[parent], length, token, score, status))
         return found
 
-    def _go_on(self, scores: np.ndarray, parents: np.ndarray, tokens: np.ndarray, log_p: np.ndarray) -> np.ndarray:
-        places = self._places_going_on(tokens)
+    def advance(self, candidates: Candidates) -> np.ndarray:
+        tokens, places = candidates.tokens, self.unfinished(candidates.tokens)
         self._beam_nodes = [self._new[place] for place in places[0].tolist()]
         for place, node in zip(places[0].tolist(), self._beam_nodes, strict=True):
             if node >= 0 and tokens[0, place] != EOS:
                 self.nodes[node].status = "alive"
-        return super()._go_on(scores, parents, tokens, log_p)
+        return super().advance(candidates)
 
 
 @torch.inference_mode()

@@ -1,1 +1,1 @@
-"""The Transformer: token ids in, logits out (section 3 of the paper)."""
+"""Token ids in, logits out: section 3 of the paper."""

@@ -34,7 +34,7 @@ from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request, assignments_of, base_config, identity, requested_device
 from allyouneed.training.size import matrix_flops
 from allyouneed.training.train import train
-from allyouneed.translation.text_files import evaluate_files
+from allyouneed.translation.evaluation import evaluate
 from allyouneed.translation.translator import Translator
 
 SYSTEMS: dict[str, Build] = {
@@ -120,7 +120,7 @@ def _measure(request: Request, test: Sequence[Path], tokenized: bool, console: C
     log = RunLog(request.out, console).records()
     updates = [record for record in log if record["event"] == "train"]
     tokens = sum(record["tokens"] for record in updates)
-    scores = evaluate_files(Translator(bundle, requested_device(request)), test, tokenized=tokenized)
+    scores = evaluate(Translator(bundle, requested_device(request)), test, tokenized=tokenized)
     return {
         "parameters": bundle.model.num_parameters(),
         "steps": bundle.notes["steps"],

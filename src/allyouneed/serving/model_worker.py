@@ -9,10 +9,10 @@ import torch
 
 from allyouneed.insight.explorer import explorer_data, live_variant
 from allyouneed.insight.switches import single_switches, switches_from
-from allyouneed.serving.registry import LanguagePair, TranslatorRegistry
+from allyouneed.serving.registry import LanguagePair, TranslatorRegistry, replica
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.scoring import score_pairs, word_log_probabilities
-from allyouneed.translation.streaming import translate_aloud
+from allyouneed.translation.streaming import stream_translation
 from allyouneed.translation.translator import Translator
 
 
@@ -86,7 +86,7 @@ class ModelWorker:
 
     def __init__(self, registry: TranslatorRegistry):
         torch.set_num_threads(1)  # there is one model thread per core already
-        self._translators = registry.translators
+        self._translators = {pair: replica(translator) for pair, translator in registry.translators.items()}
         for translator in self._translators.values():  # compile kernels before the first request
             translator.translate(["."])
 
@@ -139,8 +139,7 @@ def _stream(translator: Translator, payload: StreamingSentence, options: Transla
     if len(translator.tokenizer.encode(payload.text)) >= translator.longest_source:
         [result] = translate(translator, [payload.text], options)
         return result
-    search = translator.bundle.config.search
-    text, score = translate_aloud(translator, payload.text, payload.on_text, search)
+    text, score = stream_translation(translator, payload.text, payload.on_text, options.search)
     result = SentenceTranslation(text, score, [(text, score)])
     return _with_word_scores(translator, payload.text, result) if options.words else result
 

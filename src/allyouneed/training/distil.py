@@ -29,7 +29,7 @@ from allyouneed.training.distributed import announced_ranks
 from allyouneed.training.request import Request, bundle_identity
 from allyouneed.training.train import Outcome, lock_run, train
 from allyouneed.translation.options import SearchOptions
-from allyouneed.translation.resuming import note_beside
+from allyouneed.translation.resuming import note_path
 from allyouneed.translation.text_files import translate_file
 from allyouneed.translation.translator import Translator
 
@@ -138,13 +138,13 @@ def _translate(
     """The hypotheses of the beam for each source, best first."""
     source, finished, unfinished = (folder / name for name in ("source.txt", "hypotheses.txt", "hypotheses.unfinished"))
     if not finished.is_file():
-        resume = source.is_file() and note_beside(unfinished).is_file()
+        resume = source.is_file() and note_path(unfinished).is_file()
         if not resume:
             write_file(source, "".join(f"{pair.source}\n" for pair in pairs))
         say(f"the teacher translates {len(pairs):,} sentences with beam size {facts['beam_size']} ...")
         beam_size = facts["beam_size"]
         options = SearchOptions(beam_size=beam_size, length_penalty=facts["length_penalty"], num_hypotheses=beam_size)
-        translate_file(translator, source, unfinished, options, True, say, resume, again="the same command")
+        translate_file(translator, source, unfinished, options, True, say, resume, resume_with="the same command")
         unfinished.rename(finished)
     return _read_hypotheses(finished, facts["beam_size"])
 

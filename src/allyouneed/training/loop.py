@@ -26,7 +26,7 @@ from allyouneed.training.log import RunLog
 from allyouneed.training.schedule import TrainingPlan
 from allyouneed.training.step import StepMetrics, Totals, TrainingState, is_logged, update
 from allyouneed.training.validation import ValidationSet, validation_loss, validation_scores
-from allyouneed.translation.reference_outputs import make_samples
+from allyouneed.translation.reference_outputs import make_reference_outputs
 
 FINISHED, STOPPED_EARLY, INTERRUPTED = "finished", "stopped early", "interrupted"
 _CLEARLY_BETTER = 0.5  # points of BLEU: less is chance on a validation set, and averages generalise better
@@ -134,7 +134,7 @@ class Loop:
         scores, _ = validation_scores(self.bundle, self.valid, FINAL_SENTENCES, beam)
         self.bundle.scores = {"valid": {"loss": loss, "beam_size": beam, **scores.as_dict()}}
         self.bundle.notes = {**self.bundle.notes, "weights": name, "steps": self.state.step}
-        self.bundle.samples = make_samples(self.bundle, self.valid.texts)
+        self.bundle.samples = make_reference_outputs(self.bundle, self.valid.texts)
         save_bundle(self.bundle, self.run / "bundle")
         return self.bundle.scores
 

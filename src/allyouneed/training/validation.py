@@ -12,7 +12,7 @@ from allyouneed.config import TrainingConfig
 from allyouneed.data.batches import collate, token_batches
 from allyouneed.data.store import PairStore
 from allyouneed.training.step import batch_loss
-from allyouneed.translation.evaluate import Scores, score
+from allyouneed.translation.metrics import CorpusScores, corpus_scores
 from allyouneed.translation.translator import Translator
 
 _SAMPLES = 3
@@ -41,11 +41,11 @@ def validation_loss(bundle: Bundle, valid: ValidationSet, training: TrainingConf
 
 def validation_scores(
     bundle: Bundle, valid: ValidationSet, sentences: int, beam_size: int
-) -> tuple[Scores, list[dict[str, str]]]:
-    """Scores of the first `sentences` translated, and a few samples of them."""
+) -> tuple[CorpusScores, list[dict[str, str]]]:
+    """CorpusScores of the first `sentences` translated, and a few samples of them."""
     sources, references = zip(*valid.texts[:sentences], strict=True)
     translator = Translator(bundle, next(bundle.model.parameters()).device)
     translations = [found.text for found in translator.translate(sources, beam_size=beam_size)]
     rows = zip(sources[:_SAMPLES], references, translations, strict=False)
     samples = [{"source": s, "reference": r, "hypothesis": h} for s, r, h in rows]
-    return score(translations, references), samples
+    return corpus_scores(translations, references), samples

@@ -8,17 +8,20 @@ from allyouneed import lazy
 
 if TYPE_CHECKING:
     from allyouneed.translation import options
+    from allyouneed.translation.evaluation import evaluate
     from allyouneed.translation.options import SearchOptions
-    from allyouneed.translation.text_files import evaluate_files, score_files, translate_file
+    from allyouneed.translation.scoring import score, score_lines
+    from allyouneed.translation.text_files import translate_file
     from allyouneed.translation.translator import Translation, Translator
 
 __all__ = [
     "SearchOptions",
     "Translation",
     "Translator",
-    "evaluate_files",
+    "evaluate",
     "options",
-    "score_files",
+    "score",
+    "score_lines",
     "translate_file",
 ]
 
@@ -26,8 +29,9 @@ _MODULES = {
     "SearchOptions": "allyouneed.translation.options",
     "Translation": "allyouneed.translation.translator",
     "Translator": "allyouneed.translation.translator",
-    "evaluate_files": "allyouneed.translation.text_files",
-    "score_files": "allyouneed.translation.text_files",
+    "evaluate": "allyouneed.translation.evaluation",
+    "score": "allyouneed.translation.scoring",
+    "score_lines": "allyouneed.translation.scoring",
     "translate_file": "allyouneed.translation.text_files",
 }
 

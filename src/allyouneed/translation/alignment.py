@@ -1,4 +1,4 @@
-"""Which words belong together, read off the decoder's attention."""
+"""Attention of a sentence pair, and word alignment derived from it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Attention:
-    """Weights of every head for one sentence pair, float32 [layer, head, query, key]; rows sum to 1.
+    """Attention weights of every head for one sentence pair.
 
-    encoder: source over source; decoder: target over target; cross: target over source. A query of the target is where
-    `target_tokens[i]` is decided; the decoder's keys are what it has seen by then, `target_inputs`, from `<s>` on.
-    Tokens are subwords with ▁ for a space; source and target end with `</s>`.
+    A target query is the position that predicts `target_tokens[i]`; the decoder's keys are `target_inputs`, which begin
+    with `<s>`. Tokens have ▁ for a space; source and target end with `</s>`.
 
-    stages: how each layer came to them, `stages["cross"][layer]["scores"]`, float32. x [query, d_model], memory [key,
-    d_model]: what is projected; queries [head, query, d_k], keys [head, key, d_k], values [head, key, d_v]; scores
-    (Q Kᵀ) and weights [head, query, key]; heads [head, query, d_v]; concat [query, heads · d_v]; output [query,
-    d_model]: after W^O; residual: what that is added to; result: after add & norm (norm "pre": after add).
+    Attributes:
+        encoder: Source over source, float32, [layer, head, query, key]; rows sum to 1.
+        decoder: Target over target, likewise.
+        cross: Target over source, likewise.
+        source_tokens: Source tokens.
+        target_inputs: Inputs of the decoder.
+        target_tokens: Target tokens.
+        stages: Intermediate results, `stages["cross"][layer]["scores"]`, float32: inputs of the projections `x` [query,
+            d_model] and `memory` [key, d_model]; `queries` [head, query, d_k], `keys` [head, key, d_k], `values` [head,
+            key, d_v]; `scores` (Q Kᵀ) and `weights` [head, query, key]; `heads` [head, query, d_v]; `concat` [query,
+            heads · d_v]; `output` (after W^O), `residual` (what it is added to) and `result` (after add & norm, or
+            after add if norm is "pre") [query, d_model].
     """
 
     encoder: np.ndarray
@@ -32,10 +39,13 @@ class Attention:
 
 
 def align(attention: Attention) -> list[tuple[int, int]]:
-    """Word links (source, target), sorted: each target word with the source word it attends to most.
+    """Link each target word to the source word it attends to most.
 
-    The weights are the mean over heads of the last layer but one, which decides what to say next (Garg et al. 2019),
-    summed over the subwords of a word; ends of sentences belong to no word.
+    The weights are those of the penultimate layer (see `deciding_layer`), averaged over heads and summed over the
+    tokens of a word. The end of sentence belongs to no word.
+
+    Returns:
+        Sorted links (source word, target word), counted from 0.
     """
     weights = attention.cross[deciding_layer(len(attention.cross))].mean(axis=0)
     source_words, target_words = word_numbers(attention.source_tokens), word_numbers(attention.target_tokens)
@@ -52,17 +62,17 @@ def align(attention: Attention) -> list[tuple[int, int]]:
 
 
 def deciding_layer(layers: int) -> int:
-    """The last decoder layer but one (the only one, where there is one)."""
+    """Index of the penultimate decoder layer (or of the only one), which aligns best (Garg et al. 2019)."""
     return max(0, layers - 2)
 
 
 def word_numbers(tokens: Sequence[str]) -> list[int]:
-    """The number of the word that each subword belongs to, from 0 between spaces; -1 for the end of sentence."""
-    words, word = [], -1
-    for place, token in enumerate(tokens):
+    """For each token the number of its word, from 0 between spaces; -1 for the end of sentence."""
+    numbers, word = [], -1
+    for position, token in enumerate(tokens):
         if token == "</s>":
-            words.append(-1)
+            numbers.append(-1)
             continue
-        word += place == 0 or token.startswith("▁")
-        words.append(word)
-    return words
+        word += position == 0 or token.startswith("▁")
+        numbers.append(word)
+    return numbers

@@ -9,11 +9,12 @@ import numpy as np
 from torch import Tensor
 
 from allyouneed.errors import UserError
+from allyouneed.translation.beam_search import beam_search
 from allyouneed.translation.constraints import Constraints
 from allyouneed.translation.diverse import diverse_beam_search
 from allyouneed.translation.forced import Phrases, forced_beam_search
 from allyouneed.translation.options import ResolvedOptions
-from allyouneed.translation.search import Hypothesis, Model, beam_search, greedy
+from allyouneed.translation.search import Hypothesis, Model, greedy
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 from allyouneed.data.tokenizer import EOS
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.sampling import sample
-from allyouneed.translation.search import NEVER_SAID, Choice, best_of
+from allyouneed.translation.search import NEVER_GENERATED, TopTokens, top_tokens
 
 _LOWEST_LOGIT = -1e4  # of a prefix token that another constraint forbids
 
@@ -58,12 +58,12 @@ class Constraints:
         lengths = [len(prefix) for prefix in self.prefixes] or [0] * sentences
         return np.maximum(lengths, self.options.min_decoding_length)
 
-    def choose(self, logits: Tensor, generated: np.ndarray, sentences: np.ndarray, count: int) -> Choice:
+    def choose(self, logits: Tensor, generated: np.ndarray, sentences: np.ndarray, count: int) -> TopTokens:
         """Constrain the logits, then choose or sample the next tokens, see `search.choose`."""
         self.apply(logits, generated, sentences)
         if self.options.samples:
             return sample(logits, self.options, [self.numbers[i] for i in sentences], generated.shape[1])
-        return best_of(logits, count)
+        return top_tokens(logits, count)
 
     def apply(self, logits: Tensor, generated: np.ndarray, sentences: np.ndarray) -> None:
         """Constrain logits in place.
@@ -73,7 +73,7 @@ class Constraints:
             generated: Token ids so far, beginning with the start of sentence, [rows, length].
             sentences: Each row's sentence in the batch, [rows].
         """
-        logits[:, NEVER_SAID] = -torch.inf
+        logits[:, NEVER_GENERATED] = -torch.inf
         if generated.shape[1] - 1 < self.options.min_decoding_length:
             logits[:, EOS] = -torch.inf
         for row, (ids, sentence) in enumerate(zip(generated[:, 1:].tolist(), sentences.tolist(), strict=True)):

@@ -1,8 +1,8 @@
-"""Coverage penalty (Wu et al. 2016, section 7): a translation that leaves source words unattended counts less.
+"""Coverage penalty (Wu et al. 2016, section 7) on translations that leave source tokens without attention.
 
-score = log P / lp + β Σ_i log(min(Σ_j p_ij, 1)) over source subwords i, with p_ij the attention of target subword j to
-i: the mean over heads of the last decoder layer but one, as alignments have it. It reorders the finished hypotheses of
-the beam, as the paper says, which takes one more pass of the model over them, attention computed step by step.
+score = log P / lp + β Σ_i log(min(Σ_j p_ij, 1)) over source tokens i, where p_ij is the attention of target token j
+to i: the mean over heads of the penultimate decoder layer, as for alignments. As in the paper, it reorders the finished
+hypotheses of the beam. That takes one more pass of the model, which computes attention step by step.
 """
 
 from __future__ import annotations
@@ -14,32 +14,39 @@ import torch
 
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS
-from allyouneed.model.probe import AttentionRecorder, Probe
+from allyouneed.model.probe import record_attention
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.alignment import deciding_layer
 from allyouneed.translation.search import Hypothesis
 
-_LEAST = 1e-10  # attention that counts as none: its logarithm is not to be without end
+_MIN_ATTENTION = 1e-10  # keeps the logarithm finite
 
 
 @torch.inference_mode()
-def covered(
+def add_coverage_penalty(
     model: Transformer, sources: Sequence[Sequence[int]], found: Sequence[Sequence[Hypothesis]], penalty: float
 ) -> list[list[Hypothesis]]:
-    """Hypotheses of each source (ids with its end) with the penalty in their scores, best first. penalty: β."""
+    """Add the penalty to the scores of each source's hypotheses and sort them, best first.
+
+    Args:
+        model: The model.
+        sources: Source ids with the end of sentence.
+        found: The hypotheses of each source.
+        penalty: β.
+    """
     device = model.output.weight.device
     rows = [(ids, hypothesis.ids) for ids, hypotheses in zip(sources, found, strict=True) for hypothesis in hypotheses]
     if not rows:
         return [[] for _ in found]
     source_ids, target_ids = pad([ids for ids, _ in rows]), pad([[BOS, *ids] for _, ids in rows])
-    recorder = AttentionRecorder()
-    model.hidden(source_ids.to(device), target_ids.to(device), Probe((recorder,)))
-    weights = recorder.cross[deciding_layer(len(recorder.cross))].float().mean(dim=1).cpu().numpy()
+    with record_attention(model) as recorded:
+        model.hidden(source_ids.to(device), target_ids.to(device))
+    weights = recorded.cross[deciding_layer(len(recorded.cross))].float().mean(dim=1).cpu().numpy()
     values = (_coverage(each[: len(said) + 1, : len(ids)]) for each, (ids, said) in zip(weights, rows, strict=True))
     counted = ([one._replace(score=one.score + penalty * next(values)) for one in hypotheses] for hypotheses in found)
     return [sorted(hypotheses, key=lambda one: -one.score) for hypotheses in counted]
 
 
 def _coverage(weights: np.ndarray) -> float:
-    """weights [target, source], rows of which sum to 1 -> 0 where every source subword has its share, else less."""
-    return float(np.log(np.clip(weights.sum(axis=0, dtype=np.float64), _LEAST, 1.0)).sum())
+    """Penalty of attention weights [target, source] without β: 0 if every source token has a share of at least 1."""
+    return float(np.log(np.clip(weights.sum(axis=0, dtype=np.float64), _MIN_ATTENTION, 1.0)).sum())

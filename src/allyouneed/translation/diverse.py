@@ -1,8 +1,8 @@
-"""Diverse beam search (Vijayakumar et al. 2016): hypotheses in groups, of which each keeps away from those before it.
+"""Diverse beam search (Vijayakumar et al. 2016): the beam is divided into groups that avoid each other's tokens.
 
-At each step the groups choose one after another. A word that earlier groups have just said counts less, by
-`diversity_penalty` times how many of their hypotheses said it (the paper's Hamming diversity); by that candidates are
-ranked, while their scores stay the model's. The first group is an ordinary beam search.
+At each step the groups choose one after another. A token that earlier groups have just chosen is penalised by
+`diversity_penalty` times the number of their hypotheses that chose it (the paper's Hamming diversity). The penalty
+affects the ranking of candidates only; scores remain the model's. The first group is an ordinary beam search.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 
 from allyouneed.data.tokenizer import EOS
+from allyouneed.translation.beam_search import BeamSearch, Candidates
 from allyouneed.translation.constraints import Constraints
-from allyouneed.translation.search import BeamSearch, Candidates, Hypothesis, Model
+from allyouneed.translation.search import Hypothesis, Model
 
 
 @torch.inference_mode()
 def diverse_beam_search(
     model: Model,
     source_ids: Tensor,
-    longest: Sequence[int],
+    max_lengths: Sequence[int],
     beam_size: int,
     alpha: float,
     groups: int,
@@ -32,27 +33,31 @@ def diverse_beam_search(
     num_hypotheses: int = 1,
     constraints: Constraints | None = None,
 ) -> list[list[Hypothesis]]:
-    """As `search.beam_search`, of `groups` beams of beam_size / groups each; best first, whichever group they are of.
+    """Search with `groups` beams of beam_size / groups hypotheses each; other arguments as `beam_search`.
 
-    What several groups came to is given once, so that there may be fewer than `num_hypotheses`.
+    Returns:
+        For each sentence its hypotheses, best first, whichever group found them. A hypothesis that several groups
+        found is returned once, so there may be fewer than `num_hypotheses`.
     """
-    given = (model, source_ids, longest, beam_size, alpha, groups, penalty)
-    found = DiverseBeamSearch(*given, num_hypotheses, constraints).run()
-    together = []
+    search = DiverseBeamSearch(
+        model, source_ids, max_lengths, beam_size, alpha, groups, penalty, num_hypotheses, constraints
+    )
+    found = search.run()
+    merged = []
     for first in range(0, len(found), groups):
-        different = {tuple(one.ids): one for group in found[first : first + groups] for one in group}
-        together.append(sorted(different.values(), key=lambda hypothesis: -hypothesis.score)[:num_hypotheses])
-    return together
+        distinct = {tuple(one.ids): one for group in found[first : first + groups] for one in group}
+        merged.append(sorted(distinct.values(), key=lambda hypothesis: -hypothesis.score)[:num_hypotheses])
+    return merged
 
 
 class DiverseBeamSearch(BeamSearch):
-    """Each group of each sentence is a search of its own: number `sentence · groups + group` among all."""
+    """Each group of each sentence is searched like a sentence: its index is sentence · groups + group."""
 
     def __init__(
         self,
         model: Model,
         source_ids: Tensor,
-        longest: Sequence[int],
+        max_lengths: Sequence[int],
         beam_size: int,
         alpha: float,
         groups: int,
@@ -61,29 +66,27 @@ class DiverseBeamSearch(BeamSearch):
         constraints: Constraints | None = None,
     ):
         self.groups, self.penalty = groups, penalty
-        sources, limits = source_ids.repeat_interleave(groups, dim=0), np.repeat(np.asarray(longest), groups)
+        sources, limits = source_ids.repeat_interleave(groups, dim=0), np.repeat(np.asarray(max_lengths), groups)
         if constraints is not None and constraints.prefixes:
-            constraints = replace(
-                constraints, prefixes=[prefix for prefix in constraints.prefixes for _ in range(groups)]
-            )
-        own = beam_size // groups
-        super().__init__(model, sources, limits, own, alpha, min(own, num_hypotheses), constraints)
-        self.looked_at = own + beam_size  # words a row: so many are enough, however many of them count less
+            prefixes = [prefix for prefix in constraints.prefixes for _ in range(groups)]
+            constraints = replace(constraints, prefixes=prefixes)
+        group_beam = beam_size // groups
+        super().__init__(model, sources, limits, group_beam, alpha, min(group_beam, num_hypotheses), constraints)
+        self.tokens_per_row = group_beam + beam_size  # enough, however many of them are penalised
 
-    def _candidates(self, length: int) -> Candidates:
-        log_p, words = self._continuations(length)
-        count = len(words)
+    def candidates(self, length: int) -> Candidates:
+        log_p, tokens = self.continuations(length)
+        count = len(tokens)
         totals = (self.scores[:, :, None] + log_p).reshape(count, -1)
         ranked = totals.copy()
-        places = np.empty((count, min(2 * self.beam, ranked.shape[1])), dtype=np.int64)
-        said: dict[int, Counter[int]] = {}  # by earlier groups of each sentence, at this step
+        order = np.empty((count, min(2 * self.beam, ranked.shape[1])), dtype=np.int64)
+        chosen: dict[int, Counter[int]] = {}  # by earlier groups of each sentence, in this step
         numbers = zip(*(x.tolist() for x in divmod(self.sentences, self.groups)), strict=True)
-        for unit, (sentence, group) in enumerate(numbers):
-            if group and (before := said.get(sentence)):
-                counts = np.array([before[word] for word in words[unit].ravel().tolist()])
-                ranked[unit] -= self.penalty * counts
-            order = np.argsort(-ranked[unit], kind="stable")[: places.shape[1]]
-            places[unit] = order
-            going_on = [word for word in words[unit].ravel()[order].tolist() if word != EOS][: self.beam]
-            said.setdefault(sentence, Counter()).update(going_on)
-        return self._taken(totals, places, log_p, words)
+        for row, (sentence, group) in enumerate(numbers):
+            if group and (earlier := chosen.get(sentence)):
+                counts = np.array([earlier[token] for token in tokens[row].ravel().tolist()])
+                ranked[row] -= self.penalty * counts
+            order[row] = np.argsort(-ranked[row], kind="stable")[: order.shape[1]]
+            continuing = [token for token in tokens[row].ravel()[order[row]].tolist() if token != EOS][: self.beam]
+            chosen.setdefault(sentence, Counter()).update(continuing)
+        return self.take(totals, order, log_p, tokens)

@@ -1,9 +1,10 @@
 """Words and phrases that a translation must contain: beam search with dynamic beam allocation (Post and Vilar 2018).
 
-Each hypothesis knows how many forced subwords it has said. Beside the likeliest continuations every hypothesis is tried
-with each subword that would take it further, and the beam is shared out among hypotheses that have said 0, 1, 2 ... of
-them, so that those which have said more, and are less likely for it, are not crowded out by those which have said none.
-A hypothesis may end only when all is said. Where that cannot be (a suppressed word is forced, say), it ends without.
+Each hypothesis knows how many forced tokens it has generated. Besides the most likely continuations, every hypothesis
+is continued with each token that would advance it. The beam is divided among hypotheses with 0, 1, 2, ... forced
+tokens, so that those with more of them, which are less likely, are not crowded out by those with none. A hypothesis
+may end only when it contains all phrases. If that is impossible, for example because a forced token is suppressed, it
+ends without them.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import torch
 from torch import Tensor
 
 from allyouneed.data.tokenizer import EOS
+from allyouneed.translation.beam_search import BeamSearch, Candidates
 from allyouneed.translation.constraints import Constraints
-from allyouneed.translation.search import NEVER_SAID, BeamSearch, Candidates, Hypothesis, Model
+from allyouneed.translation.search import NEVER_GENERATED, Hypothesis, Model
 
 Phrases = Sequence[Sequence[int]]
 
@@ -26,68 +28,82 @@ Phrases = Sequence[Sequence[int]]
 def forced_beam_search(
     model: Model,
     source_ids: Tensor,
-    longest: Sequence[int],
+    max_lengths: Sequence[int],
     beam_size: int,
     alpha: float,
     force_words: Sequence[Phrases],
     num_hypotheses: int = 1,
     constraints: Constraints | None = None,
 ) -> list[list[Hypothesis]]:
-    """As `search.beam_search`; force_words: of each sentence, the phrases (subwords) that it must contain."""
-    return ForcedBeamSearch(
-        model, source_ids, longest, beam_size, alpha, force_words, num_hypotheses, constraints
-    ).run()
+    """Search for translations that contain `force_words`, for each sentence phrases of token ids.
+
+    Other arguments and the result are those of `beam_search`.
+    """
+    search = ForcedBeamSearch(
+        model, source_ids, max_lengths, beam_size, alpha, force_words, num_hypotheses, constraints
+    )
+    return search.run()
 
 
-class Said(NamedTuple):
-    """Of the phrases: those said whole, the one being said (None: none) and how many subwords of it."""
+class PhraseProgress(NamedTuple):
+    """Which forced phrases a hypothesis contains.
 
-    whole: frozenset[int] = frozenset()
+    Attributes:
+        complete: Indices of the phrases that are complete.
+        current: Index of the phrase that is being generated, or None.
+        position: Number of its tokens that are generated.
+    """
+
+    complete: frozenset[int] = frozenset()
     current: int | None = None
-    part: int = 0
+    position: int = 0
 
     def count(self, phrases: Phrases) -> int:
-        """Forced subwords said."""
-        return sum(len(phrases[i]) for i in self.whole) + self.part
+        """Number of forced tokens generated."""
+        return sum(len(phrases[i]) for i in self.complete) + self.position
 
-    def wanted(self, phrases: Phrases) -> set[int]:
-        """Subwords that would take it further."""
+    def next_tokens(self, phrases: Phrases) -> set[int]:
+        """Tokens that would advance the hypothesis."""
         if self.current is not None:
-            return {phrases[self.current][self.part]}
-        return {phrase[0] for i, phrase in enumerate(phrases) if i not in self.whole}
+            return {phrases[self.current][self.position]}
+        return {phrase[0] for i, phrase in enumerate(phrases) if i not in self.complete}
 
-    def after(self, word: int, phrases: Phrases) -> Said:
-        """A phrase that is broken off was not said."""
-        current, part = self.current, self.part
-        if current is None or phrases[current][part] != word:
-            begun = (i for i, phrase in enumerate(phrases) if i not in self.whole and phrase[0] == word)
-            current, part = next(begun, None), 0
+    def after(self, token: int, phrases: Phrases) -> PhraseProgress:
+        """Progress after one more token. A phrase that is broken off counts as not generated."""
+        current, position = self.current, self.position
+        if current is None or phrases[current][position] != token:
+            begun = (i for i, phrase in enumerate(phrases) if i not in self.complete and phrase[0] == token)
+            current, position = next(begun, None), 0
         if current is None:
-            return Said(self.whole)
-        if part + 1 == len(phrases[current]):
-            return Said(self.whole | {current})
-        return Said(self.whole, current, part + 1)
+            return PhraseProgress(self.complete)
+        if position + 1 == len(phrases[current]):
+            return PhraseProgress(self.complete | {current})
+        return PhraseProgress(self.complete, current, position + 1)
 
 
 class _Candidate(NamedTuple):
     score: float
     parent: int
-    word: int
-    said: Said
-    done: int  # forced subwords said
+    token: int
+    progress: PhraseProgress
+    forced: int  # forced tokens generated
 
 
 class ForcedBeamSearch(BeamSearch):
-    """progress [sentences, beam]: `Said` of each hypothesis."""
+    """Beam search with dynamic beam allocation.
 
-    of_sentences = (*BeamSearch.of_sentences, "progress")
+    Attributes:
+        progress: `PhraseProgress` of each hypothesis, [sentences, beam].
+    """
+
+    per_sentence = (*BeamSearch.per_sentence, "progress")
     constraints: Constraints | None
 
     def __init__(
         self,
         model: Model,
         source_ids: Tensor,
-        longest: Sequence[int],
+        max_lengths: Sequence[int],
         beam_size: int,
         alpha: float,
         force_words: Sequence[Phrases],
@@ -96,82 +112,89 @@ class ForcedBeamSearch(BeamSearch):
     ):
         self.phrases = [[phrase for phrase in phrases if len(phrase)] for phrases in force_words]
         needed = [sum(map(len, phrases)) for phrases in self.phrases]
-        super().__init__(model, source_ids, np.maximum(longest, needed), beam_size, alpha, num_hypotheses, constraints)
+        limits = np.maximum(max_lengths, needed)
+        super().__init__(model, source_ids, limits, beam_size, alpha, num_hypotheses, constraints)
         self.progress = np.empty((len(source_ids), 1), dtype=object)
-        for row in range(len(source_ids)):  # one by one, since NumPy would take a tuple apart
-            self.progress[row, 0] = Said()
+        for row in range(len(source_ids)):  # one by one, since NumPy would take the tuple apart
+            self.progress[row, 0] = PhraseProgress()
 
-    def _candidates(self, length: int) -> Candidates:
-        """First those that end, then those that go on, the beam shared out; what is left over has no probability."""
+    def candidates(self, length: int) -> Candidates:
+        """Hypotheses that end, then those that continue, the beam divided; the rest is padding of probability 0."""
         log_p = self._log_p()
         kept = [self._of_sentence(row, log_p[row], length) for row in range(len(log_p))]
         shape = len(kept), 2 * self.beam
-        scores, parents, words = np.full(shape, -np.inf), np.zeros(shape, dtype=np.int64), np.full(shape, EOS)
+        scores, parents, tokens = np.full(shape, -np.inf), np.zeros(shape, dtype=np.int64), np.full(shape, EOS)
         for row, candidates in enumerate(kept):
-            for place, candidate in enumerate(candidates):
-                scores[row, place], parents[row, place], words[row, place] = candidate[:3]
-        return Candidates(scores, parents, words, log_p[np.arange(len(kept))[:, None], parents, words])
+            for column, candidate in enumerate(candidates):
+                scores[row, column], parents[row, column], tokens[row, column] = candidate[:3]
+        return Candidates(scores, parents, tokens, log_p[np.arange(len(kept))[:, None], parents, tokens])
 
     def _log_p(self) -> np.ndarray:
-        """Of every word after each hypothesis [sentences, beam, vocabulary]."""
-        (count, beam), said = self.scores.shape, self.said.reshape(self.scores.size, -1)
-        logits = self.model.decode_step(torch.from_numpy(said[:, -1].copy()).to(self.device), self.cache).float()
+        """Log probability of every token after each hypothesis, [sentences, beam, vocabulary]."""
+        (count, beam), generated = self.scores.shape, self.generated.reshape(self.scores.size, -1)
+        last = torch.from_numpy(generated[:, -1].copy()).to(self.device)
+        logits = self.model.decode_step(last, self.cache).float()
         if self.constraints is None:
-            logits[:, NEVER_SAID] = -torch.inf
+            logits[:, NEVER_GENERATED] = -torch.inf
         else:
-            self.constraints.apply(logits, said, np.repeat(self.sentences, beam))
+            self.constraints.apply(logits, generated, np.repeat(self.sentences, beam))
         return logits.log_softmax(dim=-1).cpu().numpy().astype(np.float64).reshape(count, beam, -1)
 
     def _of_sentence(self, row: int, log_p: np.ndarray, length: int) -> list[_Candidate]:
         sentence, totals = self.sentences[row], self.scores[row][:, None] + log_p
-        phrases, at_limit = self.phrases[sentence], length > self.longest[row]
+        phrases, at_limit = self.phrases[sentence], length > self.max_lengths[row]
         needed = sum(map(len, phrases))
-        tried = (self._candidate(row, *place, totals, phrases) for place in self._tried(row, totals, phrases))
+        tried = (self._candidate(row, *pair, totals, phrases) for pair in self._pairs(row, totals, phrases))
         found = sorted((one for one in tried if one.score > -np.inf), key=lambda one: -one.score)
-        complete = [one for one in found if one.done == needed]
-        ending = [one for one in complete[: self.beam] if one.word == EOS]
+        complete = [one for one in found if one.forced == needed]
+        ending = [one for one in complete[: self.beam] if one.token == EOS]
         if at_limit:
-            excused = not ending and not self.finished[sentence]  # rather than nothing
-            return [one for one in found if one.word == EOS][: self.beam] if excused else ending
-        return ending + _shared_out([one for one in found if one.word != EOS], needed, self.beam)
+            incomplete = not ending and not self.finished[sentence]  # better than no translation
+            return [one for one in found if one.token == EOS][: self.beam] if incomplete else ending
+        return ending + _allocate([one for one in found if one.token != EOS], needed, self.beam)
 
-    def _candidate(self, row: int, parent: int, word: int, totals: np.ndarray, phrases: Phrases) -> _Candidate:
-        said = self.progress[row, parent]
-        after = said if word == EOS else said.after(word, phrases)
-        return _Candidate(totals[parent, word], parent, word, after, after.count(phrases))
+    def _candidate(self, row: int, parent: int, token: int, totals: np.ndarray, phrases: Phrases) -> _Candidate:
+        before = self.progress[row, parent]
+        progress = before if token == EOS else before.after(token, phrases)
+        return _Candidate(totals[parent, token], parent, token, progress, progress.count(phrases))
 
-    def _tried(self, row: int, totals: np.ndarray, phrases: Phrases) -> Iterator[tuple[int, int]]:
-        """Hypotheses' places and words: the likeliest of all; of each its likeliest, the end, and what is wanted."""
+    def _pairs(self, row: int, totals: np.ndarray, phrases: Phrases) -> Iterator[tuple[int, int]]:
+        """Hypotheses and tokens to try: the best of all, and for each its best, the end and those that advance it."""
         width, count = totals.shape[1], min(2 * self.beam, totals.size)
-        tried = {divmod(int(place), width) for place in np.argpartition(-totals.ravel(), count - 1)[:count]}
+        pairs = {divmod(int(index), width) for index in np.argpartition(-totals.ravel(), count - 1)[:count]}
         for parent, best in enumerate(totals.argmax(axis=1).tolist()):
-            wanted = self.progress[row, parent].wanted(phrases)
-            tried |= {(parent, word) for word in (best, EOS, *wanted)}
-        yield from sorted(tried)
+            advancing = self.progress[row, parent].next_tokens(phrases)
+            pairs |= {(parent, token) for token in (best, EOS, *advancing)}
+        yield from sorted(pairs)
 
-    def _go_on(self, scores: np.ndarray, parents: np.ndarray, tokens: np.ndarray, log_p: np.ndarray) -> np.ndarray:
+    def advance(self, candidates: Candidates) -> np.ndarray:
         before, sentences = self.progress, self.sentences
-        parents = super()._go_on(scores, parents, tokens, log_p)
+        parents = super().advance(candidates)
         self.progress = np.empty(parents.shape, dtype=object)
-        for row, place in np.ndindex(parents.shape):
-            said, word = before[row, parents[row, place]], int(self.said[row, place, -1])
-            self.progress[row, place] = said if word == EOS else said.after(word, self.phrases[sentences[row]])
+        for row, column in np.ndindex(parents.shape):
+            progress, token = before[row, parents[row, column]], int(self.generated[row, column, -1])
+            if token != EOS:
+                progress = progress.after(token, self.phrases[sentences[row]])
+            self.progress[row, column] = progress
         return parents
 
 
-def _shared_out(candidates: list[_Candidate], needed: int, beam: int) -> list[_Candidate]:
-    """At most `beam` of the candidates (best first): the best that has said most, then of each number of forced
-    subwords an equal share, and what is left to the best of the others."""
-    most = max((one.done for one in candidates), default=0)
-    chosen = [one for one in candidates if one.done == most][:1]
-    room = dict.fromkeys(range(needed + 1), beam // (needed + 1))
-    room[needed] += beam % (needed + 1)
+def _allocate(candidates: list[_Candidate], needed: int, beam: int) -> list[_Candidate]:
+    """Choose at most `beam` of the candidates, which are sorted best first.
+
+    The best of those with the most forced tokens comes first. Then each number of forced tokens has an equal share of
+    the beam; what remains goes to the best of the others.
+    """
+    most = max((one.forced for one in candidates), default=0)
+    chosen = [one for one in candidates if one.forced == most][:1]
+    free = dict.fromkeys(range(needed + 1), beam // (needed + 1))
+    free[needed] += beam % (needed + 1)
     others = []
     for one in candidates:
         if one in chosen:
-            room[one.done] -= 1
-        elif room[one.done] > 0:
-            room[one.done] -= 1
+            free[one.forced] -= 1
+        elif free[one.forced] > 0:
+            free[one.forced] -= 1
             chosen.append(one)
         else:
             others.append(one)

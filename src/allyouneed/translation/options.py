@@ -48,10 +48,10 @@ class SearchOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     beam_size: Annotated[int | None, Option("Search", "beam_size")] = Field(
-        default=None, ge=1, le=1000, description="Hypotheses kept at each step (1: greedy). Default: the bundle's."
+        default=None, ge=1, le=1024, description="Hypotheses kept at each step (1: greedy). Default: the bundle's."
     )
     num_hypotheses: Annotated[int, Option("Search", "num_hypotheses", flag="--nbest", metavar="N")] = Field(
-        default=1, ge=1, le=1000, description="Number of translations to return per text, at most the beam size."
+        default=1, ge=1, le=1024, description="Number of translations to return per text, at most the beam size."
     )
     length_penalty: Annotated[float | None, Option("Search", "length_penalty")] = Field(
         default=None, ge=-10, le=10, description="α of section 6.1 (0: off). Default: the bundle's."
@@ -60,7 +60,7 @@ class SearchOptions(BaseModel):
         default=0.0, ge=0, le=1000, description="β, the penalty on source tokens without attention (0: off)."
     )
     num_beam_groups: Annotated[int, Option("Search", None)] = Field(
-        default=1, ge=1, le=1000, description="Number of diverse beam groups (1: off); divides the beam size."
+        default=1, ge=1, le=1024, description="Number of diverse beam groups (1: off); divides the beam size."
     )
     diversity_penalty: Annotated[float, Option("Search", None)] = Field(
         default=0.5, ge=0, le=1000, description="Penalty on tokens already chosen by earlier beam groups."
@@ -75,7 +75,7 @@ class SearchOptions(BaseModel):
         description="Maximum number of output tokens (default: the source's plus max_extra_length).",
     )
     max_extra_length: Annotated[int | None, Option("Constraints", None)] = Field(
-        default=None, ge=0, le=10_000, description="Output tokens beyond the source's length. Default: the bundle's."
+        default=None, ge=0, le=100_000, description="Output tokens beyond the source's length. Default: the bundle's."
     )
     no_repeat_ngram_size: Annotated[int, Option("Constraints", "no_repeat_ngram_size")] = Field(
         default=0, ge=0, le=100_000, description="Forbid repeating any n-gram of this size (0: off)."

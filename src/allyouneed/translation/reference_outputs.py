@@ -1,7 +1,7 @@
-"""Sentences that are stored with a bundle, and what it says of them: by these an export, or a later version, is proven.
+"""Reference outputs: sentences stored with a bundle and their translations, which verify exports and later versions.
 
-Translations are subwords, found with each of BEAM_SIZES and without a length penalty, which every system has its own
-formula for.
+Translations are stored as tokens, one for each of `BEAM_SIZES`. They are made without a length penalty, since other
+systems have other formulas for it.
 """
 
 from __future__ import annotations
@@ -14,24 +14,34 @@ from allyouneed.translation.translator import Translator
 
 BEAM_SIZES = (1, 4)
 _COUNT = 20
-_LOOKED_AT = 60
+_CANDIDATES = 60
 
 
-def make_samples(bundle: Bundle, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    """The first sentences of (source, reference) that are translated in one piece and come to an end by themselves."""
-    pairs = [pair for pair in pairs[:_LOOKED_AT] if 0 < len(bundle.tokenizer.encode(pair[0])) < bundle.longest_source]
-    said = {beam_size: say_samples(bundle, [source for source, _ in pairs], beam_size) for beam_size in BEAM_SIZES}
+def make_reference_outputs(bundle: Bundle, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Translate the first sentences that need not be split and whose translations end before the maximum length.
+
+    Args:
+        bundle: The bundle.
+        pairs: Sources and references.
+
+    Returns:
+        For each sentence `source`, `reference` and `said`: the tokens by beam size.
+    """
+    limit, tokenizer = bundle.longest_source, bundle.tokenizer
+    pairs = [pair for pair in pairs[:_CANDIDATES] if 0 < len(tokenizer.encode(pair[0])) < limit]
+    sources = [source for source, _ in pairs]
+    outputs = {beam_size: translate_references(bundle, sources, beam_size) for beam_size in BEAM_SIZES}
     samples = []
-    for (source, reference), *translations in zip(pairs, *said.values(), strict=True):
-        longest = len(bundle.tokenizer.encode(source)) + bundle.config.search.max_extra_length
-        if all(len(tokens) < longest for tokens in translations):
-            by_beam = {str(beam): tokens for beam, tokens in zip(said, translations, strict=True)}
+    for (source, reference), *translations in zip(pairs, *outputs.values(), strict=True):
+        max_length = len(tokenizer.encode(source)) + bundle.config.search.max_extra_length
+        if all(len(tokens) < max_length for tokens in translations):
+            by_beam = {str(beam): tokens for beam, tokens in zip(outputs, translations, strict=True)}
             samples.append({"source": source, "reference": reference, "said": by_beam})
     return samples[:_COUNT]
 
 
-def say_samples(bundle: Bundle, sources: Sequence[str], beam_size: int) -> list[list[str]]:
-    """Subwords of each source's translation, as samples have them."""
+def translate_references(bundle: Bundle, sources: Sequence[str], beam_size: int) -> list[list[str]]:
+    """Translate as reference outputs are made; returns the tokens of each translation."""
     device = next(bundle.model.parameters()).device
-    found = Translator(bundle, device).translate(sources, beam_size=beam_size, length_penalty=0.0)
-    return [translation.tokens for translation in found]
+    translations = Translator(bundle, device).translate(sources, beam_size=beam_size, length_penalty=0.0)
+    return [translation.tokens for translation in translations]

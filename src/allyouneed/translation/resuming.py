@@ -1,7 +1,7 @@
-"""A note beside the output of a long translation, by which the same command goes on after Ctrl-C.
+"""Notes beside the output of a long translation, so that the same command can continue after Ctrl-C.
 
-It holds how many lines are translated, how many bytes they take, and a digest of what was asked: model, input and
-settings. An output is touched only if all of it agrees; whatever was written after the note is cut off.
+A note has the number of translated lines, their size in bytes, and a digest of model, input and settings. An output is
+continued only if all of these agree; what was written after the note is cut off.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from allyouneed.bundle import weights_of
 from allyouneed.errors import UserError
@@ -19,58 +19,71 @@ from allyouneed.translation.translator import Translator
 
 
 @dataclass(frozen=True)
-class Note:
-    """asked: a digest of model, settings and the input's path, size and time of change."""
+class ResumeNote:
+    """The note beside an output.
+
+    Attributes:
+        output: Path of the output.
+        digest: Digest of the model, the settings, and the input's path, size and modification time.
+    """
 
     output: Path
-    asked: str
+    digest: str
 
     @classmethod
-    def of(cls, translator: Translator, source: Path, output: Path, options: dict[str, Any]) -> Note:
-        """Of what is asked now. options: with `Translator.translate`'s names. Errors: `OSError` for no such source."""
+    def create(cls, translator: Translator, source: Path, output: Path, settings: Mapping[str, object]) -> ResumeNote:
+        """Compute the note for a translation; nothing is written.
+
+        Raises:
+            OSError: If the source does not exist.
+        """
         digest = hashlib.sha256()
         for name, tensor in weights_of(translator.model).items():
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         status = source.stat()
         facts = [str(source.resolve()), status.st_size, status.st_mtime_ns, translator.bundle.config.model_dump_json()]
-        digest.update(json.dumps([*facts, translator.compute_type, sorted(options.items())], default=str).encode())
+        digest.update(json.dumps([*facts, translator.compute_type, sorted(settings.items())], default=str).encode())
         return cls(output, digest.hexdigest())
 
     @property
     def path(self) -> Path:
-        """Where it stands."""
-        return note_beside(self.output)
+        """Path of the note."""
+        return note_path(self.output)
 
-    def done(self) -> int:
-        """Lines of the input that the output has already; what it has besides is cut off.
+    def truncate_output(self) -> int:
+        """Cut off what the output has beyond the note; returns the number of input lines that are done.
 
-        Errors: `UserError` when the note is missing or is another command's, or the output is shorter than it says.
+        Raises:
+            UserError: If the note is missing or another command's, or the output is shorter than noted.
         """
         try:
             note = json.loads(self.path.read_text(encoding="utf-8"))
-            asked, lines, size = note["asked"], int(note["lines"]), int(note["bytes"])
-            there = self.output.stat().st_size
+            digest, lines, size = note["digest"], int(note["lines"]), int(note["bytes"])
+            actual_size = self.output.stat().st_size
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"--resume: {self.path} is not there or not readable: translate without it.") from error
-        if asked != self.asked:
-            raise UserError(f"--resume: {self.output} was begun with another model, input or settings: leave it out.")
-        if there < size:
-            raise UserError(f"--resume: {self.output} is shorter than {self.path} says: translate without it.")
+            raise UserError(f"--resume: cannot read {self.path}. Translate without --resume.") from error
+        if digest != self.digest:
+            raise UserError(
+                f"--resume: {self.output} was started with another model, input or settings. "
+                "Translate without --resume."
+            )
+        if actual_size < size:
+            raise UserError(f"--resume: {self.output} is shorter than {self.path} records. Translate without --resume.")
         os.truncate(self.output, size)
         return lines
 
     def write(self, lines: int) -> None:
-        """After the output is flushed: so many lines of the input are done."""
-        note = {"asked": self.asked, "lines": lines, "bytes": self.output.stat().st_size}
+        """Note that this number of input lines is done; the output must be flushed."""
+        note = {"digest": self.digest, "lines": lines, "bytes": self.output.stat().st_size}
         partial = self.path.with_name(f"{self.path.name}.partial")
         partial.write_text(json.dumps(note), encoding="utf-8")
         partial.replace(self.path)
 
     def remove(self) -> None:
-        """When all lines are done."""
+        """Remove the note, once all lines are done."""
         self.path.unlink(missing_ok=True)
 
 
-def note_beside(output: Path) -> Path:
-    """Where an output's note stands."""
+def note_path(output: Path) -> Path:
+    """Path of the note beside an output."""
     return output.with_name(f"{output.name}.resume")

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from allyouneed.data.tokenizer import EOS
 from allyouneed.translation.options import SearchOptions
-from allyouneed.translation.search import Choice
+from allyouneed.translation.search import TopTokens
 
 
-def sample(logits: Tensor, options: SearchOptions, sentences: Sequence[int], step: int) -> Choice:
+def sample(logits: Tensor, options: SearchOptions, sentences: Sequence[int], step: int) -> TopTokens:
     """Sample one token for each row (Gumbel-max), with its log probability under the unmodified distribution.
 
     Args:
@@ -33,4 +33,4 @@ def sample(logits: Tensor, options: SearchOptions, sentences: Sequence[int], ste
         scaled = scaled.masked_fill(torch.zeros_like(excluded).scatter(1, order, excluded), -torch.inf)
     noise = [np.random.default_rng([options.seed, i, step]).gumbel(size=logits.shape[1]) for i in sentences]
     tokens = (scaled + torch.from_numpy(np.stack(noise)).to(scaled)).argmax(dim=-1, keepdim=True)
-    return Choice(*(x.cpu().numpy() for x in (log_p.gather(1, tokens), tokens, log_p[:, EOS])))
+    return TopTokens(*(x.cpu().numpy() for x in (log_p.gather(1, tokens), tokens, log_p[:, EOS])))

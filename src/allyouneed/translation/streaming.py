@@ -1,7 +1,4 @@
-"""Search that tells what it says, word by word.
-
-Search asks a model for two methods (`search.Model`), so what stands between the two needs no change in either.
-"""
+"""Streaming greedy decoding: the translation of one sentence, word by word while it is generated."""
 
 from __future__ import annotations
 
@@ -9,54 +6,66 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from allyouneed.config import SearchConfig
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import EOS
 from allyouneed.errors import UserError
-from allyouneed.translation.search import Cache, Model, greedy
+from allyouneed.translation.options import SearchOptions
+from allyouneed.translation.search import Model, SearchCache, greedy
 from allyouneed.translation.translator import Translator
 
 
-class Watched:
-    """A model of one sentence's greedy search that tells `say` all ids said so far, each time there is one more."""
+class StreamingModel:
+    """A model for greedy search of one sentence that passes the ids generated so far to `on_token`."""
 
-    def __init__(self, model: Model, say: Callable[[list[int]], None]):
-        self._model, self._say = model, say
-        self._said: list[int] | None = None
+    def __init__(self, model: Model, on_token: Callable[[list[int]], None]):
+        self._model, self._on_token = model, on_token
+        self._generated: list[int] | None = None
 
-    def start(self, source_ids: Tensor) -> Cache:
+    def start(self, source_ids: Tensor) -> SearchCache:
         return self._model.start(source_ids)
 
-    def decode_step(self, tokens: Tensor, cache: Cache) -> Tensor:
-        if self._said is None:  # the first token is the start of the sentence
-            self._said = []
+    def decode_step(self, tokens: Tensor, cache: SearchCache) -> Tensor:
+        if self._generated is None:  # the first token is the start of sentence
+            self._generated = []
         else:
-            self._said.append(int(tokens[0]))
-            self._say(self._said)
+            self._generated.append(int(tokens[0]))
+            self._on_token(self._generated)
         return self._model.decode_step(tokens, cache)
 
 
-def translate_aloud(
-    translator: Translator, text: str, say: Callable[[str], None], search: SearchConfig
+def stream_translation(
+    translator: Translator, text: str, on_text: Callable[[str], None], options: SearchOptions | None = None
 ) -> tuple[str, float]:
-    """Greedy translation of one sentence and its score; `say` is told the text so far after each whole word.
+    """Translate one sentence greedily.
 
-    What `say` raises ends the search. Errors: `UserError` when the sentence is longer than the model was trained for.
+    Args:
+        translator: The translator.
+        text: The sentence.
+        on_text: Called with the translation so far after each complete word. Its exceptions stop the search.
+        options: Length penalty and max_extra_length are read from here; None stands for the bundle's settings.
+
+    Returns:
+        The translation and its score.
+
+    Raises:
+        UserError: If the sentence is longer than the model allows.
     """
     ids = translator.tokenizer.encode(text.strip())
     if len(ids) >= translator.longest_source:
         raise UserError(
-            f"the sentence has {len(ids)} subwords; this model takes {translator.longest_source - 1}. Shorten it."
+            f"the sentence has {len(ids)} tokens; this model takes {translator.longest_source - 1}. Shorten it."
         )
-    source_ids, longest = pad([[*ids, EOS]]).to(translator.device), len(ids) + search.max_extra_length
-    words = 1
+    resolved = (options or SearchOptions()).resolve(translator.bundle.config.search)
+    source_ids, max_length = pad([[*ids, EOS]]).to(translator.device), len(ids) + resolved.max_extra_length
+    tokenizer, words = translator.tokenizer.target, 1
 
-    def tell(said: list[int]) -> None:
+    def on_token(generated: list[int]) -> None:
         nonlocal words
-        begun = sum(piece.startswith("▁") for piece in translator.tokenizer.target.pieces(said[1:])) + 1
-        if begun > words:  # the last word has only begun
+        begun = sum(piece.startswith("▁") for piece in tokenizer.pieces(generated[1:])) + 1
+        if begun > words:  # the last token begins a new word, so the words before it are complete
             words = begun
-            say(translator.tokenizer.target.decode(said[:-1]))
+            on_text(tokenizer.decode(generated[:-1]))
 
-    [found] = greedy(Watched(translator.engine, tell), source_ids, [longest], search.length_penalty)
-    return translator.tokenizer.target.decode(found.ids), found.score
+    model = StreamingModel(translator.engine, on_token)
+    [found] = greedy(model, source_ids, [max_length], resolved.length_penalty)
+    return tokenizer.decode(found.ids), found.score

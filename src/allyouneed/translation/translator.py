@@ -1,13 +1,12 @@
-"""Text in, text out: the Python API.
+"""The Python interface to translation.
 
 translator = Translator.load("RUN")
-[translation] = translator.translate(["Ein Hund rennt."], beam_size=4, num_hypotheses=2)
+translation = translator.translate("Ein Hund rennt.", beam_size=4, num_hypotheses=2)
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,35 +20,33 @@ from allyouneed.data.batches import pad, token_batches
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
-from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
+from allyouneed.model.probe import record_attention
 from allyouneed.translation.alignment import Attention, align
 from allyouneed.translation.batch_search import BatchSearch
 from allyouneed.translation.constraints import Constraints
-from allyouneed.translation.coverage import covered
+from allyouneed.translation.coverage import add_coverage_penalty
 from allyouneed.translation.engine.engine import FLOAT32, INT8, Engine, engine_for
 from allyouneed.translation.options import ResolvedOptions, SearchOptions, SearchOverrides
-from allyouneed.translation.search import NEVER_SAID, Hypothesis, Model, Source, choose
-from allyouneed.translation.workers import available_cores, in_turn
+from allyouneed.translation.search import NEVER_GENERATED, Hypothesis, Model, RowContext, choose
+from allyouneed.translation.splitting import TextPart, TextSplitter
+from allyouneed.translation.workers import available_cores, map_in_order
 
-Given = TypeVar("Given")
-_SENTENCES = re.compile(r".+?(?:[.!?…]\s+|[。！？]\s*|$)", re.DOTALL)
-_WORDS = re.compile(r"\S+\s*")
-_BATCHES, _FEWEST_TOKENS = 8, 512  # for each worker at least, and of a batch
-
-
-class _Piece(NamedTuple):
-    """A text, or a part of one that is too long: ids with EOS, and what stands between its translation and the next."""
-
-    ids: list[int]
-    glue: str
+Item = TypeVar("Item")
+_MIN_BATCHES, _MIN_TOKENS = 8, 512  # batches per worker, and tokens per batch
 
 
 @dataclass(frozen=True)
 class Translation:
-    """One input's translation. `hypotheses`: texts with scores, best first; `pieces`: parts a long input was cut into.
+    """The translation of one text.
 
-    score: log probability over the length penalty, a sum where the input was cut; tokens: subwords of the output,
-    log_probs: the natural logarithm of each one's probability.
+    Attributes:
+        source: The text.
+        text: The best translation.
+        score: Its log probability divided by the length penalty; the sum over the parts of a text that was split.
+        tokens: Its tokens.
+        log_probs: Natural logarithm of the probability of each token.
+        hypotheses: Translations with their scores, best first.
+        pieces: Number of parts that the text was split into; 1 unless it is too long for the model, 0 if it is empty.
     """
 
     source: str
@@ -68,8 +65,14 @@ class Translation:
 
 
 class Alternative(NamedTuple):
-    """token: a subword that may come next (`</s>`: the end), and its log probability; text, score: of the best
-    translation that has it there, what was given counting nothing."""
+    """A token that may come next, with the best translation that continues with it.
+
+    Attributes:
+        token: The token, `</s>` for the end of sentence.
+        log_probability: Its log probability.
+        text: The best translation that has the token there.
+        score: Its score, computed without the tokens of the given prefix and the token itself.
+    """
 
     token: str
     log_probability: float
@@ -78,12 +81,19 @@ class Alternative(NamedTuple):
 
 
 class Translator:
-    """Translates with a bundle on one device; its weights are not to change any more (else make a new one).
+    """Translates with a bundle on one device. The bundle's weights must not change afterwards.
 
-    longest_source: subwords, end included, translated in one piece.
-    inter_threads: batches translated at the same time, each by one thread; None: as many as there are cores.
-    compute_type: float32, or int8, which is faster and nearly as exact, on CPUs with AVX-512 VNNI. Errors: `UserError`
-    where there is none.
+    Args:
+        bundle: Model, tokenizer and settings.
+        device: "cpu", "cuda" or "auto" (CUDA if there is a GPU, unless `compute_type` is int8), or a PyTorch device.
+        inter_threads: Number of batches translated at the same time on the CPU, each by one thread; None: one per core.
+        compute_type: "float32", or "int8", which is faster and nearly as accurate, on CPUs with AVX-512 VNNI.
+
+    Attributes:
+        longest_source: Maximum number of source tokens, end of sentence included, that are translated in one part.
+
+    Raises:
+        UserError: If there is no such device or compute type on this machine.
     """
 
     def __init__(
@@ -103,12 +113,21 @@ class Translator:
         self.inter_threads = (inter_threads or available_cores()) if self.device.type == "cpu" else 1
         self.compute_type = compute_type
         if compute_type != FLOAT32:
-            _ = self.engine  # what cannot be had is said now
+            _ = self.engine  # report now what this machine cannot compute
+
+    def __repr__(self) -> str:
+        source, target = self.bundle.languages
+        return f"Translator({source} → {target}, {self.bundle.described()}, {self.compute_type} on {self.device})"
 
     @cached_property
     def engine(self) -> Model:
-        """What searches: the model, or where there is one its fast twin."""
+        """The compiled decoder if it supports the model, else the model."""
         return engine_for(self.model, self.compute_type)
+
+    @cached_property
+    def splitter(self) -> TextSplitter:
+        """Splits texts that are longer than `longest_source`."""
+        return TextSplitter(self.tokenizer, self.longest_source)
 
     @classmethod
     def load(
@@ -118,7 +137,11 @@ class Translator:
         inter_threads: int | None = None,
         compute_type: str = FLOAT32,
     ) -> Translator:
-        """A RUN or a bundle. Errors: `UserError` when it is neither, or is damaged; and those of the class."""
+        """Load a RUN or a bundle; the other arguments are those of the class.
+
+        Raises:
+            UserError: If the path is neither, or the bundle is damaged, or as for the class.
+        """
         return cls(load_bundle(Path(path)), device, inter_threads, compute_type)
 
     @overload  # a str is a Sequence[str] too, so mypy sees an overlap; the first signature wins
@@ -154,7 +177,7 @@ class Translator:
     ) -> Translation | list[Translation]:
         """Translate one text or several.
 
-        A text longer than the model was trained for is split at sentence ends (or spaces), see `Translation.pieces`;
+        A text longer than the model was trained for is split at sentence ends or spaces (see `Translation.pieces`), and
         only its best translation is returned. An empty text gives an empty translation.
 
         Args:
@@ -183,54 +206,69 @@ class Translator:
     def alternatives(
         self, text: str, target_prefix: str = "", num_hypotheses: int = 5, beam_size: int | None = None
     ) -> list[Alternative]:
-        """How a translation may go on after `target_prefix`, by the likeliest next subwords, likeliest first.
+        """Find how a translation may continue after `target_prefix`.
 
-        Errors: `UserError` for no text, or one that is longer than the model was trained for.
+        Args:
+            text: One text that need not be split.
+            target_prefix: Beginning of the translation.
+            num_hypotheses: Number of alternatives, each with another next token.
+            beam_size: Beam size for the rest of each translation; None: the bundle's.
+
+        Returns:
+            Alternatives with the most likely next tokens, most likely first.
+
+        Raises:
+            UserError: If the text is empty or too long, or a number is out of bounds.
         """
-        [pieces] = self._cut_all([text])
-        if len(pieces) != 1:
-            raise UserError(f"alternatives: give one text of 1 to {self.longest_source - 1} subwords.")
-        most = len(self.tokenizer.target) - len(NEVER_SAID)
-        if not 1 <= num_hypotheses <= most:
-            raise UserError(f"num_hypotheses = {num_hypotheses}: choose 1 to {most}.")
+        [parts] = self.splitter.split([text])
+        if len(parts) != 1:
+            raise UserError(f"alternatives: give one text of 1 to {self.longest_source - 1} tokens.")
+        limit = len(self.tokenizer.target) - len(NEVER_GENERATED)
+        if not 1 <= num_hypotheses <= limit:
+            raise UserError(f"num_hypotheses = {num_hypotheses}: choose 1 to {limit}.")
         options = SearchOptions().replace({"beam_size": beam_size}).resolve(self.bundle.config.search)
-        said = self.tokenizer.target.encode(target_prefix)
-        log_p, words = self._next_words(pieces[0].ids, said, num_hypotheses)
-        constraints = Constraints(options, prefixes=[[*said, word] for word in words])
-        found = self._search([pieces[0].ids] * len(words), BatchSearch(options, constraints))
+        prefix = self.tokenizer.target.encode(target_prefix)
+        log_p, tokens = self._next_tokens(parts[0].ids, prefix, num_hypotheses)
+        constraints = Constraints(options, prefixes=[[*prefix, token] for token in tokens])
+        found = self._search([parts[0].ids] * len(tokens), BatchSearch(options, constraints))
         texts = [(self.tokenizer.target.decode(best.ids), best.score) for [best] in found]
-        named = zip(self.tokenizer.target.pieces(words), log_p, texts, strict=True)
+        named = zip(self.tokenizer.target.pieces(tokens), log_p, texts, strict=True)
         return [Alternative(token, value, *text) for token, value, text in named]
 
     def look(self, text: str, translation: str | None = None, stages: bool = True) -> Attention:
-        """Every head's attention for a text and its translation (the model's own unless given), with its stages.
+        """Compute the attention of every head for a text and its translation.
 
-        Errors: `UserError` where one of them is longer than learned positions allow.
+        Args:
+            text: The source text.
+            translation: Its translation; None: the model's own.
+            stages: Whether to return the intermediate results of each layer, too.
+
+        Raises:
+            UserError: If one of the texts is longer than the model's learned positions.
         """
         target = self.translate([text])[0].text if translation is None else translation
         source_ids = [*self.tokenizer.encode(text), EOS]
         target_ids = [BOS, *self.tokenizer.target.encode(target)]
         self.refuse_beyond_positions(max(len(source_ids), len(target_ids)), "the text or its translation")
-        recorder = AttentionRecorder(stages)
-        with torch.inference_mode():
-            self.model(pad([source_ids]).to(self.device), pad([target_ids]).to(self.device), Probe((recorder,)))
-        layers = (recorder.encoder, recorder.decoder, recorder.cross)
+        with torch.inference_mode(), record_attention(self.model, stages) as recorded:
+            self.model(*(pad([ids]).to(self.device) for ids in (source_ids, target_ids)))
+        layers = (recorded.encoder, recorded.decoder, recorded.cross)
         encoder, decoder, cross = (np.stack([x[0].float().cpu().numpy() for x in kept]) for kept in layers)
         seen = self.tokenizer.target.pieces(target_ids)
         tokens = (self.tokenizer.pieces(source_ids), seen, [*seen[1:], "</s>"])
-        inside = {kind: recorder.arrays(kind, 0) for kind in KINDS}
+        inside = {kind: [each.of_sentence(0) for each in kept] for kind, kept in recorded.stages.items()}
         return Attention(encoder, decoder, cross, *tokens, inside)
 
     def align(self, source: str, target: str) -> list[tuple[int, int]]:
-        """Word links of a text and a translation, from the decoder's attention."""
+        """Align the words of a text and a translation by the decoder's attention, see `alignment.align`."""
         return align(self.look(source, target, stages=False)) if source.strip() and target.strip() else []
 
     def refuse_beyond_positions(self, length: int, what: str) -> None:
-        """Errors: `UserError` for so many subwords, start or end included, where fewer positions were learned."""
+        """Raise `UserError` if `length` tokens, start or end of sentence included, exceed the learned positions."""
         limit = self.model.source_embedding.max_positions
         if limit is not None and length > limit:
             raise UserError(
-                f"{what} has {length - 1} subwords; this model has learned positions for {limit - 1}. Shorten it."
+                f"{what} has {length - 1} tokens; this model has learned positions for {limit - 1}. Shorten it."
             )
 
     def _translate_all(
@@ -240,114 +278,79 @@ class Translator:
         target_prefix: Sequence[str],
         force_words: Sequence[Sequence[str]],
     ) -> list[Translation]:
-        pieces = self._cut_all(texts)
+        parts = self.splitter.split(texts)
         encode = self.tokenizer.target.encode
         prefixes = [encode(prefix) for prefix in target_prefix]
         phrases = [[encode(phrase) for phrase in each] for each in force_words]
-        self._refuse_unfitting("target_prefix", prefixes, pieces)
-        self._refuse_unfitting("force_words", phrases, pieces)
+        self._check_inputs("target_prefix", prefixes, parts)
+        self._check_inputs("force_words", phrases, parts)
         suppressed = tuple(ids for text in options.suppress_sequences if (ids := encode(text)))
-        constraints = Constraints(options, suppressed, _of_pieces(prefixes, pieces))
-        search = BatchSearch(options, constraints or None, _of_pieces(phrases, pieces))
-        found = iter(self._search([piece.ids for cut in pieces for piece in cut], search))
-        return [self._joined(text, cut, [next(found) for _ in cut]) for text, cut in zip(texts, pieces, strict=True)]
+        constraints = Constraints(options, suppressed, _for_each_part(prefixes, parts))
+        search = BatchSearch(options, constraints or None, _for_each_part(phrases, parts))
+        found = iter(self._search([part.ids for split in parts for part in split], search))
+        return [self._join(text, split, [next(found) for _ in split]) for text, split in zip(texts, parts, strict=True)]
 
     def _search(self, sentences: list[list[int]], search: BatchSearch) -> list[list[Hypothesis]]:
-        """Longest first, in batches of similar length; the answers in the order of the sentences."""
+        """Search in batches of similar length, longest first; the results are in the order of the sentences."""
         lengths = np.array([len(ids) for ids in sentences], dtype=np.int64)
         options = search.options
         workers = self.inter_threads if isinstance(self.engine, Engine) else 1
-        room = max(1, options.batch_tokens // options.beam_size)
-        if workers > 1:  # batches enough that none waits long for the others at the end
-            room = min(room, max(_FEWEST_TOKENS, int(lengths.sum() // (_BATCHES * workers))))
-        batches = token_batches(lengths, lengths, room)[::-1]
+        batch_tokens = max(1, options.batch_tokens // options.beam_size)
+        if workers > 1:  # enough batches that no worker is idle for long at the end
+            batch_tokens = min(batch_tokens, max(_MIN_TOKENS, int(lengths.sum() // (_MIN_BATCHES * workers))))
+        batches = token_batches(lengths, lengths, batch_tokens)[::-1]
 
-        def answer(batch: np.ndarray) -> list[list[Hypothesis]]:
+        def search_batch(batch: np.ndarray) -> list[list[Hypothesis]]:
             source = pad([sentences[i] for i in batch]).to(self.device)
             return search.run(self.engine, source, lengths[batch], batch)
 
-        found: list[list[Hypothesis]] = [[]] * len(sentences)
-        for batch, answers in zip(batches, in_turn(answer, batches, workers), strict=True):
-            if options.coverage_penalty:  # here, not where it was found: recording attention is not for several threads
-                answers = covered(self.model, [sentences[i] for i in batch], answers, options.coverage_penalty)
-            for i, hypotheses in zip(batch, answers, strict=True):
-                found[i] = hypotheses[: options.num_hypotheses]
-        return found
+        results: list[list[Hypothesis]] = [[]] * len(sentences)
+        for batch, found in zip(batches, map_in_order(search_batch, batches, workers), strict=True):
+            if options.coverage_penalty:  # here, since attention is not recorded by several threads at once
+                found = add_coverage_penalty(self.model, [sentences[i] for i in batch], found, options.coverage_penalty)
+            for i, hypotheses in zip(batch, found, strict=True):
+                results[i] = hypotheses[: options.num_hypotheses]
+        return results
 
     @torch.inference_mode()
-    def _next_words(self, source: list[int], said: list[int], count: int) -> tuple[list[float], list[int]]:
-        """Log probabilities and ids of the likeliest words after what was said."""
-        cache, where = self.engine.start(pad([source]).to(self.device)), Source(self.device, None, np.zeros(1, int))
-        for word in [BOS, *said]:
-            best = choose(self.engine, np.array([[word]]), cache, count, where)
-        return best.log_p[0].tolist(), best.words[0].tolist()
+    def _next_tokens(self, source: list[int], prefix: list[int], count: int) -> tuple[list[float], list[int]]:
+        """Log probabilities and ids of the most likely tokens after a prefix."""
+        cache = self.engine.start(pad([source]).to(self.device))
+        context = RowContext(self.device, None, np.zeros(1, int))
+        for token in [BOS, *prefix]:
+            best = choose(self.engine, np.array([[token]]), cache, count, context)
+        return best.log_p[0].tolist(), best.tokens[0].tolist()
 
-    def _joined(self, text: str, cut: list[_Piece], found: list[list[Hypothesis]]) -> Translation:
-        """The translation of a text from the answers for its pieces: none, one, or several, of which the best count."""
-        best = [answers[0] for answers in found]
-        words = self.tokenizer.target
-        said = "".join(words.decode(h.ids) + piece.glue for h, piece in zip(best, cut, strict=True)).strip()
+    def _join(self, text: str, parts: list[TextPart], found: list[list[Hypothesis]]) -> Translation:
+        """Make the translation of a text from the hypotheses of its parts; of several parts the best ones count."""
+        best = [hypotheses[0] for hypotheses in found]
+        tokenizer = self.tokenizer.target
+        decoded = (tokenizer.decode(one.ids) + part.separator for one, part in zip(best, parts, strict=True))
+        translation = "".join(decoded).strip()
         score = sum(hypothesis.score for hypothesis in best)
-        tokens = words.pieces([i for hypothesis in best for i in hypothesis.ids])
-        hypotheses: list[tuple[str, float]] = [(said, score)] if found else []
+        tokens = tokenizer.pieces([i for hypothesis in best for i in hypothesis.ids])
+        hypotheses: list[tuple[str, float]] = [(translation, score)] if found else []
         if len(found) == 1:
-            hypotheses = [(words.decode(hypothesis.ids), hypothesis.score) for hypothesis in found[0]]
+            hypotheses = [(tokenizer.decode(hypothesis.ids), hypothesis.score) for hypothesis in found[0]]
         log_probs = [value for hypothesis in best for value in hypothesis.token_log_p[: len(hypothesis.ids)]]
-        return Translation(text, said, score, tokens, log_probs, hypotheses, len(found), self)
+        return Translation(text, translation, score, tokens, log_probs, hypotheses, len(found), self)
 
-    def _refuse_unfitting(self, name: str, of_texts: Sequence[Sequence[object]], pieces: list[list[_Piece]]) -> None:
-        """Errors: `UserError` unless there is one for each text, and for a text that had to be cut none."""
-        if of_texts and len(of_texts) != len(pieces):
-            raise UserError(f"{name}: {len(of_texts)} of them for {len(pieces)} texts; give one for each.")
-        if any(each and len(cut) > 1 for each, cut in zip(of_texts, pieces, strict=False)):
+    def _check_inputs(self, name: str, values: Sequence[Sequence[object]], parts: list[list[TextPart]]) -> None:
+        """Raise `UserError` unless there is a value for each text, and none for a text that was split."""
+        if values and len(values) != len(parts):
+            raise UserError(f"{name}: got {len(values)} for {len(parts)} texts; give one for each text.")
+        if any(value and len(split) > 1 for value, split in zip(values, parts, strict=False)):
             raise UserError(
-                f"{name}: a text has more than the {self.longest_source - 1} subwords that this model takes. "
-                f"Shorten it, or leave {name} out."
+                f"{name}: a text has more than the {self.longest_source - 1} tokens that this model takes. "
+                f"Shorten it, or remove {name}."
             )
 
-    def _cut_all(self, texts: Sequence[str]) -> list[list[_Piece]]:
-        stripped = [text.strip() for text in texts]
-        encoded = self.tokenizer.encode_all(stripped)
-        return [self._cut(text, ids) for text, ids in zip(stripped, encoded, strict=True)]
 
-    def _cut(self, text: str, ids: list[int]) -> list[_Piece]:
-        """The whole text as one piece if it is no longer than what the model was trained for; nothing for no text.
-
-        Else as many sentences as fit, or words where a sentence does not fit, or characters where a word does not.
-        """
-        room = self.longest_source - 1
-        if len(ids) <= room:
-            return [_Piece([*ids, EOS], "")] if ids else []
-        code, text = self.tokenizer.split_code(text)  # tells the language of every piece
-        room -= bool(code)
-        pieces, piece = [], ""
-        for part in self._parts(text, room, (_SENTENCES.findall, _WORDS.findall, list)):
-            if piece and self._length(piece + part) > room:
-                pieces.append(piece)
-                piece = ""
-            piece += part
-        return [
-            _Piece([*self.tokenizer.encode(code + piece), EOS], " " if piece[-1].isspace() else "")
-            for piece in [*pieces, piece]
-        ]
-
-    def _parts(self, text: str, room: int, cuts: tuple[Callable[[str], list[str]], ...]) -> Iterator[str]:
-        """Parts that fit, as large as the first cut makes them that makes them fit."""
-        for part in cuts[0](text):
-            if len(cuts) == 1 or self._length(part) <= room:
-                yield part
-            else:
-                yield from self._parts(part, room, cuts[1:])
-
-    def _length(self, text: str) -> int:
-        return len(self.tokenizer.encode(text))
-
-
-def _for_each(value: Given, texts: int) -> list[Given]:
+def _for_each(value: Item, texts: int) -> list[Item]:
     """The same value for each text; none if it is empty."""
     return [value] * texts if value else []
 
 
-def _of_pieces(of_texts: Sequence[Given], pieces: list[list[_Piece]]) -> Sequence[Given]:
-    """What there is for each text, for each of its pieces; nothing where there is none for any."""
-    return [of_texts[i] for i, cut in enumerate(pieces) for _ in cut] if any(of_texts) else ()
+def _for_each_part(values: Sequence[Item], parts: list[list[TextPart]]) -> Sequence[Item]:
+    """Each text's value for each of its parts; none if all values are empty."""
+    return [values[i] for i, split in enumerate(parts) for _ in split] if any(values) else ()

@@ -1,8 +1,7 @@
-"""Several batches at the same time, each by one thread.
+"""Translation of several batches at the same time, each by one thread.
 
-Threads, not processes: kernels run without Python's lock, and what is left to Python between them is little, so that
-weights are shared without anything being sent. A batch alone on one core computes more than on several that wait for
-each other at every product.
+Threads suffice, since compiled kernels release the GIL and little Python runs between them; the weights are shared. A
+batch computed by one core is more efficient than one computed by several cores that synchronise at every product.
 """
 
 from __future__ import annotations
@@ -15,26 +14,30 @@ from typing import TypeVar
 from allyouneed import kernels
 
 Task = TypeVar("Task")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def in_turn(work: Callable[[Task], Answer], tasks: Sequence[Task], workers: int) -> Iterator[Answer]:
-    """Each task's answer, in the order of the tasks. What was not begun is dropped when the caller stops early."""
+def map_in_order(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int) -> Iterator[Result]:
+    """Apply `work` to the tasks in `workers` threads and yield the results in the order of the tasks.
+
+    Tasks that have not begun are cancelled when the caller stops early. One worker, or one task, needs no thread; nor
+    are threads used without Numba.
+    """
     if workers == 1 or len(tasks) < 2 or not kernels.installed():
         yield from map(work, tasks)
         return
 
-    def alone(task: Task) -> Answer:
+    def single_threaded(task: Task) -> Result:
         with kernels.launch.one_thread():
             return work(task)
 
     pool = ThreadPoolExecutor(min(workers, len(tasks)), thread_name_prefix="translate")
     try:
-        yield from pool.map(alone, tasks)
+        yield from pool.map(single_threaded, tasks)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def available_cores() -> int:
-    """That this process may run on, where the system says so."""
+    """Number of cores that this process may run on, as far as the system reports it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,8 +10,9 @@ from allyouneed.config import ModelConfig
 from allyouneed.data.tokenizer import EOS
 from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
+from allyouneed.translation.beam_search import BeamSearch, beam_search
 from allyouneed.translation.engine.engine import Engine, engine_for
-from allyouneed.translation.search import BeamSearch, beam_search, best_of, greedy
+from allyouneed.translation.search import greedy, top_tokens
 
 pytest.importorskip("numba")
 from allyouneed.translation.engine import decoder as at
@@ -127,7 +128,8 @@ def test_other_shapes_stay_with_the_model():
     for shape in ({"d_k": 8}, {"d_ff": 40}, {"activation": "swish"}):
         model = model_of(shape)
         assert engine_for(model) is model
-    model = Transformer(model_of({}).config, WORDS, plain=True)
+    model = model_of({})
+    model.plain = True
     assert engine_for(model) is model
 
 
@@ -151,9 +153,9 @@ def test_in_bytes_choices_are_those_of_its_logits():
     first, second = engine.start(source), engine.start(source)
     tokens = np.full(len(source), 5)
     for scores in (True, False):
-        expected = best_of(engine.decode_step(torch.from_numpy(tokens), first).clone(), 8)
+        expected = top_tokens(engine.decode_step(torch.from_numpy(tokens), first).clone(), 8)
         found = engine.choose(tokens, second, 8, scores)
-        np.testing.assert_array_equal(found.words, expected.words)
+        np.testing.assert_array_equal(found.tokens, expected.tokens)
         if scores:
             np.testing.assert_allclose(found.log_p, expected.log_p, atol=1e-4)
             np.testing.assert_allclose(found.end_log_p, expected.end_log_p, atol=1e-4)

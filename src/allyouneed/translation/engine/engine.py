@@ -18,7 +18,7 @@ from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.errors import UserError
 from allyouneed.model.layers import DecoderLayer, EncoderLayer
 from allyouneed.model.transformer import Transformer
-from allyouneed.translation.search import NEVER_SAID, Choice, Model, length_penalty
+from allyouneed.translation.search import NEVER_GENERATED, Model, TopTokens, length_penalty
 
 FLOAT32, INT8 = COMPUTE_TYPES = ("float32", "int8")  # CTranslate2's names
 _BLOCK = 96  # rows that go through the decoder together
@@ -113,7 +113,7 @@ class Engine:
         self.memory_width, self.words = sum(linear.out_features for linear in cross), model.output.out_features
         self.kept_width = self.memory_width  # of a position: the same of self-attention as of cross-attention
         self.output = kernels.product.pack(model.output.weight, _bias(model.output), in_bytes)
-        self.never = torch.tensor(NEVER_SAID)
+        self.never = torch.tensor(NEVER_GENERATED)
         self.table = self._table(ends[1])
 
     def _table(self, last_norm: tuple[int, ...]) -> np.ndarray:
@@ -136,7 +136,7 @@ class Engine:
             from allyouneed.translation.engine.screen import round_words
 
             bias = _bias(output)
-            bias[NEVER_SAID] = kernels.IMPOSSIBLE
+            bias[NEVER_GENERATED] = kernels.IMPOSSIBLE
             places = slice(at.OUTPUT_WEIGHT, at.SCREEN_ERRORS + 1)
             table[places] = self._hold(*round_words(output.weight, bias))
         return table
@@ -179,7 +179,7 @@ class Engine:
         hidden = torch.from_numpy(self._step(tokens.numpy(), cache, 0, 0, 0, 0, 0, 0))
         return kernels.product.multiply_packed(hidden, self.output)[:, : self.words]
 
-    def choose(self, tokens: np.ndarray, cache: Cache, count: int, scores: bool = True) -> Choice:
+    def choose(self, tokens: np.ndarray, cache: Cache, count: int, scores: bool = True) -> TopTokens:
         """The likeliest `count` words of each row, without keeping all logits.
 
         Without `scores` the log probabilities may lack the normaliser of their row: its best words are the same, ties
@@ -190,7 +190,7 @@ class Engine:
         ends, normalisers = np.empty(rows, dtype=np.float32), np.empty(rows, dtype=np.float32)
         self._step(tokens, cache, count, scores, tops, words, ends, normalisers)
         tops[tops <= kernels.UNSAID] = -np.inf  # places for which there were not enough words
-        return Choice(tops - normalisers[:, None], words, ends - normalisers)
+        return TopTokens(tops - normalisers[:, None], words, ends - normalisers)
 
     @torch.inference_mode()
     def greedy(self, source_ids: Tensor, longest: Sequence[int], scores: bool) -> tuple[np.ndarray, ...]:

@@ -1,0 +1,73 @@
+"""Evaluation of a translator on a test set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from allyouneed.errors import UserError
+from allyouneed.files import check_output
+from allyouneed.translation.line_translation import LineProgress, translate_lines
+from allyouneed.translation.metrics import CorpusScores, bleu_metric, corpus_scores
+from allyouneed.translation.options import SearchOptions
+from allyouneed.translation.test_sets import read_test_set
+from allyouneed.translation.text_files import open_output
+from allyouneed.translation.translator import Translator
+
+
+def evaluate(
+    run: str | Path | Translator,
+    test: Sequence[str | Path],
+    options: SearchOptions | None = None,
+    *,
+    tokenized: bool = False,
+    tokenizer: str = "13a",
+    output: str | Path | None = None,
+    device: str | torch.device = "auto",
+    compute_type: str = "float32",
+    report: Callable[[str], None] | None = None,
+) -> CorpusScores:
+    """Translate a test set and compute BLEU and chrF, as `allyouneed evaluate` does.
+
+    Args:
+        run: A RUN, a bundle, or a loaded translator.
+        test: Two parallel text files (source, target), or one TSV.
+        options: Search options; None stands for the bundle's settings.
+        tokenized: Whether the text is tokenized already, so that BLEU must not tokenize it again.
+        tokenizer: sacreBLEU's tokenizer, for example "13a", "zh", "ja-mecab", "ko-mecab" or "char".
+        output: File to write the translations to.
+        device: Where to load the model: "auto" (CUDA if there is a GPU), "cpu" or "cuda".
+        compute_type: "float32" or "int8", see `Translator`.
+        report: Called with messages about progress and lines that are too long.
+
+    Returns:
+        The scores with sacreBLEU's signatures.
+
+    Raises:
+        UserError: If the run or a file cannot be read or written, a line is broken, or an option is invalid.
+    """
+    bleu_metric(tokenized, tokenizer)  # fail before translating
+    files = [Path(file) for file in test]
+    if output:
+        check_output(Path(output), *files)
+    translator = run if isinstance(run, Translator) else Translator.load(run, device, compute_type=compute_type)
+    pairs = read_test_set(files, translator.bundle.config.data.columns)
+    if not pairs:
+        raise UserError(f"{files[0]}: the file is empty.")
+    lines = ((pair.line, pair.source) for pair in pairs)
+    options = (options or SearchOptions()).replace({"return_scores": False})
+    report = report or _ignore
+    progress, translations = LineProgress(report, lambda: len(pairs)), []
+    for _, block in translate_lines(translator, lines, files[0], options, report):
+        translations += [translation.text for _, translation in block]
+        progress.update(len(translations))
+    if output:
+        with open_output(Path(output)) as out:
+            out.writelines(line + "\n" for line in translations)
+    return corpus_scores(translations, [pair.target for pair in pairs], tokenized, tokenizer)
+
+
+def _ignore(message: str) -> None:
+    pass

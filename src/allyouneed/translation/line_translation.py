@@ -1,0 +1,78 @@
+"""Translation of numbered lines in blocks, and reports of its progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+from allyouneed.progress import time_left
+from allyouneed.translation.options import SearchOptions
+from allyouneed.translation.translator import Translation, Translator
+
+_MIN_LINES, _MAX_LINES = 250, 4000  # lines per block, sorted by length within it; a small first block is done soon
+_SILENT_SECONDS = 10  # no progress output before
+
+
+def translate_lines(
+    translator: Translator,
+    lines: Iterator[tuple[int, str]],
+    file: Path,
+    options: SearchOptions,
+    report: Callable[[str], None],
+    force: Sequence[str] = (),
+) -> Iterator[tuple[int, list[tuple[int, Translation]]]]:
+    """Translate lines in blocks that grow.
+
+    Args:
+        translator: The translator.
+        lines: Line numbers, from 1, and lines.
+        file: Name of the file in reports.
+        options: Search options.
+        report: Called with a message for each line that is longer than the model allows.
+        force: Words and phrases that every translation must contain.
+
+    Yields:
+        For each block the number of its last line, and its line numbers with their translations.
+    """
+    count = _MIN_LINES
+    while block := list(islice(lines, count)):
+        count = min(2 * count, _MAX_LINES)
+        translations = translator.translate([line for _, line in block], options, force_words=force)
+        numbered = [(number, translation) for (number, _), translation in zip(block, translations, strict=True)]
+        for number, translation in numbered:
+            if translation.pieces > 1:
+                report(f"{file}:{number}: too long, translated in {translation.pieces} parts")
+        yield block[-1][0], numbered
+
+
+class LineProgress:
+    """Reports lines done, their rate and the time left, once the work has taken some seconds.
+
+    Args:
+        report: Called with each message.
+        count: Counts all lines; called once, and only if there is something to report. None if they are unknown.
+        done: Lines that were done before, which do not count for the rate.
+    """
+
+    def __init__(self, report: Callable[[str], None], count: Callable[[], int] | None = None, done: int = 0):
+        self._report, self._count, self._done, self._start = report, count, done, time.monotonic()
+
+    @cached_property
+    def _total(self) -> int | None:
+        return self._count() if self._count else None
+
+    def update(self, number: int) -> None:
+        """Report that `number` lines are done."""
+        seconds = time.monotonic() - self._start
+        if seconds <= _SILENT_SECONDS:
+            return
+        translated = max(1, number - self._done)
+        rate = f"{translated / seconds:,.0f} lines/s"
+        if self._total is None:
+            self._report(f"{number:,} lines  {rate}")
+        else:
+            remaining = time_left((self._total - number) * seconds / translated)
+            self._report(f"{number:,}/{self._total:,} lines  {rate}  {remaining}")

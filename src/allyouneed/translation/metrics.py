@@ -1,0 +1,78 @@
+"""Corpus BLEU and chrF by sacreBLEU, always with its signature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+
+from allyouneed.data.tokenizer import to_nfc
+from allyouneed.errors import UserError
+
+
+@dataclass(frozen=True)
+class CorpusScores:
+    """Scores of a translated test set.
+
+    Attributes:
+        sentences: Number of sentences.
+        bleu: Corpus BLEU, 0 to 100.
+        chrf: Corpus chrF2, 0 to 100.
+        exact_match: Percentage of translations that equal their reference.
+        bleu_signature: sacreBLEU's signature of the BLEU score.
+        chrf_signature: sacreBLEU's signature of the chrF score.
+    """
+
+    sentences: int
+    bleu: float
+    chrf: float
+    exact_match: float
+    bleu_signature: str
+    chrf_signature: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The scores by name, for JSON."""
+        return asdict(self)
+
+
+def corpus_scores(
+    translations: Sequence[str], references: Sequence[str], tokenized: bool = False, tokenize: str = "13a"
+) -> CorpusScores:
+    """Compute corpus BLEU (Papineni et al. 2002) and chrF2 (Popović 2015) against one reference.
+
+    Args:
+        translations: Translations, one per sentence; like the references, they are brought into Unicode's form NFC.
+        references: References in the same order.
+        tokenized: Whether both sides are tokenized already, so that BLEU must not tokenize them again.
+        tokenize: sacreBLEU's tokenizer, for example "zh", "ja-mecab", "ko-mecab" or "char".
+
+    Raises:
+        UserError: If the tokenizer is unknown or not installed, or is given for tokenized text.
+    """
+    bleu, chrf = bleu_metric(tokenized, tokenize), CHRF()
+    outputs, targets = ([to_nfc(text) for text in texts] for texts in (translations, references))
+    bleu_score, chrf_score = (metric.corpus_score(outputs, [targets]) for metric in (bleu, chrf))
+    matches = sum(output == target for output, target in zip(outputs, targets, strict=True))
+    return CorpusScores(
+        sentences=len(references),
+        bleu=bleu_score.score,
+        chrf=chrf_score.score,
+        exact_match=100 * matches / max(1, len(references)),
+        bleu_signature=str(bleu.get_signature()),
+        chrf_signature=str(chrf.get_signature()),
+    )
+
+
+def bleu_metric(tokenized: bool = False, tokenize: str = "13a") -> BLEU:
+    """Make sacreBLEU's BLEU metric; arguments and errors as in `corpus_scores`."""
+    if tokenized and tokenize != "13a":
+        raise UserError(f"tokenizer {tokenize}: tokenized text is not tokenized again. Remove one of the two options.")
+    try:
+        return BLEU(tokenize="none" if tokenized else tokenize, force=True)
+    except KeyError as error:
+        raise UserError(f"tokenizer {tokenize}: sacreBLEU has {', '.join(BLEU.TOKENIZERS)}.") from error
+    except (RuntimeError, ImportError, ValueError) as error:
+        raise UserError(f"tokenizer {tokenize}: {' '.join(str(error).split())}") from error

@@ -1,0 +1,75 @@
+"""Splitting of texts that are longer than the model was trained for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from allyouneed.data.tokenizer import EOS
+from allyouneed.data.vocabulary import AnyTokenizer
+
+_SENTENCES = re.compile(r".+?(?:[.!?…]\s+|[。！？]\s*|$)", re.DOTALL)
+_WORDS = re.compile(r"\S+\s*")
+
+
+class TextPart(NamedTuple):
+    """A text, or a part of one.
+
+    Attributes:
+        ids: Token ids with the end of sentence.
+        separator: What stands between the translation of this part and that of the next.
+    """
+
+    ids: list[int]
+    separator: str
+
+
+class TextSplitter:
+    """Splits texts into parts that a model can translate.
+
+    Args:
+        tokenizer: The source tokenizer.
+        max_tokens: Maximum number of tokens of a part, the end of sentence included.
+    """
+
+    def __init__(self, tokenizer: AnyTokenizer, max_tokens: int):
+        self.tokenizer, self.max_tokens = tokenizer, max_tokens
+
+    def split(self, texts: Sequence[str]) -> list[list[TextPart]]:
+        """Split each text into as few parts as possible.
+
+        A text that is short enough is one part, an empty text none. Longer texts are split at sentence ends, sentences
+        that are too long between words, and words that are too long between characters.
+        """
+        stripped = [text.strip() for text in texts]
+        encoded = self.tokenizer.encode_all(stripped)
+        return [self._parts(text, ids) for text, ids in zip(stripped, encoded, strict=True)]
+
+    def _parts(self, text: str, ids: list[int]) -> list[TextPart]:
+        limit = self.max_tokens - 1
+        if len(ids) <= limit:
+            return [TextPart([*ids, EOS], "")] if ids else []
+        code, text = self.tokenizer.split_code(text)  # the target language, which every part begins with
+        limit -= bool(code)
+        parts, part = [], ""
+        for fragment in self._fragments(text, limit, (_SENTENCES.findall, _WORDS.findall, list)):
+            if part and self._length(part + fragment) > limit:
+                parts.append(part)
+                part = ""
+            part += fragment
+        return [
+            TextPart([*self.tokenizer.encode(code + part), EOS], " " if part[-1].isspace() else "")
+            for part in [*parts, part]
+        ]
+
+    def _fragments(self, text: str, limit: int, splits: tuple[Callable[[str], list[str]], ...]) -> Iterator[str]:
+        """Fragments that fit, as long as the first split yields them, else from the next split."""
+        for fragment in splits[0](text):
+            if len(splits) == 1 or self._length(fragment) <= limit:
+                yield fragment
+            else:
+                yield from self._fragments(fragment, limit, splits[1:])
+
+    def _length(self, text: str) -> int:
+        return len(self.tokenizer.encode(text))

@@ -1,0 +1,43 @@
+"""Evaluation in Python, with the meaning of the command, and the test sets that are refused."""
+
+from __future__ import annotations
+
+import pytest
+
+import allyouneed
+from allyouneed import Translator, UserError
+from allyouneed.translation.metrics import corpus_scores
+from tests.conftest import toy_pairs, write_pairs
+
+
+@pytest.fixture(scope="module")
+def translator(toy_run):
+    return Translator.load(toy_run)
+
+
+def test_a_run_or_a_translator_is_evaluated(toy_run, translator, tmp_path):
+    pairs = toy_pairs(20, seed=3)
+    test, output = write_pairs(tmp_path, "test", pairs), tmp_path / "output"
+    options = allyouneed.SearchOptions(beam_size=2)
+    scores = allyouneed.evaluate(str(toy_run), [str(path) for path in test], options, output=output, device="cpu")
+    assert scores == allyouneed.evaluate(translator, test, options)
+    translations = [one.text for one in translator.translate([source for source, _ in pairs], options)]
+    assert output.read_text().splitlines() == translations
+    assert scores == corpus_scores(translations, [target for _, target in pairs])
+
+
+def test_the_output_is_not_a_test_file(translator, tmp_path):
+    test = write_pairs(tmp_path, "test", toy_pairs(3))
+    with pytest.raises(UserError, match="same file"):
+        allyouneed.evaluate(translator, test, output=test[1])
+
+
+def test_a_broken_line_is_named(translator, tmp_path):
+    table = tmp_path / "test.tsv"
+    for content, fault in ((b"a b\tb a\na b\n", "fewer than 2 columns"), (b"a b\tb a\n\xff\tb\n", "not UTF-8")):
+        table.write_bytes(content)
+        for function in (allyouneed.evaluate, allyouneed.score):
+            with pytest.raises(UserError, match=rf"test\.tsv:2: {fault}\. Fix the line, or remove it from both sides"):
+                function(translator, [table])
+    with pytest.raises(UserError, match="one TSV file"):
+        allyouneed.evaluate(translator, [table] * 3)
