@@ -112,7 +112,7 @@ def test_a_terminal_that_does_not_know_a_letter(toy_run, tmp_path):
 def test_a_long_line_is_reported(toy_run):
     done = run("translate", toy_run, stdin=b"a b. " * 60 + b"\nc\n")
     assert done.stdout.count(b"\n") == 2
-    assert b"standard input:1: long, translated in" in done.stderr
+    assert b"standard input:1: too long, translated in" in done.stderr
 
 
 def test_evaluate_prints_signatures(toy_run, tmp_path):

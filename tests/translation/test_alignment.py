@@ -1,9 +1,11 @@
+"""Word alignment from attention weights."""
+
 import numpy as np
 
 from allyouneed.translation.alignment import Attention, align
 
 
-def test_subwords_are_joined_and_the_strongest_word_wins():
+def test_each_target_word_is_linked_to_the_word_with_most_attention():
     source = ["▁the", "▁do", "g", "</s>"]
     target = ["▁d", "er", "▁hund", "</s>"]
     cross = np.zeros((2, 1, 4, 4), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The coverage penalty against its formula."""
+"""Coverage penalty, compared with its formula."""
 
 import math
 
@@ -20,7 +20,7 @@ def expected(translator, source: str, text: str) -> float:
     return sum(math.log(min(share, 1.0)) for share in shares)
 
 
-def test_scores_are_the_formulas(translator):
+def test_scores_match_the_formula(translator):
     penalty, options = 0.3, {"beam_size": 4, "num_hypotheses": 4}
     plain = translator.translate(TEXTS, **options)
     found = translator.translate(TEXTS, **options, coverage_penalty=penalty)
@@ -32,13 +32,13 @@ def test_scores_are_the_formulas(translator):
         assert [score for _, score in after.hypotheses] == sorted((s for _, s in after.hypotheses), reverse=True)
 
 
-def test_the_best_of_the_beam_may_become_another(translator):
+def test_the_best_hypothesis_may_change(translator):
     [one] = translator.translate(TEXTS[1:2], beam_size=4, num_hypotheses=1, coverage_penalty=50.0)
     [every] = translator.translate(TEXTS[1:2], beam_size=4, num_hypotheses=4, coverage_penalty=50.0)
     assert (one.text, one.score) == every.hypotheses[0]
 
 
-def test_greedy_has_it_in_its_score(translator):
+def test_greedy_scores_include_it(translator):
     options = {"beam_size": 1, "max_decoding_length": 2}
     plain, found = (translator.translate(TEXTS, **options, coverage_penalty=penalty) for penalty in (0.0, 1.0))
     for before, after in zip(plain, found, strict=True):
@@ -47,6 +47,6 @@ def test_greedy_has_it_in_its_score(translator):
     assert any(after.score < before.score for before, after in zip(plain, found, strict=True))
 
 
-def test_impossible(translator):
+def test_a_negative_penalty_is_refused(translator):
     with pytest.raises(UserError, match="coverage_penalty = -1"):
         translator.translate(TEXTS, coverage_penalty=-1.0)

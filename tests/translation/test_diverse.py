@@ -1,4 +1,4 @@
-"""Groups that keep away from each other."""
+"""Diverse beam search: groups that avoid each other's tokens."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from allyouneed.translation.diverse import diverse_beam_search
 from allyouneed.translation.options import SearchOptions
 from tests.translation.test_search import SOURCES, model  # noqa: F401
 
-LONGEST = [5, 5, 5]
+MAX_LENGTHS = [5, 5, 5]
 TEXTS = ["a b c", "h g", "d e f a", "b"]
 
 
@@ -18,22 +18,22 @@ def ids_of(found):
 
 
 def test_the_first_group_is_an_ordinary_beam(model):  # noqa: F811
-    plain = beam_search(model, SOURCES, LONGEST, 2, 0.6, 2)
-    found = diverse_beam_search(model, SOURCES, LONGEST, 6, 0.6, groups=3, penalty=1.0, num_hypotheses=6)
+    plain = beam_search(model, SOURCES, MAX_LENGTHS, 2, 0.6, 2)
+    found = diverse_beam_search(model, SOURCES, MAX_LENGTHS, 6, 0.6, groups=3, penalty=1.0, num_hypotheses=6)
     for expected, hypotheses in zip(plain, found, strict=True):
         assert hypotheses[0].score >= expected[0].score - 1e-5
         assert {tuple(one.ids) for one in expected} <= {tuple(one.ids) for one in hypotheses}
         assert [one.score for one in hypotheses] == sorted((one.score for one in hypotheses), reverse=True)
 
 
-def test_without_a_penalty_all_groups_say_the_same(model):  # noqa: F811
-    found = diverse_beam_search(model, SOURCES, LONGEST, 6, 0.6, groups=3, penalty=0.0, num_hypotheses=6)
-    plain = beam_search(model, SOURCES, LONGEST, 2, 0.6, 2)
+def test_without_a_penalty_all_groups_agree(model):  # noqa: F811
+    found = diverse_beam_search(model, SOURCES, MAX_LENGTHS, 6, 0.6, groups=3, penalty=0.0, num_hypotheses=6)
+    plain = beam_search(model, SOURCES, MAX_LENGTHS, 2, 0.6, 2)
     assert ids_of(found) == ids_of(plain)
 
 
-def test_a_high_penalty_makes_groups_begin_differently(model):  # noqa: F811
-    found = diverse_beam_search(model, SOURCES, LONGEST, 3, 0.0, groups=3, penalty=100.0, num_hypotheses=3)
+def test_with_a_high_penalty_groups_begin_differently(model):  # noqa: F811
+    found = diverse_beam_search(model, SOURCES, MAX_LENGTHS, 3, 0.0, groups=3, penalty=100.0, num_hypotheses=3)
     for hypotheses in found:
         first = [one.ids[0] for one in hypotheses if one.ids]
         assert len(first) == len(set(first))
@@ -41,8 +41,8 @@ def test_a_high_penalty_makes_groups_begin_differently(model):  # noqa: F811
 
 
 @torch.no_grad()
-def test_scores_stay_the_models_own(model):  # noqa: F811
-    found = diverse_beam_search(model, SOURCES, LONGEST, 4, 0.0, groups=2, penalty=3.0, num_hypotheses=4)
+def test_scores_exclude_the_penalty(model):  # noqa: F811
+    found = diverse_beam_search(model, SOURCES, MAX_LENGTHS, 4, 0.0, groups=2, penalty=3.0, num_hypotheses=4)
     for hypotheses, source in zip(found, SOURCES, strict=True):
         for one in hypotheses:
             target = torch.tensor([[2, *one.ids, 3]])
@@ -52,28 +52,28 @@ def test_scores_stay_the_models_own(model):  # noqa: F811
             assert one.score == pytest.approx(float(expected), abs=1e-4)
 
 
-def test_a_sentence_is_searched_alike_in_any_batch(model):  # noqa: F811
-    together = diverse_beam_search(model, SOURCES, LONGEST, 6, 0.6, 3, 0.7, 6)
+def test_results_do_not_depend_on_the_batch(model):  # noqa: F811
+    together = diverse_beam_search(model, SOURCES, MAX_LENGTHS, 6, 0.6, 3, 0.7, 6)
     for row, source in enumerate(SOURCES):
-        [alone] = diverse_beam_search(model, source[None][:, source != 0], LONGEST[:1], 6, 0.6, 3, 0.7, 6)
+        [alone] = diverse_beam_search(model, source[None][:, source != 0], MAX_LENGTHS[:1], 6, 0.6, 3, 0.7, 6)
         assert [one.ids for one in alone] == [one.ids for one in together[row]]
 
 
-def test_texts(toy_run):
+def test_translations_are_more_diverse(toy_run):
     translator = Translator.load(toy_run)
     options = {"beam_size": 6, "num_hypotheses": 6}
 
-    def said(**more):
+    def distinct(**more):
         return sum(len({text for text, _ in one.hypotheses}) for one in translator.translate(TEXTS, **options, **more))
 
-    assert said(num_beam_groups=6, diversity_penalty=5.0) > said(num_beam_groups=6, diversity_penalty=0.0)
+    assert distinct(num_beam_groups=6, diversity_penalty=5.0) > distinct(num_beam_groups=6, diversity_penalty=0.0)
     with pytest.raises(UserError, match="num_beam_groups = 4"):
         translator.translate(TEXTS, beam_size=6, num_beam_groups=4)
     with pytest.raises(UserError, match="diversity_penalty = -1"):
         translator.translate(TEXTS, beam_size=6, num_beam_groups=2, diversity_penalty=-1.0)
 
 
-def test_with_a_prefix(toy_run):
+def test_all_groups_keep_the_prefix(toy_run):
     prefixes = ["h h", "", "g", "a"]
     options = SearchOptions(beam_size=4, num_hypotheses=4, num_beam_groups=2)
     found = Translator.load(toy_run).translate(TEXTS, options, target_prefix=prefixes)

@@ -21,11 +21,11 @@ def test_a_wide_beam_finds_the_best_translation_with_the_phrases(model, alpha): 
     found = forced_beam_search(model, SOURCES, [4] * 3, 120, alpha, PHRASES, num_hypotheses=3)
     for row, (hypotheses, phrases) in enumerate(zip(found, PHRASES, strict=True)):
         source = SOURCES[row][SOURCES[row] != 0]
-        able = [
+        expected = [
             (score, ids) for score, ids in exhaustive(model, source, 4, alpha) if all(contains(ids, p) for p in phrases)
         ]
-        assert [one.ids for one in hypotheses] == [ids for _, ids in able[:3]]
-        assert [one.score for one in hypotheses] == pytest.approx([score for score, _ in able[:3]], abs=1e-4)
+        assert [one.ids for one in hypotheses] == [ids for _, ids in expected[:3]]
+        assert [one.score for one in hypotheses] == pytest.approx([score for score, _ in expected[:3]], abs=1e-4)
 
 
 @pytest.mark.parametrize("beam_size", [1, 2, 5])

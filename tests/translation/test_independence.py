@@ -1,4 +1,4 @@
-"""A sentence's translation and score do not depend on what is translated beside it: 1,000 real sentences."""
+"""Translations and scores do not depend on the batch, its order or the threads: 1,000 real sentences."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from allyouneed.training.request import Request
 from allyouneed.training.train import train
 from tests.conftest import silent
 
-STEPS = 300  # enough that translations are words, and so few that many are nearly as likely as others
+STEPS = 300  # enough for real words, few enough that many hypotheses are nearly tied
 SETTINGS = [f"training.steps={STEPS}", "training.bleu_sentences=0", "training.validate_every=300"]
 
 
 @pytest.fixture(scope="module")
 def translated(multi30k, tmp_path_factory):
-    """How to translate test_2016_flickr with a number of threads; ALLYOUNEED_RUN names a trained model for it."""
+    """A function that translates sentences of test_2016_flickr; ALLYOUNEED_RUN may name a trained model."""
     run = os.environ.get("ALLYOUNEED_RUN")
     if run is None:
         run = tmp_path_factory.mktemp("multi30k") / "run"
@@ -50,4 +50,4 @@ def test_alone_or_in_any_batch_in_any_order_with_any_threads(translated, beam_si
                 for i, found in translate(order, threads, batch_tokens=batch_tokens, **options).items():
                     if found != alone[i]:
                         ties.append((batch_tokens, threads, i, alone[i][:2], found[:2]))
-    assert not ties, ties[:5]  # more than is asked for (1e-5): the same to the last bit
+    assert not ties, ties[:5]  # stricter than needed (1e-5): bit for bit

@@ -1,3 +1,5 @@
+"""Corpus scores by sacreBLEU."""
+
 import unicodedata
 
 import pytest
@@ -7,37 +9,37 @@ from allyouneed import UserError
 from allyouneed.translation import metrics
 from allyouneed.translation.metrics import corpus_scores
 
-SAID = ["the cat sat on the mat .", "it 's a dog , not a cat"]
-MEANT = ["the cat sat on a mat .", "it 's a dog , not a cat"]
+TRANSLATIONS = ["the cat sat on the mat .", "it 's a dog , not a cat"]
+REFERENCES = ["the cat sat on a mat .", "it 's a dog , not a cat"]
 
 
-def test_agrees_with_sacrebleu_and_is_signed():
-    found = corpus_scores(SAID, MEANT)
-    assert found.bleu == pytest.approx(sacrebleu.corpus_bleu(SAID, [MEANT]).score)
-    assert found.chrf == pytest.approx(sacrebleu.corpus_chrf(SAID, [MEANT]).score)
+def test_scores_and_signatures_are_those_of_sacrebleu():
+    found = corpus_scores(TRANSLATIONS, REFERENCES)
+    assert found.bleu == pytest.approx(sacrebleu.corpus_bleu(TRANSLATIONS, [REFERENCES]).score)
+    assert found.chrf == pytest.approx(sacrebleu.corpus_chrf(TRANSLATIONS, [REFERENCES]).score)
     assert found.exact_match == 50
     assert "tok:13a" in found.bleu_signature
     assert "nrefs:1" in found.chrf_signature
 
 
-def test_a_letter_in_two_parts_is_the_same_letter():
-    """Models write NFC; a reference from a Mac may be in NFD."""
+def test_decomposed_letters_are_composed():
+    """Models generate NFC; references may be in NFD, for example from macOS."""
     found = corpus_scores(["개가 달린다 ."], [unicodedata.normalize("NFD", "개가 달린다 .")])
     assert (found.chrf, found.exact_match) == (100, 100)
 
 
-def test_tokenised_text_is_not_tokenised_again():
+def test_tokenized_text_is_not_tokenized_again():
     found = corpus_scores(["don 't-do"], ["don 't-do"], tokenized=True)
     assert "tok:none" in found.bleu_signature
     with pytest.raises(UserError, match="zh: tokenized text is not tokenized again"):
         corpus_scores(["a"], ["a"], tokenized=True, tokenize="zh")
 
 
-def test_another_tokeniser_is_in_the_signature():
+def test_the_tokenizer_is_in_the_signature():
     assert "tok:char" in corpus_scores(["ab"], ["ab"], tokenize="char").bleu_signature
 
 
-def test_a_tokeniser_that_cannot_be_had_is_refused_on_one_line(monkeypatch):
+def test_an_unavailable_tokenizer_is_reported_in_one_line(monkeypatch):
     with pytest.raises(UserError, match=r"tokenizer no: sacreBLEU has .*13a"):
         corpus_scores(["a"], ["a"], tokenize="no")
 

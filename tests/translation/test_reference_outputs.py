@@ -1,4 +1,4 @@
-"""Sentences that a bundle keeps with what it says of them."""
+"""Reference outputs that are stored with a bundle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def bundle():
     return load_bundle(POST_NORM)
 
 
-def test_they_are_what_the_translator_says_without_a_length_penalty(bundle):
+def test_they_are_translations_without_a_length_penalty(bundle):
     pairs = toy_pairs(70, seed=4)
     samples = make_reference_outputs(bundle, pairs)
     assert 0 < len(samples) <= 20
@@ -40,12 +40,12 @@ def test_empty_and_long_sentences_are_left_out(bundle):
     assert not {"", long} & set(kept)
 
 
-def test_a_translation_that_is_cut_off_proves_nothing(bundle):
-    """Where a translation may have as many subwords as the source, one of as many may have been cut."""
+def test_truncated_translations_are_left_out(bundle):
+    """A translation of the maximum length may have been truncated."""
     pairs = toy_pairs(40, seed=4)
     short = replace(bundle, config=bundle.config.override(["search.max_extra_length=0"]))
     kept = make_reference_outputs(short, pairs)
     assert len(kept) < len(make_reference_outputs(bundle, pairs))
     for sample in kept:
-        longest = len(bundle.tokenizer.encode(sample["source"]))
-        assert all(len(tokens) < longest for tokens in sample["said"].values())
+        max_length = len(bundle.tokenizer.encode(sample["source"]))
+        assert all(len(tokens) < max_length for tokens in sample["said"].values())

@@ -1,4 +1,4 @@
-"""Search against models whose probabilities are known, and against trying everything."""
+"""Search, compared with exhaustive search over all outputs of a tiny model."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from allyouneed.model.transformer import Transformer, log_probabilities
 from allyouneed.translation.beam_search import beam_search
 from allyouneed.translation.search import greedy, length_penalty
 
-VOCAB = 7  # 4, 5, 6 are words
+VOCAB_SIZE = 7  # 0 to 3 are special, 4 to 6 are ordinary tokens
 
 
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(5)
     config = ModelConfig(d_model=16, d_ff=16, num_heads=2, encoder_layers=1, decoder_layers=1, dropout=0.0)
-    model = Transformer(config, VOCAB).eval()
+    model = Transformer(config, VOCAB_SIZE).eval()
     with torch.no_grad():
-        model.output.weight.mul_(6)  # decided, but not certain
+        model.output.weight.mul_(6)  # more confident, but not certain
     return model
 
 
 SOURCES = torch.tensor([[4, 5, 6, EOS], [6, EOS, 0, 0], [5, 5, EOS, 0]])
 
 
-def exhaustive(model, source: torch.Tensor, longest: int, alpha: float) -> list[tuple[float, list[int]]]:
-    """Every output of up to `longest` words with its score, best first."""
+def exhaustive(model, source: torch.Tensor, max_length: int, alpha: float) -> list[tuple[float, list[int]]]:
+    """Every output of up to `max_length` tokens with its score, best first."""
     found = []
-    for length in range(longest + 1):
-        for words in itertools.product((4, 5, 6), repeat=length):
-            target = torch.tensor([[2, *words, EOS]])
+    for length in range(max_length + 1):
+        for tokens in itertools.product((4, 5, 6), repeat=length):
+            target = torch.tensor([[2, *tokens, EOS]])
             logits = model(source[None], target[:, :-1])
             logits[..., [0, 1, 2]] = -torch.inf
             log_p = log_probabilities(logits).gather(2, target[:, 1:, None]).sum().item()
-            found.append((log_p / length_penalty(length + 1, alpha), list(words)))
+            found.append((log_p / length_penalty(length + 1, alpha), list(tokens)))
     return sorted(found, reverse=True)
 
 
@@ -50,45 +50,45 @@ def test_the_papers_length_penalty():
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
-def test_a_wide_beam_finds_the_best_of_all(model, alpha):
-    longest = 3
-    found = beam_search(model, SOURCES, [longest] * 3, beam_size=40, alpha=alpha, num_hypotheses=5)
+def test_a_wide_beam_finds_the_best_outputs(model, alpha):
+    max_length = 3
+    found = beam_search(model, SOURCES, [max_length] * 3, beam_size=40, alpha=alpha, num_hypotheses=5)
     for row, hypotheses in enumerate(found):
         source = SOURCES[row][SOURCES[row] != 0]
-        expected = exhaustive(model, source, longest, alpha)[:5]
+        expected = exhaustive(model, source, max_length, alpha)[:5]
         assert [hypothesis.ids for hypothesis in hypotheses] == [ids for _, ids in expected]
         for hypothesis, (score, _) in zip(hypotheses, expected, strict=True):
             assert hypothesis.score == pytest.approx(score, abs=1e-4)
 
 
-def test_greedy_is_beam_one(model):
-    longest = [9, 4, 6]
-    alone = beam_search(model, SOURCES, longest, beam_size=1, alpha=0.0)
-    for a, [b] in zip(greedy(model, SOURCES, longest), alone, strict=True):
+def test_greedy_equals_beam_one(model):
+    max_lengths = [9, 4, 6]
+    alone = beam_search(model, SOURCES, max_lengths, beam_size=1, alpha=0.0)
+    for a, [b] in zip(greedy(model, SOURCES, max_lengths), alone, strict=True):
         assert a.ids == b.ids
         assert a.score == pytest.approx(b.score, abs=1e-4)
 
 
 @pytest.mark.parametrize("beam_size", [1, 2, 4])
-def test_batch_mates_change_nothing(model, beam_size):
-    longest = [9, 4, 6]
-    together = beam_search(model, SOURCES, longest, beam_size, 0.6, num_hypotheses=beam_size)
+def test_results_do_not_depend_on_the_batch(model, beam_size):
+    max_lengths = [9, 4, 6]
+    together = beam_search(model, SOURCES, max_lengths, beam_size, 0.6, num_hypotheses=beam_size)
     for row in range(3):
         source = SOURCES[row][SOURCES[row] != 0][None]
-        [alone] = beam_search(model, source, longest[row : row + 1], beam_size, 0.6, num_hypotheses=beam_size)
+        [alone] = beam_search(model, source, max_lengths[row : row + 1], beam_size, 0.6, num_hypotheses=beam_size)
         assert [h.ids for h in alone] == [h.ids for h in together[row]]
         assert [h.score for h in alone] == pytest.approx([h.score for h in together[row]], abs=1e-4)
 
 
-def test_output_is_never_longer_than_allowed(model):
+def test_outputs_respect_the_maximum_length(model):
     for hypotheses in beam_search(model, SOURCES, [0, 1, 2], 3, 0.6, 3):
         assert hypotheses
     lengths = [len(h[0].ids) for h in beam_search(model, SOURCES, [0, 1, 2], 3, 0.6)]
-    assert all(length <= longest for length, longest in zip(lengths, [0, 1, 2], strict=True))
+    assert all(length <= limit for length, limit in zip(lengths, [0, 1, 2], strict=True))
     assert [len(h.ids) <= n for h, n in zip(greedy(model, SOURCES, [0, 1, 2]), [0, 1, 2], strict=True)] == [True] * 3
 
 
-def test_scores_are_the_models(model):
+def test_scores_match_the_model(model):
     [[hypothesis]] = beam_search(model, SOURCES[:1], [9], 4, 0.6)
     target = torch.tensor([[2, *hypothesis.ids, EOS]])
     logits = model(SOURCES[:1], target[:, :-1])

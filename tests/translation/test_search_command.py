@@ -60,7 +60,7 @@ def test_messages_name_the_option(command, toy_run):
         (("--beam-size", 0), "'--beam-size': input should be greater than or equal to 1. See "),
         (("--repetition-penalty", 0), "'--repetition-penalty': input should be greater than 0. See "),
         (("--sampling-topp", "nan"), "'--sampling-topp': input should be a finite number. See "),
-        (("--suppress", "a\udcff"), "'--suppress': it is not UTF-8. See "),
+        (("--suppress", "a\udcff"), "'--suppress': not valid UTF-8. See "),
         (("--seed", "x"), "'--seed': "),
         (("--sampling-topk", 5, "--beam-size", 2), "error: sampling with beam_size = 2: "),
         (("--min-decoding-length", 5, "--max-decoding-length", 2), "error: max_decoding_length = 2: choose at least"),

@@ -1,3 +1,5 @@
+"""Streaming greedy decoding."""
+
 import pytest
 
 from allyouneed import Translator, UserError
@@ -9,20 +11,20 @@ def translator(toy_run):
     return Translator.load(toy_run)
 
 
-def test_aloud_says_what_greedy_says(translator):
-    heard: list[str] = []
-    text, score = stream_translation(translator, "a b c d e", heard.append)
+def test_it_equals_greedy_search(translator):
+    texts: list[str] = []
+    text, score = stream_translation(translator, "a b c d e", texts.append)
     [expected] = translator.translate(["a b c d e"], beam_size=1)
     assert (text, score) == (expected.text, pytest.approx(expected.score))
-    assert heard == [" ".join(text.split()[:n]) for n in range(1, len(text.split()))]
+    assert texts == [" ".join(text.split()[:n]) for n in range(1, len(text.split()))]
 
 
-def test_what_say_raises_ends_the_search(translator):
-    def leave(text: str) -> None:
+def test_an_exception_of_the_callback_stops_the_search(translator):
+    def stop(text: str) -> None:
         raise UserError("enough")
 
     with pytest.raises(UserError, match="enough"):
-        stream_translation(translator, "a b c d e", leave)
+        stream_translation(translator, "a b c d e", stop)
 
 
 def test_a_sentence_that_is_too_long_is_refused(translator):

@@ -1,3 +1,5 @@
+"""The Python interface: translations, alternatives, attention, and what is refused."""
+
 import math
 import shutil
 
@@ -17,7 +19,7 @@ def translator(toy_run):
     return Translator.load(toy_run)
 
 
-def test_one_out_for_each_in_and_empty_stays_empty(translator):
+def test_one_translation_per_text_and_none_for_empty_text(translator):
     texts = ["a b c", "", "h g", "   ", "a"]
     translations = translator.translate(texts)
     assert [t.source for t in translations] == texts
@@ -25,14 +27,14 @@ def test_one_out_for_each_in_and_empty_stays_empty(translator):
     assert [translations[1].text, translations[3].text] == ["", ""]
 
 
-def test_order_and_batching_change_nothing(translator):
+def test_results_do_not_depend_on_order_or_batches(translator):
     texts = ["a b c d e", "h", "c d", "e f g h a b", "b a"]
     together = [t.text for t in translator.translate(texts)]
     assert [translator.translate([text])[0].text for text in texts] == together
     assert [t.text for t in translator.translate(texts, batch_tokens=1)] == together
 
 
-def test_hypotheses_best_first(translator):
+def test_hypotheses_are_sorted(translator):
     [translation] = translator.translate(["a b c d"], beam_size=4, num_hypotheses=3)
     scores = [score for _, score in translation.hypotheses]
     assert len(scores) == 3
@@ -50,26 +52,26 @@ def test_each_token_has_its_log_probability(translator):
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_alternatives_part_at_the_place(translator, beam_size):
+def test_alternatives_differ_in_the_next_token(translator, beam_size):
     [translation] = translator.translate(["a b c d"], beam_size=1)
     first, *others = translator.alternatives("a b c d", num_hypotheses=4, beam_size=beam_size)
     assert len({first.token, *(other.token for other in others)}) == 4
     assert first.token == translation.tokens[0]
     assert first.log_probability == pytest.approx(translation.log_probs[0], abs=1e-4)
-    chances = [math.exp(one.log_probability) for one in (first, *others)]
-    assert chances == sorted(chances, reverse=True)
-    assert sum(chances) <= 1 + 1e-5
+    probabilities = [math.exp(one.log_probability) for one in (first, *others)]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) <= 1 + 1e-5
     for one in (first, *others):
         assert one.text.startswith(one.token.replace("▁", "").replace("</s>", ""))
     if beam_size == 1:
         assert first.text == translation.text
-    begun = " ".join(translation.text.split()[:2])
-    for one in translator.alternatives("a b c d", begun, 3, beam_size):
-        assert one.text.startswith(begun)
+    prefix = " ".join(translation.text.split()[:2])
+    for one in translator.alternatives("a b c d", prefix, 3, beam_size):
+        assert one.text.startswith(prefix)
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_what_has_to_be_said_is_said_however_long(translator, beam_size):
+def test_prefix_and_minimum_length_take_precedence_over_the_maximum(translator, beam_size):
     [translation] = translator.translate(["a b"], beam_size=beam_size, max_extra_length=0, min_decoding_length=12)
     assert len(translation.tokens) >= 12
     prefix = "h g f e d c b a h g f e"
@@ -77,8 +79,8 @@ def test_what_has_to_be_said_is_said_however_long(translator, beam_size):
     assert translation.text.startswith(prefix)
 
 
-def test_impossible_numbers_are_refused(translator):
-    for numbers in (
+def test_invalid_numbers_are_refused(translator):
+    for options in (
         {"max_decoding_length": 0},
         {"min_decoding_length": 10, "max_decoding_length": 5},
         {"repetition_penalty": float("nan")},
@@ -87,8 +89,8 @@ def test_impossible_numbers_are_refused(translator):
         {"diversity_penalty": -0.5},
         {"coverage_penalty": float("inf")},
     ):
-        with pytest.raises(UserError, match=next(iter(numbers))):
-            translator.translate(["a"], **numbers)
+        with pytest.raises(UserError, match=next(iter(options))):
+            translator.translate(["a"], **options)
     for count in (0, len(translator.tokenizer)):
         with pytest.raises(UserError, match="num_hypotheses"):
             translator.alternatives("a b", num_hypotheses=count)
@@ -101,12 +103,12 @@ def test_alternatives_need_one_text_that_fits(translator):
             translator.alternatives(text)
 
 
-def test_a_long_text_is_cut_and_nothing_is_lost(translator):
+def test_a_long_text_is_split_without_loss(translator):
     sentence = "a b c d e f."
     long = " ".join([sentence] * 12)
     [translation] = translator.translate([long])
     assert translation.pieces > 1
-    assert whole(translator, long) == long
+    assert rejoin(translator, long) == long
 
 
 @pytest.mark.parametrize(
@@ -119,12 +121,12 @@ def test_a_long_text_is_cut_and_nothing_is_lost(translator):
         "one   two\tthree. " * 30,
     ],
 )
-def test_cutting_loses_and_adds_nothing(translator, long):
-    said = whole(translator, long)
-    assert said.split() == long.split()
+def test_splitting_loses_and_adds_nothing(translator, long):
+    joined = rejoin(translator, long)
+    assert joined.split() == long.split()
 
 
-def whole(translator, text):
+def rejoin(translator, text):
     """Join the parts of a text again."""
     [parts] = translator.splitter.split([text])
     assert len(parts) > 1
@@ -137,7 +139,7 @@ def test_a_translation_is_one_line(translator):
     assert translator.tokenizer.decode(newline) == "a b"
 
 
-def test_a_device_that_is_not_there(toy_run):
+def test_a_missing_device_is_refused(toy_run):
     for device in ("tpu", "cuda"):
         if device == "cuda" and torch.cuda.is_available():
             continue
@@ -149,25 +151,32 @@ def test_a_device_that_is_not_there(toy_run):
     ("options", "message"),
     [({"beam_size": 0}, "beam_size = 0"), ({"beam_size": 2, "num_hypotheses": 3}, "choose 1 to beam_size = 2")],
 )
-def test_impossible_numbers(translator, options, message):
+def test_invalid_beam_sizes_are_refused(translator, options, message):
     with pytest.raises(UserError, match=message):
         translator.translate(["a"], **options)
 
 
-def test_in_8_bits_it_says_nearly_the_same(translator, toy_run, vnni):
+def test_int8_is_nearly_as_accurate(translator, toy_run, vnni):
     texts = [source for source, _ in toy_pairs(50, seed=5)]
-    in_bytes = Translator.load(toy_run, compute_type="int8")
+    quantized = Translator.load(toy_run, compute_type="int8")
     for beam_size in (1, 4):
-        ours, near = (one.translate(texts, beam_size=beam_size) for one in (translator, in_bytes))
+        ours, near = (one.translate(texts, beam_size=beam_size) for one in (translator, quantized))
         same = [(a.score, b.score) for a, b in zip(ours, near, strict=True) if a.text == b.text]
         assert len(same) > 40
         exact, rounded = np.array(same).T
         assert rounded == pytest.approx(exact, rel=0.05)
         assert rounded.mean() == pytest.approx(exact.mean(), rel=0.02)
-        assert [one.text for one in near] == [in_bytes.translate([text], beam_size=beam_size)[0].text for text in texts]
+        assert [one.text for one in near] == [
+            quantized.translate([text], beam_size=beam_size)[0].text for text in texts
+        ]
 
 
-def test_a_compute_type_that_is_not_there(toy_run):
+def test_its_repr_describes_the_model(translator):
+    described = translator.bundle.described()
+    assert repr(translator) == f"Translator(aa → bb, {described}, float32 on cpu)"
+
+
+def test_an_unknown_compute_type_is_refused(toy_run):
     with pytest.raises(UserError, match="float32 or int8"):
         Translator.load(toy_run, compute_type="int4")
 
@@ -200,7 +209,7 @@ def test_unknown_options_are_type_errors(translator):
         translator.translate("a", 4)
 
 
-def test_look_gives_every_head(translator):
+def test_look_returns_every_head(translator):
     attention = translator.look("a b c")
     layers, heads = 1, 2
     source, target = len(attention.source_tokens), len(attention.target_tokens)
@@ -222,7 +231,7 @@ def test_alignment_links_words(translator):
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.model", "manifest.json"])
 @pytest.mark.parametrize("damage", ["truncated", "changed", "missing"])
-def test_a_damaged_bundle_is_refused_by_name(toy_run, tmp_path, name, damage):
+def test_a_damaged_bundle_is_refused(toy_run, tmp_path, name, damage):
     shutil.copytree(toy_run / "bundle", tmp_path / "bundle")
     path = tmp_path / "bundle" / name
     content = path.read_bytes()
@@ -235,14 +244,14 @@ def test_a_damaged_bundle_is_refused_by_name(toy_run, tmp_path, name, damage):
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_not_a_run(tmp_path):
+def test_a_path_that_is_not_a_run_is_refused(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
         Translator.load(tmp_path / "missing")
     with pytest.raises(UserError, match="neither a RUN nor a bundle"):
         Translator.load(tmp_path)
 
 
-def test_a_language_code_is_in_front_of_every_piece_of_a_long_text():
+def test_every_part_of_a_long_text_begins_with_the_language_code():
     translator = Translator.load(IMPORTED)
     [parts] = translator.splitter.split([">>fr<< " + "a b c d. " * 40])
     [code] = translator.tokenizer.encode(">>fr<<")

@@ -1,4 +1,4 @@
-"""Answers in the order of the tasks, whoever is ready first."""
+"""Results in the order of the tasks, whichever is done first."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ def slow_first(task: int) -> tuple[int, bool]:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_the_order_of_the_tasks(workers):
+def test_results_are_in_the_order_of_the_tasks(workers):
     found = list(map_in_order(slow_first, range(5), workers))
     assert [task for task, _ in found] == [0, 1, 2, 3, 4]
-    assert {alone for _, alone in found} == {workers == 1 or not installed()}
+    assert {in_main_thread for _, in_main_thread in found} == {workers == 1 or not installed()}
     assert list(map_in_order(slow_first, [], workers)) == []
-    assert list(map_in_order(slow_first, [3], workers)) == [(3, True)]  # for one task nobody is hired
+    assert list(map_in_order(slow_first, [3], workers)) == [(3, True)]  # one task needs no thread
 
 
-def test_what_goes_wrong_comes_up_and_the_rest_is_dropped():
-    begun = []
+def test_an_error_is_raised_and_the_remaining_tasks_are_cancelled():
+    started = []
 
     def work(task: int) -> int:
-        begun.append(task)
+        started.append(task)
         if task == 1:
             raise ValueError("broken")
         time.sleep(0.05)
         return task
 
-    answers = map_in_order(work, range(50), 2)
-    assert next(answers) == 0
+    results = map_in_order(work, range(50), 2)
+    assert next(results) == 0
     with pytest.raises(ValueError, match="broken"):
-        next(answers)
-    assert len(begun) < 50
+        next(results)
+    assert len(started) < 50
 
 
-def test_there_is_a_core():
+def test_there_is_at_least_one_core():
     assert available_cores() >= 1

@@ -58,7 +58,8 @@ class LineProgress:
     """
 
     def __init__(self, report: Callable[[str], None], count: Callable[[], int] | None = None, done: int = 0):
-        self._report, self._count, self._done, self._start = report, count, done, time.monotonic()
+        self.done = done
+        self._report, self._count, self._start = report, count, time.monotonic()
 
     @cached_property
     def _total(self) -> int | None:
@@ -69,7 +70,7 @@ class LineProgress:
         seconds = time.monotonic() - self._start
         if seconds <= _SILENT_SECONDS:
             return
-        translated = max(1, number - self._done)
+        translated = max(1, number - self.done)
         rate = f"{translated / seconds:,.0f} lines/s"
         if self._total is None:
             self._report(f"{number:,} lines  {rate}")

@@ -38,7 +38,7 @@ def _utf8(text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError("it is not UTF-8") from None
+        raise ValueError("not valid UTF-8") from None
     return text
 
 

@@ -182,6 +182,17 @@ def greedy(
             make_hypothesis(ids[: count - 1].tolist(), log_p[:count].tolist() if scores else [math.nan] * count, alpha)
             for ids, log_p, count in zip(*found, strict=True)
         ]
+    return _greedy(model, source_ids, max_lengths, alpha, scores, constraints)
+
+
+def _greedy(
+    model: Model,
+    source_ids: Tensor,
+    max_lengths: Sequence[int],
+    alpha: float,
+    scores: bool,
+    constraints: TokenSelector | None,
+) -> list[Hypothesis]:
     cache = model.start(source_ids)
     limits = np.asarray(max_lengths)
     sentences = np.arange(len(source_ids))  # unfinished ones, in the order of the rows

@@ -67,23 +67,33 @@ def translate_file(
     if resume and note is None:
         raise UserError("--resume needs an input FILE and an output file (-o FILE).")
     lines = islice(enumerate(_read(source, report), start=1), done, None)
-    form = partial(_as_json if as_json else _as_text, several=options.num_hypotheses > 1, scores=scores)
     blocks = translate_lines(translator, lines, source or _STANDARD_INPUT, options, report, force)
-    first = next(blocks, (done, []))
+    form = partial(_as_json if as_json else _as_text, several=options.num_hypotheses > 1, scores=scores)
     count = partial(_count_lines, source) if source and source.is_file() else None  # a pipe can be read only once
-    progress = LineProgress(report, count, done)
+    first = next(blocks, (done, []))  # an existing output is not touched before
     try:
-        with open_output(output, "a" if done else "w") as out:
-            for number, block in chain([first], blocks):
-                out.writelines(line for each in block for line in form(*each))
-                out.flush()
-                if note:
-                    note.write(number)
-                progress.update(number)
+        _write(chain([first], blocks), output, form, note, LineProgress(report, count, done))
     except KeyboardInterrupt:
         if note:
             report(f"finished lines are in {output}; {resume_with} continues after them")
         raise
+
+
+def _write(
+    blocks: Iterator[tuple[int, list[tuple[int, Translation]]]],
+    output: Path | None,
+    form: Callable[[int, Translation], list[str]],
+    note: ResumeNote | None,
+    progress: LineProgress,
+) -> None:
+    """Write blocks of translations, appending to an output of which lines are done already."""
+    with open_output(output, "a" if progress.done else "w") as out:
+        for number, block in blocks:
+            out.writelines(line for each in block for line in form(*each))
+            out.flush()
+            if note:
+                note.write(number)
+            progress.update(number)
     if note:
         note.remove()
 
