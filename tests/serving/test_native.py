@@ -102,7 +102,7 @@ def test_an_invalid_stream_request_is_an_error(post):
         ({"q": "a", "source": "aa", "target": "bb", "beam_size": 2, "num_hypotheses": 3}, 400, "num_hypotheses"),
         ({"q": "a", "source": "aa", "target": "bb", "beam_size": 4, "num_beam_groups": 3}, 400, "num_beam_groups"),
         ({"q": "a" * 20_001, "source": "aa", "target": "bb"}, 413, "20,001"),
-        ({"q": " ".join("a" * 90), "source": "aa", "target": "bb", "target_prefix": "a"}, 400, "subwords"),
+        ({"q": " ".join("a" * 90), "source": "aa", "target": "bb", "target_prefix": "a"}, 400, "tokens"),
     ],
 )
 def test_invalid_requests_are_rejected(post, body, status, message):

@@ -42,7 +42,7 @@ def add_coverage_penalty(
     with record_attention(model) as recorded:
         model.hidden(source_ids.to(device), target_ids.to(device))
     weights = recorded.cross[deciding_layer(len(recorded.cross))].float().mean(dim=1).cpu().numpy()
-    values = (_coverage(each[: len(said) + 1, : len(ids)]) for each, (ids, said) in zip(weights, rows, strict=True))
+    values = (_coverage(each[: len(target) + 1, : len(ids)]) for each, (ids, target) in zip(weights, rows, strict=True))
     counted = ([one._replace(score=one.score + penalty * next(values)) for one in hypotheses] for hypotheses in found)
     return [sorted(hypotheses, key=lambda one: -one.score) for hypotheses in counted]
 

@@ -129,7 +129,7 @@ class SearchOptions(BaseModel):
 
     @property
     def samples(self) -> bool:
-        """Whether tokens are sampled, not chosen: true once one of `sampling_*` is set."""
+        """Whether tokens are sampled: true if one of the `sampling_*` options is set."""
         return self.sampling_topk is not None or self.sampling_topp < 1 or self.sampling_temperature != 1
 
     @classmethod
@@ -138,19 +138,27 @@ class SearchOptions(BaseModel):
 
         Raises:
             TypeError: If a name is not a field's.
-            UserError: If a value is out of bounds or does not go with another.
+            UserError: If a value is out of bounds or conflicts with another.
         """
         return _validated(cls, values)
 
     def replace(self, changes: Mapping[str, Any]) -> SearchOptions:
-        """Return a validated copy with `changes`, values by field name. Raises as `from_values`."""
+        """Return a validated copy.
+
+        Args:
+            changes: New values by field name.
+
+        Raises:
+            TypeError: If a name is not a field's.
+            UserError: If a value is out of bounds or conflicts with another.
+        """
         return _validated(SearchOptions, {**self.model_dump(), **changes}) if changes else self
 
     def resolve(self, settings: SearchConfig) -> ResolvedOptions:
-        """Fill in the bundle's settings where an option is None; the beam size is 1 when sampling.
+        """Fill in the bundle's settings where an option is None. The default beam size of sampling is 1.
 
         Raises:
-            UserError: If an option does not go with the bundle's, for example more hypotheses than its beam size.
+            UserError: If an option conflicts with the settings, for example more hypotheses than the beam size.
         """
         values = self.model_dump()
         defaults = settings.model_dump() | ({"beam_size": 1} if self.samples else {})
@@ -195,13 +203,13 @@ Options = TypeVar("Options", bound=SearchOptions)
 
 
 def option_of(name: str) -> Option:
-    """The `Option` of a field of `SearchOptions`."""
+    """Return the `Option` of a field of `SearchOptions`."""
     [option] = (each for each in SearchOptions.model_fields[name].metadata if isinstance(each, Option))
     return option
 
 
 def problem_with(name: str, value: object) -> str | None:
-    """What is wrong with one field's value, as a sentence; None if it is valid."""
+    """Describe what is wrong with one field's value, in a sentence; None if it is valid."""
     try:
         SearchOptions.model_validate({name: value})
     except ValidationError as error:
@@ -217,9 +225,9 @@ def _validated(kind: type[Options], values: Mapping[str, Any]) -> Options:
         path, message = ".".join(map(str, first["loc"])), first["msg"]
         if first["type"] == "extra_forbidden":
             raise TypeError(f"unknown search option {path!r}") from error
-        # Without a path, several options do not fit together, and the message names them.
-        told = f"{path} = {first['input']}: {_sentence(message)}" if path else message.removeprefix(_OWN_ERROR)
-        raise UserError(told) from error
+        if not path:  # several options do not fit together; the message names them
+            raise UserError(message.removeprefix(_OWN_ERROR)) from error
+        raise UserError(f"{path} = {first['input']}: {_sentence(message)}") from error
 
 
 def _sentence(message: str) -> str:

@@ -18,7 +18,7 @@ class TextPart(NamedTuple):
 
     Attributes:
         ids: Token ids with the end of sentence.
-        separator: What stands between the translation of this part and that of the next.
+        separator: Text between the translations of this part and the next.
     """
 
     ids: list[int]
