@@ -1,8 +1,8 @@
-"""Agreement with other systems on the 1,000 sentences of test_2016_flickr: `python benchmarks/exchange.py RUN DATA`.
+"""Measure the agreement with other systems on test_2016_flickr: `python benchmarks/exchange.py RUN DATA`.
 
-RUN is a translator of lowercased, tokenised Multi30k, DATA the folder with its files (see README.md). Each form is
-exported, and translates what ours translates, with beam 1 and 4 and no length penalty; quantized ones are scored. The
-result is a dated Markdown file: --out, or benchmarks/results.
+RUN is a translator of lowercased, tokenised Multi30k, DATA the folder with its files (see README.md). Each exported
+format translates the same 1,000 sentences as the translator, with beam 1 and 4 and no length penalty; quantized models
+are scored. The result is a dated Markdown file in --out or benchmarks/results.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from allyouneed.errors import UserError
 from allyouneed.exchange.ctranslate2 import QUANTIZATIONS
 from allyouneed.exchange.exporter import export_bundle
 
-FORMS = [("ctranslate2", None), *(("ctranslate2", kind) for kind in QUANTIZATIONS), ("argos", None), ("marian", None)]
+FORMATS = [("ctranslate2", None), *(("ctranslate2", kind) for kind in QUANTIZATIONS), ("argos", None), ("marian", None)]
 VERSIONS = ("allyouneed", "torch", "ctranslate2", "transformers", "sentencepiece", "sacrebleu")
 
 
@@ -28,33 +28,33 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--name", default="test_2016_flickr.lc.norm.tok")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    asked = parser.parse_args()
-    bundle = load_bundle(asked.run)
-    test = [asked.data / f"{asked.name}.{language}.gz" for language in bundle.languages]
-    model, said = bundle.config.model, []
-    for format, quantization in FORMS:
-        with tempfile.TemporaryDirectory() as place:
+    args = parser.parse_args()
+    bundle = load_bundle(args.run)
+    test = [args.data / f"{args.name}.{language}.gz" for language in bundle.languages]
+    model, sections = bundle.config.model, []
+    for format, quantization in FORMATS:
+        with tempfile.TemporaryDirectory() as folder:
             lines: list[str] = []
             try:
-                export_bundle(asked.run, format, Path(place) / format, quantization, test, lines.append)
+                export_bundle(args.run, format, Path(folder) / format, quantization, test, lines.append)
             except UserError as error:
-                lines = [f"{format}: refused", str(error)]
+                lines = [f"{format}: rejected", str(error)]
             print("\n".join(lines), flush=True)
-            said += [f"### {format} {quantization or 'fp32'}", "```", *lines[1:], "```"]
+            sections += [f"### {format} {quantization or 'fp32'}", "```", *lines[1:], "```"]
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
-    begun = time.strftime("%Y-%m-%d")
+    date = time.strftime("%Y-%m-%d")
     page = [
-        f"# Exchange: agreement, {begun}",
+        f"# Exchange: agreement, {date}",
         f"{'-'.join(bundle.languages)}, {model.encoder_layers} + {model.decoder_layers} layers, "
         f"d_model {model.d_model}, {model.norm}-norm, {len(bundle.tokenizer):,} subwords, trained for "
         f"{bundle.notes.get('steps', '?')} steps; {versions}",
         "",
         "`python benchmarks/exchange.py RUN DATA`",
         "",
-        *said,
+        *sections,
     ]
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / f"{begun}-exchange.md").write_text("\n".join(page) + "\n", encoding="utf-8")
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / f"{date}-exchange.md").write_text("\n".join(page) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

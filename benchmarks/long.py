@@ -1,10 +1,10 @@
-"""A long and odd input, measured: `python benchmarks/long.py RUN --source FILE`.
+"""Measure translation of a long input with mixed line lengths: `python benchmarks/long.py RUN --source FILE`.
 
-10,000 lines made of the sentences of FILE: most are one sentence, every tenth several, every hundredth as many as have
-`--long` subwords together, and every fiftieth is empty; in an order that a seed fixes. `allyouneed translate` has them
-as they come, and sorted by length, which no order can beat: throughput of both in turn, medians, and the peak of
-memory. Then the command is interrupted as Ctrl-C does and resumed: the output has to be the same. Processes of their
-own are measured, start included. The result is a dated Markdown page in benchmarks/results.
+The input has 10,000 lines of sentences from FILE: most are one sentence, every tenth has several, every hundredth has
+at least `--long` tokens, and every fiftieth is empty; the order is random with a fixed seed. `allyouneed translate`
+gets the lines in this order and sorted by length, the optimal order, in alternating rounds; throughput (medians) and
+peak memory are measured on whole processes including their start. Then the command is interrupted by SIGINT and
+resumed; the output must be the same. The result is a dated Markdown page in benchmarks/results.
 """
 
 from __future__ import annotations
@@ -23,45 +23,47 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # so that `benchmarks.measure` is found, whatever the working folder
+sys.path.insert(0, str(ROOT))  # makes `benchmarks` importable from any folder
 
 from allyouneed.bundle import load_bundle  # noqa: E402
 from allyouneed.data.formats import read_text  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 
 
-class Ran(NamedTuple):
+class Translation(NamedTuple):
     seconds: float
-    peak: float  # MiB
-    said: list[str]  # progress
+    peak_mib: float
+    messages: list[str]  # lines on standard error
 
 
 def main() -> None:
-    asked = _arguments()
-    tokenizer = load_bundle(asked.run).tokenizer
-    lines = odd_lines(list(read_text(asked.source)), asked.lines, asked.long, lambda text: len(tokenizer.encode(text)))
+    args = _arguments()
+    tokenizer = load_bundle(args.run).tokenizer
+    lines = mixed_lines(list(read_text(args.source)), args.lines, args.long, lambda text: len(tokenizer.encode(text)))
     lengths = [len(tokenizer.encode(line)) for line in lines]
     by_length = sorted(range(len(lines)), key=lambda i: -lengths[i])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = {"as they come": lines, "sorted": [lines[i] for i in by_length]}
-        for text, content in files.items():
-            _path(folder, text).write_text("".join(f"{line}\n" for line in content), "utf-8")
-        rounds: dict[str, list[Ran]] = {text: [] for text in files}
-        for number in range(asked.repeats):
-            for text, ran in rounds.items():
-                ran.append(translate(asked, _path(folder, text), folder / f"{text}.out"))
-                print(f"round {number + 1}, {text}: {ran[-1].seconds:.1f} s, {ran[-1].peak:,.0f} MiB", flush=True)
-        whole = (folder / "as they come.out").read_bytes()
-        stopped = interrupt(asked, _path(folder, "as they come"), folder / "stopped.out", whole)
-    page = asked.out / f"{time.strftime('%Y-%m-%d')}-long-input.md"
-    asked.out.mkdir(parents=True, exist_ok=True)
-    page.write_text(_page(asked, lengths, rounds, stopped, whole.count(b"\n")), "utf-8")
+        files = {"original": lines, "sorted": [lines[i] for i in by_length]}
+        for order, content in files.items():
+            _path(folder, order).write_text("".join(f"{line}\n" for line in content), "utf-8")
+        rounds: dict[str, list[Translation]] = {order: [] for order in files}
+        for number in range(args.repeats):
+            for order, runs in rounds.items():
+                runs.append(translate(args, _path(folder, order), folder / f"{order}.out"))
+                print(
+                    f"round {number + 1}, {order}: {runs[-1].seconds:.1f} s, {runs[-1].peak_mib:,.0f} MiB", flush=True
+                )
+        whole = (folder / "original.out").read_bytes()
+        interruption = interrupt(args, _path(folder, "original"), folder / "interrupted.out", whole)
+    page = args.out / f"{time.strftime('%Y-%m-%d')}-long-input.md"
+    args.out.mkdir(parents=True, exist_ok=True)
+    page.write_text(_page(args, lengths, rounds, interruption, whole.count(b"\n")), "utf-8")
     print(f"{page.read_text('utf-8')}\n{page}")
 
 
-def odd_lines(sentences: Sequence[str], count: int, long: int, length) -> list[str]:
-    """Lines of mixed lengths. length: subwords of a text."""
+def mixed_lines(sentences: Sequence[str], count: int, long: int, length) -> list[str]:
+    """Return lines of mixed lengths. length: Counts the tokens of a text."""
     rng, lines = random.Random(1), []
     for number in range(count):
         if number % 50 == 49:
@@ -75,46 +77,46 @@ def odd_lines(sentences: Sequence[str], count: int, long: int, length) -> list[s
     return lines
 
 
-def translate(asked: argparse.Namespace, source: Path, output: Path, *more: str) -> Ran:
-    begun = time.perf_counter()
-    process = _start(asked, source, output, *more)
-    said = process.stderr.read().splitlines()  # until it ends
+def translate(args: argparse.Namespace, source: Path, output: Path, *more: str) -> Translation:
+    start = time.perf_counter()
+    process = _start(args, source, output, *more)
+    messages = process.stderr.read().splitlines()  # blocks until the process exits
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit("\n".join(said))
-    return Ran(time.perf_counter() - begun, usage.ru_maxrss / 1024, said)
+        raise SystemExit("\n".join(messages))
+    return Translation(time.perf_counter() - start, usage.ru_maxrss / 1024, messages)
 
 
-def interrupt(asked: argparse.Namespace, source: Path, output: Path, whole: bytes) -> str:
-    """Ctrl-C when a third is written; then the same command with --resume. -> what came of it."""
-    process = _start(asked, source, output)
+def interrupt(args: argparse.Namespace, source: Path, output: Path, whole: bytes) -> str:
+    """Interrupt the command when a third is written, resume it with --resume, and describe the result."""
+    process = _start(args, source, output)
     while not output.exists() or output.read_bytes().count(b"\n") < whole.count(b"\n") // 3:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     process.stderr.read()
     process.wait()
-    seconds, there = time.perf_counter() - begun, output.read_bytes()
-    kept = there.count(b"\n")
-    if not (there.endswith(b"\n") and whole.startswith(there)):
-        return f"after Ctrl-C the {kept:,} lines were not those of a whole run"
-    ran = translate(asked, source, output, "--resume")
-    same = "the same bytes as in one go" if output.read_bytes() == whole else "NOT the same as in one go"
+    seconds, written = time.perf_counter() - start, output.read_bytes()
+    kept = written.count(b"\n")
+    if not (written.endswith(b"\n") and whole.startswith(written)):
+        return f"after Ctrl-C, the {kept:,} lines differed from those of an uninterrupted run"
+    resumed = translate(args, source, output, "--resume")
+    verdict = "identical to" if output.read_bytes() == whole else "DIFFERENT from"
     return (
-        f"Ctrl-C at {kept:,} lines: it ended after {seconds:.1f} s with exit code {process.returncode}, whole lines in "
-        f"place; `--resume` did the rest in {ran.seconds:.1f} s, {same}"
+        f"Ctrl-C at {kept:,} lines: exit after {seconds:.1f} s with exit code {process.returncode} and only complete "
+        f"lines; `--resume` translated the rest in {resumed.seconds:.1f} s, {verdict} an uninterrupted run"
     )
 
 
-def _start(asked: argparse.Namespace, source: Path, output: Path, *more: str) -> subprocess.Popen:
-    options = ["--beam-size", str(asked.beam), "--inter-threads", str(asked.threads), *more]
+def _start(args: argparse.Namespace, source: Path, output: Path, *more: str) -> subprocess.Popen:
+    options = ["--beam-size", str(args.beam), "--inter-threads", str(args.threads), *more]
     command = [
         sys.executable,
         "-m",
         "allyouneed",
         "translate",
-        str(asked.run),
+        str(args.run),
         str(source),
         "-o",
         str(output),
@@ -123,35 +125,43 @@ def _start(asked: argparse.Namespace, source: Path, output: Path, *more: str) ->
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
-def _path(folder: Path, text: str) -> Path:
-    return folder / f"{text}.txt"
+def _path(folder: Path, order: str) -> Path:
+    return folder / f"{order}.txt"
 
 
-def _page(asked: argparse.Namespace, lengths: list[int], rounds: dict[str, list[Ran]], stopped: str, there: int) -> str:
+def _page(
+    args: argparse.Namespace,
+    lengths: list[int],
+    rounds: dict[str, list[Translation]],
+    interruption: str,
+    written: int,
+) -> str:
     tokens = sum(lengths)
-    seconds = {text: statistics.median(one.seconds for one in ran) for text, ran in rounds.items()}
+    seconds = {order: statistics.median(run.seconds for run in runs) for order, runs in rounds.items()}
     rows = [
-        f"| {text} | {seconds[text]:.1f} ({min(o.seconds for o in ran):.1f} to {max(o.seconds for o in ran):.1f}) | "
-        f"{tokens / seconds[text]:,.0f} | {len(lengths) / seconds[text]:,.0f} | {max(o.peak for o in ran):,.0f} |"
-        for text, ran in rounds.items()
+        f"| {order} | {seconds[order]:.1f} "
+        f"({min(run.seconds for run in runs):.1f} to {max(run.seconds for run in runs):.1f}) | "
+        f"{tokens / seconds[order]:,.0f} | {len(lengths) / seconds[order]:,.0f} | "
+        f"{max(run.peak_mib for run in runs):,.0f} |"
+        for order, runs in rounds.items()
     ]
-    progress = [line for line in rounds["as they come"][-1].said if "a second" in line]
+    progress = [line for line in rounds["original"][-1].messages if "second" in line]
     return "\n".join(
         [
-            f"# A long and odd input, {time.strftime('%Y-%m-%d')}",
+            f"# A long input with mixed line lengths, {time.strftime('%Y-%m-%d')}",
             machine(),
             "",
-            f"{len(lengths):,} lines, {tokens:,} source subwords: {lengths.count(0):,} lines empty, the median "
-            f"{statistics.median(lengths):.0f}, {sum(n >= asked.long for n in lengths):,} of {asked.long:,} and more, "
-            f"the longest {max(lengths):,}. Beam {asked.beam}, {asked.threads} threads, a batch's budget the bundle's "
-            f"own; {asked.repeats} rounds. Python, torch and the model are loaded within the time.",
+            f"{len(lengths):,} lines, {tokens:,} source tokens: {lengths.count(0):,} empty lines, median length "
+            f"{statistics.median(lengths):.0f}, {sum(length >= args.long for length in lengths):,} of at least "
+            f"{args.long:,}, maximum {max(lengths):,}. Beam {args.beam}, {args.threads} threads, the bundle's "
+            f"batch size; {args.repeats} rounds. Times include loading Python, PyTorch and the model.",
             "",
-            "| order | seconds: median (range) | source subwords/s | lines/s | peak memory MiB |",
+            "| order | seconds: median (range) | source tokens/s | lines/s | peak memory MiB |",
             "| --- | --- | --- | --- | --- |",
             *rows,
             "",
-            f"As they come {seconds['as they come'] / seconds['sorted']:.2f} times the time of sorted. "
-            f"{there:,} lines out. {stopped}. Progress as shown: {'; '.join(progress[:3]) or 'none'}.",
+            f"In the original order, translation takes {seconds['original'] / seconds['sorted']:.2f} times as long as "
+            f"sorted. {written:,} lines written. {interruption}. Progress output: {'; '.join(progress[:3]) or 'none'}.",
             "",
         ]
     )
@@ -162,7 +172,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("run", type=Path, help="a run or a bundle")
     parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--lines", type=int, default=10_000)
-    parser.add_argument("--long", type=int, default=1000, help="subwords of the longest lines")
+    parser.add_argument("--long", type=int, default=1000, help="tokens of the longest lines")
     parser.add_argument("--beam", type=int, default=4)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=3)

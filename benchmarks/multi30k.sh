@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Quality for a time: Multi30k en-de, from text to a scored translator.
+# Quality in a given time: trains and scores a translator on Multi30k en-de, starting from text.
 #
 #   multi30k.sh DATA RUN [MINUTES] [ARGUMENT ...]
 #
-# DATA: a folder with {train,val,test_2016_flickr}.lc.norm.tok.{en,de}.gz; MINUTES: wall clock on this machine, 45 unless
-# given; further arguments go to `allyouneed train`, for example --set training.seed=2. Scores are of tokenised text, as
-# the literature reports them, with beam 5.
+# DATA: a folder with {train,val,test_2016_flickr}.lc.norm.tok.{en,de}.gz. MINUTES: wall-clock time (default: 45).
+# Further arguments are passed to `allyouneed train`, for example --set training.seed=2. Scores are on tokenised text, as
+# in the literature, with beam 5.
 set -euo pipefail
 
 if (($# < 2)); then
@@ -17,7 +17,7 @@ shift $(($# < 3 ? $# : 3))
 
 pair() { echo "$data/$1.lc.norm.tok.en.gz" "$data/$1.lc.norm.tok.de.gz"; }
 
-# shellcheck disable=SC2046 # two words are meant
+# shellcheck disable=SC2046 # pair prints two arguments
 time allyouneed train --from en --to de --train $(pair train) --valid $(pair val) \
   --recipe tiny --minutes "$minutes" --out "$run" "$@"
 # shellcheck disable=SC2046

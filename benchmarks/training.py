@@ -1,14 +1,14 @@
-"""Training, measured: `python benchmarks/training.py WHAT [DATA] ...`. One WHAT at a time, nothing else beside it.
+"""Measure training: `python benchmarks/training.py WHAT [DATA] ...`, with nothing else running.
 
-throughput  target tokens a second beside the peers, in turn: --against fairseq,joeynmt,plain --sizes tiny,small,base
-growth      how a step's time and memory grow with batch, length, vocabulary, width and depth
-switches    what torch.compile, bf16 and threads bring, the start-up counted
-accelerator target tokens a second on CUDA beside torch.nn.Transformer and Hugging Face's Marian: --sizes base,big
-quality     BLEU after so many minutes: --recipe tiny --minutes 30 --seeds 1,2,3
+throughput  training speed compared with the peers: --against fairseq,joeynmt,plain --sizes tiny,small,base
+growth      growth of a step's time and memory with batch, length, vocabulary, width and depth
+switches    effect of torch.compile, bf16 and the number of threads, including start-up time
+accelerator training speed on CUDA compared with torch.nn.Transformer and transformers' Marian: --sizes base,big
+quality     BLEU after a number of minutes: --recipe tiny --minutes 30 --seeds 1,2,3
 
-The result is a dated Markdown file, with the machine and the versions: --out, or benchmarks/results. DATA is a folder
-with Multi30k's files (see README.md). fairseq and joeynmt are set up once: `peers/NAME.sh setup PEERS/NAME`, then
-`prepare PEERS/NAME DATA`, and --peers PEERS.
+The result is a dated Markdown file with the machine and the versions, in --out or benchmarks/results. DATA is a folder
+with the Multi30k files (see README.md). Install fairseq and joeynmt once with `peers/NAME.sh setup PEERS/NAME` and
+`peers/NAME.sh prepare PEERS/NAME DATA`, then use --peers PEERS.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # so that `benchmarks.measure` is found, whatever the working folder
+sys.path.insert(0, str(ROOT))  # makes `benchmarks` importable from any folder
 
 from benchmarks.measure.accelerator import accelerator_table, measure_accelerator, size_settings  # noqa: E402
-from benchmarks.measure.growth import draw_growth, growth_table, logits_never_whole, measure_growth  # noqa: E402
+from benchmarks.measure.growth import check_logits, draw_growth, growth_table, measure_growth  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 from benchmarks.measure.quality import measure_quality, quality_table  # noqa: E402
 from benchmarks.measure.switches import measure_switches, switches_table  # noqa: E402
@@ -33,50 +33,50 @@ from benchmarks.measure.throughput import SIZES, measure_throughput, throughput_
 
 
 def main() -> None:
-    asked = _arguments()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    begun = time.strftime("%Y-%m-%d")
-    body = _MEASUREMENTS[asked.what](asked)
-    page = asked.out / f"{begun}-training-{asked.what}.md"
-    page.write_text(f"# Training: {asked.what}, {begun}\n{machine()}\n\n`{_command()}`\n\n{body}\n", encoding="utf-8")
+    args = _arguments()
+    args.out.mkdir(parents=True, exist_ok=True)
+    date = time.strftime("%Y-%m-%d")
+    body = _MEASUREMENTS[args.what](args)
+    page = args.out / f"{date}-training-{args.what}.md"
+    page.write_text(f"# Training: {args.what}, {date}\n{machine()}\n\n`{_command()}`\n\n{body}\n", encoding="utf-8")
     print(f"\n{body}\n\n{page}")
 
 
-def _throughput(asked: argparse.Namespace) -> str:
+def _throughput(args: argparse.Namespace) -> str:
     tables = []
-    for size in asked.sizes:
-        found = measure_throughput(asked.data, size, asked.against, asked.peers, asked.updates, asked.repeats, print)
-        tables.append(throughput_table(size, *found))
+    for size in args.sizes:
+        measurements = measure_throughput(args.data, size, args.against, args.peers, args.updates, args.repeats, print)
+        tables.append(throughput_table(size, *measurements))
     return "\n\n".join(tables)
 
 
-def _growth(asked: argparse.Namespace) -> str:
-    points = measure_growth(60 * asked.minutes, say=print)
-    picture = asked.out / f"{time.strftime('%Y-%m-%d')}-training-growth.png"
+def _growth(args: argparse.Namespace) -> str:
+    points = measure_growth(60 * args.minutes, log=print)
+    picture = args.out / f"{time.strftime('%Y-%m-%d')}-training-growth.png"
     draw_growth(points, picture)
-    check = logits_never_whole()
+    check = check_logits()
     return f"{growth_table(points)}\n\n![Time and memory of a step]({picture.name})\n\n{check}"
 
 
-def _switches(asked: argparse.Namespace) -> str:
-    return switches_table(measure_switches(asked.data, rounds=asked.repeats, say=print))
+def _switches(args: argparse.Namespace) -> str:
+    return switches_table(measure_switches(args.data, rounds=args.repeats, log=print))
 
 
-def _accelerator(asked: argparse.Namespace) -> str:
+def _accelerator(args: argparse.Namespace) -> str:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tables = []
-    for size in asked.sizes:
+    for size in args.sizes:
         config = size_settings(size)
-        rows = measure_accelerator(device, config, asked.repeats, asked.updates, say=print)
+        rows = measure_accelerator(device, config, args.repeats, args.updates, log=print)
         tables.append(accelerator_table(size, config, device, rows))
     return "\n\n".join(tables)
 
 
-def _quality(asked: argparse.Namespace) -> str:
+def _quality(args: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        runs = asked.runs or Path(folder)
-        found = measure_quality(asked.data, asked.recipe, asked.minutes, asked.seeds, runs, asked.set, print)
-    return quality_table(asked.recipe, found)
+        runs = args.runs or Path(folder)
+        results = measure_quality(args.data, args.recipe, args.minutes, args.seeds, runs, args.set, print)
+    return quality_table(args.recipe, results)
 
 
 _MEASUREMENTS = {
@@ -94,24 +94,24 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("data", type=Path, nargs="?", help="folder with Multi30k's *.lc.norm.tok.{en,de}.gz")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder for the page")
     parser.add_argument("--against", type=_names, default=[], help="fairseq,joeynmt,plain (throughput)")
-    parser.add_argument("--peers", type=Path, default=Path("peers"), help="folder of the peers' own folders")
-    parser.add_argument("--sizes", type=_names, default=["tiny"], help=f"of {','.join(SIZES)} (throughput)")
-    parser.add_argument("--updates", type=int, default=80, help="of each trainer in a round (throughput)")
+    parser.add_argument("--peers", type=Path, default=Path("peers"), help="folder with one subfolder per peer")
+    parser.add_argument("--sizes", type=_names, default=["tiny"], help=f"any of {','.join(SIZES)} (throughput)")
+    parser.add_argument("--updates", type=int, default=80, help="updates per trainer and round (throughput)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds (throughput, switches)")
-    parser.add_argument("--minutes", type=float, default=30, help="of training (quality), of all (growth)")
+    parser.add_argument("--minutes", type=float, default=30, help="minutes of training (quality), in total (growth)")
     parser.add_argument("--recipe", default="tiny", help="(quality)")
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in _names(text)], default=[1, 2, 3])
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="(quality)")
-    parser.add_argument("--runs", type=Path, help="keep the runs there, and go on with them (quality)")
-    asked = parser.parse_args()
-    if asked.data is None and asked.what in ("throughput", "quality"):
-        parser.error(f"{asked.what} needs DATA, a folder with Multi30k's files")
-    known = ("tiny", "base", "big") if asked.what == "accelerator" else SIZES
-    if unknown := [size for size in asked.sizes if size not in known]:
-        parser.error(f"--sizes {','.join(unknown)}: there is {', '.join(known)}")
-    if unknown := [name for name in asked.against if name not in ("fairseq", "joeynmt", "plain")]:
-        parser.error(f"--against {','.join(unknown)}: there is fairseq, joeynmt, plain")
-    return asked
+    parser.add_argument("--runs", type=Path, help="folder for the runs, to resume them (quality)")
+    args = parser.parse_args()
+    if args.data is None and args.what in ("throughput", "quality"):
+        parser.error(f"{args.what} needs DATA, a folder with the Multi30k files")
+    known = ("tiny", "base", "big") if args.what == "accelerator" else SIZES
+    if unknown := [size for size in args.sizes if size not in known]:
+        parser.error(f"--sizes {','.join(unknown)}: choose from {', '.join(known)}")
+    if unknown := [name for name in args.against if name not in ("fairseq", "joeynmt", "plain")]:
+        parser.error(f"--against {','.join(unknown)}: choose from fairseq, joeynmt, plain")
+    return args
 
 
 def _names(text: str) -> list[str]:
@@ -119,9 +119,9 @@ def _names(text: str) -> list[str]:
 
 
 def _command() -> str:
-    """As it was typed, but without the folders of this machine."""
-    words = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
-    return " ".join(["python", "benchmarks/training.py", *words])
+    """Return the command line without the folders of this machine."""
+    parts = [Path(part).name if part.startswith("/") else part for part in sys.argv[1:]]
+    return " ".join(["python", "benchmarks/training.py", *parts])
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def path_of(file: str) -> Path:
 
 @cache
 def names_in(path: Path) -> set[str]:
-    """Return functions, classes and constants of a module, and `Class.member` for its methods, fields and attributes."""
+    """Return functions, classes and constants of a module, and `Class.member` for methods, fields and attributes."""
     names = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         names |= defined_by(node)

@@ -1,1 +1,1 @@
-"""What a training step costs: how that grows with each size, and what switches of PyTorch's change."""
+"""Measurements used by the benchmark scripts."""

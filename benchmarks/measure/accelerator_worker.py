@@ -1,4 +1,4 @@
-"""The worker of `accelerator.py`: trains with one trainer on a device, and times the steps together."""
+"""Worker of `accelerator.py`: runs one trainer on a device and measures the total time of its steps."""
 
 from __future__ import annotations
 
@@ -19,28 +19,34 @@ from allyouneed.model.embedding import sinusoids
 from benchmarks.measure.accelerator import COMPILED, MARIAN, OURS, TORCH
 from benchmarks.measure.memory import peak_bytes
 from benchmarks.measure.stepping import Stepper
-from benchmarks.measure.workers import answer
+from benchmarks.measure.workers import serve_request
 
 Step = Callable[[Batch], None]
 
 
 def train(request: dict) -> dict:
-    """request: store, device, settings, trainer, steps, warm_up. -> seconds and target tokens of the steps after the
-    warm-up, and the most memory in bytes."""
+    """Train and measure.
+
+    Args:
+        request: store, device, settings, trainer, steps, warm_up.
+
+    Returns:
+        Seconds and target tokens of the steps after the warm-up, and the peak memory in bytes.
+    """
     config, device = Config.model_validate(request["settings"]), torch.device(request["device"])
     torch.manual_seed(config.training.seed)
     batches = list(islice(_batches(open_store(Path(request["store"])), config), request["steps"]))
-    step = _makers[request["trainer"]](config, device)
+    step = _TRAINERS[request["trainer"]](config, device)
     warm_up = request["warm_up"]
-    for place in range(warm_up):
-        step(batches[place % len(batches)])
-    _wait(device)
-    begun = time.perf_counter()
+    for index in range(warm_up):
+        step(batches[index % len(batches)])
+    _synchronize(device)
+    start = time.perf_counter()
     for batch in batches:
         step(batch)
-    _wait(device)
+    _synchronize(device)
     tokens = sum(int((batch.target_output != PAD).sum()) for batch in batches)
-    return {"seconds": time.perf_counter() - begun, "tokens": tokens, "peak": _peak(device)}
+    return {"seconds": time.perf_counter() - start, "tokens": tokens, "peak": _peak(device)}
 
 
 def _batches(store: PairStore, config: Config):
@@ -59,15 +65,15 @@ def _ours_compiled(config: Config, device: torch.device) -> Step:
 
 
 class _Torch(nn.Module):
-    """`torch.nn.Transformer` between the paper's embeddings, all three matrices of words one."""
+    """`torch.nn.Transformer` with the paper's embeddings and one shared matrix for both embeddings and the output."""
 
-    def __init__(self, model: ModelConfig, words: int, longest: int):
+    def __init__(self, model: ModelConfig, vocab_size: int, max_length: int):
         super().__init__()
         self.scale = math.sqrt(model.d_model)
-        self.embedding = nn.Embedding(words, model.d_model, padding_idx=PAD)
+        self.embedding = nn.Embedding(vocab_size, model.d_model, padding_idx=PAD)
         nn.init.normal_(self.embedding.weight, std=1 / self.scale)
         self.dropout = nn.Dropout(model.dropout)
-        self.register_buffer("positions", sinusoids(longest, model.d_model))
+        self.register_buffer("positions", sinusoids(max_length, model.d_model))
         sizes = (model.d_model, model.num_heads, model.encoder_layers, model.decoder_layers, model.d_ff, model.dropout)
         self.transformer = nn.Transformer(*sizes, batch_first=True)
 
@@ -89,17 +95,17 @@ class _Torch(nn.Module):
 
 
 def _torch(config: Config, device: torch.device) -> Step:
-    model = _Torch(config.model, config.data.vocab_size, longest=256).to(device)
+    model = _Torch(config.model, config.data.vocab_size, max_length=256).to(device)
     return _plain_step(model, model, config, device)
 
 
 def _marian(config: Config, device: torch.device) -> Step:
-    from transformers import MarianConfig, MarianMTModel
+    from transformers import MarianConfig, MarianMTModel  # imported only if this trainer runs
 
-    model, words = config.model, config.data.vocab_size
+    model = config.model
     marian = MarianMTModel(
         MarianConfig(
-            vocab_size=words,
+            vocab_size=config.data.vocab_size,
             d_model=model.d_model,
             encoder_layers=model.encoder_layers,
             decoder_layers=model.decoder_layers,
@@ -127,7 +133,7 @@ def _marian(config: Config, device: torch.device) -> Step:
 def _plain_step(
     model: nn.Module, logits: Callable[[Tensor, Tensor], Tensor], config: Config, device: torch.device
 ) -> Step:
-    """As one writes it: padded batches, whole logits, autocast where ours has it."""
+    """Make a straightforward training step: padded batches, materialised logits, autocast where ours uses it."""
     criterion = nn.CrossEntropyLoss(label_smoothing=config.training.label_smoothing, ignore_index=PAD)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4, (0.9, 0.98), 1e-9, weight_decay=0, fused=True)
     model.train()
@@ -137,8 +143,8 @@ def _plain_step(
             x.to(device, non_blocking=True) for x in (batch.source, batch.target_input, batch.target_output)
         )
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            said = logits(source, target_input)
-            loss = criterion(said.flatten(0, 1), target_output.flatten())
+            predictions = logits(source, target_input)
+            loss = criterion(predictions.flatten(0, 1), target_output.flatten())
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -146,7 +152,7 @@ def _plain_step(
     return step
 
 
-def _wait(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -157,7 +163,7 @@ def _peak(device: torch.device) -> int:
     return peak_bytes()
 
 
-_makers = {OURS: _ours, COMPILED: _ours_compiled, TORCH: _torch, MARIAN: _marian}
+_TRAINERS = {OURS: _ours, COMPILED: _ours_compiled, TORCH: _torch, MARIAN: _marian}
 
 if __name__ == "__main__":
-    answer(train)
+    serve_request(train)

@@ -1,4 +1,4 @@
-"""The worker of `growth.py`: times steps of one size, or runs a loss once, and has the peak of memory over before."""
+"""Worker of `growth.py`: measures time and peak memory of training steps of one size, or of one loss."""
 
 from __future__ import annotations
 
@@ -9,53 +9,65 @@ import torch
 from allyouneed.config import load_recipe
 from allyouneed.training.loss import chunked_cross_entropy, smoothed_cross_entropy
 from allyouneed.training.memory import keep_freed_memory
-from benchmarks.measure.memory import forget_peak, peak_bytes, resident_bytes
+from benchmarks.measure.memory import peak_bytes, reset_peak, resident_bytes
 from benchmarks.measure.stepping import Stepper, random_batch
-from benchmarks.measure.workers import answer
+from benchmarks.measure.workers import serve_request
 
-_SMALL = ("d_model=32", "num_heads=1", "d_ff=32", "encoder_layers=1", "decoder_layers=1")
-_FEWEST, _MOST = 3, 15  # steps
+_SMALL = {"d_model": 32, "num_heads": 1, "d_ff": 32, "encoder_layers": 1, "decoder_layers": 1}
+_MIN_STEPS, _MAX_STEPS = 3, 15
 _SMOOTHING = 0.1
 
 
 def measure_step(request: dict) -> dict:
-    """request: settings, words, sentences, length; share: seconds to spend on steps. -> seconds of each, peak bytes.
+    """Measure training steps.
 
-    The peak is over the memory before there was a model: weights, their gradients and the optimizers' state are in it.
+    Args:
+        request: model (settings), vocab_size, sentences, length, and share, the seconds to spend on steps.
+
+    Returns:
+        Seconds of each step, and the peak memory in bytes above that before the model was built. It includes weights,
+        gradients and optimizer state.
     """
-    config = load_recipe("tiny").override(request["settings"])
-    small = config.override(f"model.{setting}" for setting in _SMALL)
-    Stepper(small, words=50)(random_batch(2, 4, words=50))  # loads all code, which is memory too
-    before = _begin()
-    step = Stepper(config, request["words"])
-    batch = random_batch(request["sentences"], request["length"], request["words"])
-    step(batch)  # the first has pages to take from the kernel
-    seconds, begun = [], time.perf_counter()
-    while len(seconds) < _FEWEST or (len(seconds) < _MOST and time.perf_counter() - begun < request["share"]):
+    config = load_recipe("tiny").replace(model=request["model"])
+    small = config.replace(model=_SMALL)
+    Stepper(small, vocab_size=50)(random_batch(2, 4, vocab_size=50))  # loads all code, which takes memory too
+    before = _start()
+    step = Stepper(config, request["vocab_size"])
+    batch = random_batch(request["sentences"], request["length"], request["vocab_size"])
+    step(batch)  # the first step allocates pages
+    seconds, start = [], time.perf_counter()
+    while len(seconds) < _MIN_STEPS or (len(seconds) < _MAX_STEPS and time.perf_counter() - start < request["share"]):
         seconds.append(step(batch).seconds)
     return {"seconds": seconds, "peak": max(0, peak_bytes() - before)}
 
 
 def measure_loss(request: dict) -> dict:
-    """request: tokens, words, d_model, plain (all logits at once). -> peak bytes over the memory before its inputs."""
-    _run_loss({**request, "tokens": 2, "words": 8, "d_model": 16})
-    before = _begin()
+    """Measure a loss.
+
+    Args:
+        request: tokens, vocab_size, d_model, and plain (all logits at once).
+
+    Returns:
+        The peak memory in bytes above that before the inputs were created.
+    """
+    _run_loss({**request, "tokens": 2, "vocab_size": 8, "d_model": 16})
+    before = _start()
     _run_loss(request)
     return {"peak": max(0, peak_bytes() - before)}
 
 
-def _begin() -> int:
-    """-> bytes resident before what is measured."""
-    keep_freed_memory()  # as training does
-    forget_peak()
+def _start() -> int:
+    """Reset the peak and return the resident bytes."""
+    keep_freed_memory()  # as in training
+    reset_peak()
     return resident_bytes()
 
 
 def _run_loss(request: dict) -> None:
-    """Forward and backward."""
+    """Compute a loss and its gradients."""
     hidden = torch.randn(request["tokens"], request["d_model"], requires_grad=True)
-    weight = torch.randn(request["words"], request["d_model"], requires_grad=True)
-    targets = torch.randint(request["words"], (request["tokens"],))
+    weight = torch.randn(request["vocab_size"], request["d_model"], requires_grad=True)
+    targets = torch.randint(request["vocab_size"], (request["tokens"],))
     if request["plain"]:
         loss = smoothed_cross_entropy(hidden @ weight.T, targets, _SMOOTHING)
     else:
@@ -64,4 +76,4 @@ def _run_loss(request: dict) -> None:
 
 
 if __name__ == "__main__":
-    answer(lambda request: {"step": measure_step, "loss": measure_loss}[request.pop("measure")](request))
+    serve_request(lambda request: {"step": measure_step, "loss": measure_loss}[request.pop("measure")](request))

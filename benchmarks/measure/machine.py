@@ -1,4 +1,4 @@
-"""The machine and the versions, in one line for a page of results."""
+"""Describe the machine and the package versions in one line for a results page."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Resident memory of this process, in bytes: now, and at its peak.
+"""Current and peak resident memory of this process, in bytes.
 
-Linux's own count, VmHWM, where there is one. `getrusage` has a peak too, but it begins with that of the process that
-started this one, which may have been larger.
+Uses Linux's VmHWM where available. The peak of `getrusage` starts from that of the parent process, which may be larger.
 """
 
 from __future__ import annotations
@@ -13,18 +12,18 @@ from pathlib import Path
 
 
 def resident_bytes() -> int:
-    """Now; where nobody counts it, the peak so far."""
+    """Return the current resident memory, or the peak where it is not available."""
     return _status("VmRSS") or peak_bytes()
 
 
 def peak_bytes() -> int:
-    """The most since the process began, or since `forget_peak`."""
+    """Return the peak since the process started, or since `reset_peak`."""
     unit = 1 if sys.platform == "darwin" else 1024
     return _status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def forget_peak() -> None:
-    """The peak becomes what is resident now, where the kernel allows it."""
+def reset_peak() -> None:
+    """Reset the peak to the current resident memory, where the kernel supports it."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

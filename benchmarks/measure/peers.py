@@ -1,4 +1,4 @@
-"""Peers with our weights, each in processes of its own virtual environment: see `peers/translator.py`."""
+"""Peers that translate with our weights, in processes of their own virtual environments: see `peers/translator.py`."""
 
 from __future__ import annotations
 
@@ -20,17 +20,21 @@ _SCRIPT = Path(__file__).parents[1] / "peers" / "translator.py"
 
 
 def store_weights(bundle: Bundle, path: Path) -> Path:
-    """What a peer is given. Errors: `ValueError` for a model that is none of theirs."""
+    """Write the weights in the form that peers read.
+
+    Raises:
+        ValueError: If the peers do not support the architecture.
+    """
     config = bundle.config.model
     plain = config.positions == "sinusoidal" and config.tie_embeddings is True and config.activation == "relu"
     if not plain or config.output_bias or config.key_size != config.value_size or config.d_k or config.d_v:
-        raise ValueError("peers take sinusoids, ReLU, one matrix for all embeddings, and heads of d_model / num_heads")
+        raise ValueError("peers support only sinusoids, ReLU, shared embeddings, and heads of d_model / num_heads")
     torch.save({"config": config.model_dump(), "weights": dict(weights_of(bundle.model))}, path)
     return path
 
 
 class Peer:
-    """So many processes of one thread each, which have a share of the sentences each. peak: MiB, all together."""
+    """Single-threaded processes of one peer that share the sentences. peak: Sum of their peak memory in MiB."""
 
     def __init__(self, name: str, weights: Path, venv: Path | None, processes: int, log: Path):
         python = str(venv / "bin" / "python") if venv else sys.executable
@@ -55,28 +59,28 @@ class Peer:
         return sum(self.peaks)
 
     def translate(self, sentences: Sequence[list[int]], beam: int, processes: int | None = None) -> list[list[int]]:
-        """ids without the end of sentence, in and out. processes: of them all, so many share the sentences."""
+        """Translate token ids without the end token. processes: Number of processes to use (default: all)."""
         count = min(processes or len(self.processes), len(sentences))
         order = sorted(range(len(sentences)), key=lambda i: -len(sentences[i]))
         shares = [order[first::count] for first in range(count)]
 
-        def ask(place: int) -> list[list[int]]:
-            asked = {"beam": beam, "sentences": [[*sentences[i], EOS] for i in shares[place]]}
-            process = self.processes[place]
-            process.stdin.write(json.dumps(asked) + "\n")
+        def request(index: int) -> list[list[int]]:
+            message = {"beam": beam, "sentences": [[*sentences[i], EOS] for i in shares[index]]}
+            process = self.processes[index]
+            process.stdin.write(json.dumps(message) + "\n")
             process.stdin.flush()
             line = process.stdout.readline()
             if not line:
-                raise SystemExit(f"{self.name} has ended:\n{self.log.read_text()[-2000:]}")
+                raise SystemExit(f"{self.name} exited:\n{self.log.read_text()[-2000:]}")
             answer = json.loads(line)
-            self.peaks[place] = answer["peak"]
-            return answer["said"]
+            self.peaks[index] = answer["peak"]
+            return answer["translations"]
 
-        said: list[list[int]] = [[] for _ in sentences]
-        for share, answers in zip(shares, self.pool.map(ask, range(count)), strict=True):
+        translations: list[list[int]] = [[] for _ in sentences]
+        for share, answers in zip(shares, self.pool.map(request, range(count)), strict=True):
             for i, ids in zip(share, answers, strict=True):
-                said[i] = ids
-        return said
+                translations[i] = ids
+        return translations
 
     def close(self) -> None:
         for process in self.processes:

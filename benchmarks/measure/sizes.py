@@ -1,4 +1,4 @@
-"""What a training step's cost depends on: its sizes, the sweeps that let one of them grow, and what theory says."""
+"""Sizes that determine the cost of a training step, sweeps that grow one of them, and the theoretical exponents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from allyouneed.training.size import training_flops
 
 Sweeps = Mapping[str, Sequence[int]]
 
-_PER_HEAD = 32  # units, when the width grows
+_KEY_SIZE = 32  # d_k while the width grows
 _QUINTICS = 4  # of training/optimizer.py
 
 SWEEPS: Sweeps = {
@@ -21,70 +21,79 @@ SWEEPS: Sweeps = {
     "depth": [2**i for i in range(5)],
 }
 MEANING = {
-    "tokens": "tokens a batch, on each side",
-    "length": "tokens a sentence, as many a batch",
-    "vocabulary": "words",
+    "tokens": "tokens per batch, on each side",
+    "length": "tokens per sentence, constant batch size",
+    "vocabulary": "vocabulary size",
     "width": "d_model, with d_ff = 4 d_model, d_k = 32",
-    "depth": "layers of the encoder, as of the decoder",
+    "depth": "layers of encoder and decoder each",
 }
 THEORY = {
-    "tokens": "1, beside the optimizer's time and the weights' memory",
-    "length": "time from 0 to 1: attention's part grows, the rest stays; memory 0",
-    "vocabulary": "1, beside the layers' part",
-    "width": "time 1 to 2, Muon's own products 3; memory 1 to 2",
-    "depth": "1, beside the words' part",
+    "tokens": "1, plus the optimizer's time and the weights' memory",
+    "length": "time 0 to 1: only attention grows; memory 0",
+    "vocabulary": "1, plus the layers' share",
+    "width": "time 1 to 2, Muon's products 3; memory 1 to 2",
+    "depth": "1, plus the share of embeddings and output layer",
 }
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of one step on sentences without padding, as in recipe `tiny` unless given. length: in tokens, the end included;
-    tokens: of each side; layers: of the encoder, as of the decoder."""
+    """Sizes of a training step on sentences without padding; the defaults are those of recipe `tiny`.
+
+    Attributes:
+        tokens: Tokens per batch on each side.
+        length: Tokens per sentence, including the end token.
+        vocab_size: Size of the joint vocabulary.
+        d_model: Width of the model.
+        d_ff: Width of the feed-forward networks.
+        heads: Number of attention heads.
+        layers: Layers of encoder and decoder each.
+    """
 
     tokens: int = 4096
     length: int = 16  # Multi30k's mean is 15
-    words: int = 10_000
+    vocab_size: int = 10_000
     d_model: int = 128
     d_ff: int = 256
     heads: int = 4
     layers: int = 4
 
     def grown(self, sweep: str, value: int) -> Sizes:
-        """With another value of what this sweep is about."""
+        """Return the sizes with the size of a sweep set to `value`."""
         if sweep == "length":
             return replace(self, length=value, tokens=max(self.tokens, value))
         if sweep == "width":
-            return replace(self, d_model=value, d_ff=4 * value, heads=max(1, value // _PER_HEAD))
-        return replace(self, **{{"tokens": "tokens", "vocabulary": "words", "depth": "layers"}[sweep]: value})
+            return replace(self, d_model=value, d_ff=4 * value, heads=max(1, value // _KEY_SIZE))
+        return replace(self, **{{"tokens": "tokens", "vocabulary": "vocab_size", "depth": "layers"}[sweep]: value})
 
-    def settings(self) -> list[str]:
-        """For `Config.override`."""
+    def model_settings(self) -> dict[str, int]:
+        """Return the model settings for `Config.replace`."""
         model = {"d_model": self.d_model, "d_ff": self.d_ff, "num_heads": self.heads}
         model |= {"encoder_layers": self.layers, "decoder_layers": self.layers}
-        return [f"model.{name}={value}" for name, value in model.items()]
+        return model
 
     def config(self) -> Config:
-        return load_recipe("tiny").override(self.settings())
+        return load_recipe("tiny").replace(model=self.model_settings())
 
     def operations(self) -> float:
-        """Floating-point operations of a step's matrix products: of the weights, of attention, of Muon."""
-        of_weights = self.tokens * training_flops(self.config().model, self.words)
-        return of_weights + self._attention_operations() + self._muon_operations()
+        """Count the floating-point operations of a step's matrix products: weights, attention and Muon."""
+        weights = self.tokens * training_flops(self.config().model, self.vocab_size)
+        return weights + self._attention_operations() + self._muon_operations()
 
     def _attention_operations(self) -> float:
-        """Two products of length² · d_model a sentence, and twice as many backward; where the future is hidden, half.
+        """Count two products of length² · d_model per sentence, twice as many backward, and half with a future mask.
 
-        Two and a half attentions a layer: the encoder's, the decoder's half, and the one between them.
+        Each layer has 2.5 attentions: encoder self-attention, encoder-decoder attention and half for the decoder.
         """
         return 2.5 * self.layers * 12.0 * self.tokens * self.length * self.d_model
 
     def _muon_operations(self) -> float:
-        """Three products an iteration for each matrix of the layers, however many tokens there were."""
-        square, oblong = 12 * self.layers, 4 * self.layers  # in an encoder's layer and a decoder's
+        """Count three products per iteration for each matrix of the layers, independent of the tokens."""
+        square, oblong = 12 * self.layers, 4 * self.layers  # in an encoder layer and a decoder layer together
         return _iteration(self.d_model, self.d_model) * square + _iteration(self.d_model, self.d_ff) * oblong
 
 
 def _iteration(rows: int, columns: int) -> float:
-    """Operations of Muon on one matrix: a gram matrix, its square, and their sum times the matrix."""
+    """Count Muon's operations on one matrix: the Gram matrix, its square, and their sum times the matrix."""
     short, long = sorted((rows, columns))
     return _QUINTICS * (4.0 * short**2 * long + 2.0 * short**3)

@@ -1,4 +1,4 @@
-"""A training step as training has it, on batches of one's own."""
+"""Training steps on arbitrary batches, as in training."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from allyouneed.training.step import TrainingState, update
 
 
 class Step(NamedTuple):
-    """seconds: of the wall clock; tokens: of the target, without padding."""
+    """Wall-clock seconds and target tokens (without padding) of a step."""
 
     seconds: float
     tokens: int
 
 
 class Stepper:
-    """A fresh model of these settings; called with a batch, it makes one update. `model` may be changed before."""
+    """A newly initialised model and its optimizers; calling it with a batch performs one update."""
 
-    def __init__(self, config: Config, words: int, device: torch.device | None = None, compiled: bool = False):
+    def __init__(self, config: Config, vocab_size: int, device: torch.device | None = None, compiled: bool = False):
         torch.manual_seed(config.training.seed)
         self.training, self.plan = config.training, plan_for_steps(config)
-        self.model = Transformer(config.model, words).to(device or torch.device("cpu"))
+        self.model = Transformer(config.model, vocab_size).to(device or torch.device("cpu"))
         if config.training.plain:
             use_plain_paths(self.model)
         if compiled:
@@ -40,15 +40,15 @@ class Stepper:
         self.state = TrainingState(self.model, make_optimizers(self.model, self.training, self.plan.learning_rate))
 
     def __call__(self, batch: Batch) -> Step:
-        """Forward, loss, backward and optimizers."""
-        begun = time.perf_counter()
+        """Run forward, loss, backward and optimizers."""
+        start = time.perf_counter()
         metrics = update(self.state, [batch], self.training, self.plan, Ranks())
-        return Step(time.perf_counter() - begun, metrics.tokens)
+        return Step(time.perf_counter() - start, metrics.tokens)
 
 
-def random_batch(sentences: int, length: int, words: int) -> Batch:
-    """So many pairs of random ids, all as long as the model is to see on either side: no padding."""
-    return Batch(*(torch.randint(EOS, words, (sentences, longer)) for longer in (length, length + 1)))
+def random_batch(sentences: int, length: int, vocab_size: int) -> Batch:
+    """Make pairs of random ids of equal length, without padding."""
+    return Batch(*(torch.randint(EOS, vocab_size, (sentences, tokens)) for tokens in (length, length + 1)))
 
 
 def use_pytorchs_own(model: Transformer) -> None:
@@ -63,6 +63,6 @@ def use_pytorchs_own(model: Transformer) -> None:
 
 
 def compile_with_pytorch(model: Transformer) -> None:
-    """torch.compile, for batches of any shape."""
+    """Compile the model with torch.compile for batches of any shape."""
     use_pytorchs_own(model)
     model.hidden = torch.compile(model.hidden, dynamic=True)

@@ -1,8 +1,8 @@
-"""Target tokens a second of training, beside the peers, on the same model, text and batches, in turn.
+"""Training speed compared with the peers, on the same model, text and batches, in alternating runs.
 
-Post-norm, Adam, label smoothing 0.1, tied embeddings, 10,000 joint subwords, fp32, two threads, full computation. Each
-trainer runs in a process of its own. The figure is the median over windows of 10 updates after the first 20, of target
-tokens (end-of-sentence counted, padding not), as each trainer's own log has them.
+Post-norm, Adam, label smoothing 0.1, tied embeddings, 10,000 joint subwords, fp32, two threads. Each trainer runs in a
+separate process. The result is the median over windows of 10 updates after the first 20, in target tokens per second
+(including the end token, without padding), taken from each trainer's log.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from benchmarks.peers.contract import SIZES, SKIPPED, WINDOW, Size
 
 PEERS = Path(__file__).parents[1] / "peers"
 SAME = ("model.norm=post", "training.optimizer=adam", "training.weight_decay=0", "training.bleu_sentences=0")
-# The kernel's own count of a process's peak; that of `wait4` begins with the parent's.
+# Linux's peak memory of the process; the peak of `wait4` starts from that of the parent.
 _WITH_PEAK = """
 from allyouneed.cli import main
 try:
@@ -36,12 +36,12 @@ try:
 finally:
     print(open("/proc/self/status").read())
 """
-OURS, TWIN = "allyouneed", "allyouneed, training.plain=true"
+OURS, PLAIN = "allyouneed", "allyouneed, training.plain=true"
 
 
 @dataclass
 class Runs:
-    """Of one trainer: tokens a second and peak memory in MiB of each repeat; ours also the share lost to loading."""
+    """Measurements of one trainer: tokens per second, peak MiB and (ours only) the share of time spent loading data."""
 
     rates: list[float] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
@@ -49,44 +49,55 @@ class Runs:
 
 
 def measure_throughput(
-    data: Path, size: str, peers: Sequence[str], folders: Path, updates: int, repeats: int, say: Callable[[str], None]
+    data: Path, size: str, peers: Sequence[str], folders: Path, updates: int, repeats: int, log: Callable[[str], None]
 ) -> tuple[dict[str, Runs], list[float]]:
-    """Trains with all of them in turn, `repeats` times. folders: where the peers were set up, a folder each.
+    """Train with all trainers in alternation, `repeats` times.
 
-    -> runs by trainer, and the peak of fp32 matrix products before each round in FLOP/s.
+    Args:
+        data: Folder with the Multi30k files.
+        size: Name of a size in `contract.SIZES`.
+        peers: Names of the peers.
+        folders: Folder with one subfolder for each installed peer.
+        updates: Updates per run.
+        repeats: Number of rounds.
+        log: Called with a progress message after each round.
+
+    Returns:
+        Runs by trainer, and the peak of fp32 matrix products in FLOP/s before each round.
     """
-    runs: dict[str, Runs] = {name: Runs() for name in (OURS, TWIN, *peers)}
+    runs: dict[str, Runs] = {name: Runs() for name in (OURS, PLAIN, *peers)}
     peaks = []
     for repeat in range(repeats):
         peaks.append(matrix_flops(torch.device("cpu")))
-        for name, found in runs.items():
-            if name in (OURS, TWIN):
-                _train_ours(data, size, updates, name == TWIN, found)
+        for name, measured in runs.items():
+            if name in (OURS, PLAIN):
+                _train_ours(data, size, updates, name == PLAIN, measured)
             else:
-                _train_peer(name, data, folders / name, size, updates, found)
-        rates = ", ".join(f"{name} {found.rates[-1]:,.0f}" for name, found in runs.items())
-        say(f"{size}, round {repeat + 1} of {repeats}: {rates}")
+                _train_peer(name, data, folders / name, size, updates, measured)
+        rates = ", ".join(f"{name} {measured.rates[-1]:,.0f}" for name, measured in runs.items())
+        log(f"{size}, round {repeat + 1} of {repeats}: {rates}")
     return runs, peaks
 
 
 def throughput_table(size: str, runs: dict[str, Runs], peaks: Sequence[float]) -> str:
-    """Markdown. The ratio is of the medians."""
+    """Format as Markdown. Ratios are of the medians."""
     config = _config(size)
     cost, peak = training_flops(config.model, config.data.vocab_size), statistics.median(peaks)
     ours = statistics.median(runs[OURS].rates)
     lines = [
-        f"**{size}**: {_described(config)}; {cost / 1e6:.1f} MFLOP a target token; peak of fp32 matrix products "
+        f"**{size}**: {_described(config)}; {cost / 1e6:.1f} MFLOP per target token; peak of fp32 matrix products "
         f"{peak / 1e9:,.0f} GFLOP/s ({min(peaks) / 1e9:,.0f} to {max(peaks) / 1e9:,.0f})",
         "",
-        "| trainer | target tokens/s: median (lowest to highest) | ours to it | of the peak | peak memory | loading |",
+        "| trainer | target tokens/s: median (range) | ours / this | share of peak | peak memory | loading |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for name, found in runs.items():
-        rate = statistics.median(found.rates)
-        loading = f"{statistics.median(found.loading):.2%} of the time" if found.loading else ""
+    for name, measured in runs.items():
+        rate = statistics.median(measured.rates)
+        loading = f"{statistics.median(measured.loading):.2%} of the time" if measured.loading else ""
         lines.append(
-            f"| {name} | {rate:,.0f} ({min(found.rates):,.0f} to {max(found.rates):,.0f}) | {ours / rate:.2f} × | "
-            f"{rate * cost / peak:.0%} | {statistics.median(found.memory):,.0f} MiB | {loading} |"
+            f"| {name} | {rate:,.0f} ({min(measured.rates):,.0f} to {max(measured.rates):,.0f}) | "
+            f"{ours / rate:.2f} × | {rate * cost / peak:.0%} | "
+            f"{statistics.median(measured.memory):,.0f} MiB | {loading} |"
         )
     return "\n".join(lines)
 
@@ -111,11 +122,11 @@ def _described(config: Config) -> str:
     model, training = config.model, config.training
     return (
         f"{model.encoder_layers} + {model.decoder_layers} layers, d_model {model.d_model}, d_ff {model.d_ff}, "
-        f"{training.batch_tokens:,} tokens a batch, dropout {model.dropout:g}"
+        f"{training.batch_tokens:,} tokens per batch, dropout {model.dropout:g}"
     )
 
 
-def _train_ours(data: Path, size: str, updates: int, plain: bool, found: Runs) -> None:
+def _train_ours(data: Path, size: str, updates: int, plain: bool, measured: Runs) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         fixed = (f"training.steps={updates}", f"training.log_every={WINDOW}", f"training.validate_every={updates}")
@@ -124,37 +135,37 @@ def _train_ours(data: Path, size: str, updates: int, plain: bool, found: Runs) -
         command += ["--valid", *(str(_first_lines(data, language, Path(folder))) for language in ("en", "de"))]
         for setting in (*_settings(SIZES[size]), *SAME, *fixed, f"training.plain={str(plain).lower()}"):
             command += ["--set", setting]
-        found.memory.append(float(re.search(r"VmHWM:\s*(\d+) kB", _run([*command, "--out", str(run)]))[1]) / 1024)
+        measured.memory.append(float(re.search(r"VmHWM:\s*(\d+) kB", _run([*command, "--out", str(run)]))[1]) / 1024)
         lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
         windows = [record for record in map(json.loads, lines) if record["event"] == "train"][SKIPPED:]
-    found.rates.append(statistics.median(window["tokens_per_second"] for window in windows))
+    measured.rates.append(statistics.median(window["tokens_per_second"] for window in windows))
     stepping = sum(window["tokens"] / window["tokens_per_second"] for window in windows)
-    found.loading.append(sum(window["loading_seconds"] for window in windows) / stepping)
+    measured.loading.append(sum(window["loading_seconds"] for window in windows) / stepping)
 
 
 def _first_lines(data: Path, language: str, folder: Path, count: int = 20) -> Path:
-    """Of the validation text: what a run translates at its end is not measured, and takes a wide model minutes."""
-    few = folder / f"val.{language}"
+    """Shorten the validation text; translating it is not measured and takes minutes with a wide model."""
+    shortened = folder / f"val.{language}"
     with gzip.open(data / f"val.lc.norm.tok.{language}.gz", "rt", encoding="utf-8") as lines:
-        few.write_text("".join(itertools.islice(lines, count)), encoding="utf-8")
-    return few
+        shortened.write_text("".join(itertools.islice(lines, count)), encoding="utf-8")
+    return shortened
 
 
-def _train_peer(name: str, data: Path, folder: Path, size: str, updates: int, found: Runs) -> None:
+def _train_peer(name: str, data: Path, folder: Path, size: str, updates: int, measured: Runs) -> None:
     if name == "plain":
         command = [sys.executable, str(PEERS / "plain.py"), str(data), "--updates", str(updates), "--size", size]
     else:
         command = ["bash", str(PEERS / f"{name}.sh"), "train", str(folder), str(updates), size]
-    said = _run(command)
-    line = re.search(r"target_tokens_per_second=([\d.]+) updates=\d+ peak_memory_mib=([\d.]+)", said)
+    output = _run(command)
+    line = re.search(r"target_tokens_per_second=([\d.]+) updates=\d+ peak_memory_mib=([\d.]+)", output)
     if not line:
-        raise SystemExit(f"{name} did not say its rate: {said[-500:]}")
-    found.rates.append(float(line[1]))
-    found.memory.append(float(line[2]))
+        raise SystemExit(f"{name} printed no result line: {output[-500:]}")
+    measured.rates.append(float(line[1]))
+    measured.memory.append(float(line[2]))
 
 
 def _run(command: Sequence[str]) -> str:
-    """-> what it said."""
+    """Run a command and return its standard output."""
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command[:4])} ... failed:\n{done.stderr[-2000:]}")

@@ -1,6 +1,7 @@
-"""Measuring in processes of their own: a peak of memory never goes down, and compiled code stays loaded.
+"""Measurements in separate processes, since peak memory never decreases and compiled code stays loaded.
 
-The parent asks, `ask("growth_worker", request)`; the worker answers, `answer(work)` in its `__main__`. JSON both ways.
+The parent calls `run_worker("growth_worker", request)`; the worker calls `serve_request(work)` in its `__main__`.
+Request and result are JSON.
 """
 
 from __future__ import annotations
@@ -14,18 +15,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
-_ANSWER = "answer: "  # begins the line that counts: libraries may print too
-_LONGEST_REASON = 160  # characters
+_PREFIX = "result: "  # marks the result among lines that libraries print
+_MAX_MESSAGE = 160  # characters
 
 
 class WorkerFailed(Exception):
-    """The reason, in one line."""
+    """A worker failed; the message is one line."""
 
 
-def ask(module: str, request: Mapping, environment: Mapping[str, str] | None = None, timeout: float = 3600) -> dict:
-    """Runs benchmarks.measure.MODULE in a fresh process. timeout: seconds.
+def run_worker(
+    module: str, request: Mapping, environment: Mapping[str, str] | None = None, timeout: float = 3600
+) -> dict:
+    """Run benchmarks.measure.MODULE in a fresh process.
 
-    Errors: `WorkerFailed` for an exception there, a process that was killed, or one that took too long.
+    Args:
+        module: Name of the worker module.
+        request: Argument of the worker's function.
+        environment: Additional environment variables.
+        timeout: Time limit in seconds.
+
+    Raises:
+        WorkerFailed: If the worker raises an exception, is killed, or exceeds the time limit.
     """
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
@@ -36,38 +46,38 @@ def ask(module: str, request: Mapping, environment: Mapping[str, str] | None = N
         text=True,
         cwd=_ROOT,
         env={**os.environ, "PYTHONPATH": path, **(environment or {})},
-        start_new_session=True,  # so that its compilers can be ended with it
+        start_new_session=True,  # so that its compiler processes can be killed with it
     )
     try:
-        said, complained = process.communicate(json.dumps(request), timeout)
+        output, errors = process.communicate(json.dumps(request), timeout)
     except BaseException as error:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         if isinstance(error, subprocess.TimeoutExpired):
-            raise WorkerFailed(f"not done after {timeout:g} seconds") from error
+            raise WorkerFailed(f"not finished after {timeout:g} seconds") from error
         raise
-    answers = [line.removeprefix(_ANSWER) for line in said.splitlines() if line.startswith(_ANSWER)]
-    if not answers:
-        raise WorkerFailed(_reason(process.returncode, complained))
-    found = json.loads(answers[-1])
-    if "failed" in found:
-        raise WorkerFailed(found["failed"])
-    return found
+    results = [line.removeprefix(_PREFIX) for line in output.splitlines() if line.startswith(_PREFIX)]
+    if not results:
+        raise WorkerFailed(_describe_exit(process.returncode, errors))
+    result = json.loads(results[-1])
+    if "error" in result:
+        raise WorkerFailed(result["error"])
+    return result
 
 
-def answer(work: Callable[[dict], dict]) -> None:
-    """In the worker: does the work that was asked for, and says what came out, or why nothing did."""
+def serve_request(work: Callable[[dict], dict]) -> None:
+    """Run the requested work in the worker process and print its result or error."""
     request = json.load(sys.stdin)
     try:
-        found = work(request)
-    except Exception as error:  # whatever it is, it is a row with a reason to the parent
-        found = {"failed": f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"[:_LONGEST_REASON]}
-    print(f"\n{_ANSWER}{json.dumps(found)}", flush=True)
+        result = work(request)
+    except Exception as error:  # any error becomes a table row in the parent
+        result = {"error": f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"[:_MAX_MESSAGE]}
+    print(f"\n{_PREFIX}{json.dumps(result)}", flush=True)
 
 
-def _reason(code: int, complained: str) -> str:
+def _describe_exit(code: int, errors: str) -> str:
     if code == -signal.SIGKILL:
-        return "killed: out of memory, it seems"
+        return "killed, probably out of memory"
     if code < 0:
-        return f"ended by signal {-code}"
-    return (complained.strip().splitlines() or [f"ended with {code}, saying nothing"])[-1][:_LONGEST_REASON]
+        return f"terminated by signal {-code}"
+    return (errors.strip().splitlines() or [f"exit code {code} without a message"])[-1][:_MAX_MESSAGE]

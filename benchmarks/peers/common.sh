@@ -1,6 +1,6 @@
-# What fairseq.sh and joeynmt.sh have in common: they source it.
+# Shared by fairseq.sh and joeynmt.sh, which source it.
 set -euo pipefail
-unset CDPATH  # with it, cd may print
+unset CDPATH  # with CDPATH, cd may print
 
 peer=$(basename -- "$0" .sh)
 contract=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)/contract.py
@@ -21,18 +21,18 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# Nothing of the caller's Python may leak in.
+# Isolate from the caller's Python environment.
 unset PYTHONPATH PYTHONHOME
 export PYTHONNOUSERSITE=1
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 export MKL_NUM_THREADS=$OMP_NUM_THREADS
 
-# corpus PYTHON DATA FOLDER: the texts as FOLDER/SPLIT.LANG, and FOLDER/spm.model, 10,000 joint subwords of train.
+# corpus PYTHON DATA FOLDER: writes the texts as FOLDER/SPLIT.LANG, and FOLDER/spm.model, 10,000 joint subwords.
 corpus() {
   local python=$1 data=$2 folder=$3 split lang
   for split in train val test_2016_flickr; do
     for lang in en de; do
-      [[ -r $data/$split.lc.norm.tok.$lang.gz ]] || fail "no $data/$split.lc.norm.tok.$lang.gz"
+      [[ -r $data/$split.lc.norm.tok.$lang.gz ]] || fail "missing file: $data/$split.lc.norm.tok.$lang.gz"
       gzip -dc -- "$data/$split.lc.norm.tok.$lang.gz" >"$folder/$split.$lang"
     done
   done

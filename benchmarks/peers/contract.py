@@ -1,14 +1,14 @@
-"""What every trainer that is compared is given, and the one line that it has to print.
+"""The settings of all compared trainers, and the result line that each prints.
 
 All train on Multi30k en-de with 10,000 joint subwords: post-norm, tied embeddings, label smoothing 0.1, Adam, fp32, two
 threads unless OMP_NUM_THREADS is set. The line is
 
     NAME target_tokens_per_second=NNNN updates=U peak_memory_mib=M
 
-NNNN: the median over windows of 10 updates, after the first 20 updates, of target tokens a second, end-of-sentence
-included, padding not. M: the most resident memory that the training process had, from its start (`ru_maxrss`).
+NNNN: the median over windows of 10 updates, after the first 20 updates, of target tokens per second, including the end
+token but not padding. M: the peak resident memory of the training process (`ru_maxrss`).
 
-`contract.py size SIZE` prints a size for a shell; `contract.py run` trains with a command and reads its log.
+`contract.py size SIZE` prints a size as shell variables; `contract.py run` runs a training command and parses its log.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-WINDOW, SKIPPED = 10, 2  # updates in a window, windows that are not counted
+WINDOW, SKIPPED = 10, 2  # updates per window, number of initial windows that are not counted
 SUBWORDS, SMOOTHING = 10_000, 0.1
-PEAK_RATE, WARMUP = 0.005, 2000  # of the learning rate: as published for tiny; it does not change the speed
+PEAK_RATE, WARMUP = 0.005, 2000  # of the learning rate, as published for tiny; without effect on the speed
 
 
 class Size(NamedTuple):
-    layers: int  # of the encoder, and as many of the decoder
+    layers: int  # in the encoder and in the decoder each
     d_model: int
     d_ff: int
     heads: int
     dropout: float
-    batch_tokens: int  # on either side, padding included
+    batch_tokens: int  # on the longer side, including padding
 
 
 SIZES = {
@@ -43,15 +43,17 @@ SIZES = {
 
 
 def number_of_updates(text: str) -> int:
-    """For argparse: so many that a window is left to count."""
-    least = WINDOW * (SKIPPED + 1)
-    if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"it is to be at least {least}: the first {WINDOW * SKIPPED} are not counted")
+    """Parse a number of updates that leaves at least one window to count."""
+    minimum = WINDOW * (SKIPPED + 1)
+    if not text.isdecimal() or int(text) < minimum:
+        raise argparse.ArgumentTypeError(
+            f"must be at least {minimum}, because the first {WINDOW * SKIPPED} are not counted"
+        )
     return int(text)
 
 
 def line(name: str, rates: list[float], updates: int, whose: int) -> str:
-    """`rates`: of every window. `whose`: RUSAGE_SELF, or RUSAGE_CHILDREN for the largest of them (not their sum)."""
+    """Format the result line. whose: RUSAGE_SELF, or RUSAGE_CHILDREN for the largest child process."""
     unit = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss is in bytes there, in KiB elsewhere
     peak = resource.getrusage(whose).ru_maxrss / unit
     speed = statistics.median(rates[SKIPPED:])
@@ -59,9 +61,9 @@ def line(name: str, rates: list[float], updates: int, whose: int) -> str:
 
 
 def run(name: str, updates: int, log_path: str, pattern: str, command: list[str]) -> str:
-    """Trains with `command` and gives its line; its output goes to stderr and to the file `log_path`.
+    """Run a training command and return its result line; its output goes to stderr and to the file `log_path`.
 
-    `pattern` finds, in its log, the number of the update (group `update`) and the tokens a second (group `rate`).
+    `pattern` matches the number of the update (group `update`) and the tokens per second (group `rate`) in the log.
     """
     rates, last = [], 0
     with (
@@ -73,13 +75,13 @@ def run(name: str, updates: int, log_path: str, pattern: str, command: list[str]
         for text in process.stdout:
             log.write(text)
             sys.stderr.write(text)
-            if (found := re.search(pattern, text)) and int(found["update"]) % WINDOW == 0:
-                last = int(found["update"])
-                rates.append(float(found["rate"]))
+            if (match := re.search(pattern, text)) and int(match["update"]) % WINDOW == 0:
+                last = int(match["update"])
+                rates.append(float(match["rate"]))
     if process.returncode:
-        sys.exit(f"{name}: it failed with exit status {process.returncode}; its log is {log_path}")
+        sys.exit(f"{name}: exit status {process.returncode}; see {log_path}")
     if last != updates - updates % WINDOW or len(rates) != updates // WINDOW:
-        sys.exit(f"{name}: its log {log_path} has {len(rates)} windows and ends at update {last} of {updates}")
+        sys.exit(f"{name}: {log_path} has {len(rates)} windows and ends at update {last} of {updates}")
     return line(name, rates, updates, resource.RUSAGE_CHILDREN)
 
 

@@ -3,16 +3,16 @@
 #
 #   fairseq.sh setup DIR                    make the virtual environment DIR/venv
 #   fairseq.sh prepare DIR DATA             DATA/*.lc.norm.tok.{en,de}.gz -> DIR/bin (en-de)
-#   fairseq.sh train DIR UPDATES [SIZE]     train a model of a size of contract.py (tiny), print its line
+#   fairseq.sh train DIR UPDATES [SIZE]     train a model of a size in contract.py (default: tiny), print the result
 #
 # setup builds C++ extensions, so it needs a C++ compiler; PYTHON names the Python 3.11 to use.
-# train shows fairseq's log on stderr (kept in DIR/train.log) and one line on stdout, see contract.py.
-# The speed is fairseq's own "wps": target tokens, end-of-sentence included, padding not. Its dropout is that of the
-# paper: none inside attention and the feed-forward layer. It keeps those of the 10,000 subwords that the training text
-# uses, 9,600 with its own symbols, so its output layer is 4 % smaller.
+# train prints fairseq's log on stderr (also in DIR/train.log) and one line on stdout, see contract.py.
+# The speed is fairseq's "wps": target tokens including the end token, without padding. Dropout is applied as in the
+# paper, not inside attention and the feed-forward network. fairseq keeps only the subwords used in the training text,
+# 9,600 including its special symbols, so its output layer is 4 % smaller.
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
-# fairseq's checkpoints hold more than tensors, which today's torch.load refuses by default.
+# fairseq's checkpoints contain more than tensors, which torch.load rejects by default.
 export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1
 
 setup() {
@@ -21,8 +21,8 @@ setup() {
   "${PYTHON:-python3.11}" -m venv "$dir/venv"
   local pip=("$dir/venv/bin/python" -m pip install --disable-pip-version-check)
 
-  # Everything fairseq needs (and torch needs), pinned. torchaudio, which fairseq-fixed asks for
-  # and which translation does not use, is left out: hence --no-deps below.
+  # All dependencies of fairseq and torch, pinned. torchaudio, which fairseq-fixed requires but translation does not
+  # use, is omitted, hence --no-deps below.
   "${pip[@]}" torch==2.13.0 -r /dev/stdin <<'REQUIREMENTS'
 antlr4-python3-runtime==4.9.3
 bitarray==3.12.3
@@ -41,7 +41,7 @@ setuptools==84.2.1
 tensorboardX==2.6.5
 tqdm==4.70.1
 REQUIREMENTS
-  # Its build asks for any torch from 1.10 on; without isolation it is built with the torch above.
+  # Its build requires torch 1.10 or newer; without isolation it uses the torch installed above.
   "${pip[@]}" --no-deps --no-build-isolation fairseq-fixed==0.12.3.1
   "$dir/venv/bin/python" -c 'import fairseq.data.data_utils_fast, fairseq_cli.train, sentencepiece'
 }
@@ -84,7 +84,7 @@ train() {
   [[ -r $dir/bin/dict.de.txt ]] || fail "no data in $dir/bin: run prepare first"
   size=$("$dir/venv/bin/python" "$contract" size "$3")
   eval "$size"
-  # An empty folder for checkpoints, so that there is none to go on from.
+  # An empty checkpoint folder, so that fairseq does not resume.
   scratch=$(mktemp -d "$dir/train.XXXXXX")
 
   "$dir/venv/bin/python" "$contract" run fairseq "$updates" "$dir/train.log" \

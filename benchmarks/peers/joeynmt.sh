@@ -3,14 +3,14 @@
 #
 #   joeynmt.sh setup DIR                    make the virtual environment DIR/venv
 #   joeynmt.sh prepare DIR DATA             DATA/*.lc.norm.tok.{en,de}.gz -> DIR/data
-#   joeynmt.sh train DIR UPDATES [SIZE]     train a model of a size of contract.py (tiny), print its line
+#   joeynmt.sh train DIR UPDATES [SIZE]     train a model of a size in contract.py (default: tiny), print the result
 #
 # PYTHON names the Python 3.11 to use.
-# train shows Joey NMT's log on stderr (kept in DIR/train.log) and one line on stdout, see contract.py.
-# The speed is Joey NMT's own "Tokens per Sec": target tokens, end-of-sentence included, padding not; the first window
-# of an epoch is shorter. A batch of "token" is pairs in random order, not of similar length, until pairs times the
-# longest reach the number, so most of it is padding: that is how Joey NMT trains. Its dropout is also inside attention
-# and the feed-forward layer.
+# train prints Joey NMT's log on stderr (also in DIR/train.log) and one line on stdout, see contract.py.
+# The speed is Joey NMT's "Tokens per Sec": target tokens including the end token, without padding; the first window of
+# an epoch is shorter. With batch type "token", Joey NMT fills a batch with pairs in random order, not of similar length,
+# until their number times the longest reaches the limit, so most of a batch is padding. Dropout is also applied inside
+# attention and the feed-forward network.
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 setup() {
@@ -19,8 +19,8 @@ setup() {
   "${PYTHON:-python3.11}" -m venv "$dir/venv"
   local pip=("$dir/venv/bin/python" -m pip install --disable-pip-version-check)
 
-  # Everything that training needs, pinned. Joey NMT asks for protobuf < 3.21, which today's tensorboard refuses, and
-  # for much that training does not use: hence --no-deps below.
+  # All dependencies of training, pinned. Joey NMT requires protobuf < 3.21, which current tensorboard versions reject,
+  # and packages that training does not use, hence --no-deps below.
   "${pip[@]}" torch==2.13.0 -r /dev/stdin <<'REQUIREMENTS'
 absl-py==2.5.1
 colorama==0.4.6
@@ -95,7 +95,7 @@ PYTHON
 train() {
   local dir=$1 updates=$2 size side
   local layers d_model d_ff heads dropout batch_tokens smoothing peak_rate warmup
-  cd -- "$dir"  # so that the paths in the configuration need no quoting
+  cd -- "$dir"  # paths in the configuration then need no quoting
   [[ -r data/vocab.txt ]] || fail "no data in $dir/data: run prepare first"
   size=$(venv/bin/python "$contract" size "$3")
   eval "$size"

@@ -1,8 +1,8 @@
-"""A plain PyTorch loop, as one writes it in an afternoon: `python benchmarks/peers/plain.py DATA --updates U`.
+"""A plain PyTorch training loop: `python benchmarks/peers/plain.py DATA --updates U`.
 
-`torch.nn.Transformer`, `nn.CrossEntropyLoss` and `torch.optim.Adam` as they are, on batches of similar length; nothing
-of allyouneed. Prints the line of `contract.py`. Note that `nn.Transformer` also has dropout inside attention and the
-feed-forward layer, and a normalisation after the last layer of each half.
+Unmodified `torch.nn.Transformer`, `nn.CrossEntropyLoss` and `torch.optim.Adam` on batches of similar length, without
+allyouneed. Prints the line defined in `contract.py`. `nn.Transformer` also applies dropout inside attention and the
+feed-forward network, and normalises after the last layer of encoder and decoder.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Pair = tuple[list[int], list[int]]  # source and target, as ids
 
 
 class Translator(nn.Module):
-    def __init__(self, size: Size, longest: int):
+    def __init__(self, size: Size, max_length: int):
         super().__init__()
         self.scale = math.sqrt(size.d_model)
         self.embedding = nn.Embedding(SUBWORDS, size.d_model, padding_idx=PAD)
         self.dropout = nn.Dropout(size.dropout)
-        self.register_buffer("positions", sinusoids(longest, size.d_model))
+        self.register_buffer("positions", sinusoids(max_length, size.d_model))
         self.transformer = nn.Transformer(
             d_model=size.d_model,
             nhead=size.heads,
@@ -50,7 +50,7 @@ class Translator(nn.Module):
         nn.init.normal_(self.embedding.weight, std=1 / self.scale)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """Logits of the next subword, [pairs, target, SUBWORDS]."""
+        """Compute logits of the next token, shape [pairs, target, SUBWORDS]."""
         length = target.shape[1]
         source_padding, target_padding = source == PAD, target == PAD
         states = self.transformer(
@@ -91,21 +91,21 @@ def read_pairs(data: Path) -> list[Pair]:
         eos_id=EOS,
         minloglevel=1,
     )
-    subwords = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    sources = subwords.encode(texts[0], add_eos=True)
-    targets = subwords.encode(texts[1], add_bos=True, add_eos=True)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    sources = processor.encode(texts[0], add_eos=True)
+    targets = processor.encode(texts[1], add_bos=True, add_eos=True)
     return list(zip(sources, targets, strict=True))
 
 
-def batches(pairs: list[Pair], most_tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Without end: every epoch, pairs of similar length together, and those batches in random order."""
+def batches(pairs: list[Pair], max_tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield padded batches of pairs of similar length, in random order, epoch after epoch."""
     while True:
         random.shuffle(pairs)
-        pairs.sort(key=lambda pair: (len(pair[1]), len(pair[0])))  # keeps the order of equals
+        pairs.sort(key=lambda pair: (len(pair[1]), len(pair[0])))  # stable: equal lengths stay shuffled
         groups, group, longest = [], [], 0
         for pair in pairs:
             longest = max(longest, len(pair[0]), len(pair[1]) - 1)  # the model sees the target without its last id
-            if group and longest * (len(group) + 1) > most_tokens:
+            if group and longest * (len(group) + 1) > max_tokens:
                 groups.append(group)
                 group, longest = [], max(len(pair[0]), len(pair[1]) - 1)
             group.append(pair)
@@ -120,15 +120,15 @@ def batches(pairs: list[Pair], most_tokens: int) -> Iterator[tuple[Tensor, Tenso
 
 
 def train(pairs: list[Pair], size: Size, updates: int) -> list[float]:
-    """Target tokens a second, window by window."""
-    model = Translator(size, longest=max(len(ids) for pair in pairs for ids in pair))
+    """Train and return target tokens per second of each window."""
+    model = Translator(size, max_length=max(len(ids) for pair in pairs for ids in pair))
     criterion = nn.CrossEntropyLoss(label_smoothing=SMOOTHING, ignore_index=PAD)
     optimizer = torch.optim.Adam(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), eps=1e-9)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / WARMUP, math.sqrt(WARMUP / (step + 1)))
     )
     model.train()
-    rates, tokens, begun = [], 0, time.perf_counter()
+    rates, tokens, start = [], 0, time.perf_counter()
     for update, (source, target) in enumerate(itertools.islice(batches(pairs, size.batch_tokens), updates), start=1):
         logits = model(source, target[:, :-1])
         loss = criterion(logits.flatten(0, 1), target[:, 1:].flatten())
@@ -138,9 +138,9 @@ def train(pairs: list[Pair], size: Size, updates: int) -> list[float]:
         schedule.step()
         tokens += int((target[:, 1:] != PAD).sum())
         if update % WINDOW == 0:
-            rates.append(tokens / (time.perf_counter() - begun))
+            rates.append(tokens / (time.perf_counter() - start))
             print(f"update {update}: loss {loss.item():.3f}, {rates[-1]:,.0f} target tokens/s", file=sys.stderr)
-            tokens, begun = 0, time.perf_counter()
+            tokens, start = 0, time.perf_counter()
     return rates
 
 

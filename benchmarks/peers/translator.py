@@ -1,9 +1,9 @@
-"""A peer that translates with our weights, in a process of its own: `python translator.py PEER WEIGHTS.pt`.
+"""A peer that translates with our weights: `python translator.py PEER WEIGHTS.pt`.
 
-Reads a request a line from standard input, `{"beam": 4, "sentences": [[ids]]}`, ids with the end of sentence; answers
-`{"said": [[ids]], "peak": MiB}`. One thread; batches of 64 sentences of similar length. WEIGHTS.pt: names and tensors
-as in a bundle, and the bundle's `model` settings. Each peer computes the same model: positions are put into its table,
-biases that we have not are zero, and ids of padding, unknown, start and end are where it expects them.
+Reads one request per line from standard input, `{"beam": 4, "sentences": [[ids]]}`, with ids including the end token,
+and answers `{"translations": [[ids]], "peak": MiB}`. One thread; batches of 64 sentences of similar length. WEIGHTS.pt
+contains names and tensors as in a bundle, and the bundle's `model` settings. Each peer computes the same model: its
+table of positions is overwritten, missing biases are zero, and the ids of special tokens are mapped to its own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 
 import torch
@@ -25,37 +26,38 @@ Search = Callable[[Tensor, int], list[list[int]]]
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a peer prints is no answer
+    os.dup2(2, 1)  # keep output of the peer out of the answers
     torch.set_num_threads(1)
     peer, path = sys.argv[1:]
     stored = torch.load(path, weights_only=True)
     with torch.inference_mode():
         search = PEERS[peer](stored["config"], stored["weights"])
         for line in sys.stdin:
-            asked = json.loads(line)
-            said = _in_batches(asked["sentences"], lambda source, beam=asked["beam"]: search(source, beam))
+            request = json.loads(line)
+            search_beam = partial(search, beam=request["beam"])
+            translations = _in_batches(request["sentences"], search_beam)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(json.dumps({"said": said, "peak": peak}), file=answers, flush=True)
+            print(json.dumps({"translations": translations, "peak": peak}), file=answers, flush=True)
 
 
 def _in_batches(sentences: list[list[int]], search: Callable[[Tensor], list[list[int]]]) -> list[list[int]]:
     order = sorted(range(len(sentences)), key=lambda i: -len(sentences[i]))
-    said: list[list[int]] = [[] for _ in sentences]
+    translations: list[list[int]] = [[] for _ in sentences]
     for start in range(0, len(order), _BATCH):
         numbers = order[start : start + _BATCH]
-        longest = len(sentences[numbers[0]])
-        source = torch.tensor([sentences[i] + [PAD] * (longest - len(sentences[i])) for i in numbers])
+        max_length = len(sentences[numbers[0]])
+        source = torch.tensor([sentences[i] + [PAD] * (max_length - len(sentences[i])) for i in numbers])
         for i, ids in zip(numbers, search(source), strict=True):
-            said[i] = ids[: ids.index(EOS)] if EOS in ids else ids
-    return said
+            translations[i] = ids[: ids.index(EOS)] if EOS in ids else ids
+    return translations
 
 
 def _transformers(config: dict, weights: dict[str, Tensor]) -> Search:
-    """M2M100's class, which is pre-norm, as ours of the recipes; Marian's is post-norm."""
+    """Use M2M100, which is pre-norm like our recipes; Marian is post-norm."""
     from transformers import M2M100Config, M2M100ForConditionalGeneration
 
     if config["norm"] != "pre":
-        raise SystemExit("transformers: only pre-norm models are given to it here")
+        raise SystemExit("transformers: only pre-norm models are supported here")
     sides = {
         f"{side}_{name}": config[ours]
         for side in ("encoder", "decoder")
@@ -75,11 +77,11 @@ def _transformers(config: dict, weights: dict[str, Tensor]) -> Search:
     options = {"do_sample": False, "length_penalty": 0.0, "suppress_tokens": [PAD, UNK, BOS]}
 
     def search(source: Tensor, beam: int) -> list[list[int]]:
-        longest = source.shape[1] + _EXTRA
-        found = model.generate(
-            source, attention_mask=(source != PAD).long(), num_beams=beam, max_new_tokens=longest, **options
+        max_length = source.shape[1] + _EXTRA
+        outputs = model.generate(
+            source, attention_mask=(source != PAD).long(), num_beams=beam, max_new_tokens=max_length, **options
         )
-        return [ids[1:] for ids in found.tolist()]
+        return [ids[1:] for ids in outputs.tolist()]
 
     return search
 
@@ -90,10 +92,10 @@ def _fairseq(config: dict, weights: dict[str, Tensor]) -> Search:
     from fairseq.models.transformer.transformer_legacy import base_architecture
     from fairseq.sequence_generator import SequenceGenerator
 
-    rows, theirs = weights["source_embedding.tokens.weight"], [BOS, PAD, EOS, UNK]  # by place in its dictionary
-    words = Dictionary()
+    rows, theirs = weights["source_embedding.tokens.weight"], [BOS, PAD, EOS, UNK]  # in the order of its dictionary
+    dictionary = Dictionary()
     for i in range(len(theirs), len(rows)):
-        words.add_symbol(f"w{i}")
+        dictionary.add_symbol(f"w{i}")
     args = SimpleNamespace(share_all_embeddings=True, max_source_positions=_POSITIONS, max_target_positions=_POSITIONS)
     for side in ("encoder", "decoder"):
         for name, value in (("embed_dim", "d_model"), ("ffn_embed_dim", "d_ff"), ("attention_heads", "num_heads")):
@@ -101,7 +103,9 @@ def _fairseq(config: dict, weights: dict[str, Tensor]) -> Search:
         setattr(args, f"{side}_layers", config[f"{side}_layers"])
         setattr(args, f"{side}_normalize_before", config["norm"] == "pre")
     base_architecture(args)
-    model = TransformerModel.build_model(args, SimpleNamespace(source_dictionary=words, target_dictionary=words)).eval()
+    model = TransformerModel.build_model(
+        args, SimpleNamespace(source_dictionary=dictionary, target_dictionary=dictionary)
+    ).eval()
     to_ours = torch.arange(len(rows))
     to_ours[: len(theirs)] = torch.tensor(theirs)
     to_theirs = to_ours.argsort()
@@ -109,23 +113,25 @@ def _fairseq(config: dict, weights: dict[str, Tensor]) -> Search:
         ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "decoder.output_projection.weight"),
         rows[to_ours],
     )
-    version = {f"{side}.version": torch.tensor([3.0]) for side in ("encoder", "decoder")}  # else: no norm at the end
+    version = {
+        f"{side}.version": torch.tensor([3.0]) for side in ("encoder", "decoder")
+    }  # without it, the final norm is omitted
     _load(model, {**_fairseq_names(config, weights), **shared, **version}, "version")
     for part in (model.encoder, model.decoder):
-        first, table = words.pad() + 1, part.embed_positions.weights
+        first, table = dictionary.pad() + 1, part.embed_positions.weights
         table[first:] = sinusoids(len(table) - first, config["d_model"])
     generators = {}
 
     def search(source: Tensor, beam: int) -> list[list[int]]:
         if beam not in generators:
             generators[beam] = SequenceGenerator(
-                [model], words, beam, max_len_a=1, max_len_b=_EXTRA, len_penalty=0.0, unk_penalty=torch.inf,
+                [model], dictionary, beam, max_len_a=1, max_len_b=_EXTRA, len_penalty=0.0, unk_penalty=torch.inf,
                 tokens_to_suppress=("<s>",),
             )  # fmt: skip
         lengths = (source != PAD).sum(dim=1)
-        given = {"net_input": {"src_tokens": to_theirs[source], "src_lengths": lengths}}
-        found = generators[beam].generate([model], given, bos_token=words.bos())
-        return [to_ours[hypotheses[0]["tokens"]].tolist() for hypotheses in found]
+        sample = {"net_input": {"src_tokens": to_theirs[source], "src_lengths": lengths}}
+        outputs = generators[beam].generate([model], sample, bos_token=dictionary.bos())
+        return [to_ours[hypotheses[0]["tokens"]].tolist() for hypotheses in outputs]
 
     return search
 
@@ -136,10 +142,10 @@ def _joeynmt(config: dict, weights: dict[str, Tensor]) -> Search:
     from joeynmt.search import search as joey_search
     from joeynmt.vocabulary import Vocabulary
 
-    rows, theirs = weights["source_embedding.tokens.weight"], [UNK, PAD, BOS, EOS]  # by place in its vocabulary
+    rows, theirs = weights["source_embedding.tokens.weight"], [UNK, PAD, BOS, EOS]  # in the order of its vocabulary
     names = {name: f"<{name}>" for name in ("unk", "pad", "bos", "eos")}
     special = {f"{name}_token": token for name, token in names.items()} | {f"{n}_id": i for i, n in enumerate(names)}
-    words = Vocabulary(
+    vocabulary = Vocabulary(
         [f"w{i}" for i in range(len(theirs), len(rows))], SimpleNamespace(**special, sep_token=None, lang_tags=[])
     )
     sides = {
@@ -150,10 +156,10 @@ def _joeynmt(config: dict, weights: dict[str, Tensor]) -> Search:
         }
         for side in ("encoder", "decoder")
     }  # fmt: skip
-    model = build_model({**sides, "tied_embeddings": True, "tied_softmax": True}, words, words).eval()
+    model = build_model({**sides, "tied_embeddings": True, "tied_softmax": True}, vocabulary, vocabulary).eval()
     for module in model.modules():
         if isinstance(module, torch.nn.LayerNorm):
-            module.eps = 1e-5  # ours
+            module.eps = 1e-5  # as in our layer norm
     to_ours = torch.arange(len(rows))
     to_ours[: len(theirs)] = torch.tensor(theirs)
     to_theirs = to_ours.argsort()
@@ -164,14 +170,23 @@ def _joeynmt(config: dict, weights: dict[str, Tensor]) -> Search:
 
     def search(source: Tensor, beam: int) -> list[list[int]]:
         lengths = (source != PAD).sum(dim=1)
-        places = torch.arange(len(source))
+        indices = torch.arange(len(source))
         given = to_theirs[source]
         batch = Batch(
-            given, lengths, None, None, None, places, given.device, words.pad_index, words.eos_index, is_train=False
+            given,
+            lengths,
+            None,
+            None,
+            None,
+            indices,
+            given.device,
+            vocabulary.pad_index,
+            vocabulary.eos_index,
+            is_train=False,
         )
-        longest = source.shape[1] + _EXTRA
-        found, *_ = joey_search(model, batch, longest, beam, -1, generate_unk=False)
-        return to_ours[torch.as_tensor(found)].tolist()
+        max_length = source.shape[1] + _EXTRA
+        outputs, *_ = joey_search(model, batch, max_length, beam, -1, generate_unk=False)
+        return to_ours[torch.as_tensor(outputs)].tolist()
 
     return search
 
@@ -180,7 +195,7 @@ PEERS = {"transformers": _transformers, "fairseq": _fairseq, "joeynmt": _joeynmt
 
 
 def sinusoids(length: int, d_model: int) -> Tensor:
-    """The paper's, interleaved: [length, d_model]."""
+    """Compute the paper's interleaved sinusoids, shape [length, d_model]."""
     angle = torch.arange(length, dtype=torch.float64)[:, None] / 10000 ** (
         torch.arange(0, d_model, 2, dtype=torch.float64) / d_model
     )
@@ -188,7 +203,7 @@ def sinusoids(length: int, d_model: int) -> Tensor:
 
 
 def _fairseq_names(config: dict, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What both fairseq and transformers call it; without embeddings."""
+    """Rename tensors as fairseq and transformers do, without embeddings."""
     attention = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"}
     parts = {
         "self_attention": ("self_attn", attention),
@@ -217,16 +232,16 @@ def _joey_names(config: dict, weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _renamed(config: dict, weights: dict[str, Tensor], parts: dict, norms: dict[str, list[str]]) -> dict[str, Tensor]:
-    found = {}
+    renamed = {}
     for side in ("encoder", "decoder"):
         if config["norm"] == "pre":
             for end in ("weight", "bias"):
-                found[f"{side}.layer_norm.{end}"] = weights[f"{side}.norm.{end}"]
+                renamed[f"{side}.layer_norm.{end}"] = weights[f"{side}.norm.{end}"]
         for layer in range(config[f"{side}_layers"]):
             ours = theirs = f"{side}.layers.{layer}"
-            for place, norm in enumerate(norms[side]):
+            for index, norm in enumerate(norms[side]):
                 for end in ("weight", "bias"):
-                    found[f"{theirs}.{norm}.{end}"] = weights[f"{ours}.residuals.{place}.norm.{end}"]
+                    renamed[f"{theirs}.{norm}.{end}"] = weights[f"{ours}.residuals.{index}.norm.{end}"]
             for part, (name, linears) in parts.items():
                 if side == "encoder" and part == "cross_attention":
                     continue
@@ -234,15 +249,15 @@ def _renamed(config: dict, weights: dict[str, Tensor], parts: dict, norms: dict[
                 for linear, other in linears.items():
                     weight = weights[f"{ours}.{part}.{linear}.weight"]
                     bias = weights.get(f"{ours}.{part}.{linear}.bias", torch.zeros(len(weight)))
-                    place = ".".join(word for word in (theirs, name, other) if word)
-                    found[f"{place}.weight"], found[f"{place}.bias"] = weight, bias
-    return found
+                    prefix = ".".join(part for part in (theirs, name, other) if part)
+                    renamed[f"{prefix}.weight"], renamed[f"{prefix}.bias"] = weight, bias
+    return renamed
 
 
-def _load(model: torch.nn.Module, tensors: dict[str, Tensor], not_ours: str) -> None:
-    """Every tensor has to find its place, and every place but those not ours its tensor."""
+def _load(model: torch.nn.Module, tensors: dict[str, Tensor], optional: str) -> None:
+    """Load all tensors; only parameters whose names contain `optional` may be missing."""
     missing, unexpected = model.load_state_dict(tensors, strict=False)
-    missing = [name for name in missing if not_ours not in name]
+    missing = [name for name in missing if optional not in name]
     if missing or unexpected:
         raise SystemExit(f"missing {missing[:3]}, unexpected {unexpected[:3]}")
 

@@ -1,8 +1,9 @@
-"""The trainers of the accelerator's benchmark on the CPU, at toy sizes: all that runs on CUDA but the device."""
+"""Accelerator benchmark on the CPU with toy sizes."""
 
 import pytest
 import torch
 
+from allyouneed.model.transformer import Transformer
 from allyouneed.training.size import matrix_flops
 from benchmarks.measure.accelerator import (
     MARIAN,
@@ -15,29 +16,23 @@ from benchmarks.measure.accelerator import (
 )
 from benchmarks.measure.accelerator_worker import _Torch
 
-TOY = [
-    "model.d_model=32",
-    "model.d_ff=32",
-    "model.num_heads=1",
-    "model.encoder_layers=1",
-    "model.decoder_layers=1",
-    "data.vocab_size=100",
-    "training.batch_tokens=200",
-]
+TOY = {
+    "model": {"d_model": 32, "d_ff": 32, "num_heads": 1, "encoder_layers": 1, "decoder_layers": 1},
+    "data": {"vocab_size": 100},
+    "training": {"batch_tokens": 200},
+}
 
 
-def test_all_trainers_take_the_same_batches():
-    config = size_settings("tiny").override(TOY)
+def test_all_trainers_run_on_the_same_batches():
+    config = size_settings("tiny").replace(**TOY)
     rows = measure_accelerator("cpu", config, 1, 3, 1, pairs=300, trainers=(OURS, TORCH, MARIAN))
-    assert [row.why for row in rows] == ["", "", ""]
+    assert [row.error for row in rows] == ["", "", ""]
     assert all(len(row.rates) == 1 and row.rates[0] > 0 and row.peaks[0] > 0 for row in rows)
 
 
-def test_the_model_beside_ours_has_its_parameters_but_for_biases_and_last_norms():
+def test_the_compared_model_differs_only_by_biases_and_final_norms():
     config = size_settings("base")
     with torch.device("meta"):
-        from allyouneed.model.transformer import Transformer
-
         ours = Transformer(config.model, 1000).num_parameters()
         theirs = sum(p.numel() for p in _Torch(config.model, 1000, 64).parameters())
     d_model, layers = config.model.d_model, config.model.encoder_layers
@@ -45,14 +40,18 @@ def test_the_model_beside_ours_has_its_parameters_but_for_biases_and_last_norms(
 
 
 def test_the_table_has_ratios_and_shares():
-    config = size_settings("tiny").override(TOY)
-    rows = [Row(OURS, [200.0, 300.0, 250.0], [2**20] * 3), Row(TORCH, [100.0], [2**21]), Row(MARIAN, why="not there")]
+    config = size_settings("tiny").replace(**TOY)
+    rows = [
+        Row(OURS, [200.0, 300.0, 250.0], [2**20] * 3),
+        Row(TORCH, [100.0], [2**21]),
+        Row(MARIAN, error="not installed"),
+    ]
     table = accelerator_table("tiny", config, "cpu", rows)
     assert "| allyouneed | 250 (200 to 300) | 1.00 × |" in table
     assert "| torch.nn.Transformer | 100 (100 to 100) | 2.50 × |" in table
-    assert "- transformers Marian: not there" in table
+    assert "- transformers Marian: not installed" in table
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_peak_is_of_the_precision_asked_for(dtype):
+def test_peak_of_each_precision(dtype):
     assert matrix_flops(torch.device("cpu"), 64, 2, dtype) > 0

@@ -1,4 +1,4 @@
-"""The table of rates, and the line that every trainer beside ours has to print."""
+"""Table of training speeds, and the result line that every peer prints."""
 
 import argparse
 import re
@@ -9,7 +9,7 @@ import pytest
 from allyouneed.config import load_recipe
 from allyouneed.training.size import training_flops
 from benchmarks.measure import throughput
-from benchmarks.measure.throughput import OURS, TWIN, Runs, measure_throughput, throughput_table
+from benchmarks.measure.throughput import OURS, PLAIN, Runs, measure_throughput, throughput_table
 from benchmarks.peers.contract import SIZES, number_of_updates, run
 
 
@@ -26,31 +26,33 @@ def test_the_table_has_medians_ratios_and_shares_of_the_peak():
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_sizes_are_those_of_the_contract(size):
-    model, given = throughput._config(size).model, SIZES[size]
-    assert (model.encoder_layers, model.decoder_layers) == (given.layers, given.layers)
-    assert (model.d_model, model.d_ff, model.num_heads) == (given.d_model, given.d_ff, given.heads)
-    assert (model.dropout, model.norm) == (given.dropout, "post")
+def test_sizes_match_the_contract(size):
+    model, expected = throughput._config(size).model, SIZES[size]
+    assert (model.encoder_layers, model.decoder_layers) == (expected.layers, expected.layers)
+    assert (model.d_model, model.d_ff, model.num_heads) == (expected.d_model, expected.d_ff, expected.heads)
+    assert (model.dropout, model.norm) == (expected.dropout, "post")
 
 
-def test_trainers_take_turns(monkeypatch, tmp_path):
+def test_trainers_alternate(monkeypatch, tmp_path):
     turns = []
 
-    def train(name, found):
+    def train(name, runs):
         turns.append(name)
-        found.rates.append(1.0)
+        runs.rates.append(1.0)
 
     monkeypatch.setattr(throughput, "matrix_flops", lambda device: 1e9)
     monkeypatch.setattr(
-        throughput, "_train_ours", lambda data, size, updates, plain, found: train(TWIN if plain else OURS, found)
+        throughput,
+        "_train_ours",
+        lambda data, size, updates, plain, measured: train(PLAIN if plain else OURS, measured),
     )
     monkeypatch.setattr(
-        throughput, "_train_peer", lambda name, data, folder, size, updates, found: train(folder.name, found)
+        throughput, "_train_peer", lambda name, data, folder, size, updates, measured: train(folder.name, measured)
     )
     runs, peaks = measure_throughput(tmp_path, "tiny", ["fairseq", "plain"], tmp_path, 40, 2, lambda line: None)
-    assert turns == [OURS, TWIN, "fairseq", "plain"] * 2
+    assert turns == [OURS, PLAIN, "fairseq", "plain"] * 2
     assert peaks == [1e9, 1e9]
-    assert all(found.rates == [1.0, 1.0] for found in runs.values())
+    assert all(measured.rates == [1.0, 1.0] for measured in runs.values())
 
 
 def peer(*lines: str) -> list[str]:
@@ -60,23 +62,23 @@ def peer(*lines: str) -> list[str]:
 PATTERN = r"step (?P<update>\d+): (?P<rate>\d+)"
 
 
-def test_a_peers_line_is_the_median_of_its_windows_after_the_first(tmp_path):
+def test_the_result_line_is_the_median_without_the_first_windows(tmp_path):
     rates = {10: 1, 20: 2, 25: 9000, 30: 300, 40: 500, 50: 400}
     log = tmp_path / "log"
-    said = run("peer", 50, str(log), PATTERN, peer(*(f"step {update}: {rate}" for update, rate in rates.items())))
-    assert re.fullmatch(r"peer target_tokens_per_second=400 updates=50 peak_memory_mib=\d+", said)
+    line = run("peer", 50, str(log), PATTERN, peer(*(f"step {update}: {rate}" for update, rate in rates.items())))
+    assert re.fullmatch(r"peer target_tokens_per_second=400 updates=50 peak_memory_mib=\d+", line)
     assert "step 25: 9000" in log.read_text()
 
 
-def test_a_peer_that_stopped_early_or_failed_has_no_line(tmp_path):
+def test_peers_that_stop_early_or_fail_are_reported(tmp_path):
     with pytest.raises(SystemExit, match="has 1 windows and ends at update 10 of 50"):
         run("peer", 50, str(tmp_path / "log"), PATTERN, peer("step 10: 7"))
     with pytest.raises(SystemExit, match="exit status 3"):
         run("peer", 50, str(tmp_path / "log"), PATTERN, [sys.executable, "-c", "raise SystemExit(3)"])
 
 
-def test_so_few_updates_that_none_would_count_are_refused():
+def test_too_few_updates_are_rejected():
     assert number_of_updates("30") == 30
-    for few in ("29", "many"):
+    for text in ("29", "many"):
         with pytest.raises(argparse.ArgumentTypeError, match="at least 30"):
-            number_of_updates(few)
+            number_of_updates(text)

@@ -1,25 +1,25 @@
-"""What comes back from a process of its own, and from one that does not answer."""
+"""Results and errors of worker processes, and their memory."""
 
 import pytest
 
-from benchmarks.measure.memory import forget_peak, peak_bytes, resident_bytes
-from benchmarks.measure.workers import WorkerFailed, ask
+from benchmarks.measure.memory import peak_bytes, reset_peak, resident_bytes
+from benchmarks.measure.workers import WorkerFailed, run_worker
 
 
-def test_an_exception_and_a_missing_answer_become_reasons():
+def test_exceptions_and_missing_results_become_errors():
     with pytest.raises(WorkerFailed, match=r"^KeyError: 'measure'$"):
-        ask("growth_worker", {})
+        run_worker("growth_worker", {})
     with pytest.raises(WorkerFailed, match="nobody"):
-        ask("nobody", {})
+        run_worker("nobody", {})
 
 
-def test_one_that_takes_too_long_is_ended():
-    with pytest.raises(WorkerFailed, match="not done after"):
-        ask("growth_worker", {}, timeout=0.1)
+def test_slow_workers_are_terminated():
+    with pytest.raises(WorkerFailed, match="not finished after"):
+        run_worker("growth_worker", {}, timeout=0.1)
 
 
-def test_the_peak_remembers_what_was_freed():
-    forget_peak()
+def test_the_peak_includes_freed_memory():
+    reset_peak()
     before = resident_bytes()
     large = bytearray(b"1") * 100_000_000
     del large
