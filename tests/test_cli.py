@@ -12,11 +12,13 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
+from typer._completion_classes import ZshComplete as ShellComplete
 from typer.main import get_command
 from typer.testing import CliRunner
 
 import allyouneed
 from allyouneed.cli import app, main
+from allyouneed.config import list_settings, recipe_names
 from allyouneed.terminal import expand_options
 from tests.conftest import TOY, toy_pairs, write_pairs
 
@@ -177,6 +179,65 @@ def test_the_shell_completes():
     script = Path(sys.executable).with_name("allyouneed")
     done = subprocess.run([script], env={**os.environ, **asked}, capture_output=True, text=True)
     assert done.stdout.split() == ["train", "translate"]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("train --recipe ti", ["tiny"]),
+        ("train --recipe table3/b", ["table3/base", "table3/big"]),
+        ("distil --recipe sw", ["swift"]),
+        ("distil --targets b", ["both", "beam"]),
+        ("train --set training.see", ["training.seed="]),
+        ("train --set search.b", ["search.beam_size=", "search.batch_tokens="]),
+        ("train --set model.norm=p", ["model.norm=post", "model.norm=pre"]),
+        (
+            "train --set model.tie_embeddings=",
+            [f"model.tie_embeddings={value}" for value in ("true", "false", "target")],
+        ),
+        ("train --set training.seed=", []),
+        ("paper table3 --set data.subwords=w", ["data.subwords=word"]),
+        ("translate RUN --device c", ["cpu", "cuda"]),
+        ("look RUN --device ", ["auto", "cpu", "cuda"]),
+        ("serve RUN --compute-type i", ["int8"]),
+        ("export RUN --format c", ["ctranslate2"]),
+    ],
+)
+def test_values_complete(words, offered):
+    command = get_command(app)
+    *before, last = words.split(" ")
+    found = ShellComplete(command, {}, "allyouneed", "_ALLYOUNEED_COMPLETE").get_completions(before, last)
+    assert [item.value for item in found] == offered
+
+
+def test_settings_are_listed(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run("settings").stdout.decode().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "search.beam_size = 4" in lines
+    assert [line for line in lines if not line.startswith(" ")] == [
+        f"{setting.name} = {setting.default}" for setting in list_settings()
+    ]
+    only = run("settings", "search").stdout.decode()
+    assert "search.length_penalty" in only
+    assert "training" not in only
+    [one] = json.loads(run("settings", "training.seed", "--json").stdout)
+    assert one["name"] == "training.seed"
+    assert one["default"] == "1"
+    assert one["bounds"] == {"ge": 0, "le": 2**31 - 1}
+    assert one["description"].startswith("Seed of ")
+    assert len(json.loads(run("settings", "--json").stdout)) == len(list_settings())
+    assert_mistake(run("settings", "trainig"), "there is no section or setting 'trainig'; did you mean training?")
+
+
+def test_recipes_are_listed(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run("recipes").stdout.decode().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line for line in lines if not line.startswith(" ")] == recipe_names()
+    recipes = {recipe["name"]: recipe for recipe in json.loads(run("recipes", "--json").stdout)}
+    assert recipes["tiny"]["settings"]["model"]["d_model"] == 128
+    assert all(recipe["description"] for recipe in recipes.values())
 
 
 def test_a_terminal_is_told_how_its_lines_end(toy_run):
@@ -347,6 +408,18 @@ class TestMistakes:
     def test_unknown_key_and_recipe(self, tmp_path):
         assert_mistake(self.train(tmp_path, "--set", "training.sed=1"), "did you mean training.seed?")
         assert_mistake(self.train(tmp_path, "--recipe", "tinny"), "did you mean tiny?")
+        assert "did you mean" not in self.train(tmp_path, "--set", "training.wandb=1").stderr.decode()
+
+    @pytest.mark.parametrize(
+        "setting",
+        [
+            *("model.d_ff=2147483647", "search.beam_size=1e23", "training.matrix_learning_rate=1e308"),
+            *("model.encoder_layers=2147483648", "training.seed=9223372036854775808", "data.max_length=inf"),
+        ],
+    )
+    def test_extreme_settings(self, tmp_path, setting):
+        name = setting.partition("=")[0]
+        assert_mistake(self.train(tmp_path, "--set", setting), f"rror: --set: {name} = ", ": at most ")
 
     def test_too_few_learned_positions(self, tmp_path):
         settings = ("--set", "model.positions=learned", "--set", "model.max_positions=64")
@@ -399,7 +472,9 @@ class TestMistakes:
     def test_unknown_option_and_missing_argument(self):
         assert_mistake(run("translate", "--bem", 3))
         assert_mistake(run("translate"))
-        assert_mistake(run("trian"))
+        assert_mistake(run("trian"), "there is no command 'trian'; did you mean train?")
+        assert_mistake(run("paper", "tabel2"), "did you mean table2?")
+        assert "did you mean" not in run("xyzzy").stderr.decode()
         assert_mistake(run("train", "--minutes", "abc"), "as a number. See ", "train --help")
         assert_mistake(run("paper", "table4"), "See ", "paper table4 --help")
 

@@ -124,7 +124,7 @@ def test_every_setting_is_described_and_bounded():
         low, high = setting.bounds.keys() & {"ge", "gt"}, setting.bounds.keys() & {"le", "lt"}
         assert setting.choices or (low and high)
     assert settings["model.norm"] == Setting(
-        "model.norm", "post", "post or pre", ("post", "pre"), {}, "layer norm after (the paper) or before each sublayer"
+        "model.norm", "post", "post or pre", ("post", "pre"), {}, "Layer norm after (the paper) or before each sublayer"
     )
     assert settings["data.columns"].default == "1,2"
     assert settings["model.d_k"].allowed == "a whole number from 1 to 65536, or none"

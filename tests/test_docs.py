@@ -95,6 +95,7 @@ def normal(text: str) -> str:
 PAGE_OF_FILE = {
     "config": "settings",
     "sections": "settings",
+    "listing": "settings",
     "devices": "settings",
     "bundle": "files",
     "files": "files",

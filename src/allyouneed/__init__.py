@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 from allyouneed import lazy
 
 if TYPE_CHECKING:
+    from allyouneed import config as config
+    from allyouneed import listing as listing
+    from allyouneed import quickstart as quickstart
     from allyouneed.config import Config, ModelConfig, load_recipe
     from allyouneed.errors import UserError
     from allyouneed.insight.recorder import record
     from allyouneed.model.transformer import Transformer
+    from allyouneed.training.python_api import TrainingResult, train
     from allyouneed.translation.evaluation import evaluate
     from allyouneed.translation.options import SearchOptions
     from allyouneed.translation.scoring import score
@@ -21,6 +25,7 @@ __all__ = [
     "Config",
     "ModelConfig",
     "SearchOptions",
+    "TrainingResult",
     "Transformer",
     "Translation",
     "Translator",
@@ -29,23 +34,26 @@ __all__ = [
     "load_recipe",
     "record",
     "score",
+    "train",
 ]
 
 _MODULES = {
     "Config": "allyouneed.config",
     "ModelConfig": "allyouneed.config",
-    "load_recipe": "allyouneed.config",
-    "Transformer": "allyouneed.model.transformer",
-    "Translator": "allyouneed.translation.translator",
-    "Translation": "allyouneed.translation.translator",
     "SearchOptions": "allyouneed.translation.options",
-    "evaluate": "allyouneed.translation.evaluation",
-    "score": "allyouneed.translation.scoring",
+    "TrainingResult": "allyouneed.training.python_api",
+    "Transformer": "allyouneed.model.transformer",
+    "Translation": "allyouneed.translation.translator",
+    "Translator": "allyouneed.translation.translator",
     "UserError": "allyouneed.errors",
+    "evaluate": "allyouneed.translation.evaluation",
+    "load_recipe": "allyouneed.config",
     "record": "allyouneed.insight.recorder",
+    "score": "allyouneed.translation.scoring",
+    "train": "allyouneed.training.python_api",
 }
 
-__getattr__ = lazy.attach(__name__, _MODULES)
+__getattr__ = lazy.attach(__name__, _MODULES, ["config", "listing", "quickstart"])
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""The command line: one verb each, no logic. A user's mistake is one line on standard error and exit code 2."""
+"""The command line: one function per command, no logic. A user's mistake is one line on standard error, exit code 2."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from allyouneed import __version__, translation
+import allyouneed
+from allyouneed import insight, training, translation
+from allyouneed.command_options import Recipe, Settings, StudentRecipe, SuggestingGroup
 from allyouneed.errors import UserError
 from allyouneed.exchange.commands import app as exchange
 from allyouneed.paper.commands import app as paper
@@ -17,7 +19,7 @@ from allyouneed.serving.commands import app as serving
 from allyouneed.terminal import (
     ComputeType,
     Device,
-    Settings,
+    completing,
     console,
     finite,
     program,
@@ -33,7 +35,10 @@ if TYPE_CHECKING:
 
 _FILES = "Input and output"  # heading in the help of a command
 
+Minutes = Annotated[float | None, typer.Option(help="Wall-clock budget for the whole training.")]
+
 app = typer.Typer(
+    cls=SuggestingGroup,
     help='The Transformer of "Attention Is All You Need": bring parallel text, get a translator.',
     epilog="Begin with: allyouneed quickstart. Each command has an example: allyouneed train --help",
     no_args_is_help=True,
@@ -42,124 +47,137 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.add_typer(exchange)  # verbs of this level, each room's own, after those below
+app.add_typer(exchange)
 app.add_typer(serving)
-app.add_typer(paper, name="paper", short_help="Measures the paper's tables and figures again.")
+app.add_typer(paper, name="paper", short_help="Measure the paper's tables and figures again.")
 
 
-def _tell_version(asked: bool) -> None:
-    if asked:
-        print(f"allyouneed {__version__}")
+def _print_version(requested: bool) -> None:
+    if requested:
+        print(f"allyouneed {allyouneed.__version__}")
         raise typer.Exit
 
 
 @app.callback()
 def common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Says which version this is.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Options before the verb."""
+    """Options before the command."""
 
 
 @app.command()
 def quickstart(
-    out: Annotated[Path, typer.Option(help="Where to put the run.", metavar="RUN")] = Path("runs/quickstart"),
+    out: Annotated[Path, typer.Option(help="Folder of the run.", metavar="RUN")] = Path("runs/quickstart"),
     settings: Settings = None,
 ) -> None:
-    """Trains, scores and tries a translator of dates in minutes.
+    """Train, evaluate and try a translator of dates in minutes.
 
-    Korean to English, on a corpus that it makes itself.
+    From Korean to English, on a synthetic corpus.
 
     Example: allyouneed quickstart
     """
     with resume_hint():
-        from allyouneed.quickstart import run_quickstart
-
-        if not run_quickstart(out, settings or [], console(), program()):
+        if not allyouneed.quickstart.run_quickstart(out, settings or [], console(), program()):
             raise KeyboardInterrupt
 
 
 @app.command()
 def train(
-    source: Annotated[str, typer.Option("--from", metavar="CODE", help="Language of the source, for example de.")],
-    target: Annotated[str, typer.Option("--to", metavar="CODE", help="Language of the target, for example en.")],
-    train: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Two files of parallel text, or one TSV.")],
+    source: Annotated[str, typer.Option("--from", metavar="CODE", help="Source language, for example de.")],
+    target: Annotated[str, typer.Option("--to", metavar="CODE", help="Target language, for example en.")],
+    train: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Two parallel text files, or one TSV.")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run; the same command again resumes it.")],
     valid: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="SOURCE TARGET", help="Held-out text; without it about 1,000 training pairs are held out."
-        ),
+        typer.Option(metavar="SOURCE TARGET", help="Validation text. Default: about 1,000 training pairs held out."),
     ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|FILE.toml", help="Settings; without it chosen by the corpus and the minutes."),
-    ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Plans the whole training for so much wall-clock time.")] = None,
+    recipe: Recipe = None,
+    minutes: Minutes = None,
     start_from: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Trains a finished or imported translator further: its model and subwords."),
+        typer.Option(metavar="RUN", help="Train this finished or imported translator further."),
     ] = None,
     settings: Settings = None,
 ) -> None:
-    """Trains a translator from parallel text.
+    """Train a translator from parallel text.
 
-    Two plain files, a sentence a line, or one TSV; .gz too.
+    Two plain files with one sentence per line, or one TSV file; .gz is supported.
 
     \b
     Example: allyouneed train --from de --to en --train train.de train.en \\
       --valid val.de val.en --minutes 30 --out RUN
     """
-    given = _with_minutes(minutes, settings)
+    overrides = _with_minutes(minutes, settings)
     with resume_hint():
-        from allyouneed.training.request import Request
-        from allyouneed.training.train import train as train_run
-
-        outcome = train_run(
-            Request(train, valid, out, (source, target), recipe, given, start_from=start_from), console()
-        )
-        _raise_if_interrupted(outcome.status)
-    _say_trained(out, outcome)
+        request = training.Request(train, valid, out, (source, target), recipe, overrides, start_from=start_from)
+        _conclude(out, training.train.train(request, console()))
 
 
 @app.command()
 def distil(
-    teacher: Annotated[Path, typer.Argument(metavar="TEACHER", help="A run or a bundle: who is to be imitated.")],
-    train: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Two files of parallel text, or one TSV.")],
-    valid: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Held-out text, with real references.")],
+    teacher: Annotated[Path, typer.Argument(metavar="TEACHER", help="The run or bundle to imitate.")],
+    train: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Two parallel text files, or one TSV.")],
+    valid: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Validation text with real references.")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run; the same command again resumes it.")],
-    recipe: Annotated[str, typer.Option(metavar="NAME|FILE.toml", help="Settings of the student.")] = "swift",
+    recipe: StudentRecipe = "swift",
     targets: Annotated[
-        str, typer.Option(help="What it learns to say: teacher, both (the references too), beam, or closest.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Training targets: teacher, both (with references), beam or closest.",
+            autocompletion=completing("teacher", "both", "beam", "closest"),
+        ),
     ] = "both",
-    beam_size: Annotated[int | None, typer.Option(min=1, help="The teacher's; without it the bundle's.")] = None,
+    beam_size: Annotated[int | None, typer.Option(min=1, help="The teacher's beam. Default: the bundle's.")] = None,
     length_penalty: Annotated[
-        float | None, typer.Option(min=-10, max=10, callback=finite, help="The teacher's; without it the bundle's.")
+        float | None,
+        typer.Option(min=-10, max=10, callback=finite, help="The teacher's length penalty. Default: the bundle's."),
     ] = None,
     inter_threads: Annotated[
-        int | None, typer.Option(min=1, help="The teacher's batches at once; the number of cores if absent.")
+        int | None, typer.Option(min=1, help="The teacher's batches in parallel. Default: the number of cores.")
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Plans the student's training for so much time.")] = None,
+    minutes: Minutes = None,
     settings: Settings = None,
 ) -> None:
-    """Trains a small, quick translator to imitate another.
+    """Train a small, fast translator to imitate another.
 
-    The student learns from what its teacher says of the training text (Kim and Rush 2016).
+    The student is trained on the teacher's translations of the training text (Kim and Rush 2016).
 
     Example: allyouneed distil TEACHER --train train.de train.en --valid val.de val.en --out RUN
     """
-    given = _with_minutes(minutes, settings)
+    overrides = _with_minutes(minutes, settings)
     with resume_hint():
-        from allyouneed.training.distil import Distillation
-        from allyouneed.training.distil import distil as distil_run
-
-        asked = Distillation(
-            teacher, train, valid, out, recipe, given, beam_size, length_penalty, targets, inter_threads
+        request = training.Distillation(
+            teacher, train, valid, out, recipe, overrides, beam_size, length_penalty, targets, inter_threads
         )
-        outcome = distil_run(asked, console())
-        _raise_if_interrupted(outcome.status)
-    _say_trained(out, outcome)
+        _conclude(out, training.distil.distil(request, console()))
+
+
+@app.command()
+def settings(
+    selection: Annotated[
+        str | None, typer.Argument(metavar="[SECTION]", help="A section or a setting. Default: all settings.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List settings with their defaults, bounds and descriptions.
+
+    Example: allyouneed settings training
+    """
+    print(allyouneed.listing.settings_listing(selection, as_json))
+
+
+@app.command()
+def recipes(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the settings of each recipe.")] = False,
+) -> None:
+    """List recipes with their descriptions.
+
+    Example: allyouneed recipes
+    """
+    print(allyouneed.listing.recipes_listing(as_json))
 
 
 @app.command(cls=search_command())
@@ -292,49 +310,43 @@ def look(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
     sentence: Annotated[str, typer.Argument(metavar="SENTENCE", callback=text, help="In the source language.")] = "",
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The page; if absent a table, with --test heads.html.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page. Default: print a table; with --test, write heads.html."),
     ] = None,
     test: Annotated[
-        list[Path] | None, typer.Option(metavar="SOURCE TARGET", help="Instead of a sentence: heads over a corpus.")
+        list[Path] | None,
+        typer.Option(metavar="SOURCE TARGET", help="Measure the heads on this text instead of one sentence."),
     ] = None,
     alignments: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Word links of --test, `0-0 1-2` a line, to judge heads by.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Word alignments of --test to compare heads with, `0-0 1-2` per line."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="All weights, or figures of all heads, as JSON.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print weights or head statistics as JSON.")] = False,
+    device: Device = "auto",
 ) -> None:
-    """Shows every head and each step of attention, on one page.
+    """Show every attention head of a translation, on one page.
 
-    The glass box: what scale and mask are for, too.
+    The page also shows each step of attention: scores, scaling, mask, softmax.
 
     Example: allyouneed look RUN "Ein Hund rennt." --html look.html
     """
-    from allyouneed.insight.look import look_at
-    from allyouneed.translation.translator import Translator
-
-    table = look_at(Translator.load(run, device), sentence, test or [], alignments, html, console(), as_json)
+    translator = translation.Translator.load(run, device)
+    table = insight.look_at(translator, sentence, test or [], alignments, html, console(), as_json)
     if table:
         print(table)
 
 
-def _with_minutes(minutes: float | None, settings: Settings) -> list[str]:
+def _with_minutes(minutes: float | None, settings: list[str] | None) -> list[str]:
     if minutes is None:
         return settings or []
-    from allyouneed.config import Config
-
-    planned = f"training.minutes={minutes}"
-    Config().override([planned], "--minutes")  # refuses an impossible number before any work
-    return [planned, *(settings or [])]
+    planned = [f"training.minutes={minutes}"]
+    allyouneed.Config().override(planned, "--minutes")  # refuses an impossible number before any work
+    return [*planned, *(settings or [])]
 
 
-def _raise_if_interrupted(status: str) -> None:
-    from allyouneed.training.loop import INTERRUPTED
-
-    if status == INTERRUPTED:
+def _conclude(out: Path, outcome: Outcome) -> None:
+    if outcome.status == training.loop.INTERRUPTED:
         raise KeyboardInterrupt
-
-
-def _say_trained(out: Path, outcome: Outcome) -> None:
     if not outcome.is_first_rank:
         return
     scores = outcome.scores["valid"]
@@ -346,5 +358,5 @@ def _say_trained(out: Path, outcome: Outcome) -> None:
 
 
 def main() -> NoReturn:
-    """Entry point: turns mistakes into one line and an exit code."""
+    """Run the command line and exit: a user's mistake becomes one line and exit code 2."""
     run_app(app, UserError)

@@ -21,9 +21,18 @@ from allyouneed.settings import Setting, complaint, describe, shown
 from allyouneed.suggest import did_you_mean
 
 __all__ = [
-    "Config", "DataConfig", "ModelConfig", "SearchConfig", "TrainingConfig", "config_from", "list_settings",
-    "load_recipe", "recipe_names", "recipe_text",
-]  # fmt: skip
+    "Config",
+    "DataConfig",
+    "ModelConfig",
+    "SearchConfig",
+    "TrainingConfig",
+    "check_values",
+    "config_from",
+    "list_settings",
+    "load_recipe",
+    "recipe_names",
+    "recipe_text",
+]
 
 MOST_PARAMETERS = 10**11  # 400 GB in fp32; counts far above would overflow 64-bit offsets in PyTorch
 
@@ -125,6 +134,27 @@ def config_from(sections: Mapping[str, Any], where: str) -> Config:
     return _validated(sections, where)
 
 
+def check_values(sections: Mapping[str, Mapping[str, Any]], where: str) -> None:
+    """Check names and values one by one, but not together: a recipe may still change the other settings.
+
+    Args:
+        sections: Values by section and name.
+        where: The origin of the values, for messages.
+
+    Raises:
+        UserError: If a name is unknown or a value is impossible.
+    """
+    for section, values in sections.items():
+        for name in values:
+            _refuse_unknown(section, name, where)
+    try:
+        Config.model_validate(sections)
+    except ValidationError as error:
+        if any(len(each["loc"]) > 1 for each in error.errors()):
+            prefix = f"{where}: "
+            raise UserError(f"{prefix}{_first_mistake(error)}.") from error
+
+
 def list_settings() -> list[Setting]:
     """List all settings with their defaults, bounds and descriptions."""
     return list(describe(Config))
@@ -183,7 +213,7 @@ def _validated(settings: Mapping[str, Any], where: str) -> Config:
 
 
 def _first_mistake(error: ValidationError) -> str:
-    first = error.errors()[0]
+    first = max(error.errors(), key=lambda each: len(each["loc"]) > 1)
     if len(first["loc"]) < 2:  # several settings that do not fit together
         return first["msg"].removeprefix("Value error, ")
     section, name, *rest = first["loc"]

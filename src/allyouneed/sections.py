@@ -28,36 +28,36 @@ class ModelConfig(Section):
     """Section 3 of the paper."""
 
     d_model: int = Field(
-        default=512, ge=2, le=65_536, description="width of the embeddings and of every layer's output"
+        default=512, ge=2, le=65_536, description="Width of the embeddings and of every layer's output"
     )
-    d_ff: int = Field(default=2048, ge=1, le=1_048_576, description="width of the feed-forward networks' inner layer")
-    num_heads: int = Field(default=8, ge=1, le=1024, description="attention heads per layer")
+    d_ff: int = Field(default=2048, ge=1, le=1_048_576, description="Width of the feed-forward networks' inner layer")
+    num_heads: int = Field(default=8, ge=1, le=1024, description="Attention heads per layer")
     d_k: int | None = Field(
-        default=None, ge=1, le=65_536, description="size of a head's queries and keys; d_model / num_heads"
+        default=None, ge=1, le=65_536, description="Size of a head's queries and keys; d_model / num_heads"
     )
-    d_v: int | None = Field(default=None, ge=1, le=65_536, description="size of a head's values; d_model / num_heads")
-    encoder_layers: int = Field(default=6, ge=1, le=1024, description="layers of the encoder")
-    decoder_layers: int = Field(default=6, ge=1, le=1024, description="layers of the decoder")
+    d_v: int | None = Field(default=None, ge=1, le=65_536, description="Size of a head's values; d_model / num_heads")
+    encoder_layers: int = Field(default=6, ge=1, le=1024, description="Layers of the encoder")
+    decoder_layers: int = Field(default=6, ge=1, le=1024, description="Layers of the decoder")
     dropout: float = Field(
-        default=0.1, ge=0, lt=1, description="dropout rate of sublayer outputs and embeddings (section 5.4)"
+        default=0.1, ge=0, lt=1, description="Dropout rate of sublayer outputs and embeddings (section 5.4)"
     )
     norm: Literal["post", "pre"] = Field(
-        default="post", description="layer norm after (the paper) or before each sublayer"
+        default="post", description="Layer norm after (the paper) or before each sublayer"
     )
-    positions: Literal["sinusoidal", "learned"] = Field(default="sinusoidal", description="kind of position encoding")
+    positions: Literal["sinusoidal", "learned"] = Field(default="sinusoidal", description="Kind of position encoding")
     max_positions: int = Field(
-        default=1024, ge=1, le=1_048_576, description="number of learned positions; sinusoids are unlimited"
+        default=1024, ge=1, le=1_048_576, description="Number of learned positions; sinusoids are unlimited"
     )
     tie_embeddings: bool | Literal["target"] = Field(
         default=True,
-        description="share the embeddings with the output projection: both, neither, or the target's alone",
+        description="Share the embeddings with the output projection: both, neither, or the target's alone",
     )
-    attention_bias: bool = Field(default=False, description="bias in the attention projections; the paper has none")
+    attention_bias: bool = Field(default=False, description="Bias in the attention projections; the paper has none")
     output_bias: bool = Field(
-        default=False, description="bias in the output projection; the paper has none, Marian has one"
+        default=False, description="Bias in the output projection; the paper has none, Marian has one"
     )
     activation: Literal["relu", "swish"] = Field(
-        default="relu", description="feed-forward activation; Marian uses swish"
+        default="relu", description="Feed-forward activation; Marian uses swish"
     )
 
     @model_validator(mode="after")
@@ -99,103 +99,103 @@ class DataConfig(Section):
     """Section 5.1. Lengths are in tokens."""
 
     vocab_size: int = Field(
-        default=37_000, ge=16, le=16_777_216, description="tokens in the joint vocabulary of source and target"
+        default=37_000, ge=16, le=16_777_216, description="Tokens in the joint vocabulary of source and target"
     )
     subwords: Literal["bpe", "unigram", "word"] = Field(
-        default="bpe", description="kind of tokenizer; word: whole words only, unknown ones as bytes"
+        default="bpe", description="Kind of tokenizer; word: whole words only, unknown ones as bytes"
     )
     character_coverage: float = Field(
         default=0.9999,
         ge=0.98,
         le=1,
-        description="share of the text's characters in the vocabulary; rarer ones become bytes",
+        description="Share of the text's characters in the vocabulary; rarer ones become bytes",
     )
-    max_length: int = Field(default=256, ge=1, le=100_000, description="longer pairs are dropped from training")
+    max_length: int = Field(default=256, ge=1, le=100_000, description="Longer pairs are dropped from training")
     max_ratio: float = Field(
         default=4.0,
         ge=1,
         le=1_000_000,
-        description="pairs are dropped if one side is this many times as long as the other",
+        description="Pairs are dropped if one side is this many times as long as the other",
     )
     columns: tuple[Column, Column] = Field(
-        default=(1, 2), strict=False, description="columns of source and target in a TSV file, from 1"
+        default=(1, 2), strict=False, description="Columns of source and target in a TSV file, from 1"
     )
 
 
 class TrainingConfig(Section):
     """Section 5."""
 
-    steps: int = Field(default=100_000, ge=1, le=_MOST_STEPS, description="updates of the weights")
+    steps: int = Field(default=100_000, ge=1, le=_MOST_STEPS, description="Updates of the weights")
     minutes: float | None = Field(
-        default=None, gt=0, le=_MOST_MINUTES, description="wall-clock budget, which plans the steps and a decay to zero"
+        default=None, gt=0, le=_MOST_MINUTES, description="Wall-clock budget, which plans the steps and a decay to zero"
     )
-    seed: int = Field(default=1, ge=0, le=2**31 - 1, description="seed of initialisation, batch order and dropout")
+    seed: int = Field(default=1, ge=0, le=2**31 - 1, description="Seed of initialisation, batch order and dropout")
     batch_tokens: int = Field(
-        default=25_000, ge=1, le=10_000_000, description="tokens per update and side, padding included (section 5.1)"
+        default=25_000, ge=1, le=10_000_000, description="Tokens per update and side, padding included (section 5.1)"
     )
     micro_batches: int = Field(
-        default=1, ge=1, le=10_000, description="parts of a batch processed in turn, to save memory"
+        default=1, ge=1, le=10_000, description="Parts of a batch processed in turn, to save memory"
     )
     optimizer: Literal["adam", "muon"] = Field(
-        default="adam", description="optimizer; muon: for the matrices, Adam elsewhere"
+        default="adam", description="Optimizer; muon: for the matrices, Adam elsewhere"
     )
     learning_rate: float | None = Field(
-        default=None, gt=0, le=1000, description="peak learning rate; none: the paper's, d_model^-0.5 · warmup^-0.5"
+        default=None, gt=0, le=1000, description="Peak learning rate; none: the paper's, d_model^-0.5 · warmup^-0.5"
     )
-    warmup: int = Field(default=4000, ge=1, le=_MOST_STEPS, description="steps of linear warm-up (section 5.3)")
+    warmup: int = Field(default=4000, ge=1, le=_MOST_STEPS, description="Steps of linear warm-up (section 5.3)")
     decay: Literal["inverse_sqrt", "linear"] = Field(
-        default="inverse_sqrt", description="learning rate after warm-up: 1/√step (section 5.3), or a line to zero"
+        default="inverse_sqrt", description="Learning rate after warm-up: 1/√step (section 5.3), or a line to zero"
     )
     beta1: float = Field(default=0.9, ge=0, lt=1, description="Adam's decay of the first moment")
     beta2: float = Field(default=0.98, ge=0, lt=1, description="Adam's decay of the second moment")
     epsilon: float = Field(default=1e-9, gt=0, le=1, description="Adam's ε")
-    weight_decay: float = Field(default=0.0, ge=0, le=10, description="decoupled weight decay")
+    weight_decay: float = Field(default=0.0, ge=0, le=10, description="Decoupled weight decay")
     matrix_learning_rate: float = Field(default=0.02, gt=0, le=1000, description="Muon's peak learning rate")
     clip_norm: float | None = Field(
-        default=None, gt=0, le=1e9, description="largest norm of the gradients; none: no clipping"
+        default=None, gt=0, le=1e9, description="Largest norm of the gradients; none: no clipping"
     )
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="ε of label smoothing (section 5.4)")
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="The ε of label smoothing (section 5.4)")
     teacher_share: float = Field(
-        default=0.0, ge=0, le=1, description="weight of the teacher's distribution in the target, for `distil`"
+        default=0.0, ge=0, le=1, description="Weight of the teacher's distribution in the target, for `distil`"
     )
-    validate_every: int = Field(default=1000, ge=1, le=_MOST_STEPS, description="steps between validations")
+    validate_every: int = Field(default=1000, ge=1, le=_MOST_STEPS, description="Steps between validations")
     bleu_sentences: int = Field(
         default=1000,
         ge=0,
         le=1_000_000,
-        description="validation sentences translated greedily at each validation; 0: none",
+        description="Validation sentences translated greedily at each validation; 0: none",
     )
     patience: int | None = Field(
-        default=None, ge=1, le=_MOST_STEPS, description="validations without a better BLEU before training stops"
+        default=None, ge=1, le=_MOST_STEPS, description="Validations without a better BLEU before training stops"
     )
-    average: int = Field(default=5, ge=1, le=1000, description="snapshots averaged at the end (section 6.1)")
+    average: int = Field(default=5, ge=1, le=1000, description="Snapshots averaged at the end (section 6.1)")
     average_every: int = Field(
-        default=1500, ge=1, le=_MOST_STEPS, description="steps between snapshots: 10 minutes of the paper's base model"
+        default=1500, ge=1, le=_MOST_STEPS, description="Steps between snapshots: 10 minutes of the paper's base model"
     )
     save_minutes: float = Field(
         default=5.0,
         gt=0,
         le=_MOST_MINUTES,
-        description="wall-clock minutes between checkpoints; does not change the result",
+        description="Wall-clock minutes between checkpoints; does not change the result",
     )
-    log_every: int = Field(default=50, ge=1, le=_MOST_STEPS, description="steps between lines of log.jsonl")
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: CUDA where available")
+    log_every: int = Field(default=50, ge=1, le=_MOST_STEPS, description="Steps between lines of log.jsonl")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Device; auto: CUDA where available")
     plain: bool = Field(
-        default=False, description="train with the plain PyTorch reference implementation, which is slow"
+        default=False, description="Train with the plain PyTorch reference implementation, which is slow"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="auto", description="auto: bf16 autocast on CUDA, fp32 elsewhere"
+        default="auto", description="Number format; auto: bf16 autocast on CUDA, fp32 elsewhere"
     )
 
 
 class SearchConfig(Section):
     """Section 6.1. Lengths are in tokens."""
 
-    beam_size: int = Field(default=4, ge=1, le=1024, description="hypotheses kept at each step; 1: greedy search")
-    length_penalty: float = Field(default=0.6, ge=-10, le=10, description="α of the length penalty")
+    beam_size: int = Field(default=4, ge=1, le=1024, description="Hypotheses kept at each step; 1: greedy search")
+    length_penalty: float = Field(default=0.6, ge=-10, le=10, description="The α of the length penalty")
     max_extra_length: int = Field(
-        default=50, ge=0, le=100_000, description="a translation may have this many tokens more than its source"
+        default=50, ge=0, le=100_000, description="A translation may have this many tokens more than its source"
     )
     batch_tokens: int = Field(
-        default=4096, ge=1, le=10_000_000, description="source tokens · beam_size searched at once, padding included"
+        default=4096, ge=1, le=10_000_000, description="Source tokens · beam_size searched at once, padding included"
     )

@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 INTERRUPTED, _MISTAKE = 130, 2  # exit codes
 _ONE_OR_TWO_FILES = ("--train", "--valid", "--test")
 
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Override any setting (repeatable)."),
-]
-
 
 def completing(*values: str) -> Callable[[], list[str]]:
     """Make the `autocompletion` of an option from its values; typed values are still checked by the command."""

@@ -117,7 +117,7 @@ def test_user_errors(command, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     for message, arguments in {
-        "choose ctranslate2, marian, argos": ("export", POST_NORM, run, "--format", "onnx"),
+        "Choose ctranslate2, marian, argos": ("export", POST_NORM, run, "--format", "onnx"),
         "the Marian export is fp32": ("export", POST_NORM, run, "--format", "marian", "--quantization", "int8"),
         "manifest.json": ("check", tmp_path),
         "only marian": ("import", "onnx", POST_NORM, run),

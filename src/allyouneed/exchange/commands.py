@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from allyouneed import exchange
-from allyouneed.terminal import say
+from allyouneed.terminal import completing, say
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -17,7 +17,14 @@ app = typer.Typer(rich_markup_mode=None)
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
-    format: Annotated[str, typer.Option(metavar="NAME", help="ctranslate2, marian or argos.")],
+    format: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="ctranslate2, marian or argos.",
+            autocompletion=completing("ctranslate2", "marian", "argos"),
+        ),
+    ],
     quantization: Annotated[
         str | None,
         typer.Option(metavar="TYPE", help="int8, int16 or float16; not for marian (default: fp32)."),

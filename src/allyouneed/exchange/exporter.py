@@ -11,6 +11,7 @@ from allyouneed.data.corpus import count_pairs
 from allyouneed.data.formats import read_pairs
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator, compare, sample_sources
+from allyouneed.suggest import did_you_mean
 from allyouneed.translation.metrics import corpus_scores
 from allyouneed.translation.reference_outputs import translate_references
 
@@ -43,7 +44,7 @@ def export_bundle(
         UserError: If an argument is invalid, the format cannot represent the model, or its package is not installed.
     """
     if format not in FORMATS:
-        raise UserError(f"format {format}: choose {', '.join(FORMATS)}.")
+        raise UserError(f"format {format}{did_you_mean(format, FORMATS)} Choose {', '.join(FORMATS)}.")
     if format == "marian" and quantization:
         raise UserError("quantization is for ctranslate2 and argos; the Marian export is fp32.")
     bundle = load_bundle(run)

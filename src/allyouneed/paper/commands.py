@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from allyouneed import paper, training
-from allyouneed.terminal import Settings, console, finite, resume_hint, say
+from allyouneed.command_options import Settings, SuggestingGroup
+from allyouneed.terminal import console, finite, resume_hint, say
 
 app = typer.Typer(
+    cls=SuggestingGroup,
     help="Reproduce the paper's tables and figures at a chosen scale. Repeat a command to resume it.",
     no_args_is_help=True,
     rich_markup_mode=None,

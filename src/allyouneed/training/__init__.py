@@ -1,4 +1,7 @@
-"""Logits to loss to weights: section 5 of the paper."""
+"""Training: loss, optimizers, schedule and time budget, checkpoints, averaging, distillation (section 5 of the paper).
+
+A `Request` is resolved once (`resolve.py`), then a `Loop` is assembled and run (`train.py`).
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,15 @@ from typing import TYPE_CHECKING
 from allyouneed import lazy
 
 if TYPE_CHECKING:
+    from allyouneed.training import distil, loop, train
+    from allyouneed.training.distil import Distillation
     from allyouneed.training.request import Request
 
-__all__ = ["Request"]
+__all__ = ["Distillation", "Request", "distil", "loop", "train"]
 
-_MODULES = {"Request": "allyouneed.training.request"}
+_MODULES = {
+    "Distillation": "allyouneed.training.distil",
+    "Request": "allyouneed.training.request",
+}
 
-__getattr__ = lazy.attach(__name__, _MODULES)
+__getattr__ = lazy.attach(__name__, _MODULES, ["distil", "loop", "train"])

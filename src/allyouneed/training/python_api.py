@@ -1,0 +1,120 @@
+"""Training from Python, with the meaning of `allyouneed train`: exported as `allyouneed.train`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from rich.console import Console
+
+from allyouneed.config import check_values
+from allyouneed.settings import shown
+from allyouneed.training.loop import INTERRUPTED, STOPPED_EARLY
+from allyouneed.training.request import Request
+from allyouneed.training.train import train as run_training
+
+TextFiles: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Settings: TypeAlias = Mapping[str, Mapping[str, Any]] | Sequence[str]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """The result of `allyouneed.train`.
+
+    Attributes:
+        run: Folder of the run.
+        bundle: Folder of the trained bundle, for `Translator.load`.
+        report: The report, an HTML page with curves, samples and settings.
+        scores: Scores on the validation text: `loss` (nats per token), `bleu`, `chrf`, `exact_match` (percent),
+            their sacreBLEU signatures, and the `beam_size` used.
+        stopped_early: Whether `training.patience` ended the training before the last step.
+    """
+
+    run: Path
+    bundle: Path
+    report: Path
+    scores: dict[str, Any]
+    stopped_early: bool
+
+
+def train(
+    *,
+    source: str,
+    target: str,
+    train: TextFiles,
+    out: str | os.PathLike[str],
+    valid: TextFiles | None = None,
+    recipe: str | os.PathLike[str] | None = None,
+    minutes: float | None = None,
+    settings: Settings = (),
+    start_from: str | os.PathLike[str] | None = None,
+    quiet: bool = False,
+) -> TrainingResult:
+    """Train a translator from parallel text, as `allyouneed train` does.
+
+    The same call again resumes an interrupted run, or returns the result of a finished one. A run that was begun on the
+    command line can be resumed from Python and vice versa, if the settings are the same and in the same order.
+
+    Args:
+        source: Code of the source language, for example "de".
+        target: Code of the target language, for example "en".
+        train: Training text: one TSV file, or two files with one sentence per line; .gz is supported.
+        out: Folder of the run.
+        valid: Validation text, likewise. Default: about 1,000 training pairs are held out.
+        recipe: Name of a recipe or path of a TOML file. Default: chosen by the size of the corpus and the minutes.
+        minutes: Wall-clock budget for the whole training.
+        settings: Overrides by section, `{"training": {"seed": 2}}`, or strings as for `--set`, `["training.seed=2"]`.
+        start_from: RUN or bundle to train further, instead of a new model.
+        quiet: Whether to print no progress. Default: progress is printed on standard error.
+
+    Returns:
+        Paths and validation scores.
+
+    Raises:
+        UserError: If a setting is impossible, files are missing or damaged, or the disk is full.
+        KeyboardInterrupt: If Ctrl-C is pressed; a checkpoint is saved first.
+
+    Example:
+        >>> result = allyouneed.train(source="de", target="en", train=["train.de", "train.en"], out="RUN", minutes=30)
+        >>> translator = allyouneed.Translator.load(result.bundle)
+    """
+    request = Request(
+        train=_paths(train),
+        valid=None if valid is None else _paths(valid),
+        out=Path(out),
+        languages=(source, target),
+        recipe=None if recipe is None else os.fspath(recipe),
+        settings=_assignments(minutes, settings),
+        start_from=None if start_from is None else Path(start_from),
+    )
+    outcome = run_training(request, Console(stderr=True, markup=False, emoji=False, quiet=quiet))
+    if outcome.status == INTERRUPTED:
+        raise KeyboardInterrupt
+    run = request.out
+    return TrainingResult(
+        run=run,
+        bundle=run / "bundle",
+        report=run / "report.html",
+        scores=outcome.scores["valid"],
+        stopped_early=outcome.status == STOPPED_EARLY,
+    )
+
+
+def _paths(files: TextFiles) -> list[Path]:
+    return [Path(files)] if isinstance(files, str | os.PathLike) else [Path(file) for file in files]
+
+
+def _assignments(minutes: float | None, settings: Settings) -> list[str]:
+    """`SECTION.NAME=VALUE` as on the command line, so that both describe the same run."""
+    if isinstance(settings, Mapping):
+        check_values(settings, "settings")  # before the values become text
+        settings = [
+            f"{section}.{name}={shown(value)}" for section, values in settings.items() for name, value in values.items()
+        ]
+    if minutes is None:
+        return list(settings)
+    check_values({"training": {"minutes": minutes}}, "minutes")
+    return [f"training.minutes={float(minutes)}", *settings]
