@@ -10,8 +10,8 @@ import torch
 from allyouneed.config import Config
 from allyouneed.data.batches import Batch
 from allyouneed.data.tokenizer import EOS
-from allyouneed.model.attention import MultiHeadAttention
-from allyouneed.model.plain import use_plain_paths
+from allyouneed.model.dropout import Dropout
+from allyouneed.model.linear import Linear
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.optimizer import make_optimizers
@@ -32,9 +32,9 @@ class Stepper:
     def __init__(self, config: Config, vocab_size: int, device: torch.device | None = None, compiled: bool = False):
         torch.manual_seed(config.training.seed)
         self.training, self.plan = config.training, plan_for_steps(config)
-        self.model = Transformer(config.model, vocab_size).to(device or torch.device("cpu"))
-        if config.training.plain:
-            use_plain_paths(self.model)
+        self.model = Transformer(config.model, vocab_size, plain=config.training.plain).to(
+            device or torch.device("cpu")
+        )
         if compiled:
             compile_with_pytorch(self.model)
         self.state = TrainingState(self.model, make_optimizers(self.model, self.training, self.plan.learning_rate))
@@ -56,10 +56,9 @@ def use_pytorchs_own(model: Transformer) -> None:
 
     The loss stays ours: it is outside of what is compiled.
     """
-    use_plain_paths(model)
     for module in model.modules():
-        if isinstance(module, MultiHeadAttention):
-            module.explicit = False
+        if isinstance(module, (Dropout, Linear, Transformer)):
+            module.plain = True
 
 
 def compile_with_pytorch(model: Transformer) -> None:

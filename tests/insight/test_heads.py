@@ -7,6 +7,7 @@ from allyouneed.insight.aligner import Links
 from allyouneed.insight.heads import head_row, importance, measure_heads
 from allyouneed.insight.words import split_sentence
 from allyouneed.model.attention import MultiHeadAttention
+from allyouneed.model.probe import AttentionRecorder, Probe
 
 
 @pytest.fixture
@@ -21,11 +22,10 @@ def test_measures_are_those_of_each_sentence_alone(small, pairs):
     count = 0
     for source, target in pairs:
         ids = torch.tensor([source.ids]), torch.tensor([[BOS, *target.ids[:-1]]])
-        from allyouneed.model.probe import record_attention
-
-        with torch.no_grad(), record_attention(small.model) as recorded:
-            small.model(*ids)
-        weights = recorded.encoder[1][0, 1].numpy()
+        recorder = AttentionRecorder()
+        with torch.no_grad():
+            small.model(*ids, Probe((recorder,)))
+        weights = recorder.encoder[1][0, 1].numpy()
         for i, row in enumerate(weights):
             count += 1
             rows["entropy"] -= float((row * np.log(row)).sum())

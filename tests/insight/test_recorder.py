@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,6 @@ def test_recorded_and_unrecorded_logits_agree_and_rows_sum_to_1(small):
     assert seen.cross.shape == (2, 2, 3, 4)
     for weights in (seen.encoder, seen.decoder, seen.cross):
         np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
-    assert not small.model.encoder.layers[0].self_attention.explicit
 
 
 def test_the_last_pass_counts(small):
@@ -92,3 +93,24 @@ def test_nothing_recorded(small):
         pass
     with pytest.raises(UserError, match="call the model inside"):
         _ = seen.cross
+
+
+def test_only_the_recorded_model_and_thread_are_recorded(small, translator):
+    def in_another_thread():
+        with torch.no_grad():
+            small.model(SOURCE, TARGET)
+
+    with torch.no_grad(), allyouneed.record(small.model) as seen:
+        translator.model(SOURCE, TARGET)
+        thread = threading.Thread(target=in_another_thread)
+        thread.start()
+        thread.join()
+    with pytest.raises(UserError, match="call the model inside"):
+        _ = seen.cross
+
+
+def test_recordings_nest_and_see_explicit_probes(small):
+    with torch.no_grad(), allyouneed.record(small.model) as outer, allyouneed.record(small.model) as inner:
+        attention = small.look("a dog", "the cat", stages=False)
+    np.testing.assert_array_equal(inner.cross, attention.cross)
+    np.testing.assert_array_equal(outer.cross, attention.cross)

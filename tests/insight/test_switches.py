@@ -1,4 +1,4 @@
-"""Each switch against something that gives the same in another way."""
+"""Each switch against an independent computation of the same."""
 
 import math
 
@@ -6,8 +6,16 @@ import pytest
 import torch
 
 from allyouneed import UserError
-from allyouneed.insight.switches import Rereading, Switches, all_heads, single_switches, switched, switches_from
-from allyouneed.model.probe import attentions, record_attention
+from allyouneed.insight.switches import (
+    Switches,
+    UncachedModel,
+    all_heads,
+    interventions,
+    searchable,
+    single_switches,
+    switches_from,
+)
+from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.translation.beam_search import beam_search
 
 SOURCE = torch.tensor([[5, 9, 12, 7, 3]])
@@ -20,43 +28,40 @@ def model(small):
 
 
 def logits(model, switches, source=SOURCE):
-    with torch.no_grad(), switched(model, switches):
-        return model(source, TARGET)
+    with torch.no_grad():
+        return model(source, TARGET, Probe(interventions=interventions(model, switches)))
+
+
+def recorded(model, switches, stages=False):
+    recorder = AttentionRecorder(stages)
+    with torch.no_grad():
+        model(SOURCE, TARGET, Probe((recorder,), interventions(model, switches)))
+    return recorder
 
 
 def close(a, b):
     return torch.allclose(a, b, atol=1e-5)
 
 
-def test_all_on_is_the_model_itself_and_afterwards_everything_is_as_it_was(model):
+def test_the_default_switches_are_the_model_itself(model):
     with torch.no_grad():
         expected = model(SOURCE, TARGET)
     assert close(logits(model, Switches()), expected)
-    for switches in single_switches(model):
-        logits(model, switches)
-    with torch.no_grad():
-        assert torch.equal(model(SOURCE, TARGET), expected)
-    with pytest.raises(RuntimeError), switched(model, Switches(positions=False)):
-        raise RuntimeError
-    assert not any(attention.explicit for kind in attentions(model).values() for attention, _ in kind)
-    assert not model.source_embedding.placeless
+    assert all(not torch.equal(logits(model, each), expected) for each in single_switches(model) if each.padding_mask)
 
 
 @pytest.mark.parametrize(("switches", "factor"), [(Switches(scale=False), 1.0), (Switches(temperature=2.0), None)])
 def test_scale_and_temperature_change_the_divisor_of_the_scores(model, switches, factor):
     divisor = factor or 2 * math.sqrt(model.config.key_size)
-    with torch.no_grad(), switched(model, switches), record_attention(model, stages=True) as recorded:
-        model(SOURCE, TARGET)
-    steps = recorded.stages["encoder"][1].steps
-    assert close(steps.weights, (steps.scores / divisor).softmax(-1))
-    assert not close(steps.weights, (steps.scores / math.sqrt(model.config.key_size)).softmax(-1))
+    steps = recorded(model, switches, stages=True).arrays("encoder", 0)[1]
+    scores, weights = torch.from_numpy(steps["scores"]), torch.from_numpy(steps["weights"])
+    assert close(weights, (scores / divisor).softmax(-1))
+    assert not close(weights, (scores / math.sqrt(model.config.key_size)).softmax(-1))
 
 
-def test_without_the_future_mask_later_words_are_seen_and_only_then(model):
+def test_later_tokens_are_visible_only_without_the_future_mask(model):
     for switches, seen in ((Switches(), False), (Switches(future_mask=False), True)):
-        with torch.no_grad(), switched(model, switches), record_attention(model) as recorded:
-            model(SOURCE, TARGET)
-        later = torch.stack(recorded.decoder).triu(1)
+        later = torch.stack(recorded(model, switches).decoder).triu(1)
         assert bool(later.max() > 0) is seen
 
 
@@ -68,7 +73,7 @@ def test_padding_changes_nothing_with_its_mask_and_something_without(model):
     assert close(logits(model, Switches(padding_mask=False)), expected)  # a sentence alone has none
 
 
-def test_without_positions_the_source_is_a_bag_of_words(model):
+def test_without_positions_the_source_has_no_order(model):
     shuffled = SOURCE[:, [3, 0, 4, 2, 1]]
     bag = Switches(positions=False)
     assert close(logits(model, bag, shuffled), logits(model, bag))
@@ -76,20 +81,34 @@ def test_without_positions_the_source_is_a_bag_of_words(model):
 
 
 @pytest.mark.parametrize("kind", ["encoder", "decoder", "cross"])
-def test_a_head_that_is_off_is_one_whose_part_of_the_output_matrix_is_zero(model, kind):
+def test_a_head_that_is_off_equals_zeros_in_its_columns_of_the_output_matrix(model, kind):
     found = logits(model, Switches(off=frozenset({(kind, 1, 0)})))
-    attention, _ = attentions(model)[kind][1]
+    layer = (model.encoder if kind == "encoder" else model.decoder).layers[1]
+    attention = layer.cross_attention if kind == "cross" else layer.self_attention
     with torch.no_grad():
         attention.output.weight[:, : model.config.value_size] = 0
         assert close(found, model(SOURCE, TARGET))
 
 
-def test_reading_anew_is_decoding_with_a_cache_as_long_as_the_future_is_hidden(small):
+def test_uncached_decoding_equals_cached_decoding_with_the_future_mask(small):
     longest, alpha = [6], 0.6
     cached = beam_search(small.model, SOURCE, longest, 3, alpha, 3)
-    anew = beam_search(Rereading(small.model), SOURCE, longest, 3, alpha, 3)
-    assert [h.ids for h in anew[0]] == [h.ids for h in cached[0]]
-    assert [h.score for h in anew[0]] == pytest.approx([h.score for h in cached[0]], abs=1e-4)
+    uncached = beam_search(UncachedModel(small.model, Probe()), SOURCE, longest, 3, alpha, 3)
+    assert [h.ids for h in uncached[0]] == [h.ids for h in cached[0]]
+    assert [h.score for h in uncached[0]] == pytest.approx([h.score for h in cached[0]], abs=1e-4)
+
+
+@pytest.mark.parametrize("future_mask", [True, False])
+def test_sentences_of_a_batch_have_heads_of_their_own_off(small, future_mask):
+    """Sentences end at different steps, so heads must stay with their sentences while the batch shrinks."""
+    off = [frozenset(), frozenset({("cross", 1, 0)}), frozenset({("encoder", 0, 1), ("decoder", 1, 1)})]
+    switches = [Switches(future_mask=future_mask, off=heads) for heads in off]
+    longest = [2, 6, 4]
+    together = beam_search(searchable(small.model, switches), SOURCE.expand(3, -1), longest, 2, 0.6)
+    for one, limit, found in zip(switches, longest, together, strict=True):
+        [alone] = beam_search(searchable(small.model, [one]), SOURCE, [limit], 2, 0.6)
+        assert [h.ids for h in found] == [h.ids for h in alone]
+        assert [h.score for h in found] == pytest.approx([h.score for h in alone], abs=1e-4)
 
 
 def test_keys_and_json(model):
@@ -101,10 +120,10 @@ def test_keys_and_json(model):
 
 
 @pytest.mark.parametrize(
-    ("facts", "message"),
+    ("values", "message"),
     [
-        ({"scael": True}, "there is no 'scael'"),
-        ({"scale": 1}, "scale is true or false"),
+        ({"scael": True}, "unknown name 'scael'"),
+        ({"scale": 1}, "scale must be true or false"),
         ({"temperature": 0}, "temperature"),
         ({"temperature": float("nan")}, "temperature"),
         ({"off": [["cross", 9, 0]]}, "heads of this model"),
@@ -112,6 +131,6 @@ def test_keys_and_json(model):
         ({"off": "cross"}, "heads of this model"),
     ],
 )
-def test_switches_that_make_no_sense(model, facts, message):
+def test_invalid_switches(model, values, message):
     with pytest.raises(UserError, match=message):
-        switches_from(facts, model)
+        switches_from(values, model)

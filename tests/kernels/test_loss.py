@@ -5,7 +5,7 @@ pytest.importorskip("numba")
 
 from allyouneed.kernels.loss import _WORDS, lay_out
 from allyouneed.kernels.product import panels
-from allyouneed.translation.engine.layers import whole_lanes
+from allyouneed.kernels.simd import whole_lanes
 
 
 @pytest.mark.parametrize("words", [16, 40, 512, 997, 1024, 1100])

@@ -5,12 +5,11 @@ import torch
 
 from allyouneed.model.attention import (
     MultiHeadAttention,
-    Twist,
-    attention_steps,
     attention_weights,
     scaled_dot_product_attention,
 )
 from allyouneed.model.masks import future_mask, padding_mask
+from allyouneed.model.probe import AttentionRecorder, Interventions, Probe
 from tests.model.oracles import close, randomise, torch_attention
 
 
@@ -40,18 +39,27 @@ def test_masked_keys_get_no_weight_and_rows_sum_to_one():
 
 
 @pytest.mark.parametrize("masked", [True, False])
-def test_fused_agrees_with_explicit(masked):
+def test_fused_kernel_agrees_with_equation_1(masked):
     torch.manual_seed(0)
-    attention = MultiHeadAttention(d_model=32, num_heads=4, d_k=6, d_v=10)
-    x, memory = torch.randn(3, 5, 32), torch.randn(3, 7, 32)
-    ids = torch.tensor([[5] * 7, [5] * 4 + [0] * 3, [5] + [0] * 6])
+    sizes = {"d_model": 32, "num_heads": 4, "d_k": 6, "d_v": 10}
+    fused, plain = MultiHeadAttention(**sizes), MultiHeadAttention(**sizes, plain=True)
+    plain.load_state_dict(fused.state_dict())
+    x, memory = torch.randn(4, 5, 32), torch.randn(4, 7, 32)
+    ids = torch.tensor([[5] * 7, [5] * 4 + [0] * 3, [5] + [0] * 6, [0] * 7])
     mask = padding_mask(ids, pad_id=0) if masked else None
-    fused = attention(x, memory, mask)
-    attention.explicit = True
-    assert close(attention(x, memory, mask), fused)
+    assert close(plain(x, memory, mask), fused(x, memory, mask))
 
 
-def test_explicit_function_agrees_with_pytorch():
+def test_a_row_without_a_visible_key_has_finite_weights_and_gradients():
+    query, key = torch.randn(1, 1, 2, 8, requires_grad=True), torch.randn(1, 1, 3, 8)
+    weights = attention_weights(query, key, torch.tensor([[True, False, True], [False, False, False]]))
+    assert weights[0, 0, 1].tolist() == [0, 0, 0]
+    (weights * torch.randn(2, 3)).sum().backward()
+    assert query.grad.isfinite().all()
+    assert (query.grad[0, 0, 1] == 0).all()
+
+
+def test_equation_1_agrees_with_pytorch():
     torch.manual_seed(0)
     query, key, value = torch.randn(2, 4, 5, 8), torch.randn(2, 4, 7, 8), torch.randn(2, 4, 7, 6)
     theirs = torch.nn.functional.scaled_dot_product_attention(query, key, value)
@@ -68,27 +76,39 @@ def test_agrees_with_torch_multihead_attention():
     assert close(ours(x, memory, padding_mask(ids, 0)), expected)
 
 
-def test_a_twist_changes_what_it_says_and_nothing_else():
+def test_interventions_change_only_what_they_name():
     torch.manual_seed(0)
     query, key, value = torch.randn(4, 2, 3, 8), torch.randn(4, 2, 3, 8), torch.randn(4, 2, 3, 5)
-    mask = future_mask(3)
+    mask, site = future_mask(3), ("decoder", 0)
 
-    def heads(**twist):
-        return attention_steps(query, key, value, mask, Twist(**twist)).heads
+    def heads(**changes):
+        return Probe(interventions=Interventions(**changes)).attention(site, query, key, value, mask)
 
     expected = scaled_dot_product_attention(query, key, value, mask)
-    assert close(heads(), expected)
+    assert torch.equal(heads(), expected)
     assert close(heads(divisor=1.0), scaled_dot_product_attention(query * math.sqrt(8), key, value, mask))
-    assert close(heads(masked=False), scaled_dot_product_attention(query, key, value))
+    assert torch.equal(heads(unmasked=frozenset({"encoder"})), expected)
+    assert close(heads(unmasked=frozenset({"decoder"})), scaled_dot_product_attention(query, key, value))
     silent = torch.tensor([[True, False], [False, True]])  # two sentences of two rows each
-    assert close(heads(silent=silent)[:2], torch.stack([torch.zeros(2, 3, 5), expected[:2, 1]], dim=1))
-    assert close(heads(silent=silent)[2:], torch.stack([expected[2:, 0], torch.zeros(2, 3, 5)], dim=1))
+    assert torch.equal(heads(silent={("decoder", 1): silent}), expected)
+    found = heads(silent={site: silent})
+    assert torch.equal(found[:2], torch.stack([torch.zeros(2, 3, 5), expected[:2, 1]], dim=1))
+    assert torch.equal(found[2:], torch.stack([expected[2:, 0], torch.zeros(2, 3, 5)], dim=1))
 
 
-def test_observer_sees_every_head():
-    attention = MultiHeadAttention(d_model=16, num_heads=4, d_k=4, d_v=4)
-    seen = []
-    attention.explicit, attention.observe = True, seen.append
+def test_silent_heads_follow_their_sentences():
+    changes = Interventions(silent={("cross", 0): torch.eye(3) > 0, ("cross", 1): torch.ones(1, 3) > 0})
+    left = changes.select(torch.tensor([2, 0])).silent
+    assert left["cross", 0].tolist() == [[False, False, True], [True, False, False]]
+    assert left["cross", 1].shape == (1, 3)
+
+
+def test_a_probe_observes_every_head():
+    attention = MultiHeadAttention(d_model=16, num_heads=4, d_k=4, d_v=4, site=("encoder", 3))
+    recorder = AttentionRecorder()
     x = torch.randn(2, 3, 16)
-    attention(x, x)
-    assert [steps.weights.shape for steps in seen] == [(2, 4, 3, 3)]
+    expected = attention(x, x)
+    assert close(attention(x, x, probe=Probe((recorder,))), expected)
+    assert {site: x.shape for site, [x] in ((site, kept.values()) for site, kept in recorder.sites.items())} == {
+        ("encoder", 3): (2, 4, 3, 3)
+    }

@@ -9,9 +9,7 @@ SIZE = 1_000_000
 
 
 def mask(p: float = 0.5, plain: bool = False, shape: tuple[int, ...] = (SIZE // 16, 16)) -> torch.Tensor:
-    dropout = Dropout(p)
-    dropout.plain = plain
-    return dropout(torch.ones(shape))
+    return Dropout(p, plain)(torch.ones(shape))
 
 
 @pytest.mark.parametrize("plain", [False, True])

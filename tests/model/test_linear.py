@@ -4,18 +4,16 @@ import pytest
 import torch
 
 from allyouneed import kernels
-from allyouneed.model.linear import Linear, side_by_side
+from allyouneed.model.linear import Linear, apply_linears
 
 pytest.importorskip("numba")
 
 
 def results(plain: bool, bias: bool, relu: bool, widths: tuple[int, ...], shape: tuple[int, ...]) -> list[torch.Tensor]:
     torch.manual_seed(0)
-    linears = [Linear(shape[-1], width, bias) for width in widths]
-    for linear in linears:
-        linear.plain = plain
+    linears = [Linear(shape[-1], width, bias, plain) for width in widths]
     x = torch.randn(shape, requires_grad=True)
-    y = side_by_side(x, *linears, relu=relu)
+    y = apply_linears(x, *linears, relu=relu)
     (y * torch.randn_like(y)).sum().backward()
     return [y.detach(), x.grad, *(p.grad for linear in linears for p in linear.parameters())]
 

@@ -6,6 +6,7 @@ import torch
 from allyouneed.config import ModelConfig
 from allyouneed.model.attention import scaled_dot_product_attention
 from allyouneed.model.masks import future_mask
+from allyouneed.model.packed_forward import can_pack, packed_hidden
 from allyouneed.model.packing import (
     Packed,
     PackedMask,
@@ -14,7 +15,6 @@ from allyouneed.model.packing import (
     pack,
     packed_attention,
 )
-from allyouneed.model.plain import use_plain_paths
 from allyouneed.model.transformer import Transformer
 
 WIDEST_FLASH = 256  # of a head
@@ -28,9 +28,9 @@ def sentences(lengths: list[int]) -> Packed:
 def test_packing_keeps_order_places_and_starts():
     packed = sentences([3, 1, 2])
     assert packed.ids.tolist() == [1, 2, 3, 1, 1, 2]
-    assert packed.places.tolist() == [0, 1, 2, 0, 0, 1]
+    assert packed.positions.tolist() == [0, 1, 2, 0, 0, 1]
     assert packed.starts.tolist() == [0, 3, 4, 6]
-    assert packed.longest == 3
+    assert packed.max_length == 3
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -84,12 +84,13 @@ def test_the_whole_model_packed_equals_padded(norm):
     source = torch.tensor([[5, 6, 7, 3], [8, 3, 0, 0], [9, 4, 3, 0]])
     target = torch.tensor([[2, 9, 0, 0, 0], [2, 9, 8, 7, 6], [2, 4, 4, 0, 0]])
     real = target != 0
-    assert model.packs()
-    packed = model.packed_hidden(pack(source, source != 0), pack(target, real))
+    assert can_pack(model)
+    packed = packed_hidden(model, pack(source, source != 0), pack(target, real))
     torch.testing.assert_close(packed, model.hidden(source, target)[real], rtol=1e-5, atol=1e-5)
-    use_plain_paths(model)
-    assert not model.packs()
-    torch.testing.assert_close(packed, model.hidden(source, target)[real], rtol=1e-5, atol=1e-5)
+    plain = Transformer(model.config, vocab_size=50, plain=True)
+    plain.load_state_dict(model.state_dict())
+    assert not can_pack(plain)
+    torch.testing.assert_close(packed, plain.hidden(source, target)[real], rtol=1e-5, atol=1e-5)
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from allyouneed.config import ModelConfig
-from allyouneed.model.probe import record_attention
+from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer
+from allyouneed.translation.search import beam_search, greedy
 from tests.model.oracles import close, from_marian, marian, randomise
 
 VOCAB, PAD = 50, 0
@@ -96,13 +97,54 @@ def test_cached_decoding_of_several_hypotheses_and_reordering(model):
 def test_recording_gives_every_head_and_the_same_output(model):
     source, target = ids(4, 9), ids(6, 5, seed=1)
     expected = model(source, target)
-    with record_attention(model) as recorded:
-        assert close(model(source, target), expected)
+    recorded = AttentionRecorder()
+    assert close(model(source, target, Probe((recorded,))), expected)
     heads = model.config.num_heads
     assert [w.shape for w in recorded.encoder] == [(2, heads, 9, 9)] * model.config.encoder_layers
     assert [w.shape for w in recorded.decoder] == [(2, heads, 6, 6)] * model.config.decoder_layers
     assert [w.shape for w in recorded.cross] == [(2, heads, 6, 9)] * model.config.decoder_layers
-    assert not model.encoder.layers[0].self_attention.explicit
+
+
+def test_recording_a_decoding_step_gives_the_weights_of_the_last_position(model):
+    source, target = ids(4, 9), ids(6, 6, seed=1)
+    whole, stepwise = AttentionRecorder(stages=True), AttentionRecorder(stages=True)
+    model(source, target, Probe((whole,)))
+    cache = model.start(source, Probe((stepwise,)))
+    for position in range(6):
+        model.decode_step(target[:, position], cache, Probe((stepwise,)))
+    for kind in ("decoder", "cross"):
+        for one, other in zip(stepwise.weights(kind), whole.weights(kind), strict=True):
+            assert close(one, other[:, :, -1:])
+    assert close(stepwise.layers("cross")[0]["memory"], whole.layers("cross")[0]["memory"])
+    assert torch.equal(whole.source_ids, source)
+
+
+def test_the_reference_implementation_agrees(model):
+    plain = Transformer(model.config, VOCAB, plain=True).eval()
+    plain.load_state_dict(model.state_dict())
+    source, target = ids(4, 9), ids(6, 5, seed=1)
+    assert close(plain(source, target), model(source, target))
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_source_of_padding_gives_finite_logits(plain):
+    model = Transformer(config(), VOCAB, plain=plain)
+    logits = model(torch.tensor([[0, 0, 0], [4, 5, 6]]), torch.tensor([[2, 5], [2, 6]]))
+    assert logits.isfinite().all()
+    logits.sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_an_empty_batch_gives_an_empty_result(plain):
+    model = Transformer(config(), VOCAB, plain=plain).eval()
+    empty = torch.zeros(0, 3, dtype=torch.long)
+    assert model(empty, empty).shape == (0, 3, VOCAB)
+    assert model(empty, empty, Probe((AttentionRecorder(),))).shape == (0, 3, VOCAB)
+    cache = model.start(empty)
+    assert model.decode_step(empty[:, 0], cache).shape == (0, VOCAB)
+    with torch.inference_mode():
+        assert beam_search(model, empty, [], 2, 0.6) == greedy(model, empty, []) == []
 
 
 def test_agrees_with_marian():
@@ -122,7 +164,7 @@ def test_one_matrix_for_both_embeddings_and_the_output():
 
 
 def test_two_vocabularies_cannot_share_one_matrix():
-    with pytest.raises(ValueError, match="one matrix cannot be of 50 words and of 40"):
+    with pytest.raises(ValueError, match="vocabularies of 50 and 40 tokens cannot share one matrix"):
         Transformer(config(), VOCAB, target_vocab_size=40)
     model = Transformer(config(tie_embeddings="target"), VOCAB, target_vocab_size=40).eval()
     assert model(ids(4), torch.tensor([[2, 5, 39]])).shape == (1, 3, 40)

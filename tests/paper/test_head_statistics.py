@@ -7,7 +7,7 @@ import torch
 from allyouneed.config import ModelConfig
 from allyouneed.data.tokenizer import EOS
 from allyouneed.insight.words import Sentence, join_subwords, split_sentence
-from allyouneed.model.probe import record_attention
+from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer
 from allyouneed.paper.figures.head_statistics import (
     RELATIONS,
@@ -168,9 +168,10 @@ def test_attention_of_a_batch_is_that_of_each_sentence_alone():
     ]
     found = dict(encoder_attention(model, sentences))
     for number, sentence in enumerate(sentences):
-        with torch.inference_mode(), record_attention(model) as recorded:
-            model.encode(torch.tensor([sentence.ids]))
-        alone = join_subwords(torch.cat(recorded.encoder).numpy(), sentence.starts)
+        recorder = AttentionRecorder()
+        with torch.inference_mode():
+            model.encode(torch.tensor([sentence.ids]), Probe((recorder,)))
+        alone = join_subwords(torch.cat(recorder.encoder).numpy(), sentence.starts)
         np.testing.assert_allclose(found[number], alone, atol=1e-6)
         np.testing.assert_allclose(found[number].sum(axis=-1), 1, atol=1e-5)
 

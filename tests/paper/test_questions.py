@@ -14,7 +14,7 @@ from allyouneed.config import ModelConfig
 from allyouneed.data.batches import Batch, pad
 from allyouneed.data.store import PairStore, Sentences
 from allyouneed.errors import UserError
-from allyouneed.model.probe import record_attention
+from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer
 from allyouneed.paper.questions import experiments as questions
 from allyouneed.paper.questions.experiments import SeesPadding, SeesTheFuture, Unscaled
@@ -58,10 +58,9 @@ def test_jacobian_is_autograds():
 def test_unscaled_multiplies_scores_by_the_root_of_d_k():
     scores = []
     for build in (Transformer, Unscaled):
-        model = built(build)
-        with record_attention(model) as recorded:
-            model(SOURCE[:1], TARGET[:1, :-1])
-        logarithms = recorded.encoder[0].log()  # the scores, but for a constant in each row
+        recorder = AttentionRecorder()
+        built(build)(SOURCE[:1], TARGET[:1, :-1], Probe((recorder,)))
+        logarithms = recorder.encoder[0].log()  # the scores, but for a constant in each row
         scores.append(logarithms - logarithms.mean(-1, keepdim=True))
     torch.testing.assert_close(scores[1], scores[0] * math.sqrt(CONFIG.key_size), rtol=1e-4, atol=1e-4)
 

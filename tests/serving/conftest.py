@@ -13,7 +13,7 @@ import uvicorn
 from allyouneed import Translator
 from allyouneed.serving.app import build_app
 from allyouneed.serving.protocol import LimitedProtocol
-from allyouneed.serving.registry import TranslatorRegistry, replica
+from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.training.train import train
 from tests.conftest import silent, toy_request
@@ -52,7 +52,7 @@ def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
 @pytest.fixture(scope="session")
 def registry(translator: Translator) -> TranslatorRegistry:
     """aa to bb, and bb to cc by the same model; aa to cc is translated over bb."""
-    return TranslatorRegistry({("aa", "bb"): translator, ("bb", "cc"): replica(translator)})
+    return TranslatorRegistry({("aa", "bb"): translator, ("bb", "cc"): Translator(translator.bundle)})
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from allyouneed.config import Config, load_recipe
 from allyouneed.data.batches import Batch
 from allyouneed.data.tokenizer import PAD
-from allyouneed.model.plain import use_plain_paths
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.optimizer import make_optimizers
@@ -83,10 +82,7 @@ def make_config(settings: Sequence[str]) -> Config:
 
 
 def make_model(config: Config, dtype: torch.dtype = torch.float32) -> Transformer:
-    model = Transformer(config.model, VOCABULARY)
-    if config.training.plain:
-        use_plain_paths(model)
-    return model.to(dtype)
+    return Transformer(config.model, VOCABULARY, plain=config.training.plain).to(dtype)
 
 
 def gradients(

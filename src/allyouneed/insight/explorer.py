@@ -31,7 +31,7 @@ from allyouneed.data.tokenizer import EOS, to_nfc
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.coding import Plan, Sizes, choose_plan, pack_matrices, pack_weights
-from allyouneed.insight.switches import Switches, all_heads, single_switches, switched
+from allyouneed.insight.switches import Switches, all_heads, searchable, single_switches
 from allyouneed.insight.tree import Node, hypothesis_nodes, path_of, traced_search
 from allyouneed.insight.variant import (
     LONGEST_SEARCH,
@@ -45,7 +45,7 @@ from allyouneed.insight.variant import (
     weights_of,
 )
 from allyouneed.insight.words import Word, links_of, words_of
-from allyouneed.model.probe import KINDS, Recorded
+from allyouneed.model.probe import KINDS, AttentionRecorder
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.alignment import deciding_layer
 from allyouneed.translation.translator import Translator
@@ -128,7 +128,7 @@ def model_facts(model: Transformer) -> dict[str, Any]:
     }
 
 
-def packed_stages(recorded: Recorded, plan: Plan) -> dict[str, Any] | None:
+def packed_stages(recorded: AttentionRecorder, plan: Plan) -> dict[str, Any] | None:
     """Of the first sentence of the batch. What is another's twin is left out: memory and residual where they are x,
     concat, which is heads side by side, and weights, which follow from the scores."""
     if not plan.stages:
@@ -136,8 +136,7 @@ def packed_stages(recorded: Recorded, plan: Plan) -> dict[str, Any] | None:
     packed: dict[str, list[dict[str, Any]]] = {}
     for kind in KINDS:
         packed[kind] = []
-        for stages in recorded.stages[kind]:
-            arrays = stages.of_sentence(0)
+        for arrays in recorded.arrays(kind, 0):
             names = ["x", "output", "result", "queries", "keys", "values", "heads"]
             names += ["memory"] if kind == "cross" else []
             names += [] if np.array_equal(arrays["residual"], arrays["x"]) else ["residual"]
@@ -163,9 +162,8 @@ def _pair(translator: Translator, text: str, translation: str | None) -> tuple[P
     if translation is not None:
         return Pair(source, target), []
     longest = min(longest_translation(translator, source), room - 1)
-    with switched(translator.model, Switches()):
-        source_ids = pad([source]).to(translator.device)
-        found, nodes = traced_search(translator.model, source_ids, longest, search.beam_size, search.length_penalty)
+    source_ids, model = pad([source]).to(translator.device), searchable(translator.model, [Switches()])
+    found, nodes = traced_search(model, source_ids, longest, search.beam_size, search.length_penalty)
     return Pair(source, list(found[0].ids)), nodes
 
 
@@ -188,22 +186,23 @@ def _links(base: Passed, source: list[list[int]], target: list[list[int]]) -> li
     return [[i, j, round(weight, 4)] for i, j, weight in links_of(cross, *starts)]
 
 
-def packed_attention(recorded: Recorded, plan: Plan) -> dict[str, Any]:
+def packed_attention(recorded: AttentionRecorder, plan: Plan) -> dict[str, Any]:
     """Of the first sentence of the batch, each of `KINDS`."""
     return {kind: pack_weights(x, plan.weights, plan.top) for kind, x in weights_of(recorded).items()}
 
 
-def attention_sizes(recorded: Recorded) -> Sizes:
+def attention_sizes(recorded: AttentionRecorder) -> Sizes:
     """How much there is to pack, of one sentence."""
-    kept = [x for kind in KINDS for x in getattr(recorded, kind)]
+    kept = [x for kind in KINDS for x in recorded.weights(kind)]
     vectors = []
     for kind in KINDS:
-        for stages in recorded.stages[kind]:
-            for x in (stages.steps.queries, stages.steps.keys, stages.steps.values, stages.steps.heads):
-                vectors.append((x[0, :, :, 0].numel(), x.shape[-1]))
-            for x in (stages.x, stages.output, stages.residual, stages.result):
-                vectors.append((x.shape[1], x.shape[2]))
-            vectors += [(stages.memory.shape[1], stages.memory.shape[2])] if kind == "cross" else []
+        for tensors in recorded.layers(kind) if recorded.stages else []:
+            for name in ("queries", "keys", "values", "heads"):
+                _, heads, rows, width = tensors[name].shape
+                vectors.append((heads * rows, width))
+            for name in ("x", "output", "residual", "result", *(["memory"] if kind == "cross" else [])):
+                _, rows, width = tensors[name].shape
+                vectors.append((rows, width))
     return Sizes(sum(x[0].numel() for x in kept), sum(x[0, :, :, 0].numel() for x in kept), vectors)
 
 

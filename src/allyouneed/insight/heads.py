@@ -17,9 +17,9 @@ from allyouneed.data.batches import pad, token_batches
 from allyouneed.data.tokenizer import BOS, EOS, PAD
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.insight.aligner import Link, Links, alignment_error
-from allyouneed.insight.switches import Head, Switches, all_heads, switched
+from allyouneed.insight.switches import Head, Switches, all_heads, interventions
 from allyouneed.insight.words import Sentence, join_subwords
-from allyouneed.model.probe import KINDS, record_attention
+from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer, log_probabilities
 
 MEASURES = ("entropy", "distance", "previous", "next", "same", "period", "end")
@@ -48,14 +48,14 @@ def measure_heads(
     """One tally a kind of attention."""
     tallies = {kind: Tally() for kind in KINDS}
     for batch in _batches(pairs):
-        with record_attention(model) as recorded:
-            model(*_ids(pairs, batch, model))
+        recorder = AttentionRecorder()
+        model(*_ids(pairs, batch, model), Probe((recorder,)))
         for row, number in enumerate(batch):
             source, target = pairs[number]
             sizes = {"encoder": (source, source), "decoder": (target, target), "cross": (target, source)}
             keys = {"encoder": source.ids, "decoder": [BOS, *target.ids[:-1]], "cross": source.ids}
             for kind, (queries, seen) in sizes.items():
-                layers = getattr(recorded, kind)
+                layers = recorder.weights(kind)
                 weights = np.stack(
                     [x[row, :, : len(queries.ids), : len(seen.ids)].float().cpu().numpy() for x in layers]
                 )
@@ -138,8 +138,8 @@ def _loss(model: Transformer, pairs: Sequence[tuple[Sentence, Sentence]], switch
     for batch in _batches(pairs):
         source, inputs = _ids(pairs, batch, model)
         given = pad([pairs[number][1].ids for number in batch]).to(inputs.device)
-        with switched(model, switches):
-            log_p = log_probabilities(model(source, inputs)).gather(-1, given[..., None])[..., 0]
+        logits = model(source, inputs, Probe(interventions=interventions(model, switches)))
+        log_p = log_probabilities(logits).gather(-1, given[..., None])[..., 0]
         real = given != PAD
         total -= float(log_p[real].sum())
         tokens += int(real.sum())

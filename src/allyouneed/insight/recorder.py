@@ -17,7 +17,7 @@ from allyouneed.insight.page import html
 from allyouneed.insight.switches import Switches
 from allyouneed.insight.variant import entropies, slope, weights_of
 from allyouneed.insight.words import links_of
-from allyouneed.model.probe import KINDS, Recorded, record_attention
+from allyouneed.model.probe import KINDS, AttentionRecorder, record_attention
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.alignment import deciding_layer
 
@@ -28,7 +28,7 @@ class Recording:
     encoder, decoder, cross: weights of a sentence [layer, head, query, key], of which padding is not cut.
     """
 
-    def __init__(self, model: Transformer, recorded: Recorded, tokenizer: AnyTokenizer | None):
+    def __init__(self, model: Transformer, recorded: AttentionRecorder, tokenizer: AnyTokenizer | None):
         self.model, self.recorded, self._tokenizer = model, recorded, tokenizer
 
     @property
@@ -46,7 +46,7 @@ class Recording:
     def stages(self, kind: str, layer: int) -> dict[str, np.ndarray]:
         """Of the first sentence; the names are those of `Attention.stages`. kind: "encoder", "decoder" or "cross"."""
         self._refuse_nothing()
-        return self.recorded.stages[kind][layer].of_sentence(0)
+        return self.recorded.arrays(kind, 0)[layer]
 
     def data(self) -> dict[str, Any]:
         """As `explorer.explorer_data`, without what was not computed: no variants, predictions or search."""
@@ -101,7 +101,7 @@ class Recording:
         return weights_of(self.recorded)[kind]
 
     def _refuse_nothing(self) -> None:
-        if not self.recorded.cross:
+        if not self.recorded.sites:
             raise UserError("nothing was recorded: call the model inside the `with` block.")
 
     def _tokens(self, ids: list[int], of_target: bool = False) -> list[str]:

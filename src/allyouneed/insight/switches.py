@@ -1,27 +1,27 @@
-"""Parts of attention switched off in a whole model, to see what they are for. All of it is computed, none imitated.
+"""Switches: parts of attention that can be turned off, to see what they are for.
 
-What happens is what happens to a model trained with them; `allyouneed paper questions` trains without.
+A variant is computed by the trained model with the switches as they are set. It shows what the trained model loses,
+not what a model trained without the part would learn; `allyouneed paper questions` trains such models.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from allyouneed.errors import UserError
-from allyouneed.model.attention import Twist
-from allyouneed.model.probe import KINDS, attentions, explicit_path
+from allyouneed.model.cache import DecoderCache
+from allyouneed.model.probe import KINDS, Interventions, Probe
 from allyouneed.model.transformer import Transformer
-from allyouneed.translation.search import Model, SearchCache
+from allyouneed.translation.search import Model
 
-TEMPERATURES = (0.5, 2.0)  # that the page carries without a server
-_HOTTEST = 100.0
+TEMPERATURES = (0.5, 2.0)  # computed for every page; a server computes others on request
+_MAX_TEMPERATURE = 100.0
 _FLAGS = ("scale", "future_mask", "padding_mask", "positions")
 
 Head = tuple[str, int, int]
@@ -29,9 +29,16 @@ Head = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class Switches:
-    """scale: division by √d_k (3.2.1); future_mask: of the decoder's self-attention (3.2.3); padding_mask: of the
-    source, in the encoder and above it; positions: section 3.5; temperature: a further divisor of the scores;
-    off: heads whose output is zero, as (kind, layer, head) from 0, kind one of "encoder", "decoder", "cross"."""
+    """Settings of the switches; the defaults are the paper's model.
+
+    Attributes:
+        scale: Divide the scores by √d_k (section 3.2.1).
+        future_mask: Mask later positions in the decoder's self-attention (section 3.2.3).
+        padding_mask: Mask padding of the source, in the encoder and in the encoder-decoder attention.
+        positions: Add positional encodings (section 3.5).
+        temperature: An additional divisor of the scores.
+        off: Heads whose output is set to zero: (kind, layer, head) from 0, with kind one of `KINDS`.
+    """
 
     scale: bool = True
     future_mask: bool = True
@@ -42,151 +49,172 @@ class Switches:
 
     @property
     def key(self) -> str:
-        """A name that is the same for the same switches, "" for the paper's: "scale=off,off=cross.0.3"."""
+        """Canonical name, "" for the paper's model, for example "scale=off,off=cross.0.3"."""
         parts = [f"{name}=off" for name in _FLAGS if not getattr(self, name)]
         parts += [f"temperature={self.temperature:g}"] if self.temperature != 1 else []
         parts += ["off=" + ".".join(map(str, head)) for head in sorted(self.off)]
         return ",".join(parts)
 
     def as_json(self) -> dict[str, Any]:
-        """As the page has them, and `switches_from` reads them."""
+        """Convert to the JSON object that the page uses and `switches_from` reads."""
         flags = {name: getattr(self, name) for name in _FLAGS}
         return {**flags, "temperature": self.temperature, "off": [list(head) for head in sorted(self.off)]}
 
 
-def switches_from(facts: Mapping[str, Any], model: Transformer) -> Switches:
-    """From JSON, as `as_json` gives it; what is absent is as in the paper. Errors: `UserError`."""
+def switches_from(values: Mapping[str, Any], model: Transformer) -> Switches:
+    """Read switches from a JSON object as `Switches.as_json` makes it.
+
+    Args:
+        values: The object; a missing entry has its default.
+        model: The model that they are for.
+
+    Returns:
+        The switches.
+
+    Raises:
+        UserError: If a name is unknown, a value has the wrong type or range, or a head does not exist.
+    """
     known = [*_FLAGS, "temperature", "off"]
-    for name in facts:
+    for name in values:
         if name not in known:
-            raise UserError(f"switches: there is no {name!r}; choose of {', '.join(known)}.")
+            raise UserError(f"switches: unknown name {name!r}. Choose from {', '.join(known)}.")
     for name in _FLAGS:
-        if not isinstance(facts.get(name, True), bool):
-            raise UserError(f"switches: {name} is true or false.")
-    temperature = facts.get("temperature", 1.0)
-    number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
-    if not number or not 1 / _HOTTEST <= temperature <= _HOTTEST:
-        raise UserError(f"switches: temperature is a number from {1 / _HOTTEST:g} to {_HOTTEST:g}.")
+        if not isinstance(values.get(name, True), bool):
+            raise UserError(f"switches: {name} must be true or false.")
+    temperature = values.get("temperature", 1.0)
+    is_number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+    if not is_number or not 1 / _MAX_TEMPERATURE <= temperature <= _MAX_TEMPERATURE:
+        raise UserError(
+            f"switches: temperature must be a number from {1 / _MAX_TEMPERATURE:g} to {_MAX_TEMPERATURE:g}."
+        )
     heads = {head: head for head in all_heads(model)}
-    off = facts.get("off", [])
+    off = values.get("off", [])
     if not isinstance(off, list) or not all(isinstance(head, list) and _is_head(head, heads) for head in off):
-        raise UserError('switches: off is a list of heads of this model, for example ["cross", 0, 3], from 0.')
-    flags: dict[str, Any] = {name: facts.get(name, True) for name in _FLAGS}
+        raise UserError('switches: off must list heads of this model, for example ["cross", 0, 3], counted from 0.')
+    flags: dict[str, Any] = {name: values.get(name, True) for name in _FLAGS}
     return Switches(**flags, temperature=float(temperature), off=frozenset(heads[tuple(head)] for head in off))
 
 
-def _is_head(found: list[Any], heads: Mapping[Head, Head]) -> bool:
-    return all(isinstance(part, str | int | float) for part in found) and tuple(found) in heads
+def _is_head(value: list[Any], heads: Mapping[Head, Head]) -> bool:
+    return all(isinstance(part, str | int | float) for part in value) and tuple(value) in heads
 
 
 def all_heads(model: Transformer) -> list[Head]:
-    """Kinds in the order of `KINDS`, then layers, then heads."""
-    layers = {kind: len(found) for kind, found in attentions(model).items()}
-    return [(kind, layer, head) for kind in KINDS for layer in range(layers[kind]) for head in range(_heads(model))]
+    """List all heads of a model, ordered by kind (as in `KINDS`), layer and head."""
+    layers = {"encoder": len(model.encoder.layers), "decoder": len(model.decoder.layers)}
+    layers["cross"] = layers["decoder"]
+    heads = range(model.config.num_heads)
+    return [(kind, layer, head) for kind in KINDS for layer in range(layers[kind]) for head in heads]
 
 
 def single_switches(model: Transformer) -> list[Switches]:
-    """Each alone: everything that is on turned off, two temperatures, every head off."""
+    """List all variants with one change: each flag off, two temperatures, each head off."""
     scale, future_mask = Switches(scale=False), Switches(future_mask=False)
     flags = [scale, future_mask, Switches(padding_mask=False), Switches(positions=False)]
-    warmth = [Switches(temperature=temperature) for temperature in TEMPERATURES]
-    return [*flags, *warmth, *(Switches(off=frozenset({head})) for head in all_heads(model))]
+    temperatures = [Switches(temperature=temperature) for temperature in TEMPERATURES]
+    return [*flags, *temperatures, *(Switches(off=frozenset({head})) for head in all_heads(model))]
 
 
-@contextmanager
-def switched(model: Transformer, switches: Switches, *others: Switches) -> Iterator[None]:
-    """The model with these switches while the block runs, by the explicit path; as it was afterwards.
+def interventions(model: Transformer, *switches: Switches) -> Interventions:
+    """Convert switches to the interventions of a probe.
 
-    With `others`, which are the same but for the heads that are off, each sentence of a batch has its own; a search of
-    the batch then takes `Apart`.
+    Args:
+        model: The model that they are for.
+        switches: One for the whole batch, or one per sentence; these may differ only in the heads that are off.
+
+    Returns:
+        Interventions for `Probe`.
     """
-    embeddings = (model.source_embedding, model.target_embedding)
-    divisor = (math.sqrt(model.config.key_size) if switches.scale else 1.0) * switches.temperature
-    off = [each.off for each in (switches, *others)]
-    with explicit_path(model):
-        for kind, layers in attentions(model).items():
-            masked = switches.future_mask if kind == "decoder" else switches.padding_mask
-            for layer, (attention, _) in enumerate(layers):
-                attention.twist = Twist(divisor, masked, _silent(model, kind, layer, off))
-        try:
-            for embedding in embeddings:
-                embedding.placeless = not switches.positions
-            yield
-        finally:
-            for embedding in embeddings:
-                embedding.placeless = False
+    first = switches[0]
+    unmasked = set() if first.future_mask else {"decoder"}
+    unmasked |= set() if first.padding_mask else {"encoder", "cross"}
+    silent = {}
+    for site in dict.fromkeys((kind, layer) for each in switches for kind, layer, _ in sorted(each.off)):
+        heads = [[(*site, head) in each.off for head in range(model.config.num_heads)] for each in switches]
+        silent[site] = torch.tensor(heads, device=model.output.weight.device)
+    divisor = (math.sqrt(model.config.key_size) if first.scale else 1.0) * first.temperature
+    return Interventions(divisor, frozenset(unmasked), silent, first.positions)
 
 
-def _silent(model: Transformer, kind: str, layer: int, off: Sequence[frozenset[Head]]) -> Tensor | None:
-    """[sentences, heads], None where all speak."""
-    table = [[(kind, layer, head) in of_sentence for head in range(_heads(model))] for of_sentence in off]
-    return torch.tensor(table, device=model.output.weight.device) if any(map(any, table)) else None
-
-
-class Rereading(NamedTuple):
-    """A model whose decoder reads all it has said anew at every step, as it must once words see those after them:
-    then what was computed for them is no longer what it was. Search needs no more than these two methods."""
-
-    model: Transformer
-
-    def start(self, source_ids: Tensor) -> Said:
-        return Said(*self.model.encode(source_ids), source_ids.new_empty(len(source_ids), 0))
-
-    def decode_step(self, tokens: Tensor, said: Said) -> Tensor:
-        """The last token of every hypothesis [batch · beam] -> logits of the next [batch · beam, vocabulary]."""
-        beam = len(tokens) // len(said.memory)
-        if not said.ids.shape[1]:
-            said.ids = tokens.new_empty(len(tokens), 0)
-        said.ids = torch.cat([said.ids, tokens[:, None]], dim=1)
-        memory, mask = (x.repeat_interleave(beam, dim=0) for x in (said.memory, said.mask))
-        return self.model.output(self.model.decode(said.ids, memory, mask)[:, -1])
+def searchable(model: Transformer, switches: Sequence[Switches]) -> Model:
+    """Make a model with these switches, as in `interventions`, for `translation.search`."""
+    probe = Probe(interventions=interventions(model, *switches))
+    return _SwitchedModel(model, probe) if switches[0].future_mask else UncachedModel(model, probe)
 
 
 @dataclass
-class Said:
-    """memory [batch, source, d_model] with its mask; ids [batch · beam, length] said so far."""
+class _SwitchedCache:
+    """The decoder's cache, and the probe of the sentences that are left."""
 
-    memory: Tensor
-    mask: Tensor
-    ids: Tensor
-
-    def select(self, rows: Tensor) -> None:
-        self.ids = self.ids[rows]
-
-    def keep_sentences(self, sentences: Tensor) -> None:
-        self.memory, self.mask = self.memory[sentences], self.mask[sentences]
-
-
-class Apart(NamedTuple):
-    """A model whose sentences have each their own heads off, for search: when some leave the batch, so do theirs."""
-
-    model: Transformer
-    reader: Model
-
-    def start(self, source_ids: Tensor) -> ApartCache:
-        return ApartCache(self.model, self.reader.start(source_ids))
-
-    def decode_step(self, tokens: Tensor, cache: ApartCache) -> Tensor:
-        return self.reader.decode_step(tokens, cache.inner)
-
-
-class ApartCache(NamedTuple):
-    """inner: the reader's, which is asked for everything; beside it the sentences' silent heads are kept in step."""
-
-    model: Transformer
-    inner: SearchCache
+    inner: DecoderCache
+    probe: Probe
 
     def select(self, rows: Tensor) -> None:
         self.inner.select(rows)
 
     def keep_sentences(self, sentences: Tensor) -> None:
         self.inner.keep_sentences(sentences)
-        for layers in attentions(self.model).values():
-            for attention, _ in layers:
-                twist = attention.twist
-                if twist.silent is not None:
-                    attention.twist = replace(twist, silent=twist.silent[sentences])
+        self.probe = Probe(self.probe.observers, self.probe.interventions.select(sentences))
 
 
-def _heads(model: Transformer) -> int:
-    return model.config.num_heads
+@dataclass(frozen=True)
+class _SwitchedModel:
+    """A model whose every step is computed with a probe."""
+
+    model: Transformer
+    probe: Probe
+
+    def start(self, source_ids: Tensor) -> _SwitchedCache:
+        return _SwitchedCache(self.model.start(source_ids, self.probe), self.probe)
+
+    def decode_step(self, tokens: Tensor, cache: _SwitchedCache) -> Tensor:
+        return self.model.decode_step(tokens, cache.inner, cache.probe)
+
+
+@dataclass
+class _Prefixes:
+    """Everything that `UncachedModel` needs for a step.
+
+    Attributes:
+        memory: The encoder's output, shape [batch, source, d_model].
+        mask: Its padding mask, shape [batch, 1, 1, source].
+        ids: Tokens generated so far, shape [batch · beam, length].
+        probe: Probe of the sentences that are left.
+    """
+
+    memory: Tensor
+    mask: Tensor
+    ids: Tensor
+    probe: Probe
+
+    def select(self, rows: Tensor) -> None:
+        self.ids = self.ids[rows]
+
+    def keep_sentences(self, sentences: Tensor) -> None:
+        self.memory, self.mask = self.memory[sentences], self.mask[sentences]
+        self.probe = Probe(self.probe.observers, self.probe.interventions.select(sentences))
+
+
+@dataclass(frozen=True)
+class UncachedModel:
+    """A model that decodes the whole prefix again at every step.
+
+    Without the mask of the future, new tokens change the states of earlier ones, so nothing can be cached.
+    """
+
+    model: Transformer
+    probe: Probe
+
+    def start(self, source_ids: Tensor) -> _Prefixes:
+        """Encode source_ids [batch, source]."""
+        memory, mask = self.model.encode(source_ids, self.probe)
+        return _Prefixes(memory, mask, source_ids.new_empty(len(source_ids), 0), self.probe)
+
+    def decode_step(self, tokens: Tensor, cache: _Prefixes) -> Tensor:
+        """Compute the logits [batch · beam, vocab] that follow the last token of every hypothesis."""
+        beam = len(tokens) // len(cache.memory)
+        if not cache.ids.shape[1]:
+            cache.ids = tokens.new_empty(len(tokens), 0)
+        cache.ids = torch.cat([cache.ids, tokens[:, None]], dim=1)
+        memory, mask = (x.repeat_interleave(beam, dim=0) for x in (cache.memory, cache.mask))
+        return self.model.output(self.model.decode(cache.ids, memory, mask, cache.probe)[:, -1])

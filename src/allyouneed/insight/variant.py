@@ -13,8 +13,8 @@ import torch
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS, EOS, PAD
 from allyouneed.insight.coding import Plan, pack_weights
-from allyouneed.insight.switches import Apart, Rereading, Switches, switched
-from allyouneed.model.probe import KINDS, Recorded, record_attention
+from allyouneed.insight.switches import Switches, interventions, searchable
+from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
 from allyouneed.model.transformer import log_probabilities
 from allyouneed.translation.beam_search import beam_search
 from allyouneed.translation.translator import Translator
@@ -29,7 +29,7 @@ class Passed(NamedTuple):
     """recorded: with stages, if asked for; log_p [target, vocabulary]: natural logarithms; source: ids, as the model
     saw them."""
 
-    recorded: Recorded
+    recorded: AttentionRecorder
     log_p: np.ndarray
     source: list[int]
 
@@ -74,9 +74,9 @@ def longest_translation(translator: Translator, source: list[int]) -> int:
     return most if embedding.max_positions is None else min(most, embedding.max_positions - 1)
 
 
-def weights_of(recorded: Recorded) -> dict[str, np.ndarray]:
+def weights_of(recorded: AttentionRecorder) -> dict[str, np.ndarray]:
     """Of the batch's first sentence, each of `KINDS` [layer, head, query, key]."""
-    return {kind: np.stack([x[0].float().cpu().numpy() for x in getattr(recorded, kind)]) for kind in KINDS}
+    return {kind: np.stack([x[0].float().cpu().numpy() for x in recorded.weights(kind)]) for kind in KINDS}
 
 
 def entropies(weights: np.ndarray) -> np.ndarray:
@@ -105,20 +105,13 @@ def predictions(
 def _run(translator: Translator, pair: Pair, alike: Sequence[Switches], stages: bool) -> list[Passed]:
     """The pair with each of these switches, which are the same but for the heads that are off."""
     source = _with_padding(pair, alike[0])
-    model = translator.model
-    with switched(model, *alike), record_attention(model, stages) as recorded:
-        logits = model(*(pad([ids] * len(alike)).to(translator.device) for ids in (source, [BOS, *pair.target])))
-    if len(alike) == 1:
-        return [Passed(recorded, log_probabilities(logits[0]).cpu().numpy(), source)]
+    model, recorder = translator.model, AttentionRecorder(stages)
+    source_ids, target_ids = (pad([ids] * len(alike)).to(translator.device) for ids in (source, [BOS, *pair.target]))
+    logits = model(source_ids, target_ids, Probe((recorder,), interventions(model, *alike)))
     return [
-        Passed(_of_row(recorded, row), log_probabilities(logits[row]).cpu().numpy(), source)
+        Passed(recorder.sentence(row), log_probabilities(logits[row]).cpu().numpy(), source)
         for row in range(len(alike))
     ]
-
-
-def _of_row(recorded: Recorded, row: int) -> Recorded:
-    encoder, decoder, cross = ([weights[row : row + 1] for weights in getattr(recorded, kind)] for kind in KINDS)
-    return Recorded(encoder, decoder, cross)
 
 
 @torch.inference_mode()
@@ -165,9 +158,7 @@ def _translations(translator: Translator, pair: Pair, alike: Sequence[Switches])
     search, model = translator.bundle.config.search, translator.model
     source = pad([_with_padding(pair, alike[0])] * len(alike)).to(translator.device)
     longest = [longest_translation(translator, pair.source)] * len(alike)
-    with switched(model, *alike):
-        reader = Apart(model, model if alike[0].future_mask else Rereading(model))
-        found = beam_search(reader, source, longest, search.beam_size, search.length_penalty)
+    found = beam_search(searchable(model, alike), source, longest, search.beam_size, search.length_penalty)
     decode = translator.tokenizer.target.decode
     return [{"text": decode(best.ids), "score": round(best.score, 4)} for [best] in found]
 

@@ -1,1 +1,1 @@
-"""Token ids in, logits out: section 3 of the paper."""
+"""The Transformer: token ids in, logits out (section 3 of the paper)."""

@@ -1,142 +1,147 @@
-"""Section 3.2: scaled dot-product attention, and several of them in parallel.
+"""Section 3.2: scaled dot-product attention, and multi-head attention.
 
 Shapes: batch; query, key: positions; heads; d_model, d_k, d_v: widths.
-A mask is boolean, True where a query may look at a key, and broadcasts to [batch, heads, query, key].
+A mask is boolean, True where a query may attend to a key, and broadcasts to [batch, heads, query, key].
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from allyouneed.model.linear import Linear, side_by_side
+from allyouneed.model.linear import Linear, apply_linears
 from allyouneed.model.packing import PackedMask, flash_attention, packed_attention
 
+if TYPE_CHECKING:
+    from allyouneed.model.probe import Probe, Site
 
-def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:
-    """softmax(Q Kᵀ / √d_k), the weights of equation 1.
 
-    For components of unit variance a dot product of d_k of them has variance d_k; without the division by √d_k large
-    products push the softmax to where its gradients vanish (3.2.1). The mask is optional ("opt." in figure 2): padding
-    is hidden everywhere, the future only in the decoder's self-attention.
+def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None, divisor: float | None = None) -> Tensor:
+    """Compute softmax(Q Kᵀ / √d_k), the attention weights of equation 1.
 
-    query [batch, heads, query, d_k], key [batch, heads, key, d_k] -> [batch, heads, query, key], rows sum to 1.
+    The dot product of d_k components of unit variance has variance d_k. Without the division by √d_k, large products
+    push the softmax into regions with vanishing gradients (section 3.2.1). The mask is optional ("opt." in figure 2):
+    padding is hidden everywhere, the future only in the decoder's self-attention.
+
+    Args:
+        query: Queries, shape [batch, heads, query, d_k].
+        key: Keys, shape [batch, heads, key, d_k].
+        mask: Keys that each query may attend to; None for all.
+        divisor: Divisor of the scores instead of √d_k.
+
+    Returns:
+        Weights, shape [batch, heads, query, key]. Rows sum to 1; a row without a visible key is 0.
     """
-    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    return scores.softmax(dim=-1)
+    scores = query @ key.transpose(-2, -1) / (math.sqrt(query.shape[-1]) if divisor is None else divisor)
+    if mask is None:
+        return scores.softmax(dim=-1)
+    lowest = torch.finfo(scores.dtype).min  # for the paper's -∞, which would give NaN in a row without a visible key
+    return scores.masked_fill(~mask, lowest).softmax(dim=-1).masked_fill(~mask, 0)
 
 
-def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Attention(Q, K, V) = softmax(Q Kᵀ / √d_k) V, equation 1, step by step.
+def scaled_dot_product_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, fused: bool = False
+) -> Tensor:
+    """Compute Attention(Q, K, V) = softmax(Q Kᵀ / √d_k) V, equation 1.
 
-    value [batch, heads, key, d_v] -> [batch, heads, query, d_v]. The plain twin of PyTorch's fused function.
+    Args:
+        query: Queries, shape [batch, heads, query, d_k].
+        key: Keys, shape [batch, heads, key, d_k].
+        value: Values, shape [batch, heads, key, d_v].
+        mask: Keys that each query may attend to; None for all.
+        fused: Use PyTorch's fused kernel, which does not store the weights. Results agree to rounding.
+
+    Returns:
+        Output of each head, shape [batch, heads, query, d_v].
     """
+    if fused:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     return attention_weights(query, key, mask) @ value
 
 
-@dataclass(frozen=True)
-class Twist:
-    """What the explicit path does otherwise than the paper, to see what it is for.
-
-    divisor: of the scores instead of √d_k; masked: whether the mask holds; silent [sentences or 1, heads]: true for
-    heads whose output is zero, in every row of a sentence, which stand side by side.
-    """
-
-    divisor: float | None = None
-    masked: bool = True
-    silent: Tensor | None = None
-
-
-class Steps(NamedTuple):
-    """Equation 1 of every head: queries [batch, heads, query, d_k], keys [batch, heads, key, d_k], values [batch,
-    heads, key, d_v], scores (Q Kᵀ) and weights [batch, heads, query, key], heads [batch, heads, query, d_v]; mask: the
-    one used, None for none."""
-
-    queries: Tensor
-    keys: Tensor
-    values: Tensor
-    scores: Tensor
-    weights: Tensor
-    heads: Tensor
-    mask: Tensor | None
-
-
-def attention_steps(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, twist: Twist) -> Steps:
-    """Equation 1, nothing thrown away. With `Twist()` its heads are those of `scaled_dot_product_attention`."""
-    mask = mask if twist.masked else None
-    divisor = math.sqrt(query.shape[-1]) if twist.divisor is None else twist.divisor
-    scores = query @ key.transpose(-2, -1)
-    scaled = scores / divisor
-    weights = (scaled if mask is None else scaled.masked_fill(~mask, -torch.inf)).softmax(dim=-1)
-    heads = weights @ value
-    if twist.silent is not None:
-        silent = twist.silent.repeat_interleave(len(heads) // len(twist.silent), dim=0)
-        heads = heads.masked_fill(silent[..., None, None], 0)
-    return Steps(query, key, value, scores, weights, heads, mask)
-
-
 class MultiHeadAttention(nn.Module):
-    """Section 3.2.2: `num_heads` attentions with projections of their own, concatenated, then W^O.
+    """Concat(head_1, ..., head_h) W^O, with head_i = Attention(Q W_i^Q, K W_i^K, V W_i^V) (section 3.2.2).
 
-    `explicit = True` computes attention step by step instead of by PyTorch's fused kernel: the same to rounding, but
-    for `twist`, and then `observe`, when set, is called with its `Steps`. Not of packed sentences: `Transformer.plain`
-    keeps training from packing them.
+    The projections of all heads are one matrix each, `query`, `key` and `value`; `output` is W^O.
+
+    Args:
+        d_model: Width of inputs and outputs.
+        num_heads: Number of heads.
+        d_k: Width of a query or key of one head.
+        d_v: Width of a value of one head.
+        bias: Whether the projections have a bias; the paper's have none.
+        plain: Compute equation 1 step by step instead of by fused kernels (the reference implementation).
+        site: Kind and layer, by which a probe identifies this attention.
     """
 
-    def __init__(self, d_model: int, num_heads: int, d_k: int, d_v: int, bias: bool = False):
+    def __init__(
+        self,
+        d_model: int,
+        num_heads: int,
+        d_k: int,
+        d_v: int,
+        bias: bool = False,
+        plain: bool = False,
+        site: Site = ("attention", 0),
+    ):
         super().__init__()
-        self.num_heads = num_heads
-        self.query = Linear(d_model, num_heads * d_k, bias)
-        self.key = Linear(d_model, num_heads * d_k, bias)
-        self.value = Linear(d_model, num_heads * d_v, bias)
-        self.output = Linear(num_heads * d_v, d_model, bias)
-        self.explicit = False
-        self.observe: Callable[[Steps], None] | None = None
-        self.twist = Twist()
+        self.num_heads, self.plain, self.site = num_heads, plain, site
+        self.query = Linear(d_model, num_heads * d_k, bias, plain)
+        self.key = Linear(d_model, num_heads * d_k, bias, plain)
+        self.value = Linear(d_model, num_heads * d_v, bias, plain)
+        self.output = Linear(num_heads * d_v, d_model, bias, plain)
 
-    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | PackedMask | None = None) -> Tensor:
-        """Queries from x [batch, query, d_model], keys and values from memory [batch, key, d_model] -> like x.
+    def forward(
+        self, x: Tensor, memory: Tensor, mask: Tensor | PackedMask | None = None, probe: Probe | None = None
+    ) -> Tensor:
+        """Attend from x to memory.
 
-        With a `PackedMask` x and memory are [tokens, d_model].
+        Args:
+            x: Input of the queries, shape [batch, query, d_model]; with a `PackedMask`, [tokens, d_model].
+            memory: Input of the keys and values, shape [batch, key, d_model]; with a `PackedMask`, [tokens, d_model].
+            mask: Keys that each query may attend to; None for all.
+            probe: Observer of, and changes to, equation 1; ignored with a `PackedMask`.
+
+        Returns:
+            Output after W^O, with the shape of x.
         """
         if isinstance(mask, PackedMask):
-            return self.output(self._packed(x, memory, mask))
-        return self.attend(x, *self.keys_and_values(memory), mask)
+            return self.output(self._packed_heads(x, memory, mask))
+        return self.attend(x, *self.keys_and_values(memory, probe), mask, probe)
 
-    def keys_and_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """memory [batch, key, d_model] -> [batch, heads, key, d_k] and [batch, heads, key, d_v]."""
+    def keys_and_values(self, memory: Tensor, probe: Probe | None = None) -> tuple[Tensor, Tensor]:
+        """Project memory [batch, key, d_model] to keys [batch, heads, key, d_k] and values [batch, heads, key, d_v]."""
+        if probe is not None:
+            probe.observe(self.site, memory=memory)
         return self._split(self.key(memory)), self._split(self.value(memory))
 
-    def attend(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Queries from x [batch, query, d_model] over keys and values already projected -> like x."""
+    def attend(
+        self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, probe: Probe | None = None
+    ) -> Tensor:
+        """Attend from x [batch, query, d_model] to keys and values that are already projected. Returns shape of x."""
         queries = self._split(self.query(x))
-        if self.explicit:
-            steps = attention_steps(queries, keys, values, mask, self.twist)
-            if self.observe is not None:
-                self.observe(steps)
-            heads = steps.heads
+        if probe is None:
+            heads = scaled_dot_product_attention(queries, keys, values, mask, fused=not self.plain)
         else:
-            heads = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-        return self.output(heads.transpose(1, 2).flatten(2))
+            heads = probe.attention(self.site, queries, keys, values, mask)
+        output = self.output(heads.transpose(1, 2).flatten(2))
+        if probe is not None:
+            probe.observe(self.site, x=x, output=output)
+        return output
 
-    def _packed(self, x: Tensor, memory: Tensor, mask: PackedMask) -> Tensor:
-        """x, memory [tokens, d_model] -> what the heads say, [tokens, heads · d_v]."""
-        inner = (self.query, self.key, self.value)
+    def _packed_heads(self, x: Tensor, memory: Tensor, mask: PackedMask) -> Tensor:
+        """Equation 1 by the packed kernels. x, memory [tokens, d_model] -> [tokens, heads · d_v]."""
         if x.is_cuda:
             return flash_attention(self.query(x), self.key(memory), self.value(memory), self.num_heads, mask)
         d_k = self.query.out_features // self.num_heads
         if memory is x:
-            return packed_attention(side_by_side(x, *inner), None, self.num_heads, d_k, mask)
-        return packed_attention(self.query(x), side_by_side(memory, *inner[1:]), self.num_heads, d_k, mask)
+            return packed_attention(apply_linears(x, self.query, self.key, self.value), None, self.num_heads, d_k, mask)
+        return packed_attention(self.query(x), apply_linears(memory, self.key, self.value), self.num_heads, d_k, mask)
 
     def _split(self, x: Tensor) -> Tensor:
-        batch, length, _ = x.shape
-        return x.view(batch, length, self.num_heads, -1).transpose(1, 2)
+        """[batch, length, heads · width] -> [batch, heads, length, width]."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)

@@ -13,20 +13,22 @@ from allyouneed import kernels
 
 
 class Dropout(nn.Module):
-    """Zeroes elements with probability p and scales the rest, in training only, like `torch.nn.Dropout`.
+    """Dropout with probability p, during training only, as `torch.nn.Dropout`.
 
-    On a CPU PyTorch draws one random number after another, which took a quarter of a training step. A kernel hashes the
-    element's place with a key instead, drawn once a call; the backward pass makes the mask again. `plain = True` is
-    PyTorch's own.
+    PyTorch draws random numbers on a CPU sequentially, which took a quarter of a training step. The kernel instead
+    hashes the index of each element with one random key per call, and the backward pass computes the same mask again.
+
+    Args:
+        p: Probability of zeroing an element; the other elements are scaled by 1 / (1 - p).
+        plain: Use PyTorch's dropout (the reference implementation).
     """
 
-    def __init__(self, p: float):
+    def __init__(self, p: float, plain: bool = False):
         super().__init__()
-        self.p = p
-        self.plain = False
+        self.p, self.plain = p, plain
 
     def forward(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
-        """Dropout(x), or onto + Dropout(x): the sum of a residual connection, in the same pass."""
+        """Compute Dropout(x), or onto + Dropout(x), the sum of a residual connection, in one pass over memory."""
         if not self.training or self.p == 0:
             return x if onto is None else onto + x
         if not self.plain and kernels.usable(x, *([] if onto is None else [onto])):

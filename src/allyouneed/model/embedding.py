@@ -6,11 +6,15 @@ Shapes: batch; length: positions; d_model: width.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from allyouneed.model.dropout import Dropout
+
+if TYPE_CHECKING:
+    from allyouneed.model.probe import Probe, Site
 
 _MIN_SINUSOIDS = 512
 
@@ -44,14 +48,24 @@ class Embedding(nn.Module):
         positions: "sinusoidal", or "learned" (table 3, row E).
         max_positions: Number of learned positions; sinusoids have no limit.
         dropout: Dropout rate.
+        plain: Use PyTorch's dropout (the reference implementation).
+        site: ("source", 0) or ("target", 0), by which a probe identifies the embedding.
     """
 
-    def __init__(self, tokens: nn.Embedding, positions: str, max_positions: int, dropout: float):
+    def __init__(
+        self,
+        tokens: nn.Embedding,
+        positions: str,
+        max_positions: int,
+        dropout: float,
+        plain: bool = False,
+        site: Site = ("embedding", 0),
+    ):
         super().__init__()
         self.tokens = tokens
         self.scale = math.sqrt(tokens.embedding_dim)
-        self.dropout = Dropout(dropout)
-        self.placeless = False  # True: nothing tells where a token stands, to see what positions are for
+        self.dropout = Dropout(dropout, plain)
+        self.site = site
         learned = positions == "learned"
         self.positions = nn.Parameter(torch.randn(max_positions, tokens.embedding_dim) * 0.02) if learned else None
         # Not a buffer: `Module.double` would keep the rounding to float32, `Module.to_empty` would destroy the values.
@@ -62,12 +76,13 @@ class Embedding(nn.Module):
         """Number of learned positions; None for sinusoids, which have no limit."""
         return None if self.positions is None else len(self.positions)
 
-    def forward(self, ids: Tensor, start: int = 0) -> Tensor:
+    def forward(self, ids: Tensor, start: int = 0, probe: Probe | None = None) -> Tensor:
         """Embed tokens at consecutive positions.
 
         Args:
             ids: Token ids, shape [batch, length].
             start: Position of the first token.
+            probe: Observer of, and changes to, this pass.
 
         Returns:
             Embeddings, shape [batch, length, d_model].
@@ -75,7 +90,11 @@ class Embedding(nn.Module):
         Raises:
             ValueError: If a position is beyond the last learned one.
         """
-        return self.dropout(self.tokens(ids) * self.scale + self._encodings(start, start + ids.shape[1]))
+        encodings = self.position_encodings(start, start + ids.shape[1])
+        if probe is not None:
+            probe.observe(self.site, ids=ids)
+            encodings = probe.position_encodings(encodings)
+        return self.dropout(self.tokens(ids) * self.scale + encodings)
 
     def packed(self, ids: Tensor, positions: Tensor, length: int) -> Tensor:
         """Embed packed tokens.
@@ -88,7 +107,7 @@ class Embedding(nn.Module):
         Returns:
             Embeddings, shape [tokens, d_model].
         """
-        return self.dropout(self.tokens(ids) * self.scale + self._encodings(0, length)[positions])
+        return self.dropout(self.tokens(ids) * self.scale + self.position_encodings(0, length)[positions])
 
     def position_encodings(self, start: int, end: int) -> Tensor:
         """Look up the encodings of positions `start` to `end`, `end` excluded.
@@ -104,10 +123,6 @@ class Embedding(nn.Module):
         if end > len(self.positions):
             raise ValueError(f"position {end} is beyond the last learned one, max_positions = {len(self.positions)}")
         return self.positions[start:end]
-
-    def _encodings(self, start: int, end: int) -> Tensor:
-        table = self.position_encodings(start, end)
-        return torch.zeros_like(table) if self.placeless else table
 
     def _sinusoids_up_to(self, end: int) -> Tensor:
         table, like = self._sinusoids, self.tokens.weight  # one read: another thread may replace the attribute

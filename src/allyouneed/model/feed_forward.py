@@ -5,20 +5,27 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from allyouneed.model.linear import Linear, side_by_side
+from allyouneed.model.linear import Linear
 
 
 class FeedForward(nn.Module):
-    """FFN(x) = max(0, x W₁ + b₁) W₂ + b₂, equation 2, at each position alike. [..., d_model] -> [..., d_model].
+    """FFN(x) = max(0, x W₁ + b₁) W₂ + b₂, equation 2, applied to each position separately.
 
-    activation: "relu", the paper's max(0, ·), or "swish", x · sigmoid(x) (Ramachandran et al. 2017), as Marian has it.
+    Args:
+        d_model: Width of inputs and outputs.
+        d_ff: Width of the inner layer.
+        activation: "relu", max(0, ·) as in the paper, or "swish", x · sigmoid(x) (Ramachandran et al. 2017), as in
+            Marian's models.
+        plain: Use PyTorch's matrix products only (the reference implementation).
     """
 
-    def __init__(self, d_model: int, d_ff: int, activation: str = "relu"):
+    def __init__(self, d_model: int, d_ff: int, activation: str = "relu", plain: bool = False):
         super().__init__()
         self.swish = activation == "swish"
-        self.inner = Linear(d_model, d_ff)
-        self.outer = Linear(d_ff, d_model)
+        self.inner = Linear(d_model, d_ff, plain=plain)
+        self.outer = Linear(d_ff, d_model, plain=plain)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.outer(F.silu(self.inner(x)) if self.swish else side_by_side(x, self.inner, relu=True))
+        """Transform x, shape [..., d_model], to the same shape."""
+        hidden = F.silu(self.inner(x)) if self.swish else self.inner(x, relu=True)  # max(0, x W₁ + b₁)
+        return self.outer(hidden)  # hidden W₂ + b₂

@@ -1,4 +1,7 @@
-"""Section 3.1: residual connections, and the layers of encoder and decoder as in figure 1."""
+"""Section 3.1: residual connections, and the layers of encoder and decoder (figure 1).
+
+Shapes: batch; rows: batch · beam; source, target: positions; tokens: all tokens of a packed batch; d_model: width.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,13 @@ from allyouneed.model.cache import LayerCache
 from allyouneed.model.dropout import Dropout
 from allyouneed.model.feed_forward import FeedForward
 from allyouneed.model.packing import PackedMask
+from allyouneed.model.probe import Probe, Site
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class Stack(nn.ModuleList, Generic[Layer]):
-    """A `ModuleList` of layers of one kind, and a type checker knows which."""
+    """A `ModuleList` with one type of layer, known to type checkers."""
 
     if TYPE_CHECKING:
 
@@ -26,85 +30,137 @@ class Stack(nn.ModuleList, Generic[Layer]):
 
         def __iter__(self) -> Iterator[Layer]: ...
 
-        def __getitem__(self, index: int) -> Layer: ...  # type: ignore[override]  # PyTorch's takes slices, too
+        def __getitem__(self, index: int) -> Layer: ...  # type: ignore[override]  # slices are not used
 
 
 class Residual(nn.Module):
-    """LayerNorm(x + Dropout(Sublayer(x))), the paper's; "pre" is x + Dropout(Sublayer(LayerNorm(x)))."""
+    """LayerNorm(x + Dropout(Sublayer(x))) as in the paper, or x + Dropout(Sublayer(LayerNorm(x))) with norm "pre".
 
-    def __init__(self, d_model: int, dropout: float, norm: str):
+    Args:
+        d_model: Width.
+        dropout: Dropout rate.
+        norm: "post" or "pre".
+        plain: Use PyTorch's dropout (the reference implementation).
+        site: Kind and layer, by which a probe identifies the sub-layer.
+    """
+
+    def __init__(self, d_model: int, dropout: float, norm: str, plain: bool = False, site: Site = ("sublayer", 0)):
         super().__init__()
         self.norm = nn.LayerNorm(d_model)
-        self.dropout = Dropout(dropout)
-        self.norm_first = norm == "pre"
+        self.dropout = Dropout(dropout, plain)
+        self.norm_first, self.site = norm == "pre", site
 
-    def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
-        """x [..., d_model], around a sub-layer that gives the same shape -> like x."""
+    def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor], probe: Probe | None = None) -> Tensor:
+        """Apply a sub-layer, which keeps the shape [..., d_model] of x, with its residual connection."""
         if self.norm_first:
-            return self.dropout(sublayer(self.norm(x)), onto=x)
-        return self.norm(self.dropout(sublayer(x), onto=x))
+            result = self.dropout(sublayer(self.norm(x)), onto=x)
+        else:
+            result = self.norm(self.dropout(sublayer(x), onto=x))
+        if probe is not None:
+            probe.observe(self.site, residual=x, result=result)
+        return result
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention, then feed-forward (figure 1, left)."""
+    """Self-attention, then feed-forward (figure 1, left).
 
-    def __init__(self, config: ModelConfig):
+    Args:
+        config: Settings of the model.
+        index: Index of the layer, from 0.
+        plain: Use the reference implementation throughout.
+    """
+
+    def __init__(self, config: ModelConfig, index: int = 0, plain: bool = False):
         super().__init__()
-        self.self_attention = _attention(config)
-        self.feed_forward = FeedForward(config.d_model, config.d_ff, config.activation)
-        self.residuals = _residuals(2, config)
+        attention, feed_forward = ("encoder", index), ("encoder feed-forward", index)
+        self.self_attention = _attention(config, attention, plain)
+        self.feed_forward = FeedForward(config.d_model, config.d_ff, config.activation, plain)
+        self.residuals = _residuals(config, plain, attention, feed_forward)
 
-    def forward(self, x: Tensor, mask: Tensor | PackedMask) -> Tensor:
-        """x [batch, source, d_model], mask [batch, 1, 1, source] -> like x; packed, [tokens, d_model]."""
-        x = self.residuals[0](x, lambda x: self.self_attention(x, x, mask))
-        return self.residuals[1](x, self.feed_forward)
+    def forward(self, x: Tensor, mask: Tensor | PackedMask, probe: Probe | None = None) -> Tensor:
+        """Apply the layer.
+
+        Args:
+            x: Shape [batch, source, d_model]; packed, [tokens, d_model].
+            mask: Padding mask, shape [batch, 1, 1, source], or a `PackedMask`.
+            probe: Observer of, and changes to, this pass.
+
+        Returns:
+            Tensor with the shape of x.
+        """
+        x = self.residuals[0](x, lambda x: self.self_attention(x, x, mask, probe), probe)
+        return self.residuals[1](x, self.feed_forward, probe)
 
 
 class DecoderLayer(nn.Module):
-    """Masked self-attention, attention over the encoder's output, feed-forward (figure 1, right)."""
+    """Masked self-attention, attention over the encoder's output, then feed-forward (figure 1, right).
 
-    def __init__(self, config: ModelConfig):
+    Args:
+        config: Settings of the model.
+        index: Index of the layer, from 0.
+        plain: Use the reference implementation throughout.
+    """
+
+    def __init__(self, config: ModelConfig, index: int = 0, plain: bool = False):
         super().__init__()
-        self.self_attention = _attention(config)
-        self.cross_attention = _attention(config)
-        self.feed_forward = FeedForward(config.d_model, config.d_ff, config.activation)
-        self.residuals = _residuals(3, config)
+        attention, cross, feed_forward = ("decoder", index), ("cross", index), ("decoder feed-forward", index)
+        self.self_attention = _attention(config, attention, plain)
+        self.cross_attention = _attention(config, cross, plain)
+        self.feed_forward = FeedForward(config.d_model, config.d_ff, config.activation, plain)
+        self.residuals = _residuals(config, plain, attention, cross, feed_forward)
 
-    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | PackedMask, memory_mask: Tensor | PackedMask) -> Tensor:
-        """x [batch, target, d_model], memory [batch, source, d_model], masks [target, target] and [batch, 1, 1, source]
-        -> like x; packed, [tokens, d_model]."""
-        x = self.residuals[0](x, lambda x: self.self_attention(x, x, mask))
-        x = self.residuals[1](x, lambda x: self.cross_attention(x, memory, memory_mask))
-        return self.residuals[2](x, self.feed_forward)
+    def forward(
+        self,
+        x: Tensor,
+        memory: Tensor,
+        mask: Tensor | PackedMask,
+        memory_mask: Tensor | PackedMask,
+        probe: Probe | None = None,
+    ) -> Tensor:
+        """Apply the layer.
 
-    def start(self, memory: Tensor) -> LayerCache:
-        """Projects the encoder's output [batch, source, d_model] once for all steps."""
-        return LayerCache(*self.cross_attention.keys_and_values(memory))
+        Args:
+            x: Shape [batch, target, d_model]; packed, [tokens, d_model].
+            memory: The encoder's output, shape [batch, source, d_model]; packed, [source tokens, d_model].
+            mask: Mask of the future, shape [target, target], or a `PackedMask`.
+            memory_mask: Padding mask of the source, shape [batch, 1, 1, source], or a `PackedMask`.
+            probe: Observer of, and changes to, this pass.
 
-    def step(self, x: Tensor, cache: LayerCache, memory_mask: Tensor) -> Tensor:
-        """One position of every hypothesis, x [batch · beam, 1, d_model] -> like x."""
-        rows, _, d_model = x.shape
+        Returns:
+            Tensor with the shape of x.
+        """
+        x = self.residuals[0](x, lambda x: self.self_attention(x, x, mask, probe), probe)
+        x = self.residuals[1](x, lambda x: self.cross_attention(x, memory, memory_mask, probe), probe)
+        return self.residuals[2](x, self.feed_forward, probe)
+
+    def start(self, memory: Tensor, probe: Probe | None = None) -> LayerCache:
+        """Project the encoder's output [batch, source, d_model] once for all decoding steps."""
+        return LayerCache(*self.cross_attention.keys_and_values(memory, probe))
+
+    def step(self, x: Tensor, cache: LayerCache, memory_mask: Tensor, probe: Probe | None = None) -> Tensor:
+        """Apply the layer to one more position of every hypothesis, x [rows, 1, d_model], and add it to the cache."""
         batch = len(memory_mask)
 
         def attend_past(x: Tensor) -> Tensor:
-            return self.self_attention.attend(x, *cache.append(*self.self_attention.keys_and_values(x)))
+            keys, values = cache.append(*self.self_attention.keys_and_values(x, probe))
+            return self.self_attention.attend(x, keys, values, probe=probe)
 
-        def attend_memory(x: Tensor) -> Tensor:  # a sentence's hypotheses are queries over one and the same memory
+        def attend_memory(x: Tensor) -> Tensor:
+            queries = x.view(
+                batch, len(x) // max(1, batch), x.shape[-1]
+            )  # the hypotheses of a sentence share its memory
             keys, values = cache.memory_keys, cache.memory_values
-            return self.cross_attention.attend(x.view(batch, rows // batch, d_model), keys, values, memory_mask).view(
-                x.shape
-            )
+            return self.cross_attention.attend(queries, keys, values, memory_mask, probe).view(x.shape)
 
-        x = self.residuals[0](x, attend_past)
-        x = self.residuals[1](x, attend_memory)
-        return self.residuals[2](x, self.feed_forward)
+        x = self.residuals[0](x, attend_past, probe)
+        x = self.residuals[1](x, attend_memory, probe)
+        return self.residuals[2](x, self.feed_forward, probe)
 
 
-def _attention(config: ModelConfig) -> MultiHeadAttention:
-    return MultiHeadAttention(
-        config.d_model, config.num_heads, config.key_size, config.value_size, config.attention_bias
-    )
+def _attention(config: ModelConfig, site: Site, plain: bool) -> MultiHeadAttention:
+    sizes = config.d_model, config.num_heads, config.key_size, config.value_size
+    return MultiHeadAttention(*sizes, config.attention_bias, plain, site)
 
 
-def _residuals(count: int, config: ModelConfig) -> Stack[Residual]:
-    return Stack(Residual(config.d_model, config.dropout, config.norm) for _ in range(count))
+def _residuals(config: ModelConfig, plain: bool, *sites: Site) -> Stack[Residual]:
+    return Stack(Residual(config.d_model, config.dropout, config.norm, plain, site) for site in sites)

@@ -1,4 +1,4 @@
-"""x Wᵀ + b, and its gradients."""
+"""Linear layers, x Wᵀ + b, and their gradients."""
 
 from __future__ import annotations
 
@@ -13,24 +13,47 @@ from allyouneed import kernels
 
 
 class Linear(nn.Linear):
-    """As PyTorch's, by our own product where that is the faster one. `plain = True` is PyTorch's own."""
+    """`torch.nn.Linear` that uses the package's own matrix product where that is faster.
 
-    plain = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x [..., in_features] -> [..., out_features]."""
-        return side_by_side(x, self)
-
-
-def side_by_side(x: Tensor, *linears: Linear, relu: bool = False) -> Tensor:
-    """What several make of x [..., in_features], or its positive part: [..., the sum of their widths].
-
-    All have a bias, or none has.
+    Args:
+        in_features: Width of the input.
+        out_features: Width of the output.
+        bias: Whether to add a bias.
+        plain: Always use PyTorch's product (the reference implementation).
     """
-    weights: list[Tensor] = [one.weight for one in linears]
-    biases: list[Tensor] = [one.bias for one in linears if one.bias is not None]
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, plain: bool = False):
+        super().__init__(in_features, out_features, bias)
+        self.plain = plain
+
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+        """Compute x Wᵀ + b, or max(0, x Wᵀ + b) with `relu`.
+
+        Args:
+            x: Input, shape [..., in_features].
+            relu: Whether to apply ReLU, in the same pass over memory.
+
+        Returns:
+            Output, shape [..., out_features].
+        """
+        return apply_linears(x, self, relu=relu)
+
+
+def apply_linears(x: Tensor, *linears: Linear, relu: bool = False) -> Tensor:
+    """Apply several linear layers to the same input and concatenate their outputs.
+
+    Args:
+        x: Input, shape [..., in_features].
+        linears: Layers, which either all have a bias or all have none.
+        relu: Whether to apply ReLU.
+
+    Returns:
+        Outputs, shape [..., sum of the layers' out_features].
+    """
+    weights: list[Tensor] = [linear.weight for linear in linears]
+    biases: list[Tensor] = [linear.bias for linear in linears if linear.bias is not None]
     rows = x.numel() // x.shape[-1]
-    if not any(one.plain for one in linears) and kernels.multiplies(rows, x, *weights):
+    if not any(linear.plain for linear in linears) and kernels.multiplies(rows, x, *weights):
         y = _Linear.apply(x.reshape(rows, -1).contiguous(), relu, len(weights), *weights, *biases)  # type: ignore[no-untyped-call]
         return y.view(*x.shape[:-1], -1)
     if len(linears) == 1:
@@ -42,15 +65,16 @@ def side_by_side(x: Tensor, *linears: Linear, relu: bool = False) -> Tensor:
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, relu: bool, count: int, *given: Tensor) -> Tensor:
-        """x [rows, in_features]; given: the weights, so many, then the biases, as many or none."""
-        weights, biases = given[:count], given[count:] or [None] * count
+    def forward(ctx: Any, x: Tensor, relu: bool, count: int, *parameters: Tensor) -> Tensor:
+        """x [rows, in_features]; parameters: `count` weights, then as many biases or none."""
+        weights, biases = parameters[:count], parameters[count:] or [None] * count
         widths = [len(weight) for weight in weights]
         y = x.new_empty(len(x), sum(widths))
+        mode = kernels.Mode.RELU if relu else kernels.Mode.SET
         for weight, bias, out in zip(weights, biases, y.split(widths, 1), strict=True):
-            kernels.matmul.matmul(x, weight.T, bias, kernels.Mode.RELU if relu else kernels.Mode.SET, out)
+            kernels.matmul.matmul(x, weight.T, bias, mode, out)
         ctx.save_for_backward(x, y if relu else None, *weights)
-        ctx.has_bias = len(given) > count
+        ctx.has_bias = len(parameters) > count
         return y
 
     @staticmethod
@@ -65,6 +89,6 @@ class _Linear(torch.autograd.Function):
             for number, (part, weight) in enumerate(zip(grads, weights, strict=True)):
                 mode = kernels.Mode.ADD if number else kernels.Mode.SET
                 kernels.matmul.matmul(part, weight, mode=mode, out=grad_x)
-        of_weights = [kernels.matmul.matmul(part.T, x) for part in grads]
-        of_biases = grad.sum(0).split([len(weight) for weight in weights]) if ctx.has_bias else ()
-        return grad_x, None, None, *of_weights, *of_biases
+        weight_grads = [kernels.matmul.matmul(part.T, x) for part in grads]
+        bias_grads = grad.sum(0).split([len(weight) for weight in weights]) if ctx.has_bias else ()
+        return grad_x, None, None, *weight_grads, *bias_grads

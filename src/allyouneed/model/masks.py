@@ -1,4 +1,4 @@
-"""The only place that makes masks. True: the query may look at the key."""
+"""Attention masks: True where a query may attend to a key."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def padding_mask(ids: Tensor, pad_id: int) -> Tensor:
-    """Hides padding. ids [batch, key] -> [batch, 1, 1, key]."""
+    """Hide padding: ids [batch, key] -> [batch, 1, 1, key]."""
     return (ids != pad_id)[:, None, None, :]
 
 
 def future_mask(length: int, device: torch.device | None = None) -> Tensor:
-    """Hides the future: position i sees positions 0..i (3.2.3). -> [length, length]."""
+    """Hide later positions: position i attends to positions 0..i (section 3.2.3). -> [length, length]."""
     return torch.ones(length, length, dtype=torch.bool, device=device).tril()

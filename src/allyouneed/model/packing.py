@@ -1,6 +1,7 @@
-"""Sentences one after another instead of side by side, so that nothing is computed on padding.
+"""Packed batches: sentences one after another without padding, so that nothing is computed on padding.
 
-Only attention has to know where a sentence ends: all else in a layer works on each position by itself (section 3.3).
+Only attention needs to know where a sentence ends: all other sub-layers act on each position separately (section 3.3).
+Shapes: sentences; tokens: all tokens of a batch; heads; d_model, d_k, d_v: widths.
 """
 
 from __future__ import annotations
@@ -16,22 +17,28 @@ from allyouneed import kernels
 
 
 class Packed(NamedTuple):
-    """ids [tokens] of all sentences; sentence s begins at starts[s] and ends before starts[s + 1]; places [tokens]:
-    of each id within its sentence; longest: the number of ids of the longest sentence."""
+    """A packed batch.
+
+    Attributes:
+        ids: Token ids, shape [tokens].
+        positions: Position of each token in its sentence, shape [tokens].
+        starts: Index of each sentence's first token, and the total, shape [sentences + 1].
+        max_length: Length of the longest sentence.
+    """
 
     ids: Tensor
-    places: Tensor
+    positions: Tensor
     starts: Tensor
-    longest: int
+    max_length: int
 
     def to(self, device: torch.device) -> Packed:
-        """The same on another device."""
-        ids, places, starts = (x.to(device, non_blocking=True) for x in self[:3])
-        return Packed(ids, places, starts, self.longest)
+        """Copy to another device."""
+        ids, positions, starts = (x.to(device, non_blocking=True) for x in self[:3])
+        return Packed(ids, positions, starts, self.max_length)
 
 
 class PackedMask(NamedTuple):
-    """A query sees the keys of its own sentence; with `causal` only those up to its own place."""
+    """Mask of packed attention: a query sees the keys of its own sentence; with `causal`, none after its position."""
 
     queries: Packed
     keys: Packed
@@ -39,47 +46,68 @@ class PackedMask(NamedTuple):
 
 
 def pack(ids: Tensor, real: Tensor) -> Packed:
-    """ids [sentences, length], real [sentences, length]: True where there is a token, False for padding after it.
+    """Pack a padded batch of at least one sentence.
 
-    There must be a sentence, and a token in each.
+    Args:
+        ids: Token ids, shape [sentences, length].
+        real: False for padding, at the end of a sentence, shape [sentences, length]. Every sentence has a token.
+
+    Returns:
+        The packed batch, on the device of `ids`.
     """
     lengths = real.sum(1)
     starts = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
-    places = torch.arange(ids.shape[1]).expand_as(ids)
-    return Packed(ids[real], places[real], starts, int(lengths.max()))
+    positions = torch.arange(ids.shape[1]).expand_as(ids)
+    return Packed(ids[real], positions[real], starts, int(lengths.max()))
 
 
 def packed_attention(projected: Tensor, memory: Tensor | None, num_heads: int, d_k: int, mask: PackedMask) -> Tensor:
-    """Equation 1 for every head, on a CPU -> [tokens, heads · d_v].
+    """Compute equation 1 for every head on a CPU.
 
-    projected [tokens, heads · (2 · d_k + d_v)]: queries, keys and values side by side, as one product makes them; or,
-    with memory [memory tokens, heads · (d_k + d_v)] of keys and values, the queries alone.
+    Args:
+        projected: Queries, keys and values, concatenated, shape [tokens, heads · (2 · d_k + d_v)]; with `memory` the
+            queries alone, shape [tokens, heads · d_k].
+        memory: Keys and values, concatenated, shape [memory tokens, heads · (d_k + d_v)], or None.
+        num_heads: Number of heads.
+        d_k: Width of a query or key of one head.
+        mask: Sentences of queries and keys.
+
+    Returns:
+        Concatenated output of the heads, shape [tokens, heads · d_v].
     """
     return _PackedAttention.apply(projected, memory, num_heads, d_k, mask)  # type: ignore[no-untyped-call]
 
 
 def flash_attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int, mask: PackedMask) -> Tensor:
-    """The same by PyTorch's FlashAttention for sentences of various lengths, on CUDA, in half precision, d_k = d_v.
+    """Compute equation 1 for every head by PyTorch's FlashAttention: on CUDA, in half precision, with d_k = d_v.
 
-    queries, keys [tokens, heads · d_k], values [tokens, heads · d_v] -> like queries.
+    Args:
+        queries: Shape [tokens, heads · d_k].
+        keys: Shape [memory tokens, heads · d_k].
+        values: Shape [memory tokens, heads · d_v].
+        num_heads: Number of heads.
+        mask: Sentences of queries and keys.
+
+    Returns:
+        Concatenated output of the heads, shape [tokens, heads · d_v].
     """
-    from torch.nn.attention.varlen import varlen_attn
+    from torch.nn.attention.varlen import varlen_attn  # absent in older versions of PyTorch
 
     queries, keys, values = (x.view(len(x), num_heads, -1) for x in (queries, keys, values))
-    of_queries, of_keys = (packed.starts.to(torch.int32) for packed in (mask.queries, mask.keys))
-    longest = mask.queries.longest, mask.keys.longest
+    query_starts, key_starts = (packed.starts.to(torch.int32) for packed in (mask.queries, mask.keys))
+    max_lengths = mask.queries.max_length, mask.keys.max_length
     window = (-1, 0) if mask.causal else (-1, -1)
-    out = varlen_attn(queries, keys, values, of_queries, of_keys, *longest, window_size=window)
-    assert isinstance(out, Tensor)  # a tuple only where more is asked for
+    out = varlen_attn(queries, keys, values, query_starts, key_starts, *max_lengths, window_size=window)
+    assert isinstance(out, Tensor)  # a tuple only if more outputs are requested
     return out.flatten(1)
 
 
 @cache
 def flash_attention_works(device: torch.device, d_k: int) -> bool:
-    """Whether this PyTorch has it, for this device and heads this wide: tried once, forward and backward.
+    """Check, by one forward and backward pass, whether this PyTorch has FlashAttention for the device and width.
 
-    Whoever asks first is in the middle of a training step, or of a validation: no random number is drawn, since the
-    step would not be the same after resuming, and there are gradients even where there are none outside.
+    The first call happens during a training step or a validation. It draws no random numbers, since resumed training
+    would then differ, and enables gradients where they are disabled outside.
     """
     with torch.inference_mode(False), torch.enable_grad():
         ids = torch.ones(2, 3, dtype=torch.long)
@@ -97,9 +125,9 @@ class _PackedAttention(torch.autograd.Function):
     def forward(
         ctx: Any, projected: Tensor, memory: Tensor | None, num_heads: int, d_k: int, mask: PackedMask
     ) -> Tensor:
-        within = kernels.attention.Within(mask.queries.starts, mask.keys.starts, mask.keys.longest, mask.causal)
+        within = kernels.attention.Within(mask.queries.starts, mask.keys.starts, mask.keys.max_length, mask.causal)
         ctx.sizes = num_heads, d_k, within
-        out, normalisers = kernels.attention.attend(*_sides(projected, memory, num_heads * d_k), num_heads, within)
+        out, normalisers = kernels.attention.attend(*_split(projected, memory, num_heads * d_k), num_heads, within)
         ctx.save_for_backward(projected, memory, out, normalisers)
         return out
 
@@ -109,14 +137,14 @@ class _PackedAttention(torch.autograd.Function):
         projected, memory, out, normalisers = ctx.saved_tensors
         num_heads, d_k, within = ctx.sizes
         grads = torch.empty_like(projected), None if memory is None else torch.empty_like(memory)
-        sides, grads_of_sides = _sides(projected, memory, num_heads * d_k), _sides(*grads, num_heads * d_k)
+        inputs, input_grads = _split(projected, memory, num_heads * d_k), _split(*grads, num_heads * d_k)
         grad = grad.contiguous()
-        kernels.attention.attend_backward(grad, *sides, num_heads, within, out, normalisers, grads_of_sides)
+        kernels.attention.attend_backward(grad, *inputs, num_heads, within, out, normalisers, input_grads)
         return *grads, None, None, None
 
 
-def _sides(projected: Tensor, memory: Tensor | None, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values: columns of the matrices they stand in side by side. width: heads · d_k."""
+def _split(projected: Tensor, memory: Tensor | None, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values as views of the concatenated matrices. width: heads · d_k."""
     if memory is None:
         return projected[:, :width], projected[:, width : 2 * width], projected[:, 2 * width :]
     return projected, memory[:, :width], memory[:, width:]

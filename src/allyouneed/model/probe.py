@@ -1,141 +1,206 @@
-"""Keeps what attention does in a model while a `with` block runs."""
+"""Probes: observe attention inside a forward pass, or change it, without changing the model.
+
+A probe is an argument of `Transformer.forward` that is passed down to every attention. The model itself holds no
+state of a pass, so several threads can share it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from allyouneed.model.attention import MultiHeadAttention, Steps
-from allyouneed.model.layers import Residual
-from allyouneed.model.transformer import Transformer
+from allyouneed.model.attention import attention_weights
 
-KINDS = ("encoder", "decoder", "cross")
+KINDS = ("encoder", "decoder", "cross")  # self-attention, self-attention, encoder-decoder attention
+Site: TypeAlias = tuple[str, int]  # kind and layer, from 0
 
 
-@dataclass(repr=False)
-class Stages:
-    """One attention sub-layer's last call, from what comes in to what goes out (figures 1 and 2).
+class Observer(Protocol):
+    """Receiver of the tensors of a forward pass."""
 
-    x [batch, query, d_model], memory [batch, key, d_model]: what is projected to queries, and to keys and values;
-    steps: equation 1 of every head; concat [batch, query, heads · d_v]; output [batch, query, d_model]: after W^O;
-    residual: what output is added to; result: after add & norm (with norm "pre": after add). There from that call on.
+    def observe(self, site: Site, tensors: Mapping[str, Tensor]) -> None:
+        """Receive tensors of one site by name; the names are listed in `AttentionRecorder`."""
+
+
+@dataclass(frozen=True)
+class Interventions:
+    """Changes to a forward pass. The default changes nothing.
+
+    Attributes:
+        divisor: Divisor of the scores instead of √d_k.
+        unmasked: Kinds of attention without their mask.
+        silent: For a site, the heads whose output is set to zero, shape [sentences, heads] or [1, heads]; the rows of
+            a sentence are contiguous in the batch.
+        positions: Whether positional encodings are added.
     """
 
-    x: Tensor = field(init=False)
-    memory: Tensor = field(init=False)
-    steps: Steps = field(init=False)
-    concat: Tensor = field(init=False)
-    output: Tensor = field(init=False)
-    residual: Tensor = field(init=False)
-    result: Tensor = field(init=False)
+    divisor: float | None = None
+    unmasked: frozenset[str] = frozenset()
+    silent: Mapping[Site, Tensor] = field(default_factory=dict)
+    positions: bool = True
 
-    def of_sentence(self, row: int) -> dict[str, np.ndarray]:
-        """One sentence of the batch, float32, without the batch's dimension: x, memory, queries, ..., result."""
-        named = {**vars(self), **self.steps._asdict()}
-        del named["steps"], named["mask"]
-        return {name: x[row].float().cpu().numpy() for name, x in named.items()}
+    def select(self, sentences: Tensor) -> Interventions:
+        """Restrict `silent` to these sentences of the batch, in this order."""
+        silent = {site: heads if len(heads) == 1 else heads[sentences] for site, heads in self.silent.items()}
+        return replace(self, silent=silent)
 
 
-@dataclass
-class Recorded:
-    """Of the last call. encoder, decoder, cross: weights, one tensor a layer: [batch, heads, query, key]; stages: of
-    each of `KINDS` one a layer, when they were asked for; source_ids, target_ids [batch, length]: then too."""
+@dataclass(frozen=True)
+class Probe:
+    """Observers of a forward pass, and changes to it. With a probe, attention is computed step by step.
 
-    encoder: list[Tensor] = field(default_factory=list)
-    decoder: list[Tensor] = field(default_factory=list)
-    cross: list[Tensor] = field(default_factory=list)
-    stages: dict[str, list[Stages]] = field(default_factory=dict)
-    source_ids: Tensor = field(init=False, repr=False)
-    target_ids: Tensor = field(init=False, repr=False)
+    Attributes:
+        observers: Receivers of the tensors.
+        interventions: Changes.
+    """
+
+    observers: tuple[Observer, ...] = ()
+    interventions: Interventions = Interventions()
+
+    def observe(self, site: Site, **tensors: Tensor) -> None:
+        """Pass tensors of a site on to all observers."""
+        for observer in self.observers:
+            observer.observe(site, tensors)
+
+    def attention(self, site: Site, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """Compute equation 1 with the interventions, and observe its steps.
+
+        Args:
+            site: Kind and layer of the attention.
+            queries: Shape [batch, heads, query, d_k].
+            keys: Shape [batch, heads, key, d_k].
+            values: Shape [batch, heads, key, d_v].
+            mask: Keys that each query may attend to; None for all.
+
+        Returns:
+            Output of each head, shape [batch, heads, query, d_v].
+        """
+        changes = self.interventions
+        mask = None if site[0] in changes.unmasked else mask
+        weights = attention_weights(queries, keys, mask, changes.divisor)
+        heads = weights @ values
+        silent = changes.silent.get(site)
+        if silent is not None:
+            rows = silent.repeat_interleave(len(heads) // len(silent), dim=0)
+            heads = heads.masked_fill(rows[..., None, None], 0)
+        self.observe(site, queries=queries, keys=keys, values=values, weights=weights, heads=heads)
+        return heads
+
+    def position_encodings(self, encodings: Tensor) -> Tensor:
+        """Return the encodings, or zeros if positions are switched off."""
+        return encodings if self.interventions.positions else torch.zeros_like(encodings)
 
 
-def attentions(model: Transformer) -> dict[str, list[tuple[MultiHeadAttention, Residual]]]:
-    """Every attention and the residual connection around it, of each kind in the order of layers."""
-    decoder = model.decoder.layers
-    return {
-        "encoder": [(layer.self_attention, layer.residuals[0]) for layer in model.encoder.layers],
-        "decoder": [(layer.self_attention, layer.residuals[0]) for layer in decoder],
-        "cross": [(layer.cross_attention, layer.residuals[1]) for layer in decoder],
-    }
+class AttentionRecorder:
+    """Observer that keeps the tensors of the last call of every attention.
+
+    Attributes:
+        sites: Tensors by site and name. x [batch, query, d_model] and memory [batch, key, d_model]: inputs of the
+            projections; queries, keys, values, weights and heads: the steps of equation 1, see `Probe.attention`;
+            output [batch, query, d_model]: after W^O; residual: the other summand of the residual connection;
+            result: after add & norm (with norm "pre": after add).
+        source_ids: Token ids of the sources, shape [batch, source]; with stages only.
+        target_ids: Token ids of the decoder's input, shape [batch, target]; with stages only.
+
+    Args:
+        stages: Keep all tensors instead of the weights alone.
+    """
+
+    source_ids: Tensor
+    target_ids: Tensor
+
+    def __init__(self, stages: bool = False):
+        self.stages = stages
+        self.sites: dict[Site, dict[str, Tensor]] = {}
+
+    def observe(self, site: Site, tensors: Mapping[str, Tensor]) -> None:
+        """Keep the tensors, detached from the graph."""
+        kind = site[0]
+        if kind in KINDS:
+            kept = {name: x.detach() for name, x in tensors.items() if self.stages or name == "weights"}
+            self.sites.setdefault(site, {}).update(kept)
+        elif self.stages and kind in ("source", "target"):
+            setattr(self, f"{kind}_ids", tensors["ids"].detach())
+
+    @property
+    def encoder(self) -> list[Tensor]:
+        """Weights of the encoder's self-attention, one tensor [batch, heads, source, source] per layer."""
+        return self.weights("encoder")
+
+    @property
+    def decoder(self) -> list[Tensor]:
+        """Weights of the decoder's self-attention, one tensor [batch, heads, target, target] per layer."""
+        return self.weights("decoder")
+
+    @property
+    def cross(self) -> list[Tensor]:
+        """Weights of the encoder-decoder attention, one tensor [batch, heads, target, source] per layer."""
+        return self.weights("cross")
+
+    def weights(self, kind: str) -> list[Tensor]:
+        """Weights [batch, heads, query, key] of one of `KINDS`, one tensor per layer."""
+        return [tensors["weights"] for tensors in self.layers(kind)]
+
+    def layers(self, kind: str) -> list[dict[str, Tensor]]:
+        """Tensors of one of `KINDS` by name, one mapping per layer."""
+        return [self.sites[site] for site in sorted(self.sites) if site[0] == kind]
+
+    def sentence(self, row: int) -> AttentionRecorder:
+        """The same recording of one sentence of the batch, as a batch of 1."""
+        one = AttentionRecorder(self.stages)
+        for site, tensors in self.sites.items():
+            one.sites[site] = {name: x[row : row + 1] for name, x in tensors.items()}
+        return one
+
+    def arrays(self, kind: str, row: int) -> list[dict[str, np.ndarray]]:
+        """Tensors of one sentence as float32 arrays without the batch dimension, one mapping per layer.
+
+        Besides the recorded names: scores (Q Kᵀ) [heads, query, key] and concat [query, heads · d_v].
+        """
+        return [_sentence_arrays(tensors, row) for tensors in self.layers(kind)] if self.stages else []
+
+
+def _sentence_arrays(tensors: Mapping[str, Tensor], row: int) -> dict[str, np.ndarray]:
+    scores = tensors["queries"] @ tensors["keys"].transpose(-2, -1)
+    concat = tensors["heads"].transpose(1, 2).flatten(2)
+    named = {**tensors, "scores": scores, "concat": concat}
+    return {name: x[row].float().cpu().numpy() for name, x in named.items()}
+
+
+# Recordings of the current thread by `record_attention`: a context variable, since each thread has its own context.
+_recordings: ContextVar[tuple[tuple[nn.Module, Observer], ...]] = ContextVar("recordings", default=())
 
 
 @contextmanager
-def explicit_path(model: Transformer) -> Iterator[None]:
-    """Every attention by its explicit path, which gives the same output to rounding; training then pads, too."""
-    found = [attention for layers in attentions(model).values() for attention, _ in layers]
-    before = [(attention.explicit, attention.observe, attention.twist) for attention in found]
-    plain = model.plain
+def record_attention(model: nn.Module, stages: bool = False) -> Iterator[AttentionRecorder]:
+    """Record the attention of every forward pass of `model` in this thread while the block runs.
+
+    For code that calls the model without a probe, for example a training step. Other threads are not recorded.
+
+    Args:
+        model: Model to record.
+        stages: Keep all tensors instead of the weights alone.
+
+    Yields:
+        The recorder, which keeps the last call of each attention.
+    """
+    recorder = AttentionRecorder(stages)
+    token = _recordings.set((*_recordings.get(), (model, recorder)))
     try:
-        model.plain = True
-        for attention in found:
-            attention.explicit = True
-        yield
+        yield recorder
     finally:
-        model.plain = plain
-        for attention, kept in zip(found, before, strict=True):
-            attention.explicit, attention.observe, attention.twist = kept
+        _recordings.reset(token)
 
 
-@contextmanager
-def record_attention(model: Transformer, stages: bool = False) -> Iterator[Recorded]:
-    """Keeps the weights, with `stages` all that leads to them and follows. The output stays the same to rounding."""
-    recorded = Recorded()
-    with ExitStack() as stack:
-        stack.enter_context(explicit_path(model))
-        for kind, layers in attentions(model).items():
-            kept: list[Tensor] = getattr(recorded, kind)
-            recorded.stages[kind] = [Stages() for _ in layers] if stages else []
-            for layer, (attention, residual) in enumerate(layers):
-                attention.observe = _keeping(kept, layer, recorded.stages[kind], attention.observe)
-                if stages:
-                    _watch(stack, attention, residual, recorded.stages[kind][layer])
-        if stages:
-            _watch_ids(stack, model, recorded)
-        yield recorded
-
-
-def _keeping(
-    kept: list[Tensor], layer: int, stages: list[Stages], outer: Callable[[Steps], None] | None
-) -> Callable[[Steps], None]:
-    """An observer: the layer's place in `kept` is filled by the first call and filled anew by later ones.
-
-    outer: that of a recording around this one, which goes on.
-    """
-
-    def observe(steps: Steps) -> None:
-        if outer is not None:
-            outer(steps)
-        kept[layer : layer + 1] = [steps.weights.detach()]
-        if stages:
-            stages[layer].steps = Steps._make(None if x is None else x.detach() for x in steps)
-
-    return observe
-
-
-def _watch(stack: ExitStack, attention: MultiHeadAttention, residual: Residual, stages: Stages) -> None:
-    def hook(module: nn.Module, **places: str) -> None:
-        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            for name, place in places.items():
-                setattr(stages, name, (inputs[0] if place == "in" else output).detach())
-
-        stack.callback(module.register_forward_hook(keep).remove)
-
-    hook(attention.query, x="in")
-    hook(attention.key, memory="in")
-    hook(attention.output, concat="in", output="out")
-    hook(residual, residual="in", result="out")
-
-
-def _watch_ids(stack: ExitStack, model: Transformer, recorded: Recorded) -> None:
-    for side in ("source", "target"):
-
-        def keep(module: nn.Module, inputs: tuple[Any, ...], name: str = f"{side}_ids") -> None:
-            setattr(recorded, name, torch.as_tensor(inputs[0]).detach())
-
-        stack.callback(getattr(model, f"{side}_embedding").register_forward_pre_hook(keep).remove)
+def active_probe(model: nn.Module, probe: Probe | None) -> Probe | None:
+    """Add the observers of this thread's recordings of `model` to the probe of a call."""
+    recordings = _recordings.get()
+    observers = tuple(observer for recorded, observer in recordings if recorded is model)
+    return replace(probe or Probe(), observers=(*(probe or Probe()).observers, *observers)) if observers else probe

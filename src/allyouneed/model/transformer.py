@@ -1,147 +1,161 @@
 """Section 3: the whole model, figure 1.
 
-Shapes: batch; source, target: positions; d_model; vocabulary. Ids are padded at the end with `pad_id`.
+Shapes: batch: sentences; rows: batch · beam; source, target: positions; d_model: width; vocab: vocabulary size.
+Token ids are padded at the end with `pad_id`.
 """
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from allyouneed import kernels
 from allyouneed.config import ModelConfig
 from allyouneed.model.cache import DecoderCache
 from allyouneed.model.embedding import Embedding
 from allyouneed.model.layers import DecoderLayer, EncoderLayer, Stack
 from allyouneed.model.masks import future_mask, padding_mask
-from allyouneed.model.packing import Packed, PackedMask, flash_attention_works
+from allyouneed.model.packing import PackedMask
+from allyouneed.model.probe import Probe, active_probe
 
 
 class Encoder(nn.Module):
-    """A stack of identical layers. Pre-norm needs one more norm at the end, since its sums are never normed."""
+    """A stack of identical layers. Norm "pre" needs a final norm, since its sums are not normalised."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, plain: bool = False):
         super().__init__()
-        self.layers = Stack(EncoderLayer(config) for _ in range(config.encoder_layers))
+        self.layers = Stack(EncoderLayer(config, index, plain) for index in range(config.encoder_layers))
         self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
 
-    def forward(self, x: Tensor, mask: Tensor | PackedMask) -> Tensor:
-        """x [batch, source, d_model], mask [batch, 1, 1, source] -> like x; packed, [tokens, d_model]."""
+    def forward(self, x: Tensor, mask: Tensor | PackedMask, probe: Probe | None = None) -> Tensor:
+        """Apply all layers; arguments and result as in `EncoderLayer.forward`."""
         for layer in self.layers:
-            x = layer(x, mask)
+            x = layer(x, mask, probe)
         return self.norm(x)
 
 
 class Decoder(nn.Module):
-    """As the encoder, with a third sub-layer and a mask on the future."""
+    """A stack as in the encoder, with a third sub-layer and a mask on the future."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, plain: bool = False):
         super().__init__()
-        self.layers = Stack(DecoderLayer(config) for _ in range(config.decoder_layers))
+        self.layers = Stack(DecoderLayer(config, index, plain) for index in range(config.decoder_layers))
         self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
 
-    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | PackedMask, memory_mask: Tensor | PackedMask) -> Tensor:
-        """x [batch, target, d_model], memory [batch, source, d_model], masks [target, target] and [batch, 1, 1, source]
-        -> like x; packed, [tokens, d_model]."""
+    def forward(
+        self,
+        x: Tensor,
+        memory: Tensor,
+        mask: Tensor | PackedMask,
+        memory_mask: Tensor | PackedMask,
+        probe: Probe | None = None,
+    ) -> Tensor:
+        """Apply all layers; arguments and result as in `DecoderLayer.forward`."""
         for layer in self.layers:
-            x = layer(x, memory, mask, memory_mask)
+            x = layer(x, memory, mask, memory_mask, probe)
         return self.norm(x)
 
-    def start(self, memory: Tensor, memory_mask: Tensor) -> DecoderCache:
-        """What `step` keeps, of memory [batch, source, d_model] and its mask [batch, 1, 1, source]."""
-        return DecoderCache([layer.start(memory) for layer in self.layers], memory_mask)
+    def start(self, memory: Tensor, memory_mask: Tensor, probe: Probe | None = None) -> DecoderCache:
+        """Make the cache for `step` from memory [batch, source, d_model] and its mask [batch, 1, 1, source]."""
+        return DecoderCache([layer.start(memory, probe) for layer in self.layers], memory_mask)
 
-    def step(self, x: Tensor, cache: DecoderCache) -> Tensor:
-        """One position of every hypothesis, x [batch · beam, 1, d_model] -> like x. It stays in the cache."""
+    def step(self, x: Tensor, cache: DecoderCache, probe: Probe | None = None) -> Tensor:
+        """Apply all layers to one more position of every hypothesis, x [rows, 1, d_model], and add it to the cache."""
         for layer, layer_cache in zip(self.layers, cache.layers, strict=True):
-            x = layer.step(x, layer_cache, cache.source_mask)
+            x = layer.step(x, layer_cache, cache.source_mask, probe)
         cache.length += 1
         return self.norm(x)
 
 
 class Transformer(nn.Module):
-    """logits = model(source_ids, target_ids): target position i is predicted from source and target 0..i.
+    """The Transformer of figure 1: target token i + 1 is predicted from the source and target tokens 0..i.
 
-    One matrix is shared by both embeddings and the pre-softmax linear (3.4) unless `tie_embeddings` is off or
-    "target"; only then the target may have a vocabulary of another size. Errors: `ValueError` for one that is shared.
+    Embeddings and the pre-softmax linear share one matrix (section 3.4), or only the target's embedding and the
+    linear with `tie_embeddings = "target"`, or none. A call has no side effect on the model: threads can share it.
+
+    Args:
+        config: Settings of the model.
+        vocab_size: Size of the source vocabulary.
+        pad_id: Id of the padding token.
+        target_vocab_size: Size of the target vocabulary, if it is another one.
+        plain: Use the reference implementation throughout: padded batches, equation 1 step by step, PyTorch's dropout
+            and matrix products.
+
+    Raises:
+        ValueError: If vocabularies of different sizes are to share one matrix.
     """
 
-    def __init__(self, config: ModelConfig, vocab_size: int, pad_id: int = 0, target_vocab_size: int | None = None):
+    packable = True  # subclasses that need padded batches set this to False, see `packed_forward.can_pack`
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        vocab_size: int,
+        pad_id: int = 0,
+        target_vocab_size: int | None = None,
+        plain: bool = False,
+    ):
         super().__init__()
-        self.config, self.vocab_size, self.pad_id = config, vocab_size, pad_id
-        self.plain = False  # see `plain.py`
-
-        def tokens(count: int) -> nn.Embedding:
-            return nn.Embedding(count, config.d_model)
-
-        def embedding(matrix: nn.Embedding) -> Embedding:
-            return Embedding(matrix, config.positions, config.max_positions, config.dropout)
-
+        self.config, self.vocab_size, self.pad_id, self.plain = config, vocab_size, pad_id, plain
         target_size = target_vocab_size or vocab_size
         if config.tie_embeddings is True and target_size != vocab_size:
-            raise ValueError(f"one matrix cannot be of {vocab_size} words and of {target_size}: see tie_embeddings")
-        shared = tokens(vocab_size)
-        self.source_embedding = embedding(shared)
-        of_target = shared if config.tie_embeddings is True else tokens(target_size)
-        self.target_embedding = embedding(of_target)
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+            raise ValueError(f"vocabularies of {vocab_size} and {target_size} tokens cannot share one matrix")
+        source_tokens = nn.Embedding(vocab_size, config.d_model)
+        positions = config.positions, config.max_positions, config.dropout, plain
+        self.source_embedding = Embedding(source_tokens, *positions, site=("source", 0))
+        target_tokens = source_tokens if config.tie_embeddings is True else nn.Embedding(target_size, config.d_model)
+        self.target_embedding = Embedding(target_tokens, *positions, site=("target", 0))
+        self.encoder = Encoder(config, plain)
+        self.decoder = Decoder(config, plain)
         self.output = nn.Linear(config.d_model, target_size, bias=config.output_bias)
         self._tie_output()
         self.register_load_state_dict_post_hook(Transformer._tie_output)  # type: ignore[no-untyped-call]
         self._initialise()
 
-    def forward(self, source_ids: Tensor, target_ids: Tensor) -> Tensor:
-        """source_ids [batch, source], target_ids [batch, target] -> logits [batch, target, vocabulary]."""
-        return self.output(self.hidden(source_ids, target_ids))
+    def forward(self, source_ids: Tensor, target_ids: Tensor, probe: Probe | None = None) -> Tensor:
+        """Compute the logits of every next target token.
 
-    def hidden(self, source_ids: Tensor, target_ids: Tensor) -> Tensor:
-        """What the pre-softmax linear sees: [batch, target, d_model]."""
-        memory, memory_mask = self.encode(source_ids)
-        return self.decode(target_ids, memory, memory_mask)
+        Args:
+            source_ids: Source token ids, shape [batch, source].
+            target_ids: Target token ids from the start token on, shape [batch, target].
+            probe: Observer of, and changes to, this pass.
 
-    def packed_hidden(self, source: Packed, target: Packed) -> Tensor:
-        """`hidden` without padding: [target tokens, d_model]. Where `packs` says so."""
-        memory = self.source_embedding.packed(source.ids, source.places, source.longest)
-        memory = self.encoder(memory, PackedMask(source, source))
-        x = self.target_embedding.packed(target.ids, target.places, target.longest)
-        return self.decoder(x, memory, PackedMask(target, target, causal=True), PackedMask(target, source))
-
-    def packs(self) -> bool:
-        """Whether attention can do without padding here: by our kernels on a CPU, by FlashAttention on CUDA."""
-        weight, d_k, d_v = self.output.weight, self.config.key_size, self.config.value_size
-        half = torch.is_autocast_enabled(weight.device.type)
-        if self.plain:
-            return False
-        if weight.device.type == "cuda":
-            return half and d_k == d_v and d_k % 8 == 0 and flash_attention_works(weight.device, d_k)
-        return not half and kernels.usable(weight) and d_k % kernels.LANES == 0 and d_v % kernels.LANES == 0
-
-    def encode(self, source_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """source_ids [batch, source] -> memory [batch, source, d_model] and its mask [batch, 1, 1, source]."""
-        mask = padding_mask(source_ids, self.pad_id)
-        return self.encoder(self.source_embedding(source_ids), mask), mask
-
-    def decode(self, target_ids: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
-        """All target positions at once, each blind to its future. -> [batch, target, d_model].
-
-        Padding stands at the end, where only padding sees it: hiding the future hides it too.
+        Returns:
+            Logits, shape [batch, target, vocab].
         """
+        return self.output(self.hidden(source_ids, target_ids, probe))
+
+    def hidden(self, source_ids: Tensor, target_ids: Tensor, probe: Probe | None = None) -> Tensor:
+        """Compute the input of the pre-softmax linear, shape [batch, target, d_model]; arguments as in `forward`."""
+        memory, memory_mask = self.encode(source_ids, probe)
+        return self.decode(target_ids, memory, memory_mask, probe)
+
+    def encode(self, source_ids: Tensor, probe: Probe | None = None) -> tuple[Tensor, Tensor]:
+        """Encode source_ids [batch, source] to memory [batch, source, d_model] and its mask [batch, 1, 1, source]."""
+        probe = active_probe(self, probe)
+        mask = padding_mask(source_ids, self.pad_id)
+        return self.encoder(self.source_embedding(source_ids, probe=probe), mask, probe), mask
+
+    def decode(self, target_ids: Tensor, memory: Tensor, memory_mask: Tensor, probe: Probe | None = None) -> Tensor:
+        """Decode all target positions at once, each without access to later ones. -> [batch, target, d_model].
+
+        Padding is at the end of a target, so the mask of the future hides it from all tokens.
+        """
+        probe = active_probe(self, probe)
         mask = future_mask(target_ids.shape[1], target_ids.device)
-        return self.decoder(self.target_embedding(target_ids), memory, mask, memory_mask)
+        return self.decoder(self.target_embedding(target_ids, probe=probe), memory, mask, memory_mask, probe)
 
-    def start(self, source_ids: Tensor) -> DecoderCache:
-        """Encodes source_ids [batch, source] for `decode_step`."""
-        return self.decoder.start(*self.encode(source_ids))
+    def start(self, source_ids: Tensor, probe: Probe | None = None) -> DecoderCache:
+        """Encode source_ids [batch, source] for `decode_step`."""
+        return self.decoder.start(*self.encode(source_ids, probe), active_probe(self, probe))
 
-    def decode_step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
-        """The last token of every hypothesis [batch · beam] -> logits of the next [batch · beam, vocabulary]."""
-        x = self.target_embedding(tokens[:, None], start=cache.length)
-        return self.output(self.decoder.step(x, cache)[:, 0])
+    def decode_step(self, tokens: Tensor, cache: DecoderCache, probe: Probe | None = None) -> Tensor:
+        """Compute the logits [rows, vocab] that follow the last token of every hypothesis, tokens [rows]."""
+        probe = active_probe(self, probe)
+        x = self.target_embedding(tokens[:, None], cache.length, probe)
+        return self.output(self.decoder.step(x, cache, probe)[:, 0])
 
     def num_parameters(self) -> int:
-        """A matrix that is shared counts once."""
+        """Count the parameters; a shared matrix counts once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def _tie_output(self, incompatible_keys: object = None) -> None:
@@ -150,7 +164,7 @@ class Transformer(nn.Module):
             self.output.weight = self.target_embedding.tokens.weight
 
     def _initialise(self) -> None:
-        """The paper gives none: Xavier for matrices; embeddings of unit variance once multiplied by √d_model."""
+        """Xavier for matrices; embeddings get unit variance after √d_model. The paper does not specify any."""
         for name, parameter in self.named_parameters():
             if "tokens" in name or name == "output.weight":
                 nn.init.normal_(parameter, std=self.config.d_model**-0.5)
@@ -161,5 +175,5 @@ class Transformer(nn.Module):
 
 
 def log_probabilities(logits: Tensor) -> Tensor:
-    """[..., vocabulary] -> natural logarithms of probabilities, in fp32."""
+    """Compute log-softmax over the vocabulary in float32, shape [..., vocab]."""
     return F.log_softmax(logits.float(), dim=-1)

@@ -81,10 +81,21 @@ class RecurrentTranslator(nn.Module):
         vocab_size: Size of the joint vocabulary.
         pad_id: Id of padding.
         hidden: Width of states; None gives as many parameters as the Transformer has.
+        plain: Use PyTorch's dropout.
     """
 
-    def __init__(self, config: ModelConfig, vocab_size: int, pad_id: int = 0, hidden: int | None = None):
+    packable = False  # the recurrence runs over the columns of a padded batch
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        vocab_size: int,
+        pad_id: int = 0,
+        hidden: int | None = None,
+        plain: bool = False,
+    ):
         super().__init__()
+        self.plain = plain
         self.config, self.vocab_size, self.pad_id = config, vocab_size, pad_id
         hidden = hidden or equal_hidden(config, vocab_size)
         width = config.d_model
@@ -97,7 +108,7 @@ class RecurrentTranslator(nn.Module):
         self.deep = nn.Linear(hidden + width + 2 * hidden, width)
         self.output = nn.Linear(width, vocab_size, bias=False)
         self.output.weight = self.tokens.weight
-        self.dropout = Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout, plain)
         self._initialise()
 
     def hidden(self, source_ids: Tensor, target_ids: Tensor) -> Tensor:
@@ -117,10 +128,6 @@ class RecurrentTranslator(nn.Module):
             contexts.append(self._advance(x, cache))
             states.append(cache.state)
         return self._read_out(torch.stack(states, dim=1), embedded, torch.stack(contexts, dim=1))
-
-    def packs(self) -> bool:
-        """Return False: a recurrence needs a padded batch, whose columns it processes in turn."""
-        return False
 
     def start(self, source_ids: Tensor) -> RecurrentCache:
         """Encode sources; the first decoder state is a projection of the mean encoder state.

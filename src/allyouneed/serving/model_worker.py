@@ -9,7 +9,7 @@ import torch
 
 from allyouneed.insight.explorer import explorer_data, live_variant
 from allyouneed.insight.switches import single_switches, switches_from
-from allyouneed.serving.registry import LanguagePair, TranslatorRegistry, replica
+from allyouneed.serving.registry import LanguagePair, TranslatorRegistry
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.scoring import score_pairs, word_log_probabilities
 from allyouneed.translation.streaming import stream_translation
@@ -86,7 +86,7 @@ class ModelWorker:
 
     def __init__(self, registry: TranslatorRegistry):
         torch.set_num_threads(1)  # there is one model thread per core already
-        self._translators = {pair: replica(translator) for pair, translator in registry.translators.items()}
+        self._translators = registry.translators
         for translator in self._translators.values():  # compile kernels before the first request
             translator.translate(["."])
 

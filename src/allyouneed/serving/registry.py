@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from allyouneed.errors import UserError
@@ -92,7 +90,7 @@ def load_registry(runs: Iterable[Path], compute_type: str = FLOAT32) -> Translat
     translators: dict[LanguagePair, Translator] = {}
     folders: dict[LanguagePair, Path] = {}
     for run in runs:
-        translator = Translator.load(run, compute_type=compute_type)
+        translator = Translator.load(run, inter_threads=1, compute_type=compute_type)  # model threads share it
         source, target = translator.bundle.languages
         pair = source.lower(), target.lower()
         if pair in translators:
@@ -101,14 +99,3 @@ def load_registry(runs: Iterable[Path], compute_type: str = FLOAT32) -> Translat
             )
         translators[pair], folders[pair] = translator, run
     return TranslatorRegistry(translators)
-
-
-def replica(translator: Translator) -> Translator:
-    """Return a translator for another thread: shared weights, but its own switches on the model."""
-    model = translator.bundle.model
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    copied = Translator(replace(translator.bundle, model=copy.deepcopy(model, shared)), translator.device, 1)
-    if translator.engine is not model:
-        copied.engine = translator.engine  # has no switches, and may be used by several threads
-        copied.compute_type = translator.compute_type
-    return copied

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import torch
 from allyouneed.bundle import Bundle, build_model, load_weights, weights_of
 from allyouneed.data.prepare import PreparedData
 from allyouneed.data.store import open_store
-from allyouneed.model.plain import use_plain_paths
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.initialise import initialise_from
@@ -47,13 +47,10 @@ class LoopParts:
         tokenizer, report = self.prepared.tokenizer(), self.prepared.report()["train"]
         refuse_oversized(config, len(tokenizer), self.device)
         torch.manual_seed(config.training.seed)
-        model = build_model(config.model, tokenizer, request.build).to(self.device)
+        build = partial(request.build, plain=config.training.plain)
+        model = build_model(config.model, tokenizer, build).to(self.device)
         notes = {"training pairs": report["kept"], "training files": ", ".join(Path(f).name for f in report["files"])}
         taught_by = self._initialise(model, notes)
-        if config.training.plain:
-            use_plain_paths(model)
-            if taught_by:
-                use_plain_paths(taught_by)
         origins = [bundle for bundle in (self.resolved.start, self.resolved.teacher) if bundle]
         longest = max(report["longest_source"], *(bundle.longest_source for bundle in origins), 0)
         return Loop(
@@ -75,4 +72,14 @@ class LoopParts:
         if not teacher:
             return None
         notes[INITIALISED] = initialise_from(model, teacher.model)
-        return teacher.model.to(self.device).eval() if self.resolved.config.training.teacher_share else None
+        if not self.resolved.config.training.teacher_share:
+            return None
+        taught_by = _plain_model(teacher) if self.resolved.config.training.plain else teacher.model
+        return taught_by.to(self.device).eval()
+
+
+def _plain_model(bundle: Bundle) -> Transformer:
+    """Copy a bundle's model to the reference implementation."""
+    model = build_model(bundle.config.model, bundle.tokenizer, partial(Transformer, plain=True))
+    model.load_state_dict(bundle.model.state_dict())
+    return model

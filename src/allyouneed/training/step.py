@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from allyouneed.config import TrainingConfig
 from allyouneed.data.batches import Batch, Position
 from allyouneed.data.tokenizer import PAD
+from allyouneed.model.packed_forward import can_pack, packed_hidden
 from allyouneed.model.packing import pack
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
@@ -137,9 +138,9 @@ def batch_loss(
 def _hidden(model: Transformer, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
     """Two factors of the logits: of each target token [tokens, d_model], of each word [vocabulary, d_model]."""
     real = batch.target_output != PAD
-    if model.packs():
+    if can_pack(model):
         source, target = pack(batch.source, batch.source != PAD), pack(batch.target_input, real)
-        hidden = model.packed_hidden(source.to(device), target.to(device))
+        hidden = packed_hidden(model, source.to(device), target.to(device))
     else:
         source_ids, target_ids, real = (x.to(device) for x in (batch.source, batch.target_input, real))
         hidden = model.hidden(source_ids, target_ids)[real]

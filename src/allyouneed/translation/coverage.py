@@ -14,7 +14,7 @@ import torch
 
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS
-from allyouneed.model.probe import record_attention
+from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.alignment import deciding_layer
 from allyouneed.translation.search import Hypothesis
@@ -39,9 +39,9 @@ def add_coverage_penalty(
     if not rows:
         return [[] for _ in found]
     source_ids, target_ids = pad([ids for ids, _ in rows]), pad([[BOS, *ids] for _, ids in rows])
-    with record_attention(model) as recorded:
-        model.hidden(source_ids.to(device), target_ids.to(device))
-    weights = recorded.cross[deciding_layer(len(recorded.cross))].float().mean(dim=1).cpu().numpy()
+    recorder = AttentionRecorder()
+    model.hidden(source_ids.to(device), target_ids.to(device), Probe((recorder,)))
+    weights = recorder.cross[deciding_layer(len(recorder.cross))].float().mean(dim=1).cpu().numpy()
     values = (_coverage(each[: len(target) + 1, : len(ids)]) for each, (ids, target) in zip(weights, rows, strict=True))
     counted = ([one._replace(score=one.score + penalty * next(values)) for one in hypotheses] for hypotheses in found)
     return [sorted(hypotheses, key=lambda one: -one.score) for hypotheses in counted]

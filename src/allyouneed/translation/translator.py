@@ -20,7 +20,7 @@ from allyouneed.data.batches import pad, token_batches
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
-from allyouneed.model.probe import record_attention
+from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
 from allyouneed.translation.alignment import Attention, align
 from allyouneed.translation.batch_search import BatchSearch
 from allyouneed.translation.constraints import Constraints
@@ -250,13 +250,14 @@ class Translator:
         source_ids = [*self.tokenizer.encode(text), EOS]
         target_ids = [BOS, *self.tokenizer.target.encode(target)]
         self.refuse_beyond_positions(max(len(source_ids), len(target_ids)), "the text or its translation")
-        with torch.inference_mode(), record_attention(self.model, stages) as recorded:
-            self.model(*(pad([ids]).to(self.device) for ids in (source_ids, target_ids)))
-        layers = (recorded.encoder, recorded.decoder, recorded.cross)
+        recorder = AttentionRecorder(stages)
+        with torch.inference_mode():
+            self.model(pad([source_ids]).to(self.device), pad([target_ids]).to(self.device), Probe((recorder,)))
+        layers = (recorder.encoder, recorder.decoder, recorder.cross)
         encoder, decoder, cross = (np.stack([x[0].float().cpu().numpy() for x in kept]) for kept in layers)
         seen = self.tokenizer.target.pieces(target_ids)
         tokens = (self.tokenizer.pieces(source_ids), seen, [*seen[1:], "</s>"])
-        inside = {kind: [each.of_sentence(0) for each in kept] for kind, kept in recorded.stages.items()}
+        inside = {kind: recorder.arrays(kind, 0) for kind in KINDS}
         return Attention(encoder, decoder, cross, *tokens, inside)
 
     def align(self, source: str, target: str) -> list[tuple[int, int]]:

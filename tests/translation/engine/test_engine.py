@@ -128,8 +128,7 @@ def test_other_shapes_stay_with_the_model():
     for shape in ({"d_k": 8}, {"d_ff": 40}, {"activation": "swish"}):
         model = model_of(shape)
         assert engine_for(model) is model
-    model = model_of({})
-    model.plain = True
+    model = Transformer(model_of({}).config, WORDS, plain=True)
     assert engine_for(model) is model
 
 

@@ -16,7 +16,7 @@ import torch
 
 from allyouneed.data.batches import pad, token_batches
 from allyouneed.insight.words import Sentence, has_letters, join_subwords
-from allyouneed.model.probe import record_attention
+from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer
 
 # Where a word can look; each key is in one of them. Near: 2 or 3 words away; far: at least 4; punctuation: not beside.
@@ -123,11 +123,11 @@ def encoder_attention(model: Transformer, sentences: Sequence[Sentence]) -> Iter
     """The number of each sentence, not in order, and its weights [layer, head, query, key], words and `</s>`."""
     lengths = np.array([len(sentence.ids) for sentence in sentences])
     for batch in token_batches(lengths, lengths, _BATCH_TOKENS):
-        with record_attention(model) as recorded:
-            model.encode(pad([sentences[number].ids for number in batch]))
+        recorder = AttentionRecorder()
+        model.encode(pad([sentences[number].ids for number in batch]), Probe((recorder,)))
         for row, number in enumerate(batch):
             length = lengths[number]  # padding stands behind it and has no weight
-            weights = np.stack([layer[row, :, :length, :length].float().numpy() for layer in recorded.encoder])
+            weights = np.stack([layer[row, :, :length, :length].float().numpy() for layer in recorder.encoder])
             yield int(number), join_subwords(weights, sentences[number].starts)
 
 

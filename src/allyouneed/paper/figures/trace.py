@@ -13,7 +13,7 @@ from allyouneed.data.batches import pad
 from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.embedding import Embedding
 from allyouneed.model.feed_forward import FeedForward
-from allyouneed.model.probe import record_attention
+from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer
 
 
@@ -43,13 +43,13 @@ def trace(model: Transformer, source_ids: Sequence[int], target_ids: Sequence[in
             calls[name] = Call(module, [given for given in inputs if isinstance(given, Tensor)], output)
 
         handles.append(module.register_forward_hook(keep))
+    recorder = AttentionRecorder()
     try:
-        with record_attention(model) as recorded:
-            model(pad([source_ids]), pad([target_ids]))
+        model(pad([source_ids]), pad([target_ids]), Probe((recorder,)))
     finally:
         for handle in handles:
             handle.remove()
-    return Trace(calls, recorded.encoder[0])
+    return Trace(calls, recorder.encoder[0])
 
 
 def block_rows(model: Transformer, traced: Trace) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from allyouneed.data.tokenizer import PAD
 from allyouneed.errors import UserError
 from allyouneed.model.attention import MultiHeadAttention, attention_weights
 from allyouneed.model.masks import padding_mask
-from allyouneed.model.probe import record_attention
+from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer, log_probabilities
 from allyouneed.paper.questions.questions_page import write_page
 from allyouneed.paper.results import Results
@@ -68,8 +68,8 @@ SETTINGS = (
 class Unscaled(Transformer):
     """Softmax(Q Kᵀ): every query is multiplied by the √d_k that attention divides by."""
 
-    def __init__(self, config: ModelConfig, vocab_size: int):
-        super().__init__(config, vocab_size)
+    def __init__(self, config: ModelConfig, vocab_size: int, plain: bool = False):
+        super().__init__(config, vocab_size, plain=plain)
         root = math.sqrt(config.key_size)
         for module in self.modules():
             if isinstance(module, MultiHeadAttention):
@@ -79,23 +79,21 @@ class Unscaled(Transformer):
 class SeesPadding(Transformer):
     """Padding of the source is attended to like words. (Of the target, it stands in the future of all words.)"""
 
-    def packs(self) -> bool:
-        return False
+    packable = False
 
-    def encode(self, source_ids: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, source_ids: Tensor, probe: Probe | None = None) -> tuple[Tensor, Tensor]:
         mask = torch.ones_like(padding_mask(source_ids, self.pad_id))
-        return self.encoder(self.source_embedding(source_ids), mask), mask
+        return self.encoder(self.source_embedding(source_ids, probe=probe), mask, probe), mask
 
 
 class SeesTheFuture(Transformer):
     """The decoder sees all target words at once while training. Decoding word by word, it sees what there is."""
 
-    def packs(self) -> bool:
-        return False
+    packable = False
 
-    def decode(self, target_ids: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
+    def decode(self, target_ids: Tensor, memory: Tensor, memory_mask: Tensor, probe: Probe | None = None) -> Tensor:
         mask = padding_mask(target_ids, self.pad_id)
-        return self.decoder(self.target_embedding(target_ids), memory, mask, memory_mask)
+        return self.decoder(self.target_embedding(target_ids, probe=probe), memory, mask, memory_mask, probe)
 
 
 class Variant(NamedTuple):
@@ -186,13 +184,13 @@ def what_is_hidden(model: Transformer, batch: Batch) -> list[dict[str, Any]]:
     further right in the source than the query is in the target.
     """
     source, target = batch.source != PAD, batch.target_input != PAD
-    with record_attention(model.eval()) as recorded:
-        model(batch.source, batch.target_input)
+    recorder = AttentionRecorder()
+    model.eval()(batch.source, batch.target_input, Probe((recorder,)))
     rows = []
     for name, kept, queries, keys in (
-        ("encoder self-attention", recorded.encoder, source, source),
-        ("decoder self-attention", recorded.decoder, target, target),
-        ("encoder-decoder attention", recorded.cross, target, source),
+        ("encoder self-attention", recorder.encoder, source, source),
+        ("decoder self-attention", recorder.decoder, target, target),
+        ("encoder-decoder attention", recorder.cross, target, source),
     ):
         weights = torch.stack(kept).amax(dim=(0, 2)) * queries[:, :, None]  # [batch, query, key], of all layers, heads
         later = torch.ones(weights.shape[1:], dtype=torch.bool).triu(1)

@@ -39,8 +39,7 @@ class ProjectedSelfAttention(nn.Module):
 
     def __init__(self, d: int):
         super().__init__()
-        self.attention = MultiHeadAttention(d, 1, d, d)
-        self.attention.explicit = True
+        self.attention = MultiHeadAttention(d, 1, d, d, plain=True)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.attention(x, x)

@@ -1,0 +1,39 @@
+"""The forward pass on packed sentences, which training uses where it can."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from allyouneed import kernels
+from allyouneed.model.packing import Packed, PackedMask, flash_attention_works
+from allyouneed.model.probe import active_probe
+from allyouneed.model.transformer import Transformer
+
+
+def can_pack(model: Transformer) -> bool:
+    """Check whether `packed_hidden` supports this model here: by the CPU kernels, or by FlashAttention on CUDA."""
+    if not model.packable or model.plain or active_probe(model, None):
+        return False
+    weight, d_k, d_v = model.output.weight, model.config.key_size, model.config.value_size
+    half = torch.is_autocast_enabled(weight.device.type)
+    if weight.device.type == "cuda":
+        return half and d_k == d_v and d_k % 8 == 0 and flash_attention_works(weight.device, d_k)
+    return not half and kernels.usable(weight) and d_k % kernels.LANES == 0 and d_v % kernels.LANES == 0
+
+
+def packed_hidden(model: Transformer, source: Packed, target: Packed) -> Tensor:
+    """Compute `Transformer.hidden` for packed sentences.
+
+    Args:
+        model: Model for which `can_pack` holds.
+        source: Source tokens.
+        target: Target tokens from the start token on.
+
+    Returns:
+        Input of the pre-softmax linear, shape [target tokens, d_model].
+    """
+    memory = model.source_embedding.packed(source.ids, source.positions, source.max_length)
+    memory = model.encoder(memory, PackedMask(source, source))
+    x = model.target_embedding.packed(target.ids, target.positions, target.max_length)
+    return model.decoder(x, memory, PackedMask(target, target, causal=True), PackedMask(target, source))
