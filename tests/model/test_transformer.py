@@ -4,7 +4,8 @@ import torch
 from allyouneed.config import ModelConfig
 from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer
-from allyouneed.translation.search import beam_search, greedy
+from allyouneed.translation.beam_search import beam_search
+from allyouneed.translation.search import greedy
 from tests.model.oracles import close, from_marian, marian, randomise
 
 VOCAB, PAD = 50, 0
