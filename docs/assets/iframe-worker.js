@@ -1,4 +1,4 @@
-// A browser gives a page that was opened from disk no workers. The search wants one: a hidden frame does its work.
+// Browsers do not allow workers on pages opened from disk. The search needs one, so a hidden frame replaces it.
 if (location.protocol === "file:") {
   const load = (page, url) =>
     new Promise((loaded, failed) => {

@@ -1,6 +1,6 @@
-"""The README's pictures, by the project itself: `make pictures RUN=RUN`, where RUN translates from English.
+"""Draw the README's pictures: `make pictures RUN=RUN`, where RUN translates from English.
 
-Each in English and in Korean: the page of `allyouneed serve`, and a head of `allyouneed look`.
+Screenshots in English and Korean of the page of `allyouneed serve` and of a head in `allyouneed look`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 SENTENCE = "two young men are playing soccer on the beach ."
-TONGUES = {"en": "en-GB", "ko": "ko-KR"}  # of the browser, which both pages follow
+LOCALES = {"en": "en-GB", "ko": "ko-KR"}  # browser locales, which the pages follow
 ALLYOUNEED = [sys.executable, "-m", "allyouneed"]
 
 
@@ -28,38 +28,38 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--sentence", default=SENTENCE)
     parser.add_argument("--browser", default=shutil.which("chromium"), help="path of a Chromium")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        browser = playwright.chromium.launch(executable_path=asked.browser, args=["--no-sandbox"])
-        with served(asked.run) as address:
-            for tongue in TONGUES:
-                draw_page(browser, tongue, address, asked.sentence)
+        browser = playwright.chromium.launch(executable_path=args.browser, args=["--no-sandbox"])
+        with served(args.run) as address:
+            for language in LOCALES:
+                draw_page(browser, language, address, args.sentence)
         look = Path(folder) / "look.html"
-        subprocess.run([*ALLYOUNEED, "look", str(asked.run), asked.sentence, "--html", str(look)], check=True)
-        for tongue in TONGUES:
-            draw_heads(browser, tongue, look)
+        subprocess.run([*ALLYOUNEED, "look", str(args.run), args.sentence, "--html", str(look)], check=True)
+        for language in LOCALES:
+            draw_heads(browser, language, look)
         browser.close()
 
 
-def draw_page(browser: Browser, tongue: str, address: str, sentence: str) -> None:
-    with opened(browser, tongue, address, width=1000, height=560) as page:
+def draw_page(browser: Browser, language: str, address: str, sentence: str) -> None:
+    with opened(browser, language, address, width=1000, height=560) as page:
         with page.expect_response(lambda response: response.url.endswith("/api/translate") and response.ok):
             page.locator("#text").fill(sentence)
         expect(page.locator("#translation")).to_have_attribute("aria-busy", "false")
         page.locator("#translation .word").nth(2).hover()
-        page.screenshot(path=HERE / f"page.{tongue}.png")
+        page.screenshot(path=FOLDER / f"page.{language}.png")
 
 
-def draw_heads(browser: Browser, tongue: str, look: Path) -> None:
-    with opened(browser, tongue, look.as_uri(), width=1000, height=760) as page:
+def draw_heads(browser: Browser, language: str, look: Path) -> None:
+    with opened(browser, language, look.as_uri(), width=1000, height=760) as page:
         page.locator("[data-kind=cross]").first.click()
         page.locator("[data-head='cross.2.1']").click()
-        page.screenshot(path=HERE / f"look.{tongue}.png")
+        page.screenshot(path=FOLDER / f"look.{language}.png")
 
 
 @contextmanager
 def served(run: Path) -> Iterator[str]:
-    """The address of `allyouneed serve`, while the block runs."""
+    """Run `allyouneed serve` and yield its address."""
     with subprocess.Popen([*ALLYOUNEED, "serve", str(run), "--port", "0"], stderr=subprocess.PIPE, text=True) as server:
         try:
             yield next(line.strip() for line in server.stderr if re.match("http://", line))
@@ -68,9 +68,9 @@ def served(run: Path) -> Iterator[str]:
 
 
 @contextmanager
-def opened(browser: Browser, tongue: str, address: str, width: int, height: int) -> Iterator[Page]:
+def opened(browser: Browser, language: str, address: str, width: int, height: int) -> Iterator[Page]:
     context = browser.new_context(
-        locale=TONGUES[tongue], viewport={"width": width, "height": height}, color_scheme="light"
+        locale=LOCALES[language], viewport={"width": width, "height": height}, color_scheme="light"
     )
     page = context.new_page()
     page.goto(address)
