@@ -95,9 +95,7 @@ def test_spelling_to_sound(monkeypatch, tmp_path, capsys):
     out = capsys.readouterr().out
     assert float(re.search(r"^phoneme error rate (\d+\.\d\d) %$", out, re.MULTILINE)[1]) > 0
     assert f"of {len(variables['parts']['test']):,} unseen words" in out
-    correct = [
-        o.text in variables["parts"]["test"][o.source] for o in variables["outputs"]
-    ]
+    correct = [o.text in variables["parts"]["test"][o.source] for o in variables["outputs"]]
     assert [count[0] == 0 for count in variables["counts"]] == correct
     assert f"word error rate {100 * correct.count(False) / len(correct):.1f} % of" in out
     edits = variables["edits"]
