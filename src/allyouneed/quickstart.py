@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from allyouneed.data.synthetic import Pair, make_dates
+from allyouneed.data.synthetic import DatePair, make_dates
 from allyouneed.files import write_file
 from allyouneed.progress import print_line
 from allyouneed.training.loop import INTERRUPTED
@@ -45,7 +45,7 @@ def run_quickstart(out: Path, settings: Sequence[str], console: Console, program
     return True
 
 
-def _write(path: Path, pairs: Sequence[Pair]) -> Path:
+def _write(path: Path, pairs: Sequence[DatePair]) -> Path:
     write_file(path, "".join(f"{pair.source}\t{pair.target}\n" for pair in pairs))
     return path
 

@@ -17,7 +17,7 @@ def store(tmp_path):
 
 def test_every_pair_once_an_epoch_within_the_budget(store):
     order = BatchOrder(store, 200, seed=1)
-    batches = order.of_epoch(0)
+    batches = order.epoch_batches(0)
     assert sorted(np.concatenate(batches).tolist()) == list(range(300))
     for pairs in batches:
         longest = max((store.source.lengths[pairs] + 1).max(), (store.target.lengths[pairs] + 1).max())
@@ -33,7 +33,7 @@ def test_lengths_in_a_batch_are_similar(store):
 
 def test_order_is_the_seeds_and_the_epochs(store):
     def batches(seed, epoch):
-        return [pairs.tolist() for pairs in BatchOrder(store, 200, seed).of_epoch(epoch)]
+        return [pairs.tolist() for pairs in BatchOrder(store, 200, seed).epoch_batches(epoch)]
 
     assert batches(1, 0) == batches(1, 0)
     assert batches(1, 0) != batches(1, 1)
@@ -42,7 +42,7 @@ def test_order_is_the_seeds_and_the_epochs(store):
 
 def test_a_position_skips_and_repeats_nothing(store):
     order, position, seen = BatchOrder(store, 200, seed=1), Position(), []
-    per_epoch = len(order.of_epoch(0))
+    per_epoch = len(order.epoch_batches(0))
     for _ in range(per_epoch + 3):
         pairs, position = order.next(position)
         seen.append(pairs.tolist())

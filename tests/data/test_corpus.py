@@ -60,7 +60,7 @@ def test_unequal_counts_name_both_and_the_place(tmp_path):
 def test_one_file_or_two(tmp_path, count):
     (tmp_path / "a").write_text("one\n")
     for read in (count_pairs, lambda paths: list(read_pairs(paths))):
-        with pytest.raises(UserError, match="give two files of parallel text, or one TSV file"):
+        with pytest.raises(UserError, match="give two parallel text files, or one TSV file"):
             read([tmp_path / "a"] * count)
 
 

@@ -44,12 +44,12 @@ def test_pairs_of_a_tsv_with_columns(tmp_path):
     ("name", "content", "message"),
     [
         ("missing.txt", None, "missing.txt: no such file"),
-        ("utf16.txt", "hello\n".encode("utf-16"), "utf16.txt:1: this is UTF-16"),
-        ("utf32.txt", "hello\n".encode("utf-32"), "utf32.txt:1: this is UTF-32"),
-        ("broken.gz", gzip.compress(b"hello\n" * 1000)[:30], "damaged or not gzip"),
-        ("plain.gz", b"hello\n", "damaged or not gzip"),
-        ("cut.gz", gzip.compress(b"hello\n" * 1000)[:-9] + b"?", "damaged or not gzip"),
-        ("unmarked.txt", "hello\n".encode("utf-16-le"), "unmarked.txt:1: no text, it has zero bytes. If it is UTF-16"),
+        ("utf16.txt", "hello\n".encode("utf-16"), "utf16.txt:1: encoded as UTF-16"),
+        ("utf32.txt", "hello\n".encode("utf-32"), "utf32.txt:1: encoded as UTF-32"),
+        ("broken.gz", gzip.compress(b"hello\n" * 1000)[:30], "damaged, or not a gzip file"),
+        ("plain.gz", b"hello\n", "damaged, or not a gzip file"),
+        ("cut.gz", gzip.compress(b"hello\n" * 1000)[:-9] + b"?", "damaged, or not a gzip file"),
+        ("unmarked.txt", "hello\n".encode("utf-16-le"), "unmarked.txt:1: not text (zero bytes). If it is UTF-16"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",  # gzip's bytes have the time in them
 )
@@ -79,7 +79,7 @@ def test_files_of_unequal_length_are_not_parallel(tmp_path):
     for paths in (["s", "t"], ["t", "s"]):
         read = read_pairs([tmp_path / name for name in paths])
         assert next(read).line == 1
-        with pytest.raises(UserError, match=r"t ends before line 2, .*s does not: they are not parallel"):
+        with pytest.raises(UserError, match=r"t ends before line 2, .*s does not: the files are not parallel"):
             next(read)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from allyouneed.config import DataConfig
 from allyouneed.data.formats import RawPair
-from allyouneed.data.prepare import _held_out, prepare
+from allyouneed.data.prepare import is_held_out, prepare
 from allyouneed.data.store import open_store
 from allyouneed.errors import UserError
 from tests.conftest import toy_pairs, write_pairs
@@ -39,7 +39,7 @@ def test_everything_is_counted_and_listed(tmp_path):
     assert any(line.split("\t")[1:3] == ["201", "empty side"] for line in listed)
 
 
-def test_without_validation_files_pairs_are_held_out(tmp_path):
+def test_without_validation_files_pairs_areis_held_out(tmp_path):
     files = write_pairs(tmp_path, "train", toy_pairs(600))
     prepared, said = run(tmp_path, files)
     train, valid = prepared.report()["train"], prepared.report()["valid"]
@@ -51,9 +51,9 @@ def test_without_validation_files_pairs_are_held_out(tmp_path):
 
 
 def test_a_handful_of_pairs_cannot_be_held_out_of(tmp_path):
-    stay = [pair for pair in toy_pairs(40) if not _held_out(RawPair(1, *pair), 20)]
+    stay = [pair for pair in toy_pairs(40) if not is_held_out(RawPair(1, *pair), 20)]
     files = write_pairs(tmp_path, "train", stay)
-    with pytest.raises(UserError, match=r"train\.src and .*train\.tgt: too few pairs to hold some out.*--valid"):
+    with pytest.raises(UserError, match=r"train\.src and .*train\.tgt: too few pairs to hold out some.*--valid"):
         run(tmp_path, files)
 
 

@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 import pytest
 
-from allyouneed.data.synthetic import DateCorpus, Pair, date_forms, make_dates, number_words
+from allyouneed.data.synthetic import DateCorpus, DatePair, date_forms, make_dates, number_words
 
 SUNDAY = date(2026, 11, 22)
 WITH_WEEKDAY = """\
@@ -55,7 +55,7 @@ def corpus() -> DateCorpus:
     return make_dates()
 
 
-def day_of(pair: Pair) -> date:
+def day_of(pair: DatePair) -> date:
     """The date that the English names, read without Babel."""
     return datetime.strptime(" ".join(pair.target.split()[-3:]), "%B %d, %Y").date()
 

@@ -83,5 +83,5 @@ def test_sides_that_are_not_parallel_are_refused(toy_run: Path, text: list[Path]
     text[1].write_text("one line\n")
     with pytest.raises(UserError, match="not parallel"):
         run_figures(toy_run, text, tmp_path / "out", 1, silent())
-    with pytest.raises(UserError, match="two files of parallel text"):
+    with pytest.raises(UserError, match="two parallel text files"):
         run_figures(toy_run, [*text, text[0]], tmp_path / "out", 1, silent())

@@ -1,1 +1,1 @@
-"""Text to tokens to batches."""
+"""Parallel text to token ids to batches."""

@@ -1,7 +1,7 @@
-"""Batches of about as many tokens, of pairs of similar length (section 5.1), in an order that a seed fixes.
+"""Batches with a token budget, of pairs of similar length (section 5.1), in an order determined by a seed.
 
-The order of an epoch is a function of the seed and the epoch alone, so a position is two integers: resuming replays
-nothing and skips nothing. A global batch is cut into shares, for ranks and for micro-batches alike.
+The order of an epoch depends only on the seed and the epoch, so that two integers identify a position: resuming repeats
+no batch and skips none. A global batch is divided into shares, one for each rank and micro-batch.
 """
 
 from __future__ import annotations
@@ -18,31 +18,42 @@ from allyouneed.data.tokenizer import BOS, EOS, PAD
 
 
 class Batch(NamedTuple):
-    """Ids padded at the end. source [pairs, source] ends with EOS; target [pairs, 1 + target] from BOS to EOS."""
+    """Token ids of sentence pairs, padded at the end.
+
+    Attributes:
+        source: Source ids including EOS, shape [pairs, source].
+        target: Target ids from BOS to EOS, shape [pairs, 1 + target].
+    """
 
     source: Tensor
     target: Tensor
 
     @property
     def target_input(self) -> Tensor:
-        """What the decoder sees: the target shifted right (section 3.1)."""
+        """Return the decoder input: the target shifted right (section 3.1), shape [pairs, target]."""
         return self.target[:, :-1]
 
     @property
     def target_output(self) -> Tensor:
-        """What it has to say."""
+        """Return the tokens to predict, shape [pairs, target]."""
         return self.target[:, 1:]
 
 
 class Position(NamedTuple):
-    """The next batch: its epoch, and its place in the epoch's order."""
+    """Position of the next batch: the epoch, and the index within the epoch."""
 
     epoch: int = 0
-    place: int = 0
+    index: int = 0
 
 
 class BatchOrder:
-    """The sequence of global batches of at most `batch_tokens` on either side, padding included."""
+    """The sequence of global batches.
+
+    Args:
+        store: The corpus.
+        batch_tokens: Maximum number of tokens of a batch on each side, including padding.
+        seed: Seed of the order.
+    """
 
     def __init__(self, store: PairStore, batch_tokens: int, seed: int):
         self.lengths = store.source.lengths + 1, store.target.lengths + 1  # with EOS
@@ -51,14 +62,14 @@ class BatchOrder:
         self._batches: list[np.ndarray] = []
 
     def next(self, position: Position) -> tuple[np.ndarray, Position]:
-        """The numbers of the pairs [pairs] that are due at a position, and the position after them."""
-        batches = self.of_epoch(position.epoch)
-        ended = position.place + 1 >= len(batches)
-        after = Position(position.epoch + 1, 0) if ended else Position(position.epoch, position.place + 1)
-        return batches[position.place], after
+        """Return the batch at a position, as pair indices of shape [pairs], and the position after it."""
+        batches = self.epoch_batches(position.epoch)
+        is_last = position.index + 1 >= len(batches)
+        following = Position(position.epoch + 1, 0) if is_last else Position(position.epoch, position.index + 1)
+        return batches[position.index], following
 
-    def of_epoch(self, epoch: int) -> list[np.ndarray]:
-        """All batches of an epoch in their order, each the numbers of its pairs."""
+    def epoch_batches(self, epoch: int) -> list[np.ndarray]:
+        """Return all batches of an epoch in order, each as pair indices of shape [pairs]."""
         if epoch != self._epoch:
             random = np.random.default_rng([self.seed, epoch])
             batches = token_batches(*self.lengths, self.batch_tokens, random)
@@ -69,50 +80,57 @@ class BatchOrder:
 def token_batches(
     source_lengths: np.ndarray, target_lengths: np.ndarray, batch_tokens: int, random: np.random.Generator | None = None
 ) -> list[np.ndarray]:
-    """Cuts the pairs, sorted by length, into batches of at most `batch_tokens` on either side, padding included.
+    """Divide pairs, sorted by length, into batches.
 
-    source_lengths, target_lengths [pairs]: tokens, the ends included -> the numbers of each batch's pairs.
-    `random` shuffles pairs of the same lengths. A pair longer than the budget is a batch of its own.
+    Args:
+        source_lengths: Source tokens of each pair, including EOS, shape [pairs].
+        target_lengths: Target tokens of each pair, including EOS, shape [pairs].
+        batch_tokens: Maximum number of tokens of a batch on each side, including padding. A longer pair becomes a
+            separate batch.
+        random: Shuffles pairs of equal lengths.
+
+    Returns:
+        The pair indices of each batch.
     """
     ties = np.arange(len(source_lengths)) if random is None else random.permutation(len(source_lengths))
     order = ties[np.lexsort((source_lengths[ties], target_lengths[ties]))]
     batches, start, longest = [], 0, 0
-    for place, pair in enumerate(order):
-        longest_with = max(longest, source_lengths[pair], target_lengths[pair])
-        if place > start and longest_with * (place - start + 1) > batch_tokens:
-            batches.append(order[start:place])
-            start, longest_with = place, max(source_lengths[pair], target_lengths[pair])
-        longest = longest_with
+    for index, pair in enumerate(order):
+        new_longest = max(longest, source_lengths[pair], target_lengths[pair])
+        if index > start and new_longest * (index - start + 1) > batch_tokens:
+            batches.append(order[start:index])
+            start, new_longest = index, max(source_lengths[pair], target_lengths[pair])
+        longest = new_longest
     if len(order):
         batches.append(order[start:])
     return batches
 
 
 def share(pairs: np.ndarray, part: int, parts: int) -> np.ndarray:
-    """One of `parts` shares of a batch, of similar size and lengths."""
+    """Return share number `part` of a batch divided into `parts` shares of similar size and lengths."""
     return pairs[part::parts]
 
 
 def collate(store: PairStore, pairs: Sequence[int] | np.ndarray) -> Batch:
-    """Pads the pairs of these numbers [pairs] into a batch."""
-    numbers = np.asarray(pairs, dtype=np.int64)
-    return Batch(_padded(store.source, numbers), _padded(store.target, numbers, BOS))
+    """Pad the pairs with these indices, shape [pairs], into a batch."""
+    indices = np.asarray(pairs, dtype=np.int64)
+    return Batch(_padded(store.source, indices), _padded(store.target, indices, BOS))
 
 
-def _padded(side: Sentences, pairs: np.ndarray, *begin: int) -> Tensor:
-    """All sentences at once, since a step waits for it: [pairs, longest], from `begin` to EOS."""
-    lengths, starts, lead = side.lengths[pairs], side.offsets[pairs], len(begin)
+def _padded(side: Sentences, pairs: np.ndarray, *prefix: int) -> Tensor:
+    """Pad all sentences at once, shape [pairs, longest]: a loop over sentences would delay the training step."""
+    lengths, starts, lead = side.lengths[pairs], side.offsets[pairs], len(prefix)
     columns = np.arange(lengths.max(initial=0))
-    real = columns < lengths[:, None]
+    is_token = columns < lengths[:, None]
     padded = np.full((len(pairs), lead + len(columns) + 1), PAD, dtype=np.int64)
-    padded[:, :lead] = begin
-    padded[:, lead:-1][real] = side.ids[(starts[:, None] + columns)[real]]
+    padded[:, :lead] = prefix
+    padded[:, lead:-1][is_token] = side.ids[(starts[:, None] + columns)[is_token]]
     padded[np.arange(len(pairs)), lead + lengths] = EOS
     return torch.from_numpy(padded)
 
 
 def pad(sentences: Sequence[Sequence[int]]) -> Tensor:
-    """Ids of sentences -> [sentences, longest], int64, with PAD behind the shorter ones."""
+    """Pad sentences of token ids at the end to an int64 tensor of shape [sentences, longest]."""
     padded = np.full((len(sentences), max(map(len, sentences), default=0)), PAD, dtype=np.int64)
     for row, sentence in enumerate(sentences):
         padded[row, : len(sentence)] = sentence

@@ -1,7 +1,7 @@
-"""Which pairs can be used, and a report of those that cannot: why, and on which line.
+"""Corpus checks, and a report of the dropped pairs with reasons and line numbers.
 
-Nothing is dropped in silence (fairseq#2294, OpenNMT-py#1263): every dropped line is counted by reason, a few of each
-are shown, and the whole list goes to a file.
+No pair is dropped silently (fairseq#2294, OpenNMT-py#1263): dropped pairs are counted by reason, the first few of each
+are shown, and all of them are listed in a file.
 """
 
 from __future__ import annotations
@@ -19,14 +19,23 @@ from allyouneed.data.formats import RawPair, check_file_count, read_lines, read_
 from allyouneed.errors import UserError
 
 EXAMPLES = 3
-_UNDECODABLE = 0.1  # a larger share of lines that are not UTF-8 means the file is in another encoding
-_EXEMPT_FROM_RATIO = 8  # subwords; short sentences may differ much
+_UNDECODABLE = 0.1  # with a larger share of lines that are not UTF-8, the file has another encoding
+_EXEMPT_FROM_RATIO = 8  # tokens; the lengths of short sentences may differ by more
 
 
 @dataclass
 class CorpusReport:
-    """What became of a corpus. dropped: reason -> count and example lines. Of the kept pairs: source_tokens and
-    target_tokens, subwords; longest_source, those of the longest source, its end included."""
+    """Statistics of a corpus.
+
+    Attributes:
+        files: Paths of the corpus.
+        pairs: Number of pairs read.
+        kept: Number of usable pairs.
+        source_tokens: Source tokens of the kept pairs.
+        target_tokens: Target tokens of the kept pairs.
+        longest_source: Tokens of the longest kept source sentence, including EOS.
+        dropped: Count and example lines of the dropped pairs, by reason.
+    """
 
     files: list[str]
     pairs: int = 0
@@ -37,18 +46,22 @@ class CorpusReport:
     dropped: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def drop(self, pair: RawPair, reason: str) -> None:
-        """Counts a pair that is left out, and keeps it as an example if it is one of the first."""
+        """Count a dropped pair, and keep the first few of each reason as examples."""
         entry = self.dropped.setdefault(reason, {"count": 0, "examples": []})
         entry["count"] += 1
         if len(entry["examples"]) < EXAMPLES:
             entry["examples"].append({"line": pair.line, "text": f"{pair.source} ||| {pair.target}"[:120]})
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Convert to a dictionary for JSON."""
         return asdict(self)
 
     def check_usable(self) -> None:
-        """Errors: `UserError` when no pair was kept, or when the file seems to be in another encoding."""
+        """Check that the corpus can be used.
+
+        Raises:
+            UserError: If no pair was kept, or the file seems to have another encoding.
+        """
         where = " and ".join(self.files)
         undecodable = self.dropped.get("not UTF-8", {"count": 0})
         if undecodable["count"] > max(1, _UNDECODABLE * self.pairs):
@@ -59,10 +72,10 @@ class CorpusReport:
             )
         if self.kept == 0:
             reasons = ", ".join(f"{entry['count']:,} {reason}" for reason, entry in self.dropped.items())
-            raise UserError(f"{where}: no usable pair ({reasons or 'the file is empty'}).")
+            raise UserError(f"{where}: no usable pairs ({reasons or 'the file is empty'}).")
 
     def lines(self) -> Iterator[str]:
-        """The report for people, a line at a time."""
+        """Yield the lines of a readable report."""
         share = self.kept / self.pairs if self.pairs else 0
         yield f"{' '.join(self.files)}: {self.pairs:,} pairs, {self.kept:,} kept ({share:.1%})"
         for reason, entry in sorted(self.dropped.items(), key=lambda item: -item[1]["count"]):
@@ -72,14 +85,20 @@ class CorpusReport:
 
 
 class PairChecks:
-    """Decides for one pair after another whether it can be used. Remembers a hash of each pair, some 80 bytes."""
+    """Checks for sentence pairs.
+
+    Args:
+        max_length: Maximum tokens of a sentence.
+        max_ratio: Maximum ratio of the lengths of both sides.
+        duplicates: Whether to reject duplicates, which takes about 80 bytes of memory for each pair.
+    """
 
     def __init__(self, max_length: int, max_ratio: float, duplicates: bool = True):
         self.max_length, self.max_ratio, self.duplicates = max_length, max_ratio, duplicates
         self.seen: set[int] = set()
 
     def text_fault(self, pair: RawPair) -> str | None:
-        """What is wrong with the text, None if nothing is."""
+        """Return the reason why the text of a pair cannot be used, or None."""
         if pair.fault:
             return pair.fault
         if not pair.source or not pair.target:
@@ -93,9 +112,9 @@ class PairChecks:
         return None
 
     def length_fault(self, source_length: int, target_length: int) -> str | None:
-        """What is wrong with the lengths in subwords, None if nothing is."""
+        """Return the reason why the lengths of a pair, in tokens, are not acceptable, or None."""
         longer, shorter = max(source_length, target_length), min(source_length, target_length)
-        if shorter == 0:  # nothing but what SentencePiece takes for a space
+        if shorter == 0:  # only characters that SentencePiece treats as spaces
             return "empty side"
         if longer > self.max_length:
             return f"too long (over {self.max_length} subwords)"
@@ -105,10 +124,11 @@ class PairChecks:
 
 
 def count_pairs(paths: Sequence[Path]) -> int:
-    """Lines of a TSV file or of two parallel files, read once.
+    """Count the lines of a TSV file or of two parallel files, in one pass.
 
-    Errors: `UserError` as `read_lines`, for more files than two or none, and when two have not as many lines, with both
-    counts and the place where they part.
+    Raises:
+        UserError: As for `read_lines`, if there are not one or two files, or if the number of lines differs. The
+            message has both counts and the line from which the files seem to differ.
     """
     check_file_count(paths)
     if len(paths) == 1:
@@ -120,16 +140,23 @@ def count_pairs(paths: Sequence[Path]) -> int:
     line = first_mismatch(*lengths)
     source, target = (next(islice(read_lines(path), line - 1, None), b"").decode("utf-8", "replace") for path in paths)
     raise UserError(
-        f"{counts}: they are not parallel. Lengths stop correlating near line {line:,} "
-        f"({source[:60]!r} / {target[:60]!r}): look for a missing or a broken line there."
+        f"{counts}: the files are not parallel. Line lengths stop correlating near line {line:,} "
+        f"({source[:60]!r} / {target[:60]!r}). Look for a missing or split line there."
     )
 
 
 def first_mismatch(source_lengths: np.ndarray, target_lengths: np.ndarray) -> int:
-    """The line, from 1, from which the lengths of two sides no longer go together.
+    """Estimate the line from which the lengths of both sides no longer correlate.
 
-    The mean difference of log lengths is small where lines belong together and larger where they are strangers; the
-    place that divides the two best is where the sum of (difference - the mean of both levels) is smallest.
+    The mean difference of log lengths is small where lines correspond, and larger where they do not. The best division
+    is where the cumulative sum of (difference - mean of both levels) is smallest.
+
+    Args:
+        source_lengths: Length of each source line, shape [source_lines].
+        target_lengths: Length of each target line, shape [target_lines].
+
+    Returns:
+        Line number, from 1.
     """
     count = min(len(source_lengths), len(target_lengths))
     if count == 0:
@@ -137,14 +164,14 @@ def first_mismatch(source_lengths: np.ndarray, target_lengths: np.ndarray) -> in
     logs = [np.log1p(lengths[:count].astype(float)) for lengths in (source_lengths, target_lengths)]
     difference = logs[0] - logs[1]
     difference = np.abs(difference - np.median(difference))
-    strangers = np.abs(logs[0] - np.roll(logs[1], max(1, count // 2)))
+    unrelated = np.abs(logs[0] - np.roll(logs[1], max(1, count // 2)))
     window = max(1, min(20, count // 4))
-    friends = min(difference[start : start + window].mean() for start in range(0, max(1, count - window), window))
-    threshold = (friends + strangers.mean()) / 2
+    related = min(difference[start : start + window].mean() for start in range(0, max(1, count - window), window))
+    threshold = (related + unrelated.mean()) / 2
     sums = np.concatenate([[0.0], np.cumsum(difference - threshold)])
     return min(int(sums.argmin()) + 1, count + 1)
 
 
 def usable_text(paths: Sequence[Path], columns: tuple[int, int], checks: PairChecks) -> Iterator[RawPair]:
-    """Pairs whose text is in order: what subwords are learnt from."""
+    """Yield the pairs whose text is usable; the tokenizer is trained on these."""
     return (pair for pair in read_pairs(paths, columns) if checks.text_fault(pair) is None)

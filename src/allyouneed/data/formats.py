@@ -1,7 +1,7 @@
-"""Reads parallel text: two plain files, or one of tab-separated values; `.gz` directly.
+"""Readers of parallel text: two plain files or one file of tab-separated values, optionally compressed (`.gz`).
 
-A line ends at LF only (never at U+2028, U+0085 and their like); a carriage return before it and a byte-order mark at
-the start of the file do not belong to the text.
+Lines end at LF only, not at U+2028, U+0085 and the like. A carriage return before LF and a byte-order mark at the start
+of the file are removed.
 """
 
 from __future__ import annotations
@@ -17,14 +17,21 @@ from typing import BinaryIO, NamedTuple
 
 from allyouneed.errors import UserError
 
-_OTHER_MARKS = {  # UTF-32's in the order of Intel begins as UTF-16's does
+_OTHER_MARKS = {  # UTF-32 first: its little-endian mark begins with UTF-16's
     codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32",
     codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16",
 }  # fmt: skip
 
 
 class RawPair(NamedTuple):
-    """A pair as it stands in the file. `fault` tells why it cannot be used, None if it can."""
+    """A sentence pair as read from a file.
+
+    Attributes:
+        line: Line number, from 1.
+        source: Source sentence without surrounding whitespace.
+        target: Target sentence without surrounding whitespace.
+        fault: Reason why the pair cannot be used; None if it can.
+    """
 
     line: int
     source: str
@@ -33,9 +40,10 @@ class RawPair(NamedTuple):
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """Lines of a file without their ends.
+    """Yield the lines of a file, without line ends.
 
-    Errors: `UserError` when it is missing, unreadable, damaged, UTF-16 or UTF-32, or no text.
+    Raises:
+        UserError: If the file is missing, unreadable, damaged, not text, or encoded as UTF-16 or UTF-32.
     """
     try:
         with _open(path) as file:
@@ -43,29 +51,33 @@ def read_lines(path: Path) -> Iterator[bytes]:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file.") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        remedy = "Get the file again, or drop .gz from its name."
-        raise UserError(f"{path}: damaged or not gzip ({error}). {remedy}") from error
+        remedy = "Download the file again, or remove .gz from its name."
+        raise UserError(f"{path}: damaged, or not a gzip file ({error}). {remedy}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}).") from error
 
 
 def read_text(path: Path) -> Iterator[str]:
-    """Decoded lines. Errors: as `read_lines`, and `UserError` at the first line that is not UTF-8."""
+    """Yield the decoded lines of a file.
+
+    Raises:
+        UserError: As for `read_lines`, and at the first line that is not UTF-8.
+    """
     return _decoded_lines(read_lines(path), path)
 
 
-def decoded(stream: BinaryIO, name: Path) -> Iterator[str]:
-    """As `read_text`, from an open stream that is called `name`."""
+def decode_lines(stream: BinaryIO, name: Path) -> Iterator[str]:
+    """Yield the decoded lines of an open stream, like `read_text`; `name` is used in error messages."""
     return _decoded_lines(_without_ends(stream, name), name)
 
 
 def _without_ends(lines: Iterable[bytes], name: Path) -> Iterator[bytes]:
     for number, line in enumerate(lines):
         if number == 0:
-            if found := next((code for mark, code in _OTHER_MARKS.items() if line.startswith(mark)), None):
-                raise UserError(f"{name}:1: this is {found}, not UTF-8. Convert it: iconv -f {found} -t UTF-8.")
-            if b"\0" in line:  # valid UTF-8, and yet UTF-16's every second byte, or a program's own format
-                raise UserError(f"{name}:1: no text, it has zero bytes. If it is UTF-16: iconv -f UTF-16LE -t UTF-8.")
+            if code := next((code for mark, code in _OTHER_MARKS.items() if line.startswith(mark)), None):
+                raise UserError(f"{name}:1: encoded as {code}, not UTF-8. Convert it: iconv -f {code} -t UTF-8.")
+            if b"\0" in line:  # valid UTF-8, but typical of UTF-16 without a byte-order mark and of binary formats
+                raise UserError(f"{name}:1: not text (zero bytes). If it is UTF-16: iconv -f UTF-16LE -t UTF-8.")
             line = line.removeprefix(codecs.BOM_UTF8)
         yield line.removesuffix(b"\n").removesuffix(b"\r")
 
@@ -79,16 +91,24 @@ def _decoded_lines(lines: Iterable[bytes], name: Path) -> Iterator[str]:
 
 
 def check_file_count(paths: Sequence[Path]) -> None:
-    """Errors: `UserError` for any other number of files."""
+    """Check that a corpus is one TSV file or two parallel files.
+
+    Raises:
+        UserError: If the number of files is not one or two.
+    """
     if len(paths) not in (1, 2):
-        raise UserError("give two files of parallel text, or one TSV file.")
+        raise UserError("give two parallel text files, or one TSV file.")
 
 
 def read_pairs(paths: Sequence[Path], columns: tuple[int, int] = (1, 2)) -> Iterator[RawPair]:
-    """Pairs of one TSV file, or of two plain files. columns: of the source and of the target, from 1.
+    """Yield the sentence pairs of one TSV file or of two parallel files.
 
-    Errors: `UserError` as `read_lines`, and where one of two files ends before the other. `count_pairs` says that
-    before the work, and where the two part.
+    Args:
+        paths: The files.
+        columns: TSV columns of source and target, from 1.
+
+    Raises:
+        UserError: As for `read_lines`, or if one file ends before the other; `count_pairs` checks this in advance.
     """
     check_file_count(paths)
     if len(paths) == 1:
@@ -98,7 +118,7 @@ def read_pairs(paths: Sequence[Path], columns: tuple[int, int] = (1, 2)) -> Iter
         for number, (left, right) in enumerate(zip_longest(read_lines(source), read_lines(target)), start=1):
             if left is None or right is None:
                 ended, other = paths if left is None else (target, source)
-                raise UserError(f"{ended} ends before line {number:,}, {other} does not: they are not parallel.")
+                raise UserError(f"{ended} ends before line {number:,}, {other} does not: the files are not parallel.")
             yield _decoded(number, left, right)
 
 

@@ -1,4 +1,4 @@
-"""From files of text to a tokenizer and token ids on disk, with a report of what was left out."""
+"""Data preparation: from text files to a tokenizer and token ids on disk, with a report of dropped pairs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, read_json, to_json, write_file
 
 _CHUNK = 10_000  # pairs encoded at a time
-_LEARNT_FROM = 1_000_000  # pairs, spread over the corpus, that subwords are learnt from
-_HELD_OUT = 1000  # pairs, about, when no validation files are given
+_TOKENIZER_PAIRS = 1_000_000  # pairs, distributed over the corpus, on which the tokenizer is trained
+_HELD_OUT = 1000  # approximate number of pairs for validation if no files are given
 
 
 class PreparedData:
-    """Where the parts lie in a RUN's `data` folder. `corpus.json` is written last and marks it complete."""
+    """Contents of a RUN's `data` folder; `corpus.json` is written last and marks the folder as complete."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -35,23 +35,39 @@ class PreparedData:
 
     @property
     def is_complete(self) -> bool:
-        """Whether `prepare` came to its end, and both stores are still there."""
+        """Return whether `prepare` has finished and both stores exist."""
         return self._report.is_file() and store_is_complete(self.train) and store_is_complete(self.valid)
 
     def report(self) -> dict[str, dict[str, Any]]:
-        """{"train": ..., "valid": ...}, see `CorpusReport`. Errors: `UserError` when it is missing or broken."""
+        """Read the statistics of both corpora, {"train": ..., "valid": ...}, see `CorpusReport`.
+
+        Raises:
+            UserError: If the file is missing or damaged.
+        """
         return read_json(self._report, self._remedy, lambda report: (report["train"], report["valid"]))
 
     def tokenizer(self) -> AnyTokenizer:
-        """The one that the ids are of. Errors: `UserError` when it is missing or broken."""
+        """Load the tokenizer that produced the token ids.
+
+        Raises:
+            UserError: If its files are missing or damaged.
+        """
         return load_tokenizers(self.folder)
 
     def valid_texts(self) -> list[tuple[str, str]]:
-        """(source, reference) of each pair of `valid`, as read. Errors: `UserError` when they are missing or broken."""
+        """Read the validation pairs as text, (source, reference).
+
+        Raises:
+            UserError: If the file is missing or damaged.
+        """
         return [tuple(pair) for pair in read_json(self._texts, self._remedy, lambda texts: texts["pairs"])["pairs"]]
 
     def finish(self, tokenizer: AnyTokenizer, texts: list[tuple[str, str]], reports: dict[str, CorpusReport]) -> None:
-        """Writes all that is not in the stores. Errors: `UserError` when the disk is full."""
+        """Write the texts, the tokenizer and the reports, which completes the folder.
+
+        Raises:
+            UserError: If a file cannot be written, for example because the disk is full.
+        """
         write_file(self._texts, json.dumps({"pairs": texts}, ensure_ascii=False))
         for name, content in tokenizer.files().items():
             write_file(self.folder / name, content)
@@ -70,12 +86,23 @@ def prepare(
     say: Callable[[str], None],
     tokenizer: AnyTokenizer | None = None,
 ) -> PreparedData:
-    """Learns subwords from the training text, encodes both corpora and writes them below `folder`, unless it was done.
+    """Train a tokenizer, encode both corpora and write them to `folder`, unless this has been done before.
 
-    With a tokenizer nothing is learnt: it is that of the model to be trained further.
-    Without `valid` about a thousand pairs are held out of the training text, by a hash of their source, so that equal
-    sources stay together. Errors: `UserError` when nothing usable is left, also for validation, when the text is in
-    another encoding, or when the folder cannot be written.
+    Args:
+        folder: Destination, a RUN's `data` folder.
+        train: One TSV file or two parallel files.
+        valid: Likewise for validation. If None, about 1,000 pairs of the training text are held out, selected by a hash
+            of the source, so that pairs with equal sources are not separated.
+        data: Settings.
+        say: Receives progress messages.
+        tokenizer: An existing tokenizer, for further training of a model.
+
+    Returns:
+        The prepared data.
+
+    Raises:
+        UserError: If no usable pairs remain for training or validation, the text has another encoding, or the folder
+            cannot be written.
     """
     prepared, valid = PreparedData(folder), valid or None
     if prepared.is_complete:
@@ -85,35 +112,37 @@ def prepare(
         count_pairs(valid)
     stride = None if valid else max(20, pairs // _HELD_OUT)
     if tokenizer is None:
-        say(f"learning {data.vocab_size:,} subwords ...")
+        say(f"training the tokenizer: {data.vocab_size:,} subwords ...")
         text_checks = PairChecks(data.max_length, data.max_ratio, duplicates=False)
-        every = max(1, pairs // _LEARNT_FROM)
+        every = max(1, pairs // _TOKENIZER_PAIRS)
         usable = islice(usable_text(train, data.columns, text_checks), 0, None, every)
-        sentences = (text for pair in usable if not _held_out(pair, stride) for text in (pair.source, pair.target))
-        tokenizer = _learn(sentences, data, train)
+        sentences = (text for pair in usable if not is_held_out(pair, stride) for text in (pair.source, pair.target))
+        tokenizer = _learn_tokenizer(sentences, data, train)
         if len(tokenizer) != data.vocab_size:
             say(f"the text supports {len(tokenizer):,} subwords, not {data.vocab_size:,}")
     texts: list[tuple[str, str]] = []
-    with _list_of_dropped(prepared.dropped) as dropped:
+    with _open_dropped(prepared.dropped) as dropped:
         corpus = _Corpus(train, data, tokenizer, dropped)
-        write_store(prepared.train, corpus.encoded(lambda pair: not _held_out(pair, stride)))
+        write_store(prepared.train, corpus.encoded(lambda pair: not is_held_out(pair, stride)))
         corpus.report.check_usable()
         held_out = _Corpus(valid or train, data, tokenizer, dropped, duplicates=valid is None)
-        write_store(prepared.valid, held_out.encoded(lambda pair: valid is not None or _held_out(pair, stride), texts))
+        write_store(
+            prepared.valid, held_out.encoded(lambda pair: valid is not None or is_held_out(pair, stride), texts)
+        )
         if valid is None and held_out.report.kept == 0:
             raise UserError(
-                f"{' and '.join(map(str, train))}: too few pairs to hold some out for validation. "
-                "Give held-out text: --valid SOURCE TARGET."
+                f"{' and '.join(map(str, train))}: too few pairs to hold out some of them for validation. "
+                "Give a validation set: --valid SOURCE TARGET."
             )
         held_out.report.check_usable()
     if valid is None:
-        say(f"no --valid given: {held_out.report.kept:,} pairs are held out of the training text for validation")
+        say(f"no --valid given: {held_out.report.kept:,} training pairs are held out for validation")
     prepared.finish(tokenizer, texts, {"train": corpus.report, "valid": held_out.report})
     return prepared
 
 
 class _Corpus:
-    """One corpus on its way to ids: checks every pair, counts, and lists what is dropped."""
+    """Encodes one corpus: checks each pair, collects statistics and lists dropped pairs."""
 
     def __init__(
         self,
@@ -128,16 +157,16 @@ class _Corpus:
         self.report = CorpusReport([str(path) for path in paths])
 
     def encoded(
-        self, wanted: Callable[[RawPair], bool], texts: list[tuple[str, str]] | None = None
+        self, selected: Callable[[RawPair], bool], texts: list[tuple[str, str]] | None = None
     ) -> Iterator[tuple[list[int], list[int]]]:
-        """Ids of the pairs that are wanted and pass; `texts` collects them as read."""
-        pairs = (pair for pair in read_pairs(self.paths, self.data.columns) if wanted(pair))
+        """Yield the token ids of selected pairs that pass all checks; `texts` collects their text."""
+        pairs = (pair for pair in read_pairs(self.paths, self.data.columns) if selected(pair))
         while chunk := list(islice(pairs, _CHUNK)):
             self.report.pairs += len(chunk)
-            sound = [pair for pair in chunk if not self._dropped(pair, self.checks.text_fault(pair))]
-            sources = self.tokenizer.encode_all([pair.source for pair in sound])
-            targets = self.tokenizer.target.encode_all([pair.target for pair in sound])
-            for pair, source, target in zip(sound, sources, targets, strict=True):
+            valid = [pair for pair in chunk if not self._dropped(pair, self.checks.text_fault(pair))]
+            sources = self.tokenizer.encode_all([pair.source for pair in valid])
+            targets = self.tokenizer.target.encode_all([pair.target for pair in valid])
+            for pair, source, target in zip(valid, sources, targets, strict=True):
                 if self._dropped(pair, self.checks.length_fault(len(source), len(target))):
                     continue
                 self._count(source, target)
@@ -161,11 +190,11 @@ class _Corpus:
         report.longest_source = max(report.longest_source, len(source) + 1)
 
 
-def _learn(sentences: Iterator[str], data: DataConfig, train: Sequence[Path]) -> Tokenizer:
+def _learn_tokenizer(sentences: Iterator[str], data: DataConfig, train: Sequence[Path]) -> Tokenizer:
     try:
         return learn_tokenizer(sentences, data.vocab_size, data.subwords, data.character_coverage)
     except UserError as error:
-        _text_report(train, data).check_usable()  # the reason, if it is the text
+        _text_report(train, data).check_usable()  # more specific, if the text is unusable
         raise UserError(f"{' and '.join(map(str, train))}: {error}") from error
 
 
@@ -181,17 +210,18 @@ def _text_report(paths: Sequence[Path], data: DataConfig) -> CorpusReport:
     return report
 
 
-def _held_out(pair: RawPair, stride: int | None) -> bool:
+def is_held_out(pair: RawPair, stride: int | None) -> bool:
+    """Return whether a pair belongs to the validation set: one of `stride` sources, chosen by hash; none if None."""
     if stride is None:
         return False
     return int.from_bytes(hashlib.blake2b(pair.source.encode(), digest_size=8).digest(), "little") % stride == 0
 
 
 @contextmanager
-def _list_of_dropped(path: Path) -> Iterator[TextIO]:
+def _open_dropped(path: Path) -> Iterator[TextIO]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:  # of a file's name that is not UTF-8
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:  # for file names that are not UTF-8
             file.write("file\tline\treason\tsource\ttarget\n")
             yield file
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Token ids on disk, memory-mapped: a corpus larger than memory trains like a small one.
+"""Memory-mapped token ids on disk, for corpora larger than memory.
 
-A store is a folder of four raw little-endian files: for each side the ids of all sentences one after another (int32)
-and where each begins (int64, one more than sentences). `store.json` is written last and marks it complete.
+A store is a folder of four raw little-endian files: for each side the concatenated ids of all sentences (int32) and
+their offsets (int64, one more than sentences). `store.json` is written last and marks the store as complete.
 """
 
 from __future__ import annotations
@@ -18,11 +18,19 @@ from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, read_json, to_json, write_file
 
 _SIDES = ("source", "target")
-_MARK = "store.json"
+_COMPLETE = "store.json"
 
 
 class Sentences:
-    """One side: `sentences[i]` is an array of ids, `lengths` the number of ids of each."""
+    """Token ids of one side of a corpus.
+
+    Args:
+        ids: Concatenated ids of all sentences, shape [tokens].
+        offsets: Start of each sentence in `ids`, and the end of the last one, shape [sentences + 1].
+
+    Attributes:
+        lengths: Tokens of each sentence, without start and end tokens, shape [sentences].
+    """
 
     def __init__(self, ids: np.ndarray, offsets: np.ndarray):
         self.ids, self.offsets = ids, offsets
@@ -36,7 +44,7 @@ class Sentences:
 
 
 class PairStore:
-    """Both sides of a corpus, sentence by sentence."""
+    """Token ids of both sides of a corpus."""
 
     def __init__(self, source: Sentences, target: Sentences):
         self.source, self.target = source, target
@@ -46,11 +54,19 @@ class PairStore:
 
 
 def write_store(folder: Path, pairs: Iterable[tuple[Sequence[int], Sequence[int]]]) -> None:
-    """Streams pairs of ids to disk. Errors: `UserError` when the disk is full or the folder cannot be written."""
+    """Write token ids to a store as they are produced.
+
+    Args:
+        folder: Destination.
+        pairs: Source and target ids of each pair.
+
+    Raises:
+        UserError: If the store cannot be written, for example because the disk is full.
+    """
     offsets = {side: array("q", [0]) for side in _SIDES}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _MARK).unlink(missing_ok=True)
+        (folder / _COMPLETE).unlink(missing_ok=True)
         with open(folder / "source.ids", "wb") as source, open(folder / "target.ids", "wb") as target:
             for pair in pairs:
                 for side, file, ids in zip(_SIDES, (source, target), pair, strict=True):
@@ -61,18 +77,22 @@ def write_store(folder: Path, pairs: Iterable[tuple[Sequence[int], Sequence[int]
     except OSError as error:
         raise cannot_write(folder, error) from error
     ends = {side: offsets[side][-1] for side in _SIDES}
-    write_file(folder / _MARK, to_json({"pairs": len(offsets["source"]) - 1, "tokens": ends}))
+    write_file(folder / _COMPLETE, to_json({"pairs": len(offsets["source"]) - 1, "tokens": ends}))
 
 
 def store_is_complete(folder: Path) -> bool:
-    """Whether `write_store` came to its end there."""
-    return (folder / _MARK).is_file()
+    """Return whether `write_store` has finished writing this store."""
+    return (folder / _COMPLETE).is_file()
 
 
 def open_store(folder: Path) -> PairStore:
-    """Errors: `UserError` when the store is missing, truncated or not complete."""
+    """Map a store into memory.
+
+    Raises:
+        UserError: If the store is missing, truncated or incomplete.
+    """
     remedy = f"Delete {folder} and run the same command again."
-    facts = read_json(folder / _MARK, remedy, _check)
+    facts = read_json(folder / _COMPLETE, remedy, _check)
     sides = []
     for side in _SIDES:
         try:

@@ -1,7 +1,6 @@
-"""Corpora that need no file.
+"""A synthetic corpus: Korean dates in everyday notations and their English translations.
 
-Dates as people write them in Korean, with their English counterparts: small enough to learn in
-minutes, and with one right answer each, so that exact match is a fair score.
+It can be learnt in minutes, and each date has exactly one correct translation, so that exact match is a fair metric.
 
     '26. 11. 22.(일)                ->  Sunday, November 22, 2026
     이천이십육년 십일월 이십이일    ->  November 22, 2026
@@ -18,59 +17,64 @@ from babel import Locale
 from babel.dates import format_date
 
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2099, 12, 31)
-TWO_DIGIT_YEARS = range(1970, 2070)  # a hundred years, so that two digits name one of them
+TWO_DIGIT_YEARS = range(1970, 2070)  # a hundred years, in which two digits are unambiguous
 
-# Korean forms that the Unicode locale data (CLDR), read through Babel, has a name for ...
+# Korean notations that the Unicode locale data (CLDR, read by Babel) defines by name.
 STANDARD_FORMS = ("full", "long", "medium", "short")
 SKELETON_FORMS = ("yMEd", "yMEEEEd", "yMMMEd")
-# ... and everyday ones that it has none for, as patterns of Unicode TR 35 ('' writes ').
+# Everyday notations that it does not define, as patterns of Unicode TR 35 ('' is an apostrophe).
 OTHER_FORMS = (
     "y년 MM월 dd일", "y년M월d일", "y년 M월 d일(EEE)", "y년 MM월 dd일 EEEE",
     "y-MM-dd", "y-MM-dd(EEE)", "y/MM/dd", "y/M/d", "y.MM.dd", "y.M.d", "y.MM.dd(EEE)", "yMMdd",
     "yy년 M월 d일", "yy년 M월 d일 EEEE", "''yy. M. d.", "''yy. M. d.(EEE)", "’yy.M.d.",
     "yy.MM.dd", "yy.MM.dd(EEE)", "yy/MM/dd", "yyMMdd",
 )  # fmt: skip
-# The last two are spaced as the dictionary wants it: a month is one word, a year and a day are two.
+# The last two follow the spacing of the standard dictionary: a month is one word, a year and a day are two.
 WORD_FORMS = ("y년 M월 d일", "y년 M월 d일 EEEE", "y 년 M월 d 일", "y 년 M월 d 일 EEEE")
 
 DIGITS = ("", "일", "이", "삼", "사", "오", "육", "칠", "팔", "구")
 
 
-class Pair(NamedTuple):
-    """A sentence and its translation."""
+class DatePair(NamedTuple):
+    """A Korean date and its English translation."""
 
     source: str
     target: str
 
 
 class DateForm(NamedTuple):
-    """One way to write a date in Korean: a TR 35 pattern, its numbers in digits or in words."""
+    """A notation for dates in Korean.
+
+    Attributes:
+        pattern: Pattern of Unicode TR 35.
+        in_words: Whether numbers are written as words instead of digits.
+    """
 
     pattern: str
     in_words: bool = False
 
     def fits(self, day: date) -> bool:
-        """Whether this form says which century `day` is in."""
+        """Return whether this notation determines the century of `day`."""
         return "yy" not in self.pattern or day.year in TWO_DIGIT_YEARS
 
-    def write(self, day: date) -> Pair:
-        """`day` in this form and in American English, with the weekday if the Korean has it."""
+    def write(self, day: date) -> DatePair:
+        """Write a date in this notation and in American English, both with or both without the weekday."""
         source = format_date(day, self.pattern, locale="ko")
         target = format_date(day, "full" if "E" in self.pattern else "long", locale="en_US")
-        return Pair(_spell(source) if self.in_words else source, target)
+        return DatePair(_spell(source) if self.in_words else source, target)
 
 
 @dataclass(frozen=True)
 class DateCorpus:
-    """Pairs for training, validation and test; a date in one list is in no other, in any form."""
+    """Pairs for training, validation and test; no date occurs in more than one list, in any notation."""
 
-    train: list[Pair]
-    valid: list[Pair]
-    test: list[Pair]
+    train: list[DatePair]
+    valid: list[DatePair]
+    test: list[DatePair]
 
 
 def date_forms() -> tuple[DateForm, ...]:
-    """Every form that `make_dates` writes, numbers in digits first, then in words."""
+    """Return all notations that `make_dates` uses, first with numbers as digits, then as words."""
     korean = Locale("ko")
     named = [korean.date_formats[name].pattern for name in STANDARD_FORMS]
     named += [korean.datetime_skeletons[name].pattern for name in SKELETON_FORMS]
@@ -81,26 +85,31 @@ def date_forms() -> tuple[DateForm, ...]:
 
 
 def make_dates(seed: int = 1, train_pairs: int = 20_000, valid_pairs: int = 300, test_pairs: int = 1_000) -> DateCorpus:
-    """Korean dates with their English counterparts, from 1900-01-01 to 2099-12-31.
+    """Generate Korean dates from 1900-01-01 to 2099-12-31 with their English translations.
 
-    A tenth of the dates is kept for validation and another for test, however many pairs are asked
-    for; no pair comes twice, and forms take turns. The same seed gives the same corpus
-    with the same Babel. Source: the Korean and American locales of Unicode's CLDR.
+    One tenth of the dates is reserved for validation and another for test, whatever the number of pairs. Pairs are
+    distinct, and the notations alternate. Source: the Korean and American locales of Unicode's CLDR.
 
-    Raises ValueError if `test_pairs` leaves a form out, or if a list wants more pairs than its
-    dates readily give (about 100,000 for validation and for test, 900,000 for training).
+    Args:
+        seed: Seed of the corpus; the result also depends on the version of Babel.
+        train_pairs: Number of training pairs, at most about 900,000.
+        valid_pairs: Number of validation pairs, at most about 100,000.
+        test_pairs: Number of test pairs, at most about 100,000.
+
+    Raises:
+        ValueError: If `test_pairs` is smaller than the number of notations, or a number of pairs is too large.
     """
     forms = date_forms()
     if test_pairs < len(forms):
         raise ValueError(
-            f"test_pairs is {test_pairs}: ask for {len(forms)} or more, so that each of the "
-            f"{len(forms)} forms occurs in the test"
+            f"test_pairs is {test_pairs}: use at least {len(forms)}, so that each of the "
+            f"{len(forms)} notations occurs in the test"
         )
     random = Random(seed)
     days = [date.fromordinal(n) for n in range(FIRST_DAY.toordinal(), LAST_DAY.toordinal() + 1)]
     random.shuffle(days)
     tenth = len(days) // 10
-    # Test first: it stays the same whatever the size of the other two.
+    # The test set is drawn first, so that it does not depend on the sizes of the others.
     test = _draw(random, forms, days[:tenth], test_pairs)
     valid = _draw(random, forms, days[tenth : 2 * tenth], valid_pairs)
     train = _draw(random, forms, days[2 * tenth :], train_pairs)
@@ -108,7 +117,7 @@ def make_dates(seed: int = 1, train_pairs: int = 20_000, valid_pairs: int = 300,
 
 
 def number_words(number: int) -> str:
-    """A number from 1 to 9999 in Sino-Korean words: 이천이십육 for 2026, 천구백십 for 1910."""
+    """Return a number from 1 to 9999 in Sino-Korean words, for example 이천이십육 for 2026 and 천구백십 for 1910."""
     words = ""
     for digit, unit in zip(map(int, f"{number:04}"), ("천", "백", "십", ""), strict=True):
         if digit:
@@ -117,21 +126,21 @@ def number_words(number: int) -> str:
 
 
 def _spell(text: str) -> str:
-    """A Korean date with its numbers in words."""
+    """Replace the numbers of a Korean date by words."""
     words = re.sub(r"\d+", lambda digits: number_words(int(digits[0])), text)
     return words.replace("육월", "유월").replace("십월", "시월")  # June and October are irregular
 
 
-def _draw(random: Random, forms: tuple[DateForm, ...], days: list[date], count: int) -> list[Pair]:
-    """`count` different pairs: the forms in turn, each with a day that it fits."""
+def _draw(random: Random, forms: tuple[DateForm, ...], days: list[date], count: int) -> list[DatePair]:
+    """Draw `count` distinct pairs, alternating the notations, each with a date that it fits."""
     choices = {form: [day for day in days if form.fits(day)] for form in forms}
-    most = len(forms) * min(map(len, choices.values()))
-    if count > most:
-        raise ValueError(f"{count} pairs are more than {len(days)} dates give: at most {most}")
-    pairs: dict[Pair, None] = {}  # a dict keeps the order, a set does not
-    turns = cycle(forms)
+    limit = len(forms) * min(map(len, choices.values()))
+    if count > limit:
+        raise ValueError(f"{count} pairs are more than {len(days)} dates provide: at most {limit}")
+    pairs: dict[DatePair, None] = {}  # a set would not preserve the order
+    alternating = cycle(forms)
     while len(pairs) < count:
-        form = next(turns)
+        form = next(alternating)
         pairs[form.write(random.choice(choices[form]))] = None
     drawn = list(pairs)
     random.shuffle(drawn)

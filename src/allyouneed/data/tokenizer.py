@@ -1,7 +1,7 @@
-"""Learns and applies subwords (section 5.1) with SentencePiece; one vocabulary for source and target.
+"""Subword tokenizer (section 5.1) by SentencePiece, with one vocabulary for source and target.
 
-Text is brought to Unicode NFC first, so that decomposed Korean (as macOS writes it) and composed are the same; nothing
-else is to_nfc, since what is normalised away in the target could never be translated into.
+Text is normalised to Unicode NFC, so that decomposed Korean, as macOS writes it, equals composed Korean. There is no
+other normalisation: the model could not generate a character that is removed from its training targets.
 """
 
 from __future__ import annotations
@@ -17,12 +17,18 @@ import sentencepiece
 from allyouneed.errors import UserError
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
-_SILENT = {PAD, BOS, EOS}
+_NOT_TEXT = {PAD, BOS, EOS}
 LINE_ENDS = re.compile(r"[\r\n]+")
 
 
 class Tokenizer:
-    """Text to ids and back. The ids of padding, unknown, start and end are PAD, UNK, BOS, EOS in every vocabulary."""
+    """Conversion between text and token ids.
+
+    In every vocabulary PAD, UNK, BOS and EOS are the ids of the padding, unknown, start and end tokens.
+
+    Args:
+        model: A serialised SentencePiece model.
+    """
 
     def __init__(self, model: bytes):
         self.model = model
@@ -35,69 +41,78 @@ class Tokenizer:
 
     @property
     def target(self) -> Tokenizer:
-        """That of the other side of a pair: the same, since one vocabulary is for both."""
+        """Return the tokenizer of the target language: the same one, since the vocabulary is shared."""
         return self
 
     def split_code(self, text: str) -> tuple[str, str]:
-        """A code in front that is a subword, not text, and the rest: there is none here."""
+        """Separate a leading language code from the text; these vocabularies have no such codes."""
         return "", text
 
     def encode(self, text: str) -> list[int]:
-        """Ids without start and end."""
+        """Return the token ids of a text, without start and end tokens."""
         return self._processor.encode(to_nfc(text))
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        """As `encode`, for many texts at once, on one thread so that the order of work is fixed."""
+        """Encode several texts on one thread."""
         return self._processor.encode([to_nfc(text) for text in texts], num_threads=1)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids, on one line whatever bytes were said; start, end and padding give nothing."""
-        text = self._processor.decode([i for i in map(int, ids) if i not in _SILENT])
-        if "▁" in text:  # a whole word spelled in bytes, its space too
+        """Return the text of token ids on one line, without start, end and padding tokens."""
+        text = self._processor.decode([i for i in map(int, ids) if i not in _NOT_TEXT])
+        if "▁" in text:  # a space that was generated as bytes
             text = text.replace("▁", " ").strip()
         return LINE_ENDS.sub(" ", text)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Each id's subword, with ▁ for a space."""
+        """Return the subword of each id, with ▁ for a space."""
         return [self._pieces[i] for i in ids]
 
     def ids(self, pieces: Sequence[str]) -> list[int]:
-        """The inverse of `pieces`; what is no subword is unknown."""
+        """Return the id of each subword, or UNK; the inverse of `pieces`."""
         return [self._processor.piece_to_id(piece) for piece in pieces]
 
     def files(self) -> dict[str, bytes]:
-        """What it is loaded from, by name."""
+        """Return the files from which this tokenizer can be loaded, by name."""
         return {"tokenizer.model": self.model}
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """Errors: `UserError` when the file is missing or is not a SentencePiece model."""
+    """Load a SentencePiece model.
+
+    Raises:
+        UserError: If the file is missing or is not a SentencePiece model.
+    """
     try:
         return Tokenizer(path.read_bytes())
     except (OSError, RuntimeError) as error:
-        remedy = f"Of a RUN: delete {path.parent} and run the same command again. A bundle: get it again."
+        remedy = f"For a RUN, delete {path.parent} and run the same command again; for a bundle, download it again."
         raise UserError(f"{path}: missing, or not a SentencePiece model. {remedy}") from error
 
 
 def learn_tokenizer(
     sentences: Iterable[str], vocab_size: int, subwords: str = "bpe", character_coverage: float = 0.9999
 ) -> Tokenizer:
-    """Learns `vocab_size` subwords, or as many as the sentences support; characters left out are spelled in bytes.
+    """Train a tokenizer; characters outside its vocabulary are encoded as bytes.
 
-    subwords: "bpe", "unigram" or "word"; character_coverage: the share of all characters of the text, 0.98 to 1, that
-    is spelled with characters. Errors: `UserError` when there is too little text for any vocabulary, or when the
-    vocabulary has no room for bytes and characters.
+    Args:
+        sentences: Training text of both languages.
+        vocab_size: Vocabulary size; reduced if the text does not support as many subwords.
+        subwords: Algorithm: "bpe", "unigram" or "word".
+        character_coverage: Share of the text's characters, 0.98 to 1, that is covered without bytes.
+
+    Raises:
+        UserError: If there is too little text, or `vocab_size` is smaller than the number of bytes and characters.
     """
     sentences = [to_nfc(text) for text in sentences]
     if not any(sentences):
-        raise UserError("there is no text to learn subwords from.")
+        raise UserError("there is no text to train the tokenizer on.")
     try:
         return _learn(sentences, vocab_size, subwords, character_coverage)
     except RuntimeError as error:
         if needed := re.search(r"required_chars\. \d+ vs (\d+)", str(error)):
             raise UserError(
-                f"data.vocab_size = {vocab_size} is too small: the bytes and the characters of this text are "
-                f"{needed[1]} subwords already."
+                f"data.vocab_size = {vocab_size} is too small: bytes and the characters of this text alone require "
+                f"{needed[1]}."
             ) from error
         largest = re.search(r"value <= (\d+)", str(error))
         if not largest:
@@ -129,5 +144,5 @@ def _learn(sentences: list[str], vocab_size: int, subwords: str, character_cover
 
 
 def to_nfc(text: str) -> str:
-    """In Unicode's form NFC, in which text is read and written: letters that are one are not two."""
+    """Normalise text to Unicode NFC, composed characters."""
     return unicodedata.normalize("NFC", text)

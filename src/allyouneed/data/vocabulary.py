@@ -1,7 +1,7 @@
-"""Subwords whose ids are somebody else's: a SentencePiece model a side, and a list that names the ids, as in Marian.
+"""Tokenizer for imported vocabularies, as in Marian: a SentencePiece model and a list of subwords for each side.
 
-Source and target may have models and vocabularies of their own: a tokenizer is that of the source, its `target` the
-other one. Ids are in our order, so that PAD, UNK, BOS and EOS are what they are everywhere; `rows` tells the others'.
+Source and target may have different models and vocabularies: a tokenizer is that of the source, and `target` is that of
+the target. Ids are reordered so that PAD, UNK, BOS and EOS are the same as everywhere; `rows` has the original ids.
 """
 
 from __future__ import annotations
@@ -18,21 +18,34 @@ import sentencepiece
 from allyouneed.data.tokenizer import BOS, EOS, LINE_ENDS, PAD, UNK, Tokenizer, load_tokenizer
 from allyouneed.errors import UserError
 
-ADDED = -1  # the row of a start of sentence that the others have no word for
+ADDED = -1  # the row of a start token that the original vocabulary lacks
 _CODE = re.compile(r">>\S+?<<")
 _FILES = ("source.spm", "target.spm", "vocabulary.json")
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """names: each id's subword; rows: each id's place in the vocabulary this was made from, or ADDED."""
+    """A vocabulary imported from another program.
+
+    Attributes:
+        names: Subword of each id.
+        rows: Row of each id in the original vocabulary, or ADDED.
+    """
 
     names: list[str]
     rows: list[int]
 
 
 class VocabularyTokenizer:
-    """As `Tokenizer`, of one side. Text is not normalised before the SentencePiece model does it."""
+    """Conversion between text and token ids of one side, with the interface of `Tokenizer`.
+
+    Text is normalised by the SentencePiece model only.
+
+    Args:
+        model: A serialised SentencePiece model.
+        vocabulary: Subwords in the order of their ids.
+        target: Tokenizer of the target side; None if both sides share this one.
+    """
 
     def __init__(self, model: bytes, vocabulary: Vocabulary, target: VocabularyTokenizer | None = None):
         self.model, self.vocabulary = model, vocabulary
@@ -45,58 +58,62 @@ class VocabularyTokenizer:
         return len(self.vocabulary.names)
 
     def encode(self, text: str) -> list[int]:
-        """Ids without start and end. A language code `>>fr<<` in front is one subword."""
+        """Return the token ids of a text, without start and end tokens. A leading code `>>fr<<` is one token."""
         code, text = self.split_code(text)
         return self.ids([*([code] if code else []), *self._processor.encode(text, out_type=str)])
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        """As `encode`, for many texts."""
+        """Encode several texts."""
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids, on one line; start, end and padding give nothing."""
+        """Return the text of token ids on one line, without start, end and padding tokens."""
         text = self._processor.decode_pieces(self.pieces([i for i in ids if i not in (PAD, BOS, EOS)]))
         return LINE_ENDS.sub(" ", text.replace("▁", " ").strip())
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Each id's subword, with ▁ for a space."""
+        """Return the subword of each id, with ▁ for a space."""
         return [self.vocabulary.names[int(i)] for i in ids]
 
     def ids(self, pieces: Sequence[str]) -> list[int]:
-        """The inverse of `pieces`; what is no subword is unknown."""
+        """Return the id of each subword, or UNK; the inverse of `pieces`."""
         return [self._ids.get(piece, UNK) for piece in pieces]
 
     def files(self) -> dict[str, bytes]:
-        """What `load_tokenizers` reads, by name."""
-        sides = {"source": self.vocabulary, "target": self.target.vocabulary}
-        contents = {side: {"names": kept.names, "rows": kept.rows} for side, kept in sides.items()}
-        named = (self.model, self.target.model, json.dumps(contents, ensure_ascii=False).encode("utf-8"))
-        return dict(zip(_FILES, named, strict=True))
+        """Return the files from which `load_tokenizers` loads this tokenizer, by name."""
+        vocabularies = {"source": self.vocabulary, "target": self.target.vocabulary}
+        contents = {side: {"names": one.names, "rows": one.rows} for side, one in vocabularies.items()}
+        files = (self.model, self.target.model, json.dumps(contents, ensure_ascii=False).encode("utf-8"))
+        return dict(zip(_FILES, files, strict=True))
 
     @staticmethod
     def split_code(text: str) -> tuple[str, str]:
-        """A language code `>>fr<<` in front, which tells a multilingual model what to translate into, and the rest.
+        """Separate a leading language code `>>fr<<`, the target language of a multilingual model, from the text.
 
-        It has no spaces: what is quoted as `>> so much <<` is text.
+        A code contains no spaces: `>> quoted text <<` is text.
         """
-        found = _CODE.match(text)
-        return (found[0], text[found.end() :]) if found else ("", text)
+        match = _CODE.match(text)
+        return (match[0], text[match.end() :]) if match else ("", text)
 
 
 AnyTokenizer: TypeAlias = Tokenizer | VocabularyTokenizer
 
 
 def load_tokenizers(folder: Path) -> AnyTokenizer:
-    """The tokenizer of a bundle's or a prepared corpus' folder, of either kind. Errors: `UserError`."""
+    """Load the tokenizer of a bundle or of prepared data.
+
+    Raises:
+        UserError: If its files are missing or are not a tokenizer.
+    """
     if not (folder / _FILES[0]).exists():
         return load_tokenizer(folder / "tokenizer.model")
     try:
-        source_model, target_model, named = ((folder / name).read_bytes() for name in _FILES)
-        sides = json.loads(named)
+        source_model, target_model, vocabularies = ((folder / name).read_bytes() for name in _FILES)
+        sides = json.loads(vocabularies)
         source, target = (Vocabulary(sides[side]["names"], sides[side]["rows"]) for side in ("source", "target"))
         tokenizer = VocabularyTokenizer(target_model, target)
         if (source_model, source) == (target_model, target):
             return tokenizer
         return VocabularyTokenizer(source_model, source, tokenizer)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder}: {', '.join(_FILES)} are not a tokenizer ({error}).") from error
+        raise UserError(f"{folder}: {', '.join(_FILES)} are not a valid tokenizer ({error}).") from error

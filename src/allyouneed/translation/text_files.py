@@ -13,7 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, TextIO
 
-from allyouneed.data.formats import decoded, read_lines, read_text
+from allyouneed.data.formats import decode_lines, read_lines, read_text
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, check_output
 from allyouneed.translation.line_translation import LineProgress, translate_lines
@@ -131,7 +131,7 @@ def _read(source: Path | None, report: Callable[[str], None]) -> Iterator[str]:
         raise UserError("standard input is closed: give a FILE, or pipe text into the command.")
     if sys.stdin.isatty():
         report("reading lines from the terminal; press Ctrl-D after the last line to translate them")
-    return decoded(sys.stdin.buffer, _STANDARD_INPUT)
+    return decode_lines(sys.stdin.buffer, _STANDARD_INPUT)
 
 
 def _count_lines(path: Path) -> int:
