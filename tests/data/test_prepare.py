@@ -97,8 +97,8 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"no usable pair \(the file is empty\)"),
-        (b"\n\n\n", r"no usable pair \(3 empty side\)"),
+        (b"", r"no usable pairs \(the file is empty\)"),
+        (b"\n\n\n", r"no usable pairs \(3 empty side\)"),
         (b"\xe4\xf6\n" * 50, "50 of 50 lines are not UTF-8, the first is line 1"),
     ],
 )

@@ -135,7 +135,7 @@ def test_the_seed_decides(corpus: DateCorpus) -> None:
 
 
 def test_wishes_that_cannot_be_met() -> None:
-    with pytest.raises(ValueError, match="test_pairs is 31: ask for 32 or more"):
+    with pytest.raises(ValueError, match="test_pairs is 31: use at least 32"):
         make_dates(test_pairs=31)
-    with pytest.raises(ValueError, match="1000000 pairs are more than 7304 dates give: at most"):
+    with pytest.raises(ValueError, match="1000000 pairs are more than 7304 dates provide: at most"):
         make_dates(valid_pairs=1_000_000)
