@@ -1,4 +1,4 @@
-"""Where tensors live, and who asks for what is not there."""
+"""Choice of the device, and requests for devices that do not exist."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def test_without_cuda(monkeypatch):
         choose_device("gpu")
 
 
-def test_each_rank_of_a_machine_has_a_gpu_of_its_own(two_gpus, monkeypatch):
+def test_each_local_rank_gets_one_gpu(two_gpus, monkeypatch):
     assert choose_device("auto") == torch.device("cuda", 0)
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert choose_device("cuda") == torch.device("cuda", 1)

@@ -23,7 +23,7 @@ from allyouneed.files import (
 )
 
 
-def test_a_folder_is_replaced_whole(tmp_path):
+def test_a_folder_is_replaced_atomically(tmp_path):
     folder = tmp_path / "f"
     write_folder(folder, {"a": b"1", "b": "zwei"})
     write_folder(folder, {"a": b"3"})
@@ -32,14 +32,14 @@ def test_a_folder_is_replaced_whole(tmp_path):
     check_folder(folder, ["a"], "")
 
 
-def test_a_name_that_is_not_utf8_comes_back_from_json(tmp_path):
+def test_a_file_name_that_is_not_utf8_survives_json(tmp_path):
     name = os.fsdecode(b"caf\xe9")
     write_file(tmp_path / "a.json", to_json({"file": name}))
     assert read_json(tmp_path / "a.json", "Do this.") == {"file": name}
 
 
 @pytest.mark.parametrize("damage", ["truncate", "change", "delete", "manifest"])
-def test_damage_is_found_and_named(tmp_path, damage):
+def test_damage_is_reported_with_the_file(tmp_path, damage):
     folder = tmp_path / "f"
     write_folder(folder, {"weights": b"12345678"})
     path = folder / "weights"
@@ -71,7 +71,7 @@ def test_a_full_disk_leaves_the_old_folder(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["f"]
 
 
-def test_what_a_killed_writer_leaves_is_cleared(tmp_path):
+def test_an_interrupted_write_is_recovered(tmp_path):
     folder = tmp_path / "f"
     write_folder(folder, {"a": b"old"})
     folder.rename(tmp_path / "f.replaced")  # killed between the two renames
@@ -81,38 +81,38 @@ def test_what_a_killed_writer_leaves_is_cleared(tmp_path):
     check_folder(folder, ["a"], "")
 
 
-def test_a_new_folder_is_filled_by_others_and_checked(tmp_path):
+def test_a_new_folder_gets_a_manifest(tmp_path):
     folder = tmp_path / "new"
     folder.mkdir()
-    with new_folder(folder) as beside:
-        (beside / "below").mkdir()
-        (beside / "below" / "a").write_text("1")
+    with new_folder(folder) as temporary:
+        (temporary / "below").mkdir()
+        (temporary / "below" / "a").write_text("1")
     check_folder(folder, ["below/a"], "")
     with pytest.raises(UserError, match="new already exists"), new_folder(folder):
         pass
     with pytest.raises(UserError, match="cannot write"), new_folder(folder / "below" / "a" / "b"):
         pass
-    with suppress(KeyboardInterrupt), new_folder(tmp_path / "other") as beside:
-        (beside / "half").write_text("1")
+    with suppress(KeyboardInterrupt), new_folder(tmp_path / "other") as temporary:
+        (temporary / "half").write_text("1")
         raise KeyboardInterrupt
     assert os.listdir(tmp_path) == ["new"]
 
 
-def test_where_one_is_cannot_be_a_new_folder(tmp_path, monkeypatch):
+def test_the_current_folder_is_refused_as_a_new_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in (".", ".."):
         with pytest.raises(UserError, match="Choose a new or empty folder"), new_folder(Path(folder)):
             pass
 
 
-def test_all_folders_below_are_cleared(tmp_path):
+def test_all_interrupted_writes_of_a_folder_are_recovered(tmp_path):
     for name in ("step-1", "step-1.unfinished", "step-2.replaced", "step.3.replaced", "step.3"):
         (tmp_path / name).mkdir()
     recover_all(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ["step-1", "step-2", "step.3"]
 
 
-def test_an_output_has_a_place_and_is_no_input(tmp_path):
+def test_an_output_needs_a_folder_and_differs_from_the_inputs(tmp_path):
     text, link = tmp_path / "text", tmp_path / "link"
     text.write_text("precious")
     link.symlink_to(text)
@@ -125,7 +125,7 @@ def test_an_output_has_a_place_and_is_no_input(tmp_path):
         check_output(link, tmp_path / "new", text)
 
 
-def test_tensors_round_trip_and_nonsense_is_refused(tmp_path):
+def test_tensors_round_trip(tmp_path):
     path = tmp_path / "t.safetensors"
     path.write_bytes(tensor_bytes({"a": torch.arange(3.0)}))
     assert read_tensors(path)["a"].tolist() == [0, 1, 2]
@@ -135,7 +135,7 @@ def test_tensors_round_trip_and_nonsense_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "3", '{"b": 1}', "\xff"])
-def test_json_that_is_not_what_was_written_is_refused(tmp_path, content):
+def test_invalid_json_is_refused(tmp_path, content):
     path = tmp_path / "facts.json"
     path.write_text('{"a": 1}')
     assert read_json(path, "Do this.", lambda facts: facts["a"]) == {"a": 1}
@@ -144,7 +144,7 @@ def test_json_that_is_not_what_was_written_is_refused(tmp_path, content):
         read_json(path, "Do this.", lambda facts: facts["a"])
 
 
-def test_a_file_that_cannot_be_read_is_told_also_where_the_system_gives_no_reason(tmp_path, monkeypatch):
+def test_a_read_error_without_a_system_message_is_reported(tmp_path, monkeypatch):
     def broken(path):
         raise OSError("it is broken")
 
@@ -153,6 +153,6 @@ def test_a_file_that_cannot_be_read_is_told_also_where_the_system_gives_no_reaso
         read_tensors(tmp_path / "weights")
 
 
-def test_the_sum_of_what_is_no_file(tmp_path):
+def test_a_folder_has_no_checksum(tmp_path):
     with pytest.raises(UserError, match=r"cannot be read \(is a directory\)\."):
         sha256(tmp_path)

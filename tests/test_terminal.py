@@ -1,4 +1,4 @@
-"""How a command is typed, and what is said when it is stopped."""
+"""Option parsing, and the message after an interruption."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from allyouneed.terminal import INTERRUPTED, expand_options, finite, open_closed_streams, program, resume_hint, text
 
 
-def test_files_after_other_options_and_after_the_end_of_options_are_left_alone():
+def test_a_second_file_gets_the_option_repeated():
     assert expand_options(["translate", "--", "--test", "a", "b"]) == ["translate", "--", "--test", "a", "b"]
     assert expand_options(["--test", "a", "b", "c", "d"]) == ["--test", "a", "--test", "b", "c", "d"]
     assert expand_options(["--valid", "a", "b", "--out", "c", "d"]) == [
@@ -25,22 +25,22 @@ def test_files_after_other_options_and_after_the_end_of_options_are_left_alone()
     assert expand_options(["--test", "-", "b"]) == ["--test", "-", "--test", "b"]
 
 
-def test_what_stops_tells_the_command_that_goes_on(monkeypatch, capsys):
+def test_an_interruption_prints_the_command_that_resumes(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["allyouneed", "train", "--out", "my run"])
     monkeypatch.setattr("shutil.which", lambda name: f"/somewhere/{name}")
-    with pytest.raises(SystemExit) as left, resume_hint():
+    with pytest.raises(SystemExit) as exit_info, resume_hint():
         raise KeyboardInterrupt
-    assert left.value.code == INTERRUPTED
+    assert exit_info.value.code == INTERRUPTED
     assert capsys.readouterr().err.splitlines()[-1] == "  allyouneed train --out 'my run'"
 
 
-def test_streams_that_are_open_are_left_alone():
+def test_open_streams_are_unchanged():
     before = sys.stdin, sys.stdout, sys.stderr
     open_closed_streams()
     assert (sys.stdin, sys.stdout, sys.stderr) == before
 
 
-def test_the_program_is_called_as_it_can_be_called_again(monkeypatch, tmp_path):
+def test_program_name_can_be_typed_again(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("shutil.which", lambda name: f"/somewhere/{name}")
     assert program() == "allyouneed"
@@ -52,19 +52,19 @@ def test_the_program_is_called_as_it_can_be_called_again(monkeypatch, tmp_path):
     assert program() == "/usr/bin/python3 -m allyouneed"
 
 
-@pytest.mark.parametrize("given", ["a", None, ["a", "한국어 😀"]])
-def test_text_is_unicode(given):
-    assert text(given) is given
+@pytest.mark.parametrize("value", ["a", None, ["a", "한국어 😀"]])
+def test_valid_text_is_accepted(value):
+    assert text(value) is value
 
 
-@pytest.mark.parametrize("given", ["\udcff", ["a", "a\udcff"]])
-def test_bytes_that_are_no_text_are_a_mistake(given):
+@pytest.mark.parametrize("value", ["\udcff", ["a", "a\udcff"]])
+def test_text_that_is_not_utf8_is_refused(value):
     with pytest.raises(typer.BadParameter, match="not valid UTF-8"):
-        text(given)
+        text(value)
 
 
-def test_numbers_without_end_are_a_mistake():
-    assert [finite(given) for given in (None, 0.0, -2.5)] == [None, 0.0, -2.5]
-    for given in (float("nan"), float("inf"), -float("inf")):
+def test_infinite_numbers_are_refused():
+    assert [finite(value) for value in (None, 0.0, -2.5)] == [None, 0.0, -2.5]
+    for value in (float("nan"), float("inf"), -float("inf")):
         with pytest.raises(typer.BadParameter, match="not a finite number"):
-            finite(given)
+            finite(value)

@@ -15,7 +15,7 @@ def store(tmp_path):
     return open_store(tmp_path)
 
 
-def test_every_pair_once_an_epoch_within_the_budget(store):
+def test_each_epoch_has_each_pair_once_within_the_token_budget(store):
     order = BatchOrder(store, 200, seed=1)
     batches = order.epoch_batches(0)
     assert sorted(np.concatenate(batches).tolist()) == list(range(300))
@@ -31,7 +31,7 @@ def test_lengths_in_a_batch_are_similar(store):
     assert padded < 1.1 * real
 
 
-def test_order_is_the_seeds_and_the_epochs(store):
+def test_order_depends_on_seed_and_epoch(store):
     def batches(seed, epoch):
         return [pairs.tolist() for pairs in BatchOrder(store, 200, seed).epoch_batches(epoch)]
 
@@ -40,7 +40,7 @@ def test_order_is_the_seeds_and_the_epochs(store):
     assert batches(1, 0) != batches(2, 0)
 
 
-def test_a_position_skips_and_repeats_nothing(store):
+def test_resuming_at_a_position_neither_skips_nor_repeats_batches(store):
     order, position, seen = BatchOrder(store, 200, seed=1), Position(), []
     per_epoch = len(order.epoch_batches(0))
     for _ in range(per_epoch + 3):
@@ -51,12 +51,12 @@ def test_a_position_skips_and_repeats_nothing(store):
     assert resumed.tolist() == seen[-1]
 
 
-def test_a_pair_over_the_budget_is_alone():
+def test_a_pair_over_the_budget_is_a_separate_batch():
     lengths = np.array([3, 50, 4])
     assert sorted(map(len, token_batches(lengths, lengths, 10))) == [1, 2]
 
 
-def test_shares_are_the_whole():
+def test_shares_partition_a_batch():
     pairs = np.arange(10)
     shares = [share(pairs, part, 3) for part in range(3)]
     assert sorted(np.concatenate(shares).tolist()) == list(range(10))
@@ -70,7 +70,7 @@ def test_pad():
 
 
 def test_an_empty_share_is_an_empty_batch(store):
-    """A global batch may have fewer pairs than there are ranks."""
+    """A global batch may have fewer pairs than ranks."""
     batch = collate(store, share(np.array([7]), 1, 2))
     assert batch.source.shape == (0, 1)
     assert batch.target_input.shape == batch.target_output.shape == (0, 1)

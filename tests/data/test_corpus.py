@@ -8,7 +8,7 @@ from allyouneed.data.formats import RawPair, read_pairs
 from allyouneed.errors import UserError
 
 
-def test_faults_of_text():
+def test_text_faults():
     checks = PairChecks(max_length=10, max_ratio=3)
     assert checks.text_fault(RawPair(1, "a", "b")) is None
     assert checks.text_fault(RawPair(2, "a", "b")) == "duplicate"
@@ -17,7 +17,7 @@ def test_faults_of_text():
     assert checks.text_fault(RawPair(5, "a", "d", "not UTF-8")) == "not UTF-8"
 
 
-def test_faults_of_length():
+def test_length_faults():
     checks = PairChecks(max_length=40, max_ratio=3)
     assert checks.length_fault(40, 14) is None
     assert checks.length_fault(41, 40).startswith("too long")
@@ -26,7 +26,7 @@ def test_faults_of_length():
     assert checks.length_fault(0, 3) == checks.length_fault(3, 0) == checks.length_fault(0, 0) == "empty side"
 
 
-def test_report_counts_and_names_lines():
+def test_report_has_counts_and_line_numbers():
     report = CorpusReport(["a", "b"], pairs=10, kept=5)
     for line in (3, 4, 5, 6):
         report.drop(RawPair(line, "x", "y"), "duplicate")
@@ -46,7 +46,7 @@ def test_first_mismatch_finds_a_missing_line(missing):
     assert abs(first_mismatch(source, np.delete(target, missing)) - 1 - missing) < 15
 
 
-def test_unequal_counts_name_both_and_the_place(tmp_path):
+def test_unequal_line_counts_are_reported_with_the_likely_line(tmp_path):
     rng = random.Random(1)
     lines = ["w " * rng.randint(2, 40) for _ in range(300)]
     source, target = tmp_path / "a.de", tmp_path / "a.en"
@@ -57,14 +57,14 @@ def test_unequal_counts_name_both_and_the_place(tmp_path):
 
 
 @pytest.mark.parametrize("count", [0, 3])
-def test_one_file_or_two(tmp_path, count):
+def test_other_numbers_of_files_are_refused(tmp_path, count):
     (tmp_path / "a").write_text("one\n")
     for read in (count_pairs, lambda paths: list(read_pairs(paths))):
         with pytest.raises(UserError, match="give two parallel text files, or one TSV file"):
             read([tmp_path / "a"] * count)
 
 
-def test_short_and_empty_files_do_not_break_the_search(tmp_path):
+def test_short_and_empty_files(tmp_path):
     source, target = tmp_path / "a", tmp_path / "b"
     source.write_text("one\n")
     target.write_text("")

@@ -51,7 +51,7 @@ def test_pairs_of_a_tsv_with_columns(tmp_path):
         ("cut.gz", gzip.compress(b"hello\n" * 1000)[:-9] + b"?", "damaged, or not a gzip file"),
         ("unmarked.txt", "hello\n".encode("utf-16-le"), r"unmarked.txt:1: not text \(zero bytes\). If it is UTF-16"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",  # gzip's bytes have the time in them
+    ids=lambda value: value if isinstance(value, str) else "",  # gzip's bytes contain the time
 )
 def test_unreadable_files(tmp_path, name, content, message):
     if content is not None:
@@ -61,14 +61,14 @@ def test_unreadable_files(tmp_path, name, content, message):
 
 
 @pytest.mark.parametrize("name", ["folder", "folder.gz"])
-def test_a_folder_is_no_file(tmp_path, name):
+def test_a_folder_is_not_a_file(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(UserError, match=rf"{name}: cannot be read \(is a directory\)"):
         list(read_lines(tmp_path / name))
 
 
 @pytest.mark.parametrize(("content", "lines"), [(b"", []), (b"\xef\xbb\xbf", [""]), (b"\n", [""]), (b"\r\n", [""])])
-def test_files_of_next_to_nothing(tmp_path, content, lines):
+def test_nearly_empty_files(tmp_path, content, lines):
     (tmp_path / "a").write_bytes(content)
     assert list(read_text(tmp_path / "a")) == lines
 
@@ -83,7 +83,7 @@ def test_files_of_unequal_length_are_not_parallel(tmp_path):
             next(read)
 
 
-def test_text_that_must_be_utf8_names_the_line(tmp_path):
+def test_text_that_is_not_utf8_is_reported_with_the_line(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"good\nb\xe4d\n")
     with pytest.raises(UserError, match=r"a\.txt:2: not UTF-8"):
         list(read_text(tmp_path / "a.txt"))

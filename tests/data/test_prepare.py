@@ -13,19 +13,19 @@ from tests.conftest import toy_pairs, write_pairs
 DATA = DataConfig(vocab_size=300, max_length=20)
 
 
-def run(folder, files, valid=None, data=DATA):
-    said = []
-    return prepare(folder / "data", files, valid, data, said.append), said
+def run_prepare(folder, files, valid=None, data=DATA):
+    messages = []
+    return prepare(folder / "data", files, valid, data, messages.append), messages
 
 
-def test_everything_is_counted_and_listed(tmp_path):
+def test_dropped_pairs_are_counted_and_listed(tmp_path):
     bad = [("a b", ""), ("a b", "b a"), ("a b", "b a"), ("a b c d e f g " * 5, "x"), ("a b c d e f", "f " * 5)]
     files = write_pairs(tmp_path, "train", [*toy_pairs(200), *bad])
     with open(files[0], "ab") as file:
         file.write(b"caf\xe9\n")
     with open(files[1], "a") as file:
         file.write("coffee\n")
-    prepared, _ = run(tmp_path, files, write_pairs(tmp_path, "valid", toy_pairs(10, seed=5)))
+    prepared, _ = run_prepare(tmp_path, files, write_pairs(tmp_path, "valid", toy_pairs(10, seed=5)))
     report = prepared.report()["train"]
     dropped = {reason.split(" (")[0]: entry["count"] for reason, entry in report["dropped"].items()}
     assert dropped["empty side"] == 1
@@ -39,59 +39,59 @@ def test_everything_is_counted_and_listed(tmp_path):
     assert any(line.split("\t")[1:3] == ["201", "empty side"] for line in listed)
 
 
-def test_without_validation_files_pairs_areis_held_out(tmp_path):
+def test_without_validation_files_pairs_are_held_out(tmp_path):
     files = write_pairs(tmp_path, "train", toy_pairs(600))
-    prepared, said = run(tmp_path, files)
+    prepared, messages = run_prepare(tmp_path, files)
     train, valid = prepared.report()["train"], prepared.report()["valid"]
     assert 5 < valid["kept"] < 100
-    assert any("held out" in line for line in said)
+    assert any("held out" in line for line in messages)
     assert train["pairs"] + valid["pairs"] == 600
     training_sources = {prepared.tokenizer().decode(open_store(prepared.train).source[i]) for i in range(train["kept"])}
     assert not training_sources & {source for source, _ in prepared.valid_texts()}
 
 
-def test_a_handful_of_pairs_cannot_be_held_out_of(tmp_path):
-    stay = [pair for pair in toy_pairs(40) if not is_held_out(RawPair(1, *pair), 20)]
-    files = write_pairs(tmp_path, "train", stay)
+def test_too_few_pairs_for_validation(tmp_path):
+    training_pairs = [pair for pair in toy_pairs(40) if not is_held_out(RawPair(1, *pair), 20)]
+    files = write_pairs(tmp_path, "train", training_pairs)
     with pytest.raises(UserError, match=r"train\.src and .*train\.tgt: too few pairs to hold out some.*--valid"):
-        run(tmp_path, files)
+        run_prepare(tmp_path, files)
 
 
-def test_no_validation_files_is_none_given(tmp_path):
-    prepared, said = run(tmp_path, write_pairs(tmp_path, "train", toy_pairs(600)), valid=[])
-    assert any("held out" in line for line in said)
+def test_an_empty_list_of_validation_files_means_none(tmp_path):
+    prepared, messages = run_prepare(tmp_path, write_pairs(tmp_path, "train", toy_pairs(600)), valid=[])
+    assert any("held out" in line for line in messages)
     assert prepared.report()["valid"]["pairs"] < 100
 
 
-def test_what_was_deleted_is_made_again(tmp_path):
-    """As the message has it where a store is broken."""
+def test_a_deleted_store_is_prepared_again(tmp_path):
+    """The remedy of the error message works."""
     files = write_pairs(tmp_path, "train", toy_pairs(200)), write_pairs(tmp_path, "valid", toy_pairs(10, seed=5))
-    prepared, _ = run(tmp_path, *files)
+    prepared, _ = run_prepare(tmp_path, *files)
     report = prepared.report()
     (prepared.train / "source.ids").write_bytes(b"")
     with pytest.raises(UserError, match=f"Delete {prepared.train} and run the same command again"):
         open_store(prepared.train)
     shutil.rmtree(prepared.train)
-    again, said = run(tmp_path, *files)
-    assert said
+    again, messages = run_prepare(tmp_path, *files)
+    assert messages
     assert again.report() == report
     assert len(open_store(again.train)) == report["train"]["kept"]
-    assert run(tmp_path, *files)[1] == []
+    assert run_prepare(tmp_path, *files)[1] == []
 
 
 def test_a_file_whose_name_is_not_utf8(tmp_path):
     files = write_pairs(tmp_path, "train", [*toy_pairs(200), ("a", "")])
     odd = files[0].rename(tmp_path / os.fsdecode(b"caf\xe9.src"))
-    prepared, _ = run(tmp_path, [odd, files[1]], write_pairs(tmp_path, "valid", toy_pairs(10, seed=5)))
+    prepared, _ = run_prepare(tmp_path, [odd, files[1]], write_pairs(tmp_path, "valid", toy_pairs(10, seed=5)))
     assert prepared.report()["train"]["files"] == [str(odd), str(files[1])]
     assert "caf\\udce9.src\t201\tempty side" in prepared.dropped.read_text(encoding="utf-8")
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_an_unwritable_folder_is_reported(tmp_path):
     files = write_pairs(tmp_path, "train", toy_pairs(200))
     (tmp_path / "data").write_text("a file")
     with pytest.raises(UserError, match=r"cannot write .*dropped\.tsv"):
-        run(tmp_path, files, files)
+        run_prepare(tmp_path, files, files)
 
 
 @pytest.mark.parametrize(
@@ -102,25 +102,25 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         (b"\xe4\xf6\n" * 50, "50 of 50 lines are not UTF-8, the first is line 1"),
     ],
 )
-def test_useless_files(tmp_path, content, message):
+def test_files_without_usable_pairs(tmp_path, content, message):
     for side in ("s", "t"):
         (tmp_path / side).write_bytes(content)
     with pytest.raises(UserError, match=message):
-        run(tmp_path, [tmp_path / "s", tmp_path / "t"])
+        run_prepare(tmp_path, [tmp_path / "s", tmp_path / "t"])
 
 
-def test_another_encoding_is_refused_with_the_first_line(tmp_path):
+def test_another_encoding_is_reported_with_the_first_line(tmp_path):
     files = write_pairs(tmp_path, "train", toy_pairs(100))
     lines = files[0].read_bytes().splitlines()
     files[0].write_bytes(b"\n".join(b"\xe4" + line if i >= 60 else line for i, line in enumerate(lines)) + b"\n")
     with pytest.raises(UserError, match=r"40 of 100 lines are not UTF-8, the first is line 61.*iconv"):
-        run(tmp_path, files, write_pairs(tmp_path, "valid", toy_pairs(10)))
+        run_prepare(tmp_path, files, write_pairs(tmp_path, "valid", toy_pairs(10)))
 
 
 @pytest.mark.parametrize(("source", "target"), [("de", "en"), ("en", "de")])
-def test_real_text_in_gz(multi30k, tmp_path, source, target):
+def test_compressed_multi30k(multi30k, tmp_path, source, target):
     train, valid = ([multi30k / f"{name}.{side}.gz" for side in (source, target)] for name in ("train", "val"))
-    prepared, _ = run(tmp_path, train, valid, DataConfig(vocab_size=8000))
+    prepared, _ = run_prepare(tmp_path, train, valid, DataConfig(vocab_size=8000))
     report = prepared.report()["train"]
     assert report["pairs"] == 29_000
     assert report["kept"] + sum(entry["count"] for entry in report["dropped"].values()) == 29_000
@@ -130,14 +130,14 @@ def test_real_text_in_gz(multi30k, tmp_path, source, target):
     assert [tokenizer.decode(store.source[i]) for i in range(50)] == [text for text, _ in prepared.valid_texts()[:50]]
 
 
-def test_a_vocabulary_that_does_not_fit_is_told_with_the_files(tmp_path):
+def test_an_impossible_vocabulary_size_is_reported_with_the_files(tmp_path):
     files = write_pairs(tmp_path, "train", toy_pairs(100))
     with pytest.raises(UserError, match=r"train\.src and .*train\.tgt: data\.vocab_size = 100 is too small"):
-        run(tmp_path, files, write_pairs(tmp_path, "valid", toy_pairs(10)), DataConfig(vocab_size=100))
+        run_prepare(tmp_path, files, write_pairs(tmp_path, "valid", toy_pairs(10)), DataConfig(vocab_size=100))
 
 
-def test_a_list_of_dropped_lines_that_cannot_be_written(tmp_path):
+def test_an_unwritable_list_of_dropped_pairs_is_reported(tmp_path):
     (tmp_path / "data" / "dropped.tsv").mkdir(parents=True)
     files = write_pairs(tmp_path, "train", toy_pairs(100))
     with pytest.raises(UserError, match=r"cannot write .*dropped\.tsv: is a directory"):
-        run(tmp_path, files, write_pairs(tmp_path, "valid", toy_pairs(10)))
+        run_prepare(tmp_path, files, write_pairs(tmp_path, "valid", toy_pairs(10)))

@@ -16,7 +16,7 @@ def test_round_trip(tmp_path):
     assert isinstance(store.source.ids, np.memmap)
 
 
-def test_a_store_cut_short_is_refused(tmp_path):
+def test_a_truncated_store_is_refused(tmp_path):
     write_store(tmp_path / "s", iter(PAIRS))
     ids = tmp_path / "s" / "source.ids"
     ids.write_bytes(ids.read_bytes()[:-4])
@@ -24,7 +24,7 @@ def test_a_store_cut_short_is_refused(tmp_path):
         open_store(tmp_path / "s")
 
 
-def test_a_mark_that_says_too_little_is_refused(tmp_path):
+def test_invalid_metadata_is_refused(tmp_path):
     write_store(tmp_path / "s", iter(PAIRS))
     sides = '"tokens": {"source": 3, "target": 5}'
     for broken in ("", "[]", '{"pairs": 3, "tokens": {"source": 3}}', f'{{"pairs": "3", {sides}}}'):
@@ -33,7 +33,7 @@ def test_a_mark_that_says_too_little_is_refused(tmp_path):
             open_store(tmp_path / "s")
 
 
-def test_a_place_that_is_no_folder_is_named(tmp_path):
+def test_an_unwritable_folder_is_reported(tmp_path):
     (tmp_path / "s").write_text("a file")
     for folder in (tmp_path / "s", tmp_path / "s" / "below"):
         with pytest.raises(UserError, match=f"cannot write {folder}"):
@@ -54,7 +54,7 @@ def test_an_unfinished_store_is_not_complete(tmp_path):
 
 @pytest.mark.parametrize("name", ["target.ids", "source.offsets"])
 @pytest.mark.parametrize("missing", [True, False])
-def test_a_part_that_is_missing_or_empty_is_named_with_a_remedy(tmp_path, name, missing):
+def test_a_missing_or_empty_file_is_reported_with_a_remedy(tmp_path, name, missing):
     write_store(tmp_path / "s", iter(PAIRS))
     part = tmp_path / "s" / name
     part.unlink() if missing else part.write_bytes(b"")

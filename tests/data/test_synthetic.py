@@ -1,4 +1,4 @@
-"""Dates in Korean and English: counterparts spelled out by hand, and what a fair split promises."""
+"""Korean and English dates: translations written by hand, and the properties of the split."""
 
 from datetime import date, datetime
 
@@ -38,7 +38,7 @@ WITHOUT_WEEKDAY = """\
 이천이십육년 십일월 이십이일
 이천이십육 년 십일월 이십이 일"""
 
-# One digit a month and a day, so that every form writes this date in its own way.
+# Month and day have one digit, so that each notation of this date differs.
 THURSDAY = {
     "2005년 6월 9일 목요일", "2005년 6월 9일", "2005. 6. 9.", "05. 6. 9.", "2005. 6. 9. (목)",
     "2005. 6. 9. 목요일", "2005년 6월 9일 (목)", "2005년 06월 09일", "2005년6월9일",
@@ -56,11 +56,11 @@ def corpus() -> DateCorpus:
 
 
 def day_of(pair: DatePair) -> date:
-    """The date that the English names, read without Babel."""
+    """Parse the English date without Babel."""
     return datetime.strptime(" ".join(pair.target.split()[-3:]), "%B %d, %Y").date()
 
 
-def test_a_date_in_every_form() -> None:
+def test_a_date_in_each_notation() -> None:
     pairs = {form.write(SUNDAY) for form in date_forms()}
     assert pairs == {
         *((source, "Sunday, November 22, 2026") for source in WITH_WEEKDAY.splitlines()),
@@ -87,11 +87,11 @@ def test_dates_in_words(day: date, words: str, english: str) -> None:
     assert (words, english) in {form.write(day) for form in date_forms()}
 
 
-def test_one_is_left_out_only_before_a_unit() -> None:
+def test_the_digit_one_is_omitted_only_before_a_unit() -> None:
     assert [number_words(n) for n in (1, 10, 11, 111, 1111)] == ["일", "십", "십일", "백십일", "천백십일"]
 
 
-def test_two_digit_years_name_one_century(corpus: DateCorpus) -> None:
+def test_two_digit_years_are_unambiguous(corpus: DateCorpus) -> None:
     fitting = {
         year: sum(form.fits(date(year, 5, 5)) for form in date_forms()) for year in (1900, 1969, 1970, 2069, 2070, 2099)
     }
@@ -117,24 +117,24 @@ def test_counts(corpus: DateCorpus) -> None:
     assert [len(small.train), len(small.valid), len(small.test)] == [5, 0, 32]
 
 
-def test_held_out_dates_are_new_in_any_form(corpus: DateCorpus) -> None:
+def test_no_date_is_in_two_sets(corpus: DateCorpus) -> None:
     train, valid, test = ({day_of(pair) for pair in pairs} for pairs in (corpus.train, corpus.valid, corpus.test))
     assert len(train | valid | test) == len(train) + len(valid) + len(test)
 
 
-def test_every_form_is_tested(corpus: DateCorpus) -> None:
+def test_the_test_set_has_each_notation(corpus: DateCorpus) -> None:
     for pairs in (corpus.test, make_dates(train_pairs=0, test_pairs=32).test):
         for form in date_forms():
             assert any(form.fits(day_of(pair)) and form.write(day_of(pair)) == pair for pair in pairs)
 
 
-def test_the_seed_decides(corpus: DateCorpus) -> None:
+def test_the_corpus_depends_on_the_seed(corpus: DateCorpus) -> None:
     assert make_dates() == corpus
     assert make_dates(seed=2, train_pairs=10).test != corpus.test
     assert make_dates(train_pairs=10, valid_pairs=10).test == corpus.test
 
 
-def test_wishes_that_cannot_be_met() -> None:
+def test_impossible_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="test_pairs is 31: use at least 32"):
         make_dates(test_pairs=31)
     with pytest.raises(ValueError, match="1000000 pairs are more than 7304 dates provide: at most"):

@@ -18,7 +18,7 @@ def test_round_trip(tokenizer):
         assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-def test_nothing_is_unknown(tokenizer):
+def test_any_text_is_encoded_without_unknown_tokens(tokenizer):
     assert UNK not in tokenizer.encode("☃ \u0007 龍")
 
 
@@ -27,16 +27,16 @@ def test_decomposed_korean_is_composed(tokenizer):
     assert tokenizer.encode(decomposed) == tokenizer.encode("고양이가")
 
 
-def test_control_ids_say_nothing(tokenizer):
+def test_control_tokens_are_not_decoded(tokenizer):
     ids = tokenizer.encode("the dog")
     assert tokenizer.decode([BOS, *ids, EOS, PAD, PAD]) == "the dog"
 
 
-def test_a_vocabulary_too_large_for_the_text_shrinks(tokenizer):
+def test_a_vocabulary_size_too_large_for_the_text_is_reduced(tokenizer):
     assert 256 < len(learn_tokenizer(TEXT, 30_000)) < 1000
 
 
-def test_same_text_same_model():
+def test_training_is_deterministic():
     assert learn_tokenizer(TEXT, 320).model == learn_tokenizer(TEXT, 320).model
 
 
@@ -46,19 +46,19 @@ def test_no_text():
 
 
 @pytest.mark.parametrize("subwords", ["bpe", "unigram"])
-def test_a_vocabulary_without_room_for_the_characters_is_told_the_least(subwords):
+def test_the_smallest_possible_vocabulary_size_is_reported(subwords):
     with pytest.raises(UserError, match=r"vocab_size = 20 is too small: .* alone require (\d+)\.$") as caught:
         learn_tokenizer(TEXT, 20, subwords)
-    least = int(str(caught.value).removesuffix(".").split()[-1])
-    assert len(learn_tokenizer(TEXT, least, subwords)) == least
+    smallest = int(str(caught.value).removesuffix(".").split()[-1])
+    assert len(learn_tokenizer(TEXT, smallest, subwords)) == smallest
 
 
-def test_a_vocabulary_of_words_without_room_for_bytes():
+def test_a_word_vocabulary_too_small_for_bytes():
     with pytest.raises(UserError, match=r"data\.vocab_size = 20 does not fit this corpus"):
         learn_tokenizer(TEXT, 20, "word")
 
 
-def test_words_are_whole_and_others_are_spelled():
+def test_a_word_vocabulary_spells_unknown_words():
     tokenizer = learn_tokenizer(TEXT, 300, "word")
     assert tokenizer.pieces(tokenizer.encode("the dog")) == ["▁the", "▁dog"]
     for text in ("the hen", "hen", "the hen runs", "a hen"):

@@ -10,7 +10,7 @@ TEXT = ["the dog runs", "the cat sleeps"] * 20
 
 @pytest.fixture(scope="module")
 def tokenizer() -> VocabularyTokenizer:
-    """Source and target with a list of their own, in another order than the model's."""
+    """A tokenizer with different vocabularies for source and target, ordered differently from the model's."""
     learnt = learn_tokenizer(TEXT, 300)
     others = learnt.pieces(range(4, len(learnt)))
     names = [["<pad>", "<unk>", "<s>", "</s>", *more] for more in ([CODE, *others], others[::-1])]
@@ -18,7 +18,7 @@ def tokenizer() -> VocabularyTokenizer:
     return VocabularyTokenizer(learnt.model, source, VocabularyTokenizer(learnt.model, target))
 
 
-def test_each_side_has_its_ids_and_the_same_text(tokenizer):
+def test_sides_have_different_ids_for_the_same_text(tokenizer):
     source, target = tokenizer.encode("the dog"), tokenizer.target.encode("the dog")
     assert source != target
     assert tokenizer.pieces(source) == tokenizer.target.pieces(target)
@@ -27,17 +27,17 @@ def test_each_side_has_its_ids_and_the_same_text(tokenizer):
     assert len(tokenizer) == len(tokenizer.target) + 1
 
 
-def test_a_code_in_front_is_one_subword(tokenizer):
+def test_a_leading_language_code_is_one_token(tokenizer):
     assert tokenizer.encode(f"{CODE} the dog") == [4, *tokenizer.encode("the dog")]
     assert tokenizer.encode(">>de<< the dog") == [UNK, *tokenizer.encode("the dog")]
 
 
 @pytest.mark.parametrize("text", [">> the dog << runs", ">>the dog<<", ">> the dog", ">><<", "the >>fr<<", ""])
-def test_what_is_quoted_is_no_code(tokenizer, text):
+def test_quoted_text_is_not_a_language_code(tokenizer, text):
     assert tokenizer.split_code(text) == ("", text)
 
 
-def test_it_is_loaded_from_its_files(tokenizer, tmp_path):
+def test_loading_from_files(tokenizer, tmp_path):
     for name, content in tokenizer.files().items():
         (tmp_path / name).write_bytes(content)
     loaded = load_tokenizers(tmp_path)
@@ -53,7 +53,7 @@ def test_it_is_loaded_from_its_files(tokenizer, tmp_path):
 
 @pytest.mark.parametrize("name", ["source.spm", "target.spm", "vocabulary.json"])
 @pytest.mark.parametrize("content", [b"", b"nonsense", b'{"source": {}}', None])
-def test_a_broken_file_is_a_mistake(tokenizer, tmp_path, name, content):
+def test_a_damaged_file_is_reported(tokenizer, tmp_path, name, content):
     for each, whole in tokenizer.files().items():
         (tmp_path / each).write_bytes(whole)
     if content is None:

@@ -40,10 +40,10 @@ class Batch(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Position of the next batch: the epoch, and the index within the epoch."""
+    """Position of the next batch: the epoch, and the index of the batch within the epoch."""
 
     epoch: int = 0
-    index: int = 0
+    batch: int = 0
 
 
 class BatchOrder:
@@ -64,9 +64,9 @@ class BatchOrder:
     def next(self, position: Position) -> tuple[np.ndarray, Position]:
         """Return the batch at a position, as pair indices of shape [pairs], and the position after it."""
         batches = self.epoch_batches(position.epoch)
-        is_last = position.index + 1 >= len(batches)
-        following = Position(position.epoch + 1, 0) if is_last else Position(position.epoch, position.index + 1)
-        return batches[position.index], following
+        is_last = position.batch + 1 >= len(batches)
+        following = Position(position.epoch + 1, 0) if is_last else Position(position.epoch, position.batch + 1)
+        return batches[position.batch], following
 
     def epoch_batches(self, epoch: int) -> list[np.ndarray]:
         """Return all batches of an epoch in order, each as pair indices of shape [pairs]."""

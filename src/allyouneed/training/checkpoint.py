@@ -25,7 +25,7 @@ def save_checkpoint(folder: Path, state: TrainingState, log_bytes: int) -> None:
     facts = {
         "step": state.step,
         "epoch": state.position.epoch,
-        "index": state.position.index,
+        "index": state.position.batch,
         "seconds": state.seconds,
         "best": state.best,
         "validations_without_gain": state.validations_without_gain,
