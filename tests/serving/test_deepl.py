@@ -24,7 +24,7 @@ def test_the_client_translates(client, translator):
     assert result.detected_source_lang == "AA"
     assert result.billed_characters == 5
     several = client.translate_text(["a b", "c d"], target_lang="BB", source_lang="AA")
-    assert [one.text for one in several] == [one.text for one in translator.translate(["a b", "c d"])]
+    assert [result.text for result in several] == [result.text for result in translator.translate(["a b", "c d"])]
 
 
 def test_the_client_sends_tags(client):
@@ -91,4 +91,4 @@ def test_keys_quota_and_usage(registry, tmp_path):
 def test_forms_are_accepted(address, translator):
     form = [("text", "a b"), ("text", "c d"), ("target_lang", "bb"), ("source_lang", "aa")]
     found = requests.post(f"{address}/v2/translate", data=form, timeout=300).json()["translations"]
-    assert [one["text"] for one in found] == [one.text for one in translator.translate(["a b", "c d"])]
+    assert [result["text"] for result in found] == [result.text for result in translator.translate(["a b", "c d"])]

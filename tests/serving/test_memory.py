@@ -61,10 +61,10 @@ def load(port: int, count: int) -> None:
         connection.close()
 
     clients = [threading.Thread(target=client, args=(first,)) for first in range(CLIENTS)]
-    for one in clients:
-        one.start()
-    for one in clients:
-        one.join()
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
     assert not failed
 
 

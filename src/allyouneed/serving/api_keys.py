@@ -92,7 +92,7 @@ class AccessControl:
 
     Args:
         file: Key file, or None to admit requests without keys.
-        per_minute: Requests per minute for each key without a rate of its own, or for each client address if there are
+        per_minute: Requests per minute for each key that has no rate, or for each client address if there are
             no keys; None for no limit.
 
     Raises:
