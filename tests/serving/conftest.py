@@ -52,7 +52,7 @@ def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
 @pytest.fixture(scope="session")
 def registry(translator: Translator) -> TranslatorRegistry:
     """aa to bb, and bb to cc by the same model; aa to cc is translated over bb."""
-    return TranslatorRegistry({("aa", "bb"): translator, ("bb", "cc"): Translator(translator.bundle)})
+    return TranslatorRegistry({("aa", "bb"): translator, ("bb", "cc"): Translator(translator.bundle, inter_threads=1)})
 
 
 @pytest.fixture(scope="session")

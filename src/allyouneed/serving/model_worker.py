@@ -78,7 +78,7 @@ class BatchKey(NamedTuple):
 
 
 class ModelWorker:
-    """Runs tasks in one model thread.
+    """Runs tasks in one model thread; all threads share the translators.
 
     Args:
         registry: The served translators.
@@ -88,7 +88,7 @@ class ModelWorker:
         torch.set_num_threads(1)  # there is one model thread per core already
         self._translators = registry.translators
         for translator in self._translators.values():  # compile kernels before the first request
-            translator.translate(["."])
+            translator.translate(".")
 
     def work(self, key: BatchKey, payloads: Sequence[Any]) -> list[Any]:
         """Run a batch; one result per payload."""

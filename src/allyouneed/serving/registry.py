@@ -16,10 +16,10 @@ Route = list[LanguagePair]  # pairs to translate through, in order
 
 
 class TranslatorRegistry:
-    """Translators by language pair.
+    """Translators by language pair, shared by all model threads.
 
     Args:
-        translators: One translator for each served pair.
+        translators: One translator for each served pair, with `inter_threads=1`: model threads are parallel already.
     """
 
     def __init__(self, translators: dict[LanguagePair, Translator]):
@@ -90,7 +90,7 @@ def load_registry(runs: Iterable[Path], compute_type: str = FLOAT32) -> Translat
     translators: dict[LanguagePair, Translator] = {}
     folders: dict[LanguagePair, Path] = {}
     for run in runs:
-        translator = Translator.load(run, inter_threads=1, compute_type=compute_type)  # model threads share it
+        translator = Translator.load(run, inter_threads=1, compute_type=compute_type)
         source, target = translator.bundle.languages
         pair = source.lower(), target.lower()
         if pair in translators:
