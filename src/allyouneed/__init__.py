@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from allyouneed.training.python_api import TrainingResult, train
     from allyouneed.translation.evaluation import evaluate
     from allyouneed.translation.options import SearchOptions
+    from allyouneed.translation.results import Translation
     from allyouneed.translation.scoring import score
-    from allyouneed.translation.translator import Translation, Translator
+    from allyouneed.translation.translator import Translator
 
 __version__ = "0.1.0"
 __all__ = [
@@ -43,7 +44,7 @@ _MODULES = {
     "SearchOptions": "allyouneed.translation.options",
     "TrainingResult": "allyouneed.training.python_api",
     "Transformer": "allyouneed.model.transformer",
-    "Translation": "allyouneed.translation.translator",
+    "Translation": "allyouneed.translation.results",
     "Translator": "allyouneed.translation.translator",
     "UserError": "allyouneed.errors",
     "evaluate": "allyouneed.translation.evaluation",

@@ -43,7 +43,7 @@ def test_empty_and_long_sentences_are_left_out(bundle):
 def test_truncated_translations_are_left_out(bundle):
     """A translation of the maximum length may have been truncated."""
     pairs = toy_pairs(40, seed=4)
-    short = replace(bundle, config=bundle.config.override(["search.max_extra_length=0"]))
+    short = replace(bundle, config=bundle.config.replace(search={"max_extra_length": 0}))
     kept = make_reference_outputs(short, pairs)
     assert len(kept) < len(make_reference_outputs(bundle, pairs))
     for sample in kept:

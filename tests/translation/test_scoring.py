@@ -27,7 +27,7 @@ def test_the_sum_is_the_score_of_search(toy_run):
 
 def test_learned_positions_have_an_end(toy_run):
     bundle = load_bundle(toy_run)
-    config = bundle.config.override(["model.positions=learned", "model.max_positions=120"])
+    config = bundle.config.replace(model={"positions": "learned", "max_positions": 120})
     model = Transformer(config.model, len(bundle.tokenizer))
     translator = Translator(replace(bundle, model=model, config=config))
     longest = " ".join("a" * 119)

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from allyouneed.translation import options
     from allyouneed.translation.evaluation import evaluate
     from allyouneed.translation.options import SearchOptions
+    from allyouneed.translation.results import Translation
     from allyouneed.translation.scoring import score, score_lines
     from allyouneed.translation.text_files import translate_file
-    from allyouneed.translation.translator import Translation, Translator
+    from allyouneed.translation.translator import Translator
 
 __all__ = [
     "SearchOptions",
@@ -27,7 +28,7 @@ __all__ = [
 
 _MODULES = {
     "SearchOptions": "allyouneed.translation.options",
-    "Translation": "allyouneed.translation.translator",
+    "Translation": "allyouneed.translation.results",
     "Translator": "allyouneed.translation.translator",
     "evaluate": "allyouneed.translation.evaluation",
     "score": "allyouneed.translation.scoring",

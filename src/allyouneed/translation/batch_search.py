@@ -1,4 +1,4 @@
-"""Search of one batch: greedy, beam, diverse or forced beam search, as the options require."""
+"""Search in batches: greedy, beam, diverse or forced beam search, as the options require."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from allyouneed.data.batches import pad, token_batches
 from allyouneed.errors import UserError
+from allyouneed.model.transformer import Transformer
 from allyouneed.translation.beam_search import beam_search
 from allyouneed.translation.constraints import Constraints
+from allyouneed.translation.coverage import add_coverage_penalty
 from allyouneed.translation.diverse import diverse_beam_search
 from allyouneed.translation.forced import Phrases, forced_beam_search
 from allyouneed.translation.options import ResolvedOptions
 from allyouneed.translation.search import Hypothesis, Model, greedy
+from allyouneed.translation.workers import map_in_order
+
+_MIN_BATCHES, _MIN_TOKENS = 8, 512  # batches per worker, and source tokens per batch
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,39 @@ class BatchSearch:
     def __post_init__(self) -> None:
         if self.force_words and (self.options.num_beam_groups > 1 or self.options.samples):
             raise UserError("force_words (--force): cannot be combined with num_beam_groups or sampling; remove one.")
+
+    def run_all(
+        self, model: Transformer, engine: Model, sentences: list[list[int]], device: torch.device, workers: int
+    ) -> list[list[Hypothesis]]:
+        """Search all sentences in batches of similar length, longest first.
+
+        Args:
+            model: The model, which computes the coverage penalty.
+            engine: The model or its compiled engine, which is searched.
+            sentences: Token ids of each sentence with the end of sentence.
+            device: Device of the model.
+            workers: Number of batches that are searched at the same time.
+
+        Returns:
+            For each sentence its hypotheses, best first.
+        """
+        lengths = np.array([len(ids) for ids in sentences], dtype=np.int64)
+        options = self.options
+        batch_tokens = max(1, options.batch_tokens // options.beam_size)
+        if workers > 1:  # enough batches that no worker is idle for long at the end
+            batch_tokens = min(batch_tokens, max(_MIN_TOKENS, int(lengths.sum() // (_MIN_BATCHES * workers))))
+        batches = token_batches(lengths, lengths, batch_tokens)[::-1]
+
+        def search(batch: np.ndarray) -> list[list[Hypothesis]]:
+            return self.run(engine, pad([sentences[i] for i in batch]).to(device), lengths[batch], batch)
+
+        results: list[list[Hypothesis]] = [[]] * len(sentences)
+        for batch, found in zip(batches, map_in_order(search, batches, workers), strict=True):
+            if options.coverage_penalty:  # not by a worker, since PyTorch uses all cores
+                found = add_coverage_penalty(model, [sentences[i] for i in batch], found, options.coverage_penalty)
+            for i, hypotheses in zip(batch, found, strict=True):
+                results[i] = hypotheses[: options.num_hypotheses]
+        return results
 
     def run(self, model: Model, source: Tensor, lengths: np.ndarray, batch: np.ndarray) -> list[list[Hypothesis]]:
         """Search the sentences of a batch.

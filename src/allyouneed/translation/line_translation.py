@@ -10,7 +10,8 @@ from pathlib import Path
 
 from allyouneed.progress import time_left
 from allyouneed.translation.options import SearchOptions
-from allyouneed.translation.translator import Translation, Translator
+from allyouneed.translation.results import Translation
+from allyouneed.translation.translator import Translator
 
 _MIN_LINES, _MAX_LINES = 250, 4000  # lines per block, sorted by length within it; a small first block is done soon
 _SILENT_SECONDS = 10  # no progress output before

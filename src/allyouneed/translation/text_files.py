@@ -18,8 +18,9 @@ from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, check_output
 from allyouneed.translation.line_translation import LineProgress, translate_lines
 from allyouneed.translation.options import SearchOptions
+from allyouneed.translation.results import Translation
 from allyouneed.translation.resuming import ResumeNote, note_path
-from allyouneed.translation.translator import Translation, Translator
+from allyouneed.translation.translator import Translator
 
 _STANDARD_INPUT, _STANDARD_OUTPUT = Path("standard input"), Path("standard output")
 

@@ -7,16 +7,15 @@ translation = translator.translate("Ein Hund rennt.", beam_size=4, num_hypothese
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, TypeVar, Unpack, overload
+from typing import TypeVar, Unpack, overload
 
 import numpy as np
 import torch
 
 from allyouneed.bundle import Bundle, load_bundle
-from allyouneed.data.batches import pad, token_batches
+from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
@@ -24,60 +23,14 @@ from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
 from allyouneed.translation.alignment import Attention, align
 from allyouneed.translation.batch_search import BatchSearch
 from allyouneed.translation.constraints import Constraints
-from allyouneed.translation.coverage import add_coverage_penalty
 from allyouneed.translation.engine.engine import FLOAT32, INT8, Engine, engine_for
 from allyouneed.translation.options import ResolvedOptions, SearchOptions, SearchOverrides
+from allyouneed.translation.results import Alternative, Translation
 from allyouneed.translation.search import NEVER_GENERATED, Hypothesis, Model, RowContext, choose
 from allyouneed.translation.splitting import TextPart, TextSplitter
-from allyouneed.translation.workers import available_cores, map_in_order
+from allyouneed.translation.workers import available_cores
 
 Item = TypeVar("Item")
-_MIN_BATCHES, _MIN_TOKENS = 8, 512  # batches per worker, and tokens per batch
-
-
-@dataclass(frozen=True)
-class Translation:
-    """The translation of one text.
-
-    Attributes:
-        source: The text.
-        text: The best translation.
-        score: Its log probability divided by the length penalty; the sum over the parts of a text that was split.
-        tokens: Its tokens.
-        log_probs: Natural logarithm of the probability of each token.
-        hypotheses: Translations with their scores, best first.
-        pieces: Number of parts that the text was split into; 1 unless it is too long for the model, 0 if it is empty.
-    """
-
-    source: str
-    text: str
-    score: float
-    tokens: list[str]
-    log_probs: list[float]
-    hypotheses: list[tuple[str, float]]
-    pieces: int
-    _translator: Translator = field(repr=False, compare=False)
-
-    @cached_property
-    def alignment(self) -> list[tuple[int, int]]:
-        """Links (i, j) of source and target words, counted from 0 between spaces, from the decoder's attention."""
-        return self._translator.align(self.source, self.text)
-
-
-class Alternative(NamedTuple):
-    """A token that may come next, with the best translation that continues with it.
-
-    Attributes:
-        token: The token, `</s>` for the end of sentence.
-        log_probability: Its log probability.
-        text: The best translation that has the token there.
-        score: Its score, computed without the tokens of the given prefix and the token itself.
-    """
-
-    token: str
-    log_probability: float
-    text: str
-    score: float
 
 
 class Translator:
@@ -292,26 +245,8 @@ class Translator:
         return [self._join(text, split, [next(found) for _ in split]) for text, split in zip(texts, parts, strict=True)]
 
     def _search(self, sentences: list[list[int]], search: BatchSearch) -> list[list[Hypothesis]]:
-        """Search in batches of similar length, longest first; the results are in the order of the sentences."""
-        lengths = np.array([len(ids) for ids in sentences], dtype=np.int64)
-        options = search.options
         workers = self.inter_threads if isinstance(self.engine, Engine) else 1
-        batch_tokens = max(1, options.batch_tokens // options.beam_size)
-        if workers > 1:  # enough batches that no worker is idle for long at the end
-            batch_tokens = min(batch_tokens, max(_MIN_TOKENS, int(lengths.sum() // (_MIN_BATCHES * workers))))
-        batches = token_batches(lengths, lengths, batch_tokens)[::-1]
-
-        def search_batch(batch: np.ndarray) -> list[list[Hypothesis]]:
-            source = pad([sentences[i] for i in batch]).to(self.device)
-            return search.run(self.engine, source, lengths[batch], batch)
-
-        results: list[list[Hypothesis]] = [[]] * len(sentences)
-        for batch, found in zip(batches, map_in_order(search_batch, batches, workers), strict=True):
-            if options.coverage_penalty:  # here, since attention is not recorded by several threads at once
-                found = add_coverage_penalty(self.model, [sentences[i] for i in batch], found, options.coverage_penalty)
-            for i, hypotheses in zip(batch, found, strict=True):
-                results[i] = hypotheses[: options.num_hypotheses]
-        return results
+        return search.run_all(self.model, self.engine, sentences, self.device, workers)
 
     @torch.inference_mode()
     def _next_tokens(self, source: list[int], prefix: list[int], count: int) -> tuple[list[float], list[int]]:

@@ -1,0 +1,55 @@
+"""Results of translation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from allyouneed.translation.translator import Translator
+
+
+@dataclass(frozen=True)
+class Translation:
+    """The translation of one text.
+
+    Attributes:
+        source: The text.
+        text: The best translation.
+        score: Its log probability divided by the length penalty; the sum over the parts of a text that was split.
+        tokens: Its tokens.
+        log_probs: Natural logarithm of the probability of each token.
+        hypotheses: Translations with their scores, best first.
+        pieces: Number of parts that the text was split into; 1 unless it is too long for the model, 0 if it is empty.
+    """
+
+    source: str
+    text: str
+    score: float
+    tokens: list[str]
+    log_probs: list[float]
+    hypotheses: list[tuple[str, float]]
+    pieces: int
+    _translator: Translator = field(repr=False, compare=False)
+
+    @cached_property
+    def alignment(self) -> list[tuple[int, int]]:
+        """Links (i, j) of source and target words, counted from 0 between spaces, from the decoder's attention."""
+        return self._translator.align(self.source, self.text)
+
+
+class Alternative(NamedTuple):
+    """A token that may come next, with the best translation that continues with it.
+
+    Attributes:
+        token: The token, `</s>` for the end of sentence.
+        log_probability: Its log probability.
+        text: The best translation that has the token there.
+        score: Its score, computed without the tokens of the given prefix and the token itself.
+    """
+
+    token: str
+    log_probability: float
+    text: str
+    score: float
