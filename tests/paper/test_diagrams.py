@@ -1,3 +1,5 @@
+"""Figures 1 and 2: texts, shapes and parameters of small models."""
+
 import pytest
 import torch
 
@@ -26,7 +28,7 @@ def model_of(config: ModelConfig) -> Transformer:
 
 
 @pytest.mark.parametrize("config", [POST, PRE], ids=["post", "pre"])
-def test_figure_1_shows_the_model_that_ran(config):
+def test_figure_1_shows_shapes_and_sizes(config):
     model = model_of(config)
     figure = draw_architecture(model, trace(model, SOURCE, TARGET), ("ein $ und $x_{", "a dog"))
     figure.draw_without_rendering()
@@ -41,7 +43,7 @@ def test_figure_1_shows_the_model_that_ran(config):
     assert any(f"{model.num_parameters():,} parameters" in text for text in texts)
 
 
-def test_norms_stand_where_they_ran():
+def test_norms_are_drawn_in_execution_order():
     post, pre = (texts_of(draw_architecture(m, trace(m, SOURCE, TARGET), ("", ""))) for m in map(model_of, (POST, PRE)))
     assert (post.count("Add & Norm"), post.count("Norm")) == (5, 0)
     assert (pre.count("Add & Norm"), pre.count("Norm")) == (0, 7)  # one before each sub-layer, one after each stack
@@ -49,17 +51,17 @@ def test_norms_stand_where_they_ran():
     assert first_sublayer == ["Norm", "Multi-Head Attention"]
 
 
-def test_positions_and_the_shared_matrix_are_told():
+def test_positions_and_the_shared_matrix():
     post, pre = (texts_of(draw_architecture(m, trace(m, SOURCE, TARGET), ("", ""))) for m in map(model_of, (POST, PRE)))
     assert "Positional\nEncoding:\nsines and\ncosines" in post
     assert "Positional\nEncoding:\nlearned,\n77 × 16" in pre
-    assert "one matrix" in post
-    assert "one matrix" not in pre
-    assert "24 → 40, the embeddings’ matrix" in post
+    assert "shared matrix" in post
+    assert "shared matrix" not in pre
+    assert "24 → 40, shared with the embeddings" in post
     assert "16 → 40" in pre
 
 
-def test_figure_2_has_the_shapes_and_what_each_mask_hides():
+def test_figure_2_shows_shapes_and_masks():
     model = model_of(POST)
     texts = texts_of(draw_attention_blocks(trace(model, SOURCE, TARGET)))
     assert {"[1, 3, 5, 5]", "[1, 3, 5, 4]", "[1, 3, 5, 6]", "[1, 5, 24]", "[1, 5, 18]"} <= set(texts)
@@ -71,7 +73,7 @@ def test_figure_2_has_the_shapes_and_what_each_mask_hides():
 
 
 @pytest.mark.parametrize("config", [POST, PRE], ids=["post", "pre"])
-def test_blocks_have_all_parameters_once(config):
+def test_block_rows_count_every_parameter_once(config):
     model = model_of(config)
     rows = block_rows(model, trace(model, SOURCE, TARGET))
     assert sum(row["parameters"] for row in rows) == model.num_parameters()
@@ -79,13 +81,13 @@ def test_blocks_have_all_parameters_once(config):
     assert copies["decoder.layers.cross_attention"] == config.decoder_layers
 
 
-def test_a_trace_leaves_the_model_as_it_was():
+def test_a_trace_removes_its_hooks():
     model = model_of(POST)
     trace(model, SOURCE, TARGET)
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_the_activation_is_the_models():
+def test_the_activation_is_shown():
     model = model_of(POST.model_copy(update={"activation": "swish"}))
     texts = texts_of(draw_architecture(model, trace(model, SOURCE, TARGET), ("", "")))
     assert texts.count("24 → 48 → 24, swish between") == 2

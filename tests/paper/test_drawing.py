@@ -1,3 +1,5 @@
+"""Attention drawn as lines and cells, and the choice of fonts."""
+
 import numpy as np
 import pytest
 
@@ -17,16 +19,16 @@ def lines_of(figure) -> list[LineCollection]:
     return [drawn for drawn in figure.axes[0].collections if isinstance(drawn, LineCollection)]
 
 
-def test_a_line_a_weight_whose_opacity_is_the_weight_and_whose_colour_is_the_heads():
+def test_opacity_is_the_weight_and_colour_the_head():
     figure = draw_attention(WORDS, [Panel("both", {1: FIRST, 4: SECOND}, ["#ff0000", "#0000ff"])])
-    one, other = lines_of(figure)
-    assert len(one.get_segments()) == len(other.get_segments()) == 9
-    np.testing.assert_allclose(one.get_colors()[:, 3], FIRST.flatten())
-    np.testing.assert_allclose(one.get_colors()[:, :3], [to_rgb("#ff0000")] * 9)
-    np.testing.assert_allclose(other.get_colors(), [(*to_rgb("#0000ff"), 1 / 3)] * 9)
+    first, second = lines_of(figure)
+    assert len(first.get_segments()) == len(second.get_segments()) == 9
+    np.testing.assert_allclose(first.get_colors()[:, 3], FIRST.flatten())
+    np.testing.assert_allclose(first.get_colors()[:, :3], [to_rgb("#ff0000")] * 9)
+    np.testing.assert_allclose(second.get_colors(), [(*to_rgb("#0000ff"), 1 / 3)] * 9)
 
 
-def test_lines_go_from_the_word_on_the_left_to_the_one_on_the_right():
+def test_lines_connect_left_queries_to_right_keys():
     figure = draw_attention(WORDS, [Panel("", {1: FIRST}, ["#ff0000"])])
     [lines] = lines_of(figure)
     heights = {text.get_text(): text.get_position()[1] for text in figure.axes[0].texts}
@@ -35,8 +37,8 @@ def test_lines_go_from_the_word_on_the_left_to_the_one_on_the_right():
     assert start[0] < end[0]
 
 
-def test_from_one_word_only_with_the_weights_as_cells():
-    figure = draw_attention(WORDS, [Panel("from a", {1: FIRST, 2: SECOND}, ["#ff0000", "#0000ff"], only_from=0)])
+def test_lines_of_one_query_with_cells():
+    figure = draw_attention(WORDS, [Panel("from a", {1: FIRST, 2: SECOND}, ["#ff0000", "#0000ff"], query=0)])
     assert [len(lines.get_segments()) for lines in lines_of(figure)] == [3, 3]
     cells = figure.axes[0].patches
     assert [cell.get_facecolor()[3] for cell in cells] == pytest.approx([0.7, 0.2, 0.1, 1 / 3, 1 / 3, 1 / 3])
@@ -44,24 +46,24 @@ def test_from_one_word_only_with_the_weights_as_cells():
     assert bold == ["a", "1", "2"]
 
 
-def test_words_are_not_read_as_formulas(tmp_path):
+def test_words_are_not_parsed_as_formulas(tmp_path):
     figure = draw_attention(["$x_{", "a$b$", "</s>"], [Panel("", {1: FIRST}, ["#ff0000"])])
     figure.savefig(tmp_path / "figure.png")
 
 
-def test_panels_stand_side_by_side():
+def test_panels_are_side_by_side():
     panels = [Panel(name, {1: FIRST}, ["#ff0000"]) for name in ("left", "right")]
     figure = draw_attention(WORDS, panels)
     left, right = (np.array(lines.get_segments())[..., 0] for lines in lines_of(figure))
     assert left.max() < right.min()
 
 
-def test_each_head_has_its_own_colour():
+def test_head_colours_are_distinct():
     assert len(set(head_colours(8))) == 8
     assert len(set(head_colours(16))) == 16
 
 
-def test_a_letter_that_matplotlibs_font_lacks_is_looked_for_in_the_systems():
+def test_missing_characters_use_system_fonts():
     assert fonts_for("a dog läuft ▁") == ["DejaVu Sans"]
-    assert fonts_for("\U0010fffd") == ["DejaVu Sans"]  # of private use: in none
+    assert fonts_for("\U0010fffd") == ["DejaVu Sans"]  # private use: in no font
     assert fonts_for("개")[0] == "DejaVu Sans"

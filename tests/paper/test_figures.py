@@ -1,4 +1,4 @@
-"""The command as a whole, on a run of seconds."""
+"""The command `allyouneed paper figures` on a small run."""
 
 import csv
 from pathlib import Path
@@ -20,7 +20,7 @@ def text(tmp_path: Path) -> list[Path]:
     return write_pairs(tmp_path, "test", toy_pairs(30, seed=3))
 
 
-def test_writes_figures_tables_and_a_page(toy_run: Path, text: list[Path], tmp_path: Path):
+def test_figures_tables_and_page(toy_run: Path, text: list[Path], tmp_path: Path):
     page = run_figures(toy_run, text, tmp_path / "out", 1, silent())
     names = {path.name for path in page.parent.iterdir()}
     for figure in ("figure1", "figure2", "figure3", "figure5"):
@@ -32,10 +32,10 @@ def test_writes_figures_tables_and_a_page(toy_run: Path, text: list[Path], tmp_p
         rows = list(csv.DictReader(file))
     assert [(row["layer"], row["head"]) for row in rows] == [("1", "1"), ("1", "2")]
     assert "Layer 1 of 1" in page.read_text()
-    assert ">Multi-Head Attention</text>" in (page.parent / "figure1.svg").read_text()  # text stays text
+    assert ">Multi-Head Attention</text>" in (page.parent / "figure1.svg").read_text()  # text is kept as text
 
 
-def test_pronouns_of_a_language_with_a_list_are_drawn(toy_run: Path, tmp_path: Path):
+def test_pronouns_are_drawn_for_a_language_with_a_list(toy_run: Path, tmp_path: Path):
     bundle = load_bundle(toy_run)
     bundle.languages = ("en", "bb")
     save_bundle(bundle, tmp_path / "bundle")
@@ -47,7 +47,7 @@ def test_pronouns_of_a_language_with_a_list_are_drawn(toy_run: Path, tmp_path: P
     assert "over 2 pronouns" in page.read_text()
 
 
-def test_goes_on_where_it_stopped(toy_run: Path, text: list[Path], tmp_path: Path, monkeypatch):
+def test_an_interrupted_command_resumes(toy_run: Path, text: list[Path], tmp_path: Path, monkeypatch):
     monkeypatch.setattr(figures, "_PART", 10)
     measured = []
     real = figures.measure
@@ -66,20 +66,20 @@ def test_goes_on_where_it_stopped(toy_run: Path, text: list[Path], tmp_path: Pat
     assert "30 of 30 lines" in page.read_text()
 
 
-def test_without_time_it_measures_one_part_and_says_so(toy_run: Path, text: list[Path], tmp_path: Path, monkeypatch):
+def test_without_time_one_part_is_measured(toy_run: Path, text: list[Path], tmp_path: Path, monkeypatch):
     monkeypatch.setattr(figures, "_PART", 10)
     page = run_figures(toy_run, text, tmp_path / "out", 0.01, silent())
-    assert "The time allowed for 10 of these 30" in page.read_text()
+    assert "The time was sufficient for 10 of these 30" in page.read_text()
 
 
-def test_text_without_a_sentence_is_refused(toy_run: Path, tmp_path: Path):
+def test_text_without_suitable_sentences_is_refused(toy_run: Path, tmp_path: Path):
     empty = tmp_path / "empty.tsv"
     empty.write_text("a\tb\n")
     with pytest.raises(UserError, match="no sentence of at least 2 words"):
         run_figures(toy_run, [empty], tmp_path / "out", 1, silent())
 
 
-def test_sides_that_are_not_parallel_are_refused(toy_run: Path, text: list[Path], tmp_path: Path):
+def test_text_that_is_not_parallel_is_refused(toy_run: Path, text: list[Path], tmp_path: Path):
     text[1].write_text("one line\n")
     with pytest.raises(UserError, match="not parallel"):
         run_figures(toy_run, text, tmp_path / "out", 1, silent())

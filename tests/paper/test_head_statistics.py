@@ -1,4 +1,4 @@
-"""Measures on attention that is made by hand, and the joining of subwords."""
+"""Statistics of synthetic attention, and aggregation of tokens to words."""
 
 import numpy as np
 import pytest
@@ -11,22 +11,19 @@ from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer
 from allyouneed.paper.figures.head_statistics import (
     RELATIONS,
-    Kinds,
-    Lexicon,
-    Tally,
+    HeadStatistics,
     encoder_attention,
     head_rows,
-    kinds_of,
-    lexicon_of,
     measure_sentence,
     most_anaphoric,
     most_different,
     most_distant,
 )
+from allyouneed.paper.figures.word_classes import Lexicon, WordClasses, classify, lexicon_of
 
 
-class Pieces:
-    """A tokenizer whose subwords are given, separated by bars."""
+class FixedTokenizer:
+    """A tokenizer with fixed tokens, given as text separated by bars."""
 
     def __init__(self, text: str):
         self.parts = text.split("|")
@@ -41,14 +38,14 @@ class Pieces:
         return "".join(self.pieces(ids)).replace("▁", " ")
 
 
-def kinds(words: int, pronouns: tuple[int, ...] = (), function: tuple[int, ...] = ()) -> Kinds:
-    places = np.arange(words)
-    pronoun = np.isin(places, pronouns)
-    return Kinds(np.ones(words, dtype=bool), ~pronoun & ~np.isin(places, function), pronoun)
+def word_classes(words: int, pronouns: tuple[int, ...] = (), function: tuple[int, ...] = ()) -> WordClasses:
+    indices = np.arange(words)
+    pronoun = np.isin(indices, pronouns)
+    return WordClasses(np.ones(words, dtype=bool), ~pronoun & ~np.isin(indices, function), pronoun)
 
 
-def looking_at(keys: list[int], weight: float = 1.0) -> np.ndarray:
-    """One head whose word i looks at keys[i] with this weight, and with the rest at `</s>`. [query, key]."""
+def attending_to(keys: list[int], weight: float = 1.0) -> np.ndarray:
+    """One head whose word i attends to keys[i] with this weight, and to `</s>` with the rest; [query, key]."""
     weights = np.zeros((len(keys) + 1, len(keys) + 1))
     weights[:, -1] = 1 - weight
     weights[-1, -1] = 1
@@ -60,7 +57,7 @@ def one_layer(*heads: np.ndarray) -> np.ndarray:
     return np.stack(heads)[None]
 
 
-def test_attention_to_a_word_is_the_sum_and_from_a_word_the_mean_over_its_subwords():
+def test_aggregation_of_tokens_to_words():
     weights = np.array([[0.5, 0.2, 0.1, 0.2], [0.1, 0.1, 0.6, 0.2], [0.3, 0.1, 0.4, 0.2], [0.25, 0.25, 0.25, 0.25]])
     joined = join_subwords(weights, [0, 1, 3])
     np.testing.assert_allclose(joined, [[0.5, 0.3, 0.2], [0.2, 0.6, 0.2], [0.25, 0.5, 0.25]])
@@ -75,91 +72,93 @@ def test_attention_to_a_word_is_the_sum_and_from_a_word_the_mean_over_its_subwor
         ("▁去|北|京", "zh", ["去", "北", "京"]),
     ],
 )
-def test_words_begin_at_spaces_and_punctuation_at_their_end_stands_alone(pieces, language, words):
-    sentence = split_sentence(Pieces(pieces), "", language)
+def test_splitting_into_words(pieces, language, words):
+    sentence = split_sentence(FixedTokenizer(pieces), "", language)
     assert sentence.words == [*words, "</s>"]
     assert len(sentence.starts) == len(sentence.words)
     assert sentence.ids[-1] == EOS
 
 
-def test_a_head_that_always_looks_at_the_word_before_is_found_to_do_so():
-    before, at_itself = looking_at([5, 0, 1, 2, 3]), looking_at([0, 1, 2, 3, 4])
-    tally = measure_sentence(one_layer(at_itself, before), kinds(5))
-    row = head_rows(tally)[1]
-    assert row["previous"] == 1  # the first word has none before it and does not count
+def test_a_head_that_attends_to_the_previous_word():
+    previous, same = attending_to([5, 0, 1, 2, 3]), attending_to([0, 1, 2, 3, 4])
+    statistics = measure_sentence(one_layer(same, previous), word_classes(5))
+    row = head_rows(statistics)[1]
+    assert row["previous"] == 1  # the first word has no previous word and does not count
     assert row["rate_previous"] == pytest.approx(0.8)
     assert row["end"] == pytest.approx(0.2)
     assert row["entropy"] == pytest.approx(0, abs=1e-6)
     assert row["same"] == row["next"] == row["far"] == 0
-    assert most_different(tally) == (0, [0, 1], pytest.approx(0.9))
+    assert most_different(statistics) == (0, [0, 1], pytest.approx(0.9))
 
 
 def test_entropy_and_distance():
     weights = np.full((1, 1, 4, 4), 0.25)
-    row = head_rows(measure_sentence(weights, kinds(3)))[0]
+    row = head_rows(measure_sentence(weights, word_classes(3)))[0]
     assert row["entropy"] == pytest.approx(np.log(4), abs=1e-4)
     assert row["distance"] == pytest.approx((1 + 2 / 3 + 1) / 3, abs=1e-4)
 
 
-def test_every_key_is_in_one_relation():
+def test_every_key_has_exactly_one_relation():
     weights = np.random.default_rng(1).dirichlet(np.ones(9), (1, 2, 9))
-    there = kinds(8)._replace(letters=np.array([True] * 3 + [False] + [True] * 3 + [False]))
-    tally = measure_sentence(weights, there)
-    np.testing.assert_allclose(sum(tally.sums[name] for name in RELATIONS), 8)
-    assert tally.sums["punctuation"].min() > 0
+    classes = word_classes(8)._replace(letters=np.array([True] * 3 + [False] + [True] * 3 + [False]))
+    statistics = measure_sentence(weights, classes)
+    np.testing.assert_allclose(sum(statistics.sums[name] for name in RELATIONS), 8)
+    assert statistics.sums["punctuation"].min() > 0
 
 
-def test_a_long_distance_head_is_sharp_and_far_and_its_best_sentence_is_named():
+def test_the_most_distant_head_and_its_best_sentence():
     words = 10
-    far = looking_at([9, 9, 9, 9, 9, 0, 0, 0, 0, 0], 0.8)
-    spread = np.full((words + 1, words + 1), 1 / (words + 1))
-    tally = measure_sentence(one_layer(spread, far), kinds(words, function=(0,)), number=7)
-    assert most_distant(tally) == (0, 1)
-    rank, sentence, query, key = tally.best["far"][0, 1]
-    assert (sentence, query, key) == (7, 1, 9)  # the word 0 is a function word
-    assert rank == pytest.approx(1.8)  # the weight, and 1 for a length that reads well
-    assert head_rows(tally)[1]["rate_far"] == 1
+    distant = attending_to([9, 9, 9, 9, 9, 0, 0, 0, 0, 0], 0.8)
+    uniform = np.full((words + 1, words + 1), 1 / (words + 1))
+    statistics = measure_sentence(one_layer(uniform, distant), word_classes(words, function=(0,)), number=7)
+    assert most_distant(statistics) == (0, 1)
+    rank, sentence, query, key = statistics.best["far"][0, 1]
+    assert (sentence, query, key) == (7, 1, 9)  # word 0 is a function word
+    assert rank == pytest.approx(1.8)  # the weight, and 1 for a readable length
+    assert head_rows(statistics)[1]["rate_far"] == 1
 
 
-def test_the_lift_of_pronouns():
-    # Word 3 is a pronoun, the others have content. Not directly before stand: 0 of 2; 0 and 1 of 3; 0 to 2 of 4.
-    anaphoric = looking_at([0, 1, 2, 0, 4], 0.9)
+def test_lift_of_pronouns():
+    # Word 3 is a pronoun, the others are content words. Preceding but not previous: 0 of 2; 0 and 1 of 3; 0 to 2 of 4.
+    anaphoric = attending_to([0, 1, 2, 0, 4], 0.9)
     anaphoric[2] = [0.3, 0, 0, 0, 0, 0.7]
     anaphoric[4] = [0.1, 0, 0.2, 0, 0, 0.7]
-    blind = looking_at([0, 0, 0, 0, 0], 0.5)
-    tally = measure_sentence(one_layer(blind, anaphoric), kinds(5, pronouns=(3,)))
-    row = head_rows(tally)[1]
-    assert (tally.counts["pronouns"], tally.counts["beside"], tally.counts["others"]) == (1, 2, 2)
+    indifferent = attending_to([0, 0, 0, 0, 0], 0.5)
+    statistics = measure_sentence(one_layer(indifferent, anaphoric), word_classes(5, pronouns=(3,)))
+    row = head_rows(statistics)[1]
+    assert (statistics.counts["pronouns"], statistics.counts["beside"], statistics.counts["others"]) == (1, 2, 2)
     assert row["pronouns"] == pytest.approx(0.9)
     assert row["beside"] == row["others"] == pytest.approx(0.3)
     assert row["lift"] == row["lift_beside"] == pytest.approx(3)
-    assert row["peak_beside"] == 0  # their strongest lines go to the end
-    assert most_anaphoric(tally) == (0, [1, 0])
-    assert tally.best["pronouns"][0, 1].tolist() == pytest.approx([0.9, 0, 3, 0])
+    assert row["peak_beside"] == 0  # their largest weights are for the end
+    assert most_anaphoric(statistics) == (0, [1, 0])
+    assert statistics.best["pronouns"][0, 1].tolist() == pytest.approx([0.9, 0, 3, 0])
 
 
-def test_without_pronouns_their_columns_are_empty():
-    row = head_rows(measure_sentence(one_layer(looking_at([0, 0, 0])), kinds(3)))[0]
+def test_columns_without_pronouns_are_empty():
+    row = head_rows(measure_sentence(one_layer(attending_to([0, 0, 0])), word_classes(3)))[0]
     assert row["pronouns"] is None
     assert row["lift"] is None
     assert row["others"] is not None
 
 
-def test_tallies_add_up_and_survive_json():
+def test_adding_statistics_and_json():
     random = np.random.default_rng(2)
-    one, other = (measure_sentence(random.dirichlet(np.ones(7), (2, 3, 7)), kinds(6), number) for number in (0, 1))
-    total = Tally()
-    total.add(one)
-    total.add(Tally.from_json(other.as_json()))
-    np.testing.assert_allclose(total.sums["entropy"], one.sums["entropy"] + other.sums["entropy"], atol=1e-5)
+    first, second = (
+        measure_sentence(random.dirichlet(np.ones(7), (2, 3, 7)), word_classes(6), number) for number in (0, 1)
+    )
+    total = HeadStatistics()
+    total.add(first)
+    total.add(HeadStatistics.from_json(second.as_json()))
+    np.testing.assert_allclose(total.sums["entropy"], first.sums["entropy"] + second.sums["entropy"], atol=1e-5)
     assert total.counts["entropy"] == 12
     np.testing.assert_allclose(
-        total.best["far"][..., 0], np.maximum(one.best["far"][..., 0], other.best["far"][..., 0]), atol=1e-5
+        total.best["far"][..., 0], np.maximum(first.best["far"][..., 0], second.best["far"][..., 0]), atol=1e-5
     )
     assert set(total.best["far"][..., 1].flatten()) <= {0, 1}
 
 
-def test_attention_of_a_batch_is_that_of_each_sentence_alone():
+def test_attention_does_not_depend_on_the_batch():
     torch.manual_seed(1)
     model = Transformer(ModelConfig(d_model=16, d_ff=16, num_heads=2, encoder_layers=2, decoder_layers=1), 30).eval()
     sentences = [
@@ -176,10 +175,10 @@ def test_attention_of_a_batch_is_that_of_each_sentence_alone():
         np.testing.assert_allclose(found[number].sum(axis=-1), 1, atol=1e-5)
 
 
-def test_words_of_a_language_with_a_list_and_of_one_without():
+def test_lexicons_with_and_without_a_list():
     words = [Sentence([], [], [*["the"] * 5, *(f"w{i}" for i in range(19)), "</s>"])]
     english = lexicon_of("en", words)
-    told = kinds_of(["She", "sees", "the", "dog", "."], english)
-    assert told.pronoun.tolist() == [True, False, False, False, False]
-    assert told.content.tolist() == [False, True, False, True, False]
+    classes = classify(["She", "sees", "the", "dog", "."], english)
+    assert classes.pronoun.tolist() == [True, False, False, False, False]
+    assert classes.content.tolist() == [False, True, False, True, False]
     assert lexicon_of("aa", words) == Lexicon(frozenset(), frozenset({"the", "w0"}))

@@ -1,1 +1,1 @@
-"""Figures 1 to 5, from a trained model."""
+"""Figures 1 to 5, drawn from a trained model."""

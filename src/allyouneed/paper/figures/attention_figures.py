@@ -1,4 +1,4 @@
-"""Figures 1 to 5 for a trained model: 1 and 2 from the live model, 3 to 5 from heads found over a test set."""
+"""`allyouneed paper figures`: figures 1 and 2 of a model as it ran, 3 to 5 of heads chosen over a test set."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from allyouneed.bundle import Bundle, find_bundle, load_bundle
@@ -20,75 +22,96 @@ from allyouneed.files import sha256
 from allyouneed.insight.words import Sentence, split_sentence
 from allyouneed.paper.figures.diagrams import draw_architecture, draw_attention_blocks
 from allyouneed.paper.figures.drawing import Panel, draw_attention, head_colours
-from allyouneed.paper.figures.figures_page import Example, on_distance, on_pronouns, on_structure, write_page
+from allyouneed.paper.figures.figures_page import (
+    ShownSentence,
+    distance_caption,
+    pronoun_caption,
+    structure_caption,
+    write_page,
+)
 from allyouneed.paper.figures.head_statistics import (
-    Lexicon,
-    Tally,
+    HeadStatistics,
     encoder_attention,
     head_rows,
-    lexicon_of,
     measure,
     most_anaphoric,
     most_different,
     most_distant,
 )
-from allyouneed.paper.figures.trace import Trace, block_rows, trace
+from allyouneed.paper.figures.trace import ForwardTrace, block_rows, trace
+from allyouneed.paper.figures.word_classes import Lexicon, lexicon_of
 from allyouneed.paper.results import Results
 from allyouneed.progress import track_progress
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_PART = 500  # sentences measured at once and kept
-_DRAWING = 10  # seconds, about
+_PART = 500  # sentences per stored part
+_DRAWING_SECONDS = 10
 _GREEN_AND_RED = ("#2e8b57", "#d1495b")  # as in the paper's figure 5
-_SHOWN_LENGTH = 38  # characters of a sentence in figure 1
+_MAX_TEXT_LENGTH = 38  # characters of a sentence in figure 1
 
 
-class ChosenText(NamedTuple):
-    """Those sentences of a test set that the model was made for, with their translations; given: all lines of it."""
+class EligibleText(NamedTuple):
+    """The sentences of a test set that are long and short enough.
+
+    Attributes:
+        sentences: Source sentences.
+        pairs: Text of source and target.
+        lexicon: Words of the source language.
+        lines: Number of lines of the test set.
+    """
 
     sentences: list[Sentence]
     pairs: list[tuple[str, str]]
     lexicon: Lexicon
-    given: int
+    lines: int
 
 
 def run_figures(run: Path, test: Sequence[Path], out: Path | None, minutes: float, console: Console) -> Path:
-    """Measures every head of the encoder within about so many minutes, finds examples and draws. -> the page's path.
+    """Measure every head of the encoder, choose examples, and draw all figures.
 
-    run: a RUN or a bundle. test: two files of parallel text, or one TSV. The same call again goes on.
-    Errors: `UserError` for a run or text that cannot be read, a folder begun with other settings, or no matplotlib.
+    Args:
+        run: A RUN or a bundle.
+        test: Test text, as two files or one TSV file.
+        out: Folder of the results, see `Results.open`.
+        minutes: Approximate total time, including that of interrupted calls.
+        console: Receives progress.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UserError: If the run or the text cannot be read, or the folder was started with other arguments.
     """
     bundle = load_bundle(run)
     bundle.model.eval()
     text = _read_test(bundle, test)
     weights = find_bundle(run) / "model.safetensors"
-    asked = {"run": str(run), "weights": sha256(weights)[:16], "test": [str(path) for path in test], "minutes": minutes}
-    results = Results.open("figures", out, asked)
-    tally, measured = _measure(results, bundle, text, 60 * minutes - _DRAWING, console)
-    traced, shown = _trace_pair(bundle, text)
-    figures = {"figure1": draw_architecture(bundle.model, traced, shown), "figure2": draw_attention_blocks(traced)}
+    identified = {
+        "run": str(run),
+        "weights": sha256(weights)[:16],
+        "test": [str(path) for path in test],
+        "minutes": minutes,
+    }
+    results = Results.open("figures", out, identified)
+    statistics, measured = _measure(results, bundle, text, 60 * minutes - _DRAWING_SECONDS, console)
+    traced, texts = _trace_pair(bundle, text)
+    figures = {"figure1": draw_architecture(bundle.model, traced, texts), "figure2": draw_attention_blocks(traced)}
     captions: dict[str, str] = {}
-    for name, (figure, caption) in _attention_figures(bundle, text, tally).items():
+    for name, (figure, caption) in _attention_figures(bundle, text, statistics).items():
         captions[name] = caption
         if figure is not None:
             figures[name] = figure
-    tables = {"heads": head_rows(tally), "blocks": block_rows(bundle.model, traced)}
-    page = write_page(bundle, tables, captions, figures.keys(), (measured, len(text.sentences), text.given), test)
+    tables = {"heads": head_rows(statistics), "blocks": block_rows(bundle.model, traced)}
+    page = write_page(bundle, tables, captions, figures.keys(), (measured, len(text.sentences), text.lines), test)
     return _finish(results, page, tables, figures)
 
 
-def _read_test(bundle: Bundle, test: Sequence[Path]) -> ChosenText:
-    """Sentences of at least two words, no longer than the model has seen.
-
-    Errors: `UserError` where there is none, or the two sides have not as many lines.
-    """
+def _read_test(bundle: Bundle, test: Sequence[Path]) -> EligibleText:
+    """Read sentences of at least two words that are not longer than the training sentences."""
     count_pairs(test)
-    language = _code(bundle)
-    read = list(read_pairs(test, bundle.config.data.columns))
+    language = _source_language(bundle)
+    lines = list(read_pairs(test, bundle.config.data.columns))
     sentences, pairs = [], []
-    for pair in read:
+    for pair in lines:
         sentence = split_sentence(bundle.tokenizer, pair.source, language)
         if not pair.fault and len(sentence.words) > 2 and len(sentence.ids) <= bundle.longest_source:
             sentences.append(sentence)
@@ -97,77 +120,85 @@ def _read_test(bundle: Bundle, test: Sequence[Path]) -> ChosenText:
         raise UserError(
             f"{test[0]}: no sentence of at least 2 words and at most {bundle.longest_source} tokens. Give other text."
         )
-    return ChosenText(sentences, pairs, lexicon_of(language, sentences), len(read))
+    return EligibleText(sentences, pairs, lexicon_of(language, sentences), len(lines))
 
 
-def _measure(results: Results, bundle: Bundle, text: ChosenText, seconds: float, console: Console) -> tuple[Tally, int]:
-    """As many sentences, in the file's order, as the time allows, and how many; time of earlier calls counts too."""
-    tally, measured, spent = Tally(), 0, 0.0
-    with track_progress(console, "heads: sentences") as told:
+def _measure(
+    results: Results, bundle: Bundle, text: EligibleText, seconds: float, console: Console
+) -> tuple[HeadStatistics, int]:
+    """Measure sentences in the order of the file while there is time; return statistics and number of sentences."""
+    statistics, measured, spent = HeadStatistics(), 0, 0.0
+    with track_progress(console, "heads: sentences") as report:
         for first in range(0, len(text.sentences), _PART):
             if measured and spent >= seconds:
                 break
-            some = text.sentences[first : first + _PART]
-            part = results.part(f"sentences from {first}", partial(_measure_part, bundle, some, text.lexicon, first))
-            tally.add(Tally.from_json(part["tally"]))
-            measured, spent = measured + len(some), spent + part["seconds"]
-            told(measured, len(text.sentences))
-    return tally, measured
+            sentences = text.sentences[first : first + _PART]
+            measure_part = partial(_measure_part, bundle, sentences, text.lexicon, first)
+            part = results.part(f"sentences from {first}", measure_part)
+            statistics.add(HeadStatistics.from_json(part["tally"]))
+            measured, spent = measured + len(sentences), spent + part["seconds"]
+            report(measured, len(text.sentences))
+    return statistics, measured
 
 
 def _measure_part(bundle: Bundle, sentences: Sequence[Sentence], lexicon: Lexicon, first: int) -> dict[str, Any]:
-    begun = time.perf_counter()
-    tally = measure(bundle.model, sentences, lexicon, first)
-    return {"tally": tally.as_json(), "seconds": time.perf_counter() - begun}
+    start = time.perf_counter()
+    statistics = measure(bundle.model, sentences, lexicon, first)
+    return {"tally": statistics.as_json(), "seconds": time.perf_counter() - start}
 
 
-def _trace_pair(bundle: Bundle, text: ChosenText) -> tuple[Trace, tuple[str, str]]:
-    """The first pair through the model, and both sides as figure 1 shows them."""
+def _trace_pair(bundle: Bundle, text: EligibleText) -> tuple[ForwardTrace, tuple[str, str]]:
+    """Run the first sentence pair; return the record and the texts for figure 1."""
     source, target = text.pairs[0]
     target_ids = [BOS, *bundle.tokenizer.encode(target)][: bundle.longest_source]
     traced = trace(bundle.model, text.sentences[0].ids, target_ids)
-    begins, continues = (_shortened(side) for side in (source, target))
-    return traced, (f"{begins} </s>", f"<s> {continues}")
+    source_text, target_text = (_shortened(side) for side in (source, target))
+    return traced, (f"{source_text} </s>", f"<s> {target_text}")
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH].rsplit(' ', 1)[0]} …"
+    return text if len(text) <= _MAX_TEXT_LENGTH else f"{text[:_MAX_TEXT_LENGTH].rsplit(' ', 1)[0]} …"
 
 
-def _attention_figures(bundle: Bundle, text: ChosenText, tally: Tally) -> dict[str, tuple[Figure | None, str]]:
-    """Figures 3 to 5 with their captions; None where the test set has nothing to draw."""
-
-    def example(best: np.ndarray, layer: int, heads: Sequence[int]) -> Example:
-        """best: rank (0 where there is none), sentence, query, key."""
-        number, query, key = (int(place) for place in best[1:])
-        sentence = text.sentences[number]
-        _, weights = next(encoder_attention(bundle.model, [sentence]))
-        return Example(layer, list(heads), sentence.words, weights[layer], query, key)
-
-    layer, head = most_distant(tally)
-    far = tally.best["far"][layer, head]
-    distance = example(far, layer, [head]) if far[0] else None
-    layer, heads = most_anaphoric(tally)
-    from_pronoun = tally.best["pronouns"][layer, heads[0]]
-    pronoun = example(from_pronoun, layer, heads) if from_pronoun[0] else None
-    layer, pair, difference = most_different(tally)
-    structure = example(tally.best["both"][layer, pair[0], pair[-1]], layer, pair)
+def _attention_figures(
+    bundle: Bundle, text: EligibleText, statistics: HeadStatistics
+) -> dict[str, tuple[Figure | None, str]]:
+    """Draw figures 3 to 5 with captions; None if the test set has no example."""
+    layer, head = most_distant(statistics)
+    distance = _example(bundle, text, statistics.best["far"][layer, head], layer, [head])
+    layer, heads = most_anaphoric(statistics)
+    pronoun = _example(bundle, text, statistics.best["pronouns"][layer, heads[0]], layer, heads)
+    layer, heads, difference = most_different(statistics)
+    structure = _example(bundle, text, statistics.best["both"][layer, heads[0], heads[-1]], layer, heads)
+    assert structure is not None  # every sentence is an example
     return {
-        "figure3": (_draw_distance(distance) if distance else None, on_distance(distance, tally)),
-        "figure4": (_draw_pronoun(pronoun) if pronoun else None, on_pronouns(pronoun, tally, text.lexicon)),
-        "figure5": (_draw_structure(structure), on_structure(structure, tally, difference)),
+        "figure3": (_draw_distance(distance) if distance else None, distance_caption(distance, statistics)),
+        "figure4": (_draw_pronoun(pronoun) if pronoun else None, pronoun_caption(pronoun, statistics, text.lexicon)),
+        "figure5": (_draw_structure(structure), structure_caption(structure, statistics, difference)),
     }
 
 
-def _draw_distance(example: Example) -> Figure:
-    """All heads of the layer, from one word."""
+def _example(
+    bundle: Bundle, text: EligibleText, best: np.ndarray, layer: int, heads: Sequence[int]
+) -> ShownSentence | None:
+    """Compute the attention of an example (rank, sentence, query, key); None if its rank is 0."""
+    if not best[0]:
+        return None
+    number, query, key = (int(index) for index in best[1:])
+    sentence = text.sentences[number]
+    _, weights = next(encoder_attention(bundle.model, [sentence]))
+    return ShownSentence(layer, list(heads), sentence.words, weights[layer], query, key)
+
+
+def _draw_distance(example: ShownSentence) -> Figure:
+    """Draw all heads of the layer, from one word."""
     heads = dict(enumerate(example.weights, start=1))
     title = f"layer {example.layer + 1}, from “{example.words[example.query]}”"
     return draw_attention(example.words, [Panel(title, heads, head_colours(len(heads)), example.query)])
 
 
-def _draw_pronoun(example: Example) -> Figure:
-    """All attention of the first head, and from the pronoun alone of both."""
+def _draw_pronoun(example: ShownSentence) -> Figure:
+    """Draw all attention of the first head, and attention from the pronoun of both heads."""
     heads = {head + 1: example.weights[head] for head in example.heads}
     first, colours = example.heads[0] + 1, head_colours(len(heads))
     panels = [
@@ -177,8 +208,8 @@ def _draw_pronoun(example: Example) -> Figure:
     return draw_attention(example.words, panels)
 
 
-def _draw_structure(example: Example) -> Figure:
-    """All attention of each head."""
+def _draw_structure(example: ShownSentence) -> Figure:
+    """Draw all attention of each head."""
     panels = [
         Panel(f"layer {example.layer + 1}, head {head + 1}", {head + 1: example.weights[head]}, [colour])
         for head, colour in zip(example.heads, _GREEN_AND_RED, strict=False)
@@ -187,13 +218,11 @@ def _draw_structure(example: Example) -> Figure:
 
 
 def _finish(results: Results, page: str, tables: dict[str, Any], figures: dict[str, Figure]) -> Path:
-    """With text as text in the SVGs, and the same bytes for the same figures."""
-    from matplotlib import rc_context
-
+    """Write the results; SVG files keep text as text and are reproducible."""
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "allyouneed"}):
         return results.finish(page, tables, figures, svg=True)
 
 
-def _code(bundle: Bundle) -> str:
-    """The source's language: `en` of `en-GB`."""
+def _source_language(bundle: Bundle) -> str:
+    """Return the language without the region: `en` for `en-GB`."""
     return bundle.languages[0].replace("_", "-").split("-")[0].lower()

@@ -1,4 +1,4 @@
-"""The page of figures 1 to 5: what each shows, by which measure it was chosen, and where the paper's is stronger."""
+"""Page of figures 1 to 5: captions, the measures by which examples were chosen, and comparison with the paper."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from typing import NamedTuple
 import numpy as np
 
 from allyouneed.bundle import Bundle
-from allyouneed.paper.figures.head_statistics import FAR, FREQUENT, READABLE, RELATIONS, SHORT, Lexicon, Tally
+from allyouneed.paper.figures.head_statistics import FAR, READABLE, RELATIONS, SHORT, HeadStatistics
+from allyouneed.paper.figures.word_classes import FREQUENT, Lexicon
 from allyouneed.paper.results import Row, as_table
 
-_PLACES = {
+_RELATION_NAMES = {
     "same": "the word itself",
-    "previous": "the word before",
-    "next": "the word after",
+    "previous": "the previous word",
+    "next": "the next word",
     "near": f"a word 2 or {FAR - 1} away",
     "far": f"a word at least {FAR} away",
-    "punctuation": "punctuation that is not beside it",
+    "punctuation": "punctuation that is not adjacent",
     "end": "the end of the sentence",
 }
-_SHARED = 0.25  # of a word's attention: a head that takes part in a dependency
-_PLAIN = 0.1  # of a weight: a difference between pronouns and the words beside them that could be seen in a picture
-_SHARP = 0.5  # of a word's attention: a line that holds more than all others together
+_SHARED = 0.25  # weight from which a head counts as following a dependency
+_VISIBLE = 0.1  # difference of weights between pronouns and adjacent words that is visible in a drawing
+_SHARP = 0.5  # weight of a line that exceeds all others together
 _TITLES = {
     "figure3": "Figure 3: a long-distance dependency",
-    "figure4": "Figure 4: anaphora, or its nearest kin",
+    "figure4": "Figure 4: anaphora, or similar behaviour",
     "figure5": "Figure 5: heads with different structural tasks",
 }
 _COLUMNS = (
@@ -34,8 +35,17 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-class Example(NamedTuple):
-    """A sentence and its attention in a layer, weights [head, query, key]. query, key: the line it is shown for."""
+class ShownSentence(NamedTuple):
+    """A sentence chosen as an example.
+
+    Attributes:
+        layer: The layer.
+        heads: Heads of the layer for which the sentence was chosen.
+        words: Words and `</s>`.
+        weights: Attention of all heads of the layer, shape [head, query, key].
+        query: Query of the line for which the sentence was chosen.
+        key: Key of that line.
+    """
 
     layer: int
     heads: list[int]
@@ -53,115 +63,155 @@ def write_page(
     sentences: tuple[int, int, int],
     test: Sequence[Path],
 ) -> str:
-    """Markdown. drawn: the figures that there are; sentences: measured, fit to be, and lines of the test set."""
-    measured, fit, given = sentences
-    few = (
-        "" if measured == fit else f" The time allowed for {measured:,} of these {fit:,}; more `--minutes` measure all."
+    """Write the page.
+
+    Args:
+        bundle: The model.
+        tables: Rows by table; "heads" is shown.
+        captions: Captions of figures 3 to 5 by name.
+        drawn: Names of the figures that were drawn.
+        sentences: Numbers of measured sentences, of eligible sentences and of lines of the test set.
+        test: Test text.
+
+    Returns:
+        The page in Markdown.
+    """
+    measured, eligible, lines = sentences
+    limited = (
+        ""
+        if measured == eligible
+        else f" The time was sufficient for {measured:,} of these {eligible:,}; increase `--minutes` to measure all."
     )
     parts = [
-        "# Figures 1 to 5, of this model",
-        f"A model from {' to '.join(bundle.languages)}, {bundle.model.num_parameters():,} parameters. Its heads were "
-        f"measured on the source side of {test[0].name}: {fit:,} of {given:,} lines, those of "
-        f"at least 2 words and at most {bundle.longest_source} subwords, the longest of training.{few} Every figure is "
-        "here as PNG and, with text as text, as SVG.",
+        "# Figures 1 to 5 of this model",
+        f"A model from {' to '.join(bundle.languages)} with {bundle.model.num_parameters():,} parameters. Its heads "
+        f"were measured on the source side of {test[0].name}: {eligible:,} of {lines:,} lines, those of at least 2 "
+        f"words and at most {bundle.longest_source} tokens, the maximum in training.{limited} Every figure is stored "
+        "as PNG and, with text as text, as SVG.",
         "## Figure 1: the model\n\n![figure 1](figure1.png)",
-        "As it ran for the first sentence pair: blocks in the order in which they were called, and the shapes that "
-        "they gave. `blocks.csv` has the parameters of each.",
-        "## Figure 2: its attention\n\n![figure 2](figure2.png)",
-        "Shapes are those of the encoder's first layer: [sentences, subwords, width], and [sentences, heads, queries, "
-        "keys] between the heads. The mask is optional: padding is hidden everywhere, though one sentence alone has "
+        "The forward pass of the first sentence pair: blocks in the order in which they were called, with the shapes "
+        "of their outputs. `blocks.csv` has the parameters of each block.",
+        "## Figure 2: attention\n\n![figure 2](figure2.png)",
+        "Shapes are those of the encoder's first layer: [sentences, tokens, width], and [sentences, heads, queries, "
+        "keys] between the heads. The mask is optional: padding is hidden everywhere, although a single sentence has "
         "none, and the future only in the decoder's self-attention.",
     ]
     for name, caption in captions.items():
-        picture = [f"![{name}]({name}.png)"] if name in drawn else []
-        parts += [f"## {_TITLES[name]}", *picture, caption]
+        image = [f"![{name}]({name}.png)"] if name in drawn else []
+        parts += [f"## {_TITLES[name]}", *image, caption]
     return "\n\n".join([*parts, "## Measures", _measures(), _table(tables["heads"])])
 
 
-def on_distance(example: Example | None, tally: Tally) -> str:
-    """Of figure 3."""
+def distance_caption(example: ShownSentence | None, statistics: HeadStatistics) -> str:
+    """Write the caption of figure 3.
+
+    Args:
+        example: The sentence shown, if any.
+        statistics: Statistics of the test set.
+
+    Returns:
+        The caption in Markdown.
+    """
     if example is None:
-        return f"No two content words stand {FAR} words apart in the sentences measured: there is nothing to draw."
+        return f"The measured sentences have no two content words {FAR} words apart: not drawn."
     [head], layer = example.heads, example.layer
     weights = example.weights[:, example.query, example.key]
-    rate, peak = (float(tally.mean(f"{name}_far")[layer, head]) for name in ("rate", "peak"))
+    rate, peak = (float(statistics.mean(f"{name}_far")[layer, head]) for name in ("rate", "peak"))
     sharing = int((weights >= _SHARED).sum())
     verdict = (
-        "**Weaker than in the paper**, where many heads of a layer take part in one dependency"
+        "**Weaker than in the paper**, where many heads of a layer follow one dependency"
         if sharing < 2
-        else "In the paper, too, several heads of a layer take part in one dependency"
+        else "As in the paper, several heads of a layer follow one dependency"
     )
     return "\n\n".join(
         [
-            f"{_where(example, tally)}, lines from “{example.words[example.query]}” only, all its heads. Head "
-            f"{head + 1} puts {weights[head]:.2f} on “{example.words[example.key]}”, "
+            f"{_layer_text(example, statistics)}, lines from “{example.words[example.query]}” only, all heads. Head "
+            f"{head + 1} has weight {weights[head]:.2f} for “{example.words[example.key]}”, "
             f"{abs(example.query - example.key)} words away. {_quoted(example)}",
-            f"Chosen by measure: for {100 * rate:.0f} % of all words this head's strongest line goes {FAR} words away "
-            "or more, with a mean weight of "
-            f"{peak / max(rate, 1e-9):.2f}; no head has a larger product of the two. "
-            "The sentence is the one with its strongest such line between two content words: the best case, not the "
-            f"typical one. {verdict}: here {sharing} of {len(weights)} heads put at least {_SHARED} on that word.",
+            f"Selection: for {100 * rate:.0f} % of all words this head's largest weight is for a word at least {FAR} "
+            f"words away, on average {peak / max(rate, 1e-9):.2f}; no head has a larger product of the two. The "
+            "sentence has the largest such weight between two content words: the best example, not a typical one. "
+            f"{verdict}: here {sharing} of {len(weights)} heads have at least {_SHARED} for that word.",
         ]
     )
 
 
-def on_pronouns(example: Example | None, tally: Tally, lexicon: Lexicon) -> str:
-    """Of figure 4."""
+def pronoun_caption(example: ShownSentence | None, statistics: HeadStatistics, lexicon: Lexicon) -> str:
+    """Write the caption of figure 4.
+
+    Args:
+        example: The sentence shown, if any.
+        statistics: Statistics of the test set.
+        lexicon: Words of the source language.
+
+    Returns:
+        The caption in Markdown.
+    """
     if not lexicon.pronouns:
-        return "There is no list of pronouns for this source language: left out."
+        return "There is no list of pronouns for this source language: not drawn."
     if example is None:
-        return "No pronoun stands behind a content word in the sentences measured: left out."
+        return "The measured sentences have no pronoun after a content word: not drawn."
     layer, head = example.layer, example.heads[0]
     pronouns, beside, others = (
-        float(tally.mean(f"peak_{name}")[layer, head]) for name in ("pronouns", "beside", "others")
+        float(statistics.mean(f"peak_{name}")[layer, head]) for name in ("pronouns", "beside", "others")
     )
     verdict = (
-        f"The head treats pronouns otherwise than the words beside them, by {pronouns - beside:.2f}. Whether it finds "
-        "what they stand for, only annotated text could tell."
-        if pronouns - beside >= _PLAIN
-        else "**Weaker than in the paper**: the head does with pronouns hardly more than with the words beside them. "
-        "The picture shows a head that looks back at content words, anaphora's nearest kin, not anaphora."
+        f"The head distinguishes pronouns from adjacent words by {pronouns - beside:.2f}. Only annotated text could "
+        "show whether it finds their antecedents."
+        if pronouns - beside >= _VISIBLE
+        else "**Weaker than in the paper**: the head hardly distinguishes pronouns from adjacent words. The figure "
+        "shows a head that attends to preceding content words, not anaphora."
     )
     weight = example.weights[head, example.query, example.key]
-    whole, theirs = (float(tally.mean(name)[layer, head]) for name in ("pronouns", "others"))
+    pronoun_mean, other_mean = (float(statistics.mean(name)[layer, head]) for name in ("pronouns", "others"))
     return "\n\n".join(
         [
-            f"{_where(example, tally)}. Left: all attention of head {head + 1}. Right: lines from the pronoun "
-            f"“{example.words[example.query]}” only, of {_heads(example)}. Head {head + 1} puts {weight:.2f} on "
-            f"“{example.words[example.key]}”. {_quoted(example)}",
-            f"Chosen by measure, over {tally.counts['pronouns']:,} pronouns: the weight of the strongest line, 0 where "
-            "it goes elsewhere than to a content word before and not directly before, has a mean of "
-            f"{pronouns:.2f} for pronouns, {beside:.2f} for the words on either side of them and {others:.2f} for all "
-            "other words; no head has a larger difference between the first two. The whole attention to such words is "
-            f"{whole:.2f} for pronouns and {theirs:.2f} for all other words. The sentence is the one with its "
-            f"strongest such line: the best case, not the typical one. {verdict}",
+            f"{_layer_text(example, statistics)}. Left: all attention of head {head + 1}. Right: lines from the "
+            f"pronoun “{example.words[example.query]}” only, of {_head_text(example)}. Head {head + 1} has weight "
+            f"{weight:.2f} for “{example.words[example.key]}”. {_quoted(example)}",
+            f"Selection, over {statistics.counts['pronouns']:,} pronouns: the largest weight, counted as 0 unless it "
+            "is for a preceding content word other than the previous word, is on average "
+            f"{pronouns:.2f} for pronouns, {beside:.2f} for the words adjacent to them and {others:.2f} for all other "
+            "words; no head has a larger difference between the first two. All attention to such words is "
+            f"{pronoun_mean:.2f} for pronouns and {other_mean:.2f} for all other words. The sentence has the largest "
+            f"such weight: the best example, not a typical one. {verdict}",
         ]
     )
 
 
-def on_structure(example: Example, tally: Tally, difference: float) -> str:
-    """Of figure 5. difference: of `most_different`."""
-    habits, sharpness = [], []
+def structure_caption(example: ShownSentence, statistics: HeadStatistics, difference: float) -> str:
+    """Write the caption of figure 5.
+
+    Args:
+        example: The sentence shown.
+        statistics: Statistics of the test set.
+        difference: Difference of the heads, see `most_different`.
+
+    Returns:
+        The caption in Markdown.
+    """
+    descriptions, sharpness = [], []
     for head in example.heads:
-        rates = {name: float(tally.mean(f"rate_{name}")[example.layer, head]) for name in RELATIONS}
-        sharpness.append(sum(float(tally.mean(f"peak_{name}")[example.layer, head]) for name in RELATIONS))
-        often = sorted(RELATIONS, key=lambda name: -rates[name])[:2]
-        goes = " and ".join(f"to {_PLACES[name]} for {100 * rates[name]:.0f} %" for name in often)
-        habits.append(
-            f"- Head {head + 1}: its strongest line goes {goes} of the words; its mean weight is {sharpness[-1]:.2f}."
+        rates = {name: float(statistics.mean(f"rate_{name}")[example.layer, head]) for name in RELATIONS}
+        sharpness.append(sum(float(statistics.mean(f"peak_{name}")[example.layer, head]) for name in RELATIONS))
+        frequent = sorted(RELATIONS, key=lambda name: -rates[name])[:2]
+        keys = " and ".join(f"{_RELATION_NAMES[name]} for {100 * rates[name]:.0f} %" for name in frequent)
+        descriptions.append(
+            f"- Head {head + 1}: the key of the largest weight is {keys} of the words; its mean weight is "
+            f"{sharpness[-1]:.2f}."
         )
     verdict = (
-        "In both the strongest line holds more than half of a word's attention; the paper gives no number."
+        "In both heads the largest weight is more than half of a word's attention; the paper gives no number."
         if min(sharpness) >= _SHARP
-        else "**Paler than in the paper's picture**: a strongest line holds less than half of a word's attention."
+        else "**Less sharp than in the paper's figure**: a largest weight is less than half of a word's attention."
     )
     return "\n\n".join(
         [
-            f"{_where(example, tally)}, all attention of {_heads(example)}. {_quoted(example)}",
-            "\n".join(habits),
-            "Chosen by measure: these are the two heads of one layer whose strongest lines go to the most different "
-            f"places over the test set, a difference of {difference:.2f} of at most 1, and the sentence is the one in "
-            f"which both are sharpest. {verdict}",
+            f"{_layer_text(example, statistics)}, all attention of {_head_text(example)}. {_quoted(example)}",
+            "\n".join(descriptions),
+            "Selection: the two heads of one layer whose largest weights have the most different relations over the "
+            f"test set, a difference of {difference:.2f} of at most 1; the sentence is the one in which both are "
+            f"sharpest. {verdict}",
         ]
     )
 
@@ -170,20 +220,20 @@ def _measures() -> str:
     readable, short = (f"{lengths[0]} to {lengths[-1]}" for lengths in (READABLE, SHORT))
     return "\n".join(
         [
-            "Over words, not subwords: attention to a word is the sum over its subwords, from a word the mean over "
-            "them. `</s>` is looked at, but not measured itself. Means are over all words that have such a place to "
-            "look.",
+            "Measured over words, not tokens: attention to a word is the sum over its tokens, attention from a word "
+            "the mean over them. `</s>` is a key but not a query. Means are over all words that have such a key.",
             "",
-            "- entropy, in nats, of a word's attention; distance, in words, of what it looks at, `</s>` left out.",
-            *(f"- {name}: attention to {place}." for name, place in _PLACES.items()),
-            "- rate_X and peak_X: how often the strongest line goes to X, and its mean weight, 0 where it does not.",
-            "- pronouns: attention of pronouns to content words before them, not directly before; beside: of the words "
-            "on either side of a pronoun, which have nearly the same words to look at; others: of all other words; "
-            "lift: pronouns over others; lift_beside: over those beside.",
+            "- entropy: entropy of a word's attention in nats; distance: mean distance of its keys in words, without "
+            "`</s>`.",
+            *(f"- {name}: attention to {relation}." for name, relation in _RELATION_NAMES.items()),
+            "- rate_X and peak_X: how often the largest weight is for X, and its mean, counted as 0 otherwise.",
+            "- pronouns: attention of pronouns to preceding content words other than the previous word; beside: the "
+            "same of the words adjacent to a pronoun, which have nearly the same keys; others: of all other words; "
+            "lift: pronouns / others; lift_beside: pronouns / beside.",
             "- Content words have a letter or a digit and are not on the language's list of function words (de, en, "
-            f"fr); in another language they are not among the {FREQUENT} most frequent words of the test set, or a "
+            f"fr). In other languages they are not among the {FREQUENT} most frequent words of the test set, or a "
             "tenth of its different words if that is fewer.",
-            f"- Examples are sentences of {readable} words (for figure 5: {short}) where there are any.",
+            f"- Examples are sentences of {readable} words (figure 5: {short}) if there are any.",
             "",
             "All heads; `heads.csv` has more columns.",
         ]
@@ -198,14 +248,14 @@ def _rounded(value: object) -> object:
     return f"{value:.2f}" if isinstance(value, float) else value
 
 
-def _where(example: Example, tally: Tally) -> str:
-    return f"Layer {example.layer + 1} of {len(tally.sums['entropy'])} (the paper: 5 of 6)"
+def _layer_text(example: ShownSentence, statistics: HeadStatistics) -> str:
+    return f"Layer {example.layer + 1} of {len(statistics.sums['entropy'])} (in the paper: 5 of 6)"
 
 
-def _heads(example: Example) -> str:
+def _head_text(example: ShownSentence) -> str:
     numbers = [str(head + 1) for head in example.heads]
     return f"head{'s' if len(numbers) > 1 else ''} {' and '.join(numbers)}"
 
 
-def _quoted(example: Example) -> str:
+def _quoted(example: ShownSentence) -> str:
     return f"*{' '.join(example.words[:-1])}*"

@@ -1,93 +1,64 @@
-"""Which head behaves how: every head of the encoder's self-attention, measured over a test set (figures 3 to 5).
+"""Statistics of every head of the encoder's self-attention over a test set, to choose figures 3 to 5.
 
-Shapes: layer, head; query, key: words, of which the last key is the end of the sentence, `</s>`; relation: `RELATIONS`.
-Subwords are joined first: attention to a word is the sum over its subwords, from a word the mean over them.
+Shapes: layer, head; query, key: words, where the last key is the end of the sentence, `</s>`; relation: `RELATIONS`.
+Attention of tokens is aggregated to words first: summed over the tokens of a key, averaged over those of a query.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from allyouneed.data.batches import pad, token_batches
-from allyouneed.insight.words import Sentence, has_letters, join_subwords
+from allyouneed.insight.words import Sentence, join_subwords
 from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer
+from allyouneed.paper.figures.word_classes import Lexicon, WordClasses, classify
 
-# Where a word can look; each key is in one of them. Near: 2 or 3 words away; far: at least 4; punctuation: not beside.
+# Relations of a key to its query; each key has exactly one. Near: 2 or 3 words away; far: at least FAR words away;
+# punctuation: not adjacent to the query.
 RELATIONS = ("same", "previous", "next", "near", "far", "punctuation", "end")
 FAR = 4
-FREQUENT = 50  # words that are no content words in a language without a list, at most a tenth of the different ones
-READABLE, SHORT = range(8, 26), range(8, 15)  # words of a sentence that is drawn for one word, for all words
+READABLE, SHORT = range(8, 26), range(8, 15)  # lengths of sentences that are drawn for one query, for all queries
 _BATCH_TOKENS = 4096
-_PRONOUNS = {
-    "de": "er sie es ihn ihm ihnen sein seine seinen seinem seiner seines ihr ihre ihren ihrem ihrer ihres sich",
-    "en": "he she it its his her hers their theirs they him them himself herself itself themselves",
-    "fr": "il elle ils elles lui eux leur leurs son sa ses se",
-}
-_FUNCTION_WORDS = {
-    "de": "der die das den dem des ein eine einen einem einer eines und oder aber denn dass ob wenn als wie während "
-    "in im an am auf aus bei beim mit nach von vom vor zu zum zur über unter um durch für gegen ohne neben zwischen "
-    "hinter ist sind war waren wird werden wurde wurden hat haben hatte sein kann auch nicht noch nur so sehr da dort "
-    "hier dabei während welche welcher welches dieser diese dieses",
-    "en": "a an the this that these those and or but nor if as than so while when where which who whom whose what of "
-    "in on at by for from with without to into onto over under up down out off through across near behind between "
-    "around along about front next is are was were be been being am do does did has have had can could will would may "
-    "might not no there here also very just too then i you we my your our me us 's",
-    "fr": "le la les l' un une des du de d' et ou mais si que qui qu' dont où comme quand à au aux en dans sur sous "
-    "par pour avec sans entre vers chez est sont était étaient être a ont avait avoir ne pas plus y ce cet cette ces "
-    "tandis pendant devant derrière très aussi",
-}
-
-
-class Lexicon(NamedTuple):
-    """Words in lower case. pronouns: of the third person, none in a language without a list; function: no content."""
-
-    pronouns: frozenset[str]
-    function: frozenset[str]
-
-
-class Kinds(NamedTuple):
-    """What each word of a sentence is, without `</s>`: boolean [query]. letters: has a letter or a digit."""
-
-    letters: np.ndarray
-    content: np.ndarray
-    pronoun: np.ndarray
 
 
 @dataclass
-class Tally:
-    """Sums over words, which add up: of parts of a test set, and those of a sentence.
+class HeadStatistics:
+    """Sums over words, which can be added for parts of a test set.
 
-    sums: a measure's [layer, head]; counts: over how many words; best: rank, sentence, query and key of the strongest
-    line [layer, head, 4] ("far", "pronouns"), and the sentence where two heads are sharpest [layer, head, head, 4].
-    A rank is the weight, and 1 more in a sentence whose length reads well; 0 where there is none.
+    Attributes:
+        sums: Sum of each measure, shape [layer, head].
+        counts: Number of words of each measure.
+        best: Strongest examples as (rank, sentence, query, key). "far" and "pronouns" have the query and key with the
+            largest weight, shape [layer, head, 4]; "both" the sentence in which two heads are sharpest, shape
+            [layer, head, head, 4]. The rank is the weight, plus 1 for a sentence of a readable length; 0 if there is no
+            example.
     """
 
     sums: dict[str, np.ndarray] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     best: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def add(self, other: Tally) -> None:
-        """The other's words too; of equally strong lines the earlier stays."""
+    def add(self, other: HeadStatistics) -> None:
+        """Add the words of another part; of equally ranked examples the earlier one is kept."""
         for name, values in other.sums.items():
             self.sums[name] = self.sums.get(name, 0) + values
             self.counts[name] = self.counts.get(name, 0) + other.counts[name]
-        for name, found in other.best.items():
-            kept = self.best.get(name, found)
-            self.best[name] = np.where(found[..., :1] > kept[..., :1], found, kept)
+        for name, new in other.best.items():
+            old = self.best.get(name, new)
+            self.best[name] = np.where(new[..., :1] > old[..., :1], new, old)
 
     def mean(self, name: str) -> np.ndarray:
-        """[layer, head], zero where no word counts."""
+        """Return the mean of a measure, shape [layer, head]; zero if no word counts."""
         return self.sums[name] / max(1, self.counts[name])
 
     def as_json(self) -> dict[str, Any]:
-        """Rounded to six digits after the point."""
+        """Convert to JSON, rounded to six decimals."""
         arrays = {"sums": self.sums, "best": self.best}
         return {
             "counts": self.counts,
@@ -95,104 +66,140 @@ class Tally:
         }
 
     @classmethod
-    def from_json(cls, facts: dict[str, Any]) -> Tally:
-        """What `as_json` gave."""
-        sums, best = ({name: np.array(x) for name, x in facts[kind].items()} for kind in ("sums", "best"))
-        return cls(sums, facts["counts"], best)
-
-
-def lexicon_of(language: str, sentences: Sequence[Sentence]) -> Lexicon:
-    """The language's own list of function words; without one, the most frequent words of the sentences."""
-    if language in _PRONOUNS:
-        pronouns = frozenset(_PRONOUNS[language].split())
-        return Lexicon(pronouns, pronouns.union(_FUNCTION_WORDS[language].split()))
-    counted = Counter(word.lower() for sentence in sentences for word in sentence.words[:-1])
-    frequent = counted.most_common(min(FREQUENT, len(counted) // 10))
-    return Lexicon(frozenset(), frozenset(word for word, _ in frequent))
-
-
-def kinds_of(words: Sequence[str], lexicon: Lexicon) -> Kinds:
-    """Of the words of a sentence, without `</s>`."""
-    letters = np.array([has_letters(word) for word in words])
-    function = np.array([word.lower() in lexicon.function for word in words])
-    return Kinds(letters, letters & ~function, np.array([word.lower() in lexicon.pronouns for word in words]))
+    def from_json(cls, content: dict[str, Any]) -> HeadStatistics:
+        """Invert `as_json`."""
+        sums, best = ({name: np.array(x) for name, x in content[kind].items()} for kind in ("sums", "best"))
+        return cls(sums, content["counts"], best)
 
 
 @torch.inference_mode()
 def encoder_attention(model: Transformer, sentences: Sequence[Sentence]) -> Iterator[tuple[int, np.ndarray]]:
-    """The number of each sentence, not in order, and its weights [layer, head, query, key], words and `</s>`."""
+    """Compute the encoder's attention of sentences.
+
+    Args:
+        model: The model in evaluation mode.
+        sentences: The sentences.
+
+    Yields:
+        Index of a sentence, in no particular order, and its weights over words and `</s>`, shape
+        [layer, head, query, key].
+    """
     lengths = np.array([len(sentence.ids) for sentence in sentences])
     for batch in token_batches(lengths, lengths, _BATCH_TOKENS):
         recorder = AttentionRecorder()
         model.encode(pad([sentences[number].ids for number in batch]), Probe((recorder,)))
         for row, number in enumerate(batch):
-            length = lengths[number]  # padding stands behind it and has no weight
+            length = lengths[number]  # excludes padding, which has no weight
             weights = np.stack([layer[row, :, :length, :length].float().numpy() for layer in recorder.encoder])
             yield int(number), join_subwords(weights, sentences[number].starts)
 
 
-def measure(model: Transformer, sentences: Sequence[Sentence], lexicon: Lexicon, first: int = 0) -> Tally:
-    """All sentences together; the first of them has the number `first`."""
-    tally = Tally()
-    for number, weights in encoder_attention(model, sentences):
-        tally.add(measure_sentence(weights, kinds_of(sentences[number].words[:-1], lexicon), first + number))
-    return tally
+def measure(model: Transformer, sentences: Sequence[Sentence], lexicon: Lexicon, first: int = 0) -> HeadStatistics:
+    """Measure all heads over sentences.
 
+    Args:
+        model: The model in evaluation mode.
+        sentences: The sentences.
+        lexicon: Words of their language.
+        first: Index of the first sentence in the test set.
 
-def measure_sentence(weights: np.ndarray, kinds: Kinds, number: int = 0) -> Tally:
-    """weights [layer, head, query, key] with `</s>` as the last of both. Means are over words that have such a key.
-
-    RELATION: a word's attention to such words; peak_RELATION, rate_RELATION: the weight of its strongest line, and one,
-    where it goes there, else 0; entropy in nats; distance in words, `</s>` left out.
-    pronouns: what pronouns put on content words before them, not directly before; others: what all other words put
-    there; beside: what the words on either side of pronouns do, which have nearly the same words to look at.
+    Returns:
+        Their statistics.
     """
-    weights = weights[:, :, :-1]
-    words = len(kinds.letters)
-    there = _relations(kinds.letters)
-    tally = Tally()
+    statistics = HeadStatistics()
+    for number, weights in encoder_attention(model, sentences):
+        statistics.add(measure_sentence(weights, classify(sentences[number].words[:-1], lexicon), first + number))
+    return statistics
 
-    def count(name: str, values: np.ndarray, of: np.ndarray) -> None:
-        """values [layer, head, query], of: boolean [query]."""
-        tally.sums[name], tally.counts[name] = values[:, :, of].sum(axis=-1), int(of.sum())
 
-    everyone = np.ones(words, dtype=bool)
-    strongest, goes_to = weights.max(axis=-1), weights.argmax(axis=-1)
-    for name, keys in zip(RELATIONS, there, strict=True):
-        count(name, (weights * keys).sum(axis=-1), keys.any(axis=1))
-        goes_there = keys[np.arange(words), goes_to]
-        count(f"peak_{name}", strongest * goes_there, everyone)
-        count(f"rate_{name}", goes_there, everyone)
-    count("entropy", -(weights * np.log(weights + 1e-30)).sum(axis=-1), everyone)
+def measure_sentence(weights: np.ndarray, classes: WordClasses, number: int = 0) -> HeadStatistics:
+    """Measure all heads over one sentence. Means are over the words that have such a key.
+
+    The measures: RELATION, a word's attention to such words; peak_RELATION and rate_RELATION, the largest weight and 1
+    if it is at such a word, else 0; entropy, in nats; distance, in words, without `</s>`; pronouns, attention of
+    pronouns to preceding content words other than the previous word; beside, the same of the words adjacent to
+    pronouns, which have nearly the same keys; others, the same of all words that are not pronouns.
+
+    Args:
+        weights: Attention over words and `</s>`, shape [layer, head, query, key].
+        classes: Classes of the words.
+        number: Index of the sentence in the test set.
+
+    Returns:
+        Its statistics.
+    """
+    queries = weights[:, :, :-1]
+    statistics = HeadStatistics()
+    _measure_relations(statistics, queries, classes)
+    _measure_pronouns(statistics, queries, classes)
+    _find_examples(statistics, queries, classes, number)
+    return statistics
+
+
+def _add_measure(statistics: HeadStatistics, name: str, values: np.ndarray, words: np.ndarray) -> None:
+    """Sum values [layer, head, query] over the selected words, boolean [query]."""
+    statistics.sums[name], statistics.counts[name] = values[:, :, words].sum(axis=-1), int(words.sum())
+
+
+def _measure_relations(statistics: HeadStatistics, weights: np.ndarray, classes: WordClasses) -> None:
+    words = len(classes.letters)
+    all_words = np.ones(words, dtype=bool)
+    largest, largest_key = weights.max(axis=-1), weights.argmax(axis=-1)
+    for name, keys in zip(RELATIONS, _relations(classes.letters), strict=True):
+        _add_measure(statistics, name, (weights * keys).sum(axis=-1), keys.any(axis=1))
+        is_largest = keys[np.arange(words), largest_key]
+        _add_measure(statistics, f"peak_{name}", largest * is_largest, all_words)
+        _add_measure(statistics, f"rate_{name}", is_largest, all_words)
+    _add_measure(statistics, "entropy", -(weights * np.log(weights + 1e-30)).sum(axis=-1), all_words)
     to_words = weights[..., :-1] + 1e-30
-    count("distance", (to_words * np.abs(_offsets(words)[:, :-1])).sum(axis=-1) / to_words.sum(axis=-1), everyone)
+    distance = (to_words * np.abs(_offsets(words)[:, :-1])).sum(axis=-1) / to_words.sum(axis=-1)
+    _add_measure(statistics, "distance", distance, all_words)
 
-    before = (_offsets(words) >= 2) & np.append(kinds.content, False)
-    can = before.any(axis=1) & kinds.letters
-    beside = np.convolve(kinds.pronoun, [1, 0, 1])[1:-1] > 0
-    groups = {"pronouns": kinds.pronoun, "beside": ~kinds.pronoun & beside, "others": ~kinds.pronoun}
+
+def _measure_pronouns(statistics: HeadStatistics, weights: np.ndarray, classes: WordClasses) -> None:
+    antecedents = _antecedents(classes)
+    eligible = antecedents.any(axis=1) & classes.letters
+    beside = np.convolve(classes.pronoun, [1, 0, 1])[1:-1] > 0
+    largest, largest_key = weights.max(axis=-1), weights.argmax(axis=-1)
+    is_largest = antecedents[np.arange(len(classes.letters)), largest_key]
+    groups = {"pronouns": classes.pronoun, "beside": ~classes.pronoun & beside, "others": ~classes.pronoun}
     for name, group in groups.items():
-        count(name, (weights * before).sum(axis=-1), can & group)
-        count(f"peak_{name}", strongest * before[np.arange(words), goes_to], can & group)
+        _add_measure(statistics, name, (weights * antecedents).sum(axis=-1), eligible & group)
+        _add_measure(statistics, f"peak_{name}", largest * is_largest, eligible & group)
 
-    content = kinds.content[:, None] & np.append(kinds.content, False)
-    far = there[RELATIONS.index("far")] & content
-    tally.best["far"] = _strongest_line(weights * far, words in READABLE, number)
-    tally.best["pronouns"] = _strongest_line(weights * (before & kinds.pronoun[:, None]), words in READABLE, number)
-    sharpness = strongest.mean(axis=-1)
+
+def _find_examples(statistics: HeadStatistics, weights: np.ndarray, classes: WordClasses, number: int) -> None:
+    words = len(classes.letters)
+    content = classes.content[:, None] & np.append(classes.content, False)
+    far = _relations(classes.letters)[RELATIONS.index("far")] & content
+    from_pronouns = _antecedents(classes) & classes.pronoun[:, None]
+    statistics.best["far"] = _largest_weight(weights * far, words in READABLE, number)
+    statistics.best["pronouns"] = _largest_weight(weights * from_pronouns, words in READABLE, number)
+    sharpness = weights.max(axis=-1).mean(axis=-1)
     both = np.minimum(sharpness[:, :, None], sharpness[:, None, :]) + (words in SHORT)
-    tally.best["both"] = np.stack([both, *(np.full_like(both, place) for place in (number, 0, 0))], axis=-1)
-    return tally
+    statistics.best["both"] = np.stack([both, *(np.full_like(both, value) for value in (number, 0, 0))], axis=-1)
 
 
-def head_rows(tally: Tally) -> list[dict[str, Any]]:
-    """A row a head, counted from 1, with all that was measured, None where no word counts; lift: pronouns over others,
-    lift_beside: over beside."""
-    layers, heads = tally.sums["entropy"].shape
-    means = {name: tally.mean(name) if count else None for name, count in tally.counts.items()}
+def _antecedents(classes: WordClasses) -> np.ndarray:
+    """Select content words before the query, except for the previous word; boolean [query, key]."""
+    return (_offsets(len(classes.letters)) >= 2) & np.append(classes.content, False)
+
+
+def head_rows(statistics: HeadStatistics) -> list[dict[str, Any]]:
+    """Make a table of all heads.
+
+    Args:
+        statistics: Statistics of a test set.
+
+    Returns:
+        A row per head, numbered from 1, with all means, None if no word counts; lift is pronouns / others, lift_beside
+        pronouns / beside.
+    """
+    layers, heads = statistics.sums["entropy"].shape
+    means = {name: statistics.mean(name) if count else None for name, count in statistics.counts.items()}
     for name, over in (("lift", "others"), ("lift_beside", "beside")):
-        both = tally.counts["pronouns"] and tally.counts[over]
-        means[name] = tally.mean("pronouns") / np.maximum(tally.mean(over), 1e-9) if both else None
+        both = statistics.counts["pronouns"] and statistics.counts[over]
+        means[name] = statistics.mean("pronouns") / np.maximum(statistics.mean(over), 1e-9) if both else None
     return [
         {
             "layer": i + 1,
@@ -204,52 +211,72 @@ def head_rows(tally: Tally) -> list[dict[str, Any]]:
     ]
 
 
-def most_distant(tally: Tally) -> tuple[int, int]:
-    """Layer and head, from 0: the largest mean of the strongest line's weight, where it goes far, else 0."""
-    return _place(tally.mean("peak_far"))
+def most_distant(statistics: HeadStatistics) -> tuple[int, int]:
+    """Find the head with the largest mean of peak_far.
 
+    Args:
+        statistics: Statistics of a test set.
 
-def most_anaphoric(tally: Tally) -> tuple[int, list[int]]:
-    """A layer and two heads of it (or its only one), from 0: peak_pronouns furthest beyond peak_beside."""
-    beyond = tally.mean("peak_pronouns") - tally.mean("peak_beside")
-    layer, _ = _place(beyond)
-    return layer, np.argsort(-beyond[layer], kind="stable")[:2].tolist()
-
-
-def most_different(tally: Tally) -> tuple[int, list[int], float]:
-    """A layer and two heads of it, from 0, whose strongest lines go to the most different places, and how different.
-
-    Half the sum over the relations, `</s>` left out, of the difference of peak_RELATION: at most 1, for two heads that
-    put all on one word each. One head has no other: it is given alone, with 0.
+    Returns:
+        Layer and head, from 0.
     """
-    peaks = np.stack([tally.mean(f"peak_{name}") for name in RELATIONS if name != "end"])
+    return _argmax(statistics.mean("peak_far"))
+
+
+def most_anaphoric(statistics: HeadStatistics) -> tuple[int, list[int]]:
+    """Find the heads whose peak_pronouns exceeds peak_beside most.
+
+    Args:
+        statistics: Statistics of a test set.
+
+    Returns:
+        A layer and two of its heads (or its only one), from 0.
+    """
+    excess = statistics.mean("peak_pronouns") - statistics.mean("peak_beside")
+    layer, _ = _argmax(excess)
+    return layer, np.argsort(-excess[layer], kind="stable")[:2].tolist()
+
+
+def most_different(statistics: HeadStatistics) -> tuple[int, list[int], float]:
+    """Find two heads of a layer whose largest weights have the most different relations.
+
+    The difference is half the sum over relations, without `</s>`, of the absolute difference of peak_RELATION: at most
+    1, for two heads that each put all weight on one word.
+
+    Args:
+        statistics: Statistics of a test set.
+
+    Returns:
+        Layer, heads (one if the layer has only one) and difference; indices are from 0.
+    """
+    peaks = np.stack([statistics.mean(f"peak_{name}") for name in RELATIONS if name != "end"])
     differences = np.abs(peaks[:, :, :, None] - peaks[:, :, None, :]).sum(axis=0) / 2
-    layer, one, other = (int(i) for i in np.unravel_index(differences.argmax(), differences.shape))
-    return layer, sorted({one, other}), float(differences[layer, one, other])
+    layer, first, second = (int(i) for i in np.unravel_index(differences.argmax(), differences.shape))
+    return layer, sorted({first, second}), float(differences[layer, first, second])
 
 
 def _relations(letters: np.ndarray) -> np.ndarray:
-    """Boolean [relation, query, key], in the order of RELATIONS."""
+    """Select keys by relation; boolean [relation, query, key] in the order of RELATIONS."""
     offsets = _offsets(len(letters))
     away, word, letters = np.abs(offsets), np.arange(len(letters) + 1) < len(letters), np.append(letters, False)
     near, far = letters & (away > 1) & (away < FAR), letters & (away >= FAR)
-    beside = (word & (offsets == place) for place in (0, 1, -1))
+    beside = (word & (offsets == offset) for offset in (0, 1, -1))
     return np.stack([*beside, near, far, word & ~letters & (away > 1), np.broadcast_to(~word, away.shape)])
 
 
 def _offsets(words: int) -> np.ndarray:
-    """[query, key]: how many words the key stands before the query."""
+    """Return the number of words by which a key precedes a query, [query, key]."""
     return np.arange(words)[:, None] - np.arange(words + 1)
 
 
-def _strongest_line(weights: np.ndarray, readable: bool, number: int) -> np.ndarray:
-    """Of each head: rank, sentence, query, key. [layer, head, query, key] -> [layer, head, 4]."""
+def _largest_weight(weights: np.ndarray, readable: bool, number: int) -> np.ndarray:
+    """Find rank, sentence, query, key of each head's largest weight: [layer, head, query, key] -> [layer, head, 4]."""
     *heads, _, keys = weights.shape
     flat = weights.reshape(*heads, -1)
-    place, weight = flat.argmax(axis=-1), flat.max(axis=-1)
-    return np.stack([weight + (readable & (weight > 0)), np.full(heads, number), place // keys, place % keys], axis=-1)
+    index, weight = flat.argmax(axis=-1), flat.max(axis=-1)
+    return np.stack([weight + (readable & (weight > 0)), np.full(heads, number), index // keys, index % keys], axis=-1)
 
 
-def _place(values: np.ndarray) -> tuple[int, int]:
+def _argmax(values: np.ndarray) -> tuple[int, int]:
     layer, head = np.unravel_index(values.argmax(), values.shape)
     return int(layer), int(head)

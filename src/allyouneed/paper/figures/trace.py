@@ -1,4 +1,4 @@
-"""What the blocks of a live model were given and gave, watched by hooks while one sentence pair passes through."""
+"""Inputs and outputs of a model's modules in one forward pass, recorded by hooks."""
 
 from __future__ import annotations
 
@@ -17,43 +17,71 @@ from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer
 
 
-class Call(NamedTuple):
-    """What a module was given and gave, in one pass."""
+class ModuleCall(NamedTuple):
+    """A call of a module.
 
-    module: Any  # what has the name that the call is found by
+    Attributes:
+        module: The module.
+        inputs: Its arguments that are tensors.
+        output: Its result.
+    """
+
+    module: Any
     inputs: list[Tensor]
     output: Tensor
 
 
-class Trace(NamedTuple):
-    """calls: by the module's name, in the order in which they ended; weights: encoder's first layer, all heads."""
+class ForwardTrace(NamedTuple):
+    """Record of a forward pass.
 
-    calls: dict[str, Call]
+    Attributes:
+        calls: Calls by the module's name, in the order in which they returned.
+        weights: Attention weights of the encoder's first layer, shape [1, heads, query, key].
+    """
+
+    calls: dict[str, ModuleCall]
     weights: Tensor
 
 
 @torch.inference_mode()
-def trace(model: Transformer, source_ids: Sequence[int], target_ids: Sequence[int]) -> Trace:
-    """One pass over source_ids, which end with EOS, and target_ids from BOS on."""
-    calls: dict[str, Call] = {}
+def trace(model: Transformer, source_ids: Sequence[int], target_ids: Sequence[int]) -> ForwardTrace:
+    """Run a forward pass of one sentence pair and record it.
+
+    Args:
+        model: The model, which is unchanged afterwards.
+        source_ids: Source ids, ending with EOS.
+        target_ids: Target ids, starting with BOS.
+
+    Returns:
+        The record.
+    """
+    calls: dict[str, ModuleCall] = {}
     handles = []
     for name, module in model.named_modules():
 
-        def keep(module: nn.Module, inputs: tuple[Any, ...], output: Tensor, name: str = name) -> None:
-            calls[name] = Call(module, [given for given in inputs if isinstance(given, Tensor)], output)
+        def record(module: nn.Module, inputs: tuple[Any, ...], output: Tensor, name: str = name) -> None:
+            calls[name] = ModuleCall(module, [x for x in inputs if isinstance(x, Tensor)], output)
 
-        handles.append(module.register_forward_hook(keep))
+        handles.append(module.register_forward_hook(record))
     recorder = AttentionRecorder()
     try:
         model(pad([source_ids]), pad([target_ids]), Probe((recorder,)))
     finally:
         for handle in handles:
             handle.remove()
-    return Trace(calls, recorder.encoder[0])
+    return ForwardTrace(calls, recorder.encoder[0])
 
 
-def block_rows(model: Transformer, traced: Trace) -> list[dict[str, Any]]:
-    """A row a kind of block: how many, parameters, what it gives. A shared matrix is counted where it comes first."""
+def block_rows(model: Transformer, traced: ForwardTrace) -> list[dict[str, Any]]:
+    """Summarise the blocks of a model.
+
+    Args:
+        model: The model.
+        traced: Record of a forward pass.
+
+    Returns:
+        A row per kind of block: copies, parameters, output shape. A shared matrix is counted where it occurs first.
+    """
     rows: dict[str, dict[str, Any]] = {}
     counted: set[int] = set()
     for name, call in traced.calls.items():
@@ -62,16 +90,16 @@ def block_rows(model: Transformer, traced: Trace) -> list[dict[str, Any]]:
             and name != "output"
         ):
             continue
-        new = {id(parameter): parameter.numel() for parameter in call.module.parameters()}
+        parameters = {id(parameter): parameter.numel() for parameter in call.module.parameters()}
         row = rows.setdefault(
             re.sub(r"layers\.\d+", "layers", name), {"copies": 0, "parameters": 0, "output": shape(call.output)}
         )
         row["copies"] += 1
-        row["parameters"] += sum(count for key, count in new.items() if key not in counted)
-        counted |= new.keys()
+        row["parameters"] += sum(count for key, count in parameters.items() if key not in counted)
+        counted |= parameters.keys()
     return [{"block": name, **row} for name, row in rows.items()]
 
 
 def shape(tensor: Tensor) -> str:
-    """`[1, 14, 512]`."""
+    """Format the shape of a tensor, such as `[1, 14, 512]`."""
     return str(list(tensor.shape))
