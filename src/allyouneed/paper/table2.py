@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from allyouneed.bundle import Build, load_bundle
@@ -36,6 +35,9 @@ from allyouneed.training.size import matrix_flops
 from allyouneed.training.train import train
 from allyouneed.translation.evaluation import evaluate
 from allyouneed.translation.translator import Translator
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SYSTEMS: dict[str, Build] = {
     "Transformer": Transformer,

@@ -1,1 +1,1 @@
-"""Why the square root, and why the mask: models that go without."""
+"""Two questions about the paper: the division by √d_k, and the masks."""

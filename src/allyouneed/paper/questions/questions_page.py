@@ -1,4 +1,4 @@
-"""The page of `questions.py`: both answers in words, with what was measured."""
+"""Page of the two questions: answers with the measurements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ TRAININGS = ("paper", "unscaled", "padding", "future")
 
 
 def write_page(results: Results) -> Path:
-    """Both answers, their tables as CSV, their plots. -> the page."""
+    """Write the page with its tables and plots.
+
+    Args:
+        results: Results with the parts "scale", "masks" and one per training.
+
+    Returns:
+        The path of the page.
+    """
     parts = results.parts
     scale, masks = parts["scale"]["rows"], parts["masks"]["rows"]
     tables = {
@@ -28,12 +35,19 @@ def write_page(results: Results) -> Path:
         "curves": _curves(parts),
     }
     plots = {"scale": _scale_plot(scale), "curves": _curve_plot(parts)}
-    page = "\n\n".join(["# Two questions about the paper", _why_scale(parts), _what_mask(parts)])
+    page = "\n\n".join(["# Two questions about the paper", _scale_section(parts), _mask_section(parts)])
     return results.finish(page, tables, plots)
 
 
 def softmax_table(rows: Sequence[Row]) -> list[Row]:
-    """Of each d_k: how large the products are, and how sharp the softmax of them is."""
+    """Format variance of the dot products and sharpness of their softmax.
+
+    Args:
+        rows: Rows of `scale_by_width`.
+
+    Returns:
+        A row per d_k.
+    """
     keys = rows[0]["keys"]
     return [
         {
@@ -41,9 +55,9 @@ def softmax_table(rows: Sequence[Row]) -> list[Row]:
             "variance of q·k": f"{row['variance']:,.{0 if row['variance'] > 99 else 1}f}",
             **{
                 f"entropy, {title}": f"{row[f'entropy, {scale}']:.2f} ({row[f'entropy, {scale}'] / math.log(keys):.0%})"
-                for scale, title in (("none", "undivided"), ("√d_k", "÷ √d_k"), ("d_k", "÷ d_k"))
+                for scale, title in (("none", "unscaled"), ("√d_k", "÷ √d_k"), ("d_k", "÷ d_k"))
             },
-            "largest weight, undivided": f"{row['largest, none']:.2f}",
+            "largest weight, unscaled": f"{row['largest, none']:.2f}",
             "largest weight, ÷ √d_k": f"{row['largest, √d_k']:.2f}",
         }
         for row in rows
@@ -51,15 +65,22 @@ def softmax_table(rows: Sequence[Row]) -> list[Row]:
 
 
 def gradient_table(rows: Sequence[Row]) -> list[Row]:
-    """Of each d_k: what the softmax lets through to the scores."""
+    """Format the gradient of the softmax with respect to the scores.
+
+    Args:
+        rows: Rows of `scale_by_width`.
+
+    Returns:
+        A row per d_k.
+    """
     return [
         {
             "d_k": row["d_k"],
-            "‖∂p/∂s‖, undivided": f"{row['gradient, none']:.3f}",
+            "‖∂p/∂s‖, unscaled": f"{row['gradient, none']:.3f}",
             "‖∂p/∂s‖, ÷ √d_k": f"{row['gradient, √d_k']:.3f}",
-            "median p(1 - p), undivided": f"{row['slope, none']:.1e}",
+            "median p(1 - p), unscaled": f"{row['slope, none']:.1e}",
             "median p(1 - p), ÷ √d_k": f"{row['slope, √d_k']:.1e}",
-            "queries without gradient, undivided": f"{row['saturated, none']:.0%}",
+            "queries without gradient, unscaled": f"{row['saturated, none']:.0%}",
             "queries without gradient, ÷ √d_k": f"{row['saturated, √d_k']:.0%}",
         }
         for row in rows
@@ -67,21 +88,36 @@ def gradient_table(rows: Sequence[Row]) -> list[Row]:
 
 
 def trained_table(parts: dict[str, Any], names: Sequence[str]) -> list[Row]:
-    """Losses in nats a subword, BLEU of greedy decoding."""
+    """Format losses in nats per token and BLEU of greedy decoding.
+
+    Args:
+        parts: Parts of the results.
+        names: Names of the trainings.
+
+    Returns:
+        A row per training.
+    """
     return [
         {
             "training": parts[name]["title"],
             "training loss": f"{parts[name]['training'][-1][1]:.2f}",
-            "validation loss, right words given": f"{parts[name]['loss']:.2f}",
-            "the same with the paper's masks": f"{parts[name]['masked']:.2f}",
-            "BLEU, decoding": f"{parts[name]['bleu']:.1f}",
+            "validation loss, teacher forcing": f"{parts[name]['loss']:.2f}",
+            "validation loss with the paper's masks": f"{parts[name]['masked']:.2f}",
+            "BLEU, greedy": f"{parts[name]['bleu']:.1f}",
         }
         for name in names
     ]
 
 
 def padding_table(parts: dict[str, Any]) -> list[Row]:
-    """Of the model that hides padding, and of the one that does not."""
+    """Format the effect of padding on the models with and without the padding mask.
+
+    Args:
+        parts: Parts of the results.
+
+    Returns:
+        A row per amount of padding.
+    """
     return [
         {
             "padding after the source": hidden["padding"],
@@ -95,10 +131,17 @@ def padding_table(parts: dict[str, Any]) -> list[Row]:
 
 
 def mask_table(rows: Sequence[Row]) -> list[Row]:
-    """What is hidden follows from the weights: exactly 0 is what a mask gives."""
+    """Format what each attention hides: keys whose weight is exactly 0.
+
+    Args:
+        rows: Rows of `what_is_hidden`.
+
+    Returns:
+        A row per attention.
+    """
 
     def verdict(weight: float) -> str:
-        return "hidden" if weight == 0 else f"seen (largest weight {weight:.2f})"
+        return "hidden" if weight == 0 else f"visible (largest weight {weight:.2f})"
 
     return [
         {
@@ -110,54 +153,54 @@ def mask_table(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _why_scale(parts: dict[str, Any]) -> str:
+def _scale_section(parts: dict[str, Any]) -> str:
     rows = parts["scale"]["rows"]
     wide, keys = rows[-1], rows[0]["keys"]
     return f"""## Why divide by √d_k (section 3.2.1)?
-The product of two vectors of d_k independent components of variance 1 has variance d_k: at d_k = {wide["d_k"]} it was
-{wide["variance"]:,.0f}. Scores of such a spread make the softmax pick one key: of {keys} keys the largest weight is
-{wide["largest, none"]:.2f} on average, and {wide["saturated, none"]:.0%} of the queries pass no gradient on
-(its norm is under 0.001). Divided by √d_k the variance is 1 whatever d_k is, and entropy and gradient hardly depend on
-d_k. Divided by d_k itself, as is sometimes read, scores shrink as d_k grows, and the weights become all alike: nothing
-is chosen.
+The dot product of two vectors of d_k independent components with variance 1 has variance d_k: measured at
+d_k = {wide["d_k"]}, {wide["variance"]:,.0f}. With such large scores the softmax selects one key: of {keys} keys the
+largest weight is {wide["largest, none"]:.2f} on average, and {wide["saturated, none"]:.0%} of the queries have a
+vanishing gradient (norm below 0.001). Divided by √d_k, the scores have variance 1 for every d_k, and entropy and
+gradient hardly depend on d_k. Divided by d_k, a common misreading, the scores shrink as d_k grows and the weights
+become uniform.
 
 {as_table(softmax_table(rows))}
 
-Entropy in nats, and as a share of ln {keys} = {math.log(keys):.2f}, that of equal weights.
+Entropy in nats, and as a share of ln {keys} = {math.log(keys):.2f}, the entropy of uniform weights.
 
 {as_table(gradient_table(rows))}
 
-‖∂p/∂s‖: the mean norm of diag(p) - p pᵀ. It first grows, since moderately sharp weights react most to their scores.
-What vanishes first is the derivative of a typical weight by its own score, p(1 - p), of which this is the median.
+‖∂p/∂s‖ is the mean norm of diag(p) - p pᵀ. It increases at first, since moderately sharp weights are most sensitive to
+their scores. The derivative of a typical weight with respect to its own score, p(1 - p), vanishes first; the table has
+its median.
 
 ![Entropy and gradient of the softmax](scale.png)
 
-In training, {parts["paper"]["steps"]:,} steps on the same batches from the same first weights:
+Trained for {parts["paper"]["steps"]:,} steps on the same batches from the same initial weights:
 
 {as_table(trained_table(parts, ("paper", "unscaled")))}"""
 
 
-def _what_mask(parts: dict[str, Any]) -> str:
+def _mask_section(parts: dict[str, Any]) -> str:
     future, paper = parts["future"], parts["paper"]
     return f"""## What is "mask (opt.)" (figure 2, section 3.2.3)?
-Optional: the same attention is used in three places, and they do not hide the same. In the trained model, what words
-may look at:
+It is optional because the same attention is used in three places that do not hide the same keys. In the trained model:
 
 {as_table(mask_table(parts["masks"]["rows"]))}
 
-Padding is hidden everywhere; the future only in the decoder's self-attention, whose words are to be predicted.
-Padding of the target needs no mask of its own: it stands in the future of every word.
+Padding is hidden everywhere, the future only in the decoder's self-attention, whose inputs are the tokens to predict.
+Padding of the target needs no separate mask: it is after all tokens, so the mask on the future hides it.
 
 {as_table(trained_table(parts, ("paper", "padding", "future")))}
 
-Losses are negative log likelihoods in nats a subword; BLEU is {paper["signature"]}.
+Losses are negative log-likelihoods in nats per token; BLEU is {paper["signature"]}.
 
-**The future seen:** the word to be said is among the decoder's inputs, to be copied. The training loss ends at
-{future["training"][-1][1]:.2f} (as the paper has it: {paper["training"][-1][1]:.2f}), and the validation loss, with the
-right words among the decoder's inputs, at {future["loss"]:.2f} ({paper["loss"]:.2f}). In decoding there is no future
-to copy from: {future["bleu"]:.1f} BLEU ({paper["bleu"]:.1f}). A loss too good to be true is the sign of this mistake.
+**Future visible:** the decoder's inputs contain the token to predict, which can be copied. The final training loss is
+{future["training"][-1][1]:.2f} (with the paper's masks: {paper["training"][-1][1]:.2f}), the validation loss with
+teacher forcing {future["loss"]:.2f} ({paper["loss"]:.2f}). During decoding there is no future to copy from:
+{future["bleu"]:.1f} BLEU ({paper["bleu"]:.1f}). An implausibly low loss is the sign of this mistake.
 
-**Padding seen:** a sentence's result then depends on how long its neighbours in the batch are:
+**Padding visible:** the result for a sentence depends on the length of the other sentences in its batch:
 
 {as_table(padding_table(parts))}
 
@@ -177,15 +220,15 @@ def _scale_plot(rows: Sequence[Row]) -> Figure:
     figure = new_figure(12.0, 3.8)
     panels = figure.subplots(1, 3)
     widths = [row["d_k"] for row in rows]
-    titles = {"none": "undivided", "√d_k": "divided by √d_k", "d_k": "divided by d_k"}
-    for axes, quantity, title, up in zip(
+    titles = {"none": "unscaled", "√d_k": "divided by √d_k", "d_k": "divided by d_k"}
+    for axes, quantity, title, y_label in zip(
         panels,
         ("entropy", "gradient", "slope"),
-        (f"Entropy of the softmax over {rows[0]['keys']} keys", "Gradient: norm of ∂p/∂s", "p(1 - p), median"),
+        (f"Entropy of the softmax over {rows[0]['keys']} keys", "Gradient norm ‖∂p/∂s‖", "Median of p(1 - p)"),
         ("nats", "mean over queries", "median over weights"),
         strict=True,
     ):
-        label(axes, title, "d_k", up)
+        label(axes, title, "d_k", y_label)
         for (scale, name), colour in zip(titles.items(), COLOURS, strict=False):
             axes.plot(widths, [row[f"{quantity}, {scale}"] for row in rows], "o-", ms=4, color=colour, label=name)
         axes.set_xscale("log", base=2)
@@ -198,7 +241,7 @@ def _curve_plot(parts: dict[str, Any]) -> Figure:
     figure = new_figure(10.0, 4.0)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, kind in zip(panels, ("training", "validation"), strict=True):
-        label(axes, f"Loss, {kind}", "step", "nats a subword")
+        label(axes, f"Loss, {kind}", "step", "nats per token")
         for name, colour in zip(TRAININGS, COLOURS, strict=False):
             axes.plot(*zip(*parts[name][kind], strict=True), marker=".", color=colour, label=parts[name]["title"])
     panels[0].legend(frameon=False)

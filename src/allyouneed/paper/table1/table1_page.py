@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from typing import TypeAlias
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, TypeAlias
 
 from allyouneed.paper.plots import COLOURS, label, new_figure
 from allyouneed.paper.results import Row, as_table
 from allyouneed.paper.table1.compared_layers import FUSED, LAYERS, NEIGHBOURHOOD, REACH, RECURRENT, SELF_ATTENTION
 from allyouneed.paper.table1.layer_cost import MAX_REPETITIONS, LayerMeasurement
 from allyouneed.paper.table1.tables import BATCH, GIGA, NARROW, Measurements, Sweeps, by_layer, curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Tables: TypeAlias = Mapping[str, Sequence[Row]]
 _TOLERANCE = 0.15  # difference between a fitted exponent and that of Table 1

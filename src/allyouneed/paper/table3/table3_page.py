@@ -6,13 +6,15 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from allyouneed.paper.plots import COLOURS, label, new_figure
 from allyouneed.paper.results import Results, as_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class PaperRow(NamedTuple):

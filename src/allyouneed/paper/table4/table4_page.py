@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allyouneed.config import SearchConfig
 from allyouneed.paper.plots import COLOURS, new_plot
 from allyouneed.paper.results import Results, Row, as_table
 from allyouneed.paper.table4.evalb import BracketScores, flat, right_branching, score
 from allyouneed.paper.table4.treebank import Fault, Tree, spelled_out
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LENGTHS = ((1, 10), (11, 20), (21, 30), (31, 40), (41, None))  # words including punctuation, as in EVALB
 _SHORT = 40  # maximum length for EVALB's second score
