@@ -1,7 +1,7 @@
-"""The two questions that readers of the paper stumble over, answered by measuring our own model.
+"""`allyouneed paper questions`: why scores are divided by √d_k, and what "mask (opt.)" hides.
 
-Why divide by √d_k (3.2.1)? What the softmax and its gradient do as d_k grows, with and without; and a training without.
-What is "mask (opt.)" (figure 2, 3.2.3)? Which of the three attentions hides what; and trainings that hide too little.
+√d_k (section 3.2.1): the softmax and its gradient as d_k grows, with and without the division, and a training without.
+Masks (figure 2, section 3.2.3): the keys that each of the three attentions hides, and trainings without a mask.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from allyouneed.training.validation import ValidationSet, validation_loss
 
 WIDTHS = tuple(2**power for power in range(11))
 KEYS = 64
-PADDINGS = (0, 20, 80)  # positions after the source
-_SATURATED = 1e-3  # a Jacobian whose norm is smaller passes nothing on, to speak of
-_SENTENCES = 100  # of the validation set, each alone
-_SHOWN = 16  # of the validation set, for the table of masks
+PADDINGS = (0, 20, 80)  # padding positions after the source
+_VANISHING = 1e-3  # norm of the Jacobian below which a gradient counts as vanishing
+_SENTENCES = 100  # of the validation set, for the effect of padding
+_MASK_SENTENCES = 16  # of the validation set, for the table of masks
 
 # One head as wide as the model, so that the scale matters; norm, optimizer and smoothing are the paper's (recipe base).
 SETTINGS = (
@@ -65,8 +65,8 @@ SETTINGS = (
 )
 
 
-class Unscaled(Transformer):
-    """Softmax(Q Kᵀ): every query is multiplied by the √d_k that attention divides by."""
+class UnscaledTransformer(Transformer):
+    """Transformer without the division by √d_k: queries are multiplied by the √d_k that attention divides by."""
 
     def __init__(self, config: ModelConfig, vocab_size: int, plain: bool = False):
         super().__init__(config, vocab_size, plain=plain)
@@ -76,8 +76,8 @@ class Unscaled(Transformer):
                 module.query.register_forward_hook(lambda linear, inputs, queries: queries * root)
 
 
-class SeesPadding(Transformer):
-    """Padding of the source is attended to like words. (Of the target, it stands in the future of all words.)"""
+class PaddingVisibleTransformer(Transformer):
+    """Transformer without the padding mask on the source; in the target, padding is after all tokens."""
 
     packable = False
 
@@ -86,8 +86,8 @@ class SeesPadding(Transformer):
         return self.encoder(self.source_embedding(source_ids, probe=probe), mask, probe), mask
 
 
-class SeesTheFuture(Transformer):
-    """The decoder sees all target words at once while training. Decoding word by word, it sees what there is."""
+class FutureVisibleTransformer(Transformer):
+    """Transformer without the mask on later target positions, which exist in training but not in decoding."""
 
     packable = False
 
@@ -96,8 +96,14 @@ class SeesTheFuture(Transformer):
         return self.decoder(self.target_embedding(target_ids, probe=probe), memory, mask, memory_mask, probe)
 
 
-class Variant(NamedTuple):
-    """A model to train. masked: what gives the same weights the paper's masks back."""
+class TrainingVariant(NamedTuple):
+    """A model to train.
+
+    Attributes:
+        title: Title in tables and plots.
+        build: Constructor of the model.
+        masked: Constructor of a model with the same parameters and the paper's masks.
+    """
 
     title: str
     build: Build
@@ -105,10 +111,10 @@ class Variant(NamedTuple):
 
 
 VARIANTS = {
-    "paper": Variant("as the paper has it", Transformer, Transformer),
-    "unscaled": Variant("no division by √d_k", Unscaled, Unscaled),
-    "padding": Variant("padding not hidden", SeesPadding, Transformer),
-    "future": Variant("future not hidden", SeesTheFuture, Transformer),
+    "paper": TrainingVariant("as in the paper", Transformer, Transformer),
+    "unscaled": TrainingVariant("no division by √d_k", UnscaledTransformer, UnscaledTransformer),
+    "padding": TrainingVariant("padding visible", PaddingVisibleTransformer, Transformer),
+    "future": TrainingVariant("future visible", FutureVisibleTransformer, Transformer),
 }
 
 
@@ -121,10 +127,22 @@ def run_questions(
     console: Console,
     settings: Sequence[str] = (),
 ) -> Path:
-    """Measures the softmax, trains the four variants in equal shares of the minutes, and writes the page. -> the page.
+    """Measure the softmax, train the four variants, and write the page.
 
-    settings: of all trainings, after those of this module. Each training is a RUN in the folder, whose weights only its
-    own variant can use. Errors: `UserError` for all that training refuses.
+    Args:
+        train: Training text, as two files or one TSV file.
+        valid: Validation text, likewise.
+        languages: Codes of source and target.
+        out: Folder of the results, see `Results.open`. Each training is a RUN in it that only its variant can load.
+        minutes: Approximate time for all trainings.
+        console: Receives progress.
+        settings: Overrides `SECTION.NAME=VALUE` of all trainings.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UserError: If training refuses the request.
     """
     if assignments_of(settings, "training.minutes"):
         raise UserError("--set training.minutes: give --minutes, the time for all trainings.")
@@ -134,25 +152,29 @@ def run_questions(
     results.part("scale", lambda: {"rows": scale_by_width()})
     for name in VARIANTS:
         results.part(name, partial(_train_variant, results.folder, name, request, minutes, console))
-    results.part("masks", lambda: {"rows": _masks_of_trained(results.folder, request.data_folder)})
+    results.part("masks", lambda: {"rows": _measure_masks(results.folder, request.data_folder)})
     return write_page(results)
 
 
-# Why √d_k
-
-
 def scale_by_width(widths: Sequence[int] = WIDTHS, keys: int = KEYS, seed: int = 1) -> list[dict[str, Any]]:
-    """The softmax over `keys` dot products of independent components with variance 1, a row for each d_k.
+    """Measure the softmax over dot products of vectors whose components are independent with variance 1.
 
-    variance: of q·k; of each scale ("none", "√d_k", and "d_k" as the paper is often misread): entropy in nats; largest:
-    the mean largest weight; gradient: the mean Frobenius norm of the softmax's Jacobian; slope: the median of p(1 - p),
-    a weight's derivative by its own score; saturated: the share of queries whose gradient is under 0.001.
+    Args:
+        widths: Values of d_k.
+        keys: Number of keys.
+        seed: Seed of the random vectors.
+
+    Returns:
+        A row per d_k: the variance of the dot products, and for each scale ("none", "√d_k", and "d_k", a common
+        misreading) the mean entropy in nats, the mean largest weight, the mean Frobenius norm of the softmax's Jacobian
+        ("gradient"), the median of p(1 - p), the derivative of a weight with respect to its own score ("slope"), and
+        the share of queries whose gradient is below 0.001 ("saturated").
     """
     rows = []
     for d_k in widths:
-        random = torch.Generator().manual_seed(seed)
-        query = torch.randn(64, 1, 16, d_k, generator=random, dtype=torch.float64)
-        key = torch.randn(64, 1, keys, d_k, generator=random, dtype=torch.float64)
+        generator = torch.Generator().manual_seed(seed)
+        query = torch.randn(64, 1, 16, d_k, generator=generator, dtype=torch.float64)
+        key = torch.randn(64, 1, keys, d_k, generator=generator, dtype=torch.float64)
         row: dict[str, Any] = {"d_k": d_k, "keys": keys, "variance": float((query @ key.mT).var())}
         for scale, factor in (("none", math.sqrt(d_k)), ("√d_k", 1.0), ("d_k", 1 / math.sqrt(d_k))):
             weights = attention_weights(query * factor, key)
@@ -162,37 +184,50 @@ def scale_by_width(widths: Sequence[int] = WIDTHS, keys: int = KEYS, seed: int =
                 f"largest, {scale}": float(weights.amax(-1).mean()),
                 f"gradient, {scale}": float(gradient.mean()),
                 f"slope, {scale}": float((weights * (1 - weights)).median()),
-                f"saturated, {scale}": float((gradient < _SATURATED).double().mean()),
+                f"saturated, {scale}": float((gradient < _VANISHING).double().mean()),
             }
         rows.append(row)
     return rows
 
 
 def softmax_jacobian(weights: Tensor) -> Tensor:
-    """diag(p) - p pᵀ: the derivatives of weights p [..., key] by their scores, [..., key, key]."""
+    """Compute diag(p) - p pᵀ, the derivatives of the weights with respect to the scores.
+
+    Args:
+        weights: Weights p, shape [..., key].
+
+    Returns:
+        The Jacobian, shape [..., key, key].
+    """
     return torch.diag_embed(weights) - weights[..., :, None] * weights[..., None, :]
-
-
-# Mask (opt.)
 
 
 @torch.no_grad()
 def what_is_hidden(model: Transformer, batch: Batch) -> list[dict[str, Any]]:
-    """The largest weight that a word's query gives to padding and to later positions, in each of the three attentions.
+    """Find the largest weights of padding and of later positions in each of the three attentions.
 
-    Both sides of the batch need padding; what gets exactly 0 is hidden. For attention over the source, later means
-    further right in the source than the query is in the target.
+    Keys whose weight is exactly 0 are hidden. For attention over the source, a later position is one whose index is
+    larger than that of the query in the target.
+
+    Args:
+        model: The model; it is set to evaluation mode.
+        batch: Sentences with padding on both sides.
+
+    Returns:
+        A row per attention.
     """
     source, target = batch.source != PAD, batch.target_input != PAD
     recorder = AttentionRecorder()
     model.eval()(batch.source, batch.target_input, Probe((recorder,)))
     rows = []
-    for name, kept, queries, keys in (
+    for name, layers, queries, keys in (
         ("encoder self-attention", recorder.encoder, source, source),
         ("decoder self-attention", recorder.decoder, target, target),
         ("encoder-decoder attention", recorder.cross, target, source),
     ):
-        weights = torch.stack(kept).amax(dim=(0, 2)) * queries[:, :, None]  # [batch, query, key], of all layers, heads
+        weights = (
+            torch.stack(layers).amax(dim=(0, 2)) * queries[:, :, None]
+        )  # [batch, query, key], over layers and heads
         later = torch.ones(weights.shape[1:], dtype=torch.bool).triu(1)
         on_padding = float((weights * ~keys[:, None, :]).max())
         on_later = float((weights * keys[:, None, :] * later).max())
@@ -200,18 +235,14 @@ def what_is_hidden(model: Transformer, batch: Batch) -> list[dict[str, Any]]:
     return rows
 
 
-def _masks_of_trained(folder: Path, data: Path) -> list[dict[str, Any]]:
+def _measure_masks(folder: Path, data: Path) -> list[dict[str, Any]]:
     bundle = load_bundle(folder / "paper")
     store = open_store(PreparedData(data).valid)
-    return what_is_hidden(bundle.model, collate(store, range(min(_SHOWN, len(store)))))
-
-
-# The trainings
+    return what_is_hidden(bundle.model, collate(store, range(min(_MASK_SENTENCES, len(store)))))
 
 
 def _train_variant(folder: Path, name: str, shared: Request, minutes: float, console: Console) -> dict[str, Any]:
-    """Trains one variant, or goes on, and measures what it has learnt. The first one's plan holds for all: it is not
-    corrected on the way, so that rates are the same at every step."""
+    """Train a variant and measure it; all follow the uncorrected plan of the first, for equal learning rates."""
     variant = VARIANTS[name]
     stored = RunRecord(folder / "paper" / "run.json").content.get("plan")
     plan = TrainingPlan(**stored) if stored and name != "paper" else None
@@ -235,8 +266,8 @@ def _train_variant(folder: Path, name: str, shared: Request, minutes: float, con
     }
 
 
-def _after_training(request: Request, variant: Variant) -> dict[str, Any]:
-    """masked: the validation loss with the paper's masks; padding: see `with_padding`."""
+def _after_training(request: Request, variant: TrainingVariant) -> dict[str, Any]:
+    """Measure the validation loss with the paper's masks, and the effect of padding."""
     prepared = PreparedData(request.data_folder)
     valid = ValidationSet(open_store(prepared.valid), prepared.valid_texts())
     masked, trained = load_bundle(request.out, variant.masked), load_bundle(request.out, variant.build)
@@ -246,10 +277,16 @@ def _after_training(request: Request, variant: Variant) -> dict[str, Any]:
 
 @torch.no_grad()
 def with_padding(model: Transformer, store: PairStore, paddings: Sequence[int] = PADDINGS) -> list[dict[str, Any]]:
-    """What padding after the source changes, as a longer sentence in the batch causes it: a row for each amount.
+    """Measure the effect of padding after the source, as caused by longer sentences in a batch.
 
-    Sentences are fed one by one. loss: nats a target subword; changed: the share of target subwords whose likeliest
-    prediction is another than with the first amount.
+    Args:
+        model: The model; it is set to evaluation mode.
+        store: Sentence pairs, which are processed one by one.
+        paddings: Numbers of padding positions.
+
+    Returns:
+        A row per number: the loss in nats per target token, and the share of target tokens whose most likely prediction
+        differs from that with the first number.
     """
     model.eval()
     rows: list[dict[str, Any]] = [{"padding": padding, "loss": 0.0, "changed": 0.0} for padding in paddings]
@@ -259,10 +296,10 @@ def with_padding(model: Transformer, store: PairStore, paddings: Sequence[int] =
         first = None
         for row in rows:
             logits = model(F.pad(batch.source, (0, row["padding"]), value=PAD), batch.target_input)
-            likeliest = logits.argmax(dim=-1)
-            first = likeliest if first is None else first
-            right = log_probabilities(logits).gather(-1, batch.target_output[..., None])
-            row["loss"] -= float(right.sum())
-            row["changed"] += float((likeliest != first).sum())
+            predictions = logits.argmax(dim=-1)
+            first = predictions if first is None else first
+            log_probs = log_probabilities(logits).gather(-1, batch.target_output[..., None])
+            row["loss"] -= float(log_probs.sum())
+            row["changed"] += float((predictions != first).sum())
         tokens += batch.target_output.numel()
     return [{**row, "loss": row["loss"] / tokens, "changed": row["changed"] / tokens} for row in rows]
