@@ -32,11 +32,11 @@ def test_identical_translations(bundle):
 
 
 def test_a_difference_is_listed_with_its_gain(bundle):
-    def theirs(texts, beam_size):
+    def translate_differently(texts, beam_size):
         first, *others = translate(bundle, texts, beam_size)
         return [[*first, first[-1]], *others]
 
-    greedy, beam = compare(bundle, theirs, SOURCES)
+    greedy, beam = compare(bundle, translate_differently, SOURCES)
     assert not greedy.is_complete
     [difference] = greedy.differences
     assert difference.gain > 1  # nats

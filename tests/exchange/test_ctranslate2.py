@@ -34,7 +34,7 @@ def test_translations_and_scores_agree(shape, tmp_path):
     exchange.export_ctranslate2(bundle, tmp_path / "model")
     expected = [result.tokens for result in Translator(bundle).translate(TEXTS, beam_size=1)]
     translated = exchange.ctranslate2_translator(tmp_path / "model", bundle)(TEXTS, 1)
-    assert [tokens[: len(ours)] for tokens, ours in zip(translated, expected, strict=True)] == expected
+    assert [tokens[: len(prefix)] for tokens, prefix in zip(translated, expected, strict=True)] == expected
     torch.testing.assert_close(ctranslate2_scores(bundle, tmp_path / "model"), bundle_scores(bundle), atol=1e-4, rtol=0)
 
 

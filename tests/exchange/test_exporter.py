@@ -63,8 +63,8 @@ def test_another_model_gives_differences(tmp_path):
     bundle = load_bundle(POST_NORM)
     sources, _ = sample_sources(bundle)
     exchange.export_ctranslate2(load_bundle(PRE_NORM), tmp_path / "other")
-    theirs = exchange.ctranslate2_translator(tmp_path / "other", load_bundle(PRE_NORM))
-    agreements = compare(bundle, theirs, sources)
+    other = exchange.ctranslate2_translator(tmp_path / "other", load_bundle(PRE_NORM))
+    agreements = compare(bundle, other, sources)
     assert not all(agreement.is_complete for agreement in agreements)
     differences = [difference for agreement in agreements for difference in agreement.differences]
     assert any(difference.gain > 0.1 for difference in differences)

@@ -108,7 +108,7 @@ def test_an_imported_model_is_exported_to_ctranslate2(shape, activation, tmp_pat
     exchange.export_ctranslate2(translator.bundle, tmp_path / "out")
     expected = [result.tokens for result in translator.translate(TEXTS, beam_size=1)]
     translated = exchange.ctranslate2_translator(tmp_path / "out", translator.bundle)(TEXTS, 1)
-    assert [tokens[: len(ours)] for tokens, ours in zip(translated, expected, strict=True)] == expected
+    assert [tokens[: len(prefix)] for tokens, prefix in zip(translated, expected, strict=True)] == expected
 
 
 def test_unsupported_models_are_refused(tmp_path):
@@ -146,8 +146,8 @@ def test_a_pickle_is_not_read(opus, tmp_path):
 )
 def test_other_architectures_are_refused(name, value, opus, tmp_path):
     shutil.copytree(opus, tmp_path / "opus")
-    facts = json.loads((opus / "config.json").read_text())
-    (tmp_path / "opus" / "config.json").write_text(json.dumps({**facts, name: value}))
+    config = json.loads((opus / "config.json").read_text())
+    (tmp_path / "opus" / "config.json").write_text(json.dumps({**config, name: value}))
     with pytest.raises(UserError, match=name):
         import_marian(tmp_path / "opus", tmp_path / "run")
 
@@ -163,8 +163,8 @@ def test_other_architectures_are_refused(name, value, opus, tmp_path):
 )
 def test_an_invalid_config_is_refused(name, value, message, opus, tmp_path):
     shutil.copytree(opus, tmp_path / "opus")
-    facts = json.loads((opus / "config.json").read_text())
-    (tmp_path / "opus" / "config.json").write_text(json.dumps({**facts, name: value}))
+    config = json.loads((opus / "config.json").read_text())
+    (tmp_path / "opus" / "config.json").write_text(json.dumps({**config, name: value}))
     with pytest.raises(UserError, match=message):
         import_marian(tmp_path / "opus", tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -165,14 +165,14 @@ def test_attention_does_not_depend_on_the_batch():
         Sentence([5, 6, 7, 8, EOS], [0, 1, 4], ["a", "bcd", "</s>"]),
         Sentence([9, EOS], [0, 1], ["a", "</s>"]),
     ]
-    found = dict(encoder_attention(model, sentences))
+    attention = dict(encoder_attention(model, sentences))
     for number, sentence in enumerate(sentences):
         recorder = AttentionRecorder()
         with torch.inference_mode():
             model.encode(torch.tensor([sentence.ids]), Probe((recorder,)))
         alone = join_subwords(torch.cat(recorder.encoder).numpy(), sentence.starts)
-        np.testing.assert_allclose(found[number], alone, atol=1e-6)
-        np.testing.assert_allclose(found[number].sum(axis=-1), 1, atol=1e-5)
+        np.testing.assert_allclose(attention[number], alone, atol=1e-6)
+        np.testing.assert_allclose(attention[number].sum(axis=-1), 1, atol=1e-5)
 
 
 def test_lexicons_with_and_without_a_list():

@@ -17,7 +17,8 @@ from allyouneed.errors import UserError
 from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer
 from allyouneed.paper.questions import experiments as questions
-from allyouneed.paper.questions.experiments import (
+from allyouneed.paper.questions.softmax_scaling import scale_by_width, softmax_jacobian
+from allyouneed.paper.questions.variants import (
     FutureVisibleTransformer,
     PaddingVisibleTransformer,
     UnscaledTransformer,
@@ -40,7 +41,7 @@ def sentences(*rows: list[int]) -> Sentences:
 
 
 def test_softmax_statistics_against_closed_forms():
-    one, wide = questions.scale_by_width((1, 256))
+    one, wide = scale_by_width((1, 256))
     assert one["variance"] == pytest.approx(1, rel=0.1)
     assert wide["variance"] == pytest.approx(256, rel=0.05)
     # the entropy of n normal scores with small variance v is about ln n - v / 2
@@ -55,7 +56,7 @@ def test_softmax_statistics_against_closed_forms():
 def test_jacobian_agrees_with_autograd():
     scores = torch.randn(5, dtype=torch.float64)
     expected = torch.autograd.functional.jacobian(lambda scores: scores.softmax(-1), scores)
-    torch.testing.assert_close(questions.softmax_jacobian(scores.softmax(-1)), expected)
+    torch.testing.assert_close(softmax_jacobian(scores.softmax(-1)), expected)
 
 
 @torch.no_grad()

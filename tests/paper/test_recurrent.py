@@ -67,7 +67,9 @@ def test_the_future_is_hidden(model):
 def test_beam_size_1_is_greedy_search(model):
     source = torch.tensor([[4, 5, 6, 3], [7, 8, 3, 0]])
     beam = beam_search(model, source, [6, 6], beam_size=1, alpha=0.0)
-    assert [found[0].ids for found in beam] == [found.ids for found in greedy(model, source, [6, 6])]
+    assert [hypotheses[0].ids for hypotheses in beam] == [
+        hypothesis.ids for hypothesis in greedy(model, source, [6, 6])
+    ]
     assert len(beam_search(model, source, [6, 6], beam_size=3, alpha=0.6, num_hypotheses=3)[0]) == 3
 
 

@@ -12,8 +12,9 @@ from allyouneed.errors import UserError
 from allyouneed.paper.table4 import parsing as table4
 from allyouneed.paper.table4.evalb import flat
 from allyouneed.paper.table4.parsing import run_table4
+from allyouneed.paper.table4.rebuilding import Fault
 from allyouneed.paper.table4.table4_page import ParsedPart
-from allyouneed.paper.table4.treebank import Fault, Tree
+from allyouneed.paper.table4.treebank import Tree
 from tests.conftest import TOY, silent
 
 SUBJECTS = ("(NP (PRP I))", "(NP-SBJ (DT the) (NN dog))", "(NP (NP (DT a) (NN cat)) (PP (IN in) (NP (NNP Rome))))")

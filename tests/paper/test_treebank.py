@@ -10,7 +10,8 @@ import pytest
 from allyouneed.config import load_recipe
 from allyouneed.data.tokenizer import learn_tokenizer
 from allyouneed.errors import UserError
-from allyouneed.paper.table4.treebank import Fault, Span, Tree, read_trees, rebuild, spelled_out
+from allyouneed.paper.table4.rebuilding import Fault, rebuild, spelled_out
+from allyouneed.paper.table4.treebank import Span, Tree, read_trees
 
 TWO_TREES = """
 ( (S

@@ -26,14 +26,14 @@ class Difference:
 
     Attributes:
         source: The source sentence.
-        ours: Tokens of the bundle's translation, separated by spaces.
-        theirs: Tokens of the exported model's translation, separated by spaces.
-        gain: Log probability of `ours` minus that of `theirs` under the bundle's model, in nats.
+        translation: Tokens of the bundle's translation, separated by spaces.
+        exported: Tokens of the exported model's translation, separated by spaces.
+        gain: Log probability of `translation` minus that of `exported` under the bundle's model, in nats.
     """
 
     source: str
-    ours: str
-    theirs: str
+    translation: str
+    exported: str
     gain: float
 
     @property
@@ -75,7 +75,7 @@ class Agreement:
         if self.differences:
             summary += f"; {ties:,} ties, {len(self.differences) - ties:,} other differences"
         details = (
-            f"  {'tie' if d.is_tie else 'differs'} ({d.gain:+.4f} nats): {d.source} → {d.ours} | {d.theirs}"
+            f"  {'tie' if d.is_tie else 'differs'} ({d.gain:+.4f} nats): {d.source} → {d.translation} | {d.exported}"
             for d in self.differences
         )
         return [summary, *(details if list_differences else ())]
@@ -112,13 +112,13 @@ def _compare(bundle: Bundle, translate: TokenTranslator, sources: Sequence[str],
     translations = zip(
         sources, translate_references(bundle, sources, beam_size), translate(sources, beam_size), strict=True
     )
-    for source, ours, theirs in translations:
+    for source, translation, exported in translations:
         max_length = len(bundle.tokenizer.encode(source)) + bundle.config.search.max_extra_length
-        if len(ours) >= max_length and (beam_size > 1 or theirs[: len(ours)] == ours):
+        if len(translation) >= max_length and (beam_size > 1 or exported[: len(translation)] == translation):
             truncated += 1
-        elif ours != theirs:
-            gain = _log_probability(translator, source, ours) - _log_probability(translator, source, theirs)
-            differences.append(Difference(source, " ".join(ours), " ".join(theirs), gain))
+        elif translation != exported:
+            gain = _log_probability(translator, source, translation) - _log_probability(translator, source, exported)
+            differences.append(Difference(source, " ".join(translation), " ".join(exported), gain))
     return Agreement(beam_size, len(sources), truncated, differences)
 
 

@@ -73,7 +73,7 @@ def to_marian(
     """
     order = torch.argsort(_marian_units(config.d_model))
     padded = _with_marian_heads(parameters, config)
-    tensors = {name: _permuted(padded[ours], axis, order) for ours, (name, axis) in _layers(config).items()}
+    tensors = {name: _permuted(padded[parameter], axis, order) for parameter, (name, axis) in _layers(config).items()}
     for name, marian_name, vocabulary in _embeddings(config, source, target):
         tensors[marian_name] = _permuted(_in_marian_rows(parameters[name], vocabulary), 1, order)
     bias = parameters.get("output.bias", torch.zeros(len(target.rows)))
@@ -125,29 +125,29 @@ def _layers(config: ModelConfig) -> dict[str, tuple[str, int | None]]:
             {"cross_attention": "encoder_attn"} if side == "decoder" else {}
         )
         for n in range(count):
-            ours, marian = f"{side}.layers.{n}", f"model.{side}.layers.{n}"
+            prefix, marian = f"{side}.layers.{n}", f"model.{side}.layers.{n}"
             for i, (attention, marian_attention) in enumerate(attentions.items()):
                 for linear, marian_linear in _LINEARS.items():
                     is_output = linear == "output"
-                    names[f"{ours}.{attention}.{linear}.weight"] = (
+                    names[f"{prefix}.{attention}.{linear}.weight"] = (
                         f"{marian}.{marian_attention}.{marian_linear}.weight",
                         0 if is_output else 1,
                     )
-                    names[f"{ours}.{attention}.{linear}.bias"] = (
+                    names[f"{prefix}.{attention}.{linear}.bias"] = (
                         f"{marian}.{marian_attention}.{marian_linear}.bias",
                         0 if is_output else None,
                     )
-                names |= _norm(f"{ours}.residuals.{i}.norm", f"{marian}.{marian_attention}_layer_norm")
-            names[f"{ours}.feed_forward.inner.weight"] = (f"{marian}.fc1.weight", 1)
-            names[f"{ours}.feed_forward.inner.bias"] = (f"{marian}.fc1.bias", None)
-            names[f"{ours}.feed_forward.outer.weight"] = (f"{marian}.fc2.weight", 0)
-            names[f"{ours}.feed_forward.outer.bias"] = (f"{marian}.fc2.bias", 0)
-            names |= _norm(f"{ours}.residuals.{len(attentions)}.norm", f"{marian}.final_layer_norm")
+                names |= _norm(f"{prefix}.residuals.{i}.norm", f"{marian}.{marian_attention}_layer_norm")
+            names[f"{prefix}.feed_forward.inner.weight"] = (f"{marian}.fc1.weight", 1)
+            names[f"{prefix}.feed_forward.inner.bias"] = (f"{marian}.fc1.bias", None)
+            names[f"{prefix}.feed_forward.outer.weight"] = (f"{marian}.fc2.weight", 0)
+            names[f"{prefix}.feed_forward.outer.bias"] = (f"{marian}.fc2.bias", 0)
+            names |= _norm(f"{prefix}.residuals.{len(attentions)}.norm", f"{marian}.final_layer_norm")
     return names
 
 
-def _norm(ours: str, marian: str) -> dict[str, tuple[str, int | None]]:
-    return {f"{ours}.{part}": (f"{marian}.{part}", 0) for part in ("weight", "bias")}
+def _norm(prefix: str, marian: str) -> dict[str, tuple[str, int | None]]:
+    return {f"{prefix}.{part}": (f"{marian}.{part}", 0) for part in ("weight", "bias")}
 
 
 def _with_marian_heads(parameters: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:

@@ -6,30 +6,27 @@ Masks (figure 2, section 3.2.3): the keys that each of the three attentions hide
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from rich.console import Console
-from torch import Tensor
 
-from allyouneed.bundle import Build, load_bundle
-from allyouneed.config import ModelConfig
+from allyouneed.bundle import load_bundle
 from allyouneed.data.batches import Batch, collate
 from allyouneed.data.prepare import PreparedData
 from allyouneed.data.store import PairStore, open_store
 from allyouneed.data.tokenizer import PAD
 from allyouneed.errors import UserError
-from allyouneed.model.attention import MultiHeadAttention, attention_weights
-from allyouneed.model.masks import padding_mask
 from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer, log_probabilities
 from allyouneed.paper.questions.questions_page import write_page
+from allyouneed.paper.questions.softmax_scaling import scale_by_width
+from allyouneed.paper.questions.variants import VARIANTS, TrainingVariant
 from allyouneed.paper.results import Results
 from allyouneed.progress import print_line
 from allyouneed.training.log import RunLog
@@ -40,10 +37,7 @@ from allyouneed.training.schedule import TrainingPlan
 from allyouneed.training.train import train
 from allyouneed.training.validation import ValidationSet, validation_loss
 
-WIDTHS = tuple(2**power for power in range(11))
-KEYS = 64
 PADDINGS = (0, 20, 80)  # padding positions after the source
-_VANISHING = 1e-3  # norm of the Jacobian below which a gradient counts as vanishing
 _SENTENCES = 100  # of the validation set, for the effect of padding
 _MASK_SENTENCES = 16  # of the validation set, for the table of masks
 
@@ -63,59 +57,6 @@ SETTINGS = (
     "search.beam_size=1",
     "search.max_extra_length=20",
 )
-
-
-class UnscaledTransformer(Transformer):
-    """Transformer without the division by √d_k: queries are multiplied by the √d_k that attention divides by."""
-
-    def __init__(self, config: ModelConfig, vocab_size: int, plain: bool = False):
-        super().__init__(config, vocab_size, plain=plain)
-        root = math.sqrt(config.key_size)
-        for module in self.modules():
-            if isinstance(module, MultiHeadAttention):
-                module.query.register_forward_hook(lambda linear, inputs, queries: queries * root)
-
-
-class PaddingVisibleTransformer(Transformer):
-    """Transformer without the padding mask on the source; in the target, padding is after all tokens."""
-
-    packable = False
-
-    def encode(self, source_ids: Tensor, probe: Probe | None = None) -> tuple[Tensor, Tensor]:
-        mask = torch.ones_like(padding_mask(source_ids, self.pad_id))
-        return self.encoder(self.source_embedding(source_ids, probe=probe), mask, probe), mask
-
-
-class FutureVisibleTransformer(Transformer):
-    """Transformer without the mask on later target positions, which exist in training but not in decoding."""
-
-    packable = False
-
-    def decode(self, target_ids: Tensor, memory: Tensor, memory_mask: Tensor, probe: Probe | None = None) -> Tensor:
-        mask = padding_mask(target_ids, self.pad_id)
-        return self.decoder(self.target_embedding(target_ids, probe=probe), memory, mask, memory_mask, probe)
-
-
-class TrainingVariant(NamedTuple):
-    """A model to train.
-
-    Attributes:
-        title: Title in tables and plots.
-        build: Constructor of the model.
-        masked: Constructor of a model with the same parameters and the paper's masks.
-    """
-
-    title: str
-    build: Build
-    masked: Build
-
-
-VARIANTS = {
-    "paper": TrainingVariant("as in the paper", Transformer, Transformer),
-    "unscaled": TrainingVariant("no division by √d_k", UnscaledTransformer, UnscaledTransformer),
-    "padding": TrainingVariant("padding visible", PaddingVisibleTransformer, Transformer),
-    "future": TrainingVariant("future visible", FutureVisibleTransformer, Transformer),
-}
 
 
 def run_questions(
@@ -154,52 +95,6 @@ def run_questions(
         results.part(name, partial(_train_variant, results.folder, name, request, minutes, console))
     results.part("masks", lambda: {"rows": _measure_masks(results.folder, request.data_folder)})
     return write_page(results)
-
-
-def scale_by_width(widths: Sequence[int] = WIDTHS, keys: int = KEYS, seed: int = 1) -> list[dict[str, Any]]:
-    """Measure the softmax over dot products of vectors whose components are independent with variance 1.
-
-    Args:
-        widths: Values of d_k.
-        keys: Number of keys.
-        seed: Seed of the random vectors.
-
-    Returns:
-        A row per d_k: the variance of the dot products, and for each scale ("none", "√d_k", and "d_k", a common
-        misreading) the mean entropy in nats, the mean largest weight, the mean Frobenius norm of the softmax's Jacobian
-        ("gradient"), the median of p(1 - p), the derivative of a weight with respect to its own score ("slope"), and
-        the share of queries whose gradient is below 0.001 ("saturated").
-    """
-    rows = []
-    for d_k in widths:
-        generator = torch.Generator().manual_seed(seed)
-        query = torch.randn(64, 1, 16, d_k, generator=generator, dtype=torch.float64)
-        key = torch.randn(64, 1, keys, d_k, generator=generator, dtype=torch.float64)
-        row: dict[str, Any] = {"d_k": d_k, "keys": keys, "variance": float((query @ key.mT).var())}
-        for scale, factor in (("none", math.sqrt(d_k)), ("√d_k", 1.0), ("d_k", 1 / math.sqrt(d_k))):
-            weights = attention_weights(query * factor, key)
-            gradient = torch.linalg.matrix_norm(softmax_jacobian(weights))
-            row |= {
-                f"entropy, {scale}": float(torch.special.entr(weights).sum(-1).mean()),
-                f"largest, {scale}": float(weights.amax(-1).mean()),
-                f"gradient, {scale}": float(gradient.mean()),
-                f"slope, {scale}": float((weights * (1 - weights)).median()),
-                f"saturated, {scale}": float((gradient < _VANISHING).double().mean()),
-            }
-        rows.append(row)
-    return rows
-
-
-def softmax_jacobian(weights: Tensor) -> Tensor:
-    """Compute diag(p) - p pᵀ, the derivatives of the weights with respect to the scores.
-
-    Args:
-        weights: Weights p, shape [..., key].
-
-    Returns:
-        The Jacobian, shape [..., key, key].
-    """
-    return torch.diag_embed(weights) - weights[..., :, None] * weights[..., None, :]
 
 
 @torch.no_grad()

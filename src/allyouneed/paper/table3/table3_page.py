@@ -106,11 +106,11 @@ class Spread(NamedTuple):
         return cls(stdev(math.log(row["perplexity"]) for row in base), stdev(row["bleu"] for row in base))
 
 
-def verdict(ours: float, paper: float, spread: float | None) -> str:
+def verdict(measured: float, paper: float, spread: float | None) -> str:
     """Compare a row's change of log perplexity with the paper's.
 
     Args:
-        ours: Measured log perplexity minus that of the base, in nats.
+        measured: Measured log perplexity minus that of the base, in nats.
         paper: The same difference in the paper.
         spread: Standard deviation over seeds; a difference of up to two counts as noise.
 
@@ -119,17 +119,17 @@ def verdict(ours: float, paper: float, spread: float | None) -> str:
     """
     noise = 2 * (spread or 0.0)
     if abs(paper) < _EQUAL:
-        return "equal, as in the paper" if abs(ours) <= noise else "differs, equal in the paper"
-    if abs(ours) <= noise:
+        return "equal, as in the paper" if abs(measured) <= noise else "differs, equal in the paper"
+    if abs(measured) <= noise:
         return "too close to tell"
-    return "as in the paper" if ours * paper > 0 else "against the paper"
+    return "as in the paper" if measured * paper > 0 else "against the paper"
 
 
 def _table_row(row: dict[str, Any], base: Sequence[dict[str, Any]], spread: Spread) -> dict[str, Any]:
     name, paper = row["name"], PAPER[row["name"]]
     level = mean(math.log(each["perplexity"]) for each in base)
-    ours = math.log(row["perplexity"]) - level
-    theirs = math.log(paper.perplexity / PAPER["base"].perplexity)
+    measured = math.log(row["perplexity"]) - level
+    printed = math.log(paper.perplexity / PAPER["base"].perplexity)
     return {
         "row": name,
         **row["columns"],
@@ -139,7 +139,7 @@ def _table_row(row: dict[str, Any], base: Sequence[dict[str, Any]], spread: Spre
         "paper PPL": f"{paper.perplexity:.2f}",
         "paper BLEU": f"{paper.bleu:.1f}",
         "paper params": paper.parameters,
-        "ΔPPL relative to base": "" if name == "base" else verdict(ours, theirs, spread.log_perplexity),
+        "ΔPPL relative to base": "" if name == "base" else verdict(measured, printed, spread.log_perplexity),
     }
 
 

@@ -20,8 +20,9 @@ from allyouneed.errors import UserError
 from allyouneed.files import sha256, write_file
 from allyouneed.paper.results import Results
 from allyouneed.paper.table4.parser_input import frequent_words, parser_input
+from allyouneed.paper.table4.rebuilding import rebuild
 from allyouneed.paper.table4.table4_page import ParsedPart, write_page
-from allyouneed.paper.table4.treebank import Tree, read_trees, rebuild
+from allyouneed.paper.table4.treebank import Tree, read_trees
 from allyouneed.progress import print_line, track_progress
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import INTERRUPTED

@@ -12,7 +12,8 @@ from allyouneed.config import SearchConfig
 from allyouneed.paper.plots import COLOURS, new_plot
 from allyouneed.paper.results import Results, Row, as_table
 from allyouneed.paper.table4.evalb import BracketScores, flat, right_branching, score
-from allyouneed.paper.table4.treebank import Fault, Tree, spelled_out
+from allyouneed.paper.table4.rebuilding import Fault, spelled_out
+from allyouneed.paper.table4.treebank import Tree
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
