@@ -19,7 +19,7 @@ from tests.serving.conftest import serving
 def limited(registry):
     """A server with low limits."""
     settings = ServerSettings(
-        threads=1, body_bytes=2000, file_bytes=2000, body_seconds=0.5, queue_sentences=8, file_minutes=0.01,
+        threads=1, body_bytes=2000, file_bytes=2000, body_seconds=0.5, queue_sentences=8, file_minutes=0.05,
         characters=1000, metrics_token="secret", origins=("https://example.org",),
     )  # fmt: skip
     with serving(registry, settings) as address:
@@ -83,7 +83,8 @@ def test_files_are_checked_and_expire(limited):
     while state["status"] != "done":
         state = requests.get(f"{limited}/api/documents/{answer['id']}", timeout=300).json()
     assert requests.get(limited + state["url"], timeout=300).ok
-    time.sleep(0.7)
+    while requests.get(limited + state["url"], timeout=300).ok:
+        time.sleep(0.1)
     assert requests.get(limited + state["url"], timeout=300).status_code == 404
     not_text = send("a.txt", b"\xff\xfe")
     state = requests.get(f"{limited}/api/documents/{not_text.json()['id']}", timeout=300).json()

@@ -98,7 +98,7 @@ def test_cancelled_items_are_not_processed():
         cancelled.cancel()
         return await first
 
-    found, batches = run(lambda s: [cancel_one(s)], seconds=0.1, gather_seconds=0.0)
+    found, batches = run(lambda s: [cancel_one(s)], seconds=0.5, gather_seconds=0.0)
     assert found == [["SLOW"]]
     assert ["cancelled"] not in batches
 

@@ -139,7 +139,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(toy_run, tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Go on with the same command" in said
+    assert "To resume, run the same command again" in said
     assert f"--out {request.out}" in said
     assert "Traceback" not in said
     assert (tmp_path / "run" / "report.html").exists()
