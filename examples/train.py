@@ -8,12 +8,8 @@ Running the same command again resumes an interrupted training.
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 import allyouneed
 from allyouneed.data.synthetic import make_dates
-from allyouneed.training.request import Request
-from allyouneed.training.train import train
 
 if len(sys.argv) < 2:
     sys.exit(f"usage: python {sys.argv[0]} RUN [SECTION.NAME=VALUE ...]")
@@ -25,10 +21,9 @@ for name in ("train", "valid", "test"):
     lines = [f"{pair.source}\t{pair.target}\n" for pair in getattr(dates, name)]
     (text / f"{name}.tsv").write_text("".join(lines), encoding="utf-8")
 
-outcome = train(Request([text / "train.tsv"], [text / "valid.tsv"], run, ("ko", "en"), "dates", settings), Console())
-if not outcome.scores:
-    sys.exit(f"{outcome.status}: run the same command again to resume")
-print(outcome.status, f"validation BLEU {outcome.scores['valid']['bleu']:.1f}")
+files = {"train": text / "train.tsv", "valid": text / "valid.tsv"}
+result = allyouneed.train(source="ko", target="en", **files, out=run, recipe="dates", settings=settings)
+print(f"validation BLEU {result.scores['bleu']:.1f}")
 
-scores = allyouneed.evaluate(run, [text / "test.tsv"])
+scores = allyouneed.evaluate(result.bundle, [text / "test.tsv"])
 print(f"exact match {scores.exact_match:.1f} % of {scores.sentences:,} unseen dates")

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import allyouneed
 from allyouneed import Translator
 from allyouneed.config import Config, load_recipe, recipe_names
 from allyouneed.model.transformer import Transformer
@@ -51,7 +52,7 @@ def test_python_runs(page, toy_run, capsys):
     """Run the pages' Python code with the variables that docs/insight.md assumes; docs/exchange.md has its own test."""
     translator = Translator.load(toy_run)
     ids = torch.tensor([[5, 6, 3]])
-    namespace = {"allyouneed": __import__("allyouneed"), "translator": translator, "model": translator.model}
+    namespace = {"allyouneed": allyouneed, "translator": translator, "model": translator.model}
     namespace |= {"tokenizer": translator.tokenizer, "source_ids": ids, "target_ids": ids}
     for block in blocks(page, "python"):
         exec(block.replace('"RUN"', repr(str(toy_run))).replace(SENTENCE, "a b c d"), namespace)
@@ -170,6 +171,11 @@ def test_the_reference_has_every_module():
         assert set(re.findall(r"^::: (\S+)$", read(f"docs/reference/{package.name}.md"), re.M)) == expected
 
 
+def test_the_reference_has_every_public_name():
+    documented = re.findall(r"^::: (\S+)$", read("docs/reference/index.md"), re.M)
+    assert {name.rpartition(".")[2] for name in documented} == set(allyouneed.__all__)
+
+
 @pytest.mark.parametrize("page", DOCS)
 def test_links_resolve(page):
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", read(page)):
@@ -212,6 +218,7 @@ def test_the_site_has_commands_settings_and_docstrings(site):
     pages = {name: (site / f"reference/{name}.html").read_text(encoding="utf-8") for name in ("commands", "settings")}
     assert "--no-repeat-ngram-size" in pages["commands"]
     assert "training.label_smoothing" in pages["settings"]
+    assert "no_repeat_ngram_size" in (site / "reference/index.html").read_text(encoding="utf-8")
     assert "rows sum to 1" in (site / "reference/model.html").read_text(encoding="utf-8")
 
 

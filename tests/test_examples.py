@@ -82,7 +82,7 @@ def test_train(monkeypatch, tmp_path, capsys):
     few = replace(dates, train=dates.train[:500], valid=dates.valid[:20], test=dates.test[:20])
     monkeypatch.setattr("allyouneed.data.synthetic.make_dates", lambda: few)
     run(monkeypatch, "train.py", tmp_path / "run", *FEW, "training.steps=6")
-    assert re.search(r"^finished validation BLEU \d+\.\d$", (out := capsys.readouterr().out), re.MULTILINE)
+    assert re.search(r"^validation BLEU \d+\.\d$", (out := capsys.readouterr().out), re.MULTILINE)
     assert re.search(r"^exact match \d+\.\d % of 20 unseen dates", out, re.MULTILINE)
     assert (tmp_path / "run" / "bundle" / "model.safetensors").is_file()
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+from tests.conftest import TOY, toy_pairs
 from tests.pages import ROOT, blocks, check_command, commands, read
 
 PAGES = ("README.md", "README.ko.md")
@@ -16,11 +18,19 @@ def block_text(page: str) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_python_runs(page, toy_run):
-    namespace: dict = {"allyouneed": __import__("allyouneed")}
+def test_python_runs(page, toy_run, tmp_path, monkeypatch):
+    """Run all blocks; training is shortened to a few steps of a small model."""
+    monkeypatch.chdir(tmp_path)
+    for name, pairs in (("train", toy_pairs(300)), ("test", toy_pairs(20))):
+        for suffix, side in (("de", 0), ("ko", 0), ("en", 1)):
+            (tmp_path / f"{name}.{suffix}").write_text("".join(f"{pair[side]}\n" for pair in pairs), encoding="utf-8")
+    namespace: dict = {}
     for block in blocks(page, "python"):
+        block = block.replace("minutes=30", f"recipe='tiny', settings={[*TOY, 'training.steps=3']}")
         exec(block.replace('"RUN"', repr(str(toy_run))), namespace)
     assert namespace["translation"].source in block_text(page)
+    assert len(namespace["pairs"]) == 20
+    assert namespace["result"].bundle == Path("RUN2", "bundle")
     assert namespace["attention"].cross.ndim == 4
 
 
