@@ -14,13 +14,13 @@ from allyouneed import kernels
 pytest.importorskip("numba")
 
 
-def test_every_part_is_done_once_by_any_number_of_threads():
+def test_every_part_runs_once_with_any_number_of_threads():
     from allyouneed.kernels.launch import kernel
-    from allyouneed.kernels.simd import get, put
+    from allyouneed.kernels.memory import Floats
 
     @kernel
-    def add(part, out, amount: float):
-        put(out, part, get(out, part) + amount)
+    def add(part, out: Floats, amount: float):
+        out[part] = out[part] + amount
 
     threads = torch.get_num_threads()
     for number in (1, 2, 5):
@@ -31,23 +31,23 @@ def test_every_part_is_done_once_by_any_number_of_threads():
     torch.set_num_threads(threads)
 
 
-def test_threads_that_come_first_together_run_one_and_the_same(monkeypatch):
-    """Each its own would be freed with the last word about it: in the middle of the other's work."""
+def test_a_kernel_is_compiled_once_by_concurrent_first_calls(monkeypatch):
+    """A second compilation would free the first one while it runs."""
     from allyouneed.kernels import launch
-    from allyouneed.kernels.simd import put
+    from allyouneed.kernels.memory import Floats
 
-    made, compile_ = [], launch._compile
+    compiled, compile_ = [], launch._compile
 
-    def slowly(body):
+    def compile_slowly(body, arguments):
         time.sleep(0.2)
-        made.append(compile_(body))
-        return made[-1]
+        compiled.append(compile_(body, arguments))
+        return compiled[-1]
 
-    monkeypatch.setattr(launch, "_compile", slowly)
+    monkeypatch.setattr(launch, "_compile", compile_slowly)
 
     @launch.kernel
-    def one(part, out):
-        put(out, part, 1.0)
+    def one(part, out: Floats):
+        out[part] = 1.0
 
     outs = [torch.zeros(4) for _ in range(4)]
     threads = [threading.Thread(target=one, args=(4, out)) for out in outs]
@@ -55,11 +55,11 @@ def test_threads_that_come_first_together_run_one_and_the_same(monkeypatch):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(made) == 1
+    assert len(compiled) == 1
     assert torch.stack(outs).eq(1).all()
 
 
-def test_without_openmp_one_thread_does_all(monkeypatch):
+def test_one_thread_runs_all_parts_without_openmp(monkeypatch):
     from allyouneed.kernels import launch
     from allyouneed.kernels.dropout import drop
 
@@ -68,8 +68,8 @@ def test_without_openmp_one_thread_does_all(monkeypatch):
     assert torch.equal(drop(torch.ones(5000, 32), 5, 0.3), expected)
 
 
-def test_of_several_copies_of_openmp_pytorchs_is_found():
-    """In an environment that is called torch, too, where scikit-learn brings one of its own."""
+def test_pytorchs_copy_of_openmp_is_selected():
+    """Also in an environment called torch, where scikit-learn ships a copy of its own."""
     from allyouneed.kernels.launch import _of_torch
 
     packages = Path("/home/me/torch/lib/python3/site-packages")
@@ -81,27 +81,27 @@ def test_of_several_copies_of_openmp_pytorchs_is_found():
     assert _of_torch(set(), packages) is None
 
 
-def test_who_shares_the_cores_himself_gets_one_thread(monkeypatch):
+def test_one_thread_applies_to_the_calling_python_thread(monkeypatch):
     from allyouneed.kernels import launch
     from allyouneed.kernels.dropout import drop
 
-    asked = []
-    monkeypatch.setattr(launch, "_start_threads", lambda: asked.append(1))
+    calls = []
+    monkeypatch.setattr(launch, "_start_threads", lambda: calls.append(1))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     expected = drop(torch.ones(5000, 32), 5, 0.3)
-    assert asked == [1]
+    assert calls == [1]
     with launch.one_thread():
         assert torch.equal(drop(torch.ones(5000, 32), 5, 0.3), expected)
-        assert asked == [1]
+        assert calls == [1]
         other = threading.Thread(target=drop, args=(torch.ones(5000, 32), 5, 0.3))
         other.start()
         other.join()
-    assert asked == [1, 1]
+    assert calls == [1, 1]
     drop(torch.ones(5000, 32), 5, 0.3)
-    assert asked == [1, 1, 1]
+    assert calls == [1, 1, 1]
 
 
-def test_kernels_are_found_on_disk_by_the_next_process(tmp_path):
+def test_the_next_process_loads_kernels_from_disk(tmp_path):
     code = "import torch; from allyouneed.kernels.dropout import drop; drop(torch.ones(2, 16), 1, 0.5)"
     found = []
     for _ in range(2):
@@ -117,7 +117,7 @@ DROP = "import torch; from allyouneed.kernels.dropout import drop; print(drop(to
 
 
 def dropped_with(cache, **environment: str) -> tuple[str, str]:
-    """Standard output and error of a process that keeps its kernels there."""
+    """Run a kernel in a process with this cache; return its standard output and error."""
     given = {**os.environ, "NUMBA_CACHE_DIR": str(cache), **environment}
     done = subprocess.run([sys.executable, "-c", DROP], env=given, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -126,22 +126,22 @@ def dropped_with(cache, **environment: str) -> tuple[str, str]:
 
 @pytest.mark.slow  # compiles for every process
 @pytest.mark.parametrize("ending", [".nbi", ".nbc"])
-def test_a_kernel_cut_short_on_disk_is_compiled_anew_and_a_warning_says_so(tmp_path, ending):
+def test_a_truncated_kernel_file_is_recompiled_with_a_warning(tmp_path, ending):
     expected, _ = dropped_with(tmp_path)
     for path in tmp_path.rglob(f"*{ending}"):
         path.write_bytes(path.read_bytes()[:-1] if ending == ".nbc" else b"")
-    found, said = dropped_with(tmp_path)
+    found, errors = dropped_with(tmp_path)
     assert found == expected
-    assert "compiled at every start" in said
-    for path in tmp_path.rglob("*.nbi"):  # as the warning has it
+    assert "compiled at every start" in errors
+    for path in tmp_path.rglob("*.nbi"):  # what the warning recommends
         path.unlink()
     assert dropped_with(tmp_path) == (expected, "")
     assert dropped_with(tmp_path) == (expected, "")
 
 
-def test_on_a_full_disk_kernels_are_compiled_and_not_kept(monkeypatch):
+def test_kernels_are_not_cached_on_a_full_disk(monkeypatch):
     from allyouneed.kernels import launch
-    from allyouneed.kernels.simd import get, put
+    from allyouneed.kernels.memory import Floats
 
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -149,8 +149,8 @@ def test_on_a_full_disk_kernels_are_compiled_and_not_kept(monkeypatch):
     monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", full)
 
     @launch.kernel
-    def double(part, out):
-        put(out, part, 2 * get(out, part))
+    def double(part, out: Floats):
+        out[part] = 2 * out[part]
 
     out = torch.ones(5)
     with pytest.warns(UserWarning, match=r"No space left on device.*every start"):
@@ -158,21 +158,21 @@ def test_on_a_full_disk_kernels_are_compiled_and_not_kept(monkeypatch):
     assert out.eq(2).all()
 
 
-def test_without_a_place_to_keep_them_kernels_are_compiled_and_nothing_is_said(monkeypatch, recwarn):
+def test_kernels_are_compiled_silently_without_a_writable_cache(monkeypatch, recwarn):
     from allyouneed.kernels import launch
-    from allyouneed.kernels.simd import get, put
+    from allyouneed.kernels.memory import Floats
 
-    def nowhere(*signature, cache=False):
+    def without_locator(*signature, cache=False):
         if cache:
             raise RuntimeError("cannot cache function: no locator available")
         return cfunc(*signature)
 
     cfunc = launch.cfunc
-    monkeypatch.setattr(launch, "cfunc", nowhere)
+    monkeypatch.setattr(launch, "cfunc", without_locator)
 
     @launch.kernel
-    def triple(part, out):
-        put(out, part, 3 * get(out, part))
+    def triple(part, out: Floats):
+        out[part] = 3 * out[part]
 
     out = torch.ones(5)
     triple(5, out)
@@ -180,13 +180,13 @@ def test_without_a_place_to_keep_them_kernels_are_compiled_and_nothing_is_said(m
     assert not recwarn.list
 
 
-def test_a_whole_number_may_be_given_for_a_float():
+def test_float_parameters_take_whole_numbers():
     from allyouneed.kernels.launch import kernel
-    from allyouneed.kernels.simd import put
+    from allyouneed.kernels.memory import Floats
 
     @kernel
-    def fill(part, out, amount: float):
-        put(out, part, amount)
+    def fill(part, out: Floats, amount: float):
+        out[part] = amount
 
     out = torch.zeros(4)
     for amount in (3, 2.5, True):
@@ -194,12 +194,13 @@ def test_a_whole_number_may_be_given_for_a_float():
         assert out.eq(float(amount)).all()
 
 
-def test_exp_is_exact_to_two_units_in_the_last_place():
+def test_exp_is_accurate_to_two_units_in_the_last_place():
     from allyouneed.kernels.launch import kernel
+    from allyouneed.kernels.memory import Floats
     from allyouneed.kernels.simd import exp, load, store
 
     @kernel
-    def exponentials(part, x):
+    def exponentials(part, x: Floats):
         store(x, 16 * part, exp(load(x, 16 * part)))
 
     x = torch.cat([torch.linspace(-87, 88, 64_000), torch.tensor([0.0, -0.0, -1e30, -torch.inf] * 4)])
@@ -209,7 +210,7 @@ def test_exp_is_exact_to_two_units_in_the_last_place():
     assert ((out.double() - expected).abs() / expected).max() < 2 * 2**-23
 
 
-def test_usable_is_a_question_of_type_and_width():
+def test_usable_depends_on_type_and_width():
     assert kernels.usable(torch.zeros(3, 32), torch.zeros(16))
     assert not kernels.usable(torch.zeros(3, 8))
     assert not kernels.usable(torch.zeros(3, 32, dtype=torch.float64))

@@ -8,7 +8,7 @@ from allyouneed.kernels.matmul import _DEPTH, matmul
 
 
 def matrix(rows: int, columns: int, transposed: bool, wider: int = 0) -> torch.Tensor:
-    """[rows, columns], perhaps a transposed view, perhaps part of the columns of what it is in."""
+    """Make a random matrix [rows, columns]: a transposed view, or some columns of a wider matrix."""
     shape = (columns, rows + wider) if transposed else (rows, columns + wider)
     whole = torch.randn(shape)
     return whole[:, :rows].T if transposed else whole[:, :columns]
@@ -21,7 +21,7 @@ def assert_product(found: torch.Tensor, expected: torch.Tensor) -> None:
 @pytest.mark.parametrize("rows", [1, 12, 16, 37, 64, 500])
 @pytest.mark.parametrize("columns", [16, 48, 64])
 @pytest.mark.parametrize("depth", [16, 64, _DEPTH, _DEPTH + 48])
-def test_rows_of_any_number_by_either_layout(rows, columns, depth):
+def test_any_number_of_rows_in_both_layouts(rows, columns, depth):
     torch.manual_seed(rows)
     bias = torch.randn(columns)
     for transposed in (False, True):
@@ -39,7 +39,7 @@ def test_the_gradient_of_weights_has_any_depth(rows, depth):
 
 
 @pytest.mark.parametrize("depth", [32, _DEPTH + 16])
-def test_what_becomes_of_a_product(depth):
+def test_write_modes(depth):
     torch.manual_seed(0)
     a, b, bias, onto = torch.randn(50, depth), torch.randn(depth, 80), torch.randn(80), torch.randn(50, 80)
     expected = a.double() @ b.double() + bias
@@ -48,7 +48,7 @@ def test_what_becomes_of_a_product(depth):
     assert_product(matmul(a, b, bias, Mode.RELU), expected.relu())
 
 
-def test_parts_of_wider_matrices_and_nothing_beside_them_is_written():
+def test_only_the_given_columns_of_a_wider_matrix_are_written():
     torch.manual_seed(0)
     wide = torch.zeros(37, 96)
     a, b = matrix(37, 64, False, wider=16), matrix(64, 32, False, wider=48)
@@ -62,7 +62,7 @@ def test_parts_of_wider_matrices_and_nothing_beside_them_is_written():
     assert_product(matmul(a, b), a.double() @ b.double())
 
 
-def test_a_row_does_not_depend_on_the_others_nor_on_the_number_of_threads():
+def test_a_row_depends_neither_on_other_rows_nor_on_the_number_of_threads():
     torch.manual_seed(0)
     a, b = torch.randn(1000, 256), torch.randn(256, 272)
     whole = matmul(a, b)
@@ -77,8 +77,8 @@ def test_a_row_does_not_depend_on_the_others_nor_on_the_number_of_threads():
         torch.set_num_threads(threads)
 
 
-def test_no_number_in_one_row_is_in_no_other():
-    """What fills up the last tile of rows is never written."""
+def test_nan_in_a_row_does_not_reach_other_rows():
+    """The padding of the last tile is never written."""
     a, b = torch.randn(13, 32), torch.randn(32, 48)
     a[12] = torch.nan
     found = matmul(a, b)

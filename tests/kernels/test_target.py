@@ -74,7 +74,7 @@ import torch
 from allyouneed.config import load_recipe
 from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
-from allyouneed.translation.engine.engine import Engine, engine_for
+from allyouneed.translation.engine import Engine, engine_for
 from allyouneed.translation.search import greedy
 from tests.training.test_plain import SIZES, VOCABULARY, batch, losses
 

@@ -18,12 +18,12 @@ from torch import Tensor
 from allyouneed import lazy
 
 if TYPE_CHECKING:
-    from allyouneed.kernels import attention, dropout, launch, loss, matmul, product, simd, target
+    from allyouneed.kernels import attention, dropout, launch, loss, matmul, memory, product, simd, target
 
 __all__ = [
-    "IMPOSSIBLE",
     "LANES",
-    "UNSAID",
+    "MASKED",
+    "MASKED_BELOW",
     "Mode",
     "attention",
     "dropout",
@@ -31,6 +31,7 @@ __all__ = [
     "launch",
     "loss",
     "matmul",
+    "memory",
     "multiplies",
     "product",
     "simd",
@@ -38,12 +39,12 @@ __all__ = [
     "usable",
 ]
 __getattr__ = lazy.attach(
-    __name__, {}, ("attention", "dropout", "launch", "loss", "matmul", "product", "simd", "target")
+    __name__, {}, ("attention", "dropout", "launch", "loss", "matmul", "memory", "product", "simd", "target")
 )
 
 LANES = 16  # floats at once
-IMPOSSIBLE = -1e30  # the score or logit of what must not be: a number, unlike -inf, so that differences are numbers
-UNSAID = -1e29  # no logit of a word that may be said is so low
+MASKED = -1e30  # score or logit of what is masked: finite, unlike -inf, so that differences are not NaN
+MASKED_BELOW = -1e29  # a logit at or below this counts as masked
 _FEWEST_ROWS, _NARROWEST = 64, 256  # for which laying matrices out is worth it
 
 

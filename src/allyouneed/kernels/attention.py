@@ -1,64 +1,115 @@
-"""Scaled dot-product attention within sentences that stand one after another, without padding (section 3.2.1).
+"""Scaled dot-product attention within packed sequences, without padding (section 3.2.1, equation 1).
 
-queries [tokens, heads · d_k], keys [tokens, heads · d_k], values [tokens, heads · d_v], which may be columns of wider
-matrices; sentence s has the rows from starts[s] up to starts[s + 1]. Four queries at a time, each against all keys of
-its sentence; keys are transposed first, so that sixteen scores come out of one sum. Weights are never kept: the
-backward pass makes them again from the logarithm of their normaliser.
+Shapes: queries [queries, heads · d_k], keys [keys, heads · d_k], values [keys, heads · d_v], which may be columns of
+wider matrices; sequence s has the rows from starts[s] up to starts[s + 1].
+
+Four queries at a time attend to all keys of their sequence. Keys are transposed first, so that one sum gives sixteen
+scores. Attention weights are not stored: the backward pass recomputes them from the logarithms of their normalisers.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from numba import njit
 from torch import Tensor
 
-from allyouneed.kernels import IMPOSSIBLE, LANES
+from allyouneed.kernels import LANES, MASKED
 from allyouneed.kernels.launch import kernel
+from allyouneed.kernels.memory import Floats, Longs, Record
 from allyouneed.kernels.simd import (
-    each,
+    broadcast,
     exp,
-    first,
-    get,
-    get_long,
-    larger,
-    largest,
     load,
     log,
+    maximum,
     multiply_add,
-    put,
+    pad_to_lanes,
+    reduce_max,
+    reduce_sum,
+    select_first,
     store,
-    total,
     transpose,
-    whole_lanes,
 )
 
 _ROWS = 4  # queries at a time
 
 
-class Within(NamedTuple):
-    """Which rows belong together. starts, key_starts: int64 [sentences + 1] of queries and of keys; longest: of the
-    keys' sentences; causal: a query sees no key after its own place."""
+class Layout(NamedTuple):
+    """Which rows of packed matrices form a sequence.
+
+    Attributes:
+        starts: int64 [sequences + 1], first row of each sequence among the queries.
+        key_starts: int64 [sequences + 1], the same among the keys.
+        max_keys: Length of the longest sequence of keys.
+        causal: Mask keys after a query's own position (section 3.2.3).
+    """
 
     starts: Tensor
     key_starts: Tensor
-    longest: int
+    max_keys: int
     causal: bool
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, within: Within) -> tuple[Tensor, Tensor]:
-    """-> [tokens, heads · d_v], and the logarithms of the normalisers [tokens, heads] for `attend_backward`.
+class Inputs(Record):
+    """Queries, keys and values, as kernels read them."""
 
-    All fp32 with contiguous rows, d_k and d_v multiples of 16.
+    queries: Floats
+    keys: Floats
+    values: Floats
+    query_stride: int  # elements from one row to the next
+    key_stride: int
+    value_stride: int
+    heads: int
+    d_k: int
+    d_v: int
+    scale: float  # 1 / √d_k
+    causal: int
+    max_keys: int  # padded to a multiple of 16: columns of scratch rows
+
+
+class Span(NamedTuple):
+    """Rows of a sequence: queries from `begin` up to `end`, and `num_keys` keys from `key_begin` on."""
+
+    begin: int
+    end: int
+    key_begin: int
+    num_keys: int
+
+
+class _Four(NamedTuple):
+    """A value for each of four queries."""
+
+    a: int
+    b: int
+    c: int
+    d: int
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, layout: Layout) -> tuple[Tensor, Tensor]:
+    """Compute softmax(queries · keysᵀ / √d_k) · values in every head and sequence.
+
+    Args:
+        queries: fp32 [queries, heads · d_k], rows contiguous, as in all three.
+        keys: fp32 [keys, heads · d_k], d_k a multiple of 16.
+        values: fp32 [keys, heads · d_v], d_v a multiple of 16.
+        heads: Number of heads.
+        layout: Which rows form a sequence.
+
+    Returns:
+        The result [queries, heads · d_v], and the logarithms of the normalisers [queries, heads] for
+        `attend_backward`.
     """
     out = torch.empty(len(queries), values.shape[1])
-    normalisers = torch.empty(len(queries), heads)
-    given = _given((queries, keys, values), heads, within, _ROWS)
-    _attend(len(within.starts) - 1, *given, out, normalisers)
-    return out, normalisers
+    log_normalisers = torch.empty(len(queries), heads)
+    inputs = _inputs((queries, keys, values), heads, layout)
+    sequences = len(layout.starts) - 1
+    scratch = torch.empty(sequences, (inputs.d_k + _ROWS) * inputs.max_keys)
+    _attend(sequences, inputs, layout.starts, layout.key_starts, scratch, out, log_normalisers)
+    return out, log_normalisers
 
 
 def attend_backward(
@@ -67,293 +118,334 @@ def attend_backward(
     keys: Tensor,
     values: Tensor,
     heads: int,
-    within: Within,
+    layout: Layout,
     out: Tensor,
-    normalisers: Tensor,
+    log_normalisers: Tensor,
     grads: Sequence[Tensor],
 ) -> None:
-    """Writes the gradients of queries, keys and values, from that of `out`, into `grads`, of which rows are as far
-    apart as theirs."""
-    given = _given((queries, keys, values), heads, within, values.shape[1] // heads + 2 * _ROWS)
-    _attend_backward(len(within.starts) - 1, *given, out, normalisers, grad, *grads)
+    """Compute the gradients of `attend`.
+
+    Args:
+        grad: Gradient of `out` [queries, heads · d_v], contiguous.
+        queries: As given to `attend`, like the next four.
+        keys: See above.
+        values: See above.
+        heads: See above.
+        layout: See above.
+        out: The result of `attend`.
+        log_normalisers: The logarithms that `attend` returned.
+        grads: Where the gradients of queries, keys and values are written, each with the row stride of its input.
+    """
+    inputs = _inputs((queries, keys, values), heads, layout)
+    sequences = len(layout.starts) - 1
+    scratch = torch.empty(sequences, (inputs.d_k + inputs.d_v + 2 * _ROWS) * inputs.max_keys)
+    query_grads, key_grads, value_grads = grads
+    backward = _Backward(
+        inputs=inputs,
+        starts=layout.starts,
+        key_starts=layout.key_starts,
+        scratch=scratch,
+        out=out,
+        log_normalisers=log_normalisers,
+        grad=grad,
+        query_grads=query_grads,
+        key_grads=key_grads,
+        value_grads=value_grads,
+    )
+    _attend_backward(sequences, backward)
 
 
-def _given(sides: Sequence[Tensor], heads: int, within: Within, rows_of_scratch: int) -> tuple[Any, ...]:
-    """What both kernels are given first. rows_of_scratch: of a sentence, besides its transposed keys."""
+def _inputs(sides: Sequence[Tensor], heads: int, layout: Layout) -> Inputs:
     queries, keys, values = sides
-    d_k, d_v, room = keys.shape[1] // heads, values.shape[1] // heads, whole_lanes(within.longest)
-    strides = [x.stride(0) for x in sides]
-    sizes = (heads, d_k, d_v, *strides, room, within.causal, 1 / math.sqrt(d_k))
-    scratch = torch.empty(len(within.starts) - 1, (d_k + rows_of_scratch) * room)
-    return queries, keys, values, within.starts, within.key_starts, *sizes, scratch
+    d_k, d_v = keys.shape[1] // heads, values.shape[1] // heads
+    return Inputs(
+        queries=queries,
+        keys=keys,
+        values=values,
+        query_stride=queries.stride(0),
+        key_stride=keys.stride(0),
+        value_stride=values.stride(0),
+        heads=heads,
+        d_k=d_k,
+        d_v=d_v,
+        scale=1 / math.sqrt(d_k),
+        causal=layout.causal,
+        max_keys=pad_to_lanes(layout.max_keys),
+    )
+
+
+@njit
+def _span(sequence, starts, key_starts):
+    key_begin = key_starts[sequence]
+    return Span(starts[sequence], starts[sequence + 1], key_begin, key_starts[sequence + 1] - key_begin)
 
 
 @njit
 def _four_rows(query, end):
-    """A row and the three after it; the last stands in for those that are not there."""
-    return query, min(query + 1, end - 1), min(query + 2, end - 1), min(query + 3, end - 1)
+    """Return a row and the three after it; the last row replaces those past the end."""
+    return _Four(query, min(query + 1, end - 1), min(query + 2, end - 1), min(query + 3, end - 1))
 
 
 @njit
-def _four_counts(q0, q1, q2, q3, begin, count, causal):
-    """How many of its sentence's keys each may see; the last row sees the most."""
+def _visible_keys(rows, span, causal):
+    """Return how many of its sequence's keys each row may attend to; the last row has the most."""
     if causal:
-        return q0 - begin + 1, q1 - begin + 1, q2 - begin + 1, q3 - begin + 1
-    return count, count, count, count
+        begin = span.begin
+        return _Four(rows.a - begin + 1, rows.b - begin + 1, rows.c - begin + 1, rows.d - begin + 1)
+    return _Four(span.num_keys, span.num_keys, span.num_keys, span.num_keys)
 
 
 @njit
-def _transpose(rows, first_row, stride, count, width, room, out):
-    """`width` columns of `count` rows, the first of which begins at a place -> out [width, room]. What stands behind
-    the count is finite and means nothing."""
+def _indices(rows, stride, offset):
+    """Return where a head's columns of four rows begin."""
+    return _Four(rows.a * stride + offset, rows.b * stride + offset, rows.c * stride + offset, rows.d * stride + offset)
+
+
+@njit
+def _transpose(rows, first_row, stride, count, width, out, out_stride):
+    """Write `width` columns of `count` rows to out [width, out_stride]; what is written past `count` is finite."""
     for c in range(0, width, LANES):
         last = first_row + (count - 1) * stride + c
         for j in range(0, count, LANES):
-            transpose(rows, first_row + j * stride + c, stride, last, out, c * room + j, room)
+            transpose(rows, first_row + j * stride + c, stride, last, out, c * out_stride + j, out_stride)
 
 
 @njit
-def _four_products(a, a0, a1, a2, a3, transposed, width, room, place):
-    """Of four rows of `a`, which begin at a0 ... a3, with sixteen columns of `transposed`."""
-    s0 = s1 = s2 = s3 = each(0.0)
+def _four_products(a, at, transposed, width, stride, column):
+    """Multiply four rows of `a` by sixteen columns of `transposed` [width, stride]."""
+    s0 = s1 = s2 = s3 = broadcast(0.0)
     for c in range(width):
-        column = load(transposed, c * room + place)
-        s0 = multiply_add(each(get(a, a0 + c)), column, s0)
-        s1 = multiply_add(each(get(a, a1 + c)), column, s1)
-        s2 = multiply_add(each(get(a, a2 + c)), column, s2)
-        s3 = multiply_add(each(get(a, a3 + c)), column, s3)
+        keys = load(transposed, c * stride + column)
+        s0 = multiply_add(broadcast(a[at.a + c]), keys, s0)
+        s1 = multiply_add(broadcast(a[at.b + c]), keys, s1)
+        s2 = multiply_add(broadcast(a[at.c + c]), keys, s2)
+        s3 = multiply_add(broadcast(a[at.d + c]), keys, s3)
     return s0, s1, s2, s3
 
 
 @njit
-def _four_softmaxes(scores, room, count0, count1, count2, count3, end):
-    """Of four rows in place, side by side to keep the processor busy; what stands from a row's count up to `end`
-    becomes 0. -> the rows' sums, and the logarithms of their normalisers."""
-    t0 = t1 = t2 = t3 = each(IMPOSSIBLE)
+def _four_softmaxes(scores, stride, counts, end):
+    """Exponentiate four rows of scores in place, interleaved to keep the processor busy.
+
+    Scores from a row's count up to `end` become 0. Return each row's sum, and the logarithm of its normaliser.
+    """
+    t0 = t1 = t2 = t3 = broadcast(MASKED)
     for j in range(0, end, LANES):
-        t0 = larger(t0, first(count0 - j, load(scores, j), each(IMPOSSIBLE)))
-        t1 = larger(t1, first(count1 - j, load(scores, room + j), each(IMPOSSIBLE)))
-        t2 = larger(t2, first(count2 - j, load(scores, 2 * room + j), each(IMPOSSIBLE)))
-        t3 = larger(t3, first(count3 - j, load(scores, 3 * room + j), each(IMPOSSIBLE)))
-    m0, m1, m2, m3 = largest(t0), largest(t1), largest(t2), largest(t3)
-    z0 = z1 = z2 = z3 = each(0.0)
+        t0 = maximum(t0, select_first(counts.a - j, load(scores, j), broadcast(MASKED)))
+        t1 = maximum(t1, select_first(counts.b - j, load(scores, stride + j), broadcast(MASKED)))
+        t2 = maximum(t2, select_first(counts.c - j, load(scores, 2 * stride + j), broadcast(MASKED)))
+        t3 = maximum(t3, select_first(counts.d - j, load(scores, 3 * stride + j), broadcast(MASKED)))
+    m0, m1, m2, m3 = reduce_max(t0), reduce_max(t1), reduce_max(t2), reduce_max(t3)
+    z0 = z1 = z2 = z3 = broadcast(0.0)
     for j in range(0, end, LANES):
-        w0 = first(count0 - j, exp(load(scores, j) - m0), each(0.0))
-        w1 = first(count1 - j, exp(load(scores, room + j) - m1), each(0.0))
-        w2 = first(count2 - j, exp(load(scores, 2 * room + j) - m2), each(0.0))
-        w3 = first(count3 - j, exp(load(scores, 3 * room + j) - m3), each(0.0))
-        store(scores, j, w0)
-        store(scores, room + j, w1)
-        store(scores, 2 * room + j, w2)
-        store(scores, 3 * room + j, w3)
+        w0 = select_first(counts.a - j, exp(load(scores, j) - m0), broadcast(0.0))
+        w1 = select_first(counts.b - j, exp(load(scores, stride + j) - m1), broadcast(0.0))
+        w2 = select_first(counts.c - j, exp(load(scores, 2 * stride + j) - m2), broadcast(0.0))
+        w3 = select_first(counts.d - j, exp(load(scores, 3 * stride + j) - m3), broadcast(0.0))
+        _store_four(scores, stride, j, w0, w1, w2, w3)
         z0, z1, z2, z3 = z0 + w0, z1 + w1, z2 + w2, z3 + w3
-    n0, n1, n2, n3 = total(z0), total(z1), total(z2), total(z3)
+    n0, n1, n2, n3 = reduce_sum(z0), reduce_sum(z1), reduce_sum(z2), reduce_sum(z3)
     return (n0, m0 + log(n0)), (n1, m1 + log(n1)), (n2, m2 + log(n2)), (n3, m3 + log(n3))
 
 
 @njit
-def _four_mixtures(weights, room, values, first_value, stride, count):
-    """Of sixteen columns of `values`, by four rows of weights."""
-    o0 = o1 = o2 = o3 = each(0.0)
+def _store_four(rows, stride, column, v0, v1, v2, v3):
+    store(rows, column, v0)
+    store(rows, stride + column, v1)
+    store(rows, 2 * stride + column, v2)
+    store(rows, 3 * stride + column, v3)
+
+
+@njit
+def _four_mixtures(weights, stride, values, first_value, value_stride, count):
+    """Sum sixteen columns of `values`, weighted by four rows of weights."""
+    o0 = o1 = o2 = o3 = broadcast(0.0)
     for j in range(count):
-        value = load(values, first_value + j * stride)
-        o0 = multiply_add(each(get(weights, j)), value, o0)
-        o1 = multiply_add(each(get(weights, room + j)), value, o1)
-        o2 = multiply_add(each(get(weights, 2 * room + j)), value, o2)
-        o3 = multiply_add(each(get(weights, 3 * room + j)), value, o3)
+        value = load(values, first_value + j * value_stride)
+        o0 = multiply_add(broadcast(weights[j]), value, o0)
+        o1 = multiply_add(broadcast(weights[stride + j]), value, o1)
+        o2 = multiply_add(broadcast(weights[2 * stride + j]), value, o2)
+        o3 = multiply_add(broadcast(weights[3 * stride + j]), value, o3)
     return o0, o1, o2, o3
 
 
 @njit
-def attend_sentence(
-    queries,
-    begin,
-    end,
-    keys,
-    values,
-    key_begin,
-    count,
-    heads,
-    d_k,
-    d_v,
-    query_stride,
-    key_stride,
-    value_stride,
-    room,
-    causal,
-    scale,
-    scratch,  # fp32 [d_k + 4, room]
-    out,
-    normalisers,
-):
-    """Rows from `begin` up to `end` of queries over `count` rows of keys and values from `key_begin` on."""
-    transposed, scores = scratch, scratch + 4 * d_k * room
+def attend_sequence(inputs, span, scratch, out, log_normalisers):
+    """Compute attention in one sequence.
+
+    scratch: fp32 [d_k + 4, max_keys]; out: fp32 [queries, heads · d_v]; log_normalisers: fp32 [queries, heads].
+    """
+    heads, d_k, d_v, stride = inputs.heads, inputs.d_k, inputs.d_v, inputs.max_keys
+    transposed, scores = scratch, scratch + d_k * stride
     for head in range(heads):
-        _transpose(keys, key_begin * key_stride + head * d_k, key_stride, count, d_k, room, transposed)
-        for query in range(begin, end, _ROWS):
-            q0, q1, q2, q3 = _four_rows(query, end)
-            k0, k1, k2, k3 = _four_counts(q0, q1, q2, q3, begin, count, causal)
-            a0, a1 = q0 * query_stride + head * d_k, q1 * query_stride + head * d_k
-            a2, a3 = q2 * query_stride + head * d_k, q3 * query_stride + head * d_k
-            stop = -(-k3 // LANES) * LANES
-            for j in range(0, stop, LANES):
-                s0, s1, s2, s3 = _four_products(queries, a0, a1, a2, a3, transposed, d_k, room, j)
-                store(scores, j, s0 * scale)
-                store(scores, room + j, s1 * scale)
-                store(scores, 2 * room + j, s2 * scale)
-                store(scores, 3 * room + j, s3 * scale)
-            (z0, l0), (z1, l1), (z2, l2), (z3, l3) = _four_softmaxes(scores, room, k0, k1, k2, k3, stop)
-            put(normalisers, q0 * heads + head, l0)
-            put(normalisers, q1 * heads + head, l1)
-            put(normalisers, q2 * heads + head, l2)
-            put(normalisers, q3 * heads + head, l3)
+        first_key = span.key_begin * inputs.key_stride + head * d_k
+        _transpose(inputs.keys, first_key, inputs.key_stride, span.num_keys, d_k, transposed, stride)
+        for query in range(span.begin, span.end, _ROWS):
+            rows = _four_rows(query, span.end)
+            counts = _visible_keys(rows, span, inputs.causal)
+            _four_scores(inputs, _indices(rows, inputs.query_stride, head * d_k), transposed, counts.d, scores)
+            sums = _four_softmaxes(scores, stride, counts, pad_to_lanes(counts.d))
+            (z0, l0), (z1, l1), (z2, l2), (z3, l3) = sums
+            log_normalisers[rows.a * heads + head] = l0
+            log_normalisers[rows.b * heads + head] = l1
+            log_normalisers[rows.c * heads + head] = l2
+            log_normalisers[rows.d * heads + head] = l3
+            to = _indices(rows, heads * d_v, head * d_v)
             for c in range(0, d_v, LANES):
-                place = key_begin * value_stride + head * d_v + c
-                o0, o1, o2, o3 = _four_mixtures(scores, room, values, place, value_stride, k3)
-                store(out, (q0 * heads + head) * d_v + c, o0 * (1 / z0))
-                store(out, (q1 * heads + head) * d_v + c, o1 * (1 / z1))
-                store(out, (q2 * heads + head) * d_v + c, o2 * (1 / z2))
-                store(out, (q3 * heads + head) * d_v + c, o3 * (1 / z3))
+                value = span.key_begin * inputs.value_stride + head * d_v + c
+                o0, o1, o2, o3 = _four_mixtures(scores, stride, inputs.values, value, inputs.value_stride, counts.d)
+                store(out, to.a + c, o0 * (1 / z0))
+                store(out, to.b + c, o1 * (1 / z1))
+                store(out, to.c + c, o2 * (1 / z2))
+                store(out, to.d + c, o3 * (1 / z3))
+
+
+@njit
+def _four_scores(inputs, at, transposed, count, scores):
+    """Compute the scaled scores of four queries, up to the first multiple of 16 from `count` on."""
+    stride, scale = inputs.max_keys, inputs.scale
+    for j in range(0, pad_to_lanes(count), LANES):
+        s0, s1, s2, s3 = _four_products(inputs.queries, at, transposed, inputs.d_k, stride, j)
+        _store_four(scores, stride, j, s0 * scale, s1 * scale, s2 * scale, s3 * scale)
 
 
 @kernel
 def _attend(
-    sentence,
-    queries,
-    keys,
-    values,
-    starts,
-    key_starts,
-    heads,
-    d_k,
-    d_v,
-    query_stride,
-    key_stride,
-    value_stride,
-    room,
-    causal,
-    scale: float,
-    scratch,
-    out,
-    normalisers,
+    sequence, inputs: Inputs, starts: Longs, key_starts: Longs, scratch: Floats, out: Floats, log_normalisers: Floats
 ):
-    begin, end = get_long(starts, sentence), get_long(starts, sentence + 1)
-    key_begin = get_long(key_starts, sentence)
-    count = get_long(key_starts, sentence + 1) - key_begin
-    attend_sentence(
-        queries, begin, end, keys, values, key_begin, count, heads, d_k, d_v, query_stride, key_stride, value_stride,
-        room, causal, scale, scratch + 4 * sentence * (d_k + _ROWS) * room, out, normalisers,
-    )  # fmt: skip
+    scratch += sequence * (inputs.d_k + _ROWS) * inputs.max_keys
+    attend_sequence(inputs, _span(sequence, starts, key_starts), scratch, out, log_normalisers)
+
+
+class _Backward(Record):
+    """Arguments of the backward kernel: see `attend_backward`."""
+
+    inputs: Inputs
+    starts: Longs
+    key_starts: Longs
+    scratch: Floats  # [sequences, d_k + d_v + 8, max_keys]
+    out: Floats
+    log_normalisers: Floats
+    grad: Floats
+    query_grads: Floats
+    key_grads: Floats
+    value_grads: Floats
 
 
 @njit
-def _clear(rows, first_place, stride, count, width):
-    """`width` columns of `count` rows become 0."""
+def _clear(rows, first, stride, count, width):
+    """Set `width` columns of `count` rows to 0."""
     for j in range(count):
         for c in range(0, width, LANES):
-            store(rows, first_place + j * stride + c, each(0.0))
+            store(rows, first + j * stride + c, broadcast(0.0))
 
 
 @njit
-def _add_outer(weights, room, rows, r0, r1, r2, r3, out, first_place, stride, count):
-    """Adds to sixteen columns of `count` rows of `out` four rows of `rows`, each by its own row of weights."""
-    v0, v1, v2, v3 = load(rows, r0), load(rows, r1), load(rows, r2), load(rows, r3)
+def _add_outer_products(weights, weights_stride, rows, at, column, out, count):
+    """Add to sixteen columns of `count` rows of `out` four rows of `rows`, each times its own row of weights.
+
+    at: where the four rows begin; out: a `_Columns`.
+    """
+    v0, v1 = load(rows, at.a + column), load(rows, at.b + column)
+    v2, v3 = load(rows, at.c + column), load(rows, at.d + column)
     for j in range(count):
-        place = first_place + j * stride
-        grown = multiply_add(each(get(weights, j)), v0, load(out, place))
-        grown = multiply_add(each(get(weights, room + j)), v1, grown)
-        grown = multiply_add(each(get(weights, 2 * room + j)), v2, grown)
-        grown = multiply_add(each(get(weights, 3 * room + j)), v3, grown)
-        store(out, place, grown)
+        index = out.first + column + j * out.stride
+        summed = multiply_add(broadcast(weights[j]), v0, load(out.rows, index))
+        summed = multiply_add(broadcast(weights[weights_stride + j]), v1, summed)
+        summed = multiply_add(broadcast(weights[2 * weights_stride + j]), v2, summed)
+        summed = multiply_add(broadcast(weights[3 * weights_stride + j]), v3, summed)
+        store(out.rows, index, summed)
 
 
 @njit
-def _product(a, b, place, width):
-    """The dot product of two rows that begin at the same place."""
-    summed = each(0.0)
-    for c in range(place, place + width, LANES):
+def _dot(a, b, begin, width):
+    """Return the dot product of two rows that begin at the same index."""
+    summed = broadcast(0.0)
+    for c in range(begin, begin + width, LANES):
         summed = multiply_add(load(a, c), load(b, c), summed)
-    return total(summed)
+    return reduce_sum(summed)
 
 
-@njit
-def _to_weights(scores, seen, j, normaliser, counted):
-    """Sixteen scores, from place j of a row of which `seen` may be seen -> weights; 0 for a row that does not count."""
-    return first(seen - j, exp(scores - normaliser) * counted, each(0.0))
+class _Scratch(NamedTuple):
+    """What the backward pass of a sequence keeps, each in rows of `max_keys` columns."""
+
+    keys: Floats  # transposed, [d_k]
+    values: Floats  # transposed, [d_v]
+    weights: Floats  # [4]
+    score_grads: Floats  # [4]
+
+
+class _Columns(NamedTuple):
+    """A head's columns of a matrix, from the index `first` on."""
+
+    rows: Floats
+    first: int
+    stride: int
 
 
 @kernel
-def _attend_backward(
-    sentence,
-    queries,
-    keys,
-    values,
-    starts,
-    key_starts,
-    heads,
-    d_k,
-    d_v,
-    query_stride,
-    key_stride,
-    value_stride,
-    room,
-    causal,
-    scale: float,
-    scratch,
-    out,
-    normalisers,
-    grad,
-    query_grads,
-    key_grads,
-    value_grads,
-):
-    begin, end = get_long(starts, sentence), get_long(starts, sentence + 1)
-    key_begin = get_long(key_starts, sentence)
-    count = get_long(key_starts, sentence + 1) - key_begin
-    keys_turned = scratch + 4 * sentence * (d_k + d_v + 2 * _ROWS) * room
-    values_turned = keys_turned + 4 * d_k * room
-    weights = values_turned + 4 * d_v * room
-    grads = weights + 4 * _ROWS * room
-    for head in range(heads):
-        _clear(key_grads, key_begin * key_stride + head * d_k, key_stride, count, d_k)
-        _clear(value_grads, key_begin * value_stride + head * d_v, value_stride, count, d_v)
-        _transpose(keys, key_begin * key_stride + head * d_k, key_stride, count, d_k, room, keys_turned)
-        _transpose(values, key_begin * value_stride + head * d_v, value_stride, count, d_v, room, values_turned)
-        for query in range(begin, end, _ROWS):
-            q0, q1, q2, q3 = _four_rows(query, end)
-            k0, k1, k2, k3 = _four_counts(q0, q1, q2, q3, begin, count, causal)
-            a0, a1 = q0 * query_stride + head * d_k, q1 * query_stride + head * d_k
-            a2, a3 = q2 * query_stride + head * d_k, q3 * query_stride + head * d_k
-            b0, b1 = (q0 * heads + head) * d_v, (q1 * heads + head) * d_v
-            b2, b3 = (q2 * heads + head) * d_v, (q3 * heads + head) * d_v
-            n0, n1 = get(normalisers, q0 * heads + head), get(normalisers, q1 * heads + head)
-            n2, n3 = get(normalisers, q2 * heads + head), get(normalisers, q3 * heads + head)
-            d0, d1 = _product(grad, out, b0, d_v), _product(grad, out, b1, d_v)
-            d2, d3 = _product(grad, out, b2, d_v), _product(grad, out, b3, d_v)
-            c1, c2, c3 = min(q1 - q0, 1), min(q2 - q1, 1), min(q3 - q2, 1)  # 0 for a row that stands for two
-            for j in range(0, -(-k3 // LANES) * LANES, LANES):
-                s0, s1, s2, s3 = _four_products(queries, a0, a1, a2, a3, keys_turned, d_k, room, j)
-                w0 = _to_weights(s0 * scale, k0, j, n0, 1.0)
-                w1 = _to_weights(s1 * scale, k1, j, n1, c1)
-                w2 = _to_weights(s2 * scale, k2, j, n2, c2)
-                w3 = _to_weights(s3 * scale, k3, j, n3, c3)
-                store(weights, j, w0)
-                store(weights, room + j, w1)
-                store(weights, 2 * room + j, w2)
-                store(weights, 3 * room + j, w3)
-                g0, g1, g2, g3 = _four_products(grad, b0, b1, b2, b3, values_turned, d_v, room, j)
-                store(grads, j, w0 * (g0 - d0) * scale)
-                store(grads, room + j, w1 * (g1 - d1) * scale)
-                store(grads, 2 * room + j, w2 * (g2 - d2) * scale)
-                store(grads, 3 * room + j, w3 * (g3 - d3) * scale)
+def _attend_backward(sequence, backward: _Backward):
+    inputs, span = backward.inputs, _span(sequence, backward.starts, backward.key_starts)
+    d_k, d_v, stride = inputs.d_k, inputs.d_v, inputs.max_keys
+    keys = backward.scratch + sequence * (d_k + d_v + 2 * _ROWS) * stride
+    values = keys + d_k * stride
+    weights = values + d_v * stride
+    scratch = _Scratch(keys, values, weights, weights + _ROWS * stride)
+    for head in range(inputs.heads):
+        first_key = span.key_begin * inputs.key_stride + head * d_k
+        first_value = span.key_begin * inputs.value_stride + head * d_v
+        key_grads = _Columns(backward.key_grads, first_key, inputs.key_stride)
+        value_grads = _Columns(backward.value_grads, first_value, inputs.value_stride)
+        _clear(key_grads.rows, first_key, inputs.key_stride, span.num_keys, d_k)
+        _clear(value_grads.rows, first_value, inputs.value_stride, span.num_keys, d_v)
+        _transpose(inputs.keys, first_key, inputs.key_stride, span.num_keys, d_k, keys, stride)
+        _transpose(inputs.values, first_value, inputs.value_stride, span.num_keys, d_v, values, stride)
+        for query in range(span.begin, span.end, _ROWS):
+            rows = _four_rows(query, span.end)
+            counts = _visible_keys(rows, span, inputs.causal)
+            at = _indices(rows, inputs.query_stride, head * d_k)
+            at_out = _indices(rows, inputs.heads * d_v, head * d_v)
+            _score_grads(backward, scratch, head, rows, counts)
             for c in range(0, d_k, LANES):
-                place = key_begin * key_stride + head * d_k + c
-                o0, o1, o2, o3 = _four_mixtures(grads, room, keys, place, key_stride, k3)
-                store(query_grads, a3 + c, o3)  # the last first: where a row stands for two, what it is stays
-                store(query_grads, a2 + c, o2)
-                store(query_grads, a1 + c, o1)
-                store(query_grads, a0 + c, o0)
-                _add_outer(grads, room, queries, a0 + c, a1 + c, a2 + c, a3 + c, key_grads, place, key_stride, k3)
+                first = first_key + c
+                grads = _four_mixtures(scratch.score_grads, stride, inputs.keys, first, inputs.key_stride, counts.d)
+                store(backward.query_grads, at.d + c, grads[3])  # last row first: rows past the end repeat it
+                store(backward.query_grads, at.c + c, grads[2])
+                store(backward.query_grads, at.b + c, grads[1])
+                store(backward.query_grads, at.a + c, grads[0])
+                _add_outer_products(scratch.score_grads, stride, inputs.queries, at, c, key_grads, counts.d)
             for c in range(0, d_v, LANES):
-                place = key_begin * value_stride + head * d_v + c
-                _add_outer(weights, room, grad, b0 + c, b1 + c, b2 + c, b3 + c, value_grads, place, value_stride, k3)
+                _add_outer_products(scratch.weights, stride, backward.grad, at_out, c, value_grads, counts.d)
+
+
+@njit
+def _score_grads(backward, scratch, head, rows, counts):
+    """Recompute four rows of attention weights, and compute the gradients of their scores."""
+    inputs, grad, out = backward.inputs, backward.grad, backward.out
+    heads, d_k, d_v, stride, scale = inputs.heads, inputs.d_k, inputs.d_v, inputs.max_keys, inputs.scale
+    at = _indices(rows, inputs.query_stride, head * d_k)
+    at_out = _indices(rows, heads * d_v, head * d_v)
+    at_normaliser = _indices(rows, heads, head)
+    n0, n1 = backward.log_normalisers[at_normaliser.a], backward.log_normalisers[at_normaliser.b]
+    n2, n3 = backward.log_normalisers[at_normaliser.c], backward.log_normalisers[at_normaliser.d]
+    d0, d1 = _dot(grad, out, at_out.a, d_v), _dot(grad, out, at_out.b, d_v)
+    d2, d3 = _dot(grad, out, at_out.c, d_v), _dot(grad, out, at_out.d, d_v)
+    # 0 for a row that repeats another, whose gradient must count once
+    c1, c2, c3 = min(rows.b - rows.a, 1), min(rows.c - rows.b, 1), min(rows.d - rows.c, 1)
+    for j in range(0, pad_to_lanes(counts.d), LANES):
+        s0, s1, s2, s3 = _four_products(inputs.queries, at, scratch.keys, d_k, stride, j)
+        w0 = _weights(s0 * scale, counts.a - j, n0, 1)
+        w1 = _weights(s1 * scale, counts.b - j, n1, c1)
+        w2 = _weights(s2 * scale, counts.c - j, n2, c2)
+        w3 = _weights(s3 * scale, counts.d - j, n3, c3)
+        _store_four(scratch.weights, stride, j, w0, w1, w2, w3)
+        g0, g1, g2, g3 = _four_products(grad, at_out, scratch.values, d_v, stride, j)
+        g0, g1 = w0 * (g0 - d0) * scale, w1 * (g1 - d1) * scale
+        g2, g3 = w2 * (g2 - d2) * scale, w3 * (g3 - d3) * scale
+        _store_four(scratch.score_grads, stride, j, g0, g1, g2, g3)
+
+
+@njit
+def _weights(scores, visible, log_normaliser, factor):
+    """Turn sixteen scores, of which the first `visible` may be seen, into weights times a factor."""
+    return select_first(visible, exp(scores - log_normaliser) * factor, broadcast(0.0))

@@ -1,6 +1,6 @@
-"""Elements kept at random and scaled, alone or on top of a residual.
+"""Dropout (section 5.4), alone or added to a residual.
 
-A mask is a function of its key: the backward pass makes it again.
+The mask is a function of its key, so that the backward pass recomputes it.
 """
 
 from __future__ import annotations
@@ -10,35 +10,43 @@ from torch import Tensor
 
 from allyouneed.kernels import LANES
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.simd import kept, load, multiply_add, store
+from allyouneed.kernels.memory import Floats
+from allyouneed.kernels.simd import dropout_mask, load, multiply_add, store
 
 _PART = 2048 * LANES  # elements
 
 
 def drop(x: Tensor, key: int, p: float, onto: Tensor | None = None) -> Tensor:
-    """x · mask / (1 - p), onto another if there is one; a mask is 0 with probability p, else 1. Contiguous fp32.
+    """Compute x · mask / (1 - p), plus `onto` if it is given.
 
-    p is rounded to a multiple of 2⁻³², and the scale follows the rounded one.
+    Args:
+        x: Contiguous fp32 tensor of any shape, its number of elements a multiple of 16.
+        key: Key of the mask, from 0 to 2⁶³ - 1; the same key gives the same mask.
+        p: Probability that an element of the mask is 0. It is rounded to a multiple of 2⁻³², and so is the scale.
+        onto: Contiguous fp32 tensor shaped like x: the residual.
+
+    Returns:
+        A new tensor shaped like x.
     """
     out = torch.empty_like(x)
     threshold = round(p * 2**32)
-    given = (x, out, x.numel(), key, threshold, 1 / (1 - threshold / 2**32))
+    arguments = (x, out, x.numel(), key, threshold, 1 / (1 - threshold / 2**32))
     parts = -(-x.numel() // _PART)
     if onto is None:
-        _drop(parts, *given)
+        _drop(parts, *arguments)
     else:
-        _drop_onto(parts, *given, onto)
+        _drop_onto(parts, *arguments, onto)
     return out
 
 
 @kernel
-def _drop(part, x, out, count, key, threshold, scale: float):
-    for place in range(part * _PART, min(count, (part + 1) * _PART), LANES):
-        store(out, place, load(x, place) * kept(key, place, threshold) * scale)
+def _drop(part, x: Floats, out: Floats, count, key, threshold, scale: float):
+    for index in range(part * _PART, min(count, (part + 1) * _PART), LANES):
+        store(out, index, load(x, index) * dropout_mask(key, index, threshold) * scale)
 
 
 @kernel
-def _drop_onto(part, x, out, count, key, threshold, scale: float, onto):
-    for place in range(part * _PART, min(count, (part + 1) * _PART), LANES):
-        mask = kept(key, place, threshold) * scale
-        store(out, place, multiply_add(load(x, place), mask, load(onto, place)))
+def _drop_onto(part, x: Floats, out: Floats, count, key, threshold, scale: float, onto: Floats):
+    for index in range(part * _PART, min(count, (part + 1) * _PART), LANES):
+        mask = dropout_mask(key, index, threshold) * scale
+        store(out, index, multiply_add(load(x, index), mask, load(onto, index)))

@@ -1,19 +1,19 @@
-"""Compiles kernels, and runs them on PyTorch's own threads.
+"""Compilation of kernels, and their execution on PyTorch's own threads.
 
-A kernel is a function (part, ...): `part` numbers the piece of work; what follows are whole numbers, most of them
-addresses of tensors, and numbers annotated `float`. Parts are handed out one by one to whichever thread is free, and
-write to different places, so that the result does not depend on who did what.
+A kernel is a function (part, ...): `part` numbers the piece of work; the remaining parameters are whole numbers unless
+annotated: `float` for fp32, the pointers of `memory.py` for tensors and arrays, a `Record` class for records. Threads
+take parts one by one as they become free. Parts write to disjoint memory, so that the result does not depend on which
+thread ran which part.
 
-PyTorch's threads are OpenMP's. A second pool beside it would fight with it for the cores: its idle threads wait in a
-busy loop. So the work is started through the very library that PyTorch has loaded (GOMP_parallel, the entry that GCC's
-OpenMP compiles to); where there is none, one thread does all.
+PyTorch's threads belong to OpenMP. A second pool would compete with it for the cores, since OpenMP's idle threads spin.
+The work is therefore started through the library that PyTorch has loaded (GOMP_parallel, the entry point that GCC's
+OpenMP compiles to); without it, one thread runs all parts.
 """
 
 from __future__ import annotations
 
 import ctypes
 import inspect
-import struct
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,114 +24,98 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
 import torch
 from numba import cfunc, njit, types
-from torch import Tensor
 
-from allyouneed.kernels.simd import get, get_long, take_one
+from allyouneed.kernels.memory import RecordType, converter, numba_type, reinterpret
+from allyouneed.kernels.simd import fetch_and_increment
 from allyouneed.kernels.target import has_avx512, has_vnni
 
-_COUNT, _GIVEN = 1, 2  # places of the number of parts, and of what a kernel was given; at 0 is the next part
-_here = threading.local()
+_thread = threading.local()
 _compiling = threading.Lock()
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Kernels called within, by this thread of Python, run on it alone: for those who share the cores themselves."""
-    _here.alone = True
+    """Run kernels called by this Python thread on this thread alone, for callers that divide the cores themselves."""
+    _thread.alone = True
     try:
         yield
     finally:
-        _here.alone = False
+        _thread.alone = False
 
 
 def kernel(body: Callable[..., None]) -> Callable[..., None]:
-    """A decorator: `name(parts, *values)` runs all parts. Contiguous tensors and arrays stand for their addresses.
+    """Turn a function (part, ...) into a kernel: calling `name(parts, *values)` runs all parts.
 
-    Compiled at its first use, and kept on disk for the next process. What a parameter annotated `float` is given may be
-    a whole number; all others take whole numbers alone.
+    It is compiled at the first call and cached on disk. Pointers take contiguous tensors or arrays, or 0; `float`
+    parameters also take whole numbers.
     """
-    made: list[Any] = []
-    floats = [place for place, name in enumerate(_given(body)) if _is_float(body, name)]
+    arguments = _arguments(body)
+    converters = [converter(kind) for kind in arguments.fields.values()]
+    compiled: list[Any] = []
 
-    def compiled() -> Any:
-        if not made:
-            with _compiling:  # two threads would make two, and one of them would go while it runs
-                if not made:
-                    made.append(_compile(body))
-        return made[0]
+    def compile_once() -> Any:
+        if not compiled:
+            with _compiling:  # two threads would compile two, and one would be freed while it runs
+                if not compiled:
+                    compiled.append(_compile(body, arguments))
+        return compiled[0]
 
-    def run(parts: int, *values: float | Tensor | np.ndarray) -> None:
-        arguments = (ctypes.c_int64 * (_GIVEN + len(values)))(0, parts, *map(_word, values))
-        for place in floats:
-            arguments[_GIVEN + place] = word_of_float(float(values[place]))
-        address = ctypes.addressof(arguments)
-        threads = 1 if getattr(_here, "alone", False) else min(parts, torch.get_num_threads())
+    def run(parts: int, *values: Any) -> None:
+        words = (convert(value) for convert, value in zip(converters, (0, parts, *values), strict=True))
+        packed = (ctypes.c_int64 * len(converters))(*words)
+        address = ctypes.addressof(packed)
+        threads = 1 if getattr(_thread, "alone", False) else min(parts, torch.get_num_threads())
         start = _start_threads() if threads > 1 else None
         if start is not None:
-            start(compiled().address, address, threads, 0)
+            start(compile_once().address, address, threads, 0)
         else:
-            compiled().ctypes(address)
+            compile_once().ctypes(address)
 
     return run
 
 
-def _given(body: Callable[..., None]) -> list[str]:
-    """Names of a kernel's parameters after the part."""
-    return list(inspect.signature(body).parameters)[1:]
+def _arguments(body: Callable[..., None]) -> RecordType:
+    """Return the record of a kernel's arguments, which begins with the next part and the number of parts."""
+    parameters = list(inspect.signature(body, eval_str=True).parameters.values())[1:]
+    fields = {parameter.name: numba_type(parameter.annotation) for parameter in parameters}
+    return RecordType(f"{body.__name__}_arguments", {"next_part_": types.int64, "parts_": types.int64, **fields})
 
 
-def _is_float(body: Callable[..., None], name: str) -> bool:
-    return body.__annotations__.get(name) in ("float", float)
+def _compile(body: Callable[..., None], arguments: RecordType) -> Any:
+    """Compile the loop over parts to a C function of the address of a kernel's arguments.
 
-
-def _word(value: float | Tensor | np.ndarray) -> int:
-    if type(value) is int:  # most are
-        return value
-    if isinstance(value, np.ndarray):
-        return value.__array_interface__["data"][0]
-    if isinstance(value, Tensor):
-        return value.data_ptr()
-    return word_of_float(value) if isinstance(value, float) else int(value)
-
-
-def word_of_float(value: float) -> int:
-    """Whose low half is an fp32."""
-    return int.from_bytes(struct.pack("<f", value), "little")
-
-
-def _compile(body: Callable[..., None]) -> Any:
-    """The loop over parts, as a C function of the address of what a kernel was given.
-
-    It is made as text, with the kernel among its globals: what a function closes over is part of what Numba finds it
-    by on disk, and a compiled kernel never looks the same twice. Its name tells the version of all that it calls, of
-    which Numba would not see changes.
+    The loop is generated as text, with the kernel among its globals: Numba's cache key includes what a function closes
+    over, and a compiled kernel never compares equal to an earlier one. The loop's name contains a hash of the sources
+    that the kernel may call, whose changes Numba would not detect.
     """
     name = f"{body.__name__}_{_version(Path(inspect.getfile(body)).parent)}"
-    read = [
-        f"get(arguments, {2 * place})" if _is_float(body, one) else f"get_long(arguments, {place})"
-        for place, one in enumerate(_given(body), start=_GIVEN)
-    ]
+    values = ", ".join(f"arguments.{field}" for field in list(arguments.fields)[2:])
     text = f"""
-def {name}(arguments):
-    part = take_one(arguments)
-    while part < get_long(arguments, {_COUNT}):
-        body(part, {", ".join(read)})
-        part = take_one(arguments)
+def {name}(address):
+    arguments = view(address)
+    part = fetch_and_increment(address)
+    while part < arguments.parts_:
+        body(part, {values})
+        part = fetch_and_increment(address)
 """
-    known = {"__name__": body.__module__, "body": njit(body), "get": get, "get_long": get_long, "take_one": take_one}
+    known = {
+        "__name__": body.__module__,
+        "body": njit(body),
+        "view": reinterpret(types.int64, arguments),
+        "fetch_and_increment": fetch_and_increment,
+    }
     exec(compile(text, inspect.getfile(body), "exec"), known)
     signature = types.void(types.int64)
     try:
         return cfunc(signature, cache=True)(known[name])
-    except RuntimeError:  # neither our folder nor the user's cache can be written
+    except RuntimeError:  # neither the package's folder nor the user's cache is writable
         pass
-    except (OSError, EOFError, UnpicklingError) as error:  # the disk is full, or something cut a file short
+    except (OSError, EOFError, UnpicklingError) as error:  # the disk is full, or a file was truncated
         warnings.warn(
-            f"Numba cannot keep {name} on disk ({error}), so it is compiled at every start: free space, and delete "
-            "*.nbi of kernels where they are, in __pycache__ or NUMBA_CACHE_DIR",
+            f"Numba cannot keep {name} on disk ({error}), so it is compiled at every start. Free disk space, and "
+            "delete the kernels' *.nbi files in __pycache__ or NUMBA_CACHE_DIR.",
             stacklevel=2,
         )
     return cfunc(signature)(known[name])
@@ -139,35 +123,34 @@ def {name}(arguments):
 
 @cache
 def _version(folder: Path) -> str:
-    """Hash the sources of this package and of a kernel's own folder, where all that it may call is defined, and the
-    instruction sets that these choose their constants by."""
+    """Hash what determines a kernel's code: the sources that it may call, and the instruction sets that they use."""
     files = sorted({*Path(__file__).parent.glob("*.py"), *folder.glob("*.py")})
-    chosen_by = repr((has_avx512(), has_vnni())).encode()
-    return sha256(b"".join([chosen_by, *(path.read_bytes() for path in files)])).hexdigest()[:16]
+    target = repr((has_avx512(), has_vnni())).encode()
+    return sha256(b"".join([target, *(path.read_bytes() for path in files)])).hexdigest()[:16]
 
 
 @cache
 def _start_threads() -> Callable[..., None] | None:
-    """libgomp's GOMP_parallel(function, argument, threads, flags), of the copy that PyTorch runs on."""
+    """Return GOMP_parallel(function, argument, threads, flags) of the libgomp that PyTorch uses, if it uses one."""
     try:
         with open("/proc/self/maps", encoding="utf-8") as maps:
             loaded = {line.split(maxsplit=5)[-1].strip() for line in maps if "libgomp" in line}
     except OSError:
         return None
-    ours = _of_torch(loaded, Path(torch.__file__).resolve().parents[1])
-    if ours is None:
+    library = _of_torch(loaded, Path(torch.__file__).resolve().parents[1])
+    if library is None:
         return None
-    start = ctypes.CDLL(ours).GOMP_parallel
+    start = ctypes.CDLL(library).GOMP_parallel
     start.argtypes, start.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
     return start
 
 
 def _of_torch(loaded: set[str], packages: Path) -> str | None:
-    """Of copies of a library the one that came with PyTorch, in `torch` or `torch.libs`; else the only one there is.
+    """Select PyTorch's copy of a library, in `torch` or `torch.libs`, or the only copy that is loaded.
 
-    Other packages bring copies of their own; that an environment is called torch says nothing of what is in it.
+    Other packages ship copies too; the path of site-packages may contain "torch" as well.
     """
     paths = [path for path in loaded if Path(path).is_relative_to(packages)]
-    ours = [path for path in paths if Path(path).relative_to(packages).parts[0] in ("torch", "torch.libs")]
-    found = ours or list(loaded)
-    return found[0] if len(found) == 1 else None
+    of_torch = [path for path in paths if Path(path).relative_to(packages).parts[0] in ("torch", "torch.libs")]
+    candidates = of_torch or list(loaded)
+    return candidates[0] if len(candidates) == 1 else None

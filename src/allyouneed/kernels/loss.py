@@ -1,8 +1,9 @@
-"""The pre-softmax linear, the softmax, the loss of the right words and its gradients, a few rows at a time.
+"""Cross-entropy with its gradients: pre-softmax linear, softmax and loss, a few rows of logits at a time.
 
-A thread's rows of logits stay in its own cache from the first product to the last. The words' embeddings are laid out
-once a step for both products; PyTorch's would lay them out again for each chunk of rows. Where they are wide, both
-layouts outgrow the cache, which each few rows would read again: then the products are `matmul`'s, of all rows at once.
+A thread's rows of logits stay in its own cache from the first product to the last. The embeddings are laid out once a
+step for both products; PyTorch would lay them out again for each chunk of rows. Where the embeddings are wide, both
+layouts exceed the cache, and every few rows would read them again: then `matmul` computes the products, of all rows at
+once.
 """
 
 from __future__ import annotations
@@ -14,234 +15,254 @@ from torch import Tensor
 from allyouneed.kernels import LANES, Mode, multiplies
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.matmul import matmul
-from allyouneed.kernels.product import PANEL, multiply_floats
+from allyouneed.kernels.memory import Floats, Longs, Record
+from allyouneed.kernels.product import PANEL, Rows, multiply_floats
 from allyouneed.kernels.simd import (
-    each,
+    broadcast,
     exp,
-    get,
-    get_long,
-    larger,
-    largest,
     load,
     log,
+    maximum,
     multiply_add,
-    put,
+    pad_to_lanes,
+    reduce_max,
+    reduce_sum,
     store,
-    total,
     transpose,
-    whole_lanes,
 )
 
-_ROWS = 16  # a part: two tiles
-_WORDS = 512  # whose gradients are summed at a time: sums of sums err less
+_ROWS = 16  # of a part: two tiles
+_TOKENS = 512  # tokens whose gradients are summed at a time: sums of partial sums have smaller rounding errors
 
 
-class WordLoss:
-    """Cross-entropy of hidden states with these words' embeddings, against a distribution of three parts: `certain` on
-    the right word, `uniform` on every word, and `share` of what a teacher says.
+class TokenLoss:
+    """Cross-entropy of hidden states against a distribution that mixes label, uniform and teacher (section 5.4).
 
-    weight [vocabulary, d_model]; rows: the most that come at once; parts: these three; of_teacher [vocabulary, d of the
-    teacher], or None where it has no share. All fp32, sizes of a row a multiple of 16.
+    The target distribution is `certain` on the label, plus `uniform` on every token, plus `share` times a teacher's
+    distribution. All tensors are fp32 with rows whose size is a multiple of 16.
+
+    Args:
+        weight: Output embeddings [vocabulary, d_model].
+        rows: Maximum number of rows in a call.
+        parts: certain, uniform and share.
+        teacher_weight: The teacher's output embeddings [vocabulary, its d_model], or None without a teacher.
     """
 
-    def __init__(self, weight: Tensor, rows: int, parts: tuple[float, float, float], of_teacher: Tensor | None):
-        self._words, self._depth = weight.shape
+    def __init__(self, weight: Tensor, rows: int, parts: tuple[float, float, float], teacher_weight: Tensor | None):
+        self._vocab_size, self._depth = weight.shape
         self._parts = parts
-        self._weight, self._of_teacher = weight, of_teacher
-        given = [weight] if of_teacher is None else [weight, of_teacher]
-        self._wide = multiplies(rows, weight, *given)
-        self._room = torch.empty(rows, whole_lanes(self._words))
-        self._zeros = torch.zeros(max(self._room.shape[1], self._depth))
-        self._room_of_teacher = self._room if of_teacher is None else torch.empty_like(self._room)
+        self._weight, self._teacher_weight = weight, teacher_weight
+        weights = [weight] if teacher_weight is None else [weight, teacher_weight]
+        self._wide = multiplies(rows, weight, *weights)
+        self._logits = torch.empty(rows, pad_to_lanes(self._vocab_size))
+        self._zeros = torch.zeros(max(self._logits.shape[1], self._depth))
+        self._teacher_logits = self._logits if teacher_weight is None else torch.empty_like(self._logits)
         if not self._wide:
-            self._to_words, self._to_hidden = lay_out(weight)
-            self._to_words_of_teacher = self._zeros if of_teacher is None else lay_out(of_teacher)[0]
+            self._to_logits, self._to_hidden = lay_out(weight)
+            self._to_teacher_logits = self._zeros if teacher_weight is None else lay_out(teacher_weight)[0]
 
     def __call__(
-        self, hidden: Tensor, targets: Tensor, grad_hidden: Tensor | None, taught: Tensor | None
+        self, hidden: Tensor, targets: Tensor, grad_hidden: Tensor | None, teacher_hidden: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """hidden [rows, d_model], targets [rows]; grad_hidden like hidden, to be written, or None; taught: the
-        teacher's hidden [rows, its d], or None.
+        """Compute the loss of some rows and its gradients.
 
-        -> d loss / d logits [rows, vocabulary] = p - certain · onehot - uniform - share · teacher's p, which the next
-        call overwrites, and the sums of the loss and of the negative log likelihood, in nats.
+        Args:
+            hidden: [rows, d_model].
+            targets: int64 labels [rows].
+            grad_hidden: [rows, d_model], to be written, or None if it is not needed.
+            teacher_hidden: The teacher's hidden states [rows, its d_model], or None.
+
+        Returns:
+            The loss's gradient by the logits [rows, vocabulary], which the next call overwrites:
+            p - certain · onehot - uniform - share · teacher's p. Then the sums over rows of the loss and of the
+            negative log-likelihood, in nats.
         """
-        rows, words, wide = len(hidden), self._words, self._wide
-        logits, logits_of_teacher = self._room[:rows], self._room_of_teacher[:rows]
+        rows, wide = len(hidden), self._wide
+        logits, teacher_logits = self._logits[:rows], self._teacher_logits[:rows]
         losses = torch.empty(2, rows)
         if wide:
             matmul(hidden, self._weight.T, out=logits)
-            if taught is not None and self._of_teacher is not None:
-                matmul(taught, self._of_teacher.T, out=logits_of_teacher)
-        _word_loss(
-            -(-rows // _ROWS),
-            hidden,
-            rows,
-            self._depth,
-            0 if wide else self._to_words,
-            words,
-            logits.shape[1],
-            self._zeros,
-            targets,
-            *map(float, self._parts),
-            logits,
-            losses,
-            0 if wide or grad_hidden is None else self._to_hidden,
-            0 if grad_hidden is None else grad_hidden,
-            0 if taught is None else taught,
-            0 if taught is None else taught.shape[1],
-            0 if wide or taught is None else self._to_words_of_teacher,
-            logits_of_teacher,
+            if teacher_hidden is not None and self._teacher_weight is not None:
+                matmul(teacher_hidden, self._teacher_weight.T, out=teacher_logits)
+        certain, uniform, share = self._parts
+        arguments = _Arguments(
+            hidden=hidden,
+            rows=rows,
+            depth=self._depth,
+            vocab_size=self._vocab_size,
+            stride=logits.shape[1],
+            zeros=self._zeros,
+            targets=targets,
+            certain=certain,
+            uniform=uniform,
+            share=share,
+            logits=logits,
+            losses=losses,
+            grad_hidden=grad_hidden,
+            to_logits=None if wide else self._to_logits,
+            to_hidden=None if wide or grad_hidden is None else self._to_hidden,
+            teacher_hidden=teacher_hidden,
+            teacher_depth=0 if teacher_hidden is None else teacher_hidden.shape[1],
+            to_teacher_logits=None if wide or teacher_hidden is None else self._to_teacher_logits,
+            teacher_logits=teacher_logits,
         )
+        _token_loss(-(-rows // _ROWS), arguments)
         if wide and grad_hidden is not None:
             matmul(logits, self._weight, out=grad_hidden)
-        return logits[:, :words], losses[0].sum(), losses[1].sum()
+        return logits[:, : self._vocab_size], losses[0].sum(), losses[1].sum()
+
+
+class _Arguments(Record):
+    """Arguments of `_token_loss`. Without a layout (`to_...`), `matmul` computes the product, or it is not needed."""
+
+    hidden: Floats  # [rows, depth]
+    rows: int
+    depth: int
+    vocab_size: int
+    stride: int  # from one row of logits to the next
+    zeros: Floats  # a bias for the products
+    targets: Longs  # [rows]
+    certain: float
+    uniform: float
+    share: float
+    logits: Floats  # [rows, stride]
+    losses: Floats  # [2, rows]
+    grad_hidden: Floats | None  # [rows, depth]
+    to_logits: Floats | None  # see `lay_out`
+    to_hidden: Floats | None
+    teacher_hidden: Floats | None  # [rows, teacher_depth]
+    teacher_depth: int  # 0 without a teacher
+    to_teacher_logits: Floats | None
+    teacher_logits: Floats  # [rows, stride]
 
 
 def lay_out(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """weight [vocabulary, d_model] -> `panels(weight)`, and `panels` of each 512 words' transpose, one after another.
+    """Lay out embeddings [vocabulary, d_model] for both products, in one pass, since it is done every step.
 
-    In one pass, since it is done once a step. What fills the vocabulary up to 16s has no meaning.
+    Returns:
+        `panels(weight)`, and `panels` of the transpose of each 512 tokens' embeddings, one after another. The values
+        that pad the vocabulary to 16s have no meaning.
     """
-    words, depth = weight.shape
-    to_words, to_hidden = torch.empty(whole_lanes(words) * depth), torch.empty(words * depth)
-    _lay_out(-(-words // PANEL), weight.contiguous(), words, depth, to_words, to_hidden)
-    return to_words, to_hidden
+    vocab_size, depth = weight.shape
+    to_logits, to_hidden = torch.empty(pad_to_lanes(vocab_size) * depth), torch.empty(vocab_size * depth)
+    _lay_out(-(-vocab_size // PANEL), weight.contiguous(), vocab_size, depth, to_logits, to_hidden)
+    return to_logits, to_hidden
 
 
 @kernel
-def _lay_out(part, weight, words, depth, to_words, to_hidden):
+def _lay_out(part, weight: Floats, vocab_size, depth, to_logits: Floats, to_hidden: Floats):
     begin = part * PANEL
-    width = min(PANEL, whole_lanes(words) - begin)
+    width = min(PANEL, pad_to_lanes(vocab_size) - begin)
     for d in range(0, depth, LANES):
-        for word in range(begin, begin + width, LANES):
-            place, last = word * depth + d, (words - 1) * depth + d
-            transpose(weight, place, depth, last, to_words, begin * depth + d * width + word - begin, width)
-    for word in range(begin, min(words, begin + PANEL)):
-        first = word // _WORDS * _WORDS
-        some = min(_WORDS, words - first)
+        for token in range(begin, begin + width, LANES):
+            index, last = token * depth + d, (vocab_size - 1) * depth + d
+            transpose(weight, index, depth, last, to_logits, begin * depth + d * width + token - begin, width)
+    for token in range(begin, min(vocab_size, begin + PANEL)):
+        first = token // _TOKENS * _TOKENS
+        count = min(_TOKENS, vocab_size - first)
         for d in range(0, depth, LANES):
             panel = d // PANEL * PANEL
-            line = first * depth + panel * some + (word - first) * min(PANEL, depth - panel)
-            store(to_hidden, line + d - panel, load(weight, word * depth + d))
+            line = first * depth + panel * count + (token - first) * min(PANEL, depth - panel)
+            store(to_hidden, line + d - panel, load(weight, token * depth + d))
 
 
 @kernel
-def _word_loss(
-    part,
-    hidden,
-    rows,
-    depth,
-    to_words,
-    words,
-    room,
-    zeros,
-    targets,
-    certain: float,
-    uniform: float,
-    share: float,
-    logits,
-    losses,
-    to_hidden,
-    grad_hidden,
-    taught,
-    depth_of_teacher,
-    to_words_of_teacher,
-    logits_of_teacher,
-):
-    """A few rows. Products whose laid out words are not given (0) are there already, or somebody else's."""
-    begin = part * _ROWS
-    count = min(_ROWS, rows - begin)
-    first_row, lines = 4 * begin * depth, logits + 4 * begin * room
-    if to_words:
-        multiply_floats(hidden + first_row, depth, count, to_words, depth, zeros, 0, room, lines, room, Mode.SET)
-    if to_words_of_teacher:
-        d, to = depth_of_teacher, logits_of_teacher + 4 * begin * room
-        multiply_floats(taught + 4 * begin * d, d, count, to_words_of_teacher, d, zeros, 0, room, to, room, Mode.SET)
+def _token_loss(part, a: _Arguments):
+    """Compute the loss and the gradients of a few rows."""
+    begin, depth, stride, vocab_size, zeros = part * _ROWS, a.depth, a.stride, a.vocab_size, a.zeros
+    count = min(_ROWS, a.rows - begin)
+    logits = Rows(a.logits + begin * stride, stride)
+    if a.to_logits:
+        hidden = Rows(a.hidden + begin * depth, depth)
+        multiply_floats(hidden, count, a.to_logits, depth, zeros, 0, stride, logits, Mode.SET)
+    if a.to_teacher_logits:
+        d, to = a.teacher_depth, Rows(a.teacher_logits + begin * stride, stride)
+        hidden = Rows(a.teacher_hidden + begin * d, d)
+        multiply_floats(hidden, count, a.to_teacher_logits, d, zeros, 0, stride, to, Mode.SET)
     for row in range(begin, begin + count):
-        line, line_of_teacher, like_teacher = logits + 4 * row * room, logits_of_teacher + 4 * row * room, 0.0
-        if depth_of_teacher:
-            like_teacher = _share_of_teacher(line_of_teacher, line, words, share)
-        loss, nll = _softmax_gradient(line, words, get_long(targets, row), certain, uniform)
-        if depth_of_teacher:
-            _subtract(line, line_of_teacher, words)
-        put(losses, row, loss - like_teacher)
-        put(losses, rows + row, nll)
-    if to_hidden:
-        grads = grad_hidden + first_row
-        for word in range(0, words, _WORDS):
-            some, mode = min(_WORDS, words - word), Mode.ADD if word else Mode.SET
-            here = to_hidden + 4 * word * depth
-            multiply_floats(lines + 4 * word, room, count, here, some, zeros, 0, depth, grads, depth, mode)
+        line, teacher_line, teacher_part = a.logits + row * stride, a.teacher_logits + row * stride, 0.0
+        if a.teacher_depth:
+            teacher_part = _share_of_teacher(teacher_line, line, vocab_size, a.share)
+        loss, nll = _softmax_gradient(line, vocab_size, a.targets[row], a.certain, a.uniform)
+        if a.teacher_depth:
+            _subtract(line, teacher_line, vocab_size)
+        a.losses[row] = loss - teacher_part
+        a.losses[a.rows + row] = nll
+    if a.to_hidden:
+        grads = Rows(a.grad_hidden + begin * depth, depth)
+        for token in range(0, vocab_size, _TOKENS):
+            some, mode = min(_TOKENS, vocab_size - token), Mode.ADD if token else Mode.SET
+            grad_logits = Rows(logits.start + token, stride)
+            multiply_floats(grad_logits, count, a.to_hidden + token * depth, some, zeros, 0, depth, grads, mode)
 
 
 @njit
-def _share_of_teacher(line, logits, words, share):
-    """A row of the teacher's logits becomes its probabilities times its share. -> their product with our logits."""
-    whole = words // LANES * LANES
-    top = each(get(line, 0))
-    for place in range(0, whole, LANES):
-        top = larger(top, load(line, place))
-    highest = largest(top)
-    for place in range(whole, words):
-        highest = max(highest, get(line, place))
-    normaliser = _exponentials(line, words, highest)
-    scale, likeness = share / normaliser, each(0.0)
-    for place in range(0, whole, LANES):
-        these = load(line, place) * each(scale)
-        store(line, place, these)
-        likeness = multiply_add(these, load(logits, place), likeness)
-    result = total(likeness)
-    for place in range(whole, words):
-        put(line, place, get(line, place) * scale)
-        result += get(line, place) * get(logits, place)
+def _share_of_teacher(line, logits, vocab_size, share):
+    """Turn a row of the teacher's logits into probabilities times its share; return their product with our logits."""
+    whole = vocab_size // LANES * LANES
+    top = broadcast(line[0])
+    for index in range(0, whole, LANES):
+        top = maximum(top, load(line, index))
+    highest = reduce_max(top)
+    for index in range(whole, vocab_size):
+        highest = max(highest, line[index])
+    normaliser = _exponentials(line, vocab_size, highest)
+    scale, product = share / normaliser, broadcast(0.0)
+    for index in range(0, whole, LANES):
+        values = load(line, index) * broadcast(scale)
+        store(line, index, values)
+        product = multiply_add(values, load(logits, index), product)
+    result = reduce_sum(product)
+    for index in range(whole, vocab_size):
+        line[index] = line[index] * scale
+        result += line[index] * logits[index]
     return result
 
 
 @njit
-def _exponentials(line, words, highest):
-    """A row of logits becomes exp(logit - highest). -> their sum."""
-    whole = words // LANES * LANES
-    summed = each(0.0)
-    for place in range(0, whole, LANES):
-        these = exp(load(line, place) - highest)
-        store(line, place, these)
-        summed = summed + these
-    normaliser = total(summed)
-    for place in range(whole, words):
-        this = largest(exp(each(get(line, place) - highest)))
-        put(line, place, this)
-        normaliser += this
+def _exponentials(line, vocab_size, highest):
+    """Turn a row of logits into exp(logit - highest), and return their sum."""
+    whole = vocab_size // LANES * LANES
+    summed = broadcast(0.0)
+    for index in range(0, whole, LANES):
+        values = exp(load(line, index) - highest)
+        store(line, index, values)
+        summed = summed + values
+    normaliser = reduce_sum(summed)
+    for index in range(whole, vocab_size):
+        value = reduce_max(exp(broadcast(line[index] - highest)))
+        line[index] = value
+        normaliser += value
     return normaliser
 
 
 @njit
-def _subtract(line, other, words):
-    whole = words // LANES * LANES
-    for place in range(0, whole, LANES):
-        store(line, place, load(line, place) - load(other, place))
-    for place in range(whole, words):
-        put(line, place, get(line, place) - get(other, place))
+def _subtract(line, other, vocab_size):
+    whole = vocab_size // LANES * LANES
+    for index in range(0, whole, LANES):
+        store(line, index, load(line, index) - load(other, index))
+    for index in range(whole, vocab_size):
+        line[index] = line[index] - other[index]
 
 
 @njit
-def _softmax_gradient(line, words, target, certain, uniform):
-    """A row of logits becomes the loss's gradient by them. -> the smoothed loss, the negative log likelihood."""
-    whole = words // LANES * LANES
-    top, summed = each(get(line, 0)), each(0.0)
-    for place in range(0, whole, LANES):
-        these = load(line, place)
-        top, summed = larger(top, these), summed + these
-    highest, sum_of_logits = largest(top), total(summed)
-    for place in range(whole, words):
-        highest, sum_of_logits = max(highest, get(line, place)), sum_of_logits + get(line, place)
-    right = get(line, target)
-    normaliser = _exponentials(line, words, highest)
+def _softmax_gradient(line, vocab_size, target, certain, uniform):
+    """Turn a row of logits into the loss's gradient by them; return the loss and the negative log-likelihood."""
+    whole = vocab_size // LANES * LANES
+    top, summed = broadcast(line[0]), broadcast(0.0)
+    for index in range(0, whole, LANES):
+        values = load(line, index)
+        top, summed = maximum(top, values), summed + values
+    highest, sum_of_logits = reduce_max(top), reduce_sum(summed)
+    for index in range(whole, vocab_size):
+        highest, sum_of_logits = max(highest, line[index]), sum_of_logits + line[index]
+    label = line[target]
+    normaliser = _exponentials(line, vocab_size, highest)
     scale = 1 / normaliser
-    for place in range(0, whole, LANES):
-        store(line, place, multiply_add(load(line, place), each(scale), each(-uniform)))
-    for place in range(whole, words):
-        put(line, place, get(line, place) * scale - uniform)
-    put(line, target, get(line, target) - certain)
+    for index in range(0, whole, LANES):
+        store(line, index, multiply_add(load(line, index), broadcast(scale), broadcast(-uniform)))
+    for index in range(whole, vocab_size):
+        line[index] = line[index] * scale - uniform
+    line[target] = line[target] - certain
     log_normaliser = highest + log(normaliser)
-    return log_normaliser - certain * right - uniform * sum_of_logits, log_normaliser - right
+    return log_normaliser - certain * label - uniform * sum_of_logits, log_normaliser - label

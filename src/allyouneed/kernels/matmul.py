@@ -1,10 +1,10 @@
-"""The product of two matrices that are both new, as all are in training.
+"""Products of two matrices that both change from call to call, as in training.
 
-Laid out as BLIS does (Van Zee and van de Geijn 2015), the left one in tiles, the right one in panels.
+Memory is laid out as in BLIS (Van Zee and van de Geijn 2015): the left matrix in tiles, the right one in panels.
 
-A panel, 16 or 32 columns of a part of the depth, is made by the thread that works on it, and stays in its own cache. A
-tile by a panel stays in registers while it is summed over that depth, one position after another: what a row gives does
-not depend on which rows stand beside it, bit by bit.
+A panel, 16 or 32 columns of a part of the depth, is made by the thread that works on it and stays in its own cache. A
+tile times a panel stays in registers while it is summed over that depth, one position after another. A row's result
+therefore does not depend, bit by bit, on the rows computed with it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,12 @@ from torch import Tensor
 
 from allyouneed.kernels import LANES, Mode
 from allyouneed.kernels.launch import kernel
+from allyouneed.kernels.memory import FLOAT, LONG, Floats, Record, no_floats, pointer_to
 from allyouneed.kernels.simd import (
-    FLOAT,
-    FLOATS,
-    call_lanes,
-    get,
+    FLOAT_VECTOR,
+    call_on_lanes,
     load,
-    pointer_to,
     prefetch,
-    put,
     splat,
     store,
     transpose,
@@ -35,21 +32,49 @@ from allyouneed.kernels.target import has_avx512
 
 # Rows and vectors of a tile: 24 of 32 registers of 16 lanes, or 12 of 16 of 8 lanes.
 _ROWS, _VECTORS = (12, 2) if has_avx512() else (6, 1)
-_PANEL = _VECTORS * LANES
-_DEPTH = 512  # of a panel, at most: 64 KB
-_TILES = 40  # of a part, about: 480 rows of that depth stay in a core's second cache
-_LINES = 32  # of a matrix given as its transpose, that a part lays out; a divisor of _DEPTH
-_EXACT = -(-(LANES - _ROWS) // _ROWS)  # of these, the last: what they wrote too much, nobody would overwrite
-_AHEAD = 32  # positions of a tile that are asked for before they are used
+_PANEL = _VECTORS * LANES  # columns of a panel
+_DEPTH = 512  # largest depth of a panel, which then takes 64 KB
+_TILES = 40  # approximate number of tiles in a part: 480 rows of that depth stay in a core's second-level cache
+_LINES = 32  # lines of a transposed matrix that a part lays out; a divisor of _DEPTH
+_EXACT = -(-(LANES - _ROWS) // _ROWS)  # last lines of a part, written value by value: no later line corrects their end
+_AHEAD = 32  # positions of a tile by which prefetching precedes use
+
+
+class _Product(Record):
+    """Arguments of `_multiply`."""
+
+    packed: Floats  # the left matrix: see `_tile_offset`
+    rows: int
+    depth: int
+    right: Floats  # [depth, columns], or [columns, depth] if transposed
+    right_stride: int
+    is_transposed: int
+    columns: int
+    bias: Floats | None  # [columns]
+    mode: int
+    out: Floats  # [rows, columns]
+    out_stride: int
+    panels: int
+    tiles_of_group: int
 
 
 def matmul(
     a: Tensor, b: Tensor, bias: Tensor | None = None, mode: Mode = Mode.SET, out: Tensor | None = None
 ) -> Tensor:
-    """a [rows, depth] @ b [depth, columns] + bias [columns] -> [rows, columns].
+    """Compute a @ b + bias in fp32.
 
-    Each may be a transposed view or some columns of a wider matrix; `out` the latter. Sizes are multiples of 16, but
-    for rows of an `a` that is no transposed view, and for the depth of one that is, by a `b` that is none.
+    `a` and `b` may be transposed views, or some columns of a wider matrix. All sizes are multiples of 16, except the
+    rows of `a` if it is not a transposed view, and the depth if `a` is one and `b` is not.
+
+    Args:
+        a: [rows, depth].
+        b: [depth, columns].
+        bias: [columns].
+        mode: How the product is written.
+        out: [rows, columns], perhaps some columns of a wider matrix; by default a new tensor.
+
+    Returns:
+        `out`.
     """
     (rows, depth), columns = a.shape, b.shape[1]
     out = torch.empty(rows, columns) if out is None else out
@@ -61,154 +86,168 @@ def matmul(
         _lay_out_transposed(-(-depth // _LINES), a, a.stride(1), rows, depth, packed)
     groups = max(1, round(tiles / _TILES))
     tiles_of_group, is_transposed = -(-tiles // groups), b.stride(1) != 1
-    _multiply(
-        panels * -(-tiles // tiles_of_group),
-        panels,
-        tiles_of_group,
-        packed,
-        rows,
-        depth,
-        b,
-        b.stride(int(is_transposed)),
-        is_transposed,
-        columns,
-        0 if bias is None else bias,
-        mode,
-        out,
-        out.stride(0),
+    product = _Product(
+        packed=packed,
+        rows=rows,
+        depth=depth,
+        right=b,
+        right_stride=b.stride(int(is_transposed)),
+        is_transposed=is_transposed,
+        columns=columns,
+        bias=bias,
+        mode=mode,
+        out=out,
+        out_stride=out.stride(0),
+        panels=panels,
+        tiles_of_group=tiles_of_group,
     )
+    _multiply(panels * -(-tiles // tiles_of_group), product)
     return out
 
 
 @njit
-def _place(tile, tiles, depth, begin):
-    """Of a tile's numbers [up to _DEPTH, _ROWS] for the part of the depth that begins there, all tiles of each part
-    side by side, with room for what is written past their ends."""
-    some = min(_DEPTH, depth - begin)
-    return tiles * (_ROWS * begin + LANES * (begin // _DEPTH)) + tile * (_ROWS * some + LANES)
+def _tile_offset(tile, tiles, depth, begin):
+    """Return where a tile [up to _DEPTH, _ROWS] begins, for the part of the depth from `begin` on.
+
+    All tiles of a part of the depth are adjacent, each with space for what is written past its end.
+    """
+    length = min(_DEPTH, depth - begin)
+    return tiles * (_ROWS * begin + LANES * (begin // _DEPTH)) + tile * (_ROWS * length + LANES)
 
 
 @kernel
-def _lay_out(part, a, stride, rows, depth, packed):
-    """A tile of a [rows, depth]. The last row stands in for those that are missing."""
+def _lay_out(part, a: Floats, stride, rows, depth, packed: Floats):
+    """Lay out a tile of a [rows, depth], padded by repeating the last row."""
     tiles, first, last = -(-rows // _ROWS), part * _ROWS * stride, (rows - 1) * stride
     for begin in range(0, depth, _DEPTH):
-        to = _place(part, tiles, depth, begin)
-        for d in range(begin, min(begin + _DEPTH, depth), LANES):  # the next overwrites what is too much
+        to = _tile_offset(part, tiles, depth, begin)
+        for d in range(begin, min(begin + _DEPTH, depth), LANES):  # each overwrites what the previous wrote too much
             transpose(a, first + d, stride, last + d, packed, to + _ROWS * (d - begin), _ROWS)
 
 
 @kernel
-def _lay_out_transposed(part, a, stride, rows, depth, packed):
-    """Some lines of a [depth, rows], of all tiles."""
+def _lay_out_transposed(part, a: Floats, stride, rows, depth, packed: Floats):
+    """Lay out some lines of a [depth, rows], for all tiles."""
     tiles, begin = -(-rows // _ROWS), part * _LINES // _DEPTH * _DEPTH
     first, end = part * _LINES, min((part + 1) * _LINES, depth)
     exact = max(first, end - _EXACT)
-    for d in range(first, exact):  # each overwrites what was too much of the one before
+    for d in range(first, exact):  # each line overwrites what the previous one wrote too much
         for tile in range(tiles):
-            store(packed, _place(tile, tiles, depth, begin) + _ROWS * (d - begin), load(a, d * stride + _ROWS * tile))
+            to = _tile_offset(tile, tiles, depth, begin) + _ROWS * (d - begin)
+            store(packed, to, load(a, d * stride + _ROWS * tile))
     for d in range(exact, end):
         for row in range(rows):
             tile = row // _ROWS
-            to = _place(tile, tiles, depth, begin) + _ROWS * (d - begin) + row - _ROWS * tile
-            put(packed, to, get(a, d * stride + row))
+            to = _tile_offset(tile, tiles, depth, begin) + _ROWS * (d - begin) + row - _ROWS * tile
+            packed[to] = a[d * stride + row]
 
 
 @kernel
-def _multiply(
-    part, panels, tiles_of_group, packed, rows, depth, b, b_stride, is_transposed, columns, bias, mode, out, out_stride
-):
-    """A group of tiles by the columns of a panel."""
-    group = part // panels
-    first, tiles = (part - group * panels) * _PANEL, -(-rows // _ROWS)
-    width, panel = min(_PANEL, columns - first), _room_for_panel()
+def _multiply(part, product: _Product):
+    """Multiply a group of tiles by the columns of a panel."""
+    rows, depth, out_stride = product.rows, product.depth, product.out_stride
+    group = part // product.panels
+    first, tiles = (part - group * product.panels) * _PANEL, -(-rows // _ROWS)
+    width = min(_PANEL, product.columns - first)
+    panel: Floats = _panel_on_stack()
+    first_tile, last_tile = group * product.tiles_of_group, min((group + 1) * product.tiles_of_group, tiles)
     for begin in range(0, depth, _DEPTH):
-        some = min(_DEPTH, depth - begin)
-        _lay_out_panel(b, b_stride, is_transposed, first, width, begin, some, panel)
-        ends = begin + some == depth
-        these = bias + 4 * first if bias and ends else 0
-        onto, positive = begin > 0 or mode == Mode.ADD, ends and mode == Mode.RELU
-        for tile in range(group * tiles_of_group, min((group + 1) * tiles_of_group, tiles)):
-            a, row = packed + 4 * _place(tile, tiles, depth, begin), tile * _ROWS
-            to, valid = out + 4 * (row * out_stride + first), min(_ROWS, rows - row)
+        length = min(_DEPTH, depth - begin)
+        _lay_out_panel(product, first, width, begin, length, panel)
+        is_last = begin + length == depth
+        bias = product.bias + first if product.bias and is_last else no_floats()
+        add, cut = begin > 0 or product.mode == Mode.ADD, is_last and product.mode == Mode.RELU
+        for tile in range(first_tile, last_tile):
+            a, row = product.packed + _tile_offset(tile, tiles, depth, begin), tile * _ROWS
+            to, valid = product.out + (row * out_stride + first), min(_ROWS, rows - row)
             if width == _PANEL:
-                _wide(a, panel, some, these, onto, positive, to, out_stride, valid)
+                _wide(a, panel, length, bias, add, cut, to, out_stride, valid)
             else:
-                _narrow(a, panel, some, these, onto, positive, to, out_stride, valid)
+                _narrow(a, panel, length, bias, add, cut, to, out_stride, valid)
 
 
 @njit
-def _lay_out_panel(b, stride, is_transposed, first, width, begin, some, panel):
-    """Columns from the first on, positions from `begin` on, of b [depth, columns] -> [some, width]."""
+def _lay_out_panel(product, first, width, begin, length, panel):
+    """Write columns from `first` on, positions from `begin` on, of the right matrix to a panel [length, width]."""
+    b, stride = product.right, product.right_stride
     for c in range(0, width, LANES):
-        if is_transposed:
-            for d in range(0, some, LANES):
-                place = (first + c) * stride + begin + d
-                transpose(b, place, stride, place + (LANES - 1) * stride, panel, d * width + c, width)
+        if product.is_transposed:
+            for d in range(0, length, LANES):
+                index = (first + c) * stride + begin + d
+                transpose(b, index, stride, index + (LANES - 1) * stride, panel, d * width + c, width)
         else:
-            for d in range(some):
+            for d in range(length):
                 store(panel, d * width + c, load(b, (begin + d) * stride + first + c))
 
 
 @intrinsic
-def _room_for_panel(typing):
-    """An address on the stack."""
+def _panel_on_stack(typing):
+    """Allocate a panel on the stack."""
 
     def code(context, builder, signature, values):
         with builder.goto_entry_block():
-            room = builder.alloca(ir.ArrayType(FLOATS, _DEPTH * _VECTORS))
-            room.align = 4 * LANES
-        return builder.ptrtoint(room, ir.IntType(64))
+            panel = builder.alloca(ir.ArrayType(FLOAT_VECTOR, _DEPTH * _VECTORS))
+            panel.align = 4 * LANES
+        return builder.ptrtoint(panel, LONG)
 
-    return types.int64(), code
+    return Floats(), code
+
+
+def _write_vector(builder, summed, bias, add, cut, address):
+    """Emit the write of a sum plus a bias: added to what is there if `add`, its positive part if `cut`."""
+    zero = ir.Constant(FLOAT_VECTOR, [0.0] * LANES)
+    with builder.if_then(add):
+        there = builder.load(address, typ=FLOAT_VECTOR, align=4)
+        builder.store(builder.fadd(builder.load(summed), there), summed)
+    value = builder.fadd(builder.load(summed), builder.load(bias))
+    positive = builder.select(builder.fcmp_ordered(">", value, zero), value, zero)
+    builder.store(builder.select(cut, positive, value), address, align=4)
 
 
 def _make_tile(vectors: int):
-    """Code for a tile [depth, _ROWS] by a panel [depth, 16 · vectors] -> out, of which `valid` rows are written.
+    """Make an intrinsic that multiplies a tile [depth, _ROWS] by a panel [depth, 16 · vectors].
 
-    Addresses in bytes, all else in elements. bias: of the panel's columns, or 0 for none.
+    Its arguments are pointers, and sizes in elements. bias: of the panel's columns, or null; `valid` rows are written.
     """
 
     @intrinsic
-    def tile(typing, a, panel, depth, bias, onto, positive, out, out_stride, valid):
+    def tile(typing, a, panel, depth, bias, add, cut, out, out_stride, valid):
         def code(context, builder, signature, values):
-            a, panel, depth, bias, onto, positive, out, out_stride, valid = values
-            whole, zero = a.type, ir.Constant(FLOATS, [0.0] * LANES)
+            a, panel, depth, bias, add, cut, out, out_stride, valid = values
+            whole, zero = depth.type, ir.Constant(FLOAT_VECTOR, [0.0] * LANES)
             rows, columns = range(_ROWS), range(vectors)
 
-            def at(address, line, place):
-                return pointer_to(builder, FLOAT, address, builder.add(line, whole(place)))
+            def at(pointer, line, index):
+                return pointer_to(builder, FLOAT, pointer, builder.add(line, whole(index)))
 
-            def lanes(pointer, align=4):
-                return builder.load(pointer, typ=FLOATS, align=align)
+            def read(pointer, align=4):
+                return builder.load(pointer, typ=FLOAT_VECTOR, align=align)
 
             sums = [[cgutils.alloca_once_value(builder, zero) for _ in columns] for _ in rows]
             with cgutils.for_range(builder, depth) as loop:
                 line = builder.mul(loop.index, whole(LANES * vectors))
-                these = [lanes(at(panel, line, LANES * v), align=4 * LANES) for v in columns]
+                lines = [read(at(panel, line, LANES * v), align=4 * LANES) for v in columns]
                 line = builder.mul(loop.index, whole(_ROWS))
                 prefetch(builder, at(a, line, _AHEAD * _ROWS))
                 for row in rows:
                     one = splat(builder, builder.load(at(a, line, row), typ=FLOAT, align=4))
-                    for summed, column in zip(sums[row], these, strict=True):
-                        value = call_lanes(builder, "llvm.fmuladd", FLOATS, one, column, builder.load(summed))
+                    for summed, column in zip(sums[row], lines, strict=True):
+                        before = builder.load(summed)
+                        value = call_on_lanes(builder, "llvm.fmuladd", FLOAT_VECTOR, one, column, before)
                         builder.store(value, summed)
             biases = [cgutils.alloca_once_value(builder, zero) for _ in columns]
             with builder.if_then(builder.icmp_signed("!=", bias, whole(0))):
                 for v in columns:
-                    builder.store(lanes(at(bias, whole(0), LANES * v)), biases[v])
+                    builder.store(read(at(bias, whole(0), LANES * v)), biases[v])
             for row in rows:
                 with builder.if_then(builder.icmp_signed("<", whole(row), valid)):
                     for v in columns:
-                        place, summed = at(out, builder.mul(out_stride, whole(row)), LANES * v), sums[row][v]
-                        with builder.if_then(onto):
-                            builder.store(builder.fadd(builder.load(summed), lanes(place)), summed)
-                        value = builder.fadd(builder.load(summed), builder.load(biases[v]))
-                        cut = builder.select(builder.fcmp_ordered(">", value, zero), value, zero)
-                        builder.store(builder.select(positive, cut, value), place, align=4)
+                        address = at(out, builder.mul(out_stride, whole(row)), LANES * v)
+                        _write_vector(builder, sums[row][v], biases[v], add, cut, address)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 4, types.boolean, types.boolean, *[types.int64] * 3), code
+        size, flag = types.int64, types.boolean
+        return types.void(Floats, Floats, size, Floats, flag, flag, Floats, size, size), code
 
     return tile
 

@@ -1,11 +1,11 @@
-"""Rows times a matrix that is always the same: weights laid out once, so that each product reads them front to back.
+"""Rows times a constant matrix: weights are laid out once, so that every product reads them sequentially.
 
-A tile of the result, so many rows by one or two times 16 columns, stays in registers while it is summed over the depth,
-one position after another: what a row gives does not depend on which rows stand beside it, bit by bit.
+A tile of the result, several rows by 16 or 32 columns, stays in registers while it is summed over the depth, one
+position after another. A row's result therefore does not depend, bit by bit, on the rows computed with it.
 
-In 8 bits one position is four: each column of weights is rounded to bytes by a scale of its own, and so is each row
-when it comes. The processor multiplies four bytes by four and sums them (AVX-512 VNNI), exactly; it takes bytes without
-a sign on one side, so rows have 128 added, which the sums begin without.
+In 8 bits each column of the weights is rounded with a scale of its own when it is laid out, and each row when it is
+multiplied. The processor multiplies and sums four bytes at a time (AVX-512 VNNI), exactly; one of its operands is
+unsigned, so rows have 128 added, for which the sums start from a correction.
 """
 
 from __future__ import annotations
@@ -22,243 +22,288 @@ from torch.nn.functional import pad
 
 from allyouneed.kernels import LANES, Mode
 from allyouneed.kernels.launch import kernel
+from allyouneed.kernels.memory import FLOAT, INT, Floats, Record, pointer_to
 from allyouneed.kernels.simd import (
-    FLOAT,
-    FLOATS,
-    INTS,
-    call_lanes,
-    each,
-    larger,
-    largest,
+    FLOAT_VECTOR,
+    INT_VECTOR,
+    broadcast,
+    call_on_lanes,
     load,
-    pointer_to,
-    put,
-    put_bytes,
-    rounded,
+    maximum,
+    reduce_max,
+    round_half_even,
     splat,
+    store_bytes,
 )
 from allyouneed.kernels.target import has_avx512, has_vnni
 
 # Rows and vectors of a tile: 16 of 32 registers of 16 lanes, or 12 of 16 of 8 lanes.
 _TALL, _VECTORS = (8, 2) if has_avx512() else (6, 1)
-PANEL = _VECTORS * LANES  # columns that stand together
-_ROWS = 96  # a part
+PANEL = _VECTORS * LANES  # columns of a panel
+_PART = 96  # rows
 
 
-class Matrix(NamedTuple):
-    """columns: their number, filled up to 16s. packed: panels of 32-bit words [depth, PANEL], of one number or of four
-    bytes. facts: of each column the bias, and of bytes also their scale, and what their sums begin with (int32)."""
+class Matrix(Record):
+    """A weight matrix [depth, columns] laid out for `multiply_rows`; `pack` makes it."""
 
-    packed: Tensor
-    facts: Tensor
-    columns: int
+    panels: Floats  # 32-bit words [panels, depth, PANEL], each one fp32 number or four bytes
+    terms: Floats  # fp32 [1, columns]: bias; in bytes [3, columns]: bias, scale, initial value of the sum (int32)
+    depth: int
+    columns: int  # padded to a multiple of 16
+    in_bytes: int
+
+
+class Rows(NamedTuple):
+    """Rows of a matrix in compiled code: a pointer to the first, and the distance from one to the next in elements."""
+
+    start: Floats
+    stride: int
 
 
 def pack(weight: Tensor, bias: Tensor, in_bytes: bool = False) -> Matrix:
-    """weight [n, depth], depth a multiple of 16; bias [n]."""
+    """Lay out a weight matrix.
+
+    Args:
+        weight: fp32 [columns, depth], depth a multiple of 16.
+        bias: fp32 [columns].
+        in_bytes: Round the weights to 8 bits, column by column.
+    """
     bias, missing = bias.detach(), (0, -len(weight) % LANES)
+    sizes = {"depth": weight.shape[1], "columns": len(weight) + missing[1], "in_bytes": in_bytes}
     if not in_bytes:
-        return Matrix(panels(weight), pad(bias, missing), len(weight) + missing[1])
+        return Matrix(panels=panels(weight), terms=pad(bias, missing), **sizes)
     whole, scale = to_bytes(weight.detach())
-    begin = (-128 * whole.sum(1, dtype=torch.int32)).view(torch.float32)
-    facts = torch.cat([pad(fact, missing) for fact in (bias, scale, begin)])
-    return Matrix(panels(whole.view(torch.int32)), facts, len(weight) + missing[1])
+    initial = (-128 * whole.sum(1, dtype=torch.int32)).view(torch.float32)
+    terms = torch.cat([pad(term, missing) for term in (bias, scale, initial)])
+    return Matrix(panels=panels(whole.view(torch.int32)), terms=terms, **sizes)
 
 
 def to_bytes(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """[n, depth] -> whole numbers from -127 to 127 as int8, and the scale of each row, which makes weights of them."""
+    """Round [n, depth] to int8 from -127 to 127, and return it with each row's scale [n]."""
     scale = weight.abs().amax(1).clamp(min=1e-30) / 127
     return (weight / scale[:, None]).round().to(torch.int8), scale
 
 
-def panels(words: Tensor) -> Tensor:
-    """[n, depth] -> panels [n / PANEL, depth, PANEL], at the end perhaps one of 16 columns; n is filled up to 16s."""
-    n, depth = words.shape
-    words = words.detach()
+def panels(weight: Tensor) -> Tensor:
+    """Lay out [n, depth] as panels [n / PANEL, depth, PANEL], the last perhaps of 16 columns; n is padded to 16s."""
+    n, depth = weight.shape
+    weight = weight.detach()
     if n % LANES:
-        words = torch.cat([words, words.new_zeros(-n % LANES, depth)])
-    whole = len(words) // PANEL * PANEL
-    standing = words[:whole].view(-1, PANEL, depth).transpose(1, 2)
-    return torch.cat([standing.reshape(-1), words[whole:].t().reshape(-1)])
+        weight = torch.cat([weight, weight.new_zeros(-n % LANES, depth)])
+    whole = len(weight) // PANEL * PANEL
+    standing = weight[:whole].view(-1, PANEL, depth).transpose(1, 2)
+    return torch.cat([standing.reshape(-1), weight[whole:].t().reshape(-1)])
 
 
-def multiply_packed(a: Tensor, matrix: Matrix, mode: Mode = Mode.SET, onto: Tensor | None = None) -> Tensor:
-    """a [rows, depth] times a matrix [depth, n], plus its bias -> [rows, n]; ADD: onto another."""
-    (rows, depth), (packed, facts, n) = a.shape, matrix
-    out = torch.empty(rows, n) if onto is None else onto
-    parts, in_bytes = -(-rows // _ROWS), packed.dtype == torch.int32
-    scratch = torch.empty(parts, bytes_size(_ROWS, depth)) if in_bytes else 0
-    _multiply(parts, a, rows, packed, facts, n, depth, out, mode, scratch)
+def multiply_packed(a: Tensor, matrix: Matrix, mode: Mode = Mode.SET, out: Tensor | None = None) -> Tensor:
+    """Compute a @ matrix + bias.
+
+    Args:
+        a: fp32 [rows, depth], contiguous.
+        matrix: The packed matrix, with its bias.
+        mode: How the product is written.
+        out: fp32 [rows, columns], contiguous, to be written; by default a new tensor.
+
+    Returns:
+        fp32 [rows, columns].
+    """
+    rows, depth = a.shape
+    out = torch.empty(rows, matrix.columns) if out is None else out
+    parts = -(-rows // _PART)
+    rounded = torch.empty(rounded_size(rows, depth)) if matrix.in_bytes else None
+    _multiply(parts, a, rows, matrix, out, mode, rounded)
     return out
 
 
 @kernel
-def _multiply(part, a, rows, packed, facts, n, depth, out, mode, scratch):
-    begin = part * _ROWS
-    here, a, out = min(_ROWS, rows - begin), a + 4 * begin * depth, out + 4 * begin * n
-    in_bytes = round_rows(a, here, depth, scratch and scratch + 4 * part * bytes_size(_ROWS, depth))
-    multiply_rows(a, in_bytes, here, depth, packed, facts, n, n, out, n, mode)
+def _multiply(part, a: Floats, rows, matrix: Matrix, out: Floats, mode, rounded: Floats):
+    begin = part * _PART
+    count, a = min(_PART, rows - begin), a + begin * matrix.depth
+    if rounded:
+        rounded += rounded_size(begin, matrix.depth)
+    round_rows(a, count, matrix.depth, rounded)
+    multiply_rows(a, rounded, count, matrix, Rows(out + begin * matrix.columns, matrix.columns), mode)
 
 
 @register_jitable
-def bytes_size(rows: int, depth: int) -> int:
-    """32-bit words that rows take in bytes, each with its scale after it."""
+def rounded_size(rows: int, depth: int) -> int:
+    """Return the number of 32-bit words that rows take in bytes, each followed by its scale."""
     return rows * (depth // 4 + 1)
 
 
 @njit
 def round_row(a, depth, out):
-    """a fp32 [depth] -> out: bytes a / scale + 128, and the scale."""
-    top = each(0.0)
+    """Round a row [depth] to bytes, a / scale + 128, followed by the scale."""
+    top = broadcast(0.0)
     for c in range(0, depth, LANES):
-        top = larger(top, larger(load(a, c), each(0.0) - load(a, c)))
-    scale = max(largest(top), 1e-30) / 127
+        top = maximum(top, maximum(load(a, c), broadcast(0.0) - load(a, c)))
+    scale = max(reduce_max(top), 1e-30) / 127
     for c in range(0, depth, LANES):
-        put_bytes(out, c, rounded(load(a, c) * (1 / scale)) + 128.0)
-    put(out, depth // 4, scale)
+        store_bytes(out, c, round_half_even(load(a, c) * (1 / scale)) + 128.0)
+    out[depth // 4] = scale
 
 
 @njit
 def round_rows(a, rows, depth, out):
-    """[rows, depth] in bytes -> out; nothing where `out` is 0, since the matrices are not in bytes."""
+    """Round rows [rows, depth] to bytes and return them; do nothing if `out` is null, as for matrices in fp32."""
     if out:
         for row in range(rows):
-            round_row(a + 4 * row * depth, depth, out + 4 * bytes_size(row, depth))
+            round_row(a + row * depth, depth, out + rounded_size(row, depth))
     return out
 
 
 def _sum_of_four(builder, vnni, summed, four, columns):
-    """summed + in each lane the products of four bytes without a sign (all lanes the same four) with four with one."""
+    """Emit summed + the products, in each lane, of four unsigned bytes (the same in all lanes) with four signed."""
     if vnni:
-        name, kind = "llvm.x86.avx512.vpdpbusd.512", ir.FunctionType(INTS, [INTS] * 3)
+        name, kind = "llvm.x86.avx512.vpdpbusd.512", ir.FunctionType(INT_VECTOR, [INT_VECTOR] * 3)
         product = cgutils.get_or_insert_function(builder.module, kind, name)
         return builder.call(product, [summed, splat(builder, four), columns])
     for byte in range(4):
         one = builder.and_(builder.lshr(four, four.type(8 * byte)), four.type(255))
-        shifts = (ir.Constant(INTS, [bits] * LANES) for bits in (24 - 8 * byte, 24))
+        shifts = (ir.Constant(INT_VECTOR, [bits] * LANES) for bits in (24 - 8 * byte, 24))
         column = builder.ashr(builder.shl(columns, next(shifts)), next(shifts))
         summed = builder.add(summed, builder.mul(splat(builder, one), column))
     return summed
 
 
-def make_tile(rows: int, vectors: int, in_bytes: bool, vnni: bool = has_vnni()):
-    """Code for `rows` rows of `a` by 16 · vectors columns of a panel. Addresses in bytes, all else in 32-bit words.
+def _write_vector(builder, mode, value, address):
+    """Emit the write of a vector, as the mode has it."""
+    zero = ir.Constant(FLOAT_VECTOR, [0.0] * LANES)
+    positive = builder.select(builder.fcmp_ordered(">", value, zero), value, zero)
+    value = builder.select(builder.icmp_signed("==", mode, mode.type(Mode.RELU.value)), positive, value)
+    with builder.if_then(builder.icmp_signed("==", mode, mode.type(Mode.ADD.value))):
+        builder.store(builder.fadd(value, builder.load(address, typ=FLOAT_VECTOR, align=4)), address, align=4)
+    with builder.if_then(builder.icmp_signed("!=", mode, mode.type(Mode.ADD.value))):
+        builder.store(value, address, align=4)
 
-    facts: of the panel's first column; n: of one kind of facts to the next.
+
+def make_tile(rows: int, vectors: int, in_bytes: bool, vnni: bool = has_vnni()):
+    """Make an intrinsic that multiplies `rows` rows by a panel of 16 · vectors columns.
+
+    Its arguments are pointers, and sizes in 32-bit words. terms: of the panel's first column; n: from one kind of term
+    to the next.
     """
+    positions = [(row, v) for row in range(rows) for v in range(vectors)]
+    element, kind = (INT, INT_VECTOR) if in_bytes else (FLOAT, FLOAT_VECTOR)
 
     @intrinsic
-    def tile(typing, a, a_stride, panel, depth, facts, n, out, out_stride, mode):
+    def tile(typing, a, a_stride, panel, depth, terms, n, out, out_stride, mode):
         def code(context, builder, signature, values):
-            a, a_stride, panel, depth, facts, n, out, out_stride, mode = values
-            whole, zero = a.type, ir.Constant(FLOATS, [0.0] * LANES)
-            element, kind = (INTS.element, INTS) if in_bytes else (FLOAT, FLOATS)
-            places = [(row, vector) for row in range(rows) for vector in range(vectors)]
+            a, a_stride, panel, depth, terms, n, out, out_stride, mode = values
 
-            def lanes_at(address, stride, line, vector):
-                place = builder.add(builder.mul(stride, line), whole(LANES * vector))
-                return pointer_to(builder, FLOAT, address, place)
+            def at(pointer, stride, line, index):
+                index = builder.add(builder.mul(stride, line), index)
+                return pointer_to(builder, FLOAT, pointer, index)
 
-            def load(pointer, kind=FLOATS):
-                return builder.load(pointer, typ=kind, align=4)
+            def read(kind, *place):
+                return builder.load(at(*place), typ=kind, align=4)
 
-            def one_at(row, place, kind):
-                place = builder.add(builder.mul(a_stride, whole(row)), place)
-                return load(pointer_to(builder, FLOAT, a, place), kind)
+            def read_vectors(kind, pointer, stride, line):
+                return [read(kind, pointer, stride, line, line.type(LANES * v)) for v in range(vectors)]
 
-            def facts_at(which, kind=FLOATS):
-                return [load(lanes_at(facts, n, whole(which), v), kind) for v in range(vectors)]
+            def multiply_add(summed, one, column):
+                if in_bytes:
+                    return _sum_of_four(builder, vnni, summed, one, column)
+                return call_on_lanes(builder, "llvm.fmuladd", FLOAT_VECTOR, splat(builder, one), column, summed)
 
-            first = facts_at(2, INTS) if in_bytes else facts_at(0)
-            sums = [cgutils.alloca_once_value(builder, first[v]) for _, v in places]
+            whole = depth.type
+            initial = read_vectors(kind, terms, n, whole(2 if in_bytes else 0))
+            sums = [[cgutils.alloca_once_value(builder, begin) for begin in initial] for _ in range(rows)]
             with cgutils.for_range(builder, depth) as loop:
-                columns = [load(lanes_at(panel, whole(LANES * vectors), loop.index, v), kind) for v in range(vectors)]
+                columns = read_vectors(kind, panel, whole(LANES * vectors), loop.index)
                 for row in range(rows):
-                    one = one_at(row, loop.index, element)
-                    for summed, column in zip(sums[row * vectors : (row + 1) * vectors], columns, strict=True):
-                        before = builder.load(summed)
-                        if in_bytes:
-                            value = _sum_of_four(builder, vnni, before, one, column)
-                        else:
-                            value = call_lanes(builder, "llvm.fmuladd", FLOATS, splat(builder, one), column, before)
-                        builder.store(value, summed)
-            values = [builder.load(summed) for summed in sums]
+                    one = read(element, a, a_stride, whole(row), loop.index)
+                    for summed, column in zip(sums[row], columns, strict=True):
+                        builder.store(multiply_add(builder.load(summed), one, column), summed)
+            products = [builder.load(sums[row][v]) for row, v in positions]
             if in_bytes:
-                bias, scales = facts_at(0), facts_at(1)
-                of_rows = [splat(builder, one_at(row, depth, FLOAT)) for row in range(rows)]
-                values = [
-                    call_lanes(
-                        builder,
-                        "llvm.fmuladd",
-                        FLOATS,
-                        builder.sitofp(value, FLOATS),
-                        builder.fmul(of_rows[row], scales[v]),
-                        bias[v],
-                    )
-                    for value, (row, v) in zip(values, places, strict=True)
-                ]
-            for value, (row, v) in zip(values, places, strict=True):
-                place = lanes_at(out, out_stride, whole(row), v)
-                positive = builder.select(builder.fcmp_ordered(">", value, zero), value, zero)
-                value = builder.select(builder.icmp_signed("==", mode, whole(Mode.RELU.value)), positive, value)
-                with builder.if_then(builder.icmp_signed("==", mode, whole(Mode.ADD.value))):
-                    builder.store(builder.fadd(value, load(place)), place, align=4)
-                with builder.if_then(builder.icmp_signed("!=", mode, whole(Mode.ADD.value))):
-                    builder.store(value, place, align=4)
+                bias, scales = (read_vectors(FLOAT_VECTOR, terms, n, whole(term)) for term in (0, 1))
+                row_scales = [splat(builder, read(FLOAT, a, a_stride, whole(row), depth)) for row in range(rows)]
+                for number, (row, v) in enumerate(positions):
+                    scale = builder.fmul(row_scales[row], scales[v])
+                    product = builder.sitofp(products[number], FLOAT_VECTOR)
+                    products[number] = call_on_lanes(builder, "llvm.fmuladd", FLOAT_VECTOR, product, scale, bias[v])
+            for product, (row, v) in zip(products, positions, strict=True):
+                _write_vector(builder, mode, product, at(out, out_stride, whole(row), whole(LANES * v)))
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 9), code
+        size = types.int64
+        return types.void(Floats, size, Floats, size, Floats, size, Floats, size, size), code
 
     return tile
 
 
-def _columns(vectors: int, in_bytes: bool):
-    """All rows by a panel: tiles as tall as possible, then smaller ones."""
+def _compile_as(name: str):
+    """Compile a closure under a name of its own.
+
+    Numba's cache does not tell closures of one function apart: kernels that were compiled in different processes would
+    call each other's, if two of them had the same name.
+    """
+
+    def decorate(function):
+        function.__name__ = function.__qualname__ = name
+        return njit(function)
+
+    return decorate
+
+
+def _multiply_by_panel(vectors: int, in_bytes: bool):
+    """Make the product of all rows with a panel: tiles as tall as possible, then smaller ones."""
     tall, four, one = (make_tile(rows, vectors, in_bytes) for rows in (_TALL, 4, 1))
 
-    @njit
-    def columns(a, a_stride, rows, panel, depth, facts, n, out, out_stride, mode):
-        row = 0
+    @_compile_as(f"multiply_by_panel_{vectors}_{in_bytes}")
+    def by_panel(a, rows, panel, depth, terms, n, out, mode):
+        row, from_, to, a_stride, out_stride = 0, a.start, out.start, a.stride, out.stride
         while row + _TALL <= rows:
-            tall(a + 4 * row * a_stride, a_stride, panel, depth, facts, n, out + 4 * row * out_stride, out_stride, mode)
+            tall(from_ + row * a_stride, a_stride, panel, depth, terms, n, to + row * out_stride, out_stride, mode)
             row += _TALL
         while row + 4 <= rows:
-            four(a + 4 * row * a_stride, a_stride, panel, depth, facts, n, out + 4 * row * out_stride, out_stride, mode)
+            four(from_ + row * a_stride, a_stride, panel, depth, terms, n, to + row * out_stride, out_stride, mode)
             row += 4
         while row < rows:
-            one(a + 4 * row * a_stride, a_stride, panel, depth, facts, n, out + 4 * row * out_stride, out_stride, mode)
+            one(from_ + row * a_stride, a_stride, panel, depth, terms, n, to + row * out_stride, out_stride, mode)
             row += 1
 
-    return columns
+    return by_panel
 
 
-def _rows_by(in_bytes: bool):
-    whole_panel, last_panel = _columns(_VECTORS, in_bytes), _columns(1, in_bytes)
+def _multiply_by_panels(in_bytes: bool):
+    whole_panel, last_panel = _multiply_by_panel(_VECTORS, in_bytes), _multiply_by_panel(1, in_bytes)
 
-    @njit
-    def multiply(a, a_stride, rows, packed, depth, facts, n, width, out, out_stride, mode):
-        """The first `width` columns of a matrix from here on; all else as a tile has it."""
+    @_compile_as(f"multiply_by_panels_{in_bytes}")
+    def by_panels(a, rows, panels, depth, terms, n, width, out, mode):
         whole = width // PANEL * PANEL
-        for place in range(0, whole, PANEL):
-            panel = packed + 4 * place * depth
-            whole_panel(a, a_stride, rows, panel, depth, facts + 4 * place, n, out + 4 * place, out_stride, mode)
+        for column in range(0, whole, PANEL):
+            to = Rows(out.start + column, out.stride)
+            whole_panel(a, rows, panels + column * depth, depth, terms + column, n, to, mode)
         if whole < width:
-            panel = packed + 4 * whole * depth
-            last_panel(a, a_stride, rows, panel, depth, facts + 4 * whole, n, out + 4 * whole, out_stride, mode)
+            to = Rows(out.start + whole, out.stride)
+            last_panel(a, rows, panels + whole * depth, depth, terms + whole, n, to, mode)
 
-    return multiply
+    return by_panels
 
 
-multiply_floats, _multiply_bytes = _rows_by(False), _rows_by(True)
+# (a, rows, panels, depth, terms, n, width, out, mode): `rows` rows of `a` by `width` columns; a and out are `Rows`, the
+# other parameters those of a tile.
+multiply_floats, _multiply_bytes = _multiply_by_panels(False), _multiply_by_panels(True)
 
 
 @njit
-def multiply_rows(a, rounded_rows, rows, depth, packed, facts, n, width, out, out_stride, mode):
-    """a [rows, depth] by the first `width` columns of a matrix from here on, of n -> out [rows, width]: addresses.
+def multiply_columns(a, rounded, rows, matrix, begin, width, out, mode):
+    """Multiply rows by `width` columns of a matrix from `begin` on, a multiple of PANEL.
 
-    rounded_rows: of the same rows, as `round_rows` made them, if the matrix is in bytes; else 0. Strides in elements.
+    a: fp32 [rows, depth]; rounded: the same rows after `round_rows`, or null if the matrix is in fp32.
     """
-    if rounded_rows:
-        _multiply_bytes(rounded_rows, depth // 4 + 1, rows, packed, depth // 4, facts, n, width, out, out_stride, mode)
+    depth, columns, terms = matrix.depth, matrix.columns, matrix.terms + begin
+    if rounded:
+        words = depth // 4
+        a_rounded, panels = Rows(rounded, words + 1), matrix.panels + begin * words
+        _multiply_bytes(a_rounded, rows, panels, words, terms, columns, width, out, mode)
     else:
-        multiply_floats(a, depth, rows, packed, depth, facts, n, width, out, out_stride, mode)
+        multiply_floats(Rows(a, depth), rows, matrix.panels + begin * depth, depth, terms, columns, width, out, mode)
+
+
+@njit
+def multiply_rows(a, rounded, rows, matrix, out, mode):
+    """Multiply rows by a whole matrix; see `multiply_columns`."""
+    multiply_columns(a, rounded, rows, matrix, 0, matrix.columns, out, mode)

@@ -125,9 +125,9 @@ class _PackedAttention(torch.autograd.Function):
     def forward(
         ctx: Any, projected: Tensor, memory: Tensor | None, num_heads: int, d_k: int, mask: PackedMask
     ) -> Tensor:
-        within = kernels.attention.Within(mask.queries.starts, mask.keys.starts, mask.keys.max_length, mask.causal)
-        ctx.sizes = num_heads, d_k, within
-        out, normalisers = kernels.attention.attend(*_split(projected, memory, num_heads * d_k), num_heads, within)
+        layout = kernels.attention.Layout(mask.queries.starts, mask.keys.starts, mask.keys.max_length, mask.causal)
+        ctx.sizes = num_heads, d_k, layout
+        out, normalisers = kernels.attention.attend(*_split(projected, memory, num_heads * d_k), num_heads, layout)
         ctx.save_for_backward(projected, memory, out, normalisers)
         return out
 
@@ -135,11 +135,11 @@ class _PackedAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         projected, memory, out, normalisers = ctx.saved_tensors
-        num_heads, d_k, within = ctx.sizes
+        num_heads, d_k, layout = ctx.sizes
         grads = torch.empty_like(projected), None if memory is None else torch.empty_like(memory)
         inputs, input_grads = _split(projected, memory, num_heads * d_k), _split(*grads, num_heads * d_k)
         grad = grad.contiguous()
-        kernels.attention.attend_backward(grad, *inputs, num_heads, within, out, normalisers, input_grads)
+        kernels.attention.attend_backward(grad, *inputs, num_heads, layout, out, normalisers, input_grads)
         return *grads, None, None, None
 
 

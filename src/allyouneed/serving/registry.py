@@ -8,7 +8,7 @@ from pathlib import Path
 
 from allyouneed.errors import UserError
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.translation.engine.engine import FLOAT32
+from allyouneed.translation.engine import FLOAT32
 from allyouneed.translation.translator import Translator
 
 LanguagePair = tuple[str, str]  # source and target code, in lower case

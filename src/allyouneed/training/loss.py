@@ -108,12 +108,12 @@ def _word_loss(
     of_teacher, share = (None, 0.0) if teacher is None else (teacher.weight.to(teacher.hidden.dtype), teacher.share)
     parts = (1 - share) * (1 - smoothing), (1 - share) * smoothing / len(weight), share
     if kernels.usable(hidden, weight) and (teacher is None or kernels.usable(teacher.hidden, teacher.weight)):
-        return kernels.loss.WordLoss(weight, rows, parts, of_teacher)
+        return kernels.loss.TokenLoss(weight, rows, parts, of_teacher)
     return PlainWordLoss(weight.to(hidden.dtype), rows, parts, of_teacher)
 
 
 class PlainWordLoss:
-    """PyTorch's twin of `kernels.loss.WordLoss`, which says what is what."""
+    """PyTorch's twin of `kernels.loss.TokenLoss`, which says what is what."""
 
     def __init__(self, weight: Tensor, rows: int, parts: tuple[float, float, float], of_teacher: Tensor | None):
         self._weight, self._parts, self._of_teacher = weight, parts, of_teacher

@@ -23,7 +23,7 @@ from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
 from allyouneed.translation.alignment import Attention, align
 from allyouneed.translation.batch_search import BatchSearch
 from allyouneed.translation.constraints import Constraints
-from allyouneed.translation.engine.engine import FLOAT32, INT8, Engine, engine_for
+from allyouneed.translation.engine import FLOAT32, INT8, engine_for
 from allyouneed.translation.options import ResolvedOptions, SearchOptions, SearchOverrides
 from allyouneed.translation.results import Alternative, Translation
 from allyouneed.translation.search import NEVER_GENERATED, Hypothesis, Model, RowContext, choose
@@ -245,7 +245,7 @@ class Translator:
         return [self._join(text, split, [next(found) for _ in split]) for text, split in zip(texts, parts, strict=True)]
 
     def _search(self, sentences: list[list[int]], search: BatchSearch) -> list[list[Hypothesis]]:
-        workers = self.inter_threads if isinstance(self.engine, Engine) else 1
+        workers = 1 if self.engine is self.model else self.inter_threads
         return search.run_all(self.model, self.engine, sentences, self.device, workers)
 
     @torch.inference_mode()

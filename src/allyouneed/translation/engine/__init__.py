@@ -1,1 +1,54 @@
 """The compiled CPU decoder: encoder, decoder, greedy and beam search in Numba kernels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeGuard
+
+from allyouneed import kernels, lazy
+from allyouneed.errors import UserError
+from allyouneed.model.transformer import Transformer
+from allyouneed.translation.search import Model
+
+if TYPE_CHECKING:
+    from allyouneed.translation.engine.engine import Engine
+
+__all__ = ["COMPUTE_TYPES", "FLOAT32", "INT8", "Engine", "engine_for"]
+__getattr__ = lazy.attach(__name__, {"Engine": "allyouneed.translation.engine.engine"})
+
+FLOAT32, INT8 = COMPUTE_TYPES = ("float32", "int8")  # CTranslate2's names
+
+
+def engine_for(model: Model, compute_type: str = FLOAT32) -> Model:
+    """Return the compiled engine for a model, or the model itself if there is none.
+
+    There is one for a `Transformer` in fp32 on the CPU, with ReLU and with widths that are multiples of 16, if Numba is
+    installed.
+
+    Args:
+        model: What search decodes with.
+        compute_type: "float32", or "int8" for matrices in 8 bits.
+
+    Raises:
+        UserError: If compute_type does not exist, or is int8 and there is no engine, or the processor lacks AVX-512
+            VNNI.
+    """
+    if compute_type not in COMPUTE_TYPES:
+        raise UserError(f"compute_type = {compute_type}: choose {' or '.join(COMPUTE_TYPES)}.")
+    if compute_type == INT8 and not (_has_engine(model) and kernels.target.has_vnni()):
+        raise UserError(
+            "compute_type = int8 needs a processor with AVX-512 VNNI, Numba, and a model on the CPU with ReLU and "
+            f"widths that are multiples of {kernels.LANES}. Leave it out: float32 always works."
+        )
+    if not _has_engine(model):
+        return model
+    from allyouneed.translation.engine.engine import Engine  # loads Numba, which is optional
+
+    return Engine(model, compute_type == INT8)
+
+
+def _has_engine(model: Model) -> TypeGuard[Transformer]:
+    if not isinstance(model, Transformer) or model.plain or model.config.activation != "relu":
+        return False
+    config = model.config
+    widths = (config.d_model, config.d_ff, config.key_size, config.value_size)
+    return kernels.usable(model.output.weight) and all(width % kernels.LANES == 0 for width in widths)

@@ -1,82 +1,77 @@
-"""Sentences through the whole encoder (section 3.1), and what all decoder layers look at of them (3.2.3).
+"""The encoder (section 3.1), and the keys and values of its result for all decoder layers (section 3.2.3).
 
-A part is a group of sentences, which goes through all layers while its numbers are in the cache.
+A part is a group of sentences, which passes through all layers while its rows are in the cache.
 """
 
 from __future__ import annotations
 
-import math
-
 from allyouneed.kernels import Mode
-from allyouneed.kernels.attention import attend_sentence
+from allyouneed.kernels.attention import Inputs, Span, attend_sequence
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.product import round_rows
-from allyouneed.kernels.simd import get_long
-from allyouneed.translation.engine.layers import after, before, embed_row, feed_forward, norm_rows, product
+from allyouneed.kernels.memory import Floats, Longs, Record
+from allyouneed.translation.engine.layers import (
+    embed_row,
+    feed_forward,
+    norm_rows,
+    norm_sublayer,
+    offset,
+    project,
+    sublayer_input,
+)
+from allyouneed.translation.engine.weights import EncoderWeights
 
-# Places of a layer's addresses: see `decoder.py`.
-PROJECTION, OUTPUT, INNER, LAYER = 4, 6, 8, 12
+
+class SourceBatch(Record):
+    """Source sentences without padding, and where their keys and values go."""
+
+    groups: Longs  # [groups + 1], first sentence of each group
+    starts: Longs  # [sentences + 1], first token of each sentence
+    ids: Longs  # [tokens]
+    positions: Longs  # [tokens], within the sentence
+    encodings: Floats  # fp32 [positions, d_model]
+    memory: Floats  # fp32 [tokens, decoder layers · heads · (d_k + d_v)]
+
+
+class EncoderWorkspace(Record):
+    """Memory for intermediate results: `part_rows` rows for each part."""
+
+    x: Floats  # fp32 [rows, d_model]
+    normed: Floats  # fp32 [rows, d_model]
+    attention: Inputs  # of projected rows [rows, heads · (2 d_k + d_v)]
+    mixed: Floats  # fp32 [rows, heads · d_v]
+    log_normalisers: Floats  # fp32 [rows, heads]
+    inner: Floats  # fp32 [rows, d_ff]
+    scratch: Floats  # fp32 [parts, d_k + 4, longest sentence]
+    rounded: Floats | None  # [parts, rounded_size]: rows in bytes
+    rounded_size: int
+    part_rows: int
 
 
 @kernel
-def encode(
-    group,
-    groups,  # int64 [groups + 1]: of sentences
-    starts,  # int64 [sentences + 1]: of tokens
-    ids,  # int64 [tokens]
-    places,  # int64 [tokens]: within the sentences
-    embedding,  # fp32 [vocabulary, d_model]
-    positions,  # fp32 [longest, d_model]
-    layers,
-    weights,  # int64 [layers, LAYER]: addresses
-    last,  # int64 [4]: addresses of the norm of the end, where norm_first, and of the matrix for all decoder layers
-    norm_first,
-    d_model,
-    d_ff,
-    heads,
-    d_k,
-    d_v,
-    memory_width,
-    room,  # of the longest sentence, in whole lanes
-    in_bytes,  # whether matrices are
-    scratch,
-    scratch_size,  # bytes of a part
-    most,  # tokens of a part
-    memory,  # fp32 [tokens, memory_width]
-    embedding_scale: float,
-):
-    """A group of sentences -> memory: of each token keys and values for every decoder layer, side by side."""
-    first_sentence, last_sentence = get_long(groups, group), get_long(groups, group + 1)
-    begin = get_long(starts, first_sentence)
-    count = get_long(starts, last_sentence) - begin
-    keys, values, width = heads * d_k, 2 * heads * d_k, heads * (2 * d_k + d_v)
-    x = scratch + group * scratch_size
-    normed = x + 4 * most * d_model
-    projected = normed + 4 * most * d_model
-    mixed = projected + 4 * most * width
-    inner = mixed + 4 * most * heads * d_v
-    normalisers = inner + 4 * most * d_ff
-    attending = normalisers + 4 * most * heads
-    rounded = in_bytes and attending + 4 * (d_k + 4) * room
+def encode(group, model: EncoderWeights, batch: SourceBatch, work: EncoderWorkspace):
+    """Encode a group of sentences, and write the keys and values for every decoder layer to `batch.memory`."""
+    first_sentence, last_sentence = batch.groups[group], batch.groups[group + 1]
+    begin, first, d_model = batch.starts[first_sentence], group * work.part_rows, model.d_model
+    count = batch.starts[last_sentence] - begin
+    attention, columns = work.attention, model.memory.columns
+    x, normed = work.x + first * d_model, work.normed + first * d_model
+    projected = attention.queries + first * attention.query_stride
+    mixed, inner = work.mixed + first * model.heads * model.d_v, work.inner + first * model.d_ff
+    scratch = work.scratch + group * (model.d_k + 4) * attention.max_keys
+    rounded = offset(work.rounded, group * work.rounded_size)
     for row in range(count):
-        position = positions + 4 * get_long(places, begin + row) * d_model
-        embed_row(get_long(ids, begin + row), embedding, position, d_model, embedding_scale, x + 4 * row * d_model)
-    for layer in range(layers):
-        w = weights + 8 * layer * LAYER
-        a = before(norm_first, x, count, d_model, w, 0, normed)
-        r = round_rows(a, count, d_model, rounded)
-        product(a, r, count, d_model, w, PROJECTION, width, projected, width, Mode.SET)
+        encoding = batch.encodings + batch.positions[begin + row] * d_model
+        embed_row(model, batch.ids[begin + row], encoding, x + row * d_model)
+    for number in range(model.num_layers):
+        layer = model.layers[number]
+        a = sublayer_input(model, x, count, layer.norm, normed)
+        project(a, count, layer.projection, rounded, projected, Mode.SET)
         for sentence in range(first_sentence, last_sentence):
-            row, end = get_long(starts, sentence) - begin, get_long(starts, sentence + 1) - begin
-            attend_sentence(
-                projected, row, end, projected + 4 * keys, projected + 4 * values, row, end - row, heads, d_k, d_v,
-                width, width, width, room, 0, 1 / math.sqrt(d_k), attending, mixed, normalisers,
-            )  # fmt: skip
-        r = round_rows(mixed, count, heads * d_v, rounded)
-        product(mixed, r, count, heads * d_v, w, OUTPUT, d_model, x, d_model, Mode.ADD)
-        after(norm_first, x, count, d_model, w, 0)
-        feed_forward(norm_first, x, count, d_model, d_ff, w, 1, INNER, normed, inner, rounded)
-    if norm_first:
-        norm_rows(x, count, d_model, get_long(last, 0), get_long(last, 1), x)
-    r = round_rows(x, count, d_model, rounded)
-    product(x, r, count, d_model, last, 2, memory_width, memory + 4 * begin * memory_width, memory_width, Mode.SET)
+            row, end = batch.starts[sentence] - begin + first, batch.starts[sentence + 1] - begin + first
+            attend_sequence(attention, Span(row, end, row, end - row), scratch, work.mixed, work.log_normalisers)
+        project(mixed, count, layer.output, rounded, x, Mode.ADD)
+        norm_sublayer(model, x, count, layer.norm)
+        feed_forward(model, layer.feed_forward, x, count, normed, inner, rounded)
+    if model.norm_first:
+        norm_rows(x, count, d_model, model.last_norm, x)
+    project(x, count, model.memory, rounded, batch.memory + begin * columns, Mode.SET)

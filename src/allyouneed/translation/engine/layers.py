@@ -1,7 +1,4 @@
-"""What encoder and decoder layers are made of (section 3.1), on rows in the cache.
-
-A layer's weights are a list of addresses: of each norm its weight and bias, then of each matrix `packed` and `facts`.
-"""
+"""Building blocks of encoder and decoder layers (section 3.1), on a few rows that stay in the cache."""
 
 from __future__ import annotations
 
@@ -10,68 +7,75 @@ import math
 from numba import njit
 
 from allyouneed.kernels import LANES, Mode
-from allyouneed.kernels.product import multiply_rows, round_rows
-from allyouneed.kernels.simd import each, get_long, load, multiply_add, store, total
+from allyouneed.kernels.product import Rows, multiply_rows, round_rows
+from allyouneed.kernels.simd import broadcast, load, multiply_add, reduce_sum, store
 
 
 @njit
-def norm_rows(x, rows, width, weight, bias, out):
-    """Layer normalisation of rows [rows, width], as PyTorch's: biased variance, ε = 10⁻⁵ inside the root."""
+def norm_rows(x, rows, width, norm, out):
+    """Normalise rows [rows, width] as PyTorch does: biased variance, ε = 10⁻⁵ inside the root."""
+    weight, bias = norm.weight, norm.bias
     for row in range(rows):
-        line, to = x + 4 * row * width, out + 4 * row * width
-        summed = each(0.0)
+        line, to = x + row * width, out + row * width
+        summed = broadcast(0.0)
         for c in range(0, width, LANES):
             summed = summed + load(line, c)
-        mean = total(summed) / width
-        squares = each(0.0)
+        mean = reduce_sum(summed) / width
+        squares = broadcast(0.0)
         for c in range(0, width, LANES):
             centred = load(line, c) - mean
             squares = multiply_add(centred, centred, squares)
-        scale = 1 / math.sqrt(total(squares) / width + 1e-5)
+        scale = 1 / math.sqrt(reduce_sum(squares) / width + 1e-5)
         for c in range(0, width, LANES):
             store(to, c, multiply_add((load(line, c) - mean) * scale, load(weight, c), load(bias, c)))
 
 
 @njit
-def embed_row(token, embedding, position, d_model, scale, out):
-    """embedding [vocabulary, d_model] at a token · scale + position [d_model] -> out [d_model] (section 3.4)."""
-    line = embedding + 4 * token * d_model
-    for c in range(0, d_model, LANES):
-        store(out, c, multiply_add(load(line, c), each(scale), load(position, c)))
+def embed_row(model, token, encoding, out):
+    """Write a token's embedding, scaled, plus the encoding of its position [d_model] (section 3.4)."""
+    line, scale = model.embedding + token * model.d_model, model.embedding_scale
+    for c in range(0, model.d_model, LANES):
+        store(out, c, multiply_add(load(line, c), broadcast(scale), load(encoding, c)))
 
 
 @njit
-def product(a, rounded, rows, depth, weights, place, n, out, stride, mode):
-    """a [rows, depth] by the matrix whose addresses stand at a place of the layer's -> out [rows, n], `stride` apart.
-
-    rounded: as `multiply_rows` has it; mode: SET, RELU or ADD.
-    """
-    packed, facts = get_long(weights, place), get_long(weights, place + 1)
-    multiply_rows(a, rounded, rows, depth, packed, facts, n, n, out, stride, mode)
-
-
-@njit
-def before(norm_first, x, rows, d_model, weights, number, normed):
-    """What a sub-layer works on: x, or x normed."""
-    if not norm_first:
+def sublayer_input(model, x, rows, norm, normed):
+    """Return the input of a sub-layer: x, or with norm "pre" its normalisation, written to `normed`."""
+    if not model.norm_first:
         return x
-    norm_rows(x, rows, d_model, get_long(weights, 2 * number), get_long(weights, 2 * number + 1), normed)
+    norm_rows(x, rows, model.d_model, norm, normed)
     return normed
 
 
 @njit
-def after(norm_first, x, rows, d_model, weights, number):
-    """x is normed in place after a sub-layer, unless it was before."""
-    if not norm_first:
-        norm_rows(x, rows, d_model, get_long(weights, 2 * number), get_long(weights, 2 * number + 1), x)
+def norm_sublayer(model, x, rows, norm):
+    """Normalise x in place after a sub-layer, with norm "post"."""
+    if not model.norm_first:
+        norm_rows(x, rows, model.d_model, norm, x)
 
 
 @njit
-def feed_forward(norm_first, x, rows, d_model, d_ff, weights, number, place, normed, inner, rounded):
-    """Section 3.3, with its residual and norm: the matrices' addresses begin at a place of the layer's."""
-    a = before(norm_first, x, rows, d_model, weights, number, normed)
-    r = round_rows(a, rows, d_model, rounded)
-    product(a, r, rows, d_model, weights, place, d_ff, inner, d_ff, Mode.RELU)
-    r = round_rows(inner, rows, d_ff, rounded)
-    product(inner, r, rows, d_ff, weights, place + 2, d_model, x, d_model, Mode.ADD)
-    after(norm_first, x, rows, d_model, weights, number)
+def project(a, rows, matrix, rounded, out, mode):
+    """Multiply contiguous rows by a matrix; rounded: memory for them in bytes, or null."""
+    a_rounded = round_rows(a, rows, matrix.depth, rounded)
+    multiply_rows(a, a_rounded, rows, matrix, Rows(out, matrix.columns), mode)
+
+
+@njit
+def feed_forward(model, weights, x, rows, normed, inner, rounded):
+    """Add the feed-forward network (equation 2) to x [rows, d_model], and normalise.
+
+    normed, inner, rounded: memory for [rows, d_model], [rows, d_ff] and rows in bytes.
+    """
+    a = sublayer_input(model, x, rows, weights.norm, normed)
+    project(a, rows, weights.inner, rounded, inner, Mode.RELU)
+    project(inner, rows, weights.outer, rounded, x, Mode.ADD)
+    norm_sublayer(model, x, rows, weights.norm)
+
+
+@njit
+def offset(pointer, count):
+    """Advance a pointer unless it is null."""
+    if pointer:
+        return pointer + count
+    return pointer

@@ -1,187 +1,170 @@
-"""The likeliest words without all logits in fp32: a look at the whole vocabulary in 8 bits, and fp32 where it counts.
+"""The most likely tokens without all logits in fp32: the whole vocabulary in 8 bits, then fp32 where it matters.
 
-Words and hidden states are rounded to 8 bits; the processor multiplies four of those at once (AVX-512 VNNI). How far a
-rounded logit can be from the exact one is bounded (Cauchy-Schwarz): |h · w - ĥ · ŵ| ≤ |h| |w - ŵ| + |h - ĥ| |ŵ|. A word
-whose upper bound is below the lower bounds of `count` others is not among the best; all others are looked at again in
-fp32. So the words found are exactly the best. There is no normaliser, and so no probability: of a text smoothed labels
-make the far tail of ten thousand words a tenth of the sum, which 8 bits do not give to five digits.
+Embeddings and hidden states are rounded to 8 bits, of which the processor multiplies four at once (AVX-512 VNNI). The
+error of a rounded logit is bounded (Cauchy-Schwarz): |h · w - ĥ · ŵ| ≤ |h| |w - ŵ| + |h - ĥ| |ŵ|. A token whose upper
+bound is below the lower bounds of `count` others is not among the best; all others are computed again in fp32, so that
+the tokens found are exactly the best. There is no normaliser, and therefore no probability: label smoothing makes the
+far tail of ten thousand tokens a tenth of the sum, which 8 bits cannot give to five digits.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from numba import njit
 from torch import Tensor
 
-from allyouneed.kernels import IMPOSSIBLE, LANES, Mode
-from allyouneed.kernels.product import bytes_size, multiply_rows, pack, round_rows, to_bytes
-from allyouneed.kernels.simd import (
-    any_above,
-    each,
-    get,
-    get_long,
-    load,
-    multiply_add,
-    put,
-    put_long,
-    rounded,
-    store,
-    total,
-    whole_lanes,
-)
-from allyouneed.translation.engine.decoder import (
-    CHUNK,
-    D_MODEL,
-    END,
-    OUTPUT_WEIGHT,
-    SCREEN_ERRORS,
-    SCREEN_FACTS,
-    SCREEN_PACKED,
-    WORDS,
-    insert,
-)
+from allyouneed.kernels import LANES, MASKED, Mode
+from allyouneed.kernels.memory import Floats, Longs, Record
+from allyouneed.kernels.product import Matrix, Rows, multiply_columns, pack, round_rows, rounded_size, to_bytes
+from allyouneed.kernels.simd import any_above, broadcast, load, multiply_add, reduce_sum, round_half_even, store
+from allyouneed.translation.engine.top_tokens import CHUNK, insert_token
 
-_MORE = 1.001  # on bounds, for what rounding in fp32 adds to them
-ROOM = 512  # words of a row that may be looked at again; a row that would need more is left to fp32
+_MARGIN = 1.001  # factor on bounds, for the rounding errors of fp32
+_MAX_CANDIDATES = 512  # tokens of a row that may be computed again; a row that needs more is left to fp32
 
 
-class Words(NamedTuple):
-    """weight fp32 [words, depth]; packed and facts: in bytes (see `product.py`), words filled up to 16s; errors
-    fp32 [2, words]: |w - ŵ| and |ŵ| of each."""
+class ScreenWeights(Record):
+    """The pre-softmax linear in fp32 and in 8 bits, with its rounding errors."""
 
-    weight: Tensor
-    packed: Tensor
-    facts: Tensor
-    errors: Tensor
+    weight: Floats  # fp32 [vocabulary, d_model]
+    matrix: Matrix  # in bytes; its bias masks padding
+    errors: Floats  # fp32 [2, vocabulary, padded]: |w - ŵ| and |ŵ| of each token
 
 
-def round_words(weight: Tensor, bias: Tensor) -> Words:
-    """weight fp32 [words, depth], depth a multiple of 16; bias [words]."""
+class ScreenWorkspace(Record):
+    """Memory for screening rows."""
+
+    is_exact: Longs  # [rows]: 0 if the row is left to fp32
+    rounded: Floats  # hidden states in bytes, each with its scale: see `round_rows`
+    bounds: Floats  # fp32 [rows, count]: the largest lower bounds
+    lengths: Floats  # fp32 [rows, 2]: |h| and |h - ĥ|
+    num_candidates: Longs  # [rows]: -1 if there are too many
+    candidates: Longs  # [rows, _MAX_CANDIDATES]: tokens that may be among the best
+    upper_bounds: Floats  # fp32 [rows, _MAX_CANDIDATES], of their logits
+
+
+def screen_weights(weight: Tensor, bias: Tensor) -> ScreenWeights:
+    """Round a weight [vocabulary, d_model], d_model a multiple of 16, with its bias [vocabulary]."""
     weight = weight.detach().contiguous()
     missing = -len(weight) % LANES
-    full = torch.cat([weight, weight.new_zeros(missing, weight.shape[1])])
-    packed, facts, _ = pack(full, torch.cat([bias, bias.new_full((missing,), IMPOSSIBLE)]), in_bytes=True)
-    whole, scale = to_bytes(full)
-    near = whole * scale[:, None]
-    errors = torch.stack([(full - near).norm(dim=1), near.norm(dim=1)])
-    return Words(weight, packed, facts, errors)
+    padded = torch.cat([weight, weight.new_zeros(missing, weight.shape[1])])
+    matrix = pack(padded, torch.cat([bias, bias.new_full((missing,), MASKED)]), in_bytes=True)
+    whole, scale = to_bytes(padded)
+    rounded = whole * scale[:, None]
+    errors = torch.stack([(padded - rounded).norm(dim=1), rounded.norm(dim=1)])
+    return ScreenWeights(weight=weight, matrix=matrix, errors=errors)
+
+
+def screen_workspace(rows: int, depth: int, count: int) -> ScreenWorkspace:
+    """Allocate memory for `rows` rows of hidden states [depth], of which `count` tokens each are found."""
+    return ScreenWorkspace(
+        is_exact=torch.empty(rows, dtype=torch.int64),
+        rounded=torch.empty(rounded_size(rows, depth)),
+        bounds=torch.empty(rows, count),
+        lengths=torch.empty(rows, 2),
+        num_candidates=torch.empty(rows, dtype=torch.int64),
+        candidates=torch.empty(rows, _MAX_CANDIDATES, dtype=torch.int64),
+        upper_bounds=torch.empty(rows, _MAX_CANDIDATES),
+    )
 
 
 @njit
 def _lengths(hidden, depth, scale):
-    """-> |h|, |h - ĥ| of hidden fp32 [depth], rounded to bytes of that scale."""
-    squares = lost = each(0.0)
+    """Return |h| and |h - ĥ| of a hidden state [depth] that is rounded to bytes of this scale."""
+    squares = lost = broadcast(0.0)
     for c in range(0, depth, LANES):
         h = load(hidden, c)
-        error = h - rounded(h * (1 / scale)) * scale
+        error = h - round_half_even(h * (1 / scale)) * scale
         squares, lost = multiply_add(h, h, squares), multiply_add(error, error, lost)
-    return math.sqrt(total(squares)), math.sqrt(total(lost))
+    return math.sqrt(reduce_sum(squares)), math.sqrt(reduce_sum(lost))
 
 
 @njit
 def _dot(a, b, depth):
-    summed = each(0.0)
+    summed = broadcast(0.0)
     for c in range(0, depth, LANES):
         summed = multiply_add(load(a, c), load(b, c), summed)
-    return total(summed)
+    return reduce_sum(summed)
 
 
 @njit
-def _look(line, begin, width, padded, errors, state, tops, count, again):
-    """Logits [width] of the words from `begin` on; those that may be among the best are put down in `again`.
-
-    state: fp32 [3]: |h|, |h - ĥ|, and how many words are put down, -1 if too many. tops [count]: the best lower bounds.
-    """
-    length, lost, found = get(state, 0), get(state, 1), int(get(state, 2))
-    limit = get(tops, count - 1)
+def _collect(weights, screen, row, count, line, begin, width):
+    """Add to a row's candidates the tokens from `begin` on whose rounded logits [width] may be among the best."""
+    errors, padded, bounds = weights.errors, weights.matrix.columns, screen.bounds + row * count
+    candidates = screen.candidates + row * _MAX_CANDIDATES
+    upper_bounds = screen.upper_bounds + row * _MAX_CANDIDATES
+    length, lost, found = screen.lengths[2 * row], screen.lengths[2 * row + 1], screen.num_candidates[row]
+    limit = bounds[count - 1]
     for j in range(0, width, LANES):
         logits = load(line, j)
         error = load(errors, begin + j) * length + load(errors, padded + begin + j) * lost
         if found >= 0 and any_above(logits + error, limit):
             store(line, j, logits + error)
             for i in range(j, j + LANES):
-                upper = get(line, i)
+                upper = line[i]
                 if upper > limit and found >= 0:
-                    if found == ROOM:
+                    if found == _MAX_CANDIDATES:
                         found = -1
                     else:
-                        put_long(again, found, begin + i)
-                        put(again, 2 * ROOM + found, upper)
+                        candidates[found] = begin + i
+                        upper_bounds[found] = upper
                         found += 1
-                        off = get(errors, begin + i) * length + get(errors, padded + begin + i) * lost
-                        if upper - 2 * off > limit:
-                            _insert_value(upper - 2 * off, tops, count)
-                            limit = get(tops, count - 1)
-    put(state, 2, found)
+                        error_of_token = errors[begin + i] * length + errors[padded + begin + i] * lost
+                        if upper - 2 * error_of_token > limit:
+                            _insert_bound(upper - 2 * error_of_token, bounds, count)
+                            limit = bounds[count - 1]
+    screen.num_candidates[row] = found
 
 
 @njit
-def _insert_value(value, tops, count):
-    place = count - 1
-    while place > 0 and value > get(tops, place - 1):
-        put(tops, place, get(tops, place - 1))
-        place -= 1
-    put(tops, place, value)
+def _insert_bound(value, bounds, count):
+    index = count - 1
+    while index > 0 and value > bounds[index - 1]:
+        bounds[index] = bounds[index - 1]
+        index -= 1
+    bounds[index] = value
 
 
 @njit
-def _decide(hidden, depth, weight, bias, found, limit, again, tops, words, count):
-    """The words put down, in fp32."""
-    for j in range(found):
-        if get(again, 2 * ROOM + j) >= limit:
-            word = get_long(again, j)
-            logit = _dot(hidden, weight + 4 * word * depth, depth) + get(bias, word)
-            if logit > get(tops, count - 1):
-                insert(logit, word, tops, words, count)
+def _decide(weights, screen, row, hidden, top):
+    """Compute a row's candidates in fp32, and find the best."""
+    depth, bias, limit = weights.matrix.depth, weights.matrix.terms, screen.bounds[(row + 1) * top.count - 1]
+    logits, tokens = top.logits + row * top.count, top.tokens + row * top.count
+    for j in range(row * _MAX_CANDIDATES, row * _MAX_CANDIDATES + screen.num_candidates[row]):
+        if screen.upper_bounds[j] >= limit:
+            token = screen.candidates[j]
+            logit = _dot(hidden, weights.weight + token * depth, depth) + bias[token]
+            if logit > logits[top.count - 1]:
+                insert_token(logit, token, logits, tokens, top.count)
 
 
 @njit
-def screen(model, rows, block, hidden, count, tops, words, ends, fits, scratch):
-    """As `decoder.likeliest` without scores. fits: int64 [rows]: 0 where a row is left to that. scratch: as
-    `scratch_size` says."""
-    depth, padded, weight = (
-        get_long(model, D_MODEL),
-        whole_lanes(get_long(model, WORDS)),
-        get_long(model, OUTPUT_WEIGHT),
-    )
-    packed, facts, errors = (
-        get_long(model, SCREEN_PACKED),
-        get_long(model, SCREEN_FACTS),
-        get_long(model, SCREEN_ERRORS),
-    )
-    end, again_size, lower_size = get_long(model, END), 4 * 3 * ROOM, 4 * (count + 3)
-    again = scratch
-    lowers = again + block * again_size
-    logits = lowers + block * lower_size
-    in_bytes = round_rows(hidden, rows, depth, logits + 4 * block * CHUNK)
-    for row in range(rows):
-        lower = lowers + row * lower_size
-        state, scale = lower + 4 * count, get(in_bytes, bytes_size(row, depth) + depth // 4)
-        length, lost = _lengths(hidden + 4 * row * depth, depth, scale)
-        put(state, 0, length * _MORE)
-        put(state, 1, lost * _MORE)
-        put(state, 2, 0.0)
-        for j in range(count):
-            put(lower, j, IMPOSSIBLE)
-            put(tops, row * count + j, IMPOSSIBLE)
-            put_long(words, row * count + j, 0)
+def screen_top_tokens(model, top, work, first, rows):
+    """Do what `find_top_tokens` does without scores; `work.screen.is_exact` is 0 for rows that need it still."""
+    weights, screen, depth, count = model.screen, work.screen, model.d_model, top.count
+    hidden, logits = work.hidden + first * depth, work.logits + first * CHUNK
+    padded = weights.matrix.columns
+    in_bytes = round_rows(hidden, rows, depth, screen.rounded + rounded_size(first, depth))
+    for row in range(first, first + rows):
+        scale = in_bytes[rounded_size(row - first, depth) + depth // 4]
+        length, lost = _lengths(hidden + (row - first) * depth, depth, scale)
+        screen.lengths[2 * row] = length * _MARGIN
+        screen.lengths[2 * row + 1] = lost * _MARGIN
+        screen.num_candidates[row] = 0
+        for j in range(row * count, (row + 1) * count):
+            screen.bounds[j] = MASKED
+            top.logits[j] = MASKED
+            top.tokens[j] = 0
     for begin in range(0, padded, CHUNK):
-        width, panel, first_facts = min(CHUNK, padded - begin), packed + begin * depth, facts + 4 * begin
-        multiply_rows(hidden, in_bytes, rows, depth, panel, first_facts, padded, width, logits, CHUNK, Mode.SET)
+        width = min(CHUNK, padded - begin)
+        multiply_columns(hidden, in_bytes, rows, weights.matrix, begin, width, Rows(logits, CHUNK), Mode.SET)
         for row in range(rows):
-            lower, line, more = lowers + row * lower_size, logits + 4 * row * CHUNK, again + row * again_size
-            _look(line, begin, width, padded, errors, lower + 4 * count, lower, count, more)
-    for row in range(rows):
-        lower, h, place = lowers + row * lower_size, hidden + 4 * row * depth, row * count
-        found, limit, more = int(get(lower, count + 2)), get(lower, count - 1), again + row * again_size
-        put_long(fits, row, min(1, found + 1))
-        _decide(h, depth, weight, facts, found, limit, more, tops + 4 * place, words + 8 * place, count)
-        put(ends, row, _dot(h, weight + 4 * end * depth, depth) + get(facts, end))
-
-
-def scratch_size(block: int, depth: int, count: int) -> int:
-    """fp32 numbers that `screen` needs."""
-    return block * (3 * ROOM + count + 3 + bytes_size(1, depth) + CHUNK)
+            _collect(weights, screen, first + row, count, logits + row * CHUNK, begin, width)
+    for row in range(first, first + rows):
+        h = hidden + (row - first) * depth
+        screen.is_exact[row] = min(1, screen.num_candidates[row] + 1)
+        _decide(weights, screen, row, h, top)
+        end = _dot(h, weights.weight + model.end * depth, depth) + weights.matrix.terms[model.end]
+        top.end_logits[row] = end

@@ -1,0 +1,64 @@
+"""What decoding keeps between steps of the compiled decoder."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+_POSITIONS = 32  # for which there is memory at first
+
+
+class EngineCache:
+    """Keys and values of sources and of previous positions, and for every row the addresses of its own.
+
+    Args:
+        memory: fp32 [tokens, layers · heads · (d_k + d_v)]: keys and values of the sources, without padding.
+        starts: int64 [sentences + 1], first token of each sentence.
+
+    Attributes:
+        max_source: Length of the longest source.
+        sources: int64 [rows]: address of the addresses of each row's source tokens.
+        source_lengths: int64 [rows].
+        seen: int64 [rows, positions or more]: addresses of the keys and values of each row's positions.
+        length: Number of positions.
+    """
+
+    def __init__(self, memory: Tensor, starts: np.ndarray):
+        lengths = np.diff(starts)
+        self.max_source = int(lengths.max(initial=0))
+        tokens = np.minimum(starts[:-1, None] + np.arange(self.max_source), max(0, len(memory) - 1))
+        addresses = memory.data_ptr() + memory.element_size() * memory.shape[1] * tokens
+        self.sources = addresses.ctypes.data + addresses.strides[0] * np.arange(len(lengths))
+        self.source_lengths = lengths
+        self.seen = np.empty((len(lengths), _POSITIONS), dtype=np.int64)
+        self.length = 0
+        self._referenced = [memory, addresses]  # what addresses point to
+
+    def select(self, rows: Tensor | np.ndarray) -> None:
+        """Keep these rows, in this order; a row may occur several times."""
+        order = np.asarray(rows)
+        self.seen, self.sources, self.source_lengths = self.seen[order], self.sources[order], self.source_lengths[order]
+
+    def keep_sentences(self, sentences: Tensor) -> None:
+        """Do nothing: every row has the addresses of its own source."""
+
+    def allocate_beams(self, beam: int) -> None:
+        """Make `seen` hold `beam` rows for each sentence, before the first step."""
+        self.seen = np.empty((beam * len(self.sources), self.seen.shape[1]), dtype=np.int64)
+
+    def select_sentences(self, sentences: np.ndarray, beam: int) -> None:
+        """Keep these sentences, where `seen` has `beam` rows for each, and the other arrays one."""
+        stride = self.seen.shape[1]
+        self.seen = self.seen.reshape(-1, beam, stride)[sentences].reshape(-1, stride)
+        self.sources, self.source_lengths = self.sources[sentences], self.source_lengths[sentences]
+
+    def append(self, positions: int, rows: int, width: int) -> np.ndarray:
+        """Append positions, and allocate their keys and values, fp32 [positions, rows, width]."""
+        missing = self.length + positions - self.seen.shape[1]
+        if missing > 0:
+            more = np.empty((len(self.seen), max(missing, self.seen.shape[1])), dtype=np.int64)
+            self.seen = np.concatenate([self.seen, more], axis=1)
+        key_values = np.empty((positions, rows, width), dtype=np.float32)
+        self._referenced.append(key_values)
+        self.length += positions
+        return key_values

@@ -1,0 +1,84 @@
+"""The most likely next tokens of every row, from logits that never leave the cache."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from allyouneed.kernels import LANES, MASKED, Mode
+from allyouneed.kernels.memory import Floats, Longs, Record
+from allyouneed.kernels.product import Rows, multiply_columns, round_rows
+from allyouneed.kernels.simd import any_above, broadcast, exp, load, log, pad_to_lanes, reduce_max, reduce_sum
+from allyouneed.translation.engine.layers import offset
+
+CHUNK = 512  # tokens whose logits are computed and compared at a time
+
+
+class NextTokens(Record):
+    """The most likely next tokens of every row."""
+
+    count: int
+    with_scores: int  # whether normalisers are computed
+    logits: Floats  # fp32 [rows, count], largest first
+    tokens: Longs  # [rows, count]
+    end_logits: Floats  # fp32 [rows], logit of the end of sentence
+    normalisers: Floats  # fp32 [rows]: logit - normaliser = log probability; 0 without scores
+
+
+@njit
+def insert_token(logit, token, logits, tokens, count):
+    """Insert into a list sorted from the largest, whose last entry is dropped; equal logits keep their order."""
+    index = count - 1
+    while index > 0 and logit > logits[index - 1]:
+        logits[index] = logits[index - 1]
+        tokens[index] = tokens[index - 1]
+        index -= 1
+    logits[index] = logit
+    tokens[index] = token
+
+
+@njit
+def _merge(top, row, line, begin, width):
+    """Merge the logits [width] of the tokens from `begin` on into a row's top tokens and sum of exponentials."""
+    count, logits, tokens = top.count, top.logits + row * top.count, top.tokens + row * top.count
+    earlier_top = logits[0]
+    for index in range(0, width, LANES):
+        if any_above(load(line, index), logits[count - 1]):
+            for j in range(index, index + LANES):
+                if line[j] > logits[count - 1]:
+                    insert_token(line[j], begin + j, logits, tokens, count)
+    if top.with_scores:
+        highest, summed = logits[0], broadcast(0.0)
+        for index in range(0, width, LANES):
+            summed = summed + exp(load(line, index) - highest)
+        earlier = top.normalisers[row] * reduce_max(exp(broadcast(earlier_top - highest)))
+        top.normalisers[row] = earlier + reduce_sum(summed)
+
+
+@njit
+def find_top_tokens(model, top, work, part, first, count):
+    """Find the most likely next tokens of `count` rows from `first` on, from `work.hidden`."""
+    vocab_size, d_model, end = model.vocab_size, model.d_model, model.end
+    hidden, logits = work.hidden + first * d_model, work.logits + first * CHUNK
+    rounded = round_rows(hidden, count, d_model, offset(work.rounded, part * work.rounded_size))
+    for row in range(first, first + count):
+        top.normalisers[row] = 0.0
+        for index in range(row * top.count, (row + 1) * top.count):
+            top.logits[index] = MASKED
+            top.tokens[index] = 0
+    for begin in range(0, vocab_size, CHUNK):
+        width = min(CHUNK, vocab_size - begin)
+        padded = pad_to_lanes(width)
+        multiply_columns(hidden, rounded, count, model.output, begin, padded, Rows(logits, CHUNK), Mode.SET)
+        for row in range(count):
+            line = logits + row * CHUNK
+            for j in range(width, padded):
+                line[j] = MASKED
+            for j in range(model.num_forbidden):
+                if begin <= model.forbidden[j] < begin + width:
+                    line[model.forbidden[j] - begin] = MASKED
+            if begin <= end < begin + width:
+                top.end_logits[first + row] = line[end - begin]
+            _merge(top, first + row, line, begin, padded)
+    if top.with_scores:
+        for row in range(first, first + count):
+            top.normalisers[row] = top.logits[row * top.count] + log(top.normalisers[row])
