@@ -16,13 +16,13 @@ test: .venv/installed-dev .venv/browser
 test-slow: .venv/installed-dev
 	$(BIN)/pytest -m slow
 
-# Numerical tests as they run on other processors: Numba's target without AVX-512 or VNNI, PyTorch's and MKL's plainest code.
+# Numerical tests as on other processors: Numba targets without AVX-512 or VNNI, baseline code of PyTorch and MKL.
 NUMERICAL := tests/kernels tests/model tests/translation tests/training/test_plain.py tests/training/test_loss.py
 test-processors: .venv/installed-dev
-	NUMBA_CPU_NAME=generic $(BIN)/pytest $(AT_ONCE) $(NUMERICAL)
-	NUMBA_CPU_NAME=haswell ATEN_CPU_CAPABILITY=avx2 $(BIN)/pytest $(AT_ONCE) $(NUMERICAL)
-	NUMBA_CPU_NAME=skylake-avx512 $(BIN)/pytest $(AT_ONCE) $(NUMERICAL)
-	ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE $(BIN)/pytest $(AT_ONCE) $(NUMERICAL)
+	NUMBA_CPU_NAME=generic $(BIN)/pytest $(PARALLEL) $(NUMERICAL)
+	NUMBA_CPU_NAME=haswell ATEN_CPU_CAPABILITY=avx2 $(BIN)/pytest $(PARALLEL) $(NUMERICAL)
+	NUMBA_CPU_NAME=skylake-avx512 $(BIN)/pytest $(PARALLEL) $(NUMERICAL)
+	ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE $(BIN)/pytest $(PARALLEL) $(NUMERICAL)
 
 # Fails if coverage is below fail_under in pyproject.toml.
 coverage: .venv/installed-dev .venv/browser

@@ -51,10 +51,10 @@ def random_batch(sentences: int, length: int, vocab_size: int) -> Batch:
     return Batch(*(torch.randint(EOS, vocab_size, (sentences, tokens)) for tokens in (length, length + 1)))
 
 
-def use_pytorchs_own(model: Transformer) -> None:
-    """The model's plain twin, which nothing of Numba's keeps from being traced, with PyTorch's own fused attention.
+def use_pytorch_kernels(model: Transformer) -> None:
+    """Replace Numba kernels, which torch.compile cannot trace, by PyTorch's dropout, linear layers and fused attention.
 
-    The loss stays ours: it is outside of what is compiled.
+    The loss is not compiled and keeps its kernel.
     """
     for module in model.modules():
         if isinstance(module, (Dropout, Linear, Transformer)):
@@ -63,5 +63,5 @@ def use_pytorchs_own(model: Transformer) -> None:
 
 def compile_with_pytorch(model: Transformer) -> None:
     """Compile the model with torch.compile for batches of any shape."""
-    use_pytorchs_own(model)
+    use_pytorch_kernels(model)
     model.hidden = torch.compile(model.hidden, dynamic=True)

@@ -9,7 +9,7 @@ from allyouneed.config import load_recipe
 from allyouneed.data.batches import BatchOrder, Position, collate
 from allyouneed.data.store import open_store
 from allyouneed.training.memory import keep_freed_memory
-from benchmarks.measure.stepping import Stepper, compile_with_pytorch, use_pytorchs_own
+from benchmarks.measure.stepping import Stepper, compile_with_pytorch, use_pytorch_kernels
 from benchmarks.measure.workers import serve_request
 
 _OURS, _COMPILED = "ours", "compiled"  # implementations; the third is "pytorch"
@@ -35,7 +35,7 @@ def train(request: dict) -> dict:
     if request["path"] == _COMPILED:
         compile_with_pytorch(step.model)
     elif request["path"] != _OURS:
-        use_pytorchs_own(step.model)
+        use_pytorch_kernels(step.model)
     build_seconds = time.perf_counter() - start
     steps = []
     for _ in range(request["steps"]):
