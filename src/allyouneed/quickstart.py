@@ -1,4 +1,4 @@
-"""The whole way in minutes: a corpus made here, a translator trained on it, scored on dates it has never seen, used."""
+"""A complete example in minutes: makes a synthetic corpus, trains a translator, evaluates it and translates with it."""
 
 from __future__ import annotations
 
@@ -17,30 +17,37 @@ from allyouneed.training.train import train
 from allyouneed.translation.evaluation import evaluate
 from allyouneed.translation.translator import Translator
 
-_SHOWN = ("2026년 11월 22일 일요일", "이천이십육년 십일월 이십이일", "'26. 11. 22.(일)", "1987.6.29")
+_EXAMPLES = ("2026년 11월 22일 일요일", "이천이십육년 십일월 이십이일", "'26. 11. 22.(일)", "1987.6.29")
 
 
 def run_quickstart(out: Path, settings: Sequence[str], console: Console, program: str) -> bool:
-    """Trains, scores and translates; False when interrupted. Progress goes to the console, results to standard output.
+    """Train, evaluate and translate. Results are printed on standard output, `exact match 99.1 %` at the end.
 
-    program: what the user types for `allyouneed`. Ends with the line `exact match 99.1 %`, of held-out dates.
-    Errors: `UserError`.
+    Args:
+        out: Folder of the run; the corpus is written beside it.
+        settings: Overrides `SECTION.NAME=VALUE`.
+        console: Where progress is shown.
+        program: The command that the user types for `allyouneed`.
+
+    Returns:
+        Whether the training was completed, and not interrupted.
+
+    Raises:
+        UserError: If a setting is impossible, or the disk is full.
     """
     text = Path(f"{out}-text")
     dates = make_dates()
     files = {name: _write(text / f"{name}.tsv", getattr(dates, name)) for name in ("train", "valid", "test")}
-    print_line(console, f"dates in Korean and English, made here: {len(dates.train):,} pairs in {text}")
+    print_line(console, f"generated dates in Korean and English: {len(dates.train):,} training pairs in {text}")
     request = Request([files["train"]], [files["valid"]], out, ("ko", "en"), "dates", settings)
     if train(request, console).status == INTERRUPTED:
         return False
     translator = Translator.load(out)
     scores = evaluate(translator, [files["test"]])
-    for translation in translator.translate(_SHOWN):
+    for translation in translator.translate(_EXAMPLES):
         print(f"{translation.source}  →  {translation.text}")
     print(_next_steps(program, out, text))
-    print(
-        f"BLEU {scores.bleu:.1f}  {scores.bleu_signature}  on {scores.sentences:,} dates that never occur in training"
-    )
+    print(f"BLEU {scores.bleu:.1f}  {scores.bleu_signature}  on {scores.sentences:,} dates not in the training text")
     print(f"exact match {scores.exact_match:.1f} %")
     return True
 
@@ -56,5 +63,5 @@ Try next:
   echo "2024년 2월 29일 목요일" | {program} translate {shlex.quote(str(out))}
   {program} evaluate {shlex.quote(str(out))} --test {shlex.quote(str(text / "test.tsv"))}
   {out / "report.html"} in a browser: curves, samples, settings
-  your own text: {program} train --from de --to en --train train.de train.en --minutes 30 --out RUN
+  with your own text: {program} train --from de --to en --train train.de train.en --minutes 30 --out RUN
 """

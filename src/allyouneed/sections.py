@@ -87,12 +87,15 @@ class ModelConfig(Section):
         Args:
             vocab_size: Number of tokens in the joint vocabulary.
         """
-        attention = 2 * self.d_model * self.num_heads * (self.key_size + self.value_size)
-        feed_forward = 2 * self.d_model * self.d_ff
-        layers = self.encoder_layers * (attention + feed_forward) + self.decoder_layers * (2 * attention + feed_forward)
         matrices = {True: 1, "target": 2, False: 3}[self.tie_embeddings]
         positions = 2 * self.max_positions if self.positions == "learned" else 0
-        return layers + (matrices * vocab_size + positions) * self.d_model
+        return self.count_layer_weights() + (matrices * vocab_size + positions) * self.d_model
+
+    def count_layer_weights(self) -> int:
+        """Count the entries of the weight matrices in all layers of the encoder and the decoder."""
+        attention = 2 * self.d_model * self.num_heads * (self.key_size + self.value_size)
+        feed_forward = 2 * self.d_model * self.d_ff
+        return self.encoder_layers * (attention + feed_forward) + self.decoder_layers * (2 * attention + feed_forward)
 
 
 class DataConfig(Section):

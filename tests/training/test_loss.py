@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import allyouneed.training.loss as loss_module
-from allyouneed.training.loss import Teacher, chunked_cross_entropy, smoothed_cross_entropy
+from allyouneed.training.loss import TeacherLogits, chunked_cross_entropy, smoothed_cross_entropy
 
 
 @pytest.mark.parametrize("kernels", [True, False])
@@ -11,7 +11,7 @@ from allyouneed.training.loss import Teacher, chunked_cross_entropy, smoothed_cr
 def test_chunked_equals_plain_with_gradients(smoothing, chunk, kernels, monkeypatch):
     monkeypatch.setattr("allyouneed.kernels.installed", lambda: kernels)
     monkeypatch.setitem(loss_module._CHUNK_ELEMENTS, "cpu", chunk)
-    monkeypatch.setattr(loss_module, "_FEWEST_ROWS", 1)
+    monkeypatch.setattr(loss_module, "_MIN_ROWS", 1)
     torch.manual_seed(0)
     hidden, weight = torch.randn(37, 16), torch.randn(29, 16)
     targets = torch.randint(0, 29, (37,))
@@ -32,10 +32,10 @@ def test_chunked_equals_plain_with_gradients(smoothing, chunk, kernels, monkeypa
 @pytest.mark.parametrize("share", [0.0, 0.7])
 def test_by_our_own_products_chunked_equals_plain(words, share, own_products, monkeypatch):
     monkeypatch.setitem(loss_module._CHUNK_ELEMENTS, "cpu", 10 * words)
-    monkeypatch.setattr(loss_module, "_FEWEST_ROWS", 1)
+    monkeypatch.setattr(loss_module, "_MIN_ROWS", 1)
     torch.manual_seed(0)
     hidden, weight, targets = torch.randn(37, 16), torch.randn(words, 16), torch.randint(0, words, (37,))
-    teacher = Teacher(torch.randn(37, 32), torch.randn(words, 32), share) if share else None
+    teacher = TeacherLogits(torch.randn(37, 32), torch.randn(words, 32), share) if share else None
     results = []
     for chunked in (False, True):
         h, w = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
@@ -53,7 +53,7 @@ def test_gradients_are_made_once():
     hidden, weight = torch.randn(5, 16, requires_grad=True), torch.randn(32, 16)
     loss, _ = chunked_cross_entropy(hidden, weight, torch.arange(5), 0.1)
     loss.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="used up"):
+    with pytest.raises(RuntimeError, match="already used"):
         loss.backward()
 
 
@@ -62,10 +62,10 @@ def test_gradients_are_made_once():
 def test_a_teachers_share_chunked_equals_plain_equals_the_definition(words, kernels, monkeypatch):
     monkeypatch.setattr("allyouneed.kernels.installed", lambda: kernels)
     monkeypatch.setitem(loss_module._CHUNK_ELEMENTS, "cpu", 10 * words)
-    monkeypatch.setattr(loss_module, "_FEWEST_ROWS", 1)
+    monkeypatch.setattr(loss_module, "_MIN_ROWS", 1)
     torch.manual_seed(0)
     hidden, weight = torch.randn(37, 16), torch.randn(words, 16)
-    targets, teacher = torch.randint(0, words, (37,)), Teacher(torch.randn(37, 32), torch.randn(words, 32), 0.7)
+    targets, teacher = torch.randint(0, words, (37,)), TeacherLogits(torch.randn(37, 32), torch.randn(words, 32), 0.7)
     distribution = torch.full((37, words), 0.3 * 0.1 / words)
     distribution[torch.arange(37), targets] += 0.3 * 0.9
     distribution += 0.7 * (teacher.hidden @ teacher.weight.T).softmax(-1)

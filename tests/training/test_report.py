@@ -95,7 +95,7 @@ def test_headline(tmp_path):
     assert "Best perplexity 9.0 validation, step 500; last 11.0" in text
     assert "Steps 9,000 of 5,000 planned" in text
     assert "Training time 45 min" in text
-    assert "Speed 6,200 target tokens a second, median" in text
+    assert "Speed 6,200 target tokens per second, median" in text
 
 
 def test_a_log_with_nothing_in_it(tmp_path):

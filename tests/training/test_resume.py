@@ -212,7 +212,7 @@ def test_a_damaged_checkpoint_is_named_with_a_remedy_that_works(toy_run, tmp_pat
     for name in ("model.safetensors", "optimizer.safetensors", "state.json"):
         content = (newest / name).read_bytes()
         (newest / name).write_bytes(content[: len(content) // 2])
-        with pytest.raises(UserError, match=f"{name}: truncated or changed.*Delete .*goes on from step-00000015"):
+        with pytest.raises(UserError, match=f"{name}: truncated or changed.*Delete .*resumes at step-00000015"):
             train(request, silent())
         (newest / name).write_bytes(content)
     for path in newest.iterdir():

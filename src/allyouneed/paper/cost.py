@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from allyouneed.model.transformer import Transformer
-from allyouneed.training.optimizer import is_of_words
+from allyouneed.training.optimizer import is_embedding
 
 
 class PaperRun(NamedTuple):
@@ -58,7 +58,7 @@ def flops_per_token(model: Transformer) -> float:
     Returns:
         Floating-point operations per target token.
     """
-    matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and not is_of_words(name)]
+    matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and not is_embedding(name)]
     return 6.0 * sum(matrix.numel() for matrix in [*matrices, model.output.weight])
 
 

@@ -1,4 +1,4 @@
-"""Snapshots of the weights while training, and the average of the last ones (section 6.1)."""
+"""Snapshots of the weights during training, and their average at the end (section 6.1)."""
 
 from __future__ import annotations
 
@@ -12,42 +12,46 @@ from torch import Tensor, nn
 from allyouneed.bundle import weights_of
 from allyouneed.files import check_folder, read_tensors, tensor_bytes, write_folder
 
-_REMEDY = "Train again to have it."
+_REMEDY = "Train again to restore it."
 
 
 class Snapshots:
-    """Weights by step, in a folder."""
+    """Weights by step, in a folder.
+
+    Args:
+        folder: The folder of the checkpoints.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
 
     def save(self, step: int, model: nn.Module) -> None:
-        """Writes the model's weights under this step. Errors: `UserError` when the disk is full."""
-        write_folder(self._place(step), {"model.safetensors": tensor_bytes(weights_of(model))})
+        """Write the model's weights for a step. Raises `UserError` if the disk is full."""
+        write_folder(self._path(step), {"model.safetensors": tensor_bytes(weights_of(model))})
 
     def prune(self, until: int, keep: Collection[int]) -> None:
-        """Deletes the snapshots up to a step, but not those to keep."""
+        """Delete the snapshots up to the step `until`, except the steps in `keep`."""
         for step in self.steps(until):
             if step not in keep:
-                shutil.rmtree(self._place(step))
+                shutil.rmtree(self._path(step))
 
     def steps(self, until: int) -> list[int]:
-        """Steps of the snapshots up to a step, ascending."""
-        places = (place for place in self.folder.glob("weights-*") if "." not in place.name)
-        return sorted(step for place in places if (step := int(place.name.partition("-")[2])) <= until)
+        """List the steps of the snapshots up to the step `until`, ascending."""
+        names = (path.name for path in self.folder.glob("weights-*") if "." not in path.name)
+        return sorted(step for name in names if (step := int(name.partition("-")[2])) <= until)
 
     def load(self, step: int) -> dict[str, Tensor]:
-        """Weights by name, on the CPU. Errors: `UserError` naming the file that is missing, truncated or changed."""
-        check_folder(self._place(step), ["model.safetensors"], _REMEDY)
-        return read_tensors(self._place(step) / "model.safetensors")
+        """Read weights by name, on the CPU. Raises `UserError` if the file is missing, truncated or changed."""
+        check_folder(self._path(step), ["model.safetensors"], _REMEDY)
+        return read_tensors(self._path(step) / "model.safetensors")
 
     def average(self, steps: Sequence[int]) -> dict[str, Tensor]:
-        """The mean of snapshots, at least one, summed one after another in fp32. Errors: as `load`."""
+        """Average one or more snapshots in fp32. Raises `UserError` as `load` does."""
         mean = {name: tensor.float() / len(steps) for name, tensor in self.load(steps[0]).items()}
         for step in steps[1:]:
             for name, tensor in self.load(step).items():
                 torch.add(mean[name], tensor.float(), alpha=1 / len(steps), out=mean[name])
         return mean
 
-    def _place(self, step: int) -> Path:
+    def _path(self, step: int) -> Path:
         return self.folder / f"weights-{step:08d}"

@@ -1,7 +1,7 @@
-"""Saves and restores a training run exactly: the next step after a resume is the one that would have come anyway.
+"""Saves and restores the state of a training exactly: a resumed run takes the same steps as an uninterrupted one.
 
-`checkpoints/step-N/` holds weights, optimizer state (safetensors) and the rest (JSON), written whole or not at all. The
-last two are kept, so that one damaged by the disk costs minutes, not the run.
+`checkpoints/step-N/` holds weights and optimizer state (safetensors) and the rest (JSON), written atomically. The last
+two checkpoints are kept, in case the newest is damaged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ _KEPT = 2
 
 
 def save_checkpoint(folder: Path, state: TrainingState, log_bytes: int) -> None:
-    """Writes `folder/step-N` and deletes older ones. Errors: `UserError` when the disk is full; older ones stay."""
+    """Write `folder/step-N` and delete older checkpoints.
+
+    Args:
+        folder: The folder of the checkpoints.
+        state: The state to save.
+        log_bytes: Size of the log at this step.
+
+    Raises:
+        UserError: If the disk is full; older checkpoints are kept.
+    """
     facts = {
         "step": state.step,
         "epoch": state.position.epoch,
@@ -43,16 +52,24 @@ def save_checkpoint(folder: Path, state: TrainingState, log_bytes: int) -> None:
 
 
 def load_checkpoint(folder: Path, state: TrainingState) -> int:
-    """Restores the newest checkpoint into a fresh state, if there is one. Returns the log's length then, in bytes.
+    """Restore the newest checkpoint, if there is one.
 
-    Errors: `UserError` naming the file that is missing, truncated or changed, and what to delete to go on.
+    Args:
+        folder: The folder of the checkpoints.
+        state: A new state, which is overwritten.
+
+    Returns:
+        Size of the log at the checkpoint in bytes; 0 without a checkpoint.
+
+    Raises:
+        UserError: If a file is missing, truncated or changed.
     """
     saved = _checkpoints(folder)
     if not saved:
         return 0
     newest = saved[-1]
-    before = f"goes on from {saved[-2].name}" if len(saved) > 1 else "begins anew"
-    remedy = f"Delete {newest} and run the same command again: it then {before}."
+    fallback = f"resumes at {saved[-2].name}" if len(saved) > 1 else "begins anew"
+    remedy = f"Delete {newest} and run the same command again: it then {fallback}."
     check_folder(newest, ("model.safetensors", "optimizer.safetensors", "state.json"), remedy)
     keys = ("step", "epoch", "index", "seconds", "best", "validations_without_gain", "since_log", "log_bytes")
     facts = read_json(newest / "state.json", remedy, lambda facts: [facts[key] for key in keys])
@@ -66,12 +83,12 @@ def load_checkpoint(folder: Path, state: TrainingState) -> int:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    found = [place for place in folder.glob("step-*") if place.is_dir() and "." not in place.name]
-    return sorted(found, key=lambda place: (len(place.name), place.name))  # numbers of eight digits, or more
+    found = [path for path in folder.glob("step-*") if path.is_dir() and "." not in path.name]
+    return sorted(found, key=lambda path: (len(path.name), path.name))  # numbers have eight digits or more
 
 
 def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
-    """`parameter.name|key` -> tensor, over all optimizers: a parameter belongs to one."""
+    """Optimizer state by `parameter name|key`; each parameter belongs to one optimizer."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in state.model.named_parameters()}
     return {
         f"{names[parameter]}|{key}": tensor

@@ -1,6 +1,6 @@
-"""Curves as SVG, in figures that need no script, and the markup that these and the rest of the report are made of.
+"""Curves as SVG figures that need no script, and the HTML markup of the report.
 
-`markup` escapes whatever is not markup already, so no text of a corpus or a model can reach the page as HTML.
+`markup` escapes everything that is not `Html`, so that text of a corpus or a model cannot reach the page as HTML.
 """
 
 from __future__ import annotations
@@ -12,34 +12,34 @@ from html import escape
 from itertools import groupby
 from typing import NamedTuple, TypeGuard
 
-_MAX_POINTS = 800  # of a curve: as many as a screen can show
+_MAX_POINTS = 800  # of a curve, about the resolution of a screen
 
 
 # Markup and numbers
 
 
 class Html(str):
-    """Text that is markup already."""
+    """Text that is markup and is not escaped."""
 
 
 def join(*parts: object) -> Html:
-    """One after another, escaped unless it is `Html`."""
+    """Concatenate parts, escaping those that are not `Html`."""
     return Html("".join(part if isinstance(part, Html) else escape(str(part)) for part in parts))
 
 
 def markup(name: str, *children: object, **attributes: object) -> Html:
-    """`<name attributes>children</name>`; an attribute `class_` is `class`, `data_span` is `data-span`."""
+    """Make `<name attributes>children</name>`; `class_` stands for `class`, `data_span` for `data-span`."""
     pairs = [f'{key.rstrip("_").replace("_", "-")}="{escape(str(value))}"' for key, value in attributes.items()]
     return Html(f"<{' '.join([name, *pairs])}>{join(*children)}</{name}>")
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether it can stand on an axis: finite, and neither true nor false."""
+    """Whether a value can be plotted: a finite number, not a boolean."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def show(value: object) -> object:
-    """A value as a reader wants it: `28,890`, `3.412`, `a, b`; what is markup stays markup."""
+    """Format a value for readers: `28,890`, `3.412`, `a, b`; `Html` is unchanged."""
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if not is_number(value):
@@ -49,35 +49,35 @@ def show(value: object) -> object:
 
 
 def show_time(seconds: float) -> str:
-    """Minutes, and from three hours on hours: `2.5 min`, `45 min`, `12.5 h`."""
+    """Format seconds as minutes, from three hours as hours: `2.5 min`, `45 min`, `12.5 h`."""
     minutes = seconds / 60
     if minutes < 180:
         return f"{minutes:.0f} min" if minutes >= 10 else f"{minutes:.2g} min"
     return f"{minutes / 60:.1f} h"
 
 
-# Curves. A drawing is 100 by 100 and stretched; its labels are text beside it, so they keep their size on a phone.
+# Curves. A drawing of 100 by 100 units is stretched; labels are HTML text beside it, so that they are not.
 
 
 class CurvePoint(NamedTuple):
-    """A value at a step, which was reached after so many seconds of training."""
+    """A value at a step, and the training time until then in seconds."""
 
     step: int
     seconds: float
-    value: float  # if not finite, the curve has a gap
+    value: float  # a gap in the curve if not finite
 
 
 class Series(NamedTuple):
     """A curve of a chart."""
 
     name: str
-    hue: str  # "a" or "b" of the style sheet
+    hue: str  # class "a" or "b" of the style sheet
     points: list[CurvePoint]
 
 
 class _Axes(NamedTuple):
-    span: int  # the steps from left to right, from 0
-    ticks: list[float]  # heights, the lowest and the highest being the drawing's edges
+    span: int  # number of steps on the horizontal axis, from 0
+    ticks: list[float]  # values on the vertical axis; the first and the last are its ends
 
     def x(self, step: float) -> str:
         return f"{100 * step / self.span:.2f}"
@@ -95,22 +95,28 @@ def chart(
     from_zero: bool = True,
     timed: bool = False,
 ) -> Html:
-    """A figure: legend, curves and axes; nothing if there are no points. The page's script reads `data-series`.
+    """Make a figure with legend, curves and axes; nothing without points. The page's script reads `data-series`.
 
-    `clock`: when each step was reached, the last being the right edge. `resumes`: the steps that get a dashed line.
-    `timed`: whether minutes stand below the steps.
+    Args:
+        title: Heading.
+        unit: Unit of the values.
+        series: The curves.
+        clock: Steps with their time; the last one is the right end of the axis.
+        resumes: Steps marked by a dashed line.
+        from_zero: Whether the vertical axis includes zero.
+        timed: Whether to show minutes below the steps.
     """
-    series = [one._replace(points=_thin(one.points)) for one in series if one.points]
+    series = [each._replace(points=_thin(each.points)) for each in series if each.points]
     if not series:
         return Html("")
-    values = [point.value for one in series for point in one.points]
+    values = [point.value for each in series for point in each.points]
     levels = list(filter(is_number, values)) or [0.0]
     axes = _Axes(
         span=max(clock[-1].step, *resumes, 1),
         ticks=_round_numbers(min(levels + [0.0] * from_zero), max(levels), 5),
     )
     note = unit if len(levels) == len(values) else f"{unit} (gaps: values that are not finite)"
-    data = [[[p.step, p.seconds, p.value if is_number(p.value) else None] for p in one.points] for one in series]
+    data = [[[p.step, p.seconds, p.value if is_number(p.value) else None] for p in each.points] for each in series]
     frame = [_drawing(title, series, axes, resumes), *_labels(axes, clock if timed else [])]
     return markup(
         "figure",
@@ -123,7 +129,7 @@ def chart(
 
 
 def _legend(series: list[Series], resumes: list[int]) -> Html:
-    """Names and last values; the script puts the values under the pointer in their place."""
+    """Names and last values, which the script replaces by the values under the pointer."""
     last = [(name, hue, curve[-1]) for name, hue, curve in series]
     keys = [markup("span", name, " ", markup("b", show(point.value)), class_=f"key {hue}") for name, hue, point in last]
     mark = markup("span", "resumed", class_="key resume") if resumes else ""
@@ -138,9 +144,9 @@ def _drawing(title: str, series: list[Series], axes: _Axes, resumes: list[int]) 
         runs = [list(part) for finite, part in groupby(curve, lambda point: is_number(point.value)) if finite]
         pieces = [[f"{axes.x(point.step)},{axes.y(point.value)}" for point in part] for part in runs]
         paths.append((f"line {hue}", "".join(f"M{'L'.join(piece)}" for piece in pieces)))
-        # A line of length 0 with round ends is a dot, however the drawing is stretched.
+        # A line of length 0 with round ends is a dot in a stretched drawing, too.
         dotted = [piece for piece in pieces if len(curve) <= 100 or len(piece) == 1]
-        paths.append((f"dots {hue}", "".join(f"M{place}h0" for piece in dotted for place in piece)))
+        paths.append((f"dots {hue}", "".join(f"M{position}h0" for piece in dotted for position in piece)))
     summary = "; ".join(f"{name} from {show(curve[0].value)} to {show(curve[-1].value)}" for name, _, curve in series)
     drawn = (markup("path", class_=name, d=data) for name, data in paths)
     about = {"role": "img", "aria_label": f"{title}: {summary}"}
@@ -148,7 +154,7 @@ def _drawing(title: str, series: list[Series], axes: _Axes, resumes: list[int]) 
 
 
 def _labels(axes: _Axes, times: list[CurvePoint]) -> Iterator[Html]:
-    """Heights to the left; steps below, and under them the time of the nearest of `times`."""
+    """Labels of both axes, with the time of the nearest of `times` below each step."""
     for tick in axes.ticks:
         yield markup("span", show(tick), class_="y", style=f"top:{axes.y(tick)}%")
     for step in _round_numbers(0, axes.span, 5):
@@ -159,7 +165,7 @@ def _labels(axes: _Axes, times: list[CurvePoint]) -> Iterator[Html]:
 
 
 def _round_numbers(low: float, high: float, count: int) -> list[float]:
-    """Ticks around `low` and `high`, up to about `count` steps of 1, 2, 2.5 or 5 times a power of ten."""
+    """Ticks that include `low` and `high`, about `count` steps of 1, 2, 2.5 or 5 times a power of ten."""
     if low == high:
         low, high = min(low, 0), max(high, 0) or 1
     power = 10.0 ** math.floor(math.log10((high - low) / count))
@@ -168,7 +174,7 @@ def _round_numbers(low: float, high: float, count: int) -> list[float]:
 
 
 def _thin(curve: list[CurvePoint]) -> list[CurvePoint]:
-    """At most _MAX_POINTS: the ends, and each bucket's lowest and highest, so that no spike is smoothed away."""
+    """At most _MAX_POINTS points: the ends, and the minimum and maximum of each bucket, so that peaks are kept."""
     if len(curve) <= _MAX_POINTS:
         return curve
     size = math.ceil(len(curve) / (_MAX_POINTS // 2 - 1))

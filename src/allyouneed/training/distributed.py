@@ -1,7 +1,7 @@
-"""Several processes as one: `torchrun --nproc-per-node N -m allyouneed train ...`.
+"""Data parallelism over several processes: `torchrun --nproc-per-node N -m allyouneed train ...`.
 
-Every rank reads its share of each global batch; gradients are summed over ranks and divided by the tokens of the global
-batch, so that N ranks compute what one process computes. Rank 0 writes.
+Every rank reads its share of each global batch. Gradients are summed over ranks and divided by the tokens of the global
+batch, so that N ranks compute what one process computes. Rank 0 writes files.
 """
 
 from __future__ import annotations
@@ -19,24 +19,29 @@ from torch import Tensor
 from allyouneed.errors import UserError
 
 Value = TypeVar("Value")
-_PATIENCE = timedelta(hours=12)  # of the other ranks, while the first prepares a large corpus or validates
-_NUMBERS = ("RANK", "LOCAL_RANK", "MASTER_PORT")  # that torchrun puts into the environment, with MASTER_ADDR
+_TIMEOUT = timedelta(hours=12)  # the other ranks wait while the first prepares a large corpus
+_NUMBERS = ("RANK", "LOCAL_RANK", "MASTER_PORT")  # environment variables of torchrun, beside MASTER_ADDR
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among all of them. With one process every method does nothing."""
+    """This process among all. With a single process, all methods do nothing.
+
+    Attributes:
+        rank: Number of this process, from 0.
+        count: Number of processes.
+    """
 
     rank: int = 0
     count: int = 1
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the rank that writes."""
+        """Whether this rank writes files and prints."""
         return self.rank == 0
 
     def sum(self, *numbers: float | Tensor) -> list[float]:
-        """Each number's sum over the ranks, in double precision."""
+        """Sum each number over the ranks, in double precision."""
         total = torch.tensor([float(number) for number in numbers], dtype=torch.float64)
         if self.count > 1:
             on_device = total.cuda() if torch.distributed.get_backend() == "nccl" else total
@@ -45,11 +50,11 @@ class Ranks:
         return total.tolist()
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set on any rank."""
+        """Return whether the flag is set on any rank."""
         return flag if self.count == 1 else self.sum(float(flag))[0] > 0
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Sums every gradient over the ranks, all of them in one message."""
+        """Sum all gradients over the ranks, in one message."""
         if self.count == 1:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -59,12 +64,12 @@ class Ranks:
             gradient.copy_(part.view_as(gradient))
 
     def wait(self) -> None:
-        """Until all ranks are here."""
+        """Wait until all ranks have called this."""
         if self.count > 1:
             torch.distributed.barrier()
 
     def share(self, value: Value | None) -> Value:
-        """Rank 0's value, on every rank; what the others give, None for example, does not count."""
+        """Return rank 0's value on every rank; the values of the others are ignored."""
         values: list[Any] = [value]
         if self.count > 1:
             torch.distributed.broadcast_object_list(values)
@@ -72,9 +77,10 @@ class Ranks:
 
 
 def announced_ranks() -> int:
-    """How many processes torchrun announces in the environment; 1 without it.
+    """Return the number of processes that torchrun announces in the environment; 1 without torchrun.
 
-    Errors: `UserError` where the environment has a WORLD_SIZE, as clusters set it, but not what else torchrun sets.
+    Raises:
+        UserError: If WORLD_SIZE is set, as on some clusters, but torchrun's other variables are not.
     """
     count = os.environ.get("WORLD_SIZE", "1")
     if count == "1":
@@ -93,9 +99,13 @@ def announced_ranks() -> int:
 
 
 def join_ranks(device: str) -> Ranks:
-    """Joins the group that torchrun announces in the environment; alone without one. device: "cpu" or "cuda".
+    """Join the process group that torchrun announces in the environment, if any.
 
-    Errors: `UserError` as `announced_ranks`.
+    Args:
+        device: Type of the device, "cpu" or "cuda".
+
+    Raises:
+        UserError: As `announced_ranks`.
     """
     count = announced_ranks()
     if count == 1:
@@ -104,11 +114,11 @@ def join_ranks(device: str) -> Ranks:
         backend = "nccl" if device == "cuda" else "gloo"
         if backend == "nccl":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        torch.distributed.init_process_group(backend, timeout=_PATIENCE)
+        torch.distributed.init_process_group(backend, timeout=_TIMEOUT)
     return Ranks(torch.distributed.get_rank(), count)
 
 
 def leave_ranks(ranks: Ranks) -> None:
-    """Ends the group that was joined; alone there is nothing to end."""
+    """Leave the process group."""
     if ranks.count > 1 and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

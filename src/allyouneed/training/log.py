@@ -1,4 +1,4 @@
-"""What a run says while it trains: the terminal, `log.jsonl`, and TensorBoard when it is installed."""
+"""Logging of a training: the terminal, `log.jsonl`, and TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 
 class RunLog:
-    """Appends records, each a line with an `event`, to `log.jsonl`, and shows them. Silent on ranks but the first."""
+    """Appends records, JSON objects with an `event`, to `log.jsonl`, and shows progress.
+
+    Args:
+        run: Folder of the run.
+        console: Where progress is shown.
+        active: Whether to log at all: only on the first rank.
+    """
 
     def __init__(self, run: Path, console: Console, active: bool = True):
         self.path, self.console, self.active = run / "log.jsonl", console, active
@@ -28,16 +34,16 @@ class RunLog:
         self._board: SummaryWriter | None = None
 
     def size(self) -> int:
-        """Bytes written so far: what a checkpoint remembers."""
+        """Return the size of the log in bytes, which a checkpoint stores."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def rewind(self, size: int) -> None:
-        """Forgets what was written after the checkpoint that is resumed."""
+        """Remove records written after the checkpoint, when the log had `size` bytes."""
         if self.active and self.path.exists():
             os.truncate(self.path, min(size, self.size()))
 
     def record(self, event: str, **facts: Any) -> None:
-        """Appends a line; numbers with a fraction are drawn over `step`. Errors: `UserError` when the disk is full."""
+        """Append a record; TensorBoard plots its floats over `step`. Raises `UserError` if the disk is full."""
         if not self.active:
             return
         try:
@@ -48,15 +54,20 @@ class RunLog:
         if "step" in facts:
             for name, value in facts.items():
                 if isinstance(value, float):
-                    self._draw(f"{event}/{name}", value, facts["step"])
+                    self._plot(f"{event}/{name}", value, facts["step"])
 
     def say(self, text: str) -> None:
-        """Shows a line, which `log.jsonl` does not have."""
+        """Show a line on the console only."""
         if self.active:
             print_line(self.console, text)
 
     def start(self, steps: int, step: int) -> None:
-        """TensorBoard, and a progress bar in a terminal; elsewhere `progress` prints plain lines."""
+        """Open TensorBoard's file and, in a terminal, a progress bar.
+
+        Args:
+            steps: Planned number of steps.
+            step: Number of steps so far.
+        """
         if self.active:
             self._board = _tensorboard(self.path.parent, step)
         if self.active and self.console.is_terminal and not self.console.is_dumb_terminal:
@@ -73,7 +84,16 @@ class RunLog:
             self._task = self._progress.add_task("train", total=steps, completed=step, loss="–", rate="–")
 
     def progress(self, step: int, steps: int, loss: float, rate: float, seconds_left: float, plain: bool) -> None:
-        """steps: as planned now; rate: target tokens a second; plain: whether a line is due where there is no bar."""
+        """Update the progress bar, or print a line where there is none.
+
+        Args:
+            step: Number of steps so far.
+            steps: Planned number of steps.
+            loss: Loss in nats per target token.
+            rate: Target tokens per second.
+            seconds_left: Estimated time left.
+            plain: Whether to print a line if there is no bar.
+        """
         shown_loss, shown_rate = f"{loss:.3f}", f"{rate:,.0f}"
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=step, total=steps, loss=shown_loss, rate=shown_rate)
@@ -82,7 +102,7 @@ class RunLog:
             self.say(f"step {step:,}/{steps:,}  loss {shown_loss}  {shown_rate} tokens/s  {remaining}")
 
     def stop(self) -> None:
-        """Ends the bar and TensorBoard's file; `record` and `say` go on."""
+        """Close the progress bar and TensorBoard's file; `record` and `say` still work."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
@@ -92,7 +112,7 @@ class RunLog:
             self._board = None
 
     def records(self) -> list[dict[str, Any]]:
-        """All that was recorded; a last line cut off by a kill is left out."""
+        """Read all records; a line truncated by a kill is skipped."""
         kept = []
         for line in self.path.read_bytes().split(b"\n") if self.path.exists() else ():
             try:
@@ -101,19 +121,19 @@ class RunLog:
                 continue
         return kept
 
-    def _draw(self, name: str, value: float, step: int) -> None:
+    def _plot(self, name: str, value: float, step: int) -> None:
         if self._board is None:
             return
         try:
             self._board.add_scalar(name, value, step)
-        except OSError:  # the disk is full; what the run itself writes will say so
+        except OSError:  # the disk is full, which the next checkpoint reports
             self._board = None
 
 
 def _tensorboard(run: Path, step: int) -> SummaryWriter | None:
-    """None where it is not installed, or the folder's name is no UTF-8, which its files cannot have."""
+    """None if TensorBoard is not installed, or if the folder's name is not UTF-8, which its files cannot store."""
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard import SummaryWriter  # optional, and slow to import
 
         str(run).encode("utf-8")
     except (ImportError, UnicodeEncodeError):

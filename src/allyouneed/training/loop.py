@@ -1,4 +1,4 @@
-"""When to step, log, validate, save and stop."""
+"""The training loop: steps, logging, validation, checkpoints, and the end of a run."""
 
 from __future__ import annotations
 
@@ -29,13 +29,25 @@ from allyouneed.training.validation import ValidationSet, validation_loss, valid
 from allyouneed.translation.reference_outputs import make_reference_outputs
 
 FINISHED, STOPPED_EARLY, INTERRUPTED = "finished", "stopped early", "interrupted"
-_CLEARLY_BETTER = 0.5  # points of BLEU: less is chance on a validation set, and averages generalise better
-FINAL_SENTENCES = 2000  # of the validation set, scored with the beam at the end
+_CLEARLY_BETTER = 0.5  # BLEU; smaller differences on a validation set are noise, and averages generalise better
+FINAL_SENTENCES = 2000  # validation sentences scored with beam search at the end
 
 
 @dataclass
 class Loop:
-    """All that a run needs; `run` is its folder. `bundle.model` is `state.model`; `keep_plan` stores a plan."""
+    """A run that is ready to train.
+
+    Attributes:
+        run: Folder of the run.
+        bundle: The bundle to write; `bundle.model` is `state.model`.
+        plan: Steps and learning rates.
+        state: Everything that a checkpoint stores.
+        store: Training pairs as token ids.
+        valid: Validation pairs.
+        ranks: All processes.
+        log: Log and progress.
+        keep_plan: Stores a corrected plan.
+    """
 
     run: Path
     bundle: Bundle
@@ -53,7 +65,7 @@ class Loop:
         self.snapshots = Snapshots(self.run / "checkpoints")
 
     def train(self) -> str:
-        """Steps until the plan ends, patience is over, or Ctrl-C: FINISHED, STOPPED_EARLY or INTERRUPTED."""
+        """Train until the plan ends (FINISHED), patience is exhausted (STOPPED_EARLY) or Ctrl-C (INTERRUPTED)."""
         state = self.state
         self.log.start(self.plan.steps, state.step)
         saved = begun = time.perf_counter()
@@ -86,9 +98,10 @@ class Loop:
             return INTERRUPTED if self.ranks.any(interrupt.requested) else FINISHED
 
     def step(self) -> StepMetrics:
-        """One update on the next global batch, of which this rank takes its shares.
+        """Update the weights with the next global batch, of which this rank computes its shares.
 
-        Errors: `UserError` when the loss is no number any more.
+        Raises:
+            UserError: If the loss is not finite.
         """
         parts, begun = self.training.micro_batches, time.perf_counter()
         pairs, self.state.position = self.order.next(self.state.position)
@@ -106,26 +119,27 @@ class Loop:
         return metrics
 
     def save(self) -> None:
-        """A checkpoint; then snapshots that neither it nor the end of the run needs may go."""
+        """Write a checkpoint, then delete snapshots that neither it nor the final average needs."""
         if self.ranks.is_first:
             save_checkpoint(self.run / "checkpoints", self.state, self.log.size())
             self.snapshots.prune(self.state.step, {*self._to_average(), self.state.best.get("step", 0)})
 
     def finish(self) -> dict[str, Any]:
-        """Puts the average of the last snapshots into the bundle, or the best one if it is clearly better.
+        """Write the final bundle: the average of the last snapshots, or the best snapshot if it is clearly better.
 
-        Returns its scores on the validation set with the bundle's own beam.
+        Returns:
+            Its scores on the validation text, with the beam size of the bundle.
         """
-        judged = []
+        candidates = []
         for name, weights in self._candidates():
             load_weights(self.state.model, weights, self.run)
             quality = self._quality()
-            judged.append((quality, name, weights))
+            candidates.append((quality, name, weights))
             self.log.record("candidate", step=self.state.step, name=name, quality=quality)
-        if judged:
-            clearly = _CLEARLY_BETTER if self.training.bleu_sentences else 0.0
-            average, best = judged[0], judged[-1]  # one and the same if the other could not be read
-            _, name, weights = best if best[0] > average[0] + clearly else average
+        if candidates:
+            margin = _CLEARLY_BETTER if self.training.bleu_sentences else 0.0
+            average, best = candidates[0], candidates[-1]  # the same if only one could be read
+            _, name, weights = best if best[0] > average[0] + margin else average
             load_weights(self.state.model, weights, self.run)
         else:
             name = f"step {self.state.step}, the last"
@@ -139,7 +153,7 @@ class Loop:
         return self.bundle.scores
 
     def _candidates(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        """Weights that may go into the bundle. Those that cannot be read are left out, and said."""
+        """Weights that the bundle may get. Unreadable snapshots are skipped with a message."""
         last, best = self._to_average(), self.state.best.get("step")
         named = {f"average of steps {', '.join(map(str, last))}": last} if last else {}
         named |= {f"step {best}, the best of the validations": [best]} if best else {}
@@ -147,10 +161,10 @@ class Loop:
             try:
                 yield name, self.snapshots.average(steps)
             except UserError as error:
-                self.log.say(f"{name} is left out: {error}")
+                self.log.say(f"{name} is skipped: {error}")
 
     def _to_average(self) -> list[int]:
-        """Steps of the last snapshots so far, at the distances of the plan."""
+        """Steps of the snapshots to average, of those written so far."""
         steps = self.snapshots.steps(self.state.step)
         planned = [step for step in steps if (self.plan.steps - step) % self.plan.average_every == 0]
         return planned[-self.training.average :]
@@ -160,7 +174,7 @@ class Loop:
         return patience is not None and self.state.validations_without_gain >= patience
 
     def _validate(self) -> None:
-        """Records how good the model is and whether it is the best so far."""
+        """Validate, record the scores, and write a snapshot if they are the best so far."""
         state = self.state
         loss = validation_loss(self.bundle, self.valid, self.training)
         facts: dict[str, Any] = {"loss": loss, "perplexity": float(np.exp(min(loss, 50.0)))}
@@ -179,11 +193,11 @@ class Loop:
         save_bundle(replace(self.bundle, notes={**self.bundle.notes, "steps": state.step}), self.run / "bundle")
 
     def _keep_to_time(self) -> None:
-        """More steps or fewer, if a budget of minutes wants it: stored before the checkpoint that goes on with them."""
+        """Correct the number of steps under a budget; the plan is stored before a checkpoint that depends on it."""
         plan = self.ranks.share(self.plan.in_time(self.state.step, self.state.seconds))
         if plan == self.plan:
             return
-        self.log.say(f"{plan.steps:,} steps instead of {self.plan.steps:,}, to end in time")
+        self.log.say(f"{plan.steps:,} steps instead of {self.plan.steps:,}, to keep to the budget")
         self.log.record("plan", **plan.as_dict())
         self.plan = plan
         if self.keep_plan and self.ranks.is_first:
@@ -234,18 +248,18 @@ class _Interrupt:
 
 @contextmanager
 def _interruptible() -> Iterator[_Interrupt]:
-    """Ctrl-C (or SIGTERM) asks to stop after the step in progress; a second one stops at once."""
+    """Ctrl-C (or SIGTERM) requests a stop after the current step; a second one stops immediately."""
     interrupt = _Interrupt()
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+    if threading.current_thread() is not threading.main_thread():  # signals can be handled in the main thread only
         yield interrupt
         return
 
-    def ask(number: int, frame: object) -> None:
+    def request(number: int, frame: object) -> None:
         if interrupt.requested:
             raise KeyboardInterrupt
         interrupt.requested = True
 
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interrupt
     finally:

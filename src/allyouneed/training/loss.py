@@ -1,8 +1,8 @@
 """Label-smoothed cross-entropy (section 5.4), whole and in chunks.
 
-The target distribution is (1 - ε) on the right word plus ε/V on every word, as in Szegedy et al. 2015, which the paper
-cites; tensor2tensor spreads ε over the other V - 1. Where a teacher has a share in it, the rest is as said, and the
-share is the teacher's own distribution: word-level knowledge distillation (Kim and Rush 2016, section 3.1).
+The target distribution is (1 - ε) on the correct token plus ε/V on every token of the vocabulary of size V, as in
+Szegedy et al. 2015, which the paper cites; tensor2tensor distributes ε over the other V - 1 tokens. With a teacher, its
+distribution gets a share of the target: token-level knowledge distillation (Kim and Rush 2016, section 3.1).
 """
 
 from __future__ import annotations
@@ -16,67 +16,92 @@ from torch.autograd.function import once_differentiable
 
 from allyouneed import kernels
 
-_CHUNK_ELEMENTS = {"cpu": 2_000_000, "cuda": 2**27}  # logits at a time: on a CPU 8 MB of fp32 stays in the cache
-_FEWEST_ROWS = 256  # of a chunk: each adds to the whole gradient of the words once, which fewer would not be worth
+_CHUNK_ELEMENTS = {"cpu": 2_000_000, "cuda": 2**27}  # logits per chunk: 8 MB of fp32 fit into a CPU's cache
+_MIN_ROWS = 256  # per chunk: each chunk adds to the gradient of all output weights
 
 
-class Teacher(NamedTuple):
-    """Who has a share (0 to 1) in the target distribution, as what makes its logits: hidden [tokens, d of the teacher],
-    weight [vocabulary, d of the teacher]."""
+class TeacherLogits(NamedTuple):
+    """The factors of a teacher's logits, and the teacher's share of the target distribution.
+
+    Attributes:
+        hidden: The teacher's decoder states, [tokens, d_model of the teacher].
+        weight: The teacher's output weights, [vocabulary, d_model of the teacher].
+        share: Weight of the teacher's distribution, from 0 to 1.
+    """
 
     hidden: Tensor
     weight: Tensor
     share: float
 
 
-def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float, teacher: Teacher | None = None) -> Tensor:
-    """Sum over tokens, in nats. logits [tokens, vocabulary], targets [tokens] -> []. The plain twin."""
+def smoothed_cross_entropy(
+    logits: Tensor, targets: Tensor, smoothing: float, teacher: TeacherLogits | None = None
+) -> Tensor:
+    """Compute label-smoothed cross-entropy (section 5.4): the reference implementation.
+
+    Args:
+        logits: Logits, [tokens, vocabulary].
+        targets: Correct token ids, [tokens].
+        smoothing: ε of label smoothing.
+        teacher: Teacher whose distribution is part of the target.
+
+    Returns:
+        The sum over tokens in nats, a scalar.
+    """
     log_p = logits.float().log_softmax(dim=-1)
-    right = log_p.gather(1, targets[:, None]).sum()
-    loss = -(1 - smoothing) * right - smoothing * log_p.mean(dim=-1).sum()
+    correct = log_p.gather(1, targets[:, None]).sum()
+    loss = -(1 - smoothing) * correct - smoothing * log_p.mean(dim=-1).sum()
     if teacher is None:
         return loss
-    taught = -((teacher.hidden @ teacher.weight.T).float().softmax(dim=-1) * log_p).sum()
-    return (1 - teacher.share) * loss + teacher.share * taught
+    imitation = -((teacher.hidden @ teacher.weight.T).float().softmax(dim=-1) * log_p).sum()
+    return (1 - teacher.share) * loss + teacher.share * imitation
 
 
 def chunked_cross_entropy(
-    hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float, teacher: Teacher | None = None
+    hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float, teacher: TeacherLogits | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The same from hidden [tokens, d_model] and weight [vocabulary, d_model], never holding all logits.
+    """Compute label-smoothed cross-entropy without holding the logits of all tokens at once.
 
-    -> smoothed loss (differentiable) and the plain negative log likelihood, both sums over tokens in nats.
+    Args:
+        hidden: Decoder states, [tokens, d_model].
+        weight: Output weights, [vocabulary, d_model].
+        targets: Correct token ids, [tokens].
+        smoothing: ε of label smoothing.
+        teacher: Teacher whose distribution is part of the target.
+
+    Returns:
+        The smoothed loss (differentiable, once) and the negative log likelihood, sums over tokens in nats.
     """
     device = hidden.device.type
-    if torch.is_autocast_enabled(device):  # once here, instead of at every chunk
+    if torch.is_autocast_enabled(device):  # cast once, not per chunk
         hidden = hidden.to(torch.get_autocast_dtype(device))
     with torch.autocast(device, enabled=False):
         return _ChunkedCrossEntropy.apply(hidden, weight, targets, smoothing, teacher)  # type: ignore[no-untyped-call]
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Gradients are made chunk by chunk while the logits are there, unless nobody asks for them."""
+    """Computes gradients in the forward pass, chunk by chunk while the logits are available, if any are needed."""
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float, teacher: Teacher | None
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float, teacher: TeacherLogits | None
     ) -> tuple[Tensor, Tensor]:
-        wanted = any(ctx.needs_input_grad)
-        grad_hidden = torch.empty_like(hidden) if wanted else None
-        grad_weight = (torch.empty_like if len(hidden) else torch.zeros_like)(weight) if wanted else None
+        needs_gradients = any(ctx.needs_input_grad)
+        grad_hidden = torch.empty_like(hidden) if needs_gradients else None
+        grad_weight = (torch.empty_like if len(hidden) else torch.zeros_like)(weight) if needs_gradients else None
         loss, nll = (hidden.new_zeros((), dtype=torch.float32) for _ in range(2))
-        rows = min(len(hidden), max(_FEWEST_ROWS, _CHUNK_ELEMENTS[hidden.device.type] // len(weight)))
-        of_words = _word_loss(hidden, weight.detach(), rows, smoothing, teacher)
+        rows = min(len(hidden), max(_MIN_ROWS, _CHUNK_ELEMENTS[hidden.device.type] // len(weight)))
+        chunk_loss = _chunk_loss(hidden, weight.detach(), rows, smoothing, teacher)
         for start in range(0, len(hidden), max(1, rows)):
-            here = slice(start, start + rows)
-            chunk = hidden[here]
-            grad_here = None if grad_hidden is None else grad_hidden[here]
-            taught = None if teacher is None else teacher.hidden[here]
-            grad_logits, loss_here, nll_here = of_words(chunk, targets[here], grad_here, taught)
-            loss += loss_here
-            nll += nll_here
+            part = slice(start, start + rows)
+            chunk = hidden[part]
+            grad_chunk = None if grad_hidden is None else grad_hidden[part]
+            teacher_chunk = None if teacher is None else teacher.hidden[part]
+            grad_logits, part_loss, part_nll = chunk_loss(chunk, targets[part], grad_chunk, teacher_chunk)
+            loss += part_loss
+            nll += part_nll
             if grad_weight is not None:
-                _sum_products(grad_weight, grad_logits.T, chunk, begins=start == 0)
+                _accumulate_product(grad_weight, grad_logits.T, chunk, first=start == 0)
         ctx.gradients = grad_hidden, grad_weight
         ctx.mark_non_differentiable(nll)
         return loss, nll
@@ -85,54 +110,72 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor, _grad_nll: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.gradients is None:
-            raise RuntimeError("the loss's gradients were made once and are used up: compute it again")
+            raise RuntimeError("the gradients of this loss were already used: compute the loss again")
         (grad_hidden, grad_weight), ctx.gradients = ctx.gradients, None
         return grad_hidden.mul_(grad_loss.to(grad_hidden.dtype)), grad_weight.mul_(grad_loss), None, None, None
 
 
-def _sum_products(sums: Tensor, a: Tensor, b: Tensor, begins: bool) -> None:
-    """sums = a @ b for the first, sums += a @ b for all others."""
-    if kernels.multiplies(len(b), b, sums):
-        kernels.matmul.matmul(a, b, mode=kernels.Mode.SET if begins else kernels.Mode.ADD, out=sums)
-    elif a.dtype == sums.dtype:
-        sums.addmm_(a, b, beta=0 if begins else 1)
+def _accumulate_product(total: Tensor, a: Tensor, b: Tensor, first: bool) -> None:
+    """total = a @ b for the first chunk, total += a @ b for the others."""
+    if kernels.multiplies(len(b), b, total):
+        kernels.matmul.matmul(a, b, mode=kernels.Mode.SET if first else kernels.Mode.ADD, out=total)
+    elif a.dtype == total.dtype:
+        total.addmm_(a, b, beta=0 if first else 1)
     else:
         product = a @ b
-        sums.copy_(product) if begins else sums.add_(product)
+        total.copy_(product) if first else total.add_(product)
 
 
-def _word_loss(
-    hidden: Tensor, weight: Tensor, rows: int, smoothing: float, teacher: Teacher | None
+def _chunk_loss(
+    hidden: Tensor, weight: Tensor, rows: int, smoothing: float, teacher: TeacherLogits | None
 ) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    """What makes the loss of a chunk of `rows` hidden states and its gradients: by kernels, or the plain twin."""
-    of_teacher, share = (None, 0.0) if teacher is None else (teacher.weight.to(teacher.hidden.dtype), teacher.share)
+    """The loss of a chunk of at most `rows` tokens and its gradients: compiled, or the reference implementation."""
+    teacher_weight, share = (None, 0.0) if teacher is None else (teacher.weight.to(teacher.hidden.dtype), teacher.share)
     parts = (1 - share) * (1 - smoothing), (1 - share) * smoothing / len(weight), share
     if kernels.usable(hidden, weight) and (teacher is None or kernels.usable(teacher.hidden, teacher.weight)):
-        return kernels.loss.TokenLoss(weight, rows, parts, of_teacher)
-    return PlainWordLoss(weight.to(hidden.dtype), rows, parts, of_teacher)
+        return kernels.loss.TokenLoss(weight, rows, parts, teacher_weight)
+    return PlainTokenLoss(weight.to(hidden.dtype), rows, parts, teacher_weight)
 
 
-class PlainWordLoss:
-    """PyTorch's twin of `kernels.loss.TokenLoss`, which says what is what."""
+class PlainTokenLoss:
+    """Reference implementation of `kernels.loss.TokenLoss` in PyTorch.
 
-    def __init__(self, weight: Tensor, rows: int, parts: tuple[float, float, float], of_teacher: Tensor | None):
-        self._weight, self._parts, self._of_teacher = weight, parts, of_teacher
-        self._room = weight.new_empty(rows, len(weight))  # the same for all chunks, so that it stays in the cache
+    Args:
+        weight: Output weights, [vocabulary, d_model].
+        rows: Largest number of tokens in a chunk.
+        parts: Target probability added to the correct token and to every token, and the teacher's share.
+        teacher_weight: The teacher's output weights, or None.
+    """
+
+    def __init__(self, weight: Tensor, rows: int, parts: tuple[float, float, float], teacher_weight: Tensor | None):
+        self._weight, self._parts, self._teacher_weight = weight, parts, teacher_weight
+        self._buffer = weight.new_empty(rows, len(weight))  # reused by all chunks, so that it stays in the cache
 
     def __call__(
-        self, hidden: Tensor, targets: Tensor, grad_hidden: Tensor | None, taught: Tensor | None
+        self, hidden: Tensor, targets: Tensor, grad_hidden: Tensor | None, teacher_hidden: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        logits = torch.mm(hidden, self._weight.T, out=self._room[: len(hidden)]).float()
-        right, (certain, uniform, share) = targets[:, None], self._parts
-        normaliser, right_logits = logits.logsumexp(dim=-1).sum(), logits.gather(1, right).sum()
-        loss = normaliser - certain * right_logits - uniform * logits.sum()
-        of_teacher: Tensor | float = 0.0
-        if taught is not None and self._of_teacher is not None:
-            of_teacher = (taught @ self._of_teacher.T).float().softmax(dim=-1).mul_(share)
-            loss -= (of_teacher * logits).sum()
+        """Compute loss and gradients of one chunk.
+
+        Args:
+            hidden: Decoder states, [tokens, d_model].
+            targets: Correct token ids, [tokens].
+            grad_hidden: Where to write the gradient of `hidden`, or None.
+            teacher_hidden: The teacher's decoder states, or None.
+
+        Returns:
+            Gradient of the logits [tokens, vocabulary], smoothed loss, negative log likelihood (sums in nats).
+        """
+        logits = torch.mm(hidden, self._weight.T, out=self._buffer[: len(hidden)]).float()
+        correct, (certain, uniform, share) = targets[:, None], self._parts
+        normaliser, correct_logits = logits.logsumexp(dim=-1).sum(), logits.gather(1, correct).sum()
+        loss = normaliser - certain * correct_logits - uniform * logits.sum()
+        soft_targets: Tensor | float = 0.0
+        if teacher_hidden is not None and self._teacher_weight is not None:
+            soft_targets = (teacher_hidden @ self._teacher_weight.T).float().softmax(dim=-1).mul_(share)
+            loss -= (soft_targets * logits).sum()
         torch.softmax(logits, dim=-1, out=logits)
-        logits.scatter_add_(1, right, logits.new_full(right.shape, -certain)).sub_(uniform + of_teacher)
+        logits.scatter_add_(1, correct, logits.new_full(correct.shape, -certain)).sub_(uniform + soft_targets)
         grad_logits = logits.to(hidden.dtype)
         if grad_hidden is not None:
             torch.mm(grad_logits, self._weight, out=grad_hidden)
-        return grad_logits, loss, normaliser - right_logits
+        return grad_logits, loss, normaliser - correct_logits

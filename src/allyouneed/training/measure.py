@@ -1,4 +1,4 @@
-"""A short measurement that turns minutes into steps."""
+"""Measures the speed of a training, to plan steps for a budget of minutes."""
 
 from __future__ import annotations
 
@@ -9,22 +9,27 @@ from allyouneed.training.schedule import Speed
 from allyouneed.training.validation import validation_loss, validation_scores
 
 _WARM_UP_STEPS = 3
-_FEWEST_STEPS = 5
+_MIN_STEPS = 5
 _SENTENCES = 50
-_UNTRAINED = 3  # a model that has learnt nothing yet talks to the longest length, about so many times too long
-_BEAM = 3  # beam search takes about so many times as long as greedy search
+_UNTRAINED = 3  # an untrained model generates until the length limit, which takes about this many times as long
+_BEAM = 3  # time of beam search relative to greedy search
 
 
 def measure(loop: Loop, seconds: float) -> Speed:
-    """Trains for about so long on real batches, and validates once. The caller starts over with a fresh loop."""
+    """Measure the speed by training on real batches and validating once.
+
+    Args:
+        loop: A loop for this measurement only; the caller trains with a new one.
+        seconds: Duration of the training steps.
+    """
     for _ in range(_WARM_UP_STEPS):
         loop.step()
     steps, begun = 0, time.perf_counter()
-    while loop.ranks.any(steps < _FEWEST_STEPS or time.perf_counter() - begun < seconds):
+    while loop.ranks.any(steps < _MIN_STEPS or time.perf_counter() - begun < seconds):
         loop.step()
         steps += 1
     step_seconds = (time.perf_counter() - begun) / steps
-    validation_scores(loop.bundle, loop.valid, 1, beam_size=1)  # what is compiled at its first use is now
+    validation_scores(loop.bundle, loop.valid, 1, beam_size=1)  # compiles kernels before the measurement
     begun = time.perf_counter()
     validation_loss(loop.bundle, loop.valid, loop.bundle.config.training)
     loss_seconds = time.perf_counter() - begun

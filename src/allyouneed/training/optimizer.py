@@ -1,7 +1,7 @@
-"""Adam as in section 5.3; Muon for the matrices as the alternative (Jordan et al. 2024).
+"""Adam as in section 5.3, or Muon for the weight matrices (Jordan et al. 2024).
 
-Muon replaces a matrix's momentum by its nearest orthogonal matrix (Newton-Schulz iteration), so that all directions
-learn at one rate. Here in fp32: `torch.optim.Muon` iterates in bf16, which many CPUs do slowly.
+Muon replaces a matrix's momentum by the nearest orthogonal matrix (Newton-Schulz iteration), so that all directions are
+updated at the same rate. It runs in fp32; `torch.optim.Muon` iterates in bf16, which is slow on many CPUs.
 """
 
 from __future__ import annotations
@@ -16,10 +16,15 @@ from allyouneed.config import TrainingConfig
 
 
 def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: float) -> list[Optimizer]:
-    """One optimizer with the paper's Adam, or two: Muon for the matrices and Adam for the rest.
+    """Make the paper's Adam, or two optimizers: Muon for the matrices and Adam for the rest.
 
-    Each group's `peak` is the learning rate that the schedule scales. Weight decay is decoupled; with Muon only the
-    matrices decay.
+    Args:
+        model: The model.
+        training: Training settings; weight decay is decoupled, and with Muon it applies to the matrices only.
+        learning_rate: Peak learning rate of Adam.
+
+    Returns:
+        Optimizers whose parameter groups have a `peak`, the learning rate that the schedule scales.
     """
     fused = not training.plain
     betas, epsilon, decay = (training.beta1, training.beta2), training.epsilon, training.weight_decay
@@ -28,7 +33,7 @@ def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: f
         optimizers: list[Optimizer] = [AdamW(parameters.values(), learning_rate, betas, epsilon, decay, fused=fused)]
         peaks = [learning_rate]
     else:
-        matrices = {name: p for name, p in parameters.items() if p.dim() == 2 and not is_of_words(name)}
+        matrices = {name: p for name, p in parameters.items() if p.dim() == 2 and not is_embedding(name)}
         rest = [p for name, p in parameters.items() if name not in matrices]
         adam = AdamW(rest, learning_rate, betas, epsilon, weight_decay=0.0, fused=fused)
         optimizers = [adam, Muon(matrices.values(), training.matrix_learning_rate, weight_decay=decay)]
@@ -39,13 +44,20 @@ def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: f
     return optimizers
 
 
-def is_of_words(name: str) -> bool:
-    """Embeddings, positions and the pre-softmax linear: rows that stand each for itself."""
+def is_embedding(name: str) -> bool:
+    """Whether a parameter has one row per token or position: embeddings and output projection, by parameter name."""
     return "tokens" in name or "positions" in name or name == "output.weight"
 
 
 class Muon(Optimizer):
-    """Nesterov momentum, orthogonalised; weight decay is decoupled. Only for matrices."""
+    """Orthogonalised Nesterov momentum with decoupled weight decay, for matrices only.
+
+    Args:
+        parameters: The matrices.
+        lr: Learning rate.
+        momentum: Decay of the momentum.
+        weight_decay: Decoupled weight decay.
+    """
 
     def __init__(
         self, parameters: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0
@@ -53,14 +65,14 @@ class Muon(Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]  # without a closure: the gradients are there
-        """One update of all matrices that have a gradient."""
+    def step(self) -> None:  # type: ignore[override]  # no closure: gradients exist already
+        """Update all matrices that have a gradient."""
         for group in self.param_groups:
             for same_shape in _by_shape(group["params"]):
                 self._step(same_shape, group["lr"], group["momentum"], group["weight_decay"])
 
     def _step(self, matrices: list[tuple[Tensor, Tensor]], rate: float, momentum: float, decay: float) -> None:
-        """matrices: with their gradients, all of one shape."""
+        """Update matrices of one shape, given with their gradients."""
         weights, gradients = map(list, zip(*matrices, strict=True))
         for weight in weights:
             if not self.state[weight]:
@@ -74,10 +86,13 @@ class Muon(Optimizer):
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """Singular values to about 1. [count, rows, columns], of any count: 16 at a time, that they stay in the cache.
+    """Bring all singular values of matrices to about 1.
 
-    Each is divided by its Frobenius norm, so that the largest singular value is at most 1; those above 0.003 end
-    between 0.8 and 1.2, smaller ones below.
+    Each matrix is divided by its Frobenius norm, so that singular values are at most 1. Those above 0.003 become 0.8 to
+    1.2, smaller ones stay below. Batches of 16 matrices stay in the cache.
+
+    Args:
+        matrices: Matrices, [count, rows, columns].
     """
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT.contiguous() if tall else matrices
@@ -86,8 +101,8 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     return x.mT if tall else x
 
 
-# The four quintics a·s + b·s³ + c·s⁵ that together bring [0.003, 1] closest to 1, each the best for what the one before
-# left (Amsel et al. 2025, "The Polar Express"); Muon's own, one quintic five times, leaves 0.7 to 1.2.
+# Four quintics a·s + b·s³ + c·s⁵, each optimal for the range that the previous one leaves; they bring [0.003, 1]
+# closest to 1 (Amsel et al. 2025, "The Polar Express"). Muon's original, one quintic five times, leaves 0.7 to 1.2.
 _QUINTICS = (
     (8.383673612923, -24.765905857975, 18.357081892888),
     (4.043420433700, -3.011404993842, 0.569512150319),
@@ -97,7 +112,7 @@ _QUINTICS = (
 
 
 def _iterate(x: Tensor) -> Tensor:
-    """x <- a·x + (b·gram + c·gram²)·x, the sums within the products; two places are written in turn."""
+    """Apply x <- a·x + (b·gram + c·gram²)·x per quintic, alternating between two buffers."""
     gram, sums, other = (
         x.new_empty(len(x), x.shape[1], x.shape[1]),
         x.new_empty(len(x), x.shape[1], x.shape[1]),
@@ -112,7 +127,7 @@ def _iterate(x: Tensor) -> Tensor:
 
 
 def _by_shape(parameters: Iterable[Tensor]) -> list[list[tuple[Tensor, Tensor]]]:
-    """Parameters and gradients, of those that have one."""
+    """Parameters and gradients by shape; parameters without a gradient are left out."""
     groups: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
     for parameter in parameters:
         if parameter.grad is not None:

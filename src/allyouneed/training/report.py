@@ -1,4 +1,4 @@
-"""The report of a training run: one page, `report.html`, that needs no network, and no script for its curves."""
+"""The report of a training run: `report.html`, a self-contained page whose curves need no script."""
 
 from __future__ import annotations
 
@@ -26,9 +26,19 @@ def write_report(
     scores: dict[str, Any],
     status: str,
 ) -> None:
-    """Writes the page to `path`, whole or not at all. Errors: `UserError` when it cannot be written.
+    """Write the page atomically.
 
-    `log`: the records of `log.jsonl` in their order. `scores`: those of each set by its name, and notes by theirs.
+    Args:
+        path: The file.
+        title: Heading of the page.
+        log: Records of `log.jsonl`, in order.
+        corpus: Reports on the parts of the corpus, by name.
+        settings: Settings by section and name.
+        scores: Scores by the name of the test set, and notes by their name.
+        status: How the run ended.
+
+    Raises:
+        UserError: If the file cannot be written.
     """
     run = _without_repeats(log)
     page = Template(files(__package__).joinpath("report_template.html").read_text("utf-8")).substitute(
@@ -49,7 +59,7 @@ def write_report(
 
 
 def _table(rows: Sequence[Sequence[object]], head: list[str] | None = None) -> Html:
-    """Rows of a name and its values; numbers stand to the right. No rows, no table."""
+    """A table of names and values, numbers right-aligned; nothing without rows."""
 
     def cell(value: object) -> Html:
         return markup("td", show(value), class_="number" if is_number(value) else "text")
@@ -60,7 +70,7 @@ def _table(rows: Sequence[Sequence[object]], head: list[str] | None = None) -> H
 
 
 def _definitions(pairs: list[tuple[str, object]]) -> Html:
-    """Names and texts in any language: each text sets its own direction."""
+    """A list of names and texts; each text sets its own writing direction."""
     return markup("dl", *(join(markup("dt", name), markup("dd", text, dir="auto")) for name, text in pairs))
 
 
@@ -68,7 +78,7 @@ def _definitions(pairs: list[tuple[str, object]]) -> Html:
 
 
 def _without_repeats(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The log as one run: what a resume from an earlier step does again replaces what came after that step."""
+    """The log of a single run: records after a step are dropped if the run was resumed at that step."""
     run: list[dict[str, Any]] = []
     for record in log:
         if record.get("event") == "resume":
@@ -87,21 +97,21 @@ def _points(run: list[dict[str, Any]], event: str, key: str) -> list[CurvePoint]
 
 
 def _clock(run: list[dict[str, Any]]) -> list[CurvePoint]:
-    """When each step was reached, from step 0 on."""
+    """Steps with the time at which they were reached, from step 0."""
     return sorted([CurvePoint(0, 0.0, 0), *_points(run, "train", "step"), *_points(run, "validation", "step")])
 
 
 def _event_line(log: list[dict[str, Any]]) -> Html:
-    words = {"stop": "stopped", "resume": "resumed"}
+    names = {"stop": "stopped", "resume": "resumed"}
     parts = [
-        f"{words[record['event']]} at step {show(record['step'])}" + (f" ({record['why']})" if "why" in record else "")
-        for record in _events(log, *words)
+        f"{names[record['event']]} at step {show(record['step'])}" + (f" ({record['why']})" if "why" in record else "")
+        for record in _events(log, *names)
     ]
     return markup("p", " · ".join(parts), class_="soft")
 
 
 def _headline(run: list[dict[str, Any]], scores: dict[str, Any]) -> Html:
-    """The tiles on top. Final scores and those of the log stand apart: their search or their set may differ."""
+    """The tiles at the top. Final scores and scores of the log are separate, since search or test set may differ."""
     final = [(name, of) for name, of in scores.items() if isinstance(of, dict) and is_number(of.get("bleu"))]
     planned = [f"of {show(plan['steps'])} planned" for plan in _events(run, "plan") if "steps" in plan]
     speeds = [point.value for point in _points(run, "train", "tokens_per_second") if is_number(point.value)]
@@ -112,7 +122,7 @@ def _headline(run: list[dict[str, Any]], scores: dict[str, Any]) -> Html:
         _best_tile("Best perplexity", "validation", _points(run, "validation", "perplexity"), min),
         _tile("Steps", show(last.step), "".join(planned[-1:])),
         _tile("Training time", show_time(last.seconds)),
-        _tile("Speed", show(round(statistics.median(speeds))), "target tokens a second, median") if speeds else "",
+        _tile("Speed", show(round(statistics.median(speeds))), "target tokens per second, median") if speeds else "",
     ]
     return join(*tiles)
 
@@ -145,7 +155,7 @@ def _charts(run: list[dict[str, Any]]) -> Html:
         chart("Loss", loss_unit, loss, *when, from_zero=False),
         chart("Validation BLEU and chrF", "while training: greedy, sacreBLEU 13a", quality, *when, timed=True),
         chart("Learning rate", "", [rate], *when),
-        chart("Speed", "target tokens a second", [speed], *when),
+        chart("Speed", "target tokens per second", [speed], *when),
     )
 
 
@@ -153,7 +163,7 @@ def _charts(run: list[dict[str, Any]]) -> Html:
 
 
 def _sample_cards(validations: list[dict[str, Any]]) -> Html:
-    """The last validation's samples, each with what the model made of it before."""
+    """The samples of the last validation, each with its earlier translations."""
     return join(*(_sample_card(sample, validations[:-1]) for last in validations[-1:] for sample in last["samples"]))
 
 
@@ -171,7 +181,7 @@ def _sample_card(sample: dict[str, Any], earlier: list[dict[str, Any]]) -> Html:
 
 
 def _score_table(scores: dict[str, Any]) -> Html:
-    """A row for each score, with its signature; what is no score stands below as a note."""
+    """One row per score, with its signature; other entries of `scores` follow as notes."""
     rows, notes = [], []
     for name, value in scores.items():
         if isinstance(value, dict):
@@ -187,7 +197,7 @@ def _one_decimal(value: object) -> object:
 
 
 def _corpus_report(corpus: dict[str, Any]) -> Html:
-    """Counts of each part of the corpus, then examples of the dropped lines."""
+    """Counts for each part of the corpus, then examples of dropped lines."""
     drops = [(part, reason, found) for part, of in corpus.items() for reason, found in of.get("dropped", {}).items()]
     keys = dict.fromkeys(key for of in corpus.values() for key in of if key != "dropped")
     rows = [[key.replace("_", " "), *(of.get(key) for of in corpus.values())] for key in keys]
@@ -206,7 +216,7 @@ def _corpus_report(corpus: dict[str, Any]) -> Html:
 
 
 def _setting_tables(settings: dict[str, Any], log: list[dict[str, Any]]) -> Html:
-    """A table for each section, its values spelled as in a recipe, and one for the last plan."""
+    """One table per section, with values as in a recipe, and one for the last plan."""
     plans = [{key: value for key, value in plan.items() if key != "event"} for plan in _events(log, "plan")]
     tables = []
     for name, section in [*settings.items(), *(("plan", plan) for plan in plans[-1:])]:

@@ -1,8 +1,8 @@
-"""The learning rate over the steps (section 5.3), and the plan that fixes it for a run.
+"""Learning rate schedule (section 5.3), and the plan that fixes it for a run.
 
-A plan is made before the first step, and stored. A budget in minutes becomes steps by a short measurement; since a
-processor is faster or slower half an hour later, validations correct their number, which is stored before what follows.
-Resuming goes on with the stored plan.
+A plan is made and stored before the first step. A budget in minutes becomes a number of steps by a short measurement.
+Since the speed of a machine varies, validations correct the number; the corrected plan is stored before it is used. A
+resumed run continues with the stored plan.
 """
 
 from __future__ import annotations
@@ -13,22 +13,31 @@ from typing import Any, NamedTuple
 
 from allyouneed.config import Config
 
-_AVERAGED_SHARE = 0.1  # of a budgeted run: the last tenth is averaged
+_AVERAGED_SHARE = 0.1  # of the steps under a budget: the last tenth is averaged
 _VALIDATIONS = 20
-_VALIDATION_SHARE = 0.08  # of the budget at most
-_VALIDATION_DISTANCE = 15  # seconds, at least
+_VALIDATION_SHARE = 0.08  # of the budget, at most
+_VALIDATION_DISTANCE = 15  # minimum seconds between validations
 _WARMUP_SHARE = 0.08
-_KEPT_FREE = 0.02  # of the time for steps
-_CORRECTED = 0.85  # of the steps: then their number stands
-_LEAST_CHANGE = 0.01
+_RESERVE = 0.02  # of the time for steps
+_LAST_CORRECTION = 0.85  # of the steps; afterwards their number is fixed
+_MIN_CHANGE = 0.01  # of the steps; smaller corrections are skipped
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """All that depends on time or on the number of steps. Learning rates are factors of their peak, see `factor`.
+    """Everything that depends on the time or the number of steps. `run.json` and the log store these fields.
 
-    budget: seconds for all steps and the validations between them, where minutes were given; turned_at, turned_factor:
-    where the line to zero was turned, to end at another step than planned before.
+    Attributes:
+        steps: Number of updates.
+        warmup: Steps of linear warm-up.
+        decay: "inverse_sqrt" or "linear".
+        learning_rate: Peak learning rate.
+        validate_every: Steps between validations.
+        average_every: Steps between snapshots for the average.
+        minutes: The user's budget, if any.
+        budget: Seconds for all steps and the validations between them, if there is a budget.
+        turned_at: Step at which the linear decay was last corrected to end at a different step.
+        turned_factor: Learning rate at `turned_at` as a factor of the peak.
     """
 
     steps: int
@@ -43,33 +52,45 @@ class TrainingPlan:
     turned_factor: float = 1.0
 
     def factor(self, step: int) -> float:
-        """The share of the peak rate at a step (from 1): linear warm-up, then 1/√step (5.3) or a line to zero."""
+        """Compute the learning rate as a factor of its peak: linear warm-up, then 1/√step (5.3) or linear decay.
+
+        Args:
+            step: The step, from 1.
+        """
         if step < self.warmup:
             return step / self.warmup
         if self.decay == "inverse_sqrt":
             return (self.warmup / step) ** 0.5
-        begin = max(self.warmup, self.turned_at)
-        return max(0.0, self.turned_factor * (self.steps - step) / max(1, self.steps - begin))
+        start = max(self.warmup, self.turned_at)
+        return max(0.0, self.turned_factor * (self.steps - step) / max(1, self.steps - start))
 
     def in_time(self, step: int, seconds: float) -> TrainingPlan:
-        """As many steps as the budget has room for, if all go as those so far, up to this one, which took `seconds`.
+        """Correct the number of steps to fit the budget, extrapolating the speed so far.
 
-        The line to zero goes on from where it is. Nothing changes before warm-up has ended and in the last part.
+        The linear decay continues from the current learning rate. There is no correction during warm-up and in the last
+        part of the training.
+
+        Args:
+            step: Number of steps so far.
+            seconds: Training time so far.
+
+        Returns:
+            The corrected plan, or this one.
         """
-        if self.budget is None or not self.warmup <= step <= _CORRECTED * self.steps:
+        if self.budget is None or not self.warmup <= step <= _LAST_CORRECTION * self.steps:
             return self
-        steps = max(int(step * self.budget / seconds), int(step / _CORRECTED))
-        if abs(steps - self.steps) < _LEAST_CHANGE * self.steps:
+        steps = max(int(step * self.budget / seconds), int(step / _LAST_CORRECTION))
+        if abs(steps - self.steps) < _MIN_CHANGE * self.steps:
             return self
         return replace(self, steps=steps, turned_at=step, turned_factor=self.factor(step))
 
     def as_dict(self) -> dict[str, Any]:
-        """As `run.json` and the log have it."""
+        """Convert to a dictionary, as `run.json` and the log store it."""
         return asdict(self)
 
 
 class Speed(NamedTuple):
-    """Wall-clock seconds of an update, of a validation, and of the scoring at the end."""
+    """Wall-clock seconds of one update, of one validation, and of the scoring at the end."""
 
     step_seconds: float
     validation_seconds: float
@@ -77,12 +98,12 @@ class Speed(NamedTuple):
 
 
 def paper_peak(d_model: int, warmup: int) -> float:
-    """d_model^-0.5 · warmup^-0.5: the highest value of the paper's schedule, reached when warm-up ends."""
+    """Compute d_model^-0.5 · warmup^-0.5, the maximum of equation 3, which is reached at the end of warm-up."""
     return (d_model * warmup) ** -0.5
 
 
 def plan_for_steps(config: Config) -> TrainingPlan:
-    """The recipe as it stands; but where the rate falls to zero, it first rises for a quarter of the steps at most."""
+    """Make the plan of a recipe with a fixed number of steps; with linear decay, warm-up is at most a quarter of it."""
     training = config.training
     longest_warmup = max(1, training.steps // 4) if training.decay == "linear" else training.warmup
     return TrainingPlan(
@@ -101,15 +122,20 @@ def plan_for_minutes(
     speed: Speed,
     explicit: Collection[str] = (),
 ) -> TrainingPlan:
-    """As many steps as fit into what is left of the budget, decaying to zero, beside validations and a final scoring.
+    """Plan as many steps as fit into the budget beside validations and the final scoring, with a decay to zero.
 
-    Warm-up and averaging shrink with a small budget; the peak learning rate stays the recipe's. Settings that the user
-    gave one by one (`explicit`, as "training.warmup") hold.
+    Warm-up and averaging are shortened for a small budget; the peak learning rate is the recipe's.
+
+    Args:
+        config: The settings.
+        seconds_left: What is left of the budget.
+        speed: The measured speed.
+        explicit: Settings that the user set, for example "training.warmup", which are kept.
     """
     training = config.training
     affordable = min(_VALIDATION_SHARE * seconds_left / speed.validation_seconds, seconds_left / _VALIDATION_DISTANCE)
     validations = max(2, min(_VALIDATIONS, int(affordable)))
-    budget = (1 - _KEPT_FREE) * (seconds_left - speed.final_seconds)
+    budget = (1 - _RESERVE) * (seconds_left - speed.final_seconds)
     steps = max(10, int((budget - validations * speed.validation_seconds) / speed.step_seconds))
     planned: dict[str, Any] = {
         "warmup": max(1, min(training.warmup, int(_WARMUP_SHARE * steps))),

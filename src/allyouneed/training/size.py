@@ -1,4 +1,4 @@
-"""Which recipe fits a corpus, a machine and the time there is, when none is named."""
+"""Chooses a recipe by corpus, machine and time if none is named."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ from allyouneed.config import Config, ModelConfig, load_recipe
 DEFAULT_MINUTES = 30.0
 _SIZES = ("tiny", "small", "base", "big")
 _PAIRS_NEEDED = {"tiny": 0, "small": 100_000, "base": 1_000_000, "big": 4_000_000}  # smaller corpora overfit
-_EPOCHS_NEEDED = 5  # a larger model that cannot see the corpus so often in the time loses to a smaller one
+_EPOCHS_NEEDED = 5  # with fewer epochs, a smaller model is better
 _TOKENS_PER_PAIR = 25
-_UTILISATION = 0.4  # of the peak of matrix products, reached by training
-_PAIRS_PER_SUBWORD = 3
+_UTILISATION = 0.4  # share of the peak speed of matrix products that training reaches
+_PAIRS_PER_TOKEN = 3  # of the vocabulary
 
 
 class RecipeChoice(NamedTuple):
-    """A recipe's name, its settings with a vocabulary that fits the corpus, and the reason, for people."""
+    """A chosen recipe.
+
+    Attributes:
+        recipe: Its name.
+        config: Its settings, with a vocabulary size that fits the corpus.
+        reason: The reason for the choice, to be shown to the user.
+    """
 
     recipe: str
     config: Config
@@ -27,42 +33,55 @@ class RecipeChoice(NamedTuple):
 
 
 def choose_size(pairs: int, minutes: float, device: torch.device) -> RecipeChoice:
-    """The largest recipe that the corpus can feed and that the minutes suffice for."""
+    """Choose the largest recipe for which the corpus is large enough and the time sufficient.
+
+    Args:
+        pairs: Number of training pairs.
+        minutes: Wall-clock budget.
+        device: Device of the training, whose speed is measured.
+    """
     rate = matrix_flops(device)
     chosen, limit = _SIZES[0], ""
     for name in _SIZES[1:]:
         if pairs < _PAIRS_NEEDED[name]:
-            limit = f"{name} wants {_PAIRS_NEEDED[name]:,} pairs"
+            limit = f"{name} needs {_PAIRS_NEEDED[name]:,} pairs"
             break
         config = load_recipe(name)
         work = _EPOCHS_NEEDED * pairs * _TOKENS_PER_PAIR * training_flops(config.model, config.data.vocab_size)
         needed = work / (rate * _UTILISATION) / 60
         if minutes < needed:
-            limit = f"{name} wants about {needed:,.0f} minutes here"
+            limit = f"{name} needs about {needed:,.0f} minutes on this machine"
             break
         chosen = name
     config = load_recipe(chosen)
-    vocab_size = min(config.data.vocab_size, max(1000, round(pairs / _PAIRS_PER_SUBWORD, -3)))
+    vocab_size = min(config.data.vocab_size, max(1000, round(pairs / _PAIRS_PER_TOKEN, -3)))
     config = config.replace(data={"vocab_size": vocab_size}, training={"minutes": minutes})
     reason = f"{pairs:,} pairs, {minutes:g} minutes, {rate / 1e9:,.0f} GFLOP/s" + (f"; {limit}" if limit else "")
     return RecipeChoice(chosen, config, reason)
 
 
 def training_flops(model: ModelConfig, vocab_size: int) -> float:
-    """Floating-point operations a target token, forward and backward, with as many source tokens.
+    """Count floating-point operations per pair of a source and a target token, forward and backward.
 
-    Three times two operations for each weight of a matrix that the token passes; attention's own products, small at
-    sentence length, are left out.
+    Six operations per weight: a multiplication and an addition in the forward pass, twice as many in the backward pass.
+    The products of queries, keys and values, small at sentence length, are left out.
+
+    Args:
+        model: Sizes of the model.
+        vocab_size: Number of tokens in the vocabulary.
     """
-    projections = model.d_model * model.num_heads * 2 * (model.key_size + model.value_size)
-    feed_forward = 2 * model.d_model * model.d_ff
-    encoder = model.encoder_layers * (projections + feed_forward)
-    decoder = model.decoder_layers * (2 * projections + feed_forward)
-    return 6.0 * (encoder + decoder + model.d_model * vocab_size)
+    return 6.0 * (model.count_layer_weights() + model.d_model * vocab_size)
 
 
 def matrix_flops(device: torch.device, size: int = 1536, repeats: int = 5, dtype: torch.dtype = torch.float32) -> float:
-    """Floating-point operations a second of a large matrix product on this device: the best of a few."""
+    """Measure the floating-point operations per second of a large matrix product on a device, the best of a few.
+
+    Args:
+        device: The device.
+        size: Rows and columns of the square matrices.
+        repeats: Number of measurements.
+        dtype: Type of the matrices.
+    """
     a = torch.randn(size, size, device=device, dtype=dtype)
     seconds = []
     for _ in range(repeats):

@@ -1,4 +1,4 @@
-"""One update: step(state, shares) -> metrics."""
+"""One update of the weights: `update(state, shares) -> metrics`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ from allyouneed.model.packed_forward import can_pack, packed_hidden
 from allyouneed.model.packing import pack
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
-from allyouneed.training.loss import Teacher, chunked_cross_entropy, smoothed_cross_entropy
+from allyouneed.training.loss import TeacherLogits, chunked_cross_entropy, smoothed_cross_entropy
 from allyouneed.training.schedule import TrainingPlan
 
 
 class StepMetrics(NamedTuple):
-    """Of one update, over the global batch. loss and nll: nats per target token; tokens: of the target.
+    """Metrics of one update over the global batch.
 
-    gradient_norm: where it is needed, to clip or to log.
+    Attributes:
+        loss: Smoothed cross-entropy in nats per target token.
+        nll: Negative log likelihood in nats per target token.
+        tokens: Number of target tokens.
+        gradient_norm: Norm before clipping; None if neither clipping nor logging needs it.
     """
 
     loss: float
@@ -36,8 +40,15 @@ class StepMetrics(NamedTuple):
 
 @dataclass
 class Totals:
-    """Sums over updates since the log's last line. loss, nll: nats; tokens: of the target; seconds: of stepping, of
-    which `loading` went into making batches."""
+    """Sums over the updates since the last logged step.
+
+    Attributes:
+        loss: Smoothed cross-entropy in nats.
+        nll: Negative log likelihood in nats.
+        tokens: Number of target tokens.
+        seconds: Wall-clock time of the updates.
+        loading: The part of `seconds` spent on making batches.
+    """
 
     loss: float = 0.0
     nll: float = 0.0
@@ -46,7 +57,7 @@ class Totals:
     loading: float = 0.0
 
     def add(self, metrics: StepMetrics, seconds: float) -> None:
-        """One more update, which took so long."""
+        """Add an update that took `seconds`."""
         self.loss += metrics.loss * metrics.tokens
         self.nll += metrics.nll * metrics.tokens
         self.tokens += metrics.tokens
@@ -55,27 +66,39 @@ class Totals:
 
 @dataclass
 class TrainingState:
-    """All that changes while training, and all that a checkpoint holds. Randomness is a function of the step."""
+    """Everything that changes during training, as a checkpoint stores it. Random numbers depend on the step alone.
+
+    Attributes:
+        model: The model.
+        optimizers: Its optimizers.
+        step: Number of updates so far.
+        position: Position in the order of the batches.
+        seconds: Training time over all sessions.
+        best: `step` and `quality` of the best validation.
+        validations_without_gain: Number of validations since then.
+        since_log: Sums since the last logged step.
+        teacher: Teacher of a student (`distil`); it is constant and not part of a checkpoint.
+    """
 
     model: Transformer
     optimizers: list[Optimizer]
     step: int = 0
     position: Position = field(default_factory=Position)
-    seconds: float = 0.0  # of training, over all sessions
-    best: dict[str, Any] = field(default_factory=dict)  # the best validation: step, loss, bleu
+    seconds: float = 0.0
+    best: dict[str, Any] = field(default_factory=dict)
     validations_without_gain: int = 0
     since_log: Totals = field(default_factory=Totals)
-    teacher: Transformer | None = None  # whom the model learns from (`distil`); it never changes, no checkpoint has it
+    teacher: Transformer | None = None
 
 
 def seed_step(seed: int, step: int, rank: int, part: int) -> None:
-    """Makes the random numbers of a step depend on nothing that came before: resuming needs no generator state."""
+    """Seed PyTorch as a function of the step, so that resuming needs no generator state."""
     mixed = (seed * 1_000_003 + step) * 1_000_003 + rank * 1009 + part
     torch.manual_seed(mixed % 2**63)
 
 
 def is_logged(step: int, training: TrainingConfig, plan: TrainingPlan) -> bool:
-    """Every `log_every` steps; and the last, so that the shortest run has a line too, and no step is in none."""
+    """Whether the step is logged: every `log_every` steps, and the last, so that every step is part of a record."""
     may_be_last = training.patience is not None and step % plan.validate_every == 0
     return step % training.log_every == 0 or step == plan.steps or may_be_last
 
@@ -83,7 +106,18 @@ def is_logged(step: int, training: TrainingConfig, plan: TrainingPlan) -> bool:
 def update(
     state: TrainingState, shares: Sequence[Batch], training: TrainingConfig, plan: TrainingPlan, ranks: Ranks
 ) -> StepMetrics:
-    """Sums the loss over this rank's shares of the global batch, steps the optimizers and counts the step."""
+    """Update the weights with the gradient of the global batch, of which this rank computes its shares.
+
+    Args:
+        state: Model, optimizers and step, which are changed.
+        shares: This rank's micro-batches.
+        training: Training settings.
+        plan: Plan with the learning rates.
+        ranks: All processes.
+
+    Returns:
+        Metrics over the global batch.
+    """
     state.step += 1
     model, device = state.model.train(), next(state.model.parameters()).device
     local_tokens = sum(int((batch.target_output != PAD).sum()) for batch in shares)
@@ -95,11 +129,11 @@ def update(
             part_loss, part_nll = batch_loss(model, batch, training, device, state.teacher)
             (part_loss / tokens).backward()
             loss, nll = loss + part_loss.detach().cpu(), nll + part_nll.cpu()
-    for parameter in model.parameters():  # a rank with an empty share still takes part in the sum
+    for parameter in model.parameters():  # a rank with an empty share takes part in the sum, too
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     ranks.sum_gradients(model.parameters())
-    norm = None  # a pass over all gradients: only where it is wanted
+    norm = None  # needs a pass over all gradients, so only where it is used
     if training.clip_norm or is_logged(state.step, training, plan):
         norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
         if training.clip_norm:
@@ -116,27 +150,35 @@ def update(
 def batch_loss(
     model: Transformer, batch: Batch, training: TrainingConfig, device: torch.device, teacher: Transformer | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Smoothed loss and negative log likelihood of a batch, sums over target tokens in nats; padding counts nothing.
+    """Compute the loss of a batch; padding does not count.
 
-    teacher: who has `training.teacher_share` in what the model is to learn; with the same words.
+    Args:
+        model: The model.
+        batch: Token ids of source and target, [batch, length].
+        training: Training settings: smoothing, precision, teacher's share.
+        device: Device of the model.
+        teacher: Teacher with the same vocabulary, whose distribution is part of the target.
+
+    Returns:
+        Smoothed cross-entropy (differentiable) and negative log likelihood, sums over target tokens in nats.
     """
     bf16 = training.precision == "bf16" or (training.precision == "auto" and device.type == "cuda")
     targets = batch.target_output[batch.target_output != PAD].to(device, non_blocking=True)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-        taught = None
+        soft_targets = None
         if teacher is not None:
             with torch.no_grad():
-                taught = Teacher(*_hidden(teacher, batch, device), training.teacher_share)
+                soft_targets = TeacherLogits(*_hidden(teacher, batch, device), training.teacher_share)
         hidden, weight = _hidden(model, batch, device)
         if training.plain:
             logits = hidden @ weight.T
-            loss = smoothed_cross_entropy(logits, targets, training.label_smoothing, taught)
+            loss = smoothed_cross_entropy(logits, targets, training.label_smoothing, soft_targets)
             return loss, smoothed_cross_entropy(logits.detach(), targets, 0.0)
-        return chunked_cross_entropy(hidden, weight, targets, training.label_smoothing, taught)
+        return chunked_cross_entropy(hidden, weight, targets, training.label_smoothing, soft_targets)
 
 
 def _hidden(model: Transformer, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Two factors of the logits: of each target token [tokens, d_model], of each word [vocabulary, d_model]."""
+    """The factors of the logits: decoder states [tokens, d_model] and output weights [vocabulary, d_model]."""
     real = batch.target_output != PAD
     if can_pack(model):
         source, target = pack(batch.source, batch.source != PAD), pack(batch.target_input, real)
@@ -145,6 +187,6 @@ def _hidden(model: Transformer, batch: Batch, device: torch.device) -> tuple[Ten
         source_ids, target_ids, real = (x.to(device) for x in (batch.source, batch.target_input, real))
         hidden = model.hidden(source_ids, target_ids)[real]
     weight = model.output.weight
-    if model.output.bias is not None:  # one more unit, which is always 1
+    if model.output.bias is not None:  # as one more column, whose hidden unit is 1
         hidden, weight = F.pad(hidden, (0, 1), value=1.0), torch.cat([weight, model.output.bias[:, None]], dim=1)
     return hidden, weight

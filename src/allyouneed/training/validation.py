@@ -1,4 +1,4 @@
-"""How good the model is now, on held-out text: loss over all of it, BLEU of greedy translations of its beginning."""
+"""Validation during training: loss on all of the validation text, BLEU and chrF on its first sentences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ _SAMPLES = 3
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """store: ids of the pairs; texts: (source, reference) as read."""
+    """Validation text.
+
+    Attributes:
+        store: Token ids of the pairs.
+        texts: Sources and references as text.
+    """
 
     store: PairStore
     texts: list[tuple[str, str]]
@@ -28,7 +33,13 @@ class ValidationSet:
 
 @torch.no_grad()
 def validation_loss(bundle: Bundle, valid: ValidationSet, training: TrainingConfig) -> float:
-    """Negative log likelihood in nats per target token, without smoothing; its exponential is the perplexity."""
+    """Compute the negative log likelihood in nats per target token, whose exponential is the perplexity.
+
+    Args:
+        bundle: The model and its tokenizer.
+        valid: The validation text.
+        training: Training settings: precision and reference implementation.
+    """
     model = bundle.model.eval()
     device = next(model.parameters()).device
     lengths = valid.store.source.lengths + 1, valid.store.target.lengths + 1
