@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from allyouneed.paper.plots import COLOURS, label, new_figure
-from allyouneed.paper.results import as_table
+from allyouneed.paper.results_folder import as_table
 from allyouneed.paper.table1.fits import exponent, upper_half
 from benchmarks.measure.sizes import MEANING, SWEEPS, THEORY, Sizes, Sweeps
 from benchmarks.measure.workers import WorkerFailed, run_worker

@@ -16,7 +16,7 @@ from allyouneed.config import load_recipe
 from allyouneed.data.prepare import prepare
 from allyouneed.data.store import write_store
 from allyouneed.data.tokenizer import EOS
-from allyouneed.paper.results import as_table
+from allyouneed.paper.results_folder import as_table
 from benchmarks.measure.workers import WorkerFailed, run_worker
 
 Sections = Mapping[str, Mapping[str, Any]]

@@ -26,7 +26,7 @@ from allyouneed.model.transformer import Transformer
 from allyouneed.paper.cost import BASE, BIG, flops_per_token, hardware_flops, paper_flops
 from allyouneed.paper.plots import COLOURS, new_plot
 from allyouneed.paper.recurrent import RecurrentTranslator
-from allyouneed.paper.results import Results, as_table
+from allyouneed.paper.results_folder import Results, as_table
 from allyouneed.progress import print_line
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import INTERRUPTED

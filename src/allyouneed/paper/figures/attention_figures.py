@@ -40,7 +40,7 @@ from allyouneed.paper.figures.head_statistics import (
 )
 from allyouneed.paper.figures.trace import ForwardTrace, block_rows, trace
 from allyouneed.paper.figures.word_classes import Lexicon, lexicon_of
-from allyouneed.paper.results import Results
+from allyouneed.paper.results_folder import Results
 from allyouneed.progress import track_progress
 
 _PART = 500  # sentences per stored part

@@ -11,7 +11,7 @@ import numpy as np
 from allyouneed.bundle import Bundle
 from allyouneed.paper.figures.head_statistics import FAR, READABLE, RELATIONS, SHORT, HeadStatistics
 from allyouneed.paper.figures.word_classes import FREQUENT, Lexicon
-from allyouneed.paper.results import Row, as_table
+from allyouneed.paper.results_folder import Row, as_table
 
 _RELATION_NAMES = {
     "same": "the word itself",

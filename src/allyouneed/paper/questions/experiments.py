@@ -27,7 +27,7 @@ from allyouneed.model.transformer import Transformer, log_probabilities
 from allyouneed.paper.questions.questions_page import write_page
 from allyouneed.paper.questions.softmax_scaling import scale_by_width
 from allyouneed.paper.questions.variants import VARIANTS, TrainingVariant
-from allyouneed.paper.results import Results
+from allyouneed.paper.results_folder import Results
 from allyouneed.progress import print_line
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import INTERRUPTED

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from allyouneed.paper.plots import COLOURS, label, new_figure
-from allyouneed.paper.results import Results, Row, as_table
+from allyouneed.paper.results_folder import Results, Row, as_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

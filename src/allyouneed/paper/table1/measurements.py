@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from allyouneed.devices import choose_device
-from allyouneed.paper.results import Results
+from allyouneed.paper.results_folder import Results
 from allyouneed.paper.table1.compared_layers import LAYERS
 from allyouneed.paper.table1.layer_cost import LayerMeasurement, LayerSize, measure_layers, predict, step_operations
 from allyouneed.paper.table1.table1_page import draw, write_page

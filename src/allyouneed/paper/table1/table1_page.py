@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, TypeAlias
 
 from allyouneed.paper.plots import COLOURS, label, new_figure
-from allyouneed.paper.results import Row, as_table
+from allyouneed.paper.results_folder import Row, as_table
 from allyouneed.paper.table1.compared_layers import FUSED, LAYERS, NEIGHBOURHOOD, REACH, RECURRENT, SELF_ATTENTION
 from allyouneed.paper.table1.layer_cost import MAX_REPETITIONS, LayerMeasurement
 from allyouneed.paper.table1.tables import BATCH, GIGA, NARROW, Measurements, Sweeps, by_layer, curve

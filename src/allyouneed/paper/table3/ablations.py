@@ -26,7 +26,7 @@ from allyouneed.config import Config, load_recipe
 from allyouneed.data.prepare import prepare
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
-from allyouneed.paper.results import Results
+from allyouneed.paper.results_folder import Results
 from allyouneed.paper.table3.row_training import TRIAL_SETTINGS, measure_step_seconds, start_worker, train_row
 from allyouneed.paper.table3.table3_page import PAPER, write_page
 from allyouneed.progress import print_line, time_left

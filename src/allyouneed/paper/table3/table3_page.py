@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from allyouneed.paper.plots import COLOURS, label, new_figure
-from allyouneed.paper.results import Results, as_table
+from allyouneed.paper.results_folder import Results, as_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

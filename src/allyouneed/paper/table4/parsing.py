@@ -18,7 +18,7 @@ from allyouneed.config import SearchConfig, load_recipe
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import sha256, write_file
-from allyouneed.paper.results import Results
+from allyouneed.paper.results_folder import Results
 from allyouneed.paper.table4.parser_input import frequent_words, parser_input
 from allyouneed.paper.table4.rebuilding import rebuild
 from allyouneed.paper.table4.table4_page import ParsedPart, write_page

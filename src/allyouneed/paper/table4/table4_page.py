@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allyouneed.config import SearchConfig
 from allyouneed.paper.plots import COLOURS, new_plot
-from allyouneed.paper.results import Results, Row, as_table
+from allyouneed.paper.results_folder import Results, Row, as_table
 from allyouneed.paper.table4.evalb import BracketScores, flat, right_branching, score
 from allyouneed.paper.table4.rebuilding import Fault, spelled_out
 from allyouneed.paper.table4.treebank import Tree

@@ -10,7 +10,7 @@ import pytest
 
 from allyouneed.errors import UserError
 from allyouneed.paper.plots import new_plot
-from allyouneed.paper.results import Results, as_csv, as_table, machine
+from allyouneed.paper.results_folder import Results, as_csv, as_table, machine
 
 
 @pytest.fixture(autouse=True)
