@@ -17,8 +17,9 @@ print(target.has_avx512(), target.has_vnni(), target.is_amd())
 
 
 def run(code: str, **environment: str) -> str:
-    """Run Python code in a new process and return its standard output."""
-    environment = {**os.environ, **environment}
+    """Run Python code in a new process with this target of Numba's and return its standard output."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_CPU_")}
+    environment = {**inherited, **environment}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -48,9 +49,7 @@ def test_a_target_has_what_both_the_host_and_the_configured_processor_have(name,
 def test_the_default_target_is_the_host():
     host, name = llvm.get_host_cpu_features(), llvm.get_host_cpu_name()
     expected = [bool(host.get("avx512f")), bool(host.get("avx512vnni")), name.startswith("znver")]
-    unset = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA_CPU_")}
-    done = subprocess.run([sys.executable, "-c", FEATURES], env=unset, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(value) for value in expected]
+    assert run(FEATURES).split() == [str(value) for value in expected]
 
 
 VERSION = """

@@ -76,11 +76,14 @@ def test_incomplete_requests_time_out(strict, start):
 
 
 def test_slow_requests_are_cut_off(strict):
-    host, port = strict.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=60) as connection, pytest.raises(ConnectionError):
+    def send_slowly() -> None:
         for byte in START + b"X: " + b"a" * 3900:  # below the limit of the size, and longer than half a minute
             connection.sendall(bytes([byte]))
             time.sleep(0.01)
+
+    host, port = strict.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection, pytest.raises(ConnectionError):
+        send_slowly()
 
 
 def test_split_and_pipelined_requests_are_answered(strict, patient):
