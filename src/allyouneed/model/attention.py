@@ -34,7 +34,7 @@ def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None, di
         divisor: Divisor of the scores instead of √d_k.
 
     Returns:
-        Weights, shape [batch, heads, query, key]. Rows sum to 1; a row without a visible key is 0.
+        Weights, shape [batch, heads, query, key]; rows sum to 1, except that a row without a visible key is 0.
     """
     scores = query @ key.transpose(-2, -1) / (math.sqrt(query.shape[-1]) if divisor is None else divisor)
     if mask is None:
