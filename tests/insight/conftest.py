@@ -1,4 +1,4 @@
-"""What the tests of the glass box share: translators of known size."""
+"""Fixtures of the insight tests: translators of known size, and pages in a browser."""
 
 from __future__ import annotations
 

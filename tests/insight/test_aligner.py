@@ -6,7 +6,7 @@ from allyouneed import UserError
 from allyouneed.insight.aligner import Links, align_words, alignment_error, read_alignments
 
 
-def test_words_that_occur_together_are_linked_where_they_change_places_too():
+def test_cooccurring_words_are_linked_even_if_reordered():
     rng = random.Random(1)
     pairs = []
     for _ in range(200):
@@ -30,12 +30,12 @@ def test_alignment_error_rate():
     assert alignment_error([set()], [Links(frozenset(), frozenset())]) is None
 
 
-def test_pharaohs_form_is_read_and_faults_are_named(tmp_path):
+def test_pharaoh_format_and_its_errors(tmp_path):
     path = tmp_path / "links"
     path.write_text("0-0 1?2\n\n")
     assert read_alignments(path, 2)[0] == Links(frozenset({(0, 0)}), frozenset({(0, 0), (1, 2)}))
-    with pytest.raises(UserError, match="2 lines for 3 sentences"):
+    with pytest.raises(UserError, match="2 lines for 3 sentence pairs"):
         read_alignments(path, 3)
     path.write_text("0-0\n0-x\n")
-    with pytest.raises(UserError, match=r"links:2: '0-x' is no link"):
+    with pytest.raises(UserError, match=r"links:2: '0-x' is not a link"):
         read_alignments(path, 2)

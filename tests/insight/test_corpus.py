@@ -1,4 +1,4 @@
-"""Which pairs of a corpus are measured, and what is told of them."""
+"""Selection of sentence pairs and data of the corpus page."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from tests.conftest import toy_pairs, write_pairs
 
 
 def test_every_head_has_a_row_with_all_measures(translator, tmp_path):
-    told = []
-    data = corpus_data(translator, write_pairs(tmp_path, "test", toy_pairs(8)), told=lambda *now: told.append(now))
+    progress = []
+    data = corpus_data(
+        translator, write_pairs(tmp_path, "test", toy_pairs(8)), on_progress=lambda *now: progress.append(now)
+    )
     heads = all_heads(translator.model)
     assert [(row["kind"], row["layer"], row["head"]) for row in data["heads"]] == heads
     assert all(set(MEASURES) < row.keys() for row in data["heads"])
     assert [row["aer"] is not None for row in data["heads"]] == [kind == "cross" for kind, *_ in heads]
-    assert told == [(done, len(heads)) for done in range(1, len(heads) + 1)]
+    assert progress == [(done, len(heads)) for done in range(1, len(heads) + 1)]
     named = {example["sentence"] for row in data["heads"] for example in row["examples"]}
     assert named == data["examples"].keys()
     json.dumps(data, allow_nan=False)
 
 
-def test_pairs_that_cannot_be_measured_are_left_out(translator, tmp_path):
-    """Links are by line, whatever was left out before it."""
+def test_pairs_that_cannot_be_measured_are_skipped(translator, tmp_path):
+    """Alignments refer to lines of the file, including skipped ones."""
     good = toy_pairs(3)
     long = ("a b c d e f g h " * 20, "h g")
     files = write_pairs(tmp_path, "test", [("", "a"), good[0], long, ("a", ""), good[1], good[2]])
@@ -41,7 +43,7 @@ def test_pairs_that_cannot_be_measured_are_left_out(translator, tmp_path):
         for row in corpus_data(translator, write_pairs(tmp_path, "good", good), write_links(tmp_path, 3))["heads"]
     ]
     links.write_text("0-0\n" * 5)
-    with pytest.raises(UserError, match="5 lines for 6 sentences"):
+    with pytest.raises(UserError, match="5 lines for 6 sentence pairs"):
         corpus_data(translator, files, links)
 
 
@@ -50,17 +52,17 @@ def write_links(folder, count):
     return folder / "few"
 
 
-def test_a_long_corpus_counts_from_its_beginning(translator, tmp_path, monkeypatch):
+def test_only_the_beginning_of_a_long_corpus_is_measured(translator, tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "SENTENCES", 4)
     assert corpus_data(translator, write_pairs(tmp_path, "test", toy_pairs(9)))["sentences"] == 4
 
 
-def test_what_cannot_be_measured(translator, tmp_path):
-    with pytest.raises(UserError, match="no pair has both sides and fits the model"):
+def test_corpora_that_cannot_be_measured(translator, tmp_path):
+    with pytest.raises(UserError, match="no pair has two non-empty sides"):
         corpus_data(translator, write_pairs(tmp_path, "long", [("a b c d e f g h " * 20, "a")]))
     with pytest.raises(UserError, match="the file is empty"):
         corpus_data(translator, write_pairs(tmp_path, "empty", []))
     table = tmp_path / "test.tsv"
     table.write_text("a b\tb a\na b\n")
-    with pytest.raises(UserError, match=r"test\.tsv:2: fewer than 2 columns\. Mend the line\."):
+    with pytest.raises(UserError, match=r"test\.tsv:2: fewer than 2 columns\. Correct the line\."):
         corpus_data(translator, [table])

@@ -15,7 +15,7 @@ from tests.insight.conftest import random_translator
 TEXT = "a b c d"
 
 
-def test_the_data_are_what_look_gives(translator):
+def test_data_equal_the_results_of_look(translator):
     data = explorer_data(translator, TEXT)
     attention = translator.look(TEXT, data["translation"])
     assert data["source"]["tokens"] == attention.source_tokens
@@ -46,7 +46,7 @@ def test_the_search_ends_in_the_translation(translator):
     assert data["translation"] == translator.translate([TEXT])[0].text
 
 
-def test_a_translation_that_is_given_is_looked_at(translator):
+def test_given_translation(translator):
     data = explorer_data(translator, TEXT, switches=[Switches(scale=False)], translation="d c")
     assert (data["translation"], data["search"], list(data["variants"])) == ("d c", None, ["scale=off"])
     live = live_variant(translator, TEXT, "d c", Switches(scale=False, positions=False))
@@ -54,18 +54,18 @@ def test_a_translation_that_is_given_is_looked_at(translator):
     assert live["attention"]["encoder"]["bits"] == 16
 
 
-def test_what_cannot_be_looked_at(translator):
-    with pytest.raises(UserError, match="give a sentence"):
+def test_texts_that_cannot_be_shown(translator):
+    with pytest.raises(UserError, match="no sentence to look at"):
         explorer_data(translator, "  ")
-    with pytest.raises(UserError, match="give a shorter one"):
+    with pytest.raises(UserError, match="shorten it"):
         explorer_data(translator, "a b " * 400)
     learned = random_translator(1, 2, 16, positions="learned", max_positions=400)
-    with pytest.raises(UserError, match="a page shows 396"):  # and 4 of padding, where its mask is off
+    with pytest.raises(UserError, match="limit of a page is 396"):  # 4 positions are for padding
         explorer_data(learned, "a b " * 300)
 
 
 def test_learned_positions_are_enough_for_every_switch():
-    """Of a random model, which seldom ends: each search goes on to its limit."""
+    """A random model rarely predicts the end, so every search reaches its maximum length."""
     learned = random_translator(1, 2, 16, positions="learned", max_positions=300)
     learned.bundle.config = learned.bundle.config.override(["search.max_extra_length=40"])
     text = "a"
@@ -76,12 +76,12 @@ def test_learned_positions_are_enough_for_every_switch():
     data = explorer_data(learned, text, translation=text)
     assert len(data["variants"]) == len(single_switches(learned.model))
     assert all(variant["translation"] for variant in data["variants"].values())
-    with pytest.raises(UserError, match="has 22 subwords, a page shows 21"):
+    with pytest.raises(UserError, match="has 22 tokens, the limit of a page is 21"):
         explorer_data(learned, text + " a")
 
 
 def test_a_page_of_20_tokens_and_6_layers_of_8_heads_is_below_2_mb(monkeypatch):
-    monkeypatch.setattr(variant, "LONGEST_SEARCH", 0)  # 150 searches take long and give 100 bytes each
+    monkeypatch.setattr(variant, "MAX_SEARCH_LENGTH", 0)  # saves 150 searches, whose results have 100 bytes each
     translator = random_translator(6, 8, 64, d_k=64, d_v=64)
     text = "a dog runs in the green park the"
     while len(translator.tokenizer.encode(text)) < 19:

@@ -66,7 +66,7 @@ def test_every_text_is_in_both_languages():
 
 
 def test_every_text_is_used():
-    """Names stand in quotes somewhere, or what they are put together from: `scaleS`, `encoderLong`, `a_positions`."""
+    """A name is quoted in the code, or composed from a quoted one: `scaleS`, `encoderLong`, `a_positions`."""
     names = re.findall(r"([a-z]\w*): \[", static_text("texts.js"))
     code = "".join(static_text(module) for module in MODULES if module != "texts.js")
     stems = {name: re.sub(r"^a_|(S|Long)$", "", name) for name in names}
@@ -165,7 +165,7 @@ def test_every_switch_shows_its_variant(opened, data):
         page.click(f"[data-switch={name}]")
         assert page.get_attribute(f"[data-switch={name}]", "aria-checked") == "false"
         variant = data["variants"][f"{name}=off"]
-        assert opened.text("[data-said=after]").split() == variant["translation"]["text"].split()
+        assert opened.text("[data-translation=after]").split() == variant["translation"]["text"].split()
         assert opened.numbers("[data-figure=logp]") == pytest.approx(
             [-data["base"]["predictions"]["log_p"], -variant["predictions"]["log_p"]], abs=0.0051
         )
@@ -174,7 +174,7 @@ def test_every_switch_shows_its_variant(opened, data):
     page.click("[data-temperature='2']")
     assert page.get_attribute("[data-switch=positions]", "aria-checked") == "true"
     page.click("[data-off='encoder.0.1']")
-    assert opened.text("[data-said=after]")
+    assert opened.text("[data-translation=after]")
     page.click("#paper")
     assert not page.query_selector("#comparison")
 
@@ -347,5 +347,5 @@ def test_heads_over_a_corpus_are_sorted_and_have_examples(browser, translator, t
         page.page.click("[data-sort=entropy]")
         assert page.page.eval_on_selector(".tall", "table => table.scrollTop") == 0
         page.page.click("#language")
-        assert "코퍼스" in page.text(".pair")
+        assert "말뭉치" in page.text(".pair")
         assert page.problems == []

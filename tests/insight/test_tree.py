@@ -10,7 +10,7 @@ ALPHA = 0.6
 
 
 @pytest.mark.parametrize("beam", [1, 3])
-def test_the_tree_tells_the_same_search(small, beam):
+def test_recorded_search_equals_the_plain_search(small, beam):
     [expected] = beam_search(small.model, SOURCE, [6], beam, ALPHA, beam)
     found, nodes = traced_search(small.model, SOURCE, 6, beam, ALPHA)
     assert found == expected
@@ -20,7 +20,7 @@ def test_the_tree_tells_the_same_search(small, beam):
     assert nodes[best].log_probability == pytest.approx(found[0].log_probability)
 
 
-def test_at_each_step_a_beam_goes_on_and_the_rest_is_cut_or_ends(small):
+def test_each_step_keeps_a_beam_and_prunes_or_ends_the_rest(small):
     beam = 3
     _, nodes = traced_search(small.model, SOURCE, 6, beam, ALPHA)
     steps = {node.step for node in nodes}

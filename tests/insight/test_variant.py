@@ -7,17 +7,17 @@ from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.insight import variant
 from allyouneed.insight.coding import EXACT
 from allyouneed.insight.switches import Switches, single_switches
-from allyouneed.insight.variant import PADDING, Pair, entropies, run_pair, variant_data, variants_data
+from allyouneed.insight.variant import PADDING, TokenPair, entropies, run_pair, variant_data, variants_data
 
 TEXT = "a dog runs"
 
 
 @pytest.fixture
 def pair(small):
-    return Pair([*small.tokenizer.encode(TEXT), EOS], small.tokenizer.encode("the cat"))
+    return TokenPair([*small.tokenizer.encode(TEXT), EOS], small.tokenizer.encode("the cat"))
 
 
-def test_predictions_are_the_models_and_the_translation_its_own(small, pair):
+def test_predictions_and_translation_equal_the_models(small, pair):
     data = variant_data(small, pair, Switches(), EXACT)
     with torch.no_grad():
         p = small.model(pad([pair.source]), pad([[BOS, *pair.target]]))[0].softmax(-1).numpy()
@@ -29,7 +29,7 @@ def test_predictions_are_the_models_and_the_translation_its_own(small, pair):
     assert set(data["change"]) == {0}
 
 
-def test_a_variant_tells_how_much_of_each_heads_attention_moved(small, pair):
+def test_variant_has_the_share_of_attention_that_is_redistributed(small, pair):
     base = run_pair(small, pair, Switches())
     data = variant_data(small, pair, Switches(scale=False), EXACT, base)
     assert data["key"] == "scale=off"
@@ -43,13 +43,13 @@ def test_a_variant_tells_how_much_of_each_heads_attention_moved(small, pair):
     assert data["entropy"][:2] == pytest.approx(entropies(without[None])[0].tolist(), abs=1e-3)
 
 
-def test_where_the_padding_mask_is_off_there_is_padding_to_see(small, pair):
+def test_padding_is_added_if_its_mask_is_off(small, pair):
     data = variant_data(small, pair, Switches(padding_mask=False), EXACT, run_pair(small, pair, Switches()))
     assert data["source_tokens"][-PADDING:] == ["<pad>"] * PADDING
     assert data["attention"]["cross"]["shape"][-1] == len(pair.source) + PADDING
 
 
-def test_a_brief_one_for_a_head_that_is_off(small, pair):
+def test_brief_variant(small, pair):
     off = Switches(off=frozenset({("cross", 0, 1)}))
     data = variant_data(small, pair, off, EXACT, run_pair(small, pair, Switches()), brief=True)
     assert "attention" not in data
@@ -58,8 +58,8 @@ def test_a_brief_one_for_a_head_that_is_off(small, pair):
     assert max(data["change"]) > 0
 
 
-def test_many_heads_off_in_one_batch_are_each_alone(small, pair, monkeypatch):
-    """Hypotheses end at different steps, so that sentences leave the batch while others go on."""
+def test_batched_variants_equal_single_ones(small, pair, monkeypatch):
+    """Hypotheses end at different steps, so sentences leave the batch before others."""
     base = run_pair(small, pair, Switches())
     carried = [*single_switches(small.model), Switches(future_mask=False, off=frozenset({("decoder", 0, 1)}))]
     monkeypatch.setattr(variant, "_TOGETHER", 5 * len(pair.source))

@@ -1,4 +1,4 @@
-"""What the heads do, and what each part of attention is for: figures 1 to 5 of the paper, to be played with."""
+"""Attention made visible: the explorer of one sentence, heads over a corpus, and recordings of any forward pass."""
 
 from __future__ import annotations
 

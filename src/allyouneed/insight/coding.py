@@ -1,6 +1,6 @@
-"""Arrays as JSON, small enough for a page: rounded to 16 or 8 bits between the least and the largest of each matrix.
+"""Compact JSON encoding of arrays: each matrix is quantised to 16 or 8 bits between its minimum and maximum.
 
-`static/data.js` is the other half.
+`static/data.js` decodes it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_PER_VALUE = 4 / 3 / 8  # characters of base64 a bit
+_PER_VALUE = 4 / 3 / 8  # base64 characters per bit
 
 
-class Plan(NamedTuple):
-    """How exactly a page's numbers are kept. Bits a value, 0: left out.
+class Precision(NamedTuple):
+    """Precision of the arrays on a page, in bits per value; 0 leaves an array out.
 
-    weights: of the paper's attention; variants: of attention with a switch; stages: of the vectors on the way, of which
-    at most `columns` each, evenly chosen, are kept (0: all); top: so many keys of each query, 0: all.
+    Attributes:
+        weights: Attention of the unchanged model.
+        variants: Attention of each variant.
+        stages: Intermediate vectors.
+        columns: Maximum number of columns of an intermediate vector, chosen at equal distances; 0 for all.
+        top: Number of keys stored per query, those with the largest weights; 0 for all.
     """
 
     weights: int
@@ -27,41 +31,60 @@ class Plan(NamedTuple):
     top: int = 0
 
 
-EXACT = Plan(16, 16, 16)
-_PLANS = (
-    EXACT, Plan(16, 8, 16), Plan(16, 8, 8), Plan(16, 8, 8, 64), Plan(16, 8, 8, 32), Plan(16, 8, 8, 16),
-    Plan(16, 0, 8, 32), Plan(16, 0, 8, 16), Plan(16, 0, 0),
-    Plan(16, 0, 0, 0, 16), Plan(16, 0, 0, 0, 8), Plan(16, 0, 0, 0, 4),
-)  # fmt: skip
+EXACT = Precision(16, 16, 16)
+_PRECISIONS = (
+    EXACT,
+    Precision(16, 8, 16),
+    *(Precision(16, 8, 8, columns) for columns in (0, 64, 32, 16)),
+    *(Precision(16, 0, 8, columns) for columns in (32, 16)),
+    *(Precision(16, 0, 0, 0, top) for top in (0, 16, 8, 4)),
+)
 
 
-class Sizes(NamedTuple):
-    """weights: how many a variant has; rows: how many there are; vectors: how many vectors of which width."""
+class ArraySizes(NamedTuple):
+    """Sizes of the arrays of a page.
+
+    Attributes:
+        weights: Number of attention weights of a variant.
+        rows: Number of rows of attention weights.
+        vectors: Number and width of the intermediate vectors.
+    """
 
     weights: int
     rows: int
     vectors: list[tuple[int, int]]
 
 
-def choose_plan(sizes: Sizes, variants: int, budget: int) -> Plan:
-    """The most exact that stays below so many bytes; the coarsest where none does. variants: with attention."""
-    return next((plan for plan in _PLANS if _bytes(plan, sizes, variants) <= budget), _PLANS[-1])
+def choose_precision(sizes: ArraySizes, variants: int, budget: int) -> Precision:
+    """Choose the highest precision that fits into `budget` bytes, or the lowest if none fits.
+
+    Args:
+        sizes: Sizes of the arrays.
+        variants: Number of variants with attention.
+        budget: Bytes for all arrays.
+
+    Returns:
+        The precision.
+    """
+    return next(
+        (precision for precision in _PRECISIONS if _bytes(precision, sizes, variants) <= budget), _PRECISIONS[-1]
+    )
 
 
-def _bytes(plan: Plan, sizes: Sizes, variants: int) -> float:
-    weights = sizes.rows * plan.top * 2 if plan.top else sizes.weights
-    bits = weights * plan.weights + sizes.weights * plan.variants * variants
-    if plan.stages:
-        kept = sum(count * min(width, plan.columns or width) for count, width in sizes.vectors)
-        bits += kept * plan.stages + sizes.weights * 16  # the scores stay exact
+def _bytes(precision: Precision, sizes: ArraySizes, variants: int) -> float:
+    weights = sizes.rows * precision.top * 2 if precision.top else sizes.weights
+    bits = weights * precision.weights + sizes.weights * precision.variants * variants
+    if precision.stages:
+        kept = sum(count * min(width, precision.columns or width) for count, width in sizes.vectors)
+        bits += kept * precision.stages + sizes.weights * 16  # the scores always have 16 bits
     return bits * _PER_VALUE
 
 
 def pack_matrices(values: np.ndarray, bits: int = 16, columns: int = 0) -> dict[str, Any]:
-    """[..., row, column] -> {shape, of, bits, low, high, data}.
+    """Pack matrices [..., row, column] as {shape, of, bits, low, high, data}.
 
-    Value q of a matrix stands for low + q · (high - low) / (2^bits - 1), little-endian in base64. of: how many columns
-    there were; the k-th of c kept ones is round(k · (of - 1) / (c - 1)).
+    The integer q encodes low + q · (high - low) / (2^bits - 1), little-endian in base64. `of` is the original number of
+    columns; column k of c stored ones is column round(k · (of - 1) / (c - 1)).
     """
     wide = values.shape[-1]
     if columns and columns < wide:
@@ -82,9 +105,10 @@ def pack_matrices(values: np.ndarray, bits: int = 16, columns: int = 0) -> dict[
 
 
 def pack_weights(weights: np.ndarray, bits: int = 16, top: int = 0) -> dict[str, Any]:
-    """Numbers from 0 to 1 [..., query, key] -> {shape, bits, data}; with 8 bits (q / 255)², so that small ones show.
+    """Pack numbers from 0 to 1 [..., query, key] as {shape, bits, data}.
 
-    With `top` {shape, top, keys, data}: the largest of each query, largest first, and which keys they are.
+    With 8 bits, q encodes (q / 255)², which resolves small weights better. With `top`, the result is {shape, top, keys,
+    data}: the largest weights of each query in descending order, and the indices of their keys.
     """
     shape = list(weights.shape)
     if top and top < shape[-1]:
@@ -96,7 +120,7 @@ def pack_weights(weights: np.ndarray, bits: int = 16, top: int = 0) -> dict[str,
 
 
 def chosen_columns(of: int, kept: int) -> np.ndarray:
-    """The numbers of the kept columns, evenly spread, first and last among them [kept]."""
+    """Choose `kept` of `of` columns at equal distances, including the first and the last; returns their indices."""
     return np.floor(np.arange(kept) * (of - 1) / max(1, kept - 1) + 0.5).astype(int)
 
 

@@ -1,21 +1,22 @@
-"""All that the explorer shows of one sentence, as one JSON object. The page carries it; a server may send it.
+"""Data of the explorer for one sentence, as one JSON object that a page contains or a server sends.
 
 format          1
 text            the source; `translation` the target; `languages` [source, target] codes or null
-model           encoder_layers, decoder_layers, heads, d_model, d_k, d_v, norm, parameters, vocabulary
-source, target  text (NFC), tokens (with </s>), words: [first token, last (not included), begin, end character];
-                target.inputs: tokens that the decoder sees, from <s> on
-base            the variant with the paper's switches
-variants        {key: variant}, what a page carries; a server gives others by `fetchVariant(switches)`
-variant         key, switches, source_tokens, entropy and change [head] (kinds, then layers, then heads; nats, and
-                the share of attention that moved), slope (`variant.slope`; like entropy null if brief),
+model           encoder_layers, decoder_layers, heads, d_model, d_k, d_v, norm, parameters, vocabulary, deciding_layer
+                (the decoder layer whose attention gives the word alignment)
+source, target  text (NFC), tokens (with </s>), words: [first token, last token, begin, end character], ends excluded;
+                target.inputs: tokens that the decoder receives, from <s> on
+base            the variant of the unchanged model
+variants        {key: variant}, the variants that a page contains; a server computes others for `fetchVariant(switches)`
+variant         key, switches, source_tokens, entropy and change [head] (ordered by kind, layer, head; in nats, and the
+                share of attention that is redistributed), slope (`variant.slope`; null like entropy if brief),
                 predictions {given, top, log_p} or null, translation {text, score} or null, attention
-                {encoder, decoder, cross} as `coding.pack_weights`, if kept
+                {encoder, decoder, cross} as `coding.pack_weights`, if stored
 stages          {encoder: [layer], decoder, cross} or null. A layer: queries, keys, values, heads, scores
                 [head, row, column]; x, output, residual, result, and memory for cross [row, column]; each as
                 `coding.pack_matrices`
-links           [source word, target word, weight]: the alignment read off attention (`alignment.align`)
-search          null, or beam_size, alpha, nodes [parent, step, token, log_p, status], ended: places of the last nodes
+links           [source word, target word, weight]: the word alignment from attention (`alignment.align`)
+search          null, or beam_size, alpha, nodes [parent, step, token, log_p, status], ended: indices of the last nodes
                 of the hypotheses, best first
 """
 
@@ -30,15 +31,15 @@ from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import EOS, to_nfc
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.insight.coding import Plan, Sizes, choose_plan, pack_matrices, pack_weights
+from allyouneed.insight.coding import ArraySizes, Precision, choose_precision, pack_matrices, pack_weights
 from allyouneed.insight.switches import Switches, all_heads, searchable, single_switches
 from allyouneed.insight.tree import Node, hypothesis_nodes, path_of, traced_search
 from allyouneed.insight.variant import (
-    LONGEST_SEARCH,
+    MAX_SEARCH_LENGTH,
     PADDING,
-    Pair,
-    Passed,
-    longest_translation,
+    PairResult,
+    TokenPair,
+    max_translation_length,
     run_pair,
     variant_data,
     variants_data,
@@ -51,10 +52,10 @@ from allyouneed.translation.alignment import deciding_layer
 from allyouneed.translation.translator import Translator
 
 FORMAT = 1
-LONGEST = 520  # subwords, end included, that a page can show
-BUDGET = 1_700_000  # bytes, of numbers; the rest of 2 MB is script, style, and what has no fixed size
-_BRIEF = 60, 6  # bytes of a variant with a head off: a target token, a head
-_CUT_LEVEL = 12  # the nodes of a search that are kept, for a sentence of many steps: best, and so many a step
+MAX_TOKENS = 520  # of a side, including </s>
+BUDGET = 1_700_000  # bytes of arrays; the rest of 2 MB is for script, style and data of variable size
+_BRIEF_BYTES = 60, 6  # bytes of a brief variant per target token and per head
+_NODES_PER_STEP = 12  # nodes of the search that are kept besides the paths of hypotheses
 
 
 def explorer_data(
@@ -62,32 +63,42 @@ def explorer_data(
     text: str,
     switches: Iterable[Switches] | None = None,
     translation: str | None = None,
-    told: Callable[[int, int], None] = lambda done, of: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """One sentence, looked at. switches: the variants to carry along, every single switch if None.
+    """Compute the data of the explorer for one sentence.
 
-    translation: of it, by the model itself if None. told: hears how many variants are done, of how many. Errors:
-    `UserError` for no text or too long a text.
+    Args:
+        translator: Translator whose model is examined.
+        text: Sentence in the source language.
+        switches: Variants to include; None for all variants with one change.
+        translation: Translation to examine; None for the model's own.
+        on_progress: Called with the number of finished variants and their total.
+
+    Returns:
+        The JSON object described above.
+
+    Raises:
+        UserError: If the text is empty, or a side is too long.
     """
-    pair, nodes = _pair(translator, text, translation)
-    carried = single_switches(translator.model) if switches is None else list(switches)
-    if len(pair.source) > LONGEST_SEARCH:
-        carried = [each for each in carried if not each.off]
-    with_attention = sum(not each.off for each in carried)
+    pair, nodes = _token_pair(translator, text, translation)
+    variants = single_switches(translator.model) if switches is None else list(switches)
+    if len(pair.source) > MAX_SEARCH_LENGTH:
+        variants = [each for each in variants if not each.off]
+    with_attention = sum(not each.off for each in variants)
     heads = len(all_heads(translator.model))
-    brief = (len(carried) - with_attention) * ((len(pair.target) + 1) * _BRIEF[0] + heads * _BRIEF[1])
+    brief_bytes = (len(pair.target) + 1) * _BRIEF_BYTES[0] + heads * _BRIEF_BYTES[1]
+    budget = BUDGET - (len(variants) - with_attention) * brief_bytes
     base = run_pair(translator, pair, Switches(), stages=True)
-    plan = choose_plan(attention_sizes(base.recorded), with_attention, BUDGET - brief)
-    variants = {}
-    for variant in variants_data(translator, pair, carried, plan, base):
-        variants[variant["key"]] = variant
-        told(len(variants), len(carried))
-    paper = variant_data(translator, pair, Switches(), plan._replace(variants=0), base)
-    paper["attention"] = packed_attention(base.recorded, plan)
-    languages = translator.bundle.languages
+    precision = choose_precision(array_sizes(base.recorded), with_attention, budget)
+    computed = {}
+    for variant in variants_data(translator, pair, variants, precision, base):
+        computed[variant["key"]] = variant
+        on_progress(len(computed), len(variants))
+    paper = variant_data(translator, pair, Switches(), precision._replace(variants=0), base)
+    paper["attention"] = packed_attention(base.recorded, precision)
+    languages, target_tokenizer = translator.bundle.languages, translator.tokenizer.target
     source = _side(translator.tokenizer, to_nfc(text.strip()), languages[0])
-    of_target = translator.tokenizer.target
-    target = _side(of_target, of_target.decode(pair.target), languages[1], pair.target)
+    target = _side(target_tokenizer, target_tokenizer.decode(pair.target), languages[1], pair.target)
     return {
         "format": FORMAT,
         "text": source["text"],
@@ -97,23 +108,36 @@ def explorer_data(
         "source": source,
         "target": {**target, "inputs": ["<s>", *target["tokens"][:-1]]},
         "base": paper,
-        "variants": variants,
-        "stages": packed_stages(base.recorded, plan),
+        "variants": computed,
+        "stages": packed_stages(base.recorded, precision),
         "links": _links(base, source["words"], target["words"]),
         "search": _search_data(translator, nodes) if nodes else None,
     }
 
 
 def live_variant(translator: Translator, text: str, translation: str, switches: Switches) -> dict[str, Any]:
-    """A variant for a page that is open: what its `fetchVariant` asks a server for. Errors: `UserError`."""
-    pair, _ = _pair(translator, text, translation)
+    """Compute a variant for an open page, which requests it by `fetchVariant`.
+
+    Args:
+        translator: Translator whose model is examined.
+        text: Sentence in the source language.
+        translation: Its translation.
+        switches: Switches of the variant.
+
+    Returns:
+        A variant as described above.
+
+    Raises:
+        UserError: If the text is empty, or a side is too long.
+    """
+    pair, _ = _token_pair(translator, text, translation)
     base = run_pair(translator, pair, Switches())
-    plan = choose_plan(attention_sizes(base.recorded), 1, BUDGET)
-    return variant_data(translator, pair, switches, plan, base)
+    precision = choose_precision(array_sizes(base.recorded), 1, BUDGET)
+    return variant_data(translator, pair, switches, precision, base)
 
 
 def model_facts(model: Transformer) -> dict[str, Any]:
-    """`model`, see above."""
+    """Describe the model, see `model` above."""
     config = model.config
     return {
         "encoder_layers": config.encoder_layers,
@@ -125,13 +149,17 @@ def model_facts(model: Transformer) -> dict[str, Any]:
         "norm": config.norm,
         "parameters": model.num_parameters(),
         "vocabulary": model.vocab_size,
+        "deciding_layer": deciding_layer(config.decoder_layers),
     }
 
 
-def packed_stages(recorded: AttentionRecorder, plan: Plan) -> dict[str, Any] | None:
-    """Of the first sentence of the batch. What is another's twin is left out: memory and residual where they are x,
-    concat, which is heads side by side, and weights, which follow from the scores."""
-    if not plan.stages:
+def packed_stages(recorded: AttentionRecorder, precision: Precision) -> dict[str, Any] | None:
+    """Pack the stages of the first sentence of the batch.
+
+    Redundant arrays are left out: memory and residual where they equal x, concat (the concatenated heads), and weights
+    (which follow from the scores).
+    """
+    if not precision.stages:
         return None
     packed: dict[str, list[dict[str, Any]]] = {}
     for kind in KINDS:
@@ -140,60 +168,19 @@ def packed_stages(recorded: AttentionRecorder, plan: Plan) -> dict[str, Any] | N
             names = ["x", "output", "result", "queries", "keys", "values", "heads"]
             names += ["memory"] if kind == "cross" else []
             names += [] if np.array_equal(arrays["residual"], arrays["x"]) else ["residual"]
-            layer = {name: pack_matrices(arrays[name], plan.stages, plan.columns) for name in names}
+            layer = {name: pack_matrices(arrays[name], precision.stages, precision.columns) for name in names}
             packed[kind].append({**layer, "scores": pack_matrices(arrays["scores"], 16)})
     return packed
 
 
-def _pair(translator: Translator, text: str, translation: str | None) -> tuple[Pair, list[Node]]:
-    """The pair to look at; the search that found the translation, unless that was given."""
-    search = translator.bundle.config.search
-    source = [*translator.tokenizer.encode(text.strip()), EOS]
-    if len(source) == 1:
-        raise UserError("there is nothing to look at: give a sentence.")
-    limit = translator.model.source_embedding.max_positions
-    room = LONGEST if limit is None else min(LONGEST, limit - PADDING)
-    target = translator.tokenizer.target.encode(translation) if translation is not None else []
-    if max(len(source), len(target) + 1) > room:
-        most = max(len(source), len(target) + 1)
-        raise UserError(
-            f"the sentence or its translation has {most} subwords, a page shows {room}: give a shorter one."
-        )
-    if translation is not None:
-        return Pair(source, target), []
-    longest = min(longest_translation(translator, source), room - 1)
-    source_ids, model = pad([source]).to(translator.device), searchable(translator.model, [Switches()])
-    found, nodes = traced_search(model, source_ids, longest, search.beam_size, search.length_penalty)
-    return Pair(source, list(found[0].ids)), nodes
+def packed_attention(recorded: AttentionRecorder, precision: Precision) -> dict[str, Any]:
+    """Pack the weights of the first sentence of the batch, for each of `KINDS`."""
+    return {kind: pack_weights(x, precision.weights, precision.top) for kind, x in weights_of(recorded).items()}
 
 
-def _side(tokenizer: AnyTokenizer, text: str, language: str, ids: list[int] | None = None) -> dict[str, Any]:
-    """A text's tokens and words; words need that the tokens are what the tokenizer makes of the text."""
-    own = tokenizer.encode(text)
-    words: list[Word] = words_of(tokenizer, text, language) if ids is None or ids == own else []
-    tokens = tokenizer.pieces([*(own if ids is None else ids), EOS])
-    if not words:
-        words = [Word(i, i + 1, -1, -1) for i in range(len(tokens) - 1)]
-    return {"text": text, "tokens": tokens, "words": [list(word) for word in words]}
-
-
-def _links(base: Passed, source: list[list[int]], target: list[list[int]]) -> list[list[float]]:
-    layers = base.recorded.cross
-    cross = layers[deciding_layer(len(layers))][0].float().mean(dim=0).cpu().numpy()
-    starts = (
-        [word[0] for word in side] + [length - 1] for side, length in ((source, cross.shape[1]), (target, len(cross)))
-    )
-    return [[i, j, round(weight, 4)] for i, j, weight in links_of(cross, *starts)]
-
-
-def packed_attention(recorded: AttentionRecorder, plan: Plan) -> dict[str, Any]:
-    """Of the first sentence of the batch, each of `KINDS`."""
-    return {kind: pack_weights(x, plan.weights, plan.top) for kind, x in weights_of(recorded).items()}
-
-
-def attention_sizes(recorded: AttentionRecorder) -> Sizes:
-    """How much there is to pack, of one sentence."""
-    kept = [x for kind in KINDS for x in recorded.weights(kind)]
+def array_sizes(recorded: AttentionRecorder) -> ArraySizes:
+    """Count the values to pack for one sentence."""
+    weights = [x for kind in KINDS for x in recorded.weights(kind)]
     vectors = []
     for kind in KINDS:
         for tensors in recorded.layers(kind) if recorded.stages else []:
@@ -203,32 +190,70 @@ def attention_sizes(recorded: AttentionRecorder) -> Sizes:
             for name in ("x", "output", "residual", "result", *(["memory"] if kind == "cross" else [])):
                 _, rows, width = tensors[name].shape
                 vectors.append((rows, width))
-    return Sizes(sum(x[0].numel() for x in kept), sum(x[0, :, :, 0].numel() for x in kept), vectors)
+    return ArraySizes(sum(x[0].numel() for x in weights), sum(x[0, :, :, 0].numel() for x in weights), vectors)
+
+
+def _token_pair(translator: Translator, text: str, translation: str | None) -> tuple[TokenPair, list[Node]]:
+    """The token ids of the pair, and the nodes of the search that found the translation unless it is given."""
+    search = translator.bundle.config.search
+    source = [*translator.tokenizer.encode(text.strip()), EOS]
+    if len(source) == 1:
+        raise UserError("there is no sentence to look at: give one.")
+    positions = translator.model.source_embedding.max_positions
+    limit = MAX_TOKENS if positions is None else min(MAX_TOKENS, positions - PADDING)
+    target = translator.tokenizer.target.encode(translation) if translation is not None else []
+    length = max(len(source), len(target) + 1)
+    if length > limit:
+        raise UserError(
+            f"the sentence or its translation has {length} tokens, the limit of a page is {limit}: shorten it."
+        )
+    if translation is not None:
+        return TokenPair(source, target), []
+    max_length = min(max_translation_length(translator, source), limit - 1)
+    source_ids, model = pad([source]).to(translator.device), searchable(translator.model, [Switches()])
+    found, nodes = traced_search(model, source_ids, max_length, search.beam_size, search.length_penalty)
+    return TokenPair(source, list(found[0].ids)), nodes
+
+
+def _side(tokenizer: AnyTokenizer, text: str, language: str, ids: list[int] | None = None) -> dict[str, Any]:
+    """Tokens and words of one side; each token is a word if `ids` is not the tokenizer's own segmentation."""
+    own = tokenizer.encode(text)
+    words: list[Word] = words_of(tokenizer, text, language) if ids is None or ids == own else []
+    tokens = tokenizer.pieces([*(own if ids is None else ids), EOS])
+    if not words:
+        words = [Word(i, i + 1, -1, -1) for i in range(len(tokens) - 1)]
+    return {"text": text, "tokens": tokens, "words": [list(word) for word in words]}
+
+
+def _links(base: PairResult, source: list[list[int]], target: list[list[int]]) -> list[list[float]]:
+    layers = base.recorded.cross
+    cross = layers[deciding_layer(len(layers))][0].float().mean(dim=0).cpu().numpy()
+    starts = (
+        [word[0] for word in side] + [length - 1] for side, length in ((source, cross.shape[1]), (target, len(cross)))
+    )
+    return [[i, j, round(weight, 4)] for i, j, weight in links_of(cross, *starts)]
 
 
 def _search_data(translator: Translator, nodes: list[Node]) -> dict[str, Any]:
-    """The tree without what a long search cut: kept are the ways of all hypotheses, and the first of each step."""
+    """The tree, reduced to the paths of all hypotheses and the first candidates of each step."""
     search = translator.bundle.config.search
     ended = hypothesis_nodes(nodes, search.length_penalty)
-    needed = {place for end in ended for place in path_of(nodes, end)}
-    seen: dict[int, int] = {}
-    for place, node in enumerate(nodes):
-        seen[node.step] = seen.get(node.step, 0) + 1
-        if seen[node.step] <= _CUT_LEVEL and (node.parent < 0 or node.parent in needed):
-            needed.add(place)
-    kept = sorted(needed)
-    places = {place: number for number, place in enumerate(kept)}
+    kept = {index for end in ended for index in path_of(nodes, end)}
+    counts: dict[int, int] = {}
+    for index, node in enumerate(nodes):
+        counts[node.step] = counts.get(node.step, 0) + 1
+        if counts[node.step] <= _NODES_PER_STEP and (node.parent < 0 or node.parent in kept):
+            kept.add(index)
+    order = sorted(kept)
+    new_index = {index: number for number, index in enumerate(order)}
+    pieces = translator.tokenizer.target.pieces([nodes[index].token for index in order])
     rows = [
-        [places.get(node.parent, -1), node.step, piece, round(node.log_probability, 4), node.status]
-        for node, piece in zip(
-            [nodes[place] for place in kept],
-            translator.tokenizer.target.pieces([nodes[place].token for place in kept]),
-            strict=True,
-        )
+        [new_index.get(node.parent, -1), node.step, piece, round(node.log_probability, 4), node.status]
+        for node, piece in zip([nodes[index] for index in order], pieces, strict=True)
     ]
     return {
         "beam_size": search.beam_size,
         "alpha": search.length_penalty,
         "nodes": rows,
-        "ended": [places[place] for place in ended],
+        "ended": [new_index[index] for index in ended],
     }

@@ -1,6 +1,6 @@
-"""What every head does over a corpus, all three attentions, with the reference as the target.
+"""Statistics of every head over a corpus, for all three kinds of attention, with the reference as the target.
 
-Shapes: layer, head; query, key: subwords.
+Shapes: layer; head; query, key: tokens.
 """
 
 from __future__ import annotations
@@ -23,17 +23,23 @@ from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer, log_probabilities
 
 MEASURES = ("entropy", "distance", "previous", "next", "same", "period", "end")
-EXAMPLES, SHORT = 3, range(4, 15)  # shown of a head; subwords of a sentence that is shown
-IMPORTANCE_SENTENCES = 200  # a pass for every head is much
-_FAINT = 0.08
+EXAMPLES, SHORT = 3, range(4, 15)  # examples per head; number of tokens of an example
+IMPORTANCE_SENTENCES = 200  # sentence pairs for `importance`, which runs one pass per head
+_MIN_LINE_WEIGHT = 0.08
 _BATCH_TOKENS = 2048
 _PERIODS = set(".!?…。！？,;:、，；")
 
 
 @dataclass
-class Tally:
-    """sums: measure -> [layer, head] over queries; queries: how many; links: of each head and sentence (cross only);
-    best: of each head (sharpness, sentence, weights), the sharpest first."""
+class HeadSums:
+    """Sums over the queries of a corpus for one kind of attention.
+
+    Attributes:
+        sums: For each measure the sum over queries, shape [layer, head].
+        queries: Number of queries.
+        links: For each (layer, head), the word links of each sentence; encoder-decoder attention only.
+        best: For each (layer, head), the examples with the most concentrated attention: (sharpness, sentence, weights).
+    """
 
     sums: dict[str, np.ndarray] = field(default_factory=dict)
     queries: int = 0
@@ -44,9 +50,18 @@ class Tally:
 @torch.inference_mode()
 def measure_heads(
     model: Transformer, pairs: Sequence[tuple[Sentence, Sentence]], tokenizer: AnyTokenizer
-) -> dict[str, Tally]:
-    """One tally a kind of attention."""
-    tallies = {kind: Tally() for kind in KINDS}
+) -> dict[str, HeadSums]:
+    """Measure all heads.
+
+    Args:
+        model: Model to measure.
+        pairs: Sentence pairs.
+        tokenizer: Tokenizer of the pairs.
+
+    Returns:
+        Sums for each of `KINDS`.
+    """
+    sums = {kind: HeadSums() for kind in KINDS}
     for batch in _batches(pairs):
         recorder = AttentionRecorder()
         model(*_ids(pairs, batch, model), Probe((recorder,)))
@@ -54,53 +69,72 @@ def measure_heads(
             source, target = pairs[number]
             sizes = {"encoder": (source, source), "decoder": (target, target), "cross": (target, source)}
             keys = {"encoder": source.ids, "decoder": [BOS, *target.ids[:-1]], "cross": source.ids}
-            for kind, (queries, seen) in sizes.items():
+            for kind, (queries, attended) in sizes.items():
                 layers = recorder.weights(kind)
                 weights = np.stack(
-                    [x[row, :, : len(queries.ids), : len(seen.ids)].float().cpu().numpy() for x in layers]
+                    [x[row, :, : len(queries.ids), : len(attended.ids)].float().cpu().numpy() for x in layers]
                 )
-                of_keys = tokenizer.target if kind == "decoder" else tokenizer
-                _add(tallies[kind], weights, of_keys.pieces(keys[kind]), keys[kind], int(number))
+                key_tokenizer = tokenizer.target if kind == "decoder" else tokenizer
+                _add(sums[kind], weights, key_tokenizer.pieces(keys[kind]), keys[kind], int(number))
                 if kind == "cross":
-                    _link(tallies[kind], weights, source, target, int(number))
-    return tallies
+                    _link(sums[kind], weights, source, target, int(number))
+    return sums
 
 
 @torch.inference_mode()
 def importance(
     model: Transformer,
     pairs: Sequence[tuple[Sentence, Sentence]],
-    told: Callable[[int, int], None] = lambda done, of: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[Head, float]:
-    """How much the loss of a target token, in nats, grows when each head alone is off. told: see `corpus_data`."""
-    whole, heads, lost = _loss(model, pairs, Switches()), all_heads(model), {}
+    """Measure the increase of the loss when a single head is off.
+
+    Args:
+        model: Model to measure.
+        pairs: Sentence pairs.
+        on_progress: Called with the number of finished heads and their total.
+
+    Returns:
+        For each head the increase, in nats per target token.
+    """
+    unchanged, heads, increases = _loss(model, pairs, Switches()), all_heads(model), {}
     for head in heads:
-        lost[head] = _loss(model, pairs, Switches(off=frozenset({head}))) - whole
-        told(len(lost), len(heads))
-    return lost
+        increases[head] = _loss(model, pairs, Switches(off=frozenset({head}))) - unchanged
+        on_progress(len(increases), len(heads))
+    return increases
 
 
-def head_row(tally: Tally, layer: int, head: int, gold: Sequence[Links] | None) -> dict[str, Any]:
-    """What the page says of a head: all `MEASURES`, aer, and examples with their lines [query, key, weight]."""
-    row = {name: round(float(tally.sums[name][layer, head]) / max(1, tally.queries), 4) for name in MEASURES}
-    links = tally.links.get((layer, head))
+def head_row(sums: HeadSums, layer: int, head: int, gold: Sequence[Links] | None) -> dict[str, Any]:
+    """Summarise a head for the page.
+
+    Args:
+        sums: Sums of its kind of attention.
+        layer: Layer, from 0.
+        head: Head, from 0.
+        gold: Reference alignment of each sentence, or None.
+
+    Returns:
+        All `MEASURES`, the alignment error rate (aer) or None, and examples with lines [query, key, weight].
+    """
+    row = {name: round(float(sums.sums[name][layer, head]) / max(1, sums.queries), 4) for name in MEASURES}
+    links = sums.links.get((layer, head))
     aer = (
         alignment_error([links[i] for i in sorted(links)], [gold[i] for i in sorted(links)]) if links and gold else None
     )
     examples = []
-    for _, number, weights in tally.best.get((layer, head), []):
-        strong = zip(*np.nonzero(weights >= _FAINT), strict=True)
+    for _, number, weights in sums.best.get((layer, head), []):
+        strong = zip(*np.nonzero(weights >= _MIN_LINE_WEIGHT), strict=True)
         lines = [[int(i), int(j), round(float(weights[i, j]), 3)] for i, j in strong]
         examples.append({"sentence": number, "lines": lines})
     return {**row, "aer": None if aer is None else round(aer, 4), "examples": examples}
 
 
-def _add(tally: Tally, weights: np.ndarray, tokens: Sequence[str], keys: Sequence[int], number: int) -> None:
-    """weights [layer, head, query, key] of one sentence."""
+def _add(total: HeadSums, weights: np.ndarray, tokens: Sequence[str], keys: Sequence[int], number: int) -> None:
+    """Add the weights [layer, head, query, key] of one sentence, whose keys are `tokens` with ids `keys`."""
     *_, queries, count = weights.shape
     offset = np.arange(count)[None, :] - np.arange(queries)[:, None]
     period = np.array([bool(token.strip("▁")) and set(token.strip("▁")) <= _PERIODS for token in tokens])
-    there = {
+    counted = {
         "distance": np.abs(offset),
         "previous": offset == -1,
         "next": offset == 1,
@@ -108,39 +142,39 @@ def _add(tally: Tally, weights: np.ndarray, tokens: Sequence[str], keys: Sequenc
         "period": np.broadcast_to(period, offset.shape),
         "end": np.broadcast_to(np.array(keys) == EOS, offset.shape),
     }
-    sums = {name: (weights * where).sum(axis=(-2, -1)) for name, where in there.items()}
+    sums = {name: (weights * factor).sum(axis=(-2, -1)) for name, factor in counted.items()}
     sums["entropy"] = -(weights * np.log(weights + 1e-30)).sum(axis=(-2, -1))
     for name, values in sums.items():
-        tally.sums[name] = tally.sums.get(name, 0) + values
-    tally.queries += queries
+        total.sums[name] = total.sums.get(name, 0) + values
+    total.queries += queries
     if queries in SHORT and count in SHORT:
         sharpness = weights.max(axis=-1).mean(axis=-1)
         for layer, head in np.ndindex(sharpness.shape):
-            best = tally.best.setdefault((layer, head), [])
+            best = total.best.setdefault((layer, head), [])
             best.append((float(sharpness[layer, head]), number, weights[layer, head]))
-            best.sort(key=lambda one: -one[0])
+            best.sort(key=lambda example: -example[0])
             del best[EXAMPLES:]
 
 
-def _link(tally: Tally, weights: np.ndarray, source: Sentence, target: Sentence, number: int) -> None:
-    """Each target word's strongest source word, ends of sentences left out, of every head."""
+def _link(total: HeadSums, weights: np.ndarray, source: Sentence, target: Sentence, number: int) -> None:
+    """Link each target word to its strongest source word for every head, without the ends of sentences."""
     words = join_subwords(weights, target.starts, source.starts)[..., :-1, :-1]
     if 0 in words.shape:
         return
     for layer, head in np.ndindex(words.shape[:2]):
         chosen = words[layer, head].argmax(axis=-1).tolist()
-        tally.links.setdefault((layer, head), {})[number] = {(i, j) for j, i in enumerate(chosen)}
+        total.links.setdefault((layer, head), {})[number] = {(i, j) for j, i in enumerate(chosen)}
 
 
 def _loss(model: Transformer, pairs: Sequence[tuple[Sentence, Sentence]], switches: Switches) -> float:
-    """Negative log likelihood of a target token, in nats."""
+    """Negative log likelihood per target token, in nats."""
     total, tokens = 0.0, 0
     for batch in _batches(pairs):
         source, inputs = _ids(pairs, batch, model)
-        given = pad([pairs[number][1].ids for number in batch]).to(inputs.device)
+        targets = pad([pairs[number][1].ids for number in batch]).to(inputs.device)
         logits = model(source, inputs, Probe(interventions=interventions(model, switches)))
-        log_p = log_probabilities(logits).gather(-1, given[..., None])[..., 0]
-        real = given != PAD
+        log_p = log_probabilities(logits).gather(-1, targets[..., None])[..., 0]
+        real = targets != PAD
         total -= float(log_p[real].sum())
         tokens += int(real.sum())
     return total / max(1, tokens)

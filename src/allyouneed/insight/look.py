@@ -1,4 +1,4 @@
-"""`allyouneed look`: a page of one sentence, or of all heads over a corpus."""
+"""The command `allyouneed look`: attention of one sentence, or statistics of all heads over a corpus."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import corpus_html, html
 from allyouneed.insight.variant import entropies
 from allyouneed.model.probe import KINDS
-from allyouneed.progress import track_progress
+from allyouneed.progress import print_line, track_progress
 from allyouneed.translation.alignment import Attention
 from allyouneed.translation.translator import Translator
 
@@ -24,53 +24,67 @@ _NAMES = {"encoder": "encoder self", "decoder": "decoder self", "cross": "encode
 
 
 def look_at(
-    translator: Translator, sentence: str, test: Sequence[Path], alignments: Path | None, page: Path | None,
-    console: Console, as_json: bool = False,
-) -> str:  # fmt: skip
-    """Writes the page and says where; without one, gives a table for the terminal, or of a corpus writes heads.html.
+    translator: Translator,
+    sentence: str,
+    test: Sequence[Path],
+    alignments: Path | None,
+    page: Path | None,
+    console: Console,
+    as_json: bool = False,
+) -> str:
+    """Run the command.
 
-    as_json: gives JSON instead, the arrays of `Attention` or what the page of a corpus shows. Errors: `UserError`.
+    Args:
+        translator: Translator whose model is examined.
+        sentence: Sentence in the source language, or "" with `test`.
+        test: Files of a corpus, or none.
+        alignments: Reference alignments of `test`, or None.
+        page: HTML file to write; None for a table of the sentence, or for heads.html with `test`.
+        console: Where progress and the name of the written file are reported.
+        as_json: Return JSON instead: the arrays of `Attention`, or the data of the corpus page.
+
+    Returns:
+        The table or JSON; "" if a page was written.
+
+    Raises:
+        UserError: If arguments contradict each other, a file cannot be read or written, or the text is too long.
     """
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
-
     if bool(sentence.strip()) == bool(test):
-        raise UserError("look takes a sentence or --test SOURCE TARGET, one of them.")
+        raise UserError("look needs either a sentence or --test SOURCE TARGET.")
     if alignments and not test:
-        raise UserError("--alignments goes with --test.")
+        raise UserError("--alignments needs --test.")
     if page and as_json:
-        raise UserError("--json prints instead of writing a page: leave --html out.")
+        raise UserError("--json prints data instead of writing a page: remove --html.")
     if page:
         check_output(page, *test, *([alignments] if alignments else []))
     if test:
-        with track_progress(console, "heads off") as told:
-            data = corpus_data(translator, test, alignments, told)
+        with track_progress(console, "heads") as update:
+            data = corpus_data(translator, test, alignments, update)
         if as_json:
             return json.dumps(data, ensure_ascii=False)
         page = page or Path("heads.html")
         write_file(page, corpus_html(data))
-        say(f"{data['sentences']:,} sentences; written: {page}")
+        print_line(console, f"wrote {page} ({data['sentences']:,} sentence pairs)")
         return ""
     if page:
-        with track_progress(console, "switches") as told:
-            data = explorer_data(translator, sentence, told=told)
+        with track_progress(console, "variants") as update:
+            data = explorer_data(translator, sentence, on_progress=update)
         write_file(page, html(data))
-        say(f"written: {page}")
+        print_line(console, f"wrote {page}")
         return ""
     attention = translator.look(sentence, stages=False)
     return attention_json(attention) if as_json else attention_table(attention)
 
 
 def attention_json(attention: Attention) -> str:
-    """Tokens and weights of every head, [layer][head][query][key], as one JSON object; four digits of a weight."""
+    """Convert to a JSON object: tokens, and weights [layer][head][query][key] with four decimals."""
     weights = {kind: np.round(getattr(attention, kind).astype(float), 4).tolist() for kind in KINDS}
     tokens = ("source_tokens", "target_inputs", "target_tokens")
     return json.dumps({**{name: getattr(attention, name) for name in tokens}, **weights}, ensure_ascii=False)
 
 
 def attention_table(attention: Attention) -> str:
-    """A line a head: its entropy in nats, and the strongest line of it."""
+    """Format a table with one line per head: mean entropy in nats and the largest weight."""
     sides = {
         "encoder": (attention.source_tokens, attention.source_tokens),
         "decoder": (attention.target_tokens, attention.target_inputs),

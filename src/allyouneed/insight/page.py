@@ -1,7 +1,7 @@
-"""The explorer as one file that opens from disk: script, style and data inside, nothing asked of the network.
+"""The explorer as one self-contained HTML file, with script, style and data, that makes no network requests.
 
-The sources in `static/` are plain ES modules; a server gives them out as they are. In one file they stand one after
-another in one module, since a page from disk may not import others.
+The sources in `static/` are plain ES modules. A page opened from disk cannot import modules, so the file contains all
+of them, concatenated into one.
 """
 
 from __future__ import annotations
@@ -30,15 +30,20 @@ MODULES = (
 )
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|let|class)\b)", re.MULTILINE)
-_OTHER = re.compile(r"[^\x00-\x7f]")
-_LATER = ("stages", "variants")  # much, and not shown by the first view: the page reads them when they are asked for
+_NON_ASCII = re.compile(r"[^\x00-\x7f]")
+_DEFERRED = ("stages", "variants")  # large and not needed by the first view: parsed on first use
 
 
 def html(data: dict[str, Any], ask: dict[str, Any] | None = None) -> str:
-    """The page of `explorer.explorer_data`.
+    """Make the page of one sentence.
 
-    ask: where a server has `live_variant`, as {"url": ..., "body": {...}}: the page posts the body with the switches
-    there, for any combination; without it, it shows the variants that it carries and asks for nothing.
+    Args:
+        data: Data from `explorer.explorer_data`.
+        ask: Request for further variants, {"url": ..., "body": {...}}: the page posts the body with the switches to the
+            server, which answers with `live_variant`. None: the page shows only the variants in `data`.
+
+    Returns:
+        HTML, ASCII only.
     """
     hook = f", {{fetchVariant: asking({_json(ask)})}}" if ask else ""
     call = f'start(document.getElementById("explorer"), pageData(){hook});'
@@ -46,24 +51,24 @@ def html(data: dict[str, Any], ask: dict[str, Any] | None = None) -> str:
 
 
 def corpus_html(data: dict[str, Any]) -> str:
-    """The page of `corpus.corpus_data`."""
+    """Make the page of heads over a corpus from the data of `corpus.corpus_data`."""
     return _page(data, "heads", 'startCorpus(document.getElementById("explorer"), pageData());')
 
 
 def static_text(name: str) -> str:
-    """A file of `static/`."""
+    """Read a file of `static/`."""
     return files(__package__).joinpath("static", name).read_text("utf-8")
 
 
 def script() -> str:
-    """All modules in one, imported ones first."""
+    """Concatenate all modules, imported ones first."""
     return "".join(_EXPORT.sub("", _IMPORT.sub("", static_text(name))) for name in MODULES)
 
 
 def _page(data: dict[str, Any], title: str, call: str, allowed: str = "") -> str:
-    # A browser reads a page of ASCII, one byte a character, a quarter quicker than any other.
-    code = _OTHER.sub(lambda found: json.dumps(found[0])[1:-1], script() + call)
-    style = _OTHER.sub(lambda found: f"\\{ord(found[0]):x} ", static_text("style.css"))
+    # Browsers parse pages of ASCII a quarter faster than others.
+    code = _NON_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], script() + call)
+    style = _NON_ASCII.sub(lambda found: f"\\{ord(found[0]):x} ", static_text("style.css"))
     title = escaping.escape(" ".join(title.split())[:80]) + " · allyouneed"
     policy = f"default-src 'none'; script-src {_hash(code)}; style-src {_hash(style)}; img-src data: blob:; "
     template = Template(files(__package__).joinpath("page.html").read_text("utf-8"))
@@ -77,17 +82,17 @@ def _page(data: dict[str, Any], title: str, call: str, allowed: str = "") -> str
 
 
 def _data(data: dict[str, Any]) -> str:
-    """As `data.js: pageData` reads it."""
-    later = [name for name in _LATER if data.get(name)]
-    parts = {"data": {**{name: x for name, x in data.items() if name not in later}, "later": later}}
-    parts |= {name: data[name] for name in later}
+    """Script elements with JSON, as `data.js: pageData` reads them."""
+    deferred = [name for name in _DEFERRED if data.get(name)]
+    parts = {"data": {**{name: x for name, x in data.items() if name not in deferred}, "deferred": deferred}}
+    parts |= {name: data[name] for name in deferred}
     return "\n".join(
         f'<script type="application/json" id="{name}">{_json(part)}</script>' for name, part in parts.items()
     )
 
 
 def _json(data: dict[str, Any]) -> str:
-    """JSON that no HTML parser takes for anything else."""
+    """JSON without characters that are special in HTML."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

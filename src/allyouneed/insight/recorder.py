@@ -1,4 +1,4 @@
-"""What a model's heads do while any code of yours runs: a training step, an evaluation, a line in a notebook."""
+"""Recordings of attention while other code calls a model: a training step, an evaluation, a notebook cell."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.insight.coding import choose_plan
-from allyouneed.insight.explorer import BUDGET, FORMAT, attention_sizes, model_facts, packed_attention, packed_stages
+from allyouneed.insight.coding import choose_precision
+from allyouneed.insight.explorer import BUDGET, FORMAT, array_sizes, model_facts, packed_attention, packed_stages
 from allyouneed.insight.page import html
 from allyouneed.insight.switches import Switches
 from allyouneed.insight.variant import entropies, slope, weights_of
@@ -23,9 +23,12 @@ from allyouneed.translation.alignment import deciding_layer
 
 
 class Recording:
-    """The last pass of the model inside the block; its first sentence is what `_repr_html_`, in a notebook, shows.
+    """The last forward pass of a model inside a `record` block; a notebook shows its first sentence in the explorer.
 
-    encoder, decoder, cross: weights of a sentence [layer, head, query, key], of which padding is not cut.
+    Args:
+        model: The recorded model.
+        recorded: The recorder.
+        tokenizer: Tokenizer that names the tokens, or None.
     """
 
     def __init__(self, model: Transformer, recorded: AttentionRecorder, tokenizer: AnyTokenizer | None):
@@ -33,26 +36,44 @@ class Recording:
 
     @property
     def encoder(self) -> np.ndarray:
+        """Weights of the encoder's self-attention in the first sentence, with padding, [layer, head, query, key]."""
         return self._weights("encoder")
 
     @property
     def decoder(self) -> np.ndarray:
+        """Weights of the decoder's self-attention in the first sentence, with padding, [layer, head, query, key]."""
         return self._weights("decoder")
 
     @property
     def cross(self) -> np.ndarray:
+        """Weights of the encoder-decoder attention in the first sentence, with padding, [layer, head, query, key]."""
         return self._weights("cross")
 
     def stages(self, kind: str, layer: int) -> dict[str, np.ndarray]:
-        """Of the first sentence; the names are those of `Attention.stages`. kind: "encoder", "decoder" or "cross"."""
-        self._refuse_nothing()
+        """Return the intermediate results of a layer for the first sentence.
+
+        Args:
+            kind: "encoder", "decoder" or "cross".
+            layer: Layer, from 0.
+
+        Returns:
+            Arrays by name, see `Attention.stages`.
+
+        Raises:
+            UserError: If nothing was recorded.
+        """
+        self._check_recorded()
         return self.recorded.arrays(kind, 0)[layer]
 
     def data(self) -> dict[str, Any]:
-        """As `explorer.explorer_data`, without what was not computed: no variants, predictions or search."""
-        self._refuse_nothing()
+        """Convert to the data of the explorer, without variants, predictions and search, which were not computed.
+
+        Raises:
+            UserError: If nothing was recorded.
+        """
+        self._check_recorded()
         recorded = self.recorded
-        plan = choose_plan(attention_sizes(recorded), 0, BUDGET)
+        precision = choose_precision(array_sizes(recorded), 0, BUDGET)
         weights = weights_of(recorded)
         source = self._tokens(recorded.source_ids[0].tolist())
         inputs = self._tokens(recorded.target_ids[0].tolist(), of_target=True)
@@ -69,7 +90,7 @@ class Recording:
             "change": [0] * len(entropy),
             "predictions": None,
             "translation": None,
-            "attention": packed_attention(recorded, plan),
+            "attention": packed_attention(recorded, precision),
         }
         return {
             "format": FORMAT,
@@ -81,28 +102,28 @@ class Recording:
             "target": {"text": "", "tokens": target, "inputs": inputs, "words": _words(target)},
             "base": base,
             "variants": {},
-            "stages": packed_stages(recorded, plan),
+            "stages": packed_stages(recorded, precision),
             "links": links,
             "search": None,
         }
 
     def html(self) -> str:
-        """The explorer as a page of its own, to write into a file."""
+        """Make a self-contained page of the explorer, to write to a file."""
         return html(self.data())
 
     def _repr_html_(self) -> str:
-        """The explorer in a frame of its own, which may run its script and nothing else."""
+        """Show the explorer in a sandboxed frame, which can run its script and download files."""
         page = escaping.escape(self.html(), quote=True)
         frame = 'width="100%" height="900" style="border: 0" sandbox="allow-scripts allow-downloads"'
         return f'<iframe {frame} title="allyouneed" srcdoc="{page}"></iframe>'
 
     def _weights(self, kind: str) -> np.ndarray:
-        self._refuse_nothing()
+        self._check_recorded()
         return weights_of(self.recorded)[kind]
 
-    def _refuse_nothing(self) -> None:
+    def _check_recorded(self) -> None:
         if not self.recorded.sites:
-            raise UserError("nothing was recorded: call the model inside the `with` block.")
+            raise UserError("nothing was recorded: call the model inside the `with` block, in the same thread.")
 
     def _tokens(self, ids: list[int], of_target: bool = False) -> list[str]:
         if self._tokenizer is None:
@@ -116,10 +137,22 @@ class Recording:
 
 @contextmanager
 def record(model: Transformer, tokenizer: AnyTokenizer | None = None) -> Iterator[Recording]:
-    """Keeps every head of the last pass, with its stages. The output stays the same to rounding.
+    """Record every head of the last forward pass of `model` in this thread, with all intermediate results.
 
-    tokenizer: so that tokens have names. Inside the block attention takes its explicit path, in training too; outside
-    the fused kernels stay. Example: `with record(model) as seen: model(source_ids, target_ids)`, then `seen.cross`.
+    Inside the block, attention is computed step by step, and training does not pack sentences; outputs and gradients
+    agree to rounding. Other threads and other models are not affected.
+
+    Example:
+        with record(model) as recording:
+            model(source_ids, target_ids)
+        recording.cross
+
+    Args:
+        model: Model to record.
+        tokenizer: Tokenizer that names the tokens; without it, tokens are shown as ids.
+
+    Yields:
+        The recording.
     """
     with record_attention(model, stages=True) as recorded:
         yield Recording(model, recorded, tokenizer)

@@ -1,4 +1,4 @@
-"""A beam search of one sentence with everything it considered, as a tree."""
+"""A beam search of one sentence, recorded as a tree of all its candidates."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from allyouneed.translation.search import Hypothesis, Model, length_penalty
 
 @dataclass
 class Node:
-    """A continuation that was among the best 2 · beam of its step.
+    """A candidate among the best 2 · beam of its step.
 
-    parent: its place in the list of nodes, -1 for the start; step: from 1, the number of subwords, end included;
-    log_probability: of all up to here; status: "alive" (went on), "cut" (left out), "ended" (a hypothesis).
+    Attributes:
+        parent: Index of the preceding node, -1 for the start.
+        step: Number of tokens up to this one, from 1.
+        token: Token id.
+        log_probability: Log probability of all tokens up to this one.
+        status: "alive" (kept in the beam), "cut" (pruned) or "ended" (a finished hypothesis).
     """
 
     parent: int
@@ -29,17 +33,17 @@ class Node:
 
 
 class TracedBeamSearch(BeamSearch):
-    """The same search, of one sentence, that notes what it does. nodes: in the order of steps, best first."""
+    """Beam search of one sentence that records its candidates in `nodes`, ordered by step and rank."""
 
-    def __init__(self, model: Model, source_ids: Tensor, longest: int, beam_size: int, alpha: float):
-        super().__init__(model, source_ids, [longest], beam_size, alpha, num_hypotheses=beam_size)
+    def __init__(self, model: Model, source_ids: Tensor, max_length: int, beam_size: int, alpha: float):
+        super().__init__(model, source_ids, [max_length], beam_size, alpha, num_hypotheses=beam_size)
         self.nodes: list[Node] = []
-        self._beam_nodes = [-1] * beam_size  # of each place in the beam
-        self._new: list[int] = []  # of each candidate of this step
+        self._beam_nodes = [-1] * beam_size  # node of each hypothesis in the beam
+        self._new: list[int] = []  # node of each candidate of this step, -1 for none
 
     def candidates(self, length: int) -> Candidates:
         found = super().candidates(length)
-        scores, parents, tokens, _ = (of_all[0].tolist() for of_all in found)
+        scores, parents, tokens, _ = (values[0].tolist() for values in found)
         self._new = []
         for rank, (score, parent, token) in enumerate(zip(scores, parents, tokens, strict=True)):
             if score == -np.inf:
@@ -51,34 +55,45 @@ class TracedBeamSearch(BeamSearch):
         return found
 
     def advance(self, candidates: Candidates) -> np.ndarray:
-        tokens, places = candidates.tokens, self.unfinished(candidates.tokens)
-        self._beam_nodes = [self._new[place] for place in places[0].tolist()]
-        for place, node in zip(places[0].tolist(), self._beam_nodes, strict=True):
-            if node >= 0 and tokens[0, place] != EOS:
+        tokens, kept = candidates.tokens, self.unfinished(candidates.tokens)
+        self._beam_nodes = [self._new[rank] for rank in kept[0].tolist()]
+        for rank, node in zip(kept[0].tolist(), self._beam_nodes, strict=True):
+            if node >= 0 and tokens[0, rank] != EOS:
                 self.nodes[node].status = "alive"
         return super().advance(candidates)
 
 
 @torch.inference_mode()
 def traced_search(
-    model: Model, source_ids: Tensor, longest: int, beam_size: int, alpha: float
+    model: Model, source_ids: Tensor, max_length: int, beam_size: int, alpha: float
 ) -> tuple[list[Hypothesis], list[Node]]:
-    """source_ids [1, source] -> hypotheses, best first, and the tree. Those that search keeps: at most beam_size."""
-    search = TracedBeamSearch(model, source_ids, longest, beam_size, alpha)
+    """Search one sentence and record the tree.
+
+    Args:
+        model: Model to search.
+        source_ids: Token ids, shape [1, source].
+        max_length: Maximum number of tokens of the translation, without the end token.
+        beam_size: Beam size.
+        alpha: Exponent of the length penalty.
+
+    Returns:
+        Hypotheses, at most `beam_size`, best first, and the nodes of the tree.
+    """
+    search = TracedBeamSearch(model, source_ids, max_length, beam_size, alpha)
     [hypotheses] = search.run()
     return hypotheses, search.nodes
 
 
-def path_of(nodes: list[Node], place: int) -> list[int]:
-    """The places of the nodes from the first step to this one."""
+def path_of(nodes: list[Node], index: int) -> list[int]:
+    """List the indices of the nodes from the first step to this node."""
     path = []
-    while place >= 0:
-        path.append(place)
-        place = nodes[place].parent
+    while index >= 0:
+        path.append(index)
+        index = nodes[index].parent
     return path[::-1]
 
 
 def hypothesis_nodes(nodes: list[Node], alpha: float) -> list[int]:
-    """The places of the hypotheses that ended, best first."""
-    ended = [place for place, node in enumerate(nodes) if node.status == "ended"]
-    return sorted(ended, key=lambda place: -nodes[place].log_probability / length_penalty(nodes[place].step, alpha))
+    """List the indices of the finished hypotheses, best first under the length penalty `alpha`."""
+    ended = [index for index, node in enumerate(nodes) if node.status == "ended"]
+    return sorted(ended, key=lambda index: -nodes[index].log_probability / length_penalty(nodes[index].step, alpha))

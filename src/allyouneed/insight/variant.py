@@ -1,4 +1,4 @@
-"""One sentence pair through the model with some switches: attention, predictions, and the translation it would give."""
+"""One sentence pair under some switches: attention, predictions, and the translation that the model then gives."""
 
 from __future__ import annotations
 
@@ -12,168 +12,212 @@ import torch
 
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS, EOS, PAD
-from allyouneed.insight.coding import Plan, pack_weights
+from allyouneed.insight.coding import Precision, pack_weights
 from allyouneed.insight.switches import Switches, interventions, searchable
 from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
 from allyouneed.model.transformer import log_probabilities
 from allyouneed.translation.beam_search import beam_search
 from allyouneed.translation.translator import Translator
 
-PADDING = 4  # tokens that a longer neighbour in the batch would bring, where the padding mask is off
-LIKELIEST = 5
-LONGEST_SEARCH = 128  # source subwords up to which each variant is translated again
-_TOGETHER = 640  # subwords of a batch of variants
+PADDING = 4  # padding tokens added to the source if the padding mask is off
+TOP_TOKENS = 5
+MAX_SEARCH_LENGTH = 128  # source tokens up to which each variant is translated again
+_BATCH_TOKENS = 640  # tokens of a batch of variants
 
 
-class Passed(NamedTuple):
-    """recorded: with stages, if asked for; log_p [target, vocabulary]: natural logarithms; source: ids, as the model
-    saw them."""
+class PairResult(NamedTuple):
+    """Result of a forward pass for a sentence pair.
+
+    Attributes:
+        recorded: Attention, with stages if requested, as a batch of 1.
+        log_p: Natural log probabilities, shape [target, vocab].
+        source: Source ids as the model received them.
+    """
 
     recorded: AttentionRecorder
     log_p: np.ndarray
     source: list[int]
 
 
-class Pair(NamedTuple):
-    """source: ids with EOS; target: ids without start and end."""
+class TokenPair(NamedTuple):
+    """Token ids of a sentence pair: `source` with EOS, `target` without start and end."""
 
     source: list[int]
     target: list[int]
 
 
 @torch.inference_mode()
-def run_pair(translator: Translator, pair: Pair, switches: Switches, stages: bool = False) -> Passed:
-    """One pass over source and target. With the padding mask off, the source gets `PADDING` tokens of padding."""
+def run_pair(translator: Translator, pair: TokenPair, switches: Switches, stages: bool = False) -> PairResult:
+    """Run one forward pass. With the padding mask off, the source gets `PADDING` padding tokens."""
     return _run(translator, pair, [switches], stages)[0]
 
 
 def variant_data(
-    translator: Translator, pair: Pair, switches: Switches, plan: Plan, base: Passed | None = None, brief: bool = False
+    translator: Translator,
+    pair: TokenPair,
+    switches: Switches,
+    precision: Precision,
+    base: PairResult | None = None,
+    brief: bool = False,
 ) -> dict[str, Any]:
-    """A variant as the page reads it; see `explorer.py`. base: the pair with the paper's switches, to compare with.
+    """Compute a variant in the form that the page reads, see `explorer.py`.
 
-    brief: no attention, no entropy, fewer words a place; of heads that are off a page carries many.
+    Args:
+        translator: Translator whose model is examined.
+        pair: Sentence pair.
+        switches: Switches of the variant.
+        precision: Precision of its arrays.
+        base: Result of the unchanged model to compare with; None for this variant itself.
+        brief: Leave out attention and entropies, and store fewer predictions per position.
+
+    Returns:
+        The variant as JSON.
     """
-    return _variants(translator, pair, [switches], plan, base, brief)[0]
+    return _variants(translator, pair, [switches], precision, base, brief)[0]
 
 
 def variants_data(
-    translator: Translator, pair: Pair, carried: Sequence[Switches], plan: Plan, base: Passed
+    translator: Translator, pair: TokenPair, carried: Sequence[Switches], precision: Precision, base: PairResult
 ) -> Iterator[dict[str, Any]]:
-    """`variant_data` of each in turn, brief where heads are off: those are computed many in one batch."""
-    together = max(1, _TOGETHER // max(len(pair.source), len(pair.target)))
-    for (brief, _), alike in groupby(carried, lambda each: (bool(each.off), replace(each, off=frozenset()))):
-        while batch := list(islice(alike, together if brief else 1)):
-            yield from _variants(translator, pair, batch, plan, base, brief)
+    """Compute `variant_data` of each; variants with heads off are brief and are computed in batches."""
+    batch_size = max(1, _BATCH_TOKENS // max(len(pair.source), len(pair.target)))
+    for (brief, _), group in groupby(carried, lambda each: (bool(each.off), replace(each, off=frozenset()))):
+        while batch := list(islice(group, batch_size if brief else 1)):
+            yield from _variants(translator, pair, batch, precision, base, brief)
 
 
-def longest_translation(translator: Translator, source: list[int]) -> int:
-    """Subwords that search may say of a source, ids with EOS: the bundle's limit, or what learned positions allow."""
+def max_translation_length(translator: Translator, source: list[int]) -> int:
+    """Maximum number of tokens of a translation of source ids with EOS, by the settings and learned positions."""
     embedding, limit = translator.model.target_embedding, translator.bundle.config.search.max_extra_length
-    most = len(source) - 1 + limit
-    return most if embedding.max_positions is None else min(most, embedding.max_positions - 1)
+    length = len(source) - 1 + limit
+    return length if embedding.max_positions is None else min(length, embedding.max_positions - 1)
 
 
 def weights_of(recorded: AttentionRecorder) -> dict[str, np.ndarray]:
-    """Of the batch's first sentence, each of `KINDS` [layer, head, query, key]."""
+    """Weights of the first sentence of the batch, for each of `KINDS` an array [layer, head, query, key]."""
     return {kind: np.stack([x[0].float().cpu().numpy() for x in recorded.weights(kind)]) for kind in KINDS}
 
 
 def entropies(weights: np.ndarray) -> np.ndarray:
-    """[layer, head, query, key] -> the mean over queries of the entropy, in nats [layer, head]."""
+    """Mean entropy over queries, in nats, of weights [layer, head, query, key]. -> [layer, head]."""
     return -(weights * np.log(weights + 1e-30)).sum(axis=-1).mean(axis=-1)
 
 
 def slope(weights: dict[str, np.ndarray]) -> float:
-    """What comes through the softmax of a gradient, 1 - Σ p² of each query, in the mean of its head and then of all."""
+    """Gradient factor of the softmax, 1 - Σ p² of each query, averaged over the queries of a head, then over heads."""
     heads = [(1 - (of_kind**2).sum(axis=-1)).mean(axis=-1).flatten() for of_kind in weights.values()]
     return round(float(np.concatenate(heads).mean()), 4)
 
 
 def predictions(
-    translator: Translator, log_p: np.ndarray, target: list[int], likeliest: int = LIKELIEST
+    translator: Translator, log_p: np.ndarray, target: list[int], count: int = TOP_TOKENS
 ) -> dict[str, Any]:
-    """given: the probability of each target token, end included; top: the likeliest, [subword, probability] each."""
+    """List the predictions at each target position.
+
+    Args:
+        translator: Translator whose vocabulary names the tokens.
+        log_p: Natural log probabilities, shape [target, vocab].
+        target: Target ids without EOS.
+        count: Number of tokens per position.
+
+    Returns:
+        given: probability of each target token including EOS; top: the `count` most likely tokens of each position, as
+        [token, probability]; log_p: log probability of the target.
+    """
     rows = []
-    for best, row in zip(np.argsort(-log_p, axis=-1)[:, :likeliest], log_p, strict=True):
+    for best, row in zip(np.argsort(-log_p, axis=-1)[:, :count], log_p, strict=True):
         named = zip(translator.tokenizer.target.pieces(best), np.exp(row[best]).tolist(), strict=True)
-        rows.append([[piece, _digits(p)] for piece, p in named])
+        rows.append([[piece, _round(p)] for piece, p in named])
     given = log_p[np.arange(len(log_p)), [*target, EOS]]
-    return {"given": [_digits(p) for p in np.exp(given).tolist()], "top": rows, "log_p": round(float(given.sum()), 4)}
+    return {"given": [_round(p) for p in np.exp(given).tolist()], "top": rows, "log_p": round(float(given.sum()), 4)}
 
 
-def _run(translator: Translator, pair: Pair, alike: Sequence[Switches], stages: bool) -> list[Passed]:
-    """The pair with each of these switches, which are the same but for the heads that are off."""
-    source = _with_padding(pair, alike[0])
+def _run(translator: Translator, pair: TokenPair, variants: Sequence[Switches], stages: bool) -> list[PairResult]:
+    """Run one batch of variants, which may differ only in the heads that are off."""
+    source = _with_padding(pair, variants[0])
     model, recorder = translator.model, AttentionRecorder(stages)
-    source_ids, target_ids = (pad([ids] * len(alike)).to(translator.device) for ids in (source, [BOS, *pair.target]))
-    logits = model(source_ids, target_ids, Probe((recorder,), interventions(model, *alike)))
+    sides = (source, [BOS, *pair.target])
+    source_ids, target_ids = (pad([ids] * len(variants)).to(translator.device) for ids in sides)
+    logits = model(source_ids, target_ids, Probe((recorder,), interventions(model, *variants)))
     return [
-        Passed(recorder.sentence(row), log_probabilities(logits[row]).cpu().numpy(), source)
-        for row in range(len(alike))
+        PairResult(recorder.sentence(row), log_probabilities(logits[row]).cpu().numpy(), source)
+        for row in range(len(variants))
     ]
 
 
 @torch.inference_mode()
 def _variants(
-    translator: Translator, pair: Pair, alike: Sequence[Switches], plan: Plan, base: Passed | None, brief: bool
+    translator: Translator,
+    pair: TokenPair,
+    variants: Sequence[Switches],
+    precision: Precision,
+    base: PairResult | None,
+    brief: bool,
 ) -> list[dict[str, Any]]:
-    passed = _run(translator, pair, alike, stages=False)
+    results = _run(translator, pair, variants, stages=False)
     return [
-        _facts(translator, pair, switches, plan, found, base or found, brief) | {"translation": said}
-        for switches, found, said in zip(alike, passed, _translations(translator, pair, alike), strict=True)
+        _facts(translator, pair, switches, precision, result, base or result, brief) | {"translation": translation}
+        for switches, result, translation in zip(
+            variants, results, _translations(translator, pair, variants), strict=True
+        )
     ]
 
 
 def _facts(
-    translator: Translator, pair: Pair, switches: Switches, plan: Plan, passed: Passed, base: Passed, brief: bool
+    translator: Translator,
+    pair: TokenPair,
+    switches: Switches,
+    precision: Precision,
+    result: PairResult,
+    base: PairResult,
+    brief: bool,
 ) -> dict[str, Any]:
     """A variant without its translation."""
-    attention, base_attention = weights_of(passed.recorded), weights_of(base.recorded)
+    attention, base_attention = weights_of(result.recorded), weights_of(base.recorded)
     queries = {kind: base_attention[kind].shape[-2] for kind in KINDS}  # without padding
     without_padding = {kind: attention[kind][:, :, : queries[kind]] for kind in KINDS}
     changes = [x for kind in KINDS for x in _change(attention[kind], base_attention[kind]).flatten().tolist()]
     data: dict[str, Any] = {
         "key": switches.key,
         "switches": switches.as_json(),
-        "source_tokens": translator.tokenizer.pieces(passed.source),
+        "source_tokens": translator.tokenizer.pieces(result.source),
         "entropy": None,
         "slope": None,
         "change": [round(x, 2 if brief else 4) for x in changes],
-        "predictions": predictions(translator, passed.log_p, pair.target, 2 if brief else LIKELIEST),
+        "predictions": predictions(translator, result.log_p, pair.target, 2 if brief else TOP_TOKENS),
     }
     if brief:
         return data
     heads = [x for kind in KINDS for x in entropies(without_padding[kind]).flatten().tolist()]
     data |= {"entropy": [round(x, 3) for x in heads], "slope": slope(without_padding)}
-    if plan.variants:
-        data["attention"] = {kind: pack_weights(attention[kind], plan.variants) for kind in KINDS}
+    if precision.variants:
+        data["attention"] = {kind: pack_weights(attention[kind], precision.variants) for kind in KINDS}
     return data
 
 
-def _translations(translator: Translator, pair: Pair, alike: Sequence[Switches]) -> list[dict[str, Any] | None]:
-    """What the model says with each, by the bundle's own search; None for a sentence that is too long."""
-    if len(pair.source) > LONGEST_SEARCH:
-        return [None] * len(alike)
+def _translations(translator: Translator, pair: TokenPair, variants: Sequence[Switches]) -> list[dict[str, Any] | None]:
+    """The model's translation with each variant, by the bundle's search settings; None for a long sentence."""
+    if len(pair.source) > MAX_SEARCH_LENGTH:
+        return [None] * len(variants)
     search, model = translator.bundle.config.search, translator.model
-    source = pad([_with_padding(pair, alike[0])] * len(alike)).to(translator.device)
-    longest = [longest_translation(translator, pair.source)] * len(alike)
-    found = beam_search(searchable(model, alike), source, longest, search.beam_size, search.length_penalty)
+    source = pad([_with_padding(pair, variants[0])] * len(variants)).to(translator.device)
+    max_lengths = [max_translation_length(translator, pair.source)] * len(variants)
+    found = beam_search(searchable(model, variants), source, max_lengths, search.beam_size, search.length_penalty)
     decode = translator.tokenizer.target.decode
     return [{"text": decode(best.ids), "score": round(best.score, 4)} for [best] in found]
 
 
-def _with_padding(pair: Pair, switches: Switches) -> list[int]:
+def _with_padding(pair: TokenPair, switches: Switches) -> list[int]:
     return [*pair.source, *([] if switches.padding_mask else [PAD] * PADDING)]
 
 
 def _change(weights: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """The mean over queries of the share of attention that went elsewhere, 0 to 1 [layer, head]."""
+    """Share of attention that is redistributed, averaged over queries, 0 to 1 [layer, head]."""
     *_, queries, keys = base.shape
     weights = weights[..., :queries, :]
-    elsewhere = weights[..., keys:].sum(axis=-1)  # on padding
-    return (np.abs(weights[..., :keys] - base).sum(axis=-1) + elsewhere).mean(axis=-1) / 2
+    on_padding = weights[..., keys:].sum(axis=-1)
+    return (np.abs(weights[..., :keys] - base).sum(axis=-1) + on_padding).mean(axis=-1) / 2
 
 
-def _digits(p: float) -> float:
+def _round(p: float) -> float:
     return float(f"{p:.4g}")

@@ -1,4 +1,4 @@
-// The explorer: one state, one drawing of it. `start(root, data, {fetchVariant})` mounts it anywhere.
+// The explorer: one state object, from which the whole view is rendered. `start(root, data, {fetchVariant})` mounts it.
 import { el, grouped } from "./draw.js";
 import { headsView } from "./heads.js";
 import { saveButtons } from "./picture.js";
@@ -10,13 +10,13 @@ import { startLanguage, switchLanguage, t } from "./texts.js";
 const TABS = ["heads", "steps", "switches", "search"];
 
 /**
- * data: as `explorer.py` describes it. fetchVariant(switches): a promise of a variant, for a page with a server; without
- * it the page shows the variants it carries.
+ * data: see `explorer.py`. fetchVariant(switches): returns a promise of a variant, for a page with a server; without it,
+ * the page shows only the variants in its data.
  */
 export function start(root, data, { fetchVariant = null } = {}) {
   const live = Boolean(fetchVariant);
   const fetched = new Map();
-  let wanted = PAPER; // by the last click; what is shown follows when it is there
+  let requested = PAPER; // by the last click; the view changes when the variant has arrived
   const variantOf = (key) => (key === "" ? data.base : (fetched.get(key) ?? data.variants[key]));
   const state = { tab: "heads", kind: "encoder", layer: 0, head: 0, pins: [[0, 0]], pinning: false, joined: false, view: "lines", query: null, key: null,
     local: { scale: true, mask: true, temperature: 1 }, switches: PAPER, coming: null, problem: null, place: null, step: null, alpha: null, live };
@@ -27,31 +27,31 @@ export function start(root, data, { fetchVariant = null } = {}) {
     Object.assign(state, part);
     draw(focus ?? focusKey(root));
   }
-  /** turned: from what is wanted so far to what is wanted now, so that quick clicks add up. */
-  async function change(turned) {
-    const switches = (wanted = turned(wanted));
+  /** update: maps the switches requested so far to the new ones, so that clicks while a request is pending add up. */
+  async function change(update) {
+    const switches = (requested = update(requested));
     const key = switchKey(switches);
     let problem = null;
     if (!variantOf(key) && live) {
       set({ coming: switches, problem });
       await fetchVariant(switches).then((variant) => fetched.set(key, variant), (error) => (problem = t("failed", error.message)));
-      if (wanted !== switches) return; // another click came in between
+      if (requested !== switches) return; // superseded by a later click
     }
-    if (variantOf(key)) return set({ switches, coming: null, problem: null, ...whereItShows(state, switches) });
-    wanted = state.switches;
+    if (variantOf(key)) return set({ switches, coming: null, problem: null, ...mostAffected(state, switches) });
+    requested = state.switches;
     set({ coming: null, problem: problem ?? t("absent") });
   }
   draw();
 }
 
-/** The attention that a switch just turned off changes most. */
-function whereItShows(state, switches) {
+/** Select the attention that is most affected by the mask that was just turned off. */
+function mostAffected(state, switches) {
   const now = (name) => state.switches[name] && !switches[name];
   const kind = now("future_mask") ? "decoder" : now("padding_mask") ? "encoder" : null;
   return kind ? { kind, layer: 0, pins: [[0, state.head]] } : {};
 }
 
-/** What has the focus, in words that find it again after everything was drawn anew. */
+/** A selector that finds the focused element again after the view was rendered again. */
 export function focusKey(root) {
   const active = document.activeElement;
   if (!root.contains(active)) return null;
@@ -61,9 +61,9 @@ export function focusKey(root) {
 }
 
 function render(root, data, state, variant, set, change, focus) {
-  const seen = state.tab === "heads" && variant.attention ? variant : data.base;
+  const shownVariant = state.tab === "heads" && variant.attention ? variant : data.base;
   const view = {
-    heads: () => headsView(data, seen, state, set),
+    heads: () => headsView(data, shownVariant, state, set),
     steps: () => stepsView(data, state, set),
     switches: () => switchesView(data, variant, state, set, change, state.live),
     search: () => searchView(data, state, set),
@@ -78,15 +78,15 @@ function render(root, data, state, variant, set, change, focus) {
   if (focus) root.querySelector(focus)?.focus({ preventScroll: true });
 }
 
-/** New children of `root`, but around a slider that is being moved: taken out of the page it would slip the hand. */
+/** Replace the children of `root`, but keep a focused slider in the document: removing it would end the drag. */
 function redraw(root, ...children) {
   const fresh = el("div", {}, children);
   const held = root.contains(document.activeElement) && document.activeElement.type === "range" ? document.activeElement : null;
-  const twin = held && fresh.querySelector("#" + held.id);
-  if (!twin) return root.replaceChildren(...children);
-  held.value = twin.value;
+  const replacement = held && fresh.querySelector("#" + held.id);
+  if (!replacement) return root.replaceChildren(...children);
+  held.value = replacement.value;
   for (let [old, now] = [root, fresh]; old !== held; ) {
-    const [kept, like] = [[...old.children].find((x) => x.contains(held)), [...now.children].find((x) => x.contains(twin))];
+    const [kept, like] = [[...old.children].find((x) => x.contains(held)), [...now.children].find((x) => x.contains(replacement))];
     const nodes = [...now.childNodes];
     const place = nodes.indexOf(like);
     for (const node of [...old.childNodes]) if (node !== kept) node.remove();

@@ -1,4 +1,4 @@
-// Every head over a corpus: a table that sorts, and examples of each head. Data as `corpus.py` describes it.
+// All heads over a corpus: a sortable table, and examples for each head. Data: see `corpus.py`.
 import { focusKey, pageButtons } from "./app.js";
 import { shown } from "./data.js";
 import { clipped, el, grouped, headColour, number, svg } from "./draw.js";
@@ -11,7 +11,7 @@ export function startCorpus(root, data) {
   const first = data.heads.reduce((best, row, place) => (row.importance > data.heads[best].importance ? place : best), 0);
   const state = { sort: "importance", descending: true, chosen: first };
   startLanguage();
-  /** The focus stays where it is, and the table too, unless it was sorted anew. */
+  /** Keep the focus, and the scroll position unless the order has changed. */
   const draw = (sorted = false) => {
     const focus = focusKey(root);
     const { scrollLeft = 0, scrollTop = 0 } = root.querySelector(".tall") ?? {};
@@ -51,7 +51,7 @@ function table(data, rows, state, set) {
       el("th", { class: "text", scope: "row" }, el("button", { "data-row": row.place, onclick: () => set({ chosen: row.place }) }, el("i", { class: "dot", css: { "--head": headColour(row.head, data.model.heads) } }), `${t(row.kind)} ${t("headShort", row.layer + 1, row.head + 1)}`)), COLUMNS.map((name) => cell(row, name))))));
 }
 
-/** The lines of one head over a few sentences, its strongest. */
+/** The strongest lines of one head in a few sentences. */
 function examples(data, state) {
   const row = data.heads[state.chosen];
   const name = `${t(row.kind + "Long")}, ${t("headName", row.layer + 1, row.head + 1)}`;

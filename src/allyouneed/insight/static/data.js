@@ -1,10 +1,10 @@
-// Numbers as `coding.py` packs them, and what the views ask of them. No drawing here.
+// Decoding of the arrays that `coding.py` packs, and computations for the views. Nothing is drawn here.
 
-/** What the page carries; parts that the first view does not show are read when they are asked for. */
+/** The page's data. Parts that the first view does not need are parsed on first use. */
 export function pageData() {
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const data = read("data");
-  for (const name of data.later) {
+  for (const name of data.deferred) {
     let part = null;
     Object.defineProperty(data, name, { get: () => (part ??= read(name)) });
   }
@@ -30,18 +30,18 @@ function once(packed, make) {
   return unpacked.get(packed);
 }
 
-/** One head's weights {rows, cols, values} of `coding.pack_weights`; with `top` all but the strongest are zero. */
+/** Weights {rows, cols, values} of one head, from `coding.pack_weights`; with `top`, all others are zero. */
 export function weightsAt(packed, layer, head) {
   const [, heads, rows, cols] = packed.shape;
   const values = new Float32Array(rows * cols);
   const data = once(packed, () => integers(packed.data, packed.bits));
   const first = layer * heads + head;
   if (packed.top) {
-    packed.keyPlaces ??= integers(packed.keys, 16);
+    packed.keyIndices ??= integers(packed.keys, 16);
     for (let row = 0; row < rows; row++) {
       for (let k = 0; k < packed.top; k++) {
         const at = (first * rows + row) * packed.top + k;
-        values[row * cols + packed.keyPlaces[at]] = data[at] / 65535;
+        values[row * cols + packed.keyIndices[at]] = data[at] / 65535;
       }
     }
     return { rows, cols, values };
@@ -54,7 +54,7 @@ export function weightsAt(packed, layer, head) {
   return { rows, cols, values };
 }
 
-/** Matrix number `index` of `coding.pack_matrices`: {rows, cols, of, values}; of: columns before some were left out. */
+/** Matrix `index` of `coding.pack_matrices`: {rows, cols, of, values}; of: number of columns before thinning. */
 export function matrixAt(packed, index = 0) {
   const [rows, cols] = packed.shape.slice(-2);
   const data = once(packed, () => integers(packed.data, packed.bits));
@@ -65,11 +65,11 @@ export function matrixAt(packed, index = 0) {
   return { rows, cols, of: packed.of, values };
 }
 
-/** Which column of all the k-th kept one is. */
+/** Original index of the k-th stored column. */
 export const columnNumber = (matrix, k) =>
   matrix.cols === matrix.of ? k : Math.floor((k * (matrix.of - 1)) / Math.max(1, matrix.cols - 1) + 0.5);
 
-/** Softmax of each row, in steps: scaled = scores / divisor, then the mask (true where hidden), then weights. */
+/** Softmax of each row in steps: scaled = scores / divisor, mask (hidden(row, col) is true if masked), weights. */
 export function softmaxSteps(scores, divisor, hidden) {
   const { rows, cols } = scores;
   const scaled = scores.values.map((x) => x / divisor);
@@ -95,7 +95,7 @@ export function timesValues(weights, values) {
   return { rows: weights.rows, cols: values.cols, of: values.of, values: out };
 }
 
-/** The mean over rows of the entropy, in nats, and of 1 - Σ p²: what of a gradient gets through the softmax. */
+/** Means over rows of the entropy, in nats, and of 1 - Σ p², the gradient factor of the softmax. */
 export function rowStatistics({ rows, cols, values }) {
   let entropy = 0;
   let slope = 0;
@@ -118,20 +118,20 @@ export function spread(values, keep = () => true) {
 
 export const layersOf = (data, kind) => (kind === "encoder" ? data.model.encoder_layers : data.model.decoder_layers);
 
-/** Place of a head in `entropy` and `change`. */
-export function headPlace(data, kind, layer, head) {
+/** Index of a head in `entropy` and `change`. */
+export function headIndex(data, kind, layer, head) {
   const { encoder_layers: encoder, decoder_layers: decoder, heads } = data.model;
   return ({ encoder: 0, decoder: encoder, cross: encoder + decoder }[kind] + layer) * heads + head;
 }
 
-/** A byte's token is kept as it is; ▁ is a space before; what goes on within a word is marked. */
+/** Display form of a token: byte tokens unchanged, without ▁ at the beginning of a word, with · inside a word. */
 export function shown(token, first = false) {
   if (token === "▁") return "␣";
   if (/^(<.*>)$/.test(token)) return token;
   return token.startsWith("▁") ? token.slice(1) : first ? token : "·" + token;
 }
 
-/** Labels and groups of sub-words [first, last) of both sides of an attention. */
+/** Labels and token ranges [first, last) of the queries and keys of an attention. */
 export function sides(data, variant, kind, joined) {
   const source = () => side(variant.source_tokens, data.source.words, 0, joined);
   const target = () => side(data.target.tokens, data.target.words, 0, joined);
@@ -155,7 +155,7 @@ function side(tokens, words, shift, joined) {
   return groups;
 }
 
-/** Attention to a word is the sum over its sub-words, from a word the mean over them. */
+/** Weights between words: the sum over the tokens of the key, the mean over those of the query. */
 export function joinWords(weights, rows, cols) {
   const values = new Float32Array(rows.length * cols.length);
   rows.forEach((row, i) =>
@@ -169,7 +169,7 @@ export function joinWords(weights, rows, cols) {
   return { rows: rows.length, cols: cols.length, values };
 }
 
-/** What sub-words spell. */
+/** The text that tokens spell. */
 export function textOf(pieces) {
   let text = "";
   let bytes = [];

@@ -1,8 +1,8 @@
-// Elements, colours, heat maps, the tooltip, and files to take away.
+// Elements, colours, heat maps, the tooltip, and file downloads.
 
 const HUES = ["#4a7ce0", "#e2711d", "#159a8c", "#c93a8f", "#6f9f2c", "#8a4fdb", "#d1383d", "#a68200"];
 
-/** An element: `on...` are listeners, `text` its content; texts become text nodes, so nothing is ever parsed. */
+/** Make an element; `on...` attributes are listeners. Strings become text nodes and are never parsed as HTML. */
 export function el(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
@@ -36,20 +36,20 @@ function hslToRgb(h, s, l) {
   return [part(0), part(8), part(4)];
 }
 
-/** Whether the page is as wide as a phone. */
+/** Whether the window is as narrow as a phone's. */
 export const isNarrow = () => innerWidth < 640;
 
-/** What may be wider than its place: then keys reach it, too. */
+/** A container for wide content, focusable so that the keyboard can scroll it. */
 export const scroller = (name, wide, ...children) =>
   el("div", { class: "scroll", ...(wide || isNarrow() ? { tabindex: 0, role: "region", "aria-label": name } : {}) }, children);
 
 const rgbText = (rgb) => "#" + rgb.map((x) => x.toString(16).padStart(2, "0")).join("");
 const rgbOf = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
-/** One pixel a cell; where there are more than `most` in a row or column, a pixel shows the largest of its cells. paint:
- * {above, below, alpha}: the colours of positive and negative values, and how opaque a value is, 0 to 1. */
-export function pixels(matrix, paint, most) {
-  const { rows, cols, values } = matrix.rows > most || matrix.cols > most ? pooled(matrix, most) : matrix;
+/** One pixel per cell; above `limit` rows or columns, a pixel shows the cell of largest magnitude in its block. paint:
+ * {above, below, alpha}: the colours of positive and negative values, and the opacity of a value, 0 to 1. */
+export function pixels(matrix, paint, limit) {
+  const { rows, cols, values } = matrix.rows > limit || matrix.cols > limit ? pooled(matrix, limit) : matrix;
   const image = new ImageData(cols, rows);
   for (let i = 0; i < rows * cols; i++) {
     const colour = values[i] < 0 ? paint.below : paint.above;
@@ -61,24 +61,24 @@ export function pixels(matrix, paint, most) {
   return image;
 }
 
-function pooled(matrix, most) {
-  const [rows, cols] = [Math.min(matrix.rows, most), Math.min(matrix.cols, most)];
+function pooled(matrix, limit) {
+  const [rows, cols] = [Math.min(matrix.rows, limit), Math.min(matrix.cols, limit)];
   const values = new Float32Array(rows * cols);
   const column = Int32Array.from({ length: matrix.cols }, (_, j) => Math.floor((j * cols) / matrix.cols));
   for (let i = 0, at = 0; i < matrix.rows; i++) {
     const first = Math.floor((i * rows) / matrix.rows) * cols;
     for (let j = 0; j < matrix.cols; j++, at++) {
-      const place = first + column[j];
-      if (Math.abs(matrix.values[at]) > Math.abs(values[place])) values[place] = matrix.values[at];
+      const pixel = first + column[j];
+      if (Math.abs(matrix.values[at]) > Math.abs(values[pixel])) values[pixel] = matrix.values[at];
     }
   }
   return { rows, cols, values };
 }
 
-export function heatmap(matrix, paint, attributes = {}, most = 512) {
-  const image = pixels(matrix, paint, most);
+export function heatmap(matrix, paint, attributes = {}, limit = 512) {
+  const image = pixels(matrix, paint, limit);
   const canvas = el("canvas", { width: image.width, height: image.height, ...attributes });
-  canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0); // in memory: small, and drawn once
+  canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0); // a software canvas: it is small and drawn once
   return canvas;
 }
 
@@ -87,7 +87,7 @@ export function inHeadColour(colour) {
   return { above: rgb, below: rgb, alpha: (weight) => (weight > 0 ? 0.03 + 0.97 * weight ** 0.75 : 0) };
 }
 
-/** Blue below zero, orange above; full at the largest. */
+/** Blue for negative, orange for positive values; opaque at the largest magnitude. */
 export function diverging(matrix) {
   let largest = 1e-9;
   for (const value of matrix.values) if (Number.isFinite(value)) largest = Math.max(largest, Math.abs(value));
@@ -101,12 +101,12 @@ export function number(x, digits = 3) {
   return x.toFixed(digits).replace("-", "−");
 }
 
-/** 65,000,000; the browser's own way costs a page ten milliseconds to begin with. */
+/** Group digits: 65,000,000. `toLocaleString` takes ten milliseconds on its first call. */
 export const grouped = (count) => String(count).replace(/\B(?=(\d{3})+$)/g, ",");
 
-export const clipped = (text, most = 18) => {
+export const clipped = (text, limit = 18) => {
   const letters = Array.from(text);
-  return letters.length > most ? letters.slice(0, most - 1).join("") + "…" : text;
+  return letters.length > limit ? letters.slice(0, limit - 1).join("") + "…" : text;
 };
 
 // The tooltip
@@ -129,7 +129,7 @@ export function hideTip() {
   if (bubble) bubble.hidden = true;
 }
 
-/** Listeners that say a matrix's cell under the pointer. */
+/** Listeners that show the matrix cell under the pointer in the tooltip. */
 export function cellTips(matrix, lines, pick) {
   const at = (event) => {
     const box = event.currentTarget.getBoundingClientRect();
@@ -146,7 +146,7 @@ export function cellTips(matrix, lines, pick) {
 
 // Files
 
-/** A copy of a drawing with its colours written into it, so that it looks the same anywhere. */
+/** Copy a drawing with its computed styles as attributes, so that it does not depend on the style sheet. */
 export function inlined(drawing) {
   const copy = drawing.cloneNode(true);
   const from = [drawing, ...drawing.querySelectorAll("*")];

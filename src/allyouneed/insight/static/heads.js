@@ -1,11 +1,11 @@
-// All heads as small heat maps, and some of them large: lines from queries to keys, or a matrix.
+// All heads as small heat maps, and the selected ones in detail: lines from queries to keys, or a matrix.
 import { joinWords, layersOf, sides, weightsAt } from "./data.js";
 import { cellTips, clipped, el, headColour, heatmap, hideTip, inHeadColour, isNarrow, number, pixels, savePng, saveSvg, scroller, showTip, svg } from "./draw.js";
 import { t } from "./texts.js";
 
 const FAINTEST = 0.02;
 const MOST_LINES = 3000;
-const LEVELS = 40; // of a line's weight that can be told apart
+const LEVELS = 40; // distinguishable widths of a line
 
 export const kindButtons = (state, set) =>
   el("div", { class: "seg", role: "group" },
@@ -14,7 +14,7 @@ export const kindButtons = (state, set) =>
 
 export const headName = (layer, head) => t("headName", layer + 1, head + 1);
 
-/** The grid of one kind's heads. choose(layer, head, pinned) is called by clicks and keys, whole(layer) by its number. */
+/** The grid of one kind's heads. Clicks and keys call choose(layer, head, pinned), a click on a layer number whole(layer). */
 export function headGrid(data, variant, kind, { chosen = () => false, choose, whole = null, size = 34 }) {
   const { heads } = data.model;
   const layers = layersOf(data, kind);
@@ -41,7 +41,7 @@ export function headGrid(data, variant, kind, { chosen = () => false, choose, wh
 
 const sheets = new WeakMap();
 
-/** All heat maps of a grid on one canvas, with margins between them; drawn once: a page drawn anew takes it along. */
+/** All heat maps of a grid on one canvas, with margins between them. Cached, since rendering the view again reuses it. */
 function sheetOf(packed, layers, heads) {
   if (!sheets.has(packed)) {
     const maps = Array.from({ length: layers * heads }, (_, i) => pixels(weightsAt(packed, Math.floor(i / heads), i % heads), inHeadColour(headColour(i % heads, heads)), 96));
@@ -66,7 +66,7 @@ function moveInGrid(event, grid, columns, pin) {
   cells[at + step]?.focus();
 }
 
-/** A head's weights in the words or sub-words of its sides. */
+/** Weights of a head between words or between tokens. */
 function headMatrix(data, variant, kind, layer, head, joined) {
   const [rows, cols] = sides(data, variant, kind, joined);
   const weights = weightsAt(variant.attention[kind], layer, head);
@@ -113,7 +113,7 @@ export function headsView(data, variant, state, set) {
         packed.top && el("p", { class: "note" }, t("strongest", packed.top)))));
 }
 
-/** Tokens left and right, a line a weight. Hover or focus a token: only its own lines, with their numbers. */
+/** Tokens left and right, one line per weight. Hovering over or focusing a token shows only its lines, with numbers. */
 function linesFigure(data, variant, kind, pins, joined) {
   const narrow = isNarrow();
   const width = narrow ? 360 : 620;
@@ -146,7 +146,7 @@ function linesFigure(data, variant, kind, pins, joined) {
   const token = (side, group, i) => {
     const x = side === "row" ? left - 8 : right + 8;
     const box = side === "row" ? { x: 0, width: left - 3 } : { x: right + 3, width: width - right - 3 };
-    const node = svg("g", { class: "token", tabindex: 0, "data-side": side, "data-place": i, role: "img", "aria-label": spoken(heads, side, i, side === "row" ? cols : rows, group.label), onpointerenter: () => enter(side, i), onpointerleave: leave, onfocus: () => enter(side, i), onblur: leave },
+    const node = svg("g", { class: "token", tabindex: 0, "data-side": side, "data-place": i, role: "img", "aria-label": ariaLabel(heads, side, i, side === "row" ? cols : rows, group.label), onpointerenter: () => enter(side, i), onpointerleave: leave, onfocus: () => enter(side, i), onblur: leave },
       svg("rect", { class: "back", ...box, y: yOf(i) - gap / 2, height: gap, rx: 4 }),
       svg("text", { x, y: yOf(i) + 4.5, "text-anchor": side === "row" ? "end" : "start" }, clipped(group.label, narrow ? 11 : 18)), svg("title", {}, group.label));
     tokens[side].push(node);
@@ -157,8 +157,8 @@ function linesFigure(data, variant, kind, pins, joined) {
   return el("div", { class: "scroll" }, drawing);
 }
 
-/** What a token's lines say, for those who hear the page: the strongest three. */
-function spoken(heads, side, place, others, label) {
+/** Label of a token for screen readers: its three largest weights. */
+function ariaLabel(heads, side, place, others, label) {
   const { cols, values } = heads[0].weights;
   const weight = (i) => (side === "row" ? values[place * cols + i] : values[i * cols + place]);
   const strongest = others.map((_, i) => i).sort((a, b) => weight(b) - weight(a)).slice(0, 3);
@@ -178,7 +178,7 @@ function linePaths(heads, only, left, right, yOf) {
     }
   lines.sort((a, b) => a[0] - b[0]);
   const bend = (right - left) * 0.32;
-  const paths = new Map(); // lines of a colour that look alike are one path
+  const paths = new Map(); // lines of equal colour and width share one path
   for (const [w, i, j, colour] of lines.slice(-MOST_LINES)) {
     const level = Math.ceil(w * LEVELS) / LEVELS;
     const key = `${level} ${colour}`;
@@ -204,7 +204,7 @@ function numbersBeside(heads, side, place, x, yOf) {
   return nodes;
 }
 
-/** The matrix of each pinned head, with its tokens, one below the other. */
+/** The matrices of the selected heads with token labels, one below the other. */
 function matrixFigure(data, variant, kind, pins, joined) {
   const figures = pins.map(([layer, head]) => ({ ...headMatrix(data, variant, kind, layer, head, joined), colour: headColour(head, data.model.heads), name: headName(layer, head) }));
   const { rows, cols } = figures[0];
@@ -227,7 +227,7 @@ function matrixFigure(data, variant, kind, pins, joined) {
   return scroller(t("matrix"), rows.length > 20, drawing);
 }
 
-/** A heat map of one head in a frame, with tips. */
+/** A framed heat map of one head with tooltips. */
 export function smallMatrix(data, variant, kind, layer, head) {
   const { rows, cols, weights } = headMatrix(data, variant, kind, layer, head, false);
   const colour = headColour(head, data.model.heads);

@@ -1,6 +1,6 @@
-// A page that a server gave out asks it for any combination of switches, with the key that its own page keeps.
+// Requests to the server that delivered the page, for any combination of switches. The API key is the web page's.
 
-/** ask: {url, body}. -> fetchVariant for `start`: the body with the switches is posted, the answer is a variant. */
+/** Make `fetchVariant` for `start`: it posts `body` with the switches to `url` and returns the variant. */
 export function asking({ url, body }) {
   return async (switches) => {
     const key = localStorage.getItem("key");

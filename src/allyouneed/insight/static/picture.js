@@ -1,8 +1,8 @@
-// Any view as one drawing: what the browser has laid out, written down as SVG, with nothing that scrolls out of sight.
+// Export of a view: its layout in the browser, converted to one SVG, including content that is scrolled out of view.
 import { el, inlined, savePng, saveSvg, svg } from "./draw.js";
 import { t } from "./texts.js";
 
-/** view(): the element to draw. */
+/** Buttons that export the element returned by view(). */
 export const saveButtons = (view, name) =>
   el("p", { class: "tools save" }, t("saveView"), ...[["SVG", saveSvg], ["PNG", savePng]].map(([form, save]) =>
     el("button", { class: "quiet", "data-view-save": form, "aria-label": `${t("saveView")}: ${form}`, onclick: () => save(pictureOf(view()), name) }, form)));
@@ -53,7 +53,7 @@ function drawBox(style, place, opacity, parts) {
   if (outline) parts.push(svg("rect", { ...place, opacity, fill: "none", ...paint("stroke", style.outlineColor), "stroke-width": outline }));
 }
 
-/** A text element a line. */
+/** One text element per line. */
 function drawText(node, at, opacity, parts) {
   const range = document.createRange();
   const style = getComputedStyle(node.parentElement);
@@ -81,7 +81,7 @@ const textAt = (text, x, y, style, opacity) =>
 
 const known = new Map();
 
-/** Any of CSS's colours as red, green and blue with its opacity beside it, which every program that reads SVG knows. */
+/** Any CSS colour as RGBA, since SVG programs do not know all CSS notations. */
 function rgbaOf(colour) {
   if (!known.has(colour)) {
     const context = el("canvas", { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });

@@ -1,5 +1,5 @@
-// The translation as it is made: the beam's tree, its hypotheses, the decoder's attention at each step, word links.
-import { layersOf, penalised, shown, textOf, weightsAt } from "./data.js";
+// The search: the tree of the beam, the hypotheses, the decoder's attention at each step, and word alignment.
+import { penalised, shown, textOf, weightsAt } from "./data.js";
 import { clipped, el, hideTip, number, savePng, saveSvg, scroller, showTip, svg } from "./draw.js";
 import { t } from "./texts.js";
 
@@ -96,10 +96,9 @@ function penaltyCard(data, state, set) {
     el("p", { class: "note" }, t("penaltyNote")));
 }
 
-/** The source shaded by the decoder's attention where the chosen target token is decided. */
+/** The source, shaded by the decoder's attention at the step that predicts the selected target token. */
 function stepCard(data, state, set) {
-  const layers = layersOf(data, "cross");
-  const layer = Math.max(0, layers - 2);
+  const layer = data.model.deciding_layer;
   const place = Math.min((state.step ?? data.target.tokens.length) - 1, data.target.tokens.length - 1);
   const heads = Array.from({ length: data.model.heads }, (_, h) => weightsAt(data.base.attention.cross, layer, h));
   const weight = (j) => heads.reduce((sum, h) => sum + h.values[place * h.cols + j], 0) / heads.length;

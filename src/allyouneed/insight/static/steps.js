@@ -1,4 +1,4 @@
-// One head from what comes in to what goes out, with the sentence's numbers; scale and mask can be switched on the spot.
+// The computation of one head, from input to output, with the sentence's values; scale and mask can be switched.
 import { columnNumber, layersOf, matrixAt, rowStatistics, sides, softmaxSteps, spread, timesValues } from "./data.js";
 import { cellTips, clipped, diverging, el, headColour, heatmap, inHeadColour, number, scroller } from "./draw.js";
 import { kindButtons } from "./heads.js";
@@ -29,10 +29,10 @@ export function stepsView(data, state, set) {
   return section;
 }
 
-/** A heat map's role and name for those who hear the page; its numbers are in the table of the picked query. */
+/** Role and name of a heat map for screen readers; the table of the selected query has its numbers. */
 const named = (name) => ({ role: "img", "aria-label": name });
 
-/** All that one head's stages show. */
+/** All values that the stages of one head show. */
 function headNumbers(data, state) {
   const { kind, layer, head, local } = state;
   const packed = data.stages[kind][layer];
@@ -119,12 +119,12 @@ function stage(no, name, formula, shape, text, matrices, more = []) {
       el("p", {}, text), el("div", { class: "mats" }, matrices), more));
 }
 
-/** W^O with its letter raised. */
+/** Format W^O with a superscript and d_k with a subscript. */
 function mathOf(formula) {
   return formula.split(/\^(\w)|_(\w)/).map((part, i) => part && (i % 3 === 1 ? el("sup", {}, part) : i % 3 === 2 ? el("sub", {}, part) : part));
 }
 
-/** labels: of the rows, which stand beside them where there is room. */
+/** labels: labels of the rows, shown if the rows are high enough. */
 function figure(matrix, canvas, caption, marked, cell, labels = []) {
   const size = Math.max(1, Math.min(cell, (cell > 10 ? 420 : WIDEST) / matrix.cols));
   const height = Math.max(5, Math.min(16, 360 / matrix.rows));
@@ -140,7 +140,7 @@ function figure(matrix, canvas, caption, marked, cell, labels = []) {
   return el("figure", {}, el("div", { class: "labelled" }, beside, el("div", { class: "mat", css: { width: `${Math.round(size * matrix.cols)}px`, height: `${Math.round(row * matrix.rows)}px` } }, canvas, marks)), caption && el("figcaption", {}, mathOf(caption)));
 }
 
-/** The products of one query and one key, which add up to their score. */
+/** The products of the components of one query and one key, whose sum is the score. */
 function products({ queries, keys, query, key, scores }) {
   const values = queries.values.slice(query * queries.cols, (query + 1) * queries.cols).map((q, k) => q * keys.values[key * keys.cols + k]);
   const matrix = { rows: 1, cols: queries.cols, of: queries.of, values };
@@ -162,7 +162,7 @@ function temperature(state, set) {
     el("span", {}, number(local.temperature, 2)));
 }
 
-/** Every key of the picked query: score, scaled, weight, and a ghost of the weight with the scale the other way. */
+/** All keys of the selected query: score, scaled score, weight, and the weight with the opposite setting of the scale. */
 function rowTable({ rows, cols, scores, scaled, weights, counter, query, key, hidden, colour }, pick) {
   const first = query * scores.cols;
   const bar = (w, ghost) => el("span", { class: ghost ? "hbar ghost" : "hbar", css: { width: `${100 * w}%`, "--head": colour } });

@@ -1,5 +1,5 @@
-// Parts of the whole model off: what it says, what it looks at, how sure it is, before and after.
-import { headPlace, layersOf, shown, weightsAt } from "./data.js";
+// Switches of the whole model: translation, predictions, attention and entropy before and after a change.
+import { headIndex, layersOf, shown, weightsAt } from "./data.js";
 import { clipped, el, headColour, hideTip, number, scroller, showTip, svg } from "./draw.js";
 import { headGrid, headName, kindButtons, smallMatrix } from "./heads.js";
 import { t } from "./texts.js";
@@ -24,7 +24,7 @@ export function switchName(switches) {
   return [...flags.map((f) => "− " + f), ...warm, ...off.map((o) => "− " + o)].join(" · ");
 }
 
-/** change(turned) asks for the variant of `turned(what was wanted so far)`; live: whether any combination can be had. */
+/** change(update): request the variant of update(requested switches); live: whether a server computes combinations. */
 export function switchesView(data, variant, state, set, change, live) {
   const switches = state.coming ?? state.switches;
   const turn = (part) => change((now) => ({ ...(live ? now : PAPER), ...part(now) }));
@@ -76,7 +76,7 @@ function comparison(data, variant, state, set) {
   return el("div", { class: "stack", id: "comparison" },
     el("div", { class: "card" }, el("p", { class: "answer" }, answer(data, variant)), figuresOf(data, variant)),
     el("div", { class: "card" }, el("h2", {}, t("theTranslation")),
-      el("div", { class: "sides" }, both.map((v, i) => el("div", {}, el("h3", {}, t(i ? "after" : "before")), said(v, i ? base : null))))),
+      el("div", { class: "sides" }, both.map((v, i) => el("div", {}, el("h3", {}, t(i ? "after" : "before")), translationOf(v, i ? base : null))))),
     nextWords(data, variant, state, set),
     el("div", { class: "card" }, el("h2", {}, t("theAttention")), el("div", { class: "tools" }, kindButtons(state, set)), attentions(data, variant, state, set)),
     variant.entropy && el("div", { class: "card" }, el("h2", {}, t("theEntropy")), entropyPlot(data, base, variant)));
@@ -92,23 +92,23 @@ function attentions(data, variant, state, set) {
       el("h3", { css: { margin: ".8rem 0 .3rem" } }, headName(layer, head)), smallMatrix(data, v, kind, layer, head))));
 }
 
-function said(variant, base) {
+function translationOf(variant, base) {
   if (!variant.translation) return el("p", { class: "note" }, t("unknownText"));
   const words = variant.translation.text.split(" ");
   const before = new Set(base?.translation?.text.split(" ") ?? words);
-  return el("p", { class: "said", "data-said": base ? "after" : "before" }, words.map((word, i) => [i ? " " : "", before.has(word) ? word : el("mark", {}, word)]));
+  return el("p", { class: "said", "data-translation": base ? "after" : "before" }, words.map((word, i) => [i ? " " : "", before.has(word) ? word : el("mark", {}, word)]));
 }
 
 const percent = (x) => `${(100 * x).toFixed(x < 0.1 ? 1 : 0)} %`;
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 
-/** The share of attention, over all heads of these kinds, that falls where `there(row, col)` says. */
-function shareAt(data, variant, kinds, there) {
+/** Mean share of attention, over all heads of these kinds, on the cells for which isCounted(row, col) is true. */
+function shareAt(data, variant, kinds, isCounted) {
   const shares = kinds.flatMap((kind) => Array.from({ length: layersOf(data, kind) * data.model.heads }, (_, i) => {
     const { rows, cols, values } = weightsAt(variant.attention[kind], Math.floor(i / data.model.heads), i % data.model.heads);
     const count = Math.min(rows, data.base.attention[kind].shape[2]);
     let sum = 0;
-    for (let r = 0; r < count; r++) for (let c = 0; c < cols; c++) if (there(r, c)) sum += values[r * cols + c];
+    for (let r = 0; r < count; r++) for (let c = 0; c < cols; c++) if (isCounted(r, c)) sum += values[r * cols + c];
     return sum / count;
   }));
   return mean(shares);
@@ -161,7 +161,7 @@ function nextWords(data, variant, state, set) {
     el("div", { class: "sides" }, [data.base, variant].map((v, i) => el("div", {}, el("h3", {}, t(i ? "after" : "before")), rows(v)))));
 }
 
-/** A dot a head, hollow before and full after, in a lane a layer. */
+/** One dot per head, hollow before and filled after, in one lane per layer. */
 function entropyPlot(data, base, variant) {
   return lanes(data, (place) => [base.entropy[place], variant ? variant.entropy[place] : base.entropy[place]], Math.max(...base.entropy, ...(variant?.entropy ?? [])), "nats");
 }
@@ -183,7 +183,7 @@ function lanes(data, valuesOf, most, unit) {
     const y = top + lane * (i + 0.5);
     drawing.append(svg("text", { class: "soft", x: left - 12, y: y + 4, "text-anchor": "end" }, `${t(kind)} ${layer + 1}`));
     for (let head = 0; head < data.model.heads; head++) {
-      const [a, b] = valuesOf(headPlace(data, kind, layer, head));
+      const [a, b] = valuesOf(headIndex(data, kind, layer, head));
       const colour = headColour(head, data.model.heads);
       const tip = { onpointerenter: (e) => showTip(e, headName(layer, head), a === b ? number(a) : `${number(a)} → ${number(b)}`), onpointerleave: hideTip };
       if (a !== b) drawing.append(svg("line", { x1: x(a), x2: x(b), y1: y, y2: y, stroke: colour, "stroke-opacity": 0.3, "stroke-width": 2 }), svg("circle", { cx: x(a), cy: y, r: 3, fill: "var(--card)", stroke: colour, "stroke-width": 1.2 }));
