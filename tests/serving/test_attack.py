@@ -12,7 +12,7 @@ from itertools import count
 
 import pytest
 import requests
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable as NoExamples
 
@@ -64,6 +64,38 @@ def test_any_bytes(address, data):
     if answer.startswith(b"HTTP/1."):
         assert_no_server_error(int(answer.split()[1]))
     assert requests.get(f"{address}/ready", timeout=30).ok
+
+
+SEARCH_OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "beam_size": st.sampled_from([None, 1, 2, 4, 16]),
+        "num_hypotheses": st.sampled_from([1, 2, 4]),
+        "length_penalty": st.sampled_from([None, -10, 10]),
+        "coverage_penalty": st.sampled_from([0, 100]),
+        "num_beam_groups": st.sampled_from([1, 2, 4]),
+        "min_decoding_length": st.sampled_from([0, 1, 20, 100]),
+        "max_decoding_length": st.sampled_from([None, 1, 5, 100_000]),
+        "no_repeat_ngram_size": st.sampled_from([0, 1, 2, 100_000]),
+        "repetition_penalty": st.sampled_from([1e-300, 0.01, 1.0, 1000.0]),
+        "suppress_sequences": st.lists(st.sampled_from(["", " ", "h", "a b c", "\0", "한", "h g"]), max_size=4),
+        "sampling_topk": st.sampled_from([None, 0, 1, 5, 2**31 - 1]),
+        "sampling_topp": st.sampled_from([1e-300, 0.5, 1.0]),
+        "sampling_temperature": st.sampled_from([1e-300, 0.5, 1.0, 1e6]),
+        "seed": st.sampled_from([0, 2**63 - 1]),
+        "target_prefix": st.sampled_from(["", "h"]),
+        "force_words": st.sampled_from([[], ["h"]]),
+        "words": st.booleans(),
+    },
+)
+
+
+@given(SEARCH_OPTIONS)
+@example({"suppress_sequences": list("abcdefgh"), "sampling_temperature": 1e-300})
+@MODEST
+def test_extreme_search_options(address, options):
+    body = {"q": "a b c", "source": "aa", "target": "bb", **options}
+    assert requests.post(f"{address}/api/translate", json=body, timeout=300).status_code in (200, 400)
 
 
 @pytest.mark.parametrize("sent", [b"", b'{"q": "a', b'{"q": "a b c", "source": "aa", "target": "bb"}'])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -132,11 +133,16 @@ def _sentence_json(sentence: AlignedSentence) -> dict[str, Any]:
     return {
         "source": sentence.source,
         "target": sentence.target,
-        "score": sentence.translation.score,
-        "hypotheses": [{"text": text, "score": score} for text, score in sentence.translation.hypotheses],
-        "words": [{"place": span, "log_probability": score} for span, score in sentence.words],
+        "score": _finite(sentence.translation.score),
+        "hypotheses": [{"text": text, "score": _finite(score)} for text, score in sentence.translation.hypotheses],
+        "words": [{"place": span, "log_probability": _finite(score)} for span, score in sentence.words],
         "alignment": [{"source": source, "target": target} for source, target in sentence.links],
     }
+
+
+def _finite(score: float) -> float | None:
+    """JSON has no infinities; a score is one if constraints forced a token of probability 0."""
+    return score if math.isfinite(score) else None
 
 
 def _job_json(job: DocumentJob) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import copy
 from typing import Any, Literal, get_origin
 
-from annotated_types import Le, Lt, MaxLen
+from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 from pydantic.fields import FieldInfo
 
@@ -14,8 +14,8 @@ from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.state import AUTO
 from allyouneed.translation.options import SearchOptions, option_of
 
-# Lower than in Python where a large value would occupy a model thread for long.
-_SERVER_LIMITS: dict[str, Le | MaxLen] = {
+# Stricter than in Python where an extreme value would occupy a model thread for long, or make logits infinite.
+_SERVER_LIMITS: dict[str, Ge | Le | MaxLen] = {
     "beam_size": Le(16),
     "num_hypotheses": Le(16),
     "num_beam_groups": Le(16),
@@ -23,6 +23,7 @@ _SERVER_LIMITS: dict[str, Le | MaxLen] = {
     "coverage_penalty": Le(100),
     "max_extra_length": Le(500),
     "min_decoding_length": Le(500),
+    "repetition_penalty": Ge(0.01),
     "suppress_sequences": MaxLen(100),
 }
 _SEARCH_FIELDS = [name for name in SearchOptions.model_fields if option_of(name).group != "Speed"]  # of the server
@@ -69,10 +70,11 @@ class TranslateFields(BaseModel):
 
 
 def _limited(name: str) -> FieldInfo:
-    """The field of a search option, with the server's limit in place of the upper bound."""
+    """The field of a search option, with the server's limit in place of its own."""
     field = copy(SearchOptions.model_fields[name])
     if limit := _SERVER_LIMITS.get(name):
-        field.metadata = [*(each for each in field.metadata if not isinstance(each, Le | Lt | MaxLen)), limit]
+        replaced = Ge | Gt if isinstance(limit, Ge) else Le | Lt | MaxLen
+        field.metadata = [*(bound for bound in field.metadata if not isinstance(bound, replaced)), limit]
     return field
 
 
