@@ -1,4 +1,4 @@
-"""A bundle is read as it was written, or refused with the file that is wrong."""
+"""Bundles are loaded as saved, or refused with the name of the damaged file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.compat import POST_NORM
 
 
 def rewritten(folder: Path, name: str, change: Callable[[bytes], bytes | str]) -> Path:
-    """A bundle of which one file is another, and its manifest agrees."""
+    """Copy a bundle with one file changed and a matching manifest."""
     contents = {
         path.name: path.read_bytes() for path in find_bundle(POST_NORM).iterdir() if path.name != "manifest.json"
     }
@@ -27,7 +27,7 @@ def with_facts(**changed: object) -> Callable[[bytes], str]:
     return lambda content: to_json({**json.loads(content), **changed})
 
 
-def test_what_was_saved_is_loaded(tmp_path):
+def test_a_saved_bundle_is_loaded(tmp_path):
     bundle = load_bundle(POST_NORM)
     bundle.scores, bundle.notes = {"valid": {"bleu": 37.123, "bleu_signature": "a|b"}}, {"teacher": "RUN"}
     bundle.samples = [{"source": "a b", "reference": "b a", "said": {}}]
@@ -52,42 +52,42 @@ def test_the_model_card_has_languages_sizes_and_scores(tmp_path):
         assert row in card.splitlines()
 
 
-def test_a_toy_has_parameters_too():
+def test_few_parameters_are_counted_in_full():
     bundle = load_bundle(POST_NORM)
     assert bundle.described() == f"1 + 1 layers, d_model 32, {bundle.model.num_parameters():,} parameters"
 
 
-def test_a_later_format_is_refused(tmp_path):
+def test_a_newer_format_is_refused(tmp_path):
     folder = rewritten(tmp_path / "later", "config.json", with_facts(format=FORMAT + 1))
-    with pytest.raises(UserError, match=f"format {FORMAT + 1} is newer than this version reads .*upgrade"):
+    with pytest.raises(UserError, match=f"format {FORMAT + 1} is newer than this version supports .*Upgrade"):
         load_bundle(folder)
 
 
-@pytest.mark.parametrize("given", ["2", None, [2]])
-def test_a_format_that_is_no_number_is_refused(tmp_path, given):
-    folder = rewritten(tmp_path / "odd", "config.json", with_facts(format=given))
-    with pytest.raises(UserError, match=r"config\.json: format .* is no whole number\. Get the bundle again"):
+@pytest.mark.parametrize("value", ["2", None, [2]])
+def test_an_invalid_format_is_refused(tmp_path, value):
+    folder = rewritten(tmp_path / "odd", "config.json", with_facts(format=value))
+    with pytest.raises(UserError, match=r"config\.json: format .* is not an integer\. Download the bundle again"):
         load_bundle(folder)
 
 
 def test_parts_of_different_bundles_are_refused(tmp_path):
     size = len(load_bundle(POST_NORM).tokenizer)
     folder = rewritten(tmp_path / "words", "config.json", with_facts(vocab_size=size + 1))
-    with pytest.raises(UserError, match=f"tokenizer has {size} subwords, the model {size + 1}"):
+    with pytest.raises(UserError, match=f"tokenizer has {size} tokens, but the model {size + 1}"):
         load_bundle(folder)
     tensors = read_tensors(find_bundle(POST_NORM) / "model.safetensors")
     first, *others = sorted(tensors)
     fewer = tensor_bytes({name: tensors[name] for name in others})
-    with pytest.raises(UserError, match=rf"does not fit its settings: only one of the two has {first}\."):
+    with pytest.raises(UserError, match=rf"does not match its settings: only one of them has {first}\."):
         load_bundle(rewritten(tmp_path / "fewer", "model.safetensors", lambda _: fewer))
-    with pytest.raises(UserError, match=rf"only one of the two has {', '.join(sorted(tensors)[:3])}, \.\.\.\."):
+    with pytest.raises(UserError, match=rf"only one of them has {', '.join(sorted(tensors)[:3])}, \.\.\.\."):
         load_bundle(rewritten(tmp_path / "none", "model.safetensors", lambda _: tensor_bytes({})))
     wider = tensor_bytes({**tensors, first: tensors[first].new_zeros(1, 2, 3)})
     with pytest.raises(UserError, match=rf"{first} is \[1, 2, 3\], expected "):
         load_bundle(rewritten(tmp_path / "wider", "model.safetensors", lambda _: wider))
 
 
-def test_facts_that_are_missing_are_refused(tmp_path):
+def test_missing_facts_are_refused(tmp_path):
     less = rewritten(tmp_path / "less", "config.json", lambda _: '{"format": 2}')
     with pytest.raises(UserError, match=r"config\.json: missing or not readable"):
         load_bundle(less)
@@ -96,7 +96,7 @@ def test_facts_that_are_missing_are_refused(tmp_path):
         load_bundle(listed)
 
 
-def test_a_run_that_has_none_yet(tmp_path):
+def test_a_run_without_a_bundle(tmp_path):
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(UserError, match="no bundle yet"):
         find_bundle(tmp_path)

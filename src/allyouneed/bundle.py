@@ -1,8 +1,8 @@
-"""What translates: weights, settings and tokenizer, inseparable and checked.
+"""Bundles: weights, settings and tokenizer of a translation model in one verified folder.
 
-A bundle is a folder: `model.safetensors`, `config.json`, `tokenizer.model`, `samples.json` (sentences and what it says
-of them), `README.md` (the model card) and `manifest.json` with their checksums. One imported from Marian has its
-tokenizer in `source.spm`, `target.spm` and `vocabulary.json` instead. Loading it never executes code.
+A bundle has `model.safetensors`, `config.json`, `tokenizer.model`, `samples.json` (reference outputs), `README.md` (the
+model card) and `manifest.json` with their checksums. The tokenizer of a bundle imported from Marian is in `source.spm`,
+`target.spm` and `vocabulary.json` instead. Loading a bundle never executes code from it.
 """
 
 from __future__ import annotations
@@ -21,20 +21,29 @@ from allyouneed.errors import UserError
 from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes, to_json, write_folder
 from allyouneed.model.transformer import Transformer
 
-FORMAT = 2  # 1 had no samples, and tokenizer.model always
-Build: TypeAlias = Callable[..., Transformer]  # from settings and vocabulary size; what has its interface will do
-_NAMED = 3  # tensors of which a message tells
+FORMAT = 2  # format 1 had no samples and only tokenizer.model
+Build: TypeAlias = Callable[..., Transformer]  # creates a model from settings and vocabulary size
+_MAX_NAMES = 3  # tensors named in an error message
 _FILES = ("model.safetensors", "config.json")
 _FACTS = ("format", "languages", "vocab_size", "longest_source", "scores", "notes", "config")
-_MANY = 100_000  # parameters: of fewer, 0.0 million would say nothing
-_REMEDY = "Get the bundle again, or write it anew: run the `allyouneed train` command that made it."
+_MILLIONS_FROM = 100_000  # parameters; smaller numbers are written in full
+_REMEDY = "Download the bundle again, or run the `allyouneed train` command that created it."
 
 
 @dataclass
 class Bundle:
-    """languages: codes of source and target; longest_source: subwords, end included, of the longest training source;
-    scores: measured on held-out text, with signatures; notes: how it was made, for the model card; samples: see
-    `translation/reference_outputs.py`, none before training has come to its end."""
+    """A translation model and everything needed to use it.
+
+    Attributes:
+        model: The model.
+        tokenizer: Tokenizer of source and target.
+        config: Settings of the training run.
+        languages: Codes of source and target.
+        longest_source: Tokens of the longest training source, including EOS.
+        scores: Metrics on held-out text, with signatures.
+        notes: Facts about the training, for the model card.
+        samples: Reference outputs, see `translation/reference_outputs.py`; empty until training has finished.
+    """
 
     model: Transformer
     tokenizer: AnyTokenizer
@@ -46,15 +55,19 @@ class Bundle:
     samples: list[dict[str, Any]] = field(default_factory=list)
 
     def described(self) -> str:
-        """The model's size, for people: `6 + 6 layers, d_model 512, 63.0 million parameters`; a toy's are counted."""
+        """Describe the model's size: "6 + 6 layers, d_model 512, 63.0 million parameters"."""
         model, count = self.config.model, self.model.num_parameters()
-        parameters = f"{count / 1e6:.1f} million" if count >= _MANY else f"{count:,}"
+        parameters = f"{count / 1e6:.1f} million" if count >= _MILLIONS_FROM else f"{count:,}"
         layers = f"{model.encoder_layers} + {model.decoder_layers} layers"
         return f"{layers}, d_model {model.d_model}, {parameters} parameters"
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
-    """Writes the folder whole or not at all. Errors: `UserError` when the disk is full."""
+    """Write a bundle atomically, replacing an existing one.
+
+    Raises:
+        UserError: If the folder cannot be written, for example because the disk is full.
+    """
     facts = {
         "format": FORMAT,
         "languages": list(bundle.languages),
@@ -75,70 +88,99 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
 
 
 def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
-    """Of a RUN or of a bundle's own folder, on the CPU. build: the model, where it is not a Transformer.
+    """Load a bundle to the CPU.
 
-    Errors: `UserError` when there is none, or when a file of it is missing, truncated, changed or of a later format.
+    Args:
+        path: A RUN or a bundle.
+        build: Creates the model, if it is not a `Transformer`.
+
+    Raises:
+        UserError: If there is no bundle, a file is missing, truncated or changed, or the format is newer.
     """
     folder = find_bundle(path)
     check_folder(folder, _FILES, _REMEDY)
     facts = read_json(folder / "config.json", _REMEDY, lambda facts: [facts[key] for key in _FACTS])
     if not isinstance(facts["format"], int):
-        raise UserError(f"{folder / 'config.json'}: format {facts['format']!r} is no whole number. {_REMEDY}")
+        raise UserError(f"{folder / 'config.json'}: format {facts['format']!r} is not an integer. {_REMEDY}")
     if facts["format"] > FORMAT:
-        raise UserError(f"{folder}: format {facts['format']} is newer than this version reads ({FORMAT}): upgrade.")
+        raise UserError(
+            f"{folder}: format {facts['format']} is newer than this version supports ({FORMAT}). Upgrade allyouneed."
+        )
     config = config_from(facts["config"], str(folder / "config.json"))
     tokenizer = load_tokenizers(folder)
     if len(tokenizer) != facts["vocab_size"]:
         raise UserError(
-            f"{folder}: the tokenizer has {len(tokenizer)} subwords, the model {facts['vocab_size']}. {_REMEDY}"
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens, but the model {facts['vocab_size']}. {_REMEDY}"
         )
     model = build_model(config.model, tokenizer, build)
     load_weights(model, read_tensors(folder / "model.safetensors"), folder / "model.safetensors")
-    told = facts["longest_source"], facts["scores"], facts["notes"], _samples(folder / "samples.json")
-    return Bundle(model, tokenizer, config, tuple(facts["languages"]), *told)
+    samples = _samples(folder / "samples.json")
+    languages = tuple(facts["languages"])
+    return Bundle(
+        model, tokenizer, config, languages, facts["longest_source"], facts["scores"], facts["notes"], samples
+    )
 
 
 def build_model(config: ModelConfig, tokenizer: AnyTokenizer, build: Build = Transformer) -> Transformer:
-    """A new model for the tokenizer's vocabulary, or its two vocabularies.
+    """Create a model for the vocabularies of a tokenizer.
 
-    Errors: `UserError` where two of them are to share one matrix.
+    Args:
+        config: Settings of the model.
+        tokenizer: Tokenizer of source and target.
+        build: Creates the model, if it is not a `Transformer`.
+
+    Raises:
+        UserError: If the settings require one shared vocabulary and the tokenizer has two.
     """
     source, target = len(tokenizer), len(tokenizer.target)
     if source == target:
         return build(config, source)
     if config.tie_embeddings is True:
         raise UserError(
-            f"model.tie_embeddings = true wants one vocabulary, here are two, of {source} and of {target} subwords. "
-            'It may be "target", or false.'
+            f"model.tie_embeddings = true needs a shared vocabulary, but source and target have {source} and {target} "
+            'tokens. Set it to "target" or false.'
         )
     return build(config, source, target_vocab_size=target)
 
 
 def find_bundle(path: Path) -> Path:
-    """The bundle's folder. Errors: `UserError` when the path is neither a RUN nor a bundle."""
+    """Return the folder of the bundle in a RUN or at the path itself.
+
+    Raises:
+        UserError: If the path is neither a RUN with a bundle nor a bundle.
+    """
     for folder in (path / "bundle", path):
         if (folder / "config.json").is_file():
             return folder
     if not path.exists():
         raise UserError(f"{path}: no such folder. Give a RUN made by `allyouneed train`, or a bundle.")
     if (path / "run.json").is_file():
-        raise UserError(f"{path}: this run has no bundle yet. Let `allyouneed train` come to its first validation.")
+        raise UserError(f"{path}: this run has no bundle yet. Continue `allyouneed train` until its first validation.")
     raise UserError(f"{path}: neither a RUN nor a bundle. Give a folder made by `allyouneed train`.")
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Named parameters, a shared one once, under its first name."""
+    """Return the parameters by name; shared parameters occur once, under their first name."""
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
 @torch.no_grad()
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
-    """Copies tensors into the parameters. Errors: `UserError` when names or shapes are not the model's."""
+    """Copy tensors into the parameters of a model.
+
+    Args:
+        model: The model.
+        tensors: Tensors by parameter name.
+        where: Path of the file, for error messages.
+
+    Raises:
+        UserError: If names or shapes differ from the model's.
+    """
     parameters = dict(model.named_parameters())
     if parameters.keys() != tensors.keys():
-        odd = sorted(parameters.keys() ^ tensors.keys())
-        named = ", ".join(odd[:_NAMED]) + (", ..." if len(odd) > _NAMED else "")
-        raise UserError(f"{where}: does not fit its settings: only one of the two has {named}.")
+        different = sorted(parameters.keys() ^ tensors.keys())
+        named = ", ".join(different[:_MAX_NAMES]) + (", ..." if len(different) > _MAX_NAMES else "")
+        raise UserError(f"{where}: does not match its settings: only one of them has {named}.")
     for name, parameter in parameters.items():
         if parameter.shape != tensors[name].shape:
             raise UserError(f"{where}: {name} is {list(tensors[name].shape)}, expected {list(parameter.shape)}.")
@@ -156,20 +198,20 @@ def _model_card(bundle: Bundle) -> str:
     lines = [
         f"# {source} → {target}",
         "",
-        f"A Transformer made with allyouneed: {bundle.described()}, {len(bundle.tokenizer):,} subwords.",
+        f"A Transformer trained with allyouneed: {bundle.described()}, vocabulary of {len(bundle.tokenizer):,} tokens.",
         "",
-        "| measured | figure |",
+        "| fact | value |",
         "| --- | --- |",
         *(f"| {name} | {value} |" for name, value in _rows({**bundle.scores, **bundle.notes})),
         "",
-        f"Translate with it: `allyouneed translate FOLDER`. Sources up to {bundle.longest_source} subwords are "
-        "translated in one piece, longer ones in several.",
+        f"To translate with it: `allyouneed translate FOLDER`. Sources of more than {bundle.longest_source} tokens are "
+        "divided into several parts.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def _rows(facts: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested facts as rows of a table: ("valid bleu", "37.12")."""
+    """Flatten nested facts to the rows of a table, for example ("valid bleu", "37.12")."""
     for name, value in facts.items():
         if isinstance(value, Mapping):
             yield from _rows(value, f"{prefix}{name} ")
