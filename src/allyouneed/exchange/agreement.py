@@ -82,7 +82,14 @@ class Agreement:
 
 
 def sample_sources(bundle: Bundle) -> tuple[list[str], str]:
-    """Return the bundle's sample sources, or random ones if it has no samples, and a description of them."""
+    """Choose sentences to compare two systems on.
+
+    Args:
+        bundle: The bundle.
+
+    Returns:
+        The sources of the bundle's samples, or decoded random tokens if it has none, and a description of them.
+    """
     if bundle.samples:
         return [sample["source"] for sample in bundle.samples], "sample sentences of the bundle"
     rng, tokenizer = random.Random(1), bundle.tokenizer

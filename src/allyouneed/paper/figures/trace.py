@@ -101,5 +101,12 @@ def block_rows(model: Transformer, traced: ForwardTrace) -> list[dict[str, Any]]
 
 
 def shape(tensor: Tensor) -> str:
-    """Format the shape of a tensor, such as `[1, 14, 512]`."""
+    """Format the shape of a tensor, such as `[1, 14, 512]`.
+
+    Args:
+        tensor: The tensor.
+
+    Returns:
+        The text.
+    """
     return str(list(tensor.shape))

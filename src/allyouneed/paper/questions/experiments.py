@@ -120,9 +120,8 @@ def what_is_hidden(model: Transformer, batch: Batch) -> list[dict[str, Any]]:
         ("decoder self-attention", recorder.decoder, target, target),
         ("encoder-decoder attention", recorder.cross, target, source),
     ):
-        weights = (
-            torch.stack(layers).amax(dim=(0, 2)) * queries[:, :, None]
-        )  # [batch, query, key], over layers and heads
+        # Maximum over layers and heads, [batch, query, key].
+        weights = torch.stack(layers).amax(dim=(0, 2)) * queries[:, :, None]
         later = torch.ones(weights.shape[1:], dtype=torch.bool).triu(1)
         on_padding = float((weights * ~keys[:, None, :]).max())
         on_later = float((weights * keys[:, None, :] * later).max())
