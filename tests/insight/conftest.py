@@ -16,7 +16,7 @@ TEXT = ["a dog runs in the green park", "the cat sleeps on a red chair", "한국
 
 
 def random_translator(layers: int, heads: int, d_model: int, **model: object) -> Translator:
-    """Weights are random, so that nothing is zero or one by chance; made again it is the same."""
+    """Make an untrained translator; the same arguments give the same weights."""
     tokenizer = learn_tokenizer(TEXT * 30, 400)
     sizes = {
         "d_model": d_model,
@@ -43,7 +43,7 @@ def small() -> Translator:
 
 
 class Page:
-    """A page from disk; `problems` is what the console and the network saw."""
+    """A page opened from disk; `problems` lists console messages and network requests."""
 
     def __init__(self, browser, path, **options):
         self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", **options})
@@ -56,7 +56,7 @@ class Page:
 
     def _asked(self, url: str) -> None:
         if not url.startswith(("file:", "blob:", "data:")):
-            self.problems.append(f"asked for {url}")
+            self.problems.append(f"requested {url}")
 
     def __enter__(self):
         return self

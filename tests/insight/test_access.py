@@ -1,4 +1,4 @@
-"""Every view for those who hear the page or go through it by keys: axe's rules, and what they do not see."""
+"""Accessibility of every view: the rules of axe, and keyboard navigation."""
 
 import pytest
 
@@ -23,20 +23,20 @@ STEPS = {
 @pytest.fixture(scope="module")
 def path(translator, tmp_path_factory):
     path = tmp_path_factory.mktemp("access") / "look.html"
-    data = {**explorer_data(translator, "a b c d"), "languages": ["de", "en"]}  # the toy's are no languages
+    data = {**explorer_data(translator, "a b c d"), "languages": ["de", "en"]}  # the toy languages have no codes
     path.write_text(html(data), encoding="utf-8")
     return path
 
 
 def violations(page) -> list[str]:
-    """Each with the first element that it is about."""
+    """Violations of axe's rules, each with its first element."""
     found = axe.Axe().run(page).response["violations"]
     return [f"{one['id']}: {one['help']}: {one['nodes'][0]['html'][:200]}" for one in found]
 
 
 @pytest.mark.parametrize("view", STEPS)
 @pytest.mark.parametrize(("scheme", "locale", "width"), [("light", "en-GB", 1280), ("dark", "ko-KR", 390)])
-def test_axe_finds_nothing(browser, path, view, scheme, locale, width):
+def test_explorer_has_no_violations(browser, path, view, scheme, locale, width):
     options = {"color_scheme": scheme, "locale": locale, "viewport": {"width": width, "height": 900}}
     with Page(browser, path, **options) as page:
         for selector in STEPS[view]:
@@ -46,15 +46,15 @@ def test_axe_finds_nothing(browser, path, view, scheme, locale, width):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_on_the_page_of_a_corpus(browser, translator, tmp_path, scheme):
+def test_corpus_page_has_no_violations(browser, translator, tmp_path, scheme):
     path = tmp_path / "heads.html"
     path.write_text(corpus_html(corpus_data(translator, write_pairs(tmp_path, "test", toy_pairs(20, seed=3)))))
     with Page(browser, path, color_scheme=scheme) as page:
         assert violations(page.page) == []
 
 
-def test_every_view_is_reached_by_keys_alone(browser, path):
-    """Tab goes to the tabs, arrows between them; then Tab into the view, whose every control has a name."""
+def test_every_view_is_reachable_by_keyboard(browser, path):
+    """Tab focuses the tab list, arrows switch tabs, Tab enters the view; every control has a name."""
     with Page(browser, path) as page:
         keys = page.page.keyboard
         names = []

@@ -16,8 +16,8 @@ def pairs(small):
     return [tuple(split_sentence(small.tokenizer, text, "en") for text in pair) for pair in texts]
 
 
-def test_measures_are_those_of_each_sentence_alone(small, pairs):
-    tallies = measure_heads(small.model, pairs, small.tokenizer)
+def test_batched_measures_equal_those_of_single_sentences(small, pairs):
+    sums = measure_heads(small.model, pairs, small.tokenizer)
     rows = dict.fromkeys(("entropy", "distance", "previous", "same", "end"), 0.0)
     count = 0
     for source, target in pairs:
@@ -33,33 +33,33 @@ def test_measures_are_those_of_each_sentence_alone(small, pairs):
             rows["previous"] += row[i - 1] if i else 0
             rows["same"] += row[i]
             rows["end"] += row[-1]
-    found = head_row(tallies["encoder"], 1, 1, None)
+    found = head_row(sums["encoder"], 1, 1, None)
     for name, total in rows.items():
         assert found[name] == pytest.approx(total / count, abs=1e-3)
     assert found["aer"] is None
-    assert head_row(tallies["decoder"], 0, 0, None)["next"] == 0  # the future is hidden
+    assert head_row(sums["decoder"], 0, 0, None)["next"] == 0  # later positions are masked
     assert 0 < found["period"] < 1
 
 
-def test_alignment_error_is_counted_for_attention_over_the_source_alone(small, pairs):
+def test_only_encoder_decoder_attention_has_an_alignment_error(small, pairs):
     gold = [Links(frozenset({(0, 0)}), frozenset({(0, 0)}))] * 3
-    tallies = measure_heads(small.model, pairs, small.tokenizer)
-    assert 0 <= head_row(tallies["cross"], 0, 0, gold)["aer"] <= 1
-    assert head_row(tallies["encoder"], 0, 0, gold)["aer"] is None
+    sums = measure_heads(small.model, pairs, small.tokenizer)
+    assert 0 <= head_row(sums["cross"], 0, 0, gold)["aer"] <= 1
+    assert head_row(sums["encoder"], 0, 0, gold)["aer"] is None
 
 
-def test_examples_are_short_sentences_with_their_lines(small, pairs):
-    tallies = measure_heads(small.model, pairs, small.tokenizer)
-    for example in head_row(tallies["cross"], 0, 0, None)["examples"]:
+def test_examples_are_short_sentences_with_lines(small, pairs):
+    sums = measure_heads(small.model, pairs, small.tokenizer)
+    for example in head_row(sums["cross"], 0, 0, None)["examples"]:
         source, target = pairs[example["sentence"]]
         assert all(i < len(target.ids) and j < len(source.ids) and 0 < w <= 1 for i, j, w in example["lines"])
 
 
-def test_a_head_that_says_nothing_anyway_is_not_missed(small, pairs):
+def test_head_without_output_has_no_importance(small, pairs):
     attention: MultiHeadAttention = small.model.decoder.layers[1].cross_attention
     with torch.no_grad():
         attention.output.weight[:, : small.model.config.value_size] = 0
-    lost = importance(small.model, pairs)
-    assert lost["cross", 1, 0] == pytest.approx(0, abs=1e-6)
-    assert abs(lost["cross", 1, 1]) > 1e-4
+    increases = importance(small.model, pairs)
+    assert increases["cross", 1, 0] == pytest.approx(0, abs=1e-6)
+    assert abs(increases["cross", 1, 1]) > 1e-4
     assert pairs[0][0].ids[-1] == EOS

@@ -1,4 +1,4 @@
-"""A page with a server: any combination of switches, in whatever order answers come."""
+"""A page with a server: combinations of switches, and answers in any order."""
 
 import json
 
@@ -13,21 +13,21 @@ TEXT, TRANSLATION = "a b c", "c b a"
 
 
 class Served:
-    """A page whose questions wait in `asked` until they are answered."""
+    """A page whose requests wait in `requests` until they are answered."""
 
     def __init__(self, browser, translator):
         data = explorer_data(translator, TEXT, switches=[], translation=TRANSLATION)
-        self.translator, self.asked = translator, []
+        self.translator, self.requests = translator, []
         self.context = browser.new_context(locale="en-GB")
         self.page = self.context.new_page()
         content = html(data, {"url": "/api/look", "body": {"q": TEXT}})
         self.page.route(f"{ADDRESS}/", lambda route: route.fulfill(body=content, content_type="text/html"))
-        self.page.route(f"{ADDRESS}/api/look", lambda route: self.asked.append(route))
+        self.page.route(f"{ADDRESS}/api/look", lambda route: self.requests.append(route))
         self.page.goto(ADDRESS)
         self.page.click("#tab-switches")
 
-    def answer(self, place: int) -> None:
-        route = self.asked[place]
+    def answer(self, index: int) -> None:
+        route = self.requests[index]
         switches = switches_from(json.loads(route.request.post_data)["switches"], self.translator.model)
         route.fulfill(json=live_variant(self.translator, TEXT, TRANSLATION, switches))
 
@@ -43,18 +43,18 @@ def served(browser, translator):
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_quick_clicks_add_up(served, order):
+def test_clicks_before_an_answer_add_up(served, order):
     page = served.page
     page.click("[data-switch=scale]")
     page.click("[data-switch=positions]")
     assert served.is_off("scale")
     assert "computes" in page.inner_text("#state")
-    for place in order:
-        served.answer(place)
+    for index in order:
+        served.answer(index)
     page.wait_for_selector("#comparison")
     assert served.is_off("scale")
     assert served.is_off("positions")
-    assert json.loads(served.asked[1].request.post_data)["switches"]["scale"] is False
+    assert json.loads(served.requests[1].request.post_data)["switches"]["scale"] is False
     both = live_variant(
         served.translator,
         TEXT,
@@ -65,10 +65,10 @@ def test_quick_clicks_add_up(served, order):
     assert float(shown[1]) == pytest.approx(both["predictions"]["log_p"], abs=0.0051)
 
 
-def test_a_server_that_fails_leaves_what_was_there(served):
+def test_failed_request_keeps_the_previous_state(served):
     page = served.page
     page.click("[data-switch=scale]")
-    served.asked[0].fulfill(status=429, json={"error": "too many requests"})
+    served.requests[0].fulfill(status=429, json={"error": "too many requests"})
     page.wait_for_function("document.querySelector('#state').textContent.includes('too many requests')")
     assert not served.is_off("scale")
     page.click("[data-switch=positions]")

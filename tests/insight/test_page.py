@@ -1,4 +1,4 @@
-"""The page in a real browser: what it shows is what the model computed, and nothing in a sentence can hurt it."""
+"""The page in a browser: it shows the model's values, and sentences cannot inject code."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def opened(browser, path):
         assert page.problems == []
 
 
-def test_no_module_is_left_out_and_no_name_is_twice():
+def test_all_modules_are_included_and_names_are_unique():
     names = re.findall(r"^(?:async )?(?:function|const|let|class) (\w+)", script(), flags=re.MULTILINE)
     assert len(names) == len(set(names))
     assert "import " not in re.sub(r"//.*|/\*[\s\S]*?\*/|\"[^\"]*\"", "", script())
@@ -52,7 +52,7 @@ def test_no_module_is_left_out_and_no_name_is_twice():
     assert imported <= set(MODULES)
 
 
-def test_a_page_is_ascii_whatever_is_in_it(data):
+def test_pages_are_ascii(data):
     assert html({**data, "text": "한국어 😀 \ud800"}).isascii()
 
 
@@ -74,7 +74,7 @@ def test_every_text_is_used():
     assert [name for name in names if f'"{name}"' not in code and f'"{stems[name]}"' not in code] == []
 
 
-def test_heads_weights_on_the_page_are_the_models(opened, translator, data):
+def test_weights_equal_the_models(opened, translator, data):
     attention = translator.look(TEXT, data["translation"])
     page = opened.page
     page.click("[data-kind=cross]")
@@ -88,7 +88,7 @@ def test_heads_weights_on_the_page_are_the_models(opened, translator, data):
     np.testing.assert_allclose(np.reshape(cells, attention.cross[0, 1].shape), attention.cross[0, 1], atol=2e-4)
 
 
-def test_several_heads_are_pinned_in_their_colours_and_unpinned(opened):
+def test_heads_are_overlaid_and_removed(opened):
     page = opened.page
     page.click("#pin")
     page.click("[data-head='encoder.0.1']")
@@ -99,7 +99,7 @@ def test_several_heads_are_pinned_in_their_colours_and_unpinned(opened):
     assert page.eval_on_selector_all(".cell[aria-pressed=true]", "found => found.length") == 1
 
 
-def test_subwords_are_joined_to_words(opened, data):
+def test_tokens_are_merged_into_words(opened, data):
     page = opened.page
     page.click("#join")
     rows = page.eval_on_selector_all("[data-side=row]", "found => found.length")
@@ -107,7 +107,7 @@ def test_subwords_are_joined_to_words(opened, data):
 
 
 @pytest.mark.parametrize("kind", ["svg", "png"])
-def test_a_view_is_saved(opened, kind, tmp_path):
+def test_saving_a_figure(opened, kind, tmp_path):
     with opened.page.expect_download() as download:
         opened.page.click(f"[data-save={kind}]")
     saved = tmp_path / download.value.suggested_filename
@@ -117,15 +117,15 @@ def test_a_view_is_saved(opened, kind, tmp_path):
 
 
 @pytest.mark.parametrize("tab", ["heads", "steps", "switches", "search"])
-def test_every_view_is_saved_as_it_is_laid_out(opened, data, tab, tmp_path):
+def test_saving_every_view(opened, data, tab, tmp_path):
     page = opened.page
     page.click(f"#tab-{tab}")
     with page.expect_download() as download:
         page.click("[data-view-save=SVG]")
     download.value.save_as(tmp_path / "view.svg")
     drawn = ElementTree.parse(tmp_path / "view.svg").getroot()
-    said = " ".join("".join(text.itertext()) for text in drawn.findall(".//{*}text"))
-    assert page.inner_text("#panel .lead")[:20] in said
+    texts = " ".join("".join(text.itertext()) for text in drawn.findall(".//{*}text"))
+    assert page.inner_text("#panel .lead")[:20] in texts
     assert len(drawn.findall(".//{*}image")) == page.locator("#panel canvas").count()
     with page.expect_download() as download:
         page.click("[data-view-save=PNG]")
@@ -133,12 +133,12 @@ def test_every_view_is_saved_as_it_is_laid_out(opened, data, tab, tmp_path):
     assert (tmp_path / "view.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_all_heads_of_a_layer_by_its_number(opened):
+def test_selecting_all_heads_of_a_layer(opened):
     opened.page.click("[data-layer='0']")
     assert opened.page.locator(".cell[aria-pressed=true]").count() == 2
 
 
-def test_one_score_is_followed_through_the_stages_and_the_scale_switched(opened, translator, data):
+def test_a_score_through_all_stages_with_scale_and_mask_switched(opened, translator, data):
     stages = translator.look(TEXT, data["translation"]).stages["decoder"][0]
     page = opened.page
     page.click("#tab-steps")
@@ -179,7 +179,7 @@ def test_every_switch_shows_its_variant(opened, data):
     assert not page.query_selector("#comparison")
 
 
-def test_words_that_belong_together_light_up(opened, data):
+def test_aligned_words_are_highlighted(opened, data):
     page = opened.page
     page.click("#tab-search")
     [source, target, _] = data["links"][0]
@@ -188,7 +188,7 @@ def test_words_that_belong_together_light_up(opened, data):
     assert "characters" in opened.text(".tip")
 
 
-def test_the_search_can_be_stepped_through_and_its_penalty_changed(browser, small, tmp_path):
+def test_stepping_through_the_search_and_changing_the_penalty(browser, small, tmp_path):
     found = explorer_data(small, "a dog runs", switches=[])
     path = tmp_path / "look.html"
     path.write_text(html(found), encoding="utf-8")
@@ -198,8 +198,8 @@ def test_the_search_can_be_stepped_through_and_its_penalty_changed(browser, smal
         score = nodes[best][3] / ((5 + nodes[best][1]) / 6) ** found["search"]["alpha"]
         assert page.numbers("#hypotheses tr.on td:last-child") == pytest.approx([-score], abs=1e-3)
         page.page.fill("#alpha", "0")
-        likeliest = max(nodes[place][3] for place in found["search"]["ended"])
-        assert page.numbers("#hypotheses tr.on td:last-child") == pytest.approx([-likeliest], abs=1e-3)
+        best_log_p = max(nodes[place][3] for place in found["search"]["ended"])
+        assert page.numbers("#hypotheses tr.on td:last-child") == pytest.approx([-best_log_p], abs=1e-3)
         page.page.click("[data-step='1']")
         assert page.page.input_value("#step") == "1"
         assert page.page.query_selector("#tree .later")
@@ -209,8 +209,8 @@ def test_the_search_can_be_stepped_through_and_its_penalty_changed(browser, smal
 @pytest.mark.parametrize(
     ("tab", "slider"), [("steps", "#local-temperature"), ("search", "#alpha"), ("search", "#step")]
 )
-def test_a_slider_stays_in_the_hand(browser, small, tmp_path, tab, slider):
-    """What it changes is drawn at once, and it moves on: by keys and by the pointer."""
+def test_sliders_keep_the_focus(browser, small, tmp_path, tab, slider):
+    """The view is rendered while the slider moves, by keyboard and by pointer."""
     path = tmp_path / "look.html"
     path.write_text(html(explorer_data(small, "a dog runs", switches=[])), encoding="utf-8")
     with Page(browser, path) as page:
@@ -259,7 +259,7 @@ def test_keyboard_language_and_theme(opened):
 
 
 @pytest.mark.parametrize("tab", ["heads", "steps", "switches", "search"])
-def test_nothing_is_wider_than_a_phone(browser, path, tab):
+def test_views_fit_a_phone(browser, path, tab):
     with Page(browser, path, viewport={"width": 360, "height": 740}, color_scheme="dark", locale="ko-KR") as page:
         page.page.click(f"#tab-{tab}")
         assert page.page.evaluate("document.documentElement.scrollWidth") <= 360
@@ -267,7 +267,7 @@ def test_nothing_is_wider_than_a_phone(browser, path, tab):
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_hostile_sentence_stays_harmless(browser, translator, tmp_path, text):
+def test_markup_in_a_sentence_is_shown_as_text(browser, translator, tmp_path, text):
     path = tmp_path / "look.html"
     path.write_text(html(explorer_data(translator, text)), encoding="utf-8")
     with Page(browser, path) as page:
@@ -284,7 +284,7 @@ def explorer_text(text: str) -> str:
     return unicodedata.normalize("NFC", text.strip())
 
 
-def test_a_script_that_got_in_would_not_run(browser, data, tmp_path):
+def test_the_policy_blocks_injected_scripts(browser, data, tmp_path):
     path = tmp_path / "look.html"
     path.write_text(
         html(data).replace("</body>", "<script>document.title = 'hacked'</script></body>"), encoding="utf-8"
@@ -309,8 +309,8 @@ def test_512_tokens_are_usable(browser, translator, tmp_path):
         assert page.problems == []
 
 
-def test_opening_and_switching_are_quick(browser, tmp_path):
-    """6 layers of 8 heads. docs/insight.md has the measurement; here the machine may be busy with other work."""
+def test_time_to_open_and_to_switch(browser, tmp_path):
+    """6 layers of 8 heads. docs/insight.md has exact measurements; the limits here allow for a busy machine."""
     translator = random_translator(6, 8, 16)
     text = "a dog runs in the green park"
     path = tmp_path / "look.html"
@@ -326,7 +326,7 @@ def test_opening_and_switching_are_quick(browser, tmp_path):
         assert milliseconds < 5000
 
 
-def test_heads_over_a_corpus_are_sorted_and_have_examples(browser, translator, tmp_path):
+def test_corpus_table_is_sorted_and_has_examples(browser, translator, tmp_path):
     files = write_pairs(tmp_path, "test", toy_pairs(20, seed=3))
     found = corpus_data(translator, files)
     path = tmp_path / "heads.html"

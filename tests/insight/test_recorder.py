@@ -14,7 +14,7 @@ SOURCE = torch.tensor([[5, 9, 12, 3], [7, 3, 0, 0]])
 TARGET = torch.tensor([[2, 8, 11], [2, 6, 0]])
 
 
-def test_recorded_and_unrecorded_logits_agree_and_rows_sum_to_1(small):
+def test_recording_keeps_logits_and_rows_sum_to_1(small):
     with torch.no_grad():
         expected = small.model(SOURCE, TARGET)
         with allyouneed.record(small.model, small.tokenizer) as seen:
@@ -25,14 +25,14 @@ def test_recorded_and_unrecorded_logits_agree_and_rows_sum_to_1(small):
         np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
 
 
-def test_the_last_pass_counts(small):
+def test_the_last_pass_is_kept(small):
     with torch.no_grad(), allyouneed.record(small.model) as seen:
         small.model(SOURCE, TARGET)
         small.model(SOURCE[1:, :2], TARGET[1:, :2])
     assert seen.cross.shape == (2, 2, 2, 2)
 
 
-def test_stages_lead_from_the_input_to_the_output(small):
+def test_stages_follow_the_equations(small):
     with torch.no_grad(), allyouneed.record(small.model) as seen:
         small.model(SOURCE, TARGET)
     stages = seen.stages("cross", 1)
@@ -52,7 +52,7 @@ def test_stages_lead_from_the_input_to_the_output(small):
         close(stages["result"], norm(torch.from_numpy(stages["residual"] + stages["output"])).numpy())
 
 
-def test_in_a_training_step_gradients_stay_the_same(translator):
+def test_recording_a_training_step_keeps_gradients(translator):
     model = translator.model.train()
     target = torch.tensor([[2, 8, 11, 3], [2, 6, 3, 0]])
     batch = Batch(SOURCE, target)
@@ -61,7 +61,7 @@ def test_in_a_training_step_gradients_stay_the_same(translator):
     def gradients() -> list[torch.Tensor]:
         model.zero_grad()
         torch.manual_seed(1)
-        model.eval()  # without dropout, whose numbers come in another order
+        model.eval()  # dropout draws its random numbers in another order
         loss, _ = batch_loss(model, batch, training, torch.device("cpu"))
         loss.backward()
         return [parameter.grad.clone() for parameter in model.parameters()]
@@ -76,13 +76,13 @@ def test_in_a_training_step_gradients_stay_the_same(translator):
     model.eval()
 
 
-def test_a_notebook_gets_the_explorer_in_a_frame(small):
+def test_notebook_shows_the_explorer_in_a_frame(small):
     with torch.no_grad(), allyouneed.record(small.model, small.tokenizer) as seen:
         small.model(SOURCE[:1], TARGET[:1])
     shown = seen._repr_html_()
     assert shown.startswith("<iframe")
     assert "allow-same-origin" not in shown
-    assert "<script" not in shown  # all of the page is quoted
+    assert "<script" not in shown  # the whole page is escaped
     data = seen.data()
     assert data["source"]["tokens"] == small.tokenizer.pieces(SOURCE[0].tolist())
     assert len(data["target"]["tokens"]) == data["base"]["attention"]["cross"]["shape"][2]

@@ -65,12 +65,12 @@ def test_later_tokens_are_visible_only_without_the_future_mask(model):
         assert bool(later.max() > 0) is seen
 
 
-def test_padding_changes_nothing_with_its_mask_and_something_without(model):
+def test_padding_matters_only_without_its_mask(model):
     padded = torch.cat([SOURCE, torch.zeros(1, 3, dtype=torch.long)], dim=1)
     expected = logits(model, Switches())
     assert close(logits(model, Switches(), padded), expected)
     assert not close(logits(model, Switches(padding_mask=False), padded), expected)
-    assert close(logits(model, Switches(padding_mask=False)), expected)  # a sentence alone has none
+    assert close(logits(model, Switches(padding_mask=False)), expected)  # a single sentence has no padding
 
 
 def test_without_positions_the_source_has_no_order(model):
@@ -99,7 +99,7 @@ def test_uncached_decoding_equals_cached_decoding_with_the_future_mask(small):
 
 
 @pytest.mark.parametrize("future_mask", [True, False])
-def test_sentences_of_a_batch_have_heads_of_their_own_off(small, future_mask):
+def test_sentences_of_a_batch_have_different_heads_off(small, future_mask):
     """Sentences end at different steps, so heads must stay with their sentences while the batch shrinks."""
     off = [frozenset(), frozenset({("cross", 1, 0)}), frozenset({("encoder", 0, 1), ("decoder", 1, 1)})]
     switches = [Switches(future_mask=future_mask, off=heads) for heads in off]

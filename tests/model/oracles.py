@@ -1,4 +1,4 @@
-"""Copies our weights into independent implementations of the same layers."""
+"""Independent implementations of the layers with copies of our weights."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from allyouneed.model.transformer import Transformer
 
 
 def randomise(module: nn.Module, seed: int = 0) -> None:
-    """Weights at which nothing is zero or one by accident."""
+    """Set random weights, so that no parameter has its initial value of zero or one."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in (p for p in module.parameters() if p.requires_grad):  # Marian's sinusoids are frozen ones
+        for parameter in (p for p in module.parameters() if p.requires_grad):  # Marian's sinusoids are frozen
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
 
 
@@ -75,7 +75,7 @@ def marian(config: ModelConfig, vocab_size: int, pad_id: int) -> MarianMTModel:
 
 @torch.no_grad()
 def from_marian(theirs: MarianMTModel, config: ModelConfig, vocab_size: int, pad_id: int) -> Transformer:
-    """Our model with Marian's weights, and with Marian's layout of the sinusoids (all sines, then all cosines)."""
+    """Build our model with Marian's weights and its layout of the sinusoids (all sines, then all cosines)."""
     ours = Transformer(config, vocab_size, pad_id).eval()
     ours.source_embedding.tokens.weight.copy_(theirs.model.shared.weight)
     sines_first = sinusoids(64, config.d_model).unflatten(1, (-1, 2)).mT.flatten(1)

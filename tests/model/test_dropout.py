@@ -1,4 +1,4 @@
-"""The cheap masks must have the statistics of true ones. Bounds are five standard deviations."""
+"""Statistics of the hashed dropout masks. Bounds are five standard deviations."""
 
 import pytest
 import torch
@@ -23,18 +23,18 @@ def test_rate_and_mean(p, plain):
     assert found.mean().item() == pytest.approx(1, abs=5 * deviation / (1 - p))
 
 
-def test_the_rate_holds_in_every_lane_and_every_row():
+def test_rate_of_every_column_and_row():
     torch.manual_seed(0)
     kept = (mask(0.3, shape=(1000, 1024)) > 0).float() - 0.7
     deviation = (0.3 * 0.7) ** 0.5
     assert kept.mean(0).abs().max() < 5.5 * deviation / 1000**0.5
     assert kept.mean(1).abs().max() < 5.5 * deviation / 1024**0.5
-    # sums of rows spread as sums of independent elements do
+    # the variance of row sums equals that of independent elements
     assert kept.sum(1).var().item() == pytest.approx(1024 * 0.21, rel=5 * (2 / 1000) ** 0.5)
 
 
 def test_elements_calls_and_steps_are_independent():
-    """Correlation of a mask with itself, moved, with the mask of the next call (layer), and of the next seed (step)."""
+    """Correlation of a mask with its shifted self, with the next call (layer), and with the next seed (step)."""
     torch.manual_seed(0)
     first, second = ((mask() > 0).float().flatten() - 0.5 for _ in range(2))
     torch.manual_seed(1)
@@ -46,16 +46,16 @@ def test_elements_calls_and_steps_are_independent():
     assert abs((first * next_step).mean()) < bound
 
 
-def test_pairs_of_neighbours_fall_as_four_equal_coins():
+def test_pairs_of_neighbours_are_uniform():
     torch.manual_seed(0)
     kept = (mask() > 0).long().flatten()
     count = torch.bincount(kept[::2] * 2 + kept[1::2], minlength=4).double()
     expected = SIZE / 2 / 4
-    assert ((count - expected) ** 2 / expected).sum() < 21.1  # chi squared, 3 degrees of freedom: once in 10,000
+    assert ((count - expected) ** 2 / expected).sum() < 21.1  # chi-squared, 3 degrees of freedom, p = 0.0001
 
 
-def test_a_billion_keys_near_each_other_do_not_matter():
-    """Masks of keys that differ in one bit, low or high, are as different as any."""
+def test_masks_of_similar_keys_are_independent():
+    """Masks of keys that differ in a single low or high bit are uncorrelated."""
     from allyouneed.kernels.dropout import drop
 
     ones = torch.ones(SIZE // 16, 16)
@@ -66,7 +66,7 @@ def test_a_billion_keys_near_each_other_do_not_matter():
 
 
 @pytest.mark.parametrize("shape", [(5, 32), (3, 5), (7, 2048 * 16 + 16)])
-def test_same_seed_same_mask_whatever_the_threads(shape):
+def test_mask_does_not_depend_on_the_number_of_threads(shape):
     masks = []
     threads = torch.get_num_threads()
     for number in (1, 2):
@@ -78,7 +78,7 @@ def test_same_seed_same_mask_whatever_the_threads(shape):
 
 
 @pytest.mark.parametrize("width", [32, 5])
-def test_onto_adds_and_gradients_pass_where_kept(width):
+def test_residual_sum_and_gradients(width):
     x, onto = torch.randn(40, width, requires_grad=True), torch.randn(40, width, requires_grad=True)
     dropout = Dropout(0.5)
     torch.manual_seed(3)
@@ -92,7 +92,7 @@ def test_onto_adds_and_gradients_pass_where_kept(width):
     torch.testing.assert_close(onto.grad, weights)
 
 
-def test_off_in_evaluation():
+def test_no_dropout_in_evaluation():
     x = torch.randn(4, 4)
     assert Dropout(0.5).eval()(x) is x
     assert Dropout(0.0)(x) is x

@@ -5,7 +5,7 @@ from allyouneed.model.feed_forward import FeedForward
 
 
 @pytest.mark.parametrize("activation", ["relu", "swish"])
-def test_equation_2_at_each_position_alike(activation):
+def test_equation_2_at_each_position(activation):
     torch.manual_seed(0)
     network, x = FeedForward(8, 12, activation), torch.randn(2, 3, 8)
     inner = x @ network.inner.weight.T + network.inner.bias

@@ -19,7 +19,7 @@ def test_encoder_layer_agrees_with_torch(norm):
     randomise(ours)
     theirs = torch_encoder_layer(ours, config(norm))
     x = torch.randn(2, 6, 32)
-    with torch.enable_grad():  # keeps PyTorch off its own fused path, which fills padding with zeros
+    with torch.enable_grad():  # avoids PyTorch's fused path, which sets padding to zero
         expected = theirs(x, src_key_padding_mask=IDS == 0)
     assert close(ours(x, padding_mask(IDS, 0))[IDS != 0], expected[IDS != 0])
 
@@ -34,7 +34,7 @@ def test_decoder_layer_agrees_with_torch(norm):
     assert close(ours(x, memory, future_mask(5), padding_mask(IDS, 0)), expected)
 
 
-def test_post_norm_output_is_normed_and_pre_norm_passes_x_through():
+def test_post_norm_normalises_the_output_and_pre_norm_does_not():
     x = torch.randn(2, 3, 32) * 5
     post, pre = Residual(32, 0.0, "post"), Residual(32, 0.0, "pre")
     assert close(post(x, lambda x: x).mean(-1), torch.zeros(2, 3))

@@ -1,4 +1,4 @@
-"""Our products of wide layers and their gradients against PyTorch's."""
+"""The package's matrix products of wide layers and their gradients against PyTorch."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_values_and_gradients(own_products, bias, relu, widths, shape):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5)
 
 
-def test_a_frozen_input_gets_no_gradient_and_a_gradient_may_be_expanded(own_products):
+def test_input_without_gradient_and_expanded_gradient(own_products):
     linear, x = Linear(32, 48), torch.randn(20, 32)
     y = linear(x)
     assert type(y.grad_fn.next_functions[0][0]).__name__ == "_LinearBackward"  # behind the view
@@ -37,7 +37,7 @@ def test_a_frozen_input_gets_no_gradient_and_a_gradient_may_be_expanded(own_prod
     torch.testing.assert_close(linear.bias.grad, torch.full((48,), 20.0))
 
 
-def test_who_is_multiplied_by_whom(monkeypatch):
+def test_which_products_use_the_kernel(monkeypatch):
     x, wide, narrow, odd = torch.randn(64, 256), torch.randn(256, 256), torch.randn(128, 256), torch.randn(257, 256)
     monkeypatch.setattr(kernels, "_is_amd_with_avx512", lambda: True)
     assert kernels.multiplies(64, x, wide)

@@ -1,4 +1,4 @@
-"""Attention on packed sentences against each sentence by itself, by PyTorch."""
+"""Attention on packed sentences against PyTorch on each sentence separately."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from allyouneed.model.packing import (
 )
 from allyouneed.model.transformer import Transformer
 
-WIDEST_FLASH = 256  # of a head
+MAX_FLASH_WIDTH = 256
 
 
 def sentences(lengths: list[int]) -> Packed:
@@ -25,7 +25,7 @@ def sentences(lengths: list[int]) -> Packed:
     return pack(ids, ids != 0)
 
 
-def test_packing_keeps_order_places_and_starts():
+def test_order_positions_and_starts():
     packed = sentences([3, 1, 2])
     assert packed.ids.tolist() == [1, 2, 3, 1, 1, 2]
     assert packed.positions.tolist() == [0, 1, 2, 0, 0, 1]
@@ -65,7 +65,7 @@ def test_packed_attention_and_its_gradients(causal, d_v):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=2e-5)
 
 
-def test_extreme_scores_neither_overflow_nor_vanish():
+def test_extreme_scores_do_not_overflow():
     packed = sentences([3])
     q = torch.full((3, 16), 100.0, requires_grad=True)
     k = torch.stack([torch.full((16,), x) for x in (-100.0, 0.0, 100.0)])
@@ -77,7 +77,7 @@ def test_extreme_scores_neither_overflow_nor_vanish():
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
-def test_the_whole_model_packed_equals_padded(norm):
+def test_packed_model_equals_padded_model(norm):
     torch.manual_seed(0)
     sizes = {"d_model": 32, "d_ff": 48, "num_heads": 2, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
     model = Transformer(ModelConfig(norm=norm, **sizes), vocab_size=50)
@@ -95,12 +95,12 @@ def test_the_whole_model_packed_equals_padded(norm):
 
 @pytest.fixture
 def varlen(monkeypatch):
-    """FlashAttention runs on CUDA only; here a stand-in with its signature computes what it is documented to."""
+    """Replace FlashAttention, which needs CUDA, by a reference implementation with the same signature."""
 
     def varlen_attn(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, window_size):
         assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
         assert (max_q, max_k) == (int(cu_seq_q.diff().max()), int(cu_seq_k.diff().max()))
-        if query.shape[2] > WIDEST_FLASH:
+        if query.shape[2] > MAX_FLASH_WIDTH:
             raise RuntimeError("heads are too wide")
         out = torch.empty(len(query), query.shape[1], value.shape[2], dtype=value.dtype)
         for (a, b), (c, d) in zip(cu_seq_q.unfold(0, 2, 1).tolist(), cu_seq_k.unfold(0, 2, 1).tolist(), strict=True):
@@ -116,7 +116,7 @@ def varlen(monkeypatch):
 
 
 @pytest.mark.usefixtures("varlen")
-def test_flash_attention_is_asked_for_the_same():
+def test_flash_attention_arguments():
     queries, keys = sentences([3, 1, 7]), sentences([2, 9, 4])
     q, k, v = torch.randn(11, 64), torch.randn(15, 64), torch.randn(15, 64)
     for mask, x in ((PackedMask(queries, keys), k), (PackedMask(queries, queries, causal=True), q)):
@@ -126,7 +126,7 @@ def test_flash_attention_is_asked_for_the_same():
 
 @pytest.mark.usefixtures("varlen")
 @pytest.mark.parametrize("outside", [torch.enable_grad, torch.no_grad, torch.inference_mode])
-def test_trying_flash_attention_draws_no_random_number_and_needs_no_gradients_outside(outside):
+def test_flash_attention_check_draws_no_random_numbers_and_enables_gradients(outside):
     torch.manual_seed(5)
     expected = torch.randn(3)
     torch.manual_seed(5)
@@ -136,7 +136,7 @@ def test_trying_flash_attention_draws_no_random_number_and_needs_no_gradients_ou
 
 
 @pytest.mark.usefixtures("varlen")
-def test_flash_attention_is_tried_with_heads_as_wide_as_the_models():
-    """Of Table 3's rows one has a single head of 512."""
-    widths = (64, WIDEST_FLASH, 512)
+def test_flash_attention_check_uses_the_width_of_the_heads():
+    """One row of table 3 has a single head of width 512."""
+    widths = (64, MAX_FLASH_WIDTH, 512)
     assert [flash_attention_works(torch.device("cpu"), d_k) for d_k in widths] == [True, True, False]

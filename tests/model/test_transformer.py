@@ -48,7 +48,7 @@ def ids(*lengths: int, seed: int = 0) -> torch.Tensor:
     return padded
 
 
-def test_padding_and_batch_mates_change_nothing(model):
+def test_results_do_not_depend_on_padding_or_the_batch(model):
     source, target = ids(4, 9, 6), ids(5, 8, 3, seed=1)
     together = model(source, target)
     for row, (source_length, target_length) in enumerate([(4, 5), (9, 8), (6, 3)]):
@@ -56,7 +56,7 @@ def test_padding_and_batch_mates_change_nothing(model):
         assert close(together[row : row + 1, :target_length], alone)
 
 
-def test_no_position_sees_the_future(model):
+def test_gradients_do_not_reach_later_positions(model):
     source, target = ids(6), ids(7, seed=1)
     memory, mask = model.encode(source)
     embedded = model.target_embedding(target).detach().requires_grad_()
@@ -68,7 +68,7 @@ def test_no_position_sees_the_future(model):
         assert gradient[0, : position + 1].abs().sum(-1).min() > 0
 
 
-def test_changing_the_future_leaves_the_past(model):
+def test_later_tokens_do_not_change_earlier_logits(model):
     source, target = ids(6), ids(7, seed=1)
     changed = target.clone()
     changed[0, 4:] = 5
@@ -84,7 +84,7 @@ def test_cached_decoding_equals_uncached(model):
 
 
 def test_cached_decoding_of_several_hypotheses_and_reordering(model):
-    source, target = ids(4, 9), ids(6, 6, 6, 6, seed=1)  # two hypotheses a sentence
+    source, target = ids(4, 9), ids(6, 6, 6, 6, seed=1)  # two hypotheses per sentence
     whole = model(source.repeat_interleave(2, dim=0), target)
     cache = model.start(source)
     first = [model.decode_step(target[:, position], cache) for position in range(3)]
@@ -95,7 +95,7 @@ def test_cached_decoding_of_several_hypotheses_and_reordering(model):
     assert close(torch.stack(rest, dim=1), whole[swap, 3:])
 
 
-def test_recording_gives_every_head_and_the_same_output(model):
+def test_recording_every_head_keeps_the_output(model):
     source, target = ids(4, 9), ids(6, 5, seed=1)
     expected = model(source, target)
     recorded = AttentionRecorder()
@@ -128,7 +128,7 @@ def test_the_reference_implementation_agrees(model):
 
 
 @pytest.mark.parametrize("plain", [False, True])
-def test_a_source_of_padding_gives_finite_logits(plain):
+def test_source_of_padding_has_finite_logits_and_gradients(plain):
     model = Transformer(config(), VOCAB, plain=plain)
     logits = model(torch.tensor([[0, 0, 0], [4, 5, 6]]), torch.tensor([[2, 5], [2, 6]]))
     assert logits.isfinite().all()
@@ -157,7 +157,7 @@ def test_agrees_with_marian():
     assert close(ours(source, target), expected)
 
 
-def test_one_matrix_for_both_embeddings_and_the_output():
+def test_tied_embeddings_and_output():
     tied = Transformer(config(), VOCAB)
     assert tied.output.weight is tied.source_embedding.tokens.weight is tied.target_embedding.tokens.weight
     untied = Transformer(config(tie_embeddings=False), VOCAB)

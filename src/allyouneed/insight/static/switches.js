@@ -96,7 +96,7 @@ function translationOf(variant, base) {
   if (!variant.translation) return el("p", { class: "note" }, t("unknownText"));
   const words = variant.translation.text.split(" ");
   const before = new Set(base?.translation?.text.split(" ") ?? words);
-  return el("p", { class: "said", "data-translation": base ? "after" : "before" }, words.map((word, i) => [i ? " " : "", before.has(word) ? word : el("mark", {}, word)]));
+  return el("p", { class: "translation", "data-translation": base ? "after" : "before" }, words.map((word, i) => [i ? " " : "", before.has(word) ? word : el("mark", {}, word)]));
 }
 
 const percent = (x) => `${(100 * x).toFixed(x < 0.1 ? 1 : 0)} %`;
