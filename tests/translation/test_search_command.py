@@ -42,6 +42,12 @@ def test_every_field_has_an_option_in_its_group():
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_options_are_derived_only_when_needed():
+    """Building all commands, as `allyouneed --help` does, loads no pydantic."""
+    code = "import sys, allyouneed.cli as cli, typer.main as main; main.get_command(cli.app); "
+    assert subprocess.run([sys.executable, "-c", code + "sys.exit('pydantic' in sys.modules)"]).returncode == 0
+
+
 def test_a_command_may_have_some_of_the_fields():
     text = help_of("evaluate")
     assert "--beam-size" in text

@@ -189,6 +189,7 @@ def test_a_string_gives_one_translation(translator):
     assert forced == translator.translate(["a b"], target_prefix=["h"], force_words=[["g f"]])[0]
     assert forced.text.startswith("h")
     assert "g f" in forced.text
+    assert translator.translate("a b", target_prefix="h", force_words="g f") == forced
 
 
 def test_one_prefix_and_forced_words_for_all_texts(translator):

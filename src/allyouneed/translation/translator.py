@@ -151,8 +151,9 @@ class Translator:
         chosen = (options or SearchOptions()).replace(overrides).resolve(self.bundle.config.search)
         several = [texts] if isinstance(texts, str) else texts
         prefixes = _for_each(target_prefix, len(several)) if isinstance(target_prefix, str) else target_prefix
-        shared = [phrase for phrase in force_words if isinstance(phrase, str)]
-        phrases = _for_each(shared, len(several)) if shared else force_words
+        words = [force_words] if isinstance(force_words, str) else force_words
+        shared = [phrase for phrase in words if isinstance(phrase, str)]
+        phrases = _for_each(shared, len(several)) if shared else words
         translations = self._translate_all(several, chosen, prefixes, phrases)
         return translations[0] if isinstance(texts, str) else translations
 
