@@ -60,7 +60,7 @@ def table2(
     out: Out = None,
     settings: Settings = None,
 ) -> None:
-    """Compare the Transformer with an RNN encoder-decoder with attention.
+    """Compare the Transformer with an RNN with attention.
 
     Reports BLEU, FLOPs and training time.
 
@@ -152,7 +152,7 @@ def questions(
     out: Out = None,
     settings: Settings = None,
 ) -> None:
-    """Measure why scores are divided by √d_k, and what the masks hide.
+    """Measure the effect of √d_k and of the masks.
 
     Trains models without the division and without each mask.
 
