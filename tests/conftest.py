@@ -1,4 +1,4 @@
-"""What many tests share: a toy corpus (reverse the letters), and a run trained on it in seconds."""
+"""Shared fixtures: a toy corpus (reversed letters), and a run trained on it in seconds."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from allyouneed.cli import main
 from allyouneed.training.request import Request
 from allyouneed.training.train import train
 
-# Toy models are too small for two threads, which wait for each other where other work runs; processes started by tests
-# inherit this, so that all compute alike, bit by bit.
+# Toy models are too small to gain from a second thread. Subprocesses inherit this, so that results are bit-identical.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
@@ -47,7 +46,7 @@ TOY = [
 
 @pytest.fixture
 def own_products(monkeypatch):
-    """Our products (`kernels.matmul`) for all sizes that they can do, whatever the processor."""
+    """Use `kernels.matmul` for all sizes that it supports, on any processor."""
     pytest.importorskip("numba")
     monkeypatch.setattr("allyouneed.kernels._is_amd_with_avx512", lambda: True)
     monkeypatch.setattr("allyouneed.kernels._FEWEST_ROWS", 1)
@@ -63,7 +62,7 @@ def vnni():
 
 
 def toy_pairs(count: int, seed: int = 1) -> list[tuple[str, str]]:
-    """Letters, and the same letters in reverse order."""
+    """Return pairs of letters and the same letters in reverse order."""
     rng = random.Random(seed)
     sources = (" ".join(rng.choices("abcdefgh", k=rng.randint(2, 7))) for _ in range(count))
     return [(source, source[::-1]) for source in sources]
@@ -85,10 +84,10 @@ def toy_request(folder: Path, out: Path, settings: list[str] | None = None) -> R
 
 @pytest.fixture(scope="session")
 def multi30k() -> Path:
-    """Real text, which is not in the repository: a folder with Multi30k's raw and tokenised files."""
+    """Return the folder of Multi30k's raw and tokenised files, which are not in the repository."""
     folder = Path(os.environ.get("ALLYOUNEED_DATA", Path(__file__).parents[2] / "shared" / "data")) / "multi30k"
     if not folder.is_dir():
-        pytest.skip("Multi30k is absent: set ALLYOUNEED_DATA to a folder that has multi30k/train.de.gz and the like")
+        pytest.skip("Multi30k is missing: set ALLYOUNEED_DATA to a folder with multi30k/train.de.gz and the rest")
     return folder
 
 
@@ -98,33 +97,33 @@ def silent() -> Console:
 
 @pytest.fixture
 def command(monkeypatch, capsys):
-    """A command as a user types it, in this process: exit code, standard output, standard error."""
+    """Run a command line in this process; returns exit code, standard output and standard error."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["allyouneed", *map(str, arguments)])
-        capsys.readouterr()  # what was said before
-        with pytest.raises(SystemExit) as left:
+        capsys.readouterr()  # discard earlier output
+        with pytest.raises(SystemExit) as exit_info:
             main()
-        return left.value.code, *capsys.readouterr()
+        return exit_info.value.code, *capsys.readouterr()
 
     return call
 
 
 @pytest.fixture(scope="session")
 def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished RUN. Tests must not change it: copy it first."""
+    """Train a toy RUN. Tests must copy it before they change it."""
     folder = tmp_path_factory.mktemp("toy")
     train(toy_request(folder / "text", folder / "run"), silent())
     return folder / "run"
 
 
-@pytest.fixture(scope="module")  # while it is open, nothing else may run an event loop here
+@pytest.fixture(scope="module")  # an open browser occupies the event loop of this process
 def browser():
-    """A real one, Debian's Chromium by Playwright, where there is one."""
+    """Start Chromium with Playwright, or skip the test."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     found = next((path for path in map(shutil.which, BROWSERS) if path), None)
     if found is None:
-        pytest.skip("no Chromium here: as root, `make .venv/browser` installs one with apt-get")
+        pytest.skip("Chromium is missing: as root, `make .venv/browser` installs it with apt-get")
     with api.sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
         yield started

@@ -1,4 +1,4 @@
-"""Stores what bundles say, beside them: `python -m tests.compat.store`, where nothing is stored yet."""
+"""Store the translations of bundles that have none stored yet: `python -m tests.compat.store`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ SOURCES = [source for source, _ in toy_pairs(15, seed=5)]
 
 if __name__ == "__main__":
     for folder in BUNDLES:
-        place = folder.with_suffix(".json")
-        if not place.exists():
-            said = {str(beam): translate_references(load_bundle(folder), SOURCES, beam) for beam in BEAM_SIZES}
-            place.write_text(json.dumps({"sources": SOURCES, "said": said}, ensure_ascii=False), encoding="utf-8")
+        path = folder.with_suffix(".json")
+        if not path.exists():
+            translations = {str(beam): translate_references(load_bundle(folder), SOURCES, beam) for beam in BEAM_SIZES}
+            path.write_text(
+                json.dumps({"sources": SOURCES, "said": translations}, ensure_ascii=False), encoding="utf-8"
+            )

@@ -1,4 +1,4 @@
-"""Kernels follow Numba's configured target: each test starts a process, since Numba reads its environment once."""
+"""Kernels for Numba's configured target. Each test starts a process, because Numba reads its environment once."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ def test_a_narrow_target_has_no_avx512(environment):
 
 
 @pytest.mark.parametrize(("name", "avx512", "vnni"), [("skylake-avx512", True, False), ("cascadelake", True, True)])
-def test_a_target_has_what_both_the_host_and_the_configured_processor_have(name, avx512, vnni):
+def test_features_are_common_to_host_and_configured_processor(name, avx512, vnni):
     host = llvm.get_host_cpu_features()
     expected = [avx512 and host["avx512f"], vnni and host["avx512vnni"], False]
     assert run(FEATURES, NUMBA_CPU_NAME=name).split() == [str(value) for value in expected]
@@ -60,7 +60,7 @@ print(launch._version(Path(launch.__file__).parent))
 
 
 def test_compiled_kernels_of_different_targets_have_different_names_on_disk():
-    """Numba's own key has the target too; ours has what the sizes of tiles are chosen by."""
+    """Numba's key contains the target; the kernels' version contains the features that determine tile sizes."""
     versions = {run(VERSION, NUMBA_CPU_NAME=name) for name in ("generic", "haswell")}
     assert len(versions) == 1  # the same tiles: Numba's key distinguishes them
     if llvm.get_host_cpu_features().get("avx512f"):
@@ -101,6 +101,8 @@ except UserError as error:
     ids=str,
 )
 def test_training_and_translation_on_a_narrow_target(environment, tmp_path):
-    """int8 is refused, and all else works; compiled kernels are kept in a separate folder."""
-    said = run(TRAIN_AND_TRANSLATE, **environment, NUMBA_CACHE_DIR=str(tmp_path), PYTHONPATH=os.pathsep.join(sys.path))
-    assert "needs a processor with AVX-512 VNNI" in said
+    """int8 is refused, everything else works. Compiled kernels are cached in a separate folder."""
+    output = run(
+        TRAIN_AND_TRANSLATE, **environment, NUMBA_CACHE_DIR=str(tmp_path), PYTHONPATH=os.pathsep.join(sys.path)
+    )
+    assert "needs a processor with AVX-512 VNNI" in output
