@@ -24,7 +24,7 @@ from tests.conftest import TOY, toy_pairs, write_pairs
 
 
 def run(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess:
-    """In this process, with streams as its own would have, since a start takes seconds. Some tests below start one."""
+    """Run the command in this process with streams of its own, which is faster than a new process."""
     contents = {"stdin": stdin, "stdout": b"", "stderr": b""}
     streams = {
         name: TextIOWrapper(BytesIO(content), encoding="utf-8", errors="backslashreplace")
@@ -52,7 +52,7 @@ def assert_mistake(done: subprocess.CompletedProcess, *words: str) -> None:
         assert word in last
 
 
-def test_one_or_two_files_after_an_option():
+def test_options_with_one_or_two_files():
     assert expand_options(["--train", "a", "b", "--out", "r"]) == ["--train", "a", "--train", "b", "--out", "r"]
     assert expand_options(["--test", "a.tsv"]) == ["--test", "a.tsv"]
     assert expand_options(["--test", "a", "b", "RUN"]) == ["--test", "a", "--test", "b", "RUN"]
@@ -81,7 +81,7 @@ def test_translate_nbest_and_scores(toy_run):
     assert text == rows[0][1].strip()
 
 
-def test_json_for_programs(toy_run, tmp_path):
+def test_json_output(toy_run, tmp_path):
     done = run("translate", toy_run, "--json", "--nbest", 2, "--beam-size", 2, stdin=b"a b\n\nc d\n")
     said = [json.loads(line) for line in done.stdout.decode().splitlines()]
     assert [(line["line"], line["source"], len(line["hypotheses"])) for line in said] == [
@@ -102,8 +102,8 @@ def test_json_for_programs(toy_run, tmp_path):
     assert sum(seen["cross"][0][0][0]) == pytest.approx(1, abs=1e-3)
 
 
-def test_a_terminal_that_does_not_know_a_letter(toy_run, tmp_path):
-    """The subword's ▁; text that `translate` writes is UTF-8 whatever the terminal is."""
+def test_an_ascii_terminal(toy_run, tmp_path):
+    """A token's ▁ is escaped; `translate` always writes UTF-8."""
     test = write_pairs(tmp_path, "test", toy_pairs(2))
     command = [sys.executable, "-m", "allyouneed", "score", toy_run, "--tokens", "--test", *test]
     done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
@@ -162,10 +162,10 @@ def test_help_has_an_example(verb):
     assert f"Example: allyouneed {' '.join(verb)}" in done.output
 
 
-def test_help_of_all_names_the_verbs(monkeypatch):
+def test_the_help_lists_all_commands(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     done = run("--help")
-    assert b"..." not in done.stdout.partition(b"Commands:")[2]  # each is said in one line, whole
+    assert b"..." not in done.stdout.partition(b"Commands:")[2]  # no description is truncated
     assert done.returncode == 0
     assert b"bring parallel text" in done.stdout
     for [name] in VERBS:
@@ -174,7 +174,7 @@ def test_help_of_all_names_the_verbs(monkeypatch):
 
 
 def test_the_shell_completes():
-    """What bash asks for after `allyouneed tr` and Tab; `allyouneed --install-completion` sets it up."""
+    """The request of bash after `allyouneed tr` and Tab, as `allyouneed --install-completion` sets it up."""
     asked = {"_ALLYOUNEED_COMPLETE": "complete_bash", "COMP_WORDS": "allyouneed tr", "COMP_CWORD": "1"}
     script = Path(sys.executable).with_name("allyouneed")
     done = subprocess.run([script], env={**os.environ, **asked}, capture_output=True, text=True)
@@ -240,7 +240,7 @@ def test_recipes_are_listed(monkeypatch):
     assert all(recipe["description"] for recipe in recipes.values())
 
 
-def test_a_terminal_is_told_how_its_lines_end(toy_run):
+def test_a_hint_for_input_from_a_terminal(toy_run):
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "allyouneed", "translate", str(toy_run)]
     with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -252,8 +252,8 @@ def test_a_terminal_is_told_how_its_lines_end(toy_run):
     assert out.count(b"\n") == 1
 
 
-def test_a_reader_that_has_read_enough(toy_run, tmp_path):
-    """`| head -1`, of more than a pipe holds: no traceback, and no work for nobody."""
+def test_a_reader_that_closes_the_pipe(toy_run, tmp_path):
+    """As `| head -1`, with more output than a pipe buffers: no traceback, and the work stops."""
     test = write_pairs(tmp_path, "test", toy_pairs(3000, seed=3))
     for verb in (("translate", toy_run, test[0], "--json"), ("score", toy_run, "--test", *test, "--json")):
         command = [sys.executable, "-m", "allyouneed", *map(str, verb)]
@@ -264,7 +264,7 @@ def test_a_reader_that_has_read_enough(toy_run, tmp_path):
             assert process.wait(timeout=120) == 1
 
 
-def test_a_reader_that_left_before_the_first_line(toy_run):
+def test_a_reader_that_closes_the_pipe_before_the_first_line(toy_run):
     command = [sys.executable, "-m", "allyouneed", "translate", str(toy_run)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **pipes) as process:
@@ -281,7 +281,7 @@ def test_an_interrupted_command(command, monkeypatch, toy_run):
 
     monkeypatch.setattr("allyouneed.translation.text_files.translate_file", interrupted)
     assert command("translate", toy_run) == (130, "", "interrupted\n")
-    monkeypatch.setattr("allyouneed.quickstart.run_quickstart", lambda *arguments: False)  # as it ends after Ctrl-C
+    monkeypatch.setattr("allyouneed.quickstart.run_quickstart", lambda *arguments: False)  # its result after Ctrl-C
     code, out, said = command("quickstart", "--out", "my run")
     assert (code, out) == (130, "")
     assert said.endswith("allyouneed quickstart --out 'my run'\n")
@@ -289,7 +289,7 @@ def test_an_interrupted_command(command, monkeypatch, toy_run):
 
 
 def closed(streams: str, *arguments: object) -> subprocess.CompletedProcess:
-    """As `run`, by a shell that closes streams, `<&- >&- 2>&-`."""
+    """As `run`, in a shell that closes streams, `<&- >&- 2>&-`."""
     words = [sys.executable, "-m", "allyouneed", *map(str, arguments)]
     return subprocess.run(["sh", "-c", f'"$@" {streams}', "sh", *words], input=b"a b\n", capture_output=True)
 
@@ -305,13 +305,13 @@ def test_closed_streams(toy_run):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_output_that_is_full():
-    """What could not be written is said once, not once more by Python as it ends."""
+def test_a_full_output_device():
+    """The error is reported once, not again by Python at exit."""
     done = closed(">/dev/full", "--version")
     assert (done.returncode, done.stderr) == (2, b"error: input or output: no space left on device.\n")
 
 
-def test_what_the_system_refuses_is_one_line(command, monkeypatch, toy_run):
+def test_system_errors_are_one_line(command, monkeypatch, toy_run):
     for error, line in (
         (PermissionError(13, "Permission denied", "/a/file"), "error: /a/file: permission denied.\n"),
         (OSError("something odd"), "error: input or output: something odd.\n"),
@@ -336,7 +336,7 @@ def test_a_key_needs_a_file(command):
 
 
 class TestMistakes:
-    """Each: one line, exit code 2, nothing lost."""
+    """One line, exit code 2, and existing files are unchanged."""
 
     def train(self, folder: Path, *more: object, files: list[Path] | None = None) -> subprocess.CompletedProcess:
         files = files or write_pairs(folder, "train", toy_pairs(50))
@@ -358,7 +358,7 @@ class TestMistakes:
         for name in ("--force", "--suppress"):
             assert_mistake(run("translate", toy_run, name, "a\udcff", stdin=b"a\n"), name, "not valid UTF-8. See ")
         assert_mistake(run("look", toy_run, "a\udcff"), "SENTENCE", "not valid UTF-8")
-        assert_mistake(run("translate", toy_run, tmp_path / "\udcff"), "no such file")  # a name may be
+        assert_mistake(run("translate", toy_run, tmp_path / "\udcff"), "no such file")  # valid in a file name
 
     def test_unequal_line_counts(self, tmp_path, toy_run):
         files = write_pairs(tmp_path, "train", toy_pairs(50))
@@ -435,13 +435,13 @@ class TestMistakes:
         assert_mistake(run("translate", toy_run, "--length-penalty", "nan", stdin=b"a\n"), "'--length-penalty': ")
 
     @pytest.mark.parametrize("number", ["nan", "inf"])
-    def test_numbers_without_end(self, command, number):
+    def test_numbers_that_are_not_finite(self, command, number):
         for *verb, option in (("serve", "--seconds"), ("serve", "--file-minutes"), ("paper", "table1", "--minutes")):
             code, out, said = command(*verb, option, number)
             assert (code, out) == (2, "")
             assert said.startswith(f"error: Invalid value for '{option}': ")
 
-    def test_a_mistake_does_not_touch_what_is_there(self, toy_run, tmp_path):
+    def test_existing_files_are_unchanged(self, toy_run, tmp_path):
         precious = tmp_path / "out.txt"
         precious.write_text("precious\n")
         assert_mistake(run("translate", toy_run, tmp_path / "missing", "-o", precious), "no such file")
@@ -478,7 +478,7 @@ class TestMistakes:
         assert_mistake(run("train", "--minutes", "abc"), "as a number. See ", "train --help")
         assert_mistake(run("paper", "table4"), "See ", "paper table4 --help")
 
-    def test_no_verb_shows_the_verbs(self):
+    def test_the_help_without_a_command(self):
         for words, verb in (((), b"quickstart"), (("paper",), b"table1")):
             done = run(*words)
             assert done.returncode == 2

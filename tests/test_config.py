@@ -40,7 +40,7 @@ def test_defaults_are_the_papers_base():
     ],
 )
 def test_the_papers_settings_for_wmt14(name, vocab_size, dropout, steps, average, average_every):
-    """Sections 5.1 to 6.1; a checkpoint each 10 minutes is one in 1,500 steps of 0.4 s, or in 600 of 1.0 s."""
+    """Sections 5.1 to 6.1; 10 minutes between checkpoints are 1,500 steps of 0.4 s, or 600 steps of 1.0 s."""
     config = load_recipe(name)
     training = config.training
     assert (config.data.vocab_size, config.model.dropout) == (vocab_size, dropout)
@@ -97,7 +97,7 @@ def test_overrides_in_toml_notation():
         ("training.seed=0x" + 5000 * "f", "at most 2147483647."),
     ],
 )
-def test_mistakes_name_the_key_and_the_remedy(setting, message):
+def test_messages_name_the_setting_and_the_allowed_values(setting, message):
     with pytest.raises(UserError) as caught:
         Config().override([setting])
     assert message in str(caught.value)
@@ -162,7 +162,7 @@ def test_extreme_values_are_valid_or_refused_in_one_line(name):
         {"d_model": 65_536, "num_heads": 1, "encoder_layers": 1024},
     ],
 )
-def test_a_model_that_fits_no_machine_is_refused(sizes):
+def test_impossibly_large_models_are_refused(sizes):
     with pytest.raises(UserError, match=r"^these sizes make a model of .+ parameters, at most 1e\+11 are possible"):
         Config().replace(model=sizes)
 
@@ -219,7 +219,7 @@ def test_weights_are_counted_before_the_model_is_built():
         ("", None),
     ],
 )
-def test_only_near_names_are_suggested(name, meant):
+def test_only_similar_names_are_suggested(name, meant):
     assert nearest(name, [setting.name for setting in list_settings()]) == meant
 
 

@@ -1,4 +1,4 @@
-"""What it says while it works; tests/learning/ has the whole of it."""
+"""Messages of the quickstart; tests/learning/ runs it to the end."""
 
 import io
 
@@ -8,7 +8,7 @@ from allyouneed import quickstart
 from allyouneed.training.train import INTERRUPTED, Outcome
 
 
-def test_a_path_is_shown_as_it_is(tmp_path, monkeypatch):
+def test_paths_are_shown_verbatim(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(quickstart, "train", lambda request, _: asked.append(request) or Outcome(INTERRUPTED, {}))
     said, out = io.StringIO(), tmp_path / ("[bold]dates[/bold] " + ":cat: " * 20) / "run"

@@ -128,7 +128,7 @@ def config_from(sections: Mapping[str, Any], where: str) -> Config:
     """
     for section, names in sections.items():
         if not isinstance(names, dict):
-            raise UserError(f"{where}: {section} stands outside a section; write it below [training] or the like.")
+            raise UserError(f"{where}: {section} is outside a section. Put it below a heading such as [training].")
         for name in names or [""]:
             _refuse_unknown(section, name, where)
     return _validated(sections, where)

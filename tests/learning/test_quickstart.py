@@ -1,4 +1,4 @@
-"""The main job, with a fixed number of steps instead of minutes so that a slow machine learns as much."""
+"""The quickstart with a fixed number of steps, so that the result does not depend on the machine's speed."""
 
 from __future__ import annotations
 

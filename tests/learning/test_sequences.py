@@ -1,4 +1,4 @@
-"""The whole way must learn what attention makes easy: to copy and to reverse."""
+"""Training end to end learns to copy and to reverse sequences."""
 
 from __future__ import annotations
 

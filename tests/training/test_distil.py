@@ -1,4 +1,4 @@
-"""A student learns what its teacher says; what was done once is not done again."""
+"""Distillation: the student's training text, resuming, initial layers, and mistakes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.training.test_distributed import TORCHRUNS
 STUDENT = [*TOY, "model.encoder_layers=2", "training.steps=10", "training.validate_every=5"]
 
 
-def asked(folder, teacher, **more) -> Distillation:
+def distillation(folder, teacher, **more) -> Distillation:
     train = write_pairs(folder / "text", "train", toy_pairs(60))
     valid = write_pairs(folder / "text", "valid", toy_pairs(20, seed=2))
     return Distillation(teacher, train, valid, folder / "run", settings=STUDENT, **{"beam_size": 2, **more})
@@ -38,8 +38,8 @@ def lines(path) -> list[str]:
     return list(read_text(path))
 
 
-def test_a_student_of_its_teacher(toy_run, tmp_path, monkeypatch):
-    request = asked(tmp_path, toy_run, targets="both")
+def test_the_student_trains_on_translations_and_references(toy_run, tmp_path, monkeypatch):
+    request = distillation(tmp_path, toy_run, targets="both")
     outcome = distil(request, silent())
     assert outcome.status == FINISHED
     student, teacher = load_bundle(tmp_path / "run"), load_bundle(toy_run)
@@ -57,17 +57,17 @@ def test_a_student_of_its_teacher(toy_run, tmp_path, monkeypatch):
     assert taught == expected
     monkeypatch.setattr(distilling, "translate_file", lambda *_, **__: pytest.fail("it was translated already"))
     assert distil(request, silent()).status == FINISHED
-    with pytest.raises(UserError, match=r"begun with beam_size = 2, now 3"):
+    with pytest.raises(UserError, match=r"started with beam_size = 2, now 3"):
         distil(dataclasses.replace(request, beam_size=3), silent())
-    asked_for = tmp_path / "run" / "distilled" / "asked.json"
-    asked_for.write_text(json.dumps({**json.loads(asked_for.read_text()), "noise": 0.1}))  # as another version might
-    with pytest.raises(UserError, match=r"begun with noise = 0\.1, now None"):
+    facts_file = tmp_path / "run" / "distilled" / "asked.json"
+    facts_file.write_text(json.dumps({**json.loads(facts_file.read_text()), "noise": 0.1}))  # another version
+    with pytest.raises(UserError, match=r"started with noise = 0\.1, now None"):
         distil(request, silent())
 
 
 @pytest.mark.parametrize(("targets", "each"), [("teacher", 1), ("beam", 3), ("closest", 1)])
-def test_what_is_learnt(toy_run, tmp_path, targets, each):
-    request = asked(tmp_path, toy_run, targets=targets, beam_size=3)
+def test_targets(toy_run, tmp_path, targets, each):
+    request = distillation(tmp_path, toy_run, targets=targets, beam_size=3)
     distil(request, silent())
     taught = lines(tmp_path / "run" / "distilled" / "train.target")
     found = Translator.load(toy_run).translate([source for source, _ in toy_pairs(60)], beam_size=3, num_hypotheses=3)
@@ -82,8 +82,8 @@ def test_what_is_learnt(toy_run, tmp_path, targets, each):
         assert taught == [text for one in found for text, _ in one.hypotheses[:each] if text]
 
 
-def test_it_goes_on_where_it_was_stopped(toy_run, tmp_path, monkeypatch):
-    request = asked(tmp_path, toy_run)
+def test_an_interrupted_translation_is_resumed(toy_run, tmp_path, monkeypatch):
+    request = distillation(tmp_path, toy_run)
 
     def stopped(translator, source, output, *_, **__):
         output.write_text("half a li")
@@ -97,7 +97,7 @@ def test_it_goes_on_where_it_was_stopped(toy_run, tmp_path, monkeypatch):
     assert len(lines(tmp_path / "run" / "distilled" / "hypotheses.txt")) == 120
 
 
-def test_word_by_word_it_comes_nearer_to_the_teachers_distribution(toy_run, tmp_path):
+def test_a_teacher_share_brings_the_distributions_closer(toy_run, tmp_path):
     teacher = load_bundle(toy_run)
     before = [parameter.clone() for parameter in teacher.model.parameters()]
     [texts] = toy_pairs(1, seed=2)
@@ -107,7 +107,7 @@ def test_word_by_word_it_comes_nearer_to_the_teachers_distribution(toy_run, tmp_
     found = []
     for share in (0.0, 1.0):
         more = [*STUDENT, f"training.teacher_share={share}", "model.decoder_layers=1", "training.steps=30"]
-        request = dataclasses.replace(asked(tmp_path / str(share), toy_run), settings=more)
+        request = dataclasses.replace(distillation(tmp_path / str(share), toy_run), settings=more)
         assert distil(request, silent()).status == FINISHED
         said = load_bundle(tmp_path / str(share) / "run").model.eval()(source, target).log_softmax(-1).detach()
         found.append(float((expected.exp() * (expected - said)).sum()))
@@ -115,7 +115,7 @@ def test_word_by_word_it_comes_nearer_to_the_teachers_distribution(toy_run, tmp_
     assert all(torch.equal(a, b) for a, b in zip(before, load_bundle(toy_run).model.parameters(), strict=True))
 
 
-def test_a_teachers_share_wants_a_teacher(tmp_path):
+def test_a_teacher_share_needs_a_teacher(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run", settings=[*TOY, "training.teacher_share=0.5"])
     with pytest.raises(UserError, match="needs the teacher of `allyouneed distil`"):
         train(request, silent())
@@ -123,46 +123,46 @@ def test_a_teachers_share_wants_a_teacher(tmp_path):
 
 def test_mistakes(toy_run, tmp_path):
     with pytest.raises(UserError, match="choose teacher, both"):
-        distil(asked(tmp_path, toy_run, targets="all"), silent())
+        distil(distillation(tmp_path, toy_run, targets="all"), silent())
     with pytest.raises(UserError, match="no such folder"):
-        distil(asked(tmp_path, tmp_path / "nobody"), silent())
+        distil(distillation(tmp_path, tmp_path / "nobody"), silent())
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine.txt").touch()
     with pytest.raises(UserError, match="do not belong to a run"):
-        distil(asked(tmp_path, toy_run), silent())
+        distil(distillation(tmp_path, toy_run), silent())
 
 
 @pytest.mark.parametrize("wrong", [{"beam_size": 0}, {"beam_size": -1}, {"length_penalty": 99}])
-def test_an_impossible_number_is_refused_and_the_same_out_can_be_used(toy_run, tmp_path, wrong):
+def test_impossible_search_options_are_refused_before_writing(toy_run, tmp_path, wrong):
     [(name, value)] = wrong.items()
     with pytest.raises(UserError, match=rf"search\.{name} = {value}: "):
-        distil(asked(tmp_path, toy_run, **wrong), silent())
-    assert distil(asked(tmp_path, toy_run), silent()).status == FINISHED
+        distil(distillation(tmp_path, toy_run, **wrong), silent())
+    assert distil(distillation(tmp_path, toy_run), silent()).status == FINISHED
 
 
-def test_several_processes_would_write_over_each_other(toy_run, tmp_path, monkeypatch):
+def test_several_processes_are_refused(toy_run, tmp_path, monkeypatch):
     for name, value in TORCHRUNS.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="start it without torchrun"):
-        distil(asked(tmp_path, toy_run), silent())
+        distil(distillation(tmp_path, toy_run), silent())
 
 
-def test_the_run_says_whose_student_it_is(toy_run, tmp_path):
+def test_the_run_records_its_teacher(toy_run, tmp_path):
     shutil.copytree(toy_run, tmp_path / "teacher")
-    distil(asked(tmp_path, tmp_path / "teacher"), silent())
+    distil(distillation(tmp_path, tmp_path / "teacher"), silent())
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert facts["asked"]["teacher"].startswith(str(tmp_path / "teacher"))
     assert facts["config"]["data"]["vocab_size"] == len(load_bundle(toy_run).tokenizer)
 
 
-def test_layers_that_are_far_apart():
+def test_copied_layers_are_spread_out():
     assert spread_indices(4, 6) == [0, 1, 2, 3]
     assert spread_indices(4, 1) == [0]
     assert spread_indices(6, 2) == [0, 5]
     assert spread_indices(6, 3) == [0, 2, 5]
 
 
-def test_a_deeper_student_begins_as_its_teacher(toy_run):
+def test_a_deeper_student_initially_equals_its_teacher(toy_run):
     teacher = load_bundle(toy_run)
     config = teacher.config.model.model_copy(update={"encoder_layers": 3, "decoder_layers": 2})
     student = build_model(config, teacher.tokenizer)
@@ -173,7 +173,7 @@ def test_a_deeper_student_begins_as_its_teacher(toy_run):
     assert torch.allclose(*logits, atol=1e-5)
 
 
-def test_nothing_is_copied_from_a_teacher_of_another_width(toy_run):
+def test_nothing_is_copied_from_a_teacher_of_a_different_width(toy_run):
     teacher = load_bundle(toy_run)
     student = build_model(teacher.config.model.model_copy(update={"d_ff": 96}), teacher.tokenizer)
     before = student.output.weight.clone()
@@ -181,18 +181,18 @@ def test_nothing_is_copied_from_a_teacher_of_another_width(toy_run):
     assert torch.equal(before, student.output.weight)
 
 
-def test_learned_positions_of_another_number_are_not_copied(toy_run):
+def test_learned_positions_are_copied_only_if_as_many(toy_run):
     teacher = load_bundle(toy_run)
     learned = teacher.config.model.model_copy(update={"positions": "learned", "max_positions": 100})
     theirs = build_model(learned, teacher.tokenizer)
     fewer = build_model(learned.model_copy(update={"max_positions": 60}), teacher.tokenizer)
     assert "its max_positions is 100, the student's is 60" in initialise_from(fewer, theirs)
     assert "layers copied" in initialise_from(build_model(learned, teacher.tokenizer), theirs)
-    sinusoids = teacher.config.model.model_copy(update={"max_positions": 60})  # which no sinusoid minds
+    sinusoids = teacher.config.model.model_copy(update={"max_positions": 60})  # irrelevant for sinusoids
     assert "layers copied" in initialise_from(build_model(sinusoids, teacher.tokenizer), teacher.model)
 
 
-def test_what_is_copied_is_said_once_though_minutes_are_measured_first(toy_run, tmp_path):
+def test_copied_layers_are_reported_once_with_a_budget(toy_run, tmp_path):
     settings = [setting for setting in TOY if not setting.startswith("training.steps")]
     request = dataclasses.replace(
         toy_request(tmp_path / "text", tmp_path / "run"), settings=[*settings, "training.minutes=0.05"], teacher=toy_run
@@ -204,7 +204,7 @@ def test_what_is_copied_is_said_once_though_minutes_are_measured_first(toy_run, 
     assert load_bundle(request.out).notes["initial layers"].startswith("layers copied from the teacher")
 
 
-def test_a_student_without_a_recipe_is_the_papers_base_with_the_teachers_subwords(toy_run, tmp_path):
+def test_without_a_recipe_the_student_is_the_papers_base(toy_run, tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run")
     request = dataclasses.replace(request, recipe=None, settings=[], teacher=toy_run)
     record = RunRecord(tmp_path / "run" / "run.json")

@@ -1,4 +1,4 @@
-"""Two processes compute what one does."""
+"""Two processes compute what one process computes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import silent, toy_request
 from tests.training.test_resume import command as as_typed
 from tests.training.test_resume import losses
 
-EXACT = ["model.dropout=0.0", "training.log_every=1"]  # ranks draw dropout of their own
+EXACT = ["model.dropout=0.0", "training.log_every=1"]  # each rank has its own dropout masks
 
 
 def with_two_ranks(request) -> subprocess.CompletedProcess:
@@ -37,7 +37,7 @@ def assert_close(run, other) -> None:
     weights, expected = read_tensors(run / last), read_tensors(other / last)
     assert weights.keys() == expected.keys()
     for name, tensor in weights.items():
-        # sums in another order, which Adam enlarges where a gradient is nearly nothing
+        # Adam amplifies rounding where a gradient is almost zero
         assert (tensor - expected[name]).norm() < 3e-4 * expected[name].norm(), name
 
 
@@ -48,7 +48,7 @@ def test_two_gloo_ranks_equal_one_process(tmp_path):
     done = with_two_ranks(two)
     assert done.returncode == 0, done.stderr
     assert_close(tmp_path / "two", tmp_path / "one")
-    assert train(two, silent()).status == FINISHED  # what two began one can read
+    assert train(two, silent()).status == FINISHED  # one process reads the run of two
 
 
 def test_micro_batches_change_nothing(tmp_path):
@@ -64,7 +64,7 @@ TORCHRUNS = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "
 
 @pytest.fixture
 def announced(monkeypatch):
-    """Puts some of torchrun's variables into the environment, and no other of them."""
+    """Set some of torchrun's environment variables and remove the others."""
 
     def announce(**variables: str) -> None:
         for name in TORCHRUNS:
@@ -75,7 +75,7 @@ def announced(monkeypatch):
     return announce
 
 
-def test_alone_without_torchrun(announced):
+def test_one_rank_without_torchrun(announced):
     for variables in ({}, {"WORLD_SIZE": "1"}, {"RANK": "3"}):
         announced(**variables)
         assert join_ranks("cpu") == Ranks()
@@ -93,7 +93,7 @@ def test_alone_without_torchrun(announced):
         ({"WORLD_SIZE": "many"}, "WORLD_SIZE"),
     ],
 )
-def test_a_world_size_without_the_rest_is_one_clear_line(announced, changed, named):
+def test_an_incomplete_environment_is_refused(announced, changed, named):
     announced(**{name: value for name, value in {**TORCHRUNS, **changed}.items() if value})
     with pytest.raises(
         UserError, match=rf"these variables are missing or invalid: {named}\. Start several processes with torchrun"
@@ -101,7 +101,7 @@ def test_a_world_size_without_the_rest_is_one_clear_line(announced, changed, nam
         join_ranks("cpu")
 
 
-def test_a_clusters_world_size_ends_the_command_without_a_traceback(announced, tmp_path, command):
+def test_an_incomplete_environment_is_a_user_error(announced, tmp_path, command):
     announced(WORLD_SIZE="8")
     code, _, said = command(*as_typed(toy_request(tmp_path / "text", tmp_path / "run"))[3:])
     assert code == 2

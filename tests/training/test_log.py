@@ -1,4 +1,4 @@
-"""Progress: a bar where there is a terminal, plain lines elsewhere, no colours where they are not wanted."""
+"""Progress: a bar in a terminal, plain lines elsewhere, no colours if NO_COLOR is set; TensorBoard."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def said(tmp_path, environment: dict[str, str], terminal: bool) -> str:
 
 
 @pytest.mark.parametrize(("term", "terminal"), [("xterm-256color", False), ("dumb", True)])
-def test_plain_lines_without_a_terminal_that_can_more(tmp_path, term, terminal):
+def test_plain_lines_without_a_capable_terminal(tmp_path, term, terminal):
     assert said(tmp_path, {"TERM": term}, terminal) == "step 50/100  loss 2.500  1,234 tokens/s  1:15 left\n"
 
 
@@ -36,33 +36,33 @@ def test_a_bar_in_a_terminal(tmp_path):
     for part in ("50/100 steps", "loss 2.500", "1,234 tokens/s"):
         assert part in re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown)
     assert COLOUR.search(shown)
-    assert "nan" not in shown  # before the first step there is no loss
+    assert "nan" not in shown  # there is no loss before the first step
 
 
-def test_no_colour_where_it_is_not_wanted(tmp_path):
+def test_no_color_is_respected(tmp_path):
     assert not COLOUR.search(said(tmp_path, {"TERM": "xterm-256color", "NO_COLOR": "1"}, terminal=True))
 
 
-def test_a_board_without_room_is_given_up_and_the_log_goes_on(tmp_path):
+def test_logging_continues_if_tensorboard_cannot_write(tmp_path):
     class Full:
         def add_scalar(self, *_):
             raise OSError("no space left on device")
 
     log = RunLog(tmp_path, Console(quiet=True))
     log._board = Full()
-    log.record("train", step=1, loss=2.5, nll=2.4)  # two numbers to draw, the second when there is no board any more
+    log.record("train", step=1, loss=2.5, nll=2.4)  # two values to plot; the first attempt closes the board
     log.record("train", step=2, loss=2.3, nll=2.2)
     assert [(record["step"], record["nll"]) for record in log.records()] == [(1, 2.4), (2, 2.2)]
 
 
-def test_a_line_is_shown_as_it_is(tmp_path):
+def test_lines_are_shown_verbatim(tmp_path):
     out = io.StringIO()
     line = "[red]not red[/red], [/nothing opened], :cat: " + "and much of it " * 20
-    RunLog(tmp_path, Console(file=out, width=80)).say(line)
+    RunLog(tmp_path, Console(file=out, width=80)).show(line)
     assert out.getvalue() == f"{line}\n"
 
 
-def test_the_bar_ends_where_the_plan_now_ends(tmp_path):
+def test_the_bar_follows_a_corrected_plan(tmp_path):
     out = io.StringIO()
     log = RunLog(tmp_path, Console(file=out, force_terminal=True, width=100, _environ={"TERM": "xterm-256color"}))
     log.start(steps=100, step=0)
@@ -71,14 +71,14 @@ def test_the_bar_ends_where_the_plan_now_ends(tmp_path):
     assert "50/200 steps" in re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", out.getvalue())
 
 
-def test_a_log_that_cannot_be_written_is_the_users_to_mend(tmp_path):
+def test_an_unwritable_log_is_a_user_error(tmp_path):
     log = RunLog(tmp_path, Console(quiet=True))
     log.path.mkdir()
     with pytest.raises(UserError, match=r"cannot write .*log\.jsonl: is a directory"):
         log.record("train", step=1)
 
 
-def test_without_tensorboard_the_log_is_written_alone(tmp_path, monkeypatch):
+def test_the_log_is_written_without_tensorboard(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     log = RunLog(tmp_path, Console(quiet=True))
     log.start(steps=10, step=0)
@@ -88,7 +88,7 @@ def test_without_tensorboard_the_log_is_written_alone(tmp_path, monkeypatch):
     assert [record["loss"] for record in log.records()] == [2.5]
 
 
-def test_a_folder_whose_name_is_no_utf_8_has_no_board(tmp_path):
+def test_no_tensorboard_in_a_folder_whose_name_is_not_utf_8(tmp_path):
     run = tmp_path / os.fsdecode(b"run-\xe9")
     try:
         run.mkdir()

@@ -28,14 +28,14 @@ def test_chunked_equals_plain_with_gradients(smoothing, chunk, kernels, monkeypa
         torch.testing.assert_close(chunked, plain, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("words", [32, 64, 29])  # with 29 all is as without
+@pytest.mark.parametrize("vocab_size", [32, 64, 29])  # with 29 the kernels are not used
 @pytest.mark.parametrize("share", [0.0, 0.7])
-def test_by_our_own_products_chunked_equals_plain(words, share, own_products, monkeypatch):
-    monkeypatch.setitem(loss_module._CHUNK_ELEMENTS, "cpu", 10 * words)
+def test_chunked_equals_plain_with_our_own_products(vocab_size, share, own_products, monkeypatch):
+    monkeypatch.setitem(loss_module._CHUNK_ELEMENTS, "cpu", 10 * vocab_size)
     monkeypatch.setattr(loss_module, "_MIN_ROWS", 1)
     torch.manual_seed(0)
-    hidden, weight, targets = torch.randn(37, 16), torch.randn(words, 16), torch.randint(0, words, (37,))
-    teacher = TeacherLogits(torch.randn(37, 32), torch.randn(words, 32), share) if share else None
+    hidden, weight, targets = torch.randn(37, 16), torch.randn(vocab_size, 16), torch.randint(0, vocab_size, (37,))
+    teacher = TeacherLogits(torch.randn(37, 32), torch.randn(vocab_size, 32), share) if share else None
     results = []
     for chunked in (False, True):
         h, w = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
@@ -49,7 +49,7 @@ def test_by_our_own_products_chunked_equals_plain(words, share, own_products, mo
         torch.testing.assert_close(ours, plain, rtol=2e-6, atol=2e-6)
 
 
-def test_gradients_are_made_once():
+def test_gradients_are_available_once():
     hidden, weight = torch.randn(5, 16, requires_grad=True), torch.randn(32, 16)
     loss, _ = chunked_cross_entropy(hidden, weight, torch.arange(5), 0.1)
     loss.backward(retain_graph=True)
@@ -58,15 +58,18 @@ def test_gradients_are_made_once():
 
 
 @pytest.mark.parametrize("kernels", [True, False])
-@pytest.mark.parametrize("words", [29, 64])
-def test_a_teachers_share_chunked_equals_plain_equals_the_definition(words, kernels, monkeypatch):
+@pytest.mark.parametrize("vocab_size", [29, 64])
+def test_a_teacher_share_in_all_implementations(vocab_size, kernels, monkeypatch):
     monkeypatch.setattr("allyouneed.kernels.installed", lambda: kernels)
-    monkeypatch.setitem(loss_module._CHUNK_ELEMENTS, "cpu", 10 * words)
+    monkeypatch.setitem(loss_module._CHUNK_ELEMENTS, "cpu", 10 * vocab_size)
     monkeypatch.setattr(loss_module, "_MIN_ROWS", 1)
     torch.manual_seed(0)
-    hidden, weight = torch.randn(37, 16), torch.randn(words, 16)
-    targets, teacher = torch.randint(0, words, (37,)), TeacherLogits(torch.randn(37, 32), torch.randn(words, 32), 0.7)
-    distribution = torch.full((37, words), 0.3 * 0.1 / words)
+    hidden, weight = torch.randn(37, 16), torch.randn(vocab_size, 16)
+    targets, teacher = (
+        torch.randint(0, vocab_size, (37,)),
+        TeacherLogits(torch.randn(37, 32), torch.randn(vocab_size, 32), 0.7),
+    )
+    distribution = torch.full((37, vocab_size), 0.3 * 0.1 / vocab_size)
     distribution[torch.arange(37), targets] += 0.3 * 0.9
     distribution += 0.7 * (teacher.hidden @ teacher.weight.T).softmax(-1)
     results = []
@@ -96,22 +99,22 @@ def test_plain_loss_against_the_definition():
 
 
 def test_smoothing_by_hand():
-    """Four words, all logits equal: every log probability is -ln 4, however the target is smoothed. With logit ln 3 for
-    the target the probabilities are 1/2 and three times 1/6: -(0.9 + 0.1/4) ln 1/2 - 3 · 0.1/4 · ln 1/6."""
+    """With 4 equal logits, every log probability is -ln 4, whatever the smoothing. With logit ln 3 for the target, the
+    probabilities are 1/2 and three times 1/6: -(0.9 + 0.1/4) ln 1/2 - 3 · 0.1/4 · ln 1/6."""
     target = torch.tensor([2])
     assert float(smoothed_cross_entropy(torch.zeros(1, 4), target, 0.1)) == pytest.approx(1.386294)
     logits = torch.tensor([[0.0, 0.0, 1.098612, 0.0]])
     assert float(smoothed_cross_entropy(logits, target, 0.1)) == pytest.approx(0.925 * 0.693147 + 0.075 * 1.791759)
 
 
-def test_second_result_is_the_likelihood_without_smoothing():
+def test_the_second_result_is_the_likelihood_without_smoothing():
     torch.manual_seed(0)
     hidden, weight, targets = torch.randn(5, 4), torch.randn(7, 4), torch.randint(0, 7, (5,))
     _, nll = chunked_cross_entropy(hidden, weight, targets, 0.1)
     torch.testing.assert_close(nll, torch.nn.functional.cross_entropy(hidden @ weight.T, targets, reduction="sum"))
 
 
-def test_without_gradients_the_same_likelihood():
+def test_the_likelihood_is_the_same_without_gradients():
     torch.manual_seed(0)
     hidden, weight, targets = torch.randn(37, 16), torch.randn(29, 16), torch.randint(0, 29, (37,))
     expected = [x.detach() for x in chunked_cross_entropy(hidden.clone().requires_grad_(), weight, targets, 0.1)]
@@ -127,7 +130,7 @@ def test_huge_logits_do_not_overflow():
     assert all(torch.isfinite(tensor).all() for tensor in (loss, nll, hidden.grad))
 
 
-def test_bf16_autocast_is_near_fp32_and_gradients_are_fp32():
+def test_bf16_autocast_is_close_to_fp32_with_fp32_gradients():
     torch.manual_seed(0)
     hidden, weight = torch.randn(50, 32), torch.randn(40, 32, requires_grad=True)
     targets = torch.randint(0, 40, (50,))
@@ -141,10 +144,14 @@ def test_bf16_autocast_is_near_fp32_and_gradients_are_fp32():
     torch.testing.assert_close(gradient, expected_gradient, rtol=0.1, atol=0.3)
 
 
-@pytest.mark.parametrize("words", [4000, 10_003])
-def test_many_words_in_several_chunks_to_a_float64s_figures(words):
+@pytest.mark.parametrize("vocab_size", [4000, 10_003])
+def test_a_large_vocabulary_in_several_chunks_agrees_with_fp64(vocab_size):
     torch.manual_seed(0)
-    hidden, weight, targets = torch.randn(600, 32), torch.randn(words, 32) / 6, torch.randint(0, words, (600,))
+    hidden, weight, targets = (
+        torch.randn(600, 32),
+        torch.randn(vocab_size, 32) / 6,
+        torch.randint(0, vocab_size, (600,)),
+    )
     results = []
     for kind in (torch.float64, torch.float32):
         h, w = hidden.to(kind).requires_grad_(), weight.to(kind).requires_grad_()

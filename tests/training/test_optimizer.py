@@ -18,7 +18,7 @@ def test_adam_has_the_papers_settings_and_all_parameters():
     assert len(group["params"]) == len(list(model().parameters()))
 
 
-def test_muon_takes_the_layers_matrices_and_adam_the_rest():
+def test_muon_updates_the_matrices_and_adam_the_rest():
     adam, muon = make_optimizers(model(), TrainingConfig(optimizer="muon"), 1e-3)
     assert all(p.dim() == 2 for p in muon.param_groups[0]["params"])
     assert len(muon.param_groups[0]["params"]) == 4 + 2 + 8 + 2
@@ -36,10 +36,10 @@ def test_orthogonalise_brings_singular_values_near_one():
         turned = torch.diagonal(found, dim1=1, dim2=2)
         assert turned[shares > 0.003].min() > 0.8 - 1e-3
         assert turned.max() < 1.2 + 1e-3
-        assert (found - torch.diag_embed(turned)).abs().max() < 1e-3  # the directions stay
+        assert (found - torch.diag_embed(turned)).abs().max() < 1e-3  # singular vectors are unchanged
 
 
-def test_muon_step_moves_all_directions_alike():
+def test_a_muon_step_is_equal_in_all_directions():
     torch.manual_seed(0)
     linear = nn.Linear(12, 12, bias=False)
     before = linear.weight.detach().clone()

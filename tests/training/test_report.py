@@ -1,4 +1,4 @@
-"""The report page: whole, safe, self-contained, and true to the log."""
+"""The report: well-formed, escaped, self-contained, and consistent with the log."""
 
 import errno
 import json
@@ -17,7 +17,7 @@ VOID = {"br", "meta"}
 
 
 class Page(HTMLParser):
-    """A parsed page: its elements as (tag, attributes), its visible text; fails at a tag that does not balance."""
+    """A parsed page: its elements as (tag, attributes) and its visible text; fails if tags are unbalanced."""
 
     def __init__(self, source: str):
         super().__init__()
@@ -61,7 +61,7 @@ def write(folder: Path, **parts) -> str:
 
 
 def places(page: Page, name: str) -> list[tuple[float, float]]:
-    """Every point of the paths of a class."""
+    """All points of the paths of a class."""
     data = " ".join(path["d"] for path in page.of_class(name))
     return [(float(x), float(y)) for x, y in re.findall(r"([\d.]+),([\d.]+)", data)]
 
@@ -98,14 +98,14 @@ def test_headline(tmp_path):
     assert "Speed 6,200 target tokens per second, median" in text
 
 
-def test_a_log_with_nothing_in_it(tmp_path):
+def test_an_empty_log(tmp_path):
     page = Page(write(tmp_path))
     assert "Steps 0" in page.text
     assert page.of_class("chart") == []
     assert 'class="part samples"></div>' in write(tmp_path, log=[{"event": "unheard of"}, {}])
 
 
-def test_text_of_users_never_becomes_markup(tmp_path):
+def test_text_of_users_is_escaped(tmp_path):
     evil = "<script>alert(1)</script>\"'&amp; $title 개가 달린다 كلب يجري"
     samples = [{"source": evil, "reference": evil, "hypothesis": evil}]
     drops = {"dropped": {evil: {"count": 1, "examples": [{"line": 3, "text": evil}]}}, evil: evil}
@@ -139,20 +139,20 @@ def test_curves_have_the_points_of_the_log(tmp_path):
     assert data[0][0] == [10, 3.0, 7.49]
 
 
-def test_a_point_stands_where_its_numbers_say(tmp_path):
+def test_position_of_a_point(tmp_path):
     log = [train(step, tokens_per_second=speed) for step, speed in ((250, 500.0), (500, 1000.0), (1000, 0.0))]
     page = Page(write(tmp_path, log=log))
     speeds = page.of_class("line a")[2]["d"]
     assert speeds == "M25.00,50.00L50.00,0.00L100.00,100.00"
 
 
-def test_the_bleu_curve_says_how_it_was_measured_and_has_minutes_under_its_steps(tmp_path):
+def test_the_bleu_curve_has_its_metric_and_minutes(tmp_path):
     text = Page(write(tmp_path, log=[*map(train, range(100, 1100, 100)), validation(1000)])).text
     assert "Validation BLEU and chrF while training: greedy, sacreBLEU 13a" in text
     assert "200 1 min 400 2 min" in text
 
 
-def test_values_that_are_not_finite_leave_a_gap(tmp_path):
+def test_non_finite_values_are_gaps(tmp_path):
     broken = {"loss": math.nan, "tokens_per_second": math.inf, "learning_rate": -math.inf}
     log = [train(100), train(200), train(300, **broken), train(400)]
     page = Page(write(tmp_path, log=[*log, validation(400, loss=math.inf, perplexity=math.inf, bleu=math.nan)]))
@@ -163,7 +163,7 @@ def test_values_that_are_not_finite_leave_a_gap(tmp_path):
     assert "nan" not in "".join(path["d"] for name in ("line a", "line b", "dots b") for path in page.of_class(name))
 
 
-def test_what_a_resume_repeats_is_drawn_once(tmp_path):
+def test_repeated_steps_of_a_resumed_run_are_drawn_once(tmp_path):
     log = [train(100), train(200), train(300, loss=50.0), {"event": "stop", "step": 300, "why": "killed"}]
     log += [{"event": "resume", "step": 200}, train(300), train(400)]
     page = Page(write(tmp_path, log=log))
@@ -172,7 +172,7 @@ def test_what_a_resume_repeats_is_drawn_once(tmp_path):
     assert "stopped at step 300 (killed) · resumed at step 200" in page.text
 
 
-def test_samples_show_how_they_changed(tmp_path):
+def test_samples_have_their_history(tmp_path):
     log = [
         validation(500, "Hund"),
         validation(1000, "Hund"),
@@ -201,7 +201,7 @@ def test_corpus_scores_and_settings(tmp_path):
     assert 'norm "post" tie_embeddings true training adam_epsilon 1e-09' in text
 
 
-def test_the_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_the_page_is_written_atomically(tmp_path, monkeypatch):
     write(tmp_path, title="old")
     write(tmp_path, title="new")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

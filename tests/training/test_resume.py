@@ -1,4 +1,4 @@
-"""An interrupted run ends bit by bit like one that was not."""
+"""A resumed run ends bit-identical to an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from tests.conftest import silent, toy_request
 STEPS = 40
 
 
-class _Cut(Exception):
-    """Stands for a process that dies."""
+class _Crash(Exception):
+    """Stands for a crash of the process."""
 
 
 def final_state(run: Path) -> dict:
-    """Every tensor and number of the last checkpoint, and the bundle's weights."""
+    """All tensors and facts of the last checkpoint, and the weights of the bundle."""
     last = sorted((run / "checkpoints").glob("step-*"))[-1]
     facts = json.loads((last / "state.json").read_text())
     kept = {key: facts[key] for key in ("step", "epoch", "index", "best", "validations_without_gain")}
@@ -62,25 +62,25 @@ def losses(run: Path) -> list[tuple[int, float]]:
 
 
 @contextmanager
-def dying_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What trains in this block dies before the step after this one."""
+def crashing_after(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Training in this block crashes after the given step."""
     original = Loop.step
 
-    def step_or_die(loop: Loop):
+    def step_or_crash(loop: Loop):
         if loop.state.step == step:
-            raise _Cut
+            raise _Crash
         return original(loop)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Loop, "step", step_or_die)
-        with pytest.raises(_Cut):
+        patch.setattr(Loop, "step", step_or_crash)
+        with pytest.raises(_Crash):
             yield
 
 
 @pytest.mark.parametrize("step", [7, 13, 15, 16, 38])
-def test_after_dying_between_checkpoints(toy_run, tmp_path, monkeypatch, step):
+def test_a_crash_between_checkpoints(toy_run, tmp_path, monkeypatch, step):
     request = toy_request(tmp_path / "text", tmp_path / "run", ["training.save_minutes=0.00001"] if step == 7 else [])
-    with dying_at(step, monkeypatch):
+    with crashing_after(step, monkeypatch):
         train(request, silent())
     assert train(request, silent()).status == FINISHED
     assert_same(tmp_path / "run", toy_run)
@@ -98,7 +98,7 @@ def test_random_state_is_a_function_of_the_step(toy_run, tmp_path, monkeypatch):
     uninterrupted = dict(states)
     states.clear()
     again = dataclasses.replace(request, out=tmp_path / "again")
-    with dying_at(20, monkeypatch):
+    with crashing_after(20, monkeypatch):
         train(again, silent())
     train(again, silent())
     assert uninterrupted.keys() == dict(states).keys()
@@ -120,7 +120,7 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
         time.sleep(0.005)
 
 
-def test_after_kill_minus_nine_again_and_again(toy_run, tmp_path):
+def test_repeated_sigkill(toy_run, tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run", ["training.save_minutes=0.00001"])
     for kill in range(4):
         process = subprocess.Popen(command(request), stderr=subprocess.DEVNULL)
@@ -132,7 +132,7 @@ def test_after_kill_minus_nine_again_and_again(toy_run, tmp_path):
     assert losses(tmp_path / "run") == losses(toy_run)
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(toy_run, tmp_path):
+def test_ctrl_c_saves_and_prints_how_to_resume(toy_run, tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run")
     process = subprocess.Popen(command(request), stderr=subprocess.PIPE, text=True)
     wait_for(tmp_path / "run" / "checkpoints" / "weights-*", process)
@@ -147,7 +147,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(toy_run, tmp_path):
     assert_same(tmp_path / "run", toy_run)
 
 
-def test_a_finished_run_stays_as_it_is(tmp_path):
+def test_a_finished_run_is_unchanged(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run")
     scores = train(request, silent()).scores
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "checkpoints").rglob("*")}
@@ -155,26 +155,26 @@ def test_a_finished_run_stays_as_it_is(tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "checkpoints").rglob("*")}
 
 
-def test_other_settings_or_other_text_are_refused(toy_run, tmp_path):
+def test_different_settings_or_text_are_refused(toy_run, tmp_path):
     request = toy_request(toy_run.parent / "text", toy_run)
     other = dataclasses.replace(request, settings=[*request.settings, "training.seed=9"])
-    with pytest.raises(UserError, match="was begun with settings"):
+    with pytest.raises(UserError, match="was started with settings"):
         train(other, silent())
     text = toy_request(tmp_path / "text", toy_run)
     text.train[0].write_text(text.train[0].read_text().replace("a", "b"))
-    with pytest.raises(UserError, match=r"was begun with train"):
+    with pytest.raises(UserError, match=r"was started with train"):
         train(text, silent())
 
 
-def test_sides_swapped_or_validation_left_out_are_refused(toy_run):
+def test_swapped_sides_or_missing_validation_are_refused(toy_run):
     request = toy_request(toy_run.parent / "text", toy_run)
-    with pytest.raises(UserError, match="was begun with train"):
+    with pytest.raises(UserError, match="was started with train"):
         train(dataclasses.replace(request, train=request.train[::-1]), silent())
-    with pytest.raises(UserError, match="was begun with valid"):
+    with pytest.raises(UserError, match="was started with valid"):
         train(dataclasses.replace(request, valid=None), silent())
 
 
-def test_without_its_record_a_run_begins_anew(tmp_path):
+def test_a_run_without_its_record_starts_over(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run")
     train(request, silent())
     (tmp_path / "run" / "run.json").unlink()
@@ -183,18 +183,18 @@ def test_without_its_record_a_run_begins_anew(tmp_path):
     assert [step for step, _ in losses(tmp_path / "run")] == [10, 20, 30, 40]
 
 
-def test_a_damaged_snapshot_does_not_cost_the_run(tmp_path, monkeypatch):
+def test_a_damaged_snapshot_is_skipped(tmp_path, monkeypatch):
     request = toy_request(tmp_path / "text", tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr(Loop, "finish", lambda loop: (_ for _ in ()).throw(_Cut))
-        with pytest.raises(_Cut):
+        patch.setattr(Loop, "finish", lambda loop: (_ for _ in ()).throw(_Crash))
+        with pytest.raises(_Crash):
             train(request, silent())
     (tmp_path / "run" / "checkpoints" / "weights-00000025" / "model.safetensors").write_bytes(b"broken")
     assert train(request, silent()).status == FINISHED
     assert json.loads((tmp_path / "run" / "run.json").read_text())["finished"]["weights"].startswith("step ")
 
 
-def test_a_paper_schedule_can_go_on_to_more_steps(tmp_path):
+def test_an_inverse_square_root_schedule_can_be_extended(tmp_path):
     paper = ["training.decay=inverse_sqrt", "training.average_every=10", "training.validate_every=10"]
     whole = toy_request(tmp_path / "text", tmp_path / "whole", [*paper, "training.steps=40"])
     half = dataclasses.replace(whole, out=tmp_path / "half", settings=[*whole.settings[:-1], "training.steps=20"])
@@ -204,9 +204,9 @@ def test_a_paper_schedule_can_go_on_to_more_steps(tmp_path):
     assert_same(tmp_path / "half", tmp_path / "whole")
 
 
-def test_a_damaged_checkpoint_is_named_with_a_remedy_that_works(toy_run, tmp_path, monkeypatch):
+def test_the_remedy_for_a_damaged_checkpoint_works(toy_run, tmp_path, monkeypatch):
     request = toy_request(tmp_path / "text", tmp_path / "run")
-    with dying_at(35, monkeypatch):
+    with crashing_after(35, monkeypatch):
         train(request, silent())
     newest = tmp_path / "run" / "checkpoints" / "step-00000030"
     for name in ("model.safetensors", "optimizer.safetensors", "state.json"):
@@ -231,12 +231,12 @@ def test_patience_survives_a_resume(tmp_path, monkeypatch):
         "training.validate_every=5",
     ]
     request = toy_request(tmp_path / "text", tmp_path / "run", hopeless)
-    with dying_at(12, monkeypatch):  # the first validation is the best; one without gain by now
+    with crashing_after(12, monkeypatch):  # the first validation is the best; one more was not better
         train(request, silent())
     assert train(request, silent()).status == "stopped early"
     assert final_state(tmp_path / "run")["facts"]["step"] == 15
     lines = RunLog(tmp_path / "run", silent()).records()
-    assert [line["step"] for line in lines if line["event"] == "train"][-1] == 15  # no step is in no line
+    assert [line["step"] for line in lines if line["event"] == "train"][-1] == 15  # every step is part of a record
 
 
 def test_the_newest_checkpoint_has_the_largest_number(tmp_path):
@@ -245,7 +245,7 @@ def test_the_newest_checkpoint_has_the_largest_number(tmp_path):
     assert _checkpoints(tmp_path)[-1].name == "step-100000000"
 
 
-def test_a_run_killed_when_patience_was_over_still_stops_there(tmp_path, monkeypatch):
+def test_a_run_killed_after_patience_ended_stops_when_resumed(tmp_path, monkeypatch):
     hopeless = [
         "training.learning_rate=1e-9",
         "training.matrix_learning_rate=1e-9",
@@ -255,8 +255,8 @@ def test_a_run_killed_when_patience_was_over_still_stops_there(tmp_path, monkeyp
     ]
     request = toy_request(tmp_path / "text", tmp_path / "run", hopeless)
     with monkeypatch.context() as patch:
-        patch.setattr(Loop, "finish", lambda loop: (_ for _ in ()).throw(_Cut))
-        with pytest.raises(_Cut):
+        patch.setattr(Loop, "finish", lambda loop: (_ for _ in ()).throw(_Crash))
+        with pytest.raises(_Crash):
             train(request, silent())
     assert train(request, silent()).status == "stopped early"
     assert final_state(tmp_path / "run")["facts"]["step"] == 10
@@ -273,7 +273,7 @@ def test_two_processes_cannot_write_one_run(toy_run, tmp_path):
             train(request, silent())
 
 
-def test_a_disk_without_locks_is_no_other_process(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -283,7 +283,7 @@ def test_a_disk_without_locks_is_no_other_process(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_loses_nothing(toy_run, tmp_path):
-    """The kernel refuses files over a size, as a full disk refuses them; then the limit goes."""
+    """A limit on file sizes, which is then removed, stands for a full disk."""
     request = toy_request(tmp_path / "text", tmp_path / "run")
     limited = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
@@ -293,9 +293,9 @@ def test_a_full_disk_loses_nothing(toy_run, tmp_path):
         "    original(loop)\n"
         "Loop.save = save; from allyouneed.cli import main; main()"
     )
-    unmeasured = {name: os.environ[name] for name in os.environ if not name.startswith("COVERAGE")}  # it writes, too
+    unmeasured = {name: os.environ[name] for name in os.environ if not name.startswith("COVERAGE")}
     failed = subprocess.run(
-        [sys.executable, "-c", limited, *command(request)[3:]], capture_output=True, text=True, env=unmeasured
+        [sys.executable, "-c", limited, *command(request)[3:]], capture_output=True, text=True, env=environment
     )
     assert failed.returncode == 2
     assert "cannot write" in failed.stderr
@@ -318,7 +318,7 @@ def test_interrupted_status_from_python(tmp_path, monkeypatch):
     assert train(request, silent()).status == INTERRUPTED
 
 
-def test_a_second_ctrl_c_stops_at_once_and_the_run_goes_on_later(toy_run, tmp_path, monkeypatch):
+def test_a_second_ctrl_c_stops_at_once_and_the_run_can_be_resumed(toy_run, tmp_path, monkeypatch):
     request, before = toy_request(tmp_path / "text", tmp_path / "run"), signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
 
@@ -334,11 +334,11 @@ def test_a_second_ctrl_c_stops_at_once_and_the_run_goes_on_later(toy_run, tmp_pa
     assert_same(tmp_path / "run", toy_run)
 
 
-def test_training_beside_the_main_thread_leaves_signals_alone(toy_run, tmp_path):
+def test_training_in_a_thread_installs_no_signal_handlers(toy_run, tmp_path):
     request, found = toy_request(tmp_path / "text", tmp_path / "run"), []
 
     def within() -> None:
-        torch.set_num_threads(1)  # each thread of Python has a number of its own
+        torch.set_num_threads(1)  # the setting is per Python thread
         found.append(train(request, silent()).status)
 
     thread = threading.Thread(target=within)

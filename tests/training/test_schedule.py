@@ -5,7 +5,7 @@ from allyouneed.training.schedule import Speed, TrainingPlan, paper_peak, plan_f
 
 
 @pytest.mark.parametrize("step", [1, 100, 4000, 4001, 100_000])
-def test_the_papers_formula(step):
+def test_equation_3(step):
     plan = plan_for_steps(Config())
     expected = 512**-0.5 * min(step**-0.5, step * 4000**-1.5)
     assert plan.learning_rate * plan.factor(step) == pytest.approx(expected, rel=1e-12)
@@ -14,7 +14,7 @@ def test_the_papers_formula(step):
 @pytest.mark.parametrize(
     ("step", "rate"), [(1, 1.74693e-7), (4000, 6.98771e-4), (16_000, 3.49386e-4), (100_000, 1.39754e-4)]
 )
-def test_the_papers_rates_by_hand(step, rate):
+def test_learning_rates_by_hand(step, rate):
     """512^-0.5 is 0.0441942; 4000^-1.5 is 3.95285e-6; √4,000, √16,000, √100,000 are 63.2456, 126.491, 316.228."""
     plan = plan_for_steps(Config())
     assert plan.learning_rate * plan.factor(step) == pytest.approx(rate, rel=1e-5)
@@ -40,7 +40,7 @@ def test_minutes_become_steps():
     assert 500 < spent <= 600
 
 
-def test_a_budget_is_kept_by_more_steps_or_fewer():
+def test_the_number_of_steps_is_corrected_under_a_budget():
     plan = TrainingPlan(100, 10, "linear", 1.0, validate_every=10, average_every=2, minutes=1.0, budget=50.0)
     assert plan.in_time(5, 5.0) is plan  # still warming up
     assert plan.in_time(90, 90.0) is plan  # too late to turn
@@ -48,22 +48,22 @@ def test_a_budget_is_kept_by_more_steps_or_fewer():
     slower, faster = plan.in_time(40, 25.0), plan.in_time(40, 10.0)
     assert (slower.steps, faster.steps) == (80, 200)
     for turned in (slower, faster):
-        assert turned.factor(40) == pytest.approx(plan.factor(40))  # goes on from where it is
+        assert turned.factor(40) == pytest.approx(plan.factor(40))  # continuous
         assert turned.factor(turned.steps) == 0
         assert turned.factor((40 + turned.steps) // 2) == pytest.approx(plan.factor(40) / 2)
     again = slower.in_time(60, 35.0)
     assert again.factor(60) == pytest.approx(slower.factor(60))
-    assert plan.in_time(80, 1000.0).steps == 94  # far too late: what is averaged still has its steps
+    assert plan.in_time(80, 1000.0).steps == 94  # far too slow: the averaged steps are kept
     assert TrainingPlan(100, 10, "linear", 1.0, 10, 2).in_time(40, 25.0).steps == 100  # no budget
 
 
-def test_what_the_user_sets_holds_under_a_budget():
+def test_explicit_settings_hold_under_a_budget():
     config = Config().replace(training={"minutes": 10, "warmup": 77, "decay": "inverse_sqrt"})
     plan = plan_for_minutes(config, 600, Speed(0.5, 2.0, 10.0), explicit={"training.warmup", "training.decay"})
     assert (plan.warmup, plan.decay) == (77, "inverse_sqrt")
 
 
-def test_a_tiny_budget_still_gives_a_plan():
+def test_a_tiny_budget_has_a_plan():
     config = Config().replace(training={"minutes": 0.1})
     plan = plan_for_minutes(config, 5, Speed(1.0, 3.0, 9.0))
     assert plan.steps >= 1

@@ -1,4 +1,4 @@
-"""A translator is trained further, ours or an imported one: its subwords and weights, on new text."""
+"""`--start-from`: training a translator further, our own or an imported one."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def further(folder, start, settings=()):
     )
 
 
-def test_it_goes_on_from_what_was_learnt(tmp_path):
+def test_training_starts_from_the_given_weights(tmp_path):
     outcome = train(further(tmp_path, POST_NORM), silent())
     assert outcome.status == FINISHED
-    assert outcome.scores["valid"]["exact_match"] > 90  # which four steps alone could not bring
+    assert outcome.scores["valid"]["exact_match"] > 90  # not possible in four steps from random weights
     before, after = load_bundle(POST_NORM), load_bundle(tmp_path / "run")
     assert after.tokenizer.model == before.tokenizer.model
     assert after.config.model == before.config.model
@@ -45,7 +45,7 @@ def test_it_goes_on_from_what_was_learnt(tmp_path):
 
 
 @pytest.mark.parametrize("shape", ["joint, swish", "two vocabularies, tied"])
-def test_an_imported_model_learns(shape, tmp_path):
+def test_an_imported_model_is_trained_further(shape, tmp_path):
     pytest.importorskip("transformers", reason="the package transformers is not installed")
     write_marian(tmp_path / "opus", **SHAPES[shape])
     import_marian(tmp_path / "opus", tmp_path / "imported")
@@ -53,29 +53,29 @@ def test_an_imported_model_learns(shape, tmp_path):
     request = further(tmp_path, tmp_path / "imported", settings)
     outcome = train(request, silent())
     assert outcome.status == FINISHED
-    assert outcome.scores["valid"]["loss"] < 3  # a random model has far more than log(300) = 5.7
+    assert outcome.scores["valid"]["loss"] < 3  # a random model has more than log(300) = 5.7
     assert Translator.load(tmp_path / "run").translate(["a b c"])
     assert train(request, silent()).status == FINISHED  # the same command again
 
 
-def test_other_settings_than_the_models_are_refused(tmp_path):
+def test_different_model_settings_are_refused(tmp_path):
     with pytest.raises(UserError, match="expected"):
         train(further(tmp_path, POST_NORM, ["model.d_ff=80"]), silent())
 
 
-def test_going_on_from_nothing(tmp_path):
+def test_a_missing_start_is_refused(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
         train(further(tmp_path, tmp_path / "missing"), silent())
 
 
-def test_another_start_is_another_run(tmp_path):
+def test_a_different_start_is_a_different_run(tmp_path):
     request = further(tmp_path, POST_NORM)
     train(request, silent())
-    with pytest.raises(UserError, match="was begun with start from"):
+    with pytest.raises(UserError, match="was started with start from"):
         train(dataclasses.replace(request, start_from=None), silent())
 
 
-def test_it_does_not_replace_what_it_starts_from(tmp_path):
+def test_the_start_is_not_overwritten(tmp_path):
     start = shutil.copytree(POST_NORM, tmp_path / "run" / "bundle").parent
     before = (start / "bundle" / "model.safetensors").read_bytes()
     with pytest.raises(UserError, match="--out"):
@@ -83,15 +83,15 @@ def test_it_does_not_replace_what_it_starts_from(tmp_path):
     assert (start / "bundle" / "model.safetensors").read_bytes() == before
 
 
-def test_what_could_be_translated_in_one_piece_still_can(tmp_path):
+def test_the_longest_source_of_the_start_is_kept(tmp_path):
     longest = load_bundle(POST_NORM).longest_source
     request = further(tmp_path, POST_NORM, ["data.max_length=3"])
     train(request, silent())
     assert load_bundle(tmp_path / "run").longest_source == longest
 
 
-def test_without_steps_or_minutes_it_is_half_an_hour(tmp_path):
-    """The plan alone: no time is spent on training."""
+def test_the_default_budget(tmp_path):
+    """Resolves the settings without training."""
     request = dataclasses.replace(further(tmp_path, POST_NORM), settings=["training.batch_tokens=400"])
     record = RunRecord(tmp_path / "run" / "run.json")
     config = resolve(request, record, torch.device("cpu"), Ranks(), print).config
@@ -102,7 +102,7 @@ def test_without_steps_or_minutes_it_is_half_an_hour(tmp_path):
 
 @pytest.mark.parametrize("role", ["start_from", "teacher"])
 def test_a_bundle_is_read_once(role, tmp_path, monkeypatch):
-    """Even if the speed is measured first, which assembles a loop of its own."""
+    """Even if the speed is measured first, with a separate loop."""
     loads, loaded = [], resolving.load_bundle
     monkeypatch.setattr(resolving, "load_bundle", lambda path: loads.append(path) or loaded(path))
     tensors, read = [], bundles.read_tensors
@@ -118,8 +118,8 @@ def test_a_bundle_is_read_once(role, tmp_path, monkeypatch):
     assert [path for path in tensors if POST_NORM in path.parents] == [POST_NORM / "model.safetensors"]
 
 
-def test_a_run_of_an_earlier_version_is_resumed(tmp_path):
-    """The format of run.json is unchanged."""
+def test_the_format_of_the_run_record(tmp_path):
+    """Pins the format of run.json."""
     request = further(tmp_path, POST_NORM)
     train(request, silent())
     facts = json.loads((tmp_path / "run" / "run.json").read_text())

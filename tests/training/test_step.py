@@ -1,4 +1,4 @@
-"""One update: what becomes of the gradients before the optimizers see them."""
+"""One update: clipping and the reported gradient norm."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from allyouneed.training.step import TrainingState, update
 from tests.training.test_plain import SIZES, VOCABULARY, batch
 
 
-class Watching(torch.optim.SGD):
-    """An optimizer that notes how long the whole gradient is, and takes its step."""
+class NormRecorder(torch.optim.SGD):
+    """An optimizer that records the norm of the whole gradient."""
 
     def step(self, closure: None = None) -> None:
         gradients = [p.grad for group in self.param_groups for p in group["params"]]
@@ -23,23 +23,23 @@ class Watching(torch.optim.SGD):
 
 
 def norms(settings: list[str]) -> tuple[float | None, float]:
-    """Of one update's gradient: as it is told, and as the optimizer sees it."""
+    """The gradient norm of one update, as reported and as the optimizer receives it."""
     config = load_recipe("tiny").override([*(f"model.{size}" for size in SIZES), "model.dropout=0", *settings])
     torch.manual_seed(1)
     model = Transformer(config.model, VOCABULARY)
-    watching = Watching(model.parameters(), lr=0.1)
-    watching.param_groups[0]["peak"] = 0.1
-    metrics = update(TrainingState(model, [watching]), [batch(1)], config.training, plan_for_steps(config), Ranks())
-    return metrics.gradient_norm, watching.norm
+    recorder = NormRecorder(model.parameters(), lr=0.1)
+    recorder.param_groups[0]["peak"] = 0.1
+    metrics = update(TrainingState(model, [recorder]), [batch(1)], config.training, plan_for_steps(config), Ranks())
+    return metrics.gradient_norm, recorder.norm
 
 
-def test_a_long_gradient_is_clipped_and_a_short_one_is_not():
-    told, whole = norms(["training.log_every=1"])
-    assert told == pytest.approx(whole)
+def test_only_long_gradients_are_clipped():
+    reported, whole = norms(["training.log_every=1"])
+    assert reported == pytest.approx(whole)
     assert whole > 0.01
     assert norms([f"training.clip_norm={whole / 4}"]) == pytest.approx((whole, whole / 4), rel=1e-3)
     assert norms([f"training.clip_norm={whole * 4}"]) == pytest.approx((whole, whole))
 
 
-def test_the_norm_is_counted_only_where_it_is_wanted():
+def test_the_norm_is_computed_only_where_it_is_used():
     assert norms(["training.log_every=2"])[0] is None

@@ -1,4 +1,4 @@
-"""What a run leaves behind, and how it is planned."""
+"""Files of a run, plans, and mistakes in requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from allyouneed.training.train import FINISHED, train
 from tests.conftest import TOY, silent, toy_pairs, toy_request, write_pairs
 
 
-def test_a_run_has_what_the_design_says(toy_run):
+def test_files_of_a_run(toy_run):
     assert {p.name for p in (toy_run / "bundle").iterdir()} == {
         "README.md", "config.json", "manifest.json", "model.safetensors", "samples.json", "tokenizer.model",
     }  # fmt: skip
@@ -31,7 +31,7 @@ def test_a_run_has_what_the_design_says(toy_run):
     assert "tok:13a" in facts["scores"]["valid"]["bleu_signature"]
 
 
-def test_the_log_tells_the_story(toy_run):
+def test_records_of_the_log(toy_run):
     records = [json.loads(line) for line in (toy_run / "log.jsonl").read_text().splitlines()]
     by_event = {}
     for record in records:
@@ -45,7 +45,7 @@ def test_the_log_tells_the_story(toy_run):
     assert last < first
 
 
-def test_the_bundle_is_the_average_or_the_best(toy_run):
+def test_the_bundle_is_the_average_or_the_best_snapshot(toy_run):
     chosen = json.loads((toy_run / "run.json").read_text())["finished"]["weights"]
     assert chosen.startswith(("average of steps 20, 25, 30, 35, 40", "step "))
     kept = sorted(p.name for p in (toy_run / "checkpoints").glob("weights-*"))
@@ -57,7 +57,7 @@ def test_tensorboard_is_written_where_installed(toy_run):
     assert list((toy_run / "tensorboard").iterdir())
 
 
-@pytest.mark.usefixtures("toy_run")  # which compiles kernels, out of the budget
+@pytest.mark.usefixtures("toy_run")  # compiles kernels before the budget starts
 def test_minutes_are_planned_once_and_stored(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run", ["training.minutes=0.15"])
     settings = [setting for setting in request.settings if not setting.startswith("training.steps")]
@@ -72,8 +72,8 @@ def test_minutes_are_planned_once_and_stored(tmp_path):
     assert {**by_event["plan"], "event": None} == {**plan, "event": None}
 
 
-def test_minutes_that_preparing_the_text_took_already(tmp_path):
-    """What was prepared stays, as the message says."""
+def test_a_budget_used_up_by_preparing_the_text(tmp_path):
+    """The prepared text is kept, as the message states."""
     request = toy_request(tmp_path / "text", tmp_path / "run", ["training.minutes=0.0001"])
     settings = [setting for setting in request.settings if not setting.startswith("training.steps")]
     with pytest.raises(UserError, match=r"longer than the 0\.0001 minutes\. The prepared text is kept"):
@@ -81,14 +81,14 @@ def test_minutes_that_preparing_the_text_took_already(tmp_path):
     assert (tmp_path / "run" / "data" / "tokenizer.model").is_file()
 
 
-def test_a_run_has_no_place_below_a_file(tmp_path):
+def test_a_run_cannot_be_below_a_file(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot write .*file/run: not a directory"):
         train(toy_request(tmp_path / "text", tmp_path / "file" / "run"), silent())
 
 
-def test_plain_paths_train_as_the_fast_ones_do(tmp_path):
-    """The same losses without dropout; and no BLEU where none is wanted."""
+def test_the_reference_implementation_trains_alike(tmp_path):
+    """Equal losses without dropout, and no BLEU with bleu_sentences = 0."""
     losses = []
     for name, more in (("fast", []), ("plain", ["training.plain=true"])):
         settings = ["model.dropout=0", "training.bleu_sentences=0", *more]
@@ -101,8 +101,8 @@ def test_plain_paths_train_as_the_fast_ones_do(tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)  # 40 steps amplify rounding, see test_plain.py
 
 
-@pytest.mark.usefixtures("toy_run")  # which compiles kernels, out of the budget
-def test_minutes_are_kept_when_the_speed_was_measured_wrong(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("toy_run")  # compiles kernels before the budget starts
+def test_a_wrong_measurement_of_the_speed_is_corrected(tmp_path, monkeypatch):
     monkeypatch.setattr("allyouneed.training.train.measure", lambda loop, seconds: Speed(0.5, 0.01, 0.1))
     request = toy_request(
         tmp_path / "text", tmp_path / "run", ["training.minutes=0.1", "training.validate_every=3", "training.warmup=1"]
@@ -117,13 +117,13 @@ def test_minutes_are_kept_when_the_speed_was_measured_wrong(tmp_path, monkeypatc
     assert stored["steps"] == plans[-1]["steps"] == next(r["step"] for r in records if r["event"] == "stop")
 
 
-def test_pre_norm_and_muon_train_too(tmp_path):
+def test_pre_norm_and_muon(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run", ["model.norm=pre", "training.optimizer=muon"])
     assert train(request, silent()).status == FINISHED
     assert Translator.load(tmp_path / "run").translate(["a b"])
 
 
-def test_without_a_recipe_the_size_is_chosen(tmp_path):
+def test_a_recipe_is_chosen_if_none_is_named(tmp_path):
     files = write_pairs(tmp_path / "text", "train", toy_pairs(300))
     request = dataclasses.replace(
         toy_request(tmp_path / "x", tmp_path / "run"), train=files, valid=None, recipe=None, settings=TOY
@@ -152,17 +152,17 @@ def test_flops_of_the_papers_base():
     assert matrix_flops(torch.device("cpu"), size=64) > 0
 
 
-def test_a_folder_with_other_things_is_not_overwritten(tmp_path):
+def test_a_folder_with_other_files_is_refused(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "text")
     with pytest.raises(UserError, match="has files that do not belong to a run"):
         train(request, silent())
-    (tmp_path / "text" / ".lock").touch()  # others lock their folders too
+    (tmp_path / "text" / ".lock").touch()  # other programs use this name, too
     with pytest.raises(UserError, match="has files that do not belong to a run"):
         train(request, silent())
     assert len(list((tmp_path / "text").iterdir())) == 5
 
 
-def test_without_its_record_a_run_is_begun_anew(tmp_path):
+def test_a_run_without_its_record_starts_over(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run", ["training.steps=3"])
     train(request, silent())
     (tmp_path / "run" / "run.json").unlink()
@@ -177,14 +177,14 @@ def test_steps_override_a_recipes_minutes(tmp_path):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["steps"] == 40
 
 
-def test_divergence_is_told_with_a_remedy(tmp_path):
+def test_divergence_is_a_user_error(tmp_path):
     plan = TrainingPlan(40, warmup=10, decay="inverse_sqrt", learning_rate=1e30, validate_every=15, average_every=5)
     request = dataclasses.replace(toy_request(tmp_path / "text", tmp_path / "run"), plan=plan)
     with pytest.raises(UserError, match=r"diverged.*lower training\.learning_rate"):
         train(request, silent())
 
 
-def test_a_mistake_can_be_mended_and_the_same_out_used_again(tmp_path):
+def test_the_same_folder_can_be_used_after_a_mistake(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run")
     good = request.train[1].read_text()
     request.train[1].write_text(good[:-6])
@@ -194,17 +194,17 @@ def test_a_mistake_can_be_mended_and_the_same_out_used_again(tmp_path):
     assert train(request, silent()).status == FINISHED
 
 
-def test_a_recipe_file_is_known_by_its_content(tmp_path):
+def test_recipe_files_are_compared_by_content(tmp_path):
     recipe = tmp_path / "mine.toml"
     recipe.write_text("[training]\nseed = 3\n")
     request = dataclasses.replace(toy_request(tmp_path / "text", tmp_path / "run"), recipe=str(recipe))
     train(request, silent())
     recipe.write_text("[training]\nseed = 4\n")
-    with pytest.raises(UserError, match="was begun with recipe"):
+    with pytest.raises(UserError, match="was started with recipe"):
         train(request, silent())
 
 
-def test_a_missing_file_is_named_before_anything_is_done(tmp_path):
+def test_missing_files_are_reported_first(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run")
     request.train[1].unlink()
     with pytest.raises(UserError, match=r"train\.tgt: no such file"):
@@ -214,7 +214,7 @@ def test_a_missing_file_is_named_before_anything_is_done(tmp_path):
         train(request, silent())
 
 
-def test_the_shortest_run_has_a_line_in_the_log(tmp_path):
+def test_the_shortest_run_has_a_record(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run", ["training.steps=3", "training.log_every=50"])
     train(request, silent())
     records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
@@ -223,7 +223,7 @@ def test_the_shortest_run_has_a_line_in_the_log(tmp_path):
     assert only["gradient_norm"] > 0
 
 
-@pytest.mark.usefixtures("toy_run")  # which compiles kernels, out of the budget
+@pytest.mark.usefixtures("toy_run")  # compiles kernels before the budget starts
 def test_a_steady_plan_is_not_corrected(tmp_path, monkeypatch):
     monkeypatch.setattr("allyouneed.training.train.measure", lambda loop, seconds: Speed(0.5, 0.01, 0.1))
     settings = [setting for setting in TOY if not setting.startswith("training.steps")]
@@ -236,7 +236,7 @@ def test_a_steady_plan_is_not_corrected(tmp_path, monkeypatch):
     assert next(record["step"] for record in records if record["event"] == "stop") == plan["steps"] < 12
 
 
-def test_a_record_of_another_version_is_named_with_a_remedy(tmp_path):
+def test_a_record_of_another_version_is_refused(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run", ["training.steps=3"])
     train(request, silent())
     record = tmp_path / "run" / "run.json"
@@ -247,7 +247,7 @@ def test_a_record_of_another_version_is_named_with_a_remedy(tmp_path):
             train(request, silent())
 
 
-def test_a_recipe_is_no_file_that_happens_to_have_its_name(tmp_path, monkeypatch):
+def test_a_recipe_name_takes_precedence_over_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     request = toy_request(tmp_path / "text", tmp_path / "run")
     before = identity(request)
@@ -271,7 +271,7 @@ def test_the_average_is_the_mean_of_its_snapshots(tmp_path):
 
 
 def test_a_model_larger_than_the_memory_is_refused(tmp_path):
-    """A valid size, which no machine of today can train."""
+    """A valid size that exceeds the memory of the machine."""
     request = toy_request(tmp_path / "text", tmp_path / "run", ["model.d_ff=1048576", "model.encoder_layers=1000"])
     with pytest.raises(UserError, match=r"needs at least \d+ GB of memory, and cpu has \d+ GB"):
         train(request, silent())

@@ -119,14 +119,14 @@ def _training_text(request: Distillation, teacher: Bundle, say: Callable[[str], 
 
 
 def _agree(path: Path, facts: dict[str, Any]) -> None:
-    """Raise `UserError` if the run was begun with different facts."""
+    """Raise `UserError` if the run was started with different facts."""
     if not path.is_file():
         return write_file(path, to_json(facts))
-    begun = read_json(path, "Give another --out.", lambda content: content["targets"])
-    if begun != facts:
-        changed = next(key for key in {**facts, **begun} if begun.get(key) != facts.get(key))
+    started = read_json(path, "Give another --out.", lambda content: content["targets"])
+    if started != facts:
+        changed = next(key for key in {**facts, **started} if started.get(key) != facts.get(key))
         raise UserError(
-            f"{path.parent.parent} was begun with {changed} = {begun.get(changed)}, now {facts.get(changed)}. "
+            f"{path.parent.parent} was started with {changed} = {started.get(changed)}, now {facts.get(changed)}. "
             "Give another --out, or the same command as before."
         )
     return None

@@ -56,7 +56,7 @@ class RunLog:
                 if isinstance(value, float):
                     self._plot(f"{event}/{name}", value, facts["step"])
 
-    def say(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """Show a line on the console only."""
         if self.active:
             print_line(self.console, text)
@@ -99,10 +99,10 @@ class RunLog:
             self._progress.update(self._task, completed=step, total=steps, loss=shown_loss, rate=shown_rate)
         elif plain:
             remaining = time_left(seconds_left)
-            self.say(f"step {step:,}/{steps:,}  loss {shown_loss}  {shown_rate} tokens/s  {remaining}")
+            self.show(f"step {step:,}/{steps:,}  loss {shown_loss}  {shown_rate} tokens/s  {remaining}")
 
     def stop(self) -> None:
-        """Close the progress bar and TensorBoard's file; `record` and `say` still work."""
+        """Close the progress bar and TensorBoard's file; `record` and `show` still work."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None

@@ -68,7 +68,7 @@ class Loop:
         """Train until the plan ends (FINISHED), patience is exhausted (STOPPED_EARLY) or Ctrl-C (INTERRUPTED)."""
         state = self.state
         self.log.start(self.plan.steps, state.step)
-        saved = begun = time.perf_counter()
+        saved = started = time.perf_counter()
         earlier = state.seconds
         with _interruptible() as interrupt:
             while state.step < self.plan.steps:
@@ -81,14 +81,14 @@ class Loop:
                 stepping = time.perf_counter()
                 metrics = self.step()
                 state.since_log.add(metrics, time.perf_counter() - stepping)
-                state.seconds = earlier + time.perf_counter() - begun
+                state.seconds = earlier + time.perf_counter() - started
                 self._report_progress(metrics)
                 if (self.plan.steps - state.step) % self.plan.average_every == 0 and self.ranks.is_first:
                     self.snapshots.save(state.step, state.model)
                 if state.step % self.plan.validate_every == 0 or state.step == self.plan.steps:
                     if self.ranks.is_first:
                         self._validate()
-                    state.seconds = earlier + time.perf_counter() - begun
+                    state.seconds = earlier + time.perf_counter() - started
                     self._keep_to_time()
                     self.save()
                     saved = time.perf_counter()
@@ -103,13 +103,13 @@ class Loop:
         Raises:
             UserError: If the loss is not finite.
         """
-        parts, begun = self.training.micro_batches, time.perf_counter()
+        parts, started = self.training.micro_batches, time.perf_counter()
         pairs, self.state.position = self.order.next(self.state.position)
         shares = [
             collate(self.store, share(pairs, self.ranks.rank * parts + part, self.ranks.count * parts))
             for part in range(parts)
         ]
-        self.state.since_log.loading += time.perf_counter() - begun
+        self.state.since_log.loading += time.perf_counter() - started
         metrics = update(self.state, shares, self.training, self.plan, self.ranks)
         if not math.isfinite(metrics.loss):
             raise UserError(
@@ -161,7 +161,7 @@ class Loop:
             try:
                 yield name, self.snapshots.average(steps)
             except UserError as error:
-                self.log.say(f"{name} is skipped: {error}")
+                self.log.show(f"{name} is skipped: {error}")
 
     def _to_average(self) -> list[int]:
         """Steps of the snapshots to average, of those written so far."""
@@ -197,7 +197,7 @@ class Loop:
         plan = self.ranks.share(self.plan.in_time(self.state.step, self.state.seconds))
         if plan == self.plan:
             return
-        self.log.say(f"{plan.steps:,} steps instead of {self.plan.steps:,}, to keep to the budget")
+        self.log.show(f"{plan.steps:,} steps instead of {self.plan.steps:,}, to keep to the budget")
         self.log.record("plan", **plan.as_dict())
         self.plan = plan
         if self.keep_plan and self.ranks.is_first:
@@ -211,13 +211,13 @@ class Loop:
     def _show(self, facts: dict[str, Any], is_best: bool) -> None:
         bleu = f"  BLEU {facts['bleu']:.1f}  chrF {facts['chrf']:.1f}" if "bleu" in facts else ""
         minutes = self.state.seconds / 60
-        self.log.say(
+        self.log.show(
             f"validation at step {self.state.step:,} ({minutes:.1f} min): loss {facts['loss']:.3f}  "
             f"perplexity {facts['perplexity']:.1f}{bleu}{'  best so far' if is_best else ''}"
         )
         if samples := facts.get("samples"):
             sample = samples[self.state.step // self.plan.validate_every % len(samples)]
-            self.log.say(f"  {sample['source']}\n  → {sample['hypothesis']}\n  = {sample['reference']}")
+            self.log.show(f"  {sample['source']}\n  → {sample['hypothesis']}\n  = {sample['reference']}")
 
     def _report_progress(self, metrics: StepMetrics) -> None:
         state, plan, totals = self.state, self.plan, self.state.since_log

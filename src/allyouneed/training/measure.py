@@ -24,19 +24,19 @@ def measure(loop: Loop, seconds: float) -> Speed:
     """
     for _ in range(_WARM_UP_STEPS):
         loop.step()
-    steps, begun = 0, time.perf_counter()
-    while loop.ranks.any(steps < _MIN_STEPS or time.perf_counter() - begun < seconds):
+    steps, started = 0, time.perf_counter()
+    while loop.ranks.any(steps < _MIN_STEPS or time.perf_counter() - started < seconds):
         loop.step()
         steps += 1
-    step_seconds = (time.perf_counter() - begun) / steps
+    step_seconds = (time.perf_counter() - started) / steps
     validation_scores(loop.bundle, loop.valid, 1, beam_size=1)  # compiles kernels before the measurement
-    begun = time.perf_counter()
+    started = time.perf_counter()
     validation_loss(loop.bundle, loop.valid, loop.bundle.config.training)
-    loss_seconds = time.perf_counter() - begun
+    loss_seconds = time.perf_counter() - started
     sentences = min(_SENTENCES, len(loop.valid.texts))
-    begun = time.perf_counter()
+    started = time.perf_counter()
     validation_scores(loop.bundle, loop.valid, sentences, beam_size=1)
-    sentence_seconds = (time.perf_counter() - begun) / sentences / _UNTRAINED
+    sentence_seconds = (time.perf_counter() - started) / sentences / _UNTRAINED
     validated, scored = (
         min(limit, len(loop.valid.texts)) for limit in (loop.bundle.config.training.bleu_sentences, FINAL_SENTENCES)
     )

@@ -55,7 +55,7 @@ def train(
 ) -> TrainingResult:
     """Train a translator from parallel text, as `allyouneed train` does.
 
-    The same call again resumes an interrupted run, or returns the result of a finished one. A run that was begun on the
+    The same call again resumes an interrupted run, or returns the result of a finished one. A run started on the
     command line can be resumed from Python and vice versa, if the settings are the same and in the same order.
 
     Args:

@@ -52,7 +52,7 @@ def resolve(
     record: RunRecord,
     device: torch.device,
     ranks: Ranks,
-    say: Callable[[str], None],
+    show: Callable[[str], None],
     teacher: Bundle | None = None,
 ) -> ResolvedRequest:
     """Load what a request refers to, and agree on the settings: the stored ones if the run exists, else new ones.
@@ -62,11 +62,11 @@ def resolve(
         record: Record of the run, which stores new settings.
         device: Device of the training, whose speed decides on a recipe if none is named.
         ranks: All processes, which share the settings of the first.
-        say: Shows a line to the user.
+        show: Shows a line to the user.
         teacher: The bundle of `request.teacher`, if it is already loaded.
 
     Raises:
-        UserError: If a file is missing, or if the run was begun with other text or settings and has taken a step.
+        UserError: If a file is missing, or if the run was started with other text or settings and has taken a step.
     """
     described = identity(request) if ranks.is_first else {}
     start = load_bundle(request.start_from) if request.start_from else None
@@ -74,8 +74,8 @@ def resolve(
         teacher = load_bundle(request.teacher)
     config = None
     if ranks.is_first:
-        new = _NewConfig(request, start, teacher, device, say)
-        config = _agreed_config(request, described, record, new.choose, say)
+        new = _NewConfig(request, start, teacher, device, show)
+        config = _agreed_config(request, described, record, new.choose, show)
     return ResolvedRequest(request, ranks.share(config), start, teacher)
 
 
@@ -84,10 +84,10 @@ def _agreed_config(
     described: dict[str, Any],
     record: RunRecord,
     choose: Callable[[], Config],
-    say: Callable[[str], None],
+    show: Callable[[str], None],
 ) -> Config:
-    begun = record.content.get("asked", {})
-    if described == begun:
+    started = record.content.get("asked", {})
+    if described == started:
         return record.config
     if "plan" not in record.content:  # no step was taken: remove what a first, mistaken command prepared
         for leftover in ("data", "checkpoints"):
@@ -95,20 +95,20 @@ def _agreed_config(
         config = choose()
         record.update(asked=described, config=config.model_dump(mode="json"))
         return config
-    longer = _with_more_steps(begun, described, record.config)
+    longer = _with_more_steps(started, described, record.config)
     if longer is None:
-        changed = next(key for key in {**described, **begun} if described.get(key) != begun.get(key))
+        changed = next(key for key in {**described, **started} if described.get(key) != started.get(key))
         raise UserError(
-            f"{request.out} was begun with {changed} = {begun.get(changed)}, now {described.get(changed)}. "
+            f"{request.out} was started with {changed} = {started.get(changed)}, now {described.get(changed)}. "
             "Give another --out, or the same command as before."
         )
     plan = plan_for_steps(longer).as_dict()
     record.update(asked=described, config=longer.model_dump(mode="json"), plan=plan, finished=None)
-    say(f"continuing to {longer.training.steps:,} steps")
+    show(f"continuing to {longer.training.steps:,} steps")
     return longer
 
 
-def _with_more_steps(begun: dict[str, Any], described: dict[str, Any], config: Config) -> Config | None:
+def _with_more_steps(started: dict[str, Any], described: dict[str, Any], config: Config) -> Config | None:
     """The settings with more steps, if nothing else differs; only the decay 1/√step can be continued."""
 
     def without_steps(run: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _with_more_steps(begun: dict[str, Any], described: dict[str, Any], config: C
     longer = config.override(described["settings"])
     can_continue = config.training.decay == "inverse_sqrt" and config.training.minutes is None
     more = longer.training.steps > config.training.steps
-    return longer if without_steps(begun) == without_steps(described) and can_continue and more else None
+    return longer if without_steps(started) == without_steps(described) and can_continue and more else None
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class _NewConfig:
     start: Bundle | None
     teacher: Bundle | None
     device: torch.device
-    say: Callable[[str], None]
+    show: Callable[[str], None]
 
     def choose(self) -> Config:
         config = self._choose()
@@ -154,7 +154,7 @@ class _NewConfig:
         choice = choose_size(count_pairs(request.train), planned, self.device)
         config = choice.config.override(settings)
         default = "" if minutes or steps else f" (no --minutes given: {DEFAULT_MINUTES:g})"
-        self.say(f"recipe {choice.recipe}, chosen for {choice.reason}{default}")
+        self.show(f"recipe {choice.recipe}, chosen for {choice.reason}{default}")
         return config
 
     def _fine_tuning(self, start: Bundle, has_steps: bool) -> Config:

@@ -70,7 +70,7 @@ def train(request: Request, console: Console, teacher: Bundle | None = None) -> 
         with lock_run(request.out) if ranks.is_first else nullcontext():
             log = RunLog(request.out, console, active=ranks.is_first)
             record = RunRecord(request.out / "run.json")
-            resolved = resolve(request, record, device, ranks, log.say, teacher)
+            resolved = resolve(request, record, device, ranks, log.show, teacher)
             return _train(resolved, record, log, device, ranks, started)
     finally:
         leave_ranks(ranks)
@@ -84,14 +84,14 @@ def _train(
         recover_all(resolved.request.out / "checkpoints")
         _prepare(resolved, prepared, log)
         if "finished" in record.content:
-            log.say(f"{resolved.request.out} is already finished: {_summary(record.content['finished'])}")
+            log.show(f"{resolved.request.out} is already finished: {_summary(record.content['finished'])}")
     ranks.wait()
     if finished := ranks.share(record.content.get("finished")):
         return Outcome(FINISHED, finished, ranks.is_first)
     parts = LoopParts(resolved, prepared, log, ranks, device)
     loop = parts.assemble(_agreed_plan(parts, record, started))
     loop.keep_plan = lambda plan: record.update(plan=plan.as_dict())
-    log.say(_describe(loop))
+    log.show(_describe(loop))
     _resume(loop)
     try:
         status = loop.train()
@@ -102,11 +102,11 @@ def _train(
 
 def _prepare(resolved: ResolvedRequest, prepared: PreparedData, log: RunLog) -> None:
     request, data = resolved.request, resolved.config.data
-    prepare(prepared.folder, request.train, request.valid, data, log.say, resolved.tokenizer)
+    prepare(prepared.folder, request.train, request.valid, data, log.show, resolved.tokenizer)
     for report in prepared.report().values():
         for line in CorpusReport(**report).lines():
-            log.say(line)
-    log.say(f"all dropped lines: {prepared.dropped}")
+            log.show(line)
+    log.show(f"all dropped lines: {prepared.dropped}")
 
 
 def _agreed_plan(parts: LoopParts, record: RunRecord, started: float) -> TrainingPlan:
@@ -116,7 +116,7 @@ def _agreed_plan(parts: LoopParts, record: RunRecord, started: float) -> Trainin
     request, config = parts.resolved.request, parts.resolved.config
     plan = request.plan or plan_for_steps(config)
     if (minutes := config.training.minutes) and not request.plan:
-        parts.log.say(f"measuring the speed, to plan {minutes:g} minutes ...")
+        parts.log.show(f"measuring the speed, to plan {minutes:g} minutes ...")
         speed = measure(parts.assemble(plan), seconds=min(20.0, 60 * minutes * 0.04))
         seconds_left = 60 * minutes - (time.perf_counter() - started)
         if seconds_left <= 0:
@@ -138,9 +138,9 @@ def _resume(loop: Loop) -> None:
     loop.log.record("plan", **loop.plan.as_dict())
     if loop.state.step:
         loop.log.record("resume", step=loop.state.step)
-        loop.log.say(f"resuming at step {loop.state.step:,}")
+        loop.log.show(f"resuming at step {loop.state.step:,}")
     elif initialised := loop.bundle.notes.get(INITIALISED):
-        loop.log.say(initialised)
+        loop.log.show(initialised)
 
 
 def _conclude(loop: Loop, status: str, prepared: PreparedData, record: RunRecord) -> Outcome:
