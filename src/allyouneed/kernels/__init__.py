@@ -1,8 +1,8 @@
-"""What PyTorch does in many passes over memory, in one: kernels for the CPU, compiled by Numba at their first use.
+"""Compiled CPU kernels for what takes PyTorch several passes over memory.
 
-Each has a plain twin in PyTorch, which is used on other devices, for other types and sizes, and where Numba is missing.
-Nothing here knows of autograd: who calls it does, `model/dropout.py`, `model/packing.py` and `training/loss.py`, or
-needs none, `translation/engine/engine.py`.
+Numba compiles them at first use, and is optional. Each kernel has a reference implementation in PyTorch, which is used
+on other devices, for other types and sizes, and without Numba. Kernels know nothing of autograd: `model/dropout.py`,
+`model/linear.py`, `model/packing.py` and `training/loss.py` define the gradients; `translation/engine` needs none.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ __getattr__ = lazy.attach(
     __name__, {}, ("attention", "dropout", "launch", "loss", "matmul", "memory", "product", "simd", "target")
 )
 
-LANES = 16  # floats at once
+LANES = 16  # fp32 values in a vector
 MASKED = -1e30  # score or logit of what is masked: finite, unlike -inf, so that differences are not NaN
 MASKED_BELOW = -1e29  # a logit at or below this counts as masked
-_FEWEST_ROWS, _NARROWEST = 64, 256  # for which laying matrices out is worth it
+_MIN_ROWS, _MIN_SIZE = 64, 256  # below which laying out matrices costs more than it saves
 
 
 class Mode(IntEnum):
@@ -57,18 +57,25 @@ class Mode(IntEnum):
 
 
 def usable(*tensors: Tensor) -> bool:
-    """Whether the kernels can work on these: fp32 on the CPU, sizes of a row a multiple of 16."""
+    """Return whether kernels can work on these tensors: fp32 on the CPU, last dimension a multiple of 16."""
     return installed() and all(
         x.device.type == "cpu" and x.dtype == torch.float32 and x.shape[-1] % LANES == 0 for x in tensors
     )
 
 
 def multiplies(rows: int, x: Tensor, *weights: Tensor) -> bool:
-    """Whether x, of so many rows, is better multiplied with these weights, and they with gradients, by `matmul` than by
-    PyTorch: measured on AMD's processors with AVX-512, for which PyTorch's library was not made."""
+    """Return whether `matmul` is faster than PyTorch for x and its gradients.
+
+    It is on AMD processors with AVX-512, for which PyTorch's library (MKL) is not optimised.
+
+    Args:
+        rows: Number of rows of x.
+        x: Input [..., in_features].
+        weights: Weights [out_features, in_features] that x is multiplied with.
+    """
     sizes = [size for weight in weights for size in weight.shape]
-    fit = rows >= _FEWEST_ROWS and min(sizes) >= _NARROWEST and all(size % LANES == 0 for size in sizes)
-    return fit and usable(x, *weights) and not torch.is_autocast_enabled("cpu") and _is_amd_with_avx512()
+    fits = rows >= _MIN_ROWS and min(sizes) >= _MIN_SIZE and all(size % LANES == 0 for size in sizes)
+    return fits and usable(x, *weights) and not torch.is_autocast_enabled("cpu") and _is_amd_with_avx512()
 
 
 @cache
@@ -80,5 +87,5 @@ def _is_amd_with_avx512() -> bool:
 
 @cache
 def installed() -> bool:
-    """Whether there is Numba, which is not loaded for that."""
+    """Return whether Numba is installed, without importing it."""
     return find_spec("numba") is not None

@@ -17,25 +17,26 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from allyouneed.kernels import LANES, MASKED
+from allyouneed.kernels import LANES
+from allyouneed.kernels.attention_rows import (
+    ROWS,
+    Columns,
+    Span,
+    add_outer_products,
+    clear,
+    dot,
+    four_mixtures,
+    four_products,
+    four_rows,
+    four_softmaxes,
+    indices_of,
+    store_four,
+    transpose_rows,
+    visible_keys,
+)
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.memory import Floats, Longs, Record
-from allyouneed.kernels.simd import (
-    broadcast,
-    exp,
-    load,
-    log,
-    maximum,
-    multiply_add,
-    pad_to_lanes,
-    reduce_max,
-    reduce_sum,
-    select_first,
-    store,
-    transpose,
-)
-
-_ROWS = 4  # queries at a time
+from allyouneed.kernels.simd import broadcast, exp, pad_to_lanes, select_first, store
 
 
 class Layout(NamedTuple):
@@ -71,24 +72,6 @@ class Inputs(Record):
     max_keys: int  # padded to a multiple of 16: columns of scratch rows
 
 
-class Span(NamedTuple):
-    """Rows of a sequence: queries from `begin` up to `end`, and `num_keys` keys from `key_begin` on."""
-
-    begin: int
-    end: int
-    key_begin: int
-    num_keys: int
-
-
-class _Four(NamedTuple):
-    """A value for each of four queries."""
-
-    a: int
-    b: int
-    c: int
-    d: int
-
-
 def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, layout: Layout) -> tuple[Tensor, Tensor]:
     """Compute softmax(queries · keysᵀ / √d_k) · values in every head and sequence.
 
@@ -107,7 +90,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, layout: La
     log_normalisers = torch.empty(len(queries), heads)
     inputs = _inputs((queries, keys, values), heads, layout)
     sequences = len(layout.starts) - 1
-    scratch = torch.empty(sequences, (inputs.d_k + _ROWS) * inputs.max_keys)
+    scratch = torch.empty(sequences, (inputs.d_k + ROWS) * inputs.max_keys)
     _attend(sequences, inputs, layout.starts, layout.key_starts, scratch, out, log_normalisers)
     return out, log_normalisers
 
@@ -138,7 +121,7 @@ def attend_backward(
     """
     inputs = _inputs((queries, keys, values), heads, layout)
     sequences = len(layout.starts) - 1
-    scratch = torch.empty(sequences, (inputs.d_k + inputs.d_v + 2 * _ROWS) * inputs.max_keys)
+    scratch = torch.empty(sequences, (inputs.d_k + inputs.d_v + 2 * ROWS) * inputs.max_keys)
     query_grads, key_grads, value_grads = grads
     backward = _Backward(
         inputs=inputs,
@@ -181,95 +164,6 @@ def _span(sequence, starts, key_starts):
 
 
 @njit
-def _four_rows(query, end):
-    """Return a row and the three after it; the last row replaces those past the end."""
-    return _Four(query, min(query + 1, end - 1), min(query + 2, end - 1), min(query + 3, end - 1))
-
-
-@njit
-def _visible_keys(rows, span, causal):
-    """Return how many of its sequence's keys each row may attend to; the last row has the most."""
-    if causal:
-        begin = span.begin
-        return _Four(rows.a - begin + 1, rows.b - begin + 1, rows.c - begin + 1, rows.d - begin + 1)
-    return _Four(span.num_keys, span.num_keys, span.num_keys, span.num_keys)
-
-
-@njit
-def _indices(rows, stride, offset):
-    """Return where a head's columns of four rows begin."""
-    return _Four(rows.a * stride + offset, rows.b * stride + offset, rows.c * stride + offset, rows.d * stride + offset)
-
-
-@njit
-def _transpose(rows, first_row, stride, count, width, out, out_stride):
-    """Write `width` columns of `count` rows to out [width, out_stride]; what is written past `count` is finite."""
-    for c in range(0, width, LANES):
-        last = first_row + (count - 1) * stride + c
-        for j in range(0, count, LANES):
-            transpose(rows, first_row + j * stride + c, stride, last, out, c * out_stride + j, out_stride)
-
-
-@njit
-def _four_products(a, at, transposed, width, stride, column):
-    """Multiply four rows of `a` by sixteen columns of `transposed` [width, stride]."""
-    s0 = s1 = s2 = s3 = broadcast(0.0)
-    for c in range(width):
-        keys = load(transposed, c * stride + column)
-        s0 = multiply_add(broadcast(a[at.a + c]), keys, s0)
-        s1 = multiply_add(broadcast(a[at.b + c]), keys, s1)
-        s2 = multiply_add(broadcast(a[at.c + c]), keys, s2)
-        s3 = multiply_add(broadcast(a[at.d + c]), keys, s3)
-    return s0, s1, s2, s3
-
-
-@njit
-def _four_softmaxes(scores, stride, counts, end):
-    """Exponentiate four rows of scores in place, interleaved to keep the processor busy.
-
-    Scores from a row's count up to `end` become 0. Return each row's sum, and the logarithm of its normaliser.
-    """
-    t0 = t1 = t2 = t3 = broadcast(MASKED)
-    for j in range(0, end, LANES):
-        t0 = maximum(t0, select_first(counts.a - j, load(scores, j), broadcast(MASKED)))
-        t1 = maximum(t1, select_first(counts.b - j, load(scores, stride + j), broadcast(MASKED)))
-        t2 = maximum(t2, select_first(counts.c - j, load(scores, 2 * stride + j), broadcast(MASKED)))
-        t3 = maximum(t3, select_first(counts.d - j, load(scores, 3 * stride + j), broadcast(MASKED)))
-    m0, m1, m2, m3 = reduce_max(t0), reduce_max(t1), reduce_max(t2), reduce_max(t3)
-    z0 = z1 = z2 = z3 = broadcast(0.0)
-    for j in range(0, end, LANES):
-        w0 = select_first(counts.a - j, exp(load(scores, j) - m0), broadcast(0.0))
-        w1 = select_first(counts.b - j, exp(load(scores, stride + j) - m1), broadcast(0.0))
-        w2 = select_first(counts.c - j, exp(load(scores, 2 * stride + j) - m2), broadcast(0.0))
-        w3 = select_first(counts.d - j, exp(load(scores, 3 * stride + j) - m3), broadcast(0.0))
-        _store_four(scores, stride, j, w0, w1, w2, w3)
-        z0, z1, z2, z3 = z0 + w0, z1 + w1, z2 + w2, z3 + w3
-    n0, n1, n2, n3 = reduce_sum(z0), reduce_sum(z1), reduce_sum(z2), reduce_sum(z3)
-    return (n0, m0 + log(n0)), (n1, m1 + log(n1)), (n2, m2 + log(n2)), (n3, m3 + log(n3))
-
-
-@njit
-def _store_four(rows, stride, column, v0, v1, v2, v3):
-    store(rows, column, v0)
-    store(rows, stride + column, v1)
-    store(rows, 2 * stride + column, v2)
-    store(rows, 3 * stride + column, v3)
-
-
-@njit
-def _four_mixtures(weights, stride, values, first_value, value_stride, count):
-    """Sum sixteen columns of `values`, weighted by four rows of weights."""
-    o0 = o1 = o2 = o3 = broadcast(0.0)
-    for j in range(count):
-        value = load(values, first_value + j * value_stride)
-        o0 = multiply_add(broadcast(weights[j]), value, o0)
-        o1 = multiply_add(broadcast(weights[stride + j]), value, o1)
-        o2 = multiply_add(broadcast(weights[2 * stride + j]), value, o2)
-        o3 = multiply_add(broadcast(weights[3 * stride + j]), value, o3)
-    return o0, o1, o2, o3
-
-
-@njit
 def attend_sequence(inputs, span, scratch, out, log_normalisers):
     """Compute attention in one sequence.
 
@@ -279,21 +173,21 @@ def attend_sequence(inputs, span, scratch, out, log_normalisers):
     transposed, scores = scratch, scratch + d_k * stride
     for head in range(heads):
         first_key = span.key_begin * inputs.key_stride + head * d_k
-        _transpose(inputs.keys, first_key, inputs.key_stride, span.num_keys, d_k, transposed, stride)
-        for query in range(span.begin, span.end, _ROWS):
-            rows = _four_rows(query, span.end)
-            counts = _visible_keys(rows, span, inputs.causal)
-            _four_scores(inputs, _indices(rows, inputs.query_stride, head * d_k), transposed, counts.d, scores)
-            sums = _four_softmaxes(scores, stride, counts, pad_to_lanes(counts.d))
+        transpose_rows(inputs.keys, first_key, inputs.key_stride, span.num_keys, d_k, transposed, stride)
+        for query in range(span.begin, span.end, ROWS):
+            rows = four_rows(query, span.end)
+            counts = visible_keys(rows, span, inputs.causal)
+            _four_scores(inputs, indices_of(rows, inputs.query_stride, head * d_k), transposed, counts.d, scores)
+            sums = four_softmaxes(scores, stride, counts, pad_to_lanes(counts.d))
             (z0, l0), (z1, l1), (z2, l2), (z3, l3) = sums
             log_normalisers[rows.a * heads + head] = l0
             log_normalisers[rows.b * heads + head] = l1
             log_normalisers[rows.c * heads + head] = l2
             log_normalisers[rows.d * heads + head] = l3
-            to = _indices(rows, heads * d_v, head * d_v)
+            to = indices_of(rows, heads * d_v, head * d_v)
             for c in range(0, d_v, LANES):
                 value = span.key_begin * inputs.value_stride + head * d_v + c
-                o0, o1, o2, o3 = _four_mixtures(scores, stride, inputs.values, value, inputs.value_stride, counts.d)
+                o0, o1, o2, o3 = four_mixtures(scores, stride, inputs.values, value, inputs.value_stride, counts.d)
                 store(out, to.a + c, o0 * (1 / z0))
                 store(out, to.b + c, o1 * (1 / z1))
                 store(out, to.c + c, o2 * (1 / z2))
@@ -305,15 +199,15 @@ def _four_scores(inputs, at, transposed, count, scores):
     """Compute the scaled scores of four queries, up to the first multiple of 16 from `count` on."""
     stride, scale = inputs.max_keys, inputs.scale
     for j in range(0, pad_to_lanes(count), LANES):
-        s0, s1, s2, s3 = _four_products(inputs.queries, at, transposed, inputs.d_k, stride, j)
-        _store_four(scores, stride, j, s0 * scale, s1 * scale, s2 * scale, s3 * scale)
+        s0, s1, s2, s3 = four_products(inputs.queries, at, transposed, inputs.d_k, stride, j)
+        store_four(scores, stride, j, s0 * scale, s1 * scale, s2 * scale, s3 * scale)
 
 
 @kernel
 def _attend(
     sequence, inputs: Inputs, starts: Longs, key_starts: Longs, scratch: Floats, out: Floats, log_normalisers: Floats
 ):
-    scratch += sequence * (inputs.d_k + _ROWS) * inputs.max_keys
+    scratch += sequence * (inputs.d_k + ROWS) * inputs.max_keys
     attend_sequence(inputs, _span(sequence, starts, key_starts), scratch, out, log_normalisers)
 
 
@@ -332,40 +226,6 @@ class _Backward(Record):
     value_grads: Floats
 
 
-@njit
-def _clear(rows, first, stride, count, width):
-    """Set `width` columns of `count` rows to 0."""
-    for j in range(count):
-        for c in range(0, width, LANES):
-            store(rows, first + j * stride + c, broadcast(0.0))
-
-
-@njit
-def _add_outer_products(weights, weights_stride, rows, at, column, out, count):
-    """Add to sixteen columns of `count` rows of `out` four rows of `rows`, each times its own row of weights.
-
-    at: where the four rows begin; out: a `_Columns`.
-    """
-    v0, v1 = load(rows, at.a + column), load(rows, at.b + column)
-    v2, v3 = load(rows, at.c + column), load(rows, at.d + column)
-    for j in range(count):
-        index = out.first + column + j * out.stride
-        summed = multiply_add(broadcast(weights[j]), v0, load(out.rows, index))
-        summed = multiply_add(broadcast(weights[weights_stride + j]), v1, summed)
-        summed = multiply_add(broadcast(weights[2 * weights_stride + j]), v2, summed)
-        summed = multiply_add(broadcast(weights[3 * weights_stride + j]), v3, summed)
-        store(out.rows, index, summed)
-
-
-@njit
-def _dot(a, b, begin, width):
-    """Return the dot product of two rows that begin at the same index."""
-    summed = broadcast(0.0)
-    for c in range(begin, begin + width, LANES):
-        summed = multiply_add(load(a, c), load(b, c), summed)
-    return reduce_sum(summed)
-
-
 class _Scratch(NamedTuple):
     """What the backward pass of a sequence keeps, each in rows of `max_keys` columns."""
 
@@ -375,47 +235,39 @@ class _Scratch(NamedTuple):
     score_grads: Floats  # [4]
 
 
-class _Columns(NamedTuple):
-    """A head's columns of a matrix, from the index `first` on."""
-
-    rows: Floats
-    first: int
-    stride: int
-
-
 @kernel
 def _attend_backward(sequence, backward: _Backward):
     inputs, span = backward.inputs, _span(sequence, backward.starts, backward.key_starts)
     d_k, d_v, stride = inputs.d_k, inputs.d_v, inputs.max_keys
-    keys = backward.scratch + sequence * (d_k + d_v + 2 * _ROWS) * stride
+    keys = backward.scratch + sequence * (d_k + d_v + 2 * ROWS) * stride
     values = keys + d_k * stride
     weights = values + d_v * stride
-    scratch = _Scratch(keys, values, weights, weights + _ROWS * stride)
+    scratch = _Scratch(keys, values, weights, weights + ROWS * stride)
     for head in range(inputs.heads):
         first_key = span.key_begin * inputs.key_stride + head * d_k
         first_value = span.key_begin * inputs.value_stride + head * d_v
-        key_grads = _Columns(backward.key_grads, first_key, inputs.key_stride)
-        value_grads = _Columns(backward.value_grads, first_value, inputs.value_stride)
-        _clear(key_grads.rows, first_key, inputs.key_stride, span.num_keys, d_k)
-        _clear(value_grads.rows, first_value, inputs.value_stride, span.num_keys, d_v)
-        _transpose(inputs.keys, first_key, inputs.key_stride, span.num_keys, d_k, keys, stride)
-        _transpose(inputs.values, first_value, inputs.value_stride, span.num_keys, d_v, values, stride)
-        for query in range(span.begin, span.end, _ROWS):
-            rows = _four_rows(query, span.end)
-            counts = _visible_keys(rows, span, inputs.causal)
-            at = _indices(rows, inputs.query_stride, head * d_k)
-            at_out = _indices(rows, inputs.heads * d_v, head * d_v)
+        key_grads = Columns(backward.key_grads, first_key, inputs.key_stride)
+        value_grads = Columns(backward.value_grads, first_value, inputs.value_stride)
+        clear(key_grads.rows, first_key, inputs.key_stride, span.num_keys, d_k)
+        clear(value_grads.rows, first_value, inputs.value_stride, span.num_keys, d_v)
+        transpose_rows(inputs.keys, first_key, inputs.key_stride, span.num_keys, d_k, keys, stride)
+        transpose_rows(inputs.values, first_value, inputs.value_stride, span.num_keys, d_v, values, stride)
+        for query in range(span.begin, span.end, ROWS):
+            rows = four_rows(query, span.end)
+            counts = visible_keys(rows, span, inputs.causal)
+            at = indices_of(rows, inputs.query_stride, head * d_k)
+            at_out = indices_of(rows, inputs.heads * d_v, head * d_v)
             _score_grads(backward, scratch, head, rows, counts)
             for c in range(0, d_k, LANES):
                 first = first_key + c
-                grads = _four_mixtures(scratch.score_grads, stride, inputs.keys, first, inputs.key_stride, counts.d)
+                grads = four_mixtures(scratch.score_grads, stride, inputs.keys, first, inputs.key_stride, counts.d)
                 store(backward.query_grads, at.d + c, grads[3])  # last row first: rows past the end repeat it
                 store(backward.query_grads, at.c + c, grads[2])
                 store(backward.query_grads, at.b + c, grads[1])
                 store(backward.query_grads, at.a + c, grads[0])
-                _add_outer_products(scratch.score_grads, stride, inputs.queries, at, c, key_grads, counts.d)
+                add_outer_products(scratch.score_grads, stride, inputs.queries, at, c, key_grads, counts.d)
             for c in range(0, d_v, LANES):
-                _add_outer_products(scratch.weights, stride, backward.grad, at_out, c, value_grads, counts.d)
+                add_outer_products(scratch.weights, stride, backward.grad, at_out, c, value_grads, counts.d)
 
 
 @njit
@@ -423,26 +275,26 @@ def _score_grads(backward, scratch, head, rows, counts):
     """Recompute four rows of attention weights, and compute the gradients of their scores."""
     inputs, grad, out = backward.inputs, backward.grad, backward.out
     heads, d_k, d_v, stride, scale = inputs.heads, inputs.d_k, inputs.d_v, inputs.max_keys, inputs.scale
-    at = _indices(rows, inputs.query_stride, head * d_k)
-    at_out = _indices(rows, heads * d_v, head * d_v)
-    at_normaliser = _indices(rows, heads, head)
+    at = indices_of(rows, inputs.query_stride, head * d_k)
+    at_out = indices_of(rows, heads * d_v, head * d_v)
+    at_normaliser = indices_of(rows, heads, head)
     n0, n1 = backward.log_normalisers[at_normaliser.a], backward.log_normalisers[at_normaliser.b]
     n2, n3 = backward.log_normalisers[at_normaliser.c], backward.log_normalisers[at_normaliser.d]
-    d0, d1 = _dot(grad, out, at_out.a, d_v), _dot(grad, out, at_out.b, d_v)
-    d2, d3 = _dot(grad, out, at_out.c, d_v), _dot(grad, out, at_out.d, d_v)
+    d0, d1 = dot(grad, out, at_out.a, d_v), dot(grad, out, at_out.b, d_v)
+    d2, d3 = dot(grad, out, at_out.c, d_v), dot(grad, out, at_out.d, d_v)
     # 0 for a row that repeats another, whose gradient must count once
     c1, c2, c3 = min(rows.b - rows.a, 1), min(rows.c - rows.b, 1), min(rows.d - rows.c, 1)
     for j in range(0, pad_to_lanes(counts.d), LANES):
-        s0, s1, s2, s3 = _four_products(inputs.queries, at, scratch.keys, d_k, stride, j)
+        s0, s1, s2, s3 = four_products(inputs.queries, at, scratch.keys, d_k, stride, j)
         w0 = _weights(s0 * scale, counts.a - j, n0, 1)
         w1 = _weights(s1 * scale, counts.b - j, n1, c1)
         w2 = _weights(s2 * scale, counts.c - j, n2, c2)
         w3 = _weights(s3 * scale, counts.d - j, n3, c3)
-        _store_four(scratch.weights, stride, j, w0, w1, w2, w3)
-        g0, g1, g2, g3 = _four_products(grad, at_out, scratch.values, d_v, stride, j)
+        store_four(scratch.weights, stride, j, w0, w1, w2, w3)
+        g0, g1, g2, g3 = four_products(grad, at_out, scratch.values, d_v, stride, j)
         g0, g1 = w0 * (g0 - d0) * scale, w1 * (g1 - d1) * scale
         g2, g3 = w2 * (g2 - d2) * scale, w3 * (g3 - d3) * scale
-        _store_four(scratch.score_grads, stride, j, g0, g1, g2, g3)
+        store_four(scratch.score_grads, stride, j, g0, g1, g2, g3)
 
 
 @njit

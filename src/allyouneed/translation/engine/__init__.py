@@ -41,7 +41,7 @@ def engine_for(model: Model, compute_type: str = FLOAT32) -> Model:
         )
     if not _has_engine(model):
         return model
-    from allyouneed.translation.engine.engine import Engine  # loads Numba, which is optional
+    from allyouneed.translation.engine.engine import Engine  # spares Numba, which is optional
 
     return Engine(model, compute_type == INT8)
 

@@ -6,7 +6,8 @@ A part is a group of sentences, which passes through all layers while its rows a
 from __future__ import annotations
 
 from allyouneed.kernels import Mode
-from allyouneed.kernels.attention import Inputs, Span, attend_sequence
+from allyouneed.kernels.attention import Inputs, attend_sequence
+from allyouneed.kernels.attention_rows import Span
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.memory import Floats, Longs, Record
 from allyouneed.translation.engine.layers import (
