@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from io import TextIOWrapper
@@ -39,9 +39,8 @@ def translate_file(
 ) -> None:
     """Translate a file line by line, as `allyouneed translate` does.
 
-    With `num_hypotheses` over 1, up to that many lines `id ||| text ||| score` are written for each line. An existing
-    output is replaced once there is a first translation. An interrupted output consists of whole lines; a note beside
-    it has their number and a digest of the settings.
+    With `num_hypotheses` over 1, each line gives up to that many lines `id ||| text ||| score`. An existing output is
+    replaced once there is a first translation. An interrupted one has whole lines; a note beside it allows to resume.
 
     Args:
         translator: The translator.
@@ -61,9 +60,8 @@ def translate_file(
     if output:
         check_output(output, *([source] if source else []))
     options = options.replace({"return_scores": scores or as_json or options.num_hypotheses > 1})
-    is_file = output is not None and (output.is_file() or not output.exists())  # not a device or a pipe
     settings = {**options.model_dump(), "force": list(force), "as_json": as_json}
-    note = ResumeNote.create(translator, source, output, settings) if source and output and is_file else None
+    note = _note(translator, source, output, settings)
     done = note.truncate_output() if resume and note else 0
     if resume and note is None:
         raise UserError("--resume needs an input FILE and an output file (-o FILE).")
@@ -78,6 +76,15 @@ def translate_file(
         if note:
             report(f"finished lines are in {output}; {resume_with} continues after them")
         raise
+
+
+def _note(
+    translator: Translator, source: Path | None, output: Path | None, settings: Mapping[str, object]
+) -> ResumeNote | None:
+    """The note of an output that is a file, not a device or a pipe, of an input that is one."""
+    if source and output and (output.is_file() or not output.exists()):
+        return ResumeNote.create(translator, source, output, settings)
+    return None
 
 
 def _write(
