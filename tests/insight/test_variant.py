@@ -62,7 +62,7 @@ def test_batched_variants_equal_single_ones(small, pair, monkeypatch):
     """Hypotheses end at different steps, so sentences leave the batch before others."""
     base = run_pair(small, pair, Switches())
     carried = [*single_switches(small.model), Switches(future_mask=False, off=frozenset({("decoder", 0, 1)}))]
-    monkeypatch.setattr(variant, "_TOGETHER", 5 * len(pair.source))
+    monkeypatch.setattr(variant, "_BATCH_TOKENS", 5 * len(pair.source))
     found = list(variants_data(small, pair, carried, EXACT, base))
     assert [each["key"] for each in found] == [each.key for each in carried]
     for each, switches in zip(found, carried, strict=True):
