@@ -38,15 +38,15 @@ def run(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess:
             main()
         for stream in streams.values():
             stream.flush()
-    out, said = (streams[name].buffer.getvalue() for name in ("stdout", "stderr"))
-    return subprocess.CompletedProcess(arguments, left.value.code, out, said)
+    out, stderr = (streams[name].buffer.getvalue() for name in ("stdout", "stderr"))
+    return subprocess.CompletedProcess(arguments, left.value.code, out, stderr)
 
 
 def assert_mistake(done: subprocess.CompletedProcess, *words: str) -> None:
-    said = done.stderr.decode()
-    assert done.returncode == 2, said
-    assert "Traceback" not in said
-    last = said.strip().splitlines()[-1]
+    stderr = done.stderr.decode()
+    assert done.returncode == 2, stderr
+    assert "Traceback" not in stderr
+    last = stderr.strip().splitlines()[-1]
     assert last.lower().startswith("error: ")
     for word in words:
         assert word in last
@@ -83,12 +83,12 @@ def test_translate_nbest_and_scores(toy_run):
 
 def test_json_output(toy_run, tmp_path):
     done = run("translate", toy_run, "--json", "--nbest", 2, "--beam-size", 2, stdin=b"a b\n\nc d\n")
-    said = [json.loads(line) for line in done.stdout.decode().splitlines()]
-    assert [(line["line"], line["source"], len(line["hypotheses"])) for line in said] == [
+    records = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    assert [(line["line"], line["source"], len(line["hypotheses"])) for line in records] == [
         (1, "a b", 2), (2, "", 0), (3, "c d", 2),
     ]  # fmt: skip
-    assert said[0]["score"] == said[0]["hypotheses"][0]["score"] < 0
-    assert len(said[0]["tokens"]) == len(said[0]["log_probs"])
+    assert records[0]["score"] == records[0]["hypotheses"][0]["score"] < 0
+    assert len(records[0]["tokens"]) == len(records[0]["log_probs"])
     test = write_pairs(tmp_path, "test", toy_pairs(20, seed=3))
     scores = json.loads(run("evaluate", toy_run, "--test", *test, "--json").stdout)
     assert scores["sentences"] == 20
@@ -119,13 +119,13 @@ def test_a_long_line_is_reported(toy_run):
 
 def test_evaluate_prints_signatures(toy_run, tmp_path):
     test = write_pairs(tmp_path, "test", toy_pairs(20, seed=3))
-    done = run("evaluate", toy_run, "--test", *test, "--tokenized", "-o", tmp_path / "said.txt")
+    done = run("evaluate", toy_run, "--test", *test, "--tokenized", "-o", tmp_path / "translations.txt")
     bleu, chrf, exact = done.stdout.decode().splitlines()
     assert bleu.startswith("BLEU ")
     assert "tok:none" in bleu
     assert "nrefs:1" in chrf
     assert exact.endswith("of 20 sentences")
-    assert len((tmp_path / "said.txt").read_text().splitlines()) == 20
+    assert len((tmp_path / "translations.txt").read_text().splitlines()) == 20
 
 
 def test_translate_with_forced_words_groups_and_coverage(toy_run):
@@ -143,12 +143,12 @@ def test_translate_with_forced_words_groups_and_coverage(toy_run):
 def test_distil(toy_run, tmp_path):
     files = {name: write_pairs(tmp_path, name, toy_pairs(40)) for name in ("train", "valid")}
     settings = [part for name in TOY for part in ("--set", name)]
-    given = ("--train", *files["train"], "--valid", *files["valid"], "--out", tmp_path / "student", *settings)
-    done = run("distil", toy_run, *given, "--set", "training.steps=3", "--beam-size", 2)
+    arguments = ("--train", *files["train"], "--valid", *files["valid"], "--out", tmp_path / "student", *settings)
+    done = run("distil", toy_run, *arguments, "--set", "training.steps=3", "--beam-size", 2)
     assert done.returncode == 0, done.stderr.decode()
     assert b"validation BLEU" in done.stderr
     assert run("translate", tmp_path / "student", stdin=b"a b\n").stdout.count(b"\n") == 1
-    assert_mistake(run("distil", toy_run, *given, "--targets", "all"), "choose teacher, both")
+    assert_mistake(run("distil", toy_run, *arguments, "--targets", "all"), "choose teacher, both")
 
 
 VERBS = [(name,) for name in get_command(app).commands if name != "paper"]
@@ -175,9 +175,9 @@ def test_the_help_lists_all_commands(monkeypatch):
 
 def test_the_shell_completes():
     """The request of bash after `allyouneed tr` and Tab, as `allyouneed --install-completion` sets it up."""
-    asked = {"_ALLYOUNEED_COMPLETE": "complete_bash", "COMP_WORDS": "allyouneed tr", "COMP_CWORD": "1"}
+    request = {"_ALLYOUNEED_COMPLETE": "complete_bash", "COMP_WORDS": "allyouneed tr", "COMP_CWORD": "1"}
     script = Path(sys.executable).with_name("allyouneed")
-    done = subprocess.run([script], env={**os.environ, **asked}, capture_output=True, text=True)
+    done = subprocess.run([script], env={**os.environ, **request}, capture_output=True, text=True)
     assert done.stdout.split() == ["train", "translate"]
 
 
@@ -245,10 +245,10 @@ def test_a_hint_for_input_from_a_terminal(toy_run):
     command = [sys.executable, "-m", "allyouneed", "translate", str(toy_run)]
     with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         os.write(ours, b"a b\n\x04")
-        out, said = process.communicate(timeout=120)
+        out, stderr = process.communicate(timeout=120)
     os.close(ours)
     os.close(theirs)
-    assert b"Ctrl-D" in said
+    assert b"Ctrl-D" in stderr
     assert out.count(b"\n") == 1
 
 
@@ -282,10 +282,10 @@ def test_an_interrupted_command(command, monkeypatch, toy_run):
     monkeypatch.setattr("allyouneed.translation.text_files.translate_file", interrupted)
     assert command("translate", toy_run) == (130, "", "interrupted\n")
     monkeypatch.setattr("allyouneed.quickstart.run_quickstart", lambda *arguments: False)  # its result after Ctrl-C
-    code, out, said = command("quickstart", "--out", "my run")
+    code, out, stderr = command("quickstart", "--out", "my run")
     assert (code, out) == (130, "")
-    assert said.endswith("allyouneed quickstart --out 'my run'\n")
-    assert said.count("interrupted") == 1
+    assert stderr.endswith("allyouneed quickstart --out 'my run'\n")
+    assert stderr.count("interrupted") == 1
 
 
 def closed(streams: str, *arguments: object) -> subprocess.CompletedProcess:
@@ -325,14 +325,14 @@ def test_system_errors_are_one_line(command, monkeypatch, toy_run):
 
 
 def test_a_quota_needs_a_key(command, toy_run):
-    said = "error: --quota applies to a new key: give --keys FILE --add-key NAME too, or leave it out.\n"
-    assert command("serve", toy_run, "--quota", 5) == (2, "", said)
+    stderr = "error: --quota applies to a new key: give --keys FILE --add-key NAME too, or leave it out.\n"
+    assert command("serve", toy_run, "--quota", 5) == (2, "", stderr)
 
 
 def test_a_key_needs_a_file(command):
-    code, out, said = command("serve", "--add-key", "me")
+    code, out, stderr = command("serve", "--add-key", "me")
     assert (code, out) == (2, "")
-    assert said == "error: --add-key needs a file to put the key into: give --keys FILE.\n"
+    assert stderr == "error: --add-key needs a file to put the key into: give --keys FILE.\n"
 
 
 class TestMistakes:
@@ -372,7 +372,7 @@ class TestMistakes:
         assert_mistake(self.train(tmp_path, "--valid", *files), "20 lines", "19 lines")
 
     def test_steps_and_minutes_together(self, tmp_path):
-        assert_mistake(self.train(tmp_path, "--minutes", 1, "--set", "training.steps=3"), "choose one")
+        assert_mistake(self.train(tmp_path, "--minutes", 1, "--set", "training.steps=3"), "Remove one of them")
 
     def test_empty_corpus(self, tmp_path, toy_run):
         (tmp_path / "a").touch()
@@ -437,9 +437,9 @@ class TestMistakes:
     @pytest.mark.parametrize("number", ["nan", "inf"])
     def test_numbers_that_are_not_finite(self, command, number):
         for *verb, option in (("serve", "--seconds"), ("serve", "--file-minutes"), ("paper", "table1", "--minutes")):
-            code, out, said = command(*verb, option, number)
+            code, out, stderr = command(*verb, option, number)
             assert (code, out) == (2, "")
-            assert said.startswith(f"error: Invalid value for '{option}': ")
+            assert stderr.startswith(f"error: Invalid value for '{option}': ")
 
     def test_existing_files_are_unchanged(self, toy_run, tmp_path):
         precious = tmp_path / "out.txt"

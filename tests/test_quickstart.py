@@ -9,10 +9,10 @@ from allyouneed.training.train import INTERRUPTED, Outcome
 
 
 def test_paths_are_shown_verbatim(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(quickstart, "train", lambda request, _: asked.append(request) or Outcome(INTERRUPTED, {}))
+    requests = []
+    monkeypatch.setattr(quickstart, "train", lambda request, _: requests.append(request) or Outcome(INTERRUPTED, {}))
     said, out = io.StringIO(), tmp_path / ("[bold]dates[/bold] " + ":cat: " * 20) / "run"
     assert not quickstart.run_quickstart(out, [], Console(file=said, width=80), "allyouneed")
     assert f"pairs in {out}-text\n" in said.getvalue()
-    [request] = asked
+    [request] = requests
     assert [path.is_file() for path in (*request.train, *request.valid)] == [True, True]

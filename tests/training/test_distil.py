@@ -47,12 +47,12 @@ def test_the_student_trains_on_translations_and_references(toy_run, tmp_path, mo
     assert student.languages == teacher.languages
     assert student.config.model.encoder_layers == 2
     assert student.config.search.beam_size == 1
-    said = Translator(teacher).translate([source for source, _ in toy_pairs(60)], beam_size=2)
+    translations = Translator(teacher).translate([source for source, _ in toy_pairs(60)], beam_size=2)
     taught = list(
         zip(*(lines(tmp_path / "run" / "distilled" / f"train.{side}") for side in ("source", "target")), strict=True)
     )
     expected = []
-    for one, (source, target) in zip(said, toy_pairs(60), strict=True):
+    for one, (source, target) in zip(translations, toy_pairs(60), strict=True):
         expected += [(source, text) for text in (one.text, target) if text]
     assert taught == expected
     monkeypatch.setattr(distilling, "translate_file", lambda *_, **__: pytest.fail("it was translated already"))
@@ -109,8 +109,8 @@ def test_a_teacher_share_brings_the_distributions_closer(toy_run, tmp_path):
         more = [*STUDENT, f"training.teacher_share={share}", "model.decoder_layers=1", "training.steps=30"]
         request = dataclasses.replace(distillation(tmp_path / str(share), toy_run), settings=more)
         assert distil(request, silent()).status == FINISHED
-        said = load_bundle(tmp_path / str(share) / "run").model.eval()(source, target).log_softmax(-1).detach()
-        found.append(float((expected.exp() * (expected - said)).sum()))
+        log_probs = load_bundle(tmp_path / str(share) / "run").model.eval()(source, target).log_softmax(-1).detach()
+        found.append(float((expected.exp() * (expected - log_probs)).sum()))
     assert found[1] < found[0]
     assert all(torch.equal(a, b) for a, b in zip(before, load_bundle(toy_run).model.parameters(), strict=True))
 
@@ -197,10 +197,10 @@ def test_copied_layers_are_reported_once_with_a_budget(toy_run, tmp_path):
     request = dataclasses.replace(
         toy_request(tmp_path / "text", tmp_path / "run"), settings=[*settings, "training.minutes=0.05"], teacher=toy_run
     )
-    said = io.StringIO()
-    assert train(request, Console(file=said)).status == FINISHED
-    assert said.getvalue().count("layers copied from the teacher") == 1
-    assert "measuring the speed" in said.getvalue()
+    output = io.StringIO()
+    assert train(request, Console(file=output)).status == FINISHED
+    assert output.getvalue().count("layers copied from the teacher") == 1
+    assert "measuring the speed" in output.getvalue()
     assert load_bundle(request.out).notes["initial layers"].startswith("layers copied from the teacher")
 
 

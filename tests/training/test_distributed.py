@@ -103,7 +103,7 @@ def test_an_incomplete_environment_is_refused(announced, changed, named):
 
 def test_an_incomplete_environment_is_a_user_error(announced, tmp_path, command):
     announced(WORLD_SIZE="8")
-    code, _, said = command(*as_typed(toy_request(tmp_path / "text", tmp_path / "run"))[3:])
+    code, _, stderr = command(*as_typed(toy_request(tmp_path / "text", tmp_path / "run"))[3:])
     assert code == 2
-    assert said.startswith("error: WORLD_SIZE is 8 in the environment")
-    assert said.count("\n") == 1
+    assert stderr.startswith("error: WORLD_SIZE is 8 in the environment")
+    assert stderr.count("\n") == 1

@@ -16,7 +16,7 @@ from allyouneed.training.log import RunLog
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:[349]\d|10\d)(?:;\d+)*m")
 
 
-def said(tmp_path, environment: dict[str, str], terminal: bool) -> str:
+def output_of(tmp_path, environment: dict[str, str], terminal: bool) -> str:
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=100, _environ=environment)
     log = RunLog(tmp_path, console)
@@ -28,11 +28,11 @@ def said(tmp_path, environment: dict[str, str], terminal: bool) -> str:
 
 @pytest.mark.parametrize(("term", "terminal"), [("xterm-256color", False), ("dumb", True)])
 def test_plain_lines_without_a_capable_terminal(tmp_path, term, terminal):
-    assert said(tmp_path, {"TERM": term}, terminal) == "step 50/100  loss 2.500  1,234 tokens/s  1:15 left\n"
+    assert output_of(tmp_path, {"TERM": term}, terminal) == "step 50/100  loss 2.500  1,234 tokens/s  1:15 left\n"
 
 
 def test_a_bar_in_a_terminal(tmp_path):
-    shown = said(tmp_path, {"TERM": "xterm-256color"}, terminal=True)
+    shown = output_of(tmp_path, {"TERM": "xterm-256color"}, terminal=True)
     for part in ("50/100 steps", "loss 2.500", "1,234 tokens/s"):
         assert part in re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown)
     assert COLOUR.search(shown)
@@ -40,7 +40,7 @@ def test_a_bar_in_a_terminal(tmp_path):
 
 
 def test_no_color_is_respected(tmp_path):
-    assert not COLOUR.search(said(tmp_path, {"TERM": "xterm-256color", "NO_COLOR": "1"}, terminal=True))
+    assert not COLOUR.search(output_of(tmp_path, {"TERM": "xterm-256color", "NO_COLOR": "1"}, terminal=True))
 
 
 def test_logging_continues_if_tensorboard_cannot_write(tmp_path):

@@ -29,10 +29,10 @@ def test_muon_updates_the_matrices_and_adam_the_rest():
 def test_orthogonalise_brings_singular_values_near_one():
     torch.manual_seed(0)
     for shape in ((3, 16, 16), (20, 16, 40), (2, 40, 16)):
-        given = torch.randn(shape)
-        left, values, right = torch.linalg.svd(given, full_matrices=False)
-        found = left.mT @ orthogonalise(given) @ right.mT
-        shares = values / given.norm(dim=(1, 2))[:, None]
+        matrices = torch.randn(shape)
+        left, values, right = torch.linalg.svd(matrices, full_matrices=False)
+        found = left.mT @ orthogonalise(matrices) @ right.mT
+        shares = values / matrices.norm(dim=(1, 2))[:, None]
         turned = torch.diagonal(found, dim1=1, dim2=2)
         assert turned[shares > 0.003].min() > 0.8 - 1e-3
         assert turned.max() < 1.2 + 1e-3

@@ -137,11 +137,11 @@ def test_ctrl_c_saves_and_prints_how_to_resume(toy_run, tmp_path):
     process = subprocess.Popen(command(request), stderr=subprocess.PIPE, text=True)
     wait_for(tmp_path / "run" / "checkpoints" / "weights-*", process)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "To resume, run the same command again" in said
-    assert f"--out {request.out}" in said
-    assert "Traceback" not in said
+    assert "To resume, run the same command again" in stderr
+    assert f"--out {request.out}" in stderr
+    assert "Traceback" not in stderr
     assert (tmp_path / "run" / "report.html").exists()
     assert train(request, silent()).status == FINISHED
     assert_same(tmp_path / "run", toy_run)
@@ -293,7 +293,7 @@ def test_a_full_disk_loses_nothing(toy_run, tmp_path):
         "    original(loop)\n"
         "Loop.save = save; from allyouneed.cli import main; main()"
     )
-    unmeasured = {name: os.environ[name] for name in os.environ if not name.startswith("COVERAGE")}
+    environment = {name: os.environ[name] for name in os.environ if not name.startswith("COVERAGE")}
     failed = subprocess.run(
         [sys.executable, "-c", limited, *command(request)[3:]], capture_output=True, text=True, env=unmeasured
     )
