@@ -295,7 +295,7 @@ def test_a_full_disk_loses_nothing(toy_run, tmp_path):
     )
     environment = {name: os.environ[name] for name in os.environ if not name.startswith("COVERAGE")}
     failed = subprocess.run(
-        [sys.executable, "-c", limited, *command(request)[3:]], capture_output=True, text=True, env=unmeasured
+        [sys.executable, "-c", limited, *command(request)[3:]], capture_output=True, text=True, env=environment
     )
     assert failed.returncode == 2
     assert "cannot write" in failed.stderr
