@@ -148,6 +148,14 @@ def test_an_empty_batch_gives_an_empty_result(plain):
         assert beam_search(model, empty, [], 2, 0.6) == greedy(model, empty, []) == []
 
 
+def test_torch_compile_traces_the_whole_model():
+    model = Transformer(config(), VOCAB, plain=True).eval()
+    source, target = ids(4), ids(5, seed=1)
+    expected = model(source, target)
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    assert close(compiled(source, target), expected)
+
+
 def test_agrees_with_marian():
     shape = config(attention_bias=True)
     theirs = marian(shape, VOCAB, PAD)

@@ -182,7 +182,8 @@ _recordings: ContextVar[tuple[tuple[nn.Module, Observer], ...]] = ContextVar("re
 def record_attention(model: nn.Module, stages: bool = False) -> Iterator[AttentionRecorder]:
     """Record the attention of every forward pass of `model` in this thread while the block runs.
 
-    For code that calls the model without a probe, for example a training step. Other threads are not recorded.
+    For code that calls the model without a probe, for example a training step. Other threads, and models compiled by
+    `torch.compile`, are not recorded.
 
     Args:
         model: Model to record.
@@ -201,6 +202,8 @@ def record_attention(model: nn.Module, stages: bool = False) -> Iterator[Attenti
 
 def active_probe(model: nn.Module, probe: Probe | None) -> Probe | None:
     """Add the observers of this thread's recordings of `model` to the probe of a call."""
+    if torch.compiler.is_compiling():  # reading a context variable would break the graph
+        return probe
     recordings = _recordings.get()
     observers = tuple(observer for recorded, observer in recordings if recorded is model)
     return replace(probe or Probe(), observers=(*(probe or Probe()).observers, *observers)) if observers else probe
