@@ -49,8 +49,8 @@ def own_products(monkeypatch):
     """Use `kernels.matmul` for all sizes that it supports, on any processor."""
     pytest.importorskip("numba")
     monkeypatch.setattr("allyouneed.kernels._is_amd_with_avx512", lambda: True)
-    monkeypatch.setattr("allyouneed.kernels._FEWEST_ROWS", 1)
-    monkeypatch.setattr("allyouneed.kernels._NARROWEST", 16)
+    monkeypatch.setattr("allyouneed.kernels._MIN_ROWS", 1)
+    monkeypatch.setattr("allyouneed.kernels._MIN_SIZE", 16)
 
 
 @pytest.fixture
