@@ -6,9 +6,9 @@ import torch
 
 from allyouneed.bundle import load_bundle
 from allyouneed.config import Config, config_from, list_settings, load_recipe, recipe_names
+from allyouneed.config.descriptions import Setting
 from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
-from allyouneed.settings import Setting
 from allyouneed.suggest import nearest
 
 COMPAT = Path(__file__).parent / "compat"

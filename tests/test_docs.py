@@ -95,8 +95,6 @@ def normal(text: str) -> str:
 
 PAGE_OF_FILE = {
     "config": "settings",
-    "sections": "settings",
-    "listing": "settings",
     "devices": "settings",
     "bundle": "files",
     "files": "files",
@@ -108,13 +106,14 @@ def page_of(path: Path) -> str:
     return f"docs/errors/{PAGE_OF_FILE.get(package, package)}.md"
 
 
-VALIDATED = {"config.py", "sections.py", "options.py"}  # modules whose validators raise ValueError
+# Modules whose validators raise ValueError.
+VALIDATED = {"config/__init__.py", "config/sections.py", "translation/options.py"}
 
 
 def errors_by_page() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in sorted(SOURCE.rglob("*.py")):
-        errors = ["UserError", "ValueError"] if path.name in VALIDATED else ["UserError"]
+        errors = ["UserError", "ValueError"] if path.relative_to(SOURCE).as_posix() in VALIDATED else ["UserError"]
         for text in (text for error in errors for text in templates(path, error, 0)):
             found.setdefault(page_of(path), set()).add(text)
     return found

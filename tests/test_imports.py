@@ -10,7 +10,7 @@ from pathlib import Path
 import allyouneed
 
 SOURCE = Path(allyouneed.__file__).parent
-BASE = {"errors", "files", "config", "sections", "settings", "suggest", "devices", "progress"}
+BASE = {"errors", "files", "config", "suggest", "devices", "progress"}
 SHARED = BASE | {"data", "model", "bundle", "translation"}
 MOST_LOCAL_IMPORTS = 12
 COMMANDS = {"command_options", "terminal"}
@@ -18,14 +18,11 @@ MAY_IMPORT = {
     "lazy": set(),
     "errors": set(),
     "suggest": set(),
-    "settings": set(),
-    "sections": set(),
     "progress": set(),
     "terminal": set(),
     "files": {"errors"},
     "devices": {"errors"},
-    "config": {"errors", "sections", "settings", "suggest"},
-    "listing": {"errors", "config", "settings", "suggest"},
+    "config": {"errors", "suggest"},
     "command_options": {"suggest", "terminal"},
     "kernels": set(),
     "data": BASE,
@@ -40,7 +37,7 @@ MAY_IMPORT = {
     "serving": SHARED | COMMANDS | {"insight"},
     "cli": BASE | COMMANDS | {"training", "translation", "exchange", "insight", "serving", "paper"},
     "__main__": {"cli"},
-    "__init__": {*SHARED, "insight", "training", "listing", "quickstart"},  # for type checkers only, see below
+    "__init__": {*SHARED, "insight", "training", "quickstart"},  # for type checkers only, see below
 }
 PUBLIC = {
     *("Config", "ModelConfig", "SearchOptions", "TrainingResult", "Transformer", "Translation", "Translator"),

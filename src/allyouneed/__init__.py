@@ -8,7 +8,6 @@ from allyouneed import lazy
 
 if TYPE_CHECKING:
     from allyouneed import config as config
-    from allyouneed import listing as listing
     from allyouneed import quickstart as quickstart
     from allyouneed.config import Config, ModelConfig, load_recipe
     from allyouneed.errors import UserError
@@ -54,7 +53,7 @@ _MODULES = {
     "train": "allyouneed.training.python_api",
 }
 
-__getattr__ = lazy.attach(__name__, _MODULES, ["config", "listing", "quickstart"])
+__getattr__ = lazy.attach(__name__, _MODULES, ["config", "quickstart"])
 
 
 def __dir__() -> list[str]:

@@ -166,7 +166,7 @@ def settings(
 
     Example: allyouneed settings training
     """
-    print(allyouneed.listing.settings_listing(selection, as_json))
+    print(allyouneed.config.listing.settings_listing(selection, as_json))
 
 
 @app.command()
@@ -177,7 +177,7 @@ def recipes(
 
     Example: allyouneed recipes
     """
-    print(allyouneed.listing.recipes_listing(as_json))
+    print(allyouneed.config.listing.recipes_listing(as_json))
 
 
 @app.command(cls=search_command())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from allyouneed.insight.corpus import corpus_data
+from allyouneed.insight.corpus_heads import corpus_data
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import corpus_html, html
 from tests.conftest import toy_pairs, write_pairs

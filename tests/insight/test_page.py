@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from allyouneed.insight.corpus import corpus_data
+from allyouneed.insight.corpus_heads import corpus_data
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import MODULES, corpus_html, html, script, static_text
 from allyouneed.insight.switches import Switches

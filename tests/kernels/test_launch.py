@@ -16,7 +16,7 @@ pytest.importorskip("numba")
 
 def test_every_part_runs_once_with_any_number_of_threads():
     from allyouneed.kernels.launch import kernel
-    from allyouneed.kernels.memory import Floats
+    from allyouneed.kernels.records import Floats
 
     @kernel
     def add(part, out: Floats, amount: float):
@@ -34,7 +34,7 @@ def test_every_part_runs_once_with_any_number_of_threads():
 def test_a_kernel_is_compiled_once_by_concurrent_first_calls(monkeypatch):
     """A second compilation would free the first one while it runs."""
     from allyouneed.kernels import launch
-    from allyouneed.kernels.memory import Floats
+    from allyouneed.kernels.records import Floats
 
     compiled, compile_ = [], launch._compile
 
@@ -141,7 +141,7 @@ def test_a_truncated_kernel_file_is_recompiled_with_a_warning(tmp_path, ending):
 
 def test_kernels_are_not_cached_on_a_full_disk(monkeypatch):
     from allyouneed.kernels import launch
-    from allyouneed.kernels.memory import Floats
+    from allyouneed.kernels.records import Floats
 
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -160,7 +160,7 @@ def test_kernels_are_not_cached_on_a_full_disk(monkeypatch):
 
 def test_kernels_are_compiled_silently_without_a_writable_cache(monkeypatch, recwarn):
     from allyouneed.kernels import launch
-    from allyouneed.kernels.memory import Floats
+    from allyouneed.kernels.records import Floats
 
     def without_locator(*signature, cache=False):
         if cache:
@@ -182,7 +182,7 @@ def test_kernels_are_compiled_silently_without_a_writable_cache(monkeypatch, rec
 
 def test_float_parameters_take_whole_numbers():
     from allyouneed.kernels.launch import kernel
-    from allyouneed.kernels.memory import Floats
+    from allyouneed.kernels.records import Floats
 
     @kernel
     def fill(part, out: Floats, amount: float):
@@ -196,7 +196,7 @@ def test_float_parameters_take_whole_numbers():
 
 def test_exp_is_accurate_to_two_units_in_the_last_place():
     from allyouneed.kernels.launch import kernel
-    from allyouneed.kernels.memory import Floats
+    from allyouneed.kernels.records import Floats
     from allyouneed.kernels.simd import exp, load, store
 
     @kernel

@@ -6,7 +6,6 @@ pytest.importorskip("numba")
 
 from allyouneed.kernels import Mode
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.memory import Floats
 from allyouneed.kernels.product import (
     Matrix,
     _multiply_by_panel,
@@ -17,6 +16,7 @@ from allyouneed.kernels.product import (
     round_rows,
     to_bytes,
 )
+from allyouneed.kernels.records import Floats
 
 
 @pytest.mark.parametrize("rows", [1, 3, 4, 13, 100])

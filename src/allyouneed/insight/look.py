@@ -11,7 +11,7 @@ from rich.console import Console
 
 from allyouneed.errors import UserError
 from allyouneed.files import check_output, write_file
-from allyouneed.insight.corpus import corpus_data
+from allyouneed.insight.corpus_heads import corpus_data
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import corpus_html, html
 from allyouneed.insight.variant import entropies

@@ -18,7 +18,7 @@ from torch import Tensor
 from allyouneed import lazy
 
 if TYPE_CHECKING:
-    from allyouneed.kernels import attention, dropout, launch, loss, matmul, memory, product, simd, target
+    from allyouneed.kernels import attention, dropout, launch, loss, matmul, product, records, simd, target
 
 __all__ = [
     "LANES",
@@ -31,15 +31,15 @@ __all__ = [
     "launch",
     "loss",
     "matmul",
-    "memory",
     "multiplies",
     "product",
+    "records",
     "simd",
     "target",
     "usable",
 ]
 __getattr__ = lazy.attach(
-    __name__, {}, ("attention", "dropout", "launch", "loss", "matmul", "memory", "product", "simd", "target")
+    __name__, {}, ("attention", "dropout", "launch", "loss", "matmul", "product", "records", "simd", "target")
 )
 
 LANES = 16  # fp32 values in a vector

@@ -35,7 +35,7 @@ from allyouneed.kernels.attention_rows import (
     visible_keys,
 )
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.memory import Floats, Longs, Record
+from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd import broadcast, exp, pad_to_lanes, select_first, store
 
 

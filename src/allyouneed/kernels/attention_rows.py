@@ -7,7 +7,7 @@ from typing import NamedTuple
 from numba import njit
 
 from allyouneed.kernels import LANES, MASKED
-from allyouneed.kernels.memory import Floats
+from allyouneed.kernels.records import Floats
 from allyouneed.kernels.simd import (
     broadcast,
     exp,

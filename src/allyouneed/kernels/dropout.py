@@ -10,7 +10,7 @@ from torch import Tensor
 
 from allyouneed.kernels import LANES
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.memory import Floats
+from allyouneed.kernels.records import Floats
 from allyouneed.kernels.simd import dropout_mask, load, multiply_add, store
 
 _PART = 2048 * LANES  # elements

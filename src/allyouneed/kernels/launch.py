@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from numba import cfunc, njit, types
 
-from allyouneed.kernels.memory import RecordType, converter, numba_type, reinterpret
+from allyouneed.kernels.records import RecordType, converter, numba_type, reinterpret
 from allyouneed.kernels.simd import fetch_and_increment
 from allyouneed.kernels.target import has_avx512, has_vnni
 

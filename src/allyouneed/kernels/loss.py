@@ -15,8 +15,8 @@ from torch import Tensor
 from allyouneed.kernels import LANES, Mode, multiplies
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.matmul import matmul
-from allyouneed.kernels.memory import Floats, Longs, Record
 from allyouneed.kernels.product import PANEL, Rows, multiply_floats
+from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd import (
     broadcast,
     exp,

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from allyouneed.kernels import LANES, Mode
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.memory import FLOAT, LONG, Floats, Record, no_floats, pointer_to
+from allyouneed.kernels.records import FLOAT, LONG, Floats, Record, no_floats, pointer_to
 from allyouneed.kernels.simd import (
     FLOAT_VECTOR,
     call_on_lanes,

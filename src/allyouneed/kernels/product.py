@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 
 from allyouneed.kernels import LANES, Mode
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.memory import FLOAT, INT, Floats, Record, pointer_to
+from allyouneed.kernels.records import FLOAT, INT, Floats, Record, pointer_to
 from allyouneed.kernels.simd import (
     FLOAT_VECTOR,
     INT_VECTOR,

@@ -15,7 +15,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, register_jitable, register_model
 
 from allyouneed.kernels import LANES
-from allyouneed.kernels.memory import FLOAT, INT, LONG, Floats, pointer_to
+from allyouneed.kernels.records import FLOAT, INT, LONG, Floats, pointer_to
 
 
 class _Lanes(types.Type):

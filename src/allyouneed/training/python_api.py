@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from rich.console import Console
 
 from allyouneed.config import check_values
-from allyouneed.settings import shown
+from allyouneed.config.descriptions import shown
 from allyouneed.training.loop import INTERRUPTED, STOPPED_EARLY
 from allyouneed.training.request import Request
 from allyouneed.training.train import train as run_training

@@ -9,10 +9,10 @@ import torch
 
 from allyouneed.errors import UserError
 from allyouneed.files import check_output
+from allyouneed.translation.evaluation_data import read_test_set
 from allyouneed.translation.line_translation import LineProgress, translate_lines
 from allyouneed.translation.metrics import CorpusScores, bleu_metric, corpus_scores
 from allyouneed.translation.options import SearchOptions
-from allyouneed.translation.test_sets import read_test_set
 from allyouneed.translation.text_files import open_output
 from allyouneed.translation.translator import Translator
 

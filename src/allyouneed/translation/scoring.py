@@ -15,8 +15,8 @@ from allyouneed.data.batches import pad, token_batches
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.model.transformer import log_probabilities
 from allyouneed.translation.alignment import word_numbers
+from allyouneed.translation.evaluation_data import read_test_set
 from allyouneed.translation.search import NEVER_GENERATED
-from allyouneed.translation.test_sets import read_test_set
 from allyouneed.translation.translator import Translator
 
 

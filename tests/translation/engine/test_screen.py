@@ -4,7 +4,7 @@ import torch
 
 pytest.importorskip("numba")
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.memory import Floats, Record
+from allyouneed.kernels.records import Floats, Record
 from allyouneed.translation.engine.screen import (
     ScreenWeights,
     ScreenWorkspace,

@@ -14,7 +14,7 @@ from numba import njit
 
 from allyouneed.kernels import MASKED_BELOW
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.memory import Doubles, Float64, Floats, Longs, Record, copy_record
+from allyouneed.kernels.records import Doubles, Float64, Floats, Longs, Record, copy_record
 from allyouneed.translation.engine.decoder import DecoderState, Workspace, advance, begin_step
 from allyouneed.translation.engine.top_tokens import NextTokens, find_top_tokens
 from allyouneed.translation.engine.weights import DecoderWeights

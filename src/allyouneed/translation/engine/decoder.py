@@ -13,8 +13,8 @@ from typing import NamedTuple
 from numba import njit
 
 from allyouneed.kernels import LANES, MASKED, Mode
-from allyouneed.kernels.memory import Floats, Longs, Record, address_of, floats_at, longs_at
 from allyouneed.kernels.product import Rows, multiply_rows, round_rows
+from allyouneed.kernels.records import Floats, Longs, Record, address_of, floats_at, longs_at
 from allyouneed.kernels.simd import (
     broadcast,
     exp,

@@ -9,7 +9,7 @@ from allyouneed.kernels import Mode
 from allyouneed.kernels.attention import Inputs, attend_sequence
 from allyouneed.kernels.attention_rows import Span
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.memory import Floats, Longs, Record
+from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.translation.engine.layers import (
     embed_row,
     feed_forward,

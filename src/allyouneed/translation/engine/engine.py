@@ -21,9 +21,9 @@ from allyouneed.kernels.product import multiply_packed, rounded_size
 from allyouneed.kernels.simd import pad_to_lanes
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.engine.beam import BeamState, BeamTask, Candidate, FinishedHypothesis, search_beam
-from allyouneed.translation.engine.cache import EngineCache
 from allyouneed.translation.engine.decoder import DecoderState, Workspace
 from allyouneed.translation.engine.encoder import EncoderWorkspace, SourceBatch, encode
+from allyouneed.translation.engine.engine_cache import EngineCache
 from allyouneed.translation.engine.greedy import GreedyState, greedy, step
 from allyouneed.translation.engine.screen import screen_workspace
 from allyouneed.translation.engine.top_tokens import CHUNK, NextTokens

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import njit
 
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.memory import Floats, Longs, Record
+from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.translation.engine.decoder import DecoderState, Workspace, advance, begin_step
 from allyouneed.translation.engine.screen import screen_top_tokens
 from allyouneed.translation.engine.top_tokens import NextTokens, find_top_tokens

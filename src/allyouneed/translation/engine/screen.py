@@ -16,8 +16,8 @@ from numba import njit
 from torch import Tensor
 
 from allyouneed.kernels import LANES, MASKED, Mode
-from allyouneed.kernels.memory import Floats, Longs, Record
 from allyouneed.kernels.product import Matrix, Rows, multiply_columns, pack, round_rows, rounded_size, to_bytes
+from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd import any_above, broadcast, load, multiply_add, reduce_sum, round_half_even, store
 from allyouneed.translation.engine.top_tokens import CHUNK, insert_token
 

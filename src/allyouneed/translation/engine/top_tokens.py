@@ -5,8 +5,8 @@ from __future__ import annotations
 from numba import njit
 
 from allyouneed.kernels import LANES, MASKED, Mode
-from allyouneed.kernels.memory import Floats, Longs, Record
 from allyouneed.kernels.product import Rows, multiply_columns, round_rows
+from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd import any_above, broadcast, exp, load, log, pad_to_lanes, reduce_max, reduce_sum
 from allyouneed.translation.engine.layers import offset
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from allyouneed import kernels
 from allyouneed.data.tokenizer import EOS
-from allyouneed.kernels.memory import Floats, Longs, Record
 from allyouneed.kernels.product import Matrix, pack
+from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.model.feed_forward import FeedForward
 from allyouneed.model.layers import DecoderLayer, EncoderLayer
 from allyouneed.model.transformer import Transformer

@@ -11,14 +11,18 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from allyouneed import lazy
+from allyouneed.config.descriptions import Setting, complaint, describe, shown
+from allyouneed.config.sections import DataConfig, ModelConfig, SearchConfig, Section, TrainingConfig
 from allyouneed.errors import UserError
-from allyouneed.sections import DataConfig, ModelConfig, SearchConfig, Section, TrainingConfig
-from allyouneed.settings import Setting, complaint, describe, shown
 from allyouneed.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from allyouneed.config import listing as listing
 
 __all__ = [
     "Config",
@@ -33,6 +37,8 @@ __all__ = [
     "recipe_names",
     "recipe_text",
 ]
+
+__getattr__ = lazy.attach(__name__, {}, ["listing"])  # it imports this module
 
 MOST_PARAMETERS = 10**11  # 400 GB in fp32; counts far above would overflow 64-bit offsets in PyTorch
 

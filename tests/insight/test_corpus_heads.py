@@ -7,8 +7,8 @@ import json
 import pytest
 
 from allyouneed import UserError
-from allyouneed.insight import corpus
-from allyouneed.insight.corpus import corpus_data
+from allyouneed.insight import corpus_heads as corpus
+from allyouneed.insight.corpus_heads import corpus_data
 from allyouneed.insight.heads import MEASURES
 from allyouneed.insight.switches import all_heads
 from tests.conftest import toy_pairs, write_pairs

@@ -6,7 +6,7 @@ import torch
 
 pytest.importorskip("numba")
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.memory import Doubles, Float64, Floats, Longs, Record, address_of, copy_record, floats_at
+from allyouneed.kernels.records import Doubles, Float64, Floats, Longs, Record, address_of, copy_record, floats_at
 
 
 class Item(Record):
