@@ -11,7 +11,7 @@ from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
 from allyouneed.suggest import nearest
 
-COMPAT = Path(__file__).parent / "compat"
+COMPAT = Path(__file__).parents[1] / "compat"
 TOO_MUCH = ["1e23", "1e308", "2147483648", "9223372036854775808", "inf", "1" + 400 * "0"]
 EXTREMES = [
     *(0, -1, -0.0, 0.5, 1, 2**31, 2**63, 1e23, -1e308, 1e308, 5e-324, math.inf, -math.inf, math.nan, 10**400),
