@@ -51,7 +51,7 @@ def test_pairs_of_a_tsv_with_columns(tmp_path):
         ("cut.gz", gzip.compress(b"hello\n" * 1000)[:-9] + b"?", "damaged, or not a gzip file"),
         ("unmarked.txt", "hello\n".encode("utf-16-le"), r"unmarked.txt:1: not text \(zero bytes\). If it is UTF-16"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",  # gzip's bytes contain the time
+    ids=lambda value: value if isinstance(value, str) else "",  # gzip data contains the time, so it cannot be an id
 )
 def test_unreadable_files(tmp_path, name, content, message):
     if content is not None:

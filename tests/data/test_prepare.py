@@ -64,7 +64,7 @@ def test_an_empty_list_of_validation_files_means_none(tmp_path):
 
 
 def test_a_deleted_store_is_prepared_again(tmp_path):
-    """The remedy of the error message works."""
+    """The remedy that the error message suggests works."""
     files = write_pairs(tmp_path, "train", toy_pairs(200)), write_pairs(tmp_path, "valid", toy_pairs(10, seed=5))
     prepared, _ = run_prepare(tmp_path, *files)
     report = prepared.report()

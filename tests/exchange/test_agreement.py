@@ -1,4 +1,4 @@
-"""Comparison of a bundle with a made-up second system."""
+"""Comparison of a bundle with a fake second system."""
 
 from __future__ import annotations
 

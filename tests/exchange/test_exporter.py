@@ -108,7 +108,7 @@ def test_the_commands(command, tmp_path):
 
 
 def test_user_errors(command, tmp_path, monkeypatch):
-    """Each gives exit code 2 and one line, and changes no files."""
+    """Each command exits with code 2, prints one line, and changes no files."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("precious")
     write_marian(tmp_path / "opus")

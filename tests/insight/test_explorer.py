@@ -81,7 +81,7 @@ def test_learned_positions_are_enough_for_every_switch():
 
 
 def test_a_page_of_20_tokens_and_6_layers_of_8_heads_is_below_2_mb(monkeypatch):
-    monkeypatch.setattr(variant, "MAX_SEARCH_LENGTH", 0)  # saves 150 searches, whose results have 100 bytes each
+    monkeypatch.setattr(variant, "MAX_SEARCH_LENGTH", 0)  # saves 150 searches, whose results take 100 bytes each
     translator = random_translator(6, 8, 64, d_k=64, d_v=64)
     text = "a dog runs in the green park the"
     while len(translator.tokenizer.encode(text)) < 19:

@@ -1,4 +1,4 @@
-"""A page with a server: combinations of switches, and answers in any order."""
+"""A page with a server: combinations of switches, and responses in any order."""
 
 import json
 

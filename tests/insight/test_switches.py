@@ -1,4 +1,4 @@
-"""Each switch against an independent computation of the same."""
+"""Each switch, compared with an independent computation of its effect."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""One translator shared by several threads, which look inside, align, score and translate at the same time."""
+"""Several threads share one translator to record attention, align, score and translate at the same time."""
 
 import random
 import threading
@@ -17,7 +17,7 @@ PAIRS = [("a b c", "c b a"), ("d e", "e d"), ("a c e b", "b e c a"), ("b", "b")]
 
 
 def calls(translator: Translator) -> list[Callable[[], Any]]:
-    """Calls of every kind; results can be compared with `==`."""
+    """Return calls of every kind, whose results can be compared with `==`."""
 
     def look(source: str, target: str) -> list[bytes]:
         attention = translator.look(source, target)

@@ -59,7 +59,7 @@ def test_brief_variant(small, pair):
 
 
 def test_batched_variants_equal_single_ones(small, pair, monkeypatch):
-    """Hypotheses end at different steps, so sentences leave the batch before others."""
+    """Hypotheses end at different steps, so some sentences are removed from the batch before others."""
     base = run_pair(small, pair, Switches())
     carried = [*single_switches(small.model), Switches(future_mask=False, off=frozenset({("decoder", 0, 1)}))]
     monkeypatch.setattr(variant, "_BATCH_TOKENS", 5 * len(pair.source))

@@ -10,7 +10,7 @@ from allyouneed.paper.table4.evalb import BracketScores, flat, right_branching, 
 from allyouneed.paper.table4.treebank import Tree, read_trees
 
 # The first lines of EVALB's sample, which have one gold tree, with the matched, gold and parsed brackets that EVALB
-# prints (sample.rsl). `read_trees` refuses its labels, which are not those of the Penn Treebank.
+# prints (sample.rsl). `read_trees` rejects its labels, which are not those of the Penn Treebank.
 SAMPLE_GOLD = "(S (A (P this)) (B (Q is) (A (R a) (T test))))"
 SAMPLE = [
     ("(S (A (P this)) (B (Q is) (A (R a) (T test))))", 4, 4, 4),
@@ -49,7 +49,7 @@ def test_evalbs_own_sample(parsed, matched, gold, found):
 
 
 def test_a_corpus_is_scored_over_all_brackets():
-    # 3 of 4 and 1 of 4 gold brackets, of 4 and 1 parsed: recall 4/8, precision 4/5, F1 2 · 4 / (8 + 5)
+    # Matched: 3 and 1 brackets; gold: 4 and 4; parsed: 4 and 1. Recall 4/8, precision 4/5, F1 2 · 4 / (8 + 5).
     gold = tree_of(SAMPLE_GOLD)
     scores = score([(gold, tree_of(SAMPLE[1][0])), (gold, tree_of(SAMPLE[6][0]))])
     assert scores == BracketScores(matched=4, gold=8, parsed=5, exact=0, sentences=2)

@@ -45,7 +45,7 @@ def word_classes(words: int, pronouns: tuple[int, ...] = (), function: tuple[int
 
 
 def attending_to(keys: list[int], weight: float = 1.0) -> np.ndarray:
-    """One head whose word i attends to keys[i] with this weight, and to `</s>` with the rest; [query, key]."""
+    """Return one head whose word i attends to keys[i] with this weight, and to `</s>` with the rest; [query, key]."""
     weights = np.zeros((len(keys) + 1, len(keys) + 1))
     weights[:, -1] = 1 - weight
     weights[-1, -1] = 1
@@ -130,7 +130,7 @@ def test_lift_of_pronouns():
     assert row["pronouns"] == pytest.approx(0.9)
     assert row["beside"] == row["others"] == pytest.approx(0.3)
     assert row["lift"] == row["lift_beside"] == pytest.approx(3)
-    assert row["peak_beside"] == 0  # their largest weights are for the end
+    assert row["peak_beside"] == 0  # the largest weights of the adjacent words are on `</s>`
     assert most_anaphoric(statistics) == (0, [1, 0])
     assert statistics.best["pronouns"][0, 1].tolist() == pytest.approx([0.9, 0, 3, 0])
 

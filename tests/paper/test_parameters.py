@@ -1,7 +1,7 @@
 """Parameters of every row of table 3: by formula, in the model, and as printed.
 
-With a vocabulary of 37,000 and the paper's equations (projections without bias) base has 63.0 million parameters where
-the paper prints 65. The differences between rows are as printed: a vocabulary of 41,003 to 41,209 tokens reproduces
+With a vocabulary of 37,000 and the paper's equations (projections without bias), base has 63.0 million parameters; the
+paper prints 65. The differences between rows are as printed: a vocabulary of 41,003 to 41,209 tokens reproduces
 every row but big, which requires 35,368 to 36,344. The printed numbers do not follow from 37,000, and no single
 vocabulary size reproduces big and the other rows.
 """
@@ -25,7 +25,7 @@ MILLIONS = {  # with a vocabulary of 37,000
 
 
 def without_embedding(model: ModelConfig) -> int:
-    """Parameters but the embedding matrix. A norm has 2 · d_model parameters, a feed-forward network two biases."""
+    """Parameters except the embedding matrix. A norm has 2 · d_model parameters, a feed-forward network two biases."""
     attention = model.d_model * model.num_heads * 2 * (model.key_size + model.value_size)
     feed_forward = 2 * model.d_model * model.d_ff + model.d_ff + model.d_model
     encoder = model.encoder_layers * (attention + feed_forward + 2 * 2 * model.d_model)
@@ -45,14 +45,14 @@ def test_the_model_has_the_expected_parameters(name):
 
 @pytest.mark.parametrize("name", PAPER)
 def test_parameters_are_near_the_printed_ones(name):
-    """The difference is at most 4.5 million and 7 %; all rows but big are below the printed figure."""
+    """The difference is at most 4.5 million and 7 %; all rows except big are below the printed figure."""
     printed = PAPER[name].parameters
     assert abs(MILLIONS[name] - printed) < min(4.5, 0.07 * printed)
     assert (MILLIONS[name] > printed) == (name == "big")
 
 
 def test_one_vocabulary_reproduces_all_rows_but_big():
-    """The paper prints no figure for row E, as if learned positions were not counted."""
+    """Row E is excluded, since the paper prints no parameter count for it, as if learned positions were not counted."""
     ranges = {}
     for name, row in PAPER.items():
         model = load_recipe(f"table3/{name}").model

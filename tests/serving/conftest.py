@@ -51,7 +51,7 @@ def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
 
 @pytest.fixture(scope="session")
 def registry(translator: Translator) -> TranslatorRegistry:
-    """aa to bb, and bb to cc by the same model; aa to cc is translated over bb."""
+    """Pairs aa to bb and bb to cc, with one model for both; aa to cc is translated through bb."""
     return TranslatorRegistry({("aa", "bb"): translator, ("bb", "cc"): Translator(translator.bundle, inter_threads=1)})
 
 

@@ -24,7 +24,7 @@ SWITCHES: list[dict[str, Any]] = [{"scale": False}, {"positions": False}, {"off"
 
 
 def run_mixed_work(registry: TranslatorRegistry, threads: int) -> list[Any]:
-    """Run tasks of all kinds at once; batches have one item, so that results do not depend on the batch."""
+    """Run tasks of all kinds concurrently; batches have one item, so that results do not depend on the batch."""
     limits = QueueLimits(threads, batch_tokens=1, gather_seconds=0)
     queue = RequestQueue(lambda: ModelWorker(registry), lambda key, payload: 1, limits)
     pipeline = TranslationPipeline(registry, queue)

@@ -1,4 +1,4 @@
-"""Memory use is constant: nothing of a request is kept."""
+"""Memory use is constant: no data of a request is kept."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def test_search_options_are_derived_from_their_declaration(post, translator, add
     content = document["paths"]["/api/translate"]["post"]["requestBody"]["content"]
     properties = content["application/json"]["schema"]["properties"]
     for name, field in SearchOptions.model_fields.items():
-        if option_of(name).group == "Speed":  # chosen by the server
+        if option_of(name).group == "Speed":  # set by the server
             assert name not in properties
         else:
             assert properties[name]["description"] == field.description

@@ -36,7 +36,7 @@ def patient(registry):
 
 
 def exchange(address: str, *parts: bytes) -> bytes:
-    """Send parts and read until the server closes the connection; fails if it does not within a minute."""
+    """Send parts and read until the server closes the connection; fail if it does not do so within a minute."""
     host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=60) as connection:
         try:
@@ -77,7 +77,7 @@ def test_incomplete_requests_time_out(strict, start):
 
 def test_slow_requests_are_cut_off(strict):
     def send_slowly() -> None:
-        for byte in START + b"X: " + b"a" * 3900:  # below the limit of the size, and longer than half a minute
+        for byte in START + b"X: " + b"a" * 3900:  # below the size limit; sending takes longer than half a minute
             connection.sendall(bytes([byte]))
             time.sleep(0.01)
 

@@ -29,7 +29,7 @@ class UppercaseWorker:
 
 
 def run(work, seconds: float = 0.0, **limits) -> tuple[list, list[list[str]]]:
-    """Return the results or exceptions of `work(queue)`'s tasks, and the batches."""
+    """Return the results or exceptions of the tasks from `work(queue)`, and the batches."""
     batches: list[list[str]] = []
     queue = RequestQueue(lambda: UppercaseWorker(batches, seconds), lambda key, text: len(text), QueueLimits(**limits))
     queue.start()

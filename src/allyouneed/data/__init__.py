@@ -1,1 +1,1 @@
-"""Parallel text to token ids to batches."""
+"""Data pipeline: from parallel text to token ids to batches."""

@@ -118,7 +118,7 @@ def collate(store: PairStore, pairs: Sequence[int] | np.ndarray) -> Batch:
 
 
 def _padded(side: Sentences, pairs: np.ndarray, *prefix: int) -> Tensor:
-    """Pad all sentences at once, shape [pairs, longest]: a loop over sentences would delay the training step."""
+    """Pad all sentences in array operations, shape [pairs, longest]; a Python loop would delay the training step."""
     lengths, starts, lead = side.lengths[pairs], side.offsets[pairs], len(prefix)
     columns = np.arange(lengths.max(initial=0))
     is_token = columns < lengths[:, None]

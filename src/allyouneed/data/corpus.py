@@ -148,8 +148,8 @@ def count_pairs(paths: Sequence[Path]) -> int:
 def first_mismatch(source_lengths: np.ndarray, target_lengths: np.ndarray) -> int:
     """Estimate the line from which the lengths of both sides no longer correlate.
 
-    The mean difference of log lengths is small where lines correspond, and larger where they do not. The best division
-    is where the cumulative sum of (difference - mean of both levels) is smallest.
+    The difference of log lengths is on average small where lines correspond, and larger where they do not. The estimate
+    is the minimum of the cumulative sum of (difference - threshold), with a threshold midway between both averages.
 
     Args:
         source_lengths: Length of each source line, shape [source_lines].

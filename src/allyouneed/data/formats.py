@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 from allyouneed.errors import UserError
 
-_OTHER_MARKS = {  # UTF-32 first: its little-endian mark begins with UTF-16's
+_OTHER_MARKS = {  # UTF-32 first, since its little-endian mark begins with that of UTF-16
     codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32",
     codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16",
 }  # fmt: skip

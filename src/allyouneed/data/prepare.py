@@ -91,8 +91,8 @@ def prepare(
     Args:
         folder: Destination, a RUN's `data` folder.
         train: One TSV file or two parallel files.
-        valid: Likewise for validation. If None, about 1,000 pairs of the training text are held out, selected by a hash
-            of the source, so that pairs with equal sources are not separated.
+        valid: Validation text, in the same form. If None, about 1,000 pairs of the training text are held out, selected
+            by a hash of the source, so that pairs with equal sources are not separated.
         data: Settings.
         say: Receives progress messages.
         tokenizer: An existing tokenizer, for further training of a model.
@@ -194,7 +194,7 @@ def _learn_tokenizer(sentences: Iterator[str], data: DataConfig, train: Sequence
     try:
         return learn_tokenizer(sentences, data.vocab_size, data.subwords, data.character_coverage)
     except UserError as error:
-        _text_report(train, data).check_usable()  # more specific, if the text is unusable
+        _text_report(train, data).check_usable()  # raises a more specific error if the text is unusable
         raise UserError(f"{' and '.join(map(str, train))}: {error}") from error
 
 
@@ -211,7 +211,7 @@ def _text_report(paths: Sequence[Path], data: DataConfig) -> CorpusReport:
 
 
 def is_held_out(pair: RawPair, stride: int | None) -> bool:
-    """Return whether a pair belongs to the validation set: one of `stride` sources, chosen by hash; none if None."""
+    """Return whether a pair belongs to the validation set: one in `stride` sources, chosen by hash; none if None."""
     if stride is None:
         return False
     return int.from_bytes(hashlib.blake2b(pair.source.encode(), digest_size=8).digest(), "little") % stride == 0

@@ -1,7 +1,7 @@
 """Tokenizer for imported vocabularies, as in Marian: a SentencePiece model and a list of subwords for each side.
 
-Source and target may have different models and vocabularies: a tokenizer is that of the source, and `target` is that of
-the target. Ids are reordered so that PAD, UNK, BOS and EOS are the same as everywhere; `rows` has the original ids.
+Source and target may have different models and vocabularies: a tokenizer is for the source, its `target` for the target
+language. Ids are reordered so that PAD, UNK, BOS and EOS have their usual values; `rows` has the original ids.
 """
 
 from __future__ import annotations

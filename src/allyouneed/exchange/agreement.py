@@ -50,7 +50,7 @@ class Agreement:
         beam_size: Beam size that both systems used.
         sentences: Number of sentences compared.
         truncated: Number of translations that reached the bundle's maximum length, which differs from the exported
-            model's. With greedy search, only those with identical tokens up to that length.
+            model's. With greedy search, counted only if the tokens are identical up to that length.
         differences: Sentences with different translations.
     """
 
@@ -65,7 +65,7 @@ class Agreement:
         return all(difference.is_tie for difference in self.differences)
 
     def lines(self, list_differences: bool = True) -> list[str]:
-        """Format the report, one line per list element, with or without each single difference."""
+        """Return the lines of the report; with `list_differences`, one line per difference is included."""
         same = self.sentences - self.truncated - len(self.differences)
         ties = sum(difference.is_tie for difference in self.differences)
         summary = f"beam {self.beam_size}: {same:,} of {self.sentences:,} translations identical"

@@ -32,7 +32,7 @@ def export_argos(bundle: Bundle, folder: Path, quantization: str | None = None) 
         The path of the package.
 
     Raises:
-        UserError: As `export_ctranslate2`.
+        UserError: See `export_ctranslate2`.
     """
     with new_folder(folder) as unfinished, tempfile.TemporaryDirectory() as temporary:
         model = Path(temporary) / "model"

@@ -1,4 +1,4 @@
-"""The verbs `allyouneed export`, `import` and `check`."""
+"""The commands `allyouneed export`, `import` and `check`."""
 
 from __future__ import annotations
 

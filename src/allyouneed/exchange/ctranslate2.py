@@ -1,4 +1,4 @@
-"""Export to CTranslate2: the same weights in its layout, through a specification built in Python.
+"""Export to CTranslate2: the weights are copied to its layout by a specification built in Python.
 
 CTranslate2 computes other sinusoids (all sines first, other frequencies), so the bundle's are stored as a table. All
 its heads are d_model / num_heads wide, so narrower heads are padded with zeros, which leave all products unchanged. A
@@ -36,7 +36,7 @@ except ImportError as error:
 
 QUANTIZATIONS = ("int8", "int16", "float16")
 MAX_INPUT_LENGTH = 1024  # CTranslate2's default: it truncates longer sources
-MAX_OUTPUT_LENGTH = 256  # likewise for translations
+MAX_OUTPUT_LENGTH = 256  # CTranslate2's default: it truncates longer translations
 _EXCLUDED_LOGIT = -1e4  # acts as minus infinity, and is finite in fp16
 
 
@@ -71,7 +71,7 @@ def ctranslate2_translator(
     Args:
         folder: The folder that `export_ctranslate2` wrote.
         bundle: The exported bundle.
-        tokenize: Text to tokens; None uses the bundle's tokenizer.
+        tokenize: Splits a text into tokens; None uses the bundle's tokenizer.
 
     Returns:
         A function from texts and a beam size to target tokens.

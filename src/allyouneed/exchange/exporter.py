@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from allyouneed import exchange  # loads a format's module, and with it the other system's package, on first use
+from allyouneed import exchange  # lazy: loads a format's module and the other system's package on first use
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.data.corpus import count_pairs
 from allyouneed.data.formats import read_pairs

@@ -31,14 +31,14 @@ def import_bundle(format: str, folder: Path, run: Path, source: str | None = Non
         format: The format of the model; only marian is supported.
         folder: The model's folder.
         run: A new or empty folder.
-        source: Code of the source language; None reads it from the model. `target` likewise.
-        target: Code of the target language.
+        source: Code of the source language; None reads it from the model.
+        target: Code of the target language; None reads it from the model.
 
     Returns:
         A description of the new bundle for the user.
 
     Raises:
-        UserError: If the format is another, one language is given without the other, or as `import_marian`.
+        UserError: If the format is not supported, only one language is given, or for the reasons in `import_marian`.
     """
     if format != "marian":
         raise UserError(f"import {format}: only marian, the format of OPUS-MT models, can be imported.")
@@ -125,7 +125,7 @@ def _read_config(folder: Path, settings: dict[str, Any]) -> Config:
 
 
 def _refuse_unsupported(path: Path, settings: dict[str, Any], shared_but_not_tied: bool) -> None:
-    """Refuse settings that no OPUS-MT model has, rather than import a model that translates wrongly."""
+    """Reject unsupported settings, which no OPUS-MT model has, since an imported model would translate wrongly."""
     unsupported = {
         "model_type": settings.get("model_type") != "marian",
         "activation_function": settings.get("activation_function", "gelu") not in _ACTIVATIONS,

@@ -1,4 +1,4 @@
-"""Conversion of weights between this package and Marian: other names and another order of the same numbers.
+"""Conversion of weights between this package and Marian: parameters are renamed, rows and units reordered.
 
 - Marian's sinusoids are all sines, then all cosines; here they alternate (section 3.5). Permuting d_model wherever it
   occurs (embeddings, inputs and outputs of every sub-layer, norms) converts one model into the other, since nothing
@@ -82,7 +82,7 @@ def to_marian(
 
 
 def _marian_units(d_model: int) -> Tensor:
-    """Return the index in Marian of each unit: 0, d/2, 1, d/2 + 1, ..."""
+    """Return Marian's index of each unit: 0, d/2, 1, d/2 + 1, ..."""
     return torch.arange(d_model).view(2, -1).T.flatten()
 
 
@@ -96,7 +96,7 @@ def _marian_rows(vocabulary: Vocabulary) -> Tensor:
 
 
 def _in_marian_rows(tensor: Tensor, vocabulary: Vocabulary, copy_start: bool = True) -> Tensor:
-    """Invert `_marian_rows`; with `copy_start`, the row of padding becomes that of an added start token."""
+    """Reorder rows by `_marian_rows`; with `copy_start`, an added start token's row replaces the row of padding."""
     result = tensor.new_empty(sum(row != ADDED for row in vocabulary.rows), *tensor.shape[1:])
     for i, row in enumerate(vocabulary.rows):
         if row != ADDED:

@@ -21,7 +21,7 @@ def verify_checksums(path: Path) -> str:
             a zip file with a checksum per entry.
 
     Returns:
-        A line for the user.
+        A line that reports the result.
 
     Raises:
         UserError: If a file is missing or has changed, or if there are no checksums.
@@ -36,7 +36,7 @@ def verify_checksums(path: Path) -> str:
 
 
 def _verify_zip(path: Path) -> int:
-    """Return the number of entries, all verified."""
+    """Verify all entries and return their number."""
     try:
         with zipfile.ZipFile(path) as package:
             changed = package.testzip()

@@ -1,4 +1,4 @@
-"""Attention made visible: the explorer of one sentence, heads over a corpus, and recordings of any forward pass."""
+"""Visualisation of attention: an explorer for one sentence, head statistics, and recordings of a forward pass."""
 
 from __future__ import annotations
 

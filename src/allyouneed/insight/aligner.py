@@ -1,8 +1,8 @@
-"""A small word aligner as reference for heads: IBM model 1 with the diagonal prior of fast_align (Dyer et al. 2013).
+"""A small word aligner, the reference for heads: IBM model 1 with fast_align's diagonal prior (Dyer et al. 2013).
 
-It is trained in both directions by a few iterations of EM on the corpus itself. Links found in both directions are
-sure, links found in one are possible (Och and Ney 2003). On a thousand sentence pairs the reference is rough; manual
-alignments are better.
+The aligner is trained in both directions by a few iterations of EM on the corpus itself. Links found in both directions
+are sure, links found in only one are possible (Och and Ney 2003). With a thousand sentence pairs, the reference is
+rough; manual alignments are better.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def alignment_error(found: Sequence[set[Link]], gold: Sequence[Links]) -> float 
 
 
 def _model_1(pairs: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[set[Link]]:
-    """Find the most likely source word of each target word; the word pairs of all sentences are rows of arrays."""
+    """Find the most likely source word of each target word; vectorised over the word pairs of all sentences."""
     names: dict[str, int] = {}
 
     def number(words: Sequence[str]) -> np.ndarray:

@@ -20,8 +20,8 @@ class Precision(NamedTuple):
         weights: Attention of the unchanged model.
         variants: Attention of each variant.
         stages: Intermediate vectors.
-        columns: Maximum number of columns of an intermediate vector, chosen at equal distances; 0 for all.
-        top: Number of keys stored per query, those with the largest weights; 0 for all.
+        columns: Maximum number of stored components of an intermediate vector, evenly spaced; 0 for all.
+        top: Number of keys stored per query, in descending order of weight; 0 for all.
     """
 
     weights: int
@@ -46,8 +46,8 @@ class ArraySizes(NamedTuple):
 
     Attributes:
         weights: Number of attention weights of a variant.
-        rows: Number of rows of attention weights.
-        vectors: Number and width of the intermediate vectors.
+        rows: Number of rows (queries) of these weights.
+        vectors: Number and width of the vectors in each intermediate array.
     """
 
     weights: int
@@ -107,8 +107,8 @@ def pack_matrices(values: np.ndarray, bits: int = 16, columns: int = 0) -> dict[
 def pack_weights(weights: np.ndarray, bits: int = 16, top: int = 0) -> dict[str, Any]:
     """Pack numbers from 0 to 1 [..., query, key] as {shape, bits, data}.
 
-    With 8 bits, q encodes (q / 255)², which resolves small weights better. With `top`, the result is {shape, top, keys,
-    data}: the largest weights of each query in descending order, and the indices of their keys.
+    With 8 bits, q encodes (q / 255)², which resolves small weights better. With `top`, the result is {shape, top, bits,
+    keys, data}: the largest weights of each query in descending order, and the indices of their keys.
     """
     shape = list(weights.shape)
     if top and top < shape[-1]:
@@ -120,7 +120,7 @@ def pack_weights(weights: np.ndarray, bits: int = 16, top: int = 0) -> dict[str,
 
 
 def chosen_columns(of: int, kept: int) -> np.ndarray:
-    """Choose `kept` of `of` columns at equal distances, including the first and the last; returns their indices."""
+    """Return the indices of `kept` of `of` columns, evenly spaced, including the first and the last one."""
     return np.floor(np.arange(kept) * (of - 1) / max(1, kept - 1) + 0.5).astype(int)
 
 

@@ -36,14 +36,14 @@ def corpus_data(
     alignments: Path | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Measure all heads on the first `SENTENCES` pairs of a corpus, without those too long for the model.
+    """Measure all heads on the first `SENTENCES` pairs of a corpus, except those too long for the model.
 
     Args:
         translator: Translator whose model is measured.
         test: Two text files, or one TSV file.
         alignments: Reference alignment in Pharaoh format, one line per pair, for words split at spaces with punctuation
             split off; None for the built-in aligner.
-        on_progress: Called with the number of heads measured for importance and their total.
+        on_progress: Called with the number of heads whose importance is measured and their total.
 
     Returns:
         The JSON object described above.
@@ -97,12 +97,12 @@ def corpus_data(
 
 
 def _tokenizers(translator: Translator) -> tuple[AnyTokenizer, AnyTokenizer]:
-    """Tokenizers of source and target."""
+    """Return the tokenizers of source and target."""
     return translator.tokenizer, translator.tokenizer.target
 
 
 def _pairs(translator: Translator, test: Sequence[Path]) -> list[tuple[int, tuple[Sentence, Sentence]]]:
-    """Index of each line, from 0, and its sentence pair."""
+    """Read sentence pairs, each with the index of its line, from 0."""
     languages, limit = translator.bundle.languages, translator.longest_source
     kept = []
     for line, pair in enumerate(read_pairs(test, translator.bundle.config.data.columns)):

@@ -1,4 +1,4 @@
-"""Data of the explorer for one sentence, as one JSON object that a page contains or a server sends.
+"""Data of the explorer for one sentence: a JSON object that a page contains or a server sends.
 
 format          1
 text            the source; `translation` the target; `languages` [source, target] codes or null
@@ -7,7 +7,7 @@ model           encoder_layers, decoder_layers, heads, d_model, d_k, d_v, norm, 
 source, target  text (NFC), tokens (with </s>), words: [first token, last token, begin, end character], ends excluded;
                 target.inputs: tokens that the decoder receives, from <s> on
 base            the variant of the unchanged model
-variants        {key: variant}, the variants that a page contains; a server computes others for `fetchVariant(switches)`
+variants        {key: variant}, the variants stored in a page; a server computes others for `fetchVariant(switches)`
 variant         key, switches, source_tokens, entropy and change [head] (ordered by kind, layer, head; in nats, and the
                 share of attention that is redistributed), slope (`variant.slope`; null like entropy if brief),
                 predictions {given, top, log_p} or null, translation {text, score} or null, attention
@@ -52,10 +52,10 @@ from allyouneed.translation.alignment import deciding_layer
 from allyouneed.translation.translator import Translator
 
 FORMAT = 1
-MAX_TOKENS = 520  # of a side, including </s>
+MAX_TOKENS = 520  # per side, including </s>
 BUDGET = 1_700_000  # bytes of arrays; the rest of 2 MB is for script, style and data of variable size
 _BRIEF_BYTES = 60, 6  # bytes of a brief variant per target token and per head
-_NODES_PER_STEP = 12  # nodes of the search that are kept besides the paths of hypotheses
+_NODES_PER_STEP = 12  # best candidates of a step that are kept besides the paths of hypotheses
 
 
 def explorer_data(
@@ -116,7 +116,7 @@ def explorer_data(
 
 
 def live_variant(translator: Translator, text: str, translation: str, switches: Switches) -> dict[str, Any]:
-    """Compute a variant for an open page, which requests it by `fetchVariant`.
+    """Compute a variant that an open page requests by `fetchVariant`.
 
     Args:
         translator: Translator whose model is examined.
@@ -137,7 +137,7 @@ def live_variant(translator: Translator, text: str, translation: str, switches: 
 
 
 def model_facts(model: Transformer) -> dict[str, Any]:
-    """Describe the model, see `model` above."""
+    """Return the entry `model` described above."""
     config = model.config
     return {
         "encoder_layers": config.encoder_layers,
@@ -194,7 +194,7 @@ def array_sizes(recorded: AttentionRecorder) -> ArraySizes:
 
 
 def _token_pair(translator: Translator, text: str, translation: str | None) -> tuple[TokenPair, list[Node]]:
-    """The token ids of the pair, and the nodes of the search that found the translation unless it is given."""
+    """Return the token ids of the pair, and the nodes of the search, empty if the translation is given."""
     search = translator.bundle.config.search
     source = [*translator.tokenizer.encode(text.strip()), EOS]
     if len(source) == 1:
@@ -216,7 +216,7 @@ def _token_pair(translator: Translator, text: str, translation: str | None) -> t
 
 
 def _side(tokenizer: AnyTokenizer, text: str, language: str, ids: list[int] | None = None) -> dict[str, Any]:
-    """Tokens and words of one side; each token is a word if `ids` is not the tokenizer's own segmentation."""
+    """Return tokens and words of one side; each token is a word if the tokenizer segments the text differently."""
     own = tokenizer.encode(text)
     words: list[Word] = words_of(tokenizer, text, language) if ids is None or ids == own else []
     tokens = tokenizer.pieces([*(own if ids is None else ids), EOS])
@@ -235,7 +235,7 @@ def _links(base: PairResult, source: list[list[int]], target: list[list[int]]) -
 
 
 def _search_data(translator: Translator, nodes: list[Node]) -> dict[str, Any]:
-    """The tree, reduced to the paths of all hypotheses and the first candidates of each step."""
+    """Return the search tree, reduced to the paths of all hypotheses and the best candidates of each step."""
     search = translator.bundle.config.search
     ended = hypothesis_nodes(nodes, search.length_penalty)
     kept = {index for end in ended for index in path_of(nodes, end)}

@@ -1,4 +1,4 @@
-"""Statistics of every head over a corpus, for all three kinds of attention, with the reference as the target.
+"""Statistics of every head over a corpus, for all three kinds of attention, with reference translations as targets.
 
 Shapes: layer; head; query, key: tokens.
 """
@@ -87,7 +87,7 @@ def importance(
     pairs: Sequence[tuple[Sentence, Sentence]],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[Head, float]:
-    """Measure the increase of the loss when a single head is off.
+    """Measure the increase in loss when a single head is off.
 
     Args:
         model: Model to measure.
@@ -157,7 +157,7 @@ def _add(total: HeadSums, weights: np.ndarray, tokens: Sequence[str], keys: Sequ
 
 
 def _link(total: HeadSums, weights: np.ndarray, source: Sentence, target: Sentence, number: int) -> None:
-    """Link each target word to its strongest source word for every head, without the ends of sentences."""
+    """Link each target word, for every head, to the source word with the largest weight, excluding `</s>`."""
     words = join_subwords(weights, target.starts, source.starts)[..., :-1, :-1]
     if 0 in words.shape:
         return
@@ -167,7 +167,7 @@ def _link(total: HeadSums, weights: np.ndarray, source: Sentence, target: Senten
 
 
 def _loss(model: Transformer, pairs: Sequence[tuple[Sentence, Sentence]], switches: Switches) -> float:
-    """Negative log likelihood per target token, in nats."""
+    """Return the negative log likelihood per target token, in nats."""
     total, tokens = 0.0, 0
     for batch in _batches(pairs):
         source, inputs = _ids(pairs, batch, model)

@@ -1,7 +1,7 @@
-"""The explorer as one self-contained HTML file, with script, style and data, that makes no network requests.
+"""The explorer as one self-contained HTML file with script, style and data.
 
-The sources in `static/` are plain ES modules. A page opened from disk cannot import modules, so the file contains all
-of them, concatenated into one.
+The page makes no network requests, except for variants if `html` is called with `ask`. The sources in `static/` are
+plain ES modules. A page opened from disk cannot import modules, so the file contains all of them, concatenated.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _DEFERRED = ("stages", "variants")  # large and not needed by the first view: pa
 
 
 def html(data: dict[str, Any], ask: dict[str, Any] | None = None) -> str:
-    """Make the page of one sentence.
+    """Make the page for one sentence.
 
     Args:
         data: Data from `explorer.explorer_data`.
         ask: Request for further variants, {"url": ..., "body": {...}}: the page posts the body with the switches to the
-            server, which answers with `live_variant`. None: the page shows only the variants in `data`.
+            server, which responds with `live_variant`. None: the page shows only the variants in `data`.
 
     Returns:
         HTML, ASCII only.
@@ -51,7 +51,7 @@ def html(data: dict[str, Any], ask: dict[str, Any] | None = None) -> str:
 
 
 def corpus_html(data: dict[str, Any]) -> str:
-    """Make the page of heads over a corpus from the data of `corpus.corpus_data`."""
+    """Make the page of head statistics from the data of `corpus_heads.corpus_data`."""
     return _page(data, "heads", 'startCorpus(document.getElementById("explorer"), pageData());')
 
 
@@ -66,7 +66,7 @@ def script() -> str:
 
 
 def _page(data: dict[str, Any], title: str, call: str, allowed: str = "") -> str:
-    # Browsers parse pages of ASCII a quarter faster than others.
+    # Browsers parse ASCII-only pages about 25 % faster.
     code = _NON_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], script() + call)
     style = _NON_ASCII.sub(lambda found: f"\\{ord(found[0]):x} ", static_text("style.css"))
     title = escaping.escape(" ".join(title.split())[:80]) + " · allyouneed"
@@ -82,7 +82,7 @@ def _page(data: dict[str, Any], title: str, call: str, allowed: str = "") -> str
 
 
 def _data(data: dict[str, Any]) -> str:
-    """Script elements with JSON, as `data.js: pageData` reads them."""
+    """Return script elements with JSON, which `pageData` in data.js reads."""
     deferred = [name for name in _DEFERRED if data.get(name)]
     parts = {"data": {**{name: x for name, x in data.items() if name not in deferred}, "deferred": deferred}}
     parts |= {name: data[name] for name in deferred}
@@ -92,7 +92,7 @@ def _data(data: dict[str, Any]) -> str:
 
 
 def _json(data: dict[str, Any]) -> str:
-    """JSON without characters that are special in HTML."""
+    """Return JSON without characters that are special in HTML."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

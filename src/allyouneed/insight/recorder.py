@@ -112,7 +112,7 @@ class Recording:
         return html(self.data())
 
     def _repr_html_(self) -> str:
-        """Show the explorer in a sandboxed frame, which can run its script and download files."""
+        """Return the explorer in a sandboxed frame that may run its script and download files."""
         page = escaping.escape(self.html(), quote=True)
         frame = 'width="100%" height="900" style="border: 0" sandbox="allow-scripts allow-downloads"'
         return f'<iframe {frame} title="allyouneed" srcdoc="{page}"></iframe>'

@@ -1,6 +1,6 @@
-"""Switches: parts of attention that can be turned off, to see what they are for.
+"""Switches that turn off parts of attention, to show their effect.
 
-A variant is computed by the trained model with the switches as they are set. It shows what the trained model loses,
+A variant is computed by the trained model with the given switches. It shows what the trained model loses,
 not what a model trained without the part would learn; `allyouneed paper questions` trains such models.
 """
 
@@ -66,7 +66,7 @@ def switches_from(values: Mapping[str, Any], model: Transformer) -> Switches:
 
     Args:
         values: The object; a missing entry has its default.
-        model: The model that they are for.
+        model: The model that the switches are for.
 
     Returns:
         The switches.
@@ -119,8 +119,8 @@ def interventions(model: Transformer, *switches: Switches) -> Interventions:
     """Convert switches to the interventions of a probe.
 
     Args:
-        model: The model that they are for.
-        switches: One for the whole batch, or one per sentence; these may differ only in the heads that are off.
+        model: The model that the switches are for.
+        switches: One object for the whole batch, or one per sentence; they may differ only in the heads that are off.
 
     Returns:
         Interventions for `Probe`.
@@ -144,7 +144,7 @@ def searchable(model: Transformer, switches: Sequence[Switches]) -> Model:
 
 @dataclass
 class _SwitchedCache:
-    """The decoder's cache, and the probe of the sentences that are left."""
+    """The decoder's cache, and the probe of the unfinished sentences."""
 
     inner: DecoderCache
     probe: Probe
@@ -159,7 +159,7 @@ class _SwitchedCache:
 
 @dataclass(frozen=True)
 class _SwitchedModel:
-    """A model whose every step is computed with a probe."""
+    """A model that computes every step with a probe."""
 
     model: Transformer
     probe: Probe
@@ -173,13 +173,13 @@ class _SwitchedModel:
 
 @dataclass
 class _Prefixes:
-    """Everything that `UncachedModel` needs for a step.
+    """State of `UncachedModel` between steps.
 
     Attributes:
         memory: The encoder's output, shape [batch, source, d_model].
         mask: Its padding mask, shape [batch, 1, 1, source].
         ids: Tokens generated so far, shape [batch · beam, length].
-        probe: Probe of the sentences that are left.
+        probe: Probe of the unfinished sentences.
     """
 
     memory: Tensor
@@ -199,7 +199,7 @@ class _Prefixes:
 class UncachedModel:
     """A model that decodes the whole prefix again at every step.
 
-    Without the mask of the future, new tokens change the states of earlier ones, so nothing can be cached.
+    Without the mask on future positions, new tokens change the states of earlier ones, so nothing can be cached.
     """
 
     model: Transformer

@@ -1,4 +1,4 @@
-"""One sentence pair under some switches: attention, predictions, and the translation that the model then gives."""
+"""One sentence pair with given switches: attention, predictions, and the resulting translation."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def variant_data(
         pair: Sentence pair.
         switches: Switches of the variant.
         precision: Precision of its arrays.
-        base: Result of the unchanged model to compare with; None for this variant itself.
+        base: Result of the unchanged model to compare with; None compares the variant with itself.
         brief: Leave out attention and entropies, and store fewer predictions per position.
 
     Returns:
@@ -79,7 +79,7 @@ def variant_data(
 def variants_data(
     translator: Translator, pair: TokenPair, carried: Sequence[Switches], precision: Precision, base: PairResult
 ) -> Iterator[dict[str, Any]]:
-    """Compute `variant_data` of each; variants with heads off are brief and are computed in batches."""
+    """Compute `variant_data` for each of `carried`; variants with heads off are brief and are computed in batches."""
     batch_size = max(1, _BATCH_TOKENS // max(len(pair.source), len(pair.target)))
     for (brief, _), group in groupby(carried, lambda each: (bool(each.off), replace(each, off=frozenset()))):
         while batch := list(islice(group, batch_size if brief else 1)):
@@ -87,24 +87,24 @@ def variants_data(
 
 
 def max_translation_length(translator: Translator, source: list[int]) -> int:
-    """Maximum number of tokens of a translation of source ids with EOS, by the settings and learned positions."""
+    """Return the maximum number of target tokens for source ids with EOS, by the settings and learned positions."""
     embedding, limit = translator.model.target_embedding, translator.bundle.config.search.max_extra_length
     length = len(source) - 1 + limit
     return length if embedding.max_positions is None else min(length, embedding.max_positions - 1)
 
 
 def weights_of(recorded: AttentionRecorder) -> dict[str, np.ndarray]:
-    """Weights of the first sentence of the batch, for each of `KINDS` an array [layer, head, query, key]."""
+    """Return the weights of the first sentence of the batch: for each of `KINDS` an array [layer, head, query, key]."""
     return {kind: np.stack([x[0].float().cpu().numpy() for x in recorded.weights(kind)]) for kind in KINDS}
 
 
 def entropies(weights: np.ndarray) -> np.ndarray:
-    """Mean entropy over queries, in nats, of weights [layer, head, query, key]. -> [layer, head]."""
+    """Compute the mean entropy over queries, in nats: [layer, head, query, key] -> [layer, head]."""
     return -(weights * np.log(weights + 1e-30)).sum(axis=-1).mean(axis=-1)
 
 
 def slope(weights: dict[str, np.ndarray]) -> float:
-    """Gradient factor of the softmax, 1 - Σ p² of each query, averaged over the queries of a head, then over heads."""
+    """Average 1 - Σ p², the gradient factor of the softmax, over the queries of a head, then over all heads."""
     heads = [(1 - (of_kind**2).sum(axis=-1)).mean(axis=-1).flatten() for of_kind in weights.values()]
     return round(float(np.concatenate(heads).mean()), 4)
 
@@ -172,7 +172,7 @@ def _facts(
     base: PairResult,
     brief: bool,
 ) -> dict[str, Any]:
-    """A variant without its translation."""
+    """Return a variant without its translation."""
     attention, base_attention = weights_of(result.recorded), weights_of(base.recorded)
     queries = {kind: base_attention[kind].shape[-2] for kind in KINDS}  # without padding
     without_padding = {kind: attention[kind][:, :, : queries[kind]] for kind in KINDS}
@@ -196,7 +196,7 @@ def _facts(
 
 
 def _translations(translator: Translator, pair: TokenPair, variants: Sequence[Switches]) -> list[dict[str, Any] | None]:
-    """The model's translation with each variant, by the bundle's search settings; None for a long sentence."""
+    """Translate with each variant, using the bundle's search settings; None for a long sentence."""
     if len(pair.source) > MAX_SEARCH_LENGTH:
         return [None] * len(variants)
     search, model = translator.bundle.config.search, translator.model
@@ -212,7 +212,7 @@ def _with_padding(pair: TokenPair, switches: Switches) -> list[int]:
 
 
 def _change(weights: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """Share of attention that is redistributed, averaged over queries, 0 to 1 [layer, head]."""
+    """Compute the share of attention that is redistributed, 0 to 1, averaged over queries: [layer, head]."""
     *_, queries, keys = base.shape
     weights = weights[..., :queries, :]
     on_padding = weights[..., keys:].sum(axis=-1)

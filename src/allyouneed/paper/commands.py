@@ -1,4 +1,4 @@
-"""The verbs `allyouneed paper ...`, one per table or set of figures."""
+"""The commands `allyouneed paper ...`, one per table or set of figures."""
 
 from __future__ import annotations
 

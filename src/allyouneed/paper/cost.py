@@ -1,4 +1,4 @@
-"""Training cost in floating-point operations, by the paper's rule and from the size of the model."""
+"""Training cost in floating-point operations, by the paper's formula and from the size of the model."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def flops_per_token(model: Transformer) -> float:
     """Count operations of the forward and backward pass per target token: six per weight of a matrix.
 
     A sentence pair is assumed to have as many source as target tokens. Every matrix is applied to every token once, in
-    the RNN and in the Transformer alike; the embedding matrix only at the softmax. Attention's own products and
-    element-wise operations are not counted; they are a few percent at the length of sentences.
+    the RNN as in the Transformer; the embedding matrix is applied only before the softmax. The products within
+    attention and element-wise operations are not counted; they are a few percent for sequences as short as sentences.
 
     Args:
         model: A Transformer, or a model with the same interface.

@@ -2,7 +2,7 @@
 
 Encoder: a bidirectional GRU. Attention: additive (Bahdanau et al. 2015). Decoder: the conditional GRU of Nematus
 (Sennrich et al. 2017), two transitions with attention between them, and deep output; one matrix for embeddings and
-softmax. Dropout on embeddings, on the encoder's states and before the softmax, as in Caglayan et al. (2017).
+softmax. Dropout is applied to embeddings, to encoder states and before the softmax, as in Caglayan et al. (2017).
 
 Shapes: batch; source, target: positions; d_model: width of embeddings; hidden: width of states; rows = batch · beam.
 """
@@ -163,7 +163,7 @@ class RecurrentTranslator(nn.Module):
         return self.output(self._read_out(cache.state, embedded, context))
 
     def num_parameters(self) -> int:
-        """Count parameters; the shared embedding matrix once, as `Transformer.num_parameters` does."""
+        """Count parameters; the shared embedding matrix counts once, as in `Transformer.num_parameters`."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def _advance(self, embedded: Tensor, cache: RecurrentCache) -> Tensor:

@@ -1,7 +1,7 @@
 """Folder of a command's measurements, stored part by part, so that an interrupted command can resume.
 
-It holds `parts.json` during the measurements; at the end also `results.json`, a CSV file per table, a PNG file per
-plot, and the page, `README.md`.
+The folder contains `parts.json` during the measurements; at the end, also `results.json`, a CSV file per table, a PNG
+file per plot, and the page, `README.md`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Results:
         parts: Measurements by key.
 
     Args:
-        folder: A new folder, or one of an interrupted command.
+        folder: A new folder, or that of an interrupted command.
         request: Arguments of the command.
 
     Raises:
@@ -88,7 +88,7 @@ class Results:
         return cls(folder, request)
 
     def part(self, key: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return a part, after measuring and storing it if it is new.
+        """Return a part; measure and store it first if it is new.
 
         Args:
             key: Name of the part.
@@ -195,5 +195,5 @@ def _stored(path: Path) -> dict[str, Any]:
 
 
 def _through_json(values: Mapping[str, object]) -> dict[str, Any]:
-    """Convert values to what reading them from JSON gives: lists for tuples, strings for keys."""
+    """Convert values as if written to JSON and read back: tuples become lists, keys become strings."""
     return json.loads(json.dumps(values))

@@ -74,7 +74,7 @@ def run_table2(
 
     Raises:
         UserError: If a setting conflicts with the budget or disables BLEU, the test text is invalid, or training
-            refuses the request.
+            rejects the request.
     """
     fixed, config = _validated(request, test)
     identified = {

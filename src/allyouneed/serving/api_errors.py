@@ -1,4 +1,4 @@
-"""Error responses. Each API formats them in its own way: see `app.py`."""
+"""Errors that are sent to clients; `app.py` formats them for each API."""
 
 from __future__ import annotations
 

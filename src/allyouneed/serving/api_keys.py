@@ -1,8 +1,8 @@
 """API keys, request rates and monthly character quotas.
 
-The key file is a JSON list of `{"name", "sha256", "per_minute", "characters"}`; the last two are null for no limit. A
-key has 256 random bits, so a plain SHA-256 is enough to protect it. The characters used per month are kept in a file
-beside it.
+The key file is a JSON list of `{"name", "sha256", "per_minute", "characters"}`. If `per_minute` is null, the server's
+default rate applies; if `characters` is null, there is no quota. A key has 256 random bits, so an unsalted SHA-256 is
+enough to protect it. Monthly usage is stored in a separate file next to the key file.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ def add_key(file: Path, name: str, per_minute: int | None = None, characters: in
     Args:
         file: Key file; created if it does not exist.
         name: Unique name of the key.
-        per_minute: Requests per minute, or None for no limit.
+        per_minute: Requests per minute, or None for the server's default.
         characters: Source characters per month, or None for no limit.
 
     Returns:
-        The secret, which is stored nowhere.
+        The secret; only its hash is stored.
 
     Raises:
         UserError: If the name is taken, or the file cannot be read or written.
@@ -78,7 +78,7 @@ def read_keys(file: Path) -> list[ApiKey]:
 
 
 def _read_usage(file: Path) -> tuple[str, dict[str, int]]:
-    """Read the month and the characters used by each key."""
+    """Return the stored month and the characters that each key used in it."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         return str(content["month"]), {str(name): int(count) for name, count in content["used"].items()}
@@ -92,7 +92,7 @@ class AccessControl:
 
     Args:
         file: Key file, or None to admit requests without keys.
-        per_minute: Requests per minute for each key that has no rate, or for each client address if there are
+        per_minute: Requests per minute for each key without its own rate, or for each client address if there are
             no keys; None for no limit.
 
     Raises:
@@ -103,7 +103,7 @@ class AccessControl:
         self._keys = read_keys(file) if file else []
         self.keys_required = file is not None
         self._per_minute = per_minute
-        self._buckets: dict[str, tuple[float, float]] = {}  # by client: requests left, time of the last request
+        self._buckets: dict[str, tuple[float, float]] = {}  # by client: remaining tokens, time of the last request
         self._usage_file = file.with_suffix(".usage.json") if file else None
         self._month = _current_month()
         self._usage: dict[str, int] = {}
@@ -147,7 +147,7 @@ class AccessControl:
         if not secret:
             raise ApiError(_FORBIDDEN, "an API key is required; ask the operator of this server for one")
         digest = _sha256(secret)
-        matches = [key for key in self._keys if hmac.compare_digest(key.sha256, digest)]  # all: constant time
+        matches = [key for key in self._keys if hmac.compare_digest(key.sha256, digest)]  # all, in constant time
         if not matches:
             raise ApiError(_FORBIDDEN, "invalid API key")
         return matches[0]
@@ -193,7 +193,7 @@ def _current_month() -> str:
 
 
 def _write_private_json(file: Path, content: object) -> None:
-    """Replace the file atomically, readable by its owner only."""
+    """Replace the file atomically; only its owner can read it."""
     new = file.with_name(file.name + ".new")
     try:
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:

@@ -62,7 +62,7 @@ def build_app(registry: TranslatorRegistry, settings: ServerSettings) -> FastAPI
     documents, detector = DocumentJobs(pipeline, settings), LanguageDetector(registry.sources)
     app = FastAPI(title="allyouneed", version=__version__, lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.application = ApplicationState(pipeline, access, documents, metrics, detector, settings)
-    # The most frequent routes first: Starlette tries them in this order for every request.
+    # The most frequently used routes come first, since Starlette tries them in this order for every request.
     for module in (libretranslate, deepl, native, explorer_routes):
         app.include_router(module.router)
     app.include_router(operations)
@@ -115,7 +115,7 @@ async def _maintain(state: ApplicationState) -> None:
     while True:
         await asyncio.sleep(_MAINTENANCE_SECONDS)
         state.documents.delete_expired()
-        with suppress(UserError):  # for example a full disk: tried again next time
+        with suppress(UserError):  # for example, the disk is full; retried at the next interval
             state.access.save_usage()
 
 
@@ -189,5 +189,5 @@ def _error_response(request: Request, status: int, message: str, retry_after: in
     headers = {"Retry-After": str(retry_after)} if retry_after else {}
     if status in (408, 413):
         headers["Connection"] = "close"  # the rest of the body is not read
-    message = message.encode("utf-8", "replace").decode()  # it may quote an unpaired surrogate from the request
+    message = message.encode("utf-8", "replace").decode()  # the message may quote an unpaired surrogate
     return JSONResponse({name: message}, status, headers)

@@ -1,4 +1,4 @@
-"""Checks of uploaded zip archives, by their directory and before anything is unpacked."""
+"""Safety checks of uploaded zip archives, based on the central directory, before anything is unpacked."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import PurePosixPath
 from allyouneed.serving.api_errors import ApiError
 
 _MAX_ENTRIES = 2000
-_ENCRYPTED = 1  # bit of a zip entry's flags
+_ENCRYPTED = 1  # flag bit of a zip entry
 
 
 def check_archive(data: bytes, max_bytes: int) -> None:
-    """Reject dangerous zip archives; data that is no zip archive passes.
+    """Reject dangerous zip archives; data that is not a zip archive is accepted.
 
     Args:
         data: Content of the uploaded file.
-        max_bytes: Largest total size after unpacking.
+        max_bytes: Maximum total size after unpacking.
 
     Raises:
-        ApiError: 400 if the archive is broken or encrypted, unpacks to more than `max_bytes`, or has paths that lead
+        ApiError: 400 if the archive is broken or encrypted, unpacks to too many bytes or files, or has paths that lead
             out of its folder.
     """
     if not data.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):

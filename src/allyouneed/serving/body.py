@@ -23,9 +23,9 @@ class BodyLimitMiddleware:
 
     Args:
         app: The wrapped application.
-        body_bytes: Largest body that is not multipart.
-        file_bytes: Largest multipart body.
-        seconds: Time for the whole body to arrive.
+        body_bytes: Maximum size of a body that is not multipart.
+        file_bytes: Maximum size of a multipart body.
+        seconds: Time limit for receiving the whole body.
     """
 
     def __init__(self, app: ASGIApp, body_bytes: int, file_bytes: int, seconds: float):
@@ -63,7 +63,7 @@ class BodyLimitMiddleware:
 
 
 def check_unicode(text: str) -> str:
-    """Return the text.
+    """Return the text unchanged if it can be encoded as UTF-8.
 
     Raises:
         ValueError: If the text has an unpaired surrogate, which JSON can express but UTF-8 cannot.

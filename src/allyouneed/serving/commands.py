@@ -17,8 +17,8 @@ app = typer.Typer(rich_markup_mode=None)
 
 
 class ServeCommand(GroupedCommand):
-    """Derives options from `ServerSettings` when the command runs or shows its help, so that `allyouneed --help` need
-    not load pydantic; the command's function finds the validated settings in `context.obj`."""
+    """Derives options from `ServerSettings` when the command runs or shows its help, so that `allyouneed --help` does
+    not load pydantic. The command's function reads the validated settings from `context.obj`."""
 
     headings = ("Arguments", "Address", "Keys", "Limits", "Speed", "Monitoring")
 
@@ -80,7 +80,7 @@ def _settings_parameters() -> list[Any]:
             if isinstance(option, serving.ServeOption):
                 flag = option.flag or f"--{name.replace('_', '-')}"
                 made = typer.Option(
-                    flag,  # alone: a Boolean gets no --no-... form
+                    flag,  # a single name, so that a Boolean has no --no-... form
                     help=field.description,
                     metavar=option.metavar,
                     envvar=option.envvar,
@@ -94,7 +94,7 @@ def _settings_parameters() -> list[Any]:
 
 
 def _validator(name: str) -> Any:
-    """Validate one setting while the command line is parsed, so that the message names the option."""
+    """Return a callback that validates a setting during parsing, so that the error message names the option."""
 
     def validate(value: Any) -> Any:
         problem = None if value is None else serving.problem_with_setting(name, value)

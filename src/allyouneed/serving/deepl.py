@@ -18,7 +18,7 @@ from allyouneed.serving.state import AUTO, ApplicationState, application_state, 
 from allyouneed.serving.uploads import DOWNLOAD_HEADERS, DOWNLOAD_TYPE, receive_upload
 
 router = APIRouter(prefix="/v2", tags=["DeepL"], route_class=DirectRoute)
-_UNLIMITED = 1_000_000_000_000  # what DeepL's own API reports without a limit
+_UNLIMITED = 1_000_000_000_000  # the limit that DeepL's API reports for unlimited accounts
 
 
 def _split_tags(value: Any) -> Any:

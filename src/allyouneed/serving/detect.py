@@ -24,7 +24,7 @@ class LanguageDetector:
 
     def __init__(self, languages: Sequence[str]):
         self._languages = list(languages)
-        self._labels: dict[str, str] = {}  # py3langid's label of each candidate it knows
+        self._labels: dict[str, str] = {}  # py3langid's label of each candidate that it knows
         if len(languages) < 2:
             return
         self._identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
@@ -36,7 +36,7 @@ class LanguageDetector:
     def rank(self, text: str) -> list[DetectedLanguage]:
         """Return the candidates, most likely first.
 
-        A text without letters gives the first candidate with confidence 0.
+        For a text without letters, only the first candidate is returned, with confidence 0.
         """
         if not any(character.isalpha() for character in text):
             return [DetectedLanguage(self._languages[0], 0.0)]

@@ -1,4 +1,4 @@
-"""Uploaded files: checked, translated, stored in a temporary folder under random names, and deleted after a time."""
+"""Translation of uploaded files, which are stored in a temporary folder under random names until they expire."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from allyouneed.serving.registry import Route
 from allyouneed.serving.server_settings import ServerSettings
 
 _log = logging.getLogger(__name__)
-_LINES_PER_BLOCK = 64  # a large file must not fill the queue
+_LINES_PER_BLOCK = 64  # translated together, so that a large file does not fill the queue
 ProgressCallback = Callable[[int, int], None]  # (finished, total) blocks
 
 
 async def _translate_plain(
     text: str, pipeline: TranslationPipeline, route: Route, on_progress: ProgressCallback
 ) -> str:
-    """Translate line by line; line endings are kept."""
+    """Translate plain text in blocks of lines; line endings are kept."""
     code, start = pipeline.split_code(text, route)
     lines = text[start:].splitlines(keepends=True)
     blocks = ["".join(lines[i : i + _LINES_PER_BLOCK]) for i in range(0, len(lines), _LINES_PER_BLOCK)]
@@ -177,7 +177,7 @@ class DocumentJobs:
         return job
 
     def path(self, job: DocumentJob) -> Path:
-        """Return where the translation is stored once the job is done."""
+        """Return the path of the translation, which exists once the job is done."""
         return self._folder / job.id
 
     def delete(self, job: DocumentJob) -> None:
@@ -189,13 +189,13 @@ class DocumentJobs:
             self.path(job).unlink()
 
     def delete_expired(self) -> None:
-        """Delete the jobs whose time is over."""
+        """Delete expired jobs and their files."""
         now = time.monotonic()
         for job in [job for job in self._jobs.values() if job.expires < now]:
             self.delete(job)
 
     async def close(self) -> None:
-        """Cancel running jobs, whose results could not be fetched any more, and delete all files."""
+        """Cancel running jobs and delete all files; results cannot be fetched after shutdown."""
         tasks = [job.task for job in self._jobs.values() if job.task and not job.task.done()]
         for task in tasks:
             task.cancel()
@@ -222,6 +222,6 @@ class DocumentJobs:
 
 
 def _safe_stem(filename: str) -> str:
-    """The name without folders, extension and unusual characters."""
+    """Return the name without folders, extension and unusual characters."""
     stem = PurePath(filename.replace("\\", "/")).stem
     return "".join(c for c in stem if c.isalnum() or c in " -_.")[:80] or "file"

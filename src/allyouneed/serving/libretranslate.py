@@ -22,7 +22,7 @@ from allyouneed.translation.options import SearchOptions
 router = APIRouter(tags=["LibreTranslate"], route_class=DirectRoute)
 _MIN_BEAM_SIZE = 4  # for a request with alternatives
 _MAX_ALTERNATIVES = 15
-_FRONTEND_TIMEOUT = 500  # milliseconds between typing and a request
+_FRONTEND_TIMEOUT = 500  # milliseconds from the last keystroke to the request
 
 
 class LibreTranslateRequest(BaseModel):

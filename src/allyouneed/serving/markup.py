@@ -55,8 +55,8 @@ class _ParseEvent:
         name: Name of the tag.
         raw: Original markup.
         text: Unescaped text.
-        keep: Whether the element is not to be translated.
-        partner: Index of the matching end of a start tag, or start of an end tag.
+        keep: Whether the element is kept untranslated.
+        partner: Index of the matching start or end tag; None if there is none.
         boundary: Whether the tag separates blocks.
     """
 
@@ -147,7 +147,7 @@ def _match_tags(events: list[_ParseEvent]) -> None:
                     break
             event.partner, events[start].partner = start, index
             if name := _TAG_NAME.match(events[start].raw):
-                event.raw = f"</{name[1]}>"  # XML is case-sensitive; the parser lowers names
+                event.raw = f"</{name[1]}>"  # XML is case-sensitive; the parser lower-cases names
 
 
 def _mark_boundaries(events: list[_ParseEvent], markup_format: MarkupFormat) -> None:
@@ -166,7 +166,7 @@ def _mark_boundaries(events: list[_ParseEvent], markup_format: MarkupFormat) -> 
             enclosing.pop()
         if event.boundary:
             for outer, end in reversed(enclosing):
-                if outer.boundary and outer is not event:  # marked already, with all that enclose it
+                if outer.boundary and outer is not event:  # already marked, as are all elements around it
                     break
                 outer.boundary = end.boundary = True
 
@@ -191,7 +191,7 @@ class _DocumentBuilder:
         return self._parts
 
     def _add(self, index: int) -> int:
-        """Add an event, or a whole element that is kept or empty; the index of the last event that was added."""
+        """Add an event, or a whole element that is kept or empty; return the index of the last event added."""
         event, end = self._events[index], index
         partner = event.partner if event.kind == "start" else None
         if partner is not None and (event.keep or self._texts[index] == self._texts[partner]):
@@ -215,7 +215,7 @@ class _DocumentBuilder:
         if event.text.strip() or self._block.text or self._block.atoms:
             text = event.text if self._preformatted > 0 else _LINE_SPACE.sub(" ", event.text)
             self._block.append(text, self._enclosing)
-        else:  # space before a block
+        else:  # whitespace before a block
             self._parts.append(event.raw)
 
     def _finish_block(self) -> None:
@@ -226,7 +226,7 @@ class _DocumentBuilder:
                 self._parts.append(block)
             else:
                 self._parts += [block.text[:indent], block.without_prefix(indent)]
-        else:  # no text: keep the markup and its spaces
+        else:  # no text: keep the markup and its whitespace
             cuts = [0, *(position for position, _ in block.atoms), len(block.text)]
             raws = ["", *(raw for _, raw in block.atoms)]
             self._parts += [raw + block.text[cuts[i] : cuts[i + 1]] for i, raw in enumerate(raws)]

@@ -55,14 +55,14 @@ class SentenceTranslation(NamedTuple):
 
 
 class StreamingSentence(NamedTuple):
-    """A sentence whose partial translations are passed to `on_text`, which raises to stop the search."""
+    """A sentence whose partial translations are passed to `on_text`; an exception in `on_text` stops the search."""
 
     text: str
     on_text: Callable[[str], None]
 
 
 class SwitchedSentence(NamedTuple):
-    """A sentence and its translation, to be shown with some of the model's switches set; `switches` is JSON."""
+    """A sentence, its translation, and the switches (as JSON) of the variant to compute."""
 
     text: str
     translation: str
@@ -70,7 +70,7 @@ class SwitchedSentence(NamedTuple):
 
 
 class BatchKey(NamedTuple):
-    """Payloads with equal keys may share a batch: task(translator, payloads, options) -> results."""
+    """Key of a batch: `task(translator, payloads, options)` returns the results of payloads with equal keys."""
 
     task: Callable[[Translator, Sequence[Any], TranslationOptions], list[Any]]
     pair: LanguagePair
@@ -85,13 +85,13 @@ class ModelWorker:
     """
 
     def __init__(self, registry: TranslatorRegistry):
-        torch.set_num_threads(1)  # there is one model thread per core already
+        torch.set_num_threads(1)  # by default there is already one model thread per core
         self._translators = registry.translators
         for translator in self._translators.values():  # compile kernels before the first request
             translator.translate(".")
 
     def work(self, key: BatchKey, payloads: Sequence[Any]) -> list[Any]:
-        """Run a batch; one result per payload."""
+        """Run a batch and return one result per payload."""
         return key.task(self._translators[key.pair], payloads, key.options)
 
 
@@ -105,7 +105,7 @@ def translate(
     results = [SentenceTranslation(found.text, found.score, found.hypotheses) for found in translations]
     if not options.words:
         return results
-    # A sentence in several pieces is longer than any the model was trained on, so it is not scored as a whole.
+    # A sentence in several pieces is longer than all training sentences, so it is not scored as a whole.
     return [
         _with_word_scores(translator, found.source, result) if found.pieces == 1 else result
         for found, result in zip(translations, results, strict=True)

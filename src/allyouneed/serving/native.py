@@ -129,7 +129,7 @@ def result_json(result: TextResult) -> dict[str, Any]:
 
 
 def _sentence_json(sentence: AlignedSentence) -> dict[str, Any]:
-    """Positions are [start, end) in code points of the whole texts; "place" is the API's name for a position."""
+    """Format a sentence; positions ("place" in the API) are [start, end) in code points of the whole texts."""
     return {
         "source": sentence.source,
         "target": sentence.target,
@@ -141,7 +141,7 @@ def _sentence_json(sentence: AlignedSentence) -> dict[str, Any]:
 
 
 def _finite(score: float) -> float | None:
-    """JSON has no infinities; a score is one if constraints forced a token of probability 0."""
+    """Return None for an infinite score, the result of a forced token of probability 0, since JSON has no infinity."""
     return score if math.isfinite(score) else None
 
 

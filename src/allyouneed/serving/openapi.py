@@ -59,5 +59,5 @@ def upload_body(*fields: str, required: tuple[str, ...] = ("target",)) -> dict[s
 
 
 def error_responses(*more: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the errors that every translating route may return, and more."""
+    """Describe the errors that every translation route may return, and those with further statuses."""
     return {status: {"description": _ERRORS[status]} for status in sorted({*_COMMON_ERRORS, *more})}

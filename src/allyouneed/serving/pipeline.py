@@ -26,7 +26,7 @@ from allyouneed.serving.request_queue import RequestQueue
 from allyouneed.serving.sentences import SentenceSegment, join_sentences, single_sentence, split_sentences
 
 _WORD = re.compile(r"[^ ]+")
-_MAX_QUEUED = 256  # sentences of one request in the queue at once, so that a long text does not block others
+_MAX_QUEUED = 256  # queued sentences per request, so that a long text does not block other requests
 CharSpan = tuple[int, int]
 
 
@@ -49,7 +49,7 @@ class AlignedSentence(NamedTuple):
 
 
 class TextTranslation(NamedTuple):
-    """The translation of a text; the nth alternative takes the (n+1)th hypothesis of each sentence."""
+    """The translation of a text; each alternative joins the equally ranked hypotheses of all sentences."""
 
     text: str
     alternatives: list[str]
@@ -57,7 +57,7 @@ class TextTranslation(NamedTuple):
 
 
 class _SplitText(NamedTuple):
-    """The sentences of a text from `start` on; `code` is a target-language code such as `>>fr<<` before them."""
+    """The sentences of a text from index `start` on; `code` is the preceding target-language code, such as `>>fr<<`."""
 
     code: str
     start: int
@@ -149,10 +149,10 @@ class TranslationPipeline:
         return _assemble(parts, results, 1)
 
     async def explore(self, route: Route, payload: str | SwitchedSentence) -> dict[str, Any]:
-        """Return the explorer's data of a sentence, or one variant of it for a `SwitchedSentence`.
+        """Return the explorer's data for a sentence, or one variant of the data for a `SwitchedSentence`.
 
         Raises:
-            ApiError: 400 if the route has not exactly one model.
+            ApiError: 400 if the route does not have exactly one model.
         """
         if not route:
             raise ApiError(400, "nothing to explore: source and target are the same language")
@@ -222,7 +222,7 @@ def word_spans(text: str) -> list[CharSpan]:
 
 
 def _over(first: SentenceTranslation, second: SentenceTranslation) -> SentenceTranslation:
-    """The second translation, aligned to the source of the first."""
+    """Return the second translation, aligned with the source of the first."""
     links = {(source, target) for source, pivot in first.alignment for i, target in second.alignment if i == pivot}
     return second._replace(alignment=sorted(links))
 
@@ -261,12 +261,12 @@ def _aligned_sentence(sentence: str, result: SentenceTranslation, source: int, t
 
 
 def _nth_text(result: SentenceTranslation, n: int) -> str:
-    """The nth hypothesis, or the best one if there are fewer."""
+    """Return hypothesis `n`, counted from 0, or the best one if there are fewer."""
     return result.hypotheses[n][0] if n < len(result.hypotheses) else result.text
 
 
 def _word_links(translated: TextTranslation) -> list[tuple[CharSpan, CharSpan]]:
-    """For each target word its position, and the position of its source word or, if unaligned, source sentence."""
+    """Return the positions of each target word and of its source word (if unaligned, of its source sentence)."""
     linked = {target: source for sentence in translated.sentences for source, target in sentence.links}
     return [
         (span, linked.get(span, sentence.source))

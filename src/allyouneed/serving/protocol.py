@@ -1,7 +1,7 @@
 """Limits on header size and receive time that uvicorn lacks.
 
-`body.py` limits the bodies of requests that reach the application, and responds first; these limits cover everything
-that does not reach it.
+`body.py` limits the bodies of requests that reach the application, and responds before these limits apply. These limits
+cover everything that does not reach the application.
 """
 
 from __future__ import annotations

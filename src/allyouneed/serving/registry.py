@@ -1,4 +1,4 @@
-"""The served translators by language pair, and routes over intermediate languages."""
+"""The served translators by language pair, and routes through intermediate languages."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class TranslatorRegistry:
     """Translators by language pair, shared by all model threads.
 
     Args:
-        translators: One translator for each served pair, with `inter_threads=1`: model threads are parallel already.
+        translators: One translator for each served pair, with `inter_threads=1`, since model threads run in parallel.
     """
 
     def __init__(self, translators: dict[LanguagePair, Translator]):
         self.translators = translators
         for translator in translators.values():
-            _ = translator.engine  # built before several threads share it
+            _ = translator.engine  # builds the engine before several threads share it
 
     @property
     def sources(self) -> list[str]:
@@ -33,7 +33,7 @@ class TranslatorRegistry:
         return sorted({source for source, _ in self.translators})
 
     def targets(self, source: str) -> list[str]:
-        """Return the languages that can be reached from a source language, directly or over others."""
+        """Return the languages that can be reached from a source language, directly or through others."""
         codes = {target for _, target in self.translators} - {source}
         return sorted(code for code in codes if self._shortest_route(source, code))
 
@@ -63,7 +63,7 @@ class TranslatorRegistry:
         raise ApiError(400, f"{code[:20]} is not supported; GET /languages lists the languages")
 
     def _shortest_route(self, source: str, target: str) -> Route:
-        """Breadth-first search; [] if there is no route."""
+        """Search breadth-first; return [] if there is no route."""
         frontier: deque[tuple[str, Route]] = deque([(source, [])])
         visited = {source}
         while frontier:

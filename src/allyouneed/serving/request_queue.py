@@ -34,13 +34,13 @@ class Worker(Protocol):
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """Sizes of a request queue.
+    """Limits of a request queue.
 
     Attributes:
         threads: Number of model threads.
-        batch_tokens: Largest total weight of a batch, in tokens.
+        batch_tokens: Maximum total weight of a batch, in tokens.
         gather_seconds: How long a batch waits for its next sentence.
-        queue_sentences: Sentences that may wait; more are rejected with 503.
+        queue_sentences: Maximum number of waiting sentences; further ones are rejected with 503.
     """
 
     threads: int = 1
@@ -51,7 +51,7 @@ class QueueLimits:
 
 @dataclass(eq=False)
 class _QueuedItem:
-    """One payload in the queue; `ticket` is its position in the order of arrival, `weight` its tokens."""
+    """One payload in the queue; `ticket` is its position in the order of arrival, `weight` its number of tokens."""
 
     key: Hashable
     payload: Any
@@ -66,9 +66,9 @@ class RequestQueue:
 
     Args:
         make_worker: Called once in each model thread.
-        weigh: Approximate tokens of a payload, from its key and itself.
+        weigh: Estimates the number of tokens of a payload, given its key and the payload.
         limits: Threads, batch size and queue length.
-        observe: Called by the model thread after each batch with key, payloads and seconds.
+        observe: Called by the model thread after each batch with its key, payloads and seconds.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class RequestQueue:
                 if not item.future.done():
                     item.future.cancel()
                 elif not item.future.cancelled():
-                    item.future.exception()  # retrieved: asyncio would log all failures but the first
+                    item.future.exception()  # marks it as retrieved, so that asyncio does not log it
 
     def _accept(self, key: Hashable, items: list[_QueuedItem]) -> None:
         with self._changed:
@@ -210,10 +210,10 @@ class RequestQueue:
             return batch
 
     def _share(self, waiting: int) -> int:
-        """A thread's share of all pending items.
+        """Return a thread's share of all pending items.
 
-        Dividing by one more than the number of threads keeps a batch waiting while clients that were just answered
-        send their next requests, so that no thread is idle.
+        Dividing by one more than the number of threads leaves a batch in the queue while clients that just received
+        a response send their next requests, so that no thread is idle.
         """
         return math.ceil((waiting + self._working) / (self._limits.threads + 1))
 
@@ -226,7 +226,7 @@ class RequestQueue:
             self._working -= len(batch)
 
     def _wait_for_work(self) -> None:
-        """Wait for an item, then gather more while they keep arriving, up to a deadline."""
+        """Wait for an item, then gather more while items keep arriving, up to a deadline."""
         gather_seconds, batch_tokens = self._limits.gather_seconds, self._limits.batch_tokens
         while True:
             while not self._waiting:
@@ -256,7 +256,7 @@ class RequestQueue:
         self._observe(batch[0].key, [item.payload for item in batch], seconds)
 
     def _results(self, worker: Worker, batch: list[_QueuedItem]) -> list[Any]:
-        """Results or exceptions; the items of a failed batch are retried one by one, so that only the bad one fails."""
+        """Return results or exceptions; items of a failed batch are retried singly, so that only faulty ones fail."""
         try:
             return worker.work(batch[0].key, [item.payload for item in batch])
         except Exception as error:

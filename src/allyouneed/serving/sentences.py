@@ -13,7 +13,7 @@ _ENDS_WITH_NUMBER = re.compile(r"(?:^|\s)\d{1,4}\.\s*$")
 
 
 class SentenceSegment(NamedTuple):
-    """A sentence and the untranslated space before it. The last piece of a text may have an empty sentence."""
+    """A sentence and the whitespace before it. The last segment of a text may have an empty sentence."""
 
     space: str
     sentence: str
@@ -27,7 +27,7 @@ def split_sentences(text: str, language: str) -> list[SentenceSegment]:
         language: Language code, for sentencex's rules.
 
     Returns:
-        Pieces such that joining them with their own sentences gives `text`.
+        Segments; joining them with their own sentences gives `text`.
     """
     pieces, space = [], ""
     for line in _LINES.findall(text):
@@ -43,7 +43,7 @@ def split_sentences(text: str, language: str) -> list[SentenceSegment]:
 
 
 def single_sentence(text: str) -> list[SentenceSegment]:
-    """Return the whole text as one sentence, without its surrounding space."""
+    """Return the whole text as one sentence, without the surrounding whitespace."""
     sentence = text.strip()
     start = text.index(sentence)
     rest = text[start + len(sentence) :]
@@ -51,7 +51,7 @@ def single_sentence(text: str) -> list[SentenceSegment]:
 
 
 def join_sentences(pieces: Sequence[SentenceSegment], sentences: Sequence[str]) -> str:
-    """Join one sentence per piece with the original spacing."""
+    """Join one sentence per segment with the original spacing."""
     return "".join(piece.space + sentence for piece, sentence in zip(pieces, sentences, strict=True))
 
 
@@ -67,5 +67,5 @@ def _segments(line: str, language: str) -> list[str]:
 
 
 def _continues_number(segment: str, language: str) -> bool:
-    """Whether a segment after a number and a dot belongs to it; Korean has no capitals to mark a new sentence."""
+    """Whether a segment after "NUMBER." continues the sentence; in Korean, no capital marks the start of a new one."""
     return language.startswith("ko") or segment[:1].isdigit()

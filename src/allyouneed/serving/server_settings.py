@@ -16,7 +16,7 @@ class ServeOption:
     Attributes:
         group: Heading in the help text.
         flag: Command-line flag; None for the field's name with dashes.
-        metavar: Placeholder for the value; None for the type's.
+        metavar: Placeholder for the value; None for that of the type.
         envvar: Environment variable that may hold the value.
         values: Values for shell completion.
     """

@@ -29,7 +29,8 @@ def serve(runs: Sequence[Path], settings: ServerSettings, log: Callable[[str], N
         log: Called with the language pairs, and with the address once the server accepts requests.
 
     Raises:
-        UserError: If a run cannot be loaded, the address is not available, or the server would be open to others.
+        UserError: If a run cannot be loaded, the address is not available, or the server would be open to other
+            machines unintentionally (see `require_keys_or_public`).
     """
     require_keys_or_public(settings)
     if not runs:
@@ -53,7 +54,7 @@ def serve(runs: Sequence[Path], settings: ServerSettings, log: Callable[[str], N
 
 
 class _AnnouncedServer(uvicorn.Server):
-    """Calls back when models are loaded, kernels are compiled and requests are accepted."""
+    """Calls `on_started` once models are loaded, kernels are compiled and requests are accepted."""
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]):
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""Application state: what the routes of all APIs share."""
+"""Application state that the routes of all APIs share."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TextResult(NamedTuple):
         text: Translated text.
         alternatives: Other translations of the whole text.
         sentences: Translated sentences with their positions; empty for markup.
-        detected: Detected source language, if the request left it open.
+        detected: Detected source language, if the request did not specify it.
     """
 
     text: str
@@ -44,7 +44,7 @@ class TextResult(NamedTuple):
 
 @dataclass(frozen=True)
 class ApplicationState:
-    """What the routes of all APIs share, one object per server."""
+    """State that the routes of all APIs share; there is one object per server."""
 
     pipeline: TranslationPipeline
     access: AccessControl
@@ -142,7 +142,7 @@ class ApplicationState:
         return results
 
     async def within_limit(self, work: Awaitable[Awaited]) -> Awaited:
-        """Await work for at most the time limit of a request; queued sentences are then dropped.
+        """Await work for at most the time limit of a request; on a timeout, its queued sentences are dropped.
 
         Raises:
             ApiError: 503 if the time limit is exceeded.

@@ -58,7 +58,7 @@ class TelemetryMiddleware:
 
     Args:
         app: The wrapped application.
-        metrics: Where requests are counted.
+        metrics: Metrics to update.
         log_text: Whether users' text may be logged.
     """
 
@@ -89,7 +89,7 @@ class TelemetryMiddleware:
             self._record(scope, status, time.monotonic() - started, fields)
 
     def _record(self, scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:
-        route = getattr(scope.get("route"), "path", "other")  # the template: a client's path would be unbounded
+        route = getattr(scope.get("route"), "path", "other")  # the template: clients' paths are unbounded
         self.metrics.requests.labels(route, str(status)).inc()
         self.metrics.latency.labels(route).observe(seconds)
         if not self.log_text:
@@ -115,9 +115,9 @@ class JsonFormatter(logging.Formatter):
 
 
 class BufferedHandler(logging.Handler):
-    """Writes log lines in groups from its own thread; warnings and errors are written at once.
+    """Writes log lines in groups from its own thread; warnings and errors are written immediately.
 
-    A write releases the interpreter lock, and the event loop would then wait to get it back from the model threads.
+    A write releases the interpreter lock; the event loop would then wait for the model threads to reacquire it.
 
     Args:
         stream: Where lines are written.
@@ -142,7 +142,7 @@ class BufferedHandler(logging.Handler):
         self.acquire()
         try:
             lines, self.lines = self.lines, []
-            with suppress(OSError, ValueError):  # the stream's reader has gone
+            with suppress(OSError, ValueError):  # the reader has closed the stream
                 self.stream.write("".join(lines))
                 self.stream.flush()
         finally:
@@ -160,4 +160,4 @@ def log_as_json() -> None:
     handler = BufferedHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    logging._srcfile = None  # skips the caller's file and line: "Optimization" in logging's documentation
+    logging._srcfile = None  # omits the caller's file and line, see "Optimization" in logging's documentation

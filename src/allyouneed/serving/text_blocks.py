@@ -1,4 +1,4 @@
-"""Blocks of translatable text and their inline tags, which follow the words they enclose by word alignment."""
+"""Blocks of translatable text; word alignment determines the positions of inline tags in the translation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WordLink = tuple[Span, Span]  # positions of a target word and of its source wor
 
 
 class InlineElement(NamedTuple):
-    """An inline element: its two tags, and the position of its opening tag, which makes it unique."""
+    """An inline element: its two tags, and the position of the opening tag, which identifies the element."""
 
     opening: str
     closing: str
@@ -49,7 +49,7 @@ class TextBlock:
         self.text += text
 
     def without_prefix(self, length: int) -> TextBlock:
-        """Return the block without its first characters."""
+        """Return the block without its first characters and without its atoms."""
         rest = TextBlock()
         for start, end, elements in self.runs:
             if end > length:
@@ -95,14 +95,14 @@ class TextBlock:
         return "".join([*out, *(element.opening + element.closing for element in unplaced)])
 
     def _elements_around(self, span: Span) -> tuple[InlineElement, ...]:
-        """The elements of the run that overlaps most with the span."""
+        """Return the elements of the run that overlaps most with the span."""
         first = bisect_right(self.runs, span[0], key=lambda run: run[1])
         last = bisect_left(self.runs, span[1], key=lambda run: run[0])
         overlaps = [(min(span[1], end) - max(span[0], start), len(e), e) for start, end, e in self.runs[first:last]]
         return max(overlaps, key=lambda overlap: overlap[:2], default=(0, 0, ()))[2]
 
     def _render_gap(self, gap: str, atoms: Sequence[tuple[int, str]]) -> str:
-        """Text between two words: the gap, or atoms with the spaces that surround them in the source."""
+        """Return the text between two words: the gap, or atoms with the spaces that surround them in the source."""
         if not atoms:
             return gap
         spaced = ((" " if self.text[at - 1 : at] == " " else "") + raw for at, raw in atoms)
@@ -111,7 +111,7 @@ class TextBlock:
         return between + gap if gap and " " not in (between[0], between[-1]) else between
 
     def _restore_lost_elements(self, elements_by_word: list[tuple[InlineElement, ...]]) -> None:
-        """Give an element without target words the word at its relative position."""
+        """Assign the elements of a run without target words to the word at the relative position of the run."""
         counts = Counter(element for elements in elements_by_word for element in elements)
         for start, end, elements in self.runs:
             if elements_by_word and not all(counts[element] for element in elements):
@@ -143,7 +143,7 @@ class MarkupDocument:
 
 
 def _common_prefix(first: Sequence[InlineElement], second: Sequence[InlineElement]) -> int:
-    """Number of outermost elements that both have."""
+    """Return the number of outermost elements that both sequences share."""
     count = 0
     for a, b in zip(first, second, strict=False):
         if a != b:

@@ -14,7 +14,8 @@ from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.state import AUTO
 from allyouneed.translation.options import SearchOptions, option_of
 
-# Stricter than in Python where an extreme value would occupy a model thread for long, or make logits infinite.
+# Stricter than the limits in Python for options whose extreme values would occupy a model thread for a long time or
+# make logits infinite.
 _SERVER_LIMITS: dict[str, Ge | Le | MaxLen] = {
     "beam_size": Le(16),
     "num_hypotheses": Le(16),
@@ -26,7 +27,7 @@ _SERVER_LIMITS: dict[str, Ge | Le | MaxLen] = {
     "repetition_penalty": Ge(0.01),
     "suppress_sequences": MaxLen(100),
 }
-_SEARCH_FIELDS = [name for name in SearchOptions.model_fields if option_of(name).group != "Speed"]  # of the server
+_SEARCH_FIELDS = [name for name in SearchOptions.model_fields if option_of(name).group != "Speed"]  # set by the server
 REPEATABLE_FIELDS = (
     "q",
     "force_words",
@@ -62,7 +63,7 @@ class TranslateFields(BaseModel):
         """Return the options for the model threads.
 
         Raises:
-            UserError: If search options do not fit together.
+            UserError: If search options conflict with each other.
         """
         search = {name: getattr(self, name) for name in _SEARCH_FIELDS if name in self.model_fields_set}
         options = SearchOptions.from_values(search)
@@ -70,7 +71,7 @@ class TranslateFields(BaseModel):
 
 
 def _limited(name: str) -> FieldInfo:
-    """The field of a search option, with the server's limit in place of its own."""
+    """Return the field of a search option, with the server's limit instead of its own."""
     field = copy(SearchOptions.model_fields[name])
     if limit := _SERVER_LIMITS.get(name):
         replaced = Ge | Gt if isinstance(limit, Ge) else Le | Lt | MaxLen

@@ -13,7 +13,7 @@ from allyouneed.serving.state import ApplicationState
 
 _DETECTION_CHARACTERS = 5000  # the beginning of a file is enough to detect its language
 _MAX_FORM_FIELDS = 50
-# Never displayed by browsers as a page of this server.
+# Prevents browsers from displaying an uploaded file as a page of this server.
 DOWNLOAD_TYPE, DOWNLOAD_HEADERS = "application/octet-stream", {"X-Content-Type-Options": "nosniff"}
 
 

@@ -10,13 +10,13 @@ import { startLanguage, switchLanguage, t } from "./texts.js";
 const TABS = ["heads", "steps", "switches", "search"];
 
 /**
- * data: see `explorer.py`. fetchVariant(switches): returns a promise of a variant, for a page with a server; without it,
+ * data: see `explorer.py`. fetchVariant(switches): returns a promise of a variant, if the page has a server; without it,
  * the page shows only the variants in its data.
  */
 export function start(root, data, { fetchVariant = null } = {}) {
   const live = Boolean(fetchVariant);
   const fetched = new Map();
-  let requested = PAPER; // by the last click; the view changes when the variant has arrived
+  let requested = PAPER; // switches of the last click; the view changes when the variant has arrived
   const variantOf = (key) => (key === "" ? data.base : (fetched.get(key) ?? data.variants[key]));
   const state = { tab: "heads", kind: "encoder", layer: 0, head: 0, pins: [[0, 0]], pinning: false, joined: false, view: "lines", query: null, key: null,
     local: { scale: true, mask: true, temperature: 1 }, switches: PAPER, coming: null, problem: null, place: null, step: null, alpha: null, live };
@@ -51,7 +51,7 @@ function mostAffected(state, switches) {
   return kind ? { kind, layer: 0, pins: [[0, state.head]] } : {};
 }
 
-/** A selector that finds the focused element again after the view was rendered again. */
+/** Return a selector that finds the focused element after the view is rendered again. */
 export function focusKey(root) {
   const active = document.activeElement;
   if (!root.contains(active)) return null;

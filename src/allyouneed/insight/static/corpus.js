@@ -1,4 +1,4 @@
-// All heads over a corpus: a sortable table, and examples for each head. Data: see `corpus.py`.
+// All heads over a corpus: a sortable table, and examples for each head. Data: see `corpus_heads.py`.
 import { focusKey, pageButtons } from "./app.js";
 import { shown } from "./data.js";
 import { clipped, el, grouped, headColour, number, svg } from "./draw.js";

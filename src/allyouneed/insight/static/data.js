@@ -1,4 +1,4 @@
-// Decoding of the arrays that `coding.py` packs, and computations for the views. Nothing is drawn here.
+// Decoding of the arrays that `coding.py` packs, and computations for the views. This module draws nothing.
 
 /** The page's data. Parts that the first view does not need are parsed on first use. */
 export function pageData() {
@@ -30,7 +30,7 @@ function once(packed, make) {
   return unpacked.get(packed);
 }
 
-/** Weights {rows, cols, values} of one head, from `coding.pack_weights`; with `top`, all others are zero. */
+/** Weights {rows, cols, values} of one head, from `coding.pack_weights`; weights left out by `top` are zero. */
 export function weightsAt(packed, layer, head) {
   const [, heads, rows, cols] = packed.shape;
   const values = new Float32Array(rows * cols);
@@ -169,7 +169,7 @@ export function joinWords(weights, rows, cols) {
   return { rows: rows.length, cols: cols.length, values };
 }
 
-/** The text that tokens spell. */
+/** Text formed by tokens. */
 export function textOf(pieces) {
   let text = "";
   let bytes = [];

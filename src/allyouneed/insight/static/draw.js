@@ -78,7 +78,7 @@ function pooled(matrix, limit) {
 export function heatmap(matrix, paint, attributes = {}, limit = 512) {
   const image = pixels(matrix, paint, limit);
   const canvas = el("canvas", { width: image.width, height: image.height, ...attributes });
-  canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0); // a software canvas: it is small and drawn once
+  canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0); // software rendering: small, drawn once
   return canvas;
 }
 

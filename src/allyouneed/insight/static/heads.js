@@ -14,7 +14,10 @@ export const kindButtons = (state, set) =>
 
 export const headName = (layer, head) => t("headName", layer + 1, head + 1);
 
-/** The grid of one kind's heads. Clicks and keys call choose(layer, head, pinned), a click on a layer number whole(layer). */
+/**
+ * The grid of heads of one kind. Clicks and keys call choose(layer, head, pinned); a click on a layer number calls
+ * whole(layer).
+ */
 export function headGrid(data, variant, kind, { chosen = () => false, choose, whole = null, size = 34 }) {
   const { heads } = data.model;
   const layers = layersOf(data, kind);

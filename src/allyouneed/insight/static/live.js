@@ -1,4 +1,5 @@
-// Requests to the server that delivered the page, for any combination of switches. The API key is the web page's.
+// Requests to the server that delivered the page, for any combination of switches, with the API key that the
+// translation page stored.
 
 /** Make `fetchVariant` for `start`: it posts `body` with the switches to `url` and returns the variant. */
 export function asking({ url, body }) {

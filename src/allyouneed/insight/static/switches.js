@@ -9,7 +9,7 @@ const TEMPERATURES = [0.5, 1, 2];
 const KINDS = ["encoder", "decoder", "cross"];
 export const PAPER = { scale: true, future_mask: true, padding_mask: true, positions: true, temperature: 1, off: [] };
 
-/** The same as `Switches.key`. */
+/** The key of a variant, equal to `Switches.key` in `switches.py`. */
 export function switchKey(switches) {
   const parts = FLAGS.filter((name) => !switches[name]).map((name) => `${name}=off`);
   if (switches.temperature !== 1) parts.push(`temperature=${switches.temperature}`);

@@ -1,4 +1,4 @@
-"""`allyouneed paper figures`: figures 1 and 2 of a model as it ran, 3 to 5 of heads chosen over a test set."""
+"""`allyouneed paper figures`: figures 1 and 2 of a recorded forward pass, 3 to 5 of heads chosen on a test set."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _attention_figures(
     pronoun = _example(bundle, text, statistics.best["pronouns"][layer, heads[0]], layer, heads)
     layer, heads, difference = most_different(statistics)
     structure = _example(bundle, text, statistics.best["both"][layer, heads[0], heads[-1]], layer, heads)
-    assert structure is not None  # every sentence is an example
+    assert structure is not None  # there is at least one sentence, and each one is an example
     return {
         "figure3": (_draw_distance(distance) if distance else None, distance_caption(distance, statistics)),
         "figure4": (_draw_pronoun(pronoun) if pronoun else None, pronoun_caption(pronoun, statistics, text.lexicon)),

@@ -1,6 +1,6 @@
 """Figures 1 and 2 of a model: blocks in the order in which they ran, with shapes and parameters.
 
-The figures show a recorded forward pass, not the settings. All measures are in inches.
+The figures show a recorded forward pass, not the settings. All lengths are in inches.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from allyouneed.paper.figures.trace import ForwardTrace, ModuleCall, shape
 # Colours of the paper.
 _PINK, _ORANGE, _BLUE, _YELLOW, _LAVENDER, _GREEN = "#fbdfe0", "#fde2bb", "#c4e7f7", "#f2f4c1", "#dcdff2", "#cde6d0"
 _PURPLE, _FRAME = "#e6d9ef", "#f4f4f5"
-_WIDE, _TALL, _FLAT = 2.35, 0.5, 0.28  # of a box: width, height with and without details
+_WIDE, _TALL, _FLAT = 2.35, 0.5, 0.28  # width of a box, its height with and without details
 _ENCODER, _DECODER, _MEMORY = 2.75, 6.5, 4.62  # x of both columns and of the line between them
 _AROUND, _PRONG = 0.24, 0.62  # distance of residual lines from a box, and of values and queries from keys
 
@@ -78,7 +78,7 @@ def draw_architecture(model: Transformer, traced: ForwardTrace, texts: tuple[str
 
 
 def draw_attention_blocks(traced: ForwardTrace) -> Figure:
-    """Draw figure 2 of the encoder's first layer, and list what the masks hide.
+    """Draw figure 2 for the encoder's first layer, and list what the masks hide.
 
     Args:
         traced: A forward pass of the model.
@@ -133,7 +133,7 @@ def _draw_dot_product(canvas: Canvas, attention: MultiHeadAttention, weights: Te
 
 
 def _draw_multi_head(canvas: Canvas, call: ModuleCall, x: float) -> None:
-    """Draw the right of figure 2; boxes behind a box stand for the other heads."""
+    """Draw the right of figure 2; boxes in the background represent the other heads."""
     attention, heads = call.module, call.module.num_heads
     batch, length, d_model = call.inputs[0].shape
     canvas.text(x, 5.6, "Multi-head attention", 10.5)
@@ -266,7 +266,7 @@ def _draw_block(canvas: Canvas, call: ModuleCall, x: float, y: float, memory: fl
 
 
 def _attention_text(call: ModuleCall) -> tuple[str, str]:
-    """Return title and sizes of a multi-head attention."""
+    """Return the title and sizes of a multi-head attention."""
     attention, mask = call.module, call.inputs[2]
     heads = attention.num_heads
     d_k, d_v = attention.key.out_features // heads, attention.value.out_features // heads

@@ -1,7 +1,7 @@
 """A canvas with coordinates in inches, for the diagrams, and attention drawn in the style of figures 3 to 5.
 
-Attention: words on the left (queries) and on the right (keys) are connected by lines. A line's opacity is its weight,
-its colour the head. The paper has the words at the top and bottom; the layout here is tensor2tensor's.
+Lines connect words on the left (queries) with words on the right (keys). A line's opacity is its weight, its colour
+stands for the head. The paper has the words at the top and bottom; the layout here is tensor2tensor's.
 """
 
 from __future__ import annotations

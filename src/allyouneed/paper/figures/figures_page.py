@@ -1,4 +1,4 @@
-"""Page of figures 1 to 5: captions, the measures by which examples were chosen, and comparison with the paper."""
+"""Page of figures 1 to 5: captions, the measures used to choose examples, and a comparison with the paper."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RELATION_NAMES = {
 }
 _SHARED = 0.25  # weight from which a head counts as following a dependency
 _VISIBLE = 0.1  # difference of weights between pronouns and adjacent words that is visible in a drawing
-_SHARP = 0.5  # weight of a line that exceeds all others together
+_SHARP = 0.5  # a larger weight exceeds all other weights of the query together
 _TITLES = {
     "figure3": "Figure 3: a long-distance dependency",
     "figure4": "Figure 4: anaphora, or similar behaviour",

@@ -20,10 +20,10 @@ from allyouneed.model.transformer import Transformer
 from allyouneed.paper.figures.word_classes import Lexicon, WordClasses, classify
 
 # Relations of a key to its query; each key has exactly one. Near: 2 or 3 words away; far: at least FAR words away;
-# punctuation: not adjacent to the query.
+# punctuation: a word without letters or digits that is not adjacent to the query; end: `</s>`.
 RELATIONS = ("same", "previous", "next", "near", "far", "punctuation", "end")
 FAR = 4
-READABLE, SHORT = range(8, 26), range(8, 15)  # lengths of sentences that are drawn for one query, for all queries
+READABLE, SHORT = range(8, 26), range(8, 15)  # sentence lengths for drawings of one query, of all queries
 _BATCH_TOKENS = 4096
 
 
@@ -45,7 +45,7 @@ class HeadStatistics:
     best: dict[str, np.ndarray] = field(default_factory=dict)
 
     def add(self, other: HeadStatistics) -> None:
-        """Add the words of another part; of equally ranked examples the earlier one is kept."""
+        """Add the words of another part; if examples have equal ranks, the earlier one is kept."""
         for name, values in other.sums.items():
             self.sums[name] = self.sums.get(name, 0) + values
             self.counts[name] = self.counts.get(name, 0) + other.counts[name]
@@ -54,7 +54,7 @@ class HeadStatistics:
             self.best[name] = np.where(new[..., :1] > old[..., :1], new, old)
 
     def mean(self, name: str) -> np.ndarray:
-        """Return the mean of a measure, shape [layer, head]; zero if no word counts."""
+        """Return the mean of a measure, shape [layer, head]; zero if it applies to no word."""
         return self.sums[name] / max(1, self.counts[name])
 
     def as_json(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class HeadStatistics:
 
 @torch.inference_mode()
 def encoder_attention(model: Transformer, sentences: Sequence[Sentence]) -> Iterator[tuple[int, np.ndarray]]:
-    """Compute the encoder's attention of sentences.
+    """Compute the encoder's attention for sentences.
 
     Args:
         model: The model in evaluation mode.
@@ -113,12 +113,17 @@ def measure(model: Transformer, sentences: Sequence[Sentence], lexicon: Lexicon,
 
 
 def measure_sentence(weights: np.ndarray, classes: WordClasses, number: int = 0) -> HeadStatistics:
-    """Measure all heads over one sentence. Means are over the words that have such a key.
+    """Measure all heads over one sentence.
 
-    The measures: RELATION, a word's attention to such words; peak_RELATION and rate_RELATION, the largest weight and 1
-    if it is at such a word, else 0; entropy, in nats; distance, in words, without `</s>`; pronouns, attention of
-    pronouns to preceding content words other than the previous word; beside, the same of the words adjacent to
-    pronouns, which have nearly the same keys; others, the same of all words that are not pronouns.
+    The measures, averaged over the words to which they apply:
+    - RELATION: attention to keys with this relation, over words that have such a key
+    - peak_RELATION, rate_RELATION: the largest weight, or 1, if its key has this relation, else 0
+    - entropy: in nats
+    - distance: in words, without `</s>`
+    - pronouns: attention of pronouns to preceding content words other than the previous word
+    - beside: the same for words adjacent to pronouns, since their keys are nearly the same
+    - others: the same for all words that are not pronouns
+    - peak_pronouns, peak_beside, peak_others: the largest weight if its key is such a content word, else 0
 
     Args:
         weights: Attention over words and `</s>`, shape [layer, head, query, key].
@@ -192,8 +197,8 @@ def head_rows(statistics: HeadStatistics) -> list[dict[str, Any]]:
         statistics: Statistics of a test set.
 
     Returns:
-        A row per head, numbered from 1, with all means, None if no word counts; lift is pronouns / others, lift_beside
-        pronouns / beside.
+        A row per head, numbered from 1, with all means, None for measures that apply to no word; lift is
+        pronouns / others, lift_beside is pronouns / beside.
     """
     layers, heads = statistics.sums["entropy"].shape
     means = {name: statistics.mean(name) if count else None for name, count in statistics.counts.items()}
@@ -224,7 +229,7 @@ def most_distant(statistics: HeadStatistics) -> tuple[int, int]:
 
 
 def most_anaphoric(statistics: HeadStatistics) -> tuple[int, list[int]]:
-    """Find the heads whose peak_pronouns exceeds peak_beside most.
+    """Find the heads whose peak_pronouns exceeds peak_beside by the largest amount.
 
     Args:
         statistics: Statistics of a test set.

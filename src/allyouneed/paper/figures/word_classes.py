@@ -10,7 +10,7 @@ import numpy as np
 
 from allyouneed.insight.words import Sentence, has_letters
 
-FREQUENT = 50  # most frequent words count as function words in a language without a list, at most a tenth of all
+FREQUENT = 50  # number of words that count as function words in a language without a list; at most a tenth of all
 _PRONOUNS = {
     "de": "er sie es ihn ihm ihnen sein seine seinen seinem seiner seines ihr ihre ihren ihrem ihrer ihres sich",
     "en": "he she it its his her hers their theirs they him them himself herself itself themselves",

@@ -1,7 +1,8 @@
 """`allyouneed paper questions`: why scores are divided by √d_k, and what "mask (opt.)" hides.
 
-√d_k (section 3.2.1): the softmax and its gradient as d_k grows, with and without the division, and a training without.
-Masks (figure 2, section 3.2.3): the keys that each of the three attentions hides, and trainings without a mask.
+√d_k (section 3.2.1): the softmax and its gradient as d_k grows, with and without the division, and a model trained
+without it. Masks (figure 2, section 3.2.3): the keys that each of the three attentions hides, and models trained
+without one of the masks.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ from allyouneed.training.train import train
 from allyouneed.training.validation import ValidationSet, validation_loss
 
 PADDINGS = (0, 20, 80)  # padding positions after the source
-_SENTENCES = 100  # of the validation set, for the effect of padding
-_MASK_SENTENCES = 16  # of the validation set, for the table of masks
+_SENTENCES = 100  # sentences of the validation set that measure the effect of padding
+_MASK_SENTENCES = 16  # sentences of the validation set for the table of masks
 
 # One head as wide as the model, so that the scale matters; norm, optimizer and smoothing are the paper's (recipe base).
 SETTINGS = (
@@ -72,7 +73,7 @@ def run_questions(
 
     Args:
         train: Training text, as two files or one TSV file.
-        valid: Validation text, likewise.
+        valid: Validation text, in the same form.
         languages: Codes of source and target.
         out: Folder of the results, see `Results.open`. Each training is a RUN in it that only its variant can load.
         minutes: Approximate time for all trainings.
@@ -83,7 +84,7 @@ def run_questions(
         The path of the page.
 
     Raises:
-        UserError: If training refuses the request.
+        UserError: If training rejects the request.
     """
     if assignments_of(settings, "training.minutes"):
         raise UserError("--set training.minutes: give --minutes, the time for all trainings.")
@@ -99,7 +100,7 @@ def run_questions(
 
 @torch.no_grad()
 def what_is_hidden(model: Transformer, batch: Batch) -> list[dict[str, Any]]:
-    """Find the largest weights of padding and of later positions in each of the three attentions.
+    """Find the largest weights on padding and on later positions in each of the three attentions.
 
     Keys whose weight is exactly 0 are hidden. For attention over the source, a later position is one whose index is
     larger than that of the query in the target.
@@ -136,7 +137,7 @@ def _measure_masks(folder: Path, data: Path) -> list[dict[str, Any]]:
 
 
 def _train_variant(folder: Path, name: str, shared: Request, minutes: float, console: Console) -> dict[str, Any]:
-    """Train a variant and measure it; all follow the uncorrected plan of the first, for equal learning rates."""
+    """Train a variant and measure it; all follow the first variant's initial plan, so that learning rates are equal."""
     variant = VARIANTS[name]
     stored = RunRecord(folder / "paper" / "run.json").content.get("plan")
     plan = TrainingPlan(**stored) if stored and name != "paper" else None
@@ -179,8 +180,8 @@ def with_padding(model: Transformer, store: PairStore, paddings: Sequence[int] =
         paddings: Numbers of padding positions.
 
     Returns:
-        A row per number: the loss in nats per target token, and the share of target tokens whose most likely prediction
-        differs from that with the first number.
+        A row per number of padding positions: the loss in nats per target token, and the share of target tokens whose
+        most likely prediction differs from that with the first number.
     """
     model.eval()
     rows: list[dict[str, Any]] = [{"padding": padding, "loss": 0.0, "changed": 0.0} for padding in paddings]

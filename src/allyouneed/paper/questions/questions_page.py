@@ -40,7 +40,7 @@ def write_page(results: Results) -> Path:
 
 
 def softmax_table(rows: Sequence[Row]) -> list[Row]:
-    """Format variance of the dot products and sharpness of their softmax.
+    """Format the variance of the dot products and the sharpness of their softmax.
 
     Args:
         rows: Rows of `scale_by_width`.

@@ -28,7 +28,7 @@ class UnscaledTransformer(Transformer):
 
 
 class PaddingVisibleTransformer(Transformer):
-    """Transformer without the padding mask on the source; in the target, padding is after all tokens."""
+    """Transformer without the padding mask on the source; the future mask hides target padding, which is at the end."""
 
     packable = False
 

@@ -35,7 +35,7 @@ class FusedSelfAttention(nn.Module):
 
 
 class ProjectedSelfAttention(nn.Module):
-    """The layer of section 3.2.2 with W^Q, W^K, W^V and W^O, with one head to have as many weights as above."""
+    """The layer of section 3.2.2 with W^Q, W^K, W^V and W^O, with one head, like `SelfAttention`."""
 
     def __init__(self, d: int):
         super().__init__()
@@ -77,8 +77,8 @@ class Convolutional(nn.Module):
 def restricted_attention(query: Tensor, key: Tensor, value: Tensor, reach: int) -> Tensor:
     """Compute attention of each position i to positions i - reach to i + reach only.
 
-    Queries are processed in blocks of `reach` positions, each with the keys of its own and the two adjacent blocks, so
-    that the cost is 3 · reach · n · d and there is no n x n matrix.
+    Queries are processed in blocks of `reach` positions, with the keys of the same and the two adjacent blocks, so that
+    the cost is 3 · reach · n · d and there is no n x n matrix.
 
     Args:
         query: Queries, shape [batch, n, d].
@@ -136,7 +136,7 @@ class ComparedLayer(NamedTuple):
 
 
 def _restricted_operations(n: int, d: int) -> int:
-    return 4 * -(-n // REACH) * REACH * 3 * REACH * d  # computed by the blocks, about 1.5 times r · n · d
+    return 4 * -(-n // REACH) * REACH * 3 * REACH * d  # as computed in blocks: about 1.5 times r · n · d
 
 
 _ATTENTION = ("O(n² · d)", 2, 1, "O(1)", "O(1)")

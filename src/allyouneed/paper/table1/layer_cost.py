@@ -93,7 +93,7 @@ def measure_layers(
         predicted: Predicted seconds per step by layer; None if unknown.
         seconds: Approximate time for all layers.
         device: Device to measure on.
-        tick: Receives the seconds of each round.
+        tick: Called with the seconds of each round.
 
     Returns:
         A measurement per layer.
@@ -132,7 +132,7 @@ def _time_in_turns(
 
 
 def predict(layer: ComparedLayer, size: LayerSize, measured: Sequence[LayerMeasurement]) -> float | None:
-    """Predict the time of a training step from the rate at the largest size that is not larger.
+    """Predict the time of a training step from the rate at the largest measured size that is not larger than `size`.
 
     Args:
         layer: The layer.
@@ -140,7 +140,7 @@ def predict(layer: ComparedLayer, size: LayerSize, measured: Sequence[LayerMeasu
         measured: Measurements of any layers and sizes.
 
     Returns:
-        Seconds per step; None without such a measurement.
+        Seconds per step; None if there is no such measurement.
     """
     operations = step_operations(layer, size)
     smaller = [

@@ -22,7 +22,7 @@ from allyouneed.progress import print_line
 from allyouneed.training.memory import keep_freed_memory
 from allyouneed.training.size import matrix_flops
 
-# CUDA needs larger sizes: at those of the CPU it would measure only the latency of kernel launches.
+# CUDA needs larger sizes: with those of the CPU, kernel launch latency would dominate.
 SWEEPS = {
     "cpu": Sweeps([2**i for i in range(5, 14)], width=256, widths=[2**i for i in range(5, 12)], length=256),
     "cuda": Sweeps([2**i for i in range(6, 15)], width=512, widths=[2**i for i in range(6, 13)], length=1024),

@@ -182,7 +182,7 @@ def _on_sequence(tables: Tables, sweeps: Sweeps, peak: float) -> str:
 
 
 def _disagreements(rows: Sequence[Row], points: Sequence[Row]) -> str:
-    """List layers whose time grows with another exponent than in Table 1, with their rates."""
+    """List layers whose time grows with a different exponent than in Table 1, with their rates."""
     fitted = [row for row in rows if row["time"] is not None]
     different = [row for row in fitted if abs(row["time"] - row["exponent"]) > _TOLERANCE]
     same = [f"{row['layer']} in {row['grows']}" for row in fitted if row not in different]

@@ -70,7 +70,7 @@ def by_layer(measured: Sequence[LayerMeasurement]) -> Measurements:
     """Index measurements by layer and size.
 
     Args:
-        measured: Measurements, of which skipped ones are ignored.
+        measured: Measurements; skipped ones are ignored.
 
     Returns:
         The index.

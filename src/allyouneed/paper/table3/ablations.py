@@ -36,7 +36,7 @@ from allyouneed.training.size import training_flops
 
 Changes: TypeAlias = dict[str, dict[str, Any]]  # values by section and name, see `Config.replace`
 
-BASE = "ablation"  # the recipe that takes the place of the paper's base model
+BASE = "ablation"  # the recipe used instead of the paper's base model
 _SIZES = ("d_model", "d_ff", "d_k", "d_v", "encoder_layers", "decoder_layers", "steps")
 _TRAINING_SHARE = 0.8  # of the minutes; the rest is for data preparation, validation and writing
 
@@ -75,7 +75,7 @@ def run_table3(
         The path of the page.
 
     Raises:
-        UserError: If a row is unknown, there is too little time, or training refuses the request.
+        UserError: If a row is unknown, there is too little time, or training rejects the request.
     """
     if assignments_of(request.settings, "training.minutes"):
         raise UserError("--set training.minutes: give --minutes, the time for all trainings.")
@@ -118,7 +118,7 @@ def scaled(name: str, base: Config) -> Changes:
     """Scale a row's changes from the paper's base to another base.
 
     Sizes and steps keep their ratio; heads, dropout, smoothing and positions are used unchanged. The peak learning rate
-    is proportional to d_model^-0.5, as the paper's.
+    is proportional to d_model^-0.5, as in the paper.
 
     Args:
         name: Name of the row.

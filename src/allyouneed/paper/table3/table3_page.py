@@ -112,7 +112,7 @@ def verdict(measured: float, paper: float, spread: float | None) -> str:
     Args:
         measured: Measured log perplexity minus that of the base, in nats.
         paper: The same difference in the paper.
-        spread: Standard deviation over seeds; a difference of up to two counts as noise.
+        spread: Standard deviation over seeds; a difference of at most two standard deviations counts as noise.
 
     Returns:
         The verdict for the table.

@@ -24,7 +24,7 @@ _EQUIVALENT = {"PRT": "ADVP"}
 
 
 class BracketScores(NamedTuple):
-    """Counts of brackets and sentences, and scores in percent; a score of nothing is 0.
+    """Counts of brackets and sentences, and scores in percent; a score whose denominator is 0 is 0.
 
     Attributes:
         matched: Brackets in both trees.

@@ -41,7 +41,7 @@ _BATCH_SENTENCES = 32  # sentences per update of the progress bar
 def run_table4(
     treebank: Path, out: Path | None, minutes: float, console: Console, settings: Sequence[str] = ()
 ) -> Path:
-    """Train a parser, parse, and score, or resume an interrupted call.
+    """Train a parser, parse the treebank and score the parses, or resume an interrupted call.
 
     Args:
         treebank: A folder with train.mrg, dev.mrg and test.mrg, or .mrg.gz.
@@ -54,7 +54,7 @@ def run_table4(
         The path of the page.
 
     Raises:
-        UserError: If the treebank is missing or invalid, or training refuses the settings.
+        UserError: If the treebank is missing or invalid, or training rejects the settings.
         KeyboardInterrupt: If the training was interrupted.
     """
     files = {name: _find(treebank, name) for name in PARTS}

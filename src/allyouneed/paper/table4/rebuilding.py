@@ -36,7 +36,8 @@ class Rebuilt(NamedTuple):
 def rebuild(output: str, leaves: Sequence[Tree]) -> Rebuilt:
     """Build the tree that an output describes, repairing its faults.
 
-    The parser predicts no parts of speech; the leaves keep their gold ones, by which EVALB recognises punctuation.
+    The parser predicts no parts of speech; the leaves keep their gold parts of speech, which EVALB needs to
+    recognise punctuation.
 
     Args:
         output: Symbols, with or without spaces between them.

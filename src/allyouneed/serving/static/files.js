@@ -4,7 +4,7 @@ import { documentState, upload } from "./api.js";
 import { message } from "./messages.js";
 
 const list = document.querySelector("#files ul");
-const UPLOAD_SHARE = 0.2; // of the progress bar; the rest is translation
+const UPLOAD_SHARE = 0.2; // share of the progress bar; the rest is for the translation
 const POLL_INTERVAL = 400; // milliseconds
 
 function createRow(file) {

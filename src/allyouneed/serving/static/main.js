@@ -8,7 +8,7 @@ import { discardLinks, showPlainTranslation, showTranslation } from "./result.js
 import { showTheme, switchTheme } from "./theme.js";
 
 const TYPING_PAUSE = 150; // milliseconds without typing before a request is sent
-const HISTORY_PAUSE = 1500; // and before its translation is added to the history
+const HISTORY_PAUSE = 1500; // milliseconds before a translation is added to the history
 const $ = (selector) => document.querySelector(selector);
 const [text, source, target, output] = ["#text", "#source", "#target", "#translation"].map($);
 let served = { languages: [], names: {}, characters: 0, file_formats: [], key_required: false };
