@@ -159,7 +159,7 @@ class _Corpus:
     def encoded(
         self, selected: Callable[[RawPair], bool], texts: list[tuple[str, str]] | None = None
     ) -> Iterator[tuple[list[int], list[int]]]:
-        """Yield the token ids of selected pairs that pass all checks; `texts` collects their text."""
+        """Yield the token ids of selected pairs that pass all checks, and append their texts to `texts` if given."""
         pairs = (pair for pair in read_pairs(self.paths, self.data.columns) if selected(pair))
         while chunk := list(islice(pairs, _CHUNK)):
             self.report.pairs += len(chunk)

@@ -37,9 +37,9 @@ def look_at(
     Args:
         translator: Translator whose model is examined.
         sentence: Sentence in the source language, or "" with `test`.
-        test: Files of a corpus, or none.
+        test: Files of a corpus; empty for a sentence.
         alignments: Reference alignments of `test`, or None.
-        page: HTML file to write; None for a table of the sentence, or for heads.html with `test`.
+        page: HTML file to write. If None, a sentence gives a table, and `test` writes heads.html.
         console: Where progress and the name of the written file are reported.
         as_json: Return JSON instead: the arrays of `Attention`, or the data of the corpus page.
 

@@ -1,4 +1,4 @@
-"""Training cost in floating-point operations, by the paper's formula and from the size of the model."""
+"""Training cost in floating-point operations, by the paper's rule and from the size of the model."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ class TranslationPipeline:
     async def _follow_route(
         self, sources: list[str], route: Route, options: TranslationOptions
     ) -> list[SentenceTranslation]:
-        """Translate through each pair; only the last model uses the options that concern the target."""
+        """Translate along the route; only the last model uses the options that concern the target text."""
         results: list[SentenceTranslation] = []
         for step, pair in enumerate(route):
             is_last = step == len(route) - 1

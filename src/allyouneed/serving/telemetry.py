@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _log = logging.getLogger("allyouneed.serving.requests")
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 _SENTENCES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_CLIENT_CLOSED_REQUEST, _SERVER_ERROR = 499, 500  # 499 as in nginx: the client left before there was a response
+_CLIENT_CLOSED_REQUEST, _SERVER_ERROR = 499, 500  # 499 as in nginx: the client closed the connection before a response
 
 
 class ServerMetrics:

@@ -120,7 +120,7 @@ def measure_layers(
 def _time_in_turns(
     steps: Mapping[str, _Step], deadline: float, tick: Callable[[float], None]
 ) -> dict[str, list[float]]:
-    """Time rounds of one step per layer until the deadline, at least `_MIN_REPETITIONS`."""
+    """Time rounds of one step per layer until the deadline, but at least `_MIN_REPETITIONS` rounds."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     last, rounds = 0.0, 0
     while steps and rounds < MAX_REPETITIONS and (rounds < _MIN_REPETITIONS or time.perf_counter() + last < deadline):

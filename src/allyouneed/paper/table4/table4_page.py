@@ -111,7 +111,7 @@ def write_page(results: Results, search: SearchConfig, dev: Mapping[int, ParsedP
     Args:
         results: Results with the part "training".
         search: Search settings of the test part.
-        dev: Parses of dev by beam size; that of `search` is one of them.
+        dev: Parses of dev by beam size, including the beam size of `search`.
         test: Parses of the test part.
 
     Returns:
