@@ -156,8 +156,9 @@ PAPER = [("paper", name) for name in get_command(app).commands["paper"].commands
 
 
 @pytest.mark.parametrize("verb", [*VERBS, *PAPER], ids=" ".join)
-def test_help_has_an_example(verb):
-    done = CliRunner().invoke(app, [*verb, "--help"])
+def test_help_has_an_example_and_fits_a_terminal(verb):
+    done = CliRunner().invoke(app, [*verb, "--help"], env={"COLUMNS": "80"})
+    assert max(map(len, done.output.splitlines())) <= 80
     assert done.exit_code == 0
     assert f"Example: allyouneed {' '.join(verb)}" in done.output
 

@@ -40,6 +40,15 @@ def test_open_streams_are_unchanged():
     assert (sys.stdin, sys.stdout, sys.stderr) == before
 
 
+def test_the_resume_command_can_be_typed_again(monkeypatch, capsys):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr(sys, "argv", ["/a b/__main__.py", "train", "--out", "my run"])
+    monkeypatch.setattr(sys, "executable", "/a b/python")
+    with pytest.raises(SystemExit), resume_hint():
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err.splitlines()[1].strip() == "'/a b/python' -m allyouneed train --out 'my run'"
+
+
 def test_program_name_can_be_typed_again(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("shutil.which", lambda name: f"/somewhere/{name}")

@@ -10,10 +10,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
@@ -25,6 +25,13 @@ from allyouneed.errors import UserError
 MANIFEST = "manifest.json"
 _UNFINISHED = ".unfinished"
 _REPLACED = ".replaced"
+
+TextFiles: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def as_paths(files: TextFiles) -> list[Path]:
+    """Return the paths of one file or of several."""
+    return [Path(files)] if isinstance(files, str | os.PathLike) else [Path(file) for file in files]
 
 
 def sha256(path: Path) -> str:

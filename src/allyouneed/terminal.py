@@ -73,7 +73,7 @@ def resume_hint() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        command = shlex.join([program(), *sys.argv[1:]])
+        command = f"{program()} {shlex.join(sys.argv[1:])}"
         say(f"interrupted; progress is saved. To resume, run the same command again:\n  {command}")
         raise SystemExit(INTERRUPTED) from None  # with typer.Exit, `run_app` would print "interrupted" again
 

@@ -70,6 +70,7 @@ def test_python_and_the_command_line_describe_the_same_run(tmp_path):
         ),
         ({"settings": {"nonsense": {"a": 4}}}, r"^settings: unknown key nonsense\.a\."),
         ({"settings": ["training.steps"]}, "write SECTION.NAME=VALUE"),
+        ({"settings": "training.seed=-1"}, r"training\.seed = -1: "),
         ({"minutes": 0}, r"^minutes: training\.minutes = 0: more than 0"),
         ({"minutes": float("nan")}, r"^minutes: training\.minutes = nan"),
         ({"recipe": "tinny"}, "did you mean tiny"),

@@ -41,3 +41,15 @@ def test_a_broken_line_is_named(translator, tmp_path):
                 function(translator, [table])
     with pytest.raises(UserError, match="one TSV file"):
         allyouneed.evaluate(translator, [table] * 3)
+
+
+def test_one_table_needs_no_list(translator, tmp_path):
+    table = tmp_path / "test.tsv"
+    table.write_text("a b\tb a\n")
+    for function in (allyouneed.evaluate, allyouneed.score):
+        assert function(translator, table) == function(translator, str(table)) == function(translator, [table])
+
+
+def test_evaluation_needs_search_options(translator, tmp_path):
+    with pytest.raises(TypeError, match="SearchOptions"):
+        allyouneed.evaluate(translator, tmp_path / "test.tsv", {"beam_size": 2})

@@ -51,6 +51,8 @@ def test_values_are_checked_and_do_not_change():
         SearchOptions.from_values({"length_penalty": float("nan")})
     with pytest.raises(TypeError, match="'beam'"):
         SearchOptions.from_values({"beam": 4})
+    with pytest.raises(UserError, match=r"^suppress_sequences = x,x,[x,]*\.\.\.: "):
+        SearchOptions.from_values({"suppress_sequences": ["x"] * 10_001})
     options = SearchOptions.from_values({"beam_size": np.int64(4)})
     with pytest.raises(ValidationError, match="frozen"):
         options.beam_size = 5

@@ -1,6 +1,8 @@
 """The Python interface: translations, alternatives, attention, and what is refused."""
 
+import copy
 import math
+import pickle
 import shutil
 
 import numpy as np
@@ -208,6 +210,33 @@ def test_unknown_options_are_type_errors(translator):
         translator.translate("a", beam=3)
     with pytest.raises(TypeError, match="by name"):
         translator.translate("a", 4)
+
+
+@pytest.mark.parametrize("texts", [None, 3, b"a b", [b"a b"], [None], [["a b"]], (text for text in ["a b"])])
+def test_texts_that_are_not_strings_are_type_errors(translator, texts):
+    with pytest.raises(TypeError, match="texts"):
+        translator.translate(texts)
+
+
+def test_unpaired_surrogates_are_refused(translator):
+    for texts, inputs in [("a \ud800", {}), ("a", {"target_prefix": "\ud800"}), ("a", {"force_words": ["\ud800"]})]:
+        with pytest.raises(UserError, match="unpaired surrogate"):
+            translator.translate(texts, **inputs)
+
+
+def test_translators_and_translations_can_be_copied(translator):
+    translation = translator.translate("a b c")
+    assert pickle.loads(pickle.dumps(translation)).alignment == translation.alignment
+    for copied in (pickle.loads(pickle.dumps(translator)), copy.deepcopy(translator)):
+        assert copied.translate("a b c") == translation
+
+
+def test_sampling_from_almost_nothing_is_greedy(translator):
+    [greedy] = translator.translate(["a b c"], beam_size=1)
+    for options in ({"sampling_topp": 1e-300}, {"sampling_temperature": 1e-6}):
+        [sampled] = translator.translate(["a b c"], **options)
+        assert sampled.text == greedy.text
+        assert math.isfinite(sampled.score)
 
 
 def test_look_returns_every_head(translator):

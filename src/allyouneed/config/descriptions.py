@@ -92,10 +92,8 @@ def shown(value: object) -> str:
     """Spell a value as `--set` takes it, on one line and of limited length."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, tuple | list):
-        return ",".join(map(shown, value))
     try:
-        text = str(value)
+        text = ",".join(map(shown, value)) if isinstance(value, tuple | list) else str(value)
     except ValueError:  # Python refuses to print integers of more than 4,300 digits
         return "(a number of thousands of digits)"
     text = text if text.isprintable() else ascii(text)

@@ -65,8 +65,8 @@ def table2(
     Reports BLEU, FLOPs and training time.
 
     \b
-    Example: allyouneed paper table2 --from en --to de --train train.en train.de --valid val.en val.de \\
-      --test test.en test.de --budget 20
+    Example: allyouneed paper table2 --from en --to de --train train.en train.de \\
+      --valid val.en val.de --test test.en test.de --budget 20
     """
     with resume_hint():
         request = training.Request(train, valid, Path(), (source, target), None, settings or [])
@@ -96,7 +96,8 @@ def table3(
     Heads, key size, layers, widths, dropout, label smoothing, learned positions, and big.
 
     \b
-    Example: allyouneed paper table3 --from en --to de --train train.en train.de --valid val.en val.de --rows A,B
+    Example: allyouneed paper table3 --from en --to de --train train.en train.de \\
+      --valid val.en val.de --rows A,B
     """
     with resume_hint():
         request = training.Request(train, valid, Path(), (source, target), base, settings or [])
@@ -157,7 +158,8 @@ def questions(
     Trains models without the division and without each mask.
 
     \b
-    Example: allyouneed paper questions --from en --to de --train train.en train.de --valid val.en val.de
+    Example: allyouneed paper questions --from en --to de \\
+      --train train.en train.de --valid val.en val.de
     """
     with resume_hint():
         _print_page(paper.run_questions(train, valid, (source, target), out, minutes, console(), settings or []))

@@ -12,12 +12,12 @@ from rich.console import Console
 
 from allyouneed.config import check_values
 from allyouneed.config.descriptions import shown
+from allyouneed.files import TextFiles, as_paths
 from allyouneed.training.loop import INTERRUPTED, STOPPED_EARLY
 from allyouneed.training.request import Request
 from allyouneed.training.train import train as run_training
 
-TextFiles: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-Settings: TypeAlias = Mapping[str, Mapping[str, Any]] | Sequence[str]
+Settings: TypeAlias = Mapping[str, Mapping[str, Any]] | str | Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def train(
         valid: Validation text, likewise. Default: about 1,000 training pairs are held out.
         recipe: Name of a recipe or path of a TOML file. Default: chosen by the size of the corpus and the minutes.
         minutes: Wall-clock budget for the whole training.
-        settings: Overrides by section, `{"training": {"seed": 2}}`, or strings as for `--set`, `["training.seed=2"]`.
+        settings: Overrides by section, `{"training": {"seed": 2}}`, or one or several strings as for `--set`.
         start_from: RUN or bundle to train further, instead of a new model.
         quiet: Whether to print no progress. Default: progress is printed on standard error.
 
@@ -82,8 +82,8 @@ def train(
         >>> translator = allyouneed.Translator.load(result.bundle)
     """
     request = Request(
-        train=_paths(train),
-        valid=None if valid is None else _paths(valid),
+        train=as_paths(train),
+        valid=None if valid is None else as_paths(valid),
         out=Path(out),
         languages=(source, target),
         recipe=None if recipe is None else os.fspath(recipe),
@@ -103,12 +103,10 @@ def train(
     )
 
 
-def _paths(files: TextFiles) -> list[Path]:
-    return [Path(files)] if isinstance(files, str | os.PathLike) else [Path(file) for file in files]
-
-
 def _assignments(minutes: float | None, settings: Settings) -> list[str]:
     """`SECTION.NAME=VALUE` as on the command line, so that both describe the same run."""
+    if isinstance(settings, str):
+        settings = [settings]
     if isinstance(settings, Mapping):
         check_values(settings, "settings")  # before the values become text
         settings = [

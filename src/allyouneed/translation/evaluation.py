@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from allyouneed.errors import UserError
-from allyouneed.files import check_output
+from allyouneed.files import TextFiles, as_paths, check_output
 from allyouneed.translation.evaluation_data import read_test_set
 from allyouneed.translation.line_translation import LineProgress, translate_lines
 from allyouneed.translation.metrics import CorpusScores, bleu_metric, corpus_scores
@@ -19,7 +19,7 @@ from allyouneed.translation.translator import Translator
 
 def evaluate(
     run: str | Path | Translator,
-    test: Sequence[str | Path],
+    test: TextFiles,
     options: SearchOptions | None = None,
     *,
     tokenized: bool = False,
@@ -48,8 +48,10 @@ def evaluate(
     Raises:
         UserError: If the run or a file cannot be read or written, a line is broken, or an option is invalid.
     """
+    if not isinstance(options, SearchOptions | None):
+        raise TypeError("options is not a SearchOptions")
     bleu_metric(tokenized, tokenizer)  # fail before translating
-    files = [Path(file) for file in test]
+    files = as_paths(test)
     if output:
         check_output(Path(output), *files)
     translator = run if isinstance(run, Translator) else Translator.load(run, device, compute_type=compute_type)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypedDict, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from allyouneed.config import SearchConfig
+from allyouneed.config.descriptions import shown
 from allyouneed.errors import UserError
 
 _OWN_ERROR = "Value error, "  # how pydantic begins the message of a ValueError
@@ -94,7 +95,7 @@ class SearchOptions(BaseModel):
         default=1.0, gt=0, le=1, description="Sample from the most likely tokens with this total probability."
     )
     sampling_temperature: Annotated[float, Option("Sampling", "sampling_temperature")] = Field(
-        default=1.0, gt=0, le=1e6, description="Sample after dividing the logits by this temperature."
+        default=1.0, ge=1e-6, le=1e6, description="Sample after dividing the logits by this temperature."
     )
     seed: Annotated[int, Option("Sampling", None)] = Field(default=1, ge=0, lt=2**63, description="Sampling seed.")
     batch_tokens: Annotated[int | None, Option("Speed", "max_batch_size")] = Field(
@@ -227,7 +228,7 @@ def _validated(kind: type[Options], values: Mapping[str, Any]) -> Options:
             raise TypeError(f"unknown search option {path!r}") from error
         if not path:  # several options do not fit together; the message names them
             raise UserError(message.removeprefix(_OWN_ERROR)) from error
-        raise UserError(f"{path} = {first['input']}: {_sentence(message)}") from error
+        raise UserError(f"{path} = {shown(first['input'])}: {_sentence(message)}") from error
 
 
 def _sentence(message: str) -> str:

@@ -30,6 +30,7 @@ def sample(logits: Tensor, options: SearchOptions, sentences: Sequence[int], ste
     if options.sampling_topp < 1:
         ordered, order = scaled.softmax(dim=-1).sort(dim=-1, descending=True)
         excluded = ordered.cumsum(dim=-1) - ordered >= options.sampling_topp
+        excluded[:, 0] = False  # the most likely token remains, even where the threshold rounds to 0 in fp32
         scaled = scaled.masked_fill(torch.zeros_like(excluded).scatter(1, order, excluded), -torch.inf)
     noise = [np.random.default_rng([options.seed, i, step]).gumbel(size=logits.shape[1]) for i in sentences]
     tokens = (scaled + torch.from_numpy(np.stack(noise)).to(scaled)).argmax(dim=-1, keepdim=True)

@@ -13,6 +13,7 @@ import torch
 
 from allyouneed.data.batches import pad, token_batches
 from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.files import TextFiles, as_paths
 from allyouneed.model.transformer import log_probabilities
 from allyouneed.translation.alignment import word_numbers
 from allyouneed.translation.evaluation_data import read_test_set
@@ -53,9 +54,7 @@ class PairScore:
     log_probs: list[float]
 
 
-def score(
-    run: str | Path | Translator, test: Sequence[str | Path], *, device: str | torch.device = "auto"
-) -> list[PairScore]:
+def score(run: str | Path | Translator, test: TextFiles, *, device: str | torch.device = "auto") -> list[PairScore]:
     """Score the translations of a test set, as `allyouneed score` does.
 
     Args:
@@ -68,7 +67,7 @@ def score(
             learned positions.
     """
     translator = run if isinstance(run, Translator) else Translator.load(run, device)
-    pairs = read_test_set(test, translator.bundle.config.data.columns)
+    pairs = read_test_set(as_paths(test), translator.bundle.config.data.columns)
     scored = score_pairs(translator, [pair.source for pair in pairs], [pair.target for pair in pairs])
     return [
         PairScore(pair.line, pair.source, pair.target, sum(each.log_probs), each.tokens, each.log_probs)

@@ -6,7 +6,7 @@ translation = translator.translate("Ein Hund rennt.", beam_size=4, num_hypothese
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Sized
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar, Unpack, overload
@@ -71,6 +71,10 @@ class Translator:
     def __repr__(self) -> str:
         source, target = self.bundle.languages
         return f"Translator({source} → {target}, {self.bundle.described()}, {self.compute_type} on {self.device})"
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out the compiled decoder, which holds addresses in memory; a copy compiles its own."""
+        return {name: value for name, value in vars(self).items() if name != "engine"}
 
     @cached_property
     def engine(self) -> Model:
@@ -144,11 +148,15 @@ class Translator:
             One `Translation` for a string, else a list in the order of the texts.
 
         Raises:
-            UserError: If an option is out of bounds, or options, prefixes or forced words do not fit together.
+            TypeError: If a text is not a string, or an option is unknown.
+            UserError: If an option is out of bounds, options, prefixes or forced words do not fit together, or a text
+                contains an unpaired surrogate.
         """
         if not isinstance(options, SearchOptions | None):
             raise TypeError("options is not a SearchOptions; pass single options by name, for example beam_size=4")
         chosen = (options or SearchOptions()).replace(overrides).resolve(self.bundle.config.search)
+        if not isinstance(texts, Sized) or isinstance(texts, bytes):
+            raise TypeError(f"texts is neither a string nor a sequence of strings: {type(texts).__name__}")
         several = [texts] if isinstance(texts, str) else texts
         prefixes = _for_each(target_prefix, len(several)) if isinstance(target_prefix, str) else target_prefix
         words = [force_words] if isinstance(force_words, str) else force_words
@@ -174,6 +182,7 @@ class Translator:
         Raises:
             UserError: If the text is empty or too long, or a number is out of bounds.
         """
+        _check_strings("text and target_prefix", [text, target_prefix])
         [parts] = self.splitter.split([text])
         if len(parts) != 1:
             raise UserError(f"alternatives: give one text of 1 to {self.longest_source - 1} tokens.")
@@ -233,6 +242,9 @@ class Translator:
         target_prefix: Sequence[str],
         force_words: Sequence[Sequence[str]],
     ) -> list[Translation]:
+        _check_strings("texts", texts)
+        _check_strings("target_prefix", target_prefix)
+        _check_strings("force_words", (phrase for each in force_words for phrase in each))
         parts = self.splitter.split(texts)
         encode = self.tokenizer.target.encode
         prefixes = [encode(prefix) for prefix in target_prefix]
@@ -281,6 +293,17 @@ class Translator:
                 f"{name}: a text has more than the {self.longest_source - 1} tokens that this model takes. "
                 f"Shorten it, or remove {name}."
             )
+
+
+def _check_strings(name: str, values: Iterable[object]) -> None:
+    """Raise `TypeError` unless all values are strings, and `UserError` if one is not valid Unicode."""
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"{name}: strings are needed, not {type(value).__name__}")
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UserError(f"{name}: a text contains an unpaired surrogate, which is not valid Unicode.") from None
 
 
 def _for_each(value: Item, texts: int) -> list[Item]:
