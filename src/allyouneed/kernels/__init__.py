@@ -1,7 +1,7 @@
-"""Compiled CPU kernels for what takes PyTorch several passes over memory.
+"""Compiled CPU kernels for operations that take PyTorch several passes over memory.
 
-Numba compiles them at first use, and is optional. Each kernel has a reference implementation in PyTorch, which is used
-on other devices, for other types and sizes, and without Numba. Kernels know nothing of autograd: `model/dropout.py`,
+Numba is optional and compiles a kernel at its first use. Each kernel has a reference implementation in PyTorch, which
+is used on other devices, for other types and sizes, and without Numba. Kernels do not use autograd: `model/dropout.py`,
 `model/linear.py`, `model/packing.py` and `training/loss.py` define the gradients; `translation/engine` needs none.
 """
 
@@ -43,13 +43,13 @@ __getattr__ = lazy.attach(
 )
 
 LANES = 16  # fp32 values in a vector
-MASKED = -1e30  # score or logit of what is masked: finite, unlike -inf, so that differences are not NaN
+MASKED = -1e30  # score or logit of a masked position or token; finite, unlike -inf, so that differences are not NaN
 MASKED_BELOW = -1e29  # a logit at or below this counts as masked
-_MIN_ROWS, _MIN_SIZE = 64, 256  # below which laying out matrices costs more than it saves
+_MIN_ROWS, _MIN_SIZE = 64, 256  # for smaller matrices, packing costs more than it saves
 
 
 class Mode(IntEnum):
-    """How a matrix product is written to memory: stored, added to what is there, or its positive part stored."""
+    """How a matrix product is written: overwrite the output, add to it, or apply ReLU and overwrite it."""
 
     SET = 0
     ADD = 1
@@ -66,7 +66,7 @@ def usable(*tensors: Tensor) -> bool:
 def multiplies(rows: int, x: Tensor, *weights: Tensor) -> bool:
     """Return whether `matmul` is faster than PyTorch for x and its gradients.
 
-    It is on AMD processors with AVX-512, for which PyTorch's library (MKL) is not optimised.
+    This is the case for large matrices on AMD processors with AVX-512, for which PyTorch's MKL is not optimised.
 
     Args:
         rows: Number of rows of x.

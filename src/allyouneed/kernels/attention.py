@@ -3,8 +3,9 @@
 Shapes: queries [queries, heads · d_k], keys [keys, heads · d_k], values [keys, heads · d_v], which may be columns of
 wider matrices; sequence s has the rows from starts[s] up to starts[s + 1].
 
-Four queries at a time attend to all keys of their sequence. Keys are transposed first, so that one sum gives sixteen
-scores. Attention weights are not stored: the backward pass recomputes them from the logarithms of their normalisers.
+Queries are processed four at a time against all keys of their sequence. Keys are transposed first, so that one vector
+accumulates the scores of sixteen keys. Attention weights are not stored: the backward pass recomputes them from the
+log-normalisers.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ from allyouneed.kernels.simd import broadcast, exp, pad_to_lanes, select_first, 
 
 
 class Layout(NamedTuple):
-    """Which rows of packed matrices form a sequence.
+    """Boundaries of the sequences in packed matrices.
 
     Attributes:
-        starts: int64 [sequences + 1], first row of each sequence among the queries.
-        key_starts: int64 [sequences + 1], the same among the keys.
+        starts: int64 [sequences + 1], first query row of each sequence, then the number of query rows.
+        key_starts: int64 [sequences + 1], the same for the keys.
         max_keys: Length of the longest sequence of keys.
         causal: Mask keys after a query's own position (section 3.2.3).
     """
@@ -56,7 +57,7 @@ class Layout(NamedTuple):
 
 
 class Inputs(Record):
-    """Queries, keys and values, as kernels read them."""
+    """Queries, keys and values in the form that kernels read."""
 
     queries: Floats
     keys: Floats
@@ -76,15 +77,14 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, layout: La
     """Compute softmax(queries · keysᵀ / √d_k) · values in every head and sequence.
 
     Args:
-        queries: fp32 [queries, heads · d_k], rows contiguous, as in all three.
+        queries: fp32 [queries, heads · d_k]. The rows of queries, keys and values are contiguous.
         keys: fp32 [keys, heads · d_k], d_k a multiple of 16.
         values: fp32 [keys, heads · d_v], d_v a multiple of 16.
         heads: Number of heads.
-        layout: Which rows form a sequence.
+        layout: Boundaries of the sequences.
 
     Returns:
-        The result [queries, heads · d_v], and the logarithms of the normalisers [queries, heads] for
-        `attend_backward`.
+        The result [queries, heads · d_v], and the log-normalisers [queries, heads] that `attend_backward` needs.
     """
     out = torch.empty(len(queries), values.shape[1])
     log_normalisers = torch.empty(len(queries), heads)
@@ -110,14 +110,14 @@ def attend_backward(
 
     Args:
         grad: Gradient of `out` [queries, heads · d_v], contiguous.
-        queries: As given to `attend`, like the next four.
-        keys: See above.
-        values: See above.
-        heads: See above.
-        layout: See above.
+        queries: Queries passed to `attend`.
+        keys: Keys passed to `attend`.
+        values: Values passed to `attend`.
+        heads: Number of heads.
+        layout: Layout passed to `attend`.
         out: The result of `attend`.
-        log_normalisers: The logarithms that `attend` returned.
-        grads: Where the gradients of queries, keys and values are written, each with the row stride of its input.
+        log_normalisers: The log-normalisers that `attend` returned.
+        grads: Outputs for the gradients of queries, keys and values, each with the row stride of its input.
     """
     inputs = _inputs((queries, keys, values), heads, layout)
     sequences = len(layout.starts) - 1
@@ -196,7 +196,7 @@ def attend_sequence(inputs, span, scratch, out, log_normalisers):
 
 @njit
 def _four_scores(inputs, at, transposed, count, scores):
-    """Compute the scaled scores of four queries, up to the first multiple of 16 from `count` on."""
+    """Compute the scaled scores of four queries for `count` keys, rounded up to a multiple of 16."""
     stride, scale = inputs.max_keys, inputs.scale
     for j in range(0, pad_to_lanes(count), LANES):
         s0, s1, s2, s3 = four_products(inputs.queries, at, transposed, inputs.d_k, stride, j)
@@ -227,7 +227,7 @@ class _Backward(Record):
 
 
 class _Scratch(NamedTuple):
-    """What the backward pass of a sequence keeps, each in rows of `max_keys` columns."""
+    """Temporary memory of the backward pass for one sequence: matrices with `max_keys` columns."""
 
     keys: Floats  # transposed, [d_k]
     values: Floats  # transposed, [d_v]
@@ -282,7 +282,7 @@ def _score_grads(backward, scratch, head, rows, counts):
     n2, n3 = backward.log_normalisers[at_normaliser.c], backward.log_normalisers[at_normaliser.d]
     d0, d1 = dot(grad, out, at_out.a, d_v), dot(grad, out, at_out.b, d_v)
     d2, d3 = dot(grad, out, at_out.c, d_v), dot(grad, out, at_out.d, d_v)
-    # 0 for a row that repeats another, whose gradient must count once
+    # 0 for rows past the end, which repeat the last row: its gradient must count only once
     c1, c2, c3 = min(rows.b - rows.a, 1), min(rows.c - rows.b, 1), min(rows.d - rows.c, 1)
     for j in range(0, pad_to_lanes(counts.d), LANES):
         s0, s1, s2, s3 = four_products(inputs.queries, at, scratch.keys, d_k, stride, j)
@@ -299,5 +299,5 @@ def _score_grads(backward, scratch, head, rows, counts):
 
 @njit
 def _weights(scores, visible, log_normaliser, factor):
-    """Turn sixteen scores, of which the first `visible` may be seen, into weights times a factor."""
+    """Turn sixteen scores into attention weights times a factor; only the first `visible` keys are unmasked."""
     return select_first(visible, exp(scores - log_normaliser) * factor, broadcast(0.0))

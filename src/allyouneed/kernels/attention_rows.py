@@ -1,4 +1,4 @@
-"""Attention arithmetic on four rows at a time, as `attention.py` uses it in compiled code."""
+"""Compiled helpers of `attention.py` that process four rows at a time."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from allyouneed.kernels.simd import (
     transpose,
 )
 
-ROWS = 4  # queries at a time
+ROWS = 4  # queries processed together
 
 
 class Span(NamedTuple):
-    """Rows of a sequence: queries from `begin` up to `end`, and `num_keys` keys from `key_begin` on."""
+    """Rows of a sequence: queries in [begin, end), and `num_keys` keys starting at `key_begin`."""
 
     begin: int
     end: int
@@ -44,7 +44,7 @@ class Four(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """A head's columns of a matrix, from the index `first` on."""
+    """A head's columns of a matrix; `first` is the index of their first element."""
 
     rows: Floats
     first: int
@@ -53,7 +53,7 @@ class Columns(NamedTuple):
 
 @njit
 def four_rows(query, end):
-    """Return a row and the three after it; the last row replaces those past the end."""
+    """Return a row and the three rows after it; rows past the end are replaced by the last row."""
     return Four(query, min(query + 1, end - 1), min(query + 2, end - 1), min(query + 3, end - 1))
 
 
@@ -68,13 +68,13 @@ def visible_keys(rows, span, causal):
 
 @njit
 def indices_of(rows, stride, offset):
-    """Return where a head's columns of four rows begin."""
+    """Return the indices at which a head's columns begin in four rows."""
     return Four(rows.a * stride + offset, rows.b * stride + offset, rows.c * stride + offset, rows.d * stride + offset)
 
 
 @njit
 def transpose_rows(rows, first_row, stride, count, width, out, out_stride):
-    """Write `width` columns of `count` rows to out [width, out_stride]; what is written past `count` is finite."""
+    """Write `width` columns of `count` rows to out [width, out_stride]; padding past `count` is finite."""
     for c in range(0, width, LANES):
         last = first_row + (count - 1) * stride + c
         for j in range(0, count, LANES):
@@ -96,9 +96,10 @@ def four_products(a, at, transposed, width, stride, column):
 
 @njit
 def four_softmaxes(scores, stride, counts, end):
-    """Exponentiate four rows of scores in place, interleaved to keep the processor busy.
+    """Exponentiate four rows of scores in place, after subtracting each row's maximum.
 
-    Scores from a row's count up to `end` become 0. Return each row's sum, and the logarithm of its normaliser.
+    The rows are interleaved to keep the processor busy. Scores from a row's count up to `end` become 0. Return each
+    row's sum and its log-normaliser.
     """
     t0 = t1 = t2 = t3 = broadcast(MASKED)
     for j in range(0, end, LANES):
@@ -150,9 +151,9 @@ def clear(rows, first, stride, count, width):
 
 @njit
 def add_outer_products(weights, weights_stride, rows, at, column, out, count):
-    """Add to sixteen columns of `count` rows of `out` four rows of `rows`, each times its own row of weights.
+    """Add the outer products of four rows of weights and four rows of `rows` to sixteen columns of `out`.
 
-    at: where the four rows begin; out: a `Columns`.
+    at: indices at which the four rows begin; out: a `Columns`, of which `count` rows are updated.
     """
     v0, v1 = load(rows, at.a + column), load(rows, at.b + column)
     v2, v3 = load(rows, at.c + column), load(rows, at.d + column)

@@ -1,6 +1,6 @@
-"""Dropout (section 5.4), alone or added to a residual.
+"""Dropout (section 5.4), optionally added to a residual.
 
-The mask is a function of its key, so that the backward pass recomputes it.
+The mask is a function of its key, so that the backward pass can recompute it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def drop(x: Tensor, key: int, p: float, onto: Tensor | None = None) -> Tensor:
         x: Contiguous fp32 tensor of any shape, its number of elements a multiple of 16.
         key: Key of the mask, from 0 to 2⁶³ - 1; the same key gives the same mask.
         p: Probability that an element of the mask is 0. It is rounded to a multiple of 2⁻³², and so is the scale.
-        onto: Contiguous fp32 tensor shaped like x: the residual.
+        onto: The residual: a contiguous fp32 tensor with the shape of x.
 
     Returns:
-        A new tensor shaped like x.
+        A new tensor with the shape of x.
     """
     out = torch.empty_like(x)
     threshold = round(p * 2**32)

@@ -1,13 +1,13 @@
 """Compilation of kernels, and their execution on PyTorch's own threads.
 
-A kernel is a function (part, ...): `part` numbers the piece of work; the remaining parameters are whole numbers unless
-annotated: `float` for fp32, the pointers of `memory.py` for tensors and arrays, a `Record` class for records. Threads
-take parts one by one as they become free. Parts write to disjoint memory, so that the result does not depend on which
-thread ran which part.
+A kernel is a function (part, ...), where `part` is the index of a piece of work. The other parameters are integers
+unless annotated: `float` for fp32, the pointers of `records.py` for tensors and arrays, or a `Record` class for
+records. Each thread takes the next part when it becomes free. Parts write to disjoint memory, so the result does not
+depend on which thread ran which part.
 
 PyTorch's threads belong to OpenMP. A second pool would compete with it for the cores, since OpenMP's idle threads spin.
-The work is therefore started through the library that PyTorch has loaded (GOMP_parallel, the entry point that GCC's
-OpenMP compiles to); without it, one thread runs all parts.
+Kernels are therefore started through the OpenMP library that PyTorch has loaded (GOMP_parallel, the entry point of
+GCC's OpenMP); without it, one thread runs all parts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _compiling = threading.Lock()
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run kernels called by this Python thread on this thread alone, for callers that divide the cores themselves."""
+    """Run kernels that this Python thread calls on this thread only, for callers that assign the cores themselves."""
     _thread.alone = True
     try:
         yield
@@ -48,8 +48,8 @@ def one_thread() -> Iterator[None]:
 def kernel(body: Callable[..., None]) -> Callable[..., None]:
     """Turn a function (part, ...) into a kernel: calling `name(parts, *values)` runs all parts.
 
-    It is compiled at the first call and cached on disk. Pointers take contiguous tensors or arrays, or 0; `float`
-    parameters also take whole numbers.
+    The kernel is compiled at the first call and cached on disk. Pointer parameters take contiguous tensors or arrays,
+    or 0 for null; `float` parameters also take integers.
     """
     arguments = _arguments(body)
     converters = [converter(kind) for kind in arguments.fields.values()]
@@ -57,7 +57,7 @@ def kernel(body: Callable[..., None]) -> Callable[..., None]:
 
     def compile_once() -> Any:
         if not compiled:
-            with _compiling:  # two threads would compile two, and one would be freed while it runs
+            with _compiling:  # otherwise two threads may compile it, and one copy would be freed while it runs
                 if not compiled:
                     compiled.append(_compile(body, arguments))
         return compiled[0]
@@ -77,18 +77,18 @@ def kernel(body: Callable[..., None]) -> Callable[..., None]:
 
 
 def _arguments(body: Callable[..., None]) -> RecordType:
-    """Return the record of a kernel's arguments, which begins with the next part and the number of parts."""
+    """Make the record type of a kernel's arguments; its first fields are the next part and the number of parts."""
     parameters = list(inspect.signature(body, eval_str=True).parameters.values())[1:]
     fields = {parameter.name: numba_type(parameter.annotation) for parameter in parameters}
     return RecordType(f"{body.__name__}_arguments", {"next_part_": types.int64, "parts_": types.int64, **fields})
 
 
 def _compile(body: Callable[..., None], arguments: RecordType) -> Any:
-    """Compile the loop over parts to a C function of the address of a kernel's arguments.
+    """Compile the loop over parts to a C function that takes the address of a kernel's arguments.
 
-    The loop is generated as text, with the kernel among its globals: Numba's cache key includes what a function closes
-    over, and a compiled kernel never compares equal to an earlier one. The loop's name contains a hash of the sources
-    that the kernel may call, whose changes Numba would not detect.
+    The loop is generated as text, with the kernel among its globals. In a closure, the kernel would be part of Numba's
+    cache key, and a compiled kernel never compares equal to an earlier one. The loop's name contains a hash of the
+    sources that the kernel may call, because Numba would not detect changes to them.
     """
     name = f"{body.__name__}_{_version(Path(inspect.getfile(body)).parent)}"
     values = ", ".join(f"arguments.{field}" for field in list(arguments.fields)[2:])
@@ -123,7 +123,7 @@ def {name}(address):
 
 @cache
 def _version(folder: Path) -> str:
-    """Hash what determines a kernel's code: the sources that it may call, and the instruction sets that they use."""
+    """Hash the inputs of compilation: the sources that a kernel may call, and the instruction sets that they use."""
     files = sorted({*Path(__file__).parent.glob("*.py"), *folder.glob("*.py")})
     target = repr((has_avx512(), has_vnni())).encode()
     return sha256(b"".join([target, *(path.read_bytes() for path in files)])).hexdigest()[:16]

@@ -1,9 +1,8 @@
 """Cross-entropy with its gradients: pre-softmax linear, softmax and loss, a few rows of logits at a time.
 
-A thread's rows of logits stay in its own cache from the first product to the last. The embeddings are laid out once a
-step for both products; PyTorch would lay them out again for each chunk of rows. Where the embeddings are wide, both
-layouts exceed the cache, and every few rows would read them again: then `matmul` computes the products, of all rows at
-once.
+A thread's rows of logits stay in its own cache from the first product to the last. The embeddings are packed once per
+step for both products, whereas PyTorch would pack them again for each chunk of rows. Wide embeddings exceed the cache
+and would be read again for every few rows; in that case, `matmul` computes the products for all rows in one call.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ from allyouneed.kernels.simd import (
     transpose,
 )
 
-_ROWS = 16  # of a part: two tiles
-_TOKENS = 512  # tokens whose gradients are summed at a time: sums of partial sums have smaller rounding errors
+_ROWS = 16  # rows per part: two tiles
+_TOKENS = 512  # tokens per partial sum of a gradient: summing partial sums reduces rounding errors
 
 
 class TokenLoss:
-    """Cross-entropy of hidden states against a distribution that mixes label, uniform and teacher (section 5.4).
+    """Cross-entropy against a mixture of the label, the uniform and a teacher's distribution (section 5.4).
 
-    The target distribution is `certain` on the label, plus `uniform` on every token, plus `share` times a teacher's
+    The target distribution has `certain` on the label, plus `uniform` on every token, plus `share` times the teacher's
     distribution. All tensors are fp32 with rows whose size is a multiple of 16.
 
     Args:
@@ -69,13 +68,13 @@ class TokenLoss:
         Args:
             hidden: [rows, d_model].
             targets: int64 labels [rows].
-            grad_hidden: [rows, d_model], to be written, or None if it is not needed.
+            grad_hidden: Output [rows, d_model] for the gradient of `hidden`, or None if it is not needed.
             teacher_hidden: The teacher's hidden states [rows, its d_model], or None.
 
         Returns:
-            The loss's gradient by the logits [rows, vocabulary], which the next call overwrites:
-            p - certain · onehot - uniform - share · teacher's p. Then the sums over rows of the loss and of the
-            negative log-likelihood, in nats.
+            The gradient of the loss with respect to the logits [rows, vocabulary],
+            p - certain · onehot - uniform - share · teacher's p, which the next call overwrites; and the sums over rows
+            of the loss and of the negative log-likelihood, in nats.
         """
         rows, wide = len(hidden), self._wide
         logits, teacher_logits = self._logits[:rows], self._teacher_logits[:rows]
@@ -113,7 +112,7 @@ class TokenLoss:
 
 
 class _Arguments(Record):
-    """Arguments of `_token_loss`. Without a layout (`to_...`), `matmul` computes the product, or it is not needed."""
+    """Arguments of `_token_loss`. Where a packed matrix (`to_...`) is null, the kernel skips the product."""
 
     hidden: Floats  # [rows, depth]
     rows: int
@@ -137,11 +136,11 @@ class _Arguments(Record):
 
 
 def lay_out(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Lay out embeddings [vocabulary, d_model] for both products, in one pass, since it is done every step.
+    """Pack embeddings [vocabulary, d_model] for both products in one pass, since this is done at every step.
 
     Returns:
-        `panels(weight)`, and `panels` of the transpose of each 512 tokens' embeddings, one after another. The values
-        that pad the vocabulary to 16s have no meaning.
+        `panels(weight)`; and for each block of 512 tokens, `panels` of their transposed embeddings, concatenated. The
+        values that pad the vocabulary to a multiple of 16 are arbitrary.
     """
     vocab_size, depth = weight.shape
     to_logits, to_hidden = torch.empty(pad_to_lanes(vocab_size) * depth), torch.empty(vocab_size * depth)
@@ -198,7 +197,7 @@ def _token_loss(part, a: _Arguments):
 
 @njit
 def _share_of_teacher(line, logits, vocab_size, share):
-    """Turn a row of the teacher's logits into probabilities times its share; return their product with our logits."""
+    """Turn a row of the teacher's logits into probabilities times its share; return their dot product with `logits`."""
     whole = vocab_size // LANES * LANES
     top = broadcast(line[0])
     for index in range(0, whole, LANES):
@@ -247,7 +246,7 @@ def _subtract(line, other, vocab_size):
 
 @njit
 def _softmax_gradient(line, vocab_size, target, certain, uniform):
-    """Turn a row of logits into the loss's gradient by them; return the loss and the negative log-likelihood."""
+    """Turn a row of logits into the gradient of the loss; return the loss and the negative log-likelihood."""
     whole = vocab_size // LANES * LANES
     top, summed = broadcast(line[0]), broadcast(0.0)
     for index in range(0, whole, LANES):

@@ -1,10 +1,10 @@
 """Products of two matrices that both change from call to call, as in training.
 
-Memory is laid out as in BLIS (Van Zee and van de Geijn 2015): the left matrix in tiles, the right one in panels.
+Matrices are packed as in BLIS (Van Zee and van de Geijn 2015): the left matrix in tiles, the right matrix in panels.
 
-A panel, 16 or 32 columns of a part of the depth, is made by the thread that works on it and stays in its own cache. A
-tile times a panel stays in registers while it is summed over that depth, one position after another. A row's result
-therefore does not depend, bit by bit, on the rows computed with it.
+A panel holds 16 or 32 columns of a block of the depth. The thread that multiplies by it packs it, so that it stays in
+that thread's cache. The product of a tile and a panel is accumulated in registers over the depth, in order. A row's
+result is therefore bitwise independent of the rows computed with it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from allyouneed.kernels.simd import (
 )
 from allyouneed.kernels.target import has_avx512
 
-# Rows and vectors of a tile: 24 of 32 registers of 16 lanes, or 12 of 16 of 8 lanes.
+# Rows and vectors of a tile: it uses 24 of the 32 AVX-512 registers (16 lanes), or 12 of the 16 AVX2 ones (8 lanes).
 _ROWS, _VECTORS = (12, 2) if has_avx512() else (6, 1)
 _PANEL = _VECTORS * LANES  # columns of a panel
-_DEPTH = 512  # largest depth of a panel, which then takes 64 KB
-_TILES = 40  # approximate number of tiles in a part: 480 rows of that depth stay in a core's second-level cache
-_LINES = 32  # lines of a transposed matrix that a part lays out; a divisor of _DEPTH
-_EXACT = -(-(LANES - _ROWS) // _ROWS)  # last lines of a part, written value by value: no later line corrects their end
-_AHEAD = 32  # positions of a tile by which prefetching precedes use
+_DEPTH = 512  # maximum depth of a panel; 64 KB with 32 columns
+_TILES = 40  # approximate number of tiles in a part: 480 rows of depth 512 fit into a core's L2 cache
+_LINES = 32  # lines of a transposed matrix that a part packs; a divisor of _DEPTH
+_EXACT = -(-(LANES - _ROWS) // _ROWS)  # last lines of a part: copied by element, as no line overwrites their excess
+_AHEAD = 32  # prefetch distance, in positions of a tile
 
 
 class _Product(Record):
@@ -63,15 +63,15 @@ def matmul(
 ) -> Tensor:
     """Compute a @ b + bias in fp32.
 
-    `a` and `b` may be transposed views, or some columns of a wider matrix. All sizes are multiples of 16, except the
-    rows of `a` if it is not a transposed view, and the depth if `a` is one and `b` is not.
+    `a` and `b` may be transposed views, or columns of a wider matrix. All sizes must be multiples of 16, with two
+    exceptions: the number of rows if `a` is not a transposed view, and the depth if `a` is one and `b` is not.
 
     Args:
         a: [rows, depth].
         b: [depth, columns].
         bias: [columns].
         mode: How the product is written.
-        out: [rows, columns], perhaps some columns of a wider matrix; by default a new tensor.
+        out: Output [rows, columns], which may be columns of a wider matrix; by default a new tensor.
 
     Returns:
         `out`.
@@ -107,9 +107,9 @@ def matmul(
 
 @njit
 def _tile_offset(tile, tiles, depth, begin):
-    """Return where a tile [up to _DEPTH, _ROWS] begins, for the part of the depth from `begin` on.
+    """Return the offset of a tile [up to _DEPTH, _ROWS] in the block of the depth that starts at `begin`.
 
-    All tiles of a part of the depth are adjacent, each with space for what is written past its end.
+    All tiles of such a block are adjacent, each with padding for vectors written past its end.
     """
     length = min(_DEPTH, depth - begin)
     return tiles * (_ROWS * begin + LANES * (begin // _DEPTH)) + tile * (_ROWS * length + LANES)
@@ -117,21 +117,21 @@ def _tile_offset(tile, tiles, depth, begin):
 
 @kernel
 def _lay_out(part, a: Floats, stride, rows, depth, packed: Floats):
-    """Lay out a tile of a [rows, depth], padded by repeating the last row."""
+    """Pack a tile of the matrix a [rows, depth], padded by repeating the last row."""
     tiles, first, last = -(-rows // _ROWS), part * _ROWS * stride, (rows - 1) * stride
     for begin in range(0, depth, _DEPTH):
         to = _tile_offset(part, tiles, depth, begin)
-        for d in range(begin, min(begin + _DEPTH, depth), LANES):  # each overwrites what the previous wrote too much
+        for d in range(begin, min(begin + _DEPTH, depth), LANES):  # overwrites the excess of the previous block
             transpose(a, first + d, stride, last + d, packed, to + _ROWS * (d - begin), _ROWS)
 
 
 @kernel
 def _lay_out_transposed(part, a: Floats, stride, rows, depth, packed: Floats):
-    """Lay out some lines of a [depth, rows], for all tiles."""
+    """Pack some lines of the matrix a [depth, rows], for all tiles."""
     tiles, begin = -(-rows // _ROWS), part * _LINES // _DEPTH * _DEPTH
     first, end = part * _LINES, min((part + 1) * _LINES, depth)
     exact = max(first, end - _EXACT)
-    for d in range(first, exact):  # each line overwrites what the previous one wrote too much
+    for d in range(first, exact):  # each line overwrites the excess of the previous one
         for tile in range(tiles):
             to = _tile_offset(tile, tiles, depth, begin) + _ROWS * (d - begin)
             store(packed, to, load(a, d * stride + _ROWS * tile))
@@ -168,7 +168,7 @@ def _multiply(part, product: _Product):
 
 @njit
 def _lay_out_panel(product, first, width, begin, length, panel):
-    """Write columns from `first` on, positions from `begin` on, of the right matrix to a panel [length, width]."""
+    """Copy the block of the right matrix at position `begin` and column `first` to a panel [length, width]."""
     b, stride = product.right, product.right_stride
     for c in range(0, width, LANES):
         if product.is_transposed:
@@ -194,7 +194,7 @@ def _panel_on_stack(typing):
 
 
 def _write_vector(builder, summed, bias, add, cut, address):
-    """Emit the write of a sum plus a bias: added to what is there if `add`, its positive part if `cut`."""
+    """Emit code that writes sum + bias: added to the output if `add`, through ReLU if `cut`."""
     zero = ir.Constant(FLOAT_VECTOR, [0.0] * LANES)
     with builder.if_then(add):
         there = builder.load(address, typ=FLOAT_VECTOR, align=4)
@@ -207,7 +207,8 @@ def _write_vector(builder, summed, bias, add, cut, address):
 def _make_tile(vectors: int):
     """Make an intrinsic that multiplies a tile [depth, _ROWS] by a panel [depth, 16 · vectors].
 
-    Its arguments are pointers, and sizes in elements. bias: of the panel's columns, or null; `valid` rows are written.
+    The arguments are pointers, and sizes in elements. bias: bias of the panel's columns, or null; valid: number of rows
+    to write.
     """
 
     @intrinsic

@@ -1,11 +1,11 @@
-"""Rows times a constant matrix: weights are laid out once, so that every product reads them sequentially.
+"""Products with a constant matrix: weights are packed once, so that every product reads them sequentially.
 
-A tile of the result, several rows by 16 or 32 columns, stays in registers while it is summed over the depth, one
-position after another. A row's result therefore does not depend, bit by bit, on the rows computed with it.
+A tile of the result, several rows by 16 or 32 columns, is accumulated in registers over the depth, in order. A row's
+result is therefore bitwise independent of the rows computed with it.
 
-In 8 bits each column of the weights is rounded with a scale of its own when it is laid out, and each row when it is
-multiplied. The processor multiplies and sums four bytes at a time (AVX-512 VNNI), exactly; one of its operands is
-unsigned, so rows have 128 added, for which the sums start from a correction.
+In 8 bits, each column of the weights is rounded with its own scale when the matrix is packed, and each row with its own
+scale when it is multiplied. The processor multiplies and sums four bytes at a time, exactly (AVX-512 VNNI). One of its
+operands is unsigned: 128 is added to the values of rows, and the sums start from a value that compensates for this.
 """
 
 from __future__ import annotations
@@ -37,36 +37,36 @@ from allyouneed.kernels.simd import (
 )
 from allyouneed.kernels.target import has_avx512, has_vnni
 
-# Rows and vectors of a tile: 16 of 32 registers of 16 lanes, or 12 of 16 of 8 lanes.
+# Rows and vectors of a tile: it uses 16 of the 32 AVX-512 registers (16 lanes), or 12 of the 16 AVX2 ones (8 lanes).
 _TALL, _VECTORS = (8, 2) if has_avx512() else (6, 1)
 PANEL = _VECTORS * LANES  # columns of a panel
-_PART = 96  # rows
+_PART = 96  # rows per part
 
 
 class Matrix(Record):
-    """A weight matrix [depth, columns] laid out for `multiply_rows`; `pack` makes it."""
+    """A weight matrix [depth, columns] packed for `multiply_rows` by `pack`."""
 
-    panels: Floats  # 32-bit words [panels, depth, PANEL], each one fp32 number or four bytes
-    terms: Floats  # fp32 [1, columns]: bias; in bytes [3, columns]: bias, scale, initial value of the sum (int32)
+    panels: Floats  # 32-bit words [panels, depth, PANEL]; a word holds an fp32 number or four bytes
+    terms: Floats  # fp32 [1, columns]: bias; for bytes [3, columns]: bias, scale, initial value of the sum (int32)
     depth: int
     columns: int  # padded to a multiple of 16
     in_bytes: int
 
 
 class Rows(NamedTuple):
-    """Rows of a matrix in compiled code: a pointer to the first, and the distance from one to the next in elements."""
+    """Rows of a matrix in compiled code: a pointer to the first row, and the row stride in elements."""
 
     start: Floats
     stride: int
 
 
 def pack(weight: Tensor, bias: Tensor, in_bytes: bool = False) -> Matrix:
-    """Lay out a weight matrix.
+    """Pack a weight matrix.
 
     Args:
         weight: fp32 [columns, depth], depth a multiple of 16.
         bias: fp32 [columns].
-        in_bytes: Round the weights to 8 bits, column by column.
+        in_bytes: Round the weights to 8 bits, with one scale per column.
     """
     bias, missing = bias.detach(), (0, -len(weight) % LANES)
     sizes = {"depth": weight.shape[1], "columns": len(weight) + missing[1], "in_bytes": in_bytes}
@@ -79,13 +79,13 @@ def pack(weight: Tensor, bias: Tensor, in_bytes: bool = False) -> Matrix:
 
 
 def to_bytes(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Round [n, depth] to int8 from -127 to 127, and return it with each row's scale [n]."""
+    """Round a matrix [n, depth] to int8 from -127 to 127; return it with the scale of each row [n]."""
     scale = weight.abs().amax(1).clamp(min=1e-30) / 127
     return (weight / scale[:, None]).round().to(torch.int8), scale
 
 
 def panels(weight: Tensor) -> Tensor:
-    """Lay out [n, depth] as panels [n / PANEL, depth, PANEL], the last perhaps of 16 columns; n is padded to 16s."""
+    """Pack [n, depth] into panels [n / PANEL, depth, PANEL]; n is padded to 16s, and the last panel may be narrower."""
     n, depth = weight.shape
     weight = weight.detach()
     if n % LANES:
@@ -102,7 +102,7 @@ def multiply_packed(a: Tensor, matrix: Matrix, mode: Mode = Mode.SET, out: Tenso
         a: fp32 [rows, depth], contiguous.
         matrix: The packed matrix, with its bias.
         mode: How the product is written.
-        out: fp32 [rows, columns], contiguous, to be written; by default a new tensor.
+        out: Output, fp32 [rows, columns], contiguous; by default a new tensor.
 
     Returns:
         fp32 [rows, columns].
@@ -127,7 +127,7 @@ def _multiply(part, a: Floats, rows, matrix: Matrix, out: Floats, mode, rounded:
 
 @register_jitable
 def rounded_size(rows: int, depth: int) -> int:
-    """Return the number of 32-bit words that rows take in bytes, each followed by its scale."""
+    """Return the size in 32-bit words of rows rounded to bytes, each followed by its scale."""
     return rows * (depth // 4 + 1)
 
 
@@ -145,7 +145,7 @@ def round_row(a, depth, out):
 
 @njit
 def round_rows(a, rows, depth, out):
-    """Round rows [rows, depth] to bytes and return them; do nothing if `out` is null, as for matrices in fp32."""
+    """Round rows [rows, depth] to bytes in `out` and return it; do nothing if it is null, as for matrices in fp32."""
     if out:
         for row in range(rows):
             round_row(a + row * depth, depth, out + rounded_size(row, depth))
@@ -153,7 +153,7 @@ def round_rows(a, rows, depth, out):
 
 
 def _sum_of_four(builder, vnni, summed, four, columns):
-    """Emit summed + the products, in each lane, of four unsigned bytes (the same in all lanes) with four signed."""
+    """Emit `summed` plus, in each lane, the dot product of four unsigned bytes (equal in all lanes) and four signed."""
     if vnni:
         name, kind = "llvm.x86.avx512.vpdpbusd.512", ir.FunctionType(INT_VECTOR, [INT_VECTOR] * 3)
         product = cgutils.get_or_insert_function(builder.module, kind, name)
@@ -167,7 +167,7 @@ def _sum_of_four(builder, vnni, summed, four, columns):
 
 
 def _write_vector(builder, mode, value, address):
-    """Emit the write of a vector, as the mode has it."""
+    """Emit code that writes a vector according to the mode."""
     zero = ir.Constant(FLOAT_VECTOR, [0.0] * LANES)
     positive = builder.select(builder.fcmp_ordered(">", value, zero), value, zero)
     value = builder.select(builder.icmp_signed("==", mode, mode.type(Mode.RELU.value)), positive, value)
@@ -180,8 +180,8 @@ def _write_vector(builder, mode, value, address):
 def make_tile(rows: int, vectors: int, in_bytes: bool, vnni: bool = has_vnni()):
     """Make an intrinsic that multiplies `rows` rows by a panel of 16 · vectors columns.
 
-    Its arguments are pointers, and sizes in 32-bit words. terms: of the panel's first column; n: from one kind of term
-    to the next.
+    The arguments are pointers, and sizes in 32-bit words. terms: terms of the panel's first column; n: distance between
+    the rows of terms.
     """
     positions = [(row, v) for row in range(rows) for v in range(vectors)]
     element, kind = (INT, INT_VECTOR) if in_bytes else (FLOAT, FLOAT_VECTOR)
@@ -234,10 +234,10 @@ def make_tile(rows: int, vectors: int, in_bytes: bool, vnni: bool = has_vnni()):
 
 
 def _compile_as(name: str):
-    """Compile a closure under a name of its own.
+    """Compile a closure under a unique name.
 
-    Numba's cache does not tell closures of one function apart: kernels that were compiled in different processes would
-    call each other's, if two of them had the same name.
+    Numba's cache does not distinguish closures of the same function: kernels that were compiled in different processes
+    could call each other's closures if these had the same name.
     """
 
     def decorate(function):
@@ -248,7 +248,7 @@ def _compile_as(name: str):
 
 
 def _multiply_by_panel(vectors: int, in_bytes: bool):
-    """Make the product of all rows with a panel: tiles as tall as possible, then smaller ones."""
+    """Make the product of all rows with a panel: the tallest tiles first, then smaller ones."""
     tall, four, one = (make_tile(rows, vectors, in_bytes) for rows in (_TALL, 4, 1))
 
     @_compile_as(f"multiply_by_panel_{vectors}_{in_bytes}")
@@ -283,14 +283,14 @@ def _multiply_by_panels(in_bytes: bool):
     return by_panels
 
 
-# (a, rows, panels, depth, terms, n, width, out, mode): `rows` rows of `a` by `width` columns; a and out are `Rows`, the
-# other parameters those of a tile.
+# (a, rows, panels, depth, terms, n, width, out, mode): multiply `rows` rows of `a` by `width` columns. `a` and `out`
+# are `Rows`; the other parameters are those of a tile.
 multiply_floats, _multiply_bytes = _multiply_by_panels(False), _multiply_by_panels(True)
 
 
 @njit
 def multiply_columns(a, rounded, rows, matrix, begin, width, out, mode):
-    """Multiply rows by `width` columns of a matrix from `begin` on, a multiple of PANEL.
+    """Multiply rows by `width` columns of a matrix, starting at column `begin`, a multiple of PANEL.
 
     a: fp32 [rows, depth]; rounded: the same rows after `round_rows`, or null if the matrix is in fp32.
     """

@@ -1,8 +1,8 @@
 """Typed pointers and records: how compiled code sees tensors, arrays and structures.
 
-A pointer is the address of values of one type, as in C: `p + n` advances it by n values, `p[i]` reads or writes one.
-A record has named fields of 8 bytes; compiled code reads `record.field`, and `records[i]` in an array of records.
-Neither checks bounds, and neither keeps what it points to alive: `Record` objects do, on the Python side.
+A pointer is the address of values of one type, as in C: `p + n` advances it by n values, and `p[i]` reads or writes a
+value. A record has named fields of 8 bytes; compiled code reads `record.field`, or `records[i]` in an array of records.
+Bounds are not checked. Pointers do not keep their memory alive; on the Python side, `Record` objects do.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WORD = 8  # bytes of a record's field
 
 
 class Pointer(types.Type):
-    """Numba's type of the address of values of one type."""
+    """Numba type of a pointer to values of one type."""
 
     def __init__(self, name: str, element: types.Type, kind: ir.Type, size: int):
         self.element, self.kind, self.size = element, kind, size
@@ -39,7 +39,7 @@ class Pointer(types.Type):
 
 
 class RecordType(types.Type):
-    """Numba's type of the address of a record."""
+    """Numba type of a pointer to a record."""
 
     def __init__(self, name: str, fields: dict[str, types.Type]):
         self.fields = fields
@@ -47,11 +47,11 @@ class RecordType(types.Type):
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What distinguishes types: Numba keeps one instance of equal ones."""
+        """Identity of the type; Numba keeps one instance of equal types."""
         return self.name, *self.fields.items()
 
 
-Float64 = Annotated[float, "fp64"]  # a record's field
+Float64 = Annotated[float, "fp64"]  # annotation of a record field in fp64
 if TYPE_CHECKING:
     Floats = Any
     Doubles = Any
@@ -64,10 +64,10 @@ else:
 
 @dataclass_transform(kw_only_default=True)
 class Record:
-    """Base class of records: subclasses declare fields, and compiled code reads them by name.
+    """Base class of records: subclasses declare fields, which compiled code accesses by name.
 
-    A field is an `int`, a `float` (fp32 in compiled code) or `Float64`, a pointer (`Floats`, `Doubles`, `Longs`; in
-    Python a tensor or an array), or another record class (one record, or an array of them made by `array` or `empty`).
+    A field is an `int`, a `float` (fp32 in compiled code), a `Float64`, a pointer (`Floats`, `Doubles` or `Longs`; in
+    Python a tensor or an array), or another record class (a record, or an array of records made by `array` or `empty`).
     Pointers and records may be None. The record holds references to its values, so that its pointers stay valid.
     """
 
@@ -92,16 +92,16 @@ class Record:
     if TYPE_CHECKING:
 
         def __getitem__(self, index: int) -> Self:
-            """Return a record of an array, in compiled code."""
+            """Return the record at an index of an array, in compiled code."""
 
     @classmethod
     def array(cls, records: Sequence[Self]) -> Any:
-        """Return records side by side, as the value of a field of this class."""
+        """Make a contiguous array of records, the value of a field of this class."""
         return _RecordArray(records)
 
     @classmethod
     def empty(cls, *shape: int) -> Any:
-        """Allocate uninitialised records, as the value of a field of this class."""
+        """Allocate an array of uninitialised records, the value of a field of this class."""
         return np.empty((*shape, len(cls._converters)), dtype=np.int64)
 
 
@@ -114,7 +114,7 @@ class _RecordArray:
 
 
 def numba_type(annotation: Any) -> types.Type:
-    """Return Numba's type for the annotation of a field or of a kernel's parameter."""
+    """Return the Numba type for the annotation of a record field or a kernel parameter."""
     if isinstance(annotation, UnionType):
         annotation = next(choice for choice in get_args(annotation) if choice is not type(None))
     if isinstance(annotation, Pointer):
@@ -148,7 +148,7 @@ def _word(value: Any) -> int:
 
 
 def reinterpret(taken: types.Type, returned: types.Type) -> Any:
-    """Make an intrinsic that takes an address for a value of another type, and the other way round."""
+    """Make an intrinsic that reinterprets an address as a value of another type, or vice versa."""
 
     @intrinsic
     def cast(typing, value):
@@ -157,7 +157,7 @@ def reinterpret(taken: types.Type, returned: types.Type) -> Any:
     return cast
 
 
-# A pointer for an address that was read from memory, and the address of a pointer.
+# Conversions of an address that was read from memory to a pointer, and of a pointer to its address.
 floats_at, longs_at = reinterpret(types.int64, Floats), reinterpret(types.int64, Longs)
 address_of = reinterpret(Floats, types.int64)
 
@@ -182,11 +182,11 @@ def copy_record(typing, source, target):
 
 
 def pointer_to(builder, kind, address, index):
-    """Return LLVM's pointer to the element of LLVM type `kind` at an index from an address."""
+    """Return an LLVM pointer to the element with an index in an array of LLVM type `kind` at an address."""
     return builder.gep(builder.inttoptr(address, ir.PointerType()), [index], source_etype=kind)
 
 
-# ---- what Numba needs to know of both types
+# ---- Numba typing and lowering of pointers and records
 
 
 @register_model(Pointer)

@@ -1,7 +1,7 @@
 """Vectors of sixteen fp32 values for Numba: one register of AVX-512, two of AVX2, four of NEON.
 
 Numba's loops over arrays check at run time whether the arrays overlap, which costs more than the work itself when rows
-have 16 or 32 elements, as in attention. Kernels therefore use these vectors and the raw pointers of `memory.py`.
+have 16 or 32 elements, as in attention. Kernels therefore use these vectors and the raw pointers of `records.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from allyouneed.kernels.records import FLOAT, INT, LONG, Floats, pointer_to
 
 
 class _Lanes(types.Type):
-    """Numba's type of sixteen fp32 values."""
+    """Numba type of sixteen fp32 values."""
 
     def __init__(self):
         super().__init__("Lanes")
@@ -41,7 +41,7 @@ class _LanesModel(models.PrimitiveModel):
 
 @intrinsic
 def load(typing, pointer, index):
-    """Return the sixteen values from an index on."""
+    """Return the sixteen values that begin at an index."""
 
     def code(context, builder, signature, values):
         address = pointer_to(builder, FLOAT, *values)
@@ -52,7 +52,7 @@ def load(typing, pointer, index):
 
 @intrinsic
 def store(typing, pointer, index, value):
-    """Write sixteen values from an index on."""
+    """Write sixteen values, beginning at an index."""
 
     def code(context, builder, signature, values):
         builder.store(values[2], pointer_to(builder, FLOAT, *values[:2]), align=4)
@@ -63,7 +63,7 @@ def store(typing, pointer, index, value):
 
 @intrinsic
 def store_bytes(typing, pointer, index, value):
-    """Write sixteen whole numbers from 0 to 255 as bytes, from the byte of this index on."""
+    """Write sixteen integers from 0 to 255 as bytes, beginning at the byte with an index."""
 
     def code(context, builder, signature, values):
         found = builder.fptoui(values[2], ir.VectorType(_BYTE, LANES))
@@ -98,7 +98,7 @@ def transpose(typing, source, index, stride, last, target, target_index, target_
             at = builder.add(index, builder.mul(stride, LONG(number)))
             at = builder.select(builder.icmp_signed("<", at, last), at, last)
             rows.append(builder.load(pointer_to(builder, FLOAT, source, at), typ=FLOAT_VECTOR, align=4))
-        for bit in (1, 2, 4, 8):  # rows whose numbers differ in this bit swap the blocks beside the diagonal
+        for bit in (1, 2, 4, 8):  # rows whose indices differ in this bit swap their off-diagonal blocks
             for number in (number for number in range(LANES) if not number & bit):
                 pair = rows[number], rows[number + bit]
                 upper = [lane + LANES - bit if lane & bit else lane for lane in range(LANES)]
@@ -119,7 +119,7 @@ def transpose(typing, source, index, stride, last, target, target_index, target_
 
 @intrinsic
 def broadcast(typing, value):
-    """Return a number in all lanes."""
+    """Return a vector with a number in all lanes."""
 
     def code(context, builder, signature, values):
         return _to_lanes(context, builder, signature.args[0], values[0])
@@ -151,7 +151,7 @@ def reduce_sum(typing, value):
 
 @intrinsic
 def reduce_max(typing, value):
-    """Return the largest of all lanes."""
+    """Return the maximum of all lanes."""
 
     def code(context, builder, signature, values):
         function = _declare(builder, f"llvm.vector.reduce.fmax.v{LANES}f32", FLOAT, [FLOAT_VECTOR])
@@ -183,7 +183,7 @@ def any_above(typing, value, limit):
 
 @intrinsic
 def round_half_even(typing, value):
-    """Round each lane to the nearest whole number."""
+    """Round each lane to the nearest integer, ties to even."""
 
     def code(context, builder, signature, values):
         return call_on_lanes(builder, "llvm.rint", FLOAT_VECTOR, *values)
@@ -204,7 +204,7 @@ def log(typing, value):
 
 @intrinsic
 def power_of_two(typing, value):
-    """Return 2 to the power of whole numbers between -126 and 127."""
+    """Return 2 to the power of each lane, an integer between -126 and 127."""
 
     def code(context, builder, signature, values):
         exponent = builder.add(builder.fptosi(values[0], INT_VECTOR), ir.Constant(INT_VECTOR, [127] * LANES))
@@ -229,8 +229,8 @@ def select_first(typing, count, value, other):
 def dropout_mask(typing, key, index, threshold):
     """Return 1 or 0 at random in each lane: 0 with probability threshold / 2³².
 
-    A lane's random number is a hash of `key` and of the element's index (the 32-bit mixer "lowbias32" of C. Wellons,
-    twice, with the upper half of the key added in between), so that a mask can be recomputed instead of stored.
+    A lane's random number is a hash of `key` and of the element's index, so that a mask can be recomputed instead of
+    stored: two rounds of the 32-bit mixer "lowbias32" by C. Wellons, with the upper half of the key added in between.
     """
 
     def code(context, builder, signature, values):
@@ -288,7 +288,7 @@ for _function, _name in ((operator.add, "fadd"), (operator.sub, "fsub"), (operat
 def exp(x):
     """Return e to the power of each lane, within 2 units in the last place; 0 or a denormal below -87.
 
-    The polynomial is that of the Cephes library.
+    The polynomial is from the Cephes library.
     """
     x = maximum(x, broadcast(-87.0))
     whole = round_half_even(x * 1.44269504088896341)
@@ -304,14 +304,14 @@ def exp(x):
 
 
 def prefetch(builder, pointer):
-    """Emit a prefetch into the nearest cache; the address need not be valid."""
+    """Emit a prefetch into the L1 cache; the address need not be valid."""
     kinds = [pointer.type, INT, INT, INT]
     function = _declare(builder, "llvm.prefetch.p0", ir.VoidType(), kinds)
     builder.call(function, [pointer, INT(0), INT(3), INT(1)])  # for reading, high locality, data cache
 
 
 def splat(builder, value):
-    """Emit a vector with a number of any type in all lanes."""
+    """Emit a vector with a number, of any type, in all lanes."""
     kind = ir.VectorType(value.type, LANES)
     one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, INT(0))
     return builder.shuffle_vector(one, one, ir.Constant(INT_VECTOR, [0] * LANES))

@@ -12,8 +12,8 @@ from numba.core import config
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
-# A sum of products of unsigned and signed bytes, which LLVM compiles to the widest registers of the target ("zmm" with
-# AVX-512) and to VNNI's instruction ("vpdpbusd") where the target has it.
+# A dot product of unsigned and signed bytes, which LLVM compiles to the widest registers of the target ("zmm" with
+# AVX-512) and to the VNNI instruction ("vpdpbusd") if the target has it.
 _BYTE_PRODUCTS = """
 declare i32 @llvm.vector.reduce.add.v64i32(<64 x i32>)
 define i32 @sum_of_products(<64 x i8> %a, <64 x i8> %b) {
@@ -56,7 +56,7 @@ def _assemblies() -> tuple[str, ...]:
     """Compile the byte products for Numba's target and for the target as the user configured it.
 
     The two differ: Numba adds the host's features to a configured processor, and the host's processor to configured
-    features. A kernel may use what both have.
+    features. A kernel may use an instruction set that both have.
     """
     configured = _compiled_for()
     name, features = (getattr(config, setting) for setting in ("CPU_NAME", "CPU_FEATURES"))  # None where not set

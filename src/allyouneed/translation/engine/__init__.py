@@ -21,16 +21,16 @@ FLOAT32, INT8 = COMPUTE_TYPES = ("float32", "int8")  # CTranslate2's names
 def engine_for(model: Model, compute_type: str = FLOAT32) -> Model:
     """Return the compiled engine for a model, or the model itself if there is none.
 
-    There is one for a `Transformer` in fp32 on the CPU, with ReLU and with widths that are multiples of 16, if Numba is
-    installed.
+    An engine exists for a `Transformer` in fp32 on the CPU, with ReLU and with widths that are multiples of 16, if
+    Numba is installed.
 
     Args:
-        model: What search decodes with.
+        model: The model to search with.
         compute_type: "float32", or "int8" for matrices in 8 bits.
 
     Raises:
-        UserError: If compute_type does not exist, or is int8 and there is no engine, or the processor lacks AVX-512
-            VNNI.
+        UserError: If compute_type does not exist, or is "int8" and there is no engine for the model or the processor
+            lacks AVX-512 VNNI.
     """
     if compute_type not in COMPUTE_TYPES:
         raise UserError(f"compute_type = {compute_type}: choose {' or '.join(COMPUTE_TYPES)}.")
@@ -41,7 +41,7 @@ def engine_for(model: Model, compute_type: str = FLOAT32) -> Model:
         )
     if not _has_engine(model):
         return model
-    from allyouneed.translation.engine.engine import Engine  # spares Numba, which is optional
+    from allyouneed.translation.engine.engine import Engine  # Numba is optional
 
     return Engine(model, compute_type == INT8)
 

@@ -1,8 +1,8 @@
-"""Beam search in one call of compiled code: blocks of sentences, each by one thread.
+"""Beam search in compiled code: each thread searches blocks of sentences.
 
-It decides like `BeamSearch` in `translation/search.py`, in the same order and precision. Hypotheses are not copied from
-step to step: for each slot of the beam, at each step, the token and the slot that it continues are stored, and a
-finished sentence's hypotheses are read backwards from their ends.
+The search makes the same decisions as `BeamSearch` in `translation/beam_search.py`, in the same order and precision.
+Hypotheses are not copied from step to step: each step stores, for each slot of the beam, its token and its parent slot.
+The hypotheses of a finished sentence are read backwards from their ends.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ class Candidate(Record):
     """A continuation of a hypothesis."""
 
     score: Float64  # log probability of the whole hypothesis
-    parent: int  # slot of the hypothesis that it continues
+    parent: int  # slot of the continued hypothesis
     token: int
-    log_p: Float64  # of the token
+    log_p: Float64  # log probability of the token
 
 
 class FinishedHypothesis(Record):
     """A hypothesis that has ended."""
 
-    score: Float64  # over the length penalty
-    length: int  # with the end
+    score: Float64  # log probability divided by the length penalty
+    length: int  # number of tokens, the end included
     parent: int  # slot of the hypothesis before the end
     end_log_p: Float64
 
@@ -43,21 +43,21 @@ class BeamTask(Record):
 
     beam: int
     num_hypotheses: int  # per sentence
-    max_length: int  # of a hypothesis, with the end
-    penalties: Doubles  # fp64 [max_length + 2]: length penalty of each length, with the end
+    max_length: int  # maximum length of a hypothesis, the end included
+    penalties: Doubles  # fp64 [max_length + 2]: length penalty of each length, the end included
     favours_long: int  # whether the penalty helps longer hypotheses
-    history_tokens: Longs  # [sentences, max_length, beam]: the token of each slot at each step
-    history_parents: Longs  # [sentences, max_length, beam]: the slot that it continues
+    history_tokens: Longs  # [sentences, max_length, beam]: token of each slot at each step
+    history_parents: Longs  # [sentences, max_length, beam]: parent slot of each slot
     history_log_p: Floats  # fp32 [sentences, max_length, beam]
     num_finished: Longs  # [sentences]
     finished: FinishedHypothesis  # [sentences, num_hypotheses], best first
-    ids: Longs  # [sentences, num_hypotheses, max_length]: results of ended sentences, ends included
+    ids: Longs  # [sentences, num_hypotheses, max_length]: tokens of finished sentences, ends included
     log_p: Floats  # fp32 [sentences, num_hypotheses, max_length]
     lengths: Longs  # [sentences, num_hypotheses]
 
 
 class BeamState(Record):
-    """The sentences that have not ended. Within a part, those that end are replaced by those after them."""
+    """The unfinished sentences. A finished sentence is removed by moving the later sentences of its part forward."""
 
     task: BeamTask
     part_sentences: int
@@ -65,18 +65,18 @@ class BeamState(Record):
     scores: Doubles  # fp64 [sentences_left, beam]: log probabilities
     sources: Longs  # [sentences_left], as in `DecoderState`
     source_lengths: Longs  # [sentences_left]
-    limits: Longs  # [sentences_left]: most tokens that a hypothesis may have, its end not counted
+    limits: Longs  # [sentences_left]: maximum number of tokens of a hypothesis, its end not counted
     sentences: Longs  # [sentences_left]: index of the sentence in the task
-    active: Longs  # [parts], to be written: sentences that have not ended
-    candidates: Candidate  # [parts, 2 · beam]: memory for a sentence
-    seen: Longs  # [parts, part_sentences · beam, seen_stride]: memory for reordering `DecoderState.seen`
+    active: Longs  # [parts], output: number of unfinished sentences
+    candidates: Candidate  # [parts, 2 · beam]: temporary memory for one sentence
+    seen: Longs  # [parts, part_sentences · beam, seen_stride]: temporary memory for reordering `DecoderState.seen`
 
 
 @njit
 def _insert(score, count, limit, records):
-    """Make place for a record in a list sorted from the largest score, equal scores in order of arrival.
+    """Make space for a record in a list sorted by descending score, equal scores in order of insertion.
 
-    Return its index, or `limit` if the list is full of better ones; the last record is dropped from a full list.
+    Return the index of the new record, or `limit` if the list is full of better ones. A full list drops its last one.
     """
     if count == limit:
         if not score > records[limit - 1].score:
@@ -91,14 +91,14 @@ def _insert(score, count, limit, records):
 
 @njit
 def _find_candidates(task, top, model, row, width, scores, at_limit, candidates):
-    """Find the best continuations of the `width` hypotheses from `row` on, of one sentence; return their number."""
+    """Find the best continuations of a sentence's `width` hypotheses, starting at `row`; return their number."""
     found, limit = 0, 2 * task.beam
     for parent in range(width):
         score, normaliser = scores[parent], top.normalisers[row + parent]
         for j in range((row + parent) * top.count, (row + parent + 1) * top.count):
             logit, token = top.logits[j], top.tokens[j]
             log_p = -math.inf if at_limit or logit <= MASKED_BELOW else np.float64(logit - normaliser)
-            if at_limit and j == (row + parent) * top.count:  # only the end may follow
+            if at_limit and j == (row + parent) * top.count:  # only the end of sentence may follow
                 log_p, token = np.float64(top.end_logits[row + parent] - normaliser), model.end
             index = _insert(score + log_p, found, limit, candidates)
             if index < limit:
@@ -113,7 +113,7 @@ def _find_candidates(task, top, model, row, width, scores, at_limit, candidates)
 
 @njit
 def _finish(task, candidates, count, length, end, known, finished):
-    """Add the candidates that end, among the first `count`, to the finished hypotheses; return their number."""
+    """Add those of the first `count` candidates that end to the finished hypotheses; return how many are finished."""
     penalty, limit = task.penalties[length], task.num_hypotheses
     for i in range(count):
         candidate = candidates[i]
@@ -134,7 +134,7 @@ def _finish(task, candidates, count, length, end, known, finished):
 def _continue(task, candidates, count, end, history, scores):
     """Fill the beam with the best candidates that do not end, then with slots of score -inf; return the best score.
 
-    history: where this step's slots are stored; scores: fp64 [beam], to be written.
+    history: index of this step in the history; scores: output, fp64 [beam].
     """
     slot, best = 0, -math.inf
     for ending in range(2):
@@ -153,7 +153,7 @@ def _continue(task, candidates, count, end, history, scores):
 
 @njit
 def _write_results(task, sentence, known, finished, end):
-    """Write the hypotheses of a sentence that has ended, following their slots backwards."""
+    """Write the hypotheses of a finished sentence, following their parent slots backwards."""
     first = sentence * task.max_length * task.beam
     for i in range(known):
         hypothesis, row = finished[i], sentence * task.num_hypotheses + i
@@ -170,9 +170,9 @@ def _write_results(task, sentence, known, finished, end):
 
 @njit
 def _decide(search, top, model, part, i, to, row, width, length):
-    """Choose the continuations of a part's sentence `i`, to become its sentence `to`; return whether it goes on.
+    """Choose the continuations of the sentence at index `i` of a part; return whether it is unfinished.
 
-    row, width: the first row of its hypotheses, and how many there are.
+    to: new index of the sentence in the part; row, width: first row and number of its hypotheses.
     """
     task, first = search.task, part * search.part_sentences
     sentence, limit = search.sentences[first + i], search.limits[first + i]
@@ -197,7 +197,7 @@ def _decide(search, top, model, part, i, to, row, width, length):
 
 @njit
 def _move(search, state, part, i, to, row, length):
-    """Move a sentence of a part from index `i` to `to`, with the lists of its hypotheses in their new order."""
+    """Move a sentence of a part from index `i` to `to`, and reorder the address lists of its hypotheses."""
     task, first, stride = search.task, part * search.part_sentences, state.seen_stride
     beam = task.beam
     sentence = search.sentences[first + i]

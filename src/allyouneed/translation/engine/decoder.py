@@ -1,8 +1,8 @@
-"""One position of every hypothesis through the decoder (section 3.1).
+"""The decoder (section 3.1), computed for one position of every hypothesis.
 
-A part is a block of rows, which passes through all layers while its numbers are in the cache. The keys and values of a
-position are never copied: a row has a list of the addresses of all its positions, and when hypotheses are reordered,
-only these lists are.
+A part is a block of rows that passes through all layers while its activations are in the cache. The keys and values of
+a position are never copied: each row has a list of the addresses of its positions, and reordering hypotheses reorders
+only these lists.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ from allyouneed.translation.engine.screen import ScreenWorkspace
 
 
 class DecoderState(Record):
-    """What decoding keeps of sources and of previous positions, one row per hypothesis.
+    """References to the sources and the previous positions, one row per hypothesis.
 
     Rows are divided among parts, `part_rows` each. Keys and values of a position are fp32
     [layers, heads · d_k | heads · d_v].
     """
 
-    tokens: Longs  # [rows], the last token
+    tokens: Longs  # [rows]: last token of each row
     seen: Longs  # [rows, seen_stride], addresses of the keys and values of each position
     seen_stride: int
     sources: Longs  # [rows], address of int64 [source length]: the addresses of each source token's keys and values
     source_lengths: Longs  # [rows]
-    length: int  # positions before the next one
-    steps: int  # positions for which there is memory
+    length: int  # number of positions before the next one
+    steps: int  # number of new positions for which there is memory
     part_rows: int
     key_values: Floats  # [parts, steps, part_rows, layers · heads · (d_k + d_v)]
     encodings: Floats  # fp32 [steps, d_model]
@@ -75,7 +75,7 @@ class Workspace(Record):
 
 
 class Step(NamedTuple):
-    """A part's next position: the encoding, where its keys and values go, and how many positions there then are."""
+    """A part's next position: its encoding, the memory for its keys and values, and the new number of positions."""
 
     encoding: Floats
     key_values: Floats
@@ -84,13 +84,13 @@ class Step(NamedTuple):
 
 @njit
 def key_value_size(model):
-    """Return how many numbers a position keeps for later ones."""
+    """Return the number of values in the keys and values of a position."""
     return model.num_layers * model.heads * (model.d_k + model.d_v)
 
 
 @njit
 def begin_step(model, state, part, number, first, count):
-    """Return a part's next position, and append it to the lists of `count` rows from `first` on."""
+    """Return a part's next position, and append it to the address lists of `count` rows, starting at `first`."""
     size, length = key_value_size(model), state.length + number + 1
     key_values = state.key_values + (part * state.steps + number) * state.part_rows * size
     for row in range(count):
@@ -130,7 +130,7 @@ def _attend_row(model, query, seen, count, layer, scores, out):
 
 @njit
 def advance(model, state, work, part, first, count, step):
-    """Take `count` rows from `first` on through all layers; write `work.hidden`."""
+    """Apply all layers to `count` rows, starting at `first`; the result is in `work.hidden`."""
     d_model, queries, values = model.d_model, model.heads * model.d_k, model.heads * model.d_v
     x, normed = work.hidden + first * d_model, work.normed + first * d_model
     query, mixed, inner = work.query + first * queries, work.mixed + first * values, work.inner + first * model.d_ff

@@ -1,6 +1,6 @@
-"""The encoder (section 3.1), and the keys and values of its result for all decoder layers (section 3.2.3).
+"""The encoder (section 3.1), and the keys and values of its output for all decoder layers (section 3.2.3).
 
-A part is a group of sentences, which passes through all layers while its rows are in the cache.
+A part is a group of sentences that passes through all layers while its rows are in the cache.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from allyouneed.translation.engine.weights import EncoderWeights
 
 
 class SourceBatch(Record):
-    """Source sentences without padding, and where their keys and values go."""
+    """Source sentences without padding, and the output for their keys and values."""
 
     groups: Longs  # [groups + 1], first sentence of each group
     starts: Longs  # [sentences + 1], first token of each sentence
     ids: Longs  # [tokens]
-    positions: Longs  # [tokens], within the sentence
+    positions: Longs  # [tokens], position in the sentence
     encodings: Floats  # fp32 [positions, d_model]
     memory: Floats  # fp32 [tokens, decoder layers · heads · (d_k + d_v)]
 

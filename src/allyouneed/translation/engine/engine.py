@@ -1,7 +1,7 @@
-"""Translation by compiled code: weights laid out for the kernels, a decoding step or a whole search in one call.
+"""Translation in compiled code: packed weights, with a decoding step or up to 16 steps of a search per call.
 
-It computes what `Transformer.start` and `Transformer.decode_step` do, up to rounding. A sentence's result does not
-depend, bit by bit, on the sentences in its batch, since the order of every sum is fixed.
+The results equal those of `Transformer.start` and `Transformer.decode_step` up to rounding. A sentence's result is
+bitwise independent of the other sentences in its batch, since the order of every sum is fixed.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from allyouneed.translation.engine.weights import decoder_weights, encoder_weigh
 from allyouneed.translation.search import TopTokens, length_penalty
 
 _PART = 96  # rows that pass through the decoder together
-_STEPS = 16  # of a search in one call, after which parts that have become small are merged
+_STEPS = 16  # search steps per call; after each call, parts that have become small are merged
 
 
 class Engine:
-    """A Transformer's weights at the time of construction, with methods for decoding steps and whole searches.
+    """Compiled decoding of a Transformer, with a copy of its weights at the time of construction.
 
     Args:
         model: An fp32 model on the CPU; see `engine_for` for its sizes.
-        in_bytes: Round all matrices to 8 bits by column, and what they are multiplied with by row.
+        in_bytes: Round all matrices to 8 bits, with one scale per column, and their inputs, with one scale per row.
     """
 
     def __init__(self, model: Transformer, in_bytes: bool = False):
@@ -50,7 +50,7 @@ class Engine:
 
     @torch.inference_mode()
     def start(self, source_ids: Tensor) -> EngineCache:
-        """Encode source_ids [sentences, source], padded, for `decode_step`."""
+        """Encode padded source_ids [sentences, source] for `decode_step`."""
         ids = source_ids.numpy()
         is_token = ids != self.model.pad_id
         starts = np.concatenate([[0], is_token.sum(1).cumsum()])
@@ -72,7 +72,7 @@ class Engine:
 
     @torch.inference_mode()
     def decode_step(self, tokens: Tensor, cache: EngineCache) -> Tensor:
-        """Compute the logits [rows, vocabulary] of the token after each row's last one, tokens [rows]."""
+        """Compute the next logits [rows, vocabulary] from the last token of each row, tokens [rows]."""
         hidden = self._step(tokens.numpy(), cache, self._top_tokens(len(tokens), 0, scores=False))
         return multiply_packed(torch.from_numpy(hidden), self.decoder.output)[:, : self.decoder.vocab_size]
 
@@ -84,16 +84,16 @@ class Engine:
         """
         top = self._top_tokens(len(tokens), min(count, self.decoder.vocab_size), scores)
         self._step(tokens, cache, top)
-        top.logits[top.logits <= kernels.MASKED_BELOW] = -np.inf  # of the vocabulary fewer than `count` are allowed
+        top.logits[top.logits <= kernels.MASKED_BELOW] = -np.inf  # fewer than `count` tokens are allowed
         return TopTokens(top.logits - top.normalisers[:, None], top.tokens, top.end_logits - top.normalisers)
 
     @torch.inference_mode()
     def greedy(self, source_ids: Tensor, longest: Sequence[int], scores: bool) -> tuple[np.ndarray, ...]:
-        """Run a whole greedy search; see `search.greedy`.
+        """Run a whole greedy search; see `translation.search.greedy`.
 
         Returns:
-            Token ids and log probabilities [sentences, max_length], and how many of them count, the end included
-            [sentences].
+            Token ids and log probabilities, each [sentences, max_length], and the number of valid tokens, the end
+            included [sentences].
         """
         cache, limits = self.start(source_ids), np.array(longest, dtype=np.int64)
         sentences, max_length = np.arange(len(limits)), int(limits.max(initial=0)) + 1
@@ -125,11 +125,11 @@ class Engine:
     def beam_search(
         self, source_ids: Tensor, longest: Sequence[int], beam: int, alpha: float, num_hypotheses: int
     ) -> tuple[np.ndarray, ...]:
-        """Run a whole beam search; see `search.beam_search`.
+        """Run a whole beam search; see `translation.beam_search.beam_search`.
 
         Returns:
-            Token ids and log probabilities [sentences, num_hypotheses, max_length], best first; how many of them
-            count, the end included [sentences, num_hypotheses]; and how many hypotheses there are [sentences].
+            Token ids and log probabilities, each [sentences, num_hypotheses, max_length], best first; the number of
+            valid tokens, the end included [sentences, num_hypotheses]; and the number of hypotheses [sentences].
         """
         cache, limits = self.start(source_ids), np.array(longest, dtype=np.int64)
         count, max_length = len(limits), int(limits.max(initial=0)) + 1
@@ -189,7 +189,7 @@ class Engine:
         return hidden
 
     def _state(self, tokens: np.ndarray, cache: EngineCache, parts: int, part_rows: int, steps: int) -> DecoderState:
-        """Prepare up to `steps` positions more, but no more than were learned, and at least one."""
+        """Prepare up to `steps` more positions, limited to the learned positions, and at least one."""
         embedding, begin = self.model.target_embedding, cache.length
         if embedding.max_positions is not None:
             steps = max(1, min(steps, embedding.max_positions - begin))
@@ -218,7 +218,7 @@ class Engine:
         )
 
     def _workspace(self, parts: int, part_rows: int, cache: EngineCache, screened: int) -> Workspace:
-        """Allocate memory for a call. screened: how many tokens of a row may be screened for, or 0."""
+        """Allocate memory for a call. screened: number of top tokens per row that screening may find, or 0."""
         model, rows = self.decoder, parts * part_rows
         scores_size = pad_to_lanes(max(cache.length, cache.max_source))
         has_screen = model.screen is not None and screened > 0
@@ -277,5 +277,5 @@ def _floats(rows: int, width: int) -> np.ndarray:
 
 
 def _active_items(active: np.ndarray, part_size: int) -> np.ndarray:
-    """Return the indices of the items of all parts that have not ended; they come first in each part."""
+    """Return the indices of the unfinished items of all parts, which come first in each part."""
     return np.concatenate([part * part_size + np.arange(count) for part, count in enumerate(active.tolist())])

@@ -1,15 +1,15 @@
-"""What decoding keeps between steps of the compiled decoder."""
+"""State of the compiled decoder between steps."""
 
 from __future__ import annotations
 
 import numpy as np
 from torch import Tensor
 
-_POSITIONS = 32  # for which there is memory at first
+_POSITIONS = 32  # initial capacity
 
 
 class EngineCache:
-    """Keys and values of sources and of previous positions, and for every row the addresses of its own.
+    """Keys and values of the sources and of previous positions, and each row's addresses of its own keys and values.
 
     Args:
         memory: fp32 [tokens, layers · heads · (d_k + d_v)]: keys and values of the sources, without padding.
@@ -32,7 +32,7 @@ class EngineCache:
         self.source_lengths = lengths
         self.seen = np.empty((len(lengths), _POSITIONS), dtype=np.int64)
         self.length = 0
-        self._referenced = [memory, addresses]  # what addresses point to
+        self._referenced = [memory, addresses]  # keeps the memory behind the addresses alive
 
     def select(self, rows: Tensor | np.ndarray) -> None:
         """Keep these rows, in this order; a row may occur several times."""
@@ -47,7 +47,7 @@ class EngineCache:
         self.seen = np.empty((beam * len(self.sources), self.seen.shape[1]), dtype=np.int64)
 
     def select_sentences(self, sentences: np.ndarray, beam: int) -> None:
-        """Keep these sentences, where `seen` has `beam` rows for each, and the other arrays one."""
+        """Keep these sentences: `beam` rows of `seen` and one row of the other arrays for each."""
         stride = self.seen.shape[1]
         self.seen = self.seen.reshape(-1, beam, stride)[sentences].reshape(-1, stride)
         self.sources, self.source_lengths = self.sources[sentences], self.source_lengths[sentences]

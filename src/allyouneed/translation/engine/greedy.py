@@ -1,4 +1,4 @@
-"""A step of any search, or a whole greedy search, in one call: blocks of rows, each by one thread."""
+"""A decoding step, or several steps of a greedy search, in one call: each thread takes blocks of rows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from allyouneed.translation.engine.weights import DecoderWeights
 
 
 class GreedyState(Record):
-    """A greedy search. Within a part, rows that end are replaced by those after them, here and in `DecoderState`."""
+    """A greedy search. Finished rows are removed by moving the later rows of a part forward, as in `DecoderState`."""
 
-    rows: int  # that have not ended
-    limits: Longs  # [rows]: most tokens that a row may generate, its end not counted
+    rows: int  # number of unfinished rows
+    limits: Longs  # [rows]: maximum number of tokens, the end not counted
     sentences: Longs  # [rows]: index of the sentence
-    active: Longs  # [parts], to be written: rows that have not ended
+    active: Longs  # [parts], output: number of unfinished rows
     max_length: int  # columns of the results
     ids: Longs  # [sentences, max_length]: tokens generated
     log_p: Floats  # fp32 [sentences, max_length]
@@ -27,7 +27,7 @@ class GreedyState(Record):
 
 @njit
 def _find(model, top, work, part, first, count):
-    """Find the top tokens; without scores in 8 bits where possible, with the same result."""
+    """Find the top tokens; without scores, screen in 8 bits where possible, with the same result."""
     if top.with_scores:
         find_top_tokens(model, top, work, part, first, count)
     elif model.screen:
@@ -52,7 +52,7 @@ def step(part, rows, model: DecoderWeights, state: DecoderState, work: Workspace
 
 @kernel
 def greedy(part, model: DecoderWeights, state: DecoderState, work: Workspace, top: NextTokens, search: GreedyState):
-    """Advance rows by up to `state.steps` positions, always by the most likely token."""
+    """Advance rows by up to `state.steps` positions, always choosing the most likely token."""
     first = part * state.part_rows
     count, taken = min(state.part_rows, search.rows - first), 0
     while taken < state.steps and count > 0:
@@ -65,7 +65,7 @@ def greedy(part, model: DecoderWeights, state: DecoderState, work: Workspace, to
 
 @njit
 def _append(model, state, top, search, first, count, length):
-    """Append each row's token, the `length`-th, and return how many rows have not ended."""
+    """Append the token at position `length` to each row, and return the number of unfinished rows."""
     to = first
     for row in range(first, first + count):
         sentence, token, logit = search.sentences[row], top.tokens[row], top.logits[row]

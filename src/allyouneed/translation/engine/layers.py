@@ -13,7 +13,7 @@ from allyouneed.kernels.simd import broadcast, load, multiply_add, reduce_sum, s
 
 @njit
 def norm_rows(x, rows, width, norm, out):
-    """Normalise rows [rows, width] as PyTorch does: biased variance, ε = 10⁻⁵ inside the root."""
+    """Normalise rows [rows, width] as PyTorch does: biased variance, ε = 10⁻⁵ inside the square root."""
     weight, bias = norm.weight, norm.bias
     for row in range(rows):
         line, to = x + row * width, out + row * width
@@ -32,7 +32,7 @@ def norm_rows(x, rows, width, norm, out):
 
 @njit
 def embed_row(model, token, encoding, out):
-    """Write a token's embedding, scaled, plus the encoding of its position [d_model] (section 3.4)."""
+    """Write a token's scaled embedding plus its positional encoding [d_model] (sections 3.4 and 3.5)."""
     line, scale = model.embedding + token * model.d_model, model.embedding_scale
     for c in range(0, model.d_model, LANES):
         store(out, c, multiply_add(load(line, c), broadcast(scale), load(encoding, c)))
@@ -56,7 +56,7 @@ def norm_sublayer(model, x, rows, norm):
 
 @njit
 def project(a, rows, matrix, rounded, out, mode):
-    """Multiply contiguous rows by a matrix; rounded: memory for them in bytes, or null."""
+    """Multiply contiguous rows by a matrix; rounded: memory for the rows in bytes, or null."""
     a_rounded = round_rows(a, rows, matrix.depth, rounded)
     multiply_rows(a, a_rounded, rows, matrix, Rows(out, matrix.columns), mode)
 
@@ -65,7 +65,7 @@ def project(a, rows, matrix, rounded, out, mode):
 def feed_forward(model, weights, x, rows, normed, inner, rounded):
     """Add the feed-forward network (equation 2) to x [rows, d_model], and normalise.
 
-    normed, inner, rounded: memory for [rows, d_model], [rows, d_ff] and rows in bytes.
+    normed, inner, rounded: temporary memory for [rows, d_model], [rows, d_ff] and rows in bytes.
     """
     a = sublayer_input(model, x, rows, weights.norm, normed)
     project(a, rows, weights.inner, rounded, inner, Mode.RELU)

@@ -1,10 +1,10 @@
-"""The most likely tokens without all logits in fp32: the whole vocabulary in 8 bits, then fp32 where it matters.
+"""Exact top tokens by screening: all logits in 8 bits, then only the candidates for the top in fp32.
 
-Embeddings and hidden states are rounded to 8 bits, of which the processor multiplies four at once (AVX-512 VNNI). The
+Embeddings and hidden states are rounded to 8 bits; the processor multiplies four bytes per lane (AVX-512 VNNI). The
 error of a rounded logit is bounded (Cauchy-Schwarz): |h · w - ĥ · ŵ| ≤ |h| |w - ŵ| + |h - ĥ| |ŵ|. A token whose upper
-bound is below the lower bounds of `count` others is not among the best; all others are computed again in fp32, so that
-the tokens found are exactly the best. There is no normaliser, and therefore no probability: label smoothing makes the
-far tail of ten thousand tokens a tenth of the sum, which 8 bits cannot give to five digits.
+bound is below the lower bounds of `count` other tokens is not in the top `count`. The remaining tokens are computed
+again in fp32, so that the result is exact. There is no normaliser, and therefore no probability: with label smoothing,
+the tail of ten thousand unlikely tokens is a tenth of the sum, and 8 bits are too few for five correct digits.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd import any_above, broadcast, load, multiply_add, reduce_sum, round_half_even, store
 from allyouneed.translation.engine.top_tokens import CHUNK, insert_token
 
-_MARGIN = 1.001  # factor on bounds, for the rounding errors of fp32
-_MAX_CANDIDATES = 512  # tokens of a row that may be computed again; a row that needs more is left to fp32
+_MARGIN = 1.001  # safety factor on bounds, for fp32 rounding errors
+_MAX_CANDIDATES = 512  # maximum per row; a row with more candidates is computed in fp32 throughout
 
 
 class ScreenWeights(Record):
     """The pre-softmax linear in fp32 and in 8 bits, with its rounding errors."""
 
     weight: Floats  # fp32 [vocabulary, d_model]
-    matrix: Matrix  # in bytes; its bias masks padding
+    matrix: Matrix  # the weight in bytes; its bias masks padding
     errors: Floats  # fp32 [2, vocabulary, padded]: |w - ŵ| and |ŵ| of each token
 
 
 class ScreenWorkspace(Record):
     """Memory for screening rows."""
 
-    is_exact: Longs  # [rows]: 0 if the row is left to fp32
+    is_exact: Longs  # [rows]: 0 if the row must be computed in fp32
     rounded: Floats  # hidden states in bytes, each with its scale: see `round_rows`
     bounds: Floats  # fp32 [rows, count]: the largest lower bounds
     lengths: Floats  # fp32 [rows, 2]: |h| and |h - ĥ|
     num_candidates: Longs  # [rows]: -1 if there are too many
-    candidates: Longs  # [rows, _MAX_CANDIDATES]: tokens that may be among the best
-    upper_bounds: Floats  # fp32 [rows, _MAX_CANDIDATES], of their logits
+    candidates: Longs  # [rows, _MAX_CANDIDATES]: tokens that may be in the top `count`
+    upper_bounds: Floats  # fp32 [rows, _MAX_CANDIDATES]: upper bounds of their logits
 
 
 def screen_weights(weight: Tensor, bias: Tensor) -> ScreenWeights:
@@ -58,7 +58,7 @@ def screen_weights(weight: Tensor, bias: Tensor) -> ScreenWeights:
 
 
 def screen_workspace(rows: int, depth: int, count: int) -> ScreenWorkspace:
-    """Allocate memory for `rows` rows of hidden states [depth], of which `count` tokens each are found."""
+    """Allocate memory to find the top `count` tokens of `rows` hidden states [depth]."""
     return ScreenWorkspace(
         is_exact=torch.empty(rows, dtype=torch.int64),
         rounded=torch.empty(rounded_size(rows, depth)),
@@ -91,7 +91,7 @@ def _dot(a, b, depth):
 
 @njit
 def _collect(weights, screen, row, count, line, begin, width):
-    """Add to a row's candidates the tokens from `begin` on whose rounded logits [width] may be among the best."""
+    """Collect a row's candidates from the rounded logits [width] of the tokens that start at `begin`."""
     errors, padded, bounds = weights.errors, weights.matrix.columns, screen.bounds + row * count
     candidates = screen.candidates + row * _MAX_CANDIDATES
     upper_bounds = screen.upper_bounds + row * _MAX_CANDIDATES
@@ -129,7 +129,7 @@ def _insert_bound(value, bounds, count):
 
 @njit
 def _decide(weights, screen, row, hidden, top):
-    """Compute a row's candidates in fp32, and find the best."""
+    """Compute the logits of a row's candidates in fp32, and find the top tokens."""
     depth, bias, limit = weights.matrix.depth, weights.matrix.terms, screen.bounds[(row + 1) * top.count - 1]
     logits, tokens = top.logits + row * top.count, top.tokens + row * top.count
     for j in range(row * _MAX_CANDIDATES, row * _MAX_CANDIDATES + screen.num_candidates[row]):
@@ -142,7 +142,7 @@ def _decide(weights, screen, row, hidden, top):
 
 @njit
 def screen_top_tokens(model, top, work, first, rows):
-    """Do what `find_top_tokens` does without scores; `work.screen.is_exact` is 0 for rows that need it still."""
+    """Find top tokens as `find_top_tokens` does without scores; rows with `work.screen.is_exact` 0 still need it."""
     weights, screen, depth, count = model.screen, work.screen, model.d_model, top.count
     hidden, logits = work.hidden + first * depth, work.logits + first * CHUNK
     padded = weights.matrix.columns

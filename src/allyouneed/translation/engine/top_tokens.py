@@ -1,4 +1,4 @@
-"""The most likely next tokens of every row, from logits that never leave the cache."""
+"""The most likely next tokens of every row, from logits computed in chunks that stay in the cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NextTokens(Record):
 
 @njit
 def insert_token(logit, token, logits, tokens, count):
-    """Insert into a list sorted from the largest, whose last entry is dropped; equal logits keep their order."""
+    """Insert a token into a list sorted by descending logit, dropping the last entry; equal logits keep their order."""
     index = count - 1
     while index > 0 and logit > logits[index - 1]:
         logits[index] = logits[index - 1]
@@ -38,7 +38,7 @@ def insert_token(logit, token, logits, tokens, count):
 
 @njit
 def _merge(top, row, line, begin, width):
-    """Merge the logits [width] of the tokens from `begin` on into a row's top tokens and sum of exponentials."""
+    """Merge the logits [width] of the tokens that start at `begin` into a row's top tokens and sum of exponentials."""
     count, logits, tokens = top.count, top.logits + row * top.count, top.tokens + row * top.count
     earlier_top = logits[0]
     for index in range(0, width, LANES):
@@ -56,7 +56,7 @@ def _merge(top, row, line, begin, width):
 
 @njit
 def find_top_tokens(model, top, work, part, first, count):
-    """Find the most likely next tokens of `count` rows from `first` on, from `work.hidden`."""
+    """Find the most likely next tokens of `count` rows of `work.hidden`, starting at row `first`."""
     vocab_size, d_model, end = model.vocab_size, model.d_model, model.end
     hidden, logits = work.hidden + first * d_model, work.logits + first * CHUNK
     rounded = round_rows(hidden, count, d_model, offset(work.rounded, part * work.rounded_size))

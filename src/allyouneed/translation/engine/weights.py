@@ -1,4 +1,4 @@
-"""A Transformer's weights as records that compiled code reads, laid out for its products."""
+"""A Transformer's weights as records for compiled code, with matrices packed for its products."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class EncoderLayerWeights(Record):
 
 
 class EncoderWeights(Record):
-    """The encoder, and the projections of its result to keys and values for all decoder layers."""
+    """The encoder, and the projections of its output to keys and values for all decoder layers."""
 
     layers: EncoderLayerWeights
     num_layers: int
@@ -58,7 +58,7 @@ class EncoderWeights(Record):
 
 
 class DecoderLayerWeights(Record):
-    """A decoder layer, without the projections of the encoder's result."""
+    """A decoder layer, without the projections of the encoder's output."""
 
     norm: Norm
     query: Matrix  # [d_model, heads · d_k]
@@ -93,7 +93,7 @@ class DecoderWeights(Record):
 
 
 def encoder_weights(model: Transformer, in_bytes: bool) -> EncoderWeights:
-    """Lay out the encoder's weights; in_bytes: matrices in 8 bits."""
+    """Pack the encoder's weights; in_bytes: matrices in 8 bits."""
     cross = [layer.cross_attention for layer in model.decoder.layers]
     return EncoderWeights(
         layers=EncoderLayerWeights.array([_encoder_layer(layer, in_bytes) for layer in model.encoder.layers]),
@@ -106,7 +106,7 @@ def encoder_weights(model: Transformer, in_bytes: bool) -> EncoderWeights:
 
 
 def decoder_weights(model: Transformer, in_bytes: bool) -> DecoderWeights:
-    """Lay out the decoder's weights; in_bytes: matrices in 8 bits."""
+    """Pack the decoder's weights; in_bytes: matrices in 8 bits."""
     bias = bias_of(model.output)
     bias[NEVER_GENERATED] = kernels.MASKED
     screened = kernels.target.has_vnni() and not in_bytes
@@ -126,7 +126,7 @@ def decoder_weights(model: Transformer, in_bytes: bool) -> DecoderWeights:
 
 
 def bias_of(linear: nn.Linear) -> Tensor:
-    """Return a copy of a linear's bias, or zeros."""
+    """Return a copy of a linear layer's bias, or zeros if it has none."""
     return torch.zeros(linear.out_features) if linear.bias is None else linear.bias.detach().clone()
 
 
@@ -177,7 +177,7 @@ def _feed_forward(norm: nn.LayerNorm, network: FeedForward, in_bytes: bool) -> F
 
 
 def _matrix(in_bytes: bool, *linears: nn.Linear) -> Matrix:
-    """Lay out linears side by side, as one matrix."""
+    """Concatenate linear layers column-wise and pack them as one matrix."""
     weight, bias = (torch.cat(parts) for parts in zip(*((x.weight, bias_of(x)) for x in linears), strict=True))
     return pack(weight, bias, in_bytes)
 
