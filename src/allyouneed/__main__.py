@@ -1,4 +1,4 @@
-"""`python -m allyouneed`, and what torchrun starts."""
+"""Entry point of `python -m allyouneed`, which torchrun also uses."""
 
 from allyouneed.cli import main
 

@@ -21,9 +21,9 @@ from allyouneed.errors import UserError
 from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes, to_json, write_folder
 from allyouneed.model.transformer import Transformer
 
-FORMAT = 2  # format 1 had no samples and only tokenizer.model
+FORMAT = 2  # format 1 had no samples, and tokenizer.model only
 Build: TypeAlias = Callable[..., Transformer]  # creates a model from settings and vocabulary size
-_MAX_NAMES = 3  # tensors named in an error message
+_MAX_NAMES = 3  # maximum number of tensors named in an error message
 _FILES = ("model.safetensors", "config.json")
 _FACTS = ("format", "languages", "vocab_size", "longest_source", "scores", "notes", "config")
 _MILLIONS_FROM = 100_000  # parameters; smaller numbers are written in full
@@ -36,10 +36,10 @@ class Bundle:
 
     Attributes:
         model: The model.
-        tokenizer: Tokenizer of source and target.
+        tokenizer: Tokenizer for source and target.
         config: Settings of the training run.
-        languages: Codes of source and target.
-        longest_source: Tokens of the longest training source, including EOS.
+        languages: Codes of the source and the target language.
+        longest_source: Number of tokens of the longest training source, EOS included.
         scores: Metrics on held-out text, with signatures.
         notes: Facts about the training, for the model card.
         samples: Reference outputs, see `translation/reference_outputs.py`; empty until training has finished.
@@ -55,7 +55,7 @@ class Bundle:
     samples: list[dict[str, Any]] = field(default_factory=list)
 
     def described(self) -> str:
-        """Describe the model's size: "6 + 6 layers, d_model 512, 63.0 million parameters"."""
+        """Describe the model's size, for example "6 + 6 layers, d_model 512, 63.0 million parameters"."""
         model, count = self.config.model, self.model.num_parameters()
         parameters = f"{count / 1e6:.1f} million" if count >= _MILLIONS_FROM else f"{count:,}"
         layers = f"{model.encoder_layers} + {model.decoder_layers} layers"
@@ -92,7 +92,7 @@ def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
 
     Args:
         path: A RUN or a bundle.
-        build: Creates the model, if it is not a `Transformer`.
+        build: Creates the model; pass another callable for a model that is not a plain `Transformer`.
 
     Raises:
         UserError: If there is no bundle, a file is missing, truncated or changed, or the format is newer.
@@ -126,8 +126,8 @@ def build_model(config: ModelConfig, tokenizer: AnyTokenizer, build: Build = Tra
 
     Args:
         config: Settings of the model.
-        tokenizer: Tokenizer of source and target.
-        build: Creates the model, if it is not a `Transformer`.
+        tokenizer: Tokenizer for source and target.
+        build: Creates the model; pass another callable for a model that is not a plain `Transformer`.
 
     Raises:
         UserError: If the settings require one shared vocabulary and the tokenizer has two.
@@ -160,7 +160,7 @@ def find_bundle(path: Path) -> Path:
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters by name; shared parameters occur once, under their first name."""
+    """Return the parameters by name; a shared parameter occurs once, under its first name."""
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
@@ -171,7 +171,7 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -
     Args:
         model: The model.
         tensors: Tensors by parameter name.
-        where: Path of the file, for error messages.
+        where: Path of the file that the tensors come from, for error messages.
 
     Raises:
         UserError: If names or shapes differ from the model's.
@@ -211,7 +211,7 @@ def _model_card(bundle: Bundle) -> str:
 
 
 def _rows(facts: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Flatten nested facts to the rows of a table, for example ("valid bleu", "37.12")."""
+    """Flatten nested facts to rows of a table, for example ("valid bleu", "37.12")."""
     for name, value in facts.items():
         if isinstance(value, Mapping):
             yield from _rows(value, f"{prefix}{name} ")

@@ -1,4 +1,4 @@
-"""The command line: one function per command, no logic. A user's mistake is one line on standard error, exit code 2."""
+"""The command line: one function per command, without logic. User errors print one line and exit with code 2."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from allyouneed.translation.search_command import GroupedCommand, search_command
 if TYPE_CHECKING:
     from allyouneed.training.train import Outcome
 
-_FILES = "Input and output"  # heading in the help of a command
+_FILES = "Input and output"  # heading in a command's help
 
 Minutes = Annotated[float | None, typer.Option(help="Wall-clock budget for the whole training.")]
 
@@ -340,7 +340,7 @@ def _with_minutes(minutes: float | None, settings: list[str] | None) -> list[str
     if minutes is None:
         return settings or []
     planned = [f"training.minutes={minutes}"]
-    allyouneed.Config().override(planned, "--minutes")  # refuses an impossible number before any work
+    allyouneed.Config().override(planned, "--minutes")  # rejects an invalid number before any work
     return [*planned, *(settings or [])]
 
 
@@ -358,5 +358,5 @@ def _conclude(out: Path, outcome: Outcome) -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit: a user's mistake becomes one line and exit code 2."""
+    """Run the command line and exit; a user error prints one line and exits with code 2."""
     run_app(app, UserError)

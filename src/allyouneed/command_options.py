@@ -12,7 +12,7 @@ from allyouneed.suggest import did_you_mean
 
 
 def complete_setting(incomplete: str) -> list[tuple[str, str]]:
-    """Complete `SECTION.NAME=`, then the value if there are few: pairs of text and description."""
+    """Complete `SECTION.NAME=`, then the value if the choices are few; return pairs of text and description."""
     name, equals, _ = incomplete.partition("=")
     settings = allyouneed.config.list_settings()
     if not equals:
@@ -29,7 +29,7 @@ def complete_recipe(incomplete: str) -> list[str]:
 
 
 class SuggestingGroup(TyperGroup):
-    """A group of commands that suggests a similar name for an unknown one."""
+    """A group of commands that suggests a similar name for an unknown command."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name = args[0]

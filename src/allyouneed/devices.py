@@ -1,4 +1,4 @@
-"""Selection of the device that holds tensors."""
+"""Selection of the device to compute on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def choose_device(name: str) -> torch.device:
         name: "cpu", "cuda", or "auto" (CUDA if available). Under torchrun each process gets the GPU of its local rank.
 
     Raises:
-        UserError: If the name is unknown, CUDA is requested but not available, or there are more ranks than GPUs.
+        UserError: If the name is unknown, CUDA is requested but not available, or there is no GPU for the local rank.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise UserError(f"device {name}: choose cpu, cuda or auto.")

@@ -1,8 +1,8 @@
-"""The exception for mistakes that the user can correct."""
+"""The exception for errors that the user can correct."""
 
 
 class UserError(Exception):
-    """Something the user provided is wrong.
+    """Error in the user's input.
 
     The message is one line: what is wrong, where (file and line), and what to do. The command line prints it without a
     traceback and exits with code 2.

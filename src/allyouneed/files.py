@@ -65,7 +65,7 @@ def write_file(path: Path, content: str | bytes) -> None:
 
 
 def check_output(output: Path, *inputs: Path) -> None:
-    """Check before a long task that its output file can be written and is not one of its inputs.
+    """Check, before a long task, that its output file can be written and is not one of its inputs.
 
     Raises:
         UserError: If `output` is a folder, has no parent folder, or is the same file as an input.
@@ -104,7 +104,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Raises:
         UserError: If `folder` contains files, or cannot be written.
     """
-    is_current = folder.name in ("", "..")  # the current folder or its parent cannot be replaced by renaming
+    is_current = folder.name in ("", "..")  # such a folder cannot be replaced by renaming
     if is_current or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
         raise UserError(f"{folder} already exists. Choose a new or empty folder, or delete it first.")
     with _atomic_folder(folder) as temporary:
@@ -120,7 +120,7 @@ def _atomic_folder(folder: Path) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         names = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
-        sums = {name: sha256(temporary / name) for name in names if not name.endswith(".md")}  # users may edit these
+        sums = {name: sha256(temporary / name) for name in names if not name.endswith(".md")}  # users may edit Markdown
         _write_synced(temporary / MANIFEST, json.dumps({"sha256": sums}, indent=1))
         if folder.exists():
             folder.rename(replaced)
@@ -195,7 +195,7 @@ def read_json(path: Path, remedy: str, check: Callable[[dict[str, Any]], object]
     Args:
         path: The file.
         remedy: Advice to the user, appended to error messages.
-        check: Validator; may raise ValueError, KeyError or TypeError.
+        check: Validator, which raises ValueError, KeyError or TypeError for invalid content.
 
     Raises:
         UserError: If the file is missing, is not a JSON object, or does not pass `check`.
@@ -216,7 +216,7 @@ def to_json(content: object) -> str:
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
-    """Return the exception to raise for an operating system error while writing."""
+    """Return the `UserError` to raise for an operating system error during writing."""
     reason = (error.strerror or str(error)).lower()
     return UserError(
         f"cannot write {path}: {reason}. Files saved earlier are intact. Free space or choose another location, then "
@@ -229,7 +229,7 @@ def _temporary_names(folder: Path) -> tuple[Path, Path]:
 
 
 def _write_synced(path: Path, content: str | bytes) -> None:
-    """Write and sync a file; surrogates of file names that are not UTF-8 become escapes, which JSON can restore."""
+    """Write and sync a file; surrogates from file names that are not UTF-8 become escapes, which JSON can restore."""
     with open(path, "wb") as file:
         file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
         file.flush()

@@ -14,12 +14,12 @@ def attach(package: str, names: Mapping[str, str], submodules: Iterable[str] = (
     """Make the `__getattr__` of a package's `__init__.py`.
 
     Args:
-        package: The package, its `__name__`.
+        package: The package's `__name__`.
         names: For each public name, the module that defines it.
-        submodules: Modules of the package that are attributes before anybody imports them.
+        submodules: Submodules to import on first access as attributes.
 
     Returns:
-        A function from an attribute's name to its value, to be bound to `__getattr__`.
+        The module-level `__getattr__`, which returns the value of an attribute.
     """
     modules = frozenset(submodules)
 

@@ -51,7 +51,7 @@ def track_progress(console: Console, description: str) -> Iterator[Callable[[int
 
 
 class _Lines:
-    """Progress as lines of text."""
+    """Progress reported as lines of text."""
 
     def __init__(self, console: Console, description: str):
         self._console, self._description = console, description

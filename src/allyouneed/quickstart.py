@@ -1,4 +1,4 @@
-"""A complete example in minutes: makes a synthetic corpus, trains a translator, evaluates it and translates with it."""
+"""A complete example in minutes: make a synthetic corpus, train a translator, evaluate it and translate with it."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _EXAMPLES = ("2026년 11월 22일 일요일", "이천이십육년 십일월 이�
 
 
 def run_quickstart(out: Path, settings: Sequence[str], console: Console, program: str) -> bool:
-    """Train, evaluate and translate. Results are printed on standard output, `exact match 99.1 %` at the end.
+    """Train, evaluate and translate; print results, for example `exact match 99.1 %`, to standard output.
 
     Args:
-        out: Folder of the run; the corpus is written beside it.
+        out: Folder of the run; the corpus is written next to it.
         settings: Overrides `SECTION.NAME=VALUE`.
         console: Where progress is shown.
         program: The command that the user types for `allyouneed`.
 
     Returns:
-        Whether the training was completed, and not interrupted.
+        Whether training was completed (False if it was interrupted).
 
     Raises:
-        UserError: If a setting is impossible, or the disk is full.
+        UserError: If a setting is invalid, or the disk is full.
     """
     text = Path(f"{out}-text")
     dates = make_dates()

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
-_NEAR = 0.75  # similarity from which a suggestion helps: `heads` and `num_heads` have 0.77, `wandb` and `plain` 0.2
+_NEAR = 0.75  # minimum similarity of a suggestion: `heads` and `num_heads` have 0.77, `wandb` and `plain` 0.2
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Find the known name that was most likely meant.
 
-    Letter case, hyphens and underscores do not count. Dotted names are compared by their last part, so that a setting
-    is also found where its section is missing or wrong; a similar section decides between equal names.
+    Case, hyphens and underscores are ignored. Dotted names are compared by their last part, so that a setting is found
+    even if its section is missing or wrong; the similarity of the sections breaks ties.
 
     Args:
-        name: The name that does not exist.
-        known: The names that do.
+        name: The unknown name.
+        known: The existing names.
 
     Returns:
-        The most similar known name, or None where no name is near.
+        The most similar known name, or None if no name is similar enough.
     """
     section, _, last = name.rpartition(".")
     best, best_rank = None, (0.0, 0.0)
@@ -32,7 +32,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: `; did you mean tiny?`, or a full stop."""
+    """Return the end of an error message about an unknown name: `; did you mean tiny?`, or a full stop."""
     found = nearest(name, known)
     return f"; did you mean {found}?" if found else "."
 

@@ -24,7 +24,7 @@ _ONE_OR_TWO_FILES = ("--train", "--valid", "--test")
 
 
 def completing(*values: str) -> Callable[[], list[str]]:
-    """Make the `autocompletion` of an option from its values; typed values are still checked by the command."""
+    """Make an option's `autocompletion` from its values; the command still validates the typed value."""
     return lambda: list(values)
 
 
@@ -51,7 +51,7 @@ TextOption = TypeVar("TextOption", str, list[str] | None)
 
 
 def text(value: TextOption) -> TextOption:
-    """Reject option values that are not valid UTF-8, which is required of text but not of paths."""
+    """Reject option values that are not valid UTF-8, which is required for text but not for paths."""
     try:
         for each in [value] if isinstance(value, str) else value or []:
             each.encode("utf-8")
@@ -61,7 +61,7 @@ def text(value: TextOption) -> TextOption:
 
 
 def finite(value: float | None) -> float | None:
-    """Reject `nan` and `inf`, which typer's bounds may accept."""
+    """Reject `nan` and `inf`, which Typer's bounds may accept."""
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter("not a finite number")
     return value
@@ -103,7 +103,7 @@ def console() -> Console:
 
     Paths and text are printed verbatim: no rich markup, no emoji codes.
     """
-    from rich.console import Console  # keeps rich out of `allyouneed --version` and the like
+    from rich.console import Console  # imported here, so that commands such as `allyouneed --version` do not load rich
 
     return Console(stderr=True, markup=False, emoji=False)
 
@@ -130,7 +130,7 @@ def program() -> str:
     """Return the program's name as the user has to type it, quoted for the shell."""
     if shutil.which("allyouneed"):
         return "allyouneed"
-    if Path(sys.argv[0]).name == "allyouneed":  # called by its path: the environment is not active
+    if Path(sys.argv[0]).name == "allyouneed":  # called by path: the environment is not active
         return shlex.quote(os.path.relpath(sys.argv[0]))
     return shlex.join([sys.executable, "-m", "allyouneed"])
 
@@ -140,10 +140,10 @@ def run_app(app: typer.Typer, mistake: type[Exception]) -> NoReturn:
 
     Args:
         app: The command-line application.
-        mistake: Exception for the user's mistakes; they are printed as one line, with exit code 2.
+        mistake: Exception for user errors, which are printed as one line, with exit code 2.
     """
     open_closed_streams()
-    if isinstance(sys.stdout, TextIOWrapper):  # the encoding may lack characters
+    if isinstance(sys.stdout, TextIOWrapper):  # the encoding may not support every character
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(args=expand_options(sys.argv[1:]), standalone_mode=False)
@@ -176,7 +176,7 @@ def _discard_unwritten() -> None:
 
 
 def _usage_error(message: str, command: str) -> int:
-    """Report a usage error of a command such as `allyouneed translate`; without a command click's message is help."""
+    """Report a usage error of a command such as `allyouneed translate`; a message may be click's usage text."""
     if message.startswith("Usage: "):
         say(message)
         return _MISTAKE
@@ -185,7 +185,7 @@ def _usage_error(message: str, command: str) -> int:
 
 
 def _describe(error: OSError) -> str:
-    """Describe an operating system error; a closed standard output would be called a bad file descriptor."""
+    """Describe an operating system error; for a closed standard output, the system reports "bad file descriptor"."""
     if error.errno == errno.EBADF and error.filename is None:
         return "standard output is closed: write to a file or a pipe."
     return f"{error.filename or 'input or output'}: {(error.strerror or str(error)).lower()}."

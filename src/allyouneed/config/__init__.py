@@ -1,7 +1,7 @@
 """Typed settings. The defaults are the paper's base model (Vaswani et al., 2017).
 
-Settings come from the defaults, a recipe (TOML) and overrides `SECTION.NAME=VALUE`, later ones winning. Every setting
-has a type, a description and bounds. An unknown name is refused, with the most similar known name.
+Settings come from the defaults, a recipe (TOML) and overrides `SECTION.NAME=VALUE`; later values take precedence. Every
+setting has a type, a description and bounds. An unknown name is rejected with a suggestion of the most similar name.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ __all__ = [
     "recipe_text",
 ]
 
-__getattr__ = lazy.attach(__name__, {}, ["listing"])  # it imports this module
+__getattr__ = lazy.attach(__name__, {}, ["listing"])  # lazy, because `listing` imports this module
 
-MOST_PARAMETERS = 10**11  # 400 GB in fp32; counts far above would overflow 64-bit offsets in PyTorch
+MOST_PARAMETERS = 10**11  # 400 GB in fp32; far larger counts would overflow 64-bit offsets in PyTorch
 
 
 class Config(BaseModel):
-    """All settings, in sections as in a recipe. A bundle keeps the settings of its training."""
+    """All settings, in the same sections as a recipe. A bundle stores the settings of its training."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -76,7 +76,7 @@ class Config(BaseModel):
         training: Mapping[str, Any] | None = None,
         search: Mapping[str, Any] | None = None,
     ) -> Config:
-        """Make a copy with some settings changed: `config.replace(search={"beam_size": 4})`.
+        """Make a copy with some settings changed, for example `config.replace(search={"beam_size": 4})`.
 
         Args:
             model: New values of model settings by name.
@@ -88,7 +88,7 @@ class Config(BaseModel):
             The validated copy.
 
         Raises:
-            UserError: If a name is unknown or a value is impossible; the message names `section.name`.
+            UserError: If a name is unknown or a value is invalid; the message names `section.name`.
         """
         changes = {"model": model, "data": data, "training": training, "search": search}
         settings = self.model_dump()
@@ -99,10 +99,10 @@ class Config(BaseModel):
         return _validated(settings, "")
 
     def override(self, assignments: Iterable[str], where: str = "--set") -> Config:
-        """Make a copy with settings changed as a person typed them; programs use `replace`.
+        """Make a copy with settings changed by typed assignments; programs should use `replace`.
 
         Args:
-            assignments: `SECTION.NAME=VALUE`, with values in TOML's notation; text needs no quotes.
+            assignments: `SECTION.NAME=VALUE`, with values in TOML syntax; strings need no quotes.
             where: The origin of the values, for messages.
 
         Returns:
@@ -141,7 +141,7 @@ def config_from(sections: Mapping[str, Any], where: str) -> Config:
 
 
 def check_values(sections: Mapping[str, Mapping[str, Any]], where: str) -> None:
-    """Check names and values one by one, but not together: a recipe may still change the other settings.
+    """Check each name and value separately; a recipe may still change the other settings.
 
     Args:
         sections: Values by section and name.
@@ -173,7 +173,7 @@ def load_recipe(recipe: str | Path) -> Config:
         recipe: One of `recipe_names()`, or the path of a TOML file.
 
     Raises:
-        UserError: If there is no such recipe, the TOML is malformed, a name is unknown or a value is impossible.
+        UserError: If there is no such recipe, the TOML is malformed, a name is unknown or a value is invalid.
     """
     try:
         sections = tomllib.loads(recipe_text(recipe))
@@ -220,7 +220,7 @@ def _validated(settings: Mapping[str, Any], where: str) -> Config:
 
 def _first_mistake(error: ValidationError) -> str:
     first = max(error.errors(), key=lambda each: len(each["loc"]) > 1)
-    if len(first["loc"]) < 2:  # several settings that do not fit together
+    if len(first["loc"]) < 2:  # an error across several settings
         return first["msg"].removeprefix("Value error, ")
     section, name, *rest = first["loc"]
     field = _section(str(section)).model_fields[str(name)]
@@ -244,7 +244,7 @@ def _section(name: str) -> type[Section]:
 def _parse_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):  # not TOML: text without quotes
+    except (ValueError, RecursionError):  # not TOML: an unquoted string
         if "," in text:
             return tuple(_parse_value(part.strip()) for part in text.split(","))
         return None if text == "none" else text

@@ -12,13 +12,13 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 _KINDS = {int: "a whole number", float: "a number"}
-_BOUNDS = {  # pydantic's name of a bound: whether a value violates it, and how a message states it
+_BOUNDS = {  # for each bound of pydantic: the comparison that detects a violation, and its wording in messages
     "ge": (operator.lt, "at least"),
     "gt": (operator.le, "more than"),
     "le": (operator.gt, "at most"),
     "lt": (operator.ge, "less than"),
 }
-_LONGEST_VALUE = 60  # characters of a value in a message
+_LONGEST_VALUE = 60  # maximum number of characters of a value in a message
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Setting:
     """A setting as `allyouneed settings` lists it.
 
     Attributes:
-        name: `SECTION.NAME`, as `--set` takes it.
-        default: The value without a recipe and without `--set`, spelled as in `--set`.
-        allowed: The allowed values, for people: `a whole number from 1 to 1000`.
-        choices: The allowed values where they are few, for shell completion; else empty.
-        bounds: The limits of a number by pydantic's names: `ge`, `gt`, `le`, `lt`.
+        name: `SECTION.NAME`, as in `--set`.
+        default: The value without a recipe and without `--set`, formatted as in `--set`.
+        allowed: Readable description of the allowed values, for example `a whole number from 1 to 1000`.
+        choices: The allowed values if they can be listed, for shell completion; else empty.
+        bounds: The bounds of a number by pydantic's names: `ge`, `gt`, `le`, `lt`.
         description: What the setting does.
     """
 
@@ -43,7 +43,7 @@ class Setting:
 
 
 def describe(sections: type[BaseModel]) -> Iterator[Setting]:
-    """List the settings of a model whose fields are sections, in the order of their declaration."""
+    """List the settings of a model whose fields are sections, in the order of declaration."""
     for section, declared in sections.model_fields.items():
         for name, field in _fields(declared).items():
             yield Setting(
@@ -57,7 +57,7 @@ def describe(sections: type[BaseModel]) -> Iterator[Setting]:
 
 
 def allowed(field: FieldInfo) -> str:
-    """Describe the allowed values of a field: `post or pre`, `a number from 0 to 1, or none`."""
+    """Describe the allowed values of a field, for example `post or pre` or `a number from 0 to 1, or none`."""
     choices = [choice for choice in _choices(field) if choice != "none"]
     end = ", or none" if type(None) in _kinds(field) else ""
     if choices:
@@ -69,15 +69,15 @@ def allowed(field: FieldInfo) -> str:
 
 
 def complaint(field: FieldInfo, value: object, index: int | None = None) -> str:
-    """Say what is wrong with a value: the bound that it violates, or else what is allowed.
+    """Describe why a value is invalid: the bound that it violates, or else the allowed values.
 
     Args:
-        field: The field that refused the value.
-        value: The refused value; of a tuple, the refused item.
-        index: The item's index in a tuple, or None where the value is not an item.
+        field: The field that rejected the value.
+        value: The rejected value, or the rejected item of a tuple.
+        index: Index of the item in the tuple, or None if the value is not an item.
 
     Returns:
-        `at most 1000`, or `expected post or pre`.
+        A phrase such as `at most 1000` or `expected post or pre`.
     """
     bounds = _bounds(field.metadata) if index is None else _item_bounds(field)
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -89,7 +89,7 @@ def complaint(field: FieldInfo, value: object, index: int | None = None) -> str:
 
 
 def shown(value: object) -> str:
-    """Spell a value as `--set` takes it, on one line and of limited length."""
+    """Format a value as in `--set`, on one line of limited length."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     try:
@@ -122,7 +122,7 @@ def _bounds(metadata: Iterable[object]) -> dict[str, float]:
 
 
 def _item_bounds(field: FieldInfo) -> dict[str, float]:
-    """Bounds of a tuple's items, whose type is `Annotated[int, Field(...)]`; of no tuple none."""
+    """Return the bounds of a tuple's items, whose type is `Annotated[int, Field(...)]`; {} if it is not a tuple."""
     is_tuple = get_origin(field.annotation) is tuple
     return _bounds(get_args(get_args(field.annotation)[0])[1].metadata) if is_tuple else {}
 

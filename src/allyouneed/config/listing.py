@@ -13,7 +13,7 @@ from allyouneed.config import list_settings, recipe_names, recipe_text
 from allyouneed.errors import UserError
 from allyouneed.suggest import did_you_mean
 
-_WIDEST = 100  # columns
+_WIDEST = 100  # maximum line width in columns
 
 
 def settings_listing(selection: str | None, as_json: bool) -> str:
@@ -21,7 +21,7 @@ def settings_listing(selection: str | None, as_json: bool) -> str:
 
     Args:
         selection: A section or a setting; None for all settings.
-        as_json: Whether to return JSON: a list of objects.
+        as_json: Whether to return a JSON array of objects.
 
     Raises:
         UserError: If there is no such section or setting.
@@ -48,7 +48,7 @@ def recipes_listing(as_json: bool) -> str:
     """List the recipes with their descriptions.
 
     Args:
-        as_json: Whether to return JSON: a list of objects with the settings of each recipe too.
+        as_json: Whether to return a JSON array of objects, which include the settings of each recipe.
     """
     texts = {name: recipe_text(name) for name in recipe_names()}
     if as_json:
@@ -61,7 +61,7 @@ def recipes_listing(as_json: bool) -> str:
 
 
 def _description(recipe: str) -> str:
-    """The first paragraph of the comment at the beginning of a recipe."""
+    """Return the first paragraph of the comment at the beginning of a recipe."""
     return " ".join(line.lstrip("# ") for line in takewhile(lambda line: line.startswith("# "), recipe.splitlines()))
 
 

@@ -1,4 +1,4 @@
-"""The sections of the settings: names, types, bounds, descriptions, and the paper's base model as the defaults."""
+"""Sections of the settings: names, types, bounds and descriptions. The defaults are the paper's base model."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 _MOST_STEPS = 10**9
-_MOST_MINUTES = 1_000_000  # two years
-_EXACT = 2.0**53  # floats below hold every integer exactly
+_MOST_MINUTES = 1_000_000  # nearly two years
+_EXACT = 2.0**53  # floats below this limit represent every integer exactly
 
 Column = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class Section(BaseModel):
-    """Settings that never change. Values must have the declared type; a whole float such as 1e5 is a whole number."""
+    """Immutable settings. Values must have the declared type; integers may be written as floats, such as 1e5."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -25,7 +25,7 @@ class Section(BaseModel):
 
 
 class ModelConfig(Section):
-    """Section 3 of the paper."""
+    """Settings of the model (section 3 of the paper)."""
 
     d_model: int = Field(
         default=512, ge=2, le=65_536, description="Width of the embeddings and of every layer's output"
@@ -73,16 +73,16 @@ class ModelConfig(Section):
 
     @property
     def key_size(self) -> int:
-        """d_k: the setting, or else d_model / num_heads."""
+        """d_k: the setting if given, else d_model / num_heads."""
         return self.d_k or self.d_model // self.num_heads
 
     @property
     def value_size(self) -> int:
-        """d_v: the setting, or else d_model / num_heads."""
+        """d_v: the setting if given, else d_model / num_heads."""
         return self.d_v or self.d_model // self.num_heads
 
     def count_weights(self, vocab_size: int) -> int:
-        """Count the entries of all weight matrices; biases and layer norms, below one percent, are left out.
+        """Count the entries of all weight matrices, without biases and layer norms (less than one percent).
 
         Args:
             vocab_size: Number of tokens in the joint vocabulary.
@@ -99,7 +99,7 @@ class ModelConfig(Section):
 
 
 class DataConfig(Section):
-    """Section 5.1. Lengths are in tokens."""
+    """Settings of the training data (section 5.1). Lengths are in tokens."""
 
     vocab_size: int = Field(
         default=37_000, ge=16, le=16_777_216, description="Tokens in the joint vocabulary of source and target"
@@ -126,7 +126,7 @@ class DataConfig(Section):
 
 
 class TrainingConfig(Section):
-    """Section 5."""
+    """Settings of training (section 5)."""
 
     steps: int = Field(default=100_000, ge=1, le=_MOST_STEPS, description="Updates of the weights")
     minutes: float | None = Field(
@@ -192,7 +192,7 @@ class TrainingConfig(Section):
 
 
 class SearchConfig(Section):
-    """Section 6.1. Lengths are in tokens."""
+    """Settings of search (section 6.1). Lengths are in tokens."""
 
     beam_size: int = Field(default=4, ge=1, le=1024, description="Hypotheses kept at each step; 1: greedy search")
     length_penalty: float = Field(default=0.6, ge=-10, le=10, description="The α of the length penalty")

@@ -1,4 +1,4 @@
-"""Attention of a sentence pair, and word alignment derived from it."""
+"""Attention weights of a sentence pair, and the word alignment derived from them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy as np
 class Attention:
     """Attention weights of every head for one sentence pair.
 
-    A target query is the position that predicts `target_tokens[i]`; the decoder's keys are `target_inputs`, which begin
-    with `<s>`. Tokens have ▁ for a space; source and target end with `</s>`.
+    Target query i is the position that predicts `target_tokens[i]`; the decoder's keys are `target_inputs`, which begin
+    with `<s>`. In tokens, ▁ stands for a space; source and target end with `</s>`.
 
     Attributes:
-        encoder: Source over source, float32, [layer, head, query, key]; rows sum to 1.
-        decoder: Target over target, likewise.
-        cross: Target over source, likewise.
+        encoder: Weights of source queries over source keys, float32, [layer, head, query, key]; rows sum to 1.
+        decoder: Weights of target queries over target keys, in the same format.
+        cross: Weights of target queries over source keys, in the same format.
         source_tokens: Source tokens.
         target_inputs: Inputs of the decoder.
         target_tokens: Target tokens.
         stages: Intermediate results, `stages["cross"][layer]["scores"]`, float32: inputs of the projections `x` [query,
             d_model] and `memory` [key, d_model]; `queries` [head, query, d_k], `keys` [head, key, d_k], `values` [head,
             key, d_v]; `scores` (Q Kᵀ) and `weights` [head, query, key]; `heads` [head, query, d_v]; `concat` [query,
-            heads · d_v]; `output` (after W^O), `residual` (what it is added to) and `result` (after add & norm, or
+            heads · d_v]; `output` (after W^O), `residual` (the other summand) and `result` (after add & norm, or
             after add if norm is "pre") [query, d_model].
     """
 
@@ -42,7 +42,7 @@ def align(attention: Attention) -> list[tuple[int, int]]:
     """Link each target word to the source word it attends to most.
 
     The weights are those of the penultimate layer (see `deciding_layer`), averaged over heads and summed over the
-    tokens of a word. The end of sentence belongs to no word.
+    tokens of a word. The end-of-sentence token is not part of any word.
 
     Returns:
         Sorted links (source word, target word), counted from 0.
@@ -62,12 +62,12 @@ def align(attention: Attention) -> list[tuple[int, int]]:
 
 
 def deciding_layer(layers: int) -> int:
-    """Index of the penultimate decoder layer (or of the only one), which aligns best (Garg et al. 2019)."""
+    """Return the index of the penultimate decoder layer (or of the only one), which aligns best (Garg et al. 2019)."""
     return max(0, layers - 2)
 
 
 def word_numbers(tokens: Sequence[str]) -> list[int]:
-    """For each token the number of its word, from 0 between spaces; -1 for the end of sentence."""
+    """Return the index of each token's space-separated word, from 0; -1 for the end of sentence."""
     numbers, word = [], -1
     for position, token in enumerate(tokens):
         if token == "</s>":

@@ -21,17 +21,17 @@ from allyouneed.translation.options import ResolvedOptions
 from allyouneed.translation.search import Hypothesis, Model, greedy
 from allyouneed.translation.workers import map_in_order
 
-_MIN_BATCHES, _MIN_TOKENS = 8, 512  # batches per worker, and source tokens per batch
+_MIN_BATCHES, _MIN_TOKENS = 8, 512  # minimum batches per worker, and minimum source tokens per batch
 
 
 @dataclass(frozen=True)
 class BatchSearch:
-    """Options and constraints that all batches of one request share.
+    """A request's options and constraints, shared by all its batches.
 
     Attributes:
         options: Search options with the bundle's settings filled in.
-        constraints: Constraints on tokens; None takes the faster unconstrained path.
-        force_words: For each sentence, the phrases (token ids) it must contain; empty if there are none at all.
+        constraints: Constraints on tokens; None selects the faster unconstrained path.
+        force_words: For each sentence, the phrases (token ids) that it must contain; empty if no sentence has any.
 
     Raises:
         UserError: If `force_words` is combined with beam groups or sampling.
@@ -52,18 +52,18 @@ class BatchSearch:
 
         Args:
             model: The model, which computes the coverage penalty.
-            engine: The model or its compiled engine, which is searched.
+            engine: The model to search: `model` or its compiled engine.
             sentences: Token ids of each sentence with the end of sentence.
             device: Device of the model.
-            workers: Number of batches that are searched at the same time.
+            workers: Number of batches that are searched in parallel.
 
         Returns:
-            For each sentence its hypotheses, best first.
+            The hypotheses of each sentence, best first.
         """
         lengths = np.array([len(ids) for ids in sentences], dtype=np.int64)
         options = self.options
         batch_tokens = max(1, options.batch_tokens // options.beam_size)
-        if workers > 1:  # enough batches that no worker is idle for long at the end
+        if workers > 1:  # enough batches to keep all workers busy until the end
             batch_tokens = min(batch_tokens, max(_MIN_TOKENS, int(lengths.sum() // (_MIN_BATCHES * workers))))
         batches = token_batches(lengths, lengths, batch_tokens)[::-1]
 
@@ -72,7 +72,7 @@ class BatchSearch:
 
         results: list[list[Hypothesis]] = [[]] * len(sentences)
         for batch, found in zip(batches, map_in_order(search, batches, workers), strict=True):
-            if options.coverage_penalty:  # not by a worker, since PyTorch uses all cores
+            if options.coverage_penalty:  # not in a worker, since PyTorch uses all cores
                 found = add_coverage_penalty(model, [sentences[i] for i in batch], found, options.coverage_penalty)
             for i, hypotheses in zip(batch, found, strict=True):
                 results[i] = hypotheses[: options.num_hypotheses]
@@ -84,7 +84,7 @@ class BatchSearch:
         Args:
             model: The model or its compiled engine.
             source: Token ids with the end of sentence, [sentences, source].
-            lengths: Number of source tokens of each sentence, the end included.
+            lengths: Number of source tokens of each sentence, the end of sentence included.
             batch: Indices of the batch's sentences in the whole request.
         """
         options = self.options

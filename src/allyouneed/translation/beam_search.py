@@ -1,6 +1,6 @@
-"""Beam search with early stopping (section 6.1 of the paper), over any model with `start` and `decode_step`.
+"""Beam search with early stopping (section 6.1 of the paper), for any model with `start` and `decode_step`.
 
-Shapes as in `search.py`.
+Shapes are those of `search.py`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def beam_search(
 ) -> list[list[Hypothesis]]:
     """Search with a beam.
 
-    A sentence is finished when no unfinished hypothesis can still overtake the finished ones, even if it grew to the
-    maximum length at no further cost. This stops early, as section 6.1 does, without changing the result.
+    A sentence is finished when no unfinished hypothesis can still overtake the finished ones, even if it reached the
+    most favourable length at no further cost. Search stops early, as in section 6.1, without changing the result.
 
     Args:
         model: The model.
@@ -49,7 +49,7 @@ def beam_search(
         constraints: Constraints on the next token.
 
     Returns:
-        For each sentence its hypotheses, best first.
+        The hypotheses of each sentence, best first.
     """
     if constraints is None and hasattr(model, "beam_search"):
         ids, log_p, lengths, counts = model.beam_search(source_ids, max_lengths, beam_size, alpha, num_hypotheses)
@@ -84,13 +84,13 @@ class BeamSearch:
 
     Attributes:
         scores: Log probability of each unfinished hypothesis, [sentences, beam]. The beam is 1 before the first step,
-            since all hypotheses begin alike.
-        generated: Their token ids, beginning with the start of sentence, [sentences, beam, length].
+            since all hypotheses are identical at the start.
+        generated: Token ids of these hypotheses, beginning with the start of sentence, [sentences, beam, length].
         log_p: Log probabilities of these tokens, [sentences, beam, length].
         sentences: Indices of the unfinished sentences, [sentences].
         max_lengths: Maximum number of tokens, the end not counted, [sentences].
         threshold: Score that a hypothesis must exceed to be among the best `num_hypotheses`, [sentences].
-        cache_beam: Beam of the rows in the model's cache.
+        cache_beam: Number of rows per sentence in the model's cache.
         per_sentence: Names of the attributes with an entry for each unfinished sentence.
     """
 
@@ -108,7 +108,7 @@ class BeamSearch:
     ):
         count = len(source_ids)
         self.model, self.beam, self.alpha, self.num_hypotheses = model, beam_size, alpha, num_hypotheses
-        self.tokens_per_row = 2 * beam_size  # looked at after each hypothesis
+        self.tokens_per_row = 2 * beam_size  # next tokens considered for each hypothesis
         self.device, self.constraints = source_ids.device, constraints
         self.cache = model.start(source_ids)
         self.finished: list[list[Hypothesis]] = [[] for _ in range(count)]
@@ -121,23 +121,23 @@ class BeamSearch:
         self.log_p = np.zeros((count, 1, 1))
 
     def run(self) -> list[list[Hypothesis]]:
-        """Search until all sentences are finished; returns the hypotheses of each, best first."""
+        """Search until all sentences are finished, and return the hypotheses of each sentence, best first."""
         while len(self.sentences):
-            length = self.generated.shape[2]  # of a hypothesis that ends in this step, its end included
+            length = self.generated.shape[2]  # of a hypothesis that ends in this step, the end of sentence included
             candidates = self.candidates(length)
             self._collect_finished(candidates, length)
             self._remove_finished(self.advance(candidates), length)
         return [sorted(found, key=lambda one: -one.score)[: self.num_hypotheses] for found in self.finished]
 
     def candidates(self, length: int) -> Candidates:
-        """Find the best 2 · beam continuations of each sentence: `beam` remain even if all others end."""
+        """Find the best 2 · beam continuations of each sentence: if `beam` of them end, `beam` others can continue."""
         log_p, tokens = self.continuations(length)
         totals = (self.scores[:, :, None] + log_p).reshape(len(self.scores), -1)
         order = np.argsort(-totals, axis=1, kind="stable")[:, : 2 * self.beam]
         return self.take(totals, order, log_p, tokens)
 
     def continuations(self, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Decode one step: log probabilities and ids of the best next tokens, [sentences, beam, tokens_per_row]."""
+        """Decode one step; return log probabilities and ids of the top tokens, [sentences, beam, tokens_per_row]."""
         count, beam = self.scores.shape
         context = RowContext(self.device, self.constraints, np.repeat(self.sentences, beam))
         best = choose(self.model, self.generated.reshape(count * beam, -1), self.cache, self.tokens_per_row, context)
@@ -150,14 +150,14 @@ class BeamSearch:
 
     @staticmethod
     def take(totals: np.ndarray, order: np.ndarray, log_p: np.ndarray, tokens: np.ndarray) -> Candidates:
-        """Take the continuations with these indices from all of them, [sentences, beam · tokens_per_row]."""
+        """Select the continuations with the indices `order` in [sentences, beam · tokens_per_row]."""
         count, _, width = tokens.shape
         every = np.arange(count)[:, None]
         log_p, tokens = (x.reshape(count, -1)[every, order] for x in (log_p, tokens))
         return Candidates(totals[every, order], order // width, tokens, log_p)
 
     def _collect_finished(self, candidates: Candidates, length: int) -> None:
-        """Keep those of the best `beam` candidates that end as finished hypotheses."""
+        """Add those of the best `beam` candidates that end to the finished hypotheses."""
         scores, parents, tokens, log_p = candidates
         ending = (tokens[:, : self.beam] == EOS) & (scores[:, : self.beam] > -np.inf)
         for row, column in zip(*(x.tolist() for x in np.nonzero(ending)), strict=True):
@@ -169,7 +169,7 @@ class BeamSearch:
                 self.threshold[row] = sorted(hypothesis.score for hypothesis in found)[-self.num_hypotheses]
 
     def advance(self, candidates: Candidates) -> np.ndarray:
-        """Continue with the best `beam` candidates that do not end; returns their parents, [sentences, beam]."""
+        """Continue with the best `beam` candidates that do not end, and return their parents, [sentences, beam]."""
         scores, parents, tokens, log_p = candidates
         columns, alive = self.unfinished(tokens), np.where(tokens == EOS, -np.inf, scores)
         every, self.cache_beam = np.arange(len(scores))[:, None], self.generated.shape[1]
@@ -179,7 +179,7 @@ class BeamSearch:
         return parents
 
     def unfinished(self, tokens: np.ndarray) -> np.ndarray:
-        """Columns of the first `beam` candidates that do not end, [sentences, beam]."""
+        """Return the columns of the first `beam` candidates that do not end, [sentences, beam]."""
         return np.argsort(tokens == EOS, axis=1, kind="stable")[:, : self.beam]
 
     def _remove_finished(self, parents: np.ndarray, length: int) -> None:
@@ -193,8 +193,8 @@ class BeamSearch:
                 setattr(self, name, getattr(self, name)[stay])
 
     def _is_finished(self, length: int) -> np.ndarray:
-        """Whether each sentence is at its limit, has nothing alive, or nothing alive that could still be returned."""
+        """Return whether each sentence is at its limit or has no unfinished hypothesis that could still win."""
         best_alive = self.scores.max(axis=1)
-        best_length = self.max_lengths + 1 if self.alpha > 0 else length + 1  # where the length penalty helps most
+        best_length = self.max_lengths + 1 if self.alpha > 0 else length + 1  # the most favourable length
         surpassed = self.threshold >= best_alive / length_penalty(best_length, self.alpha)
         return (length > self.max_lengths) | (best_alive == -np.inf) | (surpassed & (self.threshold > -np.inf))

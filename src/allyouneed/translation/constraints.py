@@ -1,6 +1,6 @@
 """Constraints on the next token, applied to the logits of each step.
 
-Option names are CTranslate2's. Constrained search needs the logits of the whole vocabulary, so it is slower.
+The option names are those of CTranslate2. Constrained search is slower: it needs the logits of the whole vocabulary.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.sampling import sample
 from allyouneed.translation.search import NEVER_GENERATED, TopTokens, top_tokens
 
-_LOWEST_LOGIT = -1e4  # of a prefix token that another constraint forbids
+_LOWEST_LOGIT = -1e4  # minimum logit of a prefix token, in case another constraint forbids it
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Constraints:
     """Constraints of a request, in token ids.
 
     Attributes:
-        options: Minimum length, n-grams, repetition penalty and sampling are read from here.
+        options: Search options: minimum length, n-grams, repetition penalty and sampling.
         suppressed: Token sequences that must never be generated.
-        prefixes: For each sentence, the tokens its translation begins with; empty if there are none at all.
-        numbers: Indices of a batch's sentences in the request, so that sampling does not depend on batching.
+        prefixes: For each sentence, the tokens that its translation begins with; empty if no sentence has any.
+        numbers: Indices of the batch's sentences in the request, which make sampling independent of batching.
     """
 
     options: SearchOptions
@@ -37,7 +37,7 @@ class Constraints:
     numbers: Sequence[int] = ()
 
     def __bool__(self) -> bool:
-        """Whether anything is constrained or sampled."""
+        """Return whether any constraint or sampling is active."""
         options = self.options
         return bool(
             self.suppressed
@@ -54,7 +54,7 @@ class Constraints:
         return replace(self, prefixes=prefixes, numbers=batch.tolist())
 
     def min_lengths(self, sentences: int) -> np.ndarray:
-        """Minimum number of output tokens of each sentence, the end not counted, [sentences]."""
+        """Return the minimum number of output tokens of each sentence, the end not counted, [sentences]."""
         lengths = [len(prefix) for prefix in self.prefixes] or [0] * sentences
         return np.maximum(lengths, self.options.min_decoding_length)
 
@@ -97,7 +97,7 @@ class Constraints:
             logits[token] = value
 
     def _forbidden(self, generated: list[int]) -> set[int]:
-        """Tokens that would complete a suppressed sequence or repeat an n-gram."""
+        """Return the tokens that would complete a suppressed sequence or repeat an n-gram."""
         count, n = len(generated), self.options.no_repeat_ngram_size
         tokens = {ids[-1] for ids in self.suppressed if generated[count - len(ids) + 1 :] == list(ids[:-1])}
         if n and count >= n - 1:

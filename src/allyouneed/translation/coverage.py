@@ -1,8 +1,8 @@
-"""Coverage penalty (Wu et al. 2016, section 7) on translations that leave source tokens without attention.
+"""Coverage penalty (Wu et al. 2016, section 7) for translations that pay too little attention to source tokens.
 
 score = log P / lp + β Σ_i log(min(Σ_j p_ij, 1)) over source tokens i, where p_ij is the attention of target token j
-to i: the mean over heads of the penultimate decoder layer, as for alignments. As in the paper, it reorders the finished
-hypotheses of the beam. That takes one more pass of the model, which computes attention step by step.
+to i: the mean over heads in the penultimate decoder layer, as for alignments. As in Wu et al., the penalty reorders the
+finished hypotheses of the beam. This takes an additional forward pass, in which attention is computed step by step.
 """
 
 from __future__ import annotations
@@ -48,5 +48,5 @@ def add_coverage_penalty(
 
 
 def _coverage(weights: np.ndarray) -> float:
-    """Penalty of attention weights [target, source] without β: 0 if every source token has a share of at least 1."""
+    """Return the penalty of weights [target, source] without β: 0 if each source token receives at least 1 in total."""
     return float(np.log(np.clip(weights.sum(axis=0, dtype=np.float64), _MIN_ATTENTION, 1.0)).sum())

@@ -1,8 +1,8 @@
 """Diverse beam search (Vijayakumar et al. 2016): the beam is divided into groups that avoid each other's tokens.
 
-At each step the groups choose one after another. A token that earlier groups have just chosen is penalised by
-`diversity_penalty` times the number of their hypotheses that chose it (the paper's Hamming diversity). The penalty
-affects the ranking of candidates only; scores remain the model's. The first group is an ordinary beam search.
+At each step, the groups choose tokens one after another. A token that earlier groups chose in this step is penalised by
+`diversity_penalty` times the number of their hypotheses that chose it (Hamming diversity). The penalty
+affects only the ranking of candidates, not the scores. The first group is an ordinary beam search.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def diverse_beam_search(
     num_hypotheses: int = 1,
     constraints: Constraints | None = None,
 ) -> list[list[Hypothesis]]:
-    """Search with `groups` beams of beam_size / groups hypotheses each; other arguments as `beam_search`.
+    """Search with `groups` beams of beam_size / groups hypotheses each; the other arguments are those of `beam_search`.
 
     Returns:
-        For each sentence its hypotheses, best first, whichever group found them. A hypothesis that several groups
-        found is returned once, so there may be fewer than `num_hypotheses`.
+        The hypotheses of each sentence over all groups, best first. A hypothesis found by several groups is returned
+        once, so there may be fewer than `num_hypotheses`.
     """
     search = DiverseBeamSearch(
         model, source_ids, max_lengths, beam_size, alpha, groups, penalty, num_hypotheses, constraints
@@ -51,7 +51,7 @@ def diverse_beam_search(
 
 
 class DiverseBeamSearch(BeamSearch):
-    """Each group of each sentence is searched like a sentence: its index is sentence · groups + group."""
+    """Beam search that treats each group of a sentence as a sentence, with index sentence · groups + group."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class DiverseBeamSearch(BeamSearch):
             constraints = replace(constraints, prefixes=prefixes)
         group_beam = beam_size // groups
         super().__init__(model, sources, limits, group_beam, alpha, min(group_beam, num_hypotheses), constraints)
-        self.tokens_per_row = group_beam + beam_size  # enough, however many of them are penalised
+        self.tokens_per_row = group_beam + beam_size  # enough even if all tokens of the other groups are penalised
 
     def candidates(self, length: int) -> Candidates:
         log_p, tokens = self.continuations(length)
@@ -80,7 +80,7 @@ class DiverseBeamSearch(BeamSearch):
         totals = (self.scores[:, :, None] + log_p).reshape(count, -1)
         ranked = totals.copy()
         order = np.empty((count, min(2 * self.beam, ranked.shape[1])), dtype=np.int64)
-        chosen: dict[int, Counter[int]] = {}  # by earlier groups of each sentence, in this step
+        chosen: dict[int, Counter[int]] = {}  # tokens chosen in this step by the earlier groups of each sentence
         numbers = zip(*(x.tolist() for x in divmod(self.sentences, self.groups)), strict=True)
         for row, (sentence, group) in enumerate(numbers):
             if group and (earlier := chosen.get(sentence)):

@@ -34,13 +34,13 @@ def evaluate(
     Args:
         run: A RUN, a bundle, or a loaded translator.
         test: Two parallel text files (source, target), or one TSV.
-        options: Search options; None stands for the bundle's settings.
-        tokenized: Whether the text is tokenized already, so that BLEU must not tokenize it again.
+        options: Search options; None means the bundle's settings.
+        tokenized: Whether the text is already tokenized, so that BLEU must not tokenize it again.
         tokenizer: sacreBLEU's tokenizer, for example "13a", "zh", "ja-mecab", "ko-mecab" or "char".
         output: File to write the translations to.
-        device: Where to load the model: "auto" (CUDA if there is a GPU), "cpu" or "cuda".
-        compute_type: "float32" or "int8", see `Translator`.
-        report: Called with messages about progress and lines that are too long.
+        device: Device of the model: "auto" (CUDA if there is a GPU), "cpu" or "cuda".
+        compute_type: "float32" or "int8"; see `Translator`.
+        report: Called with messages about progress and about lines that are too long.
 
     Returns:
         The scores with sacreBLEU's signatures.
@@ -50,7 +50,7 @@ def evaluate(
     """
     if not isinstance(options, SearchOptions | None):
         raise TypeError("options is not a SearchOptions")
-    bleu_metric(tokenized, tokenizer)  # fail before translating
+    bleu_metric(tokenized, tokenizer)  # fails before the translation starts
     files = as_paths(test)
     if output:
         check_output(Path(output), *files)

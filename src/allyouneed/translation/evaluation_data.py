@@ -1,4 +1,4 @@
-"""Test sets: parallel text of which every line counts."""
+"""Test sets: parallel text in which no line may be dropped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read_test_set(files: Sequence[str | Path], columns: tuple[int, int]) -> list
 
     Args:
         files: Paths of the files.
-        columns: Columns of source and target in a TSV, from 1.
+        columns: Columns of source and target in a TSV, counted from 1.
 
     Raises:
         UserError: If a file cannot be read, the files differ in length, or a line is broken.

@@ -1,10 +1,10 @@
 """Words and phrases that a translation must contain: beam search with dynamic beam allocation (Post and Vilar 2018).
 
-Each hypothesis knows how many forced tokens it has generated. Besides the most likely continuations, every hypothesis
-is continued with each token that would advance it. The beam is divided among hypotheses with 0, 1, 2, ... forced
-tokens, so that those with more of them, which are less likely, are not crowded out by those with none. A hypothesis
-may end only when it contains all phrases. If that is impossible, for example because a forced token is suppressed, it
-ends without them.
+Each hypothesis counts the forced tokens that it has generated. Besides the most likely continuations, every hypothesis
+is continued with each token that begins or continues a phrase. The beam is divided among hypotheses with 0, 1, 2, ...
+forced tokens, so that hypotheses with more of them, which are less likely, are not displaced by those with fewer. A
+hypothesis may end only when it contains all phrases. If that is impossible, for example because a forced token is
+suppressed, it ends without them.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def forced_beam_search(
     num_hypotheses: int = 1,
     constraints: Constraints | None = None,
 ) -> list[list[Hypothesis]]:
-    """Search for translations that contain `force_words`, for each sentence phrases of token ids.
+    """Search for translations that contain `force_words`: for each sentence, a list of phrases (token ids).
 
-    Other arguments and the result are those of `beam_search`.
+    The other arguments and the result are those of `beam_search`.
     """
     search = ForcedBeamSearch(
         model, source_ids, max_lengths, beam_size, alpha, force_words, num_hypotheses, constraints
@@ -46,12 +46,12 @@ def forced_beam_search(
 
 
 class PhraseProgress(NamedTuple):
-    """Which forced phrases a hypothesis contains.
+    """Progress of a hypothesis in generating its forced phrases.
 
     Attributes:
         complete: Indices of the phrases that are complete.
         current: Index of the phrase that is being generated, or None.
-        position: Number of its tokens that are generated.
+        position: Number of tokens of the current phrase that are generated.
     """
 
     complete: frozenset[int] = frozenset()
@@ -59,17 +59,17 @@ class PhraseProgress(NamedTuple):
     position: int = 0
 
     def count(self, phrases: Phrases) -> int:
-        """Number of forced tokens generated."""
+        """Count the forced tokens generated."""
         return sum(len(phrases[i]) for i in self.complete) + self.position
 
     def next_tokens(self, phrases: Phrases) -> set[int]:
-        """Tokens that would advance the hypothesis."""
+        """Return the tokens that would begin or continue a forced phrase."""
         if self.current is not None:
             return {phrases[self.current][self.position]}
         return {phrase[0] for i, phrase in enumerate(phrases) if i not in self.complete}
 
     def after(self, token: int, phrases: Phrases) -> PhraseProgress:
-        """Progress after one more token. A phrase that is broken off counts as not generated."""
+        """Return the progress after one more token. An interrupted phrase counts as not generated."""
         current, position = self.current, self.position
         if current is None or phrases[current][position] != token:
             begun = (i for i, phrase in enumerate(phrases) if i not in self.complete and phrase[0] == token)
@@ -86,7 +86,7 @@ class _Candidate(NamedTuple):
     parent: int
     token: int
     progress: PhraseProgress
-    forced: int  # forced tokens generated
+    forced: int  # number of forced tokens generated
 
 
 class ForcedBeamSearch(BeamSearch):
@@ -115,11 +115,11 @@ class ForcedBeamSearch(BeamSearch):
         limits = np.maximum(max_lengths, needed)
         super().__init__(model, source_ids, limits, beam_size, alpha, num_hypotheses, constraints)
         self.progress = np.empty((len(source_ids), 1), dtype=object)
-        for row in range(len(source_ids)):  # one by one, since NumPy would take the tuple apart
+        for row in range(len(source_ids)):  # one by one, since NumPy would unpack the tuple
             self.progress[row, 0] = PhraseProgress()
 
     def candidates(self, length: int) -> Candidates:
-        """Hypotheses that end, then those that continue, the beam divided; the rest is padding of probability 0."""
+        """Find the ending candidates, then the continuing ones, which share the beam; padding has score -inf."""
         log_p = self._log_p()
         kept = [self._of_sentence(row, log_p[row], length) for row in range(len(log_p))]
         shape = len(kept), 2 * self.beam
@@ -130,7 +130,7 @@ class ForcedBeamSearch(BeamSearch):
         return Candidates(scores, parents, tokens, log_p[np.arange(len(kept))[:, None], parents, tokens])
 
     def _log_p(self) -> np.ndarray:
-        """Log probability of every token after each hypothesis, [sentences, beam, vocabulary]."""
+        """Compute the log probability of every next token of each hypothesis, [sentences, beam, vocabulary]."""
         (count, beam), generated = self.scores.shape, self.generated.reshape(self.scores.size, -1)
         last = torch.from_numpy(generated[:, -1].copy()).to(self.device)
         logits = self.model.decode_step(last, self.cache).float()
@@ -149,7 +149,7 @@ class ForcedBeamSearch(BeamSearch):
         complete = [one for one in found if one.forced == needed]
         ending = [one for one in complete[: self.beam] if one.token == EOS]
         if at_limit:
-            incomplete = not ending and not self.finished[sentence]  # better than no translation
+            incomplete = not ending and not self.finished[sentence]  # an incomplete translation is better than none
             return [one for one in found if one.token == EOS][: self.beam] if incomplete else ending
         return ending + _allocate([one for one in found if one.token != EOS], needed, self.beam)
 
@@ -159,7 +159,7 @@ class ForcedBeamSearch(BeamSearch):
         return _Candidate(totals[parent, token], parent, token, progress, progress.count(phrases))
 
     def _pairs(self, row: int, totals: np.ndarray, phrases: Phrases) -> Iterator[tuple[int, int]]:
-        """Hypotheses and tokens to try: the best of all, and for each its best, the end and those that advance it."""
+        """Yield (hypothesis, token): the best overall, and for each hypothesis its best, end and forced tokens."""
         width, count = totals.shape[1], min(2 * self.beam, totals.size)
         pairs = {divmod(int(index), width) for index in np.argpartition(-totals.ravel(), count - 1)[:count]}
         for parent, best in enumerate(totals.argmax(axis=1).tolist()):
@@ -182,8 +182,8 @@ class ForcedBeamSearch(BeamSearch):
 def _allocate(candidates: list[_Candidate], needed: int, beam: int) -> list[_Candidate]:
     """Choose at most `beam` of the candidates, which are sorted best first.
 
-    The best of those with the most forced tokens comes first. Then each number of forced tokens has an equal share of
-    the beam; what remains goes to the best of the others.
+    The best candidate among those with the most forced tokens is always chosen. Each number of forced tokens has an
+    equal share of the beam; unused slots go to the best remaining candidates.
     """
     most = max((one.forced for one in candidates), default=0)
     chosen = [one for one in candidates if one.forced == most][:1]

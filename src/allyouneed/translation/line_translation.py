@@ -13,8 +13,8 @@ from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.results import Translation
 from allyouneed.translation.translator import Translator
 
-_MIN_LINES, _MAX_LINES = 250, 4000  # lines per block, sorted by length within it; a small first block is done soon
-_SILENT_SECONDS = 10  # no progress output before
+_MIN_LINES, _MAX_LINES = 250, 4000  # lines per block, which is sorted by length; a small first block is done early
+_SILENT_SECONDS = 10  # no progress output before this time
 
 
 def translate_lines(
@@ -25,18 +25,18 @@ def translate_lines(
     report: Callable[[str], None],
     force: Sequence[str] = (),
 ) -> Iterator[tuple[int, list[tuple[int, Translation]]]]:
-    """Translate lines in blocks that grow.
+    """Translate lines in blocks of increasing size.
 
     Args:
         translator: The translator.
-        lines: Line numbers, from 1, and lines.
+        lines: Pairs of line number, from 1, and text.
         file: Name of the file in reports.
         options: Search options.
         report: Called with a message for each line that is longer than the model allows.
         force: Words and phrases that every translation must contain.
 
     Yields:
-        For each block the number of its last line, and its line numbers with their translations.
+        For each block, the number of its last line, and pairs of line number and translation.
     """
     count = _MIN_LINES
     while block := list(islice(lines, count)):
@@ -54,8 +54,8 @@ class LineProgress:
 
     Args:
         report: Called with each message.
-        count: Counts all lines; called once, and only if there is something to report. None if they are unknown.
-        done: Lines that were done before, which do not count for the rate.
+        count: Counts all lines; called at most once, when there is something to report. None if the number is unknown.
+        done: Lines that were done earlier, which do not count for the rate.
     """
 
     def __init__(self, report: Callable[[str], None], count: Callable[[], int] | None = None, done: int = 0):
@@ -67,7 +67,7 @@ class LineProgress:
         return self._count() if self._count else None
 
     def update(self, number: int) -> None:
-        """Report that `number` lines are done."""
+        """Update the progress to `number` lines done."""
         seconds = time.monotonic() - self._start
         if seconds <= _SILENT_SECONDS:
             return

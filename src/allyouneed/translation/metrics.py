@@ -1,4 +1,4 @@
-"""Corpus BLEU and chrF by sacreBLEU, always with its signature."""
+"""Corpus BLEU and chrF by sacreBLEU, with their signatures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CorpusScores:
     chrf_signature: str
 
     def as_dict(self) -> dict[str, Any]:
-        """The scores by name, for JSON."""
+        """Return the scores by name, for JSON."""
         return asdict(self)
 
 
@@ -44,9 +44,9 @@ def corpus_scores(
     """Compute corpus BLEU (Papineni et al. 2002) and chrF2 (Popović 2015) against one reference.
 
     Args:
-        translations: Translations, one per sentence; like the references, they are brought into Unicode's form NFC.
+        translations: Translations, one per sentence; translations and references are normalised to Unicode NFC.
         references: References in the same order.
-        tokenized: Whether both sides are tokenized already, so that BLEU must not tokenize them again.
+        tokenized: Whether both sides are already tokenized, so that BLEU must not tokenize them again.
         tokenize: sacreBLEU's tokenizer, for example "zh", "ja-mecab", "ko-mecab" or "char".
 
     Raises:
@@ -67,7 +67,7 @@ def corpus_scores(
 
 
 def bleu_metric(tokenized: bool = False, tokenize: str = "13a") -> BLEU:
-    """Make sacreBLEU's BLEU metric; arguments and errors as in `corpus_scores`."""
+    """Make sacreBLEU's BLEU metric; arguments and errors are those of `corpus_scores`."""
     if tokenized and tokenize != "13a":
         raise UserError(f"tokenizer {tokenize}: tokenized text is not tokenized again. Remove one of the two options.")
     try:

@@ -15,18 +15,18 @@ from allyouneed.config import SearchConfig
 from allyouneed.config.descriptions import shown
 from allyouneed.errors import UserError
 
-_OWN_ERROR = "Value error, "  # how pydantic begins the message of a ValueError
+_OWN_ERROR = "Value error, "  # prefix of pydantic's message for a ValueError
 
 
 @dataclass(frozen=True)
 class Option:
-    """How a field of `SearchOptions` is known outside Python.
+    """Metadata of a field of `SearchOptions` for the command line and other tools.
 
     Attributes:
         group: Heading in `allyouneed translate --help`.
-        ctranslate2: The name in CTranslate2's `translate_batch`; None if it has no such option.
-        flag: Command-line flag where it is not the field's name with dashes; "" if there is none.
-        metavar: Placeholder for the value in help texts; None for the type's.
+        ctranslate2: Name of the option in CTranslate2's `translate_batch`; None if there is no such option.
+        flag: Command-line flag if it differs from the field's name with dashes; "" if there is none.
+        metavar: Placeholder for the value in help texts; None for the default of the type.
     """
 
     group: Literal["Search", "Constraints", "Sampling", "Speed"]
@@ -135,7 +135,7 @@ class SearchOptions(BaseModel):
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> SearchOptions:
-        """Validate values by field name.
+        """Make options from values by field name, and validate them.
 
         Raises:
             TypeError: If a name is not a field's.
@@ -156,7 +156,7 @@ class SearchOptions(BaseModel):
         return _validated(SearchOptions, {**self.model_dump(), **changes}) if changes else self
 
     def resolve(self, settings: SearchConfig) -> ResolvedOptions:
-        """Fill in the bundle's settings where an option is None. The default beam size of sampling is 1.
+        """Fill in the bundle's settings where an option is None. With sampling, the default beam size is 1.
 
         Raises:
             UserError: If an option conflicts with the settings, for example more hypotheses than the beam size.
@@ -169,7 +169,7 @@ class SearchOptions(BaseModel):
 
 
 class ResolvedOptions(SearchOptions):
-    """Search options in which the bundle's settings are filled in, see `SearchOptions.resolve`."""
+    """Search options with the bundle's settings filled in; see `SearchOptions.resolve`."""
 
     beam_size: int
     length_penalty: float
@@ -210,7 +210,7 @@ def option_of(name: str) -> Option:
 
 
 def problem_with(name: str, value: object) -> str | None:
-    """Describe what is wrong with one field's value, in a sentence; None if it is valid."""
+    """Return a sentence that describes why a field's value is invalid; None if it is valid."""
     try:
         SearchOptions.model_validate({name: value})
     except ValidationError as error:
@@ -226,7 +226,7 @@ def _validated(kind: type[Options], values: Mapping[str, Any]) -> Options:
         path, message = ".".join(map(str, first["loc"])), first["msg"]
         if first["type"] == "extra_forbidden":
             raise TypeError(f"unknown search option {path!r}") from error
-        if not path:  # several options do not fit together; the message names them
+        if not path:  # an error across several options, which the message names
             raise UserError(message.removeprefix(_OWN_ERROR)) from error
         raise UserError(f"{path} = {shown(first['input'])}: {_sentence(message)}") from error
 

@@ -1,7 +1,7 @@
-"""Reference outputs: sentences stored with a bundle and their translations, which verify exports and later versions.
+"""Reference outputs: sentences and translations stored with a bundle, used to verify exports and later versions.
 
-Translations are stored as tokens, one for each of `BEAM_SIZES`. They are made without a length penalty, since other
-systems have other formulas for it.
+Translations are stored as tokens, one per beam size in `BEAM_SIZES`. They are made without a length penalty, since its
+formula differs between systems.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def make_reference_outputs(bundle: Bundle, pairs: Sequence[tuple[str, str]]) -> 
         pairs: Sources and references.
 
     Returns:
-        For each sentence `source`, `reference` and `said`: the tokens by beam size.
+        For each sentence, a dictionary with `source`, `reference` and `said` (the generated tokens by beam size).
     """
     limit, tokenizer = bundle.longest_source, bundle.tokenizer
     pairs = [pair for pair in pairs[:_CANDIDATES] if 0 < len(tokenizer.encode(pair[0])) < limit]
@@ -41,7 +41,7 @@ def make_reference_outputs(bundle: Bundle, pairs: Sequence[tuple[str, str]]) -> 
 
 
 def translate_references(bundle: Bundle, sources: Sequence[str], beam_size: int) -> list[list[str]]:
-    """Translate as reference outputs are made; returns the tokens of each translation."""
+    """Translate with the settings of reference outputs, and return the tokens of each translation."""
     device = next(bundle.model.parameters()).device
     translations = Translator(bundle, device).translate(sources, beam_size=beam_size, length_penalty=0.0)
     return [translation.tokens for translation in translations]

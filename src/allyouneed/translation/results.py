@@ -15,10 +15,11 @@ class Translation:
     """The translation of one text.
 
     Attributes:
-        source: The text.
+        source: The source text.
         text: The best translation.
-        score: Its log probability divided by the length penalty; the sum over the parts of a text that was split.
-        tokens: Its tokens.
+        score: Log probability of the best translation divided by the length penalty; for a text that was split, the sum
+            over its parts.
+        tokens: Tokens of the best translation.
         log_probs: Natural logarithm of the probability of each token.
         hypotheses: Translations with their scores, best first.
         pieces: Number of parts that the text was split into; 1 unless it is too long for the model, 0 if it is empty.
@@ -35,7 +36,7 @@ class Translation:
 
     @cached_property
     def alignment(self) -> list[tuple[int, int]]:
-        """Links (i, j) of source and target words, counted from 0 between spaces, from the decoder's attention."""
+        """Return links (i, j) between space-separated source and target words, from 0, by the decoder's attention."""
         return self._translator.align(self.source, self.text)
 
 
@@ -43,10 +44,10 @@ class Alternative(NamedTuple):
     """A token that may come next, with the best translation that continues with it.
 
     Attributes:
-        token: The token, `</s>` for the end of sentence.
-        log_probability: Its log probability.
-        text: The best translation that has the token there.
-        score: Its score, computed without the tokens of the given prefix and the token itself.
+        token: The token; `</s>` for the end of sentence.
+        log_probability: Log probability of the token.
+        text: The best translation with this token after the prefix.
+        score: Score of the rest of the translation, without the given prefix and the token itself.
     """
 
     token: str

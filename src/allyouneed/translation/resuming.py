@@ -1,7 +1,7 @@
-"""Notes beside the output of a long translation, so that the same command can continue after Ctrl-C.
+"""Notes next to the output of a long translation, so that the same command can continue after Ctrl-C.
 
-A note has the number of translated lines, their size in bytes, and a digest of model, input and settings. An output is
-continued only if all of these agree; what was written after the note is cut off.
+A note stores the number of translated lines, their size in bytes, and a digest of model, input and settings. An output
+is continued only if all of these agree; text written after the note is truncated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from allyouneed.translation.translator import Translator
 
 @dataclass(frozen=True)
 class ResumeNote:
-    """The note beside an output.
+    """The note next to an output.
 
     Attributes:
         output: Path of the output.
@@ -32,7 +32,7 @@ class ResumeNote:
 
     @classmethod
     def create(cls, translator: Translator, source: Path, output: Path, settings: Mapping[str, object]) -> ResumeNote:
-        """Compute the note for a translation; nothing is written.
+        """Make the note for a translation without writing it.
 
         Raises:
             OSError: If the source does not exist.
@@ -51,10 +51,10 @@ class ResumeNote:
         return note_path(self.output)
 
     def truncate_output(self) -> int:
-        """Cut off what the output has beyond the note; returns the number of input lines that are done.
+        """Truncate the output to the noted size, and return the number of input lines that are done.
 
         Raises:
-            UserError: If the note is missing or another command's, or the output is shorter than noted.
+            UserError: If the note is missing or belongs to another command, or the output is shorter than noted.
         """
         try:
             note = json.loads(self.path.read_text(encoding="utf-8"))
@@ -73,7 +73,7 @@ class ResumeNote:
         return lines
 
     def write(self, lines: int) -> None:
-        """Note that this number of input lines is done; the output must be flushed."""
+        """Write the note with the number of input lines done; the output must be flushed before."""
         note = {"digest": self.digest, "lines": lines, "bytes": self.output.stat().st_size}
         partial = self.path.with_name(f"{self.path.name}.partial")
         partial.write_text(json.dumps(note), encoding="utf-8")
@@ -85,5 +85,5 @@ class ResumeNote:
 
 
 def note_path(output: Path) -> Path:
-    """Path of the note beside an output."""
+    """Return the path of the note next to an output."""
     return output.with_name(f"{output.name}.resume")

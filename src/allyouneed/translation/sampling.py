@@ -19,7 +19,7 @@ def sample(logits: Tensor, options: SearchOptions, sentences: Sequence[int], ste
     Args:
         logits: Logits of the next token, [rows, vocabulary].
         options: Top-k, top-p, temperature and seed.
-        sentences: Each row's index in the request. With the seed and the step, it determines the token drawn.
+        sentences: Index of each row's sentence in the request, which seeds its random numbers with the seed and step.
         step: Number of tokens so far, the start of sentence included.
     """
     log_p = logits.log_softmax(dim=-1)

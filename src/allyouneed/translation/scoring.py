@@ -1,4 +1,4 @@
-"""Scores of given translations: one pass of the model over source and target, without search."""
+"""Scores of given translations, computed by one forward pass without search."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TokenScores(NamedTuple):
     """Scores of one target.
 
     Attributes:
-        tokens: Its tokens, the end of sentence included.
+        tokens: Tokens of the target, the end of sentence included.
         log_probs: Natural logarithm of the probability of each token.
     """
 
@@ -35,7 +35,7 @@ class TokenScores(NamedTuple):
 
 @dataclass(frozen=True)
 class PairScore:
-    """Score of a sentence pair of a file.
+    """Score of a sentence pair from a file.
 
     Attributes:
         line: Line number, from 1.
@@ -60,7 +60,7 @@ def score(run: str | Path | Translator, test: TextFiles, *, device: str | torch.
     Args:
         run: A RUN, a bundle, or a loaded translator.
         test: Two parallel text files (source, target), or one TSV.
-        device: Where to load the model: "auto" (CUDA if there is a GPU), "cpu" or "cuda".
+        device: Device of the model: "auto" (CUDA if there is a GPU), "cpu" or "cuda".
 
     Raises:
         UserError: If the run or a file cannot be read, a line is broken, or a sentence is longer than the model's
@@ -96,7 +96,7 @@ def score_pairs(translator: Translator, sources: Sequence[str], targets: Sequenc
     """Compute the log probability of each target's tokens given its source, as search computes it.
 
     Raises:
-        UserError: If a text is longer than the model's learned positions; the message has the number of the pair.
+        UserError: If a text is longer than the model's learned positions; the message includes the pair's number.
     """
     source = [[*ids, EOS] for ids in translator.tokenizer.encode_all(sources)]
     target = [[BOS, *ids, EOS] for ids in translator.tokenizer.target.encode_all(targets)]
@@ -112,7 +112,7 @@ def score_pairs(translator: Translator, sources: Sequence[str], targets: Sequenc
 
 
 def word_log_probabilities(scores: TokenScores) -> list[float]:
-    """Sum the log probabilities of each word's tokens; words are counted as in `Translation.alignment`."""
+    """Sum the log probabilities of each word's tokens; words are separated as in `Translation.alignment`."""
     numbers = word_numbers(scores.tokens)
     words = [0.0] * (max(numbers, default=-1) + 1)
     for number, log_p in zip(numbers, scores.log_probs, strict=True):

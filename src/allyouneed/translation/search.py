@@ -1,8 +1,8 @@
-"""What a model needs for search, the choice of next tokens, and greedy search.
+"""Interface between models and search, the choice of next tokens, and greedy search.
 
 Shapes: `sentences` of a batch; `beam`, hypotheses per sentence; `rows` = sentences · beam. Scores are natural
-logarithms. Search keeps its state in NumPy on the CPU, since it looks at a few candidates per row only; the model may
-be on any device.
+logarithms. The state of a search is in NumPy arrays on the CPU, since it needs only a few candidates per row; the model
+may be on any device.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ class SearchCache(Protocol):
 class Model(Protocol):
     """Interface of a model that can be searched.
 
-    A model may also have `choose`, a faster way to the top tokens of a step, and `greedy` and `beam_search`, which do
-    a whole search; see `translation.engine.engine.Engine`.
+    A model may also have `choose`, which finds the top tokens of a step faster, and `greedy` and `beam_search`, which
+    run a whole search; see `translation.engine.engine.Engine`.
     """
 
     def start(self, source_ids: Tensor) -> SearchCache:
         """Encode padded source ids [sentences, source] into a cache with one row per sentence."""
 
     def decode_step(self, tokens: Tensor, cache: Any) -> Tensor:
-        """Decode one position: the last token of each row [rows] -> logits of the next [rows, vocabulary]."""
+        """Decode one position: last token of each row [rows] -> logits of the next token [rows, vocabulary]."""
 
 
 class TopTokens(NamedTuple):
@@ -67,7 +67,7 @@ class TopTokens(NamedTuple):
 
 
 class RowContext(NamedTuple):
-    """What a step needs to know besides the tokens.
+    """Context of a decoding step besides the tokens.
 
     Attributes:
         device: Device of the model.
@@ -105,12 +105,12 @@ def length_penalty(length: np.ndarray, alpha: float) -> np.ndarray: ...
 
 
 def length_penalty(length: int | np.ndarray, alpha: float) -> float | np.ndarray:
-    """Length penalty ((5 + |Y|) / 6)^α of Wu et al. (2016), see section 6.1; |Y| includes the end of sentence."""
+    """Compute the length penalty ((5 + |Y|) / 6)^α (Wu et al. 2016, section 6.1); |Y| includes the end of sentence."""
     return ((5 + length) / 6) ** alpha
 
 
 class TokenSelector(Protocol):
-    """Chooses next tokens under constraints, see `constraints.Constraints`."""
+    """Selector of next tokens under constraints; see `constraints.Constraints`."""
 
     def choose(self, logits: Tensor, generated: np.ndarray, sentences: np.ndarray, count: int) -> TopTokens:
         """Choose the next tokens of each row.
@@ -126,7 +126,7 @@ class TokenSelector(Protocol):
 def choose(
     model: Model, generated: np.ndarray, cache: SearchCache, count: int, context: RowContext, scores: bool = True
 ) -> TopTokens:
-    """Decode one step and choose the `count` most likely next tokens; `NEVER_GENERATED` are excluded.
+    """Decode one step and choose the `count` most likely next tokens, except those in `NEVER_GENERATED`.
 
     Args:
         model: The model.
@@ -134,7 +134,7 @@ def choose(
         cache: The model's cache of the previous positions.
         count: Number of tokens per row.
         context: Device, constraints and sentences of the rows.
-        scores: Whether `log_p` must be log probabilities; otherwise only their order is defined.
+        scores: Whether `log_p` must contain log probabilities; otherwise only its order is defined.
     """
     last = generated[:, -1]
     if hasattr(model, "choose") and context.constraints is None:
@@ -169,8 +169,8 @@ def greedy(
         source_ids: Padded source ids, [sentences, source].
         max_lengths: Maximum number of tokens of each sentence, the end not counted.
         alpha: Exponent of the length penalty.
-        scores: Whether to compute scores. Without them they are NaN and search may be faster; the tokens are the same
-            up to ties of rounding.
+        scores: Whether to compute scores. Otherwise scores are NaN, and search may be faster; the tokens are the same,
+            except for ties within rounding.
         constraints: Constraints on the next token.
 
     Returns:
@@ -195,7 +195,7 @@ def _greedy(
 ) -> list[Hypothesis]:
     cache = model.start(source_ids)
     limits = np.asarray(max_lengths)
-    sentences = np.arange(len(source_ids))  # unfinished ones, in the order of the rows
+    sentences = np.arange(len(source_ids))  # unfinished sentences, in the order of the rows
     ids: list[list[int]] = [[BOS] for _ in sentences]
     log_p: list[list[float]] = [[] for _ in sentences]
     tokens = np.full(len(sentences), BOS)
@@ -220,6 +220,6 @@ def _greedy(
 
 
 def make_hypothesis(ids: list[int], token_log_p: list[float], alpha: float) -> Hypothesis:
-    """Make a hypothesis from its token ids and the log probabilities of these and the end of sentence."""
+    """Make a hypothesis from its token ids and the log probabilities of its tokens and the end of sentence."""
     total = sum(token_log_p)
     return Hypothesis(ids, total, total / length_penalty(len(ids) + 1, alpha), token_log_p)

@@ -1,6 +1,6 @@
 """Commands whose options are derived from the fields of `SearchOptions`, with help in groups.
 
-Typer builds the options of all commands at import. Loading pydantic there would slow down `allyouneed --help`, so a
+Typer builds the options of all commands at import. Loading pydantic at import would slow down `allyouneed --help`, so a
 `SearchCommand` derives its options only when it runs or shows its help.
 """
 
@@ -51,9 +51,9 @@ class GroupedCommand(TyperCommand):
 
 
 class SearchCommand(GroupedCommand):
-    """A command with options for fields of `SearchOptions`; its function finds the validated options in `ctx.obj`."""
+    """A command with options for fields of `SearchOptions`; its function reads the validated options from `ctx.obj`."""
 
-    names: ClassVar[tuple[str, ...]] = ()  # of the fields; all of them if empty
+    names: ClassVar[tuple[str, ...]] = ()  # names of the fields; if empty, all fields
 
     @cached_property
     def search_parameters(self) -> list[Any]:
@@ -82,10 +82,10 @@ def _parameters(names: Iterable[str]) -> list[Any]:
 
 
 def typer_parameters(options: Mapping[str, tuple[Any, Any]]) -> list[Any]:
-    """Make Typer's parameters of options that are known only at run time.
+    """Make Typer parameters for options that are known only at run time.
 
     Args:
-        options: For each parameter's name, its annotation with a `typer.Option`, and its default.
+        options: For each parameter name, an annotation with a `typer.Option`, and the default.
     """
 
     def collect(**values: object) -> None:
@@ -121,7 +121,7 @@ def _default(value: object) -> object:
 
 
 def _checked(name: str) -> Callable[[Value], Value]:
-    """Validate one field's value while the command line is parsed, so that the message names the option."""
+    """Make a callback that validates a field's value during parsing, so that the message names the option."""
 
     def check(value: Value) -> Value:
         problem = None if value is None else translation.options.problem_with(name, value)

@@ -1,4 +1,4 @@
-"""Splitting of texts that are longer than the model was trained for."""
+"""Splitting of texts that are longer than the texts that the model was trained on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WORDS = re.compile(r"\S+\s*")
 
 
 class TextPart(NamedTuple):
-    """A text, or a part of one.
+    """A text, or a part of a text.
 
     Attributes:
         ids: Token ids with the end of sentence.
@@ -39,8 +39,8 @@ class TextSplitter:
     def split(self, texts: Sequence[str]) -> list[list[TextPart]]:
         """Split each text into as few parts as possible.
 
-        A text that is short enough is one part, an empty text none. Longer texts are split at sentence ends, sentences
-        that are too long between words, and words that are too long between characters.
+        A short text is one part, and an empty text has no parts. Texts that are too long are split at sentence ends,
+        sentences that are too long between words, and words that are too long between characters.
         """
         stripped = [text.strip() for text in texts]
         encoded = self.tokenizer.encode_all(stripped)
@@ -50,7 +50,7 @@ class TextSplitter:
         limit = self.max_tokens - 1
         if len(ids) <= limit:
             return [TextPart([*ids, EOS], "")] if ids else []
-        code, text = self.tokenizer.split_code(text)  # the target language, which every part begins with
+        code, text = self.tokenizer.split_code(text)  # target language code, with which every part begins
         limit -= bool(code)
         parts, part = [], ""
         for fragment in self._fragments(text, limit, (_SENTENCES.findall, _WORDS.findall, list)):
@@ -64,7 +64,7 @@ class TextSplitter:
         ]
 
     def _fragments(self, text: str, limit: int, splits: tuple[Callable[[str], list[str]], ...]) -> Iterator[str]:
-        """Fragments that fit, as long as the first split yields them, else from the next split."""
+        """Yield the fragments of the first split, and split those that do not fit by the next split."""
         for fragment in splits[0](text):
             if len(splits) == 1 or self._length(fragment) <= limit:
                 yield fragment

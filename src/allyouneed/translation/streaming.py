@@ -1,4 +1,4 @@
-"""Streaming greedy decoding: the translation of one sentence, word by word while it is generated."""
+"""Streaming greedy decoding: reports a sentence's translation word by word as it is generated."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class StreamingModel:
 def stream_translation(
     translator: Translator, text: str, on_text: Callable[[str], None], options: SearchOptions | None = None
 ) -> tuple[str, float]:
-    """Translate one sentence greedily.
+    """Translate one sentence greedily, and report the text as it grows.
 
     Args:
         translator: The translator.
         text: The sentence.
         on_text: Called with the translation so far after each complete word. Its exceptions stop the search.
-        options: Length penalty and max_extra_length are read from here; None stands for the bundle's settings.
+        options: Search options, only length_penalty and max_extra_length are used; None means the bundle's settings.
 
     Returns:
         The translation and its score.

@@ -1,4 +1,4 @@
-"""Translation of text files, one output line for each input line."""
+"""Translation of text files, one output line per input line."""
 
 from __future__ import annotations
 
@@ -39,19 +39,20 @@ def translate_file(
 ) -> None:
     """Translate a file line by line, as `allyouneed translate` does.
 
-    With `num_hypotheses` over 1, each line gives up to that many lines `id ||| text ||| score`. An existing output is
-    replaced once there is a first translation. An interrupted one has whole lines; a note beside it allows to resume.
+    With `num_hypotheses` above 1, each input line gives up to that many lines `id ||| text ||| score`. An existing
+    output is replaced only when the first block is translated. An interrupted output ends with a complete line, and a
+    note next to it makes it possible to resume.
 
     Args:
         translator: The translator.
-        source: The input; None: standard input.
-        output: The output; None: standard output.
+        source: Input file; None for standard input.
+        output: Output file; None for standard output.
         options: Search options.
-        scores: Whether to write each translation's score and a tab before it.
-        report: Called with messages about progress and lines that are too long.
+        scores: Whether to precede each translation with its score and a tab.
+        report: Called with messages about progress and about lines that are too long.
         resume: Whether to continue an interrupted output.
         force: Words and phrases that every translation must contain.
-        resume_with: What resumes an interrupted translation, for the message.
+        resume_with: Description of the command that resumes, for the message after an interruption.
         as_json: Whether to write a JSON object for each line, with scores.
 
     Raises:
@@ -69,7 +70,7 @@ def translate_file(
     blocks = translate_lines(translator, lines, source or _STANDARD_INPUT, options, report, force)
     form = partial(_as_json if as_json else _as_text, several=options.num_hypotheses > 1, scores=scores)
     count = partial(_count_lines, source) if source and source.is_file() else None  # a pipe can be read only once
-    first = next(blocks, (done, []))  # an existing output is not touched before
+    first = next(blocks, (done, []))  # an existing output is unchanged until this is done
     try:
         _write(chain([first], blocks), output, form, note, LineProgress(report, count, done))
     except KeyboardInterrupt:
@@ -81,7 +82,7 @@ def translate_file(
 def _note(
     translator: Translator, source: Path | None, output: Path | None, settings: Mapping[str, object]
 ) -> ResumeNote | None:
-    """The note of an output that is a file, not a device or a pipe, of an input that is one."""
+    """Return a note if both input and output are given, and the output is a file, not a device or a pipe."""
     if source and output and (output.is_file() or not output.exists()):
         return ResumeNote.create(translator, source, output, settings)
     return None
@@ -94,7 +95,7 @@ def _write(
     note: ResumeNote | None,
     progress: LineProgress,
 ) -> None:
-    """Write blocks of translations, appending to an output of which lines are done already."""
+    """Write blocks of translations, appending to the output if lines are already done."""
     with open_output(output, "a" if progress.done else "w") as out:
         for number, block in blocks:
             out.writelines(line for each in block for line in form(*each))
@@ -111,7 +112,7 @@ def open_output(path: Path | None, mode: Literal["a", "w"] = "w") -> Iterator[Te
     """Open an output file, or standard output for None, as UTF-8.
 
     Raises:
-        UserError: If it cannot be written, then or while the block writes to it.
+        UserError: If the file cannot be opened, or a write in the block fails.
     """
     try:
         if path is None:

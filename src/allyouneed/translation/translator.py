@@ -34,16 +34,16 @@ Item = TypeVar("Item")
 
 
 class Translator:
-    """Translates with a bundle on one device. The bundle's weights must not change afterwards.
+    """A translator that uses a bundle on one device. The bundle's weights must not change afterwards.
 
     Args:
         bundle: Model, tokenizer and settings.
         device: "cpu", "cuda" or "auto" (CUDA if there is a GPU, unless `compute_type` is int8), or a PyTorch device.
-        inter_threads: Number of batches translated at the same time on the CPU, each by one thread; None: one per core.
-        compute_type: "float32", or "int8", which is faster and nearly as accurate, on CPUs with AVX-512 VNNI.
+        inter_threads: Number of batches translated in parallel on the CPU, one thread each. Default: one per core.
+        compute_type: "float32", or "int8", which is faster and nearly as accurate, but needs a CPU with AVX-512 VNNI.
 
     Attributes:
-        longest_source: Maximum number of source tokens, end of sentence included, that are translated in one part.
+        longest_source: Maximum number of source tokens translated as one part, the end of sentence included.
 
     Raises:
         UserError: If there is no such device or compute type on this machine.
@@ -57,7 +57,7 @@ class Translator:
         compute_type: str = FLOAT32,
     ):
         self.bundle = bundle
-        if device == "auto" and compute_type == INT8:  # which exists on CPUs only
+        if device == "auto" and compute_type == INT8:  # int8 exists on CPUs only
             device = "cpu"
         self.device = choose_device(device) if isinstance(device, str) else device
         self.model = bundle.model.to(self.device).eval()
@@ -66,19 +66,19 @@ class Translator:
         self.inter_threads = (inter_threads or available_cores()) if self.device.type == "cpu" else 1
         self.compute_type = compute_type
         if compute_type != FLOAT32:
-            _ = self.engine  # report now what this machine cannot compute
+            _ = self.engine  # raises an error now if this machine lacks the compute type
 
     def __repr__(self) -> str:
         source, target = self.bundle.languages
         return f"Translator({source} → {target}, {self.bundle.described()}, {self.compute_type} on {self.device})"
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave out the compiled decoder, which holds addresses in memory; a copy compiles its own."""
+        """Omit the compiled engine, which holds memory addresses; a copy makes its own engine."""
         return {name: value for name, value in vars(self).items() if name != "engine"}
 
     @cached_property
     def engine(self) -> Model:
-        """The compiled decoder if it supports the model, else the model."""
+        """The compiled engine if it supports the model, else the model."""
         return engine_for(self.model, self.compute_type)
 
     @cached_property
@@ -97,7 +97,8 @@ class Translator:
         """Load a RUN or a bundle; the other arguments are those of the class.
 
         Raises:
-            UserError: If the path is neither, or the bundle is damaged, or as for the class.
+            UserError: If there is no bundle at the path, the bundle is damaged, or the machine lacks the device or the
+                compute type.
         """
         return cls(load_bundle(Path(path)), device, inter_threads, compute_type)
 
@@ -134,14 +135,15 @@ class Translator:
     ) -> Translation | list[Translation]:
         """Translate one text or several.
 
-        A text longer than the model was trained for is split at sentence ends or spaces (see `Translation.pieces`), and
-        only its best translation is returned. An empty text gives an empty translation.
+        A text that is too long for the model is split at sentence ends or spaces (see `Translation.pieces`), and only
+        its best translation is returned. An empty text gives an empty translation.
 
         Args:
             texts: One text, or a sequence of texts.
-            options: Search options; None stands for the bundle's settings.
-            target_prefix: Text that every translation begins with, or a sequence with one prefix for each text.
-            force_words: Words and phrases that every translation must contain, or a sequence of them for each text.
+            options: Search options; None means the bundle's settings.
+            target_prefix: Text that every translation begins with, or a sequence with one prefix per text.
+            force_words: Words and phrases that every translation must contain, or a sequence with one such list per
+                text.
             **overrides: Fields of `SearchOptions`, which take precedence over `options`.
 
         Returns:
@@ -149,8 +151,8 @@ class Translator:
 
         Raises:
             TypeError: If a text is not a string, or an option is unknown.
-            UserError: If an option is out of bounds, options, prefixes or forced words do not fit together, or a text
-                contains an unpaired surrogate.
+            UserError: If an option is out of bounds, options, prefixes or forced words conflict, or a text contains an
+                unpaired surrogate.
         """
         if not isinstance(options, SearchOptions | None):
             raise TypeError("options is not a SearchOptions; pass single options by name, for example beam_size=4")
@@ -168,16 +170,16 @@ class Translator:
     def alternatives(
         self, text: str, target_prefix: str = "", num_hypotheses: int = 5, beam_size: int | None = None
     ) -> list[Alternative]:
-        """Find how a translation may continue after `target_prefix`.
+        """Find alternative continuations of a translation after `target_prefix`.
 
         Args:
-            text: One text that need not be split.
+            text: A text that is short enough not to be split.
             target_prefix: Beginning of the translation.
-            num_hypotheses: Number of alternatives, each with another next token.
-            beam_size: Beam size for the rest of each translation; None: the bundle's.
+            num_hypotheses: Number of alternatives, each with a different next token.
+            beam_size: Beam size for the rest of each translation. Default: the bundle's.
 
         Returns:
-            Alternatives with the most likely next tokens, most likely first.
+            Alternatives, sorted by the probability of their next token.
 
         Raises:
             UserError: If the text is empty or too long, or a number is out of bounds.
@@ -203,8 +205,8 @@ class Translator:
 
         Args:
             text: The source text.
-            translation: Its translation; None: the model's own.
-            stages: Whether to return the intermediate results of each layer, too.
+            translation: The translation. Default: the model's own translation.
+            stages: Whether to also return the intermediate results of each layer.
 
         Raises:
             UserError: If one of the texts is longer than the model's learned positions.
@@ -224,7 +226,7 @@ class Translator:
         return Attention(encoder, decoder, cross, *tokens, inside)
 
     def align(self, source: str, target: str) -> list[tuple[int, int]]:
-        """Align the words of a text and a translation by the decoder's attention, see `alignment.align`."""
+        """Align the words of a text and a translation by the decoder's attention; see `alignment.align`."""
         return align(self.look(source, target, stages=False)) if source.strip() and target.strip() else []
 
     def refuse_beyond_positions(self, length: int, what: str) -> None:
@@ -263,7 +265,7 @@ class Translator:
 
     @torch.inference_mode()
     def _next_tokens(self, source: list[int], prefix: list[int], count: int) -> tuple[list[float], list[int]]:
-        """Log probabilities and ids of the most likely tokens after a prefix."""
+        """Return log probabilities and ids of the most likely tokens after a prefix."""
         cache = self.engine.start(pad([source]).to(self.device))
         context = RowContext(self.device, None, np.zeros(1, int))
         for token in [BOS, *prefix]:
@@ -271,7 +273,7 @@ class Translator:
         return best.log_p[0].tolist(), best.tokens[0].tolist()
 
     def _join(self, text: str, parts: list[TextPart], found: list[list[Hypothesis]]) -> Translation:
-        """Make the translation of a text from the hypotheses of its parts; of several parts the best ones count."""
+        """Make a text's translation from the hypotheses of its parts; with several parts, only the best are used."""
         best = [hypotheses[0] for hypotheses in found]
         tokenizer = self.tokenizer.target
         decoded = (tokenizer.decode(one.ids) + part.separator for one, part in zip(best, parts, strict=True))
@@ -285,7 +287,7 @@ class Translator:
         return Translation(text, translation, score, tokens, log_probs, hypotheses, len(found), self)
 
     def _check_inputs(self, name: str, values: Sequence[Sequence[object]], parts: list[list[TextPart]]) -> None:
-        """Raise `UserError` unless there is a value for each text, and none for a text that was split."""
+        """Raise `UserError` unless there is one value per text, and none for a text that was split."""
         if values and len(values) != len(parts):
             raise UserError(f"{name}: got {len(values)} for {len(parts)} texts; give one for each text.")
         if any(value and len(split) > 1 for value, split in zip(values, parts, strict=False)):
@@ -307,10 +309,10 @@ def _check_strings(name: str, values: Iterable[object]) -> None:
 
 
 def _for_each(value: Item, texts: int) -> list[Item]:
-    """The same value for each text; none if it is empty."""
+    """Repeat a value for each text; return an empty list if the value is empty."""
     return [value] * texts if value else []
 
 
 def _for_each_part(values: Sequence[Item], parts: list[list[TextPart]]) -> Sequence[Item]:
-    """Each text's value for each of its parts; none if all values are empty."""
+    """Repeat each text's value for each of its parts; return an empty sequence if all values are empty."""
     return [values[i] for i, split in enumerate(parts) for _ in split] if any(values) else ()

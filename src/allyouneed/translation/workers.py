@@ -1,7 +1,7 @@
-"""Translation of several batches at the same time, each by one thread.
+"""Parallel translation of several batches, each in one thread.
 
-Threads suffice, since compiled kernels release the GIL and little Python runs between them; the weights are shared. A
-batch computed by one core is more efficient than one computed by several cores that synchronise at every product.
+Threads are sufficient, since compiled kernels release the GIL and little Python code runs between them, and they share
+the weights. One core per batch is more efficient than several cores that synchronise at every product.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Result = TypeVar("Result")
 def map_in_order(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int) -> Iterator[Result]:
     """Apply `work` to the tasks in `workers` threads and yield the results in the order of the tasks.
 
-    Tasks that have not begun are cancelled when the caller stops early. One worker, or one task, needs no thread; nor
-    are threads used without Numba.
+    Tasks that have not started are cancelled if the caller stops early. No threads are used for one worker, for one
+    task, or without Numba.
     """
     if workers == 1 or len(tasks) < 2 or not kernels.installed():
         yield from map(work, tasks)
@@ -39,5 +39,5 @@ def map_in_order(work: Callable[[Task], Result], tasks: Sequence[Task], workers:
 
 
 def available_cores() -> int:
-    """Number of cores that this process may run on, as far as the system reports it."""
+    """Return the number of cores that this process may run on, if the system reports it; else all cores."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
