@@ -1,6 +1,6 @@
 """Section 3.2: scaled dot-product attention, and multi-head attention.
 
-Shapes: batch; query, key: positions; heads; d_model, d_k, d_v: widths.
+Dimensions: batch; query, key: positions; heads; d_model, d_k, d_v: widths.
 A mask is boolean, True where a query may attend to a key, and broadcasts to [batch, heads, query, key].
 """
 
@@ -25,21 +25,21 @@ def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None, di
 
     The dot product of d_k components of unit variance has variance d_k. Without the division by √d_k, large products
     push the softmax into regions with vanishing gradients (section 3.2.1). The mask is optional ("opt." in figure 2):
-    padding is hidden everywhere, the future only in the decoder's self-attention.
+    all attention masks padding, and only the decoder's self-attention masks later positions.
 
     Args:
         query: Queries, shape [batch, heads, query, d_k].
         key: Keys, shape [batch, heads, key, d_k].
         mask: Keys that each query may attend to; None for all.
-        divisor: Divisor of the scores instead of √d_k.
+        divisor: Divisor of the scores; None for √d_k.
 
     Returns:
-        Weights, shape [batch, heads, query, key]; rows sum to 1, except that a row without a visible key is 0.
+        Weights, shape [batch, heads, query, key]; rows sum to 1, except rows without a visible key, which are 0.
     """
     scores = query @ key.transpose(-2, -1) / (math.sqrt(query.shape[-1]) if divisor is None else divisor)
     if mask is None:
         return scores.softmax(dim=-1)
-    lowest = torch.finfo(scores.dtype).min  # for the paper's -∞, which would give NaN in a row without a visible key
+    lowest = torch.finfo(scores.dtype).min  # instead of the paper's -∞, which gives NaN in a row without a visible key
     return scores.masked_fill(~mask, lowest).softmax(dim=-1).masked_fill(~mask, 0)
 
 
@@ -53,7 +53,7 @@ def scaled_dot_product_attention(
         key: Keys, shape [batch, heads, key, d_k].
         value: Values, shape [batch, heads, key, d_v].
         mask: Keys that each query may attend to; None for all.
-        fused: Use PyTorch's fused kernel, which does not store the weights. Results agree to rounding.
+        fused: Use PyTorch's fused kernel, which does not store the weights. The results agree up to rounding.
 
     Returns:
         Output of each head, shape [batch, heads, query, d_v].
@@ -66,7 +66,7 @@ def scaled_dot_product_attention(
 class MultiHeadAttention(nn.Module):
     """Concat(head_1, ..., head_h) W^O, with head_i = Attention(Q W_i^Q, K W_i^K, V W_i^V) (section 3.2.2).
 
-    The projections of all heads are one matrix each, `query`, `key` and `value`; `output` is W^O.
+    `query`, `key` and `value` each hold the projections of all heads in one matrix; `output` is W^O.
 
     Args:
         d_model: Width of inputs and outputs.
@@ -104,7 +104,7 @@ class MultiHeadAttention(nn.Module):
             x: Input of the queries, shape [batch, query, d_model]; with a `PackedMask`, [tokens, d_model].
             memory: Input of the keys and values, shape [batch, key, d_model]; with a `PackedMask`, [tokens, d_model].
             mask: Keys that each query may attend to; None for all.
-            probe: Observer of, and changes to, equation 1; ignored with a `PackedMask`.
+            probe: Probe that observes or changes equation 1; ignored with a `PackedMask`.
 
         Returns:
             Output after W^O, with the shape of x.
@@ -122,7 +122,7 @@ class MultiHeadAttention(nn.Module):
     def attend(
         self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, probe: Probe | None = None
     ) -> Tensor:
-        """Attend from x [batch, query, d_model] to keys and values that are already projected. Returns shape of x."""
+        """Attend from x [batch, query, d_model] to projected keys and values; the result has the shape of x."""
         queries = self._split(self.query(x))
         if probe is None:
             heads = scaled_dot_product_attention(queries, keys, values, mask, fused=not self.plain)
@@ -134,7 +134,7 @@ class MultiHeadAttention(nn.Module):
         return output
 
     def _packed_heads(self, x: Tensor, memory: Tensor, mask: PackedMask) -> Tensor:
-        """Equation 1 by the packed kernels. x, memory [tokens, d_model] -> [tokens, heads · d_v]."""
+        """Compute equation 1 with the packed kernels: x, memory [tokens, d_model] -> [tokens, heads · d_v]."""
         if x.is_cuda:
             return flash_attention(self.query(x), self.key(memory), self.value(memory), self.num_heads, mask)
         d_k = self.query.out_features // self.num_heads
@@ -143,5 +143,5 @@ class MultiHeadAttention(nn.Module):
         return packed_attention(self.query(x), apply_linears(memory, self.key, self.value), self.num_heads, d_k, mask)
 
     def _split(self, x: Tensor) -> Tensor:
-        """[batch, length, heads · width] -> [batch, heads, length, width]."""
+        """Split heads: [batch, length, heads · width] -> [batch, heads, length, width]."""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)

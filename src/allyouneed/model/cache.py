@@ -1,6 +1,6 @@
-"""Keys and values cached during decoding, so that a step computes one position only.
+"""Keys and values cached during decoding, so that a step computes only one position.
 
-Shapes: batch: sentences; rows: batch · beam; source, position; heads; d_k, d_v: widths.
+Dimensions: batch: sentences; rows: batch · beam; source, position; heads; d_k, d_v: widths.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class DecoderCache:
                 layer.keys, layer.values = layer.keys[rows], layer.values[rows]
 
     def keep_sentences(self, sentences: Tensor) -> None:
-        """Drop the encoder's side of all other sentences; `select` drops their rows."""
+        """Drop the encoder's keys, values and masks of all other sentences; `select` drops their rows."""
         self.source_mask = self.source_mask[sentences]
         for layer in self.layers:
             layer.memory_keys, layer.memory_values = layer.memory_keys[sentences], layer.memory_values[sentences]

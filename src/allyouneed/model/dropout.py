@@ -13,10 +13,10 @@ from allyouneed import kernels
 
 
 class Dropout(nn.Module):
-    """Dropout with probability p, during training only, as `torch.nn.Dropout`.
+    """Dropout with probability p, during training only, like `torch.nn.Dropout`.
 
-    PyTorch draws random numbers on a CPU sequentially, which took a quarter of a training step. The kernel instead
-    hashes the index of each element with one random key per call, and the backward pass computes the same mask again.
+    On a CPU, PyTorch draws random numbers sequentially, which took a quarter of a training step. The kernel instead
+    hashes the index of each element with one random key per call, and the backward pass recomputes the mask.
 
     Args:
         p: Probability of zeroing an element; the other elements are scaled by 1 / (1 - p).
@@ -28,7 +28,7 @@ class Dropout(nn.Module):
         self.p, self.plain = p, plain
 
     def forward(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
-        """Compute Dropout(x), or onto + Dropout(x), the sum of a residual connection, in one pass over memory."""
+        """Compute Dropout(x), or onto + Dropout(x) for a residual connection, in one pass over memory."""
         if not self.training or self.p == 0:
             return x if onto is None else onto + x
         if not self.plain and kernels.usable(x, *([] if onto is None else [onto])):

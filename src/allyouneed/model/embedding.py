@@ -1,6 +1,6 @@
 """Sections 3.4 and 3.5: token embeddings and positional encodings.
 
-Shapes: batch; length: positions; d_model: width.
+Dimensions: batch; length: positions; d_model: width.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def sinusoids(length: int, d_model: int, dtype: torch.dtype = torch.float32) -> 
     """Compute PE(pos, 2i) = sin(pos / 10000^(2i/d_model)) and PE(pos, 2i+1) = cos of the same angle (section 3.5).
 
     Sines and cosines are interleaved, as in the paper. Hugging Face's Marian puts all sines before all cosines, which
-    is a permutation of d_model. tensor2tensor and Marian do so too, but their exponents are multiples of
-    1 / (d_model/2 - 1), which gives other frequencies.
+    is a permutation of d_model. tensor2tensor and Marian also do this, but their exponents are multiples of
+    1 / (d_model/2 - 1), which gives different frequencies.
 
     Args:
-        length: Number of positions, from 0.
-        d_model: Width, even.
-        dtype: Type of the result; the computation is in float64.
+        length: Number of positions, which start at 0.
+        d_model: Width; must be even.
+        dtype: Type of the result; it is computed in float64.
 
     Returns:
         Positional encodings on the CPU, shape [length, d_model].
@@ -49,7 +49,7 @@ class Embedding(nn.Module):
         max_positions: Number of learned positions; sinusoids have no limit.
         dropout: Dropout rate.
         plain: Use PyTorch's dropout (the reference implementation).
-        site: ("source", 0) or ("target", 0), by which a probe identifies the embedding.
+        site: Key of this embedding in a probe, ("source", 0) or ("target", 0) in a `Transformer`.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Embedding(nn.Module):
         self.site = site
         learned = positions == "learned"
         self.positions = nn.Parameter(torch.randn(max_positions, tokens.embedding_dim) * 0.02) if learned else None
-        # Not a buffer: `Module.double` would keep the rounding to float32, `Module.to_empty` would destroy the values.
+        # Not a buffer: `Module.double` would keep values rounded to float32, and `Module.to_empty` would lose them.
         self._sinusoids: Tensor | None = None
 
     @property
@@ -82,7 +82,7 @@ class Embedding(nn.Module):
         Args:
             ids: Token ids, shape [batch, length].
             start: Position of the first token.
-            probe: Observer of, and changes to, this pass.
+            probe: Probe that observes or changes this pass.
 
         Returns:
             Embeddings, shape [batch, length, d_model].
@@ -110,7 +110,7 @@ class Embedding(nn.Module):
         return self.dropout(self.tokens(ids) * self.scale + self.position_encodings(0, length)[positions])
 
     def position_encodings(self, start: int, end: int) -> Tensor:
-        """Look up the encodings of positions `start` to `end`, `end` excluded.
+        """Look up the encodings of the positions from `start` up to but not including `end`.
 
         Returns:
             Encodings, shape [end - start, d_model], with the device and dtype of the embedding matrix.
@@ -125,10 +125,10 @@ class Embedding(nn.Module):
         return self.positions[start:end]
 
     def _sinusoids_up_to(self, end: int) -> Tensor:
-        table, like = self._sinusoids, self.tokens.weight  # one read: another thread may replace the attribute
+        table, like = self._sinusoids, self.tokens.weight  # read once: another thread may replace the attribute
         if table is None or len(table) < end or table.dtype != like.dtype or table.device != like.device:
             length = max(_MIN_SINUSOIDS, 2 * end if table is not None and end > len(table) else end)
-            with torch.inference_mode(False):  # a table made while translating must also serve training
+            with torch.inference_mode(False):  # a table made during translation must be usable in training
                 table = sinusoids(length, like.shape[1], like.dtype).to(like.device)
             self._sinusoids = table
         return table

@@ -14,8 +14,8 @@ class FeedForward(nn.Module):
     Args:
         d_model: Width of inputs and outputs.
         d_ff: Width of the inner layer.
-        activation: "relu", max(0, ·) as in the paper, or "swish", x · sigmoid(x) (Ramachandran et al. 2017), as in
-            Marian's models.
+        activation: "relu" (max(0, x), as in the paper) or "swish" (x · sigmoid(x), Ramachandran et al. 2017, as in
+            Marian's models).
         plain: Use PyTorch's matrix products only (the reference implementation).
     """
 

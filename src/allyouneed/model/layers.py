@@ -1,6 +1,6 @@
 """Section 3.1: residual connections, and the layers of encoder and decoder (figure 1).
 
-Shapes: batch; rows: batch · beam; source, target: positions; tokens: all tokens of a packed batch; d_model: width.
+Dimensions: batch; rows: batch · beam; source, target: positions; tokens: all tokens of a packed batch; d_model: width.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class Stack(nn.ModuleList, Generic[Layer]):
-    """A `ModuleList` with one type of layer, known to type checkers."""
+    """A `ModuleList` whose layer type is known to type checkers."""
 
     if TYPE_CHECKING:
 
@@ -41,7 +41,7 @@ class Residual(nn.Module):
         dropout: Dropout rate.
         norm: "post" or "pre".
         plain: Use PyTorch's dropout (the reference implementation).
-        site: Kind and layer, by which a probe identifies the sub-layer.
+        site: Key of this sub-layer in a probe: kind and layer.
     """
 
     def __init__(self, d_model: int, dropout: float, norm: str, plain: bool = False, site: Site = ("sublayer", 0)):
@@ -51,7 +51,7 @@ class Residual(nn.Module):
         self.norm_first, self.site = norm == "pre", site
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor], probe: Probe | None = None) -> Tensor:
-        """Apply a sub-layer, which keeps the shape [..., d_model] of x, with its residual connection."""
+        """Apply a sub-layer with its residual connection; the shape [..., d_model] of x is kept."""
         if self.norm_first:
             result = self.dropout(sublayer(self.norm(x)), onto=x)
         else:
@@ -83,7 +83,7 @@ class EncoderLayer(nn.Module):
         Args:
             x: Shape [batch, source, d_model]; packed, [tokens, d_model].
             mask: Padding mask, shape [batch, 1, 1, source], or a `PackedMask`.
-            probe: Observer of, and changes to, this pass.
+            probe: Probe that observes or changes this pass.
 
         Returns:
             Tensor with the shape of x.
@@ -124,7 +124,7 @@ class DecoderLayer(nn.Module):
             memory: The encoder's output, shape [batch, source, d_model]; packed, [source tokens, d_model].
             mask: Mask of the future, shape [target, target], or a `PackedMask`.
             memory_mask: Padding mask of the source, shape [batch, 1, 1, source], or a `PackedMask`.
-            probe: Observer of, and changes to, this pass.
+            probe: Probe that observes or changes this pass.
 
         Returns:
             Tensor with the shape of x.
@@ -134,11 +134,11 @@ class DecoderLayer(nn.Module):
         return self.residuals[2](x, self.feed_forward, probe)
 
     def start(self, memory: Tensor, probe: Probe | None = None) -> LayerCache:
-        """Project the encoder's output [batch, source, d_model] once for all decoding steps."""
+        """Make the cache for `step`: project the encoder's output [batch, source, d_model] once for all steps."""
         return LayerCache(*self.cross_attention.keys_and_values(memory, probe))
 
     def step(self, x: Tensor, cache: LayerCache, memory_mask: Tensor, probe: Probe | None = None) -> Tensor:
-        """Apply the layer to one more position of every hypothesis, x [rows, 1, d_model], and add it to the cache."""
+        """Apply the layer to the next position of every hypothesis, x [rows, 1, d_model], and extend the cache."""
         batch = len(memory_mask)
 
         def attend_past(x: Tensor) -> Tensor:

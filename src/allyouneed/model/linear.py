@@ -13,7 +13,7 @@ from allyouneed import kernels
 
 
 class Linear(nn.Linear):
-    """`torch.nn.Linear` that uses the package's own matrix product where that is faster.
+    """`torch.nn.Linear` that uses the package's own matrix product where it is faster.
 
     Args:
         in_features: Width of the input.
@@ -44,7 +44,7 @@ def apply_linears(x: Tensor, *linears: Linear, relu: bool = False) -> Tensor:
 
     Args:
         x: Input, shape [..., in_features].
-        linears: Layers, which either all have a bias or all have none.
+        linears: Layers, either all with a bias or all without.
         relu: Whether to apply ReLU.
 
     Returns:
@@ -66,7 +66,7 @@ def apply_linears(x: Tensor, *linears: Linear, relu: bool = False) -> Tensor:
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, relu: bool, count: int, *parameters: Tensor) -> Tensor:
-        """x [rows, in_features]; parameters: `count` weights, then as many biases or none."""
+        """Multiply x [rows, in_features]; parameters: `count` weights, then as many biases or none."""
         weights, biases = parameters[:count], parameters[count:] or [None] * count
         widths = [len(weight) for weight in weights]
         y = x.new_empty(len(x), sum(widths))

@@ -1,4 +1,4 @@
-"""The forward pass on packed sentences, which training uses where it can."""
+"""The forward pass on packed sentences, used in training where it is supported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from allyouneed.model.transformer import Transformer
 
 
 def can_pack(model: Transformer) -> bool:
-    """Check whether `packed_hidden` supports this model here: by the CPU kernels, or by FlashAttention on CUDA."""
+    """Check whether `packed_hidden` supports this model: with the CPU kernels, or with FlashAttention on CUDA."""
     if not model.packable or model.plain or active_probe(model, None):
         return False
     weight, d_k, d_v = model.output.weight, model.config.key_size, model.config.value_size
@@ -28,7 +28,7 @@ def packed_hidden(model: Transformer, source: Packed, target: Packed) -> Tensor:
     Args:
         model: Model for which `can_pack` holds.
         source: Source tokens.
-        target: Target tokens from the start token on.
+        target: Target tokens, beginning with the start token.
 
     Returns:
         Input of the pre-softmax linear, shape [target tokens, d_model].

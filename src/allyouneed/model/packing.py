@@ -1,7 +1,7 @@
-"""Packed batches: sentences one after another without padding, so that nothing is computed on padding.
+"""Packed batches: sentences are concatenated without padding, so that no computation is spent on padding.
 
-Only attention needs to know where a sentence ends: all other sub-layers act on each position separately (section 3.3).
-Shapes: sentences; tokens: all tokens of a batch; heads; d_model, d_k, d_v: widths.
+Only attention needs the sentence boundaries: all other operations act on each position separately.
+Dimensions: sentences; tokens: all tokens of a batch; heads; d_model, d_k, d_v: widths.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Packed(NamedTuple):
     Attributes:
         ids: Token ids, shape [tokens].
         positions: Position of each token in its sentence, shape [tokens].
-        starts: Index of each sentence's first token, and the total, shape [sentences + 1].
+        starts: Index of each sentence's first token, then the total number of tokens, shape [sentences + 1].
         max_length: Length of the longest sentence.
     """
 
@@ -38,7 +38,7 @@ class Packed(NamedTuple):
 
 
 class PackedMask(NamedTuple):
-    """Mask of packed attention: a query sees the keys of its own sentence; with `causal`, none after its position."""
+    """Mask of packed attention: a query sees the keys of its sentence, with `causal` only up to its own position."""
 
     queries: Packed
     keys: Packed
@@ -50,7 +50,8 @@ def pack(ids: Tensor, real: Tensor) -> Packed:
 
     Args:
         ids: Token ids, shape [sentences, length].
-        real: False for padding, at the end of a sentence, shape [sentences, length]. Every sentence has a token.
+        real: False for padding, which follows the tokens of a sentence, shape [sentences, length]. Every sentence must
+            have at least one token.
 
     Returns:
         The packed batch, on the device of `ids`.
@@ -79,7 +80,7 @@ def packed_attention(projected: Tensor, memory: Tensor | None, num_heads: int, d
 
 
 def flash_attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int, mask: PackedMask) -> Tensor:
-    """Compute equation 1 for every head by PyTorch's FlashAttention: on CUDA, in half precision, with d_k = d_v.
+    """Compute equation 1 for every head with PyTorch's FlashAttention, on CUDA in half precision with d_k = d_v.
 
     Args:
         queries: Shape [tokens, heads · d_k].
@@ -104,10 +105,10 @@ def flash_attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: in
 
 @cache
 def flash_attention_works(device: torch.device, d_k: int) -> bool:
-    """Check, by one forward and backward pass, whether this PyTorch has FlashAttention for the device and width.
+    """Check, with one forward and backward pass, whether this PyTorch has FlashAttention for the device and width.
 
-    The first call happens during a training step or a validation. It draws no random numbers, since resumed training
-    would then differ, and enables gradients where they are disabled outside.
+    The first call happens during a training step or a validation. It draws no random numbers, because they would change
+    a resumed run, and it enables gradients even if the caller disables them.
     """
     with torch.inference_mode(False), torch.enable_grad():
         ids = torch.ones(2, 3, dtype=torch.long)
@@ -144,7 +145,7 @@ class _PackedAttention(torch.autograd.Function):
 
 
 def _split(projected: Tensor, memory: Tensor | None, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values as views of the concatenated matrices. width: heads · d_k."""
+    """Return queries, keys and values as views of the concatenated matrices. width: heads · d_k."""
     if memory is None:
         return projected[:, :width], projected[:, width : 2 * width], projected[:, 2 * width :]
     return projected, memory[:, :width], memory[:, width:]

@@ -1,7 +1,7 @@
-"""Probes: observe attention inside a forward pass, or change it, without changing the model.
+"""Probes observe or change attention during a forward pass, without changing the model.
 
-A probe is an argument of `Transformer.forward` that is passed down to every attention. The model itself holds no
-state of a pass, so several threads can share it.
+A probe is an argument of `Transformer.forward` that is passed on to every attention. The model itself holds no state of
+a pass, so several threads can share it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from allyouneed.model.attention import attention_weights
 
-KINDS = ("encoder", "decoder", "cross")  # self-attention, self-attention, encoder-decoder attention
-Site: TypeAlias = tuple[str, int]  # kind and layer, from 0
+KINDS = ("encoder", "decoder", "cross")  # the encoder's and the decoder's self-attention, encoder-decoder attention
+Site: TypeAlias = tuple[str, int]  # kind, and layer counted from 0
 
 
 class Observer(Protocol):
@@ -34,10 +34,10 @@ class Interventions:
     """Changes to a forward pass. The default changes nothing.
 
     Attributes:
-        divisor: Divisor of the scores instead of √d_k.
-        unmasked: Kinds of attention without their mask.
-        silent: For a site, the heads whose output is set to zero, shape [sentences, heads] or [1, heads]; the rows of
-            a sentence are contiguous in the batch.
+        divisor: Divisor of the scores; None for √d_k.
+        unmasked: Kinds of attention that are computed without their mask.
+        silent: For each site, True for heads whose output is set to zero, shape [sentences, heads] or [1, heads]; the
+            rows of a sentence must be contiguous in the batch.
         positions: Whether positional encodings are added.
     """
 
@@ -54,11 +54,11 @@ class Interventions:
 
 @dataclass(frozen=True)
 class Probe:
-    """Observers of a forward pass, and changes to it. With a probe, attention is computed step by step.
+    """Observers and interventions for a forward pass. With a probe, attention is computed step by step.
 
     Attributes:
         observers: Receivers of the tensors.
-        interventions: Changes.
+        interventions: Changes to the pass.
     """
 
     observers: tuple[Observer, ...] = ()
@@ -103,11 +103,11 @@ class AttentionRecorder:
 
     Attributes:
         sites: Tensors by site and name. x [batch, query, d_model] and memory [batch, key, d_model]: inputs of the
-            projections; queries, keys, values, weights and heads: the steps of equation 1, see `Probe.attention`;
+            projections; queries, keys, values, weights and heads: the steps of equation 1 (see `Probe.attention`);
             output [batch, query, d_model]: after W^O; residual: the other summand of the residual connection;
-            result: after add & norm (with norm "pre": after add).
-        source_ids: Token ids of the sources, shape [batch, source]; with stages only.
-        target_ids: Token ids of the decoder's input, shape [batch, target]; with stages only.
+            result: after add & norm (after add, with norm "pre").
+        source_ids: Token ids of the sources, shape [batch, source]; only with `stages`.
+        target_ids: Token ids of the decoder's input, shape [batch, target]; only with `stages`.
 
     Args:
         stages: Keep all tensors instead of the weights alone.
@@ -145,24 +145,25 @@ class AttentionRecorder:
         return self.weights("cross")
 
     def weights(self, kind: str) -> list[Tensor]:
-        """Weights [batch, heads, query, key] of one of `KINDS`, one tensor per layer."""
+        """Return the weights [batch, heads, query, key] of one of `KINDS`, one tensor per layer."""
         return [tensors["weights"] for tensors in self.layers(kind)]
 
     def layers(self, kind: str) -> list[dict[str, Tensor]]:
-        """Tensors of one of `KINDS` by name, one mapping per layer."""
+        """Return the tensors of one of `KINDS` by name, one mapping per layer."""
         return [self.sites[site] for site in sorted(self.sites) if site[0] == kind]
 
     def sentence(self, row: int) -> AttentionRecorder:
-        """The same recording of one sentence of the batch, as a batch of 1."""
+        """Return the recording of one sentence of the batch, as a batch of 1."""
         one = AttentionRecorder(self.stages)
         for site, tensors in self.sites.items():
             one.sites[site] = {name: x[row : row + 1] for name, x in tensors.items()}
         return one
 
     def arrays(self, kind: str, row: int) -> list[dict[str, np.ndarray]]:
-        """Tensors of one sentence as float32 arrays without the batch dimension, one mapping per layer.
+        """Return the tensors of one sentence as float32 arrays without the batch dimension, one mapping per layer.
 
-        Besides the recorded names: scores (Q Kᵀ) [heads, query, key] and concat [query, heads · d_v].
+        The result also has scores (Q Kᵀ) [heads, query, key] and concat [query, heads · d_v]. It is empty without
+        `stages`.
         """
         return [_sentence_arrays(tensors, row) for tensors in self.layers(kind)] if self.stages else []
 
@@ -174,7 +175,7 @@ def _sentence_arrays(tensors: Mapping[str, Tensor], row: int) -> dict[str, np.nd
     return {name: x[row].float().cpu().numpy() for name, x in named.items()}
 
 
-# Recordings of the current thread by `record_attention`: a context variable, since each thread has its own context.
+# Recordings of `record_attention` in the current thread: each thread has its own context.
 _recordings: ContextVar[tuple[tuple[nn.Module, Observer], ...]] = ContextVar("recordings", default=())
 
 
@@ -182,8 +183,8 @@ _recordings: ContextVar[tuple[tuple[nn.Module, Observer], ...]] = ContextVar("re
 def record_attention(model: nn.Module, stages: bool = False) -> Iterator[AttentionRecorder]:
     """Record the attention of every forward pass of `model` in this thread while the block runs.
 
-    For code that calls the model without a probe, for example a training step. Other threads, and models compiled by
-    `torch.compile`, are not recorded.
+    Use this for code that calls the model without a probe, for example a training step. Calls in other threads, and
+    models compiled by `torch.compile`, are not recorded.
 
     Args:
         model: Model to record.
@@ -202,7 +203,7 @@ def record_attention(model: nn.Module, stages: bool = False) -> Iterator[Attenti
 
 def active_probe(model: nn.Module, probe: Probe | None) -> Probe | None:
     """Add the observers of this thread's recordings of `model` to the probe of a call."""
-    if torch.compiler.is_compiling():  # reading a context variable would break the graph
+    if torch.compiler.is_compiling():  # reading a context variable would cause a graph break
         return probe
     recordings = _recordings.get()
     observers = tuple(observer for recorded, observer in recordings if recorded is model)

@@ -1,6 +1,6 @@
-"""Section 3: the whole model, figure 1.
+"""Section 3: the whole model (figure 1).
 
-Shapes: batch: sentences; rows: batch · beam; source, target: positions; d_model: width; vocab: vocabulary size.
+Dimensions: batch: sentences; rows: batch · beam; source, target: positions; d_model: width; vocab: vocabulary size.
 Token ids are padded at the end with `pad_id`.
 """
 
@@ -19,7 +19,7 @@ from allyouneed.model.probe import Probe, active_probe
 
 
 class Encoder(nn.Module):
-    """A stack of identical layers. Norm "pre" needs a final norm, since its sums are not normalised."""
+    """A stack of identical layers. Norm "pre" adds a final norm, since its residual sums are not normalised."""
 
     def __init__(self, config: ModelConfig, plain: bool = False):
         super().__init__()
@@ -27,14 +27,14 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
 
     def forward(self, x: Tensor, mask: Tensor | PackedMask, probe: Probe | None = None) -> Tensor:
-        """Apply all layers; arguments and result as in `EncoderLayer.forward`."""
+        """Apply all layers; arguments and result are those of `EncoderLayer.forward`."""
         for layer in self.layers:
             x = layer(x, mask, probe)
         return self.norm(x)
 
 
 class Decoder(nn.Module):
-    """A stack as in the encoder, with a third sub-layer and a mask on the future."""
+    """A stack like the encoder's, with a third sub-layer and a mask of later positions."""
 
     def __init__(self, config: ModelConfig, plain: bool = False):
         super().__init__()
@@ -49,7 +49,7 @@ class Decoder(nn.Module):
         memory_mask: Tensor | PackedMask,
         probe: Probe | None = None,
     ) -> Tensor:
-        """Apply all layers; arguments and result as in `DecoderLayer.forward`."""
+        """Apply all layers; arguments and result are those of `DecoderLayer.forward`."""
         for layer in self.layers:
             x = layer(x, memory, mask, memory_mask, probe)
         return self.norm(x)
@@ -59,7 +59,7 @@ class Decoder(nn.Module):
         return DecoderCache([layer.start(memory, probe) for layer in self.layers], memory_mask)
 
     def step(self, x: Tensor, cache: DecoderCache, probe: Probe | None = None) -> Tensor:
-        """Apply all layers to one more position of every hypothesis, x [rows, 1, d_model], and add it to the cache."""
+        """Apply all layers to the next position of every hypothesis, x [rows, 1, d_model], and extend the cache."""
         for layer, layer_cache in zip(self.layers, cache.layers, strict=True):
             x = layer.step(x, layer_cache, cache.source_mask, probe)
         cache.length += 1
@@ -69,14 +69,14 @@ class Decoder(nn.Module):
 class Transformer(nn.Module):
     """The Transformer of figure 1: target token i + 1 is predicted from the source and target tokens 0..i.
 
-    Embeddings and the pre-softmax linear share one matrix (section 3.4), or only the target's embedding and the
-    linear with `tie_embeddings = "target"`, or none. A call has no side effect on the model: threads can share it.
+    The setting `tie_embeddings` selects whether both embeddings and the pre-softmax linear share one matrix (section
+    3.4), only the target embedding and the linear do, or none. A call has no side effects: threads can share a model.
 
     Args:
         config: Settings of the model.
         vocab_size: Size of the source vocabulary.
         pad_id: Id of the padding token.
-        target_vocab_size: Size of the target vocabulary, if it is another one.
+        target_vocab_size: Size of the target vocabulary, if it differs from the source vocabulary.
         plain: Use the reference implementation throughout: padded batches, equation 1 step by step, PyTorch's dropout
             and matrix products.
 
@@ -116,8 +116,8 @@ class Transformer(nn.Module):
 
         Args:
             source_ids: Source token ids, shape [batch, source].
-            target_ids: Target token ids from the start token on, shape [batch, target].
-            probe: Observer of, and changes to, this pass.
+            target_ids: Target token ids, beginning with the start token, shape [batch, target].
+            probe: Probe that observes or changes this pass.
 
         Returns:
             Logits, shape [batch, target, vocab].
@@ -125,7 +125,7 @@ class Transformer(nn.Module):
         return self.output(self.hidden(source_ids, target_ids, probe))
 
     def hidden(self, source_ids: Tensor, target_ids: Tensor, probe: Probe | None = None) -> Tensor:
-        """Compute the input of the pre-softmax linear, shape [batch, target, d_model]; arguments as in `forward`."""
+        """Compute the input of the pre-softmax linear, shape [batch, target, d_model]; see `forward`."""
         memory, memory_mask = self.encode(source_ids, probe)
         return self.decode(target_ids, memory, memory_mask, probe)
 
@@ -136,9 +136,9 @@ class Transformer(nn.Module):
         return self.encoder(self.source_embedding(source_ids, probe=probe), mask, probe), mask
 
     def decode(self, target_ids: Tensor, memory: Tensor, memory_mask: Tensor, probe: Probe | None = None) -> Tensor:
-        """Decode all target positions at once, each without access to later ones. -> [batch, target, d_model].
+        """Decode all target positions in parallel, each without access to later ones. -> [batch, target, d_model].
 
-        Padding is at the end of a target, so the mask of the future hides it from all tokens.
+        Padding is at the end of a target, so the mask of later positions also hides it from all tokens.
         """
         probe = active_probe(self, probe)
         mask = future_mask(target_ids.shape[1], target_ids.device)
@@ -149,22 +149,22 @@ class Transformer(nn.Module):
         return self.decoder.start(*self.encode(source_ids, probe), active_probe(self, probe))
 
     def decode_step(self, tokens: Tensor, cache: DecoderCache, probe: Probe | None = None) -> Tensor:
-        """Compute the logits [rows, vocab] that follow the last token of every hypothesis, tokens [rows]."""
+        """Compute the next logits [rows, vocab] from the last token of every hypothesis, tokens [rows]."""
         probe = active_probe(self, probe)
         x = self.target_embedding(tokens[:, None], cache.length, probe)
         return self.output(self.decoder.step(x, cache, probe)[:, 0])
 
     def num_parameters(self) -> int:
-        """Count the parameters; a shared matrix counts once."""
+        """Count the parameters; a shared matrix is counted once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def _tie_output(self, incompatible_keys: object = None) -> None:
-        """Share the target embedding's matrix; loading with `assign=True` and `to_empty` separate the two."""
+        """Share the target embedding's matrix; loading with `assign=True` and `to_empty` undo the sharing."""
         if self.config.tie_embeddings:
             self.output.weight = self.target_embedding.tokens.weight
 
     def _initialise(self) -> None:
-        """Xavier for matrices; embeddings get unit variance after √d_model. The paper does not specify any."""
+        """Use Xavier for matrices, and unit variance after √d_model for embeddings; the paper does not specify this."""
         for name, parameter in self.named_parameters():
             if "tokens" in name or name == "output.weight":
                 nn.init.normal_(parameter, std=self.config.d_model**-0.5)

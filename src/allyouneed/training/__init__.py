@@ -1,6 +1,6 @@
 """Training: loss, optimizers, schedule and time budget, checkpoints, averaging, distillation (section 5 of the paper).
 
-A `Request` is resolved once (`resolve.py`), then a `Loop` is assembled and run (`train.py`).
+A `Request` is resolved once (`resolve.py`); then a `Loop` is assembled and run (`train.py`).
 """
 
 from __future__ import annotations

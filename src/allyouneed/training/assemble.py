@@ -1,4 +1,4 @@
-"""Puts a training loop together: model, optimizers, data, log."""
+"""Assembly of a training loop: model, optimizers, data, log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from allyouneed.training.schedule import TrainingPlan
 from allyouneed.training.step import TrainingState
 from allyouneed.training.validation import ValidationSet
 
-INITIALISED = "initial layers"  # a student's note on the layers that were copied from its teacher
+INITIALISED = "initial layers"  # name of a student's note about the layers copied from its teacher
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class LoopParts:
         """Build a new loop at step 0; the same seed gives the same model.
 
         Raises:
-            UserError: If the model does not fit into memory, or does not fit the weights that it starts from.
+            UserError: If the model does not fit into memory, or does not match the weights that it starts from.
         """
         request, config = self.resolved.request, self.resolved.config
         tokenizer, report = self.prepared.tokenizer(), self.prepared.report()["train"]
@@ -65,7 +65,7 @@ class LoopParts:
         )
 
     def _initialise(self, model: Transformer, notes: dict[str, Any]) -> Transformer | None:
-        """Copy weights of the start or the teacher. Returns the teacher if the loss uses its distribution."""
+        """Copy weights of the start or the teacher, and return the teacher if the loss uses its distribution."""
         start, teacher, request = self.resolved.start, self.resolved.teacher, self.resolved.request
         if start and request.start_from:
             load_weights(model, weights_of(start.model), request.start_from)
@@ -79,7 +79,7 @@ class LoopParts:
 
 
 def _plain_model(bundle: Bundle) -> Transformer:
-    """Copy a bundle's model to the reference implementation."""
+    """Copy a bundle's weights into a model of the reference implementation."""
     model = build_model(bundle.config.model, bundle.tokenizer, partial(Transformer, plain=True))
     model.load_state_dict(bundle.model.state_dict())
     return model

@@ -1,7 +1,7 @@
-"""Saves and restores the state of a training exactly: a resumed run takes the same steps as an uninterrupted one.
+"""Checkpoints that restore the training state exactly: a resumed run takes the same steps as an uninterrupted one.
 
-`checkpoints/step-N/` holds weights and optimizer state (safetensors) and the rest (JSON), written atomically. The last
-two checkpoints are kept, in case the newest is damaged.
+`checkpoints/step-N/` holds weights and optimizer state (safetensors) and all other state (JSON), written atomically.
+The last two checkpoints are kept, in case the newest is damaged.
 """
 
 from __future__ import annotations
@@ -84,11 +84,11 @@ def load_checkpoint(folder: Path, state: TrainingState) -> int:
 
 def _checkpoints(folder: Path) -> list[Path]:
     found = [path for path in folder.glob("step-*") if path.is_dir() and "." not in path.name]
-    return sorted(found, key=lambda path: (len(path.name), path.name))  # numbers have eight digits or more
+    return sorted(found, key=lambda path: (len(path.name), path.name))  # step numbers have at least eight digits
 
 
 def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
-    """Optimizer state by `parameter name|key`; each parameter belongs to one optimizer."""
+    """Return the optimizer state by `parameter name|key`; each parameter belongs to one optimizer."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in state.model.named_parameters()}
     return {
         f"{names[parameter]}|{key}": tensor

@@ -1,6 +1,6 @@
-"""Curves as SVG figures that need no script, and the HTML markup of the report.
+"""Curves as SVG figures that need no script, and helpers for the HTML markup of the report.
 
-`markup` escapes everything that is not `Html`, so that text of a corpus or a model cannot reach the page as HTML.
+`markup` escapes everything that is not `Html`, so that text from a corpus or a model cannot be interpreted as HTML.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from html import escape
 from itertools import groupby
 from typing import NamedTuple, TypeGuard
 
-_MAX_POINTS = 800  # of a curve, about the resolution of a screen
+_MAX_POINTS = 800  # maximum number of points of a curve, about the resolution of a screen
 
 
 # Markup and numbers
 
 
 class Html(str):
-    """Text that is markup and is not escaped."""
+    """HTML markup, which is not escaped again."""
 
 
 def join(*parts: object) -> Html:
@@ -34,12 +34,12 @@ def markup(name: str, *children: object, **attributes: object) -> Html:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value can be plotted: a finite number, not a boolean."""
+    """Return whether a value can be plotted: a finite number, not a boolean."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def show(value: object) -> object:
-    """Format a value for readers: `28,890`, `3.412`, `a, b`; `Html` is unchanged."""
+    """Format a value for display, for example `28,890`, `3.412` or `a, b`; `Html` is unchanged."""
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if not is_number(value):
@@ -49,35 +49,35 @@ def show(value: object) -> object:
 
 
 def show_time(seconds: float) -> str:
-    """Format seconds as minutes, from three hours as hours: `2.5 min`, `45 min`, `12.5 h`."""
+    """Format seconds as minutes, or as hours from three hours on: `2.5 min`, `45 min`, `12.5 h`."""
     minutes = seconds / 60
     if minutes < 180:
         return f"{minutes:.0f} min" if minutes >= 10 else f"{minutes:.2g} min"
     return f"{minutes / 60:.1f} h"
 
 
-# Curves. A drawing of 100 by 100 units is stretched; labels are HTML text beside it, so that they are not.
+# Curves. Drawings of 100 by 100 units are stretched. Labels are HTML text next to them, which is not stretched.
 
 
 class CurvePoint(NamedTuple):
-    """A value at a step, and the training time until then in seconds."""
+    """A value at a step, and the training time in seconds up to that step."""
 
     step: int
     seconds: float
-    value: float  # a gap in the curve if not finite
+    value: float  # a value that is not finite makes a gap in the curve
 
 
 class Series(NamedTuple):
     """A curve of a chart."""
 
     name: str
-    hue: str  # class "a" or "b" of the style sheet
+    hue: str  # CSS class, "a" or "b"
     points: list[CurvePoint]
 
 
 class _Axes(NamedTuple):
     span: int  # number of steps on the horizontal axis, from 0
-    ticks: list[float]  # values on the vertical axis; the first and the last are its ends
+    ticks: list[float]  # tick values on the vertical axis; the first and the last are its limits
 
     def x(self, step: float) -> str:
         return f"{100 * step / self.span:.2f}"
@@ -95,14 +95,14 @@ def chart(
     from_zero: bool = True,
     timed: bool = False,
 ) -> Html:
-    """Make a figure with legend, curves and axes; nothing without points. The page's script reads `data-series`.
+    """Make a figure with legend, curves and axes; empty without points. The page's script reads `data-series`.
 
     Args:
         title: Heading.
         unit: Unit of the values.
         series: The curves.
-        clock: Steps with their time; the last one is the right end of the axis.
-        resumes: Steps marked by a dashed line.
+        clock: Steps with their time; the last step is the right end of the axis.
+        resumes: Steps at which training was resumed, marked by dashed lines.
         from_zero: Whether the vertical axis includes zero.
         timed: Whether to show minutes below the steps.
     """
@@ -129,7 +129,7 @@ def chart(
 
 
 def _legend(series: list[Series], resumes: list[int]) -> Html:
-    """Names and last values, which the script replaces by the values under the pointer."""
+    """Make the legend: names and last values, which the script replaces by the values under the pointer."""
     last = [(name, hue, curve[-1]) for name, hue, curve in series]
     keys = [markup("span", name, " ", markup("b", show(point.value)), class_=f"key {hue}") for name, hue, point in last]
     mark = markup("span", "resumed", class_="key resume") if resumes else ""
@@ -144,7 +144,7 @@ def _drawing(title: str, series: list[Series], axes: _Axes, resumes: list[int]) 
         runs = [list(part) for finite, part in groupby(curve, lambda point: is_number(point.value)) if finite]
         pieces = [[f"{axes.x(point.step)},{axes.y(point.value)}" for point in part] for part in runs]
         paths.append((f"line {hue}", "".join(f"M{'L'.join(piece)}" for piece in pieces)))
-        # A line of length 0 with round ends is a dot in a stretched drawing, too.
+        # A line of length 0 with round caps is a round dot even in a stretched drawing.
         dotted = [piece for piece in pieces if len(curve) <= 100 or len(piece) == 1]
         paths.append((f"dots {hue}", "".join(f"M{position}h0" for piece in dotted for position in piece)))
     summary = "; ".join(f"{name} from {show(curve[0].value)} to {show(curve[-1].value)}" for name, _, curve in series)
@@ -154,7 +154,7 @@ def _drawing(title: str, series: list[Series], axes: _Axes, resumes: list[int]) 
 
 
 def _labels(axes: _Axes, times: list[CurvePoint]) -> Iterator[Html]:
-    """Labels of both axes, with the time of the nearest of `times` below each step."""
+    """Yield the labels of both axes, with the time of the nearest point in `times` below each step."""
     for tick in axes.ticks:
         yield markup("span", show(tick), class_="y", style=f"top:{axes.y(tick)}%")
     for step in _round_numbers(0, axes.span, 5):
@@ -165,7 +165,7 @@ def _labels(axes: _Axes, times: list[CurvePoint]) -> Iterator[Html]:
 
 
 def _round_numbers(low: float, high: float, count: int) -> list[float]:
-    """Ticks that include `low` and `high`, about `count` steps of 1, 2, 2.5 or 5 times a power of ten."""
+    """Return ticks that span `low` to `high`: about `count` steps of 1, 2, 2.5 or 5 times a power of ten."""
     if low == high:
         low, high = min(low, 0), max(high, 0) or 1
     power = 10.0 ** math.floor(math.log10((high - low) / count))
@@ -174,7 +174,7 @@ def _round_numbers(low: float, high: float, count: int) -> list[float]:
 
 
 def _thin(curve: list[CurvePoint]) -> list[CurvePoint]:
-    """At most _MAX_POINTS points: the ends, and the minimum and maximum of each bucket, so that peaks are kept."""
+    """Reduce a curve to at most _MAX_POINTS points: the ends, and the minimum and maximum of each bucket."""
     if len(curve) <= _MAX_POINTS:
         return curve
     size = math.ceil(len(curve) / (_MAX_POINTS // 2 - 1))

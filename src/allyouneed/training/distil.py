@@ -1,9 +1,9 @@
-"""Knowledge distillation (Kim and Rush 2016): trains a small, fast student to imitate a teacher.
+"""Knowledge distillation (Kim and Rush 2016): train a small, fast student to imitate a teacher.
 
-Sequence level: the teacher translates the source side of the training text with its beam. Its translations are more
-regular than human ones, so that a shallow decoder with greedy search comes close to the teacher's beam search. Token
+Sequence level: the teacher translates the source side of the training text with beam search. Its translations are more
+regular than human translations, so a shallow student with greedy search comes close to the teacher's beam search. Token
 level: with `training.teacher_share`, the teacher's distribution is part of the target distribution (see `loss.py`).
-The translations are kept in RUN/distilled; repeating the command resumes them.
+The translations are stored in RUN/distilled; repeating the command resumes an interrupted translation.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Distillation:
         out: Folder of the student's run.
         recipe: Settings of the student.
         settings: Overrides `SECTION.NAME=VALUE` for the student.
-        beam_size: The teacher's beam size; None for its bundle's.
-        length_penalty: The teacher's length penalty; None for its bundle's.
+        beam_size: The teacher's beam size; None for the setting of its bundle.
+        length_penalty: The teacher's length penalty; None for the setting of its bundle.
         targets: The student's training targets: "teacher" (the best hypothesis), "both" (the best hypothesis and the
             reference, as two pairs), "beam" (all hypotheses of the beam) or "closest" (the hypothesis with the highest
             sentence BLEU against the reference, section 3.3 of Kim and Rush).
@@ -68,22 +68,22 @@ class Distillation:
 
 
 def distil(request: Distillation, console: Console) -> Outcome:
-    """Translate the training text with the teacher and train the student, or resume either.
+    """Translate the training text with the teacher and train the student, or resume an interrupted run.
 
     Args:
         request: Teacher, text and settings.
         console: Where progress is shown.
 
     Raises:
-        UserError: If the request is impossible, files are missing or damaged, or the disk is full.
+        UserError: If the request is invalid, files are missing or damaged, or the disk is full.
     """
     if request.targets not in TARGETS:
         raise UserError(f"--targets {request.targets}: choose {', '.join(TARGETS)}.")
-    if announced_ranks() > 1:  # each of them would translate into the same files
+    if announced_ranks() > 1:  # all ranks would translate into the same files
         raise UserError("distil runs in one process: start it without torchrun, or unset WORLD_SIZE.")
     teacher = load_bundle(request.teacher)
     for files in (request.train, request.valid):
-        count_pairs(files)  # finds mistakes in the text before the long work
+        count_pairs(files)  # finds errors in the text before the long translation
     with lock_run(request.out):
         files = _training_text(request, teacher, partial(print_line, console))
     training = Request(
@@ -93,7 +93,7 @@ def distil(request: Distillation, console: Console) -> Outcome:
 
 
 def _training_text(request: Distillation, teacher: Bundle, say: Callable[[str], None]) -> list[Path]:
-    """The source and target file that the student is trained on."""
+    """Return the source and target files that the student is trained on, writing them if needed."""
     folder, config = request.out / "distilled", load_recipe(request.recipe).override(request.settings)
     options = {"beam_size": request.beam_size, "length_penalty": request.length_penalty}
     search = teacher.config.replace(search={name: value for name, value in options.items() if value is not None}).search
@@ -135,7 +135,7 @@ def _agree(path: Path, facts: dict[str, Any]) -> None:
 def _translate(
     folder: Path, pairs: list[RawPair], translator: Translator, facts: dict[str, Any], say: Callable[[str], None]
 ) -> list[list[str]]:
-    """The hypotheses of the beam for each source, best first."""
+    """Return the hypotheses of each source, best first, translating what is not done yet."""
     source, finished, unfinished = (folder / name for name in ("source.txt", "hypotheses.txt", "hypotheses.unfinished"))
     if not finished.is_file():
         resume = source.is_file() and note_path(unfinished).is_file()
@@ -161,7 +161,7 @@ def _read_hypotheses(path: Path, beam: int) -> list[list[str]]:
 
 
 def _choose_targets(pairs: list[RawPair], hypotheses: list[list[str]], targets: str) -> Iterator[tuple[str, str]]:
-    """Pairs of source and training target, one or several per source; none for an empty hypothesis."""
+    """Yield pairs of source and training target, one or several per source; empty hypotheses are skipped."""
     metric = BLEU(effective_order=True, tokenize="none")
     for pair, texts in zip(pairs, hypotheses, strict=True):
         if targets == "closest":

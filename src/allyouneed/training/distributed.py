@@ -1,7 +1,7 @@
 """Data parallelism over several processes: `torchrun --nproc-per-node N -m allyouneed train ...`.
 
-Every rank reads its share of each global batch. Gradients are summed over ranks and divided by the tokens of the global
-batch, so that N ranks compute what one process computes. Rank 0 writes files.
+Every rank reads its share of each global batch. Losses are divided by the number of tokens of the global batch and
+gradients are summed over ranks, so that N ranks compute the same update as one process. Rank 0 writes files.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from torch import Tensor
 from allyouneed.errors import UserError
 
 Value = TypeVar("Value")
-_TIMEOUT = timedelta(hours=12)  # the other ranks wait while the first prepares a large corpus
-_NUMBERS = ("RANK", "LOCAL_RANK", "MASTER_PORT")  # environment variables of torchrun, beside MASTER_ADDR
+_TIMEOUT = timedelta(hours=12)  # the other ranks wait while rank 0 prepares a large corpus
+_NUMBERS = ("RANK", "LOCAL_RANK", "MASTER_PORT")  # numeric environment variables of torchrun
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among all. With a single process, all methods do nothing.
+    """Rank and number of processes, with collective operations that need no communication for a single process.
 
     Attributes:
-        rank: Number of this process, from 0.
+        rank: Index of this process, from 0.
         count: Number of processes.
     """
 
@@ -37,7 +37,7 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this rank writes files and prints."""
+        """Whether this is rank 0, which writes files and prints."""
         return self.rank == 0
 
     def sum(self, *numbers: float | Tensor) -> list[float]:
@@ -54,7 +54,7 @@ class Ranks:
         return flag if self.count == 1 else self.sum(float(flag))[0] > 0
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Sum all gradients over the ranks, in one message."""
+        """Sum all gradients over the ranks, in one all-reduce."""
         if self.count == 1:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -69,7 +69,7 @@ class Ranks:
             torch.distributed.barrier()
 
     def share(self, value: Value | None) -> Value:
-        """Return rank 0's value on every rank; the values of the others are ignored."""
+        """Return rank 0's value on every rank; the values of other ranks are ignored."""
         values: list[Any] = [value]
         if self.count > 1:
             torch.distributed.broadcast_object_list(values)
@@ -105,7 +105,7 @@ def join_ranks(device: str) -> Ranks:
         device: Type of the device, "cpu" or "cuda".
 
     Raises:
-        UserError: As `announced_ranks`.
+        UserError: See `announced_ranks`.
     """
     count = announced_ranks()
     if count == 1:

@@ -1,8 +1,8 @@
-"""Initialises a student from its teacher's layers (Shleifer and Rush 2020, "Pre-trained Summarization Distillation").
+"""Initialisation of a student from its teacher (Shleifer and Rush 2020, "Pre-trained Summarization Distillation").
 
-A shallower stack gets copies of layers spread over the teacher's stack, the first among them. In a deeper one, the
-additional layers start with an output of zero, so that the student initially computes what the teacher does (with norm
-"pre", where residual sums are not normalised).
+A shallower stack gets copies of layers spread evenly over the teacher's stack, the first layer included. In a deeper
+stack, the output of the additional layers is initially zero, so that with norm "pre", where residual sums are not
+normalised, the student computes the same function as the teacher.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def initialise_from(student: Transformer, teacher: Transformer) -> str:
         teacher: The model to copy from.
 
     Returns:
-        A sentence on what was copied, or why nothing was.
+        A sentence that describes which weights were copied, or why none were.
     """
     learned = ("max_positions",) if student.config.positions == "learned" else ()
     for name in (*_SIZES, *_OPTIONS, *learned):
@@ -44,7 +44,7 @@ def initialise_from(student: Transformer, teacher: Transformer) -> str:
 
 
 def _copy_layers(layers: nn.ModuleList, teacher_layers: nn.ModuleList, silence: bool) -> str:
-    """Copy layers and, with `silence`, zero the output of additional ones; returns the copied layers' numbers."""
+    """Copy layers and, with `silence`, zero the output of additional ones; return the copied layers' numbers."""
     indices = spread_indices(len(teacher_layers), len(layers))
     for layer, index in zip(layers, indices, strict=False):
         layer.load_state_dict(teacher_layers[index].state_dict())
@@ -56,7 +56,7 @@ def _copy_layers(layers: nn.ModuleList, teacher_layers: nn.ModuleList, silence: 
 
 
 def spread_indices(available: int, count: int) -> list[int]:
-    """Choose `count` of `available` layers at equal distances, the first and the last among them; all if too few."""
+    """Choose `count` of `available` layers, evenly spread from the first to the last; all of them if too few."""
     if count >= available:
         return list(range(available))
     if count == 1:

@@ -1,4 +1,4 @@
-"""Logging of a training: the terminal, `log.jsonl`, and TensorBoard if it is installed."""
+"""Logging of a training run: terminal, `log.jsonl`, and TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class RunLog:
-    """Appends records, JSON objects with an `event`, to `log.jsonl`, and shows progress.
+    """Log of a run: appends records (JSON objects with an `event`) to `log.jsonl`, and shows progress.
 
     Args:
         run: Folder of the run.
         console: Where progress is shown.
-        active: Whether to log at all: only on the first rank.
+        active: Whether to log at all; only rank 0 does.
     """
 
     def __init__(self, run: Path, console: Console, active: bool = True):
@@ -38,7 +38,7 @@ class RunLog:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def rewind(self, size: int) -> None:
-        """Remove records written after the checkpoint, when the log had `size` bytes."""
+        """Truncate the log to `size` bytes, its size at the checkpoint, to remove later records."""
         if self.active and self.path.exists():
             os.truncate(self.path, min(size, self.size()))
 
@@ -57,12 +57,12 @@ class RunLog:
                     self._plot(f"{event}/{name}", value, facts["step"])
 
     def show(self, text: str) -> None:
-        """Show a line on the console only."""
+        """Show a line on the console without recording it."""
         if self.active:
             print_line(self.console, text)
 
     def start(self, steps: int, step: int) -> None:
-        """Open TensorBoard's file and, in a terminal, a progress bar.
+        """Open TensorBoard's file and, on a terminal, a progress bar.
 
         Args:
             steps: Planned number of steps.
@@ -84,7 +84,7 @@ class RunLog:
             self._task = self._progress.add_task("train", total=steps, completed=step, loss="–", rate="–")
 
     def progress(self, step: int, steps: int, loss: float, rate: float, seconds_left: float, plain: bool) -> None:
-        """Update the progress bar, or print a line where there is none.
+        """Update the progress bar, or print a line if there is no bar.
 
         Args:
             step: Number of steps so far.
@@ -112,7 +112,7 @@ class RunLog:
             self._board = None
 
     def records(self) -> list[dict[str, Any]]:
-        """Read all records; a line truncated by a kill is skipped."""
+        """Read all records; a line truncated when the process was killed is skipped."""
         kept = []
         for line in self.path.read_bytes().split(b"\n") if self.path.exists() else ():
             try:
@@ -126,12 +126,12 @@ class RunLog:
             return
         try:
             self._board.add_scalar(name, value, step)
-        except OSError:  # the disk is full, which the next checkpoint reports
+        except OSError:  # disk full: the next checkpoint reports it
             self._board = None
 
 
 def _tensorboard(run: Path, step: int) -> SummaryWriter | None:
-    """None if TensorBoard is not installed, or if the folder's name is not UTF-8, which its files cannot store."""
+    """Open TensorBoard's writer; None if it is not installed, or for a folder name that is not UTF-8."""
     try:
         from torch.utils.tensorboard import SummaryWriter  # optional, and slow to import
 

@@ -29,7 +29,7 @@ from allyouneed.training.validation import ValidationSet, validation_loss, valid
 from allyouneed.translation.reference_outputs import make_reference_outputs
 
 FINISHED, STOPPED_EARLY, INTERRUPTED = "finished", "stopped early", "interrupted"
-_CLEARLY_BETTER = 0.5  # BLEU; smaller differences on a validation set are noise, and averages generalise better
+_CLEARLY_BETTER = 0.5  # in BLEU; smaller differences on a validation set are noise, and averages generalise better
 FINAL_SENTENCES = 2000  # validation sentences scored with beam search at the end
 
 
@@ -41,12 +41,12 @@ class Loop:
         run: Folder of the run.
         bundle: The bundle to write; `bundle.model` is `state.model`.
         plan: Steps and learning rates.
-        state: Everything that a checkpoint stores.
+        state: Training state, as stored in checkpoints.
         store: Training pairs as token ids.
         valid: Validation pairs.
-        ranks: All processes.
+        ranks: Processes of the run.
         log: Log and progress.
-        keep_plan: Stores a corrected plan.
+        keep_plan: Callback that stores a corrected plan.
     """
 
     run: Path
@@ -65,7 +65,7 @@ class Loop:
         self.snapshots = Snapshots(self.run / "checkpoints")
 
     def train(self) -> str:
-        """Train until the plan ends (FINISHED), patience is exhausted (STOPPED_EARLY) or Ctrl-C (INTERRUPTED)."""
+        """Train until the plan ends (FINISHED), patience runs out (STOPPED_EARLY) or Ctrl-C stops it (INTERRUPTED)."""
         state = self.state
         self.log.start(self.plan.steps, state.step)
         saved = started = time.perf_counter()
@@ -98,7 +98,7 @@ class Loop:
             return INTERRUPTED if self.ranks.any(interrupt.requested) else FINISHED
 
     def step(self) -> StepMetrics:
-        """Update the weights with the next global batch, of which this rank computes its shares.
+        """Update the weights with the next global batch; each rank computes its own share.
 
         Raises:
             UserError: If the loss is not finite.
@@ -128,7 +128,7 @@ class Loop:
         """Write the final bundle: the average of the last snapshots, or the best snapshot if it is clearly better.
 
         Returns:
-            Its scores on the validation text, with the beam size of the bundle.
+            Scores of the bundle on the validation text, with its own beam size.
         """
         candidates = []
         for name, weights in self._candidates():
@@ -138,7 +138,7 @@ class Loop:
             self.log.record("candidate", step=self.state.step, name=name, quality=quality)
         if candidates:
             margin = _CLEARLY_BETTER if self.training.bleu_sentences else 0.0
-            average, best = candidates[0], candidates[-1]  # the same if only one could be read
+            average, best = candidates[0], candidates[-1]  # the same candidate if there is only one
             _, name, weights = best if best[0] > average[0] + margin else average
             load_weights(self.state.model, weights, self.run)
         else:
@@ -153,7 +153,7 @@ class Loop:
         return self.bundle.scores
 
     def _candidates(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        """Weights that the bundle may get. Unreadable snapshots are skipped with a message."""
+        """Yield candidates for the weights of the bundle. Unreadable snapshots are skipped with a message."""
         last, best = self._to_average(), self.state.best.get("step")
         named = {f"average of steps {', '.join(map(str, last))}": last} if last else {}
         named |= {f"step {best}, the best of the validations": [best]} if best else {}
@@ -164,7 +164,7 @@ class Loop:
                 self.log.show(f"{name} is skipped: {error}")
 
     def _to_average(self) -> list[int]:
-        """Steps of the snapshots to average, of those written so far."""
+        """Return the steps of the snapshots written so far that are to be averaged."""
         steps = self.snapshots.steps(self.state.step)
         planned = [step for step in steps if (self.plan.steps - step) % self.plan.average_every == 0]
         return planned[-self.training.average :]
@@ -193,7 +193,7 @@ class Loop:
         save_bundle(replace(self.bundle, notes={**self.bundle.notes, "steps": state.step}), self.run / "bundle")
 
     def _keep_to_time(self) -> None:
-        """Correct the number of steps under a budget; the plan is stored before a checkpoint that depends on it."""
+        """Correct the number of steps to fit the budget; the plan is stored before a checkpoint that depends on it."""
         plan = self.ranks.share(self.plan.in_time(self.state.step, self.state.seconds))
         if plan == self.plan:
             return
@@ -248,7 +248,7 @@ class _Interrupt:
 
 @contextmanager
 def _interruptible() -> Iterator[_Interrupt]:
-    """Ctrl-C (or SIGTERM) requests a stop after the current step; a second one stops immediately."""
+    """Handle Ctrl-C and SIGTERM: the first requests a stop after the current step, the second stops immediately."""
     interrupt = _Interrupt()
     if threading.current_thread() is not threading.main_thread():  # signals can be handled in the main thread only
         yield interrupt

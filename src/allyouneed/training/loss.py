@@ -1,8 +1,8 @@
-"""Label-smoothed cross-entropy (section 5.4), whole and in chunks.
+"""Label-smoothed cross-entropy (section 5.4), for all logits or in chunks.
 
 The target distribution is (1 - ε) on the correct token plus ε/V on every token of the vocabulary of size V, as in
-Szegedy et al. 2015, which the paper cites; tensor2tensor distributes ε over the other V - 1 tokens. With a teacher, its
-distribution gets a share of the target: token-level knowledge distillation (Kim and Rush 2016, section 3.1).
+Szegedy et al. 2015, which the paper cites; tensor2tensor distributes ε over the other V - 1 tokens. With a teacher, the
+target is mixed with the teacher's distribution: token-level knowledge distillation (Kim and Rush 2016, section 3.1).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch.autograd.function import once_differentiable
 from allyouneed import kernels
 
 _CHUNK_ELEMENTS = {"cpu": 2_000_000, "cuda": 2**27}  # logits per chunk: 8 MB of fp32 fit into a CPU's cache
-_MIN_ROWS = 256  # per chunk: each chunk adds to the gradient of all output weights
+_MIN_ROWS = 256  # minimum rows per chunk, because each chunk updates the gradient of all output weights
 
 
 class TeacherLogits(NamedTuple):
-    """The factors of a teacher's logits, and the teacher's share of the target distribution.
+    """Factors of a teacher's logits, hidden · weightᵀ, and the teacher's share of the target distribution.
 
     Attributes:
         hidden: The teacher's decoder states, [tokens, d_model of the teacher].
@@ -46,7 +46,7 @@ def smoothed_cross_entropy(
         teacher: Teacher whose distribution is part of the target.
 
     Returns:
-        The sum over tokens in nats, a scalar.
+        The sum over tokens in nats, as a scalar.
     """
     log_p = logits.float().log_softmax(dim=-1)
     correct = log_p.gather(1, targets[:, None]).sum()
@@ -60,7 +60,7 @@ def smoothed_cross_entropy(
 def chunked_cross_entropy(
     hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float, teacher: TeacherLogits | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Compute label-smoothed cross-entropy without holding the logits of all tokens at once.
+    """Compute label-smoothed cross-entropy without storing the logits of all tokens.
 
     Args:
         hidden: Decoder states, [tokens, d_model].
@@ -70,7 +70,8 @@ def chunked_cross_entropy(
         teacher: Teacher whose distribution is part of the target.
 
     Returns:
-        The smoothed loss (differentiable, once) and the negative log likelihood, sums over tokens in nats.
+        The smoothed loss (which can be differentiated once) and the negative log-likelihood, both summed over tokens in
+        nats.
     """
     device = hidden.device.type
     if torch.is_autocast_enabled(device):  # cast once, not per chunk
@@ -80,7 +81,7 @@ def chunked_cross_entropy(
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Computes gradients in the forward pass, chunk by chunk while the logits are available, if any are needed."""
+    """Cross-entropy that computes the gradients it needs in the forward pass, while a chunk's logits are available."""
 
     @staticmethod
     def forward(
@@ -116,7 +117,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
 
 def _accumulate_product(total: Tensor, a: Tensor, b: Tensor, first: bool) -> None:
-    """total = a @ b for the first chunk, total += a @ b for the others."""
+    """Compute total = a @ b for the first chunk, total += a @ b for later chunks."""
     if kernels.multiplies(len(b), b, total):
         kernels.matmul.matmul(a, b, mode=kernels.Mode.SET if first else kernels.Mode.ADD, out=total)
     elif a.dtype == total.dtype:
@@ -129,7 +130,7 @@ def _accumulate_product(total: Tensor, a: Tensor, b: Tensor, first: bool) -> Non
 def _chunk_loss(
     hidden: Tensor, weight: Tensor, rows: int, smoothing: float, teacher: TeacherLogits | None
 ) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    """The loss of a chunk of at most `rows` tokens and its gradients: compiled, or the reference implementation."""
+    """Return the function for the loss and gradients of up to `rows` tokens: compiled, or the reference."""
     teacher_weight, share = (None, 0.0) if teacher is None else (teacher.weight.to(teacher.hidden.dtype), teacher.share)
     parts = (1 - share) * (1 - smoothing), (1 - share) * smoothing / len(weight), share
     if kernels.usable(hidden, weight) and (teacher is None or kernels.usable(teacher.hidden, teacher.weight)):
@@ -142,8 +143,8 @@ class PlainTokenLoss:
 
     Args:
         weight: Output weights, [vocabulary, d_model].
-        rows: Largest number of tokens in a chunk.
-        parts: Target probability added to the correct token and to every token, and the teacher's share.
+        rows: Maximum number of tokens in a chunk.
+        parts: Target probability of the correct token, the probability added to every token, and the teacher's share.
         teacher_weight: The teacher's output weights, or None.
     """
 
@@ -159,11 +160,11 @@ class PlainTokenLoss:
         Args:
             hidden: Decoder states, [tokens, d_model].
             targets: Correct token ids, [tokens].
-            grad_hidden: Where to write the gradient of `hidden`, or None.
+            grad_hidden: Output for the gradient of `hidden`, or None.
             teacher_hidden: The teacher's decoder states, or None.
 
         Returns:
-            Gradient of the logits [tokens, vocabulary], smoothed loss, negative log likelihood (sums in nats).
+            Gradient of the logits [tokens, vocabulary], smoothed loss and negative log-likelihood (sums in nats).
         """
         logits = torch.mm(hidden, self._weight.T, out=self._buffer[: len(hidden)]).float()
         correct, (certain, uniform, share) = targets[:, None], self._parts

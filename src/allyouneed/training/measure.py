@@ -1,4 +1,4 @@
-"""Measures the speed of a training, to plan steps for a budget of minutes."""
+"""Measurement of training speed, to plan the steps for a budget of minutes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from allyouneed.training.validation import validation_loss, validation_scores
 _WARM_UP_STEPS = 3
 _MIN_STEPS = 5
 _SENTENCES = 50
-_UNTRAINED = 3  # an untrained model generates until the length limit, which takes about this many times as long
+_UNTRAINED = 3  # slowdown of validation for an untrained model, which generates up to the length limit
 _BEAM = 3  # time of beam search relative to greedy search
 
 
@@ -19,7 +19,7 @@ def measure(loop: Loop, seconds: float) -> Speed:
     """Measure the speed by training on real batches and validating once.
 
     Args:
-        loop: A loop for this measurement only; the caller trains with a new one.
+        loop: A loop used only for the measurement; the caller trains with a new loop.
         seconds: Duration of the training steps.
     """
     for _ in range(_WARM_UP_STEPS):

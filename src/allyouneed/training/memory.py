@@ -1,4 +1,4 @@
-"""Memory of a training process: how the allocator keeps it, and whether a model fits into it."""
+"""Memory of a training process: allocator settings, and a check that a model fits."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _BYTES_PER_WEIGHT = {"adam": 16, "muon": 12}  # weight, gradient and the optimiz
 
 
 def keep_freed_memory() -> None:
-    """Make glibc keep freed tensor memory in the process; does nothing with other allocators.
+    """Make glibc keep freed tensor memory in the process; do nothing with other C libraries.
 
-    A training step frees and allocates hundreds of tensors of megabytes. Otherwise the kernel zeroes each of their
-    pages again at the first touch (measured in docs/experiments.md).
+    A training step frees and allocates hundreds of tensors of several megabytes. By default, their memory is returned
+    to the kernel, which zeroes every page again on first access (measured in docs/experiments.md).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -29,7 +29,7 @@ def keep_freed_memory() -> None:
 
 
 def refuse_oversized(config: Config, vocab_size: int, device: torch.device) -> None:
-    """Refuse a model whose weights, gradients and optimizer state exceed the device's memory.
+    """Reject a model whose weights, gradients and optimizer state exceed the device's memory.
 
     Args:
         config: The settings of the run.

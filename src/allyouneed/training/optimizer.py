@@ -1,4 +1,4 @@
-"""Adam as in section 5.3, or Muon for the weight matrices (Jordan et al. 2024).
+"""Adam (section 5.3), or Muon for the weight matrices (Jordan et al. 2024).
 
 Muon replaces a matrix's momentum by the nearest orthogonal matrix (Newton-Schulz iteration), so that all directions are
 updated at the same rate. It runs in fp32; `torch.optim.Muon` iterates in bf16, which is slow on many CPUs.
@@ -16,7 +16,7 @@ from allyouneed.config import TrainingConfig
 
 
 def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: float) -> list[Optimizer]:
-    """Make the paper's Adam, or two optimizers: Muon for the matrices and Adam for the rest.
+    """Make the paper's Adam, or two optimizers: Muon for the matrices and Adam for the other parameters.
 
     Args:
         model: The model.
@@ -45,7 +45,7 @@ def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: f
 
 
 def is_embedding(name: str) -> bool:
-    """Whether a parameter has one row per token or position: embeddings and output projection, by parameter name."""
+    """Return whether a parameter, by its name, has one row per token or position: embeddings, output projection."""
     return "tokens" in name or "positions" in name or name == "output.weight"
 
 
@@ -72,7 +72,7 @@ class Muon(Optimizer):
                 self._step(same_shape, group["lr"], group["momentum"], group["weight_decay"])
 
     def _step(self, matrices: list[tuple[Tensor, Tensor]], rate: float, momentum: float, decay: float) -> None:
-        """Update matrices of one shape, given with their gradients."""
+        """Update matrices of one shape, given as pairs with their gradients."""
         weights, gradients = map(list, zip(*matrices, strict=True))
         for weight in weights:
             if not self.state[weight]:
@@ -86,10 +86,10 @@ class Muon(Optimizer):
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """Bring all singular values of matrices to about 1.
+    """Map the singular values of matrices to about 1, keeping the singular vectors.
 
-    Each matrix is divided by its Frobenius norm, so that singular values are at most 1. Those above 0.003 become 0.8 to
-    1.2, smaller ones stay below. Batches of 16 matrices stay in the cache.
+    Each matrix is divided by its Frobenius norm, so that its singular values are at most 1. Values above 0.003 are
+    mapped to between 0.8 and 1.2; smaller values stay smaller. Batches of 16 matrices stay in the cache.
 
     Args:
         matrices: Matrices, [count, rows, columns].
@@ -101,8 +101,8 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     return x.mT if tall else x
 
 
-# Four quintics a·s + b·s³ + c·s⁵, each optimal for the range that the previous one leaves; they bring [0.003, 1]
-# closest to 1 (Amsel et al. 2025, "The Polar Express"). Muon's original, one quintic five times, leaves 0.7 to 1.2.
+# Four quintics a·s + b·s³ + c·s⁵, each optimal for the output range of the previous one, that map [0.003, 1] closest to
+# 1 (Amsel et al. 2025, "The Polar Express"). The original Muon applies one quintic five times and gives 0.7 to 1.2.
 _QUINTICS = (
     (8.383673612923, -24.765905857975, 18.357081892888),
     (4.043420433700, -3.011404993842, 0.569512150319),
@@ -127,7 +127,7 @@ def _iterate(x: Tensor) -> Tensor:
 
 
 def _by_shape(parameters: Iterable[Tensor]) -> list[list[tuple[Tensor, Tensor]]]:
-    """Parameters and gradients by shape; parameters without a gradient are left out."""
+    """Group parameters and their gradients by shape; skip parameters without a gradient."""
     groups: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
     for parameter in parameters:
         if parameter.grad is not None:

@@ -1,4 +1,4 @@
-"""Training from Python, with the meaning of `allyouneed train`: exported as `allyouneed.train`."""
+"""The Python counterpart of `allyouneed train`, exported as `allyouneed.train`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TrainingResult:
     Attributes:
         run: Folder of the run.
         bundle: Folder of the trained bundle, for `Translator.load`.
-        report: The report, an HTML page with curves, samples and settings.
+        report: Path of the report, an HTML page with curves, samples and settings.
         scores: Scores on the validation text: `loss` (nats per token), `bleu`, `chrf`, `exact_match` (percent),
             their sacreBLEU signatures, and the `beam_size` used.
         stopped_early: Whether `training.patience` ended the training before the last step.
@@ -55,26 +55,26 @@ def train(
 ) -> TrainingResult:
     """Train a translator from parallel text, as `allyouneed train` does.
 
-    The same call again resumes an interrupted run, or returns the result of a finished one. A run started on the
-    command line can be resumed from Python and vice versa, if the settings are the same and in the same order.
+    Repeating the call resumes an interrupted run, or returns the result of a finished run. A run started on the command
+    line can be resumed from Python and vice versa, if the settings are the same and in the same order.
 
     Args:
         source: Code of the source language, for example "de".
         target: Code of the target language, for example "en".
         train: Training text: one TSV file, or two files with one sentence per line; .gz is supported.
         out: Folder of the run.
-        valid: Validation text, likewise. Default: about 1,000 training pairs are held out.
+        valid: Validation text, in the same format. Default: about 1,000 training pairs are held out.
         recipe: Name of a recipe or path of a TOML file. Default: chosen by the size of the corpus and the minutes.
         minutes: Wall-clock budget for the whole training.
         settings: Overrides by section, `{"training": {"seed": 2}}`, or one or several strings as for `--set`.
         start_from: RUN or bundle to train further, instead of a new model.
-        quiet: Whether to print no progress. Default: progress is printed on standard error.
+        quiet: Whether to suppress progress, which is otherwise printed to standard error.
 
     Returns:
         Paths and validation scores.
 
     Raises:
-        UserError: If a setting is impossible, files are missing or damaged, or the disk is full.
+        UserError: If a setting is invalid, files are missing or damaged, or the disk is full.
         KeyboardInterrupt: If Ctrl-C is pressed; a checkpoint is saved first.
 
     Example:
@@ -104,11 +104,11 @@ def train(
 
 
 def _assignments(minutes: float | None, settings: Settings) -> list[str]:
-    """`SECTION.NAME=VALUE` as on the command line, so that both describe the same run."""
+    """Convert settings to `SECTION.NAME=VALUE`, as on the command line, so that both describe the same run."""
     if isinstance(settings, str):
         settings = [settings]
     if isinstance(settings, Mapping):
-        check_values(settings, "settings")  # before the values become text
+        check_values(settings, "settings")  # before values are converted to text
         settings = [
             f"{section}.{name}={shown(value)}" for section, values in settings.items() for name, value in values.items()
         ]

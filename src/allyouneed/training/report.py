@@ -32,9 +32,9 @@ def write_report(
         path: The file.
         title: Heading of the page.
         log: Records of `log.jsonl`, in order.
-        corpus: Reports on the parts of the corpus, by name.
+        corpus: Statistics of the parts of the corpus, by name.
         settings: Settings by section and name.
-        scores: Scores by the name of the test set, and notes by their name.
+        scores: Scores by name of the test set, and notes by name.
         status: How the run ended.
 
     Raises:
@@ -52,14 +52,14 @@ def write_report(
         corpus=_corpus_report(corpus),
         settings=_setting_tables(settings, log),
     )
-    write_file(path, page.encode("utf-8", "replace"))  # JSON may hold lone surrogates
+    write_file(path, page.encode("utf-8", "replace"))  # JSON may contain lone surrogates
 
 
 # Tables
 
 
 def _table(rows: Sequence[Sequence[object]], head: list[str] | None = None) -> Html:
-    """A table of names and values, numbers right-aligned; nothing without rows."""
+    """Make a table of names and values with right-aligned numbers; empty without rows."""
 
     def cell(value: object) -> Html:
         return markup("td", show(value), class_="number" if is_number(value) else "text")
@@ -70,7 +70,7 @@ def _table(rows: Sequence[Sequence[object]], head: list[str] | None = None) -> H
 
 
 def _definitions(pairs: list[tuple[str, object]]) -> Html:
-    """A list of names and texts; each text sets its own writing direction."""
+    """Make a list of names and texts; the writing direction is detected for each text."""
     return markup("dl", *(join(markup("dt", name), markup("dd", text, dir="auto")) for name, text in pairs))
 
 
@@ -78,7 +78,7 @@ def _definitions(pairs: list[tuple[str, object]]) -> Html:
 
 
 def _without_repeats(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The log of a single run: records after a step are dropped if the run was resumed at that step."""
+    """Return the log without repeated steps: a resume at a step drops the earlier records after it."""
     run: list[dict[str, Any]] = []
     for record in log:
         if record.get("event") == "resume":
@@ -97,7 +97,7 @@ def _points(run: list[dict[str, Any]], event: str, key: str) -> list[CurvePoint]
 
 
 def _clock(run: list[dict[str, Any]]) -> list[CurvePoint]:
-    """Steps with the time at which they were reached, from step 0."""
+    """Return the steps with the time at which they were reached, starting with step 0."""
     return sorted([CurvePoint(0, 0.0, 0), *_points(run, "train", "step"), *_points(run, "validation", "step")])
 
 
@@ -111,7 +111,7 @@ def _event_line(log: list[dict[str, Any]]) -> Html:
 
 
 def _headline(run: list[dict[str, Any]], scores: dict[str, Any]) -> Html:
-    """The tiles at the top. Final scores and scores of the log are separate, since search or test set may differ."""
+    """Make the tiles at the top; final and logged scores are separate, since search or test set may differ."""
     final = [(name, of) for name, of in scores.items() if isinstance(of, dict) and is_number(of.get("bleu"))]
     planned = [f"of {show(plan['steps'])} planned" for plan in _events(run, "plan") if "steps" in plan]
     speeds = [point.value for point in _points(run, "train", "tokens_per_second") if is_number(point.value)]
@@ -163,7 +163,7 @@ def _charts(run: list[dict[str, Any]]) -> Html:
 
 
 def _sample_cards(validations: list[dict[str, Any]]) -> Html:
-    """The samples of the last validation, each with its earlier translations."""
+    """Show the samples of the last validation, each with its earlier translations."""
     return join(*(_sample_card(sample, validations[:-1]) for last in validations[-1:] for sample in last["samples"]))
 
 
@@ -181,7 +181,7 @@ def _sample_card(sample: dict[str, Any], earlier: list[dict[str, Any]]) -> Html:
 
 
 def _score_table(scores: dict[str, Any]) -> Html:
-    """One row per score, with its signature; other entries of `scores` follow as notes."""
+    """Make a table with one row per score and its signature; other entries of `scores` follow as notes."""
     rows, notes = [], []
     for name, value in scores.items():
         if isinstance(value, dict):
@@ -197,7 +197,7 @@ def _one_decimal(value: object) -> object:
 
 
 def _corpus_report(corpus: dict[str, Any]) -> Html:
-    """Counts for each part of the corpus, then examples of dropped lines."""
+    """Show counts for each part of the corpus, then examples of dropped lines."""
     drops = [(part, reason, found) for part, of in corpus.items() for reason, found in of.get("dropped", {}).items()]
     keys = dict.fromkeys(key for of in corpus.values() for key in of if key != "dropped")
     rows = [[key.replace("_", " "), *(of.get(key) for of in corpus.values())] for key in keys]
@@ -216,7 +216,7 @@ def _corpus_report(corpus: dict[str, Any]) -> Html:
 
 
 def _setting_tables(settings: dict[str, Any], log: list[dict[str, Any]]) -> Html:
-    """One table per section, with values as in a recipe, and one for the last plan."""
+    """Make one table per section, with values as in a recipe, and one for the last plan."""
     plans = [{key: value for key, value in plan.items() if key != "event"} for plan in _events(log, "plan")]
     tables = []
     for name, section in [*settings.items(), *(("plan", plan) for plan in plans[-1:])]:

@@ -1,4 +1,4 @@
-"""A training request as given, and what identifies it when a command is repeated."""
+"""A training request, and its identity, which is compared when a command is repeated."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Request:
 
     Attributes:
         train: Training text: one TSV file, or two plain files of source and target.
-        valid: Validation text, likewise; None to hold out training pairs.
+        valid: Validation text in the same format; None to hold out training pairs.
         out: Folder of the run.
         languages: Codes of the source and the target language.
         recipe: Name of a recipe or path of a TOML file; None to choose by the corpus and the minutes.
         settings: Overrides `SECTION.NAME=VALUE`.
-        build: Makes the model from its settings and the vocabulary size, for experiments with other models.
-        data: Folder of prepared data shared by several runs; None for the run's own.
+        build: Creates the model from its settings and the vocabulary size; for experiments with other models.
+        data: Folder of prepared data shared by several runs; None for a folder in the run.
         start_from: RUN or bundle whose model and tokenizer are trained further.
         teacher: RUN or bundle whose tokenizer the model shares and whose layers initialise it (see `initialise.py`).
-        plan: TrainingPlan to follow instead of a new one, so that several runs are comparable.
-        steady: Whether to keep the plan even if it does not fit the minutes.
+        plan: Training plan to use instead of a new one, so that several runs are comparable.
+        steady: Whether to keep the plan even if it does not fit into the minutes.
     """
 
     train: Sequence[Path]
@@ -62,7 +62,7 @@ def requested_device(request: Request) -> str:
     """Return the setting `training.device` without resolving the rest of the request.
 
     Raises:
-        UserError: If there is no such recipe, or the value is impossible.
+        UserError: If there is no such recipe, or the value is invalid.
     """
     return base_config(request).override(assignments_of(request.settings, "training.device")).training.device
 
@@ -73,7 +73,7 @@ def assignments_of(settings: Sequence[str], key: str) -> list[str]:
 
 
 def identity(request: Request) -> dict[str, Any]:
-    """Describe a request so that equal descriptions mean the same run: text and recipe by content, settings.
+    """Describe a request such that equal descriptions mean the same run: text and recipe by content, and settings.
 
     Raises:
         UserError: If a file is missing or is not a regular file.
@@ -93,7 +93,7 @@ def identity(request: Request) -> dict[str, Any]:
 
 
 def bundle_identity(run: Path) -> str:
-    """Describe a bundle by its path and content. Raises `UserError` if there is none."""
+    """Describe a bundle by its path and content; raises `UserError` if there is no bundle."""
     return f"{run} {_checksum(find_bundle(run) / MANIFEST)}"
 
 

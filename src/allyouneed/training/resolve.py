@@ -1,4 +1,4 @@
-"""Turns a request into settings, tokenizer and starting weights, each read once."""
+"""Resolution of a request to settings, tokenizer and initial weights, each read once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from allyouneed.training.run_record import RunRecord
 from allyouneed.training.schedule import plan_for_steps
 from allyouneed.training.size import DEFAULT_MINUTES, choose_size
 
-# Training a converged model further: Adam, with a peak rate far below that of a new model.
+# Fine-tuning of a converged model: Adam, with a peak rate far below that for a new model.
 _FINE_TUNING = {"learning_rate": 2e-4, "warmup": 200, "batch_tokens": 4000}
 
 
@@ -31,7 +31,7 @@ class ResolvedRequest:
     Attributes:
         request: The request as given.
         config: The settings of the run.
-        start: Bundle that is trained further, on the CPU.
+        start: Bundle to train further, on the CPU.
         teacher: Bundle of the teacher, on the CPU.
     """
 
@@ -42,7 +42,7 @@ class ResolvedRequest:
 
     @property
     def tokenizer(self) -> AnyTokenizer | None:
-        """The tokenizer of the start or the teacher; None if a new one is to be learnt."""
+        """The tokenizer of the start or the teacher; None if a new tokenizer must be trained."""
         origin = self.start or self.teacher
         return origin.tokenizer if origin else None
 
@@ -55,14 +55,14 @@ def resolve(
     show: Callable[[str], None],
     teacher: Bundle | None = None,
 ) -> ResolvedRequest:
-    """Load what a request refers to, and agree on the settings: the stored ones if the run exists, else new ones.
+    """Load the bundles of a request, and determine the settings: the stored ones if the run exists, else new ones.
 
     Args:
         request: The request.
         record: Record of the run, which stores new settings.
-        device: Device of the training, whose speed decides on a recipe if none is named.
-        ranks: All processes, which share the settings of the first.
-        show: Shows a line to the user.
+        device: Device of the training; its speed determines the recipe if none is named.
+        ranks: Processes of the run, which share the settings of rank 0.
+        show: Callback that shows a line to the user.
         teacher: The bundle of `request.teacher`, if it is already loaded.
 
     Raises:
@@ -89,7 +89,7 @@ def _agreed_config(
     started = record.content.get("asked", {})
     if described == started:
         return record.config
-    if "plan" not in record.content:  # no step was taken: remove what a first, mistaken command prepared
+    if "plan" not in record.content:  # no step was taken: remove the data of an earlier, mistaken command
         for leftover in ("data", "checkpoints"):
             shutil.rmtree(request.out / leftover, ignore_errors=True)
         config = choose()
@@ -109,7 +109,7 @@ def _agreed_config(
 
 
 def _with_more_steps(started: dict[str, Any], described: dict[str, Any], config: Config) -> Config | None:
-    """The settings with more steps, if nothing else differs; only the decay 1/√step can be continued."""
+    """Return the settings with more steps if nothing else differs; only the decay 1/√step can be continued."""
 
     def without_steps(run: dict[str, Any]) -> dict[str, Any]:
         settings = [setting for setting in run["settings"] if not setting.startswith("training.steps")]
@@ -123,7 +123,7 @@ def _with_more_steps(started: dict[str, Any], described: dict[str, Any], config:
 
 @dataclass(frozen=True)
 class _NewConfig:
-    """Chooses the settings of a run that does not exist yet."""
+    """Choice of the settings for a run that does not exist yet."""
 
     request: Request
     start: Bundle | None
@@ -158,7 +158,7 @@ class _NewConfig:
         return config
 
     def _fine_tuning(self, start: Bundle, has_steps: bool) -> Config:
-        """The model and search of the start; low rates and few steps unless a recipe is named."""
+        """Return the start's model and search settings, with low rates and few steps unless a recipe is named."""
         base = base_config(self.request)
         if self.request.recipe is None:
             base = base.replace(training=_FINE_TUNING | ({} if has_steps else {"minutes": DEFAULT_MINUTES}))

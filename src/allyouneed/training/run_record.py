@@ -11,14 +11,14 @@ from allyouneed.training.schedule import TrainingPlan
 
 
 class RunRecord:
-    """The facts of a run that a repeated command reads.
+    """Stored facts of a run, which a repeated command reads.
 
     Attributes:
-        path: The file.
-        content: Its content: `asked` (see `request.identity`), `config`, `plan` and `finished` (the scores).
+        path: Path of the file.
+        content: Content of the file: `asked` (see `request.identity`), `config`, `plan` and `finished` (the scores).
 
     Raises:
-        UserError: If the file exists but cannot be read, or another version wrote it.
+        UserError: If the file exists but cannot be read, or was written by an incompatible version.
     """
 
     def __init__(self, path: Path):
@@ -34,13 +34,13 @@ class RunRecord:
         return config_from(self.content["config"], str(self.path))
 
     def update(self, **facts: object) -> None:
-        """Store facts; None removes one. Raises `UserError` if the disk is full."""
+        """Store facts; None removes a fact. Raises `UserError` if the disk is full."""
         self.content = {key: value for key, value in {**self.content, **facts}.items() if value is not None}
         write_file(self.path, to_json(self.content))
 
 
 def _check(run: dict[str, Any]) -> None:
-    """Raise `KeyError` or `TypeError` for content that this version does not write."""
+    """Raise `KeyError` or `TypeError` for content in a different format than this version writes."""
     if not {"asked", "config"} <= run.keys():
         raise KeyError("asked, config")
     if "plan" in run:

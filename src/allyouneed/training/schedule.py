@@ -1,8 +1,8 @@
 """Learning rate schedule (section 5.3), and the plan that fixes it for a run.
 
-A plan is made and stored before the first step. A budget in minutes becomes a number of steps by a short measurement.
-Since the speed of a machine varies, validations correct the number; the corrected plan is stored before it is used. A
-resumed run continues with the stored plan.
+A plan is made and stored before the first step. A short measurement converts a budget in minutes to a number of steps.
+Since the speed of a machine varies, the number is corrected after validations; the corrected plan is stored before it
+is used. A resumed run continues with the stored plan.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import Any, NamedTuple
 
 from allyouneed.config import Config
 
-_AVERAGED_SHARE = 0.1  # of the steps under a budget: the last tenth is averaged
+_AVERAGED_SHARE = 0.1  # share of the steps that is averaged under a budget: the last tenth
 _VALIDATIONS = 20
-_VALIDATION_SHARE = 0.08  # of the budget, at most
-_VALIDATION_DISTANCE = 15  # minimum seconds between validations
+_VALIDATION_SHARE = 0.08  # maximum share of the budget for validations
+_VALIDATION_DISTANCE = 15  # minimum number of seconds between validations
 _WARMUP_SHARE = 0.08
-_RESERVE = 0.02  # of the time for steps
-_LAST_CORRECTION = 0.85  # of the steps; afterwards their number is fixed
-_MIN_CHANGE = 0.01  # of the steps; smaller corrections are skipped
+_RESERVE = 0.02  # share of the time that is kept in reserve
+_LAST_CORRECTION = 0.85  # share of the steps after which their number is fixed
+_MIN_CHANGE = 0.01  # share of the steps; smaller corrections are skipped
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Everything that depends on the time or the number of steps. `run.json` and the log store these fields.
+    """Values that depend on the time or the number of steps. `run.json` and the log store these fields.
 
     Attributes:
-        steps: Number of updates.
+        steps: Total number of updates.
         warmup: Steps of linear warm-up.
         decay: "inverse_sqrt" or "linear".
         learning_rate: Peak learning rate.
@@ -68,14 +68,14 @@ class TrainingPlan:
         """Correct the number of steps to fit the budget, extrapolating the speed so far.
 
         The linear decay continues from the current learning rate. There is no correction during warm-up and in the last
-        part of the training.
+        part of training.
 
         Args:
             step: Number of steps so far.
             seconds: Training time so far.
 
         Returns:
-            The corrected plan, or this one.
+            The corrected plan, or this plan if no correction is needed.
         """
         if self.budget is None or not self.warmup <= step <= _LAST_CORRECTION * self.steps:
             return self
@@ -90,7 +90,7 @@ class TrainingPlan:
 
 
 class Speed(NamedTuple):
-    """Wall-clock seconds of one update, of one validation, and of the scoring at the end."""
+    """Wall-clock seconds per update, per validation, and for the final scoring."""
 
     step_seconds: float
     validation_seconds: float
@@ -98,12 +98,12 @@ class Speed(NamedTuple):
 
 
 def paper_peak(d_model: int, warmup: int) -> float:
-    """Compute d_model^-0.5 · warmup^-0.5, the maximum of equation 3, which is reached at the end of warm-up."""
+    """Compute d_model^-0.5 · warmup^-0.5, the maximum of equation 3, reached at the end of warm-up."""
     return (d_model * warmup) ** -0.5
 
 
 def plan_for_steps(config: Config) -> TrainingPlan:
-    """Make the plan of a recipe with a fixed number of steps; with linear decay, warm-up is at most a quarter of it."""
+    """Make the plan for a fixed number of steps; with linear decay, warm-up is at most a quarter of the steps."""
     training = config.training
     longest_warmup = max(1, training.steps // 4) if training.decay == "linear" else training.warmup
     return TrainingPlan(
@@ -122,15 +122,15 @@ def plan_for_minutes(
     speed: Speed,
     explicit: Collection[str] = (),
 ) -> TrainingPlan:
-    """Plan as many steps as fit into the budget beside validations and the final scoring, with a decay to zero.
+    """Plan as many steps as fit into the budget besides validations and the final scoring, with a decay to zero.
 
     Warm-up and averaging are shortened for a small budget; the peak learning rate is the recipe's.
 
     Args:
         config: The settings.
-        seconds_left: What is left of the budget.
+        seconds_left: Remaining seconds of the budget.
         speed: The measured speed.
-        explicit: Settings that the user set, for example "training.warmup", which are kept.
+        explicit: Settings that the user set, for example "training.warmup", which are not changed.
     """
     training = config.training
     affordable = min(_VALIDATION_SHARE * seconds_left / speed.validation_seconds, seconds_left / _VALIDATION_DISTANCE)

@@ -1,4 +1,4 @@
-"""Chooses a recipe by corpus, machine and time if none is named."""
+"""Choice of a recipe by corpus, machine and time if none is named."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _PAIRS_NEEDED = {"tiny": 0, "small": 100_000, "base": 1_000_000, "big": 4_000_00
 _EPOCHS_NEEDED = 5  # with fewer epochs, a smaller model is better
 _TOKENS_PER_PAIR = 25
 _UTILISATION = 0.4  # share of the peak speed of matrix products that training reaches
-_PAIRS_PER_TOKEN = 3  # of the vocabulary
+_PAIRS_PER_TOKEN = 3  # minimum number of pairs per token of the vocabulary
 
 
 class RecipeChoice(NamedTuple):
     """A chosen recipe.
 
     Attributes:
-        recipe: Its name.
-        config: Its settings, with a vocabulary size that fits the corpus.
-        reason: The reason for the choice, to be shown to the user.
+        recipe: Name of the recipe.
+        config: Settings of the recipe, with a vocabulary size that fits the corpus.
+        reason: Reason for the choice, to show to the user.
     """
 
     recipe: str
@@ -33,7 +33,7 @@ class RecipeChoice(NamedTuple):
 
 
 def choose_size(pairs: int, minutes: float, device: torch.device) -> RecipeChoice:
-    """Choose the largest recipe for which the corpus is large enough and the time sufficient.
+    """Choose the largest recipe for which the corpus and the time are sufficient.
 
     Args:
         pairs: Number of training pairs.
@@ -64,7 +64,7 @@ def training_flops(model: ModelConfig, vocab_size: int) -> float:
     """Count floating-point operations per pair of a source and a target token, forward and backward.
 
     Six operations per weight: a multiplication and an addition in the forward pass, twice as many in the backward pass.
-    The products of queries, keys and values, small at sentence length, are left out.
+    The products of queries, keys and values are omitted, since they are small at sentence length.
 
     Args:
         model: Sizes of the model.
@@ -74,7 +74,7 @@ def training_flops(model: ModelConfig, vocab_size: int) -> float:
 
 
 def matrix_flops(device: torch.device, size: int = 1536, repeats: int = 5, dtype: torch.dtype = torch.float32) -> float:
-    """Measure the floating-point operations per second of a large matrix product on a device, the best of a few.
+    """Measure the floating-point operations per second of a large matrix product: the best of several measurements.
 
     Args:
         device: The device.

@@ -23,11 +23,11 @@ from allyouneed.training.schedule import TrainingPlan
 
 
 class StepMetrics(NamedTuple):
-    """Metrics of one update over the global batch.
+    """Metrics of an update over the global batch.
 
     Attributes:
         loss: Smoothed cross-entropy in nats per target token.
-        nll: Negative log likelihood in nats per target token.
+        nll: Negative log-likelihood in nats per target token.
         tokens: Number of target tokens.
         gradient_norm: Norm before clipping; None if neither clipping nor logging needs it.
     """
@@ -44,10 +44,10 @@ class Totals:
 
     Attributes:
         loss: Smoothed cross-entropy in nats.
-        nll: Negative log likelihood in nats.
+        nll: Negative log-likelihood in nats.
         tokens: Number of target tokens.
         seconds: Wall-clock time of the updates.
-        loading: The part of `seconds` spent on making batches.
+        loading: Part of `seconds` that was spent on making batches.
     """
 
     loss: float = 0.0
@@ -66,7 +66,7 @@ class Totals:
 
 @dataclass
 class TrainingState:
-    """Everything that changes during training, as a checkpoint stores it. Random numbers depend on the step alone.
+    """Everything that changes during training, as stored in checkpoints. Random numbers depend only on the step.
 
     Attributes:
         model: The model.
@@ -75,7 +75,7 @@ class TrainingState:
         position: Position in the order of the batches.
         seconds: Training time over all sessions.
         best: `step` and `quality` of the best validation.
-        validations_without_gain: Number of validations since then.
+        validations_without_gain: Number of validations since the best one.
         since_log: Sums since the last logged step.
         teacher: Teacher of a student (`distil`); it is constant and not part of a checkpoint.
     """
@@ -92,13 +92,13 @@ class TrainingState:
 
 
 def seed_step(seed: int, step: int, rank: int, part: int) -> None:
-    """Seed PyTorch as a function of the step, so that resuming needs no generator state."""
+    """Seed PyTorch as a function of the step, so that checkpoints need no generator state."""
     mixed = (seed * 1_000_003 + step) * 1_000_003 + rank * 1009 + part
     torch.manual_seed(mixed % 2**63)
 
 
 def is_logged(step: int, training: TrainingConfig, plan: TrainingPlan) -> bool:
-    """Whether the step is logged: every `log_every` steps, and the last, so that every step is part of a record."""
+    """Return whether to log a step: every `log_every` steps and the last, so that records cover every step."""
     may_be_last = training.patience is not None and step % plan.validate_every == 0
     return step % training.log_every == 0 or step == plan.steps or may_be_last
 
@@ -106,14 +106,14 @@ def is_logged(step: int, training: TrainingConfig, plan: TrainingPlan) -> bool:
 def update(
     state: TrainingState, shares: Sequence[Batch], training: TrainingConfig, plan: TrainingPlan, ranks: Ranks
 ) -> StepMetrics:
-    """Update the weights with the gradient of the global batch, of which this rank computes its shares.
+    """Update the weights with the gradient of the global batch; this rank computes the gradient of its shares.
 
     Args:
-        state: Model, optimizers and step, which are changed.
+        state: Training state, which is updated.
         shares: This rank's micro-batches.
         training: Training settings.
         plan: Plan with the learning rates.
-        ranks: All processes.
+        ranks: Processes of the run.
 
     Returns:
         Metrics over the global batch.
@@ -129,11 +129,11 @@ def update(
             part_loss, part_nll = batch_loss(model, batch, training, device, state.teacher)
             (part_loss / tokens).backward()
             loss, nll = loss + part_loss.detach().cpu(), nll + part_nll.cpu()
-    for parameter in model.parameters():  # a rank with an empty share takes part in the sum, too
+    for parameter in model.parameters():  # a rank with an empty share also takes part in the sum
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     ranks.sum_gradients(model.parameters())
-    norm = None  # needs a pass over all gradients, so only where it is used
+    norm = None  # computed only if it is used, since it needs a pass over all gradients
     if training.clip_norm or is_logged(state.step, training, plan):
         norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
         if training.clip_norm:
@@ -150,7 +150,7 @@ def update(
 def batch_loss(
     model: Transformer, batch: Batch, training: TrainingConfig, device: torch.device, teacher: Transformer | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Compute the loss of a batch; padding does not count.
+    """Compute the loss of a batch, ignoring padding.
 
     Args:
         model: The model.
@@ -160,7 +160,7 @@ def batch_loss(
         teacher: Teacher with the same vocabulary, whose distribution is part of the target.
 
     Returns:
-        Smoothed cross-entropy (differentiable) and negative log likelihood, sums over target tokens in nats.
+        Smoothed cross-entropy (differentiable) and negative log-likelihood, sums over target tokens in nats.
     """
     bf16 = training.precision == "bf16" or (training.precision == "auto" and device.type == "cuda")
     targets = batch.target_output[batch.target_output != PAD].to(device, non_blocking=True)
@@ -178,7 +178,7 @@ def batch_loss(
 
 
 def _hidden(model: Transformer, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The factors of the logits: decoder states [tokens, d_model] and output weights [vocabulary, d_model]."""
+    """Return the factors of the logits: decoder states [tokens, d_model] and output weights [vocabulary, d_model]."""
     real = batch.target_output != PAD
     if can_pack(model):
         source, target = pack(batch.source, batch.source != PAD), pack(batch.target_input, real)
@@ -187,6 +187,6 @@ def _hidden(model: Transformer, batch: Batch, device: torch.device) -> tuple[Ten
         source_ids, target_ids, real = (x.to(device) for x in (batch.source, batch.target_input, real))
         hidden = model.hidden(source_ids, target_ids)[real]
     weight = model.output.weight
-    if model.output.bias is not None:  # as one more column, whose hidden unit is 1
+    if model.output.bias is not None:  # appended as a column, with a hidden unit of 1
         hidden, weight = F.pad(hidden, (0, 1), value=1.0), torch.cat([weight, model.output.bias[:, None]], dim=1)
     return hidden, weight

@@ -1,4 +1,4 @@
-"""Trains a model from files of parallel text, or resumes a run: everything `allyouneed train` does, in order."""
+"""Training of a model from files of parallel text, or resuming of a run: all steps of `allyouneed train`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from allyouneed.training.resolve import ResolvedRequest, resolve
 from allyouneed.training.run_record import RunRecord
 from allyouneed.training.schedule import TrainingPlan, plan_for_minutes, plan_for_steps
 
-# Files of a run beside run.json. A folder with other files is not ours to write to.
+# Files of a run besides run.json. A folder with other files is not used.
 _RUN_FILES = {".lock", "data", "distilled", "checkpoints", "bundle", "tensorboard", "log.jsonl", "report.html"}
 
 
@@ -43,7 +43,7 @@ class Outcome:
     Attributes:
         status: FINISHED, STOPPED_EARLY or INTERRUPTED.
         scores: Validation scores; empty if interrupted.
-        is_first_rank: Whether this process is the first of several, the only one that prints.
+        is_first_rank: Whether this process is rank 0, the only rank that prints.
     """
 
     status: str
@@ -60,7 +60,7 @@ def train(request: Request, console: Console, teacher: Bundle | None = None) -> 
         teacher: The bundle of `request.teacher`, if it is already loaded.
 
     Raises:
-        UserError: If the request is impossible, files are missing or damaged, or the disk is full.
+        UserError: If the request is invalid, files are missing or damaged, or the disk is full.
     """
     started = time.perf_counter()
     keep_freed_memory()
@@ -110,7 +110,7 @@ def _prepare(resolved: ResolvedRequest, prepared: PreparedData, log: RunLog) -> 
 
 
 def _agreed_plan(parts: LoopParts, record: RunRecord, started: float) -> TrainingPlan:
-    """The stored plan, the plan of the request, or a new one, which is stored before the first step."""
+    """Return the stored plan, the plan of the request, or a new plan, which is stored before the first step."""
     if stored := parts.ranks.share(record.content.get("plan")):
         return TrainingPlan(**stored)
     request, config = parts.resolved.request, parts.resolved.config
@@ -133,7 +133,7 @@ def _agreed_plan(parts: LoopParts, record: RunRecord, started: float) -> Trainin
 
 
 def _resume(loop: Loop) -> None:
-    """Restore the newest checkpoint and the log at its time; start at step 0 if there is none."""
+    """Restore the newest checkpoint and the log as it was then; start at step 0 if there is none."""
     loop.log.rewind(load_checkpoint(loop.run / "checkpoints", loop.state))
     loop.log.record("plan", **loop.plan.as_dict())
     if loop.state.step:
@@ -186,10 +186,10 @@ def lock_run(out: Path) -> Iterator[None]:
     """Lock the folder of a run, so that two processes cannot write to it.
 
     Args:
-        out: The folder, which is made if it does not exist.
+        out: The folder, which is created if it does not exist.
 
     Raises:
-        UserError: If another process holds the lock, or the folder has other files or is not writable.
+        UserError: If another process holds the lock, or the folder contains other files or is not writable.
     """
     try:
         names = {path.name for path in out.iterdir()} if out.is_dir() else set()
@@ -204,6 +204,6 @@ def lock_run(out: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"{out}: another process is training this run.") from error
-        except OSError as error:  # a file system without locks
+        except OSError as error:  # the file system does not support locks
             raise cannot_write(out, error) from error
         yield

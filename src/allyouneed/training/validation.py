@@ -1,4 +1,4 @@
-"""Validation during training: loss on all of the validation text, BLEU and chrF on its first sentences."""
+"""Validation during training: loss on the whole validation text, BLEU and chrF on its first sentences."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ValidationSet:
 
 @torch.no_grad()
 def validation_loss(bundle: Bundle, valid: ValidationSet, training: TrainingConfig) -> float:
-    """Compute the negative log likelihood in nats per target token, whose exponential is the perplexity.
+    """Compute the negative log-likelihood in nats per target token; its exponential is the perplexity.
 
     Args:
         bundle: The model and its tokenizer.
@@ -53,7 +53,7 @@ def validation_loss(bundle: Bundle, valid: ValidationSet, training: TrainingConf
 def validation_scores(
     bundle: Bundle, valid: ValidationSet, sentences: int, beam_size: int
 ) -> tuple[CorpusScores, list[dict[str, str]]]:
-    """CorpusScores of the first `sentences` translated, and a few samples of them."""
+    """Translate the first `sentences` sources; return corpus scores and a few samples."""
     sources, references = zip(*valid.texts[:sentences], strict=True)
     translator = Translator(bundle, next(bundle.model.parameters()).device)
     translations = [found.text for found in translator.translate(sources, beam_size=beam_size)]
