@@ -69,7 +69,7 @@ def test_one_thread_runs_all_parts_without_openmp(monkeypatch):
 
 
 def test_pytorchs_copy_of_openmp_is_selected():
-    """Also in an environment called torch, where scikit-learn ships a copy of its own."""
+    """Test also an environment called torch, in which scikit-learn ships its own copy."""
     from allyouneed.kernels.launch import _of_torch
 
     packages = Path("/home/me/torch/lib/python3/site-packages")
@@ -117,14 +117,14 @@ DROP = "import torch; from allyouneed.kernels.dropout import drop; print(drop(to
 
 
 def dropped_with(cache, **environment: str) -> tuple[str, str]:
-    """Run a kernel in a process with this cache; return its standard output and error."""
+    """Run a kernel in a new process with this cache; return its standard output and standard error."""
     given = {**os.environ, "NUMBA_CACHE_DIR": str(cache), **environment}
     done = subprocess.run([sys.executable, "-c", DROP], env=given, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
 
 
-@pytest.mark.slow  # compiles for every process
+@pytest.mark.slow  # compiles kernels in every process
 @pytest.mark.parametrize("ending", [".nbi", ".nbc"])
 def test_a_truncated_kernel_file_is_recompiled_with_a_warning(tmp_path, ending):
     expected, _ = dropped_with(tmp_path)

@@ -33,7 +33,7 @@ def test_write_modes(rows, n):
 
 
 def reference(a: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """Multiply rows and columns rounded to bytes, summed in whole numbers; exact to one unit of fp32."""
+    """Multiply rows and columns rounded to bytes with integer sums; exact to one unit in the last place of fp32."""
     of_rows = np.abs(a).max(1).clip(1e-30) / np.float32(127)
     of_columns = np.abs(weight).max(1).clip(1e-30) / np.float32(127)
     rows = np.rint(a * (1 / of_rows)[:, None]).astype(np.int64)
@@ -55,7 +55,7 @@ def test_sums_of_bytes_are_exact(rows, n, mode):
     found = multiply_packed(torch.from_numpy(a), matrix, mode, onto)[:, :n].numpy()
     expected = reference(a, weight, bias)
     expected = np.maximum(expected, 0) if mode == Mode.RELU else expected + (mode == Mode.ADD)
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=5e-5)  # a step of the sum is five times as much
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=5e-5)  # an error of 1 in a sum is 5 times larger
 
 
 def test_results_without_vnni_are_identical():
@@ -90,7 +90,7 @@ def test_rows_do_not_depend_on_other_rows(in_bytes):
 
 
 def test_closures_have_distinct_names():
-    """Numba's cache identifies a function by its name: kernels compiled apart would call each other's."""
+    """Numba's cache identifies closures by name: kernels of different processes could call each other's closures."""
     closures = [_multiply_by_panel(vectors, in_bytes) for vectors in (1, 2) for in_bytes in (False, True)]
     closures += [_multiply_by_panels(in_bytes) for in_bytes in (False, True)]
     assert len({closure.py_func.__qualname__ for closure in closures}) == len(closures)

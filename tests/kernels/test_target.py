@@ -1,4 +1,4 @@
-"""Kernels for Numba's configured target. Each test starts a process, because Numba reads its environment once."""
+"""Kernels for the target configured in Numba. Tests start processes, because Numba reads its environment only once."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ print(target.has_avx512(), target.has_vnni(), target.is_amd())
 
 
 def run(code: str, **environment: str) -> str:
-    """Run Python code in a new process with this target of Numba's and return its standard output."""
+    """Run Python code in a new process with this Numba target and return its standard output."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_CPU_")}
     environment = {**inherited, **environment}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
@@ -60,9 +60,9 @@ print(launch._version(Path(launch.__file__).parent))
 
 
 def test_compiled_kernels_of_different_targets_have_different_names_on_disk():
-    """Numba's key contains the target; the kernels' version contains the features that determine tile sizes."""
+    """Numba's cache key contains the target; the kernels' version contains the features that determine tile sizes."""
     versions = {run(VERSION, NUMBA_CPU_NAME=name) for name in ("generic", "haswell")}
-    assert len(versions) == 1  # the same tiles: Numba's key distinguishes them
+    assert len(versions) == 1  # equal tile sizes: Numba's cache key distinguishes the targets
     if llvm.get_host_cpu_features().get("avx512f"):
         assert run(VERSION, NUMBA_CPU_NAME="skylake-avx512") not in versions
 

@@ -1,4 +1,4 @@
-"""Independent implementations of the layers with copies of our weights."""
+"""Independent implementations of the layers, for comparison, with copies of our weights."""
 
 from __future__ import annotations
 

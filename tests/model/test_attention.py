@@ -89,7 +89,7 @@ def test_interventions_change_only_what_they_name():
     assert close(heads(divisor=1.0), scaled_dot_product_attention(query * math.sqrt(8), key, value, mask))
     assert torch.equal(heads(unmasked=frozenset({"encoder"})), expected)
     assert close(heads(unmasked=frozenset({"decoder"})), scaled_dot_product_attention(query, key, value))
-    silent = torch.tensor([[True, False], [False, True]])  # two sentences of two rows each
+    silent = torch.tensor([[True, False], [False, True]])  # two sentences, each with two rows
     assert torch.equal(heads(silent={("decoder", 1): silent}), expected)
     found = heads(silent={site: silent})
     assert torch.equal(found[:2], torch.stack([torch.zeros(2, 3, 5), expected[:2, 1]], dim=1))

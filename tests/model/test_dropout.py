@@ -29,12 +29,12 @@ def test_rate_of_every_column_and_row():
     deviation = (0.3 * 0.7) ** 0.5
     assert kept.mean(0).abs().max() < 5.5 * deviation / 1000**0.5
     assert kept.mean(1).abs().max() < 5.5 * deviation / 1024**0.5
-    # the variance of row sums equals that of independent elements
+    # the variance of row sums is that of independent elements
     assert kept.sum(1).var().item() == pytest.approx(1024 * 0.21, rel=5 * (2 / 1000) ** 0.5)
 
 
 def test_elements_calls_and_steps_are_independent():
-    """Correlation of a mask with its shifted self, with the next call (layer), and with the next seed (step)."""
+    """Check correlations of a mask with its shifted copy, the next call (layer) and the next seed (step)."""
     torch.manual_seed(0)
     first, second = ((mask() > 0).float().flatten() - 0.5 for _ in range(2))
     torch.manual_seed(1)

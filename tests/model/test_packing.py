@@ -1,4 +1,4 @@
-"""Attention on packed sentences against PyTorch on each sentence separately."""
+"""Attention on packed sentences, compared with PyTorch on each sentence separately."""
 
 import pytest
 import torch
@@ -95,7 +95,7 @@ def test_packed_model_equals_padded_model(norm):
 
 @pytest.fixture
 def varlen(monkeypatch):
-    """Replace FlashAttention, which needs CUDA, by a reference implementation with the same signature."""
+    """Replace FlashAttention, which needs CUDA, with a reference implementation of the same signature."""
 
     def varlen_attn(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, window_size):
         assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
@@ -137,6 +137,6 @@ def test_flash_attention_check_draws_no_random_numbers_and_enables_gradients(out
 
 @pytest.mark.usefixtures("varlen")
 def test_flash_attention_check_uses_the_width_of_the_heads():
-    """One row of table 3 has a single head of width 512."""
+    """A row of the paper's table 3 has a single head of width 512."""
     widths = (64, MAX_FLASH_WIDTH, 512)
     assert [flash_attention_works(torch.device("cpu"), d_k) for d_k in widths] == [True, True, False]

@@ -10,7 +10,7 @@ from allyouneed.training.curves import CurvePoint, Series, chart
 
 
 def draw(values: dict[int, float], **options) -> str:
-    """A chart of one curve, for a run with one second per step that ended at the last point."""
+    """Draw a chart of one curve, for a run with one second per step that ends at the last point."""
     points = [CurvePoint(step, float(step), value) for step, value in values.items()]
     return chart("Speed", "a second", [Series("speed", "a", points)], points, **({"resumes": []} | options))
 

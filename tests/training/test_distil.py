@@ -1,4 +1,4 @@
-"""Distillation: the student's training text, resuming, initial layers, and mistakes."""
+"""Distillation: the student's training text, resuming, initial layers, and invalid requests."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_student_trains_on_translations_and_references(toy_run, tmp_path, mo
     with pytest.raises(UserError, match=r"started with beam_size = 2, now 3"):
         distil(dataclasses.replace(request, beam_size=3), silent())
     facts_file = tmp_path / "run" / "distilled" / "asked.json"
-    facts_file.write_text(json.dumps({**json.loads(facts_file.read_text()), "noise": 0.1}))  # another version
+    facts_file.write_text(json.dumps({**json.loads(facts_file.read_text()), "noise": 0.1}))  # from another version
     with pytest.raises(UserError, match=r"started with noise = 0\.1, now None"):
         distil(request, silent())
 
@@ -188,7 +188,7 @@ def test_learned_positions_are_copied_only_if_as_many(toy_run):
     fewer = build_model(learned.model_copy(update={"max_positions": 60}), teacher.tokenizer)
     assert "its max_positions is 100, the student's is 60" in initialise_from(fewer, theirs)
     assert "layers copied" in initialise_from(build_model(learned, teacher.tokenizer), theirs)
-    sinusoids = teacher.config.model.model_copy(update={"max_positions": 60})  # irrelevant for sinusoids
+    sinusoids = teacher.config.model.model_copy(update={"max_positions": 60})  # has no effect on sinusoids
     assert "layers copied" in initialise_from(build_model(sinusoids, teacher.tokenizer), teacher.model)
 
 

@@ -1,4 +1,4 @@
-"""Two processes compute what one process computes."""
+"""Data parallelism: two processes compute the same result as one process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import silent, toy_request
 from tests.training.test_resume import command as as_typed
 from tests.training.test_resume import losses
 
-EXACT = ["model.dropout=0.0", "training.log_every=1"]  # each rank has its own dropout masks
+EXACT = ["model.dropout=0.0", "training.log_every=1"]  # without dropout, because each rank has its own masks
 
 
 def with_two_ranks(request) -> subprocess.CompletedProcess:
@@ -37,7 +37,7 @@ def assert_close(run, other) -> None:
     weights, expected = read_tensors(run / last), read_tensors(other / last)
     assert weights.keys() == expected.keys()
     for name, tensor in weights.items():
-        # Adam amplifies rounding where a gradient is almost zero, and a ReLU near zero may flip, see test_plain.py
+        # Adam amplifies rounding of gradients near zero, and a ReLU near zero may flip: see test_plain.py
         assert (tensor - expected[name]).norm() < 1e-2 * expected[name].norm(), name
 
 
@@ -48,7 +48,7 @@ def test_two_gloo_ranks_equal_one_process(tmp_path):
     done = with_two_ranks(two)
     assert done.returncode == 0, done.stderr
     assert_close(tmp_path / "two", tmp_path / "one")
-    assert train(two, silent()).status == FINISHED  # one process reads the run of two
+    assert train(two, silent()).status == FINISHED  # one process can read the run of two
 
 
 def test_micro_batches_change_nothing(tmp_path):

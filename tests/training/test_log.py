@@ -1,4 +1,4 @@
-"""Progress: a bar in a terminal, plain lines elsewhere, no colours if NO_COLOR is set; TensorBoard."""
+"""Logging: a progress bar on a terminal, plain lines elsewhere, no colours if NO_COLOR is set, and TensorBoard."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_logging_continues_if_tensorboard_cannot_write(tmp_path):
 
     log = RunLog(tmp_path, Console(quiet=True))
     log._board = Full()
-    log.record("train", step=1, loss=2.5, nll=2.4)  # two values to plot; the first attempt closes the board
+    log.record("train", step=1, loss=2.5, nll=2.4)  # two values to plot; the first failure closes TensorBoard
     log.record("train", step=2, loss=2.3, nll=2.2)
     assert [(record["step"], record["nll"]) for record in log.records()] == [(1, 2.4), (2, 2.2)]
 

@@ -4,7 +4,7 @@ import torch
 import allyouneed.training.loss as loss_module
 from allyouneed.training.loss import TeacherLogits, chunked_cross_entropy, smoothed_cross_entropy
 
-TOLERANCE = 64 * torch.finfo(torch.float32).eps  # sums of up to 64 terms, in any order; logits are up to 10
+TOLERANCE = 64 * torch.finfo(torch.float32).eps  # sums of up to 64 terms in any order, of logits up to 10
 
 
 @pytest.mark.parametrize("kernels", [True, False])
@@ -101,8 +101,11 @@ def test_plain_loss_against_the_definition():
 
 
 def test_smoothing_by_hand():
-    """With 4 equal logits, every log probability is -ln 4, whatever the smoothing. With logit ln 3 for the target, the
-    probabilities are 1/2 and three times 1/6: -(0.9 + 0.1/4) ln 1/2 - 3 · 0.1/4 · ln 1/6."""
+    """Check two cases by hand.
+
+    With 4 equal logits, every log probability is -ln 4 for any smoothing. With logit ln 3 for the target, the
+    probabilities are 1/2 and three times 1/6, and the loss is -(0.9 + 0.1/4) ln 1/2 - 3 · 0.1/4 · ln 1/6.
+    """
     target = torch.tensor([2])
     assert float(smoothed_cross_entropy(torch.zeros(1, 4), target, 0.1)) == pytest.approx(1.386294)
     logits = torch.tensor([[0.0, 0.0, 1.098612, 0.0]])

@@ -1,8 +1,8 @@
-"""Compare the fast training paths and the reference implementation with fp64, one step at a time.
+"""Fast training paths and the reference implementation, compared with fp64 one step at a time.
 
 Two fp32 runs cannot be compared over many steps. A ReLU whose input is within rounding of zero passes its gradient in
 one run and not in the other (0.5 % of this model's gradient), and Adam scales gradients that are mathematically zero,
-such as those of the key's bias, up to the full learning rate. Therefore each step starts from identical weights.
+such as that of the key's bias, up to the full learning rate. Therefore, each step starts from identical weights.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,14 +27,14 @@ SIZES = ("d_model=64", "d_ff=96", "num_heads=2", "encoder_layers=2", "decoder_la
 VOCABULARY = 203
 EPSILON = torch.finfo(torch.float32).eps
 # The longest sums, over the tokens of a batch, have about 200 terms. The rounding error of a sum grows with the square
-# root of the number of terms, to 14 units in the last place, and the errors of about 20 consecutive operations add up
-# likewise: 14 * sqrt(20) = 63. Measured: 3 units, for AVX-512, AVX2 and SSE.
+# root of the number of terms, to 14 units in the last place. The errors of about 20 consecutive operations add up
+# in the same way: 14 * sqrt(20) = 63. Measured: 3 units with AVX-512, AVX2 and SSE.
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 16 * EPSILON, 64 * EPSILON
-RELU_MARGIN = 64 * EPSILON  # fp32 errors of ReLU inputs are up to 16 units: closer to zero, the sign is uncertain
+RELU_MARGIN = 64 * EPSILON  # fp32 errors of ReLU inputs are up to 16 units, so the sign is uncertain near zero
 
 
 def batch(seed: int, sentences: int = 24) -> Batch:
-    """Random sentences of 3 to 40 tokens with end tokens, and start tokens on the target side."""
+    """Make random sentences of 3 to 40 tokens with end tokens, and with start tokens on the target side."""
     generator = torch.Generator().manual_seed(seed)
     sides = []
     for first in (None, 2):
@@ -105,7 +105,7 @@ def gradients(
 def steps(
     settings: Sequence[str], number: int, taught: bool = False
 ) -> Iterator[tuple[Gradients, Gradients, Gradients]]:
-    """Train in fp64, and yield the gradients of each step: in fp64, by the fast paths and by the reference in fp32.
+    """Train in fp64; yield the gradients of each step in fp64, and in fp32 by the fast paths and by the reference.
 
     The weights are rounded to fp32 before each step, so that all three use identical weights. Batches in which the sign
     of a ReLU's input is uncertain in fp32 are skipped.
@@ -135,8 +135,11 @@ def steps(
 
 
 def assert_close(found: Gradients, expected: Gradients) -> None:
-    """Compare with fp64. The error of each parameter's gradient is relative to the norm of the whole gradient, since
-    the key's bias has a zero gradient: adding one vector to all keys changes no attention weight."""
+    """Compare gradients with fp64.
+
+    The error of each parameter's gradient is relative to the norm of the whole gradient, since the key's bias has a
+    gradient of zero: adding the same vector to all keys does not change attention weights.
+    """
     assert found.loss == pytest.approx(expected.loss, rel=LOSS_TOLERANCE)
     assert found.nll == pytest.approx(expected.nll, rel=LOSS_TOLERANCE)
     assert found.by_parameter.keys() == expected.by_parameter.keys()
@@ -152,7 +155,7 @@ def assert_gradients_agree(settings: Sequence[str], taught: bool = False) -> Non
         assert exact.nearest_to_zero < 1  # the ReLUs were observed
         for found in (fast, plain):
             assert_close(found, exact)
-        for name, gradient in exact.by_parameter.items():  # large enough for a missing one to be noticed
+        for name, gradient in exact.by_parameter.items():  # each one is large enough that its absence is detected
             if not name.endswith("key.bias"):
                 assert gradient.norm() > 20 * GRADIENT_TOLERANCE * exact.norm, name
     assert losses[-1] < losses[0]
@@ -186,7 +189,7 @@ def losses(settings: Sequence[str], number: int) -> list[float]:
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
 @pytest.mark.parametrize("dropout", [0, 0.3])
 def test_both_paths_learn_alike(optimizer, dropout):
-    """Rounding and, with dropout, different random numbers from the same distribution change the losses slightly."""
+    """Losses differ slightly by rounding and, with dropout, by different random numbers of the same distribution."""
     settings = [f"model.dropout={dropout}", f"training.optimizer={optimizer}", "training.steps=30"]
     fast, plain = (losses([*settings, *more], 30) for more in ([], ["training.plain=true"]))
     assert fast[-1] < fast[0] - 0.1

@@ -1,4 +1,4 @@
-"""`allyouneed.train`: the meaning of the command, from Python."""
+"""`allyouneed.train`, the Python counterpart of the command."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_mistakes_are_user_errors(tmp_path, wrong, message):
 
 
 def test_settings_are_checked_together_with_the_recipe(tmp_path):
-    """d_model = 36 does not divide by the 8 heads of the default, but by the 4 of the recipe."""
+    """d_model = 36 is not divisible by the default's 8 heads, but by the recipe's 4 heads."""
     train = write_pairs(tmp_path, "train", toy_pairs(60))
     settings = as_sections([*(each for each in TOY if "heads" not in each), *FEW])
     settings["model"]["d_model"] = 36

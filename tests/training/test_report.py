@@ -17,7 +17,7 @@ VOID = {"br", "meta"}
 
 
 class Page(HTMLParser):
-    """A parsed page: its elements as (tag, attributes) and its visible text; fails if tags are unbalanced."""
+    """A parsed page: its elements as (tag, attributes) and its visible text. Unbalanced tags are an error."""
 
     def __init__(self, source: str):
         super().__init__()
@@ -61,7 +61,7 @@ def write(folder: Path, **parts) -> str:
 
 
 def places(page: Page, name: str) -> list[tuple[float, float]]:
-    """All points of the paths of a class."""
+    """Return all points of the paths with a class."""
     data = " ".join(path["d"] for path in page.of_class(name))
     return [(float(x), float(y)) for x, y in re.findall(r"([\d.]+),([\d.]+)", data)]
 

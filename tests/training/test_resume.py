@@ -1,4 +1,4 @@
-"""A resumed run ends bit-identical to an uninterrupted one."""
+"""Resuming: a resumed run is bitwise identical to an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ STEPS = 40
 
 
 class _Crash(Exception):
-    """Stands for a crash of the process."""
+    """Simulated crash of the process."""
 
 
 def final_state(run: Path) -> dict:
-    """All tensors and facts of the last checkpoint, and the weights of the bundle."""
+    """Return all tensors and facts of the last checkpoint, and the weights of the bundle."""
     last = sorted((run / "checkpoints").glob("step-*"))[-1]
     facts = json.loads((last / "state.json").read_text())
     kept = {key: facts[key] for key in ("step", "epoch", "index", "best", "validations_without_gain")}
@@ -63,7 +63,7 @@ def losses(run: Path) -> list[tuple[int, float]]:
 
 @contextmanager
 def crashing_after(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Training in this block crashes after the given step."""
+    """Make training in this block crash after the given step."""
     original = Loop.step
 
     def step_or_crash(loop: Loop):
@@ -231,7 +231,7 @@ def test_patience_survives_a_resume(tmp_path, monkeypatch):
         "training.validate_every=5",
     ]
     request = toy_request(tmp_path / "text", tmp_path / "run", hopeless)
-    with crashing_after(12, monkeypatch):  # the first validation is the best; one more was not better
+    with crashing_after(12, monkeypatch):  # the first validation is the best; one more validation was not better
         train(request, silent())
     assert train(request, silent()).status == "stopped early"
     assert final_state(tmp_path / "run")["facts"]["step"] == 15
@@ -283,7 +283,7 @@ def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_loses_nothing(toy_run, tmp_path):
-    """A limit on file sizes, which is then removed, stands for a full disk."""
+    """A temporary limit on file sizes simulates a full disk."""
     request = toy_request(tmp_path / "text", tmp_path / "run")
     limited = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"

@@ -43,12 +43,12 @@ def test_minutes_become_steps():
 def test_the_number_of_steps_is_corrected_under_a_budget():
     plan = TrainingPlan(100, 10, "linear", 1.0, validate_every=10, average_every=2, minutes=1.0, budget=50.0)
     assert plan.in_time(5, 5.0) is plan  # still warming up
-    assert plan.in_time(90, 90.0) is plan  # too late to turn
-    assert plan.in_time(50, 24.9) is plan  # as planned
+    assert plan.in_time(90, 90.0) is plan  # too late to correct
+    assert plan.in_time(50, 24.9) is plan  # on schedule
     slower, faster = plan.in_time(40, 25.0), plan.in_time(40, 10.0)
     assert (slower.steps, faster.steps) == (80, 200)
     for turned in (slower, faster):
-        assert turned.factor(40) == pytest.approx(plan.factor(40))  # continuous
+        assert turned.factor(40) == pytest.approx(plan.factor(40))  # the learning rate is continuous
         assert turned.factor(turned.steps) == 0
         assert turned.factor((40 + turned.steps) // 2) == pytest.approx(plan.factor(40) / 2)
     again = slower.in_time(60, 35.0)

@@ -1,4 +1,4 @@
-"""`--start-from`: training a translator further, our own or an imported one."""
+"""`--start-from`: further training of our own or an imported translator."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_an_imported_model_is_trained_further(shape, tmp_path):
     request = further(tmp_path, tmp_path / "imported", settings)
     outcome = train(request, silent())
     assert outcome.status == FINISHED
-    assert outcome.scores["valid"]["loss"] < 3  # a random model has more than log(300) = 5.7
+    assert outcome.scores["valid"]["loss"] < 3  # an untrained model has more than log(300) = 5.7
     assert Translator.load(tmp_path / "run").translate(["a b c"])
     assert train(request, silent()).status == FINISHED  # the same command again
 
@@ -91,7 +91,7 @@ def test_the_longest_source_of_the_start_is_kept(tmp_path):
 
 
 def test_the_default_budget(tmp_path):
-    """Resolves the settings without training."""
+    """Resolve the settings without training."""
     request = dataclasses.replace(further(tmp_path, POST_NORM), settings=["training.batch_tokens=400"])
     record = RunRecord(tmp_path / "run" / "run.json")
     config = resolve(request, record, torch.device("cpu"), Ranks(), print).config
@@ -102,7 +102,7 @@ def test_the_default_budget(tmp_path):
 
 @pytest.mark.parametrize("role", ["start_from", "teacher"])
 def test_a_bundle_is_read_once(role, tmp_path, monkeypatch):
-    """Even if the speed is measured first, with a separate loop."""
+    """A separate loop that measures the speed must not read the bundle again."""
     loads, loaded = [], resolving.load_bundle
     monkeypatch.setattr(resolving, "load_bundle", lambda path: loads.append(path) or loaded(path))
     tensors, read = [], bundles.read_tensors
@@ -119,7 +119,7 @@ def test_a_bundle_is_read_once(role, tmp_path, monkeypatch):
 
 
 def test_the_format_of_the_run_record(tmp_path):
-    """Pins the format of run.json."""
+    """Pin the format of run.json."""
     request = further(tmp_path, POST_NORM)
     train(request, silent())
     facts = json.loads((tmp_path / "run" / "run.json").read_text())

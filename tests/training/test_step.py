@@ -23,7 +23,7 @@ class NormRecorder(torch.optim.SGD):
 
 
 def norms(settings: list[str]) -> tuple[float | None, float]:
-    """The gradient norm of one update, as reported and as the optimizer receives it."""
+    """Return the gradient norm of one update, as reported and as received by the optimizer."""
     config = load_recipe("tiny").override([*(f"model.{size}" for size in SIZES), "model.dropout=0", *settings])
     torch.manual_seed(1)
     model = Transformer(config.model, VOCABULARY)

@@ -1,4 +1,4 @@
-"""Files of a run, plans, and mistakes in requests."""
+"""Training: files of a run, plans, and invalid requests."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_minutes_are_planned_once_and_stored(tmp_path):
 
 
 def test_a_budget_used_up_by_preparing_the_text(tmp_path):
-    """The prepared text is kept, as the message states."""
+    """The prepared text is kept, as stated in the message."""
     request = toy_request(tmp_path / "text", tmp_path / "run", ["training.minutes=0.0001"])
     settings = [setting for setting in request.settings if not setting.startswith("training.steps")]
     with pytest.raises(UserError, match=r"longer than the 0\.0001 minutes\. The prepared text is kept"):
@@ -88,7 +88,7 @@ def test_a_run_cannot_be_below_a_file(tmp_path):
 
 
 def test_the_reference_implementation_trains_alike(tmp_path):
-    """Equal losses without dropout, and no BLEU with bleu_sentences = 0."""
+    """Losses agree without dropout; bleu_sentences = 0 computes no BLEU."""
     losses = []
     for name, more in (("fast", []), ("plain", ["training.plain=true"])):
         settings = ["model.dropout=0", "training.bleu_sentences=0", *more]
@@ -156,7 +156,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "text")
     with pytest.raises(UserError, match="has files that do not belong to a run"):
         train(request, silent())
-    (tmp_path / "text" / ".lock").touch()  # other programs use this name, too
+    (tmp_path / "text" / ".lock").touch()  # other programs also use this name
     with pytest.raises(UserError, match="has files that do not belong to a run"):
         train(request, silent())
     assert len(list((tmp_path / "text").iterdir())) == 5

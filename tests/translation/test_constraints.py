@@ -35,7 +35,7 @@ def test_no_ngram_is_repeated(translator, beam_size):
 
 
 def test_repetition_penalty_of_logits():
-    """Positive logits of generated tokens are divided, negative ones multiplied, once for each distinct token."""
+    """Logits of generated tokens are divided if positive and multiplied if negative, once per distinct token."""
     logits = torch.tensor([[0.0, 0.0, 0.0, 1.0, 2.0, -2.0, 3.0], [0.0, 0.0, 0.0, 1.0, 2.0, -2.0, 3.0]])
     generated = np.array([[BOS, 4, 5, 4], [BOS, 6, 6, 6]])
     Constraints(SearchOptions(repetition_penalty=2.0)).apply(logits, generated, np.array([0, 1]))

@@ -1,4 +1,4 @@
-"""Evaluation in Python, with the meaning of the command, and the test sets that are refused."""
+"""Evaluation from Python, and the test sets that are rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forced words: every translation contains them, and is the most likely one that does."""
+"""Forced words: every translation contains them and is the most likely such translation."""
 
 import pytest
 

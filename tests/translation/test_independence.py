@@ -1,4 +1,4 @@
-"""Translations and scores do not depend on the batch, its order or the threads: 1,000 real sentences."""
+"""Translations and scores of 1,000 real sentences do not depend on the batch, its order or the threads."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from allyouneed.training.request import Request
 from allyouneed.training.train import train
 from tests.conftest import silent
 
-STEPS = 300  # enough for real words, few enough that many hypotheses are nearly tied
+STEPS = 300  # enough to generate real words, but few enough that many hypotheses are nearly tied
 SETTINGS = [f"training.steps={STEPS}", "training.bleu_sentences=0", "training.validate_every=300"]
 
 
 @pytest.fixture(scope="module")
 def translated(multi30k, tmp_path_factory):
-    """A function that translates sentences of test_2016_flickr; ALLYOUNEED_RUN may name a trained model."""
+    """Return a function that translates sentences of test_2016_flickr; ALLYOUNEED_RUN may name a trained model."""
     run = os.environ.get("ALLYOUNEED_RUN")
     if run is None:
         run = tmp_path_factory.mktemp("multi30k") / "run"
@@ -50,4 +50,4 @@ def test_alone_or_in_any_batch_in_any_order_with_any_threads(translated, beam_si
                 for i, found in translate(order, threads, batch_tokens=batch_tokens, **options).items():
                     if found != alone[i]:
                         ties.append((batch_tokens, threads, i, alone[i][:2], found[:2]))
-    assert not ties, ties[:5]  # stricter than needed (1e-5): bit for bit
+    assert not ties, ties[:5]  # stricter than the required 1e-5: bitwise

@@ -23,7 +23,7 @@ def test_scores_and_signatures_are_those_of_sacrebleu():
 
 
 def test_decomposed_letters_are_composed():
-    """Models generate NFC; references may be in NFD, for example from macOS."""
+    """Models generate NFC, but references may be in NFD, for example from macOS."""
     found = corpus_scores(["개가 달린다 ."], [unicodedata.normalize("NFD", "개가 달린다 .")])
     assert (found.chrf, found.exact_match) == (100, 100)
 

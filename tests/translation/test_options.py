@@ -1,4 +1,4 @@
-"""Search options: one declaration, validated, from which the command line and HTTP derive theirs."""
+"""Search options: validation, and the declaration from which the command line and HTTP derive their options."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_typed_overrides_are_the_fields():
     hints = get_type_hints(SearchOverrides)
     assert hints.keys() == SearchOptions.model_fields.keys()
     for name, field in SearchOptions.model_fields.items():
-        if name != "suppress_sequences":  # which takes a list, too
+        if name != "suppress_sequences":  # it also takes a list
             assert hints[name] == field.annotation, name
 
 

@@ -1,4 +1,4 @@
-"""Resuming: an interrupted translation leaves whole lines, and continues after them."""
+"""Resuming: an interrupted translation ends with a complete line, after which it continues."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ OPTIONS = SearchOptions(beam_size=1)
 
 @pytest.fixture
 def interrupted(toy_run, tmp_path, monkeypatch):
-    """A translation of ten lines in blocks of four, interrupted in the second block.
+    """Interrupt a translation of ten lines, in blocks of four, in the second block.
 
-    Returns the translator, the source, the output, and the complete translation.
+    Returns:
+        The translator, the source, the output, and the complete translation.
     """
     translator = Translator.load(toy_run)
     source, output, complete = (tmp_path / name for name in ("source", "output", "complete"))
@@ -81,7 +82,7 @@ def test_the_note_of_an_overwritten_output_is_removed(interrupted):
 
 
 def test_a_pipe_has_no_note(toy_run, tmp_path, monkeypatch):
-    """Nor has `/dev/stdout`: there is nothing to continue."""
+    """A pipe and `/dev/stdout` have no note, since they cannot be continued."""
     source, pipe = tmp_path / "source", tmp_path / "pipe"
     source.write_text("a b c\n\n")
     os.mkfifo(pipe)
@@ -95,7 +96,7 @@ def test_a_pipe_has_no_note(toy_run, tmp_path, monkeypatch):
 
 
 def test_standard_output_may_be_any_text_stream(toy_run, tmp_path):
-    """A notebook's, for example, whose encoding cannot be set."""
+    """For example, the encoding of a notebook's standard output cannot be set."""
     source = tmp_path / "source"
     source.write_text("a b c\n\n")
     with redirect_stdout(io.StringIO()) as out:

@@ -31,7 +31,7 @@ SOURCES = torch.tensor([[4, 5, 6, EOS], [6, EOS, 0, 0], [5, 5, EOS, 0]])
 
 
 def exhaustive(model, source: torch.Tensor, max_length: int, alpha: float) -> list[tuple[float, list[int]]]:
-    """Every output of up to `max_length` tokens with its score, best first."""
+    """Score every output of up to `max_length` tokens; return (score, ids), best first."""
     found = []
     for length in range(max_length + 1):
         for tokens in itertools.product((4, 5, 6), repeat=length):

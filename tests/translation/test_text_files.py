@@ -24,7 +24,7 @@ def translator(toy_run):
 
 
 def translate_text(translator, tmp_path, text, scores=False, as_json=False, **options):
-    """The lines that `translate_file` writes for a text."""
+    """Return the lines that `translate_file` writes for a text."""
     source, output = tmp_path / "source", tmp_path / "output"
     source.write_text(text)
     translate_file(translator, source, output, OPTIONS.replace(options), scores, print, as_json=as_json)

@@ -1,4 +1,4 @@
-"""The Python interface: translations, alternatives, attention, and what is refused."""
+"""The Python interface: translations, alternatives, attention, and rejected input."""
 
 import copy
 import math
@@ -129,7 +129,7 @@ def test_splitting_loses_and_adds_nothing(translator, long):
 
 
 def rejoin(translator, text):
-    """Join the parts of a text again."""
+    """Split a text and join its parts."""
     [parts] = translator.splitter.split([text])
     assert len(parts) > 1
     assert all(len(part.ids) <= translator.longest_source for part in parts)

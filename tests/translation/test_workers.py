@@ -1,4 +1,4 @@
-"""Results in the order of the tasks, whichever is done first."""
+"""Workers: results are in the order of the tasks, regardless of which is done first."""
 
 from __future__ import annotations
 

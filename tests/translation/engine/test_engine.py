@@ -1,4 +1,4 @@
-"""The compiled engine against the model that it implements, in batches and one sentence at a time."""
+"""The compiled engine, compared with its model, in batches and one sentence at a time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def model_of(shape: dict, seed: int = 3) -> Transformer:
     sizes = {"d_model": 48, "d_ff": 80, "num_heads": 3, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
     model = Transformer(ModelConfig(**{**sizes, **shape}), VOCAB_SIZE).eval()
     with torch.no_grad():
-        model.output.weight.mul_(2)  # more decided than at random, but not certain
+        model.output.weight.mul_(2)  # more confident than random weights, but not certain
         if model.output.bias is not None:
             model.output.bias.normal_()
     return model
@@ -53,7 +53,7 @@ def test_logits_equal_the_models(shape):
     with torch.inference_mode():
         ours, theirs = engine.start(source), model.start(source)
         tokens = torch.from_numpy(np.random.default_rng(2).integers(4, VOCAB_SIZE, (40, len(source))))
-        for step in range(40):  # more positions than the cache holds at first
+        for step in range(40):  # more positions than the initial capacity of the cache
             if step == 5:
                 order = torch.from_numpy(np.random.default_rng(3).permutation(len(source)))
                 for cache in (ours, theirs):
@@ -92,7 +92,7 @@ def test_results_do_not_depend_on_the_batch(in_bytes):
     ("beam", "alpha", "num_hypotheses", "longest"),
     [
         (4, 0.6, 4, [15] * 23),
-        (4, 1.4, 1, [40] * 23),  # more steps than one call makes
+        (4, 1.4, 1, [40] * 23),  # more steps than one call computes
         (5, 0.0, 3, [3] * 23),  # most hypotheses reach the limit
         (2, -0.5, 2, list(range(1, 24))),  # the penalty favours short hypotheses; sentences end one by one
         (100, 0.6, 5, [4] * 23),  # a sentence has more rows than a part
@@ -103,7 +103,7 @@ def test_compiled_beam_search_equals_the_class(in_bytes, beam, alpha, num_hypoth
     found = beam_search(engine, source, longest, beam, alpha, num_hypotheses)
     with torch.inference_mode():
         expected = BeamSearch(engine, source, longest, beam, alpha, num_hypotheses).run()
-    assert found == expected  # bit by bit
+    assert found == expected  # bitwise
 
 
 def test_beam_search_with_a_vocabulary_smaller_than_twice_the_beam():
@@ -134,7 +134,7 @@ def test_other_shapes_use_the_model():
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_int8_logits_are_close(shape):
-    """Each weight and activation is rounded to 1 in 254: logits differ by a few hundredths of their spread."""
+    """Weights and activations are rounded to 255 levels: logits differ by a few hundredths of their spread."""
     model, source = model_of(shape), sources()
     engine = Engine(model, in_bytes=True)
     with torch.inference_mode():
