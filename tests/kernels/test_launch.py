@@ -69,7 +69,7 @@ def test_one_thread_runs_all_parts_without_openmp(monkeypatch):
 
 
 def test_pytorchs_copy_of_openmp_is_selected():
-    """Test also an environment called torch, in which scikit-learn ships its own copy."""
+    """The path of an environment may contain "torch", and scikit-learn ships its own copy."""
     from allyouneed.kernels.launch import _of_torch
 
     packages = Path("/home/me/torch/lib/python3/site-packages")

@@ -75,7 +75,7 @@ class MultiHeadAttention(nn.Module):
         d_v: Width of a value of one head.
         bias: Whether the projections have a bias; the paper's have none.
         plain: Compute equation 1 step by step instead of by fused kernels (the reference implementation).
-        site: Kind and layer, by which a probe identifies this attention.
+        site: Key of this attention in a probe: kind and layer.
     """
 
     def __init__(

@@ -135,7 +135,7 @@ def _agree(path: Path, facts: dict[str, Any]) -> None:
 def _translate(
     folder: Path, pairs: list[RawPair], translator: Translator, facts: dict[str, Any], say: Callable[[str], None]
 ) -> list[list[str]]:
-    """Return the hypotheses of each source, best first, translating what is not done yet."""
+    """Return the teacher's hypotheses for each source, best first; start or resume the translation if needed."""
     source, finished, unfinished = (folder / name for name in ("source.txt", "hypotheses.txt", "hypotheses.unfinished"))
     if not finished.is_file():
         resume = source.is_file() and note_path(unfinished).is_file()

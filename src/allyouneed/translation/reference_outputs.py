@@ -18,7 +18,7 @@ _CANDIDATES = 60
 
 
 def make_reference_outputs(bundle: Bundle, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Translate the first sentences that need not be split and whose translations end before the maximum length.
+    """Translate the first sentences that fit without splitting and whose translations end before the maximum length.
 
     Args:
         bundle: The bundle.

@@ -19,7 +19,7 @@ def sample(logits: Tensor, options: SearchOptions, sentences: Sequence[int], ste
     Args:
         logits: Logits of the next token, [rows, vocabulary].
         options: Top-k, top-p, temperature and seed.
-        sentences: Index of each row's sentence in the request, which seeds its random numbers with the seed and step.
+        sentences: Index of each row's sentence in the request. The seed, this index and the step determine the token.
         step: Number of tokens so far, the start of sentence included.
     """
     log_p = logits.log_softmax(dim=-1)
