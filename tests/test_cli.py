@@ -326,7 +326,7 @@ def test_system_errors_are_one_line(command, monkeypatch, toy_run):
 
 
 def test_a_quota_needs_a_key(command, toy_run):
-    stderr = "error: --quota applies to a new key: give --keys FILE --add-key NAME too, or leave it out.\n"
+    stderr = "error: --quota applies to a new key: give --keys FILE --add-key NAME too, or omit it.\n"
     assert command("serve", toy_run, "--quota", 5) == (2, "", stderr)
 
 

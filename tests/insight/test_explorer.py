@@ -55,7 +55,7 @@ def test_given_translation(translator):
 
 
 def test_texts_that_cannot_be_shown(translator):
-    with pytest.raises(UserError, match="no sentence to look at"):
+    with pytest.raises(UserError, match="the sentence is empty"):
         explorer_data(translator, "  ")
     with pytest.raises(UserError, match="shorten it"):
         explorer_data(translator, "a b " * 400)

@@ -46,7 +46,7 @@ def test_rows_are_chosen_by_letter_and_name():
 
 def test_verdicts():
     assert verdict(measured=0.10, paper=0.05, spread=0.01) == "as in the paper"
-    assert verdict(measured=-0.10, paper=0.05, spread=0.01) == "against the paper"
+    assert verdict(measured=-0.10, paper=0.05, spread=0.01) == "contrary to the paper"
     assert verdict(measured=0.01, paper=0.05, spread=0.01) == "too close to tell"
     assert verdict(measured=0.01, paper=0.0, spread=0.01) == "equal, as in the paper"
     assert verdict(measured=0.10, paper=0.0, spread=0.01) == "differs, equal in the paper"

@@ -27,7 +27,7 @@ def test_a_combination_of_switches_is_computed_by_the_model(address, translator)
         ({"switches": {"off": [["encoder", 9, 9]]}}, "off"),
         ({"source": "aa", "target": "cc"}, "third language"),
         ({"source": "bb", "target": "bb"}, "same language"),
-        ({"q": "  "}, "no sentence to look at"),
+        ({"q": "  "}, "the sentence is empty"),
     ],
 )
 def test_invalid_requests_are_rejected(address, change, message):

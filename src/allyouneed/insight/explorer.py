@@ -198,7 +198,7 @@ def _token_pair(translator: Translator, text: str, translation: str | None) -> t
     search = translator.bundle.config.search
     source = [*translator.tokenizer.encode(text.strip()), EOS]
     if len(source) == 1:
-        raise UserError("there is no sentence to look at: give one.")
+        raise UserError("the sentence is empty: give a sentence.")
     positions = translator.model.source_embedding.max_positions
     limit = MAX_TOKENS if positions is None else min(MAX_TOKENS, positions - PADDING)
     target = translator.tokenizer.target.encode(translation) if translation is not None else []

@@ -104,7 +104,7 @@ def _validated(request: Request, test: Sequence[Path]) -> tuple[Request, Config]
     config = base_config(fixed).override(request.settings)
     if config.training.bleu_sentences == 0:
         raise UserError(
-            "training.bleu_sentences = 0: table 2 compares BLEU over time. Give a positive number, or leave it out."
+            "training.bleu_sentences = 0: table 2 compares BLEU over time. Give a positive number, or omit it."
         )
     if count_pairs(test) == 0:
         raise UserError(f"{test[0]}: the file is empty.")

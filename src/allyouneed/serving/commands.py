@@ -65,7 +65,7 @@ def serve(
         print(serving.add_key(settings.keys, add_key, settings.per_minute, quota))
         return
     if quota is not None:
-        raise UserError("--quota applies to a new key: give --keys FILE --add-key NAME too, or leave it out.")
+        raise UserError("--quota applies to a new key: give --keys FILE --add-key NAME too, or omit it.")
     try:
         serve_runs = serving.serve
     except ModuleNotFoundError as error:

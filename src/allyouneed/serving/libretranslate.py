@@ -96,7 +96,7 @@ async def translate_file(request: Request) -> dict[str, str]:
 
 @router.get("/frontend/settings")
 async def frontend_settings(request: Request) -> dict[str, Any]:
-    """Return what LibreTranslate's web page needs to know."""
+    """Return the settings that LibreTranslate's web page requires."""
     state = application_state(request)
     source, target = sorted(state.pipeline.registry.translators)[0]
     return {

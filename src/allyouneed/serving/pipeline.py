@@ -157,7 +157,7 @@ class TranslationPipeline:
         if not route:
             raise ApiError(400, "nothing to explore: source and target are the same language")
         if len(route) > 1:
-            raise ApiError(400, "this pair is translated over a third language; explore each step separately")
+            raise ApiError(400, "this pair is translated through a third language; explore each step separately")
         task = explore if isinstance(payload, str) else explore_switched
         [data] = await self.queue.submit(BatchKey(task, route[0]), [payload])
         return data

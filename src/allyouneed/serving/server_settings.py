@@ -52,7 +52,7 @@ class ServerSettings(BaseModel):
         default=None,
         ge=1,
         le=1_000_000,
-        description="Requests per minute: of the new key, else of each key, or of each client address without keys.",
+        description="Requests per minute for the new key (with --add-key); otherwise the default for each key, or for each client address if there are no keys.",
     )
     characters: Annotated[int, ServeOption("Limits")] = Field(
         default=20_000, ge=1, le=1_000_000_000, description="Characters of text per request."
@@ -80,15 +80,20 @@ class ServerSettings(BaseModel):
     )
     batch_tokens: int = Field(default=2048, ge=1, le=1_000_000, description="Source tokens per batch.")
     gather_seconds: float = Field(
-        default=0.003, ge=0, le=1, description="Seconds that a batch waits for its next sentence; at most eight times."
+        default=0.003,
+        ge=0,
+        le=1,
+        description="Seconds that a batch waits for another sentence; at most eight times in a row.",
     )
-    body_seconds: float = Field(default=20.0, gt=0, le=86_400, description="Seconds for a request body to arrive.")
+    body_seconds: float = Field(
+        default=20.0, gt=0, le=86_400, description="Time limit for receiving a request body, in seconds."
+    )
     body_bytes: int = Field(default=128 * 1024, ge=1, le=1 << 40, description="Bytes per request without a file.")
     file_bytes: int = Field(default=10 * 1024 * 1024, ge=1, le=1 << 40, description="Bytes per uploaded file.")
     file_characters: int = Field(
         default=2_000_000, ge=1, le=1_000_000_000, description="Characters of text per uploaded file."
     )
-    files: int = Field(default=64, ge=1, le=1_000_000, description="Files stored at once.")
+    files: int = Field(default=64, ge=1, le=1_000_000, description="Maximum number of stored files.")
 
 
 def problem_with_setting(name: str, value: object) -> str | None:

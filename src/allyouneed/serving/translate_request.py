@@ -36,7 +36,7 @@ REPEATABLE_FIELDS = (
 
 
 class TranslateFields(BaseModel):
-    """A translation request; search options that are left out are the model's own."""
+    """A translation request; omitted search options default to the model's settings."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 

@@ -87,7 +87,7 @@ def write_page(
         f"A model from {' to '.join(bundle.languages)} with {bundle.model.num_parameters():,} parameters. Its heads "
         f"were measured on the source side of {test[0].name}: {eligible:,} of {lines:,} lines, those of at least 2 "
         f"words and at most {bundle.longest_source} tokens, the maximum in training.{limited} Every figure is stored "
-        "as PNG and, with text as text, as SVG.",
+        "as PNG, and as SVG with selectable text.",
         "## Figure 1: the model\n\n![figure 1](figure1.png)",
         "The forward pass of the first sentence pair: blocks in the order in which they were called, with the shapes "
         "of their outputs. `blocks.csv` has the parameters of each block.",
@@ -221,7 +221,7 @@ def _measures() -> str:
     return "\n".join(
         [
             "Measured over words, not tokens: attention to a word is the sum over its tokens, attention from a word "
-            "the mean over them. `</s>` is a key but not a query. Means are over all words that have such a key.",
+            "the mean over them. `</s>` is a key but not a query. A mean covers only the words that have a key of that kind.",
             "",
             "- entropy: entropy of a word's attention in nats; distance: mean distance of its keys in words, without "
             "`</s>`.",

@@ -80,8 +80,8 @@ def gradient_table(rows: Sequence[Row]) -> list[Row]:
             "‖∂p/∂s‖, ÷ √d_k": f"{row['gradient, √d_k']:.3f}",
             "median p(1 - p), unscaled": f"{row['slope, none']:.1e}",
             "median p(1 - p), ÷ √d_k": f"{row['slope, √d_k']:.1e}",
-            "queries without gradient, unscaled": f"{row['saturated, none']:.0%}",
-            "queries without gradient, ÷ √d_k": f"{row['saturated, √d_k']:.0%}",
+            "queries with vanishing gradient, unscaled": f"{row['saturated, none']:.0%}",
+            "queries with vanishing gradient, ÷ √d_k": f"{row['saturated, √d_k']:.0%}",
         }
         for row in rows
     ]
@@ -189,7 +189,7 @@ It is optional because the same attention is used in three places that do not hi
 {as_table(mask_table(parts["masks"]["rows"]))}
 
 Padding is hidden everywhere, the future only in the decoder's self-attention, whose inputs are the tokens to predict.
-Padding of the target needs no separate mask: it is after all tokens, so the mask on the future hides it.
+Padding of the target needs no separate mask: it follows all tokens, so the future mask hides it.
 
 {as_table(trained_table(parts, ("paper", "padding", "future")))}
 

@@ -122,7 +122,7 @@ def verdict(measured: float, paper: float, spread: float | None) -> str:
         return "equal, as in the paper" if abs(measured) <= noise else "differs, equal in the paper"
     if abs(measured) <= noise:
         return "too close to tell"
-    return "as in the paper" if measured * paper > 0 else "against the paper"
+    return "as in the paper" if measured * paper > 0 else "contrary to the paper"
 
 
 def _table_row(row: dict[str, Any], base: Sequence[dict[str, Any]], spread: Spread) -> dict[str, Any]:

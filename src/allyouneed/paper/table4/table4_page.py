@@ -248,7 +248,7 @@ An output may have several faults.
 def _split_symbols(symbols: list[str]) -> str:
     if not symbols:
         return "Each symbol of a tree is one token."
-    return f"Symbols of several tokens: {spelled_out(' '.join(symbols))}."
+    return f"Symbols that are split into several tokens: {spelled_out(' '.join(symbols))}."
 
 
 def _example(test: ParsedPart) -> str:
