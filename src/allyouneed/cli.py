@@ -49,7 +49,7 @@ app = typer.Typer(
 
 app.add_typer(exchange)
 app.add_typer(serving)
-app.add_typer(paper, name="paper", short_help="Measure the paper's tables and figures again.")
+app.add_typer(paper, name="paper", short_help="Reproduce the paper's tables and figures.")
 
 
 def _print_version(requested: bool) -> None:
@@ -197,7 +197,7 @@ def translate(
         bool, typer.Option("--json", help="Write a JSON object per line, with scores.", rich_help_panel=_FILES)
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue an output that Ctrl-C interrupted.", rich_help_panel=_FILES)
+        bool, typer.Option("--resume", help="Resume an interrupted translation.", rich_help_panel=_FILES)
     ] = False,
     force: Annotated[
         list[str] | None,
@@ -308,7 +308,9 @@ def evaluate(
 @app.command()
 def look(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
-    sentence: Annotated[str, typer.Argument(metavar="SENTENCE", callback=text, help="In the source language.")] = "",
+    sentence: Annotated[
+        str, typer.Argument(metavar="SENTENCE", callback=text, help="Sentence in the source language.")
+    ] = "",
     html: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write a page. Default: print a table; with --test, write heads.html."),

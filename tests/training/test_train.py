@@ -154,10 +154,10 @@ def test_flops_of_the_papers_base():
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "text")
-    with pytest.raises(UserError, match="has files that do not belong to a run"):
+    with pytest.raises(UserError, match="contains files that do not belong to a run"):
         train(request, silent())
     (tmp_path / "text" / ".lock").touch()  # other programs also use this name
-    with pytest.raises(UserError, match="has files that do not belong to a run"):
+    with pytest.raises(UserError, match="contains files that do not belong to a run"):
         train(request, silent())
     assert len(list((tmp_path / "text").iterdir())) == 5
 

@@ -63,7 +63,7 @@ class Config(BaseModel):
             )
         if (count := self.model.count_weights(self.data.vocab_size)) > MOST_PARAMETERS:
             raise ValueError(
-                f"these sizes make a model of {count:.2g} parameters, at most {MOST_PARAMETERS:.0e} are possible; "
+                f"these sizes make a model of {count:.2g} parameters, the maximum is {MOST_PARAMETERS:.0e}; "
                 "lower model.d_model, model.d_ff, the number of layers or data.vocab_size"
             )
         return self

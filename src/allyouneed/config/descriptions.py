@@ -95,7 +95,7 @@ def shown(value: object) -> str:
     try:
         text = ",".join(map(shown, value)) if isinstance(value, tuple | list) else str(value)
     except ValueError:  # Python refuses to print integers of more than 4,300 digits
-        return "(a number of thousands of digits)"
+        return "(a number with thousands of digits)"
     text = text if text.isprintable() else ascii(text)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 

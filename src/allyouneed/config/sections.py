@@ -65,7 +65,7 @@ class ModelConfig(Section):
         if (self.d_k is None or self.d_v is None) and self.d_model % self.num_heads:
             raise ValueError(
                 f"model.d_model = {self.d_model} is not divisible by model.num_heads = {self.num_heads}; "
-                "choose sizes that divide, or set model.d_k and model.d_v"
+                "choose a d_model that is a multiple of num_heads, or set model.d_k and model.d_v"
             )
         if self.positions == "sinusoidal" and self.d_model % 2:
             raise ValueError(f"model.d_model = {self.d_model} is odd; sinusoids come in pairs, choose an even number")
@@ -105,13 +105,13 @@ class DataConfig(Section):
         default=37_000, ge=16, le=16_777_216, description="Tokens in the joint vocabulary of source and target"
     )
     subwords: Literal["bpe", "unigram", "word"] = Field(
-        default="bpe", description="Kind of tokenizer; word: whole words only, unknown ones as bytes"
+        default="bpe", description="Kind of tokenizer; word: whole words only, unknown words are encoded as bytes"
     )
     character_coverage: float = Field(
         default=0.9999,
         ge=0.98,
         le=1,
-        description="Share of the text's characters in the vocabulary; rarer ones become bytes",
+        description="Share of the text's characters in the vocabulary; rarer characters are encoded as bytes",
     )
     max_length: int = Field(default=256, ge=1, le=100_000, description="Longer pairs are dropped from training")
     max_ratio: float = Field(
@@ -130,7 +130,10 @@ class TrainingConfig(Section):
 
     steps: int = Field(default=100_000, ge=1, le=_MOST_STEPS, description="Updates of the weights")
     minutes: float | None = Field(
-        default=None, gt=0, le=_MOST_MINUTES, description="Wall-clock budget, which plans the steps and a decay to zero"
+        default=None,
+        gt=0,
+        le=_MOST_MINUTES,
+        description="Wall-clock budget in minutes, from which the number of steps and a decay to zero are planned",
     )
     seed: int = Field(default=1, ge=0, le=2**31 - 1, description="Seed of initialisation, batch order and dropout")
     batch_tokens: int = Field(
@@ -147,16 +150,15 @@ class TrainingConfig(Section):
     )
     warmup: int = Field(default=4000, ge=1, le=_MOST_STEPS, description="Steps of linear warm-up (section 5.3)")
     decay: Literal["inverse_sqrt", "linear"] = Field(
-        default="inverse_sqrt", description="Learning rate after warm-up: 1/√step (section 5.3), or a line to zero"
+        default="inverse_sqrt",
+        description="Learning rate after warm-up: 1/√step (section 5.3), or linear decay to zero",
     )
     beta1: float = Field(default=0.9, ge=0, lt=1, description="Adam's decay of the first moment")
     beta2: float = Field(default=0.98, ge=0, lt=1, description="Adam's decay of the second moment")
     epsilon: float = Field(default=1e-9, gt=0, le=1, description="Adam's ε")
     weight_decay: float = Field(default=0.0, ge=0, le=10, description="Decoupled weight decay")
     matrix_learning_rate: float = Field(default=0.02, gt=0, le=1000, description="Muon's peak learning rate")
-    clip_norm: float | None = Field(
-        default=None, gt=0, le=1e9, description="Largest norm of the gradients; none: no clipping"
-    )
+    clip_norm: float | None = Field(default=None, gt=0, le=1e9, description="Maximum gradient norm (none: no clipping)")
     label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="The ε of label smoothing (section 5.4)")
     teacher_share: float = Field(
         default=0.0, ge=0, le=1, description="Weight of the teacher's distribution in the target, for `distil`"
@@ -200,5 +202,5 @@ class SearchConfig(Section):
         default=50, ge=0, le=100_000, description="A translation may have this many tokens more than its source"
     )
     batch_tokens: int = Field(
-        default=4096, ge=1, le=10_000_000, description="Source tokens · beam_size searched at once, padding included"
+        default=4096, ge=1, le=10_000_000, description="Source tokens · beam_size per batch, padding included"
     )

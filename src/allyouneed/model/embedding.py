@@ -88,7 +88,7 @@ class Embedding(nn.Module):
             Embeddings, shape [batch, length, d_model].
 
         Raises:
-            ValueError: If a position is beyond the last learned one.
+            ValueError: If a position exceeds the number of learned positions.
         """
         encodings = self.position_encodings(start, start + ids.shape[1])
         if probe is not None:
@@ -116,12 +116,14 @@ class Embedding(nn.Module):
             Encodings, shape [end - start, d_model], with the device and dtype of the embedding matrix.
 
         Raises:
-            ValueError: If a position is beyond the last learned one.
+            ValueError: If a position exceeds the number of learned positions.
         """
         if self.positions is None:
             return self._sinusoids_up_to(end)[start:end]
         if end > len(self.positions):
-            raise ValueError(f"position {end} is beyond the last learned one, max_positions = {len(self.positions)}")
+            raise ValueError(
+                f"position {end} exceeds the number of learned positions, max_positions = {len(self.positions)}"
+            )
         return self.positions[start:end]
 
     def _sinusoids_up_to(self, end: int) -> Tensor:

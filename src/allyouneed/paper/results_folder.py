@@ -55,7 +55,7 @@ class Results:
             changed = next(key for key in {**before, **self.request} if before.get(key) != self.request.get(key))
             raise UserError(
                 f"{folder} was started with {changed} = {before.get(changed)}, now {self.request.get(changed)}. "
-                "Give another --out, or the same command as before."
+                "Choose another --out, or repeat the original command."
             )
         self.parts: dict[str, dict[str, Any]] = stored["parts"] if stored else {}
 

@@ -52,7 +52,8 @@ class ServerSettings(BaseModel):
         default=None,
         ge=1,
         le=1_000_000,
-        description="Requests per minute for the new key (with --add-key); otherwise the default for each key, or for each client address if there are no keys.",
+        description="Requests per minute for the new key (with --add-key); otherwise the default for each key, or for "
+        "each client address if there are no keys.",
     )
     characters: Annotated[int, ServeOption("Limits")] = Field(
         default=20_000, ge=1, le=1_000_000_000, description="Characters of text per request."

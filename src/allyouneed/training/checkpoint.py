@@ -68,7 +68,7 @@ def load_checkpoint(folder: Path, state: TrainingState) -> int:
     if not saved:
         return 0
     newest = saved[-1]
-    fallback = f"resumes at {saved[-2].name}" if len(saved) > 1 else "begins anew"
+    fallback = f"resumes at {saved[-2].name}" if len(saved) > 1 else "starts over"
     remedy = f"Delete {newest} and run the same command again: it then {fallback}."
     check_folder(newest, ("model.safetensors", "optimizer.safetensors", "state.json"), remedy)
     keys = ("step", "epoch", "index", "seconds", "best", "validations_without_gain", "since_log", "log_bytes")

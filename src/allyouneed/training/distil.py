@@ -127,7 +127,7 @@ def _agree(path: Path, facts: dict[str, Any]) -> None:
         changed = next(key for key in {**facts, **started} if started.get(key) != facts.get(key))
         raise UserError(
             f"{path.parent.parent} was started with {changed} = {started.get(changed)}, now {facts.get(changed)}. "
-            "Give another --out, or the same command as before."
+            "Choose another --out, or repeat the original command."
         )
     return None
 

@@ -113,7 +113,7 @@ class Loop:
         metrics = update(self.state, shares, self.training, self.plan, self.ranks)
         if not math.isfinite(metrics.loss):
             raise UserError(
-                f"the loss is {metrics.loss} at step {self.state.step:,}: training has diverged. Begin anew with "
+                f"the loss is {metrics.loss} at step {self.state.step:,}: training has diverged. Start again with "
                 "another --out and a lower training.learning_rate, a longer training.warmup or training.clip_norm=1."
             )
         return metrics
@@ -197,7 +197,7 @@ class Loop:
         plan = self.ranks.share(self.plan.in_time(self.state.step, self.state.seconds))
         if plan == self.plan:
             return
-        self.log.show(f"{plan.steps:,} steps instead of {self.plan.steps:,}, to keep to the budget")
+        self.log.show(f"{plan.steps:,} steps instead of {self.plan.steps:,}, to keep within the time budget")
         self.log.record("plan", **plan.as_dict())
         self.plan = plan
         if self.keep_plan and self.ranks.is_first:

@@ -100,7 +100,7 @@ def _agreed_config(
         changed = next(key for key in {**described, **started} if described.get(key) != started.get(key))
         raise UserError(
             f"{request.out} was started with {changed} = {started.get(changed)}, now {described.get(changed)}. "
-            "Give another --out, or the same command as before."
+            "Choose another --out, or repeat the original command."
         )
     plan = plan_for_steps(longer).as_dict()
     record.update(asked=described, config=longer.model_dump(mode="json"), plan=plan, finished=None)

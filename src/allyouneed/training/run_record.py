@@ -23,7 +23,7 @@ class RunRecord:
 
     def __init__(self, path: Path):
         self.path = path
-        remedy = "Give another --out, or delete the file to begin anew."
+        remedy = "Give another --out, or delete the file to start over."
         self.content: dict[str, Any] = {}
         if path.exists():
             self.content = read_json(path, remedy, _check)

@@ -122,7 +122,7 @@ def _agreed_plan(parts: LoopParts, record: RunRecord, started: float) -> Trainin
         if seconds_left <= 0:
             raise UserError(
                 f"preparing the text took longer than the {minutes:g} minutes. The prepared text is kept: run the same "
-                "command again, or give more --minutes."
+                "command again, or increase --minutes."
             )
         explicit = {setting.partition("=")[0].strip() for setting in request.settings}
         planned = plan_for_minutes(config, seconds_left, speed, explicit)
@@ -194,7 +194,9 @@ def lock_run(out: Path) -> Iterator[None]:
     try:
         names = {path.name for path in out.iterdir()} if out.is_dir() else set()
         if names and "run.json" not in names and (".lock" not in names or names - _RUN_FILES):
-            raise UserError(f"{out} has files that do not belong to a run. Give a new or an empty folder to --out.")
+            raise UserError(
+                f"{out} contains files that do not belong to a run. Give a new or an empty folder to --out."
+            )
         out.mkdir(parents=True, exist_ok=True)
         (out / ".lock").touch()
     except OSError as error:

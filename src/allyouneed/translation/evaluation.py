@@ -49,7 +49,7 @@ def evaluate(
         UserError: If the run or a file cannot be read or written, a line is broken, or an option is invalid.
     """
     if not isinstance(options, SearchOptions | None):
-        raise TypeError("options is not a SearchOptions")
+        raise TypeError(f"options must be a SearchOptions or None, not {type(options).__name__}")
     bleu_metric(tokenized, tokenizer)  # fails before the translation starts
     files = as_paths(test)
     if output:

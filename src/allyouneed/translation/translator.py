@@ -158,7 +158,7 @@ class Translator:
             raise TypeError("options is not a SearchOptions; pass single options by name, for example beam_size=4")
         chosen = (options or SearchOptions()).replace(overrides).resolve(self.bundle.config.search)
         if not isinstance(texts, Sized) or isinstance(texts, bytes):
-            raise TypeError(f"texts is neither a string nor a sequence of strings: {type(texts).__name__}")
+            raise TypeError(f"texts must be a string or a sequence of strings: {type(texts).__name__}")
         several = [texts] if isinstance(texts, str) else texts
         prefixes = _for_each(target_prefix, len(several)) if isinstance(target_prefix, str) else target_prefix
         words = [force_words] if isinstance(force_words, str) else force_words
@@ -289,7 +289,7 @@ class Translator:
     def _check_inputs(self, name: str, values: Sequence[Sequence[object]], parts: list[list[TextPart]]) -> None:
         """Raise `UserError` unless there is one value per text, and none for a text that was split."""
         if values and len(values) != len(parts):
-            raise UserError(f"{name}: got {len(values)} for {len(parts)} texts; give one for each text.")
+            raise UserError(f"{name}: got {len(values)} for {len(parts)} texts; give one per text.")
         if any(value and len(split) > 1 for value, split in zip(values, parts, strict=False)):
             raise UserError(
                 f"{name}: a text has more than the {self.longest_source - 1} tokens that this model takes. "
@@ -301,7 +301,7 @@ def _check_strings(name: str, values: Iterable[object]) -> None:
     """Raise `TypeError` unless all values are strings, and `UserError` if one is not valid Unicode."""
     for value in values:
         if not isinstance(value, str):
-            raise TypeError(f"{name}: strings are needed, not {type(value).__name__}")
+            raise TypeError(f"{name}: expected strings, not {type(value).__name__}")
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:

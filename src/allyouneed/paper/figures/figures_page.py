@@ -221,7 +221,8 @@ def _measures() -> str:
     return "\n".join(
         [
             "Measured over words, not tokens: attention to a word is the sum over its tokens, attention from a word "
-            "the mean over them. `</s>` is a key but not a query. A mean covers only the words that have a key of that kind.",
+            "the mean over them. `</s>` is a key but not a query. A mean covers only the words "
+            "that have a key of that kind.",
             "",
             "- entropy: entropy of a word's attention in nats; distance: mean distance of its keys in words, without "
             "`</s>`.",
