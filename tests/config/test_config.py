@@ -163,7 +163,7 @@ def test_extreme_values_are_valid_or_refused_in_one_line(name):
     ],
 )
 def test_impossibly_large_models_are_refused(sizes):
-    with pytest.raises(UserError, match=r"^these sizes make a model of .+ parameters, at most 1e\+11 are possible"):
+    with pytest.raises(UserError, match=r"^these sizes make a model of .+ parameters, the maximum is 1e\+11"):
         Config().replace(model=sizes)
 
 
