@@ -137,7 +137,8 @@ def _on_crossings(rows: Sequence[Row], sweeps: Sweeps) -> str:
         "By Table 1 the crossing is at n = d, where n² · d equals n · d²; asymptotic complexity omits constant "
         "factors, and the projections are not counted. An LSTM has four gates with two matrices each, 16 · n · d² "
         f"operations against 4 · n² · d, and so needs more operations up to n = {counted / sweeps.width:.2g} · d. At "
-        f"d = {sweeps.width} the crossing {measured}. The difference is due to the rates in the next table, and to softmax and gates, "
+        f"d = {sweeps.width} the crossing {measured}. The difference is due to the rates in the next table, and "
+        "to softmax and gates, "
         "which are not counted."
     )
 
