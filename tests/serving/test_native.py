@@ -146,3 +146,41 @@ def test_search_options_are_derived_from_their_declaration(post, translator, add
     for options in ({"no_repeat_ngram_size": 1, "beam_size": 3}, {"suppress_sequences": ["h", "g"]}):
         found = only_translation(post("/api/translate", q="a b c d", source="aa", target="bb", **options))
         assert found["text"] == translator.translate("a b c d", **options).text
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"beem_size": 3}, "beem_size: unknown field"),
+        ({"beam_size": 99}, "beam_size: must be at most 16"),
+        ({"beam_size": 0}, "beam_size: must be at least 1"),
+        ({"beam_size": True}, "beam_size: must be a number"),
+        ({"beam_size": 1.5}, "beam_size: must be a whole number"),
+        ({"length_penalty": "x"}, "length_penalty: must be a number"),
+        ({"words": "x"}, "words: must be true or false"),
+        ({"suppress_sequences": "a"}, "suppress_sequences: must be a list"),
+        ({"suppress_sequences": ["a"] * 101}, "suppress_sequences: must have at most 100 items"),
+        ({"force_words": ["a", 5]}, "force_words.1: must be a string"),
+        ({"target_prefix": "a" * 1001}, "target_prefix: must have at most 1000 characters"),
+        ({"format": "pdf"}, "format: must be 'text' or 'html'"),
+        ({"q": 5}, "q: must be a string or a list"),
+        ({"q": ["a", 5]}, "q.1: must be a string"),
+        ({"q": "a\ud800"}, "q: not valid Unicode: unpaired surrogate"),
+    ],
+)
+def test_validation_messages_are_plain(post, fields, message):
+    response = post("/api/translate", **{"q": "a", "source": "aa", "target": "bb", **fields})
+    assert (response.status_code, response.json()) == (400, {"error": message})
+
+
+@pytest.mark.parametrize("body", [[], "text", 3])
+def test_a_body_that_is_not_an_object_is_rejected(address, body):
+    response = requests.post(f"{address}/api/translate", json=body, timeout=300)
+    assert (response.status_code, response.json()) == (400, {"error": "the body: must be a JSON object"})
+
+
+def test_whole_floats_are_integers(post):
+    body = {"q": "a b", "source": "aa", "target": "bb"}
+    responses = [post("/api/translate", **body, beam_size=size) for size in (2, 2.0)]
+    assert [each.status_code for each in responses] == [200, 200]
+    assert responses[0].json() == responses[1].json()

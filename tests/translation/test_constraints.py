@@ -107,7 +107,7 @@ def test_sampling_from_one_token_is_greedy(translator):
         ({"beam_size": 2, "sampling_topk": 0}, "beam_size = 2"),
         ({"sampling_temperature": 0.0}, "sampling_temperature = 0"),
         ({"sampling_temperature": float("inf")}, "sampling_temperature = inf"),
-        ({"seed": -1}, "seed = -1: input should be greater than or equal to 0"),
+        ({"seed": -1}, "seed = -1: must be at least 0"),
         ({"target_prefix": ["a"]}, "got 1 for 4 texts"),
         ({"repetition_penalty": 0.0}, "repetition_penalty = 0"),
     ],

@@ -45,20 +45,32 @@ def test_names_are_ctranslate2s():
 
 
 def test_values_are_checked_and_do_not_change():
-    with pytest.raises(UserError, match=r"^beam_size = 0: input should be greater than or equal to 1\.$"):
+    with pytest.raises(UserError, match=r"^beam_size = 0: must be at least 1\.$"):
         SearchOptions.from_values({"beam_size": 0})
-    with pytest.raises(UserError, match=r"^length_penalty = nan: input should be a finite number\.$"):
+    with pytest.raises(UserError, match=r"^length_penalty = nan: must be a finite number\.$"):
         SearchOptions.from_values({"length_penalty": float("nan")})
     with pytest.raises(TypeError, match="'beam'"):
         SearchOptions.from_values({"beam": 4})
     with pytest.raises(UserError, match=r"^suppress_sequences = x,x,[x,]*\.\.\.: "):
         SearchOptions.from_values({"suppress_sequences": ["x"] * 10_001})
+    with pytest.raises(UserError, match=r"^suppress_sequences = a: must be a list\.$"):
+        SearchOptions.from_values({"suppress_sequences": "a"})
     options = SearchOptions.from_values({"beam_size": np.int64(4)})
     with pytest.raises(ValidationError, match="frozen"):
         options.beam_size = 5
     assert options.replace({"num_hypotheses": 2}) == SearchOptions(beam_size=4, num_hypotheses=2)
     with pytest.raises(UserError, match=r"^num_hypotheses \(--nbest\) = 5: choose 1 to beam_size = 4\.$"):
         options.replace({"num_hypotheses": 5})
+
+
+@pytest.mark.parametrize("name", ["beam_size", "num_hypotheses", "length_penalty", "coverage_penalty"])
+def test_booleans_are_not_numbers(name):
+    with pytest.raises(UserError, match=rf"^{name} = true: must be a number\.$"):
+        SearchOptions().replace({name: True})
+    with pytest.raises(ValidationError, match="must be a number"):
+        SearchOptions(**{name: True})
+    assert SearchOptions(**{name: 1.0}) == SearchOptions(**{name: 1})
+    assert SearchOptions(return_scores=False).return_scores is False
 
 
 def test_the_bundles_settings_fill_in():

@@ -63,9 +63,9 @@ def test_values_are_completed(verb):
 
 def test_messages_name_the_option(command, toy_run):
     for arguments, message in (
-        (("--beam-size", 0), "'--beam-size': input should be greater than or equal to 1. See "),
-        (("--repetition-penalty", 0), "'--repetition-penalty': input should be greater than 0. See "),
-        (("--sampling-topp", "nan"), "'--sampling-topp': input should be a finite number. See "),
+        (("--beam-size", 0), "'--beam-size': must be at least 1. See "),
+        (("--repetition-penalty", 0), "'--repetition-penalty': must be more than 0. See "),
+        (("--sampling-topp", "nan"), "'--sampling-topp': must be a finite number. See "),
         (("--suppress", "a\udcff"), "'--suppress': not valid UTF-8. See "),
         (("--seed", "x"), "'--seed': "),
         (("--sampling-topk", 5, "--beam-size", 2), "error: sampling with beam_size = 2: "),

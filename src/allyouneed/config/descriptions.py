@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -17,6 +17,28 @@ _BOUNDS = {  # for each bound of pydantic: the comparison that detects a violati
     "gt": (operator.le, "more than"),
     "le": (operator.gt, "at most"),
     "lt": (operator.ge, "less than"),
+}
+_MESSAGES = {  # wording of pydantic's error types; braces are filled in from the error's context
+    "extra_forbidden": "unknown field",
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "must be a JSON object"),
+    **dict.fromkeys(("list_type", "tuple_type"), "must be a list"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    "finite_number": "must be a finite number",
+    "string_type": "must be a string",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_long": "must have at most {max_length} items",
+    "literal_error": "must be {expected}",
+    **{
+        error: f"must be {_BOUNDS[bound][1]} {{{bound}}}"
+        for error, bound in (
+            ("greater_than_equal", "ge"),
+            ("greater_than", "gt"),
+            ("less_than_equal", "le"),
+            ("less_than", "lt"),
+        )
+    },
 }
 _LONGEST_VALUE = 60  # maximum number of characters of a value in a message
 
@@ -86,6 +108,24 @@ def complaint(field: FieldInfo, value: object, index: int | None = None) -> str:
             if violates(value, bound):
                 return f"{phrase} {shown(bound)}"
     return f"expected {allowed(field)}"
+
+
+def plain_message(error: Mapping[str, Any]) -> str:
+    """Describe an error of pydantic in the wording of this package.
+
+    Args:
+        error: One of `ValidationError.errors()`.
+
+    Returns:
+        A phrase such as `must be at least 1`, without a full stop.
+    """
+    message = _MESSAGES.get(error["type"])
+    if message is None:
+        return str(error["msg"]).removeprefix("Value error, ")
+    context = {
+        name: f"{value:.15g}" if isinstance(value, float) else value for name, value in error.get("ctx", {}).items()
+    }
+    return message.format_map(context)
 
 
 def shown(value: object) -> str:

@@ -17,6 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 from allyouneed import __version__
+from allyouneed.config.descriptions import plain_message
 from allyouneed.errors import UserError
 from allyouneed.serving import deepl, explorer_routes, libretranslate, native
 from allyouneed.serving.api_errors import ApiError
@@ -172,7 +173,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        return _error_response(request, 400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
+        return _error_response(request, 400, f"{'.'.join(map(str, first['loc'][1:]))}: {plain_message(first)}")
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:

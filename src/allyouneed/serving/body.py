@@ -7,9 +7,11 @@ import json
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from allyouneed.config.descriptions import plain_message
 from allyouneed.serving.api_errors import ApiError
 
 TOO_LARGE = 413
@@ -110,12 +112,26 @@ def validate(content: Any, model: type[RequestModel]) -> RequestModel:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"][:1]) or "the body"
-        message = first["msg"].removeprefix("Value error, ")
-        raise ApiError(
-            400, f"missing {field} parameter" if first["type"] == "missing" else f"{field}: {message}"
-        ) from None
+        raise ApiError(400, _describe(error)) from None
+
+
+def _describe(error: ValidationError) -> str:
+    """Describe the first invalid field. A value that has none of several types has one error for each type."""
+    errors = error.errors(include_url=False, include_input=False)
+    name = errors[0]["loc"][:1]
+    same_field = [each for each in errors if each["loc"][:1] == name]
+    first = max(same_field, key=lambda each: (bool(_index(each)), not each["type"].endswith("_type")))
+    field = ".".join(map(str, (*name, *_index(first)))) or "the body"
+    if first["type"] == "missing":
+        return f"missing {field} parameter"
+    if _index(first) or not first["type"].endswith("_type"):
+        return f"{field}: {plain_message(first)}"
+    return f"{field}: {' or '.join(dict.fromkeys(map(plain_message, same_field))).replace(' or must be ', ' or ')}"
+
+
+def _index(error: ErrorDetails) -> tuple[int, ...]:
+    """Return the index of the list item that an error is about, or an empty tuple."""
+    return tuple(part for part in error["loc"][1:] if isinstance(part, int))
 
 
 def check_length(characters: int, limit: int, status: int = 400) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from allyouneed.config.descriptions import plain_message
+
 
 @dataclass(frozen=True)
 class ServeOption:
@@ -102,6 +104,5 @@ def problem_with_setting(name: str, value: object) -> str | None:
     try:
         ServerSettings.model_validate({name: value})
     except ValidationError as error:
-        message = error.errors()[0]["msg"]
-        return f"{message[0].lower()}{message[1:]}."
+        return f"{plain_message(error.errors()[0])}."
     return None

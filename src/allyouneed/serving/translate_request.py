@@ -6,13 +6,13 @@ from copy import copy
 from typing import Any, Literal, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen
-from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
+from pydantic import ConfigDict, Field, create_model, field_validator
 from pydantic.fields import FieldInfo
 
 from allyouneed.serving.body import UnicodeText, check_unicode
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.state import AUTO
-from allyouneed.translation.options import SearchOptions, option_of
+from allyouneed.translation.options import NumbersAreNotBooleans, SearchOptions, option_of
 
 # Stricter than the limits in Python for options whose extreme values would occupy a model thread for a long time or
 # make logits infinite.
@@ -35,7 +35,7 @@ REPEATABLE_FIELDS = (
 )
 
 
-class TranslateFields(BaseModel):
+class TranslateFields(NumbersAreNotBooleans):
     """A translation request; omitted search options default to the model's settings."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)

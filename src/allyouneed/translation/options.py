@@ -7,15 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypedDict, TypeVar
+from typing import Annotated, Any, Literal, TypedDict, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from allyouneed.config import SearchConfig
-from allyouneed.config.descriptions import shown
+from allyouneed.config.descriptions import plain_message, shown
 from allyouneed.errors import UserError
-
-_OWN_ERROR = "Value error, "  # prefix of pydantic's message for a ValueError
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,19 @@ def _utf8(text: str) -> str:
     return text
 
 
-class SearchOptions(BaseModel):
+class NumbersAreNotBooleans(BaseModel):
+    """Base of models whose numbers may not be given as booleans, which pydantic would convert to 0 and 1."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_booleans(cls, value: Any, info: ValidationInfo) -> Any:
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and {int, float} & {annotation, *get_args(annotation)}:
+            raise ValueError("must be a number")
+        return value
+
+
+class SearchOptions(NumbersAreNotBooleans):
     """Options of a search, validated and immutable. None means the bundle's own setting (`config.SearchConfig`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -214,7 +233,7 @@ def problem_with(name: str, value: object) -> str | None:
     try:
         SearchOptions.model_validate({name: value})
     except ValidationError as error:
-        return _sentence(error.errors()[0]["msg"])
+        return f"{plain_message(error.errors()[0])}."
     return None
 
 
@@ -223,14 +242,9 @@ def _validated(kind: type[Options], values: Mapping[str, Any]) -> Options:
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        path, message = ".".join(map(str, first["loc"])), first["msg"]
+        path, message = ".".join(map(str, first["loc"])), plain_message(first)
         if first["type"] == "extra_forbidden":
             raise TypeError(f"unknown search option {path!r}") from error
         if not path:  # an error across several options, which the message names
-            raise UserError(message.removeprefix(_OWN_ERROR)) from error
-        raise UserError(f"{path} = {shown(first['input'])}: {_sentence(message)}") from error
-
-
-def _sentence(message: str) -> str:
-    message = message.removeprefix(_OWN_ERROR)
-    return f"{message[0].lower()}{message[1:]}."
+            raise UserError(message) from error
+        raise UserError(f"{path} = {shown(first['input'])}: {message}.") from error
