@@ -378,7 +378,8 @@ class TestMistakes:
     def test_empty_corpus(self, tmp_path, toy_run):
         (tmp_path / "a").touch()
         assert_mistake(self.train(tmp_path, files=[tmp_path / "a", tmp_path / "a"]), "no usable pair", "empty")
-        assert_mistake(run("evaluate", toy_run, "--test", tmp_path / "a", tmp_path / "a"), "empty")
+        for verb in ("evaluate", "score"):
+            assert_mistake(run(verb, toy_run, "--test", tmp_path / "a", tmp_path / "a"), "a: the file is empty.")
 
     def test_not_a_run(self, tmp_path):
         (tmp_path / "folder").mkdir()
@@ -472,6 +473,11 @@ class TestMistakes:
 
     def test_unknown_option_and_missing_argument(self):
         assert_mistake(run("translate", "--bem", 3))
+        misspelt = run("translate", "RUN", "--beem-size", 3)
+        assert_mistake(misspelt, "there is no option '--beem-size'; did you mean --beam-size? See ", "translate --help")
+        assert "ngram" not in misspelt.stderr.decode()
+        assert_mistake(run("train", "--xyzzy"), "there is no option '--xyzzy'. See ", "train --help")
+        assert_mistake(run("--versoin"), "did you mean --version?")
         assert_mistake(run("translate"))
         assert_mistake(run("trian"), "there is no command 'trian'; did you mean train?")
         assert_mistake(run("paper", "tabel2"), "did you mean table2?")

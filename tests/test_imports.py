@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "errors": set(),
     "suggest": set(),
     "progress": set(),
-    "terminal": set(),
+    "terminal": {"suggest"},
     "files": {"errors"},
     "devices": {"errors"},
     "config": {"errors", "suggest"},

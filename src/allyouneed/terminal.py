@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
+from allyouneed.suggest import did_you_mean
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -160,7 +162,8 @@ def run_app(app: typer.Typer, mistake: type[Exception]) -> NoReturn:
         format_message = getattr(error, "format_message", None)  # click's usage errors
         if format_message is None:
             raise
-        code = _usage_error(format_message(), getattr(getattr(error, "ctx", None), "command_path", "allyouneed"))
+        message = _unknown_option(error) or format_message()
+        code = _usage_error(message, getattr(getattr(error, "ctx", None), "command_path", "allyouneed"))
     if code == INTERRUPTED:  # Typer's exit code for Ctrl-C
         say("interrupted")
     _discard_unwritten()
@@ -173,6 +176,15 @@ def _discard_unwritten() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unknown_option(error: Exception) -> str | None:
+    """Describe click's `NoSuchOption`, which Typer has a copy of; return None for any other error."""
+    if type(error).__name__ != "NoSuchOption":
+        return None
+    name, context = getattr(error, "option_name", ""), getattr(error, "ctx", None)
+    known = [flag for each in context.command.get_params(context) for flag in each.opts] if context else []
+    return f"there is no option {name!r}{did_you_mean(name, (flag for flag in known if flag.startswith('--')))}"
 
 
 def _usage_error(message: str, command: str) -> int:

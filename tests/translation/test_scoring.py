@@ -60,3 +60,10 @@ def test_a_run_or_a_translator_scores_files(toy_run, tmp_path):
         _, *tokens = line.split("\t")
         assert tokens == [f"{token} {value:.4f}" for token, value in zip(one.tokens, one.log_probs, strict=True)]
     assert [json.loads(line) for line in score_lines(scores, as_json=True)] == [vars(one) for one in scores]
+
+
+def test_an_empty_file_is_refused_as_in_evaluation(toy_run, tmp_path):
+    (tmp_path / "test.tsv").touch()
+    for function in (allyouneed.score, allyouneed.evaluate):
+        with pytest.raises(UserError, match=r"test\.tsv: the file is empty\.$"):
+            function(toy_run, tmp_path / "test.tsv", device="cpu")

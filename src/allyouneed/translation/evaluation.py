@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from allyouneed.errors import UserError
 from allyouneed.files import TextFiles, as_paths, check_output
 from allyouneed.translation.evaluation_data import read_test_set
 from allyouneed.translation.line_translation import LineProgress, translate_lines
@@ -56,8 +55,6 @@ def evaluate(
         check_output(Path(output), *files)
     translator = run if isinstance(run, Translator) else Translator.load(run, device, compute_type=compute_type)
     pairs = read_test_set(files, translator.bundle.config.data.columns)
-    if not pairs:
-        raise UserError(f"{files[0]}: the file is empty.")
     lines = ((pair.line, pair.source) for pair in pairs)
     options = (options or SearchOptions()).replace({"return_scores": False})
     report = report or _ignore

@@ -63,8 +63,8 @@ def score(run: str | Path | Translator, test: TextFiles, *, device: str | torch.
         device: Device of the model: "auto" (CUDA if there is a GPU), "cpu" or "cuda".
 
     Raises:
-        UserError: If the run or a file cannot be read, a line is broken, or a sentence is longer than the model's
-            learned positions.
+        UserError: If the run or a file cannot be read, a file is empty, a line is broken, or a sentence is longer than
+            the model's learned positions.
     """
     translator = run if isinstance(run, Translator) else Translator.load(run, device)
     pairs = read_test_set(as_paths(test), translator.bundle.config.data.columns)
