@@ -74,6 +74,9 @@ def test_python_and_the_command_line_describe_the_same_run(tmp_path):
         ({"minutes": 0}, r"^minutes: training\.minutes = 0: more than 0"),
         ({"minutes": float("nan")}, r"^minutes: training\.minutes = nan"),
         ({"recipe": "tinny"}, "did you mean tiny"),
+        ({"source": ""}, r"^source = '': give the code of a language"),
+        ({"source": None, "train": "missing.tsv"}, r"^source = None: give the code of a language"),
+        ({"target": " ", "train": "missing.tsv"}, r"^target = ' ': give the code of a language"),
         ({"train": "missing.tsv"}, r"missing\.tsv: no such file"),
     ],
 )

@@ -183,6 +183,24 @@ def test_an_unknown_compute_type_is_refused(toy_run):
         Translator.load(toy_run, compute_type="int4")
 
 
+@pytest.mark.parametrize("device", [None, 0, "gpu"])
+def test_an_unknown_device_is_refused(toy_run, translator, device):
+    with pytest.raises(UserError, match=rf"^device {device}: choose cpu, cuda or auto\.$"):
+        Translator.load(toy_run, device=device)
+    with pytest.raises(UserError, match=rf"^device {device}: choose cpu, cuda or auto\.$"):
+        Translator(translator.bundle, device=device)
+
+
+def test_inter_threads_are_checked(translator):
+    assert Translator(translator.bundle, inter_threads=np.int64(2)).inter_threads == 2
+    for number in (0, -1):
+        with pytest.raises(UserError, match=f"^inter_threads = {number}: choose at least 1"):
+            Translator(translator.bundle, inter_threads=number)
+    for value in ("2", 2.0, True):
+        with pytest.raises(TypeError, match="inter_threads is not an integer"):
+            Translator(translator.bundle, inter_threads=value)
+
+
 def test_a_string_gives_one_translation(translator):
     [expected] = translator.translate(["a b"])
     assert translator.translate("a b") == expected

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from allyouneed.config import check_values
 from allyouneed.config.descriptions import shown
+from allyouneed.errors import UserError
 from allyouneed.files import TextFiles, as_paths
 from allyouneed.training.loop import INTERRUPTED, STOPPED_EARLY
 from allyouneed.training.request import Request
@@ -74,13 +75,17 @@ def train(
         Paths and validation scores.
 
     Raises:
-        UserError: If a setting is invalid, files are missing or damaged, or the disk is full.
+        UserError: If a language code is missing, a setting is invalid, files are missing or damaged, or the disk is
+            full.
         KeyboardInterrupt: If Ctrl-C is pressed; a checkpoint is saved first.
 
     Example:
         >>> result = allyouneed.train(source="de", target="en", train=["train.de", "train.en"], out="RUN", minutes=30)
         >>> translator = allyouneed.Translator.load(result.bundle)
     """
+    for name, language in (("source", source), ("target", target)):
+        if not isinstance(language, str) or not language.strip():
+            raise UserError(f'{name} = {language!r}: give the code of a language, for example "de".')
     request = Request(
         train=as_paths(train),
         valid=None if valid is None else as_paths(valid),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Sized
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TypeVar, Unpack, overload
 
@@ -46,7 +47,8 @@ class Translator:
         longest_source: Maximum number of source tokens translated as one part, the end of sentence included.
 
     Raises:
-        UserError: If there is no such device or compute type on this machine.
+        TypeError: If `inter_threads` is not an integer.
+        UserError: If there is no such device or compute type on this machine, or `inter_threads` is less than 1.
     """
 
     def __init__(
@@ -56,10 +58,11 @@ class Translator:
         inter_threads: int | None = None,
         compute_type: str = FLOAT32,
     ):
+        _check_inter_threads(inter_threads)
         self.bundle = bundle
         if device == "auto" and compute_type == INT8:  # int8 exists on CPUs only
             device = "cpu"
-        self.device = choose_device(device) if isinstance(device, str) else device
+        self.device = device if isinstance(device, torch.device) else choose_device(device)
         self.model = bundle.model.to(self.device).eval()
         self.tokenizer = bundle.tokenizer
         self.longest_source = bundle.longest_source
@@ -295,6 +298,16 @@ class Translator:
                 f"{name}: a text has more than the {self.longest_source - 1} tokens that this model takes. "
                 f"Shorten it, or remove {name}."
             )
+
+
+def _check_inter_threads(number: object) -> None:
+    """Raise `TypeError` unless the number is an integer or None, and `UserError` if it is less than 1."""
+    if number is None:
+        return
+    if not isinstance(number, Integral) or isinstance(number, bool):
+        raise TypeError(f"inter_threads is not an integer: {number!r}")
+    if number < 1:
+        raise UserError(f"inter_threads = {number}: choose at least 1, or None for one per core.")
 
 
 def _check_strings(name: str, values: Iterable[object]) -> None:
