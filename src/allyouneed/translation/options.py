@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypedDict, TypeVar, get_args
 
 from pydantic import (
@@ -56,9 +57,10 @@ class NumbersAreNotBooleans(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_booleans(cls, value: Any, info: ValidationInfo) -> Any:
-        annotation = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and {int, float} & {annotation, *get_args(annotation)}:
-            raise ValueError("must be a number")
+        if isinstance(value, bool):
+            annotation = cls.model_fields[str(info.field_name)].annotation
+            if {int, float} & {annotation, *get_args(annotation)}:
+                raise ValueError("must be a number")
         return value
 
 
@@ -180,11 +182,7 @@ class SearchOptions(NumbersAreNotBooleans):
         Raises:
             UserError: If an option conflicts with the settings, for example more hypotheses than the beam size.
         """
-        values = self.model_dump()
-        defaults = settings.model_dump() | ({"beam_size": 1} if self.samples else {})
-        return _validated(
-            ResolvedOptions, values | {name: value for name, value in defaults.items() if values[name] is None}
-        )
+        return _resolved(self, settings)
 
 
 class ResolvedOptions(SearchOptions):
@@ -220,6 +218,15 @@ class SearchOverrides(TypedDict, total=False):
 
 
 Options = TypeVar("Options", bound=SearchOptions)
+
+
+@lru_cache(maxsize=64)  # both are immutable, and a server resolves the same options for every sentence
+def _resolved(options: SearchOptions, settings: SearchConfig) -> ResolvedOptions:
+    values = options.model_dump()
+    defaults = settings.model_dump() | ({"beam_size": 1} if options.samples else {})
+    return _validated(
+        ResolvedOptions, values | {name: value for name, value in defaults.items() if values[name] is None}
+    )
 
 
 def option_of(name: str) -> Option:
