@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 _KINDS = {int: "a whole number", float: "a number"}
@@ -126,6 +126,15 @@ def plain_message(error: Mapping[str, Any]) -> str:
         name: f"{value:.15g}" if isinstance(value, float) else value for name, value in error.get("ctx", {}).items()
     }
     return message.format_map(context)
+
+
+def problem_with(model: type[BaseModel], name: str, value: object) -> str | None:
+    """Return a sentence that describes why a value of one field of a model is invalid; None if it is valid."""
+    try:
+        model.model_validate({name: value})
+    except ValidationError as error:
+        return f"{plain_message(error.errors()[0])}."
+    return None
 
 
 def shown(value: object) -> str:

@@ -146,9 +146,8 @@ class DecoderLayer(nn.Module):
             return self.self_attention.attend(x, keys, values, probe=probe)
 
         def attend_memory(x: Tensor) -> Tensor:
-            queries = x.view(
-                batch, len(x) // max(1, batch), x.shape[-1]
-            )  # the hypotheses of a sentence share its memory
+            # The hypotheses of a sentence share its memory.
+            queries = x.view(batch, len(x) // max(1, batch), x.shape[-1])
             keys, values = cache.memory_keys, cache.memory_values
             return self.cross_attention.attend(queries, keys, values, memory_mask, probe).view(x.shape)
 

@@ -8,10 +8,10 @@ from allyouneed.lazy import attach
 
 if TYPE_CHECKING:
     from allyouneed.serving.api_keys import add_key
-    from allyouneed.serving.server_settings import ServeOption, ServerSettings, problem_with_setting
+    from allyouneed.serving.server_settings import ServeOption, ServerSettings
     from allyouneed.serving.startup import serve
 
-__all__ = ["ServeOption", "ServerSettings", "add_key", "problem_with_setting", "serve"]
+__all__ = ["ServeOption", "ServerSettings", "add_key", "serve"]
 _SETTINGS = "allyouneed.serving.server_settings"
 __getattr__ = attach(
     __name__,
@@ -19,7 +19,6 @@ __getattr__ = attach(
         "ServeOption": _SETTINGS,
         "ServerSettings": _SETTINGS,
         "add_key": "allyouneed.serving.api_keys",
-        "problem_with_setting": _SETTINGS,
         "serve": "allyouneed.serving.startup",
     },
 )

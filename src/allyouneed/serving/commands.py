@@ -11,7 +11,7 @@ import typer
 from allyouneed import serving
 from allyouneed.errors import UserError
 from allyouneed.terminal import completing, say
-from allyouneed.translation.search_command import GroupedCommand, typer_parameters
+from allyouneed.translation.search_command import GroupedCommand, checked, typer_parameters
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -85,21 +85,9 @@ def _settings_parameters() -> list[Any]:
                     metavar=option.metavar,
                     envvar=option.envvar,
                     autocompletion=completing(*option.values) if option.values else None,
-                    callback=_validator(name),
+                    callback=checked(serving.ServerSettings, name),
                     rich_help_panel=option.group,
                 )
                 kind, default = (list[str] | None, None) if field.default == () else (field.annotation, field.default)
                 parameters[name] = Annotated[kind, made], default
     return typer_parameters(parameters)
-
-
-def _validator(name: str) -> Any:
-    """Return a callback that validates a setting during parsing, so that the error message names the option."""
-
-    def validate(value: Any) -> Any:
-        problem = None if value is None else serving.problem_with_setting(name, value)
-        if problem:
-            raise typer.BadParameter(problem)
-        return value
-
-    return validate

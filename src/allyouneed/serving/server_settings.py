@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from allyouneed.config.descriptions import plain_message
+from pydantic import BaseModel, ConfigDict, Field
 
 
 @dataclass(frozen=True)
@@ -97,12 +95,3 @@ class ServerSettings(BaseModel):
         default=2_000_000, ge=1, le=1_000_000_000, description="Characters of text per uploaded file."
     )
     files: int = Field(default=64, ge=1, le=1_000_000, description="Maximum number of stored files.")
-
-
-def problem_with_setting(name: str, value: object) -> str | None:
-    """Return what is wrong with one setting's value, as a sentence, or None if it is valid."""
-    try:
-        ServerSettings.model_validate({name: value})
-    except ValidationError as error:
-        return f"{plain_message(error.errors()[0])}."
-    return None

@@ -235,15 +235,6 @@ def option_of(name: str) -> Option:
     return option
 
 
-def problem_with(name: str, value: object) -> str | None:
-    """Return a sentence that describes why a field's value is invalid; None if it is valid."""
-    try:
-        SearchOptions.model_validate({name: value})
-    except ValidationError as error:
-        return f"{plain_message(error.errors()[0])}."
-    return None
-
-
 def _validated(kind: type[Options], values: Mapping[str, Any]) -> Options:
     try:
         return kind.model_validate(values)

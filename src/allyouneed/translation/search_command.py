@@ -9,13 +9,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import typer
 from typer.core import TyperCommand
 from typer.main import get_command
 
+import allyouneed
 from allyouneed import translation
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 Value = TypeVar("Value")
 _COLUMN = 30  # width of option names in help texts
@@ -110,7 +114,7 @@ def _annotation(name: str) -> Any:
         option.flag or f"--{name.replace('_', '-')}",
         help=field.description,
         metavar=option.metavar,
-        callback=_checked(name),
+        callback=checked(translation.SearchOptions, name),
         rich_help_panel=option.group,
     )
     return Annotated[kind, made]
@@ -120,11 +124,11 @@ def _default(value: object) -> object:
     return None if value == () else value
 
 
-def _checked(name: str) -> Callable[[Value], Value]:
-    """Make a callback that validates a field's value during parsing, so that the message names the option."""
+def checked(model: type[BaseModel], name: str) -> Callable[[Value], Value]:
+    """Make a callback that validates a field of `model` during parsing, so that the message names the option."""
 
     def check(value: Value) -> Value:
-        problem = None if value is None else translation.options.problem_with(name, value)
+        problem = None if value is None else allyouneed.config.descriptions.problem_with(model, name, value)
         if problem:
             raise typer.BadParameter(problem)
         return value
