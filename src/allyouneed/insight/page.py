@@ -31,7 +31,8 @@ MODULES = (
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|let|class)\b)", re.MULTILINE)
 _NON_ASCII = re.compile(r"[^\x00-\x7f]")
-_DEFERRED = ("stages", "variants")  # large and not needed by the first view: parsed on first use
+# Parts that are large and not needed by the first view: parsed on first use.
+_DEFERRED = ("stages", "variants", "effects", "lens", "inside", "attribution", "patching", "twins")
 
 
 def html(data: dict[str, Any], ask: dict[str, Any] | None = None) -> str:

@@ -7,7 +7,15 @@ import { stepsView } from "./steps.js";
 import { PAPER, switchKey, switchName, switchesView } from "./switches.js";
 import { startLanguage, switchLanguage, t } from "./texts.js";
 
-const TABS = ["heads", "steps", "switches", "search"];
+// The tabs in their order. shown(data): whether the data contains what the view needs; draw({data, variant, state, set,
+// change}): the view's element.
+const VIEWS = {
+  heads: { shown: () => true, draw: ({ data, variant, state, set }) => headsView(data, variant.attention ? variant : data.base, state, set) },
+  steps: { shown: () => true, draw: ({ data, state, set }) => stepsView(data, state, set) },
+  switches: { shown: () => true, draw: ({ data, variant, state, set, change }) => switchesView(data, variant, state, set, change, state.live) },
+  search: { shown: () => true, draw: ({ data, state, set }) => searchView(data, state, set) },
+};
+const tabsOf = (data) => Object.keys(VIEWS).filter((name) => VIEWS[name].shown(data));
 
 /**
  * data: see `explorer.py`. fetchVariant(switches): returns a promise of a variant, if the page has a server; without it,
@@ -61,19 +69,13 @@ export function focusKey(root) {
 }
 
 function render(root, data, state, variant, set, change, focus) {
-  const shownVariant = state.tab === "heads" && variant.attention ? variant : data.base;
-  const view = {
-    heads: () => headsView(data, shownVariant, state, set),
-    steps: () => stepsView(data, state, set),
-    switches: () => switchesView(data, variant, state, set, change, state.live),
-    search: () => searchView(data, state, set),
-  }[state.tab]();
+  const view = VIEWS[state.tab].draw({ data, variant, state, set, change });
   view.setAttribute("role", "tabpanel");
   view.setAttribute("aria-labelledby", `tab-${state.tab}`);
   view.id = "panel";
   const scrolled = Object.fromEntries([...root.querySelectorAll("#tree")].map((node) => [node.id, [node.scrollLeft, node.scrollTop]]));
   const chip = variant !== data.base && state.tab === "heads" && el("p", { css: { margin: "0 0 1rem" } }, el("span", { class: "chip" }, switchName(variant.switches), variant.attention ? "" : ` (${t("noAttention")})`, el("button", { "aria-label": t("paper"), onclick: () => change(() => PAPER) }, "×")));
-  redraw(root, header(data, set), el("main", {}, tabBar(state, set), chip || null, view, saveButtons(() => root.querySelector("#panel"), `look-${state.tab}`), el("footer", {}, t(state.live ? "footerLive" : "footer"))));
+  redraw(root, header(data, set), el("main", {}, tabBar(data, state, set), chip || null, view, saveButtons(() => root.querySelector("#panel"), `look-${state.tab}`), el("footer", {}, t(state.live ? "footerLive" : "footer"))));
   for (const [id, [left, top]] of Object.entries(scrolled)) root.querySelector("#" + id)?.scrollTo(left, top);
   if (focus) root.querySelector(focus)?.focus({ preventScroll: true });
 }
@@ -115,14 +117,15 @@ export function pageButtons(redraw) {
     el("button", { class: "quiet", id: "language", onclick: () => { switchLanguage(); redraw(); } }, t("language"))];
 }
 
-function tabBar(state, set) {
+function tabBar(data, state, set) {
+  const tabs = tabsOf(data);
   const move = (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    const tab = TABS[(TABS.indexOf(state.tab) + step + TABS.length) % TABS.length];
+    const tab = tabs[(tabs.indexOf(state.tab) + step + tabs.length) % tabs.length];
     set({ tab }, `#tab-${tab}`);
   };
-  return el("nav", { class: "tabs", role: "tablist", onkeydown: move }, TABS.map((tab) =>
+  return el("nav", { class: "tabs", role: "tablist", onkeydown: move }, tabs.map((tab) =>
     el("button", { role: "tab", id: `tab-${tab}`, "aria-selected": String(state.tab === tab), "aria-controls": "panel", tabindex: state.tab === tab ? 0 : -1, onclick: () => set({ tab }) }, t(tab))));
 }

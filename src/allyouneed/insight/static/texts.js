@@ -1,4 +1,5 @@
-// All texts, as pairs of English and Korean. Placeholders {0}, {1}, ... are filled by `t`.
+// Texts as pairs of English and Korean. Placeholders {0}, {1}, ... are filled by `t`. A view with many texts has its own
+// module `NAME_texts.js`, which calls `addTexts`.
 
 const TEXTS = {
   title: ["Attention explorer", "어텐션 탐색기"],
@@ -83,6 +84,11 @@ const TEXTS = {
   footerLive: ["The server computes combinations of switches that this page does not contain.", "이 페이지에 없는 스위치 조합은 서버가 계산합니다."],
   footer: ["This page is self-contained and makes no network requests.", "이 페이지는 필요한 데이터를 모두 담고 있으며 네트워크를 사용하지 않습니다."],
 };
+
+/** Add the texts of a view. */
+export function addTexts(texts) {
+  Object.assign(TEXTS, texts);
+}
 
 let language = (navigator.language || "en").startsWith("ko") ? 1 : 0;
 
