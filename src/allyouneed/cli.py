@@ -332,8 +332,8 @@ def look(
 
     Example: allyouneed look RUN "Ein Hund rennt." --html look.html
     """
-    translator = translation.Translator.load(run, device)
-    table = insight.look_at(translator, sentence, test or [], alignments, html, console(), as_json)
+    request = insight.LookRequest(run, sentence, test or [], alignments, html, as_json, device)
+    table = insight.look_at(request, console())
     if table:
         print(table)
 

@@ -5,67 +5,68 @@ import pytest
 from rich.console import Console
 
 from allyouneed import UserError
-from allyouneed.insight.look import look_at
+from allyouneed.insight.look import LookRequest, look_at
 from tests.conftest import toy_pairs, write_pairs
 
 
-def look(translator, sentence="", test=(), alignments=None, page=None, as_json=False):
+def look(run, sentence="", test=(), alignments=None, page=None, as_json=False):
     output = io.StringIO()
-    table = look_at(translator, sentence, list(test), alignments, page, Console(file=output, width=200), as_json)
+    request = LookRequest(run, sentence, list(test), alignments, page, as_json)
+    table = look_at(request, Console(file=output, width=200))
     return table, output.getvalue()
 
 
-def test_table_for_the_terminal(translator):
-    table, _ = look(translator, "a b c")
+def test_table_for_the_terminal(toy_run):
+    table, _ = look(toy_run, "a b c")
     assert table.count("\nencoder self") == 2
     assert table.count("\nencoder-decoder") == 2
     assert "→" in table
 
 
-def test_page_is_written(translator, tmp_path):
-    table, output = look(translator, "a b c", page=tmp_path / "look.html")
+def test_page_is_written(toy_run, tmp_path):
+    table, output = look(toy_run, "a b c", page=tmp_path / "look.html")
     assert table == ""
     assert str(tmp_path / "look.html") in output
     assert "a b c" in (tmp_path / "look.html").read_text(encoding="utf-8")
 
 
-def test_corpus_page_with_and_without_reference_alignments(translator, tmp_path):
+def test_corpus_page_with_and_without_reference_alignments(toy_run, tmp_path):
     files = write_pairs(tmp_path, "test", toy_pairs(20, seed=3))
     links = tmp_path / "links"
     links.write_text("0-0\n" * 20)
     for alignments in (None, links):
-        _, output = look(translator, test=files, alignments=alignments, page=tmp_path / "heads.html")
+        _, output = look(toy_run, test=files, alignments=alignments, page=tmp_path / "heads.html")
         assert output.endswith("(20 sentence pairs)\n")
     assert "links" in (tmp_path / "heads.html").read_text(encoding="utf-8")
 
 
-def test_corpus_data_as_json_and_default_file(translator, tmp_path, monkeypatch):
+def test_corpus_data_as_json_and_default_file(toy_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     files = write_pairs(tmp_path, "test", toy_pairs(20, seed=3))
-    found, _ = look(translator, test=files, as_json=True)
+    found, _ = look(toy_run, test=files, as_json=True)
     assert json.loads(found)["sentences"] == 20
     assert not list(tmp_path.glob("*.html"))
-    _, output = look(translator, test=files)
+    _, output = look(toy_run, test=files)
     assert output == "wrote heads.html (20 sentence pairs)\n"
     assert (tmp_path / "heads.html").is_file()
 
 
-def test_invalid_arguments(translator, tmp_path):
+def test_invalid_arguments(toy_run, tmp_path):
     files = write_pairs(tmp_path, "test", toy_pairs(3))
     with pytest.raises(UserError, match="remove --html"):
-        look(translator, "a", page=tmp_path / "look.html", as_json=True)
+        look(toy_run, "a", page=tmp_path / "look.html", as_json=True)
     with pytest.raises(UserError, match="either a sentence or --test"):
-        look(translator, " ")
+        look(toy_run, " ")
     with pytest.raises(UserError, match="either a sentence or --test"):
-        look(translator, "a", files)
+        look(toy_run, "a", files)
     with pytest.raises(UserError, match="--alignments needs --test"):
-        look(translator, "a", alignments=files[0])
+        look(toy_run, "a", alignments=files[0])
     with pytest.raises(UserError, match="cannot write"):
-        look(translator, "a", page=tmp_path / "missing" / "look.html")
+        look(toy_run, "a", page=tmp_path / "missing" / "look.html")
     before = files[1].read_text()
     with pytest.raises(UserError, match="same file"):
-        look(translator, test=files, page=files[1])
+        look(toy_run, test=files, page=files[1])
     assert files[1].read_text() == before
     empty = write_pairs(tmp_path, "empty", [])
     with pytest.raises(UserError, match="the file is empty"):
-        look(translator, test=empty)
+        look(toy_run, test=empty)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from allyouneed import lazy
 
 if TYPE_CHECKING:
-    from allyouneed.insight.look import look_at
+    from allyouneed.insight.look import LookRequest, look_at
 
-__all__ = ["look_at"]
+__all__ = ["LookRequest", "look_at"]
 
-__getattr__ = lazy.attach(__name__, {"look_at": "allyouneed.insight.look"})
+__getattr__ = lazy.attach(__name__, {"LookRequest": "allyouneed.insight.look", "look_at": "allyouneed.insight.look"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,25 +24,50 @@ from allyouneed.translation.translator import Translator
 _NAMES = {"encoder": "encoder self", "decoder": "decoder self", "cross": "encoder-decoder"}
 
 
-def look_at(
-    translator: Translator,
-    sentence: str,
-    test: Sequence[Path],
-    alignments: Path | None,
-    page: Path | None,
-    console: Console,
-    as_json: bool = False,
-) -> str:
-    """Run the command.
+@dataclass(frozen=True)
+class LookRequest:
+    """Arguments of the command.
 
-    Args:
-        translator: Translator whose model is examined.
+    Attributes:
+        run: Folder of the run or bundle to examine.
         sentence: Sentence in the source language, or "" with `test`.
         test: Files of a corpus; empty for a sentence.
         alignments: Reference alignments of `test`, or None.
         page: HTML file to write. If None, a sentence gives a table, and `test` writes heads.html.
-        console: Where progress and the name of the written file are reported.
         as_json: Return JSON instead: the arrays of `Attention`, or the data of the corpus page.
+        device: Device to compute on.
+    """
+
+    run: Path
+    sentence: str = ""
+    test: Sequence[Path] = ()
+    alignments: Path | None = None
+    page: Path | None = None
+    as_json: bool = False
+    device: str = "auto"
+
+    def check(self) -> None:
+        """Check the arguments.
+
+        Raises:
+            UserError: If they contradict each other, or the page would overwrite an input.
+        """
+        if bool(self.sentence.strip()) == bool(self.test):
+            raise UserError("look needs either a sentence or --test SOURCE TARGET.")
+        if self.alignments and not self.test:
+            raise UserError("--alignments needs --test.")
+        if self.page and self.as_json:
+            raise UserError("--json prints data instead of writing a page: remove --html.")
+        if self.page:
+            check_output(self.page, *self.test, *([self.alignments] if self.alignments else []))
+
+
+def look_at(request: LookRequest, console: Console) -> str:
+    """Run the command.
+
+    Args:
+        request: Its arguments.
+        console: Where progress and the name of the written file are reported.
 
     Returns:
         The table or JSON; "" if a page was written.
@@ -49,31 +75,31 @@ def look_at(
     Raises:
         UserError: If arguments contradict each other, a file cannot be read or written, or the text is too long.
     """
-    if bool(sentence.strip()) == bool(test):
-        raise UserError("look needs either a sentence or --test SOURCE TARGET.")
-    if alignments and not test:
-        raise UserError("--alignments needs --test.")
-    if page and as_json:
-        raise UserError("--json prints data instead of writing a page: remove --html.")
-    if page:
-        check_output(page, *test, *([alignments] if alignments else []))
-    if test:
-        with track_progress(console, "heads") as update:
-            data = corpus_data(translator, test, alignments, update)
-        if as_json:
-            return json.dumps(data, ensure_ascii=False)
-        page = page or Path("heads.html")
-        write_file(page, corpus_html(data))
-        print_line(console, f"wrote {page} ({data['sentences']:,} sentence pairs)")
-        return ""
-    if page:
+    request.check()
+    translator = Translator.load(request.run, request.device)
+    if request.test:
+        return _corpus_page(translator, request, console)
+    if request.page:
         with track_progress(console, "variants") as update:
-            data = explorer_data(translator, sentence, on_progress=update)
-        write_file(page, html(data))
-        print_line(console, f"wrote {page}")
+            data = explorer_data(translator, request.sentence, on_progress=update)
+        _write(request.page, html(data), console)
         return ""
-    attention = translator.look(sentence, stages=False)
-    return attention_json(attention) if as_json else attention_table(attention)
+    attention = translator.look(request.sentence, stages=False)
+    return attention_json(attention) if request.as_json else attention_table(attention)
+
+
+def _corpus_page(translator: Translator, request: LookRequest, console: Console) -> str:
+    with track_progress(console, "heads") as update:
+        data = corpus_data(translator, request.test, request.alignments, update)
+    if request.as_json:
+        return json.dumps(data, ensure_ascii=False)
+    _write(request.page or Path("heads.html"), corpus_html(data), console, f" ({data['sentences']:,} sentence pairs)")
+    return ""
+
+
+def _write(path: Path, page: str, console: Console, note: str = "") -> None:
+    write_file(path, page)
+    print_line(console, f"wrote {path}{note}")
 
 
 def attention_json(attention: Attention) -> str:
