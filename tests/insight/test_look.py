@@ -20,7 +20,12 @@ def test_table_for_the_terminal(toy_run):
     table, _ = look(toy_run, "a b c")
     assert table.count("\nencoder self") == 2
     assert table.count("\nencoder-decoder") == 2
-    assert "→" in table
+    target = table.splitlines()[1]
+    decoder = next(line for line in table.splitlines() if line.startswith("decoder self"))
+    query, rest = decoder.split(maxsplit=5)[5].split(" (next ")
+    inputs = ["<s>", *target.split()]
+    assert rest.split(")")[0] == inputs[inputs.index(query) + 1]
+    assert rest.split(" → ")[1].split()[0] in inputs
 
 
 def test_page_is_written(toy_run, tmp_path):

@@ -94,6 +94,25 @@ def test_weights_equal_the_models(opened, translator, data):
     np.testing.assert_allclose(np.reshape(cells, attention.cross[0, 1].shape), attention.cross[0, 1], atol=2e-4)
 
 
+@pytest.mark.parametrize("kind", ["decoder", "cross"])
+def test_queries_of_the_decoder_are_named_after_their_input(opened, data, kind):
+    """A query at position t has received input t and predicts target token t."""
+    page = opened.page
+    page.click(f"[data-kind={kind}]")
+    titles = page.eval_on_selector_all("[data-side=row] title", "found => found.map(x => x.textContent)")
+    bare = [token.replace("▁", "") for token in data["target"]["tokens"]]
+    inputs = [token.replace("▁", "") for token in data["target"]["inputs"]]
+    assert titles == [f"{query}, about to generate “{token}”" for query, token in zip(inputs, bare, strict=True)]
+    label = page.get_attribute("[data-side=row][data-place='1']", "aria-label")
+    assert label.startswith(f"{titles[1]} → ")
+    page.hover("[data-side=row][data-place='1']")
+    page.click("#tab-steps")
+    assert page.inner_text("#choose-query option >> nth=1") == f"2 {inputs[1]} ▸ {bare[1]}"
+    page.click("#tab-search")
+    page.click("[data-step='2']")
+    assert f"“{inputs[1]}”, about to generate “{bare[1]}”" in opened.text("#panel")
+
+
 def test_heads_are_overlaid_and_removed(opened):
     page = opened.page
     page.click("#pin")

@@ -110,11 +110,18 @@ def attention_json(attention: Attention) -> str:
 
 
 def attention_table(attention: Attention) -> str:
-    """Format a table with one line per head: mean entropy in nats and the largest weight."""
+    """Format a table with one line per head: mean entropy in nats and the largest weight.
+
+    A query of the decoder is named after its input token, followed by the token that it predicts.
+    """
+    predicting = [
+        f"{token} (next {following})"
+        for token, following in zip(attention.target_inputs, attention.target_tokens, strict=True)
+    ]
     sides = {
         "encoder": (attention.source_tokens, attention.source_tokens),
-        "decoder": (attention.target_tokens, attention.target_inputs),
-        "cross": (attention.target_tokens, attention.source_tokens),
+        "decoder": (predicting, attention.target_inputs),
+        "cross": (predicting, attention.source_tokens),
     }
     lines = [f"{' '.join(attention.source_tokens)}\n{' '.join(attention.target_tokens)}\n"]
     lines += [f"{'attention':<16}{'layer':>6}{'head':>5}{'entropy':>9}  strongest"]

@@ -60,13 +60,14 @@ function examples(data, state) {
 
 function drawn(data, row, { sentence, lines }) {
   const { source, target } = data.examples[sentence];
-  const left = row.kind === "encoder" ? source : target;
-  const right = row.kind === "decoder" ? ["<s>", ...target.slice(0, -1)] : source;
+  const inputs = ["<s>", ...target.slice(0, -1)]; // queries and keys of the decoder are its inputs
+  const left = row.kind === "encoder" ? source : inputs;
+  const right = row.kind === "decoder" ? inputs : source;
   const [width, gap, end, start] = [344, 20, 132, 212];
   const y = (i) => 12 + gap * (i + 0.5);
   const text = (label, x, i, anchor) => svg("text", { x, y: y(i) + 4, "text-anchor": anchor, class: "" }, clipped(label, 14));
   const colour = headColour(row.head, data.model.heads);
   return el("div", { class: "card", css: { margin: 0 } }, svg("svg", { viewBox: `0 0 ${width} ${24 + gap * Math.max(left.length, right.length)}`, width, css: { "max-width": "100%" }, role: "img", "aria-label": left.join(" ").replaceAll("▁", " ") },
     lines.map(([i, j, w]) => svg("path", { d: `M${end} ${y(i)}C${end + 36} ${y(i)} ${start - 36} ${y(j)} ${start} ${y(j)}`, fill: "none", stroke: colour, "stroke-opacity": 0.1 + 0.9 * w, "stroke-width": 0.7 + 4 * w, "stroke-linecap": "round" })),
-    left.map((label, i) => text(shown(label, i === 0), end - 6, i, "end")), right.map((label, j) => text(shown(label, j === 0), start + 6, j, "start"))));
+    left.map((label, i) => text(shown(label, i === (left === inputs ? 1 : 0)), end - 6, i, "end")), right.map((label, j) => text(shown(label, j === (right === inputs ? 1 : 0)), start + 6, j, "start"))));
 }

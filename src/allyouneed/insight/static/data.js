@@ -131,16 +131,24 @@ export function shown(token, first = false) {
   return token.startsWith("▁") ? token.slice(1) : first ? token : "·" + token;
 }
 
-/** Labels and token ranges [first, last) of the queries and keys of an attention. */
+/**
+ * Labels and token ranges [first, last) of the queries and keys of an attention. A query of the decoder is labelled with
+ * its input token; `next` is the token or word that its last position predicts, null where that is unknown.
+ */
 export function sides(data, variant, kind, joined) {
   const source = () => side(variant.source_tokens, data.source.words, 0, joined);
-  const target = () => side(data.target.tokens, data.target.words, 0, joined);
   const inputs = () => side(data.target.inputs, data.target.words, 1, joined);
   return {
     encoder: () => [source(), source()],
-    decoder: () => [target(), inputs()],
-    cross: () => [target(), source()],
+    decoder: () => [predicting(data, inputs()), inputs()],
+    cross: () => [predicting(data, inputs()), source()],
   }[kind]();
+}
+
+function predicting(data, groups) {
+  const { tokens } = data.target;
+  const last = tokens.at(-1) === "</s>" ? "</s>" : null; // a recording does not know what follows its last input
+  return groups.map((group, i) => ({ ...group, next: i + 1 < groups.length ? groups[i + 1].label : last }));
 }
 
 function side(tokens, words, shift, joined) {

@@ -12,6 +12,12 @@ export const kindButtons = (state, set) =>
     ["encoder", "decoder", "cross"].map((kind) =>
       el("button", { "aria-pressed": String(state.kind === kind), "data-kind": kind, onclick: () => set({ kind, layer: 0, pins: [[0, state.head]], query: null, key: null }) }, t(kind))));
 
+/** What a query of the decoder is about to predict; null for others. */
+export const aboutTo = (query) => (query.next ? t("aboutTo", query.next) : null);
+
+/** The lines of a tooltip that name a query and a key. */
+export const pairNames = (query, key) => [`${query.label} → ${key.label}`, aboutTo(query)];
+
 export const headName = (layer, head) => t("headName", layer + 1, head + 1);
 
 /**
@@ -112,6 +118,7 @@ export function headsView(data, variant, state, set) {
           kept.map(([layer, head]) =>
             el("span", { css: { "--head": headColour(head, data.model.heads) } }, el("i"), headName(layer, head),
               kept.length > 1 && el("button", { "aria-label": `${t("unpin")}: ${headName(layer, head)}`, onclick: () => choose(layer, head, true) }, "×")))),
+        kind !== "encoder" && el("p", { class: "note" }, t("nextLabels")),
         state.view === "lines" && el("p", { class: "note" }, t("fewLines", FAINTEST)),
         packed.top && el("p", { class: "note" }, t("strongest", packed.top)))));
 }
@@ -149,9 +156,9 @@ function linesFigure(data, variant, kind, pins, joined) {
   const token = (side, group, i) => {
     const x = side === "row" ? left - 8 : right + 8;
     const box = side === "row" ? { x: 0, width: left - 3 } : { x: right + 3, width: width - right - 3 };
-    const node = svg("g", { class: "token", tabindex: 0, "data-side": side, "data-place": i, role: "img", "aria-label": ariaLabel(heads, side, i, side === "row" ? cols : rows, group.label), onpointerenter: () => enter(side, i), onpointerleave: leave, onfocus: () => enter(side, i), onblur: leave },
+    const node = svg("g", { class: "token", tabindex: 0, "data-side": side, "data-place": i, role: "img", "aria-label": ariaLabel(heads, side, i, side === "row" ? cols : rows, group), onpointerenter: () => enter(side, i), onpointerleave: leave, onfocus: () => enter(side, i), onblur: leave },
       svg("rect", { class: "back", ...box, y: yOf(i) - gap / 2, height: gap, rx: 4 }),
-      svg("text", { x, y: yOf(i) + 4.5, "text-anchor": side === "row" ? "end" : "start" }, clipped(group.label, narrow ? 11 : 18)), svg("title", {}, group.label));
+      svg("text", { x, y: yOf(i) + 4.5, "text-anchor": side === "row" ? "end" : "start" }, ...labelled(group, narrow ? 11 : 18)), svg("title", {}, described(group)));
     tokens[side].push(node);
     return node;
   };
@@ -160,12 +167,21 @@ function linesFigure(data, variant, kind, pins, joined) {
   return el("div", { class: "scroll" }, drawing);
 }
 
+/** The label of a row; if it fits, followed by the predicted token in a lighter colour. */
+function labelled(group, limit) {
+  const label = clipped(group.label, limit);
+  const room = limit - Array.from(label).length - 3;
+  return group.next && room >= 3 ? [label, svg("tspan", { class: "next" }, ` ▸ ${clipped(group.next, room)}`)] : [label];
+}
+
+const described = (group) => [group.label, aboutTo(group)].filter(Boolean).join(", ");
+
 /** Label of a token for screen readers: its three largest weights. */
-function ariaLabel(heads, side, place, others, label) {
+function ariaLabel(heads, side, place, others, group) {
   const { cols, values } = heads[0].weights;
   const weight = (i) => (side === "row" ? values[place * cols + i] : values[i * cols + place]);
   const strongest = others.map((_, i) => i).sort((a, b) => weight(b) - weight(a)).slice(0, 3);
-  return `${label} ${side === "row" ? "→" : "←"} ${strongest.map((i) => `${others[i].label} ${weight(i).toFixed(2)}`).join(", ")}`;
+  return `${described(group)} ${side === "row" ? "→" : "←"} ${strongest.map((i) => `${others[i].label} ${weight(i).toFixed(2)}`).join(", ")}`;
 }
 
 function linePaths(heads, only, left, right, yOf) {
@@ -219,12 +235,12 @@ function matrixFigure(data, variant, kind, pins, joined) {
   figures.forEach(({ weights, colour, name }, n) => {
     const y0 = n * each + top;
     cols.forEach((g, j) => drawing.append(svg("text", { class: "soft", css, transform: `translate(${side + (j + 0.62) * cell} ${y0 - 6}) rotate(-50)` }, clipped(g.label, 13))));
-    rows.forEach((g, i) => drawing.append(svg("text", { class: "soft", css, x: side - 6, y: y0 + (i + 0.5) * cell + 4, "text-anchor": "end" }, clipped(g.label, 14))));
+    rows.forEach((g, i) => drawing.append(svg("text", { class: "soft", css, x: side - 6, y: y0 + (i + 0.5) * cell + 4, "text-anchor": "end" }, ...labelled(g, 16), svg("title", {}, described(g)))));
     weights.values.forEach((w, at) => {
       const [i, j] = [Math.floor(at / weights.cols), at % weights.cols];
       if (w > 0.002 || weights.values.length < 2500)
         drawing.append(svg("rect", { x: side + j * cell + 0.5, y: y0 + i * cell + 0.5, width: cell - 1, height: cell - 1, rx: 2, fill: colour, "fill-opacity": (w > 0 ? 0.04 + 0.96 * w ** 0.75 : 0.02).toFixed(3), "data-weight": w.toFixed(4),
-          onpointerenter: (event) => showTip(event, number(w, 4), `${rows[i].label} → ${cols[j].label}`, name), onpointerleave: hideTip }));
+          onpointerenter: (event) => showTip(event, number(w, 4), ...pairNames(rows[i], cols[j]), name), onpointerleave: hideTip }));
     });
   });
   return scroller(t("matrix"), rows.length > 20, drawing);
@@ -234,7 +250,7 @@ function matrixFigure(data, variant, kind, pins, joined) {
 export function smallMatrix(data, variant, kind, layer, head) {
   const { rows, cols, weights } = headMatrix(data, variant, kind, layer, head, false);
   const colour = headColour(head, data.model.heads);
-  const tip = (i, j) => [number(weights.values[i * weights.cols + j], 4), `${rows[i].label} → ${cols[j].label}`];
+  const tip = (i, j) => [number(weights.values[i * weights.cols + j], 4), ...pairNames(rows[i], cols[j])];
   return el("div", { class: "mat", css: { "aspect-ratio": `${weights.cols} / ${weights.rows}`, width: "100%" } }, heatmap(weights, inHeadColour(colour), { role: "img", "aria-label": headName(layer, head), ...cellTips(weights, tip) }));
 }
 

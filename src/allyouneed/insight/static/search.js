@@ -1,5 +1,5 @@
 // The search: the tree of the beam, the hypotheses, the decoder's attention at each step, and word alignment.
-import { penalised, shown, textOf, weightsAt } from "./data.js";
+import { penalised, shown, sides, textOf, weightsAt } from "./data.js";
 import { clipped, el, hideTip, number, savePng, saveSvg, scroller, showTip, svg } from "./draw.js";
 import { t } from "./texts.js";
 
@@ -101,29 +101,30 @@ function stepCard(data, state, set) {
   const layer = data.model.deciding_layer;
   const place = Math.min((state.step ?? data.target.tokens.length) - 1, data.target.tokens.length - 1);
   const heads = Array.from({ length: data.model.heads }, (_, h) => weightsAt(data.base.attention.cross, layer, h));
+  const query = sides(data, data.base, "cross", false)[0][place];
   const weight = (j) => heads.reduce((sum, h) => sum + h.values[place * h.cols + j], 0) / heads.length;
   const target = data.target.tokens.map((token, i) => el("button", { class: i === place ? "word on" : "word", "aria-pressed": String(i === place), css: { color: i > place ? "var(--soft)" : null, cursor: "pointer" }, "data-step": i + 1, onclick: () => set({ step: i + 1 }) }, shown(token, i === 0)));
   const source = data.source.tokens.map((token, j) => el("span", { class: "word shade", css: { "--w": `${Math.round(70 * weight(j))}%` }, onpointerenter: (e) => showTip(e, number(weight(j), 4), shown(token, true)), onpointerleave: hideTip }, shown(token, j === 0)));
-  return el("div", { class: "card" }, el("h2", {}, t("atStep")), el("p", { class: "words" }, source), el("p", { class: "words" }, target), el("p", { class: "note" }, t("meanOf", layer + 1)));
+  return el("div", { class: "card" }, el("h2", {}, t("atStep")), el("p", { class: "words" }, source), el("p", { class: "words" }, target), el("p", { class: "note" }, t("queryAtStep", query.label, query.next ?? "…"), " ", t("meanOf", layer + 1)));
 }
 
 function linksCard(data) {
-  const sides = ["source", "target"].map((side) => data[side].words.map(([first, last, begin, end], i) => {
+  const both = ["source", "target"].map((side) => data[side].words.map(([first, last, begin, end], i) => {
     const text = begin >= 0 ? Array.from(data[side].text).slice(begin, end).join("") : textOf(data[side].tokens.slice(first, last)).trim();
     return el("span", { class: "word", tabindex: 0, "data-word": `${side}.${i}`, onpointerenter: (e) => light(e, side, i), onpointerleave: dark, onfocus: (e) => light(e, side, i), onblur: dark }, text || "␣");
   }));
   function dark() {
     hideTip();
-    for (const word of sides.flat()) word.className = "word";
+    for (const word of both.flat()) word.className = "word";
   }
   function light(event, side, i) {
     dark();
     const from = side === "source" ? 0 : 1;
     const links = data.links.filter((link) => link[from] === i);
-    sides[from][i].className = "word on";
-    for (const link of links) sides[1 - from][link[1 - from]].className = "word lit";
+    both[from][i].className = "word on";
+    for (const link of links) both[1 - from][link[1 - from]].className = "word lit";
     const [, , begin, end] = data[side].words[i];
-    showTip(event, sides[from][i].textContent, begin >= 0 && t("characters", begin, end), links.length === 1 && t("linked", `${Math.round(100 * links[0][2])} %`));
+    showTip(event, both[from][i].textContent, begin >= 0 && t("characters", begin, end), links.length === 1 && t("linked", `${Math.round(100 * links[0][2])} %`));
   }
-  return el("div", { class: "card", id: "links" }, el("h2", {}, t("words")), el("p", { class: "words" }, sides[0]), el("p", { class: "words" }, sides[1]), el("p", { class: "note" }, t("wordsNote")));
+  return el("div", { class: "card", id: "links" }, el("h2", {}, t("words")), el("p", { class: "words" }, both[0]), el("p", { class: "words" }, both[1]), el("p", { class: "note" }, t("wordsNote")));
 }

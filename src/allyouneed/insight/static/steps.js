@@ -1,7 +1,7 @@
 // The computation of one head, from input to output, with the sentence's values; scale and mask can be switched.
 import { columnNumber, layersOf, matrixAt, rowStatistics, sides, softmaxSteps, spread, timesValues } from "./data.js";
 import { cellTips, clipped, diverging, el, headColour, heatmap, inHeadColour, number, scroller } from "./draw.js";
-import { kindButtons } from "./heads.js";
+import { aboutTo, kindButtons, pairNames } from "./heads.js";
 import { t } from "./texts.js";
 
 const WIDEST = 900;
@@ -14,7 +14,7 @@ export function stepsView(data, state, set) {
   }
   const head = headNumbers(data, state);
   const { rows, cols, query, key } = head;
-  const options = (groups, chosen) => groups.map((g, i) => el("option", { value: i, selected: i === chosen }, `${i + 1} ${clipped(g.label, 24)}`));
+  const options = (groups, chosen) => groups.map((g, i) => el("option", { value: i, selected: i === chosen }, `${i + 1} ${clipped(g.label, 24)}${g.next ? ` ▸ ${clipped(g.next, 14)}` : ""}`));
   const choice = (name, value, count, change) =>
     el("label", { class: "range" }, t(name), el("select", { id: `choose-${name}`, onchange: (event) => change(Number(event.target.value)) }, Array.from({ length: count }, (_, i) => el("option", { value: i, selected: i === value }, String(i + 1)))));
   section.append(
@@ -74,12 +74,12 @@ function stages(data, state, set, head) {
   const [n, m] = [rows.length, cols.length];
   const vectors = (packedMatrix, labels, marked, name, index = 0, rowPick) => {
     const matrix = packedMatrix.values ? packedMatrix : matrixAt(packedMatrix, index);
-    const tip = (i, k) => [number(matrix.values[i * matrix.cols + k], 3), `${labels[i].label} · ${columnNumber(matrix, k) + 1}`, name];
+    const tip = (i, k) => [number(matrix.values[i * matrix.cols + k], 3), `${labels[i].label} · ${columnNumber(matrix, k) + 1}`, aboutTo(labels[i]), name];
     const note = matrix.cols < matrix.of ? ` · ${t("thinned", matrix.cols, matrix.of)}` : "";
     return figure(matrix, heatmap(matrix, diverging(matrix), { ...named(name), ...cellTips(matrix, tip, rowPick) }), `${name}${note}`, { row: marked }, 8, labels);
   };
   const square = (matrix, paint, name, digits = 3) => {
-    const tip = (i, j) => [head.hidden(i, j) && name !== "S" ? t("hidden") : number(matrix.values[i * matrix.cols + j], digits), `${rows[i].label} → ${cols[j].label}`];
+    const tip = (i, j) => [head.hidden(i, j) && name !== "S" ? t("hidden") : number(matrix.values[i * matrix.cols + j], digits), ...pairNames(rows[i], cols[j])];
     return figure(matrix, heatmap(matrix, paint, { ...named(name), ...cellTips(matrix, tip, pick) }), "", { row: query, col: key }, 22, rows);
   };
   const byRow = (i) => set({ query: i });
@@ -168,7 +168,7 @@ function rowTable({ rows, cols, scores, scaled, weights, counter, query, key, hi
   const bar = (w, ghost) => el("span", { class: ghost ? "hbar ghost" : "hbar", css: { width: `${100 * w}%`, "--head": colour } });
   const order = cols.map((_, j) => j);
   const kept = cols.length > 40 ? order.sort((a, b) => weights.values[first + b] - weights.values[first + a]).slice(0, 40) : order;
-  return el("div", {}, el("h3", { css: { margin: "1rem 0 .2rem" } }, t("rowOf", clipped(rows[query].label, 24))),
+  return el("div", {}, el("h3", { css: { margin: "1rem 0 .2rem" } }, t("rowOf", clipped(rows[query].label, 24)), rows[query].next && el("small", {}, ` ${aboutTo(rows[query])}`)),
     scroller(t("weight"), false, el("table", { class: "bars" },
       el("thead", {}, el("tr", {}, el("th", {}, t("key")), el("th", { class: "n" }, t("score")), el("th", { class: "n" }, "÷ √d_k"), el("th", { class: "n" }, t("weight")), el("td", {}))),
       el("tbody", {}, kept.map((j) =>
@@ -184,7 +184,7 @@ function concat(packed, head, rows, query) {
   const values = new Float32Array(n * heads * width);
   all.forEach((one, h) => one.values.forEach((x, at) => (values[Math.floor(at / width) * heads * width + h * width + (at % width)] = x)));
   const matrix = { rows: n, cols: heads * width, of: heads * width, values };
-  const tip = (i, k) => [number(values[i * matrix.cols + k]), rows[i].label, t("head") + " " + (Math.floor(k / width) + 1)];
+  const tip = (i, k) => [number(values[i * matrix.cols + k]), rows[i].label, aboutTo(rows[i]), t("head") + " " + (Math.floor(k / width) + 1)];
   const drawn = figure(matrix, heatmap(matrix, diverging(matrix), { ...named("Concat"), ...cellTips(matrix, tip) }, 4096), "", { row: query }, 8, rows);
   drawn.querySelector(".mat").append(el("span", { class: "mark", css: { top: "0", height: "100%", left: `${(100 * head) / heads}%`, width: `${100 / heads}%` } }));
   return drawn;
