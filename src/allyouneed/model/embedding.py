@@ -92,9 +92,12 @@ class Embedding(nn.Module):
         """
         encodings = self.position_encodings(start, start + ids.shape[1])
         if probe is not None:
-            probe.observe(self.site, ids=ids)
             encodings = probe.position_encodings(encodings)
-        return self.dropout(self.tokens(ids) * self.scale + encodings)
+        tokens = self.tokens(ids) * self.scale
+        result = self.dropout(tokens + encodings)
+        if probe is not None:
+            probe.observe(self.site, ids=ids, tokens=tokens, positions=encodings, result=result)
+        return result
 
     def packed(self, ids: Tensor, positions: Tensor, length: int) -> Tensor:
         """Embed packed tokens.

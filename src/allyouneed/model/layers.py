@@ -74,7 +74,7 @@ class EncoderLayer(nn.Module):
         super().__init__()
         attention, feed_forward = ("encoder", index), ("encoder feed-forward", index)
         self.self_attention = _attention(config, attention, plain)
-        self.feed_forward = FeedForward(config.d_model, config.d_ff, config.activation, plain)
+        self.feed_forward = FeedForward(config.d_model, config.d_ff, config.activation, plain, feed_forward)
         self.residuals = _residuals(config, plain, attention, feed_forward)
 
     def forward(self, x: Tensor, mask: Tensor | PackedMask, probe: Probe | None = None) -> Tensor:
@@ -89,7 +89,7 @@ class EncoderLayer(nn.Module):
             Tensor with the shape of x.
         """
         x = self.residuals[0](x, lambda x: self.self_attention(x, x, mask, probe), probe)
-        return self.residuals[1](x, self.feed_forward, probe)
+        return self.residuals[1](x, lambda x: self.feed_forward(x, probe), probe)
 
 
 class DecoderLayer(nn.Module):
@@ -106,7 +106,7 @@ class DecoderLayer(nn.Module):
         attention, cross, feed_forward = ("decoder", index), ("cross", index), ("decoder feed-forward", index)
         self.self_attention = _attention(config, attention, plain)
         self.cross_attention = _attention(config, cross, plain)
-        self.feed_forward = FeedForward(config.d_model, config.d_ff, config.activation, plain)
+        self.feed_forward = FeedForward(config.d_model, config.d_ff, config.activation, plain, feed_forward)
         self.residuals = _residuals(config, plain, attention, cross, feed_forward)
 
     def forward(
@@ -131,7 +131,7 @@ class DecoderLayer(nn.Module):
         """
         x = self.residuals[0](x, lambda x: self.self_attention(x, x, mask, probe), probe)
         x = self.residuals[1](x, lambda x: self.cross_attention(x, memory, memory_mask, probe), probe)
-        return self.residuals[2](x, self.feed_forward, probe)
+        return self.residuals[2](x, lambda x: self.feed_forward(x, probe), probe)
 
     def start(self, memory: Tensor, probe: Probe | None = None) -> LayerCache:
         """Make the cache for `step`: project the encoder's output [batch, source, d_model] once for all steps."""
@@ -153,7 +153,7 @@ class DecoderLayer(nn.Module):
 
         x = self.residuals[0](x, attend_past, probe)
         x = self.residuals[1](x, attend_memory, probe)
-        return self.residuals[2](x, self.feed_forward, probe)
+        return self.residuals[2](x, lambda x: self.feed_forward(x, probe), probe)
 
 
 def _attention(config: ModelConfig, site: Site, plain: bool) -> MultiHeadAttention:

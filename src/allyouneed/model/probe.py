@@ -23,10 +23,27 @@ Site: TypeAlias = tuple[str, int]  # kind, and layer counted from 0
 
 
 class Observer(Protocol):
-    """Receiver of the tensors of a forward pass."""
+    """Receiver of the tensors of a forward pass.
+
+    Sites and the names of their tensors, in the order of the pass. A site may send its tensors in several parts.
+
+    ("source", 0), ("target", 0)
+        ids [batch, length]; tokens [batch, length, d_model]: embeddings · √d_model; positions [length, d_model]:
+        positional encodings, zeros if they are switched off; result: their sum, the input of the first layer.
+    ("encoder", layer), ("decoder", layer), ("cross", layer)
+        x [batch, query, d_model] and memory [batch, key, d_model]: inputs of the projections; queries, keys, values,
+        weights, heads: the steps of equation 1 (see `Probe.attention`); output [batch, query, d_model]: after W^O;
+        residual: the other summand of the residual connection; result: after add & norm (after add, with norm "pre").
+    ("encoder feed-forward", layer), ("decoder feed-forward", layer)
+        x, output, residual and result as for attention; hidden [batch, length, d_ff]: max(0, x W₁ + b₁) (equation 2),
+        or the values of the model's other activation.
+    ("encoder output", 0), ("decoder output", 0)
+        result [batch, length, d_model]: after all layers, and the final norm with norm "pre": the memory of the
+        encoder-decoder attention, and the input of the pre-softmax linear.
+    """
 
     def observe(self, site: Site, tensors: Mapping[str, Tensor]) -> None:
-        """Receive tensors of one site by name; the names are listed in `AttentionRecorder`."""
+        """Receive tensors of one site by name."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +115,31 @@ class Probe:
         return encodings if self.interventions.positions else torch.zeros_like(encodings)
 
 
+class StateRecorder:
+    """Observer that keeps the tensors of the last call of every site.
+
+    Attributes:
+        sites: Tensors by site and name, see `Observer`.
+
+    Args:
+        *names: Names of the tensors to keep; none for all.
+    """
+
+    def __init__(self, *names: str):
+        self.names = frozenset(names)
+        self.sites: dict[Site, dict[str, Tensor]] = {}
+
+    def observe(self, site: Site, tensors: Mapping[str, Tensor]) -> None:
+        """Keep the tensors, detached from the graph."""
+        kept = {name: x.detach() for name, x in tensors.items() if not self.names or name in self.names}
+        self.sites.setdefault(site, {}).update(kept)
+
+
 class AttentionRecorder:
     """Observer that keeps the tensors of the last call of every attention.
 
     Attributes:
-        sites: Tensors by site and name. x [batch, query, d_model] and memory [batch, key, d_model]: inputs of the
-            projections; queries, keys, values, weights and heads: the steps of equation 1 (see `Probe.attention`);
-            output [batch, query, d_model]: after W^O; residual: the other summand of the residual connection;
-            result: after add & norm (after add, with norm "pre").
+        sites: Tensors of the attention sites by site and name, see `Observer`.
         source_ids: Token ids of the sources, shape [batch, source]; only with `stages`.
         target_ids: Token ids of the decoder's input, shape [batch, target]; only with `stages`.
 

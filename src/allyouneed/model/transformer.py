@@ -30,7 +30,7 @@ class Encoder(nn.Module):
         """Apply all layers; arguments and result are those of `EncoderLayer.forward`."""
         for layer in self.layers:
             x = layer(x, mask, probe)
-        return self.norm(x)
+        return _normalised(x, self.norm, "encoder output", probe)
 
 
 class Decoder(nn.Module):
@@ -52,7 +52,7 @@ class Decoder(nn.Module):
         """Apply all layers; arguments and result are those of `DecoderLayer.forward`."""
         for layer in self.layers:
             x = layer(x, memory, mask, memory_mask, probe)
-        return self.norm(x)
+        return _normalised(x, self.norm, "decoder output", probe)
 
     def start(self, memory: Tensor, memory_mask: Tensor, probe: Probe | None = None) -> DecoderCache:
         """Make the cache for `step` from memory [batch, source, d_model] and its mask [batch, 1, 1, source]."""
@@ -63,7 +63,15 @@ class Decoder(nn.Module):
         for layer, layer_cache in zip(self.layers, cache.layers, strict=True):
             x = layer.step(x, layer_cache, cache.source_mask, probe)
         cache.length += 1
-        return self.norm(x)
+        return _normalised(x, self.norm, "decoder output", probe)
+
+
+def _normalised(x: Tensor, norm: nn.Module, kind: str, probe: Probe | None) -> Tensor:
+    """Apply the final norm of a stack, the identity with norm "post", and observe its result."""
+    result: Tensor = norm(x)
+    if probe is not None:
+        probe.observe((kind, 0), result=result)
+    return result
 
 
 class Transformer(nn.Module):
