@@ -11,7 +11,7 @@ import allyouneed
 
 SOURCE = Path(allyouneed.__file__).parent
 BASE = {"errors", "files", "config", "suggest", "devices", "progress"}
-SHARED = BASE | {"data", "model", "bundle", "translation"}
+SHARED = BASE | {"data", "model", "bundle", "snapshots", "translation"}
 MOST_LOCAL_IMPORTS = 12
 COMMANDS = {"command_options", "terminal"}
 MAY_IMPORT = {
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "data": BASE,
     "model": BASE | {"kernels"},
     "bundle": BASE | {"data", "model"},
+    "snapshots": {"bundle", "files"},
     "translation": BASE | {"data", "kernels", "model", "bundle"},
     "training": SHARED | {"kernels"},
     "quickstart": BASE | {"data", "training", "translation"},

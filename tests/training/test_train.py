@@ -10,7 +10,8 @@ import torch
 
 from allyouneed import Translator, UserError
 from allyouneed.config import load_recipe
-from allyouneed.training.average import Snapshots
+from allyouneed.snapshots import Snapshots
+from allyouneed.training.average import average
 from allyouneed.training.request import identity
 from allyouneed.training.schedule import Speed, TrainingPlan
 from allyouneed.training.size import choose_size, matrix_flops, training_flops
@@ -265,7 +266,7 @@ def test_the_average_is_the_mean_of_its_snapshots(tmp_path):
                 parameter.fill_(step)
                 expected[name] += parameter / 3
         snapshots.save(step, linear)
-    torch.testing.assert_close(snapshots.average([5, 10, 15]), expected)
+    torch.testing.assert_close(average(snapshots, [5, 10, 15]), expected)
     snapshots.prune(until=12, keep=[5])
     assert snapshots.steps(until=20) == [5, 15]
 

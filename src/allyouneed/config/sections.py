@@ -177,6 +177,13 @@ class TrainingConfig(Section):
     average_every: int = Field(
         default=1500, ge=1, le=_MOST_STEPS, description="Steps between snapshots: 10 minutes of the paper's base model"
     )
+    keep_snapshots: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Snapshots of the weights kept for `look --over-training`, 4 bytes per parameter each: the initial "
+        "and the last weights, and others evenly spaced on a square-root scale of steps; 0: none",
+    )
     save_minutes: float = Field(
         default=5.0,
         gt=0,

@@ -19,11 +19,12 @@ from allyouneed.bundle import Bundle, load_weights, save_bundle
 from allyouneed.data.batches import BatchOrder, collate, share
 from allyouneed.data.store import PairStore
 from allyouneed.errors import UserError
-from allyouneed.training.average import Snapshots
+from allyouneed.snapshots import KEPT, Snapshots
+from allyouneed.training.average import average
 from allyouneed.training.checkpoint import save_checkpoint
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.log import RunLog
-from allyouneed.training.schedule import TrainingPlan
+from allyouneed.training.schedule import TrainingPlan, snapshot_steps
 from allyouneed.training.step import StepMetrics, Totals, TrainingState, is_logged, update
 from allyouneed.training.validation import ValidationSet, validation_loss, validation_scores
 from allyouneed.translation.reference_outputs import make_reference_outputs
@@ -63,6 +64,7 @@ class Loop:
         self.training = self.bundle.config.training
         self.order = BatchOrder(self.store, self.training.batch_tokens, self.training.seed)
         self.snapshots = Snapshots(self.run / "checkpoints")
+        self.kept = Snapshots(self.run / KEPT)
 
     def train(self) -> str:
         """Train until the plan ends (FINISHED), patience runs out (STOPPED_EARLY) or Ctrl-C stops it (INTERRUPTED)."""
@@ -70,6 +72,7 @@ class Loop:
         self.log.start(self.plan.steps, state.step)
         saved = started = time.perf_counter()
         earlier = state.seconds
+        self._keep_snapshot()
         with _interruptible() as interrupt:
             while state.step < self.plan.steps:
                 out_of_patience, interrupted = self.ranks.sum(self._is_out_of_patience(), interrupt.requested)
@@ -85,6 +88,7 @@ class Loop:
                 self._report_progress(metrics)
                 if (self.plan.steps - state.step) % self.plan.average_every == 0 and self.ranks.is_first:
                     self.snapshots.save(state.step, state.model)
+                self._keep_snapshot()
                 if state.step % self.plan.validate_every == 0 or state.step == self.plan.steps:
                     if self.ranks.is_first:
                         self._validate()
@@ -159,7 +163,7 @@ class Loop:
         named |= {f"step {best}, the best of the validations": [best]} if best else {}
         for name, steps in named.items():
             try:
-                yield name, self.snapshots.average(steps)
+                yield name, average(self.snapshots, steps)
             except UserError as error:
                 self.log.show(f"{name} is skipped: {error}")
 
@@ -168,6 +172,12 @@ class Loop:
         steps = self.snapshots.steps(self.state.step)
         planned = [step for step in steps if (self.plan.steps - step) % self.plan.average_every == 0]
         return planned[-self.training.average :]
+
+    def _keep_snapshot(self) -> None:
+        """Keep the weights if the step is one of `training.keep_snapshots`."""
+        steps = snapshot_steps(self.plan.steps, self.training.keep_snapshots)
+        if self.state.step in steps and self.ranks.is_first:
+            self.kept.save(self.state.step, self.state.model)
 
     def _is_out_of_patience(self) -> bool:
         patience = self.training.patience

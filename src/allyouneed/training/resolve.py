@@ -14,6 +14,7 @@ from allyouneed.config import Config
 from allyouneed.data.corpus import count_pairs
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
+from allyouneed.snapshots import KEPT
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.request import Request, assignments_of, base_config, identity
 from allyouneed.training.run_record import RunRecord
@@ -90,7 +91,7 @@ def _agreed_config(
     if described == started:
         return record.config
     if "plan" not in record.content:  # no step was taken: remove the data of an earlier, mistaken command
-        for leftover in ("data", "checkpoints"):
+        for leftover in ("data", "checkpoints", KEPT):
             shutil.rmtree(request.out / leftover, ignore_errors=True)
         config = choose()
         record.update(asked=described, config=config.model_dump(mode="json"))

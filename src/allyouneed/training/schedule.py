@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from allyouneed.config import Config
@@ -95,6 +96,22 @@ class Speed(NamedTuple):
     step_seconds: float
     validation_seconds: float
     final_seconds: float
+
+
+@lru_cache(maxsize=8)
+def snapshot_steps(steps: int, count: int) -> frozenset[int]:
+    """Choose the steps whose weights are kept: evenly spaced on a square-root scale, dense where heads form.
+
+    Args:
+        steps: Total number of updates.
+        count: Number of snapshots: the initial weights, the last ones, and others between them; 1 for the last alone.
+
+    Returns:
+        At most `count` steps from 0 to `steps`.
+    """
+    if count == 1:
+        return frozenset([steps])
+    return frozenset(round(steps * (i / (count - 1)) ** 2) for i in range(count))
 
 
 def paper_peak(d_model: int, warmup: int) -> float:

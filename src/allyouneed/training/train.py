@@ -19,6 +19,7 @@ from allyouneed.data.prepare import PreparedData, prepare
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, recover_all
+from allyouneed.snapshots import KEPT
 from allyouneed.training.assemble import INITIALISED, LoopParts
 from allyouneed.training.checkpoint import load_checkpoint
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
@@ -33,7 +34,7 @@ from allyouneed.training.run_record import RunRecord
 from allyouneed.training.schedule import TrainingPlan, plan_for_minutes, plan_for_steps
 
 # Files of a run besides run.json. A folder with other files is not used.
-_RUN_FILES = {".lock", "data", "distilled", "checkpoints", "bundle", "tensorboard", "log.jsonl", "report.html"}
+_RUN_FILES = {".lock", "data", "distilled", "checkpoints", KEPT, "bundle", "tensorboard", "log.jsonl", "report.html"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def _train(
 ) -> Outcome:
     prepared = PreparedData(resolved.request.data_folder)
     if ranks.is_first:
-        recover_all(resolved.request.out / "checkpoints")
+        for folder in ("checkpoints", KEPT):
+            recover_all(resolved.request.out / folder)
         _prepare(resolved, prepared, log)
         if "finished" in record.content:
             log.show(f"{resolved.request.out} is already finished: {_summary(record.content['finished'])}")
@@ -135,6 +137,8 @@ def _agreed_plan(parts: LoopParts, record: RunRecord, started: float) -> Trainin
 def _resume(loop: Loop) -> None:
     """Restore the newest checkpoint and the log as it was then; start at step 0 if there is none."""
     loop.log.rewind(load_checkpoint(loop.run / "checkpoints", loop.state))
+    if loop.ranks.is_first:
+        loop.kept.rewind(loop.state.step)
     loop.log.record("plan", **loop.plan.as_dict())
     if loop.state.step:
         loop.log.record("resume", step=loop.state.step)
