@@ -130,6 +130,7 @@ class MultiHeadAttention(nn.Module):
             heads = probe.attention(self.site, queries, keys, values, mask)
         output = self.output(heads.transpose(1, 2).flatten(2))
         if probe is not None:
+            output = probe.replace(self.site, "output", output)
             probe.observe(self.site, x=x, output=output)
         return output
 

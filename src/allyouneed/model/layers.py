@@ -57,6 +57,7 @@ class Residual(nn.Module):
         else:
             result = self.norm(self.dropout(sublayer(x), onto=x))
         if probe is not None:
+            result = probe.replace(self.site, "result", result)
             probe.observe(self.site, residual=x, result=result)
         return result
 

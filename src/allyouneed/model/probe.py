@@ -47,6 +47,37 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True)
+class Replacement:
+    """Values that replace a part of one tensor of a forward pass.
+
+    A dimension of size 1 stands for all sentences, heads or positions. The rows of a sentence must be contiguous in the
+    batch.
+
+    Attributes:
+        chosen: True where the tensor is replaced: its shape without the last dimension, [sentences, positions], or
+            [sentences, heads, positions] for the outputs of heads.
+        values: The values, with a last dimension more than `chosen`.
+    """
+
+    chosen: Tensor
+    values: Tensor
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Return x with the chosen part replaced."""
+        chosen, values = (part.repeat_interleave(len(x) // len(part), dim=0) for part in (self.chosen, self.values))
+        return torch.where(chosen[..., None], values.to(x), x)
+
+    def select(self, sentences: Tensor) -> Replacement:
+        """Restrict the replacement to these sentences of the batch, in this order."""
+        parts = (part if len(part) == 1 else part[sentences] for part in (self.chosen, self.values))
+        return Replacement(*parts)
+
+    def at(self, position: int) -> Replacement:
+        """Restrict the replacement to one position, as a sequence of length 1."""
+        return Replacement(self.chosen[..., position : position + 1], self.values[..., position : position + 1, :])
+
+
+@dataclass(frozen=True)
 class Interventions:
     """Changes to a forward pass. The default changes nothing.
 
@@ -56,17 +87,24 @@ class Interventions:
         silent: For each site, True for heads whose output is set to zero, shape [sentences, heads] or [1, heads]; the
             rows of a sentence must be contiguous in the batch.
         positions: Whether positional encodings are added.
+        replaced: Replacements of heads, output or result by site and name, see `Probe.replace`.
     """
 
     divisor: float | None = None
     unmasked: frozenset[str] = frozenset()
     silent: Mapping[Site, Tensor] = field(default_factory=dict)
     positions: bool = True
+    replaced: Mapping[tuple[Site, str], Replacement] = field(default_factory=dict)
 
     def select(self, sentences: Tensor) -> Interventions:
-        """Restrict `silent` to these sentences of the batch, in this order."""
+        """Restrict `silent` and `replaced` to these sentences of the batch, in this order."""
         silent = {site: heads if len(heads) == 1 else heads[sentences] for site, heads in self.silent.items()}
-        return replace(self, silent=silent)
+        replaced = {place: replacement.select(sentences) for place, replacement in self.replaced.items()}
+        return replace(self, silent=silent, replaced=replaced)
+
+    def at(self, position: int) -> Interventions:
+        """Restrict `replaced` to one position, for a step of cached decoding, which computes only this position."""
+        return replace(self, replaced={place: each.at(position) for place, each in self.replaced.items()})
 
 
 @dataclass(frozen=True)
@@ -107,8 +145,25 @@ class Probe:
         if silent is not None:
             rows = silent.repeat_interleave(len(heads) // len(silent), dim=0)
             heads = heads.masked_fill(rows[..., None, None], 0)
+        heads = self.replace(site, "heads", heads)
         self.observe(site, queries=queries, keys=keys, values=values, weights=weights, heads=heads)
         return heads
+
+    def replace(self, site: Site, name: str, x: Tensor) -> Tensor:
+        """Replace the part of a tensor that the interventions choose. Observers see the tensor after this.
+
+        Args:
+            site: Site of the tensor.
+            name: "heads" [batch, heads, query, d_v], only for attention; "output" [batch, length, d_model], a sub-layer
+                before its residual connection; or "result" [batch, length, d_model], a sub-layer after add & norm, the
+                sum of the embeddings at ("source", 0) and ("target", 0), or the output of a stack.
+            x: The tensor that was computed.
+
+        Returns:
+            The tensor to continue with.
+        """
+        replacement = self.interventions.replaced.get((site, name))
+        return x if replacement is None else replacement.apply(x)
 
     def position_encodings(self, encodings: Tensor) -> Tensor:
         """Return the encodings, or zeros if positions are switched off."""
