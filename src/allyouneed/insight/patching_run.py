@@ -133,12 +133,12 @@ def stream_site(stack: str, layer: int) -> Site:
 
 
 @torch.inference_mode()
-def predict(patcher: Patcher, cells: Iterable[Cell], targets: Sequence[tuple[int, int, int]]) -> Predictions:
+def predict(patcher: Patcher, cells: Sequence[Cell], targets: Sequence[tuple[int, int, int]]) -> Predictions:
     """Patch each cell and predict.
 
     Args:
         patcher: Donor and receiver.
-        cells: Cells; those of one stack and layer should be consecutive, since they share batches.
+        cells: Cells, in any order.
         targets: Position, and two token ids whose log probabilities are wanted.
 
     Returns:
@@ -147,12 +147,14 @@ def predict(patcher: Patcher, cells: Iterable[Cell], targets: Sequence[tuple[int
     positions = [position for position, *_ in targets]
     pairs = torch.tensor([pair for _, *pair in targets], device=patcher.receiver.source_ids.device)
     found = []
-    for stack, layer, rows in _batches(patcher.receiver, cells):
+    order = sorted(range(len(cells)), key=lambda i: (cells[i].stack, cells[i].layer))  # equal depths share batches
+    for stack, layer, rows in _batches(patcher.receiver, [cells[i] for i in order]):
         log_p = log_probabilities(patcher.receiver.model.output(_hidden(patcher, stack, layer, rows)[:, positions]))
         top_log_p, top = log_p.topk(min(TOP_TOKENS, log_p.shape[-1]), dim=-1)
         of_pairs = log_p.gather(-1, pairs.expand(len(rows), -1, -1))
         found.append([x.float().cpu().numpy() for x in (of_pairs, top, top_log_p)])
-    log_p, top, top_log_p = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    back = np.argsort(order)
+    log_p, top, top_log_p = (np.concatenate(parts)[back] for parts in zip(*found, strict=True))
     return Predictions(log_p, top.astype(int), top_log_p)
 
 
@@ -178,7 +180,7 @@ def generate(patcher: Patcher, cells: Sequence[Cell], prefix: int, max_length: i
         logits = model.decode_step(rows[:, position], cache, Probe(interventions=changes.at(position)))
     ended = torch.zeros(len(cells), dtype=torch.bool, device=rows.device)
     while True:
-        logits[:, list(NEVER_GENERATED)] = float("-inf")
+        logits[:, NEVER_GENERATED] = float("-inf")
         tokens = logits.argmax(dim=-1).masked_fill(ended, EOS)
         rows, ended = torch.cat([rows, tokens[:, None]], dim=1), ended | (tokens == EOS)
         if bool(ended.all()) or rows.shape[1] > max_length:

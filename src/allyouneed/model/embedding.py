@@ -96,6 +96,7 @@ class Embedding(nn.Module):
         tokens = self.tokens(ids) * self.scale
         result = self.dropout(tokens + encodings)
         if probe is not None:
+            result = probe.replace(self.site, "result", result)
             probe.observe(self.site, ids=ids, tokens=tokens, positions=encodings, result=result)
         return result
 

@@ -43,5 +43,6 @@ class FeedForward(nn.Module):
         hidden = F.silu(self.inner(x)) if self.swish else self.inner(x, relu=True)  # max(0, x W₁ + b₁)
         output = self.outer(hidden)  # hidden W₂ + b₂
         if probe is not None:
+            output = probe.replace(self.site, "output", output)
             probe.observe(self.site, x=x, hidden=hidden, output=output)
         return output

@@ -70,6 +70,7 @@ def _normalised(x: Tensor, norm: nn.Module, kind: str, probe: Probe | None) -> T
     """Apply the final norm of a stack, the identity with norm "post", and observe its result."""
     result: Tensor = norm(x)
     if probe is not None:
+        result = probe.replace((kind, 0), "result", result)
         probe.observe((kind, 0), result=result)
     return result
 
