@@ -37,7 +37,7 @@ def whole(x):
 
 @pytest.mark.parametrize("name", ["heads", "output", "result"])
 def test_replacing_everything_gives_the_other_pass_and_nothing_changes_nothing(model, name):
-    """The second source with all activations of the first; results replace everything, outputs all but the embeddings."""
+    """The second source with all activations of the first."""
     (one, donor), (other, _) = (recorded(model, source[None]) for source in SOURCES)
     assert not close(one, other)
     places = {(site, name): whole(states[name]) for site, states in donor.items() if name in states}

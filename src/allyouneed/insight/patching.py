@@ -1,7 +1,7 @@
 """Activation patching: which activations carry the difference between two forward passes.
 
-An activation of the clean pass (the donor) is put into the corrupted pass (the receiver), which then runs to its end. The
-normalised effect at a target position is
+An activation of the clean pass (the donor) is put into the corrupted pass (the receiver), which then runs to its end.
+The normalised effect at a target position is
 
     (d_patched - d_corrupted) / (d_clean - d_corrupted),    d = log p(a) - log p(b),
 
@@ -87,8 +87,8 @@ class PatchMap:
     """Effects of the cells of one part of the model.
 
     Attributes:
-        effect: Normalised effects, shape [targets, layers, positions or heads]; NaN where a position of the receiver has
-            no counterpart.
+        effect: Normalised effects, shape [targets, layers, positions or heads]; NaN where a position of the receiver
+            has no counterpart.
         log_p: log p(a) and log p(b) with each cell, shape [targets, layers, positions or heads, 2].
         top: Most likely tokens with each cell, shape [targets, layers, positions or heads, tokens].
         top_log_p: Their log probabilities.
@@ -112,8 +112,8 @@ class Patching:
         counterparts: For each source position of the corrupted side, the position on the clean side, or -1.
         targets: Examined target positions, the first difference of the translations first.
         maps: Maps by name: "encoder stream", "encoder", "encoder feed-forward", "decoder stream", "decoder", "cross",
-            "decoder feed-forward" (layer × position), and "encoder heads", "decoder heads", "cross heads" (layer × head,
-            all positions at once).
+            "decoder feed-forward" (layer × position), and "encoder heads", "decoder heads", "cross heads" (layer ×
+            head, all positions at once).
         patcher: The two passes; the decoder's input is the start of the clean translation on both sides.
     """
 
@@ -164,8 +164,8 @@ def patch_models(donor: Translator, receiver: Translator, text: str, max_tokens:
         Effects of every cell.
 
     Raises:
-        UserError: If the text is empty or too long, the models differ in architecture or vocabulary, or they predict the
-            same.
+        UserError: If the text is empty or too long, the models differ in architecture or vocabulary, or they predict
+            the same.
     """
     check_exchangeable(donor, receiver)
     sides = _translated([(donor, text), (receiver, text)], max_tokens)
@@ -280,7 +280,7 @@ def _patch(
 
 
 def _targets(donor: Pass, receiver: Pass, clean: PatchSide, corrupted: PatchSide) -> list[PatchTarget]:
-    """Choose target positions: the first difference of the translations, then the largest differences of predictions."""
+    """Choose target positions: the first difference of the translations, then other predictions that differ most."""
     both = (donor.log_p, receiver.log_p)
     pairs = [(i, int(donor.log_p[i].argmax()), int(receiver.log_p[i].argmax())) for i in range(len(donor.log_p))]
     found = [_target(i, a, b, *both) for i, a, b in pairs if a != b]

@@ -1,7 +1,7 @@
 """Forward passes with activations of another pass, many cells in one batch.
 
-A cell is one activation: a part of the model, a layer, and a position, a head, or both. It is taken from the donor's pass
-and put into the receiver's pass, which then runs to its end. Each row of a batch has one cell.
+A cell is one activation: a part of the model, a layer, and a position, a head, or both. It is taken from the donor's
+pass and put into the receiver's pass, which then runs to its end. Each row of a batch has one cell.
 
 Dimensions: source, target: positions; cells: rows of a batch; targets: positions whose prediction is examined.
 """
