@@ -147,7 +147,8 @@ def patch_sentences(translator: Translator, clean: str, corrupted: str, max_toke
     sides = _translated([(translator, clean), (translator, corrupted)], max_tokens)
     if sides[0].source == sides[1].source:
         raise UserError("both sentences have the same tokens: give two sentences that differ.")
-    counterparts = align_positions(*(side.source for side in sides), *(_words(translator, side) for side in sides))
+    words = [_words(translator, side) for side in sides]
+    counterparts = align_positions(sides[0].source, sides[1].source, words[0], words[1])
     return _patch((translator, translator), sides, counterparts)
 
 
@@ -317,10 +318,10 @@ def _maps(patcher: Patcher, targets: Sequence[PatchTarget], first: int) -> dict[
     for name, of_map in cells.items():
         layers = len({cell.layer for cell in of_map})
         rows = np.array([row_of.get(cell, -1) for cell in of_map])
-        parts = [_arranged(values[rows], layers) for values in found]
-        effect = (parts[0][..., 0] - parts[0][..., 1] - corrupted[:, None, None]) / size[:, None, None]
+        log_p, top, top_log_p = (_arranged(values[rows], layers) for values in found)
+        effect = (log_p[..., 0] - log_p[..., 1] - corrupted[:, None, None]) / size[:, None, None]
         missing = np.broadcast_to((rows < 0).reshape(layers, -1), effect.shape)
-        maps[name] = PatchMap(np.where(missing, np.nan, effect), *parts, of_map[0].layer)
+        maps[name] = PatchMap(np.where(missing, np.nan, effect), log_p, top, top_log_p, of_map[0].layer)
     return maps
 
 

@@ -150,12 +150,12 @@ def predict(patcher: Patcher, cells: Sequence[Cell], targets: Sequence[tuple[int
     order = sorted(range(len(cells)), key=lambda i: (cells[i].stack, cells[i].layer))  # equal depths share batches
     for stack, layer, rows in _batches(patcher.receiver, [cells[i] for i in order]):
         log_p = log_probabilities(patcher.receiver.model.output(_hidden(patcher, stack, layer, rows)[:, positions]))
-        top_log_p, top = log_p.topk(min(TOP_TOKENS, log_p.shape[-1]), dim=-1)
-        of_pairs = log_p.gather(-1, pairs.expand(len(rows), -1, -1))
-        found.append([x.float().cpu().numpy() for x in (of_pairs, top, top_log_p)])
+        best = log_p.topk(min(TOP_TOKENS, log_p.shape[-1]), dim=-1)
+        picked = log_p.gather(-1, pairs.expand(len(rows), -1, -1))
+        found.append([x.cpu().numpy() for x in (picked, best.indices, best.values)])
     back = np.argsort(order)
-    log_p, top, top_log_p = (np.concatenate(parts)[back] for parts in zip(*found, strict=True))
-    return Predictions(log_p, top.astype(int), top_log_p)
+    chosen, top, top_log_p = (np.concatenate(parts)[back] for parts in zip(*found, strict=True))
+    return Predictions(chosen, top, top_log_p)
 
 
 @torch.inference_mode()
