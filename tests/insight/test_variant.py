@@ -7,7 +7,16 @@ from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.insight import variant
 from allyouneed.insight.coding import EXACT
 from allyouneed.insight.switches import Switches, single_switches
-from allyouneed.insight.variant import PADDING, TokenPair, entropies, run_pair, variant_data, variants_data
+from allyouneed.insight.variant import (
+    PADDING,
+    TokenPair,
+    entropies,
+    greedy_length,
+    run_pair,
+    variant_data,
+    variants_data,
+)
+from allyouneed.translation.search import greedy
 
 TEXT = "a dog runs"
 
@@ -25,7 +34,9 @@ def test_predictions_and_translation_equal_the_models(small, pair):
     assert data["predictions"]["given"] == pytest.approx(given.tolist(), rel=1e-3)
     assert data["predictions"]["log_p"] == pytest.approx(np.log(given).sum(), abs=1e-3)
     assert [row[0][1] for row in data["predictions"]["top"]] == pytest.approx(p.max(-1).tolist(), rel=1e-3)
-    assert data["translation"]["text"] == small.translate([TEXT])[0].text
+    [found] = greedy(small.model, pad([pair.source]), [greedy_length(small, pair)])
+    assert data["translation"]["text"] == small.tokenizer.decode(found.ids)
+    assert data["translation"]["cut"] == (len(found.ids) == greedy_length(small, pair))
     assert set(data["change"]) == {0}
 
 

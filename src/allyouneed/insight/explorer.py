@@ -10,8 +10,9 @@ base            the variant of the unchanged model
 variants        {key: variant}, the variants stored in a page; a server computes others for `fetchVariant(switches)`
 variant         key, switches, source_tokens, entropy and change [head] (ordered by kind, layer, head; in nats, and the
                 share of attention that is redistributed), slope (`variant.slope`; null like entropy if brief),
-                predictions {given, top, log_p} or null, translation {text, score} or null, attention
-                {encoder, decoder, cross} as `coding.pack_weights`, if stored
+                predictions {given, top, log_p} or null, translation {text, score, cut} or null, attention
+                {encoder, decoder, cross} as `coding.pack_weights`, if stored. The translation is found by greedy search
+                (`greedy.py`), in `base` too, so that variants can be compared with it; cut: it has the maximum length
 stages          {encoder: [layer], decoder, cross} or null. A layer: queries, keys, values, heads, scores
                 [head, row, column]; x, output, residual, result, and memory for cross [row, column]; each as
                 `coding.pack_matrices`
@@ -53,7 +54,7 @@ from allyouneed.translation.translator import Translator
 
 FORMAT = 1
 MAX_TOKENS = 520  # per side, including </s>
-BUDGET = 1_700_000  # bytes of arrays; the rest of 2 MB is for script, style and data of variable size
+BUDGET = 1_250_000  # bytes of arrays; the rest of 2 MB is for script, style and the other views
 _BRIEF_BYTES = 60, 6  # bytes of a brief variant per target token and per head
 _NODES_PER_STEP = 12  # best candidates of a step that are kept besides the paths of hypotheses
 

@@ -13,16 +13,18 @@ import torch
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS, EOS, PAD
 from allyouneed.insight.coding import Precision, pack_weights
-from allyouneed.insight.switches import Switches, interventions, searchable
-from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
+from allyouneed.insight.greedy import DraftPass, GreedyVariants, draft_pass, first_change
+from allyouneed.insight.switches import Switches, interventions
+from allyouneed.model.probe import KINDS, AttentionRecorder, Probe, Site
 from allyouneed.model.transformer import log_probabilities
-from allyouneed.translation.beam_search import beam_search
+from allyouneed.translation.search import make_hypothesis
 from allyouneed.translation.translator import Translator
 
 PADDING = 4  # padding tokens added to the source if the padding mask is off
 TOP_TOKENS = 5
 MAX_SEARCH_LENGTH = 128  # source tokens up to which each variant is translated again
-_BATCH_TOKENS = 640  # tokens of a batch of variants
+_BATCH_TOKENS = 1280  # tokens of both sides in a forward pass
+_CACHED_TOKENS = 8192  # tokens of both sides whose keys and values are kept for decoding
 
 
 class PairResult(NamedTuple):
@@ -49,7 +51,10 @@ class TokenPair(NamedTuple):
 @torch.inference_mode()
 def run_pair(translator: Translator, pair: TokenPair, switches: Switches, stages: bool = False) -> PairResult:
     """Run one forward pass. With the padding mask off, the source gets `PADDING` padding tokens."""
-    return _run(translator, pair, [switches], stages)[0]
+    source, recorder = _with_padding(pair, switches), AttentionRecorder(stages)
+    source_ids, target_ids = (pad([ids]).to(translator.device) for ids in (source, [BOS, *pair.target]))
+    logits = translator.model(source_ids, target_ids, Probe((recorder,), interventions(translator.model, switches)))
+    return PairResult(recorder, log_probabilities(logits[0]).cpu().numpy(), source)
 
 
 def variant_data(
@@ -79,10 +84,10 @@ def variant_data(
 def variants_data(
     translator: Translator, pair: TokenPair, carried: Sequence[Switches], precision: Precision, base: PairResult
 ) -> Iterator[dict[str, Any]]:
-    """Compute `variant_data` for each of `carried`; variants with heads off are brief and are computed in batches."""
-    batch_size = max(1, _BATCH_TOKENS // max(len(pair.source), len(pair.target)))
+    """Compute `variant_data` for each of `carried`; variants with heads off are brief and are computed together."""
+    together = max(1, _CACHED_TOKENS // (len(pair.source) + len(pair.target) + 1))
     for (brief, _), group in groupby(carried, lambda each: (bool(each.off), replace(each, off=frozenset()))):
-        while batch := list(islice(group, batch_size if brief else 1)):
+        while batch := list(islice(group, together if brief else 1)):
             yield from _variants(translator, pair, batch, precision, base, brief)
 
 
@@ -91,6 +96,12 @@ def max_translation_length(translator: Translator, source: list[int]) -> int:
     embedding, limit = translator.model.target_embedding, translator.bundle.config.search.max_extra_length
     length = len(source) - 1 + limit
     return length if embedding.max_positions is None else min(length, embedding.max_positions - 1)
+
+
+def greedy_length(translator: Translator, pair: TokenPair) -> int:
+    """Return the maximum number of tokens of a variant's translation: half as many again as the longer side, plus 5."""
+    longer = max(len(pair.source), len(pair.target) + 1)
+    return min(max_translation_length(translator, pair.source), longer + longer // 2 + 5)
 
 
 def weights_of(recorded: AttentionRecorder) -> dict[str, np.ndarray]:
@@ -124,25 +135,13 @@ def predictions(
         given: probability of each target token including EOS; top: the `count` most likely tokens of each position, as
         [token, probability]; log_p: log probability of the target.
     """
+    best, indices = torch.from_numpy(log_p).topk(min(count, log_p.shape[-1]))
     rows = []
-    for best, row in zip(np.argsort(-log_p, axis=-1)[:, :count], log_p, strict=True):
-        named = zip(translator.tokenizer.target.pieces(best), np.exp(row[best]).tolist(), strict=True)
+    for ids, p_of_row in zip(indices.tolist(), best.exp().tolist(), strict=True):
+        named = zip(translator.tokenizer.target.pieces(ids), p_of_row, strict=True)
         rows.append([[piece, _round(p)] for piece, p in named])
     given = log_p[np.arange(len(log_p)), [*target, EOS]]
     return {"given": [_round(p) for p in np.exp(given).tolist()], "top": rows, "log_p": round(float(given.sum()), 4)}
-
-
-def _run(translator: Translator, pair: TokenPair, variants: Sequence[Switches], stages: bool) -> list[PairResult]:
-    """Run one batch of variants, which may differ only in the heads that are off."""
-    source = _with_padding(pair, variants[0])
-    model, recorder = translator.model, AttentionRecorder(stages)
-    sides = (source, [BOS, *pair.target])
-    source_ids, target_ids = (pad([ids] * len(variants)).to(translator.device) for ids in sides)
-    logits = model(source_ids, target_ids, Probe((recorder,), interventions(model, *variants)))
-    return [
-        PairResult(recorder.sentence(row), log_probabilities(logits[row]).cpu().numpy(), source)
-        for row in range(len(variants))
-    ]
 
 
 @torch.inference_mode()
@@ -154,13 +153,41 @@ def _variants(
     base: PairResult | None,
     brief: bool,
 ) -> list[dict[str, Any]]:
-    results = _run(translator, pair, variants, stages=False)
-    return [
-        _facts(translator, pair, switches, precision, result, base or result, brief) | {"translation": translation}
-        for switches, result, translation in zip(
-            variants, results, _translations(translator, pair, variants), strict=True
-        )
-    ]
+    """Compute variants that may differ only in the heads that are off."""
+    shared = base.recorded if base and base.recorded.stages else None
+    found: dict[str, dict[str, Any]] = {}
+    order: list[Switches] = []
+    passes: list[DraftPass] = []
+    for batch in _batches(variants, len(pair.source) + len(pair.target) + 1):
+        each, results = _run(translator, pair, batch, shared)
+        passes.append(each)
+        order += batch
+        for switches, result in zip(batch, results, strict=True):
+            found[switches.key] = _facts(translator, pair, switches, precision, result, base or result, brief)
+    for switches, translation in zip(order, _translations(translator, pair, order, passes), strict=True):
+        found[switches.key]["translation"] = translation
+    return [found[switches.key] for switches in variants]
+
+
+def _batches(variants: Sequence[Switches], tokens: int) -> Iterator[list[Switches]]:
+    """Batch variants with the same first changed layer."""
+    size = max(1, _BATCH_TOKENS // tokens)
+    by_first: dict[Site, list[Switches]] = {}
+    for switches in variants:
+        by_first.setdefault(first_change(switches), []).append(switches)
+    for group in by_first.values():
+        yield from (group[at : at + size] for at in range(0, len(group), size))
+
+
+def _run(
+    translator: Translator, pair: TokenPair, variants: Sequence[Switches], base: AttentionRecorder | None
+) -> tuple[DraftPass, list[PairResult]]:
+    """Run one batch of variants that have the same `first_change`."""
+    source = _with_padding(pair, variants[0])
+    source_ids, target_ids = (pad([ids]).to(translator.device) for ids in (source, [BOS, *pair.target]))
+    found = draft_pass(translator.model, source_ids, target_ids, variants, base)
+    log_p = found.log_p.cpu().numpy()
+    return found, [PairResult(found.recorded.sentence(row), log_p[row], source) for row in range(len(variants))]
 
 
 def _facts(
@@ -195,16 +222,23 @@ def _facts(
     return data
 
 
-def _translations(translator: Translator, pair: TokenPair, variants: Sequence[Switches]) -> list[dict[str, Any] | None]:
-    """Translate with each variant, using the bundle's search settings; None for a long sentence."""
+def _translations(
+    translator: Translator, pair: TokenPair, variants: Sequence[Switches], passes: Sequence[DraftPass]
+) -> list[dict[str, Any] | None]:
+    """Translate with each variant by greedy search; None for a long sentence."""
     if len(pair.source) > MAX_SEARCH_LENGTH:
         return [None] * len(variants)
-    search, model = translator.bundle.config.search, translator.model
-    source = pad([_with_padding(pair, variants[0])] * len(variants)).to(translator.device)
-    max_lengths = [max_translation_length(translator, pair.source)] * len(variants)
-    found = beam_search(searchable(model, variants), source, max_lengths, search.beam_size, search.length_penalty)
-    decode = translator.tokenizer.target.decode
-    return [{"text": decode(best.ids), "score": round(best.score, 4)} for [best] in found]
+    source, max_length = pad([_with_padding(pair, variants[0])]).to(translator.device), greedy_length(translator, pair)
+    search = GreedyVariants(translator.model, source, pair.target, max_length)
+    decode, alpha = translator.tokenizer.target.decode, translator.bundle.config.search.length_penalty
+    return [
+        {
+            "text": decode(found.ids),
+            "score": round(make_hypothesis(found.ids, found.log_p, alpha).score, 4),
+            "cut": len(found.ids) == max_length,
+        }
+        for found in search.translate(variants, passes)
+    ]
 
 
 def _with_padding(pair: TokenPair, switches: Switches) -> list[int]:

@@ -76,7 +76,8 @@ function comparison(data, variant, state, set) {
   return el("div", { class: "stack", id: "comparison" },
     el("div", { class: "card" }, el("p", { class: "answer" }, answer(data, variant)), figuresOf(data, variant)),
     el("div", { class: "card" }, el("h2", {}, t("theTranslation")),
-      el("div", { class: "sides" }, both.map((v, i) => el("div", {}, el("h3", {}, t(i ? "after" : "before")), translationOf(v, i ? base : null))))),
+      el("div", { class: "sides" }, both.map((v, i) => el("div", {}, el("h3", {}, t(i ? "after" : "before")), translationOf(v, i ? base : null)))),
+      variant.translation && el("p", { class: "note" }, t("greedyNote"))),
     nextWords(data, variant, state, set),
     el("div", { class: "card" }, el("h2", {}, t("theAttention")), el("div", { class: "tools" }, kindButtons(state, set)), attentions(data, variant, state, set)),
     variant.entropy && el("div", { class: "card" }, el("h2", {}, t("theEntropy")), entropyPlot(data, base, variant)));
@@ -96,7 +97,7 @@ function translationOf(variant, base) {
   if (!variant.translation) return el("p", { class: "note" }, t("unknownText"));
   const words = variant.translation.text.split(" ");
   const before = new Set(base?.translation?.text.split(" ") ?? words);
-  return el("p", { class: "translation", "data-translation": base ? "after" : "before" }, words.map((word, i) => [i ? " " : "", before.has(word) ? word : el("mark", {}, word)]));
+  return el("p", { class: "translation", "data-translation": base ? "after" : "before" }, words.map((word, i) => [i ? " " : "", before.has(word) ? word : el("mark", {}, word)]), variant.translation.cut && " …");
 }
 
 const percent = (x) => `${(100 * x).toFixed(x < 0.1 ? 1 : 0)} %`;

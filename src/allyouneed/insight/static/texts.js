@@ -70,6 +70,8 @@ const TEXTS = {
   a_many: ["With these switches, {0} of all attention is redistributed, and this model {5}.", "이 설정에서는 전체 어텐션의 {0}가 다른 위치로 옮겨 가고, 이 모델은 {5}."],
   sameText: ["gives the same translation", "같은 번역을 냅니다"], otherText: ["gives a different translation", "다른 번역을 냅니다"], unknownText: ["was not run again on this long sentence", "이 긴 문장을 다시 번역하지 않았습니다"],
   entropyMean: ["mean entropy, nats", "평균 엔트로피(nat)"], gradient: ["gradient factor of the softmax, 1 − Σp²", "소프트맥스의 기울기 계수, 1 − Σp²"], logp: ["log probability of the translation", "번역문의 로그 확률"],
+  greedyNote: ["Both translations are decoded greedily (the most likely token at each step), so they differ only by the switch; the translation at the top of the page may come from beam search. “…” marks a translation that was cut at the maximum length.",
+    "두 번역 모두 단계마다 확률이 가장 높은 토큰을 고르는 그리디 방식으로 구했으므로 스위치의 차이만 나타납니다. 페이지 맨 위의 번역은 빔 서치로 구한 것일 수 있습니다. “…”는 최대 길이에서 잘린 번역을 뜻합니다."],
   theTranslation: ["Translation", "번역"], theAttention: ["Attention", "어텐션"], theEntropy: ["Entropy of each head", "헤드별 엔트로피"], theNext: ["Next token", "다음 토큰"],
   nextNote: ["Predictions for the selected token, given the translation before it.", "선택한 토큰 앞까지의 번역이 주어졌을 때의 예측입니다."],
   given: ["token of the translation", "번역문의 토큰"], noAttention: ["The file does not contain the attention of this variant; shown is the share of each head's attention that is redistributed.", "이 변형의 어텐션은 파일에 들어 있지 않습니다. 헤드별로 옮겨 간 어텐션의 비율을 표시합니다."],
