@@ -51,7 +51,7 @@ def test_translations_equal_greedy_search(settings, draft):
     translator = random_translator(2, settings.get("num_heads", 2), 24, **settings)
     source = [*translator.tokenizer.encode("a red cat runs"), EOS]
     own = own_translation(translator.model, source)
-    ids = {"own": own, "other": [40, 41, 42], "empty": [], "too long": own + [50] * 20, "almost own": own[:-2] + [60]}
+    ids = {"own": own, "other": [40, 41, 42], "empty": [], "too long": own + [50] * 20, "almost own": [*own[:-2], 60]}
     variants = [each for each in single_switches(translator.model) if each.off]
     pairs = [off(*pair) for pair in zip(all_heads(translator.model), all_heads(translator.model)[3:], strict=False)]
     found = translations(translator, source, ids[draft], [Switches(), *variants, *pairs])

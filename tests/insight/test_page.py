@@ -190,7 +190,9 @@ def test_every_switch_shows_its_variant(opened, data):
         page.click(f"[data-switch={name}]")
         assert page.get_attribute(f"[data-switch={name}]", "aria-checked") == "false"
         variant = data["variants"][f"{name}=off"]
-        assert opened.text("[data-translation=after]").split() == variant["translation"]["text"].split()
+        shown = opened.text("[data-translation=after]")
+        assert shown.removesuffix("…").split() == variant["translation"]["text"].split()
+        assert shown.endswith("…") == variant["translation"]["cut"]
         assert opened.numbers("[data-figure=logp]") == pytest.approx(
             [-data["base"]["predictions"]["log_p"], -variant["predictions"]["log_p"]], abs=0.0051
         )

@@ -64,6 +64,7 @@ def test_brief_variant(small, pair):
     off = Switches(off=frozenset({("cross", 0, 1)}))
     data = variant_data(small, pair, off, EXACT, run_pair(small, pair, Switches()), brief=True)
     assert "attention" not in data
+    assert data["source_tokens"] is None
     assert data["entropy"] is None
     assert data["switches"]["off"] == [["cross", 0, 1]]
     assert max(data["change"]) > 0

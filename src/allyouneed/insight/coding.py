@@ -35,7 +35,7 @@ EXACT = Precision(16, 16, 16)
 _PRECISIONS = (
     EXACT,
     Precision(16, 8, 16),
-    *(Precision(16, 8, 8, columns) for columns in (0, 64, 32, 16)),
+    *(Precision(16, 8, 8, columns) for columns in (0, 64, 32, 16, 12, 8)),
     *(Precision(16, 0, 8, columns) for columns in (32, 16)),
     *(Precision(16, 0, 0, 0, top) for top in (0, 16, 8, 4)),
 )

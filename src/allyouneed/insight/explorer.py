@@ -8,11 +8,12 @@ source, target  text (NFC), tokens (with </s>), words: [first token, last token,
                 target.inputs: tokens that the decoder receives, from <s> on
 base            the variant of the unchanged model
 variants        {key: variant}, the variants stored in a page; a server computes others for `fetchVariant(switches)`
-variant         key, switches, source_tokens, entropy and change [head] (ordered by kind, layer, head; in nats, and the
-                share of attention that is redistributed), slope (`variant.slope`; null like entropy if brief),
-                predictions {given, top, log_p} or null, translation {text, score, cut} or null, attention
-                {encoder, decoder, cross} as `coding.pack_weights`, if stored. The translation is found by greedy search
-                (`greedy.py`), in `base` too, so that variants can be compared with it; cut: it has the maximum length
+variant         key, switches, source_tokens (null: those of the source), entropy and change [head] (ordered by kind,
+                layer, head; in nats, and the share of attention that is redistributed), slope (`variant.slope`; null
+                like entropy if brief), predictions {given, top, log_p} or null, translation {text, score, cut} or null,
+                attention {encoder, decoder, cross} as `coding.pack_weights`, if stored. The translation is found by
+                greedy search (`greedy.py`), that of `base` too, so that variants can be compared with it; cut: it has
+                the maximum length
 stages          {encoder: [layer], decoder, cross} or null. A layer: queries, keys, values, heads, scores
                 [head, row, column]; x, output, residual, result, and memory for cross [row, column]; each as
                 `coding.pack_matrices`
@@ -33,7 +34,8 @@ from allyouneed.data.tokenizer import EOS, to_nfc
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.coding import ArraySizes, Precision, choose_precision, pack_matrices, pack_weights
-from allyouneed.insight.switches import Switches, all_heads, searchable, single_switches
+from allyouneed.insight.page import html
+from allyouneed.insight.switches import Switches, searchable, single_switches
 from allyouneed.insight.tree import Node, hypothesis_nodes, path_of, traced_search
 from allyouneed.insight.variant import (
     MAX_SEARCH_LENGTH,
@@ -54,8 +56,8 @@ from allyouneed.translation.translator import Translator
 
 FORMAT = 1
 MAX_TOKENS = 520  # per side, including </s>
-BUDGET = 1_250_000  # bytes of arrays; the rest of 2 MB is for script, style and the other views
-_BRIEF_BYTES = 60, 6  # bytes of a brief variant per target token and per head
+PAGE_BYTES = 1_940_000  # of a page; the rest of 2 MB is for the frames of the arrays and rounding
+_LIVE_BYTES = 1_200_000  # of the arrays of a variant that a server sends
 _NODES_PER_STEP = 12  # best candidates of a step that are kept besides the paths of hypotheses
 
 
@@ -85,22 +87,15 @@ def explorer_data(
     variants = single_switches(translator.model) if switches is None else list(switches)
     if len(pair.source) > MAX_SEARCH_LENGTH:
         variants = [each for each in variants if not each.off]
-    with_attention = sum(not each.off for each in variants)
-    heads = len(all_heads(translator.model))
-    brief_bytes = (len(pair.target) + 1) * _BRIEF_BYTES[0] + heads * _BRIEF_BYTES[1]
-    budget = BUDGET - (len(variants) - with_attention) * brief_bytes
     base = run_pair(translator, pair, Switches(), stages=True)
-    precision = choose_precision(array_sizes(base.recorded), with_attention, budget)
     computed = {}
-    for variant in variants_data(translator, pair, variants, precision, base):
+    for variant in variants_data(translator, pair, variants, None, base):
         computed[variant["key"]] = variant
         on_progress(len(computed), len(variants))
-    paper = variant_data(translator, pair, Switches(), precision._replace(variants=0), base)
-    paper["attention"] = packed_attention(base.recorded, precision)
     languages, target_tokenizer = translator.bundle.languages, translator.tokenizer.target
     source = _side(translator.tokenizer, to_nfc(text.strip()), languages[0])
     target = _side(target_tokenizer, target_tokenizer.decode(pair.target), languages[1], pair.target)
-    return {
+    data = {
         "format": FORMAT,
         "text": source["text"],
         "translation": target["text"],
@@ -108,12 +103,32 @@ def explorer_data(
         "model": model_facts(translator.model),
         "source": source,
         "target": {**target, "inputs": ["<s>", *target["tokens"][:-1]]},
-        "base": paper,
+        "base": variant_data(translator, pair, Switches(), None, base),
         "variants": computed,
-        "stages": packed_stages(base.recorded, precision),
+        "stages": None,
         "links": _links(base, source["words"], target["words"]),
         "search": _search_data(translator, nodes) if nodes else None,
     }
+    pack_arrays(data, base.recorded)
+    return data
+
+
+def pack_arrays(data: dict[str, Any], recorded: AttentionRecorder) -> None:
+    """Pack the arrays of a page as precisely as its other parts allow.
+
+    Args:
+        data: Data of the page. The attention of the variants in it is packed, or removed if there is no room for it;
+            attention of the unchanged model and stages are added.
+        recorded: Recording of the unchanged model.
+    """
+    variants = {key: each.pop("attention") for key, each in data["variants"].items() if "attention" in each}
+    data["base"].pop("attention", None)
+    room = PAGE_BYTES - len(html(data))
+    precision = choose_precision(array_sizes(recorded), len(variants), room)
+    data["base"]["attention"] = packed_attention(recorded, precision)
+    data["stages"] = packed_stages(recorded, precision)
+    for key, weights in variants.items() if precision.variants else ():
+        data["variants"][key]["attention"] = {kind: pack_weights(x, precision.variants) for kind, x in weights.items()}
 
 
 def live_variant(translator: Translator, text: str, translation: str, switches: Switches) -> dict[str, Any]:
@@ -133,7 +148,7 @@ def live_variant(translator: Translator, text: str, translation: str, switches: 
     """
     pair, _ = _token_pair(translator, text, translation)
     base = run_pair(translator, pair, Switches())
-    precision = choose_precision(array_sizes(base.recorded), 1, BUDGET)
+    precision = choose_precision(array_sizes(base.recorded), 1, _LIVE_BYTES)
     return variant_data(translator, pair, switches, precision, base)
 
 

@@ -108,9 +108,7 @@ def draft_pass(
     return DraftPass(recorder, log_p, *(x.cpu().numpy() for x in (best.indices, best.values, possible[..., EOS])))
 
 
-def _upper_layers(
-    model: Transformer, source_ids: Tensor, base: AttentionRecorder, first: Site, probe: Probe
-) -> Tensor:
+def _upper_layers(model: Transformer, source_ids: Tensor, base: AttentionRecorder, first: Site, probe: Probe) -> Tensor:
     """Run the layers from `first` on, and return the logits [rows, draft, vocab]."""
     rows, mask = len(source_ids), padding_mask(source_ids, model.pad_id)
     kind, index = first
@@ -175,7 +173,9 @@ class GreedyVariants:
 
     def _decode(self, states: list[_State], changes: Interventions) -> None:
         """Decode all unfinished states, those with fewer tokens first; the others join at their length."""
-        waiting = sorted((n for n, state in enumerate(states) if state.ids[-1] != EOS), key=lambda n: len(states[n].ids))
+        waiting = sorted(
+            (n for n, state in enumerate(states) if state.ids[-1] != EOS), key=lambda n: len(states[n].ids)
+        )
         active: list[int] = []
         cache: DecoderCache | None = None
         while waiting or active:
@@ -203,7 +203,9 @@ class GreedyVariants:
         logits[:, NEVER_GENERATED] = -torch.inf
         log_p = logits.log_softmax(dim=-1)
         best = log_p.max(dim=-1)
-        tokens, values = (torch.full_like(best.indices, EOS), log_p[:, EOS]) if at_limit else (best.indices, best.values)
+        tokens, values = (
+            (torch.full_like(best.indices, EOS), log_p[:, EOS]) if at_limit else (best.indices, best.values)
+        )
         for state, token, value in zip(states, tokens.tolist(), values.tolist(), strict=True):
             state.ids.append(token)
             state.log_p.append(value)
@@ -244,5 +246,5 @@ def _joined(cache: DecoderCache | None, added: list[DecoderCache], length: int) 
     layers = []
     for index in range(len(added[0].layers)):
         parts = [(x.memory_keys, x.memory_values, x.keys, x.values) for x in (each.layers[index] for each in caches)]
-        layers.append(LayerCache(*(torch.cat(list(tensors)) for tensors in zip(*parts, strict=True))))  # type: ignore[arg-type]
+        layers.append(LayerCache(*(torch.cat(list(tensors)) for tensors in zip(*parts, strict=True))))
     return DecoderCache(layers, torch.cat([each.source_mask for each in caches]), length)

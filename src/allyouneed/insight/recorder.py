@@ -11,8 +11,7 @@ import numpy as np
 
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.insight.coding import choose_precision
-from allyouneed.insight.explorer import BUDGET, FORMAT, array_sizes, model_facts, packed_attention, packed_stages
+from allyouneed.insight.explorer import FORMAT, model_facts, pack_arrays
 from allyouneed.insight.page import html
 from allyouneed.insight.switches import Switches
 from allyouneed.insight.variant import entropies, slope, weights_of
@@ -73,7 +72,6 @@ class Recording:
         """
         self._check_recorded()
         recorded = self.recorded
-        precision = choose_precision(array_sizes(recorded), 0, BUDGET)
         weights = weights_of(recorded)
         source = self._tokens(recorded.source_ids[0].tolist())
         inputs = self._tokens(recorded.target_ids[0].tolist(), of_target=True)
@@ -90,9 +88,8 @@ class Recording:
             "change": [0] * len(entropy),
             "predictions": None,
             "translation": None,
-            "attention": packed_attention(recorded, precision),
         }
-        return {
+        data = {
             "format": FORMAT,
             "text": self._text(source),
             "translation": self._text(inputs),
@@ -102,10 +99,12 @@ class Recording:
             "target": {"text": "", "tokens": target, "inputs": inputs, "words": _words(target)},
             "base": base,
             "variants": {},
-            "stages": packed_stages(recorded, precision),
+            "stages": None,
             "links": links,
             "search": None,
         }
+        pack_arrays(data, recorded)
+        return data
 
     def html(self) -> str:
         """Make a self-contained page of the explorer, to write to a file."""

@@ -61,7 +61,7 @@ def variant_data(
     translator: Translator,
     pair: TokenPair,
     switches: Switches,
-    precision: Precision,
+    precision: Precision | None,
     base: PairResult | None = None,
     brief: bool = False,
 ) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def variant_data(
         translator: Translator whose model is examined.
         pair: Sentence pair.
         switches: Switches of the variant.
-        precision: Precision of its arrays.
+        precision: Precision of its arrays; None for attention as arrays that `explorer.pack_arrays` packs.
         base: Result of the unchanged model to compare with; None compares the variant with itself.
         brief: Leave out attention and entropies, and store fewer predictions per position.
 
@@ -82,7 +82,7 @@ def variant_data(
 
 
 def variants_data(
-    translator: Translator, pair: TokenPair, carried: Sequence[Switches], precision: Precision, base: PairResult
+    translator: Translator, pair: TokenPair, carried: Sequence[Switches], precision: Precision | None, base: PairResult
 ) -> Iterator[dict[str, Any]]:
     """Compute `variant_data` for each of `carried`; variants with heads off are brief and are computed together."""
     together = max(1, _CACHED_TOKENS // (len(pair.source) + len(pair.target) + 1))
@@ -149,7 +149,7 @@ def _variants(
     translator: Translator,
     pair: TokenPair,
     variants: Sequence[Switches],
-    precision: Precision,
+    precision: Precision | None,
     base: PairResult | None,
     brief: bool,
 ) -> list[dict[str, Any]]:
@@ -194,7 +194,7 @@ def _facts(
     translator: Translator,
     pair: TokenPair,
     switches: Switches,
-    precision: Precision,
+    precision: Precision | None,
     result: PairResult,
     base: PairResult,
     brief: bool,
@@ -207,17 +207,19 @@ def _facts(
     data: dict[str, Any] = {
         "key": switches.key,
         "switches": switches.as_json(),
-        "source_tokens": translator.tokenizer.pieces(result.source),
+        "source_tokens": None if brief else translator.tokenizer.pieces(result.source),
         "entropy": None,
         "slope": None,
-        "change": [round(x, 2 if brief else 4) for x in changes],
+        "change": [round(x, 2 if brief else 4) or 0 for x in changes],
         "predictions": predictions(translator, result.log_p, pair.target, 2 if brief else TOP_TOKENS),
     }
     if brief:
         return data
     heads = [x for kind in KINDS for x in entropies(without_padding[kind]).flatten().tolist()]
     data |= {"entropy": [round(x, 3) for x in heads], "slope": slope(without_padding)}
-    if precision.variants:
+    if precision is None:
+        data["attention"] = attention
+    elif precision.variants:
         data["attention"] = {kind: pack_weights(attention[kind], precision.variants) for kind in KINDS}
     return data
 

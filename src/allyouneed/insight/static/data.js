@@ -136,7 +136,7 @@ export function shown(token, first = false) {
  * its input token; `next` is the token or word that its last position predicts, null where that is unknown.
  */
 export function sides(data, variant, kind, joined) {
-  const source = () => side(variant.source_tokens, data.source.words, 0, joined);
+  const source = () => side(variant.source_tokens ?? data.source.tokens, data.source.words, 0, joined);
   const inputs = () => side(data.target.inputs, data.target.words, 1, joined);
   return {
     encoder: () => [source(), source()],
