@@ -17,6 +17,10 @@ STEPS = {
     "a comparison": ["#tab-switches", "[data-switch=future_mask]"],
     "a head off": ["#tab-switches", "[data-off='encoder.0.1']"],
     "search": ["#tab-search", "[data-step='1']"],
+    "the guide": ["#tab-guide"],
+    "the experiment": ["#tab-guide", "[data-step-name=why]"],
+    "the masks": ["#tab-guide", "[data-step-name=masks]"],
+    "figure 1": ["#tab-guide", "[data-step-name=decode]"],
 }
 
 
@@ -58,12 +62,14 @@ def test_every_view_is_reachable_by_keyboard(browser, path):
     with Page(browser, path) as page:
         keys = page.page.keyboard
         names = []
-        for tab in ("heads", "steps", "switches", "search"):
-            page.page.focus(f"#tab-{tab}" if tab == "heads" else "[role=tab][aria-selected=true]")
-            if tab != "heads":
+        for tab in ("guide", "heads", "steps", "switches", "search"):
+            page.page.focus(f"#tab-{tab}" if tab == "guide" else "[role=tab][aria-selected=true]")
+            if tab == "guide":
+                keys.press("Enter")
+            else:
                 keys.press("ArrowRight")
             assert page.page.get_attribute(f"#tab-{tab}", "aria-selected") == "true"
             for _ in range(6):
                 keys.press("Tab")
                 names.append(page.page.evaluate("document.activeElement.closest('#panel') !== null"))
-        assert sum(names) >= 4 * 5
+        assert sum(names) >= 5 * 5

@@ -1,5 +1,6 @@
 // The explorer: one state object, from which the whole view is rendered. `start(root, data, {fetchVariant})` mounts it.
 import { el, grouped } from "./draw.js";
+import { guideView } from "./guide.js";
 import { headsView } from "./heads.js";
 import { saveButtons } from "./picture.js";
 import { searchView } from "./search.js";
@@ -10,6 +11,7 @@ import { startLanguage, switchLanguage, t } from "./texts.js";
 // The tabs in their order. shown(data): whether the data contains what the view needs; draw({data, variant, state, set,
 // change}): the view's element.
 const VIEWS = {
+  guide: { shown: () => true, draw: ({ data, state, set }) => guideView(data, state, set) },
   heads: { shown: () => true, draw: ({ data, variant, state, set }) => headsView(data, variant.attention ? variant : data.base, state, set) },
   steps: { shown: () => true, draw: ({ data, state, set }) => stepsView(data, state, set) },
   switches: { shown: () => true, draw: ({ data, variant, state, set, change }) => switchesView(data, variant, state, set, change, state.live) },

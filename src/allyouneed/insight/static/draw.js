@@ -109,6 +109,12 @@ export const clipped = (text, limit = 18) => {
   return letters.length > limit ? letters.slice(0, limit - 1).join("") + "…" : text;
 };
 
+/** Format x^{a} and x_{a}, with or without braces, as superscripts and subscripts. */
+export function equationOf(text) {
+  return text.split(/(\^\{[^}]*\}|_\{[^}]*\}|\^\S|_\w)/).filter(Boolean).map((part) =>
+    part[0] === "^" ? el("sup", {}, part.replace(/[\^{}]/g, "")) : part[0] === "_" ? el("sub", {}, part.replace(/[_{}]/g, "")) : part);
+}
+
 // The tooltip
 
 let bubble = null;

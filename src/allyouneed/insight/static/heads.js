@@ -124,7 +124,7 @@ export function headsView(data, variant, state, set) {
 }
 
 /** Tokens left and right, one line per weight. Hovering over or focusing a token shows only its lines, with numbers. */
-function linesFigure(data, variant, kind, pins, joined) {
+export function linesFigure(data, variant, kind, pins, joined) {
   const narrow = isNarrow();
   const width = narrow ? 360 : 620;
   const heads = pins.map(([layer, head]) => ({ ...headMatrix(data, variant, kind, layer, head, joined), colour: headColour(head, data.model.heads), name: headName(layer, head) }));

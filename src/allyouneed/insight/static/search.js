@@ -27,7 +27,7 @@ function ranked(search, alpha) {
 
 const alphaOf = (data, state) => state.alpha ?? data.search.alpha;
 
-function treeCard(data, state, set) {
+export function treeCard(data, state, set) {
   const { nodes } = data.search;
   const alpha = alphaOf(data, state);
   const winner = ranked(data.search, alpha)[0]?.place ?? -1;
