@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -69,3 +71,11 @@ class Page:
 
     def numbers(self, selector: str) -> list[float]:
         return [float(x) for x in re.findall(r"\d+\.\d+", self.text(selector).replace("−", "-"))]
+
+
+def decoded(packed: dict) -> np.ndarray:
+    """Decode arrays of `coding.pack_matrices`."""
+    shape, steps = packed["shape"], 2 ** packed["bits"] - 1
+    values = np.frombuffer(base64.b64decode(packed["data"]), f"<u{packed['bits'] // 8}").reshape(-1, *shape[-2:])
+    low, high = (np.array(packed[name])[:, None, None] for name in ("low", "high"))
+    return (low + values * (high - low) / steps).reshape(shape)

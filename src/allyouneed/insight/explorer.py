@@ -18,13 +18,15 @@ stages          {encoder: [layer], decoder, cross} or null. A layer: queries, ke
                 [head, row, column]; x, output, residual, result, and memory for cross [row, column]; each as
                 `coding.pack_matrices`
 links           [source word, target word, weight]: the word alignment from attention (`alignment.align`)
+lens            what each layer would predict, see `lens.py`; null for long sentences
+inside          positions, embeddings, feed-forward units and residual stream, see `inside.py`; null for long sentences
 search          null, or beam_size, alpha, nodes [parent, step, token, log_p, status], ended: indices of the last nodes
                 of the hypotheses, best first
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,8 @@ from allyouneed.data.tokenizer import EOS, to_nfc
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.coding import ArraySizes, Precision, choose_precision, pack_matrices, pack_weights
+from allyouneed.insight.inside import inside_data
+from allyouneed.insight.lens import lens_data
 from allyouneed.insight.page import html
 from allyouneed.insight.switches import Switches, searchable, single_switches
 from allyouneed.insight.tree import Node, hypothesis_nodes, path_of, traced_search
@@ -66,6 +70,7 @@ def explorer_data(
     text: str,
     switches: Iterable[Switches] | None = None,
     translation: str | None = None,
+    examples: Sequence[TokenPair] = (),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Compute the data of the explorer for one sentence.
@@ -75,6 +80,7 @@ def explorer_data(
         text: Sentence in the source language.
         switches: Variants to include; None for all variants with one change.
         translation: Translation to examine; None for the model's own.
+        examples: Validation pairs, for figures over many sentences, see `states.validation_pairs`.
         on_progress: Called with the number of finished variants and their total.
 
     Returns:
@@ -107,6 +113,8 @@ def explorer_data(
         "variants": computed,
         "stages": None,
         "links": _links(base, source["words"], target["words"]),
+        "lens": lens_data(translator, pair, examples),
+        "inside": inside_data(translator, pair, examples),
         "search": _search_data(translator, nodes) if nodes else None,
     }
     pack_arrays(data, base.recorded)

@@ -15,6 +15,7 @@ from allyouneed.files import check_output, write_file
 from allyouneed.insight.corpus_heads import corpus_data
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import corpus_html, html
+from allyouneed.insight.states import validation_pairs
 from allyouneed.insight.variant import entropies
 from allyouneed.model.probe import KINDS
 from allyouneed.progress import print_line, track_progress
@@ -81,7 +82,8 @@ def look_at(request: LookRequest, console: Console) -> str:
         return _corpus_page(translator, request, console)
     if request.page:
         with track_progress(console, "variants") as update:
-            data = explorer_data(translator, request.sentence, on_progress=update)
+            examples = validation_pairs(request.run, translator)
+            data = explorer_data(translator, request.sentence, examples=examples, on_progress=update)
         _write(request.page, html(data), console)
         return ""
     attention = translator.look(request.sentence, stages=False)
