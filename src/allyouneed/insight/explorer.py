@@ -22,6 +22,7 @@ lens            what each layer would predict, see `lens.py`; null for long sent
 inside          positions, embeddings, feed-forward units and residual stream, see `inside.py`; null for long sentences
 search          null, or beam_size, alpha, nodes [parent, step, token, log_p, status], ended: indices of the last nodes
                 of the hypotheses, best first
+attribution     why the model prefers one token over another, see `questions.py`; null for long sentences
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from allyouneed.insight.coding import ArraySizes, Precision, choose_precision, p
 from allyouneed.insight.inside import inside_data
 from allyouneed.insight.lens import lens_data
 from allyouneed.insight.page import html
+from allyouneed.insight.questions import attribution_data
 from allyouneed.insight.switches import Switches, searchable, single_switches
 from allyouneed.insight.tree import Node, hypothesis_nodes, path_of, traced_search
 from allyouneed.insight.variant import (
@@ -116,6 +118,7 @@ def explorer_data(
         "lens": lens_data(translator, pair, examples),
         "inside": inside_data(translator, pair, examples),
         "search": _search_data(translator, nodes) if nodes else None,
+        "attribution": attribution_data(translator, pair, base, nodes),
     }
     pack_arrays(data, base.recorded)
     return data
