@@ -76,6 +76,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "scores": bundle.scores,
         "notes": bundle.notes,
         "config": bundle.config.model_dump(),
+        **({"variant": bundle.model.variant} if bundle.model.variant else {}),
     }
     contents: dict[str, bytes | str] = {
         "model.safetensors": tensor_bytes(weights_of(bundle.model)),
@@ -95,7 +96,8 @@ def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
         build: Creates the model; pass another callable for a model that is not a plain `Transformer`.
 
     Raises:
-        UserError: If there is no bundle, a file is missing, truncated or changed, or the format is newer.
+        UserError: If there is no bundle, a file is missing, truncated or changed, the format is newer, or the model is
+            another variant than `build` creates.
     """
     folder = find_bundle(path)
     check_folder(folder, _FILES, _REMEDY)
@@ -113,6 +115,7 @@ def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
             f"{folder}: the tokenizer has {len(tokenizer)} tokens, but the model {facts['vocab_size']}. {_REMEDY}"
         )
     model = build_model(config.model, tokenizer, build)
+    _check_variant(str(facts.get("variant", "")), model.variant, folder)
     load_weights(model, read_tensors(folder / "model.safetensors"), folder / "model.safetensors")
     samples = _samples(folder / "samples.json")
     languages = tuple(facts["languages"])
@@ -185,6 +188,16 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -
         if parameter.shape != tensors[name].shape:
             raise UserError(f"{where}: {name} is {list(tensors[name].shape)}, expected {list(parameter.shape)}.")
         parameter.copy_(tensors[name])
+
+
+def _check_variant(stored: str, built: str, folder: Path) -> None:
+    """Refuse to compute a changed model as the paper's, or the other way round: the weights alone fit both."""
+    if stored != built:
+        raise UserError(
+            f"{folder}: the model was trained as {stored or 'the Transformer'!r} and would be computed as "
+            f"{built or 'the Transformer'!r}. Variants of `allyouneed paper questions` are for that command only: give "
+            "a RUN made by `allyouneed train`."
+        )
 
 
 def _samples(path: Path) -> list[dict[str, Any]]:

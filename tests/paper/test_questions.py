@@ -10,20 +10,33 @@ import numpy as np
 import pytest
 import torch
 
-from allyouneed.config import ModelConfig
+from allyouneed.bundle import Bundle, build_model, load_bundle, save_bundle
+from allyouneed.config import Config, ModelConfig
 from allyouneed.data.batches import Batch, pad
 from allyouneed.data.store import PairStore, Sentences
+from allyouneed.data.tokenizer import learn_tokenizer
 from allyouneed.errors import UserError
+from allyouneed.insight.switches import UncachedModel
+from allyouneed.insight.twins import load_twins
+from allyouneed.model.packed_forward import packed_hidden
+from allyouneed.model.packing import pack
 from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer
 from allyouneed.paper.questions import experiments as questions
+from allyouneed.paper.questions.ablation_data import uniform_entropies
+from allyouneed.paper.questions.observations import attention_statistics, gradient_norms, jacobian_norm, sample_pairs
 from allyouneed.paper.questions.softmax_scaling import scale_by_width, softmax_jacobian
 from allyouneed.paper.questions.variants import (
+    VARIANTS,
     FutureVisibleTransformer,
+    OverscaledTransformer,
     PaddingVisibleTransformer,
+    UnorderedTransformer,
     UnscaledTransformer,
 )
 from allyouneed.training.schedule import Speed
+from allyouneed.translation.engine import engine_for
+from allyouneed.translation.search import greedy
 from tests.conftest import TOY, silent, toy_pairs, write_pairs
 
 CONFIG = ModelConfig(d_model=32, d_ff=64, num_heads=2, encoder_layers=2, decoder_layers=2, dropout=0.0)
@@ -68,6 +81,91 @@ def test_unscaled_scores_are_larger_by_the_root_of_d_k():
         logarithms = recorder.encoder[0].log()  # the scores up to a constant per row
         scores.append(logarithms - logarithms.mean(-1, keepdim=True))
     torch.testing.assert_close(scores[1], scores[0] * math.sqrt(CONFIG.key_size), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("build", [UnscaledTransformer, OverscaledTransformer, UnorderedTransformer])
+def test_packed_training_and_compiled_decoding_compute_the_variant(build):
+    """Training and translation use other code paths than `forward`; a variant must hold in all of them."""
+    model = built(build)
+    states = model.hidden(SOURCE, TARGET[:, :-1])[TARGET[:, 1:] != 0]
+    source, target = pack(SOURCE, SOURCE != 0), pack(TARGET[:, :-1], TARGET[:, 1:] != 0)
+    torch.testing.assert_close(packed_hidden(model, source, target), states, rtol=1e-3, atol=1e-4)
+    engine = engine_for(model)
+    assert engine is not model
+    found, expected, paper = (
+        np.array([hypothesis.score for hypothesis in greedy(searched, SOURCE, [6, 6])])
+        for searched in (engine, UncachedModel(model, Probe()), built(Transformer))
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+    assert (abs(found - paper) > 0.01).all()
+
+
+@torch.no_grad()
+def test_without_positions_a_permuted_source_is_encoded_as_the_same_set():
+    order = [2, 0, 3, 1]
+    for build in (Transformer, UnorderedTransformer):
+        model = built(build)
+        memory, permuted = model.encode(SOURCE[:1, :4])[0], model.encode(SOURCE[:1, order])[0]
+        assert torch.allclose(memory[:, order], permuted, atol=1e-5) == (build is UnorderedTransformer)
+
+
+@pytest.mark.parametrize("name", ["unscaled", "one_head_overscaled", "future", "padding", "positions"])
+def test_a_variant_is_loaded_only_as_itself(name, tmp_path):
+    variant, tokenizer = VARIANTS[name], learn_tokenizer(["a b c d e f"] * 20, 300)
+    config = Config(model=CONFIG)
+    save_bundle(
+        Bundle(build_model(CONFIG, tokenizer, variant.build), tokenizer, config, ("aa", "bb"), 10), tmp_path / "b"
+    )
+    for build in (variant.build, variant.masked):
+        assert load_bundle(tmp_path / "b", build).model.variant
+    with pytest.raises(UserError, match="trained as"):
+        load_bundle(tmp_path / "b")
+    save_bundle(Bundle(build_model(CONFIG, tokenizer), tokenizer, config, ("aa", "bb"), 10), tmp_path / "paper")
+    with pytest.raises(UserError, match="trained as"):
+        load_bundle(tmp_path / "paper", variant.build)
+
+
+def test_attention_statistics_and_gradients_against_independent_computation():
+    for build in (Transformer, UnscaledTransformer):
+        model, batch = built(build), Batch(SOURCE, TARGET)
+        recorder = AttentionRecorder()
+        logits = model(batch.source, batch.target_input, Probe((recorder,)))
+        found = attention_statistics(model, batch)
+        rows = [-(p[p > 0] * p[p > 0].log()).sum() for p in recorder.cross[1][0, 1].detach()[:5]]
+        rows += [-(p[p > 0] * p[p > 0].log()).sum() for p in recorder.cross[1][1, 1].detach()[:3]]
+        assert found["entropy"]["cross"][1][1] == pytest.approx(float(torch.stack(rows).mean()), rel=1e-4)
+        real = batch.target_output != 0
+        assert found["accuracy"] == pytest.approx(
+            float((logits.argmax(-1) == batch.target_output)[real].float().mean())
+        )
+        # the gradient: W^Q enters as W^Q · √d_k without the division, so its gradient has that factor
+        loss = torch.nn.functional.cross_entropy(logits[real], batch.target_output[real])
+        query = model.decoder.layers[0].cross_attention.query
+        [original] = query.parameters()
+        expected = torch.autograd.grad(loss, original)[0].norm()
+        settings = Config().override(["training.label_smoothing=0"]).training
+        norms = gradient_norms(model, batch, settings)
+        assert norms["loss"] == pytest.approx(float(loss), rel=1e-4)
+        assert norms["projections"]["cross"]["query"][0] == pytest.approx(float(expected), rel=1e-3)
+
+
+def test_jacobian_norm_agrees_with_the_matrix():
+    weights = (torch.randn(3, 7, dtype=torch.float64) * 3).softmax(-1)
+    torch.testing.assert_close(jacobian_norm(weights), torch.linalg.matrix_norm(softmax_jacobian(weights)))
+    assert float(jacobian_norm(torch.tensor([1.0, 0.0], dtype=torch.float64))) == 0
+
+
+def test_entropy_of_uniform_weights():
+    found = uniform_entropies(np.array([4, 2]), np.array([3, 2]))
+    assert found["encoder"] == pytest.approx((4 * math.log(4) + 2 * math.log(2)) / 6)
+    assert found["decoder"] == pytest.approx((math.log(2) + math.log(3) + math.log(2)) / 3)
+    assert found["cross"] == pytest.approx((3 * math.log(4) + 2 * math.log(2)) / 5)
+
+
+def test_sentences_of_other_languages_are_those_of_the_validation_set():
+    assert sample_pairs(("ko", "en"), [("가", "a"), ("나", "b")]) == [("가", "a"), ("나", "b")]
+    assert sample_pairs(("en", "de"), [])[0] == sample_pairs(("de", "en"), [])[0][::-1]
 
 
 @torch.no_grad()
@@ -122,7 +220,7 @@ def test_the_setting_training_minutes_is_refused(tmp_path):
 
 def test_the_command_on_toy_trainings(tmp_path, monkeypatch):
     train, valid = write_pairs(tmp_path, "train", toy_pairs(400)), write_pairs(tmp_path, "valid", toy_pairs(30, seed=2))
-    settings = [*TOY, "training.steps=20", "training.bleu_sentences=0", "training.validate_every=10"]
+    settings = [*TOY, "training.steps=10", "training.bleu_sentences=5", "training.validate_every=5"]
     arguments = (train, valid, ("aa", "bb"), tmp_path / "out", 1.0, silent(), settings)
     page = questions.run_questions(*arguments)
     assert page == tmp_path / "out" / "README.md"
@@ -137,7 +235,17 @@ def test_the_command_on_toy_trainings(tmp_path, monkeypatch):
         assert page.with_name(plot).stat().st_size > 1000
         assert f"]({plot})" in text
     steps = {row["training"]: row["step"] for row in tables["curves"]}
-    assert steps == dict.fromkeys((variant.title for variant in questions.VARIANTS.values()), "20")
+    assert steps == dict.fromkeys((variant.title for variant in questions.VARIANTS.values()), "10")
+    found = load_twins(tmp_path / "out")
+    assert found["runs"].keys() == VARIANTS.keys()
+    assert found["runs"]["one_head_unscaled"]["changes"]["scale"] == "none"
+    assert {name: run["heads"] for name, run in found["runs"].items() if run["heads"] < 2} == dict.fromkeys(
+        ("one_head", "one_head_unscaled", "one_head_overscaled"), 1
+    )
+    for name, run in found["runs"].items():
+        assert run["steps"] == [0, 5, 10], name
+        assert [point[2] is not None for point in run["validation"]] == [True, True]
+    assert len(found["sentences"]) == 6
     plans = [json.loads((tmp_path / "out" / name / "run.json").read_text())["plan"] for name in questions.VARIANTS]
     assert all(plan == plans[0] for plan in plans)
     monkeypatch.setattr(questions, "train", None)  # nothing is trained again
@@ -149,9 +257,14 @@ def test_all_variants_have_the_same_learning_rates_even_with_a_wrong_speed(tmp_p
     train, valid = write_pairs(tmp_path, "train", toy_pairs(400)), write_pairs(tmp_path, "valid", toy_pairs(30, seed=2))
     settings = [setting for setting in TOY if not setting.startswith("training.steps")]
     settings += ["training.bleu_sentences=0", "training.log_every=1", "training.validate_every=3"]
-    questions.run_questions(train, valid, ("aa", "bb"), tmp_path / "out", 0.4, silent(), settings)
+    chosen = ("paper", "one_head", "future")
+    monkeypatch.setattr(questions, "VARIANTS", {name: VARIANTS[name] for name in chosen})
+    monkeypatch.setattr(questions, "observe", lambda bundle, valid: {})
+    monkeypatch.setattr(questions, "write_ablations", lambda results: None)
+    monkeypatch.setattr(questions, "write_page", lambda results: results.folder)
+    questions.run_questions(train, valid, ("aa", "bb"), tmp_path / "out", 0.3, silent(), settings)
     rates = {}
-    for name in questions.VARIANTS:
+    for name in chosen:
         records = map(json.loads, (tmp_path / "out" / name / "log.jsonl").read_text().splitlines())
         rates[name] = [record["learning_rate"] for record in records if record["event"] == "train"]
     assert 10 <= len(rates["paper"]) < 15

@@ -93,6 +93,7 @@ class Transformer(nn.Module):
         ValueError: If vocabularies of different sizes are to share one matrix.
     """
 
+    variant = ""  # name of a subclass that computes something else with the same settings; a bundle records it
     packable = True  # subclasses that need padded batches set this to False, see `packed_forward.can_pack`
 
     def __init__(

@@ -149,7 +149,7 @@ def questions(
     target: Target,
     train: Train,
     valid: Valid,
-    minutes: Minutes = 8,
+    minutes: Minutes = 20,
     out: Out = None,
     settings: Settings = None,
 ) -> None:

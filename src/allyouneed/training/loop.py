@@ -26,7 +26,7 @@ from allyouneed.training.distributed import Ranks
 from allyouneed.training.log import RunLog
 from allyouneed.training.schedule import TrainingPlan, snapshot_steps
 from allyouneed.training.step import StepMetrics, Totals, TrainingState, is_logged, update
-from allyouneed.training.validation import ValidationSet, validation_loss, validation_scores
+from allyouneed.training.validation import Observe, ValidationSet, validation_loss, validation_scores
 from allyouneed.translation.reference_outputs import make_reference_outputs
 
 FINISHED, STOPPED_EARLY, INTERRUPTED = "finished", "stopped early", "interrupted"
@@ -48,6 +48,7 @@ class Loop:
         ranks: Processes of the run.
         log: Log and progress.
         keep_plan: Callback that stores a corrected plan.
+        observe: Callback whose measurements the log records before the first step and after each validation.
     """
 
     run: Path
@@ -59,6 +60,7 @@ class Loop:
     ranks: Ranks
     log: RunLog
     keep_plan: Callable[[TrainingPlan], None] | None = None
+    observe: Observe | None = None
 
     def __post_init__(self) -> None:
         self.training = self.bundle.config.training
@@ -70,6 +72,8 @@ class Loop:
         """Train until the plan ends (FINISHED), patience runs out (STOPPED_EARLY) or Ctrl-C stops it (INTERRUPTED)."""
         state = self.state
         self.log.start(self.plan.steps, state.step)
+        if not state.step:
+            self._observe()
         saved = started = time.perf_counter()
         earlier = state.seconds
         self._keep_snapshot()
@@ -200,7 +204,12 @@ class Loop:
         state.validations_without_gain = 0 if is_best else state.validations_without_gain + 1
         self.log.record("validation", step=state.step, seconds=state.seconds, best=is_best, **facts)
         self._show(facts, is_best)
+        self._observe()
         save_bundle(replace(self.bundle, notes={**self.bundle.notes, "steps": state.step}), self.run / "bundle")
+
+    def _observe(self) -> None:
+        if self.observe and self.ranks.is_first:
+            self.log.record("observation", step=self.state.step, **self.observe(self.bundle, self.valid))
 
     def _keep_to_time(self) -> None:
         """Correct the number of steps to fit the budget; the plan is stored before a checkpoint that depends on it."""

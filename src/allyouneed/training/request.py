@@ -13,6 +13,7 @@ from allyouneed.errors import UserError
 from allyouneed.files import MANIFEST, sha256
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.schedule import TrainingPlan
+from allyouneed.training.validation import Observe
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Request:
         teacher: RUN or bundle whose tokenizer the model shares and whose layers initialise it (see `initialise.py`).
         plan: Training plan to use instead of a new one, so that several runs are comparable.
         steady: Whether to keep the plan even if it does not fit into the minutes.
+        observe: Measures the model during training, see `Loop.observe`.
     """
 
     train: Sequence[Path]
@@ -46,6 +48,7 @@ class Request:
     teacher: Path | None = None
     plan: TrainingPlan | None = None
     steady: bool = False
+    observe: Observe | None = None
 
     @property
     def data_folder(self) -> Path:

@@ -92,6 +92,7 @@ def _train(
         return Outcome(FINISHED, finished, ranks.is_first)
     parts = LoopParts(resolved, prepared, log, ranks, device)
     loop = parts.assemble(_agreed_plan(parts, record, started))
+    loop.observe = resolved.request.observe
     loop.keep_plan = lambda plan: record.update(plan=plan.as_dict())
     log.show(_describe(loop))
     _resume(loop)

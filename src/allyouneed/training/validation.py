@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -29,6 +31,9 @@ class ValidationSet:
 
     store: PairStore
     texts: list[tuple[str, str]]
+
+
+Observe: TypeAlias = Callable[[Bundle, ValidationSet], dict[str, Any]]  # measures a model during its training
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
 """`allyouneed paper questions`: why scores are divided by √d_k, and what "mask (opt.)" hides.
 
-√d_k (section 3.2.1): the softmax and its gradient as d_k grows, with and without the division, and a model trained
-without it. Masks (figure 2, section 3.2.3): the keys that each of the three attentions hides, and models trained
-without one of the masks.
+√d_k (section 3.2.1): the softmax and its gradient as d_k grows, with and without the division, and models of several
+d_k trained without it. Masks (figure 2, section 3.2.3): the keys that each of the three attentions hides, and models
+trained without one of the masks. Also models without positional encoding and with fewer heads.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from allyouneed.data.tokenizer import PAD
 from allyouneed.errors import UserError
 from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer, log_probabilities
+from allyouneed.paper.questions.ablation_data import training_facts, write_ablations
+from allyouneed.paper.questions.observations import observe
 from allyouneed.paper.questions.questions_page import write_page
 from allyouneed.paper.questions.softmax_scaling import scale_by_width
 from allyouneed.paper.questions.variants import VARIANTS, TrainingVariant
@@ -42,16 +44,18 @@ PADDINGS = (0, 20, 80)  # padding positions after the source
 _SENTENCES = 100  # sentences of the validation set that measure the effect of padding
 _MASK_SENTENCES = 16  # sentences of the validation set for the table of masks
 
-# One head as wide as the model, so that the scale matters; norm, optimizer and smoothing are the paper's (recipe base).
+# Small, for minutes on one core, and without dropout, since such a training hardly repeats the text. The number of
+# heads, norm, optimizer and smoothing are the paper's (recipe base).
 SETTINGS = (
     "model.d_model=128",
-    "model.d_ff=512",
-    "model.num_heads=1",
+    "model.d_ff=256",
+    "model.num_heads=8",
     "model.encoder_layers=2",
     "model.decoder_layers=2",
-    "data.vocab_size=4000",
+    "model.dropout=0",
+    "data.vocab_size=2000",
     "data.max_length=100",
-    "training.batch_tokens=2000",
+    "training.batch_tokens=1000",
     "training.learning_rate=0.003",
     "training.bleu_sentences=100",
     "training.log_every=20",
@@ -69,7 +73,7 @@ def run_questions(
     console: Console,
     settings: Sequence[str] = (),
 ) -> Path:
-    """Measure the softmax, train the four variants, and write the page.
+    """Measure the softmax, train the variants, and write the page and `ablations.json` for the explorer.
 
     Args:
         train: Training text, as two files or one TSV file.
@@ -95,6 +99,8 @@ def run_questions(
     for name in VARIANTS:
         results.part(name, partial(_train_variant, results.folder, name, request, minutes, console))
     results.part("masks", lambda: {"rows": _measure_masks(results.folder, request.data_folder)})
+    results.part("facts", lambda: training_facts(results.folder, request.data_folder))
+    write_ablations(results)
     return write_page(results)
 
 
@@ -143,8 +149,17 @@ def _train_variant(folder: Path, name: str, shared: Request, minutes: float, con
     plan = TrainingPlan(**stored) if stored and name != "paper" else None
     by_steps = assignments_of(shared.settings, "training.steps")
     settings = [*shared.settings, *([] if by_steps else [f"training.minutes={minutes / len(VARIANTS)}"])]
+    settings += [f"model.num_heads={variant.heads}"] if variant.heads else []
     print_line(console, f"training {variant.title}")
-    request = replace(shared, out=folder / name, settings=settings, build=variant.build, plan=plan, steady=True)
+    request = replace(
+        shared,
+        out=folder / name,
+        settings=settings,
+        build=variant.build,
+        plan=plan,
+        steady=True,
+        observe=observe,
+    )
     outcome = train(request, console)
     if outcome.status == INTERRUPTED:
         raise KeyboardInterrupt
@@ -154,11 +169,23 @@ def _train_variant(folder: Path, name: str, shared: Request, minutes: float, con
         "steps": RunRecord(request.out / "run.json").content["plan"]["steps"],
         "training": [(record["step"], record["nll"]) for record in log if record["event"] == "train"],
         "validation": [(record["step"], record["loss"]) for record in log if record["event"] == "validation"],
+        "quality": [(record["step"], record.get("bleu")) for record in log if record["event"] == "validation"],
+        "observed": [
+            {key: value for key, value in record.items() if key != "event"}
+            for record in log
+            if record["event"] == "observation"
+        ],
+        "model": _model_facts(request),
         "loss": outcome.scores["valid"]["loss"],
         "bleu": outcome.scores["valid"]["bleu"],
         "signature": outcome.scores["valid"]["bleu_signature"],
         **_after_training(request, variant),
     }
+
+
+def _model_facts(request: Request) -> dict[str, Any]:
+    config = RunRecord(request.out / "run.json").config.model
+    return {"heads": config.num_heads, "d_k": config.key_size, "d_model": config.d_model, "d_ff": config.d_ff}
 
 
 def _after_training(request: Request, variant: TrainingVariant) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,14 +14,25 @@ from allyouneed.paper.results_folder import Results, Row, as_table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TRAININGS = ("paper", "unscaled", "padding", "future")
+SCALES = (
+    "paper",
+    "unscaled",
+    "two_heads",
+    "two_heads_unscaled",
+    "one_head",
+    "one_head_unscaled",
+    "one_head_overscaled",
+)
+MASKS = ("paper", "padding", "future")
+PARTS = ("paper", "positions", "two_heads", "one_head")
+TRAININGS = tuple(dict.fromkeys((*SCALES, *MASKS, *PARTS)))
 
 
 def write_page(results: Results) -> Path:
     """Write the page with its tables and plots.
 
     Args:
-        results: Results with the parts "scale", "masks" and one per training.
+        results: Results with the parts "scale", "masks", "facts" and one per training.
 
     Returns:
         The path of the page.
@@ -31,11 +43,17 @@ def write_page(results: Results) -> Path:
         "scale": scale,
         "masks": masks,
         "trainings": trained_table(parts, TRAININGS),
+        "scale_trainings": scale_table(parts, SCALES),
         "padding": padding_table(parts),
         "curves": _curves(parts),
     }
-    plots = {"scale": _scale_plot(scale), "curves": _curve_plot(parts)}
-    page = "\n\n".join(["# Two questions about the paper", _scale_section(parts), _mask_section(parts)])
+    plots = {
+        "scale": _scale_plot(scale),
+        "curves": _curve_plot(parts, (*MASKS, "positions")),
+        "curves_scale": _curve_plot(parts, SCALES),
+    }
+    sections = [_scale_section(parts), _mask_section(parts), _other_section(parts)]
+    page = "\n\n".join(["# Two questions about the paper", *sections])
     return results.finish(page, tables, plots)
 
 
@@ -109,6 +127,44 @@ def trained_table(parts: dict[str, Any], names: Sequence[str]) -> list[Row]:
     ]
 
 
+def scale_table(parts: dict[str, Any], names: Sequence[str]) -> list[Row]:
+    """Format the attention at the start, its gradient, and the result of trainings with different scales.
+
+    Args:
+        parts: Parts of the results.
+        names: Names of the trainings.
+
+    Returns:
+        A row per training.
+    """
+    return [
+        {
+            "training": parts[name]["title"],
+            "heads": parts[name]["model"]["heads"],
+            "d_k": parts[name]["model"]["d_k"],
+            "entropy at the start": f"{mean_entropy(first):.2f}",
+            "saturated at the start": f"{math.fsum(first['saturated'].values()) / len(first['saturated']):.1%}",
+            "gradient of W^Q at the start": f"{projection_gradient(first):.3f}",
+            "at the end": f"{projection_gradient(last):.3f}",
+            "validation loss": f"{parts[name]['loss']:.2f}",
+            "BLEU, greedy": f"{parts[name]['bleu']:.1f}",
+        }
+        for name in names
+        for first, last in [(parts[name]["observed"][0], parts[name]["observed"][-1])]
+    ]
+
+
+def mean_entropy(point: dict[str, Any]) -> float:
+    """Average the entropy over all heads of a point of `observations.observe`, in nats."""
+    heads = [entropy for layers in point["entropy"].values() for layer in layers for entropy in layer]
+    return math.fsum(heads) / len(heads)
+
+
+def projection_gradient(point: dict[str, Any], name: str = "query") -> float:
+    """Return the norm of the gradient for all W^Q ("query") or W^K ("key") of a point of `observations.observe`."""
+    return math.hypot(*(norm for kind in point["projections"].values() for norm in kind[name]))
+
+
 def padding_table(parts: dict[str, Any]) -> list[Row]:
     """Format the effect of padding on the models with and without the padding mask.
 
@@ -176,9 +232,16 @@ its median.
 
 ![Entropy and gradient of the softmax](scale.png)
 
-Trained for {parts["paper"]["steps"]:,} steps on the same batches from the same initial weights:
+Models of several d_k, trained for {parts["paper"]["steps"]:,} steps on the same batches:
 
-{as_table(trained_table(parts, ("paper", "unscaled")))}"""
+{as_table(scale_table(parts, SCALES))}
+
+Entropy in nats, mean over all heads. Saturated: queries whose softmax has a Jacobian of norm below 0.001. Gradient:
+norm of the gradient of the training loss for all W^Q together, in the model as it was trained, measured on
+{parts["facts"]["measured_pairs"]} validation pairs. Without the division, the chain rule has no factor 1/√d_k, so this
+gradient can be larger although the softmax is sharper. One seed.
+
+![Losses with and without the division](curves_scale.png)"""
 
 
 def _mask_section(parts: dict[str, Any]) -> str:
@@ -191,7 +254,7 @@ It is optional because the same attention is used in three places that do not hi
 Padding is hidden everywhere, the future only in the decoder's self-attention, whose inputs are the tokens to predict.
 Padding of the target needs no separate mask: it follows all tokens, so the future mask hides it.
 
-{as_table(trained_table(parts, ("paper", "padding", "future")))}
+{as_table(trained_table(parts, MASKS))}
 
 Losses are negative log-likelihoods in nats per token; BLEU is {paper["signature"]}.
 
@@ -204,7 +267,22 @@ teacher forcing {future["loss"]:.2f} ({paper["loss"]:.2f}). During decoding ther
 
 {as_table(padding_table(parts))}
 
-![Losses of the four trainings](curves.png)"""
+![Losses without a mask or positions](curves.png)"""
+
+
+def _other_section(parts: dict[str, Any]) -> str:
+    facts = parts["facts"]
+    model = facts["model"]
+    return f"""## Positions and heads
+Without positional encoding, the encoder cannot distinguish orders of the source; the decoder's future mask still
+carries order. With fewer heads, each head is wider, and the number of parameters is the same.
+
+{as_table(trained_table(parts, PARTS))}
+
+All trainings: {model["layers"][0]} + {model["layers"][1]} layers, d_model {model["d_model"]}, d_ff {model["d_ff"]},
+{model["parameters"]:,} parameters, vocabulary of {model["vocabulary"]:,} tokens, {parts["paper"]["steps"]:,} steps of
+{facts["batch_tokens"]:,} tokens, seed {facts["seed"]}. Entropy, gradients and translations over training are in
+`ablations.json`, which `allyouneed look RUN SENTENCE --html PAGE --twins FOLDER` shows."""
 
 
 def _curves(parts: dict[str, Any]) -> list[Row]:
@@ -237,12 +315,12 @@ def _scale_plot(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def _curve_plot(parts: dict[str, Any]) -> Figure:
+def _curve_plot(parts: dict[str, Any], names: Sequence[str]) -> Figure:
     figure = new_figure(10.0, 4.0)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, kind in zip(panels, ("training", "validation"), strict=True):
         label(axes, f"Loss, {kind}", "step", "nats per token")
-        for name, colour in zip(TRAININGS, COLOURS, strict=False):
+        for name, colour in zip(names, itertools.cycle(COLOURS), strict=False):
             axes.plot(*zip(*parts[name][kind], strict=True), marker=".", color=colour, label=parts[name]["title"])
     panels[0].legend(frameon=False)
     return figure

@@ -13,7 +13,7 @@ from allyouneed.model.attention import attention_weights
 
 WIDTHS = tuple(2**power for power in range(11))
 KEYS = 64
-_VANISHING = 1e-3  # norm of the Jacobian below which a gradient counts as vanishing
+VANISHING = 1e-3  # norm of the Jacobian below which a gradient counts as vanishing
 
 
 def scale_by_width(widths: Sequence[int] = WIDTHS, keys: int = KEYS, seed: int = 1) -> list[dict[str, Any]]:
@@ -44,7 +44,7 @@ def scale_by_width(widths: Sequence[int] = WIDTHS, keys: int = KEYS, seed: int =
                 f"largest, {scale}": float(weights.amax(-1).mean()),
                 f"gradient, {scale}": float(gradient.mean()),
                 f"slope, {scale}": float((weights * (1 - weights)).median()),
-                f"saturated, {scale}": float((gradient < _VANISHING).double().mean()),
+                f"saturated, {scale}": float((gradient < VANISHING).double().mean()),
             }
         rows.append(row)
     return rows
