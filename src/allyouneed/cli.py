@@ -325,6 +325,14 @@ def look(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print weights or head statistics as JSON.")] = False,
     device: Device = "auto",
+    against: Annotated[
+        str,
+        typer.Option(
+            metavar="SENTENCE",
+            callback=text,
+            help="A similar sentence: which activations make the difference (patching).",
+        ),
+    ] = "",
 ) -> None:
     """Show every attention head of a translation, on one page.
 
@@ -332,7 +340,7 @@ def look(
 
     Example: allyouneed look RUN "Ein Hund rennt." --html look.html
     """
-    request = insight.LookRequest(run, sentence, test or [], alignments, html, as_json, device)
+    request = insight.LookRequest(run, sentence, test or [], alignments, html, as_json, device, against)
     table = insight.look_at(request, console())
     if table:
         print(table)

@@ -1,6 +1,8 @@
 """Activation patching: limits, cells against whole passes, a task whose mechanism is known, alignment, errors."""
 
+import base64
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from allyouneed.bundle import Bundle
 from allyouneed.config import ModelConfig
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.insight.patching import align_positions, patch_models, patch_sentences
+from allyouneed.insight.patching_data import patching_table, sentences_data
 from allyouneed.insight.patching_run import Cell, Patcher, all_cells, generate, interventions, predict, record_pass
 from allyouneed.insight.words import Word
 from allyouneed.model.probe import Probe
@@ -221,3 +224,27 @@ def test_bundles_are_not_changed(talker, patched):
     again = patch_sentences(talker, CLEAN, CORRUPTED)
     for name, found in patched.maps.items():
         np.testing.assert_array_equal(found.effect, again.maps[name].effect)
+
+
+def test_data_for_the_page(talker, patched):
+    data = json.loads(json.dumps(sentences_data(talker, CLEAN, CORRUPTED), allow_nan=False))
+    assert [side["text"] for side in data["sides"]] == [CLEAN, CORRUPTED]
+    pieces = talker.tokenizer.target.pieces
+    for name, found in patched.maps.items():
+        packed = data["maps"][name]
+        assert packed["effect"]["shape"] == list(found.effect.shape)
+        indices = np.frombuffer(base64.b64decode(packed["tops"]["data"]), "<u2").reshape(found.top.shape)
+        assert [data["pieces"][i] for i in indices[0, -1, 0]] == pieces(found.top[0, -1, 0])
+    assert data["places"][0]["tokens"] == pieces(patched.targets[0].tokens)
+    assert data["continued"]
+    [plain] = patched.continuations([None], 11)
+    assert data["plain"].startswith(talker.tokenizer.target.decode(plain)[:5])
+    for each in data["continued"]:
+        assert np.isfinite(patched.maps[each["part"]].effect[0, each["row"], each["column"]])
+
+
+def test_table_lists_the_strongest_activations(talker, patched):
+    table = patching_table(talker, patched, 6)
+    assert CLEAN in table
+    effects = [float(line.split()[-1]) for line in table.splitlines()[-6:]]
+    assert sorted(map(abs, effects), reverse=True) == [abs(x) for x in effects]

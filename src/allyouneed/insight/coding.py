@@ -119,6 +119,11 @@ def pack_weights(weights: np.ndarray, bits: int = 16, top: int = 0) -> dict[str,
     return {"shape": shape, "bits": bits, "data": _base64(scaled, bits)}
 
 
+def pack_integers(values: np.ndarray) -> dict[str, Any]:
+    """Pack integers from 0 to 65535 as {shape, bits, data}."""
+    return {"shape": list(values.shape), "bits": 16, "data": _base64(values, 16)}
+
+
 def chosen_columns(of: int, kept: int) -> np.ndarray:
     """Return the indices of `kept` of `of` columns, evenly spaced, including the first and the last one."""
     return np.floor(np.arange(kept) * (of - 1) / max(1, kept - 1) + 0.5).astype(int)

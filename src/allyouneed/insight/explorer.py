@@ -20,6 +20,7 @@ stages          {encoder: [layer], decoder, cross} or null. A layer: queries, ke
 links           [source word, target word, weight]: the word alignment from attention (`alignment.align`)
 lens            what each layer would predict, see `lens.py`; null for long sentences
 inside          positions, embeddings, feed-forward units and residual stream, see `inside.py`; null for long sentences
+patching        absent, or the patching between two sentences, see `patching_data.py`
 search          null, or beam_size, alpha, nodes [parent, step, token, log_p, status], ended: indices of the last nodes
                 of the hypotheses, best first
 attribution     why the model prefers one token over another, see `questions.py`; null for long sentences

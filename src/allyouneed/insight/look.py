@@ -15,6 +15,8 @@ from allyouneed.files import check_output, write_file
 from allyouneed.insight.corpus_heads import corpus_data
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import corpus_html, html
+from allyouneed.insight.patching import patch_sentences
+from allyouneed.insight.patching_data import patching_table, sentences_data
 from allyouneed.insight.states import validation_pairs
 from allyouneed.insight.variant import entropies
 from allyouneed.model.probe import KINDS
@@ -37,6 +39,7 @@ class LookRequest:
         page: HTML file to write. If None, a sentence gives a table, and `test` writes heads.html.
         as_json: Return JSON instead: the arrays of `Attention`, or the data of the corpus page.
         device: Device to compute on.
+        against: A second sentence: the effect of each activation of `sentence` in its pass; "" for none.
     """
 
     run: Path
@@ -46,6 +49,7 @@ class LookRequest:
     page: Path | None = None
     as_json: bool = False
     device: str = "auto"
+    against: str = ""
 
     def check(self) -> None:
         """Check the arguments.
@@ -57,6 +61,8 @@ class LookRequest:
             raise UserError("look needs either a sentence or --test SOURCE TARGET.")
         if self.alignments and not self.test:
             raise UserError("--alignments needs --test.")
+        if self.against and (self.test or self.as_json):
+            raise UserError("--against needs a sentence, and neither --test nor --json.")
         if self.page and self.as_json:
             raise UserError("--json prints data instead of writing a page: remove --html.")
         if self.page:
@@ -81,11 +87,16 @@ def look_at(request: LookRequest, console: Console) -> str:
     if request.test:
         return _corpus_page(translator, request, console)
     if request.page:
+        patching = sentences_data(translator, request.sentence, request.against) if request.against else None
         with track_progress(console, "variants") as update:
             examples = validation_pairs(request.run, translator)
             data = explorer_data(translator, request.sentence, examples=examples, on_progress=update)
+        if patching:
+            data["patching"] = patching
         _write(request.page, html(data), console)
         return ""
+    if request.against:
+        return patching_table(translator, patch_sentences(translator, request.sentence, request.against))
     attention = translator.look(request.sentence, stages=False)
     return attention_json(attention) if request.as_json else attention_table(attention)
 

@@ -28,6 +28,8 @@ MODULES = (
     "experiment.js",
     "architecture.js",
     "guide.js",
+    "patching_texts.js",
+    "patching.js",
     "app.js",
     "live.js",
     "corpus.js",

@@ -40,7 +40,6 @@ from allyouneed.translation.translator import Translator
 MAX_TOKENS = 64  # source and target tokens of a side, with EOS
 MAX_TARGETS = 4
 _MIN_DIFFERENCE = 0.1  # smallest d_clean - d_corrupted in nats that effects are divided by
-_GENERATED = 48  # cells whose continuation is generated
 
 
 @dataclass(frozen=True)
@@ -124,9 +123,9 @@ class Patching:
     maps: dict[str, PatchMap]
     patcher: Patcher
 
-    def continuations(self, cells: Sequence[Cell], max_length: int) -> list[list[int]]:
+    def continuations(self, cells: Sequence[Cell | None], max_length: int) -> list[list[int]]:
         """Patch each cell and translate on greedily from the first target position; see `patching_run.generate`."""
-        return generate(self.patcher, cells, self.targets[0].position + 1, max_length) if cells else []
+        return generate(self.patcher, cells, self.targets[0].position + 1, max_length)
 
 
 def patch_sentences(translator: Translator, clean: str, corrupted: str, max_tokens: int = MAX_TOKENS) -> Patching:

@@ -159,14 +159,14 @@ def predict(patcher: Patcher, cells: Sequence[Cell], targets: Sequence[tuple[int
 
 
 @torch.inference_mode()
-def generate(patcher: Patcher, cells: Sequence[Cell], prefix: int, max_length: int) -> list[list[int]]:
+def generate(patcher: Patcher, cells: Sequence[Cell | None], prefix: int, max_length: int) -> list[list[int]]:
     """Patch each cell and continue greedily after the decoder's first `prefix` inputs.
 
     Positions that are generated are computed without patching.
 
     Args:
         patcher: Donor and receiver.
-        cells: Cells, one hypothesis each.
+        cells: Cells, one hypothesis each; None leaves the receiver unchanged.
         prefix: Number of the receiver's inputs that are given.
         max_length: Maximum number of tokens, the given ones included.
 
@@ -190,12 +190,14 @@ def generate(patcher: Patcher, cells: Sequence[Cell], prefix: int, max_length: i
     return [ids[: ids.index(EOS)] if EOS in ids else ids for ids in generated]
 
 
-def interventions(patcher: Patcher, cells: Sequence[Cell]) -> Interventions:
-    """Make the interventions of a batch with one row per cell."""
+def interventions(patcher: Patcher, cells: Sequence[Cell | None]) -> Interventions:
+    """Make the interventions of a batch with one row per cell; nothing is patched in a row of None."""
     donor, receiver, counterparts = patcher
     chosen: dict[tuple[Site, str], Tensor] = {}
     values: dict[tuple[Site, str], Tensor] = {}
     for row, cell in enumerate(cells):
+        if cell is None:
+            continue
         partners = torch.tensor(counterparts[cell.stack], device=receiver.source_ids.device)
         site, name = place = cell.place
         if place not in chosen:

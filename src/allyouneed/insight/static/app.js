@@ -2,6 +2,7 @@
 import { el, grouped } from "./draw.js";
 import { guideView } from "./guide.js";
 import { headsView } from "./heads.js";
+import { patchingView } from "./patching.js";
 import { saveButtons } from "./picture.js";
 import { searchView } from "./search.js";
 import { stepsView } from "./steps.js";
@@ -16,6 +17,7 @@ const VIEWS = {
   steps: { shown: () => true, draw: ({ data, state, set }) => stepsView(data, state, set) },
   switches: { shown: () => true, draw: ({ data, variant, state, set, change }) => switchesView(data, variant, state, set, change, state.live) },
   search: { shown: () => true, draw: ({ data, state, set }) => searchView(data, state, set) },
+  patching: { shown: (data) => Boolean(data.patching), draw: ({ data, state, set }) => patchingView(data, state, set) },
 };
 const tabsOf = (data) => Object.keys(VIEWS).filter((name) => VIEWS[name].shown(data));
 

@@ -20,7 +20,7 @@ function bytesOf(text) {
   return bytes;
 }
 
-function integers(text, bits) {
+export function integers(text, bits) {
   const bytes = bytesOf(text);
   return bits === 8 ? bytes : new Uint16Array(bytes.buffer);
 }
