@@ -73,7 +73,7 @@ function sidesCard({ found, at, place }, set) {
   const before = found.inputs.slice(0, place.position + 1);
   const [a, b] = place.tokens.map(token);
   const [clean, corrupted] = [place.clean, place.corrupted].map(([x, y]) => number(x - y, 2));
-  return el("div", { class: "card" },
+  return el("div", { class: "card" }, el("h2", {}, t("ptSides")),
     el("div", { class: "sides" }, found.sides.map((side, i) => el("div", {}, el("h3", {}, [t(i ? "ptInto" : "ptFrom"), side.name].filter(Boolean).join(": ")),
       el("p", { class: "translation" }, side.text), el("p", { class: "translation", css: { color: "var(--accent)" } }, side.translation || "∅")))),
     el("h3", { css: { "margin-top": ".8rem" } }, t("ptPlace")),
@@ -144,7 +144,7 @@ function patchMap(view, name) {
   const labels = [el("span"), ...kept.map(({ label, differs }) => el("span", { class: isHeads(name) ? "label" : differs ? "label up strong" : "label up", title: label }, isHeads(name) ? label : clipped(label, 16)))];
   const grid = el("div", { class: "grid patch", role: "group", "aria-label": t("pt:" + name), css: { "grid-template-columns": `1.2rem repeat(${kept.length}, minmax(.9rem, 2.1rem))` },
     onclick: pick, onpointerover: tip, onpointerleave: hideTip, onkeydown: (event) => moveBetween(event, name) }, labels, cells);
-  return el("div", { class: "patch-map" }, el("h3", {}, t("pt:" + name)), scroller(t("pt:" + name), kept.length > 24, grid));
+  return el("div", { class: "patch-map" }, el("h3", {}, t("pt:" + name)), scroller(isHeads(name) ? `${t("heads")}: ${t("pt:" + name)}` : t("pt:" + name), kept.length > 24, grid));
 }
 
 /** Arrow keys: to the next cell in a direction, over hatched ones. */

@@ -7,6 +7,7 @@ addTexts({
     "한 모델의 두 순전파 결과가 다릅니다. 첫 번째 순전파의 활성값 하나를 두 번째 순전파에 넣고 끝까지 계산하면, 차이가 얼마나 옮겨 올까요? 아래의 칸 하나하나가 그런 실험입니다."],
   ptLeadModels: ["Two models translate the same sentence differently. Take one activation of the first model, put it into the second, and let the second run to its end: how much of the difference comes over? Every cell below is such an experiment.",
     "두 모델이 같은 문장을 다르게 번역합니다. 첫 번째 모델의 활성값 하나를 두 번째 모델에 넣고 끝까지 계산하면, 차이가 얼마나 옮겨 올까요? 아래의 칸 하나하나가 그런 실험입니다."],
+  ptSides: ["Two passes", "두 순전파"],
   ptFrom: ["from (clean)", "가져오는 쪽(clean)"], ptInto: ["into (corrupted)", "넣는 쪽(corrupted)"],
   ptPlace: ["Which prediction?", "어느 예측을 볼까요?"], ptVersus: ["{0} or {1}?", "{0}/{1}"],
   ptPlaceNote: ["After “{0}”, the first pass predicts “{1}” and the second “{2}”. Both passes have the same decoder input, the beginning of the first translation.",
