@@ -24,6 +24,8 @@ MODULES = (
     "steps.js",
     "switches.js",
     "search.js",
+    "lens_texts.js",
+    "lens.js",
     "guide_texts.js",
     "experiment.js",
     "architecture.js",

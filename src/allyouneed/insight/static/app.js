@@ -2,6 +2,7 @@
 import { el, grouped } from "./draw.js";
 import { guideView } from "./guide.js";
 import { headsView } from "./heads.js";
+import { lensView } from "./lens.js";
 import { patchingView } from "./patching.js";
 import { saveButtons } from "./picture.js";
 import { searchView } from "./search.js";
@@ -16,6 +17,7 @@ const VIEWS = {
   heads: { shown: () => true, draw: ({ data, variant, state, set }) => headsView(data, variant.attention ? variant : data.base, state, set) },
   steps: { shown: () => true, draw: ({ data, state, set }) => stepsView(data, state, set) },
   switches: { shown: () => true, draw: ({ data, variant, state, set, change }) => switchesView(data, variant, state, set, change, state.live) },
+  lens: { shown: (data) => Boolean(data.lens), draw: ({ data, state, set }) => lensView(data, state, set) },
   search: { shown: () => true, draw: ({ data, state, set }) => searchView(data, state, set) },
   patching: { shown: (data) => Boolean(data.patching), draw: ({ data, state, set }) => patchingView(data, state, set) },
 };
