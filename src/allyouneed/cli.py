@@ -317,7 +317,7 @@ def look(
     ] = None,
     test: Annotated[
         list[Path] | None,
-        typer.Option(metavar="SOURCE TARGET", help="Measure the heads on this text instead of one sentence."),
+        typer.Option(metavar="SOURCE TARGET", help="Measure the heads on this text; with a sentence, the switches."),
     ] = None,
     alignments: Annotated[
         Path | None,

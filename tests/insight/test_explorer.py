@@ -24,13 +24,12 @@ def test_data_equal_the_results_of_look(translator):
     packed = data["base"]["attention"]["cross"]
     weights = np.frombuffer(base64.b64decode(packed["data"]), "<u2") / 65535
     np.testing.assert_allclose(weights.reshape(packed["shape"]), attention.cross, atol=1e-4)
-    heads = [
-        1 - (of_head**2).sum(-1)
-        for kind in ("encoder", "decoder", "cross")
-        for layer in getattr(attention, kind)
-        for of_head in layer
-    ]
-    assert data["base"]["slope"] == pytest.approx(np.mean([head.mean() for head in heads]), abs=1e-4)
+    norms = []  # of each softmax's Jacobian, by PyTorch
+    for kind in ("encoder", "decoder", "cross"):
+        for head in torch.from_numpy(getattr(attention, kind)).double().flatten(0, 1):
+            jacobians = torch.diag_embed(head) - head[:, :, None] * head[:, None, :]
+            norms.append(float(torch.linalg.matrix_norm(jacobians).mean()))
+    assert data["base"]["jacobian"] == pytest.approx(np.mean(norms), abs=1e-4)
     assert [[i, j] for i, j, _ in data["links"]] == [list(link) for link in translator.align(TEXT, data["translation"])]
     assert set(data["variants"]) == {each.key for each in single_switches(translator.model)}
     json.dumps(data, allow_nan=False)

@@ -33,24 +33,24 @@ def test_batched_measures_equal_those_of_single_sentences(small, pairs):
             rows["previous"] += row[i - 1] if i else 0
             rows["same"] += row[i]
             rows["end"] += row[-1]
-    found = head_row(sums["encoder"], 1, 1, None)
+    found = head_row(sums["encoder"], "encoder", 1, 1, None)
     for name, total in rows.items():
         assert found[name] == pytest.approx(total / count, abs=1e-3)
     assert found["aer"] is None
-    assert head_row(sums["decoder"], 0, 0, None)["next"] == 0  # later positions are masked
+    assert head_row(sums["decoder"], "decoder", 0, 0, None)["next"] is None  # later positions are masked
     assert 0 < found["period"] < 1
 
 
 def test_only_encoder_decoder_attention_has_an_alignment_error(small, pairs):
     gold = [Links(frozenset({(0, 0)}), frozenset({(0, 0)}))] * 3
     sums = measure_heads(small.model, pairs, small.tokenizer)
-    assert 0 <= head_row(sums["cross"], 0, 0, gold)["aer"] <= 1
-    assert head_row(sums["encoder"], 0, 0, gold)["aer"] is None
+    assert 0 <= head_row(sums["cross"], "cross", 0, 0, gold)["aer"] <= 1
+    assert head_row(sums["encoder"], "encoder", 0, 0, gold)["aer"] is None
 
 
 def test_examples_are_short_sentences_with_lines(small, pairs):
     sums = measure_heads(small.model, pairs, small.tokenizer)
-    for example in head_row(sums["cross"], 0, 0, None)["examples"]:
+    for example in head_row(sums["cross"], "cross", 0, 0, None)["examples"]:
         source, target = pairs[example["sentence"]]
         assert all(i < len(target.ids) and j < len(source.ids) and 0 < w <= 1 for i, j, w in example["lines"])
 

@@ -60,9 +60,9 @@ def test_invalid_arguments(toy_run, tmp_path):
     files = write_pairs(tmp_path, "test", toy_pairs(3))
     with pytest.raises(UserError, match="remove --html"):
         look(toy_run, "a", page=tmp_path / "look.html", as_json=True)
-    with pytest.raises(UserError, match="either a sentence or --test"):
+    with pytest.raises(UserError, match="look needs a sentence, or --test"):
         look(toy_run, " ")
-    with pytest.raises(UserError, match="either a sentence or --test"):
+    with pytest.raises(UserError, match="a sentence with --test needs a page"):
         look(toy_run, "a", files)
     with pytest.raises(UserError, match="--alignments needs --test"):
         look(toy_run, "a", alignments=files[0])

@@ -3,8 +3,8 @@
 format, model           as in `explorer.py`
 sentences               number of sentence pairs; importance_sentences: number used for importance
 aligner                 name of the reference alignment for AER
-heads                   one row per head: kind, layer, head (from 0), `heads.MEASURES`, aer or null, importance,
-                        examples
+heads                   one row per head: kind, layer, head (from 0), `heads.MEASURES` (null where undefined), aer or
+                        null, importance, examples
 examples                {number: {source, target}}: tokens of the sentences that the rows' examples refer to
 """
 
@@ -72,7 +72,7 @@ def corpus_data(
             "kind": kind,
             "layer": layer,
             "head": head,
-            **head_row(sums[kind], layer, head, gold),
+            **head_row(sums[kind], kind, layer, head, gold),
             "importance": round(increases[kind, layer, head], 4),
         }
         for kind, layer, head in all_heads(translator.model)

@@ -9,11 +9,11 @@ source, target  text (NFC), tokens (with </s>), words: [first token, last token,
 base            the variant of the unchanged model
 variants        {key: variant}, the variants stored in a page; a server computes others for `fetchVariant(switches)`
 variant         key, switches, source_tokens (null: those of the source), entropy and change [head] (ordered by kind,
-                layer, head; in nats, and the share of attention that is redistributed), slope (`variant.slope`; null
-                like entropy if brief), predictions {given, top, log_p} or null, translation {text, score, cut} or null,
-                attention {encoder, decoder, cross} as `coding.pack_weights`, if stored. The translation is found by
-                greedy search (`greedy.py`), that of `base` too, so that variants can be compared with it; cut: it has
-                the maximum length
+                layer, head; in nats, and the share of attention that is redistributed), jacobian
+                (`variant.mean_jacobian`; null like entropy if brief), predictions {given, top, log_p} or null,
+                translation {text, score, cut} or null, attention {encoder, decoder, cross} as `coding.pack_weights`, if
+                stored. The translation is found by greedy search (`greedy.py`), that of `base` too, so that variants
+                can be compared with it; cut: it has the maximum length
 stages          {encoder: [layer], decoder, cross} or null. A layer: queries, keys, values, heads, scores
                 [head, row, column]; x, output, residual, result, and memory for cross [row, column]; each as
                 `coding.pack_matrices`
@@ -21,6 +21,7 @@ links           [source word, target word, weight]: the word alignment from atte
 lens            what each layer would predict, see `lens.py`; null for long sentences
 inside          positions, embeddings, feed-forward units and residual stream, see `inside.py`; null for long sentences
 patching        absent, or the patching between two sentences, see `patching_data.py`
+effects         effects of the switches over a set of sentences, see `effects.py`; null without a text
 search          null, or beam_size, alpha, nodes [parent, step, token, log_p, status], ended: indices of the last nodes
                 of the hypotheses, best first
 attribution     why the model prefers one token over another, see `questions.py`; null for long sentences
@@ -38,6 +39,7 @@ from allyouneed.data.tokenizer import EOS, to_nfc
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.coding import ArraySizes, Precision, choose_precision, pack_matrices, pack_weights
+from allyouneed.insight.effects import EffectText, effects_data
 from allyouneed.insight.inside import inside_data
 from allyouneed.insight.lens import lens_data
 from allyouneed.insight.page import html
@@ -74,6 +76,7 @@ def explorer_data(
     switches: Iterable[Switches] | None = None,
     translation: str | None = None,
     examples: Sequence[TokenPair] = (),
+    effect_text: EffectText | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Compute the data of the explorer for one sentence.
@@ -84,6 +87,7 @@ def explorer_data(
         switches: Variants to include; None for all variants with one change.
         translation: Translation to examine; None for the model's own.
         examples: Validation pairs, for figures over many sentences, see `states.validation_pairs`.
+        effect_text: Text on which the switches are measured too; None to leave that out.
         on_progress: Called with the number of finished variants and their total.
 
     Returns:
@@ -115,6 +119,7 @@ def explorer_data(
         "base": variant_data(translator, pair, Switches(), None, base),
         "variants": computed,
         "stages": None,
+        "effects": effects_data(translator, effect_text) if effect_text else None,
         "links": _links(base, source["words"], target["words"]),
         "lens": lens_data(translator, pair, examples),
         "inside": inside_data(translator, pair, examples),

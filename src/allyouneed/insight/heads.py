@@ -23,6 +23,9 @@ from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer, log_probabilities
 
 MEASURES = ("entropy", "distance", "previous", "next", "same", "period", "end")
+# Measures that compare positions. Queries and keys of the encoder-decoder attention are positions of two sentences; the
+# decoder's next position is masked.
+UNDEFINED = {"encoder": (), "decoder": ("next",), "cross": ("distance", "previous", "next", "same")}
 EXAMPLES, SHORT = 3, range(4, 15)  # examples per head; number of tokens of an example
 IMPORTANCE_SENTENCES = 200  # sentence pairs for `importance`, which runs one pass per head
 _MIN_LINE_WEIGHT = 0.08
@@ -104,19 +107,23 @@ def importance(
     return increases
 
 
-def head_row(sums: HeadSums, layer: int, head: int, gold: Sequence[Links] | None) -> dict[str, Any]:
+def head_row(sums: HeadSums, kind: str, layer: int, head: int, gold: Sequence[Links] | None) -> dict[str, Any]:
     """Summarise a head for the page.
 
     Args:
         sums: Sums of its kind of attention.
+        kind: One of `KINDS`.
         layer: Layer, from 0.
         head: Head, from 0.
         gold: Reference alignment of each sentence, or None.
 
     Returns:
-        All `MEASURES`, the alignment error rate (aer) or None, and examples with lines [query, key, weight].
+        All `MEASURES`, None for those that are `UNDEFINED`, the alignment error rate (aer) or None, and examples with
+        lines [query, key, weight].
     """
-    row = {name: round(float(sums.sums[name][layer, head]) / max(1, sums.queries), 4) for name in MEASURES}
+    row: dict[str, Any] = dict.fromkeys(MEASURES)
+    for name in set(MEASURES) - set(UNDEFINED[kind]):
+        row[name] = round(float(sums.sums[name][layer, head]) / max(1, sums.queries), 4)
     links = sums.links.get((layer, head))
     aer = (
         alignment_error([links[i] for i in sorted(links)], [gold[i] for i in sorted(links)]) if links and gold else None

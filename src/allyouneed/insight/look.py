@@ -13,6 +13,7 @@ from rich.console import Console
 from allyouneed.errors import UserError
 from allyouneed.files import check_output, write_file
 from allyouneed.insight.corpus_heads import corpus_data
+from allyouneed.insight.effects import effect_text
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import corpus_html, html
 from allyouneed.insight.patching import patch_sentences
@@ -33,8 +34,9 @@ class LookRequest:
 
     Attributes:
         run: Folder of the run or bundle to examine.
-        sentence: Sentence in the source language, or "" with `test`.
-        test: Files of a corpus; empty for a sentence.
+        sentence: Sentence in the source language; "" to measure the heads on `test`.
+        test: Files of a corpus. With a sentence and a page, the switches are measured on them; if empty, on the run's
+            validation text.
         alignments: Reference alignments of `test`, or None.
         page: HTML file to write. If None, a sentence gives a table, and `test` writes heads.html.
         as_json: Return JSON instead: the arrays of `Attention`, or the data of the corpus page.
@@ -57,10 +59,12 @@ class LookRequest:
         Raises:
             UserError: If they contradict each other, or the page would overwrite an input.
         """
-        if bool(self.sentence.strip()) == bool(self.test):
-            raise UserError("look needs either a sentence or --test SOURCE TARGET.")
-        if self.alignments and not self.test:
-            raise UserError("--alignments needs --test.")
+        if not self.sentence.strip() and not self.test:
+            raise UserError("look needs a sentence, or --test SOURCE TARGET.")
+        if self.sentence.strip() and self.test and not self.page:
+            raise UserError("a sentence with --test needs a page: add --html FILE, or leave out one of the two.")
+        if self.alignments and (not self.test or self.sentence.strip()):
+            raise UserError("--alignments needs --test, without a sentence.")
         if self.against and (self.test or self.as_json):
             raise UserError("--against needs a sentence, and neither --test nor --json.")
         if self.page and self.as_json:
@@ -84,13 +88,14 @@ def look_at(request: LookRequest, console: Console) -> str:
     """
     request.check()
     translator = Translator.load(request.run, request.device)
-    if request.test:
+    if not request.sentence.strip():
         return _corpus_page(translator, request, console)
     if request.page:
         patching = sentences_data(translator, request.sentence, request.against) if request.against else None
+        text = effect_text(request.run, request.test, translator.bundle.config.data.columns)
         with track_progress(console, "variants") as update:
             examples = validation_pairs(request.run, translator)
-            data = explorer_data(translator, request.sentence, examples=examples, on_progress=update)
+            data = explorer_data(translator, request.sentence, examples=examples, effect_text=text, on_progress=update)
         if patching:
             data["patching"] = patching
         _write(request.page, html(data), console)

@@ -14,7 +14,7 @@ from allyouneed.errors import UserError
 from allyouneed.insight.explorer import FORMAT, model_facts, pack_arrays
 from allyouneed.insight.page import html
 from allyouneed.insight.switches import Switches
-from allyouneed.insight.variant import entropies, slope, weights_of
+from allyouneed.insight.variant import entropies, mean_jacobian, weights_of
 from allyouneed.insight.words import links_of
 from allyouneed.model.probe import KINDS, AttentionRecorder, record_attention
 from allyouneed.model.transformer import Transformer
@@ -84,7 +84,7 @@ class Recording:
             "switches": Switches().as_json(),
             "source_tokens": source,
             "entropy": entropy,
-            "slope": slope(weights),
+            "jacobian": mean_jacobian(weights),
             "change": [0] * len(entropy),
             "predictions": None,
             "translation": None,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS, EOS, PAD
@@ -19,6 +20,8 @@ from allyouneed.model.probe import KINDS, AttentionRecorder, Probe, Site
 from allyouneed.model.transformer import log_probabilities
 from allyouneed.translation.search import make_hypothesis
 from allyouneed.translation.translator import Translator
+
+Array = TypeVar("Array", np.ndarray, Tensor)
 
 PADDING = 4  # padding tokens added to the source if the padding mask is off
 TOP_TOKENS = 5
@@ -114,9 +117,19 @@ def entropies(weights: np.ndarray) -> np.ndarray:
     return -(weights * np.log(weights + 1e-30)).sum(axis=-1).mean(axis=-1)
 
 
-def slope(weights: dict[str, np.ndarray]) -> float:
-    """Average 1 - Σ p², the gradient factor of the softmax, over the queries of a head, then over all heads."""
-    heads = [(1 - (of_kind**2).sum(axis=-1)).mean(axis=-1).flatten() for of_kind in weights.values()]
+def jacobian_norms(weights: Array) -> Array:
+    """Compute ‖diag(p) - p pᵀ‖, the Frobenius norm of the softmax's Jacobian: [..., key] -> [...].
+
+    It is one factor of the chain rule: the derivative of the weights with respect to the scores after the division.
+    The squared norm is Σ p² - 2 Σ p³ + (Σ p²)².
+    """
+    squares, cubes = (weights**2).sum(-1), (weights**3).sum(-1)
+    return (squares - 2 * cubes + squares**2).clip(0) ** 0.5
+
+
+def mean_jacobian(weights: dict[str, np.ndarray]) -> float:
+    """Average `jacobian_norms` over the queries of a head, then over all heads."""
+    heads = [jacobian_norms(of_kind).mean(axis=-1).flatten() for of_kind in weights.values()]
     return round(float(np.concatenate(heads).mean()), 4)
 
 
@@ -209,14 +222,14 @@ def _facts(
         "switches": switches.as_json(),
         "source_tokens": None if brief else translator.tokenizer.pieces(result.source),
         "entropy": None,
-        "slope": None,
+        "jacobian": None,
         "change": [round(x, 2 if brief else 4) or 0 for x in changes],
         "predictions": predictions(translator, result.log_p, pair.target, 2 if brief else TOP_TOKENS),
     }
     if brief:
         return data
     heads = [x for kind in KINDS for x in entropies(without_padding[kind]).flatten().tolist()]
-    data |= {"entropy": [round(x, 3) for x in heads], "slope": slope(without_padding)}
+    data |= {"entropy": [round(x, 3) for x in heads], "jacobian": mean_jacobian(without_padding)}
     if precision is None:
         data["attention"] = attention
     elif precision.variants:

@@ -1,4 +1,5 @@
 // The explorer: one state object, from which the whole view is rendered. `start(root, data, {fetchVariant})` mounts it.
+import { shown } from "./data.js";
 import { el, grouped } from "./draw.js";
 import { guideView } from "./guide.js";
 import { headsView } from "./heads.js";
@@ -16,7 +17,7 @@ const VIEWS = {
   guide: { shown: () => true, draw: ({ data, state, set }) => guideView(data, state, set) },
   heads: { shown: () => true, draw: ({ data, variant, state, set }) => headsView(data, variant.attention ? variant : data.base, state, set) },
   steps: { shown: () => true, draw: ({ data, state, set }) => stepsView(data, state, set) },
-  switches: { shown: () => true, draw: ({ data, variant, state, set, change }) => switchesView(data, variant, state, set, change, state.live) },
+  switches: { shown: (data) => data.deferred?.includes("variants") || Object.keys(data.variants).length > 0, draw: ({ data, variant, state, set, change }) => switchesView(data, variant, state, set, change, state.live) },
   lens: { shown: (data) => Boolean(data.lens), draw: ({ data, state, set }) => lensView(data, state, set) },
   search: { shown: () => true, draw: ({ data, state, set }) => searchView(data, state, set) },
   patching: { shown: (data) => Boolean(data.patching), draw: ({ data, state, set }) => patchingView(data, state, set) },
@@ -81,9 +82,29 @@ function render(root, data, state, variant, set, change, focus) {
   view.id = "panel";
   const scrolled = Object.fromEntries([...root.querySelectorAll("#tree")].map((node) => [node.id, [node.scrollLeft, node.scrollTop]]));
   const chip = variant !== data.base && state.tab === "heads" && el("p", { css: { margin: "0 0 1rem" } }, el("span", { class: "chip" }, switchName(variant.switches), variant.attention ? "" : ` (${t("noAttention")})`, el("button", { "aria-label": t("paper"), onclick: () => change(() => PAPER) }, "×")));
-  redraw(root, header(data, set), el("main", {}, tabBar(data, state, set), chip || null, view, saveButtons(() => root.querySelector("#panel"), `look-${state.tab}`), el("footer", {}, t(state.live ? "footerLive" : "footer"))));
+  redraw(root, header(data, set), el("main", {}, tabBar(data, state, set), chip || null, view, tokenMarks(data), saveButtons(() => root.querySelector("#panel"), `look-${state.tab}`), el("footer", {}, t(state.live ? "footerLive" : "footer"))));
   for (const [id, [left, top]] of Object.entries(scrolled)) root.querySelector("#" + id)?.scrollTo(left, top);
+  showTab(root.querySelector("nav.tabs"));
   if (focus) root.querySelector(focus)?.focus({ preventScroll: true });
+}
+
+/** Scroll the tab bar to the selected tab, and mark the sides on which more tabs are hidden. */
+function showTab(bar) {
+  const selected = bar.querySelector("[aria-selected=true]");
+  const mark = () => {
+    const hidden = bar.scrollWidth - bar.clientWidth;
+    bar.classList.toggle("more", bar.scrollLeft < hidden - 4);
+    bar.classList.toggle("less", bar.scrollLeft > 4);
+  };
+  if (bar.scrollWidth > bar.clientWidth) bar.scrollLeft = selected.offsetLeft - (bar.clientWidth - selected.offsetWidth) / 2;
+  bar.addEventListener("scroll", mark, { passive: true });
+  mark();
+}
+
+/** Explanation of · and ␣, if a label has one of them. */
+function tokenMarks(data) {
+  const labels = [data.source.tokens, data.target.tokens].flatMap((tokens) => tokens.map((token, i) => shown(token, i === 0)));
+  return labels.some((label) => label === "␣" || (label.startsWith("·") && label.length > 1)) ? el("p", { class: "note", id: "token-marks" }, t("tokenMarks")) : null;
 }
 
 /** Replace the children of `root`, but keep a focused slider in the document: removing it would end the drag. */

@@ -95,19 +95,45 @@ export function timesValues(weights, values) {
   return { rows: weights.rows, cols: values.cols, of: values.of, values: out };
 }
 
-/** Means over rows of the entropy, in nats, and of 1 - Σ p², the gradient factor of the softmax. */
+/** Means over rows of the entropy, in nats, and of ‖diag(p) - p pᵀ‖, the Frobenius norm of the softmax's Jacobian. */
 export function rowStatistics({ rows, cols, values }) {
   let entropy = 0;
-  let slope = 0;
+  let jacobian = 0;
   for (let i = 0; i < rows; i++) {
-    slope += 1;
+    let squares = 0;
+    let cubes = 0;
     for (let j = 0; j < cols; j++) {
       const p = values[i * cols + j];
       if (p > 0) entropy -= p * Math.log(p);
-      slope -= p * p;
+      squares += p * p;
+      cubes += p * p * p;
     }
+    jacobian += Math.sqrt(Math.max(0, squares - 2 * cubes + squares * squares));
   }
-  return { entropy: entropy / rows, slope: slope / rows };
+  return { entropy: entropy / rows, jacobian: jacobian / rows };
+}
+
+/** Standard deviation of the products q_k k_k over all components and all pairs of a query and a key it may attend to. */
+export function productSpread(queries, keys, causal) {
+  const { rows, cols } = queries;
+  const [sums, squares] = [new Float64Array(cols), new Float64Array(cols)]; // over the visible keys
+  let [first, second, count] = [0, 0, 0];
+  let seen = 0;
+  for (let i = 0; i < rows; i++) {
+    for (const until = causal ? Math.min(i + 1, keys.rows) : keys.rows; seen < until; seen++)
+      for (let k = 0; k < cols; k++) {
+        const x = keys.values[seen * cols + k];
+        sums[k] += x;
+        squares[k] += x * x;
+      }
+    for (let k = 0; k < cols; k++) {
+      const x = queries.values[i * cols + k];
+      first += x * sums[k];
+      second += x * x * squares[k];
+    }
+    count += seen * cols;
+  }
+  return Math.sqrt(Math.max(0, second / count - (first / count) ** 2));
 }
 
 export function spread(values, keep = () => true) {

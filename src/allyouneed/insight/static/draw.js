@@ -47,12 +47,13 @@ const rgbText = (rgb) => "#" + rgb.map((x) => x.toString(16).padStart(2, "0")).j
 const rgbOf = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
 /** One pixel per cell; above `limit` rows or columns, a pixel shows the cell of largest magnitude in its block. paint:
- * {above, below, alpha}: the colours of positive and negative values, and the opacity of a value, 0 to 1. */
+ * {above, below, alpha}: the colours of positive and negative values, and the opacity of a value, 0 to 1; masked: the
+ * colour of -∞. */
 export function pixels(matrix, paint, limit) {
   const { rows, cols, values } = matrix.rows > limit || matrix.cols > limit ? pooled(matrix, limit) : matrix;
   const image = new ImageData(cols, rows);
   for (let i = 0; i < rows * cols; i++) {
-    const colour = values[i] < 0 ? paint.below : paint.above;
+    const colour = values[i] < 0 ? ((values[i] === -Infinity && paint.masked) || paint.below) : paint.above;
     image.data[4 * i] = colour[0];
     image.data[4 * i + 1] = colour[1];
     image.data[4 * i + 2] = colour[2];
@@ -87,12 +88,12 @@ export function inHeadColour(colour) {
   return { above: rgb, below: rgb, alpha: (weight) => (weight > 0 ? 0.03 + 0.97 * weight ** 0.75 : 0) };
 }
 
-/** Blue for negative, orange for positive values; opaque at the largest magnitude. */
-export function diverging(matrix) {
+/** Blue for negative, orange for positive values; opaque at the largest magnitude of all the matrices. */
+export function diverging(...matrices) {
   let largest = 1e-9;
-  for (const value of matrix.values) if (Number.isFinite(value)) largest = Math.max(largest, Math.abs(value));
+  for (const { values } of matrices) for (const value of values) if (Number.isFinite(value)) largest = Math.max(largest, Math.abs(value));
   const [below, above] = [rgbOf("#4a7ce0"), rgbOf("#e2711d")];
-  return { above, below, alpha: (value) => (Math.abs(value) / largest) ** 0.8 };
+  return { above, below, masked: [128, 128, 138], alpha: (value) => (value === -Infinity ? 0.35 : (Math.abs(value) / largest) ** 0.8) };
 }
 
 export function number(x, digits = 3) {

@@ -32,7 +32,8 @@ export function treeCard(data, state, set) {
   const alpha = alphaOf(data, state);
   const winner = ranked(data.search, alpha)[0]?.place ?? -1;
   const best = new Set(pathTo(nodes, winner));
-  const until = state.step ?? data.target.tokens.length;
+  const length = data.target.tokens.length; // at the last step of the translation, the longer hypotheses are shown too
+  const until = (state.step ?? length) >= length ? Infinity : state.step;
   const [column, row, top] = [104, 21, 22];
   const perStep = {};
   const spots = nodes.map(([, step]) => {
@@ -54,14 +55,14 @@ export function treeCard(data, state, set) {
     (best.has(i) ? later : drawing).append(group);
   });
   drawing.append(later);
-  return el("div", { class: "card" }, el("div", { class: "tools" }, el("h2", { css: { margin: 0 } }, t("tree")), stepControl(data, state, set, steps),
+  return el("div", { class: "card" }, el("div", { class: "tools" }, el("h2", { css: { margin: 0 } }, t("tree")), stepControl(state, set, length),
     el("span", { class: "end" }, el("button", { class: "quiet", onclick: () => saveSvg(drawing, "beam") }, "SVG"), el("button", { class: "quiet", onclick: () => savePng(drawing, "beam") }, "PNG"))),
     el("div", { class: "tree", id: "tree", tabindex: 0, role: "region", "aria-label": t("tree") }, drawing));
 }
 
 let timer = null;
 
-function stepControl(data, state, set, steps) {
+function stepControl(state, set, steps) {
   const now = Math.min(state.step ?? steps, steps);
   const stop = () => {
     clearInterval(timer);

@@ -1,7 +1,8 @@
 // The computation of one head, from input to output, with the sentence's values; scale and mask can be switched.
-import { columnNumber, layersOf, matrixAt, rowStatistics, sides, softmaxSteps, spread, timesValues } from "./data.js";
+import { columnNumber, headIndex, layersOf, matrixAt, productSpread, rowStatistics, sides, softmaxSteps, spread, timesValues } from "./data.js";
 import { cellTips, clipped, diverging, el, headColour, heatmap, inHeadColour, number, scroller } from "./draw.js";
 import { aboutTo, kindButtons, pairNames } from "./heads.js";
+import { scalingExperiment } from "./scaling.js";
 import { t } from "./texts.js";
 
 const WIDEST = 900;
@@ -48,20 +49,21 @@ function headNumbers(data, state) {
   const strongest = weights.values.slice(query * weights.cols, (query + 1) * weights.cols);
   const key = Math.min(state.key ?? strongest.indexOf(Math.max(...strongest)), cols.length - 1);
   const values = matrixAt(packed.values, head);
+  const masked = { ...scaled, values: scaled.values.map((x, at) => (hidden(Math.floor(at / scaled.cols), at % scaled.cols) ? -Infinity : x)) };
   return {
-    packed, rows, cols, scores, scaled, weights, values, hidden, hides, divisor, root, query, key, local, head,
+    packed, rows, cols, scores, scaled, masked, weights, values, hidden, hides, divisor, root, query, key, local, head,
     counter: softmaxSteps(scores, other, hidden).weights, colour: headColour(head, data.model.heads),
     queries: matrixAt(packed.queries, head), keys: matrixAt(packed.keys, head), out: timesValues(weights, values),
   };
 }
 
-function trail({ scores, scaled, weights, query, key, divisor, hidden, local, root }) {
+function trail({ scores, scaled, weights, query, key, hidden, local, root }) {
   const at = query * scores.cols + key;
   const out = hidden(query, key);
-  const by = local.scale ? `÷ ${number(root, 2)}` : "÷ 1";
+  const by = local.scale ? `÷ ${number(root, 2)}` : t("notDivided");
   return el("div", { class: "flow", "aria-live": "polite" },
     el("span", {}, "q·k ="), el("b", { "data-number": "score" }, number(scores.values[at])),
-    el("span", {}, local.temperature === 1 ? by : `÷ ${number(divisor, 2)}`), el("b", { "data-number": "scaled" }, number(scaled.values[at])),
+    el("span", {}, local.temperature === 1 ? by : `÷ (${local.scale ? `${number(root, 2)} · ` : ""}${number(local.temperature, 2)})`), el("b", { "data-number": "scaled" }, number(scaled.values[at])),
     el("span", {}, t("masked")), el("b", {}, out ? "−∞" : t("visible")),
     el("span", {}, "softmax"), el("b", { "data-number": "weight" }, number(weights.values[at], 4)));
 }
@@ -79,38 +81,60 @@ function stages(data, state, set, head) {
     return figure(matrix, heatmap(matrix, diverging(matrix), { ...named(name), ...cellTips(matrix, tip, rowPick) }), `${name}${note}`, { row: marked }, 8, labels);
   };
   const square = (matrix, paint, name, digits = 3) => {
-    const tip = (i, j) => [head.hidden(i, j) && name !== "S" ? t("hidden") : number(matrix.values[i * matrix.cols + j], digits), ...pairNames(rows[i], cols[j])];
-    return figure(matrix, heatmap(matrix, paint, { ...named(name), ...cellTips(matrix, tip, pick) }), "", { row: query, col: key }, 22, rows);
+    const tip = (i, j) => [head.hidden(i, j) && !["S", "S′"].includes(name) ? t("hidden") : number(matrix.values[i * matrix.cols + j], digits), ...pairNames(rows[i], cols[j])];
+    return figure(matrix, heatmap(matrix, paint, { ...named(name), ...cellTips(matrix, tip, pick) }), name === "A" ? "" : name, { row: query, col: key }, 22, rows, cols);
   };
   const byRow = (i) => set({ query: i });
   const byKey = (j) => set({ key: j });
-  const own = rowStatistics(head.weights);
+  const both = [rowStatistics(head.weights), rowStatistics(head.counter)];
+  const [scaledOnes, plain] = local.scale ? both : [both[1], both[0]];
   const visible = (at) => !head.hidden(Math.floor(at / m), at % m);
-  const mask = { rows: n, cols: m, values: Float32Array.from({ length: n * m }, (_, at) => (visible(at) ? 0 : 1)) };
-  const scaledShown = diverging(head.scaled);
+  const range = diverging(head.scores, head.scaled); // one range for stages 3 to 5
+  const scoreSpread = spread(head.scores.values, (at) => !head.hides || at % m <= Math.floor(at / m));
+  const productsSpread = productSpread(head.queries, head.keys, head.hides);
+  const ratio = scoreSpread / productsSpread;
   const memory = kind === "cross";
   return [
     stage(1, "s1", memory ? "x, memory" : "x", `[${n} × ${d_model}]`, t("s1t") + (memory ? " " + t("s1m") : ""),
       [vectors(packed.x, rows, query, "x", 0, byRow), memory && vectors(packed.memory, cols, key, "memory", 0, byKey)]),
     stage(2, "s2", memory ? "Q = x W^Q\u2003K = memory W^K\u2003V = memory W^V" : "Q = x W^Q\u2003K = x W^K\u2003V = x W^V", `[${n} × ${d_k}] [${m} × ${d_k}] [${m} × ${d_v}]`, t("s2t"),
       [vectors(head.queries, rows, query, "Q", 0, byRow), vectors(head.keys, cols, key, "K", 0, byKey), vectors(head.values, cols, key, "V", 0, byKey)]),
-    stage(3, "s3", "S = Q Kᵀ", `[${n} × ${m}]`, t("s3t", d_k), [square(head.scores, diverging(head.scores), "S"), products(head)]),
-    stage(4, "s4", "S / √d_k", `[${n} × ${m}]`, t("s4t", d_k, number(root, 2)), [square(head.scaled, scaledShown, "S")], [
+    stage(3, "s3", "S = Q Kᵀ", `[${n} × ${m}]`, t("s3t", d_k), [square(head.scores, range, "S"), products(head)],
+      [el("p", { class: "note", id: "spread-note" }, t("s3n", number(productsSpread), number(scoreSpread), number(ratio, 2), number(root, 2), d_k))]),
+    stage(4, "s4", `S′ = ${dividedBy(local)}`, `[${n} × ${m}]`, t("s4t", d_k, number(root, 2)), [square(head.scaled, range, "S′")], [
       toggle("local-scale", t("divide"), local.scale, () => set({ local: { ...local, scale: !local.scale } })),
       temperature(state, set),
-      el("p", { class: "note" }, t("s4n", number(spread(head.scores.values, visible), 2), number(spread(head.scaled.values, visible), 2)))]),
-    stage(5, "s5", "S + M", `[${n} × ${m}]`, head.hides ? t("s5future") : t("s5none"),
-      [head.hides && square(mask, { above: [128, 128, 138], alpha: (x) => x * 0.55 }, "M")],
+      el("p", { class: "note" }, t("s4n", number(spread(head.scores.values, visible), 2), number(spread(head.scaled.values, visible), 2))),
+      scalingExperiment(data, state, set)]),
+    stage(5, "s5", head.hides && local.mask ? "S′ + M" : "S′", `[${n} × ${m}]`, head.hides ? t("s5future") : t("s5none"),
+      [head.hides && square(head.masked, range, local.mask ? "S′ + M" : "S′")],
       [head.hides ? toggle("local-mask", t("future_mask"), local.mask, () => set({ local: { ...local, mask: !local.mask } }))
         : el("button", { class: "quiet", id: "to-decoder", onclick: () => set({ kind: "decoder", layer: 0, pins: [[0, state.head]], query: null, key: null }, "#local-mask") }, t("s5see"))]),
-    stage(6, "s6", "A = softmax(S)", `[${n} × ${m}]`, t("s6t"), [square(head.weights, inHeadColour(colour), "A", 4)], [
-      el("p", { class: "note", id: "softmax-note" }, t("s6n", number(own.entropy), number(Math.log(m)), number(own.slope))), rowTable(head, byKey)]),
+    stage(6, "s6", head.hides && local.mask ? "A = softmax(S′ + M)" : "A = softmax(S′)", `[${n} × ${m}]`, t("s6t"), [square(head.weights, inHeadColour(colour), "A", 4)], [
+      el("p", { class: "note", id: "softmax-note" }, t("s6n", number(scaledOnes.entropy), number(plain.entropy), number(scaledOnes.jacobian), number(plain.jacobian), number(1 / root))),
+      gradientNote(data, state), rowTable(head, byKey)]),
     stage(7, "s7", "A V", `[${n} × ${d_v}]`, t("s7t"), [vectors(head.out, rows, query, "A V", 0, byRow)]),
     stage(8, "s8", "Concat(head₁, …)", `[${n} × ${heads * d_v}]`, t("s8t", heads), [concat(packed, state.head, rows, query)], [el("p", { class: "note" }, t("s8note"))]),
     stage(9, "s9", "Concat W^O", `[${n} × ${d_model}]`, t("s9t"), [vectors(packed.output, rows, query, "Concat W^O", 0, byRow)]),
     stage(10, "s10", norm === "post" ? "LayerNorm(x + Concat W^O)" : "x + Concat W^O", `[${n} × ${d_model}]`, t(norm === "post" ? "s10post" : "s10pre"),
       [vectors(packed.result, rows, query, "result", 0, byRow)]),
   ];
+}
+
+/** The division of stage 4, as the switches set it. */
+function dividedBy({ scale, temperature }) {
+  if (temperature === 1) return scale ? "S / √d_k" : "S";
+  const by = number(temperature, 2);
+  return scale ? `S / (√d_k · ${by})` : `S / ${by}`;
+}
+
+/** The gradient of the loss with respect to the selected head's W^Q and W^K, computed by autograd over several sentences. */
+function gradientNote(data, { kind, layer, head }) {
+  if (!data.effects) return null;
+  const { gradients, sentences } = data.effects;
+  const at = headIndex(data, kind, layer, head);
+  const pair = (norms) => [norms.scale[at], norms.no_scale[at]].map((x) => String(x));
+  return el("p", { class: "note", id: "gradient-note" }, t("s6g", ...pair(gradients.trained), sentences), " ", gradients.initial && t("s6i", ...pair(gradients.initial)));
 }
 
 function stage(no, name, formula, shape, text, matrices, more = []) {
@@ -124,8 +148,8 @@ function mathOf(formula) {
   return formula.split(/\^(\w)|_(\w)/).map((part, i) => part && (i % 3 === 1 ? el("sup", {}, part) : i % 3 === 2 ? el("sub", {}, part) : part));
 }
 
-/** labels: labels of the rows, shown if the rows are high enough. */
-function figure(matrix, canvas, caption, marked, cell, labels = []) {
+/** labels, names: labels of the rows and columns, shown if there is room. */
+function figure(matrix, canvas, caption, marked, cell, labels = [], names = []) {
   const size = Math.max(1, Math.min(cell, (cell > 10 ? 420 : WIDEST) / matrix.cols));
   const height = Math.max(5, Math.min(16, 360 / matrix.rows));
   const marks = [];
@@ -137,7 +161,9 @@ function figure(matrix, canvas, caption, marked, cell, labels = []) {
   }
   const row = cell > 10 ? size : height;
   const beside = row >= 10 && labels.length === matrix.rows && el("div", { class: "beside", "aria-hidden": "true", css: { "line-height": `${row}px` } }, labels.map((g, i) => el("span", { class: i === marked?.row ? "on" : null }, clipped(g.label, 11))));
-  return el("figure", {}, el("div", { class: "labelled" }, beside, el("div", { class: "mat", css: { width: `${Math.round(size * matrix.cols)}px`, height: `${Math.round(row * matrix.rows)}px` } }, canvas, marks)), caption && el("figcaption", {}, mathOf(caption)));
+  const above = size >= 10 && names.length === matrix.cols && el("div", { class: "above", "aria-hidden": "true" }, names.map((g, j) => el("span", { class: j === marked?.col ? "on" : null }, clipped(g.label, 9))));
+  const width = `${Math.round(size * matrix.cols)}px`;
+  return el("figure", {}, el("div", { class: "labelled" }, beside, el("div", { class: "framed", css: { width } }, above, el("div", { class: "mat", css: { width, height: `${Math.round(row * matrix.rows)}px` } }, canvas, marks))), caption && el("figcaption", {}, mathOf(caption)));
 }
 
 /** The products of the components of one query and one key, whose sum is the score. */
@@ -163,19 +189,19 @@ function temperature(state, set) {
 }
 
 /** All keys of the selected query: score, scaled score, weight, and the weight with the opposite setting of the scale. */
-function rowTable({ rows, cols, scores, scaled, weights, counter, query, key, hidden, colour }, pick) {
+function rowTable({ rows, cols, scores, scaled, weights, counter, query, key, hidden, hides, local, colour }, pick) {
   const first = query * scores.cols;
   const bar = (w, ghost) => el("span", { class: ghost ? "hbar ghost" : "hbar", css: { width: `${100 * w}%`, "--head": colour } });
   const order = cols.map((_, j) => j);
   const kept = cols.length > 40 ? order.sort((a, b) => weights.values[first + b] - weights.values[first + a]).slice(0, 40) : order;
   return el("div", {}, el("h3", { css: { margin: "1rem 0 .2rem" } }, t("rowOf", clipped(rows[query].label, 24)), rows[query].next && el("small", {}, ` ${aboutTo(rows[query])}`)),
     scroller(t("weight"), false, el("table", { class: "bars" },
-      el("thead", {}, el("tr", {}, el("th", {}, t("key")), el("th", { class: "n" }, t("score")), el("th", { class: "n" }, "÷ √d_k"), el("th", { class: "n" }, t("weight")), el("td", {}))),
+      el("thead", {}, el("tr", {}, el("th", {}, t("key")), el("th", { class: "n" }, t("score")), el("th", { class: "n" }, mathOf(dividedBy(local) + (hides && local.mask ? " + M" : ""))), el("th", { class: "n" }, t("weight")), el("td", {}))),
       el("tbody", {}, kept.map((j) =>
         el("tr", { class: j === key ? "on" : null, onclick: () => pick(j) }, el("th", { scope: "row" }, clipped(cols[j].label, 20)), el("td", { class: "n" }, number(scores.values[first + j], 2)),
           el("td", { class: "n" }, hidden(query, j) ? "−∞" : number(scaled.values[first + j], 2)), el("td", { class: "n" }, number(weights.values[first + j])),
           el("td", { class: "w" }, bar(weights.values[first + j]), bar(counter.values[first + j], true))))))),
-    el("p", { class: "note" }, t("ghost")));
+    el("p", { class: "note" }, t(local.scale ? "ghost" : "ghostScaled")));
 }
 
 function concat(packed, head, rows, query) {

@@ -1,6 +1,7 @@
 // Switches of the whole model: translation, predictions, attention and entropy before and after a change.
 import { headIndex, layersOf, shown, weightsAt } from "./data.js";
-import { clipped, el, headColour, hideTip, number, scroller, showTip, svg } from "./draw.js";
+import { clipped, el, headColour, hideTip, isNarrow, number, scroller, showTip, svg } from "./draw.js";
+import { effectSummary, effectsCard, scaleCard } from "./effects.js";
 import { headGrid, headName, kindButtons, smallMatrix } from "./heads.js";
 import { t } from "./texts.js";
 
@@ -28,16 +29,24 @@ export function switchName(switches) {
 export function switchesView(data, variant, state, set, change, live) {
   const switches = state.coming ?? state.switches;
   const turn = (part) => change((now) => ({ ...(live ? now : PAPER), ...part(now) }));
+  const chosen = switchKey(state.switches) !== "";
+  const beneath = chosen && isNarrow() ? pressed(state) : null; // on a phone, the answer follows the switch
+  const brief = (name) => beneath === name && el("div", { class: "card brief", id: "brief", role: "status" }, answerOf(data, variant), effectSummary(data, variant.key), el("h2", {}, t("theTranslation")), translations(data, variant));
   const panel = el("div", { class: "stack" },
     el("div", { class: "switches" },
-      FLAGS.map((name) => flag(name, switches[name], () => turn((now) => ({ [name]: !now[name] })))),
+      FLAGS.map((name) => [flag(name, switches[name], () => { state.pressed = name; turn((now) => ({ [name]: !now[name] })); }), brief(name)]),
       el("div", { class: "switch", css: { cursor: "default", "align-items": "center" } }, el("span", {}, el("b", {}, t("temperature"))),
-        el("span", { class: "seg", css: { "margin-left": "auto" } }, TEMPERATURES.map((x) => el("button", { "aria-pressed": String(switches.temperature === x), "data-temperature": x, onclick: () => turn(() => ({ temperature: x })) }, x === 0.5 ? "½" : String(x))))),
-      offGrid(data, state, switches, set, turn)),
+        el("span", { class: "seg", css: { "margin-left": "auto" } }, TEMPERATURES.map((x) => el("button", { "aria-pressed": String(switches.temperature === x), "data-temperature": x, onclick: () => { state.pressed = "temperature"; turn(() => ({ temperature: x })); } }, x === 0.5 ? "½" : String(x))))), brief("temperature"),
+      offGrid(data, state, switches, set, turn), brief("off")),
     el("div", {}, el("button", { class: "quiet", id: "paper", disabled: switchKey(switches) === "", onclick: () => change(() => PAPER) }, t("paper")), el("p", { class: "note", id: "state", role: "status" }, state.problem ?? (state.coming ? t("coming") : live ? "" : t("one")))));
-  const chosen = switchKey(state.switches) !== "";
   return el("section", {}, el("p", { class: "lead" }, t("switchesLead")),
-    el("div", { class: "two" }, panel, chosen ? comparison(data, variant, state, set) : el("div", { class: "card" }, el("p", { class: "answer" }, t("chooseOne")), el("div", { css: { "margin-top": "1rem" } }, entropyPlot(data, data.base, null)))));
+    el("div", { class: "two" }, panel, chosen ? comparison(data, variant, state, set, !beneath) : el("div", { class: "card" }, el("p", { class: "answer" }, t("chooseOne")), el("div", { css: { "margin-top": "1rem" } }, entropyPlot(data, data.base, null)))));
+}
+
+/** The control that was last used, if it is still changed; else one that is. */
+function pressed({ pressed: last, switches }) {
+  const changed = [...FLAGS.filter((name) => !switches[name]), ...(switches.temperature === 1 ? [] : ["temperature"]), ...(switches.off.length ? ["off"] : [])];
+  return changed.includes(last) ? last : changed[0];
 }
 
 function flag(name, on, change) {
@@ -63,24 +72,31 @@ function offGrid(data, state, switches, set, turn) {
   const cells = losses.map((x, i) => {
     const [layer, head] = [Math.floor(i / heads), i % heads];
     return el("button", { class: isOff(layer, head) ? "cell off" : "cell", "aria-pressed": String(isOff(layer, head)), "aria-label": headName(layer, head), "data-off": `${kind}.${layer}.${head}`, css: { "--head": headColour(head, heads), background: `color-mix(in srgb, ${headColour(head, heads)} ${Math.round(Math.max(4, (90 * x) / most))}%, var(--card))` },
-      onclick: () => flip(layer, head), onpointerenter: (e) => showTip(e, headName(layer, head), `${t("logp")}: ${number(-x)}`), onpointerleave: hideTip });
+      onclick: () => { state.pressed = "off"; flip(layer, head); }, onpointerenter: (e) => showTip(e, headName(layer, head), `${t("logp")}: ${number(-x)}`), onpointerleave: hideTip });
   });
   return el("div", { class: "switch", css: { cursor: "default", display: "block" } }, el("b", {}, t("headsOff")), el("small", { css: { "margin-bottom": ".5rem" } }, t("headsOffS")),
     el("div", { class: "tools" }, kindButtons(state, set)),
     el("div", { class: "grid", css: { "grid-template-columns": `1rem repeat(${heads}, minmax(0, 2rem))` } }, cells.map((cell, i) => [i % heads === 0 && el("span", { class: "label row" }, String(Math.floor(i / heads) + 1)), cell])));
 }
 
-function comparison(data, variant, state, set) {
-  const base = { ...data.base, translation: data.base.translation ?? { text: data.translation } };
-  const both = [base, variant];
+/** withAnswer: whether the answer and the translations are part of it, or shown beneath the switch. */
+function comparison(data, variant, state, set, withAnswer) {
+  const base = data.base;
   return el("div", { class: "stack", id: "comparison" },
-    el("div", { class: "card" }, el("p", { class: "answer" }, answer(data, variant)), figuresOf(data, variant)),
-    el("div", { class: "card" }, el("h2", {}, t("theTranslation")),
-      el("div", { class: "sides" }, both.map((v, i) => el("div", {}, el("h3", {}, t(i ? "after" : "before")), translationOf(v, i ? base : null)))),
-      variant.translation && el("p", { class: "note" }, t("greedyNote"))),
+    el("div", { class: "card" }, withAnswer && answerOf(data, variant), figuresOf(data, variant)),
+    withAnswer && el("div", { class: "card" }, el("h2", {}, t("theTranslation")), translations(data, variant)),
+    effectsCard(data, variant),
+    !variant.switches.scale && scaleCard(data, state, set),
     nextWords(data, variant, state, set),
     el("div", { class: "card" }, el("h2", {}, t("theAttention")), el("div", { class: "tools" }, kindButtons(state, set)), attentions(data, variant, state, set)),
     variant.entropy && el("div", { class: "card" }, el("h2", {}, t("theEntropy")), entropyPlot(data, base, variant)));
+}
+
+const answerOf = (data, variant) => el("p", { class: "answer", id: "answer" }, answer(data, variant));
+
+function translations(data, variant) {
+  const base = { ...data.base, translation: data.base.translation ?? { text: data.translation } };
+  return [el("div", { class: "sides" }, [base, variant].map((v, i) => el("div", {}, el("h3", {}, t(i ? "after" : "before")), translationOf(v, i ? base : null)))), variant.translation && el("p", { class: "note" }, t("greedyNote"))];
 }
 
 function attentions(data, variant, state, set) {
@@ -120,29 +136,27 @@ function answer(data, variant) {
   const changed = FLAGS.filter((name) => !switches[name]);
   const one = changed.length + (switches.temperature !== 1) + switches.off.length === 1;
   const [a, b] = [data.base, variant].map((v) => (v.entropy ? mean(v.entropy) : 0));
-  const through = [data.base, variant].map((v) => v.slope ?? 0);
+  const jacobian = [data.base, variant].map((v) => number(v.jacobian ?? 0));
   const verdict = !variant.translation ? t("unknownText") : variant.translation.text === data.base.translation?.text ? t("sameText") : t("otherText");
   let share = mean(variant.change);
   let name = "a_many";
   if (one && changed.length) name = "a_" + changed[0];
   else if (one && switches.off.length) name = "a_off";
   else if (one) name = "a_temperature";
-  if (name === "a_scale" && b > a) name = "a_scale_up";
   if (variant.attention && name === "a_future_mask") share = shareAt(data, variant, ["decoder"], (r, c) => c > r);
   if (variant.attention && name === "a_padding_mask") share = shareAt(data, variant, ["encoder", "cross"], (_, c) => c >= data.source.tokens.length);
-  const first = name.startsWith("a_scale") ? number(Math.sqrt(data.model.d_k), 1) : percent(share);
+  const first = name === "a_scale" ? number(Math.sqrt(data.model.d_k), 1) : percent(share);
   const off = switches.off[0];
-  return t(name, first, number(a, 2), number(b, 2), percent(through[0]), percent(through[1]), verdict, switches.temperature, off ? `${t(off[0] + "Long")}, ${headName(off[1], off[2])}` : "");
+  return t(name, first, number(a, 2), number(b, 2), jacobian[0], jacobian[1], verdict, switches.temperature, off ? `${t(off[0] + "Long")}, ${headName(off[1], off[2])}` : "");
 }
 
 function figuresOf(data, variant) {
   const { base } = data;
-  const pair = (name, a, b) => a !== null && b !== null && el("div", {}, el("small", {}, t(name)), el("span", { "data-figure": name }, a, el("em", {}, "→"), b));
-  const [slope, other] = [base.slope, variant.slope];
+  const pair = (name, a, b, label = name) => el("div", {}, el("small", {}, t(label)), el("span", { "data-figure": name }, a, el("em", {}, "→"), b));
   return el("div", { class: "figures" },
     variant.entropy && pair("entropyMean", number(mean(base.entropy), 2), number(mean(variant.entropy), 2)),
-    other !== null && pair("gradient", number(slope, 2), number(other, 2)),
-    variant.predictions && pair("logp", number(base.predictions.log_p, 2), number(variant.predictions.log_p, 2)));
+    variant.jacobian !== null && pair("jacobianMean", number(base.jacobian), number(variant.jacobian)),
+    variant.predictions && pair("logp", number(base.predictions.log_p, 2), number(variant.predictions.log_p, 2), variant.switches.future_mask ? "logp" : "logpVisible"));
 }
 
 function nextWords(data, variant, state, set) {
@@ -157,7 +171,7 @@ function nextWords(data, variant, state, set) {
     return el("table", { class: "bars" }, el("tbody", {}, listed.map(([token, p]) =>
       el("tr", { class: token === own ? "on" : null, title: token === own ? t("given") : null }, el("th", { scope: "row" }, clipped(shown(token, true), 14)), el("td", { class: "n" }, number(p)), el("td", { class: "w" }, el("span", { class: "hbar", css: { width: `${100 * p}%` } }))))));
   };
-  return el("div", { class: "card", id: "next" }, el("h2", {}, t("theNext")), el("p", { class: "note", css: { margin: "0 0 .6rem" } }, t("nextNote")),
+  return el("div", { class: "card", id: "next" }, el("h2", {}, t("theNext")), el("p", { class: "note", css: { margin: "0 0 .6rem" } }, t(variant.switches.future_mask ? "nextNote" : "nextNoteVisible")),
     el("div", { class: "tokens" }, tokens.map((token, i) => el("button", { "aria-pressed": String(i === place), onclick: () => set({ place: i }) }, shown(token, i === 0)))),
     el("div", { class: "sides" }, [data.base, variant].map((v, i) => el("div", {}, el("h3", {}, t(i ? "after" : "before")), rows(v)))));
 }

@@ -1,0 +1,44 @@
+// What a switch changes over a set of sentences, and what the scale does to the gradient. Data: see `effects.py`.
+import { el, number } from "./draw.js";
+import "./effects_texts.js";
+import { t } from "./texts.js";
+
+/** Training without the scale, as measured on the page named; a test compares the numbers with its table. */
+export const TRAINED_WITHOUT = { steps: 988, bleu: [26.4, 4.1], page: "docs/results/questions-2026-11-22" };
+
+/** Which sentences the effects were measured on. */
+const textName = ({ name, given, sentences }) => (given ? t("fx_file", sentences, name) : t("fx_valid", sentences));
+
+const norm = (values) => Math.sqrt(values.reduce((sum, x) => sum + x * x, 0));
+
+/** One sentence on the effect over the set, or null. */
+export function effectSummary(data, key) {
+  const effect = data.effects?.variants[key];
+  return effect ? el("p", { class: "answer", "data-effect": "changed" }, t("fx_changed", effect.changed, data.effects.sentences)) : null;
+}
+
+/** The effect of a variant over the set, beside the answer for the one sentence; null if it was not measured. */
+export function effectsCard(data, variant) {
+  const effect = data.effects?.variants[variant.key];
+  if (!effect) return null;
+  const { base } = data.effects;
+  const visible = !variant.switches.future_mask;
+  const row = (name, a, b) => el("tr", { "data-effect": name }, el("th", { class: "text", scope: "row" }, t(name)), el("td", {}, a), el("td", {}, b));
+  return el("div", { class: "card", id: "effects" }, el("h2", {}, t("fx_title", data.effects.sentences)), effectSummary(data, variant.key),
+    el("table", { class: "plain" }, el("thead", {}, el("tr", {}, el("td", {}), el("th", { scope: "col" }, t("before")), el("th", { scope: "col" }, t("after")))),
+      el("tbody", {}, row(visible ? "fx_log_p_visible" : "fx_log_p", number(base.log_p, 3), number(effect.log_p, 3)), row("entropyMean", number(base.entropy, 2), number(effect.entropy, 2)), row("jacobianMean", number(base.jacobian), number(effect.jacobian)))),
+    el("p", { class: "note" }, textName(data.effects)));
+}
+
+/** What the division does to the gradient, and what training without it leads to: for the variant without the scale. */
+export function scaleCard(data, state, set) {
+  const { gradients, sentences } = data.effects ?? {};
+  const row = (name, { scale, no_scale, loss }) => el("tr", { "data-gradient": name }, el("th", { class: "text", scope: "row" }, t(name)), [norm(scale), norm(no_scale), ...loss].map((x) => el("td", {}, number(x))));
+  return el("div", { class: "card", id: "scale-card" }, el("h2", {}, t("fx_scaleTitle")),
+    gradients && [el("table", { class: "plain" }, el("thead", {}, el("tr", {}, el("th", { class: "text" }, t("fx_norm")), ["fx_with", "fx_without", "fx_lossWith", "fx_lossWithout"].map((name) => el("th", { scope: "col" }, t(name))))),
+      el("tbody", {}, row("fx_trained", gradients.trained), gradients.initial && row("fx_initial", gradients.initial))),
+      el("p", { class: "note" }, t("fx_normNote", sentences))],
+    el("p", {}, t("fx_factors", number(1 / Math.sqrt(data.model.d_k)))),
+    el("p", {}, t("fx_trainedWithout", TRAINED_WITHOUT.steps, ...TRAINED_WITHOUT.bleu.map((x) => x.toFixed(1)), TRAINED_WITHOUT.page)),
+    data.stages && el("button", { class: "quiet", id: "to-experiment", onclick: () => set({ tab: "steps", scaleOpen: true }, "#scale-width") }, t("fx_experiment")));
+}
