@@ -42,7 +42,7 @@ MAY_IMPORT = {
 }
 PUBLIC = {
     *("Config", "ModelConfig", "SearchOptions", "TrainingResult", "Transformer", "Translation", "Translator"),
-    *("UserError", "evaluate", "load_recipe", "record", "score", "train"),
+    *("UserError", "evaluate", "load_recipe", "record", "score", "train", "view"),
 }
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from allyouneed.config import Config, ModelConfig, load_recipe
     from allyouneed.errors import UserError
     from allyouneed.insight.recorder import record
+    from allyouneed.insight.view import view
     from allyouneed.model.transformer import Transformer
     from allyouneed.training.python_api import TrainingResult, train
     from allyouneed.translation.evaluation import evaluate
@@ -35,6 +36,7 @@ __all__ = [
     "record",
     "score",
     "train",
+    "view",
 ]
 
 _MODULES = {
@@ -51,6 +53,7 @@ _MODULES = {
     "record": "allyouneed.insight.recorder",
     "score": "allyouneed.translation.scoring",
     "train": "allyouneed.training.python_api",
+    "view": "allyouneed.insight.view",
 }
 
 __getattr__ = lazy.attach(__name__, _MODULES, ["config", "quickstart"])

@@ -42,7 +42,7 @@ from allyouneed.insight.coding import ArraySizes, Precision, choose_precision, p
 from allyouneed.insight.effects import EffectText, effects_data
 from allyouneed.insight.inside import inside_data
 from allyouneed.insight.lens import lens_data
-from allyouneed.insight.page import html
+from allyouneed.insight.page import PAGE_BYTES, html
 from allyouneed.insight.questions import attribution_data
 from allyouneed.insight.switches import Switches, searchable, single_switches
 from allyouneed.insight.tree import Node, hypothesis_nodes, path_of, traced_search
@@ -65,7 +65,6 @@ from allyouneed.translation.translator import Translator
 
 FORMAT = 1
 MAX_TOKENS = 520  # per side, including </s>
-PAGE_BYTES = 1_940_000  # of a page; the rest of 2 MB is for the frames of the arrays and rounding
 _LIVE_BYTES = 1_200_000  # of the arrays of a variant that a server sends
 _NODES_PER_STEP = 12  # best candidates of a step that are kept besides the paths of hypotheses
 

@@ -11,9 +11,13 @@ import hashlib
 import html as escaping
 import json
 import re
+from abc import ABC, abstractmethod
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 from typing import Any
+
+from allyouneed.files import write_file
 
 MODULES = (
     "texts.js",
@@ -40,11 +44,39 @@ MODULES = (
     "live.js",
     "corpus.js",
 )
+PAGE_BYTES = 1_940_000  # of a page; the rest of 2 MB is for the frames of the arrays and rounding
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|let|class)\b)", re.MULTILINE)
 _NON_ASCII = re.compile(r"[^\x00-\x7f]")
 # Parts that are large and not needed by the first view: parsed on first use.
 _DEFERRED = ("stages", "variants", "effects", "lens", "inside", "attribution", "patching", "twins")
+
+
+class Showable(ABC):
+    """Data that a notebook displays in the explorer, and that can be saved as a page."""
+
+    @abstractmethod
+    def data(self) -> dict[str, Any]:
+        """Return the data of the page, see `explorer.py`."""
+
+    def html(self) -> str:
+        """Make a self-contained page of the explorer."""
+        return html(self.data())
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page to a file and return its path.
+
+        Raises:
+            UserError: If the file cannot be written.
+        """
+        write_file(Path(path), self.html())
+        return Path(path)
+
+    def _repr_html_(self) -> str:
+        """Return the explorer in a sandboxed frame that may run its script and download files."""
+        page = escaping.escape(self.html(), quote=True)
+        frame = 'width="100%" height="900" style="border: 0" sandbox="allow-scripts allow-downloads"'
+        return f'<iframe {frame} title="allyouneed" srcdoc="{page}"></iframe>'
 
 
 def html(data: dict[str, Any], ask: dict[str, Any] | None = None) -> str:
@@ -60,7 +92,7 @@ def html(data: dict[str, Any], ask: dict[str, Any] | None = None) -> str:
     """
     hook = f", {{fetchVariant: asking({_json(ask)})}}" if ask else ""
     call = f'start(document.getElementById("explorer"), pageData(){hook});'
-    return _page(data, data["text"], call, "connect-src 'self'; " if ask else "")
+    return _page(data, data["text"] or data["translation"] or "", call, "connect-src 'self'; " if ask else "")
 
 
 def corpus_html(data: dict[str, Any]) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import html as escaping
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, overload
 
 import numpy as np
+from torch import nn
 
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.explorer import FORMAT, model_facts, pack_arrays
-from allyouneed.insight.page import html
+from allyouneed.insight.hooks import ModuleRecording, record_module
+from allyouneed.insight.page import Showable
 from allyouneed.insight.switches import Switches
 from allyouneed.insight.variant import entropies, mean_jacobian, weights_of
 from allyouneed.insight.words import links_of
@@ -21,7 +22,7 @@ from allyouneed.model.transformer import Transformer
 from allyouneed.translation.alignment import deciding_layer
 
 
-class Recording:
+class Recording(Showable):
     """The last forward pass of a model inside a `record` block; a notebook shows its first sentence in the explorer.
 
     Args:
@@ -106,16 +107,6 @@ class Recording:
         pack_arrays(data, recorded)
         return data
 
-    def html(self) -> str:
-        """Make a self-contained page of the explorer, to write to a file."""
-        return html(self.data())
-
-    def _repr_html_(self) -> str:
-        """Return the explorer in a sandboxed frame that may run its script and download files."""
-        page = escaping.escape(self.html(), quote=True)
-        frame = 'width="100%" height="900" style="border: 0" sandbox="allow-scripts allow-downloads"'
-        return f'<iframe {frame} title="allyouneed" srcdoc="{page}"></iframe>'
-
     def _weights(self, kind: str) -> np.ndarray:
         self._check_recorded()
         return weights_of(self.recorded)[kind]
@@ -134,12 +125,26 @@ class Recording:
         return words.replace("▁", " ").strip() if self._tokenizer else " ".join(tokens)
 
 
-@contextmanager
-def record(model: Transformer, tokenizer: AnyTokenizer | None = None) -> Iterator[Recording]:
-    """Record every head of the last forward pass of `model` in this thread, with all intermediate results.
+@overload
+def record(  # type: ignore[overload-overlap]
+    model: Transformer, tokenizer: AnyTokenizer | None = None
+) -> AbstractContextManager[Recording]: ...
 
-    Inside the block, attention is computed step by step, and training does not pack sentences; outputs and gradients
-    agree to rounding. Other threads and other models are not affected.
+
+@overload
+def record(model: nn.Module) -> AbstractContextManager[ModuleRecording]: ...
+
+
+def record(
+    model: nn.Module, tokenizer: AnyTokenizer | None = None
+) -> AbstractContextManager[Recording] | AbstractContextManager[ModuleRecording]:
+    """Record every head of the last forward pass of `model` in this thread.
+
+    For a `Transformer` of this package, also inside a wrapper such as `DistributedDataParallel`, the recording has all
+    intermediate results. Inside the block, attention is computed step by step, and training does not pack sentences;
+    outputs and gradients agree to rounding. For any other module, the weights of every `nn.MultiheadAttention` in it
+    are recorded, for example of `nn.Transformer` (see `hooks.record_module`). Other threads and other models are not
+    affected. A model compiled by `torch.compile` is not recorded: record the model itself.
 
     Example:
         with record(model) as recording:
@@ -148,11 +153,22 @@ def record(model: Transformer, tokenizer: AnyTokenizer | None = None) -> Iterato
 
     Args:
         model: Model to record.
-        tokenizer: Tokenizer that names the tokens; without it, tokens are shown as ids.
+        tokenizer: Tokenizer that names the tokens of a `Transformer`; without it, tokens are shown as ids.
 
-    Yields:
-        The recording.
+    Returns:
+        Context manager that yields a `Recording`, for other modules a `hooks.ModuleRecording`.
+
+    Raises:
+        UserError: If the model contains neither a `Transformer` nor a `nn.MultiheadAttention`.
     """
+    for part in model.modules():
+        if isinstance(part, Transformer):
+            return _record(part, tokenizer)
+    return record_module(model)
+
+
+@contextmanager
+def _record(model: Transformer, tokenizer: AnyTokenizer | None) -> Iterator[Recording]:
     with record_attention(model, stages=True) as recorded:
         yield Recording(model, recorded, tokenizer)
 

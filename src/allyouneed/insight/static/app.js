@@ -1,5 +1,5 @@
 // The explorer: one state object, from which the whole view is rendered. `start(root, data, {fetchVariant})` mounts it.
-import { shown } from "./data.js";
+import { headsOf, kindsOf, layersOf, shown } from "./data.js";
 import { el, grouped } from "./draw.js";
 import { guideView } from "./guide.js";
 import { headsView } from "./heads.js";
@@ -11,16 +11,19 @@ import { stepsView } from "./steps.js";
 import { PAPER, switchKey, switchName, switchesView } from "./switches.js";
 import { startLanguage, switchLanguage, t } from "./texts.js";
 
+/** Whether the data has a part; a deferred part exists, and is not parsed to find out. */
+const has = (name) => (data) => Boolean(data.deferred?.includes(name) || data[name]);
+
 // The tabs in their order. shown(data): whether the data contains what the view needs; draw({data, variant, state, set,
 // change}): the view's element.
 const VIEWS = {
-  guide: { shown: () => true, draw: ({ data, state, set }) => guideView(data, state, set) },
+  guide: { shown: (data) => !data.model.kinds, draw: ({ data, state, set }) => guideView(data, state, set) },
   heads: { shown: () => true, draw: ({ data, variant, state, set }) => headsView(data, variant.attention ? variant : data.base, state, set) },
-  steps: { shown: () => true, draw: ({ data, state, set }) => stepsView(data, state, set) },
-  switches: { shown: (data) => data.deferred?.includes("variants") || Object.keys(data.variants).length > 0, draw: ({ data, variant, state, set, change }) => switchesView(data, variant, state, set, change, state.live) },
-  lens: { shown: (data) => Boolean(data.lens), draw: ({ data, state, set }) => lensView(data, state, set) },
-  search: { shown: () => true, draw: ({ data, state, set }) => searchView(data, state, set) },
-  patching: { shown: (data) => Boolean(data.patching), draw: ({ data, state, set }) => patchingView(data, state, set) },
+  steps: { shown: (data) => "stages" in data, draw: ({ data, state, set }) => stepsView(data, state, set) },
+  switches: { shown: (data) => Boolean(data.base.predictions), draw: ({ data, variant, state, set, change }) => switchesView(data, variant, state, set, change, state.live) },
+  lens: { shown: has("lens"), draw: ({ data, state, set }) => lensView(data, state, set) },
+  search: { shown: (data) => Boolean(data.links), draw: ({ data, state, set }) => searchView(data, state, set) },
+  patching: { shown: has("patching"), draw: ({ data, state, set }) => patchingView(data, state, set) },
 };
 const tabsOf = (data) => Object.keys(VIEWS).filter((name) => VIEWS[name].shown(data));
 
@@ -33,7 +36,7 @@ export function start(root, data, { fetchVariant = null } = {}) {
   const fetched = new Map();
   let requested = PAPER; // switches of the last click; the view changes when the variant has arrived
   const variantOf = (key) => (key === "" ? data.base : (fetched.get(key) ?? data.variants[key]));
-  const state = { tab: "heads", kind: "encoder", layer: 0, head: 0, pins: [[0, 0]], pinning: false, joined: false, view: "lines", query: null, key: null,
+  const state = { tab: "heads", kind: kindsOf(data)[0], layer: 0, head: 0, pins: [[0, 0]], pinning: false, joined: false, view: "lines", query: null, key: null,
     local: { scale: true, mask: true, temperature: 1 }, switches: PAPER, coming: null, problem: null, place: null, step: null, alpha: null, live };
   const current = () => variantOf(switchKey(state.switches)) ?? data.base;
   startLanguage();
@@ -127,12 +130,18 @@ function redraw(root, ...children) {
 }
 
 function header(data, set) {
-  const m = data.model;
-  const long = data.text.length + data.translation.length > 400;
+  const texts = [data.text, data.translation];
+  const long = texts.join("").length > 400;
   return el("header", { class: "top" }, el("div", {},
     el("div", { class: "bar" }, el("h1", { class: "name" }, `allyouneed · ${t("title")}`), ...pageButtons(() => set({}))),
-    el("div", { class: long ? "pair long" : "pair" }, [data.text, data.translation || "∅"].map((text, i) => el("p", { dir: "auto", lang: data.languages?.[i], tabindex: long ? 0 : null }, text))),
-    el("p", { class: "facts" }, t("facts", m.encoder_layers, m.decoder_layers, m.heads, m.d_model, m.d_k, grouped(m.parameters)))));
+    el("div", { class: long ? "pair long" : "pair" }, texts.map((text, i) => text !== null && el("p", { dir: "auto", lang: data.languages?.[i], tabindex: long ? 0 : null }, text || "∅"))),
+    el("p", { class: "facts" }, facts(data))));
+}
+
+function facts(data) {
+  const { model: m } = data;
+  if (m.kinds) return kindsOf(data).map((kind) => t("factsGiven", t(kind), layersOf(data, kind), headsOf(data, kind))).join(" · ");
+  return t("facts", m.encoder_layers, m.decoder_layers, m.heads, m.d_model, m.d_k, grouped(m.parameters));
 }
 
 export function pageButtons(redraw) {

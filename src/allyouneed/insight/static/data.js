@@ -142,7 +142,10 @@ export function spread(values, keep = () => true) {
   return Math.sqrt(kept.reduce((a, b) => a + (b - mean) ** 2, 0) / kept.length);
 }
 
-export const layersOf = (data, kind) => (kind === "encoder" ? data.model.encoder_layers : data.model.decoder_layers);
+/** Layers and heads of a kind of attention. Given arrays (`view.py`) list their kinds, which may differ in both. */
+export const layersOf = (data, kind) => (data.model.kinds ? (data.model.kinds[kind]?.[0] ?? 0) : kind === "encoder" ? data.model.encoder_layers : data.model.decoder_layers);
+export const headsOf = (data, kind) => data.model.kinds?.[kind]?.[1] ?? data.model.heads;
+export const kindsOf = (data) => ["encoder", "decoder", "cross"].filter((kind) => layersOf(data, kind));
 
 /** Index of a head in `entropy` and `change`. */
 export function headIndex(data, kind, layer, head) {
@@ -172,7 +175,8 @@ export function sides(data, variant, kind, joined) {
 }
 
 function predicting(data, groups) {
-  const { tokens } = data.target;
+  const { tokens, predicts = true } = data.target;
+  if (!predicts) return groups; // every position sees the others, so none predicts its successor
   const last = tokens.at(-1) === "</s>" ? "</s>" : null; // a recording does not know what follows its last input
   return groups.map((group, i) => ({ ...group, next: i + 1 < groups.length ? groups[i + 1].label : last }));
 }

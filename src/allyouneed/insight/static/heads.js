@@ -1,5 +1,5 @@
 // All heads as small heat maps, and the selected ones in detail: lines from queries to keys, or a matrix.
-import { joinWords, layersOf, sides, weightsAt } from "./data.js";
+import { headsOf, joinWords, kindsOf, layersOf, sides, weightsAt } from "./data.js";
 import { cellTips, clipped, el, headColour, heatmap, hideTip, inHeadColour, isNarrow, number, pixels, savePng, saveSvg, scroller, showTip, svg } from "./draw.js";
 import { t } from "./texts.js";
 
@@ -7,9 +7,9 @@ const FAINTEST = 0.02;
 const MOST_LINES = 3000;
 const LEVELS = 40; // distinguishable widths of a line
 
-export const kindButtons = (state, set) =>
+export const kindButtons = (state, set, kinds = ["encoder", "decoder", "cross"]) =>
   el("div", { class: "seg", role: "group" },
-    ["encoder", "decoder", "cross"].map((kind) =>
+    kinds.map((kind) =>
       el("button", { "aria-pressed": String(state.kind === kind), "data-kind": kind, onclick: () => set({ kind, layer: 0, pins: [[0, state.head]], query: null, key: null }) }, t(kind))));
 
 /** What a query of the decoder is about to predict; null for others. */
@@ -25,7 +25,7 @@ export const headName = (layer, head) => t("headName", layer + 1, head + 1);
  * whole(layer).
  */
 export function headGrid(data, variant, kind, { chosen = () => false, choose, whole = null, size = 34 }) {
-  const { heads } = data.model;
+  const heads = headsOf(data, kind);
   const layers = layersOf(data, kind);
   const { canvas, margins } = sheetOf(variant.attention[kind], layers, heads);
   const columns = `1.4rem repeat(${heads}, minmax(0, ${size * 2}px))`;
@@ -85,7 +85,7 @@ function headMatrix(data, variant, kind, layer, head, joined) {
 export function headsView(data, variant, state, set) {
   const { kind, pins } = state;
   const layers = layersOf(data, kind);
-  const kept = pins.filter(([layer, head]) => layer < layers && head < data.model.heads);
+  const kept = pins.filter(([layer, head]) => layer < layers && head < headsOf(data, kind));
   const choose = (layer, head, pinned) => {
     const there = kept.some(([l, h]) => l === layer && h === head);
     const one = { layer, head };
@@ -93,7 +93,7 @@ export function headsView(data, variant, state, set) {
     else if (!there) set({ ...one, pins: [...kept, [layer, head]] });
     else if (kept.length > 1) set({ pins: kept.filter(([l, h]) => l !== layer || h !== head) });
   };
-  const whole = (layer) => set({ layer, head: 0, pins: Array.from({ length: data.model.heads }, (_, head) => [layer, head]) });
+  const whole = (layer) => set({ layer, head: 0, pins: Array.from({ length: headsOf(data, kind) }, (_, head) => [layer, head]) });
   const figure = state.view === "lines" ? linesFigure(data, variant, kind, kept, state.joined) : matrixFigure(data, variant, kind, kept, state.joined);
   const name = `attention-${kind}-` + kept.map(([l, h]) => `${l + 1}.${h + 1}`).join("-");
   const packed = variant.attention[kind];
@@ -101,7 +101,7 @@ export function headsView(data, variant, state, set) {
     el("p", { class: "lead" }, t("headsLead")),
     el("div", { class: "two" },
       el("div", { class: "card" },
-        el("div", { class: "tools" }, kindButtons(state, set)),
+        el("div", { class: "tools" }, kindButtons(state, set, kindsOf(data))),
         headGrid(data, variant, kind, { choose, whole, chosen: (layer, head) => kept.some(([l, h]) => l === layer && h === head) }),
         el("div", { class: "tools", css: { margin: ".8rem 0 0" } },
           el("button", { class: "quiet", id: "pin", "aria-pressed": String(Boolean(state.pinning)), title: t("pinNote"), onclick: () => set({ pinning: !state.pinning }) }, t("pin"))),
@@ -116,7 +116,7 @@ export function headsView(data, variant, state, set) {
         figure,
         el("div", { class: "legend" },
           kept.map(([layer, head]) =>
-            el("span", { css: { "--head": headColour(head, data.model.heads) } }, el("i"), headName(layer, head),
+            el("span", { css: { "--head": headColour(head, headsOf(data, kind)) } }, el("i"), headName(layer, head),
               kept.length > 1 && el("button", { "aria-label": `${t("unpin")}: ${headName(layer, head)}`, onclick: () => choose(layer, head, true) }, "×")))),
         kind !== "encoder" && el("p", { class: "note" }, t("nextLabels")),
         state.view === "lines" && el("p", { class: "note" }, t("fewLines", FAINTEST)),
@@ -127,7 +127,7 @@ export function headsView(data, variant, state, set) {
 export function linesFigure(data, variant, kind, pins, joined) {
   const narrow = isNarrow();
   const width = narrow ? 360 : 620;
-  const heads = pins.map(([layer, head]) => ({ ...headMatrix(data, variant, kind, layer, head, joined), colour: headColour(head, data.model.heads), name: headName(layer, head) }));
+  const heads = pins.map(([layer, head]) => ({ ...headMatrix(data, variant, kind, layer, head, joined), colour: headColour(head, headsOf(data, kind)), name: headName(layer, head) }));
   const { rows, cols } = heads[0];
   const gap = Math.max(rows.length, cols.length) > 60 ? 17 : 25;
   const top = 14;
@@ -225,7 +225,7 @@ function numbersBeside(heads, side, place, x, yOf) {
 
 /** The matrices of the selected heads with token labels, one below the other. */
 function matrixFigure(data, variant, kind, pins, joined) {
-  const figures = pins.map(([layer, head]) => ({ ...headMatrix(data, variant, kind, layer, head, joined), colour: headColour(head, data.model.heads), name: headName(layer, head) }));
+  const figures = pins.map(([layer, head]) => ({ ...headMatrix(data, variant, kind, layer, head, joined), colour: headColour(head, headsOf(data, kind)), name: headName(layer, head) }));
   const { rows, cols } = figures[0];
   const cell = Math.max(rows.length, cols.length) > 60 ? 9 : Math.max(12, Math.min(24, 460 / cols.length));
   const [side, top] = [110, 84];
@@ -249,7 +249,7 @@ function matrixFigure(data, variant, kind, pins, joined) {
 /** A framed heat map of one head with tooltips. */
 export function smallMatrix(data, variant, kind, layer, head) {
   const { rows, cols, weights } = headMatrix(data, variant, kind, layer, head, false);
-  const colour = headColour(head, data.model.heads);
+  const colour = headColour(head, headsOf(data, kind));
   const tip = (i, j) => [number(weights.values[i * weights.cols + j], 4), ...pairNames(rows[i], cols[j])];
   return el("div", { class: "mat", css: { "aspect-ratio": `${weights.cols} / ${weights.rows}`, width: "100%" } }, heatmap(weights, inHeadColour(colour), { role: "img", "aria-label": headName(layer, head), ...cellTips(weights, tip) }));
 }

@@ -6,6 +6,7 @@ const TEXTS = {
   heads: ["Heads", "헤드"], steps: ["Step by step", "단계별 계산"], switches: ["Switches", "스위치"], search: ["Beam search", "빔 서치"],
   theme: ["Light or dark theme", "밝은 테마 / 어두운 테마"], language: ["한국어", "English"],
   facts: ["{0} + {1} layers, {2} heads, d_model {3}, d_k {4}, {5} parameters", "인코더 {0}층 + 디코더 {1}층, 헤드 {2}개, d_model {3}, d_k {4}, 파라미터 {5}개"],
+  factsGiven: ["{0}: layers {1}, heads {2}", "{0}: 층 {1}개, 헤드 {2}개"],
   encoder: ["Encoder self", "인코더 셀프"], decoder: ["Decoder self", "디코더 셀프"], cross: ["Encoder–decoder", "인코더–디코더"],
   encoderLong: ["encoder self-attention", "인코더 셀프 어텐션"], decoderLong: ["decoder self-attention", "디코더 셀프 어텐션"], crossLong: ["encoder–decoder attention", "인코더–디코더 어텐션"],
   headsLead: ["Each head distributes the attention of every token on the left (query) over the tokens on the right (keys). Select a head; hover over a token to see only its lines.",
