@@ -313,7 +313,10 @@ def look(
     ] = "",
     html: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write a page. Default: print a table; with --test, write heads.html."),
+        typer.Option(
+            metavar="FILE",
+            help="Write a page. Default: print a table; heads.html with --test, film.html with --over-training.",
+        ),
     ] = None,
     test: Annotated[
         list[Path] | None,
@@ -322,6 +325,14 @@ def look(
     alignments: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Word alignments of --test to compare heads with, `0-0 1-2` per line."),
+    ] = None,
+    over_training: Annotated[
+        bool,
+        typer.Option("--over-training", help="Show how the heads form, from snapshots (training.keep_snapshots)."),
+    ] = False,
+    translation: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", callback=text, help="Translation of the sentence. Default: the model's own."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print weights or head statistics as JSON.")] = False,
     device: Device = "auto",
@@ -340,7 +351,9 @@ def look(
 
     Example: allyouneed look RUN "Ein Hund rennt." --html look.html
     """
-    request = insight.LookRequest(run, sentence, test or [], alignments, html, as_json, device, against)
+    request = insight.LookRequest(
+        run, sentence, test or [], alignments, html, as_json, device, against, over_training, translation
+    )
     table = insight.look_at(request, console())
     if table:
         print(table)

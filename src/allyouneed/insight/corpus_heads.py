@@ -27,7 +27,7 @@ from allyouneed.insight.words import Sentence, split_sentence
 from allyouneed.translation.translator import Translator
 
 SENTENCES = 1000  # maximum number of sentence pairs, from the beginning of the corpus
-_BUILT_IN_ALIGNER = "IBM model 1 with a diagonal prior, trained on this corpus"
+BUILT_IN_ALIGNER = "IBM model 1 with a diagonal prior, trained on this corpus"
 
 
 def corpus_data(
@@ -53,7 +53,7 @@ def corpus_data(
     """
     if count_pairs(test) == 0:
         raise UserError(f"{test[0]}: the file is empty.")
-    numbered = _pairs(translator, test)
+    numbered = read_pairs_of(translator, test)
     if not numbered:
         raise UserError(
             f"{test[0]}: no pair has two non-empty sides of at most {translator.longest_source} tokens. "
@@ -84,7 +84,7 @@ def corpus_data(
         "sentences": len(pairs),
         "importance_sentences": min(len(pairs), IMPORTANCE_SENTENCES),
         "model": model_facts(translator.model),
-        "aligner": alignments.name if alignments else _BUILT_IN_ALIGNER,
+        "aligner": alignments.name if alignments else BUILT_IN_ALIGNER,
         "heads": rows,
         "examples": {
             number: {
@@ -101,17 +101,23 @@ def _tokenizers(translator: Translator) -> tuple[AnyTokenizer, AnyTokenizer]:
     return translator.tokenizer, translator.tokenizer.target
 
 
-def _pairs(translator: Translator, test: Sequence[Path]) -> list[tuple[int, tuple[Sentence, Sentence]]]:
+def read_pairs_of(translator: Translator, test: Sequence[Path]) -> list[tuple[int, tuple[Sentence, Sentence]]]:
     """Read sentence pairs, each with the index of its line, from 0."""
-    languages, limit = translator.bundle.languages, translator.longest_source
     kept = []
     for line, pair in enumerate(read_pairs(test, translator.bundle.config.data.columns)):
         if line >= SENTENCES:
             break
         if pair.fault:
             raise UserError(f"{test[0]}:{pair.line}: {pair.fault}. Correct the line.")
-        sides = zip(_tokenizers(translator), (pair.source, pair.target), languages, strict=True)
-        source, target = (split_sentence(tokenizer, text.strip(), language) for tokenizer, text, language in sides)
-        if all(1 < len(side.ids) <= limit and side.ids[-1] == EOS for side in (source, target)):
-            kept.append((line, (source, target)))
+        if usable := usable_pair(translator, pair.source, pair.target):
+            kept.append((line, usable))
     return kept
+
+
+def usable_pair(translator: Translator, source: str, target: str) -> tuple[Sentence, Sentence] | None:
+    """Split a pair into tokens and words; None if a side is empty or too long for the model."""
+    tokenizers, limit = _tokenizers(translator), translator.longest_source
+    sides = zip(tokenizers, (source, target), translator.bundle.languages, strict=True)
+    first, second = (split_sentence(tokenizer, text.strip(), language) for tokenizer, text, language in sides)
+    usable = all(1 < len(side.ids) <= limit and side.ids[-1] == EOS for side in (first, second))
+    return (first, second) if usable else None

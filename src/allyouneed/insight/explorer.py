@@ -105,8 +105,8 @@ def explorer_data(
         computed[variant["key"]] = variant
         on_progress(len(computed), len(variants))
     languages, target_tokenizer = translator.bundle.languages, translator.tokenizer.target
-    source = _side(translator.tokenizer, to_nfc(text.strip()), languages[0])
-    target = _side(target_tokenizer, target_tokenizer.decode(pair.target), languages[1], pair.target)
+    source = side_data(translator.tokenizer, to_nfc(text.strip()), languages[0])
+    target = side_data(target_tokenizer, target_tokenizer.decode(pair.target), languages[1], pair.target)
     data = {
         "format": FORMAT,
         "text": source["text"],
@@ -248,7 +248,7 @@ def _token_pair(translator: Translator, text: str, translation: str | None) -> t
     return TokenPair(source, list(found[0].ids)), nodes
 
 
-def _side(tokenizer: AnyTokenizer, text: str, language: str, ids: list[int] | None = None) -> dict[str, Any]:
+def side_data(tokenizer: AnyTokenizer, text: str, language: str, ids: list[int] | None = None) -> dict[str, Any]:
     """Return tokens and words of one side; each token is a word if the tokenizer segments the text differently."""
     own = tokenizer.encode(text)
     words: list[Word] = words_of(tokenizer, text, language) if ids is None or ids == own else []

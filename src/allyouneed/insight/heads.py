@@ -22,7 +22,7 @@ from allyouneed.insight.words import Sentence, join_subwords
 from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer, log_probabilities
 
-MEASURES = ("entropy", "distance", "previous", "next", "same", "period", "end")
+MEASURES = ("entropy", "distance", "previous", "next", "same", "period", "start", "end")
 # Measures that compare positions. Queries and keys of the encoder-decoder attention are positions of two sentences; the
 # decoder's next position is masked.
 UNDEFINED = {"encoder": (), "decoder": ("next",), "cross": ("distance", "previous", "next", "same")}
@@ -100,11 +100,28 @@ def importance(
     Returns:
         For each head the increase, in nats per target token.
     """
-    unchanged, heads, increases = _loss(model, pairs, Switches()), all_heads(model), {}
+    unchanged, heads, increases = mean_loss(model, pairs), all_heads(model), {}
     for head in heads:
-        increases[head] = _loss(model, pairs, Switches(off=frozenset({head}))) - unchanged
+        increases[head] = mean_loss(model, pairs, Switches(off=frozenset({head}))) - unchanged
         on_progress(len(increases), len(heads))
     return increases
+
+
+@torch.inference_mode()
+def mean_loss(
+    model: Transformer, pairs: Sequence[tuple[Sentence, Sentence]], switches: Switches | None = None
+) -> float:
+    """Return the negative log likelihood per target token, in nats."""
+    total, tokens = 0.0, 0
+    for batch in _batches(pairs):
+        source, inputs = _ids(pairs, batch, model)
+        targets = pad([pairs[number][1].ids for number in batch]).to(inputs.device)
+        logits = model(source, inputs, Probe(interventions=interventions(model, switches or Switches())))
+        log_p = log_probabilities(logits).gather(-1, targets[..., None])[..., 0]
+        real = targets != PAD
+        total -= float(log_p[real].sum())
+        tokens += int(real.sum())
+    return total / max(1, tokens)
 
 
 def head_row(sums: HeadSums, kind: str, layer: int, head: int, gold: Sequence[Links] | None) -> dict[str, Any]:
@@ -147,6 +164,7 @@ def _add(total: HeadSums, weights: np.ndarray, tokens: Sequence[str], keys: Sequ
         "next": offset == 1,
         "same": offset == 0,
         "period": np.broadcast_to(period, offset.shape),
+        "start": np.broadcast_to(np.array(keys) == BOS, offset.shape),
         "end": np.broadcast_to(np.array(keys) == EOS, offset.shape),
     }
     sums = {name: (weights * factor).sum(axis=(-2, -1)) for name, factor in counted.items()}
@@ -171,20 +189,6 @@ def _link(total: HeadSums, weights: np.ndarray, source: Sentence, target: Senten
     for layer, head in np.ndindex(words.shape[:2]):
         chosen = words[layer, head].argmax(axis=-1).tolist()
         total.links.setdefault((layer, head), {})[number] = {(i, j) for j, i in enumerate(chosen)}
-
-
-def _loss(model: Transformer, pairs: Sequence[tuple[Sentence, Sentence]], switches: Switches) -> float:
-    """Return the negative log likelihood per target token, in nats."""
-    total, tokens = 0.0, 0
-    for batch in _batches(pairs):
-        source, inputs = _ids(pairs, batch, model)
-        targets = pad([pairs[number][1].ids for number in batch]).to(inputs.device)
-        logits = model(source, inputs, Probe(interventions=interventions(model, switches)))
-        log_p = log_probabilities(logits).gather(-1, targets[..., None])[..., 0]
-        real = targets != PAD
-        total -= float(log_p[real].sum())
-        tokens += int(real.sum())
-    return total / max(1, tokens)
 
 
 def _batches(pairs: Sequence[tuple[Sentence, Sentence]]) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""The command `allyouneed look`: attention of one sentence, or statistics of all heads over a corpus."""
+"""The command `allyouneed look`: attention of one sentence, statistics of all heads over a corpus or over training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from allyouneed.files import check_output, write_file
 from allyouneed.insight.corpus_heads import corpus_data
 from allyouneed.insight.effects import effect_text
 from allyouneed.insight.explorer import explorer_data
-from allyouneed.insight.page import corpus_html, html
+from allyouneed.insight.over_training import film_data, film_json, film_page, role_lines
+from allyouneed.insight.page import corpus_html, film_html, html
 from allyouneed.insight.patching import patch_sentences
 from allyouneed.insight.patching_data import patching_table, sentences_data
 from allyouneed.insight.states import validation_pairs
@@ -34,14 +35,17 @@ class LookRequest:
 
     Attributes:
         run: Folder of the run or bundle to examine.
-        sentence: Sentence in the source language; "" to measure the heads on `test`.
+        sentence: Sentence in the source language; "" to measure the heads on `test`; optional with `over_training`.
         test: Files of a corpus. With a sentence and a page, the switches are measured on them; if empty, on the run's
-            validation text.
+            validation text. With `over_training`, the snapshots are measured on them instead.
         alignments: Reference alignments of `test`, or None.
-        page: HTML file to write. If None, a sentence gives a table, and `test` writes heads.html.
-        as_json: Return JSON instead: the arrays of `Attention`, or the data of the corpus page.
+        page: HTML file to write. If None, a sentence gives a table, `test` writes heads.html, and `over_training`
+            writes film.html.
+        as_json: Return JSON instead: the arrays of `Attention`, or the data of the other pages.
         device: Device to compute on.
         against: A second sentence: the effect of each activation of `sentence` in its pass; "" for none.
+        over_training: Whether to show the snapshots of `training.keep_snapshots`.
+        translation: Translation to examine; None for the model's own.
     """
 
     run: Path
@@ -52,6 +56,8 @@ class LookRequest:
     as_json: bool = False
     device: str = "auto"
     against: str = ""
+    over_training: bool = False
+    translation: str | None = None
 
     def check(self) -> None:
         """Check the arguments.
@@ -59,14 +65,17 @@ class LookRequest:
         Raises:
             UserError: If they contradict each other, or the page would overwrite an input.
         """
-        if not self.sentence.strip() and not self.test:
+        has_sentence = bool(self.sentence.strip())
+        if not has_sentence and not self.test and not self.over_training:
             raise UserError("look needs a sentence, or --test SOURCE TARGET.")
-        if self.sentence.strip() and self.test and not self.page:
+        if has_sentence and self.test and not self.page and not self.over_training:
             raise UserError("a sentence with --test needs a page: add --html FILE, or leave out one of the two.")
-        if self.alignments and (not self.test or self.sentence.strip()):
+        if self.alignments and (not self.test or (has_sentence and not self.over_training)):
             raise UserError("--alignments needs --test, without a sentence.")
-        if self.against and (self.test or self.as_json):
-            raise UserError("--against needs a sentence, and neither --test nor --json.")
+        if self.against and (self.test or self.as_json or self.over_training):
+            raise UserError("--against needs a sentence, and neither --test, --json nor --over-training.")
+        if self.translation is not None and not has_sentence:
+            raise UserError("--translation needs a sentence.")
         if self.page and self.as_json:
             raise UserError("--json prints data instead of writing a page: remove --html.")
         if self.page:
@@ -88,6 +97,8 @@ def look_at(request: LookRequest, console: Console) -> str:
     """
     request.check()
     translator = Translator.load(request.run, request.device)
+    if request.over_training:
+        return _film(translator, request, console)
     if not request.sentence.strip():
         return _corpus_page(translator, request, console)
     if request.page:
@@ -95,14 +106,15 @@ def look_at(request: LookRequest, console: Console) -> str:
         text = effect_text(request.run, request.test, translator.bundle.config.data.columns)
         with track_progress(console, "variants") as update:
             examples = validation_pairs(request.run, translator)
-            data = explorer_data(translator, request.sentence, examples=examples, effect_text=text, on_progress=update)
+            sentence = request.sentence, None, request.translation
+            data = explorer_data(translator, *sentence, examples=examples, effect_text=text, on_progress=update)
         if patching:
             data["patching"] = patching
         _write(request.page, html(data), console)
         return ""
     if request.against:
         return patching_table(translator, patch_sentences(translator, request.sentence, request.against))
-    attention = translator.look(request.sentence, stages=False)
+    attention = translator.look(request.sentence, request.translation, stages=False)
     return attention_json(attention) if request.as_json else attention_table(attention)
 
 
@@ -112,6 +124,20 @@ def _corpus_page(translator: Translator, request: LookRequest, console: Console)
     if request.as_json:
         return json.dumps(data, ensure_ascii=False)
     _write(request.page or Path("heads.html"), corpus_html(data), console, f" ({data['sentences']:,} sentence pairs)")
+    return ""
+
+
+def _film(translator: Translator, request: LookRequest, console: Console) -> str:
+    sentence = request.sentence, request.translation
+    with track_progress(console, "snapshots") as update:
+        data = film_data(translator, request.run, *sentence, request.test, request.alignments, update)
+    if request.as_json:
+        return film_json(data)
+    for line in role_lines(data):
+        print_line(console, line)
+    _write(
+        request.page or Path("film.html"), film_html(film_page(data)), console, f" ({len(data['frames'])} snapshots)"
+    )
     return ""
 
 

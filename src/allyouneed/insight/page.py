@@ -43,6 +43,8 @@ MODULES = (
     "app.js",
     "live.js",
     "corpus.js",
+    "film_texts.js",
+    "film.js",
 )
 PAGE_BYTES = 1_940_000  # of a page; the rest of 2 MB is for the frames of the arrays and rounding
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
@@ -98,6 +100,11 @@ def html(data: dict[str, Any], ask: dict[str, Any] | None = None) -> str:
 def corpus_html(data: dict[str, Any]) -> str:
     """Make the page of head statistics from the data of `corpus_heads.corpus_data`."""
     return _page(data, "heads", 'startCorpus(document.getElementById("explorer"), pageData());')
+
+
+def film_html(data: dict[str, Any]) -> str:
+    """Make the page of heads over training from the data of `over_training.film_page`."""
+    return _page(data, data["text"], 'startFilm(document.getElementById("explorer"), pageData());')
 
 
 def static_text(name: str) -> str:

@@ -224,7 +224,7 @@ function numbersBeside(heads, side, place, x, yOf) {
 }
 
 /** The matrices of the selected heads with token labels, one below the other. */
-function matrixFigure(data, variant, kind, pins, joined) {
+export function matrixFigure(data, variant, kind, pins, joined) {
   const figures = pins.map(([layer, head]) => ({ ...headMatrix(data, variant, kind, layer, head, joined), colour: headColour(head, headsOf(data, kind)), name: headName(layer, head) }));
   const { rows, cols } = figures[0];
   const cell = Math.max(rows.length, cols.length) > 60 ? 9 : Math.max(12, Math.min(24, 460 / cols.length));
