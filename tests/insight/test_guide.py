@@ -76,7 +76,7 @@ def test_weights_of_the_selected_query(opened, translator, data):
     weights = translator.look(TEXT, data["translation"]).encoder
     go_to(opened, "attend")
     opened.page.click("[data-token='1']")
-    opened.page.select_option("#guide-head", value="1")
+    opened.page.select_option("#guide-head", index=1)
     found = opened.page.locator("[data-guide-weight]").all_inner_texts()
     expected = weights[0, 1, 1]
     np.testing.assert_allclose([float(x.replace("<0.001", "0")) for x in found], expected, atol=1.1e-3)
