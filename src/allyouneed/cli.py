@@ -344,6 +344,10 @@ def look(
             help="A similar sentence: which activations make the difference (patching).",
         ),
     ] = "",
+    other: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Compare with another run, bundle or snapshot of weights, on the page."),
+    ] = None,
 ) -> None:
     """Show every attention head of a translation, on one page.
 
@@ -352,7 +356,7 @@ def look(
     Example: allyouneed look RUN "Ein Hund rennt." --html look.html
     """
     request = insight.LookRequest(
-        run, sentence, test or [], alignments, html, as_json, device, against, over_training, translation
+        run, sentence, test or [], alignments, html, as_json, device, against, over_training, translation, other
     )
     table = insight.look_at(request, console())
     if table:

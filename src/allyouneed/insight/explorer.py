@@ -20,6 +20,7 @@ stages          {encoder: [layer], decoder, cross} or null. A layer: queries, ke
 links           [source word, target word, weight]: the word alignment from attention (`alignment.align`)
 lens            what each layer would predict, see `lens.py`; null for long sentences
 inside          positions, embeddings, feed-forward units and residual stream, see `inside.py`; null for long sentences
+comparison      absent, or two models side by side, see `comparison.py`
 patching        absent, or the patching between two sentences, see `patching_data.py`
 effects         effects of the switches over a set of sentences, see `effects.py`; null without a text
 search          null, or beam_size, alpha, nodes [parent, step, token, log_p, status], ended: indices of the last nodes

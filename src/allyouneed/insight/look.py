@@ -6,19 +6,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from allyouneed.errors import UserError
 from allyouneed.files import check_output, write_file
+from allyouneed.insight.comparison import comparison_data, load_run_or_snapshot, short_names
 from allyouneed.insight.corpus_heads import corpus_data
 from allyouneed.insight.effects import effect_text
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.over_training import film_data, film_json, film_page, role_lines
 from allyouneed.insight.page import corpus_html, film_html, html
 from allyouneed.insight.patching import patch_sentences
-from allyouneed.insight.patching_data import patching_table, sentences_data
+from allyouneed.insight.patching_data import models_data_or_none, patching_table, sentences_data
 from allyouneed.insight.states import validation_pairs
 from allyouneed.insight.variant import entropies
 from allyouneed.model.probe import KINDS
@@ -46,6 +48,7 @@ class LookRequest:
         against: A second sentence: the effect of each activation of `sentence` in its pass; "" for none.
         over_training: Whether to show the snapshots of `training.keep_snapshots`.
         translation: Translation to examine; None for the model's own.
+        other: A second run, bundle or snapshot of weights to compare with on the page, or None.
     """
 
     run: Path
@@ -58,6 +61,7 @@ class LookRequest:
     against: str = ""
     over_training: bool = False
     translation: str | None = None
+    other: Path | None = None
 
     def check(self) -> None:
         """Check the arguments.
@@ -74,6 +78,10 @@ class LookRequest:
             raise UserError("--alignments needs --test, without a sentence.")
         if self.against and (self.test or self.as_json or self.over_training):
             raise UserError("--against needs a sentence, and neither --test, --json nor --over-training.")
+        if self.other and (self.test or self.against or self.over_training or not (has_sentence and self.page)):
+            raise UserError(
+                "--other needs a sentence and --html FILE, and none of --test, --against and --over-training."
+            )
         if self.translation is not None and not has_sentence:
             raise UserError("--translation needs a sentence.")
         if self.page and self.as_json:
@@ -102,20 +110,32 @@ def look_at(request: LookRequest, console: Console) -> str:
     if not request.sentence.strip():
         return _corpus_page(translator, request, console)
     if request.page:
-        patching = sentences_data(translator, request.sentence, request.against) if request.against else None
+        added = _comparisons(translator, request)
         text = effect_text(request.run, request.test, translator.bundle.config.data.columns)
         with track_progress(console, "variants") as update:
             examples = validation_pairs(request.run, translator)
             sentence = request.sentence, None, request.translation
             data = explorer_data(translator, *sentence, examples=examples, effect_text=text, on_progress=update)
-        if patching:
-            data["patching"] = patching
-        _write(request.page, html(data), console)
+        _write(request.page, html(data | added), console)
         return ""
     if request.against:
         return patching_table(translator, patch_sentences(translator, request.sentence, request.against))
     attention = translator.look(request.sentence, request.translation, stages=False)
     return attention_json(attention) if request.as_json else attention_table(attention)
+
+
+def _comparisons(translator: Translator, request: LookRequest) -> dict[str, Any]:
+    """Compute the parts of the page that need a second sentence or a second run."""
+    if request.against:
+        return {"patching": sentences_data(translator, request.sentence, request.against)}
+    if request.other is None:
+        return {}
+    other = load_run_or_snapshot(request.other, request.device)
+    names = short_names(request.run, request.other)
+    pairs = validation_pairs(request.run, translator)
+    comparison = comparison_data(translator, other, request.sentence, names, pairs)
+    patching = models_data_or_none(translator, other, request.sentence, names)
+    return {"comparison": comparison, **({"patching": patching} if patching else {})}
 
 
 def _corpus_page(translator: Translator, request: LookRequest, console: Console) -> str:

@@ -40,6 +40,8 @@ MODULES = (
     "guide.js",
     "patching_texts.js",
     "patching.js",
+    "comparison_texts.js",
+    "comparison.js",
     "app.js",
     "live.js",
     "corpus.js",
@@ -51,7 +53,7 @@ _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|let|class)\b)", re.MULTILINE)
 _NON_ASCII = re.compile(r"[^\x00-\x7f]")
 # Parts that are large and not needed by the first view: parsed on first use.
-_DEFERRED = ("stages", "variants", "effects", "lens", "inside", "attribution", "patching", "twins")
+_DEFERRED = ("stages", "variants", "effects", "lens", "inside", "attribution", "patching", "comparison", "twins")
 
 
 class Showable(ABC):

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from allyouneed.errors import UserError
 from allyouneed.insight.coding import pack_integers, pack_matrices, pack_weights
 from allyouneed.insight.patching import MAX_TOKENS, Patching, PatchMap, PatchSide, patch_models, patch_sentences
 from allyouneed.insight.patching_run import TOP_TOKENS, Cell, all_cells
@@ -41,6 +42,16 @@ def models_data(
 ) -> dict[str, Any]:
     """Compute the JSON object above for two models with given names; the errors are those of `patch_models`."""
     return _data(receiver, patch_models(donor, receiver, text, max_tokens), names)
+
+
+def models_data_or_none(
+    donor: Translator, receiver: Translator, text: str, names: tuple[str, str]
+) -> dict[str, Any] | None:
+    """Compute `models_data`, or None if the models are not exchangeable, predict the same, or the text is too long."""
+    try:
+        return models_data(donor, receiver, text, names)
+    except UserError:
+        return None
 
 
 def strongest(patching: Patching, count: int) -> list[tuple[Cell, float]]:

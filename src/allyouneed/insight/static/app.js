@@ -4,6 +4,7 @@ import { el, grouped } from "./draw.js";
 import { guideView } from "./guide.js";
 import { headsView } from "./heads.js";
 import { lensView } from "./lens.js";
+import { comparisonView } from "./comparison.js";
 import { patchingView } from "./patching.js";
 import { saveButtons } from "./picture.js";
 import { searchView } from "./search.js";
@@ -23,6 +24,7 @@ const VIEWS = {
   switches: { shown: (data) => Boolean(data.base.predictions), draw: ({ data, variant, state, set, change }) => switchesView(data, variant, state, set, change, state.live) },
   lens: { shown: has("lens"), draw: ({ data, state, set }) => lensView(data, state, set) },
   search: { shown: (data) => Boolean(data.links), draw: ({ data, state, set }) => searchView(data, state, set) },
+  comparison: { shown: has("comparison"), draw: ({ data, state, set }) => comparisonView(data, state, set) },
   patching: { shown: has("patching"), draw: ({ data, state, set }) => patchingView(data, state, set) },
 };
 const tabsOf = (data) => Object.keys(VIEWS).filter((name) => VIEWS[name].shown(data));
