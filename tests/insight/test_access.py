@@ -19,6 +19,8 @@ STEPS = {
     "lens": ["#tab-lens"],
     "similar tokens": ["#tab-lens", "#lens-encoder"],
     "search": ["#tab-search", "[data-step='1']"],
+    "why": ["#tab-attribution"],
+    "why, by attention": ["#tab-attribution", "[data-method=rollout]"],
     "the guide": ["#tab-guide"],
     "the experiment": ["#tab-guide", "[data-step-name=why]"],
     "the masks": ["#tab-guide", "[data-step-name=masks]"],

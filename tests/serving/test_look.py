@@ -4,6 +4,7 @@ import pytest
 import requests
 
 from allyouneed.insight.explorer import live_variant
+from allyouneed.insight.questions import live_attribution
 from allyouneed.insight.switches import Switches
 from tests.serving.test_page import type_and_wait
 
@@ -32,6 +33,37 @@ def test_a_combination_of_switches_is_computed_by_the_model(address, translator)
 )
 def test_invalid_requests_are_rejected(address, change, message):
     found = requests.post(f"{address}/api/look", json={**PAIR, "translation": "a", **change}, timeout=300)
+    assert found.status_code == 400
+    assert message in found.json()["error"]
+
+
+def test_a_question_is_answered_by_the_model(address, translator):
+    body = {**PAIR, "candidate": ["▁c", "▁b"], "instead_of": ["▁c", "▁a"]}
+    found = requests.post(f"{address}/api/look/attribution", json=body, timeout=300)
+    assert found.status_code == 200
+    answer, wanted = found.json(), live_attribution(translator, "a b c", body["candidate"], body["instead_of"])
+    assert answer["values"].pop("ig") == pytest.approx(wanted["values"].pop("ig"), rel=1e-3)
+    assert answer["prefix"] == ["<s>", "▁c"]
+    assert {answer["candidate"], answer["instead_of"]} == {"▁a", "▁b"}
+    assert set(answer) == set(wanted)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"candidate": ["▁c"], "instead_of": ["▁c"]}, "are equal"),
+        ({"candidate": ["<script>"]}, "not in the target vocabulary"),
+        ({"candidate": "▁c"}, "candidate"),
+        ({"candidate": [1]}, "candidate"),
+        ({"candidate": ["▁c"] * 129}, "candidate"),
+        ({"instead_of": None}, "instead_of"),
+        ({"q": " "}, "the sentence is empty"),
+        ({"source": "bb", "target": "bb"}, "same language"),
+    ],
+)
+def test_invalid_questions_are_rejected(address, change, message):
+    body = {**PAIR, "candidate": ["▁c"], "instead_of": ["▁a"], **change}
+    found = requests.post(f"{address}/api/look/attribution", json=body, timeout=300)
     assert found.status_code == 400
     assert message in found.json()["error"]
 

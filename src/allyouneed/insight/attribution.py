@@ -98,6 +98,7 @@ def attribute(
     prefix: str = "",
     deletion: bool = True,
     by_preference: bool = False,
+    max_steps: int = 81 * STEPS,
 ) -> Attribution:
     """Attribute the preference of one translation over another to the source and to what they have in common.
 
@@ -110,6 +111,7 @@ def attribute(
         prefix: Beginning of both translations.
         deletion: Whether to run the deletion test, which takes most of the time.
         by_preference: Whether to exchange the two if the model prefers `instead_of` at the fork.
+        max_steps: Largest number of points for integrated gradients.
 
     Returns:
         The attributions at the first token in which the two differ.
@@ -126,7 +128,7 @@ def attribute(
         raise UserError("the sentence is empty: give a sentence.")
     question, target = fork(one, other)
     check_length(translator, len(source), len(target))
-    [found] = answer(translator, source, target, [question], int(deletion), by_preference=by_preference)
+    [found] = answer(translator, source, target, [question], int(deletion), max_steps, by_preference=by_preference)
     return found
 
 

@@ -31,6 +31,8 @@ MODULES = (
     "effects_texts.js",
     "effects.js",
     "switches.js",
+    "attribution_texts.js",
+    "attribution.js",
     "search.js",
     "lens_texts.js",
     "lens.js",
@@ -89,12 +91,15 @@ def html(data: dict[str, Any], ask: dict[str, Any] | None = None) -> str:
     Args:
         data: Data from `explorer.explorer_data`.
         ask: Request for further variants, {"url": ..., "body": {...}}: the page posts the body with the switches to the
-            server, which responds with `live_variant`. None: the page shows only the variants in `data`.
+            server, which responds with `live_variant`, and questions to its path /attribution. None: the page shows
+            only what is in `data`.
 
     Returns:
         HTML, ASCII only.
     """
-    hook = f", {{fetchVariant: asking({_json(ask)})}}" if ask else ""
+    hooks = ("fetchVariant", "asking"), ("fetchAttribution", "askingAttribution")
+    made = ", ".join(f"{hook}: {maker}({_json(ask)})" for hook, maker in hooks) if ask else ""
+    hook = f", {{{made}}}" if ask else ""
     call = f'start(document.getElementById("explorer"), pageData(){hook});'
     return _page(data, data["text"] or data["translation"] or "", call, "connect-src 'self'; " if ask else "")
 

@@ -29,6 +29,7 @@ from allyouneed.insight.variant import PairResult, TokenPair
 from allyouneed.translation.translator import Translator
 
 BUDGET = 2.6e11  # floating-point operations of a page: 2 to 4 seconds on one core
+_LIVE_BUDGET = 5e11  # the same for the gradients of one answer of a server, which also limits its deletion test
 _MAX_QUESTIONS = 32  # keeps the part below 80 KB
 _BYTES = 80_000
 _ALTERNATIVES = 2  # per position
@@ -89,7 +90,17 @@ def live_attribution(
     for tokens, known in zip((candidate, instead_of), ids, strict=True):
         if tokenizer.pieces(known) != list(tokens):
             raise UserError("attribution: a token is not in the target vocabulary: send tokens of the page.")
-    found = attribute(translator, text, ids[0], ids[1], by_preference=True)
+    row = row_operations(translator.model.config, len(translator.tokenizer.encode(text)) + 1, max(map(len, ids)))
+    steps = [count for count in (STEPS, 3 * STEPS, 9 * STEPS) if 2 * count * row <= _LIVE_BUDGET]
+    found = attribute(
+        translator,
+        text,
+        ids[0],
+        ids[1],
+        deletion=bool(steps),
+        by_preference=True,
+        max_steps=max(steps, default=STEPS),
+    )
     return {"position": len(found.prefix_tokens) - 1, **found.data()}
 
 

@@ -1,4 +1,4 @@
-"""Routes of the attention explorer: its page, and the variants that an open page requests."""
+"""Routes of the attention explorer: its page, and the variants and answers that an open page requests."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, Field
 
+from allyouneed.insight.attribution import MAX_TOKENS
 from allyouneed.insight.page import html
 from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body
-from allyouneed.serving.model_worker import SwitchedSentence
+from allyouneed.serving.model_worker import ContrastedSentence, SwitchedSentence
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body
 from allyouneed.serving.registry import Route
 from allyouneed.serving.state import AUTO, ApplicationState, application_state, bearer_token
@@ -43,6 +44,17 @@ class ExploreVariantRequest(ExploreRequest):
     )
 
 
+class ExploreAttributionRequest(ExploreRequest):
+    """A request for the reasons why the model prefers one token to another."""
+
+    candidate: list[UnicodeText] = Field(
+        max_length=MAX_TOKENS,
+        description="Tokens of a translation or its beginning, as in the page's data. The two are compared at the "
+        "first token in which they differ.",
+    )
+    instead_of: list[UnicodeText] = Field(max_length=MAX_TOKENS, description="Tokens of the other one.")
+
+
 @router.post(
     "/look", openapi_extra=request_body(ExploreRequest), responses=error_responses(404), response_class=HTMLResponse
 )
@@ -67,6 +79,18 @@ async def explorer_variant(request: Request) -> JSONResponse:
     route = _admit(state, request, body)
     check_length(len(body.translation), state.settings.characters, TOO_LARGE)
     sentence = SwitchedSentence(body.q, body.translation, body.switches)
+    return JSONResponse(await state.within_limit(state.pipeline.explore(route, sentence)))
+
+
+@router.post(
+    "/api/look/attribution", openapi_extra=request_body(ExploreAttributionRequest), responses=error_responses(404)
+)
+async def explorer_attribution(request: Request) -> JSONResponse:
+    """Return what source and translation contribute to the preference for one token over another, with a test."""
+    state = application_state(request)
+    body = await read_body(request, ExploreAttributionRequest)
+    route = _admit(state, request, body)
+    sentence = ContrastedSentence(body.q, tuple(body.candidate), tuple(body.instead_of))
     return JSONResponse(await state.within_limit(state.pipeline.explore(route, sentence)))
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from allyouneed.insight.explorer import explorer_data, live_variant
+from allyouneed.insight.questions import live_attribution
 from allyouneed.insight.switches import single_switches, switches_from
 from allyouneed.serving.registry import LanguagePair, TranslatorRegistry
 from allyouneed.translation.options import SearchOptions
@@ -67,6 +68,14 @@ class SwitchedSentence(NamedTuple):
     text: str
     translation: str
     switches: dict[str, Any]
+
+
+class ContrastedSentence(NamedTuple):
+    """A sentence, and the tokens of two translations or their beginnings, of which one is preferred."""
+
+    text: str
+    candidate: tuple[str, ...]
+    instead_of: tuple[str, ...]
 
 
 class BatchKey(NamedTuple):
@@ -133,6 +142,13 @@ def explore_switched(
         live_variant(translator, text, translation, switches_from(switches, translator.model))
         for text, translation, switches in payloads
     ]
+
+
+def explore_contrast(
+    translator: Translator, payloads: Sequence[ContrastedSentence], options: TranslationOptions
+) -> list[dict[str, Any]]:
+    """Answer why one token is preferred to another, as an open explorer page asks."""
+    return [live_attribution(translator, *payload) for payload in payloads]
 
 
 def _stream(translator: Translator, payload: StreamingSentence, options: TranslationOptions) -> SentenceTranslation:

@@ -12,11 +12,13 @@ from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.markup import MarkupFormat, parse_markup
 from allyouneed.serving.model_worker import (
     BatchKey,
+    ContrastedSentence,
     SentenceTranslation,
     StreamingSentence,
     SwitchedSentence,
     TranslationOptions,
     explore,
+    explore_contrast,
     explore_switched,
     translate,
     translate_streaming,
@@ -24,10 +26,16 @@ from allyouneed.serving.model_worker import (
 from allyouneed.serving.registry import Route, TranslatorRegistry
 from allyouneed.serving.request_queue import RequestQueue
 from allyouneed.serving.sentences import SentenceSegment, join_sentences, single_sentence, split_sentences
+from allyouneed.translation.translator import Translator
 
 _WORD = re.compile(r"[^ ]+")
 _MAX_QUEUED = 256  # queued sentences per request, so that a long text does not block other requests
 CharSpan = tuple[int, int]
+_EXPLORER_TASKS: dict[type, Callable[[Translator, Sequence[Any], TranslationOptions], list[Any]]] = {
+    str: explore,
+    SwitchedSentence: explore_switched,
+    ContrastedSentence: explore_contrast,
+}
 
 
 class AlignedSentence(NamedTuple):
@@ -148,8 +156,8 @@ class TranslationPipeline:
             on_text(before + results[-1].text)
         return _assemble(parts, results, 1)
 
-    async def explore(self, route: Route, payload: str | SwitchedSentence) -> dict[str, Any]:
-        """Return the explorer's data for a sentence, or one variant of the data for a `SwitchedSentence`.
+    async def explore(self, route: Route, payload: str | SwitchedSentence | ContrastedSentence) -> dict[str, Any]:
+        """Return the explorer's data for a sentence, or for another payload the part that it asks for.
 
         Raises:
             ApiError: 400 if the route does not have exactly one model.
@@ -158,8 +166,7 @@ class TranslationPipeline:
             raise ApiError(400, "nothing to explore: source and target are the same language")
         if len(route) > 1:
             raise ApiError(400, "this pair is translated through a third language; explore each step separately")
-        task = explore if isinstance(payload, str) else explore_switched
-        [data] = await self.queue.submit(BatchKey(task, route[0]), [payload])
+        [data] = await self.queue.submit(BatchKey(_EXPLORER_TASKS[type(payload)], route[0]), [payload])
         return data
 
     def split_code(self, text: str, route: Route) -> tuple[str, int]:

@@ -1,4 +1,5 @@
 // The explorer: one state object, from which the whole view is rendered. `start(root, data, {fetchVariant})` mounts it.
+import { attributionView } from "./attribution.js";
 import { headsOf, kindsOf, layersOf, shown } from "./data.js";
 import { el, grouped } from "./draw.js";
 import { guideView } from "./guide.js";
@@ -25,21 +26,23 @@ const VIEWS = {
   lens: { shown: has("lens"), draw: ({ data, state, set }) => lensView(data, state, set) },
   search: { shown: (data) => Boolean(data.links), draw: ({ data, state, set }) => searchView(data, state, set) },
   comparison: { shown: has("comparison"), draw: ({ data, state, set }) => comparisonView(data, state, set) },
+  attribution: { shown: has("attribution"), draw: ({ data, state, set }) => attributionView(data, state, set) },
   patching: { shown: has("patching"), draw: ({ data, state, set }) => patchingView(data, state, set) },
 };
 const tabsOf = (data) => Object.keys(VIEWS).filter((name) => VIEWS[name].shown(data));
 
 /**
  * data: see `explorer.py`. fetchVariant(switches): returns a promise of a variant, if the page has a server; without it,
- * the page shows only the variants in its data.
+ * the page shows only the variants in its data. fetchAttribution(candidate, insteadOf): the same for an answer to why one
+ * path of tokens is preferred to another.
  */
-export function start(root, data, { fetchVariant = null } = {}) {
+export function start(root, data, { fetchVariant = null, fetchAttribution = null } = {}) {
   const live = Boolean(fetchVariant);
   const fetched = new Map();
   let requested = PAPER; // switches of the last click; the view changes when the variant has arrived
   const variantOf = (key) => (key === "" ? data.base : (fetched.get(key) ?? data.variants[key]));
   const state = { tab: "heads", kind: kindsOf(data)[0], layer: 0, head: 0, pins: [[0, 0]], pinning: false, joined: false, view: "lines", query: null, key: null,
-    local: { scale: true, mask: true, temperature: 1 }, switches: PAPER, coming: null, problem: null, place: null, step: null, alpha: null, live };
+    local: { scale: true, mask: true, temperature: 1 }, switches: PAPER, coming: null, problem: null, place: null, step: null, alpha: null, live, fetchAttribution };
   const current = () => variantOf(switchKey(state.switches)) ?? data.base;
   startLanguage();
   const draw = (focus) => render(root, data, state, current(), set, change, focus);

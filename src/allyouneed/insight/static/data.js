@@ -165,8 +165,8 @@ export function shown(token, first = false) {
  * its input token; `next` is the token or word that its last position predicts, null where that is unknown.
  */
 export function sides(data, variant, kind, joined) {
-  const source = () => side(variant.source_tokens ?? data.source.tokens, data.source.words, 0, joined);
-  const inputs = () => side(data.target.inputs, data.target.words, 1, joined);
+  const source = () => groupsOf(variant.source_tokens ?? data.source.tokens, data.source.words, 0, joined);
+  const inputs = () => groupsOf(data.target.inputs, data.target.words, 1, joined);
   return {
     encoder: () => [source(), source()],
     decoder: () => [predicting(data, inputs()), inputs()],
@@ -181,7 +181,8 @@ function predicting(data, groups) {
   return groups.map((group, i) => ({ ...group, next: i + 1 < groups.length ? groups[i + 1].label : last }));
 }
 
-function side(tokens, words, shift, joined) {
+/** Labels and token ranges of tokens, or of their words; the first `shift` tokens are no words. */
+export function groupsOf(tokens, words, shift, joined) {
   const single = (i) => ({ first: i, last: i + 1, label: shown(tokens[i], i === shift) });
   if (!joined) return tokens.map((_, i) => single(i));
   const groups = shift ? [single(0)] : [];

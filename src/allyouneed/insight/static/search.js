@@ -1,4 +1,5 @@
 // The search: the tree of the beam, the hypotheses, the decoder's attention at each step, and word alignment.
+import { forkOf } from "./attribution.js";
 import { penalised, shown, sides, textOf, weightsAt } from "./data.js";
 import { clipped, el, hideTip, number, savePng, saveSvg, scroller, showTip, svg } from "./draw.js";
 import { t } from "./texts.js";
@@ -6,7 +7,7 @@ import { t } from "./texts.js";
 export function searchView(data, state, set) {
   const { search } = data;
   const section = el("section", {});
-  if (search) section.append(el("p", { class: "lead" }, t("searchLead", search.beam_size)), treeCard(data, state, set), penaltyCard(data, state, set));
+  if (search) section.append(el("p", { class: "lead" }, t("searchLead", search.beam_size)), treeCard(data, state, set), pickCard(data, state, set), penaltyCard(data, state, set));
   else section.append(el("p", { class: "lead" }, t("noSearch")));
   section.append(stepCard(data, state, set), linksCard(data));
   return section;
@@ -47,10 +48,10 @@ export function treeCard(data, state, set) {
   nodes.forEach(([parent, step, token, logP, status], i) => {
     const [x, y] = spots[i];
     const [px, py] = parent < 0 ? [8, top] : [spots[parent][0] + 6, spots[parent][1]];
-    const classes = [status === "cut" && "cut", status === "ended" && "ended", best.has(i) && "best", step > until && "later"].filter(Boolean).join(" ");
+    const classes = [status === "cut" && "cut", status === "ended" && "ended", best.has(i) && "best", step > until && "later", asksWhy(data, state) && "pickable", state.picks?.includes(i) && "picked"].filter(Boolean).join(" ");
     const middle = (px + 48 + x - 6) / 2;
     const from = parent < 0 ? px : px + 8 * Math.min(6, Array.from(shown(nodes[parent][2], true)).length) + 6;
-    const group = svg("g", { class: classes, onpointerenter: (e) => showTip(e, hypothesisText(nodes, i) || token, `log p ${number(logP)}`, status === "ended" && `${t("score")} ${number(penalised(logP, step, alpha))}`), onpointerleave: hideTip },
+    const group = svg("g", { class: classes, "data-node": i, onclick: asksWhy(data, state) && (() => set({ picks: picked(state, i) })), onpointerenter: (e) => showTip(e, hypothesisText(nodes, i) || token, `log p ${number(logP)}`, status === "ended" && `${t("score")} ${number(penalised(logP, step, alpha))}`), onpointerleave: hideTip },
       svg("path", { d: `M${from} ${py}C${middle} ${py} ${middle} ${y} ${x - 5} ${y}` }), svg("circle", { cx: x, cy: y, r: 3 }), svg("text", { x: x + 7, y: y + 4 }, clipped(shown(token, step === 1), 6)));
     (best.has(i) ? later : drawing).append(group);
   });
@@ -58,6 +59,24 @@ export function treeCard(data, state, set) {
   return el("div", { class: "card" }, el("div", { class: "tools" }, el("h2", { css: { margin: 0 } }, t("tree")), stepControl(state, set, length),
     el("span", { class: "end" }, el("button", { class: "quiet", onclick: () => saveSvg(drawing, "beam") }, "SVG"), el("button", { class: "quiet", onclick: () => savePng(drawing, "beam") }, "PNG"))),
     el("div", { class: "tree", id: "tree", tabindex: 0, role: "region", "aria-label": t("tree") }, drawing));
+}
+
+const asksWhy = (data, state) => Boolean(data.attribution) && state.tab === "search";
+
+/** The selected nodes after a click on one more: at most two, the earlier one leaves. */
+const picked = ({ picks = [] }, i) => (picks.includes(i) ? picks.filter((each) => each !== i) : [...picks, i].slice(-2));
+
+/** The two selected nodes, and the question why the model prefers one of them. */
+function pickCard(data, state, set) {
+  if (!asksWhy(data, state)) return "";
+  const { nodes } = data.search;
+  const picks = state.picks ?? [];
+  const names = picks.map((place) => hypothesisText(nodes, place) + (nodes[place][2] === "</s>" ? " </s>" : ""));
+  const asked = picks.length === 2 ? forkOf(...picks.map((place) => pathTo(nodes, place).map((at) => nodes[at][2]))) : null;
+  return el("div", { class: "card", id: "picks" }, el("p", { class: "note", css: { margin: 0 } }, t("whyPick")),
+    picks.length > 0 && el("p", { css: { margin: ".4rem 0 0" } }, t("whyPicked", names.map((name) => `“${name}”`).join(", "))),
+    picks.length === 2 && !asked && el("p", { class: "note" }, t("whySame")),
+    asked && el("button", { class: "quiet", id: "ask-why", css: { "margin-top": ".6rem" }, onclick: () => set({ tab: "attribution", why: asked }, "#tab-attribution") }, t("whyGo", shown(asked.one, true), shown(asked.other, true))));
 }
 
 let timer = null;
@@ -92,8 +111,9 @@ function penaltyCard(data, state, set) {
   const rows = ranked(search, alpha);
   return el("div", { class: "card" }, el("div", { class: "tools" }, el("h2", { css: { margin: 0 } }, t("hypothesis")),
     el("label", { class: "range" }, t("penalty"), el("input", { type: "range", id: "alpha", min: 0, max: 2, step: 0.1, value: alpha, oninput: (e) => set({ alpha: Number(e.target.value) }) }), el("span", {}, alpha.toFixed(1)))),
-    scroller(t("hypothesis"), false, el("table", { class: "plain", id: "hypotheses" }, el("thead", {}, el("tr", {}, el("th", { class: "text" }, t("hypothesis")), el("th", {}, t("length")), el("th", {}, t("logP")), el("th", {}, t("score")))),
-      el("tbody", {}, rows.slice(0, 8).map(({ place, score }, i) => el("tr", { class: i ? null : "on" }, el("td", { class: "text" }, hypothesisText(search.nodes, place) || "∅"), el("td", {}, String(search.nodes[place][1])), el("td", {}, number(search.nodes[place][3])), el("td", {}, number(score))))))),
+    scroller(t("hypothesis"), false, el("table", { class: "plain", id: "hypotheses" }, el("thead", {}, el("tr", {}, asksWhy(data, state) && el("th", {}, t("whyCompare")), el("th", { class: "text" }, t("hypothesis")), el("th", {}, t("length")), el("th", {}, t("logP")), el("th", {}, t("score")))),
+      el("tbody", {}, rows.slice(0, 8).map(({ place, score }, i) => el("tr", { class: i ? null : "on" },
+        asksWhy(data, state) && el("td", {}, el("input", { type: "checkbox", id: `pick-${place}`, checked: state.picks?.includes(place), "aria-label": `${t("whyCompare")}: ${hypothesisText(search.nodes, place) || "∅"}`, onchange: () => set({ picks: picked(state, place) }) })), el("td", { class: "text" }, hypothesisText(search.nodes, place) || "∅"), el("td", {}, String(search.nodes[place][1])), el("td", {}, number(search.nodes[place][3])), el("td", {}, number(score))))))),
     el("p", { class: "note" }, t("penaltyNote")));
 }
 
