@@ -24,6 +24,7 @@ import torch
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.errors import UserError
 from allyouneed.insight.deletion import DeletionTest, deletion_test, leave_one_out
+from allyouneed.insight.drawable import Drawable
 from allyouneed.insight.gradients import STEPS, IntegratedGradients, integrated_gradients
 from allyouneed.insight.mixing import alti, raw_attention, rollout
 from allyouneed.insight.removal import PartialInputs, Question
@@ -36,7 +37,7 @@ MAX_TOKENS = 128  # per side
 
 
 @dataclass(frozen=True)
-class Attribution:
+class Attribution(Drawable):
     """The answer to one question.
 
     Attributes:

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from allyouneed.errors import UserError
+from allyouneed.insight.drawable import Drawable
 from allyouneed.insight.page import Showable
 from allyouneed.insight.view import AttentionView, view
 
 _SIGNATURE = inspect.signature(nn.MultiheadAttention.forward)
 
 
-class ModuleRecording(Showable):
+class ModuleRecording(Showable, Drawable):
     """Attention of the last call of every `nn.MultiheadAttention` of a module; see `record`.
 
     Attributes:

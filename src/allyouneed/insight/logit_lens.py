@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.data.vocabulary import AnyTokenizer
+from allyouneed.insight.drawable import Drawable
 from allyouneed.insight.states import decoder_sites, encoder_sites, record_states, residual_stream, token_pair
 from allyouneed.insight.variant import TokenPair
 from allyouneed.model.probe import Site
@@ -32,7 +33,7 @@ _MAX_LOGITS = 8_000_000  # logits computed at once
 
 
 @dataclass(frozen=True, eq=False)
-class LogitLens:
+class LogitLens(Drawable):
     """Predictions from every state of the decoder's residual stream for one sentence pair.
 
     Position t has the input token t and predicts token t + 1. State 0 is the embedding; the last state is the one that

@@ -23,6 +23,7 @@ import torch
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.errors import UserError
+from allyouneed.insight.drawable import Drawable
 from allyouneed.insight.patching_run import (
     Cell,
     Pass,
@@ -102,7 +103,7 @@ class PatchMap:
 
 
 @dataclass(frozen=True)
-class Patching:
+class Patching(Drawable):
     """Result of `patch_sentences` and `patch_models`.
 
     Attributes:

@@ -11,18 +11,20 @@ from torch import nn
 
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
+from allyouneed.insight.drawable import Drawable
 from allyouneed.insight.explorer import FORMAT, model_facts, pack_arrays
 from allyouneed.insight.hooks import ModuleRecording, record_module
 from allyouneed.insight.page import Showable
 from allyouneed.insight.switches import Switches
 from allyouneed.insight.variant import entropies, mean_jacobian, weights_of
+from allyouneed.insight.view import AttentionView
 from allyouneed.insight.words import links_of
 from allyouneed.model.probe import KINDS, AttentionRecorder, record_attention
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.alignment import deciding_layer
 
 
-class Recording(Showable):
+class Recording(Showable, Drawable):
     """The last forward pass of a model inside a `record` block; a notebook shows its first sentence in the explorer.
 
     Args:
@@ -106,6 +108,14 @@ class Recording(Showable):
         }
         pack_arrays(data, recorded)
         return data
+
+    def view(self) -> AttentionView:
+        """Return the weights of the first sentence with statistics, as `allyouneed.view` does for other models."""
+        ids = self.recorded.source_ids[0].tolist() if self.recorded.sites else []
+        arrays = {kind: self._weights(kind) for kind in KINDS}
+        return AttentionView(
+            arrays, self._tokens(ids), self._tokens(self.recorded.target_ids[0].tolist(), of_target=True)
+        )
 
     def _weights(self, kind: str) -> np.ndarray:
         self._check_recorded()

@@ -13,6 +13,7 @@ import torch
 
 from allyouneed.errors import UserError
 from allyouneed.insight.coding import pack_weights
+from allyouneed.insight.drawable import Drawable
 from allyouneed.insight.page import PAGE_BYTES, Showable, html
 from allyouneed.insight.switches import Switches
 from allyouneed.insight.tokens import SPECIAL, mark_words, word_ranges
@@ -26,7 +27,7 @@ _PRECISIONS = ((16, 0), (8, 0), (16, 32), (16, 16), (16, 8), (16, 4))  # bits, a
 _SIDES = {"encoder": ("source", "source"), "decoder": ("target", "target"), "cross": ("target", "source")}
 
 
-class AttentionView(Showable):
+class AttentionView(Showable, Drawable):
     """Attention weights of a model, as arrays and as a page; a notebook displays the page.
 
     Attributes:

@@ -1,0 +1,60 @@
+"""Imported models, and models with settings that the paper does not have, work in every view."""
+
+import importlib.util
+
+import pytest
+
+from allyouneed import Translator
+from allyouneed.exchange.marian_import import import_marian
+from allyouneed.insight.explorer import explorer_data
+from allyouneed.insight.page import html
+from allyouneed.insight.states import token_pair
+from tests.compat import IMPORTED
+from tests.exchange.opus import SHAPES, write_marian
+from tests.insight.conftest import Page, random_translator
+
+TEXT = "a b c d."
+
+
+def marian(folder, shape: str) -> Translator:
+    if importlib.util.find_spec("transformers") is None:
+        pytest.skip("transformers is not installed: pip install 'allyouneed[exchange]'")
+    write_marian(folder / "hf", **SHAPES[shape])
+    import_marian(folder / "hf", folder / "run")
+    return Translator.load(folder / "run")
+
+
+MODELS = {
+    "Marian, joint": lambda folder: Translator.load(IMPORTED),
+    "Marian, two vocabularies": lambda folder: marian(folder, "two vocabularies, nothing tied"),
+    "Marian, 1 + 2 layers": lambda folder: marian(folder, "two decoder layers, a separate start token"),
+    "learned positions, norm first": lambda folder: random_translator(
+        2, 2, 16, norm="pre", positions="learned", max_positions=300, tie_embeddings="false"
+    ),
+    "narrow keys": lambda folder: random_translator(1, 3, 24, d_k=5, d_v=4),
+}
+
+
+SLOW = ("Marian, joint", "Marian, 1 + 2 layers", "narrow keys")
+
+
+@pytest.mark.parametrize("name", [pytest.param(x, marks=pytest.mark.slow) if x in SLOW else x for x in MODELS])
+def test_every_view_shows_the_model(browser, tmp_path, name):
+    translator = MODELS[name](tmp_path)
+    data = explorer_data(translator, TEXT, examples=[token_pair(translator, "d c b", "a b c")])
+    [translation] = translator.translate([TEXT])
+    assert data["translation"] == translation.text
+    assert data["lens"], data["inside"]
+    assert all(each["translation"] for each in data["variants"].values())
+    path = tmp_path / "page.html"
+    path.write_text(html(data), encoding="utf-8")
+    with Page(browser, path) as opened:
+        tabs = [tab.get_attribute("id") for tab in opened.page.query_selector_all("[role=tab]")]
+        assert {"tab-heads", "tab-steps", "tab-switches", "tab-lens", "tab-search"} <= set(tabs)
+        for tab in tabs:
+            opened.page.click(f"#{tab}")
+            for kind in ("decoder", "cross"):
+                if opened.page.query_selector(f"[data-kind={kind}]"):
+                    opened.page.click(f"[data-kind={kind}]")
+            assert opened.text("#panel").strip()
+            assert not opened.problems, tab
