@@ -26,6 +26,10 @@ from tests.compat import POST_NORM
 from tests.conftest import TOY, toy_pairs
 from tests.pages import DOCS, commands
 
+OWN_MODEL = """import allyouneed
+def Transformer():
+    return allyouneed.Transformer(allyouneed.ModelConfig(d_model=16, d_ff=32, num_heads=2, encoder_layers=1), 30)
+"""
 LINES = {"train": 120, "mine": 120, "both": 120, "mixed": 120}
 STEPS = ["training.steps=3", "training.validate_every=2", "training.average_every=1", "training.bleu_sentences=2"]
 FEW = ["training.batch_tokens=400", "search.max_extra_length=5", "training.device=cpu", *STEPS]
@@ -69,6 +73,8 @@ def prepare(folder: Path, arguments: list[str]) -> None:
             shutil.copytree(POST_NORM, folder / each)
         elif arguments[0] == "import" and each == arguments[2]:
             export_marian(load_bundle(POST_NORM), folder / each)
+        elif own := re.fullmatch(r"(\w+\.py):\w+", each):
+            (folder / own[1]).write_text(OWN_MODEL, encoding="utf-8")
         elif text := re.fullmatch(r"(\w+)\.(de|en|ko|sw)", each):
             pairs, side = toy_pairs(LINES.get(text[1], 6)), int(text[2] == "en")
             (folder / each).write_text("".join(f"{pair[side]}\n" for pair in pairs), encoding="utf-8")

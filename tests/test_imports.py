@@ -34,15 +34,16 @@ MAY_IMPORT = {
     "quickstart": BASE | {"data", "training", "translation"},
     "exchange": SHARED | COMMANDS,
     "insight": SHARED,
+    "verification": BASE | COMMANDS | {"model"},
     "paper": SHARED | COMMANDS | {"training", "insight"},
     "serving": SHARED | COMMANDS | {"insight"},
-    "cli": BASE | COMMANDS | {"training", "translation", "exchange", "insight", "serving", "paper"},
+    "cli": BASE | COMMANDS | {"training", "translation", "exchange", "insight", "serving", "paper", "verification"},
     "__main__": {"cli"},
-    "__init__": {*SHARED, "insight", "training", "quickstart"},  # for type checkers only, see below
+    "__init__": {*SHARED, "insight", "training", "quickstart", "verification"},  # for type checkers only, see below
 }
 PUBLIC = {
     *("Config", "ModelConfig", "SearchOptions", "TrainingResult", "Transformer", "Translation", "Translator"),
-    *("UserError", "evaluate", "load_recipe", "record", "score", "train", "view"),
+    *("UserError", "evaluate", "load_recipe", "record", "score", "train", "verify", "view"),
 }
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from allyouneed.translation.results import Translation
     from allyouneed.translation.scoring import score
     from allyouneed.translation.translator import Translator
+    from allyouneed.verification.verifier import verify
 
 __version__ = "0.1.0"
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "record",
     "score",
     "train",
+    "verify",
     "view",
 ]
 
@@ -53,6 +55,7 @@ _MODULES = {
     "record": "allyouneed.insight.recorder",
     "score": "allyouneed.translation.scoring",
     "train": "allyouneed.training.python_api",
+    "verify": "allyouneed.verification.verifier",
     "view": "allyouneed.insight.view",
 }
 

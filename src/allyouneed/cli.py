@@ -29,6 +29,7 @@ from allyouneed.terminal import (
     text,
 )
 from allyouneed.translation.search_command import GroupedCommand, search_command
+from allyouneed.verification.commands import app as verification
 
 if TYPE_CHECKING:
     from allyouneed.training.train import Outcome
@@ -49,6 +50,7 @@ app = typer.Typer(
 
 app.add_typer(exchange)
 app.add_typer(serving)
+app.add_typer(verification)
 app.add_typer(paper, name="paper", short_help="Reproduce the paper's tables and figures.")
 
 

@@ -1,0 +1,354 @@
+"""Calling conventions: turns anybody's module into a function from source and target ids to logits.
+
+Dimensions: batch; source, target: positions; vocab: size of the target vocabulary.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from allyouneed.errors import UserError
+from allyouneed.verification.recording import batch_first, slow_attention
+
+Forward = Callable[[nn.Module, Tensor, Tensor], Any]
+
+_PAD_NAMES = re.compile(r"(src_|source_|trg_|tgt_|target_)?pad(ding)?_?(id|idx|index|token_id|token|token_idx)?$")
+_SOURCE = re.compile(r"^(src|source|enc|x$|input|inp|encoder_input|sources|s$)(?!.*(mask|len))")
+_TARGET = re.compile(r"^(tgt|trg|target|dec|y$|decoder_input|output|out|t$|labels)(?!.*(mask|len))")
+_MASK = re.compile(r"mask")
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How a module is called.
+
+    Attributes:
+        time_first: Whether ids and logits are [length, batch].
+        masks: Name of the form of the masks that are passed, or "" if none are.
+        swapped: Whether the target is the first argument.
+        generator: Path of the module that turns the result into logits, or "".
+        custom: The `forward` argument of `verify`, if given.
+    """
+
+    time_first: bool = False
+    masks: str = ""
+    swapped: bool = False
+    generator: str = ""
+    custom: Forward | None = None
+
+    def describe(self) -> str:
+        """Describe the convention in words."""
+        if self.custom is not None:
+            return "called by the given forward function"
+        parts = ["ids [length, batch]" if self.time_first else "ids [batch, length]"]
+        if self.swapped:
+            parts.append("target first")
+        if self.masks:
+            parts.append(f"masks made by verify ({MASKS[self.masks]})")
+        if self.generator:
+            parts.append(f"logits by {self.generator}")
+        return ", ".join(parts)
+
+
+MASKS = {
+    "keep": "True where visible, [batch, 1, source] and [batch, target, target]",
+    "keep heads": "True where visible, [batch, 1, 1, source] and [batch, 1, target, target]",
+    "hide": "True where hidden, [batch, 1, 1, source] and [batch, 1, target, target]",
+    "torch": "as for torch.nn.Transformer: True where hidden, [target, target] and [batch, source]",
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A module with everything that is needed to call it.
+
+    Attributes:
+        module: The module, in evaluation mode.
+        convention: How it is called.
+        pad_id: Id of padding.
+        bos_id: Id of the start token.
+        source_vocab: Size of the source vocabulary.
+        target_vocab: Size of the target vocabulary.
+        kind: What the output is: "logits", "log-probabilities" or "probabilities".
+    """
+
+    module: nn.Module
+    convention: Convention
+    pad_id: int
+    bos_id: int
+    source_vocab: int
+    target_vocab: int
+    kind: str = "logits"
+
+    def __call__(self, source: Tensor, target: Tensor) -> Tensor:
+        """Return logits (or log probabilities), shape [batch, target, vocab]."""
+        x = call(self.module, self.convention, source, target, self.pad_id)
+        return x.clamp_min(torch.finfo(x.dtype).tiny).log() if self.kind == "probabilities" else x
+
+    def with_module(self, module: nn.Module) -> Subject:
+        """Return the same subject with another copy of the module."""
+        return replace(self, module=module)
+
+    def in_double(self) -> Subject:
+        """Return a float64 copy if the module runs in float64, else the subject itself."""
+        try:
+            double = self.with_module(copy.deepcopy(self.module).double().eval())
+            with torch.no_grad():
+                result = double(*self.sample(2, 5, 4))
+        except Exception:
+            return self
+        return double if result.dtype == torch.float64 else self
+
+    def sample(self, batch: int, source: int, target: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Draw ids without padding; targets begin with the start token."""
+        generator = torch.Generator().manual_seed(seed)
+
+        def draw(vocab: int, length: int) -> Tensor:
+            allowed = torch.tensor([i for i in range(vocab) if i not in (self.pad_id, self.bos_id)])
+            return allowed[torch.randint(len(allowed), (batch, length), generator=generator)]
+
+        sources, targets = draw(self.source_vocab, source), draw(self.target_vocab, target)
+        targets[:, 0] = self.bos_id
+        return sources, targets
+
+
+def call(module: nn.Module, convention: Convention, source: Tensor, target: Tensor, pad_id: int) -> Tensor:
+    """Call a module and return its output as [batch, target, vocab]."""
+    rows, length = target.shape
+    if convention.custom is not None:
+        with slow_attention():
+            result = convention.custom(module, source, target)
+    else:
+        arguments, named = _arguments(module, convention, source, target, pad_id)
+        with slow_attention():
+            result = module(*arguments, **named)
+    x = _tensor(result)
+    if convention.generator:
+        x = _tensor(module.get_submodule(convention.generator)(x))
+    shaped = batch_first(x, rows, length)
+    if shaped is None or shaped.dim() != 3:
+        raise ValueError(f"the output has shape {list(x.shape)}, expected [{rows}, {length}, vocab]")
+    return shaped
+
+
+def _tensor(result: Any) -> Tensor:
+    """Take the logits from a tensor, a tuple, a dictionary, or an output of transformers."""
+    for name in ("logits", "output", "out", "prediction_logits"):
+        value = result.get(name) if isinstance(result, Mapping) else getattr(result, name, None)
+        if isinstance(value, Tensor):
+            return value
+    if isinstance(result, tuple | list) and result:
+        return _tensor(result[0])
+    if isinstance(result, Tensor) and result.is_floating_point():
+        return result
+    raise ValueError(f"the output is a {type(result).__name__}, expected a tensor of logits")
+
+
+def _parameters(module: nn.Module) -> list[inspect.Parameter]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p for p in inspect.signature(module.forward).parameters.values() if p.kind in kinds]
+
+
+def _arguments(
+    module: nn.Module, convention: Convention, source: Tensor, target: Tensor, pad_id: int
+) -> tuple[list[Tensor], dict[str, Any]]:
+    """Return positional and named arguments for the module's forward."""
+    names = [p.name for p in _parameters(module)]
+    masks = _masks(convention.masks, source, target, pad_id)
+    if convention.time_first:
+        source, target = source.T, target.T
+    if "decoder_input_ids" in names:  # transformers
+        hidden = {"attention_mask": masks["hf source"]} if "attention_mask" in names else {}
+        return [], {"input_ids": source, "decoder_input_ids": target, **hidden}
+    ids = [target, source] if convention.swapped else [source, target]
+    named: dict[str, Any] = {}
+    if convention.masks:
+        for name in names[2:]:
+            mask = _mask_for(name, convention.masks, masks)
+            if mask is not None:
+                named[name] = mask
+    return ids, named
+
+
+def _masks(form: str, source: Tensor, target: Tensor, pad_id: int) -> dict[str, Tensor]:
+    length = target.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=target.device).tril()
+    keep_source = (source != pad_id)[:, None]
+    keep_target = (target != pad_id)[:, None] & causal
+    made = {
+        "hf source": (source != pad_id).long(),
+        "causal": ~causal,
+        "pad source": source == pad_id,
+        "pad target": target == pad_id,
+    }
+    size = source.shape[1]
+    made |= {"open": torch.zeros(size, size, dtype=torch.bool, device=source.device)}
+    if form == "keep":
+        return made | {"source": keep_source, "target": keep_target}
+    source_heads, target_heads = keep_source[:, None], keep_target[:, None]
+    if form == "hide":
+        source_heads, target_heads = ~source_heads, ~target_heads
+    return made | {"source": source_heads, "target": target_heads}
+
+
+def _mask_for(name: str, form: str, masks: Mapping[str, Tensor]) -> Tensor | None:
+    """Choose the mask for an argument by its name; None: leave the argument out."""
+    if not _MASK.search(name):
+        return None
+    target = re.search(r"tgt|trg|target|dec|look|causal|subsequent|self", name) is not None
+    if form == "torch":
+        if "pad" in name:
+            return masks["pad target" if target else "pad source"]
+        return masks["causal"] if target else None if "mem" in name else masks["open"]
+    return masks["target"] if target else masks["source"]
+
+
+def _conventions(module: nn.Module) -> Iterator[Convention]:
+    """Yield plausible conventions, the most plausible first."""
+    parameters = _parameters(module)
+    names = [p.name for p in parameters]
+    swapped = len(names) > 1 and bool(_TARGET.search(names[0])) and bool(_SOURCE.search(names[1]))
+    masked = any(_MASK.search(name) for name in names)
+    required = any(_MASK.search(p.name) and p.default is inspect.Parameter.empty for p in parameters)
+    forms = ["", *(MASKS if masked else [])]
+    if any("padding_mask" in name for name in names):
+        forms = ["torch", ""]
+    if required:
+        forms = [form for form in forms if form]
+    for form in forms:
+        for first in (False, True):
+            yield Convention(first, form, swapped)
+
+
+def find_subject(
+    module: nn.Module,
+    forward: Forward | None = None,
+    pad_id: int | None = None,
+    bos_id: int | None = None,
+    vocab_size: int | None = None,
+    target_vocab_size: int | None = None,
+) -> Subject:
+    """Find out how a module is called.
+
+    Args:
+        module: The module.
+        forward: Called as forward(module, source, target) with ids [batch, length]; None: found by trial.
+        pad_id: Id of padding; None: an attribute of the module, `padding_idx`, or 0.
+        bos_id: Id of the start token; None: the smallest id that is not padding.
+        vocab_size: Source vocabulary size; None: rows of the source embedding.
+        target_vocab_size: Target vocabulary size; None: rows of the target embedding, or `vocab_size`.
+
+    Returns:
+        The subject, whose convention leaks least of those that run.
+
+    Raises:
+        UserError: If the module cannot be called; the message lists what was tried.
+    """
+    pad = _find_pad(module) if pad_id is None else pad_id
+    bos = (1 if pad == 0 else 0) if bos_id is None else bos_id
+    source_vocab, target_vocab = _find_vocabularies(module, vocab_size, target_vocab_size)
+    tried: list[str] = []
+    runnable: list[tuple[tuple[int, int], Subject]] = []
+    for convention in [Convention(custom=forward)] if forward is not None else _conventions(module):
+        subject = Subject(module, convention, pad, bos, source_vocab, target_vocab)
+        try:
+            subject = _with_output(subject)
+            runnable.append(((_leaks(subject), len(runnable)), subject))
+        except Exception as error:
+            tried.append(f"{convention.describe()}: {type(error).__name__}: {_short(error)}")
+            continue
+        if runnable[-1][0][0] == 0:
+            break
+    if not runnable:
+        listed = "; ".join(dict.fromkeys(tried)) or "nothing, since forward takes no two arguments"
+        raise UserError(f"cannot call the module with source and target ids. Tried {listed}. Give forward=.")
+    return min(runnable, key=lambda pair: pair[0])[1]
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
+
+
+def _with_output(subject: Subject) -> Subject:
+    """Run the subject, find its generator if the output is no logits yet, and what the output is."""
+    source, target = subject.sample(3, 7, 5)
+    with torch.no_grad():
+        x = subject(source, target)
+        if x.shape[-1] != subject.target_vocab:
+            subject = replace(subject, convention=replace(subject.convention, generator=_generator(subject, x)))
+            x = subject(source, target)
+    if bool((x.exp().sum(-1) - 1).abs().max() < 1e-3) and bool((x <= 1e-5).all()):
+        return replace(subject, kind="log-probabilities")
+    if bool((x >= 0).all()) and bool((x.sum(-1) - 1).abs().max() < 1e-3):
+        return replace(subject, kind="probabilities")
+    return subject
+
+
+def _generator(subject: Subject, x: Tensor) -> str:
+    """Find the module that maps the decoder's states to the vocabulary."""
+    for path, each in subject.module.named_modules():
+        if "." in path or not path or isinstance(each, nn.Embedding | nn.ModuleList):
+            continue
+        try:
+            with torch.no_grad():
+                y = each(x)
+        except Exception:
+            continue
+        if isinstance(y, Tensor) and y.shape == (*x.shape[:2], subject.target_vocab):
+            return path
+    raise ValueError(f"the last dimension of the output is {x.shape[-1]}, the vocabulary {subject.target_vocab}")
+
+
+def _leaks(subject: Subject) -> int:
+    """Count what the output depends on and should not, to choose between forms of masks."""
+    source, target = subject.sample(3, 7, 5, seed=1)
+    source[1, 4:] = subject.pad_id
+    with torch.no_grad():
+        x = subject(source, target)
+        later = target.clone()
+        later[:, 4] = (later[:, 4] + 1) % subject.target_vocab
+        future = subject(source, later)[:, :4]
+        short = subject(source[1:2, :4], target[1:2])
+    scale = x.abs().max().clamp_min(1e-6) * 1e-4
+    problems = [not bool(x.isfinite().all()), bool((future - x[:, :4]).abs().max() > scale)]
+    problems += [bool((short - x[1:2]).abs().max() > scale)]
+    earlier = target.clone()
+    earlier[:, 1] = (earlier[:, 1] + 1) % subject.target_vocab
+    with torch.no_grad():
+        problems.append(not bool((subject(source, earlier)[:, 4] - x[:, 4]).abs().max() > scale))
+    return sum(problems)
+
+
+def _find_pad(module: nn.Module) -> int:
+    """Read the id of padding from attributes of the module, its configuration or its embeddings."""
+    for each in [*module.modules(), getattr(module, "config", None)]:
+        for name, value in vars(each).items() if each is not None else ():
+            if _PAD_NAMES.fullmatch(name.lower()) and isinstance(value, int) and not isinstance(value, bool):
+                return value
+    config = getattr(module, "config", None)
+    value = getattr(config, "pad_token_id", None)
+    if isinstance(value, int):
+        return value
+    found = (e.padding_idx for e in module.modules() if isinstance(e, nn.Embedding) and e.padding_idx is not None)
+    return next(found, 0)
+
+
+def _find_vocabularies(module: nn.Module, source: int | None, target: int | None) -> tuple[int, int]:
+    tables = [
+        (p.lower(), e) for p, e in module.named_modules() if isinstance(e, nn.Embedding) and "pos" not in p.lower()
+    ]
+    if not tables:
+        if source is None:
+            raise UserError("the module has no torch.nn.Embedding: give vocab_size.")
+        return source, target or source
+    first = next((e for p, e in tables if re.search(r"src|source|enc", p)), tables[0][1])
+    second = next((e for p, e in tables if re.search(r"tgt|trg|target|dec", p)), tables[-1][1])
+    return source or first.num_embeddings, target or second.num_embeddings

@@ -1,0 +1,252 @@
+"""Search for the known mistakes that reproduce a module's output.
+
+The module's steps were recorded. A plan (see `plan`) is computed with the module's own weights and compared step by
+step. Each round keeps the change that moves the first step that differs furthest, until all steps agree.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from allyouneed.verification.computation import Batch, compute
+from allyouneed.verification.plan import Plan, Variation, variations
+from allyouneed.verification.weights import Weights
+
+_MOST_ROUNDS = 8
+_MASKED = -1e4  # scores below are masked ones
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a plan reproduces the recorded steps.
+
+    Attributes:
+        matched: Steps that agree before the first that differs.
+        step: First step that differs, or "" if all agree.
+        distance: Largest difference at that step, relative to the largest value of the step.
+        ours: Our value of the step, or None.
+    """
+
+    matched: tuple[str, ...]
+    step: str
+    distance: float
+    ours: Tensor | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every step agrees."""
+        return not self.step
+
+
+@dataclass
+class Diagnosis:
+    """Result of the search.
+
+    Attributes:
+        variations: Changes that reproduce the module, with the step at which each was needed.
+        unexplained: Steps that no known mistake reproduces; the module's values were used after them.
+        first: Agreement of the paper's plan.
+        alternatives: For each variation, others that give the same result for this module's sizes.
+        tolerance: Largest relative difference that counts as equal.
+        seconds: Time taken.
+        exhausted: Whether the time limit ended the search.
+        compared: Steps that were observed.
+    """
+
+    variations: list[tuple[Variation, Agreement]] = field(default_factory=list)
+    unexplained: list[Agreement] = field(default_factory=list)
+    first: Agreement | None = None
+    alternatives: list[tuple[str, ...]] = field(default_factory=list)
+    tolerance: float = 0.0
+    seconds: float = 0.0
+    exhausted: bool = False
+    compared: tuple[str, ...] = ()
+
+    @property
+    def cost(self) -> int:
+        """Number of changes, with unexplained steps counted tenfold."""
+        return len(self.variations) + 10 * len(self.unexplained)
+
+
+class _DiffersError(Exception):
+    """Raised at the first step that differs, to end a computation early."""
+
+
+@dataclass
+class Comparer:
+    """Compares plans with a recording.
+
+    Attributes:
+        weights: The module's parameters.
+        batch: Token ids of the recording.
+        steps: The module's steps.
+        tolerance: Largest relative difference that counts as equal.
+        forced: Steps whose recorded value replaces ours.
+        log_probabilities: Whether the module's output is normalised.
+    """
+
+    weights: Weights
+    batch: Batch
+    steps: Mapping[str, Tensor]
+    tolerance: float
+    forced: set[str] = field(default_factory=set)
+    log_probabilities: bool = False
+    last: float = 0.0
+
+    def agreement(self, plan: Plan) -> Agreement:
+        """Compute a plan until the first step that differs."""
+        matched: list[str] = []
+        differing: list[tuple[str, float, Tensor]] = []
+
+        def observe(step: str, value: Tensor) -> Tensor:
+            theirs = self.steps.get(step)
+            if theirs is None:
+                return value
+            if step in self.forced:
+                return theirs.to(value) if theirs.shape == value.shape else value
+            distance = self.distance(step, value, theirs)
+            if step.endswith(".inner") and distance > self.tolerance:  # some modules apply ReLU in the same call
+                distance = min(distance, self.distance(step, value.relu(), theirs))
+            if distance <= self.tolerance:
+                matched.append(step)
+                return value
+            differing.append((step, distance, value))
+            raise _DiffersError
+
+        try:
+            compute(self.weights, plan, self.batch, observe)
+        except _DiffersError:
+            pass
+        except (RuntimeError, IndexError, ValueError):  # a plan that does not fit these sizes
+            return Agreement(tuple(matched), "sizes", float("inf"))
+        if differing:
+            step, distance, value = differing[0]
+            return Agreement(tuple(matched), step, distance, value)
+        return Agreement(tuple(matched), "", 0.0)
+
+    def distance(self, step: str, ours: Tensor, theirs: Tensor) -> float:
+        """Return the largest difference at positions of real tokens, relative to the largest value."""
+        if step == "logits" and self.log_probabilities:
+            ours = ours.log_softmax(-1)
+        if ours.shape != theirs.shape:
+            return float("inf")
+        kept = self.kept(step, ours)
+        ours, theirs = ours.to(torch.float64), theirs.to(torch.float64)
+        if step.endswith(".scores"):
+            kept = kept & (theirs > _MASKED) & (theirs.abs() < -_MASKED)
+        difference = torch.where(kept, (ours - theirs).abs(), torch.zeros_like(ours))
+        if not bool(difference.isfinite().all()):
+            return float("inf")
+        largest = torch.where(kept, theirs.abs(), torch.zeros_like(theirs)).max().clamp_min(1e-12)
+        return float(difference.max() / largest)
+
+    def kept(self, step: str, x: Tensor) -> Tensor:
+        """Return True at rows of real tokens, with the shape of x."""
+        source = step.startswith(("source", "encoder")) or step.endswith(
+            (".cross.memory", ".cross.keys", ".cross.values")
+        )
+        ids = self.batch.source if source else self.batch.target
+        real = ids != self.batch.pad_id
+        if x.dim() == 4:
+            return real[:, None, :, None].expand(x.shape)
+        if real.shape != x.shape[:2]:
+            return torch.ones_like(x, dtype=torch.bool)
+        return real[..., None].expand(x.shape)
+
+
+def diagnose(comparer: Comparer, plan: Plan, seconds: float = 10.0) -> Diagnosis:
+    """Find the changes to a plan that reproduce the recorded steps.
+
+    Args:
+        comparer: The recording.
+        plan: The paper's plan, with the legitimate choices that are known already.
+        seconds: Time limit.
+
+    Returns:
+        The changes, and the steps that remain unexplained.
+    """
+    start = time.perf_counter()
+    result = Diagnosis(tolerance=comparer.tolerance, compared=tuple(comparer.steps))
+    current = comparer.agreement(plan)
+    result.first = current
+    known = list(variations())
+    while not current.complete and len(result.variations) + len(result.unexplained) < _MOST_ROUNDS:
+        found = _best(comparer, plan, current, known, start + seconds)
+        if found is None:
+            result.exhausted = time.perf_counter() > start + seconds
+            if result.exhausted or current.step in ("logits", "sizes"):
+                result.unexplained.append(current)
+                break
+            result.unexplained.append(current)
+            comparer.forced.add(current.step)
+            current = comparer.agreement(plan)
+            continue
+        changes, alternatives = found
+        for index, change in enumerate(changes):
+            result.variations.append((change, current))
+            result.alternatives.append(alternatives if index == len(changes) - 1 else ())
+            plan = change.apply(plan)
+        current = comparer.agreement(plan)
+    result.seconds = time.perf_counter() - start
+    return result
+
+
+def _best(
+    comparer: Comparer, plan: Plan, current: Agreement, known: Sequence[Variation], end: float
+) -> tuple[tuple[Variation, ...], tuple[str, ...]] | None:
+    """Return the change, or pair of changes, after which most steps agree, and equally good ones."""
+    tried: list[tuple[int, tuple[Variation, ...]]] = []
+    relevant = []
+    for change in known:
+        agreement = _attempt(comparer, plan, (change,))
+        if agreement is not None and _progress(agreement, current):
+            tried.append((_reached(agreement), (change,)))
+        elif agreement is not None and agreement.step == current.step and agreement.distance != current.distance:
+            relevant.append(change)  # it changes the step and none before it
+    for pair in () if tried else combinations(relevant, 2):
+        if time.perf_counter() > end:
+            break
+        agreement = _attempt(comparer, plan, pair)
+        if agreement is not None and _progress(agreement, current):
+            tried.append((_reached(agreement), pair))
+            break
+    if not tried:
+        return None
+    most = max(reached for reached, _ in tried)
+    best = [changes for reached, changes in tried if reached == most]
+    names = dict.fromkeys(change.name for changes in best[1:] for change in changes)
+    return best[0], tuple(name for name in names if name != best[0][-1].name)
+
+
+def _attempt(comparer: Comparer, plan: Plan, changes: tuple[Variation, ...]) -> Agreement | None:
+    """Return the agreement of the changed plan; None if nothing changes or the plan does not fit the sizes."""
+    changed = plan
+    for change in changes:
+        changed = change.apply(changed)
+    agreement = comparer.agreement(changed) if changed != plan else None
+    return None if agreement is None or agreement.step == "sizes" else agreement
+
+
+def _reached(agreement: Agreement) -> int:
+    return 10**6 if agreement.complete else len(agreement.matched)
+
+
+def _progress(agreement: Agreement, current: Agreement) -> bool:
+    """Tell whether the step that differed agrees now, and none that agreed differs."""
+    return agreement.complete or (set(current.matched) <= set(agreement.matched) and current.step in agreement.matched)
+
+
+def factor(ours: Tensor, theirs: Tensor) -> float | None:
+    """Return c if theirs = c · ours to one part in a thousand, else None."""
+    kept = (ours.abs() > ours.abs().max() * 1e-3) & theirs.isfinite() & (theirs.abs() < -_MASKED)
+    if not bool(kept.any()):
+        return None
+    ratios = (theirs[kept] / ours[kept]).double()
+    middle = ratios.median()
+    return float(middle) if bool(((ratios - middle).abs() <= 1e-3 * middle.abs()).all()) else None

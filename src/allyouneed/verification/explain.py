@@ -1,0 +1,172 @@
+"""Words for steps and differences, and findings from a diagnosis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from allyouneed.verification.diagnosis import Agreement, Comparer, Diagnosis, factor
+from allyouneed.verification.findings import CHOICE, FAILED, NOTE, Comparison, Finding, catalogue
+from allyouneed.verification.plan import Plan
+from allyouneed.verification.weights import Weights
+
+_STATUS = {"fault": FAILED, "choice": CHOICE, "note": NOTE}
+_SIDES = {"encoder": ("encoder", "인코더"), "decoder": ("decoder", "디코더")}
+_SUBLAYERS = {
+    "self": ("self-attention", "셀프 어텐션"),
+    "cross": ("encoder-decoder attention", "인코더-디코더 어텐션"),
+    "ffn": ("feed-forward", "피드포워드"),
+}
+_STEPS = {
+    "input": ("input", "입력"),
+    "memory": ("input of keys and values", "키와 값의 입력"),
+    "queries": ("queries", "쿼리"),
+    "keys": ("keys", "키"),
+    "values": ("values", "값"),
+    "scores": ("scores", "점수"),
+    "weights": ("attention weights", "어텐션 가중치"),
+    "concat": ("concatenated heads", "이어 붙인 헤드"),
+    "output": ("output", "출력"),
+    "inner": ("x W₁ + b₁", "x W₁ + b₁"),
+    "hidden": ("max(0, x W₁ + b₁)", "max(0, x W₁ + b₁)"),
+    "norm_input": ("input of the norm", "정규화의 입력"),
+    "norm_output": ("output of the norm", "정규화의 출력"),
+}
+_KINDS = {
+    "encoder": ("encoder self-attention", "인코더 셀프 어텐션"),
+    "decoder": ("decoder self-attention", "디코더 셀프 어텐션"),
+    "cross": ("encoder-decoder attention", "인코더-디코더 어텐션"),
+}
+_WHOLE = {
+    "source.tokens": ("source embeddings", "소스 임베딩"),
+    "target.tokens": ("target embeddings", "목표 임베딩"),
+    "output.input": ("decoder's output", "디코더의 출력"),
+    "logits": ("logits", "로짓"),
+}
+
+
+def step_words(step: str, language: str = "en") -> str:
+    """Name a step: "decoder.0.self.scores" -> "decoder layer 1, self-attention: scores"."""
+    index = 1 if language == "ko" else 0
+    if step in _WHOLE:
+        return _WHOLE[step][index]
+    parts = step.split(".")
+    side = _SIDES.get(parts[0], (parts[0], parts[0]))[index]
+    last = _STEPS.get(parts[-1], (parts[-1], parts[-1]))[index]
+    if len(parts) < 4:
+        return f"{side}: {last}"
+    sublayer = _SUBLAYERS[parts[2]][index]
+    number = int(parts[1]) + 1
+    return (
+        f"{side} {number}층, {sublayer}: {last}" if language == "ko" else f"{side} layer {number}, {sublayer}: {last}"
+    )
+
+
+def factor_words(value: float | None, sizes: Mapping[str, int], language: str = "en") -> str:
+    """Describe a factor, as a root of a size of the model if it is one: 2.828 -> "√d_k = √8 = 2.83 times too large"."""
+    if value is None or abs(value - 1) < 1e-3 or value <= 0:
+        return ""
+    large = value > 1
+    ratio = value if large else 1 / value
+    name = ""
+    for label, size in sizes.items():
+        for form, number in ((f"√{label} = √{size} = ", math.sqrt(size)), (f"{label} = ", float(size))):
+            if not name and size > 1 and abs(ratio / number - 1) < 1e-3:
+                name = form
+    if language == "ko":
+        return f"{name}{ratio:.3g}배 {'큼' if large else '작음'}"
+    return f"{name}{ratio:.3g} times too {'large' if large else 'small'}"
+
+
+def findings_of(diagnosis: Diagnosis, comparer: Comparer) -> Iterator[Finding]:
+    """Yield a finding for each known mistake that was needed, and for each unexplained step."""
+    known = catalogue()
+    for (variation, agreement), alternatives in zip(diagnosis.variations, diagnosis.alternatives, strict=True):
+        entry = known[variation.name]
+        other = tuple(name for name in alternatives if known[name].level == entry.level or entry.level != "fault")
+        yield Finding(
+            entry,
+            _STATUS[entry.level],
+            {language: _measured(agreement, comparer, language) for language in ("en", "ko")},
+            agreement.distance,
+            _sites(variation.kinds),
+            agreement.step,
+            other,
+        )
+    for agreement in diagnosis.unexplained:
+        measured = {language: _measured(agreement, comparer, language) for language in ("en", "ko")}
+        yield Finding(known["unexplained"], FAILED, measured, agreement.distance, "", agreement.step)
+
+
+def _sites(kinds: tuple[str, ...]) -> str:
+    return ", ".join(_KINDS[kind][0] for kind in kinds) if 0 < len(kinds) < 3 else ""
+
+
+def _measured(agreement: Agreement, comparer: Comparer, language: str) -> str:
+    where = step_words(agreement.step, language)
+    if agreement.step == "sizes":
+        return "크기가 맞지 않음" if language == "ko" else "the sizes do not fit"
+    theirs = comparer.steps[agreement.step]
+    ours = agreement.ours
+    sizes = {
+        "d_k": comparer.weights.d_model // comparer.weights.heads,
+        "h": comparer.weights.heads,
+        "d_model": comparer.weights.d_model,
+    }
+    scaled = None
+    if ours is not None and ours.shape == theirs.shape:
+        kept = comparer.kept(agreement.step, ours)
+        scaled = factor(ours[kept], theirs[kept])
+    words = factor_words(scaled, sizes, language)
+    if words:
+        return f"{where} {words}" if language == "ko" else f"{where} are {words}"
+    if math.isinf(agreement.distance):
+        shapes = f"{list(theirs.shape)}, {list(ours.shape) if ours is not None else '?'}"
+        return f"{where}: 모양이 다름({shapes})" if language == "ko" else f"{where} have another shape ({shapes})"
+    share = f"{agreement.distance:.2g}"
+    if language == "ko":
+        return f"{where}: 가장 큰 값의 {share}배만큼 다름"
+    return f"{where} differ by {share} of their largest value"
+
+
+def structure_findings(weights: Weights, plan: Plan) -> Iterator[Finding]:
+    """Yield the legitimate differences that are visible in the parameters."""
+    known = catalogue()
+    if plan.norm == "pre":
+        yield Finding(known["pre-norm"], CHOICE)
+    if plan.positions == "learned":
+        yield Finding(known["learned-positions"], CHOICE)
+    if weights.encoder_norm is not None and plan.norm != "pre":
+        yield Finding(known["final-norm"], CHOICE)
+    if weights.encoder[0].attention.query.bias is not None:
+        yield Finding(known["biases"], CHOICE)
+    if len(weights.tied) < 3:
+        yield Finding(known["untied"], CHOICE)
+
+
+def comparison_of(diagnosis: Diagnosis, comparer: Comparer) -> Comparison | None:
+    """Return the first step that differs, as matrices of one sentence (and head), or None if all agree."""
+    first = diagnosis.first
+    if first is None or first.complete or first.ours is None or first.step not in comparer.steps:
+        return None
+    theirs, ours = comparer.steps[first.step], first.ours
+    if theirs.shape != ours.shape:
+        return None
+    row, head = _worst(theirs, ours)
+    labels = ("query", "key") if theirs.dim() == 4 else ("position", "unit")
+    kept = comparer.kept(first.step, ours)
+    scaled = factor(ours[kept], theirs[kept])
+    chosen = (theirs[row, head], ours[row, head]) if theirs.dim() == 4 else (theirs[row], ours[row])
+    return Comparison(first.step, chosen[0], chosen[1], scaled, labels)
+
+
+def _worst(theirs: Tensor, ours: Tensor) -> tuple[int, int]:
+    """Return sentence and head with the largest difference."""
+    difference = torch.nan_to_num((theirs - ours).abs(), posinf=0.0)
+    if theirs.dim() < 4:
+        return int(difference.flatten(1).amax(1).argmax()), 0
+    index = int(difference.amax((2, 3)).argmax())
+    return index // theirs.shape[1], index % theirs.shape[1]

@@ -1,0 +1,455 @@
+"""Roles of a module's parameters, found by their names, shapes and order.
+
+Nothing here is trusted: a wrong guess gives a computation that does not reproduce the module, and is reported as such.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from allyouneed.verification.weights import Tap, Weights, from_names
+
+_CROSS = re.compile(r"cross|src|source|enc|memory|inter|context|multihead_attn")
+_SELF = re.compile(r"self|slf|mask|causal")
+_ATTENTION = re.compile(r"att|attn|mha|multi_?head")
+_NORM = re.compile(r"norm|(^|[._])ln|layernorm|gamma|beta|a_2|b_2|alpha")
+_POSITION = re.compile(r"pos")
+_SOURCE, _TARGET = re.compile(r"src|source|enc|input"), re.compile(r"tgt|trg|target|dec|output")
+_FUSED = re.compile(r"qkv|in_proj|c_attn|kqv")
+_FUSED_PAIR = re.compile(r"(^|[._])(to_)?w?kv([._]|$)|kv_proj")
+_HEADS = ("num_heads", "n_heads", "nhead", "n_head", "heads", "h", "num_head", "nheads", "num_attention_heads", "head")
+_EPS = ("eps", "epsilon", "variance_epsilon")
+_ROLES = {
+    "query": {"q", "qs", "wq", "query", "queries", "toq", "qproj", "qw", "fcq", "linearq", "qlinear"},
+    "key": {"k", "ks", "wk", "key", "keys", "tok", "kproj", "kw", "fck", "lineark", "klinear"},
+    "value": {"v", "vs", "wv", "value", "values", "tov", "vproj", "vw", "fcv", "linearv", "vlinear"},
+}
+
+
+class Unmapped(Exception):
+    """The parameters' roles are unclear; the message says which."""
+
+
+@dataclass
+class _Owner:
+    """A module that holds parameters itself, or a bare parameter.
+
+    Attributes:
+        path: Path of the module, or of the parameter if `module` is None.
+        module: The module.
+        matrix: Its matrix as [out, in], if it has one.
+        vectors: Its vectors by name.
+    """
+
+    path: str
+    module: nn.Module | None
+    matrix: Tensor | None = None
+    vectors: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def bias(self) -> Tensor | None:
+        return next((x for name, x in self.vectors.items() if "bias" in name), None)
+
+    def hooked(self) -> bool:
+        return isinstance(self.module, nn.Linear | nn.LayerNorm | nn.Embedding) or (
+            self.module is not None and self.matrix is None
+        )
+
+
+class _Mapping:
+    """Names and taps found so far."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self.taps: list[Tap] = []
+        self.problems: list[Unmapped] = []
+
+    def attempt(self, assign: Callable[..., None], *arguments: Any) -> None:
+        """Assign roles; an unclear one is kept, since the caller may have named it."""
+        try:
+            assign(self, *arguments)
+        except Unmapped as unclear:
+            self.problems.append(unclear)
+
+    def linear(self, name: str, owner: _Owner, taps: Mapping[str, str], part: tuple[int, int] = (0, 1)) -> None:
+        """Record a linear layer under our name; taps: side -> step. A part of a fused matrix has its own rows."""
+        assert owner.matrix is not None
+        index, count = part
+        self.tensors[f"{name}.weight"] = owner.matrix.chunk(count)[index]
+        if owner.bias is not None:
+            self.tensors[f"{name}.bias"] = owner.bias.chunk(count)[index]
+        if owner.hooked():
+            self.taps += [
+                Tap(step, owner.path, side, part if side == "output" else (0, 1)) for side, step in taps.items()
+            ]
+
+    def norm(self, name: str, owner: _Owner, step: str) -> None:
+        scale = next((x for key, x in owner.vectors.items() if not re.search(r"bias|beta|b_2|shift", key)), None)
+        shift = next((x for key, x in owner.vectors.items() if re.search(r"bias|beta|b_2|shift", key)), None)
+        if scale is None:
+            raise Unmapped(f"{owner.path} has no scale")
+        self.tensors[f"{name}.weight"] = scale
+        if shift is not None:
+            self.tensors[f"{name}.bias"] = shift
+        if owner.module is not None:
+            self.taps += [
+                Tap(f"{step}.norm_input", owner.path, "input"),
+                Tap(f"{step}.norm_output", owner.path, "output"),
+            ]
+
+
+def find_weights(
+    module: nn.Module,
+    num_heads: int | None = None,
+    names: Mapping[str, str | Tensor] | None = None,
+    per_head: bool = False,
+) -> Weights:
+    """Find the role of each parameter.
+
+    Args:
+        module: The module.
+        num_heads: Number of heads; None: read from an attribute such as `num_heads`.
+        names: Our parameter name -> the module's, or a tensor; overrides what is found (see `weights.our_names`).
+        per_head: Read fused projections as [heads, 3 · width] instead of [3, heads · width].
+
+    Returns:
+        The parameters by role.
+
+    Raises:
+        Unmapped: If a role is unclear.
+    """
+    heads = num_heads or find_heads(module)
+    found = _Mapping()
+    _search(module, found, heads, per_head)
+    for ours, theirs in (names or {}).items():
+        _assign(module, found, ours, theirs)
+    if found.problems and not names:
+        raise found.problems[0]
+    try:
+        return from_names(found.tensors, heads, _find_eps(module), tuple(found.taps))
+    except KeyError as missing:
+        raise (found.problems or [Unmapped(f"nothing found for {missing.args[0]}")])[0] from None
+
+
+def find_heads(module: nn.Module) -> int:
+    """Read the number of heads from an attribute of the module, its submodules or its configuration."""
+    for each in [*module.modules(), getattr(module, "config", None)]:
+        for name in _HEADS:
+            value = getattr(each, name, None)
+            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+                return value
+    for path, child in module.named_modules():
+        if isinstance(child, nn.ModuleList) and "head" in path.rpartition(".")[2].lower():
+            return len(child)
+    raise Unmapped("the number of heads is not an attribute of the module: give num_heads")
+
+
+def _find_eps(module: nn.Module) -> float:
+    for path, each in module.named_modules():
+        if _NORM.search(path.rpartition(".")[2].lower()) or isinstance(each, nn.LayerNorm):
+            for name in _EPS:
+                value = getattr(each, name, None)
+                if isinstance(value, float):
+                    return value
+    return 1e-5
+
+
+def _assign(module: nn.Module, found: _Mapping, ours: str, theirs: str | Tensor) -> None:
+    if isinstance(theirs, Tensor):
+        found.tensors[ours] = theirs
+        return
+    parameters = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers())
+    if theirs not in parameters:
+        raise Unmapped(f"the module has no parameter {theirs}")
+    owner = next((o for o in _owners(module) if o.path in (theirs, theirs.rpartition(".")[0])), None)
+    whole = parameters[theirs]
+    found.tensors[ours] = owner.matrix if owner and owner.matrix is not None and whole.dim() > 1 else whole
+
+
+def _owners(module: nn.Module) -> list[_Owner]:
+    """List the holders of parameters in the order of registration."""
+    owners = []
+    for path, each in module.named_modules(remove_duplicate=False):
+        parameters = dict(each.named_parameters(recurse=False))
+        if isinstance(each, nn.MultiheadAttention):
+            owner = _Owner(f"{path}.in_proj" if path else "in_proj", None, parameters.get("in_proj_weight"))
+            if parameters.get("in_proj_bias") is not None:
+                owner.vectors["bias"] = parameters["in_proj_bias"]
+            if owner.matrix is not None:
+                owners.append(owner)
+            else:
+                owners += [_Owner(f"{path}.{c}_proj", None, parameters[f"{c}_proj_weight"]) for c in "qkv"]
+            continue
+        matrices = {name: x for name, x in parameters.items() if x.dim() > 1}
+        vectors = {name: x for name, x in parameters.items() if x.dim() == 1}
+        if isinstance(each, nn.Linear | nn.Embedding) or (not matrices and vectors):
+            owners.append(_Owner(path, each, next(iter(matrices.values()), None), vectors))
+            continue
+        for name, x in matrices.items():
+            biases = [v for key, v in vectors.items() if "b" in key and key.replace("b", "w") == name.lower()]
+            bias = {"bias": biases[0]} if biases else {}
+            owners.append(_Owner(f"{path}.{name}" if path else name, None, _as_rows(name, x), bias))
+    return owners
+
+
+def _as_rows(name: str, x: Tensor) -> Tensor:
+    """Convert a bare parameter, which is multiplied from the right (x @ W), to [out, in]."""
+    if _POSITION.search(name) or "emb" in name.lower():
+        return x
+    if x.dim() == 3:  # [heads, d_model, width], or [heads, width, d_model] for W^O
+        return x.flatten(0, 1).T if "o" in name.lower() else x.transpose(1, 2).flatten(0, 1)
+    return x.T
+
+
+def _search(module: nn.Module, found: _Mapping, heads: int, per_head: bool) -> None:
+    owners = _owners(module)
+    d_model = _embeddings(found, owners)
+    layered: dict[str, dict[int, list[tuple[str, _Owner]]]] = {"encoder": {}, "decoder": {}}
+    for owner in owners:
+        if isinstance(owner.module, nn.Embedding) or _is_position(owner):
+            continue
+        side, index, rest = _place(owner.path)
+        if side is None:
+            continue
+        if index is None:
+            if owner.matrix is None and _size(owner) == d_model:
+                found.norm(f"{side}.norm", owner, side)
+            continue
+        layered[side].setdefault(index, []).append((rest, owner))
+    for side, layers in layered.items():
+        if not layers:
+            found.problems.append(Unmapped(f"no parameter is under a numbered layer of the {side}"))
+        for number, index in enumerate(sorted(layers)):
+            found.attempt(_layer, side, number, layers[index], d_model, heads, per_head)
+
+
+def _size(owner: _Owner) -> int:
+    return next((len(x) for x in owner.vectors.values()), 0)
+
+
+def _is_position(owner: _Owner) -> bool:
+    last = owner.path.lower().split(".")[-2:]
+    return owner.matrix is not None and any(
+        _POSITION.search(part) and "ffn" not in part and "ff" not in part for part in last
+    )
+
+
+def _place(path: str) -> tuple[str | None, int | None, str]:
+    """Return side, layer and the rest of a path: "model.encoder.layers.0.ffn.w1" -> ("encoder", 0, "ffn.w1")."""
+    parts = path.split(".")
+    side = None
+    for position, part in enumerate(parts):
+        lower = part.lower()
+        encoder, decoder = "enc" in lower, "dec" in lower
+        if side is None and encoder != decoder:
+            side = "encoder" if encoder else "decoder"
+        if side is None:
+            continue
+        number = re.fullmatch(r"(?:\D*(?:layer|block|blk)s?_?)?(\d+)", lower)
+        if number:
+            return side, int(number[1]), ".".join(parts[position + 1 :])
+    return side, None, parts[-1]
+
+
+def _embeddings(found: _Mapping, owners: list[_Owner]) -> int:
+    """Record embeddings, learned positions and the output matrix; return d_model."""
+    tables = [o for o in owners if isinstance(o.module, nn.Embedding) and not _is_position(o)]
+    if not tables:
+        raise Unmapped("the module has no torch.nn.Embedding for tokens")
+    source = next((o for o in tables if _SOURCE.search(o.path.lower())), tables[0])
+    target = next((o for o in tables if o is not source and _TARGET.search(o.path.lower())), None)
+    target = target or next((o for o in tables if o is not source), source)
+    for side, owner in (("source", source), ("target", target)):
+        assert owner.matrix is not None
+        found.tensors[f"{side}_embedding.tokens.weight"] = owner.matrix
+        found.taps.append(Tap(f"{side}.tokens", owner.path, "output"))
+    assert source.matrix is not None
+    assert target.matrix is not None
+    d_model, vocab = source.matrix.shape[1], target.matrix.shape[0]
+    _positions(found, owners, d_model)
+    outputs = [o for o in owners if o.matrix is not None and not isinstance(o.module, nn.Embedding)]
+    outputs = [o for o in outputs if o.matrix is not None and tuple(o.matrix.shape) == (vocab, d_model)]
+    outputs = [o for o in outputs if _place(o.path)[1] is None] or outputs
+    if outputs:
+        found.linear("output", outputs[-1], {"input": "output.input"})
+    return d_model
+
+
+def _positions(found: _Mapping, owners: list[_Owner], d_model: int) -> None:
+    learned = [o for o in owners if _is_position(o) and o.matrix is not None and o.matrix.requires_grad]
+    learned = [o for o in learned if o.matrix is not None and o.matrix.shape[-1] == d_model]
+    for side, pattern in (("source", _SOURCE), ("target", _TARGET)):
+        chosen = next((o for o in learned if pattern.search(o.path.lower())), learned[0] if learned else None)
+        if chosen is not None and chosen.matrix is not None:
+            found.tensors[f"{side}_embedding.positions"] = chosen.matrix.reshape(-1, d_model)
+
+
+def _layer(
+    found: _Mapping, side: str, number: int, members: list[tuple[str, _Owner]], d_model: int, heads: int, per_head: bool
+) -> None:
+    prefix, site = f"{side}.layers.{number}", f"{side}.{number}"
+    norms = [(rest, o) for rest, o in members if o.matrix is None and _size(o) == d_model]
+    blocks: dict[str, list[tuple[str, _Owner]]] = {}
+    feed = []
+    for rest, owner in members:
+        if owner.matrix is None:
+            continue
+        parts = rest.split(".")
+        at = next((i for i, part in enumerate(parts) if _ATTENTION.search(part.lower())), None)
+        if at is None:
+            feed.append((rest, owner))
+        else:
+            blocks.setdefault(".".join(parts[: at + 1]), []).append((".".join(parts[at + 1 :]), owner))
+    kinds = _kinds(list(blocks), 1 if side == "encoder" else 2, prefix)
+    for block, kind in kinds.items():
+        name = "self_attention" if kind == "self" else "cross_attention"
+        _attention(found, f"{prefix}.{name}", f"{site}.{kind}", blocks[block], (heads, per_head))
+        found.taps += _module_taps(f"{site}.{kind}", blocks[block])
+    found.attempt(_feed_forward, prefix, site, [o for _, o in feed], d_model)
+    order = ["self", "cross", "ffn"] if side == "decoder" else ["self", "ffn"]
+    found.attempt(_norms, prefix, site, norms, {kind: block for block, kind in kinds.items()}, order)
+
+
+def _module_taps(site: str, members: list[tuple[str, _Owner]]) -> list[Tap]:
+    """Observe `torch.nn.MultiheadAttention` as a whole, since its projections are not called as modules."""
+    path = next((o.path.removesuffix(".in_proj") for _, o in members if o.path.endswith(".in_proj")), None)
+    if path is None:
+        return []
+    return [
+        Tap(f"{site}.{step}", path, part)
+        for step, part in (("input", "input"), ("memory", "input 1"), ("output", "output"))
+    ]
+
+
+def _kinds(blocks: list[str], expected: int, prefix: str) -> dict[str, str]:
+    """Decide which attention of a layer is self-attention and which reads the encoder."""
+    if len(blocks) != expected:
+        raise Unmapped(
+            f"{prefix}: {len(blocks)} attention blocks instead of {expected} ({', '.join(blocks) or 'none'})"
+        )
+    if expected == 1:
+        return {blocks[0]: "self"}
+    cross = [b for b in blocks if _CROSS.search(b.lower()) and not _SELF.search(b.lower())]
+    second = cross[0] if len(cross) == 1 else blocks[1]
+    first = next(b for b in blocks if b != second)
+    return {first: "self", second: "cross"}
+
+
+def _attention(
+    found: _Mapping, name: str, site: str, members: list[tuple[str, _Owner]], layout: tuple[int, bool]
+) -> None:
+    steps = {"query": "queries", "key": "keys", "value": "values"}
+    inputs = {"query": "input", "key": "memory"}
+    roles: dict[str, list[_Owner]] = {}
+    for rest, owner in members:
+        roles.setdefault(_role(rest, owner), []).append(owner)
+    unclear = roles.pop("", [])
+    if unclear and "query" not in roles and len(unclear) in (3, 4) and not {"qkv", "kv"} & roles.keys():
+        roles |= {role: [owner] for role, owner in zip(["query", "key", "value", "output"], unclear, strict=False)}
+    elif unclear:
+        roles.setdefault("output", []).append(unclear[-1])
+    for fused, parts in (("qkv", ("query", "key", "value")), ("kv", ("key", "value"))):
+        for owner in roles.pop(fused, []):
+            regroup = layout[1] and not owner.path.endswith(
+                "in_proj"
+            )  # the layout of torch.nn.MultiheadAttention is known
+            whole = _regrouped(owner, layout[0], len(parts)) if regroup else owner
+            for index, role in enumerate(parts):
+                taps = {} if regroup else {"output": f"{site}.{steps[role]}"}
+                if role in inputs:
+                    taps["input"] = f"{site}.{inputs[role]}"
+                found.linear(f"{name}.{role}", whole, taps, (index, len(parts)))
+    for role, owners in roles.items():
+        if len(owners) > 1 and role in steps:  # one module per head
+            matrices = [o.matrix for o in owners if o.matrix is not None]
+            biases = [o.bias for o in owners if o.bias is not None]
+            joined = _Owner(owners[0].path, None, torch.cat(matrices), {"bias": torch.cat(biases)} if biases else {})
+            found.linear(f"{name}.{role}", joined, {})
+            continue
+        taps = {"input": f"{site}.concat", "output": f"{site}.output"}
+        if role in steps:
+            taps = {"output": f"{site}.{steps[role]}"} | ({"input": f"{site}.{inputs[role]}"} if role in inputs else {})
+        found.linear(f"{name}.{role}", owners[-1], taps)
+
+
+def _regrouped(owner: _Owner, heads: int, parts: int) -> _Owner:
+    """Reorder the rows of a fused matrix from [heads, parts, width] to [parts, heads, width]."""
+
+    def rows(x: Tensor) -> Tensor:
+        return x.unflatten(0, (heads, parts, -1)).transpose(0, 1).flatten(0, 2)
+
+    assert owner.matrix is not None
+    vectors = {name: rows(x) for name, x in owner.vectors.items()}
+    return _Owner(owner.path, owner.module, rows(owner.matrix), vectors)
+
+
+def _role(rest: str, owner: _Owner) -> str:
+    """Return query, key, value, output, qkv, kv, or "" if the name does not say."""
+    lower = (rest or owner.path.rpartition(".")[2]).lower()
+    assert owner.matrix is not None
+    rows, columns = owner.matrix.shape
+    if _FUSED.search(lower) and "out" not in lower:
+        return "qkv"
+    if _FUSED_PAIR.search(lower):
+        return "kv"
+    tokens = [token for token in re.split(r"[._]", lower) if token]
+    for role, known in _ROLES.items():
+        if known & set(tokens):
+            return role
+    number = next((int(token) for token in tokens if token.isdigit()), None)
+    if number is not None and number < 4 and "linear" in lower and "head" not in lower:
+        return ("query", "key", "value", "output")[number]
+    if rows == 3 * columns:
+        return "qkv"
+    return ""
+
+
+def _feed_forward(found: _Mapping, prefix: str, site: str, owners: list[_Owner], d_model: int) -> None:
+    fitting = [o for o in owners if o.matrix is not None and d_model in o.matrix.shape]
+    if len(fitting) != 2:
+        listed = ", ".join(o.path for o in fitting) or "none"
+        raise Unmapped(f"{prefix}: {len(fitting)} matrices instead of 2 for the feed-forward network ({listed})")
+    inner, outer = fitting
+    assert inner.matrix is not None
+    if inner.matrix.shape[1] != d_model:
+        inner, outer = outer, inner
+    found.linear(f"{prefix}.feed_forward.inner", inner, {"input": f"{site}.ffn.input", "output": f"{site}.ffn.inner"})
+    found.linear(f"{prefix}.feed_forward.outer", outer, {"input": f"{site}.ffn.hidden", "output": f"{site}.ffn.output"})
+
+
+def _norms(
+    found: _Mapping,
+    prefix: str,
+    site: str,
+    norms: list[tuple[str, _Owner]],
+    blocks: Mapping[str, str],
+    order: list[str],
+) -> None:
+    """Assign norms to sub-layers: by the block that contains them or is named in them, else by their order."""
+    if len(norms) == 1:
+        norms = norms * len(order)  # one norm shared by all sub-layers
+    if norms and len(norms) != len(order):
+        listed = ", ".join(rest for rest, _ in norms)
+        raise Unmapped(f"{prefix}: {len(norms)} norms instead of {len(order)} ({listed})")
+    placed: dict[str, _Owner] = {}
+    for rest, owner in norms:
+        kind = next((k for k, block in blocks.items() if rest.startswith((f"{block}.", f"{block}_layer"))), None)
+        if kind is not None:
+            placed[kind] = owner
+    rest_of = iter([o for _, o in norms if not any(o is p for p in placed.values())])
+    for index, kind in enumerate(order):
+        owner_or_none = placed.get(kind) or next(rest_of, norms[0][1] if norms else None)
+        if owner_or_none is not None:
+            found.norm(f"{prefix}.residuals.{index}.norm", owner_or_none, f"{site}.{kind}")
+
+
+def modules_of(module: nn.Module, taps: Iterable[Tap]) -> dict[str, nn.Module]:
+    """Return the observed modules by path."""
+    get: Callable[[str], nn.Module] = module.get_submodule
+    return {tap.module: get(tap.module) for tap in taps}

@@ -1,0 +1,176 @@
+"""`allyouneed.verify`: compares any PyTorch Transformer with the paper's."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from allyouneed.errors import UserError
+from allyouneed.verification.adapter import Forward, Subject, find_subject
+from allyouneed.verification.behaviour import DEPENDENCE, behaviour
+from allyouneed.verification.computation import Batch
+from allyouneed.verification.diagnosis import Comparer, Diagnosis, diagnose
+from allyouneed.verification.explain import comparison_of, findings_of, structure_findings
+from allyouneed.verification.findings import FAILED, SYMPTOM, Comparison, Finding
+from allyouneed.verification.naming import Unmapped, find_weights
+from allyouneed.verification.plan import Plan
+from allyouneed.verification.recording import record
+from allyouneed.verification.result import Verification
+from allyouneed.verification.training_check import Loss, Step, check_loss, check_step
+from allyouneed.verification.weights import Weights
+
+_TOLERANCE = {torch.float64: 2e-5, torch.float32: 2e-4}  # float64 modules often hold sinusoids rounded to float32
+
+
+def verify(
+    module: nn.Module | Callable[[], nn.Module],
+    *,
+    forward: Forward | None = None,
+    loss: Loss | None = None,
+    step: Step | None = None,
+    weights: Mapping[str, str | Tensor] | None = None,
+    num_heads: int | None = None,
+    pad_id: int | None = None,
+    bos_id: int | None = None,
+    vocab_size: int | None = None,
+    target_vocab_size: int | None = None,
+) -> Verification:
+    """Compare a Transformer with the paper's: what its output depends on, and each step of its computation.
+
+    The module's parameters are found by name, and section 3 is computed with them. Where a step differs, known
+    mistakes are applied to our computation until it reproduces the module; these are the mistakes it has. The module
+    itself is not changed.
+
+    Args:
+        module: An encoder-decoder that maps source and target ids to logits, or a function that makes one.
+        forward: How to call it: forward(module, source, target) with ids [batch, length], padded at the end, returns
+            logits [batch, target, vocab]. Default: found by trial from the parameters of `module.forward`.
+        loss: Loss to check, called as loss(logits, labels).
+        step: Training step to check, called as step(module, source, target); returns the loss.
+        weights: Names of parameters that are not found: our name (of `allyouneed.Transformer`) -> the module's name,
+            or a tensor.
+        num_heads: Number of heads. Default: an attribute of the module.
+        pad_id: Id of padding. Default: an attribute of the module, or 0.
+        bos_id: Id of the start token. Default: the smallest id that is not padding.
+        vocab_size: Source vocabulary size. Default: rows of the source embedding.
+        target_vocab_size: Target vocabulary size. Default: rows of the target embedding.
+
+    Returns:
+        The findings, with `passed`, `report()`, `html()` and `as_dict()`.
+
+    Raises:
+        UserError: If the module cannot be called; the message lists what was tried.
+
+    Example:
+        verification = allyouneed.verify(my_transformer, pad_id=0)
+        print(verification.report())
+    """
+    made = _module(module)
+    was_training = made.training
+    try:
+        subject = find_subject(made.eval(), forward, pad_id, bos_id, vocab_size, target_vocab_size)
+        exact = subject.in_double()
+        seen = behaviour(subject, exact)
+        findings = list(seen.findings)
+        if loss is not None:
+            findings += check_loss(subject, loss)
+        if step is not None:
+            findings += check_step(subject, step)
+        white = _compare(exact, num_heads, weights)
+        findings = [_as_symptom(finding) if white.explains else finding for finding in findings]
+    finally:
+        made.train(was_training)
+    return Verification(
+        type(made).__name__,
+        [*white.findings, *findings],
+        subject.convention.describe(),
+        subject.kind,
+        influence=seen.influence,
+        comparison=white.comparison,
+        diagnosis=white.diagnosis,
+        unmapped=white.unmapped,
+        pad_id=subject.pad_id,
+    )
+
+
+def _module(module: nn.Module | Callable[[], nn.Module]) -> nn.Module:
+    if isinstance(module, nn.Module):
+        return module
+    if not callable(module):
+        raise UserError(f"verify needs a torch.nn.Module or a function that makes one, not a {type(module).__name__}.")
+    needed = [p.name for p in _required(module)]
+    if needed:
+        name = getattr(module, "__name__", "the function")
+        raise UserError(
+            f"{name} needs arguments ({', '.join(needed)}): give a function without arguments that calls it."
+        )
+    made = module()
+    if not isinstance(made, nn.Module):
+        raise UserError(f"the function returns a {type(made).__name__}, not a torch.nn.Module.")
+    return made
+
+
+def _required(function: Callable[..., object]) -> list[inspect.Parameter]:
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    return [p for p in parameters if p.default is inspect.Parameter.empty and p.kind not in kinds]
+
+
+@dataclass
+class _White:
+    """Results of the comparison step by step."""
+
+    findings: list[Finding] = field(default_factory=list)
+    comparison: Comparison | None = None
+    diagnosis: Diagnosis | None = None
+    unmapped: str = ""
+
+    @property
+    def explains(self) -> bool:
+        """Whether known mistakes reproduce the module, so that its behaviour follows from them."""
+        complete = self.diagnosis is not None and not self.diagnosis.unexplained
+        return complete and any(finding.status == FAILED for finding in self.findings)
+
+
+def _as_symptom(finding: Finding) -> Finding:
+    """Mark a failed check of what an output depends on."""
+    follows = finding.status == FAILED and finding.name in DEPENDENCE
+    return replace(finding, status=SYMPTOM) if follows else finding
+
+
+def _compare(subject: Subject, num_heads: int | None, names: Mapping[str, str | Tensor] | None) -> _White:
+    try:
+        readings = [find_weights(subject.module, num_heads, names, per_head) for per_head in (False, True)]
+    except Unmapped as unclear:
+        return _White(unmapped=str(unclear))
+    except (RuntimeError, AssertionError) as error:  # shapes that do not fit the guessed roles
+        return _White(unmapped=f"the parameters' shapes do not fit their names ({error})")
+    if torch.equal(*(weights.encoder[0].attention.key.weight for weights in readings)):
+        readings = readings[:1]
+    with torch.no_grad():
+        recorded = [(weights, *_recorded(subject, weights)) for weights in readings]
+        recorded.sort(key=lambda each: -len(each[1].agreement(each[2]).matched))
+        weights, comparer, plan = recorded[0]
+        diagnosis = diagnose(comparer, plan)
+    findings = [*findings_of(diagnosis, comparer), *structure_findings(weights, plan)]
+    return _White(findings, comparison_of(diagnosis, comparer), diagnosis)
+
+
+def _recorded(subject: Subject, weights: Weights) -> tuple[Comparer, Plan]:
+    """Run the module on a padded batch and record its steps."""
+    source, target = subject.sample(3, 7, 6)
+    source[1, 5:], target[2, 4:] = subject.pad_id, subject.pad_id
+    batch = Batch(source, target, subject.pad_id)
+    recording = record(subject.module, weights, batch, lambda: subject(source, target))
+    tolerance = _TOLERANCE.get(recording.steps["logits"].dtype, 2e-4)
+    comparer = Comparer(weights, batch, recording.steps, tolerance, log_probabilities=subject.kind != "logits")
+    plan = Plan()
+    if recording.pre_norm:
+        plan = replace(plan, norm="pre")
+    if weights.source_positions is not None:
+        plan = replace(plan, positions="learned")
+    return comparer, plan
