@@ -93,8 +93,8 @@ def _replaced(ids: Tensor, column: int, vocab: int, avoid: tuple[int, ...]) -> T
     """Replace a column by other tokens."""
     changed = ids.clone()
     new = (changed[:, column] + 1) % vocab
-    while any((new == i).any() for i in avoid):
-        new = torch.where(sum((new == i) for i in avoid).bool(), (new + 1) % vocab, new)  # type: ignore[union-attr]
+    for _ in avoid:
+        new = torch.where(torch.isin(new, torch.tensor(avoid)), (new + 1) % vocab, new)
     changed[:, column] = new
     return changed
 
