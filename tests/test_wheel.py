@@ -125,6 +125,8 @@ from importlib.resources import files
 from allyouneed.config import load_recipe, recipe_names
 for name in recipe_names():
     load_recipe(name)
+from allyouneed.insight.twins import load_twins
+assert load_twins()["runs"]
 print(len(recipe_names()), len(files("allyouneed.serving").joinpath("static", "index.html").read_text()) > 1000)
 """
     recipes = list((ROOT / "src" / "allyouneed" / "recipes").rglob("*.toml"))

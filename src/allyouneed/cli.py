@@ -350,6 +350,12 @@ def look(
         Path | None,
         typer.Option(metavar="RUN", help="Compare with another run, bundle or snapshot of weights, on the page."),
     ] = None,
+    twins: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Show the models of this folder of `allyouneed paper questions` over training."
+        ),
+    ] = None,
 ) -> None:
     """Show every attention head of a translation, on one page.
 
@@ -358,7 +364,7 @@ def look(
     Example: allyouneed look RUN "Ein Hund rennt." --html look.html
     """
     request = insight.LookRequest(
-        run, sentence, test or [], alignments, html, as_json, device, against, over_training, translation, other
+        run, sentence, test or [], alignments, html, as_json, device, against, over_training, translation, other, twins
     )
     table = insight.look_at(request, console())
     if table:

@@ -25,12 +25,14 @@ patching        absent, or the patching between two sentences, see `patching_dat
 effects         effects of the switches over a set of sentences, see `effects.py`; null without a text
 search          null, or beam_size, alpha, nodes [parent, step, token, log_p, status], ended: indices of the last nodes
                 of the hypotheses, best first
+twins           models trained with and without parts of attention: the object that `twins.py` describes
 attribution     why the model prefers one token over another, see `questions.py`; null for long sentences
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,7 @@ from allyouneed.insight.page import PAGE_BYTES, html
 from allyouneed.insight.questions import attribution_data
 from allyouneed.insight.switches import Switches, searchable, single_switches
 from allyouneed.insight.tree import Node, hypothesis_nodes, path_of, traced_search
+from allyouneed.insight.twins import load_twins
 from allyouneed.insight.variant import (
     MAX_SEARCH_LENGTH,
     PADDING,
@@ -77,6 +80,7 @@ def explorer_data(
     translation: str | None = None,
     examples: Sequence[TokenPair] = (),
     effect_text: EffectText | None = None,
+    twins: Path | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Compute the data of the explorer for one sentence.
@@ -88,14 +92,16 @@ def explorer_data(
         translation: Translation to examine; None for the model's own.
         examples: Validation pairs, for figures over many sentences, see `states.validation_pairs`.
         effect_text: Text on which the switches are measured too; None to leave that out.
+        twins: Folder of the results of `allyouneed paper questions`; None for those in the package.
         on_progress: Called with the number of finished variants and their total.
 
     Returns:
         The JSON object described above.
 
     Raises:
-        UserError: If the text is empty, or a side is too long.
+        UserError: If the text is empty, a side is too long, or the folder has no ablations.
     """
+    ablations = load_twins(twins)
     pair, nodes = _token_pair(translator, text, translation)
     variants = single_switches(translator.model) if switches is None else list(switches)
     if len(pair.source) > MAX_SEARCH_LENGTH:
@@ -124,6 +130,7 @@ def explorer_data(
         "lens": lens_data(translator, pair, examples),
         "inside": inside_data(translator, pair, examples),
         "search": _search_data(translator, nodes) if nodes else None,
+        "twins": ablations,
         "attribution": attribution_data(translator, pair, base, nodes),
     }
     pack_arrays(data, base.recorded)

@@ -49,6 +49,7 @@ class LookRequest:
         over_training: Whether to show the snapshots of `training.keep_snapshots`.
         translation: Translation to examine; None for the model's own.
         other: A second run, bundle or snapshot of weights to compare with on the page, or None.
+        twins: Folder of the results of `allyouneed paper questions` to show; None for those in the package.
     """
 
     run: Path
@@ -62,6 +63,7 @@ class LookRequest:
     over_training: bool = False
     translation: str | None = None
     other: Path | None = None
+    twins: Path | None = None
 
     def check(self) -> None:
         """Check the arguments.
@@ -82,6 +84,8 @@ class LookRequest:
             raise UserError(
                 "--other needs a sentence and --html FILE, and none of --test, --against and --over-training."
             )
+        if self.twins and not (has_sentence and self.page and not self.over_training):
+            raise UserError("--twins is shown on the page of a sentence: add --html FILE.")
         if self.translation is not None and not has_sentence:
             raise UserError("--translation needs a sentence.")
         if self.page and self.as_json:
@@ -115,7 +119,7 @@ def look_at(request: LookRequest, console: Console) -> str:
         with track_progress(console, "variants") as update:
             examples = validation_pairs(request.run, translator)
             sentence = request.sentence, None, request.translation
-            data = explorer_data(translator, *sentence, examples=examples, effect_text=text, on_progress=update)
+            data = explorer_data(translator, *sentence, examples, text, request.twins, update)
         _write(request.page, html(data | added), console)
         return ""
     if request.against:

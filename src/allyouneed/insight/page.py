@@ -23,6 +23,8 @@ MODULES = (
     "texts.js",
     "data.js",
     "draw.js",
+    "twins_texts.js",
+    "twins.js",
     "picture.js",
     "heads.js",
     "scaling_texts.js",

@@ -9,7 +9,7 @@ languages       [source, target] codes; `files` names of the training text, `pai
 model           layers [encoder, decoder], d_model, d_ff, parameters, vocabulary: sizes of the model of the run "paper"
 steps, batch_tokens, seed       the same for all runs
 signature, bleu_sentences       sacreBLEU's signature, and the number of validation sentences for BLEU over training
-measured_pairs                  validation pairs for entropy, saturation, gradients, accuracy and `loss`
+measured_pairs                  validation pairs for entropy, saturation, gradients and accuracy
 sentences       [source, reference]: sentences that each model translates during training
 uniform         by kind of attention, the mean entropy of uniform weights under the paper's masks, in nats
 runs            by name, see `Run`
@@ -120,7 +120,6 @@ class Run(_Strict):
         validation: [step, loss, BLEU or null] on the validation set.
         final: Scores of the finished model.
         steps: Steps of the points.
-        loss: By point, the loss on the measured pairs, in nats per token.
         accuracy: By point, the share of tokens predicted correctly, given those before them.
         gradient: By point, the norm of the gradient over all parameters.
         saturated: Share of queries whose softmax has a Jacobian of norm below 0.001.
@@ -138,7 +137,6 @@ class Run(_Strict):
     validation: Annotated[list[tuple[Step, Loss, Loss | None]], Field(max_length=200)]
     final: Final
     steps: Annotated[list[Step], Field(min_length=2, max_length=200)]
-    loss: list[Loss]
     accuracy: list[Share]
     gradient: list[Loss]
     saturated: SharesByPoint
@@ -149,7 +147,7 @@ class Run(_Strict):
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Run:
-        by_point: list[list[Any]] = [self.loss, self.accuracy, self.gradient, self.translations]
+        by_point: list[list[Any]] = [self.accuracy, self.gradient, self.translations]
         for table in (self.saturated, self.entropy, self.query, self.key):
             by_point += [table.encoder, table.decoder, table.cross]
         if {len(values) for values in by_point} != {len(self.steps)}:

@@ -11,6 +11,7 @@ import { saveButtons } from "./picture.js";
 import { searchView } from "./search.js";
 import { stepsView } from "./steps.js";
 import { PAPER, switchKey, switchName, switchesView } from "./switches.js";
+import { twinsView } from "./twins.js";
 import { startLanguage, switchLanguage, t } from "./texts.js";
 
 /** Whether the data has a part; a deferred part exists, and is not parsed to find out. */
@@ -23,6 +24,7 @@ const VIEWS = {
   heads: { shown: () => true, draw: ({ data, variant, state, set }) => headsView(data, variant.attention ? variant : data.base, state, set) },
   steps: { shown: (data) => "stages" in data, draw: ({ data, state, set }) => stepsView(data, state, set) },
   switches: { shown: (data) => Boolean(data.base.predictions), draw: ({ data, variant, state, set, change }) => switchesView(data, variant, state, set, change, state.live) },
+  twins: { shown: has("twins"), draw: ({ data, state, set }) => twinsView(data, state, set) },
   lens: { shown: has("lens"), draw: ({ data, state, set }) => lensView(data, state, set) },
   search: { shown: (data) => Boolean(data.links), draw: ({ data, state, set }) => searchView(data, state, set) },
   comparison: { shown: has("comparison"), draw: ({ data, state, set }) => comparisonView(data, state, set) },

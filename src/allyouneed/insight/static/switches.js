@@ -4,6 +4,7 @@ import { clipped, el, headColour, hideTip, isNarrow, number, scroller, showTip, 
 import { effectSummary, effectsCard, scaleCard } from "./effects.js";
 import { headGrid, headName, kindButtons, smallMatrix } from "./heads.js";
 import { t } from "./texts.js";
+import { trainedWithout } from "./twins.js";
 
 const FLAGS = ["scale", "future_mask", "padding_mask", "positions"];
 const TEMPERATURES = [0.5, 1, 2];
@@ -82,11 +83,13 @@ function offGrid(data, state, switches, set, turn) {
 /** withAnswer: whether the answer and the translations are part of it, or shown beneath the switch. */
 function comparison(data, variant, state, set, withAnswer) {
   const base = data.base;
+  const left = FLAGS.filter((name) => !variant.switches[name]);
   return el("div", { class: "stack", id: "comparison" },
     el("div", { class: "card" }, withAnswer && answerOf(data, variant), figuresOf(data, variant)),
     withAnswer && el("div", { class: "card" }, el("h2", {}, t("theTranslation")), translations(data, variant)),
     effectsCard(data, variant),
     !variant.switches.scale && scaleCard(data, state, set),
+    left.length === 1 && trainedWithout(data, left[0], set),
     nextWords(data, variant, state, set),
     el("div", { class: "card" }, el("h2", {}, t("theAttention")), el("div", { class: "tools" }, kindButtons(state, set)), attentions(data, variant, state, set)),
     variant.entropy && el("div", { class: "card" }, el("h2", {}, t("theEntropy")), entropyPlot(data, base, variant)));

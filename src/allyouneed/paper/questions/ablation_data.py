@@ -113,7 +113,7 @@ def _run(part: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         "final": {name: part[name] for name in ("loss", "masked", "bleu")},
         **{
             name: [point[key] for point in points]
-            for name, key in (("steps", "step"), ("loss", "loss"), ("accuracy", "accuracy"), ("gradient", "gradient"))
+            for name, key in (("steps", "step"), ("accuracy", "accuracy"), ("gradient", "gradient"))
         },
         **{
             name: {kind: [point[name][kind] for point in points] for kind in KINDS} for name in ("saturated", "entropy")
