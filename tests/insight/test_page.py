@@ -70,6 +70,13 @@ def test_every_text_is_in_both_languages():
     assert used <= {name for name, _, _ in texts}
 
 
+def test_text_names_are_unique():
+    """A later module would silently replace the text of an earlier one."""
+    names = re.findall(r"[ {,](\w+): \[\s*\"(?:[^\"\\]|\\.)*\",\s*\"(?:[^\"\\]|\\.)*\"\]", all_texts())
+    assert len(names) > 100
+    assert [name for name in set(names) if names.count(name) > 1] == []
+
+
 def test_every_text_is_used():
     """A name is quoted, composed from a quoted one (`scaleS`, `a_positions`, `why_ig`), or names a view."""
     names = re.findall(r"([a-z]\w*): \[", all_texts())

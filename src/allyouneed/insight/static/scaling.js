@@ -94,16 +94,22 @@ export function scalingExperiment(data, state, set) {
   return el("details", { class: "try", open: true }, summary,
     el("p", {}, t("scaleTryText", SCALE_QUERIES, SCALE_KEYS, number(Math.log(SCALE_KEYS), 2))),
     el("div", { class: "tools" },
-      el("label", { class: "range" }, "d_k", el("input", { type: "range", id: "scale-width", min: 0, max: SCALE_WIDTHS.length - 1, value: place, "aria-valuetext": String(row.d_k), oninput: (e) => set({ scaleWidth: Number(e.target.value) }) }), el("b", { id: "scale-d_k" }, String(row.d_k))),
+      el("label", { class: "range" }, "dₖ", el("input", { type: "range", id: "scale-width", min: 0, max: SCALE_WIDTHS.length - 1, value: place, "aria-valuetext": String(row.d_k), oninput: (e) => set({ scaleWidth: Number(e.target.value) }) }), el("b", { id: "scale-d_k" }, String(row.d_k))),
       el("button", { class: "quiet", id: "scale-again", onclick: () => set({ scaleSeed: seed + 1 }) }, t("scaleAgain"))),
     el("div", { class: "charts" }, SCALE_CHARTS.map((name) => scaleChart(rows, name, place))),
     el("p", { class: "legend" }, el("span", {}, el("i", { class: "key solid" }), t("scaleWith")), el("span", {}, el("i", { class: "key dashed" }), t("scaleWithout"))),
     scroller(t("scaleTry"), false, el("table", { class: "plain", id: "scale-table" },
-      el("thead", {}, el("tr", {}, el("th", { class: "text" }, `d_k = ${row.d_k}`), el("th", {}, t("scaleWith")), el("th", {}, t("scaleWithout")))),
+      el("thead", {}, el("tr", {}, el("th", { class: "text" }, `dₖ = ${row.d_k}`), el("th", {}, t("scaleWith")), el("th", {}, t("scaleWithout")))),
       el("tbody", {}, Object.keys(SCALE_NAMES).map((name) => el("tr", { "data-measure": name }, el("th", { class: "text", scope: "row" }, t(SCALE_NAMES[name])), el("td", {}, show(name, row.with[name])), el("td", {}, show(name, row.without[name]))))))),
     el("div", { class: "sides keep" }, ["with", "without"].map((side) => el("div", {}, el("h3", {}, t(side === "with" ? "scaleWith" : "scaleWithout")), weightBars(row[side].values)))),
     el("p", { class: "note" }, t("scaleBars")),
-    el("p", {}, t("scaleLesson", rows.at(-1).d_k, number(rows.at(-1).with.jacobian), number(rows.at(-1).without.jacobian), number(rows.at(-1).with.gradient), number(rows.at(-1).without.gradient), `${Math.round(100 * rows.at(-1).without.saturated)} %`)));
+    lesson(rows.at(-1)));
+}
+
+/** What the largest d_k shows. */
+function lesson(row) {
+  const pairs = ["largest", "jacobian", "gradient"].flatMap((name) => [number(row.with[name]), number(row.without[name])]);
+  return el("p", { id: "scale-lesson" }, t("scaleLesson", row.d_k, ...pairs, `${Math.round(100 * row.without.saturated)} %`));
 }
 
 function scaleChart(rows, name, place) {
@@ -113,7 +119,7 @@ function scaleChart(rows, name, place) {
   const y = (value) => height - bottom - ((height - bottom - top) * value) / most;
   const line = (side) => rows.map((row, i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${y(row[side][name]).toFixed(1)}`).join("");
   const tick = (i) => svg("text", { class: "soft", x: x(i), y: height - 6, "text-anchor": "middle" }, String(rows[i].d_k));
-  return svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "chart", role: "img", "aria-label": `${t(SCALE_NAMES[name])}: d_k ${rows.map((row) => `${row.d_k}: ${number(row.with[name], 2)}, ${number(row.without[name], 2)}`).join("; ")}` },
+  return svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "chart", role: "img", "aria-label": `${t(SCALE_NAMES[name])}: dₖ ${rows.map((row) => `${row.d_k}: ${number(row.with[name], 2)}, ${number(row.without[name], 2)}`).join("; ")}` },
     svg("text", { x: 2, y: 14 }, t(SCALE_NAMES[name])),
     [0, 0.5, 1].map((part) => svg("line", { x1: left, x2: width - 8, y1: y((part * most) / 1.05), y2: y((part * most) / 1.05), stroke: "var(--rule)" })),
     [0, 1].map((part) => svg("text", { class: "soft", x: left - 4, y: y((part * most) / 1.05) + 4, "text-anchor": "end" }, number((part * most) / 1.05, 1))),

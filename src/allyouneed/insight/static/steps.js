@@ -1,6 +1,6 @@
 // The computation of one head, from input to output, with the sentence's values; scale and mask can be switched.
 import { columnNumber, headIndex, layersOf, matrixAt, productSpread, rowStatistics, sides, softmaxSteps, spread, timesValues } from "./data.js";
-import { cellTips, clipped, diverging, el, headColour, heatmap, inHeadColour, number, scroller } from "./draw.js";
+import { cellTips, clipped, diverging, el, equationOf, headColour, heatmap, inHeadColour, number, scroller } from "./draw.js";
 import { aboutTo, kindButtons, pairNames } from "./heads.js";
 import { scalingExperiment } from "./scaling.js";
 import { t } from "./texts.js";
@@ -134,18 +134,13 @@ function gradientNote(data, { kind, layer, head }) {
   const { gradients, sentences } = data.effects;
   const at = headIndex(data, kind, layer, head);
   const pair = (norms) => [norms.scale[at], norms.no_scale[at]].map((x) => String(x));
-  return el("p", { class: "note", id: "gradient-note" }, t("s6g", ...pair(gradients.trained), sentences), " ", gradients.initial && t("s6i", ...pair(gradients.initial)));
+  return el("p", { class: "note", id: "gradient-note" }, equationOf(t("s6g", ...pair(gradients.trained), sentences)), " ", gradients.initial && t("s6i", ...pair(gradients.initial)));
 }
 
 function stage(no, name, formula, shape, text, matrices, more = []) {
   return el("div", { class: "stage", "data-stage": no }, el("div", { class: "no" }, String(no)),
-    el("div", {}, el("h2", {}, t(name)), el("div", {}, el("span", { class: "formula" }, mathOf(formula)), el("span", { class: "shape" }, shape)),
-      el("p", {}, text), el("div", { class: "mats" }, matrices), more));
-}
-
-/** Format W^O with a superscript and d_k with a subscript. */
-function mathOf(formula) {
-  return formula.split(/\^(\w)|_(\w)/).map((part, i) => part && (i % 3 === 1 ? el("sup", {}, part) : i % 3 === 2 ? el("sub", {}, part) : part));
+    el("div", {}, el("h2", {}, t(name)), el("div", {}, el("span", { class: "formula" }, equationOf(formula)), el("span", { class: "shape" }, shape)),
+      el("p", {}, equationOf(text)), el("div", { class: "mats" }, matrices), more));
 }
 
 /** labels, names: labels of the rows and columns, shown if there is room. */
@@ -163,7 +158,7 @@ function figure(matrix, canvas, caption, marked, cell, labels = [], names = []) 
   const beside = row >= 10 && labels.length === matrix.rows && el("div", { class: "beside", "aria-hidden": "true", css: { "line-height": `${row}px` } }, labels.map((g, i) => el("span", { class: i === marked?.row ? "on" : null }, clipped(g.label, 11))));
   const above = size >= 10 && names.length === matrix.cols && el("div", { class: "above", "aria-hidden": "true" }, names.map((g, j) => el("span", { class: j === marked?.col ? "on" : null }, clipped(g.label, 9))));
   const width = `${Math.round(size * matrix.cols)}px`;
-  return el("figure", {}, el("div", { class: "labelled" }, beside, el("div", { class: "framed", css: { width } }, above, el("div", { class: "mat", css: { width, height: `${Math.round(row * matrix.rows)}px` } }, canvas, marks))), caption && el("figcaption", {}, mathOf(caption)));
+  return el("figure", {}, el("div", { class: "labelled" }, beside, el("div", { class: "framed", css: { width } }, above, el("div", { class: "mat", css: { width, height: `${Math.round(row * matrix.rows)}px` } }, canvas, marks))), caption && el("figcaption", {}, equationOf(caption)));
 }
 
 /** The products of the components of one query and one key, whose sum is the score. */
@@ -196,7 +191,7 @@ function rowTable({ rows, cols, scores, scaled, weights, counter, query, key, hi
   const kept = cols.length > 40 ? order.sort((a, b) => weights.values[first + b] - weights.values[first + a]).slice(0, 40) : order;
   return el("div", {}, el("h3", { css: { margin: "1rem 0 .2rem" } }, t("rowOf", clipped(rows[query].label, 24)), rows[query].next && el("small", {}, ` ${aboutTo(rows[query])}`)),
     scroller(t("weight"), false, el("table", { class: "bars" },
-      el("thead", {}, el("tr", {}, el("th", {}, t("key")), el("th", { class: "n" }, t("score")), el("th", { class: "n" }, mathOf(dividedBy(local) + (hides && local.mask ? " + M" : ""))), el("th", { class: "n" }, t("weight")), el("td", {}))),
+      el("thead", {}, el("tr", {}, el("th", {}, t("key")), el("th", { class: "n" }, t("score")), el("th", { class: "n" }, equationOf(dividedBy(local) + (hides && local.mask ? " + M" : ""))), el("th", { class: "n" }, t("weight")), el("td", {}))),
       el("tbody", {}, kept.map((j) =>
         el("tr", { class: j === key ? "on" : null, onclick: () => pick(j) }, el("th", { scope: "row" }, clipped(cols[j].label, 20)), el("td", { class: "n" }, number(scores.values[first + j], 2)),
           el("td", { class: "n" }, hidden(query, j) ? "−∞" : number(scaled.values[first + j], 2)), el("td", { class: "n" }, number(weights.values[first + j])),

@@ -158,7 +158,7 @@ function figuresOf(data, variant) {
   const pair = (name, a, b, label = name) => el("div", {}, el("small", {}, t(label)), el("span", { "data-figure": name }, a, el("em", {}, "→"), b));
   return el("div", { class: "figures" },
     variant.entropy && pair("entropyMean", number(mean(base.entropy), 2), number(mean(variant.entropy), 2)),
-    variant.jacobian !== null && pair("jacobianMean", number(base.jacobian), number(variant.jacobian)),
+    variant.jacobian !== null && pair("jacobianNorm", number(base.jacobian), number(variant.jacobian)),
     variant.predictions && pair("logp", number(base.predictions.log_p, 2), number(variant.predictions.log_p, 2), variant.switches.future_mask ? "logp" : "logpVisible"));
 }
 
