@@ -2,12 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 
+from allyouneed.insight.embeddings import embedded_tokens, neighbours
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.logit_lens import logit_lens, nearest_source_tokens
-from allyouneed.insight.page import html
+from allyouneed.insight.page import html, script
 from allyouneed.insight.states import token_pair
-from tests.insight.conftest import Page
+from allyouneed.insight.stream import residual_stream_lengths
+from allyouneed.insight.units import feed_forward_units
+from allyouneed.model.embedding import sinusoids
+from tests.insight.conftest import Page, random_translator
 
 TEXT, TRANSLATION = "a b c d", "d c b a"
 
@@ -89,3 +94,89 @@ def test_the_encoders_nearest_tokens(opened, translator):
     page.click("[data-lens='2.0']")
     assert f"rank {nearest.own_rank[2, 0]} " in opened.text("[data-number=lens]")
     assert opened.numbers("#lens-detail tbody")[0] == pytest.approx(nearest.cosine[2, 0, 0], abs=6e-3)
+
+
+def test_positions_in_the_browser_are_the_models(opened):
+    blank = opened.context.new_page()
+    run = lambda code: blank.evaluate(f"(() => {{ {script()}; return {code}; }})()")  # noqa: E731
+    exact = sinusoids(40, 32, torch.float64).numpy()
+    table = np.reshape(run("Array.from(sinusoidTable(40, 32).values)"), (40, 32))
+    np.testing.assert_allclose(table, exact, atol=1e-12)
+    products = np.reshape(run("Array.from(rowProducts(sinusoidTable(40, 32)).values)"), (40, 40))
+    np.testing.assert_allclose(products, exact @ exact.T, atol=1e-10)
+    assert run("diagonalSpread(rowProducts(sinusoidTable(40, 32)))") < 1e-12
+    assert run("rotationError(sinusoidTable(40, 32), -7)") < 1e-13
+
+
+def test_a_shift_turns_the_encoding(opened, translator):
+    page = opened.page
+    page.click("#tab-inside")
+    for slider, value in (("pair", 1), ("shift", -5), ("from", 9)):
+        page.eval_on_selector(f"#pe-{slider}", f"x => {{ x.value = {value}; x.dispatchEvent(new Event('input')); }}")
+    table = sinusoids(10, translator.model.config.d_model).numpy()[:, 2:4]
+    for name, position in (("from", 9), ("turned", 4), ("moved", 4)):
+        pair = page.inner_text(f"[data-number={name}]").strip("()").replace("−", "-").split(", ")
+        assert [float(x) for x in pair] == pytest.approx(table[position].tolist(), abs=1e-3)
+
+
+def test_embeddings_and_neighbours(opened, translator):
+    page = opened.page
+    page.click("#tab-inside")
+    page.click("#insideEmbeddings")
+    page.click("#inside-target")
+    page.click("[data-token='2']")
+    lengths = embedded_tokens(translator, TEXT, TRANSLATION)["target"].lengths
+    shown_lengths = np.reshape(opened.numbers("#lengths tbody"), (-1, 3))
+    np.testing.assert_allclose(shown_lengths, lengths, atol=6e-3, rtol=1e-3)
+    token = translator.tokenizer.target.encode(TRANSLATION)[1]
+    found = neighbours(translator.model, [token], "target")
+    names = page.eval_on_selector_all("#neighbours tbody th", "found => found.map(x => x.textContent)")
+    assert names == [shown(piece) for piece in translator.tokenizer.target.pieces(found.ids[0])]
+    assert opened.numbers("#neighbours tbody") == pytest.approx(found.cosine[0].tolist(), abs=1e-3)
+
+
+def test_units(opened, translator):
+    units = feed_forward_units(translator, TEXT, TRANSLATION)["decoder"][0]
+    page = opened.page
+    page.click("#tab-inside")
+    page.click("#insideUnits")
+    page.click("#stack-decoder")
+    stored = page.eval_on_selector_all("[data-unit]", "found => found.map(x => Number(x.dataset.unit))")
+    assert stored == units.strongest(len(stored))
+    page.click(f"[data-unit='{stored[3]}']")
+    shown_values = page.eval_on_selector_all("#unit-detail tbody td.n", "found => found.map(x => x.innerText)")
+    values = [0 if x.startswith("<") else float(x.replace("−", "-")) for x in shown_values]
+    np.testing.assert_allclose(values, units.activations[:, stored[3]], atol=0.02)
+    assert page.locator(".context mark").count() == 2  # one per example
+    assert page.locator("[data-writes=ffToward] .chip").count() == 5
+    share = page.inner_text("#active-units tbody tr:nth-child(2) td:nth-child(2)")
+    assert share == f"{100 * units.active.mean():.1f} %"
+
+
+def test_the_residual_stream(opened, translator):
+    lengths = residual_stream_lengths(translator, TEXT, TRANSLATION)["decoder"]
+    page = opened.page
+    page.click("#tab-inside")
+    page.click("#insideStream")
+    page.click("#stack-decoder")
+    page.click("[data-token='1']")
+    columns = [lengths.residual, lengths.output, lengths.sum, lengths.result, lengths.cosine]
+    if translator.model.config.norm == "pre":
+        columns.pop(3)
+    texts = page.eval_on_selector_all("#stream tbody td.n", "found => found.map(x => x.innerText)")
+    values = np.reshape([float(x.replace("−", "-").replace("<", "")) for x in texts], (-1, len(columns)))
+    np.testing.assert_allclose(values, np.stack([x[:, 1] for x in columns], axis=1), atol=0.012, rtol=2e-3)
+
+
+def test_learned_positions_have_no_rotation(browser, tmp_path):
+    translator = random_translator(1, 2, 16, positions="learned", max_positions=300)
+    path = tmp_path / "look.html"
+    path.write_text(html(explorer_data(translator, "a dog", [], "the cat")), encoding="utf-8")
+    with Page(browser, path) as page:
+        page.page.click("#tab-inside")
+        page.page.click("#inside-target")
+        assert page.page.locator("#panel canvas").count() == 2
+        assert page.page.locator(".clock").count() == 0
+        for part in ("insideEmbeddings", "insideUnits", "insideStream"):
+            page.page.click(f"#{part}")
+        assert page.problems == []

@@ -148,7 +148,7 @@ def test_saving_a_figure(opened, kind, tmp_path):
     assert content.startswith(b"\x89PNG" if kind == "png" else b"<svg")
 
 
-@pytest.mark.parametrize("tab", ["heads", "steps", "switches", "lens", "search"])
+@pytest.mark.parametrize("tab", ["heads", "steps", "switches", "lens", "inside", "search"])
 def test_saving_every_view(opened, data, tab, tmp_path):
     page = opened.page
     page.click(f"#tab-{tab}")
@@ -292,7 +292,7 @@ def test_keyboard_language_and_theme(opened):
     assert page.get_attribute("html", "data-theme") != before
 
 
-@pytest.mark.parametrize("tab", ["heads", "steps", "switches", "lens", "search"])
+@pytest.mark.parametrize("tab", ["heads", "steps", "switches", "lens", "inside", "search"])
 def test_views_fit_a_phone(browser, path, tab):
     with Page(browser, path, viewport={"width": 360, "height": 740}, color_scheme="dark", locale="ko-KR") as page:
         page.page.click(f"#tab-{tab}")

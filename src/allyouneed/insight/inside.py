@@ -4,8 +4,9 @@ The entry `inside` of the explorer's data; arrays as in `coding.pack_matrices`:
 
 positions       null for sinusoids, which the page computes; else {source, target}: table [position, dimension] and
                 products (PE · PEᵀ) [position, position] of the first `LEARNED_POSITIONS` learned positions
-embeddings      {source, target}: scaled (embedding · √d_model) [position, dimension], positions, the encodings, only if
-                learned; lengths [position] of token, position and sum; pieces, neighbours [position] of [piece, cosine]
+embeddings      {source, target}: columns, the stored dimensions, in pairs of a sine and a cosine; scaled (embedding ·
+                √d_model) [position, column]; positions, the encodings, only if learned; lengths [position] of token,
+                position and sum; pieces, neighbours [position] of [piece, cosine]
 stream          {encoder, decoder}: sites, residual, output, sum, result, cosine, see `StreamLengths`
 units           {encoder, decoder} [layer]: units, those stored; activations [position, unit]; lengths [unit]; active
                 [position], the share of all units that is positive; silent, the number of units that are positive for
@@ -27,7 +28,7 @@ import numpy as np
 
 from allyouneed.data.tokenizer import BOS
 from allyouneed.data.vocabulary import AnyTokenizer
-from allyouneed.insight.coding import pack_matrices
+from allyouneed.insight.coding import chosen_columns, pack_matrices
 from allyouneed.insight.embeddings import SIDES, EmbeddedTokens, embedded_of_states, neighbours, position_table
 from allyouneed.insight.states import record_states
 from allyouneed.insight.stream import StreamLengths, stream_of_states
@@ -46,7 +47,8 @@ from allyouneed.translation.translator import Translator
 
 MAX_LENGTH = 128  # tokens per side; longer pairs have no such view
 LEARNED_POSITIONS = 64
-_COLUMNS = 64  # stored dimensions of a vector
+_COLUMNS = 64  # stored dimensions of a learned position
+_PAIRS = 64  # stored pairs of dimensions of an embedding
 _NEIGHBOURS = 8
 _PLACES = 4  # most exciting tokens per unit
 _STORED = 6000  # activations per stack and page
@@ -174,9 +176,13 @@ def _embedding_data(translator: Translator, embedded: EmbeddedTokens, side: str,
     found = neighbours(translator.model, ids, side, _NEIGHBOURS)
     pieces = _Pieces(translator.tokenizer if side == SIDES[0] else translator.tokenizer.target)
     learned = translator.model.config.positions == "learned"
+    width = embedded.tokens.shape[1]
+    pairs = chosen_columns(width // 2, min(_PAIRS, width // 2))
+    columns = np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel()
     return {
-        "scaled": pack_matrices(embedded.tokens, 8, _COLUMNS),
-        "positions": pack_matrices(embedded.positions, 8, _COLUMNS) if learned else None,
+        "columns": columns.tolist(),
+        "scaled": pack_matrices(embedded.tokens[:, columns], 8),
+        "positions": pack_matrices(embedded.positions[:, columns], 8) if learned else None,
         "lengths": [_rounded(row) for row in embedded.lengths],
         "neighbours": pieces(found.ids, found.cosine),
         "pieces": pieces.names,

@@ -4,6 +4,7 @@ import { headsOf, kindsOf, layersOf, shown } from "./data.js";
 import { el, grouped } from "./draw.js";
 import { guideView } from "./guide.js";
 import { headsView } from "./heads.js";
+import { insideView } from "./inside.js";
 import { lensView } from "./lens.js";
 import { comparisonView } from "./comparison.js";
 import { patchingView } from "./patching.js";
@@ -26,6 +27,7 @@ const VIEWS = {
   switches: { shown: (data) => Boolean(data.base.predictions), draw: ({ data, variant, state, set, change }) => switchesView(data, variant, state, set, change, state.live) },
   twins: { shown: has("twins"), draw: ({ data, state, set }) => twinsView(data, state, set) },
   lens: { shown: has("lens"), draw: ({ data, state, set }) => lensView(data, state, set) },
+  inside: { shown: has("inside"), draw: ({ data, state, set }) => insideView(data, state, set) },
   search: { shown: (data) => Boolean(data.links), draw: ({ data, state, set }) => searchView(data, state, set) },
   comparison: { shown: has("comparison"), draw: ({ data, state, set }) => comparisonView(data, state, set) },
   attribution: { shown: has("attribution"), draw: ({ data, state, set }) => attributionView(data, state, set) },
