@@ -61,3 +61,32 @@ def test_no_violations_and_nothing_too_wide(browser, path, scheme, locale, width
         page.page.mouse.move(0, 0)
         assert page.page.evaluate("document.documentElement.scrollWidth") <= width
         assert violations(page.page) == []
+
+
+def test_a_sentence_typed_by_the_reader_is_patched_by_the_server(browser, talker):
+    """Requests are answered in the reverse order; the last one asked for is shown, and errors are told."""
+    context = browser.new_context(locale="en-GB")
+    page, requests = context.new_page(), []
+    content = html(explorer_data(talker, CLEAN, []), {"url": "/api/look", "body": {"q": CLEAN, "source": "de"}})
+    page.route("http://explorer.test/", lambda route: route.fulfill(body=content, content_type="text/html"))
+    page.route("http://explorer.test/api/look/patching", lambda route: requests.append(route))
+    page.goto("http://explorer.test")
+    page.click("#tab-patching")
+    assert page.locator(".patch").count() == 0
+    for text in ("a cat runs in the <b>green", CORRUPTED):
+        page.fill("#patch-other", text)
+        page.click("#patch-ask")
+        page.wait_for_function("document.querySelector('#patch-state').textContent.includes('…')")
+    for route in reversed(requests):
+        body = route.request.post_data_json
+        route.fulfill(json=sentences_data(talker, body["q"], body["against"]))
+    page.wait_for_selector(".patch")
+    page.wait_for_timeout(100)
+    assert CORRUPTED in page.inner_text("#panel")
+    assert page.input_value("#patch-other") == CORRUPTED
+    page.click("#patch-ask")
+    page.wait_for_function("document.querySelector('#patch-state').textContent.includes('…')")
+    requests[-1].fulfill(status=400, json={"error": "both sentences have the same tokens"})
+    page.wait_for_function("document.querySelector('#patch-state').textContent.includes('same tokens')")
+    assert page.locator(".patch").count() > 0
+    context.close()

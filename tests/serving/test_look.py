@@ -4,6 +4,7 @@ import pytest
 import requests
 
 from allyouneed.insight.explorer import live_variant
+from allyouneed.insight.patching_data import live_patching
 from allyouneed.insight.questions import live_attribution
 from allyouneed.insight.switches import Switches
 from tests.serving.test_page import type_and_wait
@@ -82,3 +83,19 @@ def test_the_page_requests_variants_that_it_does_not_contain(page):
     explorer.wait_for_selector("[data-switch=positions][aria-checked=false]")
     switches = response.value.request.post_data_json["switches"]
     assert (switches["scale"], switches["positions"], switches["future_mask"]) == (False, False, True)
+
+
+def test_patching_into_another_sentence_is_computed_by_the_model(address, translator):
+    found = requests.post(f"{address}/api/look/patching", json={**PAIR, "against": "a e c"}, timeout=300)
+    assert found.status_code == 200
+    assert found.json() == live_patching(translator, "a b c", "a e c")
+
+
+@pytest.mark.parametrize(
+    ("against", "message"),
+    [("", "empty"), ("a b c", "same tokens"), ("a " * 70, "limit of patching"), ("<" * 30_000, "")],
+)
+def test_patching_requests_are_bounded(address, against, message):
+    found = requests.post(f"{address}/api/look/patching", json={**PAIR, "against": against}, timeout=300)
+    assert found.status_code in (400, 413)
+    assert message in found.json()["error"]

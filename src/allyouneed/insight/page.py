@@ -97,13 +97,14 @@ def html(data: dict[str, Any], ask: dict[str, Any] | None = None) -> str:
     Args:
         data: Data from `explorer.explorer_data`.
         ask: Request for further variants, {"url": ..., "body": {...}}: the page posts the body with the switches to the
-            server, which responds with `live_variant`, and questions to its path /attribution. None: the page shows
+            server, which responds with `live_variant`, and questions to its paths /attribution and
+            /patching. None: the page shows
             only what is in `data`.
 
     Returns:
         HTML, ASCII only.
     """
-    hooks = ("fetchVariant", "asking"), ("fetchAttribution", "askingAttribution")
+    hooks = ("fetchVariant", "asking"), ("fetchAttribution", "askingAttribution"), ("fetchPatching", "askingPatching")
     made = ", ".join(f"{hook}: {maker}({_json(ask)})" for hook, maker in hooks) if ask else ""
     hook = f", {{{made}}}" if ask else ""
     call = f'start(document.getElementById("explorer"), pageData(){hook});'

@@ -29,12 +29,23 @@ from allyouneed.insight.patching_run import TOP_TOKENS, Cell, all_cells
 from allyouneed.insight.variant import max_translation_length
 from allyouneed.translation.translator import Translator
 
+_LIVE_COST = 600_000_000_000  # multiplications of a request: cells · tokens · parameters of the layers
 _CONTINUED = 40  # cells whose continuation is generated
 
 
 def sentences_data(translator: Translator, clean: str, corrupted: str, max_tokens: int = MAX_TOKENS) -> dict[str, Any]:
     """Compute the JSON object above for two sentences; arguments and errors are those of `patch_sentences`."""
     return _data(translator, patch_sentences(translator, clean, corrupted, max_tokens), ("", ""))
+
+
+def live_patching(translator: Translator, clean: str, corrupted: str) -> dict[str, Any]:
+    """Compute `sentences_data` for a server, with a limit on the length that bounds the time of large models."""
+    model = translator.model
+    layers = 3 * len(model.encoder.layers) + 4 * len(model.decoder.layers) + 1  # rows of the maps, one cell a token
+    parameters = sum(parameter.numel() for stack in (model.encoder, model.decoder) for parameter in stack.parameters())
+    return sentences_data(
+        translator, clean, corrupted, min(MAX_TOKENS, math.isqrt(_LIVE_COST // (layers * parameters)))
+    )
 
 
 def models_data(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from allyouneed.insight.attribution import MAX_TOKENS
 from allyouneed.insight.page import html
 from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body
-from allyouneed.serving.model_worker import ContrastedSentence, SwitchedSentence
+from allyouneed.serving.model_worker import ContrastedSentence, PatchedSentences, SwitchedSentence
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body
 from allyouneed.serving.registry import Route
 from allyouneed.serving.state import AUTO, ApplicationState, application_state, bearer_token
@@ -55,6 +55,12 @@ class ExploreAttributionRequest(ExploreRequest):
     instead_of: list[UnicodeText] = Field(max_length=MAX_TOKENS, description="Tokens of the other one.")
 
 
+class ExplorePatchingRequest(ExploreRequest):
+    """A request for patching: which activations carry the difference between two sentences."""
+
+    against: UnicodeText = Field(description="A similar sentence, whose pass receives the activations of `q`.")
+
+
 @router.post(
     "/look", openapi_extra=request_body(ExploreRequest), responses=error_responses(404), response_class=HTMLResponse
 )
@@ -92,6 +98,16 @@ async def explorer_attribution(request: Request) -> JSONResponse:
     route = _admit(state, request, body)
     sentence = ContrastedSentence(body.q, tuple(body.candidate), tuple(body.instead_of))
     return JSONResponse(await state.within_limit(state.pipeline.explore(route, sentence)))
+
+
+@router.post("/api/look/patching", openapi_extra=request_body(ExplorePatchingRequest), responses=error_responses(404))
+async def explorer_patching(request: Request) -> JSONResponse:
+    """Return the effect of each activation of one sentence in the pass of another."""
+    state = application_state(request)
+    body = await read_body(request, ExplorePatchingRequest)
+    route = _admit(state, request, body)
+    check_length(len(body.against), state.settings.characters, TOO_LARGE)
+    return JSONResponse(await state.within_limit(state.pipeline.explore(route, PatchedSentences(body.q, body.against))))
 
 
 def _admit(state: ApplicationState, request: Request, body: ExploreRequest) -> Route:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from allyouneed.insight.explorer import explorer_data, live_variant
+from allyouneed.insight.patching_data import live_patching
 from allyouneed.insight.questions import live_attribution
 from allyouneed.insight.switches import single_switches, switches_from
 from allyouneed.serving.registry import LanguagePair, TranslatorRegistry
@@ -76,6 +77,13 @@ class ContrastedSentence(NamedTuple):
     text: str
     candidate: tuple[str, ...]
     instead_of: tuple[str, ...]
+
+
+class PatchedSentences(NamedTuple):
+    """A sentence, and another one whose pass receives its activations."""
+
+    text: str
+    against: str
 
 
 class BatchKey(NamedTuple):
@@ -149,6 +157,13 @@ def explore_contrast(
 ) -> list[dict[str, Any]]:
     """Answer why one token is preferred to another, as an open explorer page asks."""
     return [live_attribution(translator, *payload) for payload in payloads]
+
+
+def explore_patching(
+    translator: Translator, payloads: Sequence[PatchedSentences], options: TranslationOptions
+) -> list[dict[str, Any]]:
+    """Patch activations of one sentence into another, as an open explorer page asks."""
+    return [live_patching(translator, *payload) for payload in payloads]
 
 
 def _stream(translator: Translator, payload: StreamingSentence, options: TranslationOptions) -> SentenceTranslation:

@@ -13,12 +13,14 @@ from allyouneed.serving.markup import MarkupFormat, parse_markup
 from allyouneed.serving.model_worker import (
     BatchKey,
     ContrastedSentence,
+    PatchedSentences,
     SentenceTranslation,
     StreamingSentence,
     SwitchedSentence,
     TranslationOptions,
     explore,
     explore_contrast,
+    explore_patching,
     explore_switched,
     translate,
     translate_streaming,
@@ -35,6 +37,7 @@ _EXPLORER_TASKS: dict[type, Callable[[Translator, Sequence[Any], TranslationOpti
     str: explore,
     SwitchedSentence: explore_switched,
     ContrastedSentence: explore_contrast,
+    PatchedSentences: explore_patching,
 }
 
 
@@ -156,7 +159,9 @@ class TranslationPipeline:
             on_text(before + results[-1].text)
         return _assemble(parts, results, 1)
 
-    async def explore(self, route: Route, payload: str | SwitchedSentence | ContrastedSentence) -> dict[str, Any]:
+    async def explore(
+        self, route: Route, payload: str | SwitchedSentence | ContrastedSentence | PatchedSentences
+    ) -> dict[str, Any]:
         """Return the explorer's data for a sentence, or for another payload the part that it asks for.
 
         Raises:

@@ -18,7 +18,7 @@ import { startLanguage, switchLanguage, t } from "./texts.js";
 /** Whether the data has a part; a deferred part exists, and is not parsed to find out. */
 const has = (name) => (data) => Boolean(data.deferred?.includes(name) || data[name]);
 
-// The tabs in their order. shown(data): whether the data contains what the view needs; draw({data, variant, state, set,
+// The tabs in their order. shown(data, state): whether the page has what the view needs; draw({data, variant, state, set,
 // change}): the view's element.
 const VIEWS = {
   guide: { shown: (data) => !data.model.kinds, draw: ({ data, state, set }) => guideView(data, state, set) },
@@ -31,22 +31,22 @@ const VIEWS = {
   search: { shown: (data) => Boolean(data.links), draw: ({ data, state, set }) => searchView(data, state, set) },
   comparison: { shown: has("comparison"), draw: ({ data, state, set }) => comparisonView(data, state, set) },
   attribution: { shown: has("attribution"), draw: ({ data, state, set }) => attributionView(data, state, set) },
-  patching: { shown: has("patching"), draw: ({ data, state, set }) => patchingView(data, state, set) },
+  patching: { shown: (data, state) => Boolean(data.patching || state.fetchPatching), draw: ({ data, state, set }) => patchingView(data, state, set) },
 };
-const tabsOf = (data) => Object.keys(VIEWS).filter((name) => VIEWS[name].shown(data));
+const tabsOf = (data, state) => Object.keys(VIEWS).filter((name) => VIEWS[name].shown(data, state));
 
 /**
  * data: see `explorer.py`. fetchVariant(switches): returns a promise of a variant, if the page has a server; without it,
  * the page shows only the variants in its data. fetchAttribution(candidate, insteadOf): the same for an answer to why one
- * path of tokens is preferred to another.
+ * path of tokens is preferred to another; fetchPatching(against): the patching into another sentence.
  */
-export function start(root, data, { fetchVariant = null, fetchAttribution = null } = {}) {
+export function start(root, data, { fetchVariant = null, fetchAttribution = null, fetchPatching = null } = {}) {
   const live = Boolean(fetchVariant);
   const fetched = new Map();
   let requested = PAPER; // switches of the last click; the view changes when the variant has arrived
   const variantOf = (key) => (key === "" ? data.base : (fetched.get(key) ?? data.variants[key]));
   const state = { tab: "heads", kind: kindsOf(data)[0], layer: 0, head: 0, pins: [[0, 0]], pinning: false, joined: false, view: "lines", query: null, key: null,
-    local: { scale: true, mask: true, temperature: 1 }, switches: PAPER, coming: null, problem: null, place: null, step: null, alpha: null, live, fetchAttribution };
+    local: { scale: true, mask: true, temperature: 1 }, switches: PAPER, coming: null, problem: null, place: null, step: null, alpha: null, live, fetchAttribution, fetchPatching };
   const current = () => variantOf(switchKey(state.switches)) ?? data.base;
   startLanguage();
   const draw = (focus) => render(root, data, state, current(), set, change, focus);
@@ -163,7 +163,7 @@ export function pageButtons(redraw) {
 }
 
 function tabBar(data, state, set) {
-  const tabs = tabsOf(data);
+  const tabs = tabsOf(data, state);
   const move = (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;

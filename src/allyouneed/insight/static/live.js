@@ -15,3 +15,6 @@ export const asking = ({ url, body }) => (switches) => postJson(url, { ...body, 
 /** Make `fetchAttribution` for `start`: candidate and insteadOf are the tokens of two translations, or their beginnings. */
 export const askingAttribution = ({ url, body: { q, source, target } }) => (candidate, insteadOf) =>
   postJson(`${url}/attribution`, { q, source, target, candidate, instead_of: insteadOf });
+
+/** Make `fetchPatching` for `start`: it returns the patching of the page's sentence into another one. */
+export const askingPatching = ({ url, body: { q, source, target } }) => (against) => postJson(`${url}/patching`, { q, source, target, against });

@@ -13,6 +13,7 @@ const STRONGEST = 8;
 export function patchingView(data, state, set) {
   const found = state.patched ?? data.patching;
   const section = el("section", {}, el("p", { class: "lead" }, t(found?.kind === "models" ? "ptLeadModels" : "ptLead")));
+  if (state.fetchPatching) section.append(askCard(data, state, set));
   if (!found) return section;
   const at = Math.min(state.patchPlace ?? 0, found.places.length - 1);
   const ranking = rankedCells(found, at);
@@ -27,6 +28,21 @@ export function patchingView(data, state, set) {
     el("p", { class: "note", css: { margin: ".8rem 0 1rem" } }, t("ptScale"), " ", t("ptStreamNote"), found.counterparts.includes(-1) && " " + t("ptHatched"), " ", t("ptKeys")),
     strongestCard(view, ranking));
   return section;
+}
+
+/** A form that asks the server to patch this page's sentence into another one. */
+function askCard(data, state, set) {
+  const ask = (event) => {
+    event.preventDefault();
+    const request = (state.patchRequest = {});
+    const done = (part) => state.patchRequest === request && set({ ...part, patchRequest: null });
+    set({ patchProblem: null });
+    state.fetchPatching(state.patchDraft ?? data.text).then((patched) => done({ patched, patchCell: null, patchPlace: 0 }), (error) => done({ patchProblem: t("failed", error.message) }));
+  };
+  const field = el("input", { id: "patch-other", type: "text", autocomplete: "off", value: state.patchDraft ?? data.text, oninput: (event) => (state.patchDraft = event.target.value) });
+  return el("form", { class: "card", css: { "margin-bottom": "1rem" }, onsubmit: ask },
+    el("label", { for: "patch-other" }, t("ptOther")), el("div", { class: "tools", css: { margin: ".3rem 0 0" } }, field, el("button", { class: "quiet", id: "patch-ask" }, t("ptRun"))),
+    el("p", { class: "note", id: "patch-state", role: "status" }, state.patchProblem ?? t(state.patchRequest ? "ptRunning" : "ptAsk")));
 }
 
 const isHeads = (name) => name.endsWith(" heads");
