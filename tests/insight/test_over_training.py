@@ -116,6 +116,17 @@ def test_an_interrupted_run_ends_at_its_last_snapshot(copied):
     assert (data["run"]["finished"], data["given"], data["translation"]) == (False, True, "b a")
 
 
+def test_the_origin_of_step_0(copied):
+    record = read_json(copied / "run.json", "")
+    for asked, origin, start in [
+        ({"start from": "runs/base model 1a2b"}, "start", "base model"),
+        ({"teacher": "runs/big 1a2b"}, "teacher", None),
+    ]:
+        (copied / "run.json").write_text(to_json({**record, "asked": {**record["asked"], **asked}}))
+        run = film_data(Translator.load(copied), copied, "a b", "b a")["run"]
+        assert (run["origin"], run["start"]) == (origin, start)
+
+
 def test_other_text_and_no_sentence(run, tmp_path):
     files = write_pairs(tmp_path, "test", toy_pairs(6, seed=5))
     links = tmp_path / "links"

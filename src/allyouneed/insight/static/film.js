@@ -233,6 +233,13 @@ const filmInterval = (data, frame) => {
   return frame ? t("filmBetween", grouped(frames[frame - 1].step), grouped(frames[frame].step)) : t("filmAtFirst", grouped(frames[0].step));
 };
 
+/** The interval as short as a table needs. */
+function filmSpan(data, frame) {
+  const { frames } = data;
+  if (frames[frame].weights) return t("filmFinished");
+  return frame ? `${grouped(frames[frame - 1].step)}–${grouped(frames[frame].step)}` : `≤ ${grouped(frames[0].step)}`;
+}
+
 function filmRoleSentence(data, role, found) {
   const name = t(`${role}Long`);
   const best = data.roles.find((each) => each.role === role);
@@ -259,13 +266,13 @@ function filmRoles(data, state, choose, set) {
   const line = (each) => el("tr", { class: each.kind === state.kind && each.layer === state.layer && each.head === state.head ? "on" : null },
     el("td", { class: "text", css: { "min-width": "7rem" } }, t(`${each.role}Long`)),
     el("th", { class: "text", scope: "row", css: { "min-width": "8rem" } }, el("button", { "data-role": `${each.role}.${each.kind}.${each.layer}.${each.head}`, onclick: () => choose(each.kind, each.layer, each.head) }, el("i", { class: "dot", css: { "--head": headColour(each.head, data.model.heads) } }), `${t(each.kind)} ${t("headShort", each.layer + 1, each.head + 1)}`)),
-    el("td", { class: "text" }, filmInterval(data, each.frame)), el("td", {}, track(each)), el("td", {}, number(each.score, 2)), el("td", {}, number(each.threshold, 2)));
+    el("td", {}, filmSpan(data, each.frame)), el("td", {}, track(each)), el("td", {}, number(each.score, 2)), el("td", {}, number(each.threshold, 2)));
   const columns = ["filmRoleColumn", "filmHeadColumn", "filmEmergesColumn", "filmWhenColumn", "filmLastScore", "filmThresholdColumn"];
   const least = el("select", { id: "least", onchange: (event) => set({ least: Number(event.target.value) }) }, FILM_LEAST.map((score) => el("option", { value: score, selected: score === state.least }, score.toFixed(1))));
   const node = el("div", {}, el("h2", {}, t("filmEmergeTitle")),
     el("ul", { id: "roles", css: { margin: "0 0 .8rem", "padding-left": "1.1rem" } }, FILM_ROLES.map((role) => el("li", {}, filmRoleSentence(data, role, found[role])))),
     el("p", { class: "note" }, t("filmEmergeLead", state.least.toFixed(1)), " ", t("filmEmergeScores"), " ", filmMeasuredOn(data), " ", t("aerNote", t(data.aligner))),
     el("div", { class: "tools", css: { margin: ".8rem 0" } }, el("label", { class: "range" }, t("filmLeastScore"), least)),
-    rows.length > 0 && scroller(t("filmRoleTable"), rows.length > 0, el("table", { class: "plain", id: "roletable" }, el("thead", {}, el("tr", {}, columns.map((name, i) => el("th", { class: i < 3 ? "text" : null, scope: "col" }, t(name))))), el("tbody", {}, rows.map(line)))));
+    rows.length > 0 && scroller(t("filmRoleTable"), rows.length > 0, el("table", { class: "plain", id: "roletable" }, el("thead", {}, el("tr", {}, columns.map((name, i) => el("th", { class: i < 2 ? "text" : null, scope: "col" }, t(name))))), el("tbody", {}, rows.map(line)))));
   return { node, refresh: (frame) => marks.forEach((mark) => mark.style.setProperty("left", `${percent(frame)}%`)) };
 }

@@ -28,7 +28,7 @@ addTexts({
   filmEmergeOne: ["{0}: one; it emerges {1}.", "{0}: 1개. {1}."], filmEmergeMany: ["{0}: {1}; the first emerges {2}, the last {3}.", "{0}: {1}개. 처음은 {2}, 마지막은 {3}."], filmEmergeSame: ["{0}: {1}; all emerge {2}.", "{0}: {1}개. 모두 {2}."],
   filmEmergeNone: ["{0}: none; the highest last score is {1} ({2}; uniform attention: {3}).", "{0}: 없음. 마지막 점수 최댓값은 {1}({2}, 균등한 어텐션은 {3})."], filmEmergeNever: ["{0}: none; no head scores above uniform attention.", "{0}: 없음. 점수가 균등한 어텐션보다 높은 헤드가 없습니다."],
   filmBetween: ["between steps {0} and {1}", "{0}–{1}번째 스텝 사이에 나타남"], filmAtFirst: ["by step {0}, the first snapshot", "첫 스냅샷({0}번째 스텝)에 이미 나타남"], filmOnlyFinished: ["only in the finished model", "학습을 마친 모델에서만 나타남"],
-  filmRoleColumn: ["Role", "역할"], filmHeadColumn: ["Head", "헤드"], filmEmergesColumn: ["Emerges", "나타나는 시점"], filmLastScore: ["Last score", "마지막 점수"], filmThresholdColumn: ["Threshold", "기준값"], filmWhenColumn: ["First to last step", "첫 스텝부터 마지막 스텝까지"],
+  filmRoleColumn: ["Role", "역할"], filmHeadColumn: ["Head", "헤드"], filmEmergesColumn: ["Emerges at steps", "나타나는 스텝"], filmLastScore: ["Last score", "마지막 점수"], filmThresholdColumn: ["Threshold", "기준값"], filmWhenColumn: ["First to last step", "첫 스텝부터 마지막 스텝까지"],
   filmGridNote: ["Rows are queries, columns are keys; a stronger colour means a larger weight. Arrow keys move, Enter selects.", "행은 쿼리, 열은 키이며 색이 진할수록 가중치가 큽니다. 화살표 키로 이동하고 Enter로 선택합니다."],
   filmRoleTable: ["Heads with a role", "역할이 있는 헤드"],
 });
