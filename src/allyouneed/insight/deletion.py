@@ -67,6 +67,7 @@ def deletion_test(
     samples: int = 4,
     every: bool = False,
     hidden: bool = False,
+    removable: int | None = None,
 ) -> DeletionTest:
     """Remove tokens from the highest ranked one to the last.
 
@@ -77,21 +78,24 @@ def deletion_test(
         samples: Number of random orders.
         every: Measure after every removal, instead of after 0, 1, 2, 3, 5, 8, 13, ... and all.
         hidden: Also hide removed tokens from every attention.
+        removable: Remove only the first ones, for example the source tokens; None for all.
 
     Returns:
         The curves of all rankings and of random orders.
     """
     inputs = inputs.up_to(question.position)
-    size = inputs.length
+    size = removable or inputs.length
     removed = list(range(size + 1)) if every else _counts(size)
     rng = np.random.default_rng(_SEED)
-    orders = [np.argsort(-values, kind="stable") for values in rankings.values()]
+    orders = [np.argsort(-values[:size], kind="stable") for values in rankings.values()]
     orders += [rng.permutation(size) for _ in range(samples)]
-    rows = np.ones((len(orders), len(removed), size))
+    rows = np.ones((len(orders), len(removed), inputs.length))
     for order, block in zip(orders, rows, strict=True):
         for count, row in zip(removed, block, strict=True):
             row[order[:count]] = 0
-    values = inputs.evaluate(rows.reshape(-1, size), [question], hidden)[:, 0].reshape(len(orders), len(removed))
+    values = inputs.evaluate(rows.reshape(-1, inputs.length), [question], hidden)[:, 0].reshape(
+        len(orders), len(removed)
+    )
     curves = dict(zip(rankings, values, strict=False))
     return DeletionTest(removed, {**curves, RANDOM: values[len(rankings) :].mean(axis=0)} if samples else curves)
 
