@@ -121,6 +121,8 @@ def _page(date: str, translator: Translator, args: argparse.Namespace, found: li
         f"Integrated gradients: the sum of attributions misses the difference by {np.median(gaps):.2%} of the sum of "
         f"their magnitudes in the median, {gaps.max():.2%} at most, with {np.median(steps):.0f} points in the median, "
         f"{steps.max()} at most.",
+        "",
+        "Measured after 0, 1, 2, 3, 5, 8, 13, ... and all removals, and interpolated in between.",
     ]
     for variant in VARIANTS:
         lines += ["", f"## {variant.capitalize()}", "", *_table(variant, found)]

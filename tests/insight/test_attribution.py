@@ -316,6 +316,7 @@ def test_impossible_questions_are_user_errors(small, arguments, message):
 def test_hostile_text_is_answered(small, text):
     found = attribute(small, text, "a dog", "a cat").data()
     json.dumps(found, allow_nan=False)
+    assert "<script" not in attribute(small, text, "a dog", "a cat", deletion=False)._repr_html_()
     assert len(found["values"]["ig"]) == len(found["values"]["alti"])
 
 

@@ -28,6 +28,7 @@ from allyouneed.insight.drawable import Drawable
 from allyouneed.insight.gradients import STEPS, IntegratedGradients, integrated_gradients
 from allyouneed.insight.mixing import alti, raw_attention, rollout
 from allyouneed.insight.removal import PartialInputs, Question
+from allyouneed.insight.shading import shaded_tokens
 from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.translator import Translator
@@ -69,6 +70,12 @@ class Attribution(Drawable):
     def prefix(self, method: str = "ig") -> np.ndarray:
         """Return the values of the decoder's inputs."""
         return self.values[method][len(self.source_tokens) :]
+
+    def _repr_html_(self) -> str:
+        """Draw the tokens shaded by integrated gradients, for notebooks."""
+        caption = f"log p({self.candidate}) - log p({self.instead_of}) = {self.difference:.2f}"
+        rows = [("source", self.source_tokens, self.source()), ("prefix", self.prefix_tokens, self.prefix())]
+        return shaded_tokens(rows, caption)
 
     def data(self) -> dict[str, Any]:
         """Convert to the form that the page reads, see `questions.py`."""
