@@ -191,6 +191,18 @@ class EncoderDecoder(nn.Module):
         return self.decoder(self.tgt_embed(tgt), tgt_mask, memory, src_mask)
 
 
+class Staged(EncoderDecoder):
+    """No forward: the caller encodes, decodes and projects."""
+
+    forward = nn.Module.forward
+
+    def encode(self, src: Tensor, src_mask: Tensor) -> Tensor:
+        return self.encoder(self.src_embed(src), src_mask)
+
+    def decode(self, memory: Tensor, src_mask: Tensor, tgt: Tensor, tgt_mask: Tensor) -> Tensor:
+        return self.decoder(self.tgt_embed(tgt), tgt_mask, memory, src_mask)
+
+
 class FusedAttention(nn.Module):
     """One matrix for queries, keys and values, [3, heads, d_k] or [heads, 3, d_k], and PyTorch's fused kernel."""
 
@@ -338,6 +350,7 @@ RIGHT = {
     "split linears": TutorialTransformer,
     "split linears without biases": lambda: TutorialTransformer(bias=False),
     "annotated, separate generator": EncoderDecoder,
+    "encode and decode": Staged,
     "fused": FusedTransformer,
     "fused per head": lambda: FusedTransformer(per_head=True),
     "einsum": EinsumTransformer,

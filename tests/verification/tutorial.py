@@ -34,6 +34,7 @@ MISTAKES = {
     "norm before": "pre-norm",
     "norm inside": "norm-inside",
     "residual missing": "residual-missing",
+    "heads share a projection": "heads-shared",
     "heads not transposed": "heads-view",
     "heads merged without transpose": "heads-merge",
     "cross attention reads the decoder": "memory-decoder",
@@ -55,6 +56,8 @@ class Attention(nn.Module):
         self.w_k = nn.Linear(d_model, d_model, bias)
         self.w_v = nn.Linear(d_model, d_model, bias)
         self.w_o = nn.Linear(d_model, d_model, bias)
+        if mistake == "heads share a projection":
+            self.w_q, self.w_k, self.w_v = (nn.Linear(self.d_k, self.d_k, bias) for _ in range(3))
         self.mistake, self.kind = mistake, kind
 
     def split(self, x: Tensor) -> Tensor:
@@ -73,7 +76,12 @@ class Attention(nn.Module):
         return q @ k.transpose(-2, -1) / divisor
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        q, k, v = self.split(self.w_q(q)), self.split(self.w_k(k)), self.split(self.w_v(v))
+        if self.mistake == "heads share a projection":
+            parts = (x.unflatten(-1, (self.heads, -1)) for x in (q, k, v))
+            projected = (linear(x) for linear, x in zip((self.w_q, self.w_k, self.w_v), parts, strict=True))
+            q, k, v = (x.transpose(1, 2) for x in projected)
+        else:
+            q, k, v = self.split(self.w_q(q)), self.split(self.w_k(k)), self.split(self.w_v(v))
         scores = self.scaled(q, k)
         mistake = self.mistake
         if mistake == f"{self.kind} padding seen":

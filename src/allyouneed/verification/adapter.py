@@ -35,6 +35,7 @@ class Convention:
         masks: Name of the form of the masks that are passed, or "" if none are.
         swapped: Whether the target is the first argument.
         generator: Path of the module that turns the result into logits, or "".
+        staged: Whether the module's `encode` and `decode` are called instead of `forward`.
         custom: The `forward` argument of `verify`, if given.
     """
 
@@ -42,6 +43,7 @@ class Convention:
     masks: str = ""
     swapped: bool = False
     generator: str = ""
+    staged: bool = False
     custom: Forward | None = None
 
     def describe(self) -> str:
@@ -51,6 +53,8 @@ class Convention:
         parts = ["ids [length, batch]" if self.time_first else "ids [batch, length]"]
         if self.swapped:
             parts.append("target first")
+        if self.staged:
+            parts.append("encode, then decode")
         if self.masks:
             parts.append(f"masks made by verify ({MASKS[self.masks]})")
         if self.generator:
@@ -126,6 +130,9 @@ def call(module: nn.Module, convention: Convention, source: Tensor, target: Tens
     if convention.custom is not None:
         with slow_attention():
             result = convention.custom(module, source, target)
+    elif convention.staged:
+        with slow_attention():
+            result = _staged(module, convention, source, target, pad_id)
     else:
         arguments, named = _arguments(module, convention, source, target, pad_id)
         with slow_attention():
@@ -178,6 +185,21 @@ def _arguments(
     return ids, named
 
 
+def _staged(module: Any, convention: Convention, source: Tensor, target: Tensor, pad_id: int) -> Any:
+    """Call encode and decode; the arguments of decode are chosen by their names."""
+    masks = _masks(convention.masks, source, target, pad_id)
+    first = list(inspect.signature(module.encode).parameters)
+    memory = _tensor(module.encode(source, *([masks["source"]] if convention.masks and len(first) > 1 else [])))
+    named: dict[str, Any] = {}
+    for name in inspect.signature(module.decode).parameters:
+        if _MASK.search(name):
+            mask = _mask_for(name, convention.masks or "keep", masks)
+            named |= {name: mask} if convention.masks and mask is not None else {}
+        else:
+            named[name] = target if _TARGET.search(name) else memory
+    return module.decode(**named)
+
+
 def _masks(form: str, source: Tensor, target: Tensor, pad_id: int) -> dict[str, Tensor]:
     length = target.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool, device=target.device).tril()
@@ -223,9 +245,13 @@ def _conventions(module: nn.Module) -> Iterator[Convention]:
         forms = ["torch", ""]
     if required:
         forms = [form for form in forms if form]
-    for form in forms:
-        for first in (False, True):
-            yield Convention(first, form, swapped)
+    if parameters:
+        for form in forms:
+            for first in (False, True):
+                yield Convention(first, form, swapped)
+    if callable(getattr(module, "encode", None)) and callable(getattr(module, "decode", None)):
+        for form in ("keep heads", "keep", "hide", ""):
+            yield Convention(masks=form, staged=True)
 
 
 def find_subject(

@@ -46,10 +46,11 @@ class _Scale:
         """Describe a change in units of rounding and relative to the output."""
         if value == 0:
             return {"en": "no change at all", "ko": "전혀 달라지지 않음"}
-        units, share = value / self.unit, value / self.largest
+        units, share = f"{value / self.unit:.2g}", value / self.largest
+        part = f"{share:.1%}" if share >= 0.001 else f"{share:.1e}"
         return {
-            "en": f"largest change {value:.2g} = {share:.1e} of the largest output = {units:.2g} units of rounding",
-            "ko": f"가장 큰 변화 {value:.2g} = 가장 큰 출력의 {share:.1e}배 = 반올림 단위의 {units:.2g}배",
+            "en": f"largest change {value:.2g}: {part} of the largest output, {units} units of rounding",
+            "ko": f"가장 큰 변화 {value:.2g}: 가장 큰 출력 대비 {part}, 반올림 단위의 {units}배",
         }
 
 

@@ -124,14 +124,18 @@ class _Run:
         return memories[chosen.get(self.plan.memory, -1)]
 
     def embed(self, side: str, table: Tensor, learned: Tensor | None, ids: Tensor) -> Tensor:
-        plan, d_model = self.plan, self.weights.d_model
+        plan, w, d_model = self.plan, self.weights, self.weights.d_model
         x = self.observe(f"{side}.tokens", table[ids])
         factor = {"scaled": math.sqrt(d_model), "divided": 1 / math.sqrt(d_model)}.get(plan.embedding, 1.0)
         positions = position_encodings(plan.positions, ids.shape, d_model, learned).to(x)
         if side == "target" and not plan.target_positions:
             positions = torch.zeros_like(positions)
         x = x * factor + positions
-        return self.observe(f"{side}.embedding", x * math.sqrt(d_model) if plan.embedding == "after" else x)
+        x = x * math.sqrt(d_model) if plan.embedding == "after" else x
+        if plan.final_norm == "first":
+            stack = "encoder" if side == "source" else "decoder"
+            x = self.normalise(stack, w.encoder_norm if side == "source" else w.decoder_norm, x)
+        return self.observe(f"{side}.embedding", x)
 
     def residual(
         self, site: str, sublayer: str, norm: NormWeights | None, x: Tensor, function: Callable[[Tensor], Tensor]
@@ -139,15 +143,16 @@ class _Run:
         style = self.plan.norm
         keep = 0.0 if sublayer in self.plan.no_residual else 1.0
         if style in ("pre", "normed residual"):
-            normed = self.normalise(site, norm, x)
+            normed = self.observe(f"{site}.input", self.normalise(site, norm, x))
             return (normed if style == "normed residual" else x) * keep + function(normed)
+        x = self.observe(f"{site}.input", x)
         if style == "inside":
             return x * keep + self.normalise(site, norm, function(x))
         summed = x * keep + function(x)
         return summed if style == "none" else self.normalise(site, norm, summed)
 
     def final(self, side: str, norm: NormWeights | None, x: Tensor) -> Tensor:
-        return x if norm is None or not self.plan.final_norm else self.normalise(side, norm, x)
+        return x if norm is None or self.plan.final_norm != "applied" else self.normalise(side, norm, x)
 
     def normalise(self, site: str, norm: NormWeights | None, x: Tensor) -> Tensor:
         """Apply layer normalisation (Ba et al., 2016)."""
@@ -163,7 +168,6 @@ class _Run:
     def feed(self, site: str, weights: FeedForwardWeights, x: Tensor) -> Tensor:
         """Compute equation 2."""
         activation = self.plan.activation
-        x = self.observe(f"{site}.input", x)
         inner = self.observe(f"{site}.inner", _apply(weights.inner, x))
         hidden = self.observe(f"{site}.hidden", _ACTIVATIONS[activation](inner))
         output = self.observe(f"{site}.output", _apply(weights.outer, hidden))
@@ -172,8 +176,7 @@ class _Run:
     def attend(self, site: str, kind: str, w: AttentionWeights, x: Tensor, memory: Tensor) -> Tensor:
         """Compute multi-head attention (section 3.2.2) with equation 1."""
         plan, observe = self.plan.attention[kind], self.observe
-        x = observe(f"{site}.input", x)
-        memory = observe(f"{site}.memory", memory)
+        memory = x if memory is x else observe(f"{site}.memory", memory)
         named = {"q": ("queries", w.query), "k": ("keys", w.key), "v": ("values", w.value)}
         inputs = (x, memory, memory)
         parts = [

@@ -207,8 +207,8 @@ def _best(
         agreement = _attempt(comparer, plan, (change,))
         if agreement is not None and _progress(agreement, current):
             tried.append((_reached(agreement), (change,)))
-        elif agreement is not None and agreement.step == current.step and agreement.distance != current.distance:
-            relevant.append(change)  # it changes the step and none before it
+        elif agreement is not None and _is_relevant(agreement, current):
+            relevant.append(change)
     for pair in () if tried else combinations(relevant, 2):
         if time.perf_counter() > end:
             break
@@ -231,6 +231,12 @@ def _attempt(comparer: Comparer, plan: Plan, changes: tuple[Variation, ...]) -> 
         changed = change.apply(changed)
     agreement = comparer.agreement(changed) if changed != plan else None
     return None if agreement is None or agreement.step == "sizes" else agreement
+
+
+def _is_relevant(agreement: Agreement, current: Agreement) -> bool:
+    """Tell whether a change affects the step that differs, or one that was not compared, and breaks none before it."""
+    kept = set(current.matched) <= set(agreement.matched)
+    return kept and (agreement.step, agreement.distance) != (current.step, current.distance)
 
 
 def _reached(agreement: Agreement) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -40,6 +40,7 @@ _KINDS = {
     "decoder": ("decoder self-attention", "디코더 셀프 어텐션"),
     "cross": ("encoder-decoder attention", "인코더-디코더 어텐션"),
 }
+_PLURAL = {"queries", "keys", "values", "scores", "weights", "concat", "tokens", "logits"}
 _WHOLE = {
     "source.tokens": ("source embeddings", "소스 임베딩"),
     "target.tokens": ("target embeddings", "목표 임베딩"),
@@ -121,25 +122,29 @@ def _measured(agreement: Agreement, comparer: Comparer, language: str) -> str:
         kept = comparer.kept(agreement.step, ours)
         scaled = factor(ours[kept], theirs[kept])
     words = factor_words(scaled, sizes, language)
+    many = agreement.step.rpartition(".")[2] in _PLURAL
     if words:
-        return f"{where} {words}" if language == "ko" else f"{where} are {words}"
+        return f"{where} {words}" if language == "ko" else f"{where} {'are' if many else 'is'} {words}"
     if math.isinf(agreement.distance):
         shapes = f"{list(theirs.shape)}, {list(ours.shape) if ours is not None else '?'}"
-        return f"{where}: 모양이 다름({shapes})" if language == "ko" else f"{where} have another shape ({shapes})"
+        return f"{where}: 모양이 다름({shapes})" if language == "ko" else f"{where}: another shape ({shapes})"
     share = f"{agreement.distance:.2g}"
     if language == "ko":
         return f"{where}: 가장 큰 값의 {share}배만큼 다름"
-    return f"{where} differ by {share} of their largest value"
+    return f"{where} {'differ' if many else 'differs'} by {share} of the largest value"
 
 
-def structure_findings(weights: Weights, plan: Plan) -> Iterator[Finding]:
-    """Yield the legitimate differences that are visible in the parameters."""
+def structure_findings(weights: Weights, plan: Plan, found: Collection[str] = ()) -> Iterator[Finding]:
+    """Yield the differences that are visible in the parameters; found: mistakes that are reported already."""
     known = catalogue()
+    for name in weights.notes:
+        yield Finding(known[name], _STATUS[known[name].level])
     if plan.norm == "pre":
         yield Finding(known["pre-norm"], CHOICE)
     if plan.positions == "learned":
         yield Finding(known["learned-positions"], CHOICE)
-    if weights.encoder_norm is not None and plan.norm != "pre":
+    moved = {"embedding-norm", "final-norm-missing"} & set(found)
+    if weights.encoder_norm is not None and plan.norm != "pre" and not moved:
         yield Finding(known["final-norm"], CHOICE)
     if weights.encoder[0].attention.query.bias is not None:
         yield Finding(known["biases"], CHOICE)
@@ -155,18 +160,19 @@ def comparison_of(diagnosis: Diagnosis, comparer: Comparer) -> Comparison | None
     theirs, ours = comparer.steps[first.step], first.ours
     if theirs.shape != ours.shape:
         return None
-    row, head = _worst(theirs, ours)
-    labels = ("query", "key") if theirs.dim() == 4 else ("position", "unit")
     kept = comparer.kept(first.step, ours)
+    row, head = _worst(torch.where(kept, theirs - ours, torch.zeros_like(ours)))
+    labels = ("query", "key") if theirs.dim() == 4 else ("position", "unit")
     scaled = factor(ours[kept], theirs[kept])
-    chosen = (theirs[row, head], ours[row, head]) if theirs.dim() == 4 else (theirs[row], ours[row])
-    return Comparison(first.step, chosen[0], chosen[1], scaled, labels)
+    index = (row, head) if theirs.dim() == 4 else (row,)
+    real = kept[index][:, 0]  # without the rows of padding
+    return Comparison(first.step, theirs[index][real], ours[index][real], scaled, labels)
 
 
-def _worst(theirs: Tensor, ours: Tensor) -> tuple[int, int]:
+def _worst(difference: Tensor) -> tuple[int, int]:
     """Return sentence and head with the largest difference."""
-    difference = torch.nan_to_num((theirs - ours).abs(), posinf=0.0)
-    if theirs.dim() < 4:
+    difference = torch.nan_to_num(difference.abs(), posinf=0.0)
+    if difference.dim() < 4:
         return int(difference.flatten(1).amax(1).argmax()), 0
     index = int(difference.amax((2, 3)).argmax())
-    return index // theirs.shape[1], index % theirs.shape[1]
+    return index // difference.shape[1], index % difference.shape[1]

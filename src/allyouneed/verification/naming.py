@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -69,6 +69,7 @@ class _Mapping:
         self.tensors: dict[str, Tensor] = {}
         self.taps: list[Tap] = []
         self.problems: list[Unmapped] = []
+        self.notes: dict[str, None] = {}
 
     def attempt(self, assign: Callable[..., None], *arguments: Any) -> None:
         """Assign roles; an unclear one is kept, since the caller may have named it."""
@@ -132,7 +133,8 @@ def find_weights(
     if found.problems and not names:
         raise found.problems[0]
     try:
-        return from_names(found.tensors, heads, _find_eps(module), tuple(found.taps))
+        weights = from_names(found.tensors, heads, _find_eps(module), tuple(found.taps))
+        return replace(weights, notes=tuple(found.notes))
     except KeyError as missing:
         raise (found.problems or [Unmapped(f"nothing found for {missing.args[0]}")])[0] from None
 
@@ -235,9 +237,8 @@ def _size(owner: _Owner) -> int:
 
 def _is_position(owner: _Owner) -> bool:
     last = owner.path.lower().split(".")[-2:]
-    return owner.matrix is not None and any(
-        _POSITION.search(part) and "ffn" not in part and "ff" not in part for part in last
-    )
+    named = (part for part in last if not re.search(r"ff|feed|wise", part))
+    return owner.matrix is not None and any(_POSITION.search(part) for part in named)
 
 
 def _place(path: str) -> tuple[str | None, int | None, str]:
@@ -375,7 +376,18 @@ def _attention(
         taps = {"input": f"{site}.concat", "output": f"{site}.output"}
         if role in steps:
             taps = {"output": f"{site}.{steps[role]}"} | ({"input": f"{site}.{inputs[role]}"} if role in inputs else {})
-        found.linear(f"{name}.{role}", owners[-1], taps)
+        owner, width = owners[-1], found.tensors["source_embedding.tokens.weight"].shape[1]
+        if owner.matrix is not None and layout[0] > 1 and owner.matrix.shape == (width // layout[0],) * 2:
+            owner = _for_all_heads(owner, layout[0])
+            found.notes["heads-shared"] = None
+        found.linear(f"{name}.{role}", owner, taps)
+
+
+def _for_all_heads(owner: _Owner, heads: int) -> _Owner:
+    """Repeat a projection of one head's width, which is applied to a slice per head, along the diagonal."""
+    assert owner.matrix is not None
+    vectors = {name: x.repeat(heads) for name, x in owner.vectors.items()}
+    return _Owner(owner.path, owner.module, torch.block_diag(*[owner.matrix] * heads), vectors)
 
 
 def _regrouped(owner: _Owner, heads: int, parts: int) -> _Owner:

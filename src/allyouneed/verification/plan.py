@@ -62,7 +62,8 @@ class Plan:
         target_positions: Whether the decoder's input has positions.
         norm: "post" (the paper: LayerNorm(x + Sublayer(x))), "pre" (x + Sublayer(LayerNorm(x))), "inside"
             (x + LayerNorm(Sublayer(x))), "normed residual" (LayerNorm(x) + Sublayer(LayerNorm(x))), "none".
-        final_norm: Whether norms after the last layers are applied, if there are weights for them.
+        final_norm: Whether norms after the last layers are applied, if there are weights for them: "applied",
+            "missing", or "first" (to the embeddings instead).
         spread: Denominator of the norm: "biased" (variance over n), "unbiased" (n - 1, ε added to the deviation).
         no_residual: Sub-layers without a residual connection.
         activation: "relu", "gelu", "gelu tanh", "silu", "none", "output" (ReLU after the second linear only), "both".
@@ -78,7 +79,7 @@ class Plan:
     positions: str = "sinusoidal"
     target_positions: bool = True
     norm: str = "post"
-    final_norm: bool = True
+    final_norm: str = "applied"
     spread: str = "biased"
     no_residual: frozenset[str] = frozenset()
     activation: str = "relu"
@@ -118,6 +119,7 @@ _PLAN_CHANGES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("sinusoids-split", {"positions": "split"}),
     ("sinusoids-split", {"positions": "tensor2tensor"}),
     ("norm-unbiased", {"spread": "unbiased"}),
+    ("embedding-norm", {"final_norm": "first"}),
     ("logits-divided", {"logits": "divided"}),
     ("embedding-unscaled", {"embedding": "unscaled"}),
     ("embedding-scaled-late", {"embedding": "after"}),
@@ -134,7 +136,7 @@ _PLAN_CHANGES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("norm-inside", {"norm": "inside"}),
     ("norm-residual", {"norm": "normed residual"}),
     ("norm-missing", {"norm": "none"}),
-    ("final-norm-missing", {"final_norm": False}),
+    ("final-norm-missing", {"final_norm": "missing"}),
     ("residual-missing", {"no_residual": frozenset(SUBLAYERS)}),
     ("residual-missing", {"no_residual": frozenset({"attention"})}),
     ("residual-missing", {"no_residual": frozenset({"cross"})}),

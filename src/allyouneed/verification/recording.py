@@ -160,6 +160,8 @@ def _named(weights: Weights, batch: Batch, calls: Mapping[str, list[dict[str, Te
         if x is None:
             continue
         shaped = next((y for n in _lengths(tap.step, batch) if (y := batch_first(x, rows, n)) is not None), None)
+        if shaped is not None and shaped.dim() == 4:  # heads are split before the projection
+            shaped = shaped.flatten(2)
         if shaped is not None and shaped.dim() == 3:
             index, count = tap.part
             steps[tap.step] = shaped.chunk(count, -1)[index]

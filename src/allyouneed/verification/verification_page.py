@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from allyouneed.verification.result import Verification
 
 _MOST_COLUMNS, _CELL = 48, 14
+_MOST_NUMBERS = 12  # columns of a matrix whose cells show their numbers
 _MARKS = {FAILED: "✗", SYMPTOM: "✗", CHOICE: "·", NOTE: "!", PASSED: "✓", NOT_APPLICABLE: "–"}
 _WORDS = {
     "title": ("Is my Transformer the paper's?", "내 Transformer는 논문과 같은가?"),
@@ -48,6 +49,7 @@ _WORDS = {
         "One sentence{head}; rows are {rows}, columns are {columns}. The first two share one colour range.",
         "문장 하나{head}. 행은 {rows}, 열은 {columns}. 앞의 두 그림은 같은 색 범위를 씁니다.",
     ),
+    "grey": ("Grey cells are masked.", "회색 칸은 가려진 곳입니다."),
     "head": (" and one head", ", 헤드 하나"),
     "columns": ("Columns {first} to {last} of {all} are shown.", "열 {all}개 중 {first}~{last}번을 보입니다."),
     "factor": ("This module's values are {factor} times the paper's.", "이 모듈의 값은 논문 값의 {factor}배입니다."),
@@ -192,6 +194,8 @@ def _comparison(result: Verification) -> Iterator[str]:
     )
     if columns > _MOST_COLUMNS:
         yield f"<p>{_word('columns', first=start + 1, last=min(start + _MOST_COLUMNS, columns), all=columns)}</p>"
+    if bool(theirs.isnan().any() | ours.isnan().any()):
+        yield f"<p>{_word('grey')}</p>"
     if first.factor is not None:
         yield f"<p>{_word('factor', factor=f'{first.factor:.4g}')}</p>"
     yield '<div class="matrices">'
@@ -221,15 +225,27 @@ def _matrix(key: str, x: Tensor, limits: tuple[float, float]) -> str:
 
 
 def _svg(x: Tensor, colour: Callable[[float], str], label: str) -> str:
+    """Draw a matrix; one with few columns shows its numbers."""
     rows, columns = x.shape
-    cells = "".join(
-        f'<rect x="{j * _CELL}" y="{i * _CELL}" width="{_CELL}" height="{_CELL}" fill="{colour(value)}">'
-        f"<title>{i + 1}, {j + 1}: {'–' if math.isnan(value) else f'{value:.4g}'}</title></rect>"
-        for i, row in enumerate(x.tolist())
-        for j, value in enumerate(row)
-    )
-    size = f'width="{columns * _CELL}" height="{rows * _CELL}" viewBox="0 0 {columns * _CELL} {rows * _CELL}"'
-    return f'<svg {size} role="img" aria-label="{html.escape(label)}">{cells}</svg>'
+    numbers = columns <= _MOST_NUMBERS
+    width, height = (46, 22) if numbers else (_CELL, _CELL)
+    cells = []
+    for i, row in enumerate(x.tolist()):
+        for j, value in enumerate(row):
+            fill, text = colour(value), "–" if math.isnan(value) else f"{value:.3g}"
+            place = f'x="{j * width}" y="{i * height}" width="{width}" height="{height}"'
+            cells.append(f'<rect {place} fill="{fill}"><title>{i + 1}, {j + 1}: {text}</title></rect>')
+            if numbers:
+                ink = "#ffffff" if _is_dark(fill) else "#111111"
+                at = f'x="{(j + 0.5) * width}" y="{(i + 0.7) * height}"'
+                cells.append(f'<text {at} fill="{ink}" font-size="11" text-anchor="middle">{text}</text>')
+    size = f'width="{columns * width}" height="{rows * height}" viewBox="0 0 {columns * width} {rows * height}"'
+    return f'<svg {size} role="img" aria-label="{html.escape(label)}">{"".join(cells)}</svg>'
+
+
+def _is_dark(fill: str) -> bool:
+    red, green, blue = (int(fill[i : i + 2], 16) for i in (1, 3, 5))
+    return 0.299 * red + 0.587 * green + 0.114 * blue < 130
 
 
 def _colour(value: float, limits: tuple[float, float]) -> str:

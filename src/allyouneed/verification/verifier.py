@@ -156,7 +156,8 @@ def _compare(subject: Subject, num_heads: int | None, names: Mapping[str, str | 
         recorded.sort(key=lambda each: -len(each[1].agreement(each[2]).matched))
         weights, comparer, plan = recorded[0]
         diagnosis = diagnose(comparer, plan)
-    findings = [*findings_of(diagnosis, comparer), *structure_findings(weights, plan)]
+    findings = list(findings_of(diagnosis, comparer))
+    findings += structure_findings(weights, plan, [finding.name for finding in findings])
     return _White(findings, comparison_of(diagnosis, comparer), diagnosis)
 
 

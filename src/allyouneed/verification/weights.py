@@ -83,6 +83,7 @@ class Weights:
         source_positions: Learned encodings [positions, d_model], or None.
         target_positions: Learned encodings of the decoder, or None.
         tied: Names of the roles that share one matrix.
+        notes: Entries of the catalogue that the parameters' shapes show.
         modules: For each step of `computation`, the path of the module whose input or output it is, see `recording`.
     """
 
@@ -97,6 +98,7 @@ class Weights:
     target_positions: Tensor | None = None
     tied: tuple[str, ...] = ()
     modules: tuple[Tap, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def d_model(self) -> int:
