@@ -22,6 +22,7 @@ STEPS = {
     "embeddings": ["#tab-inside", "#insideEmbeddings"],
     "units": ["#tab-inside", "#insideUnits", "#stack-decoder"],
     "residual stream": ["#tab-inside", "#insideStream"],
+    "training": ["#tab-twins"],
     "search": ["#tab-search", "[data-step='1']"],
     "why": ["#tab-attribution"],
     "why, by attention": ["#tab-attribution", "[data-method=rollout]"],

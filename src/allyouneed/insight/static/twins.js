@@ -61,12 +61,12 @@ export function twinsView(data, state, set) {
   const step = steps[point];
   const kinds = TWIN_KINDS.includes(state.twinsKind) ? [state.twinsKind] : TWIN_KINDS;
   section.append(
-    el("div", { class: "card" },
+    el("div", { class: "card" }, el("h2", {}, t("twRuns")),
       twinChoice("twPart", parts, part, "data-part", (name) => t(name === "heads" ? "twHeads" : name), (twinsPart) => set({ twinsPart, twinsGroup: null })),
       groups.length > 1 && twinChoice("twWidth", groups, runs, "data-width", (group) => `d_k = ${group[0].d_k}`, (group) => set({ twinsGroup: groups.indexOf(group) })),
       el("p", { class: "answer", id: "twins-answer" }, twinSummary(part, runs, twins)),
       twinTable(part, runs)),
-    el("div", { class: "card" },
+    el("div", { class: "card" }, el("h2", {}, t("twOver")),
       el("div", { class: "tools" }, twinPlay(state, set, steps, point), twinLegend(part, runs)),
       twinChoice("twOf", ["all", ...TWIN_KINDS], kinds.length > 1 ? "all" : kinds[0], "data-of", (kind) => t(kind === "all" ? "twAll" : kind), (twinsKind) => set({ twinsKind })),
       twinCharts(part, runs, kinds, step, twins)),

@@ -6,6 +6,7 @@ addTexts({
   twLead: ["Each model here was trained from the start without one part of attention, with the same batches and the same number of steps as the model beside it. Move the slider to compare them at the same step of training.",
     "처음부터 어텐션의 한 부분을 빼고 학습한 모델입니다. 비교하는 모델과 배치도 스텝 수도 같습니다. 슬라이더를 움직이면 학습의 같은 시점에서 비교할 수 있습니다."],
   twPart: ["What to compare", "비교할 부분"], twHeads: ["Number of heads", "헤드 수"], twWidth: ["Width of a head", "헤드의 너비"],
+  twOver: ["Over training", "학습 과정"],
   twStep: ["Training step", "학습 스텝"], twAll: ["All attention", "모든 어텐션"], twOf: ["Attention in the charts", "그래프에 표시할 어텐션"],
   twRoot: ["÷ √d_k", "÷ √d_k"], twNone: ["no division", "나누지 않음"], twTooMuch: ["÷ d_k", "÷ d_k"],
   twWithMask: ["with the mask", "마스크 있음"], twNoMask: ["without the mask", "마스크 없음"], twOrdered: ["with positions", "위치 인코딩 있음"], twUnordered: ["without positions", "위치 인코딩 없음"],

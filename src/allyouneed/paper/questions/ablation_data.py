@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -126,10 +125,10 @@ def _run(part: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _rounded(value: Any) -> Any:
-    """Round floats to 4 significant digits."""
+def _rounded(value: Any, digits: int = 4) -> Any:
+    """Round floats to significant digits; final scores to more, since texts round them again."""
     if isinstance(value, float):
-        return float(f"{value:.4g}") if math.isfinite(value) else None
+        return float(f"{value:.{digits}g}")
     if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
-    return [_rounded(each) for each in value] if isinstance(value, list | tuple) else value
+        return {key: _rounded(each, 8 if key == "final" else digits) for key, each in value.items()}
+    return [_rounded(each, digits) for each in value] if isinstance(value, list | tuple) else value

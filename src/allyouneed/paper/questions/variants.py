@@ -146,10 +146,10 @@ VARIANTS = {
     ),
     "one_head": TrainingVariant("one head", heads=1),
     "one_head_unscaled": _scaled("one head, no division by √d_k", "none", 1),
-    "one_head_overscaled": _scaled("one head, division by d_k", "d_k", 1),
     "padding": TrainingVariant(
         "padding visible", PaddingVisibleTransformer, PaddingHiddenTransformer, changes={"padding_mask": False}
     ),
     "two_heads": TrainingVariant("two heads", heads=2),
     "two_heads_unscaled": _scaled("two heads, no division by √d_k", "none", 2),
+    "one_head_overscaled": _scaled("one head, division by d_k", "d_k", 1),
 }
