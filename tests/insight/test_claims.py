@@ -1,22 +1,17 @@
 """What the page says about each switch holds for every one of 40 sentences of a trained model."""
 
-import csv
 import math
-import re
-from pathlib import Path
 
 import pytest
 import torch
 
 from allyouneed.data.tokenizer import BOS, EOS, PAD
-from allyouneed.insight.page import static_text
 from allyouneed.insight.switches import Switches, interventions
 from allyouneed.model.probe import AttentionRecorder, Probe
 from tests.conftest import toy_pairs
 from tests.insight.conftest import random_translator
 
 PAIRS = [pair for pair in toy_pairs(80, seed=11) if len(pair[0]) > 3][:40]
-DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module", params=range(0, 40, 10))
@@ -119,14 +114,3 @@ def test_a_low_temperature_sharpens_and_a_high_one_flattens_the_same_scores(tran
         )
         assert bool((low < one).all())
         assert bool((one < high).all())
-
-
-def test_cited_training_results_are_those_of_the_page_named():
-    cited = re.search(r"steps: (\d+), bleu: \[([\d.]+), ([\d.]+)\], page: \"docs/([^\"]+)\"", static_text("effects.js"))
-    steps, *bleu, page = cited.groups()
-    rows = list(csv.DictReader((DOCS / page / "trainings.csv").open(encoding="utf-8")))
-    assert [row["BLEU, greedy"] for row in rows[:2]] == bleu
-    assert rows[1]["training"] == "no division by √d_k"
-    assert f"Trained for {steps} steps on the same batches from the same initial weights" in " ".join(
-        (DOCS / page / "README.md").read_text(encoding="utf-8").split()
-    )

@@ -3,9 +3,6 @@ import { el, equationOf, number } from "./draw.js";
 import "./effects_texts.js";
 import { t } from "./texts.js";
 
-/** Training without the scale, as measured on the page named; a test compares the numbers with its table. */
-export const TRAINED_WITHOUT = { steps: 988, bleu: [26.4, 4.1], page: "docs/results/questions-2026-11-22" };
-
 /** Which sentences the effects were measured on. */
 const textName = ({ name, given, sentences }) => (given ? t("fx_file", sentences, name) : t("fx_valid", sentences));
 
@@ -39,6 +36,5 @@ export function scaleCard(data, state, set) {
       el("tbody", {}, row("fx_trained", gradients.trained), gradients.initial && row("fx_initial", gradients.initial))),
       el("p", { class: "note" }, t("fx_normNote", sentences))],
     el("p", {}, equationOf(t("fx_factors", number(1 / Math.sqrt(data.model.d_k))))),
-    el("p", {}, t("fx_trainedWithout", TRAINED_WITHOUT.steps, ...TRAINED_WITHOUT.bleu.map((x) => x.toFixed(1)), TRAINED_WITHOUT.page)),
     data.stages && el("button", { class: "quiet", id: "to-experiment", onclick: () => set({ tab: "steps", scaleOpen: true }, "#scale-width") }, t("fx_experiment")));
 }

@@ -14,6 +14,5 @@ addTexts({
   fx_trained: ["this model", "이 모델"], fx_initial: ["random weights, as before training", "학습 전과 같은 무작위 가중치"],
   fx_normNote: ["All heads together, by automatic differentiation of the loss (nats per token) over {0} sentences.", "문장 {0}개의 손실(토큰당 nat)을 자동 미분해 모든 헤드를 합한 값입니다."],
   fx_factors: ["The gradient that reaches W^Q and W^K has several factors. The Jacobian of the softmax is one; the derivative of the scaled score, 1/√dₖ = {0} with the division and 1 without, is another. A smaller Jacobian therefore does not mean a smaller gradient.", "W^Q와 W^K에 이르는 기울기는 여러 인수의 곱입니다. 소프트맥스의 야코비 행렬이 그 하나이고, 나눈 점수의 미분(나눌 때 1/√dₖ = {0}, 나누지 않을 때 1)이 또 하나입니다. 따라서 야코비 행렬이 작아져도 기울기가 반드시 작아지는 것은 아닙니다."],
-  fx_trainedWithout: ["Turning the division off in a trained model is not the same as training without it. In an experiment of this project, a model trained for {0} steps with the division reached {1} BLEU; without it, from the same weights and on the same batches, {2} BLEU ({3}).", "학습된 모델에서 나누기를 끄는 것과 처음부터 나누지 않고 학습하는 것은 다릅니다. 이 프로젝트의 실험에서 {0}단계 동안 학습한 모델의 BLEU는 나눌 때 {1}, 같은 초기 가중치와 배치로 나누지 않고 학습했을 때 {2}였습니다({3})."],
   fx_experiment: ["Experiment with random vectors", "무작위 벡터로 실험하기"],
 });
