@@ -39,8 +39,8 @@ from allyouneed.translation.translator import Translator
 MAX_LENGTH = 128  # tokens per side; longer pairs have no lens on the page
 MAX_RANK = 60_000
 _MAX_CANDIDATES = 12
-_CURVE_BYTES = 26_000  # on a page, for all curves
-_MULTIPLICATIONS = 5e9  # for the agreement over validation text
+_CURVE_BYTES = 22_000  # on a page, for all curves
+_MULTIPLICATIONS = 5e9  # for the agreement over validation text on a page
 _BATCH_TOKENS = 512
 
 
@@ -65,17 +65,24 @@ def lens_data(translator: Translator, pair: TokenPair, examples: Sequence[TokenP
 
 
 @torch.inference_mode()
-def agreement(translator: Translator, pairs: Sequence[TokenPair]) -> dict[str, Any] | None:
+def agreement(
+    translator: Translator, pairs: Sequence[TokenPair], multiplications: float = _MULTIPLICATIONS
+) -> dict[str, Any] | None:
     """Measure how often each state of the decoder already has the final token as its most likely one.
 
-    The decoder receives the given translations. The number of pairs is limited by the cost of the pre-softmax linear.
+    The decoder receives the given translations.
+
+    Args:
+        translator: Translator whose model is examined.
+        pairs: Sentence pairs; their number is limited by the cost of the pre-softmax linear.
+        multiplications: Number of multiplications that limits it.
 
     Returns:
         The entry `agreement` described above; None without pairs.
     """
     output, kinds = translator.model.output, [kind for kind, _ in decoder_sites(translator.model)]
     ends_of_layers = [i for i, kind in enumerate(kinds) if kind in ("target", "decoder feed-forward")]
-    budget = _MULTIPLICATIONS / (len(ends_of_layers) * output.weight.numel())
+    budget = multiplications / (len(ends_of_layers) * output.weight.numel())
     ends = np.cumsum([len(pair.target) + 1 for pair in pairs])
     kept = pairs[: int(np.searchsorted(ends, budget, side="right"))]
     if not kept:
