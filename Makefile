@@ -5,7 +5,7 @@ CODE := setup.py src tests benchmarks examples docs
 # One process per core; each test computes on one thread.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: quickstart test test-slow test-processors coverage lint format docs bench pictures wheel clean
+.PHONY: quickstart test test-slow test-processors coverage lint format docs bench pictures notebook wheel clean
 
 quickstart: .venv/installed
 	$(BIN)/allyouneed quickstart
@@ -49,6 +49,10 @@ bench: .venv/installed-dev
 # Redraws the README's pictures. RUN: a translator from English.
 pictures: .venv/installed-dev .venv/browser
 	$(BIN)/python docs/pictures/draw.py $(RUN)
+
+# Runs examples/attention.ipynb and stores its outputs. RUN: a translator from English.
+notebook: .venv/installed-dev
+	$(BIN)/python docs/notebook.py $(RUN)
 
 # Builds dist/allyouneed-*.whl without network, after removing the output of earlier builds.
 wheel: .venv/installed

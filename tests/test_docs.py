@@ -25,6 +25,8 @@ from tests.pages import DOCS, ROOT, blocks, check_command, commands, read
 
 SOURCE = ROOT / "src" / "allyouneed"
 OTHER_PROGRAMS = {"cat", "curl", "iconv", "podman", "systemctl"}
+# tests/exchange/test_docs.py, tests/insight/test_own_model.py
+TESTED_ELSEWHERE = {"docs/exchange.md", "docs/exchange.ko.md", "docs/howto/own-model.md"}
 TOUR, SENTENCE = "docs/tour.md", "two dogs run through the green park ."
 
 
@@ -47,9 +49,9 @@ def test_settings_exist(page):
         Config().override([quoted or plain])
 
 
-@pytest.mark.parametrize("page", [page for page in DOCS if blocks(page, "python") and "exchange" not in page])
+@pytest.mark.parametrize("page", [page for page in DOCS if blocks(page, "python") and page not in TESTED_ELSEWHERE])
 def test_python_runs(page, toy_run, capsys):
-    """Run the pages' Python code with the variables that docs/insight.md assumes; docs/exchange.md has its own test."""
+    """Run the pages' Python code with the variables that docs/insight.md assumes; see TESTED_ELSEWHERE."""
     translator = Translator.load(toy_run)
     ids = torch.tensor([[5, 6, 3]])
     namespace = {"allyouneed": allyouneed, "translator": translator, "model": translator.model}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -61,20 +62,42 @@ def test_translate(monkeypatch, toy_run, capsys):
         assert len(links.split(",")) == max(1, len(translation.alignment))
 
 
-def test_the_notebook_runs(monkeypatch, toy_run, capsys):
+def notebook_runner():
+    spec = importlib.util.spec_from_file_location("notebook", EXAMPLES.parent / "docs" / "notebook.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_notebook_runs_and_stores_its_outputs(monkeypatch, toy_run):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'allyouneed[paper]'")
     monkeypatch.setenv("RUN", str(toy_run))
-    namespace: dict = {}
-    for cell in code_cells(EXAMPLES / "attention.ipynb"):
-        exec(cell.replace("2024년 2월 29일 목요일", "a b c"), namespace)
-    heads, html = namespace["attention"].cross, namespace["seen"]._repr_html_()
-    assert heads.shape[:2] == (1, 2)
-    assert len(capsys.readouterr().out.splitlines()) == 2 * heads.shape[2]
-    assert html.startswith("<iframe")
-
-
-def test_the_notebook_has_no_outputs():
-    for cell in json.loads((EXAMPLES / "attention.ipynb").read_text(encoding="utf-8"))["cells"]:
-        assert not cell.get("outputs")
+    text = (EXAMPLES / "attention.ipynb").read_text(encoding="utf-8")
+    stored = json.loads(text)
+    sentences = {
+        "Two young dogs run across the green grass.": "a b c",
+        "A man sits on": "a b",
+        "A woman sits on": "d c",
+    }
+    for sentence, toy in sentences.items():
+        assert sentence in text
+        text = text.replace(sentence, toy)
+    found, namespace = json.loads(text), {}
+    notebook_runner().run(found, namespace)
+    assert namespace["attention"].cross.shape[:2] == (1, 2)
+    assert namespace["explorer"]._repr_html_().startswith("<iframe")
+    assert namespace["recording"].view().decoder.shape == (2, 4, 5, 5)
+    kinds = [
+        [
+            [output["output_type"], *output.get("data", {})]
+            for cell in each["cells"]
+            for output in cell.get("outputs", [])
+        ]
+        for each in (found, stored)
+    ]
+    assert kinds[0] == kinds[1]  # `make notebook` was run after the last change of the cells
+    assert ["execute_result", "text/plain", "image/png"] in kinds[1]
+    assert len(text.encode()) < 1_000_000
 
 
 def test_train(monkeypatch, tmp_path, capsys):
