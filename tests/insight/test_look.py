@@ -9,9 +9,9 @@ from allyouneed.insight.look import LookRequest, look_at
 from tests.conftest import toy_pairs, write_pairs
 
 
-def look(run, sentence="", test=(), alignments=None, page=None, as_json=False):
+def look(run, sentence="", test=(), alignments=None, page=None, as_json=False, **more):
     output = io.StringIO()
-    request = LookRequest(run, sentence, list(test), alignments, page, as_json)
+    request = LookRequest(run, sentence, list(test), alignments, page, as_json, **more)
     table = look_at(request, Console(file=output, width=200))
     return table, output.getvalue()
 
@@ -75,3 +75,21 @@ def test_invalid_arguments(toy_run, tmp_path):
     empty = write_pairs(tmp_path, "empty", [])
     with pytest.raises(UserError, match="the file is empty"):
         look(toy_run, test=empty)
+
+
+def test_two_sentences_and_two_runs(toy_run, tmp_path):
+    """The sentences of the toy run, which reverses letters, differ in one letter."""
+    table, _ = look(toy_run, "a b c d", against="a e c d")
+    assert "activation" in table
+    page = tmp_path / "look.html"
+    look(toy_run, "a b c d", page=page, against="a e c d")
+    assert 'id="patching"' in page.read_text(encoding="utf-8")
+    with pytest.raises(UserError, match="same tokens"):
+        look(toy_run, "a b c d", page=page, against="a b c d")
+    look(toy_run, "a b c d", page=page, other=toy_run)
+    assert 'id="comparison"' in page.read_text(encoding="utf-8")
+    for wrong in ({"as_json": True}, {"test": [page]}):
+        with pytest.raises(UserError, match="--against needs a sentence"):
+            look(toy_run, "a b c d", page=page, against="a", **wrong)
+    with pytest.raises(UserError, match="--other needs a sentence and --html"):
+        look(toy_run, "a b c d", other=toy_run)

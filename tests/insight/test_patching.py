@@ -15,7 +15,16 @@ from allyouneed.config import ModelConfig
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.insight.patching import align_positions, patch_models, patch_sentences
 from allyouneed.insight.patching_data import patching_table, sentences_data
-from allyouneed.insight.patching_run import Cell, Patcher, all_cells, generate, interventions, predict, record_pass
+from allyouneed.insight.patching_run import (
+    Cell,
+    Patcher,
+    all_cells,
+    generate,
+    head_cells,
+    interventions,
+    predict,
+    record_pass,
+)
 from allyouneed.insight.words import Word
 from allyouneed.model.probe import Probe
 from allyouneed.model.transformer import Transformer, log_probabilities
@@ -53,7 +62,8 @@ def test_effects_follow_the_definition(patched):
 def test_every_cell_equals_a_whole_pass_with_one_intervention(patched):
     """Batches that skip the layers below a cell, against one full forward pass per cell."""
     receiver = patched.patcher.receiver
-    for name, cells in all_cells(receiver, patched.patcher.counterparts, 1).items():
+    counterparts = patched.patcher.counterparts
+    for name, cells in (all_cells(receiver, counterparts, 1) | head_cells(receiver, counterparts)).items():
         found = patched.maps[name].log_p[0].reshape(-1, 2)
         for index in range(0, len(cells), 5):
             cell = cells[index]
@@ -233,6 +243,8 @@ def test_data_for_the_page(talker, patched):
     for name, found in patched.maps.items():
         packed = data["maps"][name]
         assert packed["effect"]["shape"] == list(found.effect.shape)
+        if name.endswith("positions"):
+            continue
         indices = np.frombuffer(base64.b64decode(packed["tops"]["data"]), "<u2").reshape(found.top.shape)
         assert [data["pieces"][i] for i in indices[0, -1, 0]] == pieces(found.top[0, -1, 0])
     assert data["places"][0]["tokens"] == pieces(patched.targets[0].tokens)

@@ -39,8 +39,13 @@ def test_cells_show_their_effect_and_predictions(browser, path, talker):
             assert found == pytest.approx(expected.maps[name].effect[0, row, column], abs=0.011)
             rows = page.page.locator("#patch-cell table").nth(2).locator("tr")
             assert rows.count() == 5
-        hatched = page.page.locator(".patch .hatched").count()
+        hatched = page.page.locator(".patch[role=group] .hatched").count()
         assert hatched == sum(partner < 0 for partner in expected.counterparts) * (3 + 2 + 2)
+        page.page.click('[data-patch="cross heads.1.0"]')
+        strip = page.page.locator("#patch-strip [role=img]").first.get_attribute("aria-label")
+        assert float(strip.split(": ")[1].replace("−", "-").replace("<", "")) == pytest.approx(
+            expected.maps["cross head positions"].effect[0, 2, 0], abs=0.011
+        )
         page.page.focus('[data-patch="encoder stream.0.0"]')
         page.page.keyboard.press("ArrowDown")
         assert page.page.evaluate("document.activeElement.dataset.patch") == "encoder stream.1.0"
@@ -76,7 +81,7 @@ def test_a_sentence_typed_by_the_reader_is_patched_by_the_server(browser, talker
     for text in ("a cat runs in the <b>green", CORRUPTED):
         page.fill("#patch-other", text)
         page.click("#patch-ask")
-        page.wait_for_function("document.querySelector('#patch-state').textContent.includes('…')")
+        page.locator("#patch-state", has_text="…").wait_for()
     for route in reversed(requests):
         body = route.request.post_data_json
         route.fulfill(json=sentences_data(talker, body["q"], body["against"]))
@@ -85,8 +90,8 @@ def test_a_sentence_typed_by_the_reader_is_patched_by_the_server(browser, talker
     assert CORRUPTED in page.inner_text("#panel")
     assert page.input_value("#patch-other") == CORRUPTED
     page.click("#patch-ask")
-    page.wait_for_function("document.querySelector('#patch-state').textContent.includes('…')")
+    page.locator("#patch-state", has_text="…").wait_for()
     requests[-1].fulfill(status=400, json={"error": "both sentences have the same tokens"})
-    page.wait_for_function("document.querySelector('#patch-state').textContent.includes('same tokens')")
+    page.locator("#patch-state", has_text="same tokens").wait_for()
     assert page.locator(".patch").count() > 0
     context.close()

@@ -30,6 +30,7 @@ from allyouneed.insight.patching_run import (
     Patcher,
     all_cells,
     generate,
+    head_cells,
     predict,
     record_pass,
 )
@@ -40,6 +41,7 @@ from allyouneed.translation.translator import Translator
 
 MAX_TOKENS = 64  # source and target tokens of a side, with EOS
 MAX_TARGETS = 4
+_MAX_HEAD_CELLS = 1200  # head · position cells that are computed; large models have too many
 _MIN_DIFFERENCE = 0.1  # smallest d_clean - d_corrupted in nats that effects are divided by
 
 
@@ -113,7 +115,8 @@ class Patching(Drawable):
         targets: Examined target positions, the first difference of the translations first.
         maps: Maps by name: "encoder stream", "encoder", "encoder feed-forward", "decoder stream", "decoder", "cross",
             "decoder feed-forward" (layer × position), and "encoder heads", "decoder heads", "cross heads" (layer ×
-            head, all positions at once).
+            head, all positions at once). For small models also "encoder head positions", "decoder head positions" and
+            "cross head positions": rows are heads, layer after layer, and columns positions.
         patcher: The two passes; the decoder's input is the start of the clean translation on both sides.
     """
 
@@ -304,6 +307,9 @@ def _target(position: int, a: int, b: int, clean: torch.Tensor, corrupted: torch
 def _maps(patcher: Patcher, targets: Sequence[PatchTarget], first: int) -> dict[str, PatchMap]:
     """Patch all cells in batches."""
     cells = all_cells(patcher.receiver, patcher.counterparts, first)
+    single_heads = head_cells(patcher.receiver, patcher.counterparts)
+    if sum(map(len, single_heads.values())) <= _MAX_HEAD_CELLS:
+        cells |= single_heads
     known = [
         cell
         for of_map in cells.values()
@@ -316,7 +322,7 @@ def _maps(patcher: Patcher, targets: Sequence[PatchTarget], first: int) -> dict[
     size = np.array([target.difference for target in targets])
     maps = {}
     for name, of_map in cells.items():
-        layers = len({cell.layer for cell in of_map})
+        layers = len({(cell.layer, cell.head if cell.position is not None else None) for cell in of_map})
         rows = np.array([row_of.get(cell, -1) for cell in of_map])
         log_p, top, top_log_p = (_arranged(values[rows], layers) for values in found)
         effect = (log_p[..., 0] - log_p[..., 1] - corrupted[:, None, None]) / size[:, None, None]

@@ -9,7 +9,7 @@ places          [{position, tokens [a, b], clean [log p(a), log p(b)], corrupted
 pieces          tokens that `tops` of the maps refer to
 maps            {name: {first, effect, tops, chances}}: effects [place, row, column] as `coding.pack_matrices`, 0 where
                 there is no counterpart; the most likely tokens [place, row, column, rank] as 16-bit indices of
-                `pieces`, and their probabilities as `coding.pack_weights`
+                `pieces`, and their probabilities as `coding.pack_weights`; maps of head positions have neither
 continued       [{part, row, column, text}]: cells that change the most likely token of the first place, and the greedy
                 continuation with them; `plain`: the continuation of the corrupted side without patching
 """
@@ -101,12 +101,12 @@ def _cells(patching: Patching) -> dict[str, list[Cell]]:
 
 def _data(translator: Translator, patching: Patching, names: tuple[str, str]) -> dict[str, Any]:
     target = translator.tokenizer.target
-    ids = sorted({int(token) for each in patching.maps.values() for token in np.unique(each.top)})
+    ids = sorted({int(token) for name in _cells(patching) for token in np.unique(patching.maps[name].top)})
     index_of = np.zeros(max(ids) + 1, int)
     index_of[ids] = range(len(ids))
     inputs = patching.patcher.receiver.target_ids[0].tolist()
     sides = zip(names, (patching.clean, patching.corrupted), strict=True)
-    cells, plain = _continued(translator, patching)
+    (cells, plain), of_page = _continued(translator, patching), _cells(patching)
     return {
         "kind": "models" if names[0] else "sentences",
         "sides": [{"name": name or None, **_side(translator, side)} for name, side in sides],
@@ -114,7 +114,7 @@ def _data(translator: Translator, patching: Patching, names: tuple[str, str]) ->
         "inputs": target.pieces(inputs),
         "places": _places(translator, patching),
         "pieces": target.pieces(ids),
-        "maps": {name: _map(each, index_of) for name, each in patching.maps.items()},
+        "maps": {name: _map(each, index_of if name in of_page else None) for name, each in patching.maps.items()},
         "continued": cells,
         "plain": plain,
     }
@@ -151,13 +151,11 @@ def _places(translator: Translator, patching: Patching) -> list[dict[str, Any]]:
     return places
 
 
-def _map(found: PatchMap, index_of: np.ndarray) -> dict[str, Any]:
-    return {
-        "first": found.first_layer,
-        "effect": pack_matrices(np.nan_to_num(found.effect)),
-        "tops": pack_integers(index_of[found.top]),
-        "chances": pack_weights(np.exp(found.top_log_p)),
-    }
+def _map(found: PatchMap, index_of: np.ndarray | None) -> dict[str, Any]:
+    packed = {"first": found.first_layer, "effect": pack_matrices(np.nan_to_num(found.effect))}
+    if index_of is None:
+        return packed
+    return packed | {"tops": pack_integers(index_of[found.top]), "chances": pack_weights(np.exp(found.top_log_p))}
 
 
 def _continued(translator: Translator, patching: Patching) -> tuple[list[dict[str, Any]], str]:

@@ -237,6 +237,16 @@ def _hidden(patcher: Patcher, stack: str, layer: int, cells: Sequence[Cell]) -> 
     return model.decoder.norm(x)
 
 
+def head_cells(receiver: Pass, counterparts: Mapping[str, Sequence[int]]) -> dict[str, list[Cell]]:
+    """List the cells of the maps of single heads, [layer · head, position] of each of `KINDS`, see `all_cells`."""
+    maps: dict[str, list[Cell]] = {}
+    for kind in KINDS:
+        stack, heads = Cell(kind, 0).stack, range(receiver.model.config.num_heads)
+        layers, positions = range(_depth(receiver, stack)), range(len(counterparts[stack]))
+        maps[f"{kind} head positions"] = [Cell(kind, i, j, head) for i in layers for head in heads for j in positions]
+    return maps
+
+
 def all_cells(receiver: Pass, counterparts: Mapping[str, Sequence[int]], first: int = 0) -> dict[str, list[Cell]]:
     """List the cells of the page's maps, by map, row after row.
 
@@ -248,7 +258,7 @@ def all_cells(receiver: Pass, counterparts: Mapping[str, Sequence[int]], first: 
     Returns:
         Maps layer × position of each stream and sub-layer, and layer × head of each of `KINDS`, named "encoder heads".
     """
-    layers = {"encoder": len(receiver.model.encoder.layers), "decoder": len(receiver.model.decoder.layers)}
+    layers = {stack: _depth(receiver, stack) for stack in STACKS}
     maps: dict[str, list[Cell]] = {}
     for stack in STACKS:
         positions = range(len(counterparts[stack]))
@@ -257,7 +267,12 @@ def all_cells(receiver: Pass, counterparts: Mapping[str, Sequence[int]], first: 
         for part in SUBLAYERS[stack]:
             maps[part] = [Cell(part, i, j) for i in range(layers[stack]) for j in positions]
     for kind in KINDS:
-        depth = layers["encoder" if kind == "encoder" else "decoder"]
+        depth = layers[Cell(kind, 0).stack]
         heads = range(receiver.model.config.num_heads)
         maps[f"{kind} heads"] = [Cell(kind, i, None, head) for i in range(depth) for head in heads]
     return maps
+
+
+def _depth(receiver: Pass, stack: str) -> int:
+    model = receiver.model
+    return len(model.encoder.layers if stack == "encoder" else model.decoder.layers)

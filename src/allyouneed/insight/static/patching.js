@@ -1,6 +1,7 @@
 // Activation patching: heat maps of normalised effects, and what the model predicts with the selected cell.
 import { integers, matrixAt, shown } from "./data.js";
 import { clipped, el, hideTip, number, scroller, showTip } from "./draw.js";
+import { headName } from "./heads.js";
 import { t } from "./texts.js";
 
 const SOURCE_MAPS = ["encoder stream", "encoder", "encoder feed-forward"];
@@ -17,14 +18,14 @@ export function patchingView(data, state, set) {
   if (!found) return section;
   const at = Math.min(state.patchPlace ?? 0, found.places.length - 1);
   const ranking = rankedCells(found, at);
-  const cell = state.patchCell ?? ranking[0].cell;
+  const cell = state.patchCell ?? ranking.find(({ cell: [name] }) => !name.endsWith(" stream")).cell;
   const view = { found, at, place: found.places[at], cell, pick: (chosen) => set({ patchCell: chosen }) };
   section.append(
     sidesCard(view, set), cellCard(view),
     el("div", { class: "patches" },
       el("div", { class: "card" }, el("h2", {}, t("ptSource")), SOURCE_MAPS.map((name) => patchMap(view, name))),
       el("div", { class: "card" }, el("h2", {}, t("ptTarget")), TARGET_MAPS.map((name) => patchMap(view, name))),
-      el("div", { class: "card" }, el("h2", {}, t("ptHeads")), HEAD_MAPS.map((name) => patchMap(view, name)))),
+      el("div", { class: "card" }, el("h2", {}, t("ptHeads")), HEAD_MAPS.map((name) => patchMap(view, name)), headStrip(view))),
     el("p", { class: "note", css: { margin: ".8rem 0 1rem" } }, t("ptScale"), " ", t("ptStreamNote"), found.counterparts.includes(-1) && " " + t("ptHatched"), " ", t("ptKeys")),
     strongestCard(view, ranking));
   return section;
@@ -51,7 +52,10 @@ const token = (piece) => shown(piece, true);
 /** The labels of the columns of a map, and whether a column has a counterpart. */
 function columnsOf({ found, place }, name) {
   if (isHeads(name)) return Array.from({ length: found.maps[name].effect.shape[2] }, (_, i) => ({ label: String(i + 1), known: true }));
-  if (!name.startsWith("encoder")) return found.inputs.slice(0, place.position + 1).map((piece) => ({ label: token(piece), known: true }));
+  if (!name.startsWith("encoder")) return found.inputs.slice(0, place.position + 1).map((piece, i) => {
+    const next = i < place.position ? token(found.inputs[i + 1]) : place.tokens.map(token).join("/");
+    return { label: `${token(piece)} → ${next}`, known: true };
+  });
   const [clean, corrupted] = found.sides.map((side) => side.tokens);
   return corrupted.map((piece, i) => {
     const partner = found.counterparts[i];
@@ -116,14 +120,13 @@ function cellCard(view) {
   const { found, at, place, cell } = view;
   const [name, row, column] = cell;
   const { value, kept } = effectsAt(view, name);
-  const shownCell = kept[column] ? cell : rankedCells(found, at)[0].cell;
-  const effect = value(...(shownCell === cell ? [row, column] : shownCell.slice(1)));
-  const tops = topsWith(found, at, shownCell);
+  const effect = kept[column] ? value(row, column) : 0;
+  const tops = topsWith(found, at, cell);
   const stored = found.continued.find((each) => each.part === name && each.row === row && each.column === column);
   const changes = tops[0][0] !== place.tops[1][0][0];
   const text = at ? "" : stored ? t("ptText", stored.text, found.plain) : t(changes ? "ptNotStored" : "ptNoText");
   return el("div", { class: "card", id: "patch-cell", role: "status" },
-    el("h2", {}, cellName(view, shownCell)),
+    el("h2", {}, cellName(view, cell)),
     el("p", { class: "answer" }, `${t("ptEffect")} `, el("b", { "data-number": "effect" }, number(effect, 2))),
     el("div", { class: "trio" }, topTable(t("ptFrom"), place.tops[0], place), topTable(t("ptInto"), place.tops[1], place), topTable(t("ptPatched"), tops, place)),
     text && el("p", { class: "note" }, text));
@@ -161,6 +164,20 @@ function patchMap(view, name) {
   const grid = el("div", { class: "grid patch", role: "group", "aria-label": t("pt:" + name), css: { "grid-template-columns": `1.2rem repeat(${kept.length}, minmax(.9rem, 2.1rem))` },
     onclick: pick, onpointerover: tip, onpointerleave: hideTip, onkeydown: (event) => moveBetween(event, name) }, labels, cells);
   return el("div", { class: "patch-map" }, el("h3", {}, t("pt:" + name)), scroller(isHeads(name) ? `${t("heads")}: ${t("pt:" + name)}` : t("pt:" + name), kept.length > 24, grid));
+}
+
+/** The effects of the selected head, or of the strongest one, at single positions; large models have too many. */
+function headStrip(view) {
+  if (!view.found.maps["cross head positions"]) return null;
+  const strongest = () => rankedCells(view.found, view.at).find(({ cell }) => isHeads(cell[0])).cell;
+  const [name, layer, head] = isHeads(view.cell[0]) ? view.cell : strongest();
+  const map = name.replace(" heads", " head positions");
+  const { kept, value } = effectsAt(view, map);
+  const row = layer * view.found.maps[name].effect.shape[2] + head;
+  const title = `${t("pt:" + name)}, ${headName(layer, head)}`;
+  const cells = kept.map(({ label, known }, column) => el("span", known ? { class: "cell", role: "img", "aria-label": `${label}: ${number(value(row, column), 2)}`, css: { background: effectColour(value(row, column)) }, onpointerenter: (event) => showTip(event, label, `${t("ptEffect")} ${number(value(row, column), 2)}`), onpointerleave: hideTip } : { class: "cell hatched" }));
+  return el("div", { class: "patch-map", id: "patch-strip" }, el("h3", {}, t("ptByPosition")), el("p", { class: "note", css: { margin: "0 0 .4rem" } }, title),
+    el("div", { class: "grid patch", css: { "grid-template-columns": `repeat(${kept.length}, minmax(.9rem, 2.1rem))` } }, kept.map(({ label, differs }) => el("span", { class: differs ? "label up strong" : "label up", title: label }, clipped(label, 16))), cells));
 }
 
 /** Arrow keys: to the next cell in a direction, over hatched ones. */

@@ -30,6 +30,7 @@ addTexts({
   ptArrow: ["{0} ← {1}", "{0} ← {1}"],
   ptLayer: ["layer {0}", "{0}층"], ptEmbedding: ["embedding", "임베딩"], ptAfter: ["after layer {0}", "{0}층 다음"],
   ptStrongest: ["Sub-layers and heads with the largest effects", "효과가 큰 서브층과 헤드"], ptWhat: ["Activation", "활성값"],
+  ptByPosition: ["One head, position by position", "헤드 하나, 위치별로"],
   ptScale: ["Colour: effect from −1 (blue) over 0 to 1 (orange), the same in all maps.", "색: 효과 −1(파랑)부터 0을 거쳐 1(주황)까지이며, 모든 지도에서 같습니다."],
   ptKeys: ["Arrow keys move inside a map, Enter selects a cell.", "화살표 키로 지도 안에서 이동하고 Enter로 칸을 고릅니다."],
   ptOther: ["Other sentence", "다른 문장"], ptRun: ["Compare", "비교"], ptAsk: ["Type a sentence that differs from this one in a word or two; the server patches this sentence's activations into it.", "이 문장과 한두 단어만 다른 문장을 입력하면, 서버가 이 문장의 활성값을 그 문장의 순전파에 넣어 봅니다."],
