@@ -27,7 +27,7 @@ def file(tmp_path):
         "import torch\nfrom tests.verification.tutorial import TutorialTransformer\n"
         "def right(): torch.manual_seed(0); return TutorialTransformer()\n"
         "def wrong(): torch.manual_seed(0); return TutorialTransformer('scale missing')\n"
-        "def needs(size): return size\n"
+        "def needs(vocab_size, thing): return thing\n"
         "def text(): return 'text'\n"
         "class Broken(torch.nn.Module):\n"
         "    def __init__(self): super().__init__(); self.e = torch.nn.Embedding(9, 4)\n"
@@ -58,8 +58,8 @@ def test_the_command(file, tmp_path):
         ("none.py:x", "no such file"),
         ("{file}", "give FILE.py:NAME"),
         ("{file}:absent", "has no absent. It defines TutorialTransformer, right, wrong"),
-        ("{file}:needs", r"needs needs arguments \(size\)"),
-        ("{file}:text", "the function returns a str, not a torch.nn.Module"),
+        ("{file}:needs", r"needs needs arguments \(thing\)"),
+        ("{file}:text", "text returns a str, not a torch.nn.Module"),
         ("{file}:Broken", r"cannot call the module with source and target ids\. Tried .*IndexError: <b>off</b>"),
     ],
 )
@@ -79,6 +79,17 @@ def test_errors_inside_the_file(tmp_path):
         assert isinstance(
             RUNNER.invoke(app, ["verify", f"{path}:x", "--debug"]).exception, ZeroDivisionError | SyntaxError
         )
+
+
+def test_required_arguments_with_telling_names_are_chosen():
+    torch.manual_seed(0)
+
+    def make(n_src_vocab, d_model, n_heads, num_layers):
+        return TutorialTransformer(vocab=n_src_vocab, d_model=d_model, heads=n_heads, layers=num_layers)
+
+    verification = allyouneed.verify(make)
+    assert verification.passed
+    assert verification.convention.endswith("made with n_src_vocab=29, d_model=32, n_heads=4, num_layers=2")
 
 
 def test_other_objects_are_rejected():

@@ -99,7 +99,7 @@ def verification_html(result: Verification, language: str = "en") -> str:
         f'<!DOCTYPE html>\n<html lang="{language}"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{style}</style></head>\n<body>{switches}\n<main>"
+        f"<title>{html.escape(title)}</title><style>{style}</style></head>\n<body><header>{switches}</header>\n<main>"
         + "\n".join(_body(result))
         + "</main></body></html>\n"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from allyouneed.errors import UserError
 from allyouneed.verification.adapter import Forward, Subject, find_subject
 from allyouneed.verification.behaviour import DEPENDENCE, behaviour
+from allyouneed.verification.building import build_module
 from allyouneed.verification.computation import Batch
 from allyouneed.verification.diagnosis import Comparer, Diagnosis, diagnose
 from allyouneed.verification.explain import comparison_of, findings_of, structure_findings
@@ -27,7 +27,7 @@ _TOLERANCE = {torch.float64: 2e-5, torch.float32: 2e-4}  # float64 modules often
 
 
 def verify(
-    module: nn.Module | Callable[[], nn.Module],
+    module: nn.Module | Callable[..., nn.Module],
     *,
     forward: Forward | None = None,
     loss: Loss | None = None,
@@ -46,7 +46,8 @@ def verify(
     itself is not changed.
 
     Args:
-        module: An encoder-decoder that maps source and target ids to logits, or a function that makes one.
+        module: An encoder-decoder that maps source and target ids to logits, or a class or function that makes one.
+            Required parameters with telling names, such as `vocab_size` and `d_model`, get small sizes.
         forward: How to call it: forward(module, source, target) with ids [batch, length], padded at the end, returns
             logits [batch, target, vocab]. Default: found by trial from the parameters of `module.forward`.
         loss: Loss to check, called as loss(logits, labels).
@@ -69,7 +70,7 @@ def verify(
         verification = allyouneed.verify(my_transformer, pad_id=0)
         print(verification.report())
     """
-    made = _module(module)
+    made, arguments = _module(module)
     was_training = made.training
     try:
         subject = find_subject(made.eval(), forward, pad_id, bos_id, vocab_size, target_vocab_size)
@@ -87,7 +88,7 @@ def verify(
     return Verification(
         type(made).__name__,
         [*white.findings, *findings],
-        subject.convention.describe(),
+        subject.convention.describe() + (f", made with {arguments}" if arguments else ""),
         subject.kind,
         influence=seen.influence,
         comparison=white.comparison,
@@ -97,27 +98,13 @@ def verify(
     )
 
 
-def _module(module: nn.Module | Callable[[], nn.Module]) -> nn.Module:
+def _module(module: nn.Module | Callable[..., nn.Module]) -> tuple[nn.Module, str]:
+    """Return the module, and how it was made."""
     if isinstance(module, nn.Module):
-        return module
+        return module, ""
     if not callable(module):
         raise UserError(f"verify needs a torch.nn.Module or a function that makes one, not a {type(module).__name__}.")
-    needed = [p.name for p in _required(module)]
-    if needed:
-        name = getattr(module, "__name__", "the function")
-        raise UserError(
-            f"{name} needs arguments ({', '.join(needed)}): give a function without arguments that calls it."
-        )
-    made = module()
-    if not isinstance(made, nn.Module):
-        raise UserError(f"the function returns a {type(made).__name__}, not a torch.nn.Module.")
-    return made
-
-
-def _required(function: Callable[..., object]) -> list[inspect.Parameter]:
-    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = inspect.signature(function).parameters.values()
-    return [p for p in parameters if p.default is inspect.Parameter.empty and p.kind not in kinds]
+    return build_module(module)
 
 
 @dataclass
