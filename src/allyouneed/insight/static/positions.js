@@ -51,11 +51,15 @@ const angleOf = (pair, width) => 1 / 10000 ** ((2 * pair) / width); // by which 
 export function rotationError(table, shift) {
   const { rows, cols, values } = table;
   let largest = 0;
-  for (let pos = 0; pos < rows; pos++)
-    for (let k = 0; k < cols; k += 2) {
-      const [sine, cosine] = turned([values[pos * cols + k], values[pos * cols + k + 1]], shift * angleOf(k / 2, cols));
-      largest = Math.max(largest, Math.abs(sine - positionComponent(pos + shift, k, cols)), Math.abs(cosine - positionComponent(pos + shift, k + 1, cols)));
+  for (let k = 0; k < cols; k += 2) {
+    const angle = angleOf(k / 2, cols);
+    const [c, s] = [Math.cos(shift * angle), Math.sin(shift * angle)];
+    for (let at = k, pos = shift; at < rows * cols; at += cols, pos++) {
+      const sine = c * values[at] + s * values[at + 1] - Math.sin(pos * angle);
+      const cosine = c * values[at + 1] - s * values[at] - Math.cos(pos * angle);
+      largest = Math.max(largest, Math.abs(sine), Math.abs(cosine));
     }
+  }
   return largest;
 }
 
