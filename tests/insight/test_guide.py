@@ -1,4 +1,4 @@
-"""The guided path: its pictures show the model's values, and its experiment the softmax's."""
+"""The guided path: its pictures show the model's values."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_all_steps_in_order_with_section_equation_and_picture(opened):
         assert re.search(r"section \d", opened.text(".guide h2"))
         assert len(re.findall(r"[.?:!] [A-Z]|\.$", opened.text(".guide .told >> nth=0"))) <= 4
         assert opened.text(".guide .formula")
-        assert opened.page.locator(".guide canvas, .guide svg, .guide table, .guide .columns").count()
+        assert opened.page.locator(".guide canvas, .guide svg, .guide table").count()
         opened.page.click("#guide-on")
     assert opened.page.get_attribute("#tab-heads", "aria-selected") == "true"
 
@@ -82,41 +82,12 @@ def test_weights_of_the_selected_query(opened, translator, data):
     np.testing.assert_allclose([float(x.replace("<0.001", "0")) for x in found], expected, atol=1.1e-3)
 
 
-def random_scores(d_k: int, keys: int = 16, queries: int = 64) -> np.ndarray:
-    """Compute the dot products of the page's random vectors: mulberry32, then the Box-Muller transform."""
-    seed, numbers = 2017, []
-
-    def signed(x: int) -> int:
-        return (x & 0xFFFFFFFF) - (1 << 32 if x & 0x80000000 else 0)
-
-    for _ in range(2 * (keys + queries) * d_k):
-        seed = signed(seed + 0x6D2B79F5)
-        unsigned = seed & 0xFFFFFFFF
-        x = signed(signed(seed ^ (unsigned >> 15)) * signed(1 | seed))
-        x = signed((x + signed(signed(x ^ ((x & 0xFFFFFFFF) >> 7)) * signed(61 | x))) ^ x)
-        numbers.append(((x ^ ((x & 0xFFFFFFFF) >> 14)) & 0xFFFFFFFF) / 2**32)
-    pairs = np.array(numbers).reshape(-1, 2)
-    normal = np.sqrt(-2 * np.log(1 - pairs[:, 0])) * np.cos(2 * np.pi * pairs[:, 1])
-    vectors = normal.astype(np.float32).astype(np.float64).reshape(-1, d_k)
-    return vectors[keys:] @ vectors[:keys].T
-
-
-@pytest.mark.parametrize("power", [0, 6])
-def test_experiment_shows_entropy_and_norm_of_the_jacobian(opened, power):
+def test_experiment_is_open_and_follows_its_slider(opened):
     go_to(opened, "why")
-    opened.page.fill("#scale-power", str(power))
-    scores = random_scores(2**power)
-    for name, divisor in (("unscaled", 1.0), ("scaled", math.sqrt(2**power))):
-        p = np.exp(scores / divisor - (scores / divisor).max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
-        jacobians = np.stack([np.diag(row) - np.outer(row, row) for row in p])
-        expected = [
-            -(p * np.log(p + 1e-300)).sum(axis=1).mean(),
-            math.log(16),
-            p.max(axis=1).mean(),
-            np.linalg.norm(jacobians, axis=(1, 2)).mean(),
-        ]
-        np.testing.assert_allclose(opened.numbers(f"[data-scaled={name}] .figures"), expected, atol=5.1e-3)
+    opened.page.fill("#scale-width", "7")
+    assert opened.text("#scale-d_k") == "128"
+    opened.page.click("#scale-open")
+    assert opened.page.locator("#scale-width").count() == 0
 
 
 def test_mask_can_be_turned_off_in_the_decoder_only(opened):

@@ -39,7 +39,6 @@ MODULES = (
     "lens_texts.js",
     "lens.js",
     "guide_texts.js",
-    "experiment.js",
     "architecture.js",
     "guide.js",
     "patching_texts.js",

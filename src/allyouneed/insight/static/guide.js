@@ -4,7 +4,7 @@ import { columnNumber, matrixAt, shown, sides, softmaxSteps, timesValues, weight
 import { cellTips, clipped, diverging, el, equationOf, grouped, headColour, heatmap, inHeadColour, number, scroller, svg } from "./draw.js";
 import { architecture } from "./architecture.js";
 import { headGrid, headName, linesFigure } from "./heads.js";
-import { scaleExperiment } from "./experiment.js";
+import { scalingExperiment } from "./scaling.js";
 import { treeCard } from "./search.js";
 import { t } from "./texts.js";
 
@@ -126,7 +126,7 @@ function attendPicture(data, state, set) {
 }
 
 function whyPicture(data, state, set) {
-  return [scaleExperiment(state, set), el("p", { class: "note" }, t("whyMore"), " ", ["switches", ...(data.twins ? ["twins"] : [])].map((tab) => el("button", { class: "quiet", onclick: () => set({ tab }, `#tab-${tab}`) }, t(tab))))];
+  return [scalingExperiment(data, { ...state, scaleOpen: state.scaleOpen ?? true }, set), el("p", { class: "note" }, t("whyMore"), " ", ["switches", ...(data.twins ? ["twins"] : [])].map((tab) => el("button", { class: "quiet", onclick: () => set({ tab }, `#tab-${tab}`) }, t(tab))))];
 }
 
 const ATTENTIONS = ["encoder", "decoder", "cross"];

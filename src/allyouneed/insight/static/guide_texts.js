@@ -1,4 +1,4 @@
-// Texts of the guided path, its experiment and its drawing of figure 1.
+// Texts of the guided path and of its drawing of figure 1.
 import { addTexts } from "./texts.js";
 
 addTexts({
@@ -17,10 +17,6 @@ addTexts({
   whyStep: ["Why divide by √d_k?", "왜 √d_k로 나눌까?"],
   whyText: ["If the components of queries and keys are independent with variance 1, as is roughly the case before training, their dot product has variance d_k: move the slider and watch the weights. Without the division, one key soon gets nearly all the weight, and the other keys hardly influence the result or the gradient; with it, the weights hardly depend on d_k. A trained model has other products than random ones; what training with and without the division leads to is measured, not argued.", "쿼리와 키의 성분이 서로 독립이고 분산이 1이면(학습 전에는 대략 그렇습니다) 내적의 분산은 d_k입니다. 슬라이더를 움직이며 가중치를 살펴보세요. 나누지 않으면 곧 키 하나가 가중치를 거의 다 차지해 나머지 키는 결과에도 기울기에도 거의 영향을 주지 못하지만, 나누면 가중치가 d_k에 따라 거의 달라지지 않습니다. 학습된 모델의 내적은 무작위 벡터와 다르므로, 나누고 학습했을 때와 나누지 않고 학습했을 때의 결과는 실험으로 측정했습니다."],
   whyMore: ["The effect on this model and on models trained without the division:", "이 모델에 미치는 영향과, 나누지 않고 학습한 모델의 결과:"],
-  unscaled: ["softmax(q·k)", "softmax(q·k)"], scaled: ["softmax(q·k / √dₖ)", "softmax(q·k / √dₖ)"],
-  largestMean: ["largest weight, mean", "가장 큰 가중치(평균)"], jacobianMean: ["norm of the softmax's derivatives, mean", "소프트맥스 도함수의 노름(평균)"],
-  firstWeights: ["Weights of the first query: {0}", "첫 쿼리의 가중치: {0}"],
-  experimentNote: ["Random vectors, computed in your browser: {0} keys and {1} queries with independent normal components. Bars: the weights of the first query. Entropy is in nats, beside its maximum. The derivatives are those of the weights with respect to the scores, diag(p) − p pᵀ; the gradient of a query or key has the factor 1/√dₖ in addition.", "브라우저에서 계산한 무작위 벡터입니다. 성분이 서로 독립인 정규분포를 따르는 키 {0}개와 쿼리 {1}개를 사용합니다. 막대는 첫 쿼리의 가중치입니다. 엔트로피의 단위는 nat이며 최댓값과 함께 표시합니다. 도함수는 점수에 대한 가중치의 도함수 diag(p) − p pᵀ이고, 쿼리나 키의 기울기에는 1/√dₖ이 더 곱해집니다."],
   masksStep: ["What is “mask (opt.)”?", "“mask (opt.)”는 무엇일까?"],
   masksText: ["The same attention is used in three places, and a mask removes the keys that a query must not see, by setting their scores to −∞ so that their weights are 0. Only the decoder's self-attention must hide something in every sentence: the positions after the query, which in training contain the tokens to be predicted. That is why figure 2 marks the mask as optional; the other two only mask padding, which exists when sentences of different lengths share a batch.", "같은 어텐션이 세 곳에서 쓰이며, 마스크는 쿼리가 보면 안 되는 키의 점수를 −∞로 두어 가중치를 0으로 만듭니다. 어느 문장에서나 가려야 하는 곳은 디코더 셀프 어텐션뿐으로, 쿼리보다 뒤의 위치를 가립니다. 학습할 때는 앞으로 예측할 토큰이 거기에 있기 때문입니다. 그래서 그림 2의 마스크에는 optional이라고 적혀 있습니다. 나머지 두 곳에서는 길이가 다른 문장들이 한 배치에 있을 때 생기는 패딩만 가립니다."],
   encoderHides: ["masks nothing but padding", "패딩만 가림"], decoderHides: ["masks later positions (and padding)", "뒤의 위치(와 패딩)를 가림"], crossHides: ["masks nothing but padding", "패딩만 가림"],
