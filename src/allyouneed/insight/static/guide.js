@@ -120,7 +120,7 @@ function attendPicture(data, state, set) {
   const rows = groups.map((group, j) => el("tr", {}, el("th", { scope: "row" }, group.label), el("td", { class: "n" }, number(products[j], 2)), el("td", { class: "n" }, number(divided[j], 2)),
     el("td", { class: "n", "data-guide-weight": j }, number(shares[j])), el("td", { class: "w" }, el("span", { class: "hbar", css: { width: `${100 * shares[j]}%`, "--head": colour } })), el("td", { class: "v", css: { opacity: 0.15 + 0.85 * shares[j] } }, cell(rowOf(values, j)))));
   const heading = el("thead", {}, el("tr", {}, el("th", {}, t("key")), el("th", { class: "n" }, "q·k"), el("th", { class: "n" }, "÷ √dₖ"), el("th", { class: "n" }, "softmax"), el("td", {}), el("th", {}, "v")));
-  const last = el("tr", { class: "sum" }, el("th", { scope: "row" }, t("sumOf")), el("td", {}), el("td", {}), el("td", { class: "n" }, number(1)), el("td", {}), el("td", { class: "v" }, cell(out)));
+  const last = el("tr", { class: "sum" }, el("th", { scope: "row" }, t("weightedSum")), el("td", {}), el("td", {}), el("td", { class: "n" }, number(1)), el("td", {}), el("td", { class: "v" }, cell(out)));
   return [el("div", { class: "tools" }, el("span", { class: "shape" }, t("query")), headChoice(data, head, set)), tokenButtons(groups, token, "guideToken", set),
     scroller(t("weight"), false, el("table", { class: "bars" }, heading, el("tbody", {}, rows, last)))];
 }

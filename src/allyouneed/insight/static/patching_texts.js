@@ -15,7 +15,7 @@ addTexts({
   ptEffect: ["effect", "효과"],
   ptFormula: ["effect = (d patched − d into) / (d from − d into), with d = log p({0}) − log p({1}); d from = {2}, d into = {3} nats. 0: nothing changes; 1: this activation alone restores the first pass's preference. Effects of several cells need not add up, and below 0 the activation works against it.",
     "효과 = (d 패칭 − d 넣는 쪽) / (d 가져오는 쪽 − d 넣는 쪽), d = log p({0}) − log p({1})입니다. d 가져오는 쪽 = {2}, d 넣는 쪽 = {3} nat. 0이면 아무것도 바뀌지 않고, 1이면 이 활성값 하나로 첫 번째 순전파의 선호가 되살아납니다. 여러 칸의 효과를 더한 값이 전체와 같지는 않으며, 0보다 작으면 반대로 작용합니다."],
-  ptNow: ["The selected cell", "고른 칸"], ptPatched: ["patched", "패칭"],
+  ptPatched: ["patched", "패칭"],
   ptText: ["Continued greedily: “{0}”; without patching: “{1}”", "그리디로 이어서 번역: “{0}”, 패칭하지 않으면: “{1}”"],
   ptNoText: ["The most likely token stays the one of the second pass.", "가장 확률이 높은 토큰은 두 번째 순전파와 같습니다."],
   ptNotStored: ["This page stores no continuation for this cell.", "이 칸의 이어진 번역은 이 페이지에 저장되어 있지 않습니다."],
