@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from allyouneed.serving.markup import MarkupFormat
-from allyouneed.serving.model_worker import ModelWorker, SwitchedSentence, TranslationOptions
+from allyouneed.serving.model_worker import ContrastedSentence, ModelWorker, SwitchedSentence, TranslationOptions
 from allyouneed.serving.pipeline import TranslationPipeline
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.request_queue import QueueLimits, RequestQueue
@@ -36,6 +36,7 @@ def run_mixed_work(registry: TranslatorRegistry, threads: int) -> list[Any]:
             tasks.append(pipeline.translate_markup(f"<p>{text} <b>a b</b></p>", ROUTE, OPTIONS[0], MarkupFormat()))
             tasks.append(pipeline.stream(text, ROUTE, TranslationOptions(words=True), lambda so_far: None))
             tasks.append(pipeline.explore(ROUTE, text))
+            tasks.append(pipeline.explore(ROUTE, ContrastedSentence(text, ("▁a", "▁b"), ("▁a", "▁c"))))
             tasks += [pipeline.explore(ROUTE, SwitchedSentence(text, "a b c", switches)) for switches in SWITCHES]
         return await asyncio.gather(*tasks)
 

@@ -140,7 +140,7 @@ def _plan(config: ModelConfig, source: int, target: int, available: int, budget:
     refined = 4 * gradient  # with three times the points
     if left >= available * (refined + test):
         return available, available, 3 * STEPS
-    count = min(available, int((left - test) // gradient), max(1, int(left // (gradient + test / 2))))
+    count = min(available, int((left - test) // gradient))
     return count, min(count, int((left - count * gradient) // test)), STEPS
 
 

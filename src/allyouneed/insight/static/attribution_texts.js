@@ -2,7 +2,7 @@
 import { addTexts } from "./texts.js";
 
 addTexts({
-  attribution: ["Why this word?", "왜 이 단어?"],
+  attribution: ["Why this word?", "왜 이 단어일까?"],
   whyLead: ["At each step, the model prefers one token to another. Which tokens of the source and of the translation so far make the difference? Two ways to answer by computing with the model, and three ways to read it from attention, side by side, with a test of how far each can be believed.",
     "모델은 단계마다 한 토큰을 다른 토큰보다 선호합니다. 원문과 지금까지의 번역 가운데 어느 토큰 때문일까요? 모델로 직접 계산하는 두 방법과 어텐션에서 읽어 내는 세 방법을 나란히 보여 주고, 각 방법을 얼마나 믿을 수 있는지 시험합니다."],
   whyAsk: ["Question", "질문"], whyWhere: ["Choose a position of the translation, then a pair of candidates.", "번역문의 자리를 고른 다음 후보 쌍을 고르세요."],
