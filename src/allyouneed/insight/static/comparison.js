@@ -74,15 +74,16 @@ function headsCard(found, state, set) {
       cell.dataset.comparedHead = cell.dataset.head;
       cell.removeAttribute("data-head"); // so that the focus returns to this grid
     }
-    return el("div", {}, el("h3", {}, name), grid, el("h3", { css: { margin: ".8rem 0 .3rem" } }, headName(...chosen[i])),
-      labelledMatrix(weightsAt(variant.attention[kind], ...chosen[i]), sides(data, variant, kind, false), inHeadColour(headColour(chosen[i][1], data.model.heads)), `${name}, ${headName(...chosen[i])}`));
+    const matrix = el("div", {}, el("h3", {}, `${name}, ${headName(...chosen[i])}`), labelledMatrix(weightsAt(variant.attention[kind], ...chosen[i]), sides(data, variant, kind, false), inHeadColour(headColour(chosen[i][1], data.model.heads)), `${name}, ${headName(...chosen[i])}`));
+    return { grid: el("div", {}, el("h3", {}, name), grid), matrix };
   });
   const reset = (part) => set({ ...part, cmpOther: null });
   return el("div", { class: "card", id: "compared-heads" }, el("h2", {}, t("cmHeads")),
     el("div", { class: "tools" }, kindButtons(state, reset),
       found.heads && el("button", { class: "quiet", id: "compared-match", "aria-pressed": String(state.cmpMatched ?? true), onclick: () => reset({ cmpMatched: !(state.cmpMatched ?? true) }) }, t("cmMatched"))),
     el("p", { class: "note", css: { margin: "0 0 .8rem" } }, found.heads ? t("cmMatchedNote", found.sentences) : t("cmShapes")),
-    el("div", { class: "sides keep" }, columns),
+    el("div", { class: "sides keep" }, columns.map(({ grid }) => grid)),
+    el("div", { class: "sides", css: { "margin-top": "1rem" } }, columns.map(({ matrix }) => matrix)),
     found.heads && differenceFigure(found, kind, chosen));
 }
 
@@ -90,7 +91,7 @@ function headsCard(found, state, set) {
 function labelledMatrix(matrix, [rows, cols], paint, name) {
   const tip = (i, j) => [number(matrix.values[i * matrix.cols + j], 4), `${rows[i].label} → ${cols[j].label}`];
   const map = el("div", { class: "mat", css: { "aspect-ratio": `${matrix.cols} / ${matrix.rows}` } }, heatmap(matrix, paint, { role: "img", "aria-label": name, ...cellTips(matrix, tip) }));
-  if (Math.max(matrix.rows, matrix.cols) > 40) return map;
+  if (Math.max(matrix.rows, matrix.cols) > 36) return map;
   const label = (group) => el("span", { title: group.label }, clipped(group.label, 9));
   return el("div", { class: "framed" }, el("span"), el("div", { class: "above" }, cols.map(label)), el("div", { class: "beside" }, rows.map(label)), map);
 }

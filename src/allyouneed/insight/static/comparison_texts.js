@@ -15,7 +15,7 @@ addTexts({
     "헤드에는 정해진 순서가 없어서, 시드가 다르면 같은 헤드가 층 안의 다른 자리에 올 수 있습니다. 층마다 문장 {0}개의 평균 거리의 합이 가장 작도록 짝지었습니다. 거리가 작으면 어텐션 모양이 비슷하다는 뜻이며, 기능이 같다는 뜻은 아닙니다."],
   cmDifference: ["Difference: first − second", "차이: 첫 번째 − 두 번째"], cmDifferenceNote: ["Orange: more attention in the first model, blue: in the second.", "주황: 첫 번째 모델의 어텐션이 더 큼, 파랑: 두 번째 모델이 더 큼."],
   cmShapes: ["The models differ in layers, heads or tokens, so that no differences are computed; choose a head in each.", "층, 헤드 또는 토큰이 서로 달라 차이를 계산하지 않습니다. 양쪽에서 헤드를 하나씩 고르세요."],
-  cmDistance: ["distance", "거리"], cmAtIndex: ["same number", "같은 번호와"], cmEntropy: ["entropy {0}", "엔트로피 {0}"], cmTable: ["All heads of this kind", "이 종류의 모든 헤드"],
+  cmDistance: ["distance", "거리"], cmAtIndex: ["same number", "같은 번호와"], cmEntropy: ["entropy, {0}", "엔트로피({0})"], cmTable: ["All heads of this kind", "이 종류의 모든 헤드"],
   cmTableNote: ["Distance: the share of attention that differs, 0 to 1, to the matched head and to the head with the same number. Entropy in nats, on this sentence.", "거리: 서로 다른 어텐션의 비율(0–1)이며, 짝지은 헤드와의 거리, 번호가 같은 헤드와의 거리입니다. 엔트로피는 이 문장에서 잰 값(nat)입니다."],
   cmPatchable: ["Both models have the same shapes, but patching is not shown: they predict the same tokens, or the sentence is too long.", "두 모델의 구조는 같지만, 예측이 같거나 문장이 길어서 패칭은 표시하지 않습니다."],
 });

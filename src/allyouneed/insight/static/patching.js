@@ -68,9 +68,8 @@ const rowName = (name, row) => (name.endsWith(" stream") ? (row ? t("ptAfter", r
 
 /** What a cell patches, in words: map, layer, and position or head. */
 function cellName(view, [name, row, column]) {
-  const level = rowName(name, row + view.found.maps[name].first);
-  const where = columnsOf(view, name)[column].label;
-  return `${t("pt:" + name)}, ${level}, ${isHeads(name) ? t("head") + " " + where : where}`;
+  if (isHeads(name)) return `${t("pt:" + name)}, ${headName(row, column)}`;
+  return `${t("pt:" + name)}, ${rowName(name, row + view.found.maps[name].first)}, ${columnsOf(view, name)[column]?.label ?? "–"}`;
 }
 
 /** The effects of a map at one place; columns after the examined position cannot have one and are left out. */
@@ -145,7 +144,7 @@ function patchMap(view, name) {
     cells.push(el("span", { class: "label row", title: rowName(name, row + first) }, String(name.endsWith(" stream") ? row + first : row + 1)));
     kept.forEach(({ label, known }, column) => {
       const effect = value(row, column);
-      const title = `${rowName(name, row + first)}, ${isHeads(name) ? `${t("head")} ${label}` : label}`;
+      const title = isHeads(name) ? headName(row, column) : `${rowName(name, row + first)}, ${label}`;
       if (!known) cells.push(el("span", { class: "cell hatched", "data-tip": title }));
       else cells.push(el("button", { class: "cell", "aria-label": `${title}: ${number(effect, 2)}`, "aria-pressed": String(chosen([name, row, column])), "data-patch": `${name}.${row}.${column}`,
         tabindex: (inside ? chosen([name, row, column]) : row === 0 && column === kept.findIndex((c) => c.known)) ? 0 : -1, css: { background: effectColour(effect), "--head": "var(--ink)" } }));
@@ -160,7 +159,7 @@ function patchMap(view, name) {
     if (event.target.dataset.patch && text) showTip(event, ...[text.slice(0, text.lastIndexOf(":")), `${t("ptEffect")} ${text.slice(text.lastIndexOf(":") + 2)}`]);
     else if (event.target.dataset.tip) showTip(event, event.target.dataset.tip, "–");
   };
-  const labels = [el("span"), ...kept.map(({ label, differs }) => el("span", { class: isHeads(name) ? "label" : differs ? "label up strong" : "label up", title: label }, isHeads(name) ? label : clipped(label, 16)))];
+  const labels = [el("span"), ...kept.map(({ label, differs }) => el("span", { class: isHeads(name) ? "label" : differs ? "label up strong" : "label up", title: label }, isHeads(name) ? label : clipped(label, 22)))];
   const grid = el("div", { class: "grid patch", role: "group", "aria-label": t("pt:" + name), css: { "grid-template-columns": `1.2rem repeat(${kept.length}, minmax(.9rem, 2.1rem))` },
     onclick: pick, onpointerover: tip, onpointerleave: hideTip, onkeydown: (event) => moveBetween(event, name) }, labels, cells);
   return el("div", { class: "patch-map" }, el("h3", {}, t("pt:" + name)), scroller(isHeads(name) ? `${t("heads")}: ${t("pt:" + name)}` : t("pt:" + name), kept.length > 24, grid));
@@ -177,7 +176,7 @@ function headStrip(view) {
   const title = `${t("pt:" + name)}, ${headName(layer, head)}`;
   const cells = kept.map(({ label, known }, column) => el("span", known ? { class: "cell", role: "img", "aria-label": `${label}: ${number(value(row, column), 2)}`, css: { background: effectColour(value(row, column)) }, onpointerenter: (event) => showTip(event, label, `${t("ptEffect")} ${number(value(row, column), 2)}`), onpointerleave: hideTip } : { class: "cell hatched" }));
   return el("div", { class: "patch-map", id: "patch-strip" }, el("h3", {}, t("ptByPosition")), el("p", { class: "note", css: { margin: "0 0 .4rem" } }, title),
-    el("div", { class: "grid patch", css: { "grid-template-columns": `repeat(${kept.length}, minmax(.9rem, 2.1rem))` } }, kept.map(({ label, differs }) => el("span", { class: differs ? "label up strong" : "label up", title: label }, clipped(label, 16))), cells));
+    el("div", { class: "grid patch", css: { "grid-template-columns": `repeat(${kept.length}, minmax(.9rem, 2.1rem))` } }, kept.map(({ label, differs }) => el("span", { class: differs ? "label up strong" : "label up", title: label }, clipped(label, 22))), cells));
 }
 
 /** Arrow keys: to the next cell in a direction, over hatched ones. */
