@@ -28,7 +28,7 @@ addTexts({
 
   sumTitle: ["The sum that enters the first layer", "첫 층에 들어가는 합"],
   sumText: ["A token's embedding is multiplied by √d_{model} = {0} (section 3.4), then its positional encoding is added. The embeddings of this sentence have a mean length of {1}; without the factor it would be {2}, beside {3} for the positional encodings.", "토큰의 임베딩에 √d_{model} = {0}을(를) 곱한 다음(3.4절) 위치 인코딩을 더합니다. 이 문장에서 임베딩의 평균 길이는 {1}입니다. 곱하지 않으면 {2}이며, 위치 인코딩의 평균 길이는 {3}입니다."],
-  lengthsOf: ["Length of", "길이"], sumOf: ["sum", "합"],
+  lengthsOf: ["Length of", "길이"],
   nearTitle: ["Neighbours of “{0}”", "“{0}”의 이웃"],
   nearText: ["Rows of the embedding matrix with the most similar direction (cosine similarity; 1 is the same direction). They do not depend on the sentence.", "임베딩 행렬에서 방향이 가장 비슷한 행입니다(코사인 유사도, 1이면 같은 방향). 문장에 따라 달라지지 않습니다."],
   cosine: ["cosine", "코사인"],
