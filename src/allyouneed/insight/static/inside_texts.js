@@ -40,7 +40,7 @@ addTexts({
   ffMap: ["Rows are tokens, columns are units. Shade: length of what the unit adds, |activation| · ‖row of W_2‖.", "행은 토큰, 열은 유닛입니다. 진할수록 유닛이 더하는 벡터 |활성값| · ‖W_2의 행‖이 깁니다."],
   ffUnits: ["Unit", "유닛"], ffUnit: ["Unit {0} of layer {1}", "{1}층 유닛 {0}"], activation: ["activation", "활성값"],
   ffHere: ["In this sentence", "이 문장에서"], ffExcited: ["What excites it in {0} validation sentences", "검증 문장 {0}개에서 이 유닛을 자극하는 토큰"],
-  ffNoText: ["Without validation text (a bundle, or a page of a server), only this sentence is shown.", "검증 문장이 없으므로(번들이거나 서버의 페이지) 이 문장만 표시합니다."],
+  ffNoText: ["This page was made without the validation text of a run, so only this sentence is shown.", "검증 문장 없이 만든 페이지이므로 이 문장만 표시합니다."],
   ffWrites: ["What it writes", "이 유닛이 쓰는 것"],
   ffWritesText: ["Tokens whose output embeddings are most similar to the direction that the unit adds, and the most opposed ones (cosine similarity). Later layers may change it.", "유닛이 더하는 방향과 출력 임베딩이 가장 비슷한 토큰과 가장 반대인 토큰입니다(코사인 유사도). 뒤의 층에서 달라질 수 있습니다."],
   ffToward: ["toward", "가까운 쪽"], ffAway: ["away from", "반대쪽"],
