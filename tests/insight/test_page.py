@@ -50,7 +50,9 @@ def all_texts() -> str:
 
 
 def test_all_modules_are_included_and_names_are_unique():
-    names = re.findall(r"^(?:async )?(?:function|const|let|class) (\w+)", script(), flags=re.MULTILINE)
+    code = "".join(static_text(module) for module in MODULES)
+    names = re.findall(r"^(?:export )?(?:async )?(?:function|const|let|class) (\w+)", code, flags=re.MULTILINE)
+    assert len(names) > 300
     assert len(names) == len(set(names))
     assert "import " not in re.sub(r"//.*|/\*[\s\S]*?\*/|\"[^\"]*\"", "", script())
     imported = {name for module in MODULES for name in re.findall(r'from "\./(\w+\.js)"', static_text(module))}
@@ -75,6 +77,12 @@ def test_text_names_are_unique():
     names = re.findall(r"[ {,](\w+): \[\s*\"(?:[^\"\\]|\\.)*\",\s*\"(?:[^\"\\]|\\.)*\"\]", all_texts())
     assert len(names) > 100
     assert [name for name in set(names) if names.count(name) > 1] == []
+
+
+def test_the_script_has_no_comments_and_strings_end_on_their_line():
+    code = "".join(static_text(name) for name in MODULES)
+    assert all(line.count("`") % 2 == 0 for line in code.splitlines())
+    assert not [line for line in script().splitlines() if line.startswith(("//", "/**", " "))]
 
 
 def test_every_text_is_used():

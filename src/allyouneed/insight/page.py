@@ -58,6 +58,8 @@ MODULES = (
 PAGE_BYTES = 1_940_000  # of a page; the rest of 2 MB is for the frames of the arrays and rounding
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|let|class)\b)", re.MULTILINE)
+_COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*\*.*?\*/)\n", re.MULTILINE | re.DOTALL)  # whole lines
+_INDENT = re.compile(r"^[ \t]+", re.MULTILINE)  # no string of the modules spans several lines, see the tests
 _NON_ASCII = re.compile(r"[^\x00-\x7f]")
 # Parts that are large and not needed by the first view: parsed on first use.
 _DEFERRED = ("stages", "variants", "effects", "lens", "inside", "attribution", "patching", "comparison", "twins")
@@ -126,8 +128,9 @@ def static_text(name: str) -> str:
 
 
 def script() -> str:
-    """Concatenate all modules, imported ones first."""
-    return "".join(_EXPORT.sub("", _IMPORT.sub("", static_text(name))) for name in MODULES)
+    """Concatenate all modules, imported ones first, without comments and indentation."""
+    code = "".join(_EXPORT.sub("", _IMPORT.sub("", static_text(name))) for name in MODULES)
+    return _INDENT.sub("", _COMMENT.sub("", code))
 
 
 def _page(data: dict[str, Any], title: str, call: str, allowed: str = "") -> str:

@@ -102,9 +102,8 @@ def max_translation_length(translator: Translator, source: list[int]) -> int:
 
 
 def greedy_length(translator: Translator, pair: TokenPair) -> int:
-    """Return the maximum number of tokens of a variant's translation: half as many again as the longer side, plus 5."""
-    longer = max(len(pair.source), len(pair.target) + 1)
-    return min(max_translation_length(translator, pair.source), longer + longer // 2 + 5)
+    """Return the maximum number of tokens of a variant's translation: 10 more than the longer side of the pair has."""
+    return min(max_translation_length(translator, pair.source), max(len(pair.source), len(pair.target) + 1) + 10)
 
 
 def weights_of(recorded: AttentionRecorder) -> dict[str, np.ndarray]:
