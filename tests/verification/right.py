@@ -335,7 +335,8 @@ class EinsumTransformer(nn.Module):
 
 
 def ours(**settings: object) -> Transformer:
-    config = ModelConfig(d_model=D_MODEL, d_ff=48, num_heads=HEADS, encoder_layers=2, decoder_layers=2, **settings)
+    sizes = {"d_model": D_MODEL, "d_ff": 48, "num_heads": HEADS, "encoder_layers": 2, "decoder_layers": 2}
+    config = ModelConfig(**{**sizes, **settings})
     return Transformer(config, VOCAB, plain=True)
 
 
@@ -348,6 +349,8 @@ RIGHT = {
     "ours": ours,
     "ours pre-norm": lambda: ours(norm="pre", positions="learned", attention_bias=True, tie_embeddings=False),
     "split linears": TutorialTransformer,
+    "bfloat16": lambda: TutorialTransformer().bfloat16(),
+    "one head": lambda: ours(num_heads=1, d_ff=D_MODEL, tie_embeddings=False),
     "split linears without biases": lambda: TutorialTransformer(bias=False),
     "annotated, separate generator": EncoderDecoder,
     "encode and decode": Staged,

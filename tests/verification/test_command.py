@@ -29,6 +29,9 @@ def file(tmp_path):
         "def wrong(): torch.manual_seed(0); return TutorialTransformer('scale missing')\n"
         "def needs(vocab_size, thing): return thing\n"
         "def text(): return 'text'\n"
+        "def loss(logits, labels): return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())\n"
+        "def step(module, source, target): return loss(module(source, target), target)\n"
+        "def call(module, source, target): return module(source, target)\n"
         "class Broken(torch.nn.Module):\n"
         "    def __init__(self): super().__init__(); self.e = torch.nn.Embedding(9, 4)\n"
         "    def forward(self, a, b): raise IndexError('<b>off</b>')\n",
@@ -47,6 +50,9 @@ def test_the_command(file, tmp_path):
     assert wrong.stdout.startswith("TutorialTransformer: 1 mistake found.")
     assert "√d_k = √16 = 4 times too large" in wrong.stdout
     assert page.stat().st_size < 200_000
+    trained = RUNNER.invoke(app, ["verify", f"{file}:right", "--forward", "call", "--step", "step", "--json"])
+    names = {each["name"] for each in json.loads(trained.stdout)["findings"] if each["status"] == "failed"}
+    assert names == {"target shift", "loss padding"}
     korean = RUNNER.invoke(app, ["verify", f"{file}:wrong", "--language", "ko"])
     assert "실수 1개를 찾았습니다" in korean.stdout
     assert "√d_k = √16 = 4배 큼" in korean.stdout
@@ -57,7 +63,7 @@ def test_the_command(file, tmp_path):
     [
         ("none.py:x", "no such file"),
         ("{file}", "give FILE.py:NAME"),
-        ("{file}:absent", "has no absent. It defines TutorialTransformer, right, wrong"),
+        ("{file}:absent", "has no absent. It defines TutorialTransformer, right, wrong, needs, text, loss"),
         ("{file}:needs", r"needs needs arguments \(thing\)"),
         ("{file}:text", "text returns a str, not a torch.nn.Module"),
         ("{file}:Broken", r"cannot call the module with source and target ids\. Tried .*IndexError: <b>off</b>"),

@@ -19,7 +19,8 @@ def found(verification) -> set[str]:
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_named(mistake):
     torch.manual_seed(0)
-    verification = allyouneed.verify(TutorialTransformer(mistake))
+    layers = 2 if mistake == "memory of the same layer" else 1
+    verification = allyouneed.verify(TutorialTransformer(mistake, layers=layers))
     expected = MISTAKES[mistake]
     assert expected in found(verification)
     faults = {finding.name for finding in verification.of("failed")}

@@ -13,6 +13,8 @@ from allyouneed.verification.plan import Plan
 from allyouneed.verification.weights import our_names, weights_of
 from tests.verification.right import RIGHT, ours
 
+pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor")  # of torch.nn.Transformer
+
 
 def randomised(model: nn.Module) -> nn.Module:
     """Randomise biases and norms, so that a wrong role shows."""

@@ -112,11 +112,8 @@ def _measured(agreement: Agreement, comparer: Comparer, language: str) -> str:
         return "크기가 맞지 않음" if language == "ko" else "the sizes do not fit"
     theirs = comparer.steps[agreement.step]
     ours = agreement.ours
-    sizes = {
-        "d_k": comparer.weights.d_model // comparer.weights.heads,
-        "h": comparer.weights.heads,
-        "d_model": comparer.weights.d_model,
-    }
+    heads, attention = comparer.weights.heads, comparer.weights.encoder[0].attention
+    sizes = {"d_k": len(attention.query.weight) // heads, "h": heads, "d_model": comparer.weights.d_model}
     scaled = None
     if ours is not None and ours.shape == theirs.shape:
         kept = comparer.kept(agreement.step, ours)
@@ -124,13 +121,13 @@ def _measured(agreement: Agreement, comparer: Comparer, language: str) -> str:
     words = factor_words(scaled, sizes, language)
     many = agreement.step.rpartition(".")[2] in _PLURAL
     if words:
-        return f"{where} {words}" if language == "ko" else f"{where} {'are' if many else 'is'} {words}"
+        return f"{where}, {words}" if language == "ko" else f"{where} {'are' if many else 'is'} {words}"
     if math.isinf(agreement.distance):
         shapes = f"{list(theirs.shape)}, {list(ours.shape) if ours is not None else '?'}"
         return f"{where}: 모양이 다름({shapes})" if language == "ko" else f"{where}: another shape ({shapes})"
     share = f"{agreement.distance:.2g}"
     if language == "ko":
-        return f"{where}: 가장 큰 값의 {share}배만큼 다름"
+        return f"{where}, 가장 큰 값 대비 차이 {share}"
     return f"{where} {'differ' if many else 'differs'} by {share} of the largest value"
 
 

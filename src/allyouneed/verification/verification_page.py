@@ -175,6 +175,8 @@ def _comparison(result: Verification) -> Iterator[str]:
     if first is None:
         return
     theirs, ours = _hidden_as_nan(first.theirs), _hidden_as_nan(first.ours)
+    if first.step.endswith(".scores"):  # compared where the module does not mask
+        ours = torch.where(theirs.isnan(), theirs, ours)
     start = _window(theirs, ours)
     columns = theirs.shape[1]
     shown = slice(start, start + _MOST_COLUMNS)
@@ -228,7 +230,7 @@ def _svg(x: Tensor, colour: Callable[[float], str], label: str) -> str:
     """Draw a matrix; one with few columns shows its numbers."""
     rows, columns = x.shape
     numbers = columns <= _MOST_NUMBERS
-    width, height = (46, 22) if numbers else (_CELL, _CELL)
+    width, height = (42, 22) if numbers else (_CELL, _CELL)
     cells = []
     for i, row in enumerate(x.tolist()):
         for j, value in enumerate(row):
@@ -238,7 +240,7 @@ def _svg(x: Tensor, colour: Callable[[float], str], label: str) -> str:
             if numbers:
                 ink = "#ffffff" if _is_dark(fill) else "#111111"
                 at = f'x="{(j + 0.5) * width}" y="{(i + 0.7) * height}"'
-                cells.append(f'<text {at} fill="{ink}" font-size="11" text-anchor="middle">{text}</text>')
+                cells.append(f'<text {at} fill="{ink}" font-size="10.5" text-anchor="middle">{text}</text>')
     size = f'width="{columns * width}" height="{rows * height}" viewBox="0 0 {columns * width} {rows * height}"'
     return f'<svg {size} role="img" aria-label="{html.escape(label)}">{"".join(cells)}</svg>'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -23,7 +24,10 @@ from allyouneed.verification.result import Verification
 from allyouneed.verification.training_check import Loss, Step, check_loss, check_step
 from allyouneed.verification.weights import Weights
 
-_TOLERANCE = {torch.float64: 2e-5, torch.float32: 2e-4}  # float64 modules often hold sinusoids rounded to float32
+# Largest relative difference that counts as rounding, by the module's own type. Buffers, for example sinusoids, keep
+# its precision when a copy is converted to float64.
+_TOLERANCE = {torch.bfloat16: 2e-2, torch.float16: 2e-3, torch.float32: 2e-5, torch.float64: 2e-5}
+_SINGLE = 2e-4  # if the module cannot be computed in float64
 
 
 def verify(
@@ -43,7 +47,7 @@ def verify(
 
     The module's parameters are found by name, and section 3 is computed with them. Where a step differs, known
     mistakes are applied to our computation until it reproduces the module; these are the mistakes it has. The module
-    itself is not changed.
+    itself is not changed. Everything is computed on the CPU.
 
     Args:
         module: An encoder-decoder that maps source and target ids to logits, or a class or function that makes one.
@@ -71,6 +75,8 @@ def verify(
         print(verification.report())
     """
     made, arguments = _module(module)
+    if any(parameter.device.type != "cpu" for parameter in made.parameters()):
+        made = copy.deepcopy(made).cpu()
     was_training = made.training
     try:
         subject = find_subject(made.eval(), forward, pad_id, bos_id, vocab_size, target_vocab_size)
@@ -81,7 +87,7 @@ def verify(
             findings += check_loss(subject, loss)
         if step is not None:
             findings += check_step(subject, step)
-        white = _compare(exact, num_heads, weights)
+        white = _compare(exact, _tolerance(made, exact), num_heads, weights)
         findings = [_as_symptom(finding) if white.explains else finding for finding in findings]
     finally:
         made.train(was_training)
@@ -129,7 +135,15 @@ def _as_symptom(finding: Finding) -> Finding:
     return replace(finding, status=SYMPTOM) if follows else finding
 
 
-def _compare(subject: Subject, num_heads: int | None, names: Mapping[str, str | Tensor] | None) -> _White:
+def _tolerance(module: nn.Module, exact: Subject) -> float:
+    own = next((_TOLERANCE.get(x.dtype, _SINGLE) for x in module.parameters()), _SINGLE)
+    single = any(x.dtype != torch.float64 for x in exact.module.parameters())
+    return max(own, _SINGLE) if single else own
+
+
+def _compare(
+    subject: Subject, tolerance: float, num_heads: int | None, names: Mapping[str, str | Tensor] | None
+) -> _White:
     try:
         readings = [find_weights(subject.module, num_heads, names, per_head) for per_head in (False, True)]
     except Unmapped as unclear:
@@ -139,7 +153,7 @@ def _compare(subject: Subject, num_heads: int | None, names: Mapping[str, str | 
     if torch.equal(*(weights.encoder[0].attention.key.weight for weights in readings)):
         readings = readings[:1]
     with torch.no_grad():
-        recorded = [(weights, *_recorded(subject, weights)) for weights in readings]
+        recorded = [(weights, *_recorded(subject, weights, tolerance)) for weights in readings]
         recorded.sort(key=lambda each: -len(each[1].agreement(each[2]).matched))
         weights, comparer, plan = recorded[0]
         diagnosis = diagnose(comparer, plan)
@@ -148,13 +162,12 @@ def _compare(subject: Subject, num_heads: int | None, names: Mapping[str, str | 
     return _White(findings, comparison_of(diagnosis, comparer), diagnosis)
 
 
-def _recorded(subject: Subject, weights: Weights) -> tuple[Comparer, Plan]:
+def _recorded(subject: Subject, weights: Weights, tolerance: float) -> tuple[Comparer, Plan]:
     """Run the module on a padded batch and record its steps."""
     source, target = subject.sample(3, 7, 6)
     source[1, 5:], target[2, 4:] = subject.pad_id, subject.pad_id
     batch = Batch(source, target, subject.pad_id)
     recording = record(subject.module, weights, batch, lambda: subject(source, target))
-    tolerance = _TOLERANCE.get(recording.steps["logits"].dtype, 2e-4)
     comparer = Comparer(weights, batch, recording.steps, tolerance, log_probabilities=subject.kind != "logits")
     plan = Plan()
     if recording.pre_norm:
