@@ -19,14 +19,14 @@ export function patchingView(data, state, set) {
   const at = Math.min(state.patchPlace ?? 0, found.places.length - 1);
   const ranking = rankedCells(found, at);
   const cell = state.patchCell ?? ranking.find(({ cell: [name] }) => !name.endsWith(" stream")).cell;
-  const view = { found, at, place: found.places[at], cell, pick: (chosen) => set({ patchCell: chosen }) };
+  const view = { found, at, place: found.places[at], cell, ranking, pick: (chosen) => set({ patchCell: chosen }) };
   section.append(
     sidesCard(view, set), cellCard(view),
     el("div", { class: "patches" },
       el("div", { class: "card" }, el("h2", {}, t("ptSource")), SOURCE_MAPS.map((name) => patchMap(view, name))),
       el("div", { class: "card" }, el("h2", {}, t("ptTarget")), TARGET_MAPS.map((name) => patchMap(view, name))),
       el("div", { class: "card" }, el("h2", {}, t("ptHeads")), HEAD_MAPS.map((name) => patchMap(view, name)), headStrip(view))),
-    el("p", { class: "note", css: { margin: ".8rem 0 1rem" } }, t("ptScale"), " ", t("ptStreamNote"), found.counterparts.includes(-1) && " " + t("ptHatched"), " ", t("ptKeys")),
+    el("p", { class: "note", css: { margin: ".8rem 0 1rem" } }, t("ptScale"), " ", t("ptStreamNote"), found.counterparts.includes(-1) && " " + t("ptHatched"), " ", t("ptKeys"), !state.fetchPatching && found.kind === "sentences" && " " + t("ptFile")),
     strongestCard(view, ranking));
   return section;
 }
@@ -168,7 +168,7 @@ function patchMap(view, name) {
 /** The effects of the selected head, or of the strongest one, at single positions; large models have too many. */
 function headStrip(view) {
   if (!view.found.maps["cross head positions"]) return null;
-  const strongest = () => rankedCells(view.found, view.at).find(({ cell }) => isHeads(cell[0])).cell;
+  const strongest = () => view.ranking.find(({ cell }) => isHeads(cell[0])).cell;
   const [name, layer, head] = isHeads(view.cell[0]) ? view.cell : strongest();
   const map = name.replace(" heads", " head positions");
   const { kept, value } = effectsAt(view, map);

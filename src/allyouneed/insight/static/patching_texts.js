@@ -34,5 +34,6 @@ addTexts({
   ptScale: ["Colour: effect from −1 (blue) over 0 to 1 (orange), the same in all maps.", "색: 효과 −1(파랑)부터 0을 거쳐 1(주황)까지이며, 모든 지도에서 같습니다."],
   ptKeys: ["Arrow keys move inside a map, Enter selects a cell.", "화살표 키로 지도 안에서 이동하고 Enter로 칸을 고릅니다."],
   ptOther: ["Other sentence", "다른 문장"], ptRun: ["Compare", "비교"], ptAsk: ["Type a sentence that differs from this one in a word or two; the server patches this sentence's activations into it.", "이 문장과 한두 단어만 다른 문장을 입력하면, 서버가 이 문장의 활성값을 그 문장의 순전파에 넣어 봅니다."],
+  ptFile: ["This file contains one pair of sentences; with allyouneed serve, you can type others.", "이 파일에는 문장 한 쌍의 결과만 들어 있습니다. allyouneed serve를 사용하면 다른 문장을 입력할 수 있습니다."],
   ptRunning: ["The server is patching …", "서버가 패칭하고 있습니다…"],
 });
