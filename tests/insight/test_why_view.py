@@ -91,7 +91,7 @@ def test_a_server_answers_what_the_page_does_not_contain(browser, translator, da
     page.wait_for_selector("#why-answer")
     options = page.eval_on_selector_all("#why-other option:not([disabled])", "found => found.map(x => x.value)")
     page.select_option("#why-other", options[-1])
-    page.wait_for_function("document.querySelector('#why-state')?.textContent.includes('too many requests')")
+    page.locator("#why-state", has_text="too many requests").wait_for()
     page.select_option("#why-other", options[0])
     page.wait_for_selector("#why-answer")
     assert bodies[1]["instead_of"][-1] == options[-1]
