@@ -24,6 +24,11 @@ STEPS = {
     "residual stream": ["#tab-inside", "#insideStream"],
     "training": ["#tab-twins"],
     "search": ["#tab-search", "[data-step='1']"],
+    "two hypotheses": [
+        "#tab-search",
+        "#hypotheses tbody tr:nth-child(1) input",
+        "#hypotheses tbody tr:nth-child(2) input",
+    ],
     "why": ["#tab-attribution"],
     "why, by attention": ["#tab-attribution", "[data-method=rollout]"],
     "the guide": ["#tab-guide"],
