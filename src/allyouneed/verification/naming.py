@@ -6,60 +6,27 @@ Nothing here is trusted: a wrong guess gives a computation that does not reprodu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from allyouneed.verification.owners import Owner, Unmapped, find_eps, find_heads, is_position, list_owners, vector_size
 from allyouneed.verification.weights import Tap, Weights, from_names
 
 _CROSS = re.compile(r"cross|src|source|enc|memory|inter|context|multihead_attn")
 _SELF = re.compile(r"self|slf|mask|causal")
 _ATTENTION = re.compile(r"att|attn|mha|multi_?head")
-_NORM = re.compile(r"norm|(^|[._])ln|layernorm|gamma|beta|a_2|b_2|alpha")
-_POSITION = re.compile(r"pos")
 _SOURCE, _TARGET = re.compile(r"src|source|enc|input"), re.compile(r"tgt|trg|target|dec|output")
 _FUSED = re.compile(r"qkv|in_proj|c_attn|kqv")
 _FUSED_PAIR = re.compile(r"(^|[._])(to_)?w?kv([._]|$)|kv_proj")
-_HEADS = ("num_heads", "n_heads", "nhead", "n_head", "heads", "h", "num_head", "nheads", "num_attention_heads", "head")
-_EPS = ("eps", "epsilon", "variance_epsilon")
 _ROLES = {
     "query": {"q", "qs", "wq", "query", "queries", "toq", "qproj", "qw", "fcq", "linearq", "qlinear"},
     "key": {"k", "ks", "wk", "key", "keys", "tok", "kproj", "kw", "fck", "lineark", "klinear"},
     "value": {"v", "vs", "wv", "value", "values", "tov", "vproj", "vw", "fcv", "linearv", "vlinear"},
 }
-
-
-class Unmapped(Exception):
-    """The parameters' roles are unclear; the message says which."""
-
-
-@dataclass
-class _Owner:
-    """A module that holds parameters itself, or a bare parameter.
-
-    Attributes:
-        path: Path of the module, or of the parameter if `module` is None.
-        module: The module.
-        matrix: Its matrix as [out, in], if it has one.
-        vectors: Its vectors by name.
-    """
-
-    path: str
-    module: nn.Module | None
-    matrix: Tensor | None = None
-    vectors: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def bias(self) -> Tensor | None:
-        return next((x for name, x in self.vectors.items() if "bias" in name), None)
-
-    def hooked(self) -> bool:
-        return isinstance(self.module, nn.Linear | nn.LayerNorm | nn.Embedding) or (
-            self.module is not None and self.matrix is None
-        )
 
 
 class _Mapping:
@@ -78,7 +45,7 @@ class _Mapping:
         except Unmapped as unclear:
             self.problems.append(unclear)
 
-    def linear(self, name: str, owner: _Owner, taps: Mapping[str, str], part: tuple[int, int] = (0, 1)) -> None:
+    def linear(self, name: str, owner: Owner, taps: Mapping[str, str], part: tuple[int, int] = (0, 1)) -> None:
         """Record a linear layer under our name; taps: side -> step. A part of a fused matrix has its own rows."""
         assert owner.matrix is not None
         index, count = part
@@ -90,7 +57,7 @@ class _Mapping:
                 Tap(step, owner.path, side, part if side == "output" else (0, 1)) for side, step in taps.items()
             ]
 
-    def norm(self, name: str, owner: _Owner, step: str) -> None:
+    def norm(self, name: str, owner: Owner, step: str) -> None:
         scale = next((x for key, x in owner.vectors.items() if not re.search(r"bias|beta|b_2|shift", key)), None)
         shift = next((x for key, x in owner.vectors.items() if re.search(r"bias|beta|b_2|shift", key)), None)
         if scale is None:
@@ -133,33 +100,10 @@ def find_weights(
     if found.problems and not names:
         raise found.problems[0]
     try:
-        weights = from_names(found.tensors, heads, _find_eps(module), tuple(found.taps))
+        weights = from_names(found.tensors, heads, find_eps(module), tuple(found.taps))
         return replace(weights, notes=tuple(found.notes))
     except KeyError as missing:
         raise (found.problems or [Unmapped(f"nothing found for {missing.args[0]}")])[0] from None
-
-
-def find_heads(module: nn.Module) -> int:
-    """Read the number of heads from an attribute of the module, its submodules or its configuration."""
-    for each in [*module.modules(), getattr(module, "config", None)]:
-        for name in _HEADS:
-            value = getattr(each, name, None)
-            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-                return value
-    for path, child in module.named_modules():
-        if isinstance(child, nn.ModuleList) and "head" in path.rpartition(".")[2].lower():
-            return len(child)
-    raise Unmapped("the number of heads is not an attribute of the module: give num_heads")
-
-
-def _find_eps(module: nn.Module) -> float:
-    for path, each in module.named_modules():
-        if _NORM.search(path.rpartition(".")[2].lower()) or isinstance(each, nn.LayerNorm):
-            for name in _EPS:
-                value = getattr(each, name, None)
-                if isinstance(value, float):
-                    return value
-    return 1e-5
 
 
 def _assign(module: nn.Module, found: _Mapping, ours: str, theirs: str | Tensor) -> None:
@@ -169,58 +113,23 @@ def _assign(module: nn.Module, found: _Mapping, ours: str, theirs: str | Tensor)
     parameters = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers())
     if theirs not in parameters:
         raise Unmapped(f"the module has no parameter {theirs}")
-    owner = next((o for o in _owners(module) if o.path in (theirs, theirs.rpartition(".")[0])), None)
+    owner = next((o for o in list_owners(module) if o.path in (theirs, theirs.rpartition(".")[0])), None)
     whole = parameters[theirs]
     found.tensors[ours] = owner.matrix if owner and owner.matrix is not None and whole.dim() > 1 else whole
 
 
-def _owners(module: nn.Module) -> list[_Owner]:
-    """List the holders of parameters in the order of registration."""
-    owners = []
-    for path, each in module.named_modules(remove_duplicate=False):
-        parameters = dict(each.named_parameters(recurse=False))
-        if isinstance(each, nn.MultiheadAttention):
-            owner = _Owner(f"{path}.in_proj" if path else "in_proj", None, parameters.get("in_proj_weight"))
-            if parameters.get("in_proj_bias") is not None:
-                owner.vectors["bias"] = parameters["in_proj_bias"]
-            if owner.matrix is not None:
-                owners.append(owner)
-            else:
-                owners += [_Owner(f"{path}.{c}_proj", None, parameters[f"{c}_proj_weight"]) for c in "qkv"]
-            continue
-        matrices = {name: x for name, x in parameters.items() if x.dim() > 1}
-        vectors = {name: x for name, x in parameters.items() if x.dim() == 1}
-        if isinstance(each, nn.Linear | nn.Embedding) or (not matrices and vectors):
-            owners.append(_Owner(path, each, next(iter(matrices.values()), None), vectors))
-            continue
-        for name, x in matrices.items():
-            biases = [v for key, v in vectors.items() if "b" in key and key.replace("b", "w") == name.lower()]
-            bias = {"bias": biases[0]} if biases else {}
-            owners.append(_Owner(f"{path}.{name}" if path else name, None, _as_rows(name, x), bias))
-    return owners
-
-
-def _as_rows(name: str, x: Tensor) -> Tensor:
-    """Convert a bare parameter, which is multiplied from the right (x @ W), to [out, in]."""
-    if _POSITION.search(name) or "emb" in name.lower():
-        return x
-    if x.dim() == 3:  # [heads, d_model, width], or [heads, width, d_model] for W^O
-        return x.flatten(0, 1).T if "o" in name.lower() else x.transpose(1, 2).flatten(0, 1)
-    return x.T
-
-
 def _search(module: nn.Module, found: _Mapping, heads: int, per_head: bool) -> None:
-    owners = _owners(module)
+    owners = list_owners(module)
     d_model = _embeddings(found, owners)
-    layered: dict[str, dict[int, list[tuple[str, _Owner]]]] = {"encoder": {}, "decoder": {}}
+    layered: dict[str, dict[int, list[tuple[str, Owner]]]] = {"encoder": {}, "decoder": {}}
     for owner in owners:
-        if isinstance(owner.module, nn.Embedding) or _is_position(owner):
+        if isinstance(owner.module, nn.Embedding) or is_position(owner):
             continue
         side, index, rest = _place(owner.path)
         if side is None:
             continue
         if index is None:
-            if owner.matrix is None and _size(owner) == d_model:
+            if owner.matrix is None and vector_size(owner) == d_model:
                 found.norm(f"{side}.norm", owner, side)
             continue
         layered[side].setdefault(index, []).append((rest, owner))
@@ -229,16 +138,6 @@ def _search(module: nn.Module, found: _Mapping, heads: int, per_head: bool) -> N
             found.problems.append(Unmapped(f"no parameter is under a numbered layer of the {side}"))
         for number, index in enumerate(sorted(layers)):
             found.attempt(_layer, side, number, layers[index], d_model, heads, per_head)
-
-
-def _size(owner: _Owner) -> int:
-    return next((len(x) for x in owner.vectors.values()), 0)
-
-
-def _is_position(owner: _Owner) -> bool:
-    last = owner.path.lower().split(".")[-2:]
-    named = (part for part in last if not re.search(r"ff|feed|wise", part))
-    return owner.matrix is not None and any(_POSITION.search(part) for part in named)
 
 
 def _place(path: str) -> tuple[str | None, int | None, str]:
@@ -258,9 +157,9 @@ def _place(path: str) -> tuple[str | None, int | None, str]:
     return side, None, parts[-1]
 
 
-def _embeddings(found: _Mapping, owners: list[_Owner]) -> int:
+def _embeddings(found: _Mapping, owners: list[Owner]) -> int:
     """Record embeddings, learned positions and the output matrix; return d_model."""
-    tables = [o for o in owners if isinstance(o.module, nn.Embedding) and not _is_position(o)]
+    tables = [o for o in owners if isinstance(o.module, nn.Embedding) and not is_position(o)]
     if not tables:
         raise Unmapped("the module has no torch.nn.Embedding for tokens")
     source = next((o for o in tables if _SOURCE.search(o.path.lower())), tables[0])
@@ -282,8 +181,8 @@ def _embeddings(found: _Mapping, owners: list[_Owner]) -> int:
     return d_model
 
 
-def _positions(found: _Mapping, owners: list[_Owner], d_model: int) -> None:
-    learned = [o for o in owners if _is_position(o) and o.matrix is not None and o.matrix.requires_grad]
+def _positions(found: _Mapping, owners: list[Owner], d_model: int) -> None:
+    learned = [o for o in owners if is_position(o) and o.matrix is not None and o.matrix.requires_grad]
     learned = [o for o in learned if o.matrix is not None and o.matrix.shape[-1] == d_model]
     for side, pattern in (("source", _SOURCE), ("target", _TARGET)):
         chosen = next((o for o in learned if pattern.search(o.path.lower())), learned[0] if learned else None)
@@ -292,11 +191,11 @@ def _positions(found: _Mapping, owners: list[_Owner], d_model: int) -> None:
 
 
 def _layer(
-    found: _Mapping, side: str, number: int, members: list[tuple[str, _Owner]], d_model: int, heads: int, per_head: bool
+    found: _Mapping, side: str, number: int, members: list[tuple[str, Owner]], d_model: int, heads: int, per_head: bool
 ) -> None:
     prefix, site = f"{side}.layers.{number}", f"{side}.{number}"
-    norms = [(rest, o) for rest, o in members if o.matrix is None and _size(o) == d_model]
-    blocks: dict[str, list[tuple[str, _Owner]]] = {}
+    norms = [(rest, o) for rest, o in members if o.matrix is None and vector_size(o) == d_model]
+    blocks: dict[str, list[tuple[str, Owner]]] = {}
     feed = []
     for rest, owner in members:
         if owner.matrix is None:
@@ -317,7 +216,7 @@ def _layer(
     found.attempt(_norms, prefix, site, norms, {kind: block for block, kind in kinds.items()}, order)
 
 
-def _module_taps(site: str, members: list[tuple[str, _Owner]]) -> list[Tap]:
+def _module_taps(site: str, members: list[tuple[str, Owner]]) -> list[Tap]:
     """Observe `torch.nn.MultiheadAttention` as a whole, since its projections are not called as modules."""
     path = next((o.path.removesuffix(".in_proj") for _, o in members if o.path.endswith(".in_proj")), None)
     if path is None:
@@ -343,11 +242,11 @@ def _kinds(blocks: list[str], expected: int, prefix: str) -> dict[str, str]:
 
 
 def _attention(
-    found: _Mapping, name: str, site: str, members: list[tuple[str, _Owner]], layout: tuple[int, bool]
+    found: _Mapping, name: str, site: str, members: list[tuple[str, Owner]], layout: tuple[int, bool]
 ) -> None:
     steps = {"query": "queries", "key": "keys", "value": "values"}
     inputs = {"query": "input", "key": "memory"}
-    roles: dict[str, list[_Owner]] = {}
+    roles: dict[str, list[Owner]] = {}
     for rest, owner in members:
         roles.setdefault(_role(rest, owner), []).append(owner)
     unclear = roles.pop("", [])
@@ -370,7 +269,7 @@ def _attention(
         if len(owners) > 1 and role in steps:  # one module per head
             matrices = [o.matrix for o in owners if o.matrix is not None]
             biases = [o.bias for o in owners if o.bias is not None]
-            joined = _Owner(owners[0].path, None, torch.cat(matrices), {"bias": torch.cat(biases)} if biases else {})
+            joined = Owner(owners[0].path, None, torch.cat(matrices), {"bias": torch.cat(biases)} if biases else {})
             found.linear(f"{name}.{role}", joined, {})
             continue
         taps = {"input": f"{site}.concat", "output": f"{site}.output"}
@@ -383,14 +282,14 @@ def _attention(
         found.linear(f"{name}.{role}", owner, taps)
 
 
-def _for_all_heads(owner: _Owner, heads: int) -> _Owner:
+def _for_all_heads(owner: Owner, heads: int) -> Owner:
     """Repeat a projection of one head's width, which is applied to a slice per head, along the diagonal."""
     assert owner.matrix is not None
     vectors = {name: x.repeat(heads) for name, x in owner.vectors.items()}
-    return _Owner(owner.path, owner.module, torch.block_diag(*[owner.matrix] * heads), vectors)
+    return Owner(owner.path, owner.module, torch.block_diag(*[owner.matrix] * heads), vectors)
 
 
-def _regrouped(owner: _Owner, heads: int, parts: int) -> _Owner:
+def _regrouped(owner: Owner, heads: int, parts: int) -> Owner:
     """Reorder the rows of a fused matrix from [heads, parts, width] to [parts, heads, width]."""
 
     def rows(x: Tensor) -> Tensor:
@@ -398,10 +297,10 @@ def _regrouped(owner: _Owner, heads: int, parts: int) -> _Owner:
 
     assert owner.matrix is not None
     vectors = {name: rows(x) for name, x in owner.vectors.items()}
-    return _Owner(owner.path, owner.module, rows(owner.matrix), vectors)
+    return Owner(owner.path, owner.module, rows(owner.matrix), vectors)
 
 
-def _role(rest: str, owner: _Owner) -> str:
+def _role(rest: str, owner: Owner) -> str:
     """Return query, key, value, output, qkv, kv, or "" if the name does not say."""
     lower = (rest or owner.path.rpartition(".")[2]).lower()
     assert owner.matrix is not None
@@ -422,7 +321,7 @@ def _role(rest: str, owner: _Owner) -> str:
     return ""
 
 
-def _feed_forward(found: _Mapping, prefix: str, site: str, owners: list[_Owner], d_model: int) -> None:
+def _feed_forward(found: _Mapping, prefix: str, site: str, owners: list[Owner], d_model: int) -> None:
     fitting = [o for o in owners if o.matrix is not None and d_model in o.matrix.shape]
     if len(fitting) != 2:
         listed = ", ".join(o.path for o in fitting) or "none"
@@ -439,7 +338,7 @@ def _norms(
     found: _Mapping,
     prefix: str,
     site: str,
-    norms: list[tuple[str, _Owner]],
+    norms: list[tuple[str, Owner]],
     blocks: Mapping[str, str],
     order: list[str],
 ) -> None:
@@ -449,7 +348,7 @@ def _norms(
     if norms and len(norms) != len(order):
         listed = ", ".join(rest for rest, _ in norms)
         raise Unmapped(f"{prefix}: {len(norms)} norms instead of {len(order)} ({listed})")
-    placed: dict[str, _Owner] = {}
+    placed: dict[str, Owner] = {}
     for rest, owner in norms:
         kind = next((k for k, block in blocks.items() if rest.startswith((f"{block}.", f"{block}_layer"))), None)
         if kind is not None:
@@ -459,9 +358,3 @@ def _norms(
         owner_or_none = placed.get(kind) or next(rest_of, norms[0][1] if norms else None)
         if owner_or_none is not None:
             found.norm(f"{prefix}.residuals.{index}.norm", owner_or_none, f"{site}.{kind}")
-
-
-def modules_of(module: nn.Module, taps: Iterable[Tap]) -> dict[str, nn.Module]:
-    """Return the observed modules by path."""
-    get: Callable[[str], nn.Module] = module.get_submodule
-    return {tap.module: get(tap.module) for tap in taps}

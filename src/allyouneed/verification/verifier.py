@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from allyouneed.errors import UserError
-from allyouneed.verification.adapter import Forward, Subject, find_subject
+from allyouneed.verification.adapter import Subject, find_subject
 from allyouneed.verification.behaviour import DEPENDENCE, behaviour
 from allyouneed.verification.building import build_module
+from allyouneed.verification.calling import Forward
 from allyouneed.verification.computation import Batch
 from allyouneed.verification.diagnosis import Comparer, Diagnosis, diagnose
 from allyouneed.verification.explain import comparison_of, findings_of, structure_findings
 from allyouneed.verification.findings import FAILED, SYMPTOM, Comparison, Finding
-from allyouneed.verification.naming import Unmapped, find_weights
+from allyouneed.verification.naming import find_weights
+from allyouneed.verification.owners import Unmapped
 from allyouneed.verification.plan import Plan
 from allyouneed.verification.recording import record
 from allyouneed.verification.result import Verification
