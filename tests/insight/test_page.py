@@ -156,7 +156,7 @@ def test_saving_a_figure(opened, kind, tmp_path):
     assert content.startswith(b"\x89PNG" if kind == "png" else b"<svg")
 
 
-@pytest.mark.parametrize("tab", ["heads", "steps", "switches", "lens", "inside", "search"])
+@pytest.mark.parametrize("tab", ["heads", "steps", "switches", "twins", "lens", "inside", "search"])
 def test_saving_every_view(opened, data, tab, tmp_path):
     page = opened.page
     page.click(f"#tab-{tab}")

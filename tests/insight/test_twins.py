@@ -28,6 +28,35 @@ def written(folder, content) -> None:
     (folder / FILE).write_text(text, encoding="utf-8", errors="surrogatepass")
 
 
+def test_the_shipped_set_is_complete_and_small(shipped):
+    """It has a pair for every switch and for the number of heads, and scales of at least two d_k."""
+    assert files("allyouneed.insight").joinpath(FILE).stat().st_size < 130_000
+    found = load_twins()
+    assert found.keys() == shipped.keys()
+    runs = found["runs"].values()
+    paper = {"scale": "root", "future_mask": True, "padding_mask": True, "positions": True}
+    for name in ("future_mask", "padding_mask", "positions"):
+        assert any(run["changes"] == {**paper, name: False} for run in runs), name
+    assert len({run["d_k"] for run in runs if run["changes"]["scale"] == "none"}) >= 2
+    assert {1, 8} <= {run["heads"] for run in runs if run["changes"] == paper}
+    for name, run in found["runs"].items():
+        assert run["steps"][0] == 0, name
+        assert run["steps"][-1] == found["steps"], name
+        assert len(run["steps"]) >= 12, name
+        assert run["d_k"] * run["heads"] == found["model"]["d_model"], name
+    assert html({"text": "", "translation": "", "twins": found}).isascii()
+
+
+def test_the_shipped_set_shows_what_the_texts_say(shipped):
+    """The texts of the view state numbers of the set; these statements are not numbers."""
+    runs = shipped["runs"]
+    base, future = runs["paper"], runs["future"]
+    assert future["accuracy"][-1] > 0.9 > base["accuracy"][-1]
+    assert future["final"]["loss"] < 0.5 * base["final"]["loss"]
+    assert future["final"]["bleu"] < 1 < base["final"]["bleu"]
+    assert future["final"]["masked"] > base["final"]["loss"]
+
+
 def test_a_folder_replaces_the_set(shipped, tmp_path):
     shipped["machine"] = "mine"
     shipped["runs"] = {"paper": shipped["runs"]["paper"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -270,3 +271,21 @@ def test_all_variants_have_the_same_learning_rates_even_with_a_wrong_speed(tmp_p
     assert 10 <= len(rates["paper"]) < 15
     assert max(rates["paper"][:-1]) > 0.004  # the warm-up took place
     assert all(each == pytest.approx(rates["paper"]) for each in rates.values())
+
+
+def test_documents_cite_the_run_that_the_package_contains():
+    docs = Path(__file__).parents[2] / "docs"
+    [folder] = (docs / "results").glob("questions-*")
+    shipped = load_twins()
+    assert load_twins(folder) == shipped
+    scores = {(f"{run['final']['loss']:.2f}", f"{run['final']['bleu']:.1f}") for run in shipped["runs"].values()}
+    for name in ("paper.md", "paper.ko.md"):
+        text = (docs / name).read_text(encoding="utf-8")
+        questions_text = text[text.index("scale_by_width`)") :]
+        tables = [line.strip("| ").split(" | ") for line in questions_text.splitlines() if line.startswith("| ")]
+        scales = [(cells[7], cells[8]) for cells in tables if len(cells) == 9 and cells[0].isdecimal()]
+        masks = [(cells[2], cells[4]) for cells in tables if len(cells) == 5 and cells[4][0].isdecimal()]
+        assert len(scales) >= 6
+        assert len(masks) == 3
+        assert {*scales, *masks} <= scores
+        assert folder.name in text
