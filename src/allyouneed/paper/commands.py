@@ -155,7 +155,8 @@ def questions(
 ) -> None:
     """Measure the effect of √d_k and of the masks.
 
-    Trains models without the division and without each mask.
+    Trains small models with and without the division, each mask, positional encoding and several heads, and measures
+    them over training. `allyouneed look --twins` shows the result.
 
     \b
     Example: allyouneed paper questions --from en --to de \\
