@@ -23,7 +23,7 @@ def test_every_head_has_a_row_with_all_measures(translator, tmp_path):
     assert [(row["kind"], row["layer"], row["head"]) for row in data["heads"]] == heads
     assert all(set(MEASURES) < row.keys() for row in data["heads"])
     assert [row["aer"] is not None for row in data["heads"]] == [kind == "cross" for kind, *_ in heads]
-    undefined = {"encoder": set(), "decoder": {"next"}, "cross": {"distance", "previous", "next", "same"}}
+    undefined = {"encoder": set(), "decoder": {"next", "end"}, "cross": {"distance", "previous", "next", "same"}}
     for row in data["heads"]:
         assert {name for name in MEASURES if row[name] is None} == undefined[row["kind"]]
     assert progress == [(done, len(heads)) for done in range(1, len(heads) + 1)]

@@ -24,8 +24,8 @@ from allyouneed.model.transformer import Transformer, log_probabilities
 
 MEASURES = ("entropy", "distance", "previous", "next", "same", "period", "start", "end")
 # Measures that compare positions. Queries and keys of the encoder-decoder attention are positions of two sentences; the
-# decoder's next position is masked.
-UNDEFINED = {"encoder": (), "decoder": ("next",), "cross": ("distance", "previous", "next", "same")}
+# decoder's next position is masked, and its keys never contain the end of the sentence.
+UNDEFINED = {"encoder": (), "decoder": ("next", "end"), "cross": ("distance", "previous", "next", "same")}
 EXAMPLES, SHORT = 3, range(4, 15)  # examples per head; number of tokens of an example
 IMPORTANCE_SENTENCES = 200  # sentence pairs for `importance`, which runs one pass per head
 _MIN_LINE_WEIGHT = 0.08

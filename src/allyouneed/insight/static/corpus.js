@@ -1,7 +1,8 @@
 // All heads over a corpus: a sortable table, and examples for each head. Data: see `corpus_heads.py`.
 import { focusKey, pageButtons } from "./app.js";
 import { shown } from "./data.js";
-import { clipped, el, grouped, headColour, number, svg } from "./draw.js";
+import { el, grouped, headColour, number, svg } from "./draw.js";
+import { labelled } from "./heads.js";
 import { saveButtons } from "./picture.js";
 import { startLanguage, t } from "./texts.js";
 
@@ -55,7 +56,7 @@ function table(data, rows, state, set) {
 function examples(data, state) {
   const row = data.heads[state.chosen];
   const name = `${t(row.kind + "Long")}, ${t("headName", row.layer + 1, row.head + 1)}`;
-  return el("div", { css: { margin: "1.6rem 0" } }, el("h2", {}, t("examples", name)), el("div", { class: "mats" }, row.examples.map((example) => drawn(data, row, example))));
+  return el("div", { css: { margin: "1.6rem 0" } }, el("h2", {}, t("examples", name)), el("div", { class: "mats" }, row.examples.map((example) => drawn(data, row, example))), row.kind !== "encoder" && el("p", { class: "note" }, t("nextLabels")));
 }
 
 function drawn(data, row, { sentence, lines }) {
@@ -65,9 +66,10 @@ function drawn(data, row, { sentence, lines }) {
   const right = row.kind === "decoder" ? inputs : source;
   const [width, gap, end, start] = [344, 20, 132, 212];
   const y = (i) => 12 + gap * (i + 0.5);
-  const text = (label, x, i, anchor) => svg("text", { x, y: y(i) + 4, "text-anchor": anchor, class: "" }, clipped(label, 14));
+  const text = (label, x, i, anchor, next = null) => svg("text", { x, y: y(i) + 4, "text-anchor": anchor }, labelled({ label, next }, 17));
+  const next = (i) => (left === inputs ? shown(target[i], i === 0) : null);
   const colour = headColour(row.head, data.model.heads);
   return el("div", { class: "card", css: { margin: 0 } }, svg("svg", { viewBox: `0 0 ${width} ${24 + gap * Math.max(left.length, right.length)}`, width, css: { "max-width": "100%" }, role: "img", "aria-label": left.join(" ").replaceAll("▁", " ") },
     lines.map(([i, j, w]) => svg("path", { d: `M${end} ${y(i)}C${end + 36} ${y(i)} ${start - 36} ${y(j)} ${start} ${y(j)}`, fill: "none", stroke: colour, "stroke-opacity": 0.1 + 0.9 * w, "stroke-width": 0.7 + 4 * w, "stroke-linecap": "round" })),
-    left.map((label, i) => text(shown(label, i === (left === inputs ? 1 : 0)), end - 6, i, "end")), right.map((label, j) => text(shown(label, j === (right === inputs ? 1 : 0)), start + 6, j, "start"))));
+    left.map((label, i) => text(shown(label, i === (left === inputs ? 1 : 0)), end - 6, i, "end", next(i))), right.map((label, j) => text(shown(label, j === (right === inputs ? 1 : 0)), start + 6, j, "start"))));
 }

@@ -27,7 +27,7 @@ export function effectsCard(data, variant) {
     el("p", { class: "note" }, textName(data.effects)));
 }
 
-/** What the division does to the gradient, and what training without it leads to: for the variant without the scale. */
+/** What the division does to the gradient, for the variant without the scale; `twins.js` shows training without it. */
 export function scaleCard(data, state, set) {
   const { gradients, sentences } = data.effects ?? {};
   const row = (name, { scale, no_scale, loss }) => el("tr", { "data-gradient": name }, el("th", { class: "text", scope: "row" }, t(name)), [norm(scale), norm(no_scale), ...loss].map((x) => el("td", {}, number(x))));

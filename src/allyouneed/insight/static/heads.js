@@ -167,8 +167,8 @@ export function linesFigure(data, variant, kind, pins, joined) {
   return el("div", { class: "scroll" }, drawing);
 }
 
-/** The label of a row; if it fits, followed by the predicted token in a lighter colour. */
-function labelled(group, limit) {
+/** The label of a query; if it fits, followed by the predicted token in a lighter colour. */
+export function labelled(group, limit) {
   const label = clipped(group.label, limit);
   const room = limit - Array.from(label).length - 3;
   return group.next && room >= 3 ? [label, svg("tspan", { class: "next" }, ` ▸ ${clipped(group.next, room)}`)] : [label];
