@@ -99,11 +99,14 @@ def findings_of(diagnosis: Diagnosis, comparer: Comparer) -> Iterator[Finding]:
         )
     for agreement in diagnosis.unexplained:
         measured = {language: _measured(agreement, comparer, language) for language in ("en", "ko")}
-        yield Finding(known["unexplained"], FAILED, measured, agreement.distance, "", agreement.step)
+        yield Finding(known["unexplained"], FAILED, measured, agreement.distance, {}, agreement.step)
 
 
-def _sites(kinds: tuple[str, ...]) -> str:
-    return ", ".join(_KINDS[kind][0] for kind in kinds) if 0 < len(kinds) < 3 else ""
+def _sites(kinds: tuple[str, ...]) -> dict[str, str]:
+    """Name the kinds of attention that a mistake concerns, unless it concerns all."""
+    if not 0 < len(kinds) < len(_KINDS):
+        return {}
+    return {language: ", ".join(_KINDS[kind][i] for kind in kinds) for i, language in enumerate(("en", "ko"))}
 
 
 def _measured(agreement: Agreement, comparer: Comparer, language: str) -> str:

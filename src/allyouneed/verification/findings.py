@@ -48,7 +48,7 @@ class Finding:
         status: "failed", "symptom", "choice", "note", "passed" or "not applicable".
         measured: What was measured, by language.
         value: The measured magnitude, or None.
-        site: Where: kinds of attention, or "".
+        site: Where, by language: kinds of attention; empty for all.
         step: First step that differs, for example "decoder.0.self.scores"; "" for behaviour.
         alternatives: Other mistakes that give the same output for this module's sizes.
     """
@@ -57,7 +57,7 @@ class Finding:
     status: str
     measured: Mapping[str, str] = field(default_factory=dict)
     value: float | None = None
-    site: str = ""
+    site: Mapping[str, str] = field(default_factory=dict)
     step: str = ""
     alternatives: tuple[str, ...] = ()
 
@@ -79,7 +79,7 @@ class Finding:
             "title": self.title(language),
             "measured": self.measured.get(language, ""),
             "value": self.value,
-            "site": self.site,
+            "site": self.site.get(language, ""),
             "step": self.step,
             "section": self.entry.section,
             "why": self.entry.text("why", language),

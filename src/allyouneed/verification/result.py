@@ -149,7 +149,7 @@ class Verification:
         yield f"  {_MARKS[finding.status]} {finding.title(language)} ({section})"
         if finding.status == PASSED:
             return
-        told = {"where": finding.site, "measured": finding.measured.get(language, "")}
+        told = {"where": finding.site.get(language, ""), "measured": finding.measured.get(language, "")}
         if finding.status not in (NOT_APPLICABLE, SYMPTOM):
             yield from _wrapped(finding.entry.text("why", language), "      ")
         if finding.status in (FAILED, NOTE):

@@ -150,7 +150,7 @@ def _finding(finding: Finding) -> str:
     if finding.measured:
         parts.append(_both(lambda code: finding.measured.get(code, ""), "p"))
     if finding.site:
-        parts.append(f"<p>{_word('site')}: {html.escape(finding.site)}</p>")
+        parts.append(f"<p>{_word('site')}: {_both(lambda code: finding.site.get(code, ''))}</p>")
     if finding.status in (FAILED, NOTE, CHOICE):
         parts.append(_both(lambda code: entry.text("why", code), "p"))
     if finding.status in (FAILED, NOTE):
