@@ -53,6 +53,8 @@ CLICKS = {
     "future mask off": "[data-switch=future_mask]",
     "positional encoding off": "[data-switch=positions]",
     "the translation": "#tab-search",
+    "why this word": "#tab-attribution",
+    "attributions by ALTI+": "[data-method=alti]",
 }
 PREPARATION = {"#local-mask": "[data-kind=decoder]"}  # clicked first, not timed
 # Time to the end of the next frame: its message arrives after layout and paint.
