@@ -91,6 +91,9 @@ def test_formulas_and_colours_follow_the_switches(opened):
     formula = lambda stage: re.sub(r"\s", "", page.inner_text(f"[data-stage='{stage}'] .formula"))  # noqa: E731
     image = lambda stage: page.eval_on_selector(f"[data-stage='{stage}'] canvas", "canvas => canvas.toDataURL()")  # noqa: E731
     assert [formula(stage) for stage in (3, 4, 5, 6)] == ["S=QKᵀ", "S′=S/√dk", "S′+M", "A=softmax(S′+M)"]
+    boxes = [page.locator(f"[data-stage='4'] {part}").first.bounding_box() for part in (".above", ".mat")]
+    assert boxes[0]["y"] + boxes[0]["height"] <= boxes[1]["y"] + 1  # the labels of the columns are above them
+    assert boxes[0]["x"] == pytest.approx(boxes[1]["x"], abs=2)
     assert image(3) != image(4)  # the same colours stand for the same numbers
     page.click("#local-scale")
     assert formula(4) == "S′=S"
@@ -181,6 +184,7 @@ def test_on_a_phone_the_answer_follows_the_switch(browser, path, name):
         control, answer = (page.page.locator(each).bounding_box() for each in (name, "#brief .answer >> nth=0"))
         assert 0 < answer["y"] - control["y"] < 370
         assert page.page.locator("#answer").count() == 1
+        assert page.page.evaluate("document.documentElement.scrollWidth") <= 360
         assert page.problems == []
 
 

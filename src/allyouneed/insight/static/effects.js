@@ -1,5 +1,5 @@
 // What a switch changes over a set of sentences, and what the scale does to the gradient. Data: see `effects.py`.
-import { el, equationOf, number } from "./draw.js";
+import { el, equationOf, number, scroller } from "./draw.js";
 import "./effects_texts.js";
 import { t } from "./texts.js";
 
@@ -22,8 +22,8 @@ export function effectsCard(data, variant) {
   const visible = !variant.switches.future_mask;
   const row = (name, a, b) => el("tr", { "data-effect": name }, el("th", { class: "text", scope: "row" }, t(name)), el("td", {}, a), el("td", {}, b));
   return el("div", { class: "card", id: "effects" }, el("h2", {}, t("fx_title", data.effects.sentences)), effectSummary(data, variant.key),
-    el("table", { class: "plain" }, el("thead", {}, el("tr", {}, el("td", {}), el("th", { scope: "col" }, t("before")), el("th", { scope: "col" }, t("after")))),
-      el("tbody", {}, row(visible ? "fx_log_p_visible" : "fx_log_p", number(base.log_p, 3), number(effect.log_p, 3)), row("entropyMean", number(base.entropy, 2), number(effect.entropy, 2)), row("jacobianNorm", number(base.jacobian), number(effect.jacobian)))),
+    scroller(t("fx_title", data.effects.sentences), false, el("table", { class: "plain" }, el("thead", {}, el("tr", {}, el("td", {}), el("th", { scope: "col" }, t("before")), el("th", { scope: "col" }, t("after")))),
+      el("tbody", {}, row(visible ? "fx_log_p_visible" : "fx_log_p", number(base.log_p, 3), number(effect.log_p, 3)), row("entropyMean", number(base.entropy, 2), number(effect.entropy, 2)), row("jacobianNorm", number(base.jacobian), number(effect.jacobian))))),
     el("p", { class: "note" }, textName(data.effects)));
 }
 
@@ -32,8 +32,8 @@ export function scaleCard(data, state, set) {
   const { gradients, sentences } = data.effects ?? {};
   const row = (name, { scale, no_scale, loss }) => el("tr", { "data-gradient": name }, el("th", { class: "text", scope: "row" }, t(name)), [norm(scale), norm(no_scale), ...loss].map((x) => el("td", {}, number(x))));
   return el("div", { class: "card", id: "scale-card" }, el("h2", {}, t("fx_scaleTitle")),
-    gradients && [el("table", { class: "plain" }, el("thead", {}, el("tr", {}, el("th", { class: "text" }, equationOf(t("fx_norm"))), ["fx_with", "fx_without", "fx_lossWith", "fx_lossWithout"].map((name) => el("th", { scope: "col" }, t(name))))),
-      el("tbody", {}, row("fx_trained", gradients.trained), gradients.initial && row("fx_initial", gradients.initial))),
+    gradients && [scroller(t("fx_scaleTitle"), false, el("table", { class: "plain" }, el("thead", {}, el("tr", {}, el("th", { class: "text" }, equationOf(t("fx_norm"))), ["fx_with", "fx_without", "fx_lossWith", "fx_lossWithout"].map((name) => el("th", { scope: "col" }, t(name))))),
+      el("tbody", {}, row("fx_trained", gradients.trained), gradients.initial && row("fx_initial", gradients.initial)))),
       el("p", { class: "note" }, t("fx_normNote", sentences))],
     el("p", {}, equationOf(t("fx_factors", number(1 / Math.sqrt(data.model.d_k))))),
     data.stages && el("button", { class: "quiet", id: "to-experiment", onclick: () => set({ tab: "steps", scaleOpen: true }, "#scale-width") }, t("fx_experiment")));

@@ -158,7 +158,7 @@ function figure(matrix, canvas, caption, marked, cell, labels = [], names = []) 
   const beside = row >= 10 && labels.length === matrix.rows && el("div", { class: "beside", "aria-hidden": "true", css: { "line-height": `${row}px` } }, labels.map((g, i) => el("span", { class: i === marked?.row ? "on" : null }, clipped(g.label, 11))));
   const above = size >= 10 && names.length === matrix.cols && el("div", { class: "above", "aria-hidden": "true" }, names.map((g, j) => el("span", { class: j === marked?.col ? "on" : null }, clipped(g.label, 9))));
   const width = `${Math.round(size * matrix.cols)}px`;
-  return el("figure", {}, el("div", { class: "labelled" }, beside, el("div", { class: "framed", css: { width } }, above, el("div", { class: "mat", css: { width, height: `${Math.round(row * matrix.rows)}px` } }, canvas, marks))), caption && el("figcaption", {}, equationOf(caption)));
+  return el("figure", {}, el("div", { class: "labelled" }, beside, el("div", { class: "mat-frame", css: { width } }, above, el("div", { class: "mat", css: { width, height: `${Math.round(row * matrix.rows)}px` } }, canvas, marks))), caption && el("figcaption", {}, equationOf(caption)));
 }
 
 /** The products of the components of one query and one key, whose sum is the score. */
