@@ -1,5 +1,5 @@
 // Models trained from the start without a part of attention, beside the model with it, over training (`twins.py`).
-import { el, grouped, hideTip, isNarrow, number, scroller, showTip, svg } from "./draw.js";
+import { el, equationOf, grouped, hideTip, isNarrow, number, scroller, showTip, svg } from "./draw.js";
 import { t } from "./texts.js";
 
 const TWIN_PARTS = ["scale", "future_mask", "positions", "heads", "padding_mask"];
@@ -63,8 +63,8 @@ export function twinsView(data, state, set) {
   section.append(
     el("div", { class: "card" }, el("h2", {}, t("twRuns")),
       twinChoice("twPart", parts, part, "data-part", (name) => t(name === "heads" ? "twHeads" : name), (twinsPart) => set({ twinsPart, twinsGroup: null })),
-      groups.length > 1 && twinChoice("twWidth", groups, runs, "data-width", (group) => `d_k = ${group[0].d_k}`, (group) => set({ twinsGroup: groups.indexOf(group) })),
-      el("p", { class: "answer", id: "twins-answer" }, twinSummary(part, runs, twins)),
+      groups.length > 1 && twinChoice("twWidth", groups, runs, "data-width", (group) => `dₖ = ${group[0].d_k}`, (group) => set({ twinsGroup: groups.indexOf(group) })),
+      el("p", { class: "answer", id: "twins-answer" }, equationOf(twinSummary(part, runs, twins))),
       twinTable(part, runs)),
     el("div", { class: "card" }, el("h2", {}, t("twOver")),
       el("div", { class: "tools" }, twinPlay(state, set, steps, point), twinLegend(part, runs)),
@@ -102,7 +102,7 @@ function twinTable(part, runs) {
     [t("twStart", t("twQuery")), (run) => number(normAt(run, "query", TWIN_KINDS, 0), 2)],
   ];
   return scroller(t("twRuns"), false, el("table", { class: "plain", id: "twins-final", css: { "margin-top": ".8rem" } },
-    el("thead", {}, el("tr", {}, el("th", { class: "text" }, t("twRuns")), columns.map(([title]) => el("th", { css: { "white-space": "normal", "min-width": "4.6rem" } }, title)))),
+    el("thead", {}, el("tr", {}, el("th", { class: "text" }, t("twRuns")), columns.map(([title]) => el("th", { css: { "white-space": "normal", "min-width": "4.6rem" } }, equationOf(title))))),
     el("tbody", {}, runs.map((run, i) => el("tr", {}, el("th", { class: "text", scope: "row" }, twinKey(i), runLabel(part, run)), columns.map(([, value]) => el("td", {}, value(run))))))));
 }
 
@@ -189,7 +189,7 @@ function twinChart({ name, note, lines, thin = [], percent = false, log = false,
     for (const [s, v] of points)
       drawing.append(twinMark(shape, x(s), y(v), s === step ? 4.2 : 1.8, colour, { onpointerenter: (e) => showTip(e, `${runLabel(part, runs[i])}: ${text(v)}`, `${t("twStep")} ${grouped(s)}`), onpointerleave: hideTip }));
   });
-  return el("div", { "data-chart": name }, el("h3", { css: { margin: 0 } }, t(name)),
+  return el("div", { "data-chart": name }, el("h3", { css: { margin: 0 } }, equationOf(t(name))),
     el("p", { class: "legend", css: { margin: ".1rem 0 .2rem" } }, lines.map((points, i) => el("span", { "data-value": i }, twinKey(i), text(twinValueAt(points, step))))),
     drawing, el("p", { class: "note", css: { margin: ".1rem 0 0" } }, note));
 }
@@ -274,7 +274,7 @@ export function trainedWithout(data, name, set) {
   const textAt = (run, i) => run.translations.at(-1)[i];
   const example = data.twins.sentences.findIndex((_, i) => textAt(runs[0], i) !== textAt(runs[1], i)); // the first that differs
   return el("div", { class: "card", id: "trained-without" }, el("h2", {}, t("twBeside")), el("p", { class: "note", css: { margin: "0 0 .6rem" } }, t("twBesideNote")),
-    el("p", { class: "answer" }, twinSummary(name, runs, data.twins)), twinTable(name, runs),
+    el("p", { class: "answer" }, equationOf(twinSummary(name, runs, data.twins))), twinTable(name, runs),
     example >= 0 && [el("p", { class: "note" }, data.twins.sentences[example][0]), runs.map((run, k) => el("p", { css: { margin: 0 } }, twinKey(k), el("span", { class: "note" }, `${runLabel(name, run)}: `), el("span", { dir: "auto", lang: data.twins.languages[1] }, textAt(run, example) || "∅")))],
     el("p", { class: "note", css: { "overflow-wrap": "anywhere" } }, twinProvenance(data.twins)),
     set && el("p", { css: { margin: ".7rem 0 0" } }, el("button", { class: "quiet", id: "open-twins", onclick: () => set({ tab: "twins", twinsPart: name, twinsGroup: groups.indexOf(runs) }, "#tab-twins") }, t("twOpen"))));
