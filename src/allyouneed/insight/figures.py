@@ -23,9 +23,10 @@ from allyouneed.insight.tokens import mark_words
 from allyouneed.insight.view import AttentionView
 
 try:
-    from matplotlib import font_manager, rc_context
+    from matplotlib import font_manager
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 except ImportError as error:
     raise UserError("pictures need matplotlib: pip install 'allyouneed[paper]'.") from error
 
@@ -62,13 +63,15 @@ class Picture:
 
     def __init__(self, figure: Figure):
         self.figure = figure
+        installed = {font.name for font in font_manager.fontManager.ttflist}
+        families = [name for name in _FONTS if name in installed]
+        for text in figure.findobj(Text):
+            text.set_fontfamily(families)
 
     def png(self) -> bytes:
         """Draw the picture as PNG."""
-        installed = {font.name for font in font_manager.fontManager.ttflist}
         content = io.BytesIO()
-        with rc_context({"font.family": [name for name in _FONTS if name in installed]}):
-            self.figure.savefig(content, format="png", dpi=_DPI)
+        self.figure.savefig(content, format="png", dpi=_DPI)
         return content.getvalue()
 
     def save(self, path: str | Path) -> Path:
