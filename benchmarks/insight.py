@@ -52,9 +52,13 @@ CLICKS = {
     "scale off": "[data-switch=scale]",
     "future mask off": "[data-switch=future_mask]",
     "positional encoding off": "[data-switch=positions]",
+    "twins": "#tab-twins",
+    "logit lens": "#tab-lens",
+    "inside a layer": "#tab-inside",
     "the translation": "#tab-search",
     "why this word": "#tab-attribution",
     "attributions by ALTI+": "[data-method=alti]",
+    "start here": "#tab-guide",
 }
 PREPARATION = {"#local-mask": "[data-kind=decoder]"}  # clicked first, not timed
 # Time to the end of the next frame: its message arrives after layout and paint.
@@ -106,8 +110,10 @@ def main() -> None:
             pages.append((_sizes(translator), *_make(translator, args.sentence, None, Path(folder, "run.html"))))
         large, text = random_translator(), _sentence()
         pages.append((_sizes(large), *_make(large, text, text, Path(folder, "large.html"))))
-        adversarial = _adversarial_sentence()
-        pages.append((f"the same, {LONG} tokens", *_make(large, adversarial, adversarial, Path(folder, "long.html"))))
+        if not args.short:
+            adversarial = _adversarial_sentence()
+            page = _make(large, adversarial, adversarial, Path(folder, "long.html"))
+            pages.append((f"the same, {LONG} tokens", *page))
         with _chromium() as browser:
             rows = [
                 (name, path.stat().st_size, made, _measure(browser, path, args.rounds)) for name, path, made in pages
@@ -214,6 +220,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, nargs="?", help="a trained model to measure as well")
     parser.add_argument("sentence", nargs="?", default="", help="in its source language")
+    parser.add_argument("--short", action="store_true", help=f"leave out the sentence of {LONG} tokens")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     return parser.parse_args()
