@@ -12,6 +12,7 @@ import torch
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import html
 from allyouneed.insight.recorder import record
+from allyouneed.insight.twins import load_twins
 from allyouneed.model.embedding import sinusoids
 from tests.insight.conftest import Page
 
@@ -82,12 +83,21 @@ def test_weights_of_the_selected_query(opened, translator, data):
     np.testing.assert_allclose([float(x.replace("<0.001", "0")) for x in found], expected, atol=1.1e-3)
 
 
-def test_experiment_is_open_and_follows_its_slider(opened):
+def test_experiment_follows_its_slider(opened):
     go_to(opened, "why")
     opened.page.fill("#scale-width", "7")
     assert opened.text("#scale-d_k") == "128"
-    opened.page.click("#scale-open")
-    assert opened.page.locator("#scale-width").count() == 0
+    assert opened.page.locator("[data-guide=why] .chart").count() == 4
+
+
+def test_trained_without_the_scale_and_the_mask(opened, data):
+    runs = {name: run["final"]["bleu"] for name, run in load_twins()["runs"].items()}
+    go_to(opened, "why")
+    assert set(opened.numbers("[data-trained=scale] .told")) <= {round(bleu, 1) for bleu in runs.values()}
+    go_to(opened, "masks")
+    assert opened.page.locator("[data-trained]").count() == 0
+    opened.page.click("#guide-unmask")
+    assert f"{runs['future']:.1f}" in opened.text("[data-trained=future_mask] .told")
 
 
 def test_mask_can_be_turned_off_in_the_decoder_only(opened):

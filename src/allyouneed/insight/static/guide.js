@@ -4,9 +4,10 @@ import { columnNumber, matrixAt, shown, sides, softmaxSteps, timesValues, weight
 import { cellTips, clipped, diverging, el, equationOf, grouped, headColour, heatmap, inHeadColour, number, scroller, svg } from "./draw.js";
 import { architecture } from "./architecture.js";
 import { headGrid, headName, linesFigure } from "./heads.js";
-import { scalingExperiment } from "./scaling.js";
+import { scalingParts } from "./scaling.js";
 import { treeCard } from "./search.js";
 import { t } from "./texts.js";
+import { trainedBriefly } from "./twins.js";
 
 /** The steps in the order of the paper. needs(data): whether the page has the data for the picture. */
 const GUIDE = [
@@ -126,7 +127,7 @@ function attendPicture(data, state, set) {
 }
 
 function whyPicture(data, state, set) {
-  return [scalingExperiment(data, { ...state, scaleOpen: state.scaleOpen ?? true }, set), el("p", { class: "note" }, t("whyMore"), " ", ["switches", ...(data.twins ? ["twins"] : [])].map((tab) => el("button", { class: "quiet", onclick: () => set({ tab }, `#tab-${tab}`) }, t(tab))))];
+  return [...scalingParts(data, state, set, true), el("p", { class: "note" }, t("whyMore"), " ", el("button", { class: "quiet", onclick: () => set({ tab: "switches" }, "#tab-switches") }, t("switches"))), trainedBriefly(data, "scale", set)];
 }
 
 const ATTENTIONS = ["encoder", "decoder", "cross"];
@@ -144,7 +145,7 @@ function masksPicture(data, state, set) {
   const small = ATTENTIONS.filter((kind) => data.base.attention[kind]).map((kind) => el("button", { class: "place", "aria-pressed": String(kind === chosen), "data-place": kind, onclick: () => set({ guideMask: kind }) },
     el("b", {}, t(kind)), maskedMap(weightsOf(kind), colour, kind === "decoder" && !state.guideUnmasked, headName(0, head)), el("small", {}, t(`${kind}Hides`))));
   const toggle = chosen === "decoder" && data.stages && el("button", { class: "quiet", id: "guide-unmask", "aria-pressed": String(!off), onclick: () => set({ guideUnmasked: !off }) }, t("future_mask"));
-  return [el("div", { class: "places" }, small), el("div", { class: "tools" }, headChoice(data, head, set), toggle || null), el("p", { class: "told" }, t(off ? "unmaskedText" : `${chosen}MaskText`))];
+  return [el("div", { class: "places" }, small), el("div", { class: "tools" }, headChoice(data, head, set), toggle || null), el("p", { class: "told" }, t(off ? "unmaskedText" : `${chosen}MaskText`)), off && trainedBriefly(data, "future_mask", set)];
 }
 
 /** A heat map whose masked cells are hatched. */

@@ -84,26 +84,35 @@ function scaleRows(seed) {
 export function scalingExperiment(data, state, set) {
   const open = state.scaleOpen ?? false;
   const summary = el("summary", { id: "scale-open", onclick: (event) => { event.preventDefault(); set({ scaleOpen: !open }); } }, t("scaleTry"));
-  if (!open) return el("details", { class: "try" }, summary);
+  return open ? el("details", { class: "try", open: true }, summary, scalingParts(data, state, set)) : el("details", { class: "try" }, summary);
+}
+
+/** The experiment's parts. brief: entropy, largest weight and the weights only, for readers new to the subject. */
+export function scalingParts(data, state, set, brief = false) {
   const nearest = Math.round(Math.log2(data.model.d_k));
   const place = state.scaleWidth ?? Math.max(0, Math.min(SCALE_WIDTHS.length - 1, nearest));
   const seed = state.scaleSeed ?? 1;
   const rows = scaleRows(seed);
   const row = rows[place];
   const show = (name, x) => (name === "saturated" ? `${Math.round(100 * x)} %` : number(x, name === "entropy" ? 2 : 3));
-  return el("details", { class: "try", open: true }, summary,
-    el("p", {}, t("scaleTryText", SCALE_QUERIES, SCALE_KEYS, number(Math.log(SCALE_KEYS), 2))),
+  const table = scroller(t("scaleTry"), false, el("table", { class: "plain", id: "scale-table" },
+    el("thead", {}, el("tr", {}, el("th", { class: "text" }, `dₖ = ${row.d_k}`), el("th", {}, t("scaleWith")), el("th", {}, t("scaleWithout")))),
+    el("tbody", {}, Object.keys(SCALE_NAMES).map((name) => el("tr", { "data-measure": name }, el("th", { class: "text", scope: "row" }, t(SCALE_NAMES[name])), el("td", {}, show(name, row.with[name])), el("td", {}, show(name, row.without[name])))))));
+  return [
+    el("p", {}, t(brief ? "scaleBrief" : "scaleTryText", SCALE_QUERIES, SCALE_KEYS, number(Math.log(SCALE_KEYS), 2))),
     el("div", { class: "tools" },
       el("label", { class: "range" }, "dₖ", el("input", { type: "range", id: "scale-width", min: 0, max: SCALE_WIDTHS.length - 1, value: place, "aria-valuetext": String(row.d_k), oninput: (e) => set({ scaleWidth: Number(e.target.value) }) }), el("b", { id: "scale-d_k" }, String(row.d_k))),
       el("button", { class: "quiet", id: "scale-again", onclick: () => set({ scaleSeed: seed + 1 }) }, t("scaleAgain"))),
-    el("div", { class: "charts" }, SCALE_CHARTS.map((name) => scaleChart(rows, name, place))),
+    brief && weightSides(row),
+    el("div", { class: "charts" }, (brief ? SCALE_CHARTS.slice(0, 2) : SCALE_CHARTS).map((name) => scaleChart(rows, name, place))),
     el("p", { class: "legend" }, el("span", {}, el("i", { class: "key solid" }), t("scaleWith")), el("span", {}, el("i", { class: "key dashed" }), t("scaleWithout"))),
-    scroller(t("scaleTry"), false, el("table", { class: "plain", id: "scale-table" },
-      el("thead", {}, el("tr", {}, el("th", { class: "text" }, `dₖ = ${row.d_k}`), el("th", {}, t("scaleWith")), el("th", {}, t("scaleWithout")))),
-      el("tbody", {}, Object.keys(SCALE_NAMES).map((name) => el("tr", { "data-measure": name }, el("th", { class: "text", scope: "row" }, t(SCALE_NAMES[name])), el("td", {}, show(name, row.with[name])), el("td", {}, show(name, row.without[name]))))))),
-    el("div", { class: "sides keep" }, ["with", "without"].map((side) => el("div", {}, el("h3", {}, t(side === "with" ? "scaleWith" : "scaleWithout")), weightBars(row[side].values)))),
-    el("p", { class: "note" }, t("scaleBars")),
-    lesson(rows.at(-1)));
+    brief || [table, weightSides(row), lesson(rows.at(-1))],
+  ];
+}
+
+/** The weights of the first query with and without the division. */
+function weightSides(row) {
+  return [el("div", { class: "sides keep" }, ["with", "without"].map((side) => el("div", {}, el("h3", {}, t(side === "with" ? "scaleWith" : "scaleWithout")), weightBars(row[side].values)))), el("p", { class: "note" }, t("scaleBars"))];
 }
 
 /** What the largest d_k shows. */

@@ -3,6 +3,7 @@ import { addTexts } from "./texts.js";
 
 addTexts({
   scaleTry: ["Experiment: random vectors as dₖ grows", "실험: dₖ가 커질 때의 무작위 벡터"],
+  scaleBrief: ["{0} queries and {1} keys of random numbers, drawn in your browser. Entropy measures how evenly a query spreads its weight over the keys: {2} if all get the same, 0 if one gets everything.", "브라우저에서 뽑은 무작위 수로 만든 쿼리 {0}개와 키 {1}개입니다. 엔트로피는 쿼리의 가중치가 키에 얼마나 고르게 나뉘는지를 나타냅니다. 모두 같으면 {2}, 하나가 전부 차지하면 0입니다."],
   scaleTryText: ["{0} queries and {1} keys with independent random components of variance 1, as at the start of training. The page computes the softmax of each query with and without the division; uniform weights would have the entropy {2} nats.",
     "학습을 시작할 때처럼 성분이 서로 독립이고 분산이 1인 무작위 쿼리 {0}개와 키 {1}개입니다. 나눌 때와 나누지 않을 때의 소프트맥스를 이 페이지에서 직접 계산합니다. 가중치가 모두 같으면 엔트로피는 {2} nat입니다."],
   scaleAgain: ["Draw new vectors", "벡터 다시 뽑기"], scaleWith: ["÷ √dₖ", "÷ √dₖ"], scaleWithout: ["not divided", "나누지 않음"],

@@ -261,21 +261,44 @@ function twinProvenance(twins) {
     t("twMeasured", twins.measured_pairs, twins.signature)].join(" ");
 }
 
+/** The comparison of a part whose d_k is closest to the page's model: its runs and its index. Null without data. */
+function closestRuns(data, name) {
+  const groups = data.twins ? comparisonsOf(data.twins)[name] : [];
+  if (!groups?.length) return null;
+  const distance = (group) => Math.abs(Math.log(group[0].d_k / data.model.d_k));
+  const runs = groups.reduce((best, group) => (distance(group) < distance(best) ? group : best));
+  return { runs, index: groups.indexOf(runs) };
+}
+
+/** The first sentence that the runs translate differently at the end of training. */
+function differentTranslations(name, runs, twins) {
+  const textAt = (run, i) => run.translations.at(-1)[i];
+  const example = twins.sentences.findIndex((_, i) => textAt(runs[0], i) !== textAt(runs[1], i));
+  return example < 0 ? null : [el("p", { class: "note", lang: twins.languages[0] }, twins.sentences[example][0]),
+    runs.map((run, k) => el("p", { css: { margin: 0 } }, twinKey(k), el("span", { class: "note" }, `${runLabel(name, run)}: `), el("span", { dir: "auto", lang: twins.languages[1] }, textAt(run, example) || "∅")))];
+}
+
+const openTwins = (name, index, set) =>
+  el("p", { css: { margin: ".7rem 0 0" } }, el("button", { class: "quiet", id: "open-twins", onclick: () => set({ tab: "twins", twinsPart: name, twinsGroup: index }, "#tab-twins") }, t("twOpen")));
+
 /**
  * The result of training without a part, for the view that switches the part off in a trained model.
  * name: "scale", "future_mask", "padding_mask" or "positions"; set: opens the view of the training. Null without data.
  */
 export function trainedWithout(data, name, set) {
-  const groups = data.twins ? comparisonsOf(data.twins)[name] : [];
-  if (!groups?.length) return null;
-  const { d_k } = data.model;
-  const distance = (group) => Math.abs(Math.log(group[0].d_k / d_k));
-  const runs = groups.reduce((best, group) => (distance(group) < distance(best) ? group : best));
-  const textAt = (run, i) => run.translations.at(-1)[i];
-  const example = data.twins.sentences.findIndex((_, i) => textAt(runs[0], i) !== textAt(runs[1], i)); // the first that differs
+  const closest = closestRuns(data, name);
+  if (!closest) return null;
+  const { runs, index } = closest;
   return el("div", { class: "card", id: "trained-without" }, el("h2", {}, t("twBeside")), el("p", { class: "note", css: { margin: "0 0 .6rem" } }, t("twBesideNote")),
-    el("p", { class: "answer" }, equationOf(twinSummary(name, runs, data.twins))), twinTable(name, runs),
-    example >= 0 && [el("p", { class: "note" }, data.twins.sentences[example][0]), runs.map((run, k) => el("p", { css: { margin: 0 } }, twinKey(k), el("span", { class: "note" }, `${runLabel(name, run)}: `), el("span", { dir: "auto", lang: data.twins.languages[1] }, textAt(run, example) || "∅")))],
-    el("p", { class: "note", css: { "overflow-wrap": "anywhere" } }, twinProvenance(data.twins)),
-    set && el("p", { css: { margin: ".7rem 0 0" } }, el("button", { class: "quiet", id: "open-twins", onclick: () => set({ tab: "twins", twinsPart: name, twinsGroup: groups.indexOf(runs) }, "#tab-twins") }, t("twOpen"))));
+    el("p", { class: "answer" }, equationOf(twinSummary(name, runs, data.twins))), twinTable(name, runs), differentTranslations(name, runs, data.twins),
+    el("p", { class: "note", css: { "overflow-wrap": "anywhere" } }, twinProvenance(data.twins)), set && openTwins(name, index, set));
+}
+
+/** The same for readers new to the subject: BLEU with and without the part, and an example. */
+export function trainedBriefly(data, name, set) {
+  const closest = closestRuns(data, name);
+  if (!closest) return null;
+  const { runs, index } = closest;
+  return el("div", { class: "card", "data-trained": name }, el("h3", {}, t("twBeside")), el("p", { class: "told" }, t("twBrief", grouped(data.twins.steps), ...runs.slice(0, 2).map((run) => run.final.bleu.toFixed(1)))),
+    differentTranslations(name, runs, data.twins), openTwins(name, index, set));
 }

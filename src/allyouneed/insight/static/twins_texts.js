@@ -36,6 +36,7 @@ addTexts({
   twData: ["Trained for {0} steps of {1} tokens on {2} ({3} sentence pairs, {4}), by allyouneed paper questions on {5}: {6}.", "학습: {0}스텝, 스텝마다 토큰 {1}개, {2}(문장 쌍 {3}개, {4}). {5}에 allyouneed paper questions로 실행({6})."],
   twMeasured: ["Entropy, saturation, gradients and correct predictions are measured on {0} validation pairs; the results at the end on the whole validation set. BLEU: {1}.", "엔트로피, 포화, 기울기, 맞게 예측한 토큰은 검증 문장 쌍 {0}개에서, 최종 결과는 검증 데이터 전체에서 측정했습니다. BLEU: {1}."],
   twBeside: ["Trained without it", "빼고 학습했을 때"],
+  twBrief: ["Small models were trained from the start for {0} steps, with and without this part. BLEU, a measure of translation quality (higher is better), is {1} with it and {2} without.", "작은 모델을 이 부분을 넣은 것과 뺀 것으로 나누어 처음부터 {0}단계 학습했습니다. 번역 품질을 나타내는 BLEU(높을수록 좋음)는 넣었을 때 {1}, 뺐을 때 {2}입니다."],
   twBesideNote: ["The switch turns a part off in a model that was trained with it. These small models were trained with and without it from the start.", "스위치는 이미 학습된 모델에서 한 부분을 끕니다. 아래는 처음부터 그 부분을 넣고, 또 빼고 학습한 작은 모델의 결과입니다."],
   twOpen: ["Show over training", "학습 과정 보기"],
 });
