@@ -1,5 +1,6 @@
 import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -123,6 +124,26 @@ def test_an_output_needs_a_folder_and_differs_from_the_inputs(tmp_path):
             check_output(output)
     with pytest.raises(UserError, match="same file"):
         check_output(link, tmp_path / "new", text)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_output_in_a_read_only_folder_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="permission denied"):
+        check_output(tmp_path / "new")
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        check_output(pipe)
+        write_file(pipe, "page")
+        assert os.read(reader, 10) == b"page"
+        assert stat.S_ISFIFO(pipe.stat().st_mode)
+    finally:
+        os.close(reader)
 
 
 def test_tensors_round_trip(tmp_path):

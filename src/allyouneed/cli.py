@@ -339,13 +339,13 @@ def look(
     as_json: Annotated[bool, typer.Option("--json", help="Print weights or head statistics as JSON.")] = False,
     device: Device = "auto",
     against: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="SENTENCE",
             callback=text,
             help="A similar sentence: which activations make the difference (patching).",
         ),
-    ] = "",
+    ] = None,
     other: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Compare with another run, bundle or snapshot of weights, on the page."),

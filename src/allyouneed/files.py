@@ -48,13 +48,17 @@ def sha256(path: Path) -> str:
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Write a file atomically, creating its folder if needed.
+    """Write a file atomically, creating its folder if needed; a device or pipe is written to, not replaced.
 
     Raises:
         UserError: If the file cannot be written, for example because the disk is full.
     """
     temporary = path.with_name(path.name + _UNFINISHED)
     try:
+        if path.exists() and not path.is_file():
+            with open(path, "wb") as file:
+                file.write(_as_bytes(content))
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_synced(temporary, content)
         os.replace(temporary, path)
@@ -68,12 +72,15 @@ def check_output(output: Path, *inputs: Path) -> None:
     """Check, before a long task, that its output file can be written and is not one of its inputs.
 
     Raises:
-        UserError: If `output` is a folder, has no parent folder, or is the same file as an input.
+        UserError: If `output` is a folder, its folder does not exist or is read-only, or it is the same file as an
+            input.
     """
     if output.is_dir() or not output.absolute().parent.is_dir():
         raise UserError(f"cannot write {output}: it is a folder, or its folder does not exist. Give a file's path.")
     if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
         raise UserError(f"{output}: input and output are the same file. Choose another output.")
+    if not os.access(output if output.exists() and not output.is_file() else output.absolute().parent, os.W_OK):
+        raise UserError(f"cannot write {output}: permission denied. Choose another output.")
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes | str]) -> None:
@@ -231,6 +238,10 @@ def _temporary_names(folder: Path) -> tuple[Path, Path]:
 def _write_synced(path: Path, content: str | bytes) -> None:
     """Write and sync a file; surrogates from file names that are not UTF-8 become escapes, which JSON can restore."""
     with open(path, "wb") as file:
-        file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+        file.write(_as_bytes(content))
         file.flush()
         os.fsync(file.fileno())
+
+
+def _as_bytes(content: str | bytes) -> bytes:
+    return content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content

@@ -39,8 +39,8 @@ class Snapshots:
 
     def steps(self, until: int | None = None) -> list[int]:
         """List the steps of the snapshots, up to and including step `until` if it is given, in ascending order."""
-        names = (path.name for path in self.folder.glob("weights-*") if "." not in path.name)
-        steps = (int(name.partition("-")[2]) for name in names)
+        numbers = (path.name.partition("-")[2] for path in self.folder.glob("weights-*"))
+        steps = (int(number) for number in numbers if number.isdecimal() and number.isascii())  # no copies or leftovers
         return sorted(step for step in steps if until is None or step <= until)
 
     def load(self, step: int) -> dict[str, Tensor]:

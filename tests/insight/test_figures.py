@@ -56,6 +56,38 @@ def test_a_head_is_drawn_with_its_weights(small, tmp_path):
     assert len(grid.figure.axes) == 2 * 2
 
 
+def test_tokens_are_drawn_as_they_are(tmp_path):
+    """`$` begins no formula; a token in a script that the first font lacks uses the other installed fonts."""
+    pictures = []
+    for tokens in (["$\\frac$", "$5", "a_b$$"], ["x", "y", "z"]):
+        view = allyouneed.view(encoder=np.eye(3)[None, None], source_tokens=tokens)
+        pictures.append(insight.figures.draw_heads(view, "encoder", 0, 0))
+        assert image(pictures[-1].png()).shape[0] > 100
+    texts = [text for text in pictures[0].figure.findobj(lambda x: hasattr(x, "get_parse_math")) if text.get_text()]
+    assert {text.get_text() for text in texts} > {"$\\frac$", "$5", "a_b$$"}
+    from matplotlib import font_manager
+
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    families = [name for name in insight.figures._FONTS if name in installed]
+    assert all(text.get_fontfamily() == families for text in texts)
+
+
+def test_a_picture_that_cannot_be_drawn(tmp_path):
+    view = allyouneed.view(encoder=np.eye(3)[None, None])
+    draw = insight.figures.draw_heads
+    for arguments, message in (
+        (("cross",), "no attention 'cross': choose from encoder"),
+        (("encoder", 1), "1 layers, numbered from 0: there is no layer 1"),
+        (("encoder", 0, -1), "there is no head -1"),
+        (("encoder", None, 0), "needs its layer"),
+    ):
+        with pytest.raises(allyouneed.UserError, match=message):
+            draw(view, *arguments)
+    for name in ("missing/x.png", "x.unknown"):
+        with pytest.raises(allyouneed.UserError, match="cannot write the picture"):
+            view.picture().save(tmp_path / name)
+
+
 def test_explorer_equals_the_command(small, tmp_path):
     found = insight.explore(small, TEXT, switches=[])
     assert found.data()["translation"] == small.translate(TEXT).text

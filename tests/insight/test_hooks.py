@@ -138,3 +138,41 @@ def test_modules_without_attention_and_wrapped_models():
     with torch.no_grad(), allyouneed.record(wrapped) as recording:
         small.model(ids, ids)
     assert recording.cross.shape == (1, 2, 3, 3)
+
+
+def test_several_threads_record_one_module():
+    """Each thread records its own calls, and PyTorch's fast path is on again afterwards."""
+    model, wrong = transformer(), []
+    started = threading.Barrier(4)
+
+    def work(length):
+        x = torch.randn(2, length, 16)
+        started.wait()
+        for _ in range(20):
+            with torch.no_grad(), allyouneed.record(model) as recording:
+                model(x, x)
+            if {weights.shape for weights in recording.weights.values()} != {(2, 4, length, length)}:
+                wrong.append(recording.names())
+
+    threads = [threading.Thread(target=work, args=(length,)) for length in (3, 4, 5, 6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_the_fast_path_is_off_until_the_last_recording_ends():
+    first, second = (allyouneed.record(transformer()) for _ in range(2))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not torch.backends.mha.get_fastpath_enabled()
+    second.__exit__(None, None, None)
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_only_a_module_is_recorded():
+    with pytest.raises(UserError, match=r"needs a torch.nn.Module, not Translator.*translator\.model"):
+        allyouneed.record(random_translator(1, 1, 16))

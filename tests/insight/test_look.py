@@ -1,5 +1,6 @@
 import io
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -53,6 +54,11 @@ def test_corpus_data_as_json_and_default_file(toy_run, tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*.html"))
     _, output = look(toy_run, test=files)
     assert output == "wrote heads.html (20 sentence pairs)\n"
+    named_like_the_page = write_pairs(tmp_path, "text", toy_pairs(3))
+    named_like_the_page[0].rename("heads.html")
+    with pytest.raises(UserError, match="same file"):
+        look(toy_run, test=[Path("heads.html"), named_like_the_page[1]])
+    look(toy_run, test=files)
     assert (tmp_path / "heads.html").is_file()
 
 
@@ -72,6 +78,13 @@ def test_invalid_arguments(toy_run, tmp_path):
     with pytest.raises(UserError, match="same file"):
         look(toy_run, test=files, page=files[1])
     assert files[1].read_text() == before
+    for name in ("run.json", "report.html", "bundle/model.safetensors"):  # inputs too, of any kind of page
+        with pytest.raises(UserError, match="same file"):
+            look(toy_run, "a", page=toy_run / name)
+    with pytest.raises(UserError, match="--against is empty"):
+        look(toy_run, "a", against=" ")
+    with pytest.raises(UserError, match="--against translates both sentences"):
+        look(toy_run, "a", against="b", translation="a")
     empty = write_pairs(tmp_path, "empty", [])
     with pytest.raises(UserError, match="the file is empty"):
         look(toy_run, test=empty)

@@ -73,7 +73,10 @@ def test_generated_tokens_are_joined():
         ({"encoder": weights(1, 2, 0, 6)}, "nothing to show"),
         ({"encoder": weights(1, 1, 1, 1200)}, "1200 positions, the limit is 1024"),
         ({"encoder": [weights(2, 3, 6, 6)], "batch": 2}, "a batch of 2: batch must be from 0 to 1, not 2"),
+        ({"encoder": [weights(2, 3, 6, 6)], "batch": "1"}, "index of a sentence in the batch, not str"),
         ({"encoder": [torch.full((1, 2, 3, 3), torch.nan)]}, "contains NaN"),
+        ({"encoder": weights(1, 2, 3, 3).to_sparse()}, "not an array of numbers but Tensor"),
+        ({"encoder": torch.empty(1, 2, 3, 3, device="meta")}, "not an array of numbers but Tensor"),
         ({"encoder": [torch.randn(1, 2, 6, 6)]}, "after the softmax"),
         ({"encoder": [torch.nn.functional.dropout(weights(1, 2, 6, 6), 0.3)]}, "eval"),
         ({"encoder": [weights(1, 2, 6, 6)[..., :4]]}, "instead of 1|disagree"),
@@ -83,6 +86,7 @@ def test_generated_tokens_are_joined():
         ({"encoder": [weights(1, 2, 6, 6)], "source_tokens": ["a"]}, "has 1 tokens, the arrays have 6"),
         ({"encoder": [weights(1, 2, 6, 6)], "source_tokens": "abcdef"}, "must be a list of strings"),
         ({"encoder": [weights(1, 2, 6, 6)], "source_tokens": [5] * 6}, "must be a list of strings"),
+        ({"encoder": [weights(1, 2, 6, 6)], "source_tokens": 6}, "must be a list of strings"),
         ({"decoder": [weights(1, 2, 6, 6)], "source_tokens": ["a"] * 6}, "source_tokens needs encoder= or cross="),
         ({"encoder": [weights(1, 2, 6, 6)], "target_tokens": ["a"] * 6}, "target_tokens needs decoder= or cross="),
     ],
@@ -90,6 +94,13 @@ def test_generated_tokens_are_joined():
 def test_what_cannot_be_shown(given, message):
     with pytest.raises(UserError, match=message):
         allyouneed.view(**given)
+
+
+def test_arrays_as_lists_of_numbers():
+    """As `json.loads` returns what `look --json` prints."""
+    array = weights(2, 3, 4, 4)
+    np.testing.assert_array_equal(allyouneed.view(encoder=array.tolist()).encoder, array)
+    np.testing.assert_array_equal(allyouneed.view(encoder=[x.tolist() for x in array[:, None]], batch=0).encoder, array)
 
 
 def test_a_fully_masked_row_is_allowed():

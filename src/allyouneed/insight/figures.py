@@ -66,7 +66,9 @@ class Picture:
         installed = {font.name for font in font_manager.fontManager.ttflist}
         families = [name for name in _FONTS if name in installed]
         for text in figure.findobj(Text):
+            assert isinstance(text, Text)
             text.set_fontfamily(families)
+            text.set_parse_math(False)  # $ in a token does not begin a formula
 
     def png(self) -> bytes:
         """Draw the picture as PNG."""
@@ -75,8 +77,17 @@ class Picture:
         return content.getvalue()
 
     def save(self, path: str | Path) -> Path:
-        """Write the picture; the format follows from the name: .png, .pdf or .svg."""
-        self.figure.savefig(path, dpi=2 * _DPI)
+        """Write the picture; the format follows from the name: .png, .pdf or .svg.
+
+        Raises:
+            UserError: If the file cannot be written, or the format is unknown.
+        """
+        try:
+            self.figure.savefig(path, dpi=2 * _DPI)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"cannot write the picture {path}: {error}. Give a path that ends in .png, .pdf or .svg."
+            ) from error
         return Path(path)
 
     def _repr_png_(self) -> bytes:
@@ -119,8 +130,11 @@ def draw_heads(attention: AttentionView, kind: str, layer: int | None = None, he
 
     Returns:
         Small pictures of all heads, or one large picture with tokens.
+
+    Raises:
+        UserError: If there is no such kind, layer or head.
     """
-    weights = attention.arrays[kind]
+    weights = _chosen(attention, kind, layer, head)
     if layer is not None and head is not None:
         queries = attention.target_tokens if kind != "encoder" else attention.source_tokens
         keys = attention.target_tokens if kind == "decoder" else attention.source_tokens
@@ -139,6 +153,19 @@ def draw_heads(attention: AttentionView, kind: str, layer: int | None = None, he
             axes.set_title(f"layer {number + 1}, head {column + 1}", fontsize=6)
     figure.suptitle(f"{_NAMES[kind]}: rows are queries, columns are keys", fontsize=9)
     return Picture(figure)
+
+
+def _chosen(attention: AttentionView, kind: str, layer: int | None, head: int | None) -> np.ndarray:
+    """Return the weights of a kind that has the layer and the head."""
+    weights = attention.arrays.get(kind)
+    if weights is None:
+        raise UserError(f"there is no attention {kind!r}: choose from {', '.join(attention.arrays)}.")
+    if head is not None and layer is None:
+        raise UserError("a head needs its layer: give layer= too.")
+    for name, number, count in (("layer", layer, weights.shape[0]), ("head", head, weights.shape[1])):
+        if number is not None and not 0 <= number < count:
+            raise UserError(f"{kind} attention has {count} {name}s, numbered from 0: there is no {name} {number}.")
+    return weights
 
 
 def draw_lens(lens: LogitLens) -> Picture:

@@ -19,6 +19,29 @@ from allyouneed.insight.view import AttentionView, view
 _SIGNATURE = inspect.signature(nn.MultiheadAttention.forward)
 
 
+class _WithoutFastPath:
+    """Context manager that switches off PyTorch's fused inference path while at least one thread is in a block."""
+
+    def __init__(self) -> None:
+        self._lock, self._blocks, self._enabled = threading.Lock(), 0, True
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._blocks:
+                self._enabled = torch.backends.mha.get_fastpath_enabled()
+                torch.backends.mha.set_fastpath_enabled(False)
+            self._blocks += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._blocks -= 1
+            if not self._blocks:
+                torch.backends.mha.set_fastpath_enabled(self._enabled)
+
+
+_without_fast_path = _WithoutFastPath()
+
+
 class ModuleRecording(Showable, Drawable):
     """Attention of the last call of every `nn.MultiheadAttention` of a module; see `record`.
 
@@ -93,10 +116,8 @@ def record_module(module: nn.Module) -> Iterator[ModuleRecording]:
             "allyouneed.view, in Hugging Face transformers from output_attentions=True."
         )
     recording, thread = ModuleRecording(module), threading.get_ident()
-    fast_path = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
-        stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
-        torch.backends.mha.set_fastpath_enabled(False)
+        stack.enter_context(_without_fast_path)
         for name, attention in attentions.items():
             hooks = _Hooks(name, recording, thread)
             stack.callback(attention.register_forward_pre_hook(hooks.before, with_kwargs=True).remove)
@@ -105,16 +126,19 @@ def record_module(module: nn.Module) -> Iterator[ModuleRecording]:
 
 
 class _Hooks:
-    """Hooks of one attention: request the weights of each head, keep them, and return what the caller requested."""
+    """Hooks of one attention: request the weights of each head, keep them, and return what the caller requested.
+
+    Other threads may call them while this thread adds or removes them, and PyTorch then leaves out `kwargs`.
+    """
 
     def __init__(self, name: str, recording: ModuleRecording, thread: int):
         self.name, self.recording, self.thread = name, recording, thread
         self.requested: list[tuple[bool, bool]] = []  # of the calls that have not returned
 
     def before(
-        self, attention: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, attention: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if threading.get_ident() != self.thread:
+        if threading.get_ident() != self.thread or kwargs is None:
             return None
         call = _SIGNATURE.bind(attention, *args, **kwargs)
         call.apply_defaults()
@@ -123,12 +147,10 @@ class _Hooks:
         named |= {"need_weights": True, "average_attn_weights": False}
         return call.args[1:], call.kwargs
 
-    def after(
-        self, attention: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor | None] | None:
+    def after(self, attention: nn.Module, args: tuple[Any, ...], *called: Any) -> tuple[Tensor, Tensor | None] | None:
         if threading.get_ident() != self.thread:
             return None
-        result, weights = output
+        kwargs, (result, weights) = called
         needed, averaged = self.requested.pop()
         query, key = _SIGNATURE.bind(attention, *args, **kwargs).args[1:3]
         self.recording.add(self.name, weights, across=query is not key and not _equal(query, key))

@@ -22,12 +22,14 @@ from allyouneed.insight.page import corpus_html, film_html, html
 from allyouneed.insight.patching import patch_sentences
 from allyouneed.insight.patching_data import models_data_or_none, patching_table, sentences_data
 from allyouneed.insight.states import validation_pairs
+from allyouneed.insight.twins import FILE as ABLATIONS
 from allyouneed.insight.variant import entropies
 from allyouneed.model.probe import KINDS
 from allyouneed.progress import print_line, track_progress
 from allyouneed.translation.alignment import Attention
 from allyouneed.translation.translator import Translator
 
+_HEADS, _FILM = "heads.html", "film.html"
 _NAMES = {"encoder": "encoder self", "decoder": "decoder self", "cross": "encoder-decoder"}
 
 
@@ -45,7 +47,7 @@ class LookRequest:
             writes film.html.
         as_json: Return JSON instead: the arrays of `Attention`, or the data of the other pages.
         device: Device to compute on.
-        against: A second sentence: the effect of each activation of `sentence` in its pass; "" for none.
+        against: A second sentence: the effect of each activation of `sentence` in its pass; None for none.
         over_training: Whether to show the snapshots of `training.keep_snapshots`.
         translation: Translation to examine; None for the model's own.
         other: A second run, bundle or snapshot of weights to compare with on the page, or None.
@@ -59,7 +61,7 @@ class LookRequest:
     page: Path | None = None
     as_json: bool = False
     device: str = "auto"
-    against: str = ""
+    against: str | None = None
     over_training: bool = False
     translation: str | None = None
     other: Path | None = None
@@ -78,8 +80,12 @@ class LookRequest:
             raise UserError("a sentence with --test needs a page: add --html FILE, or leave out one of the two.")
         if self.alignments and (not self.test or (has_sentence and not self.over_training)):
             raise UserError("--alignments needs --test, without a sentence.")
+        if self.against is not None and not self.against.strip():
+            raise UserError("--against is empty: give a second sentence.")
         if self.against and (self.test or self.as_json or self.over_training):
             raise UserError("--against needs a sentence, and neither --test, --json nor --over-training.")
+        if self.against and self.translation is not None and not self.page:
+            raise UserError("--against translates both sentences itself: remove --translation, or add --html FILE.")
         if self.other and (self.test or self.against or self.over_training or not (has_sentence and self.page)):
             raise UserError(
                 "--other needs a sentence and --html FILE, and none of --test, --against and --over-training."
@@ -90,8 +96,22 @@ class LookRequest:
             raise UserError("--translation needs a sentence.")
         if self.page and self.as_json:
             raise UserError("--json prints data instead of writing a page: remove --html.")
-        if self.page:
-            check_output(self.page, *self.test, *([self.alignments] if self.alignments else []))
+        if output := self._output():
+            check_output(output, *self._inputs())
+
+    def _output(self) -> Path | None:
+        """Return the page that is written, None if nothing is."""
+        if self.page or self.as_json or (self.sentence.strip() and not self.over_training):
+            return self.page
+        return Path(_FILM if self.over_training else _HEADS)
+
+    def _inputs(self) -> list[Path]:
+        """List the files that a page must not replace; earlier pages in the folder of a run are none."""
+        folders = [folder for folder in (self.run, self.other) if folder]
+        read = [path for folder in folders for path in folder.rglob("*") if path.suffix != ".html"]
+        read += [folder / "report.html" for folder in folders]
+        given = (self.alignments, self.twins and self.twins / ABLATIONS)
+        return [*self.test, *(path for path in given if path), *read]
 
 
 def look_at(request: LookRequest, console: Console) -> str:
@@ -147,7 +167,7 @@ def _corpus_page(translator: Translator, request: LookRequest, console: Console)
         data = corpus_data(translator, request.test, request.alignments, update)
     if request.as_json:
         return json.dumps(data, ensure_ascii=False)
-    _write(request.page or Path("heads.html"), corpus_html(data), console, f" ({data['sentences']:,} sentence pairs)")
+    _write(request.page or Path(_HEADS), corpus_html(data), console, f" ({data['sentences']:,} sentence pairs)")
     return ""
 
 
@@ -159,9 +179,7 @@ def _film(translator: Translator, request: LookRequest, console: Console) -> str
         return film_json(data)
     for line in role_lines(data):
         print_line(console, line)
-    _write(
-        request.page or Path("film.html"), film_html(film_page(data)), console, f" ({len(data['frames'])} snapshots)"
-    )
+    _write(request.page or Path(_FILM), film_html(film_page(data)), console, f" ({len(data['frames'])} snapshots)")
     return ""
 
 

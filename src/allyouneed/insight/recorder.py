@@ -169,8 +169,11 @@ def record(
         Context manager that yields a `Recording`, for other modules a `hooks.ModuleRecording`.
 
     Raises:
-        UserError: If the model contains neither a `Transformer` nor a `nn.MultiheadAttention`.
+        UserError: If the model is no module, or contains neither a `Transformer` nor a `nn.MultiheadAttention`.
     """
+    if not isinstance(model, nn.Module):
+        hint = "Give its model: translator.model." if hasattr(model, "model") else "Give the model."
+        raise UserError(f"record needs a torch.nn.Module, not {type(model).__name__}. {hint}")
     for part in model.modules():
         if isinstance(part, Transformer):
             return _record(part, tokenizer)

@@ -5,7 +5,7 @@ Shapes: layer; batch; head; query, key: tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -146,7 +146,7 @@ def view(
 
 def _array(name: str, given: Arrays, batch: int) -> np.ndarray:
     """Convert to float32 [layer, head, query, key]."""
-    if not isinstance(given, list | tuple):
+    if not isinstance(given, list | tuple) or _is_nested_list(given):
         array = _numbers(name, given)
         if array.ndim == 5:
             array = array[:, _row(name, array.shape[1], batch)]
@@ -165,6 +165,13 @@ def _array(name: str, given: Arrays, batch: int) -> np.ndarray:
     if len(shapes) > 1:
         raise UserError(f"{name} has layers of different shapes: {_listed(shapes)}. Give layers of the same shape.")
     return np.stack(layers)
+
+
+def _is_nested_list(given: Any) -> bool:
+    """Whether lists hold plain numbers, as in JSON, instead of arrays."""
+    while isinstance(given, list | tuple) and given:
+        given = given[0]
+    return isinstance(given, int | float)
 
 
 def _layer(name: str, given: Any, batch: int) -> np.ndarray:
@@ -197,15 +204,17 @@ def _generated(name: str, steps: Sequence[Sequence[Any]], batch: int) -> np.ndar
 
 
 def _numbers(name: str, given: Any) -> np.ndarray:
-    if isinstance(given, torch.Tensor):
-        given = given.detach().to("cpu", torch.float32).numpy()
     try:
+        if isinstance(given, torch.Tensor):
+            given = given.detach().to("cpu", torch.float32).numpy()
         return np.asarray(given, dtype=np.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, NotImplementedError):  # NotImplementedError: a tensor without values
         raise UserError(f"{name} is not an array of numbers but {type(given).__name__}.") from None
 
 
 def _row(name: str, count: int, batch: int) -> int:
+    if not isinstance(batch, int | np.integer) or isinstance(batch, bool):
+        raise UserError(f"batch must be the index of a sentence in the batch, not {type(batch).__name__}.")
     if not 0 <= batch < count:
         raise UserError(f"{name} has a batch of {count}: batch must be from 0 to {count - 1}, not {batch}.")
     return batch
@@ -252,7 +261,9 @@ def _lengths(arrays: dict[str, np.ndarray]) -> dict[str, int]:
 def _tokens(name: str, tokens: Sequence[str] | None, length: int | None, needed: str) -> list[str]:
     if tokens is None:
         return [f"#{position}" for position in range(length or 0)]
-    if isinstance(tokens, str) or not all(isinstance(token, str) for token in tokens):
+    is_iterable = isinstance(tokens, Iterable) and not isinstance(tokens, str)
+    tokens = list(tokens) if is_iterable else []
+    if not is_iterable or not all(isinstance(token, str) for token in tokens):
         raise UserError(f"{name} must be a list of strings: give tokens, for example from convert_ids_to_tokens.")
     if length is None:
         raise UserError(f"{name} needs {needed}.")
@@ -261,7 +272,7 @@ def _tokens(name: str, tokens: Sequence[str] | None, length: int | None, needed:
             f"{name} has {len(tokens)} tokens, the arrays have {length} positions. Give the tokens that the model "
             "received, special tokens and padding included."
         )
-    return list(tokens)
+    return tokens
 
 
 def _measures(array: np.ndarray, own: bool) -> dict[str, np.ndarray]:
