@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from torch import nn
 
 from allyouneed.bundle import load_bundle, weights_of
 from allyouneed.config import load_recipe
@@ -90,3 +91,14 @@ def test_a_longer_plan_keeps_more(tmp_path):
 
 def test_the_quickstart_keeps_snapshots():
     assert load_recipe("dates").training.keep_snapshots == 12
+
+
+def test_folders_of_other_names_are_no_snapshots(tmp_path):
+    """For example a copy by a file manager, or a folder that was being written."""
+    snapshots = Snapshots(tmp_path)
+    snapshots.save(5, nn.Linear(1, 1))
+    for name in ("weights-00000005 copy", "weights-old", "weights-00000007.unfinished", "weights-²"):
+        (tmp_path / name).mkdir()
+    assert snapshots.steps() == [5]
+    snapshots.rewind(1)
+    assert len(list(tmp_path.iterdir())) == 4
