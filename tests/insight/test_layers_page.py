@@ -98,7 +98,7 @@ def test_the_encoders_nearest_tokens(opened, translator):
 
 def test_positions_in_the_browser_are_the_models(opened):
     blank = opened.context.new_page()
-    run = lambda code: blank.evaluate(f"(() => {{ {script()}; return {code}; }})()")  # noqa: E731
+    run = lambda code: blank.evaluate(f"(() => {{ {script('app.js')}; return {code}; }})()")  # noqa: E731
     exact = sinusoids(40, 32, torch.float64).numpy()
     table = np.reshape(run("Array.from(sinusoidTable(40, 32).values)"), (40, 32))
     np.testing.assert_allclose(table, exact, atol=1e-12)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from allyouneed.insight import page as page_module
 from allyouneed.insight.corpus_heads import corpus_data
 from allyouneed.insight.explorer import explorer_data
-from allyouneed.insight.page import MODULES, corpus_html, html, script, static_text
+from allyouneed.insight.page import corpus_html, html, modules, script, static_text
 from allyouneed.insight.switches import Switches
 from tests.conftest import toy_pairs, write_pairs
 from tests.insight.conftest import Page, random_translator
 
+MODULES = modules("app.js", "live.js", "corpus.js", "film.js")
 TEXT = "a b c d"
 HOSTILE = [
     "<script>document.title='hacked'</script> <img src=x onerror=\"document.title='hacked'\">",
@@ -54,9 +57,18 @@ def test_all_modules_are_included_and_names_are_unique():
     names = re.findall(r"^(?:export )?(?:async )?(?:function|const|let|class) (\w+)", code, flags=re.MULTILINE)
     assert len(names) > 300
     assert len(names) == len(set(names))
-    assert "import " not in re.sub(r"//.*|/\*[\s\S]*?\*/|\"[^\"]*\"", "", script())
-    imported = {name for module in MODULES for name in re.findall(r'from "\./(\w+\.js)"', static_text(module))}
-    assert imported <= set(MODULES)
+    assert "import " not in re.sub(r"//.*|/\*[\s\S]*?\*/|\"[^\"]*\"", "", script(*MODULES))
+    static = Path(page_module.__file__).parent / "static"
+    assert set(MODULES) == {path.name for path in static.glob("*.js")}
+    for number, module in enumerate(MODULES):
+        texts = re.findall(r'"\./(\w*texts\.js)"', static_text(module))
+        assert set(texts) <= set(MODULES[:number])
+
+
+def test_pages_contain_only_the_modules_they_need():
+    assert "film.js" not in modules("app.js")
+    assert set(modules("corpus.js")) < set(modules("app.js", "corpus.js"))
+    assert "app.js" not in modules("corpus.js", "film.js")
 
 
 def test_pages_are_ascii(data):
@@ -82,7 +94,7 @@ def test_text_names_are_unique():
 def test_the_script_has_no_comments_and_strings_end_on_their_line():
     code = "".join(static_text(name) for name in MODULES)
     assert all(line.count("`") % 2 == 0 for line in code.splitlines())
-    assert not [line for line in script().splitlines() if line.startswith(("//", "/**", " "))]
+    assert not [line for line in script(*MODULES).splitlines() if line.startswith(("//", "/**", " "))]
 
 
 def test_every_text_is_used():

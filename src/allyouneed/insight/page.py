@@ -1,7 +1,7 @@
 """The explorer as one self-contained HTML file with script, style and data.
 
 The page makes no network requests, except for variants if `html` is called with `ask`. The sources in `static/` are
-plain ES modules. A page opened from disk cannot import modules, so the file contains all of them, concatenated.
+plain ES modules. A page opened from disk cannot import modules, so the file contains those it needs, concatenated.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import html as escaping
 import json
 import re
 from abc import ABC, abstractmethod
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -19,44 +20,8 @@ from typing import Any
 
 from allyouneed.files import write_file
 
-MODULES = (
-    "texts.js",
-    "data.js",
-    "draw.js",
-    "twins_texts.js",
-    "twins.js",
-    "picture.js",
-    "heads.js",
-    "scaling_texts.js",
-    "scaling.js",
-    "steps.js",
-    "effects_texts.js",
-    "effects.js",
-    "switches.js",
-    "attribution_texts.js",
-    "attribution.js",
-    "search.js",
-    "lens_texts.js",
-    "lens.js",
-    "guide_texts.js",
-    "architecture.js",
-    "guide.js",
-    "patching_texts.js",
-    "patching.js",
-    "comparison_texts.js",
-    "comparison.js",
-    "inside_texts.js",
-    "positions.js",
-    "units.js",
-    "inside.js",
-    "app.js",
-    "live.js",
-    "corpus.js",
-    "film_texts.js",
-    "film.js",
-)
 PAGE_BYTES = 1_940_000  # of a page; the rest of 2 MB is for the frames of the arrays and rounding
-_IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
+_IMPORT = re.compile(r'^import (?:[^;]* from )?"\./(\w+\.js)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|let|class)\b)", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*\*.*?\*/)\n", re.MULTILINE | re.DOTALL)  # whole lines
 _INDENT = re.compile(r"^[ \t]+", re.MULTILINE)  # no string of the modules spans several lines, see the tests
@@ -98,9 +63,8 @@ def html(data: dict[str, Any], ask: dict[str, Any] | None = None) -> str:
     Args:
         data: Data from `explorer.explorer_data`.
         ask: Request for further variants, {"url": ..., "body": {...}}: the page posts the body with the switches to the
-            server, which responds with `live_variant`, and questions to its paths /attribution and
-            /patching. None: the page shows
-            only what is in `data`.
+            server, which responds with `live_variant`, and questions to its paths /attribution and /patching. None: the
+            page shows only what is in `data`.
 
     Returns:
         HTML, ASCII only.
@@ -109,17 +73,20 @@ def html(data: dict[str, Any], ask: dict[str, Any] | None = None) -> str:
     made = ", ".join(f"{hook}: {maker}({_json(ask)})" for hook, maker in hooks) if ask else ""
     hook = f", {{{made}}}" if ask else ""
     call = f'start(document.getElementById("explorer"), pageData(){hook});'
-    return _page(data, data["text"] or data["translation"] or "", call, "connect-src 'self'; " if ask else "")
+    code = script("app.js", *(["live.js"] if ask else [])) + call
+    return _page(data, data["text"] or data["translation"] or "", code, "connect-src 'self'; " if ask else "")
 
 
 def corpus_html(data: dict[str, Any]) -> str:
     """Make the page of head statistics from the data of `corpus_heads.corpus_data`."""
-    return _page(data, "heads", 'startCorpus(document.getElementById("explorer"), pageData());')
+    call = 'startCorpus(document.getElementById("explorer"), pageData());'
+    return _page(data, "heads", script("corpus.js") + call)
 
 
 def film_html(data: dict[str, Any]) -> str:
     """Make the page of heads over training from the data of `over_training.film_page`."""
-    return _page(data, data["text"], 'startFilm(document.getElementById("explorer"), pageData());')
+    call = 'startFilm(document.getElementById("explorer"), pageData());'
+    return _page(data, data["text"], script("film.js") + call)
 
 
 def static_text(name: str) -> str:
@@ -127,15 +94,32 @@ def static_text(name: str) -> str:
     return files(__package__).joinpath("static", name).read_text("utf-8")
 
 
-def script() -> str:
-    """Concatenate all modules, imported ones first, without comments and indentation."""
-    code = "".join(_EXPORT.sub("", _IMPORT.sub("", static_text(name))) for name in MODULES)
+def modules(*entries: str) -> list[str]:
+    """List the modules that `entries` need, imported ones first, then the entries themselves."""
+    found: dict[str, None] = {}
+
+    def visit(name: str, importing: tuple[str, ...] = ()) -> None:
+        if name in found or name in importing:
+            return
+        for imported in _IMPORT.findall(static_text(name)):
+            visit(imported, (*importing, name))
+        found[name] = None
+
+    for entry in entries:
+        visit(entry)
+    return list(found)
+
+
+@cache
+def script(*entries: str) -> str:
+    """Concatenate the modules that `entries` need, without comments and indentation."""
+    code = "".join(_EXPORT.sub("", _IMPORT.sub("", static_text(name))) for name in modules(*entries))
     return _INDENT.sub("", _COMMENT.sub("", code))
 
 
-def _page(data: dict[str, Any], title: str, call: str, allowed: str = "") -> str:
+def _page(data: dict[str, Any], title: str, code: str, allowed: str = "") -> str:
     # Browsers parse ASCII-only pages about 25 % faster.
-    code = _NON_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], script() + call)
+    code = _NON_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], code)
     style = _NON_ASCII.sub(lambda found: f"\\{ord(found[0]):x} ", static_text("style.css"))
     title = escaping.escape(" ".join(title.split())[:80]) + " · allyouneed"
     policy = f"default-src 'none'; script-src {_hash(code)}; style-src {_hash(style)}; img-src data: blob:; "

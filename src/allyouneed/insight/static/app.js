@@ -2,6 +2,7 @@
 import { attributionView } from "./attribution.js";
 import { headsOf, kindsOf, layersOf, shown } from "./data.js";
 import { el, grouped } from "./draw.js";
+import { focusKey, pageButtons } from "./frame.js";
 import { guideView } from "./guide.js";
 import { headsView } from "./heads.js";
 import { insideView } from "./inside.js";
@@ -13,7 +14,7 @@ import { searchView } from "./search.js";
 import { stepsView } from "./steps.js";
 import { PAPER, switchKey, switchName, switchesView } from "./switches.js";
 import { twinsView } from "./twins.js";
-import { startLanguage, switchLanguage, t } from "./texts.js";
+import { startLanguage, t } from "./texts.js";
 
 /** Whether the data has a part; a deferred part exists, and is not parsed to find out. */
 const has = (name) => (data) => Boolean(data.deferred?.includes(name) || data[name]);
@@ -76,15 +77,6 @@ function mostAffected(state, switches) {
   const now = (name) => state.switches[name] && !switches[name];
   const kind = now("future_mask") ? "decoder" : now("padding_mask") ? "encoder" : null;
   return kind ? { kind, layer: 0, pins: [[0, state.head]] } : {};
-}
-
-/** Return a selector that finds the focused element after the view is rendered again. */
-export function focusKey(root) {
-  const active = document.activeElement;
-  if (!root.contains(active)) return null;
-  if (active.id) return "#" + active.id;
-  const data = [...active.attributes].find((a) => a.name.startsWith("data-"));
-  return data ? `[${data.name}="${data.value}"]` : null;
 }
 
 function render(root, data, state, variant, set, change, focus) {
@@ -151,15 +143,6 @@ function facts(data) {
   const { model: m } = data;
   if (m.kinds) return kindsOf(data).map((kind) => t("factsGiven", t(kind), layersOf(data, kind), headsOf(data, kind))).join(" · ");
   return t("facts", m.encoder_layers, m.decoder_layers, m.heads, m.d_model, m.d_k, grouped(m.parameters));
-}
-
-export function pageButtons(redraw) {
-  const root = document.documentElement;
-  const isDark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-  root.dataset.theme ??= isDark() ? "dark" : "light";
-  return [
-    el("button", { class: "quiet", id: "theme", "aria-label": t("theme"), title: t("theme"), onclick: () => { root.dataset.theme = isDark() ? "light" : "dark"; redraw(); } }, "◐"),
-    el("button", { class: "quiet", id: "language", onclick: () => { switchLanguage(); redraw(); } }, t("language"))];
 }
 
 function tabBar(data, state, set) {

@@ -1,6 +1,7 @@
 // Why this token and not that one: attribution of a log-probability difference, and how faithful each method is.
 import { groupsOf, shown, textOf } from "./data.js";
 import { el, headColour, hideTip, isNarrow, number, savePng, saveSvg, scroller, showTip, svg } from "./draw.js";
+import "./attribution_texts.js";
 import { t } from "./texts.js";
 
 const WHY_SIGNED = new Set(["ig", "loo"]);

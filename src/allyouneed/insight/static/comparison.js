@@ -2,6 +2,7 @@
 import { shown, sides, weightsAt } from "./data.js";
 import { cellTips, clipped, diverging, el, headColour, heatmap, inHeadColour, number, scroller } from "./draw.js";
 import { headGrid, headName, kindButtons } from "./heads.js";
+import "./comparison_texts.js";
 import { t } from "./texts.js";
 
 /** state.cmpText: whose translation is examined; cmpAt: position; cmpOther: head of the second model, if chosen. */

@@ -1,5 +1,5 @@
 // All heads over a corpus: a sortable table, and examples for each head. Data: see `corpus_heads.py`.
-import { focusKey, pageButtons } from "./app.js";
+import { focusKey, pageButtons } from "./frame.js";
 import { shown } from "./data.js";
 import { el, grouped, headColour, number, svg } from "./draw.js";
 import { labelled } from "./heads.js";

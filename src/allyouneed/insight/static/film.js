@@ -1,9 +1,10 @@
 // Every head over training: a film of one sentence's attention, curves, and when roles emerge. Data: `over_training.py`.
-import { focusKey, pageButtons } from "./app.js";
+import { focusKey, pageButtons } from "./frame.js";
 import { shown } from "./data.js";
 import { el, grouped, headColour, hideTip, isNarrow, number, scroller, showTip, svg } from "./draw.js";
 import { headGrid, headName, linesFigure, matrixFigure } from "./heads.js";
 import { saveButtons } from "./picture.js";
+import "./film_texts.js";
 import { startLanguage, t } from "./texts.js";
 
 const FILM_FRAME_MS = 600;

@@ -6,6 +6,7 @@ import { architecture } from "./architecture.js";
 import { headGrid, headName, linesFigure } from "./heads.js";
 import { scalingParts } from "./scaling.js";
 import { treeCard } from "./search.js";
+import "./guide_texts.js";
 import { t } from "./texts.js";
 import { trainedBriefly } from "./twins.js";
 

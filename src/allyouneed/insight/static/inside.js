@@ -4,6 +4,7 @@ import { clipped, diverging, el, equationOf, inHeadColour, number, scroller } fr
 import { positionComponent } from "./guide.js";
 import { stateName } from "./lens.js";
 import { mapFigure, positionsPart, sideButtons } from "./positions.js";
+import "./inside_texts.js";
 import { t } from "./texts.js";
 import { stackButtons, stackTokens, unitsPart } from "./units.js";
 

@@ -1,6 +1,7 @@
 // The logit lens: the prediction after each layer of the decoder, and the tokens most similar to the encoder's vectors.
 import { matrixAt, shown, sides, weightsAt } from "./data.js";
 import { clipped, el, isNarrow, number, scroller, svg } from "./draw.js";
+import "./lens_texts.js";
 import { t } from "./texts.js";
 
 const RANK_LIMIT = 60000; // as in lens.py

@@ -2,6 +2,7 @@
 import { integers, matrixAt, shown } from "./data.js";
 import { clipped, el, hideTip, number, scroller, showTip } from "./draw.js";
 import { headName } from "./heads.js";
+import "./patching_texts.js";
 import { t } from "./texts.js";
 
 const SOURCE_MAPS = ["encoder stream", "encoder", "encoder feed-forward"];

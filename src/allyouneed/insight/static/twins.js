@@ -1,5 +1,6 @@
 // Models trained from the start without a part of attention, beside the model with it, over training (`twins.py`).
 import { el, equationOf, grouped, hideTip, isNarrow, number, scroller, showTip, svg } from "./draw.js";
+import "./twins_texts.js";
 import { t } from "./texts.js";
 
 const TWIN_PARTS = ["scale", "future_mask", "positions", "heads", "padding_mask"];
