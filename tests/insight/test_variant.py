@@ -84,3 +84,23 @@ def test_batched_variants_equal_single_ones(small, pair, monkeypatch):
         assert each["change"] == pytest.approx(alone["change"], abs=0.011)
         assert each["predictions"]["log_p"] == pytest.approx(alone["predictions"]["log_p"], abs=2e-4)
     assert len({each["translation"]["text"] for each in found}) > 1
+
+
+def test_share_of_attention_on_the_keys_that_a_switched_off_mask_hides(small, pair):
+    base = run_pair(small, pair, Switches())
+    data = {
+        name: variant_data(small, pair, Switches(**{name: False}), None, base)
+        for name in ("future_mask", "padding_mask")
+    }
+    length = len(pair.target) + 1
+    later = [
+        w[i, i + 1 :].sum()
+        for w in data["future_mask"]["attention"]["decoder"].reshape(-1, length, length)
+        for i in range(length)
+    ]
+    assert data["future_mask"]["unmasked"] == pytest.approx(np.mean(later), rel=1e-3)
+    encoder, cross = (data["padding_mask"]["attention"][kind] for kind in ("encoder", "cross"))
+    heads = [w[:-PADDING, -PADDING:].sum(-1).mean() for layer in encoder for w in layer]
+    heads += [w[:, -PADDING:].sum(-1).mean() for layer in cross for w in layer]
+    assert data["padding_mask"]["unmasked"] == pytest.approx(np.mean(heads), rel=1e-3)
+    assert variant_data(small, pair, Switches(scale=False), EXACT, base)["unmasked"] is None

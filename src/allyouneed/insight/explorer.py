@@ -10,7 +10,8 @@ base            the variant of the unchanged model
 variants        {key: variant}, the variants stored in a page; a server computes others for `fetchVariant(switches)`
 variant         key, switches, source_tokens (null: those of the source), entropy and change [head] (ordered by kind,
                 layer, head; in nats, and the share of attention that is redistributed), jacobian
-                (`variant.mean_jacobian`; null like entropy if brief), predictions {given, top, log_p} or null,
+                (`variant.mean_jacobian`; null like entropy if brief), unmasked (the mean share of attention on the keys
+                that a mask would hide, if just this mask is off; else null), predictions {given, top, log_p} or null,
                 translation {text, score, cut} or null, attention {encoder, decoder, cross} as `coding.pack_weights`, if
                 stored. The translation is found by greedy search (`greedy.py`), that of `base` too, so that variants
                 can be compared with it; cut: it has the maximum length

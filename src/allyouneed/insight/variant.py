@@ -222,6 +222,7 @@ def _facts(
         "source_tokens": None if brief else translator.tokenizer.pieces(result.source),
         "entropy": None,
         "jacobian": None,
+        "unmasked": None if brief else _unmasked(attention, queries["encoder"], switches),
         "change": [round(x, 2 if brief else 4) or 0 for x in changes],
         "predictions": predictions(translator, result.log_p, pair.target, 2 if brief else TOP_TOKENS),
     }
@@ -265,6 +266,16 @@ def _change(weights: np.ndarray, base: np.ndarray) -> np.ndarray:
     weights = weights[..., :queries, :]
     on_padding = weights[..., keys:].sum(axis=-1)
     return (np.abs(weights[..., :keys] - base).sum(axis=-1) + on_padding).mean(axis=-1) / 2
+
+
+def _unmasked(attention: dict[str, np.ndarray], source: int, switches: Switches) -> float | None:
+    """Compute the mean share of attention on keys that the mask would hide; None unless just one mask is off."""
+    if switches.future_mask == switches.padding_mask:
+        return None
+    if not switches.future_mask:
+        return _round(np.triu(attention["decoder"], 1).sum(axis=-1).mean())
+    hidden = [attention[kind][:, :, :rows, source:] for kind, rows in (("encoder", source), ("cross", None))]
+    return _round(np.concatenate([x.sum(axis=-1).mean(axis=-1) for x in hidden]).mean())
 
 
 def _round(p: float) -> float:

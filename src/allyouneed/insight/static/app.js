@@ -1,8 +1,8 @@
 // The explorer: one state object, from which the whole view is rendered. `start(root, data, {fetchVariant})` mounts it.
 import { attributionView } from "./attribution.js";
-import { headsOf, kindsOf, layersOf, shown } from "./data.js";
+import { headsOf, kindsOf, layersOf } from "./data.js";
 import { el, grouped } from "./draw.js";
-import { focusKey, pageButtons } from "./frame.js";
+import { focusKey, pageButtons, tokenMarks } from "./frame.js";
 import { guideView } from "./guide.js";
 import { headsView } from "./heads.js";
 import { insideView } from "./inside.js";
@@ -86,7 +86,7 @@ function render(root, data, state, variant, set, change, focus) {
   view.id = "panel";
   const scrolled = Object.fromEntries([...root.querySelectorAll("#tree")].map((node) => [node.id, [node.scrollLeft, node.scrollTop]]));
   const chip = variant !== data.base && state.tab === "heads" && el("p", { css: { margin: "0 0 1rem" } }, el("span", { class: "chip" }, switchName(variant.switches), variant.attention ? "" : ` (${t("noAttention")})`, el("button", { "aria-label": t("paper"), onclick: () => change(() => PAPER) }, "×")));
-  redraw(root, header(data, set), el("main", {}, tabBar(data, state, set), chip || null, view, tokenMarks(data), saveButtons(() => root.querySelector("#panel"), `look-${state.tab}`), el("footer", {}, t(state.live ? "footerLive" : "footer"))));
+  redraw(root, header(data, set), el("main", {}, tabBar(data, state, set), chip || null, view, tokenMarks([data.source.tokens, data.target.tokens]), saveButtons(() => root.querySelector("#panel"), `look-${state.tab}`), el("footer", {}, t(state.live ? "footerLive" : "footer"))));
   for (const [id, [left, top]] of Object.entries(scrolled)) root.querySelector("#" + id)?.scrollTo(left, top);
   showTab(root.querySelector("nav.tabs"));
   if (focus) root.querySelector(focus)?.focus({ preventScroll: true });
@@ -103,12 +103,6 @@ function showTab(bar) {
   if (bar.scrollWidth > bar.clientWidth) bar.scrollLeft = selected.offsetLeft - (bar.clientWidth - selected.offsetWidth) / 2;
   bar.addEventListener("scroll", mark, { passive: true });
   mark();
-}
-
-/** Explanation of · and ␣, if a label has one of them. */
-function tokenMarks(data) {
-  const labels = [data.source.tokens, data.target.tokens].flatMap((tokens) => tokens.map((token, i) => shown(token, i === 0)));
-  return labels.some((label) => label === "␣" || (label.startsWith("·") && label.length > 1)) ? el("p", { class: "note", id: "token-marks" }, t("tokenMarks")) : null;
 }
 
 /** Replace the children of `root`, but keep a focused slider in the document: removing it would end the drag. */

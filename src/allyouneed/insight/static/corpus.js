@@ -1,5 +1,5 @@
 // All heads over a corpus: a sortable table, and examples for each head. Data: see `corpus_heads.py`.
-import { focusKey, pageButtons } from "./frame.js";
+import { focusKey, pageButtons, tokenMarks } from "./frame.js";
 import { shown } from "./data.js";
 import { el, grouped, headColour, number, svg } from "./draw.js";
 import { labelled } from "./heads.js";
@@ -56,7 +56,8 @@ function table(data, rows, state, set) {
 function examples(data, state) {
   const row = data.heads[state.chosen];
   const name = `${t(row.kind + "Long")}, ${t("headName", row.layer + 1, row.head + 1)}`;
-  return el("div", { css: { margin: "1.6rem 0" } }, el("h2", {}, t("examples", name)), el("div", { class: "mats" }, row.examples.map((example) => drawn(data, row, example))), row.kind !== "encoder" && el("p", { class: "note" }, t("nextLabels")));
+  return el("div", { css: { margin: "1.6rem 0" } }, el("h2", {}, t("examples", name)), el("div", { class: "mats" }, row.examples.map((example) => drawn(data, row, example))), row.kind !== "encoder" && el("p", { class: "note" }, t("nextLabels")),
+    tokenMarks(row.examples.flatMap(({ sentence }) => Object.values(data.examples[sentence]))));
 }
 
 function drawn(data, row, { sentence, lines }) {

@@ -1,5 +1,5 @@
 // Every head over training: a film of one sentence's attention, curves, and when roles emerge. Data: `over_training.py`.
-import { focusKey, pageButtons } from "./frame.js";
+import { focusKey, pageButtons, tokenMarks } from "./frame.js";
 import { shown } from "./data.js";
 import { el, grouped, headColour, hideTip, isNarrow, number, scroller, showTip, svg } from "./draw.js";
 import { headGrid, headName, linesFigure, matrixFigure } from "./heads.js";
@@ -90,7 +90,7 @@ function filmView(data, state, { set, play, move }) {
       el("p", { class: "note" }, t(data.frames.at(-1).weights ? "filmCurvesNote" : "filmCurvesNoteRaw"), " ", filmMeasuredOn(data), state.kind === "cross" && data.aligner ? " " + t("aerNote", t(data.aligner)) : ""),
       filmValues(data, chosen, state, set)),
     el("div", { class: "card" }, roles.node));
-  return { refresh, nodes: [filmHeader(data, set), el("main", {}, el("p", { class: "lead", css: { color: "var(--soft)", "max-width": "46rem" } }, filmLead(data)), player.node, view, saveButtons(() => view, "film"), el("footer", {}, t("footer")))] };
+  return { refresh, nodes: [filmHeader(data, set), el("main", {}, el("p", { class: "lead", css: { color: "var(--soft)", "max-width": "46rem" } }, filmLead(data)), player.node, view, tokenMarks([data.source.tokens, data.target.tokens]) ?? "", saveButtons(() => view, "film"), el("footer", {}, t("footer")))] };
 }
 
 const filmHeadName = (row) => `${t(row.kind + "Long")}, ${headName(row.layer, row.head)}`;

@@ -1,4 +1,5 @@
 // What all pages share: the buttons for theme and language, and the focus after rendering again.
+import { shown } from "./data.js";
 import { el } from "./draw.js";
 import { switchLanguage, t } from "./texts.js";
 
@@ -18,4 +19,10 @@ export function pageButtons(redraw) {
   return [
     el("button", { class: "quiet", id: "theme", "aria-label": t("theme"), title: t("theme"), onclick: () => { root.dataset.theme = isDark() ? "light" : "dark"; redraw(); } }, "◐"),
     el("button", { class: "quiet", id: "language", onclick: () => { switchLanguage(); redraw(); } }, t("language"))];
+}
+
+/** Explanation of · and ␣, if a label of the sentences, lists of tokens, has one of them. */
+export function tokenMarks(sentences) {
+  const labels = sentences.flatMap((tokens) => tokens.map((token, i) => shown(token, i === 0)));
+  return labels.some((label) => label === "␣" || (label.startsWith("·") && label.length > 1)) ? el("p", { class: "note", id: "token-marks" }, t("tokenMarks")) : null;
 }

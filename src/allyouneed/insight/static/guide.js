@@ -24,10 +24,13 @@ const GUIDE = [
   { name: "beam", section: "6.1", equation: "score = log p / ((5 + length) / 6)^α", needs: (data) => data.search, picture: (data, state, set) => [treeCard(data, state, set)] },
 ];
 
+const PRENORM_EQUATIONS = { project: "x′ = LayerNorm(x),  q = x′ W^Q,  k = x′ W^K,  v = x′ W^V", encode: "x + Sublayer(LayerNorm(x))" };
+
 export function guideView(data, state, set) {
   const steps = GUIDE.filter((step) => step.needs(data));
   const at = Math.min(state.guide ?? 0, steps.length - 1);
   const { name, section, equation, picture } = steps[at];
+  const prenorm = data.model.norm !== "post";
   const go = (to) => set({ guide: to, kind: "encoder", layer: 0, pins: [[0, state.head]] }, `#guide-${to}`);
   const leave = (tab) => set({ tab }, `#tab-${tab}`);
   return el("section", { class: "guide" },
@@ -35,8 +38,8 @@ export function guideView(data, state, set) {
     el("ol", { class: "path", "aria-label": t("guide") }, steps.map((step, i) => el("li", {}, el("button", { id: `guide-${i}`, "data-step-name": step.name, "aria-current": i === at ? "step" : null, onclick: () => go(i) }, el("span", {}, String(i + 1)), equationOf(t(`${step.name}Step`)))))),
     el("div", { class: "card", "data-guide": name },
       el("h2", {}, `${at + 1}. `, equationOf(t(`${name}Step`)), el("small", {}, t("section", section))),
-      el("p", { class: "told" }, equationOf(t(`${name}Text`, ...guideValues(data, name)))),
-      el("p", { class: "formula" }, equationOf(name === "decode" ? t("decodeEquation") : name === "encode" && data.model.norm !== "post" ? "x + Sublayer(LayerNorm(x))" : equation)),
+      el("p", { class: "told" }, equationOf(t(name === "encode" && prenorm ? "encodePreText" : `${name}Text`, ...guideValues(data, name)))),
+      el("p", { class: "formula" }, equationOf(name === "decode" ? t("decodeEquation") : (prenorm && PRENORM_EQUATIONS[name]) || equation)),
       picture(data, state, set),
       el("div", { class: "tools turn" },
         el("button", { class: "quiet", id: "guide-back", disabled: at === 0, onclick: () => go(at - 1) }, `← ${t("back")}`),
@@ -103,10 +106,11 @@ function projectPicture(data, state, set) {
   const token = chosenToken(state, "guideToken", groups);
   const { head, packed, queries, keys, values } = guideHead(data, state);
   const x = matrixAt(packed.x);
+  const prenorm = data.model.norm !== "post";
   const [q, k, v] = [queries, keys, values].map((matrix) => rowOf(matrix, token));
   const range = { values: [...q, ...k, ...v] };
-  return [el("div", { class: "tools" }, headChoice(data, head, set)), tokenButtons(groups, token, "guideToken", set), strip("x", rowOf(x, token), { values: rowOf(x, token) }, x.of),
-    strip("q", q, range, queries.of), strip("k", k, range, keys.of), strip("v", v, range, values.of)];
+  return [el("div", { class: "tools" }, headChoice(data, head, set)), tokenButtons(groups, token, "guideToken", set), strip(prenorm ? "x′" : "x", rowOf(x, token), { values: rowOf(x, token) }, x.of),
+    strip("q", q, range, queries.of), strip("k", k, range, keys.of), strip("v", v, range, values.of), prenorm ? el("p", { class: "note" }, t("projectPre")) : ""];
 }
 
 /** One query with all keys: products, scaled scores, weights, and the weighted values whose sum is the output. */

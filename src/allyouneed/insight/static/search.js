@@ -147,5 +147,5 @@ function linksCard(data) {
     const [, , begin, end] = data[side].words[i];
     showTip(event, both[from][i].textContent, begin >= 0 && t("characters", begin, end), links.length === 1 && t("linked", `${Math.round(100 * links[0][2])} %`));
   }
-  return el("div", { class: "card", id: "links" }, el("h2", {}, t("words")), el("p", { class: "words" }, both[0]), el("p", { class: "words" }, both[1]), el("p", { class: "note" }, t("wordsNote")));
+  return el("div", { class: "card", id: "links" }, el("h2", {}, t("words")), el("p", { class: "words" }, both[0]), el("p", { class: "words" }, both[1]), el("p", { class: "note" }, t("wordsNote", data.model.deciding_layer + 1)));
 }

@@ -1,5 +1,5 @@
 // Switches of the whole model: translation, predictions, attention and entropy before and after a change.
-import { headIndex, layersOf, shown, weightsAt } from "./data.js";
+import { headIndex, layersOf, shown } from "./data.js";
 import { clipped, el, headColour, hideTip, isNarrow, number, scroller, showTip, svg } from "./draw.js";
 import { effectSummary, effectsCard, scaleCard } from "./effects.js";
 import { headGrid, headName, kindButtons, smallMatrix } from "./heads.js";
@@ -64,16 +64,16 @@ function offGrid(data, state, switches, set, turn) {
   });
   const loss = (layer, head) => {
     const known = data.variants[`off=${kind}.${layer}.${head}`];
-    return known?.predictions ? data.base.predictions.log_p - known.predictions.log_p : 0;
+    return known?.predictions ? data.base.predictions.log_p - known.predictions.log_p : NaN;
   };
   const { heads } = data.model;
   const layers = layersOf(data, kind);
   const losses = Array.from({ length: layers * heads }, (_, i) => loss(Math.floor(i / heads), i % heads));
-  const most = Math.max(0.05, ...losses);
+  const most = Math.max(0.05, ...losses.filter(Number.isFinite));
   const cells = losses.map((x, i) => {
     const [layer, head] = [Math.floor(i / heads), i % heads];
-    return el("button", { class: isOff(layer, head) ? "cell off" : "cell", "aria-pressed": String(isOff(layer, head)), "aria-label": headName(layer, head), "data-off": `${kind}.${layer}.${head}`, css: { "--head": headColour(head, heads), background: `color-mix(in srgb, ${headColour(head, heads)} ${Math.round(Math.max(4, (90 * x) / most))}%, var(--card))` },
-      onclick: () => { state.pressed = "off"; flip(layer, head); }, onpointerenter: (e) => showTip(e, headName(layer, head), `${t("logp")}: ${number(-x)}`), onpointerleave: hideTip });
+    return el("button", { class: isOff(layer, head) ? "cell off" : "cell", "aria-pressed": String(isOff(layer, head)), "aria-label": headName(layer, head), "data-off": `${kind}.${layer}.${head}`, css: { "--head": headColour(head, heads), background: `color-mix(in srgb, ${headColour(head, heads)} ${Math.round(Math.max(4, (90 * (x || 0)) / most))}%, var(--card))` },
+      onclick: () => { state.pressed = "off"; flip(layer, head); }, onpointerenter: (e) => showTip(e, headName(layer, head), Number.isFinite(x) && `${t("logp")}: ${number(data.base.predictions.log_p, 2)} → ${number(data.base.predictions.log_p - x, 2)}`), onpointerleave: hideTip });
   });
   return el("div", { class: "switch", css: { cursor: "default", display: "block" } }, el("b", {}, t("headsOff")), el("small", { css: { "margin-bottom": ".5rem" } }, t("headsOffS")),
     el("div", { class: "tools" }, kindButtons(state, set)),
@@ -122,18 +122,6 @@ function translationOf(variant, base) {
 const percent = (x) => `${(100 * x).toFixed(x < 0.1 ? 1 : 0)} %`;
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 
-/** Mean share of attention, over all heads of these kinds, on the cells for which isCounted(row, col) is true. */
-function shareAt(data, variant, kinds, isCounted) {
-  const shares = kinds.flatMap((kind) => Array.from({ length: layersOf(data, kind) * data.model.heads }, (_, i) => {
-    const { rows, cols, values } = weightsAt(variant.attention[kind], Math.floor(i / data.model.heads), i % data.model.heads);
-    const count = Math.min(rows, data.base.attention[kind].shape[2]);
-    let sum = 0;
-    for (let r = 0; r < count; r++) for (let c = 0; c < cols; c++) if (isCounted(r, c)) sum += values[r * cols + c];
-    return sum / count;
-  }));
-  return mean(shares);
-}
-
 function answer(data, variant) {
   const { switches } = variant;
   const changed = FLAGS.filter((name) => !switches[name]);
@@ -146,8 +134,7 @@ function answer(data, variant) {
   if (one && changed.length) name = "a_" + changed[0];
   else if (one && switches.off.length) name = "a_off";
   else if (one) name = "a_temperature";
-  if (variant.attention && name === "a_future_mask") share = shareAt(data, variant, ["decoder"], (r, c) => c > r);
-  if (variant.attention && name === "a_padding_mask") share = shareAt(data, variant, ["encoder", "cross"], (_, c) => c >= data.source.tokens.length);
+  if (/mask$/.test(name)) share = variant.unmasked;
   const first = name === "a_scale" ? number(Math.sqrt(data.model.d_k), 1) : percent(share);
   const off = switches.off[0];
   return t(name, first, number(a, 2), number(b, 2), jacobian[0], jacobian[1], verdict, switches.temperature, off ? `${t(off[0] + "Long")}, ${headName(off[1], off[2])}` : "");
