@@ -47,7 +47,7 @@ from allyouneed.insight.effects import EffectText, effects_data
 from allyouneed.insight.inside import inside_data
 from allyouneed.insight.lens import lens_data
 from allyouneed.insight.page import PAGE_BYTES, html
-from allyouneed.insight.questions import attribution_data
+from allyouneed.insight.questions import BUDGET, SERVED_BUDGET, attribution_data
 from allyouneed.insight.switches import Switches, searchable, single_switches
 from allyouneed.insight.tree import Node, hypothesis_nodes, path_of, traced_search
 from allyouneed.insight.twins import load_twins
@@ -82,6 +82,7 @@ def explorer_data(
     examples: Sequence[TokenPair] = (),
     effect_text: EffectText | None = None,
     twins: Path | None = None,
+    served: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Compute the data of the explorer for one sentence.
@@ -94,6 +95,7 @@ def explorer_data(
         examples: Validation pairs, for figures over many sentences, see `states.validation_pairs`.
         effect_text: Text on which the switches are measured too; None to leave that out.
         twins: Folder of the results of `allyouneed paper questions`; None for those in the package.
+        served: The page can ask a server for attributions, so few are computed beforehand.
         on_progress: Called with the number of finished variants and their total.
 
     Returns:
@@ -132,7 +134,7 @@ def explorer_data(
         "inside": inside_data(translator, pair, examples),
         "search": _search_data(translator, nodes) if nodes else None,
         "twins": ablations,
-        "attribution": attribution_data(translator, pair, base, nodes),
+        "attribution": attribution_data(translator, pair, base, nodes, SERVED_BUDGET if served else BUDGET),
     }
     pack_arrays(data, base.recorded)
     return data

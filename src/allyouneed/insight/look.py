@@ -139,7 +139,7 @@ def look_at(request: LookRequest, console: Console) -> str:
         with track_progress(console, "variants") as update:
             examples = validation_pairs(request.run, translator)
             sentence = request.sentence, None, request.translation
-            data = explorer_data(translator, *sentence, examples, text, request.twins, update)
+            data = explorer_data(translator, *sentence, examples, text, request.twins, on_progress=update)
         _write(request.page, html(data | added), console)
         return ""
     if request.against:

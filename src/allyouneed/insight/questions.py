@@ -29,6 +29,7 @@ from allyouneed.insight.variant import PairResult, TokenPair
 from allyouneed.translation.translator import Translator
 
 BUDGET = 2.6e11  # floating-point operations of a page: 2 to 4 seconds on one core
+SERVED_BUDGET = 1e10  # the same for a page that can ask its server for other answers
 _LIVE_BUDGET = 5e11  # the same for the gradients of one answer of a server, which also limits its deletion test
 _MAX_QUESTIONS = 32  # keeps the part below 80 KB
 _BYTES = 80_000

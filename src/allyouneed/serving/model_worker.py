@@ -139,7 +139,7 @@ def translate_streaming(
 def explore(translator: Translator, sentences: Sequence[str], options: TranslationOptions) -> list[dict[str, Any]]:
     """Compute the explorer's data; variants with single heads off are left to `explore_switched` on demand."""
     included = [switches for switches in single_switches(translator.model) if not switches.off]
-    return [explorer_data(translator, sentence, included) for sentence in sentences]
+    return [explorer_data(translator, sentence, included, served=True) for sentence in sentences]
 
 
 def explore_switched(
