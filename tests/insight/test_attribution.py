@@ -289,6 +289,8 @@ def test_translations_are_compared_at_their_fork(small):
     assert found.deletion is None
     assert found.source().shape == (len(found.source_tokens),)
     assert found.prefix("loo").shape == (len(found.prefix_tokens),)
+    by_id = attribute(small, "한국어 문장", np.array(ids), torch.tensor([*ids[:2], 7]), deletion=False)
+    assert by_id.prefix_tokens == found.prefix_tokens
     swapped = attribute(small, "한국어 문장", "and", "runs", prefix="a dog", deletion=False)
     assert swapped.difference == pytest.approx(-found.difference)
     assert swapped.values["ig"] == pytest.approx(-found.values["ig"], abs=1e-6)
@@ -301,6 +303,7 @@ def test_translations_are_compared_at_their_fork(small):
         (("a dog", "a cat", "a cat"), "are equal"),
         (("a dog", [3, 10**6], [4]), "token ids"),
         (("a dog", [True], [-4]), "token ids"),
+        (("a dog", np.array([4.0]), [5]), "token ids"),
         (("a dog " * 100, "a", "b"), "the limit is 128"),
         (("a dog", "a dog " * 100 + "a", "a dog " * 100 + "b"), "the limit is 128"),
     ],

@@ -127,6 +127,12 @@ def test_the_origin_of_step_0(copied):
         assert (run["origin"], run["start"]) == (origin, start)
 
 
+def test_a_damaged_record_is_reported(copied):
+    (copied / "run.json").write_text('{"asked": [], "plan": 3}')
+    with pytest.raises(UserError, match=r"run\.json: missing or not readable"):
+        film_data(Translator.load(copied), copied, "a b", "b a")
+
+
 def test_other_text_and_no_sentence(run, tmp_path):
     files = write_pairs(tmp_path, "test", toy_pairs(6, seed=5))
     links = tmp_path / "links"

@@ -56,15 +56,24 @@ def test_generated_tokens_are_joined():
     steps = [[whole[layer][:, :, :4, :4] for layer in range(2)]]
     steps += [[whole[layer][:, :, n : n + 1, : n + 1] for layer in range(2)] for n in range(4, 7)]
     np.testing.assert_array_equal(allyouneed.view(decoder=steps).decoder, whole[:, 0].numpy())
+    without_cache = [[whole[layer][:, :, :n, :n] for layer in range(2)] for n in range(1, 8)]
+    np.testing.assert_array_equal(allyouneed.view(decoder=without_cache).decoder, whole[:, 0].numpy())
     with pytest.raises(UserError, match="different number of layers or heads"):
         allyouneed.view(decoder=[steps[0], steps[1][:1]])
+
+
+def test_attention_of_beam_search_is_refused():
+    beams = [[torch.cat([weights(1, 3, 1, n)] * 4) for _ in range(2)] for n in range(1, 4)]
+    with pytest.raises(UserError, match=r"batch: 1 of encoder, 4 of decoder\. After beam search"):
+        allyouneed.view(encoder=[weights(1, 3, 5, 5)], decoder=beams)
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({}, "give encoder=, decoder= or cross="),
-        ({"encoder": []}, "encoder is empty"),
+        ({"encoder": []}, 'encoder is empty.*attn_implementation="eager"'),
+        ({"decoder": ((), ())}, "decoder is empty"),
         ({"encoder": [None]}, 'layer 1 is None.*attn_implementation="eager"'),
         ({"encoder": "weights"}, "encoder is not an array of numbers but str"),
         ({"encoder": weights(6, 6)}, r"encoder has the shape \[6, 6\]"),

@@ -7,6 +7,9 @@ from allyouneed.insight.explorer import live_variant
 from allyouneed.insight.patching_data import live_patching
 from allyouneed.insight.questions import live_attribution
 from allyouneed.insight.switches import Switches
+from allyouneed.serving.api_keys import add_key
+from allyouneed.serving.server_settings import ServerSettings
+from tests.serving.conftest import serving
 from tests.serving.test_page import type_and_wait
 
 PAIR = {"q": "a b c", "source": "aa", "target": "bb"}
@@ -89,6 +92,15 @@ def test_patching_into_another_sentence_is_computed_by_the_model(address, transl
     found = requests.post(f"{address}/api/look/patching", json={**PAIR, "against": "a e c"}, timeout=300)
     assert found.status_code == 200
     assert found.json() == live_patching(translator, "a b c", "a e c")
+
+
+def test_both_sentences_of_patching_count_towards_the_quota(tmp_path, registry):
+    file = tmp_path / "keys.json"
+    secret = add_key(file, "anna", characters=9)
+    with serving(registry, ServerSettings(keys=file, threads=1)) as address:
+        body = {**PAIR, "against": "a e c", "api_key": secret}
+        found = requests.post(f"{address}/api/look/patching", json=body, timeout=300)
+    assert found.status_code == 456
 
 
 @pytest.mark.parametrize(

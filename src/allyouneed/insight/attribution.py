@@ -14,6 +14,7 @@ The last three do not depend on the two candidates.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -257,9 +258,13 @@ def _ids(translator: Translator, given: str | Sequence[int]) -> list[int]:
     tokenizer = translator.tokenizer.target
     if isinstance(given, str):
         return tokenizer.encode(given)
-    if not all(isinstance(i, int) and 0 <= i < len(tokenizer) for i in given):
+    try:
+        ids = [operator.index(i) for i in given]  # also of NumPy and PyTorch
+    except TypeError:
+        ids = [-1]
+    if not all(0 <= i < len(tokenizer) for i in ids):
         raise UserError(f"attribution: token ids must be integers from 0 to {len(tokenizer) - 1}.")
-    return list(given)
+    return ids
 
 
 def _short(value: float) -> float:

@@ -276,7 +276,7 @@ def _chance(translator: Translator, corpus: FilmCorpus) -> dict[str, Any]:
 def _run_facts(run: Path) -> dict[str, Any]:
     record: dict[str, Any] = {}
     if (run / "run.json").is_file():
-        record = read_json(run / "run.json", "Restore the file.")
+        record = read_json(run / "run.json", "Restore the file.", _check_record)
     asked = record.get("asked", {})
     start = asked.get("start from")  # path and checksum
     return {
@@ -285,6 +285,11 @@ def _run_facts(run: Path) -> dict[str, Any]:
         "origin": "start" if start else "teacher" if "teacher" in asked else "random",
         "start": Path(start.rpartition(" ")[0]).name if start else None,
     }
+
+
+def _check_record(record: dict[str, Any]) -> None:
+    if not all(isinstance(record.get(name, {}), dict) for name in ("asked", "plan")):
+        raise TypeError("asked, plan")
 
 
 def _rounded(role: dict[str, Any]) -> dict[str, Any]:

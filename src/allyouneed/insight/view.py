@@ -24,6 +24,7 @@ Arrays: TypeAlias = Any  # an array or tensor, or a sequence of them, one for ea
 MAX_POSITIONS = 1024
 _TOLERANCE = 0.02  # of the sum of a row; half precision is off by up to 0.01
 _PRECISIONS = ((16, 0), (8, 0), (16, 32), (16, 16), (16, 8), (16, 4))  # bits, and keys per query (0: all)
+_EAGER = 'In Hugging Face transformers, load the model with attn_implementation="eager".'
 _SIDES = {"encoder": ("source", "source"), "decoder": ("target", "target"), "cross": ("target", "source")}
 
 
@@ -138,6 +139,7 @@ def view(
         raise UserError("view needs attention weights: give encoder=, decoder= or cross=.")
     for kind, array in arrays.items():
         _check_weights(kind, array)
+    _check_batches(given)
     lengths = _lengths(arrays)
     source = _tokens("source_tokens", source_tokens, lengths.get("source"), "encoder= or cross=")
     target = _tokens("target_tokens", target_tokens, lengths.get("target"), "decoder= or cross=")
@@ -156,8 +158,8 @@ def _array(name: str, given: Arrays, batch: int) -> np.ndarray:
                 "[layer, batch, head, query, key]. Give layers as a list."
             )
         return array
-    if not given:
-        raise UserError(f"{name} is empty: give one array for each layer.")
+    if not given or any(isinstance(step, list | tuple) and not step for step in given):
+        raise UserError(f"{name} is empty: give one array for each layer. {_EAGER}")
     if isinstance(given[0], list | tuple):
         return _generated(name, given, batch)
     layers = [_layer(f"{name}, layer {number}", layer, batch) for number, layer in enumerate(given, start=1)]
@@ -177,10 +179,7 @@ def _is_nested_list(given: Any) -> bool:
 def _layer(name: str, given: Any, batch: int) -> np.ndarray:
     """Convert one layer to float32 [head, query, key]."""
     if given is None:
-        raise UserError(
-            f"{name} is None: the model computed no weights. In Hugging Face transformers, load it with "
-            'attn_implementation="eager".'
-        )
+        raise UserError(f"{name} is None: the model computed no weights. {_EAGER}")
     array = _numbers(name, given)
     if array.ndim == 4:
         array = array[_row(name, len(array), batch)]
@@ -199,8 +198,13 @@ def _generated(name: str, steps: Sequence[Sequence[Any]], batch: int) -> np.ndar
     if len({len(layers) for layers in found}) > 1 or len(heads) > 1:
         raise UserError(f"{name} has a different number of layers or heads at each step. Give the output of one model.")
     keys = max(layer.shape[-1] for layers in found for layer in layers)
-    padded = [[np.pad(x, ((0, 0), (0, 0), (0, keys - x.shape[-1]))) for x in layers] for layers in found]
-    return np.concatenate([np.stack(layers) for layers in padded], axis=2)
+    joined, seen = [], 0
+    for layers in found:
+        known = seen if layers[0].shape[1] > seen else 0  # without a cache, each step repeats the earlier queries
+        new = [np.pad(x[:, known:], ((0, 0), (0, 0), (0, keys - x.shape[-1]))) for x in layers]
+        joined.append(np.stack(new))
+        seen += new[0].shape[1]
+    return np.concatenate(joined, axis=2)
 
 
 def _numbers(name: str, given: Any) -> np.ndarray:
@@ -241,6 +245,25 @@ def _check_weights(name: str, array: np.ndarray) -> None:
             f"{name} has rows that sum to {sums[wrong].min():.4g} up to {sums[wrong].max():.4g} instead of 1. Switch "
             "off dropout: model.eval(); give whole rows, with all keys, and the keys in the last dimension."
         )
+
+
+def _check_batches(given: dict[str, Arrays]) -> None:
+    """Check that all arrays have one batch: in beam search, each step orders the hypotheses anew."""
+    sizes = {kind: size for kind, x in given.items() if (size := _batch_size(x))}
+    if len(set(sizes.values())) > 1:
+        found = ", ".join(f"{size} of {kind}" for kind, size in sizes.items())
+        raise UserError(
+            f"the arrays disagree about the size of the batch: {found}. After beam search, run the model once more "
+            "over the generated tokens and give the attention of this pass."
+        )
+
+
+def _batch_size(given: Arrays) -> int | None:
+    in_list = isinstance(given, list | tuple)
+    while isinstance(given, list | tuple) and given:
+        given = given[0]
+    shape: tuple[int, ...] = tuple(getattr(given, "shape", ()))
+    return int(shape[-4]) if len(shape) == 5 - in_list else None
 
 
 def _lengths(arrays: dict[str, np.ndarray]) -> dict[str, int]:

@@ -105,12 +105,13 @@ async def explorer_patching(request: Request) -> JSONResponse:
     """Return the effect of each activation of one sentence in the pass of another."""
     state = application_state(request)
     body = await read_body(request, ExplorePatchingRequest)
-    route = _admit(state, request, body)
     check_length(len(body.against), state.settings.characters, TOO_LARGE)
+    route = _admit(state, request, body, body.against)
     return JSONResponse(await state.within_limit(state.pipeline.explore(route, PatchedSentences(body.q, body.against))))
 
 
-def _admit(state: ApplicationState, request: Request, body: ExploreRequest) -> Route:
+def _admit(state: ApplicationState, request: Request, body: ExploreRequest, *more: str) -> Route:
+    """Admit a request whose texts are `body.q` and more."""
     check_length(len(body.q), state.settings.characters, TOO_LARGE)
-    state.admit(request, body.api_key or bearer_token(request), [body.q])
+    state.admit(request, body.api_key or bearer_token(request), [body.q, *more])
     return state.route(body.source, body.target, body.q)[0]
