@@ -44,6 +44,9 @@ def test_corpus_page_with_and_without_reference_alignments(toy_run, tmp_path):
         _, output = look(toy_run, test=files, alignments=alignments, page=tmp_path / "heads.html")
         assert output.endswith("(20 sentence pairs)\n")
     assert "links" in (tmp_path / "heads.html").read_text(encoding="utf-8")
+    links.write_text("0-0\n" * 19 + "0-0 0-99\n")
+    with pytest.raises(UserError, match=r"links:20: the link 0-99 needs more words than the pair has"):
+        look(toy_run, test=files, alignments=links, page=tmp_path / "heads.html")
 
 
 def test_corpus_data_as_json_and_default_file(toy_run, tmp_path, monkeypatch):

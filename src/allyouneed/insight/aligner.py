@@ -16,6 +16,7 @@ import numpy as np
 
 from allyouneed.data.formats import read_text
 from allyouneed.errors import UserError
+from allyouneed.insight.words import Sentence
 
 _ITERATIONS = 6
 _TENSION = 4.0  # fast_align's initial value
@@ -66,6 +67,31 @@ def read_alignments(path: Path, sentences: int) -> list[Links]:
     if len(alignments) < sentences:
         raise UserError(f"{path}: {len(alignments)} lines for {sentences} sentence pairs. Add one line per pair.")
     return alignments
+
+
+def links_of_pairs(path: Path, numbered: Sequence[tuple[int, tuple[Sentence, Sentence]]]) -> list[Links]:
+    """Read the alignments of sentence pairs.
+
+    Args:
+        path: File in Pharaoh format, see `read_alignments`.
+        numbered: Sentence pairs, each with the index of its line.
+
+    Returns:
+        Links of each pair.
+
+    Raises:
+        UserError: If a link is malformed or names a word that its pair does not have, or lines are missing.
+    """
+    lines = read_alignments(path, numbered[-1][0] + 1)
+    for line, pair in numbered:
+        counts = [len(side.words) - 1 for side in pair]
+        for link in sorted(lines[line].possible):
+            if any(word >= count for word, count in zip(link, counts, strict=True)):
+                raise UserError(
+                    f"{path}:{line + 1}: the link {link[0]}-{link[1]} needs more words than the pair has, {counts[0]} "
+                    f"and {counts[1]}. Separate the words of the text by spaces, as in the aligned text."
+                )
+    return [lines[line] for line, _ in numbered]
 
 
 def alignment_error(found: Sequence[set[Link]], gold: Sequence[Links]) -> float | None:

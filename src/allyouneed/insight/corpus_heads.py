@@ -19,7 +19,7 @@ from allyouneed.data.formats import read_pairs
 from allyouneed.data.tokenizer import EOS
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.insight.aligner import align_words, read_alignments
+from allyouneed.insight.aligner import align_words, links_of_pairs
 from allyouneed.insight.explorer import FORMAT, model_facts
 from allyouneed.insight.heads import IMPORTANCE_SENTENCES, head_row, importance, measure_heads
 from allyouneed.insight.switches import all_heads
@@ -61,8 +61,7 @@ def corpus_data(
         )
     pairs = [pair for _, pair in numbered]
     if alignments:
-        lines = read_alignments(alignments, numbered[-1][0] + 1)
-        gold = [lines[line] for line, _ in numbered]
+        gold = links_of_pairs(alignments, numbered)
     else:
         gold = align_words([(source.words[:-1], target.words[:-1]) for source, target in pairs])
     sums = measure_heads(translator.model, pairs, translator.tokenizer)

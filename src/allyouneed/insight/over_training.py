@@ -37,7 +37,7 @@ from allyouneed.data.prepare import PreparedData
 from allyouneed.data.tokenizer import EOS
 from allyouneed.errors import UserError
 from allyouneed.files import read_json
-from allyouneed.insight.aligner import Links, align_words, read_alignments
+from allyouneed.insight.aligner import Links, align_words, links_of_pairs
 from allyouneed.insight.coding import pack_weights
 from allyouneed.insight.corpus_heads import BUILT_IN_ALIGNER, SENTENCES, read_pairs_of, usable_pair
 from allyouneed.insight.emergence import LEAST, ROLES, chance_alignment, emergences, role_score
@@ -196,8 +196,7 @@ def _corpus(translator: Translator, run: Path, test: Sequence[Path], alignments:
         raise UserError(f"{test[0] if test else run}: no sentence pair can be measured. Give other text with --test.")
     pairs = [pair for _, pair in numbered]
     if alignments:
-        lines = read_alignments(alignments, numbered[-1][0] + 1)
-        gold = [lines[line] for line, _ in numbered]
+        gold = links_of_pairs(alignments, numbered)
     else:
         gold = align_words([(source.words[:-1], target.words[:-1]) for source, target in pairs])
     return FilmCorpus(name, pairs[:MEASURED], gold[:MEASURED], alignments.name if alignments else BUILT_IN_ALIGNER)
