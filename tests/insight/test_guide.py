@@ -56,6 +56,7 @@ def test_all_steps_in_order_with_section_equation_and_picture(opened):
         assert re.search(r"section \d", opened.text(".guide h2"))
         assert len(re.findall(r"[.?:!] [A-Z]|\.$", opened.text(".guide .told >> nth=0"))) <= 4
         assert opened.text(".guide .formula")
+        assert not re.search(r"\b(true|false|null|undefined|NaN)\b", opened.text(".guide"))
         assert opened.page.locator(".guide canvas, .guide svg, .guide table").count()
         opened.page.click("#guide-on")
     assert opened.page.get_attribute("#tab-heads", "aria-selected") == "true"

@@ -1,6 +1,6 @@
 // Why this token and not that one: attribution of a log-probability difference, and how faithful each method is.
 import { groupsOf, shown, textOf } from "./data.js";
-import { el, headColour, hideTip, isNarrow, number, savePng, saveSvg, scroller, showTip, svg } from "./draw.js";
+import { el, equationOf, headColour, hideTip, isNarrow, number, savePng, saveSvg, scroller, showTip, svg } from "./draw.js";
 import "./attribution_texts.js";
 import { t } from "./texts.js";
 
@@ -209,4 +209,4 @@ function whyNiceTicks(low, high) {
 }
 
 const whyAboutCard = (data) => el("div", { class: "card" }, el("h2", {}, t("whyAbout")),
-  el("dl", { class: "about" }, data.attribution.methods.map((name) => [el("dt", {}, t(`why_${name}`)), el("dd", {}, t(`whyAbout_${name}`, data.model.deciding_layer + 1))])));
+  el("dl", { class: "about" }, data.attribution.methods.map((name) => [el("dt", {}, t(`why_${name}`)), el("dd", {}, equationOf(t(`whyAbout_${name}`, data.model.deciding_layer + 1)))])));

@@ -1,7 +1,7 @@
 // The search: the tree of the beam, the hypotheses, the decoder's attention at each step, and word alignment.
 import { forkOf } from "./attribution.js";
 import { penalised, shown, sides, textOf, weightsAt } from "./data.js";
-import { clipped, el, hideTip, number, savePng, saveSvg, scroller, showTip, svg } from "./draw.js";
+import { clipped, el, equationOf, hideTip, number, savePng, saveSvg, scroller, showTip, svg } from "./draw.js";
 import { t } from "./texts.js";
 
 export function searchView(data, state, set) {
@@ -114,7 +114,7 @@ function penaltyCard(data, state, set) {
     scroller(t("hypothesis"), false, el("table", { class: "plain", id: "hypotheses" }, el("thead", {}, el("tr", {}, asksWhy(data, state) && el("th", {}, t("whyCompare")), el("th", { class: "text" }, t("hypothesis")), el("th", {}, t("length")), el("th", {}, t("logP")), el("th", {}, t("score")))),
       el("tbody", {}, rows.slice(0, 8).map(({ place, score }, i) => el("tr", { class: i ? null : "on" },
         asksWhy(data, state) && el("td", {}, el("input", { type: "checkbox", id: `pick-${place}`, checked: state.picks?.includes(place), "aria-label": `${t("whyCompare")}: ${hypothesisText(search.nodes, place) || "∅"}`, onchange: () => set({ picks: picked(state, place) }) })), el("td", { class: "text" }, hypothesisText(search.nodes, place) || "∅"), el("td", {}, String(search.nodes[place][1])), el("td", {}, number(search.nodes[place][3])), el("td", {}, number(score))))))),
-    el("p", { class: "note" }, t("penaltyNote")));
+    el("p", { class: "note" }, equationOf(t("penaltyNote"))));
 }
 
 /** The source, shaded by the decoder's attention at the step that predicts the selected target token. */

@@ -41,7 +41,7 @@ export function switchesView(data, variant, state, set, change, live) {
       offGrid(data, state, switches, set, turn), brief("off")),
     el("div", {}, el("button", { class: "quiet", id: "paper", disabled: switchKey(switches) === "", onclick: () => change(() => PAPER) }, t("paper")), el("p", { class: "note", id: "state", role: "status" }, state.problem ?? (state.coming ? t("coming") : live ? "" : t("one")))));
   return el("section", {}, el("p", { class: "lead" }, t("switchesLead")),
-    el("div", { class: "two" }, panel, chosen ? comparison(data, variant, state, set, !beneath) : el("div", { class: "card" }, el("p", { class: "answer" }, t("chooseOne")), el("div", { css: { "margin-top": "1rem" } }, entropyPlot(data, data.base, null)))));
+    el("div", { class: "two" }, panel, chosen ? comparison(data, variant, state, set, !beneath) : el("div", { class: "card" }, el("p", { class: "answer" }, t("chooseOne")), el("h2", { css: { "margin-top": "1.2rem" } }, t("theEntropy")), entropyPlot(data, data.base, null), el("p", { class: "note" }, t("entropyNote")))));
 }
 
 /** The control that was last used, if it is still changed; else one that is. */
@@ -92,7 +92,7 @@ function comparison(data, variant, state, set, withAnswer) {
     left.length === 1 && trainedWithout(data, left[0], set),
     nextWords(data, variant, state, set),
     el("div", { class: "card" }, el("h2", {}, t("theAttention")), el("div", { class: "tools" }, kindButtons(state, set)), attentions(data, variant, state, set)),
-    variant.entropy && el("div", { class: "card" }, el("h2", {}, t("theEntropy")), entropyPlot(data, base, variant)));
+    variant.entropy && el("div", { class: "card" }, el("h2", {}, t("theEntropy")), entropyPlot(data, base, variant), el("p", { class: "note" }, t("entropyNote"), " ", t("entropyMarks"))));
 }
 
 const answerOf = (data, variant) => el("p", { class: "answer", id: "answer" }, answer(data, variant));
