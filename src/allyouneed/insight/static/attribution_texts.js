@@ -15,7 +15,7 @@ addTexts({
   whyFor: ["For “{0}”: ", "“{0}”의 근거: "], whyBy: ["by integrated gradients, in nats", "통합 기울기로 계산, 단위 nat"],
   whyComplete: ["Check: the attributions sum to {0}. Without the content of any token the difference would be {1}, with it, it is {2}: {3} to explain. {4} points of the integral.", "검산: 기여도의 합은 {0}입니다. 모든 토큰의 내용을 없애면 차이가 {1}, 있으면 {2}이므로 설명할 값은 {3}입니다. 적분에 쓴 점은 {4}개입니다."],
   whyShaded: ["Source and translation so far", "원문과 지금까지의 번역"], whySigned: ["Orange, +: supports “{0}”. Blue, −: supports “{1}”.", "주황색(+): “{0}”의 근거. 파란색(−): “{1}”의 근거."],
-  whyUnsigned: ["Darker: larger share. Attention does not know the candidates: this picture is the same for every pair at this position, and shows neither for nor against.", "진할수록 몫이 큽니다. 어텐션은 후보를 모릅니다. 이 자리의 모든 후보 쌍에서 그림이 같고, 어느 쪽의 근거인지도 알 수 없습니다."],
+  whyUnsigned: ["Stronger colour: larger share. Attention does not know the candidates: this picture is the same for every pair at this position, and shows neither for nor against.", "진할수록 몫이 큽니다. 어텐션은 후보를 모릅니다. 이 자리의 모든 후보 쌍에서 그림이 같고, 어느 쪽의 근거인지도 알 수 없습니다."],
   whySource: ["Source", "원문"], whyPrefix: ["Translation so far", "지금까지의 번역"], whyToken: ["Token", "토큰"], whyTable: ["All methods, token by token", "토큰별로 본 모든 방법"],
   whyTableNote: ["Integrated gradients and leave one out are in nats and share one scale; the shares of the other three sum to 100 %.", "통합 기울기와 하나씩 빼기의 단위는 nat이고 눈금이 같습니다. 나머지 세 방법은 몫이며 합이 100%입니다."],
   whyWords: ["The value of a word is the sum over its tokens.", "단어의 값은 그 토큰들의 값을 더한 것입니다."],

@@ -9,7 +9,7 @@ addTexts({
   cmLoss: ["Loss over {0} validation pairs, nats per token: {1} and {2}; per character: {3} and {4}.", "검증용 문장 쌍 {0}개의 손실(토큰당 nat): {1}, {2}. 글자당: {3}, {4}."],
   cmLossCharacters: ["Loss over {0} validation pairs, nats per character: {1} and {2} (the vocabularies differ, so that tokens cannot be compared).", "검증용 문장 쌍 {0}개의 손실(글자당 nat): {1}, {2}. 어휘가 달라서 토큰 단위로는 비교할 수 없습니다."],
   cmNoSet: ["No loss over a set: the first run has no validation text.", "첫 번째 실행에 검증용 텍스트가 없어 손실을 비교하지 않습니다."],
-  cmNext: ["Next token", "다음 토큰"], cmNextNote: ["Both models get the same beginning. A darker background means that their distributions differ more (Jensen–Shannon divergence, 0 to 1 bit); here {0} bits.", "두 모델에 같은 앞부분을 넣습니다. 배경색이 짙을수록 두 분포가 많이 다릅니다(옌센–섀넌 발산, 0–1비트). 이 위치는 {0}비트입니다."],
+  cmNext: ["Next token", "다음 토큰"], cmNextNote: ["Both models get the same beginning. A stronger background colour means that their distributions differ more (Jensen–Shannon divergence, 0 to 1 bit); here {0} bits.", "두 모델에 같은 앞부분을 넣습니다. 배경색이 짙을수록 두 분포가 많이 다릅니다(옌센–섀넌 발산, 0–1비트). 이 위치는 {0}비트입니다."],
   cmVocabulary: ["The models have different vocabularies, so that their predictions and attention are not compared token by token.", "두 모델의 어휘가 달라서 예측과 어텐션을 토큰별로 비교하지 않습니다."],
   cmHeads: ["Heads", "헤드"], cmMatched: ["Match by similarity", "비슷한 헤드끼리"], cmMatchedNote: ["Heads have no fixed order: another seed may put the same head elsewhere in its layer. The match within each layer minimises the sum of distances, averaged over {0} sentences; a small distance means a similar pattern, not the same function.",
     "헤드에는 정해진 순서가 없어서, 시드가 다르면 같은 헤드가 층 안의 다른 자리에 올 수 있습니다. 층마다 문장 {0}개의 평균 거리의 합이 가장 작도록 짝지었습니다. 거리가 작으면 어텐션 모양이 비슷하다는 뜻이며, 기능이 같다는 뜻은 아닙니다."],

@@ -12,7 +12,7 @@ addTexts({
   filmWeightsRaw: ["weights as trained, not averaged", "학습 중의 가중치(평균하지 않음)"], filmWeightsAverage: ["weights: average of steps {0}", "가중치: {0}번째 스텝의 평균"], filmWeightsBest: ["weights: step {0}, the best of the validations", "가중치: 검증 점수가 가장 좋은 {0}번째 스텝"], filmWeightsLast: ["weights: step {0}, the last", "가중치: 마지막 {0}번째 스텝"],
   filmLoss: ["Validation loss", "검증 손실"], filmTestLoss: ["Loss on {0}", "{0}의 손실"],
   filmOwnTranslation: ["Translation by this snapshot", "이 스냅샷의 번역"],
-  filmGivenTokens: ["Probability of each token of the translation, given the tokens before it: {0} on average (log p {1}). Darker background: more likely. Hover for this snapshot's own prediction.",
+  filmGivenTokens: ["Probability of each token of the translation, given the tokens before it: {0} on average (log p {1}). Stronger background: more likely. Hover for this snapshot's own prediction.",
     "앞 토큰이 주어졌을 때 번역문의 각 토큰이 나올 확률: 평균 {0}(log p {1}). 배경이 진할수록 확률이 높습니다. 마우스를 올리면 이 스냅샷의 예측이 보입니다."],
   filmTokenProbability: ["{0}: probability {1}", "{0}: 확률 {1}"], filmTokenPrediction: ["this snapshot predicts {0} ({1})", "이 스냅샷의 예측: {0}({1})"],
   filmCurves: ["{0} over training", "학습 과정의 변화: {0}"], filmCurvesNote: ["Thick: the selected head. Thin: the other heads of the same kind. Dashed: uniform attention. The horizontal axis is a square-root scale of steps; the point to the right of it is the finished model.", "굵은 선: 선택한 헤드. 가는 선: 같은 종류의 다른 헤드. 점선: 균등한 어텐션. 가로축은 스텝의 제곱근 눈금이며, 그 오른쪽 점은 학습을 마친 모델입니다."],

@@ -167,8 +167,9 @@ function twinCharts(part, runs, kinds, step, twins) {
 
 /** One small chart: a line per run, the step of the slider, and the values at that step. */
 function twinChart({ name, note, lines, thin = [], percent = false, log = false, digits = 2, dotted = null }, part, runs, step) {
-  const text = (x) => (Number.isNaN(x) ? "–" : percent ? twinPercent(x) : number(x, digits));
-  const [width, height, left, right, top, bottom] = [280, 132, 36, 8, 6, 18];
+  const shown = (x) => (log && x > 0 && x < 0.1 ? x.toPrecision(2) : number(x, digits));
+  const text = (x) => (Number.isNaN(x) ? "–" : percent ? twinPercent(x) : shown(x));
+  const [width, height, left, right, top, bottom] = [280, 132, 40, 8, 6, 18];
   const shownPoints = lines.flat();
   const values = [...shownPoints.map(([, y]) => y), ...(dotted === null ? [] : [dotted])].filter((y) => !log || y > 0);
   const thinValues = thin.flat().map(([, y]) => y);
@@ -202,7 +203,8 @@ function twinValueAt(points, step) {
   return value;
 }
 
-const tickText = (x) => (x >= 10 || Number.isInteger(x) ? String(Math.round(x)) : String(Number(x.toPrecision(2))));
+/** The label of a tick: small powers of ten as powers. */
+const tickText = (x) => (x > 0 && x < 0.01 && Number.isInteger(Math.log10(x)) ? `10⁻${[...String(-Math.log10(x))].map((d) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[d]).join("")}` : x >= 10 || Number.isInteger(x) ? String(Math.round(x)) : String(Number(x.toPrecision(2))));
 
 /** An axis for values: its ticks, its lowest value, and place(value) from 0 to 1. */
 function twinAxis(values, log, percent) {
@@ -211,7 +213,8 @@ function twinAxis(values, log, percent) {
   if (!finite.length || (log && low <= 0)) [low, high] = [log ? 0.1 : 0, 1];
   if (log) {
     const [first, last] = [Math.floor(Math.log10(low)), Math.max(Math.ceil(Math.log10(high)), Math.floor(Math.log10(low)) + 1)];
-    const ticks = Array.from({ length: last - first + 1 }, (_, i) => 10 ** (first + i));
+    const apart = Math.ceil((last - first) / 5);
+    const ticks = Array.from({ length: Math.floor((last - first) / apart) + 1 }, (_, i) => 10 ** (first + i * apart));
     return { low: 10 ** first, ticks, place: (v) => (Math.log10(v) - first) / (last - first) };
   }
   if (percent) [low, high] = [0, Math.max(high, 0.01)];
