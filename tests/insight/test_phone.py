@@ -1,6 +1,7 @@
 """Pages of pre-norm models, as most recipes train them, on a phone and in both languages."""
 
 import json
+import re
 
 import pytest
 
@@ -57,3 +58,23 @@ def test_korean_particles_follow_the_spoken_form(browser):
     with browser.new_context() as context:
         found = context.new_page().evaluate(f"() => {{ {code}; return {json.dumps(list(cases))}.map(withParticles); }}")
     assert found == list(cases.values())
+
+
+def test_formulas_of_biases_swish_and_learned_positions(browser, tmp_path):
+    translator = random_translator(1, 2, 16, attention_bias="true", activation="swish", positions="learned")
+    path = tmp_path / "look.html"
+    path.write_text(html(explorer_data(translator, "a dog runs")), encoding="utf-8")
+    with Page(browser, path) as page:
+        formula = lambda place: re.sub(r"\s", "", page.text(place))  # noqa: E731
+        page.page.click("#tab-steps")
+        assert formula("[data-stage='2'] .formula") == "Q=xWQ+bQK=xWK+bKV=xWV+bV"
+        assert formula("[data-stage='10'] .formula") == "LayerNorm(x+ConcatWO+bO)"
+        page.page.click("#tab-guide")
+        assert "has learned these vectors" in page.text(".guide .told >> nth=0")
+        assert page.page.locator(".strip").count() == 1
+        page.page.click("[data-step-name=project]")
+        assert formula(".guide .formula") == "q=xWQ+bQ,k=xWK+bK,v=xWV+bV"
+        page.page.click("[data-step-name=encode]")
+        page.page.click("[data-box=FeedForward]")
+        assert "swish(z) = z / (1 + e" in page.text(".guide .two")
+        assert page.problems == []

@@ -2,8 +2,9 @@
 
 format          1
 text            the source; `translation` the target; `languages` [source, target] codes or null
-model           encoder_layers, decoder_layers, heads, d_model, d_k, d_v, norm, positions, parameters, vocabulary,
-                deciding_layer (the decoder layer whose attention gives the word alignment)
+model           encoder_layers, decoder_layers, heads, d_model, d_k, d_v, norm, positions, activation, bias
+                (whether the projections of attention have one), parameters, vocabulary, deciding_layer (the decoder
+                layer whose attention gives the word alignment)
 source, target  text (NFC), tokens (with </s>), words: [first token, last token, begin, end character], ends excluded;
                 target.inputs: tokens that the decoder receives, from <s> on
 base            the variant of the unchanged model
@@ -191,6 +192,8 @@ def model_facts(model: Transformer) -> dict[str, Any]:
         "d_v": config.value_size,
         "norm": config.norm,
         "positions": config.positions,
+        "activation": config.activation,
+        "bias": config.attention_bias,
         "parameters": model.num_parameters(),
         "vocabulary": model.vocab_size,
         "deciding_layer": deciding_layer(config.decoder_layers),

@@ -20,7 +20,7 @@ export function architecture(data, state, set, stack) {
   const layers = layersOf(data, stack);
   const layer = Math.min(state.layer, layers - 1);
   const choice = el("label", { class: "range" }, t("layer"), el("select", { id: "guide-layer", onchange: (event) => set({ layer: Number(event.target.value) }) }, Array.from({ length: layers }, (_, i) => el("option", { value: i, selected: i === layer }, String(i + 1)))));
-  return [el("div", { class: "two" }, drawing(data, stack, chosen, set), el("div", {}, el("div", { class: "tools" }, choice), el("h3", {}, t(`box${chosen}`)), el("p", { class: "told" }, equationOf(t(`box${chosen}Text`))), ...boxValues(data, stack, chosen, layer, state, set)))];
+  return [el("div", { class: "two" }, drawing(data, stack, chosen, set), el("div", {}, el("div", { class: "tools" }, choice), el("h3", {}, t(`box${chosen}`)), el("p", { class: "told" }, equationOf(t(chosen === "FeedForward" && data.model.activation === "swish" ? "boxFeedForwardSwishText" : `box${chosen}Text`))), ...boxValues(data, stack, chosen, layer, state, set)))];
 }
 
 function drawing(data, stack, chosen, set) {

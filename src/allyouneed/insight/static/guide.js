@@ -13,7 +13,7 @@ import { trainedBriefly } from "./twins.js";
 /** The steps in the order of the paper. needs(data): whether the page has the data for the picture. */
 const GUIDE = [
   { name: "embed", section: "3.4, 3.5", equation: "x = E[token] · √d_{model} + PE(pos)", needs: (data) => data.stages, picture: embedPicture },
-  { name: "project", section: "3.2", equation: "q = x W^Q,  k = x W^K,  v = x W^V", needs: (data) => data.stages, picture: projectPicture },
+  { name: "project", section: "3.2", needs: (data) => data.stages, picture: projectPicture },
   { name: "attend", section: "3.2.1", equation: "Attention(Q, K, V) = softmax(Q K^T / √d_k) V", needs: (data) => data.stages, picture: attendPicture },
   { name: "why", section: "3.2.1", equation: "Var(q · k) = d_k,  Var(q · k / √d_k) = 1", needs: () => true, picture: whyPicture },
   { name: "masks", section: "3.2.3", equation: "softmax(Q K^T / √d_k + M) V,  M = 0 or −∞", needs: () => true, picture: masksPicture },
@@ -24,7 +24,18 @@ const GUIDE = [
   { name: "beam", section: "6.1", equation: "score = log p / ((5 + length) / 6)^α", needs: (data) => data.search, picture: (data, state, set) => [treeCard(data, state, set)] },
 ];
 
-const PRENORM_EQUATIONS = { project: "x′ = LayerNorm(x),  q = x′ W^Q,  k = x′ W^K,  v = x′ W^V", encode: "x + Sublayer(LayerNorm(x))" };
+/** The equation of the projections, for models with a norm before attention or with biases too. */
+function projections({ norm, bias }) {
+  const x = norm === "post" ? "x" : "x′";
+  const each = ["Q", "K", "V"].map((name) => `${name.toLowerCase()} = ${x} W^${name}${bias ? ` + b^${name}` : ""}`);
+  return [...(norm === "post" ? [] : ["x′ = LayerNorm(x)"]), ...each].join(",  ");
+}
+
+/** The name of a step's text, which depends on the model. */
+function guideTextName({ model }, name) {
+  if (name === "embed" && model.positions !== "sinusoidal") return "embedLearnedText";
+  return name === "encode" && model.norm !== "post" ? "encodePreText" : `${name}Text`;
+}
 
 export function guideView(data, state, set) {
   const steps = GUIDE.filter((step) => step.needs(data));
@@ -38,8 +49,8 @@ export function guideView(data, state, set) {
     el("ol", { class: "path", "aria-label": t("guide") }, steps.map((step, i) => el("li", {}, el("button", { id: `guide-${i}`, "data-step-name": step.name, "aria-current": i === at ? "step" : null, onclick: () => go(i) }, el("span", {}, String(i + 1)), equationOf(t(`${step.name}Step`)))))),
     el("div", { class: "card", "data-guide": name },
       el("h2", {}, `${at + 1}. `, equationOf(t(`${name}Step`)), el("small", {}, t("section", section))),
-      el("p", { class: "told" }, equationOf(t(name === "encode" && prenorm ? "encodePreText" : `${name}Text`, ...guideValues(data, name)))),
-      el("p", { class: "formula" }, equationOf(name === "decode" ? t("decodeEquation") : (prenorm && PRENORM_EQUATIONS[name]) || equation)),
+      el("p", { class: "told" }, equationOf(t(guideTextName(data, name), ...guideValues(data, name)))),
+      el("p", { class: "formula" }, equationOf(name === "decode" ? t("decodeEquation") : name === "project" ? projections(data.model) : name === "encode" && prenorm ? "x + Sublayer(LayerNorm(x))" : equation)),
       picture(data, state, set),
       el("div", { class: "tools turn" },
         el("button", { class: "quiet", id: "guide-back", disabled: at === 0, onclick: () => go(at - 1) }, `← ${t("back")}`),
@@ -82,7 +93,7 @@ function embedPicture(data, state, set) {
   const x = matrixAt(first.residual ?? first.x);
   const sum = rowOf(x, token);
   const tokens = tokenButtons(groups, token, "guideToken", set);
-  if (data.model.positions !== "sinusoidal") return [tokens, strip("x", sum, { values: sum }, x.of), el("p", { class: "note" }, t("learnedPositions"))];
+  if (data.model.positions !== "sinusoidal") return [tokens, strip("x", sum, { values: sum }, x.of)];
   const position = sum.map((_, k) => positionComponent(token, columnNumber(x, k), data.model.d_model));
   const embedding = sum.map((value, k) => value - position[k]);
   const range = { values: [...sum, ...embedding, ...position] };

@@ -94,10 +94,11 @@ function stages(data, state, set, head) {
   const productsSpread = productSpread(head.queries, head.keys, head.hides);
   const ratio = scoreSpread / productsSpread;
   const memory = kind === "cross";
+  const bias = (name) => (data.model.bias ? ` + b^${name}` : "");
   return [
     stage(1, "s1", (norm === "post" ? "x" : "x = LayerNorm(r)") + (memory ? ", memory" : ""), `[${n} × ${d_model}]`, t(norm === "post" ? "s1t" : "s1pre") + (memory ? " " + t("s1m") : ""),
       [vectors(packed.x, rows, query, "x", 0, byRow), memory && vectors(packed.memory, cols, key, "memory", 0, byKey)]),
-    stage(2, "s2", memory ? "Q = x W^Q\u2003K = memory W^K\u2003V = memory W^V" : "Q = x W^Q\u2003K = x W^K\u2003V = x W^V", `[${n} × ${d_k}] [${m} × ${d_k}] [${m} × ${d_v}]`, t("s2t"),
+    stage(2, "s2", ["Q", "K", "V"].map((to) => `${to} = ${memory && to !== "Q" ? "memory" : "x"} W^${to}${bias(to)}`).join("\u2003"), `[${n} × ${d_k}] [${m} × ${d_k}] [${m} × ${d_v}]`, t("s2t"),
       [vectors(head.queries, rows, query, "Q", 0, byRow), vectors(head.keys, cols, key, "K", 0, byKey), vectors(head.values, cols, key, "V", 0, byKey)]),
     stage(3, "s3", "S = Q Kᵀ", `[${n} × ${m}]`, t("s3t", d_k), [square(head.scores, range, "S"), products(head)],
       [el("p", { class: "note", id: "spread-note" }, t("s3n", number(productsSpread), number(scoreSpread), number(ratio, 2), number(root, 2), d_k))]),
@@ -115,8 +116,8 @@ function stages(data, state, set, head) {
       gradientNote(data, state), rowTable(head, byKey)]),
     stage(7, "s7", "A V", `[${n} × ${d_v}]`, t("s7t"), [vectors(head.out, rows, query, "A V", 0, byRow)]),
     stage(8, "s8", "Concat(head₁, …)", `[${n} × ${heads * d_v}]`, t("s8t", heads), [concat(packed, state.head, rows, query)], [el("p", { class: "note" }, t("s8note"))]),
-    stage(9, "s9", "Concat W^O", `[${n} × ${d_model}]`, t("s9t"), [vectors(packed.output, rows, query, "Concat W^O", 0, byRow)]),
-    stage(10, "s10", norm === "post" ? "LayerNorm(x + Concat W^O)" : "r + Concat W^O", `[${n} × ${d_model}]`, t(norm === "post" ? "s10post" : "s10pre"),
+    stage(9, "s9", `Concat W^O${bias("O")}`, `[${n} × ${d_model}]`, t("s9t"), [vectors(packed.output, rows, query, "Concat W^O", 0, byRow)]),
+    stage(10, "s10", norm === "post" ? `LayerNorm(x + Concat W^O${bias("O")})` : `r + Concat W^O${bias("O")}`, `[${n} × ${d_model}]`, t(norm === "post" ? "s10post" : "s10pre"),
       [vectors(packed.result, rows, query, "result", 0, byRow)]),
   ];
 }
