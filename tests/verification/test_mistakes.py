@@ -29,7 +29,7 @@ def test_a_mistake_is_named(mistake):
         assert faults <= ({expected, "half"} if level == "fault" else set())
         assert not verification.diagnosis.unexplained
     else:
-        assert faults == {expected}
+        assert faults == ({expected} if expected != "half" else set())  # a module in float32 works
     assert verification.passed == (not faults)
 
 

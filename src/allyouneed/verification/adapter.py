@@ -51,10 +51,17 @@ class Subject:
         """Return the same subject with another copy of the module."""
         return replace(self, module=module)
 
-    def in_double(self) -> Subject:
-        """Return a float64 copy if the module runs in float64, else the subject itself."""
+    def in_double(self, distinct: bool = False) -> Subject:
+        """Return a float64 copy if the module runs in float64, else the subject itself.
+
+        Args:
+            distinct: Change parameters that a fresh module has the same values in, such as the norms' ones and zeros,
+                so that two of them cannot be mistaken for each other.
+        """
         try:
             double = self.with_module(copy.deepcopy(self.module).double().eval())
+            if distinct:
+                _make_distinct(double.module)
             with torch.no_grad():
                 result = double(*self.sample(2, 5, 4))
         except Exception:
@@ -72,6 +79,23 @@ class Subject:
         sources, targets = draw(self.source_vocab, source), draw(self.target_vocab, target)
         targets[:, 0] = self.bos_id
         return sources, targets
+
+
+def _make_distinct(module: nn.Module) -> None:
+    """Add noise to vectors of equal elements, and to parameters with the values of an earlier one."""
+    generator = torch.Generator().manual_seed(11)
+    seen: dict[tuple[torch.Size, float], list[Tensor]] = {}
+    for parameter in module.parameters():
+        x = parameter.data
+        if not parameter.requires_grad or x.numel() < 2 or not x.is_floating_point():
+            continue
+        earlier = seen.setdefault((x.shape, float(x.double().sum())), [])
+        constant = x.dim() == 1 and bool((x == x[0]).all())
+        if constant or any(torch.equal(x, other) for other in earlier):
+            spread = 0.1 if constant else 0.3 * float(x.std())
+            x += (spread * torch.randn(x.shape, generator=generator, dtype=torch.float64)).to(x)
+        else:
+            earlier.append(x)
 
 
 def _conventions(module: nn.Module) -> Iterator[Convention]:
@@ -108,7 +132,7 @@ def find_subject(
     Args:
         module: The module.
         forward: Called as forward(module, source, target) with ids [batch, length]; None: found by trial.
-        pad_id: Id of padding; None: an attribute of the module, `padding_idx`, or 0.
+        pad_id: Id of padding; None: an attribute of the module, `padding_idx`, or the id that is hidden, else 0.
         bos_id: Id of the start token; None: the smallest id that is not padding.
         vocab_size: Source vocabulary size; None: rows of the source embedding.
         target_vocab_size: Target vocabulary size; None: rows of the target embedding, or `vocab_size`.
@@ -119,7 +143,8 @@ def find_subject(
     Raises:
         UserError: If the module cannot be called; the message lists what was tried.
     """
-    pad = _find_pad(module) if pad_id is None else pad_id
+    read = _find_pad(module) if pad_id is None else pad_id
+    pad = read or 0
     bos = (1 if pad == 0 else 0) if bos_id is None else bos_id
     source_vocab, target_vocab = _find_vocabularies(module, vocab_size, target_vocab_size)
     tried: list[str] = []
@@ -137,7 +162,22 @@ def find_subject(
     if not runnable:
         listed = "; ".join(dict.fromkeys(tried)) or "nothing, since forward takes no two arguments"
         raise UserError(f"cannot call the module with source and target ids. Tried {listed}. Give forward=.")
-    return min(runnable, key=lambda pair: pair[0])[1]
+    best = min(runnable, key=lambda pair: pair[0])[1]
+    return best if read is not None else _with_hidden_pad(best, bos_id)
+
+
+def _with_hidden_pad(subject: Subject, bos_id: int | None) -> Subject:
+    """Return the subject with the id of padding that its masks hide, if that is not the present one."""
+    most = min(subject.source_vocab, subject.target_vocab)
+    found = [(_leaks(subject), subject)]
+    for pad in (1, 2, 3, most - 1) if found[0][0] and most > 4 else ():
+        bos = (1 if pad == 0 else 0) if bos_id is None else bos_id
+        other = replace(subject, pad_id=pad, bos_id=bos)
+        try:
+            found.append((_leaks(other), other))
+        except Exception:
+            continue
+    return min(found, key=lambda pair: pair[0])[1]
 
 
 def _short(error: Exception) -> str:
@@ -194,8 +234,8 @@ def _leaks(subject: Subject) -> int:
     return sum(problems)
 
 
-def _find_pad(module: nn.Module) -> int:
-    """Read the id of padding from attributes of the module, its configuration or its embeddings."""
+def _find_pad(module: nn.Module) -> int | None:
+    """Read the id of padding from attributes of the module, its configuration or its embeddings, if there is any."""
     for each in [*module.modules(), getattr(module, "config", None)]:
         for name, value in vars(each).items() if each is not None else ():
             if _PAD_NAMES.fullmatch(name.lower()) and isinstance(value, int) and not isinstance(value, bool):
@@ -205,7 +245,7 @@ def _find_pad(module: nn.Module) -> int:
     if isinstance(value, int):
         return value
     found = (e.padding_idx for e in module.modules() if isinstance(e, nn.Embedding) and e.padding_idx is not None)
-    return next(found, 0)
+    return next(found, None)
 
 
 def _find_vocabularies(module: nn.Module, source: int | None, target: int | None) -> tuple[int, int]:

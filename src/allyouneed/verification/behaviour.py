@@ -44,6 +44,8 @@ class _Scale:
 
     def words(self, value: float) -> dict[str, str]:
         """Describe a change in units of rounding and relative to the output."""
+        if value != value:
+            return {"en": "the output is NaN", "ko": "출력이 NaN"}
         if value == 0:
             return {"en": "no change at all", "ko": "전혀 달라지지 않음"}
         units, share = f"{value / self.unit:.2g}", value / self.largest
@@ -70,7 +72,7 @@ def behaviour(subject: Subject, exact: Subject) -> Behaviour:
             scale = _scale(exact)
             influence = _influence(exact)
             findings = [*_future(influence, scale), *_independence(exact, scale), *_order(exact, scale)]
-        findings = [*findings, repeatable, _training(exact), _half(subject), _all_padding(exact)]
+        findings = [*findings, repeatable, _training(exact), _half(subject), _all_padding(exact), _unused(exact)]
     return Behaviour(findings, influence)
 
 
@@ -202,19 +204,19 @@ def _half(subject: Subject) -> Finding:
         x = subject.with_module(copy.deepcopy(subject.module).half())(source, target).float()
     except Exception as error:
         if "overflow" in str(error):
-            return _overflow(error)
+            return _overflow(error, subject)
         try:
             with torch.autocast(source.device.type, torch.float16):
                 x = subject(source, target).float()
         except Exception as mixed:
-            return _overflow(mixed) if "overflow" in str(mixed) else _not_applicable("half", mixed)
+            return _overflow(mixed, subject) if "overflow" in str(mixed) else _not_applicable("half", mixed)
     broken = int((~x.isfinite()).sum())
     if broken:
         measured = {
             "en": f"{broken} of {x.numel()} outputs are NaN or infinite",
             "ko": f"출력 {x.numel()}개 중 {broken}개가 NaN이나 무한대",
         }
-        return Finding(checks()["half"], FAILED, measured, float("nan"))
+        return Finding(checks()["half"], _half_status(subject), measured, float("nan"))
     difference = _change(x, subject(source, target).float())
     measured = {
         "en": f"finite; differs from the module's own precision by {difference:.2g}",
@@ -223,9 +225,28 @@ def _half(subject: Subject) -> Finding:
     return Finding(checks()["half"], PASSED, measured, difference)
 
 
-def _overflow(error: Exception) -> Finding:
+def _overflow(error: Exception, subject: Subject) -> Finding:
     reason = str(error).splitlines()[0]
-    return Finding(checks()["half"], FAILED, {"en": reason, "ko": reason})
+    return Finding(checks()["half"], _half_status(subject), {"en": reason, "ko": reason})
+
+
+def _half_status(subject: Subject) -> str:
+    """Return "failed" for a module in half precision; "note" for one that works in its own precision."""
+    own = {parameter.dtype for parameter in subject.module.parameters()}
+    return FAILED if torch.float16 in own or torch.bfloat16 in own else NOTE
+
+
+def _unused(subject: Subject) -> Finding:
+    """List the parameters that do not take part in the computation of the output."""
+    with torch.enable_grad():
+        x = subject(*subject.sample(2, SOURCE, TARGET))
+        named = [(name, p) for name, p in subject.module.named_parameters() if p.requires_grad]
+        if not x.requires_grad or not named:
+            return Finding(checks()["unused"], NOT_APPLICABLE)
+        gradients = torch.autograd.grad(x.sum(), [p for _, p in named], allow_unused=True)
+    unused = [name for (name, _), gradient in zip(named, gradients, strict=True) if gradient is None]
+    listed = ", ".join(unused[:6]) + (f" (+{len(unused) - 6})" if len(unused) > 6 else "")
+    return Finding(checks()["unused"], NOTE if unused else PASSED, {"en": listed, "ko": listed} if unused else {})
 
 
 def _all_padding(subject: Subject) -> Finding:

@@ -7,7 +7,7 @@ step. Each round keeps the change that moves the first step that differs furthes
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from allyouneed.verification.computation import Batch, compute
-from allyouneed.verification.plan import Plan, Variation, variations
+from allyouneed.verification.plan import Plan, Variation, local_variations, multiples, variations
 from allyouneed.verification.weights import Weights
 
 _MOST_ROUNDS = 8
 _MASKED = -1e4  # scores below are masked ones
+_COMPLETE = 10**6
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,11 @@ class Comparer:
         ours, theirs = ours.to(torch.float64), theirs.to(torch.float64)
         if step.endswith(".scores"):
             kept = kept & (theirs > _MASKED) & (theirs.abs() < -_MASKED)
-        difference = torch.where(kept, (ours - theirs).abs(), torch.zeros_like(ours))
+        both = ours.isnan() & theirs.isnan()
+        difference = torch.where(kept & ~both, (ours - theirs).abs(), torch.zeros_like(ours))
         if not bool(difference.isfinite().all()):
             return float("inf")
-        largest = torch.where(kept, theirs.abs(), torch.zeros_like(theirs)).max().clamp_min(1e-12)
+        largest = torch.where(kept & ~both, theirs.abs(), torch.zeros_like(theirs)).max().clamp_min(1e-12)
         return float(difference.max() / largest)
 
     def kept(self, step: str, x: Tensor) -> Tensor:
@@ -209,6 +211,10 @@ def _best(
             tried.append((_reached(agreement), (change,)))
         elif agreement is not None and _is_relevant(agreement, current):
             relevant.append(change)
+    for change in () if any(reached == _COMPLETE for reached, _ in tried) else _special(comparer, plan, current):
+        agreement = _attempt(comparer, plan, (change,))
+        if agreement is not None and _progress(agreement, current):
+            tried.append((_reached(agreement), (change,)))
     for pair in () if tried else combinations(relevant, 2):
         if time.perf_counter() > end:
             break
@@ -222,6 +228,19 @@ def _best(
     best = [changes for reached, changes in tried if reached == most]
     names = dict.fromkeys(change.name for changes in best[1:] for change in changes)
     return best[0], tuple(name for name in names if name != best[0][-1].name)
+
+
+def _special(comparer: Comparer, plan: Plan, current: Agreement) -> Iterator[Variation]:
+    """Yield changes of the part that differs alone, then, if the step is a multiple of ours, that factor."""
+    parts = current.step.split(".")
+    if len(parts) == 4:
+        yield from local_variations(current.step)
+    theirs = comparer.steps.get(current.step)
+    if theirs is not None and current.ours is not None and theirs.shape == current.ours.shape:
+        kept = comparer.kept(current.step, theirs)
+        scaled = factor(current.ours[kept], theirs[kept])
+        if scaled is not None:
+            yield from multiples(plan, current.step, scaled)
 
 
 def _attempt(comparer: Comparer, plan: Plan, changes: tuple[Variation, ...]) -> Agreement | None:
@@ -240,7 +259,7 @@ def _is_relevant(agreement: Agreement, current: Agreement) -> bool:
 
 
 def _reached(agreement: Agreement) -> int:
-    return 10**6 if agreement.complete else len(agreement.matched)
+    return _COMPLETE if agreement.complete else len(agreement.matched)
 
 
 def _progress(agreement: Agreement, current: Agreement) -> bool:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from allyouneed.verification.diagnosis import Agreement, Comparer, Diagnosis, factor
 from allyouneed.verification.findings import CHOICE, FAILED, NOTE, Comparison, Finding, catalogue
-from allyouneed.verification.plan import Plan
-from allyouneed.verification.weights import Weights
+from allyouneed.verification.plan import Plan, Variation
+from allyouneed.verification.weights import Order, Weights, shared_layers
 
 _STATUS = {"fault": FAILED, "choice": CHOICE, "note": NOTE}
 _SIDES = {"encoder": ("encoder", "인코더"), "decoder": ("decoder", "디코더")}
@@ -93,7 +93,7 @@ def findings_of(diagnosis: Diagnosis, comparer: Comparer) -> Iterator[Finding]:
             _STATUS[entry.level],
             {language: _measured(agreement, comparer, language) for language in ("en", "ko")},
             agreement.distance,
-            _sites(variation.kinds),
+            _sites(variation),
             agreement.step,
             other,
         )
@@ -102,11 +102,58 @@ def findings_of(diagnosis: Diagnosis, comparer: Comparer) -> Iterator[Finding]:
         yield Finding(known["unexplained"], FAILED, measured, agreement.distance, {}, agreement.step)
 
 
-def _sites(kinds: tuple[str, ...]) -> dict[str, str]:
-    """Name the kinds of attention that a mistake concerns, unless it concerns all."""
-    if not 0 < len(kinds) < len(_KINDS):
+def _sites(variation: Variation) -> dict[str, str]:
+    """Name the layer, or the kinds of attention, that a mistake concerns, unless it concerns all."""
+    kinds = variation.kinds if 0 < len(variation.kinds) < len(_KINDS) else ()
+    words = {language: ", ".join(_KINDS[kind][i] for kind in kinds) for i, language in enumerate(("en", "ko"))}
+    part = _part_words(variation.part)
+    if not part:
+        return words if kinds else {}
+    return {language: f"{words[language]}{', ' * bool(words[language])}{only}" for language, only in part.items()}
+
+
+def _part_words(part: str) -> dict[str, str]:
+    """Describe a part, see `plan.Plan.local`: "encoder.1.self" -> "encoder layer 2, self-attention only"."""
+    if not part:
         return {}
-    return {language: ", ".join(_KINDS[kind][i] for kind in kinds) for i, language in enumerate(("en", "ko"))}
+    side, number, sublayer = (*part.split("."), "*", "*")[:3]
+    english, korean = _SIDES.get(side, ("", ""))
+    if number != "*":
+        english, korean = f"{english} layer {int(number) + 1}", f"{korean} {int(number) + 1}층"
+    within = _SUBLAYERS.get(sublayer, ("", ""))
+    return {
+        "en": f"{', '.join(filter(None, (english, within[0])))} only",
+        "ko": f"{', '.join(filter(None, (korean, within[1])))}에서만",
+    }
+
+
+def layer_findings(weights: Weights, order: Order) -> Iterator[Finding]:
+    """Yield the findings about layers that share their weights, do not run, or run in another order."""
+    known = catalogue()
+    shared = shared_layers(weights)
+    if shared:
+        listed = _layers_words(shared)
+        yield Finding(known["layers-shared"], FAILED, listed)
+    for side, ran in order.items():
+        count = len(getattr(weights, side))
+        idle = [(side, number) for number in range(count) if number not in ran]
+        if idle:
+            yield Finding(known["layers-idle"], FAILED, _layers_words(idle))
+        if list(ran) != sorted(ran):
+            numbers = ", ".join(str(number + 1) for number in ran)
+            english, korean = _SIDES[side]
+            measured = {
+                "en": f"{english} layers run in the order {numbers}",
+                "ko": f"{korean} 층의 실행 순서: {numbers}",
+            }
+            yield Finding(known["layers-order"], FAILED, measured)
+
+
+def _layers_words(layers: list[tuple[str, int]]) -> dict[str, str]:
+    return {
+        "en": ", ".join(f"{_SIDES[side][0]} layer {number + 1}" for side, number in layers),
+        "ko": ", ".join(f"{_SIDES[side][1]} {number + 1}층" for side, number in layers),
+    }
 
 
 def _measured(agreement: Agreement, comparer: Comparer, language: str) -> str:
@@ -125,6 +172,8 @@ def _measured(agreement: Agreement, comparer: Comparer, language: str) -> str:
     many = agreement.step.rpartition(".")[2] in _PLURAL
     if words:
         return f"{where}, {words}" if language == "ko" else f"{where} {'are' if many else 'is'} {words}"
+    if math.isinf(agreement.distance) and ours is not None and ours.shape == theirs.shape:
+        return f"{where}에 NaN이 있음" if language == "ko" else f"{where} {'have' if many else 'has'} NaN"
     if math.isinf(agreement.distance):
         shapes = f"{list(theirs.shape)}, {list(ours.shape) if ours is not None else '?'}"
         return f"{where}: 모양이 다름({shapes})" if language == "ko" else f"{where}: another shape ({shapes})"

@@ -14,19 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from allyouneed.verification.owners import Owner, Unmapped, find_eps, find_heads, is_position, list_owners, vector_size
+from allyouneed.verification.paths import block_of, kinds_of, place_of, role_of
 from allyouneed.verification.weights import Tap, Weights, from_names
 
-_CROSS = re.compile(r"cross|src|source|enc|memory|inter|context|multihead_attn")
-_SELF = re.compile(r"self|slf|mask|causal")
-_ATTENTION = re.compile(r"att|attn|mha|multi_?head")
 _SOURCE, _TARGET = re.compile(r"src|source|enc|input"), re.compile(r"tgt|trg|target|dec|output")
-_FUSED = re.compile(r"qkv|in_proj|c_attn|kqv")
-_FUSED_PAIR = re.compile(r"(^|[._])(to_)?w?kv([._]|$)|kv_proj")
-_ROLES = {
-    "query": {"q", "qs", "wq", "query", "queries", "toq", "qproj", "qw", "fcq", "linearq", "qlinear"},
-    "key": {"k", "ks", "wk", "key", "keys", "tok", "kproj", "kw", "fck", "lineark", "klinear"},
-    "value": {"v", "vs", "wv", "value", "values", "tov", "vproj", "vw", "fcv", "linearv", "vlinear"},
-}
 
 
 class _Mapping:
@@ -125,7 +116,7 @@ def _search(module: nn.Module, found: _Mapping, heads: int, per_head: bool) -> N
     for owner in owners:
         if isinstance(owner.module, nn.Embedding) or is_position(owner):
             continue
-        side, index, rest = _place(owner.path)
+        side, index, rest = place_of(owner.path)
         if side is None:
             continue
         if index is None:
@@ -138,23 +129,6 @@ def _search(module: nn.Module, found: _Mapping, heads: int, per_head: bool) -> N
             found.problems.append(Unmapped(f"no parameter is under a numbered layer of the {side}"))
         for number, index in enumerate(sorted(layers)):
             found.attempt(_layer, side, number, layers[index], d_model, heads, per_head)
-
-
-def _place(path: str) -> tuple[str | None, int | None, str]:
-    """Return side, layer and the rest of a path: "model.encoder.layers.0.ffn.w1" -> ("encoder", 0, "ffn.w1")."""
-    parts = path.split(".")
-    side = None
-    for position, part in enumerate(parts):
-        lower = part.lower()
-        encoder, decoder = "enc" in lower, "dec" in lower
-        if side is None and encoder != decoder:
-            side = "encoder" if encoder else "decoder"
-        if side is None:
-            continue
-        number = re.fullmatch(r"(?:\D*(?:layer|block|blk)s?_?)?(\d+)", lower)
-        if number:
-            return side, int(number[1]), ".".join(parts[position + 1 :])
-    return side, None, parts[-1]
 
 
 def _embeddings(found: _Mapping, owners: list[Owner]) -> int:
@@ -174,11 +148,18 @@ def _embeddings(found: _Mapping, owners: list[Owner]) -> int:
     d_model, vocab = source.matrix.shape[1], target.matrix.shape[0]
     _positions(found, owners, d_model)
     outputs = [o for o in owners if o.matrix is not None and not isinstance(o.module, nn.Embedding)]
+    outputs = [_as_output(o, vocab, d_model) for o in outputs]
     outputs = [o for o in outputs if o.matrix is not None and tuple(o.matrix.shape) == (vocab, d_model)]
-    outputs = [o for o in outputs if _place(o.path)[1] is None] or outputs
+    outputs = [o for o in outputs if place_of(o.path)[1] is None] or outputs
     if outputs:
         found.linear("output", outputs[-1], {"input": "output.input"})
     return d_model
+
+
+def _as_output(owner: Owner, vocab: int, d_model: int) -> Owner:
+    """Transpose a bare output matrix that is [vocab, d_model] already, as an embedding is."""
+    turned = owner.module is None and owner.matrix is not None and tuple(owner.matrix.shape) == (d_model, vocab)
+    return replace(owner, matrix=owner.matrix.T) if turned and owner.matrix is not None else owner
 
 
 def _positions(found: _Mapping, owners: list[Owner], d_model: int) -> None:
@@ -200,13 +181,12 @@ def _layer(
     for rest, owner in members:
         if owner.matrix is None:
             continue
-        parts = rest.split(".")
-        at = next((i for i, part in enumerate(parts) if _ATTENTION.search(part.lower())), None)
-        if at is None:
+        placed = block_of(rest)
+        if placed is None:
             feed.append((rest, owner))
         else:
-            blocks.setdefault(".".join(parts[: at + 1]), []).append((".".join(parts[at + 1 :]), owner))
-    kinds = _kinds(list(blocks), 1 if side == "encoder" else 2, prefix)
+            blocks.setdefault(placed[0], []).append((placed[1], owner))
+    kinds = kinds_of(list(blocks), 1 if side == "encoder" else 2, prefix)
     for block, kind in kinds.items():
         name = "self_attention" if kind == "self" else "cross_attention"
         _attention(found, f"{prefix}.{name}", f"{site}.{kind}", blocks[block], (heads, per_head))
@@ -227,20 +207,6 @@ def _module_taps(site: str, members: list[tuple[str, Owner]]) -> list[Tap]:
     ]
 
 
-def _kinds(blocks: list[str], expected: int, prefix: str) -> dict[str, str]:
-    """Decide which attention of a layer is self-attention and which reads the encoder."""
-    if len(blocks) != expected:
-        raise Unmapped(
-            f"{prefix}: {len(blocks)} attention blocks instead of {expected} ({', '.join(blocks) or 'none'})"
-        )
-    if expected == 1:
-        return {blocks[0]: "self"}
-    cross = [b for b in blocks if _CROSS.search(b.lower()) and not _SELF.search(b.lower())]
-    second = cross[0] if len(cross) == 1 else blocks[1]
-    first = next(b for b in blocks if b != second)
-    return {first: "self", second: "cross"}
-
-
 def _attention(
     found: _Mapping, name: str, site: str, members: list[tuple[str, Owner]], layout: tuple[int, bool]
 ) -> None:
@@ -248,7 +214,7 @@ def _attention(
     inputs = {"query": "input", "key": "memory"}
     roles: dict[str, list[Owner]] = {}
     for rest, owner in members:
-        roles.setdefault(_role(rest, owner), []).append(owner)
+        roles.setdefault(role_of(rest, owner), []).append(owner)
     unclear = roles.pop("", [])
     if unclear and "query" not in roles and len(unclear) in (3, 4) and not {"qkv", "kv"} & roles.keys():
         roles |= {role: [owner] for role, owner in zip(["query", "key", "value", "output"], unclear, strict=False)}
@@ -298,27 +264,6 @@ def _regrouped(owner: Owner, heads: int, parts: int) -> Owner:
     assert owner.matrix is not None
     vectors = {name: rows(x) for name, x in owner.vectors.items()}
     return Owner(owner.path, owner.module, rows(owner.matrix), vectors)
-
-
-def _role(rest: str, owner: Owner) -> str:
-    """Return query, key, value, output, qkv, kv, or "" if the name does not say."""
-    lower = (rest or owner.path.rpartition(".")[2]).lower()
-    assert owner.matrix is not None
-    rows, columns = owner.matrix.shape
-    if _FUSED.search(lower) and "out" not in lower:
-        return "qkv"
-    if _FUSED_PAIR.search(lower):
-        return "kv"
-    tokens = [token for token in re.split(r"[._]", lower) if token]
-    for role, known in _ROLES.items():
-        if known & set(tokens):
-            return role
-    number = next((int(token) for token in tokens if token.isdigit()), None)
-    if number is not None and number < 4 and "linear" in lower and "head" not in lower:
-        return ("query", "key", "value", "output")[number]
-    if rows == 3 * columns:
-        return "qkv"
-    return ""
 
 
 def _feed_forward(found: _Mapping, prefix: str, site: str, owners: list[Owner], d_model: int) -> None:

@@ -53,6 +53,9 @@ def find_heads(module: nn.Module) -> int:
     for path, child in module.named_modules():
         if isinstance(child, nn.ModuleList) and "head" in path.rpartition(".")[2].lower():
             return len(child)
+    for name, x in module.named_parameters():
+        if x.dim() == 3 and re.search(r"(^|[._])(w_?)?(q|k|v|query|key|value)$", name.lower()):
+            return len(x)  # [heads, d_model, width]
     raise Unmapped("the number of heads is not an attribute of the module: give num_heads")
 
 

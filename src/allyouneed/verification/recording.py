@@ -74,16 +74,24 @@ class Functions(TorchFunctionMode):
             mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
         if mask is not None:
             scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-        self.softmaxes.append((scores.detach(), torch.softmax(scores, -1).detach(), -1))
+        weights = torch.softmax(scores, -1).nan_to_num(0.0)  # rows without any visible key are 0
+        self.softmaxes.append((scores.detach(), weights.detach(), -1))
         return func(**bound)
 
 
 @dataclass(frozen=True)
 class Recording:
-    """The steps of a forward pass by name, in the order of our computation; see `computation.compute`."""
+    """The steps of a forward pass.
+
+    Attributes:
+        steps: Values by name, in the order of our computation; see `computation.compute`.
+        pre_norm: Whether norms precede the sub-layers; None if unknown.
+        order: Layers of each side in the order in which they ran; no entry if that could not be observed.
+    """
 
     steps: Mapping[str, Tensor]
     pre_norm: bool | None
+    order: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @contextmanager
@@ -124,16 +132,21 @@ def record(module: nn.Module, weights: Weights, batch: Batch, run: Callable[[], 
 
         return keep
 
+    paths = list(dict.fromkeys(tap.module for tap in weights.modules))
+    first = {id(module.get_submodule(path)): path for path in reversed(paths)}
+    same = {path: first[id(module.get_submodule(path))] for path in paths}
     functions = Functions(without_dropout=True)
     with ExitStack() as stack:
         stack.enter_context(slow_attention())
-        for path in {tap.module for tap in weights.modules}:
+        for path in dict.fromkeys(same.values()):
             handle = module.get_submodule(path).register_forward_hook(hook(path), with_kwargs=True)
             stack.callback(handle.remove)
         stack.enter_context(functions)
         logits = run()
-    steps = _named(weights, batch, calls) | _softmaxes(weights, batch, functions.softmaxes)
-    return Recording({**steps, "logits": logits.detach()}, _is_pre_norm(weights.modules, order))
+    steps = _named(weights, batch, calls, same) | _softmaxes(weights, batch, functions.softmaxes)
+    shared = len(set(same.values())) < len(same)
+    ran = {} if shared else _layer_order(weights, order)
+    return Recording({**steps, "logits": logits.detach()}, _is_pre_norm(weights.modules, order), ran)
 
 
 def _lengths(step: str, batch: Batch) -> tuple[int, ...]:
@@ -144,14 +157,35 @@ def _lengths(step: str, batch: Batch) -> tuple[int, ...]:
     return (source,) if step.startswith(("source", "encoder")) else (target,)
 
 
-def _named(weights: Weights, batch: Batch, calls: Mapping[str, list[dict[str, Tensor]]]) -> dict[str, Tensor]:
+def _layer_order(weights: Weights, ran: list[str]) -> dict[str, tuple[int, ...]]:
+    """Return the layers of each side in the order of their first call, for sides whose projections are hooked."""
+    orders = {}
+    for side, layers in (("encoder", weights.encoder), ("decoder", weights.decoder)):
+        firsts: dict[int, int] = {}
+        observed: set[int] = set()
+        for tap in weights.modules:
+            parts = tap.step.split(".")
+            if parts[0] == side and len(parts) == 4 and parts[-1] in ("queries", "inner", "output"):
+                observed.add(int(parts[1]))
+                if tap.module in ran:
+                    at = ran.index(tap.module)
+                    firsts[int(parts[1])] = min(at, firsts.get(int(parts[1]), at))
+        if observed == set(range(len(layers))):
+            orders[side] = tuple(sorted(firsts, key=firsts.__getitem__))
+    return orders
+
+
+def _named(
+    weights: Weights, batch: Batch, calls: Mapping[str, list[dict[str, Tensor]]], same: Mapping[str, str]
+) -> dict[str, Tensor]:
+    """Name what hooks saw; same: the path under which a module that several paths share was hooked."""
     steps: dict[str, Tensor] = {}
-    used: dict[str, dict[str, int]] = {}
+    used: dict[str, dict[tuple[str, str], int]] = {}
     rows = len(batch.source)
     for tap in weights.modules:
-        site = tap.step.rpartition(".")[0]
-        turns = used.setdefault(tap.module, {})
-        made = calls.get(tap.module, [])
+        site = (tap.step.rpartition(".")[0], tap.module)
+        turns = used.setdefault(same[tap.module], {})
+        made = calls.get(same[tap.module], [])
         if site not in turns:
             fitting = [i for i, call in enumerate(made) if i not in turns.values() and _fits(call, tap, batch)]
             turns[site] = fitting[0] if fitting else -1

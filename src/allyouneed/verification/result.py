@@ -29,6 +29,7 @@ _WIDTH = 100
 _WORDS = {
     "en": {
         "no mistake": "No mistake found",
+        "none by input": "No mistake found by changing the input",
         "found": "{n} found",
         "mistake": "mistake",
         "mistakes": "mistakes",
@@ -52,6 +53,7 @@ _WORDS = {
     },
     "ko": {
         "no mistake": "실수를 찾지 못했습니다",
+        "none by input": "입력을 바꾸는 검사에서는 실수를 찾지 못했습니다",
         "found": "실수 {n}개를 찾았습니다",
         FAILED: "실수",
         SYMPTOM: "그 결과",
@@ -123,7 +125,7 @@ class Verification:
         """Return the first line of the report."""
         words, count = _WORDS[language], len(self.of(FAILED))
         if not count:
-            return words["no mistake"]
+            return words["no mistake" if self.diagnosis is not None else "none by input"]
         number = f"{count} {words['mistake' if count == 1 else 'mistakes']}" if language == "en" else str(count)
         return words["found"].format(n=number)
 

@@ -16,15 +16,15 @@ from allyouneed.verification.building import build_module
 from allyouneed.verification.calling import Forward
 from allyouneed.verification.computation import Batch
 from allyouneed.verification.diagnosis import Comparer, Diagnosis, diagnose
-from allyouneed.verification.explain import comparison_of, findings_of, structure_findings
-from allyouneed.verification.findings import FAILED, SYMPTOM, Comparison, Finding
+from allyouneed.verification.explain import comparison_of, findings_of, layer_findings, structure_findings
+from allyouneed.verification.findings import FAILED, NOTE, SYMPTOM, Comparison, Finding, checks
 from allyouneed.verification.naming import find_weights
 from allyouneed.verification.owners import Unmapped
 from allyouneed.verification.plan import Plan
 from allyouneed.verification.recording import record
 from allyouneed.verification.result import Verification
 from allyouneed.verification.training_check import Loss, Step, check_loss, check_step
-from allyouneed.verification.weights import Weights
+from allyouneed.verification.weights import Order, Weights, in_order
 
 # Largest relative difference that counts as rounding, by the module's own type. Buffers, for example sinusoids, keep
 # its precision when a copy is converted to float64.
@@ -82,7 +82,8 @@ def verify(
     was_training = made.training
     try:
         subject = find_subject(made.eval(), forward, pad_id, bos_id, vocab_size, target_vocab_size)
-        exact = subject.in_double()
+        given = any(isinstance(each, Tensor) for each in (weights or {}).values())
+        exact = subject.in_double(distinct=not given)
         seen = behaviour(subject, exact)
         findings = list(seen.findings)
         if loss is not None:
@@ -90,6 +91,8 @@ def verify(
         if step is not None:
             findings += check_step(subject, step)
         white = _compare(exact, _tolerance(made, exact), num_heads, weights)
+        if subject.kind == "probabilities":
+            findings.append(Finding(checks()["probabilities"], NOTE))
         findings = [_as_symptom(finding) if white.explains else finding for finding in findings]
     finally:
         made.train(was_training)
@@ -155,25 +158,30 @@ def _compare(
     if torch.equal(*(weights.encoder[0].attention.key.weight for weights in readings)):
         readings = readings[:1]
     with torch.no_grad():
-        recorded = [(weights, *_recorded(subject, weights, tolerance)) for weights in readings]
-        recorded.sort(key=lambda each: -len(each[1].agreement(each[2]).matched))
-        weights, comparer, plan = recorded[0]
+        recorded = [_recorded(subject, weights, tolerance) for weights in readings]
+        recorded.sort(key=lambda each: -len(each[0].agreement(each[1]).matched))
+        comparer, plan, order = recorded[0]
+        weights = comparer.weights
         diagnosis = diagnose(comparer, plan)
-    findings = list(findings_of(diagnosis, comparer))
+    findings = [*layer_findings(readings[0], order), *findings_of(diagnosis, comparer)]
     findings += structure_findings(weights, plan, [finding.name for finding in findings])
     return _White(findings, comparison_of(diagnosis, comparer), diagnosis)
 
 
-def _recorded(subject: Subject, weights: Weights, tolerance: float) -> tuple[Comparer, Plan]:
+def _recorded(subject: Subject, weights: Weights, tolerance: float) -> tuple[Comparer, Plan, Order]:
     """Run the module on a padded batch and record its steps."""
     source, target = subject.sample(3, 7, 6)
     source[1, 5:], target[2, 4:] = subject.pad_id, subject.pad_id
     batch = Batch(source, target, subject.pad_id)
     recording = record(subject.module, weights, batch, lambda: subject(source, target))
+    order = recording.order
+    if any(ran != tuple(range(len(getattr(weights, side)))) for side, ran in order.items()):
+        weights = in_order(weights, order)
+        recording = record(subject.module, weights, batch, lambda: subject(source, target))
     comparer = Comparer(weights, batch, recording.steps, tolerance, log_probabilities=subject.kind != "logits")
     plan = Plan()
     if recording.pre_norm:
         plan = replace(plan, norm="pre")
     if weights.source_positions is not None:
         plan = replace(plan, positions="learned")
-    return comparer, plan
+    return comparer, plan, order

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -126,6 +126,36 @@ class Tap:
     module: str
     side: str
     part: tuple[int, int] = (0, 1)
+
+
+Order = Mapping[str, tuple[int, ...]]  # numbers of the layers of "encoder" and "decoder", as they run
+
+
+def in_order(weights: Weights, order: Order) -> Weights:
+    """Return the weights with the layers that run, in the order in which they run."""
+    stacks = {side: [getattr(weights, side)[i] for i in ran] for side, ran in order.items()}
+    taps = []
+    for tap in weights.modules:
+        side, number, *rest = tap.step.split(".")
+        if side not in order or not number.isdigit():
+            taps.append(tap)
+        elif int(number) in order[side]:
+            taps.append(replace(tap, step=".".join([side, str(order[side].index(int(number))), *rest])))
+    layers = {side: tuple(stack) for side, stack in stacks.items()}
+    return replace(weights, modules=tuple(taps), **layers)  # type: ignore[arg-type]
+
+
+def shared_layers(weights: Weights) -> list[tuple[str, int]]:
+    """List the layers that use the matrices of an earlier layer of their side."""
+    shared = []
+    for side, layers in (("encoder", weights.encoder), ("decoder", weights.decoder)):
+        seen: set[int] = set()
+        for number, layer in enumerate(layers):
+            address = layer.attention.query.weight.data_ptr()
+            if address in seen:
+                shared.append((side, number))
+            seen.add(address)
+    return shared
 
 
 def our_names(encoder_layers: int, decoder_layers: int, bias: bool = True) -> Iterator[str]:
