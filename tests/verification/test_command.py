@@ -65,7 +65,7 @@ def test_the_command(file, tmp_path):
         ("{file}", "give FILE.py:NAME"),
         ("{file}:absent", "has no absent. It defines TutorialTransformer, right, wrong, needs, text, loss"),
         ("{file}:needs", r"needs needs arguments \(thing\)"),
-        ("{file}:text", "text returns a str, not a torch.nn.Module"),
+        ("{file}:text", "text returns an object of type str, not a torch.nn.Module"),
         ("{file}:Broken", r"cannot call the module with source and target ids\. Tried .*IndexError: <b>off</b>"),
     ],
 )

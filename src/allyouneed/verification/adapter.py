@@ -144,9 +144,11 @@ def find_subject(
         UserError: If the module cannot be called; the message lists what was tried.
     """
     read = _find_pad(module) if pad_id is None else pad_id
-    pad = read or 0
+    pad = max(read or 0, 0)
     bos = (1 if pad == 0 else 0) if bos_id is None else bos_id
     source_vocab, target_vocab = _find_vocabularies(module, vocab_size, target_vocab_size)
+    if pad_id is not None and not 0 <= pad < min(source_vocab, target_vocab):
+        raise UserError(f"pad_id {pad}: the vocabularies have {source_vocab} and {target_vocab} tokens.")
     tried: list[str] = []
     runnable: list[tuple[tuple[int, int], Subject]] = []
     for convention in [Convention(custom=forward)] if forward is not None else _conventions(module):

@@ -54,7 +54,7 @@ def build_module(factory: Callable[..., Any]) -> tuple[nn.Module, str]:
         )
     made = factory(**chosen)
     if not isinstance(made, nn.Module):
-        raise UserError(f"{name} returns a {type(made).__name__}, not a torch.nn.Module.")
+        raise UserError(f"{name} returns an object of type {type(made).__name__}, not a torch.nn.Module.")
     return made, ", ".join(f"{each}={value!r}" for each, value in chosen.items())
 
 

@@ -212,7 +212,9 @@ class _Run:
         centred = x - x.mean(axes, keepdim=True)
         if plan.spread == "unbiased":
             centred = centred / (x.std(axes, keepdim=True) + norm.eps)
-        else:
+        elif plan.spread == "variance":
+            centred = centred / (x.var(axes, keepdim=True) + norm.eps)
+        elif plan.spread == "biased":
             centred = centred / (x.var(axes, unbiased=False, keepdim=True) + norm.eps).sqrt()
         return self.observe(f"{site}.norm_output", centred * norm.weight + norm.bias)
 
@@ -232,10 +234,11 @@ class _Run:
         named = {"q": ("queries", w.query), "k": ("keys", w.key), "v": ("values", w.value)}
         inputs = (x, memory, memory)
         parts = [
-            observe(f"{site}.{named[c][0]}", _apply(named[c][1], y)) for c, y in zip(plan.order, inputs, strict=True)
+            self.project(f"{site}.{named[c][0]}", named[c][1], y, c not in plan.order[:i])
+            for i, (c, y) in enumerate(zip(plan.order, inputs, strict=True))
         ]
         q, k, v = (_split(part, w.heads, plan.split) for part in parts)
-        scores = q @ k.transpose(-2, -1) / _divisor(plan.scale, q.shape[-1], self.weights.d_model)
+        scores = q @ k.transpose(-2, -1) / _divisor(plan.scale, q.shape[-1], self.weights.d_model, k.shape[-2])
         own = kind == "cross" and whole.memory.startswith("decoder")
         heads = self.weigh(site, scores, plan, self.mask(kind, plan, own, scores)) @ v
         if plan.heads == "last":
@@ -243,6 +246,10 @@ class _Run:
         merged = heads.transpose(1, 2).flatten(2) if plan.merge == "transpose" else heads.reshape(*x.shape[:2], -1)
         merged = observe(f"{site}.concat", merged)
         return merged if not plan.projected or w.output is None else observe(f"{site}.output", _apply(w.output, merged))
+
+    def project(self, step: str, linear: Linear, x: Tensor, observed: bool) -> Tensor:
+        projected = _apply(linear, x)
+        return self.observe(step, projected) if observed else projected
 
     def weigh(self, site: str, scores: Tensor, plan: AttentionPlan, mask: Tensor) -> Tensor:
         """Apply mask and softmax to scores [batch, heads, query, key]."""
@@ -278,7 +285,7 @@ class _Run:
         queries, keys = scores.shape[-2:]
         mask = torch.ones(queries, keys, dtype=torch.bool)
         future = "none" if (self.plan.memory == "decoder unmasked" and own) or plan.future == "added" else plan.future
-        if (kind == "decoder" or own) and future != "none":
+        if (kind == "decoder" or own or future == "everywhere") and future != "none":
             upper = {"reversed": 0, "after": 1}
             mask = mask.triu(upper[future]) if future in upper else mask.tril({"strict": -1, "ahead": 1}.get(future, 0))
         ids = self.batch.target if kind == "decoder" or own else self.batch.source
@@ -301,7 +308,7 @@ def _split(x: Tensor, heads: int, how: str) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def _divisor(scale: str, d_k: int, d_model: int) -> float:
+def _divisor(scale: str, d_k: int, d_model: int, keys: int) -> float:
     return {
         "sqrt d_k": math.sqrt(d_k),
         "none": 1.0,
@@ -309,4 +316,5 @@ def _divisor(scale: str, d_k: int, d_model: int) -> float:
         "sqrt d_model": math.sqrt(d_model),
         "d_model": float(d_model),
         "times": 1 / math.sqrt(d_k),
+        "sqrt keys": math.sqrt(keys),
     }[scale]

@@ -177,15 +177,17 @@ def diagnose(comparer: Comparer, plan: Plan, seconds: float = 10.0) -> Diagnosis
     result = Diagnosis(tolerance=comparer.tolerance, compared=tuple(comparer.steps))
     current = comparer.agreement(plan)
     result.first = current
-    known = list(variations())
+    known, searched = list(variations()), set[str]()
     while not current.complete and len(result.variations) + len(result.unexplained) < _MOST_ROUNDS:
-        found = _best(comparer, plan, current, known, start + seconds)
+        pairs = family(current.step) not in searched  # what no pair reproduced in one layer, none does in the next
+        found = _best(comparer, plan, current, known if pairs else [], start + seconds)
         if found is None:
             result.exhausted = time.perf_counter() > start + seconds
             if result.exhausted or current.step in ("logits", "sizes"):
                 result.unexplained.append(current)
                 break
             result.unexplained.append(current)
+            searched.add(family(current.step))
             comparer.forced.add(current.step)
             current = comparer.agreement(plan)
             continue
@@ -199,19 +201,26 @@ def diagnose(comparer: Comparer, plan: Plan, seconds: float = 10.0) -> Diagnosis
     return result
 
 
+def family(step: str) -> str:
+    """Return a step without side and number of its layer: "encoder.0.self.scores" -> "self.scores"."""
+    return step.partition(".")[2].partition(".")[2] or step
+
+
 def _best(
     comparer: Comparer, plan: Plan, current: Agreement, known: Sequence[Variation], end: float
 ) -> tuple[tuple[Variation, ...], tuple[str, ...]] | None:
     """Return the change, or pair of changes, after which most steps agree, and equally good ones."""
     tried: list[tuple[int, tuple[Variation, ...]]] = []
     relevant = []
+    elsewhere = False  # whether a change of all layers leaves none of them with the same difference
     for change in known:
         agreement = _attempt(comparer, plan, (change,))
         if agreement is not None and _progress(agreement, current):
             tried.append((_reached(agreement), (change,)))
+            elsewhere |= agreement.complete or family(agreement.step) != family(current.step)
         elif agreement is not None and _is_relevant(agreement, current):
             relevant.append(change)
-    for change in () if any(reached == _COMPLETE for reached, _ in tried) else _special(comparer, plan, current):
+    for change in () if elsewhere else _special(comparer, plan, current):
         agreement = _attempt(comparer, plan, (change,))
         if agreement is not None and _progress(agreement, current):
             tried.append((_reached(agreement), (change,)))

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from allyouneed.verification.diagnosis import Agreement, Comparer, Diagnosis, factor
+from allyouneed.verification.diagnosis import Agreement, Comparer, Diagnosis, factor, family
 from allyouneed.verification.findings import CHOICE, FAILED, NOTE, Comparison, Finding, catalogue
 from allyouneed.verification.plan import Plan, Variation
 from allyouneed.verification.weights import Order, Weights, shared_layers
@@ -68,7 +68,9 @@ def step_words(step: str, language: str = "en") -> str:
 
 def factor_words(value: float | None, sizes: Mapping[str, int], language: str = "en") -> str:
     """Describe a factor, as a root of a size of the model if it is one: 2.828 -> "√d_k = √8 = 2.83 times too large"."""
-    if value is None or abs(value - 1) < 1e-3 or value <= 0:
+    if value == 0:
+        return "모두 0" if language == "ko" else "0 throughout"
+    if value is None or abs(value - 1) < 1e-3 or value < 0:
         return ""
     large = value > 1
     ratio = value if large else 1 / value
@@ -97,9 +99,15 @@ def findings_of(diagnosis: Diagnosis, comparer: Comparer) -> Iterator[Finding]:
             agreement.step,
             other,
         )
+    families: dict[str, list[Agreement]] = {}
     for agreement in diagnosis.unexplained:
-        measured = {language: _measured(agreement, comparer, language) for language in ("en", "ko")}
-        yield Finding(known["unexplained"], FAILED, measured, agreement.distance, {}, agreement.step)
+        families.setdefault(family(agreement.step), []).append(agreement)
+    for first, *others in families.values():
+        measured = {language: _measured(first, comparer, language) for language in ("en", "ko")}
+        also = {}
+        if others:
+            also = {lang: "; ".join(step_words(each.step, lang) for each in (first, *others)) for lang in measured}
+        yield Finding(known["unexplained"], FAILED, measured, first.distance, also, first.step)
 
 
 def _sites(variation: Variation) -> dict[str, str]:
@@ -190,6 +198,8 @@ def structure_findings(weights: Weights, plan: Plan, found: Collection[str] = ()
         yield Finding(known[name], _STATUS[known[name].level])
     if plan.norm == "pre":
         yield Finding(known["pre-norm"], CHOICE)
+    if plan.norm == "pre" and (weights.encoder_norm is None or weights.decoder_norm is None):
+        yield Finding(known["final-norm-absent"], NOTE)
     if plan.positions == "learned":
         yield Finding(known["learned-positions"], CHOICE)
     moved = {"embedding-norm", "final-norm-missing"} & set(found)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from allyouneed.errors import UserError
 from allyouneed.verification.owners import Owner, Unmapped, find_eps, find_heads, is_position, list_owners, vector_size
 from allyouneed.verification.paths import block_of, kinds_of, place_of, role_of
 from allyouneed.verification.weights import Tap, Weights, from_names
@@ -84,6 +85,9 @@ def find_weights(
         Unmapped: If a role is unclear.
     """
     heads = num_heads or find_heads(module)
+    width = next((e.embedding_dim for e in module.modules() if isinstance(e, nn.Embedding)), heads)
+    if num_heads and width % heads:
+        raise UserError(f"num_heads {heads}: d_model is {width}, which {heads} heads cannot share.")
     found = _Mapping()
     _search(module, found, heads, per_head)
     for ours, theirs in (names or {}).items():

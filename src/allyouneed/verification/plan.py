@@ -20,11 +20,12 @@ class AttentionPlan:
     """Settings of one kind of attention (section 3.2).
 
     Attributes:
-        scale: Divisor of the scores: "sqrt d_k" (the paper), "none", "d_k", "sqrt d_model", "d_model", "times".
+        scale: Divisor of the scores: "sqrt d_k" (the paper), "none", "d_k", "sqrt d_model", "d_model", "times",
+            "sqrt keys".
         axis: Axis over which the softmax sums to 1: "key" (the paper), "query", "head" or "batch".
         future: Keys that a decoder query may see: "causal" (the paper), "none" (all), "strict" (earlier ones only),
             "ahead" (the next one too), "reversed" (itself and later ones), "after" (later ones only), "added"
-            (all, with 1 added to the scores of later ones).
+            (all, with 1 added to the scores of later ones), "everywhere" (causal also in the encoder).
         padding: Whether padded keys are masked: True, False, or "query" (padded queries are masked instead).
         masking: How the mask acts: "fill" (the paper's -∞), "inverted", "positive" (+1e9), "zero" (scores become 0),
             "multiplied" (weights are zeroed after the softmax), "added" (0 or 1 is added), "tiny" (-1e-9), "offset"
@@ -62,8 +63,9 @@ class Plan:
             "divided" (by √d_model), "twice" (d_model).
         positions: "sinusoidal" (interleaved), "split", "tensor2tensor" (split, other frequencies), "from 1",
             "swapped" (cosines first), "doubled" (exponents twice as large), "per column" (2j/d_model for column j),
-            "cosine off" (cosines have the exponent (2i+1)/d_model), "base 1000", "batch" (along the batch), "first"
-            (that of position 0 for all), "learned", "none".
+            "cosine off" (cosines have the exponent (2i+1)/d_model), "base 1000", "sines" (no cosines), "growing"
+            (exponents of the wrong sign), "batch" (along the batch), "first" (that of position 0 for all), "learned",
+            "none".
         target_positions: Whether the decoder's input has positions.
         combined: How embeddings and positions are combined: "added", "multiplied", "every layer" (added to the
             input of each layer), or "every layer too" (to the embeddings and to the input of each layer).
@@ -71,7 +73,8 @@ class Plan:
             (x + LayerNorm(Sublayer(x))), "normed residual" (LayerNorm(x) + Sublayer(LayerNorm(x))), "none".
         final_norm: Whether norms after the last layers are applied, if there are weights for them: "applied",
             "missing", or "first" (to the embeddings instead).
-        spread: Denominator of the norm: "biased" (variance over n), "unbiased" (n - 1, ε added to the deviation).
+        spread: Denominator of the norm: "biased" (variance over n), "unbiased" (n - 1, ε added to the deviation),
+            "variance", or "none".
         norm_axis: What a norm averages over: "features", "positions", "batch", or "sentence" (positions and features).
         norm_of: Which norm a sub-layer uses: its "own", or the one of the "first" sub-layer.
         target_table: Embedding of the target: its "own", or that of the "source".
@@ -174,6 +177,8 @@ _PLAN_CHANGES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("positions-exponents", {"positions": "cosine off"}),
     ("positions-exponents", {"positions": "base 1000"}),
     ("positions-swapped", {"positions": "swapped"}),
+    ("positions-sines", {"positions": "sines"}),
+    ("positions-exponents", {"positions": "growing"}),
     ("positions-batch", {"positions": "batch"}),
     ("positions-constant", {"positions": "first"}),
     ("positions-multiplied", {"combined": "multiplied"}),
@@ -185,6 +190,9 @@ _PLAN_CHANGES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("norm-inside", {"norm": "inside"}),
     ("norm-residual", {"norm": "normed residual"}),
     ("norm-missing", {"norm": "none"}),
+    ("norm-mixed", {"norm": "post"}),
+    ("norm-spread", {"spread": "variance"}),
+    ("norm-spread", {"spread": "none"}),
     ("final-norm-missing", {"final_norm": "missing"}),
     ("residual-missing", {"no_residual": frozenset(SUBLAYERS)}),
     ("residual-missing", {"no_residual": frozenset({"attention"})}),
@@ -215,6 +223,7 @@ _ATTENTION_CHANGES: tuple[tuple[str, dict[str, Any], tuple[str, ...]], ...] = (
     ("scale-squared", {"scale": "d_k"}, KINDS),
     ("scale-d_model", {"scale": "d_model"}, KINDS),
     ("scale-multiplied", {"scale": "times"}, KINDS),
+    ("scale-length", {"scale": "sqrt keys"}, KINDS),
     ("softmax-axis", {"axis": "query"}, KINDS),
     ("softmax-axis", {"axis": "head"}, KINDS),
     ("softmax-axis", {"axis": "batch"}, KINDS),
@@ -229,6 +238,8 @@ _ATTENTION_CHANGES: tuple[tuple[str, dict[str, Any], tuple[str, ...]], ...] = (
     ("future-reversed", {"future": "reversed"}, ("decoder",)),
     ("future-reversed", {"future": "after"}, ("decoder",)),
     ("mask-added", {"future": "added"}, ("decoder",)),
+    ("encoder-causal", {"future": "everywhere"}, ("encoder",)),
+    ("encoder-causal", {"future": "everywhere"}, ("cross",)),
     ("padding-seen", {"padding": False}, ("encoder", "cross")),
     ("padding-queries", {"padding": "query"}, KINDS),
     ("mask-inverted", {"masking": "inverted"}, KINDS),
@@ -243,6 +254,9 @@ _ATTENTION_CHANGES: tuple[tuple[str, dict[str, Any], tuple[str, ...]], ...] = (
     ("projections-swapped", {"order": "kqv"}, KINDS),
     ("projections-swapped", {"order": "qvk"}, KINDS),
     ("projections-swapped", {"order": "vkq"}, KINDS),
+    ("projections-reused", {"order": "qqv"}, KINDS),
+    ("projections-reused", {"order": "qkk"}, KINDS),
+    ("projections-reused", {"order": "qkq"}, KINDS),
     ("projection-missing", {"projected": False}, KINDS),
     ("heads-last", {"heads": "last"}, KINDS),
 )
@@ -263,12 +277,21 @@ def variations() -> Iterator[Variation]:
 def local_variations(step: str) -> Iterator[Variation]:
     """Yield the variations of the side, sub-layer or layer that contains a step, the widest first."""
     side, number, sublayer, _ = step.split(".")
-    anywhere = {"norm", "norm_axis", "norm_of", "no_residual", "residual", "activation", "memory", "cross_query"}
+    anywhere = {
+        "norm",
+        "spread",
+        "norm_axis",
+        "norm_of",
+        "no_residual",
+        "residual",
+        "activation",
+        "memory",
+        "cross_query",
+    }
     sides = {"embedding", "positions", "combined"} | anywhere
     for part, fields in (
         (side, sides),
-        (f"*.*.{sublayer}", anywhere),
-        (f"{side}.*.{sublayer}", anywhere),
+        *(((f"*.*.{sublayer}", anywhere), (f"{side}.*.{sublayer}", anywhere)) if number == "0" else ()),
         (f"{side}.{number}", anywhere),
         (f"{side}.{number}.{sublayer}", anywhere),
     ):

@@ -36,10 +36,13 @@ def position_encodings(kind: str, shape: torch.Size, d_model: int, learned: Tens
         sine, cosine = 2 * column / d_model, 2 * (column + 1) / d_model
     elif kind == "cosine off":
         cosine = (column + 1) / d_model
+    elif kind == "growing":
+        sine = cosine = -column / d_model
     elif kind == "tensor2tensor":
         sine = cosine = torch.arange(pairs, dtype=torch.float64) / max(pairs - 1, 1)
     base = 1000.0 if kind == "base 1000" else 10000.0
     sines, cosines = (position / base**sine).sin(), (position / base**cosine).cos()
+    cosines = sines if kind == "sines" else cosines
     if kind in ("split", "tensor2tensor"):
         encodings = torch.cat([sines, cosines], -1)
     else:

@@ -114,7 +114,9 @@ def _module(module: nn.Module | Callable[..., nn.Module]) -> tuple[nn.Module, st
     if isinstance(module, nn.Module):
         return module, ""
     if not callable(module):
-        raise UserError(f"verify needs a torch.nn.Module or a function that makes one, not a {type(module).__name__}.")
+        raise UserError(
+            f"verify needs a torch.nn.Module or a function that makes one, not an object of type {type(module).__name__}."
+        )
     return build_module(module)
 
 

@@ -133,7 +133,6 @@ Order = Mapping[str, tuple[int, ...]]  # numbers of the layers of "encoder" and 
 
 def in_order(weights: Weights, order: Order) -> Weights:
     """Return the weights with the layers that run, in the order in which they run."""
-    stacks = {side: [getattr(weights, side)[i] for i in ran] for side, ran in order.items()}
     taps = []
     for tap in weights.modules:
         side, number, *rest = tap.step.split(".")
@@ -141,8 +140,9 @@ def in_order(weights: Weights, order: Order) -> Weights:
             taps.append(tap)
         elif int(number) in order[side]:
             taps.append(replace(tap, step=".".join([side, str(order[side].index(int(number))), *rest])))
-    layers = {side: tuple(stack) for side, stack in stacks.items()}
-    return replace(weights, modules=tuple(taps), **layers)  # type: ignore[arg-type]
+    encoder = tuple(weights.encoder[i] for i in order.get("encoder", range(len(weights.encoder))))
+    decoder = tuple(weights.decoder[i] for i in order.get("decoder", range(len(weights.decoder))))
+    return replace(weights, modules=tuple(taps), encoder=encoder, decoder=decoder)
 
 
 def shared_layers(weights: Weights) -> list[tuple[str, int]]:
