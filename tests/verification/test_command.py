@@ -99,7 +99,9 @@ def test_required_arguments_with_telling_names_are_chosen():
 
 
 def test_other_objects_are_rejected():
-    with pytest.raises(UserError, match=r"needs a torch\.nn\.Module or a function that makes one, not a int"):
+    with pytest.raises(
+        UserError, match=r"needs a torch\.nn\.Module or a function that makes one, not an object of type int"
+    ):
         allyouneed.verify(3)
     with pytest.raises(UserError, match=r"give vocab_size\."):
         allyouneed.verify(torch.nn.Linear(2, 2))

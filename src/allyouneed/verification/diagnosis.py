@@ -6,6 +6,7 @@ step. Each round keeps the change that moves the first step that differs furthes
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -98,7 +99,7 @@ class Comparer:
     tolerance: float
     forced: set[str] = field(default_factory=set)
     log_probabilities: bool = False
-    last: float = 0.0
+    _references: dict[str, tuple[Tensor, Tensor, float]] = field(default_factory=dict, repr=False)
 
     def agreement(self, plan: Plan) -> Agreement:
         """Compute a plan until the first step that differs."""
@@ -137,16 +138,23 @@ class Comparer:
             ours = ours.log_softmax(-1)
         if ours.shape != theirs.shape:
             return float("inf")
-        kept = self.kept(step, ours)
-        ours, theirs = ours.to(torch.float64), theirs.to(torch.float64)
-        if step.endswith(".scores"):
-            kept = kept & (theirs > _MASKED) & (theirs.abs() < -_MASKED)
-        both = ours.isnan() & theirs.isnan()
-        difference = torch.where(kept & ~both, (ours - theirs).abs(), torch.zeros_like(ours))
-        if not bool(difference.isfinite().all()):
-            return float("inf")
-        largest = torch.where(kept & ~both, theirs.abs(), torch.zeros_like(theirs)).max().clamp_min(1e-12)
-        return float(difference.max() / largest)
+        theirs, kept, largest = self._reference(step, theirs)
+        ours = ours.to(torch.float64)
+        difference = float(torch.where(kept, (ours - theirs).abs(), 0.0).max())
+        if not math.isfinite(difference):  # NaN in both is no difference
+            both = ours.isnan() & theirs.isnan()
+            difference = float(torch.where(kept & ~both, (ours - theirs).abs(), 0.0).max())
+        return difference / largest if math.isfinite(difference) else math.inf
+
+    def _reference(self, step: str, theirs: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Return a recorded step in float64, which of its elements count, and the largest of these."""
+        if step not in self._references:
+            x, kept = theirs.to(torch.float64), self.kept(step, theirs)
+            if step.endswith(".scores"):
+                kept = kept & (x > _MASKED) & (x.abs() < -_MASKED)
+            largest = float(torch.where(kept & ~x.isnan(), x.abs(), 0.0).max())
+            self._references[step] = x, kept, max(largest, 1e-12)
+        return self._references[step]
 
     def kept(self, step: str, x: Tensor) -> Tensor:
         """Return True at rows of real tokens, with the shape of x."""
@@ -212,15 +220,14 @@ def _best(
     """Return the change, or pair of changes, after which most steps agree, and equally good ones."""
     tried: list[tuple[int, tuple[Variation, ...]]] = []
     relevant = []
-    elsewhere = False  # whether a change of all layers leaves none of them with the same difference
     for change in known:
         agreement = _attempt(comparer, plan, (change,))
         if agreement is not None and _progress(agreement, current):
             tried.append((_reached(agreement), (change,)))
-            elsewhere |= agreement.complete or family(agreement.step) != family(current.step)
         elif agreement is not None and _is_relevant(agreement, current):
             relevant.append(change)
-    for change in () if elsewhere else _special(comparer, plan, current):
+    complete = any(reached == _COMPLETE for reached, _ in tried)
+    for change in () if complete else _special(comparer, plan, current):
         agreement = _attempt(comparer, plan, (change,))
         if agreement is not None and _progress(agreement, current):
             tried.append((_reached(agreement), (change,)))
@@ -236,7 +243,7 @@ def _best(
     most = max(reached for reached, _ in tried)
     best = [changes for reached, changes in tried if reached == most]
     names = dict.fromkeys(change.name for changes in best[1:] for change in changes)
-    return best[0], tuple(name for name in names if name != best[0][-1].name)
+    return best[0], tuple(name for name in names if name not in (best[0][-1].name, "multiple"))
 
 
 def _special(comparer: Comparer, plan: Plan, current: Agreement) -> Iterator[Variation]:

@@ -114,10 +114,13 @@ def _sites(variation: Variation) -> dict[str, str]:
     """Name the layer, or the kinds of attention, that a mistake concerns, unless it concerns all."""
     kinds = variation.kinds if 0 < len(variation.kinds) < len(_KINDS) else ()
     words = {language: ", ".join(_KINDS[kind][i] for kind in kinds) for i, language in enumerate(("en", "ko"))}
-    part = _part_words(variation.part)
-    if not part:
+    part = variation.part
+    if part.count(".") == 1 and kinds:  # one layer, one kind of attention
+        part, words = f"{part}.{'cross' if kinds == ('cross',) else 'self'}", {"en": "", "ko": ""}
+    told = _part_words(part)
+    if not told:
         return words if kinds else {}
-    return {language: f"{words[language]}{', ' * bool(words[language])}{only}" for language, only in part.items()}
+    return {language: f"{words[language]}{', ' * bool(words[language])}{only}" for language, only in told.items()}
 
 
 def _part_words(part: str) -> dict[str, str]:

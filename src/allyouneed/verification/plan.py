@@ -116,6 +116,8 @@ class Plan:
 
     def at(self, site: str) -> Plan:
         """Return the plan of a site, for example "encoder.0.self"."""
+        if not self.local:
+            return self
         plan, parts = self, site.split(".")
         for part, change in self.local:
             names = part.split(".")

@@ -115,7 +115,8 @@ def _module(module: nn.Module | Callable[..., nn.Module]) -> tuple[nn.Module, st
         return module, ""
     if not callable(module):
         raise UserError(
-            f"verify needs a torch.nn.Module or a function that makes one, not an object of type {type(module).__name__}."
+            "verify needs a torch.nn.Module or a function that makes one, "
+            f"not an object of type {type(module).__name__}."
         )
     return build_module(module)
 
