@@ -52,6 +52,14 @@ def test_stages_follow_the_equations(small):
         close(stages["result"], norm(torch.from_numpy(stages["residual"] + stages["output"])).numpy())
 
 
+def test_stages_of_an_unknown_layer(small):
+    with torch.no_grad(), allyouneed.record(small.model) as seen:
+        small.model(torch.tensor([[5, 3]]), torch.tensor([[2, 8]]))
+    for kind, layer in (("self", 0), ("cross", 2), ("cross", -1)):
+        with pytest.raises(UserError, match=f"no layer {layer} of '{kind}' was recorded"):
+            seen.stages(kind, layer)
+
+
 def test_recording_a_training_step_keeps_gradients(translator):
     model = translator.model.train()
     target = torch.tensor([[2, 8, 11, 3], [2, 6, 3, 0]])

@@ -23,6 +23,7 @@ from allyouneed.insight.patching import patch_sentences
 from allyouneed.insight.patching_data import models_data_or_none, patching_table, sentences_data
 from allyouneed.insight.states import validation_pairs
 from allyouneed.insight.twins import FILE as ABLATIONS
+from allyouneed.insight.twins import load_twins
 from allyouneed.insight.variant import entropies
 from allyouneed.model.probe import KINDS
 from allyouneed.progress import print_line, track_progress
@@ -134,6 +135,7 @@ def look_at(request: LookRequest, console: Console) -> str:
     if not request.sentence.strip():
         return _corpus_page(translator, request, console)
     if request.page:
+        load_twins(request.twins)  # reports a wrong folder before the long computations
         added = _comparisons(translator, request)
         text = effect_text(request.run, request.test, translator.bundle.config.data.columns)
         with track_progress(console, "variants") as update:

@@ -62,10 +62,15 @@ class Recording(Showable, Drawable):
             Arrays by name, see `Attention.stages`.
 
         Raises:
-            UserError: If nothing was recorded.
+            UserError: If nothing was recorded, or there is no such kind or layer.
         """
         self._check_recorded()
-        return self.recorded.arrays(kind, 0)[layer]
+        layers = self.recorded.arrays(kind, 0)
+        if not 0 <= layer < len(layers):
+            raise UserError(
+                f"no layer {layer} of {kind!r} was recorded: kinds are {', '.join(KINDS)}, layers count from 0."
+            )
+        return layers[layer]
 
     def data(self) -> dict[str, Any]:
         """Convert to the data of the explorer, without variants, predictions and search, which were not computed.
