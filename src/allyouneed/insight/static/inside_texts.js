@@ -34,7 +34,7 @@ addTexts({
   cosine: ["cosine", "코사인"],
 
   ffTitle: ["A sum of {0} units", "유닛 {0}개의 합"],
-  ffText: ["After attention, the same network is applied to each position by itself. It is a sum over {0} units: a unit whose part of x W_1 + b_1 is positive adds its row of W_2, multiplied by that activation. Shown are the {1} units of this layer that add most to this sentence.",
+  ffText: ["After attention, the same network is applied to each position separately. It is a sum over {0} units: a unit whose part of x W_1 + b_1 is positive adds its row of W_2, multiplied by that activation. Shown are the {1} units of this layer that add most to this sentence.",
     "어텐션 다음에는 같은 네트워크를 위치마다 따로 적용합니다. 이것은 유닛 {0}개의 합입니다. x W_1 + b_1에서 자기 값이 양수인 유닛은 그 활성값을 곱한 W_2의 행을 더합니다. 이 문장에 가장 많이 더하는 이 층의 유닛 {1}개를 표시합니다."],
   ffSwish: ["This model uses swish instead of ReLU: units with negative input are close to 0, but not exactly 0.", "이 모델은 ReLU 대신 swish를 사용합니다. 입력이 음수인 유닛은 0에 가깝지만 정확히 0은 아닙니다."],
   ffMap: ["Rows are tokens, columns are units. Shade: length of what the unit adds, |activation| · ‖row of W_2‖.", "행은 토큰, 열은 유닛입니다. 진할수록 유닛이 더하는 벡터 |활성값| · ‖W_2의 행‖이 깁니다."],

@@ -56,7 +56,7 @@ const TEXTS = {
   scale: ["Divide by √dₖ", "√dₖ로 나누기"], scaleS: ["“scaled” dot-product attention, section 3.2.1", "3.2.1절의 “scaled”"],
   future_mask: ["Mask later positions", "뒤의 위치 가리기"], future_maskS: ["in the decoder's self-attention, section 3.2.3", "디코더 셀프 어텐션, 3.2.3절"],
   padding_mask: ["Mask padding", "패딩 가리기"], padding_maskS: ["4 padding tokens are added, as in a batch with a longer sentence", "더 긴 문장과 같은 배치일 때처럼 패딩 토큰 4개를 붙입니다"],
-  positions: ["Positional encoding", "위치 인코딩"], positionsS: ["tells the encoder the order of the tokens, section 3.5", "인코더에 토큰의 순서를 알려 줍니다, 3.5절"],
+  positions: ["Positional encoding", "위치 인코딩"], positionsS: ["gives the encoder the order of the tokens, section 3.5", "인코더에 토큰의 순서를 알려 줍니다, 3.5절"],
   headsOff: ["Heads", "헤드"], headsOffS: ["click to turn a head off; stronger colour: larger drop in log probability", "클릭하면 헤드를 끕니다. 색이 뚜렷할수록 로그 확률이 많이 낮아집니다"],
   paper: ["Reset to the paper's model", "논문의 설정으로 되돌리기"], before: ["before", "변경 전"], after: ["after", "변경 후"],
   wholeLayer: ["All heads of layer {0}", "{0}층의 모든 헤드"], saveView: ["Save this view", "이 화면 저장"],
