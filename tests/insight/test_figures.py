@@ -72,6 +72,15 @@ def test_tokens_are_drawn_as_they_are(tmp_path):
     assert all(text.get_fontfamily() == families for text in texts)
 
 
+def test_positions_without_a_counterpart_are_hatched(small):
+    patching = insight.patch_sentences(random_translator(2, 2, 16), TEXT, "a dog and a cat runs")
+    missing = [column for column, partner in enumerate(patching.counterparts) if partner < 0]
+    assert missing
+    [axes] = insight.figures.draw_patching(patching).figure.axes
+    assert axes.patch.get_hatch()
+    assert axes.images[0].get_array().mask[:, missing].all()  # transparent
+
+
 def test_a_picture_that_cannot_be_drawn(tmp_path):
     view = allyouneed.view(encoder=np.eye(3)[None, None])
     draw = insight.figures.draw_heads

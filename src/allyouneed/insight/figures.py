@@ -217,6 +217,7 @@ def draw_patching(
 
     Returns:
         Layers as rows; positions of the receiving sentence, or heads, as columns. 1: the prediction of the other one.
+        Positions without a counterpart are hatched.
     """
     found = patching.maps[name]
     values = found.effect[target]
@@ -235,6 +236,7 @@ def _figure(width: float, height: float) -> Figure:
 def _matrix(
     axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], colours: str, low: float, high: float
 ) -> None:
+    axes.patch.set(hatch="////", edgecolor="grey")  # behind cells without a value
     axes.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto")
     axes.set_yticks(range(len(rows)), rows, fontsize=8)
     axes.set_xticks(range(len(columns)), columns, fontsize=8, rotation=45, ha="left", rotation_mode="anchor")
