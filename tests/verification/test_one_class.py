@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -40,6 +42,16 @@ def test_parameters_that_take_no_part_are_listed():
     verification = allyouneed.verify(OneClass("source embedding"), pad_id=PAD)
     [unused] = [finding for finding in verification.of("note") if finding.name == "unused"]
     assert unused.measured["en"] == "trg_emb.weight"
+
+
+def test_json_has_no_nan():
+    class Broken(OneClass):
+        def forward(self, src, trg):
+            return super().forward(src, trg) * (float("nan") if bool((src == PAD).any()) else 1.0)
+
+    result = allyouneed.verify(Broken(), pad_id=PAD).as_dict()
+    assert not result["passed"]
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
 @pytest.mark.parametrize(("arguments", "message"), [({"pad_id": 99}, "pad_id 99"), ({"num_heads": 5}, "num_heads 5")])

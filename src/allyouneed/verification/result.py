@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -163,9 +164,9 @@ class Verification:
                 yield from _wrapped(f"{words[key]}: {value}", "      ")
 
     def as_dict(self, language: str = "en") -> dict[str, Any]:
-        """Return everything as a JSON-compatible dictionary."""
+        """Return everything as a JSON-compatible dictionary; numbers that are NaN or infinite are None."""
         first = self.comparison
-        return {
+        return _finite({
             "module": self.module,
             "passed": self.passed,
             "verdict": self.verdict(language),
@@ -183,7 +184,7 @@ class Verification:
             },
             "steps_compared": list(self.diagnosis.compared) if self.diagnosis else [],
             "influence": self.influence.tolist(),
-        }  # fmt: skip
+        })  # fmt: skip
 
     def html(self, language: str = "en") -> str:
         """Return a self-contained page without scripts.
@@ -198,6 +199,15 @@ class Verification:
 
     def __str__(self) -> str:
         return self.report()
+
+
+def _finite(value: Any) -> Any:
+    """Replace numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
