@@ -228,6 +228,8 @@ def _best(
             relevant.append(change)
     complete = any(reached == _COMPLETE for reached, _ in tried)
     for change in () if complete else _special(comparer, plan, current):
+        if time.perf_counter() > end:
+            break
         agreement = _attempt(comparer, plan, (change,))
         if agreement is not None and _progress(agreement, current):
             tried.append((_reached(agreement), (change,)))
