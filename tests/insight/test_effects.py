@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from allyouneed.data.tokenizer import BOS, EOS, PAD
+from allyouneed.errors import UserError
 from allyouneed.insight import effects, scale_gradients
 from allyouneed.insight.effects import EffectText, affordable, effect_text, effects_data
 from allyouneed.insight.explorer import explorer_data
@@ -155,3 +156,7 @@ def test_where_the_text_comes_from(translator, toy_run, tmp_path):
     assert data["effects"]["name"] == "valid"
     assert explorer_data(translator, "a b", [])["effects"] is None
     assert effects_data(translator, EffectText([("a " * 500, "b")], "long")) is None
+    with pytest.raises(UserError, match="long: no sentence pair can be measured"):
+        effects_data(translator, EffectText([("a " * 500, "b")], "long", given=True))
+    with pytest.raises(UserError, match=r"test\.src:1: fewer than 2 columns\. Correct the line"):  # one file is a table
+        effect_text(toy_run, files[:1])

@@ -26,6 +26,7 @@ from allyouneed.data.batches import pad
 from allyouneed.data.formats import read_pairs
 from allyouneed.data.prepare import PreparedData
 from allyouneed.data.tokenizer import BOS, EOS, PAD
+from allyouneed.errors import UserError
 from allyouneed.insight.scale_gradients import gradients_data
 from allyouneed.insight.switches import Switches, interventions, single_switches
 from allyouneed.insight.variant import PADDING, jacobian_norms, max_translation_length
@@ -76,11 +77,13 @@ def effect_text(run: Path, files: Sequence[Path] = (), columns: tuple[int, int] 
         The text, or None if the run has no validation text.
 
     Raises:
-        UserError: If a file cannot be read, or the run's validation text is damaged.
+        UserError: If a file cannot be read or a line is malformed, or the run's validation text is damaged.
     """
     if files:
-        pairs = [(pair.source, pair.target) for pair in islice(read_pairs(files, columns), 1000) if not pair.fault]
-        return EffectText(pairs, files[0].name, given=True)
+        pairs = list(islice(read_pairs(files, columns), 1000))
+        if fault := next((pair for pair in pairs if pair.fault), None):
+            raise UserError(f"{files[0]}:{fault.line}: {fault.fault}. Correct the line.")
+        return EffectText([(pair.source, pair.target) for pair in pairs], files[0].name, given=True)
     prepared = PreparedData(run / "data")
     return EffectText(prepared.valid_texts(), "valid") if prepared.is_complete else None
 
@@ -96,10 +99,15 @@ def effects_data(translator: Translator, text: EffectText) -> dict[str, Any] | N
         text: Text to measure on.
 
     Returns:
-        The JSON object described above; None if no sentence is short enough.
+        The JSON object described above; None if no sentence of the run's validation text is short enough.
+
+    Raises:
+        UserError: If no sentence pair of given text can be measured.
     """
     encoded = _encoded(translator, text)
     pairs = encoded[: SENTENCES if text.given else affordable(translator.model, encoded[:SENTENCES])]
+    if not pairs and text.given:
+        raise UserError(f"{text.name}: no sentence pair can be measured. Give other text with --test.")
     if not pairs:
         return None
     pairs = _with_own_translations(translator, pairs)
