@@ -36,7 +36,8 @@ FEW = ["training.batch_tokens=400", "search.max_extra_length=5", "training.devic
 MODEL = [setting for setting in TOY if setting.startswith(("model.", "data."))]
 RUNS, EXPORTS = r"RUN-?\d?|BACK|START|STUDENT|runs/quickstart|DIR|CT2", r"DIR|CT2.*|HF|ARGOS|RUN-?\d?|START"
 SKIPPED = ("quickstart", "paper")
-UNAVAILABLE = ("int8 needs a processor", "pip install")  # messages for features that the machine may lack
+# Messages for what the machine or the prepared RUN may lack.
+UNAVAILABLE = ("int8 needs a processor", "pip install", "no snapshots were kept")
 
 
 def is_run(command: str) -> bool:

@@ -85,6 +85,7 @@ class RecurrentTranslator(nn.Module):
     """
 
     packable = False  # the recurrence runs over the columns of a padded batch
+    variant = "recurrent"
 
     def __init__(
         self,
