@@ -23,9 +23,9 @@ import torch
 
 from allyouneed import Translator
 from allyouneed.data.tokenizer import BOS, EOS
-from allyouneed.insight.attribution import METHODS, answer
-from allyouneed.insight.deletion import RANDOM, DeletionTest, deletion_test
-from allyouneed.insight.removal import PartialInputs, Question
+from allyouneed.insight.attribution.attribute import METHODS, answer
+from allyouneed.insight.attribution.deletion import RANDOM, DeletionTest, deletion_test
+from allyouneed.insight.attribution.removal import PartialInputs, Question
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # makes `benchmarks` importable from any folder

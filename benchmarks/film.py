@@ -19,8 +19,8 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from allyouneed import Translator
-from allyouneed.insight.over_training import film_data, film_page
 from allyouneed.insight.page import film_html
+from allyouneed.insight.statistics.over_training import film_data, film_page
 from allyouneed.snapshots import Snapshots
 
 ROOT = Path(__file__).parents[1]

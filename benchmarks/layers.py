@@ -21,11 +21,11 @@ import torch
 from allyouneed import Translator
 from allyouneed.data.formats import read_pairs
 from allyouneed.data.tokenizer import EOS
-from allyouneed.insight.inside import inside_data
-from allyouneed.insight.lens import agreement, lens_data
-from allyouneed.insight.states import validation_pairs
-from allyouneed.insight.units import STACKS, exciting_tokens
-from allyouneed.insight.variant import TokenPair
+from allyouneed.insight.layers.inside import inside_data
+from allyouneed.insight.layers.lens import agreement, lens_data
+from allyouneed.insight.layers.states import validation_pairs
+from allyouneed.insight.layers.units import STACKS, exciting_tokens
+from allyouneed.insight.variants.variant import TokenPair
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # makes `benchmarks` importable from any folder

@@ -2,9 +2,9 @@
 
 import pytest
 
-from allyouneed.insight.corpus_heads import corpus_data
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import corpus_html, html
+from allyouneed.insight.statistics.corpus_heads import corpus_data
 from tests.conftest import toy_pairs, write_pairs
 from tests.insight.conftest import Page
 

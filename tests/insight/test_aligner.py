@@ -3,7 +3,7 @@ import random
 import pytest
 
 from allyouneed import UserError
-from allyouneed.insight.aligner import Links, align_words, alignment_error, read_alignments
+from allyouneed.insight.statistics.aligner import Links, align_words, alignment_error, read_alignments
 
 
 def test_cooccurring_words_are_linked_even_if_reordered():

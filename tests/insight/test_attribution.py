@@ -11,15 +11,15 @@ import torch
 from allyouneed import Transformer, UserError
 from allyouneed.config import Config
 from allyouneed.data.tokenizer import BOS, EOS
-from allyouneed.insight.attribution import METHODS, answer, attribute, fork
-from allyouneed.insight.deletion import deletion_test, leave_one_out
+from allyouneed.insight.attribution.attribute import METHODS, answer, attribute, fork
+from allyouneed.insight.attribution.deletion import deletion_test, leave_one_out
+from allyouneed.insight.attribution.gradients import integrated_gradients
+from allyouneed.insight.attribution.mixing import alti, raw_attention, rollout
+from allyouneed.insight.attribution.questions import attribution_data, live_attribution, row_operations
+from allyouneed.insight.attribution.removal import PartialInputs, Question
 from allyouneed.insight.explorer import explorer_data
-from allyouneed.insight.gradients import integrated_gradients
-from allyouneed.insight.mixing import alti, raw_attention, rollout
-from allyouneed.insight.questions import attribution_data, live_attribution, row_operations
-from allyouneed.insight.removal import PartialInputs, Question
-from allyouneed.insight.switches import Switches
-from allyouneed.insight.variant import TokenPair, run_pair
+from allyouneed.insight.variants.switches import Switches
+from allyouneed.insight.variants.variant import TokenPair, run_pair
 from allyouneed.model.probe import AttentionRecorder, Probe
 from tests.insight.conftest import random_translator
 

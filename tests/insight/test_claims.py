@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from allyouneed.data.tokenizer import BOS, EOS, PAD
-from allyouneed.insight.switches import Switches, interventions
+from allyouneed.insight.variants.switches import Switches, interventions
 from allyouneed.model.probe import AttentionRecorder, Probe
 from tests.conftest import toy_pairs
 from tests.insight.conftest import random_translator

@@ -11,11 +11,17 @@ import torch
 
 from allyouneed import Translator, UserError
 from allyouneed.data.tokenizer import BOS, EOS
-from allyouneed.insight.comparison import assign, comparison_data, load_run_or_snapshot, match_heads, short_names
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import html
-from allyouneed.insight.patching_data import models_data
-from allyouneed.insight.variant import TokenPair
+from allyouneed.insight.patching.comparison import (
+    assign,
+    comparison_data,
+    load_run_or_snapshot,
+    match_heads,
+    short_names,
+)
+from allyouneed.insight.patching.patching_data import models_data
+from allyouneed.insight.variants.variant import TokenPair
 from allyouneed.snapshots import Snapshots
 from tests.insight.conftest import Page, random_translator
 from tests.insight.test_access import violations

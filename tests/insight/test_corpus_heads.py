@@ -7,10 +7,10 @@ import json
 import pytest
 
 from allyouneed import UserError
-from allyouneed.insight import corpus_heads as corpus
-from allyouneed.insight.corpus_heads import corpus_data
-from allyouneed.insight.heads import MEASURES
-from allyouneed.insight.switches import all_heads
+from allyouneed.insight.statistics import corpus_heads as corpus
+from allyouneed.insight.statistics.corpus_heads import corpus_data
+from allyouneed.insight.statistics.heads import MEASURES
+from allyouneed.insight.variants.switches import all_heads
 from tests.conftest import toy_pairs, write_pairs
 
 

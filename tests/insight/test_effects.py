@@ -9,12 +9,12 @@ import torch.nn.functional as F
 
 from allyouneed.data.tokenizer import BOS, EOS, PAD
 from allyouneed.errors import UserError
-from allyouneed.insight import effects, scale_gradients
-from allyouneed.insight.effects import EffectText, affordable, effect_text, effects_data
 from allyouneed.insight.explorer import explorer_data
-from allyouneed.insight.scale_gradients import gradient_norms
-from allyouneed.insight.switches import Switches, interventions, searchable, single_switches
-from allyouneed.insight.variant import PADDING, max_translation_length
+from allyouneed.insight.variants import effects, scale_gradients
+from allyouneed.insight.variants.effects import EffectText, affordable, effect_text, effects_data
+from allyouneed.insight.variants.scale_gradients import gradient_norms
+from allyouneed.insight.variants.switches import Switches, interventions, searchable, single_switches
+from allyouneed.insight.variants.variant import PADDING, max_translation_length
 from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.translation.search import greedy
 from tests.conftest import toy_pairs, write_pairs

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from allyouneed.insight.aligner import Links, alignment_error
-from allyouneed.insight.emergence import ROLES, chance_alignment, emergences, first_stable, role_score
+from allyouneed.insight.statistics.aligner import Links, alignment_error
+from allyouneed.insight.statistics.emergence import ROLES, chance_alignment, emergences, first_stable, role_score
 from allyouneed.insight.words import Sentence
 
 

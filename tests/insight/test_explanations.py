@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from allyouneed.data.tokenizer import EOS
-from allyouneed.insight.effects import EffectText
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import html
-from allyouneed.insight.scale_gradients import gradient_norms
-from allyouneed.insight.switches import Switches
+from allyouneed.insight.variants.effects import EffectText
+from allyouneed.insight.variants.scale_gradients import gradient_norms
+from allyouneed.insight.variants.switches import Switches
 from tests.conftest import toy_pairs
 from tests.insight.conftest import Page
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from allyouneed import UserError
-from allyouneed.insight import variant
 from allyouneed.insight.explorer import explorer_data, live_variant
 from allyouneed.insight.page import html
-from allyouneed.insight.switches import Switches, single_switches
+from allyouneed.insight.variants import variant
+from allyouneed.insight.variants.switches import Switches, single_switches
 from tests.insight.conftest import random_translator
 
 TEXT = "a b c d"

@@ -8,7 +8,7 @@ from torch import nn
 
 import allyouneed
 from allyouneed import insight
-from allyouneed.insight.logit_lens import logit_lens
+from allyouneed.insight.layers.logit_lens import logit_lens
 from tests.insight.conftest import random_translator
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'allyouneed[paper]'")

@@ -4,9 +4,9 @@ import torch
 
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS, EOS, PAD
-from allyouneed.insight.greedy import GreedyVariants, draft_pass, first_change
-from allyouneed.insight.switches import Switches, all_heads, searchable, single_switches
-from allyouneed.insight.variant import TokenPair, run_pair
+from allyouneed.insight.variants.greedy import GreedyVariants, draft_pass, first_change
+from allyouneed.insight.variants.switches import Switches, all_heads, searchable, single_switches
+from allyouneed.insight.variants.variant import TokenPair, run_pair
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.search import greedy
 from tests.insight.conftest import random_translator

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from allyouneed.data.tokenizer import BOS, EOS
-from allyouneed.insight.aligner import Links
-from allyouneed.insight.heads import head_row, importance, measure_heads
+from allyouneed.insight.statistics.aligner import Links
+from allyouneed.insight.statistics.heads import head_row, importance, measure_heads
 from allyouneed.insight.words import split_sentence
 from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.probe import AttentionRecorder, Probe

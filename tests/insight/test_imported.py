@@ -7,8 +7,8 @@ import pytest
 from allyouneed import Translator
 from allyouneed.exchange.marian_import import import_marian
 from allyouneed.insight.explorer import explorer_data
+from allyouneed.insight.layers.states import token_pair
 from allyouneed.insight.page import html
-from allyouneed.insight.states import token_pair
 from tests.compat import IMPORTED
 from tests.exchange.opus import SHAPES, write_marian
 from tests.insight.conftest import Page, random_translator

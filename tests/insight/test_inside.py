@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from allyouneed.insight.embeddings import embedded_tokens, neighbours, position_table
-from allyouneed.insight.inside import MAX_LENGTH, inside_data
-from allyouneed.insight.states import chunks_of_pairs, token_pair, validation_pairs
-from allyouneed.insight.stream import residual_stream_lengths
-from allyouneed.insight.units import exciting_tokens, feed_forward_units, written_tokens
+from allyouneed.insight.layers.embeddings import embedded_tokens, neighbours, position_table
+from allyouneed.insight.layers.inside import MAX_LENGTH, inside_data
+from allyouneed.insight.layers.states import chunks_of_pairs, token_pair, validation_pairs
+from allyouneed.insight.layers.stream import residual_stream_lengths
+from allyouneed.insight.layers.units import exciting_tokens, feed_forward_units, written_tokens
 from allyouneed.model.embedding import sinusoids
 from tests.insight.conftest import decoded, random_translator
 
@@ -97,7 +97,7 @@ def test_tokens_that_excite_units(any_translator):
 def test_batches_do_not_change_what_excites(any_translator, monkeypatch):
     pairs = [token_pair(any_translator, *each) for each in OTHERS]
     whole = exciting_tokens(any_translator, pairs, {("decoder", 1): [1, 2]}, 2)["decoder", 1]
-    monkeypatch.setattr("allyouneed.insight.units._BATCH_TOKENS", 1)
+    monkeypatch.setattr("allyouneed.insight.layers.units._BATCH_TOKENS", 1)
     single = exciting_tokens(any_translator, pairs, {("decoder", 1): [1, 2]}, 2)["decoder", 1]
     np.testing.assert_allclose(whole.activations, single.activations, atol=1e-5)
     np.testing.assert_array_equal(whole.positions, single.positions)

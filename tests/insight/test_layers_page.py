@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from allyouneed.insight.embeddings import embedded_tokens, neighbours
 from allyouneed.insight.explorer import explorer_data
-from allyouneed.insight.logit_lens import logit_lens, nearest_source_tokens
+from allyouneed.insight.layers.embeddings import embedded_tokens, neighbours
+from allyouneed.insight.layers.logit_lens import logit_lens, nearest_source_tokens
+from allyouneed.insight.layers.states import token_pair
+from allyouneed.insight.layers.stream import residual_stream_lengths
+from allyouneed.insight.layers.units import feed_forward_units
 from allyouneed.insight.page import html, script
-from allyouneed.insight.states import token_pair
-from allyouneed.insight.stream import residual_stream_lengths
-from allyouneed.insight.units import feed_forward_units
 from allyouneed.model.embedding import sinusoids
 from tests.insight.conftest import Page, random_translator
 

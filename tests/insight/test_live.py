@@ -6,7 +6,7 @@ import pytest
 
 from allyouneed.insight.explorer import explorer_data, live_variant
 from allyouneed.insight.page import html
-from allyouneed.insight.switches import switches_from
+from allyouneed.insight.variants.switches import switches_from
 
 ADDRESS = "http://explorer.test"
 TEXT, TRANSLATION = "a b c", "c b a"

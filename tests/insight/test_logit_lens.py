@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from allyouneed import Transformer, UserError
-from allyouneed.insight.lens import MAX_LENGTH, agreement, lens_data
-from allyouneed.insight.logit_lens import logit_lens, nearest_source_tokens
-from allyouneed.insight.states import token_pair
+from allyouneed.insight.layers.lens import MAX_LENGTH, agreement, lens_data
+from allyouneed.insight.layers.logit_lens import logit_lens, nearest_source_tokens
+from allyouneed.insight.layers.states import token_pair
 from allyouneed.model.probe import Probe, StateRecorder
 from tests.insight.conftest import decoded, random_translator
 

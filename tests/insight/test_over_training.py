@@ -13,11 +13,11 @@ from allyouneed import Translator, UserError
 from allyouneed.bundle import load_weights
 from allyouneed.config import Config
 from allyouneed.files import read_json, to_json
-from allyouneed.insight.heads import MEASURES
 from allyouneed.insight.look import LookRequest, look_at
-from allyouneed.insight.over_training import BUDGET, film_data, film_json, film_page, role_lines
 from allyouneed.insight.page import film_html
-from allyouneed.insight.switches import all_heads
+from allyouneed.insight.statistics.heads import MEASURES
+from allyouneed.insight.statistics.over_training import BUDGET, film_data, film_json, film_page, role_lines
+from allyouneed.insight.variants.switches import all_heads
 from allyouneed.snapshots import Snapshots
 from allyouneed.training.train import train
 from tests.conftest import silent, toy_pairs, toy_request, write_pairs

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from allyouneed.insight import page as page_module
-from allyouneed.insight.corpus_heads import corpus_data
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import corpus_html, html, modules, script, static_text
-from allyouneed.insight.switches import Switches
+from allyouneed.insight.statistics.corpus_heads import corpus_data
+from allyouneed.insight.variants.switches import Switches
 from tests.conftest import toy_pairs, write_pairs
 from tests.insight.conftest import Page, random_translator
 

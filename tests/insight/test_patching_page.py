@@ -4,8 +4,8 @@ import pytest
 
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import html
-from allyouneed.insight.patching import patch_sentences
-from allyouneed.insight.patching_data import sentences_data
+from allyouneed.insight.patching.patch import patch_sentences
+from allyouneed.insight.patching.patching_data import sentences_data
 from tests.insight.conftest import Page, random_translator
 from tests.insight.test_access import violations
 

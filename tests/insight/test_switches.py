@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from allyouneed import UserError
-from allyouneed.insight.switches import (
+from allyouneed.insight.variants.switches import (
     Switches,
     UncachedModel,
     all_heads,

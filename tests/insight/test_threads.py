@@ -9,7 +9,7 @@ import torch
 
 from allyouneed import Translator
 from allyouneed.insight.explorer import live_variant
-from allyouneed.insight.switches import Switches
+from allyouneed.insight.variants.switches import Switches
 from allyouneed.translation.scoring import score_pairs
 
 THREADS, CALLS = 8, 50

@@ -4,10 +4,10 @@ import torch
 
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS, EOS
-from allyouneed.insight import variant
 from allyouneed.insight.coding import EXACT
-from allyouneed.insight.switches import Switches, single_switches
-from allyouneed.insight.variant import (
+from allyouneed.insight.variants import variant
+from allyouneed.insight.variants.switches import Switches, single_switches
+from allyouneed.insight.variants.variant import (
     PADDING,
     TokenPair,
     entropies,

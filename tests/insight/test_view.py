@@ -8,7 +8,7 @@ import torch
 import allyouneed
 from allyouneed import UserError
 from allyouneed.insight.tokens import mark_words, word_ranges
-from allyouneed.insight.variant import entropies
+from allyouneed.insight.variants.variant import entropies
 from tests.insight.conftest import Page
 
 SOURCE, TARGET = ["[CLS]", "my", "cat", "##s", "purr", "[SEP]"], ["<s>", "mes", "chats", "ron@@", "ronnent"]

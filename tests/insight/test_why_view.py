@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from allyouneed.insight.attribution.questions import live_attribution
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import html
-from allyouneed.insight.questions import live_attribution
 from tests.insight.conftest import Page
 
 ADDRESS = "http://why.test"

@@ -17,8 +17,8 @@ from allyouneed.data.batches import Batch, pad
 from allyouneed.data.store import PairStore, Sentences
 from allyouneed.data.tokenizer import learn_tokenizer
 from allyouneed.errors import UserError
-from allyouneed.insight.switches import UncachedModel
 from allyouneed.insight.twins import load_twins
+from allyouneed.insight.variants.switches import UncachedModel
 from allyouneed.model.packed_forward import packed_hidden
 from allyouneed.model.packing import pack
 from allyouneed.model.probe import AttentionRecorder, Probe

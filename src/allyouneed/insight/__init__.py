@@ -11,13 +11,13 @@ from allyouneed import lazy
 
 if TYPE_CHECKING:
     from allyouneed.insight import figures as figures
-    from allyouneed.insight.attribution import attribute
-    from allyouneed.insight.embeddings import embedded_tokens
+    from allyouneed.insight.attribution.attribute import attribute
     from allyouneed.insight.exploration import explore
+    from allyouneed.insight.layers.embeddings import embedded_tokens
+    from allyouneed.insight.layers.stream import residual_stream_lengths
+    from allyouneed.insight.layers.units import feed_forward_units
     from allyouneed.insight.look import LookRequest, look_at
-    from allyouneed.insight.patching import patch_models, patch_sentences
-    from allyouneed.insight.stream import residual_stream_lengths
-    from allyouneed.insight.units import feed_forward_units
+    from allyouneed.insight.patching.patch import patch_models, patch_sentences
 
 __all__ = [
     "LookRequest",
@@ -33,14 +33,14 @@ __all__ = [
 
 _MODULES = {
     "LookRequest": "look",
-    "attribute": "attribution",
-    "embedded_tokens": "embeddings",
+    "attribute": "attribution.attribute",
+    "embedded_tokens": "layers.embeddings",
     "explore": "exploration",
-    "feed_forward_units": "units",
+    "feed_forward_units": "layers.units",
     "look_at": "look",
-    "patch_models": "patching",
-    "patch_sentences": "patching",
-    "residual_stream_lengths": "stream",
+    "patch_models": "patching.patch",
+    "patch_sentences": "patching.patch",
+    "residual_stream_lengths": "layers.stream",
 }
 
 __getattr__ = lazy.attach(__name__, {name: f"{__name__}.{module}" for name, module in _MODULES.items()}, ["figures"])

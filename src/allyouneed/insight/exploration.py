@@ -8,7 +8,7 @@ from typing import Any
 from allyouneed.insight.drawable import Drawable
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import Showable
-from allyouneed.insight.switches import Switches
+from allyouneed.insight.variants.switches import Switches
 from allyouneed.insight.view import AttentionView
 from allyouneed.model.probe import KINDS
 from allyouneed.translation.translator import Translator

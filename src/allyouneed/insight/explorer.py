@@ -43,16 +43,16 @@ from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import EOS, to_nfc
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
+from allyouneed.insight.attribution.questions import BUDGET, SERVED_BUDGET, attribution_data
 from allyouneed.insight.coding import ArraySizes, Precision, choose_precision, pack_matrices, pack_weights
-from allyouneed.insight.effects import EffectText, effects_data
-from allyouneed.insight.inside import inside_data
-from allyouneed.insight.lens import lens_data
+from allyouneed.insight.layers.inside import inside_data
+from allyouneed.insight.layers.lens import lens_data
 from allyouneed.insight.page import PAGE_BYTES, html
-from allyouneed.insight.questions import BUDGET, SERVED_BUDGET, attribution_data
-from allyouneed.insight.switches import Switches, searchable, single_switches
 from allyouneed.insight.tree import Node, hypothesis_nodes, path_of, traced_search
 from allyouneed.insight.twins import load_twins
-from allyouneed.insight.variant import (
+from allyouneed.insight.variants.effects import EffectText, effects_data
+from allyouneed.insight.variants.switches import Switches, searchable, single_switches
+from allyouneed.insight.variants.variant import (
     MAX_SEARCH_LENGTH,
     PADDING,
     PairResult,

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from allyouneed.errors import UserError
-from allyouneed.insight.attribution import Attribution
+from allyouneed.insight.attribution.attribute import Attribution
 from allyouneed.insight.drawable import Drawable
 from allyouneed.insight.exploration import Explorer
 from allyouneed.insight.hooks import ModuleRecording
-from allyouneed.insight.logit_lens import LogitLens
-from allyouneed.insight.patching import Patching
+from allyouneed.insight.layers.logit_lens import LogitLens
+from allyouneed.insight.patching.patch import Patching
 from allyouneed.insight.recorder import Recording
 from allyouneed.insight.tokens import mark_words
 from allyouneed.insight.view import AttentionView

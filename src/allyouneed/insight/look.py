@@ -13,18 +13,18 @@ from rich.console import Console
 
 from allyouneed.errors import UserError
 from allyouneed.files import check_output, write_file
-from allyouneed.insight.comparison import comparison_data, load_run_or_snapshot, short_names
-from allyouneed.insight.corpus_heads import corpus_data
-from allyouneed.insight.effects import effect_text
 from allyouneed.insight.explorer import explorer_data
-from allyouneed.insight.over_training import film_data, film_json, film_page, role_lines
+from allyouneed.insight.layers.states import validation_pairs
 from allyouneed.insight.page import corpus_html, film_html, html
-from allyouneed.insight.patching import patch_sentences
-from allyouneed.insight.patching_data import models_data_or_none, patching_table, sentences_data
-from allyouneed.insight.states import validation_pairs
+from allyouneed.insight.patching.comparison import comparison_data, load_run_or_snapshot, short_names
+from allyouneed.insight.patching.patch import patch_sentences
+from allyouneed.insight.patching.patching_data import models_data_or_none, patching_table, sentences_data
+from allyouneed.insight.statistics.corpus_heads import corpus_data
+from allyouneed.insight.statistics.over_training import film_data, film_json, film_page, role_lines
 from allyouneed.insight.twins import FILE as ABLATIONS
 from allyouneed.insight.twins import load_twins
-from allyouneed.insight.variant import entropies
+from allyouneed.insight.variants.effects import effect_text
+from allyouneed.insight.variants.variant import entropies
 from allyouneed.model.probe import KINDS
 from allyouneed.progress import print_line, track_progress
 from allyouneed.translation.alignment import Attention

@@ -15,8 +15,8 @@ from allyouneed.insight.drawable import Drawable
 from allyouneed.insight.explorer import FORMAT, model_facts, pack_arrays
 from allyouneed.insight.hooks import ModuleRecording, record_module
 from allyouneed.insight.page import Showable
-from allyouneed.insight.switches import Switches
-from allyouneed.insight.variant import entropies, mean_jacobian, weights_of
+from allyouneed.insight.variants.switches import Switches
+from allyouneed.insight.variants.variant import entropies, mean_jacobian, weights_of
 from allyouneed.insight.view import AttentionView
 from allyouneed.insight.words import links_of
 from allyouneed.model.probe import KINDS, AttentionRecorder, record_attention

@@ -15,9 +15,9 @@ from allyouneed.errors import UserError
 from allyouneed.insight.coding import pack_weights
 from allyouneed.insight.drawable import Drawable
 from allyouneed.insight.page import PAGE_BYTES, Showable, html
-from allyouneed.insight.switches import Switches
 from allyouneed.insight.tokens import SPECIAL, mark_words, word_ranges
-from allyouneed.insight.variant import entropies
+from allyouneed.insight.variants.switches import Switches
+from allyouneed.insight.variants.variant import entropies
 from allyouneed.model.probe import KINDS
 
 Arrays: TypeAlias = Any  # an array or tensor, or a sequence of them, one for each layer

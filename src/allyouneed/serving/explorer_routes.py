@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, Field
 
-from allyouneed.insight.attribution import MAX_TOKENS
+from allyouneed.insight.attribution.attribute import MAX_TOKENS
 from allyouneed.insight.page import html
 from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body
 from allyouneed.serving.model_worker import ContrastedSentence, PatchedSentences, SwitchedSentence

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from allyouneed.insight.attribution.questions import live_attribution
 from allyouneed.insight.explorer import explorer_data, live_variant
-from allyouneed.insight.patching_data import live_patching
-from allyouneed.insight.questions import live_attribution
-from allyouneed.insight.switches import single_switches, switches_from
+from allyouneed.insight.patching.patching_data import live_patching
+from allyouneed.insight.variants.switches import single_switches, switches_from
 from allyouneed.serving.registry import LanguagePair, TranslatorRegistry
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.scoring import score_pairs, word_log_probabilities

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS, PAD
-from allyouneed.insight.switches import Switches, interventions
+from allyouneed.insight.variants.switches import Switches, interventions
 from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.probe import Probe
 from allyouneed.model.transformer import Transformer

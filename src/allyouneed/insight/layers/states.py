@@ -13,7 +13,7 @@ from allyouneed.data.batches import pad
 from allyouneed.data.prepare import PreparedData
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.errors import UserError
-from allyouneed.insight.variant import TokenPair
+from allyouneed.insight.variants.variant import TokenPair
 from allyouneed.model.probe import Probe, Site, StateRecorder
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.translator import Translator

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from allyouneed.insight.states import States, chunks_of_pairs, record_states, token_pair
-from allyouneed.insight.variant import TokenPair
+from allyouneed.insight.layers.states import States, chunks_of_pairs, record_states, token_pair
+from allyouneed.insight.variants.variant import TokenPair
 from allyouneed.model.feed_forward import FeedForward
 from allyouneed.model.probe import Site
 from allyouneed.model.transformer import Transformer

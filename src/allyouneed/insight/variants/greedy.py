@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from allyouneed.data.tokenizer import EOS
-from allyouneed.insight.switches import Switches, interventions, searchable
+from allyouneed.insight.variants.switches import Switches, interventions, searchable
 from allyouneed.model.cache import DecoderCache, LayerCache
 from allyouneed.model.masks import future_mask, padding_mask
 from allyouneed.model.probe import AttentionRecorder, Interventions, Probe, Site

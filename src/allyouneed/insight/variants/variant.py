@@ -14,8 +14,8 @@ from torch import Tensor
 from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS, EOS, PAD
 from allyouneed.insight.coding import Precision, pack_weights
-from allyouneed.insight.greedy import DraftPass, GreedyVariants, draft_pass, first_change
-from allyouneed.insight.switches import Switches, interventions
+from allyouneed.insight.variants.greedy import DraftPass, GreedyVariants, draft_pass, first_change
+from allyouneed.insight.variants.switches import Switches, interventions
 from allyouneed.model.probe import KINDS, AttentionRecorder, Probe, Site
 from allyouneed.model.transformer import log_probabilities
 from allyouneed.translation.search import make_hypothesis

@@ -42,10 +42,10 @@ from allyouneed.errors import UserError
 from allyouneed.files import check_folder, read_tensors
 from allyouneed.insight.coding import pack_weights
 from allyouneed.insight.explorer import model_facts
-from allyouneed.insight.patching import check_exchangeable, same_vocabulary
-from allyouneed.insight.states import chunks_of_pairs, token_pair
-from allyouneed.insight.switches import Switches
-from allyouneed.insight.variant import PairResult, TokenPair, entropies, predictions, run_pair, weights_of
+from allyouneed.insight.layers.states import chunks_of_pairs, token_pair
+from allyouneed.insight.patching.patch import check_exchangeable, same_vocabulary
+from allyouneed.insight.variants.switches import Switches
+from allyouneed.insight.variants.variant import PairResult, TokenPair, entropies, predictions, run_pair, weights_of
 from allyouneed.model.probe import KINDS
 from allyouneed.model.transformer import log_probabilities
 from allyouneed.snapshots import KEPT

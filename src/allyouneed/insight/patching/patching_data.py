@@ -5,7 +5,7 @@ sides           [clean, corrupted]: name (of the model, or null), text, translat
 counterparts    for each source position of the corrupted side, the position on the clean side, or -1
 inputs          tokens of the decoder's input, the same on both sides
 places          [{position, tokens [a, b], clean [log p(a), log p(b)], corrupted, tops [clean, corrupted] as
-                [token, probability]}], the first difference of the translations first; see `patching.py`
+                [token, probability]}], the first difference of the translations first; see `patch.py`
 pieces          tokens that `tops` of the maps refer to
 maps            {name: {first, effect, tops, chances}}: effects [place, row, column] as `coding.pack_matrices`, 0 where
                 there is no counterpart; the most likely tokens [place, row, column, rank] as 16-bit indices of
@@ -24,9 +24,9 @@ import torch
 
 from allyouneed.errors import UserError
 from allyouneed.insight.coding import pack_integers, pack_matrices, pack_weights
-from allyouneed.insight.patching import MAX_TOKENS, Patching, PatchMap, PatchSide, patch_models, patch_sentences
-from allyouneed.insight.patching_run import TOP_TOKENS, Cell, all_cells
-from allyouneed.insight.variant import max_translation_length
+from allyouneed.insight.patching.patch import MAX_TOKENS, Patching, PatchMap, PatchSide, patch_models, patch_sentences
+from allyouneed.insight.patching.patching_run import TOP_TOKENS, Cell, all_cells
+from allyouneed.insight.variants.variant import max_translation_length
 from allyouneed.translation.translator import Translator
 
 _LIVE_COST = 600_000_000_000  # multiplications of a request: cells · tokens · parameters of the layers

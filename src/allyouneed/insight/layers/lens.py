@@ -25,15 +25,15 @@ import torch
 from allyouneed.data.tokenizer import EOS
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.insight.coding import pack_matrices, pack_weights
-from allyouneed.insight.logit_lens import (
+from allyouneed.insight.layers.logit_lens import (
     LogitLens,
     NearestTokens,
     decoder_states,
     lens_of_pair,
     nearest_of_pair,
 )
-from allyouneed.insight.states import chunks_of_pairs, decoder_sites
-from allyouneed.insight.variant import TokenPair
+from allyouneed.insight.layers.states import chunks_of_pairs, decoder_sites
+from allyouneed.insight.variants.variant import TokenPair
 from allyouneed.translation.translator import Translator
 
 MAX_LENGTH = 128  # tokens per side; longer pairs have no lens on the page

@@ -24,12 +24,12 @@ import torch
 
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.errors import UserError
-from allyouneed.insight.deletion import DeletionTest, deletion_test, leave_one_out
+from allyouneed.insight.attribution.deletion import DeletionTest, deletion_test, leave_one_out
+from allyouneed.insight.attribution.gradients import STEPS, IntegratedGradients, integrated_gradients
+from allyouneed.insight.attribution.mixing import alti, raw_attention, rollout
+from allyouneed.insight.attribution.removal import PartialInputs, Question
+from allyouneed.insight.attribution.shading import shaded_tokens
 from allyouneed.insight.drawable import Drawable
-from allyouneed.insight.gradients import STEPS, IntegratedGradients, integrated_gradients
-from allyouneed.insight.mixing import alti, raw_attention, rollout
-from allyouneed.insight.removal import PartialInputs, Question
-from allyouneed.insight.shading import shaded_tokens
 from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.translator import Translator

@@ -19,10 +19,10 @@ from allyouneed.data.formats import read_pairs
 from allyouneed.data.tokenizer import EOS
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.insight.aligner import align_words, links_of_pairs
 from allyouneed.insight.explorer import FORMAT, model_facts
-from allyouneed.insight.heads import IMPORTANCE_SENTENCES, head_row, importance, measure_heads
-from allyouneed.insight.switches import all_heads
+from allyouneed.insight.statistics.aligner import align_words, links_of_pairs
+from allyouneed.insight.statistics.heads import IMPORTANCE_SENTENCES, head_row, importance, measure_heads
+from allyouneed.insight.variants.switches import all_heads
 from allyouneed.insight.words import Sentence, split_sentence
 from allyouneed.translation.translator import Translator
 

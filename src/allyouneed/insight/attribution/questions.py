@@ -1,6 +1,6 @@
 """The part `attribution` of the explorer's data: answers to a bounded selection of questions.
 
-methods     names of the methods, see `attribution.py`
+methods     names of the methods, see `attribute.py`
 limit       largest number of tokens per side that a server accepts
 questions   list of answers, in the order of interest; the candidate is the token that the model prefers. An answer:
             position (of the decoder's input that predicts the two tokens), prefix (tokens of the decoder's input up to
@@ -21,11 +21,11 @@ import numpy as np
 from allyouneed.config import ModelConfig
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.errors import UserError
-from allyouneed.insight.attribution import MAX_TOKENS, METHODS, Attribution, answer, attribute, fork
-from allyouneed.insight.gradients import STEPS
-from allyouneed.insight.removal import Question
+from allyouneed.insight.attribution.attribute import MAX_TOKENS, METHODS, Attribution, answer, attribute, fork
+from allyouneed.insight.attribution.gradients import STEPS
+from allyouneed.insight.attribution.removal import Question
 from allyouneed.insight.tree import Node, hypothesis_nodes, path_of
-from allyouneed.insight.variant import PairResult, TokenPair
+from allyouneed.insight.variants.variant import PairResult, TokenPair
 from allyouneed.translation.translator import Translator
 
 BUDGET = 2.6e11  # floating-point operations of a page: 2 to 4 seconds on one core

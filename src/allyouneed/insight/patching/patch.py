@@ -24,7 +24,7 @@ from allyouneed.data.batches import pad
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.errors import UserError
 from allyouneed.insight.drawable import Drawable
-from allyouneed.insight.patching_run import (
+from allyouneed.insight.patching.patching_run import (
     Cell,
     Pass,
     Patcher,
@@ -34,7 +34,7 @@ from allyouneed.insight.patching_run import (
     predict,
     record_pass,
 )
-from allyouneed.insight.variant import max_translation_length
+from allyouneed.insight.variants.variant import max_translation_length
 from allyouneed.insight.words import Word, words_of
 from allyouneed.translation.beam_search import beam_search
 from allyouneed.translation.translator import Translator

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from allyouneed.insight.removal import PartialInputs, Question
+from allyouneed.insight.attribution.removal import PartialInputs, Question
 
 STEPS = 12  # of the first approximation; each refinement has three times as many
 TOLERANCE = 0.01

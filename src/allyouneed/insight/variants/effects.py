@@ -27,9 +27,9 @@ from allyouneed.data.formats import read_pairs
 from allyouneed.data.prepare import PreparedData
 from allyouneed.data.tokenizer import BOS, EOS, PAD
 from allyouneed.errors import UserError
-from allyouneed.insight.scale_gradients import gradients_data
-from allyouneed.insight.switches import Switches, interventions, single_switches
-from allyouneed.insight.variant import PADDING, jacobian_norms, max_translation_length
+from allyouneed.insight.variants.scale_gradients import gradients_data
+from allyouneed.insight.variants.switches import Switches, interventions, single_switches
+from allyouneed.insight.variants.variant import PADDING, jacobian_norms, max_translation_length
 from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer, log_probabilities
 from allyouneed.translation.search import NEVER_GENERATED, greedy

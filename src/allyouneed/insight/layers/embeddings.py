@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from allyouneed.insight.states import States, record_states, token_pair
+from allyouneed.insight.layers.states import States, record_states, token_pair
 from allyouneed.model.embedding import Embedding
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.translator import Translator

@@ -37,14 +37,14 @@ from allyouneed.data.prepare import PreparedData
 from allyouneed.data.tokenizer import EOS
 from allyouneed.errors import UserError
 from allyouneed.files import read_json
-from allyouneed.insight.aligner import Links, align_words, links_of_pairs
 from allyouneed.insight.coding import pack_weights
-from allyouneed.insight.corpus_heads import BUILT_IN_ALIGNER, SENTENCES, read_pairs_of, usable_pair
-from allyouneed.insight.emergence import LEAST, ROLES, chance_alignment, emergences, role_score
 from allyouneed.insight.explorer import FORMAT, MAX_TOKENS, model_facts, side_data
-from allyouneed.insight.heads import MEASURES, head_row, mean_loss, measure_heads
-from allyouneed.insight.switches import Switches, all_heads
-from allyouneed.insight.variant import TokenPair, predictions, run_pair, weights_of
+from allyouneed.insight.statistics.aligner import Links, align_words, links_of_pairs
+from allyouneed.insight.statistics.corpus_heads import BUILT_IN_ALIGNER, SENTENCES, read_pairs_of, usable_pair
+from allyouneed.insight.statistics.emergence import LEAST, ROLES, chance_alignment, emergences, role_score
+from allyouneed.insight.statistics.heads import MEASURES, head_row, mean_loss, measure_heads
+from allyouneed.insight.variants.switches import Switches, all_heads
+from allyouneed.insight.variants.variant import TokenPair, predictions, run_pair, weights_of
 from allyouneed.insight.words import Sentence
 from allyouneed.model.probe import KINDS
 from allyouneed.snapshots import KEPT, Snapshots

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from allyouneed.insight.states import States, decoder_sites, encoder_sites, record_states, token_pair
+from allyouneed.insight.layers.states import States, decoder_sites, encoder_sites, record_states, token_pair
 from allyouneed.model.probe import Site
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.translator import Translator

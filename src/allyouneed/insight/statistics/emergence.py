@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from allyouneed.insight.aligner import Links
+from allyouneed.insight.statistics.aligner import Links
 from allyouneed.insight.words import Sentence
 from allyouneed.model.probe import KINDS
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from allyouneed.data.batches import pad, token_batches
 from allyouneed.data.tokenizer import BOS, EOS, PAD
 from allyouneed.data.vocabulary import AnyTokenizer
-from allyouneed.insight.aligner import Link, Links, alignment_error
-from allyouneed.insight.switches import Head, Switches, all_heads, interventions
+from allyouneed.insight.statistics.aligner import Link, Links, alignment_error
+from allyouneed.insight.variants.switches import Head, Switches, all_heads, interventions
 from allyouneed.insight.words import Sentence, join_subwords
 from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer, log_probabilities

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from allyouneed.insight.removal import PartialInputs, Question
+from allyouneed.insight.attribution.removal import PartialInputs, Question
 
 RANDOM = "random"
 _SEED = 1

@@ -29,10 +29,10 @@ import numpy as np
 from allyouneed.data.tokenizer import BOS
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.insight.coding import chosen_columns, pack_matrices
-from allyouneed.insight.embeddings import SIDES, EmbeddedTokens, embedded_of_states, neighbours, position_table
-from allyouneed.insight.states import record_states
-from allyouneed.insight.stream import StreamLengths, stream_of_states
-from allyouneed.insight.units import (
+from allyouneed.insight.layers.embeddings import SIDES, EmbeddedTokens, embedded_of_states, neighbours, position_table
+from allyouneed.insight.layers.states import record_states
+from allyouneed.insight.layers.stream import StreamLengths, stream_of_states
+from allyouneed.insight.layers.units import (
     STACKS,
     Excitement,
     Units,
@@ -40,7 +40,7 @@ from allyouneed.insight.units import (
     units_of_states,
     written_tokens,
 )
-from allyouneed.insight.variant import TokenPair
+from allyouneed.insight.variants.variant import TokenPair
 from allyouneed.model.probe import Site
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.translator import Translator

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.insight.drawable import Drawable
-from allyouneed.insight.states import decoder_sites, encoder_sites, record_states, residual_stream, token_pair
-from allyouneed.insight.variant import TokenPair
+from allyouneed.insight.layers.states import decoder_sites, encoder_sites, record_states, residual_stream, token_pair
+from allyouneed.insight.variants.variant import TokenPair
 from allyouneed.model.probe import Site
 from allyouneed.model.transformer import log_probabilities
 from allyouneed.translation.translator import Translator

@@ -1,0 +1,1 @@
+"""Why the model prefers one token over another, and how faithful each explanation is."""

@@ -1,0 +1,1 @@
+"""States of the layers: logit lens, feed-forward units, embeddings and the residual stream."""

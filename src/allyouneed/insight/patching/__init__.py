@@ -1,0 +1,1 @@
+"""Activation patching between two passes, and the comparison of two models."""
