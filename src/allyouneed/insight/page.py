@@ -25,6 +25,7 @@ _IMPORT = re.compile(r'^import (?:[^;]* from )?"\./(\w+\.js)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|let|class)\b)", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*\*.*?\*/)\n", re.MULTILINE | re.DOTALL)  # whole lines
 _INDENT = re.compile(r"^[ \t]+", re.MULTILINE)  # no string of the modules spans several lines, see the tests
+_LINE_END = re.compile(r"(?<!\})\n[ \t]+|\n(?=\})")  # within a rule
 _NON_ASCII = re.compile(r"[^\x00-\x7f]")
 # Parts that are large and not needed by the first view: parsed on first use.
 _DEFERRED = ("stages", "variants", "effects", "lens", "inside", "attribution", "patching", "comparison", "twins")
@@ -73,20 +74,20 @@ def html(data: dict[str, Any], ask: dict[str, Any] | None = None) -> str:
     made = ", ".join(f"{hook}: {maker}({_json(ask)})" for hook, maker in hooks) if ask else ""
     hook = f", {{{made}}}" if ask else ""
     call = f'start(document.getElementById("explorer"), pageData(){hook});'
-    code = script("app.js", *(["live.js"] if ask else [])) + call
-    return _page(data, data["text"] or data["translation"] or "", code, "connect-src 'self'; " if ask else "")
+    entries = ("app.js", "live.js") if ask else ("app.js",)
+    return _page(data, data["text"] or data["translation"] or "", entries, call, "connect-src 'self'; " if ask else "")
 
 
 def corpus_html(data: dict[str, Any]) -> str:
     """Make the page of head statistics from the data of `corpus_heads.corpus_data`."""
     call = 'startCorpus(document.getElementById("explorer"), pageData());'
-    return _page(data, "heads", script("corpus.js") + call)
+    return _page(data, "heads", ("corpus.js",), call)
 
 
 def film_html(data: dict[str, Any]) -> str:
     """Make the page of heads over training from the data of `over_training.film_page`."""
     call = 'startFilm(document.getElementById("explorer"), pageData());'
-    return _page(data, data["text"], script("film.js") + call)
+    return _page(data, data["text"], ("film.js",), call)
 
 
 def static_text(name: str) -> str:
@@ -117,17 +118,23 @@ def script(*entries: str) -> str:
     return _INDENT.sub("", _COMMENT.sub("", code))
 
 
-def _page(data: dict[str, Any], title: str, code: str, allowed: str = "") -> str:
+@cache
+def style() -> str:
+    """Return style.css with one rule per line."""
+    return _LINE_END.sub(" ", static_text("style.css"))
+
+
+def _page(data: dict[str, Any], title: str, entries: tuple[str, ...], call: str, allowed: str = "") -> str:
     # Browsers parse ASCII-only pages about 25 % faster.
-    code = _NON_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], code)
-    style = _NON_ASCII.sub(lambda found: f"\\{ord(found[0]):x} ", static_text("style.css"))
+    code = _NON_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], script(*entries) + call)
+    css = _NON_ASCII.sub(lambda found: f"\\{ord(found[0]):x} ", style())
     title = escaping.escape(" ".join(title.split())[:80]) + " · allyouneed"
-    policy = f"default-src 'none'; script-src {_hash(code)}; style-src {_hash(style)}; img-src data: blob:; "
+    policy = f"default-src 'none'; script-src {_hash(code)}; style-src {_hash(css)}; img-src data: blob:; "
     template = Template(files(__package__).joinpath("page.html").read_text("utf-8"))
     return template.substitute(
         policy=policy + allowed + "base-uri 'none'; form-action 'none'",
         title=title.encode("ascii", "xmlcharrefreplace").decode("ascii"),
-        style=style,
+        style=css,
         data=_data(data),
         script=code,
     )
