@@ -9,7 +9,7 @@ from torch import Tensor
 import allyouneed
 from allyouneed.verification.findings import catalogue, checks
 from allyouneed.verification.plan import variations
-from tests.verification.tutorial import MISTAKES, TutorialTransformer
+from tests.verification.tutorial import MISTAKES, Norm, TutorialTransformer
 
 
 def found(verification) -> set[str]:
@@ -156,3 +156,12 @@ def test_weights_by_a_dictionary():
     }
     verification = allyouneed.verify(model, weights=names)
     assert [change.name for change, _ in verification.diagnosis.variations] == ["scale-missing"]
+
+
+def test_a_norm_that_is_not_called_does_not_hide_a_mistake():
+    torch.manual_seed(0)
+    model = TutorialTransformer("scale by d_model", layers=1)
+    model.encoder[0].norms.insert(1, Norm(len(model.encoder[0].norms[0].gamma), ""))
+    verification = allyouneed.verify(model)
+    assert verification.diagnosis is not None, verification.unmapped
+    assert found(verification) >= {"scale-d_model", "unused"}

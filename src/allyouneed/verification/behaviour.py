@@ -238,15 +238,22 @@ def _half_status(subject: Subject) -> str:
 
 def _unused(subject: Subject) -> Finding:
     """List the parameters that do not take part in the computation of the output."""
+    unused = unused_parameters(subject)
+    if unused is None:
+        return Finding(checks()["unused"], NOT_APPLICABLE)
+    listed = ", ".join(unused[:6]) + (f" (+{len(unused) - 6})" if len(unused) > 6 else "")
+    return Finding(checks()["unused"], NOTE if unused else PASSED, {"en": listed, "ko": listed} if unused else {})
+
+
+def unused_parameters(subject: Subject) -> list[str] | None:
+    """Name the parameters that get no gradient from the output; None if the output has no gradient at all."""
     with torch.enable_grad():
         x = subject(*subject.sample(2, SOURCE, TARGET))
         named = [(name, p) for name, p in subject.module.named_parameters() if p.requires_grad]
         if not x.requires_grad or not named:
-            return Finding(checks()["unused"], NOT_APPLICABLE)
+            return None
         gradients = torch.autograd.grad(x.sum(), [p for _, p in named], allow_unused=True)
-    unused = [name for (name, _), gradient in zip(named, gradients, strict=True) if gradient is None]
-    listed = ", ".join(unused[:6]) + (f" (+{len(unused) - 6})" if len(unused) > 6 else "")
-    return Finding(checks()["unused"], NOTE if unused else PASSED, {"en": listed, "ko": listed} if unused else {})
+    return [name for (name, _), gradient in zip(named, gradients, strict=True) if gradient is None]
 
 
 def _all_padding(subject: Subject) -> Finding:

@@ -6,7 +6,7 @@ Nothing here is trusted: a wrong guess gives a computation that does not reprodu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -69,6 +69,7 @@ def find_weights(
     num_heads: int | None = None,
     names: Mapping[str, str | Tensor] | None = None,
     per_head: bool = False,
+    unused: Collection[str] = (),
 ) -> Weights:
     """Find the role of each parameter.
 
@@ -77,6 +78,7 @@ def find_weights(
         num_heads: Number of heads; None: read from an attribute such as `num_heads`.
         names: Our parameter name -> the module's, or a tensor; overrides what is found (see `weights.our_names`).
         per_head: Read fused projections as [heads, 3 · width] instead of [3, heads · width].
+        unused: Names of parameters that have no role.
 
     Returns:
         The parameters by role.
@@ -89,7 +91,7 @@ def find_weights(
     if num_heads and width % heads:
         raise UserError(f"num_heads {heads}: d_model is {width}, which {heads} heads cannot share.")
     found = _Mapping()
-    _search(module, found, heads, per_head)
+    _search(module, found, heads, per_head, unused)
     for ours, theirs in (names or {}).items():
         _assign(module, found, ours, theirs)
     if found.problems and not names:
@@ -113,8 +115,8 @@ def _assign(module: nn.Module, found: _Mapping, ours: str, theirs: str | Tensor)
     found.tensors[ours] = owner.matrix if owner and owner.matrix is not None and whole.dim() > 1 else whole
 
 
-def _search(module: nn.Module, found: _Mapping, heads: int, per_head: bool) -> None:
-    owners = list_owners(module)
+def _search(module: nn.Module, found: _Mapping, heads: int, per_head: bool, unused: Collection[str]) -> None:
+    owners = [owner for owner in list_owners(module) if not owner.is_among(unused)]
     d_model = _embeddings(found, owners)
     layered: dict[str, dict[int, list[tuple[str, Owner]]]] = {"encoder": {}, "decoder": {}}
     for owner in owners:

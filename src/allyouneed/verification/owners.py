@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -36,6 +37,11 @@ class Owner:
     @property
     def bias(self) -> Tensor | None:
         return next((x for name, x in self.vectors.items() if "bias" in name), None)
+
+    def is_among(self, parameters: Collection[str]) -> bool:
+        """Check whether all parameters of a module are in a list of names."""
+        own = [name for name, _ in self.module.named_parameters(recurse=False)] if self.module is not None else []
+        return bool(own) and all(f"{self.path}.{name}" in parameters for name in own)
 
     def hooked(self) -> bool:
         return isinstance(self.module, nn.Linear | nn.LayerNorm | nn.Embedding) or (

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from allyouneed.errors import UserError
 from allyouneed.verification.adapter import Subject, find_subject
-from allyouneed.verification.behaviour import DEPENDENCE, behaviour
+from allyouneed.verification.behaviour import DEPENDENCE, behaviour, unused_parameters
 from allyouneed.verification.building import build_module
 from allyouneed.verification.calling import Forward
 from allyouneed.verification.computation import Batch
@@ -153,7 +153,7 @@ def _compare(
     subject: Subject, tolerance: float, num_heads: int | None, names: Mapping[str, str | Tensor] | None
 ) -> _White:
     try:
-        readings = [find_weights(subject.module, num_heads, names, per_head) for per_head in (False, True)]
+        readings = _readings(subject, num_heads, names)
     except Unmapped as unclear:
         return _White(unmapped=str(unclear))
     except (RuntimeError, AssertionError) as error:  # shapes that do not fit the guessed roles
@@ -169,6 +169,21 @@ def _compare(
     findings = [*layer_findings(readings[0], order), *findings_of(diagnosis, comparer)]
     findings += structure_findings(weights, plan, [finding.name for finding in findings])
     return _White(findings, comparison_of(diagnosis, comparer), diagnosis)
+
+
+def _readings(subject: Subject, num_heads: int | None, names: Mapping[str, str | Tensor] | None) -> list[Weights]:
+    """Find the parameters' roles for both layouts of fused projections, at first among all parameters.
+
+    A parameter that is made and not called can be the mistake itself, or have no role: it is left out only if the roles
+    are unclear with it.
+    """
+    try:
+        return [find_weights(subject.module, num_heads, names, per_head) for per_head in (False, True)]
+    except Unmapped:
+        unused = unused_parameters(subject)
+        if not unused:
+            raise
+        return [find_weights(subject.module, num_heads, names, per_head, unused) for per_head in (False, True)]
 
 
 def _recorded(subject: Subject, weights: Weights, tolerance: float) -> tuple[Comparer, Plan, Order]:
