@@ -20,7 +20,7 @@ NOTEBOOK = Path(__file__).parents[1] / "examples" / "attention.ipynb"
 
 
 def run(notebook: dict[str, Any], namespace: dict[str, Any]) -> None:
-    """Run all code cells of a notebook in a namespace and store what they print and return."""
+    """Run all code cells of a notebook in a namespace and store their output and results."""
     for number, cell in enumerate(cell for cell in notebook["cells"] if cell["cell_type"] == "code"):
         with redirect_stdout(io.StringIO()) as printed:
             value = _execute("".join(cell["source"]), namespace)

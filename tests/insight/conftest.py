@@ -34,6 +34,15 @@ def random_translator(layers: int, heads: int, d_model: int, **model: object) ->
     return Translator(Bundle(transformer, tokenizer, config, ("de", "en"), 100))
 
 
+def perturbed(translator: Translator) -> Translator:
+    """Add noise to biases and norms, which are all zeros and ones before training, and return the translator."""
+    with torch.no_grad():
+        for parameter in translator.model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return translator
+
+
 @pytest.fixture(scope="session")
 def translator(toy_run) -> Translator:
     return Translator.load(toy_run)

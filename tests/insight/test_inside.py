@@ -12,7 +12,7 @@ from allyouneed.insight.layers.states import chunks_of_pairs, token_pair, valida
 from allyouneed.insight.layers.stream import residual_stream_lengths
 from allyouneed.insight.layers.units import exciting_tokens, feed_forward_units, written_tokens
 from allyouneed.model.embedding import sinusoids
-from tests.insight.conftest import decoded, random_translator
+from tests.insight.conftest import decoded, perturbed, random_translator
 
 TEXT, TRANSLATION = "a dog runs in the green park", "the cat sleeps"
 OTHERS = [
@@ -29,12 +29,7 @@ MODELS = {
 
 @pytest.fixture(scope="module", params=MODELS)
 def any_translator(request):
-    translator = random_translator(2, 2, 16, **MODELS[request.param])
-    with torch.no_grad():
-        for parameter in translator.model.parameters():
-            if parameter.dim() == 1:
-                parameter.add_(0.3 * torch.randn_like(parameter))
-    return translator
+    return perturbed(random_translator(2, 2, 16, **MODELS[request.param]))
 
 
 def weights(translator):

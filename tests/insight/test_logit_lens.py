@@ -9,7 +9,7 @@ from allyouneed.insight.layers.lens import MAX_LENGTH, agreement, lens_data
 from allyouneed.insight.layers.logit_lens import logit_lens, nearest_source_tokens
 from allyouneed.insight.layers.states import token_pair
 from allyouneed.model.probe import Probe, StateRecorder
-from tests.insight.conftest import decoded, random_translator
+from tests.insight.conftest import decoded, perturbed, random_translator
 
 TEXT, TRANSLATION = "a dog runs in the green park", "the cat sleeps"
 MODELS = {
@@ -21,12 +21,7 @@ MODELS = {
 
 @pytest.fixture(scope="module", params=MODELS)
 def any_translator(request):
-    translator = random_translator(2, 2, 16, **MODELS[request.param])
-    with torch.no_grad():
-        for parameter in translator.model.parameters():
-            if parameter.dim() == 1:
-                parameter.add_(0.3 * torch.randn_like(parameter))
-    return translator
+    return perturbed(random_translator(2, 2, 16, **MODELS[request.param]))
 
 
 def by_hand(translator, pair):

@@ -95,7 +95,7 @@ class Picture:
 
 
 def draw(result: Drawable) -> Picture:
-    """Draw a result with the default settings of its own function.
+    """Draw a result by the function for its type, with default settings.
 
     Args:
         result: `AttentionView` or what has one (`Explorer`, recordings), `LogitLens`, `Attribution` or `Patching`.

@@ -109,14 +109,14 @@ def attribute(
     by_preference: bool = False,
     max_steps: int = 81 * STEPS,
 ) -> Attribution:
-    """Attribute the preference of one translation over another to the source and to what they have in common.
+    """Attribute the preference for one translation over another to the source and to their common prefix.
 
     Args:
         translator: Translator whose model is examined.
         text: Sentence in the source language.
-        candidate: A translation or its beginning after `prefix`, as text or as token ids. If the other one only
+        candidate: A translation or its beginning after `prefix`, as text or as token ids. If `instead_of`
             continues it, the question is why the translation ends here.
-        instead_of: What it is compared with.
+        instead_of: The translation to compare with, or its beginning.
         prefix: Beginning of both translations.
         deletion: Whether to run the deletion test, which takes most of the time.
         by_preference: Whether to exchange the two if the model prefers `instead_of` at the fork.

@@ -119,11 +119,11 @@ class PartialInputs:
 def plain_copy(model: Transformer) -> Transformer:
     """Copy a model's modules as a reference implementation in evaluation mode; the copy shares the weights."""
     shared: dict[int, Any] = {id(x): nn.Parameter(x.detach(), requires_grad=False) for x in model.parameters()}
-    twin = copy.deepcopy(model, shared).eval()
-    for module in twin.modules():
+    copied = copy.deepcopy(model, shared).eval()
+    for module in copied.modules():
         if hasattr(module, "plain"):
             module.plain = True  # type: ignore[assignment]  # nn.Module declares no attributes
-    return twin
+    return copied
 
 
 def _seen(factors: Tensor, hidden: bool) -> Tensor:

@@ -2,8 +2,8 @@
 
 Each state of the decoder's residual stream is passed through the final norm, if the model has one (norm "pre"), and
 the pre-softmax linear (nostalgebraist 2020, "interpreting GPT: the logit lens"). With norm "post", each sub-layer ends
-with a norm of its own, so that no further norm is applied. Only the last state was trained to be read this way:
-earlier ones may hold the answer in another basis, and the lens then misses it (Belrose et al. 2023, "Eliciting Latent
+with a layer norm, so no further norm is applied. Only the last state was trained to be decoded this way: earlier
+states may hold the answer in another basis, and the lens then misses it (Belrose et al. 2023, "Eliciting Latent
 Predictions from Transformers with the Tuned Lens").
 
 The encoder predicts nothing. For its states, `nearest_source_tokens` gives cosine similarities to source embeddings.

@@ -19,7 +19,7 @@ class StreamLengths(NamedTuple):
     Attributes:
         sites: Sub-layers in order.
         residual: x, the state before the sub-layer.
-        output: Sublayer(x), or Sublayer(LayerNorm(x)) with norm "pre": what is added.
+        output: The sub-layer's output, which is added to x: Sublayer(x), or Sublayer(LayerNorm(x)) with norm "pre".
         sum: x + Sublayer(...), before the norm.
         result: State after the sub-layer: LayerNorm of the sum, or the sum itself with norm "pre".
         cosine: Cosine similarity of `residual` and `output`: negative if the sub-layer removes from the state.

@@ -229,3 +229,9 @@ export function textOf(pieces) {
 }
 
 export const penalised = (logP, length, alpha) => logP / ((5 + length) / 6) ** alpha;
+
+/** Component `k` of PE(pos), section 3.5: sines at even and cosines at odd components. */
+export function positionComponent(position, k, width) {
+  const angle = position / 10000 ** ((k - (k % 2)) / width);
+  return k % 2 ? Math.cos(angle) : Math.sin(angle);
+}

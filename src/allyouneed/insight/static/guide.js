@@ -1,6 +1,6 @@
 // The guided path through section 3 of the paper, with the values of the page's sentence. A step is a picture, three
 // sentences and an equation; steps whose data is absent are left out.
-import { columnNumber, matrixAt, shown, sides, softmaxSteps, timesValues, weightsAt } from "./data.js";
+import { columnNumber, matrixAt, positionComponent, shown, sides, softmaxSteps, timesValues, weightsAt } from "./data.js";
 import { cellTips, clipped, diverging, el, equationOf, grouped, headColour, heatmap, inHeadColour, number, scroller, svg } from "./draw.js";
 import { architecture } from "./architecture.js";
 import { headGrid, headName, linesFigure } from "./heads.js";
@@ -79,12 +79,6 @@ function strip(label, values, range, columns = values.length) {
 }
 
 const rowOf = ({ values, cols }, row) => values.slice(row * cols, (row + 1) * cols);
-
-/** Component `k` of PE(pos), section 3.5: sines at even and cosines at odd components. */
-export function positionComponent(position, k, width) {
-  const angle = position / 10000 ** ((k - (k % 2)) / width);
-  return k % 2 ? Math.cos(angle) : Math.sin(angle);
-}
 
 function embedPicture(data, state, set) {
   const [groups] = sides(data, data.base, "encoder", false);

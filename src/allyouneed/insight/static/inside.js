@@ -1,7 +1,6 @@
 // What a layer has besides attention: positional encoding, embeddings, feed-forward units, the residual stream.
-import { matrixAt, shown } from "./data.js";
+import { matrixAt, positionComponent, shown } from "./data.js";
 import { clipped, diverging, el, equationOf, inHeadColour, number, scroller } from "./draw.js";
-import { positionComponent } from "./guide.js";
 import { stateName } from "./lens.js";
 import { mapFigure, positionsPart, sideButtons } from "./positions.js";
 import "./inside_texts.js";

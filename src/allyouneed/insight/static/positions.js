@@ -1,7 +1,6 @@
 // Positional encodings (section 3.5): the table, its dot products, and a shift as a rotation. Sinusoids are computed here.
-import { columnNumber, matrixAt } from "./data.js";
+import { columnNumber, matrixAt, positionComponent } from "./data.js";
 import { cellTips, diverging, el, equationOf, grouped, heatmap, number, svg } from "./draw.js";
-import { positionComponent } from "./guide.js";
 import { t } from "./texts.js";
 
 const WIDEST_MAP = 560;
