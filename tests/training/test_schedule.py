@@ -63,6 +63,15 @@ def test_explicit_settings_hold_under_a_budget():
     assert (plan.warmup, plan.decay) == (77, "inverse_sqrt")
 
 
+def test_explicit_settings_hold_for_a_number_of_steps():
+    """A recipe's warm-up is shortened for a short run with linear decay; the user's is not."""
+    config = Config().replace(training={"steps": 20, "warmup": 4000, "decay": "linear", "learning_rate": 0.1})
+    assert plan_for_steps(config).warmup == 5
+    plan = plan_for_steps(config, explicit={"training.warmup"})
+    assert plan.warmup == 4000
+    assert plan.learning_rate * plan.factor(20) == pytest.approx(0.1 * 20 / 4000)
+
+
 def test_a_tiny_budget_has_a_plan():
     config = Config().replace(training={"minutes": 0.1})
     plan = plan_for_minutes(config, 5, Speed(1.0, 3.0, 9.0))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 
 import pytest
 import torch
+from rich.console import Console
 
 from allyouneed import Translator, UserError
 from allyouneed.config import load_recipe
@@ -176,6 +178,57 @@ def test_steps_override_a_recipes_minutes(tmp_path):
     request = dataclasses.replace(toy_request(tmp_path / "text", tmp_path / "run"), recipe=str(recipe))
     assert train(request, silent()).status == FINISHED
     assert json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["steps"] == 40
+
+
+def stored_plan(run):
+    return json.loads((run / "run.json").read_text())["plan"]
+
+
+def test_explicit_values_hold_for_steps(tmp_path):
+    """`training.warmup=4000` for 20 steps used to become 5; values of the package's recipes still fit themselves."""
+    console = Console(file=io.StringIO())
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.steps=20", "training.warmup=4000"])
+    train(request, console)
+    assert stored_plan(tmp_path / "run")["warmup"] == 4000
+    assert "training.warmup = 4,000 is not shorter than the 20 steps" in console.file.getvalue()
+    settings = [each for each in request.settings if not each.startswith("training.warmup")]
+    train(dataclasses.replace(request, out=tmp_path / "other", settings=settings), silent())
+    assert stored_plan(tmp_path / "other")["warmup"] == 5  # from the 800 of `tiny`
+
+
+@pytest.mark.usefixtures("toy_run")  # compiles kernels before the budget starts
+def test_explicit_values_hold_for_minutes(tmp_path):
+    """Values of the user's own recipe file and of `--set` are kept; the rest fits the budget."""
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('[training]\nminutes = 0.1\nwarmup = 77\ndecay = "inverse_sqrt"\naverage_every = 3\n')
+    kept = ("training.steps", "training.warmup", "training.average_every", "training.validate_every")
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    settings = [*(each for each in request.settings if not each.startswith(kept)), "training.validate_every=17"]
+    train(dataclasses.replace(request, recipe=str(recipe), settings=settings), silent())
+    plan = stored_plan(tmp_path / "run")
+    expected = {"warmup": 77, "decay": "inverse_sqrt", "average_every": 3, "validate_every": 17, "learning_rate": 0.005}
+    assert {name: plan[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "message"),
+    [
+        (
+            "",
+            ["training.minutes=5", "training.minutes=7"],
+            r"training\.minutes \(--minutes\) is given twice, as 5 and 7",
+        ),
+        ("", ["training.minutes=5", "training.steps=9"], "steps and training.minutes are both given"),
+        ("steps = 9\nminutes = 5", [], r"mine\.toml: training\.steps and training\.minutes are both given"),
+    ],
+)
+def test_contradictory_durations_are_refused(tmp_path, recipe, settings, message):
+    (tmp_path / "mine.toml").write_text(f"[training]\n{recipe}\n")
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    own = [each for each in request.settings if not each.startswith("training.steps")]
+    request = dataclasses.replace(request, recipe=str(tmp_path / "mine.toml"), settings=[*own, *settings])
+    with pytest.raises(UserError, match=message):
+        train(request, silent())
 
 
 def test_divergence_is_a_user_error(tmp_path):

@@ -34,6 +34,7 @@ __all__ = [
     "config_from",
     "list_settings",
     "load_recipe",
+    "recipe_keys",
     "recipe_names",
     "recipe_text",
 ]
@@ -175,11 +176,20 @@ def load_recipe(recipe: str | Path) -> Config:
     Raises:
         UserError: If there is no such recipe, the TOML is malformed, a name is unknown or a value is invalid.
     """
+    return config_from(_recipe_sections(recipe), f"recipe {recipe}")
+
+
+def recipe_keys(recipe: str | Path) -> set[str]:
+    """Return the settings that a recipe contains, by `SECTION.NAME`; raises `UserError` like `load_recipe`."""
+    load_recipe(recipe)  # checks names
+    return {f"{section}.{name}" for section, values in _recipe_sections(recipe).items() for name in values}
+
+
+def _recipe_sections(recipe: str | Path) -> dict[str, Any]:
     try:
-        sections = tomllib.loads(recipe_text(recipe))
+        return tomllib.loads(recipe_text(recipe))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"recipe {recipe}: not TOML: {error}.") from error
-    return config_from(sections, f"recipe {recipe}")
 
 
 def recipe_text(recipe: str | Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from allyouneed.bundle import Build, find_bundle
-from allyouneed.config import Config, load_recipe, recipe_names
+from allyouneed.config import Config, load_recipe, recipe_keys, recipe_names
 from allyouneed.errors import UserError
 from allyouneed.files import MANIFEST, sha256
 from allyouneed.model.transformer import Transformer
@@ -73,6 +73,20 @@ def requested_device(request: Request) -> str:
 def assignments_of(settings: Sequence[str], key: str) -> list[str]:
     """Select the overrides `SECTION.NAME=VALUE` of one setting."""
     return [setting for setting in settings if setting.partition("=")[0].strip() == key]
+
+
+def explicit_settings(request: Request) -> frozenset[str]:
+    """Return the settings that the user gave, by `SECTION.NAME`: overrides and values in a recipe file.
+
+    Explicit values are never adjusted to the corpus, the machine or the budget. Values of the package's recipes are.
+
+    Raises:
+        UserError: If the recipe file cannot be read.
+    """
+    given = {setting.partition("=")[0].strip() for setting in request.settings}
+    if request.recipe is not None and request.recipe not in recipe_names():
+        given |= recipe_keys(request.recipe)
+    return frozenset(given)
 
 
 def identity(request: Request) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.snapshots import KEPT
 from allyouneed.training.distributed import Ranks
-from allyouneed.training.request import Request, assignments_of, base_config, identity
+from allyouneed.training.request import Request, assignments_of, base_config, explicit_settings, identity
 from allyouneed.training.run_record import RunRecord
 from allyouneed.training.schedule import plan_for_steps
 from allyouneed.training.size import DEFAULT_MINUTES, choose_size
@@ -103,7 +103,7 @@ def _agreed_config(
             f"{request.out} was started with {changed} = {started.get(changed)}, now {described.get(changed)}. "
             "Choose another --out, or repeat the original command."
         )
-    plan = plan_for_steps(longer).as_dict()
+    plan = plan_for_steps(longer, explicit_settings(request)).as_dict()
     record.update(asked=described, config=longer.model_dump(mode="json"), plan=plan, finished=None)
     show(f"continuing to {longer.training.steps:,} steps")
     return longer
@@ -120,6 +120,21 @@ def _with_more_steps(started: dict[str, Any], described: dict[str, Any], config:
     can_continue = config.training.decay == "inverse_sqrt" and config.training.minutes is None
     more = longer.training.steps > config.training.steps
     return longer if without_steps(started) == without_steps(described) and can_continue and more else None
+
+
+def _refuse_two_durations(request: Request) -> None:
+    """Raise `UserError` if both or different values of training.steps and training.minutes are given."""
+    steps, minutes = (assignments_of(request.settings, f"training.{name}") for name in ("steps", "minutes"))
+    given = {Config().override([each]).training.minutes for each in minutes}
+    if len(given) > 1:
+        shown = " and ".join("none" if each is None else f"{each:g}" for each in sorted(given, key=lambda x: x or 0))
+        raise UserError(f"training.minutes (--minutes) is given twice, as {shown}. Remove one of them.")
+    if steps and given - {None}:
+        raise UserError("training.steps and training.minutes are both given. Remove one of them.")
+    if not (steps or minutes) and {"training.steps", "training.minutes"} <= explicit_settings(request):
+        raise UserError(
+            f"recipe {request.recipe}: training.steps and training.minutes are both given. Remove one of them."
+        )
 
 
 @dataclass(frozen=True)
@@ -140,15 +155,20 @@ class _NewConfig:
 
     def _choose(self) -> Config:
         request = self.request
+        _refuse_two_durations(request)
         steps, minutes = (assignments_of(request.settings, f"training.{name}") for name in ("steps", "minutes"))
-        if steps and minutes:
-            raise UserError("training.steps and training.minutes are both given. Remove one of them.")
         settings = [*(["training.minutes=none"] if steps else []), *request.settings]
         if self.start is not None:
             return self._fine_tuning(self.start, has_steps=bool(steps)).override(settings)
         if self.teacher is not None:
-            size = len(self.teacher.tokenizer)
-            return base_config(request).override(settings).replace(data={"vocab_size": size})
+            config, size = base_config(request).override(settings), len(self.teacher.tokenizer)
+            same = config.data.vocab_size in (size, self.teacher.config.data.vocab_size)
+            if "data.vocab_size" in explicit_settings(request) and not same:
+                raise UserError(
+                    f"data.vocab_size = {config.data.vocab_size:,}, but a student has its teacher's vocabulary of "
+                    f"{size:,} tokens. Remove the setting."
+                )
+            return config.replace(data={"vocab_size": size})
         if request.recipe is not None:
             return base_config(request).override(settings)
         planned = Config().override(minutes).training.minutes or DEFAULT_MINUTES

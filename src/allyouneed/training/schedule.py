@@ -119,10 +119,18 @@ def paper_peak(d_model: int, warmup: int) -> float:
     return (d_model * warmup) ** -0.5
 
 
-def plan_for_steps(config: Config) -> TrainingPlan:
-    """Make the plan for a fixed number of steps; with linear decay, warm-up is at most a quarter of the steps."""
+def plan_for_steps(config: Config, explicit: Collection[str] = ()) -> TrainingPlan:
+    """Make the plan for a fixed number of steps.
+
+    With linear decay, a recipe's warm-up is shortened to a quarter of the steps; an explicit warm-up is kept.
+
+    Args:
+        config: The settings.
+        explicit: Settings that the user gave, see `request.explicit_settings`.
+    """
     training = config.training
-    longest_warmup = max(1, training.steps // 4) if training.decay == "linear" else training.warmup
+    shortens = training.decay == "linear" and "training.warmup" not in explicit
+    longest_warmup = max(1, training.steps // 4) if shortens else training.warmup
     return TrainingPlan(
         steps=training.steps,
         warmup=min(training.warmup, longest_warmup),
@@ -147,7 +155,7 @@ def plan_for_minutes(
         config: The settings.
         seconds_left: Remaining seconds of the budget.
         speed: The measured speed.
-        explicit: Settings that the user set, for example "training.warmup", which are not changed.
+        explicit: Settings that the user gave, which are not changed, see `request.explicit_settings`.
     """
     training = config.training
     affordable = min(_VALIDATION_SHARE * seconds_left / speed.validation_seconds, seconds_left / _VALIDATION_DISTANCE)

@@ -28,7 +28,7 @@ from allyouneed.training.loop import FINISHED, INTERRUPTED, Loop
 from allyouneed.training.measure import measure
 from allyouneed.training.memory import keep_freed_memory
 from allyouneed.training.report import write_report
-from allyouneed.training.request import Request, requested_device
+from allyouneed.training.request import Request, explicit_settings, requested_device
 from allyouneed.training.resolve import ResolvedRequest, resolve
 from allyouneed.training.run_record import RunRecord
 from allyouneed.training.schedule import TrainingPlan, plan_for_minutes, plan_for_steps
@@ -117,7 +117,8 @@ def _agreed_plan(parts: LoopParts, record: RunRecord, started: float) -> Trainin
     if stored := parts.ranks.share(record.content.get("plan")):
         return TrainingPlan(**stored)
     request, config = parts.resolved.request, parts.resolved.config
-    plan = request.plan or plan_for_steps(config)
+    explicit = explicit_settings(request)
+    plan = request.plan or plan_for_steps(config, explicit)
     if (minutes := config.training.minutes) and not request.plan:
         parts.log.show(f"measuring the speed, to plan {minutes:g} minutes ...")
         speed = measure(parts.assemble(plan), seconds=min(20.0, 60 * minutes * 0.04))
@@ -127,12 +128,21 @@ def _agreed_plan(parts: LoopParts, record: RunRecord, started: float) -> Trainin
                 f"preparing the text took longer than the {minutes:g} minutes. The prepared text is kept: run the same "
                 "command again, or increase --minutes."
             )
-        explicit = {setting.partition("=")[0].strip() for setting in request.settings}
         planned = plan_for_minutes(config, seconds_left, speed, explicit)
         plan = parts.ranks.share(replace(planned, budget=None) if request.steady else planned)
+    if plan.warmup >= plan.steps:
+        parts.log.show(_describe_long_warmup(plan))
     if parts.ranks.is_first:
         record.update(plan=plan.as_dict())
     return plan
+
+
+def _describe_long_warmup(plan: TrainingPlan) -> str:
+    reached = f"{100 * plan.steps / plan.warmup:.2g} %"
+    return (
+        f"training.warmup = {plan.warmup:,} is not shorter than the {plan.steps:,} steps of this run: the learning rate "
+        f"only rises, to {reached} of its peak. Lower training.warmup unless that is intended."
+    )
 
 
 def _resume(loop: Loop) -> None:
