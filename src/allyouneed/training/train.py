@@ -140,8 +140,8 @@ def _agreed_plan(parts: LoopParts, record: RunRecord, started: float) -> Trainin
 def _describe_long_warmup(plan: TrainingPlan) -> str:
     reached = f"{100 * plan.steps / plan.warmup:.2g} %"
     return (
-        f"training.warmup = {plan.warmup:,} is not shorter than the {plan.steps:,} steps of this run: the learning rate "
-        f"only rises, to {reached} of its peak. Lower training.warmup unless that is intended."
+        f"training.warmup = {plan.warmup:,} is not shorter than the {plan.steps:,} steps of this run: the learning "
+        f"rate only rises, to {reached} of its peak. Lower training.warmup unless that is intended."
     )
 
 
