@@ -275,10 +275,11 @@ def evaluate(
         str,
         typer.Option(
             metavar="NAME",
-            help="sacreBLEU's tokenizer: 13a, intl, zh, ja-mecab, ko-mecab, char, ...",
+            help="sacreBLEU's tokenizer: auto (by the target language), 13a, intl, zh, ja-mecab, ko-mecab, char, ...",
+            autocompletion=completing("auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "flores200"),
             rich_help_panel="Metrics",
         ),
-    ] = "13a",
+    ] = "auto",
     device: Device = "auto",
     compute_type: ComputeType = "float32",
 ) -> None:

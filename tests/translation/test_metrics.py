@@ -6,7 +6,6 @@ import pytest
 import sacrebleu
 
 from allyouneed import UserError
-from allyouneed.translation import metrics
 from allyouneed.translation.metrics import corpus_scores
 
 TRANSLATIONS = ["the cat sat on the mat .", "it 's a dog , not a cat"]
@@ -37,15 +36,3 @@ def test_tokenized_text_is_not_tokenized_again():
 
 def test_the_tokenizer_is_in_the_signature():
     assert "tok:char" in corpus_scores(["ab"], ["ab"], tokenize="char").bleu_signature
-
-
-def test_an_unavailable_tokenizer_is_reported_in_one_line(monkeypatch):
-    with pytest.raises(UserError, match=r"tokenizer no: sacreBLEU has .*13a"):
-        corpus_scores(["a"], ["a"], tokenize="no")
-
-    def missing(**settings):
-        raise RuntimeError("install\n\n  what it needs")
-
-    monkeypatch.setattr(metrics, "BLEU", missing)
-    with pytest.raises(UserError, match=r"tokenizer ko-mecab: install what it needs$"):
-        corpus_scores(["a"], ["a"], tokenize="ko-mecab")

@@ -170,6 +170,9 @@ class TrainingConfig(Section):
         le=1_000_000,
         description="Validation sentences translated greedily at each validation; 0: none",
     )
+    bleu_tokenizer: Literal[
+        "auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "flores101", "flores200", "spBLEU-1K", "none"
+    ] = Field(default="auto", description="sacreBLEU's tokenizer for validation BLEU; auto: by the target language")
     patience: int | None = Field(
         default=None, ge=1, le=_MOST_STEPS, description="Validations without a better BLEU before training stops"
     )

@@ -12,6 +12,7 @@ from allyouneed.data.formats import read_pairs
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator, compare, sample_sources
 from allyouneed.suggest import did_you_mean
+from allyouneed.translation.bleu_tokenizers import AUTO, choose_tokenizer
 from allyouneed.translation.metrics import corpus_scores
 from allyouneed.translation.reference_outputs import translate_references
 
@@ -100,9 +101,9 @@ def _logit_line(bundle: Bundle, folder: Path, sources: Sequence[str]) -> str:
 def _scores(bundle: Bundle, translate: TokenTranslator, sources: Sequence[str], references: Sequence[str]) -> list[str]:
     """Report BLEU and chrF of both systems, with the bundle's beam size and no length penalty."""
     beam_size = bundle.config.search.beam_size
-    tokenizer = bundle.tokenizer.target
+    tokenizer, bleu = bundle.tokenizer.target, choose_tokenizer(AUTO, bundle.languages[1]).name
     ours, theirs = (
-        corpus_scores([tokenizer.decode(tokenizer.ids(tokens)) for tokens in translations], references)
+        corpus_scores([tokenizer.decode(tokenizer.ids(tokens)) for tokens in translations], references, tokenize=bleu)
         for translations in (translate_references(bundle, sources, beam_size), translate(sources, beam_size))
     )
     return [

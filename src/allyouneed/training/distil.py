@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from sacrebleu.metrics.bleu import BLEU
 
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.config import load_recipe
@@ -28,6 +27,7 @@ from allyouneed.progress import print_line
 from allyouneed.training.distributed import announced_ranks
 from allyouneed.training.request import Request, bundle_identity
 from allyouneed.training.train import Outcome, lock_run, train
+from allyouneed.translation.bleu_tokenizers import AUTO, DEFAULT, bleu_metric, choose_tokenizer
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.resuming import note_path
 from allyouneed.translation.text_files import translate_file
@@ -112,7 +112,8 @@ def _training_text(request: Distillation, teacher: Bundle, say: Callable[[str], 
     read = read_pairs(request.train, config.data.columns)
     pairs = [pair for pair in read if not pair.fault and pair.source and pair.target]
     translator = Translator(teacher, config.training.device, request.inter_threads)
-    chosen = list(_choose_targets(pairs, _translate(folder, pairs, translator, facts, say), request.targets))
+    hypotheses = _translate(folder, pairs, translator, facts, say)
+    chosen = list(_choose_targets(pairs, hypotheses, request.targets, teacher.languages[1]))
     for side, file in enumerate(files):
         write_file(file, "".join(f"{pair[side]}\n" for pair in chosen))
     return files
@@ -160,9 +161,12 @@ def _read_hypotheses(path: Path, beam: int) -> list[list[str]]:
     ]
 
 
-def _choose_targets(pairs: list[RawPair], hypotheses: list[list[str]], targets: str) -> Iterator[tuple[str, str]]:
+def _choose_targets(
+    pairs: list[RawPair], hypotheses: list[list[str]], targets: str, language: str
+) -> Iterator[tuple[str, str]]:
     """Yield pairs of source and training target, one or several per source; empty hypotheses are skipped."""
-    metric = BLEU(effective_order=True, tokenize="none")
+    name = choose_tokenizer(AUTO, language).name
+    metric = bleu_metric(name == DEFAULT, name, effective_order=True)  # the text may be tokenized
     for pair, texts in zip(pairs, hypotheses, strict=True):
         if targets == "closest":
             texts = [max(texts, key=lambda text: metric.sentence_score(text, [pair.target]).score)]

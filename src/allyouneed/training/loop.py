@@ -196,6 +196,7 @@ class Loop:
         if self.training.bleu_sentences:
             scores, samples = validation_scores(self.bundle, self.valid, self.training.bleu_sentences, beam_size=1)
             facts |= {"bleu": scores.bleu, "chrf": scores.chrf, "samples": samples}
+            facts["bleu_signature"] = scores.bleu_signature
             quality = scores.bleu
         is_best = quality > state.best.get("quality", -float("inf"))
         if is_best:

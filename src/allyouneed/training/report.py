@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections.abc import Callable, Sequence
 from importlib.resources import files
@@ -153,10 +154,23 @@ def _charts(run: list[dict[str, Any]]) -> Html:
     loss_unit = "nats per target token; label smoothing in training only"
     return join(
         chart("Loss", loss_unit, loss, *when, from_zero=False),
-        chart("Validation BLEU and chrF", "while training: greedy, sacreBLEU 13a", quality, *when, timed=True),
+        chart(
+            "Validation BLEU and chrF",
+            f"while training: greedy, sacreBLEU {_tokenizer(run)}",
+            quality,
+            *when,
+            timed=True,
+        ),
         chart("Learning rate", "", [rate], *when),
         chart("Speed", "target tokens per second", [speed], *when),
     )
+
+
+def _tokenizer(run: list[dict[str, Any]]) -> str:
+    """Return the tokenizer in the last signature; logs of earlier versions have none, and their BLEU is 13a's."""
+    signatures = [record["bleu_signature"] for record in run if "bleu_signature" in record]
+    found = re.search(r"tok:([^|]+)", signatures[-1]) if signatures else None
+    return found[1] if found else "13a"
 
 
 # Samples, scores, corpus, settings

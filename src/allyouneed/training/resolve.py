@@ -20,6 +20,7 @@ from allyouneed.training.request import Request, assignments_of, base_config, ex
 from allyouneed.training.run_record import RunRecord
 from allyouneed.training.schedule import plan_for_steps
 from allyouneed.training.size import DEFAULT_MINUTES, choose_size
+from allyouneed.translation.bleu_tokenizers import AUTO, bleu_metric, choose_tokenizer
 
 # Fine-tuning of a converged model: Adam, with a peak rate far below that for a new model.
 _FINE_TUNING = {"learning_rate": 2e-4, "warmup": 200, "batch_tokens": 4000}
@@ -117,6 +118,8 @@ def _with_more_steps(started: dict[str, Any], described: dict[str, Any], config:
         return {**run, "settings": settings}
 
     longer = config.override(described["settings"])
+    if longer.training.bleu_tokenizer == AUTO:
+        longer = longer.replace(training={"bleu_tokenizer": config.training.bleu_tokenizer})
     can_continue = config.training.decay == "inverse_sqrt" and config.training.minutes is None
     more = longer.training.steps > config.training.steps
     return longer if without_steps(started) == without_steps(described) and can_continue and more else None
@@ -151,7 +154,15 @@ class _NewConfig:
         config = self._choose()
         if config.training.teacher_share and self.teacher is None:
             raise UserError("training.teacher_share needs the teacher of `allyouneed distil`. Remove the setting.")
-        return config
+        return self._with_tokenizer(config)
+
+    def _with_tokenizer(self, config: Config) -> Config:
+        """Settle BLEU's tokenizer, so that a resumed run has the same although, say, MeCab was installed meanwhile."""
+        name, remark = choose_tokenizer(config.training.bleu_tokenizer, self.request.languages[1])
+        bleu_metric(tokenize=name)  # fails before the training starts
+        if remark:
+            self.show(remark)
+        return config.replace(training={"bleu_tokenizer": name})
 
     def _choose(self) -> Config:
         request = self.request

@@ -8,6 +8,7 @@ from typing import Any
 from allyouneed.config import Config, config_from
 from allyouneed.files import read_json, to_json, write_file
 from allyouneed.training.schedule import TrainingPlan
+from allyouneed.translation.bleu_tokenizers import DEFAULT
 
 
 class RunRecord:
@@ -30,8 +31,10 @@ class RunRecord:
 
     @property
     def config(self) -> Config:
-        """The stored settings."""
-        return config_from(self.content["config"], str(self.path))
+        """The stored settings; runs of versions without `training.bleu_tokenizer` were measured with 13a."""
+        sections = self.content["config"]
+        training = {"bleu_tokenizer": DEFAULT, **sections.get("training", {})}
+        return config_from({**sections, "training": training}, str(self.path))
 
     def update(self, **facts: object) -> None:
         """Store facts; None removes a fact. Raises `UserError` if the disk is full."""

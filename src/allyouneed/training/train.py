@@ -32,6 +32,7 @@ from allyouneed.training.request import Request, explicit_settings, requested_de
 from allyouneed.training.resolve import ResolvedRequest, resolve
 from allyouneed.training.run_record import RunRecord
 from allyouneed.training.schedule import TrainingPlan, plan_for_minutes, plan_for_steps
+from allyouneed.translation.bleu_tokenizers import unfit_remark
 
 # Files of a run besides run.json. A folder with other files is not used.
 _RUN_FILES = {".lock", "data", "distilled", "checkpoints", KEPT, "bundle", "tensorboard", "log.jsonl", "report.html"}
@@ -95,6 +96,8 @@ def _train(
     loop.observe = resolved.request.observe
     loop.keep_plan = lambda plan: record.update(plan=plan.as_dict())
     log.show(_describe(loop))
+    if remark := unfit_remark(loop.bundle.config.training.bleu_tokenizer, (target for _, target in loop.valid.texts)):
+        log.show(f"{remark} Set it with --set training.bleu_tokenizer=NAME.")
     _resume(loop)
     try:
         status = loop.train()
@@ -188,7 +191,8 @@ def _describe(loop: Loop) -> str:
     decay = "to zero" if plan.decay == "linear" else "with 1/√step"
     budget = f" in {plan.minutes:g} minutes" if plan.minutes else ""
     steps = f"{plan.steps:,} steps{budget}, warm-up {plan.warmup:,}, then decay {decay}"
-    return f"{loop.bundle.described()}; {steps}"
+    quality = f"; validation BLEU with tokenizer {loop.training.bleu_tokenizer}" if loop.training.bleu_sentences else ""
+    return f"{loop.bundle.described()}; {steps}{quality}"
 
 
 def _summary(finished: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from allyouneed.config import TrainingConfig
 from allyouneed.data.batches import collate, token_batches
 from allyouneed.data.store import PairStore
 from allyouneed.training.step import batch_loss
+from allyouneed.translation.bleu_tokenizers import choose_tokenizer
 from allyouneed.translation.metrics import CorpusScores, corpus_scores
 from allyouneed.translation.translator import Translator
 
@@ -64,4 +65,5 @@ def validation_scores(
     translations = [found.text for found in translator.translate(sources, beam_size=beam_size)]
     rows = zip(sources[:_SAMPLES], references, translations, strict=False)
     samples = [{"source": s, "reference": r, "hypothesis": h} for s, r, h in rows]
-    return corpus_scores(translations, references), samples
+    tokenizer = choose_tokenizer(bundle.config.training.bleu_tokenizer, bundle.languages[1]).name
+    return corpus_scores(translations, references, tokenize=tokenizer), samples

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from allyouneed.files import TextFiles, as_paths, check_output
+from allyouneed.translation.bleu_tokenizers import AUTO, DEFAULT, bleu_metric, choose_tokenizer, unfit_remark
 from allyouneed.translation.evaluation_data import read_test_set
 from allyouneed.translation.line_translation import LineProgress, translate_lines
-from allyouneed.translation.metrics import CorpusScores, bleu_metric, corpus_scores
+from allyouneed.translation.metrics import CorpusScores, corpus_scores
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.text_files import open_output
 from allyouneed.translation.translator import Translator
@@ -22,7 +23,7 @@ def evaluate(
     options: SearchOptions | None = None,
     *,
     tokenized: bool = False,
-    tokenizer: str = "13a",
+    tokenizer: str = AUTO,
     output: str | Path | None = None,
     device: str | torch.device = "auto",
     compute_type: str = "float32",
@@ -35,11 +36,12 @@ def evaluate(
         test: Two parallel text files (source, target), or one TSV.
         options: Search options; None means the bundle's settings.
         tokenized: Whether the text is already tokenized, so that BLEU must not tokenize it again.
-        tokenizer: sacreBLEU's tokenizer, for example "13a", "zh", "ja-mecab", "ko-mecab" or "char".
+        tokenizer: sacreBLEU's tokenizer, for example "13a", "zh", "ja-mecab", "ko-mecab" or "char"; "auto" follows the
+            target language.
         output: File to write the translations to.
         device: Device of the model: "auto" (CUDA if there is a GPU), "cpu" or "cuda".
         compute_type: "float32" or "int8"; see `Translator`.
-        report: Called with messages about progress and about lines that are too long.
+        report: Called with messages about progress, lines that are too long and unfit tokenizers.
 
     Returns:
         The scores with sacreBLEU's signatures.
@@ -49,15 +51,21 @@ def evaluate(
     """
     if not isinstance(options, SearchOptions | None):
         raise TypeError(f"options must be a SearchOptions or None, not {type(options).__name__}")
-    bleu_metric(tokenized, tokenizer)  # fails before the translation starts
     files = as_paths(test)
     if output:
         check_output(Path(output), *files)
     translator = run if isinstance(run, Translator) else Translator.load(run, device, compute_type=compute_type)
+    if tokenized and tokenizer == AUTO:
+        tokenizer = DEFAULT
+    tokenizer, remark = choose_tokenizer(tokenizer, translator.bundle.languages[1])
+    bleu_metric(tokenized, tokenizer)  # fails before the translation starts
     pairs = read_test_set(files, translator.bundle.config.data.columns)
+    references = [pair.target for pair in pairs]
     lines = ((pair.line, pair.source) for pair in pairs)
     options = (options or SearchOptions()).replace({"return_scores": False})
     report = report or _ignore
+    for line in filter(None, (remark, unfit_remark("none" if tokenized else tokenizer, references))):
+        report(line)
     progress, translations = LineProgress(report, lambda: len(pairs)), []
     for _, block in translate_lines(translator, lines, files[0], options, report):
         translations += [translation.text for _, translation in block]
@@ -65,7 +73,7 @@ def evaluate(
     if output:
         with open_output(Path(output)) as out:
             out.writelines(line + "\n" for line in translations)
-    return corpus_scores(translations, [pair.target for pair in pairs], tokenized, tokenizer)
+    return corpus_scores(translations, references, tokenized, tokenizer)
 
 
 def _ignore(message: str) -> None:

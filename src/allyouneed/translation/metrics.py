@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from allyouneed.data.tokenizer import to_nfc
-from allyouneed.errors import UserError
+from allyouneed.translation.bleu_tokenizers import DEFAULT, bleu_metric
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class CorpusScores:
 
 
 def corpus_scores(
-    translations: Sequence[str], references: Sequence[str], tokenized: bool = False, tokenize: str = "13a"
+    translations: Sequence[str], references: Sequence[str], tokenized: bool = False, tokenize: str = DEFAULT
 ) -> CorpusScores:
     """Compute corpus BLEU (Papineni et al. 2002) and chrF2 (Popović 2015) against one reference.
 
@@ -47,7 +46,7 @@ def corpus_scores(
         translations: Translations, one per sentence; translations and references are normalised to Unicode NFC.
         references: References in the same order.
         tokenized: Whether both sides are already tokenized, so that BLEU must not tokenize them again.
-        tokenize: sacreBLEU's tokenizer, for example "zh", "ja-mecab", "ko-mecab" or "char".
+        tokenize: sacreBLEU's tokenizer, see `bleu_tokenizers.choose_tokenizer`.
 
     Raises:
         UserError: If the tokenizer is unknown or not installed, or is given for tokenized text.
@@ -64,15 +63,3 @@ def corpus_scores(
         bleu_signature=str(bleu.get_signature()),
         chrf_signature=str(chrf.get_signature()),
     )
-
-
-def bleu_metric(tokenized: bool = False, tokenize: str = "13a") -> BLEU:
-    """Make sacreBLEU's BLEU metric; arguments and errors are those of `corpus_scores`."""
-    if tokenized and tokenize != "13a":
-        raise UserError(f"tokenizer {tokenize}: tokenized text is not tokenized again. Remove one of the two options.")
-    try:
-        return BLEU(tokenize="none" if tokenized else tokenize, force=True)
-    except KeyError as error:
-        raise UserError(f"tokenizer {tokenize}: sacreBLEU has {', '.join(BLEU.TOKENIZERS)}.") from error
-    except (RuntimeError, ImportError, ValueError) as error:
-        raise UserError(f"tokenizer {tokenize}: {' '.join(str(error).split())}") from error

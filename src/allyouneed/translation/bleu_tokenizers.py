@@ -1,0 +1,168 @@
+"""BLEU's tokenizer: the choice by target language, and a check that it fits the text.
+
+BLEU counts n-grams of words. sacreBLEU's default tokenizer, 13a, divides text at spaces and ASCII punctuation. In a
+script without spaces a whole sentence is then a single word: one wrong character makes the sentence wrong, and what
+remains to match is punctuation and numbers. The tokenizer is part of the score's signature; scores with different
+tokenizers are not comparable.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.tokenizers.tokenizer_spm import SPM_MODELS
+from sacrebleu.utils import SACREBLEU_DIR
+
+from allyouneed.errors import UserError
+
+AUTO, DEFAULT = "auto", "13a"
+# Codes of languages, ISO 639-1 and 639-3.
+_CHINESE = "zh zho chi cmn yue wuu lzh gan hsn nan hak cjy"
+_BY_MECAB = {"ja": "ja", "jpn": "ja", "ko": "ko", "kor": "ko"}  # sacreBLEU's extra with the tokenizer
+# Thai, Lao, Khmer, Burmese, Tibetan, Dzongkha and languages in the same scripts: no spaces between words.
+_UNSPACED = "th tha tts sou nod lo lao km khm my mya bur shn ksw kjp mnw bo bod tib adx khg dz dzo khb tdd blt ryu"
+# Sentences end in punctuation that 13a does not divide from words: Arabic, Devanagari, Bengali, Ethiopic, Armenian, ...
+_OWN_PUNCTUATION = (
+    "ar ara arb arz ary apc acm fa fas per pes prs ur urd ps pus pbt sd snd ug uig ckb ks kas dv div hi hin bn ben "
+    "ne nep npi as asm or ori ory pa pan sa san mai bho awa mag hne sat mni am amh ti tir hy hye arm hyw"
+)
+_ROMANISED = "latn"  # a script in a language code, as in zh-Latn for pinyin
+
+_HAN = "\u2e80-\u2fdf\u3005\u3007\u3021-\u3029\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+_KANA = "\u3041-\u309f\u30a1-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+_HANGUL = "\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7a3\ud7b0-\ud7fb"
+_SOUTHEAST = (  # Thai and Lao, Tibetan, Burmese, Khmer, Tai scripts, Balinese, Javanese
+    "\u0e01-\u0e4e\u0e80-\u0edf\u0f00-\u0fff\u1000-\u109f\u1780-\u17dd\u1950-\u19df\u1a20-\u1aad\u1b00-\u1b4b"
+    "\ua980-\ua9c0\ua9e0-\ua9fe\uaa60-\uaadf"
+)
+_DIVIDES = {"zh": _HAN, "ja-mecab": _HAN + _KANA, "ko-mecab": _HANGUL + _HAN}  # scripts, by tokenizer
+_CHARACTERS = "char"
+_WORDS = {"13a": "", "intl": "", "none": "", **_DIVIDES}
+_WORDLESS = _HAN + _KANA + _HANGUL + _SOUTHEAST
+_SHARE = 0.3  # of the letters, from which a script counts
+_LONGEST_WORDS = 8  # mean letters of a word; Thai and Khmer words have about 5, their phrases more than 15
+
+
+class TokenizerChoice(NamedTuple):
+    """A tokenizer for BLEU.
+
+    Attributes:
+        name: sacreBLEU's name.
+        remark: What is missing for a better tokenizer; None if nothing is.
+    """
+
+    name: str
+    remark: str | None = None
+
+
+def choose_tokenizer(name: str, language: str) -> TokenizerChoice:
+    """Choose the tokenizer for a target language.
+
+    zh for Chinese; ja-mecab and ko-mecab for Japanese and Korean if they are installed, else char; char for scripts
+    without spaces; intl where the punctuation is not ASCII's; 13a for other languages, as in sacreBLEU.
+
+    Args:
+        name: "auto", or a tokenizer, which is returned as it is.
+        language: Code of the target language, for example "zh-Hant".
+    """
+    if name != AUTO:
+        return TokenizerChoice(name)
+    primary, *subtags = re.split(r"[-_]", language.strip().lower())
+    if _ROMANISED in subtags:
+        return TokenizerChoice(DEFAULT)
+    if primary in _BY_MECAB:
+        extra = _BY_MECAB[primary]
+        mecab = f"{extra}-mecab"
+        if _is_installed(mecab):
+            return TokenizerChoice(mecab)
+        remark = f"BLEU counts characters, because {mecab} is not installed: pip install 'sacrebleu[{extra}]'"
+        return TokenizerChoice(_CHARACTERS, remark)
+    if primary in _CHINESE.split():
+        return TokenizerChoice("zh")
+    if primary in _UNSPACED.split():
+        return TokenizerChoice(_CHARACTERS)
+    return TokenizerChoice("intl" if primary in _OWN_PUNCTUATION.split() else DEFAULT)
+
+
+def bleu_metric(tokenized: bool = False, tokenize: str = DEFAULT, effective_order: bool = False) -> BLEU:
+    """Make sacreBLEU's BLEU metric, without downloading anything.
+
+    Args:
+        tokenized: Whether the text is already tokenized.
+        tokenize: sacreBLEU's name of the tokenizer.
+        effective_order: Whether n-gram orders without a match are left out, for single sentences.
+
+    Raises:
+        UserError: If the tokenizer is unknown or not installed, or is given for tokenized text.
+    """
+    if tokenized and tokenize != DEFAULT:
+        raise UserError(f"tokenizer {tokenize}: tokenized text is not tokenized again. Remove one of the two options.")
+    if tokenize in SPM_MODELS:
+        _check_model(tokenize)
+    try:
+        return BLEU(tokenize="none" if tokenized else tokenize, force=True, effective_order=effective_order)
+    except KeyError as error:
+        raise UserError(f"tokenizer {tokenize}: sacreBLEU has {', '.join(BLEU.TOKENIZERS)}.") from error
+    except (RuntimeError, ImportError, ValueError, AssertionError) as error:
+        raise UserError(f"tokenizer {tokenize}: {' '.join(str(error).split())}") from error
+
+
+def unfit_remark(name: str, references: Iterable[str]) -> str | None:
+    """Return why the scores of a tokenizer say little about a text, or None.
+
+    Args:
+        name: sacreBLEU's name of the tokenizer.
+        references: The references.
+    """
+    text = "\n".join(references)
+    letters = len(re.findall(rf"[^\W\d_]|[{_WORDLESS}]", text))
+    wordless = len(re.findall(f"[{_WORDLESS}]", text))
+    if not letters:
+        return None
+    if name == _CHARACTERS and wordless < _SHARE * letters:
+        return (
+            "tokenizer char counts characters, but the references are written in words: such scores are high and not "
+            "comparable with others. Use 13a or intl."
+        )
+    if name not in _WORDS:
+        return None
+    whole = f"[{_WORDLESS}]" if not _WORDS[name] else f"(?![{_WORDS[name]}])[{_WORDLESS}]"
+    undivided = re.findall(f"(?:{whole})+", text)
+    count = sum(map(len, undivided))
+    if count < _SHARE * letters or (name == "none" and count < _LONGEST_WORDS * len(undivided)):
+        return None
+    return (
+        f"tokenizer {name} does not divide this script into words, so that BLEU says little "
+        f"({count:,} of {letters:,} letters of the references). Use {_tokenizer_for(text)}."
+    )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        bleu_metric(tokenize=name)
+    except UserError:
+        return False
+    return True
+
+
+def _check_model(name: str) -> None:
+    """Refuse a SentencePiece model that is not there, which sacreBLEU would download without a question."""
+    url = SPM_MODELS[name]["url"]
+    path = Path(SACREBLEU_DIR) / "models" / url.rpartition("/")[2]
+    if not path.is_file():
+        raise UserError(f"tokenizer {name}: {path} is missing. To download it: curl -L --create-dirs -o {path} {url}")
+
+
+def _tokenizer_for(text: str) -> str:
+    """Name the tokenizers that fit the script of a text."""
+    counts = {
+        "ja-mecab or char": len(re.findall(f"[{_KANA}]", text)) * 4,  # Japanese text is partly in Han characters
+        "zh": len(re.findall(f"[{_HAN}]", text)),
+        "ko-mecab or char": len(re.findall(f"[{_HANGUL}]", text)),
+        "char": len(re.findall(f"[{_SOUTHEAST}]", text)),
+    }
+    return max(counts, key=lambda name: counts[name])
