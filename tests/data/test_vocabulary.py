@@ -1,6 +1,7 @@
 import pytest
 
-from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK, learn_tokenizer
+from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK
+from allyouneed.data.tokenizer_training import learn_tokenizer
 from allyouneed.data.vocabulary import ADDED, Vocabulary, VocabularyTokenizer, load_tokenizers
 from allyouneed.errors import UserError
 

@@ -14,7 +14,8 @@ from allyouneed.config import DataConfig
 from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs, usable_text
 from allyouneed.data.formats import RawPair, read_pairs
 from allyouneed.data.store import store_is_complete, write_store
-from allyouneed.data.tokenizer import Tokenizer, learn_tokenizer
+from allyouneed.data.tokenizer import Tokenizer
+from allyouneed.data.tokenizer_training import learn_tokenizer
 from allyouneed.data.vocabulary import AnyTokenizer, load_tokenizers
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, read_json, to_json, write_file
@@ -85,6 +86,7 @@ def prepare(
     data: DataConfig,
     say: Callable[[str], None],
     tokenizer: AnyTokenizer | None = None,
+    adjustable: bool = False,
 ) -> PreparedData:
     """Train a tokenizer, encode both corpora and write them to `folder`, unless this has been done before.
 
@@ -96,6 +98,7 @@ def prepare(
         data: Settings.
         say: Receives progress messages.
         tokenizer: An existing tokenizer, for further training of a model.
+        adjustable: Whether `data.vocab_size` may be raised if it leaves too little room beside the text's characters.
 
     Returns:
         The prepared data.
@@ -117,9 +120,11 @@ def prepare(
         every = max(1, pairs // _TOKENIZER_PAIRS)
         usable = islice(usable_text(train, data.columns, text_checks), 0, None, every)
         sentences = (text for pair in usable if not is_held_out(pair, stride) for text in (pair.source, pair.target))
-        tokenizer = _learn_tokenizer(sentences, data, train)
-        if len(tokenizer) != data.vocab_size:
+        tokenizer = _learn_tokenizer(sentences, data, train, adjustable)
+        if len(tokenizer) < data.vocab_size:
             say(f"the text supports {len(tokenizer):,} subwords, not {data.vocab_size:,}")
+        elif len(tokenizer) > data.vocab_size:
+            say(f"{len(tokenizer):,} subwords instead of {data.vocab_size:,}, since this text has many characters")
     texts: list[tuple[str, str]] = []
     with _open_dropped(prepared.dropped) as dropped:
         corpus = _Corpus(train, data, tokenizer, dropped)
@@ -190,9 +195,9 @@ class _Corpus:
         report.longest_source = max(report.longest_source, len(source) + 1)
 
 
-def _learn_tokenizer(sentences: Iterator[str], data: DataConfig, train: Sequence[Path]) -> Tokenizer:
+def _learn_tokenizer(sentences: Iterator[str], data: DataConfig, train: Sequence[Path], adjustable: bool) -> Tokenizer:
     try:
-        return learn_tokenizer(sentences, data.vocab_size, data.subwords, data.character_coverage)
+        return learn_tokenizer(sentences, data.vocab_size, data.subwords, data.character_coverage, adjustable)
     except UserError as error:
         _text_report(train, data).check_usable()  # raises a more specific error if the text is unusable
         raise UserError(f"{' and '.join(map(str, train))}: {error}") from error

@@ -6,10 +6,9 @@ other normalisation: the model could not generate a character that is removed fr
 
 from __future__ import annotations
 
-import io
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import sentencepiece
@@ -87,60 +86,6 @@ def load_tokenizer(path: Path) -> Tokenizer:
     except (OSError, RuntimeError) as error:
         remedy = f"For a RUN, delete {path.parent} and run the same command again; for a bundle, download it again."
         raise UserError(f"{path}: missing, or not a SentencePiece model. {remedy}") from error
-
-
-def learn_tokenizer(
-    sentences: Iterable[str], vocab_size: int, subwords: str = "bpe", character_coverage: float = 0.9999
-) -> Tokenizer:
-    """Train a tokenizer; characters outside its vocabulary are encoded as bytes.
-
-    Args:
-        sentences: Training text of both languages.
-        vocab_size: Vocabulary size; reduced if the text does not support as many subwords.
-        subwords: Algorithm: "bpe", "unigram" or "word".
-        character_coverage: Share of the text's characters, 0.98 to 1, that is covered without bytes.
-
-    Raises:
-        UserError: If there is too little text, or `vocab_size` is smaller than the number of bytes and characters.
-    """
-    sentences = [to_nfc(text) for text in sentences]
-    if not any(sentences):
-        raise UserError("there is no text to train the tokenizer on.")
-    try:
-        return _learn(sentences, vocab_size, subwords, character_coverage)
-    except RuntimeError as error:
-        if needed := re.search(r"required_chars\. \d+ vs (\d+)", str(error)):
-            raise UserError(
-                f"data.vocab_size = {vocab_size} is too small: bytes and the characters of this text alone require "
-                f"{needed[1]}."
-            ) from error
-        largest = re.search(r"value <= (\d+)", str(error))
-        if not largest:
-            reason = str(error).splitlines()[-1]
-            raise UserError(f"data.vocab_size = {vocab_size} does not fit this corpus: {reason}") from error
-        return _learn(sentences, int(largest[1]), subwords, character_coverage)
-
-
-def _learn(sentences: list[str], vocab_size: int, subwords: str, character_coverage: float) -> Tokenizer:
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(sentences),
-        model_writer=model,
-        vocab_size=vocab_size,
-        model_type=subwords,
-        character_coverage=character_coverage,
-        byte_fallback=True,
-        split_digits=True,
-        normalization_rule_name="identity",
-        pad_id=PAD,
-        unk_id=UNK,
-        bos_id=BOS,
-        eos_id=EOS,
-        max_sentence_length=100_000,
-        num_threads=2,
-        minloglevel=2,
-    )
-    return Tokenizer(model.getvalue())
 
 
 def to_nfc(text: str) -> str:

@@ -108,7 +108,8 @@ def _train(
 
 def _prepare(resolved: ResolvedRequest, prepared: PreparedData, log: RunLog) -> None:
     request, data = resolved.request, resolved.config.data
-    prepare(prepared.folder, request.train, request.valid, data, log.show, resolved.tokenizer)
+    adjustable = "data.vocab_size" not in explicit_settings(request)
+    prepare(prepared.folder, request.train, request.valid, data, log.show, resolved.tokenizer, adjustable)
     for report in prepared.report().values():
         for line in CorpusReport(**report).lines():
             log.show(line)

@@ -1,0 +1,132 @@
+"""Training of a SentencePiece tokenizer, and the choice of a vocabulary size that fits the text."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import sentencepiece
+
+from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, to_nfc
+from allyouneed.errors import UserError
+
+_FIXED = 4 + 256  # the special tokens and the bytes, which are in every vocabulary
+_ROOM = 0.5  # subwords as a share of the requested size, for which an adjustable size leaves room
+_COVERAGES = (0.999, 0.995, 0.99, 0.98)  # suggested if a vocabulary is too small
+
+
+def learn_tokenizer(
+    sentences: Iterable[str],
+    vocab_size: int,
+    subwords: str = "bpe",
+    character_coverage: float = 0.9999,
+    adjustable: bool = False,
+) -> Tokenizer:
+    """Train a tokenizer; characters outside its vocabulary are encoded as bytes.
+
+    Args:
+        sentences: Training text of both languages.
+        vocab_size: Vocabulary size; reduced if the text does not support as many subwords.
+        subwords: Algorithm: "bpe", "unigram" or "word".
+        character_coverage: Share of the text's characters, 0.98 to 1, that is covered without bytes.
+        adjustable: Whether to raise a size that leaves too little room for subwords beside the characters, instead of
+            refusing a size below the number of characters.
+
+    Raises:
+        UserError: If there is too little text, or `vocab_size` is smaller than the number of bytes and characters.
+    """
+    sentences = [to_nfc(text) for text in sentences]
+    if not any(sentences):
+        raise UserError("there is no text to train the tokenizer on.")
+    size = roomy_size(sentences, vocab_size, subwords, character_coverage) if adjustable else vocab_size
+    while True:
+        try:
+            return _learn(sentences, size, subwords, character_coverage)
+        except RuntimeError as error:
+            smallest = _smallest_size(str(error))
+            largest = re.search(r"value <= (\d+)", str(error))
+            if smallest and not adjustable:
+                raise UserError(_too_small(sentences, size, subwords, smallest)) from error
+            new_size = smallest or (int(largest[1]) if largest else size)
+            if new_size == size:
+                reason = str(error).splitlines()[-1]
+                raise UserError(f"data.vocab_size = {size} does not fit this corpus: {reason}") from error
+            size = new_size
+
+
+def _smallest_size(error: str) -> int | None:
+    """Return the size that SentencePiece requires if its error is that a vocabulary is too small, else None."""
+    if needed := re.search(r"required_chars\. \d+ vs (\d+)", error):
+        return int(needed[1])
+    return _FIXED + 1 if "(vocab_size) >= (0)" in error else None
+
+
+def roomy_size(sentences: Sequence[str], vocab_size: int, subwords: str, character_coverage: float) -> int:
+    """Return a vocabulary size with room for subwords beside the characters of the text.
+
+    Args:
+        sentences: The text.
+        vocab_size: The smallest size to return.
+        subwords: Algorithm: "bpe", "unigram" or "word". A vocabulary of words needs no characters.
+        character_coverage: Share of the text's characters that is covered without bytes.
+    """
+    if subwords == "word":
+        return max(vocab_size, _FIXED + 1)
+    characters = covered_characters(_count_characters(sentences), character_coverage)
+    return max(vocab_size, _FIXED + characters + round(_ROOM * vocab_size))
+
+
+def covered_characters(counts: Counter[str], character_coverage: float) -> int:
+    """Return how many of the most frequent characters make up a share of the text."""
+    total, covered = sum(counts.values()), 0
+    for number, (_, count) in enumerate(counts.most_common(), 1):
+        covered += count
+        if covered >= character_coverage * total:
+            return number
+    return len(counts)
+
+
+def _count_characters(sentences: Iterable[str]) -> Counter[str]:
+    """Count characters as SentencePiece does, with a space before each sentence."""
+    counts: Counter[str] = Counter()
+    for sentence in sentences:
+        counts.update(sentence)
+        counts[" "] += 1
+    return counts
+
+
+def _too_small(sentences: Sequence[str], vocab_size: int, subwords: str, smallest: int) -> str:
+    """Explain that a vocabulary is too small, with the alternative of covering fewer characters."""
+    message = f"data.vocab_size = {vocab_size} is too small: bytes"
+    if subwords == "word":
+        return f"{message} alone require {smallest}. Give at least that number."
+    message += f" and the characters of this text alone require {smallest}. Give at least that number"
+    counts = _count_characters(sentences)
+    for coverage in _COVERAGES:
+        if _FIXED + covered_characters(counts, coverage) <= vocab_size:
+            return f"{message}, or encode rare characters as bytes: --set data.character_coverage={coverage}."
+    return f"{message}."
+
+
+def _learn(sentences: list[str], vocab_size: int, subwords: str, character_coverage: float) -> Tokenizer:
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences),
+        model_writer=model,
+        vocab_size=vocab_size,
+        model_type=subwords,
+        character_coverage=character_coverage,
+        byte_fallback=True,
+        split_digits=True,
+        normalization_rule_name="identity",
+        pad_id=PAD,
+        unk_id=UNK,
+        bos_id=BOS,
+        eos_id=EOS,
+        max_sentence_length=100_000,
+        num_threads=2,
+        minloglevel=2,
+    )
+    return Tokenizer(model.getvalue())
