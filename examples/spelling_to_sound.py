@@ -30,7 +30,7 @@ for part in ("train", "valid"):
     (text / f"{part}.tsv").write_text("".join(lines), encoding="utf-8")
 train, valid = (text / f"{part}.tsv" for part in ("train", "valid"))
 recipe, settings = Path(__file__).with_name("spelling.toml"), sys.argv[2:]
-allyouneed.train(source="en", target="ipa", train=train, valid=valid, out=run, recipe=recipe, settings=settings)
+allyouneed.train(source="en", target="x-ipa", train=train, valid=valid, out=run, recipe=recipe, settings=settings)
 outputs = allyouneed.Translator.load(run).translate(list(parts["test"]))
 counts = [min((edits(o.text.split(), r.split()), len(r.split())) for r in parts["test"][o.source]) for o in outputs]
 print(f"phoneme error rate {100 * sum(c[0] for c in counts) / sum(c[1] for c in counts):.2f} %")

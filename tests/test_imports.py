@@ -10,7 +10,7 @@ from pathlib import Path
 import allyouneed
 
 SOURCE = Path(allyouneed.__file__).parent
-BASE = {"errors", "files", "config", "suggest", "devices", "progress"}
+BASE = {"errors", "files", "config", "suggest", "devices", "progress", "languages"}
 SHARED = BASE | {"data", "model", "bundle", "snapshots", "translation"}
 MOST_LOCAL_IMPORTS = 12
 COMMANDS = {"command_options", "terminal"}
@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "lazy": set(),
     "errors": set(),
     "suggest": set(),
+    "languages": {"errors", "suggest"},
     "progress": set(),
     "terminal": {"suggest"},
     "files": {"errors"},

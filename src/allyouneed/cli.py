@@ -87,8 +87,12 @@ def quickstart(
 
 @app.command()
 def train(
-    source: Annotated[str, typer.Option("--from", metavar="CODE", help="Source language, for example de.")],
-    target: Annotated[str, typer.Option("--to", metavar="CODE", help="Target language, for example en.")],
+    source: Annotated[
+        str, typer.Option("--from", metavar="CODE", help="Source language: a code or name, for example de.")
+    ],
+    target: Annotated[
+        str, typer.Option("--to", metavar="CODE", help="Target language: a code or name, for example en.")
+    ],
     train: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Two parallel text files, or one TSV.")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run; the same command again resumes it.")],
     valid: Annotated[

@@ -47,17 +47,6 @@ def test_files_of_the_package(package):
     assert (metadata["from_code"], metadata["to_code"]) == ("aa", "bb")
 
 
-def test_language_names(translator):
-    from allyouneed.exchange.argos import _language_name
-
-    assert [_language_name(code) for code in ("de", "ko", "xx", "not a code")] == [
-        "German",
-        "Korean",
-        "xx",
-        "not a code",
-    ]
-
-
 def test_export_is_reproducible(translator, package, tmp_path):
     again = exchange.export_argos(translator.bundle, tmp_path / "again")
     assert again.read_bytes() == package.read_bytes()

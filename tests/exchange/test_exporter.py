@@ -85,7 +85,7 @@ def test_a_changed_byte_in_an_export_is_reported(name, tmp_path):
 def test_a_changed_byte_in_an_import_is_reported(tmp_path):
     write_marian(tmp_path / "opus")
     description = import_bundle("marian", tmp_path / "opus", tmp_path / "run")
-    assert description.startswith("de → en: 2 + 1 layers")
+    assert description.startswith("de (German) → en (English): 2 + 1 layers")
     for name in ("source.spm", "vocabulary.json", "samples.json"):
         shutil.copytree(tmp_path / "run", tmp_path / f"run-{name}")
         path = tmp_path / f"run-{name}" / "bundle" / name

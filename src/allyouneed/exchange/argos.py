@@ -7,13 +7,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import babel
 import sentencepiece
 
 from allyouneed.bundle import Bundle
 from allyouneed.exchange.agreement import TokenTranslator
 from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctranslate2
 from allyouneed.files import new_folder, to_json
+from allyouneed.languages import language_name
 
 _SOURCE_MODEL = "sentencepiece.model"  # Argos has one model for both sides; it detokenizes the target by replacing ▁
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # constant, so that exporting a bundle twice gives the same bytes
@@ -83,14 +83,7 @@ def _metadata(bundle: Bundle) -> dict[str, Any]:
         "package_version": "1.0",
         "argos_version": _MINIMUM_ARGOS_VERSION,
         "from_code": source,
-        "from_name": _language_name(source),
+        "from_name": language_name(source),
         "to_code": target,
-        "to_name": _language_name(target),
+        "to_name": language_name(target),
     }
-
-
-def _language_name(code: str) -> str:
-    try:
-        return babel.Locale.parse(code, sep="-").english_name or code
-    except (babel.UnknownLocaleError, ValueError):
-        return code

@@ -13,6 +13,7 @@ from allyouneed.errors import UserError
 from allyouneed.exchange.marian import MAX_POSITIONS
 from allyouneed.exchange.marian_weights import from_marian
 from allyouneed.files import MANIFEST, check_folder, read_json, read_tensors
+from allyouneed.languages import describe_pair, language_code, stored_language_code
 
 _INTEGERS = (
     *("d_model", "vocab_size", "pad_token_id", "eos_token_id"),
@@ -46,9 +47,11 @@ def import_bundle(format: str, folder: Path, run: Path, source: str | None = Non
         raise UserError("give both languages, --from CODE --to CODE, or neither.")
     if run.exists() and any(run.iterdir()):
         raise UserError(f"{run} is not empty: give a new folder.")
-    bundle = import_marian(folder, run, (source, target) if source and target else None)
-    languages = " → ".join(bundle.languages)
-    return f"{languages}: {bundle.described()}, vocabulary of {len(bundle.tokenizer):,}\nbundle: {run / 'bundle'}"
+    languages = (language_code(source), language_code(target)) if source and target else None
+    bundle = import_marian(folder, run, languages)
+    direction, *remarks = describe_pair(*bundle.languages)
+    described = f"{direction}: {bundle.described()}, vocabulary of {len(bundle.tokenizer):,}"
+    return "\n".join([described, *remarks, f"bundle: {run / 'bundle'}"])
 
 
 def import_marian(folder: Path, run: Path, languages: tuple[str, str] | None = None) -> Bundle:
@@ -183,7 +186,7 @@ def _languages(folder: Path) -> tuple[str, str]:
     source, target = settings.get("source_lang"), settings.get("target_lang")
     if not (source and target):
         raise UserError(f"{path}: names no languages. Give them: --from CODE --to CODE.")
-    return source, target
+    return stored_language_code(source), stored_language_code(target)
 
 
 def _optional(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from allyouneed.data.tokenizer import EOS, to_nfc
 from allyouneed.data.vocabulary import AnyTokenizer
+from allyouneed.languages import primary
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 _UNSPACED = {"ja", "km", "lo", "my", "th", "zh"}  # written without spaces: each token counts as a word
@@ -44,9 +45,10 @@ def split_sentence(tokenizer: AnyTokenizer, text: str, language: str) -> Sentenc
     """
     ids = [*tokenizer.encode(text), EOS]
     pieces = tokenizer.pieces(ids)
+    unspaced = primary(language) in _UNSPACED
     starts, end = [len(ids) - 1], len(ids) - 1  # from the last word to the first; end: first token after the word
     for index in reversed(range(len(ids) - 1)):
-        begins = index == 0 or pieces[index].startswith("▁") or language in _UNSPACED
+        begins = index == 0 or pieces[index].startswith("▁") or unspaced
         if begins or not has_letters("".join(pieces[index:end])):
             starts.append(index)
         if begins:

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, BeforeValidator, Field
 
+from allyouneed.languages import language_name
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body
 from allyouneed.serving.document_jobs import DocumentJob
 from allyouneed.serving.markup import MarkupFormat
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
-from allyouneed.serving.state import AUTO, ApplicationState, application_state, bearer_token, language_name
+from allyouneed.serving.state import AUTO, ApplicationState, application_state, bearer_token
 from allyouneed.serving.uploads import DOWNLOAD_HEADERS, DOWNLOAD_TYPE, receive_upload
 
 router = APIRouter(prefix="/v2", tags=["DeepL"], route_class=DirectRoute)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
+from allyouneed.languages import primary
+
 
 class DetectedLanguage(NamedTuple):
     """A language code and its confidence, 0 to 100."""
@@ -28,7 +30,7 @@ class LanguageDetector:
         if len(languages) < 2:
             return
         self._identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-        base_codes = {code: code.partition("-")[0] for code in languages}
+        base_codes = {code: primary(code) for code in languages}
         self._labels = {code: base for code, base in base_codes.items() if base in self._identifier.labels}
         if self._labels:
             self._identifier.set_languages(sorted(set(self._labels.values())))

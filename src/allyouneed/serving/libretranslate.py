@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, field_validator
 
+from allyouneed.languages import language_name
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.body import UnicodeText, check_length, read_body
 from allyouneed.serving.detect import DetectedLanguage
@@ -15,7 +16,7 @@ from allyouneed.serving.document_jobs import FORMATS
 from allyouneed.serving.markup import MarkupFormat
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
-from allyouneed.serving.state import AUTO, application_state, language_name
+from allyouneed.serving.state import AUTO, application_state
 from allyouneed.serving.uploads import receive_upload
 from allyouneed.translation.options import SearchOptions
 

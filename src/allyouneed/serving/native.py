@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from allyouneed.languages import language_name
 from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body
 from allyouneed.serving.document_jobs import FORMATS, DocumentJob
 from allyouneed.serving.event_stream import prepend, translation_events
@@ -16,7 +17,7 @@ from allyouneed.serving.markup import MarkupFormat
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
 from allyouneed.serving.pipeline import AlignedSentence
-from allyouneed.serving.state import AUTO, TextResult, application_state, bearer_token, language_name
+from allyouneed.serving.state import AUTO, TextResult, application_state, bearer_token
 from allyouneed.serving.translate_request import REPEATABLE_FIELDS, TranslateRequest
 from allyouneed.serving.uploads import download_response, receive_upload
 from allyouneed.translation.options import SearchOptions

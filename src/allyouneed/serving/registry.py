@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from allyouneed.errors import UserError
+from allyouneed.languages import primary, same_language, stored_language_code
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.translation.engine import FLOAT32
 from allyouneed.translation.translator import Translator
 
-LanguagePair = tuple[str, str]  # source and target code, in lower case
+LanguagePair = tuple[str, str]  # source and target code, see `languages.py`
 Route = list[LanguagePair]  # pairs to translate through, in order
+_LONGEST_CODE = 40  # characters of a requested code
 
 
 class TranslatorRegistry:
@@ -34,7 +36,7 @@ class TranslatorRegistry:
 
     def targets(self, source: str) -> list[str]:
         """Return the languages that can be reached from a source language, directly or through others."""
-        codes = {target for _, target in self.translators} - {source}
+        codes = {target for _, target in self.translators}
         return sorted(code for code in codes if self._shortest_route(source, code))
 
     def route(self, source: str, target: str) -> Route:
@@ -50,20 +52,28 @@ class TranslatorRegistry:
         return route
 
     def resolve(self, code: str) -> str:
-        """Return the served code for a requested one: case is ignored, and `en-GB` falls back to `en`.
+        """Return the served code for a requested one, in any spelling that `language_code` accepts.
+
+        A variety falls back to its language (`en-GB` to `en`), and a language to its only served variety (`zh` and
+        `zh-CN` to `zh-Hans`).
 
         Raises:
             ApiError: 400 if the language is not served.
         """
         served = {code for pair in self.translators for code in pair}
-        normalized = code.strip().lower().replace("_", "-")
-        for candidate in (normalized, normalized.partition("-")[0]):
+        requested = stored_language_code(code[:_LONGEST_CODE])
+        for candidate in (requested, primary(requested)):
             if candidate in served:
                 return candidate
+        related = [candidate for candidate in served if same_language(candidate, requested)]
+        if len(related) == 1:
+            return related[0]
         raise ApiError(400, f"{code[:20]} is not supported; GET /languages lists the languages")
 
     def _shortest_route(self, source: str, target: str) -> Route:
         """Search breadth-first; return [] if there is no route."""
+        if source == target:
+            return [(source, target)] if (source, target) in self.translators else []
         frontier: deque[tuple[str, Route]] = deque([(source, [])])
         visited = {source}
         while frontier:
@@ -92,7 +102,7 @@ def load_registry(runs: Iterable[Path], compute_type: str = FLOAT32) -> Translat
     for run in runs:
         translator = Translator.load(run, inter_threads=1, compute_type=compute_type)
         source, target = translator.bundle.languages
-        pair = source.lower(), target.lower()
+        pair = stored_language_code(source), stored_language_code(target)
         if pair in translators:
             raise UserError(
                 f"{run}: translates {pair[0]} to {pair[1]}, which {folders[pair]} already does. Serve only one of them."

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import sentencex
 
+from allyouneed.languages import primary
+
 _LINES = re.compile(r"[^\r\n]+|[\r\n]+")
 _ENDS_WITH_NUMBER = re.compile(r"(?:^|\s)\d{1,4}\.\s*$")
 
@@ -68,4 +70,4 @@ def _segments(line: str, language: str) -> list[str]:
 
 def _continues_number(segment: str, language: str) -> bool:
     """Whether a segment after "NUMBER." continues the sentence; in Korean, no capital marks the start of a new one."""
-    return language.startswith("ko") or segment[:1].isdigit()
+    return primary(language) == "ko" or segment[:1].isdigit()

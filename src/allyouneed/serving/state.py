@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from babel import Locale, UnknownLocaleError
 from starlette.requests import Request
 
 from allyouneed.serving.api_errors import ApiError
@@ -96,7 +95,9 @@ class ApplicationState:
         registry = self.pipeline.registry
         source = detected.language if detected else registry.resolve(source)
         target = registry.resolve(target)
-        return ([] if source == target else registry.route(source, target)), detected
+        if source == target and (source, target) not in registry.translators:
+            return [], detected
+        return registry.route(source, target), detected
 
     async def translate(
         self,
@@ -165,12 +166,3 @@ def bearer_token(request: Request) -> str | None:
     """Return the key of an `Authorization: Bearer KEY` or `DeepL-Auth-Key KEY` header."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     return key.strip() if scheme.lower() in ("bearer", "deepl-auth-key") else None
-
-
-def language_name(code: str, native: bool = False) -> str:
-    """Return a language's name in English or in the language itself; the code if it has no name."""
-    try:
-        locale = Locale.parse(code, sep="-")
-        return (locale.get_display_name(None if native else "en") or code).capitalize()
-    except (UnknownLocaleError, ValueError):
-        return code

@@ -60,8 +60,8 @@ def train(
     line can be resumed from Python and vice versa, if the settings are the same and in the same order.
 
     Args:
-        source: Code of the source language, for example "de".
-        target: Code of the target language, for example "en".
+        source: Code or name of the source language, for example "de" or "German".
+        target: Code or name of the target language, for example "en".
         train: Training text: one TSV file, or two files with one sentence per line; .gz is supported.
         out: Folder of the run.
         valid: Validation text, in the same format. Default: about 1,000 training pairs are held out.
@@ -75,8 +75,8 @@ def train(
         Paths and validation scores.
 
     Raises:
-        UserError: If a language code is missing, a setting is invalid, files are missing or damaged, or the disk is
-            full.
+        UserError: If a language is missing or unknown, a setting is invalid, files are missing or damaged, or the disk
+            is full.
         KeyboardInterrupt: If Ctrl-C is pressed; a checkpoint is saved first.
 
     Example:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from allyouneed.config import Config
 from allyouneed.data.corpus import count_pairs
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
+from allyouneed.languages import describe_pair, language_code, stored_language_code
 from allyouneed.snapshots import KEPT
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.request import Request, assignments_of, base_config, explicit_settings, identity
@@ -70,15 +71,26 @@ def resolve(
     Raises:
         UserError: If a file is missing, or if the run was started with other text or settings and has taken a step.
     """
-    described = identity(request) if ranks.is_first else {}
     start = load_bundle(request.start_from) if request.start_from else None
     if request.teacher and teacher is None:
         teacher = load_bundle(request.teacher)
+    request = replace(request, languages=_languages(request, record, start, teacher))
+    for line in describe_pair(*request.languages):
+        show(line)
+    described = identity(request) if ranks.is_first else {}
     config = None
     if ranks.is_first:
         new = _NewConfig(request, start, teacher, device, show)
         config = _agreed_config(request, described, record, new.choose, show)
     return ResolvedRequest(request, ranks.share(config), start, teacher)
+
+
+def _languages(request: Request, record: RunRecord, start: Bundle | None, teacher: Bundle | None) -> tuple[str, str]:
+    """Return canonical codes; those that a run or bundle of an earlier version has are accepted in any case."""
+    accepted = set(record.content.get("asked", {}).get("languages", ()))
+    accepted.update(*(bundle.languages for bundle in (start, teacher) if bundle))
+    codes = [stored_language_code(code) if code in accepted else language_code(code) for code in request.languages]
+    return codes[0], codes[1]
 
 
 def _agreed_config(
@@ -89,6 +101,8 @@ def _agreed_config(
     show: Callable[[str], None],
 ) -> Config:
     started = record.content.get("asked", {})
+    if "languages" in started:  # earlier versions stored them as they were given
+        started = {**started, "languages": [stored_language_code(code) for code in started["languages"]]}
     if described == started:
         return record.config
     if "plan" not in record.content:  # no step was taken: remove the data of an earlier, mistaken command

@@ -20,6 +20,7 @@ from allyouneed.data.tokenizer import BOS
 from allyouneed.errors import UserError
 from allyouneed.files import sha256
 from allyouneed.insight.words import Sentence, split_sentence
+from allyouneed.languages import primary
 from allyouneed.paper.figures.diagrams import draw_architecture, draw_attention_blocks
 from allyouneed.paper.figures.drawing import Panel, draw_attention, head_colours
 from allyouneed.paper.figures.figures_page import (
@@ -108,7 +109,7 @@ def run_figures(run: Path, test: Sequence[Path], out: Path | None, minutes: floa
 def _read_test(bundle: Bundle, test: Sequence[Path]) -> EligibleText:
     """Read sentences of at least two words that are not longer than the training sentences."""
     count_pairs(test)
-    language = _source_language(bundle)
+    language = primary(bundle.languages[0])
     lines = list(read_pairs(test, bundle.config.data.columns))
     sentences, pairs = [], []
     for pair in lines:
@@ -221,8 +222,3 @@ def _finish(results: Results, page: str, tables: dict[str, Any], figures: dict[s
     """Write the results; SVG files keep text as text and are reproducible."""
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "allyouneed"}):
         return results.finish(page, tables, figures, svg=True)
-
-
-def _source_language(bundle: Bundle) -> str:
-    """Return the language without the region: `en` for `en-GB`."""
-    return bundle.languages[0].replace("_", "-").split("-")[0].lower()

@@ -113,7 +113,7 @@ def _request(folder: Path, pairs: dict[str, list[tuple[str, str]]], minutes: flo
         write_file(path, "".join(f"{words}\t{symbols}\n" for words, symbols in pairs[name]))
     budget = [] if assignments_of(settings, "training.steps") else [f"training.minutes={_TRAINING_SHARE * minutes:g}"]
     all_settings = [*budget, *settings, *_VALIDATION_SEARCH]
-    return Request([files["train"]], [files["dev"]], folder / "run", ("en", "tree"), RECIPE, all_settings)
+    return Request([files["train"]], [files["dev"]], folder / "run", ("en", "x-tree"), RECIPE, all_settings)
 
 
 def _training_facts(translator: Translator, run: Path, trees: Sequence[Tree]) -> dict[str, Any]:
