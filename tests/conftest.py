@@ -13,6 +13,7 @@ from rich.console import Console
 
 from allyouneed import kernels
 from allyouneed.cli import main
+from allyouneed.data.corpora import corpus
 from allyouneed.training.request import Request
 from allyouneed.training.train import train
 
@@ -79,7 +80,7 @@ def write_pairs(folder: Path, name: str, pairs: list[tuple[str, str]]) -> list[P
 def toy_request(folder: Path, out: Path, settings: list[str] | None = None) -> Request:
     train_files = write_pairs(folder, "train", toy_pairs(400))
     valid_files = write_pairs(folder, "valid", toy_pairs(30, seed=2))
-    return Request(train_files, valid_files, out, ("aa", "bb"), "tiny", [*TOY, *(settings or [])])
+    return Request([corpus(*train_files)], [corpus(*valid_files)], out, ("aa", "bb"), "tiny", [*TOY, *(settings or [])])
 
 
 @pytest.fixture(scope="session")

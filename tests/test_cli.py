@@ -53,7 +53,7 @@ def assert_mistake(done: subprocess.CompletedProcess, *words: str) -> None:
 
 
 def test_options_with_one_or_two_files():
-    assert expand_options(["--train", "a", "b", "--out", "r"]) == ["--train", "a", "--train", "b", "--out", "r"]
+    assert expand_options(["--test", "a", "b", "--out", "r"]) == ["--test", "a", "--test", "b", "--out", "r"]
     assert expand_options(["--test", "a.tsv"]) == ["--test", "a.tsv"]
     assert expand_options(["--test", "a", "b", "RUN"]) == ["--test", "a", "--test", "b", "RUN"]
 

@@ -15,4 +15,4 @@ def test_paths_are_shown_verbatim(tmp_path, monkeypatch):
     assert not quickstart.run_quickstart(out, [], Console(file=said, width=80), "allyouneed")
     assert f"pairs in {out}-text\n" in said.getvalue()
     [request] = requests
-    assert [path.is_file() for path in (*request.train, *request.valid)] == [True, True]
+    assert [corpus.paths[0].is_file() for corpus in (*request.train, *request.valid)] == [True, True]

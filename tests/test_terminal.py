@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 import typer
 
-from allyouneed.terminal import INTERRUPTED, expand_options, finite, open_closed_streams, program, resume_hint, text
+from allyouneed.terminal import (
+    INTERRUPTED,
+    expand_options,
+    file_group,
+    finite,
+    open_closed_streams,
+    program,
+    resume_hint,
+    text,
+)
 
 
 def test_a_second_file_gets_the_option_repeated():
     assert expand_options(["translate", "--", "--test", "a", "b"]) == ["translate", "--", "--test", "a", "b"]
     assert expand_options(["--test", "a", "b", "c", "d"]) == ["--test", "a", "--test", "b", "c", "d"]
-    assert expand_options(["--valid", "a", "b", "--out", "c", "d"]) == [
-        "--valid",
-        "a",
-        "--valid",
-        "b",
-        "--out",
-        "c",
-        "d",
-    ]
     assert expand_options(["--test", "-", "b"]) == ["--test", "-", "--test", "b"]
+
+
+def test_each_corpus_is_one_value():
+    arguments = ["--train", "a", "b", "--train", "c.tsv", "--valid", "d", "e", "RUN"]
+    expanded = expand_options(arguments)
+    assert expanded == ["--train", "a\0b", "--train", "c.tsv", "--valid", "d\0e", "RUN"]
+    assert [file_group(value) for value in expanded[1:4:2]] == [(Path("a"), Path("b")), (Path("c.tsv"),)]
 
 
 def test_an_interruption_prints_the_command_that_resumes(monkeypatch, capsys):

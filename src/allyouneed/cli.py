@@ -11,7 +11,7 @@ import typer
 
 import allyouneed
 from allyouneed import insight, training, translation
-from allyouneed.command_options import Recipe, Settings, StudentRecipe, SuggestingGroup
+from allyouneed.command_options import Recipe, Settings, StudentRecipe, SuggestingGroup, Train
 from allyouneed.errors import UserError
 from allyouneed.exchange.commands import app as exchange
 from allyouneed.paper.commands import app as paper
@@ -19,8 +19,10 @@ from allyouneed.serving.commands import app as serving
 from allyouneed.terminal import (
     ComputeType,
     Device,
+    FileGroup,
     completing,
     console,
+    file_group,
     finite,
     program,
     resume_hint,
@@ -93,11 +95,15 @@ def train(
     target: Annotated[
         str, typer.Option("--to", metavar="CODE", help="Target language: a code or name, for example en.")
     ],
-    train: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Two parallel text files, or one TSV.")],
+    train: Train,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run; the same command again resumes it.")],
     valid: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="SOURCE TARGET", help="Validation text. Default: about 1,000 training pairs held out."),
+        list[FileGroup] | None,
+        typer.Option(
+            metavar="SOURCE TARGET",
+            parser=file_group,
+            help="Validation text. Default: about 1,000 pairs of the first --train.",
+        ),
     ] = None,
     recipe: Recipe = None,
     minutes: Minutes = None,
@@ -117,15 +123,26 @@ def train(
     """
     overrides = _with_minutes(minutes, settings)
     with resume_hint():
-        request = training.Request(train, valid, out, (source, target), recipe, overrides, start_from=start_from)
+        request = training.Request(
+            training.as_corpora(train),
+            training.as_corpora(valid) if valid else None,
+            out,
+            (source, target),
+            recipe,
+            overrides,
+            start_from=start_from,
+        )
         _conclude(out, training.train.train(request, console()))
 
 
 @app.command()
 def distil(
     teacher: Annotated[Path, typer.Argument(metavar="TEACHER", help="The run or bundle to imitate.")],
-    train: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Two parallel text files, or one TSV.")],
-    valid: Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Validation text with real references.")],
+    train: Train,
+    valid: Annotated[
+        list[FileGroup],
+        typer.Option(metavar="SOURCE TARGET", parser=file_group, help="Validation text with real references."),
+    ],
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run; the same command again resumes it.")],
     recipe: StudentRecipe = "swift",
     targets: Annotated[
@@ -156,7 +173,16 @@ def distil(
     overrides = _with_minutes(minutes, settings)
     with resume_hint():
         request = training.Distillation(
-            teacher, train, valid, out, recipe, overrides, beam_size, length_penalty, targets, inter_threads
+            teacher,
+            training.as_corpora(train),
+            training.as_corpora(valid),
+            out,
+            recipe,
+            overrides,
+            beam_size,
+            length_penalty,
+            targets,
+            inter_threads,
         )
         _conclude(out, training.distil.distil(request, console()))
 

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 import allyouneed
 from allyouneed.suggest import did_you_mean
+from allyouneed.terminal import FileGroup, file_group
 
 
 def complete_setting(incomplete: str) -> list[tuple[str, str]]:
@@ -45,6 +46,14 @@ Settings = Annotated[
         metavar="SECTION.NAME=VALUE",
         help="Override a setting (repeatable; see `allyouneed settings`).",
         autocompletion=complete_setting,
+    ),
+]
+Train = Annotated[
+    list[FileGroup],
+    typer.Option(
+        metavar="SOURCE TARGET",
+        parser=file_group,
+        help="Two parallel text files, or one TSV. Repeat it for several corpora.",
     ),
 ]
 Recipe = Annotated[

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from allyouneed.data.corpora import corpus
 from allyouneed.data.synthetic import DatePair, make_dates
 from allyouneed.files import write_file
 from allyouneed.progress import print_line
@@ -39,7 +40,7 @@ def run_quickstart(out: Path, settings: Sequence[str], console: Console, program
     dates = make_dates()
     files = {name: _write(text / f"{name}.tsv", getattr(dates, name)) for name in ("train", "valid", "test")}
     print_line(console, f"generated dates in Korean and English: {len(dates.train):,} training pairs in {text}")
-    request = Request([files["train"]], [files["valid"]], out, ("ko", "en"), "dates", settings)
+    request = Request([corpus(files["train"])], [corpus(files["valid"])], out, ("ko", "en"), "dates", settings)
     if train(request, console).status == INTERRUPTED:
         return False
     translator = Translator.load(out)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 INTERRUPTED, _MISTAKE = 130, 2  # exit codes
-_ONE_OR_TWO_FILES = ("--train", "--valid", "--test")
+_SEPARATOR = "\0"  # between the files of a group in the value of an option; no path contains it
+_CORPORA, _FILES = ("--train", "--valid"), ("--test",)  # options with one or two values
 
 
 def completing(*values: str) -> Callable[[], list[str]]:
@@ -80,18 +81,32 @@ def resume_hint() -> Iterator[None]:
         raise SystemExit(INTERRUPTED) from None  # with typer.Exit, `run_app` would print "interrupted" again
 
 
-def expand_options(arguments: list[str]) -> list[str]:
-    """Rewrite `--train A B` as `--train A --train B`, because click's options take a fixed number of values.
+class FileGroup(tuple[Path, ...]):
+    """Files that an option takes as a unit: one file, or two parallel files."""
 
-    Arguments after `--` are left unchanged.
+
+def file_group(value: str) -> FileGroup:
+    """Parse the value of an option as `expand_options` joins it."""
+    return FileGroup(map(Path, value.split(_SEPARATOR)))
+
+
+def expand_options(arguments: list[str]) -> list[str]:
+    """Rewrite options with one or two values, because click's options take a fixed number of values.
+
+    `--test A B` becomes `--test A --test B`. Of `--train A B --train C`, which are two corpora, each becomes one value,
+    as `file_group` reads it. Arguments after `--` are left unchanged.
     """
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    single, name, values = [], None, 0
+    single: list[str] = []
+    name, values = None, 0
     for argument in arguments[:end]:
         if argument.startswith("-") and argument != "-":
-            name, values = (argument, 0) if argument in _ONE_OR_TWO_FILES else (None, 0)
+            name, values = (argument, 0) if argument in (*_CORPORA, *_FILES) else (None, 0)
         elif name is not None:
             values += 1
+            if values == 2 and name in _CORPORA:
+                single[-1] += f"{_SEPARATOR}{argument}"
+                continue
             if values == 2:
                 single.append(name)
             elif values > 2:

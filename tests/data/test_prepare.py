@@ -4,8 +4,9 @@ import shutil
 import pytest
 
 from allyouneed.config import DataConfig
+from allyouneed.data.corpora import corpus
 from allyouneed.data.formats import RawPair
-from allyouneed.data.prepare import is_held_out, prepare
+from allyouneed.data.prepare import HeldOut, prepare
 from allyouneed.data.store import open_store
 from allyouneed.errors import UserError
 from tests.conftest import toy_pairs, write_pairs
@@ -15,7 +16,8 @@ DATA = DataConfig(vocab_size=300, max_length=20)
 
 def run_prepare(folder, files, valid=None, data=DATA):
     messages = []
-    return prepare(folder / "data", files, valid, data, messages.append), messages
+    valid = valid and [corpus(*valid)]
+    return prepare(folder / "data", [corpus(*files)], valid, data, messages.append), messages
 
 
 def test_dropped_pairs_are_counted_and_listed(tmp_path):
@@ -51,7 +53,7 @@ def test_without_validation_files_pairs_are_held_out(tmp_path):
 
 
 def test_too_few_pairs_for_validation(tmp_path):
-    training_pairs = [pair for pair in toy_pairs(40) if not is_held_out(RawPair(1, *pair), 20)]
+    training_pairs = [pair for pair in toy_pairs(40) if not HeldOut(20).chosen(RawPair(1, *pair))]
     files = write_pairs(tmp_path, "train", training_pairs)
     with pytest.raises(UserError, match=r"train\.src and .*train\.tgt: too few pairs to hold out some.*--valid"):
         run_prepare(tmp_path, files)

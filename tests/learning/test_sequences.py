@@ -7,6 +7,7 @@ import random
 import pytest
 
 from allyouneed import Translator
+from allyouneed.data.corpora import as_corpora
 from allyouneed.training.request import Request
 from allyouneed.training.train import train
 from tests.conftest import silent, write_pairs
@@ -40,7 +41,7 @@ def test_learns(tmp_path, task, recipe):
         for name, count, seed in (("train", 8000, 1), ("valid", 50, 2))
     ]
     settings = [*SMALL, *recipe, "training.steps=450", "training.warmup=60"]
-    train(Request(*files, tmp_path / "run", ("aa", "bb"), "tiny", settings), silent())
+    train(Request(*map(as_corpora, files), tmp_path / "run", ("aa", "bb"), "tiny", settings), silent())
     unseen = sequences(200, seed=3)
     said = [translation.text for translation in Translator.load(tmp_path / "run").translate(unseen)]
     right = sum(output == change(text) for output, text in zip(said, unseen, strict=True))

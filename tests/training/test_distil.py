@@ -14,6 +14,7 @@ from sacrebleu.metrics import BLEU
 
 from allyouneed import ModelConfig, Translator, UserError
 from allyouneed.bundle import build_model, load_bundle
+from allyouneed.data.corpora import corpus
 from allyouneed.data.formats import read_text
 from allyouneed.training import distil as distilling
 from allyouneed.training.distil import Distillation, distil
@@ -31,7 +32,9 @@ STUDENT = [*TOY, "model.encoder_layers=2", "training.steps=10", "training.valida
 def distillation(folder, teacher, **more) -> Distillation:
     train = write_pairs(folder / "text", "train", toy_pairs(60))
     valid = write_pairs(folder / "text", "valid", toy_pairs(20, seed=2))
-    return Distillation(teacher, train, valid, folder / "run", settings=STUDENT, **{"beam_size": 2, **more})
+    return Distillation(
+        teacher, [corpus(*train)], [corpus(*valid)], folder / "run", settings=STUDENT, **{"beam_size": 2, **more}
+    )
 
 
 def lines(path) -> list[str]:

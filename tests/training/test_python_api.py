@@ -43,17 +43,18 @@ def test_training_returns_scores_and_the_bundle(tmp_path, capfd):
 
 def test_python_and_the_command_line_describe_the_same_run(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run", FEW)
+    [train], [valid] = ([corpus.paths for corpus in text] for text in (request.train, request.valid))
     sections = as_sections(request.settings)
     settings = [part for name, values in sections.items() for key, value in values.items()
                 for part in ("--set", f"{name}.{key}={value}")]  # fmt: skip
     done = run(
         *("train", "--from", "aa", "--to", "bb", "--recipe", "tiny", "--out", request.out, *settings),
-        *("--train", *request.train, "--valid", *request.valid),
+        *("--train", *train, "--valid", *valid),
     )
     assert done.returncode == 0, done.stderr.decode()
     weights = (request.out / "bundle" / "model.safetensors").read_bytes()
     result = allyouneed.train(
-        source="aa", target="bb", train=request.train, valid=request.valid, out=str(request.out), recipe="tiny",
+        source="aa", target="bb", train=train, valid=valid, out=str(request.out), recipe="tiny",
         settings=sections, quiet=True,
     )  # fmt: skip
     assert result.scores == json.loads((request.out / "run.json").read_text())["finished"]["valid"]

@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from allyouneed import UserError
+from allyouneed.data.corpora import corpus
 from allyouneed.files import read_tensors
 from allyouneed.training.checkpoint import _checkpoints
 from allyouneed.training.log import RunLog
@@ -110,7 +111,8 @@ def command(request) -> list[str]:
     settings = [part for setting in request.settings for part in ("--set", setting)]
     return [
         *(sys.executable, "-m", "allyouneed", "train", "--from", "aa", "--to", "bb", "--out", str(request.out)),
-        *("--train", *map(str, request.train), "--valid", *map(str, request.valid), "--recipe", request.recipe),
+        *("--train", *map(str, request.train[0].paths), "--valid", *map(str, request.valid[0].paths)),
+        *("--recipe", request.recipe),
         *settings,
     ]
 
@@ -161,7 +163,8 @@ def test_different_settings_or_text_are_refused(toy_run, tmp_path):
     with pytest.raises(UserError, match="was started with settings"):
         train(other, silent())
     text = toy_request(tmp_path / "text", toy_run)
-    text.train[0].write_text(text.train[0].read_text().replace("a", "b"))
+    source = text.train[0].paths[0]
+    source.write_text(source.read_text().replace("a", "b"))
     with pytest.raises(UserError, match=r"was started with train"):
         train(text, silent())
 
@@ -169,7 +172,7 @@ def test_different_settings_or_text_are_refused(toy_run, tmp_path):
 def test_swapped_sides_or_missing_validation_are_refused(toy_run):
     request = toy_request(toy_run.parent / "text", toy_run)
     with pytest.raises(UserError, match="was started with train"):
-        train(dataclasses.replace(request, train=request.train[::-1]), silent())
+        train(dataclasses.replace(request, train=[corpus(*request.train[0].paths[::-1])]), silent())
     with pytest.raises(UserError, match="was started with valid"):
         train(dataclasses.replace(request, valid=None), silent())
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from allyouneed import Translator, UserError
 from allyouneed.config import load_recipe
+from allyouneed.data.corpora import corpus
 from allyouneed.snapshots import Snapshots
 from allyouneed.training.average import average
 from allyouneed.training.request import identity
@@ -129,7 +130,7 @@ def test_pre_norm_and_muon(tmp_path):
 def test_a_recipe_is_chosen_if_none_is_named(tmp_path):
     files = write_pairs(tmp_path / "text", "train", toy_pairs(300))
     request = dataclasses.replace(
-        toy_request(tmp_path / "x", tmp_path / "run"), train=files, valid=None, recipe=None, settings=TOY
+        toy_request(tmp_path / "x", tmp_path / "run"), train=[corpus(*files)], valid=None, recipe=None, settings=TOY
     )
     assert train(request, silent()).status == FINISHED
 
@@ -240,11 +241,11 @@ def test_divergence_is_a_user_error(tmp_path):
 
 def test_the_same_folder_can_be_used_after_a_mistake(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run")
-    good = request.train[1].read_text()
-    request.train[1].write_text(good[:-6])
+    good = request.train[0].paths[1].read_text()
+    request.train[0].paths[1].write_text(good[:-6])
     with pytest.raises(UserError, match="not parallel"):
         train(request, silent())
-    request.train[1].write_text(good)
+    request.train[0].paths[1].write_text(good)
     assert train(request, silent()).status == FINISHED
 
 
@@ -260,10 +261,10 @@ def test_recipe_files_are_compared_by_content(tmp_path):
 
 def test_missing_files_are_reported_first(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run")
-    request.train[1].unlink()
+    request.train[0].paths[1].unlink()
     with pytest.raises(UserError, match=r"train\.tgt: no such file"):
         train(request, silent())
-    request.train[1].mkdir()
+    request.train[0].paths[1].mkdir()
     with pytest.raises(UserError, match=r"train\.tgt: not a regular file"):
         train(request, silent())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from allyouneed import Translator
+from allyouneed.data.corpora import as_corpora
 from allyouneed.data.formats import read_text
 from allyouneed.training.request import Request
 from allyouneed.training.train import train
@@ -25,7 +26,7 @@ def translated(multi30k, tmp_path_factory):
     if run is None:
         run = tmp_path_factory.mktemp("multi30k") / "run"
         files = [[multi30k / f"{name}.lc.norm.tok.{code}.gz" for code in ("en", "de")] for name in ("train", "val")]
-        train(Request(*files, run, ("en", "de"), "fast", SETTINGS), silent())
+        train(Request(*map(as_corpora, files), run, ("en", "de"), "fast", SETTINGS), silent())
     translators = [Translator.load(Path(run), inter_threads=threads) for threads in (1, 2)]
     texts = list(read_text(multi30k / "test_2016_flickr.lc.norm.tok.en.gz"))
 

@@ -96,6 +96,13 @@ class PairChecks:
     def __init__(self, max_length: int, max_ratio: float, duplicates: bool = True):
         self.max_length, self.max_ratio, self.duplicates = max_length, max_ratio, duplicates
         self.seen: set[int] = set()
+        self.earlier: set[int] = set()  # pairs of earlier corpora
+
+    def next_corpus(self) -> PairChecks:
+        """Return the checks of the next corpus, which also reject the pairs that these have seen."""
+        following = PairChecks(self.max_length, self.max_ratio, self.duplicates)
+        following.earlier = self.earlier | self.seen
+        return following
 
     def text_fault(self, pair: RawPair) -> str | None:
         """Return the reason why the text of a pair cannot be used, or None."""
@@ -108,6 +115,8 @@ class PairChecks:
             key = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
             if key in self.seen:
                 return "duplicate"
+            if key in self.earlier:
+                return "duplicate of a pair in an earlier corpus"
             self.seen.add(key)
         return None
 

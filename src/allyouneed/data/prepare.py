@@ -3,98 +3,48 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from allyouneed.config import DataConfig
+from allyouneed.data.corpora import Corpus, count_all_pairs
 from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs, usable_text
 from allyouneed.data.formats import RawPair, read_pairs
-from allyouneed.data.store import store_is_complete, write_store
+from allyouneed.data.prepared import PreparedData
+from allyouneed.data.store import write_store
 from allyouneed.data.tokenizer import Tokenizer
 from allyouneed.data.tokenizer_training import learn_tokenizer
-from allyouneed.data.vocabulary import AnyTokenizer, load_tokenizers
+from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write, read_json, to_json, write_file
+from allyouneed.files import cannot_write
 
 _CHUNK = 10_000  # pairs encoded at a time
 _TOKENIZER_PAIRS = 1_000_000  # pairs, distributed over the corpus, on which the tokenizer is trained
 _HELD_OUT = 1000  # approximate number of pairs for validation if no files are given
 
 
-class PreparedData:
-    """Contents of a RUN's `data` folder; `corpus.json` is written last and marks the folder as complete."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.train, self.valid = folder / "train", folder / "valid"
-        self.dropped = folder / "dropped.tsv"
-        self._report, self._texts = folder / "corpus.json", folder / "valid.json"
-
-    @property
-    def is_complete(self) -> bool:
-        """Return whether `prepare` has finished and both stores exist."""
-        return self._report.is_file() and store_is_complete(self.train) and store_is_complete(self.valid)
-
-    def report(self) -> dict[str, dict[str, Any]]:
-        """Read the statistics of both corpora, {"train": ..., "valid": ...}, see `CorpusReport`.
-
-        Raises:
-            UserError: If the file is missing or damaged.
-        """
-        return read_json(self._report, self._remedy, lambda report: (report["train"], report["valid"]))
-
-    def tokenizer(self) -> AnyTokenizer:
-        """Load the tokenizer that produced the token ids.
-
-        Raises:
-            UserError: If its files are missing or damaged.
-        """
-        return load_tokenizers(self.folder)
-
-    def valid_texts(self) -> list[tuple[str, str]]:
-        """Read the validation pairs as text, (source, reference).
-
-        Raises:
-            UserError: If the file is missing or damaged.
-        """
-        return [tuple(pair) for pair in read_json(self._texts, self._remedy, lambda texts: texts["pairs"])["pairs"]]
-
-    def finish(self, tokenizer: AnyTokenizer, texts: list[tuple[str, str]], reports: dict[str, CorpusReport]) -> None:
-        """Write the texts, the tokenizer and the reports, which completes the folder.
-
-        Raises:
-            UserError: If a file cannot be written, for example because the disk is full.
-        """
-        write_file(self._texts, json.dumps({"pairs": texts}, ensure_ascii=False))
-        for name, content in tokenizer.files().items():
-            write_file(self.folder / name, content)
-        write_file(self._report, to_json({name: report.as_dict() for name, report in reports.items()}))
-
-    @property
-    def _remedy(self) -> str:
-        return f"Delete {self.folder} and run the same command again."
-
-
 def prepare(
     folder: Path,
-    train: Sequence[Path],
-    valid: Sequence[Path] | None,
+    train: Sequence[Corpus],
+    valid: Sequence[Corpus] | None,
     data: DataConfig,
     say: Callable[[str], None],
     tokenizer: AnyTokenizer | None = None,
     adjustable: bool = False,
 ) -> PreparedData:
-    """Train a tokenizer, encode both corpora and write them to `folder`, unless this has been done before.
+    """Train a tokenizer, encode the text and write it to `folder`, unless this has been done before.
+
+    The training corpora form one store, in their order. A pair that an earlier corpus has is dropped.
 
     Args:
         folder: Destination, a RUN's `data` folder.
-        train: One TSV file or two parallel files.
-        valid: Validation text, in the same form. If None, about 1,000 pairs of the training text are held out, selected
-            by a hash of the source, so that pairs with equal sources are not separated.
+        train: The training text.
+        valid: The validation text. If None, about 1,000 pairs of the first training corpus are held out, selected by a
+            hash of the source, so that pairs with equal sources are not separated.
         data: Settings.
         say: Receives progress messages.
         tokenizer: An existing tokenizer, for further training of a model.
@@ -110,56 +60,85 @@ def prepare(
     prepared, valid = PreparedData(folder), valid or None
     if prepared.is_complete:
         return prepared
-    pairs = count_pairs(train)
-    if valid:
-        count_pairs(valid)
-    stride = None if valid else max(20, pairs // _HELD_OUT)
+    counts = [count_pairs(corpus.paths) for corpus in train]
+    count_all_pairs(valid or ())
+    held_out = HeldOut(None if valid else max(20, counts[0] // _HELD_OUT))
     if tokenizer is None:
         say(f"training the tokenizer: {data.vocab_size:,} subwords ...")
-        text_checks = PairChecks(data.max_length, data.max_ratio, duplicates=False)
-        every = max(1, pairs // _TOKENIZER_PAIRS)
-        usable = islice(usable_text(train, data.columns, text_checks), 0, None, every)
-        sentences = (text for pair in usable if not is_held_out(pair, stride) for text in (pair.source, pair.target))
-        tokenizer = _learn_tokenizer(sentences, data, train, adjustable)
+        every = max(1, sum(counts) // _TOKENIZER_PAIRS)
+        tokenizer = _learn_tokenizer(_tokenizer_text(train, data, held_out, every), data, train, adjustable)
         if len(tokenizer) < data.vocab_size:
             say(f"the text supports {len(tokenizer):,} subwords, not {data.vocab_size:,}")
         elif len(tokenizer) > data.vocab_size:
             say(f"{len(tokenizer):,} subwords instead of {data.vocab_size:,}, since this text has many characters")
     texts: list[tuple[str, str]] = []
     with _open_dropped(prepared.dropped) as dropped:
-        corpus = _Corpus(train, data, tokenizer, dropped)
-        write_store(prepared.train, corpus.encoded(lambda pair: not is_held_out(pair, stride)))
-        corpus.report.check_usable()
-        held_out = _Corpus(valid or train, data, tokenizer, dropped, duplicates=valid is None)
-        write_store(
-            prepared.valid, held_out.encoded(lambda pair: valid is not None or is_held_out(pair, stride), texts)
-        )
-        if valid is None and held_out.report.kept == 0:
+        encoders = [_Encoder(corpus, data, tokenizer, dropped) for corpus in train]
+        write_store(prepared.train, _training_pairs(encoders, held_out))
+        reports = {"train": [encoder.report for encoder in encoders]}
+        for report in reports["train"]:
+            report.check_usable()
+        if valid is None:
+            encoders = [_Encoder(train[0], data, tokenizer, dropped)]
+        else:
+            encoders = [_Encoder(corpus, data, tokenizer, dropped, duplicates=False) for corpus in valid]
+        selected = held_out.chosen if valid is None else _any_pair
+        write_store(prepared.valid, (ids for encoder in encoders for ids in encoder.encoded(selected, texts)))
+        reports["valid"] = [encoder.report for encoder in encoders]
+        if valid is None and not texts:
             raise UserError(
-                f"{' and '.join(map(str, train))}: too few pairs to hold out some of them for validation. "
+                f"{train[0]}: too few pairs to hold out some of them for validation. "
                 "Give a validation set: --valid SOURCE TARGET."
             )
-        held_out.report.check_usable()
+        for report in reports["valid"]:
+            report.check_usable()
     if valid is None:
-        say(f"no --valid given: {held_out.report.kept:,} training pairs are held out for validation")
-    prepared.finish(tokenizer, texts, {"train": corpus.report, "valid": held_out.report})
+        where = f" of {train[0].names}" if len(train) > 1 else ""
+        say(f"no --valid given: {len(texts):,} training pairs{where} are held out for validation")
+    prepared.finish(tokenizer, texts, reports)
     return prepared
 
 
-class _Corpus:
+class HeldOut:
+    """Choice of the pairs of the first corpus that are held out for validation.
+
+    Args:
+        stride: One in `stride` sources is held out, chosen by hash; None to hold out none.
+    """
+
+    def __init__(self, stride: int | None):
+        self.stride = stride
+        self._sources: set[str] = set()
+
+    def chosen(self, pair: RawPair) -> bool:
+        """Return whether a pair of the first corpus is held out."""
+        if self.stride is None or _hash(pair.source) % self.stride:
+            return False
+        self._sources.add(pair.source)
+        return True
+
+    def has_source(self, pair: RawPair) -> bool:
+        """Return whether the source of a pair of another corpus is also held out, after the first corpus was read."""
+        return pair.source in self._sources
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def _any_pair(pair: RawPair) -> bool:
+    return True
+
+
+class _Encoder:
     """Encodes one corpus: checks each pair, collects statistics and lists dropped pairs."""
 
     def __init__(
-        self,
-        paths: Sequence[Path],
-        data: DataConfig,
-        tokenizer: AnyTokenizer,
-        dropped: TextIO,
-        duplicates: bool = True,
+        self, corpus: Corpus, data: DataConfig, tokenizer: AnyTokenizer, dropped: TextIO, duplicates: bool = True
     ):
-        self.paths, self.data, self.tokenizer, self.dropped = paths, data, tokenizer, dropped
+        self.paths, self.data, self.tokenizer, self.dropped = corpus.paths, data, tokenizer, dropped
         self.checks = PairChecks(data.max_length, data.max_ratio, duplicates)
-        self.report = CorpusReport([str(path) for path in paths])
+        self.report = CorpusReport([str(path) for path in corpus.paths])
 
     def encoded(
         self, selected: Callable[[RawPair], bool], texts: list[tuple[str, str]] | None = None
@@ -168,18 +147,19 @@ class _Corpus:
         pairs = (pair for pair in read_pairs(self.paths, self.data.columns) if selected(pair))
         while chunk := list(islice(pairs, _CHUNK)):
             self.report.pairs += len(chunk)
-            valid = [pair for pair in chunk if not self._dropped(pair, self.checks.text_fault(pair))]
+            valid = [pair for pair in chunk if not self.drops(pair, self.checks.text_fault(pair))]
             sources = self.tokenizer.encode_all([pair.source for pair in valid])
             targets = self.tokenizer.target.encode_all([pair.target for pair in valid])
             for pair, source, target in zip(valid, sources, targets, strict=True):
-                if self._dropped(pair, self.checks.length_fault(len(source), len(target))):
+                if self.drops(pair, self.checks.length_fault(len(source), len(target))):
                     continue
                 self._count(source, target)
                 if texts is not None:
                     texts.append((pair.source, pair.target))
                 yield source, target
 
-    def _dropped(self, pair: RawPair, reason: str | None) -> bool:
+    def drops(self, pair: RawPair, reason: str | None) -> bool:
+        """Report a pair as dropped if there is a reason; return whether there is."""
         if reason is None:
             return False
         self.report.drop(pair, reason)
@@ -195,12 +175,43 @@ class _Corpus:
         report.longest_source = max(report.longest_source, len(source) + 1)
 
 
-def _learn_tokenizer(sentences: Iterator[str], data: DataConfig, train: Sequence[Path], adjustable: bool) -> Tokenizer:
+def _training_pairs(encoders: list[_Encoder], held_out: HeldOut) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield the token ids of all corpora, without the pairs that are held out or that an earlier corpus has."""
+    for number, encoder in enumerate(encoders):
+        if number == 0:
+            yield from encoder.encoded(lambda pair: not held_out.chosen(pair))
+            continue
+        encoder.checks = encoders[number - 1].checks.next_corpus()
+        yield from encoder.encoded(partial(_kept_of_another, encoder, held_out))
+
+
+def _kept_of_another(encoder: _Encoder, held_out: HeldOut, pair: RawPair) -> bool:
+    return not encoder.drops(pair, "source is held out for validation" if held_out.has_source(pair) else None)
+
+
+def _tokenizer_text(train: Sequence[Corpus], data: DataConfig, held_out: HeldOut, every: int) -> Iterator[str]:
+    """Yield both sides of the usable training pairs, of one in `every`."""
+    checks = PairChecks(data.max_length, data.max_ratio, duplicates=False)
+    numbered = (
+        (number, pair)
+        for number, corpus in enumerate(train)
+        for pair in usable_text(corpus.paths, data.columns, checks)
+    )
+    for number, pair in islice(numbered, 0, None, every):
+        if not (held_out.has_source(pair) if number else held_out.chosen(pair)):
+            yield pair.source
+            yield pair.target
+
+
+def _learn_tokenizer(
+    sentences: Iterator[str], data: DataConfig, train: Sequence[Corpus], adjustable: bool
+) -> Tokenizer:
     try:
         return learn_tokenizer(sentences, data.vocab_size, data.subwords, data.character_coverage, adjustable)
     except UserError as error:
-        _text_report(train, data).check_usable()  # raises a more specific error if the text is unusable
-        raise UserError(f"{' and '.join(map(str, train))}: {error}") from error
+        for corpus in train:
+            _text_report(corpus.paths, data).check_usable()  # raises a more specific error if the text is unusable
+        raise UserError(f"{', '.join(map(str, train))}: {error}") from error
 
 
 def _text_report(paths: Sequence[Path], data: DataConfig) -> CorpusReport:
@@ -213,13 +224,6 @@ def _text_report(paths: Sequence[Path], data: DataConfig) -> CorpusReport:
         else:
             report.kept += 1
     return report
-
-
-def is_held_out(pair: RawPair, stride: int | None) -> bool:
-    """Return whether a pair belongs to the validation set: one in `stride` sources, chosen by hash; none if None."""
-    if stride is None:
-        return False
-    return int.from_bytes(hashlib.blake2b(pair.source.encode(), digest_size=8).digest(), "little") % stride == 0
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from allyouneed import paper, training
-from allyouneed.command_options import Settings, SuggestingGroup
-from allyouneed.terminal import console, finite, resume_hint, say
+from allyouneed.command_options import Settings, SuggestingGroup, Train
+from allyouneed.terminal import FileGroup, console, file_group, finite, resume_hint, say
 
 app = typer.Typer(
     cls=SuggestingGroup,
@@ -20,10 +20,7 @@ app = typer.Typer(
 
 Source = Annotated[str, typer.Option("--from", metavar="CODE", help="Source language, for example en.")]
 Target = Annotated[str, typer.Option("--to", metavar="CODE", help="Target language, for example de.")]
-Train = Annotated[
-    list[Path], typer.Option(metavar="SOURCE TARGET", help="Training text: two parallel files, or one TSV file.")
-]
-Valid = Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Validation text.")]
+Valid = Annotated[list[FileGroup], typer.Option(metavar="SOURCE TARGET", parser=file_group, help="Validation text.")]
 Test = Annotated[list[Path], typer.Option(metavar="SOURCE TARGET", help="Test text.")]
 Out = Annotated[
     Path | None,
@@ -69,7 +66,7 @@ def table2(
       --valid val.en val.de --test test.en test.de --budget 20
     """
     with resume_hint():
-        request = training.Request(train, valid, Path(), (source, target), None, settings or [])
+        request = _request(train, valid, (source, target), None, settings)
         _print_page(paper.run_table2(request, test, budget, tokenized, console(), out))
 
 
@@ -100,7 +97,7 @@ def table3(
       --valid val.en val.de --rows A,B
     """
     with resume_hint():
-        request = training.Request(train, valid, Path(), (source, target), base, settings or [])
+        request = _request(train, valid, (source, target), base, settings)
         names = [row.strip() for row in rows.split(",") if row.strip()]
         _print_page(paper.run_table3(request, minutes, names, seeds, console(), out))
 
@@ -163,7 +160,19 @@ def questions(
       --train train.en train.de --valid val.en val.de
     """
     with resume_hint():
-        _print_page(paper.run_questions(train, valid, (source, target), out, minutes, console(), settings or []))
+        text = training.as_corpora(train), training.as_corpora(valid)
+        _print_page(paper.run_questions(*text, (source, target), out, minutes, console(), settings or []))
+
+
+def _request(
+    train: list[FileGroup],
+    valid: list[FileGroup],
+    languages: tuple[str, str],
+    recipe: str | None,
+    settings: list[str] | None,
+) -> training.Request:
+    text = training.as_corpora(train), training.as_corpora(valid)
+    return training.Request(*text, Path(), languages, recipe, settings or [])
 
 
 def _print_page(page: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from allyouneed.bundle import Bundle, build_model, load_weights, weights_of
-from allyouneed.data.prepare import PreparedData
+from allyouneed.data.prepared import PreparedData
 from allyouneed.data.store import open_store
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks

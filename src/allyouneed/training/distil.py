@@ -9,7 +9,7 @@ The translations are stored in RUN/distilled; repeating the command resumes an i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -19,7 +19,7 @@ from rich.console import Console
 
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.config import load_recipe
-from allyouneed.data.corpus import count_pairs
+from allyouneed.data.corpora import Corpus, count_all_pairs
 from allyouneed.data.formats import RawPair, read_pairs, read_text
 from allyouneed.errors import UserError
 from allyouneed.files import read_json, sha256, to_json, write_file
@@ -42,7 +42,7 @@ class Distillation:
 
     Attributes:
         teacher: RUN or bundle of the teacher.
-        train: Training text: one TSV file, or two plain files.
+        train: Training text: one corpus or several.
         valid: Validation text with human references.
         out: Folder of the student's run.
         recipe: Settings of the student.
@@ -56,8 +56,8 @@ class Distillation:
     """
 
     teacher: Path
-    train: Sequence[Path]
-    valid: Sequence[Path]
+    train: Sequence[Corpus]
+    valid: Sequence[Corpus]
     out: Path
     recipe: str = "swift"
     settings: Sequence[str] = ()
@@ -82,34 +82,47 @@ def distil(request: Distillation, console: Console) -> Outcome:
     if announced_ranks() > 1:  # all ranks would translate into the same files
         raise UserError("distil runs in one process: start it without torchrun, or unset WORLD_SIZE.")
     teacher = load_bundle(request.teacher)
-    for files in (request.train, request.valid):
-        count_pairs(files)  # finds errors in the text before the long translation
+    count_all_pairs([*request.train, *request.valid])  # finds errors in the text before the long translation
     with lock_run(request.out):
-        files = _training_text(request, teacher, partial(print_line, console))
+        text = _training_text(request, teacher, partial(print_line, console))
     training = Request(
-        files, request.valid, request.out, teacher.languages, request.recipe, request.settings, teacher=request.teacher
+        text, request.valid, request.out, teacher.languages, request.recipe, request.settings, teacher=request.teacher
     )
     return train(training, console, teacher)
 
 
-def _training_text(request: Distillation, teacher: Bundle, say: Callable[[str], None]) -> list[Path]:
-    """Return the source and target files that the student is trained on, writing them if needed."""
-    folder, config = request.out / "distilled", load_recipe(request.recipe).override(request.settings)
+def _training_text(request: Distillation, teacher: Bundle, say: Callable[[str], None]) -> list[Corpus]:
+    """Return the corpora that the student is trained on, writing them if needed: one for each of the request."""
+    folder = request.out / "distilled"
+    folders = (
+        [folder / str(number) for number, _ in enumerate(request.train, 1)] if len(request.train) > 1 else [folder]
+    )
+    return [
+        replace(corpus, paths=_distilled(request, corpus, each, teacher, say))
+        for corpus, each in zip(request.train, folders, strict=True)
+    ]
+
+
+def _distilled(
+    request: Distillation, corpus: Corpus, folder: Path, teacher: Bundle, say: Callable[[str], None]
+) -> tuple[Path, Path]:
+    """Return the source and target files for one corpus, writing them if needed."""
+    config = load_recipe(request.recipe).override(request.settings)
     options = {"beam_size": request.beam_size, "length_penalty": request.length_penalty}
     search = teacher.config.replace(search={name: value for name, value in options.items() if value is not None}).search
     facts = {
         "teacher": bundle_identity(request.teacher),
-        "train": [f"{path.name} {sha256(path)}" for path in request.train],
+        "train": [f"{path.name} {sha256(path)}" for path in corpus.paths],
         "columns": list(config.data.columns),
         "beam_size": search.beam_size,
         "length_penalty": search.length_penalty,
         "targets": request.targets,
     }
-    _agree(folder / "asked.json", facts)
-    files = [folder / "train.source", folder / "train.target"]
+    _agree(request.out, folder / "asked.json", facts)
+    files = folder / "train.source", folder / "train.target"
     if all(file.is_file() for file in files):
         return files
-    read = read_pairs(request.train, config.data.columns)
+    read = read_pairs(corpus.paths, config.data.columns)
     pairs = [pair for pair in read if not pair.fault and pair.source and pair.target]
     translator = Translator(teacher, config.training.device, request.inter_threads)
     hypotheses = _translate(folder, pairs, translator, facts, say)
@@ -119,7 +132,7 @@ def _training_text(request: Distillation, teacher: Bundle, say: Callable[[str], 
     return files
 
 
-def _agree(path: Path, facts: dict[str, Any]) -> None:
+def _agree(run: Path, path: Path, facts: dict[str, Any]) -> None:
     """Raise `UserError` if the run was started with different facts."""
     if not path.is_file():
         return write_file(path, to_json(facts))
@@ -127,7 +140,7 @@ def _agree(path: Path, facts: dict[str, Any]) -> None:
     if started != facts:
         changed = next(key for key in {**facts, **started} if started.get(key) != facts.get(key))
         raise UserError(
-            f"{path.parent.parent} was started with {changed} = {started.get(changed)}, now {facts.get(changed)}. "
+            f"{run} was started with {changed} = {started.get(changed)}, now {facts.get(changed)}. "
             "Choose another --out, or repeat the original command."
         )
     return None

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from allyouneed.config import check_values
 from allyouneed.config.descriptions import shown
+from allyouneed.data.corpora import CorpusFiles, as_corpora
 from allyouneed.errors import UserError
-from allyouneed.files import TextFiles, as_paths
 from allyouneed.training.loop import INTERRUPTED, STOPPED_EARLY
 from allyouneed.training.request import Request
 from allyouneed.training.train import train as run_training
@@ -45,9 +45,9 @@ def train(
     *,
     source: str,
     target: str,
-    train: TextFiles,
+    train: CorpusFiles,
     out: str | os.PathLike[str],
-    valid: TextFiles | None = None,
+    valid: CorpusFiles | None = None,
     recipe: str | os.PathLike[str] | None = None,
     minutes: float | None = None,
     settings: Settings = (),
@@ -62,9 +62,11 @@ def train(
     Args:
         source: Code or name of the source language, for example "de" or "German".
         target: Code or name of the target language, for example "en".
-        train: Training text: one TSV file, or two files with one sentence per line; .gz is supported.
+        train: Training text: one TSV file, or two files with one sentence per line; .gz is supported. Several corpora
+            are a list of such lists: `[["a.de", "a.en"], ["b.tsv"]]`.
         out: Folder of the run.
-        valid: Validation text, in the same format. Default: about 1,000 training pairs are held out.
+        valid: Validation text, in the same format. Default: about 1,000 training pairs, of the first corpus,
+            are held out.
         recipe: Name of a recipe or path of a TOML file. Default: chosen by the size of the corpus and the minutes.
         minutes: Wall-clock budget for the whole training.
         settings: Overrides by section, `{"training": {"seed": 2}}`, or one or several strings as for `--set`.
@@ -87,8 +89,8 @@ def train(
         if not isinstance(language, str) or not language.strip():
             raise UserError(f'{name} = {language!r}: give the code of a language, for example "de".')
     request = Request(
-        train=as_paths(train),
-        valid=None if valid is None else as_paths(valid),
+        train=as_corpora(train),
+        valid=None if valid is None else as_corpora(valid),
         out=Path(out),
         languages=(source, target),
         recipe=None if recipe is None else os.fspath(recipe),

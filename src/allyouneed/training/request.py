@@ -9,6 +9,7 @@ from typing import Any
 
 from allyouneed.bundle import Build, find_bundle
 from allyouneed.config import Config, load_recipe, recipe_keys, recipe_names
+from allyouneed.data.corpora import Corpus
 from allyouneed.errors import UserError
 from allyouneed.files import MANIFEST, sha256
 from allyouneed.model.transformer import Transformer
@@ -21,8 +22,8 @@ class Request:
     """Everything that determines a training run.
 
     Attributes:
-        train: Training text: one TSV file, or two plain files of source and target.
-        valid: Validation text in the same format; None to hold out training pairs.
+        train: Training text: one corpus or several.
+        valid: Validation text; None to hold out pairs of the first training corpus.
         out: Folder of the run.
         languages: Codes of the source and the target language.
         recipe: Name of a recipe or path of a TOML file; None to choose by the corpus and the minutes.
@@ -36,8 +37,8 @@ class Request:
         observe: Measures the model during training, see `Loop.observe`.
     """
 
-    train: Sequence[Path]
-    valid: Sequence[Path] | None
+    train: Sequence[Corpus]
+    valid: Sequence[Corpus] | None
     out: Path
     languages: tuple[str, str]
     recipe: str | None = None
@@ -99,14 +100,24 @@ def identity(request: Request) -> dict[str, Any]:
     if recipe is not None and recipe not in recipe_names() and Path(recipe).is_file():
         recipe = f"{recipe} {sha256(Path(recipe))}"
     return {
-        "train": [f"{path.name} {_checksum(path)}" for path in request.train],
-        "valid": [f"{path.name} {_checksum(path)}" for path in request.valid or ()],
+        "train": described_corpora(request.train),
+        "valid": described_corpora(request.valid or ()),
         "languages": list(request.languages),
         "recipe": recipe,
         "settings": list(request.settings),
         **({"start from": bundle_identity(request.start_from)} if request.start_from else {}),
         **({"teacher": bundle_identity(request.teacher)} if request.teacher else {}),
     }
+
+
+def described_corpora(corpora: Sequence[Corpus]) -> list[Any]:
+    """Describe text by names and content: a list for each corpus, of a single corpus only its items.
+
+    Raises:
+        UserError: If a file is missing or is not a regular file.
+    """
+    described = [[f"{path.name} {_checksum(path)}" for path in corpus.paths] for corpus in corpora]
+    return described[0] if len(described) == 1 else described
 
 
 def bundle_identity(run: Path) -> str:

@@ -11,7 +11,7 @@ import torch
 
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.config import Config
-from allyouneed.data.corpus import count_pairs
+from allyouneed.data.corpora import count_all_pairs
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.languages import describe_pair, language_code, stored_language_code
@@ -197,7 +197,7 @@ class _NewConfig:
         if request.recipe is not None:
             return base_config(request).override(settings)
         planned = Config().override(minutes).training.minutes or DEFAULT_MINUTES
-        choice = choose_size(count_pairs(request.train), planned, self.device)
+        choice = choose_size(count_all_pairs(request.train), planned, self.device)
         config = choice.config.override(settings)
         default = "" if minutes or steps else f" (no --minutes given: {DEFAULT_MINUTES:g})"
         self.show(f"recipe {choice.recipe}, chosen for {choice.reason}{default}")

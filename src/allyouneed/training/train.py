@@ -14,8 +14,8 @@ import torch
 from rich.console import Console
 
 from allyouneed.bundle import Bundle
-from allyouneed.data.corpus import CorpusReport
-from allyouneed.data.prepare import PreparedData, prepare
+from allyouneed.data.prepare import prepare
+from allyouneed.data.prepared import PreparedData
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, recover_all
@@ -110,9 +110,8 @@ def _prepare(resolved: ResolvedRequest, prepared: PreparedData, log: RunLog) -> 
     request, data = resolved.request, resolved.config.data
     adjustable = "data.vocab_size" not in explicit_settings(request)
     prepare(prepared.folder, request.train, request.valid, data, log.show, resolved.tokenizer, adjustable)
-    for report in prepared.report().values():
-        for line in CorpusReport(**report).lines():
-            log.show(line)
+    for line in prepared.report_lines():
+        log.show(line)
     log.show(f"all dropped lines: {prepared.dropped}")
 
 
@@ -180,7 +179,7 @@ def _write_report(loop: Loop, status: str, prepared: PreparedData, scores: dict[
         loop.run / "report.html",
         title=f"{source} → {target}",
         log=loop.log.records(),
-        corpus=prepared.report(),
+        corpus=prepared.reports(),
         settings=loop.bundle.config.model_dump(),
         scores={**scores, "bundle": loop.bundle.notes["weights"]} if scores else {},
         status=status,

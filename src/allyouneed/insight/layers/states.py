@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from allyouneed.data.batches import pad
-from allyouneed.data.prepare import PreparedData
+from allyouneed.data.prepared import PreparedData
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.errors import UserError
 from allyouneed.insight.variants.variant import TokenPair

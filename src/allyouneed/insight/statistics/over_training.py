@@ -33,7 +33,7 @@ import numpy as np
 import torch
 
 from allyouneed.bundle import Bundle, build_model, load_weights
-from allyouneed.data.prepare import PreparedData
+from allyouneed.data.prepared import PreparedData
 from allyouneed.data.tokenizer import EOS
 from allyouneed.errors import UserError
 from allyouneed.files import read_json

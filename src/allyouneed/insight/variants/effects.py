@@ -24,7 +24,7 @@ from torch import Tensor
 from allyouneed.config import ModelConfig
 from allyouneed.data.batches import pad
 from allyouneed.data.formats import read_pairs
-from allyouneed.data.prepare import PreparedData
+from allyouneed.data.prepared import PreparedData
 from allyouneed.data.tokenizer import BOS, EOS, PAD
 from allyouneed.errors import UserError
 from allyouneed.insight.variants.scale_gradients import gradients_data

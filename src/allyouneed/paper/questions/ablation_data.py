@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from allyouneed.bundle import load_bundle
-from allyouneed.data.prepare import PreparedData
+from allyouneed.data.prepared import PreparedData
 from allyouneed.data.store import open_store
 from allyouneed.files import write_file
 from allyouneed.insight.twins import FILE, check_ablations

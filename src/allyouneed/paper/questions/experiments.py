@@ -19,7 +19,8 @@ from rich.console import Console
 
 from allyouneed.bundle import load_bundle
 from allyouneed.data.batches import Batch, collate
-from allyouneed.data.prepare import PreparedData
+from allyouneed.data.corpora import Corpus
+from allyouneed.data.prepared import PreparedData
 from allyouneed.data.store import PairStore, open_store
 from allyouneed.data.tokenizer import PAD
 from allyouneed.errors import UserError
@@ -65,8 +66,8 @@ SETTINGS = (
 
 
 def run_questions(
-    train: Sequence[Path],
-    valid: Sequence[Path] | None,
+    train: Sequence[Corpus],
+    valid: Sequence[Corpus] | None,
     languages: tuple[str, str],
     out: Path | None,
     minutes: float,
@@ -76,8 +77,8 @@ def run_questions(
     """Measure the softmax, train the variants, and write the page and `ablations.json` for the explorer.
 
     Args:
-        train: Training text, as two files or one TSV file.
-        valid: Validation text, in the same form.
+        train: Training text.
+        valid: Validation text; None to hold out training pairs.
         languages: Codes of source and target.
         out: Folder of the results, see `Results.open`. Each training is a RUN in it that only its variant can load.
         minutes: Approximate time for all trainings.

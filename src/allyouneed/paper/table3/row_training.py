@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from allyouneed.config import Config
-from allyouneed.data.prepare import PreparedData
+from allyouneed.data.prepared import PreparedData
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import INTERRUPTED

@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from allyouneed.config import SearchConfig, load_recipe
+from allyouneed.data.corpora import corpus
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import sha256, write_file
@@ -113,7 +114,9 @@ def _request(folder: Path, pairs: dict[str, list[tuple[str, str]]], minutes: flo
         write_file(path, "".join(f"{words}\t{symbols}\n" for words, symbols in pairs[name]))
     budget = [] if assignments_of(settings, "training.steps") else [f"training.minutes={_TRAINING_SHARE * minutes:g}"]
     all_settings = [*budget, *settings, *_VALIDATION_SEARCH]
-    return Request([files["train"]], [files["dev"]], folder / "run", ("en", "x-tree"), RECIPE, all_settings)
+    return Request(
+        [corpus(files["train"])], [corpus(files["dev"])], folder / "run", ("en", "x-tree"), RECIPE, all_settings
+    )
 
 
 def _training_facts(translator: Translator, run: Path, trees: Sequence[Tree]) -> dict[str, Any]:

@@ -1,0 +1,116 @@
+"""Prepared text on disk: token ids, tokenizer and statistics of the corpora."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from allyouneed.data.corpora import total
+from allyouneed.data.corpus import CorpusReport
+from allyouneed.data.store import store_is_complete
+from allyouneed.data.vocabulary import AnyTokenizer, load_tokenizers
+from allyouneed.files import read_json, to_json, write_file
+
+_CORPORA = "corpora"  # statistics of each corpus, where there are several
+
+
+class PreparedData:
+    """Contents of a RUN's `data` folder; `corpus.json` is written last and marks the folder as complete."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.train, self.valid = folder / "train", folder / "valid"
+        self.dropped = folder / "dropped.tsv"
+        self._report, self._texts = folder / "corpus.json", folder / "valid.json"
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether `prepare` has finished and both stores exist."""
+        return self._report.is_file() and store_is_complete(self.train) and store_is_complete(self.valid)
+
+    def report(self) -> dict[str, dict[str, Any]]:
+        """Read the statistics of the training and the validation text, {"train": ..., "valid": ...}.
+
+        Each is a `CorpusReport`, of several corpora in sum.
+
+        Raises:
+            UserError: If the file is missing or damaged.
+        """
+        content = self._content()
+        return {"train": content["train"], "valid": content["valid"]}
+
+    def corpora(self, part: str = "train") -> list[dict[str, Any]]:
+        """Read the statistics of each corpus of "train" or "valid", in the order of its pairs in the store.
+
+        Raises:
+            UserError: If the file is missing or damaged.
+        """
+        content = self._content()
+        return content.get(_CORPORA, {}).get(part) or [content[part]]
+
+    def reports(self) -> dict[str, dict[str, Any]]:
+        """Read all statistics by a title: each corpus if there are several, and their sum.
+
+        Raises:
+            UserError: If the file is missing or damaged.
+        """
+        titled: dict[str, dict[str, Any]] = {}
+        for part, whole in self.report().items():
+            several = self.corpora(part) if len(self.corpora(part)) > 1 else []
+            titled |= {f"{part} {number}": report for number, report in enumerate(several, start=1)}
+            titled[f"{part} in all" if several else part] = whole
+        return titled
+
+    def tokenizer(self) -> AnyTokenizer:
+        """Load the tokenizer that produced the token ids.
+
+        Raises:
+            UserError: If its files are missing or damaged.
+        """
+        return load_tokenizers(self.folder)
+
+    def valid_texts(self) -> list[tuple[str, str]]:
+        """Read the validation pairs as text, (source, reference).
+
+        Raises:
+            UserError: If the file is missing or damaged.
+        """
+        return [tuple(pair) for pair in read_json(self._texts, self._remedy, lambda texts: texts["pairs"])["pairs"]]
+
+    def report_lines(self) -> Iterator[str]:
+        """Yield the lines of a readable report on each corpus, and the numbers of all if there are several."""
+        for part, whole in self.report().items():
+            corpora = self.corpora(part)
+            for report in corpora:
+                yield from CorpusReport(**report).lines()
+            if len(corpora) > 1:
+                yield f"{part}, {len(corpora)} corpora: {whole['pairs']:,} pairs, {whole['kept']:,} kept"
+
+    def finish(
+        self, tokenizer: AnyTokenizer, texts: list[tuple[str, str]], reports: dict[str, list[CorpusReport]]
+    ) -> None:
+        """Write the texts, the tokenizer and the reports, which completes the folder.
+
+        Args:
+            tokenizer: The tokenizer of the token ids.
+            texts: The validation pairs as text.
+            reports: Statistics of each corpus, of "train" and "valid".
+
+        Raises:
+            UserError: If a file cannot be written, for example because the disk is full.
+        """
+        write_file(self._texts, json.dumps({"pairs": texts}, ensure_ascii=False))
+        for name, file in tokenizer.files().items():
+            write_file(self.folder / name, file)
+        content: dict[str, Any] = {part: total(corpora).as_dict() for part, corpora in reports.items()}
+        several = {part: [each.as_dict() for each in corpora] for part, corpora in reports.items() if len(corpora) > 1}
+        write_file(self._report, to_json({**content, **({_CORPORA: several} if several else {})}))
+
+    def _content(self) -> dict[str, Any]:
+        return read_json(self._report, self._remedy, lambda report: (report["train"], report["valid"]))
+
+    @property
+    def _remedy(self) -> str:
+        return f"Delete {self.folder} and run the same command again."
