@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 _FILES = "Input and output"  # heading in a command's help
 
+Weights = Annotated[
+    str | None,
+    typer.Option(metavar="W,W,...", help="How often an epoch contains each pair, a number per --train. Default: once."),
+]
 Minutes = Annotated[float | None, typer.Option(help="Wall-clock budget for the whole training.")]
 
 app = typer.Typer(
@@ -105,6 +109,7 @@ def train(
             help="Validation text. Default: about 1,000 pairs of the first --train.",
         ),
     ] = None,
+    weights: Weights = None,
     recipe: Recipe = None,
     minutes: Minutes = None,
     start_from: Annotated[
@@ -124,7 +129,7 @@ def train(
     overrides = _with_minutes(minutes, settings)
     with resume_hint():
         request = training.Request(
-            training.as_corpora(train),
+            training.as_corpora(train, weights),
             training.as_corpora(valid) if valid else None,
             out,
             (source, target),
@@ -144,6 +149,7 @@ def distil(
         typer.Option(metavar="SOURCE TARGET", parser=file_group, help="Validation text with real references."),
     ],
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run; the same command again resumes it.")],
+    weights: Weights = None,
     recipe: StudentRecipe = "swift",
     targets: Annotated[
         str,
@@ -174,7 +180,7 @@ def distil(
     with resume_hint():
         request = training.Distillation(
             teacher,
-            training.as_corpora(train),
+            training.as_corpora(train, weights),
             training.as_corpora(valid),
             out,
             recipe,

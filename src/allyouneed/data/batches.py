@@ -6,13 +6,14 @@ no batch and skips none. A global batch is divided into shares, one for each ran
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from allyouneed.data.mixture import Mixture
 from allyouneed.data.store import PairStore, Sentences
 from allyouneed.data.tokenizer import BOS, EOS, PAD
 
@@ -53,11 +54,12 @@ class BatchOrder:
         store: The corpus.
         batch_tokens: Maximum number of tokens of a batch on each side, including padding.
         seed: Seed of the order.
+        mixture: Weights of the corpora in the store; None if an epoch contains each pair once.
     """
 
-    def __init__(self, store: PairStore, batch_tokens: int, seed: int):
+    def __init__(self, store: PairStore, batch_tokens: int, seed: int, mixture: Mixture | None = None):
         self.lengths = store.source.lengths + 1, store.target.lengths + 1  # with EOS
-        self.batch_tokens, self.seed = batch_tokens, seed
+        self.batch_tokens, self.seed, self.mixture = batch_tokens, seed, mixture
         self._epoch = -1
         self._batches: list[np.ndarray] = []
 
@@ -72,9 +74,18 @@ class BatchOrder:
         """Return all batches of an epoch in order, each as pair indices of shape [pairs]."""
         if epoch != self._epoch:
             random = np.random.default_rng([self.seed, epoch])
-            batches = token_batches(*self.lengths, self.batch_tokens, random)
+            if self.mixture is None:
+                batches = token_batches(*self.lengths, self.batch_tokens, random)
+            else:
+                batches = [batch for drawn in self.mixture.rounds(random) for batch in self._batches_of(drawn, random)]
             self._epoch, self._batches = epoch, [batches[i] for i in random.permutation(len(batches))]
         return self._batches
+
+    def _batches_of(self, pairs: np.ndarray, random: np.random.Generator) -> Iterator[np.ndarray]:
+        """Divide the pairs with these indices into batches."""
+        source_lengths, target_lengths = self.lengths
+        for batch in token_batches(source_lengths[pairs], target_lengths[pairs], self.batch_tokens, random):
+            yield pairs[batch]
 
 
 def token_batches(

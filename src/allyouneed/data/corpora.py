@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,6 +13,7 @@ from allyouneed.data.formats import read_lines
 from allyouneed.errors import UserError
 from allyouneed.files import TextFiles
 
+_MAX_WEIGHT = 1000
 CorpusFiles: TypeAlias = TextFiles | Sequence[Sequence[str | os.PathLike[str]]]
 
 
@@ -22,9 +23,11 @@ class Corpus:
 
     Attributes:
         paths: One TSV file, or two plain files of source and target.
+        weight: Occurrences of each pair in an epoch of training, on average.
     """
 
     paths: tuple[Path, ...]
+    weight: float = 1.0
 
     def __str__(self) -> str:
         return " and ".join(map(str, self.paths))
@@ -35,22 +38,23 @@ class Corpus:
         return ", ".join(path.name for path in self.paths)
 
 
-def corpus(*paths: str | os.PathLike[str]) -> Corpus:
+def corpus(*paths: str | os.PathLike[str], weight: float = 1.0) -> Corpus:
     """Make a corpus of one TSV file or of two plain files."""
-    return Corpus(tuple(map(Path, paths)))
+    return Corpus(tuple(map(Path, paths)), weight)
 
 
-def as_corpora(files: CorpusFiles) -> tuple[Corpus, ...]:
+def as_corpora(files: CorpusFiles, weights: str | Sequence[float] | None = None) -> tuple[Corpus, ...]:
     """Return the corpora that a caller gives.
 
     Args:
         files: One TSV file or two plain files, which are one corpus; or a list of such lists, one for each corpus.
+        weights: Weight of each corpus, as numbers or as text such as "2,1"; None for a weight of 1 each.
 
     Raises:
-        UserError: If the sides of a corpus seem to be given as two corpora.
+        UserError: If the sides of a corpus seem to be given as two corpora, or the weights are not valid.
     """
     if isinstance(files, str | os.PathLike):
-        return (corpus(files),)
+        files = [files]
     groups = [[each] if isinstance(each, str | os.PathLike) else list(each) for each in files]
     if not any(isinstance(each, list | tuple) for each in files):
         groups = [[path for group in groups for path in group]]
@@ -60,11 +64,36 @@ def as_corpora(files: CorpusFiles) -> tuple[Corpus, ...]:
             f"{corpora[0]} and {corpora[1]} are given as two corpora, but one plain file is not a corpus. For two "
             f"parallel files, give both at once: --train {corpora[0]} {corpora[1]}."
         )
-    return corpora
+    if weights is None:
+        return corpora
+    numbers = _weights(weights, len(corpora))
+    return tuple(replace(each, weight=number) for each, number in zip(corpora, numbers, strict=True))
+
+
+def _weights(weights: str | Sequence[float], count: int) -> list[float]:
+    """Return checked weights, one for each corpus."""
+    listed = weights.split(",") if isinstance(weights, str) else weights
+    try:
+        numbers = [float(weight) for weight in listed]
+    except (TypeError, ValueError):
+        numbers = []
+    if not numbers or not all(0 < number <= _MAX_WEIGHT for number in numbers):
+        raise UserError(
+            f"weights {weights}: give a number above 0, at most {_MAX_WEIGHT:,}, for each corpus, for example 2,1. "
+            "A weight is how often an epoch contains each pair of the corpus."
+        )
+    if len(numbers) != count:
+        raise UserError(f"{len(numbers)} weights for {count} corpora: give one for each --train, in the same order.")
+    return numbers
 
 
 def _has_columns(path: Path) -> bool:
     return b"\t" in next(read_lines(path), b"\t")
+
+
+def is_weighted(corpora: Sequence[Corpus]) -> bool:
+    """Return whether an epoch contains some pairs more or less often than once."""
+    return any(each.weight != 1 for each in corpora)
 
 
 def count_all_pairs(corpora: Sequence[Corpus]) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from allyouneed.bundle import Bundle, build_model, load_weights, weights_of
+from allyouneed.data.mixture import Mixture, mixture_of
 from allyouneed.data.prepared import PreparedData
 from allyouneed.data.store import open_store
 from allyouneed.model.transformer import Transformer
@@ -62,7 +63,14 @@ class LoopParts:
             valid=ValidationSet(open_store(self.prepared.valid), self.prepared.valid_texts()),
             ranks=self.ranks,
             log=self.log,
+            mixture=self.mixture,
         )
+
+    @property
+    def mixture(self) -> Mixture | None:
+        """Weights of the training corpora, with the numbers of their usable pairs."""
+        kept = [report["kept"] for report in self.prepared.corpora()]
+        return mixture_of(kept, [corpus.weight for corpus in self.resolved.request.train])
 
     def _initialise(self, model: Transformer, notes: dict[str, Any]) -> Transformer | None:
         """Copy weights of the start or the teacher, and return the teacher if the loss uses its distribution."""

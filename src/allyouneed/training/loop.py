@@ -17,6 +17,7 @@ from torch import Tensor
 
 from allyouneed.bundle import Bundle, load_weights, save_bundle
 from allyouneed.data.batches import BatchOrder, collate, share
+from allyouneed.data.mixture import Mixture
 from allyouneed.data.store import PairStore
 from allyouneed.errors import UserError
 from allyouneed.snapshots import KEPT, Snapshots
@@ -48,6 +49,7 @@ class Loop:
         ranks: Processes of the run.
         log: Log and progress.
         keep_plan: Callback that stores a corrected plan.
+        mixture: Weights of the training corpora; None if an epoch contains each pair once.
         observe: Callback whose measurements the log records before the first step and after each validation.
     """
 
@@ -60,11 +62,12 @@ class Loop:
     ranks: Ranks
     log: RunLog
     keep_plan: Callable[[TrainingPlan], None] | None = None
+    mixture: Mixture | None = None
     observe: Observe | None = None
 
     def __post_init__(self) -> None:
         self.training = self.bundle.config.training
-        self.order = BatchOrder(self.store, self.training.batch_tokens, self.training.seed)
+        self.order = BatchOrder(self.store, self.training.batch_tokens, self.training.seed, self.mixture)
         self.snapshots = Snapshots(self.run / "checkpoints")
         self.kept = Snapshots(self.run / KEPT)
 

@@ -48,6 +48,7 @@ def train(
     train: CorpusFiles,
     out: str | os.PathLike[str],
     valid: CorpusFiles | None = None,
+    weights: Sequence[float] | None = None,
     recipe: str | os.PathLike[str] | None = None,
     minutes: float | None = None,
     settings: Settings = (),
@@ -67,6 +68,7 @@ def train(
         out: Folder of the run.
         valid: Validation text, in the same format. Default: about 1,000 training pairs, of the first corpus,
             are held out.
+        weights: How often an epoch contains each pair of each corpus in `train`, on average; 1 by default.
         recipe: Name of a recipe or path of a TOML file. Default: chosen by the size of the corpus and the minutes.
         minutes: Wall-clock budget for the whole training.
         settings: Overrides by section, `{"training": {"seed": 2}}`, or one or several strings as for `--set`.
@@ -89,7 +91,7 @@ def train(
         if not isinstance(language, str) or not language.strip():
             raise UserError(f'{name} = {language!r}: give the code of a language, for example "de".')
     request = Request(
-        train=as_corpora(train),
+        train=as_corpora(train, weights),
         valid=None if valid is None else as_corpora(valid),
         out=Path(out),
         languages=(source, target),

@@ -9,7 +9,7 @@ from typing import Any
 
 from allyouneed.bundle import Build, find_bundle
 from allyouneed.config import Config, load_recipe, recipe_keys, recipe_names
-from allyouneed.data.corpora import Corpus
+from allyouneed.data.corpora import Corpus, is_weighted
 from allyouneed.errors import UserError
 from allyouneed.files import MANIFEST, sha256
 from allyouneed.model.transformer import Transformer
@@ -105,6 +105,7 @@ def identity(request: Request) -> dict[str, Any]:
         "languages": list(request.languages),
         "recipe": recipe,
         "settings": list(request.settings),
+        **({"weights": [corpus.weight for corpus in request.train]} if is_weighted(request.train) else {}),
         **({"start from": bundle_identity(request.start_from)} if request.start_from else {}),
         **({"teacher": bundle_identity(request.teacher)} if request.teacher else {}),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,8 @@ import torch
 from rich.console import Console
 
 from allyouneed.bundle import Bundle
+from allyouneed.data.corpora import Corpus
+from allyouneed.data.mixture import Mixture
 from allyouneed.data.prepare import prepare
 from allyouneed.data.prepared import PreparedData
 from allyouneed.devices import choose_device
@@ -96,6 +98,8 @@ def _train(
     loop.observe = resolved.request.observe
     loop.keep_plan = lambda plan: record.update(plan=plan.as_dict())
     log.show(_describe(loop))
+    if loop.mixture:
+        log.show(_describe_mixture(loop.mixture, resolved.request.train))
     if remark := unfit_remark(loop.bundle.config.training.bleu_tokenizer, (target for _, target in loop.valid.texts)):
         log.show(f"{remark} Set it with --set training.bleu_tokenizer=NAME.")
     _resume(loop)
@@ -193,6 +197,12 @@ def _describe(loop: Loop) -> str:
     steps = f"{plan.steps:,} steps{budget}, warm-up {plan.warmup:,}, then decay {decay}"
     quality = f"; validation BLEU with tokenizer {loop.training.bleu_tokenizer}" if loop.training.bleu_sentences else ""
     return f"{loop.bundle.described()}; {steps}{quality}"
+
+
+def _describe_mixture(mixture: Mixture, corpora: Sequence[Corpus]) -> str:
+    drawn = zip(mixture.drawn, corpora, strict=True)
+    parts = (f"{count:,} of {corpus.names} (weight {corpus.weight:g})" for count, corpus in drawn)
+    return f"an epoch has {sum(mixture.drawn):,} pairs: {', '.join(parts)}"
 
 
 def _summary(finished: dict[str, Any]) -> str:
