@@ -116,6 +116,12 @@ def train(
         Path | None,
         typer.Option(metavar="RUN", help="Train this finished or imported translator further."),
     ] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PARTS", help="Parts of the start that are not trained, for example embeddings,encoder (faster)."
+        ),
+    ] = None,
     settings: Settings = None,
 ) -> None:
     """Train a translator from parallel text.
@@ -126,7 +132,7 @@ def train(
     Example: allyouneed train --from de --to en --train train.de train.en \\
       --valid val.de val.en --minutes 30 --out RUN
     """
-    overrides = _with_minutes(minutes, settings)
+    overrides = [*([] if freeze is None else [f"training.freeze={freeze}"]), *_with_minutes(minutes, settings)]
     with resume_hint():
         request = training.Request(
             training.as_corpora(train, weights),

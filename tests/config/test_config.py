@@ -122,7 +122,7 @@ def test_every_setting_is_described_and_bounded():
     for setting in settings.values():
         assert setting.description
         low, high = setting.bounds.keys() & {"ge", "gt"}, setting.bounds.keys() & {"le", "lt"}
-        assert setting.choices or (low and high)
+        assert setting.choices or (low and high) or "separated by commas" in setting.allowed
     assert settings["model.norm"] == Setting(
         "model.norm", "post", "post or pre", ("post", "pre"), {}, "Layer norm after (the paper) or before each sublayer"
     )

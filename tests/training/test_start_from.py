@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import re
 import shutil
 
 import pytest
 import torch
+from rich.console import Console
 
 from allyouneed import Translator, UserError
 from allyouneed import bundle as bundles
-from allyouneed.bundle import load_bundle, weights_of
+from allyouneed.bundle import build_model, load_bundle, save_bundle, weights_of
+from allyouneed.config import load_recipe
 from allyouneed.exchange.marian_import import import_marian
 from allyouneed.training import resolve as resolving
 from allyouneed.training.distributed import Ranks
+from allyouneed.training.further import remarks
 from allyouneed.training.resolve import resolve
 from allyouneed.training.run_record import RunRecord
 from allyouneed.training.size import DEFAULT_MINUTES
@@ -58,9 +63,126 @@ def test_an_imported_model_is_trained_further(shape, tmp_path):
     assert train(request, silent()).status == FINISHED  # the same command again
 
 
-def test_different_model_settings_are_refused(tmp_path):
-    with pytest.raises(UserError, match="expected"):
-        train(further(tmp_path, POST_NORM, ["model.d_ff=80"]), silent())
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("model.d_ff=80", r"^model\.d_ff = 80, but .*format-2 has 64, and its model is kept\. Remove the setting"),
+        ("model.encoder_layers=2", r"has 1, and its model is kept"),
+        ("model.norm=pre", r"has post, and its model is kept"),
+        ("model.tie_embeddings=false", r"has true, and its model is kept"),
+        ("data.vocab_size=500", r"^data\.vocab_size = 500, but .*format-2 has \d+, and its vocabulary is kept"),
+        ("data.subwords=unigram", r"^data\.subwords = unigram, but .*format-2 has bpe, and its vocabulary is kept"),
+        ("data.character_coverage=1.0", r"^data\.character_coverage = 1\.0, but .* has 0\.9999"),
+    ],
+)
+@pytest.mark.parametrize("given", ["--set", "recipe"])
+def test_settings_that_the_start_fixes_are_refused_before_any_work(setting, message, given, tmp_path):
+    request = further(tmp_path, POST_NORM, [setting] if given == "--set" else [])
+    if given == "recipe":
+        recipe, (section, _, rest) = tmp_path / "mine.toml", setting.partition(".")
+        name, _, value = rest.partition("=")
+        recipe.write_text(
+            f"[{section}]\n{name} = {json.dumps(value) if value.isalpha() and value != 'false' else value}\n"
+        )
+        request = dataclasses.replace(request, recipe=str(recipe))
+        message = message.replace("^", rf"^recipe {recipe}: ")
+    with pytest.raises(UserError, match=message):
+        train(request, silent())
+    assert not (tmp_path / "run" / "data").exists()
+
+
+def test_equal_settings_and_another_dropout_are_accepted(tmp_path):
+    start = load_bundle(POST_NORM)
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("[model]\nd_ff = 64\ndropout = 0.3\n[search]\nbeam_size = 2\n")
+    same = ["model.d_model=32.0", "model.d_k=16", f"data.vocab_size={len(start.tokenizer)}", "data.subwords=bpe"]
+    request = dataclasses.replace(further(tmp_path, POST_NORM, same), recipe=str(recipe))
+    assert train(request, silent()).status == FINISHED
+    config = load_bundle(tmp_path / "run").config
+    assert config.model == start.config.model.model_copy(update={"dropout": 0.3})
+    assert config.search.beam_size == 2
+    assert config.data.vocab_size == len(start.tokenizer)
+
+
+def test_a_recipe_of_the_package_gives_its_training_settings(tmp_path, capsys):
+    request = dataclasses.replace(further(tmp_path, POST_NORM), recipe="fast")
+    config = resolve(request, RunRecord(tmp_path / "run" / "run.json"), torch.device("cpu"), Ranks(), print).config
+    assert f"recipe fast: model, vocabulary and search are those of {POST_NORM}" in capsys.readouterr().out
+    assert config.model == load_bundle(POST_NORM).config.model
+    assert config.training.optimizer == load_recipe("fast").training.optimizer == "muon"
+
+
+def learned_start(folder, max_positions=60):
+    """Write a bundle with learned positions."""
+    start = load_bundle(POST_NORM)
+    config = start.config.replace(
+        model={"positions": "learned", "max_positions": max_positions},
+        data={"max_length": 9},
+        search={"max_extra_length": 50},
+    )
+    save_bundle(dataclasses.replace(start, config=config, model=build_model(config.model, start.tokenizer)), folder)
+    return folder
+
+
+def test_pairs_fit_the_learned_positions_of_the_start(tmp_path):
+    """The paper's data.max_length = 256 is longer than this start's positions, and nobody asked for it."""
+    start = learned_start(tmp_path / "start")
+    for recipe in (None, "tiny"):
+        request = dataclasses.replace(further(tmp_path, start), recipe=recipe)
+        config = resolve(request, RunRecord(tmp_path / "run.json"), torch.device("cpu"), Ranks(), print).config
+        assert config.data.max_length == 9
+    with pytest.raises(UserError, match=r"data\.max_length = 10, but .* has 60 learned positions: at most 9"):
+        train(further(tmp_path, start, ["data.max_length=10"]), silent())
+
+
+@pytest.mark.parametrize(
+    ("languages", "remark"),
+    [
+        (("aa", "bb"), None),
+        (("AA", "bb_ZZ"), None),
+        (("bb", "aa"), "translates aa → bb, this run trains bb → aa"),
+        (("cc", "bb"), "was not trained on cc; its vocabulary is kept"),
+    ],
+)
+def test_other_languages_are_remarked(languages, remark, tmp_path):
+    start = dataclasses.replace(load_bundle(POST_NORM), languages=("aa", "bb"))
+    request = dataclasses.replace(further(tmp_path, POST_NORM), languages=languages)
+    lines = " ".join(remarks(request, start))
+    assert remark in lines if remark else not lines
+
+
+def shown_by(request) -> str:
+    output = io.StringIO()
+    train(request, Console(file=output, width=400))
+    return output.getvalue()
+
+
+def test_the_start_is_measured_and_kept_if_training_makes_it_worse(tmp_path):
+    ruinous = ["training.learning_rate=0.5", "training.warmup=1", "training.bleu_sentences=30"]
+    shown = shown_by(further(tmp_path, POST_NORM, ruinous))
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    first = next(record for record in records if record["event"] == "validation")
+    assert (first["step"], first["bleu"] > 90) == (0, True)
+    assert f"validation at step 0 (0.0 min): loss {first['loss']:.3f}" in shown
+    assert re.search(
+        rf"the start was better: BLEU {first['bleu']:.1f} against \d+\.\d; the bundle keeps the start's weights", shown
+    )
+    before, after = load_bundle(POST_NORM), load_bundle(tmp_path / "run")
+    assert after.notes["weights"] == "the start"
+    kept = weights_of(after.model)
+    assert all(torch.equal(weight, kept[name]) for name, weight in weights_of(before.model).items())
+
+
+def test_a_better_result_replaces_the_start(tmp_path):
+    """Random weights are worse than anything; the loss decides where no BLEU is computed."""
+    start = load_bundle(POST_NORM)
+    torch.manual_seed(1)
+    save_bundle(dataclasses.replace(start, model=build_model(start.config.model, start.tokenizer)), tmp_path / "start")
+    settings = ["training.learning_rate=0.01", "training.bleu_sentences=0"]
+    shown = shown_by(further(tmp_path, tmp_path / "start", settings))
+    assert "validation at step 0" in shown
+    assert "was better" not in shown
+    assert load_bundle(tmp_path / "run").notes["weights"].startswith("average")
 
 
 def test_a_missing_start_is_refused(tmp_path):

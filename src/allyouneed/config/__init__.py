@@ -30,13 +30,14 @@ __all__ = [
     "ModelConfig",
     "SearchConfig",
     "TrainingConfig",
+    "assigned_values",
     "check_values",
     "config_from",
     "list_settings",
     "load_recipe",
-    "recipe_keys",
     "recipe_names",
     "recipe_text",
+    "recipe_values",
 ]
 
 __getattr__ = lazy.attach(__name__, {}, ["listing"])  # lazy, because `listing` imports this module
@@ -113,13 +114,9 @@ class Config(BaseModel):
             UserError: If a name is unknown or a value is impossible.
         """
         settings = self.model_dump()
-        for assignment in assignments:
-            key, equals, value = assignment.partition("=")
-            section, _, name = key.strip().rpartition(".")
-            if not (equals and name):
-                raise UserError(f"--set {assignment}: write SECTION.NAME=VALUE, for example training.seed=2.")
-            _refuse_unknown(section, name, f"--set {assignment}")
-            settings[section][name] = _parse_value(value.strip())
+        for key, value in assigned_values(assignments).items():
+            section, _, name = key.partition(".")
+            settings[section][name] = value
         return _validated(settings, where)
 
 
@@ -179,10 +176,28 @@ def load_recipe(recipe: str | Path) -> Config:
     return config_from(_recipe_sections(recipe), f"recipe {recipe}")
 
 
-def recipe_keys(recipe: str | Path) -> set[str]:
-    """Return the settings that a recipe contains, by `SECTION.NAME`; raises `UserError` like `load_recipe`."""
+def recipe_values(recipe: str | Path) -> dict[str, Any]:
+    """Return the values that a recipe contains, by `SECTION.NAME`; raises `UserError` like `load_recipe`."""
     load_recipe(recipe)  # checks names
-    return {f"{section}.{name}" for section, values in _recipe_sections(recipe).items() for name in values}
+    sections = _recipe_sections(recipe)
+    return {f"{section}.{name}": value for section, values in sections.items() for name, value in values.items()}
+
+
+def assigned_values(assignments: Iterable[str]) -> dict[str, Any]:
+    """Parse `SECTION.NAME=VALUE` to values by `SECTION.NAME`; the last value of a name counts.
+
+    Raises:
+        UserError: If an assignment has another form, or a name is unknown. Values are not checked.
+    """
+    values = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        section, _, name = key.strip().rpartition(".")
+        if not (equals and name):
+            raise UserError(f"--set {assignment}: write SECTION.NAME=VALUE, for example training.seed=2.")
+        _refuse_unknown(section, name, f"--set {assignment}")
+        values[f"{section}.{name}"] = _parse_value(value.strip())
+    return values
 
 
 def _recipe_sections(recipe: str | Path) -> dict[str, Any]:

@@ -85,6 +85,8 @@ def allowed(field: FieldInfo) -> str:
     if choices:
         return f"{', '.join(choices[:-1])} or {choices[-1]}{end}"
     [kind] = (kind for kind in _kinds(field) if kind is not type(None))
+    if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
+        return f"{get_args(get_args(kind)[0])[1].description}, separated by commas, or none"
     if get_origin(kind) is tuple:
         return f"{len(get_args(kind))} whole numbers {_range(_item_bounds(field))}{end}"
     return f"{_KINDS[kind]} {_range(_bounds(field.metadata))}{end}"
@@ -139,6 +141,8 @@ def problem_with(model: type[BaseModel], name: str, value: object) -> str | None
 
 def shown(value: object) -> str:
     """Format a value as in `--set`, on one line of limited length."""
+    if isinstance(value, tuple) and not value:
+        return "none"
     if value is None or isinstance(value, bool):
         return str(value).lower()
     try:

@@ -11,6 +11,14 @@ _MOST_MINUTES = 1_000_000  # nearly two years
 _EXACT = 2.0**53  # floats below this limit represent every integer exactly
 
 Column = Annotated[int, Field(ge=1, le=10_000)]
+_LAYERED = r"(en|de)coder(\.[1-9]\d{0,3}(-[1-9]\d{0,3})?)?(\.((self_|cross_)?attention|feed_forward))?"
+ModelPart = Annotated[
+    str,
+    Field(
+        pattern=f"^(((source|target)_)?embeddings|output|{_LAYERED})$",
+        description="parts such as embeddings, output, encoder, decoder.1-3 or decoder.cross_attention",
+    ),
+]
 
 
 class Section(BaseModel):
@@ -173,6 +181,14 @@ class TrainingConfig(Section):
     bleu_tokenizer: Literal[
         "auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "flores101", "flores200", "spBLEU-1K", "none"
     ] = Field(default="auto", description="sacreBLEU's tokenizer for validation BLEU; auto: by the target language")
+    freeze: tuple[ModelPart, ...] = Field(
+        default=(),
+        strict=False,
+        max_length=100,
+        description="Parts of the model that keep the weights of the start or the teacher: embeddings, "
+        "source_embeddings, target_embeddings, output, encoder, decoder; layers as encoder.1-3; .attention, "
+        ".self_attention, .cross_attention or .feed_forward for that part of each layer",
+    )
     patience: int | None = Field(
         default=None, ge=1, le=_MOST_STEPS, description="Validations without a better BLEU before training stops"
     )
@@ -201,6 +217,13 @@ class TrainingConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="Number format; auto: bf16 autocast on CUDA, fp32 elsewhere"
     )
+
+    @field_validator("freeze", mode="before")
+    @classmethod
+    def _split_parts(cls, value: object) -> object:
+        if value is None or value == "":
+            return ()
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
 class SearchConfig(Section):

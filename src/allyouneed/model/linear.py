@@ -74,7 +74,7 @@ class _Linear(torch.autograd.Function):
         for weight, bias, out in zip(weights, biases, y.split(widths, 1), strict=True):
             kernels.matmul.matmul(x, weight.T, bias, mode, out)
         ctx.save_for_backward(x, y if relu else None, *weights)
-        ctx.has_bias = len(parameters) > count
+        ctx.biases = len(parameters) - count
         return y
 
     @staticmethod
@@ -89,6 +89,10 @@ class _Linear(torch.autograd.Function):
             for number, (part, weight) in enumerate(zip(grads, weights, strict=True)):
                 mode = kernels.Mode.ADD if number else kernels.Mode.SET
                 kernels.matmul.matmul(part, weight, mode=mode, out=grad_x)
-        weight_grads = [kernels.matmul.matmul(part.T, x) for part in grads]
-        bias_grads = grad.sum(0).split([len(weight) for weight in weights]) if ctx.has_bias else ()
+        needed = ctx.needs_input_grad[3:]  # False for frozen weights
+        weight_grads = [
+            kernels.matmul.matmul(part.T, x) if needs else None for part, needs in zip(grads, needed, strict=False)
+        ]
+        has_bias = any(needed[len(weights) :])
+        bias_grads = grad.sum(0).split([len(weight) for weight in weights]) if has_bias else [None] * ctx.biases
         return grad_x, None, None, *weight_grads, *bias_grads

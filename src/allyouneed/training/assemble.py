@@ -13,8 +13,10 @@ from allyouneed.bundle import Bundle, build_model, load_weights, weights_of
 from allyouneed.data.mixture import Mixture, mixture_of
 from allyouneed.data.prepared import PreparedData
 from allyouneed.data.store import open_store
+from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
+from allyouneed.training.freeze import freeze
 from allyouneed.training.initialise import initialise_from
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import Loop
@@ -52,6 +54,9 @@ class LoopParts:
         model = build_model(config.model, tokenizer, build).to(self.device)
         notes = {"training pairs": report["kept"], "training files": ", ".join(Path(f).name for f in report["files"])}
         taught_by = self._initialise(model, notes)
+        freeze(model, config.training.freeze)
+        if config.training.freeze:
+            notes["frozen"] = ", ".join(config.training.freeze)
         origins = [bundle for bundle in (self.resolved.start, self.resolved.teacher) if bundle]
         longest = max(report["longest_source"], *(bundle.longest_source for bundle in origins), 0)
         return Loop(
@@ -64,6 +69,7 @@ class LoopParts:
             ranks=self.ranks,
             log=self.log,
             mixture=self.mixture,
+            baselines={"the start": partial(weights_of, self.resolved.start.model)} if self.resolved.start else {},
         )
 
     @property
@@ -80,6 +86,10 @@ class LoopParts:
         if not teacher:
             return None
         notes[INITIALISED] = initialise_from(model, teacher.model)
+        if self.resolved.config.training.freeze and notes[INITIALISED].startswith("no layers"):
+            raise UserError(
+                f"training.freeze needs the teacher's weights, but {notes[INITIALISED]}. Remove the setting."
+            )
         if not self.resolved.config.training.teacher_share:
             return None
         taught_by = _plain_model(teacher) if self.resolved.config.training.plain else teacher.model

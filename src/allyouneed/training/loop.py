@@ -6,16 +6,16 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from allyouneed.bundle import Bundle, load_weights, save_bundle
+from allyouneed.bundle import Bundle, load_weights, save_bundle, weights_of
 from allyouneed.data.batches import BatchOrder, collate, share
 from allyouneed.data.mixture import Mixture
 from allyouneed.data.store import PairStore
@@ -26,12 +26,12 @@ from allyouneed.training.checkpoint import save_checkpoint
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.log import RunLog
 from allyouneed.training.schedule import TrainingPlan, snapshot_steps
+from allyouneed.training.selection import CLEARLY_BETTER, Selection
 from allyouneed.training.step import StepMetrics, Totals, TrainingState, is_logged, update
 from allyouneed.training.validation import Observe, ValidationSet, validation_loss, validation_scores
 from allyouneed.translation.reference_outputs import make_reference_outputs
 
 FINISHED, STOPPED_EARLY, INTERRUPTED = "finished", "stopped early", "interrupted"
-_CLEARLY_BETTER = 0.5  # in BLEU; smaller differences on a validation set are noise, and averages generalise better
 FINAL_SENTENCES = 2000  # validation sentences scored with beam search at the end
 
 
@@ -51,6 +51,7 @@ class Loop:
         keep_plan: Callback that stores a corrected plan.
         mixture: Weights of the training corpora; None if an epoch contains each pair once.
         observe: Callback whose measurements the log records before the first step and after each validation.
+        baselines: Weights by name that the bundle keeps if training does not improve on them: those of the start.
     """
 
     run: Path
@@ -64,6 +65,7 @@ class Loop:
     keep_plan: Callable[[TrainingPlan], None] | None = None
     mixture: Mixture | None = None
     observe: Observe | None = None
+    baselines: Mapping[str, Callable[[], Mapping[str, Tensor]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.training = self.bundle.config.training
@@ -75,10 +77,10 @@ class Loop:
         """Train until the plan ends (FINISHED), patience runs out (STOPPED_EARLY) or Ctrl-C stops it (INTERRUPTED)."""
         state = self.state
         self.log.start(self.plan.steps, state.step)
-        if not state.step:
-            self._observe()
         saved = started = time.perf_counter()
         earlier = state.seconds
+        if not state.step and self.ranks.is_first:
+            self._validate() if self.baselines else self._observe()
         self._keep_snapshot()
         with _interruptible() as interrupt:
             while state.step < self.plan.steps:
@@ -141,19 +143,7 @@ class Loop:
         Returns:
             Scores of the bundle on the validation text, with its own beam size.
         """
-        candidates = []
-        for name, weights in self._candidates():
-            load_weights(self.state.model, weights, self.run)
-            quality = self._quality()
-            candidates.append((quality, name, weights))
-            self.log.record("candidate", step=self.state.step, name=name, quality=quality)
-        if candidates:
-            margin = _CLEARLY_BETTER if self.training.bleu_sentences else 0.0
-            average, best = candidates[0], candidates[-1]  # the same candidate if there is only one
-            _, name, weights = best if best[0] > average[0] + margin else average
-            load_weights(self.state.model, weights, self.run)
-        else:
-            name = f"step {self.state.step}, the last"
+        name = self._choose_weights()
         loss = validation_loss(self.bundle, self.valid, self.training)
         beam = self.bundle.config.search.beam_size
         scores, _ = validation_scores(self.bundle, self.valid, FINAL_SENTENCES, beam)
@@ -163,16 +153,33 @@ class Loop:
         save_bundle(self.bundle, self.run / "bundle")
         return self.bundle.scores
 
+    def _choose_weights(self) -> str:
+        """Load the best candidate's weights into the model, and return its name."""
+        margin = CLEARLY_BETTER if self.training.bleu_sentences else 0.0
+        chosen = Selection(self.state.step, self._quality_of, self._shown, margin, self.log).choose(
+            self._candidates(), self.baselines
+        )
+        load_weights(self.state.model, chosen.weights, self.run)
+        return chosen.name
+
+    def _shown(self, quality: float) -> str:
+        return f"BLEU {quality:.1f}" if self.training.bleu_sentences else f"loss {-quality:.3f}"
+
     def _candidates(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """Yield candidates for the weights of the bundle. Unreadable snapshots are skipped with a message."""
-        last, best = self._to_average(), self.state.best.get("step")
-        named = {f"average of steps {', '.join(map(str, last))}": last} if last else {}
+        readable = False
+        averaged, best = self._to_average(), self.state.best.get("step")
+        named = {f"average of steps {', '.join(map(str, averaged))}": averaged} if averaged else {}
         named |= {f"step {best}, the best of the validations": [best]} if best else {}
         for name, steps in named.items():
             try:
                 yield name, average(self.snapshots, steps)
+                readable = True
             except UserError as error:
                 self.log.show(f"{name} is skipped: {error}")
+        if not readable:
+            last = {name: weight.clone() for name, weight in weights_of(self.state.model).items()}
+            yield f"step {self.state.step}, the last", last
 
     def _to_average(self) -> list[int]:
         """Return the steps of the snapshots written so far that are to be averaged."""
@@ -226,7 +233,8 @@ class Loop:
         if self.keep_plan and self.ranks.is_first:
             self.keep_plan(plan)
 
-    def _quality(self) -> float:
+    def _quality_of(self, weights: Mapping[str, Tensor]) -> float:
+        load_weights(self.state.model, weights, self.run)
         if not self.training.bleu_sentences:
             return -validation_loss(self.bundle, self.valid, self.training)
         return validation_scores(self.bundle, self.valid, self.training.bleu_sentences, beam_size=1)[0].bleu

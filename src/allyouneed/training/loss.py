@@ -87,9 +87,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float, teacher: TeacherLogits | None
     ) -> tuple[Tensor, Tensor]:
-        needs_gradients = any(ctx.needs_input_grad)
-        grad_hidden = torch.empty_like(hidden) if needs_gradients else None
-        grad_weight = (torch.empty_like if len(hidden) else torch.zeros_like)(weight) if needs_gradients else None
+        needs_hidden, needs_weight = ctx.needs_input_grad[:2]
+        grad_hidden = torch.empty_like(hidden) if needs_hidden else None
+        grad_weight = (torch.empty_like if len(hidden) else torch.zeros_like)(weight) if needs_weight else None
         loss, nll = (hidden.new_zeros((), dtype=torch.float32) for _ in range(2))
         rows = min(len(hidden), max(_MIN_ROWS, _CHUNK_ELEMENTS[hidden.device.type] // len(weight)))
         chunk_loss = _chunk_loss(hidden, weight.detach(), rows, smoothing, teacher)
@@ -112,8 +112,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad_loss: Tensor, _grad_nll: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.gradients is None:
             raise RuntimeError("the gradients of this loss were already used: compute the loss again")
-        (grad_hidden, grad_weight), ctx.gradients = ctx.gradients, None
-        return grad_hidden.mul_(grad_loss.to(grad_hidden.dtype)), grad_weight.mul_(grad_loss), None, None, None
+        gradients, ctx.gradients = ctx.gradients, None
+        scaled = (None if gradient is None else gradient.mul_(grad_loss.to(gradient.dtype)) for gradient in gradients)
+        return *scaled, None, None, None
 
 
 def _accumulate_product(total: Tensor, a: Tensor, b: Tensor, first: bool) -> None:

@@ -18,6 +18,8 @@ from allyouneed.config import TrainingConfig
 def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: float) -> list[Optimizer]:
     """Make the paper's Adam, or two optimizers: Muon for the matrices and Adam for the other parameters.
 
+    Frozen parameters belong to no optimizer.
+
     Args:
         model: The model.
         training: Training settings; weight decay is decoupled, and with Muon it applies to the matrices only.
@@ -28,19 +30,21 @@ def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: f
     """
     fused = not training.plain
     betas, epsilon, decay = (training.beta1, training.beta2), training.epsilon, training.weight_decay
-    parameters = dict(model.named_parameters())
-    if training.optimizer == "adam":
-        optimizers: list[Optimizer] = [AdamW(parameters.values(), learning_rate, betas, epsilon, decay, fused=fused)]
-        peaks = [learning_rate]
-    else:
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    matrices: dict[str, nn.Parameter] = {}
+    if training.optimizer == "muon":
         matrices = {name: p for name, p in parameters.items() if p.dim() == 2 and not is_embedding(name)}
-        rest = [p for name, p in parameters.items() if name not in matrices]
-        adam = AdamW(rest, learning_rate, betas, epsilon, weight_decay=0.0, fused=fused)
-        optimizers = [adam, Muon(matrices.values(), training.matrix_learning_rate, weight_decay=decay)]
-        peaks = [learning_rate, training.matrix_learning_rate]
-    for optimizer, peak in zip(optimizers, peaks, strict=True):
+        decay = 0.0
+    rest = [p for name, p in parameters.items() if name not in matrices]
+    optimizers: list[Optimizer] = []
+    if rest:
+        optimizers.append(AdamW(rest, learning_rate, betas, epsilon, decay, fused=fused))
+    if matrices:
+        rate = training.matrix_learning_rate
+        optimizers.append(Muon(matrices.values(), rate, weight_decay=training.weight_decay))
+    for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["peak"] = peak
+            group["peak"] = group["lr"]
     return optimizers
 
 

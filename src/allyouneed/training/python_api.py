@@ -53,6 +53,7 @@ def train(
     minutes: float | None = None,
     settings: Settings = (),
     start_from: str | os.PathLike[str] | None = None,
+    freeze: str | Sequence[str] = (),
     quiet: bool = False,
 ) -> TrainingResult:
     """Train a translator from parallel text, as `allyouneed train` does.
@@ -73,6 +74,8 @@ def train(
         minutes: Wall-clock budget for the whole training.
         settings: Overrides by section, `{"training": {"seed": 2}}`, or one or several strings as for `--set`.
         start_from: RUN or bundle to train further, instead of a new model.
+        freeze: Parts of the start that are not trained, for example `["embeddings", "encoder"]`; see the setting
+            `training.freeze`.
         quiet: Whether to suppress progress, which is otherwise printed to standard error.
 
     Returns:
@@ -96,7 +99,7 @@ def train(
         out=Path(out),
         languages=(source, target),
         recipe=None if recipe is None else os.fspath(recipe),
-        settings=_assignments(minutes, settings),
+        settings=[*_frozen(freeze), *_assignments(minutes, settings)],
         start_from=None if start_from is None else Path(start_from),
     )
     outcome = run_training(request, Console(stderr=True, markup=False, emoji=False, quiet=quiet))
@@ -110,6 +113,14 @@ def train(
         scores=outcome.scores["valid"],
         stopped_early=outcome.status == STOPPED_EARLY,
     )
+
+
+def _frozen(parts: str | Sequence[str]) -> list[str]:
+    """Return the setting `training.freeze` for parts of the model; nothing for no parts."""
+    if not parts:
+        return []
+    check_values({"training": {"freeze": parts}}, "freeze")
+    return [f"training.freeze={parts if isinstance(parts, str) else ','.join(parts)}"]
 
 
 def _assignments(minutes: float | None, settings: Settings) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from allyouneed.bundle import Build, find_bundle
-from allyouneed.config import Config, load_recipe, recipe_keys, recipe_names
+from allyouneed.config import Config, assigned_values, load_recipe, recipe_names, recipe_values
 from allyouneed.data.corpora import Corpus, is_weighted
 from allyouneed.errors import UserError
 from allyouneed.files import MANIFEST, sha256
@@ -76,18 +76,26 @@ def assignments_of(settings: Sequence[str], key: str) -> list[str]:
     return [setting for setting in settings if setting.partition("=")[0].strip() == key]
 
 
-def explicit_settings(request: Request) -> frozenset[str]:
-    """Return the settings that the user gave, by `SECTION.NAME`: overrides and values in a recipe file.
+def explicit_values(request: Request) -> dict[str, Any]:
+    """Return the values that the user gave, by `SECTION.NAME`: overrides and values in a recipe file.
 
     Explicit values are never adjusted to the corpus, the machine or the budget. Values of the package's recipes are.
 
     Raises:
-        UserError: If the recipe file cannot be read.
+        UserError: If the recipe file cannot be read, or a name is unknown.
     """
-    given = {setting.partition("=")[0].strip() for setting in request.settings}
-    if request.recipe is not None and request.recipe not in recipe_names():
-        given |= recipe_keys(request.recipe)
-    return frozenset(given)
+    return own_recipe_values(request) | assigned_values(request.settings)
+
+
+def own_recipe_values(request: Request) -> dict[str, Any]:
+    """Return the values of the user's recipe file, by `SECTION.NAME`; {} for a recipe of the package."""
+    own = request.recipe is not None and request.recipe not in recipe_names()
+    return recipe_values(request.recipe) if own and request.recipe else {}
+
+
+def explicit_settings(request: Request) -> frozenset[str]:
+    """Return the names in `explicit_values`."""
+    return frozenset(explicit_values(request))
 
 
 def identity(request: Request) -> dict[str, Any]:

@@ -17,14 +17,12 @@ from allyouneed.errors import UserError
 from allyouneed.languages import describe_pair, language_code, stored_language_code
 from allyouneed.snapshots import KEPT
 from allyouneed.training.distributed import Ranks
+from allyouneed.training.further import changeable_settings, fine_tuning_config, remarks
 from allyouneed.training.request import Request, assignments_of, base_config, explicit_settings, identity
 from allyouneed.training.run_record import RunRecord
 from allyouneed.training.schedule import plan_for_steps
 from allyouneed.training.size import DEFAULT_MINUTES, choose_size
 from allyouneed.translation.bleu_tokenizers import AUTO, bleu_metric, choose_tokenizer
-
-# Fine-tuning of a converged model: Adam, with a peak rate far below that for a new model.
-_FINE_TUNING = {"learning_rate": 2e-4, "warmup": 200, "batch_tokens": 4000}
 
 
 @dataclass(frozen=True)
@@ -168,6 +166,11 @@ class _NewConfig:
         config = self._choose()
         if config.training.teacher_share and self.teacher is None:
             raise UserError("training.teacher_share needs the teacher of `allyouneed distil`. Remove the setting.")
+        if config.training.freeze and not (self.start or self.teacher):
+            raise UserError(
+                "training.freeze (--freeze) without --start-from: the frozen weights would stay random. Name a start, "
+                "or remove it."
+            )
         return self._with_tokenizer(config)
 
     def _with_tokenizer(self, config: Config) -> Config:
@@ -181,19 +184,17 @@ class _NewConfig:
     def _choose(self) -> Config:
         request = self.request
         _refuse_two_durations(request)
+        origin = self.start or self.teacher
+        given = changeable_settings(request, origin) if origin else request.settings
         steps, minutes = (assignments_of(request.settings, f"training.{name}") for name in ("steps", "minutes"))
-        settings = [*(["training.minutes=none"] if steps else []), *request.settings]
+        settings = [*(["training.minutes=none"] if steps else []), *given]
         if self.start is not None:
-            return self._fine_tuning(self.start, has_steps=bool(steps)).override(settings)
+            for line in remarks(request, self.start):
+                self.show(line)
+            return fine_tuning_config(request, self.start, has_steps=bool(steps)).override(settings)
         if self.teacher is not None:
-            config, size = base_config(request).override(settings), len(self.teacher.tokenizer)
-            same = config.data.vocab_size in (size, self.teacher.config.data.vocab_size)
-            if "data.vocab_size" in explicit_settings(request) and not same:
-                raise UserError(
-                    f"data.vocab_size = {config.data.vocab_size:,}, but a student has its teacher's vocabulary of "
-                    f"{size:,} tokens. Remove the setting."
-                )
-            return config.replace(data={"vocab_size": size})
+            size = len(self.teacher.tokenizer)
+            return base_config(request).override(settings).replace(data={"vocab_size": size})
         if request.recipe is not None:
             return base_config(request).override(settings)
         planned = Config().override(minutes).training.minutes or DEFAULT_MINUTES
@@ -202,14 +203,3 @@ class _NewConfig:
         default = "" if minutes or steps else f" (no --minutes given: {DEFAULT_MINUTES:g})"
         self.show(f"recipe {choice.recipe}, chosen for {choice.reason}{default}")
         return config
-
-    def _fine_tuning(self, start: Bundle, has_steps: bool) -> Config:
-        """Return the start's model and search settings, with low rates and few steps unless a recipe is named."""
-        base = base_config(self.request)
-        if self.request.recipe is None:
-            base = base.replace(training=_FINE_TUNING | ({} if has_steps else {"minutes": DEFAULT_MINUTES}))
-        return base.replace(
-            model=start.config.model.model_dump(),
-            data={"vocab_size": len(start.tokenizer)},
-            search=start.config.search.model_dump(),
-        )

@@ -130,7 +130,7 @@ def update(
             (part_loss / tokens).backward()
             loss, nll = loss + part_loss.detach().cpu(), nll + part_nll.cpu()
     for parameter in model.parameters():  # a rank with an empty share also takes part in the sum
-        if parameter.grad is None:
+        if parameter.grad is None and parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter)
     ranks.sum_gradients(model.parameters())
     norm = None  # computed only if it is used, since it needs a pass over all gradients

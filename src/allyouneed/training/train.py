@@ -25,6 +25,7 @@ from allyouneed.snapshots import KEPT
 from allyouneed.training.assemble import INITIALISED, LoopParts
 from allyouneed.training.checkpoint import load_checkpoint
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
+from allyouneed.training.freeze import describe_frozen
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import FINISHED, INTERRUPTED, Loop
 from allyouneed.training.measure import measure
@@ -161,8 +162,10 @@ def _resume(loop: Loop) -> None:
     if loop.state.step:
         loop.log.record("resume", step=loop.state.step)
         loop.log.show(f"resuming at step {loop.state.step:,}")
-    elif initialised := loop.bundle.notes.get(INITIALISED):
-        loop.log.show(initialised)
+        return
+    initialised = loop.bundle.notes.get(INITIALISED)
+    for line in [*([initialised] if initialised else []), *describe_frozen(loop.state.model, loop.training.freeze)]:
+        loop.log.show(line)
 
 
 def _conclude(loop: Loop, status: str, prepared: PreparedData, record: RunRecord) -> Outcome:

@@ -1,0 +1,70 @@
+"""Selection of the weights of the final bundle among candidates: averages, snapshots and the weights of the start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from torch import Tensor
+
+from allyouneed.training.log import RunLog
+
+CLEARLY_BETTER = 0.5  # in BLEU; smaller differences on a validation set are noise, and averages generalise better
+Weights: TypeAlias = Mapping[str, Tensor]
+
+
+class Candidate(NamedTuple):
+    """Weights for the bundle, and their quality on the validation text (higher is better)."""
+
+    name: str
+    weights: Weights
+    quality: float
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Measurement and choice of candidates.
+
+    Attributes:
+        step: Step at the end of training, for the log.
+        measure: Returns the quality of weights on the validation text.
+        shown: Formats a quality, for example as "BLEU 31.2".
+        margin: Difference in quality below which the first candidate is kept.
+        log: Log of the run.
+    """
+
+    step: int
+    measure: Callable[[Weights], float]
+    shown: Callable[[float], str]
+    margin: float
+    log: RunLog
+
+    def choose(
+        self, candidates: Iterable[tuple[str, Weights]], baselines: Mapping[str, Callable[[], Weights]]
+    ) -> Candidate:
+        """Choose the first candidate, the last if it is clearly better, or a baseline if it is better at all.
+
+        Args:
+            candidates: Names and weights: the average, then the best snapshot.
+            baselines: Functions by name that load the weights from which training began.
+        """
+        measured = [self._measured(name, weights) for name, weights in candidates]
+        chosen, best = measured[0], measured[-1]  # the same candidate if there is only one
+        if best.quality > chosen.quality + self.margin:
+            chosen = best
+        for name, load in baselines.items():
+            baseline = self._measured(name, load())
+            if baseline.quality > chosen.quality:
+                against = self.shown(chosen.quality).rpartition(" ")[2]
+                self.log.show(
+                    f"{name} was better: {self.shown(baseline.quality)} against {against}; the bundle keeps {name}'s "
+                    "weights. Train longer, on more text, or with another training.learning_rate."
+                )
+                chosen = baseline
+        return chosen
+
+    def _measured(self, name: str, weights: Weights) -> Candidate:
+        candidate = Candidate(name, weights, self.measure(weights))
+        self.log.record("candidate", step=self.step, name=name, quality=candidate.quality)
+        return candidate
