@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from torch import nn
 
 from allyouneed.errors import UserError
-from allyouneed.model.transformer import Transformer
+from allyouneed.model.transformer import Decoder, Encoder, Transformer
 
 _EMBEDDINGS = ("source_embeddings", "target_embeddings")
 _PARTS_OF_A_LAYER = {"attention": ("self_attention", "cross_attention")}
@@ -58,7 +58,7 @@ def _modules(model: Transformer, part: str) -> Iterator[nn.Module]:
     if name in ("embeddings", *_EMBEDDINGS):
         yield from (getattr(model, f"{side[:-1]}") for side in _EMBEDDINGS if name in ("embeddings", side))
         return
-    module: nn.Module = getattr(model, name)
+    module = getattr(model, name)
     if not details:
         yield module
         return
@@ -70,10 +70,10 @@ def _modules(model: Transformer, part: str) -> Iterator[nn.Module]:
         yield from found
 
 
-def _layers(stack: nn.Module, part: str) -> list[nn.Module]:
+def _layers(stack: Encoder | Decoder, part: str) -> list[nn.Module]:
     """Return the layers that a part such as `encoder.1-3` names, counted from 1; all without a number."""
     name, numbers = part.split(".")[:2]
-    layers = list(stack.layers)  # type: ignore[arg-type]
+    layers: list[nn.Module] = list(stack.layers)
     if not numbers[0].isdigit():
         return layers
     first, _, last = numbers.partition("-")
