@@ -83,7 +83,7 @@ def _train_and_score(data: Path, recipe: str, minutes: float, seed: int, run: Pa
     seconds = time.perf_counter() - start
     translator = Translator.load(run, "cpu")
     valid, test = (
-        evaluate(translator, [Path(p) for p in pair(name)], SearchOptions(beam_size=5), tokenized=True)
+        evaluate(translator, [Path(p) for p in pair(name)], SearchOptions(beam_size=5), tokenizer="none")
         for name in SCORED
     )
     return {

@@ -11,7 +11,18 @@ import typer
 
 import allyouneed
 from allyouneed import insight, training, translation
-from allyouneed.command_options import Recipe, Settings, StudentRecipe, SuggestingGroup, Train
+from allyouneed.command_options import (
+    Metrics,
+    Recipe,
+    References,
+    Settings,
+    StudentRecipe,
+    SuggestingGroup,
+    Test,
+    Tokenized,
+    Tokenizer,
+    Train,
+)
 from allyouneed.errors import UserError
 from allyouneed.exchange.commands import app as exchange
 from allyouneed.paper.commands import app as paper
@@ -297,11 +308,17 @@ def score(
 @app.command(cls=search_command("beam_size"))
 def evaluate(
     context: typer.Context,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
-    test: Annotated[
-        list[Path],
-        typer.Option(metavar="SOURCE TARGET", help="Two parallel text files, or one TSV.", rich_help_panel=_FILES),
-    ],
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="A run or a bundle; none with --hypothesis.")
+    ] = None,
+    test: Test = None,
+    reference: References = None,
+    hypothesis: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Score these translations, one per line, instead of a run's.", rich_help_panel=_FILES
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Write the translations to this file.", rich_help_panel=_FILES),
@@ -309,45 +326,48 @@ def evaluate(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print scores and signatures as JSON.", rich_help_panel=_FILES)
     ] = False,
-    tokenized: Annotated[
+    metrics: Metrics = None,
+    confidence: Annotated[
         bool,
-        typer.Option("--tokenized", help="The text is tokenized: compute BLEU as it is.", rich_help_panel="Metrics"),
+        typer.Option("--confidence", help="Estimate 95 % confidence intervals.", rich_help_panel="Metrics"),
     ] = False,
-    tokenizer: Annotated[
-        str,
+    comet_model: Annotated[
+        str | None,
         typer.Option(
-            metavar="NAME",
-            help="sacreBLEU's tokenizer: auto (by the target language), 13a, intl, zh, ja-mecab, ko-mecab, char, ...",
-            autocompletion=completing("auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "flores200"),
+            metavar="FILE|NAME",
+            help="COMET checkpoint, or name of a downloaded model. Default: Unbabel/wmt22-comet-da.",
             rich_help_panel="Metrics",
         ),
-    ] = "auto",
+    ] = None,
+    tokenized: Tokenized = False,
+    tokenizer: Tokenizer = "auto",
     device: Device = "auto",
     compute_type: ComputeType = "float32",
 ) -> None:
-    """Translate a test set and compute BLEU and chrF.
+    """Translate a test set and compute its scores.
 
-    Scores come with sacreBLEU's signatures and the percentage of translations that match the reference exactly.
+    Scores come with sacreBLEU's signatures and the percentage of translations that match a reference exactly. With
+    --hypothesis, no model is needed: the translations in a file are scored.
 
-    Example: allyouneed evaluate RUN --test test.de test.en
+    Example: allyouneed evaluate RUN --test test.de test.en --metrics bleu,chrf,ter
     """
+    tokenizer = translation.bleu_tokenizers.for_text(tokenized, tokenizer)
     scores = translation.evaluate(
-        run,
-        test,
+        translation.Translator.load(run, device, compute_type=compute_type) if run else None,
+        test or (),
         context.obj,
-        tokenized=tokenized,
+        hypothesis=hypothesis,
+        references=reference or (),
+        metrics=translation.evaluation.metric_options(metrics, confidence, comet_model),
         tokenizer=tokenizer,
         output=output,
-        device=device,
-        compute_type=compute_type,
         report=say,
     )
     if as_json:
         print(json.dumps(scores.as_dict()))
         return
-    print(f"BLEU {scores.bleu:.2f}  {scores.bleu_signature}")
-    print(f"chrF {scores.chrf:.2f}  {scores.chrf_signature}")
-    print(f"exact match {scores.exact_match:.1f} %  of {scores.sentences:,} sentences")
+    for line in scores.lines():
+        print(line)
 
 
 @app.command()

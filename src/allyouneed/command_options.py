@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +10,7 @@ from typer.core import TyperGroup
 
 import allyouneed
 from allyouneed.suggest import did_you_mean
-from allyouneed.terminal import FileGroup, file_group
+from allyouneed.terminal import FileGroup, completing, file_group
 
 
 def complete_setting(incomplete: str) -> list[tuple[str, str]]:
@@ -66,4 +67,42 @@ Recipe = Annotated[
 ]
 StudentRecipe = Annotated[
     str, typer.Option(metavar="NAME|FILE.toml", help="Settings of the student.", autocompletion=complete_recipe)
+]
+# Evaluation
+Test = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="SOURCE TARGET",
+        help="Source and one or several references, one TSV, or a test set of sacreBLEU such as wmt14/en-de.",
+        rich_help_panel="Input and output",
+    ),
+]
+References = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--reference", metavar="FILE", help="Another reference (repeatable).", rich_help_panel="Input and output"
+    ),
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metrics",
+        "--metric",
+        metavar="NAMES",
+        help="bleu, chrf, chrf++, ter, comet, with commas or repeated. Default: bleu,chrf.",
+        autocompletion=completing("bleu", "chrf", "chrf++", "ter", "comet", "bleu,chrf,ter"),
+        rich_help_panel="Metrics",
+    ),
+]
+Tokenized = Annotated[
+    bool, typer.Option("--tokenized", help="The text is tokenized: compute BLEU as it is.", rich_help_panel="Metrics")
+]
+Tokenizer = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="sacreBLEU's tokenizer: auto (by the target language), 13a, intl, zh, ja-mecab, ko-mecab, char, ...",
+        autocompletion=completing("auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "flores200"),
+        rich_help_panel="Metrics",
+    ),
 ]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 INTERRUPTED, _MISTAKE = 130, 2  # exit codes
 _SEPARATOR = "\0"  # between the files of a group in the value of an option; no path contains it
 _CORPORA, _FILES = ("--train", "--valid"), ("--test",)  # options with one or two values
+_SEVERAL_REFERENCES = ("evaluate", "compare")  # commands
 
 
 def completing(*values: str) -> Callable[[], list[str]]:
@@ -107,12 +108,17 @@ def expand_options(arguments: list[str]) -> list[str]:
             if values == 2 and name in _CORPORA:
                 single[-1] += f"{_SEPARATOR}{argument}"
                 continue
-            if values == 2:
+            if values == 2 or (values > 2 and _is_reference(arguments[0], name, argument)):
                 single.append(name)
             elif values > 2:
                 name = None
         single.append(argument)
     return [*single, *arguments[end:]]
+
+
+def _is_reference(command: str, option: str, value: str) -> bool:
+    """Return whether a third or later value of --test is another reference: a file, where several are possible."""
+    return option == "--test" and command in _SEVERAL_REFERENCES and Path(value).is_file()
 
 
 def console() -> Console:

@@ -151,4 +151,4 @@ def test_evaluation_follows_the_target_language(toy_run, tmp_path):
     assert "tok:zh" in allyouneed.evaluate(translator, test, report=told.append).bleu_signature
     assert told == []
     assert "tok:13a" in allyouneed.evaluate(translator, test, tokenizer="13a").bleu_signature
-    assert "tok:none" in allyouneed.evaluate(translator, test, tokenized=True).bleu_signature
+    assert "tok:none" in allyouneed.evaluate(translator, test, tokenizer="none").bleu_signature

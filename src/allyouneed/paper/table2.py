@@ -33,6 +33,7 @@ from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request, assignments_of, base_config, identity, requested_device
 from allyouneed.training.size import matrix_flops
 from allyouneed.training.train import train
+from allyouneed.translation.bleu_tokenizers import AUTO, for_text
 from allyouneed.translation.evaluation import evaluate
 from allyouneed.translation.translator import Translator
 
@@ -122,7 +123,7 @@ def _measure(request: Request, test: Sequence[Path], tokenized: bool, console: C
     log = RunLog(request.out, console).records()
     updates = [record for record in log if record["event"] == "train"]
     tokens = sum(record["tokens"] for record in updates)
-    scores = evaluate(Translator(bundle, requested_device(request)), test, tokenized=tokenized)
+    scores = evaluate(Translator(bundle, requested_device(request)), test, tokenizer=for_text(tokenized, AUTO))
     return {
         "parameters": bundle.model.num_parameters(),
         "steps": bundle.notes["steps"],

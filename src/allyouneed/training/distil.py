@@ -27,7 +27,7 @@ from allyouneed.progress import print_line
 from allyouneed.training.distributed import announced_ranks
 from allyouneed.training.request import Request, bundle_identity
 from allyouneed.training.train import Outcome, lock_run, train
-from allyouneed.translation.bleu_tokenizers import AUTO, DEFAULT, bleu_metric, choose_tokenizer
+from allyouneed.translation.bleu_tokenizers import AUTO, DEFAULT, TOKENIZED, bleu_metric, choose_tokenizer
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.resuming import note_path
 from allyouneed.translation.text_files import translate_file
@@ -179,7 +179,7 @@ def _choose_targets(
 ) -> Iterator[tuple[str, str]]:
     """Yield pairs of source and training target, one or several per source; empty hypotheses are skipped."""
     name = choose_tokenizer(AUTO, language).name
-    metric = bleu_metric(name == DEFAULT, name, effective_order=True)  # the text may be tokenized
+    metric = bleu_metric(TOKENIZED if name == DEFAULT else name, effective_order=True)  # the text may be tokenized
     for pair, texts in zip(pairs, hypotheses, strict=True):
         if targets == "closest":
             texts = [max(texts, key=lambda text: metric.sentence_score(text, [pair.target]).score)]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from allyouneed import lazy
 
 if TYPE_CHECKING:
+    from allyouneed.translation import bleu_tokenizers as bleu_tokenizers
+    from allyouneed.translation import evaluation as evaluation
     from allyouneed.translation import options
     from allyouneed.translation.evaluation import evaluate
     from allyouneed.translation.options import SearchOptions
@@ -19,7 +21,9 @@ __all__ = [
     "SearchOptions",
     "Translation",
     "Translator",
+    "bleu_tokenizers",
     "evaluate",
+    "evaluation",
     "options",
     "score",
     "score_lines",
@@ -36,4 +40,4 @@ _MODULES = {
     "translate_file": "allyouneed.translation.text_files",
 }
 
-__getattr__ = lazy.attach(__name__, _MODULES, ["options"])
+__getattr__ = lazy.attach(__name__, _MODULES, ["bleu_tokenizers", "evaluation", "options"])

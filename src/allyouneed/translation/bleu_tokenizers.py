@@ -9,7 +9,7 @@ tokenizers are not comparable.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from sacrebleu.utils import SACREBLEU_DIR
 
 from allyouneed.errors import UserError
 
-AUTO, DEFAULT = "auto", "13a"
+AUTO, DEFAULT, TOKENIZED = "auto", "13a", "none"
 # Codes of languages, ISO 639-1 and 639-3.
 _CHINESE = "zh zho chi cmn yue wuu lzh gan hsn nan hak cjy"
 _BY_MECAB = {"ja": "ja", "jpn": "ja", "ko": "ko", "kor": "ko"}  # sacreBLEU's extra with the tokenizer
@@ -41,8 +41,9 @@ _SOUTHEAST = (  # Thai and Lao, Tibetan, Burmese, Khmer, Tai scripts, Balinese, 
 )
 _DIVIDES = {"zh": _HAN, "ja-mecab": _HAN + _KANA, "ko-mecab": _HANGUL + _HAN}  # scripts, by tokenizer
 _CHARACTERS = "char"
-_WORDS = {"13a": "", "intl": "", "none": "", **_DIVIDES}
+_WORDS = {DEFAULT: "", "intl": "", TOKENIZED: "", **_DIVIDES}
 _WORDLESS = _HAN + _KANA + _HANGUL + _SOUTHEAST
+_FITTING = {"zh": "zh", "ja": "ja-mecab or char", "ko": "ko-mecab or char", "th": "char", "en": "char"}
 _SHARE = 0.3  # of the letters, from which a script counts
 _LONGEST_WORDS = 8  # mean letters of a word; Thai and Khmer words have about 5, their phrases more than 15
 
@@ -59,7 +60,7 @@ class TokenizerChoice(NamedTuple):
     remark: str | None = None
 
 
-def choose_tokenizer(name: str, language: str) -> TokenizerChoice:
+def choose_tokenizer(name: str, language: str | None, references: Sequence[str] = ()) -> TokenizerChoice:
     """Choose the tokenizer for a target language.
 
     zh for Chinese; ja-mecab and ko-mecab for Japanese and Korean if they are installed, else char; char for scripts
@@ -67,10 +68,12 @@ def choose_tokenizer(name: str, language: str) -> TokenizerChoice:
 
     Args:
         name: "auto", or a tokenizer, which is returned as it is.
-        language: Code of the target language, for example "zh-Hant".
+        language: Code of the target language, for example "zh-Hant"; None to go by the script of the references.
+        references: The references, needed if there is no language.
     """
     if name != AUTO:
         return TokenizerChoice(name)
+    language = _language_of("\n".join(references)) if language is None else language
     primary, *subtags = re.split(r"[-_]", language.strip().lower())
     if _ROMANISED in subtags:
         return TokenizerChoice(DEFAULT)
@@ -88,23 +91,33 @@ def choose_tokenizer(name: str, language: str) -> TokenizerChoice:
     return TokenizerChoice("intl" if primary in _OWN_PUNCTUATION.split() else DEFAULT)
 
 
-def bleu_metric(tokenized: bool = False, tokenize: str = DEFAULT, effective_order: bool = False) -> BLEU:
+def for_text(tokenized: bool, tokenizer: str) -> str:
+    """Return the tokenizer for text that may be tokenized already: "none" if it is.
+
+    Raises:
+        UserError: If a tokenizer is given for tokenized text.
+    """
+    if not tokenized:
+        return tokenizer
+    if tokenizer not in (AUTO, DEFAULT, TOKENIZED):
+        raise UserError(f"tokenizer {tokenizer}: tokenized text is not tokenized again. Remove one of the two options.")
+    return TOKENIZED
+
+
+def bleu_metric(tokenize: str = DEFAULT, effective_order: bool = False) -> BLEU:
     """Make sacreBLEU's BLEU metric, without downloading anything.
 
     Args:
-        tokenized: Whether the text is already tokenized.
         tokenize: sacreBLEU's name of the tokenizer.
         effective_order: Whether n-gram orders without a match are left out, for single sentences.
 
     Raises:
-        UserError: If the tokenizer is unknown or not installed, or is given for tokenized text.
+        UserError: If the tokenizer is unknown or not installed.
     """
-    if tokenized and tokenize != DEFAULT:
-        raise UserError(f"tokenizer {tokenize}: tokenized text is not tokenized again. Remove one of the two options.")
     if tokenize in SPM_MODELS:
         _check_model(tokenize)
     try:
-        return BLEU(tokenize="none" if tokenized else tokenize, force=True, effective_order=effective_order)
+        return BLEU(tokenize=tokenize, force=True, effective_order=effective_order)
     except KeyError as error:
         raise UserError(f"tokenizer {tokenize}: sacreBLEU has {', '.join(BLEU.TOKENIZERS)}.") from error
     except (RuntimeError, ImportError, ValueError, AssertionError) as error:
@@ -119,7 +132,7 @@ def unfit_remark(name: str, references: Iterable[str]) -> str | None:
         references: The references.
     """
     text = "\n".join(references)
-    letters = len(re.findall(rf"[^\W\d_]|[{_WORDLESS}]", text))
+    letters = _count_letters(text)
     wordless = len(re.findall(f"[{_WORDLESS}]", text))
     if not letters:
         return None
@@ -133,11 +146,11 @@ def unfit_remark(name: str, references: Iterable[str]) -> str | None:
     whole = f"[{_WORDLESS}]" if not _WORDS[name] else f"(?![{_WORDS[name]}])[{_WORDLESS}]"
     undivided = re.findall(f"(?:{whole})+", text)
     count = sum(map(len, undivided))
-    if count < _SHARE * letters or (name == "none" and count < _LONGEST_WORDS * len(undivided)):
+    if count < _SHARE * letters or (name == TOKENIZED and count < _LONGEST_WORDS * len(undivided)):
         return None
     return (
         f"tokenizer {name} does not divide this script into words, so that BLEU says little "
-        f"({count:,} of {letters:,} letters of the references). Use {_tokenizer_for(text)}."
+        f"({count:,} of {letters:,} letters of the references). Use {_FITTING[_language_of(text)]}."
     )
 
 
@@ -157,12 +170,17 @@ def _check_model(name: str) -> None:
         raise UserError(f"tokenizer {name}: {path} is missing. To download it: curl -L --create-dirs -o {path} {url}")
 
 
-def _tokenizer_for(text: str) -> str:
-    """Name the tokenizers that fit the script of a text."""
+def _language_of(text: str) -> str:
+    """Return a language whose tokenizer fits the script of most letters; "en" for scripts with spaces."""
     counts = {
-        "ja-mecab or char": len(re.findall(f"[{_KANA}]", text)) * 4,  # Japanese text is partly in Han characters
         "zh": len(re.findall(f"[{_HAN}]", text)),
-        "ko-mecab or char": len(re.findall(f"[{_HANGUL}]", text)),
-        "char": len(re.findall(f"[{_SOUTHEAST}]", text)),
+        "ja": len(re.findall(f"[{_KANA}]", text)) * 4,  # Japanese text is partly in Han characters
+        "ko": len(re.findall(f"[{_HANGUL}]", text)),
+        "th": len(re.findall(f"[{_SOUTHEAST}]", text)),
     }
-    return max(counts, key=lambda name: counts[name])
+    best = max(counts, key=lambda code: counts[code])
+    return best if counts[best] >= _SHARE * _count_letters(text) and counts[best] else "en"
+
+
+def _count_letters(text: str) -> int:
+    return len(re.findall(rf"[^\W\d_]|[{_WORDLESS}]", text))

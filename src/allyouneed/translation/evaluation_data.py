@@ -3,11 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import RawPair, read_pairs
+from allyouneed.data.formats import RawPair, read_pairs, read_text
+from allyouneed.data.tokenizer import to_nfc
 from allyouneed.errors import UserError
+from allyouneed.translation.sacrebleu_sets import is_set_name, read_named_set
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Sources with one or several references.
+
+    Attributes:
+        name: Name for messages: the first file, or the name of a test set of sacreBLEU.
+        lines: Line number of each sentence, from 1.
+        sources: Source sentences; None if only references were given.
+        references: References, [reference][sentence].
+        language: Code of the target language, if the test set has one.
+    """
+
+    __test__ = False  # not a test of pytest
+
+    name: str
+    lines: list[int]
+    sources: list[str] | None
+    references: list[list[str]]
+    language: str | None = None
+
+    def normalised(self) -> TestSet:
+        """Return a copy whose references are in Unicode NFC, as translations of a model are."""
+        references = [[to_nfc(text) for text in texts] for texts in self.references]
+        return TestSet(self.name, self.lines, self.sources, references, self.language)
+
+
+def read_test(
+    files: Sequence[Path], columns: tuple[int, int] = (1, 2), extra_references: Sequence[Path] = ()
+) -> TestSet:
+    """Read a test set.
+
+    Args:
+        files: Source and one or several references; one file of pairs; a test set of sacreBLEU such as "wmt14/en-de";
+            or nothing, or the source alone, if there are extra references.
+        columns: Columns of source and target in a TSV, counted from 1.
+        extra_references: Plain files of further references.
+
+    Raises:
+        UserError: If a file cannot be read, files are empty or differ in length, or a line is broken.
+    """
+    more = [*files[2:], *extra_references]
+    if len(files) == 1 and not files[0].exists() and is_set_name(files[0].as_posix()):
+        named = read_named_set(files[0].as_posix())
+        name, language = files[0].as_posix(), named.languages[1]
+        found = TestSet(name, _numbers(named.sources), named.sources, named.references, language)
+    elif more and (not files or (len(files) == 1 and not _has_pairs(files[0]))):
+        sources = _plain(files[0]) if files else None
+        first, *more = more
+        references = _plain(first)
+        if sources is not None:
+            _check_length(files[0], sources, first, references)
+        found = TestSet(str(first), _numbers(references), sources, [references])
+    else:
+        pairs = read_test_set(files[:2], columns)
+        sources, references = [pair.source for pair in pairs], [pair.target for pair in pairs]
+        found = TestSet(str(files[0]), [pair.line for pair in pairs], sources, [references])
+    for path in more:
+        found.references.append(read_translations(path, found))
+    return found
+
+
+def read_translations(path: Path, test: TestSet) -> list[str]:
+    """Read a plain file with one line for each sentence of a test set: translations, or another reference.
+
+    Raises:
+        UserError: If the file cannot be read, or has another number of lines.
+    """
+    lines = _plain(path)
+    _check_length(Path(test.name), test.references[0], path, lines)
+    return lines
 
 
 def read_test_set(files: Sequence[str | Path], columns: tuple[int, int]) -> list[RawPair]:
@@ -29,3 +105,24 @@ def read_test_set(files: Sequence[str | Path], columns: tuple[int, int]) -> list
         if pair.fault:
             raise UserError(f"{paths[0]}:{pair.line}: {pair.fault}. Fix the line, or remove it from both sides.")
     return pairs
+
+
+def _plain(path: Path) -> list[str]:
+    lines = [line.strip() for line in read_text(path)]
+    if not lines:
+        raise UserError(f"{path}: the file is empty.")
+    return lines
+
+
+def _has_pairs(path: Path) -> bool:
+    """Return whether a single file has source and target, not the source alone: its first line has a tab."""
+    return any("\t" in line for line in islice(read_text(path), 1))
+
+
+def _numbers(lines: Sequence[str]) -> list[int]:
+    return list(range(1, len(lines) + 1))
+
+
+def _check_length(first: Path, lines: Sequence[str], second: Path, others: Sequence[str]) -> None:
+    if len(lines) != len(others):
+        raise UserError(f"{second} has {len(others):,} lines, {first} has {len(lines):,}. Give one line per sentence.")

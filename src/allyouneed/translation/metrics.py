@@ -1,15 +1,42 @@
-"""Corpus BLEU and chrF by sacreBLEU, with their signatures."""
+"""Corpus scores by sacreBLEU with their signatures: BLEU, chrF, chrF++ and TER; COMET by its own package."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from sacrebleu.metrics.base import Metric
 from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.metrics.ter import TER
 
 from allyouneed.data.tokenizer import to_nfc
-from allyouneed.translation.bleu_tokenizers import DEFAULT, bleu_metric
+from allyouneed.errors import UserError
+from allyouneed.suggest import did_you_mean
+from allyouneed.translation.bleu_tokenizers import DEFAULT, bleu_metric, for_text
+
+BLEU, CHRF_NAME, CHRF_PLUS, TER_NAME, COMET = "bleu", "chrf", "chrf++", "ter", "comet"
+METRICS = {BLEU: "BLEU", CHRF_NAME: "chrF", CHRF_PLUS: "chrF++", TER_NAME: "TER", COMET: "COMET"}  # titles by name
+DEFAULT_METRICS = (BLEU, CHRF_NAME)
+LOWER_IS_BETTER = frozenset({TER_NAME})
+_RESAMPLES = 1000  # sacreBLEU's default
+
+
+@dataclass(frozen=True)
+class MetricScore:
+    """A score of one metric.
+
+    Attributes:
+        score: The score, 0 to 100 (TER: 0 is best, and more than 100 is possible; COMET: about 0 to 1).
+        signature: sacreBLEU's signature: everything that the score depends on.
+        mean: Mean over bootstrap resamples; None if none were drawn.
+        interval: Half the width of the 95 % confidence interval around the mean; None without resamples.
+    """
+
+    score: float
+    signature: str
+    mean: float | None = None
+    interval: float | None = None
 
 
 @dataclass(frozen=True)
@@ -18,23 +45,124 @@ class CorpusScores:
 
     Attributes:
         sentences: Number of sentences.
-        bleu: Corpus BLEU, 0 to 100.
-        chrf: Corpus chrF2, 0 to 100.
-        exact_match: Percentage of translations that equal their reference.
-        bleu_signature: sacreBLEU's signature of the BLEU score.
-        chrf_signature: sacreBLEU's signature of the chrF score.
+        exact_match: Percentage of translations that equal a reference.
+        metrics: Scores by name: "bleu", "chrf", "chrf++", "ter", "comet".
     """
 
     sentences: int
-    bleu: float
-    chrf: float
     exact_match: float
-    bleu_signature: str
-    chrf_signature: str
+    metrics: Mapping[str, MetricScore] = field(default_factory=dict)
+
+    @property
+    def bleu(self) -> float:
+        """Corpus BLEU, 0 to 100; `KeyError` if BLEU was not computed."""
+        return self.metrics[BLEU].score
+
+    @property
+    def chrf(self) -> float:
+        """Corpus chrF2, 0 to 100; `KeyError` if chrF was not computed."""
+        return self.metrics[CHRF_NAME].score
+
+    @property
+    def bleu_signature(self) -> str:
+        """sacreBLEU's signature of the BLEU score."""
+        return self.metrics[BLEU].signature
+
+    @property
+    def chrf_signature(self) -> str:
+        """sacreBLEU's signature of the chrF score."""
+        return self.metrics[CHRF_NAME].signature
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the scores by name, for JSON."""
-        return asdict(self)
+        """Return the scores and signatures by name, for JSON."""
+        scores = {name: each.score for name, each in self.metrics.items()}
+        signatures = {f"{name}_signature": each.signature for name, each in self.metrics.items()}
+        resampled = {name: each for name, each in self.metrics.items() if each.mean is not None}
+        means = {f"{name}_mean": each.mean for name, each in resampled.items()}
+        intervals = {f"{name}_interval": each.interval for name, each in resampled.items()}
+        return {
+            "sentences": self.sentences,
+            **scores,
+            "exact_match": self.exact_match,
+            **signatures,
+            **means,
+            **intervals,
+        }
+
+    def lines(self) -> list[str]:
+        """Return readable lines, one per metric, and one for exact matches."""
+        lines = [metric_line(name, each) for name, each in self.metrics.items()]
+        return [*lines, f"exact match {self.exact_match:.1f} %  of {self.sentences:,} sentences"]
+
+
+def metric_line(name: str, score: MetricScore) -> str:
+    """Format a score, its confidence interval and its signature."""
+    digits = 4 if name == COMET else 2
+    interval = "" if score.mean is None else f" (μ = {score.mean:.{digits}f} ± {score.interval:.{digits}f})"
+    better = "  (lower is better)" if name in LOWER_IS_BETTER else ""
+    return f"{METRICS[name]} {score.score:.{digits}f}{interval}  {score.signature}{better}"
+
+
+def metric_names(metrics: str | Sequence[str]) -> list[str]:
+    """Return the names of metrics, given as a list or as text such as "bleu,chrf,ter".
+
+    Raises:
+        UserError: If a name is unknown, or there is none.
+    """
+    given = [metrics] if isinstance(metrics, str) else metrics
+    names = list(dict.fromkeys(name.strip().lower() for text in given for name in text.split(",") if name.strip()))
+    if not names:
+        raise UserError(f"no metric is named. Choose from {', '.join(METRICS)}.")
+    for name in names:
+        if name not in METRICS:
+            raise UserError(f"metric {name}{did_you_mean(name, METRICS)} Choose from {', '.join(METRICS)}.")
+    return names
+
+
+def sacrebleu_metric(name: str, tokenize: str = DEFAULT, for_sentences: bool = False) -> Metric:
+    """Make a metric of sacreBLEU with the defaults of its command line.
+
+    Args:
+        name: "bleu", "chrf", "chrf++" or "ter".
+        tokenize: BLEU's tokenizer, see `bleu_tokenizers.choose_tokenizer`.
+        for_sentences: Whether it scores single sentences: BLEU leaves out n-gram orders without a match.
+
+    Raises:
+        UserError: As for `bleu_metric`.
+    """
+    if name == BLEU:
+        return bleu_metric(tokenize, effective_order=for_sentences)
+    return TER() if name == TER_NAME else CHRF(word_order=2 if name == CHRF_PLUS else 0)
+
+
+def score_corpus(
+    translations: Sequence[str],
+    references: Sequence[Sequence[str]],
+    metrics: Mapping[str, Metric],
+    confidence: bool = False,
+) -> CorpusScores:
+    """Compute corpus scores as the command line of sacreBLEU does; the text is taken as it is.
+
+    Args:
+        translations: Translations, one per sentence.
+        references: One or several references: [reference][sentence].
+        metrics: Metrics by name.
+        confidence: Whether to estimate confidence intervals by bootstrap resampling (Koehn 2004).
+    """
+    found = {}
+    for name, metric in metrics.items():
+        score = metric.corpus_score(translations, references, n_bootstrap=_RESAMPLES if confidence else 1)
+        resampled = (float(score._mean), float(score._ci)) if confidence else (None, None)
+        found[name] = MetricScore(score.score, str(metric.get_signature()), *resampled)
+    return CorpusScores(len(translations), exact_match(translations, references), found)
+
+
+def exact_match(translations: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """Return the percentage of translations that equal a reference."""
+    matches = sum(
+        output in targets for output, targets in zip(translations, zip(*references, strict=True), strict=True)
+    )
+    return 100 * matches / max(1, len(translations))
 
 
 def corpus_scores(
@@ -51,15 +179,7 @@ def corpus_scores(
     Raises:
         UserError: If the tokenizer is unknown or not installed, or is given for tokenized text.
     """
-    bleu, chrf = bleu_metric(tokenized, tokenize), CHRF()
+    tokenizer = for_text(tokenized, tokenize)
+    metrics = {name: sacrebleu_metric(name, tokenizer) for name in DEFAULT_METRICS}
     outputs, targets = ([to_nfc(text) for text in texts] for texts in (translations, references))
-    bleu_score, chrf_score = (metric.corpus_score(outputs, [targets]) for metric in (bleu, chrf))
-    matches = sum(output == target for output, target in zip(outputs, targets, strict=True))
-    return CorpusScores(
-        sentences=len(references),
-        bleu=bleu_score.score,
-        chrf=chrf_score.score,
-        exact_match=100 * matches / max(1, len(references)),
-        bleu_signature=str(bleu.get_signature()),
-        chrf_signature=str(chrf.get_signature()),
-    )
+    return score_corpus(outputs, [targets], metrics)
