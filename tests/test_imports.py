@@ -10,7 +10,7 @@ from pathlib import Path
 import allyouneed
 
 SOURCE = Path(allyouneed.__file__).parent
-BASE = {"errors", "files", "config", "suggest", "devices", "progress", "languages"}
+BASE = {"errors", "files", "config", "suggest", "devices", "progress", "interruption", "languages"}
 SHARED = BASE | {"data", "model", "bundle", "snapshots", "translation"}
 MOST_LOCAL_IMPORTS = 12
 COMMANDS = {"command_options", "terminal"}
@@ -19,8 +19,9 @@ MAY_IMPORT = {
     "errors": set(),
     "suggest": set(),
     "languages": {"errors", "suggest"},
-    "progress": set(),
-    "terminal": {"suggest"},
+    "interruption": set(),
+    "progress": {"interruption"},
+    "terminal": {"interruption", "suggest"},
     "files": {"errors"},
     "devices": {"errors"},
     "config": {"errors", "suggest"},

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from allyouneed import quickstart
@@ -12,7 +13,8 @@ def test_paths_are_shown_verbatim(tmp_path, monkeypatch):
     requests = []
     monkeypatch.setattr(quickstart, "train", lambda request, _: requests.append(request) or Outcome(INTERRUPTED, {}))
     said, out = io.StringIO(), tmp_path / ("[bold]dates[/bold] " + ":cat: " * 20) / "run"
-    assert not quickstart.run_quickstart(out, [], Console(file=said, width=80), "allyouneed")
+    with pytest.raises(KeyboardInterrupt):
+        quickstart.run_quickstart(out, [], Console(file=said, width=80), "allyouneed")
     assert f"pairs in {out}-text\n" in said.getvalue()
     [request] = requests
     assert [corpus.paths[0].is_file() for corpus in (*request.train, *request.valid)] == [True, True]

@@ -45,7 +45,7 @@ from allyouneed.translation.search_command import GroupedCommand, search_command
 from allyouneed.verification.commands import app as verification
 
 if TYPE_CHECKING:
-    from allyouneed.training.train import Outcome
+    from allyouneed.training.outcome import Outcome
 
 _FILES = "Input and output"  # heading in a command's help
 
@@ -98,8 +98,7 @@ def quickstart(
     Example: allyouneed quickstart
     """
     with resume_hint():
-        if not allyouneed.quickstart.run_quickstart(out, settings or [], console(), program()):
-            raise KeyboardInterrupt
+        allyouneed.quickstart.run_quickstart(out, settings or [], console(), program())
 
 
 @app.command()
@@ -443,13 +442,11 @@ def _with_minutes(minutes: float | None, settings: list[str] | None) -> list[str
 
 
 def _conclude(out: Path, outcome: Outcome) -> None:
-    if outcome.status == training.loop.INTERRUPTED:
-        raise KeyboardInterrupt
+    outcome.raise_if_interrupted()
     if not outcome.is_first_rank:
         return
-    scores = outcome.scores["valid"]
     say(
-        f"validation BLEU {scores['bleu']:.1f}  {scores['bleu_signature']}\n"
+        f"{outcome.ending}\n{outcome.headline}\n"
         f"bundle: {out / 'bundle'}\nreport: {out / 'report.html'}\n"
         f"translate with it: {program()} translate {shlex.quote(str(out))} FILE"
     )

@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from allyouneed.interruption import ignoring_closed_terminal
+
 _SECONDS_BETWEEN_LINES = 10.0
 
 
 def print_line(console: Console, text: str) -> None:
-    """Print a line verbatim: no rich markup, no emoji codes, no wrapping."""
-    console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    """Print a line verbatim: no rich markup, no emoji codes, no wrapping; a terminal that was closed is ignored."""
+    with ignoring_closed_terminal():
+        console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def time_left(seconds: float) -> str:

@@ -12,7 +12,6 @@ from allyouneed.data.corpora import corpus
 from allyouneed.data.synthetic import DatePair, make_dates
 from allyouneed.files import write_file
 from allyouneed.progress import print_line
-from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request
 from allyouneed.training.train import train
 from allyouneed.translation.evaluation import evaluate
@@ -21,7 +20,7 @@ from allyouneed.translation.translator import Translator
 _EXAMPLES = ("2026년 11월 22일 일요일", "이천이십육년 십일월 이십이일", "'26. 11. 22.(일)", "1987.6.29")
 
 
-def run_quickstart(out: Path, settings: Sequence[str], console: Console, program: str) -> bool:
+def run_quickstart(out: Path, settings: Sequence[str], console: Console, program: str) -> None:
     """Train, evaluate and translate; print results, for example `exact match 99.1 %`, to standard output.
 
     Args:
@@ -30,19 +29,16 @@ def run_quickstart(out: Path, settings: Sequence[str], console: Console, program
         console: Where progress is shown.
         program: The command that the user types for `allyouneed`.
 
-    Returns:
-        Whether training was completed (False if it was interrupted).
-
     Raises:
         UserError: If a setting is invalid, or the disk is full.
+        Interrupted: If a signal stopped the training.
     """
     text = Path(f"{out}-text")
     dates = make_dates()
     files = {name: _write(text / f"{name}.tsv", getattr(dates, name)) for name in ("train", "valid", "test")}
     print_line(console, f"generated dates in Korean and English: {len(dates.train):,} training pairs in {text}")
     request = Request([corpus(files["train"])], [corpus(files["valid"])], out, ("ko", "en"), "dates", settings)
-    if train(request, console).status == INTERRUPTED:
-        return False
+    train(request, console).raise_if_interrupted()
     translator = Translator.load(out)
     scores = evaluate(translator, [files["test"]])
     for translation in translator.translate(_EXAMPLES):
@@ -50,7 +46,6 @@ def run_quickstart(out: Path, settings: Sequence[str], console: Console, program
     print(_next_steps(program, out, text))
     print(f"BLEU {scores.bleu:.1f}  {scores.bleu_signature}  on {scores.sentences:,} dates not in the training text")
     print(f"exact match {scores.exact_match:.1f} %")
-    return True
 
 
 def _write(path: Path, pairs: Sequence[DatePair]) -> Path:

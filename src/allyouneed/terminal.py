@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
+from allyouneed.interruption import Interrupted, ignoring_closed_terminal, raising_interrupts
 from allyouneed.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-INTERRUPTED, _MISTAKE = 130, 2  # exit codes
+INTERRUPTED, _MISTAKE = 130, 2  # exit codes; 130 is that of Ctrl-C
 _SEPARATOR = "\0"  # between the files of a group in the value of an option; no path contains it
 _CORPORA, _FILES = ("--train", "--valid"), ("--test",)  # options with one or two values
 _SEVERAL_REFERENCES = ("evaluate", "compare")  # commands
@@ -73,13 +74,17 @@ def finite(value: float | None) -> float | None:
 
 @contextmanager
 def resume_hint() -> Iterator[None]:
-    """On Ctrl-C print the command that resumes the work, and exit with code 130."""
+    """On Ctrl-C, SIGTERM and SIGHUP print the command that resumes the work, and exit with code 130, 143 or 129."""
     try:
-        yield
-    except KeyboardInterrupt:
+        with raising_interrupts():
+            yield
+    except KeyboardInterrupt as error:
+        interrupted = error if isinstance(error, Interrupted) else Interrupted()
         command = f"{program()} {shlex.join(sys.argv[1:])}"
-        say(f"interrupted; progress is saved. To resume, run the same command again:\n  {command}")
-        raise SystemExit(INTERRUPTED) from None  # with typer.Exit, `run_app` would print "interrupted" again
+        message = interrupted.message or f"{interrupted}; progress is saved"
+        say(f"{message}. To resume, run the same command again:\n  {command}")
+        # with typer.Exit, `run_app` would print "interrupted" again
+        raise SystemExit(interrupted.exit_code) from None
 
 
 class FileGroup(tuple[Path, ...]):
@@ -145,8 +150,9 @@ def open_closed_streams() -> None:
 
 
 def say(line: str) -> None:
-    """Print a message to standard error, unbuffered."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a message to standard error, unbuffered; a terminal that was closed is ignored."""
+    with ignoring_closed_terminal():
+        print(line, file=sys.stderr, flush=True)
 
 
 def program() -> str:

@@ -64,7 +64,7 @@ def test_the_command_and_a_second_call(treebank, tmp_path, monkeypatch):
 
 
 def test_interrupting_the_training_interrupts_the_command(treebank, tmp_path, monkeypatch):
-    monkeypatch.setattr("allyouneed.training.loop._Interrupt.requested", True)
+    monkeypatch.setattr("allyouneed.interruption.Deferred.requested", True)
     with pytest.raises(KeyboardInterrupt):
         run_table4(treebank, tmp_path / "out", 1, silent(), SMALL)
 

@@ -5,6 +5,7 @@ one run and not in the other (0.5 % of this model's gradient), and Adam scales g
 such as that of the key's bias, up to the full learning rate. Therefore, each step starts from identical weights.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any, NamedTuple
@@ -195,3 +196,23 @@ def test_both_paths_learn_alike(optimizer, dropout):
     assert fast[-1] < fast[0] - 0.1
     assert fast[0] == pytest.approx(plain[0], rel=LOSS_TOLERANCE if dropout == 0 else 0.02)
     assert fast[-1] == pytest.approx(plain[-1], abs=0.1 if dropout else 0.01)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_weight_that_is_not_finite_spoils_the_loss_as_in_the_reference(value, request):
+    """Comparisons with NaN are false, so a ReLU, a maximum or a softmax may hide it."""
+    if value != value:
+        request.getfixturevalue("own_products")
+    config, plain = make_config(["model.dropout=0"]), make_config(["model.dropout=0", "training.plain=true"])
+    names = [name for name, _ in make_model(config).named_parameters()]
+    hidden = []
+    for name in names:
+        torch.manual_seed(1)
+        weights = make_model(config)
+        with torch.no_grad():
+            weights.get_parameter(name).view(-1)[5] = value
+        found, expected = (gradients(each, batch(1), weights, None, torch.float32) for each in (config, plain))
+        assert math.isfinite(expected.norm) == math.isfinite(found.norm), name
+        if math.isfinite(expected.loss) != math.isfinite(found.loss):
+            hidden.append(name)
+    assert hidden == []

@@ -189,8 +189,23 @@ class TrainingConfig(Section):
         "source_embeddings, target_embeddings, output, encoder, decoder; layers as encoder.1-3; .attention, "
         ".self_attention, .cross_attention or .feed_forward for that part of each layer",
     )
+    quality: Literal["bleu", "chrf", "loss"] = Field(
+        default="bleu",
+        description="Metric of the best validation, of patience and of the choice of the final weights; loss if "
+        "bleu_sentences is 0",
+    )
     patience: int | None = Field(
-        default=None, ge=1, le=_MOST_STEPS, description="Validations without a better BLEU before training stops"
+        default=None,
+        ge=1,
+        le=_MOST_STEPS,
+        description="Validations without better quality before training stops, counted from the end of warm-up and "
+        "while BLEU or chrF is above zero or the loss no longer falls",
+    )
+    max_skipped_steps: int = Field(
+        default=10,
+        ge=1,
+        le=_MOST_STEPS,
+        description="Consecutive steps skipped for a loss or gradient that is not finite before training stops",
     )
     average: int = Field(default=5, ge=1, le=1000, description="Snapshots averaged at the end (section 6.1)")
     average_every: int = Field(

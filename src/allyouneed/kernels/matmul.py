@@ -24,6 +24,7 @@ from allyouneed.kernels.simd import (
     call_on_lanes,
     load,
     prefetch,
+    relu,
     splat,
     store,
     transpose,
@@ -195,13 +196,11 @@ def _panel_on_stack(typing):
 
 def _write_vector(builder, summed, bias, add, cut, address):
     """Emit code that writes sum + bias: added to the output if `add`, through ReLU if `cut`."""
-    zero = ir.Constant(FLOAT_VECTOR, [0.0] * LANES)
     with builder.if_then(add):
         there = builder.load(address, typ=FLOAT_VECTOR, align=4)
         builder.store(builder.fadd(builder.load(summed), there), summed)
     value = builder.fadd(builder.load(summed), builder.load(bias))
-    positive = builder.select(builder.fcmp_ordered(">", value, zero), value, zero)
-    builder.store(builder.select(cut, positive, value), address, align=4)
+    builder.store(builder.select(cut, relu(builder, value), value), address, align=4)
 
 
 def _make_tile(vectors: int):

@@ -31,6 +31,7 @@ from allyouneed.kernels.simd import (
     load,
     maximum,
     reduce_max,
+    relu,
     round_half_even,
     splat,
     store_bytes,
@@ -168,9 +169,8 @@ def _sum_of_four(builder, vnni, summed, four, columns):
 
 def _write_vector(builder, mode, value, address):
     """Emit code that writes a vector according to the mode."""
-    zero = ir.Constant(FLOAT_VECTOR, [0.0] * LANES)
-    positive = builder.select(builder.fcmp_ordered(">", value, zero), value, zero)
-    value = builder.select(builder.icmp_signed("==", mode, mode.type(Mode.RELU.value)), positive, value)
+    is_relu = builder.icmp_signed("==", mode, mode.type(Mode.RELU.value))
+    value = builder.select(is_relu, relu(builder, value), value)
     with builder.if_then(builder.icmp_signed("==", mode, mode.type(Mode.ADD.value))):
         builder.store(builder.fadd(value, builder.load(address, typ=FLOAT_VECTOR, align=4)), address, align=4)
     with builder.if_then(builder.icmp_signed("!=", mode, mode.type(Mode.ADD.value))):

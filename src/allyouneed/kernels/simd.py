@@ -171,6 +171,17 @@ def maximum(typing, a, b):
 
 
 @intrinsic
+def at_least(typing, value, bound):
+    """Return the larger of a value and a bound, lane by lane; unlike `maximum`, NaN stays NaN, at the same cost."""
+
+    def code(context, builder, signature, values):
+        value, bound = values
+        return builder.select(builder.fcmp_ordered(">", bound, value), bound, value)
+
+    return lanes(lanes, lanes), code
+
+
+@intrinsic
 def any_above(typing, value, limit):
     """Return whether any lane exceeds a number."""
 
@@ -286,11 +297,11 @@ for _function, _name in ((operator.add, "fadd"), (operator.sub, "fsub"), (operat
 
 @njit
 def exp(x):
-    """Return e to the power of each lane, within 2 units in the last place; 0 or a denormal below -87.
+    """Return e to the power of each lane, within 2 units in the last place; 0 or a denormal below -87; NaN for NaN.
 
     The polynomial is from the Cephes library.
     """
-    x = maximum(x, broadcast(-87.0))
+    x = at_least(x, broadcast(-87.0))
     whole = round_half_even(x * 1.44269504088896341)
     part = multiply_add(whole, broadcast(-0.693359375), x)
     part = multiply_add(whole, broadcast(2.12194440e-4), part)
@@ -308,6 +319,12 @@ def prefetch(builder, pointer):
     kinds = [pointer.type, INT, INT, INT]
     function = _declare(builder, "llvm.prefetch.p0", ir.VoidType(), kinds)
     builder.call(function, [pointer, INT(0), INT(3), INT(1)])  # for reading, high locality, data cache
+
+
+def relu(builder, value):
+    """Emit the larger of a vector and 0, lane by lane; NaN stays NaN, so that it reaches the loss."""
+    zero = ir.Constant(FLOAT_VECTOR, [0.0] * LANES)
+    return builder.select(builder.fcmp_ordered(">", zero, value), zero, value)
 
 
 def splat(builder, value):

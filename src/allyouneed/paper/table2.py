@@ -29,7 +29,6 @@ from allyouneed.paper.recurrent import RecurrentTranslator
 from allyouneed.paper.results_folder import Results, as_table
 from allyouneed.progress import print_line
 from allyouneed.training.log import RunLog
-from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request, assignments_of, base_config, identity, requested_device
 from allyouneed.training.size import matrix_flops
 from allyouneed.training.train import train
@@ -117,8 +116,7 @@ def _validated(request: Request, test: Sequence[Path]) -> tuple[Request, Config]
 
 def _measure(request: Request, test: Sequence[Path], tokenized: bool, console: Console) -> dict[str, Any]:
     print_line(console, f"{request.out.name}:")
-    if train(request, console).status == INTERRUPTED:
-        raise KeyboardInterrupt
+    train(request, console).raise_if_interrupted()
     bundle = load_bundle(request.out, request.build)
     log = RunLog(request.out, console).records()
     updates = [record for record in log if record["event"] == "train"]

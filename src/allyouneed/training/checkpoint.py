@@ -15,6 +15,7 @@ from torch import Tensor
 from allyouneed.bundle import load_weights, weights_of
 from allyouneed.data.batches import Position
 from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes, to_json, write_folder
+from allyouneed.training.health import Health
 from allyouneed.training.step import Totals, TrainingState
 
 _KEPT = 2
@@ -39,6 +40,7 @@ def save_checkpoint(folder: Path, state: TrainingState, log_bytes: int) -> None:
         "best": state.best,
         "validations_without_gain": state.validations_without_gain,
         "since_log": asdict(state.since_log),
+        "health": asdict(state.health),
         "log_bytes": log_bytes,
     }
     contents: dict[str, bytes | str] = {
@@ -79,6 +81,7 @@ def load_checkpoint(folder: Path, state: TrainingState) -> int:
     state.position = Position(facts["epoch"], facts["index"])
     state.validations_without_gain = facts["validations_without_gain"]
     state.since_log = Totals(**facts["since_log"])
+    state.health = Health(**facts.get("health", {}))  # absent in checkpoints of earlier versions
     return facts["log_bytes"]
 
 

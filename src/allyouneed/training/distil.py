@@ -25,8 +25,9 @@ from allyouneed.errors import UserError
 from allyouneed.files import read_json, sha256, to_json, write_file
 from allyouneed.progress import print_line
 from allyouneed.training.distributed import announced_ranks
+from allyouneed.training.outcome import Outcome
 from allyouneed.training.request import Request, bundle_identity
-from allyouneed.training.train import Outcome, lock_run, train
+from allyouneed.training.train import lock_run, train
 from allyouneed.translation.bleu_tokenizers import AUTO, DEFAULT, TOKENIZED, bleu_metric, choose_tokenizer
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.resuming import note_path

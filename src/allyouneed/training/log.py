@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from allyouneed.files import cannot_write
+from allyouneed.files import cannot_write, json_line
+from allyouneed.interruption import ignoring_closed_terminal
 from allyouneed.progress import print_line, time_left
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class RunLog:
             return
         try:
             with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"event": event, **facts}, ensure_ascii=False) + "\n")
+                file.write(json_line({"event": event, **facts}) + "\n")
         except OSError as error:
             raise cannot_write(self.path, error) from error
         if "step" in facts:
@@ -60,6 +61,11 @@ class RunLog:
         """Show a line on the console without recording it."""
         if self.active:
             print_line(self.console, text)
+
+    def show_if(self, text: str) -> None:
+        """Show a line unless it is empty."""
+        if text:
+            self.show(text)
 
     def start(self, steps: int, step: int) -> None:
         """Open TensorBoard's file and, on a terminal, a progress bar.
@@ -96,7 +102,8 @@ class RunLog:
         """
         shown_loss, shown_rate = f"{loss:.3f}", f"{rate:,.0f}"
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=step, total=steps, loss=shown_loss, rate=shown_rate)
+            with ignoring_closed_terminal():
+                self._progress.update(self._task, completed=step, total=steps, loss=shown_loss, rate=shown_rate)
         elif plain:
             remaining = time_left(seconds_left)
             self.show(f"step {step:,}/{steps:,}  loss {shown_loss}  {shown_rate} tokens/s  {remaining}")
@@ -104,7 +111,8 @@ class RunLog:
     def stop(self) -> None:
         """Close the progress bar and TensorBoard's file; `record` and `show` still work."""
         if self._progress is not None:
-            self._progress.stop()
+            with ignoring_closed_terminal():
+                self._progress.stop()
             self._progress = None
         if self._board is not None:
             with suppress(OSError):

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from allyouneed.bundle import Bundle, load_weights, save_bundle, weights_of
@@ -20,18 +16,35 @@ from allyouneed.data.batches import BatchOrder, collate, share
 from allyouneed.data.mixture import Mixture
 from allyouneed.data.store import PairStore
 from allyouneed.errors import UserError
+from allyouneed.interruption import Deferred, cause, deferring_interrupts, describing_interrupts
 from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.average import average
 from allyouneed.training.checkpoint import save_checkpoint
+from allyouneed.training.diagnosis import refuse_to_go_on, report_skipped
 from allyouneed.training.distributed import Ranks
+from allyouneed.training.health import report_divergence, validation_warning
 from allyouneed.training.log import RunLog
+from allyouneed.training.outcome import FINISHED, INTERRUPTED, STOPPED_EARLY
+from allyouneed.training.patience import (
+    count_validation,
+    describe_early_stop,
+    is_out_of_patience,
+    metric_of,
+    quality_of,
+)
 from allyouneed.training.schedule import TrainingPlan, snapshot_steps
-from allyouneed.training.selection import CLEARLY_BETTER, Selection
+from allyouneed.training.selection import Selection
 from allyouneed.training.step import StepMetrics, Totals, TrainingState, is_logged, update
-from allyouneed.training.validation import Observe, ValidationSet, validation_loss, validation_scores
+from allyouneed.training.validation import (
+    Observe,
+    ValidationSet,
+    perplexity,
+    show_perplexity,
+    validation_loss,
+    validation_scores,
+)
 from allyouneed.translation.reference_outputs import make_reference_outputs
 
-FINISHED, STOPPED_EARLY, INTERRUPTED = "finished", "stopped early", "interrupted"
 FINAL_SENTENCES = 2000  # validation sentences scored with beam search at the end
 
 
@@ -70,11 +83,18 @@ class Loop:
     def __post_init__(self) -> None:
         self.training = self.bundle.config.training
         self.order = BatchOrder(self.store, self.training.batch_tokens, self.training.seed, self.mixture)
+        self.metric = metric_of(self.training)
+        self.signal: int | None = None  # that ended the training
         self.snapshots = Snapshots(self.run / "checkpoints")
         self.kept = Snapshots(self.run / KEPT)
 
     def train(self) -> str:
-        """Train until the plan ends (FINISHED), patience runs out (STOPPED_EARLY) or Ctrl-C stops it (INTERRUPTED)."""
+        """Train until the plan ends (FINISHED), patience runs out (STOPPED_EARLY) or a signal stops it (INTERRUPTED).
+
+        Raises:
+            Interrupted: At a second Ctrl-C, without saving.
+            UserError: If too many updates in a row are skipped, or the disk is full.
+        """
         state = self.state
         self.log.start(self.plan.steps, state.step)
         saved = started = time.perf_counter()
@@ -82,12 +102,11 @@ class Loop:
         if not state.step and self.ranks.is_first:
             self._validate() if self.baselines else self._observe()
         self._keep_snapshot()
-        with _interruptible() as interrupt:
+        with describing_interrupts(self._describe_interrupt), deferring_interrupts() as interrupt:
             while state.step < self.plan.steps:
-                out_of_patience, interrupted = self.ranks.sum(self._is_out_of_patience(), interrupt.requested)
-                if out_of_patience:
+                if self.ranks.any(is_out_of_patience(state, self.training)):
                     return STOPPED_EARLY
-                if interrupted:
+                if self._is_interrupted(interrupt):
                     self.save()
                     return INTERRUPTED
                 stepping = time.perf_counter()
@@ -108,13 +127,13 @@ class Loop:
                 elif time.perf_counter() - saved > 60 * self.training.save_minutes:
                     self.save()
                     saved = time.perf_counter()
-            return INTERRUPTED if self.ranks.any(interrupt.requested) else FINISHED
+            return INTERRUPTED if self._is_interrupted(interrupt) else FINISHED
 
     def step(self) -> StepMetrics:
         """Update the weights with the next global batch; each rank computes its own share.
 
         Raises:
-            UserError: If the loss is not finite.
+            UserError: If `training.max_skipped_steps` updates in a row were skipped.
         """
         parts, started = self.training.micro_batches, time.perf_counter()
         pairs, self.state.position = self.order.next(self.state.position)
@@ -124,11 +143,10 @@ class Loop:
         ]
         self.state.since_log.loading += time.perf_counter() - started
         metrics = update(self.state, shares, self.training, self.plan, self.ranks)
-        if not math.isfinite(metrics.loss):
-            raise UserError(
-                f"the loss is {metrics.loss} at step {self.state.step:,}: training has diverged. Start again with "
-                "another --out and a lower training.learning_rate, a longer training.warmup or training.clip_norm=1."
-            )
+        if metrics.skipped:
+            report_skipped(self.log, self.state, metrics, pairs, self.store, self.bundle.tokenizer)
+            if self.state.health.skipped_in_a_row >= self.training.max_skipped_steps:
+                refuse_to_go_on(self.state, shares, self.training, metrics)
         return metrics
 
     def save(self) -> None:
@@ -155,15 +173,11 @@ class Loop:
 
     def _choose_weights(self) -> str:
         """Load the best candidate's weights into the model, and return its name."""
-        margin = CLEARLY_BETTER if self.training.bleu_sentences else 0.0
-        chosen = Selection(self.state.step, self._quality_of, self._shown, margin, self.log).choose(
+        chosen = Selection(self.state.step, self._quality_of, self.metric, self.log).choose(
             self._candidates(), self.baselines
         )
         load_weights(self.state.model, chosen.weights, self.run)
         return chosen.name
-
-    def _shown(self, quality: float) -> str:
-        return f"BLEU {quality:.1f}" if self.training.bleu_sentences else f"loss {-quality:.3f}"
 
     def _candidates(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """Yield candidates for the weights of the bundle. Unreadable snapshots are skipped with a message."""
@@ -193,26 +207,43 @@ class Loop:
         if self.state.step in steps and self.ranks.is_first:
             self.kept.save(self.state.step, self.state.model)
 
-    def _is_out_of_patience(self) -> bool:
-        patience = self.training.patience
-        return patience is not None and self.state.validations_without_gain >= patience
+    def ending(self, status: str) -> str:
+        """Describe how training ended, for example "finished after 400 steps"."""
+        state, steps = self.state, f"step {self.state.step:,} of {self.plan.steps:,}"
+        if status == INTERRUPTED:
+            text = f"interrupted by {cause(self.signal or signal.SIGINT)} at {steps}; a checkpoint is saved"
+        elif status == STOPPED_EARLY:
+            text = describe_early_stop(state, self.training, self.plan)
+        else:
+            text = f"finished after {state.step:,} steps"
+        return f"{text}{state.health.summary()}"
+
+    def _is_interrupted(self, interrupt: Deferred) -> bool:
+        if self.ranks.any(interrupt.requested):
+            self.signal = interrupt.number or signal.SIGTERM  # another rank received it
+        return self.signal is not None
+
+    def _describe_interrupt(self) -> str:
+        step = f"step {self.state.step:,} of {self.plan.steps:,}"
+        return f"a second time at {step}, without a new checkpoint; the last checkpoint is kept"
+
+    def _score(self, translate: bool = True) -> dict[str, Any]:
+        """Return the validation loss and, with translations, BLEU, chrF, BLEU's signature and samples."""
+        loss = validation_loss(self.bundle, self.valid, self.training)
+        facts: dict[str, Any] = {"loss": loss, "perplexity": perplexity(loss)}
+        if self.training.bleu_sentences and translate:
+            scores, samples = validation_scores(self.bundle, self.valid, self.training.bleu_sentences, beam_size=1)
+            facts |= {"bleu": scores.bleu, "chrf": scores.chrf, "samples": samples}
+            facts["bleu_signature"] = scores.bleu_signature
+        return facts
 
     def _validate(self) -> None:
         """Validate, record the scores, and write a snapshot if they are the best so far."""
         state = self.state
-        loss = validation_loss(self.bundle, self.valid, self.training)
-        facts: dict[str, Any] = {"loss": loss, "perplexity": float(np.exp(min(loss, 50.0)))}
-        quality = -loss
-        if self.training.bleu_sentences:
-            scores, samples = validation_scores(self.bundle, self.valid, self.training.bleu_sentences, beam_size=1)
-            facts |= {"bleu": scores.bleu, "chrf": scores.chrf, "samples": samples}
-            facts["bleu_signature"] = scores.bleu_signature
-            quality = scores.bleu
-        is_best = quality > state.best.get("quality", -float("inf"))
+        facts = self._score()
+        is_best = count_validation(state, facts, self.metric, self.plan)
         if is_best:
-            state.best = {"step": state.step, "quality": quality}
             self.snapshots.save(state.step, state.model)
-        state.validations_without_gain = 0 if is_best else state.validations_without_gain + 1
         self.log.record("validation", step=state.step, seconds=state.seconds, best=is_best, **facts)
         self._show(facts, is_best)
         self._observe()
@@ -235,17 +266,17 @@ class Loop:
 
     def _quality_of(self, weights: Mapping[str, Tensor]) -> float:
         load_weights(self.state.model, weights, self.run)
-        if not self.training.bleu_sentences:
-            return -validation_loss(self.bundle, self.valid, self.training)
-        return validation_scores(self.bundle, self.valid, self.training.bleu_sentences, beam_size=1)[0].bleu
+        return quality_of(self._score(translate=self.metric != "loss"), self.metric)
 
     def _show(self, facts: dict[str, Any], is_best: bool) -> None:
         bleu = f"  BLEU {facts['bleu']:.1f}  chrF {facts['chrf']:.1f}" if "bleu" in facts else ""
         minutes = self.state.seconds / 60
         self.log.show(
             f"validation at step {self.state.step:,} ({minutes:.1f} min): loss {facts['loss']:.3f}  "
-            f"perplexity {facts['perplexity']:.1f}{bleu}{'  best so far' if is_best else ''}"
+            f"perplexity {show_perplexity(facts['perplexity'])}{bleu}{'  best so far' if is_best else ''}"
         )
+        if self.state.step >= self.plan.warmup:
+            self.log.show_if(validation_warning(facts["loss"], self.state.health, len(self.bundle.tokenizer)))
         if samples := facts.get("samples"):
             sample = samples[self.state.step // self.plan.validate_every % len(samples)]
             self.log.show(f"  {sample['source']}\n  → {sample['hypothesis']}\n  = {sample['reference']}")
@@ -253,7 +284,7 @@ class Loop:
     def _report_progress(self, metrics: StepMetrics) -> None:
         state, plan, totals = self.state, self.plan, self.state.since_log
         due = is_logged(state.step, self.training, plan)
-        loss, rate = totals.loss / totals.tokens, totals.tokens / totals.seconds
+        loss, rate = totals.mean(totals.loss), totals.tokens / totals.seconds
         left = (plan.steps - state.step) * state.seconds / state.step
         self.log.progress(state.step, plan.steps, loss, rate, left, due)
         if due:
@@ -262,7 +293,7 @@ class Loop:
                 step=state.step,
                 epoch=state.position.epoch,
                 loss=loss,
-                nll=totals.nll / totals.tokens,
+                nll=totals.mean(totals.nll),
                 learning_rate=state.optimizers[0].param_groups[0]["lr"],
                 gradient_norm=metrics.gradient_norm,
                 tokens=totals.tokens,
@@ -271,28 +302,4 @@ class Loop:
                 seconds=state.seconds,
             )
             state.since_log = Totals()
-
-
-class _Interrupt:
-    requested = False
-
-
-@contextmanager
-def _interruptible() -> Iterator[_Interrupt]:
-    """Handle Ctrl-C and SIGTERM: the first requests a stop after the current step, the second stops immediately."""
-    interrupt = _Interrupt()
-    if threading.current_thread() is not threading.main_thread():  # signals can be handled in the main thread only
-        yield interrupt
-        return
-
-    def request(number: int, frame: object) -> None:
-        if interrupt.requested:
-            raise KeyboardInterrupt
-        interrupt.requested = True
-
-    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupt
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+            report_divergence(self.log, state, self.training, plan, len(self.bundle.tokenizer))

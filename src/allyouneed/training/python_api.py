@@ -14,7 +14,7 @@ from allyouneed.config import check_values
 from allyouneed.config.descriptions import shown
 from allyouneed.data.corpora import CorpusFiles, as_corpora
 from allyouneed.errors import UserError
-from allyouneed.training.loop import INTERRUPTED, STOPPED_EARLY
+from allyouneed.training.outcome import STOPPED_EARLY
 from allyouneed.training.request import Request
 from allyouneed.training.train import train as run_training
 
@@ -32,6 +32,7 @@ class TrainingResult:
         scores: Scores on the validation text: `loss` (nats per token), `bleu`, `chrf`, `exact_match` (percent),
             their sacreBLEU signatures, and the `beam_size` used.
         stopped_early: Whether `training.patience` ended the training before the last step.
+        ending: How training ended, for example "finished after 400 steps", with what went wrong, if anything.
     """
 
     run: Path
@@ -39,6 +40,7 @@ class TrainingResult:
     report: Path
     scores: dict[str, Any]
     stopped_early: bool
+    ending: str = ""
 
 
 def train(
@@ -84,7 +86,8 @@ def train(
     Raises:
         UserError: If a language is missing or unknown, a setting is invalid, files are missing or damaged, or the disk
             is full.
-        KeyboardInterrupt: If Ctrl-C is pressed; a checkpoint is saved first.
+        KeyboardInterrupt: If Ctrl-C is pressed, or at SIGTERM or SIGHUP; a checkpoint is saved first. It is an
+            `allyouneed.interruption.Interrupted`, whose message says what is kept.
 
     Example:
         >>> result = allyouneed.train(source="de", target="en", train=["train.de", "train.en"], out="RUN", minutes=30)
@@ -103,8 +106,7 @@ def train(
         start_from=None if start_from is None else Path(start_from),
     )
     outcome = run_training(request, Console(stderr=True, markup=False, emoji=False, quiet=quiet))
-    if outcome.status == INTERRUPTED:
-        raise KeyboardInterrupt
+    outcome.raise_if_interrupted()
     run = request.out
     return TrainingResult(
         run=run,
@@ -112,6 +114,7 @@ def train(
         report=run / "report.html",
         scores=outcome.scores["valid"],
         stopped_early=outcome.status == STOPPED_EARLY,
+        ending=outcome.ending,
     )
 
 

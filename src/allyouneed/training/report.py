@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import statistics
 from collections.abc import Callable, Sequence
@@ -15,6 +16,9 @@ from typing import Any
 
 from allyouneed.files import write_file
 from allyouneed.training.curves import CurvePoint, Html, Series, chart, is_number, join, markup, show, show_time
+from allyouneed.training.validation import perplexity, show_perplexity
+
+_SHOWN_SKIPS = 10  # skipped steps that are listed
 
 
 def write_report(
@@ -26,6 +30,7 @@ def write_report(
     settings: dict[str, Any],
     scores: dict[str, Any],
     status: str,
+    metric: str = "bleu",
 ) -> None:
     """Write the page atomically.
 
@@ -37,6 +42,7 @@ def write_report(
         settings: Settings by section and name.
         scores: Scores by name of the test set, and notes by name.
         status: How the run ended.
+        metric: The metric of quality, whose score is shown first: "bleu", "chrf" or "loss".
 
     Raises:
         UserError: If the file cannot be written.
@@ -46,7 +52,7 @@ def write_report(
         title=join(title),
         status=join(status),
         events=_event_line(log),
-        headline=_headline(run, scores),
+        headline=_headline(run, scores, metric),
         curves=_charts(run),
         samples=_sample_cards([record for record in run if record.get("samples")]),
         scores=_score_table(scores),
@@ -93,8 +99,9 @@ def _events(log: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
 
 
 def _points(run: list[dict[str, Any]], event: str, key: str) -> list[CurvePoint]:
-    records = [record for record in _events(run, event) if record.get(key) is not None]
-    return [CurvePoint(record["step"], record["seconds"], record[key]) for record in records]
+    """Return a curve; a logged value of None was not finite."""
+    values = [(record, record[key]) for record in _events(run, event) if key in record]
+    return [CurvePoint(of["step"], of["seconds"], math.nan if value is None else value) for of, value in values]
 
 
 def _clock(run: list[dict[str, Any]]) -> list[CurvePoint]:
@@ -103,23 +110,30 @@ def _clock(run: list[dict[str, Any]]) -> list[CurvePoint]:
 
 
 def _event_line(log: list[dict[str, Any]]) -> Html:
-    names = {"stop": "stopped", "resume": "resumed"}
+    names = {"stop": "stopped", "resume": "resumed", "diverged": "diverged", "recovered": "recovered"}
     parts = [
-        f"{names[record['event']]} at step {show(record['step'])}" + (f" ({record['why']})" if "why" in record else "")
+        f"{names[record['event']]} at step {show(record['step'])}"
+        + (f" ({record['why']})" if "why" in record else "")
+        + (f": {record['remedy']}" if "remedy" in record else "")
         for record in _events(log, *names)
     ]
+    skipped = [show(record["step"]) for record in _events(log, "skipped")]
+    if skipped:
+        steps = f"{', '.join(map(str, skipped[:_SHOWN_SKIPS]))}{' …' if len(skipped) > _SHOWN_SKIPS else ''}"
+        parts.append(f"{len(skipped)} updates skipped, because the loss or the gradient was not finite: step {steps}")
     return markup("p", " · ".join(parts), class_="soft")
 
 
-def _headline(run: list[dict[str, Any]], scores: dict[str, Any]) -> Html:
+def _headline(run: list[dict[str, Any]], scores: dict[str, Any], metric: str) -> Html:
     """Make the tiles at the top; final and logged scores are separate, since search or test set may differ."""
-    final = [(name, of) for name, of in scores.items() if isinstance(of, dict) and is_number(of.get("bleu"))]
+    final = [(name, of) for name, of in scores.items() if isinstance(of, dict)]
     planned = [f"of {show(plan['steps'])} planned" for plan in _events(run, "plan") if "steps" in plan]
     speeds = [point.value for point in _points(run, "train", "tokens_per_second") if is_number(point.value)]
     last = _clock(run)[-1]
     tiles = [
-        *(_tile(f"BLEU, {name}", f"{of['bleu']:.1f}", of.get("bleu_signature", "")) for name, of in final),
+        *(_final_tile(name, of, each) for name, of in final for each in dict.fromkeys((metric, "bleu"))),
         _best_tile("Best BLEU", "while training", _points(run, "validation", "bleu"), max),
+        _best_tile("Best chrF", "while training", _points(run, "validation", "chrf"), max) if metric == "chrf" else "",
         _best_tile("Best perplexity", "validation", _points(run, "validation", "perplexity"), min),
         _tile("Steps", show(last.step), "".join(planned[-1:])),
         _tile("Training time", show_time(last.seconds)),
@@ -132,12 +146,22 @@ def _tile(label: str, value: object, note: str = "") -> Html:
     return markup("div", markup("small", label), markup("b", value), markup("small", note), class_="tile")
 
 
+def _final_tile(name: str, scores: dict[str, Any], metric: str) -> Html:
+    if not is_number(scores.get(metric)):
+        return Html("")
+    if metric == "loss":
+        return _tile(f"Perplexity, {name}", show_perplexity(perplexity(scores["loss"])), f"loss {scores['loss']:.3f}")
+    title = {"bleu": "BLEU", "chrf": "chrF"}[metric]
+    return _tile(f"{title}, {name}", f"{scores[metric]:.1f}", scores.get(f"{metric}_signature", ""))
+
+
 def _best_tile(label: str, where: str, curve: list[CurvePoint], best: Callable[..., CurvePoint]) -> Html:
     values = [point for point in curve if is_number(point.value)]
     if not values:
         return Html("")
     top = best(values, key=lambda point: point.value)
-    return _tile(label, f"{top.value:.1f}", f"{where}, step {show(top.step)}; last {values[-1].value:.1f}")
+    last = show_perplexity(curve[-1].value) if is_number(curve[-1].value) else "not finite"
+    return _tile(label, show_perplexity(top.value), f"{where}, step {show(top.step)}; last {last}")
 
 
 # Curves

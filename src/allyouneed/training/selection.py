@@ -9,8 +9,10 @@ from typing import NamedTuple, TypeAlias
 from torch import Tensor
 
 from allyouneed.training.log import RunLog
+from allyouneed.training.patience import show_quality
 
-CLEARLY_BETTER = 0.5  # in BLEU; smaller differences on a validation set are noise, and averages generalise better
+# Smaller differences of BLEU and chrF on a validation set are noise, and averages generalise better.
+_CLEARLY_BETTER = {"bleu": 0.5, "chrf": 0.5, "loss": 0.0}
 Weights: TypeAlias = Mapping[str, Tensor]
 
 
@@ -29,15 +31,13 @@ class Selection:
     Attributes:
         step: Step at the end of training, for the log.
         measure: Returns the quality of weights on the validation text.
-        shown: Formats a quality, for example as "BLEU 31.2".
-        margin: Difference in quality below which the first candidate is kept.
+        metric: Metric of quality, see `patience.metric_of`.
         log: Log of the run.
     """
 
     step: int
     measure: Callable[[Weights], float]
-    shown: Callable[[float], str]
-    margin: float
+    metric: str
     log: RunLog
 
     def choose(
@@ -51,14 +51,14 @@ class Selection:
         """
         measured = [self._measured(name, weights) for name, weights in candidates]
         chosen, best = measured[0], measured[-1]  # the same candidate if there is only one
-        if best.quality > chosen.quality + self.margin:
+        if best.quality > chosen.quality + _CLEARLY_BETTER[self.metric]:
             chosen = best
         for name, load in baselines.items():
             baseline = self._measured(name, load())
             if baseline.quality > chosen.quality:
-                against = self.shown(chosen.quality).rpartition(" ")[2]
+                better, against = (show_quality(each.quality, self.metric) for each in (baseline, chosen))
                 self.log.show(
-                    f"{name} was better: {self.shown(baseline.quality)} against {against}; the bundle keeps {name}'s "
+                    f"{name} was better: {better} against {against.rpartition(' ')[2]}; the bundle keeps {name}'s "
                     "weights. Train longer, on more text, or with another training.learning_rate."
                 )
                 chosen = baseline

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from allyouneed.model.packed_forward import can_pack, packed_hidden
 from allyouneed.model.packing import pack
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
+from allyouneed.training.health import Health
 from allyouneed.training.loss import TeacherLogits, chunked_cross_entropy, smoothed_cross_entropy
 from allyouneed.training.schedule import TrainingPlan
 
@@ -30,12 +32,16 @@ class StepMetrics(NamedTuple):
         nll: Negative log-likelihood in nats per target token.
         tokens: Number of target tokens.
         gradient_norm: Norm before clipping; None if neither clipping nor logging needs it.
+        skipped: Whether the weights are unchanged, because the loss or the gradient was not finite.
+        broken: Parameters whose gradient was not finite.
     """
 
     loss: float
     nll: float
     tokens: int
     gradient_norm: float | None
+    skipped: bool = False
+    broken: Sequence[str] = ()
 
 
 @dataclass
@@ -57,11 +63,16 @@ class Totals:
     loading: float = 0.0
 
     def add(self, metrics: StepMetrics, seconds: float) -> None:
-        """Add an update that took `seconds`."""
-        self.loss += metrics.loss * metrics.tokens
-        self.nll += metrics.nll * metrics.tokens
-        self.tokens += metrics.tokens
+        """Add an update that took `seconds`; only its time if it was skipped."""
         self.seconds += seconds
+        if not metrics.skipped:
+            self.loss += metrics.loss * metrics.tokens
+            self.nll += metrics.nll * metrics.tokens
+            self.tokens += metrics.tokens
+
+    def mean(self, total: float) -> float:
+        """Return a sum per target token; NaN if all updates were skipped."""
+        return total / self.tokens if self.tokens else math.nan
 
 
 @dataclass
@@ -71,12 +82,13 @@ class TrainingState:
     Attributes:
         model: The model.
         optimizers: Its optimizers.
-        step: Number of updates so far.
+        step: Number of updates so far, including skipped ones.
         position: Position in the order of the batches.
         seconds: Training time over all sessions.
-        best: `step` and `quality` of the best validation.
-        validations_without_gain: Number of validations since the best one.
+        best: `step` and `quality` of the best validation, and the `loss` at which patience began to count.
+        validations_without_gain: Number of validations since then that count towards patience.
         since_log: Sums since the last logged step.
+        health: Skipped updates and the course of the loss.
         teacher: Teacher of a student (`distil`); it is constant and not part of a checkpoint.
     """
 
@@ -88,6 +100,7 @@ class TrainingState:
     best: dict[str, Any] = field(default_factory=dict)
     validations_without_gain: int = 0
     since_log: Totals = field(default_factory=Totals)
+    health: Health = field(default_factory=Health)
     teacher: Transformer | None = None
 
 
@@ -107,6 +120,9 @@ def update(
     state: TrainingState, shares: Sequence[Batch], training: TrainingConfig, plan: TrainingPlan, ranks: Ranks
 ) -> StepMetrics:
     """Update the weights with the gradient of the global batch; this rank computes the gradient of its shares.
+
+    If the loss or the gradient is not finite, the update is skipped on all ranks: weights and optimizers are unchanged.
+    The step still counts, so that batches and learning rates do not depend on skipped updates.
 
     Args:
         state: Training state, which is updated.
@@ -133,18 +149,34 @@ def update(
         if parameter.grad is None and parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter)
     ranks.sum_gradients(model.parameters())
-    norm = None  # computed only if it is used, since it needs a pass over all gradients
-    if training.clip_norm or is_logged(state.step, training, plan):
-        norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    broken = [] if bool(norm.isfinite()) else _not_finite_gradients(model)  # a norm may overflow: all may be finite
+    total_loss, total_nll, stops = ranks.sum(loss, nll, bool(broken))
+    skipped = stops > 0 or not math.isfinite(total_loss)
+    if not skipped:
         if training.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(model.parameters(), training.clip_norm, norm)
+        _apply_gradients(state, plan)
+    for optimizer in state.optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    is_used = training.clip_norm or is_logged(state.step, training, plan)
+    metrics = StepMetrics(
+        total_loss / tokens, total_nll / tokens, int(tokens), float(norm) if is_used else None, skipped, broken
+    )
+    state.health.add(metrics.nll, skipped)
+    return metrics
+
+
+def _apply_gradients(state: TrainingState, plan: TrainingPlan) -> None:
     for optimizer in state.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * plan.factor(state.step)
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    total_loss, total_nll = ranks.sum(loss, nll)
-    return StepMetrics(total_loss / tokens, total_nll / tokens, int(tokens), None if norm is None else float(norm))
+
+
+def _not_finite_gradients(model: Transformer) -> list[str]:
+    named = ((name, parameter.grad) for name, parameter in model.named_parameters())
+    return [name for name, gradient in named if gradient is not None and not bool(gradient.isfinite().all())]
 
 
 def batch_loss(

@@ -6,7 +6,7 @@ import fcntl
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,18 @@ from allyouneed.data.prepared import PreparedData
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, recover_all
+from allyouneed.interruption import describing_interrupts, raising_interrupts
 from allyouneed.snapshots import KEPT
 from allyouneed.training.assemble import INITIALISED, LoopParts
 from allyouneed.training.checkpoint import load_checkpoint
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
 from allyouneed.training.freeze import describe_frozen
 from allyouneed.training.log import RunLog
-from allyouneed.training.loop import FINISHED, INTERRUPTED, Loop
+from allyouneed.training.loop import Loop
 from allyouneed.training.measure import measure
 from allyouneed.training.memory import keep_freed_memory
+from allyouneed.training.outcome import FINISHED, INTERRUPTED, Outcome, headline
+from allyouneed.training.patience import metric_of
 from allyouneed.training.report import write_report
 from allyouneed.training.request import Request, explicit_settings, requested_device
 from allyouneed.training.resolve import ResolvedRequest, resolve
@@ -41,21 +44,6 @@ from allyouneed.translation.bleu_tokenizers import unfit_remark
 _RUN_FILES = {".lock", "data", "distilled", "checkpoints", KEPT, "bundle", "tensorboard", "log.jsonl", "report.html"}
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended.
-
-    Attributes:
-        status: FINISHED, STOPPED_EARLY or INTERRUPTED.
-        scores: Validation scores; empty if interrupted.
-        is_first_rank: Whether this process is rank 0, the only rank that prints.
-    """
-
-    status: str
-    scores: dict[str, Any]
-    is_first_rank: bool = True
-
-
 def train(request: Request, console: Console, teacher: Bundle | None = None) -> Outcome:
     """Train a model, or resume its training if the run exists.
 
@@ -65,14 +53,15 @@ def train(request: Request, console: Console, teacher: Bundle | None = None) -> 
         teacher: The bundle of `request.teacher`, if it is already loaded.
 
     Raises:
-        UserError: If the request is invalid, files are missing or damaged, or the disk is full.
+        UserError: If the request is invalid, files are missing or damaged, the disk is full, or training diverges.
+        Interrupted: If a signal arrives before the first step, in the final scoring, or a second time.
     """
     started = time.perf_counter()
     keep_freed_memory()
     device = choose_device(requested_device(request))
     ranks = join_ranks(device.type)
     try:
-        with lock_run(request.out) if ranks.is_first else nullcontext():
+        with raising_interrupts(), lock_run(request.out) if ranks.is_first else nullcontext():
             log = RunLog(request.out, console, active=ranks.is_first)
             record = RunRecord(request.out / "run.json")
             resolved = resolve(request, record, device, ranks, log.show, teacher)
@@ -88,14 +77,18 @@ def _train(
     if ranks.is_first:
         for folder in ("checkpoints", KEPT):
             recover_all(resolved.request.out / folder)
-        _prepare(resolved, prepared, log)
+        with describing_interrupts(lambda: "while preparing the text, before the first step; nothing is trained yet"):
+            _prepare(resolved, prepared, log)
         if "finished" in record.content:
             log.show(f"{resolved.request.out} is already finished: {_summary(record.content['finished'])}")
     ranks.wait()
+    metric = metric_of(resolved.config.training)
     if finished := ranks.share(record.content.get("finished")):
-        return Outcome(FINISHED, finished, ranks.is_first)
+        status, ending = finished.get("status", FINISHED), finished.get("ending", "")
+        return Outcome(status, finished, ranks.is_first, ending, headline(finished["valid"], metric))
     parts = LoopParts(resolved, prepared, log, ranks, device)
-    loop = parts.assemble(_agreed_plan(parts, record, started))
+    with describing_interrupts(lambda: "before the first step; the prepared text is kept"):
+        loop = parts.assemble(_agreed_plan(parts, record, started))
     loop.observe = resolved.request.observe
     loop.keep_plan = lambda plan: record.update(plan=plan.as_dict())
     log.show(_describe(loop))
@@ -106,6 +99,11 @@ def _train(
     _resume(loop)
     try:
         status = loop.train()
+    except UserError as error:
+        if loop.state.health.skipped_in_a_row:
+            log.record("stop", step=loop.state.step, why="diverged", ending=str(error))
+            _write_report(loop, str(error), prepared, {})
+        raise
     finally:
         log.stop()
     return _conclude(loop, status, prepared, record)
@@ -170,17 +168,22 @@ def _resume(loop: Loop) -> None:
 
 def _conclude(loop: Loop, status: str, prepared: PreparedData, record: RunRecord) -> Outcome:
     scores: dict[str, Any] = {}
-    loop.log.record("stop", step=loop.state.step, why=status)
+    ending = loop.ending(status)
+    loop.log.record("stop", step=loop.state.step, why=status, ending=ending)
     if loop.ranks.is_first:
         if status != INTERRUPTED:
-            scores = loop.finish()
-        _write_report(loop, status, prepared, scores)
+            with describing_interrupts(lambda: "in the final scoring; all steps are saved and will not be repeated"):
+                scores = loop.finish()
+        _write_report(loop, ending, prepared, scores)
         if scores:
-            record.update(finished={**scores, "weights": loop.bundle.notes["weights"]})
-    return Outcome(status, loop.ranks.share(scores), loop.ranks.is_first)
+            weights = loop.bundle.notes["weights"]
+            record.update(finished={**scores, "weights": weights, "status": status, "ending": ending})
+    scores = loop.ranks.share(scores)
+    shown = headline(scores["valid"], loop.metric) if scores else ""
+    return Outcome(status, scores, loop.ranks.is_first, ending, shown, loop.signal)
 
 
-def _write_report(loop: Loop, status: str, prepared: PreparedData, scores: dict[str, Any]) -> None:
+def _write_report(loop: Loop, ending: str, prepared: PreparedData, scores: dict[str, Any]) -> None:
     source, target = loop.bundle.languages
     write_report(
         loop.run / "report.html",
@@ -189,7 +192,8 @@ def _write_report(loop: Loop, status: str, prepared: PreparedData, scores: dict[
         corpus=prepared.reports(),
         settings=loop.bundle.config.model_dump(),
         scores={**scores, "bundle": loop.bundle.notes["weights"]} if scores else {},
-        status=status,
+        status=ending,
+        metric=loop.metric,
     )
 
 
@@ -210,7 +214,8 @@ def _describe_mixture(mixture: Mixture, corpora: Sequence[Corpus]) -> str:
 
 def _summary(finished: dict[str, Any]) -> str:
     valid = finished["valid"]
-    return f"validation BLEU {valid['bleu']:.1f}, chrF {valid['chrf']:.1f} ({finished['weights']})"
+    ending = f"{finished['ending']}; " if finished.get("ending") else ""
+    return f"{ending}validation BLEU {valid['bleu']:.1f}, chrF {valid['chrf']:.1f} ({finished['weights']})"
 
 
 @contextmanager

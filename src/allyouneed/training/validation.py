@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -54,6 +55,19 @@ def validation_loss(bundle: Bundle, valid: ValidationSet, training: TrainingConf
         total += float(batch_loss(model, collate(valid.store, pairs), training, device)[1])
         tokens += int(np.sum(lengths[1][pairs]))
     return total / tokens
+
+
+def perplexity(loss: float) -> float:
+    """Return the exponential of a loss in nats per token; infinity if it exceeds the largest float."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
+
+
+def show_perplexity(value: float) -> str:
+    """Format a perplexity, for example "12.3", "8.1e+21" or "inf"."""
+    return f"{value:,.1f}" if value < 1e6 else f"{value:.2g}"
 
 
 def validation_scores(

@@ -34,7 +34,6 @@ from allyouneed.paper.questions.variants import VARIANTS, TrainingVariant
 from allyouneed.paper.results_folder import Results
 from allyouneed.progress import print_line
 from allyouneed.training.log import RunLog
-from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request, assignments_of, identity
 from allyouneed.training.run_record import RunRecord
 from allyouneed.training.schedule import TrainingPlan
@@ -162,8 +161,7 @@ def _train_variant(folder: Path, name: str, shared: Request, minutes: float, con
         observe=observe,
     )
     outcome = train(request, console)
-    if outcome.status == INTERRUPTED:
-        raise KeyboardInterrupt
+    outcome.raise_if_interrupted()
     log = RunLog(request.out, console).records()
     return {
         "title": variant.title,

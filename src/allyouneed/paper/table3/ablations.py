@@ -16,7 +16,7 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -30,7 +30,7 @@ from allyouneed.paper.results_folder import Results
 from allyouneed.paper.table3.row_training import TRIAL_SETTINGS, measure_step_seconds, start_worker, train_row
 from allyouneed.paper.table3.table3_page import PAPER, write_page
 from allyouneed.progress import print_line, time_left
-from allyouneed.training.loop import INTERRUPTED
+from allyouneed.training.outcome import INTERRUPTED
 from allyouneed.training.request import Request, assignments_of, identity
 from allyouneed.training.size import training_flops
 
@@ -208,6 +208,10 @@ def _train_rows(
         raise UserError(
             "a worker process was killed, possibly for lack of memory. Repeat the command to resume."
         ) from error
+    except KeyboardInterrupt:
+        for worker in active_children():
+            worker.terminate()  # SIGTERM: the worker saves its row
+        raise
     finally:
         for future in futures:
             future.cancel()

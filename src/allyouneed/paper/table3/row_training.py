@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import time
 from typing import Any
@@ -14,9 +13,10 @@ from allyouneed.config import Config
 from allyouneed.data.prepared import PreparedData
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.log import RunLog
-from allyouneed.training.loop import INTERRUPTED
+from allyouneed.training.outcome import INTERRUPTED
 from allyouneed.training.request import Request, base_config
 from allyouneed.training.train import train
+from allyouneed.training.validation import perplexity
 
 TRIAL_STEPS = 100
 TRIAL_SETTINGS = (
@@ -30,7 +30,7 @@ TRIAL_SETTINGS = (
 
 def start_worker() -> None:
     """Initialise a worker: one thread, and no reaction to Ctrl-C between rows; training has its own handler."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # an ignored signal would stay ignored in training
     torch.set_num_threads(1)
 
 
@@ -68,7 +68,7 @@ def train_row(request: Request) -> dict[str, Any]:
         parameters = Transformer(config.model, vocab_size).num_parameters()
     return {
         "status": outcome.status,
-        "perplexity": math.exp(valid["loss"]),
+        "perplexity": perplexity(valid["loss"]),
         "bleu": valid["bleu"],
         "bleu_signature": valid["bleu_signature"],
         "beam_size": valid["beam_size"],

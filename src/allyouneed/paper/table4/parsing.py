@@ -26,7 +26,6 @@ from allyouneed.paper.table4.table4_page import ParsedPart, write_page
 from allyouneed.paper.table4.treebank import Tree, read_trees
 from allyouneed.progress import print_line, track_progress
 from allyouneed.training.log import RunLog
-from allyouneed.training.loop import INTERRUPTED
 from allyouneed.training.request import Request, assignments_of, requested_device
 from allyouneed.training.train import train
 from allyouneed.translation.translator import Translator
@@ -66,8 +65,7 @@ def run_table4(
         print_line(console, f"{files[name]}: {len(trees[name]):,} trees")
     known = frequent_words(trees["train"])
     request = _request(results.folder, _pairs(trees, known), minutes, settings)
-    if train(request, console).status == INTERRUPTED:
-        raise KeyboardInterrupt
+    train(request, console).raise_if_interrupted()
     translator = Translator.load(request.out, choose_device(requested_device(request)))
     search = load_recipe(RECIPE).override(settings).search
     results.part("training", lambda: _training_facts(translator, request.out, trees["train"]))

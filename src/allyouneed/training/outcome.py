@@ -1,0 +1,55 @@
+"""How a training run ended."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from allyouneed.interruption import Interrupted
+from allyouneed.training.validation import perplexity, show_perplexity
+
+FINISHED, STOPPED_EARLY, INTERRUPTED = "finished", "stopped early", "interrupted"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        status: FINISHED, STOPPED_EARLY or INTERRUPTED.
+        scores: Validation scores; empty if interrupted.
+        is_first_rank: Whether this process is rank 0, the only rank that prints.
+        ending: Description of the end, for example "finished after 400 steps".
+        headline: The validation scores as text, the metric of quality first.
+        signal: The signal that interrupted the run.
+    """
+
+    status: str
+    scores: dict[str, Any]
+    is_first_rank: bool = True
+    ending: str = ""
+    headline: str = ""
+    signal: int | None = None
+
+    def raise_if_interrupted(self) -> None:
+        """Raise `Interrupted` if a signal stopped the run."""
+        if self.status == INTERRUPTED:
+            raise Interrupted(self.signal or signal.SIGINT, self.ending)
+
+
+def headline(valid: Mapping[str, Any], metric: str) -> str:
+    """Show the scores of a finished run, the metric of quality first: "bleu", "chrf" or "loss"."""
+    lines = {
+        "bleu": f"validation BLEU {valid['bleu']:.1f}  {valid['bleu_signature']}",
+        "chrf": f"validation chrF {valid['chrf']:.1f}  {valid['chrf_signature']}",
+        "loss": _loss_line(valid["loss"]),
+    }
+    return "\n".join([lines[metric], *([lines["bleu"]] if metric != "bleu" else [])])
+
+
+def _loss_line(loss: float | None) -> str:
+    if loss is None:  # a run record has null for a loss that is not finite
+        return "validation loss is not finite"
+    return f"validation loss {loss:.3f}, perplexity {show_perplexity(perplexity(loss))}"
