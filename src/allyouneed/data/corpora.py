@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from allyouneed.data.corpus import EXAMPLES, CorpusReport, count_pairs
-from allyouneed.data.formats import read_lines
+from allyouneed.data.tables import is_table
 from allyouneed.errors import UserError
 from allyouneed.files import TextFiles
 
@@ -59,7 +59,7 @@ def as_corpora(files: CorpusFiles, weights: str | Sequence[float] | None = None)
     if not any(isinstance(each, list | tuple) for each in files):
         groups = [[path for group in groups for path in group]]
     corpora = tuple(corpus(*group) for group in groups)
-    if len(corpora) == 2 and all(len(each.paths) == 1 and not _has_columns(each.paths[0]) for each in corpora):
+    if len(corpora) == 2 and all(len(each.paths) == 1 and not is_table(each.paths[0]) for each in corpora):
         raise UserError(
             f"{corpora[0]} and {corpora[1]} are given as two corpora, but one plain file is not a corpus. For two "
             f"parallel files, give both at once: --train {corpora[0]} {corpora[1]}."
@@ -85,10 +85,6 @@ def _weights(weights: str | Sequence[float], count: int) -> list[float]:
     if len(numbers) != count:
         raise UserError(f"{len(numbers)} weights for {count} corpora: give one for each --train, in the same order.")
     return numbers
-
-
-def _has_columns(path: Path) -> bool:
-    return b"\t" in next(read_lines(path), b"\t")
 
 
 def is_weighted(corpora: Sequence[Corpus]) -> bool:

@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from allyouneed.data.formats import RawPair, check_file_count, read_lines, read_pairs
+from allyouneed.data.encoding import MAX_BAD_SHARE, advice, guess_encoding, is_utf8
+from allyouneed.data.formats import RawPair, check_file_count, read_pairs, read_sides
+from allyouneed.data.lines import read_lines
+from allyouneed.data.tables import Table
 from allyouneed.errors import UserError
 
 EXAMPLES = 3
-_UNDECODABLE = 0.1  # with a larger share of lines that are not UTF-8, the file has another encoding
 _EXEMPT_FROM_RATIO = 8  # tokens; the lengths of short sentences may differ by more
 
 
@@ -64,11 +66,11 @@ class CorpusReport:
         """
         where = " and ".join(self.files)
         undecodable = self.dropped.get("not UTF-8", {"count": 0})
-        if undecodable["count"] > max(1, _UNDECODABLE * self.pairs):
+        if undecodable["count"] > max(1, MAX_BAD_SHARE * self.pairs):
             line = undecodable["examples"][0]["line"]
             raise UserError(
-                f"{where}: {undecodable['count']:,} of {self.pairs:,} lines are not UTF-8, the first is line {line}. "
-                "Convert the file, for example: iconv -f latin1 -t UTF-8."
+                f"{where}: {undecodable['count']:,} of {self.pairs:,} lines are not UTF-8, the first is line {line}; "
+                f"{_encoding_advice(self.files)}"
             )
         if self.kept == 0:
             reasons = ", ".join(f"{entry['count']:,} {reason}" for reason, entry in self.dropped.items())
@@ -82,6 +84,14 @@ class CorpusReport:
             where = ", ".join(str(example["line"]) for example in entry["examples"])
             more = ", ..." if entry["count"] > EXAMPLES else ""
             yield f"  dropped {entry['count']:,}: {reason} (line {where}{more})"
+
+
+def _encoding_advice(files: Sequence[str]) -> str:
+    """Describe the probable encoding of the first file that is not UTF-8."""
+    for path in map(Path, files):
+        if bad := list(islice((line for line in read_lines(path) if not is_utf8(line)), 100)):
+            return advice(path, guess_encoding(bad))
+    return advice(Path(files[0]), None)
 
 
 class PairChecks:
@@ -133,18 +143,20 @@ class PairChecks:
 
 
 def count_pairs(paths: Sequence[Path]) -> int:
-    """Count the lines of a TSV file or of two parallel files, in one pass.
+    """Count the pairs of a table or of two parallel files, in one pass; a header is not counted.
 
     Raises:
-        UserError: As for `read_lines`, if there are not one or two files, or if the number of lines differs. The
-            message has both counts and the line from which the files seem to differ.
+        UserError: As for `read_pairs`, if many rows of a table have another number of columns than the others, or if
+            the number of lines of two files differs. The message has both counts and the line from which the files
+            seem to differ.
     """
     check_file_count(paths)
     if len(paths) == 1:
-        return sum(1 for _ in read_lines(paths[0]))
-    lengths = [np.fromiter((len(line) for line in read_lines(path)), dtype=np.int64) for path in paths]
+        return Table(paths[0]).count()
+    sides, is_header = read_sides(*paths)
+    lengths = [np.fromiter(map(len, side), dtype=np.int64) for side in sides]
     if len(lengths[0]) == len(lengths[1]):
-        return len(lengths[0])
+        return len(lengths[0]) - is_header
     counts = " and ".join(f"{path} has {len(length):,} lines" for path, length in zip(paths, lengths, strict=True))
     line = first_mismatch(*lengths)
     source, target = (next(islice(read_lines(path), line - 1, None), b"").decode("utf-8", "replace") for path in paths)

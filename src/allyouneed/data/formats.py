@@ -1,26 +1,21 @@
-"""Readers of parallel text: two plain files or one file of tab-separated values, optionally compressed (`.gz`).
+"""Readers of parallel text: two files of plain text, or one file with both sides (see `tables.py`).
 
-Lines end at LF only, not at U+2028, U+0085 and the like. A carriage return before LF and a byte-order mark at the start
-of the file are removed.
+Files are read as `lines.py` describes: compressed or not, in UTF-8, UTF-16 or UTF-32.
 """
 
 from __future__ import annotations
 
-import codecs
-import gzip
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from io import BufferedIOBase
-from itertools import zip_longest
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
+from allyouneed.data.headers import side_of
+from allyouneed.data.lines import read_lines
+from allyouneed.data.tables import Table
 from allyouneed.errors import UserError
 
-_OTHER_MARKS = {  # UTF-32 first, since its little-endian mark begins with that of UTF-16
-    codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32",
-    codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16",
-}  # fmt: skip
+_SAMPLE = 1000  # lines by which a table is told from plain text
 
 
 class RawPair(NamedTuple):
@@ -39,59 +34,8 @@ class RawPair(NamedTuple):
     fault: str | None = None
 
 
-def read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file, without line ends.
-
-    Raises:
-        UserError: If the file is missing, unreadable, damaged, not text, or encoded as UTF-16 or UTF-32.
-    """
-    try:
-        with _open(path) as file:
-            yield from _without_ends(file, path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file.") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        remedy = "Download the file again, or remove .gz from its name."
-        raise UserError(f"{path}: damaged, or not a gzip file ({error}). {remedy}") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}).") from error
-
-
-def read_text(path: Path) -> Iterator[str]:
-    """Yield the decoded lines of a file.
-
-    Raises:
-        UserError: As for `read_lines`, and at the first line that is not UTF-8.
-    """
-    return _decoded_lines(read_lines(path), path)
-
-
-def decode_lines(stream: BinaryIO, name: Path) -> Iterator[str]:
-    """Yield the decoded lines of an open stream, like `read_text`; `name` is used in error messages."""
-    return _decoded_lines(_without_ends(stream, name), name)
-
-
-def _without_ends(lines: Iterable[bytes], name: Path) -> Iterator[bytes]:
-    for number, line in enumerate(lines):
-        if number == 0:
-            if code := next((code for mark, code in _OTHER_MARKS.items() if line.startswith(mark)), None):
-                raise UserError(f"{name}:1: encoded as {code}, not UTF-8. Convert it: iconv -f {code} -t UTF-8.")
-            if b"\0" in line:  # valid UTF-8, but typical of UTF-16 without a byte-order mark and of binary formats
-                raise UserError(f"{name}:1: not text (zero bytes). If it is UTF-16: iconv -f UTF-16LE -t UTF-8.")
-            line = line.removeprefix(codecs.BOM_UTF8)
-        yield line.removesuffix(b"\n").removesuffix(b"\r")
-
-
-def _decoded_lines(lines: Iterable[bytes], name: Path) -> Iterator[str]:
-    for number, line in enumerate(lines, start=1):
-        try:
-            yield line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{name}:{number}: not UTF-8. Convert it: iconv -f latin1 -t UTF-8.") from error
-
-
 def check_file_count(paths: Sequence[Path]) -> None:
-    """Check that a corpus is one TSV file or two parallel files.
+    """Check that a corpus is one file with both sides or two parallel files.
 
     Raises:
         UserError: If the number of files is not one or two.
@@ -101,34 +45,107 @@ def check_file_count(paths: Sequence[Path]) -> None:
 
 
 def read_pairs(paths: Sequence[Path], columns: tuple[int, int] = (1, 2)) -> Iterator[RawPair]:
-    """Yield the sentence pairs of one TSV file or of two parallel files.
+    """Yield the sentence pairs of one file with both sides or of two parallel files.
 
     Args:
         paths: The files.
-        columns: TSV columns of source and target, from 1.
+        columns: Columns of source and target if there is one file, from 1.
 
     Raises:
-        UserError: As for `read_lines`, or if one file ends before the other; `count_pairs` checks this in advance.
+        UserError: As for `read_lines` and `Table`, if one file ends before the other (`count_pairs` checks this in
+            advance), or if one of two files has both sides.
     """
     check_file_count(paths)
     if len(paths) == 1:
-        yield from _read_tsv(paths[0], columns)
-    else:
-        source, target = paths
-        for number, (left, right) in enumerate(zip_longest(read_lines(source), read_lines(target)), start=1):
-            if left is None or right is None:
-                ended, other = paths if left is None else (target, source)
-                raise UserError(f"{ended} ends before line {number:,}, {other} does not: the files are not parallel.")
+        return _read_table(paths[0], columns)
+    return _read_sides(*paths)
+
+
+def reading_notes(paths: Sequence[Path], columns: tuple[int, int] = (1, 2)) -> list[str]:
+    """Describe how files are read where users may not expect it: a header, the choice of columns, quotation marks.
+
+    Raises:
+        UserError: As for `read_pairs`.
+    """
+    check_file_count(paths)
+    if len(paths) == 1:
+        return Table(paths[0]).notes(columns)
+    (source, target), is_header = read_sides(*paths)
+    if not is_header:
+        return []
+    names = ", ".join(next(side).decode() for side in (source, target))
+    return [f"{paths[0]} and {paths[1]}: the first lines are a header ({names}) and not used as a pair"]
+
+
+def read_sides(source: Path, target: Path) -> tuple[tuple[Iterator[bytes], Iterator[bytes]], bool]:
+    """Open two parallel files.
+
+    Returns:
+        The lines of both files, and whether the first line of each is a header.
+
+    Raises:
+        UserError: As for `read_lines`, or if one of the files has both sides.
+    """
+    left, right = (_checked_side(path) for path in (source, target))
+    first = [list(islice(side, 1)) for side in (left, right)]
+    names = [side_of(line.decode("utf-8", "replace")) for lines in first for line in lines]
+    is_header = len(names) == 2 and None not in names and names[0] != names[1]
+    return (chain(first[0], left), chain(first[1], right)), is_header
+
+
+def _read_sides(source: Path, target: Path) -> Iterator[RawPair]:
+    sides, is_header = read_sides(source, target)
+    for number, (left, right) in enumerate(zip_longest(*sides), start=1):
+        if left is None or right is None:
+            ended, other = (source, target) if left is None else (target, source)
+            raise UserError(f"{ended} ends before line {number:,}, {other} does not: the files are not parallel.")
+        if number > 1 or not is_header:
             yield _decoded(number, left, right)
 
 
-def _read_tsv(path: Path, columns: tuple[int, int]) -> Iterator[RawPair]:
-    for number, line in enumerate(read_lines(path), start=1):
-        cells = line.split(b"\t")
-        if len(cells) < max(columns):
-            yield RawPair(number, line.decode("utf-8", "replace"), "", f"fewer than {max(columns)} columns")
+def _checked_side(path: Path) -> Iterator[bytes]:
+    """Yield the lines of one side.
+
+    Raises:
+        UserError: If most lines have several columns, or are JSON objects.
+    """
+    lines = read_lines(path)
+    sample = list(islice(lines, _SAMPLE))
+    filled = [line for line in sample if line.strip()]
+    tabbed = sum(b"\t" in line.strip() for line in filled)
+    if filled and tabbed > 0.9 * len(filled):
+        raise UserError(
+            f"{path}: a table ({tabbed:,} of the first {len(filled):,} lines have tabs), not one side of a corpus. "
+            "Give it alone, each table with its own --train; or extract one side: cut -f1."
+        )
+    if filled and all(line.startswith(b"{") and line.rstrip().endswith(b"}") and b'"' in line for line in filled[:10]):
+        raise UserError(f"{path}: JSON lines, not one side of a corpus. Give the file alone if it has both sides.")
+    return chain(sample, lines)
+
+
+def _read_table(path: Path, columns: tuple[int, int]) -> Iterator[RawPair]:
+    table = Table(path)
+    source, target = table.select(columns)
+    if table.layout.form == "TSV" and not table.layout.quoted:
+        yield from _read_tsv(table, source, target)
+        return
+    for row in table.rows():
+        if row.fault:
+            yield RawPair(row.line, " ".join(row.cells), "", row.fault)
         else:
-            yield _decoded(number, cells[columns[0] - 1], cells[columns[1] - 1])
+            yield RawPair(row.line, row.cells[source].strip(), row.cells[target].strip())
+
+
+def _read_tsv(table: Table, source: int, target: int) -> Iterator[RawPair]:
+    """Yield pairs of a plain TSV file, without an object for each row."""
+    width, header = table.layout.width, table.layout.header
+    for number, line in enumerate(islice(table.lines(), header, None), start=header + 1):
+        cells = line.split(b"\t")
+        if len(cells) == width:
+            yield _decoded(number, cells[source], cells[target])
+        else:
+            fault = f"{'fewer' if len(cells) < width else 'more'} than {width} columns"
+            yield RawPair(number, line.decode("utf-8", "replace"), "", fault)
 
 
 def _decoded(number: int, source: bytes, target: bytes) -> RawPair:
@@ -136,7 +153,3 @@ def _decoded(number: int, source: bytes, target: bytes) -> RawPair:
         return RawPair(number, source.decode("utf-8").strip(), target.decode("utf-8").strip())
     except UnicodeDecodeError:
         return RawPair(number, source.decode("utf-8", "replace"), target.decode("utf-8", "replace"), "not UTF-8")
-
-
-def _open(path: Path) -> BufferedIOBase:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")

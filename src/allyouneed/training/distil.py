@@ -20,7 +20,8 @@ from rich.console import Console
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.config import load_recipe
 from allyouneed.data.corpora import Corpus, count_all_pairs
-from allyouneed.data.formats import RawPair, read_pairs, read_text
+from allyouneed.data.formats import RawPair, read_pairs
+from allyouneed.data.lines import read_text
 from allyouneed.errors import UserError
 from allyouneed.files import read_json, sha256, to_json, write_file
 from allyouneed.progress import print_line

@@ -8,7 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import RawPair, read_pairs, read_text
+from allyouneed.data.formats import RawPair, read_pairs
+from allyouneed.data.lines import read_text
 from allyouneed.data.tokenizer import to_nfc
 from allyouneed.errors import UserError
 from allyouneed.translation.sacrebleu_sets import is_set_name, read_named_set

@@ -13,7 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, TextIO
 
-from allyouneed.data.formats import decode_lines, read_lines, read_text
+from allyouneed.data.lines import decode_lines, read_lines, read_text
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, check_output
 from allyouneed.translation.line_translation import LineProgress, translate_lines
