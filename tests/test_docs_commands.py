@@ -58,7 +58,8 @@ def shortened(arguments: list[str]) -> list[str]:
 
 def trained_run(arguments: list[str]) -> str | None:
     """Return the RUN that a training command creates."""
-    return arguments[arguments.index("--out") + 1] if "--out" in arguments else None
+    is_training = "--out" in arguments and arguments[0] != "backtranslate"
+    return arguments[arguments.index("--out") + 1] if is_training else None
 
 
 def prepare(folder: Path, arguments: list[str]) -> None:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from allyouneed.training.outcome import Outcome
 
 _FILES = "Input and output"  # heading in a command's help
+_SAMPLING = ("sampling_topk", "sampling_topp", "sampling_temperature")
 
 Weights = Annotated[
     str | None,
@@ -277,6 +278,49 @@ def translate(
     """
     translator = translation.Translator.load(run, device, inter_threads, compute_type)
     translation.translate_file(translator, file, output, context.obj, scores, say, resume, force or (), as_json=as_json)
+
+
+@app.command(cls=search_command("beam_size", "length_penalty", *_SAMPLING, "seed", "batch_tokens"))
+def backtranslate(
+    context: typer.Context,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle that translates from MONO's language.")],
+    mono: Annotated[
+        Path, typer.Argument(metavar="MONO", help="Text of the language to train for, a sentence per line.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.tsv", help="Default: next to MONO, for example mono.de-en.tsv.", rich_help_panel=_FILES
+        ),
+    ] = None,
+    tag: Annotated[
+        str, typer.Option(metavar="<TAG>", callback=text, help="Tag of synthetic sources.", rich_help_panel=_FILES)
+    ] = "<bt>",
+    no_tag: Annotated[
+        bool, typer.Option("--no-tag", help="Write sources without a tag.", rich_help_panel=_FILES)
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume an interrupted translation.", rich_help_panel=_FILES)
+    ] = False,
+    device: Device = "auto",
+    inter_threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Batches in parallel. Default: the number of cores.", rich_help_panel="Speed"),
+    ] = None,
+    compute_type: ComputeType = "float32",
+) -> None:
+    """Make training text from monolingual text by back-translation.
+
+    Writes a TSV file: translations as sources, the lines of MONO as targets. Prints the command that trains on it.
+
+    Example: allyouneed backtranslate EN-DE mono.en --sampling-topk 10
+    """
+    translator = translation.Translator.load(run, device, inter_threads, compute_type)
+    tag = "" if no_tag else tag
+    corpus = translation.back_translate(translator, mono, out, context.obj, tag=tag, resume=resume, report=say)
+    for line in corpus.report_lines():
+        say(line)
+    say(f"train on it with parallel text, for example:\n  {program()} {corpus.training_command()}")
 
 
 @app.command(cls=GroupedCommand)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from allyouneed.translation import bleu_tokenizers as bleu_tokenizers
     from allyouneed.translation import evaluation as evaluation
     from allyouneed.translation import options
+    from allyouneed.translation.back_translation import back_translate
     from allyouneed.translation.evaluation import evaluate
     from allyouneed.translation.options import SearchOptions
     from allyouneed.translation.results import Translation
@@ -21,6 +22,7 @@ __all__ = [
     "SearchOptions",
     "Translation",
     "Translator",
+    "back_translate",
     "bleu_tokenizers",
     "evaluate",
     "evaluation",
@@ -34,6 +36,7 @@ _MODULES = {
     "SearchOptions": "allyouneed.translation.options",
     "Translation": "allyouneed.translation.results",
     "Translator": "allyouneed.translation.translator",
+    "back_translate": "allyouneed.translation.back_translation",
     "evaluate": "allyouneed.translation.evaluation",
     "score": "allyouneed.translation.scoring",
     "score_lines": "allyouneed.translation.scoring",

@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from allyouneed.bundle import weights_of
 from allyouneed.errors import UserError
@@ -72,9 +73,13 @@ class ResumeNote:
         os.truncate(self.output, size)
         return lines
 
-    def write(self, lines: int) -> None:
-        """Write the note with the number of input lines done; the output must be flushed before."""
-        note = {"digest": self.digest, "lines": lines, "bytes": self.output.stat().st_size}
+    def facts(self) -> dict[str, Any]:
+        """Read the facts that were written with the note, once `truncate_output` has checked it."""
+        return json.loads(self.path.read_text(encoding="utf-8"))["facts"]
+
+    def write(self, lines: int, **facts: object) -> None:
+        """Write the note with the number of input lines done and other facts; the output must be flushed before."""
+        note = {"digest": self.digest, "lines": lines, "bytes": self.output.stat().st_size, "facts": facts}
         partial = self.path.with_name(f"{self.path.name}.partial")
         partial.write_text(json.dumps(note), encoding="utf-8")
         partial.replace(self.path)
