@@ -49,6 +49,7 @@ def without_mecab(monkeypatch):
     ("language", "name"),
     [
         *(("zh", "zh"), ("zh-Hant", "zh"), ("zh_CN", "zh"), ("zho_Hans", "zh"), ("yue", "zh"), ("ZH", "zh")),
+        *(("Chinese", "zh"), ("zh-yue", "zh"), ("태국어", "char")),
         *(("th", "char"), ("lo", "char"), ("km", "char"), ("my", "char"), ("bo", "char"), ("dz", "char")),
         *(("tha_Thai", "char"), ("khm_Khmr", "char"), ("shn", "char")),
         *(("de", "13a"), ("en", "13a"), ("ru", "13a"), ("vi", "13a"), ("he", "13a"), ("aa", "13a"), ("zh-Latn", "13a")),
@@ -58,6 +59,14 @@ def without_mecab(monkeypatch):
 def test_the_tokenizer_follows_the_language(language, name):
     assert choose_tokenizer("auto", language) == (name, None)
     assert choose_tokenizer("flores200", language) == ("flores200", None)
+
+
+def test_the_script_decides_where_there_is_no_language():
+    for language in (None, "mul", "und", "x-dates", "x-th"):
+        assert choose_tokenizer("auto", language, chinese(2)).name == "zh"
+        assert choose_tokenizer("auto", language, thai(2, 1)).name == "char"
+        assert choose_tokenizer("auto", language, [WORDS]).name == "13a"
+        assert choose_tokenizer("auto", language).name == "13a"
 
 
 def test_japanese_and_korean_are_divided_into_words_if_mecab_is_installed(monkeypatch):

@@ -18,19 +18,18 @@ from sacrebleu.tokenizers.tokenizer_spm import SPM_MODELS
 from sacrebleu.utils import SACREBLEU_DIR
 
 from allyouneed.errors import UserError
+from allyouneed.languages import primary, stored_language_code
 
 AUTO, DEFAULT, TOKENIZED = "auto", "13a", "none"
-# Codes of languages, ISO 639-1 and 639-3.
-_CHINESE = "zh zho chi cmn yue wuu lzh gan hsn nan hak cjy"
-_BY_MECAB = {"ja": "ja", "jpn": "ja", "ko": "ko", "kor": "ko"}  # sacreBLEU's extra with the tokenizer
+_CHINESE = "zh yue wuu lzh gan hsn nan hak cjy"
+_BY_MECAB = ("ja", "ko")
 # Thai, Lao, Khmer, Burmese, Tibetan, Dzongkha and languages in the same scripts: no spaces between words.
-_UNSPACED = "th tha tts sou nod lo lao km khm my mya bur shn ksw kjp mnw bo bod tib adx khg dz dzo khb tdd blt ryu"
+_UNSPACED = "th tts sou nod lo km my shn ksw kjp mnw bo adx khg dz khb tdd blt ryu"
 # Sentences end in punctuation that 13a does not divide from words: Arabic, Devanagari, Bengali, Ethiopic, Armenian, ...
 _OWN_PUNCTUATION = (
-    "ar ara arb arz ary apc acm fa fas per pes prs ur urd ps pus pbt sd snd ug uig ckb ks kas dv div hi hin bn ben "
-    "ne nep npi as asm or ori ory pa pan sa san mai bho awa mag hne sat mni am amh ti tir hy hye arm hyw"
+    "ar arz ary apc acm fa ur ps pbt sd ug ckb ks dv hi bn ne as or pa sa mai bho awa mag hne sat mni am ti hy hyw"
 )
-_ROMANISED = "latn"  # a script in a language code, as in zh-Latn for pinyin
+_NO_LANGUAGE = ("mul", "und")  # several languages, or an unknown one
 
 _HAN = "\u2e80-\u2fdf\u3005\u3007\u3021-\u3029\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _KANA = "\u3041-\u309f\u30a1-\u30ff\u31f0-\u31ff\uff66-\uff9f"
@@ -68,27 +67,28 @@ def choose_tokenizer(name: str, language: str | None, references: Sequence[str] 
 
     Args:
         name: "auto", or a tokenizer, which is returned as it is.
-        language: Code of the target language, for example "zh-Hant"; None to go by the script of the references.
-        references: The references, needed if there is no language.
+        language: Code of the target language, for example "zh-Hant". Without one, or with a private code such as
+            "x-dates", the script of the references decides.
+        references: The references.
     """
     if name != AUTO:
         return TokenizerChoice(name)
-    language = _language_of("\n".join(references)) if language is None else language
-    primary, *subtags = re.split(r"[-_]", language.strip().lower())
-    if _ROMANISED in subtags:
+    code = stored_language_code(language or "")
+    spoken = primary(code)
+    if not code or spoken in _NO_LANGUAGE or spoken.startswith("x-"):
+        code = spoken = _language_of("\n".join(references))
+    if "-Latn" in code:  # pinyin and other romanisations
         return TokenizerChoice(DEFAULT)
-    if primary in _BY_MECAB:
-        extra = _BY_MECAB[primary]
-        mecab = f"{extra}-mecab"
-        if _is_installed(mecab):
-            return TokenizerChoice(mecab)
-        remark = f"BLEU counts characters, because {mecab} is not installed: pip install 'sacrebleu[{extra}]'"
-        return TokenizerChoice(_CHARACTERS, remark)
-    if primary in _CHINESE.split():
+    if spoken in _BY_MECAB:
+        if _is_installed(f"{spoken}-mecab"):
+            return TokenizerChoice(f"{spoken}-mecab")
+        install = f"pip install 'sacrebleu[{spoken}]'"
+        return TokenizerChoice(_CHARACTERS, f"BLEU counts characters: {spoken}-mecab is not installed ({install})")
+    if spoken in _CHINESE.split():
         return TokenizerChoice("zh")
-    if primary in _UNSPACED.split():
+    if spoken in _UNSPACED.split():
         return TokenizerChoice(_CHARACTERS)
-    return TokenizerChoice("intl" if primary in _OWN_PUNCTUATION.split() else DEFAULT)
+    return TokenizerChoice("intl" if spoken in _OWN_PUNCTUATION.split() else DEFAULT)
 
 
 def for_text(tokenized: bool, tokenizer: str) -> str:
