@@ -50,8 +50,9 @@ def test_settings_exist(page):
 
 
 @pytest.mark.parametrize("page", [page for page in DOCS if blocks(page, "python") and page not in TESTED_ELSEWHERE])
-def test_python_runs(page, toy_run, capsys):
+def test_python_runs(page, toy_run, tmp_path, monkeypatch, capsys):
     """Run the pages' Python code with the variables that docs/insight.md assumes; see TESTED_ELSEWHERE."""
+    monkeypatch.chdir(tmp_path)
     translator = Translator.load(toy_run)
     ids = torch.tensor([[5, 6, 3]])
     namespace = {"allyouneed": allyouneed, "translator": translator, "model": translator.model}

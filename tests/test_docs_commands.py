@@ -37,7 +37,7 @@ MODEL = [setting for setting in TOY if setting.startswith(("model.", "data."))]
 RUNS, EXPORTS = r"RUN-?\d?|BACK|START|STUDENT|runs/quickstart|DIR|CT2", r"DIR|CT2.*|HF|ARGOS|RUN-?\d?|START"
 SKIPPED = ("quickstart", "paper")
 # Messages for what the machine or the prepared RUN may lack.
-UNAVAILABLE = ("int8 needs a processor", "pip install", "no snapshots were kept")
+UNAVAILABLE = ("int8 needs a processor", "pip install", "no snapshots were kept", "To download the test set")
 
 
 def is_run(command: str) -> bool:

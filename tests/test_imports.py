@@ -10,7 +10,7 @@ from pathlib import Path
 import allyouneed
 
 SOURCE = Path(allyouneed.__file__).parent
-BASE = {"errors", "files", "config", "suggest", "devices", "progress", "interruption", "languages"}
+BASE = {"errors", "files", "config", "suggest", "devices", "progress", "interruption", "languages", "offline_page"}
 SHARED = BASE | {"data", "model", "bundle", "snapshots", "translation"}
 MOST_LOCAL_IMPORTS = 12
 COMMANDS = {"command_options", "terminal"}
@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "lazy": set(),
     "errors": set(),
     "suggest": set(),
+    "offline_page": set(),
     "languages": {"errors", "suggest"},
     "interruption": set(),
     "progress": {"interruption"},
@@ -45,7 +46,7 @@ MAY_IMPORT = {
 }
 PUBLIC = {
     *("Config", "ModelConfig", "SearchOptions", "TrainingResult", "Transformer", "Translation", "Translator"),
-    *("UserError", "evaluate", "load_recipe", "record", "score", "train", "verify", "view"),
+    *("UserError", "compare", "evaluate", "load_recipe", "record", "score", "train", "verify", "view"),
 }
 
 

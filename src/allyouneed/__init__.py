@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from allyouneed.insight.view import view
     from allyouneed.model.transformer import Transformer
     from allyouneed.training.python_api import TrainingResult, train
+    from allyouneed.translation.comparison import compare
     from allyouneed.translation.evaluation import evaluate
     from allyouneed.translation.options import SearchOptions
     from allyouneed.translation.results import Translation
@@ -32,6 +33,7 @@ __all__ = [
     "Translation",
     "Translator",
     "UserError",
+    "compare",
     "evaluate",
     "load_recipe",
     "record",
@@ -50,6 +52,7 @@ _MODULES = {
     "Translation": "allyouneed.translation.results",
     "Translator": "allyouneed.translation.translator",
     "UserError": "allyouneed.errors",
+    "compare": "allyouneed.translation.comparison",
     "evaluate": "allyouneed.translation.evaluation",
     "load_recipe": "allyouneed.config",
     "record": "allyouneed.insight.recorder",

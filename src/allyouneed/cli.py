@@ -413,6 +413,58 @@ def evaluate(
         print(line)
 
 
+@app.command(cls=search_command("beam_size"))
+def compare(
+    context: typer.Context,
+    first: Annotated[Path, typer.Argument(metavar="RUN", help="A: a run, a bundle, or a file of translations.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN", help="B: likewise; A is the baseline.")],
+    test: Test = None,
+    reference: References = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page with the sentences side by side.", rich_help_panel=_FILES),
+    ] = None,
+    sentences: Annotated[
+        int, typer.Option(min=0, help="Sentences to print, those that differ most.", rich_help_panel=_FILES)
+    ] = 3,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, with all sentences.", rich_help_panel=_FILES)
+    ] = False,
+    metrics: Metrics = None,
+    tokenized: Tokenized = False,
+    tokenizer: Tokenizer = "auto",
+    device: Device = "auto",
+    compute_type: ComputeType = "float32",
+) -> None:
+    """Compare two translators: scores, significance, sentences.
+
+    The p-values and confidence intervals are those of sacreBLEU's paired bootstrap test.
+
+    Example: allyouneed compare RUN-1 RUN-2 --test test.de test.en --html compare.html
+    """
+    if html:
+        translation.comparison.check_page(html, [*(test or ()), *(reference or ())])
+    compared = translation.compare(
+        first,
+        second,
+        test or (),
+        context.obj,
+        references=reference or (),
+        metrics=translation.evaluation.metric_options(metrics, False, None).names,
+        tokenizer=translation.bleu_tokenizers.for_text(tokenized, tokenizer),
+        device=device,
+        compute_type=compute_type,
+        report=say,
+    )
+    if as_json:
+        print(json.dumps(compared.as_dict()))
+    else:
+        for line in compared.lines(sentences):
+            print(line)
+    if html:
+        say(f"page: {compared.save(html)}")
+
+
 @app.command()
 def look(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],

@@ -6,8 +6,6 @@ plain ES modules. A page opened from disk cannot import modules, so the file con
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html as escaping
 import json
 import re
@@ -19,6 +17,7 @@ from string import Template
 from typing import Any
 
 from allyouneed.files import write_file
+from allyouneed.offline_page import json_for_html, source_hash
 
 PAGE_BYTES = 1_940_000  # of a page; the rest of 2 MB is for the frames of the arrays and rounding
 _IMPORT = re.compile(r'^import (?:[^;]* from )?"\./(\w+\.js)";\n', re.MULTILINE)
@@ -71,7 +70,7 @@ def html(data: dict[str, Any], ask: dict[str, Any] | None = None) -> str:
         HTML, ASCII only.
     """
     hooks = ("fetchVariant", "asking"), ("fetchAttribution", "askingAttribution"), ("fetchPatching", "askingPatching")
-    made = ", ".join(f"{hook}: {maker}({_json(ask)})" for hook, maker in hooks) if ask else ""
+    made = ", ".join(f"{hook}: {maker}({json_for_html(ask)})" for hook, maker in hooks) if ask else ""
     hook = f", {{{made}}}" if ask else ""
     call = f'start(document.getElementById("explorer"), pageData(){hook});'
     entries = ("app.js", "live.js") if ask else ("app.js",)
@@ -129,7 +128,7 @@ def _page(data: dict[str, Any], title: str, entries: tuple[str, ...], call: str,
     code = _NON_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], script(*entries) + call)
     css = _NON_ASCII.sub(lambda found: f"\\{ord(found[0]):x} ", style())
     title = escaping.escape(" ".join(title.split())[:80]) + " · allyouneed"
-    policy = f"default-src 'none'; script-src {_hash(code)}; style-src {_hash(css)}; img-src data: blob:; "
+    policy = f"default-src 'none'; script-src {source_hash(code)}; style-src {source_hash(css)}; img-src data: blob:; "
     template = Template(files(__package__).joinpath("page.html").read_text("utf-8"))
     return template.substitute(
         policy=policy + allowed + "base-uri 'none'; form-action 'none'",
@@ -146,16 +145,5 @@ def _data(data: dict[str, Any]) -> str:
     parts = {"data": {**{name: x for name, x in data.items() if name not in deferred}, "deferred": deferred}}
     parts |= {name: data[name] for name in deferred}
     return "\n".join(
-        f'<script type="application/json" id="{name}">{_json(part)}</script>' for name, part in parts.items()
+        f'<script type="application/json" id="{name}">{json_for_html(part)}</script>' for name, part in parts.items()
     )
-
-
-def _json(data: dict[str, Any]) -> str:
-    """Return JSON without characters that are special in HTML."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _hash(text: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-    return f"'sha256-{digest}'"

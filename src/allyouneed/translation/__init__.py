@@ -8,9 +8,11 @@ from allyouneed import lazy
 
 if TYPE_CHECKING:
     from allyouneed.translation import bleu_tokenizers as bleu_tokenizers
+    from allyouneed.translation import comparison as comparison
     from allyouneed.translation import evaluation as evaluation
     from allyouneed.translation import options
     from allyouneed.translation.back_translation import back_translate
+    from allyouneed.translation.comparison import compare
     from allyouneed.translation.evaluation import evaluate
     from allyouneed.translation.options import SearchOptions
     from allyouneed.translation.results import Translation
@@ -24,6 +26,8 @@ __all__ = [
     "Translator",
     "back_translate",
     "bleu_tokenizers",
+    "compare",
+    "comparison",
     "evaluate",
     "evaluation",
     "options",
@@ -37,10 +41,11 @@ _MODULES = {
     "Translation": "allyouneed.translation.results",
     "Translator": "allyouneed.translation.translator",
     "back_translate": "allyouneed.translation.back_translation",
+    "compare": "allyouneed.translation.comparison",
     "evaluate": "allyouneed.translation.evaluation",
     "score": "allyouneed.translation.scoring",
     "score_lines": "allyouneed.translation.scoring",
     "translate_file": "allyouneed.translation.text_files",
 }
 
-__getattr__ = lazy.attach(__name__, _MODULES, ["bleu_tokenizers", "evaluation", "options"])
+__getattr__ = lazy.attach(__name__, _MODULES, ["bleu_tokenizers", "comparison", "evaluation", "options"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import math
 from collections.abc import Callable, Iterator
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from allyouneed.offline_page import source_hash
 from allyouneed.verification.explain import step_words
 from allyouneed.verification.findings import (
     CHOICE,
@@ -86,8 +85,7 @@ def verification_html(result: Verification, language: str = "en") -> str:
         HTML with a content security policy that allows nothing but its own style.
     """
     style = files(__package__).joinpath("page.css").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    policy = f"default-src 'none'; style-src {source_hash(style)}; base-uri 'none'; form-action 'none'"
     korean = language == "ko"
     switches = "".join(
         f'<input type="radio" name="language" id="{code}"{" checked" if korean == (code == "ko") else ""}>'
