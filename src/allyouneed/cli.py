@@ -344,7 +344,7 @@ def score(
 
     Example: allyouneed score RUN --test test.de test.en
     """
-    for line in translation.score_lines(translation.score(run, test, device=device), tokens, as_json):
+    for line in translation.score_lines(translation.score(run, test, device=device, report=say), tokens, as_json):
         print(line)
 
 

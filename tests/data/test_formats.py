@@ -1,7 +1,7 @@
 import pytest
 
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import read_pairs, reading_notes
+from allyouneed.data.formats import columns_for, read_pairs, reading_notes
 from allyouneed.errors import UserError
 
 
@@ -63,3 +63,33 @@ def test_json_lines_are_not_one_side(tmp_path):
     (tmp_path / "s").write_text('{"de": "eins"}\n')
     with pytest.raises(UserError, match="s: JSON lines, not one side"):
         count_pairs([tmp_path / "s", tmp_path / "s"])
+
+
+@pytest.mark.parametrize(
+    ("header", "languages", "columns"),
+    [
+        ("en\tde", ("de", "en"), (2, 1)),
+        ("de\ten", ("de", "en"), (1, 2)),
+        ("id\tEnglish\tGerman\tnote", ("de", "en"), (3, 2)),
+        ("Deutsch\t영어", ("en", "de"), (2, 1)),
+        ("zh_Hans\ten-US", ("en", "zh-Hans"), (2, 1)),
+        ("target\tsource", ("de", "en"), (1, 2)),  # read_pairs knows what these names mean
+        ("fr\ten", ("de", "en"), (1, 2)),
+    ],
+)
+def test_a_header_selects_columns_by_language(tmp_path, header, languages, columns):
+    path = tmp_path / "a.tsv"
+    cells = header.count("\t") + 1
+    path.write_text("".join(row + "\n" for row in [header, *["\t".join("abcd"[:cells])] * 3]), encoding="utf-8")
+    assert columns_for([path], (1, 2), languages) == columns
+    assert columns_for([path], (2, 1), languages) == (2, 1)
+    assert next(iter(read_pairs([path], columns))).line == 2
+
+
+def test_headers_of_swapped_files(tmp_path):
+    for side, name in (("s", "en"), ("t", "de")):
+        (tmp_path / side).write_text(f"{name}\neins\nzwei\n")
+    paths = [tmp_path / "s", tmp_path / "t"]
+    assert columns_for(paths, (1, 2), ("en", "de")) == (1, 2)
+    with pytest.raises(UserError, match=r"their headers are en and de\. Swap the files\."):
+        columns_for(paths, (1, 2), ("de", "en"))

@@ -166,7 +166,16 @@ def test_json_without_two_texts_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "side"),
-    [("SRC", "source"), ("target_text", "target"), ("German", "de"), (" en ", "en"), ("Hello", None), ("A", None)],
+    [
+        ("SRC", "source"),
+        ("target_text", "target"),
+        ("German", "de"),
+        (" en ", "en"),
+        ("Hello", None),
+        ("A", None),
+        ("one", None),
+        ("yue", "yue"),
+    ],
 )
 def test_names_of_columns(name, side):
     assert side_of(name) == side

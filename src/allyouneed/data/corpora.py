@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from allyouneed.data.corpus import EXAMPLES, CorpusReport, count_pairs
+from allyouneed.data.formats import columns_for
 from allyouneed.data.tables import is_table
 from allyouneed.errors import UserError
 from allyouneed.files import TextFiles
@@ -24,10 +25,12 @@ class Corpus:
     Attributes:
         paths: One TSV file, or two plain files of source and target.
         weight: Occurrences of each pair in an epoch of training, on average.
+        columns: Columns of source and target in a TSV file, from 1.
     """
 
     paths: tuple[Path, ...]
     weight: float = 1.0
+    columns: tuple[int, int] = (1, 2)
 
     def __str__(self) -> str:
         return " and ".join(map(str, self.paths))
@@ -85,6 +88,17 @@ def _weights(weights: str | Sequence[float], count: int) -> list[float]:
     if len(numbers) != count:
         raise UserError(f"{len(numbers)} weights for {count} corpora: give one for each --train, in the same order.")
     return numbers
+
+
+def located(corpora: Sequence[Corpus], columns: tuple[int, int], languages: Sequence[str] | None) -> list[Corpus]:
+    """Return corpora with their columns, which a header may name after the languages.
+
+    Raises:
+        UserError: As for `columns_for`.
+    """
+    if languages is None:
+        return [replace(each, columns=columns) for each in corpora]
+    return [replace(each, columns=columns_for(each.paths, columns, languages)) for each in corpora]
 
 
 def is_weighted(corpora: Sequence[Corpus]) -> bool:

@@ -14,6 +14,7 @@ from allyouneed.data.headers import side_of
 from allyouneed.data.lines import read_lines
 from allyouneed.data.tables import Table
 from allyouneed.errors import UserError
+from allyouneed.languages import primary
 
 _SAMPLE = 1000  # lines by which a table is told from plain text
 
@@ -75,6 +76,37 @@ def reading_notes(paths: Sequence[Path], columns: tuple[int, int] = (1, 2)) -> l
         return []
     names = ", ".join(next(side).decode() for side in (source, target))
     return [f"{paths[0]} and {paths[1]}: the first lines are a header ({names}) and not used as a pair"]
+
+
+def columns_for(paths: Sequence[Path], columns: tuple[int, int], languages: Sequence[str]) -> tuple[int, int]:
+    """Return the columns of two languages: those that a header names after them, otherwise the given ones.
+
+    Args:
+        paths: One file with both sides, or two parallel files.
+        columns: Columns of source and target, from 1. If they are not the default (1, 2), they are returned.
+        languages: Codes of source and target.
+
+    Raises:
+        UserError: As for `read_pairs`, or if the headers of two files name the languages in reverse.
+    """
+    check_file_count(paths)
+    codes = [primary(language) for language in languages]
+    if len(paths) == 2:
+        named = [primary(name) if name else None for name in _names_of_sides(*paths)]
+        if named == codes[::-1] and codes[0] != codes[1]:
+            raise UserError(f"{paths[0]} and {paths[1]}: their headers are {named[0]} and {named[1]}. Swap the files.")
+        return columns
+    names = [side_of(name) for name in Table(paths[0]).layout.names]
+    found = [[number for number, name in enumerate(names, 1) if name and primary(name) == code] for code in codes]
+    if columns != (1, 2) or not all(len(numbers) == 1 for numbers in found) or codes[0] == codes[1]:
+        return columns
+    return found[0][0], found[1][0]
+
+
+def _names_of_sides(source: Path, target: Path) -> list[str | None]:
+    """Return what the headers of two files stand for; nothing without headers."""
+    sides, is_header = read_sides(source, target)
+    return [side_of(next(side).decode()) for side in sides] if is_header else []
 
 
 def read_sides(source: Path, target: Path) -> tuple[tuple[Iterator[bytes], Iterator[bytes]], bool]:

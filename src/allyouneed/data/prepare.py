@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TextIO
 
 from allyouneed.config import DataConfig
-from allyouneed.data.corpora import Corpus, count_all_pairs
+from allyouneed.data.corpora import Corpus, count_all_pairs, located
 from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs, usable_text
-from allyouneed.data.formats import RawPair, read_pairs
+from allyouneed.data.formats import RawPair, read_pairs, reading_notes
 from allyouneed.data.prepared import PreparedData
 from allyouneed.data.store import write_store
 from allyouneed.data.tokenizer import Tokenizer
@@ -35,6 +35,7 @@ def prepare(
     say: Callable[[str], None],
     tokenizer: AnyTokenizer | None = None,
     adjustable: bool = False,
+    languages: tuple[str, str] | None = None,
 ) -> PreparedData:
     """Train a tokenizer, encode the text and write it to `folder`, unless this has been done before.
 
@@ -49,6 +50,7 @@ def prepare(
         say: Receives progress messages.
         tokenizer: An existing tokenizer, for further training of a model.
         adjustable: Whether `data.vocab_size` may be raised if it leaves too little room beside the text's characters.
+        languages: Codes of source and target, by which a header selects the columns of a file.
 
     Returns:
         The prepared data.
@@ -57,11 +59,14 @@ def prepare(
         UserError: If no usable pairs remain for training or validation, the text has another encoding, or the folder
             cannot be written.
     """
-    prepared, valid = PreparedData(folder), valid or None
+    prepared = PreparedData(folder)
     if prepared.is_complete:
         return prepared
+    train, valid = (located(corpora, data.columns, languages) for corpora in (train, valid or ()))
+    for note in dict.fromkeys(note for each in (*train, *valid) for note in reading_notes(each.paths, each.columns)):
+        say(note)
     counts = [count_pairs(corpus.paths) for corpus in train]
-    count_all_pairs(valid or ())
+    count_all_pairs(valid)
     held_out = HeldOut(None if valid else max(20, counts[0] // _HELD_OUT))
     if tokenizer is None:
         say(f"training the tokenizer: {data.vocab_size:,} subwords ...")
@@ -78,21 +83,21 @@ def prepare(
         reports = {"train": [encoder.report for encoder in encoders]}
         for report in reports["train"]:
             report.check_usable()
-        if valid is None:
-            encoders = [_Encoder(train[0], data, tokenizer, dropped)]
-        else:
+        if valid:
             encoders = [_Encoder(corpus, data, tokenizer, dropped, duplicates=False) for corpus in valid]
-        selected = held_out.chosen if valid is None else _any_pair
+        else:
+            encoders = [_Encoder(train[0], data, tokenizer, dropped)]
+        selected = _any_pair if valid else held_out.chosen
         write_store(prepared.valid, (ids for encoder in encoders for ids in encoder.encoded(selected, texts)))
         reports["valid"] = [encoder.report for encoder in encoders]
-        if valid is None and not texts:
+        if not valid and not texts:
             raise UserError(
                 f"{train[0]}: too few pairs to hold out some of them for validation. "
                 "Give a validation set: --valid SOURCE TARGET."
             )
         for report in reports["valid"]:
             report.check_usable()
-    if valid is None:
+    if not valid:
         where = f" of {train[0].names}" if len(train) > 1 else ""
         say(f"no --valid given: {len(texts):,} training pairs{where} are held out for validation")
     prepared.finish(tokenizer, texts, reports)
@@ -136,7 +141,7 @@ class _Encoder:
     def __init__(
         self, corpus: Corpus, data: DataConfig, tokenizer: AnyTokenizer, dropped: TextIO, duplicates: bool = True
     ):
-        self.paths, self.data, self.tokenizer, self.dropped = corpus.paths, data, tokenizer, dropped
+        self.corpus, self.tokenizer, self.dropped = corpus, tokenizer, dropped
         self.checks = PairChecks(data.max_length, data.max_ratio, duplicates)
         self.report = CorpusReport([str(path) for path in corpus.paths])
 
@@ -144,7 +149,7 @@ class _Encoder:
         self, selected: Callable[[RawPair], bool], texts: list[tuple[str, str]] | None = None
     ) -> Iterator[tuple[list[int], list[int]]]:
         """Yield the token ids of selected pairs that pass all checks, and append their texts to `texts` if given."""
-        pairs = (pair for pair in read_pairs(self.paths, self.data.columns) if selected(pair))
+        pairs = (pair for pair in read_pairs(self.corpus.paths, self.corpus.columns) if selected(pair))
         while chunk := list(islice(pairs, _CHUNK)):
             self.report.pairs += len(chunk)
             valid = [pair for pair in chunk if not self.drops(pair, self.checks.text_fault(pair))]
@@ -195,7 +200,7 @@ def _tokenizer_text(train: Sequence[Corpus], data: DataConfig, held_out: HeldOut
     numbered = (
         (number, pair)
         for number, corpus in enumerate(train)
-        for pair in usable_text(corpus.paths, data.columns, checks)
+        for pair in usable_text(corpus.paths, corpus.columns, checks)
     )
     for number, pair in islice(numbered, 0, None, every):
         if not (held_out.has_source(pair) if number else held_out.chosen(pair)):
@@ -210,13 +215,14 @@ def _learn_tokenizer(
         return learn_tokenizer(sentences, data.vocab_size, data.subwords, data.character_coverage, adjustable)
     except UserError as error:
         for corpus in train:
-            _text_report(corpus.paths, data).check_usable()  # raises a more specific error if the text is unusable
+            _text_report(corpus, data).check_usable()  # raises a more specific error if the text is unusable
         raise UserError(f"{', '.join(map(str, train))}: {error}") from error
 
 
-def _text_report(paths: Sequence[Path], data: DataConfig) -> CorpusReport:
-    report, checks = CorpusReport([str(path) for path in paths]), PairChecks(data.max_length, data.max_ratio, False)
-    for pair in read_pairs(paths, data.columns):
+def _text_report(corpus: Corpus, data: DataConfig) -> CorpusReport:
+    report = CorpusReport([str(path) for path in corpus.paths])
+    checks = PairChecks(data.max_length, data.max_ratio, duplicates=False)
+    for pair in read_pairs(corpus.paths, corpus.columns):
         report.pairs += 1
         fault = checks.text_fault(pair)
         if fault:

@@ -8,7 +8,7 @@ from pathlib import Path
 from allyouneed import exchange  # lazy: loads a format's module and the other system's package on first use
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import read_pairs
+from allyouneed.data.formats import columns_for, read_pairs
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator, compare, sample_sources
 from allyouneed.suggest import did_you_mean
@@ -84,7 +84,8 @@ def _sentences(bundle: Bundle, test: Sequence[Path] | None) -> tuple[list[str], 
         sources, description = sample_sources(bundle)
         return sources, [sample["reference"] for sample in bundle.samples], description
     count_pairs(test)
-    pairs = [pair for pair in read_pairs(test, bundle.config.data.columns) if not pair.fault]
+    columns = columns_for(test, bundle.config.data.columns, bundle.languages)
+    pairs = [pair for pair in read_pairs(test, columns) if not pair.fault]
     pairs = [pair for pair in pairs if 0 < len(bundle.tokenizer.encode(pair.source)) < bundle.longest_source]
     if not pairs:
         raise UserError(f"{test[0]}: nothing to compare: no sentence of 1 to {bundle.longest_source - 1} tokens.")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from allyouneed.data.formats import columns_for
 from allyouneed.errors import UserError
 from allyouneed.files import check_output, write_file
 from allyouneed.insight.explorer import explorer_data
@@ -137,7 +138,9 @@ def look_at(request: LookRequest, console: Console) -> str:
     if request.page:
         load_twins(request.twins)  # reports a wrong folder before the long computations
         added = _comparisons(translator, request)
-        text = effect_text(request.run, request.test, translator.bundle.config.data.columns)
+        columns, languages = translator.bundle.config.data.columns, translator.bundle.languages
+        columns = columns_for(request.test, columns, languages) if request.test else columns
+        text = effect_text(request.run, request.test, columns)
         with track_progress(console, "variants") as update:
             examples = validation_pairs(request.run, translator)
             sentence = request.sentence, None, request.translation

@@ -17,7 +17,7 @@ from rich.console import Console
 from allyouneed.bundle import Build, load_bundle
 from allyouneed.config import Config
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import read_pairs
+from allyouneed.data.formats import columns_for, read_pairs
 from allyouneed.data.prepare import prepare
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
@@ -108,7 +108,7 @@ def _validated(request: Request, test: Sequence[Path]) -> tuple[Request, Config]
         )
     if count_pairs(test) == 0:
         raise UserError(f"{test[0]}: the file is empty.")
-    for pair in read_pairs(test, config.data.columns):
+    for pair in read_pairs(test, columns_for(test, config.data.columns, request.languages)):
         if pair.fault:
             raise UserError(f"{test[0]}:{pair.line}: {pair.fault}. Correct the line: scores need every test sentence.")
     return fixed, config

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.config import load_recipe
-from allyouneed.data.corpora import Corpus, count_all_pairs
+from allyouneed.data.corpora import Corpus, count_all_pairs, located
 from allyouneed.data.formats import RawPair, read_pairs
 from allyouneed.data.lines import read_text
 from allyouneed.errors import UserError
@@ -124,7 +124,8 @@ def _distilled(
     files = folder / "train.source", folder / "train.target"
     if all(file.is_file() for file in files):
         return files
-    read = read_pairs(corpus.paths, config.data.columns)
+    [corpus] = located([corpus], config.data.columns, teacher.languages)
+    read = read_pairs(corpus.paths, corpus.columns)
     pairs = [pair for pair in read if not pair.fault and pair.source and pair.target]
     translator = Translator(teacher, config.training.device, request.inter_threads)
     hypotheses = _translate(folder, pairs, translator, facts, say)

@@ -112,7 +112,16 @@ def _train(
 def _prepare(resolved: ResolvedRequest, prepared: PreparedData, log: RunLog) -> None:
     request, data = resolved.request, resolved.config.data
     adjustable = "data.vocab_size" not in explicit_settings(request)
-    prepare(prepared.folder, request.train, request.valid, data, log.show, resolved.tokenizer, adjustable)
+    prepare(
+        prepared.folder,
+        request.train,
+        request.valid,
+        data,
+        log.show,
+        resolved.tokenizer,
+        adjustable,
+        request.languages,
+    )
     for line in prepared.report_lines():
         log.show(line)
     log.show(f"all dropped lines: {prepared.dropped}")

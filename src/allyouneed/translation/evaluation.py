@@ -96,7 +96,7 @@ def evaluate(
         check_output(Path(output), *files, *more)
     translator = load_translator(run, device) if run is not None else None
     columns = translator.bundle.config.data.columns if translator else (1, 2)
-    found = read_test(files, columns, more)
+    found = read_test(files, columns, more, translator.bundle.languages if translator else None, report)
     if translator:
         found = found.normalised()
     scoring = Scoring.prepare(wanted, tokenizer, found, target_language(translator), report)

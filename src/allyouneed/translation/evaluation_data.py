@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import RawPair, read_pairs
+from allyouneed.data.formats import RawPair, columns_for, read_pairs, reading_notes
 from allyouneed.data.lines import read_text
+from allyouneed.data.tables import is_table
 from allyouneed.data.tokenizer import to_nfc
 from allyouneed.errors import UserError
 from allyouneed.translation.sacrebleu_sets import is_set_name, read_named_set
@@ -42,7 +42,11 @@ class TestSet:
 
 
 def read_test(
-    files: Sequence[Path], columns: tuple[int, int] = (1, 2), extra_references: Sequence[Path] = ()
+    files: Sequence[Path],
+    columns: tuple[int, int] = (1, 2),
+    extra_references: Sequence[Path] = (),
+    languages: Sequence[str] | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> TestSet:
     """Read a test set.
 
@@ -51,6 +55,8 @@ def read_test(
             or nothing, or the source alone, if there are extra references.
         columns: Columns of source and target in a TSV, counted from 1.
         extra_references: Plain files of further references.
+        languages: Codes of source and target, by which a header selects the columns of a file.
+        report: Called with remarks on how a file is read.
 
     Raises:
         UserError: If a file cannot be read, files are empty or differ in length, or a line is broken.
@@ -68,7 +74,7 @@ def read_test(
             _check_length(files[0], sources, first, references)
         found = TestSet(str(first), _numbers(references), sources, [references])
     else:
-        pairs = read_test_set(files[:2], columns)
+        pairs = read_test_set(files[:2], columns, languages, report)
         sources, references = [pair.source for pair in pairs], [pair.target for pair in pairs]
         found = TestSet(str(files[0]), [pair.line for pair in pairs], sources, [references])
     for path in more:
@@ -87,18 +93,31 @@ def read_translations(path: Path, test: TestSet) -> list[str]:
     return lines
 
 
-def read_test_set(files: Sequence[str | Path], columns: tuple[int, int]) -> list[RawPair]:
-    """Read all pairs of two parallel text files, or of one TSV.
+def read_test_set(
+    files: Sequence[str | Path],
+    columns: tuple[int, int],
+    languages: Sequence[str] | None = None,
+    report: Callable[[str], None] | None = None,
+) -> list[RawPair]:
+    """Read all pairs of two parallel text files, or of one TSV. Pipes are read, too.
 
     Args:
         files: Paths of the files.
         columns: Columns of source and target in a TSV, counted from 1.
+        languages: Codes of source and target, by which a header selects the columns of a file.
+        report: Called with remarks on how a file is read.
 
     Raises:
         UserError: If a file cannot be read, the files are empty or differ in length, or a line is broken.
     """
     paths = [Path(file) for file in files]
-    count_pairs(paths)
+    if all(path.is_file() for path in paths):  # a pipe can be read only once
+        if languages:
+            columns = columns_for(paths, columns, languages)
+        if report:
+            for note in reading_notes(paths, columns):
+                report(note)
+        count_pairs(paths)
     pairs = list(read_pairs(paths, columns))
     if not pairs:
         raise UserError(f"{paths[0]}: the file is empty.")
@@ -116,8 +135,8 @@ def _plain(path: Path) -> list[str]:
 
 
 def _has_pairs(path: Path) -> bool:
-    """Return whether a single file has source and target, not the source alone: its first line has a tab."""
-    return any("\t" in line for line in islice(read_text(path), 1))
+    """Return whether a single file has source and target, not the source alone."""
+    return path.is_file() and is_table(path)
 
 
 def _numbers(lines: Sequence[str]) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -54,20 +54,28 @@ class PairScore:
     log_probs: list[float]
 
 
-def score(run: str | Path | Translator, test: TextFiles, *, device: str | torch.device = "auto") -> list[PairScore]:
+def score(
+    run: str | Path | Translator,
+    test: TextFiles,
+    *,
+    device: str | torch.device = "auto",
+    report: Callable[[str], None] | None = None,
+) -> list[PairScore]:
     """Score the translations of a test set, as `allyouneed score` does.
 
     Args:
         run: A RUN, a bundle, or a loaded translator.
         test: Two parallel text files (source, target), or one TSV.
         device: Device of the model: "auto" (CUDA if there is a GPU), "cpu" or "cuda".
+        report: Called with remarks on how a file is read.
 
     Raises:
         UserError: If the run or a file cannot be read, a file is empty, a line is broken, or a sentence is longer than
             the model's learned positions.
     """
     translator = run if isinstance(run, Translator) else Translator.load(run, device)
-    pairs = read_test_set(as_paths(test), translator.bundle.config.data.columns)
+    bundle = translator.bundle
+    pairs = read_test_set(as_paths(test), bundle.config.data.columns, bundle.languages, report)
     scored = score_pairs(translator, [pair.source for pair in pairs], [pair.target for pair in pairs])
     return [
         PairScore(pair.line, pair.source, pair.target, sum(each.log_probs), each.tokens, each.log_probs)

@@ -11,11 +11,12 @@ examples                {number: {source, target}}: tokens of the sentences that
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import read_pairs
+from allyouneed.data.formats import columns_for, read_pairs
 from allyouneed.data.tokenizer import EOS
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
@@ -103,13 +104,13 @@ def _tokenizers(translator: Translator) -> tuple[AnyTokenizer, AnyTokenizer]:
 def read_pairs_of(translator: Translator, test: Sequence[Path]) -> list[tuple[int, tuple[Sentence, Sentence]]]:
     """Read sentence pairs, each with the index of its line, from 0."""
     kept = []
-    for line, pair in enumerate(read_pairs(test, translator.bundle.config.data.columns)):
-        if line >= SENTENCES:
-            break
+    bundle = translator.bundle
+    columns = columns_for(test, bundle.config.data.columns, bundle.languages)
+    for pair in islice(read_pairs(test, columns), SENTENCES):
         if pair.fault:
             raise UserError(f"{test[0]}:{pair.line}: {pair.fault}. Correct the line.")
         if usable := usable_pair(translator, pair.source, pair.target):
-            kept.append((line, usable))
+            kept.append((pair.line - 1, usable))
     return kept
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from allyouneed.bundle import Bundle, find_bundle, load_bundle
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import read_pairs
+from allyouneed.data.formats import columns_for, read_pairs
 from allyouneed.data.tokenizer import BOS
 from allyouneed.errors import UserError
 from allyouneed.files import sha256
@@ -110,7 +110,7 @@ def _read_test(bundle: Bundle, test: Sequence[Path]) -> EligibleText:
     """Read sentences of at least two words that are not longer than the training sentences."""
     count_pairs(test)
     language = primary(bundle.languages[0])
-    lines = list(read_pairs(test, bundle.config.data.columns))
+    lines = list(read_pairs(test, columns_for(test, bundle.config.data.columns, bundle.languages)))
     sentences, pairs = [], []
     for pair in lines:
         sentence = split_sentence(bundle.tokenizer, pair.source, language)
