@@ -160,20 +160,22 @@ def test_a_finished_run_is_unchanged(tmp_path):
 def test_different_settings_or_text_are_refused(toy_run, tmp_path):
     request = toy_request(toy_run.parent / "text", toy_run)
     other = dataclasses.replace(request, settings=[*request.settings, "training.seed=9"])
-    with pytest.raises(UserError, match="was started with settings"):
+    with pytest.raises(UserError, match=r"was started with training\.seed = 1, now 9\. Repeat the original command"):
         train(other, silent())
     text = toy_request(tmp_path / "text", toy_run)
     source = text.train[0].paths[0]
     source.write_text(source.read_text().replace("a", "b"))
-    with pytest.raises(UserError, match=r"was started with train"):
+    with pytest.raises(
+        UserError, match=r"was started with --train = train\.src, train\.tgt, now the same with other content"
+    ):
         train(text, silent())
 
 
 def test_swapped_sides_or_missing_validation_are_refused(toy_run):
     request = toy_request(toy_run.parent / "text", toy_run)
-    with pytest.raises(UserError, match="was started with train"):
+    with pytest.raises(UserError, match=r"started with --train = train\.src, train\.tgt, now train\.tgt, train\.src"):
         train(dataclasses.replace(request, train=[corpus(*request.train[0].paths[::-1])]), silent())
-    with pytest.raises(UserError, match="was started with valid"):
+    with pytest.raises(UserError, match=r"was started with --valid = valid\.src, valid\.tgt, now none"):
         train(dataclasses.replace(request, valid=None), silent())
 
 

@@ -193,7 +193,7 @@ def test_a_missing_start_is_refused(tmp_path):
 def test_a_different_start_is_a_different_run(tmp_path):
     request = further(tmp_path, POST_NORM)
     train(request, silent())
-    with pytest.raises(UserError, match="was started with start from"):
+    with pytest.raises(UserError, match=r"was started with --start-from = .*format-2, now none"):
         train(dataclasses.replace(request, start_from=None), silent())
 
 
@@ -245,7 +245,7 @@ def test_the_format_of_the_run_record(tmp_path):
     request = further(tmp_path, POST_NORM)
     train(request, silent())
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert facts.keys() == {"asked", "config", "plan", "finished"}
+    assert facts.keys() == {"asked", "base", "config", "plan", "finished"}
     assert facts["asked"].keys() == {"train", "valid", "languages", "recipe", "settings", "start from"}
     assert facts["plan"].keys() == {
         *("steps", "warmup", "decay", "learning_rate", "validate_every", "average_every"),

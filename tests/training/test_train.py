@@ -15,7 +15,7 @@ from allyouneed.config import load_recipe
 from allyouneed.data.corpora import corpus
 from allyouneed.snapshots import Snapshots
 from allyouneed.training.average import average
-from allyouneed.training.request import identity
+from allyouneed.training.identity import identity
 from allyouneed.training.schedule import Speed, TrainingPlan
 from allyouneed.training.size import choose_size, matrix_flops, training_flops
 from allyouneed.training.train import FINISHED, train
@@ -249,13 +249,13 @@ def test_the_same_folder_can_be_used_after_a_mistake(tmp_path):
     assert train(request, silent()).status == FINISHED
 
 
-def test_recipe_files_are_compared_by_content(tmp_path):
+def test_recipe_files_are_compared_by_their_settings(tmp_path):
     recipe = tmp_path / "mine.toml"
     recipe.write_text("[training]\nseed = 3\n")
     request = dataclasses.replace(toy_request(tmp_path / "text", tmp_path / "run"), recipe=str(recipe))
     train(request, silent())
     recipe.write_text("[training]\nseed = 4\n")
-    with pytest.raises(UserError, match="was started with recipe"):
+    with pytest.raises(UserError, match=r"was started with training\.seed = 3, now 4"):
         train(request, silent())
 
 

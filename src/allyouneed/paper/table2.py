@@ -28,8 +28,9 @@ from allyouneed.paper.plots import COLOURS, new_plot
 from allyouneed.paper.recurrent import RecurrentTranslator
 from allyouneed.paper.results_folder import Results, as_table
 from allyouneed.progress import print_line
+from allyouneed.training.identity import identity
 from allyouneed.training.log import RunLog
-from allyouneed.training.request import Request, assignments_of, base_config, identity, requested_device
+from allyouneed.training.request import Request, assignments_of, base_config, requested_device
 from allyouneed.training.size import matrix_flops
 from allyouneed.training.train import train
 from allyouneed.translation.bleu_tokenizers import AUTO, for_text

@@ -26,8 +26,9 @@ from allyouneed.errors import UserError
 from allyouneed.files import read_json, sha256, to_json, write_file
 from allyouneed.progress import print_line
 from allyouneed.training.distributed import announced_ranks
+from allyouneed.training.identity import bundle_identity, same_content
 from allyouneed.training.outcome import Outcome
-from allyouneed.training.request import Request, bundle_identity
+from allyouneed.training.request import Request
 from allyouneed.training.train import lock_run, train
 from allyouneed.translation.bleu_tokenizers import AUTO, DEFAULT, TOKENIZED, bleu_metric, choose_tokenizer
 from allyouneed.translation.options import SearchOptions
@@ -140,8 +141,8 @@ def _agree(run: Path, path: Path, facts: dict[str, Any]) -> None:
     if not path.is_file():
         return write_file(path, to_json(facts))
     started = read_json(path, "Give another --out.", lambda content: content["targets"])
-    if started != facts:
-        changed = next(key for key in {**facts, **started} if started.get(key) != facts.get(key))
+    changed = next((key for key in {**facts, **started} if not same_content(started.get(key), facts.get(key))), None)
+    if changed:
         raise UserError(
             f"{run} was started with {changed} = {started.get(changed)}, now {facts.get(changed)}. "
             "Choose another --out, or repeat the original command."

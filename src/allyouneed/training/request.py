@@ -1,4 +1,4 @@
-"""A training request, and its identity, which is compared when a command is repeated."""
+"""A training request, and the settings that it contains."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from allyouneed.bundle import Build, find_bundle
+from allyouneed.bundle import Build
 from allyouneed.config import Config, assigned_values, load_recipe, recipe_names, recipe_values
-from allyouneed.data.corpora import Corpus, is_weighted
-from allyouneed.errors import UserError
-from allyouneed.files import MANIFEST, sha256
+from allyouneed.data.corpora import Corpus
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.schedule import TrainingPlan
 from allyouneed.training.validation import Observe
@@ -96,47 +94,3 @@ def own_recipe_values(request: Request) -> dict[str, Any]:
 def explicit_settings(request: Request) -> frozenset[str]:
     """Return the names in `explicit_values`."""
     return frozenset(explicit_values(request))
-
-
-def identity(request: Request) -> dict[str, Any]:
-    """Describe a request such that equal descriptions mean the same run: text and recipe by content, and settings.
-
-    Raises:
-        UserError: If a file is missing or is not a regular file.
-    """
-    recipe = request.recipe
-    if recipe is not None and recipe not in recipe_names() and Path(recipe).is_file():
-        recipe = f"{recipe} {sha256(Path(recipe))}"
-    return {
-        "train": described_corpora(request.train),
-        "valid": described_corpora(request.valid or ()),
-        "languages": list(request.languages),
-        "recipe": recipe,
-        "settings": list(request.settings),
-        **({"weights": [corpus.weight for corpus in request.train]} if is_weighted(request.train) else {}),
-        **({"start from": bundle_identity(request.start_from)} if request.start_from else {}),
-        **({"teacher": bundle_identity(request.teacher)} if request.teacher else {}),
-    }
-
-
-def described_corpora(corpora: Sequence[Corpus]) -> list[Any]:
-    """Describe text by names and content: a list for each corpus, of a single corpus only its items.
-
-    Raises:
-        UserError: If a file is missing or is not a regular file.
-    """
-    described = [[f"{path.name} {_checksum(path)}" for path in corpus.paths] for corpus in corpora]
-    return described[0] if len(described) == 1 else described
-
-
-def bundle_identity(run: Path) -> str:
-    """Describe a bundle by its path and content; raises `UserError` if there is no bundle."""
-    return f"{run} {_checksum(find_bundle(run) / MANIFEST)}"
-
-
-def _checksum(path: Path) -> str:
-    if not path.exists():
-        raise UserError(f"{path}: no such file.")
-    if not path.is_file():
-        raise UserError(f"{path}: not a regular file. Give a file that can be read several times; .gz is supported.")
-    return sha256(path)

@@ -1,28 +1,51 @@
-"""Resolution of a request to settings, tokenizer and initial weights, each read once."""
+"""Resolution of a request to settings, tokenizer and initial weights, each read once.
+
+A repeated command means the same run if its text, its languages, its start and its settings are the same by value: the
+order of the overrides, comments in a recipe file, and names and places of files do not count. Settings that do not
+affect the weights may change, and a run may become longer.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
 
 from allyouneed.bundle import Bundle, load_bundle
-from allyouneed.config import Config
-from allyouneed.data.corpora import count_all_pairs
+from allyouneed.config import Config, assigned_values, load_recipe, recipe_names
+from allyouneed.config.descriptions import shown
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.languages import describe_pair, language_code, stored_language_code
 from allyouneed.snapshots import KEPT
+from allyouneed.training.choice import Choice
 from allyouneed.training.distributed import Ranks
-from allyouneed.training.further import changeable_settings, fine_tuning_config, remarks
-from allyouneed.training.request import Request, assignments_of, base_config, explicit_settings, identity
+from allyouneed.training.identity import differences, identity, name_of
+from allyouneed.training.request import Request, explicit_values
 from allyouneed.training.run_record import RunRecord
-from allyouneed.training.schedule import plan_for_steps
-from allyouneed.training.size import DEFAULT_MINUTES, choose_size
-from allyouneed.translation.bleu_tokenizers import AUTO, bleu_metric, choose_tokenizer
+from allyouneed.translation.bleu_tokenizers import AUTO
+
+LENGTH = ("training.steps", "training.minutes", "training.patience")  # settings that a later command may raise
+_SEARCH = "search."
+_WITHOUT_EFFECT = (  # settings that do not affect the weights, up to rounding and the random numbers of dropout
+    *("training.save_minutes", "training.log_every", "training.keep_snapshots", "training.device"),
+    "training.micro_batches",
+)
+_MOST_NAMED = 4  # differences in a message
+
+
+class Change(NamedTuple):
+    """A setting with another value than the run was started with."""
+
+    name: str
+    before: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.name} = {shown(self.before)}, now {shown(self.now)}"
 
 
 @dataclass(frozen=True)
@@ -34,12 +57,14 @@ class ResolvedRequest:
         config: The settings of the run.
         start: Bundle to train further, on the CPU.
         teacher: Bundle of the teacher, on the CPU.
+        pending: Facts for the run's record that hold once a longer run is planned; empty if its length is unchanged.
     """
 
     request: Request
     config: Config
     start: Bundle | None = None
     teacher: Bundle | None = None
+    pending: dict[str, Any] = field(default_factory=dict)
 
     @property
     def tokenizer(self) -> AnyTokenizer | None:
@@ -75,12 +100,11 @@ def resolve(
     request = replace(request, languages=_languages(request, record, start, teacher))
     for line in describe_pair(*request.languages):
         show(line)
-    described = identity(request) if ranks.is_first else {}
-    config = None
+    agreed = None
     if ranks.is_first:
-        new = _NewConfig(request, start, teacher, device, show)
-        config = _agreed_config(request, described, record, new.choose, show)
-    return ResolvedRequest(request, ranks.share(config), start, teacher)
+        agreed = _agree(Choice(request, start, teacher, device), record, show)
+    config, pending = ranks.share(agreed)
+    return ResolvedRequest(request, config, start, teacher, pending)
 
 
 def _languages(request: Request, record: RunRecord, start: Bundle | None, teacher: Bundle | None) -> tuple[str, str]:
@@ -91,115 +115,112 @@ def _languages(request: Request, record: RunRecord, start: Bundle | None, teache
     return codes[0], codes[1]
 
 
-def _agreed_config(
-    request: Request,
-    described: dict[str, Any],
-    record: RunRecord,
-    choose: Callable[[], Config],
-    show: Callable[[str], None],
-) -> Config:
-    started = record.content.get("asked", {})
-    if "languages" in started:  # earlier versions stored them as they were given
-        started = {**started, "languages": [stored_language_code(code) for code in started["languages"]]}
-    if described == started:
-        return record.config
-    if "plan" not in record.content:  # no step was taken: remove the data of an earlier, mistaken command
+def _agree(choice: Choice, record: RunRecord, show: Callable[[str], None]) -> tuple[Config, dict[str, Any]]:
+    """Return the settings, and the facts to store with a longer plan; other facts are stored at once."""
+    request, started = choice.request, record.content.get("asked")
+    choice.check()
+    described, others = identity(request, started), []
+    if started is not None:
+        others, base = [*differences(started, described)], _repeated_base(choice, record)
+        if base is None:
+            others.append(f"--recipe = {name_of(started['recipe'])}, now none")
+        config = record.config if base is None else _repeated(choice, base, record)
+        changes = list(_changes(record.config, config))
+        if not others and not changes:
+            return record.config, {}
+        if "plan" in record.content:
+            _refuse_other_run(request, others, changes)
+            return _apply_changes(record, config, changes, {"asked": described, "base": _stored(base)}, show)
+    base = choice.base(show)  # no step was taken: any change is possible
+    config = choice.settle(choice.apply(base), show)
+    if started is None or others or config.data != record.config.data:
         for leftover in ("data", "checkpoints", KEPT):
             shutil.rmtree(request.out / leftover, ignore_errors=True)
-        config = choose()
-        record.update(asked=described, config=config.model_dump(mode="json"))
+    record.update(asked=described, base=_stored(base), config=_stored(config))
+    return config, {}
+
+
+def _repeated_base(choice: Choice, record: RunRecord) -> Config | None:
+    """Return the settings of a repeated command without its overrides; None if it no longer names the recipe.
+
+    If the recipe is the same, the stored settings count: it may have been chosen by the speed of another machine, or
+    have changed in the package.
+    """
+    recipe, before = choice.request.recipe, record.content["asked"]["recipe"]
+    if recipe == before and (recipe is None or recipe in recipe_names()):
+        return record.base or _earlier_base(record)
+    if recipe is None:
+        return None
+    return choice.base(lambda line: None)
+
+
+def _earlier_base(record: RunRecord) -> Config:
+    """Return the settings without overrides of a run whose record, by an earlier version, lacks them."""
+    asked, config = record.content["asked"], record.config
+    if asked["recipe"] is None:
         return config
-    longer = _with_more_steps(started, described, record.config)
-    if longer is None:
-        changed = next(key for key in {**described, **started} if described.get(key) != started.get(key))
-        raise UserError(
-            f"{request.out} was started with {changed} = {started.get(changed)}, now {described.get(changed)}. "
-            "Choose another --out, or repeat the original command."
-        )
-    plan = plan_for_steps(longer, explicit_settings(request)).as_dict()
-    record.update(asked=described, config=longer.model_dump(mode="json"), plan=plan, finished=None)
-    show(f"continuing to {longer.training.steps:,} steps")
-    return longer
+    sections, recipe = config.model_dump(), load_recipe(asked["recipe"]).model_dump()
+    for name in assigned_values(asked["settings"]):
+        section, _, key = name.partition(".")
+        sections[section][key] = recipe[section][key]
+    return Config.model_validate(sections)
 
 
-def _with_more_steps(started: dict[str, Any], described: dict[str, Any], config: Config) -> Config | None:
-    """Return the settings with more steps if nothing else differs; only the decay 1/√step can be continued."""
-
-    def without_steps(run: dict[str, Any]) -> dict[str, Any]:
-        settings = [setting for setting in run["settings"] if not setting.startswith("training.steps")]
-        return {**run, "settings": settings}
-
-    longer = config.override(described["settings"])
-    if longer.training.bleu_tokenizer == AUTO:
-        longer = longer.replace(training={"bleu_tokenizer": config.training.bleu_tokenizer})
-    can_continue = config.training.decay == "inverse_sqrt" and config.training.minutes is None
-    more = longer.training.steps > config.training.steps
-    return longer if without_steps(started) == without_steps(described) and can_continue and more else None
+def _repeated(choice: Choice, base: Config, record: RunRecord) -> Config:
+    """Apply the overrides; values that the program settled when the run was started are kept."""
+    config, stored = choice.apply(base), record.config
+    if config.training.bleu_tokenizer == AUTO:
+        config = config.replace(training={"bleu_tokenizer": stored.training.bleu_tokenizer})
+    return config
 
 
-def _refuse_two_durations(request: Request) -> None:
-    """Raise `UserError` if both or different values of training.steps and training.minutes are given."""
-    steps, minutes = (assignments_of(request.settings, f"training.{name}") for name in ("steps", "minutes"))
-    given = {Config().override([each]).training.minutes for each in minutes}
-    if len(given) > 1:
-        shown = " and ".join("none" if each is None else f"{each:g}" for each in sorted(given, key=lambda x: x or 0))
-        raise UserError(f"training.minutes (--minutes) is given twice, as {shown}. Remove one of them.")
-    if steps and given - {None}:
-        raise UserError("training.steps and training.minutes are both given. Remove one of them.")
-    if not (steps or minutes) and {"training.steps", "training.minutes"} <= explicit_settings(request):
-        raise UserError(
-            f"recipe {request.recipe}: training.steps and training.minutes are both given. Remove one of them."
-        )
+def _changes(before: Config, now: Config) -> Iterator[Change]:
+    """Yield the settings that differ; the number of steps counts only where there are no minutes."""
+    timed = before.training.minutes is not None and now.training.minutes is not None
+    sections = before.model_dump(), now.model_dump()
+    for section, values in sections[0].items():
+        for name, value in values.items():
+            other, key = sections[1][section][name], f"{section}.{name}"
+            if value != other and not (timed and key == "training.steps"):
+                yield Change(key, value, other)
 
 
-@dataclass(frozen=True)
-class _NewConfig:
-    """Choice of the settings for a run that does not exist yet."""
+def _refuse_other_run(request: Request, others: Sequence[str], changes: Sequence[Change]) -> None:
+    """Raise `UserError` if a repeated command means another run than the one that has taken steps."""
+    given = explicit_values(request)
+    fatal = [each for each in changes if not _may_change(each)]
+    fatal.sort(key=lambda each: each.name not in given)  # what the user typed first
+    if not others and not fatal:
+        return
+    named = [*others, *map(str, fatal)]
+    more = f"; and {len(named) - _MOST_NAMED} more settings" if len(named) > _MOST_NAMED else ""
+    raise UserError(
+        f"{request.out} was started with {'; '.join(named[:_MOST_NAMED])}{more}. Repeat the original command to resume "
+        "it, or choose another --out."
+    )
 
-    request: Request
-    start: Bundle | None
-    teacher: Bundle | None
-    device: torch.device
-    show: Callable[[str], None]
 
-    def choose(self) -> Config:
-        config = self._choose()
-        if config.training.teacher_share and self.teacher is None:
-            raise UserError("training.teacher_share needs the teacher of `allyouneed distil`. Remove the setting.")
-        if config.training.freeze and not (self.start or self.teacher):
-            raise UserError(
-                "training.freeze (--freeze) without --start-from: the frozen weights would stay random. Name a start, "
-                "or remove it."
-            )
-        return self._with_tokenizer(config)
+def _may_change(change: Change) -> bool:
+    return change.name in (*LENGTH, *_WITHOUT_EFFECT) or change.name.startswith(_SEARCH)
 
-    def _with_tokenizer(self, config: Config) -> Config:
-        """Settle BLEU's tokenizer, so that a resumed run has the same although, say, MeCab was installed meanwhile."""
-        name, remark = choose_tokenizer(config.training.bleu_tokenizer, self.request.languages[1])
-        bleu_metric(tokenize=name)  # fails before the training starts
-        if remark:
-            self.show(remark)
-        return config.replace(training={"bleu_tokenizer": name})
 
-    def _choose(self) -> Config:
-        request = self.request
-        _refuse_two_durations(request)
-        origin = self.start or self.teacher
-        given = changeable_settings(request, origin) if origin else request.settings
-        steps, minutes = (assignments_of(request.settings, f"training.{name}") for name in ("steps", "minutes"))
-        settings = [*(["training.minutes=none"] if steps else []), *given]
-        if self.start is not None:
-            for line in remarks(request, self.start):
-                self.show(line)
-            return fine_tuning_config(request, self.start, has_steps=bool(steps)).override(settings)
-        if self.teacher is not None:
-            size = len(self.teacher.tokenizer)
-            return base_config(request).override(settings).replace(data={"vocab_size": size})
-        if request.recipe is not None:
-            return base_config(request).override(settings)
-        planned = Config().override(minutes).training.minutes or DEFAULT_MINUTES
-        choice = choose_size(count_all_pairs(request.train), planned, self.device)
-        config = choice.config.override(settings)
-        default = "" if minutes or steps else f" (no --minutes given: {DEFAULT_MINUTES:g})"
-        self.show(f"recipe {choice.recipe}, chosen for {choice.reason}{default}")
-        return config
+def _apply_changes(
+    record: RunRecord, config: Config, changes: Sequence[Change], facts: dict[str, Any], show: Callable[[str], None]
+) -> tuple[Config, dict[str, Any]]:
+    """Store changes that do not affect the weights; those of the length are pending until they are planned."""
+    facts = {**facts, "config": _stored(config)}
+    length = [change for change in changes if change.name in LENGTH]
+    for change in changes:
+        if change not in length:
+            show(f"{change.name} = {shown(change.now)} from now on, instead of {shown(change.before)}")
+    if length:
+        return config, facts
+    if "finished" in record.content and any(change.name.startswith(_SEARCH) for change in changes):
+        show("the finished run is scored again with these search settings")
+        facts["finished"] = None
+    record.update(**facts)
+    return config, {}
+
+
+def _stored(config: Config | None) -> dict[str, Any] | None:
+    return None if config is None else config.model_dump(mode="json")

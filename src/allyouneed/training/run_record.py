@@ -16,7 +16,8 @@ class RunRecord:
 
     Attributes:
         path: Path of the file.
-        content: Content of the file: `asked` (see `request.identity`), `config`, `plan` and `finished` (the scores).
+        content: Content of the file: `asked` (see `identity`), `base` (the settings without the overrides), `config`
+            (the settings), `plan` and `finished` (the scores).
 
     Raises:
         UserError: If the file exists but cannot be read, or was written by an incompatible version.
@@ -35,6 +36,11 @@ class RunRecord:
         sections = self.content["config"]
         training = {"bleu_tokenizer": DEFAULT, **sections.get("training", {})}
         return config_from({**sections, "training": training}, str(self.path))
+
+    @property
+    def base(self) -> Config | None:
+        """The stored settings without the overrides; None in records of earlier versions."""
+        return config_from(self.content["base"], str(self.path)) if "base" in self.content else None
 
     def update(self, **facts: object) -> None:
         """Store facts; None removes a fact. Raises `UserError` if the disk is full."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from allyouneed.bundle import Bundle
+from allyouneed.config import Config
 from allyouneed.data.corpora import Corpus
 from allyouneed.data.mixture import Mixture
 from allyouneed.data.prepare import prepare
@@ -79,11 +80,11 @@ def _train(
             recover_all(resolved.request.out / folder)
         with describing_interrupts(lambda: "while preparing the text, before the first step; nothing is trained yet"):
             _prepare(resolved, prepared, log)
-        if "finished" in record.content:
+        if "finished" in record.content and not resolved.pending:
             log.show(f"{resolved.request.out} is already finished: {_summary(record.content['finished'])}")
     ranks.wait()
     metric = metric_of(resolved.config.training)
-    if finished := ranks.share(record.content.get("finished")):
+    if not resolved.pending and (finished := ranks.share(record.content.get("finished"))):
         status, ending = finished.get("status", FINISHED), finished.get("ending", "")
         return Outcome(status, finished, ranks.is_first, ending, headline(finished["valid"], metric))
     parts = LoopParts(resolved, prepared, log, ranks, device)
@@ -129,10 +130,16 @@ def _prepare(resolved: ResolvedRequest, prepared: PreparedData, log: RunLog) -> 
 
 def _agreed_plan(parts: LoopParts, record: RunRecord, started: float) -> TrainingPlan:
     """Return the stored plan, the plan of the request, or a new plan, which is stored before the first step."""
-    if stored := parts.ranks.share(record.content.get("plan")):
-        return TrainingPlan(**stored)
     request, config = parts.resolved.request, parts.resolved.config
     explicit = explicit_settings(request)
+    if pending := parts.resolved.pending:
+        plan = parts.ranks.share(_longer_plan(record, config, explicit))
+        if parts.ranks.is_first:
+            record.update(**pending, plan=plan.as_dict(), finished=None)
+            parts.log.show(f"continuing to {plan.steps:,} steps")
+        return plan
+    if stored := parts.ranks.share(record.content.get("plan")):
+        return TrainingPlan(**stored)
     plan = request.plan or plan_for_steps(config, explicit)
     if (minutes := config.training.minutes) and not request.plan:
         parts.log.show(f"measuring the speed, to plan {minutes:g} minutes ...")
@@ -150,6 +157,21 @@ def _agreed_plan(parts: LoopParts, record: RunRecord, started: float) -> Trainin
     if parts.ranks.is_first:
         record.update(plan=plan.as_dict())
     return plan
+
+
+def _longer_plan(record: RunRecord, config: Config, explicit: Collection[str]) -> TrainingPlan:
+    """Return the plan with more steps; only the decay 1/√step can be continued."""
+    before = record.config.training
+    if (
+        before.decay != "inverse_sqrt"
+        or before.minutes
+        or config.training.minutes
+        or before.patience != config.training.patience
+    ):
+        raise UserError("not yet")
+    if config.training.steps < before.steps:
+        raise UserError("not yet")
+    return plan_for_steps(config, explicit)
 
 
 def _describe_long_warmup(plan: TrainingPlan) -> str:

@@ -33,8 +33,9 @@ from allyouneed.paper.questions.softmax_scaling import scale_by_width
 from allyouneed.paper.questions.variants import VARIANTS, TrainingVariant
 from allyouneed.paper.results_folder import Results
 from allyouneed.progress import print_line
+from allyouneed.training.identity import identity
 from allyouneed.training.log import RunLog
-from allyouneed.training.request import Request, assignments_of, identity
+from allyouneed.training.request import Request, assignments_of
 from allyouneed.training.run_record import RunRecord
 from allyouneed.training.schedule import TrainingPlan
 from allyouneed.training.train import train
