@@ -15,7 +15,7 @@ from sacrebleu.metrics import BLEU
 from allyouneed import ModelConfig, Translator, UserError
 from allyouneed.bundle import build_model, load_bundle
 from allyouneed.data.corpora import corpus
-from allyouneed.data.formats import read_text
+from allyouneed.data.lines import read_text
 from allyouneed.training import distil as distilling
 from allyouneed.training.distil import Distillation, distil
 from allyouneed.training.distributed import Ranks

@@ -6,7 +6,6 @@ and bundles by that of their manifest. Settings are compared separately, by thei
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 from allyouneed.bundle import find_bundle
 from allyouneed.config import recipe_names
+from allyouneed.data.compression import damage_reported, decompressed
 from allyouneed.data.corpora import Corpus, is_weighted
 from allyouneed.errors import UserError
 from allyouneed.files import MANIFEST, sha256
@@ -22,7 +22,6 @@ from allyouneed.languages import stored_language_code
 from allyouneed.training.request import Request
 
 _CHECKSUMS = re.compile(r"( [0-9a-f]{64})+$")
-_GZIP = b"\x1f\x8b"
 _OPTIONS = {"start from": "--start-from", "teacher": "teacher", "train": "--train", "valid": "--valid"}
 
 
@@ -37,7 +36,7 @@ def identity(request: Request, started: Mapping[str, Any] | None = None) -> dict
         Text and bundles as "name checksum", the languages, the recipe, and the overrides as given.
 
     Raises:
-        UserError: If a file is missing or is not a regular file.
+        UserError: If a file is missing, is not a regular file, or is damaged.
     """
     started, recipe = started or {}, request.recipe
     if recipe is not None and recipe not in recipe_names() and Path(recipe).is_file():
@@ -109,18 +108,11 @@ def _described_corpora(corpora: Sequence[Corpus], started: object) -> list[Any]:
 def _described_file(path: Path, known: Mapping[str, str]) -> str:
     """Describe a file as "name checksum"; a compressed one also by its content, "name checksum checksum"."""
     whole = checksum(path)
-    with open(path, "rb") as file:
-        if file.read(len(_GZIP)) != _GZIP:
+    with open(path, "rb") as file, damage_reported(path):
+        content = decompressed(file, path)
+        if content is file:
             return f"{path.name} {whole}"
-    return f"{path.name} {whole} {known.get(whole) or _content_checksum(path)}"
-
-
-def _content_checksum(path: Path) -> str:
-    try:
-        with gzip.open(path) as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
-    except (OSError, EOFError):  # reading the text reports the damage
-        return sha256(path)
+        return f"{path.name} {whole} {known.get(whole) or hashlib.file_digest(content, 'sha256').hexdigest()}"
 
 
 def _flat(described: object) -> Iterator[str]:
