@@ -18,7 +18,7 @@ from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.health import advice
 from allyouneed.training.log import RunLog
-from allyouneed.training.step import StepMetrics, TrainingState, batch_loss
+from allyouneed.training.step import StepMetrics, TrainingState, batch_loss, uses_bf16
 
 _SHOWN = 3  # names and texts in a message
 
@@ -106,10 +106,12 @@ def find_causes(
         yield f"The first output that is not finite is that of {module}"
     elif math.isfinite(metrics.loss):
         yield f"The loss is finite ({metrics.loss:.4g}), the gradient of {first_names(metrics.broken)} is not"
-    rates = {group["peak"] for optimizer in state.optimizers for group in optimizer.param_groups}
-    yield f"Peak learning rate: {', '.join(f'{rate:g}' for rate in sorted(rates))}"
-    device = parameters[0][1].device
-    yield f"Precision: {training.precision} on {device.type}" + ("; try fp32" if device.type == "cuda" else "")
+    groups = [group for optimizer in state.optimizers for group in optimizer.param_groups]
+    yield "Learning rate: " + ", ".join(f"{group['lr']:.3g} (peak {group['peak']:g})" for group in groups)
+    if uses_bf16(training, parameters[0][1].device):
+        yield "Precision: bf16; training.precision=fp32 is more exact"
+    else:
+        yield "Precision: fp32"
 
 
 def first_broken_module(model: Transformer, shares: Sequence[Batch], training: TrainingConfig) -> str:

@@ -65,12 +65,13 @@ class Health:
             return f"the training loss is {self.smoothed:.4g}, above ln(vocabulary) = {chance:.2f}, a random guess"
         return f"the training loss rose from {self.lowest:.4g} to {self.smoothed:.4g}" if rises else ""
 
-    def summary(self) -> str:
-        """Describe what went wrong, to append to the last line of a run; empty if all went well."""
+    def summary(self, training: TrainingConfig) -> str:
+        """Describe what went wrong and the remedy, to append to the last line of a run; empty if all went well."""
         counted = "1 update was" if self.skipped == 1 else f"{self.skipped:,} updates were"
         skipped = f"; {counted} skipped, because the loss or the gradient was not finite" if self.skipped else ""
-        diverged = "" if self.diverged_at is None else f"; training diverged, reported at step {self.diverged_at:,}"
-        return skipped + diverged
+        if self.diverged_at is None:
+            return skipped
+        return f"{skipped}; training has diverged (reported at step {self.diverged_at:,}). {advice(training)}"
 
 
 def report_divergence(

@@ -216,7 +216,7 @@ class Loop:
             text = describe_early_stop(state, self.training, self.plan)
         else:
             text = f"finished after {state.step:,} steps"
-        return f"{text}{state.health.summary()}"
+        return f"{text}{state.health.summary(self.training)}"
 
     def _is_interrupted(self, interrupt: Deferred) -> bool:
         if self.ranks.any(interrupt.requested):

@@ -25,9 +25,13 @@ def metric_of(training: TrainingConfig) -> str:
 
 
 def quality_of(scores: Mapping[str, Any], metric: str) -> float:
-    """Return the quality of a model, larger is better: BLEU, chrF, or the negative loss; NaN counts as the worst."""
-    quality = -scores["loss"] if metric == "loss" else scores[metric]
-    return -math.inf if math.isnan(quality) else quality
+    """Return the quality of a model, larger is better: BLEU, chrF, or the negative loss.
+
+    A model whose loss is not finite is the worst, whatever its translations.
+    """
+    if not math.isfinite(scores["loss"]):
+        return -math.inf
+    return -scores["loss"] if metric == "loss" else scores[metric]
 
 
 def show_quality(quality: float, metric: str) -> str:

@@ -179,6 +179,11 @@ def _not_finite_gradients(model: Transformer) -> list[str]:
     return [name for name, gradient in named if gradient is not None and not bool(gradient.isfinite().all())]
 
 
+def uses_bf16(training: TrainingConfig, device: torch.device) -> bool:
+    """Return whether `training.precision` means bf16 autocast on this device."""
+    return training.precision == "bf16" or (training.precision == "auto" and device.type == "cuda")
+
+
 def batch_loss(
     model: Transformer, batch: Batch, training: TrainingConfig, device: torch.device, teacher: Transformer | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -194,7 +199,7 @@ def batch_loss(
     Returns:
         Smoothed cross-entropy (differentiable) and negative log-likelihood, sums over target tokens in nats.
     """
-    bf16 = training.precision == "bf16" or (training.precision == "auto" and device.type == "cuda")
+    bf16 = uses_bf16(training, device)
     targets = batch.target_output[batch.target_output != PAD].to(device, non_blocking=True)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
         soft_targets = None

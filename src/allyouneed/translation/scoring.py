@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 
 from allyouneed.data.batches import pad, token_batches
 from allyouneed.data.tokenizer import BOS, EOS
-from allyouneed.files import TextFiles, as_paths
+from allyouneed.files import TextFiles, as_paths, json_line
 from allyouneed.model.transformer import log_probabilities
 from allyouneed.translation.alignment import word_numbers
 from allyouneed.translation.evaluation_data import read_test_set
@@ -93,7 +92,7 @@ def score_lines(scores: Iterable[PairScore], tokens: bool = False, as_json: bool
     """
     for pair in scores:
         if as_json:
-            yield json.dumps(vars(pair), ensure_ascii=False)
+            yield json_line(vars(pair))
         else:
             each = [f"{token} {value:.4f}" for token, value in zip(pair.tokens, pair.log_probs, strict=True)]
             yield "\t".join([f"{pair.score:.4f}", *(each if tokens else [])])

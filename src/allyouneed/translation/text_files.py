@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from typing import Literal, TextIO
 
 from allyouneed.data.lines import decode_lines, read_lines, read_text
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write, check_output
+from allyouneed.files import cannot_write, check_output, json_line
 from allyouneed.translation.line_translation import LineProgress, translate_lines
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.results import Translation
@@ -158,7 +157,7 @@ def _as_json(number: int, translation: Translation, several: bool, scores: bool)
         "hypotheses": [{"text": text, "score": score} for text, score in translation.hypotheses],
         "pieces": translation.pieces,
     }
-    return [json.dumps(fields, ensure_ascii=False) + "\n"]
+    return [json_line(fields) + "\n"]
 
 
 def _as_text(number: int, translation: Translation, several: bool, scores: bool) -> list[str]:
