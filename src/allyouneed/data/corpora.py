@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from allyouneed.data.corpus import EXAMPLES, CorpusReport, count_pairs
-from allyouneed.data.formats import columns_for
+from allyouneed.data.directions import Direction, code_of
+from allyouneed.data.formats import RawPair, columns_for, read_pairs
 from allyouneed.data.tables import is_table
 from allyouneed.errors import UserError
 from allyouneed.files import TextFiles
 
 _MAX_WEIGHT = 1000
+_TAG = re.compile(r"<[^<>\s]+>(?= )")
 CorpusFiles: TypeAlias = TextFiles | Sequence[Sequence[str | os.PathLike[str]]]
 
 
@@ -26,14 +29,31 @@ class Corpus:
         paths: One TSV file, or two plain files of source and target.
         weight: Occurrences of each pair in an epoch of training, on average.
         columns: Columns of source and target in a TSV file, from 1.
+        direction: Languages of source and target, for a multilingual model; None for a model of one direction.
+        is_reversed: Whether the files are in the opposite direction: the first has the targets.
     """
 
     paths: tuple[Path, ...]
     weight: float = 1.0
     columns: tuple[int, int] = (1, 2)
+    direction: Direction | None = None
+    is_reversed: bool = False
 
     def __str__(self) -> str:
         return " and ".join(map(str, self.paths))
+
+    @property
+    def file_languages(self) -> Direction | None:
+        """Languages of the files, in their order; None for a model of one direction."""
+        return self.direction[::-1] if self.direction and self.is_reversed else self.direction
+
+    def presented(self, pair: RawPair) -> RawPair:
+        """Return a pair as read from the files in the form that the model sees: in its direction, with its code."""
+        if self.is_reversed:
+            pair = pair._replace(source=pair.target, target=pair.source)
+        if self.direction and pair.source:
+            pair = pair._replace(source=f"{code_of(self.direction[1])} {pair.source}")
+        return pair
 
     @property
     def names(self) -> str:
@@ -98,7 +118,67 @@ def located(corpora: Sequence[Corpus], columns: tuple[int, int], languages: Sequ
     """
     if languages is None:
         return [replace(each, columns=columns) for each in corpora]
-    return [replace(each, columns=columns_for(each.paths, columns, languages)) for each in corpora]
+    return [
+        replace(each, columns=columns_for(each.paths, columns, each.file_languages or languages)) for each in corpora
+    ]
+
+
+def in_directions(
+    train: Sequence[Corpus], valid: Sequence[Corpus], directions: Sequence[Direction], both_ways: bool = False
+) -> tuple[tuple[Corpus, ...], tuple[Corpus, ...]]:
+    """Give corpora their directions, for a multilingual model.
+
+    Args:
+        train: Training corpora.
+        valid: Validation corpora: as many as training corpora, or one for each different direction.
+        directions: Direction of each training corpus, or one for all.
+        both_ways: Whether to use each corpus in both directions.
+
+    Returns:
+        Training and validation corpora; with `both_ways`, each is followed by itself in the opposite direction.
+
+    Raises:
+        UserError: If the numbers do not match.
+    """
+    if len(directions) == 1:
+        directions = list(directions) * len(train)
+    if len(directions) != len(train):
+        raise UserError(
+            f"{len(directions)} directions for {len(train)} corpora: give one for each --train, in the same order."
+        )
+    different = list(dict.fromkeys(directions))
+    of_valid = directions if len(valid) == len(train) else different
+    if valid and len(valid) != len(of_valid):
+        raise UserError(
+            f"{len(valid)} validation corpora for {len(different)} directions: give one --valid for each direction, in "
+            "the order of the directions."
+        )
+    return _directed(train, directions, both_ways), _directed(valid, of_valid, both_ways)
+
+
+def _directed(corpora: Sequence[Corpus], directions: Sequence[Direction], both_ways: bool) -> tuple[Corpus, ...]:
+    directed = []
+    for corpus, direction in zip(corpora, directions, strict=False):
+        directed.append(replace(corpus, direction=direction))
+        if both_ways:
+            directed.append(replace(corpus, direction=(direction[1], direction[0]), is_reversed=True))
+    return tuple(directed)
+
+
+def directions_of(corpora: Iterable[Corpus]) -> tuple[Direction, ...]:
+    """Return the directions of a multilingual model, each once, in their order; empty for one direction."""
+    return tuple(dict.fromkeys(corpus.direction for corpus in corpora if corpus.direction))
+
+
+def common_tag(corpus: Corpus) -> str | None:
+    """Return the tag with which every source of a corpus begins, such as `<bt>` after back-translation, or None."""
+    tag = None
+    for pair in read_pairs(corpus.paths, corpus.columns):
+        found = _TAG.match(pair.source)
+        if not found or tag not in (None, found[0]):
+            return None
+        tag = found[0]
+    return tag
 
 
 def is_weighted(corpora: Sequence[Corpus]) -> bool:

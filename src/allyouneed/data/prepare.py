@@ -13,6 +13,7 @@ from typing import TextIO
 from allyouneed.config import DataConfig
 from allyouneed.data.corpora import Corpus, count_all_pairs, located
 from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs, usable_text
+from allyouneed.data.directions import Direction
 from allyouneed.data.formats import RawPair, read_pairs, reading_notes
 from allyouneed.data.prepared import PreparedData
 from allyouneed.data.store import write_store
@@ -44,8 +45,9 @@ def prepare(
     Args:
         folder: Destination, a RUN's `data` folder.
         train: The training text.
-        valid: The validation text. If None, about 1,000 pairs of the first training corpus are held out, selected by a
-            hash of the source, so that pairs with equal sources are not separated.
+        valid: The validation text. If None, about 1,000 pairs of the first training corpus, or of the first corpora of
+            all directions, are held out, selected by a hash of the source, so that pairs with equal sources are not
+            separated.
         data: Settings.
         say: Receives progress messages.
         tokenizer: An existing tokenizer, for further training of a model.
@@ -67,7 +69,7 @@ def prepare(
         say(note)
     counts = [count_pairs(corpus.paths) for corpus in train]
     count_all_pairs(valid)
-    held_out = HeldOut(None if valid else max(20, counts[0] // _HELD_OUT))
+    held_out = HeldOut({} if valid else _strides(train, counts))
     if tokenizer is None:
         say(f"training the tokenizer: {data.vocab_size:,} subwords ...")
         every = max(1, sum(counts) // _TOKENIZER_PAIRS)
@@ -83,56 +85,59 @@ def prepare(
         reports = {"train": [encoder.report for encoder in encoders]}
         for report in reports["train"]:
             report.check_usable()
-        if valid:
-            encoders = [_Encoder(corpus, data, tokenizer, dropped, duplicates=False) for corpus in valid]
-        else:
-            encoders = [_Encoder(train[0], data, tokenizer, dropped)]
-        selected = _any_pair if valid else held_out.chosen
-        write_store(prepared.valid, (ids for encoder in encoders for ids in encoder.encoded(selected, texts)))
+        encoders = [
+            _Encoder(corpus, data, tokenizer, dropped, duplicates=not valid) for corpus in valid or held_out.strides
+        ]
+        write_store(prepared.valid, _validation_pairs(encoders, held_out, texts))
         reports["valid"] = [encoder.report for encoder in encoders]
-        if not valid and not texts:
+        if not valid and not all(report.kept for report in reports["valid"]):
             raise UserError(
-                f"{train[0]}: too few pairs to hold out some of them for validation. "
+                f"{', '.join(map(str, held_out.strides))}: too few pairs to hold out some of them for validation. "
                 "Give a validation set: --valid SOURCE TARGET."
             )
         for report in reports["valid"]:
             report.check_usable()
     if not valid:
-        where = f" of {train[0].names}" if len(train) > 1 else ""
+        names = dict.fromkeys(corpus.names for corpus in held_out.strides)
+        where = f" of {'; '.join(names)}" if len(train) > 1 else ""
         say(f"no --valid given: {len(texts):,} training pairs{where} are held out for validation")
     prepared.finish(tokenizer, texts, reports)
     return prepared
 
 
 class HeldOut:
-    """Choice of the pairs of the first corpus that are held out for validation.
+    """Choice of the pairs that are held out for validation.
 
     Args:
-        stride: One in `stride` sources is held out, chosen by hash; None to hold out none.
+        strides: For the first corpus of each direction: one in how many of its sources, as in the file, is held out.
     """
 
-    def __init__(self, stride: int | None):
-        self.stride = stride
+    def __init__(self, strides: dict[Corpus, int]):
+        self.strides = strides
         self._sources: set[str] = set()
 
-    def chosen(self, pair: RawPair) -> bool:
-        """Return whether a pair of the first corpus is held out."""
-        if self.stride is None or _hash(pair.source) % self.stride:
+    def chosen(self, corpus: Corpus, pair: RawPair) -> bool:
+        """Return whether a pair is held out of one of the first corpora."""
+        if corpus not in self.strides or _hash(pair.source) % self.strides[corpus]:
             return False
-        self._sources.add(pair.source)
+        self._sources.add(corpus.presented(pair).source)
         return True
 
-    def has_source(self, pair: RawPair) -> bool:
-        """Return whether the source of a pair of another corpus is also held out, after the first corpus was read."""
-        return pair.source in self._sources
+    def has_source(self, corpus: Corpus, pair: RawPair) -> bool:
+        """Return whether the source of a pair of another corpus is also held out, after the first corpora were read."""
+        return corpus not in self.strides and corpus.presented(pair).source in self._sources
+
+
+def _strides(train: Sequence[Corpus], counts: Sequence[int]) -> dict[Corpus, int]:
+    """Return the strides of the first corpus of each direction, so that about `_HELD_OUT` pairs are held out in all."""
+    first: dict[Direction | None, tuple[Corpus, int]] = {}
+    for corpus, count in zip(train, counts, strict=True):
+        first.setdefault(corpus.direction, (corpus, count))
+    return {corpus: max(20, len(first) * count // _HELD_OUT) for corpus, count in first.values()}
 
 
 def _hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
-
-
-def _any_pair(pair: RawPair) -> bool:
-    return True
 
 
 class _Encoder:
@@ -149,7 +154,8 @@ class _Encoder:
         self, selected: Callable[[RawPair], bool], texts: list[tuple[str, str]] | None = None
     ) -> Iterator[tuple[list[int], list[int]]]:
         """Yield the token ids of selected pairs that pass all checks, and append their texts to `texts` if given."""
-        pairs = (pair for pair in read_pairs(self.corpus.paths, self.corpus.columns) if selected(pair))
+        raw = (pair for pair in read_pairs(self.corpus.paths, self.corpus.columns) if selected(pair))
+        pairs = map(self.corpus.presented, raw)
         while chunk := list(islice(pairs, _CHUNK)):
             self.report.pairs += len(chunk)
             valid = [pair for pair in chunk if not self.drops(pair, self.checks.text_fault(pair))]
@@ -183,27 +189,35 @@ class _Encoder:
 def _training_pairs(encoders: list[_Encoder], held_out: HeldOut) -> Iterator[tuple[list[int], list[int]]]:
     """Yield the token ids of all corpora, without the pairs that are held out or that an earlier corpus has."""
     for number, encoder in enumerate(encoders):
-        if number == 0:
-            yield from encoder.encoded(lambda pair: not held_out.chosen(pair))
-            continue
-        encoder.checks = encoders[number - 1].checks.next_corpus()
-        yield from encoder.encoded(partial(_kept_of_another, encoder, held_out))
+        if number:
+            encoder.checks = encoders[number - 1].checks.next_corpus()
+        yield from encoder.encoded(partial(_is_trained_on, encoder, held_out))
 
 
-def _kept_of_another(encoder: _Encoder, held_out: HeldOut, pair: RawPair) -> bool:
-    return not encoder.drops(pair, "source is held out for validation" if held_out.has_source(pair) else None)
+def _is_trained_on(encoder: _Encoder, held_out: HeldOut, pair: RawPair) -> bool:
+    if held_out.chosen(encoder.corpus, pair):
+        return False
+    is_leaked = held_out.has_source(encoder.corpus, pair)
+    return not encoder.drops(pair, "source is held out for validation" if is_leaked else None)
+
+
+def _validation_pairs(
+    encoders: list[_Encoder], held_out: HeldOut, texts: list[tuple[str, str]]
+) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield the token ids of the validation text, or of the pairs that are held out, and append their texts."""
+    for encoder in encoders:
+        corpus = encoder.corpus
+        yield from encoder.encoded(partial(held_out.chosen, corpus) if held_out.strides else lambda pair: True, texts)
 
 
 def _tokenizer_text(train: Sequence[Corpus], data: DataConfig, held_out: HeldOut, every: int) -> Iterator[str]:
     """Yield both sides of the usable training pairs, of one in `every`."""
     checks = PairChecks(data.max_length, data.max_ratio, duplicates=False)
-    numbered = (
-        (number, pair)
-        for number, corpus in enumerate(train)
-        for pair in usable_text(corpus.paths, corpus.columns, checks)
-    )
-    for number, pair in islice(numbered, 0, None, every):
-        if not (held_out.has_source(pair) if number else held_out.chosen(pair)):
+    read = ((corpus, pair) for corpus in train for pair in usable_text(corpus.paths, corpus.columns, checks))
+    for corpus, pair in islice(read, 0, None, every):
+        if corpus.is_reversed:
+            continue
+        if not (held_out.chosen(corpus, pair) or held_out.has_source(corpus, pair)):
             yield pair.source
             yield pair.target
 
