@@ -1,7 +1,7 @@
 """Translation directions of multilingual models, and the code in front of a source that names the target language.
 
-The code is `>>fr<<`, as in Marian's multilingual models (Tiedemann and Thottingal 2020): a source begins with it, and it
-is one token (Johnson et al. 2017, "Google's Multilingual Neural Machine Translation System").
+The code is `>>fr<<`, as in Marian's multilingual models (Tiedemann and Thottingal 2020): a source begins with it, and
+it is one token (Johnson et al. 2017, "Google's Multilingual Neural Machine Translation System").
 """
 
 from __future__ import annotations
