@@ -65,6 +65,8 @@ def test_the_script_decides_where_there_is_no_language():
     for language in (None, "mul", "und", "x-dates", "x-th"):
         assert choose_tokenizer("auto", language, chinese(2)).name == "zh"
         assert choose_tokenizer("auto", language, thai(2, 1)).name == "char"
+        assert choose_tokenizer("auto", language, ["वह घर गया।"]).name == "intl"
+        assert choose_tokenizer("auto", language, ["ذهب إلى البيت."]).name == "intl"
         assert choose_tokenizer("auto", language, [WORDS]).name == "13a"
         assert choose_tokenizer("auto", language).name == "13a"
 

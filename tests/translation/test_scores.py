@@ -217,15 +217,22 @@ class FakeModel:
 @pytest.fixture
 def fake_comet(monkeypatch, tmp_path):
     """A package with the interface of unbabel-comet, without models."""
-    package = types.ModuleType("comet")
+    package, hub = types.ModuleType("comet"), types.ModuleType("huggingface_hub")
 
-    def download_model(name, local_files_only=False):
+    def snapshot_download(name, local_files_only=False):
         assert local_files_only
-        raise OSError("not cached")
+        if name != "own/model":
+            raise OSError("not cached")
+        return str(tmp_path / "snapshot")
 
-    package.download_model = download_model
-    package.load_from_checkpoint = lambda path: FakeModel()
+    def load_from_checkpoint(path, local_files_only=False):
+        assert local_files_only
+        assert path.endswith("model.ckpt"), "no\ncheckpoint"
+        return FakeModel()
+
+    hub.snapshot_download, package.load_from_checkpoint = snapshot_download, load_from_checkpoint
     monkeypatch.setitem(sys.modules, "comet", package)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     monkeypatch.setattr(comet, "version", lambda name: "2.2.6")
     checkpoint = tmp_path / "snapshot" / "checkpoints" / "model.ckpt"
     checkpoint.parent.mkdir(parents=True)
@@ -235,7 +242,7 @@ def fake_comet(monkeypatch, tmp_path):
 
 def test_comet_by_its_package(files, fake_comet):
     test = [files["source"], files["reference"]]
-    for model in (fake_comet, fake_comet / "checkpoints" / "model.ckpt"):
+    for model in (fake_comet, fake_comet / "checkpoints" / "model.ckpt", "own/model"):
         options = MetricOptions("comet,chrf", comet_model=str(model))
         scores = allyouneed.evaluate(hypothesis=files["reference"], test=test, metrics=options)
         assert list(scores.metrics) == ["comet", "chrf"]
@@ -244,6 +251,9 @@ def test_comet_by_its_package(files, fake_comet):
     assert "COMET 1.0000" in scores.lines()[0]
     with pytest.raises(UserError, match="hf download Unbabel/wmt22-comet-da"):
         allyouneed.evaluate(hypothesis=files["output"], test=test, metrics="comet")
+    broken = MetricOptions("comet", comet_model=str(files["output"]))
+    with pytest.raises(UserError, match=r"output cannot be loaded \(no\). Its encoder must be .* hf download xlm"):
+        allyouneed.evaluate(hypothesis=files["output"], test=test, metrics=broken)
     with pytest.raises(UserError, match="COMET needs the source sentences"):
         allyouneed.evaluate(hypothesis=files["output"], references=files["reference"], metrics="comet")
 

@@ -38,11 +38,14 @@ _SOUTHEAST = (  # Thai and Lao, Tibetan, Burmese, Khmer, Tai scripts, Balinese, 
     "\u0e01-\u0e4e\u0e80-\u0edf\u0f00-\u0fff\u1000-\u109f\u1780-\u17dd\u1950-\u19df\u1a20-\u1aad\u1b00-\u1b4b"
     "\ua980-\ua9c0\ua9e0-\ua9fe\uaa60-\uaadf"
 )
+_PUNCTUATED = (  # Armenian, Arabic, Thaana, the scripts of India from Devanagari to Odia, Ethiopic
+    "\u0531-\u0588\u0620-\u06d3\u0750-\u07b1\u0900-\u0963\u0966-\u0b7f\u1200-\u135a"
+)
 _DIVIDES = {"zh": _HAN, "ja-mecab": _HAN + _KANA, "ko-mecab": _HANGUL + _HAN}  # scripts, by tokenizer
 _CHARACTERS = "char"
 _WORDS = {DEFAULT: "", "intl": "", TOKENIZED: "", **_DIVIDES}
 _WORDLESS = _HAN + _KANA + _HANGUL + _SOUTHEAST
-_FITTING = {"zh": "zh", "ja": "ja-mecab or char", "ko": "ko-mecab or char", "th": "char", "en": "char"}
+_FITTING = {"zh": "zh", "ja": "ja-mecab or char", "ko": "ko-mecab or char", "th": "char", "hi": "intl", "en": "13a"}
 _SHARE = 0.3  # of the letters, from which a script counts
 _LONGEST_WORDS = 8  # mean letters of a word; Thai and Khmer words have about 5, their phrases more than 15
 
@@ -171,12 +174,13 @@ def _check_model(name: str) -> None:
 
 
 def _language_of(text: str) -> str:
-    """Return a language whose tokenizer fits the script of most letters; "en" for scripts with spaces."""
+    """Return a language whose tokenizer fits the script of most letters; "en" for others."""
     counts = {
         "zh": len(re.findall(f"[{_HAN}]", text)),
         "ja": len(re.findall(f"[{_KANA}]", text)) * 4,  # Japanese text is partly in Han characters
         "ko": len(re.findall(f"[{_HANGUL}]", text)),
         "th": len(re.findall(f"[{_SOUTHEAST}]", text)),
+        "hi": len(re.findall(f"[{_PUNCTUATED}]", text)),
     }
     best = max(counts, key=lambda code: counts[code])
     return best if counts[best] >= _SHARE * _count_letters(text) and counts[best] else "en"

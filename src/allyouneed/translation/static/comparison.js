@@ -133,7 +133,7 @@ const letter = (side) => el("b", { class: `letter ${"ab"[side]}` }, "AB"[side]);
 
 function scores() {
   const value = (score, isBest) => el("td", { class: isBest ? "best" : "" },
-    el("span", {}, fixed(score.score, 2)), el("small", {}, `${fixed(score.mean, 2)} ± ${fixed(score.interval, 2)}`));
+    el("span", {}, fixed(score.score, 2)), el("small", {}, `${fixed(score.mean, 2)} ±\u00a0${fixed(score.interval, 2)}`));
   const names = { bleu: "BLEU", chrf: "chrF", "chrf++": "chrF++", ter: "TER" };
   const row = (metric) => {
     const isSignificant = metric.is_significant;
