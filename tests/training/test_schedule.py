@@ -1,7 +1,18 @@
+import json
+
 import pytest
 
 from allyouneed.config import Config
-from allyouneed.training.schedule import Speed, TrainingPlan, paper_peak, plan_for_minutes, plan_for_steps
+from allyouneed.training.schedule import (
+    PlanHistory,
+    Speed,
+    TrainingPlan,
+    extend,
+    paper_peak,
+    plan_again,
+    plan_for_minutes,
+    plan_for_steps,
+)
 
 
 @pytest.mark.parametrize("step", [1, 100, 4000, 4001, 100_000])
@@ -41,20 +52,77 @@ def test_minutes_become_steps():
 
 
 def test_the_number_of_steps_is_corrected_under_a_budget():
+    training = Config().replace(training={"average": 2}).training
     plan = TrainingPlan(100, 10, "linear", 1.0, validate_every=10, average_every=2, minutes=1.0, budget=50.0)
-    assert plan.in_time(5, 5.0) is plan  # still warming up
-    assert plan.in_time(90, 90.0) is plan  # too late to correct
-    assert plan.in_time(50, 24.9) is plan  # on schedule
-    slower, faster = plan.in_time(40, 25.0), plan.in_time(40, 10.0)
-    assert (slower.steps, faster.steps) == (80, 200)
+    assert plan_again(plan, training, 40, 20.2, 0.5) is plan  # on schedule
+    slower, faster = plan_again(plan, training, 40, 20.0, 1.0), plan_again(plan, training, 40, 20.0, 0.25)
+    assert (slower.steps, faster.steps) == (69, 159)  # 0.5 % of the budget is in reserve
     for turned in (slower, faster):
         assert turned.factor(40) == pytest.approx(plan.factor(40))  # the learning rate is continuous
         assert turned.factor(turned.steps) == 0
-        assert turned.factor((40 + turned.steps) // 2) == pytest.approx(plan.factor(40) / 2)
-    again = slower.in_time(60, 35.0)
+        middle = (40 + turned.steps) / 2
+        assert turned.factor(middle) == pytest.approx(plan.factor(40) / 2)
+    again = plan_again(slower, training, 60, 35.0, 0.5)
     assert again.factor(60) == pytest.approx(slower.factor(60))
-    assert plan.in_time(80, 1000.0).steps == 94  # far too slow: the averaged steps are kept
-    assert TrainingPlan(100, 10, "linear", 1.0, 10, 2).in_time(40, 25.0).steps == 100  # no budget
+    late = plan_again(plan, training, 80, 1000.0, 1.0)  # no time is left: a short decay, from a lower rate
+    assert late.steps == 81
+    assert plan_again(plan, training, 30, 1000.0, 1.0).steps == 32
+    assert plan_again(TrainingPlan(100, 10, "linear", 1.0, 10, 2), training, 40, 25.0, 9.0).steps == 100  # no budget
+
+
+def test_warm_up_follows_the_number_of_steps():
+    config = Config().replace(training={"minutes": 10, "warmup": 800})
+    plan = plan_for_minutes(config, 600, Speed(1.0, 2.0, 10.0))
+    faster = plan_again(plan, config.training, 20, 5.0, 0.25)
+    assert faster.warmup == pytest.approx(4 * plan.warmup, rel=0.05)
+    assert faster.factor(20) == pytest.approx(plan.factor(20))
+    assert faster.factor(faster.warmup) == 1
+    slower = plan_again(plan, config.training, 40, 40.0, 4.0)
+    assert slower.warmup == 41  # it ends at once
+    fixed = plan_for_minutes(config, 600, Speed(1.0, 2.0, 10.0), explicit={"training.warmup"})
+    assert plan_again(fixed, config.training, 20, 5.0, 0.25).warmup == 800
+
+
+def test_the_plan_of_every_step_is_known():
+    plans = [
+        TrainingPlan(100, 10, "linear", 1.0, 10, 2, turned_at=turned, turned_factor=factor)
+        for turned, factor in ((0, 1.0), (20, 0.8), (50, 0.5))
+    ]
+    history = PlanHistory(plans)
+    assert [plans.index(history.after(step)) for step in (0, 19, 20, 49, 50, 99)] == [0, 0, 1, 1, 2, 2]
+    assert [plans.index(history.at(step)) for step in (0, 1, 20, 21, 50, 51)] == [0, 0, 0, 1, 1, 2]
+    assert PlanHistory.from_dict(json.loads(json.dumps(history.as_dict()))).plans == plans
+    assert "earlier_plans" not in {key for key, value in PlanHistory(plans[:1]).as_dict().items() if value}
+
+
+def test_plans_of_earlier_versions_are_read():
+    stored = {
+        **{"steps": 100, "warmup": 10, "decay": "linear", "learning_rate": 1.0, "validate_every": 10},
+        **{"average_every": 2, "minutes": 1.0, "budget": 50.0, "turned_at": 40, "turned_factor": 0.5},
+    }
+    [plan] = PlanHistory.from_dict({"plan": stored}).plans
+    assert [plan.factor(step) for step in (40, 70, 100)] == [0.5, 0.25, 0]
+    assert plan.validates(50)
+    assert not plan.validates(51)
+
+
+@pytest.mark.parametrize("decay", ["linear", "inverse_sqrt"])
+def test_a_finished_run_can_be_extended(decay):
+    training = Config().replace(training={"steps": 400, "average_every": 1500}).training
+    plan = TrainingPlan(100, 20, decay, 1.0, validate_every=10, average_every=2)
+    more = extend(plan, training, 100, 60.0, steps=400)
+    assert (more.steps, more.budget) == (400, None)
+    if decay == "inverse_sqrt":
+        assert [more.factor(step) for step in (101, 400)] == [plan.factor(step) for step in (101, 400)]
+        return
+    rates = [more.factor(step) for step in range(100, 401)]
+    assert rates[0] == rates[-1] == 0
+    assert max(rates) == pytest.approx(300 / 380)  # as in a run planned for 400 steps
+    assert rates.index(max(rates)) == 15
+    timed = extend(plan, training, 100, 60.0, minutes=3)
+    assert (timed.steps, timed.budget) == (400, 240.0)
+    assert plan_again(timed, training, 110, 66.0, 1.2).steps == pytest.approx(255, abs=3)
+    assert plan_again(timed, training, 110, 66.0, 1.2).warmup == timed.warmup
 
 
 def test_explicit_settings_hold_under_a_budget():

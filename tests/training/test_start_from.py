@@ -249,5 +249,6 @@ def test_the_format_of_the_run_record(tmp_path):
     assert facts["asked"].keys() == {"train", "valid", "languages", "recipe", "settings", "start from"}
     assert facts["plan"].keys() == {
         *("steps", "warmup", "decay", "learning_rate", "validate_every", "average_every"),
-        *("minutes", "budget", "turned_at", "turned_factor"),
+        *("minutes", "budget", "turned_at", "turned_factor", "top", "validate_from"),
+        *("validation_cost", "final_cost", "fixed"),
     }

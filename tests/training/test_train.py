@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 
 import pytest
 import torch
@@ -62,27 +63,30 @@ def test_tensorboard_is_written_where_installed(toy_run):
 
 
 @pytest.mark.usefixtures("toy_run")  # compiles kernels before the budget starts
-def test_minutes_are_planned_once_and_stored(tmp_path):
+def test_plans_for_minutes_are_stored(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run", ["training.minutes=0.15"])
     settings = [setting for setting in request.settings if not setting.startswith("training.steps")]
     request = dataclasses.replace(request, settings=settings)
     train(request, silent())
-    plan = json.loads((tmp_path / "run" / "run.json").read_text())["plan"]
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    plan = facts["plan"]
     assert plan["decay"] == "linear"
     assert plan["minutes"] == 0.15
     records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     by_event = {record["event"]: record for record in records}
     assert by_event["stop"]["step"] == plan["steps"]
     assert {**by_event["plan"], "event": None} == {**plan, "event": None}
+    assert len([record for record in records if record["event"] == "plan"]) == 1 + len(facts.get("earlier_plans", ()))
 
 
 def test_a_budget_used_up_by_preparing_the_text(tmp_path):
-    """The prepared text is kept, as stated in the message."""
+    """Training takes place nonetheless, and the cause is named."""
     request = toy_request(tmp_path / "text", tmp_path / "run", ["training.minutes=0.0001"])
     settings = [setting for setting in request.settings if not setting.startswith("training.steps")]
-    with pytest.raises(UserError, match=r"longer than the 0\.0001 minutes\. The prepared text is kept"):
-        train(dataclasses.replace(request, settings=settings), silent())
-    assert (tmp_path / "run" / "data" / "tokenizer.model").is_file()
+    console = Console(file=io.StringIO())
+    assert train(dataclasses.replace(request, settings=settings), console).status == FINISHED
+    assert re.search(r"preparing the text took \S+ of the 0\.0001 minutes", console.file.getvalue())
+    assert stored_plan(tmp_path / "run")["steps"] >= 10
 
 
 def test_a_run_cannot_be_below_a_file(tmp_path):

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -33,6 +34,7 @@ from allyouneed.kernels.target import has_avx512, has_vnni
 
 _thread = threading.local()
 _compiling = threading.Lock()
+_compilers: dict[str, Callable[[], Any]] = {}  # by the kernel's full name
 
 
 @contextmanager
@@ -62,6 +64,8 @@ def kernel(body: Callable[..., None]) -> Callable[..., None]:
                     compiled.append(_compile(body, arguments))
         return compiled[0]
 
+    _compilers[f"{body.__module__}.{body.__name__}"] = compile_once
+
     def run(parts: int, *values: Any) -> None:
         words = (convert(value) for convert, value in zip(converters, (0, parts, *values), strict=True))
         packed = (ctypes.c_int64 * len(converters))(*words)
@@ -74,6 +78,19 @@ def kernel(body: Callable[..., None]) -> Callable[..., None]:
             compile_once().ctypes(address)
 
     return run
+
+
+def compile_kernel(name: str) -> bool:
+    """Compile a kernel, or load it from the cache, without running it.
+
+    Args:
+        name: Full name of the kernel, for example "allyouneed.kernels.dropout._drop".
+
+    Returns:
+        Whether it was in the cache.
+    """
+    import_module(name.rpartition(".")[0])
+    return bool(_compilers[name]().cache_hits)
 
 
 def _arguments(body: Callable[..., None]) -> RecordType:

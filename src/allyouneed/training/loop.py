@@ -20,11 +20,14 @@ from allyouneed.interruption import Deferred, cause, deferring_interrupts, descr
 from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.average import average
 from allyouneed.training.checkpoint import save_checkpoint
+from allyouneed.training.clock import Now
 from allyouneed.training.diagnosis import refuse_to_go_on, report_skipped
 from allyouneed.training.distributed import Ranks
+from allyouneed.training.final_scoring import FINAL_SENTENCES, affordable_sentences, plan_final, time_beam_search
 from allyouneed.training.health import report_divergence, validation_warning
 from allyouneed.training.log import RunLog
 from allyouneed.training.outcome import FINISHED, INTERRUPTED, STOPPED_EARLY
+from allyouneed.training.pacing import Pacer
 from allyouneed.training.patience import (
     count_validation,
     describe_early_stop,
@@ -32,7 +35,7 @@ from allyouneed.training.patience import (
     metric_of,
     quality_of,
 )
-from allyouneed.training.schedule import TrainingPlan, snapshot_steps
+from allyouneed.training.schedule import PlanHistory, TrainingPlan, snapshot_steps
 from allyouneed.training.selection import Selection
 from allyouneed.training.step import StepMetrics, Totals, TrainingState, is_logged, update
 from allyouneed.training.validation import (
@@ -45,7 +48,7 @@ from allyouneed.training.validation import (
 )
 from allyouneed.translation.reference_outputs import make_reference_outputs
 
-FINAL_SENTENCES = 2000  # validation sentences scored with beam search at the end
+_NOTICEABLE = 0.1  # change of the number of steps under a budget that is reported
 
 
 @dataclass
@@ -61,10 +64,12 @@ class Loop:
         valid: Validation pairs.
         ranks: Processes of the run.
         log: Log and progress.
-        keep_plan: Callback that stores a corrected plan.
+        plans: All plans of the run; by default the plan alone.
+        keep_plans: Callback that stores the plans, called before a new plan is used.
         mixture: Weights of the training corpora; None if an epoch contains each pair once.
         observe: Callback whose measurements the log records before the first step and after each validation.
         baselines: Weights by name that the bundle keeps if training does not improve on them: those of the start.
+        now: A monotonic clock in seconds, with which the run keeps to its minutes.
     """
 
     run: Path
@@ -75,10 +80,12 @@ class Loop:
     valid: ValidationSet
     ranks: Ranks
     log: RunLog
-    keep_plan: Callable[[TrainingPlan], None] | None = None
+    plans: PlanHistory = field(default_factory=PlanHistory)
+    keep_plans: Callable[[PlanHistory], None] | None = None
     mixture: Mixture | None = None
     observe: Observe | None = None
     baselines: Mapping[str, Callable[[], Mapping[str, Tensor]]] = field(default_factory=dict)
+    now: Now = time.monotonic
 
     def __post_init__(self) -> None:
         self.training = self.bundle.config.training
@@ -87,6 +94,11 @@ class Loop:
         self.signal: int | None = None  # that ended the training
         self.snapshots = Snapshots(self.run / "checkpoints")
         self.kept = Snapshots(self.run / KEPT)
+        if not self.plans.plans:
+            self.plans.add(self.plan)
+        self.pacer = Pacer(self.training, self.plan)
+        self.deadline: float | None = None  # of a budget, by the clock
+        self.shown_steps = self.plan.steps
 
     def train(self) -> str:
         """Train until the plan ends (FINISHED), patience runs out (STOPPED_EARLY) or a signal stops it (INTERRUPTED).
@@ -96,37 +108,48 @@ class Loop:
             UserError: If too many updates in a row are skipped, or the disk is full.
         """
         state = self.state
+        self.plan = self.plans.after(state.step)
+        self.shown_steps = self.plan.steps
+        self.kept_steps = self.kept.steps(state.step)
+        self.pacer = Pacer(self.training, self.plan, state.seconds)
         self.log.start(self.plan.steps, state.step)
-        saved = started = time.perf_counter()
-        earlier = state.seconds
+        earlier, started = state.seconds, self.now()
+        if self.plan.budget is not None:
+            self.deadline = started - earlier + self.plan.budget
         if not state.step and self.ranks.is_first:
             self._validate() if self.baselines else self._observe()
         self._keep_snapshot()
+        saved = marked = self.now()
         with describing_interrupts(self._describe_interrupt), deferring_interrupts() as interrupt:
             while state.step < self.plan.steps:
+                due = self.ranks.any(self.ranks.is_first and self.pacer.is_due(self.plan, state.step, state.seconds))
                 if self.ranks.any(is_out_of_patience(state, self.training)):
                     return STOPPED_EARLY
                 if self._is_interrupted(interrupt):
                     self.save()
                     return INTERRUPTED
+                self._plan_next_step(due)
                 stepping = time.perf_counter()
                 metrics = self.step()
                 state.since_log.add(metrics, time.perf_counter() - stepping)
-                state.seconds = earlier + time.perf_counter() - started
+                self.pacer.stepped(self.now() - marked)
+                marked = self.now()
+                state.seconds = earlier + marked - started
                 self._report_progress(metrics)
-                if (self.plan.steps - state.step) % self.plan.average_every == 0 and self.ranks.is_first:
+                if self.plan.averages(state.step) and self.ranks.is_first:
                     self.snapshots.save(state.step, state.model)
                 self._keep_snapshot()
-                if state.step % self.plan.validate_every == 0 or state.step == self.plan.steps:
+                if self.plan.validates(state.step):
                     if self.ranks.is_first:
                         self._validate()
-                    state.seconds = earlier + time.perf_counter() - started
-                    self._keep_to_time()
+                    state.seconds = earlier + self.now() - started
                     self.save()
-                    saved = time.perf_counter()
-                elif time.perf_counter() - saved > 60 * self.training.save_minutes:
+                    saved = self._time_validation(marked)
+                    marked = saved
+                    state.seconds = earlier + marked - started
+                elif self.now() - saved > 60 * self.training.save_minutes:
                     self.save()
-                    saved = time.perf_counter()
+                    saved = self.now()
             return INTERRUPTED if self._is_interrupted(interrupt) else FINISHED
 
     def step(self) -> StepMetrics:
@@ -164,7 +187,7 @@ class Loop:
         name = self._choose_weights()
         loss = validation_loss(self.bundle, self.valid, self.training)
         beam = self.bundle.config.search.beam_size
-        scores, _ = validation_scores(self.bundle, self.valid, FINAL_SENTENCES, beam)
+        scores, _ = validation_scores(self.bundle, self.valid, self._final_sentences(), beam)
         self.bundle.scores = {"valid": {"loss": loss, "beam_size": beam, **scores.as_dict()}}
         self.bundle.notes = {**self.bundle.notes, "weights": name, "steps": self.state.step}
         self.bundle.samples = make_reference_outputs(self.bundle, self.valid.texts)
@@ -178,6 +201,13 @@ class Loop:
         )
         load_weights(self.state.model, chosen.weights, self.run)
         return chosen.name
+
+    def _final_sentences(self) -> int:
+        """Return the number of validation sentences to score at the end, as many as the budget has time for."""
+        if self.deadline is None:
+            return FINAL_SENTENCES
+        per_sentence = time_beam_search(self.bundle, self.valid, self.now)
+        return affordable_sentences(per_sentence, self.deadline - self.now())
 
     def _candidates(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """Yield candidates for the weights of the bundle. Unreadable snapshots are skipped with a message."""
@@ -198,14 +228,18 @@ class Loop:
     def _to_average(self) -> list[int]:
         """Return the steps of the snapshots written so far that are to be averaged."""
         steps = self.snapshots.steps(self.state.step)
-        planned = [step for step in steps if (self.plan.steps - step) % self.plan.average_every == 0]
+        planned = [step for step in steps if self.plans.at(step).averages(step)]
         return planned[-self.training.average :]
 
     def _keep_snapshot(self) -> None:
         """Keep the weights if the step is one of `training.keep_snapshots`."""
-        steps = snapshot_steps(self.plan.steps, self.training.keep_snapshots)
-        if self.state.step in steps and self.ranks.is_first:
-            self.kept.save(self.state.step, self.state.model)
+        if not self.training.keep_snapshots or not self.ranks.is_first:
+            return
+        step, planned = self.state.step, sorted(snapshot_steps(self.plan.steps, self.training.keep_snapshots))
+        due = planned[min(len(self.kept_steps), len(planned) - 1)]  # a new plan shifts the steps, not their number
+        if step >= due and step not in self.kept_steps:
+            self.kept.save(step, self.state.model)
+            self.kept_steps.append(step)
 
     def ending(self, status: str) -> str:
         """Describe how training ended, for example "finished after 400 steps"."""
@@ -253,16 +287,36 @@ class Loop:
         if self.observe and self.ranks.is_first:
             self.log.record("observation", step=self.state.step, **self.observe(self.bundle, self.valid))
 
-    def _keep_to_time(self) -> None:
-        """Correct the number of steps to fit the budget; the plan is stored before a checkpoint that depends on it."""
-        plan = self.ranks.share(self.plan.in_time(self.state.step, self.state.seconds))
-        if plan == self.plan:
-            return
-        self.log.show(f"{plan.steps:,} steps instead of {self.plan.steps:,}, to keep within the time budget")
-        self.log.record("plan", **plan.as_dict())
-        self.plan = plan
-        if self.keep_plan and self.ranks.is_first:
-            self.keep_plan(plan)
+    def _time_validation(self, started: float) -> float:
+        """Account for a validation, and return the time; with a budget, the final scoring is estimated again."""
+        seconds, final_seconds = self.now() - started, 0.0
+        if self.plan.budget is not None and self.ranks.is_first and self.state.step < self.plan.steps:
+            per_sentence = time_beam_search(self.bundle, self.valid, self.now)
+            final_seconds = plan_final(per_sentence, len(self.valid.texts), seconds, self.plan.budget)
+        ended = self.now()
+        self.pacer.validated(self.state.step, ended - started, final_seconds)
+        return ended
+
+    def _plan_next_step(self, due: bool) -> None:
+        """Continue with the stored plan of the next step, or with a new one if it is due, which is stored first."""
+        step, previous = self.state.step, self.plan
+        self.plan = self.plans.after(step)
+        if due and step > self.plans.last.turned_at:
+            self.plan = self.ranks.share(self.pacer.plan_again(self.plan, step, self.state.seconds))
+            if self.plan != previous:
+                self.plans.add(self.plan)
+                if self.keep_plans and self.ranks.is_first:
+                    self.keep_plans(self.plans)
+        if self.plan != previous:
+            self.log.record("plan", **self.plan.as_dict())
+            self._show_steps()
+
+    def _show_steps(self) -> None:
+        """Report a number of steps that differs noticeably from the one reported last."""
+        steps = self.plan.steps
+        if abs(steps - self.shown_steps) > _NOTICEABLE * self.shown_steps:
+            self.log.show(f"{steps:,} steps instead of {self.shown_steps:,}, to keep within the time budget")
+            self.shown_steps = steps
 
     def _quality_of(self, weights: Mapping[str, Tensor]) -> float:
         load_weights(self.state.model, weights, self.run)
@@ -286,6 +340,8 @@ class Loop:
         due = is_logged(state.step, self.training, plan)
         loss, rate = totals.mean(totals.loss), totals.tokens / totals.seconds
         left = (plan.steps - state.step) * state.seconds / state.step
+        if plan.budget is not None:
+            left = max(0.0, plan.budget - state.seconds)
         self.log.progress(state.step, plan.steps, loss, rate, left, due)
         if due:
             self.log.record(

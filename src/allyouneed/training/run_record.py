@@ -7,7 +7,7 @@ from typing import Any
 
 from allyouneed.config import Config, config_from
 from allyouneed.files import read_json, to_json, write_file
-from allyouneed.training.schedule import TrainingPlan
+from allyouneed.training.schedule import PlanHistory
 from allyouneed.translation.bleu_tokenizers import DEFAULT
 
 
@@ -17,7 +17,7 @@ class RunRecord:
     Attributes:
         path: Path of the file.
         content: Content of the file: `asked` (see `identity`), `base` (the settings without the overrides), `config`
-            (the settings), `plan` and `finished` (the scores).
+            (the settings), `plan` (the newest), `earlier_plans` (those that it replaced) and `finished` (the scores).
 
     Raises:
         UserError: If the file exists but cannot be read, or was written by an incompatible version.
@@ -42,6 +42,11 @@ class RunRecord:
         """The stored settings without the overrides; None in records of earlier versions."""
         return config_from(self.content["base"], str(self.path)) if "base" in self.content else None
 
+    @property
+    def plans(self) -> PlanHistory | None:
+        """The stored plans; None before the first step."""
+        return PlanHistory.from_dict(self.content) if "plan" in self.content else None
+
     def update(self, **facts: object) -> None:
         """Store facts; None removes a fact. Raises `UserError` if the disk is full."""
         self.content = {key: value for key, value in {**self.content, **facts}.items() if value is not None}
@@ -53,4 +58,4 @@ def _check(run: dict[str, Any]) -> None:
     if not {"asked", "config"} <= run.keys():
         raise KeyError("asked, config")
     if "plan" in run:
-        TrainingPlan(**run["plan"])
+        PlanHistory.from_dict(run)

@@ -112,7 +112,7 @@ def seed_step(seed: int, step: int, rank: int, part: int) -> None:
 
 def is_logged(step: int, training: TrainingConfig, plan: TrainingPlan) -> bool:
     """Return whether to log a step: every `log_every` steps and the last, so that records cover every step."""
-    may_be_last = training.patience is not None and step % plan.validate_every == 0
+    may_be_last = training.patience is not None and plan.validates(step)
     return step % training.log_every == 0 or step == plan.steps or may_be_last
 
 

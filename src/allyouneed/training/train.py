@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -26,6 +25,8 @@ from allyouneed.interruption import describing_interrupts, raising_interrupts
 from allyouneed.snapshots import KEPT
 from allyouneed.training.assemble import INITIALISED, LoopParts
 from allyouneed.training.checkpoint import load_checkpoint
+from allyouneed.training.clock import Stopwatch
+from allyouneed.training.compilation import compile_kernels
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
 from allyouneed.training.freeze import describe_frozen
 from allyouneed.training.log import RunLog
@@ -38,7 +39,7 @@ from allyouneed.training.report import write_report
 from allyouneed.training.request import Request, explicit_settings, requested_device
 from allyouneed.training.resolve import ResolvedRequest, resolve
 from allyouneed.training.run_record import RunRecord
-from allyouneed.training.schedule import TrainingPlan, plan_for_minutes, plan_for_steps
+from allyouneed.training.schedule import PlanHistory, TrainingPlan, least_seconds, plan_for_minutes, plan_for_steps
 from allyouneed.translation.bleu_tokenizers import unfit_remark
 
 # Files of a run besides run.json. A folder with other files is not used.
@@ -57,7 +58,7 @@ def train(request: Request, console: Console, teacher: Bundle | None = None) -> 
         UserError: If the request is invalid, files are missing or damaged, the disk is full, or training diverges.
         Interrupted: If a signal arrives before the first step, in the final scoring, or a second time.
     """
-    started = time.perf_counter()
+    watch = Stopwatch()
     keep_freed_memory()
     device = choose_device(requested_device(request))
     ranks = join_ranks(device.type)
@@ -66,13 +67,13 @@ def train(request: Request, console: Console, teacher: Bundle | None = None) -> 
             log = RunLog(request.out, console, active=ranks.is_first)
             record = RunRecord(request.out / "run.json")
             resolved = resolve(request, record, device, ranks, log.show, teacher)
-            return _train(resolved, record, log, device, ranks, started)
+            return _train(resolved, record, log, device, ranks, watch)
     finally:
         leave_ranks(ranks)
 
 
 def _train(
-    resolved: ResolvedRequest, record: RunRecord, log: RunLog, device: torch.device, ranks: Ranks, started: float
+    resolved: ResolvedRequest, record: RunRecord, log: RunLog, device: torch.device, ranks: Ranks, watch: Stopwatch
 ) -> Outcome:
     prepared = PreparedData(resolved.request.data_folder)
     if ranks.is_first:
@@ -89,9 +90,13 @@ def _train(
         return Outcome(status, finished, ranks.is_first, ending, headline(finished["valid"], metric))
     parts = LoopParts(resolved, prepared, log, ranks, device)
     with describing_interrupts(lambda: "before the first step; the prepared text is kept"):
-        loop = parts.assemble(_agreed_plan(parts, record, started))
+        with watch.pause():
+            compile_kernels(resolved.config, device, ranks, log.show)
+        plans = _agreed_plans(parts, record, watch)
+        loop = parts.assemble(plans.plans[0])
+    loop.plans = plans
     loop.observe = resolved.request.observe
-    loop.keep_plan = lambda plan: record.update(plan=plan.as_dict())
+    loop.keep_plans = lambda plans: record.update(**plans.as_dict())
     log.show(_describe(loop))
     if loop.mixture:
         log.show(_describe_mixture(loop.mixture, resolved.request.train))
@@ -128,35 +133,44 @@ def _prepare(resolved: ResolvedRequest, prepared: PreparedData, log: RunLog) -> 
     log.show(f"all dropped lines: {prepared.dropped}")
 
 
-def _agreed_plan(parts: LoopParts, record: RunRecord, started: float) -> TrainingPlan:
-    """Return the stored plan, the plan of the request, or a new plan, which is stored before the first step."""
+def _agreed_plans(parts: LoopParts, record: RunRecord, watch: Stopwatch) -> PlanHistory:
+    """Return the stored plans, the plan of the request, or a new plan, which is stored before the first step."""
     request, config = parts.resolved.request, parts.resolved.config
     explicit = explicit_settings(request)
     if pending := parts.resolved.pending:
         plan = parts.ranks.share(_longer_plan(record, config, explicit))
+        plans = PlanHistory([plan])
         if parts.ranks.is_first:
-            record.update(**pending, plan=plan.as_dict(), finished=None)
+            record.update(**pending, **plans.as_dict(), finished=None)
             parts.log.show(f"continuing to {plan.steps:,} steps")
-        return plan
-    if stored := parts.ranks.share(record.content.get("plan")):
-        return TrainingPlan(**stored)
+        return plans
+    if stored := parts.ranks.share(record.plans):
+        return stored
     plan = request.plan or plan_for_steps(config, explicit)
-    if (minutes := config.training.minutes) and not request.plan:
-        parts.log.show(f"measuring the speed, to plan {minutes:g} minutes ...")
-        speed = measure(parts.assemble(plan), seconds=min(20.0, 60 * minutes * 0.04))
-        seconds_left = 60 * minutes - (time.perf_counter() - started)
-        if seconds_left <= 0:
-            raise UserError(
-                f"preparing the text took longer than the {minutes:g} minutes. The prepared text is kept: run the same "
-                "command again, or increase --minutes."
-            )
-        planned = plan_for_minutes(config, seconds_left, speed, explicit)
-        plan = parts.ranks.share(replace(planned, budget=None) if request.steady else planned)
+    if config.training.minutes and not request.plan:
+        plan = parts.ranks.share(_plan_by_speed(parts, config.training.minutes, explicit, watch))
     if plan.warmup >= plan.steps:
         parts.log.show(_describe_long_warmup(plan))
+    plans = PlanHistory([plan])
     if parts.ranks.is_first:
-        record.update(plan=plan.as_dict())
-    return plan
+        record.update(**plans.as_dict())
+    return plans
+
+
+def _plan_by_speed(parts: LoopParts, minutes: float, explicit: Collection[str], watch: Stopwatch) -> TrainingPlan:
+    """Measure the speed, and plan the rest of the minutes; preparation cannot use up all of them."""
+    config, prepared = parts.resolved.config, watch.seconds
+    parts.log.show(f"measuring the speed, to plan {minutes:g} minutes ...")
+    speed = measure(parts.assemble(plan_for_steps(config, explicit)), seconds=min(20.0, 60 * minutes * 0.04))
+    left = 60 * minutes - watch.seconds
+    if left < least_seconds(minutes):
+        parts.log.show(
+            f"preparing the text took {prepared / 60:.2g} of the {minutes:g} minutes, and measuring the speed "
+            f"{(watch.seconds - prepared) / 60:.2g}. Training takes a quarter of the minutes in any case: "
+            f"{least_seconds(minutes) / 60:.2g} more. The prepared text is kept for further runs of this command."
+        )
+    planned = plan_for_minutes(config, left, speed, explicit)
+    return replace(planned, budget=None) if parts.resolved.request.steady else planned
 
 
 def _longer_plan(record: RunRecord, config: Config, explicit: Collection[str]) -> TrainingPlan:
