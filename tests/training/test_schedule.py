@@ -74,7 +74,7 @@ def test_warm_up_follows_the_number_of_steps():
     config = Config().replace(training={"minutes": 10, "warmup": 800})
     plan = plan_for_minutes(config, 600, Speed(1.0, 2.0, 10.0))
     faster = plan_again(plan, config.training, 20, 5.0, 0.25)
-    assert faster.warmup == pytest.approx(4 * plan.warmup, rel=0.05)
+    assert faster.warmup == pytest.approx(4 * plan.warmup, rel=0.1)
     assert faster.factor(20) == pytest.approx(plan.factor(20))
     assert faster.factor(faster.warmup) == 1
     slower = plan_again(plan, config.training, 40, 40.0, 4.0)
