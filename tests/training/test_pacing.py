@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,8 +13,8 @@ from allyouneed.training import loop as loops
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.final_scoring import plan_final
 from allyouneed.training.loop import FINISHED, Loop
-from allyouneed.training.schedule import PlanHistory, Speed, plan_for_minutes
-from allyouneed.training.step import StepMetrics
+from allyouneed.training.schedule import Speed, plan_for_minutes
+from allyouneed.training.step import StepMetrics, TrainingState
 from allyouneed.training.validation import ValidationSet
 
 STEP, VALIDATION, BEAM = 0.1, 0.8, 0.003  # seconds per step, validation and sentence on the machine at full speed
@@ -94,7 +94,7 @@ class Snapshots(list):
 def simulate(monkeypatch, tmp_path):
     """Return a function that runs the loop on a machine and returns it after the final scoring."""
 
-    def run(machine: Machine, minutes: float, measured: float = 1.0, settings=None, ranks=None) -> SimulatedLoop:
+    def run(machine: Machine, minutes: float, measured: float = 1.0, settings=None) -> SimulatedLoop:
         config = Config().replace(training={"minutes": minutes, "warmup": 800, **(settings or {})})
         begin = machine.time
         machine.work(2.0 + 0.04 * 60 * minutes)  # preparation and measurement
@@ -102,16 +102,21 @@ def simulate(monkeypatch, tmp_path):
         final = plan_final(BEAM, SENTENCES, VALIDATION, 60 * minutes)
         speed = Speed(*(seconds * measured for seconds in (STEP, VALIDATION, final)))
         plan = plan_for_minutes(config, left, speed)
-        loop = object.__new__(SimulatedLoop)
-        loop.run, loop.plan, loop.ranks, loop.log, loop.now = tmp_path, plan, ranks or Ranks(), Silent(), machine.now
-        loop.training, loop.machine, loop.observe, loop.baselines = config.training, machine, None, {}
-        loop.state = dataclasses.make_dataclass(
-            "State", ["step", "seconds", "model", "since_log", "validations_without_gain"]
-        )(0, 0.0, torch.nn.Identity(), loops.Totals(), 0)
-        loop.plans, loop.snapshots, loop.kept = PlanHistory([plan]), Snapshots(), Snapshots()
-        loop.bundle, loop.valid = None, ValidationSet(None, [("a", "b")] * SENTENCES)
-        loop.keep_plans = lambda plans: loop.stored.append(plans.as_dict())
+        monkeypatch.setattr(loops, "BatchOrder", lambda *arguments: None)
+        loop = SimulatedLoop(
+            run=tmp_path,
+            bundle=SimpleNamespace(config=config),
+            plan=plan,
+            state=TrainingState(torch.nn.Identity(), []),
+            store=None,
+            valid=ValidationSet(None, [("a", "b")] * SENTENCES),
+            ranks=Ranks(),
+            log=Silent(),
+            now=machine.now,
+        )
+        loop.machine, loop.snapshots, loop.kept = machine, Snapshots(), Snapshots()
         loop.rates, loop.validated, loop.stored = [], [], []
+        loop.keep_plans = lambda plans: loop.stored.append(plans.as_dict())
 
         def sample(bundle, valid, now):
             begin = now()

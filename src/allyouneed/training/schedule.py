@@ -253,8 +253,8 @@ def plan_again(
     left = (1 - _RESERVE) * plan.budget - final_seconds - seconds
     validate_every = _validation_distance(plan, step_seconds)
     remaining = int((left / step_seconds - plan.validation_cost) / (1 + plan.validation_cost / validate_every))
-    least = int(_MIN_DECAY * step * plan.factor(step)) if step else 0
-    steps = max(_MIN_STEPS, step + max(1, least, remaining))
+    decay = int(_MIN_DECAY * step * plan.factor(step)) if step and plan.decay == "linear" else 0
+    steps = max(_MIN_STEPS, step + max(1, remaining, min(decay, plan.steps - step)))
     if step and abs(steps - plan.steps) <= max(1.0, _MIN_CHANGE * (plan.steps - step)):
         return plan
     spacing = min(_AVERAGED_SHARE * steps, steps - step) / training.average
