@@ -80,6 +80,12 @@ def same_language(one: str, other: str) -> bool:
     return first == second
 
 
+def script_of(code: str) -> str:
+    """Return the script of a language as an ISO 15924 code in lower case, for example `hans`; "" if it is not known."""
+    script = _language_and_script(stored_language_code(code))
+    return script[1] if len(script) > 1 else ""
+
+
 def language_name(code: str, native: bool = False) -> str:
     """Return a language's name in English or in the language itself; the code if it has no name."""
     name = None if native else _english_names().get(code.replace("-", "_"))

@@ -93,7 +93,7 @@ def test_an_unwritable_folder_is_reported(tmp_path):
     files = write_pairs(tmp_path, "train", toy_pairs(200))
     (tmp_path / "data").write_text("a file")
     with pytest.raises(UserError, match=r"cannot write .*dropped\.tsv"):
-        run_prepare(tmp_path, files, files)
+        run_prepare(tmp_path, files, write_pairs(tmp_path, "valid", toy_pairs(10, seed=5)))
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,13 @@ class DataConfig(Section):
     columns: tuple[Column, Column] = Field(
         default=(1, 2), strict=False, description="Columns of source and target in a TSV file, from 1"
     )
+    drop_overlap: bool = Field(
+        default=False, description="Drop training pairs that are also in the validation text, up to case and spaces"
+    )
+    faults: Literal["refuse", "warn"] = Field(
+        default="refuse",
+        description="If most pairs are not parallel, swapped, copied or garbled: refuse the text, or warn",
+    )
 
 
 class TrainingConfig(Section):

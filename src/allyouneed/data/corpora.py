@@ -9,8 +9,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from allyouneed.data.corpus import EXAMPLES, CorpusReport, count_pairs
+from allyouneed.data.corpus import CorpusReport, count_pairs
 from allyouneed.data.directions import Direction, code_of
+from allyouneed.data.findings import EXAMPLES
 from allyouneed.data.formats import RawPair, columns_for, read_pairs
 from allyouneed.data.tables import is_table
 from allyouneed.errors import UserError

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from allyouneed.data.encoding import MAX_BAD_SHARE, advice, guess_encoding, is_utf8
+from allyouneed.data.findings import EXAMPLES, finding_lines
 from allyouneed.data.formats import RawPair, check_file_count, read_pairs, read_sides
 from allyouneed.data.lines import read_lines
 from allyouneed.data.tables import Table
 from allyouneed.errors import UserError
 
-EXAMPLES = 3
 _EXEMPT_FROM_RATIO = 8  # tokens; the lengths of short sentences may differ by more
 
 
@@ -37,6 +37,7 @@ class CorpusReport:
         target_tokens: Target tokens of the kept pairs.
         longest_source: Tokens of the longest kept source sentence, including EOS.
         dropped: Count and example lines of the dropped pairs, by reason.
+        findings: What is wrong with the corpus as a whole, see `inspection.py`.
     """
 
     files: list[str]
@@ -46,6 +47,7 @@ class CorpusReport:
     target_tokens: int = 0
     longest_source: int = 0
     dropped: dict[str, dict[str, Any]] = field(default_factory=dict)
+    findings: list[dict[str, Any]] = field(default_factory=list)
 
     def drop(self, pair: RawPair, reason: str) -> None:
         """Count a dropped pair, and keep the first few of each reason as examples."""
@@ -84,6 +86,7 @@ class CorpusReport:
             where = ", ".join(str(example["line"]) for example in entry["examples"])
             more = ", ..." if entry["count"] > EXAMPLES else ""
             yield f"  dropped {entry['count']:,}: {reason} (line {where}{more})"
+        yield from finding_lines(self.findings)
 
 
 def _encoding_advice(files: Sequence[str]) -> str:

@@ -15,6 +15,8 @@ from allyouneed.data.corpora import Corpus, count_all_pairs, located
 from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs, usable_text
 from allyouneed.data.directions import Direction
 from allyouneed.data.formats import RawPair, read_pairs, reading_notes
+from allyouneed.data.inspection import inspect_text
+from allyouneed.data.overlap import ValidationOverlap
 from allyouneed.data.prepared import PreparedData
 from allyouneed.data.store import write_store
 from allyouneed.data.tokenizer import Tokenizer
@@ -52,14 +54,15 @@ def prepare(
         say: Receives progress messages.
         tokenizer: An existing tokenizer, for further training of a model.
         adjustable: Whether `data.vocab_size` may be raised if it leaves too little room beside the text's characters.
-        languages: Codes of source and target, by which a header selects the columns of a file.
+        languages: Codes of source and target, by which a header selects the columns of a file, and the text is
+            inspected.
 
     Returns:
         The prepared data.
 
     Raises:
-        UserError: If no usable pairs remain for training or validation, the text has another encoding, or the folder
-            cannot be written.
+        UserError: If no usable pairs remain for training or validation, the text has another encoding or is not
+            parallel (see `inspection.py`), or the folder cannot be written.
     """
     prepared = PreparedData(folder)
     if prepared.is_complete:
@@ -70,6 +73,7 @@ def prepare(
     counts = [count_pairs(corpus.paths) for corpus in train]
     count_all_pairs(valid)
     held_out = HeldOut({} if valid else _strides(train, counts))
+    inspection = inspect_text(train, valid, counts, data, languages or ("und", "und"))
     if tokenizer is None:
         say(f"training the tokenizer: {data.vocab_size:,} subwords ...")
         every = max(1, sum(counts) // _TOKENIZER_PAIRS)
@@ -80,7 +84,8 @@ def prepare(
             say(f"{len(tokenizer):,} subwords instead of {data.vocab_size:,}, since this text has many characters")
     texts: list[tuple[str, str]] = []
     with _open_dropped(prepared.dropped) as dropped:
-        encoders = [_Encoder(corpus, data, tokenizer, dropped) for corpus in train]
+        excluded = inspection.overlap if data.drop_overlap else None
+        encoders = [_Encoder(corpus, data, tokenizer, dropped, excluded=excluded) for corpus in train]
         write_store(prepared.train, _training_pairs(encoders, held_out))
         reports = {"train": [encoder.report for encoder in encoders]}
         for report in reports["train"]:
@@ -101,6 +106,9 @@ def prepare(
         names = dict.fromkeys(corpus.names for corpus in held_out.strides)
         where = f" of {'; '.join(names)}" if len(train) > 1 else ""
         say(f"no --valid given: {len(texts):,} training pairs{where} are held out for validation")
+    for part, found in (("train", inspection.train), ("valid", inspection.valid)):
+        for report, findings in zip(reports[part], found, strict=False):
+            report.findings = [finding.as_dict() for finding in findings]
     prepared.finish(tokenizer, texts, reports)
     return prepared
 
@@ -144,9 +152,16 @@ class _Encoder:
     """Encodes one corpus: checks each pair, collects statistics and lists dropped pairs."""
 
     def __init__(
-        self, corpus: Corpus, data: DataConfig, tokenizer: AnyTokenizer, dropped: TextIO, duplicates: bool = True
+        self,
+        corpus: Corpus,
+        data: DataConfig,
+        tokenizer: AnyTokenizer,
+        dropped: TextIO,
+        duplicates: bool = True,
+        excluded: ValidationOverlap | None = None,
     ):
         self.corpus, self.tokenizer, self.dropped = corpus, tokenizer, dropped
+        self.excluded = excluded
         self.checks = PairChecks(data.max_length, data.max_ratio, duplicates)
         self.report = CorpusReport([str(path) for path in corpus.paths])
 
@@ -158,7 +173,7 @@ class _Encoder:
         pairs = map(self.corpus.presented, raw)
         while chunk := list(islice(pairs, _CHUNK)):
             self.report.pairs += len(chunk)
-            valid = [pair for pair in chunk if not self.drops(pair, self.checks.text_fault(pair))]
+            valid = [pair for pair in chunk if not self.drops(pair, self._text_fault(pair))]
             sources = self.tokenizer.encode_all([pair.source for pair in valid])
             targets = self.tokenizer.target.encode_all([pair.target for pair in valid])
             for pair, source, target in zip(valid, sources, targets, strict=True):
@@ -168,6 +183,10 @@ class _Encoder:
                 if texts is not None:
                     texts.append((pair.source, pair.target))
                 yield source, target
+
+    def _text_fault(self, pair: RawPair) -> str | None:
+        fault = self.checks.text_fault(pair)
+        return fault or ("in the validation text" if self.excluded and self.excluded.has(pair) else None)
 
     def drops(self, pair: RawPair, reason: str | None) -> bool:
         """Report a pair as dropped if there is a reason; return whether there is."""

@@ -86,7 +86,8 @@ def run_table2(
     }
     results = Results.open("table2", out, identified)
     shared = replace(fixed, data=results.folder / "data")
-    prepare(shared.data_folder, shared.train, shared.valid, config.data, partial(print_line, console))
+    show = partial(print_line, console)
+    prepare(shared.data_folder, shared.train, shared.valid, config.data, show, languages=shared.languages)
     results.part("peak", lambda: {"flops": matrix_flops(choose_device(config.training.device))})
     settings = [f"training.minutes={budget:g}", *request.settings]
     for name, build in SYSTEMS.items():

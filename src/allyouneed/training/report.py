@@ -14,6 +14,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from allyouneed.data.findings import Finding
 from allyouneed.files import write_file
 from allyouneed.training.curves import CurvePoint, Html, Series, chart, is_number, join, markup, show, show_time
 from allyouneed.training.validation import perplexity, show_perplexity
@@ -237,7 +238,7 @@ def _one_decimal(value: object) -> object:
 def _corpus_report(corpus: dict[str, Any]) -> Html:
     """Show counts for each part of the corpus, then examples of dropped lines."""
     drops = [(part, reason, found) for part, of in corpus.items() for reason, found in of.get("dropped", {}).items()]
-    keys = dict.fromkeys(key for of in corpus.values() for key in of if key != "dropped")
+    keys = dict.fromkeys(key for of in corpus.values() for key in of if key not in ("dropped", "findings"))
     rows = [[key.replace("_", " "), *(of.get(key) for of in corpus.values())] for key in keys]
     for reason in dict.fromkeys(reason for _, reason, _ in drops):
         counts = {part: found["count"] for part, also, found in drops if also == reason}
@@ -250,7 +251,15 @@ def _corpus_report(corpus: dict[str, Any]) -> Html:
         )
         for part, reason, found in drops
     ]
-    return join(_table(rows, ["", *corpus]), *examples)
+    noticed = [_finding(part, Finding(**entry)) for part, of in corpus.items() for entry in of.get("findings", ())]
+    return join(_table(rows, ["", *corpus]), *noticed, *examples)
+
+
+def _finding(part: str, finding: Finding) -> Html:
+    """Show what is wrong with a part of the corpus, with examples."""
+    examples = _definitions([(f"line {example['line']}", example["text"]) for example in finding.examples])
+    summary = markup("summary", f"{part}: {finding.summary()}")
+    return markup("details", summary, markup("p", finding.remedy) if finding.remedy else "", examples)
 
 
 def _setting_tables(settings: dict[str, Any], log: list[dict[str, Any]]) -> Html:

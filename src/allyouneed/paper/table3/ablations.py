@@ -84,7 +84,8 @@ def run_table3(
     names = chosen_rows(rows)
     results = Results.open("table3", out, {**identity(request), "minutes": minutes})
     request = replace(request, recipe=request.recipe or BASE, data=results.folder / "data")
-    prepare(request.data_folder, request.train, request.valid, base.data, partial(print_line, console))
+    show = partial(print_line, console)
+    prepare(request.data_folder, request.train, request.valid, base.data, show, languages=request.languages)
     jobs = [RowJob(name, 1) for name in names] + [RowJob("base", seed) for seed in range(2, seeds + 1)]
     device = choose_device(base.training.device)
     workers = 1 if device.type == "cuda" else min(len(jobs), os.cpu_count() or 1)

@@ -1,0 +1,46 @@
+"""Frequent function words of languages that share a script, to recognise the language of a text.
+
+Words that several of the listed languages have are left out where enough others remain.
+"""
+
+_WORDS = {
+    "af": "die het en nie van wat vir hulle ek sy was hierdie",
+    "be": "і не што гэта ён яна яны па было але як бы",
+    "bg": "на не се да си от това за ще той като които",
+    "ca": "els les que del amb per una és dels aquest però són",
+    "cs": "se je že na jsem není jako ale když jsou podle jsme",
+    "da": "og det at er ikke på til af den med jeg blev",
+    "de": "der die und das ist nicht ein eine mit ich zu den",
+    "en": "the of and to is that was with for it are this a",
+    "es": "el los las que del una por con para está más pero",
+    "et": "ja ei on et see ta kui oli ma mis aga ning",
+    "fi": "ja on ei se että hän oli mutta kun joka niin ovat",
+    "fr": "le les des et une est dans que pour pas qui vous",
+    "hr": "je se da na što nije koji za su ali kao bio",
+    "hu": "az és hogy nem egy is van meg volt mint csak",
+    "id": "yang dan di tidak ini itu dengan untuk dari adalah dalam akan",
+    "it": "il di che è non una per sono gli della con anche",
+    "lt": "ir yra kad ne tai bet kaip buvo jis su iš ar",
+    "lv": "un ir ka ne tas bet kā bija viņš ar no par",
+    "mk": "на не се да од тоа за ќе тој како што беше",
+    "nl": "het een van niet dat op zijn ik met voor maar ook",
+    "no": "og det er ikke på til av som jeg den ble fra",
+    "pl": "się nie na jest że to do był jak ale przez są",
+    "pt": "os que não uma do da para com em você está mais",
+    "ro": "și nu este că în pe cu din un pentru sunt mai",
+    "ru": "и не что на он как это было все она так его",
+    "sk": "sa je že na som nie ako ale keď sú podľa bol",
+    "sl": "je se da na ni ki so pa kot bil ali tudi",
+    "sr": "је се да на што није који за су али као био",
+    "sv": "och det att är inte på som jag en av för till",
+    "sw": "ya na wa kwa ni za katika la hiyo kama yake lakini",
+    "tr": "bir ve bu için değil ile çok daha olarak olan gibi ne",
+    "uk": "і не що на він як це було але та його від",
+    "vi": "là của và không có một những người được cho này trong",
+    "ar": "في من على أن إلى ما لا هذا التي كان عن هو",
+    "fa": "و در به از که این را با است برای آن خود",
+    "ur": "کے میں کی اور سے ہے کہ کا کو نے پر یہ",
+    "hi": "के में की और से है कि का को ने पर यह",
+    "mr": "आणि आहे या ते हे व तो होते नाही मी त्या की",
+}
+FREQUENT_WORDS = {language: frozenset(words.split()) for language, words in _WORDS.items()}
