@@ -60,6 +60,7 @@ def test_equal_systems_do_not_differ(files):
     assert [metric.difference for metric in same.metrics] == [0, 0]
     assert not any(metric.is_significant for metric in same.metrics)
     assert same.better() == (0, 0)
+    assert sum("+0.00, equal" in line for line in same.lines()) == 2
     assert same.sentences[0].source is None
     assert "</html>" in same.html()
 
@@ -106,7 +107,7 @@ def test_systems_that_cannot_be_compared(files, toy_run, tmp_path, monkeypatch):
     other.bundle.languages = ("aa", "fr")
     for first, second, more, message in (
         (files["weak"], short, {}, r"short has 1 lines"),
-        (files["weak"], tmp_path / "none", {}, "none: no such folder"),
+        (files["weak"], tmp_path / "none", {}, "none: no such file or folder"),
         (toy_run, other, {}, "A translates to bb, B to fr"),
         (files["weak"], files["strong"], {"metrics": "bleu,comet"}, "pip install|no significance test for COMET"),
         (files["weak"], files["strong"], {"metrics": "x"}, "Choose from bleu"),
@@ -116,6 +117,15 @@ def test_systems_that_cannot_be_compared(files, toy_run, tmp_path, monkeypatch):
     monkeypatch.setattr(comparison, "MOST_SENTENCES", 79)
     with pytest.raises(UserError, match="80 sentences; compare takes at most 79"):
         allyouneed.compare(files["weak"], files["strong"], test)
+
+
+def test_the_seed_of_sacrebleu(files, monkeypatch):
+    monkeypatch.setenv("SACREBLEU_SEED", "7")
+    found = allyouneed.compare(files["weak"], files["strong"], references=files["reference"], metrics="chrf")
+    assert "seed:7" in found.metrics[0].signature
+    monkeypatch.setenv("SACREBLEU_SEED", "seven")
+    with pytest.raises(UserError, match="SACREBLEU_SEED is not a number"):
+        allyouneed.compare(files["weak"], files["strong"], references=files["reference"])
 
 
 def test_the_command(command, files, tmp_path):

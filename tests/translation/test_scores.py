@@ -143,6 +143,7 @@ def test_files_that_do_not_match_are_refused(files, tmp_path, toy_run):
         ({"hypothesis": files["output"], "test": files["source"], "references": short}, r"short has 7 lines"),
         ({"hypothesis": empty, "test": test}, "empty: the file is empty"),
         ({"hypothesis": tmp_path / "none", "test": test}, "none: no such file"),
+        ({"hypothesis": files["output"]}, r"give a test set: --test SOURCE TARGET"),
         ({"test": test}, "give either a RUN to translate with"),
         ({"run": toy_run, "hypothesis": files["output"], "test": test}, "give either a RUN"),
         ({"run": toy_run, "references": files["reference"]}, "a RUN needs source sentences"),

@@ -154,9 +154,9 @@ class Comparison:
                 for letter, score in zip(LETTERS, metric.scores, strict=True)
             )
             mark = "significant" if metric.is_significant else "not significant"
+            p_value = f"p = {metric.p_value:.4f}, {mark}" if metric.difference else "equal"
             better = "  (lower is better)" if metric.lower_is_better else ""
-            found = f"{metric.difference:+.2f}, p = {metric.p_value:.4f}, {mark}{better}"
-            yield f"{METRICS[metric.name]:6}  {shown}  {found}"
+            yield f"{METRICS[metric.name]:6}  {shown}  {metric.difference:+.2f}, {p_value}{better}"
         yield from (f"{METRICS[metric.name]:6}  {metric.signature}" for metric in self.metrics)
         first, second = self.better()
         equal = len(self.sentences) - first - second
@@ -257,7 +257,10 @@ def _load(system: str | Path | Translator, device: str | torch.device, compute_t
     """Load a system; None for a file of translations."""
     if isinstance(system, Translator):
         return system
-    return None if Path(system).is_file() else Translator.load(system, device, compute_type=compute_type)
+    path = Path(system)
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder. Give a RUN, a bundle or a file of translations.")
+    return Translator.load(path, device, compute_type=compute_type) if path.is_dir() else None
 
 
 def _name(system: str | Path | Translator, letter: str) -> str:
@@ -279,7 +282,11 @@ def _significance(outputs: Sequence[Sequence[str]], scoring: Scoring) -> list[Me
     """Run sacreBLEU's paired bootstrap test with its defaults."""
     metrics = {name: sacrebleu_metric(name, scoring.tokenizer) for name in scoring.names}
     systems = list(zip(LETTERS, outputs, strict=True))
-    signatures, scores = PairedTest(systems, metrics, scoring.test.references, test_type="bs")()
+    try:
+        test = PairedTest(systems, metrics, scoring.test.references, test_type="bs")
+    except ValueError as error:
+        raise UserError("the environment variable SACREBLEU_SEED is not a number. Set one, or unset it.") from error
+    signatures, scores = test()
     compared = []
     for name, title in zip(scoring.names, signatures, strict=True):  # both in the order of the metrics
         signature, results = str(signatures[title]), [result for result in scores[title] if not isinstance(result, str)]

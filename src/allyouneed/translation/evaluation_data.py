@@ -62,6 +62,8 @@ def read_test(
         UserError: If a file cannot be read, files are empty or differ in length, or a line is broken.
     """
     more = [*files[2:], *extra_references]
+    if not files and not more:
+        raise UserError("give a test set: --test SOURCE TARGET, or with translations in files --reference FILE.")
     if len(files) == 1 and not files[0].exists() and is_set_name(files[0].as_posix()):
         named = read_named_set(files[0].as_posix())
         name, language = files[0].as_posix(), named.languages[1]

@@ -141,7 +141,7 @@ function scores() {
     return el("tr", {}, el("th", { scope: "row" }, names[metric.name], metric.lower_is_better ? el("small", {}, t("lower")) : null),
       value(metric.scores[0], isSignificant && ahead < 0), value(metric.scores[1], isSignificant && ahead > 0),
       el("td", {}, signed(metric.difference, 2)),
-      el("td", {}, metric.p_value.toFixed(4), el("small", {}, t(isSignificant ? "significant" : "notSignificant"))));
+      metric.difference ? el("td", {}, metric.p_value.toFixed(4), el("small", {}, t(isSignificant ? "significant" : "notSignificant"))) : el("td", {}, t("equal")));
   };
   const head = [t("metric"), letter(0), letter(1), t("difference"), t("pValue")];
   return el("section", {}, el("h2", {}, t("scores")),
