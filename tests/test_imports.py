@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "config": {"errors", "suggest"},
     "command_options": {"suggest", "terminal"},
     "kernels": set(),
-    "data": BASE,
+    "data": BASE | {"kernels"},
     "model": BASE | {"kernels"},
     "bundle": BASE | {"data", "model"},
     "snapshots": {"bundle", "files"},

@@ -1,8 +1,9 @@
 """Bundles: weights, settings and tokenizer of a translation model in one verified folder.
 
 A bundle has `model.safetensors`, `config.json`, `tokenizer.model`, `samples.json` (reference outputs), `README.md` (the
-model card) and `manifest.json` with their checksums. The tokenizer of a bundle imported from Marian is in `source.spm`,
-`target.spm` and `vocabulary.json` instead. Loading a bundle never executes code from it.
+model card) and `manifest.json` with their checksums. Instead of `tokenizer.model`, separate vocabularies are in
+`source.model` and `target.model`, and those imported from Marian in `source.spm`, `target.spm` and `vocabulary.json`.
+Loading a bundle never executes code from it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from allyouneed.config import Config, ModelConfig, config_from
+from allyouneed.data.tokenizer import SEPARATE_FILES
 from allyouneed.data.vocabulary import AnyTokenizer, load_tokenizers
 from allyouneed.errors import UserError
 from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes, to_json, write_folder
 from allyouneed.model.transformer import Transformer
 
-FORMAT = 2  # format 1 had no samples, and tokenizer.model only
+FORMAT = 3  # format 1 had no samples, and tokenizer.model only; format 3 is for separate vocabularies
+_SHARED_FORMAT = 2  # earlier versions can read all other bundles
 Build: TypeAlias = Callable[..., Transformer]  # creates a model from settings and vocabulary size
 _MAX_NAMES = 3  # maximum number of tensors named in an error message
 _FILES = ("model.safetensors", "config.json")
@@ -68,8 +71,9 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     Raises:
         UserError: If the folder cannot be written, for example because the disk is full.
     """
+    files = bundle.tokenizer.files()
     facts = {
-        "format": FORMAT,
+        "format": FORMAT if SEPARATE_FILES[0] in files else _SHARED_FORMAT,
         "languages": list(bundle.languages),
         "vocab_size": len(bundle.tokenizer),
         "longest_source": bundle.longest_source,
@@ -81,7 +85,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     contents: dict[str, bytes | str] = {
         "model.safetensors": tensor_bytes(weights_of(bundle.model)),
         "config.json": to_json(facts),
-        **bundle.tokenizer.files(),
+        **files,
         "samples.json": to_json({"sentences": bundle.samples}),
         "README.md": _model_card(bundle),
     }
@@ -136,12 +140,12 @@ def build_model(config: ModelConfig, tokenizer: AnyTokenizer, build: Build = Tra
         UserError: If the settings require one shared vocabulary and the tokenizer has two.
     """
     source, target = len(tokenizer), len(tokenizer.target)
-    if source == target:
+    if tokenizer.shared:
         return build(config, source)
     if config.tie_embeddings is True:
         raise UserError(
-            f"model.tie_embeddings = true needs a shared vocabulary, but source and target have {source} and {target} "
-            'tokens. Set it to "target" or false.'
+            "model.tie_embeddings = true needs a shared vocabulary, but source and target have separate ones of "
+            f'{source:,} and {target:,} tokens. Set it to "target" or false.'
         )
     return build(config, source, target_vocab_size=target)
 

@@ -123,6 +123,10 @@ def train(
     weights: Weights = None,
     recipe: Recipe = None,
     minutes: Minutes = None,
+    tokenizer: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="SentencePiece model to use, or two, for source and target. Default: train."),
+    ] = None,
     start_from: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Train this finished or imported translator further."),
@@ -152,6 +156,7 @@ def train(
             (source, target),
             recipe,
             overrides,
+            tokenizer=tokenizer or (),
             start_from=start_from,
         )
         _conclude(out, training.train.train(request, console()))

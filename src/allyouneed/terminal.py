@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED, _MISTAKE = 130, 2  # exit codes; 130 is that of Ctrl-C
 _SEPARATOR = "\0"  # between the files of a group in the value of an option; no path contains it
-_CORPORA, _FILES = ("--train", "--valid"), ("--test",)  # options with one or two values
+_CORPORA, _FILES = ("--train", "--valid"), ("--test", "--tokenizer")  # options with one or two values
 _SEVERAL_REFERENCES = ("evaluate", "compare")  # commands
 
 

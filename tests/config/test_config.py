@@ -60,6 +60,8 @@ def test_overrides_in_toml_notation():
     )
     assert (config.model.norm, config.training.minutes) == ("pre", 2.5)
     assert config.data.columns == (2, 1)
+    for symbols, expected in (("<2de>", ("<2de>",)), ("<2de>,<2fr>", ("<2de>", "<2fr>")), ('["a,b"]', ("a,b",))):
+        assert config.override([f"data.symbols={symbols}"]).data.symbols == expected
     assert config.model.tie_embeddings is False
     assert config.override(["training.minutes=none"]).training.minutes is None
 
@@ -79,6 +81,9 @@ def test_overrides_in_toml_notation():
         ("data.columns=0,1", "data.columns.0 = 0"),
         ("data.columns=1,2,3", "data.columns = 1,2,3: expected 2 whole numbers from 1 to 10000."),
         ("data.columns=1", "data.columns = 1: expected 2 whole numbers"),
+        ("data.symbols=<2de>,a b", "data.symbols.1 = a b: expected texts without spaces"),
+        ("data.symbols=▁,<2de>", "data.symbols.0 = ▁: expected texts without spaces"),
+        ("data.symbols=1,2", "data.symbols.0 = 1: expected texts without spaces"),
         ("data.vocab_size=1000000000000", "data.vocab_size = 1000000000000: at most 16777216."),
         ("data.character_coverage=0.5", "data.character_coverage = 0.5: at least 0.98."),
         ("data.max_ratio=nan", "data.max_ratio = nan: expected a number from 1 to 1000000."),

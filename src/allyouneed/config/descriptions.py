@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import operator
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
@@ -40,6 +42,7 @@ _MESSAGES = {  # wording of pydantic's error types; braces are filled in from th
         )
     },
 }
+_TAG = re.compile(r"<[^<>,\s]+>")
 _LONGEST_VALUE = 60  # maximum number of characters of a value in a message
 
 
@@ -151,6 +154,14 @@ def shown(value: object) -> str:
         return "(a number with thousands of digits)"
     text = text if text.isprintable() else ascii(text)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+
+
+def assigned(value: object) -> str:
+    """Format a value for `--set SECTION.NAME=VALUE` as one types it, in full."""
+    if isinstance(value, tuple | list) and value and all(isinstance(item, str) for item in value):
+        plain = all(_TAG.fullmatch(item) for item in value)
+        return ",".join(value) if plain else json.dumps(value, ensure_ascii=False)
+    return shown(value)
 
 
 def _fields(section: FieldInfo) -> dict[str, FieldInfo]:

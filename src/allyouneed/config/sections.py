@@ -11,6 +11,7 @@ _MOST_MINUTES = 1_000_000  # nearly two years
 _EXACT = 2.0**53  # floats below this limit represent every integer exactly
 
 Column = Annotated[int, Field(ge=1, le=10_000)]
+Symbol = Annotated[str, Field(pattern=r"^[^\s▁]{1,100}$", description="texts without spaces, such as <2de>")]
 _LAYERED = r"(en|de)coder(\.[1-9]\d{0,3}(-[1-9]\d{0,3})?)?(\.((self_|cross_)?attention|feed_forward))?"
 ModelPart = Annotated[
     str,
@@ -110,16 +111,39 @@ class DataConfig(Section):
     """Settings of the training data (section 5.1). Lengths are in tokens."""
 
     vocab_size: int = Field(
-        default=37_000, ge=16, le=16_777_216, description="Tokens in the joint vocabulary of source and target"
+        default=37_000,
+        ge=16,
+        le=16_777_216,
+        description="Tokens in the joint vocabulary of source and target, or in each of two separate vocabularies",
     )
-    subwords: Literal["bpe", "unigram", "word"] = Field(
-        default="bpe", description="Kind of tokenizer; word: whole words only, unknown words are encoded as bytes"
+    subwords: Literal["bpe", "unigram", "word", "char"] = Field(
+        default="bpe",
+        description="Kind of tokenizer; word, char: whole words or characters only, others are encoded as bytes",
+    )
+    separate_vocabularies: bool = Field(
+        default=False, description="Train a tokenizer for each language instead of one for both"
+    )
+    symbols: tuple[Symbol, ...] = Field(
+        default=(),
+        strict=False,
+        max_length=10_000,
+        description='User-defined symbols such as "<2de>", each of which is always a single token',
     )
     character_coverage: float = Field(
         default=0.9999,
         ge=0.98,
         le=1,
         description="Share of the text's characters in the vocabulary; rarer characters are encoded as bytes",
+    )
+    subword_sampling: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Subword regularisation in training: with bpe, the probability that a merge is skipped; with "
+        "unigram, the α of sampling from all segmentations; 0: off",
+    )
+    sampled_side: Literal["both", "source", "target"] = Field(
+        default="both", description="Side on which `subword_sampling` segments words at random"
     )
     max_length: int = Field(default=256, ge=1, le=100_000, description="Longer pairs are dropped from training")
     max_ratio: float = Field(
@@ -138,6 +162,13 @@ class DataConfig(Section):
         default="refuse",
         description="If most pairs are not parallel, swapped, copied or garbled: refuse the text, or warn",
     )
+
+    @field_validator("symbols", mode="before")
+    @classmethod
+    def _accept_one_symbol(cls, value: object) -> object:
+        if value is None:
+            return ()
+        return (value,) if isinstance(value, str) else value
 
 
 class TrainingConfig(Section):

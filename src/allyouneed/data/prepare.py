@@ -19,8 +19,8 @@ from allyouneed.data.inspection import inspect_text
 from allyouneed.data.overlap import ValidationOverlap
 from allyouneed.data.prepared import PreparedData
 from allyouneed.data.store import write_store
-from allyouneed.data.tokenizer import Tokenizer
-from allyouneed.data.tokenizer_training import learn_tokenizer
+from allyouneed.data.tokenizer import UNK, Tokenizer
+from allyouneed.data.tokenizer_training import describe_size, learn_tokenizer
 from allyouneed.data.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write
@@ -75,13 +75,11 @@ def prepare(
     held_out = HeldOut({} if valid else _strides(train, counts))
     inspection = inspect_text(train, valid, counts, data, languages or ("und", "und"))
     if tokenizer is None:
-        say(f"training the tokenizer: {data.vocab_size:,} subwords ...")
+        say(f"training the tokenizer: {data.vocab_size:,} {'words' if data.subwords == 'word' else 'subwords'} ...")
         every = max(1, sum(counts) // _TOKENIZER_PAIRS)
         tokenizer = _learn_tokenizer(_tokenizer_text(train, data, held_out, every), data, train, adjustable)
-        if len(tokenizer) < data.vocab_size:
-            say(f"the text supports {len(tokenizer):,} subwords, not {data.vocab_size:,}")
-        elif len(tokenizer) > data.vocab_size:
-            say(f"{len(tokenizer):,} subwords instead of {data.vocab_size:,}, since this text has many characters")
+        for line in describe_size(tokenizer, data.vocab_size):
+            say(line)
     texts: list[tuple[str, str]] = []
     with _open_dropped(prepared.dropped) as dropped:
         excluded = inspection.overlap if data.drop_overlap else None
@@ -90,6 +88,8 @@ def prepare(
         reports = {"train": [encoder.report for encoder in encoders]}
         for report in reports["train"]:
             report.check_usable()
+        if any(sum(encoder.unknown) for encoder in encoders):
+            say(_describe_unknown(encoders))
         encoders = [
             _Encoder(corpus, data, tokenizer, dropped, duplicates=not valid) for corpus in valid or held_out.strides
         ]
@@ -164,6 +164,7 @@ class _Encoder:
         self.excluded = excluded
         self.checks = PairChecks(data.max_length, data.max_ratio, duplicates)
         self.report = CorpusReport([str(path) for path in corpus.paths])
+        self.unknown = 0, 0  # tokens of source and target that the vocabulary lacks
 
     def encoded(
         self, selected: Callable[[RawPair], bool], texts: list[tuple[str, str]] | None = None
@@ -203,6 +204,17 @@ class _Encoder:
         report.source_tokens += len(source)
         report.target_tokens += len(target)
         report.longest_source = max(report.longest_source, len(source) + 1)
+        self.unknown = self.unknown[0] + source.count(UNK), self.unknown[1] + target.count(UNK)
+
+
+def _describe_unknown(encoders: list[_Encoder]) -> str:
+    source, target = (sum(encoder.unknown[side] for encoder in encoders) for side in (0, 1))
+    source_share = source / max(1, sum(encoder.report.source_tokens for encoder in encoders))
+    target_share = target / max(1, sum(encoder.report.target_tokens for encoder in encoders))
+    return (
+        "the tokenizer has no bytes for characters outside its vocabulary: "
+        f"{source_share:.2%} of the source tokens and {target_share:.2%} of the target tokens are unknown"
+    )
 
 
 def _training_pairs(encoders: list[_Encoder], held_out: HeldOut) -> Iterator[tuple[list[int], list[int]]]:
@@ -229,23 +241,27 @@ def _validation_pairs(
         yield from encoder.encoded(partial(held_out.chosen, corpus) if held_out.strides else lambda pair: True, texts)
 
 
-def _tokenizer_text(train: Sequence[Corpus], data: DataConfig, held_out: HeldOut, every: int) -> Iterator[str]:
-    """Yield both sides of the usable training pairs, of one in `every`."""
+def _tokenizer_text(train: Sequence[Corpus], data: DataConfig, held_out: HeldOut, every: int) -> Iterator[RawPair]:
+    """Yield the usable training pairs, one in `every`."""
     checks = PairChecks(data.max_length, data.max_ratio, duplicates=False)
     read = ((corpus, pair) for corpus in train for pair in usable_text(corpus.paths, corpus.columns, checks))
     for corpus, pair in islice(read, 0, None, every):
         if corpus.is_reversed:
             continue
         if not (held_out.chosen(corpus, pair) or held_out.has_source(corpus, pair)):
-            yield pair.source
-            yield pair.target
+            yield pair
 
 
 def _learn_tokenizer(
-    sentences: Iterator[str], data: DataConfig, train: Sequence[Corpus], adjustable: bool
+    pairs: Iterator[RawPair], data: DataConfig, train: Sequence[Corpus], adjustable: bool
 ) -> Tokenizer:
+    options = (data.vocab_size, data.subwords, data.character_coverage, data.symbols, adjustable)
     try:
-        return learn_tokenizer(sentences, data.vocab_size, data.subwords, data.character_coverage, adjustable)
+        if not data.separate_vocabularies:
+            return learn_tokenizer((text for pair in pairs for text in (pair.source, pair.target)), *options)
+        sentences = list(pairs)
+        target = learn_tokenizer((pair.target for pair in sentences), *options)
+        return Tokenizer(learn_tokenizer((pair.source for pair in sentences), *options).model, target)
     except UserError as error:
         for corpus in train:
             _text_report(corpus, data).check_usable()  # raises a more specific error if the text is unusable

@@ -1,4 +1,4 @@
-"""Subword tokenizer (section 5.1) by SentencePiece, with one vocabulary for source and target.
+"""Subword tokenizer (section 5.1) by SentencePiece, with one vocabulary for both languages or one for each.
 
 Text is normalised to Unicode NFC, so that decomposed Korean, as macOS writes it, equals composed Korean. There is no
 other normalisation: the model could not generate a character that is removed from its training targets.
@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import sentencepiece
 
+from allyouneed.data.sentencepiece_model import ModelFile, read_model
 from allyouneed.errors import UserError
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 _NOT_TEXT = {PAD, BOS, EOS}
 LINE_ENDS = re.compile(r"[\r\n]+")
+SHARED_FILE, SEPARATE_FILES = "tokenizer.model", ("source.model", "target.model")
 
 
 class Tokenizer:
@@ -27,10 +30,12 @@ class Tokenizer:
 
     Args:
         model: A serialised SentencePiece model.
+        target: Tokenizer of the target language with a separate vocabulary; None if both languages share this one.
     """
 
-    def __init__(self, model: bytes):
+    def __init__(self, model: bytes, target: Tokenizer | None = None):
         self.model = model
+        self.target = target or self
         self._processor = sentencepiece.SentencePieceProcessor()
         self._processor.LoadFromSerializedProto(model)
         self._pieces = self._processor.id_to_piece(list(range(self._processor.vocab_size())))
@@ -39,13 +44,22 @@ class Tokenizer:
         return self._processor.vocab_size()
 
     @property
-    def target(self) -> Tokenizer:
-        """Return the tokenizer of the target language: the same one, since the vocabulary is shared."""
-        return self
+    def shared(self) -> bool:
+        """Whether source and target have the same vocabulary."""
+        return self.target is self
+
+    @cached_property
+    def content(self) -> ModelFile:
+        """The pieces of the model, parsed at the first access."""
+        return read_model(self.model)
 
     def split_code(self, text: str) -> tuple[str, str]:
-        """Separate a leading language code from the text; these vocabularies have no such codes."""
-        return "", text
+        """Separate leading user-defined symbols, such as the target language `<2de>`, from the text."""
+        rest = text
+        while symbol := next((symbol for symbol in self.content.symbols if rest.startswith(symbol)), ""):
+            rest = rest[len(symbol) :].lstrip()
+        code = text[: len(text) - len(rest)].rstrip()
+        return code, text[len(code) :]
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, without start and end tokens."""
@@ -71,18 +85,24 @@ class Tokenizer:
         return [self._processor.piece_to_id(piece) for piece in pieces]
 
     def files(self) -> dict[str, bytes]:
-        """Return the files from which this tokenizer can be loaded, by name."""
-        return {"tokenizer.model": self.model}
+        """Return the files from which `vocabulary.load_tokenizers` loads this tokenizer, by name."""
+        if self.shared:
+            return {SHARED_FILE: self.model}
+        return dict(zip(SEPARATE_FILES, (self.model, self.target.model), strict=True))
 
 
-def load_tokenizer(path: Path) -> Tokenizer:
+def load_tokenizer(path: Path, target: Tokenizer | None = None) -> Tokenizer:
     """Load a SentencePiece model.
+
+    Args:
+        path: The file.
+        target: Tokenizer of the target language with a separate vocabulary.
 
     Raises:
         UserError: If the file is missing or is not a SentencePiece model.
     """
     try:
-        return Tokenizer(path.read_bytes())
+        return Tokenizer(path.read_bytes(), target)
     except (OSError, RuntimeError) as error:
         remedy = f"For a RUN, delete {path.parent} and run the same command again; for a bundle, download it again."
         raise UserError(f"{path}: missing, or not a SentencePiece model. {remedy}") from error

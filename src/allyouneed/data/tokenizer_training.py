@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import sentencepiece
 
@@ -22,6 +22,7 @@ def learn_tokenizer(
     vocab_size: int,
     subwords: str = "bpe",
     character_coverage: float = 0.9999,
+    symbols: Sequence[str] = (),
     adjustable: bool = False,
 ) -> Tokenizer:
     """Train a tokenizer; characters outside its vocabulary are encoded as bytes.
@@ -29,8 +30,9 @@ def learn_tokenizer(
     Args:
         sentences: Training text of both languages.
         vocab_size: Vocabulary size; reduced if the text does not support as many subwords.
-        subwords: Algorithm: "bpe", "unigram" or "word".
+        subwords: Algorithm: "bpe", "unigram", "word" or "char".
         character_coverage: Share of the text's characters, 0.98 to 1, that is covered without bytes.
+        symbols: User-defined symbols, each of which is always a single token.
         adjustable: Whether to raise a size that leaves too little room for subwords beside the characters, instead of
             refusing a size below the number of characters.
 
@@ -40,15 +42,17 @@ def learn_tokenizer(
     sentences = [to_nfc(text) for text in sentences]
     if not any(sentences):
         raise UserError("there is no text to train the tokenizer on.")
-    size = roomy_size(sentences, vocab_size, subwords, character_coverage) if adjustable else vocab_size
+    size = vocab_size
+    if adjustable:
+        size = roomy_size(sentences, vocab_size, subwords, character_coverage, len(symbols))
     while True:
         try:
-            return _learn(sentences, size, subwords, character_coverage)
+            return _learn(sentences, size, subwords, character_coverage, symbols)
         except RuntimeError as error:
-            smallest = _smallest_size(str(error))
+            smallest = _smallest_size(str(error), len(symbols))
             largest = re.search(r"value <= (\d+)", str(error))
             if smallest and not adjustable:
-                raise UserError(_too_small(sentences, size, subwords, smallest)) from error
+                raise UserError(_too_small(sentences, size, smallest, len(symbols))) from error
             new_size = smallest or (int(largest[1]) if largest else size)
             if new_size == size:
                 reason = str(error).splitlines()[-1]
@@ -56,26 +60,40 @@ def learn_tokenizer(
             size = new_size
 
 
-def _smallest_size(error: str) -> int | None:
+def _smallest_size(error: str, symbols: int) -> int | None:
     """Return the size that SentencePiece requires if its error is that a vocabulary is too small, else None."""
     if needed := re.search(r"required_chars\. \d+ vs (\d+)", error):
         return int(needed[1])
-    return _FIXED + 1 if "(vocab_size) >= (0)" in error else None
+    return _FIXED + symbols + 1 if "(vocab_size) >= (0)" in error else None
 
 
-def roomy_size(sentences: Sequence[str], vocab_size: int, subwords: str, character_coverage: float) -> int:
+def roomy_size(
+    sentences: Sequence[str], vocab_size: int, subwords: str, character_coverage: float, symbols: int = 0
+) -> int:
     """Return a vocabulary size with room for subwords beside the characters of the text.
 
     Args:
         sentences: The text.
         vocab_size: The smallest size to return.
-        subwords: Algorithm: "bpe", "unigram" or "word". A vocabulary of words needs no characters.
+        subwords: Algorithm. A vocabulary of words needs no characters, and one of characters nothing else.
         character_coverage: Share of the text's characters that is covered without bytes.
+        symbols: Number of user-defined symbols.
     """
     if subwords == "word":
-        return max(vocab_size, _FIXED + 1)
+        return max(vocab_size, _FIXED + symbols + 1)
     characters = covered_characters(_count_characters(sentences), character_coverage)
-    return max(vocab_size, _FIXED + characters + round(_ROOM * vocab_size))
+    room = 0 if subwords == "char" else round(_ROOM * vocab_size)
+    return max(vocab_size, _FIXED + symbols + characters + room)
+
+
+def describe_size(tokenizer: Tokenizer, vocab_size: int) -> Iterator[str]:
+    """Yield a line for each side whose vocabulary has another size than requested."""
+    sides = [("", tokenizer)] if tokenizer.shared else [("source: ", tokenizer), ("target: ", tokenizer.target)]
+    for side, each in sides:
+        if len(each) < vocab_size:
+            yield f"{side}the text supports {len(each):,} subwords, not {vocab_size:,}"
+        elif len(each) > vocab_size:
+            yield f"{side}{len(each):,} subwords instead of {vocab_size:,}, since the text has many characters"
 
 
 def covered_characters(counts: Counter[str], character_coverage: float) -> int:
@@ -97,20 +115,22 @@ def _count_characters(sentences: Iterable[str]) -> Counter[str]:
     return counts
 
 
-def _too_small(sentences: Sequence[str], vocab_size: int, subwords: str, smallest: int) -> str:
+def _too_small(sentences: Sequence[str], vocab_size: int, smallest: int, symbols: int) -> str:
     """Explain that a vocabulary is too small, with the alternative of covering fewer characters."""
-    message = f"data.vocab_size = {vocab_size} is too small: bytes"
-    if subwords == "word":
-        return f"{message} alone require {smallest}. Give at least that number."
-    message += f" and the characters of this text alone require {smallest}. Give at least that number"
+    message = f"data.vocab_size = {vocab_size} is too small: "
+    if smallest == _FIXED + symbols + 1:
+        return f"{message}bytes alone require {smallest}. Give at least that number."
+    message += f"bytes and the characters of this text alone require {smallest}. Give at least that number"
     counts = _count_characters(sentences)
     for coverage in _COVERAGES:
-        if _FIXED + covered_characters(counts, coverage) <= vocab_size:
+        if _FIXED + symbols + covered_characters(counts, coverage) <= vocab_size:
             return f"{message}, or encode rare characters as bytes: --set data.character_coverage={coverage}."
     return f"{message}."
 
 
-def _learn(sentences: list[str], vocab_size: int, subwords: str, character_coverage: float) -> Tokenizer:
+def _learn(
+    sentences: list[str], vocab_size: int, subwords: str, character_coverage: float, symbols: Sequence[str]
+) -> Tokenizer:
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(sentences),
@@ -119,6 +139,7 @@ def _learn(sentences: list[str], vocab_size: int, subwords: str, character_cover
         model_type=subwords,
         character_coverage=character_coverage,
         byte_fallback=True,
+        user_defined_symbols=list(symbols),
         split_digits=True,
         normalization_rule_name="identity",
         pad_id=PAD,

@@ -15,7 +15,17 @@ from typing import TypeAlias
 
 import sentencepiece
 
-from allyouneed.data.tokenizer import BOS, EOS, LINE_ENDS, PAD, UNK, Tokenizer, load_tokenizer
+from allyouneed.data.tokenizer import (
+    BOS,
+    EOS,
+    LINE_ENDS,
+    PAD,
+    SEPARATE_FILES,
+    SHARED_FILE,
+    UNK,
+    Tokenizer,
+    load_tokenizer,
+)
 from allyouneed.errors import UserError
 
 ADDED = -1  # the row of a start token that the original vocabulary lacks
@@ -56,6 +66,11 @@ class VocabularyTokenizer:
 
     def __len__(self) -> int:
         return len(self.vocabulary.names)
+
+    @property
+    def shared(self) -> bool:
+        """Whether source and target have the same vocabulary; their models may differ."""
+        return self.vocabulary == self.target.vocabulary
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, without start and end tokens. A leading code `>>fr<<` is one token."""
@@ -106,7 +121,7 @@ def load_tokenizers(folder: Path) -> AnyTokenizer:
         UserError: If its files are missing or are not a tokenizer.
     """
     if not (folder / _FILES[0]).exists():
-        return load_tokenizer(folder / "tokenizer.model")
+        return _load_own(folder)
     try:
         source_model, target_model, vocabularies = ((folder / name).read_bytes() for name in _FILES)
         sides = json.loads(vocabularies)
@@ -117,3 +132,8 @@ def load_tokenizers(folder: Path) -> AnyTokenizer:
         return VocabularyTokenizer(source_model, source, tokenizer)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder}: {', '.join(_FILES)} are not a valid tokenizer ({error}).") from error
+
+
+def _load_own(folder: Path) -> Tokenizer:
+    source, target = (folder / name for name in SEPARATE_FILES)
+    return load_tokenizer(source, load_tokenizer(target)) if source.exists() else load_tokenizer(folder / SHARED_FILE)

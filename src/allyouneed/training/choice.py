@@ -10,10 +10,12 @@ import torch
 from allyouneed.bundle import Bundle
 from allyouneed.config import Config
 from allyouneed.data.corpora import count_all_pairs
+from allyouneed.data.tokenizer import Tokenizer
 from allyouneed.errors import UserError
 from allyouneed.training.further import changeable_settings, fine_tuning_config, remarks
 from allyouneed.training.request import Request, assignments_of, base_config, explicit_settings
 from allyouneed.training.size import DEFAULT_MINUTES, choose_size
+from allyouneed.training.vocabulary_settings import existing_tokenizer, of_own_tokenizer, settle_vocabulary
 from allyouneed.translation.bleu_tokenizers import bleu_metric, choose_tokenizer
 
 
@@ -81,7 +83,11 @@ class Choice:
                 "training.freeze (--freeze) without --start-from: the frozen weights would stay random. Name a start, "
                 "or remove it."
             )
-        return config
+        explicit = explicit_settings(self.request)
+        tokenizer = existing_tokenizer(self.request, config, self.start or self.teacher)
+        if self.request.tokenizer and isinstance(tokenizer, Tokenizer):
+            config = of_own_tokenizer(config, tokenizer, explicit)
+        return settle_vocabulary(config, tokenizer, explicit)
 
     def settle(self, config: Config, show: Callable[[str], None]) -> Config:
         """Settle BLEU's tokenizer, so that a resumed run has the same although, say, MeCab was installed meanwhile."""

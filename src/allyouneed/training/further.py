@@ -14,7 +14,12 @@ from allyouneed.languages import same_language
 from allyouneed.training.request import Request, base_config, explicit_values, own_recipe_values
 from allyouneed.training.size import DEFAULT_MINUTES
 
-_VOCABULARY = ("subwords", "character_coverage")  # settings of a tokenizer besides its size
+_VOCABULARY = (
+    "subwords",
+    "character_coverage",
+    "separate_vocabularies",
+    "symbols",
+)  # settings of a tokenizer besides its size
 _CHANGEABLE = ("dropout",)  # settings of a model that do not concern its weights
 # Fine-tuning of a converged model: Adam, with a peak rate far below that for a new model.
 _FINE_TUNING = {"learning_rate": 2e-4, "warmup": 200, "batch_tokens": 4000}
@@ -110,6 +115,9 @@ def _fixed_values(origin: Bundle, whole: bool) -> dict[str, tuple[Any, ...]]:
     config, is_own = origin.config, isinstance(origin.tokenizer, Tokenizer)
     fixed: dict[str, tuple[Any, ...]] = {"data.vocab_size": (len(origin.tokenizer), config.data.vocab_size)}
     fixed |= {f"data.{name}": (getattr(config.data, name),) if is_own else () for name in _VOCABULARY}
+    if is_own:
+        symbols = config.data.symbols
+        fixed["data.symbols"] = (symbols, list(symbols), ",".join(symbols))  # as a recipe or --set may write them
     if whole:
         model = config.model
         fixed |= {f"model.{name}": (value,) for name, value in model.model_dump().items() if name not in _CHANGEABLE}

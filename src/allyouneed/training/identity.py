@@ -22,7 +22,10 @@ from allyouneed.languages import stored_language_code
 from allyouneed.training.request import Request
 
 _CHECKSUMS = re.compile(r"( [0-9a-f]{64})+$")
-_OPTIONS = {"start from": "--start-from", "teacher": "teacher", "train": "--train", "valid": "--valid"}
+_OPTIONS = {
+    **{"start from": "--start-from", "teacher": "teacher", "train": "--train", "valid": "--valid"},
+    "tokenizer": "--tokenizer",
+}
 
 
 def identity(request: Request, started: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -48,6 +51,7 @@ def identity(request: Request, started: Mapping[str, Any] | None = None) -> dict
         "recipe": recipe,
         "settings": list(request.settings),
         **({"weights": [corpus.weight for corpus in request.train]} if is_weighted(request.train) else {}),
+        **({"tokenizer": [f"{each.name} {checksum(each)}" for each in request.tokenizer]} if request.tokenizer else {}),
         **({"start from": bundle_identity(request.start_from)} if request.start_from else {}),
         **({"teacher": bundle_identity(request.teacher)} if request.teacher else {}),
     }

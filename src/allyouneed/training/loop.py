@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from allyouneed.bundle import Bundle, load_weights, save_bundle, weights_of
-from allyouneed.data.batches import BatchOrder, collate, share
+from allyouneed.data.batches import Batch, BatchOrder, collate, share
 from allyouneed.data.mixture import Mixture
 from allyouneed.data.store import PairStore
+from allyouneed.data.subword_sampling import PairSampler
 from allyouneed.errors import UserError
 from allyouneed.interruption import Deferred, cause, deferring_interrupts, describing_interrupts
 from allyouneed.snapshots import KEPT, Snapshots
@@ -92,6 +94,9 @@ class Loop:
         self.order = BatchOrder(self.store, self.training.batch_tokens, self.training.seed, self.mixture)
         self.metric = metric_of(self.training)
         self.signal: int | None = None  # that ended the training
+        data = self.bundle.config.data
+        sampled = data.subword_sampling > 0
+        self.sampler = PairSampler(self.bundle.tokenizer, data, self.training.seed) if sampled else None
         self.snapshots = Snapshots(self.run / "checkpoints")
         self.kept = Snapshots(self.run / KEPT)
         if not self.plans.plans:
@@ -161,7 +166,7 @@ class Loop:
         parts, started = self.training.micro_batches, time.perf_counter()
         pairs, self.state.position = self.order.next(self.state.position)
         shares = [
-            collate(self.store, share(pairs, self.ranks.rank * parts + part, self.ranks.count * parts))
+            self._collate(share(pairs, self.ranks.rank * parts + part, self.ranks.count * parts))
             for part in range(parts)
         ]
         self.state.since_log.loading += time.perf_counter() - started
@@ -171,6 +176,12 @@ class Loop:
             if self.state.health.skipped_in_a_row >= self.training.max_skipped_steps:
                 refuse_to_go_on(self.state, shares, self.training, metrics)
         return metrics
+
+    def _collate(self, pairs: np.ndarray) -> Batch:
+        """Make a batch of the pairs, segmented at random for the next step with `data.subword_sampling`."""
+        if self.sampler is None:
+            return collate(self.store, pairs)
+        return collate(self.sampler.sample(self.store, pairs, self.state.step + 1), np.arange(len(pairs)))
 
     def save(self) -> None:
         """Write a checkpoint, then delete snapshots that neither it nor the final average needs."""

@@ -11,9 +11,10 @@ from typing import Any, TypeAlias
 from rich.console import Console
 
 from allyouneed.config import check_values
-from allyouneed.config.descriptions import shown
+from allyouneed.config.descriptions import assigned
 from allyouneed.data.corpora import CorpusFiles, as_corpora
 from allyouneed.errors import UserError
+from allyouneed.files import TextFiles, as_paths
 from allyouneed.training.outcome import STOPPED_EARLY
 from allyouneed.training.request import Request
 from allyouneed.training.train import train as run_training
@@ -54,6 +55,7 @@ def train(
     recipe: str | os.PathLike[str] | None = None,
     minutes: float | None = None,
     settings: Settings = (),
+    tokenizer: TextFiles | None = None,
     start_from: str | os.PathLike[str] | None = None,
     freeze: str | Sequence[str] = (),
     quiet: bool = False,
@@ -75,6 +77,7 @@ def train(
         recipe: Name of a recipe or path of a TOML file. Default: chosen by the size of the corpus and the minutes.
         minutes: Wall-clock budget for the whole training.
         settings: Overrides by section, `{"training": {"seed": 2}}`, or one or several strings as for `--set`.
+        tokenizer: A SentencePiece model to use instead of a new one, or two for the source and the target language.
         start_from: RUN or bundle to train further, instead of a new model.
         freeze: Parts of the start that are not trained, for example `["embeddings", "encoder"]`; see the setting
             `training.freeze`.
@@ -103,6 +106,7 @@ def train(
         languages=(source, target),
         recipe=None if recipe is None else os.fspath(recipe),
         settings=[*_frozen(freeze), *_assignments(minutes, settings)],
+        tokenizer=() if tokenizer is None else as_paths(tokenizer),
         start_from=None if start_from is None else Path(start_from),
     )
     outcome = run_training(request, Console(stderr=True, markup=False, emoji=False, quiet=quiet))
@@ -133,7 +137,9 @@ def _assignments(minutes: float | None, settings: Settings) -> list[str]:
     if isinstance(settings, Mapping):
         check_values(settings, "settings")  # before values are converted to text
         settings = [
-            f"{section}.{name}={shown(value)}" for section, values in settings.items() for name, value in values.items()
+            f"{section}.{name}={assigned(value)}"
+            for section, values in settings.items()
+            for name, value in values.items()
         ]
     if minutes is None:
         return list(settings)

@@ -28,6 +28,7 @@ class Request:
         settings: Overrides `SECTION.NAME=VALUE`.
         build: Creates the model from its settings and the vocabulary size; for experiments with other models.
         data: Folder of prepared data shared by several runs; None for a folder in the run.
+        tokenizer: A SentencePiece model to use, or one for each language; empty to train a new one.
         start_from: RUN or bundle whose model and tokenizer are trained further.
         teacher: RUN or bundle whose tokenizer the model shares and whose layers initialise it (see `initialise.py`).
         plan: Training plan to use instead of a new one, so that several runs are comparable.
@@ -43,6 +44,7 @@ class Request:
     settings: Sequence[str] = ()
     build: Build = Transformer
     data: Path | None = None
+    tokenizer: Sequence[Path] = ()
     start_from: Path | None = None
     teacher: Path | None = None
     plan: TrainingPlan | None = None

@@ -26,6 +26,7 @@ from allyouneed.training.distributed import Ranks
 from allyouneed.training.identity import differences, identity, name_of
 from allyouneed.training.request import Request, explicit_values
 from allyouneed.training.run_record import RunRecord
+from allyouneed.training.vocabulary_settings import existing_tokenizer
 from allyouneed.translation.bleu_tokenizers import AUTO
 
 LENGTH = ("training.steps", "training.minutes", "training.patience")  # settings that a later command may raise
@@ -57,6 +58,7 @@ class ResolvedRequest:
         config: The settings of the run.
         start: Bundle to train further, on the CPU.
         teacher: Bundle of the teacher, on the CPU.
+        tokenizer: The user's tokenizer, or that of the start or the teacher; None if a new tokenizer must be trained.
         pending: Facts for the run's record that hold once a longer run is planned; empty if its length is unchanged.
     """
 
@@ -64,13 +66,8 @@ class ResolvedRequest:
     config: Config
     start: Bundle | None = None
     teacher: Bundle | None = None
+    tokenizer: AnyTokenizer | None = None
     pending: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def tokenizer(self) -> AnyTokenizer | None:
-        """The tokenizer of the start or the teacher; None if a new tokenizer must be trained."""
-        origin = self.start or self.teacher
-        return origin.tokenizer if origin else None
 
 
 def resolve(
@@ -104,7 +101,8 @@ def resolve(
     if ranks.is_first:
         agreed = _agree(Choice(request, start, teacher, device), record, show)
     config, pending = ranks.share(agreed)
-    return ResolvedRequest(request, config, start, teacher, pending)
+    tokenizer = existing_tokenizer(request, config, start or teacher)
+    return ResolvedRequest(request, config, start, teacher, tokenizer, pending)
 
 
 def _languages(request: Request, record: RunRecord, start: Bundle | None, teacher: Bundle | None) -> tuple[str, str]:

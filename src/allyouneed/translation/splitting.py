@@ -50,8 +50,8 @@ class TextSplitter:
         limit = self.max_tokens - 1
         if len(ids) <= limit:
             return [TextPart([*ids, EOS], "")] if ids else []
-        code, text = self.tokenizer.split_code(text)  # target language code, with which every part begins
-        limit -= bool(code)
+        code, text = self.tokenizer.split_code(text)  # such as the target language, with which every part begins
+        limit -= len(self.tokenizer.encode(code))
         parts, part = [], ""
         for fragment in self._fragments(text, limit, (_SENTENCES.findall, _WORDS.findall, list)):
             if part and self._length(part + fragment) > limit:
@@ -59,7 +59,10 @@ class TextSplitter:
                 part = ""
             part += fragment
         return [
-            TextPart([*self.tokenizer.encode(code + part), EOS], " " if part[-1].isspace() else "")
+            TextPart(
+                [*self.tokenizer.encode(f"{code} {part.lstrip()}" if code else part), EOS],
+                " " if part[-1].isspace() else "",
+            )
             for part in [*parts, part]
         ]
 
