@@ -1,12 +1,13 @@
 """Messages of the quickstart; tests/learning/ runs it to the end."""
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from allyouneed import quickstart
-from allyouneed.training.train import INTERRUPTED, Outcome
+from allyouneed.training.train import FINISHED, INTERRUPTED, Outcome
 
 
 def test_paths_are_shown_verbatim(tmp_path, monkeypatch):
@@ -18,3 +19,17 @@ def test_paths_are_shown_verbatim(tmp_path, monkeypatch):
     assert f"pairs in {out}-text\n" in said.getvalue()
     [request] = requests
     assert [corpus.paths[0].is_file() for corpus in (*request.train, *request.valid)] == [True, True]
+
+
+@pytest.mark.parametrize("exact", [17.9, 99.1])
+def test_an_under_trained_translator_is_called_that(tmp_path, monkeypatch, capsys, exact):
+    ending = "finished after 60 steps; under-trained: 60 steps, because the machine was 3.0 times slower"
+    monkeypatch.setattr(quickstart, "train", lambda *arguments: Outcome(FINISHED, {}, ending=ending))
+    translator = SimpleNamespace(translate=lambda texts: [])
+    monkeypatch.setattr(quickstart, "Translator", SimpleNamespace(load=lambda out: translator))
+    scores = SimpleNamespace(bleu=50.0, bleu_signature="", sentences=1000, exact_match=exact)
+    monkeypatch.setattr(quickstart, "evaluate", lambda *arguments: scores)
+    quickstart.run_quickstart(tmp_path / "run", [], Console(quiet=True), "allyouneed")
+    said = capsys.readouterr().out
+    assert f"exact match {exact} %" in said
+    assert (ending in said and "training.minutes=5" in said) == (exact < 95)

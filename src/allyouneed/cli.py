@@ -54,7 +54,10 @@ Weights = Annotated[
     str | None,
     typer.Option(metavar="W,W,...", help="How often an epoch contains each pair, a number per --train. Default: once."),
 ]
-Minutes = Annotated[float | None, typer.Option(help="Wall-clock budget for the whole training.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option(help="Wall-clock time for preparation, training and final scoring; compiling kernels is not counted."),
+]
 
 app = typer.Typer(
     cls=SuggestingGroup,

@@ -40,6 +40,7 @@ from allyouneed.training.patience import (
 from allyouneed.training.schedule import PlanHistory, TrainingPlan, snapshot_steps
 from allyouneed.training.selection import Selection
 from allyouneed.training.step import StepMetrics, Totals, TrainingState, is_logged, update
+from allyouneed.training.undertraining import undertraining
 from allyouneed.training.validation import (
     Observe,
     ValidationSet,
@@ -260,7 +261,8 @@ class Loop:
         elif status == STOPPED_EARLY:
             text = describe_early_stop(state, self.training, self.plan)
         else:
-            text = f"finished after {state.step:,} steps"
+            remark = undertraining(self.plans, state)
+            text = f"finished after {state.step:,} steps" + (f"; {remark}" if remark else "")
         return f"{text}{state.health.summary(self.training)}"
 
     def _is_interrupted(self, interrupt: Deferred) -> bool:

@@ -75,7 +75,7 @@ def train(
             are held out.
         weights: How often an epoch contains each pair of each corpus in `train`, on average; 1 by default.
         recipe: Name of a recipe or path of a TOML file. Default: chosen by the size of the corpus and the minutes.
-        minutes: Wall-clock budget for the whole training.
+        minutes: Wall-clock time for preparation, training and final scoring; compiling kernels is not counted.
         settings: Overrides by section, `{"training": {"seed": 2}}`, or one or several strings as for `--set`.
         tokenizer: A SentencePiece model to use instead of a new one, or two for the source and the target language.
         start_from: RUN or bundle to train further, instead of a new model.

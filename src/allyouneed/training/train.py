@@ -246,6 +246,8 @@ def _describe(loop: Loop) -> str:
     plan = loop.plan
     decay = "to zero" if plan.decay == "linear" else "with 1/√step"
     budget = f" in {plan.minutes:g} minutes" if plan.minutes else ""
+    if plan.budget is not None:  # the number of steps is corrected during the training
+        budget = f"{budget} ({(plan.budget - loop.state.seconds) / 60:.2g} of them for training and scoring)"
     steps = f"{plan.steps:,} steps{budget}, warm-up {plan.warmup:,}, then decay {decay}"
     quality = f"; validation BLEU with tokenizer {loop.training.bleu_tokenizer}" if loop.training.bleu_sentences else ""
     return f"{loop.bundle.described()}; {steps}{quality}"

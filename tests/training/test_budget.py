@@ -1,0 +1,118 @@
+"""Budgets of minutes in real runs: what is compiled before, what is stored, and what is said at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from allyouneed.data.batches import Position
+from allyouneed.training import pacing
+from allyouneed.training.clock import Stopwatch
+from allyouneed.training.schedule import PlanHistory, TrainingPlan
+from allyouneed.training.step import TrainingState
+from allyouneed.training.train import FINISHED, train
+from allyouneed.training.undertraining import undertraining
+from tests.conftest import silent, toy_request
+from tests.training.test_distributed import with_two_ranks
+from tests.training.test_resume import crashing_after, losses
+
+
+def timed_request(folder: Path, *settings: str):
+    request = toy_request(folder / "text", folder / "run", ["training.log_every=1", *settings])
+    kept = ("training.steps", "training.validate_every", "training.warmup")
+    return dataclasses.replace(request, settings=[each for each in request.settings if not each.startswith(kept)])
+
+
+def records(run: Path, event: str) -> list[dict]:
+    lines = (run / "log.jsonl").read_text().splitlines()
+    return [record for record in map(json.loads, lines) if record["event"] == event]
+
+
+def test_a_stopwatch_can_be_paused():
+    times = iter([0.0, 10.0, 40.0, 45.0])
+    watch = Stopwatch(lambda: next(times))
+    with watch.pause():
+        pass
+    assert watch.seconds == 15.0
+
+
+WITHOUT_TRAINING = """
+import sys
+from pathlib import Path
+from allyouneed.kernels import launch
+from allyouneed.training import train as training
+from tests.conftest import silent
+from tests.training.test_budget import timed_request
+
+compiled, real = [], launch._compile
+launch._compile = lambda body, arguments: compiled.append(body.__name__) or real(body, arguments)
+prepare = training.compile_kernels
+training.compile_kernels = lambda *arguments: prepare(*arguments) or compiled.append("training starts")
+training.train(timed_request(Path(sys.argv[1]), "training.minutes=0.02"), silent())
+print(*compiled, sep="\\n")
+"""
+
+
+@pytest.mark.usefixtures("toy_run")  # fills the cache
+def test_everything_is_compiled_before_the_training(tmp_path):
+    command = [sys.executable, "-c", WITHOUT_TRAINING, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    names = done.stdout.splitlines()
+    assert {"_token_loss", "greedy", "search_beam", "encode"} <= set(names)
+    assert names[-1] == "training starts"
+
+
+@pytest.mark.usefixtures("toy_run")
+def test_replanned_steps_are_repeated_exactly(tmp_path, monkeypatch):
+    """After a crash, steps between the checkpoint and the crash follow the plans that they had before."""
+    monkeypatch.setattr(pacing, "_PLANNED_SHARE", 0.005)
+    request = timed_request(tmp_path, "training.minutes=0.1", "training.save_minutes=0.01")
+    with crashing_after(40, monkeypatch):
+        train(request, silent())
+    before, stored = dict(losses(request.out)), json.loads((request.out / "run.json").read_text())
+    rates = {record["step"]: record["learning_rate"] for record in records(request.out, "train")}
+    assert "earlier_plans" in stored
+    assert train(request, silent()).status == FINISHED
+    after = dict(losses(request.out))
+    assert {step: after[step] for step in before} == before
+    assert {r["step"]: r["learning_rate"] for r in records(request.out, "train") if r["step"] in rates} == rates
+    resumed = json.loads((request.out / "run.json").read_text())
+    plans, earlier = (PlanHistory.from_dict(facts).plans for facts in (resumed, stored))
+    assert plans[: len(earlier)] == earlier
+    assert records(request.out, "train")[-1]["learning_rate"] == 0
+
+
+def test_two_ranks_share_the_plans(tmp_path):
+    request = timed_request(tmp_path, "training.minutes=0.05")
+    done = with_two_ranks(request)
+    assert done.returncode == 0, done.stderr
+    plan = json.loads((request.out / "run.json").read_text())["plan"]
+    assert records(request.out, "stop")[-1]["step"] == plan["steps"]
+
+
+def plan(steps: int, budget: float, minutes: float = 10.0) -> TrainingPlan:
+    return TrainingPlan(steps, 5, "linear", 1.0, 10, 2, minutes=minutes, budget=budget)
+
+
+@pytest.mark.parametrize(
+    ("plans", "step", "passes", "cause"),
+    [
+        ([plan(1000, 590.0)], 1000, 4, ""),
+        ([plan(1000, 590.0)], 800, 4, ""),
+        ([plan(1000, 200.0)], 300, 1, r"preparing the text and measuring the speed took 6.7 of the 10 minutes"),
+        ([plan(1000, 590.0), plan(300, 590.0)], 300, 4, "the machine was 3.3 times slower than at the start"),
+        ([plan(40, 590.0)], 40, 4, "10 minutes allow no more"),
+        ([plan(1000, 590.0)], 1000, 0, "less than one pass through the text"),
+        ([dataclasses.replace(plan(40, 1.0), budget=None)], 40, 4, ""),
+    ],
+)
+def test_an_under_trained_run_is_called_that(plans, step, passes, cause):
+    described = undertraining(PlanHistory(plans), TrainingState(None, [], step, Position(passes, 0)))
+    assert cause in described
+    assert bool(described) == bool(cause)
