@@ -76,6 +76,14 @@ def test_the_metric_is_the_loss_without_translations():
         Config().override(["training.quality=wer"])
 
 
+def test_a_metric_without_translations_is_refused(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.quality=chrf", "training.bleu_sentences=0"])
+    with pytest.raises(
+        UserError, match=r"training\.quality = chrf needs translations, but training\.bleu_sentences = 0"
+    ):
+        train(request, silent())
+
+
 def test_no_patience_never_ends():
     state = TrainingState(torch.nn.Linear(1, 1), [], validations_without_gain=10**6)  # type: ignore[arg-type]
     assert not is_out_of_patience(state, Config().training)
@@ -106,7 +114,7 @@ def test_an_early_stop_is_said_everywhere(tmp_path):
     outcome = train(request, console)
     best = max(record["chrf"] for record in records(tmp_path / "run", "validation"))
     expected = f"stopped early at step 45 of 400: 2 validations without a better chrF than {best:.1f} at step 15"
-    assert outcome.ending == f"{expected} (training.patience = 2)"
+    assert outcome.ending.startswith(f"{expected} (training.patience = 2)")
     [stop] = records(tmp_path / "run", "stop")
     assert (stop["why"], stop["ending"]) == ("stopped early", outcome.ending)
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
@@ -135,7 +143,7 @@ def test_the_last_lines_of_the_terminal(tmp_path, command):
     settings = [part for each in request.settings for part in ("--set", each)]
     code, _, said = command(*arguments, "--out", tmp_path / "run", "--recipe", "tiny", *settings)
     assert code == 0
-    assert said.splitlines()[-5] == "finished after 4 steps"
+    assert said.splitlines()[-5].startswith("finished after 4 steps; the validation loss is ")  # untrained
     assert said.splitlines()[-4].startswith("validation BLEU")
 
 

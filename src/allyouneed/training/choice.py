@@ -13,7 +13,7 @@ from allyouneed.data.corpora import count_all_pairs
 from allyouneed.data.tokenizer import Tokenizer
 from allyouneed.errors import UserError
 from allyouneed.training.further import changeable_settings, fine_tuning_config, remarks
-from allyouneed.training.request import Request, assignments_of, base_config, explicit_settings
+from allyouneed.training.request import Request, assignments_of, base_config, explicit_settings, explicit_values
 from allyouneed.training.size import DEFAULT_MINUTES, choose_size
 from allyouneed.training.vocabulary_settings import existing_tokenizer, of_own_tokenizer, settle_vocabulary
 from allyouneed.translation.bleu_tokenizers import bleu_metric, choose_tokenizer
@@ -42,6 +42,7 @@ class Choice:
             UserError: If a setting contradicts another one, the start or the teacher.
         """
         _refuse_two_durations(self.request)
+        _refuse_unmeasured_quality(self.request)
         self._overrides()
 
     def base(self, show: Callable[[str], None]) -> Config:
@@ -102,6 +103,17 @@ class Choice:
         given = changeable_settings(self.request, origin) if origin else self.request.settings
         steps = assignments_of(self.request.settings, "training.steps")
         return [*(["training.minutes=none"] if steps else []), *given]
+
+
+def _refuse_unmeasured_quality(request: Request) -> None:
+    """Raise `UserError` if `training.quality` is given, but nothing is translated to measure it."""
+    given = explicit_values(request)
+    quality = given.get("training.quality", "loss")
+    if quality != "loss" and given.get("training.bleu_sentences") == 0:
+        raise UserError(
+            f"training.quality = {quality} needs translations, but training.bleu_sentences = 0. Set it above 0, or "
+            "training.quality=loss."
+        )
 
 
 def _refuse_two_durations(request: Request) -> None:

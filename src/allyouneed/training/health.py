@@ -103,7 +103,7 @@ def validation_warning(loss: float, health: Health, vocab_size: int) -> str:
     chance = math.log(vocab_size)
     if loss <= chance:
         return ""
-    text = f"  the validation loss is above ln(vocabulary) = {chance:.2f}, a random guess"
+    text = f"the validation loss is {loss:.4g}, above ln(vocabulary) = {chance:.2f}, a random guess"
     if health.smoothed is not None and health.smoothed < chance:
         return f"{text}, the training loss is {health.smoothed:.3g}: the model fits the training text only"
     return text

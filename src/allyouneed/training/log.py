@@ -62,11 +62,6 @@ class RunLog:
         if self.active:
             print_line(self.console, text)
 
-    def show_if(self, text: str) -> None:
-        """Show a line unless it is empty."""
-        if text:
-            self.show(text)
-
     def start(self, steps: int, step: int) -> None:
         """Open TensorBoard's file and, on a terminal, a progress bar.
 

@@ -265,6 +265,11 @@ class Loop:
             text = f"finished after {state.step:,} steps" + (f"; {remark}" if remark else "")
         return f"{text}{state.health.summary(self.training)}"
 
+    def final_warning(self, loss: float) -> str:
+        """Return what to append to `ending` if the final validation loss is that of a useless model."""
+        warning = validation_warning(loss, self.state.health, len(self.bundle.tokenizer))
+        return f"; {warning}" if warning else ""
+
     def _is_interrupted(self, interrupt: Deferred) -> bool:
         if self.ranks.any(interrupt.requested):
             self.signal = interrupt.number or signal.SIGTERM  # another rank received it
@@ -342,8 +347,9 @@ class Loop:
             f"validation at step {self.state.step:,} ({minutes:.1f} min): loss {facts['loss']:.3f}  "
             f"perplexity {show_perplexity(facts['perplexity'])}{bleu}{'  best so far' if is_best else ''}"
         )
-        if self.state.step >= self.plan.warmup:
-            self.log.show_if(validation_warning(facts["loss"], self.state.health, len(self.bundle.tokenizer)))
+        warning = validation_warning(facts["loss"], self.state.health, len(self.bundle.tokenizer))
+        if warning and self.state.step >= self.plan.warmup:
+            self.log.show(f"  {warning}")
         if samples := facts.get("samples"):
             sample = samples[self.state.step // self.plan.validate_every % len(samples)]
             self.log.show(f"  {sample['source']}\n  → {sample['hypothesis']}\n  = {sample['reference']}")

@@ -62,8 +62,9 @@ def train(request: Request, console: Console, teacher: Bundle | None = None) -> 
     keep_freed_memory()
     device = choose_device(requested_device(request))
     ranks = join_ranks(device.type)
+    before = describing_interrupts(lambda: "before the first step; nothing is trained yet")
     try:
-        with raising_interrupts(), lock_run(request.out) if ranks.is_first else nullcontext():
+        with before, raising_interrupts(), lock_run(request.out) if ranks.is_first else nullcontext():
             log = RunLog(request.out, console, active=ranks.is_first)
             record = RunRecord(request.out / "run.json")
             resolved = resolve(request, record, device, ranks, log.show, teacher)
@@ -103,16 +104,21 @@ def _train(
     if remark := unfit_remark(loop.bundle.config.training.bleu_tokenizer, (target for _, target in loop.valid.texts)):
         log.show(f"{remark} Set it with --set training.bleu_tokenizer=NAME.")
     _resume(loop)
+    with describing_interrupts(lambda: f"at step {loop.state.step:,}; the last checkpoint is kept"):
+        return _conclude(loop, _run(loop, prepared), prepared, record)
+
+
+def _run(loop: Loop, prepared: PreparedData) -> str:
+    """Train, and write the report of a run that ends with a diagnosis."""
     try:
-        status = loop.train()
+        return loop.train()
     except UserError as error:
         if loop.state.health.skipped_in_a_row:
-            log.record("stop", step=loop.state.step, why="diverged", ending=str(error))
+            loop.log.record("stop", step=loop.state.step, why="diverged", ending=str(error))
             _write_report(loop, str(error), prepared, {})
         raise
     finally:
-        log.stop()
-    return _conclude(loop, status, prepared, record)
+        loop.log.stop()
 
 
 def _prepare(resolved: ResolvedRequest, prepared: PreparedData, log: RunLog) -> None:
@@ -214,11 +220,12 @@ def _resume(loop: Loop) -> None:
 def _conclude(loop: Loop, status: str, prepared: PreparedData, record: RunRecord) -> Outcome:
     scores: dict[str, Any] = {}
     ending = loop.ending(status)
-    loop.log.record("stop", step=loop.state.step, why=status, ending=ending)
     if loop.ranks.is_first:
         if status != INTERRUPTED:
             with describing_interrupts(lambda: "in the final scoring; all steps are saved and will not be repeated"):
                 scores = loop.finish()
+            ending += loop.final_warning(scores["valid"]["loss"])
+        loop.log.record("stop", step=loop.state.step, why=status, ending=ending)
         _write_report(loop, ending, prepared, scores)
         if scores:
             weights = loop.bundle.notes["weights"]

@@ -80,6 +80,11 @@ def run_table3(
     """
     if assignments_of(request.settings, "training.minutes"):
         raise UserError("--set training.minutes: give --minutes, the time for all trainings.")
+    for name in ("seed", "average", "validate_every"):
+        if assignments_of(request.settings, f"training.{name}"):
+            raise UserError(
+                f"--set training.{name}: the rows of table 3 fix it. Remove the setting; --seeds repeats the base."
+            )
     base = load_recipe(request.recipe or BASE).override(request.settings)
     names = chosen_rows(rows)
     results = Results.open("table3", out, {**identity(request), "minutes": minutes})
