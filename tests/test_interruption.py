@@ -87,7 +87,7 @@ def test_the_innermost_description_counts():
             signal.SIGTERM,
             "SIGTERM while preparing the text, before the first step",
         ),
-        ("allyouneed.training.train._agreed_plan", signal.SIGINT, "Ctrl-C before the first step; the prepared text is"),
+        ("allyouneed.training.train._agreed_plans", signal.SIGINT, "Ctrl-C before the first step; the prepared text"),
         ("allyouneed.training.loop.Loop.finish", signal.SIGHUP, "closed\\) in the final scoring; all steps are saved"),
     ],
 )
