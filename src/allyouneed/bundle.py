@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from allyouneed.config import Config, ModelConfig, config_from
+from allyouneed.data.directions import Direction
 from allyouneed.data.tokenizer import SEPARATE_FILES
 from allyouneed.data.vocabulary import AnyTokenizer, load_tokenizers
 from allyouneed.errors import UserError
@@ -46,6 +47,8 @@ class Bundle:
         scores: Metrics on held-out text, with signatures.
         notes: Facts about the training, for the model card.
         samples: Reference outputs, see `translation/reference_outputs.py`; empty until training has finished.
+        directions: Directions of a multilingual model, whose sources begin with the code of the target language
+            (`data/directions.py`); empty for a model of one direction.
     """
 
     model: Transformer
@@ -56,6 +59,12 @@ class Bundle:
     scores: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
+    directions: tuple[Direction, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What the model translates, for example "de → en", or all directions of a multilingual model."""
+        return ", ".join(" → ".join(each) for each in self.directions or (self.languages,))
 
     def described(self) -> str:
         """Describe the model's size, for example "6 + 6 layers, d_model 512, 63.0 million parameters"."""
@@ -80,6 +89,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "scores": bundle.scores,
         "notes": bundle.notes,
         "config": bundle.config.model_dump(),
+        **({"directions": [list(each) for each in bundle.directions]} if bundle.directions else {}),
         **({"variant": bundle.model.variant} if bundle.model.variant else {}),
     }
     contents: dict[str, bytes | str] = {
@@ -123,8 +133,17 @@ def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
     load_weights(model, read_tensors(folder / "model.safetensors"), folder / "model.safetensors")
     samples = _samples(folder / "samples.json")
     languages = tuple(facts["languages"])
+    directions = tuple((source, target) for source, target in facts.get("directions", ()))
     return Bundle(
-        model, tokenizer, config, languages, facts["longest_source"], facts["scores"], facts["notes"], samples
+        model,
+        tokenizer,
+        config,
+        languages,
+        facts["longest_source"],
+        facts["scores"],
+        facts["notes"],
+        samples,
+        directions,
     )
 
 
@@ -211,9 +230,8 @@ def _samples(path: Path) -> list[dict[str, Any]]:
 
 
 def _model_card(bundle: Bundle) -> str:
-    source, target = bundle.languages
     lines = [
-        f"# {source} → {target}",
+        f"# {bundle.title}",
         "",
         f"A Transformer trained with allyouneed: {bundle.described()}, vocabulary of {len(bundle.tokenizer):,} tokens.",
         "",

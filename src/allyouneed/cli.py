@@ -107,14 +107,24 @@ def quickstart(
 
 @app.command()
 def train(
-    source: Annotated[
-        str, typer.Option("--from", metavar="CODE", help="Source language: a code or name, for example de.")
-    ],
-    target: Annotated[
-        str, typer.Option("--to", metavar="CODE", help="Target language: a code or name, for example en.")
-    ],
     train: Train,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run; the same command again resumes it.")],
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="CODE", help="Source language: a code or name, for example de.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--to", metavar="CODE", help="Target language: a code or name, for example en.")
+    ] = None,
+    directions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A-B,C-D,...",
+            help="For a multilingual model: the direction of each --train, for example de-en,fr-en.",
+        ),
+    ] = None,
+    both_ways: Annotated[
+        bool, typer.Option("--both-ways", help="Train on each corpus in both directions, in one multilingual model.")
+    ] = False,
     valid: Annotated[
         list[FileGroup] | None,
         typer.Option(
@@ -152,15 +162,11 @@ def train(
     """
     overrides = [*([] if freeze is None else [f"training.freeze={freeze}"]), *_with_minutes(minutes, settings)]
     with resume_hint():
+        text = training.training_text(
+            train, valid, (source, target), weights=weights, directions=directions, both_ways=both_ways
+        )
         request = training.Request(
-            training.as_corpora(train, weights),
-            training.as_corpora(valid) if valid else None,
-            out,
-            (source, target),
-            recipe,
-            overrides,
-            tokenizer=tokenizer or (),
-            start_from=start_from,
+            *text[:2], out, text.languages, recipe, overrides, tokenizer=tokenizer or (), start_from=start_from
         )
         _conclude(out, training.train.train(request, console()))
 

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from allyouneed.data.corpus import CorpusReport, count_pairs
-from allyouneed.data.directions import Direction, code_of
+from allyouneed.data.directions import Direction, code_of, parse_directions
 from allyouneed.data.findings import EXAMPLES
 from allyouneed.data.formats import RawPair, columns_for, read_pairs
 from allyouneed.data.tables import is_table
@@ -122,6 +122,59 @@ def located(corpora: Sequence[Corpus], columns: tuple[int, int], languages: Sequ
     return [
         replace(each, columns=columns_for(each.paths, columns, each.file_languages or languages)) for each in corpora
     ]
+
+
+class TrainingText(NamedTuple):
+    """The text of a training run.
+
+    Attributes:
+        train: Training corpora.
+        valid: Validation corpora; None to hold out training pairs.
+        languages: Source and target language; of a multilingual model, those of the first direction.
+    """
+
+    train: tuple[Corpus, ...]
+    valid: tuple[Corpus, ...] | None
+    languages: Direction
+
+
+def training_text(
+    train: CorpusFiles,
+    valid: CorpusFiles | None,
+    languages: tuple[str | None, str | None],
+    *,
+    weights: str | Sequence[float] | None = None,
+    directions: str | Sequence[str | Sequence[str]] | None = None,
+    both_ways: bool = False,
+) -> TrainingText:
+    """Return the text of a training run as a caller describes it.
+
+    Args:
+        train: Files of the training corpora, see `as_corpora`.
+        valid: Files of the validation corpora, or None.
+        languages: Source and target language; None for each if `directions` are given.
+        weights: Weight of each training corpus.
+        directions: Direction of each training corpus, for a multilingual model.
+        both_ways: Whether to train each corpus in both directions.
+
+    Raises:
+        UserError: If a language is missing, or there are more or fewer weights, directions or validation corpora than
+            the training corpora need.
+    """
+    corpora = as_corpora(train, weights)
+    valid_corpora = as_corpora(valid) if valid else ()
+    source, target = (each if each and each.strip() else None for each in languages)
+    if directions is not None and (source or target):
+        raise UserError("--from and --to are for one direction, --directions for several. Give one or the other.")
+    if directions is None and not (source and target):
+        raise UserError(
+            "the languages are missing. Give --from and --to, for example --from de --to en, or --directions."
+        )
+    if directions is None and not both_ways:
+        return TrainingText(corpora, valid_corpora or None, (source or "", target or ""))
+    parsed = parse_directions([(source or "", target or "")] if directions is None else directions)
+    corpora, valid_corpora = in_directions(corpora, valid_corpora, parsed, both_ways)
+    return TrainingText(corpora, valid_corpora or None, parsed[0])
 
 
 def in_directions(

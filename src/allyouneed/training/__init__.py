@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 from allyouneed import lazy
 
 if TYPE_CHECKING:
-    from allyouneed.data.corpora import as_corpora
+    from allyouneed.data.corpora import as_corpora, training_text
     from allyouneed.training import distil, loop, train
     from allyouneed.training.distil import Distillation
     from allyouneed.training.request import Request
 
-__all__ = ["Distillation", "Request", "as_corpora", "distil", "loop", "train"]
+__all__ = ["Distillation", "Request", "as_corpora", "distil", "loop", "train", "training_text"]
 
 _MODULES = {
     "as_corpora": "allyouneed.data.corpora",
+    "training_text": "allyouneed.data.corpora",
     "Distillation": "allyouneed.training.distil",
     "Request": "allyouneed.training.request",
 }

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from allyouneed.bundle import Bundle, build_model, load_weights, weights_of
+from allyouneed.data.directions import Direction
 from allyouneed.data.mixture import Mixture, mixture_of
 from allyouneed.data.prepared import PreparedData
 from allyouneed.data.store import open_store
@@ -61,11 +62,13 @@ class LoopParts:
         longest = max(report["longest_source"], *(bundle.longest_source for bundle in origins), 0)
         return Loop(
             run=request.out,
-            bundle=Bundle(model, tokenizer, config, request.languages, longest, notes=notes),
+            bundle=Bundle(
+                model, tokenizer, config, request.languages, longest, notes=notes, directions=request.directions
+            ),
             plan=plan,
             state=TrainingState(model, make_optimizers(model, config.training, plan.learning_rate), teacher=taught_by),
             store=open_store(self.prepared.train),
-            valid=ValidationSet(open_store(self.prepared.valid), self.prepared.valid_texts()),
+            valid=ValidationSet(open_store(self.prepared.valid), self.prepared.valid_texts(), self.valid_parts),
             ranks=self.ranks,
             log=self.log,
             mixture=self.mixture,
@@ -77,6 +80,14 @@ class LoopParts:
         """Weights of the training corpora, with the numbers of their usable pairs."""
         kept = [report["kept"] for report in self.prepared.corpora()]
         return mixture_of(kept, [corpus.weight for corpus in self.resolved.request.train])
+
+    @property
+    def valid_parts(self) -> tuple[tuple[Direction, int], ...]:
+        """Direction and number of pairs of each part of the validation text; empty for a model of one direction."""
+        request = self.resolved.request
+        directions = [corpus.direction for corpus in request.valid] if request.valid else request.directions
+        kept = [report["kept"] for report in self.prepared.corpora("valid")]
+        return tuple((each, count) for each, count in zip(directions, kept, strict=False) if each)
 
     def _initialise(self, model: Transformer, notes: dict[str, Any]) -> Transformer | None:
         """Copy weights of the start or the teacher, and return the teacher if the loss uses its distribution."""

@@ -10,6 +10,7 @@ import torch
 from allyouneed.bundle import Bundle
 from allyouneed.config import Config
 from allyouneed.data.corpora import count_all_pairs
+from allyouneed.data.directions import targets_of
 from allyouneed.data.tokenizer import Tokenizer
 from allyouneed.errors import UserError
 from allyouneed.training.further import changeable_settings, fine_tuning_config, remarks
@@ -91,7 +92,12 @@ class Choice:
         return settle_vocabulary(config, tokenizer, explicit)
 
     def settle(self, config: Config, show: Callable[[str], None]) -> Config:
-        """Settle BLEU's tokenizer, so that a resumed run has the same although, say, MeCab was installed meanwhile."""
+        """Settle BLEU's tokenizer, so that a resumed run has the same although, say, MeCab was installed meanwhile.
+
+        A multilingual model has one for each target language.
+        """
+        if len(targets_of(self.request.directions)) > 1:
+            return config
         name, remark = choose_tokenizer(config.training.bleu_tokenizer, self.request.languages[1])
         bleu_metric(tokenize=name)  # fails before the training starts
         if remark:

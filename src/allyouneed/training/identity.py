@@ -16,6 +16,7 @@ from allyouneed.bundle import find_bundle
 from allyouneed.config import recipe_names
 from allyouneed.data.compression import damage_reported, decompressed
 from allyouneed.data.corpora import Corpus, is_weighted
+from allyouneed.data.directions import shown
 from allyouneed.errors import UserError
 from allyouneed.files import MANIFEST, sha256
 from allyouneed.languages import stored_language_code
@@ -52,6 +53,7 @@ def identity(request: Request, started: Mapping[str, Any] | None = None) -> dict
         "settings": list(request.settings),
         **({"weights": [corpus.weight for corpus in request.train]} if is_weighted(request.train) else {}),
         **({"tokenizer": [f"{each.name} {checksum(each)}" for each in request.tokenizer]} if request.tokenizer else {}),
+        **({"directions": [list(each.direction or ()) for each in request.train]} if request.directions else {}),
         **({"start from": bundle_identity(request.start_from)} if request.start_from else {}),
         **({"teacher": bundle_identity(request.teacher)} if request.teacher else {}),
     }
@@ -96,6 +98,10 @@ def differences(started: Mapping[str, Any], described: Mapping[str, Any]) -> Ite
     for option, before, now in zip(("--from", "--to"), started["languages"], described["languages"], strict=True):
         if stored_language_code(before) != stored_language_code(now):
             yield f"{option} = {before}, now {now}"
+    directions = [[shown(each) for each in facts.get("directions", ())] for facts in (started, described)]
+    if directions[0] != directions[1]:
+        before, now = (", ".join(each) or "none" for each in directions)
+        yield f"--directions = {before}, now {now}"
     weights = [each.get("weights") or [1.0] for each in (started, described)]
     if weights[0] != weights[1]:
         before, now = (",".join(f"{weight:g}" for weight in each) for each in weights)

@@ -286,7 +286,7 @@ class Loop:
         if self.training.bleu_sentences and translate:
             scores, samples = validation_scores(self.bundle, self.valid, self.training.bleu_sentences, beam_size=1)
             facts |= {"bleu": scores.bleu, "chrf": scores.chrf, "samples": samples}
-            facts["bleu_signature"] = scores.bleu_signature
+            facts |= {"bleu_signature": scores.bleu_signature, **scores.by_direction()}
         return facts
 
     def _validate(self) -> None:
@@ -342,6 +342,8 @@ class Loop:
 
     def _show(self, facts: dict[str, Any], is_best: bool) -> None:
         bleu = f"  BLEU {facts['bleu']:.1f}  chrF {facts['chrf']:.1f}" if "bleu" in facts else ""
+        each = [f"{key[5:]} {value:.1f}" for key, value in facts.items() if key.startswith("bleu ")]
+        bleu += f"  ({', '.join(each)})" if each else ""
         minutes = self.state.seconds / 60
         self.log.show(
             f"validation at step {self.state.step:,} ({minutes:.1f} min): loss {facts['loss']:.3f}  "

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from allyouneed.config import check_values
 from allyouneed.config.descriptions import assigned
-from allyouneed.data.corpora import CorpusFiles, as_corpora
+from allyouneed.data.corpora import CorpusFiles, training_text
 from allyouneed.errors import UserError
 from allyouneed.files import TextFiles, as_paths
 from allyouneed.training.outcome import STOPPED_EARLY
@@ -46,12 +46,14 @@ class TrainingResult:
 
 def train(
     *,
-    source: str,
-    target: str,
+    source: str | None = None,
+    target: str | None = None,
     train: CorpusFiles,
     out: str | os.PathLike[str],
     valid: CorpusFiles | None = None,
     weights: Sequence[float] | None = None,
+    directions: str | Sequence[str | Sequence[str]] | None = None,
+    both_ways: bool = False,
     recipe: str | os.PathLike[str] | None = None,
     minutes: float | None = None,
     settings: Settings = (),
@@ -74,6 +76,9 @@ def train(
         valid: Validation text, in the same format. Default: about 1,000 training pairs, of the first corpus,
             are held out.
         weights: How often an epoch contains each pair of each corpus in `train`, on average; 1 by default.
+        directions: Direction of each corpus in `train` for a multilingual model, instead of `source` and `target`:
+            `["de-en", "fr-en"]`.
+        both_ways: Whether to train on each corpus in both directions.
         recipe: Name of a recipe or path of a TOML file. Default: chosen by the size of the corpus and the minutes.
         minutes: Wall-clock time for preparation, training and final scoring; compiling kernels is not counted.
         settings: Overrides by section, `{"training": {"seed": 2}}`, or one or several strings as for `--set`.
@@ -97,13 +102,13 @@ def train(
         >>> translator = allyouneed.Translator.load(result.bundle)
     """
     for name, language in (("source", source), ("target", target)):
-        if not isinstance(language, str) or not language.strip():
+        if not isinstance(language, str | None) or (directions is None and not (language or "").strip()):
             raise UserError(f'{name} = {language!r}: give the code of a language, for example "de".')
+    text = training_text(train, valid, (source, target), weights=weights, directions=directions, both_ways=both_ways)
     request = Request(
-        train=as_corpora(train, weights),
-        valid=None if valid is None else as_corpora(valid),
+        *text[:2],
         out=Path(out),
-        languages=(source, target),
+        languages=text.languages,
         recipe=None if recipe is None else os.fspath(recipe),
         settings=[*_frozen(freeze), *_assignments(minutes, settings)],
         tokenizer=() if tokenizer is None else as_paths(tokenizer),

@@ -9,7 +9,8 @@ from typing import Any
 
 from allyouneed.bundle import Build
 from allyouneed.config import Config, assigned_values, load_recipe, recipe_names, recipe_values
-from allyouneed.data.corpora import Corpus
+from allyouneed.data.corpora import Corpus, directions_of
+from allyouneed.data.directions import Direction
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.schedule import TrainingPlan
 from allyouneed.training.validation import Observe
@@ -23,7 +24,7 @@ class Request:
         train: Training text: one corpus or several.
         valid: Validation text; None to hold out pairs of the first training corpus.
         out: Folder of the run.
-        languages: Codes of the source and the target language.
+        languages: Codes of the source and the target language; of a multilingual model, those of its first direction.
         recipe: Name of a recipe or path of a TOML file; None to choose by the corpus and the minutes.
         settings: Overrides `SECTION.NAME=VALUE`.
         build: Creates the model from its settings and the vocabulary size; for experiments with other models.
@@ -50,6 +51,11 @@ class Request:
     plan: TrainingPlan | None = None
     steady: bool = False
     observe: Observe | None = None
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Directions of a multilingual model; empty for a model of one direction."""
+        return directions_of(self.train)
 
     @property
     def data_folder(self) -> Path:

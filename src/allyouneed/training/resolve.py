@@ -95,8 +95,9 @@ def resolve(
     if request.teacher and teacher is None:
         teacher = load_bundle(request.teacher)
     request = replace(request, languages=_languages(request, record, start, teacher))
-    for line in describe_pair(*request.languages):
-        show(line)
+    for direction in request.directions or (request.languages,):
+        for line in describe_pair(*direction):
+            show(line)
     agreed = None
     if ranks.is_first:
         agreed = _agree(Choice(request, start, teacher, device), record, show)

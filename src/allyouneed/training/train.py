@@ -236,10 +236,9 @@ def _conclude(loop: Loop, status: str, prepared: PreparedData, record: RunRecord
 
 
 def _write_report(loop: Loop, ending: str, prepared: PreparedData, scores: dict[str, Any]) -> None:
-    source, target = loop.bundle.languages
     write_report(
         loop.run / "report.html",
-        title=f"{source} → {target}",
+        title=loop.bundle.title,
         log=loop.log.records(),
         corpus=prepared.reports(),
         settings=loop.bundle.config.model_dump(),

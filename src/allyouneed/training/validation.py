@@ -13,10 +13,11 @@ import torch
 from allyouneed.bundle import Bundle
 from allyouneed.config import TrainingConfig
 from allyouneed.data.batches import collate, token_batches
+from allyouneed.data.directions import Direction, shown
 from allyouneed.data.store import PairStore
 from allyouneed.training.step import batch_loss
 from allyouneed.translation.bleu_tokenizers import choose_tokenizer
-from allyouneed.translation.metrics import CorpusScores, corpus_scores
+from allyouneed.translation.metrics import CorpusScores, corpus_scores, mean_scores
 from allyouneed.translation.translator import Translator
 
 _SAMPLES = 3
@@ -29,10 +30,21 @@ class ValidationSet:
     Attributes:
         store: Token ids of the pairs.
         texts: Sources and references as text.
+        parts: Direction and number of pairs of each part, for a multilingual model; empty for one direction.
     """
 
     store: PairStore
     texts: list[tuple[str, str]]
+    parts: tuple[tuple[Direction, int], ...] = ()
+
+    def by_direction(self, count: int) -> dict[Direction, list[tuple[str, str]]]:
+        """Return the first texts of each direction, of all directions about `count`."""
+        texts: dict[Direction, list[tuple[str, str]]] = {}
+        start = 0
+        for direction, size in self.parts:
+            texts.setdefault(direction, []).extend(self.texts[start : start + size])
+            start += size
+        return {direction: each[: -(-count // len(texts))] for direction, each in texts.items()}
 
 
 Observe: TypeAlias = Callable[[Bundle, ValidationSet], dict[str, Any]]  # measures a model during its training
@@ -73,11 +85,27 @@ def show_perplexity(value: float) -> str:
 def validation_scores(
     bundle: Bundle, valid: ValidationSet, sentences: int, beam_size: int
 ) -> tuple[CorpusScores, list[dict[str, str]]]:
-    """Translate the first `sentences` sources; return corpus scores and a few samples."""
-    sources, references = zip(*valid.texts[:sentences], strict=True)
+    """Translate the first `sentences` sources; return corpus scores and a few samples.
+
+    The scores of a multilingual model are the means over its directions, see `metrics.mean_scores`.
+    """
+    if not valid.parts:
+        return _scores(bundle, valid.texts[:sentences], bundle.languages[1], beam_size)
+    found = {
+        shown(direction): _scores(bundle, texts, direction[1], beam_size)
+        for direction, texts in valid.by_direction(sentences).items()
+    }
+    samples = [sample for _, each in found.values() for sample in each]
+    return mean_scores({name: scores for name, (scores, _) in found.items()}), samples
+
+
+def _scores(
+    bundle: Bundle, texts: list[tuple[str, str]], target: str, beam_size: int
+) -> tuple[CorpusScores, list[dict[str, str]]]:
+    sources, references = zip(*texts, strict=True)
     translator = Translator(bundle, next(bundle.model.parameters()).device)
     translations = [found.text for found in translator.translate(sources, beam_size=beam_size)]
     rows = zip(sources[:_SAMPLES], references, translations, strict=False)
     samples = [{"source": s, "reference": r, "hypothesis": h} for s, r, h in rows]
-    tokenizer = choose_tokenizer(bundle.config.training.bleu_tokenizer, bundle.languages[1]).name
+    tokenizer = choose_tokenizer(bundle.config.training.bleu_tokenizer, target).name
     return corpus_scores(translations, references, tokenize=tokenizer), samples

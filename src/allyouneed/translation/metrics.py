@@ -47,11 +47,13 @@ class CorpusScores:
         sentences: Number of sentences.
         exact_match: Percentage of translations that equal a reference.
         metrics: Scores by name: "bleu", "chrf", "chrf++", "ter", "comet".
+        directions: Scores of each direction of a multilingual model, by name; empty for one direction.
     """
 
     sentences: int
     exact_match: float
     metrics: Mapping[str, MetricScore] = field(default_factory=dict)
+    directions: Mapping[str, CorpusScores] = field(default_factory=dict)
 
     @property
     def bleu(self) -> float:
@@ -87,12 +89,39 @@ class CorpusScores:
             **signatures,
             **means,
             **intervals,
+            **self.by_direction(),
+        }
+
+    def by_direction(self) -> dict[str, float]:
+        """Return the scores of each direction of a multilingual model, for example {"bleu de→en": 31.2}."""
+        return {
+            f"{metric} {name}": each.score
+            for name, scores in self.directions.items()
+            for metric, each in scores.metrics.items()
         }
 
     def lines(self) -> list[str]:
         """Return readable lines, one per metric, and one for exact matches."""
         lines = [metric_line(name, each) for name, each in self.metrics.items()]
         return [*lines, f"exact match {self.exact_match:.1f} %  of {self.sentences:,} sentences"]
+
+
+def mean_scores(directions: Mapping[str, CorpusScores]) -> CorpusScores:
+    """Return the means of the scores of several directions.
+
+    Args:
+        directions: Scores with the same metrics by the name of the direction, at least one.
+    """
+    each = list(directions.values())
+    metrics = {
+        name: MetricScore(
+            sum(scores.metrics[name].score for scores in each) / len(each),
+            " / ".join(dict.fromkeys(scores.metrics[name].signature for scores in each)),
+        )
+        for name in each[0].metrics
+    }
+    exact_match = sum(scores.exact_match for scores in each) / len(each)
+    return CorpusScores(sum(scores.sentences for scores in each), exact_match, metrics, directions)
 
 
 def metric_line(name: str, score: MetricScore) -> str:
