@@ -6,6 +6,7 @@ other normalisation: the model could not generate a character that is removed fr
 
 from __future__ import annotations
 
+import copy
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import sentencepiece
 
+from allyouneed.data.directions import CODE
 from allyouneed.data.sentencepiece_model import ModelFile, read_model
 from allyouneed.errors import UserError
 
@@ -33,6 +35,8 @@ class Tokenizer:
         target: Tokenizer of the target language with a separate vocabulary; None if both languages share this one.
     """
 
+    code = ""  # of the target language, see `with_code`
+
     def __init__(self, model: bytes, target: Tokenizer | None = None):
         self.model = model
         self.target = target or self
@@ -46,7 +50,7 @@ class Tokenizer:
     @property
     def shared(self) -> bool:
         """Whether source and target have the same vocabulary."""
-        return self.target is self
+        return self.target.model is self.model
 
     @cached_property
     def content(self) -> ModelFile:
@@ -61,13 +65,31 @@ class Tokenizer:
         code = text[: len(text) - len(rest)].rstrip()
         return code, text[len(code) :]
 
+    @cached_property
+    def codes(self) -> list[str]:
+        """Codes of target languages in the vocabulary, such as `>>fr<<`."""
+        return [piece for piece in self._pieces if CODE.fullmatch(piece)]
+
+    def has_code(self, text: str) -> bool:
+        """Return whether a text begins with the code of a target language."""
+        return any(text.startswith(code) for code in self.codes)
+
+    def with_code(self, code: str) -> Tokenizer:
+        """Return a tokenizer that puts a code in front of each source without one."""
+        coded = copy.copy(self)
+        coded.code = code
+        return coded
+
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, without start and end tokens."""
-        return self._processor.encode(to_nfc(text))
+        return self._processor.encode(to_nfc(self._coded(text)))
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode several texts on one thread."""
-        return self._processor.encode([to_nfc(text) for text in texts], num_threads=1)
+        return self._processor.encode([to_nfc(self._coded(text)) for text in texts], num_threads=1)
+
+    def _coded(self, text: str) -> str:
+        return f"{self.code} {text}" if self.code and text.strip() and not self.has_code(text) else text
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of token ids on one line, without start, end and padding tokens."""

@@ -6,8 +6,8 @@ language. Ids are reordered so that PAD, UNK, BOS and EOS have their usual value
 
 from __future__ import annotations
 
+import copy
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import sentencepiece
 
+from allyouneed.data.directions import CODE
 from allyouneed.data.tokenizer import (
     BOS,
     EOS,
@@ -29,7 +30,6 @@ from allyouneed.data.tokenizer import (
 from allyouneed.errors import UserError
 
 ADDED = -1  # the row of a start token that the original vocabulary lacks
-_CODE = re.compile(r">>\S+?<<")
 _FILES = ("source.spm", "target.spm", "vocabulary.json")
 
 
@@ -57,6 +57,8 @@ class VocabularyTokenizer:
         target: Tokenizer of the target side; None if both sides share this one.
     """
 
+    code = ""  # of the target language, see `with_code`
+
     def __init__(self, model: bytes, vocabulary: Vocabulary, target: VocabularyTokenizer | None = None):
         self.model, self.vocabulary = model, vocabulary
         self.target = target or self
@@ -72,9 +74,25 @@ class VocabularyTokenizer:
         """Whether source and target have the same vocabulary; their models may differ."""
         return self.vocabulary == self.target.vocabulary
 
+    @property
+    def codes(self) -> list[str]:
+        """Codes of target languages in the vocabulary, such as `>>fr<<`."""
+        return [name for name in self.vocabulary.names if CODE.fullmatch(name)]
+
+    def has_code(self, text: str) -> bool:
+        """Return whether a text begins with the code of a target language."""
+        return bool(self.split_code(text)[0])
+
+    def with_code(self, code: str) -> VocabularyTokenizer:
+        """Return a tokenizer that puts a code in front of each source without one."""
+        coded = copy.copy(self)
+        coded.code = code
+        return coded
+
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, without start and end tokens. A leading code `>>fr<<` is one token."""
         code, text = self.split_code(text)
+        code = code or (self.code if text.strip() else "")
         return self.ids([*([code] if code else []), *self._processor.encode(text, out_type=str)])
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
@@ -107,7 +125,7 @@ class VocabularyTokenizer:
 
         A code contains no spaces: `>> quoted text <<` is text.
         """
-        match = _CODE.match(text)
+        match = CODE.match(text)
         return (match[0], text[match.end() :]) if match else ("", text)
 
 

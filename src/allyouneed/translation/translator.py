@@ -6,6 +6,7 @@ translation = translator.translate("Ein Hund rennt.", beam_size=4, num_hypothese
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence, Sized
 from functools import cached_property
 from numbers import Integral
@@ -24,6 +25,7 @@ from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
 from allyouneed.translation.alignment import Attention, align
 from allyouneed.translation.batch_search import BatchSearch
 from allyouneed.translation.constraints import Constraints
+from allyouneed.translation.directions import directed, needs_target, refuse_without_code
 from allyouneed.translation.engine import FLOAT32, INT8, engine_for
 from allyouneed.translation.options import ResolvedOptions, SearchOptions, SearchOverrides
 from allyouneed.translation.results import Alternative, Translation
@@ -72,8 +74,7 @@ class Translator:
             _ = self.engine  # raises an error now if this machine lacks the compute type
 
     def __repr__(self) -> str:
-        source, target = self.bundle.languages
-        return f"Translator({source} → {target}, {self.bundle.described()}, {self.compute_type} on {self.device})"
+        return f"Translator({self.bundle.title}, {self.bundle.described()}, {self.compute_type} on {self.device})"
 
     def __getstate__(self) -> dict[str, object]:
         """Omit the compiled engine, which holds memory addresses; a copy makes its own engine."""
@@ -96,14 +97,45 @@ class Translator:
         device: str | torch.device = "cpu",
         inter_threads: int | None = None,
         compute_type: str = FLOAT32,
+        target: str | None = None,
+        source: str | None = None,
     ) -> Translator:
-        """Load a RUN or a bundle; the other arguments are those of the class.
+        """Load a RUN or a bundle.
+
+        Args:
+            path: A RUN or a bundle.
+            device: See the class.
+            inter_threads: See the class.
+            compute_type: See the class.
+            target: Target language, if the model is multilingual; see `into`.
+            source: Source language.
 
         Raises:
-            UserError: If there is no bundle at the path, the bundle is damaged, or the machine lacks the device or the
-                compute type.
+            UserError: If there is no bundle at the path, the bundle is damaged, the machine lacks the device or the
+                compute type, or the model does not have the languages.
         """
-        return cls(load_bundle(Path(path)), device, inter_threads, compute_type)
+        translator = cls(load_bundle(Path(path)), device, inter_threads, compute_type)
+        if target is None and source is None and needs_target(translator.bundle):
+            return translator
+        return translator.into(target, source)
+
+    def into(self, target: str | None = None, source: str | None = None) -> Translator:
+        """Return a translator of one direction of a multilingual model, which shares the weights.
+
+        Args:
+            target: Target language; None if there is only one.
+            source: Source language, which matters only for messages and for the splitting of text into sentences.
+
+        Raises:
+            UserError: If the model does not have the languages.
+        """
+        bundle = directed(self.bundle, target, source)
+        if bundle is self.bundle:
+            return self
+        translator = copy.copy(self)
+        translator.bundle, translator.tokenizer = bundle, bundle.tokenizer
+        vars(translator).pop("splitter", None)
+        return translator
 
     @overload  # a str is a Sequence[str] too, so mypy sees an overlap; the first signature wins
     def translate(  # type: ignore[overload-overlap]
@@ -113,6 +145,7 @@ class Translator:
         *,
         target_prefix: str = "",
         force_words: Sequence[str] = (),
+        target: str | None = None,
         **overrides: Unpack[SearchOverrides],
     ) -> Translation: ...
 
@@ -124,6 +157,7 @@ class Translator:
         *,
         target_prefix: str | Sequence[str] = "",
         force_words: Sequence[str] | Sequence[Sequence[str]] = (),
+        target: str | None = None,
         **overrides: Unpack[SearchOverrides],
     ) -> list[Translation]: ...
 
@@ -134,6 +168,7 @@ class Translator:
         *,
         target_prefix: str | Sequence[str] = "",
         force_words: Sequence[str] | Sequence[Sequence[str]] = (),
+        target: str | None = None,
         **overrides: Unpack[SearchOverrides],
     ) -> Translation | list[Translation]:
         """Translate one text or several.
@@ -147,6 +182,7 @@ class Translator:
             target_prefix: Text that every translation begins with, or a sequence with one prefix per text.
             force_words: Words and phrases that every translation must contain, or a sequence with one such list per
                 text.
+            target: Target language of a multilingual model.
             **overrides: Fields of `SearchOptions`, which take precedence over `options`.
 
         Returns:
@@ -157,6 +193,8 @@ class Translator:
             UserError: If an option is out of bounds, options, prefixes or forced words conflict, or a text contains an
                 unpaired surrogate.
         """
+        if target is not None:
+            self = self.into(target)
         if not isinstance(options, SearchOptions | None):
             raise TypeError("options is not a SearchOptions; pass single options by name, for example beam_size=4")
         chosen = (options or SearchOptions()).replace(overrides).resolve(self.bundle.config.search)
@@ -188,6 +226,7 @@ class Translator:
             UserError: If the text is empty or too long, or a number is out of bounds.
         """
         _check_strings("text and target_prefix", [text, target_prefix])
+        refuse_without_code(self.bundle, [text])
         [parts] = self.splitter.split([text])
         if len(parts) != 1:
             raise UserError(f"alternatives: give one text of 1 to {self.longest_source - 1} tokens.")
@@ -214,6 +253,7 @@ class Translator:
         Raises:
             UserError: If one of the texts is longer than the model's learned positions.
         """
+        refuse_without_code(self.bundle, [text])
         target = self.translate([text])[0].text if translation is None else translation
         source_ids = [*self.tokenizer.encode(text), EOS]
         target_ids = [BOS, *self.tokenizer.target.encode(target)]
@@ -230,7 +270,12 @@ class Translator:
 
     def align(self, source: str, target: str) -> list[tuple[int, int]]:
         """Align the words of a text and a translation by the decoder's attention; see `alignment.align`."""
-        return align(self.look(source, target, stages=False)) if source.strip() and target.strip() else []
+        if not (source.strip() and target.strip()):
+            return []
+        links = align(self.look(source, target, stages=False))
+        if self.tokenizer.code and not self.tokenizer.split_code(source)[0]:  # it was added, as the first word
+            links = [(i - 1, j) for i, j in links if i > 0]
+        return links
 
     def refuse_beyond_positions(self, length: int, what: str) -> None:
         """Raise `UserError` if `length` tokens, start or end of sentence included, exceed the learned positions."""
@@ -248,6 +293,7 @@ class Translator:
         force_words: Sequence[Sequence[str]],
     ) -> list[Translation]:
         _check_strings("texts", texts)
+        refuse_without_code(self.bundle, texts)
         _check_strings("target_prefix", target_prefix)
         _check_strings("force_words", (phrase for each in force_words for phrase in each))
         parts = self.splitter.split(texts)
