@@ -46,10 +46,19 @@ from allyouneed.verification.commands import app as verification
 
 if TYPE_CHECKING:
     from allyouneed.training.outcome import Outcome
+    from allyouneed.translation.translator import Translator
 
 _FILES = "Input and output"  # heading in a command's help
 _SAMPLING = ("sampling_topk", "sampling_topp", "sampling_temperature")
 
+Into = Annotated[
+    str | None,
+    typer.Option("--to", metavar="CODE", help="Target language of a multilingual model.", rich_help_panel=_FILES),
+]
+From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="CODE", help="Source language of a multilingual model.", rich_help_panel=_FILES),
+]
 Weights = Annotated[
     str | None,
     typer.Option(metavar="W,W,...", help="How often an epoch contains each pair, a number per --train. Default: once."),
@@ -277,6 +286,8 @@ def translate(
             rich_help_panel="Constraints",
         ),
     ] = None,
+    target: Into = None,
+    source: From = None,
     device: Device = "auto",
     inter_threads: Annotated[
         int | None,
@@ -290,7 +301,7 @@ def translate(
 
     Example: allyouneed translate RUN input.de -o output.en
     """
-    translator = translation.Translator.load(run, device, inter_threads, compute_type)
+    translator = _translator(run, target, source, device, inter_threads, compute_type)
     translation.translate_file(translator, file, output, context.obj, scores, say, resume, force or (), as_json=as_json)
 
 
@@ -316,6 +327,8 @@ def backtranslate(
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume an interrupted translation.", rich_help_panel=_FILES)
     ] = False,
+    target: Into = None,
+    source: From = None,
     device: Device = "auto",
     inter_threads: Annotated[
         int | None,
@@ -329,7 +342,7 @@ def backtranslate(
 
     Example: allyouneed backtranslate EN-DE mono.en --sampling-topk 10
     """
-    translator = translation.Translator.load(run, device, inter_threads, compute_type)
+    translator = _translator(run, target, source, device, inter_threads, compute_type)
     tag = "" if no_tag else tag
     corpus = translation.back_translate(translator, mono, out, context.obj, tag=tag, resume=resume, report=say)
     for line in corpus.report_lines():
@@ -350,6 +363,8 @@ def score(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write a JSON object per pair, tokens included.", rich_help_panel=_FILES)
     ] = False,
+    target: Into = None,
+    source: From = None,
     device: Device = "auto",
 ) -> None:
     """Print the log probability of given translations.
@@ -358,7 +373,8 @@ def score(
 
     Example: allyouneed score RUN --test test.de test.en
     """
-    for line in translation.score_lines(translation.score(run, test, device=device, report=say), tokens, as_json):
+    scores = translation.score(_translator(run, target, source, device), test, report=say)
+    for line in translation.score_lines(scores, tokens, as_json):
         print(line)
 
 
@@ -398,6 +414,8 @@ def evaluate(
     ] = None,
     tokenized: Tokenized = False,
     tokenizer: Tokenizer = "auto",
+    target: Into = None,
+    source: From = None,
     device: Device = "auto",
     compute_type: ComputeType = "float32",
 ) -> None:
@@ -410,7 +428,7 @@ def evaluate(
     """
     tokenizer = translation.bleu_tokenizers.for_text(tokenized, tokenizer)
     scores = translation.evaluate(
-        translation.Translator.load(run, device, compute_type=compute_type) if run else None,
+        _translator(run, target, source, device, compute_type=compute_type) if run else None,
         test or (),
         context.obj,
         hypothesis=hypothesis,
@@ -509,6 +527,7 @@ def look(
         typer.Option(metavar="TEXT", callback=text, help="Translation of the sentence. Default: the model's own."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print weights or head statistics as JSON.")] = False,
+    target: Into = None,
     device: Device = "auto",
     against: Annotated[
         str | None,
@@ -536,11 +555,38 @@ def look(
     Example: allyouneed look RUN "Ein Hund rennt." --html look.html
     """
     request = insight.LookRequest(
-        run, sentence, test or [], alignments, html, as_json, device, against, over_training, translation, other, twins
+        run,
+        sentence,
+        test or [],
+        alignments,
+        html,
+        as_json,
+        device,
+        against,
+        over_training,
+        translation,
+        other,
+        twins,
+        target,
     )
     table = insight.look_at(request, console())
     if table:
         print(table)
+
+
+def _translator(
+    run: Path,
+    target: str | None,
+    source: str | None,
+    device: str,
+    inter_threads: int | None = None,
+    compute_type: str = "float32",
+) -> Translator:
+    """Load a translator, and report if a multilingual model was not trained on its direction."""
+    translator = translation.Translator.load(run, device, inter_threads, compute_type, target, source)
+    if remark := translator.remark:
+        say(remark)
+    return translator
 
 
 def _with_minutes(minutes: float | None, settings: list[str] | None) -> list[str]:

@@ -54,6 +54,7 @@ class LookRequest:
         translation: Translation to examine; None for the model's own.
         other: A second run, bundle or snapshot of weights to compare with on the page, or None.
         twins: Folder of the results of `allyouneed paper questions` to show; None for those in the package.
+        target: Target language of a multilingual model.
     """
 
     run: Path
@@ -68,6 +69,7 @@ class LookRequest:
     translation: str | None = None
     other: Path | None = None
     twins: Path | None = None
+    target: str | None = None
 
     def check(self) -> None:
         """Check the arguments.
@@ -130,7 +132,7 @@ def look_at(request: LookRequest, console: Console) -> str:
         UserError: If arguments contradict each other, a file cannot be read or written, or the text is too long.
     """
     request.check()
-    translator = Translator.load(request.run, request.device)
+    translator = Translator.load(request.run, request.device, target=request.target)
     if request.over_training:
         return _film(translator, request, console)
     if not request.sentence.strip():

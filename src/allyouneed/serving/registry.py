@@ -100,12 +100,15 @@ def load_registry(runs: Iterable[Path], compute_type: str = FLOAT32) -> Translat
     translators: dict[LanguagePair, Translator] = {}
     folders: dict[LanguagePair, Path] = {}
     for run in runs:
-        translator = Translator.load(run, inter_threads=1, compute_type=compute_type)
-        source, target = translator.bundle.languages
-        pair = stored_language_code(source), stored_language_code(target)
-        if pair in translators:
-            raise UserError(
-                f"{run}: translates {pair[0]} to {pair[1]}, which {folders[pair]} already does. Serve only one of them."
-            )
-        translators[pair], folders[pair] = translator, run
+        loaded = Translator.load(run, inter_threads=1, compute_type=compute_type)
+        _ = loaded.engine  # shared by all directions of a multilingual model
+        for translator in loaded.each_direction():
+            source, target = translator.bundle.languages
+            pair = stored_language_code(source), stored_language_code(target)
+            if pair in translators:
+                raise UserError(
+                    f"{run}: translates {pair[0]} to {pair[1]}, which {folders[pair]} already does. "
+                    "Serve only one of them."
+                )
+            translators[pair], folders[pair] = translator, run
     return TranslatorRegistry(translators)

@@ -10,7 +10,7 @@ import torch
 from allyouneed.bundle import Bundle
 from allyouneed.config import Config
 from allyouneed.data.corpora import count_all_pairs
-from allyouneed.data.directions import targets_of
+from allyouneed.data.directions import code_of, targets_of
 from allyouneed.data.tokenizer import Tokenizer
 from allyouneed.errors import UserError
 from allyouneed.training.further import changeable_settings, fine_tuning_config, remarks
@@ -45,6 +45,7 @@ class Choice:
         _refuse_two_durations(self.request)
         _refuse_unmeasured_quality(self.request)
         self._overrides()
+        self._check_directions()
 
     def base(self, show: Callable[[str], None]) -> Config:
         """Return the settings without the overrides.
@@ -103,6 +104,21 @@ class Choice:
         if remark:
             show(remark)
         return config.replace(training={"bleu_tokenizer": name})
+
+    def _check_directions(self) -> None:
+        directions = self.request.directions
+        if self.start is None:
+            return
+        if self.start.directions and not directions:
+            raise UserError(
+                "--start-from names a multilingual model. Give --directions, for example --directions de-en."
+            )
+        missing = [each for each in targets_of(directions) if code_of(each) not in self.start.tokenizer.codes]
+        if missing:
+            raise UserError(
+                f"--start-from: its vocabulary has no token {code_of(missing[0])}, which names the target "
+                "language. Train a new multilingual model, or give a start that has it."
+            )
 
     def _overrides(self) -> list[str]:
         origin = self.start or self.teacher

@@ -85,6 +85,10 @@ def distil(request: Distillation, console: Console) -> Outcome:
     if announced_ranks() > 1:  # all ranks would translate into the same files
         raise UserError("distil runs in one process: start it without torchrun, or unset WORLD_SIZE.")
     teacher = load_bundle(request.teacher)
+    if teacher.directions:
+        raise UserError(
+            f"{request.teacher}: translates in several directions. distil imitates a translator of one direction."
+        )
     count_all_pairs([*request.train, *request.valid])  # finds errors in the text before the long translation
     with lock_run(request.out):
         text = _training_text(request, teacher, partial(print_line, console))

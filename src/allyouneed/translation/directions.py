@@ -6,7 +6,7 @@ of one direction works with it too. Directions without training text are possibl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 from allyouneed.bundle import Bundle
@@ -53,14 +53,6 @@ def zero_shot_remark(bundle: Bundle, direction: Direction) -> str | None:
         return None
     trained = ", ".join(map(shown, bundle.directions))
     return f"{shown(direction)} was not trained on (zero-shot): the model knows {trained}"
-
-
-def each_direction(bundle: Bundle) -> Iterator[Bundle]:
-    """Yield a bundle for each direction of a multilingual model; the bundle itself for a model of one direction."""
-    if not bundle.directions:
-        yield bundle
-    for source, target in bundle.directions:
-        yield directed(bundle, target, source)
 
 
 def _languages(bundle: Bundle, source: str | None, target: str | None) -> Direction:

@@ -15,6 +15,7 @@ from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.files import TextFiles, as_paths, json_line
 from allyouneed.model.transformer import log_probabilities
 from allyouneed.translation.alignment import word_numbers
+from allyouneed.translation.directions import refuse_without_code
 from allyouneed.translation.evaluation_data import read_test_set
 from allyouneed.translation.search import NEVER_GENERATED
 from allyouneed.translation.translator import Translator
@@ -105,6 +106,7 @@ def score_pairs(translator: Translator, sources: Sequence[str], targets: Sequenc
     Raises:
         UserError: If a text is longer than the model's learned positions; the message includes the pair's number.
     """
+    refuse_without_code(translator.bundle, sources)
     source = [[*ids, EOS] for ids in translator.tokenizer.encode_all(sources)]
     target = [[BOS, *ids, EOS] for ids in translator.tokenizer.target.encode_all(targets)]
     lengths, target_lengths = (np.array([len(ids) for ids in side], dtype=np.int64) for side in (source, target))

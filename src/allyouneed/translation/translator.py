@@ -25,7 +25,7 @@ from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
 from allyouneed.translation.alignment import Attention, align
 from allyouneed.translation.batch_search import BatchSearch
 from allyouneed.translation.constraints import Constraints
-from allyouneed.translation.directions import directed, needs_target, refuse_without_code
+from allyouneed.translation.directions import directed, needs_target, refuse_without_code, zero_shot_remark
 from allyouneed.translation.engine import FLOAT32, INT8, engine_for
 from allyouneed.translation.options import ResolvedOptions, SearchOptions, SearchOverrides
 from allyouneed.translation.results import Alternative, Translation
@@ -47,6 +47,7 @@ class Translator:
 
     Attributes:
         longest_source: Maximum number of source tokens translated as one part, the end of sentence included.
+        remark: What to know about its direction, see `into`; None for nothing.
 
     Raises:
         TypeError: If `inter_threads` is not an integer.
@@ -62,6 +63,7 @@ class Translator:
     ):
         _check_inter_threads(inter_threads)
         self.bundle = bundle
+        self.remark: str | None = None
         if device == "auto" and compute_type == INT8:  # int8 exists on CPUs only
             device = "cpu"
         self.device = device if isinstance(device, torch.device) else choose_device(device)
@@ -133,9 +135,14 @@ class Translator:
         if bundle is self.bundle:
             return self
         translator = copy.copy(self)
+        translator.remark = zero_shot_remark(self.bundle, bundle.languages)
         translator.bundle, translator.tokenizer = bundle, bundle.tokenizer
         vars(translator).pop("splitter", None)
         return translator
+
+    def each_direction(self) -> list[Translator]:
+        """Return a translator for each direction of a multilingual model; this one for a model of one direction."""
+        return [self.into(target, source) for source, target in self.bundle.directions] or [self]
 
     @overload  # a str is a Sequence[str] too, so mypy sees an overlap; the first signature wins
     def translate(  # type: ignore[overload-overlap]
