@@ -10,6 +10,7 @@ from typing import Any
 import sentencepiece
 
 from allyouneed.bundle import Bundle
+from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator
 from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctranslate2
 from allyouneed.files import new_folder, to_json
@@ -32,8 +33,10 @@ def export_argos(bundle: Bundle, folder: Path, quantization: str | None = None) 
         The path of the package.
 
     Raises:
-        UserError: See `export_ctranslate2`.
+        UserError: If the model is multilingual, or see `export_ctranslate2`.
     """
+    if bundle.directions:
+        raise UserError("an Argos package has one direction, this model several. Export it as ctranslate2 or marian.")
     with new_folder(folder) as unfinished, tempfile.TemporaryDirectory() as temporary:
         model = Path(temporary) / "model"
         export_ctranslate2(bundle, model, quantization)
