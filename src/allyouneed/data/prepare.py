@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TextIO
 
 from allyouneed.config import DataConfig
-from allyouneed.data.corpora import Corpus, count_all_pairs, located
+from allyouneed.data.corpora import Corpus, common_tag, count_all_pairs, directions_of, located
 from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs, usable_text
-from allyouneed.data.directions import Direction
+from allyouneed.data.directions import Direction, code_of, targets_of
 from allyouneed.data.formats import RawPair, read_pairs, reading_notes
 from allyouneed.data.inspection import inspect_text
 from allyouneed.data.overlap import ValidationOverlap
@@ -74,6 +74,7 @@ def prepare(
     count_all_pairs(valid)
     held_out = HeldOut({} if valid else _strides(train, counts))
     inspection = inspect_text(train, valid, counts, data, languages or ("und", "und"))
+    symbols = _symbols(train, tokenizer, say)
     if tokenizer is None:
         say(f"training the tokenizer: {data.vocab_size:,} {'words' if data.subwords == 'word' else 'subwords'} ...")
         every = max(1, sum(counts) // _TOKENIZER_PAIRS)
@@ -250,6 +251,16 @@ def _tokenizer_text(train: Sequence[Corpus], data: DataConfig, held_out: HeldOut
             continue
         if not (held_out.chosen(corpus, pair) or held_out.has_source(corpus, pair)):
             yield pair
+
+
+def _symbols(train: Sequence[Corpus], tokenizer: AnyTokenizer | None, say: Callable[[str], None]) -> list[str]:
+    """Return the symbols that the text needs as single tokens: codes of target languages, and tags of whole corpora."""
+    tags = {corpus: tag for corpus in train if not corpus.is_reversed and (tag := common_tag(corpus))}
+    for corpus, tag in tags.items():
+        tokens = 1 if tokenizer is None else len(tokenizer.encode(f"{tag} a")) - len(tokenizer.encode("a"))
+        number = "one token" if tokens <= 2 else f"{tokens} tokens in the vocabulary of the start"
+        say(f"{corpus.names}: every source begins with {tag}, which is {number}")
+    return list(dict.fromkeys([*map(code_of, targets_of(directions_of(train))), *tags.values()]))
 
 
 def _learn_tokenizer(
