@@ -6,7 +6,6 @@ translation = translator.translate("Ein Hund rennt.", beam_size=4, num_hypothese
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence, Sized
 from functools import cached_property
 from numbers import Integral
@@ -134,7 +133,8 @@ class Translator:
         bundle = directed(self.bundle, target, source)
         if bundle is self.bundle:
             return self
-        translator = copy.copy(self)
+        translator = object.__new__(type(self))
+        vars(translator).update(vars(self))  # unlike a copy, it shares the compiled engine
         translator.remark = zero_shot_remark(self.bundle, bundle.languages)
         translator.bundle, translator.tokenizer = bundle, bundle.tokenizer
         vars(translator).pop("splitter", None)
