@@ -52,7 +52,9 @@ def test_the_bundle_knows_its_directions(multilingual_run):
     assert scores["bleu"] == pytest.approx(sum(each) / 4)
     assert f"| valid bleu x-a→x-b | {each[0]:.2f} |" in card
     [*_, last] = [
-        json.loads(line) for line in (multilingual_run / "log.jsonl").read_text().splitlines() if '"event": "validation"' in line
+        json.loads(line)
+        for line in (multilingual_run / "log.jsonl").read_text().splitlines()
+        if '"event": "validation"' in line
     ]
     assert {f"bleu {source}→{target}" for source, target in DIRECTIONS} <= last.keys()
     assert "bleu x-a→x-b" in (multilingual_run / "report.html").read_text()

@@ -74,11 +74,11 @@ def prepare(
     count_all_pairs(valid)
     held_out = HeldOut({} if valid else _strides(train, counts))
     inspection = inspect_text(train, valid, counts, data, languages or ("und", "und"))
-    symbols = _symbols(train, tokenizer, say)
+    symbols = _symbols(train, data, tokenizer, say)
     if tokenizer is None:
         say(f"training the tokenizer: {data.vocab_size:,} {'words' if data.subwords == 'word' else 'subwords'} ...")
         every = max(1, sum(counts) // _TOKENIZER_PAIRS)
-        tokenizer = _learn_tokenizer(_tokenizer_text(train, data, held_out, every), data, train, adjustable)
+        tokenizer = _learn_tokenizer(_tokenizer_text(train, data, held_out, every), data, train, symbols, adjustable)
         for line in describe_size(tokenizer, data.vocab_size):
             say(line)
     texts: list[tuple[str, str]] = []
@@ -253,20 +253,22 @@ def _tokenizer_text(train: Sequence[Corpus], data: DataConfig, held_out: HeldOut
             yield pair
 
 
-def _symbols(train: Sequence[Corpus], tokenizer: AnyTokenizer | None, say: Callable[[str], None]) -> list[str]:
-    """Return the symbols that the text needs as single tokens: codes of target languages, and tags of whole corpora."""
+def _symbols(
+    train: Sequence[Corpus], data: DataConfig, tokenizer: AnyTokenizer | None, say: Callable[[str], None]
+) -> list[str]:
+    """Return what must be single tokens: the user's symbols, codes of target languages, and tags of whole corpora."""
     tags = {corpus: tag for corpus in train if not corpus.is_reversed and (tag := common_tag(corpus))}
     for corpus, tag in tags.items():
         tokens = 1 if tokenizer is None else len(tokenizer.encode(f"{tag} a")) - len(tokenizer.encode("a"))
-        number = "one token" if tokens <= 2 else f"{tokens} tokens in the vocabulary of the start"
+        number = "one token" if tokens <= 2 else f"{tokens} tokens in this vocabulary"
         say(f"{corpus.names}: every source begins with {tag}, which is {number}")
-    return list(dict.fromkeys([*map(code_of, targets_of(directions_of(train))), *tags.values()]))
+    return list(dict.fromkeys([*data.symbols, *map(code_of, targets_of(directions_of(train))), *tags.values()]))
 
 
 def _learn_tokenizer(
-    pairs: Iterator[RawPair], data: DataConfig, train: Sequence[Corpus], adjustable: bool
+    pairs: Iterator[RawPair], data: DataConfig, train: Sequence[Corpus], symbols: Sequence[str], adjustable: bool
 ) -> Tokenizer:
-    options = (data.vocab_size, data.subwords, data.character_coverage, data.symbols, adjustable)
+    options = (data.vocab_size, data.subwords, data.character_coverage, symbols, adjustable)
     try:
         if not data.separate_vocabularies:
             return learn_tokenizer((text for pair in pairs for text in (pair.source, pair.target)), *options)

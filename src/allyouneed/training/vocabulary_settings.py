@@ -7,6 +7,7 @@ from collections.abc import Collection
 from allyouneed.bundle import Bundle
 from allyouneed.config import Config
 from allyouneed.config.descriptions import shown
+from allyouneed.data.directions import code_of, targets_of
 from allyouneed.data.own_tokenizer import load_own_tokenizer
 from allyouneed.data.subword_sampling import check_can_sample
 from allyouneed.data.tokenizer import Tokenizer
@@ -33,7 +34,8 @@ def existing_tokenizer(request: Request, config: Config, origin: Bundle | None) 
             "--tokenizer: a model that is trained further, or imitates a teacher, already has one. Remove the option."
         )
     if request.tokenizer:
-        return load_own_tokenizer(request.tokenizer, config.data.symbols)
+        codes = map(code_of, targets_of(request.directions))
+        return load_own_tokenizer(request.tokenizer, list(dict.fromkeys([*config.data.symbols, *codes])))
     return origin.tokenizer if origin else None
 
 

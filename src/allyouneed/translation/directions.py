@@ -43,7 +43,7 @@ def refuse_without_code(bundle: Bundle, texts: Iterable[str]) -> None:
     """Raise `UserError` if a text does not name its target language, and the model has several."""
     if not needs_target(bundle):
         return
-    if any(text.strip() and not bundle.tokenizer.split_code(text)[0] for text in texts):
+    if any(text.strip() and not bundle.tokenizer.has_code(text.lstrip()) for text in texts):
         raise UserError(_choose_target(bundle))
 
 

@@ -280,7 +280,7 @@ class Translator:
         if not (source.strip() and target.strip()):
             return []
         links = align(self.look(source, target, stages=False))
-        if self.tokenizer.code and not self.tokenizer.split_code(source)[0]:  # it was added, as the first word
+        if self.tokenizer.code and not self.tokenizer.has_code(source):  # it was added, as the first word
             links = [(i - 1, j) for i, j in links if i > 0]
         return links
 
