@@ -163,7 +163,7 @@ def train(
 ) -> None:
     """Train a translator from parallel text.
 
-    Two plain files with one sentence per line, or one TSV file; .gz is supported.
+    Two plain files with one sentence per line, or one TSV, CSV or JSONL file, compressed or not.
 
     \b
     Example: allyouneed train --from de --to en --train train.de train.en \\

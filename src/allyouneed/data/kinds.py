@@ -25,14 +25,17 @@ _DECOMPRESS = "Extract the text files from it and give those."
 _SAVE_SHEET = "Save the sheet as UTF-8 CSV or tab-separated text and give that."
 _SAVE_TEXT = "Save it as plain text, one sentence per line, and give that."
 _EXPORT = "Export its rows to TSV, source and target separated by a tab, and give that."
-_GUIDE = "See docs/howto/files.md for its conversion."
+_TOOLKIT = "Convert it with the translate toolkit (pip install translate-toolkit): {}, and read the CSV."
+_PANDAS = "Convert it with pandas: {}(FILE).to_json('a.jsonl', orient='records', lines=True)."
+_ALIGN = "Align both languages by time, for example with the tools of OPUS, and give parallel text."
+_TMX = "Convert it to TSV: docs/howto/files.md has the code, a few lines of Python."
 _DOWNLOAD = "If it was meant to be text, download the file itself, not the page that links to it."
 
 _BY_MAGIC = {
     b"%PDF-": Kind("a PDF document", _SAVE_TEXT),
-    b"PAR1": Kind("a Parquet table", _GUIDE),
-    b"ARROW1": Kind("an Arrow table", _GUIDE),
-    b"FEA1": Kind("a Feather table", _GUIDE),
+    b"PAR1": Kind("a Parquet table", _PANDAS.format("read_parquet")),
+    b"ARROW1": Kind("an Arrow table", _PANDAS.format("read_feather")),
+    b"FEA1": Kind("a Feather table", _PANDAS.format("read_feather")),
     b"SQLite format 3\0": Kind("an SQLite database", _EXPORT),
     b"\x89HDF\r\n\x1a\n": Kind("an HDF5 file", _EXPORT),
     b"\x93NUMPY": Kind("a NumPy array", _EXPORT),
@@ -48,8 +51,14 @@ _BY_MAGIC = {
     b"\x04\x22\x4d\x18": Kind("compressed with LZ4", "Decompress it: unlz4."),
     b"\x1f\x9d": Kind("compressed with compress", "Decompress it: gunzip."),
     b"LZIP": Kind("compressed with lzip", "Decompress it: lzip -d."),
-    b"\xde\x12\x04\x95": Kind("a compiled gettext catalogue (MO)", "Give its source, a PO file, converted: " + _GUIDE),
-    b"\x95\x04\x12\xde": Kind("a compiled gettext catalogue (MO)", "Give its source, a PO file, converted: " + _GUIDE),
+    b"\xde\x12\x04\x95": Kind(
+        "a compiled gettext catalogue (MO)",
+        _TOOLKIT.format("msgunfmt, then po2csv"),
+    ),
+    b"\x95\x04\x12\xde": Kind(
+        "a compiled gettext catalogue (MO)",
+        _TOOLKIT.format("msgunfmt, then po2csv"),
+    ),
     b"\x7fELF": Kind("a program", "Give a text file."),
     b"\x89PNG\r\n": Kind("an image", "Give a text file."),
     b"\xff\xd8\xff": Kind("an image", "Give a text file."),
@@ -59,7 +68,7 @@ _BY_MAGIC = {
     b"version https://git-lfs.github.com/spec/": Kind(
         "a Git LFS pointer, not the file itself", "Fetch the file: git lfs pull."
     ),
-    b"WEBVTT": Kind("WebVTT subtitles", _GUIDE),
+    b"WEBVTT": Kind("WebVTT subtitles", _ALIGN),
 }
 _TEXTUAL_MAGIC = (b"%PDF-", b"{\\rtf", b"version https://git-lfs.github.com/spec/", b"WEBVTT")
 _BY_ZIP_ENTRY = {
@@ -71,11 +80,11 @@ _BY_ZIP_ENTRY = {
     b"mimetypeapplication/epub": Kind("an e-book (EPUB)", _SAVE_TEXT),
 }
 _BY_ROOT = {
-    "tmx": Kind("a translation memory (TMX)", _GUIDE),
-    "xliff": Kind("an XLIFF file", _GUIDE),
-    "TS": Kind("a Qt translation file (TS)", _GUIDE),
+    "tmx": Kind("a translation memory (TMX)", _TMX),
+    "xliff": Kind("an XLIFF file", _TOOLKIT.format("xliff2po, then po2csv")),
+    "TS": Kind("a Qt translation file (TS)", _TOOLKIT.format("ts2po, then po2csv")),
     "html": Kind("an HTML page", _DOWNLOAD),
-    "resources": Kind("Android string resources", _GUIDE),
+    "resources": Kind("Android string resources", _EXPORT),
     "plist": Kind("a property list", _EXPORT),
 }
 _ROOT = re.compile(  # without nested repetition that could match a text in several ways
@@ -121,9 +130,9 @@ def _markup(text: str) -> Kind | None:
         if declared:
             return Kind(f"an XML document ({name})", _EXPORT)
     if ("msgid" in text) and _PO.search(text):
-        return Kind("a gettext catalogue (PO)", _GUIDE)
+        return Kind("a gettext catalogue (PO)", _TOOLKIT.format("po2csv"))
     if _SUBTITLES.match(text):
-        return Kind("SubRip subtitles (SRT)", _GUIDE)
+        return Kind("SubRip subtitles (SRT)", _ALIGN)
     if start in ("[", "{") and "\t" not in first_line and _JSON_DOCUMENT.match(text):
         return Kind("a JSON document", "Write one object per line (JSONL), for example: jq -c '.[]'.")
     return None

@@ -30,10 +30,10 @@ from allyouneed.data.encoding import (
 from allyouneed.data.kinds import recognise
 from allyouneed.errors import UserError
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 17  # larger blocks of memory take longer to get
 _HEAD = 1 << 16  # bytes from which the kind and the encoding of a file are recognised
 _LONGEST_LINE = 1 << 24  # bytes
-_CR = np.uint8(13)
+_LF, _CR = np.uint8(10), np.uint8(13)
 _SPACES = bytes(32 if (byte < 32 and byte not in b"\t\n\r") or byte == 127 else byte for byte in range(256))
 
 
@@ -106,12 +106,13 @@ def _whole_lines(chunks: Iterable[bytes], name: Path) -> Iterator[bytes]:
     """Yield cleaned chunks that end where a line ends."""
     rest, number = b"", 1
     for chunk in chunks:
-        complete, end, beginning = chunk.rpartition(b"\n")
-        if end:
-            yield _clean(rest + complete + end)
-            rest, number = beginning, number + int(np.count_nonzero(np.frombuffer(complete, np.uint8) == 10)) + 1
-        else:
-            rest += beginning
+        first, last = chunk.find(b"\n") + 1, chunk.rfind(b"\n") + 1
+        if last:
+            yield _clean(rest + chunk[:first])
+            yield _clean(chunk[first:last])
+            number += int(np.count_nonzero(np.frombuffer(chunk, np.uint8) == _LF))
+            rest = b""
+        rest += chunk[last:]
         if len(rest) > _LONGEST_LINE:
             size = f"{_LONGEST_LINE >> 20} MiB"
             raise UserError(f"{name}:{number}: a line of more than {size}. Give text with one sentence per line.")

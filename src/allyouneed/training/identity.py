@@ -69,7 +69,7 @@ def checksum(path: Path) -> str:
     if not path.exists():
         raise UserError(f"{path}: no such file.")
     if not path.is_file():
-        raise UserError(f"{path}: not a regular file. Give a file that can be read several times; .gz is supported.")
+        raise UserError(f"{path}: not a regular file. Give a file that can be read several times.")
     return sha256(path)
 
 
