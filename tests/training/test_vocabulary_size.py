@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from allyouneed.bundle import load_bundle
+from allyouneed.data.corpora import corpus
 from allyouneed.errors import UserError
 from allyouneed.training.train import train
 from tests.conftest import TOY, silent, toy_request, write_pairs
@@ -19,7 +20,7 @@ def request_for(tmp_path):
         texts = chinese(pairs, 2000)
         files = write_pairs(tmp_path, "chinese", list(zip(texts[::2], texts[1::2], strict=True)))
         request = toy_request(tmp_path / "toy", tmp_path / "run")
-        return dataclasses.replace(request, **{"train": files, "settings": QUICK, **changes})
+        return dataclasses.replace(request, **{"train": [corpus(*files)], "settings": QUICK, **changes})
 
     return make
 
