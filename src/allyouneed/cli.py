@@ -476,16 +476,19 @@ def compare(
     """
     if html:
         translation.comparison.check_page(html, [*(test or ()), *(reference or ())])
+    baseline, system = (
+        translation.Translator.load(path, device, compute_type=compute_type) if path.is_dir() else path
+        for path in (first, second)
+    )
     compared = translation.compare(
-        first,
-        second,
+        baseline,
+        system,
         test or (),
         context.obj,
         references=reference or (),
         metrics=translation.evaluation.metric_options(metrics, False, None).names,
         tokenizer=translation.bleu_tokenizers.for_text(tokenized, tokenizer),
-        device=device,
-        compute_type=compute_type,
+        names=(str(first), str(second)),
         report=say,
     )
     if as_json:

@@ -190,8 +190,8 @@ def compare(
     references: TextFiles = (),
     metrics: str | Sequence[str] = DEFAULT_METRICS,
     tokenizer: str = AUTO,
+    names: tuple[str, str] | None = None,
     device: str | torch.device = "auto",
-    compute_type: str = "float32",
     report: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Compare two systems on a test set, as `allyouneed compare` does.
@@ -204,8 +204,8 @@ def compare(
         references: Plain files of further references; of all references if `test` is the source alone, or is omitted.
         metrics: Names of metrics, as a list or as text such as "bleu,chrf,ter"; not COMET.
         tokenizer: sacreBLEU's tokenizer for BLEU; "auto" follows the target language.
+        names: Names of A and B for the result. Default: the paths.
         device: Device of the models: "auto" (CUDA if there is a GPU), "cpu" or "cuda".
-        compute_type: "float32" or "int8"; see `Translator`.
         report: Called with messages about progress, lines that are too long and unfit tokenizers.
 
     Returns:
@@ -216,7 +216,8 @@ def compare(
     """
     report = report or _ignore
     files, more = as_paths(test), as_paths(references)
-    translators = [_load(system, device, compute_type) for system in (first, second)]
+    names = names or (_name(first, "A"), _name(second, "B"))
+    translators = [_load(system, device) for system in (first, second)]
     loaded = [translator for translator in translators if translator]
     _check_languages(loaded)
     found = read_test(files, loaded[0].bundle.config.data.columns if loaded else (1, 2), more)
@@ -228,15 +229,15 @@ def compare(
     if COMET in scoring.names:
         raise UserError("compare has no significance test for COMET. Choose from bleu, chrf, chrf++, ter.")
     outputs = []
-    for system, translator, letter in zip((first, second), translators, LETTERS, strict=True):
+    for system, translator, name in zip((first, second), translators, names, strict=True):
         if translator:
-            report(f"{letter}: {_name(system, letter)} translates {len(found.lines):,} sentences ...")
+            report(f"{name} translates {len(found.lines):,} sentences ...")
             outputs.append(translate_test(translator, found, files, options, report))
         else:
             outputs.append(read_translations(Path(str(system)), found))
     source = loaded[0].bundle.languages[0] if loaded else None
     return Comparison(
-        systems=(_name(first, "A"), _name(second, "B")),
+        systems=names,
         test=found.name,
         languages=(source, found.language or language),
         metrics=_significance(outputs, scoring),
@@ -253,14 +254,14 @@ def check_page(path: Path, inputs: Sequence[Path]) -> None:
     check_output(path, *inputs)
 
 
-def _load(system: str | Path | Translator, device: str | torch.device, compute_type: str) -> Translator | None:
+def _load(system: str | Path | Translator, device: str | torch.device) -> Translator | None:
     """Load a system; None for a file of translations."""
     if isinstance(system, Translator):
         return system
     path = Path(system)
     if not path.exists():
         raise UserError(f"{path}: no such file or folder. Give a RUN, a bundle or a file of translations.")
-    return Translator.load(path, device, compute_type=compute_type) if path.is_dir() else None
+    return Translator.load(path, device) if path.is_dir() else None
 
 
 def _name(system: str | Path | Translator, letter: str) -> str:
