@@ -51,7 +51,7 @@ from allyouneed.training.validation import (
 )
 from allyouneed.translation.reference_outputs import make_reference_outputs
 
-_NOTICEABLE = 0.1  # change of the number of steps under a budget that is reported
+_NOTICEABLE = 0.25  # change of the number of steps under a budget that is reported
 
 
 @dataclass
