@@ -18,7 +18,7 @@ from allyouneed.data.mixture import Mixture
 from allyouneed.data.store import PairStore
 from allyouneed.data.subword_sampling import PairSampler
 from allyouneed.errors import UserError
-from allyouneed.interruption import Deferred, cause, deferring_interrupts, describing_interrupts
+from allyouneed.interruption import Deferred, deferring_interrupts, describing_interrupts
 from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.average import average
 from allyouneed.training.checkpoint import save_checkpoint
@@ -26,26 +26,23 @@ from allyouneed.training.clock import Now
 from allyouneed.training.diagnosis import refuse_to_go_on, report_skipped
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.final_scoring import FINAL_SENTENCES, affordable_sentences, plan_final, time_beam_search
-from allyouneed.training.health import report_divergence, validation_warning
 from allyouneed.training.log import RunLog
+from allyouneed.training.monitoring import report_step, show_validation
 from allyouneed.training.outcome import FINISHED, INTERRUPTED, STOPPED_EARLY
 from allyouneed.training.pacing import Pacer
 from allyouneed.training.patience import (
     count_validation,
-    describe_early_stop,
     is_out_of_patience,
     metric_of,
     quality_of,
 )
 from allyouneed.training.schedule import PlanHistory, TrainingPlan, snapshot_steps
 from allyouneed.training.selection import Selection
-from allyouneed.training.step import StepMetrics, Totals, TrainingState, is_logged, update
-from allyouneed.training.undertraining import undertraining
+from allyouneed.training.step import StepMetrics, TrainingState, update
 from allyouneed.training.validation import (
     Observe,
     ValidationSet,
     perplexity,
-    show_perplexity,
     validation_loss,
     validation_scores,
 )
@@ -253,23 +250,6 @@ class Loop:
             self.kept.save(step, self.state.model)
             self.kept_steps.append(step)
 
-    def ending(self, status: str) -> str:
-        """Describe how training ended, for example "finished after 400 steps"."""
-        state, steps = self.state, f"step {self.state.step:,} of {self.plan.steps:,}"
-        if status == INTERRUPTED:
-            text = f"interrupted by {cause(self.signal or signal.SIGINT)} at {steps}; a checkpoint is saved"
-        elif status == STOPPED_EARLY:
-            text = describe_early_stop(state, self.training, self.plan)
-        else:
-            remark = undertraining(self.plans, state)
-            text = f"finished after {state.step:,} steps" + (f"; {remark}" if remark else "")
-        return f"{text}{state.health.summary(self.training)}"
-
-    def final_warning(self, loss: float) -> str:
-        """Return what to append to `ending` if the final validation loss is that of a useless model."""
-        warning = validation_warning(loss, self.state.health, len(self.bundle.tokenizer))
-        return f"; {warning}" if warning else ""
-
     def _is_interrupted(self, interrupt: Deferred) -> bool:
         if self.ranks.any(interrupt.requested):
             self.signal = interrupt.number or signal.SIGTERM  # another rank received it
@@ -297,7 +277,7 @@ class Loop:
         if is_best:
             self.snapshots.save(state.step, state.model)
         self.log.record("validation", step=state.step, seconds=state.seconds, best=is_best, **facts)
-        self._show(facts, is_best)
+        show_validation(self.log, state, self.plan, facts, is_best, len(self.bundle.tokenizer))
         self._observe()
         save_bundle(replace(self.bundle, notes={**self.bundle.notes, "steps": state.step}), self.run / "bundle")
 
@@ -340,43 +320,5 @@ class Loop:
         load_weights(self.state.model, weights, self.run)
         return quality_of(self._score(translate=self.metric != "loss"), self.metric)
 
-    def _show(self, facts: dict[str, Any], is_best: bool) -> None:
-        bleu = f"  BLEU {facts['bleu']:.1f}  chrF {facts['chrf']:.1f}" if "bleu" in facts else ""
-        each = [f"{key[5:]} {value:.1f}" for key, value in facts.items() if key.startswith("bleu ")]
-        bleu += f"  ({', '.join(each)})" if each else ""
-        minutes = self.state.seconds / 60
-        self.log.show(
-            f"validation at step {self.state.step:,} ({minutes:.1f} min): loss {facts['loss']:.3f}  "
-            f"perplexity {show_perplexity(facts['perplexity'])}{bleu}{'  best so far' if is_best else ''}"
-        )
-        warning = validation_warning(facts["loss"], self.state.health, len(self.bundle.tokenizer))
-        if warning and self.state.step >= self.plan.warmup:
-            self.log.show(f"  {warning}")
-        if samples := facts.get("samples"):
-            sample = samples[self.state.step // self.plan.validate_every % len(samples)]
-            self.log.show(f"  {sample['source']}\n  → {sample['hypothesis']}\n  = {sample['reference']}")
-
     def _report_progress(self, metrics: StepMetrics) -> None:
-        state, plan, totals = self.state, self.plan, self.state.since_log
-        due = is_logged(state.step, self.training, plan)
-        loss, rate = totals.mean(totals.loss), totals.tokens / totals.seconds
-        left = (plan.steps - state.step) * state.seconds / state.step
-        if plan.budget is not None:
-            left = max(0.0, plan.budget - state.seconds)
-        self.log.progress(state.step, plan.steps, loss, rate, left, due)
-        if due:
-            self.log.record(
-                "train",
-                step=state.step,
-                epoch=state.position.epoch,
-                loss=loss,
-                nll=totals.mean(totals.nll),
-                learning_rate=state.optimizers[0].param_groups[0]["lr"],
-                gradient_norm=metrics.gradient_norm,
-                tokens=totals.tokens,
-                tokens_per_second=rate,
-                loading_seconds=totals.loading,
-                seconds=state.seconds,
-            )
-            state.since_log = Totals()
-            report_divergence(self.log, state, self.training, plan, len(self.bundle.tokenizer))
+        report_step(self.log, self.state, self.training, self.plan, metrics, len(self.bundle.tokenizer))

@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from allyouneed.interruption import Interrupted
+from allyouneed.config import TrainingConfig
+from allyouneed.interruption import Interrupted, cause
+from allyouneed.training.patience import describe_early_stop
+from allyouneed.training.schedule import PlanHistory
+from allyouneed.training.step import TrainingState
+from allyouneed.training.undertraining import undertraining
 from allyouneed.training.validation import perplexity, show_perplexity
 
 FINISHED, STOPPED_EARLY, INTERRUPTED = "finished", "stopped early", "interrupted"
@@ -37,6 +42,30 @@ class Outcome:
         """Raise `Interrupted` if a signal stopped the run."""
         if self.status == INTERRUPTED:
             raise Interrupted(self.signal or signal.SIGINT, self.ending)
+
+
+def describe_ending(
+    status: str, state: TrainingState, plans: PlanHistory, training: TrainingConfig, number: int | None
+) -> str:
+    """Describe how training ended, for example "finished after 400 steps", and what went wrong.
+
+    Args:
+        status: FINISHED, STOPPED_EARLY or INTERRUPTED.
+        state: Training state.
+        plans: Plans of the run.
+        training: Training settings.
+        number: The signal that interrupted it, if any.
+    """
+    plan = plans.last
+    if status == INTERRUPTED:
+        step = f"step {state.step:,} of {plan.steps:,}"
+        text = f"interrupted by {cause(number or signal.SIGINT)} at {step}; a checkpoint is saved"
+    elif status == STOPPED_EARLY:
+        text = describe_early_stop(state, training, plan)
+    else:
+        remark = undertraining(plans, state)
+        text = f"finished after {state.step:,} steps" + (f"; {remark}" if remark else "")
+    return f"{text}{state.health.summary(training)}"
 
 
 def headline(valid: Mapping[str, Any], metric: str) -> str:

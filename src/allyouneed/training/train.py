@@ -29,11 +29,12 @@ from allyouneed.training.clock import Stopwatch
 from allyouneed.training.compilation import compile_kernels
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
 from allyouneed.training.freeze import describe_frozen
+from allyouneed.training.health import validation_warning
 from allyouneed.training.log import RunLog
 from allyouneed.training.loop import Loop
 from allyouneed.training.measure import measure
 from allyouneed.training.memory import keep_freed_memory
-from allyouneed.training.outcome import FINISHED, INTERRUPTED, Outcome, headline
+from allyouneed.training.outcome import FINISHED, INTERRUPTED, Outcome, describe_ending, headline
 from allyouneed.training.patience import metric_of
 from allyouneed.training.report import write_report
 from allyouneed.training.request import Request, explicit_settings, requested_device
@@ -219,12 +220,14 @@ def _resume(loop: Loop) -> None:
 
 def _conclude(loop: Loop, status: str, prepared: PreparedData, record: RunRecord) -> Outcome:
     scores: dict[str, Any] = {}
-    ending = loop.ending(status)
+    ending = describe_ending(status, loop.state, loop.plans, loop.training, loop.signal)
     if loop.ranks.is_first:
         if status != INTERRUPTED:
             with describing_interrupts(lambda: "in the final scoring; all steps are saved and will not be repeated"):
                 scores = loop.finish()
-            ending += loop.final_warning(scores["valid"]["loss"])
+            vocab_size = len(loop.bundle.tokenizer)
+            if warning := validation_warning(scores["valid"]["loss"], loop.state.health, vocab_size):
+                ending += f"; {warning}"
         loop.log.record("stop", step=loop.state.step, why=status, ending=ending)
         _write_report(loop, ending, prepared, scores)
         if scores:
