@@ -465,6 +465,8 @@ def compare(
     metrics: Metrics = None,
     tokenized: Tokenized = False,
     tokenizer: Tokenizer = "auto",
+    target: Into = None,
+    source: From = None,
     device: Device = "auto",
     compute_type: ComputeType = "float32",
 ) -> None:
@@ -477,7 +479,7 @@ def compare(
     if html:
         translation.comparison.check_page(html, [*(test or ()), *(reference or ())])
     baseline, system = (
-        translation.Translator.load(path, device, compute_type=compute_type) if path.is_dir() else path
+        _translator(path, target, source, device, compute_type=compute_type) if path.is_dir() else path
         for path in (first, second)
     )
     compared = translation.compare(

@@ -139,6 +139,10 @@ def test_the_commands_take_the_target(multilingual_run, tmp_path, command):
     for arguments in (("evaluate", "--test", source, target), ("score", "--test", source, target)):
         code, out, shown = command(arguments[0], multilingual_run, *arguments[1:], "--to", "x-c")
         assert code == 0, shown
+    code, out, _ = command("compare", multilingual_run, target, "--test", source, target, "--to", "x-c")
+    assert (code, "B 100.00" in out) == (0, True)
+    code, _, shown = command("compare", multilingual_run, target, "--test", source, target)
+    assert (code, "choose one with --to" in shown) == (2, True)
     code, out, shown = command("look", multilingual_run, "a b", "--to", "x-c", "--json")
     assert (code, ">>x-c<<" in out) == (0, True)
 
