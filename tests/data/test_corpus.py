@@ -15,6 +15,8 @@ def test_text_faults():
     assert checks.text_fault(RawPair(3, "a", "c")) is None
     assert checks.text_fault(RawPair(4, "", "b")) == "empty side"
     assert checks.text_fault(RawPair(5, "a", "d", "not UTF-8")) == "not UTF-8"
+    assert checks.text_fault(RawPair(6, "a", "\u200b\u200d \u2060")) == "empty side"
+    assert checks.text_fault(RawPair(7, "नमस्\u200dते", "\u200bx")) is None
 
 
 def test_length_faults():

@@ -20,6 +20,29 @@ def run_prepare(folder, files, valid=None, data=DATA):
     return prepare(folder / "data", [corpus(*files)], valid, data, messages.append), messages
 
 
+def test_a_header_is_neither_a_training_nor_a_validation_pair(tmp_path):
+    pairs = {"train": toy_pairs(200), "valid": toy_pairs(30, seed=5)}
+    for name, text in pairs.items():
+        rows = [("en", "de"), *text]
+        (tmp_path / f"{name}.tsv").write_text("".join(f"{target}\t{source}\n" for source, target in rows))
+    messages: list[str] = []
+    train, valid = ([corpus(tmp_path / f"{name}.tsv")] for name in pairs)
+    prepared = prepare(tmp_path / "data", train, valid, DATA, messages.append, languages=("en", "de"))
+    assert prepared.valid_texts() == pairs["valid"]  # selected by language, although the target is the first column
+    assert prepared.report()["train"]["pairs"] == 200
+    assert sum("train.tsv: the first row is a header (de, en)" in line for line in messages) == 1
+
+
+def test_rows_with_a_tab_inside_a_sentence_are_dropped_with_their_lines(tmp_path):
+    rows = [f"{source}\t{target}\n" for source, target in toy_pairs(200)]
+    rows[17] = "half\tof it\tand a target\n"
+    (tmp_path / "train.tsv").write_text("".join(rows))
+    prepared, _ = run_prepare(tmp_path, [tmp_path / "train.tsv"], write_pairs(tmp_path, "valid", toy_pairs(10, seed=5)))
+    [example] = prepared.report()["train"]["dropped"]["more than 2 columns"]["examples"]
+    assert example["line"] == 18
+    assert "\t18\tmore than 2 columns\t" in prepared.dropped.read_text()
+
+
 def test_dropped_pairs_are_counted_and_listed(tmp_path):
     bad = [("a b", ""), ("a b", "b a"), ("a b", "b a"), ("a b c d e f g " * 5, "x"), ("a b c d e f", "f " * 5)]
     files = write_pairs(tmp_path, "train", [*toy_pairs(200), *bad])

@@ -194,3 +194,10 @@ def test_the_documented_conversion_of_a_translation_memory(tmp_path):
     (tmp_path / "a.tmx").write_text(f'<?xml version="1.0"?>\n<tmx version="1.4"><header/><body>{body}</body></tmx>')
     namespace["tmx_to_tsv"](tmp_path / "a.tmx", tmp_path / "a.tsv", "de", "en")
     assert texts([tmp_path / "a.tsv"]) == [(1, 'ein "Hund"', "a dog &"), (2, "zwei", "two")]
+
+
+def test_separators_at_the_end_of_rows_do_no_harm(tmp_path):
+    rows = [f"ein Satz {i}\ta sentence {i}" + "\t" * (i % 3 == 0) for i in range(60)]
+    for text in ("\n".join(rows), "\n".join(rows).replace("\t", ",").replace("ein Satz 0", '"ein ""Satz"" 0"')):
+        paths = write(tmp_path, text, "a.csv")
+        assert (count_pairs(paths), len(texts(paths)), faults(paths)) == (60, 60, [])

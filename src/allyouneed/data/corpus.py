@@ -22,6 +22,7 @@ from allyouneed.data.lines import read_lines
 from allyouneed.data.tables import Table
 from allyouneed.errors import UserError
 
+_INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\u00ad \u3000"  # spaces, joiners and marks without a width
 _EXEMPT_FROM_RATIO = 8  # tokens; the lengths of short sentences may differ by more
 
 
@@ -121,7 +122,7 @@ class PairChecks:
         """Return the reason why the text of a pair cannot be used, or None."""
         if pair.fault:
             return pair.fault
-        if not pair.source or not pair.target:
+        if not pair.source.strip(_INVISIBLE) or not pair.target.strip(_INVISIBLE):
             return "empty side"
         if self.duplicates:
             content = f"{pair.source}\t{pair.target}".encode()

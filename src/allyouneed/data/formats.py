@@ -173,7 +173,7 @@ def _read_tsv(table: Table, source: int, target: int) -> Iterator[RawPair]:
     width, header = table.layout.width, table.layout.header
     for number, line in enumerate(islice(table.lines(), header, None), start=header + 1):
         cells = line.split(b"\t")
-        if len(cells) == width:
+        if len(cells) == width or (len(cells) > width and not b"".join(cells[width:]).strip()):
             yield _decoded(number, cells[source], cells[target])
         else:
             fault = f"{'fewer' if len(cells) < width else 'more'} than {width} columns"

@@ -134,5 +134,5 @@ def _markup(text: str) -> Kind | None:
     if _SUBTITLES.match(text):
         return Kind("SubRip subtitles (SRT)", _ALIGN)
     if start in ("[", "{") and "\t" not in first_line and _JSON_DOCUMENT.match(text):
-        return Kind("a JSON document", "Write one object per line (JSONL), for example: jq -c '.[]'.")
+        return Kind("a JSON document", "Write one object per line (JSONL), for example with jq: jq -c '.[]' FILE.")
     return None

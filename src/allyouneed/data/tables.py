@@ -166,9 +166,13 @@ class Table:
             tabs = Counter(map(bytes.count, self._lines, repeat(b"\t")))
             total = sum(tabs.values()) - layout.header
             irregular = total + layout.header - tabs[layout.width - 1]
+            if irregular <= max(1, MAX_BAD_SHARE * total):
+                return total
+            table = Table(self.path)  # a tab at the end of a row does no harm
         else:
-            faults = Counter(row.fault is None for row in self.rows())
-            total, irregular = sum(faults.values()), faults[False]
+            table = self
+        faults = Counter(row.fault is None for row in table.rows())
+        total, irregular = sum(faults.values()), faults[False]
         if irregular > max(1, MAX_BAD_SHARE * total):
             self._refuse_irregular(total, irregular)
         return total
@@ -299,7 +303,10 @@ def _checked(rows: Iterator[Row], width: int) -> Iterator[Row]:
     fewer, more = f"fewer than {width} columns", f"more than {width} columns"
     for row in rows:
         if row.fault is None and len(row.cells) != width:
-            yield Row(row.line, row.cells, fewer if len(row.cells) < width else more)
+            if len(row.cells) > width and not any(map(str.strip, row.cells[width:])):  # separators at the end
+                yield Row(row.line, row.cells[:width])
+            else:
+                yield Row(row.line, row.cells, fewer if len(row.cells) < width else more)
         else:
             yield row
 
