@@ -136,7 +136,7 @@ def test_runs_of_earlier_versions_are_repeated_with_their_own_languages(tmp_path
     settings = [*TOY, "training.steps=2", "training.validate_every=2"]
     for source, target in (("German", "dates"), ("de", "x-dates"), ("Deutsch", "x-dates")):
         assert allyouneed.train(source=source, target=target, settings=settings, **arguments).run == run
-    with pytest.raises(UserError, match="was started with languages"):
+    with pytest.raises(UserError, match="was started with --from"):
         allyouneed.train(source="nl", target="x-dates", settings=settings, **arguments)
     with pytest.raises(UserError, match="Germn: not a language; did you mean German"):
         allyouneed.train(source="Germn", target="x-dates", settings=settings, **arguments)

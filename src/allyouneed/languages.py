@@ -53,7 +53,7 @@ def language_code(text: str) -> str:
     text = text.strip()
     if not text:
         raise UserError("the language is empty. Give a code such as de, or a name such as German.")
-    return _code(text) or _code_of_name(text) or _refuse(text)
+    return canonical_code(text) or _code_of_name(text) or _refuse(text)
 
 
 def stored_language_code(text: str) -> str:
@@ -63,9 +63,10 @@ def stored_language_code(text: str) -> str:
     becomes `x-tree`.
     """
     try:
-        return language_code(text)
-    except UserError:
-        return _private_code(text) or text
+        code = canonical_code(text) or _code_of_name(text)
+    except UserError:  # a name of several languages
+        code = None
+    return code or _private_code(text) or text
 
 
 def primary(code: str) -> str:
@@ -129,9 +130,9 @@ def describe_pair(source: str, target: str) -> list[str]:
     return [f"{describe_language(source)} → {describe_language(target)}", *remarks]
 
 
-def _code(text: str) -> str | None:
-    """Return the canonical form of a well-formed code; None if the text is not one."""
-    match = _TAG.fullmatch(text.lower().replace("_", "-"))
+def canonical_code(text: str) -> str | None:
+    """Return the canonical form of a well-formed code; None if the text is not one, even if it is a name."""
+    match = _TAG.fullmatch(text.strip().lower().replace("_", "-"))
     if not match:
         return None
     language, extended, script, region, variants, extensions, private = match.groups()
@@ -214,13 +215,13 @@ def _qualified(text: str) -> str | None:
     for kind in (_english().scripts, _english().territories):
         for subtag, title in kind.items():
             if _folded(title) == qualifier and name in names:
-                return _code(f"{names[name]}-{subtag}")
+                return canonical_code(f"{names[name]}-{subtag}")
     return None
 
 
 def _refuse(text: str) -> NoReturn:
     parts = [part for part in re.split(r"[,;/+&\s-]+", text) if part]
-    if len(parts) > 1 and all((code := _code(part)) and _is_known(primary(code)) for part in parts):
+    if len(parts) > 1 and all((code := canonical_code(part)) and _is_known(primary(code)) for part in parts):
         raise UserError(f"{text}: {len(parts)} languages; give one, for example {parts[0]}.")
     private = f" For text that is not a language: {code}." if (code := _private_code(text)) else ""
     name, english = _folded(text), _codes_of_english_names()
@@ -286,7 +287,7 @@ def _grouped(names: list[tuple[str, str]]) -> dict[str, frozenset[str]]:
 
 
 def _canonical(identifier: str) -> str:
-    return _code(identifier) or identifier.replace("_", "-")
+    return canonical_code(identifier) or identifier.replace("_", "-")
 
 
 def _folded(name: str) -> str:

@@ -97,6 +97,10 @@ def test_other_tasks_have_no_findings():
     words = [word for word in words if word != word[::-1]]
     assert findings([(" ".join(word), " ".join(reversed(word))) for word in words], "x-a", "x-b") == []
     assert findings([(word, word.replace("ei", "ie")) for word in words], "en")[1:] == []
+    sums = [(f"{a} + {b}", str(a + b)) for a in range(60) for b in range(60)]
+    assert not any("translation is" in found for found in findings(sums, "x-a", "x-b"))
+    tagged = [(f"<BT> {source}", target) for source, target in sentences("de", "en", 200)]
+    assert findings(tagged, "de") == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -150,7 +150,9 @@ def _similarity(pairs: Sequence[RawPair], sources: list[set[str]], targets: list
         scaled = _scaled(values)
         total += max(0.02, scaled[: len(_SHIFTS)].mean(axis=1).max()) * scaled
     scores = _scaled(total)[: len(_SHIFTS)]
-    scores[:, [not (source and target) for source, target in zip(sources, targets, strict=True)]] = 0
+    sides = zip(sources, targets, strict=True)
+    comparable = [bool(source and target) and _has_letter(source | target) for source, target in sides]
+    scores[:, ~np.array(comparable)] = 0  # numbers in sequence resemble their neighbours
     return scores
 
 
@@ -164,6 +166,10 @@ def _tokens(text: str) -> set[str]:
     """Return stems of words, single characters of scripts without spaces, numbers and punctuation."""
     text = unicodedata.normalize("NFKC", text).casefold().translate(_PUNCTUATION)
     return {str(int(token)) if token.isdecimal() else token[:_STEM] for token in _TOKEN.findall(text[:500])}
+
+
+def _has_letter(tokens: set[str]) -> bool:
+    return any(token.isalpha() for token in tokens)
 
 
 def _length_scores(pairs: Sequence[RawPair], shifts: Sequence[int]) -> np.ndarray:

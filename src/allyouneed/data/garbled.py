@@ -19,7 +19,7 @@ _GROUP = re.compile(f"[\u00c2-\u00df][{_TOP}]|[\u00e0-\u00ef][{_TOP}]{{2}}|[\u00
 _BEYOND_ASCII = re.compile("[\u0080-\uffff]")
 _UPPER_HALF = re.compile("[\u00a1-\u00ff]{2}")
 _LETTERS = re.compile(r"[^\W\d_]")
-_MARKUP = re.compile(r"&(?:[a-z]{2,8}|#\d{2,6}|#x[0-9a-f]{2,6});|</?[a-z][a-z0-9]*(?: [^<>]*)?/?>", re.IGNORECASE)
+_MARKUP = re.compile(r"&(?:[a-z]{2,8}|#\d{2,6}|#x[0-9a-f]{2,6});|(?!^)</?[a-z][a-z0-9]*(?: [^<>]*)?/?>", re.IGNORECASE)
 _REPLACEMENT = "\ufffd"
 _FEWEST_READ = 4  # characters of a line that must make sense in the other encoding
 # Encodings in which UTF-8 is often read by mistake, besides the Western ones.

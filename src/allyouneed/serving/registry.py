@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from allyouneed.errors import UserError
-from allyouneed.languages import primary, same_language, stored_language_code
+from allyouneed.languages import canonical_code, primary, same_language, stored_language_code
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.translation.engine import FLOAT32
 from allyouneed.translation.translator import Translator
@@ -52,7 +52,7 @@ class TranslatorRegistry:
         return route
 
     def resolve(self, code: str) -> str:
-        """Return the served code for a requested one, in any spelling that `language_code` accepts.
+        """Return the served code for a requested one, in any spelling that `canonical_code` accepts.
 
         A variety falls back to its language (`en-GB` to `en`), and a language to its only served variety (`zh` and
         `zh-CN` to `zh-Hans`).
@@ -61,7 +61,7 @@ class TranslatorRegistry:
             ApiError: 400 if the language is not served.
         """
         served = {code for pair in self.translators for code in pair}
-        requested = stored_language_code(code[:_LONGEST_CODE])
+        requested = canonical_code(code[:_LONGEST_CODE]) or f"x-{code.strip().lower()}"
         for candidate in (requested, primary(requested)):
             if candidate in served:
                 return candidate
