@@ -13,7 +13,7 @@ from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, to_nfc
 from allyouneed.errors import UserError
 
 _FIXED = 4 + 256  # the special tokens and the bytes, which are in every vocabulary
-_ROOM = 0.5  # subwords as a share of the requested size, for which an adjustable size leaves room
+_ROOM = 1200  # subwords beside the characters, if these take more than half of an adjustable size (docs/experiments.md)
 _COVERAGES = (0.999, 0.995, 0.99, 0.98)  # suggested if a vocabulary is too small
 
 
@@ -81,9 +81,9 @@ def roomy_size(
     """
     if subwords == "word":
         return max(vocab_size, _FIXED + symbols + 1)
-    characters = covered_characters(_count_characters(sentences), character_coverage)
-    room = 0 if subwords == "char" else round(_ROOM * vocab_size)
-    return max(vocab_size, _FIXED + symbols + characters + room)
+    needed = _FIXED + symbols + covered_characters(_count_characters(sentences), character_coverage)
+    is_crowded = needed > vocab_size / 2 and subwords != "char"
+    return max(vocab_size, needed + (_ROOM if is_crowded else 0))
 
 
 def describe_size(tokenizer: Tokenizer, vocab_size: int) -> Iterator[str]:
