@@ -214,3 +214,11 @@ def test_without_a_recipe_the_student_is_the_papers_base(toy_run, tmp_path):
     config = resolve(request, record, torch.device("cpu"), Ranks(), print).config
     assert config.model == ModelConfig()
     assert config.data.vocab_size == len(load_bundle(toy_run).tokenizer)
+
+
+def test_settings_that_the_teacher_fixes_are_refused_before_it_translates(toy_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("allyouneed.training.distil.translate_file", lambda *_, **__: pytest.fail("translated"))
+    files = toy_request(tmp_path / "text", tmp_path / "run")
+    request = Distillation(toy_run, files.train, files.valid, tmp_path / "run", settings=["data.vocab_size=500"])
+    with pytest.raises(UserError, match=r"vocab_size = 500, but .*/run has \d+, and its vocabulary is kept\."):
+        distil(request, silent())

@@ -20,11 +20,11 @@ from tests.training.test_resume import losses
 EXACT = ["model.dropout=0.0", "training.log_every=1"]  # without dropout, because each rank has its own masks
 
 
-def with_two_ranks(request) -> subprocess.CompletedProcess:
+def with_two_ranks(request, more=()) -> subprocess.CompletedProcess:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     return subprocess.run(
-        [*torchrun, "-m", "allyouneed", *as_typed(request)[3:]], capture_output=True, text=True, env=environment
+        [*torchrun, "-m", "allyouneed", *as_typed(request)[3:], *more], capture_output=True, text=True, env=environment
     )
 
 

@@ -21,6 +21,7 @@ from allyouneed.training.step import batch_loss
 from allyouneed.training.train import FINISHED, train
 from tests.compat import POST_NORM
 from tests.conftest import silent, toy_request
+from tests.training.test_distributed import with_two_ranks
 from tests.training.test_plain import VOCABULARY, batch
 from tests.training.test_resume import _Crash, crashing_after
 
@@ -156,6 +157,23 @@ def test_optimizers_without_parameters_are_left_out():
     network = model(tie_embeddings=False)
     freeze(network, ["embeddings", "output"])
     assert len(make_optimizers(network, TrainingConfig(optimizer="muon"), 1e-3)) == 2
+
+
+@pytest.mark.slow
+def test_two_ranks_freeze_alike(tmp_path):
+    settings = [*FURTHER, "training.freeze=embeddings,encoder", "model.dropout=0.0"]
+    one = dataclasses.replace(
+        toy_request(tmp_path / "text", tmp_path / "one"), recipe="base", settings=settings, start_from=POST_NORM
+    )
+    train(one, silent())
+    two = dataclasses.replace(one, out=tmp_path / "two")
+    done = with_two_ranks(two, ["--start-from", str(POST_NORM)])
+    assert done.returncode == 0, done.stderr
+    assert "frozen: embeddings, encoder" in done.stderr
+    last = "checkpoints/step-00000006/model.safetensors"
+    weights, expected = read_tensors(tmp_path / "two" / last), read_tensors(tmp_path / "one" / last)
+    for name, weight in weights.items():
+        assert (weight - expected[name]).norm() < 1e-2 * expected[name].norm(), name  # Adam amplifies rounding
 
 
 def test_freezing_needs_a_start(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from allyouneed.data.store import open_store
 from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
+from allyouneed.training.extension import is_extended, kept_weights
 from allyouneed.training.freeze import freeze
 from allyouneed.training.initialise import initialise_from
 from allyouneed.training.log import RunLog
@@ -25,6 +27,7 @@ from allyouneed.training.memory import refuse_oversized
 from allyouneed.training.optimizer import make_optimizers
 from allyouneed.training.resolve import ResolvedRequest
 from allyouneed.training.schedule import TrainingPlan
+from allyouneed.training.selection import BEFORE_EXTENSION, START, Weights
 from allyouneed.training.step import TrainingState
 from allyouneed.training.validation import ValidationSet
 
@@ -72,8 +75,14 @@ class LoopParts:
             ranks=self.ranks,
             log=self.log,
             mixture=self.mixture,
-            baselines={"the start": partial(weights_of, self.resolved.start.model)} if self.resolved.start else {},
+            baselines=self._baselines(),
         )
+
+    def _baselines(self) -> dict[str, Callable[[], Weights]]:
+        """Return functions that load the weights from which training began, by name."""
+        run, start = self.resolved.request.out, self.resolved.start
+        baselines: dict[str, Callable[[], Weights]] = {START: partial(weights_of, start.model)} if start else {}
+        return baselines | ({BEFORE_EXTENSION: partial(kept_weights, run)} if is_extended(run) else {})
 
     @property
     def mixture(self) -> Mixture | None:

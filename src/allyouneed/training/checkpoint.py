@@ -85,6 +85,20 @@ def load_checkpoint(folder: Path, state: TrainingState) -> int:
     return facts["log_bytes"]
 
 
+def progress(folder: Path) -> tuple[int, float]:
+    """Read the step of the newest checkpoint and the training time in seconds up to it; zeros without a checkpoint.
+
+    Raises:
+        UserError: If the file is missing or damaged; see `load_checkpoint`.
+    """
+    saved = _checkpoints(folder)
+    if not saved:
+        return 0, 0.0
+    remedy = f"Delete {saved[-1]} and run the same command again."
+    facts = read_json(saved[-1] / "state.json", remedy, lambda facts: (facts["step"], facts["seconds"]))
+    return facts["step"], facts["seconds"]
+
+
 def _checkpoints(folder: Path) -> list[Path]:
     found = [path for path in folder.glob("step-*") if path.is_dir() and "." not in path.name]
     return sorted(found, key=lambda path: (len(path.name), path.name))  # step numbers have at least eight digits

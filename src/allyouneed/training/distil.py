@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from allyouneed.bundle import Bundle, load_bundle
@@ -25,6 +26,7 @@ from allyouneed.data.lines import read_text
 from allyouneed.errors import UserError
 from allyouneed.files import read_json, sha256, to_json, write_file
 from allyouneed.progress import print_line
+from allyouneed.training.choice import Choice
 from allyouneed.training.distributed import announced_ranks
 from allyouneed.training.identity import bundle_identity, same_content
 from allyouneed.training.outcome import Outcome
@@ -90,12 +92,14 @@ def distil(request: Distillation, console: Console) -> Outcome:
             f"{request.teacher}: translates in several directions. distil imitates a translator of one direction."
         )
     count_all_pairs([*request.train, *request.valid])  # finds errors in the text before the long translation
+    training = Request(
+        *(request.train, request.valid, request.out, teacher.languages, request.recipe, request.settings),
+        teacher=request.teacher,
+    )
+    Choice(training, None, teacher, torch.device("cpu")).check()  # the same for settings
     with lock_run(request.out):
         text = _training_text(request, teacher, partial(print_line, console))
-    training = Request(
-        text, request.valid, request.out, teacher.languages, request.recipe, request.settings, teacher=request.teacher
-    )
-    return train(training, console, teacher)
+    return train(replace(training, train=text), console, teacher)
 
 
 def _training_text(request: Distillation, teacher: Bundle, say: Callable[[str], None]) -> list[Corpus]:
@@ -147,9 +151,9 @@ def _agree(run: Path, path: Path, facts: dict[str, Any]) -> None:
     started = read_json(path, "Give another --out.", lambda content: content["targets"])
     changed = next((key for key in {**facts, **started} if not same_content(started.get(key), facts.get(key))), None)
     if changed:
+        difference = f"{changed} = {started.get(changed)}, now {facts.get(changed)}"
         raise UserError(
-            f"{run} was started with {changed} = {started.get(changed)}, now {facts.get(changed)}. "
-            "Choose another --out, or repeat the original command."
+            f"{run} was started with {difference}. Repeat the original command to resume it, or choose another --out."
         )
     return None
 

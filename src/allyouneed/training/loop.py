@@ -37,7 +37,7 @@ from allyouneed.training.patience import (
     quality_of,
 )
 from allyouneed.training.schedule import PlanHistory, TrainingPlan, snapshot_steps
-from allyouneed.training.selection import Selection
+from allyouneed.training.selection import BEFORE_EXTENSION, Selection
 from allyouneed.training.step import StepMetrics, TrainingState, update
 from allyouneed.training.validation import (
     Observe,
@@ -279,7 +279,8 @@ class Loop:
         self.log.record("validation", step=state.step, seconds=state.seconds, best=is_best, **facts)
         show_validation(self.log, state, self.plan, facts, is_best, len(self.bundle.tokenizer))
         self._observe()
-        save_bundle(replace(self.bundle, notes={**self.bundle.notes, "steps": state.step}), self.run / "bundle")
+        if BEFORE_EXTENSION not in self.baselines:  # a finished bundle stays until its extension has finished
+            save_bundle(replace(self.bundle, notes={**self.bundle.notes, "steps": state.step}), self.run / "bundle")
 
     def _observe(self) -> None:
         if self.observe and self.ranks.is_first:

@@ -24,13 +24,14 @@ from allyouneed.snapshots import KEPT
 from allyouneed.training.choice import Choice
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.identity import differences, identity, name_of
+from allyouneed.training.outcome import STOPPED_EARLY
 from allyouneed.training.request import Request, explicit_values
 from allyouneed.training.run_record import RunRecord
 from allyouneed.training.vocabulary_settings import existing_tokenizer
 from allyouneed.translation.bleu_tokenizers import AUTO
 
-LENGTH = ("training.steps", "training.minutes", "training.patience")  # settings that a later command may raise
-_SEARCH = "search."
+_LENGTH = ("training.steps", "training.minutes")  # settings that a later command may raise
+_PATIENCE, _SEARCH = "training.patience", "search."
 _WITHOUT_EFFECT = (  # settings that do not affect the weights, up to rounding and the random numbers of dropout
     *("training.save_minutes", "training.log_every", "training.keep_snapshots", "training.device"),
     "training.micro_batches",
@@ -200,21 +201,22 @@ def _refuse_other_run(request: Request, others: Sequence[str], changes: Sequence
 
 
 def _may_change(change: Change) -> bool:
-    return change.name in (*LENGTH, *_WITHOUT_EFFECT) or change.name.startswith(_SEARCH)
+    return change.name in (*_LENGTH, _PATIENCE, *_WITHOUT_EFFECT) or change.name.startswith(_SEARCH)
 
 
 def _apply_changes(
     record: RunRecord, config: Config, changes: Sequence[Change], facts: dict[str, Any], show: Callable[[str], None]
 ) -> tuple[Config, dict[str, Any]]:
     """Store changes that do not affect the weights; those of the length are pending until they are planned."""
-    facts = {**facts, "config": _stored(config)}
-    length = [change for change in changes if change.name in LENGTH]
+    facts, finished = {**facts, "config": _stored(config)}, record.content.get("finished")
+    ended_early = finished is not None and finished.get("status") == STOPPED_EARLY
+    length = [change for change in changes if change.name in _LENGTH or (ended_early and change.name == _PATIENCE)]
     for change in changes:
         if change not in length:
             show(f"{change.name} = {shown(change.now)} from now on, instead of {shown(change.before)}")
     if length:
         return config, facts
-    if "finished" in record.content and any(change.name.startswith(_SEARCH) for change in changes):
+    if finished is not None and any(change.name.startswith(_SEARCH) for change in changes):
         show("the finished run is scored again with these search settings")
         facts["finished"] = None
     record.update(**facts)

@@ -288,15 +288,15 @@ def extend(
     steps: int | None = None,
     minutes: float | None = None,
 ) -> TrainingPlan:
-    """Plan the continuation of a finished run, from its last checkpoint.
+    """Plan the continuation of a run, finished or not, from its last checkpoint.
 
-    With the paper's decay, the run continues as if it had been planned for the new number of steps. A linear decay has
-    ended at zero: the learning rate first rises again, within 5 % of the additional steps, to the value that a run
-    planned for the new number of steps would have, and then decays to zero. Warm-up, validations and averaging are
-    those of the new plan; the best validation so far remains a candidate for the bundle.
+    With the paper's decay, the run continues as if it had been planned for the new number of steps. With a linear
+    decay, which has ended at zero in a finished run, the learning rate first rises again, within 5 % of the additional
+    steps, to the value that a run planned for the new number of steps would have, and then decays to zero. The best
+    validation so far remains a candidate for the bundle.
 
     Args:
-        plan: The plan of the finished run.
+        plan: The plan of the run.
         training: The settings of the continued run, with its new number of steps or minutes.
         step: Number of steps so far (that of the last checkpoint).
         seconds: Training time so far.
@@ -309,12 +309,22 @@ def extend(
     extra = steps - step if steps is not None else int(60 * (minutes or 0.0) / max(1e-9, seconds / max(1, step)))
     total = step + max(1, extra)
     budget = None if steps is not None else seconds + 60 * (minutes or 0.0)
-    renewed = replace(plan, steps=total, minutes=training.minutes, budget=budget, validate_from=step, turned_at=step)
-    if "average_every" not in plan.fixed:
+    renewed = replace(
+        plan,
+        steps=total,
+        minutes=training.minutes,
+        budget=budget,
+        turned_at=step,
+        turned_factor=plan.factor(step),
+    )
+    timed = plan.budget is not None or budget is not None
+    if timed:
+        renewed = replace(renewed, validate_from=step)
+    if timed and "average_every" not in plan.fixed:
         spacing = int(min(_AVERAGED_SHARE * total, total - step) / training.average)
         renewed = replace(renewed, average_every=max(1, min(training.average_every, spacing)))
     if plan.decay == "inverse_sqrt":
         return renewed
     top = (total - step) / max(1, total - min(plan.warmup, step))
-    warmup, fixed = step + max(1, int(_REWARM_SHARE * extra)), tuple({*plan.fixed, "warmup"})
-    return replace(renewed, turned_factor=0.0, top=min(1.0, top), warmup=warmup, fixed=fixed)
+    warmup = max(plan.warmup, step + max(1, int(_REWARM_SHARE * extra)))
+    return replace(renewed, top=min(1.0, top), warmup=warmup, fixed=tuple({*plan.fixed, "warmup"}))

@@ -11,6 +11,7 @@ from torch import Tensor
 from allyouneed.training.log import RunLog
 from allyouneed.training.patience import show_quality
 
+START, BEFORE_EXTENSION = "the start", "the bundle before the extension"  # names of baselines
 # Smaller differences of BLEU and chrF on a validation set are noise, and averages generalise better.
 _CLEARLY_BETTER = {"bleu": 0.5, "chrf": 0.5, "loss": 0.0}
 Weights: TypeAlias = Mapping[str, Tensor]

@@ -13,7 +13,6 @@ import torch
 from rich.console import Console
 
 from allyouneed.bundle import Bundle
-from allyouneed.config import Config
 from allyouneed.data.corpora import Corpus
 from allyouneed.data.mixture import Mixture
 from allyouneed.data.prepare import prepare
@@ -22,12 +21,13 @@ from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, recover_all
 from allyouneed.interruption import describing_interrupts, raising_interrupts
-from allyouneed.snapshots import KEPT
+from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.assemble import INITIALISED, LoopParts
-from allyouneed.training.checkpoint import load_checkpoint
+from allyouneed.training.checkpoint import load_checkpoint, progress
 from allyouneed.training.clock import Stopwatch
 from allyouneed.training.compilation import compile_kernels
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
+from allyouneed.training.extension import describe_extension, extended_plans, keep_bundle, thin_snapshots
 from allyouneed.training.freeze import describe_frozen
 from allyouneed.training.health import validation_warning
 from allyouneed.training.log import RunLog
@@ -96,7 +96,7 @@ def _train(
             compile_kernels(resolved.config, device, ranks, log.show)
         plans = _agreed_plans(parts, record, watch)
         loop = parts.assemble(plans.plans[0])
-    loop.plans = plans
+    loop.plans, loop.plan = plans, plans.last
     loop.observe = resolved.request.observe
     loop.keep_plans = lambda plans: record.update(**plans.as_dict())
     log.show(_describe(loop))
@@ -104,7 +104,7 @@ def _train(
         log.show(_describe_mixture(loop.mixture, resolved.request.train))
     if remark := unfit_remark(loop.bundle.config.training.bleu_tokenizer, (target for _, target in loop.valid.texts)):
         log.show(f"{remark} Set it with --set training.bleu_tokenizer=NAME.")
-    _resume(loop)
+    _resume(loop, record)
     with describing_interrupts(lambda: f"at step {loop.state.step:,}; the last checkpoint is kept"):
         return _conclude(loop, _run(loop, prepared), prepared, record)
 
@@ -141,16 +141,11 @@ def _prepare(resolved: ResolvedRequest, prepared: PreparedData, log: RunLog) -> 
 
 
 def _agreed_plans(parts: LoopParts, record: RunRecord, watch: Stopwatch) -> PlanHistory:
-    """Return the stored plans, the plan of the request, or a new plan, which is stored before the first step."""
+    """Return the stored or extended plans, the plan of the request, or a new one, which is stored before a step."""
     request, config = parts.resolved.request, parts.resolved.config
     explicit = explicit_settings(request)
-    if pending := parts.resolved.pending:
-        plan = parts.ranks.share(_longer_plan(record, config, explicit))
-        plans = PlanHistory([plan])
-        if parts.ranks.is_first:
-            record.update(**pending, **plans.as_dict(), finished=None)
-            parts.log.show(f"continuing to {plan.steps:,} steps")
-        return plans
+    if parts.resolved.pending and (longer := parts.ranks.share(_extend(parts, record))):
+        return longer
     if stored := parts.ranks.share(record.plans):
         return stored
     plan = request.plan or plan_for_steps(config, explicit)
@@ -161,6 +156,27 @@ def _agreed_plans(parts: LoopParts, record: RunRecord, watch: Stopwatch) -> Plan
     plans = PlanHistory([plan])
     if parts.ranks.is_first:
         record.update(**plans.as_dict())
+    return plans
+
+
+def _extend(parts: LoopParts, record: RunRecord) -> PlanHistory | None:
+    """Store and return the plans of a longer run on rank 0; None without a checkpoint, from which it would continue."""
+    if not parts.ranks.is_first:
+        return None
+    resolved, run = parts.resolved, parts.resolved.request.out
+    step, seconds = progress(run / "checkpoints")
+    before = record.plans
+    if not step or before is None:
+        record.update(**resolved.pending, plan=None, earlier_plans=None)
+        return None
+    plans = extended_plans(run, before, record.config, resolved.config, step, seconds)
+    if "finished" in record.content:
+        keep_bundle(run)
+    is_planned = len(plans.plans) > len(before.plans)  # else only the patience is longer
+    extended_at = step if is_planned else record.content.get("extended_at")
+    record.update(**resolved.pending, **plans.as_dict(), finished=None, extended_at=extended_at)
+    thin_snapshots(Snapshots(run / KEPT), plans.last.steps, resolved.config.training.keep_snapshots, step)
+    parts.log.show(describe_extension(plans, step) if is_planned else f"continuing at step {step:,}")
     return plans
 
 
@@ -180,21 +196,6 @@ def _plan_by_speed(parts: LoopParts, minutes: float, explicit: Collection[str], 
     return replace(planned, budget=None) if parts.resolved.request.steady else planned
 
 
-def _longer_plan(record: RunRecord, config: Config, explicit: Collection[str]) -> TrainingPlan:
-    """Return the plan with more steps; only the decay 1/√step can be continued."""
-    before = record.config.training
-    if (
-        before.decay != "inverse_sqrt"
-        or before.minutes
-        or config.training.minutes
-        or before.patience != config.training.patience
-    ):
-        raise UserError("not yet")
-    if config.training.steps < before.steps:
-        raise UserError("not yet")
-    return plan_for_steps(config, explicit)
-
-
 def _describe_long_warmup(plan: TrainingPlan) -> str:
     reached = f"{100 * plan.steps / plan.warmup:.2g} %"
     return (
@@ -203,9 +204,11 @@ def _describe_long_warmup(plan: TrainingPlan) -> str:
     )
 
 
-def _resume(loop: Loop) -> None:
+def _resume(loop: Loop, record: RunRecord) -> None:
     """Restore the newest checkpoint and the log as it was then; start at step 0 if there is none."""
     loop.log.rewind(load_checkpoint(loop.run / "checkpoints", loop.state))
+    if loop.state.step and loop.state.step == loop.ranks.share(record.content.get("extended_at")):
+        loop.state.validations_without_gain = 0  # patience begins anew
     if loop.ranks.is_first:
         loop.kept.rewind(loop.state.step)
     loop.log.record("plan", **loop.plan.as_dict())
