@@ -30,7 +30,7 @@ OWN_MODEL = """import allyouneed
 def Transformer():
     return allyouneed.Transformer(allyouneed.ModelConfig(d_model=16, d_ff=32, num_heads=2, encoder_layers=1), 30)
 """
-LINES = {"train": 120, "mine": 120, "both": 120, "mixed": 120}
+LINES = {"train": 120, "talks": 240, "mine": 120, "both": 120, "mixed": 120}
 STEPS = ["training.steps=3", "training.validate_every=2", "training.average_every=1", "training.bleu_sentences=2"]
 FEW = ["training.batch_tokens=400", "search.max_extra_length=5", "training.device=cpu", *STEPS]
 MODEL = [setting for setting in TOY if setting.startswith(("model.", "data."))]

@@ -63,3 +63,12 @@ def test_a_damaged_file_is_reported(tokenizer, tmp_path, name, content):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=str(tmp_path)):
         load_tokenizers(tmp_path)
+
+
+def test_a_tokenizer_with_a_code_puts_it_before_sources_only(tokenizer):
+    coded = tokenizer.with_code(CODE)
+    assert tokenizer.codes == [CODE]
+    assert coded.encode("the dog") == tokenizer.encode(f"{CODE} the dog") == coded.encode(f"{CODE} the dog")
+    assert coded.encode("") == []
+    assert coded.target.encode("the dog") == tokenizer.target.encode("the dog")
+    assert tokenizer.encode("the dog")[0] != 4

@@ -59,9 +59,9 @@ def test_a_crash_changes_nothing(mixed_run, tmp_path, monkeypatch, step):
 
 def test_other_weights_are_another_run(mixed_run, tmp_path):
     request = mixed_request(tmp_path / "text", mixed_run[0])
-    with pytest.raises(UserError, match=r"was started with weights = \[0.5, 3.0\], now \[0.5, 2\]"):
+    with pytest.raises(UserError, match=r"was started with --weights = 0.5,3, now 0.5,2"):
         train(dataclasses.replace(request, train=[request.train[0], Corpus(request.train[1].paths, 2)]), silent())
-    with pytest.raises(UserError, match=r"was started with weights = \[0.5, 3.0\], now None"):
+    with pytest.raises(UserError, match=r"was started with --weights = 0.5,3, now 1"):
         train(dataclasses.replace(request, train=[Corpus(each.paths) for each in request.train]), silent())
 
 

@@ -15,7 +15,6 @@ from allyouneed.languages import language_code
 
 Direction: TypeAlias = tuple[str, str]  # codes of source and target language
 CODE = re.compile(r">>(\S+?)<<")
-_REMEDY = "Give two languages, for example de-en, or pt-BR:en if a code has a hyphen."
 
 
 def code_of(language: str) -> str:
@@ -39,7 +38,10 @@ def parse_directions(text: str | Iterable[str | Sequence[str]]) -> list[Directio
 def _direction(given: str | Sequence[str]) -> Direction:
     languages = re.split(":" if ":" in given else "-", given) if isinstance(given, str) else list(given)
     if len(languages) != 2 or not all(isinstance(each, str) and each.strip() for each in languages):
-        raise UserError(f"direction {given!r}: not two languages. {_REMEDY}")
+        raise UserError(
+            f"direction {given!r}: not two languages. Give two languages, for example de-en, or pt-BR:en if a code "
+            "has a hyphen."
+        )
     return language_code(languages[0]), language_code(languages[1])
 
 
