@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from io import BytesIO, TextIOWrapper
@@ -67,3 +68,17 @@ def test_progress_is_reported_for_long_work_only(translator, tmp_path, monkeypat
     monkeypatch.setattr(line_translation, "_SILENT_SECONDS", 1000)
     evaluate(translator, test, OPTIONS, report=messages.append)
     assert messages == []
+
+
+def test_whole_rows_of_a_table_are_translated_with_a_remark(translator, tmp_path, capsys):
+    assert len(translate_text(translator, tmp_path, "a b\tb a\nc d\td c\n")) == 2
+    assert "lines have several columns, separated by tabs" in capsys.readouterr().out
+    translate_text(translator, tmp_path, "a b\nc\td\n")
+    assert "columns" not in capsys.readouterr().out
+
+
+def test_a_compressed_file_in_utf_16_is_translated(translator, tmp_path):
+    lines = ["a b", "c d e"]
+    (tmp_path / "source.bin").write_bytes(gzip.compress("\r\n".join(lines).encode("utf-16")))
+    translate_file(translator, tmp_path / "source.bin", tmp_path / "out", OPTIONS, False, print)
+    assert (tmp_path / "out").read_text().splitlines() == translate_text(translator, tmp_path, "a b\nc d e\n")

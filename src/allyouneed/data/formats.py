@@ -135,6 +135,12 @@ def _read_sides(source: Path, target: Path) -> Iterator[RawPair]:
             yield _decoded(number, left, right)
 
 
+def have_columns(lines: Sequence[bytes]) -> bool:
+    """Return whether lines are rows of tab-separated values, not sentences."""
+    filled = [line.strip() for line in lines if line.strip()]
+    return sum(b"\t" in line for line in filled) > 0.9 * len(filled)
+
+
 def _checked_side(path: Path) -> Iterator[bytes]:
     """Yield the lines of one side.
 
@@ -144,8 +150,8 @@ def _checked_side(path: Path) -> Iterator[bytes]:
     lines = read_lines(path)
     sample = list(islice(lines, _SAMPLE))
     filled = [line for line in sample if line.strip()]
-    tabbed = sum(b"\t" in line.strip() for line in filled)
-    if filled and tabbed > 0.9 * len(filled):
+    if have_columns(sample):
+        tabbed = sum(b"\t" in line.strip() for line in filled)
         raise UserError(
             f"{path}: a table ({tabbed:,} of the first {len(filled):,} lines have tabs), not one side of a corpus. "
             "Give it alone, each table with its own --train; or extract one side: cut -f1."

@@ -109,7 +109,7 @@ class Table:
         if max(columns) > layout.width:
             raise UserError(
                 f"{self.path}: {layout.width} columns, so there is no column {max(columns)}. "
-                "Choose others, for example with --set data.columns=1,2 on the command line."
+                "Train with others, for example --set data.columns=1,2 on the command line."
             )
         if layout.width > 2 and not layout.names:
             rows = list(islice(_rows(iter(self._sample), layout), 100))
@@ -117,7 +117,7 @@ class Table:
                 if rows and all(row.fault or row.cells[column - 1].strip().isdecimal() for row in rows):
                     raise UserError(
                         f"{self.path}: column {column} of {layout.width} has only numbers. Choose the columns of "
-                        "source and target, for example with --set data.columns=2,3 on the command line."
+                        "source and target: in training --set data.columns=2,3 or the like, otherwise cut -f2,3."
                     )
         return source - 1, target - 1
 

@@ -12,6 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, TextIO
 
+from allyouneed.data.formats import have_columns
 from allyouneed.data.lines import decode_lines, read_lines, read_text
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, check_output, json_line
@@ -134,6 +135,8 @@ def open_output(path: Path | None, mode: Literal["a", "w"] = "w") -> Iterator[Te
 
 def _read(source: Path | None, report: Callable[[str], None]) -> Iterator[str]:
     if source:
+        if source.is_file() and have_columns(list(islice(read_lines(source), 100))):
+            report(f"{source}: lines have several columns, separated by tabs; whole lines are translated. See cut -f1")
         return read_text(source)
     if sys.stdin is None:
         raise UserError("standard input is closed: give a FILE, or pipe text into the command.")
