@@ -150,6 +150,13 @@ def test_swapped_sides_are_found(language, share):
     assert finding.remedy == (EXCHANGE if share == 1 else "Exchange the sides of these lines.")
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_sides_swapped_in_a_pattern_are_not_a_shift(language):
+    pairs = sentences(language, "en", 600)
+    mixed = [pair if line % 3 else pair[::-1] for line, pair in enumerate(pairs)]
+    assert findings(mixed, language) == ["200 of 600 pairs: source and target are swapped (line 1, 4, 7, ...)"]
+
+
 def test_copies_and_untranslated_lines_are_found():
     pairs = sentences("ko", "en", 200)
     copied = [(source, source) if line % 10 == 0 else (source, target) for line, (source, target) in enumerate(pairs)]

@@ -29,6 +29,7 @@ _FEW_PAIRS = 20  # pairs; fewer do not show whether targets are varied
 _VARIED = 0.05  # share of different targets below which they are reported
 _REPEATED = 0.5  # share of pairs with a repeated target above which they are reported
 _WITHOUT_LETTERS = 0.01
+_MIXED = 0.05  # share of lines in the wrong language above which the alignment is not tested
 _LETTER = re.compile(r"[^\W\d_]")
 _ADDRESS = re.compile(r"(?:https?://|www\.)\S+|\S+@\S+\.\S+")
 
@@ -100,8 +101,10 @@ def corpus_findings(pairs: Sequence[RawPair], languages: tuple[str, str], exchan
         return []
     few, more = (usable[:: max(1, len(usable) // count)] for count in (_EXAMINED_SIDES, _EXAMINED_CHARACTERS))
     garbled = garbled_findings(more, [primary(code) for code in languages])
-    findings = [*garbled, *_variety_findings(more), *side_findings(few, languages, exchange)]
-    if not any(finding.refused and finding.is_most for finding in findings):  # else nothing can be parallel
+    sides = side_findings(few, languages, exchange)
+    findings = [*garbled, *_variety_findings(more), *sides]
+    # Lines in the wrong language resemble their neighbours in that language more than their translations.
+    if not any(each.refused and each.count > _MIXED * each.of for each in sides):
         findings += alignment_findings(pairs)
     return findings
 
