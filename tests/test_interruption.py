@@ -8,10 +8,17 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from allyouneed.interruption import Interrupted, deferring_interrupts, describing_interrupts, raising_interrupts
+from allyouneed.interruption import (
+    Interrupted,
+    deferring_interrupts,
+    describing_interrupts,
+    raising_interrupts,
+    run_interruptibly,
+)
 from allyouneed.terminal import resume_hint
 from allyouneed.training.loop import Loop
 from allyouneed.training.train import FINISHED, INTERRUPTED, train
@@ -77,6 +84,31 @@ def test_the_innermost_description_counts():
     assert isinstance(caught.value, KeyboardInterrupt)
     copy = pickle.loads(pickle.dumps(caught.value))
     assert (copy.number, copy.message) == (signal.SIGTERM, "interrupted by SIGTERM inside")
+
+
+def test_long_compiled_work_can_be_interrupted():
+    assert run_interruptibly(lambda: 5) == 5
+    with pytest.raises(RuntimeError, match="no"):
+        run_interruptibly(lambda: (_ for _ in ()).throw(RuntimeError("no")))
+    go_on = threading.Event()
+    threading.Timer(0.2, send, [signal.SIGTERM]).start()
+    with pytest.raises(Interrupted), raising_interrupts():
+        run_interruptibly(lambda: go_on.wait(60))
+    go_on.set()
+
+
+def test_an_exit_does_not_wait_for_abandoned_work():
+    code = (
+        "import os, signal, threading, time\n"
+        "from allyouneed.terminal import resume_hint\n"
+        "from allyouneed.interruption import run_interruptibly\n"
+        "threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGTERM]).start()\n"
+        "threading.Thread(target=time.sleep, args=[60]).start()\n"  # an exit that waits would wait for this thread
+        "with resume_hint(): run_interruptibly(lambda: time.sleep(60))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 143
+    assert "interrupted by SIGTERM; progress is saved" in done.stderr
 
 
 @pytest.mark.parametrize(

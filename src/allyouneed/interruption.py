@@ -8,13 +8,19 @@ ignored when the program started stays ignored (`nohup`, and Ctrl-C for backgrou
 from __future__ import annotations
 
 import errno
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn, TypeVar
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_WORKER = "interruptible work"  # name of a thread
+Result = TypeVar("Result")
 _CAUSES = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "SIGHUP (the terminal was closed)"}
 
 
@@ -101,6 +107,39 @@ def describing_interrupts(describe: Callable[[], str]) -> Iterator[None]:
         interrupted = error if isinstance(error, Interrupted) else Interrupted()
         message = interrupted.message or f"interrupted by {cause(interrupted.number)} {describe()}"
         raise Interrupted(interrupted.number, message) from error
+
+
+def run_interruptibly(work: Callable[[], Result]) -> Result:
+    """Run compiled code that works for long without Python, which handles signals only between its own instructions.
+
+    The work runs in another thread, while this one waits for it and for signals. An interruption abandons the thread.
+
+    Args:
+        work: A function that releases Python's lock while it works.
+
+    Returns:
+        Its result; its exception is raised.
+    """
+    outcome: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name=_WORKER, daemon=True).start()
+    return outcome.result()
+
+
+def exit_now(code: int) -> NoReturn:
+    """Exit the process, without waiting for work that `run_interruptibly` has abandoned."""
+    if any(thread.name == _WORKER for thread in threading.enumerate()):
+        with ignoring_closed_terminal():
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    raise SystemExit(code)
 
 
 @contextmanager

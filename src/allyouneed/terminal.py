@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
-from allyouneed.interruption import Interrupted, ignoring_closed_terminal, raising_interrupts
+from allyouneed.interruption import Interrupted, exit_now, ignoring_closed_terminal, raising_interrupts
 from allyouneed.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ def resume_hint() -> Iterator[None]:
         command = f"{program()} {shlex.join(sys.argv[1:])}"
         message = interrupted.message or f"{interrupted}; progress is saved"
         say(f"{message}. To resume, run the same command again:\n  {command}")
-        # with typer.Exit, `run_app` would print "interrupted" again
-        raise SystemExit(interrupted.exit_code) from None
+        exit_now(interrupted.exit_code)  # with typer.Exit, `run_app` would print "interrupted" again
 
 
 class FileGroup(tuple[Path, ...]):

@@ -6,11 +6,13 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import sentencepiece
 
 from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, to_nfc
 from allyouneed.errors import UserError
+from allyouneed.interruption import run_interruptibly
 
 _FIXED = 4 + 256  # the special tokens and the bytes, which are in every vocabulary
 _ROOM = 1200  # subwords beside the characters, if these take more than half of an adjustable size (docs/experiments.md)
@@ -132,7 +134,8 @@ def _learn(
     sentences: list[str], vocab_size: int, subwords: str, character_coverage: float, symbols: Sequence[str]
 ) -> Tokenizer:
     model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
+    train = partial(
+        sentencepiece.SentencePieceTrainer.train,
         sentence_iterator=iter(sentences),
         model_writer=model,
         vocab_size=vocab_size,
@@ -150,4 +153,5 @@ def _learn(
         num_threads=2,
         minloglevel=2,
     )
+    run_interruptibly(train)
     return Tokenizer(model.getvalue())
