@@ -7,35 +7,24 @@ half with its second half.
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from allyouneed.data.encoding import MAX_BAD_SHARE
 from allyouneed.data.headers import side_of
 from allyouneed.data.lines import read_lines
+from allyouneed.data.rows import Row, csv_rows, json_object, json_rows, tsv_rows
 from allyouneed.errors import UserError
 
 _SAMPLE = 10_000  # lines from which the form of a file is recognised
 _SEPARATORS = "\t,;|"
 _LONGEST_RECORD = 100_000  # bytes
 _DEFAULT_COLUMNS = (1, 2)
-_LINE_ENDS = re.compile(r"[\r\n]+")
 _COMPRESSION = (".gz", ".bz2", ".xz", ".zst")
-
-
-class Row(NamedTuple):
-    """A row of a table: the number of its first line, from 1, its cells, and why it cannot be used, or None."""
-
-    line: int
-    cells: Sequence[str]
-    fault: str | None = None
 
 
 @dataclass(frozen=True)
@@ -191,7 +180,7 @@ def _find_layout(sample: Sequence[bytes], path: Path) -> Layout:
     lines = [line for line in sample if line.strip()]
     if not lines:
         return Layout("TSV", "\t", False, 2)
-    if first := _json_object(lines[0]):
+    if first := json_object(lines[0]):
         names = tuple(key for key, value in first.items() if isinstance(value, str))
         return _json_layout(names, path)
     widths = Counter(line.count(b"\t") + 1 for line in lines)
@@ -199,7 +188,7 @@ def _find_layout(sample: Sequence[bytes], path: Path) -> Layout:
         return _find_csv(sample, lines, path)
     quoted = _is_quoted(lines)
     if quoted:
-        rows = islice(_csv_rows(iter(sample), "\t"), len(lines))
+        rows = islice(csv_rows(iter(sample), "\t"), len(lines))
         widths = Counter(len(row.cells) for row in rows if not row.fault) or widths
     return _with_header(Layout("TSV", "\t", quoted, _usual(widths)), sample)
 
@@ -218,7 +207,7 @@ def _find_csv(sample: Sequence[bytes], lines: Sequence[bytes], path: Path) -> La
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix not in _COMPRESSION]
     by_name = suffixes[-1:] == [".csv"]
     for separator in _SEPARATORS:
-        rows = list(_csv_rows(iter(sample), separator))
+        rows = list(csv_rows(iter(sample), separator))
         widths = Counter(len(row.cells) for row in rows if not row.fault)
         width = _usual(widths)
         if width == 1:
@@ -294,8 +283,8 @@ def _named_columns(names: Sequence[str]) -> tuple[int, int] | None:
 
 def _rows(lines: Iterator[bytes], layout: Layout) -> Iterator[Row]:
     if layout.form == "JSON lines":
-        return _json_rows(lines, layout.names)
-    rows = _csv_rows(lines, layout.separator) if layout.quoted else _tsv_rows(lines)
+        return json_rows(lines, layout.names)
+    rows = csv_rows(lines, layout.separator) if layout.quoted else tsv_rows(lines)
     return islice(_checked(rows, layout.width), layout.header, None)
 
 
@@ -309,63 +298,3 @@ def _checked(rows: Iterator[Row], width: int) -> Iterator[Row]:
                 yield Row(row.line, row.cells, fewer if len(row.cells) < width else more)
         else:
             yield row
-
-
-def _tsv_rows(lines: Iterator[bytes]) -> Iterator[Row]:
-    for number, line in enumerate(lines, start=1):
-        try:
-            yield Row(number, line.decode("utf-8").split("\t"))
-        except UnicodeDecodeError:
-            yield Row(number, line.decode("utf-8", "replace").split("\t"), "not UTF-8")
-
-
-def _csv_rows(lines: Iterator[bytes], separator: str) -> Iterator[Row]:
-    """Yield rows of CSV; a cell with several lines becomes one line."""
-    decoded = (line.decode("utf-8", "surrogateescape") + "\n" for line in lines)
-    reader = csv.reader(decoded, delimiter=separator, skipinitialspace=True, strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = [_LINE_ENDS.sub(" ", cell) for cell in next(reader)]
-        except StopIteration:
-            return
-        except csv.Error:  # the reader goes on with the next line
-            yield Row(line, [], "unbalanced quotation marks")
-            continue
-        if any("\udc80" <= c <= "\udcff" for cell in cells if not cell.isascii() for c in cell):
-            clean = [cell.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for cell in cells]
-            yield Row(line, clean, "not UTF-8")
-        else:
-            yield Row(line, cells)
-
-
-def _json_rows(lines: Iterator[bytes], names: Sequence[str]) -> Iterator[Row]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        fields = _json_object(line)
-        if fields is None:
-            yield Row(number, [line.decode("utf-8", "replace")], "not a JSON object")
-            continue
-        values = (fields.get(name) for name in names)
-        cells = [_LINE_ENDS.sub(" ", value) if isinstance(value, str) else "" for value in values]
-        yield Row(number, cells, None if _is_encodable(cells) else "not UTF-8")
-
-
-def _is_encodable(cells: Sequence[str]) -> bool:
-    """Return whether text has no half of a surrogate pair, which JSON can contain."""
-    return all(cell.isascii() or cell.encode("utf-8", "ignore").decode("utf-8") == cell for cell in cells)
-
-
-def _json_object(line: bytes) -> dict[str, Any] | None:
-    """Parse a line; an object in its field `translation` takes its place, as in the datasets of Hugging Face."""
-    if not line.lstrip().startswith(b"{"):
-        return None
-    try:
-        fields = json.loads(line)
-        line.decode("utf-8")
-    except (ValueError, RecursionError):
-        return None
-    if isinstance(fields, dict) and isinstance(fields.get("translation"), dict):
-        fields = fields["translation"]
-    return fields if isinstance(fields, dict) and fields else None

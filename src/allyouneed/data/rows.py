@@ -1,0 +1,81 @@
+"""Rows of tables: cells of tab-separated values, CSV and JSON lines, with the line where each row begins."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+_LINE_ENDS = re.compile(r"[\r\n]+")
+
+
+class Row(NamedTuple):
+    """A row of a table: the number of its first line, from 1, its cells, and why it cannot be used, or None."""
+
+    line: int
+    cells: Sequence[str]
+    fault: str | None = None
+
+
+def tsv_rows(lines: Iterator[bytes]) -> Iterator[Row]:
+    """Yield rows of tab-separated values without quotation."""
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield Row(number, line.decode("utf-8").split("\t"))
+        except UnicodeDecodeError:
+            yield Row(number, line.decode("utf-8", "replace").split("\t"), "not UTF-8")
+
+
+def csv_rows(lines: Iterator[bytes], separator: str) -> Iterator[Row]:
+    """Yield rows of CSV; a cell with several lines becomes one line."""
+    decoded = (line.decode("utf-8", "surrogateescape") + "\n" for line in lines)
+    reader = csv.reader(decoded, delimiter=separator, skipinitialspace=True, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = [_LINE_ENDS.sub(" ", cell) for cell in next(reader)]
+        except StopIteration:
+            return
+        except csv.Error:  # the reader goes on with the next line
+            yield Row(line, [], "unbalanced quotation marks")
+            continue
+        if any("\udc80" <= c <= "\udcff" for cell in cells if not cell.isascii() for c in cell):
+            clean = [cell.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for cell in cells]
+            yield Row(line, clean, "not UTF-8")
+        else:
+            yield Row(line, cells)
+
+
+def json_rows(lines: Iterator[bytes], names: Sequence[str]) -> Iterator[Row]:
+    """Yield the text of some keys of each object; the text of a missing key is empty."""
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        fields = json_object(line)
+        if fields is None:
+            yield Row(number, [line.decode("utf-8", "replace")], "not a JSON object")
+            continue
+        values = (fields.get(name) for name in names)
+        cells = [_LINE_ENDS.sub(" ", value) if isinstance(value, str) else "" for value in values]
+        yield Row(number, cells, None if _is_encodable(cells) else "not UTF-8")
+
+
+def _is_encodable(cells: Sequence[str]) -> bool:
+    """Return whether text has no half of a surrogate pair, which JSON can contain."""
+    return all(cell.isascii() or cell.encode("utf-8", "ignore").decode("utf-8") == cell for cell in cells)
+
+
+def json_object(line: bytes) -> dict[str, Any] | None:
+    """Parse a line; an object in its field `translation` takes its place, as in the datasets of Hugging Face."""
+    if not line.lstrip().startswith(b"{"):
+        return None
+    try:
+        fields = json.loads(line)
+        line.decode("utf-8")
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(fields, dict) and isinstance(fields.get("translation"), dict):
+        fields = fields["translation"]
+    return fields if isinstance(fields, dict) and fields else None
