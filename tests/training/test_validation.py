@@ -18,7 +18,7 @@ from allyouneed.training.train import train
 from allyouneed.translation import bleu_tokenizers
 from tests.conftest import silent, toy_request
 
-SHORT = ["training.steps=4", "training.validate_every=4", "training.average_every=4"]
+SHORT = ["data.faults=warn", "training.steps=4", "training.validate_every=4", "training.average_every=4"]
 
 
 def test_the_tokenizer_follows_the_language_and_is_named_everywhere(tmp_path, monkeypatch):
