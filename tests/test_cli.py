@@ -141,7 +141,7 @@ def test_translate_with_forced_words_groups_and_coverage(toy_run):
 
 
 def test_distil(toy_run, tmp_path):
-    files = {name: write_pairs(tmp_path, name, toy_pairs(40)) for name in ("train", "valid")}
+    files = {name: write_pairs(tmp_path, name, toy_pairs(40, seed)) for seed, name in enumerate(("train", "valid"))}
     settings = [part for name in TOY for part in ("--set", name)]
     arguments = ("--train", *files["train"], "--valid", *files["valid"], "--out", tmp_path / "student", *settings)
     done = run("distil", toy_run, *arguments, "--set", "training.steps=3", "--beam-size", 2)

@@ -95,7 +95,7 @@ def test_the_command_line_works_outside_the_checkout(user):
 
 @pytest.mark.slow  # compiles every kernel, because the cache is stored next to the package
 def test_train_translate_look_and_serve_outside_the_checkout(user):
-    train, valid = (write_pairs(user, name, toy_pairs(count)) for name, count in (("train", 200), ("valid", 20)))
+    train, valid = (write_pairs(user, *text) for text in (("train", toy_pairs(200)), ("valid", toy_pairs(20, seed=2))))
     settings = [part for setting in [*TOY, "training.steps=5"] for part in ("--set", setting)]
     files = ("--train", *train, "--valid", *valid, "--out", "RUN")
     run(user, "allyouneed", "train", "--from", "aa", "--to", "bb", "--recipe", "tiny", *files, *settings)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from allyouneed.config import load_recipe
+from allyouneed.data.corpora import corpus
 from allyouneed.data.prepare import prepare
 from allyouneed.data.store import write_store
 from allyouneed.data.tokenizer import EOS
@@ -206,7 +207,7 @@ def _text(data: Path | None, folder: Path, settings: Sections) -> tuple[Path, in
         write_store(store, synthetic_pairs(_PAIRS, config.vocab_size))
         return store, config.vocab_size
     train, valid = ([data / f"{name}.lc.norm.tok.{side}.gz" for side in ("en", "de")] for name in ("train", "val"))
-    prepared = prepare(folder / "text", train, valid, config, say=lambda line: None)
+    prepared = prepare(folder / "text", [corpus(*train)], [corpus(*valid)], config, say=lambda line: None)
     return prepared.train, len(prepared.tokenizer())
 
 

@@ -40,7 +40,7 @@ def test_learns(tmp_path, task, recipe):
         write_pairs(tmp_path, name, [(text, change(text)) for text in sequences(count, seed)])
         for name, count, seed in (("train", 8000, 1), ("valid", 50, 2))
     ]
-    settings = [*SMALL, *recipe, "training.steps=450", "training.warmup=60"]
+    settings = [*SMALL, *recipe, "training.steps=450", "training.warmup=60", "data.faults=warn"]  # copies
     train(Request(*map(as_corpora, files), tmp_path / "run", ("aa", "bb"), "tiny", settings), silent())
     unseen = sequences(200, seed=3)
     said = [translation.text for translation in Translator.load(tmp_path / "run").translate(unseen)]
