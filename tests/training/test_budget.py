@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from allyouneed.config import Config
 from allyouneed.data.batches import Position
 from allyouneed.training import pacing
 from allyouneed.training.clock import Stopwatch
+from allyouneed.training.compilation import compile_kernels
+from allyouneed.training.distributed import Ranks
 from allyouneed.training.schedule import PlanHistory, TrainingPlan
 from allyouneed.training.step import TrainingState
 from allyouneed.training.train import FINISHED, train
@@ -66,6 +71,46 @@ def test_everything_is_compiled_before_the_training(tmp_path):
     names = done.stdout.splitlines()
     assert {"_token_loss", "greedy", "search_beam", "encode"} <= set(names)
     assert names[-1] == "training starts"
+
+
+@pytest.mark.parametrize(
+    ("model", "training", "device", "compiles"),
+    [
+        ({}, {}, "cpu", True),
+        ({"d_model": 520, "num_heads": 65}, {}, "cpu", False),  # heads of 8 values
+        ({}, {"plain": True}, "cpu", False),
+        ({}, {}, "cuda", False),
+    ],
+)
+def test_kernels_are_compiled_where_the_run_uses_them(monkeypatch, model, training, device, compiles):
+    calls, lines = [], []
+
+    def precompile(groups, on_cold):
+        calls.append(groups)
+        on_cold()
+
+    monkeypatch.setattr("allyouneed.kernels.precompile.precompile", precompile)
+    config = Config().replace(model=model, training=training)
+    compile_kernels(config, torch.device(device), Ranks(), lines.append)
+    assert len(calls) == compiles
+    assert len(lines) == 2 * compiles  # before and after
+
+
+@pytest.mark.slow
+def test_kernels_are_compiled_into_an_empty_cache(tmp_path):
+    """Two processes fill the cache, and the next start finds everything in it."""
+    script = """
+import torch
+from allyouneed.config import Config
+from allyouneed.training.compilation import compile_kernels
+from allyouneed.training.distributed import Ranks
+compile_kernels(Config(), torch.device("cpu"), Ranks(), print)
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", script]
+    outputs = [subprocess.check_output(command, env=environment, text=True) for _ in range(2)]
+    assert "compiling kernels for this machine (once" in outputs[0]
+    assert outputs[1] == ""
 
 
 @pytest.mark.usefixtures("toy_run")

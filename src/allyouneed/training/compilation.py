@@ -30,8 +30,12 @@ def compile_kernels(config: Config, device: torch.device, ranks: Ranks, show: Ca
         ranks: Processes of the run.
         show: Callback that shows a line to the user, if the kernels are not in the cache.
     """
+    model = config.model
+    widths = (model.d_model, model.d_ff, model.key_size, model.value_size)
     if device.type != "cpu" or config.training.plain or not kernels.installed():
         return
+    if model.activation != "relu" or any(width % kernels.LANES for width in widths):
+        return  # PyTorch takes over where a kernel does not support the sizes; the others are compiled at first use
     if not ranks.is_first:
         ranks.wait()
     from allyouneed.kernels.precompile import precompile  # loads Numba, which is optional
@@ -43,7 +47,7 @@ def compile_kernels(config: Config, device: torch.device, ranks: Ranks, show: Ca
         was_cold.append(True)
         show("compiling kernels for this machine (once, up to a minute; does not count towards --minutes) ...")
 
-    large = _LARGE_PRODUCTS if config.model.d_model >= _SMALLEST_LARGE else ()
+    large = _LARGE_PRODUCTS if model.d_model >= _SMALLEST_LARGE else ()
     training = [f"allyouneed.kernels.{name}" for name in (*_STEP, *_LOSS, *large)]
     search = [f"allyouneed.translation.engine.{name}" for name in _SEARCH]
     precompile([[*training, "allyouneed.translation.engine.encoder.encode"], search], announce)
