@@ -118,13 +118,6 @@ def test_encodings_with_escape_sequences(tmp_path, codec, name):
         list(read_lines(tmp_path / "a"))
 
 
-def test_languages_are_evidence():
-    lines = ["schön"[:4].encode("cp1252")]  # ö is the same byte in several encodings
-    assert guess_encoding(lines, ["de"]).language == "German"
-    assert guess_encoding(lines, ["hu"]) == ("CP1250", "Hungarian")
-    assert guess_encoding(lines, ["tr"]) == ("CP1254", "Turkish")
-
-
 def test_no_guess_for_random_bytes():
     assert guess_encoding([bytes(range(128, 256)) for _ in range(10)]) is None
     assert not is_utf8(b"\xff")

@@ -28,7 +28,6 @@ _ESCAPES = {
     b"\x1b$@": ("ISO-2022-JP", "Japanese"),
 }
 _MIN_SCORE = 0.2
-_BONUS = 0.25  # for a language of the corpus
 _LAST_LATIN = "\u024f"
 _ASCII_BESIDE = re.compile(r"[A-Za-z](?=[^\x00-\x7f])|(?<=[^\x00-\x7f])[A-Za-z]")
 _MAX_EVIDENCE = 500  # lines
@@ -169,12 +168,11 @@ def escape_encoding(head: bytes) -> Guess | None:
     return next((Guess(*guess) for escape, guess in _ESCAPES.items() if escape in head), None)
 
 
-def guess_encoding(lines: Iterable[bytes], languages: Sequence[str] = ()) -> Guess | None:
+def guess_encoding(lines: Iterable[bytes]) -> Guess | None:
     """Guess the encoding of text from lines that are not UTF-8.
 
     Args:
         lines: The lines; at most 500 are read.
-        languages: Codes of the languages that the text may be in, which are preferred.
 
     Returns:
         The most probable encoding; None if no candidate gives usual text.
@@ -188,8 +186,7 @@ def guess_encoding(lines: Iterable[bytes], languages: Sequence[str] = ()) -> Gue
             continue
         for code in candidates.split():
             language, letters = _LETTERS[code]
-            expected = any(each == code or each == code.partition("-")[0] for each in languages)
-            score = sum(map(letters.count, unusual)) / len(unusual) + _BONUS * expected
+            score = sum(map(letters.count, unusual)) / len(unusual)
             if letters[0] > _LAST_LATIN:  # such letters and ASCII letters are not in one word
                 score -= len(_ASCII_BESIDE.findall(text)) / len(unusual)
             if score > best_score + 1e-9:
