@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -66,6 +66,12 @@ class Row:
     needs: tuple[str, ...] = ()
 
 
+def _further(request: Request, work: Path) -> Request:
+    """Train the run of the row "de-en" further, with the settings for fine-tuning."""
+    [seed] = (setting.partition("=")[2] for setting in request.settings if setting.startswith("training.seed="))
+    return replace(request, recipe=None, start_from=run_folder(work, "de-en", int(seed)))
+
+
 ROWS = [
     Row("ko-en", "ko-en"),
     Row("ko-en, vocabulary 1,200", "ko-en", ("data.vocab_size=1200",), "ko-en"),
@@ -85,6 +91,15 @@ ROWS = [
     Row("de-en", "de-en"),
     Row("de-en, BPE-dropout 0.1", "de-en", ("data.subword_sampling=0.1",), "de-en"),
     Row("de-en, separate vocabularies", "de-en", ("data.separate_vocabularies=true",), "de-en"),
+    Row("de-en, further", "de-en", (), "de-en", _further, ("de-en",)),
+    Row(
+        "de-en, further, frozen embeddings and encoder",
+        "de-en",
+        ("training.freeze=embeddings,encoder",),
+        "de-en, further",
+        _further,
+        ("de-en",),
+    ),
 ]
 
 
@@ -112,8 +127,8 @@ def main() -> None:
 def table(rows: Sequence[Row], results: dict[str, list[dict[str, float]]]) -> str:
     """Format medians over the seeds as Markdown, with differences from the compared row."""
     lines = [
-        "| row | BLEU | chrF2 | against | BLEU | chrF2 | making batches, share of a step |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| row | BLEU | chrF2 | against | BLEU | chrF2 | making batches, share of a step | training, s |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         own = _medians(results[row.name])
@@ -123,7 +138,7 @@ def table(rows: Sequence[Row], results: dict[str, list[dict[str, float]]]) -> st
         else:
             other = _medians(results[row.against])
             cells += [row.against, *(f"{own[key] - other[key]:+.1f}" for key in ("bleu", "chrf"))]
-        lines.append(f"| {row.name} | {' | '.join(cells)} | {own['loading']:.1%} |")
+        lines.append(f"| {row.name} | {' | '.join(cells)} | {own['loading']:.1%} | {own['seconds']:.0f} |")
     return "\n".join(lines)
 
 
