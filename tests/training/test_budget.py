@@ -152,6 +152,7 @@ def plan(steps: int, budget: float, minutes: float = 10.0) -> TrainingPlan:
         ([plan(1000, 590.0)], 800, 4, ""),
         ([plan(1000, 200.0)], 300, 1, r"preparing the text and measuring the speed took 6.7 of the 10 minutes"),
         ([plan(1000, 590.0), plan(300, 590.0)], 300, 4, "the machine was 3.3 times slower than at the start"),
+        ([plan(1000, 200.0), plan(2000, 1400.0, minutes=30.0)], 2000, 4, ""),  # extended
         ([plan(40, 590.0)], 40, 4, "10 minutes allow no more"),
         ([plan(1000, 590.0)], 1000, 0, "less than one pass through the text"),
         ([dataclasses.replace(plan(40, 1.0), budget=None)], 40, 4, ""),

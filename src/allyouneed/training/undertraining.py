@@ -21,10 +21,10 @@ def undertraining(plans: PlanHistory, state: TrainingState) -> str:
     if first.budget is None or not first.minutes or last.budget is None:
         return ""
     prepared = first.minutes - first.budget / 60
-    passes = state.position.epoch
-    if prepared > _MOST_PREPARATION * first.minutes:
+    passes, extended = state.position.epoch, last.minutes != first.minutes
+    if not extended and prepared > _MOST_PREPARATION * first.minutes:
         cause = f"preparing the text and measuring the speed took {prepared:.2g} of the {first.minutes:g} minutes"
-    elif state.step < _SLOWDOWN * first.steps:
+    elif not extended and state.step < _SLOWDOWN * first.steps:
         times = first.steps / state.step
         cause = f"the machine was {times:.1f} times slower than at the start, perhaps busy with other work"
     elif state.step < _FEWEST_STEPS or not passes:
