@@ -4,7 +4,8 @@ Each row is a small model trained with one option and compared with the same mod
 steps, so that other work on the machine does not matter. Two rows are trained at a time, on one thread each. Finished
 rows are kept in DIR: the same command continues where it was interrupted. The result is a dated Markdown file in --out.
 
-DATA is a folder with `tatoeba/ko-en.tsv.gz` (Tatoeba's Korean-English pairs) and `multi30k/NAME.{de,en}.gz` (raw text).
+DATA is a folder with `tatoeba/ko-en.tsv.gz` (Tatoeba's Korean-English pairs), `multi30k/NAME.{de,en,fr}.gz` (raw text)
+and, for the rows with Bible text, `bible.de-en.tsv` (pairs of verses).
 A row is added to ROWS; its `change` may alter the request in any way, for example with another corpus.
 """
 
@@ -35,6 +36,16 @@ from allyouneed.training.request import Request  # noqa: E402
 from allyouneed.training.train import train  # noqa: E402
 from allyouneed.translation.evaluation import evaluate  # noqa: E402
 from allyouneed.translation.translator import Translator  # noqa: E402
+from benchmarks.levers_corpora import (  # noqa: E402
+    BASELINE,
+    BIBLE,
+    REVERSE,
+    back_translated,
+    few,
+    with_bible,
+    with_french,
+    write_texts,
+)
 from benchmarks.measure.machine import machine  # noqa: E402
 
 _TEST, _VALID = 400, 100  # pairs
@@ -100,6 +111,13 @@ ROWS = [
         _further,
         ("de-en",),
     ),
+    Row(BASELINE, "de-en", change=few),
+    Row(f"{BASELINE}, with the Bible", "de-en", (), BASELINE, with_bible((1, 1))),
+    Row(f"{BASELINE}, with the Bible, weights 6,1", "de-en", (), BASELINE, with_bible((6, 1))),
+    Row(f"{BASELINE}, with fr-en", "de-en", (), BASELINE, with_french),
+    Row(REVERSE, "en-de", change=few),
+    Row(f"{BASELINE}, back-translation", "de-en", (), BASELINE, back_translated("<bt>", (2, 1)), (REVERSE,)),
+    Row(f"{BASELINE}, back-translation, no tag", "de-en", (), BASELINE, back_translated("", (2, 1)), (REVERSE,)),
 ]
 
 
@@ -110,6 +128,10 @@ def main() -> None:
     chosen = _with_baselines([_named(name) for name in args.rows] or ROWS)
     for name in dict.fromkeys(row.corpus for row in chosen):
         _write_corpus(args.data, args.work, name)
+    write_texts(args.data, args.work, _lines)
+    if not (args.work / BIBLE).exists():
+        print_line(console(), f"rows with Bible text are left out: there is no {args.data / BIBLE}")
+        chosen = [row for row in chosen if "Bible" not in row.name]
     waves = [[row for row in chosen if not row.needs], [row for row in chosen if row.needs]]
     with ThreadPoolExecutor(args.at_a_time) as pool:
         for wave in waves:

@@ -42,7 +42,8 @@ UNAVAILABLE = ("int8 needs a processor", "pip install", "no snapshots were kept"
 
 def is_run(command: str) -> bool:
     is_server = command.startswith("serve") and "--add-key" not in command
-    return not (is_server or command.startswith(SKIPPED) or "--resume" in command or "cuda" in command)
+    names_target = " --to " in command and not command.startswith("train")  # the stored translator has one direction
+    return not (is_server or names_target or command.startswith(SKIPPED) or "--resume" in command or "cuda" in command)
 
 
 def shortened(arguments: list[str]) -> list[str]:

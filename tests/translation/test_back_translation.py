@@ -58,8 +58,8 @@ def test_sources_are_tagged_translations_and_targets_the_lines(scripted, tmp_pat
 
 
 def test_unusable_lines_are_counted(scripted, tmp_path):
-    scripted.known = {"a b c": "A B C", "h g": "", "b c": " ".join("abcdefgh" * 2)}
-    lines = ["a b", "", "a b", "a b c", "h g", "b c", " ".join("a" * 60), "c\td"]
+    scripted.known = {"a b c": "A B C", "h g": "", "b c": " ".join("abcdefgh" * 2), "e": "a\ufffd"}
+    lines = ["a b", "", "a b", "a b c", "h g", "b c", " ".join("a" * 60), "c\td", "e"]
     (tmp_path / "mono").write_text("".join(f"{line}\n" for line in lines))
     corpus = back_translate(scripted, tmp_path / "mono", tmp_path / "out.tsv", report=print)
     assert rows_of(tmp_path / "out.tsv") == [["<bt> b a", "a b"], ["<bt> d c", "c d"]]
@@ -69,13 +69,14 @@ def test_unusable_lines_are_counted(scripted, tmp_path):
         "duplicate": 1,
         "copied, not translated": 1,
         "empty translation": 1,
+        "bytes that are no character in the translation": 1,
         "ratio (one side over 4 times the other)": 1,
         f"too long (over {longest} tokens, the longest sentence in training)": 1,
     }
     shown = list(corpus.report_lines())
-    assert shown[0] == f"{tmp_path / 'out.tsv'}: 2 pairs from 8 lines"
+    assert shown[0] == f"{tmp_path / 'out.tsv'}: 2 pairs from 9 lines"
     assert "  dropped 1: copied, not translated" in shown
-    assert scripted.calls == 5  # lines that are dropped before the translation cost nothing
+    assert scripted.calls == 6  # lines that are dropped before the translation cost nothing
 
 
 def test_an_interrupted_corpus_is_resumed_with_its_counts(scripted, tmp_path, monkeypatch):

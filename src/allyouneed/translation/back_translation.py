@@ -183,6 +183,8 @@ class _LineChecks:
     def _pair_fault(self, source: str, translation: Translation) -> str | None:
         if not source:
             return "empty translation"
+        if "\ufffd" in source and "\ufffd" not in translation.source:
+            return "bytes that are no character in the translation"
         if source.casefold() == translation.source.casefold():
             return "copied, not translated"
         return self.lengths.length_fault(len(translation.tokens), len(self.tokenizer.encode(translation.source)))
