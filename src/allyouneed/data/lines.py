@@ -13,7 +13,7 @@ import io
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -69,8 +69,14 @@ def decode_lines(stream: BinaryIO, name: Path) -> Iterator[str]:
 
 def _lines_of_stream(stream: BinaryIO, name: Path) -> Iterator[bytes]:
     with damage_reported(name):
-        # A buffer of our own would wait for more than a line from a terminal.
-        yield from _lines_of(stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream), name)
+        if isinstance(stream, io.BufferedReader):  # a buffer of our own would wait for more than a line of a terminal
+            yield from _lines_of(stream, name)
+            return
+        buffered = io.BufferedReader(cast(io.RawIOBase, stream))
+        try:
+            yield from _lines_of(buffered, name)
+        finally:
+            buffered.detach()  # else it closes the caller's stream when it is deleted
 
 
 def _lines_of(stream: Any, name: Path) -> Iterator[bytes]:
