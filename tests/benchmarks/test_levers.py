@@ -23,12 +23,12 @@ def test_rows_name_existing_rows_of_the_same_corpus():
 def test_the_table_has_differences_of_medians():
     rows = [levers.Row("plain", "ko-en"), levers.Row("better", "ko-en", against="plain")]
     results = {
-        "plain": [{"bleu": bleu, "chrf": 30.0, "loading": 0.01} for bleu in (9.0, 10.0, 20.0)],
-        "better": [{"bleu": 11.5, "chrf": 29.0, "loading": 0.02}] * 3,
+        "plain": [{"bleu": bleu, "chrf": 30.0, "loading": 0.01, "seconds": 60.0} for bleu in (9.0, 10.0, 20.0)],
+        "better": [{"bleu": 11.5, "chrf": 29.0, "loading": 0.02, "seconds": 61.0}] * 3,
     }
     assert levers.table(rows, results).splitlines()[2:] == [
-        "| plain | 10.0 | 30.0 |  |  |  | 1.0% |",
-        "| better | 11.5 | 29.0 | plain | +1.5 | -1.0 | 2.0% |",
+        "| plain | 10.0 | 30.0 |  |  |  | 1.0% | 60 |",
+        "| better | 11.5 | 29.0 | plain | +1.5 | -1.0 | 2.0% | 61 |",
     ]
 
 
