@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +9,7 @@ from typer.core import TyperGroup
 
 import allyouneed
 from allyouneed.suggest import did_you_mean
-from allyouneed.terminal import FileGroup, completing, file_group
+from allyouneed.terminal import FileGroup, file_group
 
 
 def complete_setting(incomplete: str) -> list[tuple[str, str]]:
@@ -49,14 +48,6 @@ Settings = Annotated[
         autocompletion=complete_setting,
     ),
 ]
-Train = Annotated[
-    list[FileGroup],
-    typer.Option(
-        metavar="SOURCE TARGET",
-        parser=file_group,
-        help="Two parallel text files, or one TSV. Repeat it for several corpora.",
-    ),
-]
 Recipe = Annotated[
     str | None,
     typer.Option(
@@ -68,41 +59,17 @@ Recipe = Annotated[
 StudentRecipe = Annotated[
     str, typer.Option(metavar="NAME|FILE.toml", help="Settings of the student.", autocompletion=complete_recipe)
 ]
-# Evaluation
-Test = Annotated[
-    list[Path] | None,
+Train = Annotated[
+    list[FileGroup],
     typer.Option(
         metavar="SOURCE TARGET",
-        help="Source and one or several references, one TSV, or a test set of sacreBLEU such as wmt14/en-de.",
-        rich_help_panel="Input and output",
+        parser=file_group,
+        help="Two parallel text files, or one TSV. Repeat it for several corpora.",
     ),
 ]
-References = Annotated[
-    list[Path] | None,
+Into = Annotated[
+    str | None,
     typer.Option(
-        "--reference", metavar="FILE", help="Another reference (repeatable).", rich_help_panel="Input and output"
-    ),
-]
-Metrics = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--metrics",
-        "--metric",
-        metavar="NAMES",
-        help="bleu, chrf, chrf++, ter, comet, with commas or repeated. Default: bleu,chrf.",
-        autocompletion=completing("bleu", "chrf", "chrf++", "ter", "comet", "bleu,chrf,ter"),
-        rich_help_panel="Metrics",
-    ),
-]
-Tokenized = Annotated[
-    bool, typer.Option("--tokenized", help="The text is tokenized: compute BLEU as it is.", rich_help_panel="Metrics")
-]
-Tokenizer = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="sacreBLEU's tokenizer: auto (by the target language), 13a, intl, zh, ja-mecab, ko-mecab, char, ...",
-        autocompletion=completing("auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "flores200"),
-        rich_help_panel="Metrics",
+        "--to", metavar="CODE", help="Target language of a multilingual model.", rich_help_panel="Input and output"
     ),
 ]

@@ -1,0 +1,166 @@
+"""The commands `allyouneed train` and `allyouneed distil`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import allyouneed
+from allyouneed import training
+from allyouneed.command_options import Recipe, Settings, StudentRecipe, Train
+from allyouneed.terminal import FileGroup, completing, console, file_group, finite, program, resume_hint, say
+
+if TYPE_CHECKING:
+    from allyouneed.training.outcome import Outcome
+
+app = typer.Typer(rich_markup_mode=None)
+
+Weights = Annotated[
+    str | None,
+    typer.Option(metavar="W,W,...", help="How often an epoch contains each pair, a number per --train. Default: once."),
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option(help="Wall-clock time for preparation, training and final scoring; compiling kernels is not counted."),
+]
+
+
+@app.command()
+def train(
+    train: Train,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run; the same command again resumes it.")],
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="CODE", help="Source language: a code or name, for example de.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--to", metavar="CODE", help="Target language: a code or name, for example en.")
+    ] = None,
+    directions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A-B,C-D,...",
+            help="For a multilingual model: the direction of each --train, for example de-en,fr-en.",
+        ),
+    ] = None,
+    both_ways: Annotated[
+        bool, typer.Option("--both-ways", help="Train on each corpus in both directions, in one multilingual model.")
+    ] = False,
+    valid: Annotated[
+        list[FileGroup] | None,
+        typer.Option(
+            metavar="SOURCE TARGET",
+            parser=file_group,
+            help="Validation text. Default: about 1,000 pairs of the first --train.",
+        ),
+    ] = None,
+    weights: Weights = None,
+    recipe: Recipe = None,
+    minutes: Minutes = None,
+    tokenizer: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="SentencePiece model to use, or two, for source and target. Default: train."),
+    ] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Train this finished or imported translator further."),
+    ] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PARTS", help="Parts of the start that are not trained, for example embeddings,encoder (faster)."
+        ),
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Train a translator from parallel text.
+
+    Two plain files with one sentence per line, or one TSV, CSV or JSONL file, compressed or not.
+
+    \b
+    Example: allyouneed train --from de --to en --train train.de train.en \\
+      --valid val.de val.en --minutes 30 --out RUN
+    """
+    overrides = [*([] if freeze is None else [f"training.freeze={freeze}"]), *_with_minutes(minutes, settings)]
+    with resume_hint():
+        text = training.training_text(
+            train, valid, (source, target), weights=weights, directions=directions, both_ways=both_ways
+        )
+        request = training.Request(
+            *text[:2], out, text.languages, recipe, overrides, tokenizer=tokenizer or (), start_from=start_from
+        )
+        _conclude(out, training.train.train(request, console()))
+
+
+@app.command()
+def distil(
+    teacher: Annotated[Path, typer.Argument(metavar="TEACHER", help="The run or bundle to imitate.")],
+    train: Train,
+    valid: Annotated[
+        list[FileGroup],
+        typer.Option(metavar="SOURCE TARGET", parser=file_group, help="Validation text with real references."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run; the same command again resumes it.")],
+    weights: Weights = None,
+    recipe: StudentRecipe = "swift",
+    targets: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Training targets: teacher, both (with references), beam or closest.",
+            autocompletion=completing("teacher", "both", "beam", "closest"),
+        ),
+    ] = "both",
+    beam_size: Annotated[int | None, typer.Option(min=1, help="The teacher's beam. Default: the bundle's.")] = None,
+    length_penalty: Annotated[
+        float | None,
+        typer.Option(min=-10, max=10, callback=finite, help="The teacher's length penalty. Default: the bundle's."),
+    ] = None,
+    inter_threads: Annotated[
+        int | None, typer.Option(min=1, help="The teacher's batches in parallel. Default: the number of cores.")
+    ] = None,
+    minutes: Minutes = None,
+    settings: Settings = None,
+) -> None:
+    """Train a small, fast translator to imitate another.
+
+    The student is trained on the teacher's translations of the training text (Kim and Rush 2016).
+
+    Example: allyouneed distil TEACHER --train train.de train.en --valid val.de val.en --out RUN
+    """
+    overrides = _with_minutes(minutes, settings)
+    with resume_hint():
+        request = training.Distillation(
+            teacher,
+            training.as_corpora(train, weights),
+            training.as_corpora(valid),
+            out,
+            recipe,
+            overrides,
+            beam_size,
+            length_penalty,
+            targets,
+            inter_threads,
+        )
+        _conclude(out, training.distil.distil(request, console()))
+
+
+def _with_minutes(minutes: float | None, settings: list[str] | None) -> list[str]:
+    if minutes is None:
+        return settings or []
+    planned = [f"training.minutes={minutes}"]
+    allyouneed.Config().override(planned, "--minutes")  # rejects an invalid number before any work
+    return [*planned, *(settings or [])]
+
+
+def _conclude(out: Path, outcome: Outcome) -> None:
+    outcome.raise_if_interrupted()
+    if not outcome.is_first_rank:
+        return
+    say(
+        f"{outcome.ending}\n{outcome.headline}\n"
+        f"bundle: {out / 'bundle'}\nreport: {out / 'report.html'}\n"
+        f"translate with it: {program()} translate {shlex.quote(str(out))} FILE"
+    )

@@ -1,0 +1,161 @@
+"""The commands that translate: `allyouneed translate`, `backtranslate` and `score`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from allyouneed import translation
+from allyouneed.command_options import Into
+from allyouneed.terminal import ComputeType, Device, program, say, text
+from allyouneed.translation.search_command import GroupedCommand, search_command
+
+if TYPE_CHECKING:
+    from allyouneed.translation.translator import Translator
+
+app = typer.Typer(rich_markup_mode=None)
+
+_FILES = "Input and output"  # heading in a command's help
+_SAMPLING = ("sampling_topk", "sampling_topp", "sampling_temperature")
+
+From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="CODE", help="Source language of a multilingual model.", rich_help_panel=_FILES),
+]
+
+
+@app.command(cls=search_command())
+def translate(
+    context: typer.Context,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Text, one sentence per line. Default: standard input.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Default: standard output.", rich_help_panel=_FILES)
+    ] = None,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Precede each line with its score and a tab.", rich_help_panel=_FILES)
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write a JSON object per line, with scores.", rich_help_panel=_FILES)
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume an interrupted translation.", rich_help_panel=_FILES)
+    ] = False,
+    force: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            callback=text,
+            help="Text that every translation must contain (repeatable).",
+            rich_help_panel="Constraints",
+        ),
+    ] = None,
+    target: Into = None,
+    source: From = None,
+    device: Device = "auto",
+    inter_threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Batches in parallel. Default: the number of cores.", rich_help_panel="Speed"),
+    ] = None,
+    compute_type: ComputeType = "float32",
+) -> None:
+    """Translate text: one output line for each input line.
+
+    With --nbest, up to N lines `id ||| text ||| score` for each input line. Empty lines stay empty.
+
+    Example: allyouneed translate RUN input.de -o output.en
+    """
+    translator = load_translator(run, target, source, device, inter_threads, compute_type)
+    translation.translate_file(translator, file, output, context.obj, scores, say, resume, force or (), as_json=as_json)
+
+
+@app.command(cls=search_command("beam_size", "length_penalty", *_SAMPLING, "seed", "batch_tokens"))
+def backtranslate(
+    context: typer.Context,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle that translates from MONO's language.")],
+    mono: Annotated[
+        Path, typer.Argument(metavar="MONO", help="Text of the language to train for, a sentence per line.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.tsv", help="Default: next to MONO, for example mono.de-en.tsv.", rich_help_panel=_FILES
+        ),
+    ] = None,
+    tag: Annotated[
+        str, typer.Option(metavar="<TAG>", callback=text, help="Tag of synthetic sources.", rich_help_panel=_FILES)
+    ] = "<bt>",
+    no_tag: Annotated[
+        bool, typer.Option("--no-tag", help="Write sources without a tag.", rich_help_panel=_FILES)
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume an interrupted translation.", rich_help_panel=_FILES)
+    ] = False,
+    target: Into = None,
+    source: From = None,
+    device: Device = "auto",
+    inter_threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Batches in parallel. Default: the number of cores.", rich_help_panel="Speed"),
+    ] = None,
+    compute_type: ComputeType = "float32",
+) -> None:
+    """Make training text from monolingual text by back-translation.
+
+    Writes a TSV file: translations as sources, the lines of MONO as targets. Prints the command that trains on it.
+
+    Example: allyouneed backtranslate EN-DE mono.en --sampling-topk 10
+    """
+    translator = load_translator(run, target, source, device, inter_threads, compute_type)
+    tag = "" if no_tag else tag
+    corpus = translation.back_translate(translator, mono, out, context.obj, tag=tag, resume=resume, report=say)
+    for line in corpus.report_lines():
+        say(line)
+    say(f"train on it with parallel text, for example:\n  {program()} {corpus.training_command()}")
+
+
+@app.command(cls=GroupedCommand)
+def score(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
+    test: Annotated[
+        list[Path],
+        typer.Option(metavar="SOURCE TARGET", help="Two parallel text files, or one TSV.", rich_help_panel=_FILES),
+    ],
+    tokens: Annotated[
+        bool, typer.Option("--tokens", help="Append each token with its log probability.", rich_help_panel=_FILES)
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write a JSON object per pair, tokens included.", rich_help_panel=_FILES)
+    ] = False,
+    target: Into = None,
+    source: From = None,
+    device: Device = "auto",
+) -> None:
+    """Print the log probability of given translations.
+
+    One line per sentence pair: the sum over the tokens of the target, end of sentence included (natural logarithm).
+
+    Example: allyouneed score RUN --test test.de test.en
+    """
+    scores = translation.score(load_translator(run, target, source, device), test, report=say)
+    for line in translation.score_lines(scores, tokens, as_json):
+        print(line)
+
+
+def load_translator(
+    run: Path,
+    target: str | None,
+    source: str | None,
+    device: str,
+    inter_threads: int | None = None,
+    compute_type: str = "float32",
+) -> Translator:
+    """Load a translator, and report if a multilingual model was not trained on its direction."""
+    translator = translation.Translator.load(run, device, inter_threads, compute_type, target, source)
+    if remark := translator.remark:
+        say(remark)
+    return translator
