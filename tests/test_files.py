@@ -72,6 +72,16 @@ def test_a_full_disk_leaves_the_old_folder(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["f"]
 
 
+def test_an_interrupted_file_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_file(tmp_path / "x", "text")
+    assert os.listdir(tmp_path) == []
+
+
 def test_an_interrupted_write_is_recovered(tmp_path):
     folder = tmp_path / "f"
     write_folder(folder, {"a": b"old"})

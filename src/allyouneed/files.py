@@ -63,10 +63,17 @@ def write_file(path: Path, content: str | bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_synced(temporary, content)
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:  # Ctrl-C too
         with suppress(OSError):
             temporary.unlink()
-        raise cannot_write(path, error) from error
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
+        raise
+
+
+def intended_name(name: str) -> str:
+    """Return the name that a file or folder was to get whose write was interrupted; other names are unchanged."""
+    return name.removesuffix(_UNFINISHED).removesuffix(_REPLACED)
 
 
 def check_output(output: Path, *inputs: Path) -> None:

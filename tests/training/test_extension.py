@@ -110,6 +110,18 @@ def test_a_run_without_a_checkpoint_is_planned_anew(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("toy_run")  # compiles kernels before the budget starts
+def test_explicit_settings_hold_when_steps_become_minutes(tmp_path):
+    """A budget would space validations and snapshots by its speed."""
+    request = request_of(tmp_path, "training.steps=20", "training.validate_every=7", "training.average_every=3")
+    train(request, silent())
+    train(longer(request, "training.minutes=0.1"), silent())
+    record = record_of(request)
+    plans = [record["plan"], *record["earlier_plans"]]
+    assert len(plans) > 1
+    assert {(plan["validate_every"], plan["average_every"]) for plan in plans} == {(7, 3)}
+
+
+@pytest.mark.usefixtures("toy_run")  # compiles kernels before the budget starts
 def test_a_finished_run_gets_more_minutes(tmp_path):
     request = request_of(tmp_path, "training.minutes=0.05")
     train(request, silent())

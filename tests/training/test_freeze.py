@@ -71,6 +71,8 @@ def test_a_frozen_run_can_be_resumed(tmp_path, monkeypatch):
         train(request, silent())
         runs.append(weights_of(load_bundle(tmp_path / name).model))
     assert all(torch.equal(weight, runs[1][name]) for name, weight in runs[0].items())
+    reordered = [setting.replace("encoder,decoder.1", "decoder.1,encoder") for setting in request.settings]
+    assert train(dataclasses.replace(request, settings=reordered), silent()).status == FINISHED
 
 
 @pytest.mark.usefixtures("own_products")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -193,6 +194,21 @@ def test_divergence_with_finite_losses_is_reported(tmp_path):
     assert "diverged at step 10" in page
     assert "Infinity" not in page
     json.loads((run / "run.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_a_model_that_does_not_learn_has_not_diverged(tmp_path):
+    """A lower learning rate would not help; and the remark about the validation precedes the advice."""
+    console, run = Console(file=io.StringIO(), width=300), tmp_path / "run"
+    settings = ["training.learning_rate=1e-9", "training.matrix_learning_rate=1e-9"]
+    outcome = train(toy_request(tmp_path / "text", run, settings), console)
+    said = console.file.getvalue()
+    assert "diverged" not in outcome.ending + said
+    validated = r"the validation loss is 6\.\d+, above ln\(vocabulary\) = 5\.62, a random guess"
+    learned = r"the model has not learned to translate \(reported at step 20\)"
+    remedy = "Train longer, or start again with another --out and another training.learning_rate and "
+    assert re.match(rf"finished after 40 steps; {validated}; {learned}\. {remedy}", outcome.ending)
+    assert [record["step"] for record in records(run, "not_learned")] == [20]
+    assert "nothing learned at step 20" in (run / "report.html").read_text(encoding="utf-8")
 
 
 def test_when_training_counts_as_diverged():

@@ -170,6 +170,15 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
     assert len(list((tmp_path / "text").iterdir())) == 5
 
 
+def test_a_run_killed_while_its_first_file_was_written_starts_over(tmp_path):
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.steps=1"])
+    request.out.mkdir()
+    (request.out / ".lock").touch()
+    (request.out / "run.json.unfinished").write_text('{"asked')
+    train(request, silent())
+    assert not list(request.out.glob("*.unfinished"))
+
+
 def test_a_run_without_its_record_starts_over(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run", ["training.steps=3"])
     train(request, silent())

@@ -99,6 +99,11 @@ def progress(folder: Path) -> tuple[int, float]:
     return facts["step"], facts["seconds"]
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether a checkpoint was saved."""
+    return bool(_checkpoints(folder))
+
+
 def _checkpoints(folder: Path) -> list[Path]:
     found = [path for path in folder.glob("step-*") if path.is_dir() and "." not in path.name]
     return sorted(found, key=lambda path: (len(path.name), path.name))  # step numbers have at least eight digits

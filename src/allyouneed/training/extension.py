@@ -5,6 +5,7 @@ The bundle of a finished run stays in place until the extension has finished, an
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from allyouneed.config import Config
@@ -18,7 +19,13 @@ _FOLDER, _FILE = Path("checkpoints", "before-extension"), "model.safetensors"
 
 
 def extended_plans(
-    run: Path, plans: PlanHistory, before: Config, now: Config, step: int, seconds: float
+    run: Path,
+    plans: PlanHistory,
+    before: Config,
+    now: Config,
+    step: int,
+    seconds: float,
+    explicit: Collection[str] = (),
 ) -> PlanHistory:
     """Plan the rest of a run that becomes longer.
 
@@ -29,6 +36,7 @@ def extended_plans(
         now: The settings of the repeated command.
         step: Step of the last checkpoint.
         seconds: Training time up to it.
+        explicit: Settings that the user gave, which a budget does not change, see `request.explicit_settings`.
 
     Raises:
         UserError: If the run would become shorter, or no time is left.
@@ -57,7 +65,7 @@ def extended_plans(
             f"training.minutes (--minutes) = {new.minutes:g}, but {run} has trained for {seconds / 60:.1f} minutes. "
             "Give more minutes, or choose another --out."
         )
-    return PlanHistory([*plans.plans, extend(plan, new, step, seconds, minutes=left / 60)])
+    return PlanHistory([*plans.plans, extend(plan, new, step, seconds, minutes=left / 60, explicit=explicit)])
 
 
 def describe_extension(plans: PlanHistory, step: int) -> str:

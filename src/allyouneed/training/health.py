@@ -49,8 +49,18 @@ class Health:
             self.smoothed = nll if self.smoothed is None else _MEMORY * self.smoothed + (1 - _MEMORY) * nll
             self.lowest = self.smoothed if self.lowest is None else min(self.lowest, self.smoothed)
 
+    @property
+    def has_risen(self) -> bool:
+        """Whether the smoothed loss is far above its lowest value; a model that never learned stays near it."""
+        return self.smoothed is not None and self.lowest is not None and self.smoothed > self.lowest + _FAR_ABOVE
+
+    @property
+    def verdict(self) -> str:
+        """What to call a loss for which `divergence` returns a description."""
+        return "training has diverged" if self.has_risen else "the model has not learned to translate"
+
     def divergence(self, step: int, warmup: int, steps: int, vocab_size: int) -> str:
-        """Describe the training loss if training has diverged; return "" if it has not.
+        """Describe the training loss if training has diverged or the model has not learned; return "" otherwise.
 
         Args:
             step: Number of steps so far.
@@ -60,7 +70,7 @@ class Health:
         """
         if self.smoothed is None or self.lowest is None or step < warmup:
             return ""
-        chance, rises = math.log(vocab_size), self.smoothed > self.lowest + _FAR_ABOVE
+        chance, rises = math.log(vocab_size), self.has_risen
         if self.smoothed > chance and (rises or step >= warmup + _GRACE * (steps - warmup)):
             return f"the training loss is {self.smoothed:.4g}, above ln(vocabulary) = {chance:.2f}, a random guess"
         return f"the training loss rose from {self.lowest:.4g} to {self.smoothed:.4g}" if rises else ""
@@ -71,7 +81,7 @@ class Health:
         skipped = f"; {counted} skipped, because the loss or the gradient was not finite" if self.skipped else ""
         if self.diverged_at is None:
             return skipped
-        return f"{skipped}; training has diverged (reported at step {self.diverged_at:,}). {advice(training)}"
+        return f"{skipped}; {self.verdict} (reported at step {self.diverged_at:,}). {advice(training, self.has_risen)}"
 
 
 def report_divergence(
@@ -90,8 +100,9 @@ def report_divergence(
     reason = health.divergence(step, plan.warmup, plan.steps, vocab_size)
     if reason and health.diverged_at is None:
         health.diverged_at = step
-        log.record("diverged", step=step, why=reason, remedy=advice(training))
-        log.show(f"step {step:,}: training has diverged: {reason}. {advice(training)}")
+        remedy = advice(training, health.has_risen)
+        log.record("diverged" if health.has_risen else "not_learned", step=step, why=reason, remedy=remedy)
+        log.show(f"step {step:,}: {health.verdict}: {reason}. {remedy}")
     elif not reason and health.diverged_at is not None:
         health.diverged_at = None
         log.record("recovered", step=step)
@@ -109,8 +120,10 @@ def validation_warning(loss: float, health: Health, vocab_size: int) -> str:
     return text
 
 
-def advice(training: TrainingConfig) -> str:
-    """Return what to do after a divergence."""
+def advice(training: TrainingConfig, has_risen: bool = True) -> str:
+    """Return what to do after a divergence, or if the loss has never fallen."""
     rates = "training.learning_rate" + (" and training.matrix_learning_rate" if training.optimizer == "muon" else "")
+    if not has_risen:
+        return f"Train longer, or start again with another --out and another {rates}."
     clip = "" if training.clip_norm else " or training.clip_norm=1"
     return f"Start again with another --out and a lower {rates}, a longer training.warmup{clip}."

@@ -21,7 +21,7 @@ from allyouneed.errors import UserError
 from allyouneed.interruption import Deferred, deferring_interrupts, describing_interrupts
 from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.average import average
-from allyouneed.training.checkpoint import save_checkpoint
+from allyouneed.training.checkpoint import has_checkpoint, save_checkpoint
 from allyouneed.training.clock import Now
 from allyouneed.training.diagnosis import refuse_to_go_on, report_skipped
 from allyouneed.training.distributed import Ranks
@@ -123,7 +123,7 @@ class Loop:
             self._validate() if self.baselines else self._observe()
         self._keep_snapshot()
         saved = marked = self.now()
-        with describing_interrupts(self._describe_interrupt), deferring_interrupts() as interrupt:
+        with describing_interrupts(self._describe_second_interrupt), deferring_interrupts() as interrupt:
             while state.step < self.plan.steps:
                 due = self.ranks.any(self.ranks.is_first and self.pacer.is_due(self.plan, state.step, state.seconds))
                 if self.ranks.any(is_out_of_patience(state, self.training)):
@@ -255,9 +255,14 @@ class Loop:
             self.signal = interrupt.number or signal.SIGTERM  # another rank received it
         return self.signal is not None
 
-    def _describe_interrupt(self) -> str:
-        step = f"step {self.state.step:,} of {self.plan.steps:,}"
-        return f"a second time at {step}, without a new checkpoint; the last checkpoint is kept"
+    def describe_interrupt(self) -> str:
+        """Describe an interruption that does not save a checkpoint."""
+        if not has_checkpoint(self.run / "checkpoints"):
+            return f"at step {self.state.step:,}, before the first checkpoint; the prepared text is kept"
+        return f"at step {self.state.step:,}; the last checkpoint is kept"
+
+    def _describe_second_interrupt(self) -> str:
+        return f"a second time, without a new checkpoint, {self.describe_interrupt()}"
 
     def _score(self, translate: bool = True) -> dict[str, Any]:
         """Return the validation loss and, with translations, BLEU, chrF, BLEU's signature and samples."""

@@ -12,7 +12,7 @@ from allyouneed.interruption import Interrupted, cause
 from allyouneed.training.patience import describe_early_stop
 from allyouneed.training.schedule import PlanHistory
 from allyouneed.training.step import TrainingState
-from allyouneed.training.undertraining import undertraining
+from allyouneed.training.undertraining import counted, undertraining
 from allyouneed.training.validation import perplexity, show_perplexity
 
 FINISHED, STOPPED_EARLY, INTERRUPTED = "finished", "stopped early", "interrupted"
@@ -45,7 +45,12 @@ class Outcome:
 
 
 def describe_ending(
-    status: str, state: TrainingState, plans: PlanHistory, training: TrainingConfig, number: int | None
+    status: str,
+    state: TrainingState,
+    plans: PlanHistory,
+    training: TrainingConfig,
+    number: int | None,
+    warning: str = "",
 ) -> str:
     """Describe how training ended, for example "finished after 400 steps", and what went wrong.
 
@@ -55,6 +60,7 @@ def describe_ending(
         plans: Plans of the run.
         training: Training settings.
         number: The signal that interrupted it, if any.
+        warning: Remark about the final scores; "" for none.
     """
     plan = plans.last
     if status == INTERRUPTED:
@@ -64,7 +70,8 @@ def describe_ending(
         text = describe_early_stop(state, training, plan)
     else:
         remark = undertraining(plans, state)
-        text = f"finished after {state.step:,} steps" + (f"; {remark}" if remark else "")
+        text = f"finished after {counted(state.step, 'step')}" + (f"; {remark}" if remark else "")
+    text += f"; {warning}" if warning else ""
     return f"{text}{state.health.summary(training)}"
 
 

@@ -64,8 +64,8 @@ def train(
 ) -> TrainingResult:
     """Train a translator from parallel text, as `allyouneed train` does.
 
-    Repeating the call resumes an interrupted run, or returns the result of a finished run. A run started on the command
-    line can be resumed from Python and vice versa, if the settings are the same and in the same order.
+    Repeating the call resumes an interrupted run, or returns the result of a finished run; with more minutes, steps or
+    patience, it extends the run. A run started on the command line can be resumed from Python and vice versa.
 
     Args:
         source: Code or name of the source language, for example "de" or "German".

@@ -111,7 +111,8 @@ def _clock(run: list[dict[str, Any]]) -> list[CurvePoint]:
 
 
 def _event_line(log: list[dict[str, Any]]) -> Html:
-    names = {"stop": "stopped", "resume": "resumed", "diverged": "diverged", "recovered": "recovered"}
+    names = {"stop": "stopped", "resume": "resumed", "diverged": "diverged", "not_learned": "nothing learned"}
+    names |= {"recovered": "recovered"}
     parts = [
         f"{names[record['event']]} at step {show(record['step'])}"
         + (f" ({record['why']})" if "why" in record else "")

@@ -36,6 +36,7 @@ _WITHOUT_EFFECT = (  # settings that do not affect the weights, up to rounding a
     *("training.save_minutes", "training.log_every", "training.keep_snapshots", "training.device"),
     "training.micro_batches",
 )
+_UNORDERED = ("training.freeze",)  # settings whose order has no meaning
 _MOST_NAMED = 4  # differences in a message
 
 
@@ -181,7 +182,8 @@ def _changes(before: Config, now: Config) -> Iterator[Change]:
     for section, values in sections[0].items():
         for name, value in values.items():
             other, key = sections[1][section][name], f"{section}.{name}"
-            if value != other and not (timed and key == "training.steps"):
+            same = sorted(value) == sorted(other) if key in _UNORDERED else value == other
+            if not same and not (timed and key == "training.steps"):
                 yield Change(key, value, other)
 
 

@@ -206,7 +206,7 @@ def plan_for_minutes(
         explicit: Settings that the user gave, which are not changed, see `request.explicit_settings`.
     """
     training = config.training
-    fixed = [name for name in (*_ADAPTED, "decay") if f"training.{name}" in explicit]
+    fixed = _fixed(explicit)
     first = TrainingPlan(
         steps=_MIN_STEPS,
         warmup=training.warmup,
@@ -218,9 +218,14 @@ def plan_for_minutes(
         budget=max(seconds_left, least_seconds(training.minutes)),
         validation_cost=speed.validation_seconds / speed.step_seconds,
         final_cost=speed.final_seconds / speed.step_seconds,
-        fixed=tuple(fixed),
+        fixed=fixed,
     )
     return plan_again(first, training, 0, 0.0, speed.step_seconds)
+
+
+def _fixed(explicit: Collection[str]) -> tuple[str, ...]:
+    """Return the values of a plan that the user set."""
+    return tuple(name for name in (*_ADAPTED, "decay") if f"training.{name}" in explicit)
 
 
 def least_seconds(minutes: float | None) -> float:
@@ -287,6 +292,7 @@ def extend(
     seconds: float,
     steps: int | None = None,
     minutes: float | None = None,
+    explicit: Collection[str] = (),
 ) -> TrainingPlan:
     """Plan the continuation of a run, finished or not, from its last checkpoint.
 
@@ -302,6 +308,7 @@ def extend(
         seconds: Training time so far.
         steps: The new total number of steps; must exceed `step`.
         minutes: Additional minutes, final scoring included; used if `steps` is None.
+        explicit: Settings that the user gave, which a budget does not change, see `request.explicit_settings`.
 
     Returns:
         The new plan, to be added to the run's `PlanHistory`. With `minutes`, it is corrected during the training.
@@ -316,15 +323,16 @@ def extend(
         budget=budget,
         turned_at=step,
         turned_factor=plan.factor(step),
+        fixed=tuple(sorted({*plan.fixed, *_fixed(explicit)})),
     )
     timed = plan.budget is not None or budget is not None
     if timed:
         renewed = replace(renewed, validate_from=step)
-    if timed and "average_every" not in plan.fixed:
+    if timed and "average_every" not in renewed.fixed:
         spacing = int(min(_AVERAGED_SHARE * total, total - step) / training.average)
         renewed = replace(renewed, average_every=max(1, min(training.average_every, spacing)))
     if plan.decay == "inverse_sqrt":
         return renewed
     top = (total - step) / max(1, total - min(plan.warmup, step))
     warmup = max(plan.warmup, step + max(1, int(_REWARM_SHARE * extra)))
-    return replace(renewed, top=min(1.0, top), warmup=warmup, fixed=tuple({*plan.fixed, "warmup"}))
+    return replace(renewed, top=min(1.0, top), warmup=warmup, fixed=tuple(sorted({*renewed.fixed, "warmup"})))

@@ -58,8 +58,9 @@ class Selection:
             baseline = self._measured(name, load())
             if baseline.quality > chosen.quality:
                 better, against = (show_quality(each.quality, self.metric) for each in (baseline, chosen))
+                by = "slightly better" if better == against else "better"  # as far as is shown
                 self.log.show(
-                    f"{name} was better: {better} against {against.rpartition(' ')[2]}; the bundle keeps {name}'s "
+                    f"{name} was {by}: {better} against {against.rpartition(' ')[2]}; the bundle keeps {name}'s "
                     "weights. Train longer, on more text, or with another training.learning_rate."
                 )
                 chosen = baseline

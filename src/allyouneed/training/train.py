@@ -19,7 +19,7 @@ from allyouneed.data.prepare import prepare
 from allyouneed.data.prepared import PreparedData
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write, recover_all
+from allyouneed.files import cannot_write, intended_name, recover_all
 from allyouneed.interruption import describing_interrupts, raising_interrupts
 from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.assemble import INITIALISED, LoopParts
@@ -88,7 +88,10 @@ def _train(
     ranks.wait()
     metric = metric_of(resolved.config.training)
     if not resolved.pending and (finished := ranks.share(record.content.get("finished"))):
-        status, ending = finished.get("status", FINISHED), finished.get("ending", "")
+        status, ending = (
+            finished.get("status", FINISHED),
+            finished.get("ending", FINISHED),
+        )  # absent in earlier versions
         return Outcome(status, finished, ranks.is_first, ending, headline(finished["valid"], metric))
     parts = LoopParts(resolved, prepared, log, ranks, device)
     with describing_interrupts(lambda: "before the first step; the prepared text is kept"):
@@ -105,7 +108,7 @@ def _train(
     if remark := unfit_remark(loop.bundle.config.training.bleu_tokenizer, (target for _, target in loop.valid.texts)):
         log.show(f"{remark} Set it with --set training.bleu_tokenizer=NAME.")
     _resume(loop, record)
-    with describing_interrupts(lambda: f"at step {loop.state.step:,}; the last checkpoint is kept"):
+    with describing_interrupts(loop.describe_interrupt):
         return _conclude(loop, _run(loop, prepared), prepared, record)
 
 
@@ -169,7 +172,8 @@ def _extend(parts: LoopParts, record: RunRecord) -> PlanHistory | None:
     if not step or before is None:
         record.update(**resolved.pending, plan=None, earlier_plans=None)
         return None
-    plans = extended_plans(run, before, record.config, resolved.config, step, seconds)
+    explicit = explicit_settings(resolved.request)
+    plans = extended_plans(run, before, record.config, resolved.config, step, seconds, explicit)
     if "finished" in record.content:
         keep_bundle(run)
     is_planned = len(plans.plans) > len(before.plans)  # else only the patience is longer
@@ -223,14 +227,13 @@ def _resume(loop: Loop, record: RunRecord) -> None:
 
 def _conclude(loop: Loop, status: str, prepared: PreparedData, record: RunRecord) -> Outcome:
     scores: dict[str, Any] = {}
-    ending = describe_ending(status, loop.state, loop.plans, loop.training, loop.signal)
+    warning = ""
+    if loop.ranks.is_first and status != INTERRUPTED:
+        with describing_interrupts(lambda: "in the final scoring; all steps are saved and will not be repeated"):
+            scores = loop.finish()
+        warning = validation_warning(scores["valid"]["loss"], loop.state.health, len(loop.bundle.tokenizer))
+    ending = describe_ending(status, loop.state, loop.plans, loop.training, loop.signal, warning)
     if loop.ranks.is_first:
-        if status != INTERRUPTED:
-            with describing_interrupts(lambda: "in the final scoring; all steps are saved and will not be repeated"):
-                scores = loop.finish()
-            vocab_size = len(loop.bundle.tokenizer)
-            if warning := validation_warning(scores["valid"]["loss"], loop.state.health, vocab_size):
-                ending += f"; {warning}"
         loop.log.record("stop", step=loop.state.step, why=status, ending=ending)
         _write_report(loop, ending, prepared, scores)
         if scores:
@@ -288,7 +291,7 @@ def lock_run(out: Path) -> Iterator[None]:
         UserError: If another process holds the lock, or the folder contains other files or is not writable.
     """
     try:
-        names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+        names = {intended_name(path.name) for path in out.iterdir()} if out.is_dir() else set()
         if names and "run.json" not in names and (".lock" not in names or names - _RUN_FILES):
             raise UserError(
                 f"{out} contains files that do not belong to a run. Give a new or an empty folder to --out."

@@ -31,5 +31,11 @@ def undertraining(plans: PlanHistory, state: TrainingState) -> str:
         cause = f"{last.minutes:g} minutes allow no more on this machine"
     else:
         return ""
-    amount = f"{state.step:,} steps, " + ("less than one pass" if not passes else f"{passes} passes")
-    return f"under-trained: {amount} through the text, because {cause}. Give more --minutes"
+    through = counted(passes, "pass", "passes") if passes else "less than one pass"
+    amount = f"{counted(state.step, 'step')}, {through} through the text"
+    return f"under-trained: {amount}, because {cause}. Give more --minutes"
+
+
+def counted(count: int, one: str, several: str = "") -> str:
+    """Return a number with its noun, for example "1 step" or "2,000 steps"."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
