@@ -35,6 +35,7 @@ STEPS = ["training.steps=3", "training.validate_every=2", "training.average_ever
 FEW = ["training.batch_tokens=400", "search.max_extra_length=5", "training.device=cpu", *STEPS]
 MODEL = [setting for setting in TOY if setting.startswith(("model.", "data."))]
 RUNS, EXPORTS = r"RUN-?\d?|BACK|START|STUDENT|runs/quickstart|DIR|CT2", r"DIR|CT2.*|HF|ARGOS|RUN-?\d?|START"
+HANGUL = str.maketrans("abcdefgh", "가나다라마바사아")
 SKIPPED = ("quickstart", "paper")
 # Messages for what the machine or the prepared RUN may lack.
 UNAVAILABLE = ("int8 needs a processor", "pip install", "no snapshots were kept", "To download the test set")
@@ -80,7 +81,8 @@ def prepare(folder: Path, arguments: list[str]) -> None:
             (folder / own[1]).write_text(OWN_MODEL, encoding="utf-8")
         elif text := re.fullmatch(r"(\w+)\.(de|en|ko|sw)", each):
             pairs, side = toy_pairs(LINES.get(text[1], 6)), int(text[2] == "en")
-            (folder / each).write_text("".join(f"{pair[side]}\n" for pair in pairs), encoding="utf-8")
+            content = "".join(f"{pair[side]}\n" for pair in pairs)
+            (folder / each).write_text(content.translate(HANGUL) if text[2] == "ko" else content, encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", [*(page for page in DOCS if commands(page)), "README.md", "README.ko.md"])

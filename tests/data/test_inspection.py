@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 
@@ -99,8 +100,31 @@ def test_other_tasks_have_no_findings():
     assert findings([(word, word.replace("ei", "ie")) for word in words], "en")[1:] == []
     sums = [(f"{a} + {b}", str(a + b)) for a in range(60) for b in range(60)]
     assert not any("translation is" in found for found in findings(sums, "x-a", "x-b"))
+    digits = [" ".join(str(rng.randrange(10**8, 10**9))) for _ in range(600)]
+    assert not any("in common" in found for found in findings([(each, each[::-1]) for each in digits], "x-a", "x-b"))
     tagged = [(f"<BT> {source}", target) for source, target in sentences("de", "en", 200)]
     assert findings(tagged, "de") == []
+
+
+def test_dialogues_and_labels_are_not_refused():
+    lines = [target for _, target in sentences("de", "en", 300)]
+    [turns] = corpus_findings(numbered(list(itertools.pairwise(lines))), ("en", "en"), EXCHANGE)
+    assert turns.fault == "the target is the source of a neighbouring line, as in a dialogue"
+    assert turns.count >= 298
+    assert not turns.refused
+    labels = [(line, "neutral" if number % 4 else "good") for number, line in enumerate(lines)]
+    assert not any(finding.refused for finding in corpus_findings(numbered(labels), ("en", "x-label"), EXCHANGE))
+    constant = [(line, "neutral" if number % 20 else "good") for number, line in enumerate(lines)]
+    assert any(finding.refused for finding in corpus_findings(numbered(constant), ("en", "x-label"), EXCHANGE))
+
+
+def test_a_shift_in_text_that_is_sorted_by_length_is_found():
+    """Neighbours of equal length resemble each other."""
+    pairs = sorted(sentences("zh", "en", 3000), key=lambda pair: len(pair[1]))
+    assert misaligned_stretches(numbered(pairs)) == []
+    [stretch] = misaligned_stretches(numbered(shifted(pairs, 600)))
+    assert stretch.shift == -1
+    assert abs(stretch.pairs[0].line - 601) <= 5
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -287,3 +311,7 @@ def test_real_corpora_are_clean_and_their_shift_is_found(multi30k):
     assert findings(pairs, "de") == []
     [stretch] = misaligned_stretches(numbered(shifted(pairs, 507)))
     assert abs(stretch.pairs[0].line - 508) <= 3
+    train = [multi30k / f"train.{side}.gz" for side in ("de", "en")]
+    pairs = [(pair.source, pair.target) for pair in read_pairs(train)]
+    [stretch] = misaligned_stretches(numbered(shifted(pairs, 14500)))
+    assert abs(stretch.pairs[0].line - 14501) <= 3

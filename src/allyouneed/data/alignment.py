@@ -32,6 +32,7 @@ _SWITCH = 18.0  # nats against a change of state from line to line
 _CLEAR = 5.0  # standard errors by which another alignment must fit better
 _CHANCE = 3.0  # standard errors of unrelated lines
 _FEWEST_SHIFTED, _FEWEST_UNRELATED = 15, 100  # pairs; fewer are not certain
+_FEWEST_IN_ROW = 5  # pairs of a stretch; a single line may happen to resemble a neighbour
 _FEWEST_WORDS = 5  # of a typical line; single words have too few features to tell that they are unrelated
 _LONGEST_SPAN = 5000  # pairs in which the exact line is looked for
 _STEM = 5  # characters of a word that are compared
@@ -62,7 +63,7 @@ def alignment_findings(pairs: Sequence[RawPair]) -> list[Finding]:
     stretches, findings = misaligned_stretches(pairs), []
     for shift in dict.fromkeys(stretch.shift for stretch in stretches):
         affected = [pair for stretch in stretches if stretch.shift == shift for pair in stretch.pairs]
-        first = affected[0].line
+        first, refused = affected[0].line, True
         if shift is None:
             fault, remedy = "source and target have nothing in common", "Check that both sides are the same text."
         else:
@@ -70,8 +71,18 @@ def alignment_findings(pairs: Sequence[RawPair]) -> list[Finding]:
             order = "above" if shift < 0 else "below"
             fault = f"from line {first:,} on, the translation is {lines} {order}"
             remedy = f"Look for a missing or an additional line near line {first:,}."
-        findings.append(Finding(fault, len(affected), len(pairs), examples_of(affected), remedy))
+            if _is_continued(pairs, shift):
+                fault, remedy, refused = "the target is the source of a neighbouring line, as in a dialogue", "", False
+        findings.append(Finding(fault, len(affected), len(pairs), examples_of(affected), remedy, refused))
     return findings
+
+
+def _is_continued(pairs: Sequence[RawPair], shift: int) -> bool:
+    """Return whether most targets are the sources of the lines that resemble them, so that they are no translations."""
+    count = len(pairs) - abs(shift)
+    sources, targets = pairs[max(0, -shift) :], pairs[max(0, shift) :]
+    equal = sum(pair.source == other.target for pair, other in zip(sources, targets, strict=False))
+    return 2 * equal > count
 
 
 def misaligned_stretches(pairs: Sequence[RawPair]) -> list[Stretch]:
@@ -85,8 +96,10 @@ def misaligned_stretches(pairs: Sequence[RawPair]) -> list[Stretch]:
     chosen = _sample(len(pairs))
     states = _states([pairs[index] for index in chosen])
     if len(chosen) < len(pairs) and (states != MAX_SHIFT).any():
-        chosen = _with_borders(chosen, states, len(pairs))
-        states = _states([pairs[index] for index in chosen])
+        more = _with_borders(chosen, states, len(pairs))
+        refined = _states([pairs[index] for index in more])
+        if (refined != MAX_SHIFT).any():  # uncertain among the added lines, which may resemble their neighbours
+            chosen, states = more, refined
     stretches = []
     for state, group in groupby(range(len(chosen)), key=lambda row: int(states[row])):
         rows = list(group)
@@ -118,14 +131,18 @@ def _states(pairs: Sequence[RawPair]) -> np.ndarray:
     sources, targets = [_tokens(pair.source) for pair in pairs], [_tokens(pair.target) for pair in pairs]
     scores = _similarity(pairs, sources, targets)
     typical, count = _typical_score(scores), len(pairs)
-    wordy = np.array([min(map(len, sides)) >= _FEWEST_WORDS for sides in zip(sources, targets, strict=True)])
+    sides = zip(sources, targets, strict=True)
+    wordy = np.array([min(map(len, each)) >= _FEWEST_WORDS and _has_letter(each[0] | each[1]) for each in sides])
     if count >= _FEWEST_TESTED and wordy.mean() > 0.5 and scores.mean(axis=1).max() * np.sqrt(count) < _CHANCE:
         return np.full(count, _UNRELATED)
     path = _best_path(scores, typical)
     for state, group in groupby(range(count), key=list(path).__getitem__):
         rows = list(group)
+        if state == MAX_SHIFT:
+            continue
         everywhere = np.flatnonzero(path == state) if state != _UNRELATED else np.array(rows)
-        if state != MAX_SHIFT and not _is_certain(scores[:, everywhere], state, typical, wordy[rows].mean()):
+        certain = _is_certain(scores[:, everywhere], state, typical, wordy[rows].mean())
+        if len(rows) < _FEWEST_IN_ROW or not certain:
             path[rows] = MAX_SHIFT
     return path
 
@@ -271,5 +288,5 @@ def _is_certain(scores: np.ndarray, state: int, typical: float, wordy: float) ->
         return bool(enough and by_chance and typical * np.sqrt(count) > 2 * _CLEAR)
     better = np.clip(scores[state], -3, typical + 3) - np.clip(own, -3, typical + 3)
     error = better.std() / np.sqrt(count) + 1e-9
-    clear = better.mean() > max(_CLEAR * error, typical / 4)
+    clear = better.mean() > max(_CLEAR * error, typical / 8)  # neighbours in sorted text resemble each other
     return bool(count >= _FEWEST_SHIFTED and clear and scores[state].mean() > typical / 4)

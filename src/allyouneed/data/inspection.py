@@ -28,6 +28,7 @@ _EXAMINED_SIDES, _EXAMINED_CHARACTERS = 1500, 4000  # pairs, distributed over th
 _FEW_PAIRS = 20  # pairs; fewer do not show whether targets are varied
 _VARIED = 0.05  # share of different targets below which they are reported
 _REPEATED = 0.5  # share of pairs with a repeated target above which they are reported
+_ONE_FOR_ALL = 0.9  # share of pairs with the same target above which it is no label of a classification
 _WITHOUT_LETTERS = 0.01
 _MIXED = 0.05  # share of lines in the wrong language above which the alignment is not tested
 _LETTER = re.compile(r"[^\W\d_]")
@@ -139,7 +140,7 @@ def _variety_findings(pairs: Sequence[RawPair]) -> Iterator[Finding]:
         for side, name, other in ((0, "source", "target"), (1, "target", "source")):
             texts = Counter(pair[side] for pair in different)
             text, most = texts.most_common(1)[0]
-            if most > total / 2:
+            if most > (total / 2 if len(texts) >= _VARIED * total else _ONE_FOR_ALL * total):
                 affected = [pair for pair in pairs if text == (pair.source, pair.target)[side]]
                 fault, remedy = f"the {name} is the same, {text[:40]!r}", "Check the columns and the files."
                 yield Finding(fault, len(affected), len(pairs), examples_of(affected), remedy)

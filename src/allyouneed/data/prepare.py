@@ -28,6 +28,8 @@ from allyouneed.files import cannot_write
 _CHUNK = 10_000  # pairs encoded at a time
 _TOKENIZER_PAIRS = 1_000_000  # pairs, distributed over the corpus, on which the tokenizer is trained
 _HELD_OUT = 1000  # approximate number of pairs for validation if no files are given
+_LEAST_STRIDE, _FEW_HELD_OUT = 4, 10  # of a few hundred pairs, about 10 are held out, but no more than a quarter
+_USUAL_STRIDE = 20
 
 
 def prepare(
@@ -138,11 +140,17 @@ class HeldOut:
 
 
 def _strides(train: Sequence[Corpus], counts: Sequence[int]) -> dict[Corpus, int]:
-    """Return the strides of the first corpus of each direction, so that about `_HELD_OUT` pairs are held out in all."""
+    """Return the strides of the first corpus of each direction, so that about `_HELD_OUT` pairs are held out in all.
+
+    A twentieth of a small corpus is less. As a hash chooses the pairs, a twentieth of fifty pairs might be none.
+    """
     first: dict[Direction | None, tuple[Corpus, int]] = {}
     for corpus, count in zip(train, counts, strict=True):
         first.setdefault(corpus.direction, (corpus, count))
-    return {corpus: max(20, len(first) * count // _HELD_OUT) for corpus, count in first.values()}
+    return {
+        corpus: max(len(first) * count // _HELD_OUT, min(_USUAL_STRIDE, max(_LEAST_STRIDE, count // _FEW_HELD_OUT)))
+        for corpus, count in first.values()
+    }
 
 
 def _hash(text: str) -> int:

@@ -55,7 +55,9 @@ def side_findings(pairs: Sequence[RawPair], languages: tuple[str, str], exchange
     copied = [pair for pair in pairs if pair.source == pair.target and _ANY_LETTER.search(pair.source)]
     findings = []
     if copied:
-        remedy = "Remove them, or translate them: a model trained on copies copies."
+        remedy = "A model trained on copies copies."
+        if not one_language:
+            remedy = "Remove them, or translate them: a model trained on copies copies."
         fault = "source and target are equal"
         findings.append(Finding(fault, len(copied), len(pairs), examples_of(copied), remedy, not one_language))
     different = [pair for pair in pairs if pair.source != pair.target]

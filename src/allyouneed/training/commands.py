@@ -53,7 +53,7 @@ def train(
         typer.Option(
             metavar="SOURCE TARGET",
             parser=file_group,
-            help="Validation text. Default: about 1,000 pairs of the first --train.",
+            help="Validation text. Default: at most about 1,000 pairs of the first --train.",
         ),
     ] = None,
     weights: Weights = None,
