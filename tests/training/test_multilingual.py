@@ -11,8 +11,12 @@ from allyouneed import Translator, UserError
 from allyouneed.bundle import load_bundle
 from allyouneed.data.corpora import training_text
 from allyouneed.exchange import export_argos
+from allyouneed.exchange.agreement import sample_sources
+from allyouneed.exchange.exporter import export_bundle
 from allyouneed.serving.registry import load_registry
 from allyouneed.training.train import FINISHED, train
+from allyouneed.translation.evaluation import evaluate
+from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.scoring import score
 from tests.conftest import silent, toy_pairs, toy_request, write_pairs
 
@@ -189,3 +193,30 @@ def test_what_has_one_direction_refuses_a_multilingual_model(multilingual_run, t
     code, _, shown = command("train", "--directions", "x-a:x-d", *common)
     assert (code, "no token >>x-d<<" in shown) == (2, True)
     shutil.rmtree(tmp_path / "further", ignore_errors=True)
+
+
+def test_an_export_is_compared_on_text_with_codes(multilingual_run, tmp_path):
+    pytest.importorskip("ctranslate2", reason="the package ctranslate2 is not installed")
+    [files, _] = write_text(tmp_path)[1]
+    with pytest.raises(UserError, match="choose one with --to"):
+        export_bundle(multilingual_run, "ctranslate2", tmp_path / "out", test=files)
+    assert not (tmp_path / "out").exists()
+    lines = []
+    assert export_bundle(
+        multilingual_run, "ctranslate2", tmp_path / "out", test=files, print_line=lines.append, target="x-b"
+    )
+    bleu = evaluate(Translator.load(multilingual_run, target="x-b"), files, SearchOptions(length_penalty=0)).bleu
+    assert lines[-2].startswith(f"BLEU {bleu:.2f} bundle, {bleu:.2f} export")
+    with pytest.raises(UserError, match="Give --test too"):
+        export_bundle(multilingual_run, "ctranslate2", tmp_path / "other", target="x-b")
+
+
+def test_an_export_without_samples_is_compared_in_each_target_language(multilingual_run):
+    bundle = dataclasses.replace(load_bundle(multilingual_run), samples=[])
+    sources, _ = sample_sources(bundle)
+    assert {source.split()[0] for source in sources} == {">>x-a<<", ">>x-b<<", ">>x-c<<"}
+
+
+def test_the_targets_of_the_given_source_are_listed(multilingual_run):
+    with pytest.raises(UserError, match=r"choose one with --to \(target=\): x-b, x-c\."):
+        Translator.load(multilingual_run, source="x-a")

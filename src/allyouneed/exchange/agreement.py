@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TypeAlias
 
 from allyouneed.bundle import Bundle
+from allyouneed.data.directions import code_of, targets_of
 from allyouneed.data.tokenizer import BOS, EOS
 from allyouneed.translation.reference_outputs import BEAM_SIZES, translate_references
 from allyouneed.translation.scoring import score_ids
@@ -95,7 +97,10 @@ def sample_sources(bundle: Bundle) -> tuple[list[str], str]:
     rng, tokenizer = random.Random(1), bundle.tokenizer
     ids = range(len(NEVER_GENERATED) + 1, len(tokenizer))
     texts = (tokenizer.decode(rng.choices(ids, k=_RANDOM_LENGTH)) for _ in range(_RANDOM_SENTENCES))
-    return [text for text in texts if text.strip()], "random token sequences (the bundle has no samples)"
+    codes = cycle([f"{code_of(target)} " for target in targets_of(bundle.directions)] or [""])
+    return [
+        code + text for code, text in zip(codes, texts, strict=False) if text.strip()
+    ], "random token sequences (the bundle has no samples)"
 
 
 def compare(bundle: Bundle, translate: TokenTranslator, sources: Sequence[str]) -> list[Agreement]:

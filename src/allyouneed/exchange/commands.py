@@ -36,6 +36,10 @@ def export(
             help="Compare on this text and report BLEU and chrF (default: the bundle's sample sentences).",
         ),
     ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--to", metavar="CODE", help="Target language of --test, for a multilingual model."),
+    ] = None,
 ) -> None:
     """Convert a translator to another system's format.
 
@@ -43,7 +47,7 @@ def export(
 
     Example: allyouneed export RUN --format ctranslate2 DIR --quantization int8
     """
-    if not exchange.export_bundle(run, format, folder, quantization, test):
+    if not exchange.export_bundle(run, format, folder, quantization, test, target=target):
         raise typer.Exit(1)
 
 

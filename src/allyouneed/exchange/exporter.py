@@ -13,6 +13,7 @@ from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator, compare, sample_sources
 from allyouneed.suggest import did_you_mean
 from allyouneed.translation.bleu_tokenizers import AUTO, choose_tokenizer
+from allyouneed.translation.directions import directed, needs_target, refuse_without_code
 from allyouneed.translation.metrics import corpus_scores
 from allyouneed.translation.reference_outputs import translate_references
 
@@ -26,6 +27,7 @@ def export_bundle(
     quantization: str | None = None,
     test: Sequence[Path] | None = None,
     print_line: Callable[[str], None] = print,
+    target: str | None = None,
 ) -> bool:
     """Export a bundle and report whether the exported model gives the same translations.
 
@@ -37,6 +39,7 @@ def export_bundle(
         test: Text to compare on, as two files or one TSV file; BLEU and chrF of both systems are then reported too.
             None compares on the bundle's sample sentences.
         print_line: Receives each line of the report.
+        target: Target language of the text to compare on, for a multilingual model.
 
     Returns:
         False if an fp32 export gives different translations other than ties, else True.
@@ -48,8 +51,10 @@ def export_bundle(
         raise UserError(f"format {format}{did_you_mean(format, FORMATS)} Choose {', '.join(FORMATS)}.")
     if format == "marian" and quantization:
         raise UserError("quantization is for ctranslate2 and argos; the Marian export is fp32.")
+    if target and not test:
+        raise UserError("--to is the target language of the text to compare on. Give --test too, or remove --to.")
     bundle = load_bundle(run)
-    sources, references, description = _sentences(bundle, test)
+    sources, references, description = _sentences(bundle, test, target)
     translate = _export(bundle, format, folder, quantization)
     print_line(f"{format} {quantization or 'fp32'}: {folder}")
     print_line(f"compared on {len(sources):,} {description}, without a length penalty:")
@@ -60,7 +65,8 @@ def export_bundle(
     if format == "marian":
         print_line(_logit_line(bundle, folder, sources))
     if references:
-        for line in _scores(bundle, translate, sources, references):
+        language = directed(bundle, target).languages[1] if target or not needs_target(bundle) else None
+        for line in _scores(bundle, translate, sources, references, language):
             print_line(line)
     return bool(quantization) or all(agreement.is_complete for agreement in agreements)
 
@@ -78,14 +84,21 @@ def _export(bundle: Bundle, format: str, folder: Path, quantization: str | None)
     return load(folder, bundle)
 
 
-def _sentences(bundle: Bundle, test: Sequence[Path] | None) -> tuple[list[str], list[str], str]:
-    """Return sources, references and a description, without sources that the translator would split."""
+def _sentences(bundle: Bundle, test: Sequence[Path] | None, target: str | None) -> tuple[list[str], list[str], str]:
+    """Return sources with codes of target languages, references and a description, without too long sources."""
     if not test:
         sources, description = sample_sources(bundle)
         return sources, [sample["reference"] for sample in bundle.samples], description
     count_pairs(test)
-    columns = columns_for(test, bundle.config.data.columns, bundle.languages)
+    one_way = directed(bundle, target) if target or not needs_target(bundle) else bundle
+    columns = columns_for(test, bundle.config.data.columns, one_way.languages)
     pairs = [pair for pair in read_pairs(test, columns) if not pair.fault]
+    refuse_without_code(one_way, [pair.source for pair in pairs])
+    if code := one_way.tokenizer.code:
+        pairs = [
+            pair if bundle.tokenizer.has_code(pair.source) else pair._replace(source=f"{code} {pair.source}")
+            for pair in pairs
+        ]
     pairs = [pair for pair in pairs if 0 < len(bundle.tokenizer.encode(pair.source)) < bundle.longest_source]
     if not pairs:
         raise UserError(f"{test[0]}: nothing to compare: no sentence of 1 to {bundle.longest_source - 1} tokens.")
@@ -99,10 +112,16 @@ def _logit_line(bundle: Bundle, folder: Path, sources: Sequence[str]) -> str:
     return f"largest logit difference: {difference:.1e}"
 
 
-def _scores(bundle: Bundle, translate: TokenTranslator, sources: Sequence[str], references: Sequence[str]) -> list[str]:
+def _scores(
+    bundle: Bundle,
+    translate: TokenTranslator,
+    sources: Sequence[str],
+    references: Sequence[str],
+    language: str | None,
+) -> list[str]:
     """Report BLEU and chrF of both systems, with the bundle's beam size and no length penalty."""
     beam_size = bundle.config.search.beam_size
-    tokenizer, bleu = bundle.tokenizer.target, choose_tokenizer(AUTO, bundle.languages[1]).name
+    tokenizer, bleu = bundle.tokenizer.target, choose_tokenizer(AUTO, language, references).name
     ours, theirs = (
         corpus_scores([tokenizer.decode(tokenizer.ids(tokens)) for tokens in translations], references, tokenize=bleu)
         for translations in (translate_references(bundle, sources, beam_size), translate(sources, beam_size))
