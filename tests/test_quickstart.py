@@ -29,7 +29,9 @@ def test_an_under_trained_translator_is_called_that(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(quickstart, "Translator", SimpleNamespace(load=lambda out: translator))
     scores = SimpleNamespace(bleu=50.0, bleu_signature="", sentences=1000, exact_match=exact)
     monkeypatch.setattr(quickstart, "evaluate", lambda *arguments: scores)
-    quickstart.run_quickstart(tmp_path / "run", [], Console(quiet=True), "allyouneed")
+    settings = ["training.minutes=4", "training.seed=2"]
+    quickstart.run_quickstart(tmp_path / "run", settings, Console(quiet=True), "allyouneed")
     said = capsys.readouterr().out
     assert f"exact match {exact} %" in said
-    assert (ending in said and "training.minutes=5" in said) == (exact < 95)
+    continued = f"allyouneed quickstart --out {tmp_path / 'run'} --set training.minutes=8 --set training.seed=2"
+    assert (ending in said and continued in said) == (exact < 95)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from allyouneed.config import load_recipe
 from allyouneed.data.corpora import corpus
 from allyouneed.data.synthetic import DatePair, make_dates
 from allyouneed.files import write_file
@@ -19,6 +20,7 @@ from allyouneed.translation.translator import Translator
 
 _EXAMPLES = ("2026년 11월 22일 일요일", "이천이십육년 십일월 이십이일", "'26. 11. 22.(일)", "1987.6.29")
 _EXPECTED = 95.0  # percent exact match
+_DURATIONS = ("training.minutes", "training.steps")
 
 
 def run_quickstart(out: Path, settings: Sequence[str], console: Console, program: str) -> None:
@@ -48,7 +50,7 @@ def run_quickstart(out: Path, settings: Sequence[str], console: Console, program
     print(_next_steps(program, out, text))
     print(f"BLEU {scores.bleu:.1f}  {scores.bleu_signature}  on {scores.sentences:,} dates not in the training text")
     if scores.exact_match < _EXPECTED:
-        print(_under_trained(program, out, outcome.ending))
+        print(_under_trained(program, out, settings, outcome.ending))
     print(f"exact match {scores.exact_match:.1f} %")
 
 
@@ -57,12 +59,16 @@ def _write(path: Path, pairs: Sequence[DatePair]) -> Path:
     return path
 
 
-def _under_trained(program: str, out: Path, ending: str) -> str:
+def _under_trained(program: str, out: Path, settings: Sequence[str], ending: str) -> str:
+    minutes = load_recipe("dates").override(settings).training.minutes or 0.0
+    others = [each for each in settings if each.partition("=")[0].strip() not in _DURATIONS]
+    longer = [f"training.minutes={max(5.0, 2 * minutes):g}", *others]
+    options = ["quickstart", "--out", str(out), *(part for each in longer for part in ("--set", each))]
     return f"""
 This translator is under-trained: training {ending}.
-In 1.5 minutes, two idle cores take about 1,000 steps, which give an exact match of 99 %. Try again when the machine is
-less busy, or with more time:
-  {program} quickstart --out {shlex.quote(f"{out}-2")} --set training.minutes=5
+In 1.5 minutes, two idle cores take about 1,000 steps, which give an exact match of 99 %. Continue the training for more
+minutes, when the machine is less busy:
+  {program} {shlex.join(options)}
 """
 
 

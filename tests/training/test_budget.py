@@ -18,6 +18,7 @@ from allyouneed.training import pacing
 from allyouneed.training.clock import Stopwatch
 from allyouneed.training.compilation import compile_kernels
 from allyouneed.training.distributed import Ranks
+from allyouneed.training.measure import measure_steps
 from allyouneed.training.schedule import PlanHistory, TrainingPlan
 from allyouneed.training.step import TrainingState
 from allyouneed.training.train import FINISHED, train
@@ -36,6 +37,27 @@ def timed_request(folder: Path, *settings: str):
 def records(run: Path, event: str) -> list[dict]:
     lines = (run / "log.jsonl").read_text().splitlines()
     return [record for record in map(json.loads, lines) if record["event"] == event]
+
+
+class SlowLoop:
+    """A loop whose steps take a given time, without a model."""
+
+    def __init__(self, step_seconds: float):
+        self.ranks, self.steps, self._step_seconds = Ranks(), 0, step_seconds
+
+    def now(self) -> float:
+        return self.steps * self._step_seconds
+
+    def step(self) -> None:
+        self.steps += 1
+
+
+@pytest.mark.parametrize(("step_seconds", "steps"), [(0.1, 43), (1.0, 8), (2.0, 7), (10.0, 3)])
+def test_few_steps_are_measured_on_a_slow_machine(step_seconds, steps):
+    """The speed of a plan for 1.5 minutes is measured for 4 seconds. With steps of 10 seconds, it took 80."""
+    loop = SlowLoop(step_seconds)
+    assert measure_steps(loop, Stopwatch(loop.now), 4.0) == pytest.approx(step_seconds)
+    assert loop.steps == steps
 
 
 def test_a_stopwatch_can_be_paused():

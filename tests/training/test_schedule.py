@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -138,6 +139,17 @@ def test_explicit_settings_hold_for_a_number_of_steps():
     plan = plan_for_steps(config, explicit={"training.warmup"})
     assert plan.warmup == 4000
     assert plan.learning_rate * plan.factor(20) == pytest.approx(0.1 * 20 / 4000)
+
+
+def test_a_short_budget_is_not_spent_on_validations():
+    """On a busy machine, a validation took 10 of 22.5 seconds, and each second step of ten was validated."""
+    training = Config().replace(training={"minutes": 1.5}).training
+    plan = TrainingPlan(10, 2, "linear", 1.0, validate_every=2, average_every=1, minutes=1.5, budget=22.5)
+    corrected = plan_again(replace(plan, validation_cost=20, final_cost=50), training, 4, 18.7, 0.5, 4)
+    assert corrected.steps == 10
+    assert [step for step in range(5, 11) if corrected.validates(step)] == [10]
+    cheap = plan_again(replace(plan, validation_cost=2, final_cost=5), training, 4, 4.0, 0.5, 4)
+    assert cheap.validate_every == 22  # half of the budget
 
 
 def test_a_tiny_budget_has_a_plan():

@@ -18,6 +18,7 @@ _AVERAGED_SHARE = 0.1  # share of the steps that is averaged under a budget: the
 _VALIDATIONS = 20
 _VALIDATION_SHARE = 0.08  # maximum share of the budget for validations
 _VALIDATION_DISTANCE = 15  # minimum number of seconds between validations
+_COSTLY = 0.125  # share of the budget above which there is no validation but the last
 _WARMUP_SHARE = 0.08
 _MIN_WARMUP = 10  # steps of warm-up, if the run is at least four times as long
 _MIN_STEPS = 10
@@ -260,7 +261,8 @@ def plan_again(
     remaining = int((left / step_seconds - plan.validation_cost) / (1 + plan.validation_cost / validate_every))
     decay = int(_MIN_DECAY * step * plan.factor(step)) if step and plan.decay == "linear" else 0
     steps = max(_MIN_STEPS, step + max(1, remaining, min(decay, plan.steps - step)))
-    if step and abs(steps - plan.steps) <= max(1.0, _MIN_CHANGE * (plan.steps - step)):
+    too_often = validate_every > plan.validate_every and _validates_last_only(plan, step_seconds)
+    if step and not too_often and abs(steps - plan.steps) <= max(1.0, _MIN_CHANGE * (plan.steps - step)):
         return plan
     spacing = min(_AVERAGED_SHARE * steps, steps - step) / training.average
     planned: dict[str, Any] = {
@@ -276,13 +278,20 @@ def plan_again(
 
 
 def _validation_distance(plan: TrainingPlan, step_seconds: float) -> int:
-    """Return the steps between validations: about 20 in total, fewer if they cost much, but at least two."""
+    """Return the steps between validations: 20 in total, fewer or only the last if they take much of the budget."""
     if "validate_every" in plan.fixed:
         return plan.validate_every
     budget = plan.budget or 0.0
+    if _validates_last_only(plan, step_seconds):
+        return max(plan.steps, round(budget / step_seconds))
     costly = plan.validation_cost * step_seconds / _VALIDATION_SHARE
     distance = min(budget / 2, max(budget / _VALIDATIONS, _VALIDATION_DISTANCE, costly))
     return max(1, round(distance / step_seconds))
+
+
+def _validates_last_only(plan: TrainingPlan, step_seconds: float) -> bool:
+    """Return whether a validation takes so much of the budget that only the last step is validated."""
+    return plan.validation_cost * step_seconds > _COSTLY * (plan.budget or 0.0)
 
 
 def extend(
