@@ -30,6 +30,7 @@ _TAG = re.compile(
 )
 _EXTENDED = ("ar", "ms", "sgn", "zh")  # languages with extended subtags, for example zh-yue
 _DISTINCT = {"quz": "quz", "tl": "tl", "tgl": "tl", "tw": "tw", "twi": "tw"}  # CLDR replaces them by qu, fil and ak
+_USUALLY_IN_ONE_SCRIPT = {"en", "hi", "yue", "zh"}  # in spite of Shavian English, pinyin and the like
 _MORE_NAMES = {
     "bahasa indonesia": "id", "bahasa melayu": "ms", "castilian": "es", "farsi": "fa", "mandarin": "zh",
     "mandarin chinese": "zh", "moldovan": "ro",
@@ -85,6 +86,13 @@ def script_of(code: str) -> str:
     """Return the script of a language as an ISO 15924 code in lower case, for example `hans`; "" if it is not known."""
     script = _language_and_script(stored_language_code(code))
     return script[1] if len(script) > 1 else ""
+
+
+def is_in_several_scripts(code: str) -> bool:
+    """Return whether a code without a script is of a language that is written in several, for example Serbian."""
+    language, *subtags = stored_language_code(code).split("-")
+    named = any(len(subtag) == 4 and subtag.isalpha() for subtag in subtags)
+    return not named and language in _languages_in_several_scripts() - _USUALLY_IN_ONE_SCRIPT
 
 
 def language_name(code: str, native: bool = False) -> str:

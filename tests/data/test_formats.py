@@ -65,6 +65,18 @@ def test_json_lines_are_not_one_side(tmp_path):
         count_pairs([tmp_path / "s", tmp_path / "s"])
 
 
+@pytest.mark.parametrize("content", ["de,en\neins,one\nzwei,two\n", '"eins","one"\n"zwei, drei","two, three"\n'])
+def test_csv_is_not_one_side(tmp_path, content):
+    (tmp_path / "s").write_text(content)
+    with pytest.raises(UserError, match="s: CSV with several columns, not one side"):
+        count_pairs([tmp_path / "s", tmp_path / "s"])
+
+
+def test_commas_and_quotation_marks_in_one_side_are_text(tmp_path):
+    (tmp_path / "s").write_text('"Yes," he said.\nGerman, English and more.\n"So, what?"\n')
+    assert [pair.source for pair in read_pairs([tmp_path / "s"] * 2)][2] == '"So, what?"'
+
+
 @pytest.mark.parametrize(
     ("header", "languages", "columns"),
     [

@@ -106,6 +106,19 @@ def test_other_tasks_have_no_findings():
     assert findings(tagged, "de") == []
 
 
+@pytest.mark.parametrize("expected", ["ja", "zh", "de", "kr"])
+def test_another_script_than_that_of_the_language_is_found(expected):
+    [found] = [each for each in findings(sentences("ko", "en", 300), expected) if "script" in each]
+    assert found.startswith(f"300 of 300 pairs: the source is not in the script of {expected}")
+
+
+def test_languages_in_several_scripts_may_be_in_each():
+    serbian = [(f"{source} č", target) for source, target in sentences("de", "en", 300)]
+    assert not any("script" in each or "both sides" in each for each in findings(serbian, "sr"))
+    assert any("script of sr-Cyrl" in each or "both sides" in each for each in findings(serbian, "sr-Cyrl"))
+    assert findings(sentences("ko", "zh", 300), "ko", "zh") == findings(sentences("zh", "ko", 300), "zh", "ko") == []
+
+
 def test_dialogues_and_labels_are_not_refused():
     lines = [target for _, target in sentences("de", "en", 300)]
     [turns] = corpus_findings(numbered(list(itertools.pairwise(lines))), ("en", "en"), EXCHANGE)
@@ -188,7 +201,9 @@ def test_copies_and_untranslated_lines_are_found():
     others = sentences("ko", "en", 200, seed=9)
     mixed = [(source, others[line][0]) if line % 10 == 0 else (source, target)
              for line, (source, target) in enumerate(pairs)]  # fmt: skip
-    assert findings(mixed, "ko") == ["20 of 200 pairs: both sides are in ko (Korean) (line 1, 11, 21, ...)"]
+    assert findings(mixed, "ko") == [
+        "20 of 200 pairs: both sides are in the script of ko (Korean) (line 1, 11, 21, ...)"
+    ]
     assert findings(pairs, "ru")[-1].startswith("200 of 200 pairs: the source is not in the script of ru (Russian)")
     assert findings(sentences("de", "en", 200), "nl") == [
         "200 of 200 pairs: the source seems to be in de (German), not nl (Dutch) (line 1, 2, 3, ...)"

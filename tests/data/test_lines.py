@@ -27,6 +27,9 @@ def test_a_line_ends_at_lf_only(tmp_path):
     [
         (b"one\rtwo\rthree\r", ["one", "two", "three"]),  # Mac OS before X
         (b"one\rtwo", ["one", "two"]),
+        ("one\rtwo\r".encode("utf-16"), ["one", "two"]),  # "Unicode Text" of Excel for Mac
+        ("one\rstill one\ntwo".encode("utf-16"), ["one\rstill one", "two"]),
+        ("\ufeff".encode("utf-16"), [""]),
         (b"one\r\ntwo\nthree\r\r\n", ["one", "two", "three\r"]),
         (b"one\rstill one\ntwo\r", ["one\rstill one", "two"]),
         (b"", []),

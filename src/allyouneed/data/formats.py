@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from allyouneed.data.headers import side_of
 from allyouneed.data.lines import read_lines
-from allyouneed.data.tables import Table
+from allyouneed.data.tables import Table, is_csv
 from allyouneed.errors import UserError
 from allyouneed.languages import primary
 
@@ -145,7 +145,7 @@ def _checked_side(path: Path) -> Iterator[bytes]:
     """Yield the lines of one side.
 
     Raises:
-        UserError: If most lines have several columns, or are JSON objects.
+        UserError: If most lines have several columns, or are JSON objects or CSV.
     """
     lines = read_lines(path)
     sample = list(islice(lines, _SAMPLE))
@@ -158,6 +158,8 @@ def _checked_side(path: Path) -> Iterator[bytes]:
         )
     if filled and all(line.startswith(b"{") and line.rstrip().endswith(b"}") and b'"' in line for line in filled[:10]):
         raise UserError(f"{path}: JSON lines, not one side of a corpus. Give the file alone if it has both sides.")
+    if is_csv(sample):
+        raise UserError(f"{path}: CSV with several columns, not one side of a corpus. Give the file alone.")
     return chain(sample, lines)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import codecs
 import io
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -84,8 +84,11 @@ def _lines_of(stream: Any, name: Path) -> Iterator[bytes]:
     head = stream.peek(_HEAD)[:_HEAD]
     chunks = iter(lambda: stream.read1(_CHUNK), b"")
     if code := wide_encoding(head):
-        return _split(transcode(chunks, code, name), name)
-    _check_text(head, name)
+        chunks = transcode(chunks, code, name)
+        first = next(chunks, b"")
+        head, chunks = first[:_HEAD], chain([first], chunks)
+    else:
+        _check_text(head, name)
     if b"\r" in head and b"\n" not in head:
         chunks = (chunk.replace(b"\r", b"\n") for chunk in chunks)
     return _split(chunks, name)

@@ -17,7 +17,7 @@ import numpy as np
 from allyouneed.data.findings import Finding, examples_of
 from allyouneed.data.formats import RawPair
 from allyouneed.data.frequent_words import FREQUENT_WORDS
-from allyouneed.languages import describe_language, primary, same_language, script_of
+from allyouneed.languages import describe_language, is_in_several_scripts, primary, same_language, script_of
 
 _FEW = 20  # pairs; fewer do not show which side a line belongs to
 _FEWEST = 3  # lines in another language that are reported; names and foreign words may look like it
@@ -30,8 +30,9 @@ _WORDS_EXAMINED = 20_000
 _MIN_WORDS = 400
 _FREQUENT = 0.04  # share of frequent words in a side that is in their language
 _TIMES = 3.0  # as many as those of the expected language
+_CHECK = "Check the files, and the languages of --from and --to."
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
-_HAN = "㐀-鿿豈-﫿\U00020000-\U0003ffff"
+_HAN = "㐀-鿿\uf900-\ufaff\U00020000-\U0003ffff"
 _SCRIPTS = {
     "latn": "A-Za-zÀ-ɏḀ-ỿ", "grek": "Ͱ-Ͽἀ-῿", "cyrl": "Ѐ-ԯ", "armn": "԰-֏", "hebr": "֐-׿", "arab": "؀-ۿݐ-ݿﭐ-﷿ﹰ-﻿",
     "deva": "ऀ-ॿ", "beng": "ঀ-৿", "guru": "਀-੿", "gujr": "઀-૿", "orya": "଀-୿", "taml": "஀-௿", "telu": "ఀ-౿",
@@ -63,30 +64,37 @@ def side_findings(pairs: Sequence[RawPair], languages: tuple[str, str], exchange
     different = [pair for pair in pairs if pair.source != pair.target]
     if one_language or len(different) < _FEW:
         return findings
-    source, target = (_pattern(script_of(code)) for code in languages)
+    source, target = (None if is_in_several_scripts(code) else _pattern(script_of(code)) for code in languages)
     if source and target and source[1] != target[1]:
         labels = _labels_by_script(different, source, target)
-        findings += _script_findings(different, labels, languages, exchange)
-        return findings
+        names = [f"the script of {describe_language(code)}" for code in languages]
+        swapped = _swapped(different, labels, names, exchange)
+        return [*findings, *swapped, *_script_findings(different, labels == -2, languages)]
+    foreign = np.array(
+        [
+            [_is_in_other_script(pair.source, source) for pair in different],
+            [_is_in_other_script(pair.target, target) for pair in different],
+        ]
+    )
     labels = _labels_by_trigrams(different)
     in_order = [pair for pair, first, second in zip(different, *labels, strict=True) if (first, second) != (1, 0)]
     return [
         *findings,
+        *_script_findings(different, foreign, languages),
         *_word_findings(in_order, languages, exchange),
-        *_swapped(different, labels, languages, exchange),
+        *_swapped(different, labels, [describe_language(code) for code in languages], exchange),
     ]
 
 
-def _swapped(pairs: Sequence[RawPair], labels: np.ndarray, languages: tuple[str, str], exchange: str) -> list[Finding]:
+def _swapped(pairs: Sequence[RawPair], labels: np.ndarray, names: Sequence[str], exchange: str) -> list[Finding]:
     """Report swapped and untranslated pairs.
 
     Args:
         pairs: The pairs.
         labels: Side that each line belongs to: 0 for the source, 1 for the target, -1 if unknown, shape [2, pairs].
-        languages: Codes of the languages.
+        names: What lines of each side are in: a language or its script.
         exchange: What to do if most are swapped.
     """
-    names = [describe_language(code) for code in languages]
     some = "Exchange the sides of these lines."
     cases = {
         "source and target are swapped": (labels[0] == 1) & (labels[1] == 0),
@@ -98,22 +106,26 @@ def _swapped(pairs: Sequence[RawPair], labels: np.ndarray, languages: tuple[str,
         affected = [pair for pair, is_affected in zip(pairs, mask, strict=True) if is_affected]
         if len(affected) >= _FEWEST:
             most = 2 * len(affected) > len(pairs)
-            remedy = (exchange if most else some) if number == 0 else "Translate or remove these lines."
+            remedy = (exchange if most else some) if number == 0 else _CHECK if most else "Translate or remove them."
             findings.append(Finding(fault, len(affected), len(pairs), examples_of(affected), remedy))
     return findings
 
 
-def _script_findings(
-    pairs: Sequence[RawPair], labels: np.ndarray, languages: tuple[str, str], exchange: str
-) -> list[Finding]:
-    findings = _swapped(pairs, labels, languages, exchange)
-    for side, (name, code) in enumerate(zip(("source", "target"), languages, strict=True)):
-        affected = [pair for pair, label in zip(pairs, labels[side], strict=True) if label == -2]
+def _script_findings(pairs: Sequence[RawPair], foreign: np.ndarray, languages: tuple[str, str]) -> list[Finding]:
+    """Report lines that are in none of the expected scripts, marked in an array of shape [2, pairs]."""
+    findings = []
+    for name, code, is_foreign in zip(("source", "target"), languages, foreign, strict=True):
+        affected = [pair for pair, each in zip(pairs, is_foreign, strict=True) if each]
         if len(affected) >= _FEWEST:
             fault = f"the {name} is not in the script of {describe_language(code)}"
-            remedy = "Check the files, and the languages of --from and --to."
-            findings.append(Finding(fault, len(affected), len(pairs), examples_of(affected), remedy))
+            findings.append(Finding(fault, len(affected), len(pairs), examples_of(affected), _CHECK))
     return findings
+
+
+def _is_in_other_script(text: str, pattern: tuple[re.Pattern[str], str] | None) -> bool:
+    text = _PLACEHOLDER.sub("", text[:_CHARACTERS])
+    letters = len(_ANY_LETTER.findall(text))
+    return pattern is not None and letters >= _LETTERS and len(pattern[0].findall(text)) < _IN_SCRIPT * letters
 
 
 def _pattern(script: str) -> tuple[re.Pattern[str], str] | None:
@@ -194,8 +206,7 @@ def _word_findings(pairs: Sequence[RawPair], languages: tuple[str, str], exchang
     for name, code, language in zip(("source", "target"), codes, found, strict=True):
         if language and not same_language(language, code):
             fault = f"the {name} seems to be in {describe_language(language)}, not {describe_language(code)}"
-            remedy = "Check the files, and the languages of --from and --to."
-            findings.append(Finding(fault, len(pairs), len(pairs), examples_of(pairs), remedy, refused=False))
+            findings.append(Finding(fault, len(pairs), len(pairs), examples_of(pairs), _CHECK, refused=False))
     return findings
 
 

@@ -62,6 +62,23 @@ def is_table(path: Path) -> bool:
     return True
 
 
+def is_csv(sample: Sequence[bytes]) -> bool:
+    """Return whether lines are CSV with several columns, by a header or by their quotation marks."""
+    lines = [line for line in sample if line.strip()]
+    if not lines or not (_is_possible_header(lines[0]) or any(b'"' in line for line in lines)):
+        return False
+    try:
+        return _find_csv(sample, lines, Path()).form == "CSV"
+    except UserError:
+        return False
+
+
+def _is_possible_header(line: bytes) -> bool:
+    """Return whether a line separates two names of sides or languages."""
+    cells = re.split("[,;|]", line.decode("utf-8", "replace"))
+    return sum(side_of(cell) is not None for cell in cells) >= 2
+
+
 class Table:
     """A file with both sides of a corpus, opened for one pass.
 
@@ -101,12 +118,16 @@ class Table:
                 "Train with others, for example --set data.columns=1,2 on the command line."
             )
         if layout.width > 2 and not layout.names:
-            rows = list(islice(_rows(iter(self._sample), layout), 100))
+            rows = [row for row in islice(_rows(iter(self._sample), layout), 100) if not row.fault]
+            numeric = [all(row.cells[index].strip().isdecimal() for row in rows) for index in range(layout.width)]
+            text = [str(column) for column, is_numeric in enumerate(numeric, 1) if not is_numeric]
+            chosen = ",".join(text[:2]) if len(text) >= 2 else "2,3"
             for column in columns:
-                if rows and all(row.fault or row.cells[column - 1].strip().isdecimal() for row in rows):
+                if rows and numeric[column - 1]:
                     raise UserError(
                         f"{self.path}: column {column} of {layout.width} has only numbers. Choose the columns of "
-                        "source and target: in training --set data.columns=2,3 or the like, otherwise cut -f2,3."
+                        f"source and target: in training --set data.columns={chosen} or the like, otherwise "
+                        f"cut -f{chosen}."
                     )
         return source - 1, target - 1
 
