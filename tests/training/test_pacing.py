@@ -199,3 +199,9 @@ def test_a_wrong_measurement_is_corrected(simulate, measured):
     assert 0.95 <= loop.took <= 1.03
     check_decay(loop)
     assert loop.rates.index(max(loop.rates)) > 0.02 * len(loop.rates)  # warm-up follows the number of steps
+
+
+def test_the_end_of_a_run_translates_no_more_than_there_is():
+    """One validation sentence: timed, scored, and translated twice as a reference output."""
+    assert plan_final(0.5, 1, 0.0, 60) == pytest.approx(4 * 0.5 + 0.5)
+    assert plan_final(0.5, 1000, 0.0, 60) == pytest.approx((64 + 100 + 120) * 0.5 + 0.5)

@@ -10,7 +10,7 @@ FINAL_SENTENCES = 2000  # validation sentences scored with beam search at the en
 _FEWEST_SENTENCES = 100
 _SHARE = 0.03  # maximum share of a budget for beam search on them, so that a slow moment at the end costs little time
 _SAMPLED = 64  # sentences whose beam search is timed
-_REFERENCES = 120  # reference outputs: 60 sentences, translated twice
+_REFERENCES = 60  # sentences of reference outputs, each translated twice
 _FILES = 0.5  # seconds for the report and the end of the process
 
 
@@ -25,13 +25,13 @@ def plan_final(per_sentence: float, available: int, validation_seconds: float, b
     """
     affordable = max(_FEWEST_SENTENCES, int(_SHARE * budget / max(1e-9, per_sentence)))
     sentences = min(FINAL_SENTENCES, available, affordable)
-    translated = _SAMPLED + sentences + _REFERENCES
+    translated = min(_SAMPLED, available) + sentences + 2 * min(_REFERENCES, available)
     return 2 * validation_seconds + per_sentence * translated + _FILES
 
 
 def affordable_sentences(per_sentence: float, seconds: float) -> int:
     """Return the number of sentences to score in the time that is left before the end, reference outputs included."""
-    affordable = int(max(0.0, seconds - _FILES) / max(1e-9, per_sentence)) - _REFERENCES
+    affordable = int(max(0.0, seconds - _FILES) / max(1e-9, per_sentence)) - 2 * _REFERENCES
     return max(_FEWEST_SENTENCES, min(FINAL_SENTENCES, affordable))
 
 
