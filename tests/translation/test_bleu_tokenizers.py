@@ -13,7 +13,7 @@ import allyouneed
 from allyouneed import UserError
 from allyouneed.config import TrainingConfig
 from allyouneed.translation import bleu_tokenizers
-from allyouneed.translation.bleu_tokenizers import bleu_metric, choose_tokenizer, unfit_remark
+from allyouneed.translation.bleu_tokenizers import bleu_metric, choose_tokenizer, ter_remark, unfit_remark
 from allyouneed.translation.metrics import corpus_scores
 
 HAN = "的一是了我不在人有他这中大来上国个到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可里后小么心"
@@ -163,3 +163,18 @@ def test_evaluation_follows_the_target_language(toy_run, tmp_path):
     assert told == []
     assert "tok:13a" in allyouneed.evaluate(translator, test, tokenizer="13a").bleu_signature
     assert "tok:none" in allyouneed.evaluate(translator, test, tokenizer="none").bleu_signature
+
+
+@pytest.mark.parametrize(
+    ("reference", "is_unfit"),
+    [
+        ("在耶路撒冷的使徒听见撒玛利亚居民领受了神的道。", True),
+        ("เขาพูดว่าเขากำลังตามหาพี่น้องของเขา", True),
+        ("在 耶路撒冷 的 使徒 听见 了", False),  # tokenized
+        ("사도들이 말씀을 받았다 함을 듣고", False),
+        ("He said 你好 to everyone here.", False),
+        ("", False),
+    ],
+)
+def test_ter_is_remarked_for_scripts_without_spaces(reference, is_unfit):
+    assert (ter_remark([reference]) is not None) == is_unfit

@@ -61,6 +61,7 @@ def test_equal_systems_do_not_differ(files):
     assert not any(metric.is_significant for metric in same.metrics)
     assert same.better() == (0, 0)
     assert sum("+0.00, equal" in line for line in same.lines()) == 2
+    assert not any(line.startswith("line ") for line in same.lines())
     assert same.sentences[0].source is None
     assert "</html>" in same.html()
 

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -16,9 +17,11 @@ import sacrebleu.dataset.base
 from sacrebleu.dataset import DATASETS
 
 import allyouneed
-from allyouneed import UserError
+from allyouneed import Translator, UserError
+from allyouneed.bundle import load_bundle
 from allyouneed.translation import comet, sacrebleu_sets
 from allyouneed.translation.evaluation import MetricOptions
+from tests.compat import POST_NORM
 from tests.conftest import toy_pairs, write_pairs
 
 WORDS = ("der kleine Hund", "läuft über", "eine grüne Wiese,", "und", "zwei Männer", "(alt)", "3.5 Meter weit!", "a-b")
@@ -182,6 +185,22 @@ def test_test_sets_of_sacrebleu_by_name(sets, files):
     assert [scores.bleu, scores.chrf] == pytest.approx([each["score"] for each in expected], abs=1e-7)
 
 
+def test_a_test_set_of_another_direction_is_refused(sets, files):
+    for field, name in (("src", "source"), ("ref", "reference")):
+        write(sets / "wmt14" / "full" / f"wmt14_full.en-de.{field}", files[name].read_text().splitlines())
+    bundle = load_bundle(POST_NORM)
+    german = Translator(replace(bundle, languages=("de", "en")))
+    message = "wmt14/full/en-de: a test set from en to de, but the translator translates from de to en"
+    for call in (
+        lambda: allyouneed.evaluate(german, "wmt14/full/en-de"),
+        lambda: allyouneed.compare(files["output"], german, "wmt14/full/en-de"),
+    ):
+        with pytest.raises(UserError, match=message):
+            call()
+    for languages in (("en-GB", "de"), ("x-a", "x-b"), ("mul", "de")):
+        allyouneed.evaluate(Translator(replace(bundle, languages=languages)), "wmt14/full/en-de")
+
+
 def test_several_references_of_a_test_set(sets, files):
     allowed = sacrebleu_sets._files(DATASETS["wmt21/AB"], "cs-en")
     assert len(allowed) == 3  # the source and two references
@@ -196,6 +215,8 @@ def test_test_sets_are_not_downloaded(sets, files):
         allyouneed.evaluate(hypothesis=files["output"], test="mtnt2019/ja-en")
     with pytest.raises(UserError, match=r"no language pair de-xx.* It has .*de-en"):
         allyouneed.evaluate(hypothesis=files["output"], test="wmt14/full/de-xx")
+    with pytest.raises(UserError, match=r"mtnt2019: name the language pair .* mtnt2019/en-fr"):
+        allyouneed.evaluate(hypothesis=files["output"], test="mtnt2019")
     with pytest.raises(UserError, match="wmt99/de-en: no such file"):
         allyouneed.evaluate(hypothesis=files["output"], test="wmt99/de-en")
 

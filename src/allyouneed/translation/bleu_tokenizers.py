@@ -29,7 +29,7 @@ _UNSPACED = "th tts sou nod lo km my shn ksw kjp mnw bo adx khg dz khb tdd blt r
 _OWN_PUNCTUATION = (
     "ar arz ary apc acm fa ur ps pbt sd ug ckb ks dv hi bn ne as or pa sa mai bho awa mag hne sat mni am ti hy hyw"
 )
-_NO_LANGUAGE = ("mul", "und")  # several languages, or an unknown one
+NO_LANGUAGE = ("mul", "und")  # several languages, or an unknown one
 
 _HAN = "\u2e80-\u2fdf\u3005\u3007\u3021-\u3029\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _KANA = "\u3041-\u309f\u30a1-\u30ff\u31f0-\u31ff\uff66-\uff9f"
@@ -78,7 +78,7 @@ def choose_tokenizer(name: str, language: str | None, references: Sequence[str] 
         return TokenizerChoice(name)
     code = stored_language_code(language or "")
     spoken = primary(code)
-    if not code or spoken in _NO_LANGUAGE or spoken.startswith("x-"):
+    if not code or spoken in NO_LANGUAGE or spoken.startswith("x-"):
         code = spoken = _language_of("\n".join(references))
     if "-Latn" in code:  # pinyin and other romanisations
         return TokenizerChoice(DEFAULT)
@@ -155,6 +155,17 @@ def unfit_remark(name: str, references: Iterable[str]) -> str | None:
         f"tokenizer {name} does not divide this script into words, so that BLEU says little "
         f"({count:,} of {letters:,} letters of the references). Use {_FITTING[_language_of(text)]}."
     )
+
+
+def ter_remark(references: Iterable[str]) -> str | None:
+    """Return why TER, which counts edits of words between spaces, says little about a text, or None."""
+    text = "\n".join(references)
+    unspaced = f"[{_HAN}{_KANA}{_SOUTHEAST}]"
+    words = [word for word in text.split() if re.search(unspaced, word)]
+    count = len(re.findall(unspaced, text))
+    if not words or count < _SHARE * _count_letters(text) or count < _LONGEST_WORDS * len(words):
+        return None
+    return "TER counts words between spaces, which this script does not have, so that it says little. Use chrf."
 
 
 def _is_installed(name: str) -> bool:

@@ -161,7 +161,7 @@ class Comparison:
         first, second = self.better()
         equal = len(self.sentences) - first - second
         yield f"sentences with the higher chrF: A {first:,}, B {second:,}, equal {equal:,}"
-        for pair in self.most_different()[:sentences]:
+        for pair in [pair for pair in self.most_different() if len(set(pair.translations)) > 1][:sentences]:
             yield f"line {pair.line:,}: chrF {pair.chrf[0]:.1f} and {pair.chrf[1]:.1f} ({pair.difference:+.1f})"
             yield from ([f"  source     {pair.source}"] if pair.source is not None else [])
             yield from (f"  reference  {reference}" for reference in pair.references)
@@ -221,6 +221,8 @@ def compare(
     loaded = [translator for translator in translators if translator]
     _check_languages(loaded)
     found = read_test(files, loaded[0].bundle.config.data.columns if loaded else (1, 2), more)
+    for each in loaded:
+        found.check_direction(each.bundle.languages)
     if loaded:
         found = found.normalised()
     _check_size(found)

@@ -44,7 +44,7 @@ def refuse_without_code(bundle: Bundle, texts: Iterable[str]) -> None:
     if not needs_target(bundle):
         return
     if any(text.strip() and not bundle.tokenizer.has_code(text.lstrip()) for text in texts):
-        raise UserError(_choose_target(targets_of(bundle.directions)))
+        raise _unnamed_target(targets_of(bundle.directions))
 
 
 def zero_shot_remark(bundle: Bundle, direction: Direction) -> str | None:
@@ -64,7 +64,7 @@ def _languages(bundle: Bundle, source: str | None, target: str | None) -> Direct
     matching = [each for each in directions if named[0] in (None, each[0]) and named[1] in (None, each[1])]
     possible = targets_of(matching or directions)
     if named[1] is None and len(possible) > 1:
-        raise UserError(_choose_target(possible))
+        raise _unnamed_target(possible)
     first = (matching or directions)[0]
     return named[0] or first[0], named[1] or first[1]
 
@@ -86,5 +86,6 @@ def _codes(bundle: Bundle) -> dict[str, str]:
     return {stored_language_code(match[1]): match[0] for match in found if match}
 
 
-def _choose_target(targets: Iterable[str]) -> str:
-    return f"this model translates into several languages: choose one with --to (target=): {', '.join(targets)}."
+def _unnamed_target(targets: Iterable[str]) -> UserError:
+    listed = ", ".join(targets)
+    return UserError(f"this model translates into several languages: choose one with --to (target=): {listed}.")

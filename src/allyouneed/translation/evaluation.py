@@ -11,7 +11,7 @@ import torch
 from allyouneed.data.tokenizer import to_nfc
 from allyouneed.errors import UserError
 from allyouneed.files import TextFiles, as_paths, check_output
-from allyouneed.translation.bleu_tokenizers import AUTO, choose_tokenizer, unfit_remark
+from allyouneed.translation.bleu_tokenizers import AUTO, choose_tokenizer, ter_remark, unfit_remark
 from allyouneed.translation.comet import DEFAULT_MODEL, CometMetric
 from allyouneed.translation.evaluation_data import TestSet, read_test, read_translations
 from allyouneed.translation.line_translation import LineProgress, translate_lines
@@ -19,6 +19,7 @@ from allyouneed.translation.metrics import (
     BLEU,
     COMET,
     DEFAULT_METRICS,
+    TER_NAME,
     CorpusScores,
     metric_names,
     sacrebleu_metric,
@@ -98,6 +99,7 @@ def evaluate(
     columns = translator.bundle.config.data.columns if translator else (1, 2)
     found = read_test(files, columns, more, translator.bundle.languages if translator else None, report)
     if translator:
+        found.check_direction(translator.bundle.languages)
         found = found.normalised()
     scoring = Scoring.prepare(wanted, tokenizer, found, target_language(translator), report)
     if translator:
@@ -143,9 +145,10 @@ class Scoring:
                 sacrebleu_metric(name, chosen.name)
         if COMET in names and test.sources is None:
             raise UserError("COMET needs the source sentences: give them with --test.")
-        if BLEU in names:
-            for line in filter(None, (chosen.remark, unfit_remark(chosen.name, test.references[0]))):
-                report(line)
+        remarks = [chosen.remark, unfit_remark(chosen.name, test.references[0])] if BLEU in names else []
+        remarks += [ter_remark(test.references[0])] if TER_NAME in names else []
+        for line in filter(None, remarks):
+            report(line)
         comet = CometMetric(options.comet_model) if COMET in names else None
         return cls(test, names, chosen.name, options.confidence, comet)
 

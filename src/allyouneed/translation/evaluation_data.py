@@ -12,7 +12,9 @@ from allyouneed.data.lines import read_text
 from allyouneed.data.tables import is_table
 from allyouneed.data.tokenizer import to_nfc
 from allyouneed.errors import UserError
-from allyouneed.translation.sacrebleu_sets import is_set_name, read_named_set
+from allyouneed.languages import primary
+from allyouneed.translation.bleu_tokenizers import NO_LANGUAGE
+from allyouneed.translation.sacrebleu_sets import is_set_name, read_named_set, refuse_without_pair
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class TestSet:
         lines: Line number of each sentence, from 1.
         sources: Source sentences; None if only references were given.
         references: References, [reference][sentence].
-        language: Code of the target language, if the test set has one.
+        languages: Codes of source and target, if the test set has them.
     """
 
     __test__ = False  # not a test of pytest
@@ -33,12 +35,31 @@ class TestSet:
     lines: list[int]
     sources: list[str] | None
     references: list[list[str]]
-    language: str | None = None
+    languages: tuple[str, str] | None = None
+
+    @property
+    def language(self) -> str | None:
+        """Code of the target language, if the test set has one."""
+        return self.languages[1] if self.languages else None
+
+    def check_direction(self, languages: Sequence[str]) -> None:
+        """Raise `UserError` if the test set is known to be of other languages than a translator.
+
+        Args:
+            languages: Codes of the translator's source and target language.
+        """
+        given = self.languages or ()
+        for own, other in zip(map(primary, given), map(primary, languages), strict=False):
+            if own != other and other not in NO_LANGUAGE and not other.startswith("x-"):
+                raise UserError(
+                    f"{self.name}: a test set from {' to '.join(given)}, but the translator translates from "
+                    f"{' to '.join(languages)}."
+                )
 
     def normalised(self) -> TestSet:
         """Return a copy whose references are in Unicode NFC, as translations of a model are."""
         references = [[to_nfc(text) for text in texts] for texts in self.references]
-        return TestSet(self.name, self.lines, self.sources, references, self.language)
+        return TestSet(self.name, self.lines, self.sources, references, self.languages)
 
 
 def read_test(
@@ -64,10 +85,12 @@ def read_test(
     more = [*files[2:], *extra_references]
     if not files and not more:
         raise UserError("give a test set: --test SOURCE TARGET, or with translations in files --reference FILE.")
+    if len(files) == 1 and not files[0].exists():
+        refuse_without_pair(files[0].as_posix())
     if len(files) == 1 and not files[0].exists() and is_set_name(files[0].as_posix()):
         named = read_named_set(files[0].as_posix())
-        name, language = files[0].as_posix(), named.languages[1]
-        found = TestSet(name, _numbers(named.sources), named.sources, named.references, language)
+        lines = _numbers(named.sources)
+        found = TestSet(files[0].as_posix(), lines, named.sources, named.references, named.languages)
     elif more and (not files or (len(files) == 1 and not _has_pairs(files[0]))):
         sources = _plain(files[0]) if files else None
         first, *more = more

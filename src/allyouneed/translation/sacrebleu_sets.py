@@ -37,6 +37,15 @@ def is_set_name(name: str) -> bool:
     return bool(slash) and dataset in DATASETS and "-" in pair
 
 
+def refuse_without_pair(name: str) -> None:
+    """Raise `UserError` if a text is the name of a test set without a language pair."""
+    if name in DATASETS:
+        pairs = list(DATASETS[name].langpairs)
+        raise UserError(
+            f"{name}: name the language pair of the test set, for example {name}/{pairs[0]}. It has {', '.join(pairs)}."
+        )
+
+
 def read_named_set(name: str) -> NamedSet:
     """Read a test set of sacreBLEU.
 
