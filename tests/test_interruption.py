@@ -44,6 +44,16 @@ def send(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_only_one_process_of_a_run_reports_a_signal(rank, capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", str(rank))
+    with pytest.raises(SystemExit) as exit_info, resume_hint():
+        send(signal.SIGTERM)
+    assert exit_info.value.code == 143
+    assert ("To resume" in capsys.readouterr().err) == (rank == 0)
+
+
 @pytest.mark.parametrize("number", CODES)
 def test_exit_codes_are_those_of_shells(number, capsys):
     with pytest.raises(SystemExit) as exit_info, resume_hint():

@@ -82,7 +82,8 @@ def resume_hint() -> Iterator[None]:
         interrupted = error if isinstance(error, Interrupted) else Interrupted()
         command = f"{program()} {shlex.join(sys.argv[1:])}"
         message = interrupted.message or f"{interrupted}; progress is saved"
-        say(f"{message}. To resume, run the same command again:\n  {command}")
+        if "WORLD_SIZE" not in os.environ or os.environ.get("RANK") == "0":  # torchrun passes signals to all processes
+            say(f"{message}. To resume, run the same command again:\n  {command}")
         exit_now(interrupted.exit_code)  # with typer.Exit, `run_app` would print "interrupted" again
 
 

@@ -45,7 +45,7 @@ def compile_kernels(config: Config, device: torch.device, ranks: Ranks, show: Ca
 
     def announce() -> None:
         was_cold.append(True)
-        show("compiling kernels for this machine (once, up to a minute; does not count towards --minutes) ...")
+        show("compiling kernels for this machine (once, not counted in --minutes; a minute on two idle cores) ...")
 
     large = _LARGE_PRODUCTS if model.d_model >= _SMALLEST_LARGE else ()
     training = [f"allyouneed.kernels.{name}" for name in (*_STEP, *_LOSS, *large)]
