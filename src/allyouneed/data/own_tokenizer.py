@@ -13,7 +13,6 @@ from allyouneed.errors import UserError
 
 _EXAMINED = 65_536  # bytes at the beginning of a file by which its format is recognised
 _EXAMINED_LINES = 50
-_REMEDY = "Give the .model file that SentencePiece writes"
 _OTHER_FORMATS = {  # what the beginning of other formats looks like
     "the tokenizer.json of Hugging Face's tokenizers": r"\s*\{(?s:.*)\"(added_tokens|normalizer|pre_tokenizer)\"",
     "a vocabulary in JSON": r"\s*(\{|\[\s*[\[{\"])",
@@ -46,7 +45,7 @@ def load_own_tokenizer(paths: Sequence[Path], symbols: Sequence[str] = ()) -> To
 
 def _read(path: Path) -> ModelFile:
     if path.is_dir():
-        raise UserError(f"{path}: a folder. {_REMEDY}.")
+        raise UserError(f"{path}: a folder. Give the .model file that SentencePiece writes.")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -55,23 +54,27 @@ def _read(path: Path) -> ModelFile:
         model = read_model(content)
         Tokenizer(content)
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: {_describe(path, content)}") from error
+        raise _error(path, content) from error
     return model
 
 
-def _describe(path: Path, content: bytes) -> str:
-    """Describe a file that is not a SentencePiece model, and what to do instead."""
+def _error(path: Path, content: bytes) -> UserError:
+    """Return the error for a file that is not a SentencePiece model: what it is, and what to do instead."""
     try:
         start = getincrementaldecoder("utf-8")().decode(content[:_EXAMINED])
     except UnicodeDecodeError:
         start = "\0"
     beginning = "\n".join(start.splitlines()[:_EXAMINED_LINES])
     if not content:
-        return f"the file is empty. {_REMEDY}."
+        return UserError(f"{path}: the file is empty. Give the .model file that SentencePiece writes.")
     if content.startswith((b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd")):
-        return "compressed. Unpack it first, then give the .model file of SentencePiece."
+        return UserError(f"{path}: compressed. Unpack it first, then give the .model file of SentencePiece.")
     for kind, pattern in _OTHER_FORMATS.items():
         if "\0" not in start and re.match(pattern, beginning):
-            return f"{kind}. {_REMEDY}; it is often next to this file, as tokenizer.model, source.spm or spiece.model."
-    damaged = content.startswith(b"\n")  # the first field, a piece
-    return f"{'a damaged SentencePiece model' if damaged else 'not a SentencePiece model'}. {_REMEDY}."
+            return UserError(
+                f"{path}: {kind}. Give the .model file that SentencePiece writes; it is often next to this file, as "
+                "tokenizer.model, source.spm or spiece.model."
+            )
+    if content.startswith(b"\n"):  # the first field, a piece
+        return UserError(f"{path}: a damaged SentencePiece model. Give the .model file that SentencePiece writes.")
+    return UserError(f"{path}: not a SentencePiece model. Give the .model file that SentencePiece writes.")

@@ -54,7 +54,7 @@ def learn_tokenizer(
             smallest = _smallest_size(str(error), len(symbols))
             largest = re.search(r"value <= (\d+)", str(error))
             if smallest and not adjustable:
-                raise UserError(_too_small(sentences, size, smallest, len(symbols))) from error
+                raise _too_small(sentences, size, smallest, len(symbols)) from error
             new_size = smallest or (int(largest[1]) if largest else size)
             if new_size == size:
                 reason = str(error).splitlines()[-1]
@@ -117,17 +117,24 @@ def _count_characters(sentences: Iterable[str]) -> Counter[str]:
     return counts
 
 
-def _too_small(sentences: Sequence[str], vocab_size: int, smallest: int, symbols: int) -> str:
-    """Explain that a vocabulary is too small, with the alternative of covering fewer characters."""
-    message = f"data.vocab_size = {vocab_size} is too small: "
+def _too_small(sentences: Sequence[str], vocab_size: int, smallest: int, symbols: int) -> UserError:
+    """Return the error for a vocabulary that is too small, with the alternative of covering fewer characters."""
     if smallest == _FIXED + symbols + 1:
-        return f"{message}bytes alone require {smallest}. Give at least that number."
-    message += f"bytes and the characters of this text alone require {smallest}. Give at least that number"
+        return UserError(
+            f"data.vocab_size = {vocab_size} is too small: bytes alone require {smallest}. Give at least that number."
+        )
     counts = _count_characters(sentences)
     for coverage in _COVERAGES:
         if _FIXED + symbols + covered_characters(counts, coverage) <= vocab_size:
-            return f"{message}, or encode rare characters as bytes: --set data.character_coverage={coverage}."
-    return f"{message}."
+            return UserError(
+                f"data.vocab_size = {vocab_size} is too small: bytes and the characters of this text alone require "
+                f"{smallest}. Give at least that number, or encode rare characters as bytes: --set "
+                f"data.character_coverage={coverage}."
+            )
+    return UserError(
+        f"data.vocab_size = {vocab_size} is too small: bytes and the characters of this text alone require {smallest}. "
+        "Give at least that number."
+    )
 
 
 def _learn(
