@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from allyouneed import Translator
-from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.insight.attribution.attribute import METHODS, answer
 from allyouneed.insight.attribution.deletion import RANDOM, DeletionTest, deletion_test
 from allyouneed.insight.attribution.removal import PartialInputs, Question

@@ -26,7 +26,7 @@ from playwright.sync_api import Browser, sync_playwright
 from allyouneed import Transformer, Translator
 from allyouneed.bundle import Bundle
 from allyouneed.config import Config
-from allyouneed.data.tokenizer_training import learn_tokenizer
+from allyouneed.data.tokens.tokenizer_training import learn_tokenizer
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import html
 

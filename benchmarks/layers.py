@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from allyouneed import Translator
-from allyouneed.data.formats import read_pairs
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.files.formats import read_pairs
+from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.insight.layers.inside import inside_data
 from allyouneed.insight.layers.lens import agreement, lens_data
 from allyouneed.insight.layers.states import validation_pairs

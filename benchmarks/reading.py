@@ -16,7 +16,7 @@ from itertools import chain, islice, repeat
 from pathlib import Path
 
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import read_pairs
+from allyouneed.data.files.formats import read_pairs
 
 
 def main() -> None:

@@ -27,8 +27,8 @@ sys.path.insert(0, str(ROOT))  # makes `benchmarks` importable from any folder
 from allyouneed import Translator, evaluate  # noqa: E402
 from allyouneed.data.corpora import corpus  # noqa: E402
 from allyouneed.data.synthetic import make_dates  # noqa: E402
+from allyouneed.training.planning.schedule import TrainingPlan  # noqa: E402
 from allyouneed.training.request import Request  # noqa: E402
-from allyouneed.training.schedule import TrainingPlan  # noqa: E402
 from allyouneed.training.train import train  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 

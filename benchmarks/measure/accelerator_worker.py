@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from allyouneed.config import Config, ModelConfig
 from allyouneed.data.batches import Batch, BatchOrder, Position, collate
 from allyouneed.data.store import PairStore, open_store
-from allyouneed.data.tokenizer import BOS, EOS, PAD
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.model.embedding import sinusoids
 from benchmarks.measure.accelerator import COMPILED, MARIAN, OURS, TORCH
 from benchmarks.measure.memory import peak_bytes

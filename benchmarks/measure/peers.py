@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from allyouneed.bundle import Bundle, weights_of
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokens.tokenizer import EOS
 
 PEERS = ("fairseq", "transformers", "joeynmt")
 _SCRIPT = Path(__file__).parents[1] / "peers" / "translator.py"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from allyouneed.config import Config, load_recipe
-from allyouneed.training.size import training_flops
+from allyouneed.training.resolution.size import training_flops
 
 Sweeps = Mapping[str, Sequence[int]]
 

@@ -16,7 +16,7 @@ from allyouneed.config import load_recipe
 from allyouneed.data.corpora import corpus
 from allyouneed.data.prepare import prepare
 from allyouneed.data.store import write_store
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.paper.results_folder import as_table
 from benchmarks.measure.workers import WorkerFailed, run_worker
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from allyouneed.config import Config, load_recipe
-from allyouneed.training.size import matrix_flops, training_flops
+from allyouneed.training.resolution.size import matrix_flops, training_flops
 from benchmarks.peers.contract import SIZES, SKIPPED, WINDOW, Size
 
 PEERS = Path(__file__).parents[1] / "peers"

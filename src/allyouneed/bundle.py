@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from allyouneed.config import Config, ModelConfig, config_from
 from allyouneed.data.directions import Direction
-from allyouneed.data.tokenizer import SEPARATE_FILES
-from allyouneed.data.vocabulary import AnyTokenizer, load_tokenizers
+from allyouneed.data.tokens.tokenizer import SEPARATE_FILES
+from allyouneed.data.tokens.vocabulary import AnyTokenizer, load_tokenizers
 from allyouneed.errors import UserError
 from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes, to_json, write_folder
 from allyouneed.model.transformer import Transformer

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from allyouneed.model.transformer import Transformer
-from allyouneed.training.size import matrix_flops
+from allyouneed.training.resolution.size import matrix_flops
 from benchmarks.measure.accelerator import (
     MARIAN,
     OURS,

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from allyouneed.config import load_recipe
-from allyouneed.training.size import training_flops
+from allyouneed.training.resolution.size import training_flops
 from benchmarks.measure import throughput
 from benchmarks.measure.throughput import OURS, PLAIN, Runs, measure_throughput, throughput_table
 from benchmarks.peers.contract import SIZES, number_of_updates, run

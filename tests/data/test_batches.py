@@ -4,7 +4,7 @@ import torch
 
 from allyouneed.data.batches import BatchOrder, Position, collate, pad, share, token_batches
 from allyouneed.data.store import open_store, write_store
-from allyouneed.data.tokenizer import BOS, EOS, PAD
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 
 
 @pytest.fixture

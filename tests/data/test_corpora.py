@@ -7,7 +7,7 @@ import pytest
 from allyouneed.config import DataConfig
 from allyouneed.data.corpora import Corpus, as_corpora, corpus, total
 from allyouneed.data.corpus import CorpusReport
-from allyouneed.data.formats import RawPair
+from allyouneed.data.files.formats import RawPair
 from allyouneed.data.prepare import HeldOut, prepare
 from allyouneed.data.store import open_store
 from allyouneed.errors import UserError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs, first_mismatch
-from allyouneed.data.formats import RawPair, read_pairs
+from allyouneed.data.files.formats import RawPair, read_pairs
 from allyouneed.errors import UserError
 
 

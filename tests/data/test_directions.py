@@ -5,7 +5,7 @@ import pytest
 from allyouneed.config import DataConfig
 from allyouneed.data.corpora import common_tag, corpus, in_directions, training_text
 from allyouneed.data.directions import parse_directions
-from allyouneed.data.formats import RawPair
+from allyouneed.data.files.formats import RawPair
 from allyouneed.data.prepare import prepare
 from allyouneed.data.store import open_store
 from allyouneed.errors import UserError

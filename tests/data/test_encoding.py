@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.encoding import guess_encoding, is_utf8
-from allyouneed.data.lines import read_lines, read_text
+from allyouneed.data.files.encoding import guess_encoding, is_utf8
+from allyouneed.data.files.lines import read_lines, read_text
 from allyouneed.errors import UserError
 
 TEXTS = {

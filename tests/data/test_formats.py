@@ -1,7 +1,7 @@
 import pytest
 
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import columns_for, read_pairs, reading_notes
+from allyouneed.data.files.formats import columns_for, read_pairs, reading_notes
 from allyouneed.errors import UserError
 
 

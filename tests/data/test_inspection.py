@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from allyouneed.config import DataConfig
-from allyouneed.data.alignment import misaligned_stretches
 from allyouneed.data.corpora import corpus
-from allyouneed.data.formats import RawPair, read_pairs
-from allyouneed.data.garbled import is_misread
-from allyouneed.data.inspection import corpus_findings
+from allyouneed.data.files.formats import RawPair, read_pairs
+from allyouneed.data.inspection.alignment import misaligned_stretches
+from allyouneed.data.inspection.garbled import is_misread
+from allyouneed.data.inspection.inspect_text import corpus_findings
 from allyouneed.data.prepare import prepare
 from allyouneed.data.synthetic import make_dates
 from allyouneed.errors import UserError

@@ -9,8 +9,8 @@ import zipfile
 
 import pytest
 
-from allyouneed.data.kinds import recognise
-from allyouneed.data.lines import read_lines
+from allyouneed.data.files.kinds import recognise
+from allyouneed.data.files.lines import read_lines
 from allyouneed.errors import UserError
 
 

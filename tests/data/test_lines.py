@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from allyouneed.data import lines as lines_module
-from allyouneed.data.lines import decode_lines, read_lines, read_text
+from allyouneed.data.files import lines as lines_module
+from allyouneed.data.files.lines import decode_lines, read_lines, read_text
 from allyouneed.errors import UserError
 
 TEXT = "하나\n둘 ein Hündchen\n"
@@ -105,7 +105,7 @@ def test_missing_zstandard_is_explained(tmp_path, monkeypatch):
     def missing(name):
         raise ImportError
 
-    monkeypatch.setattr("allyouneed.data.compression.import_module", missing)
+    monkeypatch.setattr("allyouneed.data.files.compression.import_module", missing)
     (tmp_path / "a.zst").write_bytes(b"\x28\xb5\x2f\xfd1234")
     with pytest.raises(UserError, match=r"a\.zst: compressed with Zstandard.*pip install zstandard"):
         list(read_lines(tmp_path / "a.zst"))

@@ -7,9 +7,9 @@ import json
 import pytest
 import sentencepiece
 
-from allyouneed.data.own_tokenizer import load_own_tokenizer
-from allyouneed.data.sentencepiece_model import read_model
-from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK
+from allyouneed.data.tokens.own_tokenizer import load_own_tokenizer
+from allyouneed.data.tokens.sentencepiece_model import read_model
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK
 from allyouneed.errors import UserError
 from tests.data.test_subword_sampling import TEXT
 

@@ -9,12 +9,12 @@ import sentencepiece
 
 from allyouneed import kernels
 from allyouneed.config import DataConfig
-from allyouneed.data.sentencepiece_model import read_model
 from allyouneed.data.store import PairStore, Sentences
-from allyouneed.data.subword_sampling import PairSampler, SubwordSampler, sentence_seeds
-from allyouneed.data.tokenizer import Tokenizer
-from allyouneed.data.tokenizer_training import learn_tokenizer
-from allyouneed.data.vocabulary import Vocabulary, VocabularyTokenizer
+from allyouneed.data.tokens.sentencepiece_model import read_model
+from allyouneed.data.tokens.subword_sampling import PairSampler, SubwordSampler, sentence_seeds
+from allyouneed.data.tokens.tokenizer import Tokenizer
+from allyouneed.data.tokens.tokenizer_training import learn_tokenizer
+from allyouneed.data.tokens.vocabulary import Vocabulary, VocabularyTokenizer
 from allyouneed.errors import UserError
 from tests.data.test_tokenizer_training import chinese
 

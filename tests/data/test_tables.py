@@ -7,8 +7,8 @@ import random
 import pytest
 
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import read_pairs, reading_notes
-from allyouneed.data.headers import side_of
+from allyouneed.data.files.formats import read_pairs, reading_notes
+from allyouneed.data.files.headers import side_of
 from allyouneed.errors import UserError
 from tests.pages import blocks
 

@@ -2,8 +2,8 @@ import unicodedata
 
 import pytest
 
-from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK, load_tokenizer
-from allyouneed.data.tokenizer_training import learn_tokenizer
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK, load_tokenizer
+from allyouneed.data.tokens.tokenizer_training import learn_tokenizer
 from allyouneed.errors import UserError
 
 TEXT = ["the dog runs", "the cat sleeps", "개가 달린다", "고양이가 잔다"] * 20

@@ -1,8 +1,8 @@
 import pytest
 
-from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK
-from allyouneed.data.tokenizer_training import learn_tokenizer
-from allyouneed.data.vocabulary import ADDED, Vocabulary, VocabularyTokenizer, load_tokenizers
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK
+from allyouneed.data.tokens.tokenizer_training import learn_tokenizer
+from allyouneed.data.tokens.vocabulary import ADDED, Vocabulary, VocabularyTokenizer, load_tokenizers
 from allyouneed.errors import UserError
 
 CODE = ">>fr<<"

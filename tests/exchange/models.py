@@ -6,7 +6,7 @@ import torch
 
 from allyouneed.bundle import Bundle
 from allyouneed.config import Config, ModelConfig
-from allyouneed.data.tokenizer_training import learn_tokenizer
+from allyouneed.data.tokens.tokenizer_training import learn_tokenizer
 from allyouneed.model.transformer import Transformer
 from tests.conftest import toy_pairs
 

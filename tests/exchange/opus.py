@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from allyouneed.data.tokenizer_training import learn_tokenizer
+from allyouneed.data.tokens.tokenizer_training import learn_tokenizer
 from tests.conftest import toy_pairs
 from tests.exchange.models import SIZES
 

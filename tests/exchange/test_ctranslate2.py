@@ -9,7 +9,7 @@ import torch
 
 from allyouneed import Translator, UserError, exchange
 from allyouneed.bundle import weights_of
-from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.model.transformer import log_probabilities
 from allyouneed.translation.search import NEVER_GENERATED
 from tests.compat import PRE_NORM

@@ -12,7 +12,7 @@ import torch
 from allyouneed import Transformer, Translator
 from allyouneed.bundle import Bundle
 from allyouneed.config import Config
-from allyouneed.data.tokenizer_training import learn_tokenizer
+from allyouneed.data.tokens.tokenizer_training import learn_tokenizer
 
 TEXT = ["a dog runs in the green park", "the cat sleeps on a red chair", "한국어 문장 하나", "two words, and more."]
 

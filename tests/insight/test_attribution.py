@@ -10,7 +10,7 @@ import torch
 
 from allyouneed import Transformer, UserError
 from allyouneed.config import Config
-from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.insight.attribution.attribute import METHODS, answer, attribute, fork
 from allyouneed.insight.attribution.deletion import deletion_test, leave_one_out
 from allyouneed.insight.attribution.gradients import integrated_gradients

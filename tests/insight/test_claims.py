@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from allyouneed.data.tokenizer import BOS, EOS, PAD
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.insight.variants.switches import Switches, interventions
 from allyouneed.model.probe import AttentionRecorder, Probe
 from tests.conftest import toy_pairs

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from allyouneed import Translator, UserError
-from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import html
 from allyouneed.insight.patching.comparison import (

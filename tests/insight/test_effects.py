@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from allyouneed.data.tokenizer import BOS, EOS, PAD
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.errors import UserError
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.variants import effects, scale_gradients

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.page import html
 from allyouneed.insight.variants.effects import EffectText

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import BOS, EOS, PAD
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.insight.variants.greedy import GreedyVariants, draft_pass, first_change
 from allyouneed.insight.variants.switches import Switches, all_heads, searchable, single_switches
 from allyouneed.insight.variants.variant import TokenPair, run_pair

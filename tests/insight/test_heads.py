@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.insight.statistics.aligner import Links
 from allyouneed.insight.statistics.heads import head_row, importance, measure_heads
 from allyouneed.insight.words import split_sentence

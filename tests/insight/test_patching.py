@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from allyouneed import Translator, UserError
 from allyouneed.bundle import Bundle
 from allyouneed.config import ModelConfig
-from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.insight.patching.patch import align_positions, patch_models, patch_sentences
 from allyouneed.insight.patching.patching_data import patching_table, sentences_data
 from allyouneed.insight.patching.patching_run import (

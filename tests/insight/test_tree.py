@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.insight.tree import hypothesis_nodes, path_of, traced_search
 from allyouneed.translation.beam_search import beam_search
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.insight.coding import EXACT
 from allyouneed.insight.variants import variant
 from allyouneed.insight.variants.switches import Switches, single_switches

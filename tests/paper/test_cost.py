@@ -7,7 +7,7 @@ import pytest
 from allyouneed.config import load_recipe
 from allyouneed.model.transformer import Transformer
 from allyouneed.paper.cost import BASE, BIG, flops_per_token, hardware_flops, paper_flops
-from allyouneed.training.size import training_flops
+from allyouneed.training.resolution.size import training_flops
 
 
 def test_the_papers_rule():

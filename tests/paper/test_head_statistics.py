@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from allyouneed.config import ModelConfig
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.insight.words import Sentence, join_subwords, split_sentence
 from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer

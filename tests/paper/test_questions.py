@@ -15,7 +15,7 @@ from allyouneed.bundle import Bundle, build_model, load_bundle, save_bundle
 from allyouneed.config import Config, ModelConfig
 from allyouneed.data.batches import Batch, pad
 from allyouneed.data.store import PairStore, Sentences
-from allyouneed.data.tokenizer_training import learn_tokenizer
+from allyouneed.data.tokens.tokenizer_training import learn_tokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.twins import load_twins
 from allyouneed.insight.variants.switches import UncachedModel
@@ -35,7 +35,7 @@ from allyouneed.paper.questions.variants import (
     UnorderedTransformer,
     UnscaledTransformer,
 )
-from allyouneed.training.schedule import Speed
+from allyouneed.training.planning.schedule import Speed
 from allyouneed.translation.engine import engine_for
 from allyouneed.translation.search import greedy
 from tests.conftest import TOY, silent, toy_pairs, write_pairs

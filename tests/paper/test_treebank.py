@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from allyouneed.config import load_recipe
-from allyouneed.data.tokenizer_training import learn_tokenizer
+from allyouneed.data.tokens.tokenizer_training import learn_tokenizer
 from allyouneed.errors import UserError
 from allyouneed.paper.table4.rebuilding import Fault, rebuild, spelled_out
 from allyouneed.paper.table4.treebank import Span, Tree, read_trees

@@ -14,15 +14,15 @@ import torch
 
 from allyouneed.config import Config
 from allyouneed.data.batches import Position
-from allyouneed.training import pacing
-from allyouneed.training.clock import Stopwatch
 from allyouneed.training.compilation import compile_kernels
 from allyouneed.training.distributed import Ranks
-from allyouneed.training.measure import measure_steps
-from allyouneed.training.schedule import PlanHistory, TrainingPlan
+from allyouneed.training.planning import pacing
+from allyouneed.training.planning.clock import Stopwatch
+from allyouneed.training.planning.measure import measure_steps
+from allyouneed.training.planning.schedule import PlanHistory, TrainingPlan
+from allyouneed.training.reporting.undertraining import undertraining
 from allyouneed.training.step import TrainingState
 from allyouneed.training.train import FINISHED, train
-from allyouneed.training.undertraining import undertraining
 from tests.conftest import silent, toy_request
 from tests.training.test_distributed import with_two_ranks
 from tests.training.test_resume import crashing_after, losses

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from allyouneed.training import curves
-from allyouneed.training.curves import CurvePoint, Series, chart
+from allyouneed.training.reporting import curves
+from allyouneed.training.reporting.curves import CurvePoint, Series, chart
 
 
 def draw(values: dict[int, float], **options) -> str:

@@ -15,13 +15,13 @@ from sacrebleu.metrics import BLEU
 from allyouneed import ModelConfig, Translator, UserError
 from allyouneed.bundle import build_model, load_bundle
 from allyouneed.data.corpora import corpus
-from allyouneed.data.lines import read_text
+from allyouneed.data.files.lines import read_text
 from allyouneed.training import distil as distilling
 from allyouneed.training.distil import Distillation, distil
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.initialise import initialise_from, spread_indices
-from allyouneed.training.resolve import resolve
-from allyouneed.training.run_record import RunRecord
+from allyouneed.training.resolution.resolve import resolve
+from allyouneed.training.resolution.run_record import RunRecord
 from allyouneed.training.train import FINISHED, train
 from tests.conftest import TOY, silent, toy_pairs, toy_request, write_pairs
 from tests.training.test_distributed import TORCHRUNS

@@ -14,10 +14,10 @@ from rich.console import Console
 from allyouneed import UserError
 from allyouneed.bundle import load_bundle, weights_of
 from allyouneed.snapshots import Snapshots
-from allyouneed.training.extension import thin_snapshots
 from allyouneed.training.loop import Loop
-from allyouneed.training.outcome import FINISHED, STOPPED_EARLY
-from allyouneed.training.schedule import PlanHistory
+from allyouneed.training.planning.schedule import PlanHistory
+from allyouneed.training.reporting.outcome import FINISHED, STOPPED_EARLY
+from allyouneed.training.resolution.extension import thin_snapshots
 from allyouneed.training.train import train
 from tests.conftest import silent, toy_request
 from tests.training.test_resume import assert_same, crashing_after

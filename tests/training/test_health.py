@@ -19,7 +19,7 @@ from allyouneed.training.distributed import Ranks
 from allyouneed.training.health import Health, validation_warning
 from allyouneed.training.loop import Loop
 from allyouneed.training.optimizer import make_optimizers
-from allyouneed.training.schedule import plan_for_steps
+from allyouneed.training.planning.schedule import plan_for_steps
 from allyouneed.training.step import TrainingState, update
 from allyouneed.training.train import FINISHED, train
 from allyouneed.training.validation import perplexity, show_perplexity

@@ -188,7 +188,7 @@ def test_a_chosen_recipe_is_not_chosen_again(tmp_path, monkeypatch):
     """A faster machine, or another number of minutes, would choose a larger model."""
     request = dataclasses.replace(toy_request(tmp_path / "text", tmp_path / "run", SETTINGS), recipe=None)
     train(request, silent())
-    monkeypatch.setattr("allyouneed.training.choice.choose_size", lambda *_: (_ for _ in ()).throw(_Crash))
+    monkeypatch.setattr("allyouneed.training.resolution.choice.choose_size", lambda *_: (_ for _ in ()).throw(_Crash))
     assert_same_run(request)
 
 

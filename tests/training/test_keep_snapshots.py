@@ -11,7 +11,7 @@ from allyouneed.config import load_recipe
 from allyouneed.files import read_tensors
 from allyouneed.snapshots import Snapshots
 from allyouneed.training.loop import Loop
-from allyouneed.training.schedule import TrainingPlan, snapshot_steps
+from allyouneed.training.planning.schedule import TrainingPlan, snapshot_steps
 from allyouneed.training.train import FINISHED, INTERRUPTED, train
 from tests.conftest import silent, toy_request
 from tests.training.test_distributed import EXACT, with_two_ranks

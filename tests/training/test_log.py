@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from allyouneed import UserError
-from allyouneed.training.log import RunLog
+from allyouneed.training.reporting.log import RunLog
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:[349]\d|10\d)(?:;\d+)*m")
 

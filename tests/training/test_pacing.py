@@ -11,9 +11,9 @@ import torch
 from allyouneed.config import Config
 from allyouneed.training import loop as loops
 from allyouneed.training.distributed import Ranks
-from allyouneed.training.final_scoring import plan_final
 from allyouneed.training.loop import FINISHED, Loop
-from allyouneed.training.schedule import Speed, plan_for_minutes
+from allyouneed.training.planning.final_scoring import plan_final
+from allyouneed.training.planning.schedule import Speed, plan_for_minutes
 from allyouneed.training.step import StepMetrics, TrainingState
 from allyouneed.training.validation import ValidationSet
 

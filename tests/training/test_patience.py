@@ -12,9 +12,9 @@ from rich.console import Console
 import allyouneed
 from allyouneed import UserError
 from allyouneed.config import Config
-from allyouneed.training.outcome import headline
 from allyouneed.training.patience import count_validation, describe_early_stop, is_out_of_patience, metric_of
-from allyouneed.training.schedule import TrainingPlan
+from allyouneed.training.planning.schedule import TrainingPlan
+from allyouneed.training.reporting.outcome import headline
 from allyouneed.training.step import TrainingState
 from allyouneed.training.train import train
 from tests.conftest import silent, toy_request

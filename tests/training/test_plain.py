@@ -17,11 +17,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from allyouneed.config import Config, load_recipe
 from allyouneed.data.batches import Batch
-from allyouneed.data.tokenizer import PAD
+from allyouneed.data.tokens.tokenizer import PAD
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.optimizer import make_optimizers
-from allyouneed.training.schedule import plan_for_steps
+from allyouneed.training.planning.schedule import plan_for_steps
 from allyouneed.training.step import TrainingState, batch_loss, update
 
 SIZES = ("d_model=64", "d_ff=96", "num_heads=2", "encoder_layers=2", "decoder_layers=2")

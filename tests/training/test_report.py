@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from allyouneed.errors import UserError
-from allyouneed.training.report import write_report
+from allyouneed.training.reporting.report import write_report
 
 VOID = {"br", "meta"}
 

@@ -22,8 +22,8 @@ from allyouneed import UserError
 from allyouneed.data.corpora import corpus
 from allyouneed.files import read_tensors
 from allyouneed.training.checkpoint import _checkpoints
-from allyouneed.training.log import RunLog
 from allyouneed.training.loop import Loop
+from allyouneed.training.reporting.log import RunLog
 from allyouneed.training.train import FINISHED, INTERRUPTED, train
 from tests.conftest import silent, toy_request
 

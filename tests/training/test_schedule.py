@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from allyouneed.config import Config
-from allyouneed.training.schedule import (
+from allyouneed.training.planning.schedule import (
     PlanHistory,
     Speed,
     TrainingPlan,

@@ -17,12 +17,12 @@ from allyouneed import bundle as bundles
 from allyouneed.bundle import build_model, load_bundle, save_bundle, weights_of
 from allyouneed.config import load_recipe
 from allyouneed.exchange.marian_import import import_marian
-from allyouneed.training import resolve as resolving
 from allyouneed.training.distributed import Ranks
-from allyouneed.training.further import remarks
-from allyouneed.training.resolve import resolve
-from allyouneed.training.run_record import RunRecord
-from allyouneed.training.size import DEFAULT_MINUTES
+from allyouneed.training.resolution import resolve as resolving
+from allyouneed.training.resolution.further import remarks
+from allyouneed.training.resolution.resolve import resolve
+from allyouneed.training.resolution.run_record import RunRecord
+from allyouneed.training.resolution.size import DEFAULT_MINUTES
 from allyouneed.training.train import FINISHED, train
 from tests.compat import POST_NORM
 from tests.conftest import TOY, silent, toy_request

@@ -16,9 +16,9 @@ from allyouneed.config import load_recipe
 from allyouneed.data.corpora import corpus
 from allyouneed.snapshots import Snapshots
 from allyouneed.training.average import average
-from allyouneed.training.identity import identity
-from allyouneed.training.schedule import Speed, TrainingPlan
-from allyouneed.training.size import choose_size, matrix_flops, training_flops
+from allyouneed.training.planning.schedule import Speed, TrainingPlan
+from allyouneed.training.resolution.identity import identity
+from allyouneed.training.resolution.size import choose_size, matrix_flops, training_flops
 from allyouneed.training.train import FINISHED, train
 from tests.conftest import TOY, silent, toy_pairs, toy_request, write_pairs
 
@@ -140,12 +140,12 @@ def test_a_recipe_is_chosen_if_none_is_named(tmp_path):
 
 
 def test_a_larger_corpus_and_more_time_give_a_larger_model(monkeypatch):
-    monkeypatch.setattr("allyouneed.training.size.matrix_flops", lambda device: 3e11)
+    monkeypatch.setattr("allyouneed.training.resolution.size.matrix_flops", lambda device: 3e11)
     cpu = torch.device("cpu")
     assert choose_size(30_000, 30, cpu).recipe == "tiny"
     assert choose_size(500_000, 10, cpu).recipe == "tiny"
     assert choose_size(500_000, 600, cpu).recipe == "small"
-    monkeypatch.setattr("allyouneed.training.size.matrix_flops", lambda device: 4e13)
+    monkeypatch.setattr("allyouneed.training.resolution.size.matrix_flops", lambda device: 4e13)
     assert choose_size(4_500_000, 6 * 60, cpu).recipe == "base"
     assert choose_size(4_500_000, 3 * 24 * 60, cpu).recipe == "big"
     small = choose_size(3_000, 5, cpu)

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from allyouneed import UserError
-from allyouneed.data.formats import RawPair
+from allyouneed.data.files.formats import RawPair
 from allyouneed.training.distil import _choose_targets
-from allyouneed.training.run_record import RunRecord
+from allyouneed.training.resolution.run_record import RunRecord
 from allyouneed.training.train import train
 from allyouneed.translation import bleu_tokenizers
 from tests.conftest import silent, toy_request

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from allyouneed import Translator, UserError
-from allyouneed.data.tokenizer import BOS
+from allyouneed.data.tokens.tokenizer import BOS
 from allyouneed.translation.constraints import Constraints
 from allyouneed.translation.options import SearchOptions
 

@@ -10,7 +10,7 @@ import pytest
 
 from allyouneed import Translator
 from allyouneed.data.corpora import as_corpora
-from allyouneed.data.lines import read_text
+from allyouneed.data.files.lines import read_text
 from allyouneed.training.request import Request
 from allyouneed.training.train import train
 from tests.conftest import silent

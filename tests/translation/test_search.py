@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from allyouneed.config import ModelConfig
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.model.transformer import Transformer, log_probabilities
 from allyouneed.translation.beam_search import beam_search
 from allyouneed.translation.search import greedy, length_penalty

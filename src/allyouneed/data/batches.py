@@ -15,7 +15,7 @@ from torch import Tensor
 
 from allyouneed.data.mixture import Mixture
 from allyouneed.data.store import PairStore, Sentences
-from allyouneed.data.tokenizer import BOS, EOS, PAD
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 
 
 class Batch(NamedTuple):

@@ -11,9 +11,9 @@ from typing import NamedTuple, TypeAlias
 
 from allyouneed.data.corpus import CorpusReport, count_pairs
 from allyouneed.data.directions import Direction, code_of, parse_directions
-from allyouneed.data.findings import EXAMPLES
-from allyouneed.data.formats import RawPair, columns_for, read_pairs
-from allyouneed.data.tables import is_table
+from allyouneed.data.files.formats import RawPair, columns_for, read_pairs
+from allyouneed.data.files.tables import is_table
+from allyouneed.data.inspection.findings import EXAMPLES
 from allyouneed.errors import UserError
 from allyouneed.files import TextFiles
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from allyouneed.data.encoding import MAX_BAD_SHARE, advice, guess_encoding, is_utf8
-from allyouneed.data.findings import EXAMPLES, finding_lines
-from allyouneed.data.formats import RawPair, check_file_count, read_pairs, read_sides
-from allyouneed.data.lines import read_lines
-from allyouneed.data.tables import Table
+from allyouneed.data.files.encoding import MAX_BAD_SHARE, advice, guess_encoding, is_utf8
+from allyouneed.data.files.formats import RawPair, check_file_count, read_pairs, read_sides
+from allyouneed.data.files.lines import read_lines
+from allyouneed.data.files.tables import Table
+from allyouneed.data.inspection.findings import EXAMPLES, finding_lines
 from allyouneed.errors import UserError
 
 _INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\u00ad \u3000"  # spaces, joiners and marks without a width

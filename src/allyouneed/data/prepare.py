@@ -14,14 +14,14 @@ from allyouneed.config import DataConfig
 from allyouneed.data.corpora import Corpus, common_tag, count_all_pairs, directions_of, located
 from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs, usable_text
 from allyouneed.data.directions import Direction, code_of, targets_of
-from allyouneed.data.formats import RawPair, read_pairs, reading_notes
-from allyouneed.data.inspection import inspect_text
-from allyouneed.data.overlap import ValidationOverlap
+from allyouneed.data.files.formats import RawPair, read_pairs, reading_notes
+from allyouneed.data.inspection.inspect_text import inspect_text
+from allyouneed.data.inspection.overlap import ValidationOverlap
 from allyouneed.data.prepared import PreparedData
 from allyouneed.data.store import write_store
-from allyouneed.data.tokenizer import UNK, Tokenizer
-from allyouneed.data.tokenizer_training import describe_size, learn_tokenizer
-from allyouneed.data.vocabulary import AnyTokenizer
+from allyouneed.data.tokens.tokenizer import UNK, Tokenizer
+from allyouneed.data.tokens.tokenizer_training import describe_size, learn_tokenizer
+from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write
 

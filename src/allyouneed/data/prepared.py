@@ -10,7 +10,7 @@ from typing import Any
 from allyouneed.data.corpora import total
 from allyouneed.data.corpus import CorpusReport
 from allyouneed.data.store import store_is_complete
-from allyouneed.data.vocabulary import AnyTokenizer, load_tokenizers
+from allyouneed.data.tokens.vocabulary import AnyTokenizer, load_tokenizers
 from allyouneed.files import read_json, to_json, write_file
 
 _CORPORA = "corpora"  # statistics of each corpus, where there are several

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from allyouneed.bundle import Bundle
 from allyouneed.data.directions import code_of, targets_of
-from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.translation.reference_outputs import BEAM_SIZES, translate_references
 from allyouneed.translation.scoring import score_ids
 from allyouneed.translation.search import NEVER_GENERATED

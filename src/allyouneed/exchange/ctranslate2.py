@@ -18,7 +18,7 @@ from torch import nn
 
 from allyouneed.bundle import Bundle
 from allyouneed.config import ModelConfig
-from allyouneed.data.tokenizer import BOS, EOS, UNK
+from allyouneed.data.tokens.tokenizer import BOS, EOS, UNK
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator
 from allyouneed.exchange.head_padding import head_width, pad_heads

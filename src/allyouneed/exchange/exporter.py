@@ -8,7 +8,7 @@ from pathlib import Path
 from allyouneed import exchange  # lazy: loads a format's module and the other system's package on first use
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import columns_for, read_pairs
+from allyouneed.data.files.formats import columns_for, read_pairs
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator, compare, sample_sources
 from allyouneed.suggest import did_you_mean

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from allyouneed.bundle import Bundle, weights_of
-from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK
-from allyouneed.data.vocabulary import ADDED, AnyTokenizer, Vocabulary, VocabularyTokenizer
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK
+from allyouneed.data.tokens.vocabulary import ADDED, AnyTokenizer, Vocabulary, VocabularyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.exchange.marian_weights import to_marian
 from allyouneed.files import new_folder, tensor_bytes, to_json

@@ -8,7 +8,7 @@ from typing import Any
 
 from allyouneed.bundle import Bundle, build_model, load_weights, save_bundle
 from allyouneed.config import Config, config_from
-from allyouneed.data.vocabulary import ADDED, Vocabulary, VocabularyTokenizer
+from allyouneed.data.tokens.vocabulary import ADDED, Vocabulary, VocabularyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.exchange.marian import MAX_POSITIONS
 from allyouneed.exchange.marian_weights import from_marian

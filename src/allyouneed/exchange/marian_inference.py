@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from allyouneed.bundle import Bundle
-from allyouneed.data.tokenizer import BOS, EOS, PAD
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator
 from allyouneed.exchange.marian import vocabulary_of

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from allyouneed.config import ModelConfig
-from allyouneed.data.tokenizer import BOS, PAD
-from allyouneed.data.vocabulary import ADDED, Vocabulary
+from allyouneed.data.tokens.tokenizer import BOS, PAD
+from allyouneed.data.tokens.vocabulary import ADDED, Vocabulary
 from allyouneed.exchange.head_padding import head_width, pad_heads
 
 _SHARED = "model.shared.weight"

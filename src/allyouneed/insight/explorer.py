@@ -40,8 +40,8 @@ from typing import Any
 import numpy as np
 
 from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import EOS, to_nfc
-from allyouneed.data.vocabulary import AnyTokenizer
+from allyouneed.data.tokens.tokenizer import EOS, to_nfc
+from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.attribution.questions import BUDGET, SERVED_BUDGET, attribution_data
 from allyouneed.insight.coding import ArraySizes, Precision, choose_precision, pack_matrices, pack_weights

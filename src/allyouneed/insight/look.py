@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from allyouneed.data.formats import columns_for
+from allyouneed.data.files.formats import columns_for
 from allyouneed.errors import UserError
 from allyouneed.files import check_output, write_file
 from allyouneed.insight.explorer import explorer_data

@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 from torch import nn
 
-from allyouneed.data.vocabulary import AnyTokenizer
+from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.drawable import Drawable
 from allyouneed.insight.explorer import FORMAT, model_facts, pack_arrays

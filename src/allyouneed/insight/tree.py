@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.translation.beam_search import BeamSearch, Candidates
 from allyouneed.translation.search import Hypothesis, Model, length_penalty
 

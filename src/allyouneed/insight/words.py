@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from allyouneed.data.tokenizer import EOS, to_nfc
-from allyouneed.data.vocabulary import AnyTokenizer
+from allyouneed.data.tokens.tokenizer import EOS, to_nfc
+from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.languages import primary
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")

@@ -1,4 +1,4 @@
-"""Segmentation of text into subwords at random, see `data/subword_sampling.py`.
+"""Segmentation of text into subwords at random, see `data/tokens/subword_sampling.py`.
 
 Unlike the other kernels, these run as Python without Numba, since PyTorch has no operation for them.
 """

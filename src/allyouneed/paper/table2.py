@@ -17,7 +17,7 @@ from rich.console import Console
 from allyouneed.bundle import Build, load_bundle
 from allyouneed.config import Config
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import columns_for, read_pairs
+from allyouneed.data.files.formats import columns_for, read_pairs
 from allyouneed.data.prepare import prepare
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
@@ -28,10 +28,10 @@ from allyouneed.paper.plots import COLOURS, new_plot
 from allyouneed.paper.recurrent import RecurrentTranslator
 from allyouneed.paper.results_folder import Results, as_table
 from allyouneed.progress import print_line
-from allyouneed.training.identity import identity
-from allyouneed.training.log import RunLog
+from allyouneed.training.reporting.log import RunLog
 from allyouneed.training.request import Request, assignments_of, base_config, requested_device
-from allyouneed.training.size import matrix_flops
+from allyouneed.training.resolution.identity import identity
+from allyouneed.training.resolution.size import matrix_flops
 from allyouneed.training.train import train
 from allyouneed.translation.bleu_tokenizers import AUTO, for_text
 from allyouneed.translation.evaluation import evaluate

@@ -18,15 +18,15 @@ from allyouneed.data.store import open_store
 from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
-from allyouneed.training.extension import is_extended, kept_weights
 from allyouneed.training.freeze import freeze
 from allyouneed.training.initialise import initialise_from
-from allyouneed.training.log import RunLog
 from allyouneed.training.loop import Loop
 from allyouneed.training.memory import refuse_oversized
 from allyouneed.training.optimizer import make_optimizers
-from allyouneed.training.resolve import ResolvedRequest
-from allyouneed.training.schedule import TrainingPlan
+from allyouneed.training.planning.schedule import TrainingPlan
+from allyouneed.training.reporting.log import RunLog
+from allyouneed.training.resolution.extension import is_extended, kept_weights
+from allyouneed.training.resolution.resolve import ResolvedRequest
 from allyouneed.training.selection import BEFORE_EXTENSION, START, Weights
 from allyouneed.training.step import TrainingState
 from allyouneed.training.validation import ValidationSet

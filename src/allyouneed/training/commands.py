@@ -14,7 +14,7 @@ from allyouneed.command_options import Recipe, Settings, StudentRecipe, Train
 from allyouneed.terminal import FileGroup, completing, console, file_group, finite, program, resume_hint, say
 
 if TYPE_CHECKING:
-    from allyouneed.training.outcome import Outcome
+    from allyouneed.training.reporting.outcome import Outcome
 
 app = typer.Typer(rich_markup_mode=None)
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from allyouneed.config import TrainingConfig
 from allyouneed.data.batches import Batch
 from allyouneed.data.store import PairStore
-from allyouneed.data.vocabulary import AnyTokenizer
+from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.health import advice
-from allyouneed.training.log import RunLog
+from allyouneed.training.reporting.log import RunLog
 from allyouneed.training.step import StepMetrics, TrainingState, batch_loss, uses_bf16
 
 _SHOWN = 3  # names and texts in a message

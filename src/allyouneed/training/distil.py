@@ -21,16 +21,16 @@ from rich.console import Console
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.config import load_recipe
 from allyouneed.data.corpora import Corpus, count_all_pairs, located
-from allyouneed.data.formats import RawPair, read_pairs
-from allyouneed.data.lines import read_text
+from allyouneed.data.files.formats import RawPair, read_pairs
+from allyouneed.data.files.lines import read_text
 from allyouneed.errors import UserError
 from allyouneed.files import read_json, sha256, to_json, write_file
 from allyouneed.progress import print_line
-from allyouneed.training.choice import Choice
 from allyouneed.training.distributed import announced_ranks
-from allyouneed.training.identity import bundle_identity, same_content
-from allyouneed.training.outcome import Outcome
+from allyouneed.training.reporting.outcome import Outcome
 from allyouneed.training.request import Request
+from allyouneed.training.resolution.choice import Choice
+from allyouneed.training.resolution.identity import bundle_identity, same_content
 from allyouneed.training.train import lock_run, train
 from allyouneed.translation.bleu_tokenizers import AUTO, DEFAULT, TOKENIZED, bleu_metric, choose_tokenizer
 from allyouneed.translation.options import SearchOptions

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from allyouneed.config import TrainingConfig
 
 if TYPE_CHECKING:
-    from allyouneed.training.log import RunLog
-    from allyouneed.training.schedule import TrainingPlan
+    from allyouneed.training.planning.schedule import TrainingPlan
+    from allyouneed.training.reporting.log import RunLog
     from allyouneed.training.step import TrainingState
 
 _MEMORY = 0.9  # decay of the smoothed training loss

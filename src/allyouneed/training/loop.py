@@ -16,27 +16,32 @@ from allyouneed.bundle import Bundle, load_weights, save_bundle, weights_of
 from allyouneed.data.batches import Batch, BatchOrder, collate, share
 from allyouneed.data.mixture import Mixture
 from allyouneed.data.store import PairStore
-from allyouneed.data.subword_sampling import PairSampler
+from allyouneed.data.tokens.subword_sampling import PairSampler
 from allyouneed.errors import UserError
 from allyouneed.interruption import Deferred, deferring_interrupts, describing_interrupts
 from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.average import average
 from allyouneed.training.checkpoint import has_checkpoint, save_checkpoint
-from allyouneed.training.clock import Now
 from allyouneed.training.diagnosis import refuse_to_go_on, report_skipped
 from allyouneed.training.distributed import Ranks
-from allyouneed.training.final_scoring import FINAL_SENTENCES, affordable_sentences, plan_final, time_beam_search
-from allyouneed.training.log import RunLog
-from allyouneed.training.monitoring import report_step, show_validation
-from allyouneed.training.outcome import FINISHED, INTERRUPTED, STOPPED_EARLY
-from allyouneed.training.pacing import Pacer
 from allyouneed.training.patience import (
     count_validation,
     is_out_of_patience,
     metric_of,
     quality_of,
 )
-from allyouneed.training.schedule import PlanHistory, TrainingPlan, snapshot_steps
+from allyouneed.training.planning.clock import Now
+from allyouneed.training.planning.final_scoring import (
+    FINAL_SENTENCES,
+    affordable_sentences,
+    plan_final,
+    time_beam_search,
+)
+from allyouneed.training.planning.pacing import Pacer
+from allyouneed.training.planning.schedule import PlanHistory, TrainingPlan, snapshot_steps
+from allyouneed.training.reporting.log import RunLog
+from allyouneed.training.reporting.monitoring import report_step, show_validation
+from allyouneed.training.reporting.outcome import FINISHED, INTERRUPTED, STOPPED_EARLY
 from allyouneed.training.selection import BEFORE_EXTENSION, Selection
 from allyouneed.training.step import StepMetrics, TrainingState, update
 from allyouneed.training.validation import (

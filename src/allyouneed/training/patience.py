@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from allyouneed.config import TrainingConfig
-from allyouneed.training.schedule import TrainingPlan
+from allyouneed.training.planning.schedule import TrainingPlan
 from allyouneed.training.step import TrainingState
 
 _NAMES = {"bleu": "BLEU", "chrf": "chrF"}

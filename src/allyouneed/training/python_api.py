@@ -15,7 +15,7 @@ from allyouneed.config.descriptions import assigned
 from allyouneed.data.corpora import CorpusFiles, training_text
 from allyouneed.errors import UserError
 from allyouneed.files import TextFiles, as_paths
-from allyouneed.training.outcome import STOPPED_EARLY
+from allyouneed.training.reporting.outcome import STOPPED_EARLY
 from allyouneed.training.request import Request
 from allyouneed.training.train import train as run_training
 

@@ -12,7 +12,7 @@ from allyouneed.config import Config, assigned_values, load_recipe, recipe_names
 from allyouneed.data.corpora import Corpus, directions_of
 from allyouneed.data.directions import Direction
 from allyouneed.model.transformer import Transformer
-from allyouneed.training.schedule import TrainingPlan
+from allyouneed.training.planning.schedule import TrainingPlan
 from allyouneed.training.validation import Observe
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 
-from allyouneed.training.log import RunLog
 from allyouneed.training.patience import show_quality
+from allyouneed.training.reporting.log import RunLog
 
 START, BEFORE_EXTENSION = "the start", "the bundle before the extension"  # names of baselines
 # Smaller differences of BLEU and chrF on a validation set are noise, and averages generalise better.

@@ -14,14 +14,14 @@ from torch.optim import Optimizer
 
 from allyouneed.config import TrainingConfig
 from allyouneed.data.batches import Batch, Position
-from allyouneed.data.tokenizer import PAD
+from allyouneed.data.tokens.tokenizer import PAD
 from allyouneed.model.packed_forward import can_pack, packed_hidden
 from allyouneed.model.packing import pack
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.health import Health
 from allyouneed.training.loss import TeacherLogits, chunked_cross_entropy, smoothed_cross_entropy
-from allyouneed.training.schedule import TrainingPlan
+from allyouneed.training.planning.schedule import TrainingPlan
 
 
 class StepMetrics(NamedTuple):

@@ -24,23 +24,29 @@ from allyouneed.interruption import describing_interrupts, raising_interrupts
 from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.assemble import INITIALISED, LoopParts
 from allyouneed.training.checkpoint import load_checkpoint, progress
-from allyouneed.training.clock import Stopwatch
 from allyouneed.training.compilation import compile_kernels
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
-from allyouneed.training.extension import describe_extension, extended_plans, keep_bundle, thin_snapshots
 from allyouneed.training.freeze import describe_frozen
 from allyouneed.training.health import validation_warning
-from allyouneed.training.log import RunLog
 from allyouneed.training.loop import Loop
-from allyouneed.training.measure import measure
 from allyouneed.training.memory import keep_freed_memory
-from allyouneed.training.outcome import FINISHED, INTERRUPTED, Outcome, describe_ending, headline
 from allyouneed.training.patience import metric_of
-from allyouneed.training.report import write_report
+from allyouneed.training.planning.clock import Stopwatch
+from allyouneed.training.planning.measure import measure
+from allyouneed.training.planning.schedule import (
+    PlanHistory,
+    TrainingPlan,
+    least_seconds,
+    plan_for_minutes,
+    plan_for_steps,
+)
+from allyouneed.training.reporting.log import RunLog
+from allyouneed.training.reporting.outcome import FINISHED, INTERRUPTED, Outcome, describe_ending, headline
+from allyouneed.training.reporting.report import write_report
 from allyouneed.training.request import Request, explicit_settings, requested_device
-from allyouneed.training.resolve import ResolvedRequest, resolve
-from allyouneed.training.run_record import RunRecord
-from allyouneed.training.schedule import PlanHistory, TrainingPlan, least_seconds, plan_for_minutes, plan_for_steps
+from allyouneed.training.resolution.extension import describe_extension, extended_plans, keep_bundle, thin_snapshots
+from allyouneed.training.resolution.resolve import ResolvedRequest, resolve
+from allyouneed.training.resolution.run_record import RunRecord
 from allyouneed.translation.bleu_tokenizers import unfit_remark
 
 # Files of a run besides run.json. A folder with other files is not used.

@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 
 from allyouneed.data.corpus import PairChecks
-from allyouneed.data.lines import read_lines, read_text
+from allyouneed.data.files.lines import read_lines, read_text
 from allyouneed.errors import UserError
 from allyouneed.files import check_output
 from allyouneed.translation.line_translation import LineProgress, translate_lines

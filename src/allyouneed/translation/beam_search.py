@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.translation.search import (
     Hypothesis,
     Model,

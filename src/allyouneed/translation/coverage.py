@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import BOS
+from allyouneed.data.tokens.tokenizer import BOS
 from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.alignment import deciding_layer

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from allyouneed.data.tokenizer import to_nfc
+from allyouneed.data.tokens.tokenizer import to_nfc
 from allyouneed.errors import UserError
 from allyouneed.files import TextFiles, as_paths, check_output
 from allyouneed.translation.bleu_tokenizers import AUTO, choose_tokenizer, ter_remark, unfit_remark

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import RawPair, columns_for, read_pairs, reading_notes
-from allyouneed.data.lines import read_text
-from allyouneed.data.tables import is_table
-from allyouneed.data.tokenizer import to_nfc
+from allyouneed.data.files.formats import RawPair, columns_for, read_pairs, reading_notes
+from allyouneed.data.files.lines import read_text
+from allyouneed.data.files.tables import is_table
+from allyouneed.data.tokens.tokenizer import to_nfc
 from allyouneed.errors import UserError
 from allyouneed.languages import primary
 from allyouneed.translation.bleu_tokenizers import NO_LANGUAGE

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.translation.beam_search import BeamSearch, Candidates
 from allyouneed.translation.constraints import Constraints
 from allyouneed.translation.search import NEVER_GENERATED, Hypothesis, Model

@@ -10,7 +10,7 @@ from sacrebleu.metrics.base import Metric
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
-from allyouneed.data.tokenizer import to_nfc
+from allyouneed.data.tokens.tokenizer import to_nfc
 from allyouneed.errors import UserError
 from allyouneed.suggest import did_you_mean
 from allyouneed.translation.bleu_tokenizers import DEFAULT, bleu_metric, for_text

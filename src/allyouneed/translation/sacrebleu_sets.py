@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sacrebleu.dataset import DATASETS
 from sacrebleu.dataset.wmt_xml import WMTXMLDataset
 
-from allyouneed.data.lines import read_text
+from allyouneed.data.files.lines import read_text
 from allyouneed.errors import UserError
 from allyouneed.suggest import did_you_mean
 

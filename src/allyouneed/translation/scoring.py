@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from allyouneed.data.batches import pad, token_batches
-from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.files import TextFiles, as_paths, json_line
 from allyouneed.model.transformer import log_probabilities
 from allyouneed.translation.alignment import word_numbers

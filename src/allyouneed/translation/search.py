@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from allyouneed.data.tokenizer import BOS, EOS, PAD, UNK
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK
 
 NEVER_GENERATED = [PAD, UNK, BOS]
 

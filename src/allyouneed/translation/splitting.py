@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from allyouneed.data.tokenizer import EOS
-from allyouneed.data.vocabulary import AnyTokenizer
+from allyouneed.data.tokens.tokenizer import EOS
+from allyouneed.data.tokens.vocabulary import AnyTokenizer
 
 _SENTENCES = re.compile(r".+?(?:[.!?…]\s+|[。！？]\s*|$)", re.DOTALL)
 _WORDS = re.compile(r"\S+\s*")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.errors import UserError
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.search import Model, SearchCache, greedy

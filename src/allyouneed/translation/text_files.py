@@ -12,8 +12,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, TextIO
 
-from allyouneed.data.formats import have_columns
-from allyouneed.data.lines import decode_lines, read_lines, read_text
+from allyouneed.data.files.formats import have_columns
+from allyouneed.data.files.lines import decode_lines, read_lines, read_text
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, check_output, json_line
 from allyouneed.translation.line_translation import LineProgress, translate_lines

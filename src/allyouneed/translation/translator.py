@@ -17,7 +17,7 @@ import torch
 
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.model.probe import KINDS, AttentionRecorder, Probe

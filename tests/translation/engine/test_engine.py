@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from allyouneed.config import ModelConfig
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.beam_search import BeamSearch, beam_search

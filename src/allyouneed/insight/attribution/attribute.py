@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.errors import UserError
 from allyouneed.insight.attribution.deletion import DeletionTest, deletion_test, leave_one_out
 from allyouneed.insight.attribution.gradients import STEPS, IntegratedGradients, integrated_gradients

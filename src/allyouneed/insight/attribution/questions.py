@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from allyouneed.config import ModelConfig
-from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.errors import UserError
 from allyouneed.insight.attribution.attribute import MAX_TOKENS, METHODS, Attribution, answer, attribute, fork
 from allyouneed.insight.attribution.gradients import STEPS

@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from allyouneed.data.tokenizer import BOS
-from allyouneed.data.vocabulary import AnyTokenizer
+from allyouneed.data.tokens.tokenizer import BOS
+from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.insight.coding import chosen_columns, pack_matrices
 from allyouneed.insight.layers.embeddings import SIDES, EmbeddedTokens, embedded_of_states, neighbours, position_table
 from allyouneed.insight.layers.states import record_states

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from allyouneed.data.tokenizer import EOS
-from allyouneed.data.vocabulary import AnyTokenizer
+from allyouneed.data.tokens.tokenizer import EOS
+from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.insight.coding import pack_matrices, pack_weights
 from allyouneed.insight.layers.logit_lens import (
     LogitLens,

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from allyouneed.data.tokenizer import BOS, EOS
-from allyouneed.data.vocabulary import AnyTokenizer
+from allyouneed.data.tokens.tokenizer import BOS, EOS
+from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.insight.drawable import Drawable
 from allyouneed.insight.layers.states import decoder_sites, encoder_sites, record_states, residual_stream, token_pair
 from allyouneed.insight.variants.variant import TokenPair

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from allyouneed.data.batches import pad
 from allyouneed.data.prepared import PreparedData
-from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.errors import UserError
 from allyouneed.insight.variants.variant import TokenPair
 from allyouneed.model.probe import Probe, Site, StateRecorder

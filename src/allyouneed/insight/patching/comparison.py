@@ -37,7 +37,7 @@ import torch
 
 from allyouneed.bundle import load_weights
 from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import BOS, EOS, PAD
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.errors import UserError
 from allyouneed.files import check_folder, read_tensors
 from allyouneed.insight.coding import pack_weights

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import BOS, EOS
+from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.errors import UserError
 from allyouneed.insight.drawable import Drawable
 from allyouneed.insight.patching.patching_run import (

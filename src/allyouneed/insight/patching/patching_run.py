@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.model.masks import future_mask, padding_mask
 from allyouneed.model.probe import KINDS, Interventions, Probe, Replacement, Site, StateRecorder
 from allyouneed.model.transformer import Transformer, log_probabilities

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from allyouneed.data.lines import read_text
+from allyouneed.data.files.lines import read_text
 from allyouneed.errors import UserError
 from allyouneed.insight.words import Sentence
 

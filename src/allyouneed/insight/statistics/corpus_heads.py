@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import columns_for, read_pairs
-from allyouneed.data.tokenizer import EOS
-from allyouneed.data.vocabulary import AnyTokenizer
+from allyouneed.data.files.formats import columns_for, read_pairs
+from allyouneed.data.tokens.tokenizer import EOS
+from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.insight.explorer import FORMAT, model_facts
 from allyouneed.insight.statistics.aligner import align_words, links_of_pairs

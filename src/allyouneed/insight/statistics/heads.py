@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from allyouneed.data.batches import pad, token_batches
-from allyouneed.data.tokenizer import BOS, EOS, PAD
-from allyouneed.data.vocabulary import AnyTokenizer
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
+from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.insight.statistics.aligner import Link, Links, alignment_error
 from allyouneed.insight.variants.switches import Head, Switches, all_heads, interventions
 from allyouneed.insight.words import Sentence, join_subwords

@@ -34,7 +34,7 @@ import torch
 
 from allyouneed.bundle import Bundle, build_model, load_weights
 from allyouneed.data.prepared import PreparedData
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.errors import UserError
 from allyouneed.files import read_json
 from allyouneed.insight.coding import pack_weights

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from allyouneed.config import ModelConfig
 from allyouneed.data.batches import pad
-from allyouneed.data.formats import read_pairs
+from allyouneed.data.files.formats import read_pairs
 from allyouneed.data.prepared import PreparedData
-from allyouneed.data.tokenizer import BOS, EOS, PAD
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.errors import UserError
 from allyouneed.insight.variants.scale_gradients import gradients_data
 from allyouneed.insight.variants.switches import Switches, interventions, single_switches

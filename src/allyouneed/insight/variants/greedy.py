@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.insight.variants.switches import Switches, interventions, searchable
 from allyouneed.model.cache import DecoderCache, LayerCache
 from allyouneed.model.masks import future_mask, padding_mask

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import BOS, PAD
+from allyouneed.data.tokens.tokenizer import BOS, PAD
 from allyouneed.insight.variants.switches import Switches, interventions
 from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.probe import Probe

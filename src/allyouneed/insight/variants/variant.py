@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from allyouneed.data.batches import pad
-from allyouneed.data.tokenizer import BOS, EOS, PAD
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.insight.coding import Precision, pack_weights
 from allyouneed.insight.variants.greedy import DraftPass, GreedyVariants, draft_pass, first_change
 from allyouneed.insight.variants.switches import Switches, interventions

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from allyouneed.bundle import Bundle, find_bundle, load_bundle
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.formats import columns_for, read_pairs
-from allyouneed.data.tokenizer import BOS
+from allyouneed.data.files.formats import columns_for, read_pairs
+from allyouneed.data.tokens.tokenizer import BOS
 from allyouneed.errors import UserError
 from allyouneed.files import sha256
 from allyouneed.insight.words import Sentence, split_sentence

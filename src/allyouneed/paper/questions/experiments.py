@@ -22,7 +22,7 @@ from allyouneed.data.batches import Batch, collate
 from allyouneed.data.corpora import Corpus
 from allyouneed.data.prepared import PreparedData
 from allyouneed.data.store import PairStore, open_store
-from allyouneed.data.tokenizer import PAD
+from allyouneed.data.tokens.tokenizer import PAD
 from allyouneed.errors import UserError
 from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer, log_probabilities
@@ -33,11 +33,11 @@ from allyouneed.paper.questions.softmax_scaling import scale_by_width
 from allyouneed.paper.questions.variants import VARIANTS, TrainingVariant
 from allyouneed.paper.results_folder import Results
 from allyouneed.progress import print_line
-from allyouneed.training.identity import identity
-from allyouneed.training.log import RunLog
+from allyouneed.training.planning.schedule import TrainingPlan
+from allyouneed.training.reporting.log import RunLog
 from allyouneed.training.request import Request, assignments_of
-from allyouneed.training.run_record import RunRecord
-from allyouneed.training.schedule import TrainingPlan
+from allyouneed.training.resolution.identity import identity
+from allyouneed.training.resolution.run_record import RunRecord
 from allyouneed.training.train import train
 from allyouneed.training.validation import ValidationSet, validation_loss
 

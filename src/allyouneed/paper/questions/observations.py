@@ -12,7 +12,7 @@ from torch import Tensor
 from allyouneed.bundle import Bundle
 from allyouneed.config import TrainingConfig
 from allyouneed.data.batches import Batch, collate
-from allyouneed.data.tokenizer import PAD
+from allyouneed.data.tokens.tokenizer import PAD
 from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer

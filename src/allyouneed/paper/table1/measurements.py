@@ -20,7 +20,7 @@ from allyouneed.paper.table1.table1_page import draw, write_page
 from allyouneed.paper.table1.tables import Sweeps, make_tables
 from allyouneed.progress import print_line
 from allyouneed.training.memory import keep_freed_memory
-from allyouneed.training.size import matrix_flops
+from allyouneed.training.resolution.size import matrix_flops
 
 # CUDA needs larger sizes: with those of the CPU, kernel launch latency would dominate.
 SWEEPS = {

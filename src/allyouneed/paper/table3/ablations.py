@@ -30,10 +30,10 @@ from allyouneed.paper.results_folder import Results
 from allyouneed.paper.table3.row_training import TRIAL_SETTINGS, measure_step_seconds, start_worker, train_row
 from allyouneed.paper.table3.table3_page import PAPER, write_page
 from allyouneed.progress import print_line, time_left
-from allyouneed.training.identity import identity
-from allyouneed.training.outcome import INTERRUPTED
+from allyouneed.training.reporting.outcome import INTERRUPTED
 from allyouneed.training.request import Request, assignments_of
-from allyouneed.training.size import training_flops
+from allyouneed.training.resolution.identity import identity
+from allyouneed.training.resolution.size import training_flops
 
 Changes: TypeAlias = dict[str, dict[str, Any]]  # values by section and name, see `Config.replace`
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from allyouneed.config import Config
 from allyouneed.data.prepared import PreparedData
 from allyouneed.model.transformer import Transformer
-from allyouneed.training.log import RunLog
-from allyouneed.training.outcome import INTERRUPTED
+from allyouneed.training.reporting.log import RunLog
+from allyouneed.training.reporting.outcome import INTERRUPTED
 from allyouneed.training.request import Request, base_config
 from allyouneed.training.train import train
 from allyouneed.training.validation import perplexity

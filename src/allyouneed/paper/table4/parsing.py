@@ -25,7 +25,7 @@ from allyouneed.paper.table4.rebuilding import rebuild
 from allyouneed.paper.table4.table4_page import ParsedPart, write_page
 from allyouneed.paper.table4.treebank import Tree, read_trees
 from allyouneed.progress import print_line, track_progress
-from allyouneed.training.log import RunLog
+from allyouneed.training.reporting.log import RunLog
 from allyouneed.training.request import Request, assignments_of, requested_device
 from allyouneed.training.train import train
 from allyouneed.translation.translator import Translator

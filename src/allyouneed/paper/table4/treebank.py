@@ -17,7 +17,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import NamedTuple
 
-from allyouneed.data.lines import read_text
+from allyouneed.data.files.lines import read_text
 from allyouneed.errors import UserError
 
 _LETTERS = {

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from allyouneed import kernels
-from allyouneed.data.tokenizer import BOS
+from allyouneed.data.tokens.tokenizer import BOS
 from allyouneed.kernels.attention import Inputs
 from allyouneed.kernels.product import multiply_packed, rounded_size
 from allyouneed.kernels.simd import pad_to_lanes

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from allyouneed import kernels
-from allyouneed.data.tokenizer import EOS
+from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.kernels.product import Matrix, pack
 from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.model.feed_forward import FeedForward

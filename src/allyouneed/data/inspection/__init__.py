@@ -1,0 +1,1 @@
+"""Inspection of a corpus as a whole, before training on it."""

@@ -1,0 +1,1 @@
+"""Subword tokenizers: training, vocabularies, models of the user's own, and sampling."""
