@@ -150,3 +150,10 @@ def test_the_command_prints_the_training_command(scripted, toy_run, tmp_path, co
     assert f"{path}: " in shown
     assert f"train --from bb --to aa --train TRAIN.bb TRAIN.aa --train {path} --weights 1,1 --valid" in shown
     assert all(source.startswith("<syn> ") for source, _ in rows_of(path))
+
+
+def test_a_tag_and_no_tag_contradict(toy_run, tmp_path, command):
+    (tmp_path / "mono.aa").write_text("a b\n")
+    code, _, error = command("backtranslate", toy_run, tmp_path / "mono.aa", "--tag", "<x>", "--no-tag")
+    assert code == 2
+    assert "--tag <x> and --no-tag are both given" in error

@@ -66,8 +66,11 @@ def test_an_output_of_another_command_is_not_continued(interrupted):
     note.write_text(json.dumps({**facts, "bytes": facts["bytes"] + 1}))
     with pytest.raises(UserError, match="shorter than"):
         translate_file(translator, source, output, OPTIONS, False, print, resume=True)
-    note.unlink()
+    note.write_text("{}")
     with pytest.raises(UserError, match="cannot read"):
+        translate_file(translator, source, output, OPTIONS, False, print, resume=True)
+    note.unlink()
+    with pytest.raises(UserError, match="is finished, or was not written by this command"):
         translate_file(translator, source, output, OPTIONS, False, print, resume=True)
     with pytest.raises(UserError, match="needs an input FILE"):
         translate_file(translator, None, output, OPTIONS, False, print, resume=True)
@@ -77,7 +80,7 @@ def test_an_output_of_another_command_is_not_continued(interrupted):
 def test_the_note_of_an_overwritten_output_is_removed(interrupted):
     translator, source, output, _ = interrupted
     evaluate(Translator(translator.bundle), [source, source], OPTIONS, output=output)
-    with pytest.raises(UserError, match="cannot read"):
+    with pytest.raises(UserError, match="is finished, or was not written"):
         translate_file(translator, source, output, OPTIONS, False, print, resume=True)
 
 

@@ -78,7 +78,7 @@ def back_translate(
     output: Path | None = None,
     options: SearchOptions | None = None,
     *,
-    tag: str = TAG,
+    tag: str | None = None,
     resume: bool = False,
     report: Callable[[str], None],
 ) -> SyntheticCorpus:
@@ -93,13 +93,14 @@ def back_translate(
         text: One sentence per line.
         output: The TSV file. Default: next to the text, with the direction to train in its name.
         options: Search options; None means the bundle's settings.
-        tag: Tag of the sources, in angle brackets; empty for none.
+        tag: Tag of the sources, in angle brackets; None for `<bt>`, empty for none.
         resume: Whether to continue an interrupted output.
         report: Called with messages about progress.
 
     Raises:
         UserError: If the tag is not valid, a file cannot be read or written, or the output cannot be resumed.
     """
+    tag = TAG if tag is None else tag
     if tag and not _VALID_TAG.fullmatch(tag):
         raise UserError(f"tag {tag!r}: give one word in angle brackets, for example {TAG}.")
     languages = translator.bundle.languages[::-1]

@@ -9,6 +9,7 @@ import typer
 
 from allyouneed import translation
 from allyouneed.command_options import Into
+from allyouneed.errors import UserError
 from allyouneed.terminal import ComputeType, Device, program, say, text
 from allyouneed.translation.search_command import GroupedCommand, search_command
 
@@ -87,8 +88,11 @@ def backtranslate(
         ),
     ] = None,
     tag: Annotated[
-        str, typer.Option(metavar="<TAG>", callback=text, help="Tag of synthetic sources.", rich_help_panel=_FILES)
-    ] = "<bt>",
+        str | None,
+        typer.Option(
+            metavar="<TAG>", callback=text, help="Tag of synthetic sources. Default: <bt>.", rich_help_panel=_FILES
+        ),
+    ] = None,
     no_tag: Annotated[
         bool, typer.Option("--no-tag", help="Write sources without a tag.", rich_help_panel=_FILES)
     ] = False,
@@ -110,9 +114,10 @@ def backtranslate(
 
     Example: allyouneed backtranslate EN-DE mono.en --sampling-topk 10
     """
+    if no_tag and tag is not None:
+        raise UserError(f"--tag {tag} and --no-tag are both given. Remove one of them.")
     translator = load_translator(run, target, source, device, inter_threads, compute_type)
-    tag = "" if no_tag else tag
-    corpus = translation.back_translate(translator, mono, out, context.obj, tag=tag, resume=resume, report=say)
+    corpus = translation.back_translate(translator, mono, out, context.obj, tag="" if no_tag else tag, resume=resume, report=say)
     for line in corpus.report_lines():
         say(line)
     say(f"train on it with parallel text, for example:\n  {program()} {corpus.training_command()}")

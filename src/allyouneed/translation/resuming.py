@@ -57,6 +57,11 @@ class ResumeNote:
         Raises:
             UserError: If the note is missing or belongs to another command, or the output is shorter than noted.
         """
+        if self.output.exists() and not self.path.exists():
+            raise UserError(
+                f"--resume: {self.output} is finished, or was not written by this command: there is no {self.path}. "
+                "Without --resume, it is written anew."
+            )
         try:
             note = json.loads(self.path.read_text(encoding="utf-8"))
             digest, lines, size = note["digest"], int(note["lines"]), int(note["bytes"])
