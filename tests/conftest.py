@@ -25,6 +25,7 @@ BROWSERS = ("/usr/bin/chromium", "chromium", "google-chrome", "chrome")
 QUIET = ("quic", "background-networking", "component-update", "sync", "gpu")
 ARGUMENTS = ["--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in QUIET)]
 
+HANGUL = str.maketrans("abcdefgh", "가나다라마바사아")  # turns toy text into the script of Korean
 TOY = [
     "model.d_model=32",
     "model.d_ff=64",

@@ -282,7 +282,7 @@ def test_an_interrupted_command(command, monkeypatch, toy_run):
 
     monkeypatch.setattr("allyouneed.translation.text_files.translate_file", interrupted)
     assert command("translate", toy_run) == (130, "", "interrupted\n")
-    monkeypatch.setattr("allyouneed.quickstart.run_quickstart", lambda *arguments: False)  # its result after Ctrl-C
+    monkeypatch.setattr("allyouneed.quickstart.run_quickstart", interrupted)
     code, out, stderr = command("quickstart", "--out", "my run")
     assert (code, out) == (130, "")
     assert stderr.endswith("allyouneed quickstart --out 'my run'\n")

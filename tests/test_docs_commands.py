@@ -23,7 +23,7 @@ from allyouneed.errors import UserError
 from allyouneed.exchange.marian import export_marian
 from allyouneed.terminal import expand_options
 from tests.compat import POST_NORM
-from tests.conftest import TOY, toy_pairs
+from tests.conftest import HANGUL, TOY, toy_pairs
 from tests.pages import DOCS, commands
 
 OWN_MODEL = """import allyouneed
@@ -35,7 +35,6 @@ STEPS = ["training.steps=3", "training.validate_every=2", "training.average_ever
 FEW = ["training.batch_tokens=400", "search.max_extra_length=5", "training.device=cpu", *STEPS]
 MODEL = [setting for setting in TOY if setting.startswith(("model.", "data."))]
 RUNS, EXPORTS = r"RUN-?\d?|BACK|START|STUDENT|runs/quickstart|DIR|CT2", r"DIR|CT2.*|HF|ARGOS|RUN-?\d?|START"
-HANGUL = str.maketrans("abcdefgh", "가나다라마바사아")
 SKIPPED = ("quickstart", "paper")
 # Messages for what the machine or the prepared RUN may lack.
 UNAVAILABLE = ("int8 needs a processor", "pip install", "no snapshots were kept", "To download the test set")

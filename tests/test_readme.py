@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TOY, toy_pairs
+from tests.conftest import HANGUL, TOY, toy_pairs
 from tests.pages import ROOT, blocks, check_command, commands, read
 
 PAGES = ("README.md", "README.ko.md")
@@ -22,8 +22,10 @@ def test_python_runs(page, toy_run, tmp_path, monkeypatch):
     """Run all blocks; training is shortened to a few steps of a small model."""
     monkeypatch.chdir(tmp_path)
     for name, pairs in (("train", toy_pairs(300)), ("test", toy_pairs(20))):
-        for suffix, side in (("de", 0), ("ko", 0), ("en", 1)):
-            (tmp_path / f"{name}.{suffix}").write_text("".join(f"{pair[side]}\n" for pair in pairs), encoding="utf-8")
+        source, target = ("".join(f"{pair[side]}\n" for pair in pairs) for side in (0, 1))
+        sides = {"de": source, "ko": source.translate(HANGUL), "en": target}
+        for suffix, text in sides.items():
+            (tmp_path / f"{name}.{suffix}").write_text(text, encoding="utf-8")
     namespace: dict = {}
     for block in blocks(page, "python"):
         block = block.replace("minutes=30", f"recipe='tiny', settings={[*TOY, 'training.steps=3']}")

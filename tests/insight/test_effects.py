@@ -158,5 +158,7 @@ def test_where_the_text_comes_from(translator, toy_run, tmp_path):
     assert effects_data(translator, EffectText([("a " * 500, "b")], "long")) is None
     with pytest.raises(UserError, match="long: no sentence pair can be measured"):
         effects_data(translator, EffectText([("a " * 500, "b")], "long", given=True))
-    with pytest.raises(UserError, match=r"test\.src:1: fewer than 2 columns\. Correct the line"):  # one file is a table
+    with pytest.raises(
+        UserError, match=r"test\.src: 3 of 3 lines have no tab, so this is one side"
+    ):  # one file is a table
         effect_text(toy_run, files[:1])

@@ -14,6 +14,7 @@ import torch
 from allyouneed.bundle import Bundle, build_model, load_bundle, save_bundle
 from allyouneed.config import Config, ModelConfig
 from allyouneed.data.batches import Batch, pad
+from allyouneed.data.corpora import corpus
 from allyouneed.data.store import PairStore, Sentences
 from allyouneed.data.tokens.tokenizer_training import learn_tokenizer
 from allyouneed.errors import UserError
@@ -220,7 +221,8 @@ def test_the_setting_training_minutes_is_refused(tmp_path):
 
 
 def test_the_command_on_toy_trainings(tmp_path, monkeypatch):
-    train, valid = write_pairs(tmp_path, "train", toy_pairs(400)), write_pairs(tmp_path, "valid", toy_pairs(30, seed=2))
+    train = [corpus(*write_pairs(tmp_path, "train", toy_pairs(400)))]
+    valid = [corpus(*write_pairs(tmp_path, "valid", toy_pairs(30, seed=2)))]
     settings = [*TOY, "training.steps=10", "training.bleu_sentences=5", "training.validate_every=5"]
     arguments = (train, valid, ("aa", "bb"), tmp_path / "out", 1.0, silent(), settings)
     page = questions.run_questions(*arguments)
@@ -255,7 +257,8 @@ def test_the_command_on_toy_trainings(tmp_path, monkeypatch):
 
 def test_all_variants_have_the_same_learning_rates_even_with_a_wrong_speed(tmp_path, monkeypatch):
     monkeypatch.setattr("allyouneed.training.train.measure", lambda loop, seconds: Speed(0.5, 0.01, 0.1))
-    train, valid = write_pairs(tmp_path, "train", toy_pairs(400)), write_pairs(tmp_path, "valid", toy_pairs(30, seed=2))
+    train = [corpus(*write_pairs(tmp_path, "train", toy_pairs(400)))]
+    valid = [corpus(*write_pairs(tmp_path, "valid", toy_pairs(30, seed=2)))]
     settings = [setting for setting in TOY if not setting.startswith("training.steps")]
     settings += ["training.bleu_sentences=0", "training.log_every=1", "training.validate_every=3"]
     chosen = ("paper", "one_head", "future")

@@ -137,18 +137,20 @@ compile_kernels(Config(), torch.device("cpu"), Ranks(), print)
 
 @pytest.mark.usefixtures("toy_run")
 def test_replanned_steps_are_repeated_exactly(tmp_path, monkeypatch):
-    """After a crash, steps between the checkpoint and the crash follow the plans that they had before."""
+    """After a crash, steps between the checkpoint and the last plan before the crash are repeated exactly."""
     monkeypatch.setattr(pacing, "_PLANNED_SHARE", 0.005)
     request = timed_request(tmp_path, "training.minutes=0.1", "training.save_minutes=0.01")
     with crashing_after(40, monkeypatch):
         train(request, silent())
     before, stored = dict(losses(request.out)), json.loads((request.out / "run.json").read_text())
     rates = {record["step"]: record["learning_rate"] for record in records(request.out, "train")}
-    assert "earlier_plans" in stored
+    last = PlanHistory.from_dict(stored).last.turned_at  # after it, the resumed run may plan anew
+    assert last > 10
     assert train(request, silent()).status == FINISHED
     after = dict(losses(request.out))
-    assert {step: after[step] for step in before} == before
-    assert {r["step"]: r["learning_rate"] for r in records(request.out, "train") if r["step"] in rates} == rates
+    assert {step: after[step] for step in before if step <= last + 2} == {s: before[s] for s in before if s <= last + 2}
+    repeated = {r["step"]: r["learning_rate"] for r in records(request.out, "train") if r["step"] <= last + 1}
+    assert repeated == {step: rate for step, rate in rates.items() if step <= last + 1}
     resumed = json.loads((request.out / "run.json").read_text())
     plans, earlier = (PlanHistory.from_dict(facts).plans for facts in (resumed, stored))
     assert plans[: len(earlier)] == earlier

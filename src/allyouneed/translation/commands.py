@@ -108,16 +108,19 @@ def backtranslate(
     ] = None,
     compute_type: ComputeType = "float32",
 ) -> None:
-    """Make training text from monolingual text by back-translation.
+    """Make training text from monolingual text.
 
-    Writes a TSV file: translations as sources, the lines of MONO as targets. Prints the command that trains on it.
+    By back-translation: in a TSV file, the translations are the sources and the lines of MONO the targets. Prints the
+    command that trains on it.
 
     Example: allyouneed backtranslate EN-DE mono.en --sampling-topk 10
     """
     if no_tag and tag is not None:
         raise UserError(f"--tag {tag} and --no-tag are both given. Remove one of them.")
     translator = load_translator(run, target, source, device, inter_threads, compute_type)
-    corpus = translation.back_translate(translator, mono, out, context.obj, tag="" if no_tag else tag, resume=resume, report=say)
+    corpus = translation.back_translate(
+        translator, mono, out, context.obj, tag="" if no_tag else tag, resume=resume, report=say
+    )
     for line in corpus.report_lines():
         say(line)
     say(f"train on it with parallel text, for example:\n  {program()} {corpus.training_command()}")
