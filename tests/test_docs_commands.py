@@ -54,6 +54,8 @@ def shortened(arguments: list[str]) -> list[str]:
         position = arguments.index("--minutes")
         arguments = arguments[:position] + arguments[position + 2 :]
     settings = FEW if "--start-from" in arguments else [*MODEL, *FEW]
+    if arguments[0] == "distil":
+        settings = [*settings, "data.faults=warn"]  # the prepared teacher's languages are not those of the page
     return arguments + [part for setting in settings for part in ("--set", setting)]
 
 
@@ -81,7 +83,10 @@ def prepare(folder: Path, arguments: list[str]) -> None:
         elif text := re.fullmatch(r"(\w+)\.(de|en|ko|sw)", each):
             pairs, side = toy_pairs(LINES.get(text[1], 6)), int(text[2] == "en")
             content = "".join(f"{pair[side]}\n" for pair in pairs)
-            (folder / each).write_text(content.translate(HANGUL) if text[2] == "ko" else content, encoding="utf-8")
+            (folder / each).write_text(
+                content.translate(HANGUL) if text[2] == "ko" and text[1] in ("train", "val") else content,
+                encoding="utf-8",
+            )
 
 
 @pytest.mark.parametrize("page", [*(page for page in DOCS if commands(page)), "README.md", "README.ko.md"])

@@ -108,7 +108,7 @@ def test_an_interrupted_corpus_is_resumed_with_its_counts(scripted, tmp_path, mo
     assert (tmp_path / "part.tsv").read_bytes() == (tmp_path / "whole.tsv").read_bytes()
     assert (resumed.lines, resumed.dropped) == (whole.lines, whole.dropped)
     assert Scripted.calls == 2 * calls
-    with pytest.raises(UserError, match="--resume: cannot read"):
+    with pytest.raises(UserError, match="is finished, or was not written"):
         back_translate(scripted, text, tmp_path / "part.tsv", resume=True, report=print)
 
 

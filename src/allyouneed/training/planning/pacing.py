@@ -17,6 +17,9 @@ from allyouneed.training.planning.schedule import TrainingPlan, plan_again
 
 _PLANNED_SHARE = 0.04  # share of the remaining time after which the plan is checked again
 _PLANNED_SHARE_WARMUP = 0.01  # the same during warm-up, whose length depends on the number of steps
+_PLANNED_STEPS = (
+    0.25  # share of the remaining steps after which it is checked too, should they be much faster than planned
+)
 _HISTORY_SHARE = 0.5  # length of the past that predicts the future, as a share of the remaining time
 _FINAL_HISTORY = 0.25  # the same for the final scoring, as a share of the budget, and in seconds
 _FINAL_HISTORY_SECONDS = 60.0
@@ -78,6 +81,7 @@ class Pacer:
         self._validation_costs: deque[float] = deque(maxlen=_VALIDATIONS)
         self._final_costs: deque[float] = deque(maxlen=_VALIDATIONS)
         self._planned_at = seconds
+        self._planned_step: int | None = None
         self._validated = plan.validate_from
 
     def stepped(self, seconds: float) -> None:
@@ -101,6 +105,9 @@ class Pacer:
     def is_due(self, plan: TrainingPlan, step: int, seconds: float) -> bool:
         """Return whether to plan again: after each 4 % of the remaining time, and more often during warm-up.
 
+        A quarter of the remaining steps is enough too: if the speed was measured during a slow moment, the planned
+        steps may be over in less time than that.
+
         Args:
             plan: The current plan.
             step: Number of steps so far.
@@ -108,6 +115,11 @@ class Pacer:
         """
         if plan.budget is None:
             return False
+        if self._planned_step is None:
+            self._planned_step = step
+        steps = step - self._planned_step
+        if steps > _MIN_STEPS and steps >= _PLANNED_STEPS * (plan.steps - self._planned_step):
+            return True
         share = _PLANNED_SHARE_WARMUP if step < plan.warmup else _PLANNED_SHARE
         return seconds - self._planned_at >= share * max(0.0, plan.budget - self._planned_at)
 
@@ -124,7 +136,7 @@ class Pacer:
         lasting = self._pace.step_seconds(max(_FINAL_HISTORY_SECONDS, _FINAL_HISTORY * budget))
         if recent is None or lasting is None:
             return plan
-        self._planned_at = seconds
+        self._planned_at, self._planned_step = seconds, step
         validation, final = plan.validation_cost, plan.final_cost
         if self._validation_costs:
             validation, final = statistics.median(self._validation_costs), statistics.median(self._final_costs)
