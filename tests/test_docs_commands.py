@@ -83,10 +83,8 @@ def prepare(folder: Path, arguments: list[str]) -> None:
         elif text := re.fullmatch(r"(\w+)\.(de|en|ko|sw)", each):
             pairs, side = toy_pairs(LINES.get(text[1], 6)), int(text[2] == "en")
             content = "".join(f"{pair[side]}\n" for pair in pairs)
-            (folder / each).write_text(
-                content.translate(HANGUL) if text[2] == "ko" and text[1] in ("train", "val") else content,
-                encoding="utf-8",
-            )
+            in_korean = text[2] == "ko" and text[1] in (*LINES, "val")  # others are input of the prepared translator
+            (folder / each).write_text(content.translate(HANGUL) if in_korean else content, encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", [*(page for page in DOCS if commands(page)), "README.md", "README.ko.md"])
