@@ -20,7 +20,9 @@ def request_for(tmp_path):
         texts = chinese(pairs, 2000)
         files = write_pairs(tmp_path, "chinese", list(zip(texts[::2], texts[1::2], strict=True)))
         request = toy_request(tmp_path / "toy", tmp_path / "run")
-        return dataclasses.replace(request, **{"train": [corpus(*files)], "settings": QUICK, **changes})
+        return dataclasses.replace(
+            request, **{"train": [corpus(*files)], "languages": ("zh", "zh"), "settings": QUICK, **changes}
+        )
 
     return make
 
