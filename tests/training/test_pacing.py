@@ -203,5 +203,5 @@ def test_a_wrong_measurement_is_corrected(simulate, measured):
 
 def test_the_end_of_a_run_translates_no_more_than_there_is():
     """One validation sentence: timed, scored, and translated twice as a reference output."""
-    assert plan_final(0.5, 1, 0.0, 60) == pytest.approx(4 * 0.5 + 0.5)
-    assert plan_final(0.5, 1000, 0.0, 60) == pytest.approx((64 + 100 + 120) * 0.5 + 0.5)
+    assert plan_final(0.5, 1, 0.0, 60) == pytest.approx(4 * 0.5 + 1.5)
+    assert plan_final(0.5, 1000, 0.0, 60) == pytest.approx((64 + 100 + 120) * 0.5 + 1.5)
