@@ -189,7 +189,7 @@ def in_directions(
         both_ways: Whether to use each corpus in both directions.
 
     Returns:
-        Training and validation corpora; with `both_ways`, each is followed by itself in the opposite direction.
+        Training and validation corpora; with `both_ways`, each is followed by a copy in the opposite direction.
 
     Raises:
         UserError: If the numbers do not match.

@@ -38,7 +38,7 @@ class CorpusReport:
         target_tokens: Target tokens of the kept pairs.
         longest_source: Tokens of the longest kept source sentence, including EOS.
         dropped: Count and example lines of the dropped pairs, by reason.
-        findings: What is wrong with the corpus as a whole, see `inspection.py`.
+        findings: Faults of the corpus as a whole, see `data/inspection`.
     """
 
     files: list[str]

@@ -25,6 +25,11 @@ From = Annotated[
     str | None,
     typer.Option("--from", metavar="CODE", help="Source language of a multilingual model.", rich_help_panel=_FILES),
 ]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume an interrupted translation.", rich_help_panel=_FILES)]
+InterThreads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Batches in parallel. Default: the number of cores.", rich_help_panel="Speed"),
+]
 
 
 @app.command(cls=search_command())
@@ -43,9 +48,7 @@ def translate(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write a JSON object per line, with scores.", rich_help_panel=_FILES)
     ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Resume an interrupted translation.", rich_help_panel=_FILES)
-    ] = False,
+    resume: Resume = False,
     force: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,10 +61,7 @@ def translate(
     target: Into = None,
     source: From = None,
     device: Device = "auto",
-    inter_threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="Batches in parallel. Default: the number of cores.", rich_help_panel="Speed"),
-    ] = None,
+    inter_threads: InterThreads = None,
     compute_type: ComputeType = "float32",
 ) -> None:
     """Translate text: one output line for each input line.
@@ -96,16 +96,11 @@ def backtranslate(
     no_tag: Annotated[
         bool, typer.Option("--no-tag", help="Write sources without a tag.", rich_help_panel=_FILES)
     ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Resume an interrupted translation.", rich_help_panel=_FILES)
-    ] = False,
+    resume: Resume = False,
     target: Into = None,
     source: From = None,
     device: Device = "auto",
-    inter_threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="Batches in parallel. Default: the number of cores.", rich_help_panel="Speed"),
-    ] = None,
+    inter_threads: InterThreads = None,
     compute_type: ComputeType = "float32",
 ) -> None:
     """Make training text from monolingual text.

@@ -16,7 +16,7 @@ from allyouneed.data.files.tables import Table, is_csv
 from allyouneed.errors import UserError
 from allyouneed.languages import primary
 
-_SAMPLE = 1000  # lines by which a table is told from plain text
+_SAMPLE = 1000  # lines examined to distinguish a table from plain text
 
 
 class RawPair(NamedTuple):

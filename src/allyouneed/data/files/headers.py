@@ -1,4 +1,4 @@
-"""Names of columns and keys: which side or language of a corpus a name stands for."""
+"""Recognition of column names and JSON keys as a side or a language of a corpus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CODE = re.compile(r"[a-z]{2,3}([_-][a-z]{2,4})?|[A-Z]{2,3}|[a-z]{2}[_-][A-Z]{2}
 
 
 def side_of(name: str) -> str | None:
-    """Return "source", "target" or the code of a language if a name of a column stands for it; None otherwise.
+    """Return the side ("source", "target") or the language code that a column name denotes, or None.
 
     Example:
         >>> side_of("src"), side_of("German"), side_of("sentence_de"), side_of("A dog runs.")
@@ -36,7 +36,7 @@ def side_of(name: str) -> str | None:
 
 @cache
 def _language(name: str) -> str | None:
-    """Return the code of a known language that a code or a capitalised name stands for, or None."""
+    """Return the code of the language that a code or a capitalised name denotes, or None."""
     is_code = _CODE.fullmatch(name) is not None
     if not is_code and (len(name) < 4 if name.isascii() else len(name) < 2):
         return None

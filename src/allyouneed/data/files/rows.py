@@ -38,7 +38,7 @@ def csv_rows(lines: Iterator[bytes], separator: str) -> Iterator[Row]:
             cells = [_LINE_ENDS.sub(" ", cell) for cell in next(reader)]
         except StopIteration:
             return
-        except csv.Error:  # the reader goes on with the next line
+        except csv.Error:  # the reader continues with the next line
             yield Row(line, [], "unbalanced quotation marks")
             continue
         if any("\udc80" <= c <= "\udcff" for cell in cells if not cell.isascii() for c in cell):
