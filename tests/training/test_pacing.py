@@ -18,6 +18,7 @@ from allyouneed.training.step import StepMetrics, TrainingState
 from allyouneed.training.validation import ValidationSet
 
 STEP, VALIDATION, BEAM = 0.1, 0.8, 0.003  # seconds per step, validation and sentence on the machine at full speed
+FILES = 1.5  # seconds for the bundle, the report and the end of the process
 SENTENCES = 1000
 
 
@@ -127,7 +128,7 @@ def simulate(monkeypatch, tmp_path):
         assert loop.train() == FINISHED
         machine.work(2 * VALIDATION)
         loop.scored = min(SENTENCES, loop._final_sentences())
-        machine.work(BEAM * (loop.scored + 120))
+        machine.work(BEAM * (loop.scored + 120) + FILES)
         loop.took = (machine.time - begin) / (60 * minutes)
         return loop
 
@@ -175,7 +176,7 @@ MACHINES = {
 }
 
 
-@pytest.mark.parametrize("minutes", [3, 10, 30])
+@pytest.mark.parametrize("minutes", [2, 3, 10, 30])
 @pytest.mark.parametrize("name", MACHINES)
 def test_minutes_are_kept(simulate, name, minutes):
     machine = MACHINES[name](minutes)
@@ -189,7 +190,7 @@ def test_minutes_are_kept(simulate, name, minutes):
 def test_short_budgets_are_nearly_kept(simulate, name):
     """A slow moment during the final scoring is a larger share of a short budget."""
     loop = simulate(MACHINES[name](1.5), 1.5)
-    assert 0.93 <= loop.took <= 1.05
+    assert 0.94 <= loop.took <= 1.04
     check_decay(loop)
 
 

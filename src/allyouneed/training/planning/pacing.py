@@ -22,7 +22,7 @@ _PLANNED_STEPS = (
 )
 _HISTORY_SHARE = 0.5  # length of the past that predicts the future, as a share of the remaining time
 _FINAL_HISTORY = 0.25  # the same for the final scoring, as a share of the budget, and in seconds
-_FINAL_HISTORY_SECONDS = 60.0
+_FINAL_HISTORY_SECONDS = 40.0
 _CHUNKS = 2000  # resolution of the history: chunks per budget
 _MIN_STEPS = 3
 _INTERRUPTION = 0.25  # share of the history in one step that is an interruption rather than a slow step
