@@ -36,11 +36,14 @@ MAY_IMPORT = {
     "training": SHARED | COMMANDS | {"kernels"},
     "quickstart": BASE | {"data", "training", "translation"},
     "exchange": SHARED | COMMANDS,
+    "documents": SHARED | COMMANDS,
     "insight": SHARED | COMMANDS,
     "verification": BASE | COMMANDS | {"model"},
     "paper": SHARED | COMMANDS | {"training", "insight"},
-    "serving": SHARED | COMMANDS | {"insight"},
-    "cli": BASE | COMMANDS | {"training", "translation", "exchange", "insight", "serving", "paper", "verification"},
+    "serving": SHARED | COMMANDS | {"documents", "insight"},
+    "cli": BASE
+    | COMMANDS
+    | {"training", "translation", "documents", "exchange", "insight", "serving", "paper", "verification"},
     "__main__": {"cli"},
     "__init__": {*SHARED, "insight", "training", "quickstart", "verification"},  # for type checkers only, see below
 }

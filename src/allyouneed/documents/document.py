@@ -1,0 +1,101 @@
+"""The interface of document formats, and their registry.
+
+A format is a module in `formats` with a function `read(data, options) -> Document`. Adding one means writing the module
+and an entry in `FORMATS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import PurePath
+from typing import NamedTuple, Protocol
+
+from allyouneed.documents.segments import Parts, Segment
+from allyouneed.errors import UserError
+
+
+class Document(Protocol):
+    """A document that was read.
+
+    Attributes:
+        segments: Translatable segments, in document order.
+        notes: What the user should know, such as text that cannot be translated; one sentence each.
+        suffix: Suffix of the written file if it is not that of the document, such as ".docx" for a PDF document.
+    """
+
+    segments: Sequence[Segment]
+    notes: Sequence[str]
+    suffix: str | None
+
+    def write(self, translations: Sequence[Parts | None]) -> bytes:
+        """Return the document with translations in place of its segments.
+
+        Args:
+            translations: The translation of each segment; None leaves a segment as it is. The sources themselves give
+                the document as it was, byte for byte (office documents and e-books: equal in content).
+        """
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Options of reading a document.
+
+    Attributes:
+        name: Name of the file, for messages.
+        source: Code of the source language.
+        target: Code of the target language.
+        paragraphs: Whether consecutive lines of plain text form a paragraph.
+        ignored: In XML and HTML, further elements that are not translated.
+        splitting: In XML, the elements that separate segments; all others are inline.
+        columns: In a table, the columns to translate, by number from 1 or by name; None for the default.
+    """
+
+    name: str
+    source: str = "und"
+    target: str = "und"
+    paragraphs: bool = False
+    ignored: frozenset[str] = frozenset()
+    splitting: frozenset[str] = frozenset()
+    columns: tuple[str, ...] | None = None
+
+
+class Format(NamedTuple):
+    """A document format.
+
+    Attributes:
+        title: Its name, for messages.
+        suffixes: File name suffixes in lower case.
+        module: Module of `formats` that reads and writes it.
+    """
+
+    title: str
+    suffixes: tuple[str, ...]
+    module: str
+
+
+FORMATS = (Format("plain text", (".txt", ".text"), "plain_text"),)
+
+
+def format_of(name: str) -> Format:
+    """Return the format of a file by its name.
+
+    Raises:
+        UserError: If no format has the suffix.
+    """
+    suffix = PurePath(name).suffix.lower()
+    for each in FORMATS:
+        if suffix in each.suffixes:
+            return each
+    known = ", ".join(suffix for each in FORMATS for suffix in each.suffixes)
+    raise UserError(f"{name}: this file type is not supported. Supported are {known}.")
+
+
+def read_document(data: bytes, options: ReadOptions) -> Document:
+    """Read a document.
+
+    Raises:
+        UserError: If the format is unknown, its libraries are not installed, or the document is damaged.
+    """
+    return import_module(f"allyouneed.documents.formats.{format_of(options.name).module}").read(data, options)

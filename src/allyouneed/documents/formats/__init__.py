@@ -1,0 +1,1 @@
+"""Document formats, a module each; see `document.py`."""
