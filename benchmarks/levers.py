@@ -139,7 +139,10 @@ def main() -> None:
     body = table(chosen, _results(chosen, args))
     args.out.mkdir(parents=True, exist_ok=True)
     page = args.out / f"{time.strftime('%Y-%m-%d')}-levers.md"
-    command = shlex.join(["python", "benchmarks/levers.py", *sys.argv[1:]])
+    seeds = ",".join(map(str, args.seeds))
+    command = shlex.join(
+        ["python", "benchmarks/levers.py", "DATA", *args.rows, "--steps", str(args.steps), "--seeds", seeds]
+    )
     with page.open("a", encoding="utf-8") as file:
         file.write(f"# Training options, {time.strftime('%Y-%m-%d %H:%M')}\n{machine()}\n\n`{command}`\n\n{body}\n\n")
     print(f"\n{body}\n\n{page}")
