@@ -250,8 +250,7 @@ def _first_mistake(error: ValidationError) -> str:
     section, name, *rest = first["loc"]
     field = _section(str(section)).model_fields[str(name)]
     index = rest[0] if rest and isinstance(rest[0], int) else None
-    key = f"{section}.{name}" if index is None else f"{section}.{name}.{index}"
-    return f"{key} = {shown(first['input'])}: {complaint(field, first['input'], index)}"
+    return f"{section}.{name} = {shown(first['input'])}: {complaint(field, first['input'], index)}"
 
 
 def _refuse_unknown(section: str, name: str, where: str) -> None:
