@@ -12,6 +12,7 @@ import typer
 
 import allyouneed
 from allyouneed.command_options import Settings, SuggestingGroup
+from allyouneed.documents.commands import app as documents
 from allyouneed.errors import UserError
 from allyouneed.exchange.commands import app as exchange
 from allyouneed.insight.commands import app as insight
@@ -33,7 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for commands in (training, translation, evaluation, insight, exchange, serving, verification):
+for commands in (training, documents, translation, evaluation, insight, exchange, serving, verification):
     app.add_typer(commands)
 app.add_typer(paper, name="paper", short_help="Reproduce the paper's tables and figures.")
 

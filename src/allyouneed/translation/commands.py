@@ -1,4 +1,4 @@
-"""The commands that translate: `allyouneed translate`, `backtranslate` and `score`."""
+"""The commands `allyouneed backtranslate` and `score`, and options that commands with a translator share."""
 
 from __future__ import annotations
 
@@ -18,60 +18,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 
-_FILES = "Input and output"  # heading in a command's help
+FILES = "Input and output"  # heading in a command's help
 _SAMPLING = ("sampling_topk", "sampling_topp", "sampling_temperature")
 
 From = Annotated[
     str | None,
-    typer.Option("--from", metavar="CODE", help="Source language of a multilingual model.", rich_help_panel=_FILES),
+    typer.Option("--from", metavar="CODE", help="Source language of a multilingual model.", rich_help_panel=FILES),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Resume an interrupted translation.", rich_help_panel=_FILES)]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume an interrupted translation.", rich_help_panel=FILES)]
 InterThreads = Annotated[
     int | None,
     typer.Option(min=1, help="Batches in parallel. Default: the number of cores.", rich_help_panel="Speed"),
 ]
-
-
-@app.command(cls=search_command())
-def translate(
-    context: typer.Context,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
-    file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Text, one sentence per line. Default: standard input.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Default: standard output.", rich_help_panel=_FILES)
-    ] = None,
-    scores: Annotated[
-        bool, typer.Option("--scores", help="Precede each line with its score and a tab.", rich_help_panel=_FILES)
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Write a JSON object per line, with scores.", rich_help_panel=_FILES)
-    ] = False,
-    resume: Resume = False,
-    force: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TEXT",
-            callback=text,
-            help="Text that every translation must contain (repeatable).",
-            rich_help_panel="Constraints",
-        ),
-    ] = None,
-    target: Into = None,
-    source: From = None,
-    device: Device = "auto",
-    inter_threads: InterThreads = None,
-    compute_type: ComputeType = "float32",
-) -> None:
-    """Translate text: one output line for each input line.
-
-    With --nbest, up to N lines `id ||| text ||| score` for each input line. Empty lines stay empty.
-
-    Example: allyouneed translate RUN input.de -o output.en
-    """
-    translator = load_translator(run, target, source, device, inter_threads, compute_type)
-    translation.translate_file(translator, file, output, context.obj, scores, say, resume, force or (), as_json=as_json)
 
 
 @app.command(cls=search_command("beam_size", "length_penalty", *_SAMPLING, "seed", "batch_tokens"))
@@ -84,17 +42,17 @@ def backtranslate(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.tsv", help="Default: next to MONO, for example mono.de-en.tsv.", rich_help_panel=_FILES
+            metavar="FILE.tsv", help="Default: next to MONO, for example mono.de-en.tsv.", rich_help_panel=FILES
         ),
     ] = None,
     tag: Annotated[
         str | None,
         typer.Option(
-            metavar="<TAG>", callback=text, help="Tag of synthetic sources. Default: <bt>.", rich_help_panel=_FILES
+            metavar="<TAG>", callback=text, help="Tag of synthetic sources. Default: <bt>.", rich_help_panel=FILES
         ),
     ] = None,
     no_tag: Annotated[
-        bool, typer.Option("--no-tag", help="Write sources without a tag.", rich_help_panel=_FILES)
+        bool, typer.Option("--no-tag", help="Write sources without a tag.", rich_help_panel=FILES)
     ] = False,
     resume: Resume = False,
     target: Into = None,
@@ -126,13 +84,13 @@ def score(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
     test: Annotated[
         list[Path],
-        typer.Option(metavar="SOURCE TARGET", help="Two parallel text files, or one TSV.", rich_help_panel=_FILES),
+        typer.Option(metavar="SOURCE TARGET", help="Two parallel text files, or one TSV.", rich_help_panel=FILES),
     ],
     tokens: Annotated[
-        bool, typer.Option("--tokens", help="Append each token with its log probability.", rich_help_panel=_FILES)
+        bool, typer.Option("--tokens", help="Append each token with its log probability.", rich_help_panel=FILES)
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Write a JSON object per pair, tokens included.", rich_help_panel=_FILES)
+        bool, typer.Option("--json", help="Write a JSON object per pair, tokens included.", rich_help_panel=FILES)
     ] = False,
     target: Into = None,
     source: From = None,
