@@ -1,0 +1,1 @@
+"""Terminology: glossaries, their files, and the search for their terms in sentences."""
