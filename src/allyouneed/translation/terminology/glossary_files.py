@@ -103,6 +103,7 @@ def _entry(cells: Sequence[str], columns: tuple[int, int], separator: str, langu
 
 def _rows(lines: Iterator[str], separator: str) -> Iterator[Row]:
     """Yield rows that are not blank."""
+    rows: Iterator[Row]
     if separator == "\t":
         rows = enumerate((line.split("\t") for line in lines), start=1)
     else:
