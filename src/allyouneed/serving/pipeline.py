@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from allyouneed.documents.sentences import SentenceSegment, join_sentences, single_sentence, split_sentences
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.markup import MarkupFormat, parse_markup
 from allyouneed.serving.model_worker import (
@@ -27,7 +28,6 @@ from allyouneed.serving.model_worker import (
 )
 from allyouneed.serving.registry import Route, TranslatorRegistry
 from allyouneed.serving.request_queue import RequestQueue
-from allyouneed.serving.sentences import SentenceSegment, join_sentences, single_sentence, split_sentences
 from allyouneed.translation.translator import Translator
 
 _WORD = re.compile(r"[^ ]+")

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allyouneed.serving.sentences import join_sentences, single_sentence, split_sentences
+from allyouneed.documents.sentences import join_sentences, single_sentence, split_sentences
 
 
 @given(st.text(), st.sampled_from(["en", "de", "ko", "ja", "xx"]))

@@ -1,0 +1,493 @@
+"""Placement of codes in a translation by word alignment.
+
+Each code of the source occurs in the translation exactly once, and pairs remain nested. An inline element covers the
+contiguous words of the translation that best match its words in the source. A code between words follows the word
+before it. Spaces beside codes are those of the source.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
+
+import regex
+
+from allyouneed.documents.segments import Code, CodeKind, Parts
+from allyouneed.translation.sentence_translation import Span
+
+Link = tuple[Span, Span]
+
+_TOKEN = regex.compile(
+    r"[\p{Han}\p{Hiragana}\p{Katakana}]\p{M}*|[\p{L}\p{M}\p{N}_]+?(?=[\p{Han}\p{Hiragana}\p{Katakana}])"
+    r"|[\p{L}\p{M}\p{N}_]+(?:['’][\p{L}\p{M}\p{N}_]+)*|(?!\s)\X"
+)
+_SIMILAR = str.maketrans("“”„‟«»‘’‚‹›「」『』。、，！？：；（）…–—", '""""""\'\'\'\'\'"""".,,!?:;().--')
+_WORD, _PUNCTUATION, _KEPT = 2, 1, 6  # weights of tokens when the range of an element is chosen
+_NEARBY = 8  # tokens that are tried for an element without words
+
+
+class FlatCode(NamedTuple):
+    """A code in a text.
+
+    Attributes:
+        code: The code.
+        start: Start of its visible text, or its position if it shows none.
+        end: End of its visible text.
+        space_before: Whether white space is between the code and the text before it.
+        space_after: Whether white space is between the code and the text after it.
+    """
+
+    code: Code
+    start: int
+    end: int
+    space_before: bool
+    space_after: bool
+
+    @property
+    def is_space(self) -> bool:
+        """Whether the code shows as white space, such as a line break."""
+        return bool(self.code.text) and not self.code.text.strip()
+
+
+class FlatText(NamedTuple):
+    """The text of a segment, with white space that codes separate joined, and its codes in order."""
+
+    text: str
+    codes: tuple[FlatCode, ...]
+
+
+def flatten(parts: Parts) -> FlatText:
+    """Separate the text and the codes of a segment."""
+    text, codes = "", []
+    after = _space_after(parts)
+    for index, part in enumerate(parts):
+        if isinstance(part, str):
+            follows_code = index > 0 and isinstance(parts[index - 1], Code) and parts[index - 1].text.strip() == ""
+            text += part.lstrip() if follows_code and text[-1:].isspace() else part
+            continue
+        before, start = text[-1:].isspace(), len(text)
+        if part.text.strip():
+            text += part.text
+        elif part.text and text and not before:
+            text += " "
+        end = len(text) if part.text.strip() else start
+        codes.append(FlatCode(part, start, end, before, after[index]))
+    return FlatText(text, tuple(codes))
+
+
+def _space_after(parts: Parts) -> list[bool]:
+    """Return for each part whether the text after it, codes without text aside, begins with white space."""
+    found, space = [False] * len(parts), False
+    for index in reversed(range(len(parts))):
+        found[index], part = space, parts[index]
+        if isinstance(part, str):
+            space = part[:1].isspace() if part else space
+        elif part.text.strip():
+            space = False
+    return found
+
+
+class Token(NamedTuple):
+    """A word, punctuation mark or part of a kept text, with its weight."""
+
+    start: int
+    end: int
+    weight: int
+
+
+@dataclass(eq=False)
+class _Item:
+    """An inline element, or a code that stands alone (`closing` is None), with its position in both texts, in tokens.
+
+    The lists of codes are in document order, so `order` also orders items.
+    """
+
+    order: int
+    opening: FlatCode
+    closing: FlatCode | None
+    source: Span
+    target: Span = (0, 0)
+    inner: list[_Item] = field(default_factory=list)
+
+
+class AlignedText(NamedTuple):
+    """A translation of a text.
+
+    Attributes:
+        text: The translation.
+        kept: Positions in source and translation of each part that is kept.
+        links: Positions of aligned words.
+        sentences: Positions of each sentence.
+    """
+
+    text: str
+    kept: Sequence[Link]
+    links: Sequence[Link]
+    sentences: Sequence[Link]
+
+
+def place_codes(source: FlatText, target: AlignedText) -> Parts:
+    """Insert the codes of a text into its translation."""
+    placement = _Placement(source, target)
+    placement.place()
+    return placement.parts()
+
+
+class _Placement:
+    def __init__(self, source: FlatText, target: AlignedText):
+        self.source, self.target = source, target
+        cuts = sorted({position for code in source.codes for position in (code.start, code.end)})
+        self.source_tokens = tokenise(source.text, [span for span, _ in target.kept], cuts)
+        target_cuts = [
+            span[0] + cut - kept[0]
+            for kept, span in target.kept
+            for cut in cuts[bisect_left(cuts, kept[0]) : bisect_right(cuts, kept[1])]
+        ]
+        self.target_tokens = tokenise(target.text, sorted(span for _, span in target.kept), target_cuts)
+        self._source_starts = [token.start for token in self.source_tokens]
+        self._target_starts = [token.start for token in self.target_tokens]
+        self.shown = self._shown_codes()
+        self.anchors = self._anchors()
+        self._linked()
+        self.root = self._tree()
+
+    # Alignment of tokens
+
+    def _tokens(self, span: Span, is_target: bool) -> range:
+        """Return the indices of the tokens that overlap with a span."""
+        starts = self._target_starts if is_target else self._source_starts
+        tokens = self.target_tokens if is_target else self.source_tokens
+        first = max(0, bisect_right(starts, span[0]) - 1)
+        if first < len(tokens) and tokens[first].end <= span[0]:
+            first += 1
+        return range(first, max(first, bisect_left(starts, span[1])))
+
+    def _shown_codes(self) -> dict[int, FlatCode]:
+        """Return the codes with visible text by target token."""
+        shown: dict[int, FlatCode] = {}
+        codes = {(code.start, code.end): code for code in self.source.codes if code.end > code.start}
+        for kept, span in self.target.kept:
+            for one, other in zip(self._tokens(kept, False), self._tokens(span, True), strict=False):
+                token = self.source_tokens[one]
+                if code := codes.get((token.start, token.end)):
+                    shown[other] = code
+        return shown
+
+    def _anchors(self) -> list[int | None]:
+        """Return for each target token the source token that it translates."""
+        anchors: list[int | None] = [None] * len(self.target_tokens)
+        for kept, span in self.target.kept:
+            for one, other in zip(self._tokens(kept, False), self._tokens(span, True), strict=False):
+                anchors[other] = one
+        for link in self.target.links:
+            self._link_words(anchors, *link)
+        starts = sorted(target[0] for _, target in self.target.links)
+        for source, target in self.target.sentences:
+            if bisect_left(starts, target[0]) == bisect_left(starts, target[1]):  # no links
+                self._link_in_order(anchors, source, target)
+            self._link_punctuation(anchors, source, target)
+        return anchors
+
+    def _words(self, span: Span, is_target: bool) -> list[int]:
+        tokens = self.target_tokens if is_target else self.source_tokens
+        return [index for index in self._tokens(span, is_target) if tokens[index].weight == _WORD]
+
+    def _link_words(self, anchors: list[int | None], source: Span, target: Span) -> None:
+        ones, others = self._words(source, False), self._words(target, True)
+        if not ones:
+            return
+        longest = max(ones, key=lambda one: self.source_tokens[one].end - self.source_tokens[one].start)
+        for position, other in enumerate(others):
+            if anchors[other] is None:
+                anchors[other] = ones[position] if len(ones) == len(others) else longest
+
+    def _link_in_order(self, anchors: list[int | None], source: Span, target: Span) -> None:
+        ones, others = self._words(source, False), self._words(target, True)
+        for position, other in enumerate(others if ones else ()):
+            if anchors[other] is None:
+                anchors[other] = ones[position * len(ones) // len(others)]
+
+    def _link_punctuation(self, anchors: list[int | None], source: Span, target: Span) -> None:
+        """Link punctuation marks beside linked words, then those that are equally frequent, in order."""
+        ones: dict[str, list[int]] = defaultdict(list)
+        for index in self._tokens(source, False):
+            if self.source_tokens[index].weight == _PUNCTUATION:
+                ones[_mark(self.source.text, self.source_tokens[index])].append(index)
+        others: dict[str, list[int]] = defaultdict(list)
+        for index in self._tokens(target, True):
+            if self.target_tokens[index].weight == _PUNCTUATION and anchors[index] is None:
+                others[_mark(self.target.text, self.target_tokens[index])].append(index)
+        for mark, indices in others.items():
+            free = set(ones[mark])
+            for index in indices:
+                before, after = _at(anchors, index - 1), _at(anchors, index + 1)
+                beside = {before + 1} if before is not None else set()
+                beside |= {after - 1} if after is not None else set()
+                if found := free & beside:
+                    anchors[index] = min(found)
+                    free.discard(min(found))
+            rest = [index for index in indices if anchors[index] is None]
+            if len(rest) == len(free):
+                for index, one in zip(rest, sorted(free), strict=True):
+                    anchors[index] = one
+
+    def _linked(self) -> None:
+        """Find the first and last target token of each source token, and the nearest source tokens that have one."""
+        self._first: dict[int, int] = {}
+        self._last: dict[int, int] = {}
+        for index, anchor in enumerate(self.anchors):
+            if anchor is not None:
+                self._first.setdefault(anchor, index)
+                self._last[anchor] = index
+        self._linked_tokens = sorted(self._first)
+
+    # The tree of inline elements
+
+    def _gap(self, position: int) -> int:
+        """Return the number of source tokens before a position."""
+        return bisect_left(self._source_starts, position)
+
+    def _tree(self) -> _Item:
+        codes = self.source.codes
+        everything = FlatCode(Code(""), 0, len(self.source.text), False, False)
+        whole = (0, len(self.source_tokens))
+        root = _Item(-1, everything, everything, whole, (0, len(self.target_tokens)))
+        stack, partners = [root], _partners([code.code for code in codes])
+        placed = {id(code) for code in self.shown.values()}
+        for order, code in enumerate(codes):
+            partner, gap = partners.get(order), self._gap(code.start)
+            if partner is not None and partner > order:
+                item = _Item(order, code, codes[partner], (gap, self._gap(codes[partner].start)))
+                stack[-1].inner.append(item)
+                stack.append(item)
+            elif partner is not None:
+                stack.pop()
+            elif id(code) not in placed:
+                stack[-1].inner.append(_Item(order, code, None, (gap, gap)))
+        return root
+
+    # Positions in the translation
+
+    def place(self) -> None:
+        """Choose the position of every element and code in the translation."""
+        waiting = [self.root]
+        while waiting:
+            parent = waiting.pop()
+            elements = [item for item in parent.inner if item.closing]
+            self._place_elements(parent, elements)
+            occupied = sorted((item.target, item.source) for item in elements if item.target[0] < item.target[1])
+            for item in parent.inner:
+                if not item.closing:
+                    gap = _outside(self._gap_of(item, parent), item.source[0], occupied)
+                    item.target = (gap, gap)
+            parent.inner.sort(key=lambda item: (*item.target, item.order))
+            waiting += elements
+
+    def _place_elements(self, parent: _Item, elements: list[_Item]) -> None:
+        starts = [item.source[0] for item in elements]
+        best: dict[int, tuple[int, Span]] = {}
+        current, score, start = -1, 0, 0
+        for index in range(*parent.target):
+            anchor, weight = self.anchors[index], self.target_tokens[index].weight
+            if anchor is None:
+                continue
+            number = bisect_right(starts, anchor) - 1
+            if number >= 0 and anchor < elements[number].source[1]:
+                if number != current or score <= 0:
+                    current, score, start = number, 0, index
+                score += weight
+                if score > best.get(number, (0, (0, 0)))[0]:
+                    best[number] = score, (start, index + 1)
+            else:
+                score -= weight
+        taken = {index for _, span in best.values() for index in range(*span)}
+        for number, item in enumerate(elements):
+            item.target = best[number][1] if number in best else self._place_lost(item, parent, taken)
+            taken.update(range(*item.target))
+
+    def _place_lost(self, item: _Item, parent: _Item, taken: set[int]) -> Span:
+        """Return the nearest free word for an element whose words are not in the translation."""
+        gap = self._after(item.source[0], parent)
+        if item.source[0] == item.source[1]:
+            return gap, gap
+        for distance in range(_NEARBY):
+            for index in (gap + distance, gap - 1 - distance):
+                if parent.target[0] <= index < parent.target[1] and index not in taken and index not in self.shown:
+                    return index, index + 1
+        return gap, gap
+
+    def _after(self, gap: int, parent: _Item) -> int:
+        """Return the target gap after the word that precedes a source gap."""
+        low, high = parent.target
+        at = bisect_left(self._linked_tokens, gap) - 1
+        if at < 0 or self._linked_tokens[at] < parent.source[0]:
+            return low
+        return min(max(self._last[self._linked_tokens[at]] + 1, low), high)
+
+    def _before(self, gap: int, parent: _Item) -> int:
+        """Return the target gap before the word that follows a source gap."""
+        low, high = parent.target
+        at = bisect_left(self._linked_tokens, gap)
+        if at == len(self._linked_tokens) or self._linked_tokens[at] >= parent.source[1]:
+            return high
+        return min(max(self._first[self._linked_tokens[at]], low), high)
+
+    def _gap_of(self, item: _Item, parent: _Item) -> int:
+        """Return the target gap of a code that stands alone."""
+        code, gap = item.opening, item.source[0]
+        low, high = parent.target
+        if gap == parent.source[0]:
+            return low
+        if gap == parent.source[1]:
+            return high
+        if code.is_space:
+            return min(max(self._break_near(code.start), low), high)
+        if code.space_before and not code.space_after:
+            return self._before(gap, parent)
+        return self._after(gap, parent)
+
+    def _break_near(self, position: int) -> int:
+        """Return the gap with white space that divides the translated sentence as the line break does the sentence."""
+        for source, target in self.target.sentences:
+            if position >= source[1]:
+                continue
+            tokens = self._tokens(target, True)
+            share = max(0, position - source[0]) / (source[1] - source[0])
+            wanted = target[0] + share * (target[1] - target[0])
+            gaps = [i for i in tokens if i == tokens.start or self._space(i)] if share else [tokens.start]
+            ends = (max(target[0], self.target_tokens[i - 1].end) if i else target[0] for i in gaps)
+            nearest = min(zip(ends, gaps, strict=True), key=lambda pair: abs(pair[0] - wanted), default=None)
+            return nearest[1] if nearest else tokens.start
+        return len(self.target_tokens)
+
+    # The translation with codes
+
+    def _space(self, gap: int) -> str:
+        """Return the white space before a target token."""
+        start = self.target_tokens[gap - 1].end if gap else 0
+        end = self.target_tokens[gap].start if gap < len(self.target_tokens) else len(self.target.text)
+        return self.target.text[start:end]
+
+    def parts(self) -> Parts:
+        """Return the translation with codes."""
+        codes: list[list[FlatCode]] = [[] for _ in range(len(self.target_tokens) + 1)]
+        for gap, code in self._in_order():
+            codes[gap].append(code)
+        out: list[str | Code] = []
+        for gap, here in enumerate(codes):
+            out += _spaced(here, self._space(gap), gap == 0)
+            if gap < len(self.target_tokens):
+                token = self.target_tokens[gap]
+                out.append(self.shown[gap].code if gap in self.shown else self.target.text[token.start : token.end])
+        return joined(out)
+
+    def _in_order(self) -> Iterator[tuple[int, FlatCode]]:
+        """Yield codes with their target gaps."""
+        stack = [(self.root, iter(self.root.inner))]
+        while stack:
+            parent, remaining = stack[-1]
+            item = next(remaining, None)
+            if item is None:
+                stack.pop()
+                if parent is not self.root and parent.closing:
+                    yield parent.target[1], parent.closing
+                continue
+            yield item.target[0], item.opening
+            if item.closing:
+                stack.append((item, iter(item.inner)))
+
+
+def tokenise(text: str, kept: Sequence[Span], cuts: Sequence[int]) -> list[Token]:
+    """Split a text into words, punctuation marks and kept parts, and these at the given positions."""
+    spans, position = [], 0
+    for start, end in kept:
+        spans += [(*match.span(), False) for match in _TOKEN.finditer(text, position, max(position, start))]
+        if end > start:
+            spans.append((start, end, True))
+        position = end
+    spans += [(*match.span(), False) for match in _TOKEN.finditer(text, position)]
+    tokens = []
+    for start, end, is_kept in spans:
+        inside = cuts[bisect_right(cuts, start) : bisect_left(cuts, end)]
+        for first, last in pairwise([start, *inside, end]):
+            is_word = any(character.isalnum() for character in text[first:last])
+            tokens.append(Token(first, last, _KEPT if is_kept else _WORD if is_word else _PUNCTUATION))
+    return tokens
+
+
+def joined(parts: Sequence[str | Code]) -> Parts:
+    """Join adjacent texts."""
+    out: list[str | Code] = []
+    for part in parts:
+        if isinstance(part, str) and out and isinstance(out[-1], str):
+            out[-1] += part
+        elif part != "":
+            out.append(part)
+    return tuple(out)
+
+
+def _partners(codes: Sequence[Code]) -> dict[int, int]:
+    """Return the indices of the codes that close and open each pair; codes of pairs that overlap have no partner."""
+    partners: dict[int, int] = {}
+    stack: list[int] = []
+    opened = {code.pair for code in codes if code.kind is CodeKind.OPEN}
+    for index, code in enumerate(codes):
+        if code.kind is CodeKind.OPEN:
+            stack.append(index)
+        elif code.kind is CodeKind.CLOSE and code.pair in opened:
+            while stack and codes[stack[-1]].pair != code.pair:
+                opened.discard(codes[stack.pop()].pair)
+            if stack:
+                partners[index], partners[stack[-1]] = stack[-1], index
+                opened.discard(code.pair)
+                stack.pop()
+    return partners
+
+
+def _outside(gap: int, source_gap: int, occupied: Sequence[tuple[Span, Span]]) -> int:
+    """Move a gap that is inside an element to one of its ends."""
+    at = bisect_right(occupied, gap, key=lambda pair: pair[0][0]) - 1
+    if at < 0 or not occupied[at][0][0] < gap < occupied[at][0][1]:
+        return gap
+    (start, end), source = occupied[at]
+    return start if source_gap <= source[0] else end
+
+
+def _spaced(codes: Sequence[FlatCode], space: str, is_first: bool) -> list[str | Code]:
+    """Return the codes between two words, or before the first one, with white space where the source has it."""
+    if not codes:
+        return [space]
+    if any(code.is_space for code in codes):  # it takes the place of white space
+        own = ((" " * code.space_before, code.code, " " * code.space_after) for code in codes)
+        return [part for three in own for part in three] if space else [code.code for code in codes]
+    if not space:
+        apart = codes[0].space_before and codes[0].space_after
+        return [" " * (apart and not is_first), *(code.code for code in codes), " " * (apart and is_first)]
+    before = [_prefers_space_before(code) for code in codes]
+    slot = max(range(len(codes) + 1), key=lambda at: sum(before[at:]) - sum(before[:at]))
+    out: list[str | Code] = [code.code for code in codes]
+    out.insert(slot, space)
+    if slot < len(codes) and codes[-1].space_before and codes[-1].space_after:
+        out.append(" ")
+    elif slot > 0 and codes[0].space_before and codes[0].space_after:
+        out.insert(0, " ")
+    return out
+
+
+def _prefers_space_before(code: FlatCode) -> int:
+    """Return 2 or 1 if white space belongs before a code, -1 or -2 if it belongs after it."""
+    if code.space_before != code.space_after:
+        return 2 if code.space_before else -2
+    return 1 if code.code.kind is CodeKind.OPEN else -1
+
+
+def _mark(text: str, token: Token) -> str:
+    return text[token.start : token.end].translate(_SIMILAR)
+
+
+def _at(anchors: Sequence[int | None], index: int) -> int | None:
+    return anchors[index] if 0 <= index < len(anchors) else None

@@ -1,0 +1,165 @@
+"""Translation of segments: the steps before and after the model, which all formats, commands and servers share.
+
+`prepare` splits a segment into sentences and finds what they must keep; `assemble` joins their translations and inserts
+the codes. Between the two, the command line calls a translator, and the server its queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from allyouneed.documents.code_placement import AlignedText, FlatText, Link, flatten, place_codes
+from allyouneed.documents.segments import Parts, Segment, plain_text
+from allyouneed.documents.sentences import SentenceSegment, single_sentence, split_sentences
+from allyouneed.translation.sentence_translation import Sentence, Span, Term, TranslatedSentence
+
+
+def _nothing(text: str) -> tuple[()]:
+    return ()
+
+
+class Finders(NamedTuple):
+    """Functions that find parts of a text before it is translated.
+
+    Attributes:
+        kept: Returns the positions of parts that come through unchanged, such as placeholders, in order.
+        terms: Returns the terms of a glossary in a sentence with their translations.
+    """
+
+    kept: Callable[[str], Sequence[Span]] = _nothing
+    terms: Callable[[str], Sequence[Term]] = _nothing
+
+
+NOTHING_FOUND = Finders()
+
+
+class PreparedSegment(NamedTuple):
+    """A segment that is ready for translation.
+
+    Attributes:
+        source: The segment's text and codes.
+        flat: Its text, and its codes with their positions.
+        pieces: The sentences of the text and the white space between them.
+        starts: Position of each sentence in the text.
+        sentences: What the model translates, one for each piece; empty sentences have empty translations.
+        links: For each sentence, whether its words must be aligned, because a code is within it.
+    """
+
+    source: Parts
+    flat: FlatText
+    pieces: list[SentenceSegment]
+    starts: list[int]
+    sentences: list[Sentence]
+    links: list[bool]
+
+
+class SegmentTranslation(NamedTuple):
+    """The translation of a segment.
+
+    Attributes:
+        parts: Text and codes; every code of the source occurs exactly once.
+        problems: What could not be guaranteed, one sentence each.
+        is_unchanged: Whether the text equals that of the source.
+    """
+
+    parts: Parts
+    problems: tuple[str, ...] = ()
+    is_unchanged: bool = False
+
+    @property
+    def text(self) -> str:
+        """The text without codes, as readers see it."""
+        return plain_text(self.parts)
+
+
+def prepare(source: Parts, language: str, finders: Finders = NOTHING_FOUND, split: bool = True) -> PreparedSegment:
+    """Split a segment into sentences.
+
+    Args:
+        source: Text and codes.
+        language: Code of the source language, for the rules of sentence ends.
+        finders: Find what must be kept, and terms.
+        split: Whether to split the text into sentences.
+    """
+    flat = flatten(source)
+    kept = _merged([*finders.kept(flat.text), *((code.start, code.end) for code in flat.codes if code.code.text)])
+    pieces = split_sentences(flat.text, language) if split else single_sentence(flat.text)
+    pieces = _without_ends_within(pieces, kept)
+    starts, sentences, links, position = [], [], [], 0
+    for space, text in pieces:
+        start = position + len(space)
+        position = start + len(text)
+        inside = tuple((a - start, b - start) for a, b in kept if start <= a and b <= position)
+        starts.append(start)
+        sentences.append(Sentence(text, inside, tuple(finders.terms(text)) if text else ()))
+        links.append(any(start < code.start < position and code.start == code.end for code in flat.codes))
+    return PreparedSegment(source, flat, pieces, starts, sentences, links)
+
+
+def assemble(prepared: PreparedSegment, translated: Sequence[TranslatedSentence]) -> SegmentTranslation:
+    """Join the translations of a segment's sentences, and insert its codes.
+
+    Args:
+        prepared: The segment.
+        translated: The translation of each of its sentences.
+    """
+    problems = tuple(problem for each in translated for problem in each.problems)
+    pairs = list(zip(prepared.sentences, translated, strict=True))
+    if all(sentence.text == each.text for sentence, each in pairs):
+        return SegmentTranslation(prepared.source, problems, True)
+    text, kept, links, spans = "", [], [], []
+    for piece, start, (sentence, each) in zip(prepared.pieces, prepared.starts, pairs, strict=True):
+        text += piece.space
+        offset = len(text)
+        text += each.text
+        moved = _moved(zip(sentence.kept, each.kept, strict=False), start, offset)
+        source_text = prepared.flat.text
+        kept += [(a, b) for a, b in moved if source_text[slice(*a)] == text[slice(*b)]]
+        links += _moved(each.links, start, offset)
+        spans.append(((start, start + len(sentence.text)), (offset, len(text))))
+    return SegmentTranslation(place_codes(prepared.flat, AlignedText(text, kept, links, spans)), problems)
+
+
+def exceeds(segment: Segment, translation: SegmentTranslation) -> str | None:
+    """Return a problem if a translation is longer than the document allows."""
+    length = len(translation.text)
+    if segment.longest is None or length <= segment.longest:
+        return None
+    return f"the translation has {length} characters, and the document allows {segment.longest}"
+
+
+def _moved(links: Sequence[Link] | zip[Link], source: int, target: int) -> list[Link]:
+    """Move positions within a sentence to positions within its segment."""
+    return [((a + source, b + source), (c + target, d + target)) for (a, b), (c, d) in links]
+
+
+def _merged(spans: Sequence[Span]) -> list[Span]:
+    """Sort spans, and join those that overlap."""
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if start == end:
+            continue
+        if merged and start < merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _without_ends_within(pieces: list[SentenceSegment], kept: Sequence[Span]) -> list[SentenceSegment]:
+    """Join the sentences that end within a kept part."""
+    out: list[SentenceSegment] = []
+    position, remaining = 0, iter(kept)
+    inside = next(remaining, None)
+    for piece in pieces:
+        start = position + len(piece.space)
+        while inside and inside[1] <= position:
+            inside = next(remaining, None)
+        if out and inside and inside[0] < start:
+            before = out.pop()
+            out.append(SentenceSegment(before.space, before.sentence + piece.space + piece.sentence))
+        else:
+            out.append(piece)
+        position = start + len(piece.sentence)
+    return out
