@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import regex
 
-from allyouneed.documents.segments import Code, CodeKind, Parts
+from allyouneed.documents.segments import Code, CodeKind, Part, Parts
 from allyouneed.translation.sentence_translation import Span
 
 Link = tuple[Span, Span]
@@ -64,18 +64,20 @@ def flatten(parts: Parts) -> FlatText:
     """Separate the text and the codes of a segment."""
     text, codes = "", []
     after = _space_after(parts)
-    for index, part in enumerate(parts):
+    previous: Part = ""
+    for part, space_after in zip(parts, after, strict=True):
         if isinstance(part, str):
-            follows_code = index > 0 and isinstance(parts[index - 1], Code) and parts[index - 1].text.strip() == ""
+            follows_code = isinstance(previous, Code) and not previous.text.strip()
             text += part.lstrip() if follows_code and text[-1:].isspace() else part
-            continue
-        before, start = text[-1:].isspace(), len(text)
-        if part.text.strip():
-            text += part.text
-        elif part.text and text and not before:
-            text += " "
-        end = len(text) if part.text.strip() else start
-        codes.append(FlatCode(part, start, end, before, after[index]))
+        else:
+            before, start = text[-1:].isspace(), len(text)
+            if part.text.strip():
+                text += part.text
+            elif part.text and text and not before:
+                text += " "
+            end = len(text) if part.text.strip() else start
+            codes.append(FlatCode(part, start, end, before, space_after))
+        previous = part
     return FlatText(text, tuple(codes))
 
 
