@@ -6,6 +6,7 @@ and an entry in `FORMATS`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -68,27 +69,39 @@ class Format(NamedTuple):
         title: Its name, for messages.
         suffixes: File name suffixes in lower case.
         module: Module of `formats` that reads and writes it.
+        pattern: For suffixes that several formats share, a regular expression that the beginning of a file of this
+            format contains. Formats with a pattern are tried first.
+        is_text: Whether its files can be written to a terminal.
     """
 
     title: str
     suffixes: tuple[str, ...]
     module: str
+    pattern: bytes | None = None
+    is_text: bool = True
 
 
 FORMATS = (Format("plain text", (".txt", ".text"), "plain_text"),)
+_BEGINNING = 4096  # bytes that tell formats with one suffix apart
 
 
-def format_of(name: str) -> Format:
-    """Return the format of a file by its name.
+def is_document(name: str) -> bool:
+    """Return whether a format has the suffix of a file."""
+    return any(PurePath(name).suffix.lower() in each.suffixes for each in FORMATS)
+
+
+def format_of(name: str, data: bytes = b"") -> Format:
+    """Return the format of a file by its name, and by its content if several formats share the suffix.
 
     Raises:
         UserError: If no format has the suffix.
     """
     suffix = PurePath(name).suffix.lower()
-    for each in FORMATS:
-        if suffix in each.suffixes:
+    beginning = data[:_BEGINNING].replace(b"\0", b"")  # in UTF-16, every other byte
+    for each in sorted(FORMATS, key=lambda each: each.pattern is None):
+        if suffix in each.suffixes and (each.pattern is None or re.search(each.pattern, beginning)):
             return each
-    known = ", ".join(suffix for each in FORMATS for suffix in each.suffixes)
+    known = ", ".join(dict.fromkeys(suffix for each in FORMATS for suffix in each.suffixes))
     raise UserError(f"{name}: this file type is not supported. Supported are {known}.")
 
 
@@ -98,4 +111,11 @@ def read_document(data: bytes, options: ReadOptions) -> Document:
     Raises:
         UserError: If the format is unknown, its libraries are not installed, or the document is damaged.
     """
-    return import_module(f"allyouneed.documents.formats.{format_of(options.name).module}").read(data, options)
+    format_ = format_of(options.name, data)
+    try:
+        module = import_module(f"allyouneed.documents.formats.{format_.module}")
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{options.name}: {format_.title} needs the package {error.name}: pip install 'allyouneed[documents]'."
+        ) from error
+    return module.read(data, options)
