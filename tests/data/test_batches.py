@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from allyouneed.data.batches import BatchOrder, Position, collate, pad, share, token_batches
-from allyouneed.data.store import open_store, write_store
+from allyouneed.data.store import open_store, token_ids, write_store
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 
 
@@ -11,7 +11,7 @@ from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 def store(tmp_path):
     rng = np.random.default_rng(0)
     pairs = [(rng.integers(4, 99, rng.integers(1, 30)), rng.integers(4, 99, rng.integers(1, 30))) for _ in range(300)]
-    write_store(tmp_path, pairs)
+    write_store(tmp_path, [(token_ids(source), token_ids(target)) for source, target in [zip(*pairs, strict=True)]])
     return open_store(tmp_path)
 
 
@@ -77,7 +77,7 @@ def test_an_empty_share_is_an_empty_batch(store):
 
 
 def test_collate_pads_and_marks_ends(tmp_path):
-    write_store(tmp_path / "s", [([5, 6], [7]), ([8], [9, 10])])
+    write_store(tmp_path / "s", [(token_ids([[5, 6], [8]]), token_ids([[7], [9, 10]]))])
     batch = collate(open_store(tmp_path / "s"), [0, 1])
     assert batch.source.tolist() == [[5, 6, EOS], [8, EOS, PAD]]
     assert batch.target_input.tolist() == [[BOS, 7, EOS], [BOS, 9, 10]]

@@ -11,8 +11,6 @@ from allyouneed.errors import UserError
 def test_text_faults():
     checks = PairChecks(max_length=10, max_ratio=3)
     assert checks.text_fault(RawPair(1, "a", "b")) is None
-    assert checks.text_fault(RawPair(2, "a", "b")) == "duplicate"
-    assert checks.text_fault(RawPair(3, "a", "c")) is None
     assert checks.text_fault(RawPair(4, "", "b")) == "empty side"
     assert checks.text_fault(RawPair(5, "a", "d", "not UTF-8")) == "not UTF-8"
     assert checks.text_fault(RawPair(6, "a", "\u200b\u200d \u2060")) == "empty side"

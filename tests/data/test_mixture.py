@@ -8,7 +8,7 @@ import pytest
 from allyouneed.data.batches import BatchOrder, Position
 from allyouneed.data.corpora import as_corpora, corpus
 from allyouneed.data.mixture import Mixture, mixture_of
-from allyouneed.data.store import open_store, write_store
+from allyouneed.data.store import open_store, token_ids, write_store
 from allyouneed.errors import UserError
 
 SIZES = 200, 80, 20
@@ -18,7 +18,8 @@ SIZES = 200, 80, 20
 def store(tmp_path_factory):
     rng = np.random.default_rng(0)
     folder = tmp_path_factory.mktemp("store")
-    write_store(folder, [(rng.integers(4, 99, rng.integers(1, 30)), [5] * rng.integers(1, 30)) for _ in range(300)])
+    pairs = [(rng.integers(4, 99, rng.integers(1, 30)), [5] * rng.integers(1, 30)) for _ in range(300)]
+    write_store(folder, [(token_ids(source), token_ids(target)) for source, target in [zip(*pairs, strict=True)]])
     return open_store(folder)
 
 

@@ -6,7 +6,8 @@ import pytest
 from allyouneed.config import DataConfig
 from allyouneed.data.corpora import corpus
 from allyouneed.data.files.formats import RawPair
-from allyouneed.data.prepare import HeldOut, prepare
+from allyouneed.data.held_out import HeldOut
+from allyouneed.data.prepare import prepare
 from allyouneed.data.store import open_store
 from allyouneed.errors import UserError
 from tests.conftest import toy_pairs, write_pairs

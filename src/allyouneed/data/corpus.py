@@ -6,7 +6,6 @@ are shown, and all of them are listed in a file.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -104,19 +103,10 @@ class PairChecks:
     Args:
         max_length: Maximum tokens of a sentence.
         max_ratio: Maximum ratio of the lengths of both sides.
-        duplicates: Whether to reject duplicates, which takes about 80 bytes of memory for each pair.
     """
 
-    def __init__(self, max_length: int, max_ratio: float, duplicates: bool = True):
-        self.max_length, self.max_ratio, self.duplicates = max_length, max_ratio, duplicates
-        self.seen: set[int] = set()
-        self.earlier: set[int] = set()  # pairs of earlier corpora
-
-    def next_corpus(self) -> PairChecks:
-        """Return the checks of the next corpus, which also reject the pairs that these have seen."""
-        following = PairChecks(self.max_length, self.max_ratio, self.duplicates)
-        following.earlier = self.earlier | self.seen
-        return following
+    def __init__(self, max_length: int, max_ratio: float):
+        self.max_length, self.max_ratio = max_length, max_ratio
 
     def text_fault(self, pair: RawPair) -> str | None:
         """Return the reason why the text of a pair cannot be used, or None."""
@@ -124,14 +114,6 @@ class PairChecks:
             return pair.fault
         if not pair.source.strip(_INVISIBLE) or not pair.target.strip(_INVISIBLE):
             return "empty side"
-        if self.duplicates:
-            content = f"{pair.source}\t{pair.target}".encode()
-            key = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
-            if key in self.seen:
-                return "duplicate"
-            if key in self.earlier:
-                return "duplicate of a pair in an earlier corpus"
-            self.seen.add(key)
         return None
 
     def length_fault(self, source_length: int, target_length: int) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,25 +10,25 @@ from pathlib import Path
 from typing import TextIO
 
 from allyouneed.config import DataConfig
+from allyouneed.data.blocks import prepare_block
 from allyouneed.data.corpora import Corpus, common_tag, count_all_pairs, directions_of, located
 from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs, usable_text
-from allyouneed.data.directions import Direction, code_of, targets_of
+from allyouneed.data.corpus_encoder import CorpusEncoder, PrepareBlocks
+from allyouneed.data.directions import code_of, targets_of
+from allyouneed.data.duplicates import SeenPairs
 from allyouneed.data.files.formats import RawPair, read_pairs, reading_notes
+from allyouneed.data.held_out import HeldOut, held_out_strides
 from allyouneed.data.inspection.inspect_text import inspect_text
 from allyouneed.data.inspection.overlap import ValidationOverlap
 from allyouneed.data.prepared import PreparedData
-from allyouneed.data.store import write_store
-from allyouneed.data.tokens.tokenizer import UNK, Tokenizer
+from allyouneed.data.store import TokenIds, write_store
+from allyouneed.data.tokens.tokenizer import Tokenizer
 from allyouneed.data.tokens.tokenizer_training import describe_size, learn_tokenizer
 from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write
 
-_CHUNK = 10_000  # pairs encoded at a time
 _TOKENIZER_PAIRS = 1_000_000  # pairs, distributed over the corpus, on which the tokenizer is trained
-_HELD_OUT = 1000  # approximate number of pairs for validation if no files are given
-_LEAST_STRIDE, _FEW_HELD_OUT = 4, 10  # of a few hundred pairs, about 10 are held out, but no more than a quarter
-_USUAL_STRIDE = 20
 
 
 def prepare(
@@ -74,7 +73,7 @@ def prepare(
         say(note)
     counts = [count_pairs(corpus.paths) for corpus in train]
     count_all_pairs(valid)
-    held_out = HeldOut({} if valid else _strides(train, counts))
+    held_out = HeldOut({} if valid else held_out_strides(train, counts))
     inspection = inspect_text(train, valid, counts, data, languages or ("und", "und"))
     symbols = _symbols(train, data, tokenizer, say)
     if tokenizer is None:
@@ -85,16 +84,19 @@ def prepare(
             say(line)
     texts: list[tuple[str, str]] = []
     with _open_dropped(prepared.dropped) as dropped:
-        excluded = inspection.overlap if data.drop_overlap else None
-        encoders = [_Encoder(corpus, data, tokenizer, dropped, excluded=excluded) for corpus in train]
+        prepare_blocks = _block_preparation(data, tokenizer, inspection.overlap if data.drop_overlap else None)
+        seen = SeenPairs()
+        encoders = [CorpusEncoder(corpus, prepare_blocks, dropped, seen) for corpus in train]
         write_store(prepared.train, _training_pairs(encoders, held_out))
         reports = {"train": [encoder.report for encoder in encoders]}
         for report in reports["train"]:
             report.check_usable()
         if any(sum(encoder.unknown) for encoder in encoders):
             say(_describe_unknown(encoders))
+        prepare_blocks = _block_preparation(data, tokenizer)
         encoders = [
-            _Encoder(corpus, data, tokenizer, dropped, duplicates=not valid) for corpus in valid or held_out.strides
+            CorpusEncoder(corpus, prepare_blocks, dropped, None if valid else SeenPairs())
+            for corpus in valid or held_out.strides
         ]
         write_store(prepared.valid, _validation_pairs(encoders, held_out, texts))
         reports["valid"] = [encoder.report for encoder in encoders]
@@ -116,107 +118,14 @@ def prepare(
     return prepared
 
 
-class HeldOut:
-    """Choice of the pairs that are held out for validation.
-
-    Args:
-        strides: For the first corpus of each direction: one in how many of its sources, as in the file, is held out.
-    """
-
-    def __init__(self, strides: dict[Corpus, int]):
-        self.strides = strides
-        self._sources: set[str] = set()
-
-    def chosen(self, corpus: Corpus, pair: RawPair) -> bool:
-        """Return whether a pair is held out of one of the first corpora."""
-        if corpus not in self.strides or _hash(pair.source) % self.strides[corpus]:
-            return False
-        self._sources.add(corpus.presented(pair).source)
-        return True
-
-    def has_source(self, corpus: Corpus, pair: RawPair) -> bool:
-        """Return whether the source of a pair of another corpus is also held out, after the first corpora were read."""
-        return corpus not in self.strides and corpus.presented(pair).source in self._sources
+def _block_preparation(
+    data: DataConfig, tokenizer: AnyTokenizer, excluded: ValidationOverlap | None = None
+) -> PrepareBlocks:
+    """Return a function that applies `prepare_block` to blocks of pairs."""
+    return partial(map, partial(prepare_block, data=data, tokenizer=tokenizer, excluded=excluded))
 
 
-def _strides(train: Sequence[Corpus], counts: Sequence[int]) -> dict[Corpus, int]:
-    """Return the strides of the first corpus of each direction, so that about `_HELD_OUT` pairs are held out in all.
-
-    A twentieth of a small corpus is less. As a hash chooses the pairs, a twentieth of fifty pairs might be none.
-    """
-    first: dict[Direction | None, tuple[Corpus, int]] = {}
-    for corpus, count in zip(train, counts, strict=True):
-        first.setdefault(corpus.direction, (corpus, count))
-    return {
-        corpus: max(len(first) * count // _HELD_OUT, min(_USUAL_STRIDE, max(_LEAST_STRIDE, count // _FEW_HELD_OUT)))
-        for corpus, count in first.values()
-    }
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
-
-
-class _Encoder:
-    """Encodes one corpus: checks each pair, collects statistics and lists dropped pairs."""
-
-    def __init__(
-        self,
-        corpus: Corpus,
-        data: DataConfig,
-        tokenizer: AnyTokenizer,
-        dropped: TextIO,
-        duplicates: bool = True,
-        excluded: ValidationOverlap | None = None,
-    ):
-        self.corpus, self.tokenizer, self.dropped = corpus, tokenizer, dropped
-        self.excluded = excluded
-        self.checks = PairChecks(data.max_length, data.max_ratio, duplicates)
-        self.report = CorpusReport([str(path) for path in corpus.paths])
-        self.unknown = 0, 0  # tokens of source and target that the vocabulary lacks
-
-    def encoded(
-        self, selected: Callable[[RawPair], bool], texts: list[tuple[str, str]] | None = None
-    ) -> Iterator[tuple[list[int], list[int]]]:
-        """Yield the token ids of selected pairs that pass all checks, and append their texts to `texts` if given."""
-        raw = (pair for pair in read_pairs(self.corpus.paths, self.corpus.columns) if selected(pair))
-        pairs = map(self.corpus.presented, raw)
-        while chunk := list(islice(pairs, _CHUNK)):
-            self.report.pairs += len(chunk)
-            valid = [pair for pair in chunk if not self.drops(pair, self._text_fault(pair))]
-            sources = self.tokenizer.encode_all([pair.source for pair in valid])
-            targets = self.tokenizer.target.encode_all([pair.target for pair in valid])
-            for pair, source, target in zip(valid, sources, targets, strict=True):
-                if self.drops(pair, self.checks.length_fault(len(source), len(target))):
-                    continue
-                self._count(source, target)
-                if texts is not None:
-                    texts.append((pair.source, pair.target))
-                yield source, target
-
-    def _text_fault(self, pair: RawPair) -> str | None:
-        fault = self.checks.text_fault(pair)
-        return fault or ("in the validation text" if self.excluded and self.excluded.has(pair) else None)
-
-    def drops(self, pair: RawPair, reason: str | None) -> bool:
-        """Report a pair as dropped if there is a reason; return whether there is."""
-        if reason is None:
-            return False
-        self.report.drop(pair, reason)
-        cells = (self.report.files[0], str(pair.line), reason, pair.source, pair.target)
-        self.dropped.write("\t".join(cell.replace("\t", " ") for cell in cells) + "\n")
-        return True
-
-    def _count(self, source: list[int], target: list[int]) -> None:
-        report = self.report
-        report.kept += 1
-        report.source_tokens += len(source)
-        report.target_tokens += len(target)
-        report.longest_source = max(report.longest_source, len(source) + 1)
-        self.unknown = self.unknown[0] + source.count(UNK), self.unknown[1] + target.count(UNK)
-
-
-def _describe_unknown(encoders: list[_Encoder]) -> str:
+def _describe_unknown(encoders: list[CorpusEncoder]) -> str:
     source, target = (sum(encoder.unknown[side] for encoder in encoders) for side in (0, 1))
     source_share = source / max(1, sum(encoder.report.source_tokens for encoder in encoders))
     target_share = target / max(1, sum(encoder.report.target_tokens for encoder in encoders))
@@ -226,15 +135,15 @@ def _describe_unknown(encoders: list[_Encoder]) -> str:
     )
 
 
-def _training_pairs(encoders: list[_Encoder], held_out: HeldOut) -> Iterator[tuple[list[int], list[int]]]:
+def _training_pairs(encoders: list[CorpusEncoder], held_out: HeldOut) -> Iterator[tuple[TokenIds, TokenIds]]:
     """Yield the token ids of all corpora, without the pairs that are held out or that an earlier corpus has."""
     for number, encoder in enumerate(encoders):
-        if number:
-            encoder.checks = encoders[number - 1].checks.next_corpus()
+        if number and encoder.seen:
+            encoder.seen.next_corpus()
         yield from encoder.encoded(partial(_is_trained_on, encoder, held_out))
 
 
-def _is_trained_on(encoder: _Encoder, held_out: HeldOut, pair: RawPair) -> bool:
+def _is_trained_on(encoder: CorpusEncoder, held_out: HeldOut, pair: RawPair) -> bool:
     if held_out.chosen(encoder.corpus, pair):
         return False
     is_leaked = held_out.has_source(encoder.corpus, pair)
@@ -242,8 +151,8 @@ def _is_trained_on(encoder: _Encoder, held_out: HeldOut, pair: RawPair) -> bool:
 
 
 def _validation_pairs(
-    encoders: list[_Encoder], held_out: HeldOut, texts: list[tuple[str, str]]
-) -> Iterator[tuple[list[int], list[int]]]:
+    encoders: list[CorpusEncoder], held_out: HeldOut, texts: list[tuple[str, str]]
+) -> Iterator[tuple[TokenIds, TokenIds]]:
     """Yield the token ids of the validation text, or of the pairs that are held out, and append their texts."""
     for encoder in encoders:
         corpus = encoder.corpus
@@ -252,7 +161,7 @@ def _validation_pairs(
 
 def _tokenizer_text(train: Sequence[Corpus], data: DataConfig, held_out: HeldOut, every: int) -> Iterator[RawPair]:
     """Yield the usable training pairs, one in `every`."""
-    checks = PairChecks(data.max_length, data.max_ratio, duplicates=False)
+    checks = PairChecks(data.max_length, data.max_ratio)
     read = ((corpus, pair) for corpus in train for pair in usable_text(corpus.paths, corpus.columns, checks))
     for corpus, pair in islice(read, 0, None, every):
         if corpus.is_reversed:
@@ -291,7 +200,7 @@ def _learn_tokenizer(
 
 def _text_report(corpus: Corpus, data: DataConfig) -> CorpusReport:
     report = CorpusReport([str(path) for path in corpus.paths])
-    checks = PairChecks(data.max_length, data.max_ratio, duplicates=False)
+    checks = PairChecks(data.max_length, data.max_ratio)
     for pair in read_pairs(corpus.paths, corpus.columns):
         report.pairs += 1
         fault = checks.text_fault(pair)

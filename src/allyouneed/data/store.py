@@ -6,11 +6,12 @@ their offsets (int64, one more than sentences). `store.json` is written last and
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from itertools import chain
 from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,31 +54,58 @@ class PairStore:
         return len(self.source)
 
 
-def write_store(folder: Path, pairs: Iterable[tuple[Sequence[int], Sequence[int]]]) -> None:
-    """Write token ids to a store as they are produced.
+class TokenIds(NamedTuple):
+    """Token ids of one side of a block of pairs.
+
+    Attributes:
+        ids: Concatenated ids of all sentences, shape [tokens].
+        lengths: Tokens of each sentence, shape [pairs].
+    """
+
+    ids: np.ndarray
+    lengths: np.ndarray
+
+    def selected(self, chosen: np.ndarray) -> TokenIds:
+        """Return the sentences that are marked in an array of shape [pairs]."""
+        return TokenIds(self.ids[np.repeat(chosen, self.lengths)], self.lengths[chosen])
+
+
+def write_store(folder: Path, blocks: Iterable[tuple[TokenIds, TokenIds]]) -> None:
+    """Write token ids to a store as they are produced, in constant memory.
 
     Args:
         folder: Destination.
-        pairs: Source and target ids of each pair.
+        blocks: Source and target ids of the pairs, block by block.
 
     Raises:
         UserError: If the store cannot be written, for example because the disk is full.
     """
-    offsets = {side: array("q", [0]) for side in _SIDES}
+    pairs, ends = 0, dict.fromkeys(_SIDES, 0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _COMPLETE).unlink(missing_ok=True)
-        with open(folder / "source.ids", "wb") as source, open(folder / "target.ids", "wb") as target:
-            for pair in pairs:
-                for side, file, ids in zip(_SIDES, (source, target), pair, strict=True):
-                    file.write(np.asarray(ids, dtype="<i4").tobytes())
-                    offsets[side].append(offsets[side][-1] + len(ids))
-        for side in _SIDES:
-            np.asarray(offsets[side], dtype="<i8").tofile(folder / f"{side}.offsets")
+        with ExitStack() as stack:
+            ids, offsets = (
+                [stack.enter_context(open(folder / f"{side}.{part}", "wb")) for side in _SIDES]
+                for part in ("ids", "offsets")
+            )
+            for file in offsets:
+                file.write(np.zeros(1, dtype="<i8").tobytes())
+            for block in blocks:
+                pairs += len(block[0].lengths)
+                for side, part, ids_file, offsets_file in zip(_SIDES, block, ids, offsets, strict=True):
+                    ids_file.write(np.asarray(part.ids, dtype="<i4").tobytes())
+                    offsets_file.write((ends[side] + np.cumsum(part.lengths, dtype="<i8")).tobytes())
+                    ends[side] += len(part.ids)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    ends = {side: offsets[side][-1] for side in _SIDES}
-    write_file(folder / _COMPLETE, to_json({"pairs": len(offsets["source"]) - 1, "tokens": ends}))
+    write_file(folder / _COMPLETE, to_json({"pairs": pairs, "tokens": ends}))
+
+
+def token_ids(sentences: Sequence[Sequence[int]]) -> TokenIds:
+    """Concatenate the ids of sentences."""
+    lengths = np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences))
+    return TokenIds(np.fromiter(chain.from_iterable(sentences), dtype=np.int32, count=int(lengths.sum())), lengths)
 
 
 def store_is_complete(folder: Path) -> bool:

@@ -147,7 +147,7 @@ class _LineChecks:
     def __init__(self, translator: Translator):
         data = translator.bundle.config.data
         self.tokenizer, self.longest = translator.tokenizer, translator.longest_source - 1
-        self.lengths = PairChecks(data.max_length, data.max_ratio, duplicates=False)
+        self.lengths = PairChecks(data.max_length, data.max_ratio)
         self.seen: set[bytes] = set()
 
     def usable(self, text: Path, corpus: SyntheticCorpus, done: int) -> Iterator[tuple[int, str]]:

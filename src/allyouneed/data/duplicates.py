@@ -1,0 +1,72 @@
+"""Detection of duplicate pairs by 64-bit hashes, in at most 16 bytes of memory for each different pair.
+
+Hashes are kept in sorted arrays of increasing sizes, which are merged as they fill (a log-structured merge tree, O'Neil
+et al. 1996): a lookup is a binary search in each of a few arrays, for all pairs of a block at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from allyouneed.data.files.formats import RawPair
+
+DUPLICATE, IN_EARLIER = "duplicate", "duplicate of a pair in an earlier corpus"
+
+
+def pair_keys(pairs: Sequence[RawPair]) -> np.ndarray:
+    """Return a 64-bit hash of each pair, by which duplicates are recognised, shape [pairs]."""
+    contents = (f"{pair.source}\t{pair.target}".encode("utf-8", "surrogatepass") for pair in pairs)
+    return np.frombuffer(b"".join(hashlib.blake2b(each, digest_size=8).digest() for each in contents), dtype="<u8")
+
+
+class SeenPairs:
+    """The pairs of a corpus, and of those before it, as hashes."""
+
+    def __init__(self) -> None:
+        self._seen, self._earlier = _Keys(), _Keys()
+
+    def next_corpus(self) -> None:
+        """Begin with another corpus: the pairs so far are those of earlier corpora."""
+        for run in self._seen.runs:
+            self._earlier.add(run)
+        self._seen = _Keys()
+
+    def duplicates(self, keys: np.ndarray) -> list[str | None]:
+        """Return the reason why each of the next pairs is a duplicate, or None, and remember the new ones.
+
+        Args:
+            keys: Hashes of the pairs in their order, shape [pairs].
+        """
+        different, first, of = np.unique(keys, return_index=True, return_inverse=True)
+        in_earlier, in_seen = self._earlier.contain(different), self._seen.contain(different)
+        is_repeated = in_seen[of] | (first[of] != np.arange(len(keys)))
+        self._seen.add(different[~in_earlier & ~in_seen])
+        reasons: list[str | None] = [None] * len(keys)
+        for index in np.flatnonzero(is_repeated | in_earlier[of]):
+            reasons[index] = IN_EARLIER if in_earlier[of[index]] else DUPLICATE
+        return reasons
+
+
+class _Keys:
+    """A set of integers as sorted arrays, each more than twice as long as the next one."""
+
+    def __init__(self) -> None:
+        self.runs: list[np.ndarray] = []
+
+    def contain(self, keys: np.ndarray) -> np.ndarray:
+        """Return which of the sorted keys are in the set, shape [keys]."""
+        found = np.zeros(len(keys), dtype=bool)
+        for run in self.runs:
+            found |= run[np.minimum(np.searchsorted(run, keys), len(run) - 1)] == keys
+        return found
+
+    def add(self, keys: np.ndarray) -> None:
+        """Add sorted keys that are not in the set."""
+        while self.runs and len(self.runs[-1]) <= 2 * len(keys):
+            keys = np.concatenate([self.runs.pop(), keys])
+            keys.sort(kind="stable")  # recognises that both parts are sorted
+        if len(keys):
+            self.runs.append(keys)
