@@ -1,0 +1,15 @@
+"""Decide whether a text has anything to translate."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def has_letters(text: str) -> bool:
+    """Return whether a text has a letter of any script; modifier letters alone, such as ˈ, do not count."""
+    return any(unicodedata.category(character) in ("Lu", "Ll", "Lt", "Lo") for character in text)
+
+
+def has_digits(text: str) -> bool:
+    """Return whether a text has a digit or another number, such as ½ or Ⅷ."""
+    return any(unicodedata.category(character)[0] == "N" for character in text)
