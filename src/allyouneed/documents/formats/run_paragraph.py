@@ -1,0 +1,336 @@
+"""Paragraphs of runs, as in Office Open XML: from runs of formatted text to text with codes, and back.
+
+A paragraph's text is cut into runs wherever anything differs, even what nobody sees (revision identifiers, the language
+of spelling, marks of spelling errors). Here runs of equal visible formatting are one text. The most frequent formatting
+of a paragraph, or of a hyperlink in it, needs no code; other formatting is a pair of codes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
+from typing import NamedTuple
+
+from lxml import etree
+
+from allyouneed.documents.segments import Code, CodeKind, Parts
+from allyouneed.documents.xml_entry import local_name, xml_text
+
+Key = tuple[object, ...]  # visible formatting, comparable
+_SEEN_ON_SPACES = frozenset(("u", "strike", "dstrike", "highlight", "shd", "bdr"))
+
+
+class Text(NamedTuple):
+    """Text of a run.
+
+    Attributes:
+        text: The text.
+        properties: Properties of the run.
+        origin: The run and the element of the text.
+    """
+
+    text: str
+    properties: etree._Element | None
+    origin: tuple[etree._Element | None, etree._Element]
+
+
+class Alone(NamedTuple):
+    """Content that is kept whole.
+
+    Attributes:
+        elements: Elements in order, each with the run that it is in; None for elements beside runs.
+        text: What readers see of it.
+        literal: For characters that are kept, such as line ends in cells, these characters.
+    """
+
+    elements: tuple[tuple[etree._Element | None, etree._Element], ...] = ()
+    text: str = ""
+    literal: str = ""
+
+
+class Open(NamedTuple):
+    """Start of an element around runs, or of a range between two markers.
+
+    Attributes:
+        name: Identifies the end; unique within the paragraph.
+        wrapper: The element around the runs; None for a range.
+        inside: The element that contains the runs: the wrapper or a descendant.
+        markers: What starts a range.
+    """
+
+    name: object
+    wrapper: etree._Element | None = None
+    inside: etree._Element | None = None
+    markers: Alone = Alone()
+
+
+class Close(NamedTuple):
+    """End of what an `Open` of the same name starts; the markers end a range."""
+
+    name: object
+    markers: Alone = Alone()
+
+
+Atom = Text | Alone | Open | Close
+
+
+class Dialect(NamedTuple):
+    """How a vocabulary writes runs.
+
+    Attributes:
+        atoms: Yields the content of a paragraph.
+        make_run: Creates a run for text with properties, in the namespace of a paragraph.
+        key: Returns the visible formatting that properties specify.
+        last: Local names of children that stay at the end of the paragraph.
+        finish: Applied to a changed paragraph.
+    """
+
+    atoms: Callable[[etree._Element], Iterator[Atom]]
+    make_run: Callable[[etree._Element, str, etree._Element | None], etree._Element]
+    key: Callable[[etree._Element | None], Key]
+    last: frozenset[str] = frozenset()
+    finish: Callable[[etree._Element], None] = lambda paragraph: None
+
+
+class _Level(NamedTuple):
+    """Where content is added: the pair of codes it is in, the element, and the properties of its text."""
+
+    pair: int
+    element: etree._Element
+    properties: etree._Element | None
+
+
+class RunParagraph:
+    """A paragraph as text and codes.
+
+    Attributes:
+        parts: Text and codes.
+    """
+
+    def __init__(self, element: etree._Element, dialect: Dialect):
+        self._element, self._dialect = element, dialect
+        self._payloads: dict[int, Alone | Open | etree._Element | None] = {}
+        self._ends: dict[int, Close] = {}
+        atoms = _merged(_matched(dialect.atoms(element)))
+        self._bases = _bases(atoms, dialect.key)
+        self.parts: Parts = tuple(_joined(self._emit(atoms)))
+
+    def put(self, translation: Parts) -> None:
+        """Replace the content of the paragraph by a translation.
+
+        Codes that it lacks are added at the end, so that no footnote or picture is lost.
+        """
+        paragraph = self._element
+        last = [child for child in paragraph if local_name(child) in self._dialect.last]
+        _clear(paragraph)
+        for payload in self._payloads.values():
+            if isinstance(payload, Open) and payload.inside is not None:
+                _clear(payload.inside)
+        levels = [_Level(0, paragraph, self._bases.get(None))]
+        missing = [part for part in self.parts if isinstance(part, Code) and part not in translation]
+        for part in (*translation, *missing):
+            if isinstance(part, str):
+                self._put_text(part, levels[-1])
+            else:
+                self._put_code(part, levels)
+        paragraph.extend(last)
+        self._dialect.finish(paragraph)
+
+    def _put_text(self, text: str, level: _Level) -> None:
+        if text := xml_text(text):
+            level.element.append(self._dialect.make_run(self._element, text, level.properties))
+
+    def _put_code(self, code: Code, levels: list[_Level]) -> None:
+        payload, level = self._payloads[code.pair], levels[-1]
+        if code.kind is CodeKind.CLOSE:
+            if any(level.pair == code.pair for level in levels):
+                while levels.pop().pair != code.pair:
+                    pass
+            if code.pair in self._ends:
+                _put_elements(self._ends[code.pair].markers, levels[-1].element)
+        elif isinstance(payload, Alone):
+            self._put_text(payload.literal, level)
+            _put_elements(payload, level.element)
+        elif isinstance(payload, Open):
+            _put_elements(payload.markers, level.element)
+            if payload.wrapper is None or payload.inside is None:
+                levels.append(_Level(code.pair, level.element, level.properties))
+            else:
+                level.element.append(payload.wrapper)
+                base = self._bases.get(payload.name, level.properties)
+                levels.append(_Level(code.pair, payload.inside, base))
+        else:
+            levels.append(_Level(code.pair, level.element, payload))
+
+    def _emit(self, atoms: list[Atom]) -> Iterator[str | Code]:
+        """Yield text and codes, with a pair of codes around each stretch of other formatting than the base."""
+        wrappers: list[object] = [None]
+        opened: dict[object, Code] = {}
+        group: Code | None = None
+        group_key: Key = ()
+        waiting: list[Code] = []  # within or after the stretch, depending on what follows
+        for atom in atoms:
+            if isinstance(atom, Alone):
+                waiting.append(self._code(_tag(atom), CodeKind.ALONE, atom, atom.text))
+                continue
+            if isinstance(atom, Text):
+                key = self._dialect.key(atom.properties)
+                base = self._bases[wrappers[-1]]
+                stays = not atom.text.strip() and not _is_seen_on_spaces(atom.properties)
+                if group is not None and not stays and key != group_key:
+                    yield _closing(group)
+                    group = None
+                yield from waiting
+                waiting = []
+                if group is None and not stays and key != self._dialect.key(base):
+                    group, group_key = self._code("<rPr>", CodeKind.OPEN, atom.properties), key
+                    yield group
+                yield atom.text
+                continue
+            if group is not None:
+                yield _closing(group)
+                group = None
+            yield from waiting
+            waiting = []
+            if isinstance(atom, Open):
+                opened[atom.name] = self._code(_tag(atom), CodeKind.OPEN, atom)
+                wrappers += [atom.name] if atom.wrapper is not None else []
+                yield opened[atom.name]
+            else:
+                code = opened[atom.name]
+                if wrappers[-1] == atom.name:
+                    wrappers.pop()
+                self._ends[code.pair] = atom
+                yield _closing(code)
+        if group is not None:
+            yield _closing(group)
+        yield from waiting
+
+    def _code(self, raw: str, kind: CodeKind, payload: Alone | Open | etree._Element | None, text: str = "") -> Code:
+        pair = len(self._payloads) + 1
+        self._payloads[pair] = payload
+        return Code(raw, kind, pair, text)
+
+
+def _matched(atoms: Iterable[Atom]) -> list[Atom]:
+    """Turn the markers of ranges that are not properly nested into content that stands alone."""
+    found = list(atoms)
+    matched: set[int] = set()
+    wrappers: list[int] = []
+    ranges: list[dict[object, int]] = [{}]  # open ranges within each open wrapper, in order
+    for index, atom in enumerate(found):
+        if isinstance(atom, Open):
+            if atom.wrapper is not None:
+                wrappers.append(index)
+                ranges.append({})
+            else:
+                ranges[-1].pop(atom.name, None)
+                ranges[-1][atom.name] = index
+        elif isinstance(atom, Close):
+            if wrappers and _name(found[wrappers[-1]]) == atom.name:
+                matched |= {wrappers.pop(), index}
+                ranges.pop()
+            elif atom.name in ranges[-1]:
+                name: object = None
+                while name != atom.name:
+                    name, start = ranges[-1].popitem()
+                matched |= {start, index}
+    return [
+        atom.markers if isinstance(atom, Open | Close) and index not in matched else atom
+        for index, atom in enumerate(found)
+    ]
+
+
+def _merged(atoms: list[Atom]) -> list[Atom]:
+    """Make adjacent kept content one code, so that its order cannot change."""
+    found: list[Atom] = []
+    for atom in atoms:
+        last = found[-1] if found else None
+        if isinstance(atom, Alone) and isinstance(last, Alone) and not atom.literal and not last.literal:
+            found[-1] = Alone(last.elements + atom.elements, last.text + atom.text)
+        else:
+            found.append(atom)
+    return found
+
+
+def _name(atom: Atom) -> object:
+    return atom.name if isinstance(atom, Open | Close) else None
+
+
+def _bases(atoms: list[Atom], key_of: Callable[[etree._Element | None], Key]) -> dict[object, etree._Element | None]:
+    """Return the properties of most of the text directly in the paragraph (None) and in each wrapper."""
+    wrappers: list[object] = [None]
+    sizes: dict[object, Counter[Key]] = {}
+    examples: dict[tuple[object, Key], etree._Element | None] = {}
+    for atom in atoms:
+        if isinstance(atom, Text):
+            key = key_of(atom.properties)
+            sizes.setdefault(wrappers[-1], Counter())[key] += len(atom.text.strip())
+            examples.setdefault((wrappers[-1], key), atom.properties)
+        elif isinstance(atom, Open) and atom.wrapper is not None:
+            wrappers.append(atom.name)
+        elif isinstance(atom, Close) and wrappers[-1] == atom.name:
+            wrappers.pop()
+    return {name: examples[name, counts.most_common(1)[0][0]] for name, counts in sizes.items()}
+
+
+def _joined(parts: Iterable[str | Code]) -> Iterator[str | Code]:
+    """Join adjacent text."""
+    text: list[str] = []
+    for part in parts:
+        if isinstance(part, str):
+            text.append(part)
+        else:
+            if text:
+                yield "".join(text)
+            text = []
+            yield part
+    if text:
+        yield "".join(text)
+
+
+def _closing(code: Code) -> Code:
+    return Code(f"</{code.raw[1:]}", CodeKind.CLOSE, code.pair)
+
+
+def _tag(atom: Alone | Open) -> str:
+    """Return a short form of what a code stands for."""
+    if isinstance(atom, Open):
+        element = atom.wrapper if atom.wrapper is not None else atom.markers.elements[-1][1]
+        return f"<{_prefixed(element)}>"
+    return atom.literal or f"<{_prefixed(atom.elements[-1][1])}/>"
+
+
+def _prefixed(element: etree._Element) -> str:
+    return f"{element.prefix}:{local_name(element)}" if element.prefix else local_name(element)
+
+
+def _is_seen_on_spaces(properties: etree._Element | None) -> bool:
+    """Return whether spaces show their formatting, such as underlining."""
+    if properties is None:
+        return False
+    return any(local_name(child) in _SEEN_ON_SPACES for child in properties) or any(
+        properties.get(name, "none") not in ("none", "noStrike") for name in ("u", "strike")
+    )
+
+
+def _clear(element: etree._Element) -> None:
+    """Remove the content of an element except its properties."""
+    for child in list(element):
+        if not local_name(child).endswith("Pr"):
+            element.remove(child)
+
+
+def _put_elements(payload: Alone, container: etree._Element) -> None:
+    """Append kept elements, each in a run like that it was in."""
+    for run, element in payload.elements:
+        element.tail = None
+        if run is None:
+            container.append(element)
+            continue
+        shell = etree.SubElement(container, run.tag, run.attrib, run.nsmap)
+        properties = next((child for child in run if local_name(child) == "rPr"), None)
+        if properties is not None:
+            shell.append(deepcopy(properties))
+        shell.append(element)

@@ -1,0 +1,57 @@
+"""Language attributes of office documents: spelling programs check a translation in its own language."""
+
+from __future__ import annotations
+
+from babel.core import get_global
+from lxml import etree
+
+from allyouneed.documents.document import ReadOptions
+from allyouneed.documents.xml_entry import local_name
+from allyouneed.languages import primary
+
+_UNDETERMINED = "und"
+_EAST_ASIAN = frozenset(("zh", "ja", "ko", "yue"))
+_RIGHT_TO_LEFT = frozenset(("ar", "fa", "he", "ur", "ps", "sd", "ug", "yi", "dv", "ckb", "ks"))
+_DRAWN = frozenset(("rPr", "endParaRPr", "defRPr"))
+
+
+def with_region(code: str) -> str:
+    """Return a language code with a region, as office programs need it: `de-DE` for `de`."""
+    if "-" in code:
+        return code
+    parts = get_global("likely_subtags").get(code, "").split("_")
+    return f"{code}-{parts[-1]}" if len(parts) > 1 and len(parts[-1]) == 2 else code
+
+
+def script_class(code: str) -> str:
+    """Return under which attribute office programs look for a language: "eastAsia", "bidi" or "val"."""
+    language = primary(code)
+    return "eastAsia" if language in _EAST_ASIAN else "bidi" if language in _RIGHT_TO_LEFT else "val"
+
+
+def localize(root: etree._Element, options: ReadOptions) -> bool:
+    """Set language attributes of the source language, and the default language, to the target language.
+
+    Returns:
+        Whether something changed.
+    """
+    if options.target == _UNDETERMINED:
+        return False
+    target, changed = with_region(options.target), False
+    for element in root.iter("{*}lang", *(f"{{*}}{name}" for name in _DRAWN)):
+        if local_name(element) == "lang":
+            namespace = element.tag.rpartition("}")[0] + "}"
+            attribute = namespace + script_class(options.target)
+            is_default = any(local_name(each) == "docDefaults" for each in element.iterancestors())
+            replaced = [name for name, value in element.attrib.items() if _is_source(value, options)]
+            if (is_default or replaced) and element.get(attribute) != target:
+                element.set(attribute, target)
+                changed = True
+        elif _is_source(element.get("lang"), options):
+            element.set("lang", target)
+            changed = True
+    return changed
+
+
+def _is_source(code: str | None, options: ReadOptions) -> bool:
+    return bool(code) and options.source != _UNDETERMINED and primary(code or "") == primary(options.source)

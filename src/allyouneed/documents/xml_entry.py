@@ -1,0 +1,132 @@
+"""XML of office documents and e-books: parsed with bounds, changed in place, and written as it was otherwise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from lxml import etree
+
+from allyouneed.documents.segments import Parts, Segment
+from allyouneed.errors import UserError
+
+_MAX_MARKS = 10_000_000  # elements and attributes, to bound the memory of a tree
+_DECLARATION = re.compile(rb"(?:\xef\xbb\xbf)?\s*<\?xml.*?\?>\s*", re.DOTALL)
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class Unit(NamedTuple):
+    """A translatable unit of an XML tree.
+
+    Attributes:
+        source: Text and codes.
+        where: Position, for messages.
+        put: Replaces the unit in the tree by its translation.
+    """
+
+    source: Parts
+    where: str
+    put: Callable[[Parts], None]
+
+
+class XmlEntry:
+    """An XML entry of a container, as a document of its own.
+
+    Args:
+        data: The XML.
+        name: Name for messages: file and entry.
+        units: Finds the units of a tree, in document order, always the same for the same tree.
+        finish: Applied to a tree with changes; returns whether it changed something itself.
+    """
+
+    def __init__(
+        self,
+        data: bytes,
+        name: str,
+        units: Callable[[etree._Element], list[Unit]],
+        finish: Callable[[etree._Element], bool] = lambda root: False,
+    ):
+        self._data, self._name, self._units, self._finish = data, name, units, finish
+        found = units(parse_xml(data, name).getroot())
+        self.segments = [Segment(unit.source, unit.where) for unit in found]
+
+    def write(self, translations: Sequence[Parts | None]) -> bytes:
+        """Return the XML with translations; unchanged units, and XML without changes, stay as they are."""
+        tree = parse_xml(self._data, self._name)
+        changed = False
+        for unit, translation in zip(self._units(tree.getroot()), translations, strict=True):
+            if translation is not None and translation != unit.source:
+                unit.put(translation)
+                changed = True
+        changed |= self._finish(tree.getroot())
+        return serialize_xml(tree, self._data) if changed else self._data
+
+
+def parse_xml(data: bytes, name: str) -> etree._ElementTree:
+    """Parse XML without loading a DTD or expanding entities.
+
+    Args:
+        data: The XML.
+        name: Name for messages.
+
+    Raises:
+        UserError: If the XML is malformed, too large or declares entities.
+    """
+    if data.count(b"<") + data.count(b"=") > _MAX_MARKS:
+        raise UserError(f"{name}: more than {_MAX_MARKS:,} elements and attributes. Split the document.")
+    parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, strip_cdata=False)
+    try:
+        tree = etree.ElementTree(etree.fromstring(data, parser))
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise UserError(f"{name}: malformed XML ({error}). The file is damaged: save the document again.") from error
+    if tree.docinfo.internalDTD is not None and any(True for _ in tree.docinfo.internalDTD.iterentities()):
+        raise UserError(f"{name}: the XML declares entities, which no program writes here. Save the document again.")
+    return tree
+
+
+def serialize_xml(tree: etree._ElementTree, original: bytes) -> bytes:
+    """Return a tree as XML with the declaration, byte-order mark and encoding of the original."""
+    encoding = tree.docinfo.encoding or "UTF-8"
+    declaration = _DECLARATION.match(original)
+    if declaration is None and encoding.upper() not in ("UTF-8", "ASCII", "US-ASCII"):
+        return etree.tostring(tree, encoding=encoding, xml_declaration=True, standalone=tree.docinfo.standalone)
+    prefix = declaration[0] if declaration else b"\xef\xbb\xbf" * original.startswith(b"\xef\xbb\xbf")
+    return prefix + etree.tostring(tree, encoding=encoding, xml_declaration=False)
+
+
+def xml_text(text: str) -> str:
+    """Remove characters that XML does not allow."""
+    return _NOT_XML.sub("", text)
+
+
+def local_name(element: etree._Element) -> str:
+    """Return the name of an element without its namespace; "" for comments and processing instructions."""
+    tag = element.tag
+    return tag.rpartition("}")[2] if isinstance(tag, str) else ""
+
+
+def append_text(parent: etree._Element, text: str) -> None:
+    """Append text to the content of an element."""
+    if len(parent):
+        parent[-1].tail = (parent[-1].tail or "") + text
+    else:
+        parent.text = (parent.text or "") + text
+
+
+def text_unit(element: etree._Element, where: str) -> Unit:
+    """Return the text of an element without children as a unit."""
+
+    def put(translation: Parts) -> None:
+        element.text = xml_text("".join(part for part in translation if isinstance(part, str)))
+
+    return Unit((element.text or "",), where, put)
+
+
+def attribute_unit(element: etree._Element, name: str, where: str) -> Unit:
+    """Return the value of an attribute as a unit."""
+
+    def put(translation: Parts) -> None:
+        element.set(name, xml_text("".join(part for part in translation if isinstance(part, str))))
+
+    return Unit((element.get(name, ""),), where, put)
