@@ -15,9 +15,8 @@ from numba import njit
 from allyouneed.kernels import MASKED_BELOW
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import Doubles, Float64, Floats, Longs, Record, copy_record
-from allyouneed.translation.engine.decoder import DecoderState, Workspace, advance, begin_step
-from allyouneed.translation.engine.top_tokens import NextTokens, find_top_tokens
-from allyouneed.translation.engine.weights import DecoderWeights
+from allyouneed.translation.engine.members import Members, advance_all, find_next
+from allyouneed.translation.engine.top_tokens import NextTokens
 
 
 class Candidate(Record):
@@ -63,13 +62,10 @@ class BeamState(Record):
     part_sentences: int
     sentences_left: int
     scores: Doubles  # fp64 [sentences_left, beam]: log probabilities
-    sources: Longs  # [sentences_left], as in `DecoderState`
-    source_lengths: Longs  # [sentences_left]
     limits: Longs  # [sentences_left]: maximum number of tokens of a hypothesis, its end not counted
     sentences: Longs  # [sentences_left]: index of the sentence in the task
     active: Longs  # [parts], output: number of unfinished sentences
     candidates: Candidate  # [parts, 2 · beam]: temporary memory for one sentence
-    seen: Longs  # [parts, part_sentences · beam, seen_stride]: temporary memory for reordering `DecoderState.seen`
 
 
 @njit
@@ -196,46 +192,64 @@ def _decide(search, top, model, part, i, to, row, width, length):
 
 
 @njit
-def _move(search, state, part, i, to, row, length):
+def _move(search, models, part, i, to, row, length):
     """Move a sentence of a part from index `i` to `to`, and reorder the address lists of its hypotheses."""
-    task, first, stride = search.task, part * search.part_sentences, state.seen_stride
-    beam = task.beam
-    sentence = search.sentences[first + i]
-    search.sources[first + to] = search.sources[first + i]
-    search.source_lengths[first + to] = search.source_lengths[first + i]
+    task, first = search.task, part * search.part_sentences
+    beam, sentence = task.beam, search.sentences[first + i]
     search.limits[first + to] = search.limits[first + i]
     search.sentences[first + to] = sentence
     history = (sentence * task.max_length + length - 1) * beam
-    for slot in range(beam):
-        new_row = (first + to) * beam + slot
-        state.tokens[new_row] = task.history_tokens[history + slot]
-        parent = row + task.history_parents[history + slot]
-        for k in range(length):
-            search.seen[new_row * stride + k] = state.seen[parent * stride + k]
+    for index in range(models.count):
+        member, state = models.members[index], models.members[index].state
+        stride = state.seen_stride
+        member.sources[first + to] = member.sources[first + i]
+        member.source_lengths[first + to] = member.source_lengths[first + i]
+        for slot in range(beam):
+            new_row = (first + to) * beam + slot
+            state.tokens[new_row] = task.history_tokens[history + slot]
+            parent = row + task.history_parents[history + slot]
+            for k in range(length):
+                member.seen[new_row * stride + k] = state.seen[parent * stride + k]
+
+
+@njit
+def _expand_sources(models, first_row, first, rows, width):
+    """Give each row of all models its sentence's source; `width` rows belong to a sentence."""
+    for index in range(models.count):
+        member, state = models.members[index], models.members[index].state
+        for row in range(rows):
+            state.sources[first_row + row] = member.sources[first + row // width]
+            state.source_lengths[first_row + row] = member.source_lengths[first + row // width]
+
+
+@njit
+def _reorder(models, first_row, rows, length):
+    """Replace the address lists of all rows by the reordered ones."""
+    for index in range(models.count):
+        member, state = models.members[index], models.members[index].state
+        for row in range(first_row, first_row + rows):
+            for k in range(length):
+                state.seen[row * state.seen_stride + k] = member.seen[row * state.seen_stride + k]
 
 
 @kernel
-def search_beam(part, model: DecoderWeights, state: DecoderState, work: Workspace, top: NextTokens, search: BeamState):
+def search_beam(part, models: Members, top: NextTokens, search: BeamState):
     """Advance the hypotheses of all sentences by up to `state.steps` positions."""
+    model, state = models.members[0].model, models.members[0].state
     first_row, first, taken, beam = part * state.part_rows, part * search.part_sentences, 0, search.task.beam
     count = min(search.part_sentences, search.sentences_left - first)
     while taken < state.steps and count > 0:
         width = beam if state.length + taken else 1  # before the first position a sentence has one hypothesis
         rows = count * width
-        for row in range(rows):
-            state.sources[first_row + row] = search.sources[first + row // width]
-            state.source_lengths[first_row + row] = search.source_lengths[first + row // width]
-        position = begin_step(model, state, part, taken, first_row, rows)
-        advance(model, state, work, part, first_row, rows, position)
-        find_top_tokens(model, top, work, part, first_row, rows)
+        _expand_sources(models, first_row, first, rows, width)
+        length = advance_all(models, part, taken, first_row, rows)
+        find_next(models, top, part, first_row, rows)
         left = 0
         for i in range(count):
             row = first_row + i * width
-            if _decide(search, top, model, part, i, left, row, width, position.length):
-                _move(search, state, part, i, left, row, position.length)
+            if _decide(search, top, model, part, i, left, row, width, length):
+                _move(search, models, part, i, left, row, length)
                 left += 1
-        for row in range(first_row, first_row + left * beam):
-            for k in range(position.length):
-                state.seen[row * state.seen_stride + k] = search.seen[row * state.seen_stride + k]
+        _reorder(models, first_row, left * beam, length)
         count, taken = left, taken + 1
     search.active[part] = count

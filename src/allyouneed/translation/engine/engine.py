@@ -15,23 +15,26 @@ import torch
 from torch import Tensor
 
 from allyouneed import kernels
-from allyouneed.data.tokens.tokenizer import BOS
 from allyouneed.kernels.attention import Inputs
 from allyouneed.kernels.product import multiply_packed, rounded_size
 from allyouneed.kernels.simd import pad_to_lanes
 from allyouneed.model.transformer import Transformer
-from allyouneed.translation.engine.beam import BeamState, BeamTask, Candidate, FinishedHypothesis, search_beam
 from allyouneed.translation.engine.decoder import DecoderState, Workspace
 from allyouneed.translation.engine.encoder import EncoderWorkspace, SourceBatch, encode
 from allyouneed.translation.engine.engine_cache import EngineCache
-from allyouneed.translation.engine.greedy import GreedyState, greedy, step
+from allyouneed.translation.engine.greedy import step
 from allyouneed.translation.engine.screen import screen_workspace
 from allyouneed.translation.engine.top_tokens import CHUNK, NextTokens
 from allyouneed.translation.engine.weights import decoder_weights, encoder_weights
-from allyouneed.translation.search import TopTokens, length_penalty
-
-_PART = 96  # rows that pass through the decoder together
-_STEPS = 16  # search steps per call; after each call, parts that have become small are merged
+from allyouneed.translation.engine.whole_search import (
+    PART,
+    group,
+    make_member,
+    next_tokens,
+    search_greedily,
+    search_with_beam,
+)
+from allyouneed.translation.search import TopTokens
 
 
 class Engine:
@@ -56,7 +59,7 @@ class Engine:
         starts = np.concatenate([[0], is_token.sum(1).cumsum()])
         lengths = np.diff(starts)
         longest = int(lengths.max(initial=0))
-        groups = np.append(np.unique(starts[:-1] // _PART, return_index=True)[1], len(ids))
+        groups = np.append(np.unique(starts[:-1] // PART, return_index=True)[1], len(ids))
         part_rows = int(np.diff(starts[groups]).max(initial=0))
         memory = torch.empty(int(starts[-1]), self.encoder.memory.columns)
         batch = SourceBatch(
@@ -73,7 +76,7 @@ class Engine:
     @torch.inference_mode()
     def decode_step(self, tokens: Tensor, cache: EngineCache) -> Tensor:
         """Compute the next logits [rows, vocabulary] from the last token of each row, tokens [rows]."""
-        hidden = self._step(tokens.numpy(), cache, self._top_tokens(len(tokens), 0, scores=False))
+        hidden = self._step(tokens.numpy(), cache, next_tokens(len(tokens), 0, scores=False))
         return multiply_packed(torch.from_numpy(hidden), self.decoder.output)[:, : self.decoder.vocab_size]
 
     def choose(self, tokens: np.ndarray, cache: EngineCache, count: int, scores: bool = True) -> TopTokens:
@@ -82,118 +85,46 @@ class Engine:
         Without `scores` the log probabilities may lack their row's normaliser; the tokens are the same, except for
         ties within rounding.
         """
-        top = self._top_tokens(len(tokens), min(count, self.decoder.vocab_size), scores)
+        top = next_tokens(len(tokens), min(count, self.decoder.vocab_size), scores)
         self._step(tokens, cache, top)
         top.logits[top.logits <= kernels.MASKED_BELOW] = -np.inf  # fewer than `count` tokens are allowed
         return TopTokens(top.logits - top.normalisers[:, None], top.tokens, top.end_logits - top.normalisers)
 
-    @torch.inference_mode()
-    def greedy(self, source_ids: Tensor, longest: Sequence[int], scores: bool) -> tuple[np.ndarray, ...]:
-        """Run a whole greedy search; see `translation.search.greedy`.
-
-        Returns:
-            Token ids and log probabilities, each [sentences, max_length], and the number of valid tokens, the end
-            included [sentences].
-        """
-        cache, limits = self.start(source_ids), np.array(longest, dtype=np.int64)
-        sentences, max_length = np.arange(len(limits)), int(limits.max(initial=0)) + 1
-        tokens, results = np.full(len(limits), BOS, dtype=np.int64), (len(limits), max_length)
-        ids, log_p = np.empty(results, dtype=np.int64), np.empty(results, dtype=np.float32)
-        lengths = np.zeros(len(limits), dtype=np.int64)
-        while rows := len(tokens):
-            part_rows, parts = min(rows, _PART), -(-rows // _PART)
-            active = np.empty(parts, dtype=np.int64)
-            state = self._state(tokens, cache, parts, part_rows, min(_STEPS, max_length - cache.length))
-            search = GreedyState(
-                rows=rows,
-                limits=limits,
-                sentences=sentences,
-                active=active,
-                max_length=max_length,
-                ids=ids,
-                log_p=log_p,
-                lengths=lengths,
-            )
-            top = self._top_tokens(parts * part_rows, 1, scores)
-            greedy(parts, self.decoder, state, self._workspace(parts, part_rows, cache, 1), top, search)
-            left = _active_items(active, part_rows)
-            tokens, limits, sentences = tokens[left], limits[left], sentences[left]
-            cache.select(left)
-        return ids, log_p, lengths
-
-    @torch.inference_mode()
-    def beam_search(
-        self, source_ids: Tensor, longest: Sequence[int], beam: int, alpha: float, num_hypotheses: int
+    def greedy(
+        self, source_ids: Tensor, longest: Sequence[int], scores: bool, others: Sequence[Engine] = ()
     ) -> tuple[np.ndarray, ...]:
-        """Run a whole beam search; see `translation.beam_search.beam_search`.
+        """Run a whole greedy search, averaging probabilities with `others`; see `search_greedily`."""
+        return search_greedily([self, *others], source_ids, longest, scores)
 
-        Returns:
-            Token ids and log probabilities, each [sentences, num_hypotheses, max_length], best first; the number of
-            valid tokens, the end included [sentences, num_hypotheses]; and the number of hypotheses [sentences].
-        """
-        cache, limits = self.start(source_ids), np.array(longest, dtype=np.int64)
-        count, max_length = len(limits), int(limits.max(initial=0)) + 1
-        sentences, tokens = np.arange(count), np.full((count, beam), BOS, dtype=np.int64)
-        scores, history, results = np.zeros((count, beam)), (count, max_length, beam), (count, num_hypotheses)
-        task = BeamTask(
-            beam=beam,
-            num_hypotheses=num_hypotheses,
-            max_length=max_length,
-            penalties=np.array([length_penalty(length, alpha) for length in range(max_length + 2)]),
-            favours_long=alpha > 0,
-            history_tokens=np.empty(history, dtype=np.int64),
-            history_parents=np.empty(history, dtype=np.int64),
-            history_log_p=np.empty(history, dtype=np.float32),
-            num_finished=np.zeros(count, dtype=np.int64),
-            finished=FinishedHypothesis.empty(*results),
-            ids=np.empty((*results, max_length), dtype=np.int64),
-            log_p=np.empty((*results, max_length), dtype=np.float32),
-            lengths=np.empty(results, dtype=np.int64),
-        )
-        cache.allocate_beams(beam)
-        while left := len(sentences):
-            part_sentences = max(1, min(left, _PART // beam))
-            parts, part_rows = -(-left // part_sentences), part_sentences * beam
-            rows, active = parts * part_rows, np.empty(parts, dtype=np.int64)
-            state = self._state(tokens, cache, parts, part_rows, min(_STEPS, max_length - cache.length)).replace(
-                sources=np.empty(rows, dtype=np.int64), source_lengths=np.empty(rows, dtype=np.int64)
-            )
-            search = BeamState(
-                task=task,
-                part_sentences=part_sentences,
-                sentences_left=left,
-                scores=scores,
-                sources=cache.sources,
-                source_lengths=cache.source_lengths,
-                limits=limits,
-                sentences=sentences,
-                active=active,
-                candidates=Candidate.empty(parts, 2 * beam),
-                seen=np.empty((rows, state.seen_stride), dtype=np.int64),
-            )
-            work, top = self._workspace(parts, part_rows, cache, 0), self._top_tokens(rows, 2 * beam, scores=True)
-            search_beam(parts, self.decoder, state, work, top, search)
-            stay = _active_items(active, part_sentences)
-            tokens, scores, limits, sentences = tokens[stay], scores[stay], limits[stay], sentences[stay]
-            cache.select_sentences(stay, beam)
-        return task.ids, task.log_p, task.lengths, task.num_finished
+    def beam_search(
+        self,
+        source_ids: Tensor,
+        longest: Sequence[int],
+        beam: int,
+        alpha: float,
+        num_hypotheses: int,
+        others: Sequence[Engine] = (),
+    ) -> tuple[np.ndarray, ...]:
+        """Run a whole beam search, averaging probabilities with `others`; see `search_with_beam`."""
+        return search_with_beam([self, *others], source_ids, longest, beam, alpha, num_hypotheses)
 
     def _step(self, tokens: np.ndarray, cache: EngineCache, top: NextTokens) -> np.ndarray:
         """Advance each row by its last token, and return the pre-softmax linear's input [rows, d_model]."""
         rows, tokens = len(tokens), np.ascontiguousarray(tokens, dtype=np.int64)
-        part_rows, parts = min(rows, _PART), -(-rows // _PART)
-        state = self._state(tokens, cache, parts, part_rows, 1)
-        work = self._workspace(parts, part_rows, cache, top.count)
-        step(parts, rows, self.decoder, state, work, top)
-        hidden: np.ndarray = work.hidden[:rows]
+        part_rows, parts = min(rows, PART), -(-rows // PART)
+        member = make_member(self, cache, tokens, (parts, part_rows), 1, screened=top.count)
+        step(parts, rows, group([member], 0), top)
+        hidden: np.ndarray = member.work.hidden[:rows]
         return hidden
 
-    def _state(self, tokens: np.ndarray, cache: EngineCache, parts: int, part_rows: int, steps: int) -> DecoderState:
-        """Prepare up to `steps` more positions, limited to the learned positions, and at least one."""
-        embedding, begin = self.model.target_embedding, cache.length
-        if embedding.max_positions is not None:
-            steps = max(1, min(steps, embedding.max_positions - begin))
-        key_values = cache.append(steps, parts * part_rows, self._key_value_size)
+    def possible_steps(self, cache: EngineCache, steps: int) -> int:
+        """Return how many of `steps` more positions the model has, and at least 1."""
+        limit = self.model.target_embedding.max_positions
+        return steps if limit is None else max(1, min(steps, limit - cache.length))
+
+    def decoder_state(self, tokens: np.ndarray, cache: EngineCache, parts: tuple[int, int], steps: int) -> DecoderState:
+        """Prepare `steps` more positions; parts: the number of parts, and of rows in each."""
+        begin, key_values = cache.length, cache.append(steps, parts[0] * parts[1], self._key_value_size)
         return DecoderState(
             tokens=tokens,
             seen=cache.seen,
@@ -202,24 +133,20 @@ class Engine:
             source_lengths=cache.source_lengths,
             length=begin,
             steps=steps,
-            part_rows=part_rows,
+            part_rows=parts[1],
             key_values=key_values,
-            encodings=embedding.position_encodings(begin, begin + steps),
+            encodings=self.model.target_embedding.position_encodings(begin, begin + steps),
         )
 
-    def _top_tokens(self, rows: int, count: int, scores: bool) -> NextTokens:
-        return NextTokens(
-            count=count,
-            with_scores=scores,
-            logits=np.empty((rows, count), dtype=np.float32),
-            tokens=np.empty((rows, count), dtype=np.int64),
-            end_logits=np.empty(rows, dtype=np.float32),
-            normalisers=np.empty(rows, dtype=np.float32),
-        )
+    def workspace(self, parts: tuple[int, int], cache: EngineCache, screened: int) -> Workspace:
+        """Allocate memory for a call.
 
-    def _workspace(self, parts: int, part_rows: int, cache: EngineCache, screened: int) -> Workspace:
-        """Allocate memory for a call. screened: number of top tokens per row that screening may find, or 0."""
-        model, rows = self.decoder, parts * part_rows
+        Args:
+            parts: Number of parts, and of rows in each.
+            cache: The cache, with the new positions.
+            screened: Number of top tokens per row that screening may find, or 0.
+        """
+        model, rows = self.decoder, parts[0] * parts[1]
         scores_size = pad_to_lanes(max(cache.length, cache.max_source))
         has_screen = model.screen is not None and screened > 0
         return Workspace(
@@ -228,11 +155,11 @@ class Engine:
             query=_floats(rows, model.heads * model.d_k),
             mixed=_floats(rows, model.heads * model.d_v),
             inner=_floats(rows, model.d_ff),
-            scores=_floats(parts, scores_size),
+            scores=_floats(parts[0], scores_size),
             scores_size=scores_size,
             logits=_floats(rows, CHUNK),
             screen=screen_workspace(rows, model.d_model, screened) if has_screen else None,
-            **self._rounded(parts, part_rows),
+            **self._rounded(*parts),
         )
 
     def _encoder_workspace(self, parts: int, part_rows: int, longest: int) -> EncoderWorkspace:
@@ -274,8 +201,3 @@ class Engine:
 
 def _floats(rows: int, width: int) -> np.ndarray:
     return np.empty((rows, width), dtype=np.float32)
-
-
-def _active_items(active: np.ndarray, part_size: int) -> np.ndarray:
-    """Return the indices of the unfinished items of all parts, which come first in each part."""
-    return np.concatenate([part * part_size + np.arange(count) for part, count in enumerate(active.tolist())])

@@ -6,10 +6,8 @@ from numba import njit
 
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import Floats, Longs, Record
-from allyouneed.translation.engine.decoder import DecoderState, Workspace, advance, begin_step
-from allyouneed.translation.engine.screen import screen_top_tokens
-from allyouneed.translation.engine.top_tokens import NextTokens, find_top_tokens
-from allyouneed.translation.engine.weights import DecoderWeights
+from allyouneed.translation.engine.members import Members, advance_all, find_next
+from allyouneed.translation.engine.top_tokens import NextTokens
 
 
 class GreedyState(Record):
@@ -25,64 +23,57 @@ class GreedyState(Record):
     lengths: Longs  # [sentences]: tokens generated, the end included
 
 
-@njit
-def _find(model, top, work, part, first, count):
-    """Find the top tokens; without scores, screen in 8 bits where possible, with the same result."""
-    if top.with_scores:
-        find_top_tokens(model, top, work, part, first, count)
-    elif model.screen:
-        screen_top_tokens(model, top, work, first, count)
-        for row in range(first, first + count):
-            top.normalisers[row] = 0.0
-            if work.screen.is_exact[row] == 0:
-                find_top_tokens(model, top, work, part, row, 1)
-    else:
-        find_top_tokens(model, top, work, part, first, count)
-
-
 @kernel
-def step(part, rows, model: DecoderWeights, state: DecoderState, work: Workspace, top: NextTokens):
+def step(part, rows, models: Members, top: NextTokens):
     """Advance all rows by one position, and find `top.count` tokens if it is not 0."""
-    first = part * state.part_rows
-    count = min(state.part_rows, rows - first)
-    advance(model, state, work, part, first, count, begin_step(model, state, part, 0, first, count))
+    part_rows = models.members[0].state.part_rows
+    first = part * part_rows
+    count = min(part_rows, rows - first)
+    advance_all(models, part, 0, first, count)
     if top.count:
-        _find(model, top, work, part, first, count)
+        find_next(models, top, part, first, count)
 
 
 @kernel
-def greedy(part, model: DecoderWeights, state: DecoderState, work: Workspace, top: NextTokens, search: GreedyState):
+def greedy(part, models: Members, top: NextTokens, search: GreedyState):
     """Advance rows by up to `state.steps` positions, always choosing the most likely token."""
+    state = models.members[0].state
     first = part * state.part_rows
     count, taken = min(state.part_rows, search.rows - first), 0
     while taken < state.steps and count > 0:
-        position = begin_step(model, state, part, taken, first, count)
-        advance(model, state, work, part, first, count, position)
-        _find(model, top, work, part, first, count)
-        count, taken = _append(model, state, top, search, first, count, position.length), taken + 1
+        length = advance_all(models, part, taken, first, count)
+        find_next(models, top, part, first, count)
+        count, taken = _append(models, top, search, first, count, length), taken + 1
     search.active[part] = count
 
 
 @njit
-def _append(model, state, top, search, first, count, length):
+def _append(models, top, search, first, count, length):
     """Append the token at position `length` to each row, and return the number of unfinished rows."""
-    to = first
+    to, end = first, models.members[0].model.end
     for row in range(first, first + count):
         sentence, token, logit = search.sentences[row], top.tokens[row], top.logits[row]
         if length > search.limits[row]:
-            token, logit = model.end, top.end_logits[row]
+            token, logit = end, top.end_logits[row]
         search.ids[sentence * search.max_length + length - 1] = token
         search.log_p[sentence * search.max_length + length - 1] = logit - top.normalisers[row]
-        if token == model.end:
+        if token == end:
             search.lengths[sentence] = length
         else:
-            state.tokens[to] = token
-            state.sources[to] = state.sources[row]
-            state.source_lengths[to] = state.source_lengths[row]
             search.limits[to] = search.limits[row]
             search.sentences[to] = sentence
-            if to < row:
-                for j in range(length):
-                    state.seen[to * state.seen_stride + j] = state.seen[row * state.seen_stride + j]
+            for index in range(models.count):
+                _move_row(models.members[index].state, row, to, token, length)
             to += 1
     return to - first
+
+
+@njit
+def _move_row(state, row, to, token, length):
+    """Move an unfinished row of a model to the row `to`, and append its next token."""
+    state.tokens[to] = token
+    state.sources[to] = state.sources[row]
+    state.source_lengths[to] = state.source_lengths[row]
+    if to < row:
+        for j in range(length):
+            state.seen[to * state.seen_stride + j] = state.seen[row * state.seen_stride + j]
