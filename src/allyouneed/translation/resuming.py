@@ -39,8 +39,9 @@ class ResumeNote:
             OSError: If the source does not exist.
         """
         digest = hashlib.sha256()
-        for name, tensor in weights_of(translator.model).items():
-            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        for model in translator.models:
+            for name, tensor in weights_of(model).items():
+                digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         status = source.stat()
         facts = [str(source.resolve()), status.st_size, status.st_mtime_ns, translator.bundle.config.model_dump_json()]
         digest.update(json.dumps([*facts, translator.compute_type, sorted(settings.items())], default=str).encode())

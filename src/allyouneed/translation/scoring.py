@@ -13,11 +13,10 @@ import torch
 from allyouneed.data.batches import pad, token_batches
 from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.files import TextFiles, as_paths, json_line
-from allyouneed.model.transformer import log_probabilities
 from allyouneed.translation.alignment import word_numbers
 from allyouneed.translation.directions import refuse_without_code
+from allyouneed.translation.ensemble import average
 from allyouneed.translation.evaluation_data import read_test_set
-from allyouneed.translation.search import NEVER_GENERATED
 from allyouneed.translation.translator import Translator
 
 
@@ -143,9 +142,7 @@ def score_ids(translator: Translator, source: list[list[int]], target: list[list
         For each target, the log probabilities of its tokens after the start of sentence.
     """
     source_ids, target_ids = (pad(side).to(translator.device) for side in (source, target))
-    logits = translator.model(source_ids, target_ids[:, :-1]).float()
-    logits[..., NEVER_GENERATED] = -torch.inf
-    labels = target_ids[:, 1:, None]
-    log_p = log_probabilities(logits).gather(2, labels)[..., 0].tolist()
-    for values, ids in zip(log_p, target, strict=True):
+    log_p = average([model(source_ids, target_ids[:, :-1]) for model in translator.models])
+    scores = log_p.gather(2, target_ids[:, 1:, None])[..., 0].tolist()
+    for values, ids in zip(scores, target, strict=True):
         yield values[: len(ids) - 1]

@@ -20,12 +20,14 @@ from allyouneed.data.batches import pad
 from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
+from allyouneed.files import as_paths
 from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
 from allyouneed.translation.alignment import Attention, align
 from allyouneed.translation.batch_search import BatchSearch
 from allyouneed.translation.constraints import Constraints
 from allyouneed.translation.directions import directed, needs_target, refuse_without_code, zero_shot_remark
-from allyouneed.translation.engine import FLOAT32, INT8, engine_for
+from allyouneed.translation.engine import FLOAT32, INT8
+from allyouneed.translation.ensemble import check_members, searchable
 from allyouneed.translation.options import ResolvedOptions, SearchOptions, SearchOverrides
 from allyouneed.translation.results import Alternative, Translation
 from allyouneed.translation.search import NEVER_GENERATED, Hypothesis, Model, RowContext, choose
@@ -43,14 +45,18 @@ class Translator:
         device: "cpu", "cuda" or "auto" (CUDA if there is a GPU, unless `compute_type` is int8), or a PyTorch device.
         inter_threads: Number of batches translated in parallel on the CPU, one thread each. Default: one per core.
         compute_type: "float32", or "int8", which is faster and nearly as accurate, but needs a CPU with AVX-512 VNNI.
+        others: Further models of the same languages and vocabulary. Their predictions are averaged with those of
+            `bundle` (an ensemble); its settings are used, and attention and word alignment are its own.
 
     Attributes:
+        models: The model, and the other models of an ensemble.
         longest_source: Maximum number of source tokens translated as one part, the end of sentence included.
         remark: What to know about its direction, see `into`; None for nothing.
 
     Raises:
         TypeError: If `inter_threads` is not an integer.
-        UserError: If there is no such device or compute type on this machine, or `inter_threads` is less than 1.
+        UserError: If there is no such device or compute type on this machine, `inter_threads` is less than 1, or the
+            languages or vocabularies of an ensemble differ.
     """
 
     def __init__(
@@ -59,23 +65,28 @@ class Translator:
         device: str | torch.device = "cpu",
         inter_threads: int | None = None,
         compute_type: str = FLOAT32,
+        others: Sequence[Bundle] = (),
     ):
         _check_inter_threads(inter_threads)
+        check_members([bundle, *others])
         self.bundle = bundle
         self.remark: str | None = None
         if device == "auto" and compute_type == INT8:  # int8 exists on CPUs only
             device = "cpu"
         self.device = device if isinstance(device, torch.device) else choose_device(device)
-        self.model = bundle.model.to(self.device).eval()
+        self.models = [each.model.to(self.device).eval() for each in (bundle, *others)]
+        self.model = self.models[0]
         self.tokenizer = bundle.tokenizer
-        self.longest_source = bundle.longest_source
+        self.longest_source = min(each.longest_source for each in (bundle, *others))
         self.inter_threads = (inter_threads or available_cores()) if self.device.type == "cpu" else 1
         self.compute_type = compute_type
         if compute_type != FLOAT32:
             _ = self.engine  # raises an error now if this machine lacks the compute type
 
     def __repr__(self) -> str:
-        return f"Translator({self.bundle.title}, {self.bundle.described()}, {self.compute_type} on {self.device})"
+        models = f"ensemble of {len(self.models)}, " if len(self.models) > 1 else ""
+        size = self.bundle.described()
+        return f"Translator({self.bundle.title}, {models}{size}, {self.compute_type} on {self.device})"
 
     def __getstate__(self) -> dict[str, object]:
         """Omit the compiled engine, which holds memory addresses; a copy makes its own engine."""
@@ -83,8 +94,8 @@ class Translator:
 
     @cached_property
     def engine(self) -> Model:
-        """The compiled engine if it supports the model, else the model."""
-        return engine_for(self.model, self.compute_type)
+        """What is searched: the compiled engine if it supports the model, else the model; or an ensemble of them."""
+        return searchable(self.models, self.compute_type)
 
     @cached_property
     def splitter(self) -> TextSplitter:
@@ -94,17 +105,17 @@ class Translator:
     @classmethod
     def load(
         cls,
-        path: str | Path,
+        path: str | Path | Sequence[str | Path],
         device: str | torch.device = "cpu",
         inter_threads: int | None = None,
         compute_type: str = FLOAT32,
         target: str | None = None,
         source: str | None = None,
     ) -> Translator:
-        """Load a RUN or a bundle.
+        """Load a RUN or a bundle, or several as an ensemble, whose predictions are averaged.
 
         Args:
-            path: A RUN or a bundle.
+            path: A RUN or a bundle, or a sequence of them with one vocabulary.
             device: See the class.
             inter_threads: See the class.
             compute_type: See the class.
@@ -113,9 +124,14 @@ class Translator:
 
         Raises:
             UserError: If there is no bundle at the path, the bundle is damaged, the machine lacks the device or the
-                compute type, or the model does not have the languages.
+                compute type, the model does not have the languages, or the vocabularies of an ensemble differ.
         """
-        translator = cls(load_bundle(Path(path)), device, inter_threads, compute_type)
+        paths = as_paths(path)
+        if not paths:
+            raise UserError("no models are given. Give at least one RUN or bundle.")
+        bundle, *others = bundles = [load_bundle(each) for each in paths]
+        check_members(bundles, [str(each) for each in paths])
+        translator = cls(bundle, device, inter_threads, compute_type, others)
         if target is None and source is None and needs_target(translator.bundle):
             return translator
         return translator.into(target, source)
@@ -316,7 +332,7 @@ class Translator:
         return [self._join(text, split, [next(found) for _ in split]) for text, split in zip(texts, parts, strict=True)]
 
     def _search(self, sentences: list[list[int]], search: BatchSearch) -> list[list[Hypothesis]]:
-        workers = 1 if self.engine is self.model else self.inter_threads
+        workers = self.inter_threads if hasattr(self.engine, "beam_search") else 1  # a compiled engine
         return search.run_all(self.model, self.engine, sentences, self.device, workers)
 
     @torch.inference_mode()

@@ -1,0 +1,116 @@
+"""Ensembles: several models with one vocabulary whose predictions are averaged at each step.
+
+The average is that of the probabilities of the next token, as in fairseq and Sockeye. Members may have different sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from allyouneed.bundle import Bundle
+from allyouneed.errors import UserError
+from allyouneed.translation.engine import engine_for
+from allyouneed.translation.search import NEVER_GENERATED, Model, SearchCache
+
+
+class EnsembleCache:
+    """The caches of the members."""
+
+    def __init__(self, caches: Sequence[SearchCache]):
+        self.caches = caches
+
+    def select(self, rows: Tensor) -> None:
+        for cache in self.caches:
+            cache.select(rows)
+
+    def keep_sentences(self, sentences: Tensor) -> None:
+        for cache in self.caches:
+            cache.keep_sentences(sentences)
+
+
+class Ensemble:
+    """Several models as one; see `search.Model`."""
+
+    def __init__(self, models: Sequence[Model]):
+        self.models = models
+
+    def start(self, source_ids: Tensor) -> EnsembleCache:
+        """Encode padded source ids [sentences, source] with every member."""
+        return EnsembleCache([model.start(source_ids) for model in self.models])
+
+    def decode_step(self, tokens: Tensor, cache: EnsembleCache) -> Tensor:
+        """Return the logarithm of the average probabilities of the next token, [rows, vocabulary]."""
+        members = zip(self.models, cache.caches, strict=True)
+        return average([model.decode_step(tokens, own) for model, own in members])
+
+
+class CompiledEnsemble(Ensemble):
+    """An ensemble of compiled engines, which run a whole search together."""
+
+    models: Sequence[Any]  # `Engine`, which needs Numba
+
+    def greedy(self, source_ids: Tensor, longest: Sequence[int], scores: bool) -> tuple[np.ndarray, ...]:
+        """Run a whole greedy search; see `Engine.greedy`."""
+        return self.models[0].greedy(source_ids, longest, scores, self.models[1:])
+
+    def beam_search(
+        self, source_ids: Tensor, longest: Sequence[int], beam: int, alpha: float, num_hypotheses: int
+    ) -> tuple[np.ndarray, ...]:
+        """Run a whole beam search; see `Engine.beam_search`."""
+        return self.models[0].beam_search(source_ids, longest, beam, alpha, num_hypotheses, self.models[1:])
+
+
+def average(logits: Sequence[Tensor]) -> Tensor:
+    """Return the logarithm of the average of the probabilities that the logits give, without impossible tokens.
+
+    Args:
+        logits: The logits of each model, [..., vocabulary]; changed in place.
+    """
+    log_p = []
+    for each in logits:
+        each = each.float()
+        each[..., NEVER_GENERATED] = -torch.inf
+        log_p.append(each.log_softmax(dim=-1))
+    return torch.stack(log_p).logsumexp(dim=0) - np.log(len(log_p))
+
+
+def searchable(models: Sequence[Model], compute_type: str) -> Model:
+    """Return what is searched: the model or the ensemble, in compiled code where possible.
+
+    Raises:
+        UserError: See `engine_for`.
+    """
+    engines = [engine_for(model, compute_type) for model in models]
+    if len(engines) == 1:
+        return engines[0]
+    compiled = all(hasattr(engine, "beam_search") for engine in engines)
+    return CompiledEnsemble(engines) if compiled else Ensemble(models)
+
+
+def check_members(bundles: Sequence[Bundle], names: Sequence[str] | None = None) -> None:
+    """Check that models can be an ensemble.
+
+    Args:
+        bundles: The models.
+        names: Their names in messages; by default what they translate.
+
+    Raises:
+        UserError: If their vocabularies or their languages differ.
+    """
+    first, names = bundles[0], names or [bundle.title for bundle in bundles]
+    for bundle, name in zip(bundles[1:], names[1:], strict=True):
+        if (bundle.languages, bundle.directions) != (first.languages, first.directions):
+            raise UserError(
+                f"{name} translates {bundle.title}, and {names[0]} {first.title}. An ensemble has one direction: give "
+                "models of the same languages."
+            )
+        if bundle.tokenizer.files() != first.tokenizer.files():
+            raise UserError(
+                f"{name} and {names[0]} have different vocabularies. Train the models of an ensemble on the same text "
+                "with the same data settings, and with different seeds: --set training.seed=2."
+            )
