@@ -10,7 +10,8 @@ from pathlib import Path
 import allyouneed
 
 SOURCE = Path(allyouneed.__file__).parent
-BASE = {"errors", "files", "config", "suggest", "devices", "progress", "interruption", "languages", "offline_page"}
+BASE = {"errors", "files", "zip_files", "config", "suggest", "devices", "progress", "interruption", "languages"}
+BASE |= {"offline_page"}
 SHARED = BASE | {"data", "model", "bundle", "snapshots", "translation"}
 MOST_LOCAL_IMPORTS = 12
 COMMANDS = {"command_options", "terminal"}
@@ -24,6 +25,7 @@ MAY_IMPORT = {
     "progress": {"interruption"},
     "terminal": {"interruption", "suggest"},
     "files": {"errors"},
+    "zip_files": {"errors"},
     "devices": {"errors"},
     "config": {"errors", "suggest"},
     "command_options": {"suggest", "terminal"},

@@ -9,15 +9,15 @@ def test_pairs_of_two_files(tmp_path):
     (tmp_path / "s").write_bytes(b"a\n b \nc\xff\n")
     (tmp_path / "t").write_bytes(b"x\ny\nz\n")
     pairs = list(read_pairs([tmp_path / "s", tmp_path / "t"]))
-    assert pairs[:2] == [(1, "a", "x", None), (2, "b", "y", None)]
+    assert [pair[:4] for pair in pairs[:2]] == [(1, "a", "x", None), (2, "b", "y", None)]
     assert (pairs[2].line, pairs[2].fault) == (3, "not UTF-8")
 
 
 def test_pairs_of_a_tsv_with_columns(tmp_path):
     path = tmp_path / "a.tsv"
     path.write_text("가\tgo\tnote\n나\tgo\tnote\nno tab\n", encoding="utf-8")
-    assert next(iter(read_pairs([path]))) == (1, "가", "go", None)
-    assert next(iter(read_pairs([path], columns=(2, 1)))) == (1, "go", "가", None)
+    assert next(iter(read_pairs([path])))[:4] == (1, "가", "go", None)
+    assert next(iter(read_pairs([path], columns=(2, 1))))[:4] == (1, "go", "가", None)
     assert list(read_pairs([path]))[2].fault == "fewer than 3 columns"
 
 
@@ -46,7 +46,7 @@ def test_a_header_of_two_files_is_not_a_pair(tmp_path):
 def test_a_table_is_not_one_side(tmp_path):
     (tmp_path / "a.tsv").write_text("eins\tone\nzwei\ttwo\n")
     (tmp_path / "b.txt").write_text("one\ntwo\n")
-    for names in (("a.tsv", "a.tsv"), ("b.txt", "a.tsv"), ("a.tsv", "b.txt")):
+    for names in (("b.txt", "a.tsv"), ("a.tsv", "b.txt")):
         paths = [tmp_path / name for name in names]
         for read in (count_pairs, lambda paths: list(read_pairs(paths))):
             with pytest.raises(UserError, match=r"a\.tsv: a table \(2 of the first 2 lines have tabs\).*alone"):
@@ -56,20 +56,22 @@ def test_a_table_is_not_one_side(tmp_path):
 def test_few_tabs_in_one_side_are_text(tmp_path):
     (tmp_path / "s").write_text("one\tmore\n" + "two\n" * 9)
     (tmp_path / "t").write_text("eins\n" + "zwei\n" * 9)
-    assert next(read_pairs([tmp_path / "s", tmp_path / "t"])) == (1, "one\tmore", "eins", None)
+    assert next(read_pairs([tmp_path / "s", tmp_path / "t"]))[:3] == (1, "one\tmore", "eins")
 
 
 def test_json_lines_are_not_one_side(tmp_path):
     (tmp_path / "s").write_text('{"de": "eins"}\n')
+    (tmp_path / "t").write_text("one\n")
     with pytest.raises(UserError, match="s: JSON lines, not one side"):
-        count_pairs([tmp_path / "s", tmp_path / "s"])
+        count_pairs([tmp_path / "s", tmp_path / "t"])
 
 
 @pytest.mark.parametrize("content", ["de,en\neins,one\nzwei,two\n", '"eins","one"\n"zwei, drei","two, three"\n'])
 def test_csv_is_not_one_side(tmp_path, content):
     (tmp_path / "s").write_text(content)
+    (tmp_path / "t").write_text("one\ntwo\n")
     with pytest.raises(UserError, match="s: CSV with several columns, not one side"):
-        count_pairs([tmp_path / "s", tmp_path / "s"])
+        count_pairs([tmp_path / "s", tmp_path / "t"])
 
 
 def test_commas_and_quotation_marks_in_one_side_are_text(tmp_path):
@@ -85,7 +87,7 @@ def test_commas_and_quotation_marks_in_one_side_are_text(tmp_path):
         ("id\tEnglish\tGerman\tnote", ("de", "en"), (3, 2)),
         ("Deutsch\t영어", ("en", "de"), (2, 1)),
         ("zh_Hans\ten-US", ("en", "zh-Hans"), (2, 1)),
-        ("target\tsource", ("de", "en"), (1, 2)),  # read_pairs knows what these names mean
+        ("target\tsource", ("de", "en"), (2, 1)),
         ("fr\ten", ("de", "en"), (1, 2)),
     ],
 )
@@ -93,8 +95,8 @@ def test_a_header_selects_columns_by_language(tmp_path, header, languages, colum
     path = tmp_path / "a.tsv"
     cells = header.count("\t") + 1
     path.write_text("".join(row + "\n" for row in [header, *["\t".join("abcd"[:cells])] * 3]), encoding="utf-8")
-    assert columns_for([path], (1, 2), languages) == columns
-    assert columns_for([path], (2, 1), languages) == (2, 1)
+    assert columns_for([path], (1, 2), languages)[:2] == columns
+    assert columns_for([path], (2, 1), languages)[:2] == (2, 1)
     assert next(iter(read_pairs([path], columns))).line == 2
 
 
@@ -102,6 +104,6 @@ def test_headers_of_swapped_files(tmp_path):
     for side, name in (("s", "en"), ("t", "de")):
         (tmp_path / side).write_text(f"{name}\neins\nzwei\n")
     paths = [tmp_path / "s", tmp_path / "t"]
-    assert columns_for(paths, (1, 2), ("en", "de")) == (1, 2)
+    assert columns_for(paths, (1, 2), ("en", "de"))[:2] == (1, 2)
     with pytest.raises(UserError, match=r"their headers are en and de\. Swap the files\."):
         columns_for(paths, (1, 2), ("de", "en"))

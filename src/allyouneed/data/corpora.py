@@ -11,8 +11,8 @@ from typing import NamedTuple, TypeAlias
 
 from allyouneed.data.corpus import CorpusReport, count_pairs
 from allyouneed.data.directions import Direction, code_of, parse_directions
-from allyouneed.data.files.formats import RawPair, columns_for, read_pairs
-from allyouneed.data.files.tables import is_table
+from allyouneed.data.files.formats import RawPair, columns_for, has_both_sides, read_pairs
+from allyouneed.data.files.selection import DEFAULT, AnyColumns, Columns
 from allyouneed.data.inspection.findings import EXAMPLES
 from allyouneed.errors import UserError
 from allyouneed.files import TextFiles
@@ -27,16 +27,16 @@ class Corpus:
     """Parallel text that is read as a unit.
 
     Attributes:
-        paths: One TSV file, or two plain files of source and target.
+        paths: Two plain files of source and target, or files with both sides.
         weight: Occurrences of each pair in an epoch of training, on average.
-        columns: Columns of source and target in a TSV file, from 1.
+        columns: Columns or languages of source and target where files have more than one side.
         direction: Languages of source and target, for a multilingual model; None for a model of one direction.
         is_reversed: Whether the files are in the opposite direction: the first has the targets.
     """
 
     paths: tuple[Path, ...]
     weight: float = 1.0
-    columns: tuple[int, int] = (1, 2)
+    columns: Columns = DEFAULT
     direction: Direction | None = None
     is_reversed: bool = False
 
@@ -83,7 +83,7 @@ def as_corpora(files: CorpusFiles, weights: str | Sequence[float] | None = None)
     if not any(isinstance(each, list | tuple) for each in files):
         groups = [[path for group in groups for path in group]]
     corpora = tuple(corpus(*group) for group in groups)
-    if len(corpora) == 2 and all(len(each.paths) == 1 and not is_table(each.paths[0]) for each in corpora):
+    if len(corpora) == 2 and all(len(each.paths) == 1 and not has_both_sides(each.paths[0]) for each in corpora):
         raise UserError(
             f"{corpora[0]} and {corpora[1]} are given as two corpora, but one plain file is not a corpus. For two "
             f"parallel files, give both at once: --train {corpora[0]} {corpora[1]}."
@@ -111,14 +111,14 @@ def _weights(weights: str | Sequence[float], count: int) -> list[float]:
     return numbers
 
 
-def located(corpora: Sequence[Corpus], columns: tuple[int, int], languages: Sequence[str] | None) -> list[Corpus]:
+def located(corpora: Sequence[Corpus], columns: AnyColumns, languages: Sequence[str] | None) -> list[Corpus]:
     """Return corpora with their columns, which a header may name after the languages.
 
     Raises:
         UserError: As for `columns_for`.
     """
     if languages is None:
-        return [replace(each, columns=columns) for each in corpora]
+        return [replace(each, columns=Columns(*columns)) for each in corpora]
     return [
         replace(each, columns=columns_for(each.paths, columns, each.file_languages or languages)) for each in corpora
     ]
@@ -171,7 +171,12 @@ def training_text(
             "the languages are missing. Give --from and --to, for example --from de --to en, or --directions."
         )
     if directions is None and not both_ways:
-        return TrainingText(corpora, valid_corpora or None, (source or "", target or ""))
+        languages = source or "", target or ""
+        corpora, valid_corpora = (
+            tuple(replace(each, columns=each.columns._replace(languages=languages)) for each in group)
+            for group in (corpora, valid_corpora)
+        )
+        return TrainingText(corpora, valid_corpora or None, languages)
     parsed = parse_directions([(source or "", target or "")] if directions is None else directions)
     corpora, valid_corpora = in_directions(corpora, valid_corpora, parsed, both_ways)
     return TrainingText(corpora, valid_corpora or None, parsed[0])
@@ -213,9 +218,9 @@ def in_directions(
 def _directed(corpora: Sequence[Corpus], directions: Sequence[Direction], both_ways: bool) -> tuple[Corpus, ...]:
     directed = []
     for corpus, direction in zip(corpora, directions, strict=False):
-        directed.append(replace(corpus, direction=direction))
+        directed.append(replace(corpus, direction=direction, columns=corpus.columns._replace(languages=direction)))
         if both_ways:
-            directed.append(replace(corpus, direction=(direction[1], direction[0]), is_reversed=True))
+            directed.append(replace(directed[-1], direction=(direction[1], direction[0]), is_reversed=True))
     return tuple(directed)
 
 
@@ -242,7 +247,7 @@ def is_weighted(corpora: Sequence[Corpus]) -> bool:
 
 def count_all_pairs(corpora: Sequence[Corpus]) -> int:
     """Count the pairs of all corpora; raises `UserError` as `count_pairs` does."""
-    return sum(count_pairs(each.paths) for each in corpora)
+    return sum(count_pairs(each.paths, each.columns) for each in corpora)
 
 
 def total(reports: Sequence[CorpusReport]) -> CorpusReport:

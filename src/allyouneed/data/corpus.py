@@ -12,12 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from allyouneed.data.files.encoding import MAX_BAD_SHARE, advice, guess_encoding, is_utf8
-from allyouneed.data.files.formats import RawPair, check_file_count, read_pairs, read_sides
+from allyouneed.data.files.formats import RawPair, open_parts, read_pairs
 from allyouneed.data.files.lines import read_lines
-from allyouneed.data.files.tables import Table
+from allyouneed.data.files.selection import AnyColumns
 from allyouneed.data.inspection.findings import EXAMPLES, finding_lines
 from allyouneed.errors import UserError
 
@@ -128,57 +126,21 @@ class PairChecks:
         return None
 
 
-def count_pairs(paths: Sequence[Path]) -> int:
-    """Count the pairs of a table or of two parallel files, in one pass; a header is not counted.
+def count_pairs(paths: Sequence[Path], columns: AnyColumns = (1, 2)) -> int:
+    """Count the pairs of a corpus, in one pass; a header is not counted.
+
+    Args:
+        paths: Its files.
+        columns: Columns or languages of source and target.
 
     Raises:
         UserError: As for `read_pairs`, if many rows of a table have another number of columns than the others, or if
             the number of lines of two files differs. The message has both counts and the line from which the files
             seem to differ.
     """
-    check_file_count(paths)
-    if len(paths) == 1:
-        return Table(paths[0]).count()
-    sides, is_header = read_sides(*paths)
-    lengths = [np.fromiter(map(len, side), dtype=np.int64) for side in sides]
-    if len(lengths[0]) == len(lengths[1]):
-        return len(lengths[0]) - is_header
-    counts = " and ".join(f"{path} has {len(length):,} lines" for path, length in zip(paths, lengths, strict=True))
-    line = first_mismatch(*lengths)
-    source, target = (next(islice(read_lines(path), line - 1, None), b"").decode("utf-8", "replace") for path in paths)
-    raise UserError(
-        f"{counts}: the files are not parallel. Line lengths stop correlating near line {line:,} "
-        f"({source[:60]!r} / {target[:60]!r}). Look for a missing or split line there."
-    )
+    return sum(part.count() for part in open_parts(paths, columns))
 
 
-def first_mismatch(source_lengths: np.ndarray, target_lengths: np.ndarray) -> int:
-    """Estimate the line from which the lengths of both sides no longer correlate.
-
-    The difference of log lengths is on average small where lines correspond, and larger where they do not. The estimate
-    is the minimum of the cumulative sum of (difference - threshold), with a threshold midway between both averages.
-
-    Args:
-        source_lengths: Length of each source line, shape [source_lines].
-        target_lengths: Length of each target line, shape [target_lines].
-
-    Returns:
-        Line number, from 1.
-    """
-    count = min(len(source_lengths), len(target_lengths))
-    if count == 0:
-        return 1
-    logs = [np.log1p(lengths[:count].astype(float)) for lengths in (source_lengths, target_lengths)]
-    difference = logs[0] - logs[1]
-    difference = np.abs(difference - np.median(difference))
-    unrelated = np.abs(logs[0] - np.roll(logs[1], max(1, count // 2)))
-    window = max(1, min(20, count // 4))
-    related = min(difference[start : start + window].mean() for start in range(0, max(1, count - window), window))
-    threshold = (related + unrelated.mean()) / 2
-    sums = np.concatenate([[0.0], np.cumsum(difference - threshold)])
-    return min(int(sums.argmin()) + 1, count + 1)
-
-
-def usable_text(paths: Sequence[Path], columns: tuple[int, int], checks: PairChecks) -> Iterator[RawPair]:
+def usable_text(paths: Sequence[Path], columns: AnyColumns, checks: PairChecks) -> Iterator[RawPair]:
     """Yield the pairs whose text is usable; the tokenizer is trained on these."""
     return (pair for pair in read_pairs(paths, columns) if checks.text_fault(pair) is None)

@@ -71,7 +71,7 @@ def prepare(
     train, valid = (located(corpora, data.columns, languages) for corpora in (train, valid or ()))
     for note in dict.fromkeys(note for each in (*train, *valid) for note in reading_notes(each.paths, each.columns)):
         say(note)
-    counts = [count_pairs(corpus.paths) for corpus in train]
+    counts = [count_pairs(corpus.paths, corpus.columns) for corpus in train]
     count_all_pairs(valid)
     held_out = HeldOut({} if valid else held_out_strides(train, counts))
     inspection = inspect_text(train, valid, counts, data, languages or ("und", "und"))

@@ -141,8 +141,8 @@ def look_at(request: LookRequest, console: Console) -> str:
         load_twins(request.twins)  # reports a wrong folder before the long computations
         added = _comparisons(translator, request)
         columns, languages = translator.bundle.config.data.columns, translator.bundle.languages
-        columns = columns_for(request.test, columns, languages) if request.test else columns
-        text = effect_text(request.run, request.test, columns)
+        chosen = columns_for(request.test, columns, languages) if request.test else columns
+        text = effect_text(request.run, request.test, chosen)
         with track_progress(console, "variants") as update:
             examples = validation_pairs(request.run, translator)
             sentence = request.sentence, None, request.translation

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.files.formats import RawPair, columns_for, read_pairs, reading_notes
+from allyouneed.data.files.formats import RawPair, columns_for, has_both_sides, read_pairs, reading_notes
 from allyouneed.data.files.lines import read_text
-from allyouneed.data.files.tables import is_table
+from allyouneed.data.files.selection import AnyColumns
 from allyouneed.data.tokens.tokenizer import to_nfc
 from allyouneed.errors import UserError
 from allyouneed.languages import primary
@@ -64,7 +64,7 @@ class TestSet:
 
 def read_test(
     files: Sequence[Path],
-    columns: tuple[int, int] = (1, 2),
+    columns: AnyColumns = (1, 2),
     extra_references: Sequence[Path] = (),
     languages: Sequence[str] | None = None,
     report: Callable[[str], None] | None = None,
@@ -74,7 +74,7 @@ def read_test(
     Args:
         files: Source and one or several references; one file of pairs; a test set of sacreBLEU such as "wmt14/en-de";
             or nothing, or the source alone, if there are extra references.
-        columns: Columns of source and target in a TSV, counted from 1.
+        columns: Columns of source and target in a table, by number from 1 or by name.
         extra_references: Plain files of further references.
         languages: Codes of source and target, by which a header selects the columns of a file.
         report: Called with remarks on how a file is read.
@@ -120,7 +120,7 @@ def read_translations(path: Path, test: TestSet) -> list[str]:
 
 def read_test_set(
     files: Sequence[str | Path],
-    columns: tuple[int, int],
+    columns: AnyColumns,
     languages: Sequence[str] | None = None,
     report: Callable[[str], None] | None = None,
 ) -> list[RawPair]:
@@ -128,7 +128,7 @@ def read_test_set(
 
     Args:
         files: Paths of the files.
-        columns: Columns of source and target in a TSV, counted from 1.
+        columns: Columns of source and target in a table, by number from 1 or by name.
         languages: Codes of source and target, by which a header selects the columns of a file.
         report: Called with remarks on how a file is read.
 
@@ -142,7 +142,7 @@ def read_test_set(
         if report:
             for note in reading_notes(paths, columns):
                 report(note)
-        count_pairs(paths)
+        count_pairs(paths, columns)
     pairs = list(read_pairs(paths, columns))
     if not pairs:
         raise UserError(f"{paths[0]}: the file is empty.")
@@ -161,7 +161,7 @@ def _plain(path: Path) -> list[str]:
 
 def _has_pairs(path: Path) -> bool:
     """Return whether a single file has source and target, not the source alone."""
-    return path.is_file() and is_table(path)
+    return path.is_file() and has_both_sides(path)
 
 
 def _numbers(lines: Sequence[str]) -> list[int]:

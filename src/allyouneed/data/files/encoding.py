@@ -148,17 +148,25 @@ def _is_text(head: bytes, code: str) -> bool:
     return bool(text) and odd * 100 <= len(text)
 
 
-def transcode(chunks: Iterable[bytes], code: str, name: Path) -> Iterator[bytes]:
-    """Convert chunks of UTF-16 or UTF-32 to UTF-8.
+def transcode(chunks: Iterable[bytes], code: str, name: Path, is_whole: bool = True) -> Iterator[bytes]:
+    """Convert chunks of text in another encoding, such as UTF-16, to UTF-8.
+
+    Args:
+        chunks: The text.
+        code: Its encoding.
+        name: Name of the file, for messages.
+        is_whole: Whether the chunks end where the text ends, and not within a character.
 
     Raises:
+        LookupError: If Python does not know the encoding.
         UserError: If the data is not valid in this encoding.
     """
     decoder = codecs.getincrementaldecoder(code)()
     try:
         for chunk in chunks:
             yield decoder.decode(chunk).encode("utf-8")
-        yield decoder.decode(b"", final=True).encode("utf-8")
+        if is_whole:
+            yield decoder.decode(b"", final=True).encode("utf-8")
     except UnicodeError as error:
         raise UserError(f"{name}: damaged {code} text ({error}). Convert it to UTF-8 again from its source.") from error
 

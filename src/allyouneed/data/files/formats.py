@@ -1,195 +1,194 @@
-"""Readers of parallel text: two files of plain text, or one file with both sides (see `tables.py`).
+"""Sentence pairs of files of any kind: plain text, tables, translation memories, catalogues, and several of them.
 
-Files are read as `lines.py` describes: compressed or not, in UTF-8, UTF-16 or UTF-32.
+`open_parts` divides the files of a corpus into parts that are read by themselves: two parallel files, or one file with
+both sides. Each kind of file has a reader: `sides.py`, `text_tables.py`, or a module of `readers` that is imported when
+`kinds.py` recognises such a file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice, zip_longest
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Protocol
 
-from allyouneed.data.files.headers import side_of
-from allyouneed.data.files.lines import read_lines
-from allyouneed.data.files.tables import Table, is_csv
+from allyouneed.data.files.grouping import expanded, parallel_files
+from allyouneed.data.files.kinds import Kind
+from allyouneed.data.files.lines import kind_of, read_lines
+from allyouneed.data.files.opening import is_zip
+from allyouneed.data.files.selection import AnyColumns, Columns
+from allyouneed.data.files.sides import Sides, is_one_side
+from allyouneed.data.files.sides import have_columns as have_columns
+from allyouneed.data.files.tables import RawPair as RawPair
+from allyouneed.data.files.tables import Table
+from allyouneed.data.files.text_tables import TextTable, is_table
 from allyouneed.errors import UserError
-from allyouneed.languages import primary
 
-_SAMPLE = 1000  # lines examined to distinguish a table from plain text
+_READERS = "allyouneed.data.files.readers"
+_CATALOGUE = "po"
+_MOST_NOTES = 10
+_MOST_NAMED = 3  # files in a note
 
 
-class RawPair(NamedTuple):
-    """A sentence pair as read from a file.
+class Part(Protocol):
+    """A part of a corpus, opened for one pass over its pairs.
 
     Attributes:
-        line: Line number, from 1.
-        source: Source sentence without surrounding whitespace.
-        target: Target sentence without surrounding whitespace.
-        fault: Reason why the pair cannot be used; None if it can.
+        name: Name of its file, or of the first of two.
     """
 
-    line: int
-    source: str
-    target: str
-    fault: str | None = None
+    @property
+    def name(self) -> str: ...
+
+    def notes(self) -> list[str]:
+        """Describe how it is read, where users may not expect it."""
+
+    def pairs(self) -> Iterator[RawPair]:
+        """Yield its sentence pairs, in one pass."""
+
+    def count(self) -> int:
+        """Count its sentence pairs, in one pass."""
 
 
-def check_file_count(paths: Sequence[Path]) -> None:
-    """Check that a corpus is one file with both sides or two parallel files.
-
-    Raises:
-        UserError: If the number of files is not one or two.
-    """
-    if len(paths) not in (1, 2):
-        raise UserError("give two parallel text files, or one TSV file.")
-
-
-def read_pairs(paths: Sequence[Path], columns: tuple[int, int] = (1, 2)) -> Iterator[RawPair]:
-    """Yield the sentence pairs of one file with both sides or of two parallel files.
+def read_pairs(paths: Sequence[Path], columns: AnyColumns = (1, 2)) -> Iterator[RawPair]:
+    """Yield the sentence pairs of a corpus.
 
     Args:
-        paths: The files.
-        columns: Columns of source and target if there is one file, from 1.
+        paths: Its files: two parallel files, or files with both sides.
+        columns: Columns or languages of source and target where a file has more than one side.
 
     Raises:
-        UserError: As for `read_lines` and `Table`, if one file ends before the other (`count_pairs` checks this in
-            advance), or if one of two files has both sides.
+        UserError: If a file cannot be read, is damaged or of an unknown kind, does not have the columns or languages,
+            or if files are not parallel (`count_pairs` checks this in advance).
     """
-    check_file_count(paths)
-    if len(paths) == 1:
-        return _read_table(paths[0], columns)
-    return _read_sides(*paths)
+    parts = open_parts(paths, columns)
+    return parts[0].pairs() if len(parts) == 1 else _all_pairs(parts)
 
 
-def reading_notes(paths: Sequence[Path], columns: tuple[int, int] = (1, 2)) -> list[str]:
+def reading_notes(paths: Sequence[Path], columns: AnyColumns = (1, 2)) -> list[str]:
     """Describe how files are read where users may not expect it: a header, the choice of columns, quotation marks.
 
     Raises:
         UserError: As for `read_pairs`.
     """
-    check_file_count(paths)
-    if len(paths) == 1:
-        return Table(paths[0]).notes(columns)
-    (source, target), is_header = read_sides(*paths)
-    if not is_header:
-        return []
-    names = ", ".join(next(side).decode() for side in (source, target))
-    return [f"{paths[0]} and {paths[1]}: the first lines are a header ({names}) and not used as a pair"]
+    parts, unused = _divide(paths, Columns(*columns))
+    notes = [note for part in parts for note in part.notes()]
+    if len(parts) > 1:
+        notes = notes[:_MOST_NOTES]
+        notes.append(f"{paths[0]}{' and others' * (len(paths) > 1)}: {len(parts):,} texts are read one after the other")
+    if unused:
+        names = ", ".join(path.name for path in unused[:_MOST_NAMED])
+        notes.append(f"{paths[0]}: {len(unused):,} files are not used, such as {names}")
+    return notes
 
 
-def columns_for(paths: Sequence[Path], columns: tuple[int, int], languages: Sequence[str]) -> tuple[int, int]:
-    """Return the columns of two languages: those that a header names after them, otherwise the given ones.
+def columns_for(paths: Sequence[Path], columns: AnyColumns, languages: Sequence[str]) -> Columns:
+    """Return the columns of two languages: those that a file names after them, otherwise the given ones.
 
     Args:
-        paths: One file with both sides, or two parallel files.
-        columns: Columns of source and target, from 1. If they are not the default (1, 2), they are returned.
-        languages: Codes of source and target.
+        paths: The files of a corpus.
+        columns: Columns of source and target, by number from 1 or by name. If they are not the default (1, 2), they are
+            returned.
+        languages: Codes of source and target, by which files with several languages are read.
 
     Raises:
         UserError: As for `read_pairs`, or if the headers of two files name the languages in reverse.
     """
-    check_file_count(paths)
-    codes = [primary(language) for language in languages]
-    if len(paths) == 2:
-        named = [primary(name) if name else None for name in _names_of_sides(*paths)]
-        if named == codes[::-1] and codes[0] != codes[1]:
-            raise UserError(f"{paths[0]} and {paths[1]}: their headers are {named[0]} and {named[1]}. Swap the files.")
-        return columns
-    names = [side_of(name) for name in Table(paths[0]).layout.names]
-    found = [[number for number, name in enumerate(names, 1) if name and primary(name) == code] for code in codes]
-    if columns != (1, 2) or not all(len(numbers) == 1 for numbers in found) or codes[0] == codes[1]:
-        return columns
-    return found[0][0], found[1][0]
+    source, target = languages
+    wanted = Columns(*columns[:2], (source, target))
+    parts = open_parts(paths, wanted)
+    for part in parts:
+        if isinstance(part, Sides):
+            part.check()
+    if len(parts) == 1 and isinstance(table := parts[0], Table):
+        first, second = table.select()
+        return Columns(first + 1, second + 1, wanted.languages)
+    return wanted
 
 
-def _names_of_sides(source: Path, target: Path) -> list[str | None]:
-    """Return what the headers of two files stand for; nothing without headers."""
-    sides, is_header = read_sides(source, target)
-    return [side_of(next(side).decode()) for side in sides] if is_header else []
-
-
-def read_sides(source: Path, target: Path) -> tuple[tuple[Iterator[bytes], Iterator[bytes]], bool]:
-    """Open two parallel files.
-
-    Returns:
-        The lines of both files, and whether the first line of each is a header.
+def has_both_sides(path: Path) -> bool:
+    """Return whether a file has both sides of a corpus; an empty file may have.
 
     Raises:
-        UserError: As for `read_lines`, or if one of the files has both sides.
+        UserError: As for `read_lines`.
     """
-    left, right = (_checked_side(path) for path in (source, target))
-    first = [list(islice(side, 1)) for side in (left, right)]
-    names = [side_of(line.decode("utf-8", "replace")) for lines in first for line in lines]
-    is_header = len(names) == 2 and None not in names and names[0] != names[1]
-    return (chain(first[0], left), chain(first[1], right)), is_header
+    kind = kind_of(path)
+    return (kind is not None and kind.reader is not None) or is_table(path)
 
 
-def _read_sides(source: Path, target: Path) -> Iterator[RawPair]:
-    sides, is_header = read_sides(source, target)
-    for number, (left, right) in enumerate(zip_longest(*sides), start=1):
-        if left is None or right is None:
-            ended, other = (source, target) if left is None else (target, source)
-            raise UserError(f"{ended} ends before line {number:,}, {other} does not: the files are not parallel.")
-        if number > 1 or not is_header:
-            yield _decoded(number, left, right)
-
-
-def have_columns(lines: Sequence[bytes]) -> bool:
-    """Return whether lines are rows of tab-separated values, not sentences."""
-    filled = [line.strip() for line in lines if line.strip()]
-    return sum(b"\t" in line for line in filled) > 0.9 * len(filled)
-
-
-def _checked_side(path: Path) -> Iterator[bytes]:
-    """Yield the lines of one side.
+def open_parts(paths: Sequence[Path], columns: AnyColumns = (1, 2)) -> list[Part]:
+    """Open the parts of a corpus.
 
     Raises:
-        UserError: If most lines have several columns, or are JSON objects or CSV.
+        UserError: As for `read_pairs`.
     """
-    lines = read_lines(path)
-    sample = list(islice(lines, _SAMPLE))
-    filled = [line for line in sample if line.strip()]
-    if have_columns(sample):
-        tabbed = sum(b"\t" in line.strip() for line in filled)
+    return _divide(paths, Columns(*columns))[0]
+
+
+def _divide(paths: Sequence[Path], wanted: Columns) -> tuple[list[Part], list[Path]]:
+    """Open the parts of a corpus, and return the files of folders and archives that are not used."""
+    if not paths:
+        raise UserError("give two parallel text files, or files with both sides, such as one TSV file.")
+    if not any(path.is_dir() or is_zip(path) for path in paths):
+        if len(paths) == 1:
+            return [_open_file(paths[0], wanted)], []
+        if len(paths) == 2 and not all(_has_pairs(path, kind_of(path)) for path in paths):
+            return [Sides(paths[0], paths[1], wanted)], []
+    elif len(paths) == 1 and (kind := kind_of(paths[0]) if paths[0].is_file() else None) and kind.reader:
+        return [_open_file(paths[0], wanted)], []
+    files = list(dict.fromkeys(expanded(paths)))
+    kinds = {path: kind_of(path) for path in files}
+    whole = [path for path in files if _has_pairs(path, kinds[path])]
+    catalogues = [path for path in whole if (kind := kinds[path]) and kind.reader == _CATALOGUE]
+    plain = [path for path in files if path not in whole and kinds[path] is None and _is_text(path)]
+    sides, left = parallel_files(plain, wanted.codes)
+    parts: list[Part] = [Sides(source, target, wanted) for source, target in sides]
+    parts += [_open_file(path, wanted) for path in whole if path not in catalogues]
+    if catalogues:
+        parts += import_module(f"{_READERS}.{_CATALOGUE}").open_catalogues(catalogues, wanted)
+    unused = [path for path in files if path in left or (path not in whole and path not in plain)]
+    if given := [path for path in unused if path in paths]:
         raise UserError(
-            f"{path}: a table ({tabbed:,} of the first {len(filled):,} lines have tabs), not one side of a corpus. "
-            "Give it alone, each table with its own --train; or extract one side: cut -f1."
+            f"{given[0]}: one side of a corpus, or no text, among {len(files)} files. Give parallel files as SOURCE "
+            "TARGET, named alike, such as train.de and train.en."
         )
-    if filled and all(line.startswith(b"{") and line.rstrip().endswith(b"}") and b'"' in line for line in filled[:10]):
-        raise UserError(f"{path}: JSON lines, not one side of a corpus. Give the file alone if it has both sides.")
-    if is_csv(sample):
-        raise UserError(f"{path}: CSV with several columns, not one side of a corpus. Give the file alone.")
-    return chain(sample, lines)
+    if not parts:
+        languages = " and ".join(wanted.codes or ("two languages",))
+        raise UserError(
+            f"{paths[0]}: no parallel text in {languages} among {len(files)} files, such as {files[0].name}. Name "
+            "parallel files alike, such as train.de and train.en, or give two files, SOURCE TARGET."
+        )
+    return parts, unused
 
 
-def _read_table(path: Path, columns: tuple[int, int]) -> Iterator[RawPair]:
-    table = Table(path)
-    source, target = table.select(columns)
-    if table.layout.form == "TSV" and not table.layout.quoted:
-        yield from _read_tsv(table, source, target)
-        return
-    for row in table.rows():
-        if row.fault:
-            yield RawPair(row.line, " ".join(row.cells), "", row.fault)
-        else:
-            yield RawPair(row.line, row.cells[source].strip(), row.cells[target].strip())
+def _has_pairs(path: Path, kind: Kind | None) -> bool:
+    """Return whether a regular file has both sides, by its first lines."""
+    if path.exists() and not path.is_file():  # a pipe can be read only once
+        return False
+    return kind.reader is not None if kind else _is_text(path) and not is_one_side(path)
 
 
-def _read_tsv(table: Table, source: int, target: int) -> Iterator[RawPair]:
-    """Yield pairs of a plain TSV file, without an object for each row."""
-    width, header = table.layout.width, table.layout.header
-    for number, line in enumerate(islice(table.lines(), header, None), start=header + 1):
-        cells = line.split(b"\t")
-        if len(cells) == width or (len(cells) > width and not b"".join(cells[width:]).strip()):
-            yield _decoded(number, cells[source], cells[target])
-        else:
-            fault = f"{'fewer' if len(cells) < width else 'more'} than {width} columns"
-            yield RawPair(number, line.decode("utf-8", "replace"), "", fault)
-
-
-def _decoded(number: int, source: bytes, target: bytes) -> RawPair:
+def _is_text(path: Path) -> bool:
     try:
-        return RawPair(number, source.decode("utf-8").strip(), target.decode("utf-8").strip())
-    except UnicodeDecodeError:
-        return RawPair(number, source.decode("utf-8", "replace"), target.decode("utf-8", "replace"), "not UTF-8")
+        return next(read_lines(path), None) is not None
+    except UserError:
+        return False
+
+
+def _open_file(path: Path, columns: Columns) -> Part:
+    kind = kind_of(path)
+    if kind is None or kind.reader is None:
+        return TextTable(path, columns)
+    try:
+        opened: Part = import_module(f"{_READERS}.{kind.reader}").open_pairs(path, columns)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{path}: {kind.name} is read with the package {error.name}: pip install 'allyouneed[corpora]'."
+        ) from error
+    return opened
+
+
+def _all_pairs(parts: Sequence[Part]) -> Iterator[RawPair]:
+    for part in parts:
+        for line, source, target, fault, file in part.pairs():
+            yield RawPair(line, source, target, fault, file or part.name)

@@ -15,10 +15,12 @@ class Kind(NamedTuple):
     Attributes:
         name: What the file is, with an article where needed, for example "a PDF document".
         remedy: What the user can do to get text from it.
+        reader: Module of `readers` that reads sentence pairs from it; None if there is none.
     """
 
     name: str
     remedy: str
+    reader: str | None = None
 
 
 _DECOMPRESS = "Extract the text files from it and give those."
@@ -28,7 +30,7 @@ _EXPORT = "Export its rows to TSV, source and target separated by a tab, and giv
 _TOOLKIT = "Convert it with the translate toolkit (pip install translate-toolkit): {}, and read the CSV."
 _PANDAS = "Convert it with pandas: {}(FILE).to_json('a.jsonl', orient='records', lines=True)."
 _ALIGN = "Align both languages by time, for example with the tools of OPUS, and give parallel text."
-_TMX = "Convert it to TSV: docs/howto/files.md has the code, a few lines of Python."
+_PAIRS = "It has both sides of a corpus: give it where sentence pairs are read, such as --train, --valid or --test."
 _DOWNLOAD = "If it was meant to be text, download the file itself, not the page that links to it."
 
 _BY_MAGIC = {
@@ -80,8 +82,8 @@ _BY_ZIP_ENTRY = {
     b"mimetypeapplication/epub": Kind("an e-book (EPUB)", _SAVE_TEXT),
 }
 _BY_ROOT = {
-    "tmx": Kind("a translation memory (TMX)", _TMX),
-    "xliff": Kind("an XLIFF file", _TOOLKIT.format("xliff2po, then po2csv")),
+    "tmx": Kind("a translation memory (TMX)", _PAIRS, "tmx"),
+    "xliff": Kind("an XLIFF file", _PAIRS, "xliff"),
     "TS": Kind("a Qt translation file (TS)", _TOOLKIT.format("ts2po, then po2csv")),
     "html": Kind("an HTML page", _DOWNLOAD),
     "resources": Kind("Android string resources", _EXPORT),
@@ -130,7 +132,7 @@ def _markup(text: str) -> Kind | None:
         if declared:
             return Kind(f"an XML document ({name})", _EXPORT)
     if ("msgid" in text) and _PO.search(text):
-        return Kind("a gettext catalogue (PO)", _TOOLKIT.format("po2csv"))
+        return Kind("a gettext catalogue (PO)", _PAIRS, "po")
     if _SUBTITLES.match(text):
         return Kind("SubRip subtitles (SRT)", _ALIGN)
     if start in ("[", "{") and "\t" not in first_line and _JSON_DOCUMENT.match(text):

@@ -27,10 +27,11 @@ from allyouneed.data.files.encoding import (
     transcode,
     wide_encoding,
 )
-from allyouneed.data.files.kinds import recognise
+from allyouneed.data.files.kinds import Kind, recognise
+from allyouneed.data.files.opening import CHUNK as _CHUNK
+from allyouneed.data.files.opening import open_content, open_file
 from allyouneed.errors import UserError
 
-_CHUNK = 1 << 17  # larger blocks of memory take longer to get
 _HEAD = 1 << 16  # bytes from which the kind and the encoding of a file are recognised
 _LONGEST_LINE = 1 << 24  # bytes
 _LF, _CR = np.uint8(10), np.uint8(13)
@@ -44,13 +45,23 @@ def read_lines(path: Path) -> Iterator[bytes]:
         UserError: If the file is missing, unreadable, damaged, not text, or in an encoding other than UTF-8, UTF-16 and
             UTF-32.
     """
-    try:
-        with open(path, "rb", _CHUNK) as file, damage_reported(path):
-            yield from _lines_of(file, path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file.") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}).") from error
+    with open_file(path) as file:
+        yield from _lines_of(file, path)
+
+
+def kind_of(path: Path) -> Kind | None:
+    """Return what a file is if it is not lines of text; None for text, for pipes, and for unknown binary data.
+
+    Raises:
+        UserError: If the file is missing, unreadable or damaged.
+    """
+    if path.exists() and not path.is_file():  # a pipe can be read only once
+        return None
+    with open_content(path) as stream:
+        head = stream.peek(_HEAD)[:_HEAD]
+        if code := wide_encoding(head):
+            head = b"".join(transcode([head[: len(head) // 4 * 4]], code, path, is_whole=False))
+        return recognise(head)
 
 
 def read_text(path: Path) -> Iterator[str]:
@@ -87,6 +98,7 @@ def _lines_of(stream: Any, name: Path) -> Iterator[bytes]:
         chunks = transcode(chunks, code, name)
         first = next(chunks, b"")
         head, chunks = first[:_HEAD], chain([first], chunks)
+        _check_kind(head, name)
     else:
         _check_text(head, name)
     if b"\r" in head and b"\n" not in head:
@@ -94,9 +106,13 @@ def _lines_of(stream: Any, name: Path) -> Iterator[bytes]:
     return _split(chunks, name)
 
 
-def _check_text(head: bytes, name: Path) -> None:
+def _check_kind(head: bytes, name: Path) -> None:
     if kind := recognise(head):
         raise UserError(f"{name}: this is {kind.name}, not lines of text. {kind.remedy}")
+
+
+def _check_text(head: bytes, name: Path) -> None:
+    _check_kind(head, name)
     if head.count(0) > 2 + len(head) // 100:
         raise UserError(f"{name}: not text (binary data of an unknown kind). Give a text file in UTF-8.")
     if guess := escape_encoding(head):

@@ -1,296 +1,176 @@
-"""Files with both sides of a corpus: tab-separated values (TSV), CSV, and JSON lines (JSONL).
+"""Tables of any kind: rows of cells, of which two columns are the source and the target of sentence pairs.
 
-The first lines decide the form: the separator, whether cells are quoted, the usual number of columns, and whether the
-first row is a header. A row with another number of columns is not used: a tab inside a sentence would pair its first
-half with its second half.
+A subclass reads one kind of file: tab-separated values, CSV and JSON lines in `text_tables.py`, others in `readers`.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain, islice, repeat
 from pathlib import Path
+from typing import NamedTuple
 
-from allyouneed.data.files.encoding import MAX_BAD_SHARE
 from allyouneed.data.files.headers import side_of
-from allyouneed.data.files.lines import read_lines
-from allyouneed.data.files.rows import Row, csv_rows, json_object, json_rows, tsv_rows
+from allyouneed.data.files.rows import Row
+from allyouneed.data.files.selection import Columns, Name, closeness
 from allyouneed.errors import UserError
 
-_SAMPLE = 10_000  # lines from which the form of a file is recognised
-_SEPARATORS = "\t,;|"
-_LONGEST_RECORD = 100_000  # bytes
-_DEFAULT_COLUMNS = (1, 2)
-_COMPRESSION = (".gz", ".bz2", ".xz", ".zst")
+_MOST_SAMPLED = 100  # rows in which a column of numbers is recognised
+_MOST_NAMED = 20  # columns in a message
 
 
-@dataclass(frozen=True)
-class Layout:
-    """The form of a table.
+class RawPair(NamedTuple):
+    """A sentence pair as read from a file.
 
     Attributes:
-        form: "TSV", "CSV" or "JSON lines".
-        separator: Character between cells; empty for JSON lines.
-        quoted: Whether cells may be in quotation marks, as CSV defines it.
-        width: Usual number of columns.
-        names: Names of the columns, from the header or the keys of the objects; empty without a header.
-        header: Number of lines of the header.
+        line: Line number, or number of the row or record in a binary file, from 1.
+        source: Source sentence without surrounding whitespace.
+        target: Target sentence without surrounding whitespace.
+        fault: Reason why the pair cannot be used; None if it can.
+        file: Its file, for a corpus of several; "" for one.
     """
 
-    form: str
-    separator: str
-    quoted: bool
-    width: int
-    names: tuple[str, ...] = ()
-    header: int = 0
+    line: int
+    source: str
+    target: str
+    fault: str | None = None
+    file: str = ""
 
 
-def is_table(path: Path) -> bool:
-    """Return whether a file has both sides of a corpus; an empty file may have.
+class Table(ABC):
+    """A file with rows of cells.
 
-    Raises:
-        UserError: As for `read_lines`.
-    """
-    sample = list(islice(read_lines(path), _SAMPLE))
-    try:
-        _find_layout(sample, path)
-    except UserError:
-        return False
-    return True
-
-
-def is_csv(sample: Sequence[bytes]) -> bool:
-    """Return whether lines are CSV with several columns, by a header or by their quotation marks."""
-    lines = [line for line in sample if line.strip()]
-    if not lines or not (_is_possible_header(lines[0]) or any(b'"' in line for line in lines)):
-        return False
-    try:
-        return _find_csv(sample, lines, Path()).form == "CSV"
-    except UserError:
-        return False
-
-
-def _is_possible_header(line: bytes) -> bool:
-    """Return whether a line separates two names of sides or languages."""
-    cells = re.split("[,;|]", line.decode("utf-8", "replace"))
-    return sum(side_of(cell) is not None for cell in cells) >= 2
-
-
-class Table:
-    """A file with both sides of a corpus, opened for one pass.
-
-    Args:
+    Attributes:
         path: The file.
-
-    Attributes:
-        layout: Its form.
-
-    Raises:
-        UserError: As for `read_lines`, or if the file is not a table.
+        form: Its form, such as "TSV", "CSV" or "Parquet".
+        width: Usual number of columns.
+        names: Names of the columns; empty if it has none.
+        wanted: The columns that were chosen.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
-        lines = read_lines(path)
-        self._sample = list(islice(lines, _SAMPLE))
-        self._lines = chain(self._sample, lines)
-        self.layout = _find_layout(self._sample, path)
+    path: Path
+    form: str
+    width: int
+    names: tuple[str, ...]
+    wanted: Columns
 
-    def select(self, columns: tuple[int, int]) -> tuple[int, int]:
-        """Return the indices of source and target, from 0.
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return str(self.path)
 
-        Args:
-            columns: Numbers of the columns, from 1. With the default (1, 2), a header that names one column as source
-                and one as target, or two languages, takes precedence.
+    @abstractmethod
+    def sample(self) -> Iterator[Row]:
+        """Yield the first rows, below a header."""
+
+    @abstractmethod
+    def pairs(self) -> Iterator[RawPair]:
+        """Yield the sentence pairs of the chosen columns, in one pass.
 
         Raises:
-            UserError: If the table has fewer columns, or a selected one of several has only numbers.
+            UserError: As for `select`, or if the file is damaged.
         """
-        layout, (source, target) = self.layout, columns
-        if columns == _DEFAULT_COLUMNS and (named := _named_columns(layout.names)):
-            return named
-        if max(columns) > layout.width:
-            raise UserError(
-                f"{self.path}: {layout.width} columns, so there is no column {max(columns)}. "
-                "Train with others, for example --set data.columns=1,2 on the command line."
-            )
-        if layout.width > 2 and not layout.names:
-            rows = [row for row in islice(_rows(iter(self._sample), layout), 100) if not row.fault]
-            numeric = [all(row.cells[index].strip().isdecimal() for row in rows) for index in range(layout.width)]
-            text = [str(column) for column, is_numeric in enumerate(numeric, 1) if not is_numeric]
-            chosen = ",".join(text[:2]) if len(text) >= 2 else "2,3"
-            for column in columns:
-                if rows and numeric[column - 1]:
-                    raise UserError(
-                        f"{self.path}: column {column} of {layout.width} has only numbers. Choose the columns of "
-                        f"source and target: in training --set data.columns={chosen} or the like, otherwise "
-                        f"cut -f{chosen}."
-                    )
-        return source - 1, target - 1
 
-    def notes(self, columns: tuple[int, int]) -> list[str]:
+    @abstractmethod
+    def count(self) -> int:
+        """Count the rows below the header, in one pass.
+
+        Raises:
+            UserError: If the file is damaged, or many rows have another number of columns than the others.
+        """
+
+    def select(self) -> tuple[int, int]:
+        """Return the indices of source and target, from 0.
+
+        Columns are chosen by number, from 1, or by name. By default, they are those named after the languages, those
+        that a header names as source and target or after two languages, or the first two.
+
+        Raises:
+            UserError: If there is no such column, or a selected one of several has only numbers.
+        """
+        wanted = self.wanted
+        if wanted.is_default and (named := self._of_languages() or named_columns(self.names)):
+            return named
+        source, target = (self._index(column) for column in (wanted.source, wanted.target))
+        if self.width > 2 and not self.names:
+            self._check_text(source, target)
+        return source, target
+
+    def notes(self) -> list[str]:
         """Describe how the file is read, where users may not expect it.
 
         Raises:
             UserError: As for `select`.
         """
-        layout, notes = self.layout, []
-        chosen = self.select(columns)
-        if layout.header:
-            names = ", ".join(layout.names)
-            notes.append(f"{self.path}: the first row is a header ({names}) and not used as a pair")
-        if layout.quoted and layout.form == "TSV":
-            notes.append(f"{self.path}: cells are in quotation marks, which are removed, as in CSV")
-        if layout.form == "CSV":
-            notes.append(f"{self.path}: read as CSV, separated by {layout.separator!r}")
-        if layout.names:
-            source, target = (layout.names[column] for column in chosen)
-            if layout.width > 2 or chosen != (0, 1) or layout.form == "JSON lines":
-                notes.append(f"{self.path}: source is {source!r}, target is {target!r}; others: --set data.columns=2,1")
-        elif layout.width > 2:
-            notes.append(
-                f"{self.path}: {layout.width} columns; source and target are columns {columns[0]} and {columns[1]}. "
-                "Choose others with --set data.columns=..."
+        chosen = self.select()
+        if self.names:
+            source, target = (self.names[column] for column in chosen)
+            return [f"{self.path}: source is {source!r}, target is {target!r}; others: --set data.columns=2,1"]
+        if self.width > 2:
+            return [
+                f"{self.path}: {self.width} columns; source and target are columns {chosen[0] + 1} and "
+                f"{chosen[1] + 1}. Choose others with --set data.columns=..."
+            ]
+        return []
+
+    def _of_languages(self) -> tuple[int, int] | None:
+        """Return the columns named after the languages of source and target; None unless there is one of each."""
+        if self.wanted.languages is None or self.wanted.languages[0] == self.wanted.languages[1]:
+            return None
+        found = [closest(language, self.names) for language in self.wanted.languages]
+        if len(found[0]) != 1 or len(found[1]) != 1 or found[0] == found[1]:
+            return None
+        return found[0][0], found[1][0]
+
+    def _index(self, column: Name) -> int:
+        if isinstance(column, int):
+            if column > self.width:
+                raise UserError(
+                    f"{self.path}: {self.width} columns, so there is no column {column}. "
+                    "Train with others, for example --set data.columns=1,2 on the command line."
+                )
+            return column - 1
+        equal = [index for index, name in enumerate(self.names) if name.strip() == column.strip()]
+        found = equal or [index for index, name in enumerate(self.names) if leaf(name) == column.strip()]
+        found = found or closest(column, self.names)
+        if len(found) != 1:
+            names = f"{', '.join(self.names[:_MOST_NAMED])}{', ...' if len(self.names) > _MOST_NAMED else ''}"
+            number = "no column" if not found else f"{len(found)} columns"
+            raise UserError(
+                f"{self.path}: {number} named {column!r}; the columns are {names or 'not named'}. Choose them by name "
+                "or by number, for example --set data.columns=1,2."
             )
-        return notes
+        return found[0]
 
-    def rows(self) -> Iterator[Row]:
-        """Yield the rows below the header, in one pass."""
-        return _rows(self._lines, self.layout)
-
-    def lines(self) -> Iterator[bytes]:
-        """Yield the lines, with those of the header, in one pass."""
-        return self._lines
-
-    def count(self) -> int:
-        """Count the rows below the header, in one pass.
-
-        Raises:
-            UserError: If many rows have another number of columns than the others.
-        """
-        layout = self.layout
-        if layout.form == "TSV" and not layout.quoted:
-            tabs = Counter(map(bytes.count, self._lines, repeat(b"\t")))
-            total = sum(tabs.values()) - layout.header
-            irregular = total + layout.header - tabs[layout.width - 1]
-            if irregular <= max(1, MAX_BAD_SHARE * total):
-                return total
-            table = Table(self.path)  # a tab at the end of a row does no harm
-        else:
-            table = self
-        faults = Counter(row.fault is None for row in table.rows())
-        total, irregular = sum(faults.values()), faults[False]
-        if irregular > max(1, MAX_BAD_SHARE * total):
-            self._refuse_irregular(total, irregular)
-        return total
-
-    def _refuse_irregular(self, total: int, irregular: int) -> None:
-        row = next(row for row in Table(self.path).rows() if row.fault)
-        cells = " | ".join(row.cells)[:100]
-        raise UserError(
-            f"{self.path}: {irregular:,} of {total:,} rows do not have {self.layout.width} columns as the others; the "
-            f"first is line {row.line} ({row.fault}: {cells!r}). A separator inside a sentence splits it: remove it, "
-            "or quote the cells as CSV does."
-        )
+    def _check_text(self, *chosen: int) -> None:
+        rows = [row for row, _ in zip(self.sample(), range(_MOST_SAMPLED), strict=False) if not row.fault]
+        numeric = [all(row.cells[index].strip().isdecimal() for row in rows) for index in range(self.width)]
+        text = [str(column) for column, is_numeric in enumerate(numeric, 1) if not is_numeric]
+        columns = ",".join(text[:2]) if len(text) >= 2 else "2,3"
+        for index in chosen:
+            if rows and numeric[index]:
+                raise UserError(
+                    f"{self.path}: column {index + 1} of {self.width} has only numbers. Choose the columns of "
+                    f"source and target: in training --set data.columns={columns} or the like, otherwise "
+                    f"cut -f{columns}."
+                )
 
 
-def _find_layout(sample: Sequence[bytes], path: Path) -> Layout:
-    lines = [line for line in sample if line.strip()]
-    if not lines:
-        return Layout("TSV", "\t", False, 2)
-    if first := json_object(lines[0]):
-        names = tuple(key for key, value in first.items() if isinstance(value, str))
-        return _json_layout(names, path)
-    widths = Counter(line.count(b"\t") + 1 for line in lines)
-    if widths[1] * 2 > len(lines):
-        return _find_csv(sample, lines, path)
-    quoted = _is_quoted(lines)
-    if quoted:
-        rows = islice(csv_rows(iter(sample), "\t"), len(lines))
-        widths = Counter(len(row.cells) for row in rows if not row.fault) or widths
-    return _with_header(Layout("TSV", "\t", quoted, _usual(widths)), sample)
+def leaf(name: str) -> str:
+    """Return the last part of the name of a nested field: "de" for "translation.de"."""
+    return name.rpartition(".")[2].strip()
 
 
-def _json_layout(names: tuple[str, ...], path: Path) -> Layout:
-    if len(names) < 2:
-        raise UserError(
-            f"{path}: JSON lines whose first object has {len(names)} keys with text. Two are needed, for example "
-            '{"source": "...", "target": "..."} or {"translation": {"de": "...", "en": "..."}}.'
-        )
-    return Layout("JSON lines", "", False, len(names), names)
+def closest(language: str, names: Sequence[str]) -> list[int]:
+    """Return the indices of the names that denote a language, or its closest variety."""
+    sides = ((index, side_of(leaf(name))) for index, name in enumerate(names))
+    fits = [(fit, index) for index, side in sides if side and (fit := closeness(language, side)) is not None]
+    return [index for fit, index in fits if fit == min(fits)[0]]
 
 
-def _find_csv(sample: Sequence[bytes], lines: Sequence[bytes], path: Path) -> Layout:
-    """Recognise CSV by its regularity: with a header or quoted cells, or in a file named `.csv`."""
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix not in _COMPRESSION]
-    by_name = suffixes[-1:] == [".csv"]
-    for separator in _SEPARATORS:
-        rows = list(csv_rows(iter(sample), separator))
-        widths = Counter(len(row.cells) for row in rows if not row.fault)
-        width = _usual(widths)
-        if width == 1:
-            continue
-        form = "TSV" if separator == "\t" else "CSV"
-        layout = _with_header(Layout(form, separator, True, width), sample)
-        regular = widths[width] > (1 - MAX_BAD_SHARE) * len(rows)
-        if (regular and (layout.header or _is_quoted(lines, separator))) or (by_name and widths[width] * 2 > len(rows)):
-            return layout
-    tabless = sum(b"\t" not in line for line in lines)
-    raise UserError(
-        f"{path}: {tabless:,} of {len(lines):,} lines have no tab, so this is one side of a corpus and not a table. "
-        "Give both sides, SOURCE TARGET, or one file with source and target separated by a tab."
-    )
-
-
-def _usual(widths: Counter[int]) -> int:
-    """Return the most frequent number of columns from 2; of several, the lowest."""
-    return min((-count, width) for width, count in widths.items() if width > 1)[1] if any(w > 1 for w in widths) else 1
-
-
-def _is_quoted(lines: Sequence[bytes], separator: str = "\t") -> bool:
-    """Return whether cells are quoted as in CSV: all, or those that need it, with quotation marks inside doubled."""
-    if not any(b'"' in line for line in lines):
-        return False
-    s = re.escape(separator.encode())
-    cell = re.compile(rb'(?:^|(?<=%s))(?: *"([^"]*(?:""[^"]*)*)" *|([^"%s]*))(?:%s|$)' % (s, s, s))
-    all_quoted, needed, record = True, False, b""
-    for line in lines:
-        record = record + b"\n" + line if record else line
-        if record.count(b'"') % 2:  # a cell continues in the next line
-            if len(record) > _LONGEST_RECORD:
-                return False
-            continue
-        end = 0
-        for match in cell.finditer(record):
-            if match.start() != end:
-                return False
-            end = match.end()
-            quoted, plain = match.groups()
-            all_quoted = all_quoted and not plain
-            needed = needed or (quoted is not None and any(c in quoted for c in (b'"', separator.encode(), b"\n")))
-        if end != len(record):
-            return False
-        record = b""
-    return not record and (all_quoted or needed)
-
-
-def _with_header(layout: Layout, sample: Sequence[bytes]) -> Layout:
-    """Recognise a header: a first row whose cells name a source and a target, or two languages."""
-    first = next((row for row in _rows(iter(sample), layout) if not row.fault), None)
-    if first is None or first.line != 1 or layout.width != len(first.cells):
-        return layout
-    names = tuple(cell.strip() for cell in first.cells)
-    if not _named_columns(names):
-        return layout
-    return Layout(layout.form, layout.separator, layout.quoted, layout.width, names, 1)
-
-
-def _named_columns(names: Sequence[str]) -> tuple[int, int] | None:
+def named_columns(names: Sequence[str]) -> tuple[int, int] | None:
     """Return the columns that are named source and target, or after two languages; None if there are none."""
-    sides = {index: side for index, name in enumerate(names) if (side := side_of(name))}
+    sides = {index: side for index, name in enumerate(names) if (side := side_of(leaf(name)))}
     columns = {side: index for index, side in sides.items()}
     if "source" in columns and "target" in columns:
         return columns["source"], columns["target"]
@@ -300,22 +180,3 @@ def _named_columns(names: Sequence[str]) -> tuple[int, int] | None:
         return None
     first, second = sorted(columns.values())
     return first, second
-
-
-def _rows(lines: Iterator[bytes], layout: Layout) -> Iterator[Row]:
-    if layout.form == "JSON lines":
-        return json_rows(lines, layout.names)
-    rows = csv_rows(lines, layout.separator) if layout.quoted else tsv_rows(lines)
-    return islice(_checked(rows, layout.width), layout.header, None)
-
-
-def _checked(rows: Iterator[Row], width: int) -> Iterator[Row]:
-    fewer, more = f"fewer than {width} columns", f"more than {width} columns"
-    for row in rows:
-        if row.fault is None and len(row.cells) != width:
-            if len(row.cells) > width and not any(map(str.strip, row.cells[width:])):  # separators at the end
-                yield Row(row.line, row.cells[:width])
-            else:
-                yield Row(row.line, row.cells, fewer if len(row.cells) < width else more)
-        else:
-            yield row

@@ -112,7 +112,7 @@ def corpus_findings(pairs: Sequence[RawPair], languages: tuple[str, str], exchan
 
 def _findings(corpus: Corpus, pairs: Sequence[RawPair], languages: tuple[str, str], option: str) -> list[Finding]:
     if len(corpus.paths) == 1:
-        source, target = corpus.columns
+        source, target, _ = corpus.columns
         exchange = f"The columns seem to be swapped: --set data.columns={target},{source}."
     else:
         source_path, target_path = corpus.paths

@@ -1,0 +1,106 @@
+"""Opening of files: those on disk, and entries of ZIP archives by a path that goes on within the archive.
+
+`corpus.zip/train.de` is the entry `train.de` of `corpus.zip`. Entries are streamed, never unpacked to disk.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+from zipfile import BadZipFile
+
+from allyouneed.data.files.compression import damage_reported, decompressed
+from allyouneed.errors import UserError
+from allyouneed.zip_files import open_zip
+
+CHUNK = 1 << 17  # larger blocks of memory take longer to get
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a file or an entry of a ZIP archive; what the block reads is as stored, not decompressed.
+
+    Raises:
+        UserError: If the file is missing, unreadable or damaged.
+    """
+    try:
+        with damage_reported(path), _opened(path) as file:
+            yield file
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file.") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}).") from error
+
+
+@contextmanager
+def open_content(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a file or an entry like `open_file`, and decompress it.
+
+    Raises:
+        UserError: As for `open_file`.
+    """
+    with open_file(path) as file:
+        yield decompressed(file, path)
+
+
+@contextmanager
+def open_seekable(path: Path) -> Iterator[BinaryIO]:
+    """Open the decompressed content of a file for reading at any position, if need be through a temporary file.
+
+    Raises:
+        UserError: As for `open_file`.
+    """
+    with open_file(path) as file:
+        content = decompressed(file, path)
+        if content is file and path.is_file():
+            yield file
+            return
+        with tempfile.TemporaryFile() as copy:
+            while block := content.read(CHUNK):
+                copy.write(block)
+            copy.seek(0)
+            yield cast(BinaryIO, copy)
+
+
+def is_zip(path: Path) -> bool:
+    """Return whether a file is a ZIP archive."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) in _ZIP
+    except OSError:
+        return False
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
+    try:
+        file = cast(io.BufferedReader, open(path, "rb", CHUNK))  # noqa: SIM115 (closed below)
+    except NotADirectoryError:
+        archive = next((parent for parent in path.parents if parent.is_file()), None)
+        if archive is None or not is_zip(archive):
+            raise
+        with _entry(archive, path) as entry:
+            yield entry
+        return
+    with file:
+        yield file
+
+
+@contextmanager
+def _entry(archive: Path, path: Path) -> Iterator[io.BufferedReader]:
+    name = path.relative_to(archive).as_posix()
+    with open_zip(archive, str(archive)) as opened:
+        try:
+            with opened.open(name) as entry:
+                yield io.BufferedReader(cast(io.RawIOBase, entry), CHUNK)
+        except KeyError as error:
+            raise UserError(f"{path}: no such file in the archive.") from error
+        except (BadZipFile, NotImplementedError, zlib.error) as error:
+            reason = str(error).removesuffix(".").lower()
+            raise UserError(f"{path}: the archive is damaged or cannot be unpacked ({reason}).") from error
