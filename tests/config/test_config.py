@@ -79,7 +79,7 @@ def test_overrides_in_toml_notation():
         ("model.norm=both", "model.norm = both"),
         ("training.steps=many", "training.steps = many"),
         ("data.columns=0,1", "data.columns = 0"),
-        ("data.columns=1,2,3", "data.columns = 1,2,3: expected 2 whole numbers from 1 to 10000."),
+        ("data.columns=1,2,3", "data.columns = 1,2,3: expected 2 whole numbers from 1 to 10000 or names."),
         ("data.columns=1", "data.columns = 1: expected 2 whole numbers"),
         ("data.symbols=<2de>,a b", "data.symbols = a b: expected texts without spaces"),
         ("data.symbols=▁,<2de>", "data.symbols = ▁: expected texts without spaces"),

@@ -91,7 +91,8 @@ def allowed(field: FieldInfo) -> str:
     if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
         return f"{get_args(get_args(kind)[0])[1].description}, separated by commas, or none"
     if get_origin(kind) is tuple:
-        return f"{len(get_args(kind))} whole numbers {_range(_item_bounds(field))}{end}"
+        names = " or names" if get_origin(get_args(kind)[0]) in (Union, UnionType) else ""
+        return f"{len(get_args(kind))} whole numbers {_range(_item_bounds(field))}{names}{end}"
     return f"{_KINDS[kind]} {_range(_bounds(field.metadata))}{end}"
 
 
@@ -186,9 +187,15 @@ def _bounds(metadata: Iterable[object]) -> dict[str, float]:
 
 
 def _item_bounds(field: FieldInfo) -> dict[str, float]:
-    """Return the bounds of a tuple's items, whose type is `Annotated[int, Field(...)]`; {} if it is not a tuple."""
-    is_tuple = get_origin(field.annotation) is tuple
-    return _bounds(get_args(get_args(field.annotation)[0])[1].metadata) if is_tuple else {}
+    """Return the bounds of a tuple's items, whose type is `Annotated[int, Field(...)]`; {} if it is not a tuple.
+
+    If items may be text as well, their type is a union that begins with that of numbers.
+    """
+    if get_origin(field.annotation) is not tuple:
+        return {}
+    item = get_args(field.annotation)[0]
+    number = get_args(item)[0] if get_origin(item) in (Union, UnionType) else item
+    return _bounds(get_args(number)[1].metadata)
 
 
 def _range(bounds: dict[str, float]) -> str:

@@ -10,7 +10,7 @@ _MOST_STEPS = 10**9
 _MOST_MINUTES = 1_000_000  # nearly two years
 _EXACT = 2.0**53  # floats below this limit represent every integer exactly
 
-Column = Annotated[int, Field(ge=1, le=10_000)]
+Column = Annotated[int, Field(ge=1, le=10_000)] | Annotated[str, Field(min_length=1, max_length=200)]
 Symbol = Annotated[str, Field(pattern=r"^[^\s▁]{1,100}$", description="texts without spaces, such as <2de>")]
 _LAYERED = r"(en|de)coder(\.[1-9]\d{0,3}(-[1-9]\d{0,3})?)?(\.((self_|cross_)?attention|feed_forward))?"
 ModelPart = Annotated[
@@ -153,7 +153,10 @@ class DataConfig(Section):
         description="Pairs are dropped if one side is this many times as long as the other",
     )
     columns: tuple[Column, Column] = Field(
-        default=(1, 2), strict=False, description="Columns of source and target in a TSV file, from 1"
+        default=(1, 2),
+        strict=False,
+        description="Columns of source and target in a table: numbers from 1, or names; with 1,2, a header that names "
+        "them takes precedence",
     )
     drop_overlap: bool = Field(
         default=False, description="Drop training pairs that are also in the validation text, up to case and spaces"
