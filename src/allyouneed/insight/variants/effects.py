@@ -24,6 +24,7 @@ from torch import Tensor
 from allyouneed.config import ModelConfig
 from allyouneed.data.batches import pad
 from allyouneed.data.files.formats import read_pairs
+from allyouneed.data.files.selection import AnyColumns
 from allyouneed.data.prepared import PreparedData
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.errors import UserError
@@ -65,7 +66,7 @@ class EffectPair(NamedTuple):
     longest: int  # maximum length of the own translation
 
 
-def effect_text(run: Path, files: Sequence[Path] = (), columns: tuple[int, int] = (1, 2)) -> EffectText | None:
+def effect_text(run: Path, files: Sequence[Path] = (), columns: AnyColumns = (1, 2)) -> EffectText | None:
     """Find text to measure effects on.
 
     Args:
