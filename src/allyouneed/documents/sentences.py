@@ -6,9 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import sentencex
-
+from allyouneed.errors import UserError
 from allyouneed.languages import primary
+
+try:
+    import sentencex
+except ImportError as error:
+    raise UserError("documents need the package sentencex: pip install 'allyouneed[documents]'.") from error
 
 _LINES = re.compile(r"[^\r\n]+|[\r\n]+")
 _ENDS_WITH_NUMBER = re.compile(r"(?:^|\s)\d{1,4}\.\s*$")

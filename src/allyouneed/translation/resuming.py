@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,14 +38,9 @@ class ResumeNote:
         Raises:
             OSError: If the source does not exist.
         """
-        digest = hashlib.sha256()
-        for model in translator.models:
-            for name, tensor in weights_of(model).items():
-                digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         status = source.stat()
-        facts = [str(source.resolve()), status.st_size, status.st_mtime_ns, translator.bundle.config.model_dump_json()]
-        digest.update(json.dumps([*facts, translator.compute_type, sorted(settings.items())], default=str).encode())
-        return cls(output, digest.hexdigest())
+        facts = [str(source.resolve()), status.st_size, status.st_mtime_ns, sorted(settings.items())]
+        return cls(output, digest_of(translator, facts))
 
     @property
     def path(self) -> Path:
@@ -93,6 +88,17 @@ class ResumeNote:
     def remove(self) -> None:
         """Remove the note, once all lines are done."""
         self.path.unlink(missing_ok=True)
+
+
+def digest_of(translator: Translator, facts: Sequence[object]) -> str:
+    """Return a digest of a model and of what else a translation depends on."""
+    digest = hashlib.sha256()
+    for model in translator.models:
+        for name, tensor in weights_of(model).items():
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    config = translator.bundle.config.model_dump_json()
+    digest.update(json.dumps([config, translator.compute_type, *facts], default=str).encode())
+    return digest.hexdigest()
 
 
 def note_path(output: Path) -> Path:

@@ -34,6 +34,7 @@ class GroupedCommand(TyperCommand):
     headings: ClassVar[tuple[str, ...]] = (
         "Arguments",
         "Input and output",
+        "Documents",
         "Search",
         "Constraints",
         "Sampling",

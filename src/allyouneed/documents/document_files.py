@@ -1,0 +1,204 @@
+"""Translation of document files and of folders of them, as `allyouneed translate` does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from allyouneed.documents.document import ReadOptions, format_of, is_document
+from allyouneed.documents.document_translation import (
+    DocumentOptions,
+    DocumentTranslation,
+    translate_document,
+)
+from allyouneed.documents.finished_sentences import FinishedSentences
+from allyouneed.errors import UserError
+from allyouneed.files import check_output, json_line, write_file
+from allyouneed.progress import print_line, track_progress
+from allyouneed.translation.resuming import note_path
+from allyouneed.translation.translator import Translator
+
+_MOST_LISTED = 20  # remarks of a kind on standard error, for each file
+_MOST_SHOWN = 80  # characters of a segment
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """Options of the translation of files.
+
+    Attributes:
+        reading: Options of reading each file; the name and the languages are filled in.
+        translation: Options of the translation.
+        resume: Whether to continue what an earlier call began, and to skip files of a folder that are done.
+        remarks: File to which all problems and unchanged segments are written, as JSON lines.
+    """
+
+    reading: ReadOptions = field(default_factory=lambda: ReadOptions(""))
+    translation: DocumentOptions = field(default_factory=DocumentOptions)
+    resume: bool = False
+    remarks: Path | None = None
+
+
+class Outcome:
+    """What happened to the files: the number of problems, and of files that could not be read.
+
+    Attributes:
+        problems: Number of problems in the translated files.
+        refused: Number of files that could not be translated.
+    """
+
+    problems = 0
+    refused = 0
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the command: 2 if a file could not be translated, 1 if there are problems, else 0."""
+        return 2 if self.refused else 1 if self.problems else 0
+
+
+def translate_documents(
+    translator: Translator,
+    source: Path,
+    output: Path | None,
+    options: FileOptions,
+    console: Console,
+) -> Outcome:
+    """Translate a document, or all documents in a folder and its subfolders.
+
+    A file is written when it is translated as a whole. Sentences that were translated before an interruption are kept
+    next to it, so that the same call with `resume` continues.
+
+    Args:
+        translator: The translator.
+        source: A document or a folder.
+        output: Output file, or output folder for a folder; None for standard output.
+        options: Options.
+        console: Where to report progress, problems, and a summary of each file.
+
+    Raises:
+        UserError: If the document or the folder cannot be read, or an output cannot be written. In a folder, documents
+            that cannot be read are reported, and the others are translated.
+    """
+    outcome = Outcome()
+    report = partial(print_line, console)
+    files = _Files(translator, options, console)
+    if not source.is_dir():
+        if output:
+            check_output(output, source)
+        outcome.problems += files.translate(source, output)
+        return outcome
+    if output is None:
+        raise UserError(f"{source} is a folder: give the folder of the translations with -o FOLDER.")
+    if output.exists() and (not output.is_dir() or output.resolve() == source.resolve()):
+        raise UserError(f"{output}: not a folder, or the same as the input. Give another folder.")
+    others = 0
+    for path in list(_files_in(source, output)):
+        if not is_document(path.name):
+            others += 1
+            continue
+        target = output / path.relative_to(source)
+        if options.resume and target.exists() and not note_path(target).exists():
+            report(f"{target}: done already")
+            continue
+        try:
+            outcome.problems += files.translate(path, target)
+        except UserError as error:
+            report(f"error: {error}")
+            outcome.refused += 1
+    if others:
+        report(f"{source}: {others:,} files of other types were left out")
+    return outcome
+
+
+def _files_in(folder: Path, output: Path) -> Iterator[Path]:
+    """Yield the files in a folder in alphabetical order, without hidden ones and those in the output folder."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and (Path(parent) / name).resolve() != output.resolve()
+        )
+        yield from (Path(parent) / name for name in sorted(names) if not name.startswith("."))
+
+
+class _Files:
+    def __init__(self, translator: Translator, options: FileOptions, console: Console):
+        self.translator, self.options, self.console = translator, options, console
+        self.report = partial(print_line, console)
+        if options.remarks:
+            check_output(options.remarks)
+            options.remarks.write_text("", encoding="utf-8")
+
+    def translate(self, source: Path, output: Path | None) -> int:
+        """Translate one document and return the number of problems."""
+        data = _read(source)
+        languages = self.translator.bundle.languages
+        reading = replace(self.options.reading, name=str(source), source=languages[0], target=languages[1])
+        if output is None and sys.stdout.isatty() and not format_of(str(source), data).is_text:
+            raise UserError(f"{source}: its translation is not text for a terminal. Give -o FILE.")
+        settings = [languages, str(self.options.translation.search), reading]
+        finished = FinishedSentences(self.translator, output, settings, self.options.resume)
+        try:
+            with finished, track_progress(self.console, source.name) as update:
+
+                def progress(done: int, total: int) -> None:
+                    if done < total:
+                        finished.save()
+                        update(done, total)
+
+                result = translate_document(
+                    self.translator, data, reading, self.options.translation, finished.memory, progress
+                )
+        except KeyboardInterrupt:
+            if finished.is_begun:
+                self.report(f"finished sentences are in {finished.path}; the same command with --resume continues")
+            raise
+        written = _write(result, output)
+        finished.remove()
+        self._report(result, source, written)
+        return len(result.problems)
+
+    def _report(self, result: DocumentTranslation, source: Path, output: Path | None) -> None:
+        for note in result.notes:
+            self.report(f"{source}: {note}")
+        for remarks in (result.problems, result.unchanged):
+            for remark in remarks[:_MOST_LISTED]:
+                self.report(f"{source}, {remark.where}: {remark.message}: {_shortened(remark.source)}")
+            if (more := len(remarks) - _MOST_LISTED) > 0:
+                self.report(f"{source}: {more:,} more: {remarks[-1].message} (list them with --remarks FILE)")
+        counts = [f"{result.translated:,} segments translated"]
+        counts += [f"{result.finished:,} were finished and are kept"] if result.finished else []
+        counts += [f"{len(result.unchanged):,} unchanged"] if result.unchanged else []
+        counts += [f"{len(result.problems):,} problems"] if result.problems else []
+        self.report(f"{source} → {output or 'standard output'}: {', '.join(counts)}")
+        if self.options.remarks:
+            with open(self.options.remarks, "a", encoding="utf-8") as file:
+                for remark in (*result.problems, *result.unchanged):
+                    file.write(json_line({"file": str(source), **remark._asdict()}) + "\n")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}.") from error
+
+
+def _write(result: DocumentTranslation, output: Path | None) -> Path | None:
+    """Write a document, under another suffix if its format has changed, and return its path."""
+    if output is None:
+        sys.stdout.buffer.write(result.data)
+        sys.stdout.flush()
+        return None
+    path = output.with_suffix(result.suffix) if result.suffix else output
+    write_file(path, result.data)
+    return path
+
+
+def _shortened(text: str) -> str:
+    text = " ".join(text.split())
+    return f'"{text}"' if len(text) <= _MOST_SHOWN else f'"{text[: _MOST_SHOWN - 1]}…"'

@@ -1,0 +1,87 @@
+"""Translation of document files and folders from the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from allyouneed.documents import document_translation
+from allyouneed.translation.resuming import note_path
+
+
+def test_a_document_is_translated_and_the_counts_are_reported(command, toy_run, tmp_path):
+    source, output = tmp_path / "a.txt", tmp_path / "b.txt"
+    source.write_bytes(b"a b\r\n\r\nc d\r\n")
+    code, out, err = command("translate", toy_run, source, "-o", output)
+    assert (code, out) == (0, "")
+    assert "2 segments translated" in err
+    lines = output.read_bytes().split(b"\r\n")
+    assert len(lines) == 4
+    assert lines[1] == lines[3] == b""
+    assert not note_path(output).exists()
+
+
+def test_a_folder_is_translated_and_other_files_are_named(command, toy_run, tmp_path):
+    folder, output = tmp_path / "in", tmp_path / "out"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.txt").write_text("a b\n")
+    (folder / "sub" / "b.txt").write_text("c d\n")
+    (folder / "picture.xyz").write_bytes(b"\0")
+    (folder / ".hidden.txt").write_text("a")
+    code, _, err = command("translate", toy_run, folder, "-o", output)
+    assert code == 0
+    assert sorted(p.relative_to(output).as_posix() for p in output.rglob("*") if p.is_file()) == ["a.txt", "sub/b.txt"]
+    assert "1 files of other types were left out" in err
+    code, _, err = command("translate", toy_run, folder)
+    assert code == 2
+    assert "-o FOLDER" in err
+
+
+def test_unchanged_segments_are_said(command, toy_run, tmp_path, monkeypatch):
+    def same(translator, sentences, options, links):
+        return [document_translation.TranslatedSentence(each.text) for each in sentences]
+
+    monkeypatch.setattr(document_translation, "translate_sentences", same)
+    source, remarks = tmp_path / "a.txt", tmp_path / "remarks.jsonl"
+    source.write_text("a b\n12\n")
+    code, out, err = command("translate", toy_run, source, "--remarks", remarks)
+    assert (code, out) == (0, "a b\n12\n")
+    assert 'a.txt, line 1: the translation equals the source: "a b"' in err
+    assert "line 2" not in err
+    [remark] = map(json.loads, remarks.read_text().splitlines())
+    assert (remark["where"], remark["source"]) == ("line 1", "a b")
+
+
+def test_an_interrupted_translation_continues(command, toy_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(document_translation, "_MIN_SENTENCES", 1)
+    source, output = tmp_path / "a.txt", tmp_path / "b.txt"
+    source.write_text("a b\nc d\ne f\n")
+    command("translate", toy_run, source, "-o", output)
+    expected, translate, asked = output.read_text(), document_translation.translate_sentences, []
+    output.write_text("before")
+
+    def interrupted(translator, sentences, options, links):
+        asked.extend(each.text for each in sentences)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+        return translate(translator, sentences, options, links)
+
+    monkeypatch.setattr(document_translation, "translate_sentences", interrupted)
+    code, _, err = command("translate", toy_run, source, "-o", output)
+    assert code == 130
+    assert "--resume" in err
+    assert output.read_text() == "before"
+    monkeypatch.setattr(document_translation, "translate_sentences", translate)
+    code, _, _ = command("translate", toy_run, source, "-o", output, "--resume")
+    assert code == 0
+    assert output.read_text() == expected
+    assert not note_path(output).exists()
+
+
+@pytest.mark.parametrize("option", ["--scores", "--json"])
+def test_options_of_lines_are_refused_for_documents(command, toy_run, tmp_path, option):
+    (tmp_path / "a.html").write_text("a")
+    code, _, err = command("translate", toy_run, tmp_path / "a.html", option)
+    assert code == 2
+    assert "--lines" in err
