@@ -81,7 +81,7 @@ def test_an_interrupted_translation_continues(command, toy_run, tmp_path, monkey
 
 @pytest.mark.parametrize("option", ["--scores", "--json"])
 def test_options_of_lines_are_refused_for_documents(command, toy_run, tmp_path, option):
-    (tmp_path / "a.html").write_text("a")
-    code, _, err = command("translate", toy_run, tmp_path / "a.html", option)
+    (tmp_path / "a.docx").write_text("a")
+    code, _, err = command("translate", toy_run, tmp_path / "a.docx", option)
     assert code == 2
     assert "--lines" in err
