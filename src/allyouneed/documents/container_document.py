@@ -40,9 +40,13 @@ class ContainerDocument:
         pairs = zip(translations, self.segments, strict=True)
         if all(translation is None or translation == segment.source for translation, segment in pairs):
             return self._container.replace({})
+        return self._container.replace(self._contents(translations))
+
+    def _contents(self, translations: Sequence[Parts | None]) -> dict[str, bytes]:
+        """Return the entries with text by name, with translations."""
         contents, start = {}, 0
         for name, entry in self._entries.items():
             end = start + len(entry.segments)
             contents[name] = entry.write(translations[start:end])
             start = end
-        return self._container.replace(contents)
+        return contents

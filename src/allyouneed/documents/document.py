@@ -84,6 +84,7 @@ class Format(NamedTuple):
 FORMATS = (
     Format("plain text", (".txt", ".text"), "plain_text"),
     Format("Word document", (".docx", ".docm", ".dotx", ".dotm"), "docx", is_text=False),
+    Format("Excel workbook", (".xlsx", ".xlsm", ".xltx", ".xltm"), "xlsx", is_text=False),
     Format("PowerPoint presentation", (".pptx", ".pptm", ".ppsx", ".ppsm", ".potx", ".potm"), "pptx", is_text=False),
 )
 _BEGINNING = 4096  # bytes that tell formats with one suffix apart

@@ -17,4 +17,4 @@ def read(data: bytes, options: ReadOptions) -> ContainerDocument:
     """
     package = Package(data, options, "wordprocessingml", "ms-word", "Word document")
     entries = {part.name: package.text_entry(part) for part in package.parts if has_text(part.kind, _KINDS)}
-    return package.document(entries, [])
+    return package.document(entries)

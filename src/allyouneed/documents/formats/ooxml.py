@@ -79,22 +79,25 @@ class Package:
 
     def related(self, part: str) -> Iterator[tuple[str, str]]:
         """Yield kind of relationship and name of each part that a part relates to, in order of their mention."""
-        folder, _, file = part.rpartition("/")
-        entry = self._names.get(posixpath.join(folder, "_rels", f"{file}.rels").lower())
-        if entry is None:
-            return
         content = self.container.read(part) if part else b""
-        found = []
-        for relationship in self.parse(entry):
-            if relationship.get("TargetMode") == "External" or local_name(relationship) != "Relationship":
-                continue
-            target = posixpath.normpath(posixpath.join("/", folder, relationship.get("Target", "")))
-            name = self._names.get(target.lstrip("/").lower())
-            if name is not None:
-                position = content.find(f'"{relationship.get("Id")}"'.encode())
-                found.append((position, relationship.get("Type", "").rpartition("/")[2], name))
+        found = [
+            (content.find(f'"{identifier}"'.encode()), kind, name)
+            for identifier, (kind, name) in self.relationships(part).items()
+        ]
         for _, kind, name in sorted(found, key=lambda each: each[0] if each[0] >= 0 else len(content)):
             yield kind, name
+
+    def relationships(self, part: str) -> dict[str, tuple[str, str]]:
+        """Return the kind and the part of each internal relationship of a part, by its identifier."""
+        folder, _, file = part.rpartition("/")
+        entry = self._names.get(posixpath.join(folder, "_rels", f"{file}.rels").lower())
+        found = {}
+        for each in self.parse(entry) if entry else ():
+            target = posixpath.normpath(posixpath.join("/", folder, each.get("Target", "")))
+            name = self._names.get(target.lstrip("/").lower())
+            if name is not None and each.get("TargetMode") != "External":
+                found[each.get("Id", "")] = (each.get("Type", "").rpartition("/")[2], name)
+        return found
 
     def parse(self, entry: str) -> etree._Element:
         """Return the root element of an entry."""
@@ -114,15 +117,23 @@ class Package:
         name = f"{self.options.name}, {entry}"
         return XmlEntry(self.container.read(entry), name, units, lambda root: localize(root, self.options))
 
-    def document(self, entries: Mapping[str, XmlEntry], notes: list[str]) -> ContainerDocument:
-        """Return the document with these entries, the document's properties and its styles."""
+    def document(self, entries: Mapping[str, XmlEntry]) -> ContainerDocument:
+        """Return the document with entries, the document's properties and its styles."""
+        return ContainerDocument(self.container, self.with_properties(entries), self.notes())
+
+    def with_properties(self, entries: Mapping[str, XmlEntry]) -> dict[str, XmlEntry]:
+        """Return entries, followed by the document's properties and its styles."""
         found = dict(entries)
         if self.properties:
             found[self.properties] = self.xml_entry(self.properties, _property_units)
         for part in self.parts:
             if part.kind in ("styles", "presentation") and part.name not in found:
                 found[part.name] = self.xml_entry(part.name, lambda root: [])
-        return ContainerDocument(self.container, found, [*notes, *self._notes()])
+        return found
+
+    def notes(self) -> list[str]:
+        """Return what the user should know about any package."""
+        return list(self._notes())
 
     def _notes(self) -> Iterator[str]:
         comments = [part.name for part in self.parts if part.kind in ("comments", "comment")]

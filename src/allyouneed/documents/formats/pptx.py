@@ -24,7 +24,7 @@ def read(data: bytes, options: ReadOptions) -> ContainerDocument:
     masters = [part for part in package.parts if part.kind in _MASTERS]
     entries = {part.name: package.text_entry(part) for part in shown}
     entries |= {part.name: package.text_entry(part, _is_prompt) for part in masters}
-    return package.document(entries, [])
+    return package.document(entries)
 
 
 def _is_prompt(paragraph: etree._Element) -> bool:
