@@ -86,6 +86,8 @@ FORMATS = (
     Format("Word document", (".docx", ".docm", ".dotx", ".dotm"), "docx", is_text=False),
     Format("Excel workbook", (".xlsx", ".xlsm", ".xltx", ".xltm"), "xlsx", is_text=False),
     Format("PowerPoint presentation", (".pptx", ".pptm", ".ppsx", ".ppsm", ".potx", ".potm"), "pptx", is_text=False),
+    Format("gettext catalogue", (".po", ".pot"), "po"),
+    Format("JSON", (".json", ".jsonl", ".ndjson", ".arb"), "json_text"),
 )
 _BEGINNING = 4096  # bytes that tell formats with one suffix apart
 
