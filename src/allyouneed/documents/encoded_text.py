@@ -16,7 +16,7 @@ _BOMS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_WITH_MARK = ("utf-16", "utf-32")  # without a mark and NULs, such a declaration is wrong
+_IGNORED = ("utf-7", "utf-16", "utf-32")  # not safe; without a mark and NULs, such a declaration is wrong
 _PROBE = 1_000_000  # bytes from which an unknown encoding is guessed
 
 
@@ -114,7 +114,7 @@ def _known(declared: str | None) -> str | None:
         return None
     name = found.name.replace("_", "-").removesuffix("-sig")
     is_of_text = getattr(found, "_is_text_encoding", True)
-    return name if is_of_text and name not in _WITH_MARK else None
+    return name if is_of_text and name not in _IGNORED else None
 
 
 def _without_mark(body: bytes) -> str | None:

@@ -146,8 +146,9 @@ def _place(string: JsonString, members: Members, text: str, options: ReadOptions
 
     In a record with a key per language that is the value of the target language; else the string itself.
     """
-    record = members[string.path[:-1]]
-    if string.path and options.target != "und" and string.path[-1] == _key_of(record, options.source):
+    own = string.path[-1] if string.path else ""
+    if options.target != "und" and _is_code(own) and is_language(str(own), options.source):
+        record = members[string.path[:-1]]
         key = _key_of(record, options.target)
         if key is not None:
             return _value(text, record[key]), Slot(record[key].start, record[key].end)
