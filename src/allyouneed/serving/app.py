@@ -19,12 +19,13 @@ from starlette.staticfiles import StaticFiles
 from allyouneed import __version__
 from allyouneed.config.descriptions import plain_message
 from allyouneed.errors import UserError
-from allyouneed.serving import deepl, explorer_routes, libretranslate, native
+from allyouneed.serving import deepl, deepl_glossaries, explorer_routes, libretranslate, native
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.api_keys import AccessControl
 from allyouneed.serving.body import BodyLimitMiddleware
 from allyouneed.serving.detect import LanguageDetector
 from allyouneed.serving.document_jobs import DocumentJobs
+from allyouneed.serving.glossaries import GlossaryStore
 from allyouneed.serving.model_worker import BatchKey, ModelWorker, StreamingSentence, SwitchedSentence, translate
 from allyouneed.serving.pipeline import TranslationPipeline
 from allyouneed.serving.registry import TranslatorRegistry
@@ -41,6 +42,7 @@ _CONTENT_SECURITY_POLICY = (
 _BYTES_PER_TOKEN = 3  # a low estimate: 3.7 in English, about 5 in Korean
 _MAINTENANCE_SECONDS = 10.0
 _FORM_OVERHEAD = 64 * 1024  # bytes that a multipart form adds to its file
+_GLOSSARY_OVERHEAD = 3  # bytes of JSON for a byte of UTF-8, with escapes
 Payload = str | StreamingSentence | SwitchedSentence
 operations = APIRouter(tags=["operation"])
 pages = APIRouter(include_in_schema=False)
@@ -62,20 +64,35 @@ def build_app(registry: TranslatorRegistry, settings: ServerSettings) -> FastAPI
     pipeline, access = TranslationPipeline(registry, queue), AccessControl(settings.keys, settings.per_minute)
     documents, detector = DocumentJobs(pipeline, settings), LanguageDetector(registry.sources)
     app = FastAPI(title="allyouneed", version=__version__, lifespan=_lifespan, docs_url=None, redoc_url=None)
-    app.state.application = ApplicationState(pipeline, access, documents, metrics, detector, settings)
+    glossaries = GlossaryStore(_glossary_folder(settings, documents), settings.glossary_bytes)
+    app.state.application = ApplicationState(pipeline, access, documents, glossaries, metrics, detector, settings)
     # The most frequently used routes come first, since Starlette tries them in this order for every request.
-    for module in (libretranslate, deepl, native, explorer_routes):
+    for module in (libretranslate, deepl, native, explorer_routes, deepl_glossaries):
         app.include_router(module.router)
     app.include_router(operations)
     app.include_router(pages)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     _add_error_handlers(app)
     file_bytes = settings.file_bytes + _FORM_OVERHEAD
-    app.add_middleware(BodyLimitMiddleware, settings.body_bytes, file_bytes, settings.body_seconds)
+    glossary_bytes = _GLOSSARY_OVERHEAD * settings.glossary_bytes
+    app.add_middleware(
+        BodyLimitMiddleware,
+        settings.body_bytes,
+        file_bytes,
+        max(glossary_bytes, settings.body_bytes),
+        settings.body_seconds,
+    )
     if settings.origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"])
     app.add_middleware(TelemetryMiddleware, metrics, settings.log_text)
     return app
+
+
+def _glossary_folder(settings: ServerSettings, documents: DocumentJobs) -> Path:
+    """Return the folder of glossaries: that of the settings, else next to the keys, else a temporary one."""
+    if settings.glossaries:
+        return settings.glossaries
+    return settings.keys.with_suffix(".glossaries") if settings.keys else documents.folder / "glossaries"
 
 
 def _request_queue(registry: TranslatorRegistry, settings: ServerSettings, metrics: ServerMetrics) -> RequestQueue:
@@ -186,7 +203,7 @@ def _add_error_handlers(app: FastAPI) -> None:
 
 def _error_response(request: Request, status: int, message: str, retry_after: int | None = None) -> JSONResponse:
     """Format an error for the API that the request belongs to."""
-    name = "message" if request.url.path.startswith("/v2/") else "error"
+    name = "message" if request.url.path.startswith(("/v2/", "/v3/")) else "error"
     headers = {"Retry-After": str(retry_after)} if retry_after else {}
     if status in (408, 413):
         headers["Connection"] = "close"  # the rest of the body is not read

@@ -17,6 +17,7 @@ from allyouneed.serving.api_errors import ApiError
 TOO_LARGE = 413
 _TIMEOUT = 408
 _MAX_FORM_FIELDS = 1000
+_GLOSSARY_PATHS = ("/v2/glossaries", "/v3/glossaries")
 _FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -27,18 +28,19 @@ class BodyLimitMiddleware:
         app: The wrapped application.
         body_bytes: Maximum size of a body that is not multipart.
         file_bytes: Maximum size of a multipart body.
+        glossary_bytes: Maximum size of the body of a request for a glossary.
         seconds: Time limit for receiving the whole body.
     """
 
-    def __init__(self, app: ASGIApp, body_bytes: int, file_bytes: int, seconds: float):
-        self.app, self.body_bytes, self.file_bytes, self.seconds = app, body_bytes, file_bytes, seconds
+    def __init__(self, app: ASGIApp, body_bytes: int, file_bytes: int, glossary_bytes: int, seconds: float):
+        self.app, self.body_bytes, self.file_bytes, self.glossary_bytes = app, body_bytes, file_bytes, glossary_bytes
+        self.seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         headers = dict(scope["headers"])
-        is_multipart = headers.get(b"content-type", b"").startswith(b"multipart/")
-        max_bytes = self.file_bytes if is_multipart else self.body_bytes
+        max_bytes = self._max_bytes(scope["path"], headers.get(b"content-type", b""))
         content_length = headers.get(b"content-length", b"0")
         too_large = ApiError(TOO_LARGE, f"the body is too large: at most {max_bytes:,} bytes; send less at once")
         received, deadline = 0, asyncio.get_running_loop().time() + self.seconds
@@ -62,6 +64,11 @@ class BodyLimitMiddleware:
             return message
 
         await self.app(scope, receive_limited, send)
+
+    def _max_bytes(self, path: str, content_type: bytes) -> int:
+        if path.startswith(_GLOSSARY_PATHS):
+            return self.glossary_bytes
+        return self.file_bytes if content_type.startswith(b"multipart/") else self.body_bytes
 
 
 def check_unicode(text: str) -> str:

@@ -102,11 +102,14 @@ class DocumentJobs:
     Args:
         pipeline: Translates the files.
         settings: Limits on size, number and lifetime.
+
+    Attributes:
+        folder: The temporary folder.
     """
 
     def __init__(self, pipeline: TranslationPipeline, settings: ServerSettings):
         self._pipeline, self._settings = pipeline, settings
-        self._folder = Path(tempfile.mkdtemp(prefix="allyouneed-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="allyouneed-"))
         self._jobs: dict[str, DocumentJob] = {}
 
     def check(self, filename: str, data: bytes) -> str:
@@ -178,7 +181,7 @@ class DocumentJobs:
 
     def path(self, job: DocumentJob) -> Path:
         """Return the path of the translation, which exists once the job is done."""
-        return self._folder / job.id
+        return self.folder / job.id
 
     def delete(self, job: DocumentJob) -> None:
         """Cancel a job and delete its file."""
@@ -200,7 +203,7 @@ class DocumentJobs:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     async def _translate(self, job: DocumentJob, suffix: str, data: bytes, route: Route) -> None:
         def on_progress(done: int, total: int) -> None:

@@ -48,6 +48,10 @@ class ServerSettings(BaseModel):
     keys: Annotated[Path | None, ServeOption("Keys", metavar="FILE")] = Field(
         default=None, description="Key file; only requests with one of its keys are accepted."
     )
+    glossaries: Annotated[Path | None, ServeOption("Keys", metavar="FOLDER")] = Field(
+        default=None,
+        description="Folder of clients' glossaries. Default: next to the key file; without keys, a temporary folder.",
+    )
     per_minute: Annotated[int | None, ServeOption("Keys")] = Field(
         default=None,
         ge=1,
@@ -93,5 +97,8 @@ class ServerSettings(BaseModel):
     file_bytes: int = Field(default=10 * 1024 * 1024, ge=1, le=1 << 40, description="Bytes per uploaded file.")
     file_characters: int = Field(
         default=2_000_000, ge=1, le=1_000_000_000, description="Characters of text per uploaded file."
+    )
+    glossary_bytes: int = Field(
+        default=10 * 1024 * 1024, ge=1, le=1 << 40, description="Bytes of the entries of a glossary."
     )
     files: int = Field(default=64, ge=1, le=1_000_000, description="Maximum number of stored files.")

@@ -13,6 +13,7 @@ from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.api_keys import AccessControl, ApiKey
 from allyouneed.serving.detect import DetectedLanguage, LanguageDetector
 from allyouneed.serving.document_jobs import DocumentJobs
+from allyouneed.serving.glossaries import GlossaryStore
 from allyouneed.serving.markup import MarkupFormat
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.pipeline import AlignedSentence, TranslationPipeline
@@ -48,6 +49,7 @@ class ApplicationState:
     pipeline: TranslationPipeline
     access: AccessControl
     documents: DocumentJobs
+    glossaries: GlossaryStore
     metrics: ServerMetrics
     detector: LanguageDetector
     settings: ServerSettings

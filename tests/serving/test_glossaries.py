@@ -1,0 +1,156 @@
+"""Glossaries on the server, tested with DeepL's own client from PyPI."""
+
+from __future__ import annotations
+
+import json
+
+import deepl
+import pytest
+import requests
+from deepl.api_data import MultilingualGlossaryDictionaryEntries as Dictionary
+
+from allyouneed.serving.api_errors import ApiError
+from allyouneed.serving.api_keys import add_key
+from allyouneed.serving.glossaries import GlossaryStore, parse_entries
+from allyouneed.serving.server_settings import ServerSettings
+from allyouneed.translation.terminology.glossary import Entry
+from tests.serving.conftest import serving
+
+
+@pytest.fixture
+def client(address) -> deepl.DeepLClient:
+    return deepl.DeepLClient("any", server_url=address)
+
+
+def test_the_client_manages_a_glossary(client):
+    created = client.create_glossary("mine", "AA", "BB", {"a b": "d", "ü": "ß ß"})
+    assert (created.name, created.source_lang, created.target_lang) == ("mine", "AA", "BB")
+    assert created.entry_count == 2
+    assert created.ready
+    assert client.get_glossary(created.glossary_id).name == "mine"
+    assert created.glossary_id in [each.glossary_id for each in client.list_glossaries()]
+    assert client.get_glossary_entries(created) == {"a b": "d", "ü": "ß ß"}
+    client.delete_glossary(created)
+    for call in (client.get_glossary, client.get_glossary_entries, client.delete_glossary):
+        with pytest.raises(deepl.GlossaryNotFoundException):
+            call(created.glossary_id)
+
+
+def test_the_client_creates_a_glossary_from_csv(client):
+    created = client.create_glossary_from_csv("csv", "AA", "BB", 'a,b,aa,bb\n"c, c",d,aa,bb\n')
+    assert client.get_glossary_entries(created) == {"a": "b", "c, c": "d"}
+    client.delete_glossary(created)
+
+
+def test_the_client_lists_language_pairs(client):
+    pairs = {(pair.source_lang, pair.target_lang) for pair in client.get_glossary_languages()}
+    assert pairs == {("aa", "bb"), ("bb", "cc"), ("aa", "cc")}
+
+
+def test_the_client_manages_a_glossary_of_several_pairs(client):
+    created = client.create_multilingual_glossary(
+        "many", [Dictionary("aa", "bb", {"a": "b"}), Dictionary("bb", "cc", {"b": "c", "d": "e"})]
+    )
+    assert [each.entry_count for each in created.dictionaries] == [1, 2]
+    assert created.glossary_id not in [each.glossary_id for each in client.list_glossaries()]
+    assert created.glossary_id in [each.glossary_id for each in client.list_multilingual_glossaries()]
+    assert client.update_multilingual_glossary_name(created, "renamed").name == "renamed"
+    client.update_multilingual_glossary_dictionary(created, Dictionary("aa", "bb", {"a": "x", "c": "d"}))
+    found = client.get_multilingual_glossary_entries(created, "aa", "bb").dictionaries[0].entries
+    assert found == "a\tx\nc\td"
+    replaced = client.replace_multilingual_glossary_dictionary(created, Dictionary("aa", "bb", {"z": "y"}))
+    assert replaced.entry_count == 1
+    client.delete_multilingual_glossary_dictionary(created, source_lang="bb", target_lang="cc")
+    assert len(client.get_multilingual_glossary(created.glossary_id).dictionaries) == 1
+    with pytest.raises(deepl.GlossaryNotFoundException):
+        client.delete_multilingual_glossary_dictionary(created, source_lang="bb", target_lang="cc")
+    client.delete_multilingual_glossary(created)
+    with pytest.raises(deepl.GlossaryNotFoundException):
+        client.get_multilingual_glossary(created.glossary_id)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ({"entries": "a b"}, 400, "entry 1 has 1 columns instead of 2"),
+        ({"entries": "a\tb\na\tc"}, 400, 'entry 2 repeats the source term "a"'),
+        ({"entries": "a\t "}, 400, "a term of entry 1 is empty"),
+        ({"entries": "a\tb\u0007"}, 400, "a term of entry 1 has a control character"),
+        ({"entries": "\n\n"}, 400, "there are none"),
+        ({"entries": "a\t" + "ä" * 513}, 400, "has more than 1,024 bytes"),
+        ({"name": " "}, 400, "the name of a glossary"),
+        ({"source_lang": "xx"}, 400, "no model translates xx to bb"),
+        ({"source_lang": "../../x"}, 400, "no model translates"),
+        ({"entries_format": "xlsx"}, 400, "entries_format"),
+        ({"name": None}, 400, "name"),
+    ],
+)
+def test_invalid_glossaries_are_refused(post, body, status, message):
+    valid = {"name": "n", "source_lang": "aa", "target_lang": "bb", "entries": "a\tb", "entries_format": "tsv"}
+    response = post("/v2/glossaries", **{**valid, **body})
+    assert response.status_code == status
+    assert message in response.json()["message"]
+
+
+@pytest.mark.parametrize("identifier", ["x", "..", "%2e%2e%2fx", "00000000-0000-0000-0000-000000000000"])
+def test_an_unknown_glossary_is_not_found(address, identifier):
+    for version in ("v2", "v3"):
+        response = requests.get(f"{address}/{version}/glossaries/{identifier}", timeout=60)
+        assert response.status_code == 404
+        assert "message" in response.json()
+
+
+def test_a_large_glossary_is_accepted_up_to_the_limit(registry):
+    with serving(registry, ServerSettings(threads=1, body_bytes=1000, glossary_bytes=5000)) as address:
+        for count, status in ((250, 201), (2000, 413)):
+            entries = "".join(f"term {i}\tword {i}\n" for i in range(count))
+            body = {"name": "n", "source_lang": "aa", "target_lang": "bb", "entries": entries, "entries_format": "tsv"}
+            assert requests.post(f"{address}/v2/glossaries", json=body, timeout=60).status_code == status
+
+
+def test_glossaries_belong_to_a_key_and_outlive_the_server(registry, tmp_path):
+    keys = tmp_path / "keys.json"
+    secrets = [add_key(keys, name) for name in ("one", "two")]
+    with serving(registry, ServerSettings(threads=1, keys=keys)) as address:
+        own, other = (deepl.DeepLClient(secret, server_url=address) for secret in secrets)
+        created = own.create_glossary("mine", "AA", "BB", {"a": "b"})
+        assert other.list_glossaries() == []
+        with pytest.raises(deepl.GlossaryNotFoundException):
+            other.get_glossary(created.glossary_id)
+        with pytest.raises(deepl.AuthorizationException):
+            deepl.DeepLClient("wrong", server_url=address).list_glossaries()
+    with serving(registry, ServerSettings(threads=1, keys=keys)) as address:
+        [found] = deepl.DeepLClient(secrets[0], server_url=address).list_glossaries()
+        assert found.glossary_id == created.glossary_id
+
+
+def test_the_number_of_glossaries_is_limited(tmp_path, monkeypatch):
+    monkeypatch.setattr("allyouneed.serving.glossaries._MOST_GLOSSARIES", 2)
+    store = GlossaryStore(tmp_path, 1000)
+    for _ in range(2):
+        store.create("me", "n", [(("aa", "bb"), [Entry("a", "b")])])
+    with pytest.raises(ApiError, match="maximum of 2 glossaries") as caught:
+        store.create("me", "n", [(("aa", "bb"), [Entry("a", "b")])])
+    assert caught.value.status == 456
+    assert store.create("you", "n", [(("aa", "bb"), [Entry("a", "b")])])
+
+
+def test_a_repeated_pair_and_a_damaged_glossary_are_refused(tmp_path):
+    store, entries = GlossaryStore(tmp_path, 1000), [Entry("a", "b")]
+    with pytest.raises(ApiError, match="one dictionary for each language pair"):
+        store.create("me", "n", [(("aa", "bb"), entries), (("aa", "bb"), entries)])
+    stored = store.create("me", "n", [(("aa", "bb"), entries)])
+    (tmp_path / "me" / stored.glossary_id / "glossary.json").write_text(json.dumps({"name": "n"}))
+    with pytest.raises(Exception, match="must create the glossary again"):
+        store.get("me", stored.glossary_id)
+
+
+def test_several_glossaries_are_used_in_order(tmp_path):
+    store, pair = GlossaryStore(tmp_path, 1000), ("aa", "bb")
+    made = [
+        store.create("me", "n", [(pair, parse_entries(text, "tsv"))]).glossary_id for text in ("a\tx", "a\ty\nb\tz")
+    ]
+    terms = [term.target for term in store.load("me", made, pair).find("a b")]
+    assert terms == ["x", "z"]
+    with pytest.raises(ApiError, match="no dictionary from bb to cc"):
+        store.load("me", made, ("bb", "cc"))
