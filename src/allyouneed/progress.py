@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -12,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from allyouneed.interruption import ignoring_closed_terminal
 
 _SECONDS_BETWEEN_LINES = 10.0
+_ITEMS_BETWEEN_TIMES = 1000
+Item = TypeVar("Item")
 
 
 def print_line(console: Console, text: str) -> None:
@@ -67,3 +70,38 @@ class _Lines:
         self._last_line = now
         seconds = (total - done) * (now - self._start) / max(1, done)
         print_line(self._console, f"{self._description} {done:,}/{total:,}  {time_left(seconds)}")
+
+
+class RateLines:
+    """Progress of a pass over many items: a line every 10 seconds, with the rate and the time left.
+
+    Args:
+        say: Receives the lines.
+        description: Label of the task.
+        total: Number of items.
+        unit: What the items are, in the plural.
+    """
+
+    def __init__(self, say: Callable[[str], None], description: str, total: int, unit: str):
+        self._say, self._description, self._total, self._unit = say, description, total, unit
+        self._start = self._last_line = time.monotonic()
+        self._done = 0
+
+    def counted(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield items and count them, after those counted before."""
+        for item in items:
+            yield item
+            self._done += 1
+            if self._done % _ITEMS_BETWEEN_TIMES == 0:
+                self._report()
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        if now - self._last_line < _SECONDS_BETWEEN_LINES:
+            return
+        self._last_line = now
+        rate = self._done / (now - self._start)
+        left = time_left(max(0, self._total - self._done) / rate)
+        self._say(
+            f"{self._description}: {self._done:,}/{self._total:,} {self._unit}, {rate:,.0f} {self._unit}/s, {left}"
+        )

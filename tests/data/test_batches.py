@@ -3,8 +3,14 @@ import pytest
 import torch
 
 from allyouneed.data.batches import BatchOrder, Position, collate, pad, share, token_batches
-from allyouneed.data.store import open_store, token_ids, write_store
+from allyouneed.data.store import open_store, write_store
+from allyouneed.data.tokens.token_ids import token_ids
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
+
+STORED = {
+    "counts": [44, 44, 44],
+    "first": [[23, 40, 207, 129, 247, 294, 167], [219, 102, 44, 270, 232, 230, 106, 68], [195, 100, 3, 65, 21, 74]],
+}  # by commit 2f72b40
 
 
 @pytest.fixture
@@ -82,3 +88,36 @@ def test_collate_pads_and_marks_ends(tmp_path):
     assert batch.source.tolist() == [[5, 6, EOS], [8, EOS, PAD]]
     assert batch.target_input.tolist() == [[BOS, 7, EOS], [BOS, 9, 10]]
     assert batch.target_output.tolist() == [[7, EOS, PAD], [9, 10, EOS]]
+
+
+def plain_batches(source, target, batch_tokens, random):
+    """Reference: sort with Python, add pairs one by one."""
+    ties = random.permutation(len(source)).tolist()
+    batches, batch, longest = [], [], 0
+    for pair in sorted(ties, key=lambda pair: (target[pair], source[pair])):
+        with_pair = max(longest, source[pair], target[pair])
+        if batch and with_pair * (len(batch) + 1) > batch_tokens:
+            batches.append(batch)
+            batch, with_pair = [], max(source[pair], target[pair])
+        batch.append(pair)
+        longest = with_pair
+    return [*batches, batch] if batch else batches
+
+
+@pytest.mark.parametrize("highest", [2, 40, 90_000])
+@pytest.mark.parametrize("batch_tokens", [1, 50, 3000])
+@pytest.mark.parametrize("count", [0, 1, 2, 900])
+def test_batches_are_those_of_the_reference(count, highest, batch_tokens):
+    """Runs of earlier versions are resumed with the same batches; lengths may exceed 16 bits."""
+    rng = np.random.default_rng(count)
+    source, target = rng.integers(1, highest, (2, count))
+    found = token_batches(source, target, batch_tokens, np.random.default_rng(5))
+    expected = plain_batches(source.tolist(), target.tolist(), batch_tokens, np.random.default_rng(5))
+    assert [pairs.tolist() for pairs in found] == expected
+
+
+def test_the_order_of_earlier_versions(store):
+    """The first batches of seed 1, as they were stored before the order was computed in array operations."""
+    order = BatchOrder(store, 200, seed=1)
+    assert [len(order.epoch_batches(epoch)) for epoch in range(3)] == STORED["counts"]
+    assert [order.epoch_batches(epoch)[0].tolist() for epoch in range(3)] == STORED["first"]

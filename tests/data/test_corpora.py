@@ -70,7 +70,7 @@ def test_pairs_are_held_out_of_the_first_corpus_and_of_no_other(tmp_path):
     train = [write_corpus(tmp_path, "first", pairs[:400]), write_corpus(tmp_path, "second", [*other, *pairs[400:]])]
     messages = []
     prepared = prepare(tmp_path / "data", train, None, DATA, messages.append)
-    held_out = [pair for pair in pairs[:400] if HeldOut({corpus(): 20}).chosen(corpus(), RawPair(1, *pair))]
+    held_out = [pair for pair in pairs[:400] if HeldOut({corpus(): 20}).choice(corpus())(RawPair(1, *pair))]
     assert prepared.valid_texts() == held_out
     assert f"{len(held_out)} training pairs of first.src, first.tgt are held out" in messages[-1]
     sources = {source for source, _ in held_out}

@@ -8,7 +8,8 @@ import pytest
 from allyouneed.data.batches import BatchOrder, Position
 from allyouneed.data.corpora import as_corpora, corpus
 from allyouneed.data.mixture import Mixture, mixture_of
-from allyouneed.data.store import open_store, token_ids, write_store
+from allyouneed.data.store import open_store, write_store
+from allyouneed.data.tokens.token_ids import token_ids
 from allyouneed.errors import UserError
 
 SIZES = 200, 80, 20

@@ -77,7 +77,7 @@ def test_without_validation_files_pairs_are_held_out(tmp_path):
 
 
 def test_too_few_pairs_for_validation(tmp_path):
-    training_pairs = [pair for pair in toy_pairs(30) if not HeldOut({corpus(): 4}).chosen(corpus(), RawPair(1, *pair))]
+    training_pairs = [pair for pair in toy_pairs(30) if not HeldOut({corpus(): 4}).choice(corpus())(RawPair(1, *pair))]
     files = write_pairs(tmp_path, "train", training_pairs)
     with pytest.raises(UserError, match=r"train\.src and .*train\.tgt: too few pairs to hold out some.*--valid"):
         run_prepare(tmp_path, files)

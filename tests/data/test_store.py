@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from allyouneed.data.store import TokenIds, open_store, store_is_complete, token_ids, write_store
+from allyouneed.data.store import open_store, store_is_complete, write_store
+from allyouneed.data.tokens.token_ids import TokenIds, token_ids
 from allyouneed.errors import UserError
 
 PAIRS = [([5, 6], [7]), ([8], [9, 10, 11]), ([], [12])]

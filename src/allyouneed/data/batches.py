@@ -7,6 +7,7 @@ no batch and skips none. A global batch is divided into shares, one for each ran
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from torch import Tensor
 from allyouneed.data.mixture import Mixture
 from allyouneed.data.store import PairStore, Sentences
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
+
+_PART = 1 << 20  # sentences whose lengths are computed at a time
 
 
 class Batch(NamedTuple):
@@ -58,7 +61,7 @@ class BatchOrder:
     """
 
     def __init__(self, store: PairStore, batch_tokens: int, seed: int, mixture: Mixture | None = None):
-        self.lengths = store.source.lengths + 1, store.target.lengths + 1  # with EOS
+        self.lengths = _with_end(store.source), _with_end(store.target)
         self.batch_tokens, self.seed, self.mixture = batch_tokens, seed, mixture
         self._epoch = -1
         self._batches: list[np.ndarray] = []
@@ -68,7 +71,7 @@ class BatchOrder:
         batches = self.epoch_batches(position.epoch)
         is_last = position.batch + 1 >= len(batches)
         following = Position(position.epoch + 1, 0) if is_last else Position(position.epoch, position.batch + 1)
-        return batches[position.batch], following
+        return batches[position.batch].astype(np.int64), following
 
     def epoch_batches(self, epoch: int) -> list[np.ndarray]:
         """Return all batches of an epoch in order, each as pair indices of shape [pairs]."""
@@ -103,18 +106,47 @@ def token_batches(
     Returns:
         The pair indices of each batch.
     """
-    ties = np.arange(len(source_lengths)) if random is None else random.permutation(len(source_lengths))
+    count = len(source_lengths)
+    ties = np.arange(count, dtype=np.int32 if count < 2**31 else np.int64)
+    if random is not None:
+        random.shuffle(ties)
+    source_lengths, target_lengths = _narrow(source_lengths), _narrow(target_lengths)
     order = ties[np.lexsort((source_lengths[ties], target_lengths[ties]))]
-    batches, start, longest = [], 0, 0
-    for index, pair in enumerate(order):
-        new_longest = max(longest, source_lengths[pair], target_lengths[pair])
-        if index > start and new_longest * (index - start + 1) > batch_tokens:
-            batches.append(order[start:index])
-            start, new_longest = index, max(source_lengths[pair], target_lengths[pair])
-        longest = new_longest
-    if len(order):
-        batches.append(order[start:])
-    return batches
+    ends = _batch_ends(np.maximum(source_lengths, target_lengths)[order], batch_tokens)
+    return [order[start:end] for start, end in pairwise([0, *ends])]
+
+
+def _batch_ends(lengths: np.ndarray, batch_tokens: int) -> list[int]:
+    """Return the end of each batch of consecutive pairs.
+
+    A batch ends before the pair with which its longest pair times its number of pairs would exceed `batch_tokens`.
+    Pairs of the same length are handled together, so that the time depends on the number of batches and of lengths.
+
+    Args:
+        lengths: Tokens of the longer side of each pair, shape [pairs].
+        batch_tokens: Maximum number of tokens of a batch, including padding.
+    """
+    if not len(lengths):
+        return []
+    borders = [0, *(np.flatnonzero(lengths[1:] != lengths[:-1]) + 1).tolist(), len(lengths)]
+    ends, start, longest = [], 0, 0
+    for (begin, end), length in zip(pairwise(borders), lengths[borders[:-1]].tolist(), strict=True):
+        longest = max(longest, length)
+        while (cut := max(start + max(1, batch_tokens // max(1, longest)), begin)) < end:
+            ends.append(cut)
+            start, longest = cut, length
+    return [*ends, len(lengths)]
+
+
+def _with_end(side: Sentences) -> np.ndarray:
+    """Return the tokens of each sentence including EOS, in as few bytes as possible, shape [sentences]."""
+    parts = [np.diff(side.offsets[start : start + _PART + 1]) + 1 for start in range(0, len(side), _PART)]
+    return np.concatenate([_narrow(part) for part in parts] or [np.zeros(0, dtype=np.uint16)])
+
+
+def _narrow(lengths: np.ndarray) -> np.ndarray:
+    """Convert lengths to 16 bits if they fit, which NumPy sorts in linear time."""
+    return lengths.astype(np.uint16 if lengths.max(initial=0) < 2**16 else np.int64, copy=False)
 
 
 def share(pairs: np.ndarray, part: int, parts: int) -> np.ndarray:
@@ -130,7 +162,7 @@ def collate(store: PairStore, pairs: Sequence[int] | np.ndarray) -> Batch:
 
 def _padded(side: Sentences, pairs: np.ndarray, *prefix: int) -> Tensor:
     """Pad all sentences in array operations, shape [pairs, longest]; a Python loop would delay the training step."""
-    lengths, starts, lead = side.lengths[pairs], side.offsets[pairs], len(prefix)
+    lengths, starts, lead = side.lengths_of(pairs), side.offsets[pairs], len(prefix)
     columns = np.arange(lengths.max(initial=0))
     is_token = columns < lengths[:, None]
     padded = np.full((len(pairs), lead + len(columns) + 1), PAD, dtype=np.int64)

@@ -17,7 +17,7 @@ from allyouneed.data.corpus import PairChecks
 from allyouneed.data.duplicates import pair_keys
 from allyouneed.data.files.formats import RawPair
 from allyouneed.data.inspection.overlap import ValidationOverlap
-from allyouneed.data.store import TokenIds, token_ids
+from allyouneed.data.tokens.token_ids import TokenIds, token_ids
 from allyouneed.data.tokens.vocabulary import AnyTokenizer
 
 _PAIRS, _CHARACTERS = 10_000, 4_000_000  # of a block, at most; a longer pair is a block of its own

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from allyouneed.data.files.encoding import MAX_BAD_SHARE, advice, guess_encoding, is_utf8
-from allyouneed.data.files.formats import RawPair, open_parts, read_pairs
+from allyouneed.data.files.formats import RawPair, open_parts
 from allyouneed.data.files.lines import read_lines
 from allyouneed.data.files.selection import AnyColumns
 from allyouneed.data.inspection.findings import EXAMPLES, finding_lines
@@ -139,8 +139,3 @@ def count_pairs(paths: Sequence[Path], columns: AnyColumns = (1, 2)) -> int:
             seem to differ.
     """
     return sum(part.count() for part in open_parts(paths, columns))
-
-
-def usable_text(paths: Sequence[Path], columns: AnyColumns, checks: PairChecks) -> Iterator[RawPair]:
-    """Yield the pairs whose text is usable; the tokenizer is trained on these."""
-    return (pair for pair in read_pairs(paths, columns) if checks.text_fault(pair) is None)

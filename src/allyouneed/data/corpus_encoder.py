@@ -12,8 +12,8 @@ from allyouneed.data.blocks import PreparedBlock, in_blocks
 from allyouneed.data.corpora import Corpus
 from allyouneed.data.corpus import CorpusReport
 from allyouneed.data.duplicates import SeenPairs
-from allyouneed.data.files.formats import RawPair, read_pairs
-from allyouneed.data.store import TokenIds
+from allyouneed.data.files.formats import RawPair
+from allyouneed.data.tokens.token_ids import TokenIds
 from allyouneed.data.tokens.tokenizer import UNK
 
 PrepareBlocks: TypeAlias = Callable[[Iterable[list[RawPair]]], Iterator[PreparedBlock]]
@@ -35,10 +35,14 @@ class CorpusEncoder:
         self.unknown = 0, 0  # tokens of source and target that the vocabulary lacks
 
     def encoded(
-        self, selected: Callable[[RawPair], bool], texts: list[tuple[str, str]] | None = None
+        self, raw: Iterable[RawPair], texts: list[tuple[str, str]] | None = None
     ) -> Iterator[tuple[TokenIds, TokenIds]]:
-        """Yield the token ids of selected pairs that pass all checks, and append their texts to `texts` if given."""
-        raw = (pair for pair in read_pairs(self.corpus.paths, self.corpus.columns) if selected(pair))
+        """Yield the token ids of pairs that pass all checks, block by block.
+
+        Args:
+            raw: Pairs of the corpus, as in its files.
+            texts: Receives the texts of these pairs, if given.
+        """
         waiting: deque[list[RawPair]] = deque()
         for block in self.prepare_blocks(_remembered(in_blocks(map(self.corpus.presented, raw)), waiting)):
             yield self._accepted(waiting.popleft(), block, texts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from allyouneed.data.corpora import Corpus
 from allyouneed.data.directions import Direction
@@ -25,16 +25,29 @@ class HeldOut:
         self.strides = strides
         self._sources: set[str] = set()
 
-    def chosen(self, corpus: Corpus, pair: RawPair) -> bool:
-        """Return whether a pair is held out of one of the first corpora."""
-        if corpus not in self.strides or _hash(pair.source) % self.strides[corpus]:
-            return False
-        self._sources.add(corpus.presented(pair).source)
-        return True
+    def choice(self, corpus: Corpus) -> Callable[[RawPair], bool]:
+        """Return a function that decides whether a pair is held out of a corpus."""
+        stride = self.strides.get(corpus)
 
-    def has_source(self, corpus: Corpus, pair: RawPair) -> bool:
-        """Return whether the source of a pair of another corpus is also held out, after the first corpora were read."""
-        return corpus not in self.strides and corpus.presented(pair).source in self._sources
+        def is_chosen(pair: RawPair) -> bool:
+            if stride is None or _hash(pair.source) % stride:
+                return False
+            self._sources.add(corpus.presented(pair).source)
+            return True
+
+        return is_chosen
+
+    def leak(self, corpus: Corpus) -> Callable[[RawPair], bool]:
+        """Return a function that decides whether the source of a pair that is not held out is, in another corpus.
+
+        It holds after the first corpora were read.
+        """
+        is_first = corpus in self.strides
+
+        def leaks(pair: RawPair) -> bool:
+            return not is_first and corpus.presented(pair).source in self._sources
+
+        return leaks
 
 
 def held_out_strides(train: Sequence[Corpus], counts: Sequence[int]) -> dict[Corpus, int]:

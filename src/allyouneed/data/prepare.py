@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
+from itertools import count
 from pathlib import Path
 from typing import TextIO
 
 from allyouneed.config import DataConfig
-from allyouneed.data.blocks import prepare_block
+from allyouneed.data.blocks import PreparedBlock, prepare_block
 from allyouneed.data.corpora import Corpus, common_tag, count_all_pairs, directions_of, located
-from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs, usable_text
-from allyouneed.data.corpus_encoder import CorpusEncoder, PrepareBlocks
+from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs
+from allyouneed.data.corpus_encoder import CorpusEncoder
 from allyouneed.data.directions import code_of, targets_of
 from allyouneed.data.duplicates import SeenPairs
 from allyouneed.data.files.formats import RawPair, read_pairs, reading_notes
@@ -21,13 +21,17 @@ from allyouneed.data.held_out import HeldOut, held_out_strides
 from allyouneed.data.inspection.inspect_text import inspect_text
 from allyouneed.data.inspection.overlap import ValidationOverlap
 from allyouneed.data.prepared import PreparedData
-from allyouneed.data.store import TokenIds, write_store
+from allyouneed.data.store import write_store
+from allyouneed.data.tokens.token_ids import TokenIds
 from allyouneed.data.tokens.tokenizer import Tokenizer
 from allyouneed.data.tokens.tokenizer_training import describe_size, learn_tokenizer
 from allyouneed.data.tokens.vocabulary import AnyTokenizer
+from allyouneed.data.workers import Workers, usable_cores
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write
+from allyouneed.progress import RateLines
 
+_MANY_PAIRS = 50_000  # from which worker processes are faster than one process
 _TOKENIZER_PAIRS = 1_000_000  # pairs, distributed over the corpus, on which the tokenizer is trained
 
 
@@ -79,34 +83,15 @@ def prepare(
     if tokenizer is None:
         say(f"training the tokenizer: {data.vocab_size:,} {'words' if data.subwords == 'word' else 'subwords'} ...")
         every = max(1, sum(counts) // _TOKENIZER_PAIRS)
-        tokenizer = _learn_tokenizer(_tokenizer_text(train, data, held_out, every), data, train, symbols, adjustable)
+        progress = RateLines(say, "reading text for the tokenizer", sum(counts), "pairs")
+        text = _tokenizer_text(train, data, held_out, every, progress)
+        tokenizer = _learn_tokenizer(text, data, train, symbols, adjustable)
         for line in describe_size(tokenizer, data.vocab_size):
             say(line)
-    texts: list[tuple[str, str]] = []
     with _open_dropped(prepared.dropped) as dropped:
-        prepare_blocks = _block_preparation(data, tokenizer, inspection.overlap if data.drop_overlap else None)
-        seen = SeenPairs()
-        encoders = [CorpusEncoder(corpus, prepare_blocks, dropped, seen) for corpus in train]
-        write_store(prepared.train, _training_pairs(encoders, held_out))
-        reports = {"train": [encoder.report for encoder in encoders]}
-        for report in reports["train"]:
-            report.check_usable()
-        if any(sum(encoder.unknown) for encoder in encoders):
-            say(_describe_unknown(encoders))
-        prepare_blocks = _block_preparation(data, tokenizer)
-        encoders = [
-            CorpusEncoder(corpus, prepare_blocks, dropped, None if valid else SeenPairs())
-            for corpus in valid or held_out.strides
-        ]
-        write_store(prepared.valid, _validation_pairs(encoders, held_out, texts))
-        reports["valid"] = [encoder.report for encoder in encoders]
-        if not valid and not all(report.kept for report in reports["valid"]):
-            raise UserError(
-                f"{', '.join(map(str, held_out.strides))}: too few pairs to hold out some of them for validation. "
-                "Give a validation set: --valid SOURCE TARGET."
-            )
-        for report in reports["valid"]:
-            report.check_usable()
+        encoding = _Encoding(prepared, data, tokenizer, dropped, say)
+        reports = {"train": encoding.train(train, counts, held_out, inspection.overlap)}
+        reports["valid"], texts = encoding.valid(valid, held_out)
     if not valid:
         names = dict.fromkeys(corpus.names for corpus in held_out.strides)
         where = f" of {'; '.join(names)}" if len(train) > 1 else ""
@@ -118,11 +103,82 @@ def prepare(
     return prepared
 
 
-def _block_preparation(
-    data: DataConfig, tokenizer: AnyTokenizer, excluded: ValidationOverlap | None = None
-) -> PrepareBlocks:
-    """Return a function that applies `prepare_block` to blocks of pairs."""
-    return partial(map, partial(prepare_block, data=data, tokenizer=tokenizer, excluded=excluded))
+class _Encoding:
+    """Writes the stores of the training and the validation text."""
+
+    def __init__(
+        self,
+        prepared: PreparedData,
+        data: DataConfig,
+        tokenizer: AnyTokenizer,
+        dropped: TextIO,
+        say: Callable[[str], None],
+    ):
+        self.prepared, self.data, self.tokenizer = prepared, data, tokenizer
+        self.dropped, self.say = dropped, say
+
+    def train(
+        self, corpora: Sequence[Corpus], counts: Sequence[int], held_out: HeldOut, overlap: ValidationOverlap
+    ) -> list[CorpusReport]:
+        """Encode the training text, without the pairs that are held out or that an earlier corpus has."""
+        seen, total = SeenPairs(), sum(counts)
+        progress = RateLines(self.say, "preparing the text", total, "pairs")
+        processes = usable_cores() if total >= _MANY_PAIRS else 1
+        excluded = overlap if self.data.drop_overlap else None
+        with Workers(self._prepare_block(excluded), processes) as workers:
+            encoders = [CorpusEncoder(corpus, workers.map, self.dropped, seen) for corpus in corpora]
+
+            def blocks() -> Iterator[tuple[TokenIds, TokenIds]]:
+                for number, (corpus, encoder) in enumerate(zip(corpora, encoders, strict=True)):
+                    if number:
+                        seen.next_corpus()
+                    pairs = progress.counted(read_pairs(corpus.paths, corpus.columns))
+                    yield from encoder.encoded(_trained_on(pairs, encoder, held_out))
+
+            write_store(self.prepared.train, blocks())
+        for encoder in encoders:
+            encoder.report.check_usable()
+        if any(sum(encoder.unknown) for encoder in encoders):
+            self.say(_describe_unknown(encoders))
+        return [encoder.report for encoder in encoders]
+
+    def valid(self, corpora: Sequence[Corpus], held_out: HeldOut) -> tuple[list[CorpusReport], list[tuple[str, str]]]:
+        """Encode the validation text, or the pairs that are held out; returns its reports and its texts."""
+        texts: list[tuple[str, str]] = []
+        prepare_blocks = partial(map, self._prepare_block())
+        encoders = [
+            CorpusEncoder(corpus, prepare_blocks, self.dropped, None if corpora else SeenPairs())
+            for corpus in corpora or held_out.strides
+        ]
+
+        def blocks() -> Iterator[tuple[TokenIds, TokenIds]]:
+            for encoder in encoders:
+                pairs = read_pairs(encoder.corpus.paths, encoder.corpus.columns)
+                yield from encoder.encoded(pairs if corpora else filter(held_out.choice(encoder.corpus), pairs), texts)
+
+        write_store(self.prepared.valid, blocks())
+        if not corpora and not all(encoder.report.kept for encoder in encoders):
+            raise UserError(
+                f"{', '.join(map(str, held_out.strides))}: too few pairs to hold out some of them for validation. "
+                "Give a validation set: --valid SOURCE TARGET."
+            )
+        for encoder in encoders:
+            encoder.report.check_usable()
+        return [encoder.report for encoder in encoders], texts
+
+    def _prepare_block(self, excluded: ValidationOverlap | None = None) -> Callable[[Sequence[RawPair]], PreparedBlock]:
+        return partial(prepare_block, data=self.data, tokenizer=self.tokenizer, excluded=excluded)
+
+
+def _trained_on(pairs: Iterator[RawPair], encoder: CorpusEncoder, held_out: HeldOut) -> Iterator[RawPair]:
+    """Yield the pairs that are not held out; pairs whose source is held out of another corpus are dropped."""
+    if not held_out.strides:
+        yield from pairs
+        return
+    is_chosen, leaks = held_out.choice(encoder.corpus), held_out.leak(encoder.corpus)
+    for pair in pairs:
+        if not is_chosen(pair) and not (leaks(pair) and encoder.drops(pair, "source is held out for validation")):
+            yield pair
 
 
 def _describe_unknown(encoders: list[CorpusEncoder]) -> str:
@@ -135,39 +191,17 @@ def _describe_unknown(encoders: list[CorpusEncoder]) -> str:
     )
 
 
-def _training_pairs(encoders: list[CorpusEncoder], held_out: HeldOut) -> Iterator[tuple[TokenIds, TokenIds]]:
-    """Yield the token ids of all corpora, without the pairs that are held out or that an earlier corpus has."""
-    for number, encoder in enumerate(encoders):
-        if number and encoder.seen:
-            encoder.seen.next_corpus()
-        yield from encoder.encoded(partial(_is_trained_on, encoder, held_out))
-
-
-def _is_trained_on(encoder: CorpusEncoder, held_out: HeldOut, pair: RawPair) -> bool:
-    if held_out.chosen(encoder.corpus, pair):
-        return False
-    is_leaked = held_out.has_source(encoder.corpus, pair)
-    return not encoder.drops(pair, "source is held out for validation" if is_leaked else None)
-
-
-def _validation_pairs(
-    encoders: list[CorpusEncoder], held_out: HeldOut, texts: list[tuple[str, str]]
-) -> Iterator[tuple[TokenIds, TokenIds]]:
-    """Yield the token ids of the validation text, or of the pairs that are held out, and append their texts."""
-    for encoder in encoders:
-        corpus = encoder.corpus
-        yield from encoder.encoded(partial(held_out.chosen, corpus) if held_out.strides else lambda pair: True, texts)
-
-
-def _tokenizer_text(train: Sequence[Corpus], data: DataConfig, held_out: HeldOut, every: int) -> Iterator[RawPair]:
+def _tokenizer_text(
+    train: Sequence[Corpus], data: DataConfig, held_out: HeldOut, every: int, progress: RateLines
+) -> Iterator[RawPair]:
     """Yield the usable training pairs, one in `every`."""
-    checks = PairChecks(data.max_length, data.max_ratio)
-    read = ((corpus, pair) for corpus in train for pair in usable_text(corpus.paths, corpus.columns, checks))
-    for corpus, pair in islice(read, 0, None, every):
-        if corpus.is_reversed:
-            continue
-        if not (held_out.chosen(corpus, pair) or held_out.has_source(corpus, pair)):
-            yield pair
+    checks, number = PairChecks(data.max_length, data.max_ratio), count()
+    for corpus in train:
+        is_chosen, leaks = held_out.choice(corpus), held_out.leak(corpus)
+        for pair in progress.counted(read_pairs(corpus.paths, corpus.columns)):
+            is_unused = checks.text_fault(pair) is not None or next(number) % every or corpus.is_reversed
+            if not (is_unused or is_chosen(pair) or leaks(pair)):
+                yield pair
 
 
 def _symbols(

@@ -6,15 +6,16 @@ their offsets (int64, one more than sentences). `store.json` is written last and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
-from itertools import chain
+from functools import cached_property
 from operator import index
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from allyouneed.data.tokens.token_ids import TokenIds
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, read_json, to_json, write_file
 
@@ -28,17 +29,26 @@ class Sentences:
     Args:
         ids: Concatenated ids of all sentences, shape [tokens].
         offsets: Start of each sentence in `ids`, and the end of the last one, shape [sentences + 1].
-
-    Attributes:
-        lengths: Tokens of each sentence, without start and end tokens, shape [sentences].
     """
 
     def __init__(self, ids: np.ndarray, offsets: np.ndarray):
         self.ids, self.offsets = ids, offsets
-        self.lengths = np.diff(offsets)
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each sentence, without start and end tokens, shape [sentences]; computed at the first access."""
+        return np.diff(self.offsets)
+
+    def lengths_of(self, sentences: np.ndarray) -> np.ndarray:
+        """Return the tokens of some sentences, without start and end tokens.
+
+        Args:
+            sentences: Indices of the sentences, shape [chosen].
+        """
+        return self.offsets[sentences + 1] - self.offsets[sentences]
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.offsets) - 1
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
@@ -52,22 +62,6 @@ class PairStore:
 
     def __len__(self) -> int:
         return len(self.source)
-
-
-class TokenIds(NamedTuple):
-    """Token ids of one side of a block of pairs.
-
-    Attributes:
-        ids: Concatenated ids of all sentences, shape [tokens].
-        lengths: Tokens of each sentence, shape [pairs].
-    """
-
-    ids: np.ndarray
-    lengths: np.ndarray
-
-    def selected(self, chosen: np.ndarray) -> TokenIds:
-        """Return the sentences that are marked in an array of shape [pairs]."""
-        return TokenIds(self.ids[np.repeat(chosen, self.lengths)], self.lengths[chosen])
 
 
 def write_store(folder: Path, blocks: Iterable[tuple[TokenIds, TokenIds]]) -> None:
@@ -100,12 +94,6 @@ def write_store(folder: Path, blocks: Iterable[tuple[TokenIds, TokenIds]]) -> No
     except OSError as error:
         raise cannot_write(folder, error) from error
     write_file(folder / _COMPLETE, to_json({"pairs": pairs, "tokens": ends}))
-
-
-def token_ids(sentences: Sequence[Sequence[int]]) -> TokenIds:
-    """Concatenate the ids of sentences."""
-    lengths = np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences))
-    return TokenIds(np.fromiter(chain.from_iterable(sentences), dtype=np.int32, count=int(lengths.sum())), lengths)
 
 
 def store_is_complete(folder: Path) -> bool:

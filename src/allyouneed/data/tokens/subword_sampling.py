@@ -57,7 +57,7 @@ class SubwordSampler:
         Returns:
             The chosen sentences in this order.
         """
-        lengths = sentences.lengths[chosen]
+        lengths = sentences.lengths_of(chosen)
         ids = sentences.ids[_ranges(sentences.offsets[chosen], lengths)].astype(np.int64)
         counts = self._counts[ids]
         units = self._units[_ranges(self._starts[ids], counts)]
@@ -101,8 +101,8 @@ class PairSampler:
         sides = []
         for number, (sampler, side) in enumerate(zip(self._samplers, (store.source, store.target), strict=True)):
             if sampler is None:
-                ids = side.ids[_ranges(side.offsets[pairs], side.lengths[pairs])]
-                sides.append(Sentences(ids, _ends(side.lengths[pairs])))
+                lengths = side.lengths_of(pairs)
+                sides.append(Sentences(side.ids[_ranges(side.offsets[pairs], lengths)], _ends(lengths)))
             else:
                 sides.append(sampler.sample(side, pairs, sentence_seeds(self.seed, step, pairs, number)))
         return PairStore(*sides)
