@@ -35,8 +35,9 @@ _DOWNLOAD = "If it was meant to be text, download the file itself, not the page 
 
 _BY_MAGIC = {
     b"%PDF-": Kind("a PDF document", _SAVE_TEXT),
-    b"PAR1": Kind("a Parquet table", _PANDAS.format("read_parquet")),
-    b"ARROW1": Kind("an Arrow table", _PANDAS.format("read_feather")),
+    b"PAR1": Kind("a Parquet table", _PAIRS, "columnar"),
+    b"ARROW1": Kind("an Arrow table", _PAIRS, "columnar"),
+    b"\xff\xff\xff\xff": Kind("an Arrow stream", _PAIRS, "columnar"),
     b"FEA1": Kind("a Feather table", _PANDAS.format("read_feather")),
     b"SQLite format 3\0": Kind("an SQLite database", _EXPORT),
     b"\x89HDF\r\n\x1a\n": Kind("an HDF5 file", _EXPORT),
@@ -75,7 +76,7 @@ _BY_MAGIC = {
 _TEXTUAL_MAGIC = (b"%PDF-", b"{\\rtf", b"version https://git-lfs.github.com/spec/", b"WEBVTT")
 _BY_ZIP_ENTRY = {
     b"word/": Kind("a Word document (DOCX)", _SAVE_TEXT),
-    b"xl/": Kind("an Excel workbook (XLSX)", _SAVE_SHEET),
+    b"xl/": Kind("an Excel workbook (XLSX)", _PAIRS, "workbook"),
     b"ppt/": Kind("a PowerPoint presentation (PPTX)", _SAVE_TEXT),
     b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet": Kind("an OpenDocument spreadsheet", _SAVE_SHEET),
     b"mimetypeapplication/vnd.oasis.opendocument": Kind("an OpenDocument text", _SAVE_TEXT),
@@ -97,6 +98,8 @@ _ROOT = re.compile(  # without nested repetition that could match a text in seve
 _DECLARED = re.compile(r"\s*<(?:\?xml\s|!doctype\s)", re.IGNORECASE)
 _PO = re.compile(r'^msgid ".*"\n(?:".*"\n)*(?:msgid_plural ".*"\n(?:".*"\n)*)?msgstr(?:\[0\])? "', re.MULTILINE)
 _SUBTITLES = re.compile(r"\s*1\n\d\d?:\d\d:\d\d[,.]\d+ --> \d\d?:\d\d:\d\d")
+_JSON_ARRAY = re.compile(r"\[\s*[\[{]")
+_JSON_LINES = re.compile(r"\}\s*\n\s*\{")
 _JSON_DOCUMENT = re.compile(r'\s*(?:\[\s*[\[{]\s*"|\{\s*\n\s*"[^"\n]*"\s*:|\[\s*\n\s*")')
 
 
@@ -135,6 +138,14 @@ def _markup(text: str) -> Kind | None:
         return Kind("a gettext catalogue (PO)", _PAIRS, "po")
     if _SUBTITLES.match(text):
         return Kind("SubRip subtitles (SRT)", _ALIGN)
-    if start in ("[", "{") and "\t" not in first_line and _JSON_DOCUMENT.match(text):
-        return Kind("a JSON document", "Write one object per line (JSONL), for example with jq: jq -c '.[]' FILE.")
+    if start in ("[", "{") and "\t" not in first_line and _is_json_document(text):
+        return Kind("a JSON document", _PAIRS, "json_document")
     return None
+
+
+def _is_json_document(text: str) -> bool:
+    """Return whether JSON is one document, not lines of objects."""
+    if _JSON_DOCUMENT.match(text):
+        return True
+    is_object = text.lstrip().startswith('{"')
+    return is_object and _JSON_ARRAY.search(text) is not None and _JSON_LINES.search(text) is None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from allyouneed.data.files.json_fields import as_record, texts_of
 
 _LINE_ENDS = re.compile(r"[\r\n]+")
 
@@ -49,7 +51,7 @@ def csv_rows(lines: Iterator[bytes], separator: str) -> Iterator[Row]:
 
 
 def json_rows(lines: Iterator[bytes], names: Sequence[str]) -> Iterator[Row]:
-    """Yield the text of some keys of each object; the text of a missing key is empty."""
+    """Yield the texts of some fields of each object; a list of texts gives several rows."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -57,25 +59,25 @@ def json_rows(lines: Iterator[bytes], names: Sequence[str]) -> Iterator[Row]:
         if fields is None:
             yield Row(number, [line.decode("utf-8", "replace")], "not a JSON object")
             continue
-        values = (fields.get(name) for name in names)
-        cells = [_LINE_ENDS.sub(" ", value) if isinstance(value, str) else "" for value in values]
-        yield Row(number, cells, None if _is_encodable(cells) else "not UTF-8")
+        rows, fault = texts_of(fields, names)
+        for cells in rows:
+            yield Row(number, cells, fault if is_encodable(cells) else "not UTF-8")
 
 
-def _is_encodable(cells: Sequence[str]) -> bool:
+def is_encodable(cells: Sequence[str]) -> bool:
     """Return whether text has no half of a surrogate pair, which JSON can contain."""
     return all(cell.isascii() or cell.encode("utf-8", "ignore").decode("utf-8") == cell for cell in cells)
 
 
-def json_object(line: bytes) -> dict[str, Any] | None:
-    """Parse a line; an object in its field `translation` takes its place, as in the datasets of Hugging Face."""
-    if not line.lstrip().startswith(b"{"):
+def json_object(line: bytes) -> Mapping[str, Any] | None:
+    """Parse a line with a JSON object, or with an array of texts, as `as_record` reads it; None for another line."""
+    if not line.lstrip().startswith((b"{", b"[")):
         return None
     try:
-        fields = json.loads(line)
+        value = json.loads(line)
         line.decode("utf-8")
     except (ValueError, RecursionError):
         return None
-    if isinstance(fields, dict) and isinstance(fields.get("translation"), dict):
-        fields = fields["translation"]
-    return fields if isinstance(fields, dict) and fields else None
+    if isinstance(value, list) and not (len(value) > 1 and isinstance(value[0], str | dict)):
+        return None
+    return as_record(value) or None

@@ -6,7 +6,7 @@ A subclass reads one kind of file: tab-separated values, CSV and JSON lines in `
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -154,6 +154,44 @@ class Table(ABC):
                     f"source and target: in training --set data.columns={columns} or the like, otherwise "
                     f"cut -f{columns}."
                 )
+
+
+class RowTable(Table):
+    """A table whose rows a reader yields.
+
+    Args:
+        path: The file.
+        form: Its form.
+        names: Names of its columns; empty if it has none.
+        width: Number of its columns.
+        rows: Yields the rows with the cells of some columns, given by their indices.
+        wanted: The columns that were chosen.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        form: str,
+        names: Sequence[str],
+        width: int,
+        rows: Callable[[tuple[int, ...]], Iterator[Row]],
+        wanted: Columns,
+    ):
+        self.path, self.form, self.names, self.width = path, form, tuple(names), width
+        self.wanted, self._rows = wanted, rows
+
+    def sample(self) -> Iterator[Row]:
+        """Yield the rows."""
+        return self._rows(tuple(range(self.width)))
+
+    def pairs(self) -> Iterator[RawPair]:
+        """Yield the sentence pairs of the chosen columns, in one pass; raises `UserError` as `select` does."""
+        for line, (source, target), fault in self._rows(self.select()):
+            yield RawPair(line, source.strip(), target.strip(), fault)
+
+    def count(self) -> int:
+        """Count the rows, in one pass."""
+        return sum(1 for _ in self._rows(self.select()))
 
 
 def leaf(name: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from allyouneed.data.files.encoding import MAX_BAD_SHARE
 from allyouneed.data.files.headers import side_of
+from allyouneed.data.files.json_fields import names_of
 from allyouneed.data.files.lines import read_lines
 from allyouneed.data.files.rows import Row, csv_rows, json_object, json_rows, tsv_rows
 from allyouneed.data.files.selection import DEFAULT, Columns
@@ -25,6 +26,7 @@ from allyouneed.errors import UserError
 _SAMPLE = 10_000  # lines from which the form of a file is recognised
 _SEPARATORS = "\t,;|"
 _LONGEST_RECORD = 100_000  # bytes
+_MOST_RECORDS = 100  # JSON objects from which the names of columns are taken
 _COMPRESSION = (".gz", ".bz2", ".xz", ".zst")
 
 
@@ -194,9 +196,9 @@ def _find_layout(sample: Sequence[bytes], path: Path) -> Layout:
     lines = [line for line in sample if line.strip()]
     if not lines:
         return Layout("TSV", "\t", False, 2)
-    if first := json_object(lines[0]):
-        names = tuple(key for key, value in first.items() if isinstance(value, str))
-        return _json_layout(names, path)
+    if json_object(lines[0]):
+        records = [record for line in lines[:_MOST_RECORDS] if (record := json_object(line))]
+        return _json_layout(names_of(records), path)
     widths = Counter(line.count(b"\t") + 1 for line in lines)
     if widths[1] * 2 > len(lines):
         return _find_csv(sample, lines, path)
@@ -213,7 +215,8 @@ def _json_layout(names: tuple[str, ...], path: Path) -> Layout:
             f"{path}: JSON lines whose first object has {len(names)} keys with text. Two are needed, for example "
             '{"source": "...", "target": "..."} or {"translation": {"de": "...", "en": "..."}}.'
         )
-    return Layout("JSON lines", "", False, len(names), names)
+    is_array = names == tuple(map(str, range(1, len(names) + 1)))  # columns have numbers
+    return Layout("JSON lines", "", False, len(names), () if is_array else names)
 
 
 def _find_csv(sample: Sequence[bytes], lines: Sequence[bytes], path: Path) -> Layout:
@@ -283,7 +286,7 @@ def _with_header(layout: Layout, sample: Sequence[bytes]) -> Layout:
 
 def _rows(lines: Iterator[bytes], layout: Layout) -> Iterator[Row]:
     if layout.form == "JSON lines":
-        return json_rows(lines, layout.names)
+        return json_rows(lines, layout.names or tuple(map(str, range(1, layout.width + 1))))
     rows = csv_rows(lines, layout.separator) if layout.quoted else tsv_rows(lines)
     return islice(_checked(rows, layout.width), layout.header, None)
 
