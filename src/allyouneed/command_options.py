@@ -64,7 +64,7 @@ Train = Annotated[
     typer.Option(
         metavar="SOURCE TARGET",
         parser=file_group,
-        help="Two parallel text files, or one TSV. Repeat it for several corpora.",
+        help="Two parallel text files, or files with both sides, such as TSV or TMX. Repeat it for several corpora.",
     ),
 ]
 Into = Annotated[

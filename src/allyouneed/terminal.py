@@ -88,7 +88,7 @@ def resume_hint() -> Iterator[None]:
 
 
 class FileGroup(tuple[Path, ...]):
-    """Files that an option takes as a unit: one file, or two parallel files."""
+    """Files that an option takes as a unit: two parallel files, or any number of files with both sides."""
 
 
 def file_group(value: str) -> FileGroup:
@@ -100,7 +100,7 @@ def expand_options(arguments: list[str]) -> list[str]:
     """Rewrite options with one or two values, because click's options take a fixed number of values.
 
     `--test A B` becomes `--test A --test B`. Of `--train A B --train C`, which are two corpora, each becomes one value,
-    as `file_group` reads it. Arguments after `--` are left unchanged.
+    as `file_group` reads it; a corpus may have more files. Arguments after `--` are left unchanged.
     """
     end = arguments.index("--") if "--" in arguments else len(arguments)
     single: list[str] = []
@@ -110,7 +110,7 @@ def expand_options(arguments: list[str]) -> list[str]:
             name, values = (argument, 0) if argument in (*_CORPORA, *_FILES) else (None, 0)
         elif name is not None:
             values += 1
-            if values == 2 and name in _CORPORA:
+            if name in _CORPORA and (values == 2 or (values > 2 and _is_more_text(arguments[0], argument))):
                 single[-1] += f"{_SEPARATOR}{argument}"
                 continue
             if values == 2 or (values > 2 and _is_reference(arguments[0], name, argument)):
@@ -119,6 +119,11 @@ def expand_options(arguments: list[str]) -> list[str]:
                 name = None
         single.append(argument)
     return [*single, *arguments[end:]]
+
+
+def _is_more_text(command: str, value: str) -> bool:
+    """Return whether a third or later value of --train or --valid belongs to it: in `distil`, TEACHER may follow."""
+    return command == "train" or Path(value).is_file()
 
 
 def _is_reference(command: str, option: str, value: str) -> bool:

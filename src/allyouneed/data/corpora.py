@@ -12,12 +12,14 @@ from typing import NamedTuple, TypeAlias
 from allyouneed.data.corpus import CorpusReport, count_pairs
 from allyouneed.data.directions import Direction, code_of, parse_directions
 from allyouneed.data.files.formats import RawPair, columns_for, has_both_sides, read_pairs
+from allyouneed.data.files.grouping import contents
 from allyouneed.data.files.selection import DEFAULT, AnyColumns, Columns
 from allyouneed.data.inspection.findings import EXAMPLES
 from allyouneed.errors import UserError
 from allyouneed.files import TextFiles
 
 _MAX_WEIGHT = 1000
+_MOST_NAMED = 3  # files
 _TAG = re.compile(r"<[^<>\s]+>(?= )")
 CorpusFiles: TypeAlias = TextFiles | Sequence[Sequence[str | os.PathLike[str]]]
 
@@ -41,6 +43,8 @@ class Corpus:
     is_reversed: bool = False
 
     def __str__(self) -> str:
+        if len(self.paths) > _MOST_NAMED:
+            return f"{self.paths[0]} and {len(self.paths) - 1:,} other files"
         return " and ".join(map(str, self.paths))
 
     @property
@@ -59,30 +63,36 @@ class Corpus:
     @property
     def names(self) -> str:
         """Names of the files, without their folders."""
-        return ", ".join(path.name for path in self.paths)
+        names = ", ".join(path.name for path in self.paths[:_MOST_NAMED])
+        return names if len(self.paths) <= _MOST_NAMED else f"{names}, ..."
 
 
 def corpus(*paths: str | os.PathLike[str], weight: float = 1.0) -> Corpus:
-    """Make a corpus of one TSV file or of two plain files."""
+    """Make a corpus of two plain files, or of files with both sides."""
     return Corpus(tuple(map(Path, paths)), weight)
 
 
-def as_corpora(files: CorpusFiles, weights: str | Sequence[float] | None = None) -> tuple[Corpus, ...]:
+def as_corpora(
+    files: CorpusFiles, weights: str | Sequence[float] | None = None, split: str = "train"
+) -> tuple[Corpus, ...]:
     """Return the corpora that a caller gives.
 
     Args:
-        files: One TSV file or two plain files, which are one corpus; or a list of such lists, one for each corpus.
+        files: Two plain files, or files, folders and archives with both sides, which are one corpus; or a list of such
+            lists, one for each corpus.
         weights: Weight of each corpus, as numbers or as text such as "2,1"; None for a weight of 1 each.
+        split: Part of a data set that is read from a folder: "train", "validation" or "test".
 
     Raises:
-        UserError: If the sides of a corpus seem to be given as two corpora, or the weights are not valid.
+        UserError: If a folder has no text, the sides of a corpus seem to be given as two corpora, or the weights are
+            not valid.
     """
     if isinstance(files, str | os.PathLike):
         files = [files]
     groups = [[each] if isinstance(each, str | os.PathLike) else list(each) for each in files]
     if not any(isinstance(each, list | tuple) for each in files):
         groups = [[path for group in groups for path in group]]
-    corpora = tuple(corpus(*group) for group in groups)
+    corpora = tuple(corpus(*(path for name in group for path in contents(Path(name), split))) for group in groups)
     if len(corpora) == 2 and all(len(each.paths) == 1 and not has_both_sides(each.paths[0]) for each in corpora):
         raise UserError(
             f"{corpora[0]} and {corpora[1]} are given as two corpora, but one plain file is not a corpus. For two "
@@ -162,7 +172,7 @@ def training_text(
             the training corpora need.
     """
     corpora = as_corpora(train, weights)
-    valid_corpora = as_corpora(valid) if valid else ()
+    valid_corpora = as_corpora(valid, split="validation") if valid else ()
     source, target = (each if each and each.strip() else None for each in languages)
     if directions is not None and (source or target):
         raise UserError("--from and --to are for one direction, --directions for several. Give one or the other.")

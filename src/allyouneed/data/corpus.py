@@ -16,6 +16,7 @@ from allyouneed.data.files.encoding import MAX_BAD_SHARE, advice, guess_encoding
 from allyouneed.data.files.formats import RawPair, open_parts
 from allyouneed.data.files.lines import read_lines
 from allyouneed.data.files.selection import AnyColumns
+from allyouneed.data.files.tables import position
 from allyouneed.data.inspection.findings import EXAMPLES, finding_lines
 from allyouneed.errors import UserError
 
@@ -52,7 +53,7 @@ class CorpusReport:
         entry = self.dropped.setdefault(reason, {"count": 0, "examples": []})
         entry["count"] += 1
         if len(entry["examples"]) < EXAMPLES:
-            entry["examples"].append({"line": pair.line, "text": f"{pair.source} ||| {pair.target}"[:120]})
+            entry["examples"].append({"line": position(pair), "text": f"{pair.source} ||| {pair.target}"[:120]})
 
     def as_dict(self) -> dict[str, Any]:
         """Convert to a dictionary for JSON."""

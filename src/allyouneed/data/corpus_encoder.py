@@ -84,7 +84,7 @@ class CorpusEncoder:
         if reason is None:
             return False
         self.report.drop(pair, reason)
-        cells = (self.report.files[0], str(pair.line), reason, pair.source, pair.target)
+        cells = (pair.file or self.report.files[0], str(pair.line), reason, pair.source, pair.target)
         self.dropped.write("\t".join(cell.replace("\t", " ") for cell in cells) + "\n")
         return True
 

@@ -77,7 +77,8 @@ def train(
 ) -> None:
     """Train a translator from parallel text.
 
-    Two plain files with one sentence per line, or one TSV, CSV or JSONL file, compressed or not.
+    Two plain files with one sentence per line, or files, folders and archives with both sides: TSV, CSV, JSON, TMX,
+    XLIFF, PO, Parquet, XLSX and data sets, compressed or not.
 
     \b
     Example: allyouneed train --from de --to en --train train.de train.en \\
@@ -135,7 +136,7 @@ def distil(
         request = training.Distillation(
             teacher,
             training.as_corpora(train, weights),
-            training.as_corpora(valid),
+            training.as_corpora(valid, split="validation"),
             out,
             recipe,
             overrides,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from allyouneed.data.corpus import count_pairs
 from allyouneed.data.files.formats import RawPair, columns_for, has_both_sides, read_pairs, reading_notes
+from allyouneed.data.files.grouping import contents
 from allyouneed.data.files.lines import read_text
 from allyouneed.data.files.selection import AnyColumns
 from allyouneed.data.tokens.tokenizer import to_nfc
@@ -99,7 +100,8 @@ def read_test(
             _check_length(files[0], sources, first, references)
         found = TestSet(str(first), _numbers(references), sources, [references])
     else:
-        pairs = read_test_set(files[:2], columns, languages, report)
+        paths = contents(files[0], "test") if len(files) == 1 else files[:2]
+        pairs = read_test_set(paths, columns, languages, report)
         sources, references = [pair.source for pair in pairs], [pair.target for pair in pairs]
         found = TestSet(str(files[0]), [pair.line for pair in pairs], sources, [references])
     for path in more:
@@ -148,7 +150,9 @@ def read_test_set(
         raise UserError(f"{paths[0]}: the file is empty.")
     for pair in pairs:
         if pair.fault:
-            raise UserError(f"{paths[0]}:{pair.line}: {pair.fault}. Fix the line, or remove it from both sides.")
+            raise UserError(
+                f"{pair.file or paths[0]}:{pair.line}: {pair.fault}. Fix the line, or remove it from both sides."
+            )
     return pairs
 
 
@@ -161,7 +165,7 @@ def _plain(path: Path) -> list[str]:
 
 def _has_pairs(path: Path) -> bool:
     """Return whether a single file has source and target, not the source alone."""
-    return path.is_file() and has_both_sides(path)
+    return path.is_dir() or (path.is_file() and has_both_sides(path))
 
 
 def _numbers(lines: Sequence[str]) -> list[int]:

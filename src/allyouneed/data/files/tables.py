@@ -37,6 +37,11 @@ class RawPair(NamedTuple):
     file: str = ""
 
 
+def position(pair: RawPair) -> int | str:
+    """Return the line of a pair, with its file if it is one of several."""
+    return f"{pair.file}:{pair.line}" if pair.file else pair.line
+
+
 class Table(ABC):
     """A file with rows of cells.
 

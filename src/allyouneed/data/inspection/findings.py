@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from allyouneed.data.files.formats import RawPair
+from allyouneed.data.files.tables import RawPair, position
 from allyouneed.errors import UserError
 
 EXAMPLES = 3
@@ -62,7 +62,7 @@ class Finding:
 
 def examples_of(pairs: Sequence[RawPair]) -> list[dict[str, Any]]:
     """Return the lines and the texts of the first pairs, as `CorpusReport` has them."""
-    return [{"line": pair.line, "text": f"{pair.source} ||| {pair.target}"[:_WIDTH]} for pair in pairs[:EXAMPLES]]
+    return [{"line": position(pair), "text": f"{pair.source} ||| {pair.target}"[:_WIDTH]} for pair in pairs[:EXAMPLES]]
 
 
 def finding_lines(findings: Sequence[dict[str, Any]]) -> Iterator[str]:
