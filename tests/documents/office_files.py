@@ -104,3 +104,32 @@ def pptx(slides: list[str], **more: str) -> bytes:
         parts[path] = f"<p:{name} {space}>{content}</p:{name}>"
         links.setdefault(names[0], []).append(path)
     return package("ppt/presentation.xml", kinds, parts, links)
+
+
+_ODF = "urn:oasis:names:tc:opendocument:xmlns:"
+_ODF_PREFIXES = ("office", "text", "table", "style", "meta", "presentation")
+ODF_NAMESPACES = " ".join(
+    [
+        *(f'xmlns:{prefix}="{_ODF}{prefix}:1.0"' for prefix in _ODF_PREFIXES),
+        f'xmlns:draw="{_ODF}drawing:1.0"',
+        f'xmlns:svg="{_ODF}svg-compatible:1.0"',
+        f'xmlns:fo="{_ODF}xsl-fo-compatible:1.0"',
+        'xmlns:dc="http://purl.org/dc/elements/1.1/"',
+        'xmlns:xlink="http://www.w3.org/1999/xlink"',
+    ]
+)
+
+
+def odf(body: str, kind: str = "text", styles: str = "", **parts: str) -> bytes:
+    """Return an OpenDocument file: its body, its automatic styles, and further entries such as `styles` and `meta`."""
+    content = (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<office:document-content {ODF_NAMESPACES}>'
+        f"<office:automatic-styles>{styles}</office:automatic-styles>"
+        f"<office:body><office:{kind}>{body}</office:{kind}></office:body></office:document-content>"
+    )
+    more = {
+        f"{name}.xml": f"<office:document-{name} {ODF_NAMESPACES}>{part}</office:document-{name}>"
+        for name, part in parts.items()
+    }
+    mime_type = f"application/vnd.oasis.opendocument.{kind}"
+    return zipped({"mimetype": mime_type, "content.xml": content, **more}, stored=("mimetype",))

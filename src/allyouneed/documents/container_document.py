@@ -31,8 +31,8 @@ class ContainerDocument:
 
     def __init__(self, container: ZipContainer, entries: Mapping[str, EntryDocument], notes: Sequence[str] = ()):
         self._container, self._entries = container, entries
-        self.segments = [segment for entry in entries.values() for segment in entry.segments]
-        self.notes = list(notes)
+        self.segments: Sequence[Segment] = [segment for entry in entries.values() for segment in entry.segments]
+        self.notes: Sequence[str] = list(notes)
         self.suffix: str | None = None
 
     def write(self, translations: Sequence[Parts | None]) -> bytes:

@@ -9,6 +9,9 @@ from allyouneed.documents.document import ReadOptions
 from allyouneed.documents.xml_entry import local_name
 from allyouneed.languages import primary
 
+_STYLE = "urn:oasis:names:tc:opendocument:xmlns:style:1.0"
+_FO = "urn:oasis:names:tc:opendocument:xmlns:xsl-fo-compatible:1.0"
+_DC = "http://purl.org/dc/elements/1.1/"
 _UNDETERMINED = "und"
 _EAST_ASIAN = frozenset(("zh", "ja", "ko", "yue"))
 _RIGHT_TO_LEFT = frozenset(("ar", "fa", "he", "ur", "ps", "sd", "ug", "yi", "dv", "ckb", "ks"))
@@ -55,3 +58,31 @@ def localize(root: etree._Element, options: ReadOptions) -> bool:
 
 def _is_source(code: str | None, options: ReadOptions) -> bool:
     return bool(code) and options.source != _UNDETERMINED and primary(code or "") == primary(options.source)
+
+
+def localize_odf(root: etree._Element, options: ReadOptions) -> bool:
+    """Set the language of OpenDocument styles as `localize` does for Office Open XML.
+
+    Returns:
+        Whether something changed.
+    """
+    if options.target == _UNDETERMINED:
+        return False
+    language, _, country = with_region(options.target).partition("-")
+    ending = {"eastAsia": "-asian", "bidi": "-complex", "val": ""}[script_class(options.target)]
+    changed = False
+    for properties in root.iter(f"{{{_STYLE}}}text-properties"):
+        is_default = local_name(properties.getparent()) == "default-style"
+        is_source = any(
+            _is_source(properties.get(f"{{{_STYLE if each else _FO}}}language{each}"), options)
+            for each in ("", "-asian", "-complex")
+        )
+        if is_default or is_source:
+            namespace = _STYLE if ending else _FO
+            properties.set(f"{{{namespace}}}language{ending}", language)
+            properties.set(f"{{{namespace}}}country{ending}", country or "none")
+            changed = True
+    for element in root.iter(f"{{{_DC}}}language"):
+        if local_name(element.getparent()) == "meta":
+            element.text, changed = with_region(options.target), True
+    return changed

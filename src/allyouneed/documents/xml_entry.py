@@ -38,6 +38,7 @@ class XmlEntry:
         name: Name for messages: file and entry.
         units: Finds the units of a tree, in document order, always the same for the same tree.
         finish: Applied to a tree with changes; returns whether it changed something itself.
+        keeps_entities: Whether the XML may declare entities; they are kept.
     """
 
     def __init__(
@@ -46,32 +47,35 @@ class XmlEntry:
         name: str,
         units: Callable[[etree._Element], list[Unit]],
         finish: Callable[[etree._Element], bool] = lambda root: False,
+        keeps_entities: bool = False,
     ):
-        self._data, self._name, self._units, self._finish = data, name, units, finish
-        found = units(parse_xml(data, name).getroot())
+        self.data, self._name, self._units, self._finish = data, name, units, finish
+        self._keeps_entities = keeps_entities
+        found = units(parse_xml(data, name, keeps_entities).getroot())
         self.segments = [Segment(unit.source, unit.where) for unit in found]
 
     def write(self, translations: Sequence[Parts | None]) -> bytes:
         """Return the XML with translations; unchanged units, and XML without changes, stay as they are."""
-        tree = parse_xml(self._data, self._name)
+        tree = parse_xml(self.data, self._name, self._keeps_entities)
         changed = False
         for unit, translation in zip(self._units(tree.getroot()), translations, strict=True):
             if translation is not None and translation != unit.source:
                 unit.put(translation)
                 changed = True
         changed |= self._finish(tree.getroot())
-        return serialize_xml(tree, self._data) if changed else self._data
+        return serialize_xml(tree, self.data) if changed else self.data
 
 
-def parse_xml(data: bytes, name: str) -> etree._ElementTree:
+def parse_xml(data: bytes, name: str, keeps_entities: bool = False) -> etree._ElementTree:
     """Parse XML without loading a DTD or expanding entities.
 
     Args:
         data: The XML.
         name: Name for messages.
+        keeps_entities: Whether the XML may declare entities, which are nodes of the tree.
 
     Raises:
-        UserError: If the XML is malformed, too large or declares entities.
+        UserError: If the XML is malformed, too large or declares entities that it must not.
     """
     if data.count(b"<") + data.count(b"=") > _MAX_MARKS:
         raise UserError(f"{name}: more than {_MAX_MARKS:,} elements and attributes. Split the document.")
@@ -80,7 +84,9 @@ def parse_xml(data: bytes, name: str) -> etree._ElementTree:
         tree = etree.ElementTree(etree.fromstring(data, parser))
     except (etree.XMLSyntaxError, ValueError) as error:
         raise UserError(f"{name}: malformed XML ({error}). The file is damaged: save the document again.") from error
-    if tree.docinfo.internalDTD is not None and any(True for _ in tree.docinfo.internalDTD.iterentities()):
+    if keeps_entities or tree.docinfo.internalDTD is None:
+        return tree
+    if any(True for _ in tree.docinfo.internalDTD.iterentities()):
         raise UserError(f"{name}: the XML declares entities, which no program writes here. Save the document again.")
     return tree
 
@@ -104,6 +110,11 @@ def local_name(element: etree._Element) -> str:
     """Return the name of an element without its namespace; "" for comments and processing instructions."""
     tag = element.tag
     return tag.rpartition("}")[2] if isinstance(tag, str) else ""
+
+
+def has_words(parts: Parts) -> bool:
+    """Return whether there is text beside codes."""
+    return any(isinstance(part, str) and not part.isspace() for part in parts)
 
 
 def append_text(parent: etree._Element, text: str) -> None:

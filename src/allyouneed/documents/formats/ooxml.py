@@ -14,8 +14,7 @@ from allyouneed.documents.document import ReadOptions
 from allyouneed.documents.formats.ooxml_paragraphs import DRAWING, DRAWING_PARAGRAPH, WORD, WORD_PARAGRAPH
 from allyouneed.documents.formats.run_paragraph import RunParagraph
 from allyouneed.documents.office_language import localize
-from allyouneed.documents.segments import Parts
-from allyouneed.documents.xml_entry import Unit, XmlEntry, attribute_unit, local_name, parse_xml, text_unit
+from allyouneed.documents.xml_entry import Unit, XmlEntry, attribute_unit, has_words, local_name, parse_xml, text_unit
 from allyouneed.documents.zip_container import ZipContainer
 from allyouneed.errors import UserError
 
@@ -205,11 +204,6 @@ def text_units(root: etree._Element, label: str, skipped: Callable[[etree._Eleme
         else:
             units += _descriptions(element, start)
     return units
-
-
-def has_words(parts: Parts) -> bool:
-    """Return whether there is text beside codes."""
-    return any(isinstance(part, str) and not part.isspace() for part in parts)
 
 
 def _is_cached_text(element: etree._Element) -> bool:

@@ -163,14 +163,13 @@ def _word_key(properties: etree._Element | None) -> Key:
     return tuple(_frozen(child) for child in children if local_name(child))
 
 
-def _word_text_run(paragraph: etree._Element, text: str, properties: etree._Element | None) -> etree._Element:
-    run = _run(paragraph, properties)
+def _put_word_text(parent: etree._Element, text: str, properties: etree._Element | None) -> None:
+    run = _add_run(parent, properties)
     for index, piece in enumerate(text.split(_NO_BREAK_HYPHEN)):
         if index:
             _add(run, "noBreakHyphen")
         if piece:
             _add_text(run, piece)
-    return run
 
 
 def _drawing_atoms(paragraph: etree._Element) -> Iterator[Atom]:
@@ -191,10 +190,8 @@ def _drawing_key(properties: etree._Element | None) -> Key:
     return (*attributes, *(_frozen(child) for child in properties if local_name(child)))
 
 
-def _drawing_text_run(paragraph: etree._Element, text: str, properties: etree._Element | None) -> etree._Element:
-    run = _run(paragraph, properties)
-    _add(run, "t").text = text
-    return run
+def _put_drawing_text(parent: etree._Element, text: str, properties: etree._Element | None) -> None:
+    _add(_add_run(parent, properties), "t").text = text
 
 
 def _cell_atoms(cell: etree._Element) -> Iterator[Atom]:
@@ -211,10 +208,8 @@ def _cell_atoms(cell: etree._Element) -> Iterator[Atom]:
                 yield Text(piece, _child(child, "rPr") if name == "r" else None, (None, element))
 
 
-def _cell_text_run(cell: etree._Element, text: str, properties: etree._Element | None) -> etree._Element:
-    run = _run(cell, properties)
-    _add_text(run, text)
-    return run
+def _put_cell_text(parent: etree._Element, text: str, properties: etree._Element | None) -> None:
+    _add_text(_add_run(parent, properties), text)
 
 
 def _finish_cell(cell: etree._Element) -> None:
@@ -228,9 +223,8 @@ def _finish_cell(cell: etree._Element) -> None:
         cell.insert(0, cell[-1])
 
 
-def _run(paragraph: etree._Element, properties: etree._Element | None) -> etree._Element:
-    namespace = etree.QName(paragraph).namespace
-    run = etree.Element(f"{{{namespace}}}r", nsmap={paragraph.prefix: namespace})
+def _add_run(parent: etree._Element, properties: etree._Element | None) -> etree._Element:
+    run = _add(parent, "r")
     if properties is not None:
         copy = deepcopy(properties)
         copy.tail = None
@@ -271,6 +265,6 @@ def _text_in(element: etree._Element) -> str:
     return "".join(each.text or "" for each in element.iter("{*}t"))
 
 
-WORD_PARAGRAPH = Dialect(_word_atoms, _word_text_run, _word_key)
-DRAWING_PARAGRAPH = Dialect(_drawing_atoms, _drawing_text_run, _drawing_key, frozenset(("endParaRPr",)))
-CELL = Dialect(_cell_atoms, _cell_text_run, _word_key, frozenset(("phoneticPr",)), _finish_cell)
+WORD_PARAGRAPH = Dialect(_word_atoms, _put_word_text, _word_key)
+DRAWING_PARAGRAPH = Dialect(_drawing_atoms, _put_drawing_text, _drawing_key, frozenset(("endParaRPr",)))
+CELL = Dialect(_cell_atoms, _put_cell_text, _word_key, frozenset(("phoneticPr",)), _finish_cell)

@@ -1,4 +1,4 @@
-"""Paragraphs of runs, as in Office Open XML: from runs of formatted text to text with codes, and back.
+"""Paragraphs of runs, as office documents store them: from runs of formatted text to text with codes, and back.
 
 A paragraph's text is cut into runs wherever anything differs, even what nobody sees (revision identifiers, the language
 of spelling, marks of spelling errors). Here runs of equal visible formatting are one text. The most frequent formatting
@@ -80,14 +80,14 @@ class Dialect(NamedTuple):
 
     Attributes:
         atoms: Yields the content of a paragraph.
-        make_run: Creates a run for text with properties, in the namespace of a paragraph.
+        put_text: Appends text with properties to an element.
         key: Returns the visible formatting that properties specify.
         last: Local names of children that stay at the end of the paragraph.
         finish: Applied to a changed paragraph.
     """
 
     atoms: Callable[[etree._Element], Iterator[Atom]]
-    make_run: Callable[[etree._Element, str, etree._Element | None], etree._Element]
+    put_text: Callable[[etree._Element, str, etree._Element | None], None]
     key: Callable[[etree._Element | None], Key]
     last: frozenset[str] = frozenset()
     finish: Callable[[etree._Element], None] = lambda paragraph: None
@@ -139,7 +139,7 @@ class RunParagraph:
 
     def _put_text(self, text: str, level: _Level) -> None:
         if text := xml_text(text):
-            level.element.append(self._dialect.make_run(self._element, text, level.properties))
+            self._dialect.put_text(level.element, text, level.properties)
 
     def _put_code(self, code: Code, levels: list[_Level]) -> None:
         payload, level = self._payloads[code.pair], levels[-1]
@@ -157,6 +157,7 @@ class RunParagraph:
             if payload.wrapper is None or payload.inside is None:
                 levels.append(_Level(code.pair, level.element, level.properties))
             else:
+                payload.wrapper.tail = None
                 level.element.append(payload.wrapper)
                 base = self._bases.get(payload.name, level.properties)
                 levels.append(_Level(code.pair, payload.inside, base))
@@ -317,6 +318,7 @@ def _is_seen_on_spaces(properties: etree._Element | None) -> bool:
 
 def _clear(element: etree._Element) -> None:
     """Remove the content of an element except its properties."""
+    element.text = None
     for child in list(element):
         if not local_name(child).endswith("Pr"):
             element.remove(child)

@@ -13,13 +13,13 @@ from lxml import etree
 
 from allyouneed.documents.container_document import ContainerDocument
 from allyouneed.documents.document import ReadOptions
-from allyouneed.documents.formats.ooxml import Package, has_text, has_words
+from allyouneed.documents.formats.ooxml import Package, has_text
 from allyouneed.documents.formats.ooxml_paragraphs import CELL
 from allyouneed.documents.formats.page_texts import page_text_units
 from allyouneed.documents.formats.run_paragraph import RunParagraph
 from allyouneed.documents.formats.worksheets import Sheets, TableLabel
 from allyouneed.documents.segments import Code, CodeKind, Part, Parts
-from allyouneed.documents.xml_entry import Unit, XmlEntry, serialize_xml, xml_text
+from allyouneed.documents.xml_entry import Unit, XmlEntry, has_words, serialize_xml, xml_text
 
 
 def read(data: bytes, options: ReadOptions) -> ContainerDocument:
