@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -421,7 +421,7 @@ def tokenise(text: str, kept: Sequence[Span], cuts: Sequence[int]) -> list[Token
     return tokens
 
 
-def joined(parts: Sequence[str | Code]) -> Parts:
+def joined(parts: Iterable[Part]) -> Parts:
     """Join adjacent texts."""
     out: list[str | Code] = []
     for part in parts:

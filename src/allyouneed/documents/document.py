@@ -49,7 +49,9 @@ class ReadOptions:
         target: Code of the target language.
         paragraphs: Whether consecutive lines of plain text form a paragraph.
         ignored: In XML and HTML, further elements that are not translated.
-        splitting: In XML, the elements that separate segments; all others are inline.
+        splitting: In XML, elements that separate segments.
+        inline: In XML, elements that are within segments.
+        outline: In XML, whether all other elements separate segments unless they are beside text. Else all are inline.
         columns: In a table, the columns to translate, by number from 1 or by name; None for the default.
     """
 
@@ -59,6 +61,8 @@ class ReadOptions:
     paragraphs: bool = False
     ignored: frozenset[str] = frozenset()
     splitting: frozenset[str] = frozenset()
+    inline: frozenset[str] = frozenset()
+    outline: bool = True
     columns: tuple[str, ...] | None = None
 
 
@@ -83,6 +87,8 @@ class Format(NamedTuple):
 
 FORMATS = (
     Format("plain text", (".txt", ".text"), "plain_text"),
+    Format("HTML", (".html", ".htm", ".xhtml", ".xht"), "html"),
+    Format("XML", (".xml", ".dbk", ".docbook", ".dita"), "xml"),
     Format("Word document", (".docx", ".docm", ".dotx", ".dotm"), "docx", is_text=False),
     Format("Excel workbook", (".xlsx", ".xlsm", ".xltx", ".xltm"), "xlsx", is_text=False),
     Format("OpenDocument text", (".odt", ".ott", ".fodt"), "odf", is_text=False),

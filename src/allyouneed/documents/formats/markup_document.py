@@ -1,0 +1,314 @@
+"""Segments of HTML and XML: text with inline tags, and attributes that readers see. All else is copied."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import unescape
+from itertools import accumulate
+
+from allyouneed.documents.code_placement import joined
+from allyouneed.documents.formats.markup_scanner import Piece, PieceKind, attributes, scan
+from allyouneed.documents.formats.markup_structure import MarkupRules, mark_structure
+from allyouneed.documents.segments import Code, CodeKind, Part, Parts, Segment, plain_text
+
+_TAG = re.compile(r"</?[^\W\d_]")
+_SPACE = re.compile(r"[ \t\n\r\f]+")
+_SPACES = " \t\n\r\f"
+_LONGEST_SHOWN = 80  # characters of a kept element that the model sees
+_UNSEEN = frozenset(("iframe", "math", "noembed", "rp", "rt", "script", "style", "svg", "template", "textarea", "xmp"))
+_SEEN_ATTRIBUTES = (
+    "abbr", "alt", "aria-description", "aria-label", "aria-placeholder", "aria-roledescription", "aria-valuetext",
+    "label", "placeholder", "summary", "title",
+)  # fmt: skip
+_BUTTONS = ("submit", "button", "reset")
+_DESCRIPTIONS = re.compile(
+    r"(?:og:|twitter:)?(?:description|title|site_name|image:alt)|keywords|abstract", re.IGNORECASE
+)
+
+_CDATA, _CDATA_END = "<![CDATA[", "]]>"
+
+Span = tuple[int, int]
+Escape = Callable[[str], str]
+
+
+@dataclass
+class TextBlock:
+    """A stretch of text with inline tags.
+
+    Attributes:
+        start: Position in the markup.
+        end: Position in the markup.
+        segment: The segment.
+        tags: Positions of the tags, by kind and number of their codes.
+    """
+
+    start: int
+    end: int
+    segment: Segment
+    tags: dict[tuple[CodeKind, int], Span] = field(default_factory=dict)
+
+
+@dataclass
+class AttributeValue:
+    """The value of an attribute; `start` and `end` are without quotation marks."""
+
+    start: int
+    end: int
+    segment: Segment
+
+
+class MarkupText:
+    """Markup that was read.
+
+    Args:
+        text: The markup.
+        rules: How it is interpreted.
+        finish: Applied to each piece of translated text when it is written, after escaping.
+        first_line: Number of the first line, for positions.
+
+    Attributes:
+        units: Text blocks and attribute values, in document order.
+    """
+
+    def __init__(self, text: str, rules: MarkupRules, finish: Escape = str, first_line: int = 1):
+        self.text, self.rules, self.finish, self.first_line = text, rules, finish, first_line
+        self.pieces = scan(text, rules.is_xml, rules.is_xhtml)
+        mark_structure(text, self.pieces, rules)
+        units: list[TextBlock | AttributeValue] = [*_Builder(self).blocks(), *self._attribute_values()]
+        self.units = sorted(units, key=lambda unit: unit.start)
+
+    @cached_property
+    def unread_line(self) -> int | None:
+        """Line of a tag that does not end, so that the rest is not read."""
+        last = self.pieces[-1] if self.pieces else None
+        is_open_tag = last and last.kind is PieceKind.OTHER and last.end == len(self.text)
+        return self.line(last.start) if last and is_open_tag and _TAG.match(self.text, last.start) else None
+
+    @property
+    def segments(self) -> list[Segment]:
+        """The segments, in document order."""
+        return [unit.segment for unit in self.units]
+
+    def write(self, translations: Sequence[Parts | None]) -> str:
+        """Return the markup with translations in place of its segments."""
+        changed = [
+            (unit, translation)
+            for unit, translation in zip(self.units, translations, strict=True)
+            if translation is not None and translation != unit.segment.source
+        ]
+        edits = {
+            unit.start: (unit.end, self._attribute(unit, plain_text(translation)))
+            for unit, translation in changed
+            if isinstance(unit, AttributeValue)
+        }
+        starts = sorted(edits)
+
+        def copied(start: int, end: int) -> str:
+            out, position = [], start
+            for at in starts[bisect_left(starts, start) : bisect_left(starts, end)]:
+                out += [self.text[position:at], edits[at][1]]
+                position = edits[at][0]
+            return "".join([*out, self.text[position:end]])
+
+        out, position = [], 0
+        for unit, translation in changed:
+            if isinstance(unit, TextBlock):
+                out += [copied(position, unit.start), self._block(unit, translation, copied)]
+                position = unit.end
+        return "".join([*out, copied(position, len(self.text))])
+
+    def line(self, position: int) -> int:
+        """Return the number of the line of a position."""
+        return bisect_right(self._line_starts, position) - 1 + self.first_line
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        return [0, *(match.end() for match in re.finditer(r"\r\n|\r|\n", self.text))]
+
+    @cached_property
+    def _names_spaces(self) -> bool:
+        return "&nbsp;" in self.text
+
+    def _escape(self, text: str) -> str:
+        text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        if self._names_spaces:
+            text = text.replace("\xa0", "&nbsp;")
+        return self.finish(text)
+
+    def _block(self, block: TextBlock, translation: Parts, copied: Callable[[int, int], str]) -> str:
+        out: list[str] = []
+        in_cdata = False
+        for part in translation:
+            if isinstance(part, Code):
+                span = block.tags.get((part.kind, part.pair))
+                out.append(copied(*span) if span else part.raw)
+                in_cdata = part.raw == _CDATA if part.kind is CodeKind.OPEN else in_cdata and part.raw != _CDATA_END
+            elif in_cdata:
+                out.append(part.replace(_CDATA_END, "]]]]><![CDATA[>"))
+            else:
+                out.append(self._escape(part))
+        return "".join(out)
+
+    def _attribute(self, value: AttributeValue, text: str) -> str:
+        quote = self.text[value.start - 1]
+        escaped = self.finish(text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;"))
+        if quote == '"':
+            return escaped
+        return escaped.replace("'", "&#39;") if quote == "'" else f'"{escaped}"'
+
+    def _attribute_values(self) -> Iterator[AttributeValue]:
+        if self.rules.is_xml:
+            return
+        kept_until = 0
+        for piece in self.pieces:
+            if piece.start < kept_until or piece.kind not in (PieceKind.START, PieceKind.EMPTY):
+                continue
+            if piece.keeps:
+                kept_until = self.pieces[piece.partner].end if piece.partner >= 0 else piece.end
+                continue
+            for name, (start, end) in self._seen(piece):
+                if text := unescape(self.text[start:end]).strip():
+                    where = f"line {self.line(start):,}, {name}"
+                    yield AttributeValue(start, end, Segment((text,), where))
+
+    def _seen(self, piece: Piece) -> Iterator[tuple[str, Span]]:
+        """Yield the attributes of a tag whose values readers see."""
+        if piece.end - piece.start <= len(piece.name) + 3 or piece.asks is False:
+            return
+        found = attributes(self.text, piece)
+        values = {name: self.text[slice(*span)] for name, span in found.items()}
+        for name, span in found.items():
+            is_seen = name in _SEEN_ATTRIBUTES
+            is_seen = is_seen or (
+                name == "value" and piece.name == "input" and values.get("type", "").lower() in _BUTTONS
+            )
+            described = values.get("name", values.get("property", ""))
+            is_seen = is_seen or (
+                name == "content" and piece.name == "meta" and bool(_DESCRIPTIONS.fullmatch(described))
+            )
+            if is_seen:
+                yield name, span
+
+
+class _Builder:
+    """Collects the text blocks of markup."""
+
+    def __init__(self, markup: MarkupText):
+        self.markup, self.text, self.rules, self.pieces = markup, markup.text, markup.rules, markup.pieces
+        self.parts: deque[tuple[Part, Span]] = deque()
+        self.preserved_until = 0  # position up to which white space counts
+        counted = (bool(piece.text.strip()) or self._is_cdata(piece) for piece in self.pieces)
+        self.texts = [0, *accumulate(counted)]  # number of texts before each piece, to recognise empty elements
+        self.asking = [0, *accumulate(piece.asks is True for piece in self.pieces)]
+
+    def blocks(self) -> Iterator[TextBlock]:
+        """Yield the blocks, in document order."""
+        states = [(len(self.pieces), True)]  # last piece of the elements around, and whether they are translated
+        index = 0
+        while index < len(self.pieces):
+            piece = self.pieces[index]
+            while index > states[-1][0]:
+                states.pop()
+            is_element, last = piece.kind is PieceKind.START and piece.partner >= 0, index
+            if is_element and piece.keeps and self.asking[piece.partner] > self.asking[index]:
+                states.append((piece.partner, False))
+            elif is_element and piece.asks and not states[-1][1]:
+                states.append((piece.partner, True))
+            elif is_element and (piece.keeps or self.texts[index] == self.texts[piece.partner]):
+                last = piece.partner
+            if piece.splits or not states[-1][1]:
+                yield from self._finish()
+            else:
+                self._add(piece, index, last)
+            if is_element and (piece.name == "pre" or self._preserves(piece)):
+                self.preserved_until = max(self.preserved_until, self.pieces[piece.partner].end)
+            index = last + 1
+        yield from self._finish()
+
+    def _is_cdata(self, piece: Piece) -> bool:
+        is_xml = self.rules.is_xml or self.rules.is_xhtml
+        return is_xml and piece.kind is PieceKind.OTHER and self.text.startswith(_CDATA, piece.start)
+
+    def _preserves(self, piece: Piece) -> bool:
+        return "xml:space" in self.text[piece.start : piece.end] and "preserve" in self.text[piece.start : piece.end]
+
+    def _add(self, piece: Piece, index: int, last: int) -> None:
+        """Add a piece, or a whole element that is kept or empty, to the block."""
+        span = (piece.start, self.pieces[last].end)
+        raw = self.text[slice(*span)]
+        if piece.kind is PieceKind.TEXT:
+            is_preserved = piece.start < self.preserved_until
+            self.parts.append((piece.text if is_preserved else _SPACE.sub(" ", piece.text), span))
+        elif piece.kind is PieceKind.REFERENCE:
+            self.parts.append((Code(raw, pair=index, text=raw), span))
+        elif self._is_cdata(piece):
+            inner = raw.removeprefix(_CDATA).removesuffix(_CDATA_END)
+            start, end = piece.start + len(_CDATA), piece.start + len(_CDATA) + len(inner)
+            self.parts.append((Code(_CDATA, CodeKind.OPEN, index), (piece.start, start)))
+            self.parts.append((inner, (start, end)))
+            self.parts.append((Code(raw[len(_CDATA) + len(inner) :], CodeKind.CLOSE, index), (end, piece.end)))
+        elif last > index or piece.partner < 0:
+            self.parts.append((Code(raw, pair=index, text=self._shown(piece, index, last)), span))
+        elif piece.kind is PieceKind.START:
+            self.parts.append((Code(raw, CodeKind.OPEN, index), span))
+        else:
+            self.parts.append((Code(raw, CodeKind.CLOSE, piece.partner), span))
+
+    def _shown(self, piece: Piece, index: int, last: int) -> str:
+        """Return the text that readers see of an element that is kept."""
+        if piece.name == "br":
+            return " "
+        if last == index or piece.name in _UNSEEN:
+            return ""
+        inside = "".join(each.text for each in self.pieces[index : last + 1])
+        text = _SPACE.sub(" ", inside).strip()
+        return text if len(text) <= _LONGEST_SHOWN else ""
+
+    def _finish(self) -> Iterator[TextBlock]:
+        self._trim()
+        parts, self.parts = list(self.parts), deque()
+        if not any(isinstance(part, str) and part.strip() for part, _ in parts):
+            return
+        for at, strip in ((0, str.lstrip), (-1, str.rstrip)):
+            part, (start, end) = parts[at]
+            if isinstance(part, str):
+                raw = self.text[start:end]
+                start += 0 if at else len(raw) - len(raw.lstrip(_SPACES))
+                end -= len(raw) - len(raw.rstrip(_SPACES)) if at else 0
+                parts[at] = strip(part, _SPACES), (start, end)
+        source = joined([part for part, _ in parts])
+        start, end = parts[0][1][0], parts[-1][1][1]
+        tags = {(part.kind, part.pair): span for part, span in parts if isinstance(part, Code)}
+        yield TextBlock(start, end, Segment(source, f"line {self.markup.line(start):,}"), tags)
+
+    def _trim(self) -> None:
+        """Drop white space and tags at the ends of the block, which are then copied."""
+        parts = self.parts
+        while parts:
+            first, last = parts[0][0], parts[-1][0]
+            if _is_blank(first):
+                parts.popleft()
+            elif _is_blank(last):
+                parts.pop()
+            elif (
+                isinstance(first, Code)
+                and isinstance(last, Code)
+                and (first.kind, last.kind) == (CodeKind.OPEN, CodeKind.CLOSE)
+                and first.pair == last.pair
+                and first.raw != _CDATA
+            ):
+                parts.popleft()
+                parts.pop()
+            else:
+                break
+
+
+def _is_blank(part: Part) -> bool:
+    if isinstance(part, str):
+        return not part.strip(_SPACES)
+    return part.kind is CodeKind.ALONE and not part.text.strip()
