@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeAlias
 
 from allyouneed.config import DataConfig
 from allyouneed.data.blocks import PreparedBlock, prepare_block
 from allyouneed.data.corpora import Corpus, common_tag, count_all_pairs, directions_of, located
 from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs
-from allyouneed.data.corpus_encoder import CorpusEncoder
+from allyouneed.data.corpus_encoder import CorpusEncoder, PrepareBlocks
 from allyouneed.data.directions import code_of, targets_of
 from allyouneed.data.duplicates import SeenPairs
 from allyouneed.data.files.formats import RawPair, read_pairs, reading_notes
@@ -33,6 +33,9 @@ from allyouneed.progress import RateLines
 
 _MANY_PAIRS = 50_000  # from which worker processes are faster than one process
 _TOKENIZER_PAIRS = 1_000_000  # pairs, distributed over the corpus, on which the tokenizer is trained
+Engine: TypeAlias = Callable[
+    [Callable[[list[RawPair]], PreparedBlock], Iterable[list[RawPair]]], Iterator[PreparedBlock]
+]
 
 
 def prepare(
@@ -44,6 +47,7 @@ def prepare(
     tokenizer: AnyTokenizer | None = None,
     adjustable: bool = False,
     languages: tuple[str, str] | None = None,
+    engine: Engine | None = None,
 ) -> PreparedData:
     """Train a tokenizer, encode the text and write it to `folder`, unless this has been done before.
 
@@ -61,6 +65,8 @@ def prepare(
         adjustable: Whether `data.vocab_size` may be raised if it leaves too little room beside the text's characters.
         languages: Codes of source and target, by which a header selects the columns of a file, and the text is
             inspected.
+        engine: Applies `prepare_block` to blocks of pairs and yields the results in the same order, for example on
+            other machines. Default: worker processes, one per core.
 
     Returns:
         The prepared data.
@@ -89,7 +95,7 @@ def prepare(
         for line in describe_size(tokenizer, data.vocab_size):
             say(line)
     with _open_dropped(prepared.dropped) as dropped:
-        encoding = _Encoding(prepared, data, tokenizer, dropped, say)
+        encoding = _Encoding(prepared, data, tokenizer, dropped, say, engine)
         reports = {"train": encoding.train(train, counts, held_out, inspection.overlap)}
         reports["valid"], texts = encoding.valid(valid, held_out)
     if not valid:
@@ -113,29 +119,30 @@ class _Encoding:
         tokenizer: AnyTokenizer,
         dropped: TextIO,
         say: Callable[[str], None],
+        engine: Engine | None,
     ):
         self.prepared, self.data, self.tokenizer = prepared, data, tokenizer
-        self.dropped, self.say = dropped, say
+        self.dropped, self.say, self.engine = dropped, say, engine
 
     def train(
         self, corpora: Sequence[Corpus], counts: Sequence[int], held_out: HeldOut, overlap: ValidationOverlap
     ) -> list[CorpusReport]:
         """Encode the training text, without the pairs that are held out or that an earlier corpus has."""
-        seen, total = SeenPairs(), sum(counts)
-        progress = RateLines(self.say, "preparing the text", total, "pairs")
-        processes = usable_cores() if total >= _MANY_PAIRS else 1
-        excluded = overlap if self.data.drop_overlap else None
-        with Workers(self._prepare_block(excluded), processes) as workers:
-            encoders = [CorpusEncoder(corpus, workers.map, self.dropped, seen) for corpus in corpora]
+        seen = SeenPairs()
+        progress = RateLines(self.say, "preparing the text", sum(counts), "pairs")
+        encoders: list[CorpusEncoder] = []
 
-            def blocks() -> Iterator[tuple[TokenIds, TokenIds]]:
-                for number, (corpus, encoder) in enumerate(zip(corpora, encoders, strict=True)):
-                    if number:
-                        seen.next_corpus()
+        def blocks() -> Generator[tuple[TokenIds, TokenIds]]:
+            for corpus, size in zip(corpora, counts, strict=True):
+                if encoders:
+                    seen.next_corpus()
+                with self._preparing(size, overlap if self.data.drop_overlap else None) as prepare_blocks:
+                    encoders.append(encoder := CorpusEncoder(corpus, prepare_blocks, self.dropped, seen))
                     pairs = progress.counted(read_pairs(corpus.paths, corpus.columns))
                     yield from encoder.encoded(_trained_on(pairs, encoder, held_out))
 
-            write_store(self.prepared.train, blocks())
+        with closing(blocks()) as encoded:
+            write_store(self.prepared.train, encoded)
         for encoder in encoders:
             encoder.report.check_usable()
         if any(sum(encoder.unknown) for encoder in encoders):
@@ -166,7 +173,17 @@ class _Encoding:
             encoder.report.check_usable()
         return [encoder.report for encoder in encoders], texts
 
-    def _prepare_block(self, excluded: ValidationOverlap | None = None) -> Callable[[Sequence[RawPair]], PreparedBlock]:
+    @contextmanager
+    def _preparing(self, pairs: int, excluded: ValidationOverlap | None) -> Iterator[PrepareBlocks]:
+        """Provide a function that prepares the blocks of a corpus: with the engine, or on all cores if it is large."""
+        function = self._prepare_block(excluded)
+        if self.engine:
+            yield partial(self.engine, function)
+            return
+        with Workers(function, usable_cores() if pairs >= _MANY_PAIRS else 1) as workers:
+            yield workers.map
+
+    def _prepare_block(self, excluded: ValidationOverlap | None = None) -> Callable[[list[RawPair]], PreparedBlock]:
         return partial(prepare_block, data=self.data, tokenizer=self.tokenizer, excluded=excluded)
 
 
