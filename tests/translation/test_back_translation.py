@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 
 from allyouneed import Translator, UserError
-from allyouneed.translation import line_translation
+from allyouneed.translation import line_blocks
 from allyouneed.translation.back_translation import back_translate, default_output
 from allyouneed.translation.options import SearchOptions
 from tests.conftest import toy_pairs
@@ -80,8 +80,8 @@ def test_unusable_lines_are_counted(scripted, tmp_path):
 
 
 def test_an_interrupted_corpus_is_resumed_with_its_counts(scripted, tmp_path, monkeypatch):
-    monkeypatch.setattr(line_translation, "_MIN_LINES", 3)
-    monkeypatch.setattr(line_translation, "_MAX_LINES", 3)
+    monkeypatch.setattr(line_blocks, "_MIN_LINES", 3)
+    monkeypatch.setattr(line_blocks, "_MAX_LINES", 3)
     lines = [source for source, _ in toy_pairs(40)]
     lines[5:5] = ["", lines[1], ""]
     scripted.known = {lines[2]: lines[2], lines[20]: ""}

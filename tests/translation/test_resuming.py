@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 import pytest
 
 from allyouneed import Translator, UserError
-from allyouneed.translation import line_translation, text_files
+from allyouneed.translation import line_blocks, text_files
 from allyouneed.translation.evaluation import evaluate
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.text_files import translate_file
@@ -28,8 +28,8 @@ def interrupted(toy_run, tmp_path, monkeypatch):
     translator = Translator.load(toy_run)
     source, output, complete = (tmp_path / name for name in ("source", "output", "complete"))
     source.write_text("".join(f"{'abcdefgh'[i % 8]} b {'hgfedcba'[i % 8]}\n" for i in range(10)))
-    monkeypatch.setattr(line_translation, "_MIN_LINES", 4)
-    monkeypatch.setattr(line_translation, "_MAX_LINES", 4)
+    monkeypatch.setattr(line_blocks, "_MIN_LINES", 4)
+    monkeypatch.setattr(line_blocks, "_MAX_LINES", 4)
     translate_file(translator, source, complete, OPTIONS, False, print)
     assert not complete.with_name("complete.resume").exists()
     calls = []

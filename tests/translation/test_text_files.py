@@ -10,7 +10,7 @@ from io import BytesIO, TextIOWrapper
 import pytest
 
 from allyouneed import Translator
-from allyouneed.translation import line_translation
+from allyouneed.translation import line_blocks, line_translation
 from allyouneed.translation.evaluation import evaluate
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.text_files import translate_file
@@ -49,8 +49,9 @@ def test_an_empty_line_has_one_empty_hypothesis(translator, tmp_path):
 
 def test_progress_is_reported_for_long_work_only(translator, tmp_path, monkeypatch):
     monkeypatch.setattr(line_translation, "_SILENT_SECONDS", -1)
-    monkeypatch.setattr(line_translation, "_MIN_LINES", 2)
-    monkeypatch.setattr(line_translation, "_MAX_LINES", 2)
+    monkeypatch.setattr(line_translation, "_REPORT_SECONDS", 0)
+    monkeypatch.setattr(line_blocks, "_MIN_LINES", 2)
+    monkeypatch.setattr(line_blocks, "_MAX_LINES", 2)
     test, messages = write_pairs(tmp_path, "test", toy_pairs(5)), []
     evaluate(translator, test, OPTIONS, report=messages.append)
     assert [line.partition(" lines  ")[0] for line in messages] == ["2/5", "4/5", "5/5"]

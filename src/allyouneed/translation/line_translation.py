@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 from allyouneed.progress import time_left
+from allyouneed.translation.line_blocks import Pace, blocks_of_file, blocks_of_stream
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.results import Translation
 from allyouneed.translation.translator import Translator
 
-_MIN_LINES, _MAX_LINES = 250, 4000  # lines per block, which is sorted by length; a small first block is done early
 _SILENT_SECONDS = 10  # no progress output before this time
+_REPORT_SECONDS = 2  # between reports
 
 
 def translate_lines(
@@ -24,8 +25,9 @@ def translate_lines(
     options: SearchOptions,
     report: Callable[[str], None],
     force: Sequence[str] = (),
+    pace: Pace | None = None,
 ) -> Iterator[tuple[int, list[tuple[int, Translation]]]]:
-    """Translate lines in blocks of increasing size.
+    """Translate lines in blocks: of increasing size, or of a bounded delay.
 
     Args:
         translator: The translator.
@@ -34,13 +36,12 @@ def translate_lines(
         options: Search options.
         report: Called with a message for each line that is longer than the model allows.
         force: Words and phrases that every translation must contain.
+        pace: For a stream, how long lines may wait for each other.
 
     Yields:
         For each block, the number of its last line, and pairs of line number and translation.
     """
-    count = _MIN_LINES
-    while block := list(islice(lines, count)):
-        count = min(2 * count, _MAX_LINES)
+    for block in blocks_of_stream(lines, pace) if pace else blocks_of_file(lines):
         translations = translator.translate([line for _, line in block], options, force_words=force)
         numbered = [(number, translation) for (number, _), translation in zip(block, translations, strict=True)]
         for number, translation in numbered:
@@ -61,6 +62,7 @@ class LineProgress:
     def __init__(self, report: Callable[[str], None], count: Callable[[], int] | None = None, done: int = 0):
         self.done = done
         self._report, self._count, self._start = report, count, time.monotonic()
+        self._reported = -math.inf
 
     @cached_property
     def _total(self) -> int | None:
@@ -69,8 +71,9 @@ class LineProgress:
     def update(self, number: int) -> None:
         """Update the progress to `number` lines done."""
         seconds = time.monotonic() - self._start
-        if seconds <= _SILENT_SECONDS:
+        if seconds <= _SILENT_SECONDS or seconds - self._reported < _REPORT_SECONDS:
             return
+        self._reported = seconds
         translated = max(1, number - self.done)
         rate = f"{translated / seconds:,.0f} lines/s"
         if self._total is None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
+import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +19,7 @@ from allyouneed.data.files.formats import have_columns
 from allyouneed.data.files.lines import decode_lines, read_lines, read_text
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, check_output, json_line
+from allyouneed.translation.line_blocks import INTERACTIVE, PIPE, Pace
 from allyouneed.translation.line_translation import LineProgress, translate_lines
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.results import Translation
@@ -36,8 +40,11 @@ def translate_file(
     force: Sequence[str] = (),
     resume_with: str = "the same command with --resume",
     as_json: bool = False,
+    interactive: bool = False,
 ) -> None:
     """Translate a file line by line, as `allyouneed translate` does.
+
+    Lines from a terminal are translated as they are typed, and those from a pipe in blocks of a bounded delay.
 
     With `num_hypotheses` above 1, each input line gives up to that many lines `id ||| text ||| score`. An existing
     output is replaced only when the first block is translated. An interrupted output ends with a complete line, and a
@@ -54,6 +61,7 @@ def translate_file(
         force: Words and phrases that every translation must contain.
         resume_with: Description of the command that resumes, for the message after an interruption.
         as_json: Whether to write a JSON object for each line, with scores.
+        interactive: Whether to translate lines as they arrive, from any input.
 
     Raises:
         UserError: If a file cannot be read or written, an option is invalid, or the output cannot be resumed.
@@ -66,13 +74,15 @@ def translate_file(
     done = note.truncate_output() if resume and note else 0
     if resume and note is None:
         raise UserError("--resume needs an input FILE and an output file (-o FILE).")
+    pace = INTERACTIVE if interactive or (source is None and _is_terminal()) else _pace(source)
     lines = islice(enumerate(_read(source, report), start=1), done, None)
-    blocks = translate_lines(translator, lines, source or _STANDARD_INPUT, options, report, force)
+    blocks = translate_lines(translator, lines, source or _STANDARD_INPUT, options, report, force, pace)
     form = partial(_as_json if as_json else _as_text, several=options.num_hypotheses > 1, scores=scores)
     count = partial(_count_lines, source) if source and source.is_file() else None  # a pipe can be read only once
     first = next(blocks, (done, []))  # an existing output is unchanged until this is done
     try:
-        _write(chain([first], blocks), output, form, note, LineProgress(report, count, done))
+        progress = LineProgress(_ignore if pace is INTERACTIVE else report, count, done)
+        _write(chain([first], blocks), output, form, note, progress)
     except KeyboardInterrupt:
         if note:
             report(f"finished lines are in {output}; {resume_with} continues after them")
@@ -140,9 +150,37 @@ def _read(source: Path | None, report: Callable[[str], None]) -> Iterator[str]:
         return read_text(source)
     if sys.stdin is None:
         raise UserError("standard input is closed: give a FILE, or pipe text into the command.")
-    if sys.stdin.isatty():
-        report("reading lines from the terminal; press Ctrl-D after the last line to translate them")
-    return decode_lines(sys.stdin.buffer, _STANDARD_INPUT)
+    if _is_terminal():
+        report("type a line and press Enter to translate it; Ctrl-D ends")
+    descriptor = _descriptor()
+    if descriptor is None:
+        return decode_lines(sys.stdin.buffer, _STANDARD_INPUT)
+    # Not `sys.stdin.buffer`: a thread that waits in it would prevent the interpreter from exiting after Ctrl-C.
+    return decode_lines(io.BufferedReader(io.FileIO(descriptor, closefd=False)), _STANDARD_INPUT)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _descriptor() -> int | None:
+    """Return the file descriptor of standard input, if it has one."""
+    try:
+        return sys.stdin.fileno()
+    except (OSError, AttributeError):
+        return None
+
+
+def _pace(source: Path | None) -> Pace | None:
+    """Return the pace of an input that is not a regular file, None for a file."""
+    if source is not None:
+        return PIPE if source.exists() and not source.is_file() else None
+    descriptor = _descriptor() if sys.stdin is not None else None
+    return None if descriptor is None or stat.S_ISREG(os.fstat(descriptor).st_mode) else PIPE
+
+
+def _ignore(message: str) -> None:
+    pass
 
 
 def _count_lines(path: Path) -> int:
