@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from allyouneed.data.files.grouping import expanded, parallel_files
+from allyouneed.data.files.grouping import contents, expanded, parallel_files
 from allyouneed.data.files.kinds import Kind
 from allyouneed.data.files.lines import kind_of, read_lines
 from allyouneed.data.files.opening import is_zip
@@ -25,7 +25,7 @@ from allyouneed.data.files.text_tables import TextTable, is_table
 from allyouneed.errors import UserError
 
 _READERS = "allyouneed.data.files.readers"
-_CATALOGUE = "po"
+_CATALOGUE, _ALIGNMENT = "po", "xces"
 _MOST_NOTES = 10
 _MOST_NAMED = 3  # files in a note
 
@@ -136,12 +136,14 @@ def _divide(paths: Sequence[Path], wanted: Columns) -> tuple[list[Part], list[Pa
             return [Sides(paths[0], paths[1], wanted)], []
     elif len(paths) == 1 and (kind := kind_of(paths[0]) if paths[0].is_file() else None) and kind.reader:
         return [_open_file(paths[0], wanted)], []
-    files = list(dict.fromkeys(expanded(paths)))
+    files = list(dict.fromkeys(_files_of(paths)))
     kinds = {path: kind_of(path) for path in files}
     whole = [path for path in files if _has_pairs(path, kinds[path])]
     catalogues = [path for path in whole if (kind := kinds[path]) and kind.reader == _CATALOGUE]
     plain = [path for path in files if path not in whole and kinds[path] is None and _is_text(path)]
     sides, left = parallel_files(plain, wanted.codes)
+    texts = {source.with_suffix("") for source, _ in sides}  # in OPUS's archives, with an alignment of absent documents
+    whole = [path for path in whole if path.with_suffix("") not in texts]
     parts: list[Part] = [Sides(source, target, wanted) for source, target in sides]
     parts += [_open_file(path, wanted) for path in whole if path not in catalogues]
     if catalogues:
@@ -159,6 +161,17 @@ def _divide(paths: Sequence[Path], wanted: Columns) -> tuple[list[Part], list[Pa
             "parallel files alike, such as train.de and train.en, or give two files, SOURCE TARGET."
         )
     return parts, unused
+
+
+def _files_of(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield the files of a corpus, without the documents to which alignments refer."""
+    files = [file for path in paths for file in contents(path)]
+    alignments = [path for path in files if not is_zip(path) and (kind := kind_of(path)) and kind.reader == _ALIGNMENT]
+    if not alignments:
+        yield from expanded(files)
+        return
+    yield from alignments
+    yield from (path for path in files if not is_zip(path) and path.suffix not in (".xml", ".gz"))
 
 
 def _has_pairs(path: Path, kind: Kind | None) -> bool:

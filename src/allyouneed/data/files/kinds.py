@@ -85,6 +85,7 @@ _BY_ZIP_ENTRY = {
 _BY_ROOT = {
     "tmx": Kind("a translation memory (TMX)", _PAIRS, "tmx"),
     "xliff": Kind("an XLIFF file", _PAIRS, "xliff"),
+    "cesAlign": Kind("a sentence alignment (XCES)", _PAIRS, "xces"),
     "TS": Kind("a Qt translation file (TS)", _TOOLKIT.format("ts2po, then po2csv")),
     "html": Kind("an HTML page", _DOWNLOAD),
     "resources": Kind("Android string resources", _EXPORT),
@@ -95,6 +96,7 @@ _ROOT = re.compile(  # without nested repetition that could match a text in seve
     r"<(?:\w+:)?([A-Za-z]\w*)[\s>/]",
     re.IGNORECASE,
 )
+_DOCTYPE = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<!DOCTYPE\s+(?:\w+:)?([A-Za-z]\w*)")
 _DECLARED = re.compile(r"\s*<(?:\?xml\s|!doctype\s)", re.IGNORECASE)
 _PO = re.compile(r'^msgid ".*"\n(?:".*"\n)*(?:msgid_plural ".*"\n(?:".*"\n)*)?msgstr(?:\[0\])? "', re.MULTILINE)
 _SUBTITLES = re.compile(r"\s*1\n\d\d?:\d\d:\d\d[,.]\d+ --> \d\d?:\d\d:\d\d")
@@ -125,12 +127,12 @@ def _markup(text: str) -> Kind | None:
     """Recognise documents that are text, but whose lines are not sentences."""
     start = text.lstrip()[:1]
     first_line = text.lstrip().partition("\n")[0]
-    if start == "<" and (root := _ROOT.match(text)):
+    if start == "<" and (root := _ROOT.match(text) or _DOCTYPE.match(text)):  # a long DTD may precede the root
         name = root[1]
         kind = _BY_ROOT.get("html" if name.lower() == "html" else name)
         declared = _DECLARED.match(text) is not None
         is_one_line = "\t" in first_line or f"</{name}>" in first_line  # a sentence that contains markup
-        if kind and (declared or not is_one_line):
+        if kind and (declared or kind.reader or not is_one_line):
             return kind
         if declared:
             return Kind(f"an XML document ({name})", _EXPORT)

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, cast
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 from allyouneed.data.files.compression import damage_reported, decompressed
 from allyouneed.errors import UserError
@@ -85,7 +87,7 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
         archive = next((parent for parent in path.parents if parent.is_file()), None)
         if archive is None or not is_zip(archive):
             raise
-        with _entry(archive, path) as entry:
+        with _entry(path, archive) as entry:
             yield entry
         return
     with file:
@@ -93,14 +95,21 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
 
 
 @contextmanager
-def _entry(archive: Path, path: Path) -> Iterator[io.BufferedReader]:
+def _entry(path: Path, archive: Path) -> Iterator[io.BufferedReader]:
     name = path.relative_to(archive).as_posix()
-    with open_zip(archive, str(archive)) as opened:
-        try:
-            with opened.open(name) as entry:
-                yield io.BufferedReader(cast(io.RawIOBase, entry), CHUNK)
-        except KeyError as error:
-            raise UserError(f"{path}: no such file in the archive.") from error
-        except (BadZipFile, NotImplementedError, zlib.error) as error:
-            reason = str(error).removesuffix(".").lower()
-            raise UserError(f"{path}: the archive is damaged or cannot be unpacked ({reason}).") from error
+    state = archive.stat()
+    opened = _archive(archive, state.st_mtime_ns, state.st_size, os.getpid())
+    try:
+        with opened.open(name) as entry:
+            yield io.BufferedReader(cast(io.RawIOBase, entry), CHUNK)
+    except KeyError as error:
+        raise UserError(f"{path}: no such file in the archive.") from error
+    except (BadZipFile, NotImplementedError, zlib.error) as error:
+        reason = str(error).removesuffix(".").lower()
+        raise UserError(f"{path}: the archive is damaged or cannot be unpacked ({reason}).") from error
+
+
+@lru_cache(4)
+def _archive(path: Path, modified: int, size: int, process: int) -> ZipFile:
+    """Open an archive; its directory is read once, not for each entry, and not shared by processes."""
+    return open_zip(path, str(path))

@@ -61,7 +61,7 @@ class UnitFile:
         if not chosen:
             return []
         (source, target), _ = chosen.most_common(1)[0]
-        others = sorted({code for unit in units for code in unit.texts} - {code for pair in chosen for code in pair})
+        others = sorted(code for code in {code for unit in units for code in unit.texts} if not selection.wants(code))
         also = f"; it also has {', '.join(others[:_MOST_NAMED])}{', ...' if len(others) > _MOST_NAMED else ''}"
         if (source, target) == selection.languages and not others:
             return []
