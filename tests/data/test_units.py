@@ -96,9 +96,9 @@ def test_a_memory_with_many_languages(tmp_path, encoding, compress):
     assert next(read_pairs([path], columns_for([path], (1, 2), ("de", "en")))).line == 4
     [note] = reading_notes([path], columns_for([path], (1, 2), ("de", "en")))
     assert "also has fr, pt-BR, pt-PT" in note
-    with pytest.raises(UserError, match=r"no unit has texts in both de and sv\. The languages of the file are fr, de, "):
+    with pytest.raises(UserError, match=r"no unit has texts in both de and sv\. The languages of the file are fr, "):
         texts(path, ("de", "sv"))
-    with pytest.raises(UserError, match=r"has the languages .* Choose two with --from and --to"):
+    with pytest.raises(UserError, match=r"has the languages .* Choose two with --from and"):
         next(read_pairs([path]))
 
 
