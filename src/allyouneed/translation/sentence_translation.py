@@ -3,17 +3,29 @@
 This is what documents, the server and the command line translate through: text that must not change (placeholders,
 URLs, code) is in the translation exactly once, terms have the translation of a glossary, and what has no letters is
 copied.
+
+The model sees a stand-in for each kept part, a word that it knows. In the translation, the word that the decoder's
+attention links with the stand-in is replaced by the kept part. Hence every kept part is there exactly once, whatever
+the model generates. If the link is uncertain, other stand-ins are tried.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from allyouneed.data.tokens.tokenizer import to_nfc
 from allyouneed.translation.options import SearchOptions
+from allyouneed.translation.protection.finding import find_parts
+from allyouneed.translation.protection.letters import has_digits, has_letters
+from allyouneed.translation.protection.masking import mask, needs_space
+from allyouneed.translation.protection.placement import Placed, Wanted, place
+from allyouneed.translation.protection.stand_ins import StandIns, stand_ins_of
+from allyouneed.translation.protection.views import MaskedSentence, Part, TermInView, View
 from allyouneed.translation.translator import Translator
-
-Span = tuple[int, int]  # start and end, in characters
+from allyouneed.translation.word_alignment import AlignedWords, align_words
+from allyouneed.translation.word_alignment import Span as Span
 
 
 class Term(NamedTuple):
@@ -52,6 +64,7 @@ class TranslatedSentence(NamedTuple):
         problems: What could not be guaranteed, one sentence each.
         score: Log probability divided by the length penalty.
         hypotheses: Texts with scores, best first.
+        is_copied: Whether the source has nothing to translate and is copied.
     """
 
     text: str
@@ -60,6 +73,12 @@ class TranslatedSentence(NamedTuple):
     problems: tuple[str, ...] = ()
     score: float = 0.0
     hypotheses: tuple[tuple[str, float], ...] = ()
+
+    is_copied: bool = False
+
+
+_ATTEMPTS = 3  # sets of stand-ins that are tried
+_CHECKED = frozenset(("placeholder", "message", "entity", "tag", "url", "e-mail"))
 
 
 def translate_sentences(
@@ -75,6 +94,222 @@ def translate_sentences(
         sentences: The sentences.
         options: Search options; None for the bundle's.
         links: Whether to align words.
+
+    Raises:
+        UserError: If an option is out of bounds, or a text contains an unpaired surrogate.
     """
-    found = translator.translate([sentence.text for sentence in sentences], options)
-    return [TranslatedSentence(one.text, score=one.score, hypotheses=tuple(one.hypotheses)) for one in found]
+    options = options or SearchOptions()
+    works = [_Work.of(translator, sentence, links) for sentence in sentences]
+    plain = [work for work in works if work.is_plain]
+    found = translator.translate([work.sentence.text for work in plain], options) if plain else []
+    for work, one in zip(plain, found, strict=True):
+        work.result = TranslatedSentence(one.text, score=one.score, hypotheses=tuple(one.hypotheses))
+    jobs = [job for work in works for job in work.jobs]
+    if jobs:
+        _JobRunner(translator, options).run(jobs)
+    return [work.result or work.assembled(links) for work in works]
+
+
+@dataclass
+class _Job:
+    """A part of a sentence that the model translates at once, and its best translations so far."""
+
+    part: Part
+    found: list[_Found] = field(default_factory=list)
+
+    @property
+    def is_certain(self) -> bool:
+        return bool(self.found) and not self.found[0].placed.uncertain
+
+
+class _Found(NamedTuple):
+    """A translation of a part.
+
+    Attributes:
+        placed: The translation with its kept parts and terms.
+        view: What the model saw.
+        words: Alignment of the model's text and translation.
+        score: Score of the translation.
+    """
+
+    placed: Placed
+    view: View
+    words: AlignedWords
+    score: float
+
+
+@dataclass
+class _Work:
+    """A sentence on its way through translation."""
+
+    sentence: Sentence
+    code: str = ""
+    jobs: list[_Job] = field(default_factory=list)
+    is_plain: bool = False
+    result: TranslatedSentence | None = None
+
+    @classmethod
+    def of(cls, translator: Translator, sentence: Sentence, links: bool) -> _Work:
+        code, text = translator.tokenizer.split_code(sentence.text.lstrip())
+        text = text.lstrip() if code else sentence.text
+        removed = len(sentence.text) - len(text)
+        moved = Sentence(
+            text,
+            tuple((start - removed, end - removed) for start, end in sentence.kept if start >= removed),
+            tuple(Term((t.span[0] - removed, t.span[1] - removed), t.target) for t in sentence.terms),
+        )
+        if not _is_translatable(translator, moved):
+            copied = TranslatedSentence(
+                text, moved.kept, hypotheses=((text, 0.0),) if text.strip() else (), is_copied=True
+            )
+            return cls(moved, code, result=copied)
+        if not (moved.kept or moved.terms or links):
+            return cls(sentence, code, is_plain=True)
+        masked = MaskedSentence(text, moved.kept, moved.terms, mask(text, moved.kept), code)
+        return cls(moved, code, [_Job(part) for part in masked.cut(translator)])
+
+    def assembled(self, links: bool) -> TranslatedSentence:
+        """Join the translations of the parts."""
+        found = [job.found[0] for job in self.jobs]
+        text, kept, problems, linked = "", dict[int, Span](), list[str](), list[tuple[Span, Span]]()
+        for job, one in zip(self.jobs, found, strict=True):
+            offset = len(text)
+            kept |= _kept_spans(one, offset)
+            linked += _links(one, offset) if links else []
+            problems += [
+                f"The position of “{one.view.wanted[i].text}” in the translation is uncertain."
+                for i in one.placed.uncertain
+            ]
+            text += one.placed.text + job.part.separator
+        ordered = tuple(kept[i] for i in range(len(self.sentence.kept)))
+        text, ordered, more = _checked(self.sentence, text, ordered)
+        hypotheses = [(text, sum((one.score for one in found), 0.0))]
+        if len(self.jobs) == 1:
+            hypotheses += [(one.placed.text, one.score) for one in self.jobs[0].found[1:]]
+        return TranslatedSentence(text, ordered, tuple(linked), (*problems, *more), hypotheses[0][1], tuple(hypotheses))
+
+
+def _is_translatable(translator: Translator, sentence: Sentence) -> bool:
+    """Return whether a sentence has letters besides its kept parts, or digits that the model learned to translate."""
+    rest, position = "", 0
+    for start, end in sentence.kept:
+        rest += sentence.text[position:start]
+        position = end
+    rest += sentence.text[position:]
+    return has_letters(rest) or (has_digits(rest) and translates_numbers(translator))
+
+
+def translates_numbers(translator: Translator) -> bool:
+    """Return whether a model was trained on sources without letters, such as dates in digits.
+
+    This is the case if a source without letters is among the reference outputs of its bundle.
+    """
+    sources = (translator.tokenizer.split_code(each["source"])[1] for each in translator.bundle.samples)
+    return any(has_digits(source) and not has_letters(source) for source in sources)
+
+
+class _JobRunner:
+    """Translates parts with stand-ins, and places what they must contain."""
+
+    def __init__(self, translator: Translator, options: SearchOptions):
+        self.translator, self.options = translator, options
+
+    def run(self, jobs: Sequence[_Job]) -> None:
+        """Translate parts; those with uncertain positions again with other stand-ins."""
+        needs_stand_ins = any(job.part.sentence.masked.slots for job in jobs)
+        stand_ins = stand_ins_of(self.translator) if needs_stand_ins else StandIns((), (), 0)
+        pending = list(jobs)
+        for attempt in range(_ATTEMPTS):
+            views = [job.part.view(stand_ins, attempt) for job in pending]
+            for job, found in zip(pending, self._translate(views), strict=True):
+                if not job.found or len(found[0].placed.uncertain) < len(job.found[0].placed.uncertain):
+                    job.found = found
+            pending = [job for job in pending if not job.is_certain]
+            if not pending:
+                break
+
+    def _translate(self, views: Sequence[View]) -> list[list[_Found]]:
+        texts = [view.text for view in views]
+        found = [one.hypotheses or [("", 0.0)] for one in self.translator.translate(texts, self.options)]
+        forced = [i for i, view in enumerate(views) if _missing(view.terms, found[i][0][0])]
+        options = self.options.resolve(self.translator.bundle.config.search)
+        if forced and not (options.samples or options.num_beam_groups > 1):
+            phrases = [[term.target for term in views[i].terms] for i in forced]
+            again = self.translator.translate([texts[i] for i in forced], self.options, force_words=phrases)
+            for i, one in zip(forced, again, strict=True):
+                found[i] = one.hypotheses or found[i]
+        pairs = [(to_nfc(view.text), to_nfc(text)) for view, each in zip(views, found, strict=True) for text, _ in each]
+        aligned = iter(align_words(self.translator, pairs))
+        return [
+            [_placed(view, to_nfc(text), score, next(aligned)) for text, score in each]
+            for view, each in zip(views, found, strict=True)
+        ]
+
+
+def _placed(view: View, target: str, score: float, words: AlignedWords) -> _Found:
+    """Place kept parts, and terms that the translation lacks."""
+    missing = _missing(view.terms, target)
+    taken = [span for term in view.terms for span in occurrences(target, term.target)]
+    wanted = [*view.wanted, *(Wanted(term.span, term.target, before=" ", after=" ") for term in missing)]
+    placed = place(target, words, wanted, taken)
+    return _Found(placed, view._replace(wanted=wanted), words, score)
+
+
+def _missing(terms: Sequence[TermInView], target: str) -> list[TermInView]:
+    """Return the terms that a translation lacks."""
+    missing, counts = [], dict[str, int]()
+    for term in terms:
+        if term.target not in counts:
+            counts[term.target] = len(occurrences(target, term.target))
+        counts[term.target] -= 1
+        if counts[term.target] < 0:
+            missing.append(term)
+    return missing
+
+
+def occurrences(text: str, phrase: str) -> list[Span]:
+    """Return the positions of a phrase in a text as whole words."""
+    found, start = [], text.find(phrase) if phrase else -1
+    while start >= 0:
+        end = start + len(phrase)
+        if not (needs_space(text[start - 1 : start], phrase[0]) or needs_space(phrase[-1], text[end : end + 1])):
+            found.append((start, end))
+        start = text.find(phrase, end)
+    return found
+
+
+def _kept_spans(found: _Found, offset: int) -> dict[int, Span]:
+    """Return the positions of kept parts in a sentence's translation."""
+    spans = {}
+    for (start, _), indices in zip(found.placed.spans, found.view.kept, strict=False):
+        for index, (first, last) in indices:
+            spans[index] = offset + start + first, offset + start + last
+    return spans
+
+
+def _links(found: _Found, offset: int) -> list[tuple[Span, Span]]:
+    """Return aligned words, with positions in the sentence and in its translation."""
+    links, origins = [], found.view.origins
+    for (first, last), (start, end) in found.words.links():
+        piece = next((p for p in found.placed.pieces if p[0] <= start and end <= p[1]), None)
+        if piece and last < len(origins):
+            shift = offset + piece[2] - piece[0]
+            links.append(((origins[first], origins[last - 1] + 1), (start + shift, end + shift)))
+    return links
+
+
+def _checked(sentence: Sentence, text: str, kept: tuple[Span, ...]) -> tuple[str, tuple[Span, ...], list[str]]:
+    """Remove further copies of kept parts, and report text of their kind that the source lacks."""
+    problems = []
+    source = {sentence.text[start:end] for start, end in sentence.kept}
+    for part in reversed(find_parts(text)):
+        extra = text[part.start : part.end]
+        if part.kind not in _CHECKED or any(a < part.end and part.start < b for a, b in kept):
+            continue
+        if extra in source:
+            text = text[: part.start] + text[part.end :]
+            length = part.end - part.start
+            kept = tuple((a - length, b - length) if a >= part.end else (a, b) for a, b in kept)
+        elif extra not in sentence.text:
+            problems.append(f"The translation contains “{extra}”, which the source lacks.")
+    return text, kept, problems

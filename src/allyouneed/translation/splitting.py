@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from allyouneed.data.tokens.tokenizer import EOS
@@ -33,8 +35,16 @@ class TextSplitter:
         max_tokens: Maximum number of tokens of a part, the end of sentence included.
     """
 
+    stand_ins: Mapping[str, int] = MappingProxyType({})
+
     def __init__(self, tokenizer: AnyTokenizer, max_tokens: int):
         self.tokenizer, self.max_tokens = tokenizer, max_tokens
+
+    def with_stand_ins(self, characters: Collection[str], tokens: int) -> TextSplitter:
+        """Return a splitter for texts in which each of these characters represents up to `tokens` tokens."""
+        splitter = copy.copy(self)
+        splitter.stand_ins = dict.fromkeys(characters, tokens)
+        return splitter
 
     def split(self, texts: Sequence[str]) -> list[list[TextPart]]:
         """Split each text into as few parts as possible.
@@ -47,9 +57,15 @@ class TextSplitter:
         return [self._parts(text, ids) for text, ids in zip(stripped, encoded, strict=True)]
 
     def _parts(self, text: str, ids: list[int]) -> list[TextPart]:
-        limit = self.max_tokens - 1
-        if len(ids) <= limit:
+        if len(ids) < self.max_tokens:
             return [TextPart([*ids, EOS], "")] if ids else []
+        return [TextPart([*self.tokenizer.encode(part), EOS], separator) for part, separator in self.cut(text)]
+
+    def cut(self, text: str) -> list[tuple[str, str]]:
+        """Cut a text into parts that the model can translate, with the text between their translations."""
+        limit = self.max_tokens - 1
+        if self._length(text) <= limit:
+            return [(text, "")]
         code, text = self.tokenizer.split_code(text)  # such as the target language, with which every part begins
         limit -= len(self.tokenizer.encode(code))
         parts, part = [], ""
@@ -59,11 +75,7 @@ class TextSplitter:
                 part = ""
             part += fragment
         return [
-            TextPart(
-                [*self.tokenizer.encode(f"{code} {part.lstrip()}" if code else part), EOS],
-                " " if part[-1].isspace() else "",
-            )
-            for part in [*parts, part]
+            (f"{code} {part.lstrip()}" if code else part, " " if part[-1].isspace() else "") for part in [*parts, part]
         ]
 
     def _fragments(self, text: str, limit: int, splits: tuple[Callable[[str], list[str]], ...]) -> Iterator[str]:
@@ -75,4 +87,7 @@ class TextSplitter:
                 yield from self._fragments(fragment, limit, splits[1:])
 
     def _length(self, text: str) -> int:
-        return len(self.tokenizer.encode(text))
+        if not self.stand_ins:
+            return len(self.tokenizer.encode(text))
+        tokens = sum(self.stand_ins.get(each, 0) for each in text)
+        return tokens + len(self.tokenizer.encode("".join(" " if each in self.stand_ins else each for each in text)))

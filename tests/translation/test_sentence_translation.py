@@ -1,0 +1,132 @@
+"""Sentences with kept parts and terms: what must be in a translation is there, whatever the model generates."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from allyouneed import SearchOptions, Translator
+from allyouneed.translation.protection import find_kept, find_parts
+from allyouneed.translation.sentence_translation import Sentence, Term, translate_sentences
+
+KEPT = [
+    "%s", "%1$s", "%(name)s", "%d", "%%", "%@", "{name}", "{0}", "{{x}}", "${x}", "#{x}", "{}", "&amp;",
+    "&#x27;", "&nbsp;",
+    "{n, plural, one {# a} other {# b}}", "<b>", "</b>", "<br/>", "https://example.com/a?b=1", "a.b@example.org",
+    "/usr/share/doc", "`ls -l`", "😀", "👨\u200d👩\u200d👧", "🇩🇪", "snake_case", "--dry-run", "\\n", "@user",
+]  # fmt: skip
+WORDS = ["a", "b", "c d", "h", "ab", "fg", "xyz", "Ä", "漢字", "가나", "7", "3,50"]
+SEPARATORS = [" ", " ", " ", "", ", ", ". ", ": ", " (", ") ", '"', "'", "-", "/", "  ", "\u00a0", "\u200b", "!"]
+pieces = st.lists(st.tuples(st.sampled_from([*KEPT, *WORDS]), st.sampled_from(SEPARATORS)), max_size=12)
+
+
+@pytest.fixture(scope="module")
+def translator(toy_run) -> Translator:
+    return Translator.load(toy_run)
+
+
+def sentence(text: str) -> Sentence:
+    return Sentence(text, find_kept(text))
+
+
+def translate(translator: Translator, *texts: str, **options) -> list[str]:
+    found = translate_sentences(translator, [sentence(text) for text in texts], SearchOptions(**options))
+    return [one.text for one in found]
+
+
+def check(translator: Translator, texts: list[str]) -> None:
+    """Each kept part is in the translation once, unchanged, in its own place; tags are in order."""
+    given_sentences = [sentence(text) for text in texts]
+    for source, found in zip(
+        given_sentences, translate_sentences(translator, given_sentences, links=True), strict=True
+    ):
+        expected = [source.text[slice(*span)] for span in source.kept]
+        assert [found.text[slice(*span)] for span in found.kept] == expected, source.text
+        spans = sorted(found.kept)
+        assert all(a[1] <= b[0] for a, b in pairwise(spans))
+        for part in set(expected):
+            if len(part) > 1:
+                assert found.text.count(part) >= source.text.count(part), (source.text, found.text)
+        tags = [part for part in expected if part.startswith("<")]
+        placed = sorted((span, part) for span, part in zip(found.kept, expected, strict=True) if part in tags)
+        assert [part for _, part in placed] == tags
+        problem = " ".join(found.problems)
+        extra = [found.text[p.start : p.end] for p in find_parts(found.text) if p.kind in ("placeholder", "tag", "url")]
+        assert all(any(each in part or part in each for part in expected) or each in problem for each in extra)
+        for (a, b), (c, d) in found.links:
+            assert 0 <= a < b <= len(source.text)
+            assert 0 <= c < d <= len(found.text)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(st.lists(pieces.map(lambda parts: "".join(map("".join, parts))), min_size=1, max_size=5))
+def test_kept_parts_come_through(translator, texts):
+    check(translator, texts)
+
+
+@pytest.mark.slow
+@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(pieces.map(lambda parts: "".join(map("".join, parts))), min_size=5, max_size=5))
+def test_kept_parts_come_through_10_000_sentences(translator, texts):
+    check(translator, texts)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(st.text(max_size=40), st.lists(st.integers(0, 40), max_size=6))
+def test_any_text_with_any_kept_spans(translator, text, cuts):
+    cuts = sorted({min(cut, len(text)) for cut in cuts})
+    spans = tuple(zip(cuts[::2], cuts[1::2], strict=False))
+    [found] = translate_sentences(translator, [Sentence(text, spans)])
+    assert [found.text[slice(*span)] for span in found.kept] == [text[slice(*span)] for span in spans]
+
+
+def test_what_has_no_letters_is_copied(translator):
+    texts = ["?", "12", "3,50 €", "-", "…", "😀", "\u200b", "%s: %d", "{name}!", "(https://example.com)", "", "  "]
+    found = translate_sentences(translator, [sentence(text) for text in texts])
+    assert [one.text for one in found] == texts
+    assert all(one.is_copied for one in found)
+    assert not any(one.problems for one in found)
+
+
+def test_sentences_without_kept_parts_are_translated_as_ever(translator):
+    texts = ["a b c", "h g f", "d"]
+    expected = translator.translate(texts, beam_size=2, num_hypotheses=2)
+    found = translate_sentences(translator, [sentence(t) for t in texts], SearchOptions(beam_size=2, num_hypotheses=2))
+    assert [(one.text, one.score, list(one.hypotheses)) for one in found] == [
+        (one.text, one.score, one.hypotheses) for one in expected
+    ]
+
+
+def test_every_hypothesis_has_the_kept_parts(translator):
+    [found] = translate_sentences(translator, [sentence("a {x} b %s c")], SearchOptions(beam_size=4, num_hypotheses=4))
+    assert len(found.hypotheses) == 4
+    assert all(text.count("{x}") == text.count("%s") == 1 for text, _ in found.hypotheses)
+
+
+def test_brackets_and_quotes_around_kept_parts_stay(translator):
+    for text in ("({x})", '"%s"', "'{0}'", "[{x}]", "«%d»", "{a}/{b}", "${x}%", "#{x}-{y}"):
+        [found] = translate(translator, f"a b {text} c d")
+        assert text in found
+
+
+def test_long_sentences_keep_everything(translator):
+    text = " ".join(f"a b {{x{i}}} c" for i in range(60))
+    [found] = translate(translator, text)
+    assert all(found.count(f"{{x{i}}}") == 1 for i in range(60))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"beam_size": 1}, {"num_beam_groups": 2, "beam_size": 4}, {"sampling_topk": 5}]
+)
+def test_terms_are_forced(translator, options):
+    given_sentence = Sentence("a b {x} c d", ((4, 7),), (Term((8, 9), "gh ab"), Term((0, 1), "f")))
+    [found] = translate_sentences(translator, [given_sentence], SearchOptions(**options))
+    assert "gh ab" in found.text
+    assert "f" in found.text.split()
+    assert found.text.count("{x}") == 1
+
+
+def test_links_of_words(translator):
+    [found] = translate_sentences(translator, [Sentence("a b c")], links=True)
+    assert {found.text[slice(*target)] for _, target in found.links} == set(found.text.split())
