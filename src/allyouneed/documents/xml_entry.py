@@ -13,6 +13,7 @@ from allyouneed.errors import UserError
 
 _MAX_MARKS = 10_000_000  # elements and attributes, to bound the memory of a tree
 _DECLARATION = re.compile(rb"(?:\xef\xbb\xbf)?\s*<\?xml.*?\?>\s*", re.DOTALL)
+_DOCTYPE = re.compile(rb"<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>\s*", re.DOTALL)
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -81,7 +82,7 @@ def parse_xml(data: bytes, name: str, keeps_entities: bool = False) -> etree._El
         raise UserError(f"{name}: more than {_MAX_MARKS:,} elements and attributes. Split the document.")
     parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, strip_cdata=False)
     try:
-        tree = etree.ElementTree(etree.fromstring(data, parser))
+        tree = etree.fromstring(data, parser).getroottree()
     except (etree.XMLSyntaxError, ValueError) as error:
         raise UserError(f"{name}: malformed XML ({error}). The file is damaged: save the document again.") from error
     if keeps_entities or tree.docinfo.internalDTD is None:
@@ -98,7 +99,11 @@ def serialize_xml(tree: etree._ElementTree, original: bytes) -> bytes:
     if declaration is None and encoding.upper() not in ("UTF-8", "ASCII", "US-ASCII"):
         return etree.tostring(tree, encoding=encoding, xml_declaration=True, standalone=tree.docinfo.standalone)
     prefix = declaration[0] if declaration else b"\xef\xbb\xbf" * original.startswith(b"\xef\xbb\xbf")
-    return prefix + etree.tostring(tree, encoding=encoding, xml_declaration=False)
+    text = etree.tostring(tree, encoding=encoding, xml_declaration=False)
+    doctype = _DOCTYPE.match(original, len(prefix))
+    if doctype and _DOCTYPE.match(text) is None:  # lxml leaves it out if the root element has a prefix
+        prefix += doctype[0]
+    return prefix + text
 
 
 def xml_text(text: str) -> str:
