@@ -152,7 +152,7 @@ def test_descriptions_of_pictures_are_translated_and_file_names_not():
 def test_comments_are_kept_and_reported():
     document = read(docx(paragraph(run("a")), comments=f"<w:comment>{paragraph(run('why?'))}</w:comment>"))
     assert [each.text for each in document.segments] == ["a"]
-    assert document.notes == ["Comments are not translated (1)."]
+    assert document.notes == ["comments are not translated (1)"]
 
 
 def test_codes_that_a_translation_lacks_are_added_at_the_end():

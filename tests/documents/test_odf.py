@@ -107,7 +107,7 @@ def test_comments_and_deletions_are_kept_and_reported():
     )
     document = read(odf(deletion + "<text:p>a<office:annotation><text:p>why?</text:p></office:annotation></text:p>"))
     assert [each.text for each in document.segments] == ["a"]
-    assert document.notes == ["Comments are not translated (1)."]
+    assert document.notes == ["comments are not translated (1)"]
 
 
 def cells(*contents: str) -> str:
@@ -128,7 +128,7 @@ def test_sheets():
         ("big dog", "sheet Prices, cell C1"),
         ("two", "sheet Prices, cell G1"),
     ]
-    assert document.notes[0] == "Texts that formulas refer to are not translated (1)."
+    assert document.notes[0] == "texts that formulas refer to are not translated (1)"
     result = entry(document.write([("x",), ("y",)]), "content.xml")
     assert result.count("<text:p>x</text:p>") == 2
     assert 'office:string-value="y"><text:p>y</text:p>' in result

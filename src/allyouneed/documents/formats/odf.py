@@ -102,13 +102,13 @@ class _FlatDocument:
 def _notes(readers: Sequence[_TreeReader], is_signed: bool) -> list[str]:
     notes = []
     if comments := sum(reader.comments for reader in readers):
-        notes.append(f"Comments are not translated ({comments:,}).")
+        notes.append(f"comments are not translated ({comments:,})")
     if kept := sum(reader.kept for reader in readers):
-        notes.append(f"Texts that formulas refer to are not translated ({kept:,}).")
+        notes.append(f"texts that formulas refer to are not translated ({kept:,})")
     if any(reader.has_sheets for reader in readers):
-        notes.append("The names of sheets are not translated, because formulas refer to them.")
+        notes.append("names of sheets are not translated, because formulas refer to them")
     if is_signed:
-        notes.append("The digital signature does not hold for the translation.")
+        notes.append("the digital signature does not hold for the translation")
     return notes
 
 

@@ -138,9 +138,9 @@ class Package:
         comments = [part.name for part in self.parts if part.kind in ("comments", "comment")]
         number = sum(local_name(each) in ("comment", "cm") for name in comments for each in self.parse(name).iter("*"))
         if number:
-            yield f"Comments are not translated ({number:,})."
+            yield f"comments are not translated ({number:,})"
         if any(name.startswith("_xmlsignatures/") for name in self.container.names):
-            yield "The digital signature does not hold for the translation."
+            yield "the digital signature does not hold for the translation"
 
     def _walk(self, main: str) -> Iterator[Part]:
         """Yield the main part and what it relates to, directly or not, depth first."""

@@ -91,9 +91,9 @@ class _Workbook(ContainerDocument):
     """A workbook, whose tables change together with the cells that label their columns."""
 
     def __init__(self, package: Package, entries: Mapping[str, XmlEntry], texts: _CellTexts):
-        notes = ["The names of sheets are not translated, because formulas refer to them."]
+        notes = ["names of sheets are not translated, because formulas refer to them"]
         if kept := sum(texts.kept.values()):
-            notes.append(f"Texts that formulas, tables or pivot tables refer to are not translated ({kept:,}).")
+            notes.append(f"texts that formulas, tables or pivot tables refer to are not translated ({kept:,})")
         super().__init__(package.container, entries, [*notes, *package.notes()])
         self._package, self._labels = package, texts.sheets.labels
         self._segments_of: dict[int | str, int] = {}
