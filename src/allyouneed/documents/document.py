@@ -95,6 +95,7 @@ FORMATS = (
     Format("OpenDocument presentation", (".odp", ".otp", ".fodp"), "odf", is_text=False),
     Format("OpenDocument spreadsheet", (".ods", ".ots", ".fods"), "odf", is_text=False),
     Format("OpenDocument drawing", (".odg", ".otg", ".fodg"), "odf", is_text=False),
+    Format("EPUB book", (".epub",), "epub", is_text=False),
     Format("PowerPoint presentation", (".pptx", ".pptm", ".ppsx", ".ppsm", ".potx", ".potm"), "pptx", is_text=False),
     Format("gettext catalogue", (".po", ".pot"), "po"),
     Format("JSON", (".json", ".jsonl", ".ndjson", ".arb"), "json_text"),

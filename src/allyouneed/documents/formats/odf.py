@@ -52,8 +52,9 @@ def read(data: bytes, options: ReadOptions) -> Document:
     if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         return _flat(data, options)
     container = ZipContainer(data, options.name)
-    mime_type = container.read("mimetype") if "mimetype" in container else _MIME_TYPE
-    if not mime_type.startswith(_MIME_TYPE) or "content.xml" not in container:
+    unnamed = _MIME_TYPE if "content.xml" in container else b""
+    mime_type = container.read("mimetype") if "mimetype" in container else unnamed
+    if not mime_type.startswith(_MIME_TYPE):
         raise UserError(
             f"{options.name}: a zip archive, but not an OpenDocument file. Give the file the suffix of its format."
         )
