@@ -21,6 +21,16 @@ ModelPart = Annotated[
     ),
 ]
 
+CleaningCheck = Annotated[
+    str,
+    Field(
+        pattern="^-?(standard|web|control|encoding|entities|duplicates|near_duplicates|ratio|script|language|copies"
+        "|numbers|letters|repetition)$",
+        description="sets (standard, web) and checks (control, encoding, entities, duplicates, near_duplicates, ratio, "
+        "script, language, copies, numbers, letters, repetition); -NAME leaves one out",
+    ),
+]
+
 
 class Section(BaseModel):
     """Immutable settings. Values must have the declared type; integers may be written as floats, such as 1e5."""
@@ -152,6 +162,14 @@ class DataConfig(Section):
         le=1_000_000,
         description="Pairs are dropped if one side is this many times as long as the other",
     )
+    cleaning: tuple[CleaningCheck, ...] = Field(
+        default=("standard",),
+        strict=False,
+        max_length=30,
+        description="Checks that repair or drop training pairs (docs/howto/cleaning.md): a set for text that is "
+        "known to be good (standard) or was collected from the web (web), and single checks, for example "
+        "standard,encoding or web,-numbers",
+    )
     columns: tuple[Column, Column] = Field(
         default=(1, 2),
         strict=False,
@@ -172,6 +190,11 @@ class DataConfig(Section):
         if value is None:
             return ()
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("cleaning", mode="before")
+    @classmethod
+    def _split_checks(cls, value: object) -> object:
+        return _split(value)
 
 
 class TrainingConfig(Section):
@@ -277,9 +300,7 @@ class TrainingConfig(Section):
     @field_validator("freeze", mode="before")
     @classmethod
     def _split_parts(cls, value: object) -> object:
-        if value is None or value == "":
-            return ()
-        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        return _split(value)
 
 
 class SearchConfig(Section):
@@ -293,3 +314,10 @@ class SearchConfig(Section):
     batch_tokens: int = Field(
         default=4096, ge=1, le=10_000_000, description="Source tokens · beam_size per batch, padding included"
     )
+
+
+def _split(value: object) -> object:
+    """Return the items of a text separated by commas; none for an empty one."""
+    if value is None or value == "":
+        return ()
+    return [item.strip() for item in value.split(",")] if isinstance(value, str) else value

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from allyouneed.data.cleaning.characters import script_letters, without_placeholders
 from allyouneed.data.files.formats import RawPair
 from allyouneed.data.inspection.findings import Finding, examples_of
 from allyouneed.data.inspection.frequent_words import FREQUENT_WORDS
@@ -32,16 +33,7 @@ _FREQUENT = 0.04  # share of frequent words in a side that is in their language
 _TIMES = 3.0  # as many as those of the expected language
 _CHECK = "Check the files, and the languages of --from and --to."
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
-_HAN = "㐀-鿿\uf900-\ufaff\U00020000-\U0003ffff"
-_SCRIPTS = {
-    "latn": "A-Za-zÀ-ɏḀ-ỿ", "grek": "Ͱ-Ͽἀ-῿", "cyrl": "Ѐ-ԯ", "armn": "԰-֏", "hebr": "֐-׿", "arab": "؀-ۿݐ-ݿﭐ-﷿ﹰ-﻿",
-    "deva": "ऀ-ॿ", "beng": "ঀ-৿", "guru": "਀-੿", "gujr": "઀-૿", "orya": "଀-୿", "taml": "஀-௿", "telu": "ఀ-౿",
-    "knda": "ಀ-೿", "mlym": "ഀ-ൿ", "sinh": "඀-෿", "thai": "฀-๿", "laoo": "຀-໿", "tibt": "ༀ-࿿", "mymr": "က-႟",
-    "geor": "Ⴀ-ჿ", "ethi": "ሀ-፿", "khmr": "ក-៿", "mong": "᠀-᢯", "kore": "ᄀ-ᇿㄱ-ㆎ가-힣", "jpan": f"ぁ-ヿ{_HAN}",
-    "hans": _HAN, "hant": _HAN, "hani": _HAN,
-}  # fmt: skip
 _ANY_LETTER = re.compile(r"[^\W\d_]")
-_PLACEHOLDER = re.compile(r"%\(\w+\)\w|\{[^{}]*\}|<[^<>]*>|https?://\S+")
 
 
 def side_findings(pairs: Sequence[RawPair], languages: tuple[str, str], exchange: str) -> list[Finding]:
@@ -123,14 +115,14 @@ def _script_findings(pairs: Sequence[RawPair], foreign: np.ndarray, languages: t
 
 
 def _is_in_other_script(text: str, pattern: tuple[re.Pattern[str], str] | None) -> bool:
-    text = _PLACEHOLDER.sub("", text[:_CHARACTERS])
+    text = without_placeholders(text[:_CHARACTERS])
     letters = len(_ANY_LETTER.findall(text))
     return pattern is not None and letters >= _LETTERS and len(pattern[0].findall(text)) < _IN_SCRIPT * letters
 
 
 def _pattern(script: str) -> tuple[re.Pattern[str], str] | None:
     """Return a pattern for a letter of a script, and the letters; None for other scripts."""
-    letters = _SCRIPTS.get(script)
+    letters = script_letters(script)
     return (re.compile(f"[{letters}]"), letters) if letters else None
 
 
@@ -138,11 +130,11 @@ def _labels_by_script(
     pairs: Sequence[RawPair], source: tuple[re.Pattern[str], str], target: tuple[re.Pattern[str], str]
 ) -> np.ndarray:
     """Return the side that each line belongs to, -1 for too few letters, and -2 for another script."""
-    latin = _SCRIPTS["latn"]
+    latin = script_letters("latn")
     labels = np.full((2, len(pairs)), -1)
     for index, pair in enumerate(pairs):
         for side, text in enumerate((pair.source, pair.target)):
-            text = _PLACEHOLDER.sub("", text[:_CHARACTERS])
+            text = without_placeholders(text[:_CHARACTERS])
             letters = len(_ANY_LETTER.findall(text))
             if letters < _LETTERS:
                 continue

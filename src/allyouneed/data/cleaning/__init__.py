@@ -1,0 +1,1 @@
+"""Cleaning of parallel text: named checks that repair or drop sentence pairs, each with a reason."""
