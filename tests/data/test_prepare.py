@@ -41,7 +41,7 @@ def test_rows_with_a_tab_inside_a_sentence_are_dropped_with_their_lines(tmp_path
     prepared, _ = run_prepare(tmp_path, [tmp_path / "train.tsv"], write_pairs(tmp_path, "valid", toy_pairs(10, seed=5)))
     [example] = prepared.report()["train"]["dropped"]["more than 2 columns"]["examples"]
     assert example["line"] == 18
-    assert "\t18\tmore than 2 columns\t" in prepared.dropped.read_text()
+    assert "\t18\tfile\tmore than 2 columns\t" in prepared.dropped.read_text()
 
 
 def test_dropped_pairs_are_counted_and_listed(tmp_path):
@@ -62,7 +62,7 @@ def test_dropped_pairs_are_counted_and_listed(tmp_path):
     assert report["kept"] == 206 - sum(dropped.values()) == len(open_store(prepared.train))
     listed = prepared.dropped.read_text().splitlines()[1:]
     assert len(listed) == sum(dropped.values())
-    assert any(line.split("\t")[1:3] == ["201", "empty side"] for line in listed)
+    assert any(line.split("\t")[1:4] == ["201", "empty", "empty side"] for line in listed)
 
 
 def test_without_validation_files_pairs_are_held_out(tmp_path):
@@ -110,7 +110,7 @@ def test_a_file_whose_name_is_not_utf8(tmp_path):
     odd = files[0].rename(tmp_path / os.fsdecode(b"caf\xe9.src"))
     prepared, _ = run_prepare(tmp_path, [odd, files[1]], write_pairs(tmp_path, "valid", toy_pairs(10, seed=5)))
     assert prepared.report()["train"]["files"] == [str(odd), str(files[1])]
-    assert "caf\\udce9.src\t201\tempty side" in prepared.dropped.read_text(encoding="utf-8")
+    assert "caf\\udce9.src\t201\tempty\tempty side" in prepared.dropped.read_text(encoding="utf-8")
 
 
 def test_an_unwritable_folder_is_reported(tmp_path):

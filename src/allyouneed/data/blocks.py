@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from allyouneed.config import DataConfig
+from allyouneed.data.cleaning.block import CleaningRules, Repair, clean_block, cleaning_rules
 from allyouneed.data.corpus import PairChecks
 from allyouneed.data.duplicates import pair_keys
 from allyouneed.data.files.formats import RawPair
@@ -31,6 +32,9 @@ class PreparedBlock:
         faults: Why each pair is dropped, or None for pairs that are kept, unless they are duplicates.
         keys: Hash of each pair, by which duplicates are recognised, shape [pairs].
         is_text: Whether a pair's text is usable; others are no duplicates of anything, shape [pairs].
+        repairs: Repaired pairs by index.
+        bands: Hashes by which near duplicates are recognised, shape [pairs, bands]; None without that check.
+        lengths: Characters of each source and target, shape [2, pairs].
         source: Source ids of each pair, without start and end tokens; none for pairs with a fault.
         target: Target ids of each pair.
     """
@@ -38,6 +42,9 @@ class PreparedBlock:
     faults: list[str | None]
     keys: np.ndarray
     is_text: np.ndarray
+    repairs: dict[int, Repair]
+    bands: np.ndarray | None
+    lengths: np.ndarray
     source: TokenIds
     target: TokenIds
 
@@ -53,24 +60,31 @@ class PreparedBlock:
 
 
 def prepare_block(
-    pairs: Sequence[RawPair], data: DataConfig, tokenizer: AnyTokenizer, excluded: ValidationOverlap | None = None
+    pairs: Sequence[RawPair],
+    data: DataConfig,
+    tokenizer: AnyTokenizer,
+    excluded: ValidationOverlap | None = None,
+    rules: CleaningRules | None = None,
 ) -> PreparedBlock:
-    """Check and tokenise a block of sentence pairs.
+    """Clean, check and tokenise a block of sentence pairs.
 
     The result depends on nothing but the arguments, and each pair's part of it on that pair alone. Duplicates are
     recognised later, when the blocks are written in their order.
 
     Args:
         pairs: The pairs, as `read_pairs` yields them. Sources of a multilingual model begin with its code.
-        data: Settings of the data: maximum length and ratio.
+        data: Settings of the data: cleaning, maximum length and ratio.
         tokenizer: Tokenizer of source and target.
         excluded: Validation pairs, which are dropped from the training text; None to drop none.
+        rules: What the pairs are checked for, see `cleaning_rules`; None for the checks of `data` that need to know
+            neither the languages nor the corpus.
 
     Returns:
         Token ids, and why pairs are dropped.
     """
-    checks = PairChecks(data.max_length, data.max_ratio)
-    faults = [checks.text_fault(pair) for pair in pairs]
+    cleaned = clean_block(pairs, cleaning_rules(data, ("und", "und")) if rules is None else rules)
+    pairs, checks = cleaned.pairs, PairChecks(data.max_length, data.max_ratio)
+    faults = [checks.text_fault(pair) or reason for pair, reason in zip(pairs, cleaned.reasons, strict=True)]
     is_text = np.array([fault is None for fault in faults], dtype=bool)
     if excluded:
         for index, pair in enumerate(pairs):
@@ -83,7 +97,7 @@ def prepare_block(
         faults[index] = checks.length_fault(len(source), len(target))
     is_kept = np.array([fault is None for fault in faults], dtype=bool)
     sides = (_token_ids(side, usable, is_kept) for side in (sources, targets))
-    return PreparedBlock(faults, pair_keys(pairs), is_text, *sides)
+    return PreparedBlock(faults, pair_keys(pairs), is_text, cleaned.repairs, cleaned.bands, cleaned.lengths, *sides)
 
 
 def _token_ids(encoded: Sequence[Sequence[int]], usable: Sequence[int], is_kept: np.ndarray) -> TokenIds:
@@ -92,6 +106,13 @@ def _token_ids(encoded: Sequence[Sequence[int]], usable: Sequence[int], is_kept:
     lengths = np.zeros(len(is_kept), dtype=np.int64)
     lengths[is_kept] = kept.lengths
     return TokenIds(kept.ids, lengths)
+
+
+def usable_text(pairs: Sequence[RawPair], data: DataConfig, rules: CleaningRules) -> list[RawPair]:
+    """Return the pairs of a block whose text is usable, repaired; duplicates are kept."""
+    cleaned, checks = clean_block(pairs, rules), PairChecks(data.max_length, data.max_ratio)
+    found = zip(cleaned.pairs, cleaned.reasons, strict=True)
+    return [pair for pair, reason in found if (checks.text_fault(pair) or reason) is None]
 
 
 def in_blocks(pairs: Iterable[RawPair]) -> Iterator[list[RawPair]]:

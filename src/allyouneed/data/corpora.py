@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from allyouneed.data.cleaning.histograms import summed
 from allyouneed.data.corpus import CorpusReport, count_pairs
 from allyouneed.data.directions import Direction, code_of, parse_directions
 from allyouneed.data.files.formats import RawPair, columns_for, has_both_sides, read_pairs
@@ -270,8 +271,10 @@ def total(reports: Sequence[CorpusReport]) -> CorpusReport:
         if all(isinstance(value, int) for value in values):
             setattr(whole, field.name, max(values) if field.name == "longest_source" else sum(values))
     for report in reports:
-        for reason, found in report.dropped.items():
-            entry = whole.dropped.setdefault(reason, {"count": 0, "examples": []})
-            entry["count"] += found["count"]
-            entry["examples"] = [*entry["examples"], *found["examples"]][:EXAMPLES]
+        for entries, more in ((whole.dropped, report.dropped), (whole.repaired, report.repaired)):
+            for reason, found in more.items():
+                entry = entries.setdefault(reason, {"count": 0, "examples": []})
+                entry["count"] += found["count"]
+                entry["examples"] = [*entry["examples"], *found["examples"]][:EXAMPLES]
+    whole.histograms = summed([report.histograms for report in reports])
     return whole

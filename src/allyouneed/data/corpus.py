@@ -36,6 +36,8 @@ class CorpusReport:
         target_tokens: Target tokens of the kept pairs.
         longest_source: Tokens of the longest kept source sentence, including EOS.
         dropped: Count and example lines of the dropped pairs, by reason.
+        repaired: Count and example lines of the repaired pairs, by what was repaired.
+        histograms: Kept and dropped pairs by their lengths, see `cleaning/histograms.py`.
         findings: Faults of the corpus as a whole, see `data/inspection`.
     """
 
@@ -46,14 +48,17 @@ class CorpusReport:
     target_tokens: int = 0
     longest_source: int = 0
     dropped: dict[str, dict[str, Any]] = field(default_factory=dict)
+    repaired: dict[str, dict[str, Any]] = field(default_factory=dict)
+    histograms: dict[str, Any] = field(default_factory=dict)
     findings: list[dict[str, Any]] = field(default_factory=list)
 
     def drop(self, pair: RawPair, reason: str) -> None:
         """Count a dropped pair, and keep the first few of each reason as examples."""
-        entry = self.dropped.setdefault(reason, {"count": 0, "examples": []})
-        entry["count"] += 1
-        if len(entry["examples"]) < EXAMPLES:
-            entry["examples"].append({"line": position(pair), "text": f"{pair.source} ||| {pair.target}"[:120]})
+        _count(self.dropped, reason, pair)
+
+    def repair(self, pair: RawPair, what: str) -> None:
+        """Count a repaired pair, as it was before, and keep the first few of each repair as examples."""
+        _count(self.repaired, what, pair)
 
     def as_dict(self) -> dict[str, Any]:
         """Convert to a dictionary for JSON."""
@@ -81,11 +86,19 @@ class CorpusReport:
         """Yield the lines of a readable report."""
         share = self.kept / self.pairs if self.pairs else 0
         yield f"{' '.join(self.files)}: {self.pairs:,} pairs, {self.kept:,} kept ({share:.1%})"
-        for reason, entry in sorted(self.dropped.items(), key=lambda item: -item[1]["count"]):
-            where = ", ".join(str(example["line"]) for example in entry["examples"])
-            more = ", ..." if entry["count"] > EXAMPLES else ""
-            yield f"  dropped {entry['count']:,}: {reason} (line {where}{more})"
+        for done, entries in (("dropped", self.dropped), ("repaired", self.repaired)):
+            for reason, entry in sorted(entries.items(), key=lambda item: -item[1]["count"]):
+                where = ", ".join(str(example["line"]) for example in entry["examples"])
+                more = ", ..." if entry["count"] > EXAMPLES else ""
+                yield f"  {done} {entry['count']:,}: {reason} (line {where}{more})"
         yield from finding_lines(self.findings)
+
+
+def _count(entries: dict[str, dict[str, Any]], name: str, pair: RawPair) -> None:
+    entry = entries.setdefault(name, {"count": 0, "examples": []})
+    entry["count"] += 1
+    if len(entry["examples"]) < EXAMPLES:
+        entry["examples"].append({"line": position(pair), "text": f"{pair.source} ||| {pair.target}"[:120]})
 
 
 def _encoding_advice(files: Sequence[str]) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TextIO, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from allyouneed.data.blocks import PreparedBlock, in_blocks
+from allyouneed.data.cleaning.histograms import Histograms
+from allyouneed.data.cleaning.listing import Listing
+from allyouneed.data.cleaning.registry import CHECKS
 from allyouneed.data.corpora import Corpus
 from allyouneed.data.corpus import CorpusReport
-from allyouneed.data.duplicates import SeenPairs
+from allyouneed.data.duplicates import SeenBands, SeenPairs
 from allyouneed.data.files.formats import RawPair
 from allyouneed.data.tokens.token_ids import TokenIds
 from allyouneed.data.tokens.tokenizer import UNK
@@ -25,14 +28,24 @@ class CorpusEncoder:
     Args:
         corpus: The corpus.
         prepare_blocks: Applies `prepare_block` to blocks, and yields the results in the same order.
-        dropped: File in which dropped pairs are listed.
+        listing: Lists dropped and repaired pairs.
         seen: The pairs so far, which are duplicates if they occur again; None to keep duplicates.
+        near: The pairs so far, for near duplicates; None to keep near duplicates.
     """
 
-    def __init__(self, corpus: Corpus, prepare_blocks: PrepareBlocks, dropped: TextIO, seen: SeenPairs | None = None):
-        self.corpus, self.prepare_blocks, self.dropped, self.seen = corpus, prepare_blocks, dropped, seen
+    def __init__(
+        self,
+        corpus: Corpus,
+        prepare_blocks: PrepareBlocks,
+        listing: Listing,
+        seen: SeenPairs | None = None,
+        near: SeenBands | None = None,
+    ):
+        self.corpus, self.prepare_blocks, self.listing = corpus, prepare_blocks, listing
+        self.seen, self.near = seen, near
         self.report = CorpusReport([str(path) for path in corpus.paths])
         self.unknown = 0, 0  # tokens of source and target that the vocabulary lacks
+        self._histograms = Histograms()
 
     def encoded(
         self, raw: Iterable[RawPair], texts: list[tuple[str, str]] | None = None
@@ -45,7 +58,8 @@ class CorpusEncoder:
         """
         waiting: deque[list[RawPair]] = deque()
         for block in self.prepare_blocks(_remembered(in_blocks(map(self.corpus.presented, raw)), waiting)):
-            yield self._accepted(waiting.popleft(), block, texts)
+            yield self._accepted(self._repaired(waiting.popleft(), block), block, texts)
+        self.report.histograms = self._histograms.as_dict()
 
     def _accepted(
         self, pairs: list[RawPair], block: PreparedBlock, texts: list[tuple[str, str]] | None
@@ -55,6 +69,7 @@ class CorpusEncoder:
         for pair, reason in zip(pairs, reasons, strict=True):
             self.drops(pair, reason)
         is_kept = np.array([reason is None for reason in reasons], dtype=bool)
+        self._histograms.add(block.lengths, is_kept)
         source, target = block.source.selected(is_kept), block.target.selected(is_kept)
         report = self.report
         report.pairs += len(pairs)
@@ -69,14 +84,27 @@ class CorpusEncoder:
             texts += [(pairs[index].source, pairs[index].target) for index in np.flatnonzero(is_kept)]
         return source, target
 
+    def _repaired(self, pairs: list[RawPair], block: PreparedBlock) -> list[RawPair]:
+        """Return the pairs as they are after repairs, which are reported."""
+        pairs = list(pairs)
+        for index, repair in block.repairs.items():
+            for check in repair.checks:
+                self.report.repair(pairs[index], CHECKS[check].finds)
+            self.listing.repair(self.report.files[0], pairs[index], repair)
+            pairs[index] = repair.pair
+        return pairs
+
     def _reasons(self, block: PreparedBlock) -> list[str | None]:
         """Return why each pair is dropped, or None: a duplicate before what else is wrong with a usable text."""
-        if self.seen is None:
-            return block.faults
         reasons = list(block.faults)
-        usable = np.flatnonzero(block.is_text)
-        for index, duplicate in zip(usable, self.seen.duplicates(block.keys[usable]), strict=True):
-            reasons[index] = duplicate or reasons[index]
+        if self.seen is not None:
+            usable = np.flatnonzero(block.is_text)
+            for index, duplicate in zip(usable, self.seen.duplicates(block.keys[usable]), strict=True):
+                reasons[index] = duplicate or reasons[index]
+        if self.near is not None and block.bands is not None:
+            usable = np.array([index for index, reason in enumerate(reasons) if reason is None], dtype=np.int64)
+            for index in usable[self.near.near_duplicates(block.bands[usable])]:
+                reasons[index] = CHECKS["near_duplicates"].finds
         return reasons
 
     def drops(self, pair: RawPair, reason: str | None) -> bool:
@@ -84,8 +112,7 @@ class CorpusEncoder:
         if reason is None:
             return False
         self.report.drop(pair, reason)
-        cells = (pair.file or self.report.files[0], str(pair.line), reason, pair.source, pair.target)
-        self.dropped.write("\t".join(cell.replace("\t", " ") for cell in cells) + "\n")
+        self.listing.drop(self.report.files[0], pair, reason)
         return True
 
 

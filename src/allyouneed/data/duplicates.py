@@ -14,6 +14,7 @@ import numpy as np
 from allyouneed.data.files.formats import RawPair
 
 DUPLICATE, IN_EARLIER = "duplicate", "duplicate of a pair in an earlier corpus"
+_MOST_BANDS = 1 << 26  # that are remembered, in at most 1 GB of memory: those of 11 million pairs
 
 
 def pair_keys(pairs: Sequence[RawPair]) -> np.ndarray:
@@ -50,6 +51,37 @@ class SeenPairs:
         return reasons
 
 
+class SeenBands:
+    """The pairs so far as hashes of the bands of their MinHash signatures, for near duplicates."""
+
+    def __init__(self) -> None:
+        self._seen = _Keys()
+
+    def near_duplicates(self, bands: np.ndarray) -> np.ndarray:
+        """Return which of the next pairs share a band with an earlier one, and remember the others.
+
+        Among tens of millions of pairs, the longest known ones are forgotten.
+
+        Args:
+            bands: Hashes of the bands of each pair in their order, shape [pairs, bands]; 0 for none.
+
+        Returns:
+            Whether each pair is a near duplicate, shape [pairs].
+        """
+        different, of = np.unique(bands, return_inverse=True)
+        of = of.reshape(bands.shape)
+        is_near = ((self._seen.contain(different))[of] & (bands != 0)).any(axis=1)
+        taken = different == 0
+        for index, row in enumerate(of):
+            if not is_near[index]:
+                is_near[index] = bool((taken[row] & (bands[index] != 0)).any())
+                if not is_near[index]:
+                    taken[row] = True
+        self._seen.add(different[taken & (different != 0) & ~self._seen.contain(different)])
+        self._seen.forget(_MOST_BANDS)
+        return is_near
+
+
 class _Keys:
     """A set of integers as sorted arrays, each more than twice as long as the next one."""
 
@@ -70,3 +102,8 @@ class _Keys:
             keys.sort(kind="stable")  # recognises that both parts are sorted
         if len(keys):
             self.runs.append(keys)
+
+    def forget(self, most: int) -> None:
+        """Remove the oldest keys if there are more than the given number."""
+        while len(self.runs) > 1 and sum(map(len, self.runs)) > most:
+            del self.runs[0]

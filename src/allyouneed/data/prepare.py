@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
-from itertools import count
+from itertools import islice
 from pathlib import Path
-from typing import TextIO, TypeAlias
+from typing import TypeAlias
 
 from allyouneed.config import DataConfig
-from allyouneed.data.blocks import PreparedBlock, prepare_block
+from allyouneed.data.blocks import PreparedBlock, in_blocks, prepare_block, usable_text
+from allyouneed.data.cleaning.block import CleaningRules
+from allyouneed.data.cleaning.listing import Listing, open_listing
+from allyouneed.data.cleaning.registry import chosen_checks
 from allyouneed.data.corpora import Corpus, common_tag, count_all_pairs, directions_of, located
 from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs
 from allyouneed.data.corpus_encoder import CorpusEncoder, PrepareBlocks
 from allyouneed.data.directions import code_of, targets_of
-from allyouneed.data.duplicates import SeenPairs
+from allyouneed.data.duplicates import SeenBands, SeenPairs
 from allyouneed.data.files.formats import RawPair, read_pairs, reading_notes
 from allyouneed.data.held_out import HeldOut, held_out_strides
 from allyouneed.data.inspection.inspect_text import inspect_text
@@ -28,11 +31,11 @@ from allyouneed.data.tokens.tokenizer_training import describe_size, learn_token
 from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.data.workers import Workers, usable_cores
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write
 from allyouneed.progress import RateLines
 
 _MANY_PAIRS = 50_000  # from which worker processes are faster than one process
 _TOKENIZER_PAIRS = 1_000_000  # pairs, distributed over the corpus, on which the tokenizer is trained
+Rules: TypeAlias = Sequence[tuple[Corpus, CleaningRules]]
 Engine: TypeAlias = Callable[
     [Callable[[list[RawPair]], PreparedBlock], Iterable[list[RawPair]]], Iterator[PreparedBlock]
 ]
@@ -84,20 +87,22 @@ def prepare(
     counts = [count_pairs(corpus.paths, corpus.columns) for corpus in train]
     count_all_pairs(valid)
     held_out = HeldOut({} if valid else held_out_strides(train, counts))
+    chosen_checks(data.cleaning)  # a missing library is reported before the text is read
     inspection = inspect_text(train, valid, counts, data, languages or ("und", "und"))
+    rules = list(zip(train, inspection.rules, strict=True))
     symbols = _symbols(train, data, tokenizer, say)
     if tokenizer is None:
         say(f"training the tokenizer: {data.vocab_size:,} {'words' if data.subwords == 'word' else 'subwords'} ...")
         every = max(1, sum(counts) // _TOKENIZER_PAIRS)
         progress = RateLines(say, "reading text for the tokenizer", sum(counts), "pairs")
-        text = _tokenizer_text(train, data, held_out, every, progress)
+        text = _tokenizer_text(rules, data, held_out, every, progress)
         tokenizer = _learn_tokenizer(text, data, train, symbols, adjustable)
         for line in describe_size(tokenizer, data.vocab_size):
             say(line)
-    with _open_dropped(prepared.dropped) as dropped:
-        encoding = _Encoding(prepared, data, tokenizer, dropped, say, engine)
-        reports = {"train": encoding.train(train, counts, held_out, inspection.overlap)}
-        reports["valid"], texts = encoding.valid(valid, held_out)
+    with open_listing(prepared.dropped, prepared.repaired) as listing:
+        encoding = _Encoding(prepared, data, tokenizer, listing, say, engine)
+        reports = {"train": encoding.train(rules, counts, held_out, inspection.overlap)}
+        reports["valid"], texts = encoding.valid(valid, held_out, dict(rules))
     if not valid:
         names = dict.fromkeys(corpus.names for corpus in held_out.strides)
         where = f" of {'; '.join(names)}" if len(train) > 1 else ""
@@ -117,27 +122,28 @@ class _Encoding:
         prepared: PreparedData,
         data: DataConfig,
         tokenizer: AnyTokenizer,
-        dropped: TextIO,
+        listing: Listing,
         say: Callable[[str], None],
         engine: Engine | None,
     ):
         self.prepared, self.data, self.tokenizer = prepared, data, tokenizer
-        self.dropped, self.say, self.engine = dropped, say, engine
+        self.listing, self.say, self.engine = listing, say, engine
+        self.keeps_duplicates = "duplicates" not in chosen_checks(data.cleaning)
 
     def train(
-        self, corpora: Sequence[Corpus], counts: Sequence[int], held_out: HeldOut, overlap: ValidationOverlap
+        self, rules: Rules, counts: Sequence[int], held_out: HeldOut, overlap: ValidationOverlap
     ) -> list[CorpusReport]:
         """Encode the training text, without the pairs that are held out or that an earlier corpus has."""
-        seen = SeenPairs()
+        seen, near = None if self.keeps_duplicates else SeenPairs(), SeenBands()
         progress = RateLines(self.say, "preparing the text", sum(counts), "pairs")
         encoders: list[CorpusEncoder] = []
 
         def blocks() -> Generator[tuple[TokenIds, TokenIds]]:
-            for corpus, size in zip(corpora, counts, strict=True):
-                if encoders:
+            for (corpus, of_corpus), size in zip(rules, counts, strict=True):
+                if encoders and seen:
                     seen.next_corpus()
-                with self._preparing(size, overlap if self.data.drop_overlap else None) as prepare_blocks:
-                    encoders.append(encoder := CorpusEncoder(corpus, prepare_blocks, self.dropped, seen))
+                with self._preparing(size, of_corpus, overlap if self.data.drop_overlap else None) as prepare_blocks:
+                    encoders.append(encoder := CorpusEncoder(corpus, prepare_blocks, self.listing, seen, near))
                     pairs = progress.counted(read_pairs(corpus.paths, corpus.columns))
                     yield from encoder.encoded(_trained_on(pairs, encoder, held_out))
 
@@ -149,12 +155,18 @@ class _Encoding:
             self.say(_describe_unknown(encoders))
         return [encoder.report for encoder in encoders]
 
-    def valid(self, corpora: Sequence[Corpus], held_out: HeldOut) -> tuple[list[CorpusReport], list[tuple[str, str]]]:
-        """Encode the validation text, or the pairs that are held out; returns its reports and its texts."""
+    def valid(
+        self, corpora: Sequence[Corpus], held_out: HeldOut, rules: dict[Corpus, CleaningRules]
+    ) -> tuple[list[CorpusReport], list[tuple[str, str]]]:
+        """Encode the validation text as it is, or the pairs that are held out; returns its reports and its texts."""
         texts: list[tuple[str, str]] = []
-        prepare_blocks = partial(map, self._prepare_block())
         encoders = [
-            CorpusEncoder(corpus, prepare_blocks, self.dropped, None if corpora else SeenPairs())
+            CorpusEncoder(
+                corpus,
+                partial(map, self._prepare_block(CleaningRules() if corpora else rules[corpus])),
+                self.listing,
+                None if corpora or self.keeps_duplicates else SeenPairs(),
+            )
             for corpus in corpora or held_out.strides
         ]
 
@@ -174,17 +186,21 @@ class _Encoding:
         return [encoder.report for encoder in encoders], texts
 
     @contextmanager
-    def _preparing(self, pairs: int, excluded: ValidationOverlap | None) -> Iterator[PrepareBlocks]:
+    def _preparing(
+        self, pairs: int, rules: CleaningRules, excluded: ValidationOverlap | None
+    ) -> Iterator[PrepareBlocks]:
         """Provide a function that prepares the blocks of a corpus: with the engine, or on all cores if it is large."""
-        function = self._prepare_block(excluded)
+        function = self._prepare_block(rules, excluded)
         if self.engine:
             yield partial(self.engine, function)
             return
         with Workers(function, usable_cores() if pairs >= _MANY_PAIRS else 1) as workers:
             yield workers.map
 
-    def _prepare_block(self, excluded: ValidationOverlap | None = None) -> Callable[[list[RawPair]], PreparedBlock]:
-        return partial(prepare_block, data=self.data, tokenizer=self.tokenizer, excluded=excluded)
+    def _prepare_block(
+        self, rules: CleaningRules, excluded: ValidationOverlap | None = None
+    ) -> Callable[[list[RawPair]], PreparedBlock]:
+        return partial(prepare_block, data=self.data, tokenizer=self.tokenizer, excluded=excluded, rules=rules)
 
 
 def _trained_on(pairs: Iterator[RawPair], encoder: CorpusEncoder, held_out: HeldOut) -> Iterator[RawPair]:
@@ -209,16 +225,15 @@ def _describe_unknown(encoders: list[CorpusEncoder]) -> str:
 
 
 def _tokenizer_text(
-    train: Sequence[Corpus], data: DataConfig, held_out: HeldOut, every: int, progress: RateLines
+    rules: Rules, data: DataConfig, held_out: HeldOut, every: int, progress: RateLines
 ) -> Iterator[RawPair]:
-    """Yield the usable training pairs, one in `every`."""
-    checks, number = PairChecks(data.max_length, data.max_ratio), count()
-    for corpus in train:
+    """Yield the usable training pairs, one in `every`, after the repairs and the checks that take little time."""
+    for corpus, of_corpus in rules:
+        pairs = progress.counted(read_pairs(corpus.paths, corpus.columns))
         is_chosen, leaks = held_out.choice(corpus), held_out.leak(corpus)
-        for pair in progress.counted(read_pairs(corpus.paths, corpus.columns)):
-            is_unused = checks.text_fault(pair) is not None or next(number) % every or corpus.is_reversed
-            if not (is_unused or is_chosen(pair) or leaks(pair)):
-                yield pair
+        for block in in_blocks(islice(pairs, 0, None, every)):
+            used = [] if corpus.is_reversed else [pair for pair in block if not (is_chosen(pair) or leaks(pair))]
+            yield from usable_text(used, data, of_corpus.cheap)
 
 
 def _symbols(
@@ -260,14 +275,3 @@ def _text_report(corpus: Corpus, data: DataConfig) -> CorpusReport:
         else:
             report.kept += 1
     return report
-
-
-@contextmanager
-def _open_dropped(path: Path) -> Iterator[TextIO]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:  # for file names that are not UTF-8
-            file.write("file\tline\treason\tsource\ttarget\n")
-            yield file
-    except OSError as error:
-        raise cannot_write(path, error) from error

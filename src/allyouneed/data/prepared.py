@@ -22,7 +22,7 @@ class PreparedData:
     def __init__(self, folder: Path):
         self.folder = folder
         self.train, self.valid = folder / "train", folder / "valid"
-        self.dropped = folder / "dropped.tsv"
+        self.dropped, self.repaired = folder / "dropped.tsv", folder / "repaired.tsv"
         self._report, self._texts = folder / "corpus.json", folder / "valid.json"
 
     @property

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from allyouneed.config import DataConfig
 from allyouneed.data.cleaning import pair_checks
 from allyouneed.data.cleaning.characters import (
     Characters,
@@ -18,13 +19,14 @@ from allyouneed.data.cleaning.characters import (
     script_table,
     without_placeholders,
 )
-from allyouneed.data.cleaning.ratio import UsualRatio
-from allyouneed.data.cleaning.registry import CHECKS
+from allyouneed.data.cleaning.ratio import UsualRatio, learn_ratio
+from allyouneed.data.cleaning.registry import CHECKS, chosen_checks
 from allyouneed.data.cleaning.repairs import has_controls, remove_controls, unescape_entities
 from allyouneed.data.files.formats import RawPair
 from allyouneed.languages import primary
 
 _FEWEST_LETTERS = 10  # of a text in the wrong script
+_EXPENSIVE = ("language", "near_duplicates")
 _IN_SCRIPT = 0.05  # share of letters in the right script; names and terms are in Latin letters in every language
 
 
@@ -43,6 +45,34 @@ class CleaningRules:
     languages: tuple[str, str] = ("und", "und")
     ratio: UsualRatio | None = None
     prefix: str = ""
+
+    @property
+    def cheap(self) -> CleaningRules:
+        """The rules without the checks that take long."""
+        return replace(self, checks=tuple(name for name in self.checks if name not in _EXPENSIVE))
+
+    @property
+    def repairs(self) -> CleaningRules:
+        """The repairs of what the inspection reports; control characters show it in which encoding text was read."""
+        return replace(self, checks=tuple(name for name in self.checks if name in ("encoding", "entities")))
+
+
+def cleaning_rules(
+    data: DataConfig, languages: tuple[str, str], sample: Sequence[RawPair] = (), prefix: str = ""
+) -> CleaningRules:
+    """Return the rules of a corpus for the settings.
+
+    Args:
+        data: Settings of the data: `data.cleaning`.
+        languages: Codes of the source and the target language.
+        sample: Pairs of the corpus, from which its usual ratio of lengths is learned.
+        prefix: Text with which the sources begin, see `CleaningRules`.
+
+    Raises:
+        UserError: If a check needs a library that is not installed.
+    """
+    checks = chosen_checks(data.cleaning)
+    return CleaningRules(checks, languages, learn_ratio(sample) if "ratio" in checks else None, prefix)
 
 
 class Repair(NamedTuple):

@@ -56,7 +56,7 @@ class LanguageCheck:
         candidates = letters >= _FEWEST_LETTERS
         if self._own is not None:  # a script that no other language has
             candidates &= 2 * characters.count(self._own) < letters
-        for index in np.flatnonzero(candidates):
+        for index in map(int, np.flatnonzero(candidates)):
             failed[index] = self._is_foreign(texts[index][:_EXAMINED])
         return failed
 

@@ -45,7 +45,7 @@ def band_hashes(sources: Sequence[str], targets: Sequence[str]) -> np.ndarray:
         np.ascontiguousarray(grams[inside]), offsets.astype(np.uint64), BANDS * _ROWS, _SEED
     )
     rows = np.array(matrix.to_rows(), dtype=np.uint64).reshape(len(texts), BANDS, _ROWS)
-    hashes = np.zeros((len(texts), BANDS), dtype=np.uint64) + np.arange(BANDS, dtype=np.uint64)
+    hashes = np.tile(np.arange(BANDS, dtype=np.uint64), (len(texts), 1))
     for row in range(_ROWS):
         hashes = (hashes ^ rows[:, :, row]) * _MULTIPLIER
         hashes ^= hashes >> np.uint64(32)

@@ -70,7 +70,7 @@ def different_numbers(
     """
     digits = characters[0].count(digit_table()) + characters[1].count(digit_table())
     failed = np.zeros(len(sources), dtype=bool)
-    for index in np.flatnonzero(digits >= _FEWEST_DIGITS):
+    for index in map(int, np.flatnonzero(digits >= _FEWEST_DIGITS)):
         failed[index] = _has_other_numbers(sources[index], targets[index])
     return failed
 

@@ -45,8 +45,9 @@ def garbled_findings(pairs: Sequence[RawPair], languages: Sequence[str] = ()) ->
         if misread := is_misread(pair.source, legacy) or is_misread(pair.target, legacy):
             found.setdefault(misread, []).append(pair)
     remedy = "Decode the original file again with its true encoding."
+    repair = f"{remedy} Or repair them: --set data.cleaning=standard,encoding."
     findings = [
-        Finding(f"garbled characters ({fault})", len(affected), len(pairs), examples_of(affected), remedy)
+        Finding(f"garbled characters ({fault})", len(affected), len(pairs), examples_of(affected), repair)
         for fault, affected in found.items()
     ]
     lost = _containing(pairs, lambda text: _REPLACEMENT in text)

@@ -13,7 +13,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from allyouneed.config import DataConfig
+from allyouneed.data.cleaning.block import CleaningRules, clean_block, cleaning_rules
 from allyouneed.data.corpora import Corpus
+from allyouneed.data.directions import code_of
 from allyouneed.data.files.formats import RawPair, read_pairs
 from allyouneed.data.inspection.alignment import alignment_findings
 from allyouneed.data.inspection.findings import Finding, examples_of
@@ -24,6 +26,7 @@ from allyouneed.languages import primary
 
 _KEPT = 200_000  # pairs of a corpus that are kept, in blocks of consecutive pairs
 _BLOCK = 1000
+_SAMPLED_LENGTHS = 20_000  # pairs from which the usual ratio of lengths is learned
 _EXAMINED_SIDES, _EXAMINED_CHARACTERS = 1500, 4000  # pairs, distributed over the corpus
 _FEW_PAIRS = 20  # pairs; fewer do not show whether targets are varied
 _VARIED = 0.05  # share of different targets below which they are reported
@@ -42,11 +45,13 @@ class Inspection(NamedTuple):
         train: Findings of each training corpus.
         valid: Findings of each validation corpus.
         overlap: The validation pairs.
+        rules: What the pairs of each training corpus are checked for when it is prepared.
     """
 
     train: list[list[Finding]]
     valid: list[list[Finding]]
     overlap: ValidationOverlap
+    rules: list[CleaningRules]
 
 
 def inspect_text(
@@ -66,18 +71,20 @@ def inspect_text(
         languages: Codes of the source and the target language.
 
     Raises:
-        UserError: If most pairs have a fault that makes training pointless, unless `data.faults` is "warn".
+        UserError: If most pairs have a fault that makes training pointless, unless `data.faults` is "warn", or if a
+            check of `data.cleaning` needs a library that is not installed.
     """
     texts = [list(read_pairs(corpus.paths, corpus.columns)) for corpus in valid]
     overlap = ValidationOverlap(
         [each.presented(pair) for each, pairs in zip(valid, texts, strict=True) for pair in pairs]
     )
     in_valid = [_findings(each, pairs, languages, "--valid") for each, pairs in zip(valid, texts, strict=True)]
-    in_train, seen = [], set()
+    in_train, rules, seen = [], [], set()
     for corpus, count in zip(train, counts, strict=True):
         pairs = _kept(corpus, count, overlap)
+        rules.append(_rules(corpus, pairs, data, languages))
         is_new = corpus.paths not in seen  # a multilingual model may have a corpus in both directions
-        in_train.append(_findings(corpus, pairs, languages, "--train") if is_new else [])
+        in_train.append(_findings(corpus, pairs, languages, "--train", rules[-1].repairs) if is_new else [])
         seen.add(corpus.paths)
     if not data.drop_overlap and valid:
         in_valid[0] += overlap.findings()
@@ -86,21 +93,33 @@ def inspect_text(
             for corpus, found in zip(corpora, found_in, strict=True):
                 for finding in found:
                     finding.check(str(corpus))
-    return Inspection(in_train, in_valid, overlap)
+    return Inspection(in_train, in_valid, overlap, rules)
 
 
-def corpus_findings(pairs: Sequence[RawPair], languages: tuple[str, str], exchange: str) -> list[Finding]:
+def _rules(corpus: Corpus, pairs: Sequence[RawPair], data: DataConfig, languages: tuple[str, str]) -> CleaningRules:
+    """Return what the pairs of a corpus are checked for, in its direction."""
+    sample = [corpus.presented(pair) for pair in pairs[:: max(1, len(pairs) // _SAMPLED_LENGTHS)]]
+    prefix = f"{code_of(corpus.direction[1])} " if corpus.direction else ""
+    return cleaning_rules(data, corpus.direction or languages, sample, prefix)
+
+
+def corpus_findings(
+    pairs: Sequence[RawPair], languages: tuple[str, str], exchange: str, repairs: CleaningRules | None = None
+) -> list[Finding]:
     """Report what is wrong with a corpus.
 
     Args:
         pairs: Pairs of the corpus, in its order.
         languages: Codes of the source and the target language.
         exchange: What to do if the sides are exchanged, as a sentence.
+        repairs: Repairs that the pairs get before training; what they mend is not reported.
     """
     usable = [pair for pair in pairs if not pair.fault and pair.source and pair.target]
     if not usable:
         return []
     few, more = (usable[:: max(1, len(usable) // count)] for count in (_EXAMINED_SIDES, _EXAMINED_CHARACTERS))
+    if repairs and repairs.checks:
+        few, more = (clean_block(pairs, repairs).pairs for pairs in (few, more))
     garbled = garbled_findings(more, [primary(code) for code in languages])
     sides = side_findings(few, languages, exchange)
     findings = [*garbled, *_variety_findings(more), *sides]
@@ -110,14 +129,20 @@ def corpus_findings(pairs: Sequence[RawPair], languages: tuple[str, str], exchan
     return findings
 
 
-def _findings(corpus: Corpus, pairs: Sequence[RawPair], languages: tuple[str, str], option: str) -> list[Finding]:
+def _findings(
+    corpus: Corpus,
+    pairs: Sequence[RawPair],
+    languages: tuple[str, str],
+    option: str,
+    repairs: CleaningRules | None = None,
+) -> list[Finding]:
     if len(corpus.paths) == 1:
         source, target, _ = corpus.columns
         exchange = f"The columns seem to be swapped: --set data.columns={target},{source}."
     else:
         source_path, target_path = corpus.paths
         exchange = f"The files seem to be swapped: {option} {target_path} {source_path}."
-    return corpus_findings(pairs, corpus.file_languages or languages, exchange)
+    return corpus_findings(pairs, corpus.file_languages or languages, exchange, repairs)
 
 
 def _kept(corpus: Corpus, count: int, overlap: ValidationOverlap) -> list[RawPair]:
