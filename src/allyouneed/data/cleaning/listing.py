@@ -47,9 +47,7 @@ def open_listing(dropped: Path, repaired: Path) -> Iterator[Listing]:
     """
     try:
         dropped.parent.mkdir(parents=True, exist_ok=True)
-        # File names may not be UTF-8.
-        options = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
-        with open(dropped, "w", **options) as first, open(repaired, "w", **options) as second:  # type: ignore[call-overload]
+        with _table(dropped) as first, _table(repaired) as second:
             _write(first, "file", "line", "check", "reason", "source", "target")
             _write(second, "file", "line", "checks", "source", "target", "repaired source", "repaired target")
             yield Listing(first, second)
@@ -59,3 +57,7 @@ def open_listing(dropped: Path, repaired: Path) -> Iterator[Listing]:
 
 def _write(table: TextIO, *cells: str) -> None:
     table.write("\t".join(_BREAKS.sub(" ", cell) for cell in cells) + "\n")
+
+
+def _table(path: Path) -> TextIO:
+    return open(path, "w", encoding="utf-8", errors="backslashreplace", newline="\n")  # file names may not be UTF-8
