@@ -16,9 +16,11 @@ def resident_bytes() -> int:
     return _status("VmRSS") or peak_bytes()
 
 
-def peak_bytes() -> int:
-    """Return the peak since the process started, or since `reset_peak`."""
+def peak_bytes(process: int | str = "self") -> int:
+    """Return the peak since this process started, or since `reset_peak`; of another process, 0 if unknown."""
     unit = 1 if sys.platform == "darwin" else 1024
+    if process != "self":
+        return _status("VmHWM", process) or 0
     return _status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
@@ -28,9 +30,9 @@ def reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _status(name: str) -> int | None:
+def _status(name: str, process: int | str = "self") -> int | None:
     with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
             if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * 1024  # "VmRSS:   1944 kB"
     return None

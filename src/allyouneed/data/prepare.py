@@ -194,7 +194,9 @@ class _Encoding:
         if self.engine:
             yield partial(self.engine, function)
             return
-        with Workers(function, usable_cores() if pairs >= _MANY_PAIRS else 1) as workers:
+        processes = usable_cores() if pairs >= _MANY_PAIRS else 1
+        self.say(f"preparing the text: {pairs:,} pairs{f' in {processes} processes' if processes > 1 else ''} ...")
+        with Workers(function, processes) as workers:
             yield workers.map
 
     def _prepare_block(
