@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from allyouneed.serving.markup import MarkupFormat
+from allyouneed.documents.formats.markup_structure import MarkupRules
 from allyouneed.serving.model_worker import ContrastedSentence, ModelWorker, SwitchedSentence, TranslationOptions
 from allyouneed.serving.pipeline import TranslationPipeline
 from allyouneed.serving.registry import TranslatorRegistry
@@ -33,7 +33,7 @@ def run_mixed_work(registry: TranslatorRegistry, threads: int) -> list[Any]:
         tasks = []
         for text in TEXTS:
             tasks += [pipeline.translate([text], ROUTE, options, split=False) for options in OPTIONS]
-            tasks.append(pipeline.translate_markup(f"<p>{text} <b>a b</b></p>", ROUTE, OPTIONS[0], MarkupFormat()))
+            tasks.append(pipeline.translate_markup(f"<p>{text} <b>a b</b></p>", ROUTE, OPTIONS[0], MarkupRules()))
             tasks.append(pipeline.stream(text, ROUTE, TranslationOptions(words=True), lambda so_far: None))
             tasks.append(pipeline.explore(ROUTE, text))
             tasks.append(pipeline.explore(ROUTE, ContrastedSentence(text, ("▁a", "▁b"), ("▁a", "▁c"))))

@@ -171,7 +171,7 @@ def translate_segments(
             block.append(None)
         else:
             prepared = prepare(segment.source, language, options.finders, options.split)
-            waiting |= {key: None for key in keys(prepared) if key[0].text and key not in memory}
+            waiting |= {key: None for key in sentence_keys(prepared) if key[0].text and key not in memory}
             block.append(prepared)
         if len(waiting) >= count:
             _translate(translator, list(waiting), options.search, memory)
@@ -184,7 +184,7 @@ def translate_segments(
     progress(len(segments), len(segments))
 
 
-def keys(prepared: PreparedSegment) -> list[Key]:
+def sentence_keys(prepared: PreparedSegment) -> list[Key]:
     """Return what is to be translated for a segment."""
     return list(zip(prepared.sentences, prepared.links, strict=True))
 
@@ -203,4 +203,4 @@ def _assembled(block: Sequence[PreparedSegment | None], memory: Memory) -> Itera
         if prepared is None:
             yield None
         else:
-            yield assemble(prepared, [memory[key] if key[0].text else empty for key in keys(prepared)])
+            yield assemble(prepared, [memory[key] if key[0].text else empty for key in sentence_keys(prepared)])

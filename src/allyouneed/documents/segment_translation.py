@@ -92,7 +92,8 @@ def prepare(source: Parts, language: str, finders: Finders = NOTHING_FOUND, spli
         position = start + len(text)
         inside = tuple((a - start, b - start) for a, b in kept if start <= a and b <= position)
         starts.append(start)
-        sentences.append(Sentence(text, inside, tuple(finders.terms(text)) if text else ()))
+        terms = (term for term in (finders.terms(text) if text else ()) if not _overlaps(term.span, inside))
+        sentences.append(Sentence(text, inside, tuple(terms)))
         links.append(any(start < code.start < position and code.start == code.end for code in flat.codes))
     return PreparedSegment(source, flat, pieces, starts, sentences, links)
 
@@ -145,6 +146,10 @@ def _merged(spans: Sequence[Span]) -> list[Span]:
         else:
             merged.append((start, end))
     return merged
+
+
+def _overlaps(span: Span, others: Sequence[Span]) -> bool:
+    return any(start < span[1] and span[0] < end for start, end in others)
 
 
 def _without_ends_within(pieces: list[SentenceSegment], kept: Sequence[Span]) -> list[SentenceSegment]:

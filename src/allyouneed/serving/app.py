@@ -26,13 +26,14 @@ from allyouneed.serving.body import BodyLimitMiddleware
 from allyouneed.serving.detect import LanguageDetector
 from allyouneed.serving.document_jobs import DocumentJobs
 from allyouneed.serving.glossaries import GlossaryStore
-from allyouneed.serving.model_worker import BatchKey, ModelWorker, StreamingSentence, SwitchedSentence, translate
+from allyouneed.serving.model_worker import BatchKey, ModelWorker, StreamingSentence, SwitchedSentence
 from allyouneed.serving.pipeline import TranslationPipeline
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.request_queue import QueueLimits, RequestQueue
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.state import ApplicationState, application_state, bearer_token
 from allyouneed.serving.telemetry import ServerMetrics, TelemetryMiddleware
+from allyouneed.translation.sentence_translation import Sentence
 from allyouneed.translation.workers import available_cores
 
 _STATIC = Path(__file__).parent / "static"
@@ -43,7 +44,7 @@ _BYTES_PER_TOKEN = 3  # a low estimate: 3.7 in English, about 5 in Korean
 _MAINTENANCE_SECONDS = 10.0
 _FORM_OVERHEAD = 64 * 1024  # bytes that a multipart form adds to its file
 _GLOSSARY_OVERHEAD = 3  # bytes of JSON for a byte of UTF-8, with escapes
-Payload = str | StreamingSentence | SwitchedSentence
+Payload = Sentence | str | StreamingSentence | SwitchedSentence
 operations = APIRouter(tags=["operation"])
 pages = APIRouter(include_in_schema=False)
 
@@ -97,8 +98,8 @@ def _glossary_folder(settings: ServerSettings, documents: DocumentJobs) -> Path:
 
 def _request_queue(registry: TranslatorRegistry, settings: ServerSettings, metrics: ServerMetrics) -> RequestQueue:
     def weigh(key: BatchKey, payload: Payload) -> int:
-        if key.task is translate and isinstance(payload, str):
-            return 1 + len(payload.encode()) // _BYTES_PER_TOKEN  # tokenizing would block the event loop
+        if isinstance(payload, Sentence):
+            return 1 + len(payload.text.encode()) // _BYTES_PER_TOKEN  # tokenizing would block the event loop
         return settings.batch_tokens  # other tasks process their payloads one by one, so a batch gains nothing
 
     def observe(key: BatchKey, payloads: Sequence[Payload], seconds: float) -> None:

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, BeforeValidator, Field
 
+from allyouneed.documents.formats.markup_structure import MarkupRules
 from allyouneed.languages import language_name
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body
 from allyouneed.serving.document_jobs import DocumentJob
-from allyouneed.serving.markup import MarkupFormat
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
 from allyouneed.serving.state import AUTO, ApplicationState, application_state, bearer_token
 from allyouneed.serving.uploads import DOWNLOAD_HEADERS, DOWNLOAD_TYPE, receive_upload
@@ -48,6 +48,8 @@ class DeepLTranslateRequest(BaseModel):
     tag_handling: Literal["xml", "html"] | None = Field(None, description="How to parse tags (default: plain text).")
     ignore_tags: Tags = Field([], description="Tags whose content is not translated.")
     splitting_tags: Tags = Field([], description="XML tags that separate sentences.")
+    non_splitting_tags: Tags = Field([], description="XML tags that are within sentences.")
+    outline_detection: bool = Field(True, description="Whether XML tags that are not beside text separate sentences.")
     glossary_id: str | None = Field(None, description="Not supported.")
     show_billed_characters: bool = Field(False, description="Whether to return the number of characters.")
 
@@ -62,14 +64,21 @@ class DeepLDocumentRequest(BaseModel):
 async def translate(request: Request) -> JSONResponse:
     """Translate texts."""
     state = application_state(request)
-    body = await read_body(request, DeepLTranslateRequest, lists=("text", "ignore_tags", "splitting_tags"))
+    body = await read_body(
+        request, DeepLTranslateRequest, lists=("text", "ignore_tags", "splitting_tags", "non_splitting_tags")
+    )
     _reject_unsupported(body)
     check_length(sum(map(len, body.text)), state.settings.characters, TOO_LARGE)
     state.admit(request, bearer_token(request), body.text)
     markup_format = None
     if body.tag_handling:
-        splitting, ignored = _normalize_tags(body.splitting_tags), _normalize_tags(body.ignore_tags)
-        markup_format = MarkupFormat(body.tag_handling, splitting, ignored)
+        markup_format = MarkupRules(
+            body.tag_handling == "xml",
+            ignored=_normalize_tags(body.ignore_tags),
+            splitting=_normalize_tags(body.splitting_tags),
+            inline=_normalize_tags(body.non_splitting_tags),
+            outline=body.outline_detection,
+        )
     source, split = body.source_lang or AUTO, str(body.split_sentences) != "0"
     results = await state.translate(body.text, source, body.target_lang, markup_format=markup_format, split=split)
     translations = []

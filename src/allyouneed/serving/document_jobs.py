@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
+from allyouneed.documents.formats.markup_structure import MarkupRules
 from allyouneed.errors import UserError
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.archive import check_archive
 from allyouneed.serving.body import TOO_LARGE, check_length
-from allyouneed.serving.markup import MarkupFormat
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.pipeline import TranslationPipeline
 from allyouneed.serving.registry import Route
@@ -44,7 +44,7 @@ async def _translate_plain(
 
 
 async def _translate_html(text: str, pipeline: TranslationPipeline, route: Route, on_progress: ProgressCallback) -> str:
-    translated = await pipeline.translate_markup(text, route, TranslationOptions(), MarkupFormat())
+    translated = await pipeline.translate_markup(text, route, TranslationOptions(), MarkupRules())
     on_progress(1, 1)
     return translated
 

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, field_validator
 
+from allyouneed.documents.formats.markup_structure import MarkupRules
 from allyouneed.languages import language_name
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.body import UnicodeText, check_length, read_body
 from allyouneed.serving.detect import DetectedLanguage
 from allyouneed.serving.document_jobs import FORMATS
-from allyouneed.serving.markup import MarkupFormat
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
 from allyouneed.serving.state import AUTO, application_state
@@ -57,7 +57,7 @@ async def translate(request: Request) -> JSONResponse:
     texts = [body.q] if isinstance(body.q, str) else body.q
     check_length(sum(map(len, texts)), state.settings.characters)
     state.admit(request, body.api_key, texts)
-    markup_format = MarkupFormat() if body.format == "html" else None
+    markup_format = MarkupRules() if body.format == "html" else None
     results = await state.translate(texts, body.source, body.target, _options(body.alternatives), markup_format)
     answer: dict[str, Any] = {"translatedText": [result.text for result in results]}
     if body.source.strip().lower() == AUTO:

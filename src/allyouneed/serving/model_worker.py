@@ -14,6 +14,7 @@ from allyouneed.insight.variants.switches import single_switches, switches_from
 from allyouneed.serving.registry import LanguagePair, TranslatorRegistry
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.scoring import score_pairs, word_log_probabilities
+from allyouneed.translation.sentence_translation import Sentence, Span, translate_sentences
 from allyouneed.translation.streaming import stream_translation
 from allyouneed.translation.translator import Translator
 
@@ -26,16 +27,18 @@ class TranslationOptions(NamedTuple):
         target_prefix: Text that the translation of each sentence begins with.
         force_words: Words or phrases that each sentence's translation contains.
         words: Whether to compute word scores and word alignment.
+        links: Whether to return the positions of aligned words.
     """
 
     search: SearchOptions = SearchOptions()
     target_prefix: str = ""
     force_words: tuple[str, ...] = ()
     words: bool = False
+    links: bool = False
 
     def for_one_best(self) -> TranslationOptions:
         """Return the options for one hypothesis without constraints on the target text."""
-        return TranslationOptions(self.search.replace({"num_hypotheses": 1}), words=self.words)
+        return TranslationOptions(self.search.replace({"num_hypotheses": 1}), words=self.words, links=self.links)
 
 
 class SentenceTranslation(NamedTuple):
@@ -47,6 +50,9 @@ class SentenceTranslation(NamedTuple):
         hypotheses: Texts and scores, best first.
         word_scores: Log probability of each word of `text`, split at spaces; empty unless requested.
         alignment: Indices of aligned (source, target) words; empty unless requested.
+        kept: Positions of the parts that are kept, in the order of the source.
+        links: Positions of aligned (source, target) words; empty unless requested.
+        problems: What could not be guaranteed.
     """
 
     text: str
@@ -54,6 +60,9 @@ class SentenceTranslation(NamedTuple):
     hypotheses: list[tuple[str, float]]
     word_scores: Sequence[float] = ()
     alignment: Sequence[tuple[int, int]] = ()
+    kept: tuple[Span, ...] = ()
+    links: tuple[tuple[Span, Span], ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 class StreamingSentence(NamedTuple):
@@ -113,19 +122,28 @@ class ModelWorker:
 
 
 def translate(
-    translator: Translator, sentences: Sequence[str], options: TranslationOptions
+    translator: Translator, sentences: Sequence[Sentence], options: TranslationOptions
 ) -> list[SentenceTranslation]:
-    """Translate a batch of sentences."""
-    translations = translator.translate(
-        sentences, options.search, target_prefix=options.target_prefix, force_words=options.force_words
-    )
-    results = [SentenceTranslation(found.text, found.score, found.hypotheses) for found in translations]
+    """Translate a batch of sentences; what must be kept is kept, unless constraints on the target text are given."""
+    if options.target_prefix or options.force_words:
+        texts = [sentence.text for sentence in sentences]
+        translations = translator.translate(
+            texts, options.search, target_prefix=options.target_prefix, force_words=options.force_words
+        )
+        results = [SentenceTranslation(found.text, found.score, found.hypotheses) for found in translations]
+    else:
+        results = [
+            SentenceTranslation(
+                found.text, found.score, list(found.hypotheses), (), (), found.kept, found.links, found.problems
+            )
+            for found in translate_sentences(translator, sentences, options.search, options.links)
+        ]
     if not options.words:
         return results
     # A sentence in several pieces is longer than all training sentences, so it is not scored as a whole.
     return [
-        _with_word_scores(translator, found.source, result) if found.pieces == 1 else result
-        for found, result in zip(translations, results, strict=True)
+        _with_word_scores(translator, sentence.text, result) if _is_short(translator, sentence.text) else result
+        for sentence, result in zip(sentences, results, strict=True)
     ]
 
 
@@ -167,12 +185,17 @@ def explore_patching(
 
 
 def _stream(translator: Translator, payload: StreamingSentence, options: TranslationOptions) -> SentenceTranslation:
-    if len(translator.tokenizer.encode(payload.text)) >= translator.longest_source:
-        [result] = translate(translator, [payload.text], options)
+    if not _is_short(translator, payload.text):
+        [result] = translate(translator, [Sentence(payload.text)], options)
         return result
     text, score = stream_translation(translator, payload.text, payload.on_text, options.search)
     result = SentenceTranslation(text, score, [(text, score)])
     return _with_word_scores(translator, payload.text, result) if options.words else result
+
+
+def _is_short(translator: Translator, text: str) -> bool:
+    """Return whether a text is translated in one piece."""
+    return len(translator.tokenizer.encode(text)) < translator.longest_source
 
 
 def _with_word_scores(translator: Translator, source: str, result: SentenceTranslation) -> SentenceTranslation:

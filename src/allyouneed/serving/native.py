@@ -9,11 +9,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from allyouneed.documents.formats.markup_structure import MarkupRules
 from allyouneed.languages import language_name
 from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body
 from allyouneed.serving.document_jobs import FORMATS, DocumentJob
 from allyouneed.serving.event_stream import prepend, translation_events
-from allyouneed.serving.markup import MarkupFormat
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
 from allyouneed.serving.pipeline import AlignedSentence
@@ -46,7 +46,7 @@ async def translate(request: Request) -> JSONResponse:
     check_length(sum(map(len, texts)), state.settings.characters, TOO_LARGE)
     check_length(sum(map(len, body.force_words)), _MAX_FORCED_CHARACTERS, TOO_LARGE)
     state.admit(request, bearer_token(request), texts)
-    markup_format = MarkupFormat() if body.format == "html" else None
+    markup_format = MarkupRules() if body.format == "html" else None
     split = not (body.target_prefix or body.force_words)  # constraints apply to one sentence
     results = await state.translate(texts, body.source, body.target, body.options(), markup_format, split)
     return JSONResponse({"translations": [result_json(result) for result in results]})

@@ -5,12 +5,22 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from allyouneed.documents.sentences import SentenceSegment, join_sentences, single_sentence, split_sentences
+from allyouneed.documents.document_translation import Memory, sentence_keys
+from allyouneed.documents.formats.markup_document import MarkupText
+from allyouneed.documents.formats.markup_structure import MarkupRules
+from allyouneed.documents.segment_translation import (
+    Finders,
+    PreparedSegment,
+    SegmentTranslation,
+    assemble,
+    prepare,
+)
+from allyouneed.documents.segments import Parts
+from allyouneed.documents.sentences import join_sentences
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.markup import MarkupFormat, parse_markup
 from allyouneed.serving.model_worker import (
     BatchKey,
     ContrastedSentence,
@@ -28,6 +38,9 @@ from allyouneed.serving.model_worker import (
 )
 from allyouneed.serving.registry import Route, TranslatorRegistry
 from allyouneed.serving.request_queue import RequestQueue
+from allyouneed.serving.routes import Travelling
+from allyouneed.translation.protection import find_kept, has_letters
+from allyouneed.translation.sentence_translation import Sentence, Span, TranslatedSentence
 from allyouneed.translation.translator import Translator
 
 _WORD = re.compile(r"[^ ]+")
@@ -67,17 +80,12 @@ class TextTranslation(NamedTuple):
     sentences: list[AlignedSentence]
 
 
-class _SplitText(NamedTuple):
-    """The sentences of a text from index `start` on; `code` is the preceding target-language code, such as `>>fr<<`."""
+class _PreparedText(NamedTuple):
+    """A text from index `start` on; `code` is the target-language code before it, such as `>>fr<<`."""
 
     code: str
     start: int
-    segments: list[SentenceSegment]
-
-    def sources(self) -> list[str]:
-        """Sentences for the model, each with the code in front; empty sentences stay empty."""
-        prefix = f"{self.code} " if self.code else ""
-        return [segment.sentence and prefix + segment.sentence for segment in self.segments]
+    segment: PreparedSegment
 
 
 @dataclass(frozen=True)
@@ -87,13 +95,20 @@ class TranslationPipeline:
     Attributes:
         registry: The served translators.
         queue: Queue of the model threads.
+        finders: Find what translations must keep.
     """
 
     registry: TranslatorRegistry
     queue: RequestQueue
+    finders: Finders = field(default_factory=lambda: Finders(find_kept))
 
     async def translate(
-        self, texts: Sequence[str], route: Route, options: TranslationOptions, split: bool = True
+        self,
+        texts: Sequence[str],
+        route: Route,
+        options: TranslationOptions,
+        split: bool = True,
+        finders: Finders | None = None,
     ) -> list[TextTranslation]:
         """Translate plain texts, keeping line breaks and spacing.
 
@@ -102,6 +117,7 @@ class TranslationPipeline:
             route: Language pairs to translate through.
             options: Search options of the last model; earlier models pass on their best translation.
             split: Whether to split texts into sentences.
+            finders: Find what must be kept, and terms; None for those of the pipeline.
 
         Returns:
             One translation per text, in order.
@@ -109,28 +125,76 @@ class TranslationPipeline:
         Raises:
             ApiError: 503 if the queue rejects the sentences.
         """
-        parts = [self._split(text, route, split) for text in texts]
-        sources = [source for part in parts for source in part.sources()]
-        results = iter(await self._translate_sentences(sources, route, options))
+        parts = [self._prepare(text, route, split, finders) for text in texts]
+        sentences = [_with_code(sentence, part.code) for part in parts for sentence in part.segment.sentences]
+        results = iter(await self._translate_sentences(sentences, route, options))
         hypotheses = options.search.num_hypotheses
-        return [_assemble(part, [next(results) for _ in part.segments], hypotheses) for part in parts]
+        return [_assemble(part, [next(results) for _ in part.segment.pieces], hypotheses) for part in parts]
 
     async def translate_markup(
-        self, text: str, route: Route, options: TranslationOptions, markup_format: MarkupFormat
+        self,
+        text: str,
+        route: Route,
+        options: TranslationOptions,
+        rules: MarkupRules,
+        split: bool = True,
+        finders: Finders | None = None,
     ) -> str:
-        """Translate text with tags; inline tags are placed by word alignment.
+        """Translate HTML or XML; inline tags are placed by word alignment.
 
         Raises:
             ApiError: 503 if the queue rejects the sentences.
         """
         code, start = self.split_code(text, route)
-        document = await asyncio.to_thread(parse_markup, text[start:], markup_format)
-        parts = [_SplitText(code, 0, split_sentences(block.text, route[0][0])) for block in document.blocks]
-        options = options.for_one_best()._replace(words=any(block.has_tags for block in document.blocks))
-        sources = [source for part in parts for source in part.sources()]
-        results = iter(await self._translate_sentences(sources, route, options))
-        translated = [_assemble(part, [next(results) for _ in part.segments], 1) for part in parts]
-        return await asyncio.to_thread(document.rebuild, [(block.text, _word_links(block)) for block in translated])
+        markup = await asyncio.to_thread(MarkupText, text[start:], rules)
+        sources = [segment.source for segment in markup.segments]
+        translated = await self.translate_segments(sources, route, options, split, finders, code)
+        return await asyncio.to_thread(markup.write, [each.parts for each in translated])
+
+    async def translate_segments(
+        self,
+        sources: Sequence[Parts],
+        route: Route,
+        options: TranslationOptions,
+        split: bool = True,
+        finders: Finders | None = None,
+        code: str = "",
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[SegmentTranslation]:
+        """Translate segments of a document.
+
+        Args:
+            sources: Text and codes of each segment.
+            route: Language pairs to translate through.
+            options: Search options; each segment has one translation, without constraints on the target text.
+            split: Whether to split segments into sentences.
+            finders: Find what must be kept, and terms; None for those of the pipeline.
+            code: Target-language code that each sentence begins with, such as `>>fr<<`.
+            on_progress: Called with the number of translated sentences and of all sentences.
+
+        Raises:
+            ApiError: 503 if the queue rejects the sentences.
+        """
+        prepared = await asyncio.to_thread(
+            lambda: [prepare(source, route[0][0], finders or self.finders, split) for source in sources]
+        )
+        keys = dict.fromkeys(key for each in prepared for key in sentence_keys(each))
+        memory: Memory = {}
+        for links in (False, True):
+            sentences = [sentence for sentence, has_links in keys if has_links is links]
+            done = len(memory)
+            with_code = [_with_code(sentence, code) for sentence in sentences]
+            found = await self._translate_sentences(
+                with_code,
+                route,
+                options.for_one_best()._replace(words=False, links=links),
+                lambda count, done=done: on_progress(done + count, len(keys)),  # type: ignore[misc]
+            )
+            for sentence, result in zip(sentences, found, strict=True):
+                memory[sentence, links] = _without_code(result, code)
+        return await asyncio.to_thread(
+            lambda: [assemble(each, [memory[key] for key in sentence_keys(each)]) for each in prepared]
+        )
 
     async def stream(
         self, text: str, route: Route, options: TranslationOptions, on_text: Callable[[str], None]
@@ -146,18 +210,17 @@ class TranslationPipeline:
         Raises:
             ApiError: 503 if the queue rejects a sentence.
         """
-        parts = self._split(text, route, True)
-        results: list[SentenceTranslation] = []
-        for segment, source in zip(parts.segments, parts.sources(), strict=True):
-            finished = parts.segments[: len(results)]
-            before = join_sentences(finished, [result.text for result in results]) + segment.space
+        part = self._prepare(text, route, True)
+        pieces, results = part.segment.pieces, list[SentenceTranslation]()
+        for piece, sentence in zip(pieces, part.segment.sentences, strict=True):
+            before = join_sentences(pieces[: len(results)], [result.text for result in results]) + piece.space
 
             def on_sentence(so_far: str, before: str = before) -> None:
                 on_text(before + so_far)
 
-            results.append(await self._stream_sentence(source, route, options, on_sentence))
+            results.append(await self._stream_sentence(_with_code(sentence, part.code), route, options, on_sentence))
             on_text(before + results[-1].text)
-        return _assemble(parts, results, 1)
+        return _assemble(part, results, 1)
 
     async def explore(
         self, route: Route, payload: str | SwitchedSentence | ContrastedSentence | PatchedSentences
@@ -183,49 +246,54 @@ class TranslationPipeline:
         code, rest = self.registry.translators[route[0]].tokenizer.split_code(text.lstrip())
         return code, len(text) - len(rest) + rest[:1].isspace() if code else 0
 
-    def _split(self, text: str, route: Route, split: bool) -> _SplitText:
+    def _prepare(self, text: str, route: Route, split: bool, finders: Finders | None = None) -> _PreparedText:
         code, start = self.split_code(text, route)
-        rest = text[start:]
-        return _SplitText(code, start, split_sentences(rest, route[0][0]) if split else single_sentence(rest))
+        return _PreparedText(code, start, prepare((text[start:],), route[0][0], finders or self.finders, split))
 
     async def _translate_sentences(
-        self, sources: Sequence[str], route: Route, options: TranslationOptions
+        self,
+        sentences: Sequence[Sentence],
+        route: Route,
+        options: TranslationOptions,
+        on_progress: Callable[[int], None] = lambda done: None,
     ) -> list[SentenceTranslation]:
         """Translate each distinct sentence once; empty sentences have empty translations."""
-        results = {"": SentenceTranslation("", 0.0, [])}
-        distinct = [source for source in dict.fromkeys(sources) if source]
+        results = {Sentence(""): SentenceTranslation("", 0.0, [])}
+        distinct = [sentence for sentence in dict.fromkeys(sentences) if sentence.text]
         for start in range(0, len(distinct), _MAX_QUEUED):
             chunk = distinct[start : start + _MAX_QUEUED]
             results.update(zip(chunk, await self._follow_route(chunk, route, options), strict=True))
-        return [results[source] for source in sources]
+            on_progress(start + len(chunk))
+        return [results[sentence] for sentence in sentences]
 
     async def _follow_route(
-        self, sources: list[str], route: Route, options: TranslationOptions
+        self, sentences: Sequence[Sentence], route: Route, options: TranslationOptions
     ) -> list[SentenceTranslation]:
         """Translate along the route; only the last model uses the options that concern the target text."""
-        results: list[SentenceTranslation] = []
+        travelling = [Travelling.begin(sentence) for sentence in sentences]
         for step, pair in enumerate(route):
             is_last = step == len(route) - 1
-            previous = results
             key = BatchKey(translate, pair, options if is_last else options.for_one_best())
-            results = await self.queue.submit(key, sources)
-            if step:
-                results = [_over(first, second) for first, second in zip(previous, results, strict=True)]
-            sources = [result.text for result in results]
-        return results
+            results = await self.queue.submit(key, [each.next_sentence(is_last) for each in travelling])
+            travelling = [each.after(result, is_last) for each, result in zip(travelling, results, strict=True)]
+        return [each.result for each in travelling]
 
     async def _stream_sentence(
-        self, source: str, route: Route, options: TranslationOptions, on_text: Callable[[str], None]
+        self, sentence: Sentence, route: Route, options: TranslationOptions, on_text: Callable[[str], None]
     ) -> SentenceTranslation:
-        if not source:
+        """Translate a sentence and pass on its beginnings, unless it has parts to keep, or nothing to translate."""
+        if not sentence.text:
             return SentenceTranslation("", 0.0, [])
-        key = BatchKey(translate_streaming, route[-1], options)
-        if len(route) == 1:
-            [result] = await self.queue.submit(key, [StreamingSentence(source, on_text)])
+        if sentence.kept or sentence.terms or not has_letters(sentence.text):
+            [result] = await self._follow_route([sentence], route, options)
             return result
-        [pivot] = await self._follow_route([source], route[:-1], options.for_one_best())
-        [result] = await self.queue.submit(key, [StreamingSentence(pivot.text, on_text)])
-        return _over(pivot, result)
+        travelling = Travelling.begin(sentence)
+        if len(route) > 1:
+            [pivot] = await self._follow_route([sentence], route[:-1], options.for_one_best())
+            travelling = travelling.after(pivot, False)
+        key = BatchKey(translate_streaming, route[-1], options)
+        [result] = await self.queue.submit(key, [StreamingSentence(travelling.next_sentence(True).text, on_text)])
+        return travelling.after(result, True).result
 
 
 def word_spans(text: str) -> list[CharSpan]:
@@ -233,24 +301,39 @@ def word_spans(text: str) -> list[CharSpan]:
     return [match.span() for match in _WORD.finditer(text)]
 
 
-def _over(first: SentenceTranslation, second: SentenceTranslation) -> SentenceTranslation:
-    """Return the second translation, aligned with the source of the first."""
-    links = {(source, target) for source, pivot in first.alignment for i, target in second.alignment if i == pivot}
-    return second._replace(alignment=sorted(links))
+def _with_code(sentence: Sentence, code: str) -> Sentence:
+    """Put a target-language code in front of a sentence; an empty sentence stays empty."""
+    if not code or not sentence.text:
+        return sentence
+    by = len(code) + 1
+    terms = tuple(term._replace(span=_moved(term.span, by)) for term in sentence.terms)
+    kept = tuple(_moved(span, by) for span in sentence.kept)
+    return sentence._replace(text=f"{code} {sentence.text}", kept=kept, terms=terms)
 
 
-def _assemble(part: _SplitText, results: Sequence[SentenceTranslation], hypotheses: int) -> TextTranslation:
-    sentences, segments = [], part.segments
+def _without_code(result: SentenceTranslation, code: str) -> TranslatedSentence:
+    """Return the translation of a sentence with positions that do not count the code in front of it."""
+    by = len(code) + 1 if code else 0
+    links = tuple((_moved(source, -by), target) for source, target in result.links if source[0] >= by)
+    return TranslatedSentence(result.text, result.kept, links, result.problems, result.score)
+
+
+def _moved(span: Span, by: int) -> Span:
+    return span[0] + by, span[1] + by
+
+
+def _assemble(part: _PreparedText, results: Sequence[SentenceTranslation], hypotheses: int) -> TextTranslation:
+    sentences, pieces = [], part.segment.pieces
     source, target = part.start, 0
     if part.code:  # the models see the code as the first source word
         results = [r._replace(alignment=[(i - 1, j) for i, j in r.alignment if i]) for r in results]
-    for segment, result in zip(segments, results, strict=True):
-        source, target = source + len(segment.space), target + len(segment.space)
-        if segment.sentence:
-            sentences.append(_aligned_sentence(segment.sentence, result, source, target))
-        source, target = source + len(segment.sentence), target + len(result.text)
-    text = join_sentences(segments, [result.text for result in results])
-    alternatives = (join_sentences(segments, [_nth_text(r, n) for r in results]) for n in range(1, hypotheses))
+    for piece, result in zip(pieces, results, strict=True):
+        source, target = source + len(piece.space), target + len(piece.space)
+        if piece.sentence:
+            sentences.append(_aligned_sentence(piece.sentence, result, source, target))
+        source, target = source + len(piece.sentence), target + len(result.text)
+    text = join_sentences(pieces, [result.text for result in results])
+    alternatives = (join_sentences(pieces, [_nth_text(r, n) for r in results]) for n in range(1, hypotheses))
     return TextTranslation(text, [other for other in dict.fromkeys(alternatives) if other != text], sentences)
 
 
@@ -275,14 +358,3 @@ def _aligned_sentence(sentence: str, result: SentenceTranslation, source: int, t
 def _nth_text(result: SentenceTranslation, n: int) -> str:
     """Return hypothesis `n`, counted from 0, or the best one if there are fewer."""
     return result.hypotheses[n][0] if n < len(result.hypotheses) else result.text
-
-
-def _word_links(translated: TextTranslation) -> list[tuple[CharSpan, CharSpan]]:
-    """Return the positions of each target word and of its source word (if unaligned, of its source sentence)."""
-    linked = {target: source for sentence in translated.sentences for source, target in sentence.links}
-    return [
-        (span, linked.get(span, sentence.source))
-        for sentence in translated.sentences
-        for start, end in word_spans(sentence.translation.text)
-        for span in [(start + sentence.target[0], end + sentence.target[0])]
-    ]

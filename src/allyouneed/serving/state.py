@@ -9,12 +9,12 @@ from typing import NamedTuple, TypeVar
 
 from starlette.requests import Request
 
+from allyouneed.documents.formats.markup_structure import MarkupRules
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.api_keys import AccessControl, ApiKey
 from allyouneed.serving.detect import DetectedLanguage, LanguageDetector
 from allyouneed.serving.document_jobs import DocumentJobs
 from allyouneed.serving.glossaries import GlossaryStore
-from allyouneed.serving.markup import MarkupFormat
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.pipeline import AlignedSentence, TranslationPipeline
 from allyouneed.serving.registry import LanguagePair, Route
@@ -107,7 +107,7 @@ class ApplicationState:
         source: str,
         target: str,
         options: TranslationOptions = _DEFAULT_OPTIONS,
-        markup_format: MarkupFormat | None = None,
+        markup_format: MarkupRules | None = None,
         split: bool = True,
     ) -> list[TextResult]:
         """Translate texts, each with its own route.
@@ -118,7 +118,7 @@ class ApplicationState:
             target: Target language.
             options: Search options.
             markup_format: How to parse tags, or None for plain text.
-            split: Whether to split plain text into sentences.
+            split: Whether to split texts into sentences.
 
         Returns:
             One result per text, in order.
@@ -135,7 +135,7 @@ class ApplicationState:
         for pairs, indices in indices_by_route.items():
             route, sources = list(pairs), [texts[index] for index in indices]
             if markup_format:
-                jobs = [self.pipeline.translate_markup(text, route, options, markup_format) for text in sources]
+                jobs = [self.pipeline.translate_markup(text, route, options, markup_format, split) for text in sources]
                 found = [TextResult(text, [], [], None) for text in await self.within_limit(asyncio.gather(*jobs))]
             else:
                 translations = await self.within_limit(self.pipeline.translate(sources, route, options, split))
