@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from allyouneed.documents.document_translation import Memory, sentence_keys
@@ -182,14 +183,10 @@ class TranslationPipeline:
         memory: Memory = {}
         for links in (False, True):
             sentences = [sentence for sentence, has_links in keys if has_links is links]
-            done = len(memory)
             with_code = [_with_code(sentence, code) for sentence in sentences]
-            found = await self._translate_sentences(
-                with_code,
-                route,
-                options.for_one_best()._replace(words=False, links=links),
-                lambda count, done=done: on_progress(done + count, len(keys)),  # type: ignore[misc]
-            )
+            chosen = options.for_one_best()._replace(words=False, links=links)
+            on_count = partial(_report, on_progress, len(memory), len(keys))
+            found = await self._translate_sentences(with_code, route, chosen, on_count)
             for sentence, result in zip(sentences, found, strict=True):
                 memory[sentence, links] = _without_code(result, code)
         return await asyncio.to_thread(
@@ -299,6 +296,10 @@ class TranslationPipeline:
 def word_spans(text: str) -> list[CharSpan]:
     """Return the positions of space-separated words, the units of alignment and word scores."""
     return [match.span() for match in _WORD.finditer(text)]
+
+
+def _report(on_progress: Callable[[int, int], None], before: int, total: int, done: int) -> None:
+    on_progress(before + done, total)
 
 
 def _with_code(sentence: Sentence, code: str) -> Sentence:
