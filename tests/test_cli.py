@@ -65,8 +65,8 @@ def test_translate_line_by_line(toy_run, tmp_path):
     out = done.stdout.decode().split("\n")
     assert len(out) == 6
     assert out[1] == out[3] == out[5] == ""
-    (tmp_path / "in.txt").write_text(lines)
-    run("translate", toy_run, tmp_path / "in.txt", "-o", tmp_path / "out.txt")
+    (tmp_path / "in.aa").write_text(lines)
+    run("translate", toy_run, tmp_path / "in.aa", "-o", tmp_path / "out.txt")
     assert (tmp_path / "out.txt").read_bytes() == done.stdout
 
 

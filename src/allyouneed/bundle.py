@@ -185,6 +185,13 @@ def find_bundle(path: Path) -> Path:
     raise UserError(f"{path}: neither a RUN nor a bundle. Give a folder made by `allyouneed train`.")
 
 
+def is_run(path: Path) -> bool:
+    """Return whether a folder is a RUN, possibly without a bundle yet, or a bundle; a folder of documents is not."""
+    if (path / "bundle" / "config.json").is_file() or (path / "run.json").is_file():
+        return True
+    return all((path / name).is_file() for name in _FILES)
+
+
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """Return the parameters by name; a shared parameter occurs once, under its first name."""
     return {name: parameter.detach() for name, parameter in model.named_parameters()}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,22 +16,25 @@ from allyouneed.terminal import ComputeType, Device, console, say, text
 from allyouneed.translation.commands import FILES, From, InterThreads, Resume, load_translator
 from allyouneed.translation.search_command import search_command
 
+if TYPE_CHECKING:
+    from allyouneed.translation.protection.finding import KeepOptions
+
 app = typer.Typer(rich_markup_mode=None)
 
-DOCUMENTS = "Documents"  # heading in the help
+DOCUMENTS, TERMS = "Documents", "Terms and protection"  # headings in the help
 
 
 @app.command(cls=search_command())
 def translate(
     context: typer.Context,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
-    file: Annotated[
-        Path | None,
+    paths: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="FILE",
-            help="Text, one sentence per line, a document or a folder of documents. Default: standard input.",
+            metavar="RUN [RUN ...] [FILE]",
+            help="A run or a bundle, or several, whose predictions are averaged; then text with one sentence per line, "
+            "a document or a folder of documents. Default: standard input.",
         ),
-    ] = None,
+    ],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Default: standard output.", rich_help_panel=FILES)
     ] = None,
@@ -40,6 +45,36 @@ def translate(
         bool, typer.Option("--json", help="Write a JSON object per line, with scores.", rich_help_panel=FILES)
     ] = False,
     resume: Resume = False,
+    interactive: Annotated[
+        bool,
+        typer.Option(
+            "--interactive", help="Answer each line at once, as in a terminal, from any input.", rich_help_panel=FILES
+        ),
+    ] = False,
+    glossary: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Terms and their translations: TSV, CSV or TBX.", rich_help_panel=TERMS),
+    ] = None,
+    no_protect: Annotated[
+        bool,
+        typer.Option(
+            "--no-protect",
+            help="Translate placeholders, tags, addresses and lines without letters like other text.",
+            rich_help_panel=TERMS,
+        ),
+    ] = False,
+    keep_numbers: Annotated[
+        bool, typer.Option("--keep-numbers", help="Keep numbers in their format.", rich_help_panel=TERMS)
+    ] = False,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="REGEX",
+            callback=text,
+            help="Keep text that matches this regular expression (repeatable).",
+            rich_help_panel=TERMS,
+        ),
+    ] = None,
     lines: Annotated[
         bool,
         typer.Option(
@@ -79,7 +114,7 @@ def translate(
     inter_threads: InterThreads = None,
     compute_type: ComputeType = "float32",
 ) -> None:
-    """Translate lines of text, documents and folders of documents.
+    """Translate text, documents and folders of documents.
 
     Text of an unknown file type has one output line for each input line. With --nbest, up to N lines `id ||| text |||
     score` for each input line. Empty lines stay empty. Documents keep their format: only their text changes.
@@ -87,23 +122,57 @@ def translate(
     Example: allyouneed translate RUN page.html -o page.en.html
     """
     options: translation.SearchOptions = context.obj
+    runs, file = translation.split_runs(paths)
     is_document = file is not None and not lines and (file.is_dir() or documents.is_document(file.name))
-    wants_lines = scores or as_json or bool(force) or options.num_hypotheses not in (None, 1)
+    wants_lines = scores or as_json or interactive or bool(force) or options.num_hypotheses not in (None, 1)
     if is_document and wants_lines and file is not None and file.suffix.lower() != ".txt":
-        raise UserError("--scores, --json, --nbest and --force are for lines of text: translate with --lines.")
+        raise UserError("--scores, --json, --nbest, --interactive and --force are for lines: translate with --lines.")
+    if (paragraphs or retranslate or remarks) and not (is_document and not wants_lines):
+        raise UserError("--paragraphs, --retranslate and --remarks are for documents: give a FILE such as a.txt.")
+    if force and (glossary or keep or keep_numbers):
+        raise UserError("--force: cannot be combined with --glossary, --keep or --keep-numbers. Remove one of them.")
+    translator = load_translator(runs, target, source, device, inter_threads, compute_type)
+    languages = translator.bundle.languages
+    terms = translation.read_glossary(glossary, *languages) if glossary else None
+    required = translation.Requirements(keep_options(not no_protect, keep_numbers, keep or ()), terms)
     if file is None or not is_document or wants_lines:
-        if paragraphs or retranslate or remarks:
-            raise UserError("--paragraphs, --retranslate and --remarks are for documents: give a FILE such as a.txt.")
-        translator = load_translator(run, target, source, device, inter_threads, compute_type)
-        translation.translate_file(translator, file, output, options, scores, say, resume, force or (), as_json=as_json)
+        translation.translate_file(
+            translator,
+            file,
+            output,
+            options,
+            scores,
+            say,
+            resume,
+            force or (),
+            as_json=as_json,
+            interactive=interactive,
+            requirements=required if required and not force else None,
+        )
         return
-    translator = load_translator(run, target, source, device, inter_threads, compute_type)
+    finders = documents.Finders(required.find_kept, required.find_terms)
     chosen = documents.FileOptions(
         documents.ReadOptions("", paragraphs=paragraphs),
-        documents.DocumentOptions(options, retranslate=retranslate),
+        documents.DocumentOptions(options, finders, retranslate=retranslate),
         resume,
         remarks,
     )
     outcome = documents.translate_documents(translator, file, output, chosen, console())
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
+
+
+def keep_options(protect: bool, numbers: bool, patterns: Sequence[str]) -> KeepOptions | None:
+    """Return what is kept, or None with `--no-protect`.
+
+    Raises:
+        UserError: If a pattern is not a regular expression, or patterns are given with `--no-protect`.
+    """
+    if not protect:
+        if numbers or patterns:
+            raise UserError("--no-protect: cannot be combined with --keep or --keep-numbers. Remove one of them.")
+        return None
+    try:
+        return translation.KeepOptions(numbers, tuple(re.compile(pattern) for pattern in patterns))
+    except re.error as error:
+        raise UserError(f"--keep {error.pattern!r}: not a regular expression ({error}). Correct it.") from error

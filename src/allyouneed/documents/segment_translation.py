@@ -19,16 +19,20 @@ def _nothing(text: str) -> tuple[()]:
     return ()
 
 
+def _no_terms(text: str, kept: Sequence[Span]) -> tuple[()]:
+    return ()
+
+
 class Finders(NamedTuple):
     """Functions that find parts of a text before it is translated.
 
     Attributes:
         kept: Returns the positions of parts that come through unchanged, such as placeholders, in order.
-        terms: Returns the terms of a glossary in a sentence with their translations.
+        terms: Returns the terms of a glossary in a sentence with their translations, outside the kept parts.
     """
 
     kept: Callable[[str], Sequence[Span]] = _nothing
-    terms: Callable[[str], Sequence[Term]] = _nothing
+    terms: Callable[[str, Sequence[Span]], Sequence[Term]] = _no_terms
 
 
 NOTHING_FOUND = Finders()
@@ -92,8 +96,7 @@ def prepare(source: Parts, language: str, finders: Finders = NOTHING_FOUND, spli
         position = start + len(text)
         inside = tuple((a - start, b - start) for a, b in kept if start <= a and b <= position)
         starts.append(start)
-        terms = (term for term in (finders.terms(text) if text else ()) if not _overlaps(term.span, inside))
-        sentences.append(Sentence(text, inside, tuple(terms)))
+        sentences.append(Sentence(text, inside, tuple(finders.terms(text, inside)) if text else ()))
         links.append(any(start < code.start < position and code.start == code.end for code in flat.codes))
     return PreparedSegment(source, flat, pieces, starts, sentences, links)
 
@@ -146,10 +149,6 @@ def _merged(spans: Sequence[Span]) -> list[Span]:
         else:
             merged.append((start, end))
     return merged
-
-
-def _overlaps(span: Span, others: Sequence[Span]) -> bool:
-    return any(start < span[1] and span[0] < end for start, end in others)
 
 
 def _without_ends_within(pieces: list[SentenceSegment], kept: Sequence[Span]) -> list[SentenceSegment]:

@@ -13,14 +13,22 @@ if TYPE_CHECKING:
     from allyouneed.translation import options
     from allyouneed.translation.back_translation import back_translate
     from allyouneed.translation.comparison import compare
+    from allyouneed.translation.ensemble import split_runs
     from allyouneed.translation.evaluation import evaluate
     from allyouneed.translation.options import SearchOptions
+    from allyouneed.translation.protection.finding import KeepOptions
+    from allyouneed.translation.requirements import Requirements
     from allyouneed.translation.results import Translation
     from allyouneed.translation.scoring import score, score_lines
+    from allyouneed.translation.terminology.glossary import Glossary
+    from allyouneed.translation.terminology.glossary_files import read_glossary
     from allyouneed.translation.text_files import translate_file
     from allyouneed.translation.translator import Translator
 
 __all__ = [
+    "Glossary",
+    "KeepOptions",
+    "Requirements",
     "SearchOptions",
     "Translation",
     "Translator",
@@ -31,20 +39,27 @@ __all__ = [
     "evaluate",
     "evaluation",
     "options",
+    "read_glossary",
     "score",
     "score_lines",
+    "split_runs",
     "translate_file",
 ]
 
 _MODULES = {
+    "Glossary": "allyouneed.translation.terminology.glossary",
+    "KeepOptions": "allyouneed.translation.protection.finding",
+    "Requirements": "allyouneed.translation.requirements",
     "SearchOptions": "allyouneed.translation.options",
     "Translation": "allyouneed.translation.results",
     "Translator": "allyouneed.translation.translator",
     "back_translate": "allyouneed.translation.back_translation",
     "compare": "allyouneed.translation.comparison",
     "evaluate": "allyouneed.translation.evaluation",
+    "read_glossary": "allyouneed.translation.terminology.glossary_files",
     "score": "allyouneed.translation.scoring",
     "score_lines": "allyouneed.translation.scoring",
+    "split_runs": "allyouneed.translation.ensemble",
     "translate_file": "allyouneed.translation.text_files",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,14 +109,14 @@ def score(
 
 
 def load_translator(
-    run: Path,
+    run: Path | Sequence[Path],
     target: str | None,
     source: str | None,
     device: str,
     inter_threads: int | None = None,
     compute_type: str = "float32",
 ) -> Translator:
-    """Load a translator, and report if a multilingual model was not trained on its direction."""
+    """Load a translator or an ensemble, and report if a multilingual model was not trained on its direction."""
     translator = translation.Translator.load(run, device, inter_threads, compute_type, target, source)
     if remark := translator.remark:
         say(remark)

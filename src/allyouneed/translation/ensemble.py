@@ -6,13 +6,14 @@ The average is that of the probabilities of the next token, as in fairseq and So
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from allyouneed.bundle import Bundle
+from allyouneed.bundle import Bundle, is_run
 from allyouneed.errors import UserError
 from allyouneed.translation.engine import engine_for
 from allyouneed.translation.search import NEVER_GENERATED, Model, SearchCache
@@ -114,3 +115,25 @@ def check_members(bundles: Sequence[Bundle], names: Sequence[str] | None = None)
                 f"{name} and {names[0]} have different vocabularies. Train the models of an ensemble on the same text "
                 "with the same data settings, and with different seeds: --set training.seed=2."
             )
+
+
+def split_runs(paths: Sequence[Path]) -> tuple[list[Path], Path | None]:
+    """Divide the arguments of `allyouneed translate` into RUNs and the FILE, if there is one.
+
+    The first argument is a RUN. A further one is a RUN if it is a folder with a bundle.
+
+    Raises:
+        UserError: If there are several FILEs, or a RUN follows a FILE.
+    """
+    runs, others = [paths[0]], list(paths[1:])
+    while others and is_run(others[0]):
+        runs.append(others.pop(0))
+    if len(others) > 1:
+        late = next((path for path in others[1:] if is_run(path)), None)
+        if late:
+            raise UserError(f"{late} is a RUN, and {others[0]} is not. Give all RUNs before the FILE.")
+        raise UserError(
+            f"{others[0]} and {others[1]} are not RUNs, and translate takes one FILE. Give a folder of documents, or "
+            "call the command for each FILE."
+        )
+    return runs, others[0] if others else None

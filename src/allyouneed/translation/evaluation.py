@@ -51,7 +51,7 @@ def metric_options(names: Sequence[str] | None, confidence: bool, comet_model: s
 
 
 def evaluate(
-    run: str | Path | Translator | None = None,
+    run: str | Path | Sequence[str | Path] | Translator | None = None,
     test: TextFiles = (),
     options: SearchOptions | None = None,
     *,
@@ -66,7 +66,7 @@ def evaluate(
     """Translate a test set and compute its scores, or score a file of translations, as `allyouneed evaluate` does.
 
     Args:
-        run: A RUN, a bundle, or a loaded translator; None with `hypothesis`.
+        run: A RUN, a bundle, several of them as an ensemble, or a loaded translator; None with `hypothesis`.
         test: A source and one or several references, as plain text files; one TSV; or a test set of sacreBLEU by name,
             for example "wmt14/en-de", if its files are on this machine.
         options: Search options; None means the bundle's settings.
@@ -163,8 +163,8 @@ class Scoring:
         return CorpusScores(scores.sentences, scores.exact_match, found)
 
 
-def load_translator(run: str | Path | Translator, device: str | torch.device) -> Translator:
-    """Load a RUN or a bundle; a translator is returned as it is."""
+def load_translator(run: str | Path | Sequence[str | Path] | Translator, device: str | torch.device) -> Translator:
+    """Load a RUN, a bundle or an ensemble; a translator is returned as it is."""
     return run if isinstance(run, Translator) else Translator.load(run, device)
 
 

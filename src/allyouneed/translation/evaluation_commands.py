@@ -60,8 +60,12 @@ Tokenizer = Annotated[
 @app.command(cls=search_command("beam_size"))
 def evaluate(
     context: typer.Context,
-    run: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="A run or a bundle; none with --hypothesis.")
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="RUN [RUN ...]",
+            help="A run or a bundle, or several, whose predictions are averaged; none with --hypothesis.",
+        ),
     ] = None,
     test: Test = None,
     reference: References = None,
@@ -107,7 +111,7 @@ def evaluate(
     """
     tokenizer = translation.bleu_tokenizers.for_text(tokenized, tokenizer)
     scores = translation.evaluate(
-        load_translator(run, target, source, device, compute_type=compute_type) if run else None,
+        load_translator(runs, target, source, device, compute_type=compute_type) if runs else None,
         test or (),
         context.obj,
         hypothesis=hypothesis,

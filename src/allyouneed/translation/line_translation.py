@@ -6,16 +6,21 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 
 from allyouneed.progress import time_left
 from allyouneed.translation.line_blocks import Pace, blocks_of_file, blocks_of_stream
 from allyouneed.translation.options import SearchOptions
+from allyouneed.translation.protection.letters import has_letters
+from allyouneed.translation.requirements import Requirements
 from allyouneed.translation.results import Translation
+from allyouneed.translation.sentence_translation import TranslatedSentence, translate_sentences
 from allyouneed.translation.translator import Translator
 
 _SILENT_SECONDS = 10  # no progress output before this time
 _REPORT_SECONDS = 2  # between reports
+Result = tuple[Translation, tuple[str, ...]]  # a translation and its problems
 
 
 def translate_lines(
@@ -26,6 +31,7 @@ def translate_lines(
     report: Callable[[str], None],
     force: Sequence[str] = (),
     pace: Pace | None = None,
+    requirements: Requirements | None = None,
 ) -> Iterator[tuple[int, list[tuple[int, Translation]]]]:
     """Translate lines in blocks: of increasing size, or of a bounded delay.
 
@@ -37,17 +43,46 @@ def translate_lines(
         report: Called with a message for each line that is longer than the model allows.
         force: Words and phrases that every translation must contain.
         pace: For a stream, how long lines may wait for each other.
+        requirements: What translations must contain; None for the bare model.
 
     Yields:
         For each block, the number of its last line, and pairs of line number and translation.
     """
     for block in blocks_of_stream(lines, pace) if pace else blocks_of_file(lines):
-        translations = translator.translate([line for _, line in block], options, force_words=force)
-        numbered = [(number, translation) for (number, _), translation in zip(block, translations, strict=True)]
-        for number, translation in numbered:
+        texts = [line for _, line in block]
+        if requirements is None:
+            found: list[Result] = [(each, ()) for each in translator.translate(texts, options, force_words=force)]
+        else:
+            found = _with_requirements(translator, texts, options, requirements)
+        numbered = []
+        for (number, _), (translation, problems) in zip(block, found, strict=True):
+            numbered.append((number, translation))
+            for problem in problems:
+                report(f"{file}:{number}: {problem}")
             if translation.pieces > 1:
                 report(f"{file}:{number}: too long, translated in {translation.pieces} parts")
         yield block[-1][0], numbered
+
+
+def _with_requirements(
+    translator: Translator, texts: Sequence[str], options: SearchOptions, requirements: Requirements
+) -> list[Result]:
+    """Translate lines, and return each translation with its problems; lines without requirements are not changed."""
+    sentences = [requirements.sentence(text) for text in texts]
+    is_plain = [has_letters(each.text) and not (each.kept or each.terms) for each in sentences]
+    plain = iter(translator.translate(list(compress(texts, is_plain)), options))
+    others = [sentence for sentence, plain_one in zip(sentences, is_plain, strict=True) if not plain_one]
+    protected = iter(translate_sentences(translator, others, options) if others else [])
+    return [
+        (next(plain), ()) if plain_one else _as_translation(translator, text, next(protected))
+        for text, plain_one in zip(texts, is_plain, strict=True)
+    ]
+
+
+def _as_translation(translator: Translator, source: str, found: TranslatedSentence) -> Result:
+    pieces = int(bool(found.text.strip()))
+    translation = Translation(source, found.text, found.score, [], [], list(found.hypotheses), pieces, translator)
+    return translation, found.problems
 
 
 class LineProgress:

@@ -22,6 +22,8 @@ from allyouneed.files import cannot_write, check_output, json_line
 from allyouneed.translation.line_blocks import INTERACTIVE, PIPE, Pace
 from allyouneed.translation.line_translation import LineProgress, translate_lines
 from allyouneed.translation.options import SearchOptions
+from allyouneed.translation.protection.letters import has_letters
+from allyouneed.translation.requirements import Requirements
 from allyouneed.translation.results import Translation
 from allyouneed.translation.resuming import ResumeNote, note_path
 from allyouneed.translation.translator import Translator
@@ -41,6 +43,7 @@ def translate_file(
     resume_with: str = "the same command with --resume",
     as_json: bool = False,
     interactive: bool = False,
+    requirements: Requirements | None = None,
 ) -> None:
     """Translate a file line by line, as `allyouneed translate` does.
 
@@ -62,6 +65,7 @@ def translate_file(
         resume_with: Description of the command that resumes, for the message after an interruption.
         as_json: Whether to write a JSON object for each line, with scores.
         interactive: Whether to translate lines as they arrive, from any input.
+        requirements: What translations must contain besides `force`; None for the bare model.
 
     Raises:
         UserError: If a file cannot be read or written, an option is invalid, or the output cannot be resumed.
@@ -70,13 +74,17 @@ def translate_file(
         check_output(output, *([source] if source else []))
     options = options.replace({"return_scores": scores or as_json or options.num_hypotheses > 1})
     settings = {**options.model_dump(), "force": list(force), "as_json": as_json}
+    settings["requirements"] = requirements and requirements.digest
     note = _note(translator, source, output, settings)
     done = note.truncate_output() if resume and note else 0
     if resume and note is None:
         raise UserError("--resume needs an input FILE and an output file (-o FILE).")
     pace = INTERACTIVE if interactive or (source is None and _is_terminal()) else _pace(source)
     lines = islice(enumerate(_read(source, report), start=1), done, None)
-    blocks = translate_lines(translator, lines, source or _STANDARD_INPUT, options, report, force, pace)
+    file = source or _STANDARD_INPUT
+    blocks = translate_lines(translator, lines, file, options, report, force, pace, requirements)
+    if requirements:
+        blocks = _report_unchanged(blocks, file, report)
     form = partial(_as_json if as_json else _as_text, several=options.num_hypotheses > 1, scores=scores)
     count = partial(_count_lines, source) if source and source.is_file() else None  # a pipe can be read only once
     first = next(blocks, (done, []))  # an existing output is unchanged until this is done
@@ -87,6 +95,19 @@ def translate_file(
         if note:
             report(f"finished lines are in {output}; {resume_with} continues after them")
         raise
+
+
+def _report_unchanged(
+    blocks: Iterator[tuple[int, list[tuple[int, Translation]]]], file: Path, report: Callable[[str], None]
+) -> Iterator[tuple[int, list[tuple[int, Translation]]]]:
+    """Pass blocks on, and report at the end how many lines with text equal their translation."""
+    unchanged: list[int] = []
+    for last, block in blocks:
+        unchanged += [n for n, each in block if each.text == each.source.strip() and has_letters(each.text)]
+        yield last, block
+    if unchanged:
+        count = f"{len(unchanged):,} lines are" if len(unchanged) > 1 else "1 line is"
+        report(f"{file}: {count} unchanged in the translation; first: line {unchanged[0]:,}")
 
 
 def _note(

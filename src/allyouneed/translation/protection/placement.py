@@ -97,7 +97,8 @@ def _positions(target: str, words: AlignedWords, wanted: Sequence[Wanted], taken
     ]
     columns = [_attention(words, one.source) for one in wanted]
     marks = [i for i, one in enumerate(wanted) if one.is_mark]
-    starts = sorted(_mark_position(words, wanted[i], target) for i in marks)  # marks stay in order, hence tags nested
+    # Marks stay in order, hence tags nested.
+    starts = sorted(_outside(_mark_position(words, wanted[i], target), taken) for i in marks)
     found = {i: _Position((start, start), True) for i, start in zip(marks, starts, strict=True)}
     for i in sorted(set(range(len(wanted))) - found.keys(), key=lambda i: (-columns[i].max(initial=0), i)):
         one, column = wanted[i], columns[i]
@@ -106,7 +107,7 @@ def _positions(target: str, words: AlignedWords, wanted: Sequence[Wanted], taken
         ]
         best = max(known or np.flatnonzero(free).tolist(), key=lambda j: column[j], default=None)
         if best is None or (one.shown and not known):
-            found[i] = _Position(_insertion(words, one, target), False)
+            found[i] = _Position((_outside(_insertion(words, one, target), taken),) * 2, False)
             continue
         free[best] = False
         certain = len(known) == 1 or (not known and float(column[best]) >= _CERTAIN)
@@ -132,9 +133,14 @@ def _mark_position(words: AlignedWords, one: Wanted, target: str) -> int:
     return (_insertion_before if one.opens else _insertion_after)(words, one.source[0], target)
 
 
-def _insertion(words: AlignedWords, one: Wanted, target: str) -> Span:
+def _outside(position: int, taken: Sequence[Span]) -> int:
+    """Move a position that is within a part that must stay to its end."""
+    return next((end for start, end in taken if start < position < end), position)
+
+
+def _insertion(words: AlignedWords, one: Wanted, target: str) -> int:
     """Return the position after the translation of the previous source word; the beginning if there is none."""
-    return (_insertion_after(words, one.source[0], target),) * 2
+    return _insertion_after(words, one.source[0], target)
 
 
 def _insertion_after(words: AlignedWords, source: int, target: str) -> int:
