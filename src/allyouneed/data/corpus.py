@@ -16,11 +16,12 @@ from allyouneed.data.files.encoding import MAX_BAD_SHARE, advice, guess_encoding
 from allyouneed.data.files.formats import RawPair, open_parts
 from allyouneed.data.files.lines import read_lines
 from allyouneed.data.files.selection import AnyColumns
-from allyouneed.data.files.tables import position
+from allyouneed.data.files.tables import position, shown_position
 from allyouneed.data.inspection.findings import EXAMPLES, finding_lines
 from allyouneed.errors import UserError
 
 _INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\u00ad \u3000"  # spaces, joiners and marks without a width
+_MOST_NAMED = 3  # files in a line of the report
 _EXEMPT_FROM_RATIO = 8  # tokens; the lengths of short sentences may differ by more
 
 
@@ -85,10 +86,12 @@ class CorpusReport:
     def lines(self) -> Iterator[str]:
         """Yield the lines of a readable report."""
         share = self.kept / self.pairs if self.pairs else 0
-        yield f"{' '.join(self.files)}: {self.pairs:,} pairs, {self.kept:,} kept ({share:.1%})"
+        files = " ".join(self.files[:_MOST_NAMED])
+        others = f" and {len(self.files) - _MOST_NAMED:,} other files" if len(self.files) > _MOST_NAMED else ""
+        yield f"{files}{others}: {self.pairs:,} pairs, {self.kept:,} kept ({share:.1%})"
         for done, entries in (("dropped", self.dropped), ("repaired", self.repaired)):
             for reason, entry in sorted(entries.items(), key=lambda item: -item[1]["count"]):
-                where = ", ".join(str(example["line"]) for example in entry["examples"])
+                where = ", ".join(shown_position(example["line"]) for example in entry["examples"])
                 more = ", ..." if entry["count"] > EXAMPLES else ""
                 yield f"  {done} {entry['count']:,}: {reason} (line {where}{more})"
         yield from finding_lines(self.findings)

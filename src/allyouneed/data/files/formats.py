@@ -106,6 +106,23 @@ def columns_for(paths: Sequence[Path], columns: AnyColumns, languages: Sequence[
     return wanted
 
 
+def exchange_advice(paths: Sequence[Path], columns: Columns, option: str) -> str:
+    """Return what to do if source and target of a corpus are exchanged, as a sentence.
+
+    Args:
+        paths: The files of the corpus.
+        columns: Columns of source and target.
+        option: The option with which the corpus is given.
+    """
+    part, *others = open_parts(paths, columns)
+    if not others and isinstance(part, Sides):
+        return f"The files seem to be swapped: {option} {part.target} {part.source}."
+    if not others and isinstance(part, Table):
+        source, target = part.select()
+        return f"The columns seem to be swapped: --set data.columns={target + 1},{source + 1}."
+    return "Source and target seem to be swapped: exchange --from and --to, or correct the languages in the files."
+
+
 def has_both_sides(path: Path) -> bool:
     """Return whether a file has both sides of a corpus; an empty file may have.
 

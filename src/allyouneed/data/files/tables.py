@@ -42,6 +42,11 @@ def position(pair: RawPair) -> int | str:
     return f"{pair.file}:{pair.line}" if pair.file else pair.line
 
 
+def shown_position(line: int | str) -> str:
+    """Return a position for a message."""
+    return f"{line:,}" if isinstance(line, int) else line
+
+
 class Table(ABC):
     """A file with rows of cells.
 

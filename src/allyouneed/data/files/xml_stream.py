@@ -87,6 +87,7 @@ class _Parser(Generic[Item]):
 
     def __init__(self, path: Path, listener: Listener[Item]):
         self.path, self._listener, self._depth = path, listener, 0
+        self._reads_text = False
         self._parser = parser = expat.ParserCreate("UTF-8")  # whatever the document declares: it was converted
         parser.buffer_text, parser.buffer_size = True, _CHUNK
         parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
@@ -118,15 +119,22 @@ class _Parser(Generic[Item]):
         self._depth += 1
         if self._depth > _MOST_NESTED:
             raise UserError(f"{self.path}:{self.line}: more than {_MOST_NESTED:,} nested tags. The file is damaged.")
-        listener, parser = self._listener, self._parser
-        listener.start(name if ":" not in name else name.rpartition(":")[2], attributes, parser.CurrentLineNumber)
-        parser.CharacterDataHandler = listener.characters if listener.reads_text else None
+        listener = self._listener
+        listener.start(name if ":" not in name else name.rpartition(":")[2], attributes, self._parser.CurrentLineNumber)
+        if listener.reads_text is not self._reads_text:
+            self._pass_text(listener.reads_text)
 
     def _end(self, name: str) -> None:
         self._depth -= 1
         listener = self._listener
         listener.end(name if ":" not in name else name.rpartition(":")[2])
-        self._parser.CharacterDataHandler = listener.characters if listener.reads_text else None
+        if listener.reads_text is not self._reads_text:
+            self._pass_text(listener.reads_text)
+
+    def _pass_text(self, reads_text: bool) -> None:
+        """Pass text on to the listener, or not: text between elements is the most frequent event."""
+        self._reads_text = reads_text
+        self._parser.CharacterDataHandler = self._listener.characters if reads_text else None
 
     def _declare(self, *_: object) -> None:
         """Do not expand entities: expat passes references to them on if there is a handler for everything else."""

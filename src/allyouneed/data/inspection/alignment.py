@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from allyouneed.data.files.formats import RawPair
+from allyouneed.data.files.tables import RawPair, position, shown_position
 from allyouneed.data.inspection.findings import Finding, examples_of
 
 MAX_SHIFT = 5  # lines
@@ -63,14 +63,14 @@ def alignment_findings(pairs: Sequence[RawPair]) -> list[Finding]:
     stretches, findings = misaligned_stretches(pairs), []
     for shift in dict.fromkeys(stretch.shift for stretch in stretches):
         affected = [pair for stretch in stretches if stretch.shift == shift for pair in stretch.pairs]
-        first, refused = affected[0].line, True
+        first, refused = shown_position(position(affected[0])), True
         if shift is None:
             fault, remedy = "source and target have nothing in common", "Check that both sides are the same text."
         else:
             lines = f"{abs(shift)} lines" if abs(shift) > 1 else "one line"
             order = "above" if shift < 0 else "below"
-            fault = f"from line {first:,} on, the translation is {lines} {order}"
-            remedy = f"Look for a missing or an additional line near line {first:,}."
+            fault = f"from line {first} on, the translation is {lines} {order}"
+            remedy = f"Look for a missing or an additional line near line {first}."
             if _is_continued(pairs, shift):
                 fault, remedy, refused = "the target is the source of a neighbouring line, as in a dialogue", "", False
         findings.append(Finding(fault, len(affected), len(pairs), examples_of(affected), remedy, refused))

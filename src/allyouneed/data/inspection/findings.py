@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from allyouneed.data.files.tables import RawPair, position
+from allyouneed.data.files.tables import RawPair, position, shown_position
 from allyouneed.errors import UserError
 
 EXAMPLES = 3
@@ -46,7 +46,7 @@ class Finding:
 
     def summary(self) -> str:
         """Return the counts, the fault and the first lines in one phrase."""
-        numbers = ", ".join(f"{example['line']:,}" for example in self.examples)
+        numbers = ", ".join(shown_position(example["line"]) for example in self.examples)
         more = ", ..." if self.count > len(self.examples) else ""
         return f"{self.count:,} of {self.of:,} pairs: {self.fault}" + (f" (line {numbers}{more})" if numbers else "")
 

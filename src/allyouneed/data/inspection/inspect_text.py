@@ -16,7 +16,7 @@ from allyouneed.config import DataConfig
 from allyouneed.data.cleaning.block import CleaningRules, clean_block, cleaning_rules
 from allyouneed.data.corpora import Corpus
 from allyouneed.data.directions import code_of
-from allyouneed.data.files.formats import RawPair, read_pairs
+from allyouneed.data.files.formats import RawPair, exchange_advice, read_pairs
 from allyouneed.data.inspection.alignment import alignment_findings
 from allyouneed.data.inspection.findings import Finding, examples_of
 from allyouneed.data.inspection.garbled import garbled_findings
@@ -136,12 +136,7 @@ def _findings(
     option: str,
     repairs: CleaningRules | None = None,
 ) -> list[Finding]:
-    if len(corpus.paths) == 1:
-        source, target, _ = corpus.columns
-        exchange = f"The columns seem to be swapped: --set data.columns={target},{source}."
-    else:
-        source_path, target_path = corpus.paths
-        exchange = f"The files seem to be swapped: {option} {target_path} {source_path}."
+    exchange = exchange_advice(corpus.paths, corpus.columns, option)
     return corpus_findings(pairs, corpus.file_languages or languages, exchange, repairs)
 
 
