@@ -53,6 +53,7 @@ class ReadOptions:
         inline: In XML, elements that are within segments.
         outline: In XML, whether all other elements separate segments unless they are beside text. Else all are inline.
         columns: In a table, the columns to translate, by number from 1 or by name; None for the default.
+        output_suffix: Suffix of the output file, for formats that are written in another; "" for the default.
     """
 
     name: str
@@ -64,6 +65,7 @@ class ReadOptions:
     inline: frozenset[str] = frozenset()
     outline: bool = True
     columns: tuple[str, ...] | None = None
+    output_suffix: str = ""
 
 
 class Format(NamedTuple):
@@ -96,6 +98,7 @@ FORMATS = (
     Format("OpenDocument spreadsheet", (".ods", ".ots", ".fods"), "odf", is_text=False),
     Format("OpenDocument drawing", (".odg", ".otg", ".fodg"), "odf", is_text=False),
     Format("EPUB book", (".epub",), "epub", is_text=False),
+    Format("PDF document", (".pdf",), "pdf", is_text=False),
     Format("PowerPoint presentation", (".pptx", ".pptm", ".ppsx", ".ppsm", ".potx", ".potm"), "pptx", is_text=False),
     Format("gettext catalogue", (".po", ".pot"), "po"),
     Format("JSON", (".json", ".jsonl", ".ndjson", ".arb"), "json_text"),

@@ -137,7 +137,13 @@ class _Files:
         """Translate one document and return the number of problems."""
         data = _read(source)
         languages = self.translator.bundle.languages
-        reading = replace(self.options.reading, name=str(source), source=languages[0], target=languages[1])
+        reading = replace(
+            self.options.reading,
+            name=str(source),
+            source=languages[0],
+            target=languages[1],
+            output_suffix=output.suffix.lower() if output else "",
+        )
         if output is None and sys.stdout.isatty() and not format_of(str(source), data).is_text:
             raise UserError(f"{source}: its translation is not text for a terminal. Give -o FILE.")
         settings = [languages, str(self.options.translation.search), reading]
