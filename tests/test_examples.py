@@ -7,6 +7,7 @@ import json
 import os
 import re
 import runpy
+import subprocess
 import sys
 from dataclasses import replace
 from itertools import islice
@@ -16,8 +17,11 @@ import pytest
 
 import allyouneed
 from allyouneed.config import Config, load_recipe
+from allyouneed.data.corpora import corpus
 from allyouneed.data.synthetic import make_dates
-from tests.conftest import TOY
+from allyouneed.training.request import Request
+from allyouneed.training.train import train as run_training
+from tests.conftest import TOY, silent, toy_pairs
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FEW = [setting for setting in TOY if not setting.startswith(("data.", "training.steps"))]
@@ -36,7 +40,7 @@ def code_cells(notebook: Path) -> list[str]:
 def test_examples_have_fewer_than_forty_lines_and_a_test():
     files = {path.name for path in EXAMPLES.iterdir() if path.is_file()}
     assert files == {
-        "README.md", "attention.ipynb", "recipe.toml", "spelling.toml", "spelling_to_sound.py",
+        "README.md", "attention.ipynb", "ray_prepare.py", "recipe.toml", "spelling.toml", "spelling_to_sound.py",
         "train.py", "translate.py",
     }  # fmt: skip
     for name in files - {"README.md", "attention.ipynb"}:
@@ -129,6 +133,27 @@ def test_spelling_to_sound(monkeypatch, tmp_path, capsys):
     assert len(words) == sum(len(part) for part in variables["parts"].values()) == len(entries)
     lines = (tmp_path / "run-text" / "train.tsv").read_text(encoding="utf-8").splitlines()
     assert not re.search(r"\d", "".join(line.split("\t")[1] for line in lines))  # no stress
+
+
+@pytest.mark.slow
+def test_ray_prepares_the_folder_that_train_does(tmp_path):
+    for library in ("ray", "pandas"):
+        pytest.importorskip(library, reason="Ray Data is not installed: pip install 'allyouneed[ray]'")
+    pairs = {"train": [*toy_pairs(11_000), ("a", "")], "valid": toy_pairs(50, seed=5)}
+    for name, text in pairs.items():
+        (tmp_path / f"{name}.tsv").write_text("".join(f"{source}\t{target}\n" for source, target in text))
+    train, valid = (tmp_path / f"{name}.tsv" for name in pairs)
+    settings = ["data.vocab_size=300", "data.max_length=40"]
+    ray = {"HOME": str(tmp_path), "RAY_USAGE_STATS_ENABLED": "0"}  # Ray writes to the home folder
+    environment = {**os.environ, **ray, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    arguments = [tmp_path / "ray", train, valid, "aa", "bb", *settings]
+    subprocess.run([sys.executable, EXAMPLES / "ray_prepare.py", *arguments], check=True, env=environment)
+    request = Request([corpus(train)], [corpus(valid)], tmp_path / "run", ("aa", "bb"), "base", [*settings, *FEW])
+    run_training(replace(request, settings=[*request.settings, "training.steps=1"]), silent())
+    files = [path.relative_to(tmp_path / "ray") for path in (tmp_path / "ray").rglob("*") if path.is_file()]
+    assert len(files) >= 13
+    for name in files:
+        assert (tmp_path / "ray" / name).read_bytes() == (tmp_path / "run" / "data" / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("name", ["recipe.toml", "spelling.toml"])

@@ -23,7 +23,7 @@ from allyouneed.data.files.formats import RawPair, read_pairs, reading_notes
 from allyouneed.data.held_out import HeldOut, held_out_strides
 from allyouneed.data.inspection.inspect_text import inspect_text
 from allyouneed.data.inspection.overlap import ValidationOverlap
-from allyouneed.data.prepared import PreparedData
+from allyouneed.data.prepared import PreparedData, origin_of
 from allyouneed.data.store import write_store
 from allyouneed.data.tokens.token_ids import TokenIds
 from allyouneed.data.tokens.tokenizer import Tokenizer
@@ -81,6 +81,7 @@ def prepare(
     prepared = PreparedData(folder)
     if prepared.is_complete:
         return prepared
+    origin = origin_of(train, valid, data, languages)
     train, valid = (located(corpora, data.columns, languages) for corpora in (train, valid or ()))
     for note in dict.fromkeys(note for each in (*train, *valid) for note in reading_notes(each.paths, each.columns)):
         say(note)
@@ -110,7 +111,7 @@ def prepare(
     for part, found in (("train", inspection.train), ("valid", inspection.valid)):
         for report, findings in zip(reports[part], found, strict=False):
             report.findings = [finding.as_dict() for finding in findings]
-    prepared.finish(tokenizer, texts, reports)
+    prepared.finish(tokenizer, texts, reports, origin)
     return prepared
 
 

@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from allyouneed.data.corpora import total
+from allyouneed.config import DataConfig
+from allyouneed.config.descriptions import shown
+from allyouneed.data.corpora import Corpus, total
 from allyouneed.data.corpus import CorpusReport
 from allyouneed.data.store import store_is_complete
 from allyouneed.data.tokens.vocabulary import AnyTokenizer, load_tokenizers
+from allyouneed.errors import UserError
 from allyouneed.files import read_json, to_json, write_file
 
 _CORPORA = "corpora"  # statistics of each corpus, where there are several
+_ORIGIN = "origin"  # text and settings
+
+
+def origin_of(
+    train: Sequence[Corpus], valid: Sequence[Corpus] | None, data: DataConfig, languages: Sequence[str] | None
+) -> dict[str, Any]:
+    """Describe text by the names and sizes of its files, and settings by their values, as strings and numbers."""
+    text = {
+        name: [[[path.name, _size(path)] for path in each.paths] for each in corpora]
+        for name, corpora in (("--train", train), ("--valid", valid or ()))
+    }
+    settings = {f"data.{name}": value for name, value in data.model_dump(mode="json").items()}
+    return {**text, "languages": list(languages or ()), **settings}
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file, or of the files in a folder."""
+    return sum(each.stat().st_size for each in (path.rglob("*") if path.is_dir() else [path]) if each.is_file())
 
 
 class PreparedData:
@@ -88,8 +109,30 @@ class PreparedData:
             if len(corpora) > 1:
                 yield f"{part}, {len(corpora)} corpora: {whole['pairs']:,} pairs, {whole['kept']:,} kept"
 
+    def check_origin(self, origin: dict[str, Any]) -> None:
+        """Check that the folder was prepared from this text with these settings; earlier versions did not store them.
+
+        Args:
+            origin: What `origin_of` returns for the text and the settings.
+
+        Raises:
+            UserError: If the folder was prepared from other text or settings, or is damaged.
+        """
+        stored = self._content().get(_ORIGIN) or origin
+        for name, now in origin.items():
+            before = stored.get(name, now)
+            if before != now:
+                raise UserError(
+                    f"{self.folder} was prepared with {name} = {shown(before)}, now {shown(now)}. Give the same text "
+                    "and settings, or another folder: --data FOLDER."
+                )
+
     def finish(
-        self, tokenizer: AnyTokenizer, texts: list[tuple[str, str]], reports: dict[str, list[CorpusReport]]
+        self,
+        tokenizer: AnyTokenizer,
+        texts: list[tuple[str, str]],
+        reports: dict[str, list[CorpusReport]],
+        origin: dict[str, Any],
     ) -> None:
         """Write the texts, the tokenizer and the reports, which completes the folder.
 
@@ -97,6 +140,7 @@ class PreparedData:
             tokenizer: The tokenizer of the token ids.
             texts: The validation pairs as text.
             reports: Statistics of each corpus, of "train" and "valid".
+            origin: The text and the settings, see `origin_of`.
 
         Raises:
             UserError: If a file cannot be written, for example because the disk is full.
@@ -106,7 +150,7 @@ class PreparedData:
             write_file(self.folder / name, file)
         content: dict[str, Any] = {part: total(corpora).as_dict() for part, corpora in reports.items()}
         several = {part: [each.as_dict() for each in corpora] for part, corpora in reports.items() if len(corpora) > 1}
-        write_file(self._report, to_json({**content, **({_CORPORA: several} if several else {})}))
+        write_file(self._report, to_json({**content, **({_CORPORA: several} if several else {}), _ORIGIN: origin}))
 
     def _content(self) -> dict[str, Any]:
         return read_json(self._report, self._remedy, lambda report: (report["train"], report["valid"]))

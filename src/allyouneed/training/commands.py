@@ -73,6 +73,12 @@ def train(
             metavar="PARTS", help="Parts of the start that are not trained, for example embeddings,encoder (faster)."
         ),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Prepared text that several runs share; prepared if missing. Default: RUN/data."
+        ),
+    ] = None,
     settings: Settings = None,
 ) -> None:
     """Train a translator from parallel text.
@@ -90,7 +96,14 @@ def train(
             train, valid, (source, target), weights=weights, directions=directions, both_ways=both_ways
         )
         request = training.Request(
-            *text[:2], out, text.languages, recipe, overrides, tokenizer=tokenizer or (), start_from=start_from
+            *text[:2],
+            out,
+            text.languages,
+            recipe,
+            overrides,
+            data=data,
+            tokenizer=tokenizer or (),
+            start_from=start_from,
         )
         _conclude(out, training.train.train(request, console()))
 

@@ -60,6 +60,7 @@ def train(
     tokenizer: TextFiles | None = None,
     start_from: str | os.PathLike[str] | None = None,
     freeze: str | Sequence[str] = (),
+    data: str | os.PathLike[str] | None = None,
     quiet: bool = False,
 ) -> TrainingResult:
     """Train a translator from parallel text, as `allyouneed train` does.
@@ -86,6 +87,7 @@ def train(
         start_from: RUN or bundle to train further, instead of a new model.
         freeze: Parts of the start that are not trained, for example `["embeddings", "encoder"]`; see the setting
             `training.freeze`.
+        data: Folder of prepared text that several runs share; prepared if it is missing. Default: in the run.
         quiet: Whether to suppress progress, which is otherwise printed to standard error.
 
     Returns:
@@ -113,6 +115,7 @@ def train(
         settings=[*_frozen(freeze), *_assignments(minutes, settings)],
         tokenizer=() if tokenizer is None else as_paths(tokenizer),
         start_from=None if start_from is None else Path(start_from),
+        data=None if data is None else Path(data),
     )
     outcome = run_training(request, Console(stderr=True, markup=False, emoji=False, quiet=quiet))
     outcome.raise_if_interrupted()

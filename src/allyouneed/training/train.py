@@ -16,7 +16,7 @@ from allyouneed.bundle import Bundle
 from allyouneed.data.corpora import Corpus
 from allyouneed.data.mixture import Mixture
 from allyouneed.data.prepare import prepare
-from allyouneed.data.prepared import PreparedData
+from allyouneed.data.prepared import PreparedData, origin_of
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, intended_name, recover_all
@@ -144,6 +144,12 @@ def _prepare(resolved: ResolvedRequest, prepared: PreparedData, log: RunLog) -> 
         adjustable,
         request.languages,
     )
+    if request.data:
+        prepared.check_origin(origin_of(request.train, request.valid, data, request.languages))
+        if resolved.tokenizer and resolved.tokenizer.files() != prepared.tokenizer().files():
+            raise UserError(
+                f"{prepared.folder} was prepared with another tokenizer. Give another folder: --data FOLDER."
+            )
     for line in prepared.report_lines():
         log.show(line)
     log.show(f"all dropped lines: {prepared.dropped}")
