@@ -86,10 +86,10 @@ def test_files_are_checked_and_expire(limited):
     while requests.get(limited + state["url"], timeout=300).ok:
         time.sleep(0.1)
     assert requests.get(limited + state["url"], timeout=300).status_code == 404
-    not_text = send("a.txt", b"\xff\xfe")
-    state = requests.get(f"{limited}/api/documents/{not_text.json()['id']}", timeout=300).json()
-    assert state["status"] == "error"
-    assert "not UTF-8" in state["error"]
+    damaged = send("a.xml", b"<a><b></a>")
+    assert damaged.status_code == 400
+    assert "a.xml" in damaged.json()["error"]
+    assert "broken zip" in send("a.docx", b"PK\x03\x04").json()["error"]
 
 
 def test_health_and_readiness(address):

@@ -66,7 +66,7 @@ def test_the_client_translates_a_document(client, translator):
 def test_the_client_receives_error_messages(client):
     with pytest.raises(deepl.DeepLException, match="Bad request, message: XX is not supported"):
         client.translate_text("a", target_lang="XX")
-    with pytest.raises(deepl.DeepLException, match="glossaries are not supported"):
+    with pytest.raises(deepl.DeepLException, match="glossary not found"):
         client.translate_text("a", source_lang="AA", target_lang="BB", glossary="some")
     with pytest.raises(deepl.DeepLException, match="limit is 20,000"):
         client.translate_text("a" * 20_001, source_lang="AA", target_lang="BB")

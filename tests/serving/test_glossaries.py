@@ -154,3 +154,71 @@ def test_several_glossaries_are_used_in_order(tmp_path):
     assert terms == ["x", "z"]
     with pytest.raises(ApiError, match="no dictionary from bb to cc"):
         store.load("me", made, ("bb", "cc"))
+
+
+@pytest.fixture
+def glossary(client):
+    created = client.create_glossary("terms", "AA", "BB", {"a b": "g g", "c": "h"})
+    yield created
+    client.delete_glossary(created)
+
+
+def test_the_client_translates_with_a_glossary(client, glossary):
+    texts = ["a b e. c!", "d e", "f {name} c"]
+    found = [each.text for each in client.translate_text_with_glossary(texts, glossary)]
+    assert "g g" in found[0]
+    assert "h" in found[0]
+    assert found[1] == client.translate_text("d e", source_lang="AA", target_lang="BB").text
+    assert found[2].count("{name}") == 1
+    assert "h" in found[2].split()
+    marked = client.translate_text(
+        "<p>a b <b>c</b></p>", source_lang="AA", target_lang="BB", glossary=glossary, tag_handling="html"
+    )
+    assert "g g" in marked.text
+    assert marked.text.count("<b>") == 1
+
+
+def test_a_glossary_is_used_through_an_intermediate_language(client):
+    created = client.create_glossary("far", "AA", "CC", {"a b": "h h h"})
+    found = client.translate_text("a b c d", source_lang="AA", target_lang="CC", glossary=created)
+    assert "h h h" in found.text
+    client.delete_glossary(created)
+
+
+def test_a_glossary_of_several_pairs_and_several_glossaries_are_used(client, glossary):
+    many = client.create_multilingual_glossary("many", [Dictionary("aa", "bb", {"c": "x", "e": "f f"})])
+    assert "f f" in client.translate_text("e d", source_lang="AA", target_lang="BB", glossary=many).text
+    both = client.translate_text(
+        "a b e c", source_lang="AA", target_lang="BB", glossary_ids=[glossary, many.glossary_id]
+    )
+    assert "f f" in both.text
+    assert "h" in both.text.split()
+    client.delete_multilingual_glossary(many)
+
+
+def test_the_client_translates_a_document_with_a_glossary(client, glossary, tmp_path):
+    source, output = tmp_path / "in.html", tmp_path / "out.html"
+    source.write_text("<p>a b <b>c</b></p><p>d e</p>")
+    status = client.translate_document_from_filepath(
+        source, output, source_lang="AA", target_lang="BB", glossary=glossary
+    )
+    assert status.done
+    assert status.billed_characters == len("a b cd e")
+    assert "g g" in output.read_text()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ({"glossary_id": "00000000-0000-0000-0000-000000000000"}, 404, "glossary not found"),
+        ({"source_lang": None}, 400, "requires the parameter source_lang"),
+        ({"source_lang": "bb", "target_lang": "cc"}, 400, "no dictionary from bb to cc"),
+        ({"glossary_ids": ["x"]}, 400, "both given"),
+        ({"glossary_id": None, "glossary_ids": ["x"] * 6}, 400, "at most 5"),
+    ],
+)
+def test_invalid_uses_of_a_glossary_are_refused(post, glossary, body, status, message):
+    valid = {"text": ["a"], "source_lang": "aa", "target_lang": "bb", "glossary_id": glossary.glossary_id}
+    response = post("/v2/translate", **{**valid, **body})
+    assert response.status_code == status
+    assert message in response.json()["message"]

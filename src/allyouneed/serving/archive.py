@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from allyouneed.serving.api_errors import ApiError
 
-_MAX_ENTRIES = 2000
+_MAX_ENTRIES = 10_000
 _ENCRYPTED = 1  # flag bit of a zip entry
 
 
@@ -30,7 +30,7 @@ def check_archive(data: bytes, max_bytes: int) -> None:
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise ApiError(400, f"the file is a broken zip archive ({error})") from None
     if len(entries) > _MAX_ENTRIES or sum(entry.file_size for entry in entries) > max_bytes:
-        raise ApiError(400, f"the file unpacks to more than {max_bytes:,} bytes or {_MAX_ENTRIES} files")
+        raise ApiError(400, f"the file unpacks to more than {max_bytes:,} bytes or {_MAX_ENTRIES:,} files")
     for entry in entries:
         path = PurePosixPath(entry.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or ":" in path.parts[0:1]:

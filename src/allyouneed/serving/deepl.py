@@ -13,6 +13,7 @@ from allyouneed.documents.formats.markup_structure import MarkupRules
 from allyouneed.languages import language_name
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body
+from allyouneed.serving.deepl_glossaries import chosen_glossary, finders_with, glossary_identifiers, reject_formality
 from allyouneed.serving.document_jobs import DocumentJob
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
 from allyouneed.serving.state import AUTO, ApplicationState, application_state, bearer_token
@@ -50,7 +51,8 @@ class DeepLTranslateRequest(BaseModel):
     splitting_tags: Tags = Field([], description="XML tags that separate sentences.")
     non_splitting_tags: Tags = Field([], description="XML tags that are within sentences.")
     outline_detection: bool = Field(True, description="Whether XML tags that are not beside text separate sentences.")
-    glossary_id: str | None = Field(None, description="Not supported.")
+    glossary_id: str | None = Field(None, description="Id of a glossary; requires source_lang.")
+    glossary_ids: list[str] | str | None = Field(None, description="Ids of glossaries; the first with a term decides.")
     show_billed_characters: bool = Field(False, description="Whether to return the number of characters.")
 
 
@@ -65,11 +67,15 @@ async def translate(request: Request) -> JSONResponse:
     """Translate texts."""
     state = application_state(request)
     body = await read_body(
-        request, DeepLTranslateRequest, lists=("text", "ignore_tags", "splitting_tags", "non_splitting_tags")
+        request,
+        DeepLTranslateRequest,
+        lists=("text", "ignore_tags", "splitting_tags", "non_splitting_tags", "glossary_ids"),
     )
-    _reject_unsupported(body)
+    reject_formality(body.formality)
     check_length(sum(map(len, body.text)), state.settings.characters, TOO_LARGE)
-    state.admit(request, bearer_token(request), body.text)
+    key = state.admit(request, bearer_token(request), body.text)
+    identifiers = glossary_identifiers(body.glossary_id, body.glossary_ids)
+    glossary = await chosen_glossary(state, key, identifiers, body.source_lang, body.target_lang)
     markup_format = None
     if body.tag_handling:
         markup_format = MarkupRules(
@@ -80,7 +86,14 @@ async def translate(request: Request) -> JSONResponse:
             outline=body.outline_detection,
         )
     source, split = body.source_lang or AUTO, str(body.split_sentences) != "0"
-    results = await state.translate(body.text, source, body.target_lang, markup_format=markup_format, split=split)
+    results = await state.translate(
+        body.text,
+        source,
+        body.target_lang,
+        markup_format=markup_format,
+        split=split,
+        finders=finders_with(glossary),
+    )
     translations = []
     for text, result in zip(body.text, results, strict=True):
         language = result.detected.language if result.detected else state.pipeline.registry.resolve(source)
@@ -116,7 +129,16 @@ async def usage(request: Request) -> dict[str, int]:
 
 @router.post(
     "/document",
-    openapi_extra=upload_body("source_lang", "target_lang", required=("target_lang",)),
+    openapi_extra=upload_body(
+        "source_lang",
+        "target_lang",
+        "filename",
+        "glossary_id",
+        "glossary_ids",
+        "formality",
+        "output_format",
+        required=("target_lang",),
+    ),
     responses=error_responses(),
 )
 async def upload_document(request: Request) -> dict[str, str]:
@@ -132,7 +154,7 @@ async def document_status(request: Request, identifier: str) -> dict[str, Any]:
     job = await _find_job(application_state(request), request, identifier)
     status: dict[str, Any] = {"document_id": job.id, "status": job.status}
     if job.status == "translating":
-        status["seconds_remaining"] = 1
+        status["seconds_remaining"] = job.seconds_remaining
     elif job.status == "done":
         status["billed_characters"] = job.characters
     elif job.error:
@@ -158,14 +180,6 @@ async def _find_job(state: ApplicationState, request: Request, identifier: str) 
     body = await read_body(request, DeepLDocumentRequest)
     state.authenticate(request)
     return state.documents.find(identifier, body.document_key)
-
-
-def _reject_unsupported(body: DeepLTranslateRequest) -> None:
-    """Reject fields that would change the translation if they were supported."""
-    if body.glossary_id:
-        raise ApiError(400, "glossaries are not supported; leave glossary_id out")
-    if body.formality in ("more", "less"):
-        raise ApiError(400, "formality is not supported for this language; use prefer_more or prefer_less")
 
 
 def _normalize_tags(tags: list[str]) -> frozenset[str]:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
+from allyouneed.documents.segment_translation import Finders
 from allyouneed.languages import primary
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.api_keys import ApiKey
@@ -20,6 +21,7 @@ from allyouneed.serving.glossaries import Pair, StoredGlossary, parse_entries
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.state import ApplicationState, application_state, bearer_token
+from allyouneed.translation.requirements import Requirements
 from allyouneed.translation.terminology.glossary import Entry, Glossary
 
 router = APIRouter(tags=["DeepL"], route_class=DirectRoute)
@@ -194,6 +196,32 @@ async def chosen_glossary(
     if len(identifiers) > MOST_AT_ONCE:
         raise ApiError(400, f"glossary_ids: at most {MOST_AT_ONCE} glossaries at once")
     return await _run(lambda: state.glossaries.load(_owner(key), identifiers, _pair(source, target)))
+
+
+def glossary_identifiers(single: str | None, several: str | list[str] | None) -> list[str]:
+    """Return the ids of the fields `glossary_id` and `glossary_ids`, which is a list or separated by commas.
+
+    Raises:
+        ApiError: 400 if both are given.
+    """
+    if single and several:
+        raise ApiError(400, "glossary_id and glossary_ids are both given; leave one of them out")
+    listed = [several] if isinstance(several, str) else several or []
+    return [single] if single else [each.strip() for text in listed for each in text.split(",") if each.strip()]
+
+
+def finders_with(glossary: Glossary | None) -> Finders | None:
+    """Return finders for a translation with a glossary; None for the default ones."""
+    if glossary is None:
+        return None
+    required = Requirements(glossary=glossary)
+    return Finders(required.find_kept, required.find_terms)
+
+
+def reject_formality(formality: str | None) -> None:
+    """Raise `ApiError` for a formality that would change the translation if it were supported."""
+    if formality in ("more", "less"):
+        raise ApiError(400, "formality is not supported for this language; use prefer_more or prefer_less")
 
 
 def _admitted(request: Request) -> tuple[ApplicationState, str]:

@@ -1,99 +1,97 @@
-"""Translation of uploaded files, which are stored in a temporary folder under random names until they expire."""
+"""Translation of uploaded documents, which are stored in a temporary folder under random names until they expire.
+
+Reading and writing documents takes place in threads, and their sentences are translated through the request queue.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import math
 import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
-from allyouneed.documents.formats.markup_structure import MarkupRules
+from allyouneed.documents.document import FORMATS, Document, ReadOptions, format_of, is_document, read_document
+from allyouneed.documents.document_translation import DocumentTranslation, Remark, finish_document
+from allyouneed.documents.segment_translation import Finders
 from allyouneed.errors import UserError
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.archive import check_archive
 from allyouneed.serving.body import TOO_LARGE, check_length
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.pipeline import TranslationPipeline
-from allyouneed.serving.registry import Route
+from allyouneed.serving.registry import LanguagePair, Route
 from allyouneed.serving.server_settings import ServerSettings
 
 _log = logging.getLogger(__name__)
-_LINES_PER_BLOCK = 64  # translated together, so that a large file does not fill the queue
-ProgressCallback = Callable[[int, int], None]  # (finished, total) blocks
-
-
-async def _translate_plain(
-    text: str, pipeline: TranslationPipeline, route: Route, on_progress: ProgressCallback
-) -> str:
-    """Translate plain text in blocks of lines; line endings are kept."""
-    code, start = pipeline.split_code(text, route)
-    lines = text[start:].splitlines(keepends=True)
-    blocks = ["".join(lines[i : i + _LINES_PER_BLOCK]) for i in range(0, len(lines), _LINES_PER_BLOCK)]
-    translated = []
-    for finished, block in enumerate(blocks, 1):
-        [translation] = await pipeline.translate([f"{code} {block}" if code else block], route, TranslationOptions())
-        translated.append(translation.text)
-        on_progress(finished, len(blocks))
-    return "".join(translated)
-
-
-async def _translate_html(text: str, pipeline: TranslationPipeline, route: Route, on_progress: ProgressCallback) -> str:
-    translated = await pipeline.translate_markup(text, route, TranslationOptions(), MarkupRules())
-    on_progress(1, 1)
-    return translated
-
-
-# Translators of file formats, by file name extension.
-FORMATS: dict[str, Callable[[str, TranslationPipeline, Route, ProgressCallback], Awaitable[str]]] = {
-    ".txt": _translate_plain,
-    ".html": _translate_html,
-    ".htm": _translate_html,
-}
-
-
-def _decode(data: bytes, max_characters: int) -> str:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ApiError(400, f"the file is not UTF-8 (byte {error.start:,}); save it as UTF-8") from None
-    if "\0" in text:
-        raise ApiError(400, "the file is not text")
-    check_length(len(text), max_characters)
-    return text
+_CODE_CHARACTERS = 100  # at the beginning of a text file, in which a target-language code may be
 
 
 @dataclass
 class DocumentJob:
-    """One uploaded file and the state of its translation.
+    """An uploaded document and the state of its translation.
 
     Attributes:
         id: Random id, under which the translation is stored.
         key: Secret that DeepL's clients send to access the document.
         name: File name of the translation, for display only.
         characters: Size of the source text.
-        expires: Monotonic time at which the file is deleted.
+        expires: Monotonic time at which the file is deleted; infinite until it is translated.
         status: "queued", "translating", "done" or "error".
-        done: Number of finished blocks.
-        total: Number of blocks.
+        done: Number of translated sentences.
+        total: Number of sentences.
         error: Why the translation failed.
+        notes: What the user should know about the document.
+        problems: What could not be guaranteed in the translation.
+        unchanged: Number of segments that equal their translation although they have text.
+        started: Monotonic time at which the translation started.
     """
 
     id: str
     key: str
     name: str
     characters: int
-    expires: float
+    expires: float = math.inf
     status: str = "queued"
     done: int = 0
     total: int = 0
     error: ApiError | None = None
+    notes: list[str] = field(default_factory=list)
+    problems: list[Remark] = field(default_factory=list)
+    unchanged: int = 0
+    started: float = field(default_factory=time.monotonic)
     task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    @property
+    def seconds_remaining(self) -> int:
+        """Estimate of the remaining time, at least 1."""
+        elapsed = time.monotonic() - self.started
+        return max(1, math.ceil(elapsed * (self.total - self.done) / max(1, self.done)))
+
+
+class UploadedDocument(NamedTuple):
+    """A document that was received and read.
+
+    Attributes:
+        name: File name given by the client.
+        document: Its segments.
+        code: Target-language code at the beginning of a text file, such as `>>fr<<`; it is not part of the document.
+    """
+
+    name: str
+    document: Document
+    code: str = ""
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts that are translated."""
+        return [segment.text for segment in self.document.segments if not segment.is_finished]
 
 
 class DocumentJobs:
@@ -112,47 +110,62 @@ class DocumentJobs:
         self.folder = Path(tempfile.mkdtemp(prefix="allyouneed-"))
         self._jobs: dict[str, DocumentJob] = {}
 
-    def check(self, filename: str, data: bytes) -> str:
-        """Check size and format of an upload.
-
-        Returns:
-            The extension, a key of `FORMATS`.
+    def check(self, filename: str, data: bytes) -> None:
+        """Check the size and the file type of an upload.
 
         Raises:
             ApiError: 400 or 413.
         """
         if len(data) > self._settings.file_bytes:
             raise ApiError(TOO_LARGE, f"the file is too large: at most {self._settings.file_bytes:,} bytes")
-        suffix = PurePath(filename).suffix.lower()
-        check_archive(data, self._settings.file_bytes)
-        if suffix not in FORMATS:
-            raise ApiError(400, f"this file type is not supported; supported types: {', '.join(FORMATS)}")
-        return suffix
+        if not is_document(filename):
+            raise ApiError(400, f"this file type is not supported; supported types: {', '.join(file_types())}")
+        check_archive(data, self._settings.unpacked_bytes)
 
-    def submit(self, filename: str, data: bytes, route: Route) -> DocumentJob:
-        """Start to translate a file.
+    async def read(self, filename: str, data: bytes, languages: LanguagePair, route: Route | None) -> UploadedDocument:
+        """Read a document.
 
         Args:
             filename: Name given by the client.
             data: Content of the file.
-            route: Language pairs to translate through.
+            languages: Source and target language, "und" for an unknown one.
+            route: Language pairs to translate through, if they are known.
 
         Raises:
-            ApiError: 400 or 413 for a file that cannot be translated, 503 if too many files are stored.
+            ApiError: 400 if its text is too long.
+            UserError: If it is damaged, or the package for its format is not installed.
         """
-        suffix = self.check(filename, data)
+        code, start = "", 0
+        if route and format_of(filename, data).module == "plain_text":
+            code, start = self._pipeline.split_code(data[:_CODE_CHARACTERS].decode("utf-8", "replace"), route)
+        options = ReadOptions(PurePath(filename).name, *languages)
+        uploaded = UploadedDocument(filename, await asyncio.to_thread(read_document, data[start:], options), code)
+        check_length(sum(map(len, uploaded.texts)), self._settings.file_characters)
+        return uploaded
+
+    def submit(self, uploaded: UploadedDocument, route: Route, finders: Finders | None = None) -> DocumentJob:
+        """Start to translate a document.
+
+        Args:
+            uploaded: The document.
+            route: Language pairs to translate through.
+            finders: Find what must be kept, and terms; None for the default.
+
+        Raises:
+            ApiError: 503 if too many files are stored.
+        """
         self.delete_expired()
         if len(self._jobs) >= self._settings.files:
             raise ApiError(503, "too many files are stored already; try again later", 60)
+        suffix = uploaded.document.suffix or PurePath(uploaded.name).suffix.lower()
         job = DocumentJob(
             id=secrets.token_hex(16),
             key=secrets.token_hex(32),
-            name=f"{_safe_stem(filename)}_{route[-1][1]}{suffix}",
-            characters=len(data.decode("utf-8", "replace")),
-            expires=time.monotonic() + self._settings.file_minutes * 60,
+            name=f"{_safe_stem(uploaded.name)}_{route[-1][1]}{suffix}",
+            characters=sum(map(len, uploaded.texts)),
         )
         self._jobs[job.id] = job
-        job.task = asyncio.create_task(self._translate(job, suffix, data, route))
+        job.task = asyncio.create_task(self._translate(job, uploaded, route, finders))
         return job
 
     async def wait(self, job: DocumentJob) -> DocumentJob:
@@ -205,15 +218,14 @@ class DocumentJobs:
         await asyncio.gather(*tasks, return_exceptions=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    async def _translate(self, job: DocumentJob, suffix: str, data: bytes, route: Route) -> None:
-        def on_progress(done: int, total: int) -> None:
-            job.done, job.total = done, total
-
+    async def _translate(
+        self, job: DocumentJob, uploaded: UploadedDocument, route: Route, finders: Finders | None
+    ) -> None:
         job.status = "translating"
         try:
-            text = _decode(data, self._settings.file_characters)
-            translated = await FORMATS[suffix](text, self._pipeline, route, on_progress)
-            await asyncio.to_thread(self.path(job).write_bytes, translated.encode("utf-8"))
+            result = await self._translated(job, uploaded, route, finders)
+            await asyncio.to_thread(self.path(job).write_bytes, result.data)
+            job.notes, job.problems, job.unchanged = result.notes, result.problems, len(result.unchanged)
             job.status = "done"
         except ApiError as error:
             job.status, job.error = "error", error
@@ -222,6 +234,29 @@ class DocumentJobs:
         except Exception:  # reported when the client asks for the file
             _log.exception("a file could not be translated")
             job.status, job.error = "error", ApiError(503, "the file could not be translated; try later", 60)
+        finally:
+            job.expires = time.monotonic() + self._settings.file_minutes * 60
+
+    async def _translated(
+        self, job: DocumentJob, uploaded: UploadedDocument, route: Route, finders: Finders | None
+    ) -> DocumentTranslation:
+        def on_progress(done: int, total: int) -> None:
+            job.done, job.total = done, total
+
+        segments = uploaded.document.segments
+        sources = [segment.source for segment in segments if not segment.is_finished]
+        found = iter(
+            await self._pipeline.translate_segments(
+                sources, route, TranslationOptions(), finders=finders, code=uploaded.code, on_progress=on_progress
+            )
+        )
+        translations = [None if segment.is_finished else next(found) for segment in segments]
+        return await asyncio.to_thread(finish_document, uploaded.document, translations)
+
+
+def file_types() -> list[str]:
+    """Return the suffixes of the documents that can be translated."""
+    return list(dict.fromkeys(suffix for each in FORMATS for suffix in each.suffixes))
 
 
 def _safe_stem(filename: str) -> str:

@@ -13,7 +13,7 @@ from allyouneed.languages import language_name
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.body import UnicodeText, check_length, read_body
 from allyouneed.serving.detect import DetectedLanguage
-from allyouneed.serving.document_jobs import FORMATS
+from allyouneed.serving.document_jobs import file_types
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
 from allyouneed.serving.state import AUTO, application_state
@@ -107,7 +107,7 @@ async def frontend_settings(request: Request) -> dict[str, Any]:
         "keyRequired": state.access.keys_required,
         "suggestions": False,
         "filesTranslation": True,
-        "supportedFilesFormat": list(FORMATS),
+        "supportedFilesFormat": file_types(),
         "language": {
             "source": {"code": source, "name": language_name(source)},
             "target": {"code": target, "name": language_name(target)},

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from allyouneed.documents.formats.markup_structure import MarkupRules
 from allyouneed.languages import language_name
 from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body
-from allyouneed.serving.document_jobs import FORMATS, DocumentJob
+from allyouneed.serving.document_jobs import DocumentJob, file_types
 from allyouneed.serving.event_stream import prepend, translation_events
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
@@ -24,6 +24,7 @@ from allyouneed.translation.options import SearchOptions
 
 router = APIRouter(tags=["allyouneed"], route_class=DirectRoute)
 _MAX_FORCED_CHARACTERS = 1000
+_MOST_PROBLEMS = 100  # listed for a document
 
 
 class StreamRequest(BaseModel):
@@ -82,7 +83,7 @@ async def languages(request: Request) -> dict[str, Any]:
         "direct": [list(pair) for pair in sorted(registry.translators)],
         "characters": state.settings.characters,
         "file_bytes": state.settings.file_bytes,
-        "file_formats": list(FORMATS),
+        "file_formats": file_types(),
         "key_required": state.access.keys_required,
     }
 
@@ -154,5 +155,8 @@ def _job_json(job: DocumentJob) -> dict[str, Any]:
         "done": job.done,
         "total": job.total,
         "error": job.error.message if job.error else None,
+        "notes": job.notes,
+        "problems": [{"where": each.where, "message": each.message} for each in job.problems[:_MOST_PROBLEMS]],
+        "unchanged": job.unchanged,
         "url": f"/download_file/{job.id}" if job.status == "done" else None,
     }

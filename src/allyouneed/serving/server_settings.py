@@ -95,6 +95,9 @@ class ServerSettings(BaseModel):
     )
     body_bytes: int = Field(default=128 * 1024, ge=1, le=1 << 40, description="Bytes per request without a file.")
     file_bytes: int = Field(default=10 * 1024 * 1024, ge=1, le=1 << 40, description="Bytes per uploaded file.")
+    unpacked_bytes: int = Field(
+        default=100 * 1024 * 1024, ge=1, le=1 << 40, description="Bytes of an uploaded file after unpacking."
+    )
     file_characters: int = Field(
         default=2_000_000, ge=1, le=1_000_000_000, description="Characters of text per uploaded file."
     )

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 from starlette.requests import Request
 
 from allyouneed.documents.formats.markup_structure import MarkupRules
+from allyouneed.documents.segment_translation import Finders
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.api_keys import AccessControl, ApiKey
 from allyouneed.serving.detect import DetectedLanguage, LanguageDetector
@@ -109,6 +110,7 @@ class ApplicationState:
         options: TranslationOptions = _DEFAULT_OPTIONS,
         markup_format: MarkupRules | None = None,
         split: bool = True,
+        finders: Finders | None = None,
     ) -> list[TextResult]:
         """Translate texts, each with its own route.
 
@@ -119,6 +121,7 @@ class ApplicationState:
             options: Search options.
             markup_format: How to parse tags, or None for plain text.
             split: Whether to split texts into sentences.
+            finders: Find what must be kept, and terms; None for the default.
 
         Returns:
             One result per text, in order.
@@ -135,10 +138,13 @@ class ApplicationState:
         for pairs, indices in indices_by_route.items():
             route, sources = list(pairs), [texts[index] for index in indices]
             if markup_format:
-                jobs = [self.pipeline.translate_markup(text, route, options, markup_format, split) for text in sources]
+                jobs = [
+                    self.pipeline.translate_markup(text, route, options, markup_format, split, finders)
+                    for text in sources
+                ]
                 found = [TextResult(text, [], [], None) for text in await self.within_limit(asyncio.gather(*jobs))]
             else:
-                translations = await self.within_limit(self.pipeline.translate(sources, route, options, split))
+                translations = await self.within_limit(self.pipeline.translate(sources, route, options, split, finders))
                 found = [TextResult(*translation, None) for translation in translations]
             for index, result in zip(indices, found, strict=True):
                 results[index] = result._replace(detected=routes[index][1])
