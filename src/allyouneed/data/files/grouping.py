@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from allyouneed.data.files.headers import side_of
+from allyouneed.data.files.named_corpora import fetch, is_named
 from allyouneed.data.files.opening import is_zip
 from allyouneed.data.files.selection import Selection, closeness
 from allyouneed.errors import UserError
@@ -37,7 +38,7 @@ _NO_CODES = {"txt", "raw", "tok", "src", "tgt", "trg", "ref", "new", "old", "bpe
 
 
 def contents(path: Path, split: str | None = None) -> list[Path]:
-    """Return the files of a folder, with its subfolders, that can have text; of a file, itself.
+    """Return the files of a folder or named corpus, with its subfolders, that can have text; of a file, itself.
 
     Args:
         path: The folder or file.
@@ -46,6 +47,8 @@ def contents(path: Path, split: str | None = None) -> list[Path]:
     Raises:
         UserError: If the folder has no such files, or other parts only.
     """
+    if is_named(path):
+        return contents(fetch(path))
     if not path.is_dir():
         return [path]
     try:
