@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from allyouneed.documents.document import Document, ReadOptions, read_document
 from allyouneed.documents.segment_translation import (
-    NOTHING_FOUND,
+    PROTECTION,
     Finders,
     PreparedSegment,
     SegmentTranslation,
@@ -55,7 +55,7 @@ class DocumentOptions:
     """
 
     search: SearchOptions | None = None
-    finders: Finders = NOTHING_FOUND
+    finders: Finders = PROTECTION
     split: bool = True
     retranslate: bool = False
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from allyouneed.documents.code_placement import AlignedText, FlatText, Link, flatten, place_codes
 from allyouneed.documents.segments import Parts, Segment, plain_text
 from allyouneed.documents.sentences import SentenceSegment, single_sentence, split_sentences
+from allyouneed.translation.protection import find_kept
 from allyouneed.translation.sentence_translation import Sentence, Span, Term, TranslatedSentence
 
 
@@ -36,6 +37,7 @@ class Finders(NamedTuple):
 
 
 NOTHING_FOUND = Finders()
+PROTECTION = Finders(find_kept)
 
 
 class PreparedSegment(NamedTuple):

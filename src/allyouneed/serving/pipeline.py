@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from allyouneed.documents.document_translation import Memory, sentence_keys
 from allyouneed.documents.formats.markup_document import MarkupText
 from allyouneed.documents.formats.markup_structure import MarkupRules
 from allyouneed.documents.segment_translation import (
+    PROTECTION,
     Finders,
     PreparedSegment,
     SegmentTranslation,
@@ -40,7 +41,7 @@ from allyouneed.serving.model_worker import (
 from allyouneed.serving.registry import Route, TranslatorRegistry
 from allyouneed.serving.request_queue import RequestQueue
 from allyouneed.serving.routes import Travelling
-from allyouneed.translation.protection import find_kept, has_letters
+from allyouneed.translation.protection import has_letters
 from allyouneed.translation.sentence_translation import Sentence, Span, TranslatedSentence
 from allyouneed.translation.translator import Translator
 
@@ -101,7 +102,7 @@ class TranslationPipeline:
 
     registry: TranslatorRegistry
     queue: RequestQueue
-    finders: Finders = field(default_factory=lambda: Finders(find_kept))
+    finders: Finders = PROTECTION
 
     async def translate(
         self,

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from html import unescape
 from itertools import accumulate
 
-from allyouneed.documents.code_placement import joined
 from allyouneed.documents.formats.markup_scanner import Piece, PieceKind, attributes, scan
 from allyouneed.documents.formats.markup_structure import MarkupRules, mark_structure
-from allyouneed.documents.segments import Code, CodeKind, Part, Parts, Segment, plain_text
+from allyouneed.documents.formats.segmented_text import AttributeValue, Copy, SegmentedText, Span, TextBlock
+from allyouneed.documents.segments import Code, CodeKind, Part, Parts, Segment
 
 _TAG = re.compile(r"</?[^\W\d_]")
 _SPACE = re.compile(r"[ \t\n\r\f]+")
-_SPACES = " \t\n\r\f"
 _LONGEST_SHOWN = 80  # characters of a kept element that the model sees
 _UNSEEN = frozenset(("iframe", "math", "noembed", "rp", "rt", "script", "style", "svg", "template", "textarea", "xmp"))
 _SEEN_ATTRIBUTES = (
@@ -32,37 +28,10 @@ _DESCRIPTIONS = re.compile(
 
 _CDATA, _CDATA_END = "<![CDATA[", "]]>"
 
-Span = tuple[int, int]
 Escape = Callable[[str], str]
 
 
-@dataclass
-class TextBlock:
-    """A stretch of text with inline tags.
-
-    Attributes:
-        start: Position in the markup.
-        end: Position in the markup.
-        segment: The segment.
-        tags: Positions of the tags, by kind and number of their codes.
-    """
-
-    start: int
-    end: int
-    segment: Segment
-    tags: dict[tuple[CodeKind, int], Span] = field(default_factory=dict)
-
-
-@dataclass
-class AttributeValue:
-    """The value of an attribute; `start` and `end` are without quotation marks."""
-
-    start: int
-    end: int
-    segment: Segment
-
-
-class MarkupText:
+class MarkupText(SegmentedText):
     """Markup that was read.
 
     Args:
@@ -70,13 +39,11 @@ class MarkupText:
         rules: How it is interpreted.
         finish: Applied to each piece of translated text when it is written, after escaping.
         first_line: Number of the first line, for positions.
-
-    Attributes:
-        units: Text blocks and attribute values, in document order.
     """
 
     def __init__(self, text: str, rules: MarkupRules, finish: Escape = str, first_line: int = 1):
-        self.text, self.rules, self.finish, self.first_line = text, rules, finish, first_line
+        super().__init__(text, first_line)
+        self.rules, self.finish = rules, finish
         self.pieces = scan(text, rules.is_xml, rules.is_xhtml)
         mark_structure(text, self.pieces, rules)
         units: list[TextBlock | AttributeValue] = [*_Builder(self).blocks(), *self._attribute_values()]
@@ -89,47 +56,6 @@ class MarkupText:
         is_open_tag = last and last.kind is PieceKind.OTHER and last.end == len(self.text)
         return self.line(last.start) if last and is_open_tag and _TAG.match(self.text, last.start) else None
 
-    @property
-    def segments(self) -> list[Segment]:
-        """The segments, in document order."""
-        return [unit.segment for unit in self.units]
-
-    def write(self, translations: Sequence[Parts | None]) -> str:
-        """Return the markup with translations in place of its segments."""
-        changed = [
-            (unit, translation)
-            for unit, translation in zip(self.units, translations, strict=True)
-            if translation is not None and translation != unit.segment.source
-        ]
-        edits = {
-            unit.start: (unit.end, self._attribute(unit, plain_text(translation)))
-            for unit, translation in changed
-            if isinstance(unit, AttributeValue)
-        }
-        starts = sorted(edits)
-
-        def copied(start: int, end: int) -> str:
-            out, position = [], start
-            for at in starts[bisect_left(starts, start) : bisect_left(starts, end)]:
-                out += [self.text[position:at], edits[at][1]]
-                position = edits[at][0]
-            return "".join([*out, self.text[position:end]])
-
-        out, position = [], 0
-        for unit, translation in changed:
-            if isinstance(unit, TextBlock):
-                out += [copied(position, unit.start), self._block(unit, translation, copied)]
-                position = unit.end
-        return "".join([*out, copied(position, len(self.text))])
-
-    def line(self, position: int) -> int:
-        """Return the number of the line of a position."""
-        return bisect_right(self._line_starts, position) - 1 + self.first_line
-
-    @cached_property
-    def _line_starts(self) -> list[int]:
-        return [0, *(match.end() for match in re.finditer(r"\r\n|\r|\n", self.text))]
-
     @cached_property
     def _names_spaces(self) -> bool:
         return "&nbsp;" in self.text
@@ -140,7 +66,7 @@ class MarkupText:
             text = text.replace("\xa0", "&nbsp;")
         return self.finish(text)
 
-    def _block(self, block: TextBlock, translation: Parts, copied: Callable[[int, int], str]) -> str:
+    def write_text(self, block: TextBlock, translation: Parts, copied: Copy) -> str:
         out: list[str] = []
         in_cdata = False
         for part in translation:
@@ -154,12 +80,11 @@ class MarkupText:
                 out.append(self._escape(part))
         return "".join(out)
 
-    def _attribute(self, value: AttributeValue, text: str) -> str:
-        quote = self.text[value.start - 1]
+    def write_value(self, value: AttributeValue, text: str) -> str:
         escaped = self.finish(text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;"))
-        if quote == '"':
+        if value.quote == '"':
             return escaped
-        return escaped.replace("'", "&#39;") if quote == "'" else f'"{escaped}"'
+        return escaped.replace("'", "&#39;") if value.quote else f'"{escaped}"'
 
     def _attribute_values(self) -> Iterator[AttributeValue]:
         if self.rules.is_xml:
@@ -174,7 +99,8 @@ class MarkupText:
             for name, (start, end) in self._seen(piece):
                 if text := unescape(self.text[start:end]).strip():
                     where = f"line {self.line(start):,}, {name}"
-                    yield AttributeValue(start, end, Segment((text,), where))
+                    quote = self.text[start - 1] if self.text[start - 1] in "\"'" else ""
+                    yield AttributeValue(start, end, Segment((text,), where), quote)
 
     def _seen(self, piece: Piece) -> Iterator[tuple[str, Span]]:
         """Yield the attributes of a tag whose values readers see."""
@@ -200,7 +126,7 @@ class _Builder:
 
     def __init__(self, markup: MarkupText):
         self.markup, self.text, self.rules, self.pieces = markup, markup.text, markup.rules, markup.pieces
-        self.parts: deque[tuple[Part, Span]] = deque()
+        self.parts: list[tuple[Part, Span]] = []
         self.preserved_until = 0  # position up to which white space counts
         counted = (bool(piece.text.strip()) or self._is_cdata(piece) for piece in self.pieces)
         self.texts = [0, *accumulate(counted)]  # number of texts before each piece, to recognise empty elements
@@ -270,45 +196,8 @@ class _Builder:
         return text if len(text) <= _LONGEST_SHOWN else ""
 
     def _finish(self) -> Iterator[TextBlock]:
-        self._trim()
-        parts, self.parts = list(self.parts), deque()
-        if not any(isinstance(part, str) and part.strip() for part, _ in parts):
-            return
-        for at, strip in ((0, str.lstrip), (-1, str.rstrip)):
-            part, (start, end) = parts[at]
-            if isinstance(part, str):
-                raw = self.text[start:end]
-                start += 0 if at else len(raw) - len(raw.lstrip(_SPACES))
-                end -= len(raw) - len(raw.rstrip(_SPACES)) if at else 0
-                parts[at] = strip(part, _SPACES), (start, end)
-        source = joined([part for part, _ in parts])
-        start, end = parts[0][1][0], parts[-1][1][1]
-        tags = {(part.kind, part.pair): span for part, span in parts if isinstance(part, Code)}
-        yield TextBlock(start, end, Segment(source, f"line {self.markup.line(start):,}"), tags)
-
-    def _trim(self) -> None:
-        """Drop white space and tags at the ends of the block, which are then copied."""
-        parts = self.parts
-        while parts:
-            first, last = parts[0][0], parts[-1][0]
-            if _is_blank(first):
-                parts.popleft()
-            elif _is_blank(last):
-                parts.pop()
-            elif (
-                isinstance(first, Code)
-                and isinstance(last, Code)
-                and (first.kind, last.kind) == (CodeKind.OPEN, CodeKind.CLOSE)
-                and first.pair == last.pair
-                and first.raw != _CDATA
-            ):
-                parts.popleft()
-                parts.pop()
-            else:
-                break
-
-
-def _is_blank(part: Part) -> bool:
-    if isinstance(part, str):
-        return not part.strip(_SPACES)
-    return part.kind is CodeKind.ALONE and not part.text.strip()
+        parts, self.parts = self.parts, []
+        if parts:
+            where = next((start for part, (start, _) in parts if isinstance(part, str) and part.strip()), 0)
+            if block := self.markup.block(parts, f"line {self.markup.line(where):,}", _CDATA):
+                yield block
