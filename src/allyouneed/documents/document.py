@@ -90,6 +90,7 @@ class Format(NamedTuple):
 FORMATS = (
     Format("plain text", (".txt", ".text"), "plain_text"),
     Format("HTML", (".html", ".htm", ".xhtml", ".xht"), "html"),
+    Format("Markdown", (".md", ".markdown", ".mdown", ".mkd"), "markdown"),
     Format("XML", (".xml", ".dbk", ".docbook", ".dita"), "xml"),
     Format("Word document", (".docx", ".docm", ".dotx", ".dotm"), "docx", is_text=False),
     Format("Excel workbook", (".xlsx", ".xlsm", ".xltx", ".xltm"), "xlsx", is_text=False),

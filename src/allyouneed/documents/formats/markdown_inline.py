@@ -1,0 +1,134 @@
+"""Inline Markdown with positions: text, and the codes of emphasis, links, images, code and HTML.
+
+markdown-it-py decides what is markup; its rules are wrapped to record where, since its inline tokens have no positions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from markdown_it import MarkdownIt
+from markdown_it.helpers import parseLinkLabel
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
+
+from allyouneed.documents.segments import CodeKind
+
+Span = tuple[int, int]
+InlineRule = Callable[[StateInline, bool], bool]
+
+_TAG = re.compile(r"<(/?)([A-Za-z][\w:-]*)[^>]*?(/?)>", re.DOTALL)
+
+
+class Mark(NamedTuple):
+    """Markup that was found.
+
+    Attributes:
+        start: Position in the text.
+        end: Position in the text.
+        kind: Whether it opens an element, closes it, or stands alone.
+        name: What it is: "em", "strong", "s", "link", "image", "code", "html", "break", "space" or "character".
+        text: Text that readers see.
+        alt: In an image, the position of the alternative text.
+    """
+
+    start: int
+    end: int
+    kind: CodeKind
+    name: str
+    text: str = ""
+    alt: Span = (0, 0)
+
+
+class _Call(NamedTuple):
+    """A successful call of an inline rule: its range, the tokens so far, and the end of the label of a link."""
+
+    rule: str
+    start: int
+    end: int
+    tokens: list[Token]
+    label_end: int
+
+
+class InlineParser:
+    """Parses Markdown; its block structure has no inline tokens, which `marks` finds with positions."""
+
+    def __init__(self) -> None:
+        self.md = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+        self.md.disable(["inline", "text_join"])
+        self._calls: list[_Call] = []
+        self._text = ""
+        for name in self.md.inline.ruler.get_active_rules():
+            rules = self.md.inline.ruler
+            rules.at(name, self._recording(name, rules.__rules__[rules.__find__(name)].fn))
+
+    def marks(self, text: str, references: Mapping[str, Any]) -> list[Mark]:
+        """Return the markup of a text in order, without overlap.
+
+        Args:
+            text: The content of a paragraph, heading or table cell.
+            references: Link references of the document.
+        """
+        self._calls, self._text = [], text
+        self.md.inline.parse(text, self.md, {"references": dict(references)}, [])
+        found = sorted((mark for call in self._calls for mark in _marks_of(text, call)), key=lambda mark: mark[:2])
+        out, position = [], 0
+        for mark in found:
+            if mark.start >= position:
+                out.append(mark)
+                position = mark.end
+        return out
+
+    def _recording(self, name: str, rule: InlineRule) -> InlineRule:
+        def record(state: StateInline, silent: bool) -> bool:
+            if silent or state.src is not self._text or name == "text":
+                return rule(state, silent)
+            start, matched = state.pos, rule(state, silent)
+            if matched:
+                count = state.pos - start if name in ("emphasis", "strikethrough") else 1
+                label_end = parseLinkLabel(state, start, True) if name == "link" else -1
+                self._calls.append(_Call(name, start, state.pos, state.tokens[-count:], label_end))
+            return matched
+
+        return record
+
+
+def _marks_of(text: str, call: _Call) -> Iterator[Mark]:
+    rule, start, end, tokens, label_end = call
+    last = tokens[-1] if tokens else Token("text", "", 0)
+    if rule in ("emphasis", "strikethrough"):
+        yield from _delimiters(start, end, tokens)
+    elif rule == "link":
+        yield Mark(start, start + 1, CodeKind.OPEN, "link")
+        yield Mark(label_end, end, CodeKind.CLOSE, "link")
+    elif rule == "image":
+        yield Mark(start, end, CodeKind.ALONE, "image", alt=(start + 2, start + 2 + len(last.content)))
+    elif rule == "autolink":
+        yield Mark(start, end, CodeKind.ALONE, "code", text[start + 1 : end - 1])
+    elif rule == "html_inline":
+        match = _TAG.match(text, start)
+        kind = CodeKind.ALONE if match is None or match[3] else CodeKind.CLOSE if match[1] else CodeKind.OPEN
+        yield Mark(start, end, kind, f"<{match[2].lower()}>" if match else "html")
+    elif last.type == "code_inline":
+        yield Mark(start, end, CodeKind.ALONE, "code", last.content)
+    elif last.type in ("softbreak", "hardbreak"):
+        before = start - len(text[:start]) + len(text[:start].rstrip(" ")) if rule == "newline" else start
+        yield Mark(before, end, CodeKind.ALONE, "space" if last.type == "softbreak" else "break", " ")
+    elif last.type == "text_special":
+        yield Mark(start, end, CodeKind.ALONE, "character", last.content)
+
+
+def _delimiters(start: int, end: int, tokens: Sequence[Token]) -> Iterator[Mark]:
+    """Yield the delimiters of a run such as `***`, one token for each character, or for two tildes."""
+    size = 2 if any(token.content == "~~" or token.type.startswith("s_") for token in tokens) else 1
+    position = end
+    for token in reversed(tokens[-((end - start + size - 1) // size) :]):
+        first = max(start, position - size)
+        name, _, side = token.type.partition("_")
+        if side in ("open", "close"):
+            kind = CodeKind.OPEN if side == "open" else CodeKind.CLOSE
+            is_double = name == "strong"
+            yield Mark(first - (is_double and side == "open"), position + (is_double and side == "close"), kind, name)
+        position = first

@@ -1,0 +1,119 @@
+"""Markdown: what is translated, what is kept, and that translations are read as they are meant."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from allyouneed.documents.document import ReadOptions, read_document
+from allyouneed.documents.segments import Code
+
+
+def read(text: str):
+    return read_document(text.encode(), ReadOptions("a.md"))
+
+
+def shout(text: str) -> str:
+    """Translate to capitals."""
+    document = read(text)
+    upper = [tuple(p.upper() if isinstance(p, str) else p for p in s.source) for s in document.segments]
+    return document.write(upper).decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("---\ntitle: x\n---\n# Titel ##\n\nText\nweiter\n", ["Titel", "Text weiter"]),
+        ("+++\na = 1\n+++\nText", ["Text"]),
+        ("Setext\n===\n\n> Zitat\n> zwei\n\n* eins\n  mehr\n2. zwei", ["Setext", "Zitat zwei", "eins mehr", "zwei"]),
+        ("```py\ncode\n```\n\n    auch\n\nText mit `f(x)` da", ["Text mit f(x) da"]),
+        ("| a | b \\| c |\n|---|---|\n| d | e |", ["a", "b | c", "d", "e"]),
+        ("[Link](http://x 'Titel') und <http://y.z>", ["Link und http://y.z"]),
+        ("![Ein Hund](a.png) sitzt", ["Ein Hund", "sitzt"]),
+        ('<div>\n<p>Ein <b>Hund</b></p>\n</div>\n\n<img alt="Bild">', ["Ein Hund", "Bild"]),
+        ("Eine\\\nZeile", ["Eine Zeile"]),
+        ("[^1]: Eine Notiz.\n\nText[^1].", ["Eine Notiz.", "Text."]),
+        ("!!! note\n\nSiehe {ref}`Ziel`.", ["Siehe Ziel."]),
+    ],
+)
+def test_segments(text, expected):
+    document = read(text)
+    assert [segment.text for segment in document.segments] == expected
+    assert document.write([segment.source for segment in document.segments]) == text.encode()
+    assert list(document.notes) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('a *b* **c** ~~d~~ `e` [f](g "h")\n', 'A *B* **C** ~~D~~ `e` [F](g "h")\n'),
+        ("a [b] c\n\n[b]: http://x\n", "A [B][b] C\n\n[b]: http://x\n"),
+        ("a\r\nb  \r\nc\r\n", "A B  \r\nC\r\n"),
+        ("> a\n> b  \n> c\n", "> A B  \n> C\n"),
+        ("see ![a dog](x.png) now", "SEE ![A DOG](x.png) NOW"),
+        ("snake_case and 2 * 3", "SNAKE_CASE AND 2 * 3"),
+    ],
+)
+def test_only_text_changes(text, expected):
+    assert shout(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["*a* _b_", "# a", "1. a", "- a", "<b>", "a | b", "[a](b)", "`a", "&amp;", "\\*", "![a](b)"]
+)
+def test_text_that_looks_like_markup_is_escaped(text):
+    document = read("wort\n")
+    html = MarkdownIt().render(document.write([(text,)]).decode())
+    assert html == MarkdownIt().render("X").replace(
+        "X", text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    )
+
+
+ATOMS = [
+    "a",
+    " ",
+    "*",
+    "**",
+    "_",
+    "`",
+    "[",
+    "](b)",
+    "]",
+    "![",
+    "<b>",
+    "</b>",
+    "\\",
+    "\n",
+    "&amp;",
+    "~~",
+    "<",
+    "> ",
+    "- ",
+    "|",
+    "[a]: b\n",
+]
+
+
+@given(st.lists(st.sampled_from(ATOMS), max_size=20))
+def test_identity_and_codes(atoms):
+    text = "".join(atoms)
+    document = read(text)
+    sources = [segment.source for segment in document.segments]
+    assert document.write(sources) == text.encode()
+    assert document.write([None] * len(sources)) == text.encode()
+    shouted = shout(text)
+    again = [segment.source for segment in read(shouted).segments]
+    codes = [sum(isinstance(part, Code) for part in source) for source in sources]
+    assert sum(sum(isinstance(part, Code) for part in source) for source in again) >= sum(codes) - shouted.count("\\")
+
+
+@pytest.mark.parametrize("attack", ["[", "*a ", "`a", "![", "<a ", "[a](", "> ", "[a]: b\n", "| a"])
+def test_time_is_linear(attack):
+    started = time.process_time()
+    document = read(attack * 10_000)
+    document.write([segment.source for segment in document.segments])
+    assert time.process_time() - started < 3
