@@ -79,6 +79,10 @@ def train(
             metavar="FOLDER", help="Prepared text that several runs share; prepared if missing. Default: RUN/data."
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Prepare and check the text, report on it with a forecast, and train nothing."),
+    ] = False,
     settings: Settings = None,
 ) -> None:
     """Train a translator from parallel text.
@@ -104,6 +108,7 @@ def train(
             data=data,
             tokenizer=tokenizer or (),
             start_from=start_from,
+            dry_run=dry_run,
         )
         _conclude(out, training.train.train(request, console()))
 
@@ -172,6 +177,9 @@ def _with_minutes(minutes: float | None, settings: list[str] | None) -> list[str
 def _conclude(out: Path, outcome: Outcome) -> None:
     outcome.raise_if_interrupted()
     if not outcome.is_first_rank:
+        return
+    if outcome.is_dry_run:
+        say(f"{outcome.ending}\nreport: {out / 'report.html'}\nThe same command without --dry-run trains.")
         return
     say(
         f"{outcome.ending}\n{outcome.headline}\n"

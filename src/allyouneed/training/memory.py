@@ -12,7 +12,7 @@ from allyouneed.errors import UserError
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # M_... of glibc's malloc.h
 _MEBIBYTE = 2**20
-_BYTES_PER_WEIGHT = {"adam": 16, "muon": 12}  # weight, gradient and the optimizer's moments, in fp32
+BYTES_PER_WEIGHT = {"adam": 16, "muon": 12}  # weight, gradient and the optimizer's moments, in fp32
 
 
 def keep_freed_memory() -> None:
@@ -40,7 +40,7 @@ def refuse_oversized(config: Config, vocab_size: int, device: torch.device) -> N
         UserError: If the model is too large.
     """
     weights = config.model.count_weights(vocab_size)
-    needed, available = weights * _BYTES_PER_WEIGHT[config.training.optimizer], _memory(device)
+    needed, available = weights * BYTES_PER_WEIGHT[config.training.optimizer], _memory(device)
     if needed > available:
         raise UserError(
             f"training {weights / 1e9:.2f} billion parameters needs at least {needed / 1e9:.0f} GB of memory, and "

@@ -31,7 +31,7 @@ class TrainingResult:
         bundle: Folder of the trained bundle, for `Translator.load`.
         report: Path of the report, an HTML page with curves, samples and settings.
         scores: Scores on the validation text: `loss` (nats per token), `bleu`, `chrf`, `exact_match` (percent),
-            their sacreBLEU signatures, and the `beam_size` used.
+            their sacreBLEU signatures, and the `beam_size` used; empty after a dry run.
         stopped_early: Whether `training.patience` ended the training before the last step.
         ending: How training ended, for example "finished after 400 steps", with what went wrong, if anything.
     """
@@ -61,6 +61,7 @@ def train(
     start_from: str | os.PathLike[str] | None = None,
     freeze: str | Sequence[str] = (),
     data: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
     quiet: bool = False,
 ) -> TrainingResult:
     """Train a translator from parallel text, as `allyouneed train` does.
@@ -88,6 +89,7 @@ def train(
         freeze: Parts of the start that are not trained, for example `["embeddings", "encoder"]`; see the setting
             `training.freeze`.
         data: Folder of prepared text that several runs share; prepared if it is missing. Default: in the run.
+        dry_run: Whether to prepare and check the text, report on it with a forecast, and train nothing.
         quiet: Whether to suppress progress, which is otherwise printed to standard error.
 
     Returns:
@@ -116,6 +118,7 @@ def train(
         tokenizer=() if tokenizer is None else as_paths(tokenizer),
         start_from=None if start_from is None else Path(start_from),
         data=None if data is None else Path(data),
+        dry_run=dry_run,
     )
     outcome = run_training(request, Console(stderr=True, markup=False, emoji=False, quiet=quiet))
     outcome.raise_if_interrupted()
@@ -124,7 +127,7 @@ def train(
         run=run,
         bundle=run / "bundle",
         report=run / "report.html",
-        scores=outcome.scores["valid"],
+        scores=outcome.scores.get("valid", {}),
         stopped_early=outcome.status == STOPPED_EARLY,
         ending=outcome.ending,
     )

@@ -35,6 +35,7 @@ class Request:
         plan: Training plan to use instead of a new one, so that several runs are comparable.
         steady: Whether to keep the plan even if it does not fit into the minutes.
         observe: Measures the model during training, see `Loop.observe`.
+        dry_run: Whether to stop before the first step, with a report on the text and a forecast.
     """
 
     train: Sequence[Corpus]
@@ -51,6 +52,7 @@ class Request:
     plan: TrainingPlan | None = None
     steady: bool = False
     observe: Observe | None = None
+    dry_run: bool = False
 
     @property
     def directions(self) -> tuple[Direction, ...]:

@@ -26,6 +26,8 @@ from allyouneed.training.assemble import INITIALISED, LoopParts
 from allyouneed.training.checkpoint import load_checkpoint, progress
 from allyouneed.training.compilation import compile_kernels
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
+from allyouneed.training.dry_run import dry_run, show_forecast
+from allyouneed.training.forecast import forecast
 from allyouneed.training.freeze import describe_frozen
 from allyouneed.training.health import validation_warning
 from allyouneed.training.loop import Loop
@@ -103,7 +105,9 @@ def _train(
     with describing_interrupts(lambda: "before the first step; the prepared text is kept"):
         with watch.pause():
             compile_kernels(resolved.config, device, ranks, log.show)
-        plans = _agreed_plans(parts, record, watch)
+        if resolved.request.dry_run:
+            return dry_run(parts, has_report=record.plans is not None)
+        plans, step_seconds = _agreed_plans(parts, record, watch)
         loop = parts.assemble(plans.plans[0])
     loop.plans, loop.plan = plans, plans.last
     loop.observe = resolved.request.observe
@@ -114,6 +118,8 @@ def _train(
     if remark := unfit_remark(loop.bundle.config.training.bleu_tokenizer, (target for _, target in loop.valid.texts)):
         log.show(f"{remark} Set it with --set training.bleu_tokenizer=NAME.")
     _resume(loop, record)
+    if not loop.state.step:
+        show_forecast(forecast(loop, device, loop.plan.steps, step_seconds), log)
     with describing_interrupts(loop.describe_interrupt):
         return _conclude(loop, _run(loop, prepared), prepared, record)
 
@@ -155,23 +161,26 @@ def _prepare(resolved: ResolvedRequest, prepared: PreparedData, log: RunLog) -> 
     log.show(f"all dropped lines: {prepared.dropped}")
 
 
-def _agreed_plans(parts: LoopParts, record: RunRecord, watch: Stopwatch) -> PlanHistory:
-    """Return the stored or extended plans, the plan of the request, or a new one, which is stored before a step."""
+def _agreed_plans(parts: LoopParts, record: RunRecord, watch: Stopwatch) -> tuple[PlanHistory, float | None]:
+    """Return the stored or extended plans, the plan of the request, or a new one, which is stored before a step.
+
+    The second value is the duration of a step, if it was measured.
+    """
     request, config = parts.resolved.request, parts.resolved.config
     explicit = explicit_settings(request)
     if parts.resolved.pending and (longer := parts.ranks.share(_extend(parts, record))):
-        return longer
+        return longer, None
     if stored := parts.ranks.share(record.plans):
-        return stored
-    plan = request.plan or plan_for_steps(config, explicit)
+        return stored, None
+    plan, step_seconds = request.plan or plan_for_steps(config, explicit), None
     if config.training.minutes and not request.plan:
-        plan = parts.ranks.share(_plan_by_speed(parts, config.training.minutes, explicit, watch))
+        plan, step_seconds = parts.ranks.share(_plan_by_speed(parts, config.training.minutes, explicit, watch))
     if plan.warmup >= plan.steps:
         parts.log.show(_describe_long_warmup(plan))
     plans = PlanHistory([plan])
     if parts.ranks.is_first:
         record.update(**plans.as_dict())
-    return plans
+    return plans, step_seconds
 
 
 def _extend(parts: LoopParts, record: RunRecord) -> PlanHistory | None:
@@ -196,8 +205,10 @@ def _extend(parts: LoopParts, record: RunRecord) -> PlanHistory | None:
     return plans
 
 
-def _plan_by_speed(parts: LoopParts, minutes: float, explicit: Collection[str], watch: Stopwatch) -> TrainingPlan:
-    """Measure the speed, and plan the rest of the minutes; preparation cannot use up all of them."""
+def _plan_by_speed(
+    parts: LoopParts, minutes: float, explicit: Collection[str], watch: Stopwatch
+) -> tuple[TrainingPlan, float]:
+    """Measure the seconds per step, and plan the rest of the minutes; preparation cannot use up all of them."""
     config, prepared = parts.resolved.config, watch.seconds
     parts.log.show(f"measuring the speed, to plan {minutes:g} minutes ...")
     speed = measure(parts.assemble(plan_for_steps(config, explicit)), seconds=min(20.0, 60 * minutes * 0.04))
@@ -209,7 +220,8 @@ def _plan_by_speed(parts: LoopParts, minutes: float, explicit: Collection[str], 
             f"{least_seconds(minutes) / 60:.2g} more. The prepared text is kept for further runs of this command."
         )
     planned = plan_for_minutes(config, left, speed, explicit)
-    return replace(planned, budget=None) if parts.resolved.request.steady else planned
+    planned = replace(planned, budget=None) if parts.resolved.request.steady else planned
+    return planned, speed.step_seconds
 
 
 def _describe_long_warmup(plan: TrainingPlan) -> str:

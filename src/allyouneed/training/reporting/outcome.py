@@ -16,6 +16,7 @@ from allyouneed.training.step import TrainingState
 from allyouneed.training.validation import perplexity, show_perplexity
 
 FINISHED, STOPPED_EARLY, INTERRUPTED = "finished", "stopped early", "interrupted"
+DRY_RUN = "dry run"
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        status: FINISHED, STOPPED_EARLY or INTERRUPTED.
-        scores: Validation scores; empty if interrupted.
+        status: FINISHED, STOPPED_EARLY, INTERRUPTED or DRY_RUN.
+        scores: Validation scores; empty if interrupted, and after a dry run.
         is_first_rank: Whether this process is rank 0, the only rank that prints.
         ending: Description of the end, for example "finished after 400 steps".
         headline: The validation scores as text, the metric of quality first.
@@ -37,6 +38,11 @@ class Outcome:
     ending: str = ""
     headline: str = ""
     signal: int | None = None
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether nothing was trained because the request is a dry run."""
+        return self.status == DRY_RUN
 
     def raise_if_interrupted(self) -> None:
         """Raise `Interrupted` if a signal stopped the run."""

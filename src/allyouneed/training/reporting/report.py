@@ -6,7 +6,7 @@ import json
 import math
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.resources import files
 from itertools import groupby
 from operator import itemgetter
@@ -14,8 +14,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from allyouneed.data.inspection.findings import Finding
 from allyouneed.files import write_file
+from allyouneed.training.reporting.corpus_section import corpus_section, definitions, table
 from allyouneed.training.reporting.curves import (
     CurvePoint,
     Html,
@@ -67,29 +67,10 @@ def write_report(
         curves=_charts(run),
         samples=_sample_cards([record for record in run if record.get("samples")]),
         scores=_score_table(scores),
-        corpus=_corpus_report(corpus),
+        corpus=corpus_section(corpus, _events(log, "forecast")),
         settings=_setting_tables(settings, log),
     )
     write_file(path, page.encode("utf-8", "replace"))  # JSON may contain lone surrogates
-
-
-# Tables
-
-
-def _table(rows: Sequence[Sequence[object]], head: list[str] | None = None) -> Html:
-    """Make a table of names and values with right-aligned numbers; empty without rows."""
-
-    def cell(value: object) -> Html:
-        return markup("td", show(value), class_="number" if is_number(value) else "text")
-
-    top = markup("thead", markup("tr", *(markup("th", name, scope="col") for name in head))) if head else ""
-    body = (markup("tr", markup("th", name, scope="row"), *map(cell, values)) for name, *values in rows)
-    return markup("div", markup("table", top, markup("tbody", *body)), class_="wide") if rows else Html("")
-
-
-def _definitions(pairs: list[tuple[str, object]]) -> Html:
-    """Make a list of names and texts; the writing direction is detected for each text."""
-    return markup("dl", *(join(markup("dt", name), markup("dd", text, dir="auto")) for name, text in pairs))
 
 
 # The log
@@ -225,8 +206,8 @@ def _sample_card(sample: dict[str, Any], earlier: list[dict[str, Any]]) -> Html:
         if old["source"] == sample["source"]
     ]
     changes = [next(same) for _, same in groupby(versions, itemgetter(1))]
-    history = markup("details", markup("summary", f"earlier versions: {len(changes)}"), _definitions(changes))
-    parts = _definitions([(name, sample[name]) for name in ("source", "reference", "hypothesis")])
+    history = markup("details", markup("summary", f"earlier versions: {len(changes)}"), definitions(changes))
+    parts = definitions([(name, sample[name]) for name in ("source", "reference", "hypothesis")])
     return markup("div", parts, history if changes else "", class_="sample")
 
 
@@ -239,38 +220,11 @@ def _score_table(scores: dict[str, Any]) -> Html:
             rows += [[f"{name}, {key}", _one_decimal(value[key]), value.get(f"{key}_signature", "")] for key in keys]
         else:
             notes.append(markup("p", f"{name}: {show(value)}"))
-    return join(_table(rows, ["Score", "", "Signature"]), *notes)
+    return join(table(rows, ["Score", "", "Signature"]), *notes)
 
 
 def _one_decimal(value: object) -> object:
     return f"{value:.1f}" if isinstance(value, float) else value
-
-
-def _corpus_report(corpus: dict[str, Any]) -> Html:
-    """Show counts for each part of the corpus, then examples of dropped lines."""
-    drops = [(part, reason, found) for part, of in corpus.items() for reason, found in of.get("dropped", {}).items()]
-    keys = dict.fromkeys(key for of in corpus.values() for key in of if key not in ("dropped", "findings"))
-    rows = [[key.replace("_", " "), *(of.get(key) for of in corpus.values())] for key in keys]
-    for reason in dict.fromkeys(reason for _, reason, _ in drops):
-        counts = {part: found["count"] for part, also, found in drops if also == reason}
-        rows.append([f"dropped: {reason}", *(counts.get(part, 0) for part in corpus)])
-    examples = [
-        markup(
-            "details",
-            markup("summary", f"dropped from {part}: {reason}"),
-            _definitions([(f"line {example['line']}", example["text"]) for example in found["examples"]]),
-        )
-        for part, reason, found in drops
-    ]
-    noticed = [_finding(part, Finding(**entry)) for part, of in corpus.items() for entry in of.get("findings", ())]
-    return join(_table(rows, ["", *corpus]), *noticed, *examples)
-
-
-def _finding(part: str, finding: Finding) -> Html:
-    """Show what is wrong with a part of the corpus, with examples."""
-    examples = _definitions([(f"line {example['line']}", example["text"]) for example in finding.examples])
-    summary = markup("summary", f"{part}: {finding.summary()}")
-    return markup("details", summary, markup("p", finding.remedy) if finding.remedy else "", examples)
 
 
 def _setting_tables(settings: dict[str, Any], log: list[dict[str, Any]]) -> Html:
@@ -279,5 +233,5 @@ def _setting_tables(settings: dict[str, Any], log: list[dict[str, Any]]) -> Html
     tables = []
     for name, section in [*settings.items(), *(("plan", plan) for plan in plans[-1:])]:
         rows = [[key, markup("code", json.dumps(value, ensure_ascii=False))] for key, value in section.items()]
-        tables.append(markup("div", markup("h3", name), _table(rows)))
+        tables.append(markup("div", markup("h3", name), table(rows)))
     return join(*tables)

@@ -14,7 +14,7 @@ _SIZES = ("tiny", "small", "base", "big")
 _PAIRS_NEEDED = {"tiny": 0, "small": 100_000, "base": 1_000_000, "big": 4_000_000}  # smaller corpora overfit
 _EPOCHS_NEEDED = 5  # with fewer epochs, a smaller model is better
 _TOKENS_PER_PAIR = 25
-_UTILISATION = 0.4  # share of the peak speed of matrix products that training reaches
+UTILISATION = 0.4  # share of the peak speed of matrix products that training reaches
 _PAIRS_PER_TOKEN = 3  # minimum number of pairs per token of the vocabulary
 
 
@@ -48,7 +48,7 @@ def choose_size(pairs: int, minutes: float, device: torch.device) -> RecipeChoic
             break
         config = load_recipe(name)
         work = _EPOCHS_NEEDED * pairs * _TOKENS_PER_PAIR * training_flops(config.model, config.data.vocab_size)
-        needed = work / (rate * _UTILISATION) / 60
+        needed = work / (rate * UTILISATION) / 60
         if minutes < needed:
             limit = f"{name} needs about {needed:,.0f} minutes on this machine"
             break
