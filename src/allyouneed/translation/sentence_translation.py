@@ -77,7 +77,8 @@ class TranslatedSentence(NamedTuple):
     is_copied: bool = False
 
 
-_ATTEMPTS = 3  # sets of stand-ins that are tried
+_ATTEMPTS = 4  # sets of stand-ins that are tried
+_ENOUGH = 0.7  # attention to a stand-in above which no other is tried
 _CHECKED = frozenset(("placeholder", "message", "entity", "tag", "url", "e-mail"))
 
 
@@ -118,8 +119,13 @@ class _Job:
     found: list[_Found] = field(default_factory=list)
 
     @property
+    def quality(self) -> tuple[int, float]:
+        """Certainty of the positions, to compare translations."""
+        return _quality(self.found)
+
+    @property
     def is_certain(self) -> bool:
-        return bool(self.found) and not self.found[0].placed.uncertain
+        return bool(self.found) and self.quality >= (0, _ENOUGH)
 
 
 class _Found(NamedTuple):
@@ -222,7 +228,7 @@ class _JobRunner:
         for attempt in range(_ATTEMPTS):
             views = [job.part.view(stand_ins, attempt) for job in pending]
             for job, found in zip(pending, self._translate(views), strict=True):
-                if not job.found or len(found[0].placed.uncertain) < len(job.found[0].placed.uncertain):
+                if not job.found or _quality(found) > job.quality:
                     job.found = found
             pending = [job for job in pending if not job.is_certain]
             if not pending:
@@ -244,6 +250,11 @@ class _JobRunner:
             [_placed(view, to_nfc(text), score, next(aligned)) for text, score in each]
             for view, each in zip(views, found, strict=True)
         ]
+
+
+def _quality(found: Sequence[_Found]) -> tuple[int, float]:
+    """Return minus the number of uncertain positions, and the lowest attention to a stand-in."""
+    return -len(found[0].placed.uncertain), found[0].placed.attention
 
 
 def _placed(view: View, target: str, score: float, words: AlignedWords) -> _Found:

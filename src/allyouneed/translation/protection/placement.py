@@ -46,18 +46,21 @@ class Placed(NamedTuple):
         text: The translation.
         spans: Position of each part, in the order given.
         uncertain: Indices of the parts whose position is uncertain.
+        attention: The lowest attention of a replaced word to what it translates; 1 if none was replaced.
         pieces: (start in the model's translation, its end, start in `text`) of the text that was kept.
     """
 
     text: str
     spans: tuple[Span, ...]
     uncertain: tuple[int, ...]
+    attention: float
     pieces: tuple[tuple[int, int, int], ...]
 
 
 class _Position(NamedTuple):
     span: Span  # in the model's translation; empty for an insertion
     is_certain: bool
+    attention: float
 
 
 def place(target: str, words: AlignedWords, wanted: Sequence[Wanted], taken: Sequence[Span] = ()) -> Placed:
@@ -86,7 +89,8 @@ def place(target: str, words: AlignedWords, wanted: Sequence[Wanted], taken: Seq
         text += one.text + _after(target[at:], one, is_insertion=start >= end)
     pieces.append((at, len(target), len(text)))
     uncertain = tuple(i for i, position in enumerate(positions) if not position.is_certain)
-    return Placed(text + target[at:], tuple(spans), uncertain, tuple(pieces))
+    attention = min((position.attention for position in positions), default=1.0)
+    return Placed(text + target[at:], tuple(spans), uncertain, attention, tuple(pieces))
 
 
 def _positions(target: str, words: AlignedWords, wanted: Sequence[Wanted], taken: Sequence[Span]) -> list[_Position]:
@@ -99,7 +103,7 @@ def _positions(target: str, words: AlignedWords, wanted: Sequence[Wanted], taken
     marks = [i for i, one in enumerate(wanted) if one.is_mark]
     # Marks stay in order, hence tags nested.
     starts = sorted(_outside(_mark_position(words, wanted[i], target), taken) for i in marks)
-    found = {i: _Position((start, start), True) for i, start in zip(marks, starts, strict=True)}
+    found = {i: _Position((start, start), True, 1.0) for i, start in zip(marks, starts, strict=True)}
     for i in sorted(set(range(len(wanted))) - found.keys(), key=lambda i: (-columns[i].max(initial=0), i)):
         one, column = wanted[i], columns[i]
         known = [
@@ -107,11 +111,12 @@ def _positions(target: str, words: AlignedWords, wanted: Sequence[Wanted], taken
         ]
         best = max(known or np.flatnonzero(free).tolist(), key=lambda j: column[j], default=None)
         if best is None or (one.shown and not known):
-            found[i] = _Position((_outside(_insertion(words, one, target), taken),) * 2, False)
+            found[i] = _Position((_outside(_insertion(words, one, target), taken),) * 2, False, 0.0)
             continue
         free[best] = False
-        certain = len(known) == 1 or (not known and float(column[best]) >= _CERTAIN)
-        found[i] = _Position(words.target[best], certain)
+        attention = float(column[best])
+        certain = len(known) == 1 or (not known and attention >= _CERTAIN)
+        found[i] = _Position(words.target[best], certain, attention)
     return [found[i] for i in range(len(wanted))]
 
 
