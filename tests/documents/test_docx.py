@@ -6,6 +6,8 @@ import re
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from allyouneed.documents.document import ReadOptions, read_document
 from allyouneed.documents.segments import Code, CodeKind, Parts
@@ -79,7 +81,6 @@ def test_spaces_between_words_do_not_end_a_stretch_of_formatting():
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("<w:r><w:tab/></w:r>", "a{1}b"),
         ("<w:r><w:br/></w:r>", "a{1}b"),
         ('<w:r><w:footnoteReference w:id="2"/></w:r>', "a{1}b"),
         ("<w:r><w:noBreakHyphen/></w:r>", "a\u2011b"),
@@ -112,6 +113,65 @@ def test_content_beside_text_becomes_codes_and_stays(content, expected):
         n: c for n, c in Counter(re.findall(r"<w:(\w+)(?=[ />])", body)).items() if n not in stale
     }
     assert re.search(">A.*B</w:t></w:r></w:p>", result)
+
+
+def test_tabs_separate_texts_beside_formatted_text():
+    tab = "<w:r><w:tab/></w:r>"
+    body = paragraph(run("Name: ", BOLD), tab, run("A long-haired dog"), tab, tab)
+    document = read(docx(body))
+    assert [(shape(each.source), each.where) for each in document.segments] == [
+        ("[1Name: 1]", "paragraph 1"),
+        ("A long-haired dog", "paragraph 1"),
+    ]
+    second = entry(document.write([None, ("X",)]), "word/document.xml")
+    assert second.count("<w:tab/>") == 3
+    assert re.search(r"Name: </w:t></w:r><w:r><w:tab/></w:r><w:r><w:t>X</w:t></w:r>", second)
+    assert written(body).count("<w:tab/>") == 3
+    assert shapes(paragraph(f'<w:hyperlink r:id="r1">{run("a")}{tab}{run("b")}</w:hyperlink>')) == ["[1a{2}b1]"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.recursive(
+        st.tuples(st.sampled_from(["", BOLD, ITALIC, "<w:u/>"]), st.text("ab ", min_size=1, max_size=4)),
+        lambda inner: st.tuples(
+            st.sampled_from(["hyperlink", "ins", "bookmark", "field"]), st.lists(inner, max_size=4)
+        ),
+        max_leaves=8,
+    )
+)
+def test_every_character_keeps_its_formatting_and_its_place_among_elements(tree):
+    body = paragraph(content(tree))
+    result = written(body)
+    assert characters(result) == [(character.upper(), *rest) for character, *rest in characters(body)]
+    kinds = r"<w:(hyperlink|ins|bookmarkStart|bookmarkEnd|fldChar|instrText)[ />]"
+    assert Counter(re.findall(kinds, result)) == Counter(re.findall(kinds, body))
+
+
+def content(tree) -> str:
+    kind, inside = tree
+    if isinstance(inside, str):
+        return run(inside, kind)
+    text = "".join(map(content, inside))
+    if kind == "field":
+        return FIELD.format(code="HYPERLINK", result=text)
+    if kind == "bookmark":
+        number = len(text)
+        return f'<w:bookmarkStart w:id="{number}"/>{text}<w:bookmarkEnd w:id="{number}"/>'
+    return f"<w:{kind}>{text}</w:{kind}>"
+
+
+def characters(body: str) -> list[tuple[str, str, str]]:
+    """Return each visible character with its formatting and the elements around its run."""
+    found, around, formatting = [], [], ""
+    for tag, text in re.findall(r"<([^>]*)>([^<]*)", body):
+        name = re.match(r"/?w:(\w+)", tag)[1]
+        if name in ("hyperlink", "ins") and not tag.endswith("/"):
+            around.pop() if tag.startswith("/") else around.append(name)
+        formatting = "" if tag == "w:r" else tag if tag in ("w:b/", "w:i/", "w:u/") else formatting
+        if name == "t":
+            found += [(each, formatting, " ".join(around)) for each in text if not each.isspace()]
+    return found
 
 
 def test_the_visible_text_of_codes_is_known():

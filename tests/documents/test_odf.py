@@ -51,7 +51,7 @@ def written(body: str, **parts: str) -> str:
         ("\n  a\n  b ", "a b ", "A B "),
         ('a<text:s text:c="2"/>b', "a  b", "A <text:s/>B"),
         ("<text:s/>a", " a", "<text:s/>A"),
-        ("a<text:tab/>b", "a{1}b", "A<text:tab/>B"),
+        ("a<text:line-break/>b", "a{1}b", "A<text:line-break/>B"),
         ("a<text:soft-page-break/>b", "ab", "AB"),
         ('a<text:span text:style-name="R">b</text:span>c', "abc", "ABC"),
         (
@@ -85,6 +85,12 @@ def test_content_of_paragraphs(content, expected, result):
     body = f"<text:p>{content}</text:p>"
     assert shapes(body, styles=REVISION + BOLD) == [expected]
     assert written(body, styles=REVISION + BOLD) == f"<text:p>{result}</text:p>"
+
+
+def test_tabs_separate_texts():
+    body = "<text:p>a<text:tab/>b <text:s/>c</text:p>"
+    assert shapes(body) == ["a", "b  c"]
+    assert written(body) == "<text:p>A<text:tab/>B <text:s/>C</text:p>"
 
 
 def test_notes_text_boxes_and_descriptions_are_segments_of_their_own():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from allyouneed.documents.document import ReadOptions, read_document
 from tests.documents.office_files import entry, pptx
 
@@ -43,6 +45,14 @@ def test_runs_fields_and_line_breaks():
         '<a:r><a:rPr lang="de-DE" b="1"/><a:t>RUNS</a:t></a:r><a:fld id="{x}" type="slidenum"><a:t>7</a:t></a:fld>'
         '<a:endParaRPr lang="de-DE"/></a:p>'
     ) in entry(document.write([translated]), "ppt/slides/slide1.xml")
+
+
+def test_tabs_separate_texts():
+    data = pptx([shape(paragraph(run("Name:\tA dog\t")))])
+    document = read(data)
+    assert [each.text for each in document.segments] == ["Name:", "A dog"]
+    slide = entry(document.write([("Name:",), ("Ein Hund",)]), "ppt/slides/slide1.xml")
+    assert "".join(re.findall("<a:t>(.*?)</a:t>", slide)) == "Name:\tEin Hund\t"
 
 
 def test_links_are_formatting():

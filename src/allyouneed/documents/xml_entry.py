@@ -23,12 +23,13 @@ class Unit(NamedTuple):
     Attributes:
         source: Text and codes.
         where: Position, for messages.
-        put: Replaces the unit in the tree by its translation.
+        put: Replaces the unit in the tree by its translation. What it returns, if anything, is called once after all
+            units of the tree, also if several units return it.
     """
 
     source: Parts
     where: str
-    put: Callable[[Parts], None]
+    put: Callable[[Parts], Callable[[], None] | None]
 
 
 class XmlEntry:
@@ -58,12 +59,14 @@ class XmlEntry:
     def write(self, translations: Sequence[Parts | None]) -> bytes:
         """Return the XML with translations; unchanged units, and XML without changes, stay as they are."""
         tree = parse_xml(self.data, self._name, self._keeps_entities)
-        changed = False
-        for unit, translation in zip(self._units(tree.getroot()), translations, strict=True):
-            if translation is not None and translation != unit.source:
-                unit.put(translation)
-                changed = True
-        changed |= self._finish(tree.getroot())
+        changes = [
+            unit.put(translation)
+            for unit, translation in zip(self._units(tree.getroot()), translations, strict=True)
+            if translation is not None and translation != unit.source
+        ]
+        for finish in dict.fromkeys(change for change in changes if change):
+            finish()
+        changed = self._finish(tree.getroot()) or bool(changes)
         return serialize_xml(tree, self.data) if changed else self.data
 
 

@@ -147,20 +147,18 @@ class _TreeReader:
         self, element: etree._Element, dialect: Dialect, literals: set[str], position: _Position
     ) -> list[Unit]:
         paragraph = RunParagraph(element, dialect)
-        if not has_words(paragraph.parts):
-            return []
         cell = element.getparent()
         if cell.tag in _CELLS and "".join(element.itertext()).lower() in literals:
-            self.kept += 1
+            self.kept += has_words(paragraph.parts)
             return []
 
-        def put(translation: Parts) -> None:
-            paragraph.put(translation)
+        def finish() -> None:
+            paragraph.rebuild()
             if cell.tag in _CELLS and cell.get(_STRING_VALUE) is not None:
                 lines = ("".join(each.itertext()) for each in cell if each.tag in _PARAGRAPHS)
                 cell.set(_STRING_VALUE, "\n".join(lines))
 
-        return [Unit(paragraph.parts, position.where(), put)]
+        return paragraph.units(position.where(), finish)
 
 
 class _Position:

@@ -132,7 +132,7 @@ class _Reader:
         if name == "annotation" and (label := element.get(f"{{{OFFICE}}}name")):
             return Open(("annotation", label), markers=Alone(kept))
         if element.tag in (_TAB, _LINE_BREAK):
-            return Alone(kept, " ")
+            return Alone(kept, " ", splits=element.tag == _TAB)
         is_field = element.tag.startswith(f"{{{TEXT}}}") and name not in _SHOWN_NOWHERE
         return Alone(kept, _shown(element) if is_field else "")
 

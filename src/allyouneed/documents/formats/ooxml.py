@@ -14,7 +14,7 @@ from allyouneed.documents.document import ReadOptions
 from allyouneed.documents.formats.ooxml_paragraphs import DRAWING, DRAWING_PARAGRAPH, WORD, WORD_PARAGRAPH
 from allyouneed.documents.formats.run_paragraph import RunParagraph
 from allyouneed.documents.office_language import localize
-from allyouneed.documents.xml_entry import Unit, XmlEntry, attribute_unit, has_words, local_name, parse_xml, text_unit
+from allyouneed.documents.xml_entry import Unit, XmlEntry, attribute_unit, local_name, parse_xml, text_unit
 from allyouneed.documents.zip_container import ZipContainer
 from allyouneed.errors import UserError
 
@@ -196,8 +196,7 @@ def text_units(root: etree._Element, label: str, skipped: Callable[[etree._Eleme
             number += 1
             if not skipped(element):
                 paragraph = RunParagraph(element, _PARAGRAPHS[element.tag])
-                if has_words(paragraph.parts):
-                    units.append(Unit(paragraph.parts, f"{start}paragraph {number}", paragraph.put))
+                units += paragraph.units(f"{start}paragraph {number}")
         elif name == "v":
             if _is_cached_text(element):
                 units.append(text_unit(element, f"{start}data"))

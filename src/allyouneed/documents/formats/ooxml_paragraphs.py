@@ -27,6 +27,7 @@ _WRAPPERS = frozenset(("hyperlink", "ins", "moveTo", "smartTag", "customXml", "d
 _RANGE = re.compile(r"(bookmark|commentRange|perm)(Start|End)")
 _STALE = frozenset(("proofErr", "lastRenderedPageBreak", "softHyphen"))  # they describe the text that was
 _SPACES = frozenset(("tab", "br", "cr", "ptab"))
+_TABS = frozenset(("tab", "ptab"))
 _SHOWN = frozenset(("sdt", "fldSimple", "oMath", "oMathPara"))
 _CHOICES = frozenset(("dataBinding", "dropDownList", "comboBox", "date", "checkbox"))
 _INVISIBLE_CHILDREN = frozenset(("lang", "noProof", "rPrChange"))
@@ -74,7 +75,7 @@ def _word_run(run: etree._Element) -> Iterator[Atom]:
         elif name == "noBreakHyphen":
             yield Text(_NO_BREAK_HYPHEN, properties, (run, child))
         else:
-            yield Alone(((run, child),), " " if name in _SPACES else "")
+            yield Alone(((run, child),), " " if name in _SPACES else "", splits=name in _TABS)
 
 
 def _with_fields(atoms: Iterator[Atom]) -> list[Atom]:
@@ -177,8 +178,11 @@ def _drawing_atoms(paragraph: etree._Element) -> Iterator[Atom]:
         name = local_name(child)
         if name == "r":
             element = _child(child, "t")
-            if element is not None and element.text:
-                yield Text(element.text, _child(child, "rPr"), (child, element))
+            for piece in re.split("(\t)", element.text or "") if element is not None else ():
+                if piece == "\t":
+                    yield Alone((), " ", piece, splits=True)
+                elif piece:
+                    yield Text(piece, _child(child, "rPr"), (child, element))
         elif name and not name.endswith("Pr"):
             yield Alone(((None, child),), " " if name == "br" else _text_in(child) if name == "fld" else "")
 

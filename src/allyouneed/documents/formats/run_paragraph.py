@@ -15,7 +15,7 @@ from typing import NamedTuple
 from lxml import etree
 
 from allyouneed.documents.segments import Code, CodeKind, Parts
-from allyouneed.documents.xml_entry import local_name, xml_text
+from allyouneed.documents.xml_entry import Unit, has_words, local_name, xml_text
 
 Key = tuple[object, ...]  # visible formatting, comparable
 _SEEN_ON_SPACES = frozenset(("u", "strike", "dstrike", "highlight", "shd", "bdr"))
@@ -42,11 +42,13 @@ class Alone(NamedTuple):
         elements: Elements in order, each with the run that it is in; None for elements beside runs.
         text: What readers see of it.
         literal: For characters that are kept, such as line ends in cells, these characters.
+        splits: Whether it separates texts, as a tab does.
     """
 
     elements: tuple[tuple[etree._Element | None, etree._Element], ...] = ()
     text: str = ""
     literal: str = ""
+    splits: bool = False
 
 
 class Open(NamedTuple):
@@ -102,7 +104,7 @@ class _Level(NamedTuple):
 
 
 class RunParagraph:
-    """A paragraph as text and codes.
+    """A paragraph as text and codes. Tabs divide it into several units, unless they are within formatted text.
 
     Attributes:
         parts: Text and codes.
@@ -115,20 +117,53 @@ class RunParagraph:
         atoms = _merged(_matched(dialect.atoms(element)))
         self._bases = _bases(atoms, dialect.key)
         self.parts: Parts = tuple(_joined(self._emit(atoms)))
+        self._pieces = self._split()
 
-    def put(self, translation: Parts) -> None:
-        """Replace the content of the paragraph by a translation.
+    def units(self, where: str, finish: Callable[[], None] | None = None) -> list[Unit]:
+        """Return the units of the paragraph that have text.
 
-        Codes that it lacks are added at the end, so that no footnote or picture is lost.
+        Args:
+            where: Position, for messages.
+            finish: Called after units were replaced, instead of `rebuild`, which it must call.
+        """
+
+        def unit(index: int, parts: Parts) -> Unit:
+            def put(translation: Parts) -> Callable[[], None]:
+                self._pieces[index] = translation
+                return finish or self.rebuild
+
+            return Unit(parts, where, put)
+
+        return [unit(index, parts) for index, parts in enumerate(self._pieces) if has_words(parts)]
+
+    def _split(self) -> list[Parts]:
+        pieces: list[Parts] = []
+        start, depth = 0, 0
+        for index, part in enumerate(self.parts):
+            if not isinstance(part, Code):
+                continue
+            payload = self._payloads[part.pair]
+            if depth == 0 and isinstance(payload, Alone) and payload.splits:
+                pieces += [self.parts[start:index], (part,)]
+                start = index + 1
+            depth += {CodeKind.OPEN: 1, CodeKind.CLOSE: -1, CodeKind.ALONE: 0}[part.kind]
+        return [*pieces, self.parts[start:]]
+
+    def rebuild(self) -> None:
+        """Replace the content of the paragraph by the translations that were put.
+
+        Codes that they lack are added at the end, so that no footnote or picture is lost.
         """
         paragraph = self._element
+        translation = [part for piece in self._pieces for part in piece]
         last = [child for child in paragraph if local_name(child) in self._dialect.last]
         _clear(paragraph)
         for payload in self._payloads.values():
             if isinstance(payload, Open) and payload.inside is not None:
                 _clear(payload.inside)
         levels = [_Level(0, paragraph, self._bases.get(None))]
-        missing = [part for part in self.parts if isinstance(part, Code) and part not in translation]
+        present = set(translation)
+        missing = [part for part in self.parts if isinstance(part, Code) and part not in present]
         for part in (*translation, *missing):
             if isinstance(part, str):
                 self._put_text(part, levels[-1])
@@ -249,7 +284,7 @@ def _merged(atoms: list[Atom]) -> list[Atom]:
     for atom in atoms:
         last = found[-1] if found else None
         if isinstance(atom, Alone) and isinstance(last, Alone) and not atom.literal and not last.literal:
-            found[-1] = Alone(last.elements + atom.elements, last.text + atom.text)
+            found[-1] = Alone(last.elements + atom.elements, last.text + atom.text, "", last.splits or atom.splits)
         else:
             found.append(atom)
     return found

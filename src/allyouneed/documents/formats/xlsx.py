@@ -19,7 +19,7 @@ from allyouneed.documents.formats.page_texts import page_text_units
 from allyouneed.documents.formats.run_paragraph import RunParagraph
 from allyouneed.documents.formats.worksheets import Sheets, TableLabel
 from allyouneed.documents.segments import Code, CodeKind, Part, Parts
-from allyouneed.documents.xml_entry import Unit, XmlEntry, has_words, serialize_xml, xml_text
+from allyouneed.documents.xml_entry import Unit, XmlEntry, serialize_xml, xml_text
 
 
 def read(data: bytes, options: ReadOptions) -> ContainerDocument:
@@ -76,14 +76,12 @@ class _CellTexts:
         units: list[Unit] = []
         self.keys[entry], self.kept[entry] = [], 0
         for key, item, where in items:
-            cell = RunParagraph(item, CELL)
-            if not has_words(cell.parts):
-                continue
-            if key in self.sheets.fixed or cell_text(cell.parts).lower() in self.sheets.literals:
-                self.kept[entry] += 1
-            else:
-                units.append(Unit(cell.parts, where, cell.put))
-                self.keys[entry].append(key)
+            for unit in RunParagraph(item, CELL).units(where):
+                if key in self.sheets.fixed or cell_text(unit.source).lower() in self.sheets.literals:
+                    self.kept[entry] += 1
+                else:
+                    units.append(unit)
+                    self.keys[entry].append(key)
         return units
 
 
