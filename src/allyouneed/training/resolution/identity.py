@@ -21,6 +21,7 @@ from allyouneed.errors import UserError
 from allyouneed.files import MANIFEST, sha256
 from allyouneed.languages import stored_language_code
 from allyouneed.training.request import Request
+from allyouneed.training.resolution.checksums import KnownChecksums
 
 _CHECKSUMS = re.compile(r"( [0-9a-f]{64})+$")
 _OPTIONS = {
@@ -29,12 +30,15 @@ _OPTIONS = {
 }
 
 
-def identity(request: Request, started: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def identity(
+    request: Request, started: Mapping[str, Any] | None = None, known: KnownChecksums | None = None
+) -> dict[str, Any]:
     """Describe a request, as `run.json` stores it.
 
     Args:
         request: The request.
-        started: The description with which the run was started; its checksums of unchanged files are taken over.
+        started: The description with which the run was started; its checksums of unchanged content are taken over.
+        known: Checksums of unchanged files, which are not read; those of the others are added.
 
     Returns:
         Text and bundles as "name checksum", the languages, the recipe, and the overrides as given.
@@ -42,12 +46,12 @@ def identity(request: Request, started: Mapping[str, Any] | None = None) -> dict
     Raises:
         UserError: If a file is missing, is not a regular file, or is damaged.
     """
-    started, recipe = started or {}, request.recipe
+    started, recipe, known = started or {}, request.recipe, known or KnownChecksums()
     if recipe is not None and recipe not in recipe_names() and Path(recipe).is_file():
         recipe = f"{recipe} {sha256(Path(recipe))}"
     return {
-        "train": _described_corpora(request.train, started.get("train")),
-        "valid": _described_corpora(request.valid or (), started.get("valid")),
+        "train": _described_corpora(request.train, started.get("train"), known),
+        "valid": _described_corpora(request.valid or (), started.get("valid"), known),
         "languages": list(request.languages),
         "recipe": recipe,
         "settings": list(request.settings),
@@ -66,11 +70,15 @@ def bundle_identity(run: Path) -> str:
 
 def checksum(path: Path) -> str:
     """Return the SHA-256 of a file; raises `UserError` if it is missing or is not a regular file."""
+    _check_file(path)
+    return sha256(path)
+
+
+def _check_file(path: Path) -> None:
     if not path.exists():
         raise UserError(f"{path}: no such file.")
     if not path.is_file():
         raise UserError(f"{path}: not a regular file. Give a file that can be read several times.")
-    return sha256(path)
 
 
 def same_content(one: object, other: object) -> bool:
@@ -108,21 +116,26 @@ def differences(started: Mapping[str, Any], described: Mapping[str, Any]) -> Ite
         yield f"--weights = {before}, now {now}"
 
 
-def _described_corpora(corpora: Sequence[Corpus], started: object) -> list[Any]:
+def _described_corpora(corpora: Sequence[Corpus], started: object, known: KnownChecksums) -> list[Any]:
     """Describe text by names and content: a list for each corpus, of a single corpus only its items."""
-    known = dict(tokens[-2:] for tokens in map(str.split, _flat(started)) if len(tokens) > 2)
-    described = [[_described_file(path, known) for path in corpus.paths] for corpus in corpora]
+    contents = dict(tokens[-2:] for tokens in map(str.split, _flat(started)) if len(tokens) > 2)
+    described = [[_described_file(path, contents, known) for path in corpus.paths] for corpus in corpora]
     return described[0] if len(described) == 1 else described
 
 
-def _described_file(path: Path, known: Mapping[str, str]) -> str:
+def _described_file(path: Path, contents: Mapping[str, str], known: KnownChecksums) -> str:
     """Describe a file as "name checksum"; a compressed one also by its content, "name checksum checksum"."""
-    whole = checksum(path)
-    with open(path, "rb") as file, damage_reported(path):
-        content = decompressed(file, path)
-        if content is file:
-            return f"{path.name} {whole}"
-        return f"{path.name} {whole} {known.get(whole) or hashlib.file_digest(content, 'sha256').hexdigest()}"
+
+    def compute(path: Path) -> str:
+        whole = sha256(path)
+        with open(path, "rb") as file, damage_reported(path):
+            content = decompressed(file, path)
+            if content is file:
+                return whole
+            return f"{whole} {contents.get(whole) or hashlib.file_digest(content, 'sha256').hexdigest()}"
+
+    _check_file(path)
+    return f"{path.name} {known.of(path, compute)}"
 
 
 def _flat(described: object) -> Iterator[str]:

@@ -24,6 +24,7 @@ from allyouneed.snapshots import KEPT
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.reporting.outcome import STOPPED_EARLY
 from allyouneed.training.request import Request, explicit_values
+from allyouneed.training.resolution.checksums import KnownChecksums
 from allyouneed.training.resolution.choice import Choice
 from allyouneed.training.resolution.identity import differences, identity, name_of
 from allyouneed.training.resolution.run_record import RunRecord
@@ -120,7 +121,8 @@ def _agree(choice: Choice, record: RunRecord, show: Callable[[str], None]) -> tu
     """Return the settings, and the facts to store with a longer plan; other facts are stored at once."""
     request, started = choice.request, record.content.get("asked")
     choice.check()
-    described, others = identity(request, started), []
+    known = KnownChecksums(record.content.get("files"))
+    described, others = identity(request, started, known), []
     if started is not None:
         others, base = [*differences(started, described)], _repeated_base(choice, record)
         if base is None:
@@ -137,7 +139,7 @@ def _agree(choice: Choice, record: RunRecord, show: Callable[[str], None]) -> tu
     if started is None or others or config.data != record.config.data:
         for leftover in ("data", "checkpoints", KEPT):
             shutil.rmtree(request.out / leftover, ignore_errors=True)
-    record.update(asked=described, base=_stored(base), config=_stored(config))
+    record.update(asked=described, base=_stored(base), config=_stored(config), files=known.as_dict())
     return config, {}
 
 

@@ -16,8 +16,9 @@ class RunRecord:
 
     Attributes:
         path: Path of the file.
-        content: Content of the file: `asked` (see `identity`), `base` (the settings without the overrides), `config`
-            (the settings), `plan` (the newest), `earlier_plans` (those that it replaced) and `finished` (the scores).
+        content: Content of the file: `asked` (see `identity`), `files` (see `KnownChecksums`), `base` (the settings
+            without the overrides), `config` (the settings), `plan` (the newest), `earlier_plans` (those that it
+            replaced) and `finished` (the scores).
 
     Raises:
         UserError: If the file exists but cannot be read, or was written by an incompatible version.
