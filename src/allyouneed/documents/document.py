@@ -102,6 +102,18 @@ FORMATS = (
     Format("PDF document", (".pdf",), "pdf", is_text=False),
     Format("PowerPoint presentation", (".pptx", ".pptm", ".ppsx", ".ppsm", ".potx", ".potm"), "pptx", is_text=False),
     Format("gettext catalogue", (".po", ".pot"), "po"),
+    Format("XLIFF", (".xlf", ".xliff", ".mxliff", ".sdlxliff", ".mqxliff"), "xliff"),
+    Format("XLIFF", (".xml",), "xliff", rb"<xliff[\s>]"),
+    Format("TMX", (".tmx",), "tmx"),
+    Format("Java properties", (".properties",), "properties"),
+    Format("Apple strings", (".strings",), "apple_strings"),
+    Format("SubRip subtitles", (".srt",), "subtitles"),
+    Format("WebVTT subtitles", (".vtt",), "subtitles"),
+    Format("Android strings", (".xml",), "android", rb"<resources[\s>]"),
+    Format("Apple strings", (".stringsdict",), "stringsdict"),
+    Format("Apple strings", (".strings",), "stringsdict", rb"<plist[\s>]"),
+    Format("CSV", (".csv",), "table"),
+    Format("TSV", (".tsv", ".tab"), "table"),
     Format("JSON", (".json", ".jsonl", ".ndjson", ".arb"), "json_text"),
 )
 _BEGINNING = 4096  # bytes that tell formats with one suffix apart

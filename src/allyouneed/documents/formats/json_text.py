@@ -83,7 +83,7 @@ def read(data: bytes, options: ReadOptions) -> JsonDocument:
         value = _value(text, string)
         if not is_text(string) or not any(map(str.isalpha, value)):
             continue
-        if options.columns is None and _is_identifier(value):
+        if options.columns is None and is_identifier(value):
             identifiers += 1
             continue
         line += text.count("\n", position, string.start)
@@ -181,7 +181,7 @@ def _missing_forms(string: JsonString, members: Members, language: str) -> list[
     return [name for each in plural_categories(language) if (name := f"{stem}_{each}") not in record]
 
 
-def _is_identifier(value: str) -> bool:
+def is_identifier(value: str) -> bool:
     """Whether a string is an identifier, a path or an address rather than text."""
     rest = _MARKUP.sub("", value)
     if not any(map(str.isalpha, rest)):
