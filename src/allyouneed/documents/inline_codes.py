@@ -88,7 +88,7 @@ def _flattened(tree: XmlTree, node: Node, role: Callable[[Node], Role]) -> Itera
         elif tree.is_text(child):  # type: ignore[arg-type]
             yield tree.text_of(child)  # type: ignore[arg-type]
         else:
-            yield _Mark(tree.text[child.start : child.end], Role())  # type: ignore[attr-defined]
+            yield _Mark(tree.text[child.start : child.end], Role(text=child.text))  # type: ignore[attr-defined]
 
 
 def _match(found: list[str | _Mark]) -> None:

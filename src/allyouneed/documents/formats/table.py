@@ -111,7 +111,7 @@ def _delimiter(text: str) -> str:
         usual = max(set(lengths), key=lengths.count, default=1)
         return (lengths.count(usual) if usual > 1 else 0, usual)
 
-    return max(",;\t|", key=agreement)
+    return max(";\t|,", key=agreement)  # a tie is of decimal commas
 
 
 def _columns(probe: list[list[str]], options: ReadOptions) -> tuple[set[int], bool]:
