@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from allyouneed.documents.formats.markup_scanner import Piece
 from allyouneed.documents.segments import Code, CodeKind, Parts
 from allyouneed.documents.xml_tree import Node, XmlTree
 
@@ -70,7 +71,7 @@ def write_parts(tree: XmlTree, parts: Parts) -> str:
 
 
 def _flattened(tree: XmlTree, node: Node, role: Callable[[Node], Role]) -> Iterator[str | _Mark]:
-    waiting: list[object] = list(reversed(node.children))
+    waiting: list[Node | Piece | _Mark] = list(reversed(node.children))
     while waiting:
         child = waiting.pop()
         if isinstance(child, _Mark):
@@ -85,10 +86,10 @@ def _flattened(tree: XmlTree, node: Node, role: Callable[[Node], Role]) -> Itera
                 waiting += reversed(child.children)
             else:
                 yield _Mark(tree.raw(child), how)
-        elif tree.is_text(child):  # type: ignore[arg-type]
-            yield tree.text_of(child)  # type: ignore[arg-type]
+        elif tree.is_text(child):
+            yield tree.text_of(child)
         else:
-            yield _Mark(tree.text[child.start : child.end], Role(text=child.text))  # type: ignore[attr-defined]
+            yield _Mark(tree.text[child.start : child.end], Role(text=child.text))
 
 
 def _match(found: list[str | _Mark]) -> None:

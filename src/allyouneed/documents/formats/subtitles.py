@@ -200,7 +200,7 @@ def _joined(text: str, group: list[Line], is_vtt: bool) -> Parts:
     """The text of a group of stretches with its tags as codes; line breaks are spaces."""
     raw = " ".join(_LINE_END.sub(" ", text[line.start : line.end]) for line in group)
     parts: list[str | Code] = []
-    stack: list[tuple[str, int]] = []
+    stack: list[tuple[str, int, str]] = []
     position, number = 0, 0
     for tag in [*_TAG.finditer(raw), None]:
         piece = raw[position : tag.start() if tag else len(raw)]
@@ -213,13 +213,13 @@ def _joined(text: str, group: list[Line], is_vtt: bool) -> Parts:
         if name is None or name[1].lower() not in ("b", "i", "u", "s", "c", "v", "font", "lang", "ruby", "rt"):
             parts.append(Code(tag[0]))
         elif tag[0][1] != "/":
-            stack.append((name[1].lower(), len(parts)))
+            stack.append((name[1].lower(), len(parts), tag[0]))
             parts.append(Code(tag[0]))
+        elif stack and stack[-1][0] == name[1].lower():
+            _, index, opening = stack.pop()
+            number += 1
+            parts[index] = Code(opening, CodeKind.OPEN, number)
+            parts.append(Code(tag[0], CodeKind.CLOSE, number))
         else:
-            opening = stack.pop() if stack and stack[-1][0] == name[1].lower() else None
             parts.append(Code(tag[0]))
-            if opening is not None:
-                number += 1
-                parts[opening[1]] = parts[opening[1]]._replace(kind=CodeKind.OPEN, pair=number)  # type: ignore[union-attr]
-                parts[-1] = Code(tag[0], CodeKind.CLOSE, number)
     return tuple(parts)
