@@ -49,6 +49,8 @@ class Bundle:
         samples: Reference outputs, see `translation/reference_outputs.py`; empty until training has finished.
         directions: Directions of a multilingual model, whose sources begin with the code of the target language
             (`data/directions.py`); empty for a model of one direction.
+        numbers_share: Share of validation sources with digits but without letters, such as dates in digits; None if it
+            is not known. Such texts are translated only by models that learned it, see `translation/protection`.
     """
 
     model: Transformer
@@ -60,6 +62,7 @@ class Bundle:
     notes: dict[str, Any] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
     directions: tuple[Direction, ...] = ()
+    numbers_share: float | None = None
 
     @property
     def title(self) -> str:
@@ -91,6 +94,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "config": bundle.config.model_dump(),
         **({"directions": [list(each) for each in bundle.directions]} if bundle.directions else {}),
         **({"variant": bundle.model.variant} if bundle.model.variant else {}),
+        **({"numbers_share": bundle.numbers_share} if bundle.numbers_share is not None else {}),
     }
     contents: dict[str, bytes | str] = {
         "model.safetensors": tensor_bytes(weights_of(bundle.model)),
@@ -134,6 +138,7 @@ def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
     samples = _samples(folder / "samples.json")
     languages = tuple(facts["languages"])
     directions = tuple((source, target) for source, target in facts.get("directions", ()))
+    share = facts.get("numbers_share")
     return Bundle(
         model,
         tokenizer,
@@ -144,6 +149,7 @@ def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
         facts["notes"],
         samples,
         directions,
+        share if isinstance(share, float | int) else None,
     )
 
 

@@ -1,5 +1,6 @@
 """Sentences with kept parts and terms: what must be in a translation is there, whatever the model generates."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -7,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from allyouneed import SearchOptions, Translator
+from allyouneed.bundle import load_bundle, save_bundle
 from allyouneed.translation.protection import find_kept, find_parts
-from allyouneed.translation.sentence_translation import Sentence, Term, translate_sentences
+from allyouneed.translation.sentence_translation import Sentence, Term, _checked, translate_sentences
 
 KEPT = [
     "%s", "%1$s", "%(name)s", "%d", "%%", "%@", "{name}", "{0}", "{{x}}", "${x}", "#{x}", "{}", "&amp;",
@@ -130,3 +132,31 @@ def test_terms_are_forced(translator, options):
 def test_links_of_words(translator):
     [found] = translate_sentences(translator, [Sentence("a b c")], links=True)
     assert {found.text[slice(*target)] for _, target in found.links} == set(found.text.split())
+
+
+def test_models_trained_on_numbers_translate_them(translator):
+    bundle = replace(translator.bundle, numbers_share=0.2)
+    texts = ["12", "1987.6.29", "?", "{x}"]
+    found = translate_sentences(Translator(bundle), [sentence(text) for text in texts])
+    assert [one.is_copied for one in found] == [False, False, True, True]
+    without = Translator(replace(translator.bundle, numbers_share=None, samples=[{"source": "1987.6.29"}]))
+    assert not translate_sentences(without, [sentence("12")])[0].is_copied
+
+
+def test_the_share_of_numbers_is_stored_with_the_bundle(toy_run, tmp_path):
+    bundle = load_bundle(toy_run / "bundle")
+    assert bundle.numbers_share == 0
+    save_bundle(replace(bundle, numbers_share=0.25), tmp_path / "bundle")
+    assert load_bundle(tmp_path / "bundle").numbers_share == 0.25
+
+
+def test_a_bundle_without_reference_outputs(translator):
+    [found] = translate_sentences(Translator(replace(translator.bundle, samples=[])), [sentence("a {x} b")])
+    assert found.text.count("{x}") == 1
+
+
+def test_text_is_reported_that_only_the_model_wrote():
+    source = sentence("a {x} b")
+    text, kept, problems = _checked(source, "{x} b {x} {y}", ((0, 3),))
+    assert (text, kept) == ("{x} b  {y}", ((0, 3),))
+    assert problems == ["The translation contains “{y}”, which the source lacks."]

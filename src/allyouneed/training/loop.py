@@ -51,6 +51,7 @@ from allyouneed.training.validation import (
     validation_loss,
     validation_scores,
 )
+from allyouneed.translation.protection.letters import numbers_share
 from allyouneed.translation.reference_outputs import make_reference_outputs
 
 _NOTICEABLE = 0.25  # change of the number of steps under a budget that is reported
@@ -205,6 +206,7 @@ class Loop:
         self.bundle.scores = {"valid": {"loss": loss, "beam_size": beam, **scores.as_dict()}}
         self.bundle.notes = {**self.bundle.notes, "weights": name, "steps": self.state.step}
         self.bundle.samples = make_reference_outputs(self.bundle, self.valid.texts)
+        self.bundle.numbers_share = numbers_share(self.bundle.tokenizer.split_code(s)[1] for s, _ in self.valid.texts)
         save_bundle(self.bundle, self.run / "bundle")
         return self.bundle.scores
 

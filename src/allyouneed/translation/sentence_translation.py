@@ -11,6 +11,7 @@ the model generates. If the link is uncertain, other stand-ins are tried.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from typing import NamedTuple
 from allyouneed.data.tokens.tokenizer import to_nfc
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.protection.finding import find_parts
-from allyouneed.translation.protection.letters import has_digits, has_letters
+from allyouneed.translation.protection.letters import has_digits, has_letters, numbers_share
 from allyouneed.translation.protection.masking import mask, needs_space
 from allyouneed.translation.protection.placement import Placed, Wanted, place
 from allyouneed.translation.protection.stand_ins import StandIns, stand_ins_of
@@ -79,6 +80,7 @@ class TranslatedSentence(NamedTuple):
 
 _ATTEMPTS = 4  # sets of stand-ins that are tried
 _ENOUGH = 0.7  # attention to a stand-in above which no other is tried
+_NUMBERS_SHARE = 0.02  # of the sources; a corpus of sentences may contain some numbers too
 _CHECKED = frozenset(("placeholder", "message", "entity", "tag", "url", "e-mail"))
 
 
@@ -206,12 +208,14 @@ def _is_translatable(translator: Translator, sentence: Sentence) -> bool:
 
 
 def translates_numbers(translator: Translator) -> bool:
-    """Return whether a model was trained on sources without letters, such as dates in digits.
+    """Return whether a model was trained on sources of digits without letters, such as dates.
 
-    This is the case if a source without letters is among the reference outputs of its bundle.
+    A bundle of an earlier version does not say so; its reference outputs do.
     """
-    sources = (translator.tokenizer.split_code(each["source"])[1] for each in translator.bundle.samples)
-    return any(has_digits(source) and not has_letters(source) for source in sources)
+    share = translator.bundle.numbers_share
+    if share is None:
+        share = numbers_share(translator.tokenizer.split_code(each["source"])[1] for each in translator.bundle.samples)
+    return share >= _NUMBERS_SHARE
 
 
 class _JobRunner:
@@ -311,16 +315,20 @@ def _links(found: _Found, offset: int) -> list[tuple[Span, Span]]:
 
 def _checked(sentence: Sentence, text: str, kept: tuple[Span, ...]) -> tuple[str, tuple[Span, ...], list[str]]:
     """Remove further copies of kept parts, and report text of their kind that the source lacks."""
-    problems = []
+    problems, removed = list[str](), list[Span]()
     source = {sentence.text[start:end] for start, end in sentence.kept}
-    for part in reversed(find_parts(text)):
+    ordered = sorted(kept)
+    ends = [end for _, end in ordered]
+    for part in find_parts(text):
+        near = bisect_right(ends, part.start)
         extra = text[part.start : part.end]
-        if part.kind not in _CHECKED or any(a < part.end and part.start < b for a, b in kept):
+        if part.kind not in _CHECKED or (near < len(ordered) and ordered[near][0] < part.end):
             continue
         if extra in source:
-            text = text[: part.start] + text[part.end :]
-            length = part.end - part.start
-            kept = tuple((a - length, b - length) if a >= part.end else (a, b) for a, b in kept)
+            removed.append((part.start, part.end))
         elif extra not in sentence.text:
             problems.append(f"The translation contains “{extra}”, which the source lacks.")
+    for start, end in reversed(removed):
+        text = text[:start] + text[end:]
+        kept = tuple((a - end + start, b - end + start) if a >= end else (a, b) for a, b in kept)
     return text, kept, problems

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from allyouneed.data.tokens.tokenizer import UNK, to_nfc
+from allyouneed.translation.directions import needs_target
 from allyouneed.translation.translator import Translator
 from allyouneed.translation.word_alignment import AlignedWords, Span, align_words, word_spans
 
@@ -88,6 +89,8 @@ def _is_known(translator: Translator, text: str) -> bool:
 
 def _contexts(translator: Translator) -> list[str]:
     """Return the source sentences of the bundle's reference outputs, without codes of target languages."""
+    if needs_target(translator.bundle):  # no text can be translated without a code
+        return []
     tokenizer = translator.tokenizer
     split = [tokenizer.split_code(to_nfc(sample["source"]).strip()) for sample in translator.bundle.samples]
     texts = [text.strip() for code, text in split if not tokenizer.code or code in ("", tokenizer.code)]
