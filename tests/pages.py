@@ -38,5 +38,5 @@ def check_command(command: str) -> None:
     if name == "paper":
         name, *arguments = arguments
         parser = parser.commands[name]
-    context = parser.make_context(name, expand_options(arguments))
+    context = parser.make_context(name, expand_options([name, *arguments])[1:])
     assert context.info_name == name

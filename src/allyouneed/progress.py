@@ -78,7 +78,7 @@ class RateLines:
     Args:
         say: Receives the lines.
         description: Label of the task.
-        total: Number of items.
+        total: Number of items; 0 if unknown.
         unit: What the items are, in the plural.
     """
 
@@ -101,7 +101,7 @@ class RateLines:
             return
         self._last_line = now
         rate = self._done / (now - self._start)
-        left = time_left(max(0, self._total - self._done) / rate)
-        self._say(
-            f"{self._description}: {self._done:,}/{self._total:,} {self._unit}, {rate:,.0f} {self._unit}/s, {left}"
-        )
+        of, left = "", ""
+        if self._total:
+            of, left = f"/{self._total:,}", f", {time_left(max(0, self._total - self._done) / rate)}"
+        self._say(f"{self._description}: {self._done:,}{of} {self._unit}, {rate:,.0f} {self._unit}/s{left}")

@@ -10,7 +10,6 @@ from allyouneed.data.corpus import count_pairs
 from allyouneed.data.files.formats import read_pairs, reading_notes
 from allyouneed.data.files.headers import side_of
 from allyouneed.errors import UserError
-from tests.pages import blocks
 
 
 def write(tmp_path, text, name="a.tsv"):
@@ -181,19 +180,18 @@ def test_names_of_columns(name, side):
     assert side_of(name) == side
 
 
-def test_the_documented_conversion_of_a_translation_memory(tmp_path):
-    namespace: dict = {}
-    exec(blocks("docs/howto/files.md", "python")[0], namespace)
-    unit = '<tu><tuv xml:lang="{}"><seg>{}</seg></tuv><tuv xml:lang="{}"><seg>{}</seg></tuv></tu>'
-    units = [
-        ("de-DE", 'ein <ph x="1"/>"Hund"', "EN", "a dog\n&amp;"),
-        ("de", "eins", "fr", "un"),
-        ("en", "two", "de", "zwei"),
-    ]
-    body = "".join(unit.format(*each) for each in units)
-    (tmp_path / "a.tmx").write_text(f'<?xml version="1.0"?>\n<tmx version="1.4"><header/><body>{body}</body></tmx>')
-    namespace["tmx_to_tsv"](tmp_path / "a.tmx", tmp_path / "a.tsv", "de", "en")
-    assert texts([tmp_path / "a.tsv"]) == [(1, 'ein "Hund"', "a dog &"), (2, "zwei", "two")]
+def test_columns_by_name(tmp_path):
+    text = "Nummer\tQuelle\tZiel\n1\teins\tone\n2\tzwei\ttwo\n"
+    for content, name in ((text, "a.tsv"), (text.replace("\t", ";"), "b.csv"), (text.replace("\t", ","), "c")):
+        paths = write(tmp_path, content, name)
+        assert texts(paths, ("Quelle", "Ziel")) == [(2, "eins", "one"), (3, "zwei", "two")]
+        assert texts(paths, ("Ziel", 1)) == [(2, "one", "1"), (3, "two", "2")]
+        with pytest.raises(
+            UserError, match=r"no column named 'Unsinn'; the columns are (not named|Nummer, Quelle, Ziel)"
+        ):
+            texts(paths, ("Unsinn", 1))
+    paths = write(tmp_path, "id\tGerman\tEnglish\n1\teins\tone\n")
+    assert texts(paths, ("en", "de")) == [(2, "one", "eins")]
 
 
 def test_separators_at_the_end_of_rows_do_no_harm(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -256,9 +256,9 @@ def is_weighted(corpora: Sequence[Corpus]) -> bool:
     return any(each.weight != 1 for each in corpora)
 
 
-def count_all_pairs(corpora: Sequence[Corpus]) -> int:
+def count_all_pairs(corpora: Sequence[Corpus], say: Callable[[str], None] | None = None) -> int:
     """Count the pairs of all corpora; raises `UserError` as `count_pairs` does."""
-    return sum(count_pairs(each.paths, each.columns) for each in corpora)
+    return sum(count_pairs(each.paths, each.columns, say) for each in corpora)
 
 
 def total(reports: Sequence[CorpusReport]) -> CorpusReport:

@@ -6,7 +6,7 @@ are shown, and all of them are listed in a file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from allyouneed.data.files.selection import AnyColumns
 from allyouneed.data.files.tables import position, shown_position
 from allyouneed.data.inspection.findings import EXAMPLES, finding_lines
 from allyouneed.errors import UserError
+from allyouneed.progress import RateLines
 
 _INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\u00ad \u3000"  # spaces, joiners and marks without a width
 _MOST_NAMED = 3  # files in a line of the report
@@ -143,16 +144,18 @@ class PairChecks:
         return None
 
 
-def count_pairs(paths: Sequence[Path], columns: AnyColumns = (1, 2)) -> int:
+def count_pairs(paths: Sequence[Path], columns: AnyColumns = (1, 2), say: Callable[[str], None] | None = None) -> int:
     """Count the pairs of a corpus, in one pass; a header is not counted.
 
     Args:
         paths: Its files.
         columns: Columns or languages of source and target.
+        say: Receives a line of progress every 10 seconds, for kinds of files that take long.
 
     Raises:
         UserError: As for `read_pairs`, if many rows of a table have another number of columns than the others, or if
             the number of lines of two files differs. The message has both counts and the line from which the files
             seem to differ.
     """
-    return sum(part.count() for part in open_parts(paths, columns))
+    counted = RateLines(say, "counting the pairs", 0, "pairs").counted if say else iter
+    return sum(part.count(counted) for part in open_parts(paths, columns))

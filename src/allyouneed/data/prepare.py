@@ -85,11 +85,11 @@ def prepare(
     train, valid = (located(corpora, data.columns, languages) for corpora in (train, valid or ()))
     for note in dict.fromkeys(note for each in (*train, *valid) for note in reading_notes(each.paths, each.columns)):
         say(note)
-    counts = [count_pairs(corpus.paths, corpus.columns) for corpus in train]
+    counts = [count_pairs(corpus.paths, corpus.columns, say) for corpus in train]
     count_all_pairs(valid)
     held_out = HeldOut({} if valid else held_out_strides(train, counts))
     chosen_checks(data.cleaning)  # a missing library is reported before the text is read
-    inspection = inspect_text(train, valid, counts, data, languages or ("und", "und"))
+    inspection = inspect_text(train, valid, counts, data, languages or ("und", "und"), say)
     rules = list(zip(train, inspection.rules, strict=True))
     symbols = _symbols(train, data, tokenizer, say)
     if tokenizer is None:

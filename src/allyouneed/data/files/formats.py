@@ -19,8 +19,8 @@ from allyouneed.data.files.opening import is_zip
 from allyouneed.data.files.selection import AnyColumns, Columns
 from allyouneed.data.files.sides import Sides, is_one_side
 from allyouneed.data.files.sides import have_columns as have_columns
+from allyouneed.data.files.tables import Counted, Table
 from allyouneed.data.files.tables import RawPair as RawPair
-from allyouneed.data.files.tables import Table
 from allyouneed.data.files.text_tables import TextTable, is_table
 from allyouneed.errors import UserError
 
@@ -46,8 +46,8 @@ class Part(Protocol):
     def pairs(self) -> Iterator[RawPair]:
         """Yield its sentence pairs, in one pass."""
 
-    def count(self) -> int:
-        """Count its sentence pairs, in one pass."""
+    def count(self, counted: Counted = iter) -> int:
+        """Count its sentence pairs, in one pass; what is not plain text passes through `counted`, for progress."""
 
 
 def read_pairs(paths: Sequence[Path], columns: AnyColumns = (1, 2)) -> Iterator[RawPair]:

@@ -31,6 +31,11 @@ class Columns(NamedTuple):
         return (self.source, self.target) == (1, 2)
 
     @property
+    def names(self) -> frozenset[str]:
+        """Names of columns that were chosen by name."""
+        return frozenset(name for name in (self.source, self.target) if isinstance(name, str))
+
+    @property
     def codes(self) -> tuple[str, str] | None:
         """Languages of source and target: those chosen by name, else `languages`; None if neither is known."""
         if isinstance(self.source, str) and isinstance(self.target, str):

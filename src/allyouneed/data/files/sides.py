@@ -11,7 +11,7 @@ import numpy as np
 from allyouneed.data.files.headers import side_of
 from allyouneed.data.files.lines import read_lines
 from allyouneed.data.files.selection import Columns
-from allyouneed.data.files.tables import RawPair
+from allyouneed.data.files.tables import Counted, RawPair
 from allyouneed.data.files.text_tables import decoded_pair, is_csv
 from allyouneed.errors import UserError
 from allyouneed.languages import primary
@@ -75,7 +75,7 @@ class Sides:
             if number > 1 or not is_header:
                 yield decoded_pair(number, left, right)
 
-    def count(self) -> int:
+    def count(self, counted: Counted = iter) -> int:
         """Count the pairs, in one pass.
 
         Raises:

@@ -6,15 +6,16 @@ A subclass reads one kind of file: tab-separated values, CSV and JSON lines in `
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from allyouneed.data.files.headers import side_of
 from allyouneed.data.files.rows import Row
 from allyouneed.data.files.selection import Columns, Name, closeness
 from allyouneed.errors import UserError
 
+Counted: TypeAlias = Callable[[Iterable[Any]], Iterator[Any]]
 _MOST_SAMPLED = 100  # rows in which a column of numbers is recognised
 _MOST_NAMED = 20  # columns in a message
 
@@ -82,8 +83,8 @@ class Table(ABC):
         """
 
     @abstractmethod
-    def count(self) -> int:
-        """Count the rows below the header, in one pass.
+    def count(self, counted: Counted = iter) -> int:
+        """Count the rows below the header, in one pass; those that take long pass through `counted`, for progress.
 
         Raises:
             UserError: If the file is damaged, or many rows have another number of columns than the others.
@@ -199,9 +200,9 @@ class RowTable(Table):
         for line, (source, target), fault in self._rows(self.select()):
             yield RawPair(line, source.strip(), target.strip(), fault)
 
-    def count(self) -> int:
+    def count(self, counted: Counted = iter) -> int:
         """Count the rows, in one pass."""
-        return sum(1 for _ in self._rows(self.select()))
+        return sum(1 for _ in counted(self._rows(self.select())))
 
 
 def leaf(name: str) -> str:

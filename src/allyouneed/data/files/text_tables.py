@@ -20,7 +20,7 @@ from allyouneed.data.files.json_fields import names_of
 from allyouneed.data.files.lines import read_lines
 from allyouneed.data.files.rows import Row, csv_rows, json_object, json_rows, tsv_rows
 from allyouneed.data.files.selection import DEFAULT, Columns
-from allyouneed.data.files.tables import RawPair, Table, named_columns
+from allyouneed.data.files.tables import Counted, RawPair, Table, named_columns
 from allyouneed.errors import UserError
 
 _SAMPLE = 10_000  # lines from which the form of a file is recognised
@@ -109,7 +109,7 @@ class TextTable(Table):
         lines = read_lines(path)
         self._sample = list(islice(lines, _SAMPLE))
         self._lines = chain(self._sample, lines)
-        self.layout = layout = _find_layout(self._sample, path)
+        self.layout = layout = _find_layout(self._sample, path, wanted.names)
         self.form, self.width, self.names = layout.form, layout.width, layout.names
 
     def sample(self) -> Iterator[Row]:
@@ -160,7 +160,7 @@ class TextTable(Table):
                 fault = f"{'fewer' if len(cells) < width else 'more'} than {width} columns"
                 yield RawPair(number, line.decode("utf-8", "replace"), "", fault)
 
-    def count(self) -> int:
+    def count(self, counted: Counted = iter) -> int:
         """Count the rows below the header, in one pass.
 
         Raises:
@@ -176,7 +176,7 @@ class TextTable(Table):
             table = TextTable(self.path)  # a tab at the end of a row does no harm
         else:
             table = self
-        faults = Counter(row.fault is None for row in _rows(table._lines, layout))
+        faults = Counter(row.fault is None for row in counted(_rows(table._lines, layout)))
         total, irregular = sum(faults.values()), faults[False]
         if irregular > max(1, MAX_BAD_SHARE * total):
             self._refuse_irregular(total, irregular)
@@ -192,7 +192,7 @@ class TextTable(Table):
         )
 
 
-def _find_layout(sample: Sequence[bytes], path: Path) -> Layout:
+def _find_layout(sample: Sequence[bytes], path: Path, wanted: frozenset[str] = frozenset()) -> Layout:
     lines = [line for line in sample if line.strip()]
     if not lines:
         return Layout("TSV", "\t", False, 2)
@@ -201,12 +201,12 @@ def _find_layout(sample: Sequence[bytes], path: Path) -> Layout:
         return _json_layout(names_of(records), path)
     widths = Counter(line.count(b"\t") + 1 for line in lines)
     if widths[1] * 2 > len(lines):
-        return _find_csv(sample, lines, path)
+        return _find_csv(sample, lines, path, wanted)
     quoted = _is_quoted(lines)
     if quoted:
         rows = islice(csv_rows(iter(sample), "\t"), len(lines))
         widths = Counter(len(row.cells) for row in rows if not row.fault) or widths
-    return _with_header(Layout("TSV", "\t", quoted, _usual(widths)), sample)
+    return _with_header(Layout("TSV", "\t", quoted, _usual(widths)), sample, wanted)
 
 
 def _json_layout(names: tuple[str, ...], path: Path) -> Layout:
@@ -219,7 +219,9 @@ def _json_layout(names: tuple[str, ...], path: Path) -> Layout:
     return Layout("JSON lines", "", False, len(names), () if is_array else names)
 
 
-def _find_csv(sample: Sequence[bytes], lines: Sequence[bytes], path: Path) -> Layout:
+def _find_csv(
+    sample: Sequence[bytes], lines: Sequence[bytes], path: Path, wanted: frozenset[str] = frozenset()
+) -> Layout:
     """Recognise CSV by its regularity: with a header or quoted cells, or in a file named `.csv`."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix not in _COMPRESSION]
     by_name = suffixes[-1:] == [".csv"]
@@ -230,7 +232,7 @@ def _find_csv(sample: Sequence[bytes], lines: Sequence[bytes], path: Path) -> La
         if width == 1:
             continue
         form = "TSV" if separator == "\t" else "CSV"
-        layout = _with_header(Layout(form, separator, True, width), sample)
+        layout = _with_header(Layout(form, separator, True, width), sample, wanted)
         regular = widths[width] > (1 - MAX_BAD_SHARE) * len(rows)
         if (regular and (layout.header or _is_quoted(lines, separator))) or (by_name and widths[width] * 2 > len(rows)):
             return layout
@@ -273,13 +275,13 @@ def _is_quoted(lines: Sequence[bytes], separator: str = "\t") -> bool:
     return not record and (all_quoted or needed)
 
 
-def _with_header(layout: Layout, sample: Sequence[bytes]) -> Layout:
-    """Recognise a header: a first row whose cells name a source and a target, or two languages."""
+def _with_header(layout: Layout, sample: Sequence[bytes], wanted: frozenset[str]) -> Layout:
+    """Recognise a header: a first row whose cells name a source and a target, two languages, or the chosen columns."""
     first = next((row for row in _rows(iter(sample), layout) if not row.fault), None)
     if first is None or first.line != 1 or layout.width != len(first.cells):
         return layout
     names = tuple(cell.strip() for cell in first.cells)
-    if not named_columns(names):
+    if not named_columns(names) and not (wanted and wanted <= {*names}):
         return layout
     return Layout(layout.form, layout.separator, layout.quoted, layout.width, names, 1)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from allyouneed.config import DataConfig
@@ -17,12 +17,14 @@ from allyouneed.data.cleaning.block import CleaningRules, clean_block, cleaning_
 from allyouneed.data.corpora import Corpus
 from allyouneed.data.directions import code_of
 from allyouneed.data.files.formats import RawPair, exchange_advice, read_pairs
+from allyouneed.data.files.tables import Counted
 from allyouneed.data.inspection.alignment import alignment_findings
 from allyouneed.data.inspection.findings import Finding, examples_of
 from allyouneed.data.inspection.garbled import garbled_findings
 from allyouneed.data.inspection.overlap import ValidationOverlap
 from allyouneed.data.inspection.sides import side_findings
 from allyouneed.languages import primary
+from allyouneed.progress import RateLines
 
 _KEPT = 200_000  # pairs of a corpus that are kept, in blocks of consecutive pairs
 _BLOCK = 1000
@@ -60,6 +62,7 @@ def inspect_text(
     counts: Sequence[int],
     data: DataConfig,
     languages: tuple[str, str],
+    say: Callable[[str], None] | None = None,
 ) -> Inspection:
     """Inspect the training and the validation text.
 
@@ -69,6 +72,7 @@ def inspect_text(
         counts: Number of pairs of each training corpus.
         data: Settings.
         languages: Codes of the source and the target language.
+        say: Receives a line of progress every 10 seconds.
 
     Raises:
         UserError: If most pairs have a fault that makes training pointless, unless `data.faults` is "warn", or if a
@@ -80,8 +84,9 @@ def inspect_text(
     )
     in_valid = [_findings(each, pairs, languages, "--valid") for each, pairs in zip(valid, texts, strict=True)]
     in_train, rules, seen = [], [], set()
+    counted = RateLines(say, "inspecting the text", sum(counts), "pairs").counted if say else iter
     for corpus, count in zip(train, counts, strict=True):
-        pairs = _kept(corpus, count, overlap)
+        pairs = _kept(corpus, count, overlap, counted)
         rules.append(_rules(corpus, pairs, data, languages))
         is_new = corpus.paths not in seen  # a multilingual model may have a corpus in both directions
         in_train.append(_findings(corpus, pairs, languages, "--train", rules[-1].repairs) if is_new else [])
@@ -140,11 +145,11 @@ def _findings(
     return corpus_findings(pairs, corpus.file_languages or languages, exchange, repairs)
 
 
-def _kept(corpus: Corpus, count: int, overlap: ValidationOverlap) -> list[RawPair]:
+def _kept(corpus: Corpus, count: int, overlap: ValidationOverlap, counted: Counted) -> list[RawPair]:
     """Read a corpus, count its overlap with the validation text, and keep blocks of consecutive pairs."""
     every = max(1, count // _KEPT)
     kept = []
-    for index, pair in enumerate(read_pairs(corpus.paths, corpus.columns)):
+    for index, pair in enumerate(counted(read_pairs(corpus.paths, corpus.columns))):
         if overlap.valid:
             overlap.add(corpus.presented(pair))
         if index // _BLOCK % every == 0:

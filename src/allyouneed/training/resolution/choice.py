@@ -67,7 +67,7 @@ class Choice:
         if request.recipe is not None:
             return base_config(request)
         planned = Config().override(minutes).training.minutes or DEFAULT_MINUTES
-        choice = choose_size(count_all_pairs(request.train), planned, self.device)
+        choice = choose_size(count_all_pairs(request.train, show), planned, self.device)
         default = "" if minutes or steps else f" (no --minutes given: {DEFAULT_MINUTES:g})"
         show(f"recipe {choice.recipe}, chosen for {choice.reason}{default}")
         return choice.config

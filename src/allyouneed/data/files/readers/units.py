@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from allyouneed.data.files.selection import Columns, Selection
-from allyouneed.data.files.tables import RawPair
+from allyouneed.data.files.tables import Counted, RawPair
 from allyouneed.errors import UserError
 
 _BREAKS = re.compile(r"[ \t\r\n]*[\t\r\n][ \t\r\n]*")
@@ -83,9 +83,9 @@ class UnitFile:
         if is_empty:
             self._refuse(selection)
 
-    def count(self) -> int:
+    def count(self, counted: Counted = iter) -> int:
         """Count the pairs, in one pass."""
-        return sum(1 for _ in self.pairs())
+        return sum(1 for _ in counted(self.pairs()))
 
     def _examined(self) -> list[Unit]:
         """Return the first units with all languages."""

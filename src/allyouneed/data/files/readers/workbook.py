@@ -16,7 +16,7 @@ from allyouneed.data.files.json_fields import one_line
 from allyouneed.data.files.opening import open_seekable
 from allyouneed.data.files.rows import Row
 from allyouneed.data.files.selection import Columns
-from allyouneed.data.files.tables import RawPair, RowTable, named_columns
+from allyouneed.data.files.tables import Counted, RawPair, RowTable, named_columns
 from allyouneed.errors import UserError
 from allyouneed.zip_files import open_zip
 
@@ -61,9 +61,9 @@ class Workbook:
             for pair in sheet.pairs():
                 yield pair._replace(file=where)
 
-    def count(self) -> int:
+    def count(self, counted: Counted = iter) -> int:
         """Count the pairs of all sheets, in one pass."""
-        return sum(sheet.count() for sheet in self._sheets.values())
+        return sum(sheet.count(counted) for sheet in self._sheets.values())
 
 
 def _open_sheet(path: Path, name: str, columns: Columns) -> RowTable | None:
@@ -74,8 +74,7 @@ def _open_sheet(path: Path, name: str, columns: Columns) -> RowTable | None:
     if len(texts) < 2:
         return None
     header = tuple(cell.strip() for cell in (*first[0][1], *[""] * width)[:width])
-    wanted = {column for column in columns[:2] if isinstance(column, str)}
-    names = header if named_columns(header) or (wanted and wanted <= {*header}) else ()
+    names = header if named_columns(header) or (columns.names and columns.names <= {*header}) else ()
     return RowTable(path, "XLSX", names, width, partial(_rows, path, name, bool(names)), columns)
 
 
