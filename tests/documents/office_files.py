@@ -100,8 +100,8 @@ def pptx(slides: list[str], **more: str) -> bytes:
     links = {"ppt/presentation.xml": sorted(names)}
     for name, content in more.items():
         path = f"ppt/{name}/{name}1.xml"
-        kinds[path] = f"presentationml.{name}"
-        parts[path] = f"<p:{name} {space}>{content}</p:{name}>"
+        kinds[path] = "drawingml.chart" if name == "chart" else f"presentationml.{name}"
+        parts[path] = content if name == "chart" else f"<p:{name} {space}>{content}</p:{name}>"
         links.setdefault(names[0], []).append(path)
     return package("ppt/presentation.xml", kinds, parts, links)
 

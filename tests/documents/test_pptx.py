@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from allyouneed.documents.document import ReadOptions, read_document
-from tests.documents.office_files import entry, pptx
+from tests.documents.office_files import A, entry, pptx
 
 
 def shape(text: str, inside: str = "") -> str:
@@ -45,6 +45,22 @@ def test_runs_fields_and_line_breaks():
         '<a:r><a:rPr lang="de-DE" b="1"/><a:t>RUNS</a:t></a:r><a:fld id="{x}" type="slidenum"><a:t>7</a:t></a:fld>'
         '<a:endParaRPr lang="de-DE"/></a:p>'
     ) in entry(document.write([translated]), "ppt/slides/slide1.xml")
+
+
+def test_charts():
+    series = (
+        "<c:tx><c:strRef><c:f>A!B1</c:f><c:strCache><c:pt idx='0'><c:v>dogs</c:v></c:pt></c:strCache></c:strRef></c:tx>"
+    )
+    numbers = "<c:val><c:numRef><c:numCache><c:pt idx='0'><c:v>4.3</c:v></c:pt></c:numCache></c:numRef></c:val>"
+    title = f"<c:title><c:tx><c:rich>{paragraph(run('Animals'))}</c:rich></c:tx></c:title>"
+    names = f'xmlns:c="{A.replace("main", "chart")}" xmlns:a="{A}"'
+    chart = f'<c:chartSpace {names}><c:lang val="en-US"/>{title}{series}{numbers}</c:chartSpace>'
+    data = pptx([shape(paragraph(run("one")))], chart=chart)
+    document = read(data, source="en", target="de")
+    assert [each.text for each in document.segments] == ["one", "Animals", "dogs"]
+    result = entry(document.write([None, ("Tiere",), ("Hunde",)]), "ppt/chart/chart1.xml")
+    assert result.count("<c:v>Hunde</c:v>") == result.count("<a:t>Tiere</a:t>") == result.count("<c:v>4.3</c:v>") == 1
+    assert '<c:lang val="de-DE"/>' in result
 
 
 def test_tabs_separate_texts():

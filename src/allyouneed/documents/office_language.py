@@ -42,7 +42,11 @@ def localize(root: etree._Element, options: ReadOptions) -> bool:
         return False
     target, changed = with_region(options.target), False
     for element in root.iter("{*}lang", *(f"{{*}}{name}" for name in _DRAWN)):
-        if local_name(element) == "lang":
+        if local_name(element) == "lang" and "val" in element.attrib:  # of a chart
+            if _is_source(element.get("val"), options):
+                element.set("val", target)
+                changed = True
+        elif local_name(element) == "lang":
             namespace = element.tag.rpartition("}")[0] + "}"
             attribute = namespace + script_class(options.target)
             is_default = any(local_name(each) == "docDefaults" for each in element.iterancestors())

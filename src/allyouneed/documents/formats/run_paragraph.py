@@ -279,11 +279,16 @@ def _matched(atoms: Iterable[Atom]) -> list[Atom]:
 
 
 def _merged(atoms: list[Atom]) -> list[Atom]:
-    """Make adjacent kept content one code, so that its order cannot change."""
+    """Make adjacent kept content one code, so that its order cannot change, unless several of it show."""
     found: list[Atom] = []
     for atom in atoms:
         last = found[-1] if found else None
-        if isinstance(atom, Alone) and isinstance(last, Alone) and not atom.literal and not last.literal:
+        if (
+            isinstance(atom, Alone)
+            and isinstance(last, Alone)
+            and not (atom.literal or last.literal)
+            and not (atom.text and last.text)
+        ):
             found[-1] = Alone(last.elements + atom.elements, last.text + atom.text, "", last.splits or atom.splits)
         else:
             found.append(atom)
@@ -308,7 +313,7 @@ def _bases(atoms: list[Atom], key_of: Callable[[etree._Element | None], Key]) ->
             wrappers.append(atom.name)
         elif isinstance(atom, Close) and wrappers[-1] == atom.name:
             wrappers.pop()
-    return {name: examples[name, counts.most_common(1)[0][0]] for name, counts in sizes.items()}
+    return {name: examples[name, max(counts, key=counts.__getitem__)] for name, counts in sizes.items()}
 
 
 def _joined(parts: Iterable[str | Code]) -> Iterator[str | Code]:
