@@ -30,6 +30,11 @@ OWN_MODEL = """import allyouneed
 def Transformer():
     return allyouneed.Transformer(allyouneed.ModelConfig(d_model=16, d_ff=32, num_heads=2, encoder_layers=1), 30)
 """
+DOCUMENTS = {
+    "page.html": "<p>a <b>b</b> c</p>\n",
+    "app.po": 'msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n"\n\nmsgid "a b %s"\nmsgstr ""\n',
+    "terms.tsv": "a\tb\n",
+}
 LINES = {"train": 120, "talks": 240, "mine": 120, "both": 120, "mixed": 120}
 STEPS = ["training.steps=3", "training.validate_every=2", "training.average_every=1", "training.bleu_sentences=2"]
 FEW = ["training.batch_tokens=400", "search.max_extra_length=5", "training.device=cpu", *STEPS]
@@ -80,6 +85,11 @@ def prepare(folder: Path, arguments: list[str]) -> None:
             export_marian(load_bundle(POST_NORM), folder / each)
         elif own := re.fullmatch(r"(\w+\.py):\w+", each):
             (folder / own[1]).write_text(OWN_MODEL, encoding="utf-8")
+        elif each in DOCUMENTS:
+            (folder / each).write_text(DOCUMENTS[each], encoding="utf-8")
+        elif each == "letters":
+            (folder / each).mkdir()
+            (folder / each / "a.txt").write_text("a b\n", encoding="utf-8")
         elif text := re.fullmatch(r"(\w+)\.(de|en|ko|sw)", each):
             pairs, side = toy_pairs(LINES.get(text[1], 6)), int(text[2] == "en")
             content = "".join(f"{pair[side]}\n" for pair in pairs)
