@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import TypeAlias
 
@@ -34,7 +35,7 @@ from allyouneed.errors import UserError
 from allyouneed.progress import RateLines
 
 _MANY_PAIRS = 50_000  # from which worker processes are faster than one process
-_TOKENIZER_PAIRS = 1_000_000  # pairs, distributed over the corpus, on which the tokenizer is trained
+_TOKENIZER_PAIRS = 1_000_000  # pairs at most, distributed over the corpus, on which the tokenizer is trained
 Rules: TypeAlias = Sequence[tuple[Corpus, CleaningRules]]
 Engine: TypeAlias = Callable[
     [Callable[[list[RawPair]], PreparedBlock], Iterable[list[RawPair]]], Iterator[PreparedBlock]
@@ -94,7 +95,7 @@ def prepare(
     symbols = _symbols(train, data, tokenizer, say)
     if tokenizer is None:
         say(f"training the tokenizer: {data.vocab_size:,} {'words' if data.subwords == 'word' else 'subwords'} ...")
-        every = max(1, sum(counts) // _TOKENIZER_PAIRS)
+        every = max(1, ceil(sum(counts) / _TOKENIZER_PAIRS))
         progress = RateLines(say, "reading text for the tokenizer", sum(counts), "pairs")
         text = _tokenizer_text(rules, data, held_out, every, progress)
         tokenizer = _learn_tokenizer(text, data, train, symbols, adjustable)
