@@ -3,7 +3,8 @@
 How many terms are in the translations, what it costs in speed, and BLEU, without and with a glossary. The glossary has
 words that occur together in the lines of the corpus (by default the test set itself) more often than with any other
 word. It is used as it is, and with invented translations, which the model would never choose; BLEU is then against
-references in which the words are replaced by the invented ones. The rounds alternate, and the speed is their median.
+references in which the words are replaced by the invented ones. "Constrained search" forces the same words with
+`force_words` instead. The rounds alternate, and the speed is their median.
 The result is a dated Markdown page in --out or benchmarks/results.
 """
 
@@ -61,7 +62,9 @@ def main() -> None:
     cases = {
         "no glossary": (None, known, references),
         "a glossary": (known, known, references),
+        "a glossary, constrained search": (known, known, references),
         "invented translations": (invented, invented, replaced),
+        "invented translations, constrained search": (invented, invented, replaced),
     }
     seconds: dict[str, list[float]] = {}
     texts: dict[str, list[str]] = {}
@@ -70,9 +73,15 @@ def main() -> None:
         for _ in range(args.repeats):
             for name, (entries, _, _) in cases.items():
                 glossary = Glossary(tuple(entries), source, target) if entries else None
-                required = Requirements(None, glossary)
                 started = time.perf_counter()
-                texts[f"{name}, beam {beam}"] = [e.text for e in required.translate(translator, lines, options)]
+                if name.endswith("search") and glossary:
+                    words = [[term.target for term in glossary.find(line)] for line in lines]
+                    texts[f"{name}, beam {beam}"] = [
+                        each.text for each in translator.translate(lines, options, force_words=words)
+                    ]
+                else:
+                    required = Requirements(None, glossary)
+                    texts[f"{name}, beam {beam}"] = [e.text for e in required.translate(translator, lines, options)]
                 seconds.setdefault(f"{name}, beam {beam}", []).append(time.perf_counter() - started)
     rows = []
     for beam in args.beams:

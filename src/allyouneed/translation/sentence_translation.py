@@ -6,7 +6,9 @@ copied.
 
 The model sees a stand-in for each kept part, a word that it knows. In the translation, the word that the decoder's
 attention links with the stand-in is replaced by the kept part. Hence every kept part is there exactly once, whatever
-the model generates. If the link is uncertain, other stand-ins are tried.
+the model generates. If the link is uncertain, other stand-ins are tried. A term whose translation the model does not
+choose replaces the word that is linked with it in the same way; constrained search (`forced.py`) costs more time and,
+for translations that the model does not know, more BLEU (`benchmarks/glossary.py`).
 """
 
 from __future__ import annotations
@@ -234,20 +236,13 @@ class _JobRunner:
             for job, found in zip(pending, self._translate(views), strict=True):
                 if not job.found or _quality(found) > job.quality:
                     job.found = found
-            pending = [job for job in pending if not job.is_certain]
+            pending = [job for job in pending if not job.is_certain and job.part.sentence.masked.slots]
             if not pending:
                 break
 
     def _translate(self, views: Sequence[View]) -> list[list[_Found]]:
         texts = [view.text for view in views]
         found = [one.hypotheses or [("", 0.0)] for one in self.translator.translate(texts, self.options)]
-        forced = [i for i, view in enumerate(views) if _missing(view.terms, found[i][0][0])]
-        options = self.options.resolve(self.translator.bundle.config.search)
-        if forced and not (options.samples or options.num_beam_groups > 1):
-            phrases = [[term.target for term in views[i].terms] for i in forced]
-            again = self.translator.translate([texts[i] for i in forced], self.options, force_words=phrases)
-            for i, one in zip(forced, again, strict=True):
-                found[i] = one.hypotheses or found[i]
         pairs = [(to_nfc(view.text), to_nfc(text)) for view, each in zip(views, found, strict=True) for text, _ in each]
         aligned = iter(align_words(self.translator, pairs))
         return [
