@@ -11,11 +11,11 @@ from allyouneed import lazy
 
 if TYPE_CHECKING:
     from allyouneed.data.corpora import as_corpora, training_text
-    from allyouneed.training import distil, loop, train
+    from allyouneed.training import clean, distil, loop, train
     from allyouneed.training.distil import Distillation
     from allyouneed.training.request import Request
 
-__all__ = ["Distillation", "Request", "as_corpora", "distil", "loop", "train", "training_text"]
+__all__ = ["Distillation", "Request", "as_corpora", "clean", "distil", "loop", "train", "training_text"]
 
 _MODULES = {
     "as_corpora": "allyouneed.data.corpora",
@@ -24,4 +24,4 @@ _MODULES = {
     "Request": "allyouneed.training.request",
 }
 
-__getattr__ = lazy.attach(__name__, _MODULES, ["distil", "loop", "train"])
+__getattr__ = lazy.attach(__name__, _MODULES, ["clean", "distil", "loop", "train"])

@@ -114,6 +114,40 @@ def train(
 
 
 @app.command()
+def clean(
+    train: Train,
+    source: Annotated[str, typer.Option("--from", metavar="CODE", help="Source language: a code or name.")],
+    target: Annotated[str, typer.Option("--to", metavar="CODE", help="Target language: a code or name.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write cleaned.tsv, dropped.tsv, repaired.tsv and report.html here."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Translator that finds the least likely pairs.")
+    ] = None,
+    backward_model: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Translator of the opposite direction, with which the first should agree."),
+    ] = None,
+    least_likely: Annotated[
+        float,
+        typer.Option(metavar="PERCENT", min=0, max=100, callback=finite, help="Pairs that a model drops."),
+    ] = 5.0,
+    settings: Settings = None,
+) -> None:
+    """Report what is wrong with parallel text, and write it cleaned.
+
+    Does all checks (data.cleaning=web) unless --set data.cleaning chooses others. Writes nothing without --out.
+
+    Example: allyouneed clean --from de --to en --train train.de train.en --out CLEANED
+    """
+    request = training.clean.CleaningRequest(
+        training.as_corpora(train), (source, target), out, settings or (), model, backward_model, least_likely
+    )
+    training.clean.clean(request, say)
+
+
+@app.command()
 def distil(
     teacher: Annotated[Path, typer.Argument(metavar="TEACHER", help="The run or bundle to imitate.")],
     train: Train,

@@ -46,6 +46,7 @@ def dry_run(parts: LoopParts, has_report: bool) -> Outcome:
                 scores={},
                 status=ENDING,
                 metric=loop.metric,
+                is_text=True,
             )
     return Outcome(DRY_RUN, {}, parts.ranks.is_first, ENDING)
 

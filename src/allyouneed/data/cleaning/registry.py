@@ -9,6 +9,7 @@ from typing import NamedTuple
 from allyouneed.errors import UserError
 
 STANDARD, WEB = "standard", "web"
+UNLIKELY = "least likely"  # reason of pairs that a model finds the least likely
 
 
 class Check(NamedTuple):
@@ -41,6 +42,7 @@ CHECKS = {
 }
 SETS = {STANDARD: ("control", "duplicates"), WEB: tuple(CHECKS)}
 _OTHER_CHECKS = {  # reasons of checks that are always done, up to a parenthesis
+    UNLIKELY: "model",
     "empty side": "empty",
     "too long": "max_length",
     "ratio": "max_ratio",

@@ -42,6 +42,7 @@ def write_report(
     scores: dict[str, Any],
     status: str,
     metric: str = "bleu",
+    is_text: bool = False,
 ) -> None:
     """Write the page atomically.
 
@@ -53,6 +54,7 @@ def write_report(
         settings: Settings by section and name.
         scores: Scores by name of the test set, and notes by name.
         status: How the run ended.
+        is_text: Whether the report is on text alone, without a training.
         metric: The metric of quality, whose score is shown first: "bleu", "chrf" or "loss".
 
     Raises:
@@ -61,6 +63,7 @@ def write_report(
     run = _without_repeats(log)
     page = Template(files(__package__).joinpath("report_template.html").read_text("utf-8")).substitute(
         title=join(title),
+        kind="text" if is_text else "training",
         status=join(status),
         events=_event_line(log),
         headline=_headline(run, scores, metric),
