@@ -5,6 +5,8 @@ import re
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from allyouneed.translation.protection import KeepOptions, find_kept, find_parts, has_digits, has_letters
 
@@ -101,6 +103,13 @@ def test_kinds():
     assert [part.kind for part in find_parts(text)] == kinds.split()
 
 
+@given(st.lists(st.sampled_from([part for parts in FOUND.values() for part in parts.split(" ")]) | st.text(max_size=4)))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_the_first_search_misses_nothing(parts):
+    text = " ".join(parts)
+    assert find_kept(text) == find_kept(text, KeepOptions(patterns=(re.compile("(?!)"),)))
+
+
 def test_parts_are_in_order_without_overlap_in_any_text():
     rng = random.Random(1)
     for _ in range(300):
@@ -124,13 +133,16 @@ REPEATED = (
 
 def test_time_is_linear():
     def seconds(text: str) -> float:
-        start = time.process_time()
-        find_kept(text)
-        return time.process_time() - start
+        times = []
+        for _ in range(2):
+            start = time.process_time()
+            find_kept(text)
+            times.append(time.process_time() - start)
+        return min(times)
 
     for unit in REPEATED:
         short, long = (unit * (size // len(unit)) for size in (2_000, 16_000))
-        assert seconds(long) < 30 * max(seconds(short), 0.005), unit
+        assert seconds(long) < 30 * max(seconds(short), 0.01), unit
 
 
 def test_letters_and_digits():

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from allyouneed.translation.protection.patterns import MESSAGE, NUMBERS, PATTERNS, PLACEHOLDER, Pattern
+from allyouneed.translation.protection.patterns import MESSAGE, NUMBERS, PATTERNS, PLACEHOLDER, SIGNS, Pattern
 
 _BRACES = re.compile(r"'[{}]'|[{}]")  # in a message, '{' is a character
 _BACKTICKS = re.compile("`+")
@@ -63,6 +63,8 @@ def find_kept(text: str, options: KeepOptions | None = None) -> tuple[tuple[int,
 def find_parts(text: str, options: KeepOptions | None = None) -> list[KeptPart]:
     """Find the parts of a text that stay unchanged, with their kinds; see `find_kept`."""
     options = options or KeepOptions()
+    if not (options.numbers or options.patterns or SIGNS.search(text)):
+        return []
     patterns = [*PATTERNS, *([NUMBERS] if options.numbers else []), *(Pattern("pattern", p) for p in options.patterns)]
     found = [part for pattern in patterns for part in _matches(text, pattern)]
     return _without_overlap([*found, *_in_braces(text), *_in_backticks(text)])

@@ -125,6 +125,13 @@ PATTERNS = (
 )
 NUMBERS = _compile("number", *_NUMBERS)
 
+# Without one of these, no pattern of PATTERNS and no braces or backticks match: most sentences need only this search.
+SIGNS = re.compile(
+    r"[%{$<&@#/\\_`\[]|\(\)|--|:[\w+]|(?<=[\w-])\.\w|0[xX]|-[0-9a-fA-F]{4}-|[vV]\d"
+    "|[\u00a9\u00ae\u203c\u2049\u20e3\u2122\u2139\u2194-\u27bf\u2934-\u2b55\u3030\u303d\u3297\u3299\u24c2]"
+    "|[\U0001f000-\U0001faff]"
+)
+
 # What braces surround: nothing, or a name with an index, attribute, conversion, format or filters.
 PLACEHOLDER = re.compile(r"\{\s{0,5}+[\w.$@\[\]/'\"-]{0,100}+\s{0,5}+(?:(?:[!|=?]|:(?!\s)|,-?\d)[^{}\n]{0,200}+)?\}")
 MESSAGE = re.compile(
