@@ -134,7 +134,7 @@ def test_sheets():
         ("big dog", "sheet Prices, cell C1"),
         ("two", "sheet Prices, cell G1"),
     ]
-    assert document.notes[0] == "texts that formulas refer to are not translated (1)"
+    assert document.notes[0] == 'texts that formulas or tables refer to are not translated: "Done"'
     result = entry(document.write([("x",), ("y",)]), "content.xml")
     assert result.count("<text:p>x</text:p>") == 2
     assert 'office:string-value="y"><text:p>y</text:p>' in result

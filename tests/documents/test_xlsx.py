@@ -21,6 +21,7 @@ from tests.documents.office_files import R, entry, zipped
 openpyxl = pytest.importorskip("openpyxl")
 from openpyxl.cell.rich_text import CellRichText, TextBlock  # noqa: E402
 from openpyxl.cell.text import InlineFont  # noqa: E402
+from openpyxl.chart import BarChart, Reference  # noqa: E402
 from openpyxl.comments import Comment  # noqa: E402
 from openpyxl.worksheet.datavalidation import DataValidation  # noqa: E402
 from openpyxl.worksheet.table import Table  # noqa: E402
@@ -100,7 +101,17 @@ def test_text_that_formulas_compare_with_is_kept():
     book.active.add_data_validation(DataValidation("list", formula1='"yes, no"', sqref="A3"))
     document = read(saved(book))
     assert [each.text for each in document.segments if each.where.startswith("sheet")] == ["open", "big", "other"]
-    assert "texts that formulas, tables or pivot tables refer to are not translated (2)" in document.notes
+    note = 'texts that formulas or tables refer to are not translated: "done", "yes"'
+    assert note in document.notes
+
+
+def test_charts_show_what_cells_show():
+    book = workbook([["done", '=COUNTIF(A1:A9,"done")'], ["big", 2]])
+    chart = BarChart()
+    chart.title, chart.y_axis.title = "done", "number of dogs"
+    chart.add_data(Reference(book.active, min_col=2, min_row=1, max_row=2))
+    book.active.add_chart(chart)
+    assert sorted(texts(saved(book))) == ["big", "number of dogs"]
 
 
 def table_book(formula: str | None = None):

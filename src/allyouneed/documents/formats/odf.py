@@ -12,7 +12,7 @@ from allyouneed.documents.container_document import ContainerDocument
 from allyouneed.documents.document import Document, ReadOptions
 from allyouneed.documents.formats.odf_paragraphs import OFFICE, TEXT, odf_paragraph, plain_styles
 from allyouneed.documents.formats.run_paragraph import Dialect, RunParagraph
-from allyouneed.documents.formats.worksheets import column_letters
+from allyouneed.documents.formats.worksheets import SHEET_NAMES, column_letters, kept_notes
 from allyouneed.documents.office_language import localize_odf
 from allyouneed.documents.segments import Parts, Segment
 from allyouneed.documents.xml_entry import Unit, XmlEntry, has_words, parse_xml, text_unit
@@ -104,10 +104,8 @@ def _notes(readers: Sequence[_TreeReader], is_signed: bool) -> list[str]:
     notes = []
     if comments := sum(reader.comments for reader in readers):
         notes.append(f"comments are not translated ({comments:,})")
-    if kept := sum(reader.kept for reader in readers):
-        notes.append(f"texts that formulas refer to are not translated ({kept:,})")
-    if any(reader.has_sheets for reader in readers):
-        notes.append("names of sheets are not translated, because formulas refer to them")
+    notes += kept_notes(text for reader in readers for text in reader.kept)
+    notes += [SHEET_NAMES] if any(reader.has_sheets for reader in readers) else []
     if is_signed:
         notes.append("the digital signature does not hold for the translation")
     return notes
@@ -119,17 +117,17 @@ class _TreeReader:
     Attributes:
         options: Options of reading.
         comments: Number of comments.
-        kept: Number of cells that are kept because formulas compare with their text.
+        kept: Texts of cells that are kept because formulas compare with them.
         has_sheets: Whether the document is a spreadsheet.
     """
 
     def __init__(self, options: ReadOptions):
         self.options = options
-        self.comments, self.kept, self.has_sheets = 0, 0, False
+        self.comments, self.has_sheets = 0, False
+        self.kept: dict[str, None] = {}
 
     def units(self, root: etree._Element) -> list[Unit]:
         """Return the units of a tree in document order."""
-        self.kept = 0
         self.comments = sum(1 for _ in root.iter(f"{{{OFFICE}}}annotation"))
         self.has_sheets = next(root.iter(f"{{{OFFICE}}}spreadsheet"), None) is not None
         dialect, literals = odf_paragraph(plain_styles(root)), _literals(root)
@@ -148,8 +146,9 @@ class _TreeReader:
     ) -> list[Unit]:
         paragraph = RunParagraph(element, dialect)
         cell = element.getparent()
-        if cell.tag in _CELLS and "".join(element.itertext()).lower() in literals:
-            self.kept += has_words(paragraph.parts)
+        text = "".join(element.itertext())
+        if cell.tag in _CELLS and text.lower() in literals:
+            self.kept |= {text: None} if has_words(paragraph.parts) else {}
             return []
 
         def finish() -> None:

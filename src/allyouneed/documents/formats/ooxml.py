@@ -186,8 +186,16 @@ def has_text(kind: str, kinds: frozenset[str]) -> bool:
     return kind in kinds or kind in _SPREAD
 
 
-def text_units(root: etree._Element, label: str, skipped: Callable[[etree._Element], bool]) -> list[Unit]:
-    """Return paragraphs, cached text of charts, and descriptions of pictures, in document order."""
+def text_units(
+    root: etree._Element, label: str, skipped: Callable[[etree._Element], bool] = lambda element: False
+) -> list[Unit]:
+    """Return paragraphs, cached text of charts, and descriptions of pictures, in document order.
+
+    Args:
+        root: The root element of a part.
+        label: What the part is called in messages.
+        skipped: Returns whether a paragraph is not translated.
+    """
     units, number = [], 0
     start = f"{label}, " if label else ""
     for element in root.iter("{*}p", "{*}v", *(f"{{*}}{name}" for name in _DESCRIBED)):

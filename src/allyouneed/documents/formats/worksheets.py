@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from lxml import etree
@@ -16,6 +16,18 @@ _LITERAL = re.compile(r'"((?:[^"]|"")*)"')
 _TABLE_REFERENCE = re.compile(r"([^\W\d][\w.]*)\[")
 _CELL = re.compile(r"\$?([A-Z]{1,3})\$?(\d+)")
 _FORMULAS = ("f", "formula", "formula1", "formula2")
+
+
+SHEET_NAMES = "names of sheets are not translated, because formulas refer to them"
+_MOST_LISTED = 5  # texts in a note
+
+
+def kept_notes(texts: Iterable[str]) -> list[str]:
+    """Return a note about texts that are kept because something refers to them, if there are any."""
+    kept = list(texts)
+    listed = ", ".join(f'"{text}"' for text in kept[:_MOST_LISTED])
+    more = f" and {len(kept) - _MOST_LISTED:,} more" if len(kept) > _MOST_LISTED else ""
+    return [f"texts that formulas or tables refer to are not translated: {listed}{more}"] if kept else []
 
 
 class TableLabel(NamedTuple):

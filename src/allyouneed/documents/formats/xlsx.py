@@ -13,11 +13,11 @@ from lxml import etree
 
 from allyouneed.documents.container_document import ContainerDocument
 from allyouneed.documents.document import ReadOptions
-from allyouneed.documents.formats.ooxml import Package, has_text
+from allyouneed.documents.formats.ooxml import Package, has_text, text_units
 from allyouneed.documents.formats.ooxml_paragraphs import CELL
 from allyouneed.documents.formats.page_texts import page_text_units
 from allyouneed.documents.formats.run_paragraph import RunParagraph
-from allyouneed.documents.formats.worksheets import Sheets, TableLabel
+from allyouneed.documents.formats.worksheets import SHEET_NAMES, Sheets, TableLabel, kept_notes
 from allyouneed.documents.segments import Code, CodeKind, Part, Parts
 from allyouneed.documents.xml_entry import Unit, XmlEntry, serialize_xml, xml_text
 
@@ -36,8 +36,9 @@ def read(data: bytes, options: ReadOptions) -> ContainerDocument:
             entries[part.name] = package.xml_entry(part.name, partial(texts.shared, part.name))
         elif part.name in texts.sheets.with_text:
             entries[part.name] = package.xml_entry(part.name, partial(texts.own, part.name))
-        elif has_text(part.kind, frozenset()):
-            entries[part.name] = package.text_entry(part)
+    for part in package.parts:
+        if has_text(part.kind, frozenset()):
+            entries[part.name] = package.xml_entry(part.name, partial(texts.shown, part.label))
     return _Workbook(package, package.with_properties(entries), texts)
 
 
@@ -47,13 +48,13 @@ class _CellTexts:
     Attributes:
         sheets: What refers to it.
         keys: For each entry, the key (see `Sheets.fixed`) of each segment that is the text of cells.
-        kept: Number of texts that are kept because something refers to them.
+        kept: Texts that are kept because something refers to them, by their form in lower case.
     """
 
     def __init__(self, sheets: Sheets):
         self.sheets = sheets
         self.keys: dict[str, list[int | str]] = {}
-        self.kept: dict[str, int] = {}
+        self.kept: dict[str, str] = {}
 
     def shared(self, entry: str, root: etree._Element) -> list[Unit]:
         """Return the shared strings that cells use."""
@@ -72,13 +73,18 @@ class _CellTexts:
         )
         return units + page_text_units(root, sheet)
 
+    def shown(self, label: str, root: etree._Element) -> list[Unit]:
+        """Return the text of a drawing or chart; charts show cells, which are kept here if they are kept there."""
+        return [unit for unit in text_units(root, label) if cell_text(unit.source).lower() not in self.kept]
+
     def _units(self, entry: str, items: Iterable[tuple[int | str, etree._Element, str]]) -> list[Unit]:
         units: list[Unit] = []
-        self.keys[entry], self.kept[entry] = [], 0
+        self.keys[entry] = []
         for key, item, where in items:
             for unit in RunParagraph(item, CELL).units(where):
-                if key in self.sheets.fixed or cell_text(unit.source).lower() in self.sheets.literals:
-                    self.kept[entry] += 1
+                text = cell_text(unit.source)
+                if key in self.sheets.fixed or text.lower() in self.sheets.literals:
+                    self.kept[text.lower()] = text
                 else:
                     units.append(unit)
                     self.keys[entry].append(key)
@@ -89,9 +95,8 @@ class _Workbook(ContainerDocument):
     """A workbook, whose tables change together with the cells that label their columns."""
 
     def __init__(self, package: Package, entries: Mapping[str, XmlEntry], texts: _CellTexts):
-        notes = ["names of sheets are not translated, because formulas refer to them"]
-        if kept := sum(texts.kept.values()):
-            notes.append(f"texts that formulas, tables or pivot tables refer to are not translated ({kept:,})")
+        notes = [SHEET_NAMES]
+        notes += kept_notes(texts.kept.values())
         super().__init__(package.container, entries, [*notes, *package.notes()])
         self._package, self._labels = package, texts.sheets.labels
         self._segments_of: dict[int | str, int] = {}
