@@ -188,6 +188,11 @@ def test_ranges_that_overlap_are_kept_in_order():
     ]  # fmt: skip
 
 
+def test_spaces_between_formattings_are_outside():
+    body = paragraph(run("Look at the "), run("two", BOLD), run(" ", BOLD), run("dogs there"))
+    assert shapes(body) == ["Look at the [1two1] dogs there"]
+
+
 def test_headers_notes_and_text_boxes_are_segments_of_their_own():
     box = f"<w:r><w:pict><w:txbxContent>{paragraph(run('in the box'))}</w:txbxContent></w:pict></w:r>"
     body = paragraph(run("around "), box, run("it"))

@@ -9,7 +9,8 @@ from itertools import count
 
 from lxml import etree
 
-from allyouneed.documents.formats.run_paragraph import Alone, Atom, Close, Dialect, Open, Text
+from allyouneed.documents.formats.paragraph_atoms import Alone, Atom, Close, Open, Text
+from allyouneed.documents.formats.run_paragraph import Dialect
 from allyouneed.documents.xml_entry import append_text, local_name
 
 TEXT = "urn:oasis:names:tc:opendocument:xmlns:text:1.0"

@@ -9,7 +9,8 @@ from itertools import count
 
 from lxml import etree
 
-from allyouneed.documents.formats.run_paragraph import Alone, Atom, Close, Dialect, Key, Open, Text
+from allyouneed.documents.formats.paragraph_atoms import Alone, Atom, Close, Open, Text
+from allyouneed.documents.formats.run_paragraph import Dialect, Key
 from allyouneed.documents.xml_entry import local_name
 
 WORD = frozenset(

@@ -14,67 +14,12 @@ from typing import NamedTuple
 
 from lxml import etree
 
+from allyouneed.documents.formats.paragraph_atoms import Alone, Atom, Close, Open, Text, matched, merged
 from allyouneed.documents.segments import Code, CodeKind, Parts
 from allyouneed.documents.xml_entry import Unit, has_words, local_name, xml_text
 
 Key = tuple[object, ...]  # visible formatting, comparable
 _SEEN_ON_SPACES = frozenset(("u", "strike", "dstrike", "highlight", "shd", "bdr"))
-
-
-class Text(NamedTuple):
-    """Text of a run.
-
-    Attributes:
-        text: The text.
-        properties: Properties of the run.
-        origin: The run and the element of the text.
-    """
-
-    text: str
-    properties: etree._Element | None
-    origin: tuple[etree._Element | None, etree._Element]
-
-
-class Alone(NamedTuple):
-    """Content that is kept whole.
-
-    Attributes:
-        elements: Elements in order, each with the run that it is in; None for elements beside runs.
-        text: What readers see of it.
-        literal: For characters that are kept, such as line ends in cells, these characters.
-        splits: Whether it separates texts, as a tab does.
-    """
-
-    elements: tuple[tuple[etree._Element | None, etree._Element], ...] = ()
-    text: str = ""
-    literal: str = ""
-    splits: bool = False
-
-
-class Open(NamedTuple):
-    """Start of an element around runs, or of a range between two markers.
-
-    Attributes:
-        name: Identifies the end; unique within the paragraph.
-        wrapper: The element around the runs; None for a range.
-        inside: The element that contains the runs: the wrapper or a descendant.
-        markers: What starts a range.
-    """
-
-    name: object
-    wrapper: etree._Element | None = None
-    inside: etree._Element | None = None
-    markers: Alone = Alone()
-
-
-class Close(NamedTuple):
-    """End of what an `Open` of the same name starts; the markers end a range."""
-
-    name: object
-    markers: Alone = Alone()
-
-
-Atom = Text | Alone | Open | Close
 
 
 class Dialect(NamedTuple):
@@ -114,7 +59,7 @@ class RunParagraph:
         self._element, self._dialect = element, dialect
         self._payloads: dict[int, Alone | Open | etree._Element | None] = {}
         self._ends: dict[int, Close] = {}
-        atoms = _merged(_matched(dialect.atoms(element)))
+        atoms = merged(matched(dialect.atoms(element)))
         self._bases = _bases(atoms, dialect.key)
         self.parts: Parts = tuple(_joined(self._emit(atoms)))
         self._pieces = self._split()
@@ -205,21 +150,22 @@ class RunParagraph:
         opened: dict[object, Code] = {}
         group: Code | None = None
         group_key: Key = ()
-        waiting: list[Code] = []  # within or after the stretch, depending on what follows
+        waiting: list[str | Code] = []  # within or after the stretch, depending on what follows
         for atom in atoms:
             if isinstance(atom, Alone):
                 waiting.append(self._code(_tag(atom), CodeKind.ALONE, atom, atom.text))
                 continue
+            if isinstance(atom, Text) and not atom.text.strip() and not _is_seen_on_spaces(atom.properties):
+                waiting.append(atom.text)
+                continue
             if isinstance(atom, Text):
                 key = self._dialect.key(atom.properties)
-                base = self._bases[wrappers[-1]]
-                stays = not atom.text.strip() and not _is_seen_on_spaces(atom.properties)
-                if group is not None and not stays and key != group_key:
+                if group is not None and key != group_key:
                     yield _closing(group)
                     group = None
                 yield from waiting
                 waiting = []
-                if group is None and not stays and key != self._dialect.key(base):
+                if group is None and key != self._dialect.key(self._bases[wrappers[-1]]):
                     group, group_key = self._code("<rPr>", CodeKind.OPEN, atom.properties), key
                     yield group
                 yield atom.text
@@ -247,56 +193,6 @@ class RunParagraph:
         pair = len(self._payloads) + 1
         self._payloads[pair] = payload
         return Code(raw, kind, pair, text)
-
-
-def _matched(atoms: Iterable[Atom]) -> list[Atom]:
-    """Turn the markers of ranges that are not properly nested into content that stands alone."""
-    found = list(atoms)
-    matched: set[int] = set()
-    wrappers: list[int] = []
-    ranges: list[dict[object, int]] = [{}]  # open ranges within each open wrapper, in order
-    for index, atom in enumerate(found):
-        if isinstance(atom, Open):
-            if atom.wrapper is not None:
-                wrappers.append(index)
-                ranges.append({})
-            else:
-                ranges[-1].pop(atom.name, None)
-                ranges[-1][atom.name] = index
-        elif isinstance(atom, Close):
-            if wrappers and _name(found[wrappers[-1]]) == atom.name:
-                matched |= {wrappers.pop(), index}
-                ranges.pop()
-            elif atom.name in ranges[-1]:
-                name: object = None
-                while name != atom.name:
-                    name, start = ranges[-1].popitem()
-                matched |= {start, index}
-    return [
-        atom.markers if isinstance(atom, Open | Close) and index not in matched else atom
-        for index, atom in enumerate(found)
-    ]
-
-
-def _merged(atoms: list[Atom]) -> list[Atom]:
-    """Make adjacent kept content one code, so that its order cannot change, unless several of it show."""
-    found: list[Atom] = []
-    for atom in atoms:
-        last = found[-1] if found else None
-        if (
-            isinstance(atom, Alone)
-            and isinstance(last, Alone)
-            and not (atom.literal or last.literal)
-            and not (atom.text and last.text)
-        ):
-            found[-1] = Alone(last.elements + atom.elements, last.text + atom.text, "", last.splits or atom.splits)
-        else:
-            found.append(atom)
-    return found
-
-
-def _name(atom: Atom) -> object:
-    return atom.name if isinstance(atom, Open | Close) else None
 
 
 def _bases(atoms: list[Atom], key_of: Callable[[etree._Element | None], Key]) -> dict[object, etree._Element | None]:

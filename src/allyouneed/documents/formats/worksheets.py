@@ -101,9 +101,9 @@ class Sheets:
                     else:
                         self._add_formula(element.text or "")
             except etree.XMLSyntaxError as error:
+                name = f"{self._package.options.name}, {part}"
                 raise UserError(
-                    f"{self._package.options.name}, {part}: malformed XML ({error}). The file is damaged: save the"
-                    " document again."
+                    f"{name}: malformed XML ({error}). The file is damaged: save the document again."
                 ) from error
 
     def _read_cell(
