@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -36,6 +36,7 @@ from allyouneed.translation.translator import Translator
 
 CLEANED, DROPPED, REPAIRED, REPORT = "cleaned.tsv", "dropped.tsv", "repaired.tsv", "report.html"
 _SCORED = "scored.tsv"  # pairs with their lines and files, before the least likely ones are dropped
+_OF_TOKENS = ("source_tokens", "target_tokens", "longest_source")
 _BATCH = 1000  # pairs scored at a time
 
 
@@ -245,6 +246,11 @@ def _writing(path: Path) -> TextIO:
 
 
 def _write_page(path: Path, title: str, reports: list[CorpusReport], whole: CorpusReport) -> None:
-    several = {f"train {number}": each.as_dict() for number, each in enumerate(reports, 1)} if len(reports) > 1 else {}
-    corpus = {**several, "train in all" if several else "train": whole.as_dict()}
+    several = {f"train {number}": _facts(each) for number, each in enumerate(reports, 1)} if len(reports) > 1 else {}
+    corpus = {**several, "train in all" if several else "train": _facts(whole)}
     write_report(path, title=title, log=[], corpus=corpus, settings={}, scores={}, status="cleaned", is_text=True)
+
+
+def _facts(report: CorpusReport) -> dict[str, Any]:
+    """Return what a report has without tokens, of which nothing is known before there is a tokenizer."""
+    return {name: value for name, value in report.as_dict().items() if name not in _OF_TOKENS}
