@@ -35,7 +35,7 @@ from allyouneed.errors import UserError
 _HEAD = 1 << 16  # bytes from which the kind and the encoding of a file are recognised
 _LONGEST_LINE = 1 << 24  # bytes
 _LF, _CR = np.uint8(10), np.uint8(13)
-_SPACES = bytes(32 if (byte < 32 and byte not in b"\t\n\r") or byte == 127 else byte for byte in range(256))
+SPACES = bytes(32 if (byte < 32 and byte not in b"\t\n\r") or byte == 127 else byte for byte in range(256))
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
@@ -173,7 +173,7 @@ def _clean(text: bytes) -> bytes:
         text = text.replace(codecs.BOM_UTF8, b"")
     data = np.frombuffer(text, np.uint8)
     if (data < 9).any() or (data - _CR - np.uint8(1) < 18).any() or any(c in text for c in (b"\v", b"\f", b"\x7f")):
-        text = text.translate(_SPACES, b"\0")
+        text = text.translate(SPACES, b"\0")
     return text
 
 

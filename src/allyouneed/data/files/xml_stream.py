@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar
 from xml.parsers import expat
 
 from allyouneed.data.files.encoding import transcode, wide_encoding
+from allyouneed.data.files.lines import SPACES
 from allyouneed.data.files.opening import open_content
 from allyouneed.errors import UserError
 
@@ -25,7 +26,6 @@ _MOST_NESTED = 1000
 _LONGEST_TAG = 1 << 22  # bytes of a tag, comment or declaration, which expat keeps in memory
 LONGEST_TEXT = 1 << 20  # characters of a segment
 _DECLARED = re.compile(rb"""<\?xml[^>]{0,200}?\sencoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']""")
-_CONTROL = bytes(32 if byte < 32 and byte not in b"\t\n\r" else byte for byte in range(256))
 _FORBIDDEN = re.compile(  # references to characters that XML forbids
     rb"&#(?:0{0,8}(?:[0-8]|1[124-9]|2\d|3[01])|[xX]0{0,8}(?:[0-8bcefBCEF]|1[0-9a-fA-F]|[fF]{3}[eEfF]));"
 )
@@ -164,7 +164,7 @@ def _prepared(chunks: Iterator[bytes], path: Path) -> Iterator[bytes]:
         chunks = transcode(chunks, _known_encoding(name, path), path)
     rest = b""
     for chunk in chunks:
-        chunk = (rest + chunk).translate(_CONTROL, b"\0")
+        chunk = (rest + chunk).translate(SPACES, b"\0")
         rest = b""
         if b"&#" in chunk:
             cut = chunk.rfind(b"&")

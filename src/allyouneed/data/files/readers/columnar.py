@@ -7,8 +7,9 @@ are read one after the other, so that memory does not depend on the size of the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 
 from allyouneed.data.files.json_fields import as_record, names_of, one_line, texts_of
 from allyouneed.data.files.opening import open_seekable
-from allyouneed.data.files.rows import Row
+from allyouneed.data.files.rows import Row, is_encodable
 from allyouneed.data.files.selection import Columns
 from allyouneed.data.files.tables import RowTable
 from allyouneed.errors import UserError
@@ -74,13 +75,33 @@ def _column_rows(path: Path, found: Sequence[_Column], chosen: tuple[int, ...]) 
     selected = [found[index] for index in chosen]
     number = 0
     for batch in _read(path, [column.name for column in selected]):
-        cells = []
-        for _, (first, *inner) in selected:
-            column = batch.column(first)
-            cells.append((pc.struct_field(column, inner) if inner else column).to_pylist())
+        with _damage_reported(path):
+            columns = [batch.column(first) for _, (first, *_) in selected]
+            inner = [column.path[1:] for column in selected]
+            cells = [_texts(pc.struct_field(c, names) if names else c) for c, names in zip(columns, inner, strict=True)]
         for row in zip(*cells, strict=True):
             number += 1
-            yield Row(number, ["" if cell is None else one_line(cell) for cell in row])
+            texts = [one_line(cell or "") for cell in row]
+            yield Row(number, texts, None if is_encodable(texts) else "not UTF-8")
+
+
+def _texts(column: pa.Array) -> list[str | None]:
+    """Return the texts of a column; bytes that are not UTF-8 as halves of surrogate pairs.
+
+    Raises:
+        ArrowInvalid: If the column is damaged.
+    """
+    column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    try:
+        column.validate(full=True)  # before texts are made of it, which trusts its offsets
+    except pa.ArrowInvalid as error:
+        if "UTF8" not in str(error):
+            raise
+        column = column.cast(pa.large_binary())
+        column.validate(full=True)
+        return [None if cell is None else cell.decode("utf-8", "surrogateescape") for cell in column.to_pylist()]
+    texts: list[str | None] = column.to_pylist()
+    return texts
 
 
 def _nested_rows(path: Path, names: Sequence[str], chosen: tuple[int, ...]) -> Iterator[Row]:
@@ -92,8 +113,28 @@ def _nested_rows(path: Path, names: Sequence[str], chosen: tuple[int, ...]) -> I
 
 
 def _records(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | None]]:
-    rows = chain.from_iterable(batch.to_pylist() for batch in _read(path, None))
-    return ((number, as_record(row)) for number, row in enumerate(rows, 1))
+    number = 0
+    for batch in _read(path, None):
+        with _damage_reported(path):
+            batch.validate(full=True)
+            rows = batch.to_pylist()
+        for row in rows:
+            number += 1
+            yield number, as_record(row)
+
+
+@contextmanager
+def _damage_reported(path: Path) -> Iterator[None]:
+    """Convert exceptions of pyarrow in the block to a `UserError`.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    try:
+        yield
+    except (pa.ArrowException, ValueError, KeyError, OSError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200].removesuffix(".") or type(error).__name__
+        raise UserError(f"{path}: damaged or incomplete ({reason}). Get or write the file again.") from error
 
 
 def _read(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
@@ -102,19 +143,15 @@ def _read(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]
     Raises:
         UserError: If the file is damaged.
     """
-    with open_seekable(path) as file:
-        try:
-            is_empty = True
-            for batch in _batches(file, columns):
-                is_empty = False
-                for start in range(0, max(1, batch.num_rows), _ROWS):
-                    yield batch.slice(start, _ROWS)
-            if is_empty:
-                file.seek(0)
-                yield pa.RecordBatch.from_pylist([], schema=_schema(file))
-        except (pa.ArrowException, ValueError, KeyError, OSError) as error:
-            reason = str(error).splitlines()[0][:200].removesuffix(".") if str(error) else type(error).__name__
-            raise UserError(f"{path}: damaged or incomplete ({reason}). Get or write the file again.") from error
+    with open_seekable(path) as file, _damage_reported(path):
+        is_empty = True
+        for batch in _batches(file, columns):
+            is_empty = False
+            for start in range(0, max(1, batch.num_rows), _ROWS):
+                yield batch.slice(start, _ROWS)
+        if is_empty:
+            file.seek(0)
+            yield pa.RecordBatch.from_pylist([], schema=_schema(file))
 
 
 def _batches(file: BinaryIO, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:

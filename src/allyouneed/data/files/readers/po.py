@@ -12,12 +12,14 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import PoFileError, PoFileParser
 
 from allyouneed.data.files.grouping import language_in, without_language
+from allyouneed.data.files.lines import SPACES
 from allyouneed.data.files.opening import open_content
 from allyouneed.data.files.readers.units import Unit, UnitFile
 from allyouneed.data.files.selection import Columns, closeness, other_language
 from allyouneed.errors import UserError
 
 _LARGEST = 1 << 28  # bytes
+_LONGEST_REASON = 200  # characters
 _ENOUGH = 0.5  # share of translated messages of a catalogue that is not just the messages themselves
 
 
@@ -121,15 +123,18 @@ def _read(path: Path) -> Catalog:
         raise UserError(f"{path}: a catalogue of more than {_LARGEST >> 20} MiB. Divide it.")
     catalogue = Catalog()
     try:
-        _Parser(catalogue, ignore_obsolete=True).parse(BytesIO(data))
+        _Parser(catalogue, ignore_obsolete=True).parse(BytesIO(data.translate(SPACES, b"\0")))
     except PoFileError as error:
-        raise UserError(
-            f"{path}:{error.lineno + 1}: not a line of a catalogue ({error.args[0]}). Correct it."
-        ) from error
-    except (ValueError, LookupError, IndexError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise UserError(f"{path}: a damaged catalogue ({reason}). Check it with msgfmt -c.") from error
+        reason = _brief(str(error).removesuffix(f" on {error.lineno}"))
+        raise UserError(f"{path}:{error.lineno + 1}: not a line of a catalogue ({reason}). Correct it.") from error
+    except (ValueError, LookupError, AttributeError) as error:
+        raise UserError(f"{path}: a damaged catalogue ({_brief(str(error))}). Check it with msgfmt -c.") from error
     return catalogue
+
+
+def _brief(reason: str) -> str:
+    """Return a reason on one line of limited length."""
+    return " ".join(reason.split())[:_LONGEST_REASON]
 
 
 class _Parser(PoFileParser):
