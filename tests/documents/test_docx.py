@@ -98,6 +98,7 @@ def test_spaces_between_words_do_not_end_a_stretch_of_formatting():
         (f'<w:bookmarkStart w:id="1"/>{run("x")}<w:bookmarkEnd w:id="1"/>', "a[1x1]b"),
         (f'<w:bookmarkStart w:id="1"/>{run("x")}', "a{1}xb"),
         (f'<w:commentRangeStart w:id="1"/>{run("x")}<w:commentRangeEnd w:id="1"/>', "a[1x1]b"),
+        (f"<w:r><w:ruby><w:rt>{run('k')}</w:rt><w:rubyBase>{run('x')}</w:rubyBase></w:ruby></w:r>", "a{1}b"),
         (FIELD.format(code=" PAGE ", result=run("3")), "a{1}b"),
         (FIELD.format(code=' HYPERLINK "u" ', result=run("x")), "a[1x1]b"),
         (FIELD.format(code=" IF ", result=FIELD.format(code=" PAGE ", result=run("3"))), "a{1}b"),
@@ -177,6 +178,9 @@ def characters(body: str) -> list[tuple[str, str, str]]:
 def test_the_visible_text_of_codes_is_known():
     [segment] = read(docx(paragraph(run("Page "), FIELD.format(code=" PAGE ", result=run("3")), run(".")))).segments
     assert segment.text == "Page 3."
+    ruby = f"<w:r><w:ruby><w:rt>{run('k')}</w:rt><w:rubyBase>{run('x')}</w:rubyBase></w:ruby></w:r>"
+    [segment] = read(docx(paragraph(run("a"), ruby))).segments
+    assert segment.text == "ax"
 
 
 def test_ranges_that_overlap_are_kept_in_order():
@@ -218,6 +222,21 @@ def test_comments_are_kept_and_reported():
     document = read(docx(paragraph(run("a")), comments=f"<w:comment>{paragraph(run('why?'))}</w:comment>"))
     assert [each.text for each in document.segments] == ["a"]
     assert document.notes == ["comments are not translated (1)"]
+
+
+def test_fields_over_several_paragraphs():
+    """A table of contents begins in its first entry and ends in a paragraph of its own."""
+    marks = '<w:r><w:fldChar w:fldCharType="begin"/></w:r><w:r><w:instrText>TOC</w:instrText></w:r>'
+    marks += '<w:r><w:fldChar w:fldCharType="separate"/></w:r>'
+    link = '<w:hyperlink w:anchor="t">{}</w:hyperlink>'
+    tab = "<w:r><w:tab/></w:r>"
+    number = FIELD.format(code="PAGEREF t", result=run("7"))
+    end = '<w:r><w:fldChar w:fldCharType="end"/></w:r>'
+    body = paragraph(marks, link.format(run("First") + tab + number)) + paragraph(link.format(run("Second")))
+    body += paragraph(end)
+    assert shapes(body) == ["{1}[2First{3}{4}2]", "[1Second1]"]
+    kinds = re.findall('fldCharType="(.*?)"', written(body))
+    assert kinds == ["begin", "separate", "begin", "separate", "end", "end"]
 
 
 def test_codes_that_a_translation_lacks_are_added_at_the_end():

@@ -30,6 +30,7 @@ _DESCRIBED = {
 }
 _PROPERTIES = frozenset(("title", "subject", "description", "keywords"))
 _FILE_NAME = re.compile(r"\S+\.\w{2,4}|[A-Za-z]:\\.*")  # what programs write as a description of a picture
+_EMBEDDED = frozenset(("sheet", "document", "presentation", "oleObject", "text/html", "application/rtf"))
 _PLAIN_KINDS = {"notesSlide": "notes", "diagramData": "diagram", "diagramDrawing": "diagram", "chartshapes": "chart"}
 _SPREAD = frozenset(
     ("chart", "chartex", "chartshapes", "diagramData", "diagramDrawing", "drawing")
@@ -139,6 +140,8 @@ class Package:
         number = sum(local_name(each) in ("comment", "cm") for name in comments for each in self.parse(name).iter("*"))
         if number:
             yield f"comments are not translated ({number:,})"
+        if embedded := sum(part.kind in _EMBEDDED for part in self.parts):
+            yield f"embedded documents, such as the tables of charts, are not translated ({embedded:,})"
         if any(name.startswith("_xmlsignatures/") for name in self.container.names):
             yield "the digital signature does not hold for the translation"
 

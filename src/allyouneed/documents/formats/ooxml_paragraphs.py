@@ -75,6 +75,8 @@ def _word_run(run: etree._Element) -> Iterator[Atom]:
                 yield Text(text, properties, (run, child))
         elif name == "noBreakHyphen":
             yield Text(_NO_BREAK_HYPHEN, properties, (run, child))
+        elif name == "ruby":
+            yield Alone(((run, child),), "".join(map(_text_in, child.iterchildren("{*}rubyBase"))))
         else:
             yield Alone(((run, child),), " " if name in _SPACES else "", splits=name in _TABS)
 
