@@ -1,5 +1,6 @@
 """Several files as one corpus: folders, archives, data sets and named corpora."""
 
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -96,6 +97,25 @@ def test_the_parts_of_a_data_set(tmp_path):
     fill(tmp_path / "n", train__tsv="a\tb\n")
     with pytest.raises(UserError, match="a data set without the part test; it has train"):
         contents(tmp_path / "n", "test")
+
+
+def test_a_data_set_saved_to_disk(tmp_path):
+    """What `DatasetDict.save_to_disk` of Hugging Face writes: Arrow streams, with caches that are not part of it."""
+    pa = pytest.importorskip("pyarrow")
+    fill(tmp_path, dataset_dict__json='{"splits": ["train", "validation"]}')
+    for split in ("train", "validation"):
+        names = [f"data-0000{number}-of-00002.arrow" for number in range(2)]
+        for name in (*names, "cache-1234.arrow"):
+            table = pa.Table.from_pylist([{"id": 1, "translation": {"de": f"{split} {name}", "en": "x", "fr": "y"}}])
+            fill(tmp_path, **{f"{split}_in_state__json": json.dumps({"_data_files": [{"filename": n} for n in names]})})
+            fill(tmp_path, **{f"{split}_in_dataset_info__json": "{}"})
+            with pa.ipc.new_stream(tmp_path / split / name, table.schema) as writer:
+                writer.write_table(table)
+    for split in ("train", "validation"):
+        assert pairs(contents(tmp_path, split)) == [
+            (f"{split} data-0000{number}-of-00002.arrow", "x") for number in (0, 1)
+        ]
+        assert pairs(tmp_path / split, ("fr", "en")) == [("y", "x")] * 2
 
 
 @pytest.mark.parametrize(

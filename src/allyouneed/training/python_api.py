@@ -72,8 +72,9 @@ def train(
     Args:
         source: Code or name of the source language, for example "de" or "German".
         target: Code or name of the target language, for example "en".
-        train: Training text: one TSV, CSV or JSONL file, or two files with one sentence per line, compressed or not.
-            Several corpora are a list of such lists: `[["a.de", "a.en"], ["b.tsv"]]`.
+        train: Training text: two files with one sentence per line, or files, folders and archives with both sides (TSV,
+            CSV, JSON, TMX, XLIFF, PO, Parquet, XLSX, data sets), compressed or not. Several corpora are a list of such
+            lists: `[["a.de", "a.en"], ["b.tsv"]]`.
         out: Folder of the run.
         valid: Validation text, in the same format. Default: about 1,000 training pairs, of the first corpus,
             are held out.

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 Texts: TypeAlias = str | list[str]
 
-_CONTROL = re.compile(r"[\x01-\x1f\x7f]+")
+_CONTROL = re.compile(r"[\x01-\x08\x0a-\x1f\x7f]+")
 _MOST_NESTED = 5
 _MOST_FIELDS = 10_000
 _LANGUAGE = ("language", "lang", "locale")
@@ -79,7 +79,7 @@ def texts_of(record: Mapping[str, Any], names: Sequence[str]) -> tuple[list[list
 
 
 def one_line(text: str) -> str:
-    """Return a text with spaces in place of line ends and control characters, and without NUL, as in plain text."""
+    """Return a text with spaces in place of line ends and control characters, and without NUL, as plain text has."""
     return text if text.isprintable() else _CONTROL.sub(" ", text.replace("\0", ""))
 
 
