@@ -33,7 +33,7 @@ def test_lines_are_joined_to_paragraphs_and_wrapped_again():
     assert [segment.text.split()[0] for segment in document.segments] == [
         "Ein",
         "Der",
-        "-",
+        "Der",
         "Max",
         "Hauptstraße",
         "12345",

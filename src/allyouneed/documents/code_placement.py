@@ -152,6 +152,7 @@ class _Placement:
         self.target_tokens = tokenise(target.text, sorted(span for _, span in target.kept), target_cuts)
         self._source_starts = [token.start for token in self.source_tokens]
         self._target_starts = [token.start for token in self.target_tokens]
+        self._sentence_ends = [span[1] for span, _ in target.sentences]
         self.shown = self._shown_codes()
         self.anchors = self._anchors()
         self._linked()
@@ -354,17 +355,21 @@ class _Placement:
 
     def _break_near(self, position: int) -> int:
         """Return the gap with white space that divides the translated sentence as the line break does the sentence."""
-        for source, target in self.target.sentences:
-            if position >= source[1]:
-                continue
-            tokens = self._tokens(target, True)
-            share = max(0, position - source[0]) / (source[1] - source[0])
-            wanted = target[0] + share * (target[1] - target[0])
-            gaps = [i for i in tokens if i == tokens.start or self._space(i)] if share else [tokens.start]
-            ends = (max(target[0], self.target_tokens[i - 1].end) if i else target[0] for i in gaps)
-            nearest = min(zip(ends, gaps, strict=True), key=lambda pair: abs(pair[0] - wanted), default=None)
-            return nearest[1] if nearest else tokens.start
-        return len(self.target_tokens)
+        number = bisect_right(self._sentence_ends, position)
+        if number == len(self._sentence_ends):
+            return len(self.target_tokens)
+        source, target = self.target.sentences[number]
+        share = max(0, position - source[0]) / (source[1] - source[0])
+        wanted = target[0] + share * (target[1] - target[0])
+        tokens = self._tokens(target, True)
+        middle = min(max(bisect_left(self._target_starts, wanted), tokens.start), tokens.stop)
+        near = range(max(tokens.start, middle - _NEARBY), min(tokens.stop, middle + _NEARBY + 1))
+        gaps = [gap for gap in near if gap == tokens.start or self._space(gap)] if share else [tokens.start]
+        return min(gaps, key=lambda gap: abs(self._end_before(gap, target[0]) - wanted), default=middle)
+
+    def _end_before(self, gap: int, begin: int) -> int:
+        """Return the end of the token before a gap, but at least the beginning of the sentence."""
+        return max(begin, self.target_tokens[gap - 1].end) if gap else begin
 
     # The translation with codes
 

@@ -16,7 +16,7 @@ from allyouneed.documents.segment_translation import (
     exceeds,
     prepare,
 )
-from allyouneed.documents.segments import Parts, Segment
+from allyouneed.documents.segments import Segment
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.sentence_translation import Sentence, TranslatedSentence, translate_sentences
 from allyouneed.translation.translator import Translator
@@ -130,15 +130,10 @@ def finish_document(document: Document, translations: Sequence[SegmentTranslatio
         if problem := exceeds(segment, translation):
             messages.append(problem)
         result.problems += [Remark(segment.where, each, segment.text, translation.text) for each in messages]
-        if translation.is_unchanged and has_letters(segment.source):
+        if translation.is_unchanged:
             remark = Remark(segment.where, "the translation equals the source", segment.text, translation.text)
             result.unchanged.append(remark)
     return result
-
-
-def has_letters(parts: Parts) -> bool:
-    """Return whether the text beside codes has letters."""
-    return any(character.isalpha() for part in parts if isinstance(part, str) for character in part)
 
 
 def translate_segments(

@@ -6,13 +6,14 @@ the codes. Between the two, the command line calls a translator, and the server 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from allyouneed.documents.code_placement import AlignedText, FlatText, Link, flatten, place_codes
 from allyouneed.documents.segments import Parts, Segment, plain_text
 from allyouneed.documents.sentences import SentenceSegment, single_sentence, split_sentences
-from allyouneed.translation.protection import find_kept
+from allyouneed.translation.protection import find_kept, has_letters
 from allyouneed.translation.sentence_translation import Sentence, Span, Term, TranslatedSentence
 
 
@@ -66,7 +67,7 @@ class SegmentTranslation(NamedTuple):
     Attributes:
         parts: Text and codes; every code of the source occurs exactly once.
         problems: What could not be guaranteed, one sentence each.
-        is_unchanged: Whether the text equals that of the source.
+        is_unchanged: Whether the text equals that of the source, although it has words to translate.
     """
 
     parts: Parts
@@ -93,13 +94,15 @@ def prepare(source: Parts, language: str, finders: Finders = NOTHING_FOUND, spli
     pieces = split_sentences(flat.text, language) if split else single_sentence(flat.text)
     pieces = _without_ends_within(pieces, kept)
     starts, sentences, links, position = [], [], [], 0
+    ends, codes = [end for _, end in kept], [code.start for code in flat.codes if code.start == code.end]
     for space, text in pieces:
         start = position + len(space)
         position = start + len(text)
-        inside = tuple((a - start, b - start) for a, b in kept if start <= a and b <= position)
+        spans = kept[bisect_right(ends, start) : bisect_right(ends, position)]
+        inside = tuple((a - start, b - start) for a, b in spans if start <= a)
         starts.append(start)
         sentences.append(Sentence(text, inside, tuple(finders.terms(text, inside)) if text else ()))
-        links.append(any(start < code.start < position and code.start == code.end for code in flat.codes))
+        links.append(bisect_right(codes, start) < bisect_left(codes, position))
     return PreparedSegment(source, flat, pieces, starts, sentences, links)
 
 
@@ -113,7 +116,7 @@ def assemble(prepared: PreparedSegment, translated: Sequence[TranslatedSentence]
     problems = tuple(problem for each in translated for problem in each.problems)
     pairs = list(zip(prepared.sentences, translated, strict=True))
     if all(sentence.text == each.text for sentence, each in pairs):
-        return SegmentTranslation(prepared.source, problems, True)
+        return SegmentTranslation(prepared.source, problems, any(map(_has_text, prepared.sentences)))
     text, kept, links, spans = "", [], [], []
     for piece, start, (sentence, each) in zip(prepared.pieces, prepared.starts, pairs, strict=True):
         text += piece.space
@@ -151,6 +154,12 @@ def _merged(spans: Sequence[Span]) -> list[Span]:
         else:
             merged.append((start, end))
     return merged
+
+
+def _has_text(sentence: Sentence) -> bool:
+    """Return whether a sentence has letters outside the parts that are kept."""
+    cuts = [0, *(position for span in sentence.kept for position in span), len(sentence.text)]
+    return any(has_letters(sentence.text[start:end]) for start, end in zip(cuts[::2], cuts[1::2], strict=True))
 
 
 def _without_ends_within(pieces: list[SentenceSegment], kept: Sequence[Span]) -> list[SentenceSegment]:

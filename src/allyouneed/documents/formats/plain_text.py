@@ -12,7 +12,7 @@ from allyouneed.documents.formats.segmented_text import Copy, SegmentedText, Tex
 from allyouneed.documents.segments import Parts, Segment, plain_text
 
 _LINE = re.compile(r"[^\r\n]+")
-_ITEM = re.compile(r"\s*(?:[-*•+–]|\d{1,3}[.)]|[a-z]\))\s+")  # a list item
+_ITEM = re.compile(r"\s*(?:[-*•+–]|\d{1,3}[.)]|[a-z]\))\s+(?=\S)")  # a list item
 _SLACK = 15  # characters by which a line is shorter than its paragraph if its end is meant
 
 
