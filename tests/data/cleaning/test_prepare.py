@@ -1,6 +1,7 @@
 """Cleaning as part of `prepare`: reports, lists of dropped and repaired pairs, and the text that is trained on."""
 
 import csv
+import json
 import random
 
 import numpy as np
@@ -147,3 +148,33 @@ def test_near_duplicates_are_found_across_blocks():
     none = np.zeros((5, bands.shape[1]), dtype=np.uint64)
     assert not seen.near_duplicates(none).any()
     assert len(seen.near_duplicates(none[:0])) == 0
+
+
+def test_hostile_text_is_cleaned_and_listed_on_one_line_each(tmp_path):
+    odd = [
+        "a\nb\tc",
+        "\ud800 x",
+        "\u2028",
+        "\x00\x85",
+        "&" * 5000,
+        "Ã" * 3000,
+        "1" * 4000,
+        "a " * 3000,
+        "中" * 3000,
+        "🙂" * 500,
+    ]
+    objects = [{"translation": {"de": text, "en": other}} for text in odd for other in (text, "a word", text[::-1])]
+    good = [{"translation": {"de": source, "en": target}} for source, target in good_pairs(300)]
+    file = tmp_path / "text.jsonl"
+    file.write_text("".join(json.dumps(each) + "\n" for each in [*good, *objects]))
+    valid = write_pairs(tmp_path, "valid", good_pairs(900)[-20:])
+    data = DataConfig(vocab_size=400, cleaning="web", faults="warn")
+    prepared = prepare(
+        tmp_path / "data", [corpus(file)], [corpus(*valid)], data, lambda line: None, languages=("de", "en")
+    )
+    report = prepared.report()["train"]
+    dropped = rows(prepared.dropped)
+    assert report["pairs"] == len(good) + len(objects)
+    assert report["kept"] == report["pairs"] - len(dropped) == len(open_store(prepared.train))
+    assert all(None not in row and row["target"] is not None for row in dropped)
+    assert all(row["repaired target"] is not None for row in rows(prepared.repaired))

@@ -19,7 +19,7 @@ def remove_controls(text: str) -> str:
 
 def has_controls(text: str) -> bool:
     """Return whether a text has characters that `remove_controls` removes."""
-    return bool(_CONTROLS.search(text) or _BREAKS.search(text))
+    return not text.isprintable() and bool(_CONTROLS.search(text) or _BREAKS.search(text))
 
 
 def unescape_entities(text: str) -> str:
