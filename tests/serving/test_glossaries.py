@@ -141,8 +141,17 @@ def test_a_repeated_pair_and_a_damaged_glossary_are_refused(tmp_path):
         store.create("me", "n", [(("aa", "bb"), entries), (("aa", "bb"), entries)])
     stored = store.create("me", "n", [(("aa", "bb"), entries)])
     (tmp_path / "me" / stored.glossary_id / "glossary.json").write_text(json.dumps({"name": "n"}))
-    with pytest.raises(Exception, match="must create the glossary again"):
+    with pytest.raises(ApiError, match="could not be stored or read") as caught:
         store.get("me", stored.glossary_id)
+    assert caught.value.status == 503
+    assert str(tmp_path) not in str(caught.value)
+    assert store.all("me") == []
+
+
+def test_a_full_or_read_only_disk_is_an_error_of_the_server(tmp_path):
+    (tmp_path / "me").write_text("a file, not a folder")
+    with pytest.raises(ApiError, match="could not be stored or read"):
+        GlossaryStore(tmp_path, 1000).create("me", "n", [(("aa", "bb"), [Entry("a", "b")])])
 
 
 def test_several_glossaries_are_used_in_order(tmp_path):

@@ -7,22 +7,26 @@ entries) and the entries of each dictionary as a TSV file.
 from __future__ import annotations
 
 import csv
+import logging
 import re
 import shutil
 import threading
 import unicodedata
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
+from allyouneed.errors import UserError
 from allyouneed.files import read_json, recover_all, to_json, write_folder
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.translation.terminology.glossary import Entry, Glossary
 from allyouneed.translation.terminology.glossary_files import term_problem
 
+_log = logging.getLogger(__name__)
 _INFORMATION = "glossary.json"
 _REMEDY = "Delete the folder; the client must create the glossary again."
 _LONGEST_TERM, _LONGEST_NAME = 1024, 1024  # bytes of UTF-8, as in DeepL's API
@@ -75,7 +79,6 @@ class GlossaryStore:
 
         Raises:
             ApiError: 400 for an invalid name or a repeated pair, 413 if it is too large, 456 if there are too many.
-            UserError: If the disk is full or not writable.
         """
         check_name(name)
         entries = list(dictionaries)
@@ -91,20 +94,23 @@ class GlossaryStore:
 
     def all(self, owner: str) -> list[StoredGlossary]:
         """Return the glossaries of a client, oldest first."""
-        found = [self.get(owner, identifier) for identifier in self._identifiers(owner)]
+        found = []
+        for identifier in self._identifiers(owner):
+            with suppress(ApiError):  # a damaged glossary does not hide the others
+                found.append(self.get(owner, identifier))
         return sorted(found, key=lambda each: (each.creation_time, each.glossary_id))
 
     def get(self, owner: str, identifier: str) -> StoredGlossary:
         """Return a glossary without its entries.
 
         Raises:
-            ApiError: 404 if the client has no such glossary.
+            ApiError: 404 if the client has no such glossary, 503 if its file is damaged.
         """
         path = self._path(owner, identifier) / _INFORMATION
         if not path.is_file():
             raise ApiError(_NOT_FOUND, "glossary not found")
-        facts = read_json(path, _REMEDY, lambda facts: _stored(identifier, facts))
-        return _stored(identifier, facts)
+        with _problems_logged():
+            return _stored(identifier, read_json(path, _REMEDY, lambda facts: _stored(identifier, facts)))
 
     def entries(self, owner: str, identifier: str, pair: Pair) -> str:
         """Return the entries of a dictionary as TSV.
@@ -130,7 +136,6 @@ class GlossaryStore:
 
         Raises:
             ApiError: 404 if there is no such glossary, 400 for an invalid name, 413 if it becomes too large.
-            UserError: If the disk is full or not writable.
         """
         if name is not None:
             check_name(name)
@@ -160,17 +165,15 @@ class GlossaryStore:
         """Return the glossary for a translation; of several glossaries, the first that has a term decides.
 
         Raises:
-            ApiError: 404 if the client has no such glossary, or it has no dictionary for the language pair.
+            ApiError: 404 if the client has no such glossary, 400 if it has no dictionary for the language pair.
         """
-        loaded = []
+        tables = []
         for identifier in identifiers:
             if not self.get(owner, identifier).dictionary(pair):
                 raise ApiError(_INVALID, f"the glossary has no dictionary from {pair[0]} to {pair[1]}")
             path = self._table(owner, identifier, pair)
-            loaded.append(_loaded(path, path.stat().st_mtime_ns, pair))
-        if len(loaded) == 1:
-            return loaded[0]
-        return Glossary(tuple(entry for each in loaded for entry in each.entries), *pair)
+            tables.append((path, path.stat().st_mtime_ns))
+        return _loaded(tuple(tables), pair)
 
     def _write(self, owner: str, stored: StoredGlossary, contents: Mapping[Pair, Sequence[Entry]]) -> StoredGlossary:
         tables = {
@@ -182,7 +185,8 @@ class GlossaryStore:
         counts = tuple(StoredDictionary(*pair, len(entries)) for pair, entries in contents.items())
         stored = replace(stored, dictionaries=counts)
         files: dict[str, bytes | str] = {_file_name(pair): table for pair, table in tables.items()}
-        write_folder(self._path(owner, stored.glossary_id), {_INFORMATION: to_json(asdict(stored)), **files})
+        with _problems_logged():
+            write_folder(self._path(owner, stored.glossary_id), {_INFORMATION: to_json(asdict(stored)), **files})
         return stored
 
     def _identifiers(self, owner: str) -> list[str]:
@@ -257,7 +261,20 @@ def _parsed(table: str) -> list[Entry]:
     return [Entry(*line.split("\t")) for line in table.split("\n") if line]
 
 
-@lru_cache(maxsize=64)
-def _loaded(path: Path, modified: int, pair: Pair) -> Glossary:
-    """Return a dictionary with its index, which takes longer to make than to use."""
-    return Glossary(tuple(_parsed(path.read_text(encoding="utf-8"))), *pair)
+@lru_cache(maxsize=16)
+def _loaded(tables: tuple[tuple[Path, int], ...], pair: Pair) -> Glossary:
+    """Return the entries of tables, each with its time of modification, with their index, which takes long to build."""
+    entries = [entry for path, _ in tables for entry in _parsed(path.read_text(encoding="utf-8"))]
+    glossary = Glossary(tuple(entries), *pair)
+    glossary.build_index()
+    return glossary
+
+
+@contextmanager
+def _problems_logged() -> Iterator[None]:
+    """Log problems of the disk, whose messages name files of the server, and raise a general error instead."""
+    try:
+        yield
+    except UserError as error:
+        _log.error("glossaries: %s", error)
+        raise ApiError(503, "the glossary could not be stored or read; try later", 60) from error

@@ -59,6 +59,10 @@ class Glossary:
     def __len__(self) -> int:
         return len(self.entries)
 
+    def build_index(self) -> None:
+        """Build the index of the terms now; otherwise the first search does it."""
+        _ = self._counts
+
     def find(self, text: str, kept: Iterable[Span] = ()) -> tuple[Term, ...]:
         """Find the terms of a sentence, in their order, without overlap.
 
