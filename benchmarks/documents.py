@@ -24,13 +24,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from xml.etree.ElementTree import ParseError
 
 from lxml import etree
 
 from allyouneed import Translator
 from allyouneed.documents.document import Document, ReadOptions, format_of, is_document, read_document
 from allyouneed.documents.document_translation import DocumentOptions, translate_segments
+from allyouneed.documents.segment_translation import Finders
 from allyouneed.documents.segments import Code, plain_text
 from allyouneed.errors import UserError
 from allyouneed.translation.protection import find_kept
@@ -47,7 +47,6 @@ PYPI = (
     *("javaproperties", "jproperties", "compare-locales", "fluent", "tablib", "csvkit"),
 )
 DEBIAN = ("debian-faq", "debian-handbook", "gettext", "po4a", "maint-guide", "developers-reference", "openjfx")
-FORMATS_OF_ZIP = (".docx", ".docm", ".pptx", ".pptm", ".xlsx", ".xlsm", ".odt", ".odp", ".ods", ".epub")
 LARGEST = 20_000_000
 
 
@@ -78,7 +77,9 @@ def main() -> None:
     outcomes: dict[str, Outcome] = {}
     remarks = []
     paths = sorted(path for path in args.folder.rglob("*") if path.is_file() and is_document(path.name))
-    for number, path in enumerate(path for path in paths if path.stat().st_size <= LARGEST):
+    for number, path in enumerate(paths):
+        if path.stat().st_size > LARGEST:
+            continue
         print(f"\r{number + 1:,}/{len(paths):,} {path.name[:60]:60}", end="", file=sys.stderr)
         data = path.read_bytes()
         outcome = outcomes.setdefault(format_of(path.name, data).title, Outcome())
@@ -100,7 +101,7 @@ def examine(
     try:
         document = read_document(data, ReadOptions(name))
         outcome.segments += len(document.segments)
-        kinds = {sameness(document, data, name, each) for each in (True, False)}
+        kinds = {sameness(document, data, each) for each in (True, False)}
         kind = min(kinds, key=("different", "read only", "equal content", "equal bytes").index)
     except UserError as error:
         kind = "refused"
@@ -117,14 +118,14 @@ def examine(
         yield from translate(translator, name, data, outcome, args)
 
 
-def sameness(document: Document, data: bytes, name: str, by_source: bool) -> str:
+def sameness(document: Document, data: bytes, by_source: bool) -> str:
     """Compare a document with what identity translation makes of it."""
     written = document.write([segment.source if by_source else None for segment in document.segments])
     if document.suffix is not None:
         return "read only"
     if written == data:
         return "equal bytes"
-    is_zip = Path(name).suffix.lower() in FORMATS_OF_ZIP
+    is_zip = zipfile.is_zipfile(io.BytesIO(data))
     return "equal content" if is_zip and _entries(written) == _entries(data) else "different"
 
 
@@ -140,7 +141,7 @@ def _canonical(entry: bytes) -> bytes:
     try:
         tree = etree.fromstring(entry, etree.XMLParser(resolve_entities=False, huge_tree=True))
         return bytes(etree.tostring(tree, method="c14n"))
-    except (etree.XMLSyntaxError, ParseError):
+    except etree.XMLSyntaxError:
         return entry
 
 
@@ -155,7 +156,7 @@ def translate(
         yield f"not translated: {error}"
         return
     chosen = [segment for segment in document.segments if not segment.is_finished][: args.segments]
-    found = list(translate_segments(translator, chosen, args.source, DocumentOptions(finders=_finders())))
+    found = list(translate_segments(translator, chosen, args.source, DocumentOptions(finders=Finders(kept=find_kept))))
     new = dict(zip(map(id, chosen), (each.parts if each else None for each in found), strict=True))
     written = document.write([new.get(id(segment)) for segment in document.segments])
     outcome.translated += len(chosen)
@@ -174,12 +175,6 @@ def marks(parts: tuple[str | Code, ...]) -> Counter[str]:
     codes = Counter(part.raw for part in parts if isinstance(part, Code))
     text = plain_text(parts)
     return codes + Counter(text[start:end] for start, end in find_kept(text))
-
-
-def _finders():
-    from allyouneed.documents.segment_translation import Finders
-
-    return Finders(kept=find_kept)
 
 
 def fetch(folder: Path) -> None:
