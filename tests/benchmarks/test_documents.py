@@ -66,5 +66,5 @@ def test_the_page_has_a_row_for_each_format(tmp_path):
     outcome = Outcome(len(document.segments))
     outcome.kinds["equal bytes"] += 1
     text = page("2026-01-01", Namespace(folder=tmp_path, run=None), {"plain text": outcome}, ["a.txt: remark"])
-    assert "| plain text | 1 | 1 | 1 | 0 | 0 | 0 | 0 | 0.0 |" in text
+    assert "| plain text | 1 | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0.0 |" in text
     assert "- a.txt: remark" in text

@@ -152,3 +152,12 @@ def test_text_without_times_is_refused():
     with pytest.raises(UserError, match=r"a\.srt: no cue of the form"):
         read("a.srt", "just text\n")
     assert texts(read("a.vtt", "WEBVTT\n")) == []
+
+
+def test_speakers_within_tags_are_separate():
+    cue = "1\n00:00:01,000 --> 00:00:02,000\n{}\n\n2\n00:00:02,100 --> 00:00:03,000\n{}\n"
+    assert texts(read("a.srt", cue.format('<font color="red">---</font>', "<b>-Wer ist da</b>\n<b>-ich</b>"))) == [
+        "---",
+        "-Wer ist da",
+        "-ich",
+    ]

@@ -31,7 +31,7 @@ _TAG = re.compile(r"</?[a-zA-Z\d][^<>\r\n]*>|\{\\[^{}\r\n]*\}")
 _NAME = re.compile(r"</?\s*([a-zA-Z]+)")
 _LINE_END = re.compile(r"[^\S\r\n]*(?:\r\n|[\r\n])[^\S\r\n]*")
 _ENDS = re.compile(r"[.!?…。！？:;♪\])]['\"”’»」』]*$")
-_DIALOGUE = re.compile(r"\s*(?:[-–—‐](?![-–—])[^\S\r\n]?(?=\S)|>>)")
+_DIALOGUE = re.compile(r"\s*(?:<[^<>/][^<>\r\n]*>)*(?:[-–—‐](?![-–—])[^\S\r\n]?(?=\S)|>>)")
 _LEADING = re.compile(r"(?:\{\\[^{}\r\n]*\}|<v[. ][^<>\r\n]*>|\s)+")
 _LONGEST_PAUSE = 1.5  # seconds between cues that may belong to one sentence
 _MOST_CUES = 6
@@ -138,7 +138,7 @@ def _lines(text: str, is_vtt: bool) -> Iterator[Line]:
             number += text.count("\n", counted, first)
             counted = first
             dash = _DIALOGUE.match(text, first, stop)
-            begin = dash.end() if dash else first
+            begin = dash.end() if dash and "<" not in dash[0] else first
             times = _seconds(cue["start"]), _seconds(cue["end"])
             ends = first == first_start, last == end
             yield Line(begin, stop, *times, number, *ends, text[start:first_start].strip())
@@ -173,27 +173,17 @@ def _sentences(text: str, lines: list[Line], language: str) -> Iterator[list[Lin
 
 def _continues(text: str, before: Line, line: Line, language: str) -> bool:
     """Whether a sentence goes on from one cue to the next."""
-    if not (
-        before.is_last
-        and line.is_first
-        and before.lead == line.lead
-        and -0.5 <= line.begins - before.ends <= _LONGEST_PAUSE
-    ):
+    is_next = before.is_last and line.is_first and -0.5 <= line.begins - before.ends <= _LONGEST_PAUSE
+    if not is_next or before.lead != line.lead:
         return False
     old, new = (_TAG.sub("", text[each.start : each.end]).strip() for each in (before, line))
-    if (
-        not old
-        or not new
-        or _ENDS.search(old)
-        or _DIALOGUE.match(text, line.start)
-        or old[0] in "[(♪"
-        or new[0] in "[(♪"
-    ):
-        return False
     letter = next((char for char in new if char.isalpha()), "")
-    return (
-        old.endswith((",", "，", "、", "-", "–")) or not letter.isupper() or (language[:2] == "de" and new[0] == letter)
-    )
+    if not letter or not any(map(str.isalpha, old)) or _ENDS.search(old) or _DIALOGUE.match(new):
+        return False
+    if old[0] in "[(♪" or new[0] in "[(♪":
+        return False
+    begins_anew = letter.isupper() and not (language[:2] == "de" and new[0] == letter)
+    return not begins_anew or old.endswith((",", "，", "、", "-", "–"))
 
 
 def _joined(text: str, group: list[Line], is_vtt: bool) -> Parts:

@@ -7,7 +7,7 @@ if there are none, those whose cells are words. Column names are not translated.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import PurePath
 from typing import NamedTuple
@@ -44,13 +44,16 @@ def read(data: bytes, options: ReadOptions) -> PatchedDocument:
     named = _NAMED.match(text)
     is_tsv = PurePath(options.name).suffix.lower() in (".tsv", ".tab")
     delimiter = named[1] if named else "\t" if is_tsv else _delimiter(text)
-    rows = _rows(text, named.end() if named else 0, delimiter)
-    probe = [[_value(text, cell) for cell in row] for row in rows[:_PROBE]]
+    begin = named.end() if named else 0
+    probe = [[_value(text, cell) for cell in row] for row in islice(_rows(text, begin, delimiter), _PROBE)]
     chosen, has_names = _columns(probe, options)
     segments, slots = [], []
     line, position = 1, 0
-    for row in rows[has_names:]:
-        for index in sorted(chosen & set(range(len(row)))):
+    order = sorted(chosen)
+    for row in islice(_rows(text, begin, delimiter), int(has_names), None):
+        for index in order:
+            if index >= len(row):
+                break
             cell = row[index]
             value = _value(text, cell)
             if any(map(str.isalpha, value)):
@@ -69,14 +72,13 @@ def read(data: bytes, options: ReadOptions) -> PatchedDocument:
     return PatchedDocument(content, segments, slots, render, notes)
 
 
-def _rows(text: str, position: int, delimiter: str) -> list[list[Cell]]:
+def _rows(text: str, position: int, delimiter: str) -> Iterator[list[Cell]]:
     """The cells of each row. A quotation mark counts if it begins a cell and its partner ends it."""
     bare = re.compile(rf"[^\r\n{re.escape(delimiter)}]*+")
-    rows: list[list[Cell]] = []
     row: list[Cell] = []
     last_quote = text.rfind('"')
     while position < len(text):
-        quoted = _QUOTED.match(text, position) if position < last_quote else None
+        quoted = _QUOTED.match(text, position) if text[position] == '"' and position < last_quote else None
         if quoted and text[quoted.end() : quoted.end() + 1] in ("", delimiter, "\r", "\n"):
             row.append(Cell(position + 1, quoted.end() - 1, True))
             position = quoted.end()
@@ -91,11 +93,10 @@ def _rows(text: str, position: int, delimiter: str) -> list[list[Cell]]:
                 row.append(Cell(position, position, False))
         else:
             position += 2 if text.startswith("\r\n", position) else 1
-            rows.append(row)
+            yield row
             row = []
     if row:
-        rows.append(row)
-    return rows
+        yield row
 
 
 def _value(text: str, cell: Cell) -> str:
