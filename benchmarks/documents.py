@@ -247,10 +247,8 @@ def page(date: str, args: argparse.Namespace, outcomes: dict[str, Outcome], rema
         total += outcome.kinds
         counts = " | ".join(f"{outcome.kinds[kind]:,}" for kind in kinds)
         model = f" {outcome.translated:,} | {outcome.lost:,} |" if args.run else ""
-        files = sum(outcome.kinds.values())
-        rows.append(
-            f"| {title} | {files:,} | {outcome.segments:,} | {counts} | {outcome.changed:,} | {outcome.seconds:.1f} |{model}"
-        )
+        head = f"{title} | {sum(outcome.kinds.values()):,} | {outcome.segments:,}"
+        rows.append(f"| {head} | {counts} | {outcome.changed:,} | {outcome.seconds:.1f} |{model}")
     counts = " | ".join(f"{total[kind]:,}" for kind in kinds)
     changed = sum(outcome.changed for outcome in outcomes.values())
     rows.append(f"| all | {sum(total.values()):,} | | {counts} | {changed:,} | |" + " | |" * bool(args.run))
