@@ -202,7 +202,7 @@ def test_one_xml_file():
         (zipped({"mimetype": "application/epub+zip", "content.xml": "<x/>"}), "a zip archive, but not an OpenDocument"),
         (zipped({"word/document.xml": "<x/>"}), "a zip archive, but not an OpenDocument"),
         (b"<x/>", "an XML file, but not an OpenDocument"),
-        (b"<x>", "malformed XML"),
+        (b"<x>", "malformed or excessive XML"),
         (odf("<text:p>a</text:p>")[:-50], "not a complete zip container"),
     ],
 )

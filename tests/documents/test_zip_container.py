@@ -130,7 +130,16 @@ def test_entities_in_attributes_are_not_expanded_without_bound():
 
 
 def test_malformed_xml_is_refused():
-    assert "a.docx, word/document.xml: malformed XML (" in message(changed(docx(BODY), {"word/document.xml": b"<w:a>"}))
+    assert "a.docx, word/document.xml: malformed or excessive XML (" in message(
+        changed(docx(BODY), {"word/document.xml": b"<w:a>"})
+    )
+
+
+@pytest.mark.parametrize("text", ["a\0b", "x " * 6_000_000, "</w:t><w:t>" + "<w:x>" * 300])
+def test_errors_of_the_parser_are_one_line(text):
+    found = message(docx(f"<w:p>{run(text)}</w:p>"))
+    assert found.startswith("a.docx, word/document.xml: malformed or excessive XML (")
+    assert "\n" not in found
 
 
 def test_a_missing_part_is_left_out_or_refused():

@@ -87,12 +87,19 @@ def parse_xml(data: bytes, name: str, keeps_entities: bool = False) -> etree._El
     try:
         tree = etree.fromstring(data, parser).getroottree()
     except (etree.XMLSyntaxError, ValueError) as error:
-        raise UserError(f"{name}: malformed XML ({error}). The file is damaged: save the document again.") from error
+        raise UserError(
+            f"{name}: malformed or excessive XML ({xml_reason(error)}). Save the document again, or split it."
+        ) from error
     if keeps_entities or tree.docinfo.internalDTD is None:
         return tree
     if any(True for _ in tree.docinfo.internalDTD.iterentities()):
         raise UserError(f"{name}: the XML declares entities, which no program writes here. Save the document again.")
     return tree
+
+
+def xml_reason(error: Exception) -> str:
+    """Return what is wrong with XML, in one line."""
+    return " ".join(str(getattr(error, "msg", error)).split())
 
 
 def serialize_xml(tree: etree._ElementTree, original: bytes) -> bytes:

@@ -137,7 +137,7 @@ class _TreeReader:
             if element.tag in _PLAIN_TEXTS:
                 if (element.text or "").strip() and not len(element):
                     units.append(text_unit(element, position.where(_PLAIN_TEXTS[element.tag])))
-            elif element.tag in _PARAGRAPHS and _is_shown(element):
+            elif element.tag in _PARAGRAPHS and (len(element) or element.text) and _is_shown(element):
                 units += self._paragraph(element, dialect, literals, position)
         return units
 

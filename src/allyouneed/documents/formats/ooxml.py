@@ -205,7 +205,7 @@ def text_units(
         name = local_name(element)
         if name == "p" and element.tag in _PARAGRAPHS:
             number += 1
-            if not skipped(element):
+            if len(element) and not skipped(element):
                 paragraph = RunParagraph(element, _PARAGRAPHS[element.tag])
                 units += paragraph.units(f"{start}paragraph {number}")
         elif name == "v":

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from lxml import etree
 
 from allyouneed.documents.formats.ooxml import Package
-from allyouneed.documents.xml_entry import local_name
+from allyouneed.documents.xml_entry import local_name, xml_reason
 from allyouneed.errors import UserError
 
 _LITERAL = re.compile(r'"((?:[^"]|"")*)"')
@@ -103,7 +103,7 @@ class Sheets:
             except etree.XMLSyntaxError as error:
                 name = f"{self._package.options.name}, {part}"
                 raise UserError(
-                    f"{name}: malformed XML ({error}). The file is damaged: save the document again."
+                    f"{name}: malformed or excessive XML ({xml_reason(error)}). Save the document again, or split it."
                 ) from error
 
     def _read_cell(
