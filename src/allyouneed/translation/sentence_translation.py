@@ -163,9 +163,11 @@ class _Work:
         code, text = translator.tokenizer.split_code(sentence.text.lstrip())
         text = text.lstrip() if code else sentence.text
         removed = len(sentence.text) - len(text)
+        if sentence.kept and sentence.kept[0][0] < removed:  # a symbol of the vocabulary that is no code here
+            code, text, removed = "", sentence.text, 0
         moved = Sentence(
             text,
-            tuple((start - removed, end - removed) for start, end in sentence.kept if start >= removed),
+            tuple((start - removed, end - removed) for start, end in sentence.kept),
             tuple(Term((t.span[0] - removed, t.span[1] - removed), t.target) for t in sentence.terms),
         )
         if not _is_translatable(translator, moved):

@@ -57,10 +57,15 @@ class Tokenizer:
         """The pieces of the model, parsed at the first access."""
         return read_model(self.model)
 
+    @cached_property
+    def symbols(self) -> tuple[str, ...]:
+        """User-defined symbols, each of which is always a single token."""
+        return tuple(self.content.symbols)
+
     def split_code(self, text: str) -> tuple[str, str]:
         """Separate leading user-defined symbols, such as the target language `<2de>`, from the text."""
         rest = text
-        while symbol := next((symbol for symbol in self.content.symbols if rest.startswith(symbol)), ""):
+        while symbol := next((symbol for symbol in self.symbols if rest.startswith(symbol)), ""):
             rest = rest[len(symbol) :].lstrip()
         code = text[: len(text) - len(rest)].rstrip()
         return code, text[len(code) :]
