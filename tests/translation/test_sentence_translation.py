@@ -47,9 +47,6 @@ def check(translator: Translator, texts: list[str]) -> None:
         assert [found.text[slice(*span)] for span in found.kept] == expected, source.text
         spans = sorted(found.kept)
         assert all(a[1] <= b[0] for a, b in pairwise(spans))
-        for part in set(expected):
-            if len(part) > 1:
-                assert found.text.count(part) >= source.text.count(part), (source.text, found.text)
         tags = [part for part in expected if part.startswith("<")]
         placed = sorted((span, part) for span, part in zip(found.kept, expected, strict=True) if part in tags)
         assert [part for _, part in placed] == tags

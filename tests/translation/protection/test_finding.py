@@ -42,6 +42,9 @@ FOUND = {
     "请访问https://example.com/a。打开/usr/share/doc文件": "https://example.com/a /usr/share/doc",
     "共%1个，{name}님, %s을, %d개": "%1 {name} %s %d",
     "'{name}' and '{'": "{name}",
+    "%s/share/doc, {folder}/a.txt, {name}.json. $HOME/x/y: {n}/day, %d/min": (
+        "%s/share/doc {folder}/a.txt {name}.json $HOME/x/y {n} %d"
+    ),
 }
 
 

@@ -8,7 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from allyouneed.translation.protection.patterns import MESSAGE, NUMBERS, PATTERNS, PLACEHOLDER, SIGNS, Pattern
+from allyouneed.translation.protection.patterns import (
+    MESSAGE,
+    NUMBERS,
+    PATH_AFTER,
+    PATTERNS,
+    PLACEHOLDER,
+    SIGNS,
+    Pattern,
+)
 
 _BRACES = re.compile(r"'[{}]'|[{}]")  # in a message, '{' is a character
 _BACKTICKS = re.compile("`+")
@@ -67,7 +75,13 @@ def find_parts(text: str, options: KeepOptions | None = None) -> list[KeptPart]:
         return []
     patterns = [*PATTERNS, *([NUMBERS] if options.numbers else []), *(Pattern("pattern", p) for p in options.patterns)]
     found = [part for pattern in patterns for part in _matches(text, pattern)]
-    return _without_overlap([*found, *_in_braces(text), *_in_backticks(text)])
+    found += [*_in_braces(text), *_in_backticks(text)]
+    return _without_overlap([_with_path(text, part) if part.kind == "placeholder" else part for part in found])
+
+
+def _with_path(text: str, part: KeptPart) -> KeptPart:
+    match = PATH_AFTER.match(text, part.end)
+    return part._replace(end=_without_punctuation(text, part.end, match.end())) if match else part
 
 
 def _matches(text: str, pattern: Pattern) -> Iterator[KeptPart]:

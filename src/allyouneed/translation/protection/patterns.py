@@ -125,6 +125,11 @@ PATTERNS = (
 )
 NUMBERS = _compile("number", *_NUMBERS)
 
+# The rest of a path or file name after a placeholder, as in %s/share/doc, {folder}/a.txt and {name}.json.
+PATH_AFTER = re.compile(
+    rf"(?:/[{_N}.-]{{1,255}}+){{2,20}}+/?|(?:/[{_N}-]{{1,100}}+)?\.(?:{_SUFFIXES})(?![{_N}-]|\.[{_W}])"
+)
+
 # Without one of these, no pattern of PATTERNS and no braces or backticks match: most sentences need only this search.
 SIGNS = re.compile(
     r"[%{$<&@#/\\_`\[]|\(\)|--|:[\w+]|(?<=[\w-])\.\w|0[xX]|-[0-9a-fA-F]{4}-|[vV]\d"
