@@ -104,9 +104,11 @@ def test_every_hypothesis_has_the_kept_parts(translator):
 
 
 def test_brackets_and_quotes_around_kept_parts_stay(translator):
-    for text in ("({x})", '"%s"', "'{0}'", "[{x}]", "«%d»", "{a}/{b}", "${x}%", "#{x}-{y}"):
-        [found] = translate(translator, f"a b {text} c d")
-        assert text in found
+    for text in ("({x})", '"%s"', "'{0}'", "[{x}]", "«%d»", "{a}/{b}", "${x}%", "#{x}-{y}", "(1)"):
+        source = f"a b {text} c d"
+        kept = find_kept(source) or ((source.index("1"), source.index("1") + 1),)
+        [found] = translate_sentences(translator, [Sentence(source, kept)])
+        assert text in found.text
 
 
 def test_long_sentences_keep_everything(translator):

@@ -148,8 +148,6 @@ def _kind(kept: str) -> _Kind:
             return _Kind(character.isspace(), SlotKind.ITSELF, character)
     if kept == "%%":
         return _Kind(False, SlotKind.ITSELF, "%")
-    if kept.isdigit() and len(kept) <= 4:
-        return _Kind(False, SlotKind.ITSELF, kept)
     is_number = not re.search(r"[^\W\d_]", kept) and any(map(str.isdigit, kept)) and kept[0] not in "{%$"
     if is_number or _NUMBER_FORMAT.fullmatch(kept) or (kind == "placeholder" and _NUMBER_NAME.search(kept)):
         return _Kind(False, SlotKind.NUMBER)

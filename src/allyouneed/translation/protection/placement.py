@@ -13,6 +13,7 @@ from allyouneed.translation.word_alignment import AlignedWords, Span
 _CERTAIN = 0.35  # minimum attention to a stand-in for its translation to be recognised by attention alone
 _PUNCTUATION = ",;:、，；："  # what follows a kept part in the source, and hence in the translation
 _ENDS = ".!?…。！？"
+_OPENING = "([{<\"'“„«‘¿¡"
 
 
 class Wanted(NamedTuple):
@@ -172,12 +173,12 @@ def _space_before(text: str, one: Wanted, is_insertion: bool) -> str:
     left = text[-1:]
     if not left or left.isspace():
         return ""
-    is_apart = not one.before or one.before.isspace()
     if one.is_mark:
         return " " * one.before.isspace()
-    if is_apart and (needs_space(left, "a") or (is_insertion and left not in "([{<\"'“„«‘¿¡")):
-        return " "
-    return ""
+    if is_insertion:
+        return " " * (left not in _OPENING and not one.before.isalnum())
+    is_apart = not one.before or one.before.isspace()
+    return " " * (is_apart and needs_space(left, "a"))
 
 
 def _after(right: str, one: Wanted, is_insertion: bool) -> str:
@@ -193,10 +194,7 @@ def _after(right: str, one: Wanted, is_insertion: bool) -> str:
     elif following and following in _ENDS and len(one.after) == 1 and not next_character:
         lost = following
     is_joined = right[:1].isalnum() if lost and lost.isascii() else needs_space("a", right[:1])
-    is_apart = not following.isalnum()
-    return lost + " " * bool(
-        right[:1] and is_apart and (is_joined or (is_insertion and right[:1].isalnum() and needs_space("a", right[:1])))
-    )
+    return lost + " " * (is_joined and not following.isalnum())
 
 
 def _is_punctuation(character: str) -> bool:
