@@ -49,7 +49,7 @@ PYPI = (
 DEBIAN = (
     *("debian-faq", "debian-handbook", "gettext", "po4a", "maint-guide", "developers-reference"),
     *("php-symfony-form", "php-symfony-security-core", "php-symfony-validator", "libatk-wrapper-java"),
-    *("gnustep-base-common", "gnustep-gui-common"),
+    *("gnustep-base-common", "gnustep-gui-common", "debian-policy", "debmake-doc", "libreoffice-common"),
 )
 LARGEST = 20_000_000
 

@@ -129,6 +129,8 @@ def test_repeated_headers_and_page_numbers_are_left_out():
 def test_short_lines_that_end_a_sentence_end_a_paragraph():
     block = [line("One one one one"), line("one.", right=100), line("Two two"), line("• three"), line("• four")]
     assert [each.text for each in paragraphs(block)] == ["One one one one one.", "Two two", "• three", "• four"]
+    numbered = [line("1. One"), line("1.1. Two"), line("1.2. Three"), line("2 dogs")]
+    assert [each.text for each in paragraphs(numbered)] == ["1. One", "1.1. Two", "1.2. Three 2 dogs"]
 
 
 def test_headings_by_size():

@@ -14,7 +14,7 @@ from allyouneed.documents.formats.pdf_layout import Line
 
 _HYPHENS = ("-", "\u00ad", "\u2010")
 _SENTENCE_END = re.compile(r"[.!?:;。！？…][\"'”’»)\]]*$")
-_ITEM = re.compile(r"(?:[•‣◦▪●○■□–—*-]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s")
+_ITEM = re.compile(r"(?:[•‣◦▪●○■□–—*-]|\(?\d{1,3}(?:\.\d{1,3})*[.)]|\(?[a-zA-Z][.)])\s")
 _NO_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uff00-\uffef\u3000-\u303f]")
 _NUMBER = re.compile(r"\(?(?:\d+\.?)+\)?|[A-Z]\.?|[IVX]+\.")  # of a heading, apart from its text
 _LEADERS = re.compile(r"\s*(?:\.\s?){4,}")  # dots of a table of contents
