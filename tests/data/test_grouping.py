@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import zipfile
 from pathlib import Path
 
@@ -156,6 +157,17 @@ def test_archives(tmp_path):
     (tmp_path / "c.zip").write_bytes(damaged)
     with pytest.raises(UserError, match=r"c\.zip"):
         pairs(tmp_path / "c.zip")
+
+
+def test_pipes_are_read_once(tmp_path):
+    paths = [tmp_path / "a", tmp_path / "b"]
+    for path, text in zip(paths, ("eins\nzwei\n", "one\ntwo\n"), strict=True):
+        os.mkfifo(path)
+        threading.Thread(target=path.write_text, args=(text,), daemon=True).start()
+    assert [(pair.source, pair.target) for pair in read_pairs(paths)] == [("eins", "one"), ("zwei", "two")]
+    os.mkfifo(tmp_path / "c")
+    threading.Thread(target=(tmp_path / "c").write_text, args=("eins\tone\n",), daemon=True).start()
+    assert [(pair.source, pair.target) for pair in read_pairs([tmp_path / "c"])] == [("eins", "one")]
 
 
 def test_archives_made_to_exhaust_a_computer_are_refused(tmp_path):

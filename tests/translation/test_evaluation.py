@@ -40,7 +40,7 @@ def test_a_broken_line_is_named(translator, tmp_path):
             with pytest.raises(UserError, match=rf"test\.tsv:2: {fault}\. Fix the line, or remove it from both sides"):
                 function(translator, [table])
     with pytest.raises(UserError, match="one TSV file"):
-        allyouneed.score(translator, [table] * 3)
+        allyouneed.score(translator, [])
 
 
 def test_one_table_needs_no_list(translator, tmp_path):

@@ -70,8 +70,15 @@ def open_seekable(path: Path) -> Iterator[BinaryIO]:
             yield cast(BinaryIO, copy)
 
 
+def stored_in(path: Path) -> Path:
+    """Return the file on disk that has the content of a path: an archive for a path within it, else the path."""
+    return path if path.exists() else next((parent for parent in path.parents if parent.is_file()), path)
+
+
 def is_zip(path: Path) -> bool:
-    """Return whether a file is a ZIP archive."""
+    """Return whether a regular file is a ZIP archive."""
+    if not path.is_file():  # a pipe can be read only once
+        return False
     try:
         with open(path, "rb") as file:
             return file.read(4) in _ZIP
@@ -84,8 +91,8 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
     try:
         file = cast(io.BufferedReader, open(path, "rb", CHUNK))  # noqa: SIM115 (closed below)
     except NotADirectoryError:
-        archive = next((parent for parent in path.parents if parent.is_file()), None)
-        if archive is None or not is_zip(archive):
+        archive = stored_in(path)
+        if archive == path or not is_zip(archive):
             raise
         with _entry(path, archive) as entry:
             yield entry

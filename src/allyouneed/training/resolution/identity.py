@@ -17,6 +17,7 @@ from allyouneed.config import recipe_names
 from allyouneed.data.corpora import Corpus, is_weighted
 from allyouneed.data.directions import shown
 from allyouneed.data.files.compression import damage_reported, decompressed
+from allyouneed.data.files.opening import stored_in
 from allyouneed.errors import UserError
 from allyouneed.files import MANIFEST, sha256
 from allyouneed.languages import stored_language_code
@@ -134,8 +135,9 @@ def _described_file(path: Path, contents: Mapping[str, str], known: KnownChecksu
                 return whole
             return f"{whole} {contents.get(whole) or hashlib.file_digest(content, 'sha256').hexdigest()}"
 
-    _check_file(path)
-    return f"{path.name} {known.of(path, compute)}"
+    stored = stored_in(path)  # of an entry of an archive, the archive
+    _check_file(stored)
+    return f"{path.name} {known.of(stored, compute)}"
 
 
 def _flat(described: object) -> Iterator[str]:
