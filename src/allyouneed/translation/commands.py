@@ -85,7 +85,9 @@ def score(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
     test: Annotated[
         list[Path],
-        typer.Option(metavar="SOURCE TARGET", help="Two parallel text files, or a file with both sides.", rich_help_panel=FILES),
+        typer.Option(
+            metavar="SOURCE TARGET", help="Two parallel files, or one with both sides.", rich_help_panel=FILES
+        ),
     ],
     tokens: Annotated[
         bool, typer.Option("--tokens", help="Append each token with its log probability.", rich_help_panel=FILES)
