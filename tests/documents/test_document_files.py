@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from allyouneed import Translator, documents
 from allyouneed.documents import document_translation
 from allyouneed.translation.resuming import note_path
 
@@ -85,3 +86,27 @@ def test_options_of_lines_are_refused_for_documents(command, toy_run, tmp_path, 
     code, _, err = command("translate", toy_run, tmp_path / "a.docx", option)
     assert code == 2
     assert "--lines" in err
+
+
+def test_problems_are_listed_and_give_exit_code_1(command, toy_run, tmp_path, monkeypatch):
+    def doubtful(translator, sentences, options, links):
+        problem = "the position of %s is uncertain"
+        return [document_translation.TranslatedSentence("x", problems=(problem,)) for _ in sentences]
+
+    monkeypatch.setattr(document_translation, "translate_sentences", doubtful)
+    source = tmp_path / "a.txt"
+    source.write_text("a %s b\n")
+    code, _, err = command("translate", toy_run, source, "-o", tmp_path / "b.txt")
+    assert code == 1
+    assert 'a.txt, line 1: the position of %s is uncertain: "a %s b"' in err
+
+
+def test_python_api(toy_run, tmp_path):
+    source = tmp_path / "a.html"
+    source.write_text("<p>a <b>b</b> c</p>\n")
+    translator = Translator.load(toy_run)
+    outcome = documents.translate_documents(translator, str(source), str(tmp_path / "b.html"))
+    assert outcome.exit_code in (0, 1)
+    written = (tmp_path / "b.html").read_text()
+    assert written.startswith("<p>")
+    assert written.count("<b>") == written.count("</b>") == 1

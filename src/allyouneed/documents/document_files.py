@@ -64,10 +64,10 @@ class Outcome:
 
 def translate_documents(
     translator: Translator,
-    source: Path,
-    output: Path | None,
-    options: FileOptions,
-    console: Console,
+    source: Path | str,
+    output: Path | str | None = None,
+    options: FileOptions | None = None,
+    console: Console | None = None,
 ) -> Outcome:
     """Translate a document, or all documents in a folder and its subfolders.
 
@@ -78,13 +78,19 @@ def translate_documents(
         translator: The translator.
         source: A document or a folder.
         output: Output file, or output folder for a folder; None for standard output.
-        options: Options.
-        console: Where to report progress, problems, and a summary of each file.
+        options: Options; None for the defaults.
+        console: Where to report progress, problems, and a summary of each file; None for standard error.
 
     Raises:
         UserError: If the document or the folder cannot be read, or an output cannot be written. In a folder, documents
             that cannot be read are reported, and the others are translated.
+
+    Example:
+        >>> documents.translate_documents(translator, "page.html", "page.en.html").exit_code  # doctest: +SKIP
+        0
     """
+    source, output = Path(source), None if output is None else Path(output)
+    options, console = options or FileOptions(), console or Console(stderr=True, markup=False, emoji=False)
     outcome = Outcome()
     report = partial(print_line, console)
     files = _Files(translator, options, console)
