@@ -15,7 +15,7 @@ from allyouneed.data.files.formats import RawPair
 
 _FEWEST = 200  # pairs; fewer do not show what is usual
 _NORMAL = 1.4826  # standard deviations in a median absolute deviation
-_MOST_DEVIATIONS = 8.0
+_MOST_DEVIATIONS = 6.0
 _FREE = 15  # characters by which any two texts may differ
 
 
