@@ -44,3 +44,22 @@ def test_a_line_is_printed_verbatim():
     line = "[bold]a :smile: b " + "c" * 100
     progress.print_line(Console(file=out, width=40), line)
     assert out.getvalue() == line + "\n"
+
+
+def test_long_passes_report_rate_and_time_left(monkeypatch):
+    now, lines = [100.0], []
+    monkeypatch.setattr("allyouneed.progress.time.monotonic", lambda: now[0])
+    rate = progress.RateLines(lines.append, "reading", 10_000, "pairs")
+
+    def items(count):
+        for number in range(count):
+            now[0] += 1 / 128
+            yield number
+
+    assert list(rate.counted(items(4500))) == list(range(4500))
+    assert lines == [
+        "reading: 2,000/10,000 pairs, 128 pairs/s, 1:02 left",
+        "reading: 4,000/10,000 pairs, 128 pairs/s, 0:46 left",
+    ]
+    list(rate.counted(items(7000)))  # of another file; more than were counted before
+    assert lines[-1] == "reading: 10,000/10,000 pairs, 128 pairs/s, 0:00 left"
