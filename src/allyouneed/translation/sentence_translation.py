@@ -322,7 +322,8 @@ def _checked(sentence: Sentence, text: str, kept: tuple[Span, ...]) -> tuple[str
         if part.kind not in _CHECKED or (near < len(ordered) and ordered[near][0] < part.end):
             continue
         if extra in source:
-            removed.append((part.start, part.end))
+            is_apart = text[part.start - 1 : part.start] == " " and text[part.end : part.end + 1] in (" ", "")
+            removed.append((part.start - is_apart, part.end))
         elif extra not in sentence.text:
             problems.append(f"The translation contains “{extra}”, which the source lacks.")
     for start, end in reversed(removed):

@@ -19,7 +19,7 @@ from allyouneed.translation.directions import needs_target
 from allyouneed.translation.translator import Translator
 from allyouneed.translation.word_alignment import AlignedWords, Span, align_words, word_spans
 
-_FALLBACK = ("X", "Y", "Z", "A", "B", "C", "D", "E")
+_FALLBACK = ("X", "Y", "Z", "Q", "K", "W")  # models that saw much text copy them
 _NUMBERS = ("5", "7", "12", "20", "15", "30")
 _WORDS = 12  # stand-ins that are used
 _CANDIDATES = 60
@@ -76,7 +76,7 @@ def _find(translator: Translator) -> StandIns:
     candidates = list(dict.fromkeys(text[a:b] for text, (a, b) in places if _is_known(translator, text[a:b])))
     words = _consistent(translator, places, candidates[:_CANDIDATES])[:_WORDS]
     numbers = _consistent(translator, places, [each for each in _NUMBERS if _is_known(translator, each)])
-    words = words or [StandIn(each) for each in candidates[:_WORDS] or _FALLBACK]
+    words = words or [StandIn(each, frozenset((each.lower(),))) for each in candidates[:_WORDS] or _FALLBACK]
     tokens = max(len(translator.tokenizer.encode(each.source)) for each in [*words, *numbers])
     return StandIns(tuple(words), tuple(numbers or words), tokens)
 
