@@ -118,7 +118,7 @@ class _Writer:
 
 def _value(text: str, string: JsonString) -> str:
     value: str = json.loads(text[string.start : string.end], strict=False)
-    return value
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # half a surrogate pair is no character
 
 
 def _shape(members: Members, options: ReadOptions) -> Callable[[JsonString], bool]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from allyouneed.errors import UserError
 
 _SPACE = re.compile(r"(?:[\s\ufeff]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRING = re.compile(r'"[^"\\]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\]*+)*+"')
 _SCALAR = re.compile(r"-?(?:\d[\d.eE+-]*|Infinity)|true|false|null|NaN")
 _DEEPEST = 1_000
 
@@ -142,7 +142,7 @@ class Scanner:
     def _end_of_string(self) -> int:
         string = _STRING.match(self.text, self._position)
         if string is None:
-            raise self._damaged("a string is missing here, or not closed")
+            raise self._damaged("a string is missing here, not closed, or has an invalid escape")
         return string.end()
 
     def _skip(self) -> None:

@@ -61,7 +61,7 @@ def read(data: bytes, options: ReadOptions) -> PatchedDocument:
                 position = cell.start
                 segments.append(Segment((value,), f"line {line:,}, column {index + 1}"))
                 slots.append(Slot(cell.start, cell.end, '"' if cell.is_quoted else ""))
-    names = [probe[0][index] if has_names else str(index + 1) for index in sorted(chosen)]
+    names = [probe[0][index] if has_names and index < len(probe[0]) else str(index + 1) for index in order]
     notes = () if options.columns or len(chosen) == max(map(len, probe), default=0) else (
         f"Translated columns: {', '.join(names)}. Others can be chosen by the option columns.",
     )  # fmt: skip
