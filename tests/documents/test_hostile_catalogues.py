@@ -87,7 +87,8 @@ def check(data: bytes, name: str) -> None:
     try:
         written = document.write([("", *segment.source) for segment in document.segments])
     except UserError as error:  # a character that the encoding lacks
-        assert "lacks" in str(error)
+        if "lacks" not in str(error):
+            raise
         return
     read_document(written, ReadOptions(name, "en", "ru"))
 

@@ -30,7 +30,7 @@ def in_capitals(read) -> str:
     return read.write([(segment.text.upper(),) for segment in read.segments]).decode()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(VALUES, st.sampled_from([None, 1, 4, "\t"]), st.booleans())
 def test_identity_keeps_every_byte(value, indent, escapes):
     text = json.dumps(value, indent=indent, ensure_ascii=escapes)
@@ -41,7 +41,7 @@ def test_identity_keeps_every_byte(value, indent, escapes):
     assert read.write([None for _ in read.segments]).decode() == text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(VALUES, st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_translations_are_read_back_by_json(value, translation):
     read = document(json.dumps(value), source="und", target="und")

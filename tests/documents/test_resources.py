@@ -95,7 +95,7 @@ def test_values_of_properties():
     assert written == PROPERTIES.replace("Value \\\n   continued", "Wert").replace("It''s", "Sie''s")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(alphabet="a =:\\#!\n\r\tuü0'{}세", min_size=1))
 def test_any_value_of_properties_is_read_back_by_the_toolkit(value):
     quote = pytest.importorskip("translate.misc.quote")

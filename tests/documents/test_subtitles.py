@@ -122,7 +122,7 @@ def test_times_and_settings_are_kept(name, text):
 WORDS = st.lists(st.text("ab,.가나다 ", min_size=1, max_size=9), min_size=1, max_size=30).map(" ".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(WORDS, st.lists(st.integers(1, 90), min_size=1, max_size=6), st.integers(0, 9))
 def test_division_loses_nothing(text, weights, cut):
     text = " ".join(text.split()) or "a"

@@ -23,7 +23,7 @@ def texts(document) -> list[str]:
     return [segment.text for segment in document.segments]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(alphabet='ab ,;"\t\r\n12é'), st.sampled_from(["a.csv", "a.tsv"]))
 def test_identity_keeps_every_byte(text, name):
     document = read(text, name)
@@ -34,7 +34,7 @@ def test_identity_keeps_every_byte(text, name):
 CELL = st.text(alphabet='ab ,;"\n12é', max_size=8)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(CELL, min_size=3, max_size=3), min_size=1, max_size=6), st.sampled_from(",;"), CELL)
 def test_translations_are_read_back_by_the_csv_module(rows, delimiter, new):
     buffer = io.StringIO()
