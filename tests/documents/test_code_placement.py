@@ -142,3 +142,18 @@ def test_a_translation_word_by_word_keeps_codes_where_they_were(source):
     links = [(span, span) for span in words(flat.text)]
     placed = place_codes(flat, AlignedText(flat.text, kept, links, [((0, len(flat.text)),) * 2]))
     assert markup(placed).replace(" ", "") == markup(source_parts).replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("source", "kept"),
+    [
+        ("Ein (<x>1</x>) Hund", ["(1)"]),
+        ("Hund<x>1</x>, <b>Ja</b>", ["1"]),
+        ("Der ([Rex]) da", ["(Rex)"]),
+        ("Ein <b> 2 </b> x", ["2"]),
+        ("Ein <b>rotes</b> (Haus)", []),
+    ],
+)
+def test_elements_without_letters_are_kept_with_the_brackets_around_them(source, kept):
+    [sentence] = prepare(parts(source), "de").sentences
+    assert [sentence.text[start:end] for start, end in sentence.kept] == kept

@@ -7,11 +7,11 @@ the codes. Between the two, the command line calls a translator, and the server 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from allyouneed.documents.code_placement import AlignedText, FlatText, Link, flatten, place_codes
-from allyouneed.documents.segments import Parts, Segment, plain_text
+from allyouneed.documents.segments import CodeKind, Parts, Segment, plain_text
 from allyouneed.documents.sentences import SentenceSegment, single_sentence, split_sentences
 from allyouneed.translation.protection import find_kept, has_letters
 from allyouneed.translation.sentence_translation import Sentence, Span, Term, TranslatedSentence
@@ -37,6 +37,8 @@ class Finders(NamedTuple):
     terms: Callable[[str, Sequence[Span]], Sequence[Term]] = _no_terms
 
 
+_BRACKETS = frozenset(("()", "[]", "{}", "（）", "［］", "【】"))
+_LONGEST_LETTERLESS = 20  # characters
 NOTHING_FOUND = Finders()
 PROTECTION = Finders(find_kept)
 
@@ -90,7 +92,9 @@ def prepare(source: Parts, language: str, finders: Finders = NOTHING_FOUND, spli
         split: Whether to split the text into sentences.
     """
     flat = flatten(source)
-    kept = _merged([*finders.kept(flat.text), *((code.start, code.end) for code in flat.codes if code.code.text)])
+    shown = ((code.start, code.end) for code in flat.codes if code.code.text)
+    found = [*finders.kept(flat.text), *shown, *_letterless_elements(flat)]
+    kept = _merged([_with_brackets(flat.text, span) for span in found])
     pieces = split_sentences(flat.text, language) if split else single_sentence(flat.text)
     pieces = _without_ends_within(pieces, kept)
     starts, sentences, links, position = [], [], [], 0
@@ -141,6 +145,28 @@ def exceeds(segment: Segment, translation: SegmentTranslation) -> str | None:
 def _moved(links: Sequence[Link] | zip[Link], source: int, target: int) -> list[Link]:
     """Move positions within a sentence to positions within its segment."""
     return [((a + source, b + source), (c + target, d + target)) for (a, b), (c, d) in links]
+
+
+def _letterless_elements(flat: FlatText) -> Iterator[Span]:
+    """Yield the texts of inline elements without letters, such as the number of a note, which are kept."""
+    opened: dict[int, int] = {}
+    for code in flat.codes:
+        if code.code.kind is CodeKind.OPEN:
+            opened[code.code.pair] = code.start
+            continue
+        start = opened.pop(code.code.pair, code.start) if code.code.kind is CodeKind.CLOSE else code.start
+        text = flat.text[start : min(code.start, start + _LONGEST_LETTERLESS + 1)]
+        if text.strip() and len(text) <= _LONGEST_LETTERLESS and not has_letters(text):
+            begin = start + len(text) - len(text.lstrip())
+            yield begin, start + len(text.rstrip())
+
+
+def _with_brackets(text: str, span: Span) -> Span:
+    """Extend a kept part by the brackets directly around it, so that they stay with it."""
+    start, end = span
+    while 0 < start < end < len(text) and text[start - 1] + text[end] in _BRACKETS:
+        start, end = start - 1, end + 1
+    return start, end
 
 
 def _merged(spans: Sequence[Span]) -> list[Span]:
