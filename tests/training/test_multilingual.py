@@ -18,6 +18,7 @@ from allyouneed.training.train import FINISHED, train
 from allyouneed.translation.evaluation import evaluate
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.scoring import score
+from allyouneed.translation.sentence_translation import Sentence, translate_sentences
 from tests.conftest import silent, toy_pairs, toy_request, write_pairs
 
 DIRECTIONS = (("x-a", "x-b"), ("x-b", "x-a"), ("x-a", "x-c"), ("x-c", "x-a"))
@@ -220,3 +221,13 @@ def test_an_export_without_samples_is_compared_in_each_target_language(multiling
 def test_the_targets_of_the_given_source_are_listed(multilingual_run):
     with pytest.raises(UserError, match=r"choose one with --to \(target=\): x-b, x-c\."):
         Translator.load(multilingual_run, source="x-a")
+
+
+def test_kept_parts_and_links_after_a_code(multilingual_run):
+    text = ">>x-b<< a b {x} c"
+    translator = Translator.load(multilingual_run)
+    [found] = translate_sentences(translator, [Sentence(text, ((12, 15),))], links=True)
+    assert [found.text[slice(*span)] for span in found.kept] == ["{x}"]
+    assert {text[slice(*source)] for source, _ in found.links} <= {"a", "b", "c"}
+    [copied] = translate_sentences(translator, [Sentence(">>x-b<< ?")])
+    assert (copied.text, copied.is_copied) == ("?", True)

@@ -155,6 +155,7 @@ class _Work:
     sentence: Sentence
     code: str = ""
     jobs: list[_Job] = field(default_factory=list)
+    removed: int = 0  # characters of the code and the white space around it
     is_plain: bool = False
     result: TranslatedSentence | None = None
 
@@ -178,7 +179,7 @@ class _Work:
         if not (moved.kept or moved.terms or links):
             return cls(sentence, code, is_plain=True)
         masked = MaskedSentence(text, moved.kept, moved.terms, mask(text, moved.kept), code)
-        return cls(moved, code, [_Job(part) for part in masked.cut(translator)])
+        return cls(moved, code, [_Job(part) for part in masked.cut(translator)], removed)
 
     def assembled(self, links: bool) -> TranslatedSentence:
         """Join the translations of the parts."""
@@ -187,7 +188,7 @@ class _Work:
         for job, one in zip(self.jobs, found, strict=True):
             offset = len(text)
             kept |= _kept_spans(one, offset)
-            linked += _links(one, offset) if links else []
+            linked += _links(one, self.removed, offset) if links else []
             problems += [
                 f"The position of “{one.view.wanted[i].text}” in the translation is uncertain."
                 for i in one.placed.uncertain
@@ -299,14 +300,15 @@ def _kept_spans(found: _Found, offset: int) -> dict[int, Span]:
     return spans
 
 
-def _links(found: _Found, offset: int) -> list[tuple[Span, Span]]:
+def _links(found: _Found, removed: int, offset: int) -> list[tuple[Span, Span]]:
     """Return aligned words, with positions in the sentence and in its translation."""
     links, origins = [], found.view.origins
     for (first, last), (start, end) in found.words.links():
         piece = next((p for p in found.placed.pieces if p[0] <= start and end <= p[1]), None)
         if piece and last < len(origins):
             shift = offset + piece[2] - piece[0]
-            links.append(((origins[first], origins[last - 1] + 1), (start + shift, end + shift)))
+            source = origins[first] + removed, origins[last - 1] + 1 + removed
+            links.append((source, (start + shift, end + shift)))
     return links
 
 
