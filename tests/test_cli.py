@@ -64,7 +64,7 @@ def test_translate_line_by_line(toy_run, tmp_path):
     assert done.returncode == 0
     out = done.stdout.decode().split("\n")
     assert len(out) == 6
-    assert out[1] == out[3] == out[5] == ""
+    assert [out[1], out[3], out[5]] == ["", "   ", ""]  # white space is copied
     (tmp_path / "in.aa").write_text(lines)
     run("translate", toy_run, tmp_path / "in.aa", "-o", tmp_path / "out.txt")
     assert (tmp_path / "out.txt").read_bytes() == done.stdout
