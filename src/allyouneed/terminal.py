@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 INTERRUPTED, _MISTAKE = 130, 2  # exit codes; 130 is that of Ctrl-C
 _SEPARATOR = "\0"  # between the files of a group in the value of an option; no path contains it
 _CORPORA, _FILES = ("--train", "--valid"), ("--test", "--tokenizer")  # options with one or two values
+_WITHOUT_ARGUMENTS = ("train", "clean")  # commands
 _SEVERAL_REFERENCES = ("evaluate", "compare")  # commands
 
 
@@ -122,8 +123,8 @@ def expand_options(arguments: list[str]) -> list[str]:
 
 
 def _is_more_text(command: str, value: str) -> bool:
-    """Return whether a third or later value of --train or --valid belongs to it: in `distil`, TEACHER may follow."""
-    return command == "train" or Path(value).is_file()
+    """Return whether a third or later value of --train or --valid belongs to it: elsewhere, an argument may follow."""
+    return command in _WITHOUT_ARGUMENTS or Path(value).is_file()
 
 
 def _is_reference(command: str, option: str, value: str) -> bool:
