@@ -165,6 +165,7 @@ def test_line_feeds_at_the_ends_agree_with_the_message():
         ('msgid "a"\nmsgstr ""\n\nfalsch\n', "line 4: not a valid catalogue: this is neither"),
         ('msgid "a"\n', "the last entry has no msgstr"),
         ('"a"\n', "no keyword before the string"),
+        ('msgid "a"\nmsgstr "b"\n# c\n"d"\n', "line 4: .*no keyword before the string"),
     ],
 )
 def test_damage_is_reported_with_its_line(text, message):

@@ -182,7 +182,7 @@ def _entries(text: str, name: str) -> Iterator[Entry]:
         if found["comment"]:
             if entry.forms or found["comment"] == "#~":  # the flags before it are of the obsolete entry
                 yield from [entry] if entry.forms else []
-                entry = Entry(line)
+                entry, keyword = Entry(line), ""
             _read_comment(entry, found)
         else:
             if found["keyword"]:
