@@ -10,7 +10,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from allyouneed.documents.code_placement import AlignedText, FlatText, Link, flatten, place_codes
+from allyouneed.documents.code_placement import AlignedText, Link, place_codes
+from allyouneed.documents.flat_text import FlatText, flatten
 from allyouneed.documents.segments import CodeKind, Parts, Segment, plain_text
 from allyouneed.documents.sentences import SentenceSegment, single_sentence, split_sentences
 from allyouneed.translation.protection import find_kept, has_letters

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeGuard
 
-from allyouneed.documents.code_placement import joined
+from allyouneed.documents.flat_text import joined
 from allyouneed.documents.segments import Code, CodeKind, Part, Parts, Segment, plain_text
 
 Span = tuple[int, int]
