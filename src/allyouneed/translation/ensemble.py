@@ -113,7 +113,7 @@ def check_members(bundles: Sequence[Bundle], names: Sequence[str] | None = None)
         if bundle.tokenizer.files() != first.tokenizer.files():
             raise UserError(
                 f"{name} and {names[0]} have different vocabularies. Train the models of an ensemble on the same text "
-                "with the same data settings, and with different seeds: --set training.seed=2."
+                "with the same data settings, and with different values of training.seed."
             )
 
 
