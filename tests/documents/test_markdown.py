@@ -38,6 +38,10 @@ def shout(text: str) -> str:
         ("Eine\\\nZeile", ["Eine Zeile"]),
         ("[^1]: Eine Notiz.\n\nText[^1].", ["Eine Notiz.", "Text."]),
         ("!!! note\n\nSiehe {ref}`Ziel`.", ["Siehe Ziel."]),
+        (":::{note}\nEin Hund.\n:::\n\n!!! tip\n    Eine Katze.\n    Zwei.", ["Ein Hund.", "Eine Katze. Zwei."]),
+        ("> [!NOTE]\n> Ein Hund.\n\n- [x] eins\n- [ ] zwei\n", ["Ein Hund.", "eins", "zwei"]),
+        ("Wort\n:   Erklärung,\n    lang\n:   zweite", ["Wort", "Erklärung, lang", "zweite"]),
+        ("Mit $a_1 * b_2 * c$ und $$\nx^2\n$$ hier", ["Mit $a_1 * b_2 * c$ und $$\nx^2\n$$ hier"]),
     ],
 )
 def test_segments(text, expected):
@@ -56,6 +60,9 @@ def test_segments(text, expected):
         ("> a\n> b  \n> c\n", "> A B  \n> C\n"),
         ("see ![a dog](x.png) now", "SEE ![A DOG](x.png) NOW"),
         ("snake_case and 2 * 3", "SNAKE_CASE AND 2 * 3"),
+        ("it is $a_1*b_2*c$ or $5 and $6", "IT IS $a_1*b_2*c$ OR $5 AND $6"),
+        ("a \\$x$", "A \\$X\\$"),
+        ("- [ ] a *b*\n* [x] c\n", "- [ ] A *B*\n* [x] C\n"),
     ],
 )
 def test_only_text_changes(text, expected):

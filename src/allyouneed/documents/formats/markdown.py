@@ -28,9 +28,10 @@ _FRONT_MATTER = re.compile(
 _LINE = re.compile(r"\r\n|\r|\n")
 _EXTENSIONS = re.compile(r"\[\^[^\]\s]+\]:?|(?<=[\w)\]`*>\"])\{[:#.][^{}\n]*\}")  # footnotes, attribute lists
 _ROLE = re.compile(r"\{[\w:.+-]+\}$")  # MyST: {ref}`target`
-_CONTAINER = re.compile(r"(?:!!!|\?\?\?\+?|:::+|===) ?")  # admonitions and tabs of extensions
+_CONTAINER = re.compile(r"(?:!!!|\?\?\?\+?|:::+|===) ?|\[![A-Za-z]+\][+-]?[ \t]*$")  # admonitions, tabs, alerts
+_PREFIX = re.compile(r"\[[ xX]\][ \t]+|:[ \t]+")  # tasks, definitions
 _KEPT = frozenset(f"<{name}>" for name in ("code", "kbd", "samp", "tt", "var", "script", "style", "svg", "math"))
-_SPECIAL = re.compile(r"[\\`*_\[\]<>~]|&(?=#?\w+;)")
+_SPECIAL = re.compile(r"[\\`$*_\[\]<>~]|&(?=#?\w+;)")
 _BLOCK_BEGIN = re.compile(r"(?:#{1,6}(?=\s|$)|[-+*](?=\s|$)|>|-{3}|={3}|`{3}|~{3})")
 _NUMBER_BEGIN = re.compile(r"(\d{1,9})([.)])(?=\s|$)")
 _SPACES = re.compile(r"\s+")
@@ -81,15 +82,19 @@ class MarkdownText(SegmentedText):
             if _LINE.sub("\n", self.text[start:end]).rstrip("\n") == token.content.rstrip("\n"):
                 inner = MarkupText(self.text[start:end], MarkupRules(), self.finish, first + 1)
                 self.units += self.embed(inner, start)
-        elif token.type == "inline" and token.content.strip() and not _CONTAINER.match(token.content):
+        elif token.type == "inline" and token.content.strip():
             if kind in ("th_open", "td_open"):
                 self._read_cell(token.content, first)
-            elif located := self._locate(token.content, first):
-                block = self._add(token.content, located, first + 1)
-                if block and kind != "heading_open":
-                    self._begins.add(block)
-            else:
-                self.unread.append(first + 1)
+                return
+            for content, number in (
+                _blocks(token.content, first) if kind == "paragraph_open" else [(token.content, first)]
+            ):
+                if located := self._locate(content, number):
+                    block = self._add(content, located, number + 1)
+                    if block and kind != "heading_open":
+                        self._begins.add(block)
+                else:
+                    self.unread.append(number + 1)
 
     def _read_cell(self, content: str, line: int) -> None:
         start, end = max(self._cell_end, self._line_start(line)), self._line_start(line + 1)
@@ -195,6 +200,21 @@ def read(data: bytes, options: ReadOptions) -> MarkdownFile:
 def _with_parents(tokens: Sequence[Token]) -> Iterator[tuple[Token, str]]:
     """Yield block tokens with the type of the token before them, which opens the block of inline content."""
     yield from ((token, before.type) for before, token in pairwise([Token("", "", 0), *tokens]))
+
+
+def _blocks(content: str, line: int) -> Iterator[tuple[str, int]]:
+    """Yield the texts and line numbers of a paragraph that extensions of Markdown divide, without their markup."""
+    lines, begin = list[str](), line
+    for number, each in enumerate(content.split("\n"), line):
+        is_container, prefix = _CONTAINER.match(each), _PREFIX.match(each)
+        if (is_container or prefix) and lines:
+            yield "\n".join(lines), begin
+            lines = []
+        if not is_container:
+            begin = begin if lines else number
+            lines.append(each[prefix.end() :] if prefix else each)
+    if lines:
+        yield "\n".join(lines), begin
 
 
 def _parts(content: str, marks: Sequence[Mark]) -> list[tuple[Part, Span]]:

@@ -19,6 +19,7 @@ from allyouneed.documents.segments import CodeKind
 Span = tuple[int, int]
 InlineRule = Callable[[StateInline, bool], bool]
 
+_MATH = re.compile(r"\$\$[^$]+\$\$|\$(?=\S)[^$\n]*[^$\s\\]\$(?!\d)")  # Pandoc's rules, so that prices are text
 _TAG = re.compile(r"<(/?)([A-Za-z][\w:-]*)[^>]*?(/?)>", re.DOTALL)
 
 
@@ -58,6 +59,7 @@ class InlineParser:
     def __init__(self) -> None:
         self.md = MarkdownIt("commonmark").enable(["table", "strikethrough"])
         self.md.disable(["inline", "text_join"])
+        self.md.inline.ruler.before("escape", "math", _math)
         self._calls: list[_Call] = []
         self._text = ""
         for name in self.md.inline.ruler.get_active_rules():
@@ -93,6 +95,17 @@ class InlineParser:
             return matched
 
         return record
+
+
+def _math(state: StateInline, silent: bool) -> bool:
+    """Read a formula, which is kept like code."""
+    match = _MATH.match(state.src, state.pos, state.posMax)
+    if match is None:
+        return False
+    if not silent:
+        state.push("code_inline", "code", 0).content = match[0]
+    state.pos = match.end()
+    return True
 
 
 def _marks_of(text: str, call: _Call) -> Iterator[Mark]:
