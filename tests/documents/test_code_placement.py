@@ -8,10 +8,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from allyouneed.documents.code_placement import AlignedText, place_codes
+from allyouneed.documents.code_placement import place_codes
 from allyouneed.documents.flat_text import flatten
 from allyouneed.documents.segment_translation import assemble, prepare
 from allyouneed.documents.segments import Code, CodeKind
+from allyouneed.documents.token_alignment import AlignedText
 from allyouneed.translation.sentence_translation import TranslatedSentence
 
 TAG = re.compile(r"<(/?)(\w+)(/?)>|\[(\w*)\]")

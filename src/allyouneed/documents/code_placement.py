@@ -8,18 +8,14 @@ before it. Spaces beside codes are those of the source.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from allyouneed.documents.flat_text import PUNCTUATION, WORD, FlatCode, FlatText, Token, joined, tokenise
+from allyouneed.documents.flat_text import FlatCode, FlatText, joined
 from allyouneed.documents.segments import Code, CodeKind, Parts
+from allyouneed.documents.token_alignment import AlignedText, TokenAlignment
 from allyouneed.translation.sentence_translation import Span
 
-Link = tuple[Span, Span]
-
-_SIMILAR = str.maketrans("“”„‟«»‘’‚‹›「」『』。、，！？：；（）…–—", '""""""\'\'\'\'\'"""".,,!?:;().--')
 _NEARBY = 8  # tokens that are tried for an element without words
 
 
@@ -38,22 +34,6 @@ class _Item:
     inner: list[_Item] = field(default_factory=list)
 
 
-class AlignedText(NamedTuple):
-    """A translation of a text.
-
-    Attributes:
-        text: The translation.
-        kept: Positions in source and translation of each part that is kept.
-        links: Positions of aligned words.
-        sentences: Positions of each sentence.
-    """
-
-    text: str
-    kept: Sequence[Link]
-    links: Sequence[Link]
-    sentences: Sequence[Link]
-
-
 def place_codes(source: FlatText, target: AlignedText) -> Parts:
     """Insert the codes of a text into its translation."""
     placement = _Placement(source, target)
@@ -64,125 +44,23 @@ def place_codes(source: FlatText, target: AlignedText) -> Parts:
 class _Placement:
     def __init__(self, source: FlatText, target: AlignedText):
         self.source, self.target = source, target
-        cuts = sorted({position for code in source.codes for position in (code.start, code.end)})
-        self.source_tokens = tokenise(source.text, [span for span, _ in target.kept], cuts)
-        target_cuts = [
-            span[0] + cut - kept[0]
-            for kept, span in target.kept
-            for cut in cuts[bisect_left(cuts, kept[0]) : bisect_right(cuts, kept[1])]
-        ]
-        self.target_tokens = tokenise(target.text, sorted(span for _, span in target.kept), target_cuts)
-        self._source_starts = [token.start for token in self.source_tokens]
-        self._target_starts = [token.start for token in self.target_tokens]
+        self.aligned = TokenAlignment(source, target)
         self._sentence_ends = [span[1] for span, _ in target.sentences]
-        self.shown = self._shown_codes()
-        self.anchors = self._anchors()
-        self._linked()
         self.root = self._tree()
-
-    # Alignment of tokens
-
-    def _tokens(self, span: Span, is_target: bool) -> range:
-        """Return the indices of the tokens that overlap with a span."""
-        starts = self._target_starts if is_target else self._source_starts
-        tokens = self.target_tokens if is_target else self.source_tokens
-        first = max(0, bisect_right(starts, span[0]) - 1)
-        if first < len(tokens) and tokens[first].end <= span[0]:
-            first += 1
-        return range(first, max(first, bisect_left(starts, span[1])))
-
-    def _shown_codes(self) -> dict[int, FlatCode]:
-        """Return the codes with visible text by target token."""
-        shown: dict[int, FlatCode] = {}
-        codes = {(code.start, code.end): code for code in self.source.codes if code.end > code.start}
-        for kept, span in self.target.kept:
-            for one, other in zip(self._tokens(kept, False), self._tokens(span, True), strict=False):
-                token = self.source_tokens[one]
-                if code := codes.get((token.start, token.end)):
-                    shown[other] = code
-        return shown
-
-    def _anchors(self) -> list[int | None]:
-        """Return for each target token the source token that it translates."""
-        anchors: list[int | None] = [None] * len(self.target_tokens)
-        for kept, span in self.target.kept:
-            for one, other in zip(self._tokens(kept, False), self._tokens(span, True), strict=False):
-                anchors[other] = one
-        for link in self.target.links:
-            self._link_words(anchors, *link)
-        starts = sorted(target[0] for _, target in self.target.links)
-        for source, target in self.target.sentences:
-            if bisect_left(starts, target[0]) == bisect_left(starts, target[1]):  # no links
-                self._link_in_order(anchors, source, target)
-            self._link_punctuation(anchors, source, target)
-        return anchors
-
-    def _words(self, span: Span, is_target: bool) -> list[int]:
-        tokens = self.target_tokens if is_target else self.source_tokens
-        return [index for index in self._tokens(span, is_target) if tokens[index].weight == WORD]
-
-    def _link_words(self, anchors: list[int | None], source: Span, target: Span) -> None:
-        ones, others = self._words(source, False), self._words(target, True)
-        if not ones:
-            return
-        longest = max(ones, key=lambda one: self.source_tokens[one].end - self.source_tokens[one].start)
-        for position, other in enumerate(others):
-            if anchors[other] is None:
-                anchors[other] = ones[position] if len(ones) == len(others) else longest
-
-    def _link_in_order(self, anchors: list[int | None], source: Span, target: Span) -> None:
-        ones, others = self._words(source, False), self._words(target, True)
-        for position, other in enumerate(others if ones else ()):
-            if anchors[other] is None:
-                anchors[other] = ones[position * len(ones) // len(others)]
-
-    def _link_punctuation(self, anchors: list[int | None], source: Span, target: Span) -> None:
-        """Link punctuation marks beside linked words, then those that are equally frequent, in order."""
-        ones: dict[str, list[int]] = defaultdict(list)
-        for index in self._tokens(source, False):
-            if self.source_tokens[index].weight == PUNCTUATION:
-                ones[_mark(self.source.text, self.source_tokens[index])].append(index)
-        others: dict[str, list[int]] = defaultdict(list)
-        for index in self._tokens(target, True):
-            if self.target_tokens[index].weight == PUNCTUATION and anchors[index] is None:
-                others[_mark(self.target.text, self.target_tokens[index])].append(index)
-        for mark, indices in others.items():
-            free = set(ones[mark])
-            for index in indices:
-                before, after = _at(anchors, index - 1), _at(anchors, index + 1)
-                beside = {before + 1} if before is not None else set()
-                beside |= {after - 1} if after is not None else set()
-                if found := free & beside:
-                    anchors[index] = min(found)
-                    free.discard(min(found))
-            rest = [index for index in indices if anchors[index] is None]
-            if len(rest) == len(free):
-                for index, one in zip(rest, sorted(free), strict=True):
-                    anchors[index] = one
-
-    def _linked(self) -> None:
-        """Find the first and last target token of each source token, and the nearest source tokens that have one."""
-        self._first: dict[int, int] = {}
-        self._last: dict[int, int] = {}
-        for index, anchor in enumerate(self.anchors):
-            if anchor is not None:
-                self._first.setdefault(anchor, index)
-                self._last[anchor] = index
-        self._linked_tokens = sorted(self._first)
 
     # The tree of inline elements
 
     def _gap(self, position: int) -> int:
         """Return the number of source tokens before a position."""
-        return bisect_left(self._source_starts, position)
+        return bisect_left(self.aligned.source_starts, position)
 
     def _tree(self) -> _Item:
         codes = self.source.codes
         everything = FlatCode(Code(""), 0, len(self.source.text), False, False)
-        whole = (0, len(self.source_tokens))
-        root = _Item(-1, everything, everything, whole, (0, len(self.target_tokens)))
+        whole = (0, len(self.aligned.source_tokens))
+        root = _Item(-1, everything, everything, whole, (0, len(self.aligned.target_tokens)))
         stack, partners = [root], _partners([code.code for code in codes])
-        placed = {id(code) for code in self.shown.values()}
+        placed = {id(code) for code in self.aligned.shown.values()}
         for order, code in enumerate(codes):
             partner, gap = partners.get(order), self._gap(code.start)
             if partner is not None and partner > order:
@@ -217,7 +95,7 @@ class _Placement:
         best: dict[int, tuple[int, Span]] = {}
         current, score, start = -1, 0, 0
         for index in range(*parent.target):
-            anchor, weight = self.anchors[index], self.target_tokens[index].weight
+            anchor, weight = self.aligned.anchors[index], self.aligned.target_tokens[index].weight
             if anchor is None:
                 continue
             number = bisect_right(starts, anchor) - 1
@@ -241,25 +119,29 @@ class _Placement:
             return gap, gap
         for distance in range(_NEARBY):
             for index in (gap + distance, gap - 1 - distance):
-                if parent.target[0] <= index < parent.target[1] and index not in taken and index not in self.shown:
+                if (
+                    parent.target[0] <= index < parent.target[1]
+                    and index not in taken
+                    and index not in self.aligned.shown
+                ):
                     return index, index + 1
         return gap, gap
 
     def _after(self, gap: int, parent: _Item) -> int:
         """Return the target gap after the word that precedes a source gap."""
         low, high = parent.target
-        at = bisect_left(self._linked_tokens, gap) - 1
-        if at < 0 or self._linked_tokens[at] < parent.source[0]:
+        at = bisect_left(self.aligned.linked, gap) - 1
+        if at < 0 or self.aligned.linked[at] < parent.source[0]:
             return low
-        return min(max(self._last[self._linked_tokens[at]] + 1, low), high)
+        return min(max(self.aligned.last[self.aligned.linked[at]] + 1, low), high)
 
     def _before(self, gap: int, parent: _Item) -> int:
         """Return the target gap before the word that follows a source gap."""
         low, high = parent.target
-        at = bisect_left(self._linked_tokens, gap)
-        if at == len(self._linked_tokens) or self._linked_tokens[at] >= parent.source[1]:
+        at = bisect_left(self.aligned.linked, gap)
+        if at == len(self.aligned.linked) or self.aligned.linked[at] >= parent.source[1]:
             return high
-        return min(max(self._first[self._linked_tokens[at]], low), high)
+        return min(max(self.aligned.first[self.aligned.linked[at]], low), high)
 
     def _gap_of(self, item: _Item, parent: _Item) -> int:
         """Return the target gap of a code that stands alone."""
@@ -279,39 +161,37 @@ class _Placement:
         """Return the gap with white space that divides the translated sentence as the line break does the sentence."""
         number = bisect_right(self._sentence_ends, position)
         if number == len(self._sentence_ends):
-            return len(self.target_tokens)
+            return len(self.aligned.target_tokens)
         source, target = self.target.sentences[number]
         share = max(0, position - source[0]) / (source[1] - source[0])
         wanted = target[0] + share * (target[1] - target[0])
-        tokens = self._tokens(target, True)
-        middle = min(max(bisect_left(self._target_starts, wanted), tokens.start), tokens.stop)
+        tokens = self.aligned.tokens(target, True)
+        middle = min(max(bisect_left(self.aligned.target_starts, wanted), tokens.start), tokens.stop)
         near = range(max(tokens.start, middle - _NEARBY), min(tokens.stop, middle + _NEARBY + 1))
-        gaps = [gap for gap in near if gap == tokens.start or self._space(gap)] if share else [tokens.start]
+        gaps = [gap for gap in near if gap == tokens.start or self.aligned.space(gap)] if share else [tokens.start]
         return min(gaps, key=lambda gap: abs(self._end_before(gap, target[0]) - wanted), default=middle)
 
     def _end_before(self, gap: int, begin: int) -> int:
         """Return the end of the token before a gap, but at least the beginning of the sentence."""
-        return max(begin, self.target_tokens[gap - 1].end) if gap else begin
+        return max(begin, self.aligned.target_tokens[gap - 1].end) if gap else begin
 
     # The translation with codes
 
-    def _space(self, gap: int) -> str:
-        """Return the white space before a target token."""
-        start = self.target_tokens[gap - 1].end if gap else 0
-        end = self.target_tokens[gap].start if gap < len(self.target_tokens) else len(self.target.text)
-        return self.target.text[start:end]
-
     def parts(self) -> Parts:
         """Return the translation with codes."""
-        codes: list[list[FlatCode]] = [[] for _ in range(len(self.target_tokens) + 1)]
+        codes: list[list[FlatCode]] = [[] for _ in range(len(self.aligned.target_tokens) + 1)]
         for gap, code in self._in_order():
             codes[gap].append(code)
         out: list[str | Code] = []
         for gap, here in enumerate(codes):
-            out += _spaced(here, self._space(gap), gap == 0)
-            if gap < len(self.target_tokens):
-                token = self.target_tokens[gap]
-                out.append(self.shown[gap].code if gap in self.shown else self.target.text[token.start : token.end])
+            out += _spaced(here, self.aligned.space(gap), gap == 0)
+            if gap < len(self.aligned.target_tokens):
+                token = self.aligned.target_tokens[gap]
+                out.append(
+                    self.aligned.shown[gap].code
+                    if gap in self.aligned.shown
+                    else self.target.text[token.start : token.end]
+                )
         return joined(out)
 
     def _in_order(self) -> Iterator[tuple[int, FlatCode]]:
@@ -383,11 +263,3 @@ def _prefers_space_before(code: FlatCode) -> int:
     if code.space_before != code.space_after:
         return 2 if code.space_before else -2
     return 1 if code.code.kind is CodeKind.OPEN else -1
-
-
-def _mark(text: str, token: Token) -> str:
-    return text[token.start : token.end].translate(_SIMILAR)
-
-
-def _at(anchors: Sequence[int | None], index: int) -> int | None:
-    return anchors[index] if 0 <= index < len(anchors) else None

@@ -10,10 +10,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from allyouneed.documents.code_placement import AlignedText, Link, place_codes
+from allyouneed.documents.code_placement import place_codes
 from allyouneed.documents.flat_text import FlatText, flatten
 from allyouneed.documents.segments import CodeKind, Parts, Segment, plain_text
 from allyouneed.documents.sentences import SentenceSegment, single_sentence, split_sentences
+from allyouneed.documents.token_alignment import AlignedText, Link
 from allyouneed.translation.protection import find_kept, has_letters
 from allyouneed.translation.sentence_translation import Sentence, Span, Term, TranslatedSentence
 
