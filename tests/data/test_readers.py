@@ -47,6 +47,33 @@ def test_json_in_all_forms(tmp_path, content, encoding):
     assert texts(tmp_path / "a", ("en", "de")) == [(target, source) for source, target in EXPECTED]
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"name": "corpus", "license": "CC", "data": ROWS},
+        {"meta": {"name": "corpus", "license": "CC"}, "data": {"train": ROWS}},
+        {"schema": {"fields": [{"name": "de", "type": "string"}], "pandas_version": "1.4.0"}, "data": TEXTS},  # "table"
+        {"columns": ["de", "en"], "index": [0, 1, 2], "data": [[each["de"], each["en"]] for each in TEXTS]},  # "split"
+        {code: {str(index): each[code] for index, each in enumerate(TEXTS)} for code in ("en", "de")},  # "columns"
+        {str(index): each for index, each in enumerate(TEXTS)},  # "index"
+        {"name": "corpus", "license": "CC", **{code: [each[code] for each in TEXTS] for code in ("de", "en")}},
+    ],
+    ids=["title", "nested title", "table", "split", "columns", "index", "lists"],
+)
+def test_records_are_found_beside_other_texts(tmp_path, document, indent):
+    """Also in the forms of `DataFrame.to_json` of pandas."""
+    (tmp_path / "a").write_text(json.dumps(document, indent=indent))
+    assert texts(tmp_path / "a") == EXPECTED
+
+
+def test_a_file_with_many_lines_that_are_not_objects_is_refused(tmp_path):
+    (tmp_path / "a").write_text('{"de": "Hund", "en": "dog"}\n' * 5 + "not an object\n[]\n")
+    message = r"a: 2 of 7 lines cannot be used; the first is line 6 \(not a JSON object: 'not an object'\)\. Each line"
+    with pytest.raises(UserError, match=message):
+        texts(tmp_path / "a")
+
+
 def test_arrays_of_texts_have_numbered_columns(tmp_path):
     for content in ('[["eins","one"],\n["zwei","two"]]', '["eins","one"]\n["zwei","two"]\n'):
         (tmp_path / "a").write_text(content)
@@ -114,6 +141,11 @@ def test_columns_of_parquet_may_be_empty_coded_or_of_numbers(tmp_path):
     pq.write_table(pa.table({"n": [1], "source": ["a"]}), tmp_path / "b")
     with pytest.raises(UserError, match=r"b: the columns are n, source\. Two with text are needed"):
         texts(tmp_path / "b")
+    as_bytes = {"picture": [b"\xff\xd8"] * 2, "de": [b"Hund", b"\xff"], "en": [b"dog", None]}
+    pq.write_table(pa.table(as_bytes), tmp_path / "d")
+    pairs = list(read_pairs([tmp_path / "d"], columns_for([tmp_path / "d"], (1, 2), ("de", "en"))))
+    assert pairs[0][1:4] == ("Hund", "dog", None)
+    assert pairs[1].fault == "not UTF-8"
     whole = (tmp_path / "a").read_bytes()
     for damaged in (whole[:-10], whole[:50], whole[:4] + bytes(100) + whole[104:]):
         (tmp_path / "c").write_bytes(damaged)

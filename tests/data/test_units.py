@@ -95,7 +95,7 @@ def test_a_memory_with_many_languages(tmp_path, encoding, compress):
     assert texts(path, columns=("fr", "de")) == [("un", "eins & zwei")]
     assert next(read_pairs([path], columns_for([path], (1, 2), ("de", "en")))).line == 4
     [note] = reading_notes([path], columns_for([path], (1, 2), ("de", "en")))
-    assert "also has fr, pt-BR, pt-PT" in note
+    assert "source is de-DE or de, target is en-US or EN; it also has fr, pt-BR, pt-PT" in note
     with pytest.raises(UserError, match=r"no unit has texts in both de and sv\. The languages of the file are fr, "):
         texts(path, ("de", "sv"))
     with pytest.raises(UserError, match=r"has the languages .* Choose two with --from and"):
@@ -253,9 +253,13 @@ def test_an_alignment_of_documents(tmp_path):
         (tmp_path / "z").mkdir(exist_ok=True)
         with zipfile.ZipFile(tmp_path / "z" / f"{code}.zip", "w") as archive:
             archive.writestr(f"Books/xml/{code}/b/1.xml", document(code, count))
+        unpacked = tmp_path / "u" / "Books" / "raw" / code / "b" / "1.xml"
+        unpacked.parent.mkdir(parents=True)
+        unpacked.write_text(document(code, count))
     alignment(tmp_path / "z")
+    alignment(tmp_path / "u")
     expected = [(f"de {2 * i + 1} de {2 * i + 2}", f"en {i + 1}") for i in range(30)]
-    for each in (path, tmp_path / "a", tmp_path / "z", tmp_path / "z" / "de-en.xml"):
+    for each in (path, tmp_path / "a", tmp_path / "z", tmp_path / "z" / "de-en.xml", tmp_path / "u"):
         assert texts(each) == expected
         assert texts(each, ("en", "de")) == [(target, source) for source, target in expected]
     faults = [pair.fault for pair in read_pairs([path], columns_for([path], (1, 2), ("de", "en"))) if pair.fault]

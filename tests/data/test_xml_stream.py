@@ -67,12 +67,16 @@ def test_entities_in_attributes_are_bounded(tmp_path):
         (tmx({"de": "a", "en": "b"})[:-3], r"a\.tmx:5: not well-formed XML \(unclosed token\)"),
         (TMX.format(PAIR.format("<b>" * 2000)), r"a\.tmx:4: more than 1,000 nested tags"),
         (TMX.format(f'<tu a="{"x" * 6_000_000}">'), r"a\.tmx:4: a tag or comment of more than 4 MiB"),
-        (TMX.format(PAIR.format("é")).encode("latin-1"), r"a\.tmx:4: not well-formed XML \(not well-formed"),
+        (TMX.format(PAIR.format("é")).encode("latin-1"), r"a\.tmx:4: not in the encoding that the document declares"),
+        (
+            TMX.format(PAIR.format("größer; schöne Grüße, Ärger")).encode("latin-1"),
+            r"a\.tmx:4: not in .* probably CP1252 \(German\)\. Convert the file: iconv -f CP1252 -t UTF-8 .*a\.utf8",
+        ),
         ("<?xml version='1.0' encoding='klingon'?><tmx>", "declares the encoding klingon, which is not known"),
         ("<?xml version='1.0' encoding='rot13'?><tmx>", "declares the encoding rot13, which is not known"),
         (tmx({"de": "a", "en": "b"}).encode("utf-16")[:-7], r"a\.tmx"),
     ],
-    ids=["mismatch", "unclosed", "cut", "deep", "long tag", "latin-1", "encoding", "codec", "cut UTF-16"],
+    ids=["mismatch", "unclosed", "cut", "deep", "long tag", "latin-1", "German", "encoding", "codec", "cut UTF-16"],
 )
 def test_damage_is_reported_with_the_line(tmp_path, content, message):
     with pytest.raises(UserError, match=message):

@@ -101,6 +101,18 @@ def test_good_text_is_kept_by_default(tmp_path):
     assert rows(prepared.repaired) == []
 
 
+def test_unreadable_rows_are_dropped_and_not_repaired(tmp_path):
+    lines = [f"{source}\t{target}" for source, target in [*good_pairs(100), ("Gut\x01 so", "Good &amp;\x02 so")]]
+    train, valid = tmp_path / "train.tsv", write_pairs(tmp_path, "valid", good_pairs(900)[-20:])
+    train.write_text("\n".join([*lines, "Ein Hund\x01 &amp; so\tA dog\tand more"]) + "\n")
+    data = DataConfig(vocab_size=400, cleaning="control,entities")
+    prepared = prepare(tmp_path / "data", [corpus(train)], [corpus(*valid)], data, lambda line: None)
+    assert [int(row["line"]) for row in rows(prepared.repaired)] == [len(lines)]
+    assert [(int(row["line"]), row["reason"]) for row in rows(prepared.dropped)] == [
+        (len(lines) + 1, "more than 2 columns")
+    ]
+
+
 def test_duplicates_can_be_kept(tmp_path):
     pairs = good_pairs(100)
     assert run(tmp_path, [*pairs, *pairs[:9]], "").report()["train"]["kept"] == len(pairs) + 9

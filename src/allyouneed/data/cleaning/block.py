@@ -154,6 +154,8 @@ def _repairs(pairs: Sequence[RawPair], rules: CleaningRules) -> dict[int, Repair
             continue
         repair = make()
         for index, original in enumerate(pairs):
+            if original.fault:
+                continue
             pair, before = repairs.get(index, Repair(original, ()))
             source, target = repair(pair.source), repair(pair.target)
             if (source, target) != (pair.source, pair.target):

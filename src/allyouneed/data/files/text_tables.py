@@ -185,6 +185,11 @@ class TextTable(Table):
     def _refuse_irregular(self, total: int, irregular: int) -> None:
         row = next(row for row in _rows(TextTable(self.path)._lines, self.layout) if row.fault)
         cells = " | ".join(row.cells)[:100]
+        if self.layout.form == "JSON lines":
+            raise UserError(
+                f"{self.path}: {irregular:,} of {total:,} lines cannot be used; the first is line {row.line} "
+                f"({row.fault}: {cells!r}). Each line must be an object with both texts: correct the file."
+            )
         raise UserError(
             f"{self.path}: {irregular:,} of {total:,} rows do not have {self.layout.width} columns as the others; the "
             f"first is line {row.line} ({row.fault}: {cells!r}). A separator inside a sentence splits it: remove it, "

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 from xml.parsers import expat
 
-from allyouneed.data.files.encoding import transcode, wide_encoding
+from allyouneed.data.files.encoding import advice, guess_encoding, is_utf8, transcode, wide_encoding
 from allyouneed.data.files.lines import SPACES
 from allyouneed.data.files.opening import open_content
 from allyouneed.errors import UserError
@@ -86,7 +86,7 @@ class _Parser(Generic[Item]):
     """Expat with limits, and with messages that name the line."""
 
     def __init__(self, path: Path, listener: Listener[Item]):
-        self.path, self._listener, self._depth = path, listener, 0
+        self.path, self._listener, self._depth, self._fed = path, listener, 0, 0
         self._reads_text = False
         self._parser = parser = expat.ParserCreate("UTF-8")  # whatever the document declares: it was converted
         parser.buffer_text, parser.buffer_size = True, _CHUNK
@@ -108,12 +108,24 @@ class _Parser(Generic[Item]):
         """Parse more of the document; raises `UserError` if it is not well-formed."""
         try:
             self._parser.Parse(chunk, final)
+            self._fed += len(chunk)
         except expat.ExpatError as error:
+            self._check_encoding(chunk, error.lineno)
             reason = expat.ErrorString(error.code)
             raise UserError(
                 f"{self.path}:{error.lineno}: not well-formed XML ({reason}). Correct the file at this line, or export "
                 "it again."
             ) from error
+
+    def _check_encoding(self, chunk: bytes, line: int) -> None:
+        """Name the probable encoding if the text at an error is not UTF-8; raises `UserError`."""
+        start = self._parser.ErrorByteIndex - self._fed
+        if start < 0 or any(is_utf8(chunk[start : start + size]) for size in (1, 2, 3, 4)):
+            return
+        guess = guess_encoding(text for text in chunk[start:].split(b"\n") if not is_utf8(text))
+        raise UserError(
+            f"{self.path}:{line}: not in the encoding that the document declares; {advice(self.path, guess)}"
+        )
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1

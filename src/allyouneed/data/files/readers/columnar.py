@@ -6,7 +6,7 @@ are read one after the other, so that memory does not depend on the size of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -44,7 +44,10 @@ def open_pairs(path: Path, columns: Columns) -> RowTable:
         UserError: If it is damaged or has fewer than two columns with text.
     """
     schema = next(_read(path, None)).schema
-    found = [column for field in schema for column in _text_columns((field.name,), field.type)]
+    for is_text in (_is_text, _may_be_text):
+        found = [column for field in schema for column in _text_columns((field.name,), field.type, is_text)]
+        if len(found) >= 2:
+            break
     if len(found) >= 2:
         names = [column.name for column in found]
         return RowTable(path, "Parquet", names, len(names), partial(_column_rows, path, found), columns)
@@ -58,17 +61,24 @@ def open_pairs(path: Path, columns: Columns) -> RowTable:
     return RowTable(path, "Parquet", nested, len(nested), partial(_nested_rows, path, nested), columns)
 
 
-def _text_columns(path: tuple[str, ...], kind: pa.DataType) -> Iterator[_Column]:
+def _text_columns(
+    path: tuple[str, ...], kind: pa.DataType, is_text: Callable[[pa.DataType], bool]
+) -> Iterator[_Column]:
     """Yield a column with text, or the fields of a struct that have text."""
     if pa.types.is_struct(kind):
         for field in kind:
-            yield from _text_columns((*path, field.name), field.type)
-    elif _is_text(kind.value_type if pa.types.is_dictionary(kind) else kind):
+            yield from _text_columns((*path, field.name), field.type, is_text)
+    elif is_text(kind.value_type if pa.types.is_dictionary(kind) else kind):
         yield _Column(".".join(path), path)
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _may_be_text(kind: pa.DataType) -> bool:
+    """Return whether a column can have text: some programs write it without its type."""
+    return _is_text(kind) or bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _column_rows(path: Path, found: Sequence[_Column], chosen: tuple[int, ...]) -> Iterator[Row]:
@@ -92,6 +102,8 @@ def _texts(column: pa.Array) -> list[str | None]:
         ArrowInvalid: If the column is damaged.
     """
     column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    if not _is_text(column.type):  # what is not UTF-8 fails below
+        column = column.cast(pa.large_binary()).view(pa.large_string())
     try:
         column.validate(full=True)  # before texts are made of it, which trusts its offsets
     except pa.ArrowInvalid as error:

@@ -76,17 +76,29 @@ def _records(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _contained(document: Any) -> list[Any]:
-    """Return the records within an object: those of its longest array of objects or arrays, its objects, or itself."""
-    if len(names_of([as_record(document) or {}])) > 1:
-        return [document]
+    """Return the records within an object: a table's rows or columns, a list of records, or the object itself."""
     values = list(document.values()) if isinstance(document, dict) else [document]
     values += [inner for value in values if isinstance(value, dict) for inner in value.values()]
-    arrays = [value for value in values if isinstance(value, list) and value and isinstance(value[0], dict | list)]
-    if arrays:
-        return max(arrays, key=len)
-    objects = list(document.values()) if isinstance(document, dict) else []
-    is_of_objects = len(objects) > 2 and all(isinstance(value, dict) for value in objects)
-    return objects if is_of_objects else [document]
+    lists = [value for value in values if isinstance(value, list) and _are_records(value)]
+    if lists:  # beside it may be a title, a licence or a schema
+        return max(lists, key=len)
+    if not isinstance(document, dict):
+        return [document]
+    objects = {name: value for name, value in document.items() if isinstance(value, dict)}
+    keys = next(iter(objects.values()), {})
+    if 2 <= len(objects) < len(keys) and all(isinstance(text, str) for text in keys.values()):
+        return [{name: texts.get(key) for name, texts in objects.items()} for key in keys]  # a column for each language
+    if len(objects) > 2 and len(objects) == len(document):
+        return list(objects.values())
+    return [document]
+
+
+def _are_records(values: list[Any]) -> bool:
+    """Return whether a list has several records with two texts each."""
+    records = [
+        record for value in values[:_EXAMINED] if isinstance(value, dict | list) and (record := as_record(value))
+    ]
+    return len(values) > 1 and len(names_of(records)) > 1
 
 
 def _elements(chunks: Iterator[str], path: Path) -> Iterator[tuple[int, Any]]:

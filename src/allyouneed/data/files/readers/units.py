@@ -60,7 +60,7 @@ class UnitFile:
         chosen = Counter(pair for unit in units if (pair := selection.choose(unit.texts)))
         if not chosen:
             return []
-        (source, target), _ = chosen.most_common(1)[0]
+        source, target = (_by_frequency(chosen, side) for side in (0, 1))
         others = sorted(code for code in {code for unit in units for code in unit.texts} if not selection.wants(code))
         also = f"; it also has {', '.join(others[:_MOST_NAMED])}{', ...' if len(others) > _MOST_NAMED else ''}"
         if (source, target) == selection.languages and not others:
@@ -105,11 +105,19 @@ class UnitFile:
 
     def _refuse(self, selection: Selection) -> NoReturn:
         found = Counter(code for unit in self._examined() for code in unit.texts)
-        shown = ", ".join(code for code, _ in found.most_common(_MOST_NAMED)) or "none"
+        shown = ", ".join(code or "one without a code" for code, _ in found.most_common(_MOST_NAMED)) or "none"
         source, target = selection.languages
         raise UserError(
             f"{self.path}: no unit has texts in both {source} and {target}. The languages of the file are {shown}."
         )
+
+
+def _by_frequency(chosen: Counter[tuple[str, str]], side: int) -> str:
+    """Return the languages of a side, such as "en-US or en-GB", the most frequent one first."""
+    found = Counter[str]()
+    for pair, count in chosen.items():
+        found[pair[side]] += count
+    return " or ".join(code for code, _ in found.most_common(_MOST_NAMED))
 
 
 def one_line(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -163,7 +163,7 @@ class _Library:
         """
         plain = PurePosixPath(name.removesuffix(".gz"))
         if not plain.is_absolute() and ".." not in plain.parts and plain.parts:
-            for folder in (self._path.parent, *self._path.parent.parents[:1]):
+            for folder in self._folders:
                 for inner in _FOLDERS:
                     for ending in ("", ".gz"):
                         if (document := folder / inner / f"{plain}{ending}").is_file():
@@ -174,6 +174,13 @@ class _Library:
             f"{self._path}:{line}: the document {name} is not beside the alignment. Put the documents of both "
             "languages, or the ZIP archives with them, into the same folder."
         )
+
+    @cached_property
+    def _folders(self) -> list[Path]:
+        """The folders in which documents may be: the alignment's, the one above, and those of unpacked archives."""
+        own = self._path.parent
+        within = sorted(path for path in own.iterdir() if path.is_dir()) if own.is_dir() else []
+        return [own, *own.parents[:1], *within]
 
     def _in_archives(self) -> dict[str, Path]:
         """Return the documents in the ZIP archives beside the alignment, or in its own, by their names within OPUS."""
