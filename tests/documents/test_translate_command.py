@@ -88,10 +88,24 @@ def test_the_python_interface(toy_run, glossary):
 def test_unchanged_lines_are_said(command, toy_run, tmp_path, monkeypatch):
     monkeypatch.setattr(Translator, "translate", lambda self, texts, *_, **__: list(map(Same, texts)))
     source = tmp_path / "input.aa"
-    source.write_text("a b\n12\nc\n")
+    source.write_text("a  b\n12\nc\n%s\n")
     _, out, err = command("translate", toy_run, source)
-    assert out == "a b\n12\nc\n"
+    assert out == "a  b\n12\nc\n%s\n"
     assert "input.aa: 2 lines are unchanged in the translation; first: line 1" in err
+    for option in (("--no-protect",), ("--force", "a")):
+        assert (
+            "lines are unchanged in the translation; first: line 1" in command("translate", toy_run, source, *option)[2]
+        )
+
+
+def test_forced_words_do_not_remove_protection(command, toy_run, tmp_path):
+    source = tmp_path / "input.aa"
+    source.write_text("a {x} b\n?\n")
+    _, out, err = command("translate", toy_run, source, "--force", "gh")
+    first, second = out.splitlines()
+    assert first.count("{x}") == first.split().count("gh") == 1
+    assert second == "?"
+    assert "input.aa:2: There is nothing to translate, so “gh” is missing." in err
 
 
 class Same:
@@ -106,7 +120,6 @@ class Same:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--force", "a", "--glossary", "g"], "--force: cannot be combined with --glossary"),
         (["--no-protect", "--keep-numbers"], "--no-protect: cannot be combined"),
         (["--keep", "("], "not a regular expression"),
         (["--glossary", "missing.tsv"], "missing.tsv: no such file"),

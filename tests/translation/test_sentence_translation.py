@@ -47,7 +47,7 @@ def check(translator: Translator, texts: list[str]) -> None:
         assert [found.text[slice(*span)] for span in found.kept] == expected, source.text
         spans = sorted(found.kept)
         assert all(a[1] <= b[0] for a, b in pairwise(spans))
-        tags = [part for part in expected if part.startswith("<")]
+        tags = [part for part in expected if part.startswith("<") and part.find(">") == len(part) - 1]
         placed = sorted((span, part) for span, part in zip(found.kept, expected, strict=True) if part in tags)
         assert [part for _, part in placed] == tags
         problem = " ".join(found.problems)
@@ -104,7 +104,7 @@ def test_every_hypothesis_has_the_kept_parts(translator):
 
 
 def test_brackets_and_quotes_around_kept_parts_stay(translator):
-    for text in ("({x})", '"%s"', "'{0}'", "[{x}]", "«%d»", "{a}/{b}", "${x}%", "#{x}-{y}", "(1)"):
+    for text in ("({x})", '"%s"', "'{0}'", "[{x}]", "«%d»", "(<x>1</x>)", "{a}/{b}", "${x}%", "#{x}-{y}", "(1)"):
         source = f"a b {text} c d"
         kept = find_kept(source) or ((source.index("1"), source.index("1") + 1),)
         [found] = translate_sentences(translator, [Sentence(source, kept)])
@@ -126,6 +126,29 @@ def test_terms_are_forced(translator, options):
     assert "gh ab" in found.text
     assert "f" in found.text.split()
     assert found.text.count("{x}") == 1
+
+
+def test_forced_words_beside_kept_parts_and_terms(translator):
+    given_sentences = [
+        Sentence("a b {x} c", ((4, 7),), (Term((8, 9), "gh"),)),
+        sentence("a b"),
+        sentence("%s"),
+        sentence("?"),
+    ]
+    found = translate_sentences(translator, given_sentences, force_words=["fg", "h a"])
+    assert all("fg" in one.text and "h a" in one.text for one in found[:2])
+    assert found[0].text.count("{x}") == found[0].text.split().count("gh") == 1
+    assert [one.text for one in found[2:]] == ["%s", "?"]
+    assert found[3].problems == tuple(
+        f"There is nothing to translate, so “{each}” is missing." for each in ("fg", "h a")
+    )
+
+
+def test_terms_may_contain_what_is_kept_elsewhere(translator):
+    given_sentence = Sentence("a {x} b c", ((2, 5),), (Term((6, 7), "{x}"), Term((8, 9), "{x} {y}")))
+    [found] = translate_sentences(translator, [given_sentence])
+    assert found.text.count("{x}") == 3
+    assert not any("source lacks" in problem for problem in found.problems)
 
 
 def test_links_of_words(translator):

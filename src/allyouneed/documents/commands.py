@@ -129,8 +129,6 @@ def translate(
         raise UserError("--scores, --json, --nbest, --interactive and --force are for lines: translate with --lines.")
     if (paragraphs or retranslate or remarks) and not (is_document and not wants_lines):
         raise UserError("--paragraphs, --retranslate and --remarks are for documents: give a FILE such as a.txt.")
-    if force and (glossary or keep or keep_numbers):
-        raise UserError("--force: cannot be combined with --glossary, --keep or --keep-numbers. Remove one of them.")
     translator = load_translator(runs, target, source, device, inter_threads, compute_type)
     languages = translator.bundle.languages
     terms = translation.read_glossary(glossary, *languages) if glossary else None
@@ -147,7 +145,7 @@ def translate(
             force or (),
             as_json=as_json,
             interactive=interactive,
-            requirements=required if required and not force else None,
+            requirements=required or None,
         )
         return
     finders = documents.Finders(required.find_kept, required.find_terms)

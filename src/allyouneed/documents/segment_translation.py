@@ -15,7 +15,7 @@ from allyouneed.documents.flat_text import FlatText, flatten
 from allyouneed.documents.segments import CodeKind, Parts, Segment, plain_text
 from allyouneed.documents.sentences import SentenceSegment, single_sentence, split_sentences
 from allyouneed.documents.token_alignment import AlignedText, Link
-from allyouneed.translation.protection import find_kept, has_letters
+from allyouneed.translation.protection import find_kept, has_letters, without_spans
 from allyouneed.translation.sentence_translation import Sentence, Span, Term, TranslatedSentence
 
 
@@ -186,8 +186,7 @@ def _merged(spans: Sequence[Span]) -> list[Span]:
 
 def _has_text(sentence: Sentence) -> bool:
     """Return whether a sentence has letters outside the parts that are kept."""
-    cuts = [0, *(position for span in sentence.kept for position in span), len(sentence.text)]
-    return any(has_letters(sentence.text[start:end]) for start, end in zip(cuts[::2], cuts[1::2], strict=True))
+    return has_letters(without_spans(sentence.text, sentence.kept))
 
 
 def _without_ends_within(pieces: list[SentenceSegment], kept: Sequence[Span]) -> list[SentenceSegment]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -124,19 +124,22 @@ class ModelWorker:
 def translate(
     translator: Translator, sentences: Sequence[Sentence], options: TranslationOptions
 ) -> list[SentenceTranslation]:
-    """Translate a batch of sentences; what must be kept is kept, unless constraints on the target text are given."""
-    if options.target_prefix or options.force_words:
+    """Translate a batch of sentences; what must be kept is kept, unless the target text must begin with a prefix."""
+    if options.target_prefix:  # it may contain what must be kept
         texts = [sentence.text for sentence in sentences]
         translations = translator.translate(
             texts, options.search, target_prefix=options.target_prefix, force_words=options.force_words
         )
-        results = [SentenceTranslation(found.text, found.score, found.hypotheses) for found in translations]
+        results = [
+            SentenceTranslation(found.text, found.score, found.hypotheses, problems=tuple(_lost(sentence, found.text)))
+            for sentence, found in zip(sentences, translations, strict=True)
+        ]
     else:
         results = [
             SentenceTranslation(
                 found.text, found.score, list(found.hypotheses), (), (), found.kept, found.links, found.problems
             )
-            for found in translate_sentences(translator, sentences, options.search, options.links)
+            for found in translate_sentences(translator, sentences, options.search, options.links, options.force_words)
         ]
     if not options.words:
         return results
@@ -145,6 +148,13 @@ def translate(
         _with_word_scores(translator, sentence.text, result) if _is_short(translator, sentence.text) else result
         for sentence, result in zip(sentences, results, strict=True)
     ]
+
+
+def _lost(sentence: Sentence, text: str) -> Iterator[str]:
+    """Yield a problem for each part that must be kept and is not in a translation."""
+    for start, end in sentence.kept:
+        if sentence.text[start:end] not in text:
+            yield f"“{sentence.text[start:end]}” is missing in the translation, because of its prefix."
 
 
 def translate_streaming(

@@ -53,7 +53,7 @@ def translate_lines(
         if requirements is None:
             found: list[Result] = [(each, ()) for each in translator.translate(texts, options, force_words=force)]
         else:
-            found = _with_requirements(translator, texts, options, requirements)
+            found = _with_requirements(translator, texts, options, requirements, force)
         numbered = []
         for (number, _), (translation, problems) in zip(block, found, strict=True):
             numbered.append((number, translation))
@@ -65,14 +65,18 @@ def translate_lines(
 
 
 def _with_requirements(
-    translator: Translator, texts: Sequence[str], options: SearchOptions, requirements: Requirements
+    translator: Translator,
+    texts: Sequence[str],
+    options: SearchOptions,
+    requirements: Requirements,
+    force: Sequence[str],
 ) -> list[Result]:
     """Translate lines, and return each translation with its problems; lines without requirements are not changed."""
     sentences = [requirements.sentence(text) for text in texts]
     is_plain = [has_letters(each.text) and not (each.kept or each.terms) for each in sentences]
-    plain = iter(translator.translate(list(compress(texts, is_plain)), options))
+    plain = iter(translator.translate(list(compress(texts, is_plain)), options, force_words=force))
     others = [sentence for sentence, plain_one in zip(sentences, is_plain, strict=True) if not plain_one]
-    protected = iter(translate_sentences(translator, others, options) if others else [])
+    protected = iter(translate_sentences(translator, others, options, force_words=force))
     return [
         (next(plain), ()) if plain_one else _as_translation(translator, text, next(protected))
         for text, plain_one in zip(texts, is_plain, strict=True)

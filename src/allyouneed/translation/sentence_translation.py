@@ -21,7 +21,7 @@ from typing import NamedTuple
 from allyouneed.data.tokens.tokenizer import to_nfc
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.protection.finding import find_parts
-from allyouneed.translation.protection.letters import has_digits, has_letters, numbers_share
+from allyouneed.translation.protection.letters import has_digits, has_letters, numbers_share, without_spans
 from allyouneed.translation.protection.masking import mask, needs_space
 from allyouneed.translation.protection.placement import Placed, Wanted, place
 from allyouneed.translation.protection.stand_ins import StandIns, stand_ins_of
@@ -83,7 +83,7 @@ class TranslatedSentence(NamedTuple):
 _ATTEMPTS = 4  # sets of stand-ins that are tried
 _ENOUGH = 0.7  # attention to a stand-in above which no other is tried
 _NUMBERS_SHARE = 0.02  # of the sources; a corpus of sentences may contain some numbers too
-_CHECKED = frozenset(("placeholder", "message", "entity", "tag", "url", "e-mail"))
+_CHECKED = frozenset(("placeholder", "message", "entity", "tag", "element", "url", "e-mail"))
 
 
 def translate_sentences(
@@ -91,35 +91,52 @@ def translate_sentences(
     sentences: Sequence[Sentence],
     options: SearchOptions | None = None,
     links: bool = False,
+    force_words: Sequence[str] = (),
 ) -> list[TranslatedSentence]:
     """Translate sentences with their kept parts and terms.
+
+    A sentence that is copied lacks the forced words, which is a problem of its translation.
 
     Args:
         translator: The translator.
         sentences: The sentences.
         options: Search options; None for the bundle's.
         links: Whether to align words.
+        force_words: Words and phrases that every translation must contain.
 
     Raises:
-        UserError: If an option is out of bounds, or a text contains an unpaired surrogate.
+        UserError: If an option is out of bounds or conflicts with `force_words`, or a text contains an unpaired
+            surrogate.
     """
     options = options or SearchOptions()
     works = [_Work.of(translator, sentence, links) for sentence in sentences]
     plain = [work for work in works if work.is_plain]
-    found = translator.translate([work.sentence.text for work in plain], options) if plain else []
+    texts = [work.sentence.text for work in plain]
+    found = translator.translate(texts, options, force_words=force_words) if plain else []
     for work, one in zip(plain, found, strict=True):
         work.result = TranslatedSentence(one.text, score=one.score, hypotheses=tuple(one.hypotheses))
     jobs = [job for work in works for job in work.jobs]
     if jobs:
-        _JobRunner(translator, options).run(jobs)
-    return [work.result or work.assembled(links) for work in works]
+        _JobRunner(translator, options, force_words).run(jobs)
+    results = [work.result or work.assembled(links) for work in works]
+    return [_with_missing(each, force_words) if each.is_copied else each for each in results]
+
+
+def _with_missing(copied: TranslatedSentence, words: Sequence[str]) -> TranslatedSentence:
+    """Add a problem for each word that a copied sentence lacks."""
+    problems = [f"There is nothing to translate, so “{each}” is missing." for each in words if each not in copied.text]
+    return copied._replace(problems=(*copied.problems, *problems)) if copied.text.strip() else copied
 
 
 @dataclass
 class _Job:
-    """A part of a sentence that the model translates at once, and its best translations so far."""
+    """A part of a sentence that the model translates at once, and its best translations so far.
+
+    The first part of a sentence has the forced words.
+    """
 
     part: Part
+    is_first: bool = True
     found: list[_Found] = field(default_factory=list)
 
     @property
@@ -179,7 +196,7 @@ class _Work:
         if not (moved.kept or moved.terms or links):
             return cls(sentence, code, is_plain=True)
         masked = MaskedSentence(text, moved.kept, moved.terms, mask(text, moved.kept), code)
-        return cls(moved, code, [_Job(part) for part in masked.cut(translator)], removed)
+        return cls(moved, code, [_Job(part, i == 0) for i, part in enumerate(masked.cut(translator))], removed)
 
     def assembled(self, links: bool) -> TranslatedSentence:
         """Join the translations of the parts."""
@@ -204,11 +221,7 @@ class _Work:
 
 def _is_translatable(translator: Translator, sentence: Sentence) -> bool:
     """Return whether a sentence has letters besides its kept parts, or digits that the model learned to translate."""
-    rest, position = "", 0
-    for start, end in sentence.kept:
-        rest += sentence.text[position:start]
-        position = end
-    rest += sentence.text[position:]
+    rest = without_spans(sentence.text, sentence.kept)
     return has_letters(rest) or (has_digits(rest) and translates_numbers(translator))
 
 
@@ -226,8 +239,8 @@ def translates_numbers(translator: Translator) -> bool:
 class _JobRunner:
     """Translates parts with stand-ins, and places what they must contain."""
 
-    def __init__(self, translator: Translator, options: SearchOptions):
-        self.translator, self.options = translator, options
+    def __init__(self, translator: Translator, options: SearchOptions, force_words: Sequence[str]):
+        self.translator, self.options, self.force_words = translator, options, force_words
 
     def run(self, jobs: Sequence[_Job]) -> None:
         """Translate parts; those with uncertain positions again with other stand-ins."""
@@ -236,21 +249,23 @@ class _JobRunner:
         pending = list(jobs)
         for attempt in range(_ATTEMPTS):
             views = [job.part.view(stand_ins, attempt) for job in pending]
-            for job, found in zip(pending, self._translate(views), strict=True):
+            forced = [self.force_words if job.is_first else () for job in pending]
+            for job, found in zip(pending, self._translate(views, forced), strict=True):
                 if not job.found or _quality(found) > job.quality:
                     job.found = found
             pending = [job for job in pending if not job.is_certain and job.part.sentence.masked.slots]
             if not pending:
                 break
 
-    def _translate(self, views: Sequence[View]) -> list[list[_Found]]:
+    def _translate(self, views: Sequence[View], forced: Sequence[Sequence[str]]) -> list[list[_Found]]:
         texts = [view.text for view in views]
-        found = [one.hypotheses or [("", 0.0)] for one in self.translator.translate(texts, self.options)]
+        translated = self.translator.translate(texts, self.options, force_words=forced if self.force_words else ())
+        found = [one.hypotheses or [("", 0.0)] for one in translated]
         pairs = [(to_nfc(view.text), to_nfc(text)) for view, each in zip(views, found, strict=True) for text, _ in each]
         aligned = iter(align_words(self.translator, pairs))
         return [
-            [_placed(view, to_nfc(text), score, next(aligned)) for text, score in each]
-            for view, each in zip(views, found, strict=True)
+            [_placed(view, to_nfc(text), score, next(aligned), words) for text, score in each]
+            for view, each, words in zip(views, found, forced, strict=True)
         ]
 
 
@@ -259,10 +274,11 @@ def _quality(found: Sequence[_Found]) -> tuple[int, float]:
     return -len(found[0].placed.uncertain), found[0].placed.attention
 
 
-def _placed(view: View, target: str, score: float, words: AlignedWords) -> _Found:
+def _placed(view: View, target: str, score: float, words: AlignedWords, forced: Sequence[str]) -> _Found:
     """Place kept parts, and terms that the translation lacks."""
     missing = _missing(view.terms, target)
     taken = [span for term in view.terms for span in occurrences(target, term.target)]
+    taken += [(start, start + len(word)) for word in forced if word and (start := target.find(word)) >= 0]
     wanted = [*view.wanted, *(Wanted(term.span, term.target, before=" ", after=" ") for term in missing)]
     placed = place(target, words, wanted, taken)
     return _Found(placed, view._replace(wanted=wanted), words, score)
@@ -322,6 +338,8 @@ def _checked(sentence: Sentence, text: str, kept: tuple[Span, ...]) -> tuple[str
         near = bisect_right(ends, part.start)
         extra = text[part.start : part.end]
         if part.kind not in _CHECKED or (near < len(ordered) and ordered[near][0] < part.end):
+            continue
+        if any(extra in term.target for term in sentence.terms):
             continue
         if extra in source:
             is_apart = text[part.start - 1 : part.start] == " " and text[part.end : part.end + 1] in (" ", "")

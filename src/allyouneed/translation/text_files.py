@@ -17,12 +17,13 @@ from typing import Literal, TextIO
 
 from allyouneed.data.files.formats import have_columns
 from allyouneed.data.files.lines import decode_lines, read_lines, read_text
+from allyouneed.data.tokens.tokenizer import to_nfc
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, check_output, json_line
 from allyouneed.translation.line_blocks import INTERACTIVE, PIPE, Pace
 from allyouneed.translation.line_translation import LineProgress, translate_lines
 from allyouneed.translation.options import SearchOptions
-from allyouneed.translation.protection.letters import has_letters
+from allyouneed.translation.protection.letters import has_letters, without_spans
 from allyouneed.translation.requirements import Requirements
 from allyouneed.translation.results import Translation
 from allyouneed.translation.resuming import ResumeNote, note_path
@@ -83,8 +84,7 @@ def translate_file(
     lines = islice(enumerate(_read(source, report), start=1), done, None)
     file = source or _STANDARD_INPUT
     blocks = translate_lines(translator, lines, file, options, report, force, pace, requirements)
-    if requirements:
-        blocks = _report_unchanged(blocks, file, report)
+    blocks = _report_unchanged(blocks, file, report, requirements)
     form = partial(_as_json if as_json else _as_text, several=options.num_hypotheses > 1, scores=scores)
     count = partial(_count_lines, source) if source and source.is_file() else None  # a pipe can be read only once
     first = next(blocks, (done, []))  # an existing output is unchanged until this is done
@@ -98,12 +98,18 @@ def translate_file(
 
 
 def _report_unchanged(
-    blocks: Iterator[tuple[int, list[tuple[int, Translation]]]], file: Path, report: Callable[[str], None]
+    blocks: Iterator[tuple[int, list[tuple[int, Translation]]]],
+    file: Path,
+    report: Callable[[str], None],
+    requirements: Requirements | None,
 ) -> Iterator[tuple[int, list[tuple[int, Translation]]]]:
-    """Pass blocks on, and report at the end how many lines with text equal their translation."""
+    """Pass blocks on, and report at the end how many lines with text besides kept parts equal their translation."""
     unchanged: list[int] = []
     for last, block in blocks:
-        unchanged += [n for n, each in block if each.text == each.source.strip() and has_letters(each.text)]
+        same = ((n, each.source) for n, each in block if to_nfc(each.source).split() == to_nfc(each.text).split())
+        for number, source in same:
+            kept = requirements.find_kept(source) if requirements else ()
+            unchanged += [number] * has_letters(without_spans(source, kept))
         yield last, block
     if unchanged:
         count = f"{len(unchanged):,} lines are" if len(unchanged) > 1 else "1 line is"

@@ -106,6 +106,21 @@ def test_kinds():
     assert [part.kind for part in find_parts(text)] == kinds.split()
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('The dog <span class="notranslate">Rex</span>, runs', '<span class="notranslate">Rex</span>'),
+        ("<b translate=no>A <b>b</b> c</b> d", "<b translate=no>A <b>b</b> c</b>"),
+        ("Run <code>git <i>log</i></code>!", "<code>git <i>log</i></code>"),
+        ("(<x>1</x>) of <b>{n} / <i>%s</i></b>", "<x>1</x> <b>{n} / <i>%s</i></b>"),
+        ("a <b>1</a> <i>2</i>", "<b> </a> <i>2</i>"),
+        ('<b>a</b> <i></i><p class="my-notranslates">b</p>', '<b> </b> <i> </i> <p class="my-notranslates"> </p>'),
+    ],
+)  # fmt: skip
+def test_elements_without_translatable_text_are_kept_whole(text, found):
+    assert " ".join(text[a:b] for a, b in find_kept(text)) == found
+
+
 @given(st.lists(st.sampled_from([part for parts in FOUND.values() for part in parts.split(" ")]) | st.text(max_size=4)))
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_the_first_search_misses_nothing(parts):
@@ -130,6 +145,7 @@ REPEATED = (
     "a", "{", "}", "{}", "`", "` ", "``` `", "<a ", "<a b=", '<a b="', "%", "% ", "%(", "&", "&a", "http://", "http://a",
     "a@", "a.", "a/", "/a", "_a", "a-", "--a", "{{", "\\", "C:\\", "1.", "👍\u200d", "🇩", "#a", ":a", "@a", "$a.", "${",
     "[[", "<%", "a(", "a::", "0x", "v1.", "w.", "a@b.", "{a,plural,{", "<!--", "www.", "mailto:", "\\x", "a_", "((",
+    "<a>", "<a></b>", "<a>1", "<code>", "<b class=notranslate ",
 )
 # fmt: on
 

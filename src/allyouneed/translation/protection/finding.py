@@ -6,8 +6,10 @@ import re
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
+from allyouneed.translation.protection.letters import has_letters
 from allyouneed.translation.protection.patterns import (
     MESSAGE,
     NUMBERS,
@@ -24,6 +26,13 @@ _LONGEST_TEMPLATE = 500  # characters of {{ ... }} and ${ ... }
 _ENDS = frozenset(".,;:!?…'’)]}>*")  # characters at the end of an address that belong to the sentence
 _OPENING = {")": "(", "]": "[", "}": "{"}
 _TRIMMED = frozenset(("url", "path"))
+_ELEMENT = re.compile(r"<(/?)([A-Za-z][\w:.-]*)")
+_UNTRANSLATED = frozenset(("code", "kbd", "pre", "samp", "script", "style", "tt", "var", "xliff:g"))
+_NO_TRANSLATION = re.compile(
+    r"""\s(?:translate\s*=\s*["']?no\b|class\s*=\s*(?:notranslate\b|["'](?:[^"']*\s)?notranslate[\s"']))""",
+    re.IGNORECASE,
+)
+_MOST_INSIDE, _LONGEST_INSIDE = 20, 100  # kept parts, and characters, of an element that has no letters besides them
 _PREFIXES = "$#@%"
 
 
@@ -46,8 +55,8 @@ class KeptPart(NamedTuple):
     Attributes:
         start: Index of its first character.
         end: Index after its last character.
-        kind: "placeholder", "message" (ICU), "entity", "tag", "url", "e-mail", "path", "code", "handle", "emoji",
-            "number" or "pattern".
+        kind: "placeholder", "message" (ICU), "entity", "tag", "element" (tags with what is between them), "url",
+            "e-mail", "path", "code", "handle", "emoji", "number" or "pattern".
     """
 
     start: int
@@ -76,7 +85,38 @@ def find_parts(text: str, options: KeepOptions | None = None) -> list[KeptPart]:
     patterns = [*PATTERNS, *([NUMBERS] if options.numbers else []), *(Pattern("pattern", p) for p in options.patterns)]
     found = [part for pattern in patterns for part in _matches(text, pattern)]
     found += [*_in_braces(text), *_in_backticks(text)]
-    return _without_overlap([_with_path(text, part) if part.kind == "placeholder" else part for part in found])
+    parts = _without_overlap([_with_path(text, part) if part.kind == "placeholder" else part for part in found])
+    return _without_overlap([*parts, *_elements(text, parts)])
+
+
+def _elements(text: str, parts: Sequence[KeptPart]) -> Iterator[KeptPart]:
+    """Yield elements that are code, are marked as not to be translated, or have no letters besides kept parts."""
+    opened: list[tuple[int, str]] = []
+    counts: dict[str, int] = defaultdict(int)
+    for index, part in enumerate(parts):
+        tag = _ELEMENT.match(text, part.start) if part.kind == "tag" and text[part.end - 2] != "/" else None
+        if tag and not tag[1]:
+            opened.append((index, tag[2].lower()))
+            counts[tag[2].lower()] += 1
+        elif tag and counts[tag[2].lower()]:
+            first, name = opened.pop()
+            while name != tag[2].lower():
+                counts[name] -= 1
+                first, name = opened.pop()
+            counts[name] -= 1
+            start = parts[first]
+            is_untranslated = name in _UNTRANSLATED or _NO_TRANSLATION.search(text, start.start, start.end)
+            if is_untranslated or _is_letterless(text, parts[first : min(index + 1, first + _MOST_INSIDE + 2)], part):
+                yield KeptPart(start.start, part.end, "element")
+
+
+def _is_letterless(text: str, parts: Sequence[KeptPart], last: KeptPart) -> bool:
+    """Return whether there is something, but no letter, between the first and the last of some parts besides these."""
+    if parts[-1] != last or last.start - parts[0].end > _LONGEST_INSIDE:
+        return False
+    gaps = [text[a.end : b.start] for a, b in pairwise(parts)]
+    has_content = any(map(str.strip, gaps)) or any(part.kind != "tag" for part in parts)
+    return has_content and not any(map(has_letters, gaps))
 
 
 def _with_path(text: str, part: KeptPart) -> KeptPart:

@@ -40,6 +40,7 @@ _NUMBER_NAME = re.compile(
     r"seconds?|years?|points?|page|pages|limit|max|min)(?:$|[^a-z])",
     re.IGNORECASE,
 )
+_TAG = re.compile(r"<[^<>]{0,1000}+>")
 _ESCAPE = re.compile(r"\\[nrt]")
 _FIRST_MASK, _LAST_MASK = 0xF0000, 0xFFFFD  # a private use area; each slot is one character of the masked text
 
@@ -148,8 +149,10 @@ def _kind(kept: str) -> _Kind:
             return _Kind(character.isspace(), SlotKind.ITSELF, character)
     if kept == "%%":
         return _Kind(False, SlotKind.ITSELF, "%")
-    is_number = not re.search(r"[^\W\d_]", kept) and any(map(str.isdigit, kept)) and kept[0] not in "{%$"
-    if is_number or _NUMBER_FORMAT.fullmatch(kept) or (kind == "placeholder" and _NUMBER_NAME.search(kept)):
+    inside = _TAG.sub("", kept) if kind == "element" else kept
+    is_number = not re.search(r"[^\W\d_]", inside) and any(map(str.isdigit, inside)) and inside[0] not in "{%$"
+    is_named = kind == "placeholder" or (kind == "element" and inside[0] in "{%$")
+    if is_number or _NUMBER_FORMAT.fullmatch(inside) or (is_named and _NUMBER_NAME.search(inside)):
         return _Kind(False, SlotKind.NUMBER)
     if not any(map(str.isalnum, kept)) and not kind:
         return _Kind(True)
