@@ -161,3 +161,14 @@ def test_speakers_within_tags_are_separate():
         "-Wer ist da",
         "-ich",
     ]
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
+def test_times_with_errors_and_all_line_ends_are_kept(end):
+    cat = f"a grey cat that nobody knows{end}sleeps below the old table"
+    text = "1\n00:00:01,000 --> 00:00:02,000\na dog\n\n2\n00:00:07,000 --> 00:00:11:890\nCAT\n".replace("\n", end)
+    text = text.replace("CAT", cat)
+    document = read_document(text.encode(), ReadOptions("a.srt"))
+    assert [segment.text for segment in document.segments] == ["a dog", cat.replace(end, " ")]
+    assert document.write([("A DOG",), (cat.replace(end, " ").upper(),)]).decode() == text.upper()
+    assert list(document.notes) == ["“00:00:07,000 --> 00:00:11:890” is no time, and is kept as it is"]

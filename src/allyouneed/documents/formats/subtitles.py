@@ -7,6 +7,7 @@ text, after punctuation where possible, and each cue is broken into lines of sim
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,10 +21,11 @@ from allyouneed.documents.patching import Edit, changed, patched
 from allyouneed.documents.segments import Code, CodeKind, Parts, Segment, plain_text
 from allyouneed.errors import UserError
 
-_TIME = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}"
+_TIME = re.compile(r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}")
+_ANY_TIME = r"\d[\d:.,]*+"
 _CUE = re.compile(
-    rf"^(?:[^\S\r\n]*(?P<id>[^\r\n]*\S)[^\S\r\n]*(?:\r\n|\n|\r))?[^\S\r\n]*(?P<start>{_TIME})[^\S\r\n]*-->[^\S\r\n]*"
-    rf"(?P<end>{_TIME})(?P<settings>[^\r\n]*)(?:\r\n|[\r\n]|\Z)",
+    rf"(?:^|(?<=\r))(?:[^\S\r\n]*(?P<id>[^\r\n]*\S)[^\S\r\n]*(?:\r\n|\n|\r))?[^\S\r\n]*(?P<start>{_ANY_TIME})[^\S\r\n]*-->[^\S\r\n]*"
+    rf"(?P<end>{_ANY_TIME})(?P<settings>[^\r\n]*)(?:\r\n|[\r\n]|\Z)",
     re.MULTILINE,
 )
 _BLANK = re.compile(r"(?:\r\n|[\r\n])[^\S\r\n]*(?:\r\n|[\r\n]|\Z)")
@@ -82,7 +84,7 @@ class Subtitles:
     def write(self, translations: Sequence[Parts | None]) -> bytes:
         """Return the subtitles with translations in the cues of their sources."""
         text = self.content.text
-        line_end = "\r\n" if "\r\n" in text else "\n"
+        line_end = next((each for each in ("\r\n", "\n", "\r") if each in text), "\n")
         edits = []
         for index, parts in changed(self.segments, translations).items():
             lines = self.places[index]
@@ -107,21 +109,23 @@ def read(data: bytes, options: ReadOptions) -> Subtitles:
     content = decode(data, options.name)
     text = content.text
     is_vtt = text.startswith("WEBVTT")
-    lines = list(_lines(text, is_vtt))
-    if not lines and text.strip() and not is_vtt:
+    cues = list(_CUE.finditer(text))
+    odd = [cue for cue in cues if not (_TIME.fullmatch(cue["start"]) and _TIME.fullmatch(cue["end"]))]
+    if len(odd) == len(cues) and text.strip() and not is_vtt:
         raise UserError(f"{options.name}: no cue of the form 00:00:01,000 --> 00:00:02,000. Correct the times.")
     segments, places = [], []
+    lines = list(_lines(text, cues, is_vtt))
     for group in _sentences(text, lines, options.source):
         parts = _joined(text, group, is_vtt)
         if plain_text(parts).strip():
             segments.append(Segment(parts, f"line {group[0].number:,}"))
             places.append(group)
-    return Subtitles(content, segments, places, is_vtt)
+    notes = [f"“{cue['start']} --> {cue['end']}” is no time, and is kept as it is" for cue in odd]
+    return Subtitles(content, segments, places, is_vtt, notes)
 
 
-def _lines(text: str, is_vtt: bool) -> Iterator[Line]:
+def _lines(text: str, cues: Sequence[re.Match[str]], is_vtt: bool) -> Iterator[Line]:
     """The text of each cue, one stretch for each speaker."""
-    cues = list(_CUE.finditer(text))
     number, counted = 1, 0
     for index, cue in enumerate(cues):
         start = cue.end()
@@ -155,6 +159,8 @@ def _text_of(text: str, start: int, limit: int, is_vtt: bool) -> tuple[int, int]
 
 
 def _seconds(time: str) -> float:
+    if not _TIME.fullmatch(time):
+        return math.nan
     *hours, minutes, seconds = time.replace(",", ".").split(":")
     return int(hours[0] if hours else 0) * 3600 + int(minutes) * 60 + float(seconds)
 
