@@ -7,7 +7,7 @@ import json
 import pytest
 
 from allyouneed import Translator, documents
-from allyouneed.documents import document_translation
+from allyouneed.documents import document_files, document_translation
 from allyouneed.translation.resuming import note_path
 
 
@@ -110,3 +110,46 @@ def test_python_api(toy_run, tmp_path):
     written = (tmp_path / "b.html").read_text()
     assert written.startswith("<p>")
     assert written.count("<b>") == written.count("</b>") == 1
+
+
+def test_no_document_is_replaced_by_mistake(command, toy_run, tmp_path):
+    folder = tmp_path / "in"
+    (folder / "in").mkdir(parents=True)
+    for name in ("a.txt", "in/a.txt", "a.docx"):
+        (folder / name).write_text("a b\n")
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-")
+    (tmp_path / "a.docx").write_bytes(b"Word")
+    (tmp_path / "empty").mkdir()
+    for arguments, message in (
+        ((folder / "a.txt", "-o", tmp_path / "b.txt", "--remarks", folder / "a.txt"), "one of the documents"),
+        ((folder / "a.txt", "-o", tmp_path / "b.txt", "--remarks", tmp_path / "b.txt"), "one of the documents"),
+        ((folder, "-o", tmp_path / "out", "--remarks", folder / "in" / "a.txt"), "one of the documents"),
+        ((folder, "-o", folder), "the same as the input"),
+        ((folder / "in", "-o", folder, "--columns", "1"), "in/a.txt → "),
+        ((tmp_path / "a.pdf", "-o", tmp_path / "a.txt"), "this one exists"),
+        ((tmp_path / "empty", "-o", tmp_path / "out"), "no documents"),
+    ):
+        code, _, err = command("translate", toy_run, *arguments)
+        assert message in err
+        assert code == (0 if "→" in message else 2)
+    assert (folder / "in" / "a.txt").read_text() == "a b\n"
+    assert (tmp_path / "a.docx").read_bytes() == b"Word"
+    assert not (tmp_path / "out").exists()
+
+
+def test_columns_of_a_table_are_chosen(command, toy_run, tmp_path):
+    source = tmp_path / "a.csv"
+    source.write_text("id,text,note\nx1,a b c,d\n")
+    code, out, _ = command("translate", toy_run, source, "--columns", "note,1")
+    [_, row] = out.splitlines()
+    assert code == 0
+    assert row.split(",")[1] == "a b c"
+    assert row.split(",")[2] != "d"
+    assert command("translate", toy_run, source, "--columns", "4")[0] == 2
+
+
+def test_a_pdf_document_in_a_folder_does_not_replace_the_word_document(tmp_path):
+    (tmp_path / "a.docx").touch()
+    folder_output = document_files._folder_output
+    assert folder_output(tmp_path / "a.pdf", tmp_path / "out" / "a.pdf") == tmp_path / "out" / "a.pdf.docx"
+    assert folder_output(tmp_path / "b.PDF", tmp_path / "out" / "b.PDF") == tmp_path / "out" / "b.docx"

@@ -50,7 +50,7 @@ def test_translations_are_read_back_by_the_csv_module(rows, delimiter, new):
 def test_columns_with_text_are_chosen():
     document = read(CSV)
     assert texts(document) == ['Hello, "you" there', "A dog runs"]
-    assert document.notes == ("Translated columns: text. Others can be chosen by the option columns.",)
+    assert document.notes == ("Translated columns: text. Choose others with --columns.",)
     assert document.segments[0].where == "line 2, column 3"
     written = document.write([('"Du", hallo',), ("Ein Hund, der",)]).decode()
     assert written == CSV.replace('"Hello, ""you"" there"', '"""Du"", hallo"').replace("A dog runs", '"Ein Hund, der"')

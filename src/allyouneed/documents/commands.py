@@ -87,6 +87,16 @@ def translate(
             "--paragraphs", help="In plain text, join the lines of each paragraph.", rich_help_panel=DOCUMENTS
         ),
     ] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            callback=text,
+            help="In tables, the columns to translate, by number from 1 or name, such as 2,title. "
+            "Default: those with text.",
+            rich_help_panel=DOCUMENTS,
+        ),
+    ] = None,
     retranslate: Annotated[
         bool,
         typer.Option("--retranslate", help="Translate what is marked as translated, too.", rich_help_panel=DOCUMENTS),
@@ -127,8 +137,10 @@ def translate(
     wants_lines = scores or as_json or interactive or bool(force) or options.num_hypotheses not in (None, 1)
     if is_document and wants_lines and file is not None and file.suffix.lower() != ".txt":
         raise UserError("--scores, --json, --nbest, --interactive and --force are for lines: translate with --lines.")
-    if (paragraphs or retranslate or remarks) and not (is_document and not wants_lines):
-        raise UserError("--paragraphs, --retranslate and --remarks are for documents: give a FILE such as a.txt.")
+    if (paragraphs or columns or retranslate or remarks) and not (is_document and not wants_lines):
+        raise UserError(
+            "--paragraphs, --columns, --retranslate and --remarks are for documents: give a FILE such as a.txt."
+        )
     translator = load_translator(runs, target, source, device, inter_threads, compute_type)
     languages = translator.bundle.languages
     terms = translation.read_glossary(glossary, *languages) if glossary else None
@@ -150,7 +162,7 @@ def translate(
         return
     finders = documents.Finders(required.find_kept, required.find_terms)
     chosen = documents.FileOptions(
-        documents.ReadOptions("", paragraphs=paragraphs),
+        documents.ReadOptions("", paragraphs=paragraphs, columns=tuple(columns.split(",")) if columns else None),
         documents.DocumentOptions(options, finders, retranslate=retranslate),
         resume,
         remarks,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from allyouneed.translation.resuming import note_path
 from allyouneed.translation.translator import Translator
 
 _MOST_LISTED = 20  # remarks of a kind on standard error, for each file
+_PDF_OUTPUTS = (".docx", ".html", ".htm")
 _MOST_SHOWN = 80  # characters of a segment
 
 
@@ -96,19 +97,25 @@ def translate_documents(
     files = _Files(translator, options, console)
     if not source.is_dir():
         if output:
+            output = _output_of(source, output)
             check_output(output, source)
+        files.begin_remarks([source, *([output] if output else [])])
         outcome.problems += files.translate(source, output)
         return outcome
     if output is None:
         raise UserError(f"{source} is a folder: give the folder of the translations with -o FOLDER.")
-    if output.exists() and (not output.is_dir() or output.resolve() == source.resolve()):
+    paths = list(_files_in(source, output))
+    found = [path for path in paths if is_document(path.name)]
+    if not found:
+        raise UserError(
+            f"{source}: the folder contains no documents. Give a folder with files such as a.txt or a.docx."
+        )
+    targets = [_folder_output(path, output / path.relative_to(source)) for path in found]
+    same = {path.resolve() for path in found} & {target.resolve() for target in targets}
+    if same or (output.exists() and not output.is_dir()):
         raise UserError(f"{output}: not a folder, or the same as the input. Give another folder.")
-    others = 0
-    for path in list(_files_in(source, output)):
-        if not is_document(path.name):
-            others += 1
-            continue
-        target = output / path.relative_to(source)
+    files.begin_remarks([*found, *targets])
+    for path, target in zip(found, targets, strict=True):
         if options.resume and target.exists() and not note_path(target).exists():
             report(f"{target}: done already")
             continue
@@ -117,9 +124,35 @@ def translate_documents(
         except UserError as error:
             report(f"error: {error}")
             outcome.refused += 1
-    if others:
+    if others := len(paths) - len(found):
         report(f"{source}: {others:,} files of other types were left out")
     return outcome
+
+
+def _output_of(source: Path, output: Path) -> Path:
+    """Return the output file, under another suffix for a PDF document, which is written as a Word document.
+
+    Raises:
+        UserError: If there is a file of that name already.
+    """
+    if (
+        source.suffix.lower() != ".pdf"
+        or output.suffix.lower() in _PDF_OUTPUTS
+        or (output.exists() and not output.is_file())
+    ):
+        return output
+    word = output.with_suffix(".docx")
+    if word.exists():
+        raise UserError(f"{word}: a PDF document is written as a Word document, and this one exists. Name it with -o.")
+    return word
+
+
+def _folder_output(source: Path, output: Path) -> Path:
+    """Return the output file of a file in a folder, which no other file there has."""
+    if source.suffix.lower() != ".pdf":
+        return output
+    word = output.with_suffix(".docx")
+    return word.with_name(f"{output.name}.docx") if source.with_suffix(".docx").exists() else word
 
 
 def _files_in(folder: Path, output: Path) -> Iterator[Path]:
@@ -135,9 +168,14 @@ class _Files:
     def __init__(self, translator: Translator, options: FileOptions, console: Console):
         self.translator, self.options, self.console = translator, options, console
         self.report = partial(print_line, console)
-        if options.remarks:
-            check_output(options.remarks)
-            options.remarks.write_text("", encoding="utf-8")
+
+    def begin_remarks(self, others: Sequence[Path]) -> None:
+        """Create the file for remarks, or empty it, unless it is one of the documents."""
+        if remarks := self.options.remarks:
+            check_output(remarks)
+            if remarks.resolve() in {path.resolve() for path in others}:
+                raise UserError(f"--remarks {remarks}: this is one of the documents. Give another file.")
+            write_file(remarks, "")
 
     def translate(self, source: Path, output: Path | None) -> int:
         """Translate one document and return the number of problems."""
@@ -179,7 +217,7 @@ class _Files:
             self.report(f"{source}: {note}")
         for remarks in (result.problems, result.unchanged):
             for remark in remarks[:_MOST_LISTED]:
-                self.report(f"{source}, {remark.where}: {remark.message}: {_shortened(remark.source)}")
+                self.report(f"{source}, {_printable(remark.where)}: {remark.message}: {_shortened(remark.source)}")
             if (more := len(remarks) - _MOST_LISTED) > 0:
                 self.report(f"{source}: {more:,} more: {remarks[-1].message} (list them with --remarks FILE)")
         counts = [f"{result.translated:,} segments translated"]
@@ -211,6 +249,11 @@ def _write(result: DocumentTranslation, output: Path | None) -> Path | None:
     return path
 
 
+def _printable(text: str) -> str:
+    """Replace characters that could control a terminal."""
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
 def _shortened(text: str) -> str:
-    text = " ".join(text.split())
+    text = _printable(" ".join(text.split()))
     return f'"{text}"' if len(text) <= _MOST_SHOWN else f'"{text[: _MOST_SHOWN - 1]}…"'

@@ -62,9 +62,9 @@ def read(data: bytes, options: ReadOptions) -> PatchedDocument:
                 segments.append(Segment((value,), f"line {line:,}, column {index + 1}"))
                 slots.append(Slot(cell.start, cell.end, '"' if cell.is_quoted else ""))
     names = [probe[0][index] if has_names and index < len(probe[0]) else str(index + 1) for index in order]
-    notes = () if options.columns or len(chosen) == max(map(len, probe), default=0) else (
-        f"Translated columns: {', '.join(names)}. Others can be chosen by the option columns.",
-    )  # fmt: skip
+    translated = f"Translated columns: {', '.join(names)}" if names else "No column is translated"
+    is_said = bool(options.columns) or len(chosen) == max(map(len, probe), default=0)
+    notes = () if is_said else (f"{translated}. Choose others with --columns.",)
 
     def render(parts: Parts, slot: Slot) -> str:
         return _written(plain_text(parts), slot, delimiter, is_tsv)
