@@ -78,6 +78,8 @@ def test_the_client_manages_a_glossary_of_several_pairs(client):
         ({"entries": "a\tb\u0007"}, 400, "a term of entry 1 has a control character"),
         ({"entries": "\n\n"}, 400, "there are none"),
         ({"entries": "a\t" + "ä" * 513}, 400, "has more than 1,024 bytes"),
+        ({"entries": '"a\nb",c', "entries_format": "csv"}, 400, "a term of entry 1 has a control character"),
+        ({"entries": '"a,' + "b,c\n" * 40_000, "entries_format": "csv"}, 400, "field larger than field limit"),
         ({"name": " "}, 400, "the name of a glossary"),
         ({"source_lang": "xx"}, 400, "no model translates xx to bb"),
         ({"source_lang": "../../x"}, 400, "no model translates"),

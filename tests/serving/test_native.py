@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from allyouneed.translation.options import SearchOptions, option_of
+from allyouneed.translation.sentence_translation import TranslatedSentence
 
 
 def only_translation(response: requests.Response) -> dict:
@@ -48,6 +49,24 @@ def test_a_prefix_begins_the_translation(post):
         )
         assert found["text"].startswith(prefix)
         assert math.isfinite(found["sentences"][0]["score"])
+
+
+def test_problems_and_unchanged_sentences_are_listed(post, monkeypatch):
+    body = {"source": "aa", "target": "bb"}
+    forced = only_translation(post("/api/translate", q="?", force_words=["f"], **body))
+    assert forced["text"] == "?"
+    assert forced["problems"] == ["There is nothing to translate, so “f” is missing."]
+    prefixed = only_translation(post("/api/translate", q="a {x} b", target_prefix="h", **body))
+    assert prefixed["problems"] == ["“{x}” is missing in the translation, because of its prefix."]
+    monkeypatch.setattr("allyouneed.serving.model_worker.translate_sentences", _copied)
+    for text_format, text in (("text", "a b.\n%s"), ("html", "<p>a b.</p>")):
+        unchanged = only_translation(post("/api/translate", q=text, format=text_format, **body))
+        assert unchanged["text"] == text
+        assert unchanged["problems"] == ["“a b.” is unchanged in the translation."]
+
+
+def _copied(translator, sentences, *_):
+    return [TranslatedSentence(each.text, each.kept) for each in sentences]
 
 
 def test_forced_words_are_in_the_translation(post):

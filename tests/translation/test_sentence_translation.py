@@ -151,6 +151,13 @@ def test_terms_may_contain_what_is_kept_elsewhere(translator):
     assert not any("source lacks" in problem for problem in found.problems)
 
 
+def test_placed_terms_are_linked_with_their_source(translator):
+    given_sentence = Sentence("a b {x} c d", ((4, 7),), (Term((8, 9), "gh ab"),))
+    [found] = translate_sentences(translator, [given_sentence], links=True)
+    start = found.text.index("gh ab")
+    assert ((8, 9), (start, start + 5)) in found.links
+
+
 def test_links_of_words(translator):
     [found] = translate_sentences(translator, [Sentence("a b c")], links=True)
     assert {found.text[slice(*target)] for _, target in found.links} == set(found.text.split())

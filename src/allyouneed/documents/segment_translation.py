@@ -184,6 +184,11 @@ def _merged(spans: Sequence[Span]) -> list[Span]:
     return merged
 
 
+def is_unchanged(sentence: Sentence, translation: str) -> bool:
+    """Return whether a translation equals its sentence, which has letters outside the parts that are kept."""
+    return sentence.text.split() == translation.split() and _has_text(sentence)
+
+
 def _has_text(sentence: Sentence) -> bool:
     """Return whether a sentence has letters outside the parts that are kept."""
     return has_letters(without_spans(sentence.text, sentence.kept))

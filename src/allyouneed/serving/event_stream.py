@@ -58,7 +58,7 @@ async def translation_events(
         while (so_far := await partial_texts.get()) is not None:
             yield _event("word", {"text": so_far})
             started = True
-        yield _event("done", result_json(TextResult(*work.result(), detected)))
+        yield _event("done", result_json(TextResult.of(work.result(), detected)))
     except (ApiError, UserError) as error:
         if not started:
             raise

@@ -224,7 +224,7 @@ def parse_entries(text: str, entries_format: str) -> list[Entry]:
         ApiError: 400 naming the first invalid entry.
     """
     lines = re.split("\r\n|\n|\r", text)
-    rows = csv.reader(lines) if entries_format == "csv" else (line.split("\t") for line in lines)
+    rows = _csv_rows(lines) if entries_format == "csv" else (line.split("\t") for line in lines)
     found: dict[str, str] = {}
     for number, cells in enumerate(rows, start=1):
         if not any(cell.strip() for cell in cells):
@@ -244,6 +244,13 @@ def parse_entries(text: str, entries_format: str) -> list[Entry]:
     if not found:
         raise ApiError(_INVALID, "invalid glossary entries: there are none")
     return [Entry(*each) for each in found.items()]
+
+
+def _csv_rows(lines: Sequence[str]) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(line + "\n" for line in lines)
+    except csv.Error as error:  # a missing quotation mark makes a cell as long as the text
+        raise ApiError(_INVALID, f"invalid glossary entries: {error}") from error
 
 
 def _stored(identifier: str, facts: dict[str, object]) -> StoredGlossary:

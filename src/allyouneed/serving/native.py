@@ -24,7 +24,7 @@ from allyouneed.translation.options import SearchOptions
 
 router = APIRouter(tags=["allyouneed"], route_class=DirectRoute)
 _MAX_FORCED_CHARACTERS = 1000
-_MOST_PROBLEMS = 100  # listed for a document
+_MOST_PROBLEMS = 100  # listed for a text or a document
 
 
 class StreamRequest(BaseModel):
@@ -127,6 +127,7 @@ def result_json(result: TextResult) -> dict[str, Any]:
         "alternatives": result.alternatives,
         "detected": result.detected._asdict() if result.detected else None,
         "sentences": [_sentence_json(sentence) for sentence in result.sentences],
+        "problems": list(result.problems[:_MOST_PROBLEMS]),
     }
 
 

@@ -18,6 +18,7 @@ from allyouneed.documents.segment_translation import (
     PreparedSegment,
     SegmentTranslation,
     assemble,
+    is_unchanged,
     prepare,
 )
 from allyouneed.documents.segments import Parts
@@ -46,6 +47,7 @@ from allyouneed.translation.sentence_translation import Sentence, Span, Translat
 from allyouneed.translation.translator import Translator
 
 _WORD = re.compile(r"[^ ]+")
+_UNCHANGED = "“{}” is unchanged in the translation."
 _MAX_QUEUED = 256  # queued sentences per request, so that a long text does not block other requests
 CharSpan = tuple[int, int]
 _EXPLORER_TASKS: dict[type, Callable[[Translator, Sequence[Any], TranslationOptions], list[Any]]] = {
@@ -75,11 +77,15 @@ class AlignedSentence(NamedTuple):
 
 
 class TextTranslation(NamedTuple):
-    """The translation of a text; each alternative joins the equally ranked hypotheses of all sentences."""
+    """The translation of a text; each alternative joins the equally ranked hypotheses of all sentences.
+
+    `problems` has what could not be guaranteed, and the sentences that are unchanged.
+    """
 
     text: str
     alternatives: list[str]
     sentences: list[AlignedSentence]
+    problems: tuple[str, ...] = ()
 
 
 class _PreparedText(NamedTuple):
@@ -141,8 +147,8 @@ class TranslationPipeline:
         rules: MarkupRules,
         split: bool = True,
         finders: Finders | None = None,
-    ) -> str:
-        """Translate HTML or XML; inline tags are placed by word alignment.
+    ) -> TextTranslation:
+        """Translate HTML or XML; inline tags are placed by word alignment. The result has no sentences.
 
         Raises:
             ApiError: 503 if the queue rejects the sentences.
@@ -151,7 +157,9 @@ class TranslationPipeline:
         markup = await asyncio.to_thread(MarkupText, text[start:], rules)
         sources = [segment.source for segment in markup.segments]
         translated = await self.translate_segments(sources, route, options, split, finders, code)
-        return await asyncio.to_thread(markup.write, [each.parts for each in translated])
+        written = await asyncio.to_thread(markup.write, [each.parts for each in translated])
+        unchanged = [_UNCHANGED.format(each.text) for each in translated if each.is_unchanged]
+        return TextTranslation(written, [], [], (*(one for each in translated for one in each.problems), *unchanged))
 
     async def translate_segments(
         self,
@@ -336,7 +344,11 @@ def _assemble(part: _PreparedText, results: Sequence[SentenceTranslation], hypot
         source, target = source + len(piece.sentence), target + len(result.text)
     text = join_sentences(pieces, [result.text for result in results])
     alternatives = (join_sentences(pieces, [_nth_text(r, n) for r in results]) for n in range(1, hypotheses))
-    return TextTranslation(text, [other for other in dict.fromkeys(alternatives) if other != text], sentences)
+    pairs = list(zip(part.segment.sentences, results, strict=True))
+    problems = [problem for _, result in pairs for problem in result.problems]
+    problems += [_UNCHANGED.format(result.text) for sentence, result in pairs if is_unchanged(sentence, result.text)]
+    others = [other for other in dict.fromkeys(alternatives) if other != text]
+    return TextTranslation(text, others, sentences, tuple(problems))
 
 
 def _aligned_sentence(sentence: str, result: SentenceTranslation, source: int, target: int) -> AlignedSentence:

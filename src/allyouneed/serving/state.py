@@ -17,7 +17,7 @@ from allyouneed.serving.detect import DetectedLanguage, LanguageDetector
 from allyouneed.serving.document_jobs import DocumentJobs
 from allyouneed.serving.glossaries import GlossaryStore
 from allyouneed.serving.model_worker import TranslationOptions
-from allyouneed.serving.pipeline import AlignedSentence, TranslationPipeline
+from allyouneed.serving.pipeline import AlignedSentence, TextTranslation, TranslationPipeline
 from allyouneed.serving.registry import LanguagePair, Route
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.telemetry import ServerMetrics
@@ -35,12 +35,19 @@ class TextResult(NamedTuple):
         alternatives: Other translations of the whole text.
         sentences: Translated sentences with their positions; empty for markup.
         detected: Detected source language, if the request did not specify it.
+        problems: What could not be guaranteed, and sentences that are unchanged.
     """
 
     text: str
     alternatives: list[str]
     sentences: list[AlignedSentence]
     detected: DetectedLanguage | None
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, found: TextTranslation, detected: DetectedLanguage | None) -> TextResult:
+        """Return the result of a translated text."""
+        return cls(found.text, found.alternatives, found.sentences, detected, found.problems)
 
 
 @dataclass(frozen=True)
@@ -142,10 +149,10 @@ class ApplicationState:
                     self.pipeline.translate_markup(text, route, options, markup_format, split, finders)
                     for text in sources
                 ]
-                found = [TextResult(text, [], [], None) for text in await self.within_limit(asyncio.gather(*jobs))]
+                translations = list(await self.within_limit(asyncio.gather(*jobs)))
             else:
                 translations = await self.within_limit(self.pipeline.translate(sources, route, options, split, finders))
-                found = [TextResult(*translation, None) for translation in translations]
+            found = [TextResult.of(each, None) for each in translations]
             for index, result in zip(indices, found, strict=True):
                 results[index] = result._replace(detected=routes[index][1])
         return results

@@ -325,6 +325,10 @@ def _links(found: _Found, removed: int, offset: int) -> list[tuple[Span, Span]]:
             shift = offset + piece[2] - piece[0]
             source = origins[first] + removed, origins[last - 1] + 1 + removed
             links.append((source, (start + shift, end + shift)))
+    kept = len(found.view.kept)
+    for term, (start, end) in zip(found.view.wanted[kept:], found.placed.spans[kept:], strict=True):
+        first, last = term.source
+        links.append(((origins[first] + removed, origins[last - 1] + 1 + removed), (start + offset, end + offset)))
     return links
 
 

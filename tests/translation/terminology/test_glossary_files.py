@@ -61,6 +61,7 @@ def test_compressed_files_and_utf_16_are_read(tmp_path):
         ("g.tsv", "dog\tHund\n\tKatze\n", "g.tsv, line 2: the term is empty."),
         ("g.tsv", f"dog\t{'x' * 1001}\n", "g.tsv, line 1: the translation has more than 1,000 characters."),
         ("g.csv", "hello, you,hallo, du\n", "g.csv, line 1: 4 columns."),
+        ("g.csv", 'a,b\n"c,d\n' + "e,f\n" * 40_000, "g.csv, line 2: not CSV (field larger than field limit"),
         ("g.tsv", "", "no terms with a translation from en to de."),
         ("g.tbx", "<martif><text>", "g.tbx, line 1: not TBX"),
         ("g.tbx", TBX_3.replace("de", "fr"), "no terms with a translation from en to de."),

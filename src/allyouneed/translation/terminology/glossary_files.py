@@ -67,7 +67,7 @@ def _table_entries(path: Path, source: str, target: str) -> Iterator[Entry]:
     lines = read_text(path)
     sample = list(islice(lines, _SAMPLE))
     separator = _separator(sample)
-    rows = _rows(chain(sample, lines), separator)
+    rows = _rows(chain(sample, lines), separator, path)
     first = next(rows, None)
     if first is None:
         return
@@ -101,15 +101,24 @@ def _entry(cells: Sequence[str], columns: tuple[int, int], separator: str, langu
     return Entry(*(unicodedata.normalize("NFC", cells[column].strip()) for column in columns))
 
 
-def _rows(lines: Iterator[str], separator: str) -> Iterator[Row]:
+def _rows(lines: Iterator[str], separator: str, path: Path) -> Iterator[Row]:
     """Yield rows that are not blank."""
     rows: Iterator[Row]
     if separator == "\t":
         rows = enumerate((line.split("\t") for line in lines), start=1)
     else:
-        reader = csv.reader((line + "\n" for line in lines), delimiter=separator)
-        rows = ((reader.line_num, row) for row in reader)
+        rows = _csv_rows(lines, separator, path)
     return ((number, row) for number, row in rows if any(cell.strip() for cell in row))
+
+
+def _csv_rows(lines: Iterator[str], separator: str, path: Path) -> Iterator[Row]:
+    reader, number = csv.reader((line + "\n" for line in lines), delimiter=separator), 0
+    try:
+        for row in reader:
+            number = reader.line_num
+            yield number, row
+    except csv.Error as error:  # a missing quotation mark makes a cell as long as the file
+        raise UserError(f"{path}, line {number + 1}: not CSV ({error}). Is a quotation mark missing?") from error
 
 
 def _separator(sample: Sequence[str]) -> str:
