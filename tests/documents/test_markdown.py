@@ -61,6 +61,7 @@ def test_segments(text, expected):
         ("see ![a dog](x.png) now", "SEE ![A DOG](x.png) NOW"),
         ("snake_case and 2 * 3", "SNAKE_CASE AND 2 * 3"),
         ("it is $a_1*b_2*c$ or $5 and $6", "IT IS $a_1*b_2*c$ OR $5 AND $6"),
+        (r"![a \* b \] c](x)", r"![A \* B \] C](x)"),
         ("a \\$x$", "A \\$X\\$"),
         ("- [ ] a *b*\n* [x] c\n", "- [ ] A *B*\n* [x] C\n"),
     ],
@@ -70,7 +71,24 @@ def test_only_text_changes(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["*a* _b_", "# a", "1. a", "- a", "<b>", "a | b", "[a](b)", "`a", "&amp;", "\\*", "![a](b)"]
+    "text",
+    [
+        "*a* _b_",
+        "# a",
+        "1. a",
+        "- a",
+        "<b>",
+        "a | b",
+        "[a](b)",
+        "`a",
+        "&amp;",
+        "\\*",
+        "![a](b)",
+        "[ ] a",
+        "[!a]",
+        ": a",
+        ":::",
+    ],
 )
 def test_text_that_looks_like_markup_is_escaped(text):
     document = read("wort\n")

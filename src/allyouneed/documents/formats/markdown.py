@@ -32,7 +32,10 @@ _CONTAINER = re.compile(r"(?:!!!|\?\?\?\+?|:::+|===) ?|\[![A-Za-z]+\][+-]?[ \t]*
 _PREFIX = re.compile(r"\[[ xX]\][ \t]+|:[ \t]+")  # tasks, definitions
 _KEPT = frozenset(f"<{name}>" for name in ("code", "kbd", "samp", "tt", "var", "script", "style", "svg", "math"))
 _SPECIAL = re.compile(r"[\\`$*_\[\]<>~]|&(?=#?\w+;)")
-_BLOCK_BEGIN = re.compile(r"(?:#{1,6}(?=\s|$)|[-+*](?=\s|$)|>|-{3}|={3}|`{3}|~{3})")
+_BLOCK_BEGIN = re.compile(
+    r"(?:#{1,6}(?=\s|$)|[-+*](?=\s|$)|>|-{3}|={3}|`{3}|~{3}|!{3}|\?{3}|:(?=::|\s)|\[(?:!|[ xX]\]\s))"
+)
+_ALT_ESCAPE, _ALT_SPECIAL = re.compile(r"\\([\\\[\]])"), re.compile(r"[\[\]]|\\(?=[\\\[\]]|$)")
 _NUMBER_BEGIN = re.compile(r"(\d{1,9})([.)])(?=\s|$)")
 _SPACES = re.compile(r"\s+")
 
@@ -138,7 +141,9 @@ class MarkdownText(SegmentedText):
             if mark.name == "image" and (alt := content[slice(*mark.alt)]).strip():
                 span = moved(mark.alt[0]), moved(mark.alt[1])
                 where = f"line {self.line(span[0]):,}, image"
-                self.units.append(AttributeValue(*span, Segment((_SPACES.sub(" ", alt),), where)))
+                self.units.append(
+                    AttributeValue(*span, Segment((_ALT_ESCAPE.sub(r"\1", _SPACES.sub(" ", alt)),), where))
+                )
         return block
 
     def write_text(self, block: TextBlock, translation: Parts, copied: Copy) -> str:
@@ -148,7 +153,7 @@ class MarkdownText(SegmentedText):
         return self._joined(block, translation, copied, lambda text: _SPECIAL.sub(r"\\\g<0>", text))
 
     def write_value(self, value: AttributeValue, text: str) -> str:
-        return self.finish(re.sub(r"[\\\[\]]", r"\\\g<0>", text))
+        return self.finish(_ALT_SPECIAL.sub(r"\\\g<0>", text))
 
     def _joined(self, block: TextBlock, translation: Parts, copied: Copy, escape: Callable[[str], str]) -> str:
         out = []
