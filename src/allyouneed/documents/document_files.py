@@ -19,7 +19,7 @@ from allyouneed.documents.document_translation import (
 )
 from allyouneed.documents.finished_sentences import FinishedSentences
 from allyouneed.errors import UserError
-from allyouneed.files import check_output, json_line, write_file
+from allyouneed.files import cannot_write, check_output, json_line, write_file
 from allyouneed.progress import print_line, track_progress
 from allyouneed.translation.resuming import note_path
 from allyouneed.translation.translator import Translator
@@ -114,6 +114,10 @@ def translate_documents(
     same = {path.resolve() for path in found} & {target.resolve() for target in targets}
     if same or (output.exists() and not output.is_dir()):
         raise UserError(f"{output}: not a folder, or the same as the input. Give another folder.")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(output, error) from error
     files.begin_remarks([*found, *targets])
     for path, target in zip(found, targets, strict=True):
         if options.resume and target.exists() and not note_path(target).exists():

@@ -33,7 +33,7 @@ _PREFIX = re.compile(r"\[[ xX]\][ \t]+|:[ \t]+")  # tasks, definitions
 _KEPT = frozenset(f"<{name}>" for name in ("code", "kbd", "samp", "tt", "var", "script", "style", "svg", "math"))
 _SPECIAL = re.compile(r"[\\`$*_\[\]<>~]|&(?=#?\w+;)")
 _BLOCK_BEGIN = re.compile(
-    r"(?:#{1,6}(?=\s|$)|[-+*](?=\s|$)|>|-{3}|={3}|`{3}|~{3}|!{3}|\?{3}|:(?=::|\s)|\[(?:!|[ xX]\]\s))"
+    r"(?:#{1,6}(?=\s|$)|[-+*](?=\s|$)|>|-{3}|={3}|`{3}|~{3}|!{3}|\?{3}|:(?=::|\s)|\[(?:![A-Za-z]+\]|[ xX]\]\s))"
 )
 _ALT_ESCAPE, _ALT_SPECIAL = re.compile(r"\\([\\\[\]])"), re.compile(r"[\[\]]|\\(?=[\\\[\]]|$)")
 _NUMBER_BEGIN = re.compile(r"(\d{1,9})([.)])(?=\s|$)")
