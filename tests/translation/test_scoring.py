@@ -10,6 +10,7 @@ import pytest
 import allyouneed
 from allyouneed import Transformer, Translator, UserError
 from allyouneed.bundle import load_bundle
+from allyouneed.translation.evaluation_data import read_test_set
 from allyouneed.translation.scoring import TokenScores, score_lines, score_pairs, word_log_probabilities
 from allyouneed.translation.search import length_penalty
 from tests.conftest import toy_pairs, write_pairs
@@ -67,3 +68,13 @@ def test_an_empty_file_is_refused_as_in_evaluation(toy_run, tmp_path):
     for function in (allyouneed.score, allyouneed.evaluate):
         with pytest.raises(UserError, match=r"test\.tsv: the file is empty\.$"):
             function(toy_run, tmp_path / "test.tsv", device="cpu")
+
+
+def test_the_test_part_of_a_folder_is_read_in_the_languages_of_the_run(tmp_path):
+    for part, texts in (("train", toy_pairs(5)), ("test", toy_pairs(3))):
+        rows = [json.dumps({"en": target, "de": source}) for source, target in texts]
+        (tmp_path / f"{part}.jsonl").write_text("\n".join(rows) + "\n")
+    notes: list[str] = []
+    pairs = read_test_set([tmp_path], (1, 2), ("de", "en"), notes.append)
+    assert [(pair.source, pair.target) for pair in pairs] == toy_pairs(3)
+    assert "source is 'de', target is 'en'" in notes[0]

@@ -52,7 +52,8 @@ class Forecast:
         vocabulary: Tokens in the vocabulary.
         parameters: Weights of the model.
         memory: Bytes that the process needs.
-        memory_is_measured: Whether that is the peak so far, or only the weights, gradients and optimizer state.
+        memory_is_measured: Whether that is the peak so far with training steps. Otherwise it is the least: the peak
+            without them, or the weights, gradients and optimizer state if these are larger.
         tokens_per_second: Target tokens per second.
         speed_is_measured: Whether that was measured with training steps, or estimated from matrix products.
         epoch_seconds: Duration of an epoch.
@@ -116,7 +117,7 @@ def forecast(loop: Loop, device: torch.device, steps: int, step_seconds: float |
         step_seconds = target / batches * training_flops(config.model, len(tokenizer)) / rate
     parameters = sum(weight.numel() for weight in loop.bundle.model.parameters())
     words = round(len(store) * _words_per_sentence([target for _, target in loop.valid.texts]))
-    memory = _peak_memory(device) if is_measured else BYTES_PER_WEIGHT[config.training.optimizer] * parameters
+    memory = max(_peak_memory(device), 0 if is_measured else BYTES_PER_WEIGHT[config.training.optimizer] * parameters)
     return Forecast(
         pairs=len(store),
         source_tokens=int(store.source.offsets[-1]),

@@ -100,8 +100,7 @@ def read_test(
             _check_length(files[0], sources, first, references)
         found = TestSet(str(first), _numbers(references), sources, [references])
     else:
-        paths = contents(files[0], "test") if len(files) == 1 else files[:2]
-        pairs = read_test_set(paths, columns, languages, report)
+        pairs = read_test_set(files[:2], columns, languages, report)
         sources, references = [pair.source for pair in pairs], [pair.target for pair in pairs]
         found = TestSet(str(files[0]), [pair.line for pair in pairs], sources, [references])
     for path in more:
@@ -126,10 +125,10 @@ def read_test_set(
     languages: Sequence[str] | None = None,
     report: Callable[[str], None] | None = None,
 ) -> list[RawPair]:
-    """Read all pairs of two parallel text files, or of one TSV. Pipes are read, too.
+    """Read all pairs of two parallel text files, or of one file or folder with both sides. Pipes are read, too.
 
     Args:
-        files: Paths of the files.
+        files: Paths of the files; of a data set, the part `test` is read.
         columns: Columns of source and target in a table, by number from 1 or by name.
         languages: Codes of source and target, by which a header selects the columns of a file.
         report: Called with remarks on how a file is read.
@@ -137,8 +136,8 @@ def read_test_set(
     Raises:
         UserError: If a file cannot be read, the files are empty or differ in length, or a line is broken.
     """
-    paths = [Path(file) for file in files]
-    if all(path.is_file() for path in paths):  # a pipe can be read only once
+    paths = contents(Path(files[0]), "test") if len(files) == 1 else [Path(file) for file in files]
+    if not any(map(_is_pipe, paths)):
         if languages:
             columns = columns_for(paths, columns, languages)
         if report:
@@ -154,6 +153,11 @@ def read_test_set(
                 f"{pair.file or paths[0]}:{pair.line}: {pair.fault}. Fix the line, or remove it from both sides."
             )
     return pairs
+
+
+def _is_pipe(path: Path) -> bool:
+    """Return whether a path can be read only once."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _plain(path: Path) -> list[str]:

@@ -64,7 +64,7 @@ def score(
 
     Args:
         run: A RUN, a bundle, or a loaded translator.
-        test: Two parallel text files (source, target), or one TSV.
+        test: Two parallel text files (source, target), or one file or folder with both sides.
         device: Device of the model: "auto" (CUDA if there is a GPU), "cpu" or "cuda".
         report: Called with remarks on how a file is read.
 
