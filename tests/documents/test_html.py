@@ -140,3 +140,22 @@ def test_time_is_linear(attack, name):
     document = read(attack * 20_000, name)
     document.write([segment.source for segment in document.segments])
     assert time.process_time() - started < 2  # 15 s were needed for 6,666 with a quadratic parser
+
+
+@pytest.mark.parametrize("name", ["a.html", "a.xhtml"])
+def test_entities_of_the_document_are_kept(name):
+    text = '<html><body title="a &own; &amp; b"><p title="c &own;">d &own; &eacute; e</p></body></html>'
+    document = read_document(text.encode(), ReadOptions(name))
+    upper = [tuple(p.upper() if isinstance(p, str) else p for p in s.source) for s in document.segments]
+    upper = [tuple(p.replace("&OWN;", "&own;") if isinstance(p, str) else p for p in parts) for parts in upper]
+    assert document.write(upper).decode() == (
+        '<html><body title="A &own; &amp; B"><p title="C &own;">D &own; É E</p></body></html>'
+    )
+
+
+def test_labels_of_kept_elements_are_translated():
+    text = (
+        '<textarea placeholder="a">b</textarea><iframe title="c"></iframe><code title="d">e</code>'
+        '<textarea placeholder="f" translate="no">g</textarea>'
+    )
+    assert [segment.text for segment in read_document(text.encode(), ReadOptions("a.html")).segments] == ["a", "c"]

@@ -78,3 +78,8 @@ def test_quotation_marks_within_cells_of_tsv_are_text():
 
 def test_words_are_translated_if_there_are_no_sentences():
     assert texts(read("dog,1\ncat,2\n")) == ["dog", "cat"]
+
+
+def test_formulas_are_kept():
+    document = read_document(b"n,text\n1,a man\n2,=SUM(A1:A2)\n3,=== a man\n", ReadOptions("a.csv"))
+    assert [segment.text for segment in document.segments] == ["a man", "=== a man"]

@@ -8,7 +8,7 @@ from functools import cached_property
 from html import unescape
 from itertools import accumulate
 
-from allyouneed.documents.formats.markup_scanner import Piece, PieceKind, attributes, scan
+from allyouneed.documents.formats.markup_scanner import Piece, PieceKind, attributes, own_references, scan
 from allyouneed.documents.formats.markup_structure import MarkupRules, mark_structure
 from allyouneed.documents.formats.segmented_text import AttributeValue, Copy, SegmentedText, Span, TextBlock
 from allyouneed.documents.segments import Code, CodeKind, Part, Parts, Segment
@@ -16,6 +16,7 @@ from allyouneed.documents.segments import Code, CodeKind, Part, Parts, Segment
 _TAG = re.compile(r"</?[^\W\d_]")
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 _LONGEST_SHOWN = 80  # characters of a kept element that the model sees
+_LABELLED = frozenset(("iframe", "svg", "textarea"))  # kept, but for attributes of their tags that readers see
 _UNSEEN = frozenset(("iframe", "math", "noembed", "rp", "rt", "script", "style", "svg", "template", "textarea", "xmp"))
 _SEEN_ATTRIBUTES = (
     "abbr", "alt", "aria-description", "aria-label", "aria-placeholder", "aria-roledescription", "aria-valuetext",
@@ -82,6 +83,8 @@ class MarkupText(SegmentedText):
 
     def write_value(self, value: AttributeValue, text: str) -> str:
         escaped = self.finish(text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;"))
+        for reference in own_references(self.text[value.start : value.end], is_xml=False):
+            escaped = escaped.replace(f"&amp;{reference[3]};", reference[0])
         if value.quote == '"':
             return escaped
         return escaped.replace("'", "&#39;") if value.quote else f'"{escaped}"'
@@ -95,7 +98,8 @@ class MarkupText(SegmentedText):
                 continue
             if piece.keeps:
                 kept_until = self.pieces[piece.partner].end if piece.partner >= 0 else piece.end
-                continue
+                if piece.name not in _LABELLED or piece.name in self.rules.ignored:
+                    continue
             for name, (start, end) in self._seen(piece):
                 if text := unescape(self.text[start:end]).strip():
                     where = f"line {self.line(start):,}, {name}"

@@ -161,20 +161,29 @@ class _Scanner:
         found = self.text.find(end, at)
         return found + len(end) if found >= 0 else len(self.text)
 
+    def _unescape(self, text: str) -> str:
+        return unescape_xml(text) if self.is_xml else unescape(text)
+
     def _text(self, start: int, end: int) -> Iterator[Piece]:
         if start == end:
             return
         text = self.text[start:end]
-        if not self.is_xml or "&" not in text:
-            yield Piece(PieceKind.TEXT, start, end, text=unescape(text) if "&" in text else text)
+        if "&" not in text:
+            yield Piece(PieceKind.TEXT, start, end, text=text)
             return
-        named = [match for match in _REFERENCE.finditer(text) if match[3] and match[3] not in _PREDEFINED]
+        named = own_references(text, self.is_xml)
         cuts = [0, *(position for match in named for position in match.span()), len(text)]
         for index, (first, last) in enumerate(pairwise(cuts)):
             if first < last:
                 kind = PieceKind.REFERENCE if index % 2 else PieceKind.TEXT
-                content = text[first:last] if index % 2 else unescape_xml(text[first:last])
+                content = text[first:last] if index % 2 else self._unescape(text[first:last])
                 yield Piece(kind, start + first, start + last, text=content)
+
+
+def own_references(text: str, is_xml: bool) -> list[re.Match[str]]:
+    """Return references to entities that the document itself declares."""
+    named = (match for match in _REFERENCE.finditer(text) if match[3])
+    return [each for each in named if (each[3] not in _PREDEFINED if is_xml else unescape(each[0]) == each[0])]
 
 
 def unescape_xml(text: str) -> str:

@@ -22,6 +22,7 @@ from allyouneed.errors import UserError
 _PROBE = 200  # rows from which columns and column names are recognised
 _NAMED = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 _QUOTED = re.compile(r'"[^"]*+(?:""[^"]*+)*+"')
+_FORMULA = re.compile(r"=[\w(+$'\"-]")
 _NAME = re.compile(r"[\w .()/#%&-]{1,40}")
 
 
@@ -56,7 +57,7 @@ def read(data: bytes, options: ReadOptions) -> PatchedDocument:
                 break
             cell = row[index]
             value = _value(text, cell)
-            if any(map(str.isalpha, value)):
+            if any(map(str.isalpha, value)) and not _FORMULA.match(value):
                 line += text.count("\n", position, cell.start)
                 position = cell.start
                 segments.append(Segment((value,), f"line {line:,}, column {index + 1}"))
