@@ -1,8 +1,11 @@
 """Prepared text that several runs share with `--data`."""
 
 import dataclasses
+import io
+import os
 
 import pytest
+from rich.console import Console
 
 from allyouneed.data.corpora import corpus
 from allyouneed.data.tokens.tokenizer_training import learn_tokenizer
@@ -41,6 +44,20 @@ def test_other_text_or_settings_are_refused(request_with_data, tmp_path):
         train(dataclasses.replace(other, out=tmp_path / "second", train=[text]), silent())
     with pytest.raises(UserError, match="was prepared with languages = aa,bb, now aa,cc"):
         train(dataclasses.replace(other, out=tmp_path / "third", languages=("aa", "cc")), silent())
+
+
+def test_a_file_that_was_changed_later_is_named(request_with_data, tmp_path):
+    train(request_with_data, silent())
+    path = request_with_data.train[0].paths[0]
+    before, folder = path.stat(), request_with_data.data
+    remark = f"{path} was changed after {folder} was prepared. If its text is another, delete that"
+    for seconds, out in ((-1000, "same"), (1000, "changed")):
+        changed = (folder / "corpus.json").stat().st_mtime + seconds
+        os.utime(path, (changed, changed))
+        shown = io.StringIO()
+        train(dataclasses.replace(request_with_data, out=tmp_path / out), Console(file=shown, width=1000))
+        assert (remark in shown.getvalue()) == (out == "changed")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_another_tokenizer_is_refused(request_with_data, tmp_path):

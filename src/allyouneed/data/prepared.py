@@ -34,7 +34,11 @@ def origin_of(
 
 def _size(path: Path) -> int:
     """Return the bytes of a file, or of the files in a folder."""
-    return sum(each.stat().st_size for each in (path.rglob("*") if path.is_dir() else [path]) if each.is_file())
+    return sum(each.stat().st_size for each in _files(path))
+
+
+def _files(path: Path) -> list[Path]:
+    return [each for each in (path.rglob("*") if path.is_dir() else [path]) if each.is_file()]
 
 
 class PreparedData:
@@ -126,6 +130,12 @@ class PreparedData:
                     f"{self.folder} was prepared with {name} = {shown(before)}, now {shown(now)}. Give the same text "
                     "and settings, or another folder: --data FOLDER."
                 )
+
+    def changed_since(self, corpora: Sequence[Corpus]) -> list[Path]:
+        """Return the files of corpora that were changed after the folder was prepared, by their times."""
+        prepared = self._report.stat().st_mtime
+        files = [file for each in corpora for path in each.paths for file in _files(path)]
+        return [file for file in dict.fromkeys(files) if file.stat().st_mtime > prepared]
 
     def finish(
         self,

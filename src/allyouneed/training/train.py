@@ -152,6 +152,11 @@ def _prepare(resolved: ResolvedRequest, prepared: PreparedData, log: RunLog) -> 
     )
     if request.data:
         prepared.check_origin(origin_of(request.train, request.valid, data, request.languages))
+        for path in prepared.changed_since([*request.train, *(request.valid or ())]):
+            log.show(
+                f"warning: {path} was changed after {prepared.folder} was prepared. If its text is another, delete "
+                "that folder and run the same command again."
+            )
         if resolved.tokenizer and resolved.tokenizer.files() != prepared.tokenizer().files():
             raise UserError(
                 f"{prepared.folder} was prepared with another tokenizer. Give another folder: --data FOLDER."
