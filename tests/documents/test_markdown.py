@@ -143,3 +143,8 @@ def test_time_is_linear(attack):
     document = read(attack * 10_000)
     document.write([segment.source for segment in document.segments])
     assert time.process_time() - started < 3
+
+
+def test_deep_lists_are_read():
+    text = "".join(f"{'  ' * depth}- level {depth}\n" for depth in range(30))
+    assert len(read(text).segments) == 30

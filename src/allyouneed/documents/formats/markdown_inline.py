@@ -57,7 +57,7 @@ class InlineParser:
     """Parses Markdown; its block structure has no inline tokens, which `marks` finds with positions."""
 
     def __init__(self) -> None:
-        self.md = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+        self.md = MarkdownIt("commonmark", {"maxNesting": 100}).enable(["table", "strikethrough"])
         self.md.disable(["inline", "text_join"])
         self.md.inline.ruler.before("escape", "math", _math)
         self._calls: list[_Call] = []
