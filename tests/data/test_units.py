@@ -215,6 +215,15 @@ def test_a_catalogue(tmp_path):
         texts(path)
 
 
+def test_a_text_without_its_closing_quotation_mark_is_refused(tmp_path):
+    header = 'msgid ""\nmsgstr ""\n"Language: de\\n"\n"Content-Type: text/plain; charset=UTF-8\\n"\n\n'
+    good = 'msgid "a \\"b\\" c\\\\"\nmsgstr ""\n"Gut"\n'
+    assert texts(write(tmp_path / "a.po", header + good)) == [("Gut", 'a "b" c\\')]
+    for bad in ('msgid "a b c', '"a b c\\"', 'msgstr[0] "a'):
+        with pytest.raises(UserError, match=r"a\.po:9: not a line of a catalogue \(quotation mark not closed\)"):
+            texts(write(tmp_path / "a.po", header + good + bad + "\n"))
+
+
 def test_catalogues_of_two_languages_are_joined(tmp_path):
     for code, word in (("de", "Datei"), ("fr", "fichier"), ("en", "")):
         write(tmp_path / "locale" / code / "LC_MESSAGES" / "a.po", PO.format(code, 2, MESSAGES.format(word)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from io import BytesIO
@@ -20,6 +21,9 @@ from allyouneed.errors import UserError
 
 _LARGEST = 1 << 28  # bytes
 _LONGEST_REASON = 200  # characters
+_UNCLOSED = re.compile(  # Babel would remove the last character instead
+    rb'^[ \t]*(?:msg(?:id|id_plural|str|ctxt)(?:\[\d+\])?[ \t]+)?"(?:[^"\\\n]|\\.)*$', re.MULTILINE
+)
 _ENOUGH = 0.5  # share of translated messages of a catalogue that is not just the messages themselves
 
 
@@ -121,9 +125,13 @@ def _read(path: Path) -> Catalog:
         data = stream.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         raise UserError(f"{path}: a catalogue of more than {_LARGEST >> 20} MiB. Divide it.")
+    data = data.translate(SPACES, b"\0")
+    if broken := _UNCLOSED.search(data):
+        line = data.count(b"\n", 0, broken.start()) + 1
+        raise UserError(f"{path}:{line}: not a line of a catalogue (quotation mark not closed). Correct it.")
     catalogue = Catalog()
     try:
-        _Parser(catalogue, ignore_obsolete=True).parse(BytesIO(data.translate(SPACES, b"\0")))
+        _Parser(catalogue, ignore_obsolete=True).parse(BytesIO(data))
     except PoFileError as error:
         reason = _brief(str(error).removesuffix(f" on {error.lineno}"))
         raise UserError(f"{path}:{error.lineno + 1}: not a line of a catalogue ({reason}). Correct it.") from error
