@@ -13,7 +13,7 @@ def test_quickstart(tmp_path):
     command = [sys.executable, "-m", "allyouneed", "quickstart", "--out", "run"]
     for setting in settings:
         command += ["--set", setting]
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # beside the other tests
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
