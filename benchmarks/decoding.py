@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))  # makes `benchmarks` importable from any folder
 import torch  # noqa: E402
 
 from allyouneed import Translator  # noqa: E402
-from allyouneed.data.files.formats import read_text  # noqa: E402
+from allyouneed.data.files.lines import read_text  # noqa: E402
 from allyouneed.translation.metrics import corpus_scores  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 

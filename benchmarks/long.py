@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # makes `benchmarks` importable from any folder
 
 from allyouneed.bundle import load_bundle  # noqa: E402
-from allyouneed.data.files.formats import read_text  # noqa: E402
+from allyouneed.data.files.lines import read_text  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 
 

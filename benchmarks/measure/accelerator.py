@@ -64,7 +64,7 @@ def measure_accelerator(
     rows = [Row(trainer) for trainer in trainers]
     with tempfile.TemporaryDirectory() as name:
         store = Path(name) / "synthetic"
-        write_store(store, synthetic_pairs(pairs, config.data.vocab_size))
+        write_store(store, [synthetic_pairs(pairs, config.data.vocab_size)])
         common = {"store": str(store), "device": device, "settings": config.model_dump(mode="json")}
         for number in range(rounds):
             for row in rows:

@@ -16,6 +16,7 @@ from allyouneed.config import load_recipe
 from allyouneed.data.corpora import corpus
 from allyouneed.data.prepare import prepare
 from allyouneed.data.store import write_store
+from allyouneed.data.tokens.token_ids import TokenIds, token_ids
 from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.paper.results_folder import as_table
 from benchmarks.measure.workers import WorkerFailed, run_worker
@@ -204,19 +205,22 @@ def _text(data: Path | None, folder: Path, settings: Sections) -> tuple[Path, in
     config = load_recipe("tiny").replace(**settings).data
     if data is None:
         store = folder / "synthetic"
-        write_store(store, synthetic_pairs(_PAIRS, config.vocab_size))
+        write_store(store, [synthetic_pairs(_PAIRS, config.vocab_size)])
         return store, config.vocab_size
     train, valid = ([data / f"{name}.lc.norm.tok.{side}.gz" for side in ("en", "de")] for name in ("train", "val"))
     prepared = prepare(folder / "text", [corpus(*train)], [corpus(*valid)], config, say=lambda line: None)
     return prepared.train, len(prepared.tokenizer())
 
 
-def synthetic_pairs(count: int, vocab_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Make pairs of random ids whose lengths are distributed as in Multi30k's training text with 10,000 subwords.
+def synthetic_pairs(count: int, vocab_size: int) -> tuple[TokenIds, TokenIds]:
+    """Make a block of pairs of random ids with lengths as in Multi30k's training text.
 
-    The mean is 14 and the end token; the logarithms have a standard deviation of 0.33 and a correlation of 0.86.
+    With 10,000 subwords, the mean is 14 and the end token; the logarithms have a standard deviation of 0.33 and a
+    correlation of 0.86.
     """
     random = np.random.default_rng(1)
     both = random.multivariate_normal([0, 0], [[1, 0.86], [0.86, 1]], size=count)
     lengths = np.clip(np.rint(np.exp(np.log(13.3) + 0.33 * both)), 4, 50).astype(int)
-    return [tuple(random.integers(EOS + 1, vocab_size, length) for length in pair) for pair in lengths]
+    pairs = [[random.integers(EOS + 1, vocab_size, length) for length in pair] for pair in lengths]
+    source, target = zip(*pairs, strict=True)
+    return token_ids(source), token_ids(target)
