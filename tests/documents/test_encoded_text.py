@@ -6,7 +6,7 @@ import codecs
 
 import pytest
 
-from allyouneed.documents.encoded_text import decode
+from allyouneed.documents.formats.text.encoded_text import decode
 from allyouneed.errors import UserError
 
 TEXT = "Grüße, 세계\r\n<a>\n"

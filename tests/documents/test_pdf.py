@@ -9,9 +9,9 @@ import pytest
 pytest.importorskip("pdfminer")
 
 from allyouneed.documents.document import ReadOptions, read_document
-from allyouneed.documents.formats import pdf_layout
-from allyouneed.documents.formats.pdf_layout import Line
-from allyouneed.documents.formats.pdf_paragraphs import Paragraph, paragraphs
+from allyouneed.documents.formats.pdf import layout
+from allyouneed.documents.formats.pdf.layout import Line
+from allyouneed.documents.formats.pdf.paragraphs import Paragraph, paragraphs
 from allyouneed.errors import UserError
 from tests.documents.office_files import entry
 
@@ -91,7 +91,7 @@ def test_damaged_and_empty_documents_are_refused():
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_SECONDS", 1), ("MAX_MEMORY", 100 << 20)])
 def test_time_and_memory_are_bounded(monkeypatch, limit, value):
-    monkeypatch.setattr(pdf_layout, limit, value)
+    monkeypatch.setattr(layout, limit, value)
     bomb = zlib.compress(b"q\n" * (30 << 20), 1)
     with pytest.raises(UserError, match=r"a\.pdf: reading it needs more than"):
         read(pdf([PAGE], compressed=bomb))

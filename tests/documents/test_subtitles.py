@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allyouneed.documents.document import ReadOptions, read_document
-from allyouneed.documents.formats.subtitle_lines import balanced_lines, divided
+from allyouneed.documents.formats.text.subtitle_lines import balanced_lines, divided
 from allyouneed.documents.segments import Code, CodeKind, plain_text
 from allyouneed.errors import UserError
 

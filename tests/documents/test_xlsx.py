@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allyouneed.documents.document import ReadOptions, read_document
-from allyouneed.documents.formats.worksheets import column_letters, column_number
+from allyouneed.documents.formats.office.worksheets import column_letters, column_number
 from tests.documents.office_files import R, entry, zipped
 
 openpyxl = pytest.importorskip("openpyxl")

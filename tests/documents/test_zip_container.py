@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allyouneed.documents import xml_entry, zip_container
 from allyouneed.documents.document import ReadOptions, read_document
-from allyouneed.documents.zip_container import ZipContainer
+from allyouneed.documents.formats.office import xml_entry, zip_container
+from allyouneed.documents.formats.office.zip_container import ZipContainer
 from allyouneed.errors import UserError
 from tests.documents.office_files import docx, run, zipped
 

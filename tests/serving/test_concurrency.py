@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from allyouneed.documents.formats.markup_structure import MarkupRules
+from allyouneed.documents.formats.markup.markup_structure import MarkupRules
 from allyouneed.serving.model_worker import ContrastedSentence, ModelWorker, SwitchedSentence, TranslationOptions
 from allyouneed.serving.pipeline import TranslationPipeline
 from allyouneed.serving.registry import TranslatorRegistry

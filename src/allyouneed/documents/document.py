@@ -1,7 +1,7 @@
 """The interface of document formats, and their registry.
 
-A format is a module in `formats` with a function `read(data, options) -> Document`. Adding one means writing the module
-and an entry in `FORMATS`.
+A format is a module in one of the packages in `formats`, with a function `read(data, options) -> Document`. Adding one
+means writing the module and an entry in `FORMATS`.
 """
 
 from __future__ import annotations
@@ -88,33 +88,35 @@ class Format(NamedTuple):
 
 
 FORMATS = (
-    Format("plain text", (".txt", ".text"), "plain_text"),
-    Format("HTML", (".html", ".htm", ".xhtml", ".xht"), "html"),
-    Format("Markdown", (".md", ".markdown", ".mdown", ".mkd"), "markdown"),
-    Format("XML", (".xml", ".dbk", ".docbook", ".dita"), "xml"),
-    Format("Word document", (".docx", ".docm", ".dotx", ".dotm"), "docx", is_text=False),
-    Format("Excel workbook", (".xlsx", ".xlsm", ".xltx", ".xltm"), "xlsx", is_text=False),
-    Format("OpenDocument text", (".odt", ".ott", ".fodt"), "odf", is_text=False),
-    Format("OpenDocument presentation", (".odp", ".otp", ".fodp"), "odf", is_text=False),
-    Format("OpenDocument spreadsheet", (".ods", ".ots", ".fods"), "odf", is_text=False),
-    Format("OpenDocument drawing", (".odg", ".otg", ".fodg"), "odf", is_text=False),
-    Format("EPUB book", (".epub",), "epub", is_text=False),
-    Format("PDF document", (".pdf",), "pdf", is_text=False),
-    Format("PowerPoint presentation", (".pptx", ".pptm", ".ppsx", ".ppsm", ".potx", ".potm"), "pptx", is_text=False),
-    Format("gettext catalogue", (".po", ".pot"), "po"),
-    Format("XLIFF", (".xlf", ".xliff", ".mxliff", ".sdlxliff", ".mqxliff"), "xliff"),
-    Format("XLIFF", (".xml",), "xliff", rb"<xliff[\s>]"),
-    Format("TMX", (".tmx",), "tmx"),
-    Format("Java properties", (".properties",), "properties"),
-    Format("Apple strings", (".strings",), "apple_strings"),
-    Format("SubRip subtitles", (".srt",), "subtitles"),
-    Format("WebVTT subtitles", (".vtt",), "subtitles"),
-    Format("Android strings", (".xml",), "android", rb"<resources[\s>]"),
-    Format("Apple strings", (".stringsdict",), "stringsdict"),
-    Format("Apple strings", (".strings",), "stringsdict", rb"<plist[\s>]"),
-    Format("CSV", (".csv",), "table"),
-    Format("TSV", (".tsv", ".tab"), "table"),
-    Format("JSON", (".json", ".jsonl", ".ndjson", ".arb"), "json_text"),
+    Format("plain text", (".txt", ".text"), "text.plain_text"),
+    Format("HTML", (".html", ".htm", ".xhtml", ".xht"), "markup.html"),
+    Format("Markdown", (".md", ".markdown", ".mdown", ".mkd"), "text.markdown"),
+    Format("XML", (".xml", ".dbk", ".docbook", ".dita"), "markup.xml"),
+    Format("Word document", (".docx", ".docm", ".dotx", ".dotm"), "office.docx", is_text=False),
+    Format("Excel workbook", (".xlsx", ".xlsm", ".xltx", ".xltm"), "office.xlsx", is_text=False),
+    Format("OpenDocument text", (".odt", ".ott", ".fodt"), "office.odf", is_text=False),
+    Format("OpenDocument presentation", (".odp", ".otp", ".fodp"), "office.odf", is_text=False),
+    Format("OpenDocument spreadsheet", (".ods", ".ots", ".fods"), "office.odf", is_text=False),
+    Format("OpenDocument drawing", (".odg", ".otg", ".fodg"), "office.odf", is_text=False),
+    Format("EPUB book", (".epub",), "office.epub", is_text=False),
+    Format("PDF document", (".pdf",), "pdf.document", is_text=False),
+    Format(
+        "PowerPoint presentation", (".pptx", ".pptm", ".ppsx", ".ppsm", ".potx", ".potm"), "office.pptx", is_text=False
+    ),
+    Format("gettext catalogue", (".po", ".pot"), "catalogues.po"),
+    Format("XLIFF", (".xlf", ".xliff", ".mxliff", ".sdlxliff", ".mqxliff"), "catalogues.xliff"),
+    Format("XLIFF", (".xml",), "catalogues.xliff", rb"<xliff[\s>]"),
+    Format("TMX", (".tmx",), "catalogues.tmx"),
+    Format("Java properties", (".properties",), "catalogues.properties"),
+    Format("Apple strings", (".strings",), "catalogues.apple_strings"),
+    Format("SubRip subtitles", (".srt",), "text.subtitles"),
+    Format("WebVTT subtitles", (".vtt",), "text.subtitles"),
+    Format("Android strings", (".xml",), "catalogues.android", rb"<resources[\s>]"),
+    Format("Apple strings", (".stringsdict",), "catalogues.stringsdict"),
+    Format("Apple strings", (".strings",), "catalogues.stringsdict", rb"<plist[\s>]"),
+    Format("CSV", (".csv",), "text.table"),
+    Format("TSV", (".tsv", ".tab"), "text.table"),
+    Format("JSON", (".json", ".jsonl", ".ndjson", ".arb"), "text.json_text"),
 )
 _BEGINNING = 4096  # bytes that tell formats with one suffix apart
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, BeforeValidator, Field
 
-from allyouneed.documents.formats.markup_structure import MarkupRules
+from allyouneed.documents.formats.markup.markup_structure import MarkupRules
 from allyouneed.languages import language_name
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body

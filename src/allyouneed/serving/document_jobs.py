@@ -136,7 +136,7 @@ class DocumentJobs:
             UserError: If it is damaged, or the package for its format is not installed.
         """
         code, start = "", 0
-        if route and format_of(filename, data).module == "plain_text":
+        if route and format_of(filename, data).title == "plain text":
             code, start = self._pipeline.split_code(data[:_CODE_CHARACTERS].decode("utf-8", "replace"), route)
         options = ReadOptions(PurePath(filename).name, *languages)
         uploaded = UploadedDocument(filename, await asyncio.to_thread(read_document, data[start:], options), code)

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from allyouneed.documents.document_translation import Memory, sentence_keys
-from allyouneed.documents.formats.markup_document import MarkupText
-from allyouneed.documents.formats.markup_structure import MarkupRules
+from allyouneed.documents.formats.markup.markup_document import MarkupText
+from allyouneed.documents.formats.markup.markup_structure import MarkupRules
 from allyouneed.documents.segment_translation import (
     PROTECTION,
     Finders,

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from starlette.requests import Request
 
-from allyouneed.documents.formats.markup_structure import MarkupRules
+from allyouneed.documents.formats.markup.markup_structure import MarkupRules
 from allyouneed.documents.segment_translation import Finders
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.api_keys import AccessControl, ApiKey

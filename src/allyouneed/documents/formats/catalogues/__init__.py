@@ -1,0 +1,1 @@
+"""Messages of programs and translation memories: catalogues, resources, XLIFF, TMX."""

@@ -1,0 +1,1 @@
+"""Text with little markup: plain text, Markdown, subtitles, tables, JSON."""
