@@ -7,11 +7,13 @@ always take minutes are not run here; they have their own tests.
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 import shlex
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,7 @@ DOCUMENTS = {
     "app.po": 'msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n"\n\nmsgid "a b %s"\nmsgstr ""\n',
     "terms.tsv": "a\tb\n",
 }
+CORPORA = ("memory.tmx.gz", "europarl.zip", "own/")
 LINES = {"train": 120, "talks": 240, "mine": 120, "both": 120, "mixed": 120}
 STEPS = ["training.steps=3", "training.validate_every=2", "training.average_every=1", "training.bleu_sentences=2"]
 FEW = ["training.batch_tokens=400", "search.max_extra_length=5", "training.device=cpu", *STEPS]
@@ -70,6 +73,22 @@ def trained_run(arguments: list[str]) -> str | None:
     return arguments[arguments.index("--out") + 1] if is_training else None
 
 
+def write_corpus(path: Path) -> None:
+    """Write toy pairs as a compressed TMX file, as OPUS's ZIP archive of two files, or as a folder with a TSV file."""
+    pairs = toy_pairs(240)
+    if path.name.endswith(".tmx.gz"):
+        variant = '<tuv xml:lang="{}"><seg>{}</seg></tuv>'.format
+        units = "".join(f"<tu>{variant('de', source)}{variant('en', target)}</tu>" for source, target in pairs[:120])
+        path.write_bytes(gzip.compress(f"<tmx version='1.4'><header/><body>{units}</body></tmx>".encode()))
+    elif path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for side, code in enumerate(("de", "en")):
+                archive.writestr(f"Europarl.de-en.{code}", "".join(f"{pair[side]}\n" for pair in pairs[120:180]))
+    else:
+        path.mkdir()
+        (path / "a.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in pairs[180:]), encoding="utf-8")
+
+
 def prepare(folder: Path, arguments: list[str]) -> None:
     """Create a command's input files unless an earlier command wrote them, and remove its output folder."""
     output = trained_run(arguments)
@@ -85,8 +104,12 @@ def prepare(folder: Path, arguments: list[str]) -> None:
             export_marian(load_bundle(POST_NORM), folder / each)
         elif own := re.fullmatch(r"(\w+\.py):\w+", each):
             (folder / own[1]).write_text(OWN_MODEL, encoding="utf-8")
+        elif each == "val.tsv":
+            (folder / each).write_text("".join("{}\t{}\n".format(*pair) for pair in toy_pairs(6)), encoding="utf-8")
         elif each in DOCUMENTS:
             (folder / each).write_text(DOCUMENTS[each], encoding="utf-8")
+        elif each in CORPORA:
+            write_corpus(folder / each)
         elif each == "letters":
             (folder / each).mkdir()
             (folder / each / "a.txt").write_text("a b\n", encoding="utf-8")

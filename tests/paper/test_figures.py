@@ -83,5 +83,3 @@ def test_text_that_is_not_parallel_is_refused(toy_run: Path, text: list[Path], t
     text[1].write_text("one line\n")
     with pytest.raises(UserError, match="not parallel"):
         run_figures(toy_run, text, tmp_path / "out", 1, silent())
-    with pytest.raises(UserError, match="two parallel text files"):
-        run_figures(toy_run, [*text, text[0]], tmp_path / "out", 1, silent())

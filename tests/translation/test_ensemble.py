@@ -184,7 +184,7 @@ def test_runs_with_other_seeds_have_one_vocabulary(toy_run, tmp_path):
 def test_members_have_one_direction_and_one_vocabulary(bundles, toy_run, tmp_path):
     first, second = bundles
     train(toy_request(tmp_path / "text", tmp_path / "run", ["data.vocab_size=270", "training.steps=1"]), silent())
-    with pytest.raises(UserError, match=r"run and .*run have different vocabularies.*training.seed=2"):
+    with pytest.raises(UserError, match=r"run and .*run have different vocabularies.*training.seed"):
         Translator.load([toy_run, tmp_path / "run"])
     with pytest.raises(UserError, match="An ensemble has one direction"):
         Translator(first, others=[replace(second, languages=("bb", "aa"))])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from itertools import count
 
 import pytest
@@ -95,7 +97,8 @@ def test_a_terminal_is_answered_line_by_line(toy_run):
 def test_ctrl_c_in_a_terminal_ends_the_command(toy_run):
     master, terminal = pty.openpty()
     streams = {"stdin": terminal, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command(toy_run), **streams) as process:
+    receiving = partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # ignored by jobs in the background
+    with subprocess.Popen(command(toy_run), preexec_fn=receiving, **streams) as process:
         os.close(terminal)
         os.write(master, b"a b\n")
         process.stdout.readline()

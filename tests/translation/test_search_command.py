@@ -33,7 +33,8 @@ def test_every_field_has_an_option_in_its_group():
     text = help_of("translate")
     groups = {part.split(":", 1)[0]: part for part in text.split("\n\n")}
     headings = [name for name in groups if name[0] != " " and "Usage" not in name]
-    assert headings == ["Arguments", "Input and output", "Search", "Constraints", "Sampling", "Speed", "Options"]
+    before, after = ["Arguments", "Input and output", "Documents"], ["Terms and protection", "Options"]
+    assert headings == [*before, "Search", "Constraints", "Sampling", "Speed", *after]
     for name in SearchOptions.model_fields:
         option = option_of(name)
         if option.flag != "":

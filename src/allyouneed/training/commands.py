@@ -135,7 +135,7 @@ def clean(
     ] = 5.0,
     settings: Settings = None,
 ) -> None:
-    """Report what is wrong with parallel text, and write it cleaned.
+    """Report faults of parallel text, and write it cleaned.
 
     Does all checks (data.cleaning=web) unless --set data.cleaning chooses others. Writes nothing without --out.
 
