@@ -153,3 +153,9 @@ def test_a_pdf_document_in_a_folder_does_not_replace_the_word_document(tmp_path)
     folder_output = document_files._folder_output
     assert folder_output(tmp_path / "a.pdf", tmp_path / "out" / "a.pdf") == tmp_path / "out" / "a.pdf.docx"
     assert folder_output(tmp_path / "b.PDF", tmp_path / "out" / "b.PDF") == tmp_path / "out" / "b.docx"
+
+
+def test_one_segment_is_counted_in_the_singular(command, toy_run, tmp_path):
+    source = tmp_path / "a.txt"
+    source.write_text("a b\n")
+    assert "1 segment translated" in command("translate", toy_run, source, "-o", tmp_path / "b.txt")[2]

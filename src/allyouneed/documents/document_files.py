@@ -221,18 +221,23 @@ class _Files:
             self.report(f"{source}: {note}")
         for remarks in (result.problems, result.unchanged):
             for remark in remarks[:_MOST_LISTED]:
-                self.report(f"{source}, {_printable(remark.where)}: {remark.message}: {_shortened(remark.source)}")
+                message = remark.message.removesuffix(".")
+                self.report(f"{source}, {_printable(remark.where)}: {message}: {_shortened(remark.source)}")
             if (more := len(remarks) - _MOST_LISTED) > 0:
                 self.report(f"{source}: {more:,} more: {remarks[-1].message} (list them with --remarks FILE)")
-        counts = [f"{result.translated:,} segments translated"]
+        counts = [f"{_counted(result.translated, 'segment')} translated"]
         counts += [f"{result.finished:,} were finished and are kept"] if result.finished else []
         counts += [f"{len(result.unchanged):,} unchanged"] if result.unchanged else []
-        counts += [f"{len(result.problems):,} problems"] if result.problems else []
+        counts += [_counted(len(result.problems), "problem")] if result.problems else []
         self.report(f"{source} → {output or 'standard output'}: {', '.join(counts)}")
         if self.options.remarks:
             with open(self.options.remarks, "a", encoding="utf-8") as file:
                 for remark in (*result.problems, *result.unchanged):
                     file.write(json_line({"file": str(source), **remark._asdict()}) + "\n")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _read(path: Path) -> bytes:
