@@ -2,7 +2,7 @@
 
     python benchmarks/cleaning.py bible.de-en.tsv django.en-ko.tsv ...
 
-On clean text, whatever is dropped is a false positive, or a fault of the text that nobody had noticed: `--examples`
+On clean text, a dropped pair is a false positive, or a fault of the text that was not known before: `--examples`
 shows the pairs. File names end with the languages, `NAME.SOURCE-TARGET.tsv` (possibly `.gz`).
 """
 

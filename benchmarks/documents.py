@@ -104,7 +104,7 @@ def main() -> None:
 def examine(
     name: str, data: bytes, outcome: Outcome, translator: Translator | None, args: argparse.Namespace
 ) -> Iterator[str]:
-    """Check one file; yields what is wrong with it, or why it was refused."""
+    """Check one file and yield its faults, or the reason for its refusal."""
     started = time.perf_counter()
     try:
         document = read_document(data, ReadOptions(name))
@@ -187,7 +187,7 @@ def _canonical(entry: bytes) -> bytes:
 def translate(
     translator: Translator, name: str, data: bytes, outcome: Outcome, args: argparse.Namespace
 ) -> Iterator[str]:
-    """Translate the first segments of a file; yields what is lost."""
+    """Translate the first segments of a file and yield lost codes, placeholders and identifiers."""
     reading = ReadOptions(name, args.source, args.target)
     try:
         document = read_document(data, reading)

@@ -1,6 +1,6 @@
 """Measure ensembles: `python benchmarks/ensembles.py WORK --data DATA [--seeds 1,2,3] [--minutes 10]`.
 
-Trains a model for each seed on Multi30k (de-en) in the folder WORK, or continues what is there, and translates
+Trains a model for each seed on Multi30k (de-en) in the folder WORK, or resumes its runs, and translates
 test_2016_flickr with each of them and with ensembles of the first two, three and so on. With --runs, finished runs are
 compared on --source and --reference instead. The rounds alternate, and the speed is their median. The result is a
 dated Markdown page in --out or benchmarks/results.

@@ -1,6 +1,6 @@
 """Measure glossaries: `python benchmarks/glossary.py RUN --source FILE --reference FILE [--corpus SOURCE TARGET]`.
 
-How many terms are in the translations, what it costs in speed, and BLEU, without and with a glossary. The glossary has
+Measures the share of terms in the translations, speed and BLEU, without and with a glossary. The glossary has
 words that occur together in the lines of the corpus (by default the test set itself) more often than with any other
 word. It is used as it is, and with invented translations, which the model would never choose; BLEU is then against
 references in which the words are replaced by the invented ones. "Constrained search" forces the same words with

@@ -3,7 +3,7 @@
     python -m benchmarks.scale [--pairs 10000,100000,1000000,10000000] [--work DIR] [--out DIR]
 
 For each size, synthetic pairs are generated, prepared as by `allyouneed train`, and read as batches; each measurement
-has a process of its own. A word of the source has one translation, and words have the frequencies of Zipf's law, so
+has a separate process. A word of the source has one translation, and words have the frequencies of Zipf's law, so
 that the tokenizer has as much to do as with real text. 10 million pairs take 4 GB of disk.
 """
 
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def measure(pairs: int, folder: Path) -> dict[str, Any]:
-    """Generate, prepare and read a corpus of so many pairs."""
+    """Generate, prepare and read a corpus of the given number of pairs."""
     write_pairs(folder / "valid.tsv", VALID, seed=1)
     write_pairs(folder / "train.tsv", pairs, seed=2)
     facts = {"bytes": (folder / "train.tsv").stat().st_size}

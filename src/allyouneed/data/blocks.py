@@ -21,7 +21,7 @@ from allyouneed.data.inspection.overlap import ValidationOverlap
 from allyouneed.data.tokens.token_ids import TokenIds, token_ids
 from allyouneed.data.tokens.vocabulary import AnyTokenizer
 
-_PAIRS, _CHARACTERS = 10_000, 4_000_000  # of a block, at most; a longer pair is a block of its own
+_PAIRS, _CHARACTERS = 10_000, 4_000_000  # maximum size of a block; a longer pair forms its own block
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Worker processes that apply a function to blocks of text, in order and in bounded memory.
 
-Each worker is a Python program of its own that reads pickled blocks from a pipe. Unlike the processes of
+Each worker is a separate Python program that reads pickled blocks from a pipe. Unlike the processes of
 `multiprocessing`, it neither runs the user's script again nor inherits locks of other threads, and it ends with the
 program that started it, even if that is killed.
 """

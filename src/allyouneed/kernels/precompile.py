@@ -35,7 +35,7 @@ def precompile(groups: Sequence[Sequence[str]], on_cold: Callable[[], None]) -> 
 
 @contextmanager
 def _compiling(groups: Sequence[Sequence[str]]) -> Iterator[None]:
-    """Compile each group in a process of its own while the block runs, and wait for them."""
+    """Compile each group in a separate process while the block runs, and wait for them."""
     command = [sys.executable, "-P", "-m", __name__]
     workers = [subprocess.Popen([*command, *names], stderr=subprocess.DEVNULL) for names in groups]
     try:

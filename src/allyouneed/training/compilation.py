@@ -11,7 +11,7 @@ from allyouneed import kernels
 from allyouneed.config import Config
 from allyouneed.training.distributed import Ranks
 
-# Kernels by the functions that they share; each group is compiled by a process of its own. "_drop" is the smallest.
+# Kernels by the functions that they share; each group is compiled in a separate process. "_drop" is the smallest.
 _STEP = ("dropout._drop", "dropout._drop_onto", "attention._attend", "attention._attend_backward")
 _LOSS = ("loss._lay_out", "loss._token_loss")
 _LARGE_PRODUCTS = ("matmul._lay_out", "matmul._lay_out_transposed", "matmul._multiply")

@@ -76,7 +76,6 @@ class TranslatedSentence(NamedTuple):
     problems: tuple[str, ...] = ()
     score: float = 0.0
     hypotheses: tuple[tuple[str, float], ...] = ()
-
     is_copied: bool = False
 
 

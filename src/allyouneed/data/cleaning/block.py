@@ -114,7 +114,7 @@ def clean_block(pairs: Sequence[RawPair], rules: CleaningRules) -> CleanedBlock:
 
     Args:
         pairs: The pairs.
-        rules: What they are checked for.
+        rules: Checks to apply.
     """
     repairs = _repairs(pairs, rules)
     cleaned = [repairs[index].pair if index in repairs else pair for index, pair in enumerate(pairs)]

@@ -1,6 +1,6 @@
 """Corpora by name, such as `mtdata:OPUS-books-v1-deu-eng`, which the program mtdata downloads.
 
-mtdata (Gowda et al. 2021) is a catalogue of public parallel corpora. It runs as a program of its own, since its
+mtdata (Gowda et al. 2021) is a catalogue of public parallel corpora. It runs as a separate program, since its
 requirements do not fit into every environment. What it fetched is kept, so that a corpus is downloaded once.
 """
 

@@ -1,4 +1,4 @@
-"""Lines of text of a PDF document, read in a process of its own.
+"""Lines of text of a PDF document, read in a separate process.
 
 PDF is a program for drawing pages: a small file can need any amount of time and memory. The process that reads it is
 therefore limited, and may be stopped by the operating system without harm.
