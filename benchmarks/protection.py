@@ -84,6 +84,7 @@ def make_cases(translator: Translator, sources: Sequence[str], references: Seque
             for a, b in links
             if used.count(a) == 1 and a[0] > 0 < b[0] and a[1] - a[0] > 2 and source[slice(*a)].isalpha()
             if reference[slice(*b)].istitle()
+            if "-" not in (source[a[0] - 1], source[a[1] : a[1] + 1])  # a part of a compound
         ]
         if possible:
             chosen = sorted(rng.sample(possible, min(len(possible), rng.choice((1, 1, 2)))))

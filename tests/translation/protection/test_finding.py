@@ -27,6 +27,7 @@ FOUND = {
         "file:///etc/x mailto:a@b.de www.foo.bar/baz docs.python.org example.com/path"
     ),
     "Write to <foo.bar+x@mail.example.co.uk>, please.": "foo.bar+x@mail.example.co.uk",
+    "die info@example.org-Adresse": "info@example.org",
     r"/usr/share/doc/x.txt, ~/foo, ./run.sh, src/main.py, config.json, C:\new\x.exe": (
         r"/usr/share/doc/x.txt ~/foo ./run.sh src/main.py config.json C:\new\x.exe"
     ),

@@ -63,7 +63,7 @@ _URLS = (
     rf"(?<![{_W}.@-])www\.(?=[{_W}-]){_TAIL}",
     rf"(?<![{_W}.@/-])(?:[A-Za-z0-9-]{{1,63}}\.){{1,8}}(?:{_TLDS})(?![{_W}-]|\.[{_W}])(?:[/?#:](?=[\w/{{%]){_TAIL})?",
 )
-_EMAILS = (rf"(?<![{_W}.+%-])[{_W}.+%-]{{1,64}}+@(?:[{_W}-]{{1,63}}+\.){{1,8}}[{_LETTER}]{{2,24}}(?![{_W}-])",)
+_EMAILS = (rf"(?<![{_W}.+%-])[{_W}.+%-]{{1,64}}+@(?:[{_W}-]{{1,63}}+\.){{1,8}}[{_LETTER}]{{2,24}}(?![{_W}])",)
 _SUFFIXES = (
     "bak|bat|bin|bz2|c|cfg|cmd|conf|cpp|cs|css|csv|deb|dll|doc|docx|dtd|epub|exe|gif|gz|h|hpp|htm|html|ico|ini|ipynb|"
     "iso|jar|java|jpeg|jpg|js|json|jsonl|jsx|kt|lock|log|lua|md|mo|mov|mp3|mp4|o|odp|ods|odt|ogg|otf|pdf|php|pl|png|"
