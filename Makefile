@@ -5,7 +5,7 @@ CODE := setup.py src tests benchmarks examples docs
 # One process per core; each test computes on one thread.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: quickstart test test-slow test-processors coverage lint format docs bench pictures notebook wheel clean
+.PHONY: quickstart test test-slow test-processors fuzz coverage lint format docs bench pictures notebook wheel clean
 
 quickstart: .venv/installed
 	$(BIN)/allyouneed quickstart
@@ -23,6 +23,11 @@ test-processors: .venv/installed-dev
 	NUMBA_CPU_NAME=haswell ATEN_CPU_CAPABILITY=avx2 $(BIN)/pytest $(PARALLEL) $(NUMERICAL)
 	NUMBA_CPU_NAME=skylake-avx512 $(BIN)/pytest $(PARALLEL) $(NUMERICAL)
 	ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE $(BIN)/pytest $(PARALLEL) $(NUMERICAL)
+
+# Feeds damaged files to all readers and writers; failing ones are stored in runs/fuzz. FILES: a folder of documents.
+MINUTES ?= 5
+fuzz: .venv/installed-dev
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(if $(FILES),--folder $(FILES))
 
 # Fails if coverage is below fail_under in pyproject.toml.
 coverage: .venv/installed-dev .venv/browser
