@@ -203,7 +203,7 @@ def test_one_xml_file():
         (zipped({"word/document.xml": "<x/>"}), "a zip archive, but not an OpenDocument"),
         (b"<x/>", "an XML file, but not an OpenDocument"),
         (b"<x>", "malformed or excessive XML"),
-        (odf("<text:p>a</text:p>")[:-50], "not a complete zip container"),
+        (odf("<text:p>a</text:p>")[:-50], "the archive is damaged"),
     ],
 )
 def test_other_files_are_refused(data, message):

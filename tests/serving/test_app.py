@@ -89,7 +89,7 @@ def test_files_are_checked_and_expire(limited):
     damaged = send("a.xml", b"<a><b></a>")
     assert damaged.status_code == 400
     assert "a.xml" in damaged.json()["error"]
-    assert "broken zip" in send("a.docx", b"PK\x03\x04").json()["error"]
+    assert "archive is damaged" in send("a.docx", b"PK\x03\x04").json()["error"]
 
 
 def test_health_and_readiness(address):

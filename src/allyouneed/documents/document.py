@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from allyouneed.documents.segments import Parts, Segment
 from allyouneed.errors import UserError
+from allyouneed.zip_files import IN_MEMORY, ZipLimits
 
 
 class Document(Protocol):
@@ -54,6 +55,7 @@ class ReadOptions:
         outline: In XML, whether all other elements separate segments unless they are beside text. Else all are inline.
         columns: In a table, the columns to translate, by number from 1 or by name; None for the default.
         output_suffix: Suffix of the output file, for formats that are written in another; "" for the default.
+        limits: Limits on documents that are ZIP archives.
     """
 
     name: str
@@ -66,6 +68,7 @@ class ReadOptions:
     outline: bool = True
     columns: tuple[str, ...] | None = None
     output_suffix: str = ""
+    limits: ZipLimits = IN_MEMORY
 
 
 class Format(NamedTuple):

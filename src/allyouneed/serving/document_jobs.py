@@ -22,14 +22,15 @@ from allyouneed.documents.document_translation import DocumentTranslation, Remar
 from allyouneed.documents.segment_translation import Finders
 from allyouneed.errors import UserError
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.archive import check_archive
 from allyouneed.serving.body import TOO_LARGE, check_length
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.pipeline import TranslationPipeline
 from allyouneed.serving.registry import LanguagePair, Route
 from allyouneed.serving.server_settings import ServerSettings
+from allyouneed.zip_files import ZipLimits
 
 _log = logging.getLogger(__name__)
+_MOST_ENTRIES = 10_000  # of a document that is a ZIP archive
 _CODE_CHARACTERS = 100  # at the beginning of a text file, in which a target-language code may be
 
 
@@ -49,7 +50,7 @@ class DocumentJob:
         error: Why the translation failed.
         notes: What the user should know about the document.
         problems: What could not be guaranteed in the translation.
-        unchanged: Number of segments that equal their translation although they have text.
+        unchanged: Number of sentences that equal their translation although they have text.
         started: Monotonic time at which the translation started.
     """
 
@@ -120,7 +121,6 @@ class DocumentJobs:
             raise ApiError(TOO_LARGE, f"the file is too large: at most {self._settings.file_bytes:,} bytes")
         if not is_document(filename):
             raise ApiError(400, f"this file type is not supported; supported types: {', '.join(file_types())}")
-        check_archive(data, self._settings.unpacked_bytes)
 
     async def read(self, filename: str, data: bytes, languages: LanguagePair, route: Route | None) -> UploadedDocument:
         """Read a document.
@@ -138,7 +138,8 @@ class DocumentJobs:
         code, start = "", 0
         if route and format_of(filename, data).title == "plain text":
             code, start = self._pipeline.split_code(data[:_CODE_CHARACTERS].decode("utf-8", "replace"), route)
-        options = ReadOptions(PurePath(filename).name, *languages)
+        limits = ZipLimits(_MOST_ENTRIES, self._settings.unpacked_bytes)
+        options = ReadOptions(PurePath(filename).name, *languages, limits=limits)
         uploaded = UploadedDocument(filename, await asyncio.to_thread(read_document, data[start:], options), code)
         check_length(sum(map(len, uploaded.texts)), self._settings.file_characters)
         return uploaded

@@ -18,7 +18,7 @@ from allyouneed.data.files.rows import Row
 from allyouneed.data.files.selection import Columns
 from allyouneed.data.files.tables import Counted, RawPair, RowTable, named_columns
 from allyouneed.errors import UserError
-from allyouneed.zip_files import open_zip
+from allyouneed.zip_files import ZipLimits, open_zip
 
 _EXAMINED = 100  # rows from which the form of a sheet is recognised
 _MOST_COLUMNS = 1000
@@ -85,7 +85,7 @@ def _rows(path: Path, name: str, has_header: bool, chosen: Sequence[int]) -> Ite
 
 
 def _sheets(path: Path) -> list[str]:
-    with open_seekable(path) as file, open_zip(file, str(path), _LARGEST):
+    with open_seekable(path) as file, open_zip(file, str(path), ZipLimits(unpacked=_LARGEST)):
         try:
             workbook = load_workbook(file, read_only=True)
             names = [sheet.title for sheet in workbook.worksheets if sheet.sheet_state == "visible"]

@@ -34,7 +34,7 @@ def read(data: bytes, options: ReadOptions) -> ContainerDocument:
     Raises:
         UserError: If the file is damaged, protected or something else.
     """
-    container = ZipContainer(data, options.name)
+    container = ZipContainer(data, options.name, options.limits)
     packages = _packages(container)
     if not packages:
         raise UserError(f"{options.name}: a zip archive, but not an EPUB book. Give the file the suffix of its format.")

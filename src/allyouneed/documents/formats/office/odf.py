@@ -51,7 +51,7 @@ def read(data: bytes, options: ReadOptions) -> Document:
     """
     if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         return _flat(data, options)
-    container = ZipContainer(data, options.name)
+    container = ZipContainer(data, options.name, options.limits)
     unnamed = _MIME_TYPE if "content.xml" in container else b""
     mime_type = container.read("mimetype") if "mimetype" in container else unnamed
     if not mime_type.startswith(_MIME_TYPE):

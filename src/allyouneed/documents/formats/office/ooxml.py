@@ -70,7 +70,7 @@ class Package:
     """
 
     def __init__(self, data: bytes, options: ReadOptions, family: str, alias: str, title: str):
-        self.container = ZipContainer(data, options.name)
+        self.container = ZipContainer(data, options.name, options.limits)
         self.options = options
         self._types = self._content_types()
         self._names = {name.lower(): name for name in self.container.names}
