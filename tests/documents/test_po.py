@@ -188,3 +188,23 @@ def test_strings_are_broken_like_those_of_gettext(options):
     document = read_document(before, ReadOptions("a.po"))
     after = document.write([(message,) for message in messages])
     assert by_gettext(after) == after
+
+
+@pytest.mark.parametrize("line_end", ["\r", "\r\n", "\n"])
+def test_line_ends_are_kept(line_end):
+    text = CATALOGUE.replace("\n", line_end)
+    document = catalogue(text)
+    assert [segment.text for segment in document.segments] == [segment.text for segment in catalogue().segments]
+    new = translated(document, {"Close": "Zu\nmachen", "Done": "Fertig"})
+    assert new == translated(catalogue(), {"Close": "Zu\nmachen", "Done": "Fertig"}).replace("\n", line_end)
+    assert catalogue(new).segments[1].target == ("Zu\nmachen",)
+
+
+def test_mixed_line_ends_are_kept_where_they_are():
+    text = 'msgid "a"\rmsgstr ""\r\r#: x\r\nmsgid "b"\r\nmsgstr ""\r\n\r\nmsgid "c\rd"\nmsgstr ""\n'
+    document = catalogue(text)
+    assert [segment.text for segment in document.segments] == ["a", "b", "c\rd"]
+    assert translated(document, {"a": "x\ny", "b": "z"}) == (
+        '#, fuzzy\rmsgid "a"\rmsgstr ""\r"x\\n"\r"y"\r\r#: x\r\n#, fuzzy\r\nmsgid "b"\r\nmsgstr "z"\r\n\r\n'
+        'msgid "c\rd"\nmsgstr ""\n'
+    )

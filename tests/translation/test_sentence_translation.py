@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from allyouneed import SearchOptions, Translator
 from allyouneed.bundle import load_bundle, save_bundle
 from allyouneed.translation.protection import find_kept, find_parts
-from allyouneed.translation.sentence_translation import Sentence, Term, _checked, translate_sentences
+from allyouneed.translation.sentence_translation import Sentence, Term, _checked, occurrences, translate_sentences
 
 KEPT = [
     "%s", "%1$s", "%(name)s", "%d", "%%", "%@", "{name}", "{0}", "{{x}}", "${x}", "#{x}", "{}", "&amp;",
@@ -149,6 +149,29 @@ def test_terms_may_contain_what_is_kept_elsewhere(translator):
     [found] = translate_sentences(translator, [given_sentence])
     assert found.text.count("{x}") == 3
     assert not any("source lacks" in problem for problem in found.problems)
+
+
+def test_a_term_at_the_beginning_of_a_sentence_has_a_capital(translator):
+    for source, span, target, begin in (
+        ("A", (0, 1), "gh ab", "Gh ab"),
+        ("a", (0, 1), "gh ab", "gh ab"),
+        ("A", (0, 1), "iPhone", "iPhone"),
+    ):
+        [found] = translate_sentences(translator, [Sentence(source, (), (Term(span, target),))])
+        assert found.text.startswith(begin), source
+        assert found.text.lower().count(target.lower()) == 1
+    assert occurrences("Gh ab c", "gh ab") == [(0, 5)]
+    assert occurrences("c Gh ab", "gh ab") == []
+    assert occurrences("“Gh” gh", "gh") == [(1, 3), (5, 7)]
+
+
+def test_a_term_replaces_what_is_kept_elsewhere(translator):
+    given_sentence = Sentence.of("a b README.md c {x} d", ((4, 13), (16, 19)), (Term((4, 13), "LIESMICH.md"),))
+    [found] = translate_sentences(translator, [given_sentence], links=True)
+    assert found.text.count("LIESMICH.md") == found.text.count("{x}") == 1
+    assert "README" not in found.text
+    assert [found.text[slice(*span)] for span in found.kept] == ["{x}"]
+    assert ((4, 13), (found.text.index("LIES"), found.text.index("LIES") + 11)) in found.links
 
 
 def test_placed_terms_are_linked_with_their_source(translator):

@@ -72,7 +72,7 @@ class DocumentTranslation:
         finished: Number of segments that were translated already.
         notes: Notes of the reader.
         problems: What could not be guaranteed.
-        unchanged: Segments whose translation equals the source although they have text to translate.
+        unchanged: Sentences whose translation equals the source although they have text to translate.
     """
 
     data: bytes = b""
@@ -130,9 +130,8 @@ def finish_document(document: Document, translations: Sequence[SegmentTranslatio
         if problem := exceeds(segment, translation):
             messages.append(problem)
         result.problems += [Remark(segment.where, each, segment.text, translation.text) for each in messages]
-        if translation.is_unchanged:
-            remark = Remark(segment.where, "the translation equals the source", segment.text, translation.text)
-            result.unchanged.append(remark)
+        for sentence in translation.unchanged:
+            result.unchanged.append(Remark(segment.where, "the translation equals the source", sentence, sentence))
     return result
 
 

@@ -6,6 +6,7 @@ the codes. Between the two, the command line calls a translator, and the server 
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -32,7 +33,8 @@ class Finders(NamedTuple):
 
     Attributes:
         kept: Returns the positions of parts that come through unchanged, such as placeholders, in order.
-        terms: Returns the terms of a glossary in a sentence with their translations, outside the kept parts.
+        terms: Returns the terms of a glossary in a sentence with their translations; one may contain kept parts, which
+            it replaces.
     """
 
     kept: Callable[[str], Sequence[Span]] = _nothing
@@ -41,6 +43,7 @@ class Finders(NamedTuple):
 
 _BRACKETS = frozenset(("()", "[]", "{}", "（）", "［］", "【】"))
 _LONGEST_LETTERLESS = 20  # characters
+_SPACES = re.compile(r"[ \t]{2,}|\t")  # white space within a sentence that readers see, such as that of a table
 NOTHING_FOUND = Finders()
 PROTECTION = Finders(find_kept)
 
@@ -71,12 +74,12 @@ class SegmentTranslation(NamedTuple):
     Attributes:
         parts: Text and codes; every code of the source occurs exactly once.
         problems: What could not be guaranteed, one sentence each.
-        is_unchanged: Whether the text equals that of the source, although it has words to translate.
+        unchanged: Sentences whose translation equals them, although they have words to translate.
     """
 
     parts: Parts
     problems: tuple[str, ...] = ()
-    is_unchanged: bool = False
+    unchanged: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -94,9 +97,8 @@ def prepare(source: Parts, language: str, finders: Finders = NOTHING_FOUND, spli
         split: Whether to split the text into sentences.
     """
     flat = flatten(source)
-    shown = ((code.start, code.end) for code in flat.codes if code.code.text)
-    found = [*finders.kept(flat.text), *shown, *_letterless_elements(flat)]
-    kept = _merged([_with_brackets(flat.text, span) for span in found])
+    fixed = [*((code.start, code.end) for code in flat.codes if code.code.text), *_letterless_elements(flat)]
+    kept = _merged([_with_brackets(flat.text, span) for span in (*finders.kept(flat.text), *fixed)])
     pieces = split_sentences(flat.text, language) if split else single_sentence(flat.text)
     pieces = _without_ends_within(pieces, kept)
     starts, sentences, links, position = [], [], [], 0
@@ -105,9 +107,11 @@ def prepare(source: Parts, language: str, finders: Finders = NOTHING_FOUND, spli
         start = position + len(space)
         position = start + len(text)
         spans = kept[bisect_right(ends, start) : bisect_right(ends, position)]
-        inside = tuple((a - start, b - start) for a, b in spans if start <= a)
+        inside = [(a - start, b - start) for a, b in spans if start <= a]
+        inside = _merged([*inside, *_runs_of_spaces(text, inside)])
+        terms = finders.terms(text, inside) if text else ()
         starts.append(start)
-        sentences.append(Sentence(text, inside, tuple(finders.terms(text, inside)) if text else ()))
+        sentences.append(Sentence.of(text, inside, [each for each in terms if not _overlaps(each.span, start, fixed)]))
         links.append(bisect_right(codes, start) < bisect_left(codes, position))
     return PreparedSegment(source, flat, pieces, starts, sentences, links)
 
@@ -121,8 +125,9 @@ def assemble(prepared: PreparedSegment, translated: Sequence[TranslatedSentence]
     """
     problems = tuple(problem for each in translated for problem in each.problems)
     pairs = list(zip(prepared.sentences, translated, strict=True))
+    unchanged = tuple(sentence.text for sentence, each in pairs if is_unchanged(sentence, each.text))
     if all(sentence.text == each.text for sentence, each in pairs):
-        return SegmentTranslation(prepared.source, problems, any(map(_has_text, prepared.sentences)))
+        return SegmentTranslation(prepared.source, problems, unchanged)
     text, kept, links, spans = "", [], [], []
     for piece, start, (sentence, each) in zip(prepared.pieces, prepared.starts, pairs, strict=True):
         text += piece.space
@@ -133,7 +138,8 @@ def assemble(prepared: PreparedSegment, translated: Sequence[TranslatedSentence]
         kept += [(a, b) for a, b in moved if source_text[slice(*a)] == text[slice(*b)]]
         links += _moved(each.links, start, offset)
         spans.append(((start, start + len(sentence.text)), (offset, len(text))))
-    return SegmentTranslation(place_codes(prepared.flat, AlignedText(text, kept, links, spans)), problems)
+    placed = place_codes(prepared.flat, AlignedText(text, kept, links, spans))
+    return SegmentTranslation(placed, problems, unchanged)
 
 
 def exceeds(segment: Segment, translation: SegmentTranslation) -> str | None:
@@ -171,6 +177,19 @@ def _with_brackets(text: str, span: Span) -> Span:
     return start, end
 
 
+def _runs_of_spaces(text: str, kept: Sequence[Span]) -> Iterator[Span]:
+    """Yield the runs of spaces of a sentence; those between two kept parts are kept with these."""
+    starts, ends = {start for start, _ in kept}, {end for _, end in kept}
+    for match in _SPACES.finditer(text):
+        if match.start() not in ends or match.end() not in starts:
+            yield match.span()
+
+
+def _overlaps(span: Span, start: int, fixed: Sequence[Span]) -> bool:
+    """Return whether a term of a sentence, which begins at `start`, overlaps with visible text of codes."""
+    return any(a < span[1] + start and span[0] + start < b for a, b in fixed)
+
+
 def _merged(spans: Sequence[Span]) -> list[Span]:
     """Sort spans, and join those that overlap."""
     merged: list[Span] = []
@@ -186,12 +205,8 @@ def _merged(spans: Sequence[Span]) -> list[Span]:
 
 def is_unchanged(sentence: Sentence, translation: str) -> bool:
     """Return whether a translation equals its sentence, which has letters outside the parts that are kept."""
-    return sentence.text.split() == translation.split() and _has_text(sentence)
-
-
-def _has_text(sentence: Sentence) -> bool:
-    """Return whether a sentence has letters outside the parts that are kept."""
-    return has_letters(without_spans(sentence.text, sentence.kept))
+    rest = without_spans(sentence.text, sentence.kept)
+    return sentence.text.split() == translation.split() and has_letters(rest)
 
 
 def _without_ends_within(pieces: list[SentenceSegment], kept: Sequence[Span]) -> list[SentenceSegment]:

@@ -14,19 +14,20 @@ try:
 except ImportError as error:
     raise UserError("documents need the package sentencex: pip install 'allyouneed[documents]'.") from error
 
-_LINES = re.compile(r"[^\r\n]+|[\r\n]+")
+# Lines, line breaks, and bars with space around them, which separate titles or (in messages of Vue) plural forms.
+_LINES = re.compile(r"(?:[^\r\n|]|(?<!\s)\||\|(?!\s))+|[\r\n]+|\|")
 _ENDS_WITH_NUMBER = re.compile(r"(?:^|\s)\d{1,4}\.\s*$")
 
 
 class SentenceSegment(NamedTuple):
-    """A sentence and the whitespace before it. The last segment of a text may have an empty sentence."""
+    """A sentence, and the white space and separators before it. The last sentence of a text may be empty."""
 
     space: str
     sentence: str
 
 
 def split_sentences(text: str, language: str) -> list[SentenceSegment]:
-    """Split a text into sentences; a line break always ends a sentence.
+    """Split a text into sentences; a line break and " | " always end a sentence.
 
     Args:
         text: The text.
@@ -37,9 +38,9 @@ def split_sentences(text: str, language: str) -> list[SentenceSegment]:
     """
     pieces, space = [], ""
     for line in _LINES.findall(text):
-        for segment in _segments(line, language) if line.strip() else [line]:
+        for segment in _segments(line, language) if line.strip(" |") else [line]:
             sentence = segment.strip()
-            if not sentence:
+            if sentence in ("", "|"):
                 space += segment
                 continue
             start = segment.index(sentence)

@@ -158,7 +158,7 @@ class TranslationPipeline:
         sources = [segment.source for segment in markup.segments]
         translated = await self.translate_segments(sources, route, options, split, finders, code)
         written = await asyncio.to_thread(markup.write, [each.parts for each in translated])
-        unchanged = [_UNCHANGED.format(each.text) for each in translated if each.is_unchanged]
+        unchanged = [_UNCHANGED.format(sentence) for each in translated for sentence in each.unchanged]
         return TextTranslation(written, [], [], (*(one for each in translated for one in each.problems), *unchanged))
 
     async def translate_segments(

@@ -41,13 +41,13 @@ class Requirements:
         return () if self.keep is None else find_kept(text, self.keep)
 
     def find_terms(self, text: str, kept: Sequence[Span]) -> tuple[Term, ...]:
-        """Return the terms of a text, outside the parts that stay unchanged."""
+        """Return the terms of a text; one may contain parts that otherwise stay unchanged, see `Glossary.find`."""
         return () if self.glossary is None else self.glossary.find(text, kept)
 
     def sentence(self, text: str) -> Sentence:
         """Return a sentence with what its translation must contain."""
         kept = self.find_kept(text)
-        return Sentence(text, kept, self.find_terms(text, kept))
+        return Sentence.of(text, kept, self.find_terms(text, kept))
 
     def translate(
         self, translator: Translator, texts: Sequence[str], options: SearchOptions | None = None

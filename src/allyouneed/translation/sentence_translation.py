@@ -49,12 +49,29 @@ class Sentence(NamedTuple):
     Attributes:
         text: The sentence.
         kept: Positions of the parts that come through unchanged, in order, without overlap.
-        terms: Terms with their translations.
+        terms: Terms with their translations, outside the kept parts.
     """
 
     text: str
     kept: tuple[Span, ...] = ()
     terms: tuple[Term, ...] = ()
+
+    @classmethod
+    def of(cls, text: str, kept: Sequence[Span], terms: Sequence[Term]) -> Sentence:
+        """Return a sentence in which terms have precedence: what is within a term is not kept.
+
+        Args:
+            text: The sentence.
+            kept: Positions of parts, in order, without overlap.
+            terms: Terms, in order, without overlap; none overlaps a kept part without containing it.
+        """
+        starts = [term.span[0] for term in terms]
+
+        def is_free(span: Span) -> bool:
+            at = bisect_right(starts, span[0]) - 1
+            return at < 0 or span[1] > terms[at].span[1]
+
+        return cls(text, tuple(filter(is_free, kept)), tuple(terms))
 
 
 class TranslatedSentence(NamedTuple):
@@ -194,7 +211,7 @@ class _Work:
             return cls(moved, code, result=copied)
         if not (moved.kept or moved.terms or links):
             return cls(sentence, code, is_plain=True)
-        masked = MaskedSentence(text, moved.kept, moved.terms, mask(text, moved.kept), code)
+        masked = _masked(moved, code)
         return cls(moved, code, [_Job(part, i == 0) for i, part in enumerate(masked.cut(translator))], removed)
 
     def assembled(self, links: bool) -> TranslatedSentence:
@@ -210,12 +227,25 @@ class _Work:
                 for i in one.placed.uncertain
             ]
             text += one.placed.text + job.part.separator
-        ordered = tuple(kept[i] for i in range(len(self.sentence.kept)))
+        masked = self.jobs[0].part.sentence
+        for index in masked.replaced if links else ():
+            start, end = masked.kept[index]
+            linked.append(((start + self.removed, end + self.removed), kept[index]))
+        ordered = tuple(kept[i] for i in range(len(masked.kept)) if i not in masked.replaced)
         text, ordered, more = _checked(self.sentence, text, ordered)
         hypotheses = [(text, sum((one.score for one in found), 0.0))]
         if len(self.jobs) == 1:
             hypotheses += [(one.placed.text, one.score) for one in self.jobs[0].found[1:]]
         return TranslatedSentence(text, ordered, tuple(linked), (*problems, *more), hypotheses[0][1], tuple(hypotheses))
+
+
+def _masked(sentence: Sentence, code: str) -> MaskedSentence:
+    """Mask the kept parts, and the terms that contain what is kept elsewhere, such as addresses."""
+    replaced = {term.span: term.target for term in sentence.terms if find_parts(sentence.text[slice(*term.span)])}
+    terms = [term for term in sentence.terms if term.span not in replaced]
+    kept = tuple(sorted((*sentence.kept, *replaced)))
+    by_index = {index: replaced[span] for index, span in enumerate(kept) if span in replaced}
+    return MaskedSentence(sentence.text, kept, terms, mask(sentence.text, kept), code, by_index)
 
 
 def _is_translatable(translator: Translator, sentence: Sentence) -> bool:
@@ -278,8 +308,11 @@ def _placed(view: View, target: str, score: float, words: AlignedWords, forced: 
     missing = _missing(view.terms, target)
     taken = [span for term in view.terms for span in occurrences(target, term.target)]
     taken += [(start, start + len(word)) for word in forced if word and (start := target.find(word)) >= 0]
-    wanted = [*view.wanted, *(Wanted(term.span, term.target, before=" ", after=" ") for term in missing)]
-    placed = place(target, words, wanted, taken)
+    capitals = [_capital(term.target) if view.is_capital else "" for term in missing]
+    wanted = [*view.wanted]
+    for term, capital in zip(missing, capitals, strict=True):
+        wanted.append(Wanted(term.span, term.target, before=" ", after=" ", capital=capital))
+    placed = place(target, words, wanted, taken, to_nfc(view.text))
     return _Found(placed, view._replace(wanted=wanted), words, score)
 
 
@@ -295,8 +328,17 @@ def _missing(terms: Sequence[TermInView], target: str) -> list[TermInView]:
     return missing
 
 
+def _capital(term: str) -> str:
+    """Return a term as at the beginning of a sentence; names such as "iPhone" stay as they are."""
+    first, word = term[:1].title(), term.split(" ", maxsplit=1)[0]
+    return first + term[1:] if word.islower() and len(first) == 1 else term
+
+
 def occurrences(text: str, phrase: str) -> list[Span]:
-    """Return the positions of a phrase in a text as whole words."""
+    """Return the positions of a phrase in a text as whole words; at its beginning, also with a capital."""
+    begin = next((i for i, character in enumerate(text) if character.isalnum()), 0)
+    if phrase and text.startswith(_capital(phrase), begin):
+        text = text[:begin] + phrase + text[begin + len(phrase) :]
     found, start = [], text.find(phrase) if phrase else -1
     while start >= 0:
         end = start + len(phrase)

@@ -114,3 +114,15 @@ def test_many_terms_are_found_in_time_that_does_not_depend_on_their_number():
     started = time.process_time()
     assert len(terms.find(text)) == 100
     assert time.process_time() - started < 0.5
+
+
+def test_terms_may_contain_what_is_kept_elsewhere():
+    terms = glossary("en", **{"README.md": "LIESMICH.md", "{x} file": "Datei {x}", "{y} file": "Datei", "com": "x"})
+    for text, kept, expected in (
+        ("see README.md now", ((4, 13),), [("README.md", "LIESMICH.md")]),
+        ("a {x} file", ((2, 5),), [("{x} file", "Datei {x}")]),
+        ("a {y} file", ((2, 5),), []),
+        ("at example.com", ((3, 14),), []),
+        ("see my/README.md now", ((4, 16),), []),
+    ):
+        assert found(terms, text, kept) == expected, text

@@ -29,6 +29,7 @@ TBX_3 = """<tbx style="dca" type="TBX-Basic" xml:lang="en" xmlns="urn:iso:std:is
         ("g.tsv", "dog\tHund\ncat\tKatze\n", [("dog", "Hund"), ("cat", "Katze")]),
         ("g.txt", "\ufeffdog\tHund\r\n\r\ncat\tKatze", [("dog", "Hund"), ("cat", "Katze")]),
         ("g.tsv", "dog \t Hund\tan animal\n", [("dog", "Hund")]),
+        ("g.tsv", "it\tes\n", [("it", "es")]),
         ("g.tsv", "source\ttarget\ndog\tHund\n", [("dog", "Hund")]),
         ("g.tsv", "de\tfr\ten\nHund\tchien\tdog\n", [("dog", "Hund")]),
         ("g.tsv", '5" disk\t5-Zoll-Diskette\n', [('5" disk', "5-Zoll-Diskette")]),
@@ -57,6 +58,9 @@ def test_compressed_files_and_utf_16_are_read(tmp_path):
     ("name", "content", "message"),
     [
         ("g.tsv", "dog\tHund\ncat\n", "g.tsv, line 2: one column."),
+        ("g.tsv", "fr\tde\nchien\tHund\n", "g.tsv: the columns are fr, de; none is en."),
+        ("g.csv", "EN,FR\ndog,chien\n", "g.csv: the columns are en, fr; none is de."),
+        ("g.tsv", "fr\tit\tes\na\tb\tc\n", "g.tsv: the columns are fr, it, es; none is en."),
         ("g.tsv", "dog\tHund\ncat\t \n", "g.tsv, line 2: the translation is empty."),
         ("g.tsv", "dog\tHund\n\tKatze\n", "g.tsv, line 2: the term is empty."),
         ("g.tsv", f"dog\t{'x' * 1001}\n", "g.tsv, line 1: the translation has more than 1,000 characters."),

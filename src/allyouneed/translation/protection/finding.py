@@ -158,7 +158,7 @@ def _in_braces(text: str) -> Iterator[KeptPart]:
 
 def _brace_part(text: str, start: int, end: int) -> Iterator[KeptPart]:
     prefixed = start > 0 and text[start - 1] in _PREFIXES
-    is_template = text[start + 1 : start + 2] in ("{", "%", "#") and text[end - 2] in "}%#" and end - start > 3
+    is_template = text[start + 1 : start + 2] in ("{", "%", "#", "!") and text[end - 2] in "}%#!" and end - start > 3
     if MESSAGE.match(text, start, end):
         yield KeptPart(start, end, "message")
     elif (prefixed or is_template) and end - start <= _LONGEST_TEMPLATE and "\n" not in text[start:end]:

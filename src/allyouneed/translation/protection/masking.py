@@ -128,6 +128,9 @@ def mask(text: str, kept: Sequence[Span]) -> MaskedText:
             continue
         before, after = text[start - 1 : start].isspace(), text[end : end + 1].isspace()
         marks.append(Mark(index, len(masked), before, after, kinds[index].opens))
+        if text[start:end].isspace() and masked and not before and not after:
+            masked += " "  # instead of a run of spaces
+            origins.append(start)
         if before and after:  # one of the two spaces is enough
             position += 1
     masked += text[position:]

@@ -27,22 +27,43 @@ def _compile(kind: str, *alternatives: str) -> Pattern:
     return Pattern(kind, re.compile("|".join(alternatives)))
 
 
-# Formats of C (%s, %1$s, %-5.2f, %%), Python (%(name)s), Objective-C (%@), Qt (%1, %n), Ruby (%<name>s), Windows and
-# Symfony (%name%), dates (%Y-%m-%d). The flag " " is not supported: "100 % sure" is ordinary text, as is "100%sure".
-_WIDTH = r"(?:\d{1,3}\$)?[-+0#,']{0,5}(?:\*(?:\d{1,3}\$)?|\d{1,4})?(?:\.(?:\*(?:\d{1,3}\$)?|\d{1,4})?)?"
+# Formats of C (%s, %1$s, %-5.2f, %%), Go (%+v, %[1]d), Python (%(name)s), Objective-C (%@, %#@name@), PHP (%'.10d), Qt
+# (%1, %n), Ruby (%<name>s), Windows (%1!s!) and Symfony (%name%), dates (%Y-%m-%d). The flag " " needs a width (% 5d):
+# "100 % sure" is ordinary text, as is "100%sure".
+_NUMBER = r"(?:\*(?:\d{1,3}\$)?|\d{1,4})?"
+_WIDTH = rf"(?:\d{{1,3}}\$)?(?:'[^\sA-Za-z\d%])?[-+0#,']{{0,5}}{_NUMBER}(?:\.{_NUMBER})?"
 _SIZE = r"(?:hh|h|ll|l|L|q|j|z|t|I64|I32)?"
 _UNITS = "px|pt|em|rem|ms|s|min|sec|h|m|d|w|y|x|k|th|st|nd|rd|kb|mb|gb|mm|cm|km|g|kg"
 _PRINTF = (
     r"%%",
+    rf"%(?:\d{{1,3}}\$)?#@[{_W}]{{1,100}}+@",
     r"%(?:\d{1,3}\$)?\([^()\s]{1,100}+\)[-+0#,']{0,5}\d{0,4}(?:\.\d{1,4})?[A-Za-z]",
     r"%<[\w.-]{1,100}+>[-+0#,']{0,5}\d{0,4}(?:\.\d{1,4})?[A-Za-z]",
     rf"(?<![{_W}%])%(?:{_WORD}|\d{{1,2}})%(?![{_W}%])",
     rf"(?<!\d)%{_WIDTH}{_SIZE}(?:[s@]|[dufxX](?![a-z])|d(?=(?:{_UNITS})(?![a-z]))|[iaceEgGoFACSpqrTUvn](?![A-Za-z]))",
-    rf"(?<![{_W}%])%L?\d{{1,2}}(?![{_W}$%]|\.\d)",
-    rf"%[-0_^#EO:]{{0,2}}[A-Za-z@](?![{_W}%])",
+    rf"(?<!\d)(?<!\d\s)% \d{{1,3}}(?:\.\d{{1,3}})?{_SIZE}[dufgeGExX](?![{_W}])",
+    rf"(?<![{_W}%])%L?\d{{1,2}}(?:![^!\s]{{1,9}}!|(?![{_W}$%]|\.\d))",
+    rf"%\[\d{{1,2}}\][-+0#]{{0,3}}\d{{0,4}}(?:\.\d{{0,4}})?[A-Za-z](?![{_W}])",
+    rf"%[-0_^#EO:+]{{0,2}}[A-Za-z@](?![{_W}%])",
 )
-_VARIABLES = (r"\$\([\w.-]{1,100}+\)", rf"(?<![{_W}$])\${_WORD}(?:(?:\.|->){_WORD}){{0,9}}+")
-_TEMPLATES = (r"<%[^<>%]{0,500}+%>", r"<\?[^<>?]{0,500}+\?>", r"\[%[^\[\]%]{0,500}+%\]", r"\[\[[^\[\]\n]{1,100}+\]\]")
+# Variables of shells, make, PHP and Swift; references to other messages of i18next ($t(key)) and Vue (@:key); Laravel's
+# attributes (:name); quoted braces of java.text.MessageFormat ('{').
+_VARIABLES = (
+    r"\$\([\w.-]{1,100}+\)",
+    r"\$t\([^()\n]{1,300}+\)",
+    rf"(?<![{_W}$])\${_WORD}(?:(?:\.|->){_WORD}){{0,9}}+",
+    r"\\\([A-Za-z_][\w.]{0,100}+\)",
+    rf"(?<![{_W}])@(?:\.[a-z]{{1,20}})?:(?:\([\w.-]{{1,100}}+\)|\{{[^{{}}\n]{{1,100}}+\}}|{_WORD}(?:[.-]{_WORD}){{0,9}}+)",
+    rf"(?<![^\s\"'(\[“‘„«]):[a-z][a-z_]{{2,40}}+(?![{_W}:/=-])",
+    r"'[{}]'",
+)
+# ERB and ASP, PHP and processing instructions, Template Toolkit, Polymer.
+_TEMPLATES = (
+    r"<%(?:[^%<]|%(?!>)|<(?!%)){0,500}+%>",
+    r"<\?(?:[^?<]|\?(?!>)|<(?!\?)){0,500}+\?>",
+    r"\[%[^\[\]%]{0,500}+%\]",
+    r"\[\[[^\[\]\n]{1,100}+\]\]",
+)
 _ENTITIES = (r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});",)
 
 _VALUE = r"""(?:"[^"<]{0,1000}+"|'[^'<]{0,1000}+'|[^\s"'=<>`]{1,1000}+)"""
@@ -132,14 +153,19 @@ PATH_AFTER = re.compile(
 
 # Without one of these, no pattern of PATTERNS and no braces or backticks match: most sentences need only this search.
 SIGNS = re.compile(
-    r"[%{$<&@#/\\_`\[]|\(\)|--|:[\w+]|(?<=[\w-])\.\w|0[xX]|-[0-9a-fA-F]{4}-|[vV]\d"
+    r"[%{}$<&@#/\\_`\[]|\(\)|--|:[\w+]|(?<=[\w-])\.\w|0[xX]|-[0-9a-fA-F]{4}-|[vV]\d"
     "|[\u00a9\u00ae\u203c\u2049\u20e3\u2122\u2139\u2194-\u27bf\u2934-\u2b55\u3030\u303d\u3297\u3299\u24c2]"
     "|[\U0001f000-\U0001faff]"
 )
 
-# What braces surround: nothing, or a name with an index, attribute, conversion, format or filters.
-PLACEHOLDER = re.compile(r"\{\s{0,5}+[\w.$@\[\]/'\"-]{0,100}+\s{0,5}+(?:(?:[!|=?]|:(?!\s)|,-?\d)[^{}\n]{0,200}+)?\}")
+# What braces surround: nothing, or a name with an index, attribute, conversion, format or filters; or a function.
+_NESTED = r"(?:[^{}\n]|\{[\w.]{0,50}\}){0,200}+"  # a format may contain variables: {x:>{width}}
+PLACEHOLDER = re.compile(
+    rf"\{{\s{{0,5}}+(?:[\w.$@\[\]/'\"-]{{0,100}}+\s{{0,5}}+(?:(?:[!|=?]|:(?!\s)|,-?\d){_NESTED})?"
+    r"|-?[A-Za-z][\w-]{0,50}\([^{}()\n]{0,200}+\)\s{0,5}+)\}"
+)
 MESSAGE = re.compile(
     r"\{\s{0,20}+[\w.-]{1,100}+\s{0,20}+,\s{0,20}+"
     r"(?:plural|select|selectordinal|choice|number|date|time|spellout|ordinal|duration|list)\s{0,20}+[,}]"
+    r"|\{\s{0,20}+(?:\$[\w-]{1,100}+|[A-Z][A-Z_-]{0,30}\([^{}()]{0,200}+\))\s{0,20}+->"  # a selector of Fluent
 )

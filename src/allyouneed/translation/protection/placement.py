@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +17,12 @@ _CERTAIN = 0.35  # minimum attention to a stand-in for its translation to be rec
 _PUNCTUATION = ",;:、，；："  # what follows a kept part in the source, and hence in the translation
 _ENDS = ".!?…。！？"
 _OPENING = "([{<\"'“„«‘¿¡"
+# Marks that precede a kept part in the source, and hence in the translation; the latter may use those of its script.
+_MARKS = r"[:：;；,，、،=–—→|]|(?<=\s)-(?=\s)"
+_MARK, _LEAD = re.compile(_MARKS), re.compile(rf"(\s*(?:{_MARKS}))?(\s*)$")
+_SAME = str.maketrans("：；，、،", ":;,,,")
+_BETWEEN_NEIGHBOURS = ",;"  # without meaning if the words on both sides are not neighbours in the translation
+LONGEST_LEAD = 6  # characters
 
 
 class Wanted(NamedTuple):
@@ -24,10 +33,11 @@ class Wanted(NamedTuple):
         text: What replaces their translation.
         targets: Known translations of these words, in small letters.
         shown: What the model sees, if it is copied and not translated.
-        before: The character before the part in the source; "" at the beginning.
+        before: The characters before the part in the source, at most `LONGEST_LEAD`; "" at the beginning.
         after: The two characters after it.
         is_mark: Whether it is inserted between words, and not in place of one.
         opens: Whether a mark belongs to the text after it.
+        capital: What replaces the translation at the beginning of a sentence; "" if it is the same.
     """
 
     source: Span
@@ -38,6 +48,7 @@ class Wanted(NamedTuple):
     after: str = ""
     is_mark: bool = False
     opens: bool = False
+    capital: str = ""
 
 
 class Placed(NamedTuple):
@@ -64,7 +75,9 @@ class _Position(NamedTuple):
     attention: float
 
 
-def place(target: str, words: AlignedWords, wanted: Sequence[Wanted], taken: Sequence[Span] = ()) -> Placed:
+def place(
+    target: str, words: AlignedWords, wanted: Sequence[Wanted], taken: Sequence[Span] = (), source: str = ""
+) -> Placed:
     """Replace the translations of stand-ins by what must be in the translation.
 
     Args:
@@ -72,10 +85,12 @@ def place(target: str, words: AlignedWords, wanted: Sequence[Wanted], taken: Seq
         words: Its alignment with the model's text.
         wanted: What must be in the translation, in the order of the source.
         taken: Positions in the translation that must stay, such as those of terms.
+        source: The model's text, whose punctuation before a part must be in the translation too.
     """
     positions = _positions(target, words, wanted, taken)
     order = sorted(range(len(wanted)), key=lambda i: (positions[i].span, i))
-    text, at, pieces = "", 0, []
+    lacking = _marks(source) - _marks(target)
+    text, at, last, pieces = "", 0, 0, []
     spans: list[Span] = [(0, 0)] * len(wanted)
     for i in order:
         (start, end), one = positions[i].span, wanted[i]
@@ -83,11 +98,22 @@ def place(target: str, words: AlignedWords, wanted: Sequence[Wanted], taken: Seq
         pieces.append((at, start, len(text)))
         text += target[at:start]
         at = max(at, end)
-        text += _space_before(text, one, is_insertion=start >= end)
-        spans[i] = len(text), len(text) + len(one.text)
-        if one.is_mark and one.before.isalnum() and one.after[:1].isalnum() and target[at : at + 1] == " ":
+        if one.is_mark and one.text.isspace():  # it replaces the white space of the translation
+            text = text[:last] + text[last:].rstrip()
+            at += len(target[at:]) - len(target[at:].lstrip())
+            last = len(text) + len(one.text)
+            spans[i] = len(text), last
+            text += one.text
+            continue
+        mark = _lost_mark(text, one, lacking, partial(_are_neighbours, source, target, words, one, start))
+        lead = None if one.is_mark else _led(text, last, one, mark)
+        text = lead or text + _space_before(text, one, is_insertion=start >= end)
+        shown = one.text if any(map(str.isalnum, text)) else one.capital or one.text
+        last = len(text) + len(shown)
+        spans[i] = len(text), last
+        if one.is_mark and one.before[-1:].isalnum() and one.after[:1].isalnum() and target[at : at + 1] == " ":
             at += 1  # the source has no space at this mark
-        text += one.text + _after(target[at:], one, is_insertion=start >= end)
+        text += shown + _after(target[at:], one, start >= end, "" if lead else mark)
     pieces.append((at, len(target), len(text)))
     uncertain = tuple(i for i, position in enumerate(positions) if not position.is_certain)
     attention = min((position.attention for position in positions), default=1.0)
@@ -169,20 +195,71 @@ def _insertion_before(words: AlignedWords, source: int, target: str) -> int:
     return words.target[int(words.weights[:, after[0]].argmax())][0]
 
 
+def _marks(text: str) -> Counter[str]:
+    return Counter(mark.translate(_SAME) for mark in _MARK.findall(text))
+
+
+def _lost_mark(text: str, one: Wanted, lacking: Counter[str], are_neighbours: Callable[[], bool]) -> str:
+    """Return the mark before a part in the source, with white space, if the translation lacks it; else ""."""
+    found = _LEAD.search(one.before)
+    mark = found[1].strip().translate(_SAME) if found and found[1] else ""
+    if not mark or one.is_mark or lacking[mark] <= 0 or text.rstrip()[-1:] in (*_PUNCTUATION, *_ENDS):
+        return ""
+    if mark in _BETWEEN_NEIGHBOURS and not are_neighbours():
+        return ""
+    lacking[mark] -= 1
+    return found[1] if found else ""
+
+
+def _are_neighbours(source: str, target: str, words: AlignedWords, one: Wanted, start: int) -> bool:
+    """Return whether the word before a part in the source is translated by the word before it in the translation."""
+    ones = [i for i, (a, b) in enumerate(words.source) if b <= one.source[0] and source[a:b].isalnum()]
+    others = [j for j, (a, b) in enumerate(words.target) if b <= start and target[a:b].isalnum()]
+    if not (ones and others):
+        return False
+    row, column = words.weights[others[-1]], words.weights[:, ones[-1]]
+    return int(row.argmax()) == ones[-1] or int(column.argmax()) == others[-1]
+
+
+def _led(text: str, last: int, one: Wanted, mark: str) -> str | None:
+    """Return the text before a part with the mark and the white space that the source has there; None for neither.
+
+    Args:
+        text: The text before the part.
+        last: End of the previous part, which does not change.
+        one: The part.
+        mark: The mark that the text lacks.
+    """
+    content, found = text[:last] + text[last:].rstrip(), _LEAD.search(one.before)
+    if not (content and found):
+        return None
+    if mark or (found[1] and content.endswith(found[1].strip())):
+        return content + mark + found[2]
+    has_own_space = not found[1] and found[2] and found[2] != " " and content != text
+    return content + found[2] if has_own_space else None
+
+
 def _space_before(text: str, one: Wanted, is_insertion: bool) -> str:
-    left = text[-1:]
+    left, before = text[-1:], one.before[-1:]
     if not left or left.isspace():
         return ""
     if one.is_mark:
-        return " " * one.before.isspace()
+        return " " * before.isspace()
     if is_insertion:
-        return " " * (left not in _OPENING and not one.before.isalnum())
-    is_apart = not one.before or one.before.isspace()
+        return " " * (left not in _OPENING and not before.isalnum())
+    is_apart = not before or before.isspace()
     return " " * (is_apart and needs_space(left, "a"))
 
 
-def _after(right: str, one: Wanted, is_insertion: bool) -> str:
-    """Return what follows a part: punctuation that the model lost, and a space if words would be joined."""
+def _after(right: str, one: Wanted, is_insertion: bool, mark: str) -> str:
+    """Return what follows a part: punctuation that the model lost, and a space if words would be joined.
+
+    Args:
+        right: The rest of the translation.
+        one: The part.
+        is_insertion: Whether it replaces no word.
+        mark: The mark before it in the source, if it is at the beginning of the translation.
+    """
     following = one.after[:1]
     lost = ""
     if one.is_mark:
@@ -193,6 +270,8 @@ def _after(right: str, one: Wanted, is_insertion: bool) -> str:
         lost = following if not is_last or following in ":：" else ""
     elif following and following in _ENDS and len(one.after) == 1 and not next_character:
         lost = following
+    if mark and not lost and not _is_punctuation(next_character):
+        lost = mark
     is_joined = right[:1].isalnum() if lost and lost.isascii() else needs_space("a", right[:1])
     return lost + " " * (is_joined and not following.isalnum())
 

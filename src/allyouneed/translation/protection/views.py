@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from allyouneed.data.tokens.tokenizer import to_nfc
 from allyouneed.translation.protection.masking import Mark, MaskedText, Slot, SlotKind
-from allyouneed.translation.protection.placement import Wanted
+from allyouneed.translation.protection.placement import LONGEST_LEAD, Wanted
 from allyouneed.translation.protection.stand_ins import StandIn, StandIns, stand_ins_of
 from allyouneed.translation.translator import Translator
 from allyouneed.translation.word_alignment import Span
@@ -30,6 +31,7 @@ class View(NamedTuple):
         kept: For each of these, the indices of the kept parts in it, and their positions relative to its beginning.
         origins: Position in the sentence of each character, and its length.
         terms: Terms in the text.
+        is_capital: Whether the translation begins with a capital, since the text does or is a whole sentence.
     """
 
     text: str
@@ -37,6 +39,7 @@ class View(NamedTuple):
     kept: list[list[tuple[int, Span]]]
     origins: list[int]
     terms: list[TermInView]
+    is_capital: bool
 
 
 class MaskedSentence(NamedTuple):
@@ -48,6 +51,7 @@ class MaskedSentence(NamedTuple):
         terms: Positions of its terms, with their translations.
         masked: The masked text.
         code: Code of the target language that the sentence begins with; "" for none.
+        replaced: Translations of the kept parts that are terms, by their index.
     """
 
     text: str
@@ -55,6 +59,7 @@ class MaskedSentence(NamedTuple):
     terms: Sequence[tuple[Span, str]]
     masked: MaskedText
     code: str
+    replaced: Mapping[int, str] = MappingProxyType({})
 
     def cut(self, translator: Translator) -> list[Part]:
         """Cut the sentence into parts that the model can translate."""
@@ -126,7 +131,14 @@ class _ViewMaker:
             for (start, end), target in sentence.terms
             if (inside := [i for i, origin in enumerate(self.origins) if start <= origin < end])
         ]
-        return View(self.text, self.wanted, self.kept, [*self.origins, len(sentence.text)], terms)
+        return View(
+            self.text, self.wanted, self.kept, [*self.origins, len(sentence.text)], terms, self._begins_with_capital()
+        )
+
+    def _begins_with_capital(self) -> bool:
+        text, slots = self.part.text, self.sentence.masked.slots
+        first = next((each for each in text if each.isalnum() or each in slots), "")
+        return first.isupper() or (not first.isalpha() and text.rstrip()[-1:] in (".", "!", "?"))
 
     def _origin(self, i: int) -> int:
         origins = self.sentence.masked.origins
@@ -152,9 +164,17 @@ class _ViewMaker:
 
     def _add(self, span: Span, source: Span, kept: Sequence[int], wanted: Wanted) -> None:
         text, (start, end) = self.sentence.text, source
-        before, after = text[max(0, start - 1) : start], text[end : end + 2]
-        self.wanted.append(wanted._replace(text=text[start:end], before=before, after=after))
-        self.kept.append([(k, (self.sentence.kept[k][0] - start, self.sentence.kept[k][1] - start)) for k in kept])
+        before, after = text[max(0, start - LONGEST_LEAD) : start], text[end : end + 2]
+        shown, spans, position = "", list[tuple[int, Span]](), start
+        for index in kept:
+            first, last = self.sentence.kept[index]
+            shown += text[position:first]
+            begin = len(shown)
+            shown += self.sentence.replaced.get(index, text[first:last])
+            spans.append((index, (begin, len(shown))))
+            position = last
+        self.wanted.append(wanted._replace(text=shown + text[position:end], before=before, after=after))
+        self.kept.append(spans)
 
 
 def _chosen(part: Part, stand_ins: StandIns, attempt: int) -> dict[str, StandIn]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 from allyouneed.languages import primary
+from allyouneed.translation.protection.finding import find_parts
 from allyouneed.translation.sentence_translation import Span, Term
 from allyouneed.translation.terminology.words import Unit, nouns_of, units_of
 
 _MOST_CHANGED = 4  # letters by which an inflected word differs in length from the term
+_REPLACED = frozenset(("url", "e-mail", "path", "code", "handle", "emoji"))  # kept parts that a term may replace
 _AGGLUTINATIVE = {"et", "eu", "fi", "hu", "tr", "ta"}  # languages with longer inflections
 
 
@@ -66,17 +69,20 @@ class Glossary:
     def find(self, text: str, kept: Iterable[Span] = ()) -> tuple[Term, ...]:
         """Find the terms of a sentence, in their order, without overlap.
 
+        A term overlaps a kept part only if it contains the part, and either the part is an address, a path, code or the
+        like, or the translation of the term has it too.
+
         Args:
             text: The sentence.
-            kept: Positions of parts that come through unchanged; no term overlaps them.
+            kept: Positions of parts that come through unchanged, in order, without overlap.
         """
-        units, free = units_of(text, self.source), bytearray(b"\1" * len(text))
-        for start, end in kept:
-            free[start:end] = bytes(end - start)
+        units, free, kept = units_of(text, self.source), bytearray(b"\1" * len(text)), tuple(kept)
+        starts, ends = [start for start, _ in kept], [end for _, end in kept]
         found = []
         for match in sorted((match for i in range(len(units)) for match in self._beginning(units, i)), reverse=True):
             start, end = match.span
-            if all(free[start:end]):
+            inside = kept[bisect_right(ends, start) : bisect_left(starts, end)]
+            if all(free[start:end]) and all(_gives_up(text, span, match) for span in inside):
                 free[start:end] = bytes(end - start)
                 found.append(Term(match.span, _in_case(match.entry, text[start:end])))
         return tuple(sorted(found))
@@ -128,6 +134,15 @@ class Glossary:
         for keys in self._entries:
             counts.setdefault(keys[0], set()).add(len(keys))
         return counts
+
+
+def _gives_up(text: str, kept: Span, match: _Match) -> bool:
+    """Return whether a term may replace a kept part."""
+    if not (match.span[0] <= kept[0] and kept[1] <= match.span[1]):
+        return False
+    part = text[slice(*kept)]
+    kinds = [each.kind for each in find_parts(part)]
+    return part in match.entry.target or (bool(kinds) and _REPLACED.issuperset(kinds))
 
 
 def _case_fits(word: str, term: str) -> bool:

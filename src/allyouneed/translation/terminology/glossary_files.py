@@ -71,7 +71,7 @@ def _table_entries(path: Path, source: str, target: str) -> Iterator[Entry]:
     first = next(rows, None)
     if first is None:
         return
-    columns = _columns(first[1], source, target)
+    columns = _columns(first[1], source, target, path)
     for number, cells in rows if columns else chain([first], rows):
         found = _entry(cells, columns or (0, 1), separator, (source, target))
         if isinstance(found, Entry):
@@ -127,15 +127,28 @@ def _separator(sample: Sequence[str]) -> str:
     return max("\t;,", key=lambda separator: sum(separator in line for line in lines))
 
 
-def _columns(header: Sequence[str], source: str, target: str) -> tuple[int, int] | None:
-    """Return the indices of the columns that a header names, or None if the first row is not a header."""
+def _columns(header: Sequence[str], source: str, target: str, path: Path) -> tuple[int, int] | None:
+    """Return the indices of the columns that a header names, or None if the first row is not a header.
+
+    Two codes of other languages are an entry: "it" and "so" are words.
+
+    Raises:
+        UserError: If the first row names languages, but only one of the two.
+    """
     names = [cell.strip().lower() for cell in header]
     if tuple(names[:2]) == _HEADER:
         return 0, 1
     if len(names) < 2 or not all(name and canonical_code(name) for name in names):
         return None
     found = [next((i for i, name in enumerate(names) if _is_language(name, code)), None) for code in (source, target)]
-    return None if found[0] is None or found[1] is None else (found[0], found[1])
+    if found[0] is not None and found[1] is not None:
+        return found[0], found[1]
+    if len(names) == 2 and found == [None, None]:
+        return None
+    lacking = source if found[0] is None else target
+    raise UserError(
+        f"{path}: the columns are {', '.join(names)}; none is {lacking}. Check --from and --to, or the file."
+    )
 
 
 def _is_language(name: str, code: str) -> bool:

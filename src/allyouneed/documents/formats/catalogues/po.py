@@ -12,18 +12,22 @@ from dataclasses import dataclass, field
 
 from allyouneed.documents.document import ReadOptions
 from allyouneed.documents.formats.catalogues.po_header import Header, declared_charset, read_header
-from allyouneed.documents.formats.catalogues.po_strings import is_wrapped, quoted, unquoted
+from allyouneed.documents.formats.catalogues.po_strings import LINE_END, is_wrapped, quoted, unquoted
 from allyouneed.documents.formats.text.encoded_text import EncodedText, decode
 from allyouneed.documents.formats.text.patching import Edit, changed, patched
 from allyouneed.documents.segments import Parts, Segment, plain_text
 from allyouneed.errors import UserError
 
+# A carriage return ends a line if a line follows; elsewhere, it is a character.
+_RETURN = r"\r(?=[ \t]*(?:[\"#\r\n]|msg|domain|\Z))"
 _LINE = re.compile(
-    r'[ \t]*(?:(?P<keyword>msgctxt|msgid_plural|msgid|msgstr(?:\[\d+\])?|domain)(?=[\s"])|(?P<comment>\#.?)|(?="))'
-    r"(?P<rest>[^\n]*)(?:\n|\Z)"
+    r'[ \t]*(?:(?P<keyword>msgctxt|msgid_plural|msgid|msgstr(?:\[\d+\])?|domain)(?=[\s"])'
+    r'|(?P<comment>\#[^\r\n]?)|(?="))'
+    r'(?P<rest>(?:(?(comment)(?!))[ \t]*"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+")*+'
+    rf"(?:[^\r\n]|(?!{_RETURN}|\r\n)\r)*+)(?:\r?\n|\r|\Z)"
 )
 _STRING = re.compile(r'"([^"\\\n]*(?:\\.[^"\\\n]*)*)"[ \t\r]*')
-_BLANK = re.compile(r"[ \t\r\f\v]*(?:\n|\Z)")
+_BLANK = re.compile(r"[ \t\f\v]*(?:\r*\n|\r|\Z)")
 _FUZZY = re.compile(r"(?<![\w-])fuzzy(?![\w-])")
 
 
@@ -82,17 +86,22 @@ class Catalogue:
         if not new:
             return self.content.encode(self.content.text)
         wraps = is_wrapped(self.content.text)
-        line_end = "\r\n" if "\r\n" in self.content.text else "\n"
         by_entry: dict[int, dict[str, str]] = {}
         for index, text in new.items():
             entry, keyword = self.entries[index]
             by_entry.setdefault(entry.start, {})[keyword] = text
         entries = [entry for entry, keyword in self.entries if keyword == "msgid" and entry.start in by_entry]
-        edits = self.header.edits(any("msgid_plural" in entry.fields for entry in entries), wraps, line_end)
+        has_plurals = any("msgid_plural" in entry.fields for entry in entries)
+        edits = self.header.edits(has_plurals, wraps, self._line_end(self.header.span[0] if self.header.span else 0))
         for entry in entries:
-            edits += self._entered(entry, by_entry[entry.start], wraps, line_end)
+            edits += self._entered(entry, by_entry[entry.start], wraps, self._line_end(entry.start))
         content = self.content._replace(encoding=self.header.new_encoding)
         return content.encode(patched(content.text, edits))
+
+    def _line_end(self, position: int) -> str:
+        """The line end that follows a position; a file may have several kinds."""
+        found = LINE_END.search(self.content.text, position)
+        return found[0] if found else "\n"
 
     def _entered(self, entry: Entry, new: dict[str, str], wraps: bool, line_end: str) -> Iterator[Edit]:
         """The edits that enter the translation of one entry."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from unicodedata import east_asian_width
 
+LINE_END = re.compile(r"\r\n|\r|\n")
 _WIDTH = 79  # columns of a line, the default of gettext
 _ESCAPE = re.compile(r"\\([0-7]{1,3}|x[0-9a-fA-F]{1,2}|.)", re.DOTALL)
 _UNESCAPED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
@@ -28,7 +29,7 @@ def _character(escape: re.Match[str]) -> str:
 
 def is_wrapped(text: str) -> bool:
     """Return whether the strings of a catalogue are broken at gettext's width, rather than only at line feeds."""
-    long = (line for line in text.split("\n") if len(line) > _WIDTH + 3 and line.startswith(('"', "msg")))
+    long = (line for line in LINE_END.split(text) if len(line) > _WIDTH + 3 and line.startswith(('"', "msg")))
     return not any(" " in line[20:_WIDTH] for line in long)
 
 
