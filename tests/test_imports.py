@@ -85,10 +85,10 @@ def test_kernels_and_data_and_model_are_independent():
     assert "data" not in MAY_IMPORT["model"]
 
 
-def test_the_compiled_decoder_imports_only_the_search_of_translation():
+def test_the_compiled_decoder_imports_only_search_and_stopping_of_translation():
     for path in (SOURCE / "translation" / "engine").glob("*.py"):
         modules = {name.split(".")[2] for name in modules_imported(path) if name.startswith("allyouneed.translation.")}
-        assert modules <= {"engine", "search"}, path.name
+        assert modules <= {"engine", "search", "stopping"}, path.name
 
 
 def test_few_imports_are_local():

@@ -6,10 +6,12 @@ import json
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import pytest
 import requests
 
+from allyouneed.serving.model_worker import ModelWorker
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.server_settings import ServerSettings
 from tests.serving.conftest import serving
@@ -19,7 +21,7 @@ from tests.serving.conftest import serving
 def limited(registry):
     """A server with low limits."""
     settings = ServerSettings(
-        threads=1, body_bytes=2000, file_bytes=2000, body_seconds=0.5, queue_sentences=8, file_minutes=0.05,
+        threads=1, body_bytes=2000, file_bytes=2000, body_seconds=0.5, file_minutes=0.05,
         characters=1000, metrics_token="secret", origins=("https://example.org",),
     )  # fmt: skip
     with serving(registry, settings) as address:
@@ -46,11 +48,31 @@ def test_a_slow_body_times_out(limited):
         assert connection.recv(1000).startswith(b"HTTP/1.1 408")
 
 
-def test_a_full_queue_is_503_with_retry_after(limited):
-    body = {"q": "\n".join(f"a b c {letter}" for letter in "abcdefghij"), "source": "aa", "target": "bb"}
-    response = requests.post(f"{limited}/translate", json=body, timeout=300)
-    assert response.status_code == 503
-    assert int(response.headers["retry-after"]) >= 1
+def test_a_full_queue_is_503_with_retry_after(registry, monkeypatch):
+    work, release, begun = ModelWorker.work, threading.Event(), threading.Semaphore(0)
+
+    def hold(worker, key, payloads):
+        begun.release()
+        release.wait()
+        return work(worker, key, payloads)
+
+    monkeypatch.setattr(ModelWorker, "work", hold)
+
+    def ask(text: str) -> requests.Response:
+        body = {"q": text, "source": "aa", "target": "bb"}
+        return requests.post(f"{address}/translate", json=body, timeout=300)
+
+    with serving(registry, ServerSettings(threads=1, queue_sentences=8)) as address, ThreadPoolExecutor(8) as clients:
+        first = clients.submit(ask, "a")
+        begun.acquire()  # the model thread is busy, so further sentences wait
+        others = [clients.submit(ask, f"a b\na c\na d\na {letter}") for letter in "abcde"]
+        rejected = next(each.result() for each in as_completed(others))
+        assert rejected.status_code == 503
+        assert "queue is full" in rejected.json()["error"]
+        assert int(rejected.headers["retry-after"]) >= 1
+        release.set()
+        assert first.result().ok
+        assert any(each.result().ok for each in others)
 
 
 def test_metrics_require_the_token(limited):

@@ -23,10 +23,11 @@ from allyouneed.serving import deepl, deepl_glossaries, explorer_routes, libretr
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.api_keys import AccessControl
 from allyouneed.serving.body import BodyLimitMiddleware
+from allyouneed.serving.cancellation import CancellationMiddleware
 from allyouneed.serving.detect import LanguageDetector
 from allyouneed.serving.document_jobs import DocumentJobs
 from allyouneed.serving.glossaries import GlossaryStore
-from allyouneed.serving.model_worker import BatchKey, ModelWorker, StreamingSentence, SwitchedSentence
+from allyouneed.serving.model_worker import BatchKey, ModelWorker, StreamingSentence, SwitchedSentence, translate
 from allyouneed.serving.pipeline import TranslationPipeline
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.request_queue import QueueLimits, RequestQueue
@@ -42,6 +43,7 @@ _CONTENT_SECURITY_POLICY = (
 )
 _BYTES_PER_TOKEN = 3  # a low estimate: 3.7 in English, about 5 in Korean
 _MAINTENANCE_SECONDS = 10.0
+_LAST_SECONDS = 5.0  # for batches without a client, which stop at their next step
 _FORM_OVERHEAD = 64 * 1024  # bytes that a multipart form adds to its file
 _GLOSSARY_OVERHEAD = 3  # bytes of JSON for a byte of UTF-8, with escapes
 Payload = Sentence | str | StreamingSentence | SwitchedSentence
@@ -62,7 +64,8 @@ def build_app(registry: TranslatorRegistry, settings: ServerSettings) -> FastAPI
     metrics = ServerMetrics()
     queue = _request_queue(registry, settings, metrics)
     metrics.queue.set_function(lambda: queue.waiting)
-    pipeline, access = TranslationPipeline(registry, queue), AccessControl(settings.keys, settings.per_minute)
+    pipeline = TranslationPipeline(registry, queue, seconds=settings.seconds)
+    access = AccessControl(settings.keys, settings.per_minute)
     documents, detector = DocumentJobs(pipeline, settings), LanguageDetector(registry.sources)
     app = FastAPI(title="allyouneed", version=__version__, lifespan=_lifespan, docs_url=None, redoc_url=None)
     glossaries = GlossaryStore(_glossary_folder(settings, documents), settings.glossary_bytes)
@@ -85,6 +88,7 @@ def build_app(registry: TranslatorRegistry, settings: ServerSettings) -> FastAPI
     )
     if settings.origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"])
+    app.add_middleware(CancellationMiddleware)
     app.add_middleware(TelemetryMiddleware, metrics, settings.log_text)
     return app
 
@@ -98,9 +102,9 @@ def _glossary_folder(settings: ServerSettings, documents: DocumentJobs) -> Path:
 
 def _request_queue(registry: TranslatorRegistry, settings: ServerSettings, metrics: ServerMetrics) -> RequestQueue:
     def weigh(key: BatchKey, payload: Payload) -> int:
-        if isinstance(payload, Sentence):
+        if isinstance(payload, Sentence | StreamingSentence):
             return 1 + len(payload.text.encode()) // _BYTES_PER_TOKEN  # tokenizing would block the event loop
-        return settings.batch_tokens  # other tasks process their payloads one by one, so a batch gains nothing
+        return settings.batch_tokens  # the explorer takes long for a sentence
 
     def observe(key: BatchKey, payloads: Sequence[Payload], seconds: float) -> None:
         texts = [payload if isinstance(payload, str) else payload.text for payload in payloads]
@@ -110,10 +114,10 @@ def _request_queue(registry: TranslatorRegistry, settings: ServerSettings, metri
     limits = QueueLimits(
         settings.threads or available_cores(),
         settings.batch_tokens,
-        settings.gather_seconds,
-        settings.queue_sentences,
+        gather_seconds=settings.gather_seconds,
+        queue_sentences=settings.queue_sentences,
     )
-    return RequestQueue(lambda: ModelWorker(registry), weigh, limits, observe)
+    return RequestQueue(lambda: ModelWorker(registry), weigh, limits, observe, lambda key: key.task is translate)
 
 
 @asynccontextmanager
@@ -126,7 +130,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     maintenance.cancel()
     await state.documents.close()
-    await asyncio.to_thread(queue.close)
+    await asyncio.to_thread(queue.close, _LAST_SECONDS)
     state.access.save_usage()
 
 

@@ -32,6 +32,8 @@ from allyouneed.zip_files import ZipLimits
 _log = logging.getLogger(__name__)
 _MOST_ENTRIES = 10_000  # of a document that is a ZIP archive
 _CODE_CHARACTERS = 100  # at the beginning of a text file, in which a target-language code may be
+_ATTEMPTS = 10  # for sentences of a file, if the queue is full or a model fails
+_BYTES = 10_000  # added to the size of each file, since a small archive may have much content
 
 
 @dataclass
@@ -82,17 +84,16 @@ class UploadedDocument(NamedTuple):
     Attributes:
         name: File name given by the client.
         document: Its segments.
+        texts: The texts that are translated.
+        size: Size for fair sharing of threads, in bytes.
         code: Target-language code at the beginning of a text file, such as `>>fr<<`; it is not part of the document.
     """
 
     name: str
     document: Document
+    texts: list[str]
+    size: int
     code: str = ""
-
-    @property
-    def texts(self) -> list[str]:
-        """The texts that are translated."""
-        return [segment.text for segment in self.document.segments if not segment.is_finished]
 
 
 class DocumentJobs:
@@ -137,12 +138,17 @@ class DocumentJobs:
         """
         code, start = "", 0
         if route and format_of(filename, data).title == "plain text":
-            code, start = self._pipeline.split_code(data[:_CODE_CHARACTERS].decode("utf-8", "replace"), route)
+            code, start = self._pipeline.sentences.split_code(data[:_CODE_CHARACTERS].decode("utf-8", "replace"), route)
         limits = ZipLimits(_MOST_ENTRIES, self._settings.unpacked_bytes)
         options = ReadOptions(PurePath(filename).name, *languages, limits=limits)
-        uploaded = UploadedDocument(filename, await asyncio.to_thread(read_document, data[start:], options), code)
-        check_length(sum(map(len, uploaded.texts)), self._settings.file_characters)
-        return uploaded
+
+        def read_it() -> UploadedDocument:
+            document = read_document(data[start:], options)
+            texts = [segment.text for segment in document.segments if not segment.is_finished]
+            check_length(sum(map(len, texts)), self._settings.file_characters)
+            return UploadedDocument(filename, document, texts, _BYTES + len(data), code)
+
+        return await self._pipeline.preparation.run(read_it, _BYTES + len(data))
 
     def submit(self, uploaded: UploadedDocument, route: Route, finders: Finders | None = None) -> DocumentJob:
         """Start to translate a document.
@@ -176,7 +182,11 @@ class DocumentJobs:
             ApiError: If the translation failed.
         """
         if job.task:
-            await asyncio.wait([job.task])
+            try:
+                await asyncio.wait([job.task])
+            except asyncio.CancelledError:  # the client has left, and nobody else knows the id
+                self.delete(job)
+                raise
         if job.error:
             raise job.error
         return job
@@ -211,11 +221,19 @@ class DocumentJobs:
         for job in [job for job in self._jobs.values() if job.expires < now]:
             self.delete(job)
 
-    async def close(self) -> None:
-        """Cancel running jobs and delete all files; results cannot be fetched after shutdown."""
-        tasks = [job.task for job in self._jobs.values() if job.task and not job.task.done()]
+    def cancel(self) -> list[asyncio.Task[None]]:
+        """Cancel running jobs, and return them."""
+        running = [job for job in self._jobs.values() if job.task and not job.task.done()]
+        for job in running:
+            job.status, job.error = "error", ApiError(503, "the server is shutting down; try again", 5)
+        tasks = [job.task for job in running if job.task]
         for task in tasks:
             task.cancel()
+        return tasks
+
+    async def close(self) -> None:
+        """Cancel running jobs and delete all files; results cannot be fetched after shutdown."""
+        tasks = self.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -225,7 +243,8 @@ class DocumentJobs:
         job.status = "translating"
         try:
             result = await self._translated(job, uploaded, route, finders)
-            await asyncio.to_thread(self.path(job).write_bytes, result.data)
+            path = self.path(job)
+            await self._pipeline.preparation.run(lambda: path.write_bytes(result.data), len(result.data))
             job.notes, job.problems, job.unchanged = result.notes, result.problems, len(result.unchanged)
             job.status = "done"
         except ApiError as error:
@@ -248,11 +267,19 @@ class DocumentJobs:
         sources = [segment.source for segment in segments if not segment.is_finished]
         found = iter(
             await self._pipeline.translate_segments(
-                sources, route, TranslationOptions(), finders=finders, code=uploaded.code, on_progress=on_progress
+                sources,
+                route,
+                TranslationOptions(),
+                finders=finders,
+                code=uploaded.code,
+                on_progress=on_progress,
+                attempts=_ATTEMPTS,
             )
         )
         translations = [None if segment.is_finished else next(found) for segment in segments]
-        return await asyncio.to_thread(finish_document, uploaded.document, translations)
+        return await self._pipeline.preparation.run(
+            lambda: finish_document(uploaded.document, translations), uploaded.size
+        )
 
 
 def file_types() -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -12,10 +11,6 @@ from allyouneed.errors import UserError
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.state import ApplicationState, TextResult
-
-
-class ClientLeftError(UserError):
-    """Stops a search whose client has disconnected."""
 
 
 async def translation_events(
@@ -43,12 +38,10 @@ async def translation_events(
     if not route:
         yield _event("done", result_json(TextResult(text, [], [], detected)))
         return
-    loop, client_left = asyncio.get_running_loop(), threading.Event()
+    loop = asyncio.get_running_loop()
     partial_texts: asyncio.Queue[str | None] = asyncio.Queue()
 
     def on_text(so_far: str) -> None:
-        if client_left.is_set():
-            raise ClientLeftError("the client left")
         loop.call_soon_threadsafe(partial_texts.put_nowait, so_far)
 
     started = False
@@ -64,8 +57,7 @@ async def translation_events(
             raise
         yield _event("error", {"error": str(error)})
     finally:
-        client_left.set()
-        work.cancel()
+        work.cancel()  # which also stops the search
 
 
 async def prepend(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from allyouneed.documents.document_translation import Memory, sentence_keys
+from allyouneed.documents.document_translation import Key, Memory, sentence_keys
 from allyouneed.documents.formats.markup.markup_document import MarkupText
 from allyouneed.documents.formats.markup.markup_structure import MarkupRules
 from allyouneed.documents.segment_translation import (
@@ -24,31 +22,29 @@ from allyouneed.documents.segment_translation import (
 from allyouneed.documents.segments import Parts
 from allyouneed.documents.sentences import join_sentences
 from allyouneed.serving.api_errors import ApiError
+from allyouneed.serving.long_sentences import with_code
 from allyouneed.serving.model_worker import (
     BatchKey,
     ContrastedSentence,
     PatchedSentences,
     SentenceTranslation,
-    StreamingSentence,
     SwitchedSentence,
     TranslationOptions,
     explore,
     explore_contrast,
     explore_patching,
     explore_switched,
-    translate,
-    translate_streaming,
 )
+from allyouneed.serving.preparation import PreparationThreads
 from allyouneed.serving.registry import Route, TranslatorRegistry
 from allyouneed.serving.request_queue import RequestQueue
-from allyouneed.serving.routes import Travelling
-from allyouneed.translation.protection import has_letters
-from allyouneed.translation.sentence_translation import Sentence, Span, TranslatedSentence
+from allyouneed.serving.sentence_pipeline import SentencePipeline
+from allyouneed.translation.sentence_translation import Span, TranslatedSentence
+from allyouneed.translation.stopping import check_needed
 from allyouneed.translation.translator import Translator
 
 _WORD = re.compile(r"[^ ]+")
 _UNCHANGED = "“{}” is unchanged in the translation."
-_MAX_QUEUED = 256  # queued sentences per request, so that a long text does not block other requests
 CharSpan = tuple[int, int]
 _EXPLORER_TASKS: dict[type, Callable[[Translator, Sequence[Any], TranslationOptions], list[Any]]] = {
     str: explore,
@@ -96,19 +92,26 @@ class _PreparedText(NamedTuple):
     segment: PreparedSegment
 
 
-@dataclass(frozen=True)
 class TranslationPipeline:
-    """Translates texts through the request queue.
+    """Translates texts and documents through the request queue.
 
-    Attributes:
+    Args:
         registry: The served translators.
         queue: Queue of the model threads.
         finders: Find what translations must keep.
+        seconds: Time limit of reading, splitting and writing a text.
+
+    Attributes:
+        preparation: Threads that read, split and write long texts.
+        sentences: Translates sentences.
     """
 
-    registry: TranslatorRegistry
-    queue: RequestQueue
-    finders: Finders = PROTECTION
+    def __init__(
+        self, registry: TranslatorRegistry, queue: RequestQueue, finders: Finders = PROTECTION, seconds: float = 60.0
+    ):
+        self.registry, self.queue, self.finders = registry, queue, finders
+        self.preparation = PreparationThreads(seconds)
+        self.sentences = SentencePipeline(registry, queue, self.preparation)
 
     async def translate(
         self,
@@ -133,11 +136,17 @@ class TranslationPipeline:
         Raises:
             ApiError: 503 if the queue rejects the sentences.
         """
-        parts = [self._prepare(text, route, split, finders) for text in texts]
-        sentences = [_with_code(sentence, part.code) for part in parts for sentence in part.segment.sentences]
-        results = iter(await self._translate_sentences(sentences, route, options))
+        size = sum(map(len, texts))
+        parts = await self.preparation.run(
+            lambda: [self._prepared(text, route, split, finders) for text in texts], size
+        )
+        sentences = [with_code(sentence, part.code) for part in parts for sentence in part.segment.sentences]
+        results = iter(await self.sentences.translate(sentences, route, options))
+        found = [[next(results) for _ in part.segment.pieces] for part in parts]
         hypotheses = options.search.num_hypotheses
-        return [_assemble(part, [next(results) for _ in part.segment.pieces], hypotheses) for part in parts]
+        return await self.preparation.run(
+            lambda: [_assemble(part, each, hypotheses) for part, each in zip(parts, found, strict=True)], size
+        )
 
     async def translate_markup(
         self,
@@ -153,11 +162,11 @@ class TranslationPipeline:
         Raises:
             ApiError: 503 if the queue rejects the sentences.
         """
-        code, start = self.split_code(text, route)
-        markup = await asyncio.to_thread(MarkupText, text[start:], rules)
+        code, start = self.sentences.split_code(text, route)
+        markup = await self.preparation.run(lambda: MarkupText(text[start:], rules), len(text))
         sources = [segment.source for segment in markup.segments]
         translated = await self.translate_segments(sources, route, options, split, finders, code)
-        written = await asyncio.to_thread(markup.write, [each.parts for each in translated])
+        written = await self.preparation.run(lambda: markup.write([each.parts for each in translated]), len(text))
         unchanged = [_UNCHANGED.format(sentence) for each in translated for sentence in each.unchanged]
         return TextTranslation(written, [], [], (*(one for each in translated for one in each.problems), *unchanged))
 
@@ -170,6 +179,7 @@ class TranslationPipeline:
         finders: Finders | None = None,
         code: str = "",
         on_progress: Callable[[int, int], None] = lambda done, total: None,
+        attempts: int = 1,
     ) -> list[SegmentTranslation]:
         """Translate segments of a document.
 
@@ -181,25 +191,26 @@ class TranslationPipeline:
             finders: Find what must be kept, and terms; None for those of the pipeline.
             code: Target-language code that each sentence begins with, such as `>>fr<<`.
             on_progress: Called with the number of translated sentences and of all sentences.
+            attempts: How often sentences are queued again if the queue is full or a model fails.
 
         Raises:
             ApiError: 503 if the queue rejects the sentences.
         """
-        prepared = await asyncio.to_thread(
-            lambda: [prepare(source, route[0][0], finders or self.finders, split) for source in sources]
+        size = sum(len(part) for source in sources for part in source if isinstance(part, str))
+        prepared, keys = await self.preparation.run(
+            lambda: self._prepared_segments(sources, route, finders, split), size
         )
-        keys = dict.fromkeys(key for each in prepared for key in sentence_keys(each))
         memory: Memory = {}
         for links in (False, True):
             sentences = [sentence for sentence, has_links in keys if has_links is links]
-            with_code = [_with_code(sentence, code) for sentence in sentences]
+            coded = [with_code(sentence, code) for sentence in sentences]
             chosen = options.for_one_best()._replace(words=False, links=links)
             on_count = partial(_report, on_progress, len(memory), len(keys))
-            found = await self._translate_sentences(with_code, route, chosen, on_count)
+            found = await self.sentences.translate(coded, route, chosen, on_count, attempts)
             for sentence, result in zip(sentences, found, strict=True):
                 memory[sentence, links] = _without_code(result, code)
-        return await asyncio.to_thread(
-            lambda: [assemble(each, [memory[key] for key in sentence_keys(each)]) for each in prepared]
+        return await self.preparation.run(
+            lambda: [assemble(each, [memory[key] for key in sentence_keys(each)]) for each in prepared], size
         )
 
     async def stream(
@@ -216,7 +227,7 @@ class TranslationPipeline:
         Raises:
             ApiError: 503 if the queue rejects a sentence.
         """
-        part = self._prepare(text, route, True)
+        part = await self.preparation.run(lambda: self._prepared(text, route, True), len(text))
         pieces, results = part.segment.pieces, list[SentenceTranslation]()
         for piece, sentence in zip(pieces, part.segment.sentences, strict=True):
             before = join_sentences(pieces[: len(results)], [result.text for result in results]) + piece.space
@@ -224,7 +235,7 @@ class TranslationPipeline:
             def on_sentence(so_far: str, before: str = before) -> None:
                 on_text(before + so_far)
 
-            results.append(await self._stream_sentence(_with_code(sentence, part.code), route, options, on_sentence))
+            results.append(await self.sentences.stream(with_code(sentence, part.code), route, options, on_sentence))
             on_text(before + results[-1].text)
         return _assemble(part, results, 1)
 
@@ -243,63 +254,19 @@ class TranslationPipeline:
         [data] = await self.queue.submit(BatchKey(_EXPLORER_TASKS[type(payload)], route[0]), [payload])
         return data
 
-    def split_code(self, text: str, route: Route) -> tuple[str, int]:
-        """Find a target-language code such as `>>fr<<` at the beginning of a text.
-
-        Returns:
-            The code, or "", and the index after it and one following space or line break.
-        """
-        code, rest = self.registry.translators[route[0]].tokenizer.split_code(text.lstrip())
-        return code, len(text) - len(rest) + rest[:1].isspace() if code else 0
-
-    def _prepare(self, text: str, route: Route, split: bool, finders: Finders | None = None) -> _PreparedText:
-        code, start = self.split_code(text, route)
+    def _prepared(self, text: str, route: Route, split: bool, finders: Finders | None = None) -> _PreparedText:
+        code, start = self.sentences.split_code(text, route)
         return _PreparedText(code, start, prepare((text[start:],), route[0][0], finders or self.finders, split))
 
-    async def _translate_sentences(
-        self,
-        sentences: Sequence[Sentence],
-        route: Route,
-        options: TranslationOptions,
-        on_progress: Callable[[int], None] = lambda done: None,
-    ) -> list[SentenceTranslation]:
-        """Translate each distinct sentence once; empty sentences have empty translations."""
-        results = {Sentence(""): SentenceTranslation("", 0.0, [])}
-        distinct = [sentence for sentence in dict.fromkeys(sentences) if sentence.text]
-        for start in range(0, len(distinct), _MAX_QUEUED):
-            chunk = distinct[start : start + _MAX_QUEUED]
-            results.update(zip(chunk, await self._follow_route(chunk, route, options), strict=True))
-            on_progress(start + len(chunk))
-        return [results[sentence] for sentence in sentences]
-
-    async def _follow_route(
-        self, sentences: Sequence[Sentence], route: Route, options: TranslationOptions
-    ) -> list[SentenceTranslation]:
-        """Translate along the route; only the last model uses the options that concern the target text."""
-        travelling = [Travelling.begin(sentence) for sentence in sentences]
-        for step, pair in enumerate(route):
-            is_last = step == len(route) - 1
-            key = BatchKey(translate, pair, options if is_last else options.for_one_best())
-            results = await self.queue.submit(key, [each.next_sentence(is_last) for each in travelling])
-            travelling = [each.after(result, is_last) for each, result in zip(travelling, results, strict=True)]
-        return [each.result for each in travelling]
-
-    async def _stream_sentence(
-        self, sentence: Sentence, route: Route, options: TranslationOptions, on_text: Callable[[str], None]
-    ) -> SentenceTranslation:
-        """Translate a sentence and pass on its beginnings, unless it has parts to keep, or nothing to translate."""
-        if not sentence.text:
-            return SentenceTranslation("", 0.0, [])
-        if sentence.kept or sentence.terms or not has_letters(sentence.text):
-            [result] = await self._follow_route([sentence], route, options)
-            return result
-        travelling = Travelling.begin(sentence)
-        if len(route) > 1:
-            [pivot] = await self._follow_route([sentence], route[:-1], options.for_one_best())
-            travelling = travelling.after(pivot, False)
-        key = BatchKey(translate_streaming, route[-1], options)
-        [result] = await self.queue.submit(key, [StreamingSentence(travelling.next_sentence(True).text, on_text)])
-        return travelling.after(result, True).result
+    def _prepared_segments(
+        self, sources: Sequence[Parts], route: Route, finders: Finders | None, split: bool
+    ) -> tuple[list[PreparedSegment], dict[Key, None]]:
+        """Prepare segments, and return their distinct sentences too."""
+        prepared = []
+        for source in sources:
+            check_needed()
+            prepared.append(prepare(source, route[0][0], finders or self.finders, split))
+        return prepared, dict.fromkeys(key for each in prepared for key in sentence_keys(each))
 
 
 def word_spans(text: str) -> list[CharSpan]:
@@ -309,16 +276,6 @@ def word_spans(text: str) -> list[CharSpan]:
 
 def _report(on_progress: Callable[[int, int], None], before: int, total: int, done: int) -> None:
     on_progress(before + done, total)
-
-
-def _with_code(sentence: Sentence, code: str) -> Sentence:
-    """Put a target-language code in front of a sentence; an empty sentence stays empty."""
-    if not code or not sentence.text:
-        return sentence
-    by = len(code) + 1
-    terms = tuple(term._replace(span=_moved(term.span, by)) for term in sentence.terms)
-    kept = tuple(_moved(span, by) for span in sentence.kept)
-    return sentence._replace(text=f"{code} {sentence.text}", kept=kept, terms=terms)
 
 
 def _without_code(result: SentenceTranslation, code: str) -> TranslatedSentence:

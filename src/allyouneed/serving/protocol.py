@@ -10,6 +10,8 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from allyouneed.serving.cancellation import cancel_request
+
 _REQUEST_TIMEOUT, _HEADERS_TOO_LARGE = 408, 431
 
 
@@ -31,6 +33,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timer()
         super().connection_lost(exc)
+        if self.cycle and not self.cycle.response_complete:
+            cancel_request(self.cycle.scope)
 
     def data_received(self, data: bytes) -> None:
         while data and not self.transport.is_closing():

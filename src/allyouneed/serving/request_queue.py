@@ -1,35 +1,33 @@
 """Request queue: sentences of all requests wait here, and model threads take them in batches.
 
 The queue is independent of translation: a batch key is any hashable value, and a worker turns the payloads of one key
-into results. The event loop never blocks on a model; model threads post results back to it.
+into results. The event loop never blocks on a model; model threads post results back to it. `fair_queue.py` decides
+whose items are next, and `model_threads.py` keeps the threads alive.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
-from itertools import count
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from allyouneed.serving.api_errors import ApiError
+from allyouneed.serving.fair_queue import FairQueue, Kind, QueuedItem, Submission, current_client
+from allyouneed.serving.model_threads import Backoff, ModelThreads, Worker
+from allyouneed.translation.stopping import StoppedError, stopping_when
 
-_log = logging.getLogger(__name__)
 _MAX_RETRY_SECONDS = 60
 _MAX_GATHER_INTERVALS = 8  # a batch waits for at most this many `gather_seconds`
-_RATE_SMOOTHING = 0.1  # weight of the newest batch in the moving average
-
-
-class Worker(Protocol):
-    """Processes batches in one model thread."""
-
-    def work(self, key: Any, payloads: Sequence[Any]) -> list[Any]:
-        """Return one result per payload, in order."""
+_SMOOTHING, _SMOOTHING_SLOWER = 0.1, 0.5  # weight of the newest batch in the moving averages
+_HEAVY_BATCH = 4  # times `batch_seconds`; a light item does not wait for a heavy batch
+_MOST_RATES = 1000  # keys whose speed is remembered; clients choose the keys
+_STOP_SECONDS = 1.0  # for batches to stop at their next step
+_OUTAGE = "the models cannot be started; try again later"
+_BACKOFF = Backoff()
 
 
 @dataclass(frozen=True)
@@ -37,38 +35,65 @@ class QueueLimits:
     """Limits of a request queue.
 
     Attributes:
-        threads: Number of model threads.
+        threads: Number of batches that are processed at a time, besides a batch of light items that would otherwise
+            wait for heavy ones.
         batch_tokens: Maximum total weight of a batch, in tokens.
+        batch_seconds: Time that a batch of light items should take at most; heavy ones may take four times as long.
+        light_tokens: Maximum total weight of a light submission.
         gather_seconds: How long a batch waits for its next sentence.
         queue_sentences: Maximum number of waiting sentences; further ones are rejected with 503.
+        backoff: Delays between attempts to start a model thread that failed.
     """
 
     threads: int = 1
     batch_tokens: int = 2048
+    batch_seconds: float = 0.5
+    light_tokens: int = 512
     gather_seconds: float = 0.003
     queue_sentences: int = 4096
+    backoff: Backoff = _BACKOFF
 
 
 @dataclass(eq=False)
-class _QueuedItem:
-    """One payload in the queue; `ticket` is its position in the order of arrival, `weight` its number of tokens."""
+class _Batch:
+    """Items that a thread processes."""
 
-    key: Hashable
-    payload: Any
-    weight: int
-    ticket: int
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Any] = field(repr=False)
+    kind: Kind
+    items: list[QueuedItem]
+
+
+class _Request(Submission):
+    """A submission with a caller that waits for its results; used on the caller's event loop only."""
+
+    def __init__(self, client: str, key: Hashable, is_heavy: bool, number: int):
+        super().__init__(client, key, is_heavy)
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[list[Any]] = self.loop.create_future()
+        self._results: list[Any] = [None] * number
+        self._missing = number
+
+    def receive(self, index: int, result: Any) -> None:
+        """Store a result, or fail with an exception."""
+        if self.future.done():
+            return
+        if isinstance(result, BaseException):
+            self.future.set_exception(result)
+            return
+        self._results[index] = result
+        self._missing -= 1
+        if not self._missing:
+            self.future.set_result(self._results)
 
 
 class RequestQueue:
     """Batches payloads of many requests for a fixed number of model threads.
 
     Args:
-        make_worker: Called once in each model thread.
+        make_worker: Called in each model thread, again after a failure.
         weigh: Estimates the number of tokens of a payload, given its key and the payload.
         limits: Threads, batch size and queue length.
         observe: Called by the model thread after each batch with its key, payloads and seconds.
+        shares_batch: Whether payloads with a key may share a batch; otherwise each is a batch of its own.
     """
 
     def __init__(
@@ -77,49 +102,76 @@ class RequestQueue:
         weigh: Callable[[Any, Any], int],
         limits: QueueLimits,
         observe: Callable[[Any, Sequence[Any], float], None] = lambda key, payloads, seconds: None,
+        shares_batch: Callable[[Any], bool] = lambda key: True,
     ):
-        self._make_worker, self._weigh, self._observe = make_worker, weigh, observe
-        self._limits = limits
-        self._changed = threading.Condition()
-        self._queues: dict[Hashable, deque[_QueuedItem]] = {}
-        self._waiting = self._waiting_tokens = self._working = 0
-        self._tickets = count()
-        self._sentences_per_second = 0.0
+        self._weigh, self._observe, self.limits = weigh, observe, limits
+        self._shares_batch = shares_batch
+        self._threads = ModelThreads(make_worker, self._serve, limits.threads + 1, limits.backoff, self._reject_waiting)
+        self._queue = FairQueue()
+        self._lock = threading.Lock()
+        self._can_take = threading.Condition(self._lock)
+        self._arrived = threading.Condition(self._lock)  # for the thread that gathers a batch
+        self._is_gathering = False
+        self._running: list[_Batch] = []
+        self._sentences_per_second = self._tokens_per_second = 0.0
+        self._rates: dict[Hashable, float] = {}  # tokens per second of a thread
         self._closing = False
-        self._threads: list[threading.Thread] = []
-        self._first_worker_done = threading.Event()
 
     def start(self) -> None:
         """Start the model threads."""
-        for _ in range(self._limits.threads):
-            self._start_thread()
+        self._threads.start()
 
     def wait_until_ready(self) -> None:
-        """Block until the first worker is ready or has failed."""
-        self._first_worker_done.wait()
+        """Block until the first worker is ready, or all have failed."""
+        self._threads.wait_until_ready()
 
-    def close(self) -> None:
-        """Reject new work, finish what was accepted, and join the threads."""
-        with self._changed:
+    def close(self, seconds: float = math.inf) -> bool:
+        """Reject new work, finish what was accepted, and end the threads.
+
+        Args:
+            seconds: After this time, what is not finished is rejected.
+
+        Returns:
+            Whether all threads have ended.
+        """
+        with self._lock:
             self._closing = True
-            self._changed.notify_all()
-        for thread in list(self._threads):
-            thread.join()
+            self._can_take.notify_all()
+            self._arrived.notify_all()
+        if self._threads.close(min(seconds, threading.TIMEOUT_MAX)):
+            return True
+        with self._lock:
+            unfinished = [*self._remove_all(), *(item for batch in self._running for item in batch.items)]
+        for item in unfinished:
+            item.submission.is_gone = True
+        _deliver((item, _shutting_down()) for item in unfinished)
+        return self._threads.close(_STOP_SECONDS)
 
     @property
     def waiting(self) -> int:
         """Number of payloads that no thread has taken yet."""
-        return self._waiting
+        return len(self._queue)
 
     @property
     def ready(self) -> bool:
-        """Whether the queue accepts work and has a live model thread."""
-        return not self._closing and any(thread.is_alive() for thread in self._threads)
+        """Whether the queue accepts work and has a working model thread."""
+        return not self._closing and self._threads.ready
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no model thread is running."""
+        return self._threads.have_ended
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether there has been no working model thread for so long that the server should be restarted."""
+        return self._threads.has_given_up
 
     async def submit(self, key: Hashable, payloads: Sequence[Any]) -> list[Any]:
         """Queue payloads and wait for their results.
 
-        All payloads are accepted or none. If the caller is cancelled, payloads that no thread has taken are dropped.
+        All payloads are accepted or none. If the caller is cancelled, payloads that no thread has taken are removed
+        from the queue, and a batch stops if nobody waits for any of its payloads.
 
         Args:
             key: Payloads with equal keys may share a batch.
@@ -129,157 +181,188 @@ class RequestQueue:
             Results in the order of the payloads.
 
         Raises:
-            ApiError: 503 if the queue is full or closing.
+            ApiError: 503 if the queue is full or closing, or no model thread works.
             Exception: Whatever the worker raised for one of the payloads.
         """
         if not payloads:
             return []
-        loop = asyncio.get_running_loop()
-        items = [
-            _QueuedItem(key, payload, self._weigh(key, payload), next(self._tickets), loop, loop.create_future())
-            for payload in payloads
-        ]
-        self._accept(key, items)
+        weights = [self._weigh(key, payload) for payload in payloads]
+        request = _Request(current_client.get(), key, sum(weights) > self.limits.light_tokens, len(payloads))
+        self._accept(request, payloads, weights)
         try:
-            return await asyncio.gather(*(item.future for item in items))
+            return await request.future
         finally:
-            for item in items:
-                if not item.future.done():
-                    item.future.cancel()
-                elif not item.future.cancelled():
-                    item.future.exception()  # marks it as retrieved, so that asyncio does not log it
+            request.is_gone = True
+            with self._lock:
+                self._queue.remove(request)
+                if self._closing:
+                    self._can_take.notify_all()
 
-    def _accept(self, key: Hashable, items: list[_QueuedItem]) -> None:
-        with self._changed:
+    def _accept(self, request: _Request, payloads: Sequence[Any], weights: Sequence[int]) -> None:
+        with self._lock:
             if self._closing:
-                raise ApiError(503, "the server is shutting down; try again", 5)
-            if self._waiting + len(items) > self._limits.queue_sentences:
+                raise _shutting_down()
+            if self._threads.in_outage:
+                raise ApiError(503, _OUTAGE, self._threads.retry_after)
+            # A client that has waiting sentences gets at most as much of the queue as remains for others.
+            remaining = self.limits.queue_sentences - len(self._queue) - len(payloads)
+            own = self._queue.waiting_of(request.client)
+            if remaining < 0 or (own and own + len(payloads) > remaining):
                 raise ApiError(503, "the queue is full; try again later", self.retry_after())
-            self._queues.setdefault(key, deque()).extend(items)
-            self._waiting += len(items)
-            self._waiting_tokens += sum(item.weight for item in items)
-            self._changed.notify_all()
+            self._queue.add(request, payloads, weights)
+            if self._is_gathering:
+                self._arrived.notify()
+            elif self._may_take():
+                self._can_take.notify()
 
     def retry_after(self) -> int:
         """Estimate the seconds until the current queue is processed, from the rate of recent batches."""
-        seconds = self._waiting / self._sentences_per_second if self._sentences_per_second else 1
+        seconds = self.waiting / self._sentences_per_second if self._sentences_per_second else 1
         return max(1, min(_MAX_RETRY_SECONDS, math.ceil(seconds)))
 
-    def _start_thread(self) -> None:
-        thread = threading.Thread(target=self._run, name="model", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _reject_waiting(self) -> None:
+        """Answer what is waiting with 503, since no model thread will take it soon."""
+        with self._lock:
+            waiting = self._remove_all()
+        error = ApiError(503, _OUTAGE, self._threads.retry_after)
+        _deliver((item, error) for item in waiting)
 
-    def _run(self) -> None:
-        batch: list[_QueuedItem] = []
-        try:
-            worker = self._make_worker()
-            self._first_worker_done.set()
-            while batch := self._take():
+    def _remove_all(self) -> list[QueuedItem]:
+        removed: list[QueuedItem] = []
+        while len(self._queue):
+            removed += self._queue.take(self._queue.next_kind(), len(self._queue), sum(self._queue.weight))
+        self._can_take.notify_all()
+        return removed
+
+    def _serve(self, worker: Worker) -> None:
+        """Process batches until the queue is closed and empty; if the worker dies, its batch is answered with 503."""
+        while batch := self._take():
+            has_failed = True
+            try:
                 self._process(worker, batch)
-                self._finish(batch)
-        except BaseException as error:  # also SystemExit: the batch is answered and the thread replaced in any case
-            _log.exception("a model thread failed")
-            self._first_worker_done.set()
-            failure = ApiError(503, f"the model failed ({type(error).__name__}); try again", 1)
-            _deliver(batch, [failure] * len(batch))
-            self._threads.remove(threading.current_thread())
-            if batch:
-                self._finish(batch)
-                self._start_thread()
+                has_failed = False
+            except BaseException as error:  # also SystemExit
+                failure = ApiError(503, f"the model failed ({type(error).__name__}); try again", 1)
+                _deliver((item, failure) for item in batch.items)
+                raise
+            finally:
+                with self._lock:
+                    self._running.remove(batch)
+                    if has_failed:  # otherwise this thread takes the next batch
+                        self._can_take.notify()
 
-    def _take(self) -> list[_QueuedItem]:
-        """Take the oldest item and others with its key, up to the size of a batch; [] when the queue is closed."""
-        with self._changed:
-            self._wait_for_work()
-            if not self._waiting:
-                return []
-            queue = min((queue for queue in self._queues.values() if queue), key=lambda queue: queue[0].ticket)
-            share = self._share(len(queue))
-            batch: list[_QueuedItem] = []
-            tokens = 0
-            limit = self._limits.batch_tokens
-            while queue and len(batch) < share and (not batch or tokens + queue[0].weight <= limit):
-                batch.append(queue.popleft())
-                tokens += batch[-1].weight
-            if not queue:
-                del self._queues[batch[0].key]
-            self._waiting -= len(batch)
-            self._waiting_tokens -= tokens
-            self._working += len(batch)
+    def _take(self) -> _Batch | None:
+        """Wait for a batch and take it; None when the queue is closed and empty."""
+        with self._lock:
+            while True:
+                while self._is_gathering or not self._may_take():
+                    if self._closing and not len(self._queue):
+                        self._can_take.notify_all()
+                        return None
+                    self._can_take.wait()
+                self._gather()
+                if self._may_take():  # otherwise the clients have left in the meantime
+                    break
+            kind = self._queue.next_kind(light_only=len(self._running) >= self.limits.threads)
+            most = self._share(kind.is_heavy) if self._shares_batch(kind.key) else 1
+            batch = _Batch(kind, self._queue.take(kind, most, self._most_tokens(kind)))
+            self._running.append(batch)
+            if self._may_take():
+                self._can_take.notify()
             return batch
 
-    def _share(self, waiting: int) -> int:
+    def _may_take(self) -> bool:
+        """Whether a thread may take a batch now: any batch, or a light one while heavy ones occupy all threads."""
+        if len(self._running) < self.limits.threads:
+            return len(self._queue) > 0
+        return self._queue.waiting[False] > 0 and all(batch.kind.is_heavy for batch in self._running)
+
+    def _gather(self) -> None:
+        """Wait for more items while they keep arriving, up to a deadline; a lone sentence waits briefly for others."""
+        seconds = self.limits.gather_seconds
+        deadline = time.monotonic() + _MAX_GATHER_INTERVALS * seconds
+        self._is_gathering = True
+        while 0 < sum(self._queue.weight) < self.limits.batch_tokens and not self._closing:
+            before = len(self._queue)
+            if before >= max(2, self._share(False), self._share(True)):
+                break
+            self._arrived.wait(max(0.0, min(seconds, deadline - time.monotonic())))
+            if len(self._queue) == before or time.monotonic() >= deadline:
+                break
+        self._is_gathering = False
+
+    def _share(self, is_heavy: bool) -> int:
         """Return a thread's share of all pending items.
 
         Dividing by one more than the number of threads leaves a batch in the queue while clients that just received
         a response send their next requests, so that no thread is idle.
         """
-        return math.ceil((waiting + self._working) / (self._limits.threads + 1))
+        working = sum(len(batch.items) for batch in self._running if batch.kind.is_heavy == is_heavy)
+        return math.ceil((self._queue.waiting[is_heavy] + working) / (self.limits.threads + 1))
 
-    def _has_full_share(self) -> bool:
-        """Whether a thread can start without gathering more; a lone sentence waits briefly for others."""
-        return self._waiting >= max(2, self._share(self._waiting))
+    def _most_tokens(self, kind: Kind) -> int:
+        """Return the weight of a batch that takes the allowed time, by the speed of earlier batches."""
+        rate = self._rates.get(kind.key, self._tokens_per_second)
+        seconds = self.limits.batch_seconds * (_HEAVY_BATCH if kind.is_heavy else 1)
+        return min(self.limits.batch_tokens, max(1, int(rate * seconds))) if rate else self.limits.batch_tokens
 
-    def _finish(self, batch: list[_QueuedItem]) -> None:
-        with self._changed:
-            self._working -= len(batch)
-
-    def _wait_for_work(self) -> None:
-        """Wait for an item, then gather more while items keep arriving, up to a deadline."""
-        gather_seconds, batch_tokens = self._limits.gather_seconds, self._limits.batch_tokens
-        while True:
-            while not self._waiting:
-                if self._closing:
-                    return
-                self._changed.wait()
-            deadline = time.monotonic() + _MAX_GATHER_INTERVALS * gather_seconds
-            while 0 < self._waiting_tokens < batch_tokens and not self._closing and not self._has_full_share():
-                before = self._waiting
-                self._changed.wait(max(0.0, min(gather_seconds, deadline - time.monotonic())))
-                if self._waiting == before or time.monotonic() >= deadline:
-                    break
-            if self._waiting:  # otherwise another thread took it
-                return
-
-    def _process(self, worker: Worker, batch: list[_QueuedItem]) -> None:
-        batch = [item for item in batch if not item.future.cancelled()]
-        if not batch:
-            return
+    def _process(self, worker: Worker, batch: _Batch) -> None:
         started = time.monotonic()
-        results = self._results(worker, batch)
-        seconds = max(time.monotonic() - started, 1e-6)
-        rate = len(batch) / seconds * len(self._threads)
-        smoothing = _RATE_SMOOTHING if self._sentences_per_second else 1
-        self._sentences_per_second += (rate - self._sentences_per_second) * smoothing
-        _deliver(batch, results)
-        self._observe(batch[0].key, [item.payload for item in batch], seconds)
-
-    def _results(self, worker: Worker, batch: list[_QueuedItem]) -> list[Any]:
-        """Return results or exceptions; items of a failed batch are retried singly, so that only faulty ones fail."""
+        items = [item for item in batch.items if not item.submission.is_gone]
         try:
-            return worker.work(batch[0].key, [item.payload for item in batch])
+            with stopping_when(lambda: all(item.submission.is_gone for item in items)):
+                results = self._results(worker, items)
+        except StoppedError:
+            return
+        if items:
+            seconds = max(time.monotonic() - started, 1e-6)
+            self._measure(batch.kind.key, items, seconds)
+            _deliver(zip(items, results, strict=True))
+            self._observe(batch.kind.key, [item.payload for item in items], seconds)
+
+    def _measure(self, key: Hashable, items: Sequence[QueuedItem], seconds: float) -> None:
+        """Update the moving averages of the speed."""
+        per_second = len(items) / seconds * self.limits.threads
+        self._sentences_per_second = _smoothed(self._sentences_per_second, per_second)
+        rate = sum(item.weight for item in items) / seconds
+        if len(self._rates) >= _MOST_RATES:
+            self._rates.clear()
+        self._rates[key] = _smoothed(self._rates.get(key, 0.0), rate)
+        self._tokens_per_second = _smoothed(self._tokens_per_second, rate)
+
+    def _results(self, worker: Worker, batch: list[QueuedItem]) -> list[Any]:
+        """Return results or exceptions; items of a failed batch are retried singly, so that only faulty ones fail."""
+        if not batch:
+            return []
+        try:
+            return worker.work(batch[0].submission.key, [item.payload for item in batch])
+        except StoppedError:
+            raise
         except Exception as error:
             if len(batch) == 1:
                 return [error]
         return [result for item in batch for result in self._results(worker, [item])]
 
 
-def _deliver(batch: list[_QueuedItem], results: list[Any]) -> None:
+def _deliver(results: Iterable[tuple[QueuedItem, Any]]) -> None:
     """Post results or exceptions to the waiting event loops, with one call per loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
-    for item, result in zip(batch, results, strict=True):
-        by_loop.setdefault(item.loop, []).append((item.future, result))
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[QueuedItem, Any]]] = {}
+    for item, result in results:
+        by_loop.setdefault(item.submission.loop, []).append((item, result))
     for loop, resolved in by_loop.items():
         if not loop.is_closed():
             loop.call_soon_threadsafe(_resolve, resolved)
 
 
-def _resolve(resolved: list[tuple[asyncio.Future[Any], Any]]) -> None:
-    for future, result in resolved:
-        if future.done():
-            continue
-        if isinstance(result, BaseException):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
+def _shutting_down() -> ApiError:
+    return ApiError(503, "the server is shutting down; try again", 5)
+
+
+def _resolve(resolved: list[tuple[QueuedItem, Any]]) -> None:
+    for item, result in resolved:
+        item.submission.receive(item.position, result)
+
+
+def _smoothed(average: float, value: float) -> float:
+    """Return a moving average that follows a slowdown faster than a speedup; an average of 0 has no values yet."""
+    return average + (value - average) * (_SMOOTHING_SLOWER if value < average else _SMOOTHING) if average else value

@@ -68,6 +68,12 @@ class ServerSettings(BaseModel):
     queue_sentences: Annotated[int, ServeOption("Limits", flag="--queue")] = Field(
         default=4096, ge=1, le=10_000_000, description="Sentences that may wait in the queue; more are rejected (503)."
     )
+    shutdown_seconds: Annotated[float, ServeOption("Limits")] = Field(
+        default=20.0,
+        ge=0,
+        le=86_400,
+        description="Seconds that accepted requests may take after SIGTERM or Ctrl-C; then they are answered with 503.",
+    )
     file_minutes: Annotated[float, ServeOption("Limits")] = Field(
         default=30.0, gt=0, le=1_000_000, description="Minutes until uploaded files are deleted."
     )

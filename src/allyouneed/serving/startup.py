@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ import uvicorn
 
 from allyouneed.errors import UserError
 from allyouneed.serving.app import build_app
+from allyouneed.serving.bounded_server import BoundedServer
 from allyouneed.serving.protocol import LimitedProtocol
 from allyouneed.serving.registry import load_registry
 from allyouneed.serving.server_settings import ServerSettings
@@ -47,23 +49,10 @@ def serve(runs: Sequence[Path], settings: ServerSettings, log: Callable[[str], N
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=int(settings.seconds) + 1,
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
     )
     url = f"http://{_bracketed(settings.host)}:{listening.getsockname()[1]}/"
-    _AnnouncedServer(config, lambda: log(url)).run(sockets=[listening])
-
-
-class _AnnouncedServer(uvicorn.Server):
-    """Calls `on_started` once models are loaded, kernels are compiled and requests are accepted."""
-
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]):
-        super().__init__(config)
-        self._on_started = on_started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._on_started()
+    BoundedServer(config, app.state.application, lambda: log(url)).run(sockets=[listening])
 
 
 def require_keys_or_public(settings: ServerSettings) -> None:

@@ -15,6 +15,7 @@ from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.api_keys import AccessControl, ApiKey
 from allyouneed.serving.detect import DetectedLanguage, LanguageDetector
 from allyouneed.serving.document_jobs import DocumentJobs
+from allyouneed.serving.fair_queue import current_client
 from allyouneed.serving.glossaries import GlossaryStore
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.pipeline import AlignedSentence, TextTranslation, TranslationPipeline
@@ -63,7 +64,7 @@ class ApplicationState:
     settings: ServerSettings
 
     def admit(self, request: Request, secret: str | None, texts: Sequence[str] = ()) -> ApiKey | None:
-        """Admit a request and add details to its log line.
+        """Admit a request, add details to its log line, and note whose it is for fair sharing of the models.
 
         Args:
             request: The request.
@@ -77,7 +78,9 @@ class ApplicationState:
             ApiError: 403, 429 or 456; see `AccessControl.admit`.
         """
         characters = sum(map(len, texts))
-        key = self.access.admit(secret, request.client.host if request.client else "", characters)
+        address = request.client.host if request.client else ""
+        key = self.access.admit(secret, address, characters)
+        current_client.set(f"key {key.name}" if key else address)
         request.state.log_fields |= {"characters": characters, "key": key.name if key else None}
         if self.settings.log_text:
             request.state.log_fields["text"] = list(texts)
@@ -136,7 +139,8 @@ class ApplicationState:
         Raises:
             ApiError: 400 if the pair is not served, 503 if the time limit is exceeded.
         """
-        routes = [self.route(source, target, text) for text in texts]
+        preparation, size = self.pipeline.preparation, sum(map(len, texts))
+        routes = await preparation.run(lambda: [self.route(source, target, text) for text in texts], size)
         results = [TextResult(text, [], [], detected) for text, (_, detected) in zip(texts, routes, strict=True)]
         indices_by_route: dict[tuple[LanguagePair, ...], list[int]] = {}
         for index, (route, _) in enumerate(routes):

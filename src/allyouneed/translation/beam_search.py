@@ -22,6 +22,7 @@ from allyouneed.translation.search import (
     length_penalty,
     make_hypothesis,
 )
+from allyouneed.translation.stopping import check_needed
 
 
 @torch.inference_mode()
@@ -123,6 +124,7 @@ class BeamSearch:
     def run(self) -> list[list[Hypothesis]]:
         """Search until all sentences are finished, and return the hypotheses of each sentence, best first."""
         while len(self.sentences):
+            check_needed()
             length = self.generated.shape[2]  # of a hypothesis that ends in this step, the end of sentence included
             candidates = self.candidates(length)
             self._collect_finished(candidates, length)

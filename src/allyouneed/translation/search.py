@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK
+from allyouneed.translation.stopping import check_needed
 
 NEVER_GENERATED = [PAD, UNK, BOS]
 
@@ -201,6 +202,7 @@ def _greedy(
     tokens = np.full(len(sentences), BOS)
     length = 0
     while len(sentences):
+        check_needed()
         length += 1
         generated = tokens[:, None] if constraints is None else np.array([ids[sentence] for sentence in sentences])
         best = choose(model, generated, cache, 1, RowContext(source_ids.device, constraints, sentences), scores)

@@ -68,15 +68,31 @@ class TextSplitter:
             return [(text, "")]
         code, text = self.tokenizer.split_code(text)  # such as the target language, with which every part begins
         limit -= len(self.tokenizer.encode(code))
-        parts, part = [], ""
-        for fragment in self._fragments(text, limit, (_SENTENCES.findall, _WORDS.findall, list)):
-            if part and self._length(part + fragment) > limit:
-                parts.append(part)
-                part = ""
-            part += fragment
-        return [
-            (f"{code} {part.lstrip()}" if code else part, " " if part[-1].isspace() else "") for part in [*parts, part]
-        ]
+        fragments = list(self._fragments(text, limit, (_SENTENCES.findall, _WORDS.findall, list)))
+        parts, start = list[str](), 0
+        while start < len(fragments):
+            end = self._end_of_part(fragments, start, limit)
+            parts.append("".join(fragments[start:end]))
+            start = end
+        return [(f"{code} {part.lstrip()}" if code else part, " " if part[-1].isspace() else "") for part in parts]
+
+    def _end_of_part(self, fragments: Sequence[str], start: int, limit: int) -> int:
+        """Return the end of the longest part that begins at `start`: at least one fragment, and at most `limit` tokens.
+
+        The part is found by doubling and bisection, so that the time is linear in the length of the text.
+        """
+
+        def fits(end: int) -> bool:
+            return self._length("".join(fragments[start:end])) <= limit
+
+        end, step = start + 1, 1
+        while end + step <= len(fragments) and fits(end + step):
+            end, step = end + step, 2 * step
+        while step > 1:
+            step //= 2
+            if end + step <= len(fragments) and fits(end + step):
+                end += step
+        return end
 
     def _fragments(self, text: str, limit: int, splits: tuple[Callable[[str], list[str]], ...]) -> Iterator[str]:
         """Yield the fragments of the first split, and split those that do not fit by the next split."""

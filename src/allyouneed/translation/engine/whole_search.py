@@ -17,6 +17,7 @@ from allyouneed.translation.engine.greedy import GreedyState, greedy
 from allyouneed.translation.engine.members import Member, Members
 from allyouneed.translation.engine.top_tokens import NextTokens
 from allyouneed.translation.search import length_penalty
+from allyouneed.translation.stopping import check_needed
 
 if TYPE_CHECKING:
     from allyouneed.translation.engine.engine import Engine
@@ -47,6 +48,7 @@ def search_greedily(
     ids, log_p = np.empty(results, dtype=np.int64), np.empty(results, dtype=np.float32)
     lengths = np.zeros(len(limits), dtype=np.int64)
     while rows := len(tokens):
+        check_needed()
         part_rows, parts = min(rows, PART), -(-rows // PART)
         active = np.empty(parts, dtype=np.int64)
         steps = min(_STEPS, max_length - caches[0].length)
@@ -99,6 +101,7 @@ def search_with_beam(
     for cache in caches:
         cache.allocate_beams(beam)
     while left := len(sentences):
+        check_needed()
         part_sentences = max(1, min(left, PART // beam))
         parts, part_rows = -(-left // part_sentences), part_sentences * beam
         rows, active = parts * part_rows, np.empty(parts, dtype=np.int64)
