@@ -97,7 +97,7 @@ def test_files_are_checked_and_expire(limited):
         form = {"source": "aa", "target": "bb"}
         return requests.post(f"{limited}/api/documents", files={"file": (name, data)}, data=form, timeout=300)
 
-    assert "file type is not supported" in send("a.exe", b"MZ").json()["error"]
+    assert "file extension .exe is not supported" in send("a.exe", b"MZ").json()["error"]
     assert send("a.txt", b"x" * 3000).status_code == 413
     answer = send("../../../etc/passwd.txt", b"a b\n").json()
     assert answer["name"] == "passwd_bb.txt"

@@ -56,7 +56,7 @@ def test_the_language_of_a_document_is_detected(address):
 @pytest.mark.parametrize(
     ("name", "data", "form", "message"),
     [
-        ("a.pdf.exe", b"MZ", {}, "file type is not supported"),
+        ("a.pdf.exe", b"MZ", {}, "file extension .exe is not supported"),
         ("a.json", b"{", {}, "a.json"),
         ("a.txt", b"a", {"output_format": "docx"}, "leave output_format out"),
         ("a.txt", b"a" * 3000, {}, "characters"),

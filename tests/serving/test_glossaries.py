@@ -163,7 +163,7 @@ def test_several_glossaries_are_used_in_order(tmp_path):
     ]
     terms = [term.target for term in store.load("me", made, pair).find("a b")]
     assert terms == ["x", "z"]
-    with pytest.raises(ApiError, match="no dictionary from bb to cc"):
+    with pytest.raises(ApiError, match="No dictionary found for language pair bb to cc"):
         store.load("me", made, ("bb", "cc"))
 
 
@@ -223,7 +223,7 @@ def test_the_client_translates_a_document_with_a_glossary(client, glossary, tmp_
     [
         ({"glossary_id": "00000000-0000-0000-0000-000000000000"}, 404, "glossary not found"),
         ({"source_lang": None}, 400, "requires the parameter source_lang"),
-        ({"source_lang": "bb", "target_lang": "cc"}, 400, "no dictionary from bb to cc"),
+        ({"source_lang": "bb", "target_lang": "cc"}, 400, "No dictionary found for language pair bb to cc"),
         ({"glossary_ids": ["x"]}, 400, "both given"),
         ({"glossary_id": None, "glossary_ids": ["x"] * 6}, 400, "at most 5"),
     ],

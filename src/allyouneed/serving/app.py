@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from allyouneed import __version__
 from allyouneed.config.descriptions import plain_message
 from allyouneed.errors import UserError
-from allyouneed.serving import deepl, deepl_glossaries, explorer_routes, libretranslate, native
+from allyouneed.serving import deepl, deepl_glossaries, deepl_languages, explorer_routes, libretranslate, native
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.api_keys import AccessControl
 from allyouneed.serving.body import BodyLimitMiddleware
@@ -71,7 +71,7 @@ def build_app(registry: TranslatorRegistry, settings: ServerSettings) -> FastAPI
     glossaries = GlossaryStore(_glossary_folder(settings, documents), settings.glossary_bytes)
     app.state.application = ApplicationState(pipeline, access, documents, glossaries, metrics, detector, settings)
     # The most frequently used routes come first, since Starlette tries them in this order for every request.
-    for module in (libretranslate, deepl, native, explorer_routes, deepl_glossaries):
+    for module in (libretranslate, deepl, native, explorer_routes, deepl_glossaries, deepl_languages):
         app.include_router(module.router)
     app.include_router(operations)
     app.include_router(pages)
@@ -208,7 +208,7 @@ def _add_error_handlers(app: FastAPI) -> None:
 
 def _error_response(request: Request, status: int, message: str, retry_after: int | None = None) -> JSONResponse:
     """Format an error for the API that the request belongs to."""
-    name = "message" if request.url.path.startswith(("/v2/", "/v3/")) else "error"
+    name = "message" if request.url.path.startswith(("/v1/", "/v2/", "/v3/")) else "error"
     headers = {"Retry-After": str(retry_after)} if retry_after else {}
     if status in (408, 413):
         headers["Connection"] = "close"  # the rest of the body is not read

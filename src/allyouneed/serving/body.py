@@ -13,8 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from allyouneed.config.descriptions import plain_message
 from allyouneed.serving.api_errors import ApiError
+from allyouneed.serving.form_fields import decode_fields
 
 TOO_LARGE = 413
+_UNSUPPORTED_MEDIA_TYPE = 415
 _TIMEOUT = 408
 _MAX_FORM_FIELDS = 1000
 _GLOSSARY_PATHS = ("/v2/glossaries", "/v3/glossaries")
@@ -88,26 +90,49 @@ UnicodeText = Annotated[str, AfterValidator(check_unicode)]
 RequestModel = TypeVar("RequestModel", bound=BaseModel)
 
 
-async def read_body(request: Request, model: type[RequestModel], lists: tuple[str, ...] = ()) -> RequestModel:
-    """Read and validate a JSON or form body.
+async def read_body(
+    request: Request,
+    model: type[RequestModel],
+    lists: tuple[str, ...] = (),
+    repeatable: tuple[str, ...] = (),
+    with_query: bool = False,
+) -> RequestModel:
+    """Read and validate a JSON or form body. Fields that are null count as omitted.
 
     Args:
         request: The request.
         model: Model to validate the body with.
-        lists: Form fields that may be repeated.
+        lists: Form fields that are always a list.
+        repeatable: Form fields that are a list if they are given more than once.
+        with_query: Whether fields may be in the query string, too; those of the body take precedence.
 
     Raises:
-        ApiError: 400 if the body is malformed or invalid; the message names the field.
+        ApiError: 400 if the body is malformed or invalid, the message names the field; 415 for another media type.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() in _FORM_TYPES:
-        form = await request.form(max_files=1, max_fields=_MAX_FORM_FIELDS)
-        content: Any = {name: form.getlist(name) if name in lists else form[name] for name in form}
-    else:
-        try:
-            content = json.loads((await request.body()).decode("utf-8"))
-        except (ValueError, RecursionError):
-            raise ApiError(400, "the body is neither JSON in UTF-8 nor a form") from None
+    content = await _content(request, lists, repeatable)
+    if with_query and isinstance(content, dict):
+        content = decode_fields(request.query_params.multi_items(), lists, repeatable) | content
     return validate(content, model)
+
+
+async def _content(request: Request, lists: tuple[str, ...], repeatable: tuple[str, ...]) -> Any:
+    """Decode a body; an empty one has no fields."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type in _FORM_TYPES:
+        form = await request.form(max_files=1, max_fields=_MAX_FORM_FIELDS)
+        return decode_fields(form.multi_items(), lists, repeatable)
+    body = await request.body()
+    if not body.strip():
+        return {}
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise ApiError(_UNSUPPORTED_MEDIA_TYPE, "send the body as application/json or as a form, in Content-Type")
+    try:
+        content = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise ApiError(400, "the body is not JSON in UTF-8") from None
+    return (
+        {name: value for name, value in content.items() if value is not None} if isinstance(content, dict) else content
+    )
 
 
 def validate(content: Any, model: type[RequestModel]) -> RequestModel:
@@ -130,7 +155,7 @@ def _describe(error: ValidationError) -> str:
     first = max(same_field, key=lambda each: (bool(_index(each)), not each["type"].endswith("_type")))
     field = ".".join(map(str, (*name, *_index(first)))) or "the body"
     if first["type"] == "missing":
-        return f"missing {field} parameter"
+        return f"Invalid request: missing {field} parameter"
     if _index(first) or not first["type"].endswith("_type"):
         return f"{field}: {plain_message(first)}"
     return f"{field}: {' or '.join(dict.fromkeys(map(plain_message, same_field))).replace(' or must be ', ' or ')}"

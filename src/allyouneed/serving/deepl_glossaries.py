@@ -17,10 +17,11 @@ from allyouneed.languages import primary
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.api_keys import ApiKey
 from allyouneed.serving.body import UnicodeText, read_body
+from allyouneed.serving.deepl_options import sent_key
 from allyouneed.serving.glossaries import Pair, StoredGlossary, parse_entries
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body
 from allyouneed.serving.registry import TranslatorRegistry
-from allyouneed.serving.state import ApplicationState, application_state, bearer_token
+from allyouneed.serving.state import ApplicationState, application_state
 from allyouneed.translation.requirements import Requirements
 from allyouneed.translation.terminology.glossary import Entry, Glossary
 
@@ -31,7 +32,13 @@ _TSV = "text/tab-separated-values"
 Result = TypeVar("Result")
 
 
-class DictionaryRequest(BaseModel):
+class GlossaryFields(BaseModel):
+    """Fields of all requests for glossaries."""
+
+    auth_key: str | None = Field(None, description="API key, if it is not in the header Authorization.")
+
+
+class DictionaryRequest(GlossaryFields):
     """A dictionary of a glossary."""
 
     source_lang: str = Field(description="Source language.")
@@ -46,14 +53,14 @@ class GlossaryRequest(DictionaryRequest):
     name: UnicodeText = Field(description="Name of the glossary.")
 
 
-class MultilingualGlossaryRequest(BaseModel):
+class MultilingualGlossaryRequest(GlossaryFields):
     """A new glossary."""
 
     name: UnicodeText = Field(description="Name of the glossary.")
     dictionaries: list[DictionaryRequest] = Field(min_length=1, description="A dictionary for each language pair.")
 
 
-class GlossaryChange(BaseModel):
+class GlossaryChange(GlossaryFields):
     """A change of a glossary."""
 
     name: UnicodeText | None = Field(None, description="New name.")
@@ -65,8 +72,7 @@ class GlossaryChange(BaseModel):
 @router.get("/v2/glossary-language-pairs", responses=error_responses())
 async def language_pairs(request: Request) -> dict[str, Any]:
     """List the language pairs for which glossaries can be created."""
-    state = application_state(request)
-    state.admit(request, bearer_token(request))
+    state, _ = _admitted(request)
     pairs = sorted(_served_pairs(state.pipeline.registry))
     return {"supported_languages": [{"source_lang": source, "target_lang": target} for source, target in pairs]}
 
@@ -74,8 +80,8 @@ async def language_pairs(request: Request) -> dict[str, Any]:
 @router.post("/v2/glossaries", openapi_extra=request_body(GlossaryRequest), responses=error_responses())
 async def create(request: Request) -> Response:
     """Create a glossary of one language pair."""
-    state, owner = _admitted(request)
     body = await read_body(request, GlossaryRequest)
+    state, owner = _admitted(request, body.auth_key)
     dictionaries = [_parsed(state, body)]
     stored = await _run(lambda: state.glossaries.create(owner, body.name, dictionaries))
     return JSONResponse(_single(stored), 201)
@@ -118,8 +124,8 @@ async def delete(request: Request, identifier: str) -> Response:
 @router.post("/v3/glossaries", openapi_extra=request_body(MultilingualGlossaryRequest), responses=error_responses())
 async def create_multilingual(request: Request) -> Response:
     """Create a glossary of one or several language pairs."""
-    state, owner = _admitted(request)
     body = await read_body(request, MultilingualGlossaryRequest)
+    state, owner = _admitted(request, body.auth_key)
     dictionaries = [_parsed(state, each) for each in body.dictionaries]
     stored = await _run(lambda: state.glossaries.create(owner, body.name, dictionaries))
     return JSONResponse(asdict(stored), 201)
@@ -142,8 +148,8 @@ async def information_multilingual(request: Request, identifier: str) -> dict[st
 @router.patch("/v3/glossaries/{identifier}", openapi_extra=request_body(GlossaryChange), responses=error_responses(404))
 async def change(request: Request, identifier: str) -> dict[str, Any]:
     """Rename a glossary, or add entries to its dictionaries."""
-    state, owner = _admitted(request)
     body = await read_body(request, GlossaryChange)
+    state, owner = _admitted(request, body.auth_key)
     changes: dict[Pair, Any] = dict(_parsed(state, each) for each in body.dictionaries)
     return asdict(await _run(lambda: state.glossaries.update(owner, identifier, body.name, changes, merge=True)))
 
@@ -155,8 +161,9 @@ async def change(request: Request, identifier: str) -> dict[str, Any]:
 )
 async def replace_dictionary(request: Request, identifier: str) -> dict[str, Any]:
     """Replace or add the dictionary of a language pair."""
-    state, owner = _admitted(request)
-    pair, new = _parsed(state, await read_body(request, DictionaryRequest))
+    body = await read_body(request, DictionaryRequest)
+    state, owner = _admitted(request, body.auth_key)
+    pair, new = _parsed(state, body)
     stored = await _run(lambda: state.glossaries.update(owner, identifier, None, {pair: new}, merge=False))
     return next(asdict(each) for each in stored.dictionaries if (each.source_lang, each.target_lang) == pair)
 
@@ -218,16 +225,10 @@ def finders_with(glossary: Glossary | None) -> Finders | None:
     return Finders(required.find_kept, required.find_terms)
 
 
-def reject_formality(formality: str | None) -> None:
-    """Raise `ApiError` for a formality that would change the translation if it were supported."""
-    if formality in ("more", "less"):
-        raise ApiError(400, "formality is not supported for this language; use prefer_more or prefer_less")
-
-
-def _admitted(request: Request) -> tuple[ApplicationState, str]:
-    """Admit a request, and return the state and the owner of its glossaries."""
+def _admitted(request: Request, key: str | None = None) -> tuple[ApplicationState, str]:
+    """Admit a request, whose body may have the API key, and return the state and the owner of its glossaries."""
     state = application_state(request)
-    return state, _owner(state.admit(request, bearer_token(request)))
+    return state, _owner(state.admit(request, sent_key(request, key)))
 
 
 def _owner(key: ApiKey | None) -> str:

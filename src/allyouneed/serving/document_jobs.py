@@ -31,6 +31,7 @@ from allyouneed.zip_files import ZipLimits
 
 _log = logging.getLogger(__name__)
 _MOST_ENTRIES = 10_000  # of a document that is a ZIP archive
+_LONGEST_SUFFIX = 20  # characters of a file name's suffix in a message
 _CODE_CHARACTERS = 100  # at the beginning of a text file, in which a target-language code may be
 _ATTEMPTS = 10  # for sentences of a file, if the queue is full or a model fails
 _BYTES = 10_000  # added to the size of each file, since a small archive may have much content
@@ -121,7 +122,9 @@ class DocumentJobs:
         if len(data) > self._settings.file_bytes:
             raise ApiError(TOO_LARGE, f"the file is too large: at most {self._settings.file_bytes:,} bytes")
         if not is_document(filename):
-            raise ApiError(400, f"this file type is not supported; supported types: {', '.join(file_types())}")
+            suffix = PurePath(filename).suffix[:_LONGEST_SUFFIX] or "(none)"
+            supported = ", ".join(file_types())
+            raise ApiError(400, f"Invalid file: the file extension {suffix} is not supported; supported: {supported}")
 
     async def read(self, filename: str, data: bytes, languages: LanguagePair, route: Route | None) -> UploadedDocument:
         """Read a document.
@@ -161,18 +164,29 @@ class DocumentJobs:
         Raises:
             ApiError: 503 if too many files are stored.
         """
+        suffix = uploaded.document.suffix or PurePath(uploaded.name).suffix.lower()
+        name = f"{_safe_stem(uploaded.name)}_{route[-1][1]}{suffix}"
+        job = self._new_job(name, sum(map(len, uploaded.texts)))
+        job.task = asyncio.create_task(self._translate(job, uploaded, route, finders))
+        return job
+
+    def failed(self, filename: str, error: ApiError) -> DocumentJob:
+        """Return a job for a document that cannot be translated; its state has the reason.
+
+        Raises:
+            ApiError: 503 if too many files are stored.
+        """
+        job = self._new_job(_safe_stem(filename), 0)
+        job.status, job.error = "error", error
+        job.expires = time.monotonic() + self._settings.file_minutes * 60
+        return job
+
+    def _new_job(self, name: str, characters: int) -> DocumentJob:
         self.delete_expired()
         if len(self._jobs) >= self._settings.files:
             raise ApiError(503, "too many files are stored already; try again later", 60)
-        suffix = uploaded.document.suffix or PurePath(uploaded.name).suffix.lower()
-        job = DocumentJob(
-            id=secrets.token_hex(16),
-            key=secrets.token_hex(32),
-            name=f"{_safe_stem(uploaded.name)}_{route[-1][1]}{suffix}",
-            characters=sum(map(len, uploaded.texts)),
-        )
-        self._jobs[job.id] = job
-        job.task = asyncio.create_task(self._translate(job, uploaded, route, finders))
+        identifier, key = secrets.token_hex(16).upper(), secrets.token_hex(32).upper()  # as DeepL's clients show them
+        self._jobs[identifier] = job = DocumentJob(identifier, key, name, characters)
         return job
 
     async def wait(self, job: DocumentJob) -> DocumentJob:

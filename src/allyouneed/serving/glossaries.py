@@ -170,7 +170,9 @@ class GlossaryStore:
         tables = []
         for identifier in identifiers:
             if not self.get(owner, identifier).dictionary(pair):
-                raise ApiError(_INVALID, f"the glossary has no dictionary from {pair[0]} to {pair[1]}")
+                raise ApiError(
+                    _INVALID, f"No dictionary found for language pair {pair[0]} to {pair[1]} in the glossary"
+                )
             path = self._table(owner, identifier, pair)
             tables.append((path, path.stat().st_mtime_ns))
         return _loaded(tuple(tables), pair)

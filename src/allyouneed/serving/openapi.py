@@ -15,11 +15,12 @@ _ERRORS = {
     404: "Not found.",
     408: "The body did not arrive in time.",
     413: "The body or its text is too large.",
+    415: "The body is neither JSON nor a form.",
     429: "Too many requests; see Retry-After.",
     456: "The key's monthly quota is used up.",
     503: "The queue is full or the request timed out; see Retry-After.",
 }
-_COMMON_ERRORS = (400, 403, 408, 413, 429, 456, 503)
+_COMMON_ERRORS = (400, 403, 408, 413, 415, 429, 456, 503)
 
 
 class DirectRoute(APIRoute):
