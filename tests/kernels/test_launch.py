@@ -38,9 +38,9 @@ def test_a_kernel_is_compiled_once_by_concurrent_first_calls(monkeypatch):
 
     compiled, compile_ = [], launch._compile
 
-    def compile_slowly(body, arguments):
+    def compile_slowly(loop):
         time.sleep(0.2)
-        compiled.append(compile_(body, arguments))
+        compiled.append(compile_(loop))
         return compiled[-1]
 
     monkeypatch.setattr(launch, "_compile", compile_slowly)
@@ -162,13 +162,7 @@ def test_kernels_are_compiled_silently_without_a_writable_cache(monkeypatch, rec
     from allyouneed.kernels import launch
     from allyouneed.kernels.records import Floats
 
-    def without_locator(*signature, cache=False):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return cfunc(*signature)
-
-    cfunc = launch.cfunc
-    monkeypatch.setattr(launch, "cfunc", without_locator)
+    monkeypatch.setattr(launch.disk_cache, "folder", lambda: None)
 
     @launch.kernel
     def triple(part, out: Floats):
@@ -178,6 +172,26 @@ def test_kernels_are_compiled_silently_without_a_writable_cache(monkeypatch, rec
     triple(5, out)
     assert out.eq(3).all()
     assert not recwarn.list
+
+
+def test_the_functions_of_a_kernel_are_its_own(monkeypatch):
+    """A kernel from the cache may contain an earlier version of a function, under the same name."""
+    from allyouneed.kernels import launch
+    from allyouneed.kernels.compiler import kernel_function
+    from allyouneed.kernels.records import Floats
+
+    monkeypatch.setattr(launch.disk_cache, "folder", lambda: None)
+
+    @kernel_function
+    def squared(value):
+        return value * value
+
+    def square(part, out: Floats):
+        out[part] = squared(out[part])
+
+    code = launch._compile(launch._loop(square, launch._arguments(square)))
+    functions = [each for each in code._library._final_module.functions if not each.is_declaration]
+    assert {each.name.startswith("cfunc.") for each in functions if each.linkage.name != "internal"} == {True}
 
 
 def test_float_parameters_take_whole_numbers():

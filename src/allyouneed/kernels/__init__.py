@@ -1,8 +1,9 @@
 """Compiled CPU kernels for operations that take PyTorch several passes over memory.
 
 Numba is optional and compiles a kernel at its first use. Each kernel has a reference implementation in PyTorch, which
-is used on other devices, for other types and sizes, and without Numba. Kernels do not use autograd: `model/dropout.py`,
-`model/linear.py`, `model/packing.py` and `training/loss.py` define the gradients; `translation/engine` needs none.
+is used on other devices, for other types and sizes, without Numba, and until kernels that another process compiles are
+there (`background.py`). Kernels do not use autograd: `model/dropout.py`, `model/linear.py`, `model/packing.py` and
+`training/loss.py` define the gradients; `translation/engine` needs none.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import torch
 from torch import Tensor
 
 from allyouneed import lazy
+from allyouneed.kernels import background, disk_cache
 
 if TYPE_CHECKING:
-    from allyouneed.kernels import attention, dropout, launch, loss, matmul, product, records, simd, target
+    from allyouneed.kernels import attention, dropout, launch, loss, matmul, precompile, product, records, simd, target
 
 __all__ = [
     "LANES",
@@ -26,12 +28,16 @@ __all__ = [
     "MASKED_BELOW",
     "Mode",
     "attention",
+    "available",
+    "background",
+    "disk_cache",
     "dropout",
     "installed",
     "launch",
     "loss",
     "matmul",
     "multiplies",
+    "precompile",
     "product",
     "records",
     "simd",
@@ -39,7 +45,9 @@ __all__ = [
     "usable",
 ]
 __getattr__ = lazy.attach(
-    __name__, {}, ("attention", "dropout", "launch", "loss", "matmul", "product", "records", "simd", "target")
+    __name__,
+    {},
+    ("attention", "dropout", "launch", "loss", "matmul", "precompile", "product", "records", "simd", "target"),
 )
 
 LANES = 16  # fp32 values in a vector
@@ -57,8 +65,8 @@ class Mode(IntEnum):
 
 
 def usable(*tensors: Tensor) -> bool:
-    """Return whether kernels can work on these tensors: fp32 on the CPU, last dimension a multiple of 16."""
-    return installed() and all(
+    """Return whether kernels are compiled and can work on these tensors: fp32, CPU, last dimension a multiple of 16."""
+    return available() and all(
         x.device.type == "cpu" and x.dtype == torch.float32 and x.shape[-1] % LANES == 0 for x in tensors
     )
 
@@ -83,6 +91,11 @@ def _is_amd_with_avx512() -> bool:
     from allyouneed.kernels import target  # loads Numba, which is optional
 
     return target.is_amd() and target.has_avx512()
+
+
+def available() -> bool:
+    """Return whether kernels can be called now: Numba is installed, and no other process is compiling them."""
+    return installed() and not background.pending()
 
 
 @cache

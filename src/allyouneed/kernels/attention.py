@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from numba import njit
 from torch import Tensor
 
 from allyouneed.kernels import LANES
@@ -35,6 +34,7 @@ from allyouneed.kernels.attention_rows import (
     transpose_rows,
     visible_keys,
 )
+from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd import broadcast, exp, pad_to_lanes, select_first, store
@@ -157,13 +157,13 @@ def _inputs(sides: Sequence[Tensor], heads: int, layout: Layout) -> Inputs:
     )
 
 
-@njit
+@kernel_function
 def _span(sequence, starts, key_starts):
     key_begin = key_starts[sequence]
     return Span(starts[sequence], starts[sequence + 1], key_begin, key_starts[sequence + 1] - key_begin)
 
 
-@njit
+@kernel_function
 def attend_sequence(inputs, span, scratch, out, log_normalisers):
     """Compute attention in one sequence.
 
@@ -194,7 +194,7 @@ def attend_sequence(inputs, span, scratch, out, log_normalisers):
                 store(out, to.d + c, o3 * (1 / z3))
 
 
-@njit
+@kernel_function
 def _four_scores(inputs, at, transposed, count, scores):
     """Compute the scaled scores of four queries for `count` keys, rounded up to a multiple of 16."""
     stride, scale = inputs.max_keys, inputs.scale
@@ -270,7 +270,7 @@ def _attend_backward(sequence, backward: _Backward):
                 add_outer_products(scratch.weights, stride, backward.grad, at_out, c, value_grads, counts.d)
 
 
-@njit
+@kernel_function
 def _score_grads(backward, scratch, head, rows, counts):
     """Recompute four rows of attention weights, and compute the gradients of their scores."""
     inputs, grad, out = backward.inputs, backward.grad, backward.out
@@ -297,7 +297,7 @@ def _score_grads(backward, scratch, head, rows, counts):
         store_four(scratch.score_grads, stride, j, g0, g1, g2, g3)
 
 
-@njit
+@kernel_function
 def _weights(scores, visible, log_normaliser, factor):
     """Turn sixteen scores into attention weights times a factor; only the first `visible` keys are unmasked."""
     return select_first(visible, exp(scores - log_normaliser) * factor, broadcast(0.0))

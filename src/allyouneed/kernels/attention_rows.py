@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numba import njit
-
 from allyouneed.kernels import LANES, MASKED
+from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.records import Floats
 from allyouneed.kernels.simd import (
     broadcast,
@@ -51,13 +50,13 @@ class Columns(NamedTuple):
     stride: int
 
 
-@njit
+@kernel_function
 def four_rows(query, end):
     """Return a row and the three rows after it; rows past the end are replaced by the last row."""
     return Four(query, min(query + 1, end - 1), min(query + 2, end - 1), min(query + 3, end - 1))
 
 
-@njit
+@kernel_function
 def visible_keys(rows, span, causal):
     """Return how many of its sequence's keys each row may attend to; the last row has the most."""
     if causal:
@@ -66,13 +65,13 @@ def visible_keys(rows, span, causal):
     return Four(span.num_keys, span.num_keys, span.num_keys, span.num_keys)
 
 
-@njit
+@kernel_function
 def indices_of(rows, stride, offset):
     """Return the indices at which a head's columns begin in four rows."""
     return Four(rows.a * stride + offset, rows.b * stride + offset, rows.c * stride + offset, rows.d * stride + offset)
 
 
-@njit
+@kernel_function
 def transpose_rows(rows, first_row, stride, count, width, out, out_stride):
     """Write `width` columns of `count` rows to out [width, out_stride]; padding past `count` is finite."""
     for c in range(0, width, LANES):
@@ -81,7 +80,7 @@ def transpose_rows(rows, first_row, stride, count, width, out, out_stride):
             transpose(rows, first_row + j * stride + c, stride, last, out, c * out_stride + j, out_stride)
 
 
-@njit
+@kernel_function
 def four_products(a, at, transposed, width, stride, column):
     """Multiply four rows of `a` by sixteen columns of `transposed` [width, stride]."""
     s0 = s1 = s2 = s3 = broadcast(0.0)
@@ -94,7 +93,7 @@ def four_products(a, at, transposed, width, stride, column):
     return s0, s1, s2, s3
 
 
-@njit
+@kernel_function
 def four_softmaxes(scores, stride, counts, end):
     """Exponentiate four rows of scores in place, after subtracting each row's maximum.
 
@@ -120,7 +119,7 @@ def four_softmaxes(scores, stride, counts, end):
     return (n0, m0 + log(n0)), (n1, m1 + log(n1)), (n2, m2 + log(n2)), (n3, m3 + log(n3))
 
 
-@njit
+@kernel_function
 def store_four(rows, stride, column, v0, v1, v2, v3):
     store(rows, column, v0)
     store(rows, stride + column, v1)
@@ -128,7 +127,7 @@ def store_four(rows, stride, column, v0, v1, v2, v3):
     store(rows, 3 * stride + column, v3)
 
 
-@njit
+@kernel_function
 def four_mixtures(weights, stride, values, first_value, value_stride, count):
     """Sum sixteen columns of `values`, weighted by four rows of weights."""
     o0 = o1 = o2 = o3 = broadcast(0.0)
@@ -141,7 +140,7 @@ def four_mixtures(weights, stride, values, first_value, value_stride, count):
     return o0, o1, o2, o3
 
 
-@njit
+@kernel_function
 def clear(rows, first, stride, count, width):
     """Set `width` columns of `count` rows to 0."""
     for j in range(count):
@@ -149,7 +148,7 @@ def clear(rows, first, stride, count, width):
             store(rows, first + j * stride + c, broadcast(0.0))
 
 
-@njit
+@kernel_function
 def add_outer_products(weights, weights_stride, rows, at, column, out, count):
     """Add the outer products of four rows of weights and four rows of `rows` to sixteen columns of `out`.
 
@@ -166,7 +165,7 @@ def add_outer_products(weights, weights_stride, rows, at, column, out, count):
         store(out.rows, index, summed)
 
 
-@njit
+@kernel_function
 def dot(a, b, begin, width):
     """Return the dot product of two rows that begin at the same index."""
     summed = broadcast(0.0)

@@ -14,27 +14,33 @@ from __future__ import annotations
 
 import ctypes
 import inspect
+import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from numba import cfunc, njit, types
+from numba import types
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.ccallback import CFunc
+from numba.core.sigutils import normalize_signature
 
+from allyouneed.kernels import disk_cache
+from allyouneed.kernels.compiler import KernelCompiler, kernel_function
 from allyouneed.kernels.records import RecordType, converter, numba_type, reinterpret
 from allyouneed.kernels.simd import fetch_and_increment
 from allyouneed.kernels.target import has_avx512, has_vnni
 
 _thread = threading.local()
 _compiling = threading.Lock()
-_compilers: dict[str, Callable[[], Any]] = {}  # by the kernel's full name
+_kernels: dict[str, _Kernel] = {}  # by full name
 
 
 @contextmanager
@@ -55,16 +61,7 @@ def kernel(body: Callable[..., None]) -> Callable[..., None]:
     """
     arguments = _arguments(body)
     converters = [converter(kind) for kind in arguments.fields.values()]
-    compiled: list[Any] = []
-
-    def compile_once() -> Any:
-        if not compiled:
-            with _compiling:  # otherwise two threads may compile it, and one copy would be freed while it runs
-                if not compiled:
-                    compiled.append(_compile(body, arguments))
-        return compiled[0]
-
-    _compilers[f"{body.__module__}.{body.__name__}"] = compile_once
+    compiled = _kernels[f"{body.__module__}.{body.__name__}"] = _Kernel(body, arguments)
 
     def run(parts: int, *values: Any) -> None:
         words = (convert(value) for convert, value in zip(converters, (0, parts, *values), strict=True))
@@ -73,24 +70,57 @@ def kernel(body: Callable[..., None]) -> Callable[..., None]:
         threads = 1 if getattr(_thread, "alone", False) else min(parts, torch.get_num_threads())
         start = _start_threads() if threads > 1 else None
         if start is not None:
-            start(compile_once().address, address, threads, 0)
+            start(compiled.code.address, address, threads, 0)
         else:
-            compile_once().ctypes(address)
+            compiled.code.ctypes(address)
 
     return run
 
 
-def compile_kernel(name: str) -> bool:
+def compile_kernel(name: str) -> None:
     """Compile a kernel, or load it from the cache, without running it.
 
     Args:
         name: Full name of the kernel, for example "allyouneed.kernels.dropout._drop".
-
-    Returns:
-        Whether it was in the cache.
     """
-    import_module(name.rpartition(".")[0])
-    return bool(_compilers[name]().cache_hits)
+    _ = _find(name).code
+
+
+def load_kernel(name: str) -> bool:
+    """Load a kernel from the cache; return whether it was there."""
+    return _find(name).load()
+
+
+def _find(name: str) -> _Kernel:
+    module, _, own_name = name.rpartition(".")
+    body = getattr(import_module(module), own_name)
+    if name not in _kernels:  # as in `segmentation.py`
+        kernel(body)
+    return _kernels[name]
+
+
+class _Kernel:
+    """A kernel that is compiled, or loaded from the cache, when it is first needed."""
+
+    def __init__(self, body: Callable[..., None], arguments: RecordType):
+        self._body, self._arguments = body, arguments
+        self._code: _Code | None = None
+
+    @property
+    def code(self) -> _Code:
+        """The compiled C function, which takes the address of a kernel's arguments."""
+        if self._code is None:
+            with _compiling:  # otherwise two threads may compile it, and one copy would be freed while it runs
+                if self._code is None:
+                    self._code = _compile(_loop(self._body, self._arguments))
+        return self._code
+
+    def load(self) -> bool:
+        """Load the kernel from the cache; return whether it is loaded."""
+        with _compiling:
+            if self._code is None:
+                self._code = _load(_loop(self._body, self._arguments))
+        return self._code is not None
 
 
 def _arguments(body: Callable[..., None]) -> RecordType:
@@ -100,17 +130,15 @@ def _arguments(body: Callable[..., None]) -> RecordType:
     return RecordType(f"{body.__name__}_arguments", {"next_part_": types.int64, "parts_": types.int64, **fields})
 
 
-def _compile(body: Callable[..., None], arguments: RecordType) -> Any:
-    """Compile the loop over parts to a C function that takes the address of a kernel's arguments.
+def _loop(body: Callable[..., None], arguments: RecordType) -> Callable[[int], None]:
+    """Make the loop over parts, a function that takes the address of a kernel's arguments.
 
     The loop is generated as text, with the kernel among its globals. In a closure, the kernel would be part of Numba's
-    cache key, and a compiled kernel never compares equal to an earlier one. The loop's name contains a hash of the
-    sources that the kernel may call, because Numba would not detect changes to them.
+    cache key, and a compiled kernel never compares equal to an earlier one.
     """
-    name = f"{body.__name__}_{_version(Path(inspect.getfile(body)).parent)}"
     values = ", ".join(f"arguments.{field}" for field in list(arguments.fields)[2:])
     text = f"""
-def {name}(address):
+def {body.__name__}(address):
     arguments = view(address)
     part = fetch_and_increment(address)
     while part < arguments.parts_:
@@ -119,31 +147,80 @@ def {name}(address):
 """
     known = {
         "__name__": body.__module__,
-        "body": njit(body),
+        "body": kernel_function(body),
         "view": reinterpret(types.int64, arguments),
         "fetch_and_increment": fetch_and_increment,
     }
     exec(compile(text, inspect.getfile(body), "exec"), known)
-    signature = types.void(types.int64)
+    loop: Callable[[int], None] = known[body.__name__]
+    return loop
+
+
+class _Missing(Exception):
+    """A kernel is not in the cache."""
+
+
+class _Code(CFunc):
+    """The C function of a loop."""
+
+    def __init__(self, loop: Callable[[int], None], is_cached: bool, may_compile: bool = True):
+        signature = normalize_signature(types.void(types.int64))
+        super().__init__(loop, signature, locals={}, options={}, pipeline_class=KernelCompiler)
+        self._may_compile = may_compile
+        if is_cached:
+            self._cache = _Cache(loop)
+        self.compile()
+
+    def _compile_uncached(self) -> Any:
+        if not self._may_compile:
+            raise _Missing
+        return super()._compile_uncached()
+
+
+class _CacheFiles(CompileResultCacheImpl):
+    """Names of a kernel's files in the folder of `disk_cache`; they are outdated when the kernel's sources change."""
+
+    def __init__(self, loop: Callable[[int], None]):
+        self._py_file, self._lineno = inspect.getfile(loop), loop.__code__.co_firstlineno
+        self._locator = self
+        kernel_name = f"{Path(self._py_file).stem}.{loop.__name__}"
+        self._filename_base = f"{kernel_name}-{sys.implementation.cache_tag}-{has_avx512():d}{has_vnni():d}"
+
+    def get_cache_path(self) -> str:
+        return str(disk_cache.folder())
+
+    def get_source_stamp(self) -> str:
+        return disk_cache.sources_hash(Path(self._py_file))
+
+    def ensure_cache_path(self) -> None:
+        os.makedirs(self.get_cache_path(), exist_ok=True)
+
+
+class _Cache(FunctionCache):
+    _impl_class = _CacheFiles
+
+
+def _load(loop: Callable[[int], None]) -> _Code | None:
+    """Load a kernel from the cache, if it is there."""
+    if disk_cache.folder() is None:
+        return None
     try:
-        return cfunc(signature, cache=True)(known[name])
-    except RuntimeError:  # neither the package's folder nor the user's cache is writable
-        pass
+        return _Code(loop, is_cached=True, may_compile=False)
+    except (_Missing, OSError, EOFError, UnpicklingError):
+        return None
+
+
+def _compile(loop: Callable[[int], None]) -> _Code:
+    """Load a kernel from the cache, or compile it."""
+    try:
+        return _Code(loop, is_cached=disk_cache.folder() is not None)
     except (OSError, EOFError, UnpicklingError) as error:  # the disk is full, or a file was truncated
         warnings.warn(
-            f"Numba cannot keep {name} on disk ({error}), so it is compiled at every start. Free disk space, and "
-            "delete the kernels' *.nbi files in __pycache__ or NUMBA_CACHE_DIR.",
+            f"Numba cannot keep {loop.__name__} on disk ({error}), so it is compiled at every start. Free disk space, "
+            "and delete the kernels' *.nbi files in __pycache__ or NUMBA_CACHE_DIR.",
             stacklevel=2,
         )
-    return cfunc(signature)(known[name])
-
-
-@cache
-def _version(folder: Path) -> str:
-    """Hash the inputs of compilation: the sources that a kernel may call, and the instruction sets that they use."""
-    files = sorted({*Path(__file__).parent.glob("*.py"), *folder.glob("*.py")})
-    target = repr((has_avx512(), has_vnni())).encode()
-    return sha256(b"".join([target, *(path.read_bytes() for path in files)])).hexdigest()[:16]
+    return _Code(loop, is_cached=False)
 
 
 @cache

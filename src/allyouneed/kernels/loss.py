@@ -8,10 +8,10 @@ and would be read again for every few rows; in that case, `matmul` computes the 
 from __future__ import annotations
 
 import torch
-from numba import njit
 from torch import Tensor
 
 from allyouneed.kernels import LANES, Mode, multiplies
+from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.matmul import matmul
 from allyouneed.kernels.product import PANEL, Rows, multiply_floats
@@ -195,7 +195,7 @@ def _token_loss(part, a: _Arguments):
             multiply_floats(grad_logits, count, a.to_hidden + token * depth, some, zeros, 0, depth, grads, mode)
 
 
-@njit
+@kernel_function
 def _share_of_teacher(line, logits, vocab_size, share):
     """Turn a row of the teacher's logits into probabilities times its share; return their dot product with `logits`."""
     whole = vocab_size // LANES * LANES
@@ -218,7 +218,7 @@ def _share_of_teacher(line, logits, vocab_size, share):
     return result
 
 
-@njit
+@kernel_function
 def _exponentials(line, vocab_size, highest):
     """Turn a row of logits into exp(logit - highest), and return their sum."""
     whole = vocab_size // LANES * LANES
@@ -235,7 +235,7 @@ def _exponentials(line, vocab_size, highest):
     return normaliser
 
 
-@njit
+@kernel_function
 def _subtract(line, other, vocab_size):
     whole = vocab_size // LANES * LANES
     for index in range(0, whole, LANES):
@@ -244,7 +244,7 @@ def _subtract(line, other, vocab_size):
         line[index] = line[index] - other[index]
 
 
-@njit
+@kernel_function
 def _softmax_gradient(line, vocab_size, target, certain, uniform):
     """Turn a row of logits into the gradient of the loss; return the loss and the negative log-likelihood."""
     whole = vocab_size // LANES * LANES

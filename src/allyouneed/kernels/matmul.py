@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import torch
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
 from allyouneed.kernels import LANES, Mode
+from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import FLOAT, LONG, Floats, Record, no_floats, pointer_to
 from allyouneed.kernels.simd import (
@@ -106,7 +107,7 @@ def matmul(
     return out
 
 
-@njit
+@kernel_function
 def _tile_offset(tile, tiles, depth, begin):
     """Return the offset of a tile [up to _DEPTH, _ROWS] in the block of the depth that starts at `begin`.
 
@@ -167,7 +168,7 @@ def _multiply(part, product: _Product):
                 _narrow(a, panel, length, bias, add, cut, to, out_stride, valid)
 
 
-@njit
+@kernel_function
 def _lay_out_panel(product, first, width, begin, length, panel):
     """Copy the block of the right matrix at position `begin` and column `first` to a panel [length, width]."""
     b, stride = product.right, product.right_stride

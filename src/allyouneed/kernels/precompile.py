@@ -1,31 +1,44 @@
 """Compilation of kernels before they are needed, in several processes, since Numba compiles one kernel at a time.
 
-`python -m allyouneed.kernels.precompile NAME ...` compiles kernels into the cache on disk.
+`python -m allyouneed.kernels.precompile [NAME ...]` compiles kernels, by default all of them, into the cache on disk.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from allyouneed.kernels.launch import compile_kernel
+from allyouneed.kernels import disk_cache
+from allyouneed.kernels.launch import compile_kernel, load_kernel
+
+# Kernels by purpose. Those of a group share functions, which Numba reads once for all kernels of a process.
+_ENGINE = "allyouneed.translation.engine"
+SEARCH = (f"{_ENGINE}.greedy.greedy", f"{_ENGINE}.greedy.step")
+BEAM = (f"{_ENGINE}.beam.search_beam",)
+STEP = tuple(f"allyouneed.kernels.{name}" for name in ("attention._attend", "attention._attend_backward"))
+DROPOUT = tuple(f"allyouneed.kernels.dropout.{name}" for name in ("_drop", "_drop_onto"))
+LOSS = tuple(f"allyouneed.kernels.loss.{name}" for name in ("_lay_out", "_token_loss"))
+PRODUCTS = tuple(f"allyouneed.kernels.matmul.{name}" for name in ("_lay_out", "_lay_out_transposed", "_multiply"))
+ENCODER = (f"{_ENGINE}.encoder.encode", "allyouneed.kernels.product._multiply")
+ALL = ((*ENCODER, *SEARCH), (*BEAM, *DROPOUT, *STEP, *LOSS, *PRODUCTS))
 
 
 def precompile(groups: Sequence[Sequence[str]], on_cold: Callable[[], None]) -> None:
     """Load kernels from the cache, or compile them: one process per group, this process included.
 
     Args:
-        groups: Full names of kernels; those in a group share compiled functions. The very first kernel shows whether
-            the cache is empty, and should be a small one.
-        on_cold: Called if the cache is empty, before all other kernels are compiled.
+        groups: Full names of kernels; those in a group share compiled functions.
+        on_cold: Called if a kernel is not in the cache, before any is compiled.
     """
-    (probe, *first), *others = groups
-    is_cold = not compile_kernel(probe)
-    if is_cold:
-        on_cold()
-    with _compiling(others if is_cold else ()):
+    missing = [[name for name in group if not load_kernel(name)] for group in groups]
+    if not any(missing):
+        return
+    on_cold()
+    first, *others = filter(None, missing)
+    with _compiling(others):
         for name in first:
             compile_kernel(name)
     for names in others:  # from the cache, unless a process failed or the cache cannot be written
@@ -33,10 +46,21 @@ def precompile(groups: Sequence[Sequence[str]], on_cold: Callable[[], None]) -> 
             compile_kernel(name)
 
 
+def fill_cache(on_cold: Callable[[], None] = lambda: None) -> None:
+    """Compile all kernels that are not in the cache on disk.
+
+    Args:
+        on_cold: Called before the first kernel is compiled.
+    """
+    with disk_cache.locked():
+        precompile(ALL, on_cold)
+        disk_cache.mark_complete()
+
+
 @contextmanager
 def _compiling(groups: Sequence[Sequence[str]]) -> Iterator[None]:
     """Compile each group in a separate process while the block runs, and wait for them."""
-    command = [sys.executable, "-P", "-m", __name__]
+    command = [sys.executable, "-P", "-m", f"{__package__}.precompile"]
     workers = [subprocess.Popen([*command, *names], stderr=subprocess.DEVNULL) for names in groups]
     try:
         yield
@@ -49,5 +73,9 @@ def _compiling(groups: Sequence[Sequence[str]]) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    for kernel in sys.argv[1:]:
-        compile_kernel(kernel)
+    if sys.argv[1:]:
+        for kernel in sys.argv[1:]:
+            compile_kernel(kernel)
+    else:
+        os.nice(10)  # a server that translates meanwhile comes first
+        fill_cache()

@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 import torch
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 from torch import Tensor
 from torch.nn.functional import pad
 
 from allyouneed.kernels import LANES, Mode
+from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import FLOAT, INT, Floats, Record, pointer_to
 from allyouneed.kernels.simd import (
@@ -132,7 +133,7 @@ def rounded_size(rows: int, depth: int) -> int:
     return rows * (depth // 4 + 1)
 
 
-@njit
+@kernel_function
 def round_row(a, depth, out):
     """Round a row [depth] to bytes, a / scale + 128, followed by the scale."""
     top = broadcast(0.0)
@@ -144,7 +145,7 @@ def round_row(a, depth, out):
     out[depth // 4] = scale
 
 
-@njit
+@kernel_function
 def round_rows(a, rows, depth, out):
     """Round rows [rows, depth] to bytes in `out` and return it; do nothing if it is null, as for matrices in fp32."""
     if out:
@@ -242,7 +243,7 @@ def _compile_as(name: str):
 
     def decorate(function):
         function.__name__ = function.__qualname__ = name
-        return njit(function)
+        return kernel_function(function)
 
     return decorate
 
@@ -288,7 +289,7 @@ def _multiply_by_panels(in_bytes: bool):
 multiply_floats, _multiply_bytes = _multiply_by_panels(False), _multiply_by_panels(True)
 
 
-@njit
+@kernel_function
 def multiply_columns(a, rounded, rows, matrix, begin, width, out, mode):
     """Multiply rows by `width` columns of a matrix, starting at column `begin`, a multiple of PANEL.
 
@@ -303,7 +304,7 @@ def multiply_columns(a, rounded, rows, matrix, begin, width, out, mode):
         multiply_floats(Rows(a, depth), rows, matrix.panels + begin * depth, depth, terms, columns, width, out, mode)
 
 
-@njit
+@kernel_function
 def multiply_rows(a, rounded, rows, matrix, out, mode):
     """Multiply rows by a whole matrix; see `multiply_columns`."""
     multiply_columns(a, rounded, rows, matrix, 0, matrix.columns, out, mode)

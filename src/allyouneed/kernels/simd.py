@@ -9,12 +9,13 @@ from __future__ import annotations
 import operator
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core.datamodel import models
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, register_jitable, register_model
 
 from allyouneed.kernels import LANES
+from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.records import FLOAT, INT, LONG, Floats, pointer_to
 
 
@@ -295,7 +296,7 @@ for _function, _name in ((operator.add, "fadd"), (operator.sub, "fsub"), (operat
     _define_operator(_function, _name)
 
 
-@njit
+@kernel_function
 def exp(x):
     """Return e to the power of each lane, within 2 units in the last place; 0 or a denormal below -87; NaN for NaN.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -30,7 +31,7 @@ from allyouneed.serving.glossaries import GlossaryStore
 from allyouneed.serving.model_worker import BatchKey, ModelWorker, StreamingSentence, SwitchedSentence, translate
 from allyouneed.serving.pipeline import TranslationPipeline
 from allyouneed.serving.registry import TranslatorRegistry
-from allyouneed.serving.request_queue import QueueLimits, RequestQueue
+from allyouneed.serving.request_queue import QueueLimits, RequestQueue, Worker
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.state import ApplicationState, application_state, bearer_token
 from allyouneed.serving.telemetry import ServerMetrics, TelemetryMiddleware
@@ -51,18 +52,21 @@ operations = APIRouter(tags=["operation"])
 pages = APIRouter(include_in_schema=False)
 
 
-def build_app(registry: TranslatorRegistry, settings: ServerSettings) -> FastAPI:
+def build_app(
+    registry: TranslatorRegistry, settings: ServerSettings, make_worker: Callable[[], Worker] | None = None
+) -> FastAPI:
     """Build the application.
 
     Args:
         registry: The served translators.
         settings: Limits, keys and logging.
+        make_worker: Called in each model thread; by default it translates there, see `ModelWorker`.
 
     Raises:
         UserError: If the key file cannot be read.
     """
     metrics = ServerMetrics()
-    queue = _request_queue(registry, settings, metrics)
+    queue = _request_queue(registry, settings, metrics, make_worker or partial(ModelWorker, registry))
     metrics.queue.set_function(lambda: queue.waiting)
     pipeline = TranslationPipeline(registry, queue, seconds=settings.seconds)
     access = AccessControl(settings.keys, settings.per_minute)
@@ -100,7 +104,9 @@ def _glossary_folder(settings: ServerSettings, documents: DocumentJobs) -> Path:
     return settings.keys.with_suffix(".glossaries") if settings.keys else documents.folder / "glossaries"
 
 
-def _request_queue(registry: TranslatorRegistry, settings: ServerSettings, metrics: ServerMetrics) -> RequestQueue:
+def _request_queue(
+    registry: TranslatorRegistry, settings: ServerSettings, metrics: ServerMetrics, make_worker: Callable[[], Worker]
+) -> RequestQueue:
     def weigh(key: BatchKey, payload: Payload) -> int:
         if isinstance(payload, Sentence | StreamingSentence):
             return 1 + len(payload.text.encode()) // _BYTES_PER_TOKEN  # tokenizing would block the event loop
@@ -112,12 +118,12 @@ def _request_queue(registry: TranslatorRegistry, settings: ServerSettings, metri
         metrics.observe_batch(len(texts), tokens, seconds)
 
     limits = QueueLimits(
-        settings.threads or available_cores(),
+        settings.processes if settings.processes > 1 else settings.threads or available_cores(),
         settings.batch_tokens,
         gather_seconds=settings.gather_seconds,
         queue_sentences=settings.queue_sentences,
     )
-    return RequestQueue(lambda: ModelWorker(registry), weigh, limits, observe, lambda key: key.task is translate)
+    return RequestQueue(make_worker, weigh, limits, observe, lambda key: key.task is translate)
 
 
 @asynccontextmanager

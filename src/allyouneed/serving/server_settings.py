@@ -80,6 +80,12 @@ class ServerSettings(BaseModel):
     threads: Annotated[int | None, ServeOption("Speed")] = Field(
         default=None, ge=1, le=1024, description="Model threads. Default: one per core."
     )
+    processes: Annotated[int, ServeOption("Speed")] = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Model processes, which share the weights (1: model threads in the server's process).",
+    )
     compute_type: Annotated[str, ServeOption("Speed", metavar="TYPE", values=("float32", "int8"))] = Field(
         default="float32", description="float32, or int8 (faster; CPUs with AVX-512 VNNI)."
     )

@@ -7,17 +7,23 @@ import math
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import torch
 import uvicorn
 
 from allyouneed.errors import UserError
 from allyouneed.serving.app import build_app
 from allyouneed.serving.bounded_server import BoundedServer
+from allyouneed.serving.model_processes import ModelProcesses, ProcessWorker
+from allyouneed.serving.model_worker import ModelWorker
 from allyouneed.serving.protocol import LimitedProtocol
-from allyouneed.serving.registry import load_registry
+from allyouneed.serving.registry import TranslatorRegistry, load_registry
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.telemetry import log_as_json
+from allyouneed.translation.engine import compile_in_background
+from allyouneed.translation.warming import compile_all
 
 _SWITCH_SECONDS = 0.0005  # Python's default of 0.005 delays a model thread after every kernel while responses are sent
 
@@ -37,8 +43,13 @@ def serve(runs: Sequence[Path], settings: ServerSettings, log: Callable[[str], N
     require_keys_or_public(settings)
     if not runs:
         raise UserError("nothing to serve: give at least one RUN, made by `allyouneed train`.")
-    registry = load_registry(runs, settings.compute_type)
-    app = build_app(registry, settings)
+    if settings.processes > 1:
+        registry, make_worker = _load_for_processes(runs, settings)
+    else:
+        compile_in_background(compute_type=settings.compute_type)
+        registry = load_registry(runs, settings.compute_type)
+        make_worker = partial(ModelWorker, registry)
+    app = build_app(registry, settings, make_worker)
     listening = _listen(settings)
     log_as_json()
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -53,6 +64,23 @@ def serve(runs: Sequence[Path], settings: ServerSettings, log: Callable[[str], N
     )
     url = f"http://{_bracketed(settings.host)}:{listening.getsockname()[1]}/"
     BoundedServer(config, app.state.application, lambda: log(url)).run(sockets=[listening])
+
+
+def _load_for_processes(
+    runs: Sequence[Path], settings: ServerSettings
+) -> tuple[TranslatorRegistry, Callable[[], ProcessWorker]]:
+    """Load runs and fork the template of the model processes, which shares their memory.
+
+    Raises:
+        UserError: See `load_registry` and `ModelProcesses`.
+    """
+    if settings.threads:
+        raise UserError("--threads and --processes are both given. Remove one of them.")
+    torch.set_num_threads(1)  # threads of PyTorch would not survive in forked processes
+    compile_all()
+    registry = load_registry(runs, settings.compute_type)
+    ModelWorker(registry)  # loads the kernels once for all processes
+    return registry, partial(ProcessWorker, ModelProcesses(registry))
 
 
 def require_keys_or_public(settings: ServerSettings) -> None:

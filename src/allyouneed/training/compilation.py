@@ -11,11 +11,6 @@ from allyouneed import kernels
 from allyouneed.config import Config
 from allyouneed.training.distributed import Ranks
 
-# Kernels by the functions that they share; each group is compiled in a separate process. "_drop" is the smallest.
-_STEP = ("dropout._drop", "dropout._drop_onto", "attention._attend", "attention._attend_backward")
-_LOSS = ("loss._lay_out", "loss._token_loss")
-_LARGE_PRODUCTS = ("matmul._lay_out", "matmul._lay_out_transposed", "matmul._multiply")
-_SEARCH = ("greedy.greedy", "beam.search_beam")
 _SMALLEST_LARGE = 256  # smaller products are never compiled, see `kernels.multiplies`
 
 
@@ -38,19 +33,17 @@ def compile_kernels(config: Config, device: torch.device, ranks: Ranks, show: Ca
         return  # PyTorch takes over where a kernel does not support the sizes; the others are compiled at first use
     if not ranks.is_first:
         ranks.wait()
-    from allyouneed.kernels.precompile import precompile  # loads Numba, which is optional
-
     started = time.monotonic()
     was_cold = []
 
     def announce() -> None:
         was_cold.append(True)
-        show("compiling kernels for this machine (once, not counted in --minutes; a minute on two idle cores) ...")
+        show("compiling kernels for this machine (once, not counted in --minutes; seconds on two idle cores) ...")
 
-    large = _LARGE_PRODUCTS if model.d_model >= _SMALLEST_LARGE else ()
-    training = [f"allyouneed.kernels.{name}" for name in (*_STEP, *_LOSS, *large)]
-    search = [f"allyouneed.translation.engine.{name}" for name in _SEARCH]
-    precompile([[*training, "allyouneed.translation.engine.encoder.encode"], search], announce)
+    precompile = kernels.precompile  # loads Numba, which is optional
+    large = precompile.PRODUCTS if model.d_model >= _SMALLEST_LARGE else ()
+    training = (*precompile.DROPOUT, *precompile.STEP, *precompile.LOSS, *large)
+    precompile.precompile([(*training, *precompile.BEAM), (*precompile.ENCODER, *precompile.SEARCH)], announce)
     if was_cold:
         show(f"compiled the kernels in {time.monotonic() - started:.0f} seconds")
     if ranks.is_first:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from allyouneed.translation import options
     from allyouneed.translation.back_translation import back_translate
     from allyouneed.translation.comparison import compare
+    from allyouneed.translation.engine import compile_in_background
     from allyouneed.translation.ensemble import split_runs
     from allyouneed.translation.evaluation import evaluate
     from allyouneed.translation.options import SearchOptions
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from allyouneed.translation.terminology.glossary_files import read_glossary
     from allyouneed.translation.text_files import translate_file
     from allyouneed.translation.translator import Translator
+    from allyouneed.translation.warming import warm
 
 __all__ = [
     "Glossary",
@@ -36,6 +38,7 @@ __all__ = [
     "bleu_tokenizers",
     "compare",
     "comparison",
+    "compile_in_background",
     "evaluate",
     "evaluation",
     "options",
@@ -44,6 +47,7 @@ __all__ = [
     "score_lines",
     "split_runs",
     "translate_file",
+    "warm",
 ]
 
 _MODULES = {
@@ -55,12 +59,14 @@ _MODULES = {
     "Translator": "allyouneed.translation.translator",
     "back_translate": "allyouneed.translation.back_translation",
     "compare": "allyouneed.translation.comparison",
+    "compile_in_background": "allyouneed.translation.engine",
     "evaluate": "allyouneed.translation.evaluation",
     "read_glossary": "allyouneed.translation.terminology.glossary_files",
     "score": "allyouneed.translation.scoring",
     "score_lines": "allyouneed.translation.scoring",
     "split_runs": "allyouneed.translation.ensemble",
     "translate_file": "allyouneed.translation.text_files",
+    "warm": "allyouneed.translation.warming",
 }
 
 __getattr__ = lazy.attach(__name__, _MODULES, ["bleu_tokenizers", "comparison", "evaluation", "options"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,13 +46,18 @@ class BatchSearch:
             raise UserError("force_words (--force): cannot be combined with num_beam_groups or sampling; remove one.")
 
     def run_all(
-        self, model: Transformer, engine: Model, sentences: list[list[int]], device: torch.device, workers: int
+        self,
+        model: Transformer,
+        engine: Callable[[], Model],
+        sentences: list[list[int]],
+        device: torch.device,
+        workers: int,
     ) -> list[list[Hypothesis]]:
         """Search all sentences in batches of similar length, longest first.
 
         Args:
             model: The model, which computes the coverage penalty.
-            engine: The model to search: `model` or its compiled engine.
+            engine: Returns the model to search, for each batch: `model` or its compiled engine.
             sentences: Token ids of each sentence with the end of sentence.
             device: Device of the model.
             workers: Number of batches that are searched in parallel.
@@ -68,7 +73,7 @@ class BatchSearch:
         batches = token_batches(lengths, lengths, batch_tokens)[::-1]
 
         def search(batch: np.ndarray) -> list[list[Hypothesis]]:
-            return self.run(engine, pad([sentences[i] for i in batch]).to(device), lengths[batch], batch)
+            return self.run(engine(), pad([sentences[i] for i in batch]).to(device), lengths[batch], batch)
 
         results: list[list[Hypothesis]] = [[]] * len(sentences)
         for batch, found in zip(batches, map_in_order(search, batches, workers), strict=True):

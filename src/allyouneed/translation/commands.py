@@ -110,6 +110,18 @@ def score(
         print(line)
 
 
+@app.command()
+def warm() -> None:
+    """Compile all kernels for this machine, so that later commands find them.
+
+    Other commands compile what they need, once. Run this after an installation, for example while an image is built.
+    NUMBA_CACHE_DIR sets the folder.
+
+    Example: allyouneed warm
+    """
+    translation.warm(say)
+
+
 def load_translator(
     run: Path | Sequence[Path],
     target: str | None,
@@ -119,6 +131,7 @@ def load_translator(
     compute_type: str = "float32",
 ) -> Translator:
     """Load a translator or an ensemble, and report if a multilingual model was not trained on its direction."""
+    translation.compile_in_background(device, compute_type)
     translator = translation.Translator.load(run, device, inter_threads, compute_type, target, source)
     if remark := translator.remark:
         say(remark)

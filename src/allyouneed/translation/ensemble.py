@@ -5,6 +5,7 @@ The average is that of the probabilities of the next token, as in fairseq and So
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from allyouneed import kernels
 from allyouneed.bundle import Bundle, is_run
 from allyouneed.errors import UserError
 from allyouneed.translation.engine import engine_for
@@ -91,6 +93,35 @@ def searchable(models: Sequence[Model], compute_type: str) -> Model:
         return engines[0]
     compiled = all(hasattr(engine, "beam_search") for engine in engines)
     return CompiledEnsemble(engines) if compiled else Ensemble(models)
+
+
+class SearchedModels:
+    """What is searched: see `searchable`; the models themselves while kernels are compiled in the background.
+
+    Args:
+        models: The models.
+        compute_type: See `engine_for`.
+    """
+
+    def __init__(self, models: Sequence[Model], compute_type: str):
+        self._models, self._compute_type = models, compute_type
+        self._found: Model | None = None
+        self._lock, self._has_waited = threading.Lock(), False
+
+    def current(self) -> Model:
+        """Return what is searched now; all threads share it.
+
+        Raises:
+            UserError: See `engine_for`.
+        """
+        if self._found is None and kernels.background.pending():
+            self._has_waited = True
+        elif self._found is None and self._lock.acquire(blocking=not self._has_waited):
+            try:  # if requests are served already, the other threads continue with PyTorch meanwhile
+                self._found = self._found or searchable(self._models, self._compute_type)
+            finally:
+                self._lock.release()
+        return self._found or (self._models[0] if len(self._models) == 1 else Ensemble(self._models))
 
 
 def check_members(bundles: Sequence[Bundle], names: Sequence[str] | None = None) -> None:

@@ -27,7 +27,7 @@ from allyouneed.translation.batch_search import BatchSearch
 from allyouneed.translation.constraints import Constraints
 from allyouneed.translation.directions import directed, needs_target, refuse_without_code, zero_shot_remark
 from allyouneed.translation.engine import FLOAT32, INT8
-from allyouneed.translation.ensemble import check_members, searchable
+from allyouneed.translation.ensemble import SearchedModels, check_members
 from allyouneed.translation.options import ResolvedOptions, SearchOptions, SearchOverrides
 from allyouneed.translation.results import Alternative, Translation
 from allyouneed.translation.search import NEVER_GENERATED, Hypothesis, Model, RowContext, choose
@@ -90,12 +90,19 @@ class Translator:
 
     def __getstate__(self) -> dict[str, object]:
         """Omit the compiled engine, which holds memory addresses; a copy makes its own engine."""
-        return {name: value for name, value in vars(self).items() if name != "engine"}
+        return {name: value for name, value in vars(self).items() if name != "_searched"}
+
+    @property
+    def engine(self) -> Model:
+        """What is searched: the compiled engine if it supports the model, else the model; or an ensemble of them.
+
+        It changes when kernels that were compiled in the background become available, see `kernels/background.py`.
+        """
+        return self._searched.current()
 
     @cached_property
-    def engine(self) -> Model:
-        """What is searched: the compiled engine if it supports the model, else the model; or an ensemble of them."""
-        return searchable(self.models, self.compute_type)
+    def _searched(self) -> SearchedModels:
+        return SearchedModels(self.models, self.compute_type)
 
     @cached_property
     def splitter(self) -> TextSplitter:
@@ -150,6 +157,7 @@ class Translator:
         if bundle is self.bundle:
             return self
         translator = object.__new__(type(self))
+        _ = self._searched
         vars(translator).update(vars(self))  # unlike a copy, it shares the compiled engine
         translator.remark = zero_shot_remark(self.bundle, bundle.languages)
         translator.bundle, translator.tokenizer = bundle, bundle.tokenizer
@@ -333,15 +341,16 @@ class Translator:
 
     def _search(self, sentences: list[list[int]], search: BatchSearch) -> list[list[Hypothesis]]:
         workers = self.inter_threads if hasattr(self.engine, "beam_search") else 1  # a compiled engine
-        return search.run_all(self.model, self.engine, sentences, self.device, workers)
+        return search.run_all(self.model, lambda: self.engine, sentences, self.device, workers)
 
     @torch.inference_mode()
     def _next_tokens(self, source: list[int], prefix: list[int], count: int) -> tuple[list[float], list[int]]:
         """Return log probabilities and ids of the most likely tokens after a prefix."""
-        cache = self.engine.start(pad([source]).to(self.device))
+        engine = self.engine
+        cache = engine.start(pad([source]).to(self.device))
         context = RowContext(self.device, None, np.zeros(1, int))
         for token in [BOS, *prefix]:
-            best = choose(self.engine, np.array([[token]]), cache, count, context)
+            best = choose(engine, np.array([[token]]), cache, count, context)
         return best.log_p[0].tolist(), best.tokens[0].tolist()
 
     def _join(self, text: str, parts: list[TextPart], found: list[list[Hypothesis]]) -> Translation:

@@ -23,7 +23,7 @@ def map_in_order(work: Callable[[Task], Result], tasks: Sequence[Task], workers:
     Tasks that have not started are cancelled if the caller stops early. No threads are used for one worker, for one
     task, or without Numba.
     """
-    if workers == 1 or len(tasks) < 2 or not kernels.installed():
+    if workers == 1 or len(tasks) < 2 or not kernels.available():
         yield from map(work, tasks)
         return
 

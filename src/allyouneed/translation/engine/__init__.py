@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeGuard
 
+import torch
+
 from allyouneed import kernels, lazy
 from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
@@ -12,7 +14,7 @@ from allyouneed.translation.search import Model
 if TYPE_CHECKING:
     from allyouneed.translation.engine.engine import Engine
 
-__all__ = ["COMPUTE_TYPES", "FLOAT32", "INT8", "Engine", "engine_for"]
+__all__ = ["COMPUTE_TYPES", "FLOAT32", "INT8", "Engine", "compile_in_background", "engine_for"]
 __getattr__ = lazy.attach(__name__, {"Engine": "allyouneed.translation.engine.engine"})
 
 FLOAT32, INT8 = COMPUTE_TYPES = ("float32", "int8")  # CTranslate2's names
@@ -44,6 +46,18 @@ def engine_for(model: Model, compute_type: str = FLOAT32) -> Model:
     from allyouneed.translation.engine.engine import Engine  # Numba is optional
 
     return Engine(model, compute_type == INT8)
+
+
+def compile_in_background(device: str = "cpu", compute_type: str = FLOAT32) -> None:
+    """Compile the engine in another process, for programs that respond at once; PyTorch computes in the meantime.
+
+    Args:
+        device: Device of the models; there is an engine for the CPU only.
+        compute_type: Nothing is done for "int8", for which PyTorch cannot stand in.
+    """
+    is_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+    if is_cpu and compute_type == FLOAT32 and kernels.installed():
+        kernels.background.compile_in_background()
 
 
 def _has_engine(model: Model) -> TypeGuard[Transformer]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from allyouneed.kernels import MASKED_BELOW
+from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import Doubles, Float64, Floats, Longs, Record, copy_record
 from allyouneed.translation.engine.members import Members, advance_all, find_next
@@ -68,7 +68,7 @@ class BeamState(Record):
     candidates: Candidate  # [parts, 2 · beam]: temporary memory for one sentence
 
 
-@njit
+@kernel_function
 def _insert(score, count, limit, records):
     """Make space for a record in a list sorted by descending score, equal scores in order of insertion.
 
@@ -85,7 +85,7 @@ def _insert(score, count, limit, records):
     return index
 
 
-@njit
+@kernel_function
 def _find_candidates(task, top, model, row, width, scores, at_limit, candidates):
     """Find the best continuations of a sentence's `width` hypotheses, starting at `row`; return their number."""
     found, limit = 0, 2 * task.beam
@@ -107,7 +107,7 @@ def _find_candidates(task, top, model, row, width, scores, at_limit, candidates)
     return found
 
 
-@njit
+@kernel_function
 def _finish(task, candidates, count, length, end, known, finished):
     """Add those of the first `count` candidates that end to the finished hypotheses; return how many are finished."""
     penalty, limit = task.penalties[length], task.num_hypotheses
@@ -126,7 +126,7 @@ def _finish(task, candidates, count, length, end, known, finished):
     return known
 
 
-@njit
+@kernel_function
 def _continue(task, candidates, count, end, history, scores):
     """Fill the beam with the best candidates that do not end, then with slots of score -inf; return the best score.
 
@@ -147,7 +147,7 @@ def _continue(task, candidates, count, end, history, scores):
     return best
 
 
-@njit
+@kernel_function
 def _write_results(task, sentence, known, finished, end):
     """Write the hypotheses of a finished sentence, following their parent slots backwards."""
     first = sentence * task.max_length * task.beam
@@ -164,7 +164,7 @@ def _write_results(task, sentence, known, finished, end):
             slot = task.history_parents[index]
 
 
-@njit
+@kernel_function
 def _decide(search, top, model, part, i, to, row, width, length):
     """Choose the continuations of the sentence at index `i` of a part; return whether it is unfinished.
 
@@ -191,7 +191,7 @@ def _decide(search, top, model, part, i, to, row, width, length):
     return True
 
 
-@njit
+@kernel_function
 def _move(search, models, part, i, to, row, length):
     """Move a sentence of a part from index `i` to `to`, and reorder the address lists of its hypotheses."""
     task, first = search.task, part * search.part_sentences
@@ -212,7 +212,7 @@ def _move(search, models, part, i, to, row, length):
                 member.seen[new_row * stride + k] = state.seen[parent * stride + k]
 
 
-@njit
+@kernel_function
 def _expand_sources(models, first_row, first, rows, width):
     """Give each row of all models its sentence's source; `width` rows belong to a sentence."""
     for index in range(models.count):
@@ -222,7 +222,7 @@ def _expand_sources(models, first_row, first, rows, width):
             state.source_lengths[first_row + row] = member.source_lengths[first + row // width]
 
 
-@njit
+@kernel_function
 def _reorder(models, first_row, rows, length):
     """Replace the address lists of all rows by the reordered ones."""
     for index in range(models.count):

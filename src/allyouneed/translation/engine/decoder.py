@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from numba import njit
-
 from allyouneed.kernels import LANES, MASKED, Mode
+from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.product import Rows, multiply_rows, round_rows
 from allyouneed.kernels.records import Floats, Longs, Record, address_of, floats_at, longs_at
 from allyouneed.kernels.simd import (
@@ -82,13 +81,13 @@ class Step(NamedTuple):
     length: int
 
 
-@njit
+@kernel_function
 def key_value_size(model):
     """Return the number of values in the keys and values of a position."""
     return model.num_layers * model.heads * (model.d_k + model.d_v)
 
 
-@njit
+@kernel_function
 def begin_step(model, state, part, number, first, count):
     """Return a part's next position, and append it to the address lists of `count` rows, starting at `first`."""
     size, length = key_value_size(model), state.length + number + 1
@@ -98,7 +97,7 @@ def begin_step(model, state, part, number, first, count):
     return Step(state.encodings + number * model.d_model, key_values, length)
 
 
-@njit
+@kernel_function
 def _attend_row(model, query, seen, count, layer, scores, out):
     """Attend with one query to the keys and values of a layer, at `count` addresses (equation 1)."""
     heads, d_k, d_v, scale = model.heads, model.d_k, model.d_v, 1 / math.sqrt(model.d_k)
@@ -128,7 +127,7 @@ def _attend_row(model, query, seen, count, layer, scores, out):
             store(out, c, mixture * share)
 
 
-@njit
+@kernel_function
 def advance(model, state, work, part, first, count, step):
     """Apply all layers to `count` rows, starting at `first`; the result is in `work.hidden`."""
     d_model, queries, values = model.d_model, model.heads * model.d_k, model.heads * model.d_v

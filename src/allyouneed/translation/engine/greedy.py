@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.translation.engine.members import Members, advance_all, find_next
@@ -47,7 +46,7 @@ def greedy(part, models: Members, top: NextTokens, search: GreedyState):
     search.active[part] = count
 
 
-@njit
+@kernel_function
 def _append(models, top, search, first, count, length):
     """Append the token at position `length` to each row, and return the number of unfinished rows."""
     to, end = first, models.members[0].model.end
@@ -68,7 +67,7 @@ def _append(models, top, search, first, count, length):
     return to - first
 
 
-@njit
+@kernel_function
 def _move_row(state, row, to, token, length):
     """Move an unfinished row of a model to the row `to`, and append its next token."""
     state.tokens[to] = token

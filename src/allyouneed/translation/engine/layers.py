@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
 from allyouneed.kernels import LANES, Mode
+from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.product import Rows, multiply_rows, round_rows
 from allyouneed.kernels.simd import broadcast, load, multiply_add, reduce_sum, store
 
 
-@njit
+@kernel_function
 def norm_rows(x, rows, width, norm, out):
     """Normalise rows [rows, width] as PyTorch does: biased variance, ε = 10⁻⁵ inside the square root."""
     weight, bias = norm.weight, norm.bias
@@ -30,7 +29,7 @@ def norm_rows(x, rows, width, norm, out):
             store(to, c, multiply_add((load(line, c) - mean) * scale, load(weight, c), load(bias, c)))
 
 
-@njit
+@kernel_function
 def embed_row(model, token, encoding, out):
     """Write a token's scaled embedding plus its positional encoding [d_model] (sections 3.4 and 3.5)."""
     line, scale = model.embedding + token * model.d_model, model.embedding_scale
@@ -38,7 +37,7 @@ def embed_row(model, token, encoding, out):
         store(out, c, multiply_add(load(line, c), broadcast(scale), load(encoding, c)))
 
 
-@njit
+@kernel_function
 def sublayer_input(model, x, rows, norm, normed):
     """Return the input of a sub-layer: x, or with norm "pre" its normalisation, written to `normed`."""
     if not model.norm_first:
@@ -47,21 +46,21 @@ def sublayer_input(model, x, rows, norm, normed):
     return normed
 
 
-@njit
+@kernel_function
 def norm_sublayer(model, x, rows, norm):
     """Normalise x in place after a sub-layer, with norm "post"."""
     if not model.norm_first:
         norm_rows(x, rows, model.d_model, norm, x)
 
 
-@njit
+@kernel_function
 def project(a, rows, matrix, rounded, out, mode):
     """Multiply contiguous rows by a matrix; rounded: memory for the rows in bytes, or null."""
     a_rounded = round_rows(a, rows, matrix.depth, rounded)
     multiply_rows(a, a_rounded, rows, matrix, Rows(out, matrix.columns), mode)
 
 
-@njit
+@kernel_function
 def feed_forward(model, weights, x, rows, normed, inner, rounded):
     """Add the feed-forward network (equation 2) to x [rows, d_model], and normalise.
 
@@ -73,7 +72,7 @@ def feed_forward(model, weights, x, rows, normed, inner, rounded):
     norm_sublayer(model, x, rows, weights.norm)
 
 
-@njit
+@kernel_function
 def offset(pointer, count):
     """Advance a pointer unless it is null."""
     if pointer:

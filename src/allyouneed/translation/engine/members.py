@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from allyouneed.kernels import LANES, MASKED, Mode
+from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.product import Rows, multiply_columns, round_rows
 from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd import (
@@ -49,7 +48,7 @@ class Members(Record):
     average: Floats | None  # fp32 [rows, padded_vocab]: sums of probabilities
 
 
-@njit
+@kernel_function
 def advance_all(models, part, number, first, count):
     """Advance `count` rows of all models, starting at `first`; return the new number of positions."""
     length = 0
@@ -61,7 +60,7 @@ def advance_all(models, part, number, first, count):
     return length
 
 
-@njit
+@kernel_function
 def find_next(models, top, part, first, count):
     """Find the top tokens of `count` rows; one model without scores is screened in 8 bits, with the same result."""
     member = models.members[0]
@@ -77,7 +76,7 @@ def find_next(models, top, part, first, count):
         find_top_tokens(member.model, top, member.work, part, first, count)
 
 
-@njit
+@kernel_function
 def _find_average(models, top, part, first, count):
     """Find the tokens with the greatest average probability; `top.logits` are their log probabilities."""
     padded, end = models.padded_vocab, models.members[0].model.end
@@ -104,7 +103,7 @@ def _find_average(models, top, part, first, count):
         top.normalisers[row] = 0.0
 
 
-@njit
+@kernel_function
 def _add_probabilities(member, models, part, first, count, is_first):
     """Add a model's probabilities of every token to `models.average`."""
     model, work, padded = member.model, member.work, models.padded_vocab

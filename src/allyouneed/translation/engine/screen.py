@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 
 import torch
-from numba import njit
 from torch import Tensor
 
 from allyouneed.kernels import LANES, MASKED, Mode
+from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.product import Matrix, Rows, multiply_columns, pack, round_rows, rounded_size, to_bytes
 from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd import any_above, broadcast, load, multiply_add, reduce_sum, round_half_even, store
@@ -70,7 +70,7 @@ def screen_workspace(rows: int, depth: int, count: int) -> ScreenWorkspace:
     )
 
 
-@njit
+@kernel_function
 def _lengths(hidden, depth, scale):
     """Return |h| and |h - ĥ| of a hidden state [depth] that is rounded to bytes of this scale."""
     squares = lost = broadcast(0.0)
@@ -81,7 +81,7 @@ def _lengths(hidden, depth, scale):
     return math.sqrt(reduce_sum(squares)), math.sqrt(reduce_sum(lost))
 
 
-@njit
+@kernel_function
 def _dot(a, b, depth):
     summed = broadcast(0.0)
     for c in range(0, depth, LANES):
@@ -89,7 +89,7 @@ def _dot(a, b, depth):
     return reduce_sum(summed)
 
 
-@njit
+@kernel_function
 def _collect(weights, screen, row, count, line, begin, width):
     """Collect a row's candidates from the rounded logits [width] of the tokens that start at `begin`."""
     errors, padded, bounds = weights.errors, weights.matrix.columns, screen.bounds + row * count
@@ -118,7 +118,7 @@ def _collect(weights, screen, row, count, line, begin, width):
     screen.num_candidates[row] = found
 
 
-@njit
+@kernel_function
 def _insert_bound(value, bounds, count):
     index = count - 1
     while index > 0 and value > bounds[index - 1]:
@@ -127,7 +127,7 @@ def _insert_bound(value, bounds, count):
     bounds[index] = value
 
 
-@njit
+@kernel_function
 def _decide(weights, screen, row, hidden, top):
     """Compute the logits of a row's candidates in fp32, and find the top tokens."""
     depth, bias, limit = weights.matrix.depth, weights.matrix.terms, screen.bounds[(row + 1) * top.count - 1]
@@ -140,7 +140,7 @@ def _decide(weights, screen, row, hidden, top):
                 insert_token(logit, token, logits, tokens, top.count)
 
 
-@njit
+@kernel_function
 def screen_top_tokens(model, top, work, first, rows):
     """Find top tokens as `find_top_tokens` does without scores; rows with `work.screen.is_exact` 0 still need it."""
     weights, screen, depth, count = model.screen, work.screen, model.d_model, top.count

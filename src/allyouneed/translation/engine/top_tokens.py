@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from allyouneed.kernels import LANES, MASKED, Mode
+from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.product import Rows, multiply_columns, round_rows
 from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd import any_above, broadcast, exp, load, log, pad_to_lanes, reduce_max, reduce_sum
@@ -24,7 +23,7 @@ class NextTokens(Record):
     normalisers: Floats  # fp32 [rows]: logit - normaliser = log probability; 0 without scores
 
 
-@njit
+@kernel_function
 def insert_token(logit, token, logits, tokens, count):
     """Insert a token into a list sorted by descending logit, dropping the last entry; equal logits keep their order."""
     index = count - 1
@@ -36,7 +35,7 @@ def insert_token(logit, token, logits, tokens, count):
     tokens[index] = token
 
 
-@njit
+@kernel_function
 def _merge(top, row, line, begin, width):
     """Merge the logits [width] of the tokens that start at `begin` into a row's top tokens and sum of exponentials."""
     count, logits, tokens = top.count, top.logits + row * top.count, top.tokens + row * top.count
@@ -54,7 +53,7 @@ def _merge(top, row, line, begin, width):
         top.normalisers[row] = earlier + reduce_sum(summed)
 
 
-@njit
+@kernel_function
 def find_top_tokens(model, top, work, part, first, count):
     """Find the most likely next tokens of `count` rows of `work.hidden`, starting at row `first`."""
     vocab_size, d_model, end = model.vocab_size, model.d_model, model.end

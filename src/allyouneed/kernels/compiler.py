@@ -1,0 +1,91 @@
+"""How Numba compiles kernels: a kernel and all functions that it calls are optimised together, once.
+
+By default Numba optimises every function together with all functions below it, generates its machine code, and does
+both again for each of its callers, up to ten levels above. That is most of the time to compile a kernel, and Python,
+which calls kernels only, does not need the results.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite.binding import Linkage
+from numba import njit
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import PassManager
+from numba.core.typed_passes import NopythonTypeInference, PreLowerStripPhis
+from numba.core.untyped_passes import FixupArgs, IRProcessing, ReconstructSSA, TranslateByteCode
+
+_ENTRY = "cfunc."  # prefix of the name of the function that C calls
+
+
+class _NoEnvironments:
+    """Takes the place of the code generator where Numba gives a compiled function the address of its globals."""
+
+    def set_env(self, name: str, environment: object) -> None:
+        pass
+
+
+class _PartLibrary(JITCodeLibrary):
+    """The code of a function before optimisation, linked with that of the functions that it calls."""
+
+    codegen = _NoEnvironments()
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        self._ensure_finalized()
+        return 0  # there is no machine code
+
+
+class _KernelLibrary(JITCodeLibrary):
+    """The code of a kernel. Its functions are its own: another kernel may have been compiled from other sources."""
+
+    def _optimize_final_module(self) -> None:
+        for function in self._final_module.functions:
+            if not function.is_declaration and not function.name.startswith(_ENTRY):
+                function.linkage = Linkage.internal
+        super()._optimize_final_module()
+
+
+class _Compiler(CompilerBase):
+    """Numba's compiler without what kernels do not need: array expressions, closures, literals and the like."""
+
+    def define_pipelines(self) -> list[PassManager]:
+        passes = PassManager("kernel")
+        for each in (
+            TranslateByteCode,
+            FixupArgs,
+            IRProcessing,
+            ReconstructSSA,
+            NopythonTypeInference,
+            PreLowerStripPhis,
+        ):
+            passes.add_pass(each, each.__name__)
+        passes.passes += DefaultPassBuilder.define_nopython_lowering_pipeline(self.state).passes
+        passes.finalize()
+        return [passes]
+
+
+class _PartCompiler(_Compiler):
+    def __init__(self, typing_context: Any, target_context: Any, library: Any, *arguments: Any):
+        super().__init__(typing_context, target_context, _PartLibrary(target_context.codegen(), "part"), *arguments)
+
+
+class KernelCompiler(_Compiler):
+    """Compiles a kernel with all functions that it calls."""
+
+    def __init__(self, typing_context: Any, target_context: Any, library: Any, *arguments: Any):
+        library = _KernelLibrary(target_context.codegen(), "kernel")
+        library.enable_object_caching()
+        super().__init__(typing_context, target_context, library, *arguments)
+
+
+# Decorates a function that kernels call. In Python it is `name.py_func`.
+kernel_function = njit(pipeline_class=_PartCompiler, no_cpython_wrapper=True, no_cfunc_wrapper=True)

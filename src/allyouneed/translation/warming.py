@@ -1,0 +1,45 @@
+"""Compilation of all kernels in advance, for `allyouneed warm` and for servers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from allyouneed import kernels
+from allyouneed.errors import UserError
+
+
+def warm(report: Callable[[str], None]) -> None:
+    """Compile all kernels that are not yet compiled for this machine.
+
+    Args:
+        report: Called with what is done.
+
+    Raises:
+        UserError: If Numba is not installed, or compiled kernels cannot be stored.
+    """
+    if not kernels.installed():
+        raise UserError("Numba is missing, so there are no kernels to compile. Install it: pip install numba")
+    folder, started, was_cold = kernels.disk_cache.folder(), time.monotonic(), list[bool]()
+    if folder is None:
+        raise UserError("there is no folder for compiled kernels that can be written. Set NUMBA_CACHE_DIR to one.")
+
+    def announce() -> None:
+        was_cold.append(True)
+        report("compiling kernels for this machine ...")
+
+    compile_all(announce)
+    if was_cold:
+        report(f"compiled all kernels in {time.monotonic() - started:.1f} seconds: {folder}")
+    else:
+        report(f"all kernels are compiled: {folder}")
+
+
+def compile_all(on_cold: Callable[[], None] = lambda: None) -> None:
+    """Compile all kernels that are not yet compiled; do nothing without Numba.
+
+    Args:
+        on_cold: Called before the first kernel is compiled.
+    """
+    if kernels.installed() and not kernels.disk_cache.is_complete():
+        kernels.precompile.fill_cache(on_cold)

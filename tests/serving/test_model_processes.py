@@ -1,0 +1,88 @@
+"""`allyouneed serve --processes`: translation in other processes, streaming, a process that ends, shutdown."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from allyouneed.errors import UserError
+from allyouneed.serving.server_settings import ServerSettings
+from allyouneed.serving.startup import serve
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+
+
+@contextmanager
+def running(run: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Run the command; yields its address and its process."""
+    command = [sys.executable, "-m", "allyouneed", "serve", str(run), "--port", "0", "--processes", "2", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            while not (found := re.search(r"^http://127.0.0.1:\d+", server.stderr.readline())):
+                assert server.poll() is None
+            drain = threading.Thread(target=server.stderr.read, daemon=True)
+            drain.start()
+            yield found[0], server
+        finally:
+            server.terminate()
+            server.wait()
+            drain.join()
+
+
+def children(process: int) -> list[int]:
+    """Return the processes that a process has forked."""
+    path = Path(f"/proc/{process}/task/{process}/children")
+    if not path.exists():
+        pytest.skip("the kernel does not list children")
+    return list(map(int, path.read_text().split()))
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_requests_are_translated_in_processes_that_share_the_models(toy_run):
+    body = {"q": "a b c", "source": "aa", "target": "bb"}
+    with running(toy_run) as (address, server):
+
+        def translated() -> requests.Response:
+            return requests.post(f"{address}/translate", json=body, timeout=60)
+
+        expected = translated().json()
+        assert "translatedText" in expected
+        stream = requests.post(f"{address}/api/stream", json=body, timeout=60).text
+        assert stream.count("event: done") == 1
+        assert requests.post(f"{address}/look", json=body, timeout=60).status_code == 200
+        [template] = children(server.pid)
+        models = children(template)
+        assert len(models) == 2
+        for process in models:
+            os.kill(process, signal.SIGKILL)
+        answers = [translated() for _ in range(6)]
+        assert {answer.status_code for answer in answers} <= {200, 503}
+        assert answers[-1].json() == expected
+        server.send_signal(signal.SIGTERM)
+        server.wait(60)
+        deadline = time.monotonic() + 60
+        while any(map(is_running, (template, *models))):  # they end once the server has closed their connections
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_threads_and_processes_exclude_each_other(toy_run):
+    with pytest.raises(UserError, match="--threads and --processes"):
+        serve([toy_run], ServerSettings(threads=2, processes=2), print)

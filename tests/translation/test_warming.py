@@ -1,0 +1,96 @@
+"""Translation while kernels are compiled in the background, and their compilation in advance."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from allyouneed import kernels
+from allyouneed.errors import UserError
+from allyouneed.model.transformer import Transformer
+from allyouneed.translation import ensemble
+from allyouneed.translation.ensemble import SearchedModels
+from allyouneed.translation.translator import Translator
+from allyouneed.translation.warming import warm
+
+pytest.importorskip("numba")
+
+
+@pytest.fixture
+def compiling(monkeypatch):
+    """Kernels that are being compiled until the event is set."""
+    compiled = threading.Event()
+    monkeypatch.setattr(kernels.background, "pending", lambda: not compiled.is_set())
+    return compiled
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_pytorch_translates_until_the_kernels_are_compiled(toy_run, compiling, beam_size):
+    texts = ["a b c", "c a", "b " * 9]
+    translator = Translator.load(toy_run)
+    before = translator.translate(texts, beam_size=beam_size)
+    assert type(translator.engine) is Transformer
+    compiled = Translator.load(toy_run)
+    compiling.set()
+    after, expected = (each.translate(texts, beam_size=beam_size) for each in (translator, compiled))
+    assert type(translator.engine) is not Transformer
+    assert [each.text for each in before] == [each.text for each in after] == [each.text for each in expected]
+    assert [each.score for each in before] == pytest.approx([each.score for each in after], rel=1e-4)
+    assert [each.score for each in after] == [each.score for each in expected]
+
+
+def test_directions_share_one_engine(toy_run, compiling):
+    translator = Translator.load(toy_run)
+    assert translator.engine is translator.model
+    shared = translator._searched
+    compiling.set()
+    assert shared.current() is shared.current() is translator.engine
+
+
+def test_threads_continue_with_pytorch_while_one_packs_the_weights(compiling, monkeypatch):
+    model, packing, packed = object(), threading.Event(), threading.Event()
+
+    def pack(models, compute_type):
+        packing.set()
+        assert packed.wait(30)
+        return "engine"
+
+    monkeypatch.setattr(ensemble, "searchable", pack)
+    searched = SearchedModels([model], "float32")
+    assert searched.current() is model
+    compiling.set()
+    thread = threading.Thread(target=searched.current)
+    thread.start()
+    assert packing.wait(30)
+    assert searched.current() is model
+    packed.set()
+    thread.join()
+    assert searched.current() == "engine"
+
+
+def test_warm_reports_what_is_compiled(monkeypatch, tmp_path):
+    calls, lines, complete = [], [], []
+
+    def fill_cache(on_cold):
+        calls.append(1)
+        on_cold()
+
+    monkeypatch.setattr(kernels.precompile, "fill_cache", fill_cache)
+    monkeypatch.setattr(kernels.disk_cache, "folder", lambda: tmp_path)
+    monkeypatch.setattr(kernels.disk_cache, "is_complete", lambda: bool(complete))
+    warm(lines.append)
+    complete.append(True)
+    warm(lines.append)
+    assert len(calls) == 1
+    assert len(lines) == 3
+    assert lines[1].startswith("compiled all kernels in ")
+    assert lines[2] == f"all kernels are compiled: {tmp_path}"
+
+
+@pytest.mark.parametrize(("installed", "message"), [(False, "Numba is missing"), (True, "NUMBA_CACHE_DIR")])
+def test_warm_needs_numba_and_a_folder(monkeypatch, installed, message):
+    monkeypatch.setattr(kernels, "installed", lambda: installed)
+    monkeypatch.setattr(kernels.disk_cache, "folder", lambda: None)
+    with pytest.raises(UserError, match=message):
+        warm(print)
