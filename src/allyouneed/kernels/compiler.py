@@ -12,7 +12,7 @@ from typing import Any
 from llvmlite.binding import Linkage
 from numba import njit
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler import Compiler, DefaultPassBuilder
 from numba.core.compiler_machinery import PassManager
 from numba.core.typed_passes import NopythonTypeInference, PreLowerStripPhis
 from numba.core.untyped_passes import FixupArgs, IRProcessing, ReconstructSSA, TranslateByteCode
@@ -54,7 +54,7 @@ class _KernelLibrary(JITCodeLibrary):
         super()._optimize_final_module()
 
 
-class _Compiler(CompilerBase):
+class _Compiler(Compiler):
     """Numba's compiler without what kernels do not need: array expressions, closures, literals and the like."""
 
     def define_pipelines(self) -> list[PassManager]:
@@ -76,6 +76,7 @@ class _Compiler(CompilerBase):
 class _PartCompiler(_Compiler):
     def __init__(self, typing_context: Any, target_context: Any, library: Any, *arguments: Any):
         super().__init__(typing_context, target_context, _PartLibrary(target_context.codegen(), "part"), *arguments)
+        self.state.flags.no_cpython_wrapper = self.state.flags.no_cfunc_wrapper = True
 
 
 class KernelCompiler(_Compiler):
@@ -88,4 +89,4 @@ class KernelCompiler(_Compiler):
 
 
 # Decorates a function that kernels call. In Python it is `name.py_func`.
-kernel_function = njit(pipeline_class=_PartCompiler, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+kernel_function = njit(pipeline_class=_PartCompiler)

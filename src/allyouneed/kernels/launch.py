@@ -166,15 +166,9 @@ class _Code(CFunc):
     def __init__(self, loop: Callable[[int], None], is_cached: bool, may_compile: bool = True):
         signature = normalize_signature(types.void(types.int64))
         super().__init__(loop, signature, locals={}, options={}, pipeline_class=KernelCompiler)
-        self._may_compile = may_compile
         if is_cached:
-            self._cache = _Cache(loop)
+            self._cache = _Cache(loop, may_compile)
         self.compile()
-
-    def _compile_uncached(self) -> Any:
-        if not self._may_compile:
-            raise _Missing
-        return super()._compile_uncached()
 
 
 class _CacheFiles(CompileResultCacheImpl):
@@ -198,6 +192,16 @@ class _CacheFiles(CompileResultCacheImpl):
 
 class _Cache(FunctionCache):
     _impl_class = _CacheFiles
+
+    def __init__(self, loop: Callable[[int], None], may_compile: bool):
+        super().__init__(loop)
+        self._may_compile = may_compile
+
+    def load_overload(self, *arguments: Any) -> Any:
+        found = super().load_overload(*arguments)
+        if found is None and not self._may_compile:
+            raise _Missing
+        return found
 
 
 def _load(loop: Callable[[int], None]) -> _Code | None:

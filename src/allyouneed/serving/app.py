@@ -28,10 +28,11 @@ from allyouneed.serving.cancellation import CancellationMiddleware
 from allyouneed.serving.detect import LanguageDetector
 from allyouneed.serving.document_jobs import DocumentJobs
 from allyouneed.serving.glossaries import GlossaryStore
+from allyouneed.serving.model_threads import Worker
 from allyouneed.serving.model_worker import BatchKey, ModelWorker, StreamingSentence, SwitchedSentence, translate
 from allyouneed.serving.pipeline import TranslationPipeline
 from allyouneed.serving.registry import TranslatorRegistry
-from allyouneed.serving.request_queue import QueueLimits, RequestQueue, Worker
+from allyouneed.serving.request_queue import QueueLimits, RequestQueue
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.state import ApplicationState, application_state, bearer_token
 from allyouneed.serving.telemetry import ServerMetrics, TelemetryMiddleware

@@ -99,7 +99,11 @@ class ProcessWorker:
 
 
 def _without_callback(payload: Any) -> Any:
-    return payload._replace(on_text=None) if isinstance(payload, StreamingSentence) else payload
+    return StreamingSentence(payload.text, _ignore) if isinstance(payload, StreamingSentence) else payload
+
+
+def _ignore(text: str) -> None:
+    """Take the place of a callback, which cannot be sent."""
 
 
 def _error_of(payload: StreamingSentence, text: str) -> Exception | None:

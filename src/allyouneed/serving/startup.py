@@ -17,6 +17,7 @@ from allyouneed.errors import UserError
 from allyouneed.serving.app import build_app
 from allyouneed.serving.bounded_server import BoundedServer
 from allyouneed.serving.model_processes import ModelProcesses, ProcessWorker
+from allyouneed.serving.model_threads import Worker
 from allyouneed.serving.model_worker import ModelWorker
 from allyouneed.serving.protocol import LimitedProtocol
 from allyouneed.serving.registry import TranslatorRegistry, load_registry
@@ -43,6 +44,7 @@ def serve(runs: Sequence[Path], settings: ServerSettings, log: Callable[[str], N
     require_keys_or_public(settings)
     if not runs:
         raise UserError("nothing to serve: give at least one RUN, made by `allyouneed train`.")
+    make_worker: Callable[[], Worker]
     if settings.processes > 1:
         registry, make_worker = _load_for_processes(runs, settings)
     else:
