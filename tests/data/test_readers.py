@@ -67,6 +67,46 @@ def test_records_are_found_beside_other_texts(tmp_path, document, indent):
     assert texts(tmp_path / "a") == EXPECTED
 
 
+MESSAGES = {
+    "de": {"menu": {"open": "Hund 0", "edit": {"undo": "Hund 1"}}, "bye": "Hund 2", "only": "nur"},
+    "en": {"menu": {"open": "dog 0", "edit": {"undo": "dog 1"}}, "bye": "dog 2"},
+}
+RICH = [{code: {"id": f"x{i}", "text": text} for code, text in each.items()} for i, each in enumerate(TEXTS)]
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize(
+    "document",
+    [
+        MESSAGES,
+        {"format": 2, "messages": MESSAGES},
+        {"translations": {f"key {index}": each for index, each in enumerate(TEXTS)}},
+        {"app": {"menu": {"a": TEXTS[0], "b": TEXTS[1]}, "bye": TEXTS[2]}},
+        {"a": {"b": {"c": {"rows": TEXTS}}}},
+        {"documents": [{"title": "one", "segments": TEXTS[:1]}, {"title": "two", "segments": TEXTS[1:]}]},
+        [{"title": "one", "segments": TEXTS[:1]}, {"title": "two", "segments": TEXTS[1:]}],
+        {"data": {"train": {code: [each[code] for each in TEXTS] for code in ("de", "en")}}},
+        {"data": {"train": {"pairs": RICH}}},
+        RICH,
+        {"data": {"train": {f"{index}": each for index, each in enumerate(RICH)}}},
+        {"data": [{"example": {"translation": each}} for each in TEXTS]},
+    ],
+    ids=["messages", "inner messages", "by key", "by keys", "deep list", "documents", "document array", "deep columns",
+         "objects", "array of objects", "objects by key", "deep translation"],
+)  # fmt: skip
+def test_json_that_is_nested_deeply(tmp_path, document, indent):
+    (tmp_path / "a").write_text(json.dumps(document, indent=indent))
+    pairs = [pair for pair in texts(tmp_path / "a") if not pair[0].startswith("x")]
+    assert pairs == EXPECTED
+
+
+def test_json_lines_that_are_nested_deeply(tmp_path):
+    for rows in (RICH, [{"example": {"meta": {"n": "1"}, "texts": each}} for each in RICH]):
+        (tmp_path / "a").write_text("\n".join(map(json.dumps, rows)))
+        assert texts(tmp_path / "a") == EXPECTED
+        assert texts(tmp_path / "a", ("fr", "de"))[2] == ("chien 2", "Hund 2")
+
+
 def test_a_file_with_many_lines_that_are_not_objects_is_refused(tmp_path):
     (tmp_path / "a").write_text('{"de": "Hund", "en": "dog"}\n' * 5 + "not an object\n[]\n")
     message = r"a: 2 of 7 lines cannot be used; the first is line 6 \(not a JSON object: 'not an object'\)\. Each line"

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from allyouneed.data.corpus import count_pairs
-from allyouneed.data.files.formats import read_pairs, reading_notes
+from allyouneed.data.files.formats import columns_for, read_pairs, reading_notes
 from allyouneed.data.files.headers import side_of
 from allyouneed.errors import UserError
 
@@ -197,3 +197,37 @@ def test_separators_at_the_end_of_rows_do_no_harm(tmp_path):
     for text in ("\n".join(rows), "\n".join(rows).replace("\t", ",").replace("ein Satz 0", '"ein ""Satz"" 0"')):
         paths = write(tmp_path, text, "a.csv")
         assert (count_pairs(paths), len(texts(paths)), faults(paths)) == (60, 60, [])
+
+
+@pytest.mark.parametrize("write_object", [repr, json.dumps, lambda value: json.dumps(value, ensure_ascii=False)])
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+@pytest.mark.parametrize("columns", [["translation"], ["", "translation"], ["id", "translation", "source"], ["texts"]])
+def test_objects_in_cells(tmp_path, write_object, separator, columns):
+    """As `datasets.to_csv` and `DataFrame.to_csv` write nested columns."""
+    rng = random.Random(1)
+    words = ["eins", "it's", 'sagt "hallo"', "a,b", "c;d", "\\n", "tab\there", "two\nlines", "日本", "{x}", "a: b"]
+    pairs = [(" ".join([f"n{i}", *rng.choices(words, k=4)]), " ".join(["m", *rng.choices(words, k=3)])) for i in range(300)]
+    path = tmp_path / "a.csv"
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=separator)
+        writer.writerow(columns)
+        for number, (source, target) in enumerate(pairs):
+            value = write_object({"en": target, "de": source, "fr": "-"})
+            writer.writerow([value if column in ("translation", "texts") else number for column in columns])
+    expected = [tuple(" ".join(text.split()) for text in pair) for pair in pairs]
+    chosen = columns_for([path], (1, 2), ("de", "en"))
+    assert [tuple(" ".join(text.split()) for text in pair[1:3]) for pair in read_pairs([path], chosen)] == expected
+    assert count_pairs([path], chosen) == 300
+    assert any("has objects, whose texts are read as columns" in note for note in reading_notes([path], chosen))
+    content = path.read_bytes()
+    path.write_bytes(content + b'"{\'de\': \'x\', "\n')
+    assert [pair.fault for pair in read_pairs([path], chosen)][300:]
+    assert {pair.fault for pair in read_pairs([path], chosen)} - {None}
+    with pytest.raises(UserError, match="not one side of a corpus"):
+        count_pairs([path, path.with_name("b")] if path.with_name("b").write_text("x\n" * 300) else [path])
+
+
+def test_braces_in_sentences_are_text(tmp_path):
+    rows = [f"Hallo {{name}}: {i}\tHello {{name}}: {i}" for i in range(30)]
+    paths = write(tmp_path, "\n".join([*rows, "{a: b}\t{a: c}", "{'a': 'b'}\t{'a': 'c'}"]))
+    assert [pair[1:] for pair in texts(paths)][-1] == ("{'a': 'b'}", "{'a': 'c'}")

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from allyouneed.bundle import load_bundle
 from allyouneed.cli import app
-from allyouneed.data.corpora import as_corpora
+from allyouneed.data.corpora import as_corpora, training_text
 from allyouneed.errors import UserError
 from allyouneed.terminal import expand_options
 from allyouneed.training.clean import CleaningRequest, clean
@@ -102,3 +102,61 @@ def test_the_command(tmp_path):
     assert result.exit_code == 0, result.output
     assert "cleaned text: " in result.output
     assert (tmp_path / "out" / "cleaned.tsv").is_file()
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("directions", [None, ["de-en", "fr-en"]])
+def test_the_result_does_not_depend_on_the_number_of_processes(tmp_path, monkeypatch, directions):
+    pairs = [*toy_pairs(900), ("ok " * 10, "not this one"), ("", "x"), ("schÃ¶n", "b\x9dad"), ("a b c d e", "a b c d e")]
+    files = [write_pairs(tmp_path, name, text) for name, text in (("one", pairs), ("two", pairs[100:400]))]
+    text = training_text(files, None, (None, None) if directions else ("de", "en"), directions=directions)
+    monkeypatch.setattr("allyouneed.training.clean._MANY_PAIRS", 0)
+    monkeypatch.setattr("allyouneed.data.blocks._PAIRS", 128)
+    found = []
+    for processes in (1, 2):
+        monkeypatch.setattr("allyouneed.training.clean.usable_cores", lambda count=processes: count)
+        shown: list[str] = []
+        out = tmp_path / f"out{processes}"
+        report = clean(CleaningRequest(text.train, text.languages, out, [CHECKS]), shown.append)
+        found.append((report, shown[:-1], contents(out)))
+    assert found[0] == found[1]
+    names = {name for name in found[0][2] if name.startswith("cleaned")}
+    assert names == ({"cleaned.de-en.tsv", "cleaned.fr-en.tsv"} if directions else {"cleaned.tsv"})
+
+
+def test_each_direction_has_its_languages_and_its_text(tmp_path):
+    german = [(f"Das ist der {i}. Satz.", f"This is sentence {i}.") for i in range(30)]
+    korean = [(f"이것은 {i}번째 문장입니다.", f"This is sentence {i}.") for i in range(30)]
+    foreign = ("이것은 한국어 문장입니다.", "This sentence is Korean.")
+    files = write_pairs(tmp_path, "de", [*german, foreign, german[3]]), write_pairs(tmp_path, "ko", [*korean, foreign])
+    text = training_text(files, None, (None, None), directions="de-en,ko-en")
+    clean(CleaningRequest(text.train, text.languages, tmp_path / "out", ["data.cleaning=script,duplicates"]), lambda line: None)
+    cleaned = {name: (tmp_path / "out" / f"cleaned.{name}.tsv").read_text().splitlines() for name in ("de-en", "ko-en")}
+    assert cleaned["de-en"] == ["\t".join(pair) for pair in german]
+    assert cleaned["ko-en"] == ["\t".join(pair) for pair in [*korean, foreign]]
+    assert [(row["check"], row["source"]) for row in rows(tmp_path / "out" / "dropped.tsv")] == [
+        ("script", foreign[0]),
+        ("duplicates", german[3][0]),
+    ]
+
+
+def test_equal_pairs_of_different_targets_are_no_duplicates(tmp_path):
+    files = [write_pairs(tmp_path, name, [("OK", "OK"), ("a b", "b a"), ("a b", "b a")]) for name in ("one", "two", "three")]
+    text = training_text(files, None, (None, None), directions="de-en,de-fr,de-en")
+    out = tmp_path / "out"
+    clean(CleaningRequest(text.train, text.languages, out, ["data.cleaning=duplicates"]), lambda line: None)
+    assert (out / "cleaned.de-en.tsv").read_text() == (out / "cleaned.de-fr.tsv").read_text() == "OK\tOK\na b\tb a\n"
+
+
+def test_directions_on_the_command_line(tmp_path, command):
+    files = [write_pairs(tmp_path, name, toy_pairs(40)) for name in ("one", "two")]
+    texts = [word for pair in files for word in ("--train", *map(str, pair))]
+    code, out, _ = command("clean", *texts, "--directions", "de-en,fr-en", "--out", tmp_path / "out", "--set", CHECKS)
+    assert code == 0
+    assert sorted(path.name for path in (tmp_path / "out").glob("cleaned*")) == ["cleaned.de-en.tsv", "cleaned.fr-en.tsv"]
+    code, _, error = command("clean", *texts)
+    assert code == 2
+    assert "the languages are missing" in error

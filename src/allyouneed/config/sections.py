@@ -145,6 +145,13 @@ class DataConfig(Section):
         le=1,
         description="Share of the text's characters in the vocabulary; rarer characters are encoded as bytes",
     )
+    tokenizer_characters: int = Field(
+        default=4_000_000,
+        ge=100_000,
+        le=10_000_000_000,
+        description="Characters of different words that are kept in memory to train the tokenizer; of more, rare words "
+        "are sampled",
+    )
     subword_sampling: float = Field(
         default=0.0,
         ge=0,

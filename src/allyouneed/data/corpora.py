@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from allyouneed.data.cleaning.histograms import summed
 from allyouneed.data.corpus import CorpusReport, count_pairs
 from allyouneed.data.directions import Direction, code_of, parse_directions
-from allyouneed.data.files.formats import RawPair, columns_for, has_both_sides, read_pairs
+from allyouneed.data.files.formats import RawPair, columns_for, copied, has_both_sides, read_pairs
 from allyouneed.data.files.grouping import contents
+from allyouneed.data.files.pair_copy import PairCopy
 from allyouneed.data.files.selection import DEFAULT, AnyColumns, Columns
 from allyouneed.data.inspection.findings import EXAMPLES
 from allyouneed.errors import UserError
 from allyouneed.files import TextFiles
+from allyouneed.progress import RateLines
 
 _MAX_WEIGHT = 1000
 _MOST_NAMED = 3  # files
@@ -35,6 +37,7 @@ class Corpus:
         columns: Columns or languages of source and target where files have more than one side.
         direction: Languages of source and target, for a multilingual model; None for a model of one direction.
         is_reversed: Whether the files are in the opposite direction: the first has the targets.
+        copy: The pairs as in the files, in a form that is read faster; None to read the files.
     """
 
     paths: tuple[Path, ...]
@@ -42,6 +45,7 @@ class Corpus:
     columns: Columns = DEFAULT
     direction: Direction | None = None
     is_reversed: bool = False
+    copy: PairCopy | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         if len(self.paths) > _MOST_NAMED:
@@ -52,6 +56,10 @@ class Corpus:
     def file_languages(self) -> Direction | None:
         """Languages of the files, in their order; None for a model of one direction."""
         return self.direction[::-1] if self.direction and self.is_reversed else self.direction
+
+    def pairs(self) -> Iterator[RawPair]:
+        """Yield the pairs as in the files, in one pass; raises `UserError` as `read_pairs` does."""
+        return self.copy.pairs() if self.copy else read_pairs(self.paths, self.columns)
 
     def presented(self, pair: RawPair) -> RawPair:
         """Return a pair as read from the files in the form that the model sees: in its direction, with its code."""
@@ -243,7 +251,7 @@ def directions_of(corpora: Iterable[Corpus]) -> tuple[Direction, ...]:
 def common_tag(corpus: Corpus) -> str | None:
     """Return the tag with which every source of a corpus begins, such as `<bt>` after back-translation, or None."""
     tag = None
-    for pair in read_pairs(corpus.paths, corpus.columns):
+    for pair in corpus.pairs():
         found = _TAG.match(pair.source)
         if not found or tag not in (None, found[0]):
             return None
@@ -261,15 +269,44 @@ def count_all_pairs(corpora: Sequence[Corpus], say: Callable[[str], None] | None
     return sum(count_pairs(each.paths, each.columns, say) for each in corpora)
 
 
+def with_copies(
+    corpora: Sequence[Corpus], folder: Path, say: Callable[[str], None]
+) -> tuple[list[Corpus], list[int]]:
+    """Count the pairs of corpora, and copy those of files that take long to read, since they are read several times.
+
+    Args:
+        corpora: The corpora, with their columns.
+        folder: Folder of the temporary copies.
+        say: Receives a line of progress every 10 seconds.
+
+    Returns:
+        The corpora with their copies, and the number of pairs of each.
+
+    Raises:
+        UserError: As for `copied`.
+    """
+    known: dict[tuple[tuple[Path, ...], Columns], tuple[PairCopy | None, int]] = {}
+    for each in corpora:
+        key = each.paths, each.columns
+        if key not in known:  # a corpus in both directions is copied once
+            counted = RateLines(say, "counting the pairs", 0, "pairs").counted
+            known[key] = copied(*key, folder, counted)
+    found = [known[each.paths, each.columns] for each in corpora]
+    return (
+        [replace(each, copy=copy) for each, (copy, _) in zip(corpora, found, strict=True)],
+        [count for _, count in found],
+    )
+
+
 def total(reports: Sequence[CorpusReport]) -> CorpusReport:
     """Return the statistics of several corpora in sum; those of one corpus as they are."""
     if len(reports) == 1:
         return reports[0]
     whole = CorpusReport([file for report in reports for file in report.files])
-    for field in fields(CorpusReport):
-        values = [getattr(report, field.name) for report in reports]
+    for each in fields(CorpusReport):
+        values = [getattr(report, each.name) for report in reports]
         if all(isinstance(value, int) for value in values):
-            setattr(whole, field.name, max(values) if field.name == "longest_source" else sum(values))
+            setattr(whole, each.name, max(values) if each.name == "longest_source" else sum(values))
     for report in reports:
         for entries, more in ((whole.dropped, report.dropped), (whole.repaired, report.repaired)):
             for reason, found in more.items():

@@ -1,4 +1,4 @@
-"""Detection of duplicate pairs by 64-bit hashes, in at most 16 bytes of memory for each different pair.
+"""Detection of duplicate pairs by 64-bit hashes, in about 9 bytes of memory for each different pair.
 
 Hashes are kept in sorted arrays of increasing sizes, which are merged as they fill (a log-structured merge tree, O'Neil
 et al. 1996): a lookup is a binary search in each of a few arrays, for all pairs of a block at once.
@@ -7,13 +7,14 @@ et al. 1996): a lookup is a binary search in each of a few arrays, for all pairs
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from allyouneed.data.files.formats import RawPair
 
 DUPLICATE, IN_EARLIER = "duplicate", "duplicate of a pair in an earlier corpus"
+_BORDERS = np.arange(1, 16, dtype=np.uint64) << np.uint64(60)  # between the parts of a set
 _MOST_BANDS = 1 << 26  # that are remembered, in at most 1 GB of memory: those of 11 million pairs
 
 
@@ -31,9 +32,8 @@ class SeenPairs:
 
     def next_corpus(self) -> None:
         """Begin with another corpus: the pairs so far are those of earlier corpora."""
-        for run in self._seen.runs:
+        for run in self._seen.taken():
             self._earlier.add(run)
-        self._seen = _Keys()
 
     def duplicates(self, keys: np.ndarray) -> list[str | None]:
         """Return the reason why each of the next pairs is a duplicate, or None, and remember the new ones.
@@ -83,27 +83,58 @@ class SeenBands:
 
 
 class _Keys:
+    """A set of integers from 0 to 2⁶⁴ - 1, divided by their highest bits, so that merging takes little memory."""
+
+    def __init__(self) -> None:
+        self._parts = [_SortedKeys() for _ in range(len(_BORDERS) + 1)]
+
+    def taken(self) -> Iterator[np.ndarray]:
+        """Remove all keys, and yield sorted arrays of them."""
+        for part in self._parts:
+            while part.runs:
+                yield part.runs.pop()
+
+    def contain(self, keys: np.ndarray) -> np.ndarray:
+        """Return which of the sorted keys are in the set, shape [keys]."""
+        return np.concatenate([part.contain(some) for part, some in zip(self._parts, _divided(keys), strict=True)])
+
+    def add(self, keys: np.ndarray) -> None:
+        """Add sorted keys that are not in the set."""
+        for part, some in zip(self._parts, _divided(keys), strict=True):
+            part.add(some)
+
+    def forget(self, most: int) -> None:
+        """Remove the oldest keys if there are more than the given number."""
+        if sum(len(run) for part in self._parts for run in part.runs) > most:
+            for part in self._parts:
+                part.forget()
+
+
+def _divided(keys: np.ndarray) -> list[np.ndarray]:
+    return np.split(keys, np.searchsorted(keys, _BORDERS))
+
+
+class _SortedKeys:
     """A set of integers as sorted arrays, each more than twice as long as the next one."""
 
     def __init__(self) -> None:
         self.runs: list[np.ndarray] = []
 
     def contain(self, keys: np.ndarray) -> np.ndarray:
-        """Return which of the sorted keys are in the set, shape [keys]."""
         found = np.zeros(len(keys), dtype=bool)
         for run in self.runs:
             found |= run[np.minimum(np.searchsorted(run, keys), len(run) - 1)] == keys
         return found
 
     def add(self, keys: np.ndarray) -> None:
-        """Add sorted keys that are not in the set."""
+        keys = keys.copy()  # what it is a part of is not kept
         while self.runs and len(self.runs[-1]) <= 2 * len(keys):
             keys = np.concatenate([self.runs.pop(), keys])
             keys.sort(kind="stable")  # recognises that both parts are sorted
         if len(keys):
             self.runs.append(keys)
 
-    def forget(self, most: int) -> None:
-        """Remove the oldest keys if there are more than the given number."""
-        while len(self.runs) > 1 and sum(map(len, self.runs)) > most:
+    def forget(self) -> None:
+        """Remove the oldest array, unless it is the only one."""
+        if len(self.runs) > 1:
             del self.runs[0]

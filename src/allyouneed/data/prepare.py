@@ -11,24 +11,26 @@ from pathlib import Path
 from typing import TypeAlias
 
 from allyouneed.config import DataConfig
+from allyouneed.data.block_files import StoredBlocks, origin_of_blocks
 from allyouneed.data.blocks import PreparedBlock, in_blocks, prepare_block, usable_text
 from allyouneed.data.cleaning.block import CleaningRules
 from allyouneed.data.cleaning.listing import Listing, open_listing
 from allyouneed.data.cleaning.registry import chosen_checks
-from allyouneed.data.corpora import Corpus, common_tag, count_all_pairs, directions_of, located
-from allyouneed.data.corpus import CorpusReport, PairChecks, count_pairs
+from allyouneed.data.corpora import Corpus, common_tag, directions_of, located, with_copies
+from allyouneed.data.corpus import CorpusReport, PairChecks
 from allyouneed.data.corpus_encoder import CorpusEncoder, PrepareBlocks
 from allyouneed.data.directions import code_of, targets_of
 from allyouneed.data.duplicates import SeenBands, SeenPairs
-from allyouneed.data.files.formats import RawPair, read_pairs, reading_notes
+from allyouneed.data.files.formats import RawPair, reading_notes
 from allyouneed.data.held_out import HeldOut, held_out_strides
 from allyouneed.data.inspection.inspect_text import inspect_text
 from allyouneed.data.inspection.overlap import ValidationOverlap
-from allyouneed.data.prepared import PreparedData, origin_of
+from allyouneed.data.prepared import PreparedData, contents_of, origin_of
 from allyouneed.data.store import write_store
 from allyouneed.data.tokens.token_ids import TokenIds
+from allyouneed.data.tokens.text_counts import TextCounts
 from allyouneed.data.tokens.tokenizer import Tokenizer
-from allyouneed.data.tokens.tokenizer_training import describe_size, learn_tokenizer
+from allyouneed.data.tokens.tokenizer_training import describe_size, learn_from_counts
 from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.data.workers import Workers, usable_cores
 from allyouneed.errors import UserError
@@ -55,7 +57,8 @@ def prepare(
 ) -> PreparedData:
     """Train a tokenizer, encode the text and write it to `folder`, unless this has been done before.
 
-    The training corpora form one store, in their order. A pair that an earlier corpus has is dropped.
+    The training corpora form one store, in their order. A pair that an earlier corpus has is dropped. If a large text
+    was being prepared when the program was ended, the blocks that are finished are used again.
 
     Args:
         folder: Destination, a RUN's `data` folder.
@@ -82,12 +85,12 @@ def prepare(
     prepared = PreparedData(folder)
     if prepared.is_complete:
         return prepared
-    origin = origin_of(train, valid, data, languages)
+    origin, contents = origin_of(train, valid, data, languages), contents_of([*train, *(valid or ())])
     train, valid = (located(corpora, data.columns, languages) for corpora in (train, valid or ()))
     for note in dict.fromkeys(note for each in (*train, *valid) for note in reading_notes(each.paths, each.columns)):
         say(note)
-    counts = [count_pairs(corpus.paths, corpus.columns, say) for corpus in train]
-    count_all_pairs(valid)
+    train, counts = with_copies(train, folder, say)
+    valid, _ = with_copies(valid, folder, say)
     held_out = HeldOut({} if valid else held_out_strides(train, counts))
     chosen_checks(data.cleaning)  # a missing library is reported before the text is read
     inspection = inspect_text(train, valid, counts, data, languages or ("und", "und"), say)
@@ -112,7 +115,7 @@ def prepare(
     for part, found in (("train", inspection.train), ("valid", inspection.valid)):
         for report, findings in zip(reports[part], found, strict=False):
             report.findings = [finding.as_dict() for finding in findings]
-    prepared.finish(tokenizer, texts, reports, origin)
+    prepared.finish(tokenizer, texts, reports, origin, contents)
     return prepared
 
 
@@ -146,7 +149,7 @@ class _Encoding:
                     seen.next_corpus()
                 with self._preparing(size, of_corpus, overlap if self.data.drop_overlap else None) as prepare_blocks:
                     encoders.append(encoder := CorpusEncoder(corpus, prepare_blocks, self.listing, seen, near))
-                    pairs = progress.counted(read_pairs(corpus.paths, corpus.columns))
+                    pairs = progress.counted(corpus.pairs())
                     yield from encoder.encoded(_trained_on(pairs, encoder, held_out))
 
         with closing(blocks()) as encoded:
@@ -174,7 +177,7 @@ class _Encoding:
 
         def blocks() -> Iterator[tuple[TokenIds, TokenIds]]:
             for encoder in encoders:
-                pairs = read_pairs(encoder.corpus.paths, encoder.corpus.columns)
+                pairs = encoder.corpus.pairs()
                 yield from encoder.encoded(pairs if corpora else filter(held_out.choice(encoder.corpus), pairs), texts)
 
         write_store(self.prepared.valid, blocks())
@@ -196,8 +199,12 @@ class _Encoding:
         if self.engine:
             yield partial(self.engine, function)
             return
-        processes = usable_cores() if pairs >= _MANY_PAIRS else 1
+        is_large = pairs >= _MANY_PAIRS
+        processes = usable_cores() if is_large else 1
         self.say(f"preparing the text: {pairs:,} pairs{f' in {processes} processes' if processes > 1 else ''} ...")
+        if is_large:
+            origin = origin_of_blocks(self.data, self.tokenizer, excluded, rules)
+            function = StoredBlocks(function, self.prepared.blocks, origin)
         with Workers(function, processes) as workers:
             yield workers.map
 
@@ -233,7 +240,7 @@ def _tokenizer_text(
 ) -> Iterator[RawPair]:
     """Yield the usable training pairs, one in `every`, after the repairs and the checks that take little time."""
     for corpus, of_corpus in rules:
-        pairs = progress.counted(read_pairs(corpus.paths, corpus.columns))
+        pairs = progress.counted(corpus.pairs())
         is_chosen, leaks = held_out.choice(corpus), held_out.leak(corpus)
         for block in in_blocks(islice(pairs, 0, None, every)):
             used = [] if corpus.is_reversed else [pair for pair in block if not (is_chosen(pair) or leaks(pair))]
@@ -255,23 +262,25 @@ def _symbols(
 def _learn_tokenizer(
     pairs: Iterator[RawPair], data: DataConfig, train: Sequence[Corpus], symbols: Sequence[str], adjustable: bool
 ) -> Tokenizer:
+    sides = 2 if data.separate_vocabularies else 1
+    texts = [TextCounts(data.subwords, data.tokenizer_characters // sides, symbols) for _ in range(sides)]
+    for pair in pairs:
+        texts[0].add(pair.source)
+        texts[-1].add(pair.target)
     options = (data.vocab_size, data.subwords, data.character_coverage, symbols, adjustable)
     try:
-        if not data.separate_vocabularies:
-            return learn_tokenizer((text for pair in pairs for text in (pair.source, pair.target)), *options)
-        sentences = list(pairs)
-        target = learn_tokenizer((pair.target for pair in sentences), *options)
-        return Tokenizer(learn_tokenizer((pair.source for pair in sentences), *options).model, target)
+        source, *target = (learn_from_counts(text, *options) for text in texts)
     except UserError as error:
         for corpus in train:
             _text_report(corpus, data).check_usable()  # raises a more specific error if the text is unusable
         raise UserError(f"{', '.join(map(str, train))}: {error}") from error
+    return Tokenizer(source.model, target[0]) if target else source
 
 
 def _text_report(corpus: Corpus, data: DataConfig) -> CorpusReport:
     report = CorpusReport([str(path) for path in corpus.paths])
     checks = PairChecks(data.max_length, data.max_ratio)
-    for pair in read_pairs(corpus.paths, corpus.columns):
+    for pair in corpus.pairs():
         report.pairs += 1
         fault = checks.text_fault(pair)
         if fault:

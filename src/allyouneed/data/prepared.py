@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ from allyouneed.config import DataConfig
 from allyouneed.config.descriptions import shown
 from allyouneed.data.corpora import Corpus, total
 from allyouneed.data.corpus import CorpusReport
+from allyouneed.data.files.opening import stored_in
 from allyouneed.data.store import store_is_complete
 from allyouneed.data.tokens.vocabulary import AnyTokenizer, load_tokenizers
 from allyouneed.errors import UserError
-from allyouneed.files import read_json, to_json, write_file
+from allyouneed.files import read_json, sha256, to_json, write_file
 
 _CORPORA = "corpora"  # statistics of each corpus, where there are several
 _ORIGIN = "origin"  # text and settings
+_CONTENTS = "contents"  # checksums of the text
 
 
 def origin_of(
@@ -32,13 +35,22 @@ def origin_of(
     return {**text, "languages": list(languages or ()), **settings}
 
 
+def contents_of(corpora: Sequence[Corpus], checksum: Callable[[Path], str] = sha256) -> list[list[str]]:
+    """Return the name and the checksum of each file of corpora, in their order."""
+    return [[file.name, checksum(file)] for file in _all_files(corpora)]
+
+
+def _all_files(corpora: Sequence[Corpus]) -> list[Path]:
+    return list(dict.fromkeys(file for each in corpora for path in each.paths for file in _files(stored_in(path))))
+
+
 def _size(path: Path) -> int:
     """Return the bytes of a file, or of the files in a folder."""
     return sum(each.stat().st_size for each in _files(path))
 
 
 def _files(path: Path) -> list[Path]:
-    return [each for each in (path.rglob("*") if path.is_dir() else [path]) if each.is_file()]
+    return [each for each in (sorted(path.rglob("*")) if path.is_dir() else [path]) if each.is_file()]
 
 
 class PreparedData:
@@ -47,6 +59,7 @@ class PreparedData:
     def __init__(self, folder: Path):
         self.folder = folder
         self.train, self.valid = folder / "train", folder / "valid"
+        self.blocks = folder / "blocks"  # finished blocks of text that is being prepared
         self.dropped, self.repaired = folder / "dropped.tsv", folder / "repaired.tsv"
         self._report, self._texts = folder / "corpus.json", folder / "valid.json"
 
@@ -131,11 +144,24 @@ class PreparedData:
                     "and settings, or another folder: --data FOLDER."
                 )
 
-    def changed_since(self, corpora: Sequence[Corpus]) -> list[Path]:
-        """Return the files of corpora that were changed after the folder was prepared, by their times."""
-        prepared = self._report.stat().st_mtime
-        files = [file for each in corpora for path in each.paths for file in _files(path)]
-        return [file for file in dict.fromkeys(files) if file.stat().st_mtime > prepared]
+    def check_contents(self, corpora: Sequence[Corpus], checksum: Callable[[Path], str] = sha256) -> None:
+        """Check that files have the content that they had when the folder was prepared, whatever their times are.
+
+        Args:
+            corpora: The text, with the names and sizes of `check_origin`.
+            checksum: Returns the SHA-256 of a file.
+
+        Raises:
+            UserError: If a file has another content, or cannot be read.
+        """
+        stored = self._content().get(_CONTENTS)  # earlier versions did not store it
+        now = contents_of(corpora, checksum)
+        for file, before, found in zip(_all_files(corpora), stored or now, now, strict=False):
+            if before != found:
+                raise UserError(
+                    f"{file} has changed since {self.folder} was prepared from it. Give the same text, another folder: "
+                    f"--data FOLDER, or delete {self.folder} to prepare it again."
+                )
 
     def finish(
         self,
@@ -143,6 +169,7 @@ class PreparedData:
         texts: list[tuple[str, str]],
         reports: dict[str, list[CorpusReport]],
         origin: dict[str, Any],
+        contents: list[list[str]],
     ) -> None:
         """Write the texts, the tokenizer and the reports, which completes the folder.
 
@@ -151,6 +178,7 @@ class PreparedData:
             texts: The validation pairs as text.
             reports: Statistics of each corpus, of "train" and "valid".
             origin: The text and the settings, see `origin_of`.
+            contents: Checksums of the text, see `contents_of`.
 
         Raises:
             UserError: If a file cannot be written, for example because the disk is full.
@@ -160,7 +188,9 @@ class PreparedData:
             write_file(self.folder / name, file)
         content: dict[str, Any] = {part: total(corpora).as_dict() for part, corpora in reports.items()}
         several = {part: [each.as_dict() for each in corpora] for part, corpora in reports.items() if len(corpora) > 1}
-        write_file(self._report, to_json({**content, **({_CORPORA: several} if several else {}), _ORIGIN: origin}))
+        facts = {**({_CORPORA: several} if several else {}), _ORIGIN: origin, _CONTENTS: contents}
+        write_file(self._report, to_json({**content, **facts}))
+        shutil.rmtree(self.blocks, ignore_errors=True)
 
     def _content(self) -> dict[str, Any]:
         return read_json(self._report, self._remedy, lambda report: (report["train"], report["valid"]))

@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 
+Source = Annotated[
+    str | None, typer.Option("--from", metavar="CODE", help="Source language: a code or name, for example de.")
+]
+Target = Annotated[
+    str | None, typer.Option("--to", metavar="CODE", help="Target language: a code or name, for example en.")
+]
+Directions = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A-B,C-D,...",
+        help="For a multilingual model: the direction of each --train, for example de-en,fr-en.",
+    ),
+]
 Weights = Annotated[
     str | None,
     typer.Option(metavar="W,W,...", help="How often an epoch contains each pair, a number per --train. Default: once."),
@@ -32,19 +45,9 @@ Minutes = Annotated[
 def train(
     train: Train,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run; the same command again resumes it.")],
-    source: Annotated[
-        str | None, typer.Option("--from", metavar="CODE", help="Source language: a code or name, for example de.")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option("--to", metavar="CODE", help="Target language: a code or name, for example en.")
-    ] = None,
-    directions: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A-B,C-D,...",
-            help="For a multilingual model: the direction of each --train, for example de-en,fr-en.",
-        ),
-    ] = None,
+    source: Source = None,
+    target: Target = None,
+    directions: Directions = None,
     both_ways: Annotated[
         bool, typer.Option("--both-ways", help="Train on each corpus in both directions, in one multilingual model.")
     ] = False,
@@ -116,8 +119,9 @@ def train(
 @app.command()
 def clean(
     train: Train,
-    source: Annotated[str, typer.Option("--from", metavar="CODE", help="Source language: a code or name.")],
-    target: Annotated[str, typer.Option("--to", metavar="CODE", help="Target language: a code or name.")],
+    source: Source = None,
+    target: Target = None,
+    directions: Directions = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Write cleaned.tsv, dropped.tsv, repaired.tsv and report.html here."),
@@ -137,12 +141,14 @@ def clean(
 ) -> None:
     """Report faults of parallel text, and write it cleaned.
 
-    Does all checks (data.cleaning=web) unless --set data.cleaning chooses others. Writes nothing without --out.
+    Does all checks (data.cleaning=web) unless --set data.cleaning chooses others. Writes nothing without --out; of
+    several --directions, it writes a text for each, such as cleaned.de-en.tsv.
 
     Example: allyouneed clean --from de --to en --train train.de train.en --out CLEANED
     """
+    text = training.training_text(train, None, (source, target), directions=directions)
     request = training.clean.CleaningRequest(
-        training.as_corpora(train), (source, target), out, settings or (), model, backward_model, least_likely
+        text.train, text.languages, out, settings or (), model, backward_model, least_likely
     )
     training.clean.clean(request, say)
 

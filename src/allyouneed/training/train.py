@@ -19,7 +19,7 @@ from allyouneed.data.prepare import prepare
 from allyouneed.data.prepared import PreparedData, origin_of
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write, intended_name, recover_all
+from allyouneed.files import cannot_write, intended_name, recover_all, sha256
 from allyouneed.interruption import describing_interrupts, raising_interrupts
 from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.assemble import INITIALISED, LoopParts
@@ -46,6 +46,7 @@ from allyouneed.training.reporting.log import RunLog
 from allyouneed.training.reporting.outcome import FINISHED, INTERRUPTED, Outcome, describe_ending, headline
 from allyouneed.training.reporting.report import write_report
 from allyouneed.training.request import Request, explicit_settings, requested_device
+from allyouneed.training.resolution.checksums import KnownChecksums
 from allyouneed.training.resolution.extension import describe_extension, extended_plans, keep_bundle, thin_snapshots
 from allyouneed.training.resolution.resolve import ResolvedRequest, resolve
 from allyouneed.training.resolution.run_record import RunRecord
@@ -90,7 +91,7 @@ def _train(
         for folder in ("checkpoints", KEPT):
             recover_all(resolved.request.out / folder)
         with describing_interrupts(lambda: "while preparing the text, before the first step; nothing is trained yet"):
-            _prepare(resolved, prepared, log)
+            _prepare(resolved, prepared, record, log)
         if "finished" in record.content and not resolved.pending:
             log.show(f"{resolved.request.out} is already finished: {_summary(record.content['finished'])}")
     ranks.wait()
@@ -137,7 +138,7 @@ def _run(loop: Loop, prepared: PreparedData) -> str:
         loop.log.stop()
 
 
-def _prepare(resolved: ResolvedRequest, prepared: PreparedData, log: RunLog) -> None:
+def _prepare(resolved: ResolvedRequest, prepared: PreparedData, record: RunRecord, log: RunLog) -> None:
     request, data = resolved.request, resolved.config.data
     adjustable = "data.vocab_size" not in explicit_settings(request)
     prepare(
@@ -152,11 +153,9 @@ def _prepare(resolved: ResolvedRequest, prepared: PreparedData, log: RunLog) -> 
     )
     if request.data:
         prepared.check_origin(origin_of(request.train, request.valid, data, request.languages))
-        for path in prepared.changed_since([*request.train, *(request.valid or ())]):
-            log.show(
-                f"warning: {path} was changed after {prepared.folder} was prepared. If its text is another, delete "
-                "that folder and run the same command again."
-            )
+        known = KnownChecksums(record.content.get("files"))
+        corpora = [*request.train, *(request.valid or ())]
+        prepared.check_contents(corpora, lambda path: known.of(path, sha256).split()[0])
         if resolved.tokenizer and resolved.tokenizer.files() != prepared.tokenizer().files():
             raise UserError(
                 f"{prepared.folder} was prepared with another tokenizer. Give another folder: --data FOLDER."

@@ -72,7 +72,8 @@ def cleaning_rules(
         UserError: If a check needs a library that is not installed.
     """
     checks = chosen_checks(data.cleaning)
-    return CleaningRules(checks, languages, learn_ratio(sample) if "ratio" in checks else None, prefix)
+    texts = [pair._replace(source=pair.source.removeprefix(prefix)) for pair in sample] if prefix else sample
+    return CleaningRules(checks, languages, learn_ratio(texts) if "ratio" in checks else None, prefix)
 
 
 class Repair(NamedTuple):

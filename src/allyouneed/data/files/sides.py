@@ -28,6 +28,8 @@ class Sides:
         wanted: Languages of source and target, which headers must not name in reverse.
     """
 
+    is_text = True
+
     def __init__(self, source: Path, target: Path, wanted: Columns):
         self.source, self.target, self._wanted = source, target, wanted
 
@@ -83,9 +85,10 @@ class Sides:
                 which the files seem to differ.
         """
         sides, is_header = self._opened()
-        lengths = [np.fromiter(map(len, side), dtype=np.int64) for side in sides]
-        if len(lengths[0]) == len(lengths[1]):
-            return len(lengths[0]) - is_header
+        lines = [sum(1 for _ in side) for side in sides]
+        if lines[0] == lines[1]:
+            return lines[0] - is_header
+        lengths = [np.fromiter(map(len, side), dtype=np.int32) for side in self._opened()[0]]
         paths = (self.source, self.target)
         counts = " and ".join(f"{path} has {len(length):,} lines" for path, length in zip(paths, lengths, strict=True))
         line = first_mismatch(*lengths)

@@ -6,7 +6,7 @@ A subclass reads one kind of file: tab-separated values, CSV and JSON lines in `
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -18,6 +18,7 @@ from allyouneed.errors import UserError
 Counted: TypeAlias = Callable[[Iterable[Any]], Iterator[Any]]
 _MOST_SAMPLED = 100  # rows in which a column of numbers is recognised
 _MOST_NAMED = 20  # columns in a message
+_TEXT = {"text", "value", "sentence", "content", "translation", "target", "source", "message", "string"}
 
 
 class RawPair(NamedTuple):
@@ -57,8 +58,10 @@ class Table(ABC):
         width: Usual number of columns.
         names: Names of the columns; empty if it has none.
         wanted: The columns that were chosen.
+        is_text: Whether it is plain text, see `Part`.
     """
 
+    is_text = False
     path: Path
     form: str
     width: int
@@ -212,14 +215,33 @@ def leaf(name: str) -> str:
 
 def closest(language: str, names: Sequence[str]) -> list[int]:
     """Return the indices of the names that denote a language, or its closest variety."""
-    sides = ((index, side_of(leaf(name))) for index, name in enumerate(names))
-    fits = [(fit, index) for index, side in sides if side and (fit := closeness(language, side)) is not None]
+    sides = {index: side for index, name in enumerate(names) if (side := side_of(leaf(name)))}
+    return _fitting(language, sides) or _fitting(language, _sides_of_parents(names))
+
+
+def _fitting(language: str, sides: Mapping[int, str]) -> list[int]:
+    fits = [(fit, index) for index, side in sides.items() if (fit := closeness(language, side)) is not None]
     return [index for fit, index in fits if fit == min(fits)[0]]
+
+
+def _sides_of_parents(names: Sequence[str]) -> dict[int, str]:
+    """Return the side of nested fields by the field that they are in, such as "de.text": of several, those with text."""
+    sides = {}
+    for index, name in enumerate(names):
+        parents = name.split(".")[:-1]
+        if side := next((side for parent in parents if (side := side_of(parent))), None):
+            sides[index] = side
+    texts = {index: side for index, side in sides.items() if leaf(names[index]).casefold() in _TEXT}
+    return {index: side for index, side in sides.items() if index in texts or side not in texts.values()}
 
 
 def named_columns(names: Sequence[str]) -> tuple[int, int] | None:
     """Return the columns that are named source and target, or after two languages; None if there are none."""
     sides = {index: side for index, name in enumerate(names) if (side := side_of(leaf(name)))}
+    return _two_columns(sides) or _two_columns(_sides_of_parents(names))
+
+
+def _two_columns(sides: Mapping[int, str]) -> tuple[int, int] | None:
     columns = {side: index for index, side in sides.items()}
     if "source" in columns and "target" in columns:
         return columns["source"], columns["target"]

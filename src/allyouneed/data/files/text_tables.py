@@ -18,6 +18,7 @@ from allyouneed.data.files.encoding import MAX_BAD_SHARE
 from allyouneed.data.files.headers import side_of
 from allyouneed.data.files.json_fields import names_of
 from allyouneed.data.files.lines import read_lines
+from allyouneed.data.files.nested_cells import NestedTable, find_nested
 from allyouneed.data.files.rows import Row, csv_rows, json_object, json_rows, tsv_rows
 from allyouneed.data.files.selection import DEFAULT, Columns
 from allyouneed.data.files.tables import Counted, RawPair, Table, named_columns
@@ -41,6 +42,7 @@ class Layout:
         width: Usual number of columns.
         names: Names of the columns, from the header or the keys of the objects; empty without a header.
         header: Number of lines of the header.
+        nested: How objects in cells are read, if there are any.
     """
 
     form: str
@@ -49,6 +51,12 @@ class Layout:
     width: int
     names: tuple[str, ...] = ()
     header: int = 0
+    nested: NestedTable | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether tabs, and nothing else, separate texts."""
+        return self.form == "TSV" and not self.quoted and self.nested is None
 
 
 def decoded_pair(number: int, source: bytes, target: bytes) -> RawPair:
@@ -76,6 +84,8 @@ def is_table(path: Path) -> bool:
 def is_csv(sample: Sequence[bytes]) -> bool:
     """Return whether lines are CSV with several columns, by a header or by their quotation marks."""
     lines = [line for line in sample if line.strip()]
+    if find_nested(sample):
+        return True
     if not lines or not (_is_possible_header(lines[0]) or any(b'"' in line for line in lines)):
         return False
     try:
@@ -104,6 +114,8 @@ class TextTable(Table):
         UserError: As for `read_lines`, or if the file is not a table.
     """
 
+    is_text = True
+
     def __init__(self, path: Path, wanted: Columns = DEFAULT):
         self.path, self.wanted = path, wanted
         lines = read_lines(path)
@@ -123,12 +135,15 @@ class TextTable(Table):
             UserError: As for `select`.
         """
         layout, notes = self.layout, []
-        if layout.header:
+        if layout.nested:
+            column = layout.nested.columns[layout.nested.column]
+            notes.append(f"{self.path}: column {column!r} has objects, whose texts are read as columns")
+        elif layout.header:
             names = ", ".join(layout.names)
             notes.append(f"{self.path}: the first row is a header ({names}) and not used as a pair")
         if layout.quoted and layout.form == "TSV":
             notes.append(f"{self.path}: cells are in quotation marks, which are removed, as in CSV")
-        if layout.form == "CSV":
+        if layout.form == "CSV" and not layout.nested:
             notes.append(f"{self.path}: read as CSV, separated by {layout.separator!r}")
         is_usual = layout.header and layout.width == 2 and self.select() == (0, 1)
         return notes if is_usual else [*notes, *super().notes()]
@@ -140,7 +155,7 @@ class TextTable(Table):
             UserError: As for `select`.
         """
         source, target = self.select()
-        if self.form == "TSV" and not self.layout.quoted:
+        if self.layout.is_plain:
             yield from self._plain_pairs(source, target)
             return
         for row in _rows(self._lines, self.layout):
@@ -167,7 +182,7 @@ class TextTable(Table):
             UserError: If many rows have another number of columns than the others.
         """
         layout = self.layout
-        if layout.form == "TSV" and not layout.quoted:
+        if layout.is_plain:
             tabs = Counter(map(bytes.count, self._lines, repeat(b"\t")))
             total = sum(tabs.values()) - layout.header
             irregular = total + layout.header - tabs[layout.width - 1]
@@ -185,7 +200,7 @@ class TextTable(Table):
     def _refuse_irregular(self, total: int, irregular: int) -> None:
         row = next(row for row in _rows(TextTable(self.path)._lines, self.layout) if row.fault)
         cells = " | ".join(row.cells)[:100]
-        if self.layout.form == "JSON lines":
+        if self.layout.form == "JSON lines" or self.layout.nested:
             raise UserError(
                 f"{self.path}: {irregular:,} of {total:,} lines cannot be used; the first is line {row.line} "
                 f"({row.fault}: {cells!r}). Each line must be an object with both texts: correct the file."
@@ -204,6 +219,10 @@ def _find_layout(sample: Sequence[bytes], path: Path, wanted: frozenset[str] = f
     if json_object(lines[0]):
         records = [record for line in lines[:_MOST_RECORDS] if (record := json_object(line))]
         return _json_layout(names_of(records), path)
+    if nested := find_nested(sample):
+        form = "TSV" if nested.separator == "\t" else "CSV"
+        names = nested.names
+        return Layout(form, nested.separator, nested.quoted, len(names), names, nested.header, nested)
     widths = Counter(line.count(b"\t") + 1 for line in lines)
     if widths[1] * 2 > len(lines):
         return _find_csv(sample, lines, path, wanted)
@@ -294,6 +313,8 @@ def _with_header(layout: Layout, sample: Sequence[bytes], wanted: frozenset[str]
 def _rows(lines: Iterator[bytes], layout: Layout) -> Iterator[Row]:
     if layout.form == "JSON lines":
         return json_rows(lines, layout.names or tuple(map(str, range(1, layout.width + 1))))
+    if layout.nested:
+        return layout.nested.rows(lines)
     rows = csv_rows(lines, layout.separator) if layout.quoted else tsv_rows(lines)
     return islice(_checked(rows, layout.width), layout.header, None)
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from math import ceil
 from typing import NamedTuple
 
 from allyouneed.config import DataConfig
 from allyouneed.data.cleaning.block import CleaningRules, clean_block, cleaning_rules
 from allyouneed.data.corpora import Corpus
 from allyouneed.data.directions import code_of
-from allyouneed.data.files.formats import RawPair, exchange_advice, read_pairs
+from allyouneed.data.files.formats import RawPair, exchange_advice
 from allyouneed.data.files.tables import Counted
 from allyouneed.data.inspection.alignment import alignment_findings
 from allyouneed.data.inspection.findings import Finding, examples_of
@@ -78,7 +79,7 @@ def inspect_text(
         UserError: If most pairs have a fault that makes training pointless, unless `data.faults` is "warn", or if a
             check of `data.cleaning` needs a library that is not installed.
     """
-    texts = [list(read_pairs(corpus.paths, corpus.columns)) for corpus in valid]
+    texts = [list(corpus.pairs()) for corpus in valid]
     overlap = ValidationOverlap(
         [each.presented(pair) for each, pairs in zip(valid, texts, strict=True) for pair in pairs]
     )
@@ -147,9 +148,9 @@ def _findings(
 
 def _kept(corpus: Corpus, count: int, overlap: ValidationOverlap, counted: Counted) -> list[RawPair]:
     """Read a corpus, count its overlap with the validation text, and keep blocks of consecutive pairs."""
-    every = max(1, count // _KEPT)
+    every = max(1, ceil(count / _KEPT))
     kept = []
-    for index, pair in enumerate(counted(read_pairs(corpus.paths, corpus.columns))):
+    for index, pair in enumerate(counted(corpus.pairs())):
         if overlap.valid:
             overlap.add(corpus.presented(pair))
         if index // _BLOCK % every == 0:

@@ -10,13 +10,15 @@ from functools import partial
 
 import sentencepiece
 
-from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, to_nfc
+from allyouneed.data.tokens.text_counts import LONGEST_SENTENCE, TextCounts
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from allyouneed.errors import UserError
 from allyouneed.interruption import run_interruptibly
 
 _FIXED = 4 + 256  # the special tokens and the bytes, which are in every vocabulary
 _ROOM = 1200  # subwords beside the characters, if these take more than half of an adjustable size (docs/experiments.md)
 _COVERAGES = (0.999, 0.995, 0.99, 0.98)  # suggested if a vocabulary is too small
+_LIMIT = 4_000_000  # characters of different words, see `data.tokenizer_characters`
 
 
 def learn_tokenizer(
@@ -27,10 +29,37 @@ def learn_tokenizer(
     symbols: Sequence[str] = (),
     adjustable: bool = False,
 ) -> Tokenizer:
-    """Train a tokenizer; characters outside its vocabulary are encoded as bytes.
+    """Train a tokenizer on sentences, see `learn_from_counts`.
 
     Args:
         sentences: Training text of both languages.
+        vocab_size: Vocabulary size; reduced if the text does not support as many subwords.
+        subwords: Algorithm: "bpe", "unigram", "word" or "char".
+        character_coverage: Share of the text's characters, 0.98 to 1, that is covered without bytes.
+        symbols: User-defined symbols, each of which is always a single token.
+        adjustable: Whether to raise a size that leaves too little room for subwords beside the characters.
+
+    Raises:
+        UserError: If there is too little text, or `vocab_size` is smaller than the number of bytes and characters.
+    """
+    text = TextCounts(subwords, _LIMIT, symbols)
+    for sentence in sentences:
+        text.add(sentence)
+    return learn_from_counts(text, vocab_size, subwords, character_coverage, symbols, adjustable)
+
+
+def learn_from_counts(
+    text: TextCounts,
+    vocab_size: int,
+    subwords: str,
+    character_coverage: float,
+    symbols: Sequence[str] = (),
+    adjustable: bool = False,
+) -> Tokenizer:
+    """Train a tokenizer; characters outside its vocabulary are encoded as bytes.
+
+    Args:
+        text: Training text of both languages.
         vocab_size: Vocabulary size; reduced if the text does not support as many subwords.
         subwords: Algorithm: "bpe", "unigram", "word" or "char".
         character_coverage: Share of the text's characters, 0.98 to 1, that is covered without bytes.
@@ -41,20 +70,19 @@ def learn_tokenizer(
     Raises:
         UserError: If there is too little text, or `vocab_size` is smaller than the number of bytes and characters.
     """
-    sentences = [to_nfc(text) for text in sentences]
-    if not any(sentences):
+    if not text:
         raise UserError("there is no text to train the tokenizer on.")
     size = vocab_size
     if adjustable:
-        size = roomy_size(sentences, vocab_size, subwords, character_coverage, len(symbols))
+        size = roomy_size(text.characters(), vocab_size, subwords, character_coverage, len(symbols))
     while True:
         try:
-            return _learn(sentences, size, subwords, character_coverage, symbols)
+            return _learn(text, size, subwords, character_coverage, symbols)
         except RuntimeError as error:
             smallest = _smallest_size(str(error), len(symbols))
             largest = re.search(r"value <= (\d+)", str(error))
             if smallest and not adjustable:
-                raise _too_small(sentences, size, smallest, len(symbols)) from error
+                raise _too_small(text.characters(), size, smallest, len(symbols)) from error
             new_size = smallest or (int(largest[1]) if largest else size)
             if new_size == size:
                 reason = str(error).splitlines()[-1]
@@ -70,12 +98,12 @@ def _smallest_size(error: str, symbols: int) -> int | None:
 
 
 def roomy_size(
-    sentences: Sequence[str], vocab_size: int, subwords: str, character_coverage: float, symbols: int = 0
+    characters: Counter[str], vocab_size: int, subwords: str, character_coverage: float, symbols: int = 0
 ) -> int:
     """Return a vocabulary size with room for subwords beside the characters of the text.
 
     Args:
-        sentences: The text.
+        characters: Occurrences of each character of the text.
         vocab_size: The smallest size to return.
         subwords: Algorithm. A vocabulary of words needs no characters, and one of characters nothing else.
         character_coverage: Share of the text's characters that is covered without bytes.
@@ -83,7 +111,7 @@ def roomy_size(
     """
     if subwords == "word":
         return max(vocab_size, _FIXED + symbols + 1)
-    needed = _FIXED + symbols + covered_characters(_count_characters(sentences), character_coverage)
+    needed = _FIXED + symbols + covered_characters(characters, character_coverage)
     is_crowded = needed > vocab_size / 2 and subwords != "char"
     return max(vocab_size, needed + (_ROOM if is_crowded else 0))
 
@@ -108,24 +136,14 @@ def covered_characters(counts: Counter[str], character_coverage: float) -> int:
     return len(counts)
 
 
-def _count_characters(sentences: Iterable[str]) -> Counter[str]:
-    """Count characters as SentencePiece does, with a space before each sentence."""
-    counts: Counter[str] = Counter()
-    for sentence in sentences:
-        counts.update(sentence)
-        counts[" "] += 1
-    return counts
-
-
-def _too_small(sentences: Sequence[str], vocab_size: int, smallest: int, symbols: int) -> UserError:
+def _too_small(characters: Counter[str], vocab_size: int, smallest: int, symbols: int) -> UserError:
     """Return the error for a vocabulary that is too small, with the alternative of covering fewer characters."""
     if smallest == _FIXED + symbols + 1:
         return UserError(
             f"data.vocab_size = {vocab_size} is too small: bytes alone require {smallest}. Give at least that number."
         )
-    counts = _count_characters(sentences)
     for coverage in _COVERAGES:
-        if _FIXED + symbols + covered_characters(counts, coverage) <= vocab_size:
+        if _FIXED + symbols + covered_characters(characters, coverage) <= vocab_size:
             return UserError(
                 f"data.vocab_size = {vocab_size} is too small: bytes and the characters of this text alone require "
                 f"{smallest}. Give at least that number, or encode rare characters as bytes: --set "
@@ -138,12 +156,13 @@ def _too_small(sentences: Sequence[str], vocab_size: int, smallest: int, symbols
 
 
 def _learn(
-    sentences: list[str], vocab_size: int, subwords: str, character_coverage: float, symbols: Sequence[str]
+    text: TextCounts, vocab_size: int, subwords: str, character_coverage: float, symbols: Sequence[str]
 ) -> Tokenizer:
     model = io.BytesIO()
     train = partial(
         sentencepiece.SentencePieceTrainer.train,
-        sentence_iterator=iter(sentences),
+        sentence_iterator=text.lines(),
+        input_format="tsv" if text.is_weighted else "text",
         model_writer=model,
         vocab_size=vocab_size,
         model_type=subwords,
@@ -156,7 +175,7 @@ def _learn(
         unk_id=UNK,
         bos_id=BOS,
         eos_id=EOS,
-        max_sentence_length=100_000,
+        max_sentence_length=LONGEST_SENTENCE,
         num_threads=2,
         minloglevel=2,
     )

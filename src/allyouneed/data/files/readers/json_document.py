@@ -12,6 +12,7 @@ from typing import Any
 
 from allyouneed.data.files.encoding import wide_encoding
 from allyouneed.data.files.json_fields import as_record, names_of, texts_of
+from allyouneed.data.files.json_records import contained_records
 from allyouneed.data.files.opening import CHUNK, open_content
 from allyouneed.data.files.rows import Row, is_encodable
 from allyouneed.data.files.selection import Columns
@@ -59,7 +60,7 @@ def _records(path: Path) -> Iterator[tuple[int, Any]]:
             head += chunk
         chunks = chain([head], chunks)
         if head.lstrip().startswith("["):
-            yield from _elements(chunks, path)
+            yield from _unpacked(_elements(chunks, path))
             return
         text = "".join(islice(chunks, _LARGEST // CHUNK))
         if next(chunks, ""):
@@ -71,34 +72,19 @@ def _records(path: Path) -> Iterator[tuple[int, Any]]:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise _damaged(path, getattr(error, "lineno", 1), error) from error
-    for value in _contained(document):
+    for value in contained_records(document):
         yield 1, value
 
 
-def _contained(document: Any) -> list[Any]:
-    """Return the records within an object: a table's rows or columns, a list of records, or the object itself."""
-    values = list(document.values()) if isinstance(document, dict) else [document]
-    values += [inner for value in values if isinstance(value, dict) for inner in value.values()]
-    lists = [value for value in values if isinstance(value, list) and _are_records(value)]
-    if lists:  # beside it may be a title, a licence or a schema
-        return max(lists, key=len)
-    if not isinstance(document, dict):
-        return [document]
-    objects = {name: value for name, value in document.items() if isinstance(value, dict)}
-    keys = next(iter(objects.values()), {})
-    if 2 <= len(objects) < len(keys) and all(isinstance(text, str) for text in keys.values()):
-        return [{name: texts.get(key) for name, texts in objects.items()} for key in keys]  # a column for each language
-    if len(objects) > 2 and len(objects) == len(document):
-        return list(objects.values())
-    return [document]
-
-
-def _are_records(values: list[Any]) -> bool:
-    """Return whether a list has several records with two texts each."""
-    records = [
-        record for value in values[:_EXAMINED] if isinstance(value, dict | list) and (record := as_record(value))
-    ]
-    return len(values) > 1 and len(names_of(records)) > 1
+def _unpacked(elements: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    """Yield the elements of an array, or what is within them if the first one is not a record itself."""
+    first = next(elements, None)
+    if first is None:
+        return
+    yield_inner = isinstance(first[1], dict) and len(names_of([as_record(first[1]) or {}])) < 2
+    for line, value in chain([first], elements):
+        for record in contained_records(value) if yield_inner else [value]:
+            yield line, record
 
 
 def _elements(chunks: Iterator[str], path: Path) -> Iterator[tuple[int, Any]]:

@@ -41,6 +41,8 @@ class UnitFile:
         units: Reads the units; its argument says whether a language is needed.
     """
 
+    is_text = False
+
     def __init__(self, path: Path, columns: Columns, units: Callable[[Callable[[str], bool]], Iterator[Unit]]):
         self.path, self._columns, self._units = path, columns, units
 
