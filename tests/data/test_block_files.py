@@ -43,7 +43,8 @@ def assert_equal(one, other):
     for name in ("keys", "is_text", "lengths", "bands"):
         assert np.array_equal(getattr(one, name), getattr(other, name))
     for first, second in ((one.source, other.source), (one.target, other.target)):
-        assert np.array_equal(first.ids, second.ids) and first.ids.dtype == second.ids.dtype
+        assert np.array_equal(first.ids, second.ids)
+        assert first.ids.dtype == second.ids.dtype
         assert np.array_equal(first.lengths, second.lengths)
 
 
@@ -83,8 +84,15 @@ def test_stored_results_depend_on_all_arguments(tokenizer):
         (DATA, tokenizer, None, CleaningRules(("control",))),
     ]
     assert len({origin_of_blocks(*each) for each in arguments}) == len(arguments)
-    names = {block_files._name(pairs, b"x") for pairs in (PAIRS, PAIRS[:-1], PAIRS[::-1], [RawPair(1, "a", "b")],
-                                                         [RawPair(1, "a", "b", "fault")], [RawPair(2, "a", "b")])}  # fmt: skip
+    blocks = [
+        PAIRS,
+        PAIRS[:-1],
+        PAIRS[::-1],
+        [RawPair(1, "a", "b")],
+        [RawPair(1, "a", "b", "x")],
+        [RawPair(2, "a", "b")],
+    ]
+    names = {block_files._name(pairs, b"x") for pairs in blocks}
     assert len(names) == 6
 
 

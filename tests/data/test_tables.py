@@ -206,7 +206,9 @@ def test_objects_in_cells(tmp_path, write_object, separator, columns):
     """As `datasets.to_csv` and `DataFrame.to_csv` write nested columns."""
     rng = random.Random(1)
     words = ["eins", "it's", 'sagt "hallo"', "a,b", "c;d", "\\n", "tab\there", "two\nlines", "日本", "{x}", "a: b"]
-    pairs = [(" ".join([f"n{i}", *rng.choices(words, k=4)]), " ".join(["m", *rng.choices(words, k=3)])) for i in range(300)]
+    pairs = [
+        (" ".join([f"n{i}", *rng.choices(words, k=4)]), " ".join(["m", *rng.choices(words, k=3)])) for i in range(300)
+    ]
     path = tmp_path / "a.csv"
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter=separator)
@@ -220,7 +222,7 @@ def test_objects_in_cells(tmp_path, write_object, separator, columns):
     assert count_pairs([path], chosen) == 300
     assert any("has objects, whose texts are read as columns" in note for note in reading_notes([path], chosen))
     content = path.read_bytes()
-    path.write_bytes(content + b'"{\'de\': \'x\', "\n')
+    path.write_bytes(content + b"\"{'de': 'x', \"\n")
     assert [pair.fault for pair in read_pairs([path], chosen)][300:]
     assert {pair.fault for pair in read_pairs([path], chosen)} - {None}
     with pytest.raises(UserError, match="not one side of a corpus"):

@@ -95,7 +95,7 @@ def is_running(pid: int) -> bool:
 
 def test_workers_load_only_what_they_need():
     """They start fast and are small."""
-    code = "import sys, allyouneed.data.blocks; sys.exit(any(name in sys.modules for name in ('torch', 'numba')))"
+    code = "import sys, allyouneed.data.block_files; sys.exit(any(name in sys.modules for name in ('torch', 'numba')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

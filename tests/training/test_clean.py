@@ -110,7 +110,13 @@ def contents(folder):
 
 @pytest.mark.parametrize("directions", [None, ["de-en", "fr-en"]])
 def test_the_result_does_not_depend_on_the_number_of_processes(tmp_path, monkeypatch, directions):
-    pairs = [*toy_pairs(900), ("ok " * 10, "not this one"), ("", "x"), ("schÃ¶n", "b\x9dad"), ("a b c d e", "a b c d e")]
+    pairs = [
+        *toy_pairs(900),
+        ("ok " * 10, "not this one"),
+        ("", "x"),
+        ("schÃ¶n", "b\x9dad"),
+        ("a b c d e", "a b c d e"),
+    ]
     files = [write_pairs(tmp_path, name, text) for name, text in (("one", pairs), ("two", pairs[100:400]))]
     text = training_text(files, None, (None, None) if directions else ("de", "en"), directions=directions)
     monkeypatch.setattr("allyouneed.training.clean._MANY_PAIRS", 0)
@@ -121,7 +127,7 @@ def test_the_result_does_not_depend_on_the_number_of_processes(tmp_path, monkeyp
         shown: list[str] = []
         out = tmp_path / f"out{processes}"
         report = clean(CleaningRequest(text.train, text.languages, out, [CHECKS]), shown.append)
-        found.append((report, shown[:-1], contents(out)))
+        found.append((report, [line for line in shown[:-1] if "pairs/s" not in line], contents(out)))
     assert found[0] == found[1]
     names = {name for name in found[0][2] if name.startswith("cleaned")}
     assert names == ({"cleaned.de-en.tsv", "cleaned.fr-en.tsv"} if directions else {"cleaned.tsv"})
@@ -133,7 +139,10 @@ def test_each_direction_has_its_languages_and_its_text(tmp_path):
     foreign = ("이것은 한국어 문장입니다.", "This sentence is Korean.")
     files = write_pairs(tmp_path, "de", [*german, foreign, german[3]]), write_pairs(tmp_path, "ko", [*korean, foreign])
     text = training_text(files, None, (None, None), directions="de-en,ko-en")
-    clean(CleaningRequest(text.train, text.languages, tmp_path / "out", ["data.cleaning=script,duplicates"]), lambda line: None)
+    clean(
+        CleaningRequest(text.train, text.languages, tmp_path / "out", ["data.cleaning=script,duplicates"]),
+        lambda line: None,
+    )
     cleaned = {name: (tmp_path / "out" / f"cleaned.{name}.tsv").read_text().splitlines() for name in ("de-en", "ko-en")}
     assert cleaned["de-en"] == ["\t".join(pair) for pair in german]
     assert cleaned["ko-en"] == ["\t".join(pair) for pair in [*korean, foreign]]
@@ -144,7 +153,9 @@ def test_each_direction_has_its_languages_and_its_text(tmp_path):
 
 
 def test_equal_pairs_of_different_targets_are_no_duplicates(tmp_path):
-    files = [write_pairs(tmp_path, name, [("OK", "OK"), ("a b", "b a"), ("a b", "b a")]) for name in ("one", "two", "three")]
+    files = [
+        write_pairs(tmp_path, name, [("OK", "OK"), ("a b", "b a"), ("a b", "b a")]) for name in ("one", "two", "three")
+    ]
     text = training_text(files, None, (None, None), directions="de-en,de-fr,de-en")
     out = tmp_path / "out"
     clean(CleaningRequest(text.train, text.languages, out, ["data.cleaning=duplicates"]), lambda line: None)
@@ -154,9 +165,12 @@ def test_equal_pairs_of_different_targets_are_no_duplicates(tmp_path):
 def test_directions_on_the_command_line(tmp_path, command):
     files = [write_pairs(tmp_path, name, toy_pairs(40)) for name in ("one", "two")]
     texts = [word for pair in files for word in ("--train", *map(str, pair))]
-    code, out, _ = command("clean", *texts, "--directions", "de-en,fr-en", "--out", tmp_path / "out", "--set", CHECKS)
+    code, _, _ = command("clean", *texts, "--directions", "de-en,fr-en", "--out", tmp_path / "out", "--set", CHECKS)
     assert code == 0
-    assert sorted(path.name for path in (tmp_path / "out").glob("cleaned*")) == ["cleaned.de-en.tsv", "cleaned.fr-en.tsv"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("cleaned*")) == [
+        "cleaned.de-en.tsv",
+        "cleaned.fr-en.tsv",
+    ]
     code, _, error = command("clean", *texts)
     assert code == 2
     assert "the languages are missing" in error

@@ -103,8 +103,10 @@ def read_block(path: Path) -> PreparedBlock | None:
         with np.load(path) as stored:
             keys, is_text, lengths = (stored[name] for name in _ARRAYS)
             found, repaired = json.loads(stored["texts"].tobytes())
-            source, target = (TokenIds(stored[f"{each}_ids"], stored[f"{each}_lengths"]) for each in ("source", "target"))
-            bands = stored["bands"] if "bands" in stored else None
+            source, target = (
+                TokenIds(stored[f"{each}_ids"], stored[f"{each}_lengths"]) for each in ("source", "target")
+            )
+            bands = stored.get("bands")
         faults: list[str | None] = [None] * len(keys)
         for index, fault in found.items():
             faults[int(index)] = fault

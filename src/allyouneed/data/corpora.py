@@ -12,9 +12,9 @@ from typing import NamedTuple, TypeAlias
 from allyouneed.data.cleaning.histograms import summed
 from allyouneed.data.corpus import CorpusReport, count_pairs
 from allyouneed.data.directions import Direction, code_of, parse_directions
-from allyouneed.data.files.formats import RawPair, columns_for, copied, has_both_sides, read_pairs
+from allyouneed.data.files.formats import RawPair, columns_for, has_both_sides, read_pairs
 from allyouneed.data.files.grouping import contents
-from allyouneed.data.files.pair_copy import PairCopy
+from allyouneed.data.files.pair_copy import PairCopy, copied
 from allyouneed.data.files.selection import DEFAULT, AnyColumns, Columns
 from allyouneed.data.inspection.findings import EXAMPLES
 from allyouneed.errors import UserError
@@ -269,9 +269,7 @@ def count_all_pairs(corpora: Sequence[Corpus], say: Callable[[str], None] | None
     return sum(count_pairs(each.paths, each.columns, say) for each in corpora)
 
 
-def with_copies(
-    corpora: Sequence[Corpus], folder: Path, say: Callable[[str], None]
-) -> tuple[list[Corpus], list[int]]:
+def with_copies(corpora: Sequence[Corpus], folder: Path, say: Callable[[str], None]) -> tuple[list[Corpus], list[int]]:
     """Count the pairs of corpora, and copy those of files that take long to read, since they are read several times.
 
     Args:

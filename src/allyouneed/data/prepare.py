@@ -27,8 +27,8 @@ from allyouneed.data.inspection.inspect_text import inspect_text
 from allyouneed.data.inspection.overlap import ValidationOverlap
 from allyouneed.data.prepared import PreparedData, contents_of, origin_of
 from allyouneed.data.store import write_store
-from allyouneed.data.tokens.token_ids import TokenIds
 from allyouneed.data.tokens.text_counts import TextCounts
+from allyouneed.data.tokens.token_ids import TokenIds
 from allyouneed.data.tokens.tokenizer import Tokenizer
 from allyouneed.data.tokens.tokenizer_training import describe_size, learn_from_counts
 from allyouneed.data.tokens.vocabulary import AnyTokenizer

@@ -41,7 +41,7 @@ def check_function(corpus: Corpus, rules: CleaningRules) -> Callable[[list[RawPa
 
 @dataclass
 class _Found:
-    """What is known of a corpus: its report, and the score of each pair that is kept before unlikely ones are dropped."""
+    """What is known of a corpus: its report, and the scores of the pairs that its checks keep."""
 
     direction: Direction
     report: CorpusReport

@@ -1,7 +1,7 @@
 """Scores of sentence pairs by translation models, for cleaning.
 
-With a model of one direction, the score is the log probability per token; with a model of each direction, it is lower the
-less the two agree (dual conditional cross-entropy, Junczys-Dowmunt 2018).
+With a model of one direction, the score is the log probability per token; with a model of each direction, it is lower
+the less the two agree (dual conditional cross-entropy, Junczys-Dowmunt 2018).
 """
 
 from __future__ import annotations
@@ -58,8 +58,7 @@ def _directed(translator: Translator, path: Path, direction: Direction) -> Trans
             return translator.into(target, source) if bundle.directions else translator
     source, target = direction
     raise UserError(
-        f"{path} translates {bundle.title}, but {source} → {target} is needed. Give a model of this "
-        "direction."
+        f"{path} translates {bundle.title}, but {source} → {target} is needed. Give a model of this direction."
     )
 
 

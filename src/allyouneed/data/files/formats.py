@@ -16,7 +16,6 @@ from allyouneed.data.files.grouping import contents, expanded, parallel_files
 from allyouneed.data.files.kinds import Kind
 from allyouneed.data.files.lines import kind_of, read_lines
 from allyouneed.data.files.opening import is_zip
-from allyouneed.data.files.pair_copy import PairCopy
 from allyouneed.data.files.selection import AnyColumns, Columns
 from allyouneed.data.files.sides import Sides, is_one_side
 from allyouneed.data.files.sides import have_columns as have_columns
@@ -125,33 +124,6 @@ def exchange_advice(paths: Sequence[Path], columns: Columns, option: str) -> str
         source, target = part.select()
         return f"The columns seem to be swapped: --set data.columns={target + 1},{source + 1}."
     return "Source and target seem to be swapped: exchange --from and --to, or correct the languages in the files."
-
-
-def copied(
-    paths: Sequence[Path], columns: AnyColumns, folder: Path, counted: Counted = iter
-) -> tuple[PairCopy | None, int]:
-    """Copy the pairs of a corpus to a temporary file, unless all of it is plain text, and count them as `Part.count`.
-
-    Args:
-        paths: Its files.
-        columns: Columns or languages of source and target.
-        folder: Folder of the temporary file.
-        counted: What takes long passes through it, for progress.
-
-    Returns:
-        The copy, or None; and the number of pairs.
-
-    Raises:
-        UserError: As for `read_pairs` and `Part.count`, or if the disk is full.
-    """
-    parts = open_parts(paths, columns)
-    if all(part.is_text for part in parts):
-        return None, sum(part.count(counted) for part in parts)
-    for part in parts:
-        if part.is_text:
-            part.count()
-    copy = PairCopy(folder)
-    return copy, copy.write(counted(read_pairs(paths, columns)))
 
 
 def has_both_sides(path: Path) -> bool:

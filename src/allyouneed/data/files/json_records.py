@@ -1,4 +1,4 @@
-"""Records within a JSON document: lists of records, tables by rows or columns, and objects by identifier or language."""
+"""Records within a JSON document: lists, tables by rows or columns, and objects by identifier or by language."""
 
 from __future__ import annotations
 
@@ -65,9 +65,7 @@ def _by_language(objects: Sequence[tuple[Path, dict[str, Any]]]) -> list[dict[st
         if last is not None and path[: len(last)] == last:  # within the one found last
             continue
         named = {
-            name: dict(_texts(inner, ()))
-            for name, inner in value.items()
-            if isinstance(inner, dict) and side_of(name)
+            name: dict(_texts(inner, ())) for name, inner in value.items() if isinstance(inner, dict) and side_of(name)
         }
         if len(named) > 1:
             rows += _rows(named)

@@ -103,6 +103,7 @@ _SUBTITLES = re.compile(r"\s*1\n\d\d?:\d\d:\d\d[,.]\d+ --> \d\d?:\d\d:\d\d")
 _JSON_ARRAY = re.compile(r"\[\s*[\[{]")
 _JSON_LINES = re.compile(r"\}\s*\n\s*\{")
 _JSON_OF_OBJECTS = re.compile(r'\{\s*"[^"\n]*"\s*:\s*\{')
+_JSON_NESTED = re.compile(r'"[^"\n]*"\s*:\s*\{\s*"[^"\n]*"\s*:\s*\{')
 _JSON_DOCUMENT = re.compile(r'\s*(?:\[\s*[\[{]\s*"|\{\s*\n\s*"[^"\n]*"\s*:|\[\s*\n\s*")')
 
 
@@ -150,7 +151,7 @@ def _is_json_document(text: str) -> bool:
     """Return whether JSON is one document, not lines of objects."""
     if _JSON_DOCUMENT.match(text):
         return True
-    if "\n" not in text.strip() and _JSON_OF_OBJECTS.match(text.lstrip()):  # one line for all records
-        return True
+    if "\n" not in text.strip() and (_JSON_OF_OBJECTS.match(text.lstrip()) or _JSON_NESTED.search(text)):
+        return True  # one line for all records
     is_object = text.lstrip().startswith('{"')
     return is_object and _JSON_ARRAY.search(text) is not None and _JSON_LINES.search(text) is None

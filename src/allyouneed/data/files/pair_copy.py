@@ -6,13 +6,15 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from allyouneed.data.files.formats import RawPair, open_parts, read_pairs
 from allyouneed.data.files.opening import CHUNK
-from allyouneed.data.files.tables import RawPair
+from allyouneed.data.files.selection import AnyColumns
+from allyouneed.data.files.tables import Counted
 from allyouneed.files import cannot_write
 
 _SEPARATOR, _END = "\x1f", "\n"
@@ -66,6 +68,33 @@ class PairCopy:
         if row.count(_SEPARATOR) > 4 or _END in row:
             row = json.dumps([line, source, target, fault, number])
         return row + _END
+
+
+def copied(
+    paths: Sequence[Path], columns: AnyColumns, folder: Path, counted: Counted = iter
+) -> tuple[PairCopy | None, int]:
+    """Copy the pairs of a corpus to a temporary file, unless all of it is plain text, and count them as `Part.count`.
+
+    Args:
+        paths: Its files.
+        columns: Columns or languages of source and target.
+        folder: Folder of the temporary file.
+        counted: What takes long passes through it, for progress.
+
+    Returns:
+        The copy, or None; and the number of pairs.
+
+    Raises:
+        UserError: As for `read_pairs` and `Part.count`, or if the disk is full.
+    """
+    parts = open_parts(paths, columns)
+    if all(part.is_text for part in parts):
+        return None, sum(part.count(counted) for part in parts)
+    for part in parts:
+        if part.is_text:
+            part.count()
+    copy = PairCopy(folder)
+    return copy, copy.write(counted(read_pairs(paths, columns)))
 
 
 class _Reader(io.RawIOBase):

@@ -225,7 +225,7 @@ def _fitting(language: str, sides: Mapping[int, str]) -> list[int]:
 
 
 def _sides_of_parents(names: Sequence[str]) -> dict[int, str]:
-    """Return the side of nested fields by the field that they are in, such as "de.text": of several, those with text."""
+    """Return the sides of nested fields by the fields that they are in, as in "de.text"; of several, those of texts."""
     sides = {}
     for index, name in enumerate(names):
         parents = name.split(".")[:-1]

@@ -1,10 +1,11 @@
-"""The text from which a tokenizer is trained, in bounded memory: different words, and how often each occurs.
+"""The text from which a tokenizer is trained, in bounded memory: the different words, and how often each occurs.
 
 BPE and vocabularies of words or characters are functions of the counts of words, which take far less memory than the
-text. A unigram model is trained from sentences while they are few, and from words otherwise.
+text. A unigram model is trained from sentences: its first pieces are frequent substrings of a text. Tabs are spaces.
 
-Beyond the limit, rare words are sampled: with a threshold t, a word that occurs n < t times is kept with the probability
-n/t and then counts t times, so that the expected counts are those of the text (threshold sampling, Duffield et al. 2005).
+Beyond the limit, rare words are sampled: with a threshold t, a word that occurs n < t times is kept with the
+probability n/t and then counts t times, so that the expected counts are those of the text (threshold sampling, Duffield
+et al. 2005). Sentences are all rare.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from allyouneed.data.tokens.tokenizer import to_nfc
 
 LONGEST_SENTENCE = 100_000  # bytes; SentencePiece skips longer ones
 _SPACE = "▁"  # as SentencePiece writes it
-_RESERVED = "\t"  # SentencePiece skips sentences with it
 _CHECKS = 4  # measurements of the memory while text of the size of the limit is added
 
 
@@ -28,7 +28,7 @@ class TextCounts:
 
     Args:
         subwords: Algorithm of the tokenizer: "bpe", "unigram", "word" or "char".
-        limit: Characters of different words that are kept, at most; a quarter more for a moment.
+        limit: Characters of different words or sentences that are kept, at most; a quarter more for a moment.
         symbols: User-defined symbols of the tokenizer; with spaces in them, sentences are counted instead of words.
 
     Attributes:
@@ -43,24 +43,28 @@ class TextCounts:
         self._threshold = 1
         self._random = np.random.default_rng(1)
 
-    def add(self, sentence: str) -> None:
-        """Count the words of a sentence, after normalisation to NFC."""
-        text = to_nfc(sentence)
-        if _RESERVED in text or (4 * len(text) > LONGEST_SENTENCE and len(text.encode()) > LONGEST_SENTENCE):
-            return
-        self._counts.update(self._items(text))
-        self._unmeasured += len(text)
-        if self._unmeasured * _CHECKS > self._limit:
-            self._keep_limit()
-
     def __bool__(self) -> bool:
         return any(self._counts)
 
+    def add(self, sentence: str) -> None:
+        """Count the words of a sentence, after normalisation to NFC."""
+        text = to_nfc(sentence).replace("\t", " ")
+        if 4 * len(text) > LONGEST_SENTENCE and len(text.encode()) > LONGEST_SENTENCE:
+            return
+        # SentencePiece takes this character for a space, but not at the end of a sentence.
+        self._counts.update(text.split(" ") if self._in_words and _SPACE not in text else [text])
+        self._unmeasured += len(text)
+        if self._unmeasured * _CHECKS > self._limit:
+            self._unmeasured = 0
+            if sum(map(len, self._counts)) > self._limit:
+                self._sample()
+
     def lines(self) -> Iterator[str]:
         """Yield the text for SentencePiece: in its format "tsv", words with counts, else sentences."""
-        if self.is_weighted:
-            return (f"{item}\t{count}" for item, count in self._counts.items() if item)
-        return chain.from_iterable(repeat(item, count) for item, count in self._counts.items())
+        if not self.is_weighted:
+            found = ((text, round(count / self._threshold)) for text, count in self._counts.items())
+            return chain.from_iterable(repeat(text, count) for text, count in found)
+        return (f"{item}\t{count}" for item, count in self._counts.items() if item)
 
     def characters(self) -> Counter[str]:
         """Count characters as SentencePiece does, with a space before each word."""
@@ -70,26 +74,6 @@ class TextCounts:
                 counts[character] += count
             counts[" "] += count
         return counts
-
-    def _items(self, text: str) -> list[str]:
-        # SentencePiece does not distinguish this character from a space, unless it is at the end of a sentence.
-        return text.split(" ") if self._in_words and _SPACE not in text else [text]
-
-    def _keep_limit(self) -> None:
-        self._unmeasured = 0
-        if self._size() <= self._limit:
-            return
-        if not self.is_weighted:
-            self.is_weighted = self._in_words = True
-            sentences, self._counts = self._counts, Counter()
-            for text, count in sentences.items():
-                for word in self._items(text):
-                    self._counts[word] += count
-        if self._size() > self._limit:
-            self._sample()
-
-    def _size(self) -> int:
-        return sum(map(len, self._counts))
 
     def _sample(self) -> None:
         """Keep half of what the limit allows."""
