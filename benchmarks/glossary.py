@@ -28,7 +28,7 @@ import torch  # noqa: E402
 
 from allyouneed import SearchOptions, Translator  # noqa: E402
 from allyouneed.data.files.lines import read_text  # noqa: E402
-from allyouneed.translation.metrics import corpus_scores  # noqa: E402
+from allyouneed.translation.evaluation.metrics import corpus_scores  # noqa: E402
 from allyouneed.translation.requirements import Requirements  # noqa: E402
 from allyouneed.translation.terminology.glossary import Entry, Glossary  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402

@@ -34,7 +34,7 @@ from allyouneed.progress import print_line  # noqa: E402
 from allyouneed.terminal import console  # noqa: E402
 from allyouneed.training.request import Request  # noqa: E402
 from allyouneed.training.train import train  # noqa: E402
-from allyouneed.translation.evaluation import evaluate  # noqa: E402
+from allyouneed.translation.evaluation.evaluator import evaluate  # noqa: E402
 from allyouneed.translation.translator import Translator  # noqa: E402
 from benchmarks.levers_corpora import (  # noqa: E402
     BASELINE,

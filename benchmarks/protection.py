@@ -24,7 +24,7 @@ import torch  # noqa: E402
 
 from allyouneed import Translator  # noqa: E402
 from allyouneed.data.files.lines import read_text  # noqa: E402
-from allyouneed.translation.metrics import corpus_scores  # noqa: E402
+from allyouneed.translation.evaluation.metrics import corpus_scores  # noqa: E402
 from allyouneed.translation.protection import find_kept  # noqa: E402
 from allyouneed.translation.protection.placement import Wanted, place  # noqa: E402
 from allyouneed.translation.protection.stand_ins import stand_ins_of  # noqa: E402

@@ -31,7 +31,7 @@ import torch  # noqa: E402
 from allyouneed import Translator  # noqa: E402
 from allyouneed.bundle import load_bundle  # noqa: E402
 from allyouneed.data.files.lines import read_text  # noqa: E402
-from allyouneed.translation.metrics import corpus_scores  # noqa: E402
+from allyouneed.translation.evaluation.metrics import corpus_scores  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 from benchmarks.measure.peers import PEERS, Peer, store_weights  # noqa: E402
 

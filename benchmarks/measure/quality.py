@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from allyouneed.translation.evaluation import evaluate
+from allyouneed.translation.evaluation.evaluator import evaluate
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.translator import Translator
 

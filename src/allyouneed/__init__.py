@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from allyouneed.insight.view import view
     from allyouneed.model.transformer import Transformer
     from allyouneed.training.python_api import TrainingResult, train
-    from allyouneed.translation.comparison import compare
-    from allyouneed.translation.evaluation import evaluate
+    from allyouneed.translation.evaluation.comparison import compare
+    from allyouneed.translation.evaluation.evaluator import evaluate
     from allyouneed.translation.options import SearchOptions
     from allyouneed.translation.results import Translation
     from allyouneed.translation.scoring import score
@@ -52,8 +52,8 @@ _MODULES = {
     "Translation": "allyouneed.translation.results",
     "Translator": "allyouneed.translation.translator",
     "UserError": "allyouneed.errors",
-    "compare": "allyouneed.translation.comparison",
-    "evaluate": "allyouneed.translation.evaluation",
+    "compare": "allyouneed.translation.evaluation.comparison",
+    "evaluate": "allyouneed.translation.evaluation.evaluator",
     "load_recipe": "allyouneed.config",
     "record": "allyouneed.insight.recorder",
     "score": "allyouneed.translation.scoring",

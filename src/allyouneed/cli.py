@@ -21,7 +21,7 @@ from allyouneed.serving.commands import app as serving
 from allyouneed.terminal import console, program, resume_hint, run_app
 from allyouneed.training.commands import app as training
 from allyouneed.translation.commands import app as translation
-from allyouneed.translation.evaluation_commands import app as evaluation
+from allyouneed.translation.evaluation.commands import app as evaluation
 from allyouneed.verification.commands import app as verification
 
 app = typer.Typer(

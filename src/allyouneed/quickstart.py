@@ -15,7 +15,7 @@ from allyouneed.files import write_file
 from allyouneed.progress import print_line
 from allyouneed.training.request import Request
 from allyouneed.training.train import train
-from allyouneed.translation.evaluation import evaluate
+from allyouneed.translation.evaluation.evaluator import evaluate
 from allyouneed.translation.translator import Translator
 
 _EXAMPLES = ("2026년 11월 22일 일요일", "이천이십육년 십일월 이십이일", "'26. 11. 22.(일)", "1987.6.29")

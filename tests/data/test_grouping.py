@@ -14,7 +14,7 @@ from allyouneed.data.files.formats import columns_for, exchange_advice, read_pai
 from allyouneed.data.files.grouping import contents, parallel_files, split_of
 from allyouneed.errors import UserError
 from allyouneed.terminal import expand_options
-from allyouneed.translation.evaluation_data import read_test
+from allyouneed.translation.evaluation.data import read_test
 from tests.data.test_units import tmx
 
 XML = '<?xml version="1.0"?>'

@@ -15,7 +15,7 @@ from allyouneed.exchange.agreement import sample_sources
 from allyouneed.exchange.exporter import export_bundle
 from allyouneed.serving.registry import load_registry
 from allyouneed.training.train import FINISHED, train
-from allyouneed.translation.evaluation import evaluate
+from allyouneed.translation.evaluation.evaluator import evaluate
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.scoring import score
 from allyouneed.translation.sentence_translation import Sentence, translate_sentences

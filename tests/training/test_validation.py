@@ -15,7 +15,7 @@ from allyouneed.data.files.formats import RawPair
 from allyouneed.training.distil import _choose_targets
 from allyouneed.training.resolution.run_record import RunRecord
 from allyouneed.training.train import train
-from allyouneed.translation import bleu_tokenizers
+from allyouneed.translation.evaluation import bleu_tokenizers
 from tests.conftest import silent, toy_request
 
 SHORT = ["data.faults=warn", "training.steps=4", "training.validate_every=4", "training.average_every=4"]

@@ -11,7 +11,7 @@ import pytest
 
 from allyouneed import Translator, UserError
 from allyouneed.translation import line_blocks, text_files
-from allyouneed.translation.evaluation import evaluate
+from allyouneed.translation.evaluation.evaluator import evaluate
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.text_files import translate_file
 

@@ -10,7 +10,7 @@ import pytest
 import allyouneed
 from allyouneed import Transformer, Translator, UserError
 from allyouneed.bundle import load_bundle
-from allyouneed.translation.evaluation_data import read_test_set
+from allyouneed.translation.evaluation.data import read_test_set
 from allyouneed.translation.scoring import TokenScores, score_lines, score_pairs, word_log_probabilities
 from allyouneed.translation.search import length_penalty
 from tests.conftest import toy_pairs, write_pairs

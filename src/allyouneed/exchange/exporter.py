@@ -12,9 +12,9 @@ from allyouneed.data.files.formats import columns_for, read_pairs
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator, compare, sample_sources
 from allyouneed.suggest import did_you_mean
-from allyouneed.translation.bleu_tokenizers import AUTO, choose_tokenizer
 from allyouneed.translation.directions import directed, needs_target, refuse_without_code
-from allyouneed.translation.metrics import corpus_scores
+from allyouneed.translation.evaluation.bleu_tokenizers import AUTO, choose_tokenizer
+from allyouneed.translation.evaluation.metrics import corpus_scores
 from allyouneed.translation.reference_outputs import translate_references
 
 FORMATS = ("ctranslate2", "marian", "argos")

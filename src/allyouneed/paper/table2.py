@@ -33,8 +33,8 @@ from allyouneed.training.request import Request, assignments_of, base_config, re
 from allyouneed.training.resolution.identity import identity
 from allyouneed.training.resolution.size import matrix_flops
 from allyouneed.training.train import train
-from allyouneed.translation.bleu_tokenizers import AUTO, for_text
-from allyouneed.translation.evaluation import evaluate
+from allyouneed.translation.evaluation.bleu_tokenizers import AUTO, for_text
+from allyouneed.translation.evaluation.evaluator import evaluate
 from allyouneed.translation.translator import Translator
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from allyouneed.training.request import Request
 from allyouneed.training.resolution.choice import Choice
 from allyouneed.training.resolution.identity import bundle_identity, same_content
 from allyouneed.training.train import lock_run, train
-from allyouneed.translation.bleu_tokenizers import AUTO, DEFAULT, TOKENIZED, bleu_metric, choose_tokenizer
+from allyouneed.translation.evaluation.bleu_tokenizers import AUTO, DEFAULT, TOKENIZED, bleu_metric, choose_tokenizer
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.resuming import note_path
 from allyouneed.translation.text_files import translate_file

@@ -50,7 +50,7 @@ from allyouneed.training.resolution.checksums import KnownChecksums
 from allyouneed.training.resolution.extension import describe_extension, extended_plans, keep_bundle, thin_snapshots
 from allyouneed.training.resolution.resolve import ResolvedRequest, resolve
 from allyouneed.training.resolution.run_record import RunRecord
-from allyouneed.translation.bleu_tokenizers import unfit_remark
+from allyouneed.translation.evaluation.bleu_tokenizers import unfit_remark
 
 # Files of a run besides run.json. A folder with other files is not used.
 _RUN_FILES = {".lock", "data", "distilled", "checkpoints", KEPT, "bundle", "tensorboard", "log.jsonl", "report.html"}

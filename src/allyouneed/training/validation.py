@@ -16,8 +16,8 @@ from allyouneed.data.batches import collate, token_batches
 from allyouneed.data.directions import Direction, shown
 from allyouneed.data.store import PairStore
 from allyouneed.training.step import batch_loss
-from allyouneed.translation.bleu_tokenizers import choose_tokenizer
-from allyouneed.translation.metrics import CorpusScores, corpus_scores, mean_scores
+from allyouneed.translation.evaluation.bleu_tokenizers import choose_tokenizer
+from allyouneed.translation.evaluation.metrics import CorpusScores, corpus_scores, mean_scores
 from allyouneed.translation.translator import Translator
 
 _SAMPLES = 3

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING
 from allyouneed import lazy
 
 if TYPE_CHECKING:
-    from allyouneed.translation import bleu_tokenizers as bleu_tokenizers
-    from allyouneed.translation import comparison as comparison
-    from allyouneed.translation import evaluation as evaluation
     from allyouneed.translation import options
     from allyouneed.translation.back_translation import back_translate
-    from allyouneed.translation.comparison import compare
     from allyouneed.translation.engine import compile_in_background
     from allyouneed.translation.ensemble import split_runs
-    from allyouneed.translation.evaluation import evaluate
+    from allyouneed.translation.evaluation.comparison import compare
+    from allyouneed.translation.evaluation.evaluator import evaluate
     from allyouneed.translation.options import SearchOptions
     from allyouneed.translation.protection.finding import KeepOptions
     from allyouneed.translation.requirements import Requirements
@@ -35,12 +32,9 @@ __all__ = [
     "Translation",
     "Translator",
     "back_translate",
-    "bleu_tokenizers",
     "compare",
-    "comparison",
     "compile_in_background",
     "evaluate",
-    "evaluation",
     "options",
     "read_glossary",
     "score",
@@ -58,9 +52,9 @@ _MODULES = {
     "Translation": "allyouneed.translation.results",
     "Translator": "allyouneed.translation.translator",
     "back_translate": "allyouneed.translation.back_translation",
-    "compare": "allyouneed.translation.comparison",
     "compile_in_background": "allyouneed.translation.engine",
-    "evaluate": "allyouneed.translation.evaluation",
+    "compare": "allyouneed.translation.evaluation.comparison",
+    "evaluate": "allyouneed.translation.evaluation.evaluator",
     "read_glossary": "allyouneed.translation.terminology.glossary_files",
     "score": "allyouneed.translation.scoring",
     "score_lines": "allyouneed.translation.scoring",
@@ -69,4 +63,4 @@ _MODULES = {
     "warm": "allyouneed.translation.warming",
 }
 
-__getattr__ = lazy.attach(__name__, _MODULES, ["bleu_tokenizers", "comparison", "evaluation", "options"])
+__getattr__ = lazy.attach(__name__, _MODULES, ["options"])

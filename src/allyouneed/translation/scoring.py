@@ -16,7 +16,7 @@ from allyouneed.files import TextFiles, as_paths, json_line
 from allyouneed.translation.alignment import word_numbers
 from allyouneed.translation.directions import refuse_without_code
 from allyouneed.translation.ensemble import average
-from allyouneed.translation.evaluation_data import read_test_set
+from allyouneed.translation.evaluation.data import read_test_set
 from allyouneed.translation.translator import Translator
 
 

@@ -17,7 +17,7 @@ from allyouneed.training.request import Request, assignments_of, base_config, ex
 from allyouneed.training.resolution.further import changeable_settings, fine_tuning_config, remarks
 from allyouneed.training.resolution.size import DEFAULT_MINUTES, choose_size
 from allyouneed.training.resolution.vocabulary_settings import existing_tokenizer, of_own_tokenizer, settle_vocabulary
-from allyouneed.translation.bleu_tokenizers import bleu_metric, choose_tokenizer
+from allyouneed.translation.evaluation.bleu_tokenizers import bleu_metric, choose_tokenizer
 
 
 @dataclass(frozen=True)

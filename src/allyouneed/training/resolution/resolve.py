@@ -29,7 +29,7 @@ from allyouneed.training.resolution.choice import Choice
 from allyouneed.training.resolution.identity import differences, identity, name_of
 from allyouneed.training.resolution.run_record import RunRecord
 from allyouneed.training.resolution.vocabulary_settings import existing_tokenizer
-from allyouneed.translation.bleu_tokenizers import AUTO
+from allyouneed.translation.evaluation.bleu_tokenizers import AUTO
 
 _LENGTH = ("training.steps", "training.minutes")  # settings that a later command may raise
 _PATIENCE, _SEARCH = "training.patience", "search."

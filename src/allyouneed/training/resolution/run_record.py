@@ -8,7 +8,7 @@ from typing import Any
 from allyouneed.config import Config, config_from
 from allyouneed.files import read_json, to_json, write_file
 from allyouneed.training.planning.schedule import PlanHistory
-from allyouneed.translation.bleu_tokenizers import DEFAULT
+from allyouneed.translation.evaluation.bleu_tokenizers import DEFAULT
 
 
 class RunRecord:

@@ -13,7 +13,7 @@ from sacrebleu.metrics.ter import TER
 from allyouneed.data.tokens.tokenizer import to_nfc
 from allyouneed.errors import UserError
 from allyouneed.suggest import did_you_mean
-from allyouneed.translation.bleu_tokenizers import DEFAULT, bleu_metric, for_text
+from allyouneed.translation.evaluation.bleu_tokenizers import DEFAULT, bleu_metric, for_text
 
 BLEU, CHRF_NAME, CHRF_PLUS, TER_NAME, COMET = "bleu", "chrf", "chrf++", "ter", "comet"
 METRICS = {BLEU: "BLEU", CHRF_NAME: "chrF", CHRF_PLUS: "chrF++", TER_NAME: "TER", COMET: "COMET"}  # titles by name

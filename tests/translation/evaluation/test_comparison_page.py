@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import allyouneed
-from tests.translation.test_scores import changed, sentences, write
+from tests.translation.evaluation.test_scores import changed, sentences, write
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 

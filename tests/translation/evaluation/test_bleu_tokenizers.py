@@ -12,9 +12,9 @@ from sacrebleu.tokenizers import tokenizer_spm
 import allyouneed
 from allyouneed import UserError
 from allyouneed.config import TrainingConfig
-from allyouneed.translation import bleu_tokenizers
-from allyouneed.translation.bleu_tokenizers import bleu_metric, choose_tokenizer, ter_remark, unfit_remark
-from allyouneed.translation.metrics import corpus_scores
+from allyouneed.translation.evaluation import bleu_tokenizers
+from allyouneed.translation.evaluation.bleu_tokenizers import bleu_metric, choose_tokenizer, ter_remark, unfit_remark
+from allyouneed.translation.evaluation.metrics import corpus_scores
 
 HAN = "的一是了我不在人有他这中大来上国个到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可里后小么心"
 THAI = "กขคงจชซดตถทนบปผพฟภมยรลวสหอ"

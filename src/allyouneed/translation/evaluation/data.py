@@ -14,8 +14,8 @@ from allyouneed.data.files.selection import AnyColumns
 from allyouneed.data.tokens.tokenizer import to_nfc
 from allyouneed.errors import UserError
 from allyouneed.languages import primary
-from allyouneed.translation.bleu_tokenizers import NO_LANGUAGE
-from allyouneed.translation.sacrebleu_sets import is_set_name, read_named_set, refuse_without_pair
+from allyouneed.translation.evaluation.bleu_tokenizers import NO_LANGUAGE
+from allyouneed.translation.evaluation.sacrebleu_sets import is_set_name, read_named_set, refuse_without_pair
 
 
 @dataclass(frozen=True)

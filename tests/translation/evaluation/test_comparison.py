@@ -13,9 +13,9 @@ import pytest
 
 import allyouneed
 from allyouneed import Translator, UserError
-from allyouneed.translation import comparison
+from allyouneed.translation.evaluation import comparison
 from tests.conftest import toy_pairs, write_pairs
-from tests.translation.test_scores import changed, sentences, write
+from tests.translation.evaluation.test_scores import changed, sentences, write
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 import allyouneed
 from allyouneed import Translator, UserError
-from allyouneed.translation.metrics import corpus_scores
+from allyouneed.translation.evaluation.metrics import corpus_scores
 from tests.conftest import toy_pairs, write_pairs
 
 

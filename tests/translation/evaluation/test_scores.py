@@ -19,8 +19,8 @@ from sacrebleu.dataset import DATASETS
 import allyouneed
 from allyouneed import Translator, UserError
 from allyouneed.bundle import load_bundle
-from allyouneed.translation import comet, sacrebleu_sets
-from allyouneed.translation.evaluation import MetricOptions
+from allyouneed.translation.evaluation import comet, sacrebleu_sets
+from allyouneed.translation.evaluation.evaluator import MetricOptions
 from tests.compat import POST_NORM
 from tests.conftest import toy_pairs, write_pairs
 

@@ -6,7 +6,7 @@ import pytest
 import sacrebleu
 
 from allyouneed import UserError
-from allyouneed.translation.metrics import corpus_scores
+from allyouneed.translation.evaluation.metrics import corpus_scores
 
 TRANSLATIONS = ["the cat sat on the mat .", "it 's a dog , not a cat"]
 REFERENCES = ["the cat sat on a mat .", "it 's a dog , not a cat"]

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from allyouneed import translation
 from allyouneed.command_options import Into
 from allyouneed.terminal import ComputeType, Device, completing, say
+from allyouneed.translation import evaluation
 from allyouneed.translation.commands import From, load_translator
 from allyouneed.translation.search_command import search_command
 
@@ -109,14 +109,14 @@ def evaluate(
 
     Example: allyouneed evaluate RUN --test test.de test.en --metrics bleu,chrf,ter
     """
-    tokenizer = translation.bleu_tokenizers.for_text(tokenized, tokenizer)
-    scores = translation.evaluate(
+    tokenizer = evaluation.for_text(tokenized, tokenizer)
+    scores = evaluation.evaluate(
         load_translator(runs, target, source, device, compute_type=compute_type) if runs else None,
         test or (),
         context.obj,
         hypothesis=hypothesis,
         references=reference or (),
-        metrics=translation.evaluation.metric_options(metrics, confidence, comet_model),
+        metrics=evaluation.metric_options(metrics, confidence, comet_model),
         tokenizer=tokenizer,
         output=output,
         report=say,
@@ -160,19 +160,19 @@ def compare(
     Example: allyouneed compare RUN-1 RUN-2 --test test.de test.en --html compare.html
     """
     if html:
-        translation.comparison.check_page(html, [*(test or ()), *(reference or ())])
+        evaluation.check_page(html, [*(test or ()), *(reference or ())])
     baseline, system = (
         load_translator(path, target, source, device, compute_type=compute_type) if path.is_dir() else path
         for path in (first, second)
     )
-    compared = translation.compare(
+    compared = evaluation.compare(
         baseline,
         system,
         test or (),
         context.obj,
         references=reference or (),
-        metrics=translation.evaluation.metric_options(metrics, False, None).names,
-        tokenizer=translation.bleu_tokenizers.for_text(tokenized, tokenizer),
+        metrics=evaluation.metric_options(metrics, False, None).names,
+        tokenizer=evaluation.for_text(tokenized, tokenizer),
         names=(str(first), str(second)),
         report=say,
     )

@@ -17,11 +17,11 @@ from sacrebleu.significance import PairedTest
 from allyouneed.errors import UserError
 from allyouneed.files import TextFiles, as_paths, check_output, write_file
 from allyouneed.languages import same_language
-from allyouneed.translation.bleu_tokenizers import AUTO
-from allyouneed.translation.comparison_page import comparison_html
-from allyouneed.translation.evaluation import MetricOptions, Scoring, target_language, translate_test
-from allyouneed.translation.evaluation_data import TestSet, read_test, read_translations
-from allyouneed.translation.metrics import (
+from allyouneed.translation.evaluation.bleu_tokenizers import AUTO
+from allyouneed.translation.evaluation.comparison_page import comparison_html
+from allyouneed.translation.evaluation.data import TestSet, read_test, read_translations
+from allyouneed.translation.evaluation.evaluator import MetricOptions, Scoring, target_language, translate_test
+from allyouneed.translation.evaluation.metrics import (
     BLEU,
     CHRF_NAME,
     COMET,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from allyouneed.errors import UserError
-from allyouneed.translation.metrics import MetricScore
+from allyouneed.translation.evaluation.metrics import MetricScore
 
 DEFAULT_MODEL = "Unbabel/wmt22-comet-da"
 _BATCH = 16  # sentences

@@ -11,11 +11,10 @@ import torch
 from allyouneed.data.tokens.tokenizer import to_nfc
 from allyouneed.errors import UserError
 from allyouneed.files import TextFiles, as_paths, check_output
-from allyouneed.translation.bleu_tokenizers import AUTO, choose_tokenizer, ter_remark, unfit_remark
-from allyouneed.translation.comet import DEFAULT_MODEL, CometMetric
-from allyouneed.translation.evaluation_data import TestSet, read_test, read_translations
-from allyouneed.translation.line_translation import LineProgress, translate_lines
-from allyouneed.translation.metrics import (
+from allyouneed.translation.evaluation.bleu_tokenizers import AUTO, choose_tokenizer, ter_remark, unfit_remark
+from allyouneed.translation.evaluation.comet import DEFAULT_MODEL, CometMetric
+from allyouneed.translation.evaluation.data import TestSet, read_test, read_translations
+from allyouneed.translation.evaluation.metrics import (
     BLEU,
     COMET,
     DEFAULT_METRICS,
@@ -25,6 +24,7 @@ from allyouneed.translation.metrics import (
     sacrebleu_metric,
     score_corpus,
 )
+from allyouneed.translation.line_translation import LineProgress, translate_lines
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.text_files import open_output
 from allyouneed.translation.translator import Translator
