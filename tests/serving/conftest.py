@@ -23,10 +23,13 @@ _SETTINGS = ["training.steps=300", "training.validate_every=300", "training.aver
 
 @contextmanager
 def serving(
-    registry: TranslatorRegistry, settings: ServerSettings, protocol: type[LimitedProtocol] = LimitedProtocol
+    registry: TranslatorRegistry,
+    settings: ServerSettings,
+    protocol: type[LimitedProtocol] = LimitedProtocol,
+    port: int = 0,
 ) -> Iterator[str]:
-    """Run a server on a free port for the duration of the block; yields its address."""
-    config = uvicorn.Config(build_app(registry, settings), port=0, http=protocol, log_config=None, access_log=False)
+    """Run a server for the duration of the block, by default on a free port; yields its address."""
+    config = uvicorn.Config(build_app(registry, settings), port=port, http=protocol, log_config=None, access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -69,10 +72,14 @@ def post(address: str) -> Callable[..., requests.Response]:
 
 @pytest.fixture
 def page(browser, address):
-    """A fresh page in English; a script error fails the test."""
+    """A fresh page in English; a script error, a request to another host or a breach of its policy fails the test."""
     context = browser.new_context(locale="en-US", permissions=["clipboard-read", "clipboard-write"])
     page, errors = context.new_page(), []
     page.on("pageerror", lambda error: errors.append(error))
+    page.on("console", lambda entry: errors.append(entry.text) if "Content Security Policy" in entry.text else None)
+    page.on(
+        "request", lambda request: None if request.url.startswith((address, "blob:")) else errors.append(request.url)
+    )
     page.goto(address)
     page.select_option("#source", "aa")
     yield page

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import re
+from pathlib import Path
+
 import pytest
+import requests
+
+from allyouneed import serving
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[dev]'")
+STATIC = Path(serving.__file__).parent / "static"
 
 
 def type_and_wait(page: playwright.Page, text: str) -> None:
@@ -19,6 +27,7 @@ def test_the_translation_appears_while_typing(page, post):
     [expected] = post("/api/translate", **body).json()["translations"]
     playwright.expect(page.locator("#translation")).to_have_text(expected["text"])
     words = page.locator("#translation .word")
+    playwright.expect(page.locator("#announcement")).to_have_text(expected["text"])  # for screen readers
     assert words.count() == len(expected["sentences"][0]["words"]) > 0
     assert words.first.get_attribute("title").startswith("Probability ")
     assert page.locator("#alternatives li").all_inner_texts() == expected["alternatives"]
@@ -42,7 +51,21 @@ def test_all_controls_are_reached_by_tab(page):
     for _ in range(20):
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.classList[0]"))
         page.keyboard.press("Tab")
-    assert {"locale", "theme", "source", "swap", "target", "text", "clear", "word", "shade", "copy", "file"} <= reached
+    assert {
+        "locale",
+        "theme",
+        "source",
+        "swap",
+        "target",
+        "glossary",
+        "new-glossary",
+        "text",
+        "clear",
+        "word",
+        "shade",
+        "copy",
+        "file",
+    } <= reached
 
 
 def test_copy_swap_and_clear(page):
@@ -65,18 +88,6 @@ def test_language_and_theme_are_remembered(page):
     assert page.evaluate("document.documentElement.dataset.theme") != before
 
 
-def test_a_file_is_translated(page, tmp_path):
-    (tmp_path / "notes.txt").write_text("a b c\nd e\n")
-    page.set_input_files("#file", tmp_path / "notes.txt")
-    link = page.locator("#files a")
-    with page.expect_download() as download:
-        link.click()
-    assert download.value.suggested_filename == "notes_bb.txt"
-    assert len(download.value.path().read_text().splitlines()) == 2
-    page.set_input_files("#file", {"name": "x.exe", "mimeType": "application/x", "buffer": b"MZ"})
-    playwright.expect(page.locator("#files .bad")).to_contain_text("not supported")
-
-
 def test_history_stays_in_the_browser(page):
     type_and_wait(page, "c d e f")
     playwright.expect(page.locator("#history li")).to_have_count(1, timeout=5000)
@@ -87,13 +98,203 @@ def test_history_stays_in_the_browser(page):
     playwright.expect(page.locator("#history")).to_be_hidden()
 
 
+SENTENCES = "c d e f\na b c"
+
+
+def open_words(page: playwright.Page, index: int) -> list[dict]:
+    """Click a word of the translation, and return the alternatives that the server sent."""
+    with page.expect_response(lambda response: response.url.endswith("/api/alternatives")) as response:
+        page.locator("#translation .word").nth(index).click()
+    playwright.expect(page.locator("#words")).to_be_visible()
+    return response.value.json()["alternatives"]
+
+
+def test_a_click_on_a_word_offers_other_words(page):
+    type_and_wait(page, SENTENCES)
+    words = page.locator("#translation .word").all_inner_texts()
+    found = open_words(page, 1)
+    items = page.locator("#words li")
+    playwright.expect(items).to_have_count(len(found))
+    assert items.locator("b").all_inner_texts() == [each["word"] or "end of sentence" for each in found]
+    values = [math.exp(each["log_probability"]) for each in found]
+    assert values == sorted(values, reverse=True)
+    assert sum(values) <= 1.001
+    percents = ["<1%" if value < 0.01 else f"{math.floor(100 * value + 0.5)}%" for value in values]
+    assert items.locator(".percent").all_inner_texts() == percents
+    assert items.locator("[aria-current=true] b").all_inner_texts() == [words[1]]
+
+
+def test_a_chosen_word_changes_the_rest_of_its_sentence_only(page, post):
+    type_and_wait(page, SENTENCES)
+    [before] = post("/api/translate", q=SENTENCES, source="aa", target="bb", words=True, beam_size=4).json()[
+        "translations"
+    ]
+    first, second = before["sentences"]
+    number = len(first["words"]) + 1  # the second word of the second sentence
+    found = open_words(page, number)
+    chosen = next(each for each in found if each["word"] and each["text"] != before["text"][slice(*second["target"])])
+    page.locator("#words button").nth(found.index(chosen)).click()
+    expected = before["text"][: second["target"][0]] + chosen["text"]
+    playwright.expect(page.locator("#translation")).to_have_text(expected)
+    playwright.expect(page.locator("#words")).to_be_hidden()
+    assert page.locator("#translation .word").all_inner_texts() == expected.split()
+    assert page.evaluate("document.activeElement.textContent") == chosen["word"]
+    page.locator("#translation .word").nth(number).hover()  # its source is in the second sentence
+    left = page.locator("#backdrop mark").first.evaluate("mark => mark.previousSibling.textContent")
+    assert left.startswith("c d e f\n")
+
+
+def test_words_are_chosen_by_keyboard(page):
+    type_and_wait(page, "c d e f")
+    before = page.locator("#translation").inner_text()
+    page.locator("#translation .word").first.focus()
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator("#words button").first).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    playwright.expect(page.locator("#words button").nth(1)).to_be_focused()
+    page.keyboard.press("Escape")
+    playwright.expect(page.locator("#words")).to_be_hidden()
+    playwright.expect(page.locator("#translation .word").first).to_be_focused()
+    page.keyboard.press(" ")
+    other = page.locator("#words li:not(:has([aria-current=true])) button").first
+    other.wait_for()
+    other.press("Enter")
+    playwright.expect(page.locator("#translation")).not_to_have_text(before)
+
+
+def test_alternatives_of_a_word_stay_readable_when_the_request_fails(page):
+    type_and_wait(page, "c d e f")
+    page.route("**/api/alternatives", lambda route: route.fulfill(status=503, json={"error": "the queue is full"}))
+    page.locator("#translation .word").first.click()
+    playwright.expect(page.locator("#words p")).to_have_text("The server is busy. Please try again shortly.")
+
+
+def answer(**changes) -> dict:
+    return {"text": "x", "alternatives": [], "detected": None, "sentences": [], "problems": [], **changes}
+
+
+def answering(page: playwright.Page, status: int = 200, **changes) -> None:
+    """Let the server answer the next translations with these fields."""
+    body = {"translations": [answer(**changes)]} if status == 200 else changes
+    page.route("**/api/translate", lambda route: route.fulfill(status=status, json=body))
+
+
+def test_problems_are_listed(page):
+    problems = ["“{name}” is missing in the translation.", "“<b>” is unchanged in the translation."]
+    answering(page, problems=problems)
+    page.locator("#text").fill("a")
+    playwright.expect(page.locator("#problems li")).to_have_text(problems)
+    page.locator("#clear").click()
+    playwright.expect(page.locator("#problems")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (400, "the server's reason"),
+        (429, "Too many requests. Please wait a moment."),
+        (456, "This month's quota of the API key is used up."),
+        (500, "The server had an internal error."),
+        (502, "The server does not respond."),
+        (503, "The server is busy. Please try again shortly."),
+    ],
+)
+def test_errors_are_explained(page, status, expected):
+    answering(page, status, error="the server's reason")
+    page.locator("#text").fill("a")
+    playwright.expect(page.locator("#notice")).to_have_text(expected)
+    page.unroute("**/api/translate")
+    type_and_wait(page, "b")
+    playwright.expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_a_request_that_a_busy_server_rejects_is_repeated(page):
+    answers = iter([503, 200])
+
+    def respond(route: playwright.Route) -> None:
+        status = next(answers)
+        body = {"translations": [answer(text="done")]} if status == 200 else {"error": "busy"}
+        route.fulfill(status=status, json=body, headers={"Retry-After": "1"})
+
+    page.route("**/api/translate", respond)
+    page.locator("#text").fill("a")
+    playwright.expect(page.locator("#translation")).to_have_text("done")
+    playwright.expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_a_text_beyond_the_limit_is_not_sent(page):
+    page.locator("#text").fill("a" * 20_001)
+    playwright.expect(page.locator("#notice")).to_contain_text("at most 20,000 characters")
+    playwright.expect(page.locator("#count")).to_have_class("bad")
+
+
+def test_every_message_is_in_both_languages_and_used(page):
+    """Of the two languages, keys and parameters are the same; Korean has Hangul; the page uses every key."""
+    languages = page.evaluate(
+        """async () => {
+            const { MESSAGES } = await import("/static/messages.js");
+            const describe = ([name, text]) => [name, typeof text === "function" ? text.length : -1, String(text)];
+            const { en, ko } = MESSAGES;
+            return { en: Object.entries(en).map(describe), ko: Object.entries(ko).map(describe) };
+        }"""
+    )
+    english, korean = ({name: parameters for name, parameters, _ in languages[code]} for code in ("en", "ko"))
+    assert english == korean
+    technical = {"count", "wordLabel", "fileAction"}
+    assert [name for name, _, text in languages["ko"] if not re.search("[가-힣]", text) and name not in technical] == []
+    sources = "".join(path.read_text() for path in STATIC.iterdir() if path.suffix in (".js", ".html"))
+    sources = sources.replace((STATIC / "messages.js").read_text().partition("let locale")[0], "")
+    assert [name for name in english if not re.search(rf"\b{name}\b", sources)] == []
+    used = set(re.findall(r"""message\("(\w+)\"|data-i18n(?:-\w+)?="(\w+)\"""", sources))
+    assert {name for pair in used for name in pair if name} <= english.keys()
+
+
 def test_a_phone_does_not_scroll_horizontally(browser, address):
     context = browser.new_context(viewport={"width": 360, "height": 740}, locale="ko-KR")
     page = context.new_page()
     page.goto(address)
     playwright.expect(page.locator("h1")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.select_option("#source", "aa")
+    type_and_wait(page, "c d e f")
+    open_words(page, 0)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    box = page.locator("#words").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 360
+    page.keyboard.press("Escape")
+    page.locator("#new-glossary").click()
+    assert page.locator("#glossary-editor form").evaluate("form => form.scrollWidth <= form.clientWidth")
     context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_accessible(browser, address, scheme):
+    context = browser.new_context(locale="en-US", color_scheme=scheme)
+    page = context.new_page()
+    page.goto(address)
+    page.select_option("#source", "aa")
+    type_and_wait(page, "c d e f")
+    assert violations(page) == []
+    open_words(page, 0)
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    page.locator("#new-glossary").click()
+    assert violations(page) == []
+    context.close()
+
+
+def violations(page: playwright.Page) -> list[str]:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    found = axe.Axe().run(page).response["violations"]
+    return [f"{each['id']}: {[node['html'] for node in each['nodes']]}" for each in found]
+
+
+def test_the_content_security_policy_is_strict(address):
+    policy = requests.get(address, timeout=60).headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "data:" not in policy
 
 
 def test_the_api_is_documented(page, address):

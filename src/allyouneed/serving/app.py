@@ -41,7 +41,8 @@ from allyouneed.translation.workers import available_cores
 
 _STATIC = Path(__file__).parent / "static"
 _CONTENT_SECURITY_POLICY = (
-    "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _BYTES_PER_TOKEN = 3  # a low estimate: 3.7 in English, about 5 in Korean
 _MAINTENANCE_SECONDS = 10.0

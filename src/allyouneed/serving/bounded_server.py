@@ -13,6 +13,7 @@ from types import FrameType
 import uvicorn
 
 from allyouneed.serving.state import ApplicationState
+from allyouneed.serving.supervisor import notify_supervisor
 
 _log = logging.getLogger(__name__)
 _MARGIN_SECONDS = 10.0  # after the time for requests, until a process that hangs is ended
@@ -53,6 +54,7 @@ class BoundedServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_started()
+            notify_supervisor("READY=1")
 
     async def on_tick(self, counter: int) -> bool:
         return await super().on_tick(counter) or self._has_failed
@@ -65,6 +67,7 @@ class BoundedServer(uvicorn.Server):
             faulthandler.dump_traceback_later(seconds, exit=True, file=stderr)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        notify_supervisor("STOPPING=1")
         self._state.documents.cancel()  # they could not be fetched any more
         await super().shutdown(sockets)
         for handler in logging.getLogger().handlers:

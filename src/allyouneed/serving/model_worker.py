@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -131,7 +131,9 @@ def translate(
             texts, options.search, target_prefix=options.target_prefix, force_words=options.force_words
         )
         results = [
-            SentenceTranslation(found.text, found.score, found.hypotheses, problems=tuple(_lost(sentence, found.text)))
+            SentenceTranslation(
+                found.text, found.score, found.hypotheses, problems=tuple(lost_parts(sentence, found.text))
+            )
             for sentence, found in zip(sentences, translations, strict=True)
         ]
     else:
@@ -150,11 +152,10 @@ def translate(
     ]
 
 
-def _lost(sentence: Sentence, text: str) -> Iterator[str]:
-    """Yield a problem for each part that must be kept and is not in a translation."""
-    for start, end in sentence.kept:
-        if sentence.text[start:end] not in text:
-            yield f"“{sentence.text[start:end]}” is missing in the translation, because of its prefix."
+def lost_parts(sentence: Sentence, text: str) -> tuple[str, ...]:
+    """Return a problem for each part that must be kept and is not in a translation with a given beginning."""
+    lost = [part for part in (sentence.text[start:end] for start, end in sentence.kept) if part not in text]
+    return tuple(f"“{part}” is missing in the translation, because of its prefix." for part in lost)
 
 
 def translate_streaming(

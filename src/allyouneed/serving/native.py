@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from allyouneed.documents.formats.markup.markup_structure import MarkupRules
 from allyouneed.languages import language_name
+from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body
+from allyouneed.serving.deepl_glossaries import chosen_glossary, finders_with
 from allyouneed.serving.document_jobs import DocumentJob, file_types
 from allyouneed.serving.event_stream import prepend, translation_events
 from allyouneed.serving.model_worker import TranslationOptions
@@ -20,10 +22,13 @@ from allyouneed.serving.pipeline import AlignedSentence
 from allyouneed.serving.state import AUTO, TextResult, application_state, bearer_token
 from allyouneed.serving.translate_request import REPEATABLE_FIELDS, TranslateRequest
 from allyouneed.serving.uploads import download_response, receive_upload
+from allyouneed.serving.word_alternatives import WordAlternative
 from allyouneed.translation.options import SearchOptions
 
 router = APIRouter(tags=["allyouneed"], route_class=DirectRoute)
 _MAX_FORCED_CHARACTERS = 1000
+_MAX_PREFIX_CHARACTERS = 10_000
+_UNBUFFERED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # proxies pass each event on at once
 _MOST_PROBLEMS = 100  # listed for a text or a document
 
 
@@ -38,6 +43,21 @@ class StreamRequest(BaseModel):
     words: bool = Field(False, description="Whether the final event has word scores and word alignment.")
 
 
+class AlternativesRequest(BaseModel):
+    """A request for other words at a position of a translation."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    q: UnicodeText = Field(description="One sentence.")
+    source: str = Field(AUTO, description='Source language, or "auto".')
+    target: str = Field(description="Target language.")
+    target_prefix: UnicodeText = Field(
+        "", max_length=_MAX_PREFIX_CHARACTERS, description="The sentence's translation up to the word."
+    )
+    num_hypotheses: int = Field(5, ge=1, le=10, description="Maximum number of words.")
+    beam_size: int | None = Field(None, ge=1, le=16, description="Beam size for the rest. Default: the model's.")
+
+
 @router.post("/api/translate", openapi_extra=request_body(TranslateRequest), responses=error_responses())
 async def translate(request: Request) -> JSONResponse:
     """Translate a text or a list of texts."""
@@ -46,10 +66,15 @@ async def translate(request: Request) -> JSONResponse:
     texts = [body.q] if isinstance(body.q, str) else body.q
     check_length(sum(map(len, texts)), state.settings.characters, TOO_LARGE)
     check_length(sum(map(len, body.force_words)), _MAX_FORCED_CHARACTERS, TOO_LARGE)
-    state.admit(request, bearer_token(request), texts)
+    key = state.admit(request, bearer_token(request), texts)
+    if body.glossary_ids and body.target_prefix:
+        raise ApiError(400, "glossary_ids: leave it out, or leave target_prefix out")
+    source = None if body.source.strip().lower() == AUTO else body.source
+    glossary = await chosen_glossary(state, key, body.glossary_ids, source, body.target)
     markup_format = MarkupRules() if body.format == "html" else None
     split = not (body.target_prefix or body.force_words)  # constraints apply to one sentence
-    results = await state.translate(texts, body.source, body.target, body.options(), markup_format, split)
+    finders = finders_with(glossary)
+    results = await state.translate(texts, body.source, body.target, body.options(), markup_format, split, finders)
     return JSONResponse({"translations": [result_json(result) for result in results]})
 
 
@@ -66,7 +91,27 @@ async def stream(request: Request) -> StreamingResponse:
     options = TranslationOptions(SearchOptions(beam_size=1), words=body.words)
     events = translation_events(state, (body.q, body.source, body.target), options, result_json)
     first = await anext(events)  # raises before the response has started
-    return StreamingResponse(prepend(first, events), media_type="text/event-stream")
+    return StreamingResponse(prepend(first, events), media_type="text/event-stream", headers=_UNBUFFERED)
+
+
+@router.post("/api/alternatives", openapi_extra=request_body(AlternativesRequest), responses=error_responses())
+async def alternatives(request: Request) -> JSONResponse:
+    """Find the words that the model could have chosen after the beginning of a sentence's translation.
+
+    Each word comes with its log probability and the best translation that continues with it.
+    """
+    state = application_state(request)
+    body = await read_body(request, AlternativesRequest)
+    check_length(len(body.q), state.settings.characters, TOO_LARGE)
+    state.admit(request, bearer_token(request), [body.q])
+    route, _ = state.route(body.source, body.target, body.q)
+    if not route:
+        raise ApiError(400, "nothing to translate: source and target are the same language")
+    options = TranslationOptions(SearchOptions(beam_size=body.beam_size))
+    found = await state.within_limit(
+        state.pipeline.alternatives(body.q, route, body.target_prefix, body.num_hypotheses, options)
+    )
+    return JSONResponse({"alternatives": [_alternative_json(each, sentence) for each, sentence in found]})
 
 
 @router.get("/api/languages")
@@ -138,9 +183,30 @@ def _sentence_json(sentence: AlignedSentence) -> dict[str, Any]:
         "target": sentence.target,
         "score": _finite(sentence.translation.score),
         "hypotheses": [{"text": text, "score": _finite(score)} for text, score in sentence.translation.hypotheses],
-        "words": [{"place": span, "log_probability": _finite(score)} for span, score in sentence.words],
-        "alignment": [{"source": source, "target": target} for source, target in sentence.links],
+        "words": _words_json(sentence),
+        "alignment": _alignment_json(sentence),
     }
+
+
+def _alternative_json(alternative: WordAlternative, sentence: AlignedSentence) -> dict[str, Any]:
+    """Format an alternative; positions are in code points of the source sentence and of this translation."""
+    return {
+        "word": alternative.word,
+        "log_probability": _finite(alternative.log_probability),
+        "text": alternative.translation.text,
+        "source": sentence.source,
+        "words": _words_json(sentence),
+        "alignment": _alignment_json(sentence),
+        "problems": list(alternative.translation.problems[:_MOST_PROBLEMS]),
+    }
+
+
+def _words_json(sentence: AlignedSentence) -> list[dict[str, Any]]:
+    return [{"place": span, "log_probability": _finite(score)} for span, score in sentence.words]
+
+
+def _alignment_json(sentence: AlignedSentence) -> list[dict[str, Any]]:
+    return [{"source": source, "target": target} for source, target in sentence.links]
 
 
 def _finite(score: float) -> float | None:
@@ -155,6 +221,7 @@ def _job_json(job: DocumentJob) -> dict[str, Any]:
         "status": job.status,
         "done": job.done,
         "total": job.total,
+        "seconds_remaining": job.seconds_remaining if job.status == "translating" and job.done else None,
         "error": job.error.message if job.error else None,
         "notes": job.notes,
         "problems": [{"where": each.where, "message": each.message} for each in job.problems[:_MOST_PROBLEMS]],

@@ -39,6 +39,7 @@ from allyouneed.serving.preparation import PreparationThreads
 from allyouneed.serving.registry import Route, TranslatorRegistry
 from allyouneed.serving.request_queue import RequestQueue
 from allyouneed.serving.sentence_pipeline import SentencePipeline
+from allyouneed.serving.word_alternatives import WordAlternative
 from allyouneed.translation.sentence_translation import Span, TranslatedSentence
 from allyouneed.translation.stopping import check_needed
 from allyouneed.translation.translator import Translator
@@ -238,6 +239,34 @@ class TranslationPipeline:
             results.append(await self.sentences.stream(with_code(sentence, part.code), route, options, on_sentence))
             on_text(before + results[-1].text)
         return _assemble(part, results, 1)
+
+    async def alternatives(
+        self, text: str, route: Route, target_prefix: str, count: int, options: TranslationOptions
+    ) -> list[tuple[WordAlternative, AlignedSentence]]:
+        """Find words that may follow the beginning of a translation, and the translations that continue them.
+
+        Args:
+            text: Source text of one sentence.
+            route: Language pairs to translate through; the alternatives are those of the last model.
+            target_prefix: The translation up to the word.
+            count: Maximum number of words.
+            options: Search options for the rest of each translation.
+
+        Returns:
+            Each alternative, and the sentence with its positions in `text` and in the translation.
+
+        Raises:
+            ApiError: 400 if the text has nothing to translate, 503 if the queue rejects the sentence.
+            UserError: If the sentence is too long for the model.
+        """
+        part = self._prepared(text, route, False)
+        sentence = part.segment.sentences[0]
+        if not sentence.text:
+            raise ApiError(400, "q: give one sentence")
+        coded = with_code(sentence, part.code)
+        found = await self.sentences.alternatives(coded, route, target_prefix, count, options)
+        rest = [SentenceTranslation("", 0.0, [])] * (len(part.segment.pieces) - 1)  # white space after the sentence
+        return [(each, _assemble(part, [each.translation, *rest], 1).sentences[0]) for each in found]
 
     async def explore(
         self, route: Route, payload: str | SwitchedSentence | ContrastedSentence | PatchedSentences

@@ -21,6 +21,7 @@ from allyouneed.serving.preparation import PreparationThreads
 from allyouneed.serving.registry import Route, TranslatorRegistry
 from allyouneed.serving.request_queue import RequestQueue
 from allyouneed.serving.routes import Travelling
+from allyouneed.serving.word_alternatives import PrefixedSentence, WordAlternative, word_alternatives
 from allyouneed.translation.protection import has_letters
 from allyouneed.translation.sentence_translation import Sentence
 
@@ -98,6 +99,30 @@ class SentencePipeline:
         key = BatchKey(translate_streaming, route[-1], options)
         [result] = await self.queue.submit(key, [StreamingSentence(travelling.next_sentence(True).text, on_text)])
         return travelling.after(result, True).result
+
+    async def alternatives(
+        self, sentence: Sentence, route: Route, target_prefix: str, count: int, options: TranslationOptions
+    ) -> list[WordAlternative]:
+        """Find words that may follow the beginning of a sentence's translation.
+
+        Args:
+            sentence: The sentence.
+            route: Language pairs to translate through; the alternatives are those of the last model.
+            target_prefix: The translation up to the word.
+            count: Maximum number of words.
+            options: Search options for the rest of each translation.
+
+        Raises:
+            ApiError: 503 if the queue rejects the sentence.
+            UserError: If the sentence is too long for the model.
+        """
+        travelling = Travelling.begin(sentence)
+        if len(route) > 1:
+            [pivot] = await self._follow_route([sentence], route[:-1], options.for_one_best())
+            travelling = travelling.after(pivot, False)
+        payload = PrefixedSentence(travelling.next_sentence(True), target_prefix, count)
+        [found] = await self.queue.submit(BatchKey(word_alternatives, route[-1], options), [payload])
+        return [each._replace(translation=travelling.after(each.translation, True).result) for each in found]
 
     def split_code(self, text: str, route: Route) -> tuple[str, int]:
         """Find a target-language code such as `>>fr<<` at the beginning of a text.

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, create_model, field_validator
 from pydantic.fields import FieldInfo
 
 from allyouneed.serving.body import UnicodeText, check_unicode
+from allyouneed.serving.deepl_glossaries import MOST_AT_ONCE
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.state import AUTO
 from allyouneed.translation.options import NumbersAreNotBooleans, SearchOptions, option_of
@@ -31,6 +32,7 @@ _SEARCH_FIELDS = [name for name in SearchOptions.model_fields if option_of(name)
 REPEATABLE_FIELDS = (
     "q",
     "force_words",
+    "glossary_ids",
     *(name for name in _SEARCH_FIELDS if get_origin(SearchOptions.model_fields[name].annotation) is tuple),
 )
 
@@ -50,6 +52,10 @@ class TranslateFields(NumbersAreNotBooleans):
     )
     force_words: list[UnicodeText] = Field(
         [], max_length=16, description="Text that the translation must contain; each text is then one sentence."
+    )
+
+    glossary_ids: list[str] = Field(
+        [], max_length=MOST_AT_ONCE, description="Ids of glossaries; the first with a term decides. Requires `source`."
     )
 
     @field_validator("*")

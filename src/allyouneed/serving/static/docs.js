@@ -42,7 +42,7 @@ function routeArticle(path, method, route) {
 
 showTheme();
 localizePage();
-const { paths } = await (await fetch("/openapi.json")).json();
+const { paths } = await (await fetch("openapi.json")).json();
 const groups = new Map();
 for (const [path, methods] of Object.entries(paths)) {
   for (const [method, route] of Object.entries(methods)) {

@@ -1,102 +1,118 @@
 // The translation page: text is translated shortly after it is typed.
 
+import { closeAlternatives, offerAlternatives } from "./alternatives.js";
 import { key, languages, translate } from "./api.js";
-import { acceptFiles } from "./files.js";
+import { acceptFiles, showDocuments } from "./documents.js";
+import { $, announce, element } from "./dom.js";
+import { chosenGlossary, loadGlossaries, offerGlossaries, showGlossaries } from "./glossaries.js";
 import { addToHistory, clearHistory, showHistory } from "./history.js";
-import { languageName, localizePage, message, switchLocale } from "./messages.js";
+import {
+  choose, knownSource, reversed, selected, served, setServed, showDetected, showSources, showTargets,
+} from "./languages.js";
+import { errorMessage, localizePage, message, switchLocale } from "./messages.js";
 import { discardLinks, showPlainTranslation, showTranslation } from "./result.js";
 import { showTheme, switchTheme } from "./theme.js";
 
 const TYPING_PAUSE = 150; // milliseconds without typing before a request is sent
 const HISTORY_PAUSE = 1500; // milliseconds before a translation is added to the history
-const $ = (selector) => document.querySelector(selector);
-const [text, source, target, output] = ["#text", "#source", "#target", "#translation"].map($);
-let served = { languages: [], names: {}, characters: 0, file_formats: [], key_required: false };
-let detected = null; // detected language of the displayed text
+const MOST_RETRIES = 5; // of a request that a busy server has rejected
+const [text, output] = ["#text", "#translation"].map($);
+let translated = { q: "", source: "", target: "" }; // what the displayed translation translates
 let requestTimer, historyTimer, pendingRequest;
-
-function showSources() {
-  const auto = new Option(
-    detected ? message("detected", languageName(detected, served.names[detected])) : message("auto"),
-    "auto",
-  );
-  const selected = source.value || (served.languages.length > 1 ? "auto" : served.languages[0]?.code);
-  source.replaceChildren(auto, ...served.languages.map(({ code, name }) => new Option(languageName(code, name), code)));
-  source.value = selected;
-}
-
-/** Offers only the languages that the source can be translated to. */
-function showTargets() {
-  const selected = target.value || localStorage.getItem("target");
-  const sources = served.languages.filter(({ code }) => source.value === "auto" || code === source.value);
-  const codes = [...new Set(sources.flatMap((language) => language.targets))];
-  target.replaceChildren(...codes.map((code) => new Option(languageName(code, served.names[code]), code)));
-  target.value = codes.includes(selected) ? selected : codes[0];
-}
 
 function showNotice(notice) {
   $("#notice").textContent = notice ?? "";
   $("#notice").hidden = !notice;
 }
 
+function showList(section, items) {
+  $(section).hidden = items.length === 0;
+  $(`${section} ul`).replaceChildren(...items.map((item) => element("li", {}, item)));
+}
+
+const showProblems = (problems) => showList("#problems", problems);
+
 function showAlternatives(alternatives) {
-  $("#alternatives").hidden = alternatives.length === 0;
-  $("#alternatives ul").replaceChildren(
-    ...alternatives.map((alternative) => {
-      const item = document.createElement("li");
-      const button = document.createElement("button");
-      button.textContent = alternative;
-      button.addEventListener("click", () => {
-        const others = [output.textContent, ...alternatives.filter((other) => other !== alternative)];
-        showPlainTranslation(alternative);
-        showAlternatives(others);
-      });
-      item.append(button);
-      return item;
-    }),
-  );
+  const buttons = alternatives.map((alternative) => {
+    const button = element("button", { type: "button" }, alternative);
+    button.addEventListener("click", () => {
+      const others = [output.textContent, ...alternatives.filter((other) => other !== alternative)];
+      showPlainTranslation(alternative);
+      showAlternatives(others);
+      record(alternative);
+    });
+    return button;
+  });
+  showList("#alternatives", buttons);
 }
 
 function showCount() {
-  $("#count").textContent = message("count", Array.from(text.value).length, served.characters);
+  const characters = Array.from(text.value).length;
+  $("#count").textContent = message("count", characters, served.characters);
+  $("#count").classList.toggle("bad", isTooLong());
   $("#clear").hidden = text.value === "";
 }
+
+const isTooLong = () => served.characters > 0 && Array.from(text.value).length > served.characters;
 
 function clearResult() {
   showPlainTranslation("");
   showAlternatives([]);
-  detected = null;
+  showProblems([]);
+  showDetected(null);
+  $("#hint").hidden = $("#look").hidden = true;
   $("#copy").disabled = true;
-  $("#look").hidden = true;
 }
 
-async function translateNow() {
+/** Adds the translation to the history unless it changes again soon. */
+function record(translation) {
+  clearTimeout(historyTimer);
+  const { q, target } = translated;
+  const entry = { q, source: selected().source, target, text: translation };
+  historyTimer = setTimeout(() => addToHistory(entry, restoreEntry), HISTORY_PAUSE);
+}
+
+function showResult(q, languagePair, translation) {
+  closeAlternatives();
+  showNotice(null);
+  showDetected(translation.detected);
+  translated = { q, source: knownSource(), target: languagePair.target };
+  showTranslation(translation);
+  showAlternatives(translation.alternatives);
+  showProblems(translation.problems);
+  announce(translation.text);
+  $("#copy").disabled = !translation.text;
+  $("#hint").hidden = !translation.sentences.some((sentence) => sentence.words.length);
+  $("#look").hidden = served.direct.every(([from, to]) => from !== translated.source || to !== translated.target);
+  record(translation.text);
+}
+
+async function translateNow(retries = 0) {
+  clearTimeout(requestTimer);
   pendingRequest?.abort();
   pendingRequest = new AbortController();
   const { signal } = pendingRequest;
-  const q = text.value;
-  if (!q.trim()) {
+  const [q, languagePair] = [text.value, selected()];
+  if (!q.trim() || isTooLong()) {
     output.setAttribute("aria-busy", "false");
     clearResult();
-    return;
+    return showNotice(isTooLong() ? message("tooLong", served.characters) : null);
   }
   output.setAttribute("aria-busy", "true");
   try {
-    const translation = await translate(q, source.value, target.value, signal);
-    showNotice(null);
-    showTranslation(translation);
-    showAlternatives(translation.alternatives);
-    detected = translation.detected?.language ?? null;
-    showSources();
-    $("#copy").disabled = !translation.text;
-    $("#look").hidden = served.direct.every(([from, to]) => from !== (detected ?? source.value) || to !== target.value);
-    clearTimeout(historyTimer);
-    const entry = { q, source: source.value, target: target.value, text: translation.text };
-    historyTimer = setTimeout(() => addToHistory(entry, restoreEntry), HISTORY_PAUSE);
+    const translation = await translate(q, { ...languagePair, glossary: chosenGlossary() }, signal);
+    showResult(q, languagePair, translation);
   } catch (error) {
     if (error.name === "AbortError") return;
-    if (error.status === 403) showNotice(message("keyRequired"));
-    else showNotice(error.status && error.message ? error.message : message("unreachable"));
+    if (error.detected) {
+      clearResult();
+      showNotice(null);
+      return showDetected(error.detected); // a language that is not served
+    }
+    showNotice(errorMessage(error));
+    if (error.retryAfter && retries < MOST_RETRIES) {
+      requestTimer = setTimeout(() => translateNow(retries + 1), 1000 * error.retryAfter);
+    }
   } finally {
     if (pendingRequest.signal === signal) output.setAttribute("aria-busy", "false");
   }
@@ -110,27 +126,23 @@ function scheduleTranslation() {
 
 function languagesChanged() {
   showTargets();
-  localStorage.setItem("target", target.value);
+  localStorage.setItem("target", selected().target);
+  showGlossaries(localStorage.getItem("glossary"));
   discardLinks();
   translateNow();
 }
 
 function swap() {
-  const from = source.value === "auto" ? detected ?? served.languages[0]?.code : source.value;
-  const reverse = served.languages.find(({ code }) => code === target.value);
-  if (!reverse?.targets.includes(from)) return;
-  const translation = output.textContent;
-  [source.value, text.value] = [target.value, translation || text.value];
-  showTargets();
-  target.value = from;
+  const pair = reversed();
+  if (!pair) return;
+  text.value = output.textContent || text.value;
+  choose(pair.source, pair.target);
   showCount();
   languagesChanged();
 }
 
 function restoreEntry(entry) {
-  source.value = entry.source;
-  showTargets();
-  target.value = entry.target;
+  choose(entry.source, entry.target);
   text.value = entry.q;
   showCount();
   languagesChanged();
@@ -141,6 +153,7 @@ async function copy() {
   await navigator.clipboard.writeText(output.textContent);
   const label = $("#copy span");
   label.textContent = message("copied");
+  announce(message("copied"));
   setTimeout(() => (label.textContent = message("copy")), 1500);
 }
 
@@ -148,8 +161,10 @@ function showPage() {
   localizePage();
   showSources();
   showTargets();
+  showGlossaries();
   showCount();
   showHistory(restoreEntry);
+  showDocuments();
   $("#formats").textContent = served.file_formats.join(" ");
   $("#key-form").hidden = !served.key_required;
 }
@@ -159,8 +174,8 @@ text.addEventListener("input", () => {
   showCount();
   scheduleTranslation();
 });
-source.addEventListener("change", languagesChanged);
-target.addEventListener("change", languagesChanged);
+$("#source").addEventListener("change", languagesChanged);
+$("#target").addEventListener("change", languagesChanged);
 $("#swap").addEventListener("click", swap);
 $("#copy").addEventListener("click", copy);
 $("#clear").addEventListener("click", () => {
@@ -180,21 +195,32 @@ $("#clear-history").addEventListener("click", () => clearHistory(restoreEntry));
 $("#key").value = key.get();
 $("#key").addEventListener("change", (event) => {
   key.set(event.target.value.trim());
+  loadGlossaries();
   translateNow();
 });
 $("#key-form").addEventListener("submit", (event) => event.preventDefault());
 $("#look").addEventListener("submit", (event) => {
-  const values = { q: text.value, source: source.value, target: target.value, api_key: key.get() };
+  const values = { q: text.value, ...selected(), api_key: key.get() };
   for (const [name, value] of Object.entries(values)) event.target.elements[name].value = value;
 });
 
 showTheme();
 output.classList.add("shaded");
-acceptFiles(() => ({ source: source.value, target: target.value }));
 localizePage();
+offerAlternatives(
+  () => translated,
+  (translation, problems) => {
+    showAlternatives([]);
+    showProblems(problems);
+    record(translation);
+  },
+);
+offerGlossaries(() => translateNow());
 try {
-  served = await languages();
+  setServed(await languages());
   showPage();
-} catch {
-  showNotice(message("unreachable"));
+  acceptFiles(() => ({ ...selected(), glossary: chosenGlossary() }));
+  if (!served.key_required || key.get()) await loadGlossaries();
+} catch (error) {
+  showNotice(errorMessage(error));
 }
