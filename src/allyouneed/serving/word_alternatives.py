@@ -19,7 +19,7 @@ class PrefixedSentence(NamedTuple):
 
     sentence: Sentence
     target_prefix: str
-    count: int
+    num_words: int
 
     @property
     def text(self) -> str:
@@ -52,10 +52,10 @@ def _alternatives(
     translator: Translator, payload: PrefixedSentence, options: TranslationOptions
 ) -> list[WordAlternative]:
     text, tokenizer = payload.text, translator.tokenizer.target
-    tokens = min(_TOKENS_PER_WORD * payload.count, len(tokenizer) // 2)
+    tokens = min(_TOKENS_PER_WORD * payload.num_words, len(tokenizer) // 2)
     found = translator.alternatives(text, payload.target_prefix, tokens, options.search.beam_size)
     before = _words(tokenizer.decode(tokenizer.encode(payload.target_prefix)))
-    chosen = list(_first_of_each_word(found, before))[: payload.count]
+    chosen = list(_first_of_each_word(found, before))[: payload.num_words]
     scored = score_pairs(translator, [text] * len(chosen), [each.text for _, each in chosen]) if chosen else []
     alternatives = []
     for (word, each), scores in zip(chosen, scored, strict=True):
