@@ -94,3 +94,13 @@ def test_warm_needs_numba_and_a_folder(monkeypatch, installed, message):
     monkeypatch.setattr(kernels.disk_cache, "folder", lambda: None)
     with pytest.raises(UserError, match=message):
         warm(print)
+
+
+def test_a_few_tokens_are_translated_before_the_engine_is_loaded(toy_run):
+    translator = Translator.load(toy_run, few_tokens=8)
+    assert [translator.translate(["a b"]) and type(translator.engine) is Transformer for _ in range(3)] == [
+        True,
+        True,
+        False,
+    ]
+    assert type(Translator.load(toy_run).engine) is not Transformer

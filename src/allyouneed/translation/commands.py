@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None)
 
 FILES = "Input and output"  # heading in a command's help
+_FEW_TOKENS = 100  # about three sentences
 _SAMPLING = ("sampling_topk", "sampling_topp", "sampling_temperature")
 
 From = Annotated[
@@ -132,7 +133,8 @@ def load_translator(
 ) -> Translator:
     """Load a translator or an ensemble, and report if a multilingual model was not trained on its direction."""
     translation.compile_in_background(device, compute_type)
-    translator = translation.Translator.load(run, device, inter_threads, compute_type, target, source)
+    few_tokens = _FEW_TOKENS if compute_type == "float32" else 0
+    translator = translation.Translator.load(run, device, inter_threads, compute_type, target, source, few_tokens)
     if remark := translator.remark:
         say(remark)
     return translator

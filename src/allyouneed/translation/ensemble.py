@@ -101,12 +101,18 @@ class SearchedModels:
     Args:
         models: The models.
         compute_type: See `engine_for`.
+        few_tokens: Number of source tokens that the models search before an engine is made, which takes longer.
     """
 
-    def __init__(self, models: Sequence[Model], compute_type: str):
+    def __init__(self, models: Sequence[Model], compute_type: str, few_tokens: int = 0):
         self._models, self._compute_type = models, compute_type
+        self._few_tokens = few_tokens
         self._found: Model | None = None
         self._lock, self._has_waited = threading.Lock(), False
+
+    def expect(self, tokens: int) -> None:
+        """Announce the number of source tokens of a search."""
+        self._few_tokens -= tokens
 
     def current(self) -> Model:
         """Return what is searched now; all threads share it.
@@ -114,7 +120,7 @@ class SearchedModels:
         Raises:
             UserError: See `engine_for`.
         """
-        if self._found is None and kernels.background.pending():
+        if self._found is None and (self._few_tokens > 0 or kernels.background.pending()):
             self._has_waited = True
         elif self._found is None and self._lock.acquire(blocking=not self._has_waited):
             try:  # if requests are served already, the other threads continue with PyTorch meanwhile

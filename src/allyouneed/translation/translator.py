@@ -47,6 +47,8 @@ class Translator:
         compute_type: "float32", or "int8", which is faster and nearly as accurate, but needs a CPU with AVX-512 VNNI.
         others: Further models of the same languages and vocabulary. Their predictions are averaged with those of
             `bundle` (an ensemble); its settings are used, and attention and word alignment are its own.
+        few_tokens: Number of source tokens that PyTorch translates, before the compiled engine is loaded. Loading takes
+            longer than to translate a sentence; the result is the same up to rounding.
 
     Attributes:
         models: The model, and the other models of an ensemble.
@@ -66,6 +68,7 @@ class Translator:
         inter_threads: int | None = None,
         compute_type: str = FLOAT32,
         others: Sequence[Bundle] = (),
+        few_tokens: int = 0,
     ):
         _check_inter_threads(inter_threads)
         check_members([bundle, *others])
@@ -79,7 +82,7 @@ class Translator:
         self.tokenizer = bundle.tokenizer
         self.longest_source = min(each.longest_source for each in (bundle, *others))
         self.inter_threads = (inter_threads or available_cores()) if self.device.type == "cpu" else 1
-        self.compute_type = compute_type
+        self.compute_type, self._few_tokens = compute_type, few_tokens
         if compute_type != FLOAT32:
             _ = self.engine  # raises an error now if this machine lacks the compute type
 
@@ -102,7 +105,7 @@ class Translator:
 
     @cached_property
     def _searched(self) -> SearchedModels:
-        return SearchedModels(self.models, self.compute_type)
+        return SearchedModels(self.models, self.compute_type, self._few_tokens)
 
     @cached_property
     def splitter(self) -> TextSplitter:
@@ -118,6 +121,7 @@ class Translator:
         compute_type: str = FLOAT32,
         target: str | None = None,
         source: str | None = None,
+        few_tokens: int = 0,
     ) -> Translator:
         """Load a RUN or a bundle, or several as an ensemble, whose predictions are averaged.
 
@@ -128,6 +132,7 @@ class Translator:
             compute_type: See the class.
             target: Target language, if the model is multilingual; see `into`.
             source: Source language.
+            few_tokens: See the class.
 
         Raises:
             UserError: If there is no bundle at the path, the bundle is damaged, the machine lacks the device or the
@@ -138,7 +143,7 @@ class Translator:
             raise UserError("no models are given. Give at least one RUN or bundle.")
         bundle, *others = bundles = [load_bundle(each) for each in paths]
         check_members(bundles, [str(each) for each in paths])
-        translator = cls(bundle, device, inter_threads, compute_type, others)
+        translator = cls(bundle, device, inter_threads, compute_type, others, few_tokens)
         if target is None and source is None and needs_target(translator.bundle):
             return translator
         return translator.into(target, source)
@@ -340,6 +345,7 @@ class Translator:
         return [self._join(text, split, [next(found) for _ in split]) for text, split in zip(texts, parts, strict=True)]
 
     def _search(self, sentences: list[list[int]], search: BatchSearch) -> list[list[Hypothesis]]:
+        self._searched.expect(sum(map(len, sentences)))
         workers = self.inter_threads if hasattr(self.engine, "beam_search") else 1  # a compiled engine
         return search.run_all(self.model, lambda: self.engine, sentences, self.device, workers)
 
