@@ -123,6 +123,48 @@ def test_records_with_a_key_per_language_are_filled_in():
     )
 
 
+def test_parts_of_languages_are_filled_in():
+    text = """{
+  "en": {
+    "menu": {
+      "open": "Open it",
+      "deep": {"a": ["One dog", "x_1"], "b": "Two dogs", "n": 1}
+    },
+    "done": "Done now"
+  },
+  "de": {
+    "menu": {
+      "open": ""
+    },
+    "done": "Fertig"
+  },
+  "fr": {}
+}
+"""
+    read = document(text)
+    assert [(s.text, s.target, s.is_finished) for s in read.segments] == [
+        ("Open it", None, False),
+        ("One dog", None, False),
+        ("Two dogs", None, False),
+        ("Done now", ("Fertig",), True),
+    ]
+    assert in_capitals(read).replace("DONE NOW", "Fertig") == text.replace(
+        """      "open": ""
+""",
+        """      "open": "OPEN IT",
+      "deep": {"a": ["ONE DOG", "x_1"], "b": "TWO DOGS", "n": 1}
+""",
+    )
+    french = json.loads(in_capitals(document(text, target="fr")))
+    assert french["fr"] == {
+        "menu": {"open": "OPEN IT", "deep": {"a": ["ONE DOG", "x_1"], "b": "TWO DOGS", "n": 1}},
+        "done": "DONE NOW",
+    }
+    assert texts(document(text, target="ru")) == ["Open it", "One dog", "Two dogs", "Done now", "Fertig"]
+    nested = '{"app": {"messages": {"en": {"a": {"b": "Two dogs"}}, "de": {"a": {}}}}}'
+    assert in_capitals(document(nested)) == nested.replace("{}", '{"b": "TWO DOGS"}')
+
+
 def test_positions():
     read = document('{"a": {"b": ["x y",\n "z w"]}}')
     assert [segment.where for segment in read.segments] == ["line 1: a.b.0", "line 2: a.b.1"]

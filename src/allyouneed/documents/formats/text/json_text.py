@@ -3,6 +3,7 @@
 Known shapes of message catalogues are respected. In Chrome's `messages.json` only messages are translated, in files
 of FormatJS default messages, and keys that begin with "@" (Flutter's ARB, JSON-LD) hold no text. i18next's plural
 forms are completed for the target language. In records with a key per language, the target's value is filled in.
+The same applies to objects with a part per language, see `json_languages.py`.
 Strings that are identifiers, paths or addresses are not translated.
 """
 
@@ -17,17 +18,16 @@ from pathlib import PurePath
 from allyouneed.documents.document import ReadOptions
 from allyouneed.documents.formats.catalogues.languages import is_language, plural_categories
 from allyouneed.documents.formats.text.encoded_text import decode
-from allyouneed.documents.formats.text.json_values import JsonString, Scanner
+from allyouneed.documents.formats.text.json_languages import CODE, LanguageParts, NewMember, has_parts
+from allyouneed.documents.formats.text.json_values import JsonString, JsonValue, Path, Scanner
 from allyouneed.documents.formats.text.patching import Edit, PatchedDocument, Slot, changed, patched
 from allyouneed.documents.segments import Parts, Segment, plain_text
 
 _MARKUP = re.compile(r"<[^<>]*>|\{+[^{}]*\}+")
-_LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_]\w+)*")
 _IDENTIFIER = re.compile(r"[/\\_@#=<>{}\[\]|$\d]|:(?=.)|[a-z][A-Z]")
 _SEPARATORS = {0x2028: "\\u2028", 0x2029: "\\u2029"}
 _SEVERAL = (".jsonl", ".ndjson")
 
-Path = tuple[str | int, ...]
 Members = dict[Path, dict[str | int, JsonString]]
 
 
@@ -38,19 +38,27 @@ class JsonDocument(PatchedDocument):
     Attributes:
         missing: Plural forms to add: the position of the key of the form "other" and the names of the keys to add, by
             the index of its segment.
+        parts: The parts of the languages; None if there are none.
+        added: Members to add to the target's part, by the index of the segments in them.
     """
 
     missing: dict[int, tuple[int, list[str]]] = field(default_factory=dict)
+    parts: LanguageParts | None = None
+    added: dict[int, NewMember] = field(default_factory=dict)
 
     def write(self, translations: Sequence[Parts | None]) -> bytes:
         """Return the file with translations in place of its segments."""
-        edits = []
+        edits: list[Edit] = []
+        added: dict[NewMember, list[Edit]] = {}
         for index, parts in changed(self.segments, translations).items():
             slot = self.slots[index]
             value = self.render(parts, slot)
-            edits.append(Edit(slot.start, slot.end, value))
+            chosen = added.setdefault(self.added[index], []) if index in self.added else edits
+            chosen.append(Edit(slot.start, slot.end, value))
             if index in self.missing:
-                edits.append(Edit(slot.end, slot.end, self._added(*self.missing[index], slot, value)))
+                chosen.append(Edit(slot.end, slot.end, self._added(*self.missing[index], slot, value)))
+        if self.parts:
+            edits += self.parts.edits(added)
         return self.content.encode(patched(self.content.text, edits))
 
     def _added(self, key: int, names: list[str], slot: Slot, value: str) -> str:
@@ -71,26 +79,34 @@ def read(data: bytes, options: ReadOptions) -> JsonDocument:
     content = decode(data, options.name)
     text = content.text
     is_lines = PurePath(options.name).suffix.lower() in _SEVERAL
-    strings = list(Scanner(text, options.name, is_lines).strings())
+    values: dict[Path, JsonValue] | None = {} if has_parts(text, options.source, options.target) else None
+    strings = list(Scanner(text, options.name, is_lines, values).strings())
+    parts = LanguageParts(text, strings, values, options.source, options.target) if values else None
     members: Members = {}
     for string in strings:
         members.setdefault(string.path[:-1], {})[string.path[-1] if string.path else ""] = string
     is_text = _shape(members, options)
     segments: list[Segment] = []
-    document = JsonDocument(content, segments, slots := [], _Writer(text, content.encoding))
+    document = JsonDocument(content, segments, slots := [], _Writer(text, content.encoding), parts=parts)
     line, position, identifiers = 1, 0, 0
     for string in strings:
         value = _value(text, string)
-        if not is_text(string) or not any(map(str.isalpha, value)):
+        if not is_text(string) or not any(map(str.isalpha, value)) or (parts and parts.is_other(string.path)):
             continue
         if options.columns is None and is_identifier(value):
             identifiers += 1
             continue
         line += text.count("\n", position, string.start)
         position = string.start
-        if names := _missing_forms(string, members, options.target):
+        counterpart = parts.counterpart(string.path) if parts else None
+        if isinstance(counterpart, JsonString):
+            target, slot = _value(text, counterpart), Slot(counterpart.start, counterpart.end)
+        else:
+            target, slot = _place(string, members, text, options)
+        if isinstance(counterpart, NewMember):
+            document.added[len(segments)] = counterpart
+        if not isinstance(counterpart, JsonString) and (names := _missing_forms(string, members, options.target)):
             document.missing[len(segments)] = (string.key, names)
-        target, slot = _place(string, members, text, options)
         where = ": ".join((f"line {line:,}", *filter(None, [".".join(map(str, string.path[is_lines:]))])))
         segments.append(Segment((value,), where, (target,) if target else None, bool(target)))
         slots.append(slot)
@@ -163,7 +179,7 @@ def _key_of(record: dict[str | int, JsonString], language: str) -> str | int | N
 
 
 def _is_code(key: str | int) -> bool:
-    return isinstance(key, str) and bool(_LANGUAGE.fullmatch(key))
+    return isinstance(key, str) and bool(CODE.fullmatch(key))
 
 
 def _missing_forms(string: JsonString, members: Members, language: str) -> list[str]:

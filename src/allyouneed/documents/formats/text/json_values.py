@@ -15,7 +15,24 @@ from allyouneed.errors import UserError
 _SPACE = re.compile(r"(?:[\s\ufeff]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _STRING = re.compile(r'"[^"\\]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\]*+)*+"')
 _SCALAR = re.compile(r"-?(?:\d[\d.eE+-]*|Infinity)|true|false|null|NaN")
-_DEEPEST = 1_000
+_DEEPEST, _DEEPEST_RECORDED = 1_000, 20
+
+
+Path = tuple[str | int, ...]
+
+
+class JsonValue(NamedTuple):
+    """An object or array.
+
+    Attributes:
+        key: Position of the opening quotation mark of its key; -1 in an array.
+        start: Position of its opening bracket.
+        end: Position after its closing bracket.
+    """
+
+    key: int
+    start: int
+    end: int
 
 
 class JsonString(NamedTuple):
@@ -28,7 +45,7 @@ class JsonString(NamedTuple):
         key: Position of the opening quotation mark of its key; -1 in an array.
     """
 
-    path: tuple[str | int, ...]
+    path: Path
     start: int
     end: int
     key: int = -1
@@ -43,9 +60,11 @@ class _Level:
         step: The current key, or the index in an array.
         key: Position of the current key.
         is_empty: Whether nothing has been read in it.
+        start: Position of its opening bracket.
     """
 
     close: str
+    start: int
     step: str | int = 0
     key: int = -1
     is_empty: bool = True
@@ -59,11 +78,13 @@ class Scanner:
         text: The text.
         name: Name of the file, for messages.
         several: Whether the text is a sequence of values (JSON lines).
+        values: Receives the objects and arrays by their paths, those that are deep in others aside; None for no record.
     """
 
     text: str
     name: str
     several: bool = False
+    values: dict[Path, JsonValue] | None = None
     _levels: list[_Level] = field(default_factory=list)
     _position: int = 0
 
@@ -84,11 +105,11 @@ class Scanner:
         if not number and not self.several:
             raise self._damaged("there is no value")
 
-    def _value(self, path: tuple[str | int, ...]) -> Iterator[JsonString]:
+    def _value(self, path: Path) -> Iterator[JsonString]:
         """The strings of one value, with the objects and arrays in it."""
         expects_value = True
         while expects_value or self._levels:
-            if not expects_value and self._closes():
+            if not expects_value and self._closes(path):
                 continue
             expects_value = False
             start, char = self._position, self.text[self._position : self._position + 1]
@@ -106,10 +127,10 @@ class Scanner:
     def _open(self, char: str) -> None:
         if len(self._levels) == _DEEPEST:
             raise self._damaged(f"more than {_DEEPEST:,} levels")
-        self._levels.append(_Level("}" if char == "{" else "]"))
+        self._levels.append(_Level("}" if char == "{" else "]", self._position))
         self._position += 1
 
-    def _closes(self) -> bool:
+    def _closes(self, path: Path) -> bool:
         """Read what is between two values; whether it closes a level, after which no value follows."""
         level = self._levels[-1]
         self._skip()
@@ -123,6 +144,10 @@ class Scanner:
         if self.text.startswith(level.close, self._position):
             self._levels.pop()
             self._position += 1
+            if self.values is not None and len(self._levels) <= _DEEPEST_RECORDED:
+                steps = (*path, *(level.step for level in self._levels))
+                key = self._levels[-1].key if self._levels else -1
+                self.values[steps] = JsonValue(key, level.start, self._position)
             return True
         level.is_empty = False
         if level.close == "}":
