@@ -26,6 +26,7 @@ from tests.fuzz.samples import CHECKS, Target
 
 BASE_SECONDS, SECONDS_PER_BYTE = 2.0, 40e-6  # of processor time; a tenth of the speed of the slowest readers
 BASE_MEMORY, MEMORY_PER_BYTE = 256 << 20, 500
+_SLOW = "a.pdf"  # read in a process of its own, hence a tenth as often as others
 _HANGING = 120  # seconds without a sign of life
 _MOST_MEMORY = 3 << 30
 _LARGEST_UNPACKED = 20 << 20
@@ -41,9 +42,9 @@ class Case(NamedTuple):
     def make(cls, targets: Sequence[Target], seed: int, number: int) -> Case:
         """Return the case of a number; the first cases of a target are its undamaged samples."""
         chance = random.Random(f"{seed} {number}")
-        target = targets[number % len(targets)]
         if number < len(targets):
-            return cls(target, target.samples[0])
+            return cls(targets[number], targets[number].samples[0])
+        [target] = chance.choices(targets, [1 if each.name == _SLOW else 10 for each in targets])
         others = [*target.samples, target.sample(chance)]
         return cls(target, mutated(target.sample(chance), others, chance))
 
