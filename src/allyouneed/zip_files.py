@@ -21,6 +21,7 @@ from allyouneed.errors import UserError
 
 _MOST_RATIO = 250  # of unpacked to packed size; text is rarely packed to less than a thirtieth
 _UNSUSPICIOUS = 1 << 26  # bytes; archives that unpack to less are harmless
+_BLOCK = 1 << 20
 _LOCAL_HEADER = 30  # bytes, at least, before the data of an entry
 _ENCRYPTED = 1
 _UNSAFE_NAME = re.compile(r"^[/\\]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)")
@@ -87,6 +88,19 @@ def read_entry(archive: ZipFile, entry: str, name: str, limits: ZipLimits) -> by
         )
     with damage_reported(name):
         return archive.read(entry)
+
+
+def check_contents(archive: ZipFile, name: str) -> None:
+    """Check that all entries can be unpacked.
+
+    Raises:
+        UserError: If an entry is damaged.
+    """
+    with damage_reported(name):
+        for entry in archive.infolist():
+            with archive.open(entry) as file:
+                while file.read(_BLOCK):
+                    pass
 
 
 @contextmanager

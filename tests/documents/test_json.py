@@ -191,3 +191,4 @@ def test_long_input_takes_linear_time():
     assert len(document('["a b", ' * 1 + '"c d",' * 200_000 + "1]").segments) == 200_001
     with pytest.raises(UserError):
         document('{"' * 100_000)
+    assert document(json.dumps(["{" * 200_000])).segments == []

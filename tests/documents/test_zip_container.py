@@ -54,6 +54,13 @@ def test_damaged_content_is_refused():
     assert "the archive is damaged" in message(bytes(data))
 
 
+def test_damage_of_an_entry_without_text_is_found_before_the_translation():
+    with zipfile.ZipFile(BytesIO(docx(BODY))) as archive:
+        contents: dict = {name: archive.read(name) for name in archive.namelist()}
+    data = zipped(contents | {"a.png": b"a picture"}, stored=("a.png",))
+    assert "Bad CRC-32 for file 'a.png'" in message(data.replace(b"a picture", b"a pixture"))
+
+
 def test_encrypted_entries_are_refused():
     data = bytearray(docx(BODY))
     position = data.index(b"PK\x01\x02")

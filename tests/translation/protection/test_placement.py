@@ -56,6 +56,10 @@ def test_punctuation_before_a_part_stays(text, target, order, expected):
     assert placed(text, target, order) == expected
 
 
+def test_an_empty_element_is_kept():
+    assert placed('a <b translate="no"></b> c', "x Hund y") == 'x <b translate="no"></b> y'
+
+
 def test_white_space_that_is_kept_replaces_that_of_the_translation():
     text = "a   b"
     masked = mask(text, ((1, 4),))

@@ -58,6 +58,11 @@ def test_compressed_files_and_utf_16_are_read(tmp_path):
     ("name", "content", "message"),
     [
         ("g.tsv", "dog\tHund\ncat\n", "g.tsv, line 2: one column."),
+        (
+            "g.tbx",
+            TBX_2.replace("mouse", "\0"),
+            "g.tbx, line 4: not TBX (Invalid character: Char 0x0 out of allowed range",
+        ),
         ("g.tsv", "fr\tde\nchien\tHund\n", "g.tsv: the columns are fr, de; none is en."),
         ("g.csv", "EN,FR\ndog,chien\n", "g.csv: the columns are en, fr; none is de."),
         ("g.tsv", "fr\tit\tes\na\tb\tc\n", "g.tsv: the columns are fr, it, es; none is en."),
@@ -77,6 +82,7 @@ def test_what_is_not_a_glossary_is_named(tmp_path, name, content, message):
     with pytest.raises(UserError) as caught:
         read_glossary(path, "en", "de")
     assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path):

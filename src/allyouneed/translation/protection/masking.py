@@ -154,7 +154,7 @@ def _kind(kept: str) -> _Kind:
         return _Kind(False, SlotKind.ITSELF, "%")
     inside = _TAG.sub("", kept) if kind == "element" else kept
     is_number = not re.search(r"[^\W\d_]", inside) and any(map(str.isdigit, inside)) and inside[0] not in "{%$"
-    is_named = kind == "placeholder" or (kind == "element" and inside[0] in "{%$")
+    is_named = kind == "placeholder" or (kind == "element" and inside.startswith(("{", "%", "$")))
     if is_number or _NUMBER_FORMAT.fullmatch(inside) or (is_named and _NUMBER_NAME.search(inside)):
         return _Kind(False, SlotKind.NUMBER)
     if not any(map(str.isalnum, kept)) and not kind:

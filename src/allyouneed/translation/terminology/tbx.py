@@ -38,7 +38,8 @@ def read_tbx(path: Path, source: str, target: str) -> list[Entry]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}).") from error
     except etree.XMLSyntaxError as error:
-        raise UserError(f"{path}, line {error.lineno}: not TBX ({error.msg}). Export the termbase again.") from error
+        reason = " ".join(error.msg.split())
+        raise UserError(f"{path}, line {error.lineno}: not TBX ({reason}). Export the termbase again.") from error
     return entries
 
 

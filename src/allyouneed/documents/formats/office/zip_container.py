@@ -14,7 +14,7 @@ from io import BytesIO
 from typing import IO
 
 from allyouneed.errors import UserError
-from allyouneed.zip_files import IN_MEMORY, ZipLimits, damage_reported, open_zip, read_entry
+from allyouneed.zip_files import IN_MEMORY, ZipLimits, check_contents, damage_reported, open_zip, read_entry
 
 _OLE_SIGNATURE = bytes.fromhex("d0cf11e0a1b11ae1")
 
@@ -39,6 +39,7 @@ class ZipContainer:
             )
         self.data, self.name, self._limits = data, name, limits
         self._archive = open_zip(BytesIO(data), name, limits)
+        check_contents(self._archive, name)  # now, not when the translation is written
         self._entries = {info.filename: info for info in self._archive.infolist()}
 
     @property

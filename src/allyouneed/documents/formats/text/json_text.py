@@ -23,7 +23,7 @@ from allyouneed.documents.formats.text.json_values import JsonString, JsonValue,
 from allyouneed.documents.formats.text.patching import Edit, PatchedDocument, Slot, changed, patched
 from allyouneed.documents.segments import Parts, Segment, plain_text
 
-_MARKUP = re.compile(r"<[^<>]*>|\{+[^{}]*\}+")
+_MARKUP = re.compile(r"<[^<>]*>|(?<!\{)\{++[^{}]*\}+")
 _IDENTIFIER = re.compile(r"[/\\_@#=<>{}\[\]|$\d]|:(?=.)|[a-z][A-Z]")
 _SEPARATORS = {0x2028: "\\u2028", 0x2029: "\\u2029"}
 _SEVERAL = (".jsonl", ".ndjson")
