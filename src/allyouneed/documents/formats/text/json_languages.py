@@ -112,8 +112,8 @@ class LanguageParts:
                 comma = "" if self._text[last - 1] == "," else ","
                 yield Edit(last, last, comma + ",".join(members))
             else:
-                like = next(member.like for member in added if member.parent == parent)
-                closing = self._space_before(self._values[like[:-1]].end - 1)
+                original = next(member.like[:-1] for member in added if member.parent == parent)
+                closing = self._space_before(self._values[original].end - 1)
                 yield Edit(value.start + 1, end, ",".join(members) + closing)
 
     def _space_before(self, position: int) -> str:
