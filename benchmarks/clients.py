@@ -40,8 +40,11 @@ PASSED, FAILED = "passed", "failed"
 REASONS = [  # why a test does not concern this server: the reason, and what its message contains
     ("language not served", re.compile(r"Value for '(target|source)_lang' not supported")),
     ("product not offered", re.compile(r"(text improvement|style rules|translation memories)[^\n]*not supported by")),
-    ("option refused", re.compile(r"(style_id|translation_memory_id|custom_instructions)[^\n]*not supported by")),
-    ("simulated by the mock server", re.compile(r"mock.?server", re.I)),
+    (
+        "option refused",
+        re.compile(r"(style_id|translation_memory_id|custom_instructions)[^\n]*not supported by|output_format:"),
+    ),
+    ("simulated by the mock server", re.compile(r"requires a mock (proxy )?server")),
 ]
 _START_SECONDS = 300
 
