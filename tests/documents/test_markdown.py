@@ -32,7 +32,7 @@ def shout(text: str) -> str:
         ("Setext\n===\n\n> Zitat\n> zwei\n\n* eins\n  mehr\n2. zwei", ["Setext", "Zitat zwei", "eins mehr", "zwei"]),
         ("```py\ncode\n```\n\n    auch\n\nText mit `f(x)` da", ["Text mit f(x) da"]),
         ("| a | b \\| c |\n|---|---|\n| d | e |", ["a", "b | c", "d", "e"]),
-        ("[Link](http://x 'Titel') und <http://y.z>", ["Link und http://y.z"]),
+        ("[Link](http://x 'Titel') und <http://y.z>", ["Link und http://y.z", "Titel"]),
         ("![Ein Hund](a.png) sitzt", ["Ein Hund", "sitzt"]),
         ('<div>\n<p>Ein <b>Hund</b></p>\n</div>\n\n<img alt="Bild">', ["Ein Hund", "Bild"]),
         ("Eine\\\nZeile", ["Eine Zeile"]),
@@ -54,7 +54,7 @@ def test_segments(text, expected):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('a *b* **c** ~~d~~ `e` [f](g "h")\n', 'A *B* **C** ~~D~~ `e` [F](g "h")\n'),
+        ('a *b* **c** ~~d~~ `e` [f](g "h")\n', 'A *B* **C** ~~D~~ `e` [F](g "H")\n'),
         ("a [b] c\n\n[b]: http://x\n", "A [B][b] C\n\n[b]: http://x\n"),
         ("a\r\nb  \r\nc\r\n", "A B  \r\nC\r\n"),
         ("> a\n> b  \n> c\n", "> A B  \n> C\n"),
@@ -148,3 +148,17 @@ def test_time_is_linear(attack):
 def test_deep_lists_are_read():
     text = "".join(f"{'  ' * depth}- level {depth}\n" for depth in range(30))
     assert len(read(text).segments) == 30
+
+
+def test_titles_of_links_and_images_are_translated():
+    text = "[a](b.md \"the 'title'\") and ![c](d.png 'two \\'words\\'') [e](<f g> (h)) [i](j.md) [k](l \"\")\n"
+    document = read(text)
+    assert {segment.text for segment in document.segments} >= {"the 'title'", "two 'words'", "h", "c"}
+    assert document.write([segment.source for segment in document.segments]).decode() == text
+    shouted = [tuple(p.upper() if isinstance(p, str) else p for p in s.source) for s in document.segments]
+    written = document.write(shouted).decode()
+    for part in ("](b.md \"THE 'TITLE'\")", "![C](d.png 'TWO \\'WORDS\\'')", "](<f g> (H))", "](j.md)", '](l "")'):
+        assert part in written
+    quoted = document.write([('x "y" \\ (z)',) if s.text in ("the 'title'", "h") else None for s in document.segments])
+    again = read(quoted.decode())
+    assert [s.text for s in again.segments].count('x "y" \\ (z)') == 2

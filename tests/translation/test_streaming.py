@@ -13,9 +13,9 @@ def translator(toy_run):
 
 def test_it_equals_greedy_search(translator):
     texts: list[str] = []
-    text, score = stream_translation(translator, "a b c d e", texts.append)
+    text, score, problems = stream_translation(translator, "a b c d e", texts.append)
     [expected] = translator.translate(["a b c d e"], beam_size=1)
-    assert (text, score) == (expected.text, pytest.approx(expected.score))
+    assert (text, score, problems) == (expected.text, pytest.approx(expected.score), ())
     assert texts == [" ".join(text.split()[:n]) for n in range(1, len(text.split()))]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from allyouneed.serving.detect import DetectedLanguage
+
 
 class ApiError(Exception):
     """An error that is sent to the client.
@@ -15,3 +17,16 @@ class ApiError(Exception):
     def __init__(self, status: int, message: str, retry_after: int | None = None):
         super().__init__(message)
         self.status, self.message, self.retry_after = status, message, retry_after
+
+
+class UnservedLanguageError(ApiError):
+    """A text is in a language that cannot be translated into the target language.
+
+    Args:
+        message: One sentence, with the remedy.
+        detected: Its language.
+    """
+
+    def __init__(self, message: str, detected: DetectedLanguage):
+        super().__init__(400, message)
+        self.detected = detected

@@ -72,7 +72,7 @@ def build_app(
     metrics.queue.set_function(lambda: queue.waiting)
     pipeline = TranslationPipeline(registry, queue, seconds=settings.seconds)
     access = AccessControl(settings.keys, settings.per_minute)
-    documents, detector = DocumentJobs(pipeline, settings), LanguageDetector(registry.sources)
+    documents, detector = DocumentJobs(pipeline, settings), LanguageDetector(registry.languages)
     app = FastAPI(title="allyouneed", version=__version__, lifespan=_lifespan, docs_url=None, redoc_url=None)
     glossaries = GlossaryStore(_glossary_folder(settings, documents), settings.glossary_bytes)
     app.state.application = ApplicationState(pipeline, access, documents, glossaries, metrics, detector, settings)

@@ -132,7 +132,7 @@ def translate(
         )
         results = [
             SentenceTranslation(
-                found.text, found.score, found.hypotheses, problems=tuple(lost_parts(sentence, found.text))
+                found.text, found.score, found.hypotheses, problems=(*lost_parts(sentence, found.text), *found.problems)
             )
             for sentence, found in zip(sentences, translations, strict=True)
         ]
@@ -199,8 +199,8 @@ def _stream(translator: Translator, payload: StreamingSentence, options: Transla
     if not _is_short(translator, payload.text):
         [result] = translate(translator, [Sentence(payload.text)], options)
         return result
-    text, score = stream_translation(translator, payload.text, payload.on_text, options.search)
-    result = SentenceTranslation(text, score, [(text, score)])
+    text, score, problems = stream_translation(translator, payload.text, payload.on_text, options.search)
+    result = SentenceTranslation(text, score, [(text, score)], problems=problems)
     return _with_word_scores(translator, payload.text, result) if options.words else result
 
 

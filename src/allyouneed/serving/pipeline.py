@@ -164,6 +164,7 @@ class TranslationPipeline:
             ApiError: 503 if the queue rejects the sentences.
         """
         code, start = self.sentences.split_code(text, route)
+        rules = rules._replace(source=route[0][0], target=route[-1][1])
         markup = await self.preparation.run(lambda: MarkupText(text[start:], rules), len(text))
         sources = [segment.source for segment in markup.segments]
         translated = await self.translate_segments(sources, route, options, split, finders, code)

@@ -26,6 +26,7 @@ class TranslatorRegistry:
 
     def __init__(self, translators: dict[LanguagePair, Translator]):
         self.translators = translators
+        self._origins: dict[str, list[str]] = {}
         for translator in translators.values():
             _ = translator.engine  # builds the engine before several threads share it
 
@@ -34,10 +35,21 @@ class TranslatorRegistry:
         """Source languages, sorted."""
         return sorted({source for source, _ in self.translators})
 
+    @property
+    def languages(self) -> list[str]:
+        """All languages, sources first."""
+        return list(dict.fromkeys([*self.sources, *sorted(target for _, target in self.translators)]))
+
     def targets(self, source: str) -> list[str]:
         """Return the languages that can be reached from a source language, directly or through others."""
         codes = {target for _, target in self.translators}
         return sorted(code for code in codes if self._shortest_route(source, code))
+
+    def origins(self, target: str) -> list[str]:
+        """Return the languages from which a language can be reached, directly or through others."""
+        if target not in self._origins:
+            self._origins[target] = [source for source in self.sources if self._shortest_route(source, target)]
+        return self._origins[target]
 
     def route(self, source: str, target: str) -> Route:
         """Return the shortest route between two languages.

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from starlette.requests import Request
 
+from allyouneed.documents.formats.markup.markup_document import MarkupText
 from allyouneed.documents.formats.markup.markup_structure import MarkupRules
 from allyouneed.documents.segment_translation import Finders
-from allyouneed.serving.api_errors import ApiError
+from allyouneed.languages import describe_language
+from allyouneed.serving.api_errors import ApiError, UnservedLanguageError
 from allyouneed.serving.api_keys import AccessControl, ApiKey
 from allyouneed.serving.detect import DetectedLanguage, LanguageDetector
 from allyouneed.serving.document_jobs import DocumentJobs
@@ -25,6 +28,7 @@ from allyouneed.serving.telemetry import ServerMetrics
 
 AUTO = "auto"
 _DEFAULT_OPTIONS = TranslationOptions()
+_EXAMINED_MARKUP = 20_000  # characters of markup whose text is examined for its language
 Awaited = TypeVar("Awaited")
 
 
@@ -48,7 +52,8 @@ class TextResult(NamedTuple):
     @classmethod
     def of(cls, found: TextTranslation, detected: DetectedLanguage | None) -> TextResult:
         """Return the result of a translated text."""
-        return cls(found.text, found.alternatives, found.sentences, detected, found.problems)
+        problems = (*_uncertain(detected), *found.problems)
+        return cls(found.text, found.alternatives, found.sentences, detected, problems)
 
 
 @dataclass(frozen=True)
@@ -102,15 +107,43 @@ class ApplicationState:
             The route, empty if the text is in the target language already, and the detected language, if any.
 
         Raises:
-            ApiError: 400 if a language or the pair is not served.
+            ApiError: 400 if a language or the pair is not served; `UnservedLanguageError` if the detected language is
+                not.
         """
-        detected = self.detector.detect(text) if source.strip().lower() == AUTO else None
         registry = self.pipeline.registry
-        source = detected.language if detected else registry.resolve(source)
         target = registry.resolve(target)
+        detected = None
+        if is_auto(source):
+            origins = registry.origins(target)
+            if not origins:
+                raise ApiError(400, f"no model translates to {target}; GET /languages lists the language pairs")
+            detected = self.detector.detect(text, dict.fromkeys([*origins, target]))
+            if detected.language not in (*origins, target):
+                raise UnservedLanguageError(_unserved(detected, origins, target), detected)
+            source = detected.language
+        source = registry.resolve(source)
         if source == target and (source, target) not in registry.translators:
             return [], detected
         return registry.route(source, target), detected
+
+    def _routes(
+        self, texts: Sequence[str], source: str, target: str
+    ) -> list[tuple[Route, DetectedLanguage | None, tuple[str, ...]]]:
+        """Find the route and the detected language of each text, and a problem if it is in a language not served.
+
+        Raises:
+            ApiError: See `route`; `UnservedLanguageError` only if no text can be translated.
+        """
+        found, errors = list[tuple[Route, DetectedLanguage | None, tuple[str, ...]]](), list[UnservedLanguageError]()
+        for text in texts:
+            try:
+                found.append((*self.route(source, target, text), ()))
+            except UnservedLanguageError as error:
+                errors.append(error)
+                found.append(([], error.detected, (f"Not translated: {error.message}.",)))
+        if errors and len(errors) == len(texts):
+            raise errors[0]
+        return found
 
     async def translate(
         self,
@@ -137,13 +170,18 @@ class ApplicationState:
             One result per text, in order.
 
         Raises:
-            ApiError: 400 if the pair is not served, 503 if the time limit is exceeded.
+            ApiError: 400 if the pair is not served, or no text is in a language that is; 503 if the time limit is
+                exceeded.
         """
         preparation, size = self.pipeline.preparation, sum(map(len, texts))
-        routes = await preparation.run(lambda: [self.route(source, target, text) for text in texts], size)
-        results = [TextResult(text, [], [], detected) for text, (_, detected) in zip(texts, routes, strict=True)]
+        shows = partial(_visible_text, rules=markup_format) if markup_format and is_auto(source) else str
+        routes = await preparation.run(lambda: self._routes(list(map(shows, texts)), source, target), size)
+        results = [
+            TextResult(text, [], [], detected, problems)
+            for text, (_, detected, problems) in zip(texts, routes, strict=True)
+        ]
         indices_by_route: dict[tuple[LanguagePair, ...], list[int]] = {}
-        for index, (route, _) in enumerate(routes):
+        for index, (route, _, _) in enumerate(routes):
             if route:
                 indices_by_route.setdefault(tuple(route), []).append(index)
         for pairs, indices in indices_by_route.items():
@@ -156,9 +194,8 @@ class ApplicationState:
                 translations = list(await self.within_limit(asyncio.gather(*jobs)))
             else:
                 translations = await self.within_limit(self.pipeline.translate(sources, route, options, split, finders))
-            found = [TextResult.of(each, None) for each in translations]
-            for index, result in zip(indices, found, strict=True):
-                results[index] = result._replace(detected=routes[index][1])
+            for index, found in zip(indices, translations, strict=True):
+                results[index] = TextResult.of(found, routes[index][1])
         return results
 
     async def within_limit(self, work: Awaitable[Awaited]) -> Awaited:
@@ -173,6 +210,33 @@ class ApplicationState:
         except TimeoutError:
             message = f"not translated within {self.settings.seconds:g} seconds; try again, or send less at once"
             raise ApiError(503, message, self.pipeline.queue.retry_after()) from None
+
+
+def is_auto(source: str) -> bool:
+    """Return whether the language of a text is to be detected."""
+    return source.strip().lower() == AUTO
+
+
+def _visible_text(markup: str, rules: MarkupRules) -> str:
+    """Return the text of the beginning of markup."""
+    return "\n".join(segment.text for segment in MarkupText(markup[:_EXAMINED_MARKUP], rules).segments)
+
+
+def _unserved(detected: DetectedLanguage, sources: Sequence[str], target: str) -> str:
+    """Describe why a text is not translated, and what to do."""
+    return (
+        f"the text seems to be in {describe_language(detected.language)} (confidence {detected.confidence:g}), which "
+        f"is not translated to {target}; served are {', '.join(sources)}. If it is in one of them, give the source "
+        "language instead of auto"
+    )
+
+
+def _uncertain(detected: DetectedLanguage | None) -> tuple[str, ...]:
+    """Return a problem if the language was detected without certainty; a text without letters has confidence 0."""
+    if detected is None or detected.is_certain or not detected.confidence:
+        return ()
+    language = describe_language(detected.language)
+    return (f"The source language is uncertain: {language} with confidence {detected.confidence:g}.",)
 
 
 def application_state(request: Request) -> ApplicationState:

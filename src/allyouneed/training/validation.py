@@ -18,6 +18,7 @@ from allyouneed.data.store import PairStore
 from allyouneed.training.step import batch_loss
 from allyouneed.translation.evaluation.bleu_tokenizers import choose_tokenizer
 from allyouneed.translation.evaluation.metrics import CorpusScores, corpus_scores, mean_scores
+from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.translator import Translator
 
 _SAMPLES = 3
@@ -104,7 +105,8 @@ def _scores(
 ) -> tuple[CorpusScores, list[dict[str, str]]]:
     sources, references = zip(*texts, strict=True)
     translator = Translator(bundle, next(bundle.model.parameters()).device)
-    translations = [found.text for found in translator.translate(sources, beam_size=beam_size)]
+    options = SearchOptions(beam_size=beam_size, repetition_guard=False)  # early in training, most sentences repeat
+    translations = [found.text for found in translator.translate(sources, options)]
     rows = zip(sources[:_SAMPLES], references, translations, strict=False)
     samples = [{"source": s, "reference": r, "hypothesis": h} for s, r, h in rows]
     tokenizer = choose_tokenizer(bundle.config.training.bleu_tokenizer, target).name

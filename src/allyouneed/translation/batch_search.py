@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -44,6 +44,19 @@ class BatchSearch:
     def __post_init__(self) -> None:
         if self.force_words and (self.options.num_beam_groups > 1 or self.options.samples):
             raise UserError("force_words (--force): cannot be combined with num_beam_groups or sampling; remove one.")
+
+    def without_repeats(self, sentences: Sequence[int], size: int) -> BatchSearch:
+        """Return the search of some sentences with repeated n-grams forbidden.
+
+        Args:
+            sentences: Their indices.
+            size: Size of the n-grams.
+        """
+        constraints = self.constraints or Constraints(self.options)
+        options = self.options.model_copy(update={"no_repeat_ngram_size": size})
+        prefixes = [constraints.prefixes[i] for i in sentences] if constraints.prefixes else ()
+        force_words = [self.force_words[i] for i in sentences] if self.force_words else ()
+        return BatchSearch(options, replace(constraints, options=options, prefixes=prefixes), force_words)
 
     def run_all(
         self,

@@ -51,7 +51,7 @@ def translate_lines(
     for block in blocks_of_stream(lines, pace) if pace else blocks_of_file(lines):
         texts = [line for _, line in block]
         if requirements is None:
-            found: list[Result] = [(each, ()) for each in translator.translate(texts, options, force_words=force)]
+            found = [_with_problems(each) for each in translator.translate(texts, options, force_words=force)]
         else:
             found = _with_requirements(translator, texts, options, requirements, force)
         numbered = []
@@ -78,9 +78,13 @@ def _with_requirements(
     others = [sentence for sentence, plain_one in zip(sentences, is_plain, strict=True) if not plain_one]
     protected = iter(translate_sentences(translator, others, options, force_words=force))
     return [
-        (next(plain), ()) if plain_one else _as_translation(translator, text, next(protected))
+        _with_problems(next(plain)) if plain_one else _as_translation(translator, text, next(protected))
         for text, plain_one in zip(texts, is_plain, strict=True)
     ]
+
+
+def _with_problems(translation: Translation) -> Result:
+    return translation, translation.problems
 
 
 def _as_translation(translator: Translator, source: str, found: TranslatedSentence) -> Result:

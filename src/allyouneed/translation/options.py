@@ -102,6 +102,11 @@ class SearchOptions(NumbersAreNotBooleans):
     no_repeat_ngram_size: Annotated[int, Option("Constraints", "no_repeat_ngram_size")] = Field(
         default=0, ge=0, le=100_000, description="Forbid repeating any n-gram of this size (0: off)."
     )
+    repetition_guard: Annotated[bool, Option("Constraints", None, flag="--repetition-guard/--no-repetition-guard")] = (
+        Field(
+            default=True, description="Translate again, with repeated n-grams forbidden, what repeats itself endlessly."
+        )
+    )
     repetition_penalty: Annotated[float, Option("Constraints", "repetition_penalty")] = Field(
         default=1.0, gt=0, le=1000, description="Penalty on repeating a token (above 1: fewer repetitions; 1: off)."
     )
@@ -207,6 +212,7 @@ class SearchOverrides(TypedDict, total=False):
     max_decoding_length: int | None
     max_extra_length: int | None
     no_repeat_ngram_size: int
+    repetition_guard: bool
     repetition_penalty: float
     suppress_sequences: tuple[str, ...] | list[str]
     sampling_topk: int | None

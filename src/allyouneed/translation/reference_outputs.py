@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from allyouneed.bundle import Bundle
+from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.translator import Translator
 
 BEAM_SIZES = (1, 4)
@@ -43,5 +44,6 @@ def make_reference_outputs(bundle: Bundle, pairs: Sequence[tuple[str, str]]) -> 
 def translate_references(bundle: Bundle, sources: Sequence[str], beam_size: int) -> list[list[str]]:
     """Translate with the settings of reference outputs, and return the tokens of each translation."""
     device = next(bundle.model.parameters()).device
-    translations = Translator(bundle, device).translate(sources, beam_size=beam_size, length_penalty=0.0)
+    options = SearchOptions(beam_size=beam_size, length_penalty=0.0, repetition_guard=False)  # as other systems search
+    translations = Translator(bundle, device).translate(sources, options)
     return [translation.tokens for translation in translations]

@@ -23,6 +23,7 @@ class Translation:
         log_probs: Natural logarithm of the probability of each token.
         hypotheses: Translations with their scores, best first.
         pieces: Number of parts that the text was split into; 1 unless it is too long for the model, 0 if it is empty.
+        problems: What could not be guaranteed, one sentence each: the model repeated itself.
     """
 
     source: str
@@ -33,6 +34,7 @@ class Translation:
     hypotheses: list[tuple[str, float]]
     pieces: int
     _translator: Translator = field(repr=False, compare=False)
+    problems: tuple[str, ...] = ()
 
     @cached_property
     def alignment(self) -> list[tuple[int, int]]:

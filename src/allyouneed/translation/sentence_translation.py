@@ -130,7 +130,9 @@ def translate_sentences(
     texts = [work.sentence.text for work in plain]
     found = translator.translate(texts, options, force_words=force_words) if plain else []
     for work, one in zip(plain, found, strict=True):
-        work.result = TranslatedSentence(one.text, score=one.score, hypotheses=tuple(one.hypotheses))
+        work.result = TranslatedSentence(
+            one.text, problems=one.problems, score=one.score, hypotheses=tuple(one.hypotheses)
+        )
     jobs = [job for work in works for job in work.jobs]
     if jobs:
         _JobRunner(translator, options, force_words).run(jobs)
@@ -173,12 +175,14 @@ class _Found(NamedTuple):
         view: What the model saw.
         words: Alignment of the model's text and translation.
         score: Score of the translation.
+        problems: Problems of the model's translation.
     """
 
     placed: Placed
     view: View
     words: AlignedWords
     score: float
+    problems: tuple[str, ...] = ()
 
 
 @dataclass
@@ -226,6 +230,7 @@ class _Work:
                 f"The position of “{one.view.wanted[i].text}” in the translation is uncertain."
                 for i in one.placed.uncertain
             ]
+            problems += one.problems
             text += one.placed.text + job.part.separator
         masked = self.jobs[0].part.sentence
         for index in masked.replaced if links else ():
@@ -293,8 +298,11 @@ class _JobRunner:
         pairs = [(to_nfc(view.text), to_nfc(text)) for view, each in zip(views, found, strict=True) for text, _ in each]
         aligned = iter(align_words(self.translator, pairs))
         return [
-            [_placed(view, to_nfc(text), score, next(aligned), words) for text, score in each]
-            for view, each, words in zip(views, found, forced, strict=True)
+            [
+                _placed(view, to_nfc(text), score, next(aligned), words)._replace(problems=one.problems)
+                for text, score in each
+            ]
+            for view, one, each, words in zip(views, translated, found, forced, strict=True)
         ]
 
 

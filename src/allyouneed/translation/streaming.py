@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -10,8 +11,29 @@ from allyouneed.data.batches import pad
 from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.errors import UserError
 from allyouneed.translation.options import SearchOptions
+from allyouneed.translation.repetition import repeats_itself
 from allyouneed.translation.search import Model, SearchCache, greedy
 from allyouneed.translation.translator import Translator
+
+_CHECK_EVERY = 8  # tokens between checks for repetition
+
+
+class StreamedTranslation(NamedTuple):
+    """The result of a streamed translation.
+
+    Attributes:
+        text: The translation.
+        score: Its score.
+        problems: See `Translation`.
+    """
+
+    text: str
+    score: float
+    problems: tuple[str, ...] = ()
+
+
+class _RepetitionFound(Exception):
+    """Stops the search of a translation that repeats itself."""
 
 
 class StreamingModel:
@@ -35,17 +57,17 @@ class StreamingModel:
 
 def stream_translation(
     translator: Translator, text: str, on_text: Callable[[str], None], options: SearchOptions | None = None
-) -> tuple[str, float]:
+) -> StreamedTranslation:
     """Translate one sentence greedily, and report the text as it grows.
+
+    If the model repeats itself, the search is stopped, and the result is that of `Translator.translate`.
 
     Args:
         translator: The translator.
         text: The sentence.
         on_text: Called with the translation so far after each complete word. Its exceptions stop the search.
-        options: Search options, only length_penalty and max_extra_length are used; None means the bundle's settings.
-
-    Returns:
-        The translation and its score.
+        options: Search options; only length_penalty, max_extra_length and repetition_guard are used; None means the
+            bundle's settings.
 
     Raises:
         UserError: If the sentence is longer than the model allows.
@@ -59,13 +81,25 @@ def stream_translation(
     source_ids, max_length = pad([[*ids, EOS]]).to(translator.device), len(ids) + resolved.max_extra_length
     tokenizer, words = translator.tokenizer.target, 1
 
+    def check(generated: list[int]) -> None:
+        if resolved.repetition_guard and repeats_itself(generated, ids):
+            raise _RepetitionFound
+
     def on_token(generated: list[int]) -> None:
         nonlocal words
+        if len(generated) % _CHECK_EVERY == 0:
+            check(generated)
         begun = sum(piece.startswith("▁") for piece in tokenizer.pieces(generated[1:])) + 1
         if begun > words:  # the last token begins a new word, so the words before it are complete
             words = begun
             on_text(tokenizer.decode(generated[:-1]))
 
     model = StreamingModel(translator.engine, on_token)
-    [found] = greedy(model, source_ids, [max_length], resolved.length_penalty)
-    return tokenizer.decode(found.ids), found.score
+    try:
+        [found] = greedy(model, source_ids, [max_length], resolved.length_penalty)
+        check(found.ids)
+    except _RepetitionFound:
+        limits = {"length_penalty": resolved.length_penalty, "max_extra_length": resolved.max_extra_length}
+        again = translator.translate(text, SearchOptions(beam_size=1).replace(limits))
+        return StreamedTranslation(again.text, again.score, again.problems)
+    return StreamedTranslation(tokenizer.decode(found.ids), found.score)

@@ -29,6 +29,7 @@ from allyouneed.translation.directions import directed, needs_target, refuse_wit
 from allyouneed.translation.engine import FLOAT32, INT8
 from allyouneed.translation.ensemble import SearchedModels, check_members
 from allyouneed.translation.options import ResolvedOptions, SearchOptions, SearchOverrides
+from allyouneed.translation.repetition import search_guarded
 from allyouneed.translation.results import Alternative, Translation
 from allyouneed.translation.search import NEVER_GENERATED, Hypothesis, Model, RowContext, choose
 from allyouneed.translation.splitting import TextPart, TextSplitter
@@ -341,7 +342,8 @@ class Translator:
         suppressed = tuple(ids for text in options.suppress_sequences if (ids := encode(text)))
         constraints = Constraints(options, suppressed, _for_each_part(prefixes, parts))
         search = BatchSearch(options, constraints or None, _for_each_part(phrases, parts))
-        found = iter(self._search([part.ids for split in parts for part in split], search))
+        guarded = search_guarded([part.ids for split in parts for part in split], search, self._search)
+        found = zip(*guarded, strict=True)
         return [self._join(text, split, [next(found) for _ in split]) for text, split in zip(texts, parts, strict=True)]
 
     def _search(self, sentences: list[list[int]], search: BatchSearch) -> list[list[Hypothesis]]:
@@ -359,8 +361,9 @@ class Translator:
             best = choose(engine, np.array([[token]]), cache, count, context)
         return best.log_p[0].tolist(), best.tokens[0].tolist()
 
-    def _join(self, text: str, parts: list[TextPart], found: list[list[Hypothesis]]) -> Translation:
-        """Make a text's translation from the hypotheses of its parts; with several parts, only the best are used."""
+    def _join(self, text: str, parts: list[TextPart], results: list[tuple[list[Hypothesis], str]]) -> Translation:
+        """Make a text's translation from the results of its parts; with several parts, only the best are used."""
+        found = [hypotheses for hypotheses, _ in results]
         best = [hypotheses[0] for hypotheses in found]
         tokenizer = self.tokenizer.target
         decoded = (tokenizer.decode(one.ids) + part.separator for one, part in zip(best, parts, strict=True))
@@ -371,7 +374,8 @@ class Translator:
         if len(found) == 1:
             hypotheses = [(tokenizer.decode(hypothesis.ids), hypothesis.score) for hypothesis in found[0]]
         log_probs = [value for hypothesis in best for value in hypothesis.token_log_p[: len(hypothesis.ids)]]
-        return Translation(text, translation, score, tokens, log_probs, hypotheses, len(found), self)
+        problems = tuple(dict.fromkeys(problem for _, problem in results if problem))
+        return Translation(text, translation, score, tokens, log_probs, hypotheses, len(found), self, problems)
 
     def _check_inputs(self, name: str, values: Sequence[Sequence[object]], parts: list[list[TextPart]]) -> None:
         """Raise `UserError` unless there is one value per text, and none for a text that was split."""

@@ -246,7 +246,7 @@ def _frame(snapshot: Translator, corpus: FilmCorpus, text: str, pair: TokenPair)
         "loss": _finite(mean_loss(snapshot.model, corpus.pairs)),
         "log_p": predicted.pop("log_p"),
         "predictions": predicted,
-        "translation": snapshot.translate(text).text,
+        "translation": snapshot.translate(text, repetition_guard=False).text,
         "attention": weights_of(result.recorded),
     }
 

@@ -72,7 +72,9 @@ def observe(bundle: Bundle, valid: ValidationSet) -> dict[str, Any]:
     return {
         **attention_statistics(model, batch),
         **gradient_norms(model, batch, training),
-        "translations": [translation.text for translation in translator.translate(sources, beam_size=1)],
+        "translations": [
+            translation.text for translation in translator.translate(sources, beam_size=1, repetition_guard=False)
+        ],
     }
 
 

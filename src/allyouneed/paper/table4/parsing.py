@@ -167,6 +167,7 @@ def _decode(
                 length_penalty=search.length_penalty,
                 max_extra_length=search.max_extra_length,
                 batch_tokens=search.batch_tokens,
+                repetition_guard=False,  # trees repeat brackets
             )
             for i, translation in zip(indices, translations, strict=True):
                 outputs[i] = translation.text

@@ -126,7 +126,7 @@ def _consistent(translator: Translator, places: Sequence[_Place], candidates: Se
     if not (places and candidates):
         return []
     trials = [variant for number, each in enumerate(candidates) for variant in _variants(places, each, number)]
-    found = translator.translate([text for text, _ in trials], beam_size=1, return_scores=False)
+    found = translator.translate([text for text, _ in trials], beam_size=1, return_scores=False, repetition_guard=False)
     pairs = [(text, to_nfc(one.text)) for (text, _), one in zip(trials, found, strict=True)]
     linked = [
         _linked(target, words, span)

@@ -45,7 +45,9 @@ class MarkupFile:
 
 def read(data: bytes, options: ReadOptions) -> MarkupFile:
     """Read an HTML or XHTML file."""
-    rules = MarkupRules(is_xhtml=_is_xhtml(data, options.name), ignored=options.ignored)
+    rules = MarkupRules(
+        is_xhtml=_is_xhtml(data, options.name), ignored=options.ignored, source=options.source, target=options.target
+    )
     return MarkupFile(decode(data, options.name, _declared(data)), rules)
 
 

@@ -5,19 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from html import unescape
 from itertools import accumulate
 
-from allyouneed.documents.formats.markup.markup_scanner import Piece, PieceKind, attributes, own_references, scan
+from allyouneed.documents.formats.catalogues.languages import is_language
+from allyouneed.documents.formats.markup.markup_scanner import (
+    Piece,
+    PieceKind,
+    attributes,
+    own_references,
+    scan,
+    unescape_html,
+    unescape_xml,
+)
 from allyouneed.documents.formats.markup.markup_structure import MarkupRules, mark_structure
 from allyouneed.documents.formats.text.segmented_text import AttributeValue, Copy, SegmentedText, Span, TextBlock
 from allyouneed.documents.segments import Code, CodeKind, Part, Parts, Segment
 
 _TAG = re.compile(r"</?[^\W\d_]")
-_SPACE = re.compile(r"[ \t\n\r\f]+")
+_SPACES = " \t\n\r\f"
+_SPACE = re.compile(f"[{_SPACES}]+")
 _LONGEST_SHOWN = 80  # characters of a kept element that the model sees
-_LABELLED = frozenset(("iframe", "svg", "textarea"))  # kept, but for attributes of their tags that readers see
-_UNSEEN = frozenset(("iframe", "math", "noembed", "rp", "rt", "script", "style", "svg", "template", "textarea", "xmp"))
+_LABELLED = frozenset(("iframe", "svg"))  # kept, but for attributes of their tags that readers see
+_UNSEEN = frozenset(("iframe", "math", "noembed", "rp", "rt", "script", "style", "svg", "xmp"))
+_PREFORMATTED = frozenset(("pre", "textarea"))
 _SEEN_ATTRIBUTES = (
     "abbr", "alt", "aria-description", "aria-label", "aria-placeholder", "aria-roledescription", "aria-valuetext",
     "label", "placeholder", "summary", "title",
@@ -27,6 +37,8 @@ _DESCRIPTIONS = re.compile(
     r"(?:og:|twitter:)?(?:description|title|site_name|image:alt)|keywords|abstract", re.IGNORECASE
 )
 
+_REFERENCE = re.compile(r"&#?\w{1,32};")
+_ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _CDATA, _CDATA_END = "<![CDATA[", "]]>"
 
 Escape = Callable[[str], str]
@@ -49,6 +61,7 @@ class MarkupText(SegmentedText):
         mark_structure(text, self.pieces, rules)
         units: list[TextBlock | AttributeValue] = [*_Builder(self).blocks(), *self._attribute_values()]
         self.units = sorted(units, key=lambda unit: unit.start)
+        self.on_change = dict(self._languages())
 
     @cached_property
     def unread_line(self) -> int | None:
@@ -58,19 +71,29 @@ class MarkupText(SegmentedText):
         return self.line(last.start) if last and is_open_tag and _TAG.match(self.text, last.start) else None
 
     @cached_property
-    def _names_spaces(self) -> bool:
-        return "&nbsp;" in self.text
+    def _references(self) -> dict[int, str]:
+        """References to characters as the document spells them; characters that it has as such need none."""
+        found, plain = dict[str, str](), set[str]()
+        unescaped = unescape_xml if self.rules.is_xml else unescape_html
+        for piece in self.pieces:
+            if piece.kind is PieceKind.TEXT:
+                raw = self.text[piece.start : piece.end]
+                for reference in _REFERENCE.findall(raw) if "&" in raw else ():
+                    if len(character := unescaped(reference)) == 1:
+                        found.setdefault(character, reference)
+                plain.update(_REFERENCE.sub("", raw) if "&" in raw else raw)
+        bare = {">"} & plain - found.keys()
+        needed = {char: reference for char, reference in _ESCAPED.items() if char not in bare}
+        spelled = {char: reference for char, reference in found.items() if char not in plain or char in needed}
+        return {ord(char): reference for char, reference in (needed | spelled).items()}
 
     def _escape(self, text: str) -> str:
-        text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        if self._names_spaces:
-            text = text.replace("\xa0", "&nbsp;")
-        return self.finish(text)
+        return self.finish(text.translate(self._references).replace("]]>", "]]&gt;"))
 
     def write_text(self, block: TextBlock, translation: Parts, copied: Copy) -> str:
         out: list[str] = []
         in_cdata = False
-        for part in translation:
+        for part in self._with_white_space(block, translation):
             if isinstance(part, Code):
                 span = block.tags.get((part.kind, part.pair))
                 out.append(copied(*span) if span else part.raw)
@@ -80,6 +103,25 @@ class MarkupText(SegmentedText):
             else:
                 out.append(self._escape(part))
         return "".join(out)
+
+    def _with_white_space(self, block: TextBlock, translation: Parts) -> Iterator[Part]:
+        """Yield the parts with the white space that the document has beside their codes, such as line breaks."""
+        spans = [block.tags.get((part.kind, part.pair)) if isinstance(part, Code) else None for part in translation]
+        for part, before, after in zip(translation, (None, *spans), (*spans[1:], None), strict=False):
+            if isinstance(part, str):
+                leading = before and _SPACE.match(self.text, before[1], block.end)
+                trailing = self._space_before(after[0], block.start) if after else ""
+                if trailing and part.endswith(" ") and not (leading and part == " "):
+                    part = part[:-1] + trailing
+                if leading and part.startswith(" "):
+                    part = leading[0] + part[1:]
+            yield part
+
+    def _space_before(self, position: int, begin: int) -> str:
+        start = position
+        while start > begin and self.text[start - 1] in _SPACES:
+            start -= 1
+        return self.text[start:position]
 
     def write_value(self, value: AttributeValue, text: str) -> str:
         escaped = self.finish(text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;"))
@@ -101,10 +143,30 @@ class MarkupText(SegmentedText):
                 if piece.name not in _LABELLED or piece.name in self.rules.ignored:
                     continue
             for name, (start, end) in self._seen(piece):
-                if text := unescape(self.text[start:end]).strip():
+                if text := unescape_html(self.text[start:end]).strip():
                     where = f"line {self.line(start):,}, {name}"
                     quote = self.text[start - 1] if self.text[start - 1] in "\"'" else ""
                     yield AttributeValue(start, end, Segment((text,), where), quote)
+
+    def _languages(self) -> Iterator[tuple[int, tuple[int, str]]]:
+        """Yield the languages that become the target language: of the root, and of text that is translated."""
+        if self.rules.target == "und":
+            return
+        names = ("xml:lang",) if self.rules.is_xml else ("lang", "xml:lang")
+        kept_until, is_first = 0, True
+        for piece in self.pieces:
+            if piece.start < kept_until or piece.kind not in (PieceKind.START, PieceKind.EMPTY):
+                continue
+            is_root, is_first = (is_first if self.rules.is_xml else piece.name == "html"), False
+            if piece.keeps:
+                kept_until = self.pieces[piece.partner].end if piece.partner >= 0 else piece.end
+            elif "lang" in self.text[piece.start : piece.end].lower():
+                found = attributes(self.text, piece)
+                for start, end in (found[name] for name in names if name in found):
+                    declared = self.text[start:end]
+                    is_source = is_language(declared, self.rules.source)
+                    if is_source or (is_root and declared and not is_language(declared, self.rules.target)):
+                        yield start, (end, self.rules.target)
 
     def _seen(self, piece: Piece) -> Iterator[tuple[str, Span]]:
         """Yield the attributes of a tag whose values readers see."""
@@ -155,7 +217,7 @@ class _Builder:
                 yield from self._finish()
             else:
                 self._add(piece, index, last)
-            if is_element and (piece.name == "pre" or self._preserves(piece)):
+            if is_element and (piece.name in _PREFORMATTED or self._preserves(piece)):
                 self.preserved_until = max(self.preserved_until, self.pieces[piece.partner].end)
             index = last + 1
         yield from self._finish()

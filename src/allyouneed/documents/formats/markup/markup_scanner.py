@@ -20,7 +20,8 @@ VOID = frozenset((
     "meta", "param", "source", "track", "wbr",
 ))
 # fmt: on
-RAW_TEXT = frozenset(("script", "style", "xmp", "iframe", "noembed", "noframes", "textarea", "title"))
+_ESCAPABLE_TEXT = frozenset(("textarea", "title"))  # text with references, but without tags
+RAW_TEXT = frozenset(("script", "style", "xmp", "iframe", "noembed", "noframes")) | _ESCAPABLE_TEXT
 
 _ATTRIBUTES = (  # with possessive quantifiers, so that the time is linear
     r"(?:[\s/]++|[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:\"[^\"]*+\"|'[^']*+'|(?![\"'])[^\s>]++)?+)?+)*+"
@@ -33,7 +34,9 @@ _DOCTYPE = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _EMPTY_COMMENT = re.compile(r"<!---?>")
-_REFERENCE = re.compile(r"&(?:#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6})|([^\W\d][\w.\-:]*));")
+_REFERENCE = re.compile(r"&(?:#0*+(\d{1,7})|#[xX]0*+([0-9a-fA-F]{1,6})|([^\W\d][\w.\-:]*));")
+_LONG_NUMBER = re.compile(r"&#(?:0*+(\d*+)|[xX]0*+([0-9a-fA-F]*+));?")
+_LONGEST_NUMBER = 7  # digits of a code point
 _PREDEFINED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 
 
@@ -94,6 +97,7 @@ class _Scanner:
         name = _XML_NAME if is_xml else _HTML_NAME
         self._begin_of_tag, self._tag = re.compile(f"</?{name}"), re.compile(f"<(/?)({name}){_ATTRIBUTES}>")
         self._has_doctype = False
+        self._last_end = text.rfind(">")  # of a tag
 
     def pieces(self) -> Iterator[Piece]:
         text, position, begin = self.text, 0, 0  # `begin`: of text that is not yet a piece
@@ -116,10 +120,10 @@ class _Scanner:
         if match := self._tag.match(text, at):
             return self._tag_pieces(match)
         if self._begin_of_tag.match(text, at):  # a tag that does not end
-            if text.find(">", at) >= 0:
+            if at < self._last_end:
                 return [Piece(PieceKind.OTHER, at, len(text))]
             return [Piece(PieceKind.TEXT, at, len(text), text=text[at:])]
-        if following == "/" and self.is_html and text.find(">", at) >= 0:  # a comment, to browsers
+        if following == "/" and self.is_html and at < self._last_end:  # a comment, to browsers
             return [Piece(PieceKind.OTHER, at, self._after(">", at))]
         return []
 
@@ -133,10 +137,10 @@ class _Scanner:
         if self.is_html and name in RAW_TEXT:
             closing = re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE).search(text, end)
             stop = closing.start() if closing else len(text)
-            kind = PieceKind.TEXT if name == "title" else PieceKind.OTHER
-            if stop > end:
-                content = unescape(text[end:stop]) if kind is PieceKind.TEXT else ""
-                pieces.append(Piece(kind, end, stop, text=content))
+            if name in _ESCAPABLE_TEXT:
+                pieces += self._text(end, stop)
+            elif stop > end:
+                pieces.append(Piece(PieceKind.OTHER, end, stop))
         return pieces
 
     def _declaration_end(self, at: int) -> int:
@@ -150,7 +154,7 @@ class _Scanner:
         if text.startswith("<![CDATA[", at):
             return self._after("]]>", at)
         match = None if self._has_doctype else _DOCTYPE.match(text, at)
-        self._has_doctype = self._has_doctype or text.startswith("<!DOCTYPE", at)
+        self._has_doctype = self._has_doctype or text[at : at + len("<!DOCTYPE")].upper() == "<!DOCTYPE"
         return match.end() if match else self._after(">", at)
 
     def _instruction_end(self, at: int) -> int:
@@ -162,7 +166,7 @@ class _Scanner:
         return found + len(end) if found >= 0 else len(self.text)
 
     def _unescape(self, text: str) -> str:
-        return unescape_xml(text) if self.is_xml else unescape(text)
+        return unescape_xml(text) if self.is_xml else unescape_html(text)
 
     def _text(self, start: int, end: int) -> Iterator[Piece]:
         if start == end:
@@ -184,6 +188,20 @@ def own_references(text: str, is_xml: bool) -> list[re.Match[str]]:
     """Return references to entities that the document itself declares."""
     named = (match for match in _REFERENCE.finditer(text) if match[3])
     return [each for each in named if (each[3] not in _PREDEFINED if is_xml else unescape(each[0]) == each[0])]
+
+
+def unescape_html(text: str) -> str:
+    """Replace the references of HTML, as browsers do; numbers beyond Unicode are replacement characters."""
+    return unescape(_LONG_NUMBER.sub(_shortened, text)) if "&#" in text else unescape(text)
+
+
+def _shortened(match: re.Match[str]) -> str:
+    """Return a numeric reference without zeros in front; `int` refuses numbers of thousands of digits."""
+    if len(match[0]) < 3 * _LONGEST_NUMBER:
+        return match[0]
+    digits = match[1] or match[2] or "0"
+    prefix = "&#x" if match[2] is not None else "&#"
+    return f"{prefix}{digits};" if len(digits) <= _LONGEST_NUMBER else "\ufffd"
 
 
 def unescape_xml(text: str) -> str:

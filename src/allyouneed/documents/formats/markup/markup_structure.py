@@ -16,17 +16,18 @@ _BLOCKS = frozenset((
     "footer", "form", "frame", "frameset", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hgroup", "hr", "html",
     "iframe", "legend", "li", "link", "listing", "main", "menu", "meta", "nav", "noframes", "noscript", "object", "ol",
     "optgroup", "option", "p", "param", "plaintext", "pre", "search", "section", "select", "source", "summary", "table",
-    "tbody", "td", "textarea", "tfoot", "th", "thead", "title", "tr", "track", "ul", "video", "xmp",
+    "tbody", "td", "template", "textarea", "tfoot", "th", "thead", "title", "tr", "track", "ul", "video", "xmp",
 ))
 _KEPT_IN_HTML = frozenset((
     "code", "iframe", "kbd", "listing", "math", "noembed", "plaintext", "pre", "rp", "rt", "samp", "script", "style",
-    "svg", "template", "textarea", "tt", "var", "xmp",
+    "svg", "tt", "var", "xmp",
 ))
 KEPT_IN_XML = frozenset((
     "cmdname", "code", "codeblock", "codeph", "command", "filename", "filepath", "literal", "pre", "programlisting",
     "screen", "script", "style",
 ))
 # fmt: on
+_TEXT_IN_SVG, _LABELS_IN_SVG = frozenset(("foreignobject", "text")), frozenset(("desc", "title"))
 
 
 class MarkupRules(NamedTuple):
@@ -39,6 +40,8 @@ class MarkupRules(NamedTuple):
         splitting: In XML, elements that separate segments.
         inline: In XML, elements that are within segments.
         outline: In XML, whether elements separate segments unless they are beside text. Else all are inline.
+        source: Code of the language of the text, and
+        target: of its translation, for the attributes `lang` and `xml:lang`; "und" leaves them as they are.
     """
 
     is_xml: bool = False
@@ -47,6 +50,8 @@ class MarkupRules(NamedTuple):
     splitting: frozenset[str] = frozenset()
     inline: frozenset[str] = frozenset()
     outline: bool = True
+    source: str = "und"
+    target: str = "und"
 
 
 def mark_structure(text: str, pieces: list[Piece], rules: MarkupRules) -> None:
@@ -100,6 +105,25 @@ def _mark_kept(text: str, pieces: list[Piece], rules: MarkupRules) -> None:
         if piece.kind in (PieceKind.START, PieceKind.EMPTY):
             piece.asks, name = _asks_for_translation(text, piece), piece.name.lower()
             piece.keeps = name in rules.ignored or piece.asks is False or (name in names and not piece.asks)
+    if not rules.is_xml:
+        _mark_text_in_drawings(pieces)
+
+
+def _mark_text_in_drawings(pieces: Sequence[Piece]) -> None:
+    """Mark the text of SVG drawings in HTML as translated, and their labels unless they are beside other text."""
+    beside_text = _with_text(pieces)
+    drawing_until, kept_until, names = -1, -1, _TEXT_IN_SVG
+    for index, piece in enumerate(pieces):
+        if piece.kind is not PieceKind.START or piece.partner < 0 or index < kept_until:
+            continue
+        if piece.name == "svg" and piece.keeps and piece.asks is None:
+            if index > drawing_until:
+                drawing_until = piece.partner
+                names = _TEXT_IN_SVG if piece.parent in beside_text else _TEXT_IN_SVG | _LABELS_IN_SVG
+        elif piece.keeps:
+            kept_until = piece.partner
+        elif index < drawing_until and piece.name in names:
+            piece.asks = True
 
 
 def _html_blocks(pieces: Sequence[Piece]) -> Callable[[Piece], bool]:
@@ -109,6 +133,10 @@ def _html_blocks(pieces: Sequence[Piece]) -> Callable[[Piece], bool]:
     def splits(piece: Piece) -> bool:
         if piece.name == "br":
             return id(piece) not in soft
+        if piece.name in _TEXT_IN_SVG or piece.name in _LABELS_IN_SVG:
+            is_of_page = piece.name == "title" and (piece.parent < 0 or pieces[piece.parent].name in ("head", "html"))
+            start = pieces[piece.partner] if piece.kind is PieceKind.END and piece.partner >= 0 else piece
+            return is_of_page or bool(start.asks)
         if piece.name == "button":  # one of several, or within a sentence
             return piece.parent not in beside_text
         return piece.name in _BLOCKS

@@ -25,7 +25,9 @@ def read(data: bytes, options: ReadOptions) -> MarkupFile:
     encoded = decode(data, options.name, match[1].decode("ascii") if match else None)
     check_well_formed(encoded.text, options.name)
     ignored = options.ignored | KEPT_IN_XML
-    rules = MarkupRules(True, False, ignored, options.splitting, options.inline, options.outline)
+    rules = MarkupRules(
+        True, False, ignored, options.splitting, options.inline, options.outline, options.source, options.target
+    )
     return MarkupFile(encoded, rules)
 
 

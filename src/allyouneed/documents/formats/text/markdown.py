@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+from markdown_it.common.utils import unescapeAll
 from markdown_it.token import Token
 
 from allyouneed.documents.document import ReadOptions
@@ -36,6 +37,10 @@ _BLOCK_BEGIN = re.compile(
     r"(?:#{1,6}(?=\s|$)|[-+*](?=\s|$)|>|-{3}|={3}|`{3}|~{3}|!{3}|\?{3}|:(?=::|\s)|\[(?:![A-Za-z]+\]|[ xX]\]\s))"
 )
 _ALT_ESCAPE, _ALT_SPECIAL = re.compile(r"\\([\\\[\]])"), re.compile(r"[\[\]]|\\(?=[\\\[\]]|$)")
+_TITLE_SPECIAL = {  # by the quotation mark
+    quote: re.compile(rf"[{quotes}]|\\(?=[!-/:-@\[-`{{-~]|$)|&(?=#?\w+;)")
+    for quote, quotes in (('"', '"'), ("'", "'"), ("(", "()"))
+}
 _NUMBER_BEGIN = re.compile(r"(\d{1,9})([.)])(?=\s|$)")
 _SPACES = re.compile(r"\s+")
 
@@ -144,6 +149,11 @@ class MarkdownText(SegmentedText):
                 self.units.append(
                     AttributeValue(*span, Segment((_ALT_ESCAPE.sub(r"\1", _SPACES.sub(" ", alt)),), where))
                 )
+            if (title := content[slice(*mark.title)]).strip():
+                start, end = moved(mark.title[0]), moved(mark.title[1])
+                where = f"line {self.line(start):,}, title"
+                quote = content[mark.title[0] - 1]
+                self.units.append(AttributeValue(start, end, Segment((unescapeAll(title),), where), quote))
         return block
 
     def write_text(self, block: TextBlock, translation: Parts, copied: Copy) -> str:
@@ -153,7 +163,8 @@ class MarkdownText(SegmentedText):
         return self._joined(block, translation, copied, lambda text: _SPECIAL.sub(r"\\\g<0>", text))
 
     def write_value(self, value: AttributeValue, text: str) -> str:
-        return self.finish(_ALT_SPECIAL.sub(r"\\\g<0>", text))
+        special = _TITLE_SPECIAL.get(value.quote, _ALT_SPECIAL)
+        return self.finish(special.sub(r"\\\g<0>", text))
 
     def _joined(self, block: TextBlock, translation: Parts, copied: Copy, escape: Callable[[str], str]) -> str:
         out = []

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from markdown_it import MarkdownIt
-from markdown_it.helpers import parseLinkLabel
+from markdown_it.helpers import parseLinkDestination, parseLinkLabel, parseLinkTitle
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
@@ -20,6 +20,7 @@ Span = tuple[int, int]
 InlineRule = Callable[[StateInline, bool], bool]
 
 _MATH = re.compile(r"\$\$[^$]+\$\$|\$(?=\S)[^$\n]*[^$\s\\]\$(?!\d)")  # Pandoc's rules, so that prices are text
+_TARGET_BEGIN = re.compile(r"\]\(\s*")
 _TAG = re.compile(r"<(/?)([A-Za-z][\w:-]*)[^>]*?(/?)>", re.DOTALL)
 
 
@@ -33,6 +34,7 @@ class Mark(NamedTuple):
         name: What it is: "em", "strong", "s", "link", "image", "code", "html", "break", "space" or "character".
         text: Text that readers see.
         alt: In an image, the position of the alternative text.
+        title: In a link or an image, the position of the title, without its quotation marks.
     """
 
     start: int
@@ -41,6 +43,7 @@ class Mark(NamedTuple):
     name: str
     text: str = ""
     alt: Span = (0, 0)
+    title: Span = (0, 0)
 
 
 class _Call(NamedTuple):
@@ -115,9 +118,10 @@ def _marks_of(text: str, call: _Call) -> Iterator[Mark]:
         yield from _delimiters(start, end, tokens)
     elif rule == "link":
         yield Mark(start, start + 1, CodeKind.OPEN, "link")
-        yield Mark(label_end, end, CodeKind.CLOSE, "link")
+        yield Mark(label_end, end, CodeKind.CLOSE, "link", title=_title(text, label_end, end))
     elif rule == "image":
-        yield Mark(start, end, CodeKind.ALONE, "image", alt=(start + 2, start + 2 + len(last.content)))
+        alt = start + 2, start + 2 + len(last.content)
+        yield Mark(start, end, CodeKind.ALONE, "image", alt=alt, title=_title(text, alt[1], end))
     elif rule == "autolink":
         yield Mark(start, end, CodeKind.ALONE, "code", text[start + 1 : end - 1])
     elif rule == "html_inline":
@@ -131,6 +135,19 @@ def _marks_of(text: str, call: _Call) -> Iterator[Mark]:
         yield Mark(before, end, CodeKind.ALONE, "space" if last.type == "softbreak" else "break", " ")
     elif last.type == "text_special":
         yield Mark(start, end, CodeKind.ALONE, "character", last.content)
+
+
+def _title(text: str, label_end: int, end: int) -> Span:
+    """Return the position of the title of `](target "title")`; an empty one if there is none, or over several lines."""
+    begin = _TARGET_BEGIN.match(text, label_end, end)
+    target = parseLinkDestination(text, begin.end(), end - 1) if begin else None
+    if target is None or not target.ok:
+        return 0, 0
+    start = target.pos + len(text[target.pos : end]) - len(text[target.pos : end].lstrip())
+    title = parseLinkTitle(text, start, end - 1) if start > target.pos else None
+    if title is None or not title.ok or "\n" in text[start : title.pos]:
+        return 0, 0
+    return start + 1, title.pos - 1
 
 
 def _delimiters(start: int, end: int, tokens: Sequence[Token]) -> Iterator[Mark]:

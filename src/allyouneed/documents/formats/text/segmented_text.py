@@ -65,11 +65,13 @@ class SegmentedText:
         text: The text.
         first_line: Number of its first line, for positions.
         units: Text blocks and values within codes, in document order.
+        on_change: What else changes if a unit does: for a position, the end and the new text.
     """
 
     def __init__(self, text: str, first_line: int = 1):
         self.text, self.first_line = text, first_line
         self.units: list[TextBlock | AttributeValue] = []
+        self.on_change: dict[int, tuple[int, str]] = {}
 
     @property
     def segments(self) -> list[Segment]:
@@ -96,6 +98,7 @@ class SegmentedText:
             for unit, translation in changed
             if isinstance(unit, AttributeValue)
         }
+        edits |= self.on_change if changed else {}
         starts = sorted(edits)
 
         def copied(start: int, end: int) -> str:
