@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import requests
 
 from allyouneed.serving.detect import LanguageDetector
+from allyouneed.serving.registry import TranslatorRegistry
+from allyouneed.serving.server_settings import ServerSettings
+from tests.serving.conftest import serving
 
 ITALIAN = "Questa è una frase italiana piuttosto lunga, che nessun modello di questo server traduce."
 MARKUP = f"<p class='the and of to'>{ITALIAN}</p>"
@@ -107,10 +111,6 @@ def test_hostile_texts(text):
 @pytest.fixture(scope="module")
 def german(registry):
     """A server from German and Korean to English; its models are toys."""
-    from allyouneed.serving.registry import TranslatorRegistry
-    from allyouneed.serving.server_settings import ServerSettings
-    from tests.serving.conftest import serving
-
     [translator, *_] = registry.translators.values()
     pairs = {("de", "en"): translator, ("ko", "en"): translator}
     with serving(TranslatorRegistry(pairs), ServerSettings(threads=1, seconds=300)) as address:
@@ -154,19 +154,19 @@ def test_short_texts_say_that_they_are_unsure(german, call):
     assert call(german, "/detect", q="12").json() == [{"confidence": 0.0, "language": "de"}]
 
 
-def test_documents_of_another_language_are_refused(german):
-    import requests
-
+def test_documents_of_another_language_are_refused(german, call):
     files = {"file": ("a.txt", f"{ITALIAN}\n".encode())}
-    forms = {"/translate_file": {"source": "auto", "target": "en"}, "/v2/document": {"target_lang": "EN"}}
-    for path, data in forms.items():
-        response = requests.post(german + path, files=files, data=data, timeout=300)
-        assert response.status_code == 400
-        assert "seems to be in it (Italian)" in response.text
+    response = requests.post(
+        f"{german}/translate_file", files=files, data={"source": "auto", "target": "en"}, timeout=300
+    )
+    assert response.status_code == 400
+    assert "seems to be in it (Italian)" in response.text
+    job = requests.post(f"{german}/v2/document", files=files, data={"target_lang": "EN"}, timeout=300).json()
+    status = call(german, f"/v2/document/{job['document_id']}", document_key=job["document_key"]).json()
+    assert status["status"] == "error"
+    assert "seems to be in it (Italian)" in status["error_message"]
 
 
 @pytest.fixture
 def call():
-    import requests
-
     return lambda address, path, **body: requests.post(address + path, json=body, timeout=300)
