@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from babel import Locale, UnknownLocaleError
+from babel import Locale, UnknownLocaleError, localedata
 from babel.core import get_global
-from babel.localedata import locale_identifiers
 
 from allyouneed.errors import UserError
 from allyouneed.suggest import nearest
@@ -204,9 +204,9 @@ def _code_of_name(text: str) -> str | None:
     name = _folded(text)
     if code := _codes_of_english_names().get(name) or _MORE_NAMES.get(name) or _qualified(text):
         return code
-    found = _codes_of_own_names().get(name) or _codes_of_all_names().get(name, frozenset())
+    found = (_all_names().of_own.get(name) or _all_names().of_all.get(name, "")).split()
     if len(found) > 1:
-        choices = " or ".join(describe_language(code) for code in sorted(found))
+        choices = " or ".join(describe_language(code) for code in found)
         raise UserError(f"{text} names several languages: give the code of {choices}.")
     return next(iter(found), None)
 
@@ -237,7 +237,7 @@ def _refuse(text: str) -> NoReturn:
     if 0 < len(within) <= _MOST_NAMED:
         raise UserError(f"{text}: did you mean {' or '.join(within)}?")
     names = {_folded(title): title for title in _english_names().values()}
-    names |= {_folded(title): title for each in _base_locales() if (title := _own_name(each))}
+    names |= {_folded(title): title for title in _all_names().own.values()}
     if found := nearest(name, names):
         code = _code_of_name(names[found])
         raise UserError(f"{text}: not a language; did you mean {names[found]} ({code})?{private}")
@@ -263,7 +263,9 @@ def _codes_of_english_names() -> dict[str, str]:
 @cache
 def _base_locales() -> tuple[str, ...]:
     """Return the locales without a region: they have the names that are not particular to a region."""
-    return tuple(sorted(code for code in locale_identifiers() if re.fullmatch(r"[a-z]{2,3}(_[A-Z][a-z]{3})?", code)))
+    return tuple(
+        sorted(code for code in localedata.locale_identifiers() if re.fullmatch(r"[a-z]{2,3}(_[A-Z][a-z]{3})?", code))
+    )
 
 
 @cache
@@ -271,27 +273,51 @@ def _languages_in_several_scripts() -> frozenset[str]:
     return frozenset(code.partition("_")[0] for code in _base_locales() if "_" in code)
 
 
-def _own_name(code: str) -> str | None:
-    name: str | None = Locale.parse(code).languages.get(code.partition("_")[0])
-    return name
+class _Names(NamedTuple):
+    """Names of languages: in themselves by locale, and the codes of these names and of those in all languages.
+
+    Codes are separated by spaces, since sets take three times the memory.
+    """
+
+    own: dict[str, str]
+    of_own: dict[str, str]
+    of_all: dict[str, str]
 
 
 @cache
-def _codes_of_own_names() -> dict[str, frozenset[str]]:
-    return _grouped([(name, code.partition("_")[0]) for code in _base_locales() if (name := _own_name(code))])
+def _all_names() -> _Names:
+    """Read the names of all languages in all languages, which takes about a second."""
+    own = dict[str, str]()
+
+    def every() -> Iterator[tuple[str, str]]:
+        for locale in _base_locales():
+            names = _names_in(locale)
+            if name := names.get(locale.partition("_")[0]):
+                own[locale] = name
+            yield from ((name, code) for code, name in names.items())
+
+    of_all = _grouped(every())
+    return _Names(own, _grouped((name, code.partition("_")[0]) for code, name in own.items()), of_all)
 
 
-@cache
-def _codes_of_all_names() -> dict[str, frozenset[str]]:
-    """Return the codes of all names in all languages; reading them takes about a second."""
-    return _grouped([(name, code) for each in _base_locales() for code, name in Locale.parse(each).languages.items()])
+def _names_in(locale: str) -> dict[str, str]:
+    """Return the names of languages in a locale; Babel would keep all its data, 200 MB for all locales."""
+    cached: dict[str, Any] = getattr(localedata, "_cache", {})
+    before = set(cached)
+    names: dict[str, str] = dict(Locale.parse(locale).languages)
+    for added in cached.keys() - before:
+        cached.pop(added, None)
+    return names
 
 
-def _grouped(names: list[tuple[str, str]]) -> dict[str, frozenset[str]]:
-    codes: dict[str, set[str]] = {}
-    for name, code in names:
-        codes.setdefault(_folded(name), set()).add(_canonical(code))
-    return {name: frozenset(found) for name, found in codes.items()}
+def _grouped(names: Iterable[tuple[str, str]]) -> dict[str, str]:
+    codes: dict[str, str] = {}
+    for title, identifier in names:
+        name, code = _folded(title), _canonical(identifier)
+        known = codes.setdefault(name, code)
+        if code not in known.split():
+            codes[name] = " ".join(sorted([*known.split(), code]))
+    return codes
 
 
 def _canonical(identifier: str) -> str:
