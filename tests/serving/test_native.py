@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from allyouneed.translation.options import SearchOptions, option_of
+from allyouneed.translation.scoring import score_pairs, word_log_probabilities
 from allyouneed.translation.sentence_translation import TranslatedSentence
 
 
@@ -203,3 +204,74 @@ def test_whole_floats_are_integers(post):
     responses = [post("/api/translate", **body, beam_size=size) for size in (2, 2.0)]
     assert [each.status_code for each in responses] == [200, 200]
     assert responses[0].json() == responses[1].json()
+
+
+def alternatives(post, **body) -> list[dict]:
+    response = post("/api/alternatives", source="aa", target="bb", **body)
+    assert response.status_code == 200, response.text
+    return response.json()["alternatives"]
+
+
+def test_alternatives_are_the_most_likely_words_after_a_prefix(post, translator):
+    best = translator.translate("c d e f").text.split()
+    found = alternatives(post, q="c d e f", target_prefix=best[0], num_hypotheses=4)
+    assert 1 < len(found) <= 4
+    assert best[1] in [each["word"] for each in found]
+    assert len({each["word"] for each in found}) == len(found)
+    assert [each["log_probability"] for each in found] == sorted(
+        (each["log_probability"] for each in found), reverse=True
+    )
+    for each in found:
+        words = [each["text"][slice(*word["place"])] for word in each["words"]]
+        assert words == each["text"].split()
+        assert words[:2] == [best[0], each["word"]] if each["word"] else words == [best[0]]
+        [scored] = score_pairs(translator, ["c d e f"], [each["text"]])
+        expected = word_log_probabilities(scored)
+        assert [word["log_probability"] for word in each["words"]] == pytest.approx(expected, abs=1e-4)
+        position = scored.log_probs[-1] if not each["word"] else expected[1]
+        assert each["log_probability"] == pytest.approx(position, abs=1e-3)
+
+
+def test_alternatives_have_positions_in_the_given_texts(post):
+    text = "\n c d e f \n"
+    for each in alternatives(post, q=text):
+        assert text[slice(*each["source"])] == "c d e f"
+        for link in each["alignment"]:
+            assert text[slice(*link["source"])] in "cdef"
+            assert each["text"][slice(*link["target"])] in each["text"].split()
+
+
+def test_alternatives_through_another_language_are_those_of_the_last_model(post, translator):
+    pivot = translator.translate("c d e f").text
+    through = post("/api/alternatives", q="c d e f", source="aa", target="cc", target_prefix="").json()
+    direct = post("/api/alternatives", q=pivot, source="bb", target="cc", target_prefix="").json()
+    assert [each["text"] for each in through["alternatives"]] == [each["text"] for each in direct["alternatives"]]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"q": " \n"}, "one sentence"),
+        ({"q": "a", "num_hypotheses": 11}, "num_hypotheses"),
+        ({"q": "a", "beam_size": 17}, "beam_size"),
+        ({"q": "a", "unknown": 1}, "unknown"),
+        ({"q": "a b " * 4000}, "tokens"),
+    ],
+)
+def test_wrong_requests_for_alternatives_are_rejected(post, body, message):
+    response = post("/api/alternatives", source="aa", target="bb", **body)
+    assert response.status_code == 400
+    assert message in response.json()["error"]
+
+
+def test_a_glossary_applies_to_the_native_api(post, address):
+    dictionary = {"source_lang": "aa", "target_lang": "bb", "entries": "d\tQQ", "entries_format": "tsv"}
+    created = post("/v3/glossaries", name="Letters", dictionaries=[dictionary])
+    identifier = created.json()["glossary_id"]
+    body = {"q": "c d", "target": "bb", "glossary_ids": [identifier]}
+    try:
+        assert "QQ" in only_translation(post("/api/translate", source="aa", **body))["text"]
+        assert post("/api/translate", source="auto", **body).status_code == 400
+        assert post("/api/translate", source="aa", target_prefix="c", **body).status_code == 400
+    finally:
+        requests.delete(f"{address}/v3/glossaries/{identifier}", timeout=60)

@@ -266,8 +266,8 @@ class TranslationPipeline:
             raise ApiError(400, "q: give one sentence")
         coded = with_code(sentence, part.code)
         found = await self.sentences.alternatives(coded, route, target_prefix, count, options)
-        rest = [SentenceTranslation("", 0.0, [])] * (len(part.segment.pieces) - 1)  # white space after the sentence
-        return [(each, _assemble(part, [each.translation, *rest], 1).sentences[0]) for each in found]
+        start = part.start + len(part.segment.pieces[0].space)
+        return [(each, _aligned_sentence(part, sentence.text, each.translation, start, 0)) for each in found]
 
     async def explore(
         self, route: Route, payload: str | SwitchedSentence | ContrastedSentence | PatchedSentences
@@ -322,12 +322,10 @@ def _moved(span: Span, by: int) -> Span:
 def _assemble(part: _PreparedText, results: Sequence[SentenceTranslation], hypotheses: int) -> TextTranslation:
     sentences, pieces = [], part.segment.pieces
     source, target = part.start, 0
-    if part.code:  # the models see the code as the first source word
-        results = [r._replace(alignment=[(i - 1, j) for i, j in r.alignment if i]) for r in results]
     for piece, result in zip(pieces, results, strict=True):
         source, target = source + len(piece.space), target + len(piece.space)
         if piece.sentence:
-            sentences.append(_aligned_sentence(piece.sentence, result, source, target))
+            sentences.append(_aligned_sentence(part, piece.sentence, result, source, target))
         source, target = source + len(piece.sentence), target + len(result.text)
     text = join_sentences(pieces, [result.text for result in results])
     alternatives = (join_sentences(pieces, [_nth_text(r, n) for r in results]) for n in range(1, hypotheses))
@@ -338,14 +336,17 @@ def _assemble(part: _PreparedText, results: Sequence[SentenceTranslation], hypot
     return TextTranslation(text, others, sentences, tuple(problems))
 
 
-def _aligned_sentence(sentence: str, result: SentenceTranslation, source: int, target: int) -> AlignedSentence:
+def _aligned_sentence(
+    part: _PreparedText, sentence: str, result: SentenceTranslation, source: int, target: int
+) -> AlignedSentence:
     """Move positions from the sentence, which starts at `source` and `target`, to the whole texts."""
+    before = 1 if part.code else 0  # the models see the code as the first source word
     source_words = [(start + source, end + source) for start, end in word_spans(sentence)]
     target_words = [(start + target, end + target) for start, end in word_spans(result.text)]
     links = [
-        (source_words[i], target_words[j])
+        (source_words[i - before], target_words[j])
         for i, j in result.alignment
-        if i < len(source_words) and j < len(target_words)
+        if before <= i < len(source_words) + before and j < len(target_words)
     ]
     return AlignedSentence(
         (source, source + len(sentence)),
