@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import requests
@@ -12,6 +13,7 @@ import uvicorn
 
 from allyouneed import Translator
 from allyouneed.serving.app import build_app
+from allyouneed.serving.bounded_server import BoundedServer
 from allyouneed.serving.protocol import LimitedProtocol
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.server_settings import ServerSettings
@@ -29,9 +31,8 @@ def serving(
     port: int = 0,
 ) -> Iterator[str]:
     """Run a server for the duration of the block, by default on a free port; yields its address."""
-    config = uvicorn.Config(build_app(registry, settings), port=port, http=protocol, log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
+    server = BoundedServer(build_app(registry, settings), settings, protocol=protocol)
+    thread = threading.Thread(target=partial(uvicorn.Server.run, server))  # without ending the process
     thread.start()
     try:
         while not server.started:

@@ -36,6 +36,8 @@ class _Item:
 
 def place_codes(source: FlatText, target: AlignedText) -> Parts:
     """Insert the codes of a text into its translation."""
+    if not source.codes:
+        return (target.text,) if target.text else ()
     placement = _Placement(source, target)
     placement.place()
     return placement.parts()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
-from typing import NamedTuple
+from itertools import groupby, pairwise
+from typing import NamedTuple, cast
 
 import regex
 
@@ -111,9 +111,10 @@ def tokenise(text: str, kept: Sequence[Span], cuts: Sequence[int]) -> list[Token
 def joined(parts: Iterable[Part]) -> Parts:
     """Join adjacent texts."""
     out: list[str | Code] = []
-    for part in parts:
-        if isinstance(part, str) and out and isinstance(out[-1], str):
-            out[-1] += part
-        elif part != "":
-            out.append(part)
+    for is_text, group in groupby(parts, key=lambda part: isinstance(part, str)):
+        if is_text:
+            text = "".join(cast(Iterable[str], group))
+            out += [text] if text else []
+        else:
+            out += group
     return tuple(out)

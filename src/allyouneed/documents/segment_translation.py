@@ -211,7 +211,7 @@ def is_unchanged(sentence: Sentence, translation: str) -> bool:
 
 def _without_ends_within(pieces: list[SentenceSegment], kept: Sequence[Span]) -> list[SentenceSegment]:
     """Join the sentences that end within a kept part."""
-    out: list[SentenceSegment] = []
+    out: list[list[SentenceSegment]] = []
     position, remaining = 0, iter(kept)
     inside = next(remaining, None)
     for piece in pieces:
@@ -219,9 +219,8 @@ def _without_ends_within(pieces: list[SentenceSegment], kept: Sequence[Span]) ->
         while inside and inside[1] <= position:
             inside = next(remaining, None)
         if out and inside and inside[0] < start:
-            before = out.pop()
-            out.append(SentenceSegment(before.space, before.sentence + piece.space + piece.sentence))
+            out[-1].append(piece)
         else:
-            out.append(piece)
+            out.append([piece])
         position = start + len(piece.sentence)
-    return out
+    return [SentenceSegment(first.space, first.sentence + "".join(map("".join, rest))) for first, *rest in out]

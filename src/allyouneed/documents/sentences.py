@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from allyouneed.errors import UserError
@@ -17,6 +17,7 @@ except ImportError as error:
 # Lines, line breaks, and bars with space around them, which separate titles or (in messages of Vue) plural forms.
 _LINES = re.compile(r"(?:[^\r\n|]|(?<!\s)\||\|(?!\s))+|[\r\n]+|\|")
 _ENDS_WITH_NUMBER = re.compile(r"(?:^|\s)\d{1,4}\.\s*$")
+_WINDOW = 4000  # characters
 
 
 class SentenceSegment(NamedTuple):
@@ -64,13 +65,30 @@ def join_sentences(pieces: Sequence[SentenceSegment], sentences: Sequence[str]) 
 
 def _segments(line: str, language: str) -> list[str]:
     """Split with sentencex, undoing splits inside dates such as `2026. 11. 22.`"""
-    segments: list[str] = []
-    for segment in sentencex.segment(language, line):
-        if segments and _ENDS_WITH_NUMBER.search(segments[-1]) and _continues_number(segment, language):
-            segments[-1] += segment
+    groups: list[list[str]] = []
+    for segment in _windows(line, language):
+        if groups and _ENDS_WITH_NUMBER.search(groups[-1][-1]) and _continues_number(segment, language):
+            groups[-1].append(segment)
         else:
-            segments.append(segment)
-    return segments
+            groups.append([segment])
+    return ["".join(group) for group in groups]
+
+
+def _windows(line: str, language: str) -> Iterator[str]:
+    """Split with sentencex, whose time is quadratic, in windows.
+
+    The last sentence of a window may be incomplete, so the next window begins with it. A sentence that is longer than a
+    window is cut between words.
+    """
+    start = 0
+    while len(line) - start > _WINDOW:
+        window = line[start : start + _WINDOW]
+        complete = sentencex.segment(language, window)[:-1]
+        if not any(complete):
+            complete = [window[: window.rfind(" ", _WINDOW // 2) + 1] or window]
+        yield from complete
+        start += sum(map(len, complete))
+    yield from sentencex.segment(language, line[start:])
 
 
 def _continues_number(segment: str, language: str) -> bool:

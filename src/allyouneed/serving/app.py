@@ -28,7 +28,7 @@ from allyouneed.serving.cancellation import CancellationMiddleware
 from allyouneed.serving.detect import LanguageDetector
 from allyouneed.serving.document_jobs import DocumentJobs
 from allyouneed.serving.glossaries import GlossaryStore
-from allyouneed.serving.model_threads import Worker
+from allyouneed.serving.model_threads import Backoff, Worker
 from allyouneed.serving.model_worker import BatchKey, ModelWorker, StreamingSentence, SwitchedSentence, translate
 from allyouneed.serving.pipeline import TranslationPipeline
 from allyouneed.serving.registry import TranslatorRegistry
@@ -46,7 +46,7 @@ _CONTENT_SECURITY_POLICY = (
 )
 _BYTES_PER_TOKEN = 3  # a low estimate: 3.7 in English, about 5 in Korean
 _MAINTENANCE_SECONDS = 10.0
-_LAST_SECONDS = 5.0  # for batches without a client, which stop at their next step
+_LAST_SECONDS = 2.0  # for batches without a client, which stop at their next step
 _FORM_OVERHEAD = 64 * 1024  # bytes that a multipart form adds to its file
 _GLOSSARY_OVERHEAD = 3  # bytes of JSON for a byte of UTF-8, with escapes
 Payload = Sentence | str | StreamingSentence | SwitchedSentence
@@ -123,6 +123,7 @@ def _request_queue(
         settings.processes if settings.processes > 1 else settings.threads or available_cores(),
         settings.batch_tokens,
         gather_seconds=settings.gather_seconds,
+        backoff=Backoff(give_up_seconds=settings.restart_seconds),
         queue_sentences=settings.queue_sentences,
     )
     return RequestQueue(make_worker, weigh, limits, observe, lambda key: key.task is translate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import math
 import os
 import socket
 import sys
@@ -11,7 +12,10 @@ from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
+from allyouneed.serving.protocol import LimitedProtocol
+from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.state import ApplicationState
 from allyouneed.serving.supervisor import notify_supervisor
 
@@ -24,14 +28,31 @@ class BoundedServer(uvicorn.Server):
     """Runs until a signal, or until no model thread has worked for a minute.
 
     Args:
-        config: uvicorn's settings.
-        state: The state of the application.
+        app: The application.
+        settings: Limits of the server.
         on_started: Called once models are loaded, kernels are compiled and requests are accepted.
+        protocol: HTTP protocol of each connection.
     """
 
-    def __init__(self, config: uvicorn.Config, state: ApplicationState, on_started: Callable[[], None]):
+    def __init__(
+        self,
+        app: FastAPI,
+        settings: ServerSettings,
+        on_started: Callable[[], None] = lambda: None,
+        protocol: type[LimitedProtocol] = LimitedProtocol,
+    ):
+        config = uvicorn.Config(
+            app,
+            port=0,
+            http=protocol,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
+        )
         super().__init__(config)
-        self._state, self._on_started = state, on_started
+        self._state: ApplicationState = app.state.application
+        self._on_started = on_started
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve requests.

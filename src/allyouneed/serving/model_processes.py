@@ -23,8 +23,11 @@ from allyouneed.errors import UserError
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.model_worker import BatchKey, ModelWorker, StreamingSentence
 from allyouneed.serving.registry import TranslatorRegistry
+from allyouneed.translation.stopping import StoppedError, check_needed, stopping_when
 
 _TEXT, _DONE, _FAILED = "text", "done", "failed"  # kinds of messages from a model process
+_STOP = "stop"  # to a model process: nobody needs the results of its batch any more
+_POLL_SECONDS = 0.05
 
 
 class ModelProcesses:
@@ -76,6 +79,7 @@ class ProcessWorker:
 
         Raises:
             ApiError: 503 if the process ended.
+            StoppedError: If nobody needs the results any more.
             Exception: What the task raised.
         """
         try:
@@ -87,15 +91,23 @@ class ProcessWorker:
 
     def _work(self, key: BatchKey, payloads: Sequence[Any]) -> list[Any]:
         self._connection.send((key, [_without_callback(payload) for payload in payloads]))
+        is_stopped = False
         while True:
+            try:
+                while not (is_stopped or self._connection.poll(_POLL_SECONDS)):
+                    check_needed()
+            except StoppedError:
+                is_stopped = True
+                self._connection.send(_STOP)
             kind, value = self._connection.recv()
             if kind == _DONE:
                 results: list[Any] = value
                 return results
             if kind == _FAILED:
                 raise value
-            index, text = value
-            self._connection.send(_error_of(payloads[index], text))
+            if not is_stopped:
+                index, text = value
+                self._connection.send(_error_of(payloads[index], text))
 
 
 def _without_callback(payload: Any) -> Any:
@@ -147,21 +159,28 @@ def _translate(connection: Connection, registry: TranslatorRegistry) -> None:
     worker = ModelWorker(registry)
     while True:
         try:
-            key, payloads = connection.recv()
+            request = connection.recv()
+            if request == _STOP:  # it came after the results were sent
+                continue
+            key, payloads = request
             streamed = [
                 payload._replace(on_text=partial(_pass_on, connection, index))
                 if isinstance(payload, StreamingSentence)
                 else payload
                 for index, payload in enumerate(payloads)
             ]
-            connection.send(_outcome(worker, key, streamed))
+            connection.send(_outcome(connection, worker, key, streamed))
         except (EOFError, ConnectionError):
             return
 
 
-def _outcome(worker: ModelWorker, key: BatchKey, payloads: Sequence[Any]) -> tuple[str, Any]:
+def _outcome(connection: Connection, worker: ModelWorker, key: BatchKey, payloads: Sequence[Any]) -> tuple[str, Any]:
+    def is_stopped() -> bool:
+        return connection.poll() and connection.recv() == _STOP
+
     try:
-        return _DONE, worker.work(key, payloads)
+        with stopping_when(is_stopped):
+            return _DONE, worker.work(key, payloads)
     except (EOFError, ConnectionError):
         raise
     except Exception as error:
@@ -182,5 +201,8 @@ def _sendable(error: Exception) -> Exception:
 def _pass_on(connection: Connection, index: int, text: str) -> None:
     """Send a partial translation, and stop the search if its receiver refuses it."""
     connection.send((_TEXT, (index, text)))
-    if (error := connection.recv()) is not None:
+    error = connection.recv()
+    if error == _STOP:
+        raise StoppedError("the result is no longer needed")
+    if error is not None:
         raise error

@@ -102,6 +102,12 @@ class ServerSettings(BaseModel):
         le=1,
         description="Seconds that a batch waits for another sentence; at most eight times in a row.",
     )
+    restart_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        le=86_400,
+        description="Seconds without a working model thread after which the server exits, to be restarted.",
+    )
     body_seconds: float = Field(
         default=20.0, gt=0, le=86_400, description="Time limit for receiving a request body, in seconds."
     )

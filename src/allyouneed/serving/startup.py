@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import uvicorn
 
 from allyouneed.errors import UserError
 from allyouneed.serving.app import build_app
@@ -19,7 +17,6 @@ from allyouneed.serving.bounded_server import BoundedServer
 from allyouneed.serving.model_processes import ModelProcesses, ProcessWorker
 from allyouneed.serving.model_threads import Worker
 from allyouneed.serving.model_worker import ModelWorker
-from allyouneed.serving.protocol import LimitedProtocol
 from allyouneed.serving.registry import TranslatorRegistry, load_registry
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.telemetry import log_as_json
@@ -56,16 +53,8 @@ def serve(runs: Sequence[Path], settings: ServerSettings, log: Callable[[str], N
     log_as_json()
     sys.setswitchinterval(_SWITCH_SECONDS)
     log(", ".join(f"{source} → {target}" for source, target in sorted(registry.translators)))
-    config = uvicorn.Config(
-        app,
-        http=LimitedProtocol,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
-    )
     url = f"http://{_bracketed(settings.host)}:{listening.getsockname()[1]}/"
-    BoundedServer(config, app.state.application, lambda: log(url)).run(sockets=[listening])
+    BoundedServer(app, settings, lambda: log(url)).run(sockets=[listening])
 
 
 def _load_for_processes(
