@@ -165,6 +165,13 @@ def test_parts_of_languages_are_filled_in():
     assert in_capitals(document(nested)) == nested.replace("{}", '{"b": "TWO DOGS"}')
 
 
+def test_members_of_the_same_name_are_no_parts():
+    text = '{"en": {"a": "one x"}, "en": {"a": "two x", "a": "three x", "b": "four x"}, "de": {"a": ""}}'
+    assert in_capitals(document(text)) == (
+        '{"en": {"a": "ONE X"}, "en": {"a": "TWO X", "a": "three x", "b": "four x"}, "de": {"a": "THREE X", "b": "FOUR X"}}'
+    )
+
+
 def test_positions():
     read = document('{"a": {"b": ["x y",\n "z w"]}}')
     assert [segment.where for segment in read.segments] == ["line 1: a.b.0", "line 2: a.b.1"]

@@ -76,8 +76,14 @@ class LanguageParts:
         """Return whether a string is in the part of another language than the source."""
         return any(path[:depth] in self._others for depth in range(1, min(len(path), self._depth + 1)))
 
-    def counterpart(self, path: Path) -> JsonString | NewMember | None:
-        """Return the string in the target's part, or what to add to it; None if a string is in no part."""
+    def counterpart(self, string: JsonString) -> JsonString | NewMember | None:
+        """Return the string in the target's part, or what to add to it.
+
+        None if the string is in no part, or a member of the same name follows.
+        """
+        path = string.path
+        if self._strings[path] != string:
+            return None
         depth = next((n for n in range(1, min(len(path), self._depth + 1)) if path[:n] in self._targets), 0)
         if not depth:
             return None
@@ -87,8 +93,10 @@ class LanguageParts:
         for length in range(len(rest) - 1, -1, -1):
             parent = (*target, *rest[:length])
             if parent in self._values:
-                is_object = self._text[self._values[parent].start] == "{"
-                return NewMember(parent, path[: depth + length + 1]) if is_object else None
+                member = NewMember(parent, path[: depth + length + 1])
+                like = self._value(member)
+                is_inside = like is not None and like.key <= string.start < like.end
+                return member if is_inside and self._text[self._values[parent].start] == "{" else None
         return None
 
     def edits(self, added: Mapping[NewMember, Sequence[Edit]]) -> Iterator[Edit]:
@@ -99,7 +107,9 @@ class LanguageParts:
         """
         by_parent: dict[Path, list[str]] = defaultdict(list)
         for member, edits in added.items():
-            like = self._strings.get(member.like) or self._values[member.like]
+            like = self._value(member)
+            if like is None:
+                continue
             moved = [Edit(edit.start - like.key, edit.end - like.key, edit.text) for edit in edits]
             copy = patched(self._text[like.key : like.end], moved)
             by_parent[member.parent].append(self._space_before(like.key) + copy)
@@ -115,6 +125,9 @@ class LanguageParts:
                 original = next(member.like[:-1] for member in added if member.parent == parent)
                 closing = self._space_before(self._values[original].end - 1)
                 yield Edit(value.start + 1, end, ",".join(members) + closing)
+
+    def _value(self, member: NewMember) -> JsonString | JsonValue | None:
+        return self._strings.get(member.like) or self._values.get(member.like)
 
     def _space_before(self, position: int) -> str:
         start = position

@@ -98,7 +98,7 @@ def read(data: bytes, options: ReadOptions) -> JsonDocument:
             continue
         line += text.count("\n", position, string.start)
         position = string.start
-        counterpart = parts.counterpart(string.path) if parts else None
+        counterpart = parts.counterpart(string) if parts else None
         if isinstance(counterpart, JsonString):
             target, slot = _value(text, counterpart), Slot(counterpart.start, counterpart.end)
         else:
