@@ -19,6 +19,7 @@ from allyouneed.serving.document_jobs import DocumentJob
 from allyouneed.serving.formatting import SentencePair, preserve_formatting
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
+from allyouneed.serving.problems import document_fields, text_fields
 from allyouneed.serving.state import AUTO, ApplicationState, application_state
 from allyouneed.serving.uploads import DOWNLOAD_HEADERS, DOWNLOAD_TYPE, receive_file, start_translation
 from allyouneed.translation.options import SearchOptions
@@ -142,7 +143,14 @@ async def translate(request: Request) -> JSONResponse:
         if body.preserve_formatting:
             pairs = [SentencePair(each.source, each.target) for each in result.sentences]
             translated = preserve_formatting(text, translated, pairs, target)
-        translations.append({"detected_source_language": language.upper(), "text": translated, **body.details(text)})
+        translations.append(
+            {
+                "detected_source_language": language.upper(),
+                "text": translated,
+                **body.details(text),
+                **text_fields(result.problems),
+            }
+        )
     return JSONResponse({"translations": translations})
 
 
@@ -195,7 +203,7 @@ async def document_status(request: Request, identifier: str) -> dict[str, Any]:
     if job.status == "translating":
         status["seconds_remaining"] = job.seconds_remaining
     elif job.status == "done":
-        status["billed_characters"] = job.characters
+        status |= {"billed_characters": job.characters, **document_fields(job.problems, job.unchanged)}
     elif job.error:
         status["error_message"] = job.error.message
     return status

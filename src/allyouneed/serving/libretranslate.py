@@ -16,6 +16,7 @@ from allyouneed.serving.detect import DetectedLanguage
 from allyouneed.serving.document_jobs import file_types
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
+from allyouneed.serving.problems import document_fields, listed
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.state import AUTO, application_state
 from allyouneed.serving.uploads import receive_upload
@@ -75,6 +76,8 @@ async def translate(request: Request) -> JSONResponse:
         answer["detectedLanguage"] = [_detected_json(result.detected) for result in results]
     if body.alternatives:
         answer["alternatives"] = [result.alternatives for result in results]
+    if any(result.problems for result in results):
+        answer["problems"] = [listed(result.problems) for result in results]
     if isinstance(body.q, str):
         answer = {name: values[0] for name, values in answer.items()}
     return JSONResponse(answer)  # FastAPI would validate and copy a dictionary
@@ -99,12 +102,13 @@ async def languages(request: Request) -> list[dict[str, Any]]:
 
 
 @router.post("/translate_file", openapi_extra=upload_body("source", "target", "api_key"), responses=error_responses())
-async def translate_file(request: Request) -> dict[str, str]:
+async def translate_file(request: Request) -> dict[str, Any]:
     """Translate a file and return the URL of the translation."""
     state = application_state(request)
     job = await receive_upload(state, request, None)
     await state.documents.wait(job)
-    return {"translatedFileUrl": str(request.url_for("download", identifier=job.id))}
+    address = str(request.url_for("download", identifier=job.id))
+    return {"translatedFileUrl": address, **document_fields(job.problems, job.unchanged)}
 
 
 @router.post("/suggest", responses={403: {"description": "The server accepts no suggestions."}})

@@ -19,6 +19,7 @@ from allyouneed.serving.event_stream import prepend, translation_events
 from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
 from allyouneed.serving.pipeline import AlignedSentence
+from allyouneed.serving.problems import listed, listed_remarks
 from allyouneed.serving.state import AUTO, TextResult, application_state, bearer_token
 from allyouneed.serving.translate_request import REPEATABLE_FIELDS, TranslateRequest
 from allyouneed.serving.uploads import download_response, receive_upload
@@ -29,7 +30,6 @@ router = APIRouter(tags=["allyouneed"], route_class=DirectRoute)
 _MAX_FORCED_CHARACTERS = 1000
 _MAX_PREFIX_CHARACTERS = 10_000
 _UNBUFFERED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # proxies pass each event on at once
-_MOST_PROBLEMS = 100  # listed for a text or a document
 
 
 class StreamRequest(BaseModel):
@@ -172,7 +172,7 @@ def result_json(result: TextResult) -> dict[str, Any]:
         "alternatives": result.alternatives,
         "detected": result.detected._asdict() if result.detected else None,
         "sentences": [_sentence_json(sentence) for sentence in result.sentences],
-        "problems": list(result.problems[:_MOST_PROBLEMS]),
+        "problems": listed(result.problems),
     }
 
 
@@ -197,7 +197,7 @@ def _alternative_json(alternative: WordAlternative, sentence: AlignedSentence) -
         "source": sentence.source,
         "words": _words_json(sentence),
         "alignment": _alignment_json(sentence),
-        "problems": list(alternative.translation.problems[:_MOST_PROBLEMS]),
+        "problems": listed(alternative.translation.problems),
     }
 
 
@@ -224,7 +224,7 @@ def _job_json(job: DocumentJob) -> dict[str, Any]:
         "seconds_remaining": job.seconds_remaining if job.status == "translating" and job.done else None,
         "error": job.error.message if job.error else None,
         "notes": job.notes,
-        "problems": [{"where": each.where, "message": each.message} for each in job.problems[:_MOST_PROBLEMS]],
+        "problems": listed_remarks(job.problems),
         "unchanged": job.unchanged,
         "url": f"/download_file/{job.id}" if job.status == "done" else None,
     }
