@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -27,7 +29,7 @@ _SETTINGS = ["training.steps=300", "training.validate_every=300", "training.aver
 def serving(
     registry: TranslatorRegistry,
     settings: ServerSettings,
-    protocol: type[LimitedProtocol] = LimitedProtocol,
+    protocol: type[LimitedProtocol] | None = None,
     port: int = 0,
 ) -> Iterator[str]:
     """Run a server for the duration of the block, by default on a free port; yields its address."""
@@ -43,6 +45,28 @@ def serving(
     finally:
         server.should_exit = True
         thread.join()
+
+
+def exchange(address: str, *parts: bytes, pause: float = 0.01, close: bool = False) -> bytes:
+    """Send parts, and read until the server closes the connection; fail if it does not do so within a minute.
+
+    Args:
+        address: Address of the server.
+        parts: Bytes that are sent one after the other.
+        pause: Seconds after each part.
+        close: Whether to close the sending side after the last part.
+    """
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        try:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
+            if close:
+                connection.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: connection.recv(10_000), b""))
+        except ConnectionError:
+            return b""
 
 
 @pytest.fixture(scope="session")

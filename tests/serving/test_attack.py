@@ -101,7 +101,9 @@ def test_extreme_search_options(address, options):
 @pytest.mark.parametrize("sent", [b"", b'{"q": "a', b'{"q": "a b c", "source": "aa", "target": "bb"}'])
 def test_clients_that_disconnect(address, sent):
     """The client sends no body, half a body, or a whole body, and disconnects without reading the response."""
-    head = b"POST /api/stream HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 46\r\n\r\n"
+    head = (
+        b"POST /api/stream HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 46\r\n\r\n"
+    )
     for _ in range(5):
         host, port = address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as connection:

@@ -8,10 +8,10 @@ import requests
 
 from allyouneed.serving.protocol import LimitedProtocol
 from allyouneed.serving.server_settings import ServerSettings
-from tests.serving.conftest import serving
+from tests.serving.conftest import exchange, serving
 
-START = b"GET /health HTTP/1.1\r\nHost: x\r\n"
-CHUNKED = b"POST /detect HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
+START = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = b"POST /detect HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
 
 
 class StrictProtocol(LimitedProtocol):
@@ -33,19 +33,6 @@ def patient(registry):
     """A server that closes connections because of the size of a request, not because of its duration."""
     with serving(registry, ServerSettings(threads=1), PatientProtocol) as address:
         yield address
-
-
-def exchange(address: str, *parts: bytes) -> bytes:
-    """Send parts and read until the server closes the connection; fail if it does not do so within a minute."""
-    host, port = address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=60) as connection:
-        try:
-            for part in parts:
-                connection.sendall(part)
-                time.sleep(0.01)
-            return b"".join(iter(lambda: connection.recv(10_000), b""))
-        except ConnectionError:
-            return b""
 
 
 def test_headers_may_be_as_large_as_the_limit(patient):

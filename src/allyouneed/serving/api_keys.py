@@ -1,4 +1,4 @@
-"""API keys, request rates and monthly character quotas.
+"""API keys and request rates.
 
 The key file is a JSON list of `{"name", "sha256", "per_minute", "characters"}`. If `per_minute` is null, the server's
 default rate applies; if `characters` is null, there is no quota. A key has 256 random bits, so an unsalted SHA-256 is
@@ -8,24 +8,31 @@ enough to protect it. Monthly usage is stored in a separate file next to the key
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
-import os
+import logging
 import secrets
+import stat
 import time
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+from allyouneed.config.descriptions import plain_message
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write
+from allyouneed.serving.addresses import network_of
 from allyouneed.serving.api_errors import ApiError
+from allyouneed.serving.usage import Charge, MonthlyUsage, write_private_json
 
-_FORBIDDEN, _TOO_MANY_REQUESTS, _QUOTA_EXCEEDED = 403, 429, 456
+_log = logging.getLogger(__name__)
+_FORBIDDEN, _TOO_MANY_REQUESTS = 403, 429
 _MAX_TRACKED_CLIENTS = 10_000
+_SHARED_OWNER = "shared"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class ApiKey:
     """A stored key.
 
@@ -36,10 +43,10 @@ class ApiKey:
         characters: Source characters per calendar month (UTC), or None for no limit.
     """
 
-    name: str
-    sha256: str
-    per_minute: int | None = None
-    characters: int | None = None
+    name: Annotated[str, Field(min_length=1)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    per_minute: Annotated[int, Field(ge=1)] | None = None
+    characters: Annotated[int, Field(ge=0)] | None = None
 
 
 def add_key(file: Path, name: str, per_minute: int | None = None, characters: int | None = None) -> str:
@@ -55,13 +62,15 @@ def add_key(file: Path, name: str, per_minute: int | None = None, characters: in
         The secret; only its hash is stored.
 
     Raises:
-        UserError: If the name is taken, or the file cannot be read or written.
+        UserError: If the name is empty or taken, or the file cannot be read or written.
     """
+    if not name.strip():
+        raise UserError("the name of a key is empty. Give one: --add-key NAME.")
     keys = read_keys(file) if file.exists() else []
     if any(key.name == name for key in keys):
         raise UserError(f"{file}: a key named {name} already exists. Choose another name, or remove its entry.")
     secret = f"ayn_{secrets.token_urlsafe(32)}"
-    _write_private_json(file, [asdict(key) for key in [*keys, ApiKey(name, _sha256(secret), per_minute, characters)]])
+    write_private_json(file, [asdict(key) for key in [*keys, ApiKey(name, _sha256(secret), per_minute, characters)]])
     return secret
 
 
@@ -72,19 +81,76 @@ def read_keys(file: Path) -> list[ApiKey]:
         UserError: If the file is missing or is not a key file.
     """
     try:
-        return [ApiKey(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{file}: not a key file ({error}). Create one with --add-key NAME.") from error
+        keys = [ApiKey(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
+        if len({key.name for key in keys}) < len(keys):
+            raise ValueError("two keys have the same name")
+        return keys
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        reason = _described(error) if isinstance(error, ValidationError) else error
+        raise UserError(f"{file}: not a key file ({reason}). Create one with --add-key NAME.") from error
 
 
-def _read_usage(file: Path) -> tuple[str, dict[str, int]]:
-    """Return the stored month and the characters that each key used in it."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        return str(content["month"]), {str(name): int(count) for name, count in content["used"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        remedy = "Delete the file to restart this month's count."
-        raise UserError(f"{file}: cannot read the monthly usage of the keys. {remedy}") from error
+def _described(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{first['loc'][0]}: {plain_message(first)}" if first["loc"] else plain_message(first)
+
+
+def permissions_remark(file: Path) -> str | None:
+    """Return a remark if other users of the machine can read or change a key file."""
+    mode = file.stat().st_mode
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"{file}: other users of this machine can change the keys. Protect the file: chmod 600 {file}"
+    if mode & (stat.S_IRGRP | stat.S_IROTH):
+        return f"{file}: other users of this machine can read the file of the keys. Protect it: chmod 600 {file}"
+    return None
+
+
+def owner_of(key: ApiKey | None) -> str:
+    """Return the identifier under which a key's documents and glossaries are kept; without keys, all clients share one.
+
+    It is derived from the secret, not from the name: whoever gets a new key under an old name does not inherit them.
+    """
+    return hashlib.sha256(key.sha256.encode()).hexdigest()[:32] if key else _SHARED_OWNER
+
+
+class KeyRing:
+    """The keys of a key file, which is read again when it changes.
+
+    Args:
+        file: The key file.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+
+    def __init__(self, file: Path):
+        self._file = file
+        self._version = self._current_version()
+        self._by_hash = {key.sha256: key for key in read_keys(file)}
+
+    def find(self, secret: str) -> ApiKey | None:
+        """Return the key with this secret. The time that it takes depends on the hash only, which reveals no secret."""
+        if self._current_version() != self._version:
+            self.reload()
+        return self._by_hash.get(_sha256(secret))
+
+    def reload(self) -> None:
+        """Read the file; if it is damaged or missing, the keys remain as they are, and the log has the reason."""
+        self._version = self._current_version()
+        try:
+            self._by_hash = {key.sha256: key for key in read_keys(self._file)}
+        except UserError as error:
+            _log.error("the keys were not reloaded: %s", error)
+        else:
+            _log.info("keys reloaded: %d", len(self._by_hash))
+
+    def _current_version(self) -> tuple[int, int, int] | None:
+        """Return what changes when the file is written or replaced."""
+        try:
+            status = self._file.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 class AccessControl:
@@ -100,63 +166,58 @@ class AccessControl:
     """
 
     def __init__(self, file: Path | None, per_minute: int | None = None):
-        self._keys = read_keys(file) if file else []
+        self._keys = KeyRing(file) if file else None
+        self._usage = MonthlyUsage(file.with_suffix(".usage.json")) if file else None
         self.keys_required = file is not None
         self._per_minute = per_minute
         self._buckets: dict[str, tuple[float, float]] = {}  # by client: remaining tokens, time of the last request
-        self._usage_file = file.with_suffix(".usage.json") if file else None
-        self._month = _current_month()
-        self._usage: dict[str, int] = {}
-        self._unsaved = False
-        if self._usage_file and self._usage_file.exists():
-            month, usage = _read_usage(self._usage_file)
-            self._usage = usage if month == self._month else {}
 
-    def admit(self, secret: str | None, address: str, characters: int = 0) -> ApiKey | None:
-        """Count a request and its characters.
+    def admit(self, secret: str | None, address: str) -> ApiKey | None:
+        """Count a request.
 
         Args:
             secret: API key of the request.
             address: Client address, which is rate-limited if there are no keys.
-            characters: Source characters to count towards the quota.
 
         Returns:
             The key, or None if the server has no keys.
 
         Raises:
-            ApiError: 403 for a missing or wrong key, 429 over the rate, 456 over the quota.
+            ApiError: 403 for a missing or wrong key, 429 over the rate.
         """
-        key = self.authenticate(secret) if self.keys_required else None
+        key = self.authenticate(secret)
         rate = key.per_minute if key and key.per_minute else self._per_minute
-        self._take_token(key.name if key else address, rate)
-        if key:
-            used = self.characters_used(key)
-            if key.characters is not None and used + characters > key.characters:
-                message = f"quota exceeded: {used:,} of {key.characters:,} characters used this month"
-                raise ApiError(_QUOTA_EXCEEDED, message)
-            self._usage[key.name] = used + characters
-            self._unsaved = self._unsaved or characters > 0
+        self._take_token(key.name if key else network_of(address), rate)
         return key
 
-    def authenticate(self, secret: str | None) -> ApiKey:
-        """Return the key with this secret, without counting a request.
+    def authenticate(self, secret: str | None) -> ApiKey | None:
+        """Return the key with this secret, without counting a request; None if the server has no keys.
 
         Raises:
-            ApiError: 403 if the secret is missing or wrong.
+            ApiError: 403 if a key is required and missing or wrong.
         """
+        if self._keys is None:
+            return None
         if not secret:
             raise ApiError(_FORBIDDEN, "an API key is required; ask the operator of this server for one")
-        digest = _sha256(secret)
-        matches = [key for key in self._keys if hmac.compare_digest(key.sha256, digest)]  # all, in constant time
-        if not matches:
+        key = self._keys.find(secret)
+        if key is None:
             raise ApiError(_FORBIDDEN, "invalid API key")
-        return matches[0]
+        return key
+
+    def charge(self, key: ApiKey | None, characters: int) -> Charge | None:
+        """Reserve source characters of a key's quota until the work has succeeded or failed.
+
+        Raises:
+            ApiError: 456 over the quota.
+        """
+        if key is None or self._usage is None:
+            return None
+        return self._usage.reserve(key.name, characters, key.characters)
 
     def characters_used(self, key: ApiKey) -> int:
         """Return the source characters that a key has used in the current month."""
-        if self._month != _current_month():
-            self._month, self._usage = _current_month(), {}
-        return self._usage.get(key.name, 0)
+        return self._usage.used(key.name) if self._usage else 0
 
     def save_usage(self) -> None:
         """Write the monthly usage if it has changed.
@@ -164,9 +225,13 @@ class AccessControl:
         Raises:
             UserError: If the file cannot be written.
         """
-        if self._unsaved and self._usage_file:
-            _write_private_json(self._usage_file, {"month": self._month, "used": self._usage})
-            self._unsaved = False
+        if self._usage:
+            self._usage.save()
+
+    def reload_keys(self) -> None:
+        """Read the key file again."""
+        if self._keys:
+            self._keys.reload()
 
     def _take_token(self, client: str, per_minute: int | None) -> None:
         """Take one token from the client's bucket, which holds and refills `per_minute` tokens."""
@@ -186,18 +251,3 @@ class AccessControl:
 
 def _sha256(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _current_month() -> str:
-    return datetime.now(UTC).strftime("%Y-%m")
-
-
-def _write_private_json(file: Path, content: object) -> None:
-    """Replace the file atomically; only its owner can read it."""
-    new = file.with_name(file.name + ".new")
-    try:
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
-            json.dump(content, out, indent=1)
-        new.replace(file)
-    except OSError as error:
-        raise cannot_write(file, error) from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -12,7 +14,6 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
@@ -28,12 +29,14 @@ from allyouneed.serving.cancellation import CancellationMiddleware
 from allyouneed.serving.detect import LanguageDetector
 from allyouneed.serving.document_jobs import DocumentJobs
 from allyouneed.serving.glossaries import GlossaryStore
+from allyouneed.serving.http_methods import HeadMiddleware, allow_header
 from allyouneed.serving.model_threads import Backoff, Worker
 from allyouneed.serving.model_worker import BatchKey, ModelWorker, StreamingSentence, SwitchedSentence, translate
 from allyouneed.serving.pipeline import TranslationPipeline
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.request_queue import QueueLimits, RequestQueue
 from allyouneed.serving.server_settings import ServerSettings
+from allyouneed.serving.site_guard import SiteGuard
 from allyouneed.serving.state import ApplicationState, application_state, bearer_token
 from allyouneed.serving.telemetry import ServerMetrics, TelemetryMiddleware
 from allyouneed.translation.sentence_translation import Sentence
@@ -47,6 +50,7 @@ _CONTENT_SECURITY_POLICY = (
 _BYTES_PER_TOKEN = 3  # a low estimate: 3.7 in English, about 5 in Korean
 _MAINTENANCE_SECONDS = 10.0
 _LAST_SECONDS = 2.0  # for batches without a client, which stop at their next step
+_UNAUTHORIZED, _METHOD_NOT_ALLOWED = 401, 405
 _FORM_OVERHEAD = 64 * 1024  # bytes that a multipart form adds to its file
 _GLOSSARY_OVERHEAD = 3  # bytes of JSON for a byte of UTF-8, with escapes
 Payload = Sentence | str | StreamingSentence | SwitchedSentence
@@ -73,7 +77,14 @@ def build_app(
     pipeline = TranslationPipeline(registry, queue, seconds=settings.seconds)
     access = AccessControl(settings.keys, settings.per_minute)
     documents, detector = DocumentJobs(pipeline, settings), LanguageDetector(registry.languages)
-    app = FastAPI(title="allyouneed", version=__version__, lifespan=_lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="allyouneed",
+        version=__version__,
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # a redirect would have the Host header in its Location
+    )
     glossaries = GlossaryStore(_glossary_folder(settings, documents), settings.glossary_bytes)
     app.state.application = ApplicationState(pipeline, access, documents, glossaries, metrics, detector, settings)
     # The most frequently used routes come first, since Starlette tries them in this order for every request.
@@ -93,9 +104,17 @@ def build_app(
         settings.body_seconds,
     )
     if settings.origins:
-        app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"])
-    app.add_middleware(CancellationMiddleware)
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["Content-Disposition", "Retry-After"],
+        )
+    app.add_middleware(CancellationMiddleware, _api_error_response)
+    app.add_middleware(SiteGuard, settings, _api_error_response)
     app.add_middleware(TelemetryMiddleware, metrics, settings.log_text)
+    app.add_middleware(HeadMiddleware)
     return app
 
 
@@ -135,12 +154,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     queue = state.pipeline.queue
     queue.start()
     await asyncio.to_thread(queue.wait_until_ready)
+    _reload_keys_on_hangup(state)
     maintenance = asyncio.create_task(_maintain(state))
     yield
     maintenance.cancel()
     await state.documents.close()
     await asyncio.to_thread(queue.close, _LAST_SECONDS)
     state.access.save_usage()
+
+
+def _reload_keys_on_hangup(state: ApplicationState) -> None:
+    if state.access.keys_required and threading.current_thread() is threading.main_thread():  # others get no signals
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, state.access.reload_keys)
 
 
 async def _maintain(state: ApplicationState) -> None:
@@ -171,8 +196,9 @@ async def prometheus_metrics(request: Request) -> Response:
     state = application_state(request)
     token = state.settings.metrics_token
     if token and not hmac.compare_digest((bearer_token(request) or "").encode(), token.encode()):
-        raise ApiError(401, "the metrics require a token: Authorization: Bearer TOKEN")
-    return Response(state.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+        raise ApiError(_UNAUTHORIZED, "the metrics require a token: Authorization: Bearer TOKEN")
+    content, content_type = state.metrics.render(request.headers.get("accept", ""))
+    return Response(content, headers={"Content-Type": content_type})
 
 
 @pages.get("/")
@@ -195,7 +221,7 @@ def _page(name: str) -> FileResponse:
 def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> JSONResponse:
-        return _error_response(request, error.status, error.message, error.retry_after)
+        return _api_error_response(request, error)
 
     @app.exception_handler(UserError)
     async def user_error(request: Request, error: UserError) -> JSONResponse:
@@ -207,19 +233,33 @@ def _add_error_handlers(app: FastAPI) -> None:
         return _error_response(request, 400, f"{'.'.join(map(str, first['loc'][1:]))}: {plain_message(first)}")
 
     @app.exception_handler(HTTPException)
-    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        return _error_response(request, error.status_code, str(error.detail))
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        if error.status_code != _METHOD_NOT_ALLOWED:
+            return _error_response(request, error.status_code, str(error.detail))
+        allow = allow_header(request)
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=allow)
+        return _error_response(request, error.status_code, str(error.detail), allow)
 
     @app.exception_handler(Exception)
     async def internal_error(request: Request, error: Exception) -> JSONResponse:
         return _error_response(request, 500, "Internal server error; see the server log.")
 
 
-def _error_response(request: Request, status: int, message: str, retry_after: int | None = None) -> JSONResponse:
+def _api_error_response(request: Request, error: ApiError) -> JSONResponse:
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
+    if error.status == _UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return _error_response(request, error.status, error.message, headers)
+
+
+def _error_response(request: Request, status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
     """Format an error for the API that the request belongs to."""
-    name = "message" if request.url.path.startswith(("/v1/", "/v2/", "/v3/")) else "error"
-    headers = {"Retry-After": str(retry_after)} if retry_after else {}
-    if status in (408, 413):
+    name = "message" if request.scope["path"].startswith(("/v1/", "/v2/", "/v3/")) else "error"
+    headers = dict(headers or {})
+    if status == 415:
+        headers["Accept-Encoding"] = "identity"
+    if status in (408, 413, 415):
         headers["Connection"] = "close"  # the rest of the body is not read
     message = message.encode("utf-8", "replace").decode()  # the message may quote an unpaired surrogate
     return JSONResponse({name: message}, status, headers)

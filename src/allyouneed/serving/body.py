@@ -47,11 +47,14 @@ class BodyLimitMiddleware:
         too_large = ApiError(TOO_LARGE, f"the body is too large: at most {max_bytes:,} bytes; send less at once")
         received, deadline = 0, asyncio.get_running_loop().time() + self.seconds
         complete = False
+        encoding = headers.get(b"content-encoding", b"identity")
 
         async def receive_limited() -> Message:
             nonlocal received, complete
             if complete:  # the next message is the client's disconnect, which has no deadline
                 return await receive()
+            if encoding.strip().lower() != b"identity":
+                raise ApiError(_UNSUPPORTED_MEDIA_TYPE, "send the body uncompressed, without Content-Encoding")
             if not content_length.isdigit() or int(content_length) > max_bytes:
                 raise too_large
             try:
@@ -127,12 +130,33 @@ async def _content(request: Request, lists: tuple[str, ...], repeatable: tuple[s
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise ApiError(_UNSUPPORTED_MEDIA_TYPE, "send the body as application/json or as a form, in Content-Type")
     try:
-        content = json.loads(body.decode("utf-8"))
+        content = decode_json(body)
     except (ValueError, RecursionError):
         raise ApiError(400, "the body is not JSON in UTF-8") from None
     return (
         {name: value for name, value in content.items() if value is not None} if isinstance(content, dict) else content
     )
+
+
+def decode_json(data: bytes) -> Any:
+    """Decode JSON as RFC 8259 has it: in UTF-8, without NaN, and with each name once, since parsers disagree on others.
+
+    Raises:
+        ValueError: If it is not JSON.
+        RecursionError: If it is nested too deeply.
+    """
+    return json.loads(data.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is given twice")
+    return found
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def validate(content: Any, model: type[RequestModel]) -> RequestModel:

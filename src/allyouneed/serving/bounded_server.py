@@ -14,7 +14,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from allyouneed.serving.protocol import LimitedProtocol
+from allyouneed.serving.protocol import LimitedProtocol, protocol_for
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.state import ApplicationState
 from allyouneed.serving.supervisor import notify_supervisor
@@ -31,7 +31,7 @@ class BoundedServer(uvicorn.Server):
         app: The application.
         settings: Limits of the server.
         on_started: Called once models are loaded, kernels are compiled and requests are accepted.
-        protocol: HTTP protocol of each connection.
+        protocol: HTTP protocol of each connection; None for that with the limits of the settings.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class BoundedServer(uvicorn.Server):
         app: FastAPI,
         settings: ServerSettings,
         on_started: Callable[[], None] = lambda: None,
-        protocol: type[LimitedProtocol] = LimitedProtocol,
+        protocol: type[LimitedProtocol] | None = None,
     ):
         config = uvicorn.Config(
             app,
             port=0,
-            http=protocol,
+            http=protocol or protocol_for(settings),
             log_config=None,
             access_log=False,
             server_header=False,

@@ -6,18 +6,26 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from allyouneed.serving.api_errors import ApiError
+
 _EXTENSION = "allyouneed.disconnect"
-_RETRY_SECONDS = 5
+_SHUTTING_DOWN = ApiError(503, "the server is shutting down; try again", 5)
 
 
 class CancellationMiddleware:
-    """Cancels the work for a client that has disconnected, and answers requests that the shutdown cancels with 503."""
+    """Cancels the work for a client that has disconnected, and answers requests that the shutdown cancels with 503.
 
-    def __init__(self, app: ASGIApp):
-        self.app = app
+    Args:
+        app: The wrapped application.
+        respond: Formats an error for the API that the request belongs to.
+    """
+
+    def __init__(self, app: ASGIApp, respond: Callable[[Request, ApiError], Response]):
+        self.app, self.respond = app, respond
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -40,8 +48,7 @@ class CancellationMiddleware:
             await self.app(scope, receive, send_watched)
         except asyncio.CancelledError:
             if not (has_left or has_started):
-                content = {"error": "the server is shutting down; try again"}
-                await JSONResponse(content, 503, {"Retry-After": str(_RETRY_SECONDS)})(scope, receive, send)
+                await self.respond(Request(scope), _SHUTTING_DOWN)(scope, receive, send)
 
 
 def cancel_request(scope: Mapping[str, Any]) -> None:

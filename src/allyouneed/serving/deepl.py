@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from allyouneed.documents.formats.markup.markup_structure import MarkupRules
 from allyouneed.serving.api_errors import ApiError
+from allyouneed.serving.api_keys import owner_of
 from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body, validate
 from allyouneed.serving.deepl_glossaries import chosen_glossary, finders_with, glossary_identifiers
 from allyouneed.serving.deepl_options import DeepLOptions, check_languages, sent_key, with_formality
@@ -21,7 +22,7 @@ from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
 from allyouneed.serving.problems import document_fields, text_fields
 from allyouneed.serving.state import AUTO, ApplicationState, application_state
-from allyouneed.serving.uploads import DOWNLOAD_HEADERS, DOWNLOAD_TYPE, receive_file, start_translation
+from allyouneed.serving.uploads import DOWNLOAD_HEADERS, DOWNLOAD_TYPE, attachment, receive_file, start_translation
 from allyouneed.translation.options import SearchOptions
 
 router = APIRouter(prefix="/v2", tags=["DeepL"], route_class=DirectRoute)
@@ -222,14 +223,13 @@ async def document_result(request: Request, identifier: str) -> Response:
         raise ApiError(503, "the document is not translated yet", 1)
     data = await asyncio.to_thread(state.documents.path(job).read_bytes)
     state.documents.delete(job)
-    return Response(data, media_type=DOWNLOAD_TYPE, headers=DOWNLOAD_HEADERS)
+    return Response(data, media_type=DOWNLOAD_TYPE, headers={**DOWNLOAD_HEADERS, **attachment(job.name)})
 
 
 async def _find_job(state: ApplicationState, request: Request, identifier: str) -> DocumentJob:
     body = await read_body(request, DeepLDocumentRequest, with_query=True)
-    if state.access.keys_required:
-        state.access.authenticate(sent_key(request, body.auth_key))
-    return state.documents.find(identifier, body.document_key)
+    owner = owner_of(state.access.authenticate(sent_key(request, body.auth_key)))
+    return state.documents.find(identifier, owner, body.document_key)
 
 
 def _lowered(tags: list[str]) -> frozenset[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Literal, TypeVar
@@ -15,7 +14,7 @@ from pydantic import BaseModel, Field
 from allyouneed.documents.segment_translation import Finders
 from allyouneed.languages import primary
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.api_keys import ApiKey
+from allyouneed.serving.api_keys import ApiKey, owner_of
 from allyouneed.serving.body import UnicodeText, read_body
 from allyouneed.serving.deepl_options import sent_key
 from allyouneed.serving.glossaries import Pair, StoredGlossary, parse_entries
@@ -202,7 +201,7 @@ async def chosen_glossary(
         raise ApiError(400, "a glossary requires the parameter source_lang")
     if len(identifiers) > MOST_AT_ONCE:
         raise ApiError(400, f"glossary_ids: at most {MOST_AT_ONCE} glossaries at once")
-    return await _run(lambda: state.glossaries.load(_owner(key), identifiers, _pair(source, target)))
+    return await _run(lambda: state.glossaries.load(owner_of(key), identifiers, _pair(source, target)))
 
 
 def glossary_identifiers(single: str | None, several: str | list[str] | None) -> list[str]:
@@ -228,12 +227,7 @@ def finders_with(glossary: Glossary | None) -> Finders | None:
 def _admitted(request: Request, key: str | None = None) -> tuple[ApplicationState, str]:
     """Admit a request, whose body may have the API key, and return the state and the owner of its glossaries."""
     state = application_state(request)
-    return state, _owner(state.admit(request, sent_key(request, key)))
-
-
-def _owner(key: ApiKey | None) -> str:
-    """Return the folder of a key's glossaries; without keys, all clients share one."""
-    return hashlib.sha256(key.sha256.encode()).hexdigest()[:32] if key else "shared"
+    return state, owner_of(state.admit(request, sent_key(request, key)))
 
 
 async def _run(work: Callable[[], Result]) -> Result:

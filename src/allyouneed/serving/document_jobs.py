@@ -27,6 +27,7 @@ from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.pipeline import TranslationPipeline
 from allyouneed.serving.registry import LanguagePair, Route
 from allyouneed.serving.server_settings import ServerSettings
+from allyouneed.serving.usage import Charge
 from allyouneed.zip_files import ZipLimits
 
 _log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class DocumentJob:
     Attributes:
         id: Random id, under which the translation is stored.
         key: Secret that DeepL's clients send to access the document.
+        link: Secret part of the path under which the translation can be downloaded without an API key.
+        owner: Identifier of the API key that the document belongs to.
         name: File name of the translation, for display only.
         characters: Size of the source text.
         expires: Monotonic time at which the file is deleted; infinite until it is translated.
@@ -59,6 +62,8 @@ class DocumentJob:
 
     id: str
     key: str
+    link: str
+    owner: str
     name: str
     characters: int
     expires: float = math.inf
@@ -153,40 +158,51 @@ class DocumentJobs:
 
         return await self._pipeline.preparation.run(read_it, _BYTES + len(data))
 
-    def submit(self, uploaded: UploadedDocument, route: Route, finders: Finders | None = None) -> DocumentJob:
+    def submit(
+        self,
+        uploaded: UploadedDocument,
+        route: Route,
+        finders: Finders | None,
+        owner: str,
+        charge: Charge | None = None,
+    ) -> DocumentJob:
         """Start to translate a document.
 
         Args:
             uploaded: The document.
             route: Language pairs to translate through.
             finders: Find what must be kept, and terms; None for the default.
+            owner: Identifier of the API key that the document belongs to.
+            charge: Its characters, which are charged once it is translated.
 
         Raises:
             ApiError: 503 if too many files are stored.
         """
         suffix = uploaded.document.suffix or PurePath(uploaded.name).suffix.lower()
         name = f"{_safe_stem(uploaded.name)}_{route[-1][1]}{suffix}"
-        job = self._new_job(name, sum(map(len, uploaded.texts)))
+        job = self._new_job(name, sum(map(len, uploaded.texts)), owner)
         job.task = asyncio.create_task(self._translate(job, uploaded, route, finders))
+        if charge:
+            job.task.add_done_callback(lambda _: charge.settle(job.status == "done"))
         return job
 
-    def failed(self, filename: str, error: ApiError) -> DocumentJob:
+    def failed(self, filename: str, error: ApiError, owner: str) -> DocumentJob:
         """Return a job for a document that cannot be translated; its state has the reason.
 
         Raises:
             ApiError: 503 if too many files are stored.
         """
-        job = self._new_job(_safe_stem(filename), 0)
+        job = self._new_job(_safe_stem(filename), 0, owner)
         job.status, job.error = "error", error
         job.expires = time.monotonic() + self._settings.file_minutes * 60
         return job
 
-    def _new_job(self, name: str, characters: int) -> DocumentJob:
+    def _new_job(self, name: str, characters: int, owner: str) -> DocumentJob:
         self.delete_expired()
         if len(self._jobs) >= self._settings.files:
             raise ApiError(503, "too many files are stored already; try again later", 60)
         identifier, key = secrets.token_hex(16).upper(), secrets.token_hex(32).upper()  # as DeepL's clients show them
-        self._jobs[identifier] = job = DocumentJob(identifier, key, name, characters)
+        self._jobs[identifier] = job = DocumentJob(identifier, key, secrets.token_urlsafe(32), owner, name, characters)
         return job
 
     async def wait(self, job: DocumentJob) -> DocumentJob:
@@ -205,17 +221,22 @@ class DocumentJobs:
             raise job.error
         return job
 
-    def find(self, identifier: str, key: str | None = None) -> DocumentJob:
-        """Return a job by its id, and by its key if one is given.
+    def find(self, identifier: str, owner: str, key: str | None = None) -> DocumentJob:
+        """Return a job of an owner by its id, and by its key if one is given.
 
         Raises:
-            ApiError: 404 if there is no such job, or it has expired.
+            ApiError: 404 if there is no such job, it has expired, or it belongs to another key.
         """
         self.delete_expired()
         job = self._jobs.get(identifier)
-        if job is None or (key is not None and not secrets.compare_digest(job.key.encode(), key.encode())):
+        if job is None or job.owner != owner or not (key is None or _is_same(job.key, key)):
             raise ApiError(404, "no such file, or it has expired")
         return job
+
+    def find_link(self, link: str) -> DocumentJob | None:
+        """Return a job by the secret part of its link."""
+        self.delete_expired()
+        return next((job for job in self._jobs.values() if _is_same(job.link, link)), None)
 
     def path(self, job: DocumentJob) -> Path:
         """Return the path of the translation, which exists once the job is done."""
@@ -294,6 +315,10 @@ class DocumentJobs:
         return await self._pipeline.preparation.run(
             lambda: finish_document(uploaded.document, translations), uploaded.size
         )
+
+
+def _is_same(secret: str, given: str) -> bool:
+    return secrets.compare_digest(secret.encode(), given.encode("utf-8", "replace"))
 
 
 def file_types() -> list[str]:

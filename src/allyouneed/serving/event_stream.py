@@ -7,6 +7,8 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from starlette.requests import Request
+
 from allyouneed.errors import UserError
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.model_worker import TranslationOptions
@@ -15,6 +17,7 @@ from allyouneed.serving.state import ApplicationState, TextResult
 
 async def translation_events(
     state: ApplicationState,
+    request: Request,
     text_and_languages: tuple[str, str, str],
     options: TranslationOptions,
     result_json: Callable[[TextResult], dict[str, Any]],
@@ -23,6 +26,7 @@ async def translation_events(
 
     Args:
         state: The server's state.
+        request: The request, whose charge is released if the translation fails.
         text_and_languages: Source text, source language or "auto", and target language.
         options: Search options.
         result_json: Formats the final translation.
@@ -55,6 +59,8 @@ async def translation_events(
     except (ApiError, UserError) as error:
         if not started:
             raise
+        if request.state.charge:
+            request.state.charge.settle(False)
         yield _event("error", {"error": str(error)})
     finally:
         work.cancel()  # which also stops the search

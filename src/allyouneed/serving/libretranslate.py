@@ -89,7 +89,7 @@ async def detect(request: Request) -> list[dict[str, Any]]:
     state = application_state(request)
     body = await read_body(request, DetectRequest, with_query=True)
     _check_length([body.q], state.settings.characters)
-    state.admit(request, body.api_key, [body.q])
+    state.admit(request, body.api_key)
     return [_detected_json(detected) for detected in state.detector.rank(body.q)]
 
 
@@ -107,7 +107,7 @@ async def translate_file(request: Request) -> dict[str, Any]:
     state = application_state(request)
     job = await receive_upload(state, request, None)
     await state.documents.wait(job)
-    address = str(request.url_for("download", identifier=job.id))
+    address = state.url(request, f"/download_file/{job.link}")
     return {"translatedFileUrl": address, **document_fields(job.problems, job.unchanged)}
 
 

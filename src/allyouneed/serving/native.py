@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from allyouneed.documents.formats.markup.markup_structure import MarkupRules
 from allyouneed.languages import language_name
 from allyouneed.serving.api_errors import ApiError
+from allyouneed.serving.api_keys import owner_of
 from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body
 from allyouneed.serving.deepl_glossaries import chosen_glossary, finders_with
 from allyouneed.serving.document_jobs import DocumentJob, file_types
@@ -20,7 +21,7 @@ from allyouneed.serving.model_worker import TranslationOptions
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
 from allyouneed.serving.pipeline import AlignedSentence
 from allyouneed.serving.problems import listed, listed_remarks
-from allyouneed.serving.state import AUTO, TextResult, application_state, bearer_token
+from allyouneed.serving.state import AUTO, ApplicationState, TextResult, application_state, bearer_token
 from allyouneed.serving.translate_request import REPEATABLE_FIELDS, TranslateRequest
 from allyouneed.serving.uploads import download_response, receive_upload
 from allyouneed.serving.word_alternatives import WordAlternative
@@ -89,7 +90,7 @@ async def stream(request: Request) -> StreamingResponse:
     check_length(len(body.q), state.settings.characters, TOO_LARGE)
     state.admit(request, bearer_token(request), [body.q])
     options = TranslationOptions(SearchOptions(beam_size=1), words=body.words)
-    events = translation_events(state, (body.q, body.source, body.target), options, result_json)
+    events = translation_events(state, request, (body.q, body.source, body.target), options, result_json)
     first = await anext(events)  # raises before the response has started
     return StreamingResponse(prepend(first, events), media_type="text/event-stream", headers=_UNBUFFERED)
 
@@ -145,24 +146,31 @@ async def upload_document(request: Request) -> dict[str, Any]:
 async def document_state(request: Request, identifier: str) -> dict[str, Any]:
     """Return the state of a document."""
     state = application_state(request)
-    state.authenticate(request)
-    return _job_json(state.documents.find(identifier))
+    return _job_json(state.documents.find(identifier, state.authenticate(request)))
 
 
 @router.delete("/api/documents/{identifier}", responses=error_responses(404), status_code=204)
 async def delete_document(request: Request, identifier: str) -> Response:
     """Cancel a translation and delete the file."""
     state = application_state(request)
-    state.admit(request, bearer_token(request))
-    state.documents.delete(state.documents.find(identifier))
+    owner = owner_of(state.admit(request, bearer_token(request)))
+    state.documents.delete(state.documents.find(identifier, owner))
     return Response(status_code=204)
 
 
 @router.get("/download_file/{identifier}", responses=error_responses(404))
 async def download(request: Request, identifier: str) -> FileResponse:
-    """Download a translated file; its random id is the only credential."""
+    """Download a translated file under its secret link, or under its id with the key of its owner."""
     state = application_state(request)
-    return download_response(state, state.documents.find(identifier))
+    return download_response(state, state.documents.find_link(identifier) or _own_document(state, request, identifier))
+
+
+def _own_document(state: ApplicationState, request: Request, identifier: str) -> DocumentJob:
+    try:
+        owner = state.authenticate(request)
+    except ApiError:
+        owner = ""  # an old link is no reason to ask for a key
+    return state.documents.find(identifier, owner)
 
 
 def result_json(result: TextResult) -> dict[str, Any]:
@@ -226,5 +234,5 @@ def _job_json(job: DocumentJob) -> dict[str, Any]:
         "notes": job.notes,
         "problems": listed_remarks(job.problems),
         "unchanged": job.unchanged,
-        "url": f"/download_file/{job.id}" if job.status == "done" else None,
+        "url": f"/download_file/{job.link}" if job.status == "done" else None,
     }

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from allyouneed.serving.addresses import ascii_host, checked_origin, checked_url
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,14 @@ class ServerSettings(BaseModel):
     origins: Annotated[tuple[str, ...], ServeOption("Address", flag="--cors", metavar="ORIGIN")] = Field(
         default=(), description="Allow pages of this origin to send requests (repeatable)."
     )
+    allowed_hosts: Annotated[tuple[str, ...], ServeOption("Address", flag="--allowed-host", metavar="NAME")] = Field(
+        default=(),
+        description="Accept requests to this host name, besides IP addresses and this machine's own (repeatable; "
+        "*.example.org: names under it; *: any).",
+    )
+    public_url: Annotated[str | None, ServeOption("Address", metavar="URL")] = Field(
+        default=None, description="Address at which clients reach the server, used in links to translated files."
+    )
     keys: Annotated[Path | None, ServeOption("Keys", metavar="FILE")] = Field(
         default=None, description="Key file; only requests with one of its keys are accepted."
     )
@@ -73,6 +83,12 @@ class ServerSettings(BaseModel):
         ge=0,
         le=86_400,
         description="Seconds that accepted requests may take after SIGTERM or Ctrl-C; then they are answered with 503.",
+    )
+    connections: Annotated[int, ServeOption("Limits")] = Field(
+        default=1000, ge=1, le=1_000_000, description="Open connections; beyond it, the longest idle one is closed."
+    )
+    connections_per_address: Annotated[int, ServeOption("Limits")] = Field(
+        default=100, ge=1, le=1_000_000, description="The same for each client address, except proxies on this machine."
     )
     file_minutes: Annotated[float, ServeOption("Limits")] = Field(
         default=30.0, gt=0, le=1_000_000, description="Minutes until uploaded files are deleted."
@@ -123,3 +139,18 @@ class ServerSettings(BaseModel):
         default=10 * 1024 * 1024, ge=1, le=1 << 40, description="Bytes of the entries of a glossary."
     )
     files: int = Field(default=64, ge=1, le=1_000_000, description="Maximum number of stored files.")
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name if name == "*" else ascii_host(name) for name in value)
+
+    @field_validator("origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(checked_origin(origin) for origin in value)
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, value: str | None) -> str | None:
+        return None if value is None else checked_url(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+import resource
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 
 from allyouneed.errors import UserError
+from allyouneed.serving.addresses import bracketed, is_loopback
+from allyouneed.serving.api_keys import permissions_remark
 from allyouneed.serving.app import build_app
 from allyouneed.serving.bounded_server import BoundedServer
 from allyouneed.serving.model_processes import ModelProcesses, ProcessWorker
@@ -23,6 +25,7 @@ from allyouneed.serving.telemetry import log_as_json
 from allyouneed.translation.engine import compile_in_background
 from allyouneed.translation.warming import compile_all
 
+_OTHER_FILES = 256  # open files besides connections: uploads, glossaries, libraries
 _SWITCH_SECONDS = 0.0005  # Python's default of 0.005 delays a model thread after every kernel while responses are sent
 
 
@@ -52,8 +55,11 @@ def serve(runs: Sequence[Path], settings: ServerSettings, log: Callable[[str], N
     listening = _listen(settings)
     log_as_json()
     sys.setswitchinterval(_SWITCH_SECONDS)
+    _allow_open_files(settings.connections)
     log(", ".join(f"{source} → {target}" for source, target in sorted(registry.translators)))
-    url = f"http://{_bracketed(settings.host)}:{listening.getsockname()[1]}/"
+    if settings.keys and (remark := permissions_remark(settings.keys)):
+        log(remark)
+    url = f"http://{bracketed(settings.host)}:{listening.getsockname()[1]}/"
     BoundedServer(app, settings, lambda: log(url)).run(sockets=[listening])
 
 
@@ -80,19 +86,12 @@ def require_keys_or_public(settings: ServerSettings) -> None:
     Raises:
         UserError: If the address is not loopback and neither `keys` nor `public` is set.
     """
-    if settings.keys or settings.public or _is_loopback(settings.host):
+    if settings.keys or settings.public or is_loopback(settings.host.strip("[]")):
         return
     raise UserError(
         f"--host {settings.host} makes the server reachable from other machines. Require keys with --keys FILE "
         "(create one with --add-key NAME), or allow everyone with --public."
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _listen(settings: ServerSettings) -> socket.socket:
@@ -110,5 +109,11 @@ def _listen(settings: ServerSettings) -> socket.socket:
     return listening
 
 
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def _allow_open_files(connections: int) -> None:
+    """Raise the process's limit of open files, if the system lets it, so that every connection can be accepted."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (needed if hard == resource.RLIM_INFINITY else min(needed, hard), hard)
+        )

@@ -14,8 +14,9 @@ from allyouneed.documents.formats.markup.markup_document import MarkupText
 from allyouneed.documents.formats.markup.markup_structure import MarkupRules
 from allyouneed.documents.segment_translation import Finders
 from allyouneed.languages import describe_language
+from allyouneed.serving.addresses import bracketed, network_of
 from allyouneed.serving.api_errors import ApiError, UnservedLanguageError
-from allyouneed.serving.api_keys import AccessControl, ApiKey
+from allyouneed.serving.api_keys import AccessControl, ApiKey, owner_of
 from allyouneed.serving.detect import DetectedLanguage, LanguageDetector
 from allyouneed.serving.document_jobs import DocumentJobs
 from allyouneed.serving.fair_queue import current_client
@@ -74,7 +75,7 @@ class ApplicationState:
         Args:
             request: The request.
             secret: API key sent with the request.
-            texts: Source texts, whose characters count towards the quota.
+            texts: Source texts, whose characters count towards the quota if the request succeeds.
 
         Returns:
             The key, or None if the server has no keys.
@@ -84,21 +85,31 @@ class ApplicationState:
         """
         characters = sum(map(len, texts))
         address = request.client.host if request.client else ""
-        key = self.access.admit(secret, address, characters)
-        current_client.set(f"key {key.name}" if key else address)
+        key = self.access.admit(secret, address)
+        current_client.set(f"key {key.name}" if key else network_of(address))
+        request.state.charge = self.access.charge(key, characters)  # settled at the end of the request
         request.state.log_fields |= {"characters": characters, "key": key.name if key else None}
         if self.settings.log_text:
             request.state.log_fields["text"] = list(texts)
         return key
 
-    def authenticate(self, request: Request) -> None:
+    def authenticate(self, request: Request) -> str:
         """Check the key of a request that polls for a result, without counting the request.
+
+        Returns:
+            The owner of documents and glossaries that the request may use.
 
         Raises:
             ApiError: 403 if a key is required and missing or wrong.
         """
-        if self.access.keys_required:
-            self.access.authenticate(bearer_token(request))
+        return owner_of(self.access.authenticate(bearer_token(request)))
+
+    def url(self, request: Request, path: str) -> str:
+        """Return the URL of a path, for a link in a response; never with the name in the request's Host header."""
+        if self.settings.public_url:
+            return self.settings.public_url + path
+        host, port = request.scope["server"]  # the address at which the connection arrived
+        return f"http://{bracketed(host)}:{port}{path}"
 
     def route(self, source: str, target: str, text: str) -> tuple[Route, DetectedLanguage | None]:
         """Find the route for a text, detecting its language if `source` is "auto".

@@ -11,14 +11,18 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client.exposition import choose_encoder
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from allyouneed import __version__
 
 _log = logging.getLogger("allyouneed.serving.requests")
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 _SENTENCES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_CLIENT_CLOSED_REQUEST, _SERVER_ERROR = 499, 500  # 499 as in nginx: the client closed the connection before a response
+_FIRST_ERROR, _SERVER_ERROR = 400, 500
+_CLIENT_CLOSED_REQUEST = 499  # as in nginx: the client closed the connection before a response
 
 
 class ServerMetrics:
@@ -40,6 +44,8 @@ class ServerMetrics:
         )
         self.sentences = Counter(f"{prefix}_sentences", "Sentences translated", registry=registry)
         self.tokens = Counter(f"{prefix}_source_tokens", "Source tokens translated", registry=registry)
+        Info(prefix, "Version of the server", registry=registry).info({"version": __version__})
+        ProcessCollector(registry=registry)
 
     def observe_batch(self, sentences: int, tokens: int, seconds: float) -> None:
         """Record a processed batch."""
@@ -48,13 +54,16 @@ class ServerMetrics:
         self.sentences.inc(sentences)
         self.tokens.inc(tokens)
 
-    def render(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """Return the metrics and their content type, in the format that an Accept header prefers."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
 
 
 class TelemetryMiddleware:
-    """Counts, times and logs every request; routes add details in `request.state.log_fields`.
+    """Counts, times and logs every request, and settles its charge, when it has ended.
+
+    Routes add details in `request.state.log_fields`.
 
     Args:
         app: The wrapped application.
@@ -69,8 +78,9 @@ class TelemetryMiddleware:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         fields: dict[str, Any] = {}
-        scope.setdefault("state", {})["log_fields"] = fields
-        status, started = _CLIENT_CLOSED_REQUEST, time.monotonic()
+        state: dict[str, Any] = scope.setdefault("state", {})
+        state |= {"log_fields": fields, "charge": None}
+        status, started, succeeded = _CLIENT_CLOSED_REQUEST, time.monotonic(), False
 
         async def send_watched(message: Message) -> None:
             nonlocal status
@@ -80,12 +90,15 @@ class TelemetryMiddleware:
 
         try:
             await self.app(scope, receive, send_watched)
-        except ClientDisconnect:
-            raise
+            succeeded = status < _FIRST_ERROR
+        except ClientDisconnect:  # the log line has status 499, unless the response has begun
+            pass
         except Exception:  # Starlette's outermost middleware sends the response
             status = _SERVER_ERROR if status == _CLIENT_CLOSED_REQUEST else status
             raise
         finally:
+            if state["charge"]:
+                state["charge"].settle(succeeded)
             self._record(scope, status, time.monotonic() - started, fields)
 
     def _record(self, scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import PurePath
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -12,6 +13,7 @@ from starlette.responses import FileResponse
 
 from allyouneed.errors import UserError
 from allyouneed.serving.api_errors import ApiError
+from allyouneed.serving.api_keys import owner_of
 from allyouneed.serving.body import validate
 from allyouneed.serving.deepl_glossaries import chosen_glossary, finders_with, glossary_identifiers
 from allyouneed.serving.deepl_options import FormalityOption, with_formality
@@ -24,8 +26,9 @@ _DETECTION_CHARACTERS = 5000  # the beginning of a file is enough to detect its 
 _DETECTION_SEGMENTS = 500
 _MAX_FORM_FIELDS = 50
 _INVALID = 400
-# Prevents browsers from displaying an uploaded file as a page of this server.
-DOWNLOAD_TYPE, DOWNLOAD_HEADERS = "application/octet-stream", {"X-Content-Type-Options": "nosniff"}
+# Browsers do not display an uploaded file as a page of this server, nor keep it.
+DOWNLOAD_TYPE = "application/octet-stream"
+DOWNLOAD_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-store"}
 
 
 class UploadFields(BaseModel):
@@ -133,13 +136,15 @@ async def start_translation(
     except (ApiError, UserError) as error:
         if not reports_errors_later or (isinstance(error, ApiError) and error.status != _INVALID):
             raise
-        state.admit(request, file.secret)
-        return state.documents.failed(file.name, ApiError(_INVALID, str(error)))
+        owner = owner_of(state.admit(request, file.secret))
+        return state.documents.failed(file.name, ApiError(_INVALID, str(error)), owner)
     _check_output_format(output_format, uploaded)
     key = state.admit(request, file.secret, uploaded.texts)
     source = None if languages[0] == AUTO else languages[0]
     glossary = await chosen_glossary(state, key, glossaries, source, languages[1])
-    return state.documents.submit(uploaded, route, finders_with(glossary))
+    job = state.documents.submit(uploaded, route, finders_with(glossary), owner_of(key), request.state.charge)
+    request.state.charge = None  # settled at the end of the translation, not of the request
+    return job
 
 
 async def _read(state: ApplicationState, languages: LanguagePair, file: ReceivedFile) -> tuple[UploadedDocument, Route]:
@@ -173,3 +178,10 @@ def download_response(state: ApplicationState, job: DocumentJob) -> FileResponse
         raise ApiError(404, "the file is not translated yet")
     path = state.documents.path(job)
     return FileResponse(path, filename=job.name, media_type=DOWNLOAD_TYPE, headers=DOWNLOAD_HEADERS)
+
+
+def attachment(name: str) -> dict[str, str]:
+    """Return the header that gives a download its file name (RFC 6266)."""
+    quoted = quote(name)
+    value = f'filename="{name}"' if quoted == name else f"filename*=utf-8''{quoted}"
+    return {"Content-Disposition": f"attachment; {value}"}
