@@ -150,6 +150,11 @@ def test_deep_lists_are_read():
     assert len(read(text).segments) == 30
 
 
+def test_html_within_markdown_keeps_its_white_space_and_references():
+    text = "# a\n\n<div>\nb <b>c</b>\n  d &own; <img alt='e &#39;f&#39; \"'>\n</div>\n"
+    assert shout(text) == "# A\n\n<div>\nB <b>C</b>\n  D &own; <img alt='E &#39;F&#39; \"'>\n</div>\n"
+
+
 def test_titles_of_links_and_images_are_translated():
     text = "[a](b.md \"the 'title'\") and ![c](d.png 'two \\'words\\'') [e](<f g> (h)) [i](j.md) [k](l \"\")\n"
     document = read(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import accumulate
 
@@ -39,6 +39,7 @@ _DESCRIPTIONS = re.compile(
 
 _REFERENCE = re.compile(r"&#?\w{1,32};")
 _ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_QUOTES = {'"': "&quot;", "'": "&#39;"}
 _CDATA, _CDATA_END = "<![CDATA[", "]]>"
 
 Escape = Callable[[str], str]
@@ -72,18 +73,25 @@ class MarkupText(SegmentedText):
 
     @cached_property
     def _references(self) -> dict[int, str]:
-        """References to characters as the document spells them; characters that it has as such need none."""
+        texts = (self.text[piece.start : piece.end] for piece in self.pieces if piece.kind is PieceKind.TEXT)
+        return self._spellings(texts, _ESCAPED)
+
+    def _spellings(self, raws: Iterable[str], escaped: Mapping[str, str]) -> dict[int, str]:
+        """Return references to characters as texts spell them; what they have only as such needs none.
+
+        Args:
+            raws: Texts of the document.
+            escaped: References to characters that need one, unless it is `>` and the texts do without.
+        """
         found, plain = dict[str, str](), set[str]()
         unescaped = unescape_xml if self.rules.is_xml else unescape_html
-        for piece in self.pieces:
-            if piece.kind is PieceKind.TEXT:
-                raw = self.text[piece.start : piece.end]
-                for reference in _REFERENCE.findall(raw) if "&" in raw else ():
-                    if len(character := unescaped(reference)) == 1:
-                        found.setdefault(character, reference)
-                plain.update(_REFERENCE.sub("", raw) if "&" in raw else raw)
+        for raw in raws:
+            for reference in _REFERENCE.findall(raw) if "&" in raw else ():
+                if len(character := unescaped(reference)) == 1:
+                    found.setdefault(character, reference)
+            plain.update(_REFERENCE.sub("", raw) if "&" in raw else raw)
         bare = {">"} & plain - found.keys()
-        needed = {char: reference for char, reference in _ESCAPED.items() if char not in bare}
+        needed = {char: reference for char, reference in escaped.items() if char not in bare}
         spelled = {char: reference for char, reference in found.items() if char not in plain or char in needed}
         return {ord(char): reference for char, reference in (needed | spelled).items()}
 
@@ -106,16 +114,22 @@ class MarkupText(SegmentedText):
 
     def _with_white_space(self, block: TextBlock, translation: Parts) -> Iterator[Part]:
         """Yield the parts with the white space that the document has beside their codes, such as line breaks."""
-        spans = [block.tags.get((part.kind, part.pair)) if isinstance(part, Code) else None for part in translation]
+        spans = [self._own_span(block, part) for part in translation]
+        begin, end = block.start - self.offset, block.end - self.offset
         for part, before, after in zip(translation, (None, *spans), (*spans[1:], None), strict=False):
             if isinstance(part, str):
-                leading = before and _SPACE.match(self.text, before[1], block.end)
-                trailing = self._space_before(after[0], block.start) if after else ""
+                leading = before and _SPACE.match(self.text, before[1], end)
+                trailing = self._space_before(after[0], begin) if after else ""
                 if trailing and part.endswith(" ") and not (leading and part == " "):
                     part = part[:-1] + trailing
                 if leading and part.startswith(" "):
                     part = leading[0] + part[1:]
             yield part
+
+    def _own_span(self, block: TextBlock, part: Part) -> Span | None:
+        """Return the position of a code in this text; None for text."""
+        span = block.tags.get((part.kind, part.pair)) if isinstance(part, Code) else None
+        return span and (span[0] - self.offset, span[1] - self.offset)
 
     def _space_before(self, position: int, begin: int) -> str:
         start = position
@@ -124,12 +138,13 @@ class MarkupText(SegmentedText):
         return self.text[start:position]
 
     def write_value(self, value: AttributeValue, text: str) -> str:
-        escaped = self.finish(text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;"))
-        for reference in own_references(self.text[value.start : value.end], is_xml=False):
+        raw = self.text[value.start - self.offset : value.end - self.offset]
+        quote = value.quote or '"'
+        table = self._spellings([raw], {"&": "&amp;", "<": "&lt;", quote: _QUOTES[quote]})
+        escaped = self.finish(text.translate(table))
+        for reference in own_references(raw, is_xml=False):
             escaped = escaped.replace(f"&amp;{reference[3]};", reference[0])
-        if value.quote == '"':
-            return escaped
-        return escaped.replace("'", "&#39;") if value.quote else f'"{escaped}"'
+        return escaped if value.quote else f'"{escaped}"'
 
     def _attribute_values(self) -> Iterator[AttributeValue]:
         if self.rules.is_xml:

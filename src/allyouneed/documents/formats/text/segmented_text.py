@@ -66,12 +66,14 @@ class SegmentedText:
         first_line: Number of its first line, for positions.
         units: Text blocks and values within codes, in document order.
         on_change: What else changes if a unit does: for a position, the end and the new text.
+        offset: Position of this text in the one in which it is embedded.
     """
 
     def __init__(self, text: str, first_line: int = 1):
         self.text, self.first_line = text, first_line
         self.units: list[TextBlock | AttributeValue] = []
         self.on_change: dict[int, tuple[int, str]] = {}
+        self.offset = 0
 
     @property
     def segments(self) -> list[Segment]:
@@ -125,6 +127,7 @@ class SegmentedText:
 
     def embed(self, inner: SegmentedText, start: int) -> list[TextBlock | AttributeValue]:
         """Return the units of text that begins at a position of this one."""
+        inner.offset += start
         for unit in inner.units:
             unit.start, unit.end, unit.owner = unit.start + start, unit.end + start, inner
             if isinstance(unit, TextBlock):
