@@ -3,11 +3,11 @@
 import io
 import random
 from collections import Counter
-from itertools import accumulate
 
 import pytest
 import sentencepiece
 
+from allyouneed.data.files.formats import read_pairs
 from allyouneed.data.tokens.sentencepiece_model import read_model
 from allyouneed.data.tokens.text_counts import TextCounts
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, to_nfc
@@ -73,21 +73,16 @@ def test_counts_of_frequent_words_stay_exact_beyond_the_limit():
     )
 
 
-@pytest.mark.parametrize(("subwords", "limit"), [("bpe", 40_000), ("unigram", 300_000)])
-def test_a_tokenizer_from_a_part_needs_hardly_more_tokens(subwords, limit):
-    rng = random.Random(2)
-    stems = ["".join(rng.choices("bdfgklmnrst", k=2) + rng.choices("aeiou", k=2)) for _ in range(400)]
-    words = [a + b for a in stems[:200] for b in stems[200:]]
-
-    weights = list(accumulate(1 / rank for rank in range(1, len(words) + 1)))
-
-    def sentences(count):
-        return [" ".join(rng.choices(words, cum_weights=weights, k=8)) for _ in range(count)]
-
-    train, test = sentences(6000), sentences(500)
-    whole, part = (learn_from_counts(counted(train, subwords, limit), 1200, subwords, 1.0) for limit in (10**9, limit))
-    needed = [sum(map(len, tokenizer.encode_all(test))) for tokenizer in (whole, part)]
-    assert needed[1] < needed[0] * 1.1  # the sentences have 426,000 characters, the different words 89,000
+@pytest.mark.parametrize("subwords", ["bpe", "unigram"])
+def test_a_tokenizer_of_real_text_from_a_part_needs_hardly_more_tokens(multi30k, subwords):
+    texts = [text for pair in read_pairs([multi30k / f"val.{side}.gz" for side in ("de", "en")]) for text in pair[1:3]]
+    train, test = texts[200:], texts[:200]
+    whole, part = counted(train, subwords), counted(train, subwords, 20_000)
+    assert sum(map(len, part._counts)) <= 25_000 < sum(map(len, whole._counts))
+    assert (whole.is_weighted, part.is_weighted) == (subwords == "bpe", True)
+    tokenizers = [learn_from_counts(text, 1500, subwords, 1.0) for text in (whole, part)]
+    needed = [sum(map(len, tokenizer.encode_all(test))) for tokenizer in tokenizers]
+    assert needed[1] < needed[0] * 1.1
 
 
 def test_a_tokenizer_of_each_side(tmp_path):

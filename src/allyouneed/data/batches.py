@@ -18,7 +18,6 @@ from allyouneed.data.mixture import Mixture
 from allyouneed.data.store import PairStore, Sentences
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 
-_MOST_COMBINATIONS = 1 << 22  # of lengths, for which a table is made
 _PART = 1 << 20  # sentences whose lengths are computed at a time
 
 
@@ -112,20 +111,10 @@ def token_batches(
     if random is not None:
         random.shuffle(ties)
     source_lengths, target_lengths = _narrow(source_lengths), _narrow(target_lengths)
-    order = ties[_order(source_lengths, target_lengths, ties)]
+    # Linear time for 16-bit lengths; one sort by a rank of both lengths was not faster with 10 million pairs.
+    order = ties[np.lexsort((source_lengths[ties], target_lengths[ties]))]
     ends = _batch_ends(np.maximum(source_lengths, target_lengths)[order], batch_tokens)
     return [order[start:end] for start, end in pairwise([0, *ends])]
-
-
-def _order(source_lengths: np.ndarray, target_lengths: np.ndarray, ties: np.ndarray) -> np.ndarray:
-    """Return the order of `ties`, which are pair indices, by their target lengths and then their source lengths."""
-    width, height = (int(side.max(initial=0)) + 1 for side in (source_lengths, target_lengths))
-    if width * height <= _MOST_COMBINATIONS:  # one sort by the rank of both lengths instead of two sorts
-        both = target_lengths * np.int32(width) + source_lengths
-        ranks = np.cumsum(np.bincount(both) > 0) - 1
-        if ranks.max(initial=0) < 2**16:
-            return np.argsort(ranks.astype(np.uint16)[both][ties], kind="stable")
-    return np.lexsort((source_lengths[ties], target_lengths[ties]))
 
 
 def _batch_ends(lengths: np.ndarray, batch_tokens: int) -> list[int]:

@@ -1,11 +1,13 @@
 """The text from which a tokenizer is trained, in bounded memory: the different words, and how often each occurs.
 
 BPE and vocabularies of words or characters are functions of the counts of words, which take far less memory than the
-text. A unigram model is trained from sentences: its first pieces are frequent substrings of a text. Tabs are spaces.
+text. A unigram model is trained from sentences while they are within the limit, as SentencePiece does, which takes its
+first pieces from their substrings; and else from words, with about as many tokens (`benchmarks/tokenizer_text.py`).
+Tabs are spaces.
 
 Beyond the limit, rare words are sampled: with a threshold t, a word that occurs n < t times is kept with the
 probability n/t and then counts t times, so that the expected counts are those of the text (threshold sampling, Duffield
-et al. 2005). Sentences are all rare.
+et al. 2005).
 """
 
 from __future__ import annotations
@@ -24,11 +26,11 @@ _CHECKS = 4  # measurements of the memory while text of the size of the limit is
 
 
 class TextCounts:
-    """Occurrences of the different words of a text, or of its sentences.
+    """Occurrences of the different words of a text; for a unigram model, of its sentences while they are few.
 
     Args:
         subwords: Algorithm of the tokenizer: "bpe", "unigram", "word" or "char".
-        limit: Characters of different words or sentences that are kept, at most; a quarter more for a moment.
+        limit: Characters of different words or sentences that are kept; a quarter more for a moment.
         symbols: User-defined symbols of the tokenizer; with spaces in them, sentences are counted instead of words.
 
     Attributes:
@@ -51,19 +53,16 @@ class TextCounts:
         text = to_nfc(sentence).replace("\t", " ")
         if 4 * len(text) > LONGEST_SENTENCE and len(text.encode()) > LONGEST_SENTENCE:
             return
-        # SentencePiece takes this character for a space, but not at the end of a sentence.
-        self._counts.update(text.split(" ") if self._in_words and _SPACE not in text else [text])
+        self._counts.update(self._items(text))
         self._unmeasured += len(text)
         if self._unmeasured * _CHECKS > self._limit:
             self._unmeasured = 0
-            if sum(map(len, self._counts)) > self._limit:
-                self._sample()
+            self._keep_limit()
 
     def lines(self) -> Iterator[str]:
         """Yield the text for SentencePiece: in its format "tsv", words with counts, else sentences."""
         if not self.is_weighted:
-            found = ((text, round(count / self._threshold)) for text, count in self._counts.items())
-            return chain.from_iterable(repeat(text, count) for text, count in found)
+            return chain.from_iterable(repeat(text, count) for text, count in self._counts.items())
         return (f"{item}\t{count}" for item, count in self._counts.items() if item)
 
     def characters(self) -> Counter[str]:
@@ -74,6 +73,22 @@ class TextCounts:
                 counts[character] += count
             counts[" "] += count
         return counts
+
+    def _items(self, text: str) -> list[str]:
+        # SentencePiece takes this character for a space, but not at the end of a sentence.
+        return text.split(" ") if self._in_words and _SPACE not in text else [text]
+
+    def _keep_limit(self) -> None:
+        if sum(map(len, self._counts)) <= self._limit:
+            return
+        if not self.is_weighted:
+            self.is_weighted = self._in_words = True
+            sentences, self._counts = self._counts, Counter()
+            for text, count in sentences.items():
+                for word in self._items(text):
+                    self._counts[word] += count
+        if sum(map(len, self._counts)) > self._limit:
+            self._sample()
 
     def _sample(self) -> None:
         """Keep half of what the limit allows."""
