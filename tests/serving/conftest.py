@@ -34,6 +34,7 @@ def serving(
 ) -> Iterator[str]:
     """Run a server for the duration of the block, by default on a free port; yields its address."""
     server = BoundedServer(build_app(registry, settings), settings, protocol=protocol)
+    server.config.port = port
     thread = threading.Thread(target=partial(uvicorn.Server.run, server))  # without ending the process
     thread.start()
     try:

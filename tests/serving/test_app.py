@@ -14,6 +14,7 @@ import requests
 from allyouneed.serving.model_worker import ModelWorker
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.server_settings import ServerSettings
+from allyouneed.serving.state import ApplicationState
 from tests.serving.conftest import serving
 
 
@@ -137,8 +138,10 @@ def test_a_request_over_the_time_limit_is_503(translator):
         assert "not translated within" in response.json()["error"]
 
 
-def test_shutdown_finishes_accepted_requests(registry):
+def test_shutdown_finishes_accepted_requests(registry, monkeypatch):
     answers: list[int] = []
+    admit, admitted = ApplicationState.admit, []
+    monkeypatch.setattr(ApplicationState, "admit", lambda *arguments: admitted.append(1) or admit(*arguments))
 
     def ask(address: str) -> None:
         body = {"q": "\n".join(f"a b {x} {y}" for x in "abcdefgh" for y in "abcdefgh"), "source": "aa", "target": "bb"}
@@ -148,7 +151,7 @@ def test_shutdown_finishes_accepted_requests(registry):
         clients = [threading.Thread(target=ask, args=(address,)) for _ in range(4)]
         for client in clients:
             client.start()
-        while "allyouneed_batch_sentences_count 0.0" in requests.get(f"{address}/metrics", timeout=300).text:
+        while len(admitted) < 4:
             time.sleep(0.005)
     for client in clients:
         client.join()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from itertools import count
 
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -17,6 +18,7 @@ from allyouneed.serving.cancellation import cancel_request
 from allyouneed.serving.server_settings import ServerSettings
 
 _H2C = b"h2c"
+_MOMENTS = count()  # for the order of events, which a clock may give the same time
 _OFFER_OF_HTTP2 = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*(?=\r\n)", re.IGNORECASE)
 _REQUEST_TIMEOUT, _HEADERS_TOO_LARGE, _UNAVAILABLE = 408, 431, 503
 
@@ -41,7 +43,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._head_bytes, self._in_request = 0, False
         self._timer: asyncio.TimerHandle | None = self.loop.call_later(self.max_seconds, self._on_timeout)
         self._reading_timer: asyncio.TimerHandle | None = None
-        self._idle_since = self.loop.time()
+        self._idle_since = next(_MOMENTS)
         self._network = network_of(self.client[0]) if self.client else ""
         self._make_room()
 
@@ -84,7 +86,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        self._idle_since = self.loop.time()
+        self._idle_since = next(_MOMENTS)
         super().on_response_complete()
 
     def pause_writing(self) -> None:
