@@ -42,6 +42,14 @@ def test_the_client_creates_a_glossary_from_csv(client):
     client.delete_glossary(created)
 
 
+def test_a_glossary_may_be_created_without_dictionaries(client):
+    created = client.create_multilingual_glossary("empty", [])
+    assert client.get_multilingual_glossary(created.glossary_id).dictionaries == []
+    change = Dictionary("aa", "bb", {"a": "b"})
+    assert len(client.update_multilingual_glossary_dictionary(created, change).dictionaries) == 1
+    client.delete_multilingual_glossary(created)
+
+
 def test_the_client_lists_language_pairs(client):
     pairs = {(pair.source_lang, pair.target_lang) for pair in client.get_glossary_languages()}
     assert pairs == {("aa", "bb"), ("bb", "cc"), ("aa", "cc")}

@@ -56,7 +56,7 @@ class MultilingualGlossaryRequest(GlossaryFields):
     """A new glossary."""
 
     name: UnicodeText = Field(description="Name of the glossary.")
-    dictionaries: list[DictionaryRequest] = Field(min_length=1, description="A dictionary for each language pair.")
+    dictionaries: list[DictionaryRequest] = Field([], description="A dictionary for each language pair.")
 
 
 class GlossaryChange(GlossaryFields):
