@@ -218,6 +218,12 @@ def test_descriptions_of_pictures_are_translated_and_file_names_not():
     assert 'descr="A RED DOG"' in written(body)
 
 
+def test_paragraphs_of_other_namespaces_are_kept():
+    body = paragraph(run("text")) + '<p xmlns="http://example.com/x">other</p>'
+    assert [shape(each.source) for each in read(docx(body)).segments] == ["text"]
+    assert "other</p>" in written(body)
+
+
 def test_comments_are_kept_and_reported():
     document = read(docx(paragraph(run("a")), comments=f"<w:comment>{paragraph(run('why?'))}</w:comment>"))
     assert [each.text for each in document.segments] == ["a"]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allyouneed.documents.document import ReadOptions, read_document
+from allyouneed.documents.formats.text import subtitle_lines
 from allyouneed.documents.formats.text.subtitle_lines import balanced_lines, divided
 from allyouneed.documents.segments import Code, CodeKind, plain_text
 from allyouneed.errors import UserError
@@ -172,3 +173,24 @@ def test_times_with_errors_and_all_line_ends_are_kept(end):
     assert [segment.text for segment in document.segments] == ["a dog", cat.replace(end, " ")]
     assert document.write([("A DOG",), (cat.replace(end, " ").upper(),)]).decode() == text.upper()
     assert list(document.notes) == ["“00:00:07,000 --> 00:00:11:890” is no time, and is kept as it is"]
+
+
+@given(
+    st.lists(st.sampled_from(["a", "bb,", "hello.”", "的中。文", "x" * 9]), min_size=1, max_size=40),
+    st.lists(st.floats(0, 120), min_size=1, max_size=6),
+    st.floats(0, 15),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_few_candidates_give_the_same_breaks_as_all(words, ideal, bonus):
+    text, ideal = " ".join(words), sorted(ideal)
+    found = subtitle_lines._cuts(text, ideal, bonus)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            subtitle_lines, "_candidates", lambda columns, column, bonus, first, last: range(first, max(first, last))
+        )
+        assert subtitle_lines._cuts(text, ideal, bonus) == found
+
+
+def test_long_text_has_few_candidates_for_each_break():
+    columns = list(range(0, 100_000, 5))
+    assert len(subtitle_lines._candidates(columns, 50_001.0, 6.3, 10, 20_000)) == 3

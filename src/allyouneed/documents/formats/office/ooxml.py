@@ -218,7 +218,7 @@ def text_units(
         elif name == "v":
             if _is_cached_text(element):
                 units.append(text_unit(element, f"{start}data"))
-        else:
+        elif name in _DESCRIBED:  # not a p of another namespace
             units += _descriptions(element, start)
     return units
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from unicodedata import east_asian_width
@@ -15,6 +16,7 @@ _LONGEST_LINE = 42  # columns; Netflix's and the EBU's limit for Latin scripts, 
 _WIDE = r"[\u1100-\u115f\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60]"
 _BREAK = re.compile(rf"(?<=\S)\s+(?=\S)|(?<={_WIDE})(?=[^\s、。，．！？」』）】〉》ー…])(?<![（「『【〈《])")
 _AFTER_PUNCTUATION = re.compile(r"[,.;:!?…，、。！？；：]['\"”’»」』]*$")
+_MOST_MARKS = 8  # a punctuation mark and closing quotation marks
 _BONUS = 0.15  # of the text: how far a break may move to follow punctuation
 
 
@@ -57,16 +59,28 @@ def _cuts(text: str, ideal: list[float], bonus: float) -> list[Cut | None]:
     """The breaks nearest to ideal columns, in order; None where no break is left."""
     breaks = [match.span() for match in _BREAK.finditer(text)]
     columns = [_columns(text[:start]) for start, _ in breaks] if len(text) < 2_000 else [start for start, _ in breaks]
-    costs = [0.0 if _AFTER_PUNCTUATION.search(text, 0, start) else bonus for start, _ in breaks]
+    costs = [0.0 if _AFTER_PUNCTUATION.search(text, max(0, start - _MOST_MARKS), start) else bonus for start, _ in breaks]
     cuts: list[Cut | None] = []
     first = 0
     for index, column in enumerate(ideal):
         last = len(breaks) - (len(ideal) - index - 1)  # leave a break for each of the others
-        choices = range(first, max(last, first + 1) if first < len(breaks) else first)
+        last = max(last, first + 1) if first < len(breaks) else first
+        choices = _candidates(columns, column, bonus, first, last)
         best = min(choices, key=lambda at: abs(columns[at] - column) + costs[at], default=None)
         cuts.append(None if best is None else breaks[best])
         first = first if best is None else best + 1
     return cuts
+
+
+def _candidates(columns: Sequence[float], column: float, bonus: float, first: int, last: int) -> range:
+    """The breaks from `first` on and before `last` that are at most `bonus` farther from a column than the nearest."""
+    if first == last:
+        return range(0)
+    after = bisect_left(columns, column, first, last)
+    farthest = min(abs(columns[at] - column) for at in (max(after - 1, first), min(after, last - 1))) + bonus
+    return range(
+        bisect_left(columns, column - farthest, first, last), bisect_right(columns, column + farthest, first, last)
+    )
 
 
 def _cut(parts: Parts, cuts: Sequence[Cut | None]) -> list[Parts]:
