@@ -145,6 +145,23 @@ def test_marked_sentences_of_a_target_are_filled_in():
     assert '<mrk mtype="seg" mid="1">Eins.</mrk> <mrk mtype="seg" mid="2">Zwei.</mrk></target>' in written
 
 
+@pytest.mark.parametrize("target", ["", '<target><mrk mtype="seg" mid="1"/> <mrk mtype="seg" mid="2"/></target>'])
+@pytest.mark.parametrize(
+    ("marked", "texts"),
+    [
+        ('<mrk mtype="seg" mid="1">One. <mrk mtype="seg" mid="2">Two.</mrk></mrk>', ["One. Two."]),
+        ('<mrk mtype="seg" mid="1">One.</mrk> <mrk mtype="seg" mid="1">Two.</mrk>', ["One.", "Two."]),
+    ],
+)
+def test_nested_and_repeated_marked_sentences_are_written_once(marked, texts, target):
+    start, end = XLIFF_1.index('<mrk mtype="seg" mid="1">One.'), XLIFF_1.index("</seg-source>")
+    text = XLIFF_1[:start] + marked + XLIFF_1[end:]
+    text = text.replace('<target state="needs-translation" xml:lang="de"/>', target)
+    document = read("1.xlf", text)
+    assert [s.text for s in document.segments[2 : 2 + len(texts)]] == texts
+    read("1.xlf", in_capitals(document))
+
+
 def test_segments_of_xliff_2():
     segments = read("2.xlf").segments
     assert [(s.text, s.is_finished) for s in segments] == [("Hi you %s, a Rex", False), ("A", True), ("C", True)]

@@ -7,7 +7,7 @@ state other than new or needing translation, or if it has a target that differs 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -179,12 +179,13 @@ def _add(found: Xliff, node: Node) -> None:
     if source is None:
         return
     last = node.first("seg-source") or source
-    sentences = [each for each in last.walk() if tree.get(each, "mtype") == "seg" and each.inner[0] < each.end]
+    marked = (each for each in last.walk() if tree.get(each, "mtype") == "seg")
+    sentences = [each for each in _outermost(marked) if each.inner[0] < each.end]
     if last is not source and sentences:
         source = last
-        inside = [each for each in target.walk() if each.name == "mrk"] if target else []
+        inside = _outermost(each for each in target.walk() if each.name == "mrk") if target else []
         by_id = {tree.get(each, "mid"): each for each in inside}
-        pieces = [Piece(each, by_id.get(tree.get(each, "mid"))) for each in sentences]
+        pieces = [Piece(each, by_id.pop(tree.get(each, "mid"), None)) for each in sentences]
     else:
         pieces = [Piece(source, target)]
     unit = Unit(node, source, last, target, pieces)
@@ -198,6 +199,15 @@ def _add(found: Xliff, node: Node) -> None:
             limit = int(longest) if longest.isdecimal() else None
             found.segments.append(Segment(parts, where, existing or None, is_finished, limit))
             found.places.append((unit, index))
+
+
+def _outermost(nodes: Iterable[Node]) -> list[Node]:
+    """Elements in document order, without those within another one of them."""
+    found: list[Node] = []
+    for node in nodes:
+        if not found or node.start >= found[-1].end:
+            found.append(node)
+    return found
 
 
 def _parts(tree: XmlTree, node: Node) -> Parts:

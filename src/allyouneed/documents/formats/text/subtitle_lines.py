@@ -59,7 +59,7 @@ def _cuts(text: str, ideal: list[float], bonus: float) -> list[Cut | None]:
     """The breaks nearest to ideal columns, in order; None where no break is left."""
     breaks = [match.span() for match in _BREAK.finditer(text)]
     columns = [_columns(text[:start]) for start, _ in breaks] if len(text) < 2_000 else [start for start, _ in breaks]
-    costs = [0.0 if _AFTER_PUNCTUATION.search(text, max(0, start - _MOST_MARKS), start) else bonus for start, _ in breaks]
+    costs = [0.0 if _follows_punctuation(text, start) else bonus for start, _ in breaks]
     cuts: list[Cut | None] = []
     first = 0
     for index, column in enumerate(ideal):
@@ -70,6 +70,10 @@ def _cuts(text: str, ideal: list[float], bonus: float) -> list[Cut | None]:
         cuts.append(None if best is None else breaks[best])
         first = first if best is None else best + 1
     return cuts
+
+
+def _follows_punctuation(text: str, at: int) -> bool:
+    return _AFTER_PUNCTUATION.search(text, max(0, at - _MOST_MARKS), at) is not None
 
 
 def _candidates(columns: Sequence[float], column: float, bonus: float, first: int, last: int) -> range:
