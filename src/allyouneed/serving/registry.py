@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from allyouneed.errors import UserError
@@ -14,6 +15,7 @@ from allyouneed.translation.translator import Translator
 
 LanguagePair = tuple[str, str]  # source and target code, see `languages.py`
 Route = list[LanguagePair]  # pairs to translate through, in order
+_MOST_CACHED = 1000  # clients choose the codes
 _LONGEST_CODE = 40  # characters of a requested code
 
 
@@ -26,6 +28,8 @@ class TranslatorRegistry:
 
     def __init__(self, translators: dict[LanguagePair, Translator]):
         self.translators = translators
+        self._served_code = lru_cache(_MOST_CACHED)(self._find_code)
+        self._shortest_route = lru_cache(_MOST_CACHED)(self._search_route)
         self._origins: dict[str, list[str]] = {}
         for translator in translators.values():
             _ = translator.engine  # builds the engine before several threads share it
@@ -72,6 +76,9 @@ class TranslatorRegistry:
         Raises:
             ApiError: 400 if the language is not served.
         """
+        return self._served_code(code)
+
+    def _find_code(self, code: str) -> str:
         served = {code for pair in self.translators for code in pair}
         requested = canonical_code(code[:_LONGEST_CODE]) or f"x-{code.strip().lower()}"
         for candidate in (requested, primary(requested)):
@@ -82,7 +89,7 @@ class TranslatorRegistry:
             return related[0]
         raise ApiError(400, f"{code[:20]} is not supported; GET /languages lists the languages")
 
-    def _shortest_route(self, source: str, target: str) -> Route:
+    def _search_route(self, source: str, target: str) -> Route:
         """Search breadth-first; return [] if there is no route."""
         if source == target:
             return [(source, target)] if (source, target) in self.translators else []
