@@ -102,6 +102,7 @@ def test_the_compose_file_fits_the_image_and_nginx():
         assert server["environment"]["FORWARDED_ALLOW_IPS"] == addresses[2]
         assert server["build"] == {"context": "..", "dockerfile": "deploy/Containerfile"}
         assert server["read_only"]
+        assert json.dumps(server["healthcheck"]["test"][1:]) == arguments("HEALTHCHECK")[0].partition("CMD ")[2]
         assert server["cap_drop"] == ["ALL"]
         assert "ports" not in server  # only the proxy is reachable
     volumes = [{volume.rpartition(":/state")[0] for volume in server["volumes"]} for server in servers]

@@ -9,9 +9,12 @@ from itertools import pairwise
 import pytest
 import requests
 
+from allyouneed.serving.registry import TranslatorRegistry
+from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.translation.options import SearchOptions, option_of
 from allyouneed.translation.scoring import score_pairs, word_log_probabilities
 from allyouneed.translation.sentence_translation import TranslatedSentence
+from tests.serving.conftest import serving
 
 
 def only_translation(response: requests.Response) -> dict:
@@ -275,3 +278,13 @@ def test_a_glossary_applies_to_the_native_api(post, address):
         assert post("/api/translate", source="aa", target_prefix="c", **body).status_code == 400
     finally:
         requests.delete(f"{address}/v3/glossaries/{identifier}", timeout=60)
+
+
+def test_a_language_that_is_not_served_is_reported(translator):
+    registry = TranslatorRegistry({("de", "en"): translator})
+    with serving(registry, ServerSettings(threads=1, seconds=300)) as address:
+        body = {"q": "Il gatto dorme sul divano e non vuole uscire con questo tempo.", "target": "en"}
+        response = requests.post(f"{address}/api/translate", json=body, timeout=60)
+    assert response.status_code == 400
+    assert response.json()["detected"]["language"] == "it"
+    assert response.json()["detected"]["certain"]

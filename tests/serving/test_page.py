@@ -179,6 +179,40 @@ def answering(page: playwright.Page, status: int = 200, **changes) -> None:
     page.route("**/api/translate", lambda route: route.fulfill(status=status, json=body))
 
 
+@pytest.mark.parametrize(
+    ("detected", "expected"),
+    [
+        ({"language": "aa", "confidence": 98.4, "certain": True}, "Detected: Qafar (98% confidence)"),
+        ({"language": "aa", "confidence": 41.0, "certain": False}, "Possibly Qafar (41% confidence)."),
+        ({"language": "bb", "confidence": 90.0, "certain": True}, "The text is already in"),
+        ({"language": "aa", "confidence": 0.0, "certain": False}, "The language cannot be detected."),
+    ],
+)
+def test_the_detected_language_is_shown_with_its_confidence(page, detected, expected):
+    uncertain = "The source language is uncertain: Afar with confidence 41."
+    answering(page, detected=detected, problems=[uncertain])
+    page.select_option("#source", "auto")
+    page.select_option("#target", "bb")
+    page.locator("#text").fill("a")
+    playwright.expect(page.locator("#detection")).to_contain_text(expected)
+    playwright.expect(page.locator("#problems")).to_be_hidden()  # it is said once
+    page.locator("#source").select_option("aa")
+    answering(page)
+    page.locator("#text").fill("b")
+    playwright.expect(page.locator("#detection")).to_be_hidden()
+
+
+def test_a_language_that_is_not_served_is_named(page):
+    answering(page, 400, error="Italian", detected={"language": "it", "confidence": 97.2, "certain": True})
+    page.select_option("#source", "auto")
+    page.locator("#text").fill("Il gatto dorme.")
+    expected = "This looks like Italian (97% confidence), which this server does not translate."
+    playwright.expect(page.locator("#detection")).to_have_text(expected)
+    playwright.expect(page.locator("#notice")).to_be_hidden()
+    page.locator("#locale").click()
+    playwright.expect(page.locator("#detection")).to_contain_text("이탈리아어로 보입니다(신뢰도 97%)")
+
+
 def test_problems_are_listed(page):
     problems = ["“{name}” is missing in the translation.", "“<b>” is unchanged in the translation."]
     answering(page, problems=problems)

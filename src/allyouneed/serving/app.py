@@ -22,7 +22,7 @@ from allyouneed import __version__
 from allyouneed.config.descriptions import plain_message
 from allyouneed.errors import UserError
 from allyouneed.serving import deepl, deepl_glossaries, deepl_languages, explorer_routes, libretranslate, native
-from allyouneed.serving.api_errors import ApiError
+from allyouneed.serving.api_errors import ApiError, UnservedLanguageError
 from allyouneed.serving.api_keys import AccessControl
 from allyouneed.serving.body import BodyLimitMiddleware
 from allyouneed.serving.cancellation import CancellationMiddleware
@@ -250,6 +250,9 @@ def _api_error_response(request: Request, error: ApiError) -> JSONResponse:
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
     if error.status == _UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, UnservedLanguageError) and request.scope["path"].startswith("/api/"):
+        content = {"error": error.message, "detected": native.detected_json(error.detected)}
+        return JSONResponse(content, error.status, headers)
     return _error_response(request, error.status, error.message, headers)
 
 

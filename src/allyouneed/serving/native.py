@@ -15,6 +15,7 @@ from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.api_keys import owner_of
 from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body
 from allyouneed.serving.deepl_glossaries import chosen_glossary, finders_with
+from allyouneed.serving.detect import DetectedLanguage
 from allyouneed.serving.document_jobs import DocumentJob, file_types
 from allyouneed.serving.event_stream import prepend, translation_events
 from allyouneed.serving.model_worker import TranslationOptions
@@ -178,10 +179,15 @@ def result_json(result: TextResult) -> dict[str, Any]:
     return {
         "text": result.text,
         "alternatives": result.alternatives,
-        "detected": result.detected._asdict() if result.detected else None,
+        "detected": detected_json(result.detected) if result.detected else None,
         "sentences": [_sentence_json(sentence) for sentence in result.sentences],
         "problems": listed(result.problems),
     }
+
+
+def detected_json(detected: DetectedLanguage) -> dict[str, Any]:
+    """Return a detected language in the form of /api/translate."""
+    return {**detected._asdict(), "certain": detected.is_certain}
 
 
 def _sentence_json(sentence: AlignedSentence) -> dict[str, Any]:

@@ -63,10 +63,10 @@ export function showDetected(found) {
   line.textContent = confidence ? message(detectionKind(found), ...values) : message("undetected");
 }
 
-function detectionKind({ language, certain, confidence }) {
+function detectionKind({ language, certain }) {
   if (primary(language) === primary(target.value)) return "inTarget";
   if (!served.languages.some(({ code }) => code === language)) return "unsupported";
-  return certain ?? confidence >= 50 ? "detection" : "unsure";
+  return certain ? "detection" : "unsure";
 }
 
 /** Returns the languages after exchanging them, or null if the reverse direction is not served. */

@@ -30,7 +30,10 @@ function showList(section, items) {
   $(`${section} ul`).replaceChildren(...items.map((item) => element("li", {}, item)));
 }
 
-const showProblems = (problems) => showList("#problems", problems);
+/** Lists what the user should check; an uncertain language is shown beside the languages instead. */
+function showProblems(problems) {
+  showList("#problems", problems.filter((problem) => !problem.startsWith("The source language is uncertain")));
+}
 
 function showAlternatives(alternatives) {
   const buttons = alternatives.map((alternative) => {
