@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-REQUESTS, CLIENTS, SETTLING = 20_000, 8, 3000
+REQUESTS, CLIENTS, SETTLING = 20_000, 64, 3000
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
@@ -190,7 +190,9 @@ async def ready(request: Request) -> dict[str, str]:
     return {"status": "ready"}
 
 
-@operations.get("/metrics", responses={401: {"description": "The token is missing or wrong."}})
+@operations.get(
+    "/metrics", response_class=PlainTextResponse, responses={401: {"description": "The token is missing or wrong."}}
+)
 async def prometheus_metrics(request: Request) -> Response:
     """Return Prometheus metrics; `Authorization: Bearer TOKEN` is required if the server has a token."""
     state = application_state(request)

@@ -45,11 +45,28 @@ class DirectRoute(APIRoute):
 
 def request_body(model: type[BaseModel]) -> dict[str, Any]:
     """Describe a body that may be JSON or a form."""
-    schema = model.model_json_schema()
+    schema = _inlined(model.model_json_schema())
     media_types = ("application/json", "application/x-www-form-urlencoded")
     return {
         "requestBody": {"required": True, "content": {media_type: {"schema": schema} for media_type in media_types}}
     }
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """Put definitions where they are used, since references are relative to the whole OpenAPI document."""
+    definitions = schema.pop("$defs", {})
+
+    def inline(part: Any) -> Any:
+        if isinstance(part, list):
+            return [inline(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        if reference := part.get("$ref"):
+            return inline(definitions[reference.rpartition("/")[2]])
+        return {name: inline(value) for name, value in part.items()}
+
+    found: dict[str, Any] = inline(schema)
+    return found
 
 
 def upload_body(*fields: str, required: tuple[str, ...] = ("target",)) -> dict[str, Any]:
