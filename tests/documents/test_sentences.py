@@ -1,4 +1,5 @@
 import pytest
+import sentencex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,3 +25,29 @@ def test_spacing_is_preserved(text, language):
 )
 def test_sentence_boundaries(language, text, sentences):
     assert [s.sentence for s in split_sentences(text, language) if s.sentence] == sentences
+
+
+def test_a_long_line_is_split_at_the_same_sentence_ends():
+    """Windows do not change the sentences, wherever they are cut."""
+    sentences = [f"Sentence {'number ' * (number % 40)}of Mr. Smith ends." for number in range(300)]
+    assert [each.sentence for each in split_sentences(" ".join(sentences), "en")] == sentences
+
+
+def test_a_line_without_sentence_ends_is_cut_between_words():
+    line = "word " * 5000
+    pieces = split_sentences(line, "en")
+    assert join_sentences(pieces, [piece.sentence for piece in pieces]) == line
+    assert {word for piece in pieces for word in piece.sentence.split()} == {"word"}
+
+
+@pytest.mark.parametrize("unit", ["`", "![", "<!--", '." ', "1. ", "A. ", "(", "“"])
+def test_sentencex_gets_short_texts_only(unit, monkeypatch):
+    """Its time is quadratic for some of these, and it blocks all other threads of Python."""
+    given_to_it = []
+    segment = sentencex.segment
+    monkeypatch.setattr(
+        sentencex, "segment", lambda language, text: given_to_it.append(text) or segment(language, text)
+    )
+    split_sentences(unit * (50_000 // len(unit)), "en")
+    assert max(map(len, given_to_it)) <= 4000
+    assert sum(map(len, given_to_it)) <= 2 * 50_000

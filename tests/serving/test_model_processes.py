@@ -10,15 +10,22 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 import requests
 
 from allyouneed.errors import UserError
+from allyouneed.serving import model_processes
+from allyouneed.serving.model_processes import ProcessWorker
+from allyouneed.serving.model_worker import BatchKey, translate
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.startup import serve
+from allyouneed.translation.sentence_translation import Sentence
+from allyouneed.translation.stopping import StoppedError, check_needed, stopping_when
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
 
@@ -86,3 +93,34 @@ def test_requests_are_translated_in_processes_that_share_the_models(toy_run):
 def test_threads_and_processes_exclude_each_other(toy_run):
     with pytest.raises(UserError, match="--threads and --processes"):
         serve([toy_run], ServerSettings(threads=2, processes=2), print)
+
+
+class SteppingWorker:
+    """Takes the place of a model: holds batches with "h" until nobody needs them, and copies others."""
+
+    def __init__(self, registry: object):
+        pass
+
+    def work(self, key, payloads):
+        while any("h" in payload.text for payload in payloads):
+            check_needed()
+        return [payload.text for payload in payloads]
+
+
+class PipedProcesses:
+    """Takes the place of `ModelProcesses`: the other end of each connection is a thread."""
+
+    def start(self) -> Connection:
+        ours, theirs = Pipe()
+        threading.Thread(target=model_processes._translate, args=(theirs, None), daemon=True).start()
+        return ours
+
+
+def test_a_model_process_stops_a_batch_that_nobody_needs(monkeypatch):
+    monkeypatch.setattr(model_processes, "ModelWorker", SteppingWorker)
+    worker, key = ProcessWorker(PipedProcesses()), BatchKey(translate, ("aa", "bb"))
+    with pytest.raises(StoppedError), stopping_when(lambda: True):
+        worker.work(key, [Sentence("h")])
+    with suppress(StoppedError), stopping_when(lambda: True):  # the results may come before the process is stopped
+        assert worker.work(key, [Sentence("a")]) == ["a"]
+    assert worker.work(key, [Sentence("b"), Sentence("c")]) == ["b", "c"]

@@ -306,3 +306,20 @@ def test_every_part_of_a_long_text_begins_with_the_language_code():
     assert len(parts) > 1
     assert all(part.ids[0] == code and len(part.ids) <= translator.longest_source for part in parts)
     assert sum(part.ids.count(code) for part in parts) == len(parts)
+
+
+def test_a_long_word_is_cut_with_few_encodings(translator, monkeypatch):
+    """The number of characters that are encoded is linear in the length of the word."""
+    encoded: list[int] = []
+    encode = type(translator.tokenizer).encode
+    monkeypatch.setattr(
+        type(translator.tokenizer), "encode", lambda self, text: encoded.append(len(text)) or encode(self, text)
+    )
+    totals = []
+    for length in (20_000, 40_000):
+        encoded.clear()
+        parts = translator.splitter.cut("a" * length)
+        assert "".join(part for part, _ in parts) == "a" * length
+        totals.append(sum(encoded))
+    assert totals[1] < 2.2 * totals[0]
+    assert totals[1] < 60 * 40_000

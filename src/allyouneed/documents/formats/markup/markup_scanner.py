@@ -14,6 +14,8 @@ from enum import Enum
 from html import unescape
 from itertools import pairwise
 
+from allyouneed.translation.stopping import check_needed
+
 # fmt: off
 VOID = frozenset((
     "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "img", "input", "keygen", "link",
@@ -102,6 +104,7 @@ class _Scanner:
     def pieces(self) -> Iterator[Piece]:
         text, position, begin = self.text, 0, 0  # `begin`: of text that is not yet a piece
         while (at := text.find("<", position)) >= 0:
+            check_needed()
             if found := self._markup(at):
                 yield from self._text(begin, at)
                 yield from found

@@ -15,6 +15,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 from allyouneed.documents.segments import CodeKind
+from allyouneed.translation.stopping import check_needed
 
 Span = tuple[int, int]
 InlineRule = Callable[[StateInline, bool], bool]
@@ -88,6 +89,7 @@ class InlineParser:
 
     def _recording(self, name: str, rule: InlineRule) -> InlineRule:
         def record(state: StateInline, silent: bool) -> bool:
+            check_needed()
             if silent or state.src is not self._text or name == "text":
                 return rule(state, silent)
             start, matched = state.pos, rule(state, silent)
