@@ -76,7 +76,7 @@ def test_requests_are_translated_in_processes_that_share_the_models(toy_run):
         assert requests.post(f"{address}/look", json=body, timeout=60).status_code == 200
         [template] = children(server.pid)
         models = children(template)
-        assert len(models) == 2
+        assert len(models) == 3  # the third one translates short texts that would wait for long ones
         for process in models:
             os.kill(process, signal.SIGKILL)
         answers = [translated() for _ in range(6)]
