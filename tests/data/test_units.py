@@ -215,6 +215,13 @@ def test_a_catalogue(tmp_path):
         texts(path)
 
 
+@pytest.mark.parametrize("line_end", ["\r", "\r\n"])
+def test_a_catalogue_with_other_line_ends(tmp_path, line_end):
+    plain = write(tmp_path / "a.po", PO.format("en", 2, MESSAGES.format("Datei")))
+    other = write(tmp_path / "b.po", PO.format("en", 2, MESSAGES.format("Datei")).replace("\n", line_end))
+    assert texts([other]) == texts([plain])
+
+
 def test_a_text_without_its_closing_quotation_mark_is_refused(tmp_path):
     header = 'msgid ""\nmsgstr ""\n"Language: de\\n"\n"Content-Type: text/plain; charset=UTF-8\\n"\n\n'
     good = 'msgid "a \\"b\\" c\\\\"\nmsgstr ""\n"Gut"\n'

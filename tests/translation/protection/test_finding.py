@@ -43,6 +43,7 @@ FOUND = {
     "请访问https://example.com/a。打开/usr/share/doc文件": "https://example.com/a /usr/share/doc",
     "共%1个，{name}님, %s을, %d개": "%1 {name} %s %d",
     "'{name}' and '{'": "{name} '{'",
+    "%08b of @@name@@ and ##x##": "%08b @@name@@ ##x##",
     "%s%(name)s, %s%d, %n%-5d, %ab%c%d, %s%%": "%s %(name)s %s %d %n %-5d %c %d %s %%",
     "Go %v, %+v, %#v, %T, %q, %[1]d, %6.2f; C %-5.2lf, %hhu, %zu, %.*s, %ls, %+d, %#x, %05.1f, % 5d, %I64d": (
         "%v %+v %#v %T %q %[1]d %6.2f %-5.2lf %hhu %zu %.*s %ls %+d %#x %05.1f %␣5d %I64d"

@@ -138,7 +138,7 @@ def _markup(text: str) -> Kind | None:
             return kind
         if declared:
             return Kind(f"an XML document ({name})", _EXPORT)
-    if ("msgid" in text) and _PO.search(text):
+    if ("msgid" in text) and _PO.search(text.replace("\r", "\n")):
         return Kind("a gettext catalogue (PO)", _PAIRS, "po")
     if _SUBTITLES.match(text):
         return Kind("SubRip subtitles (SRT)", _ALIGN)

@@ -24,6 +24,7 @@ _LONGEST_REASON = 200  # characters
 _UNCLOSED = re.compile(  # Babel would remove the last character instead
     rb'^[ \t]*(?:msg(?:id|id_plural|str|ctxt)(?:\[\d+\])?[ \t]+)?"(?:[^"\\\n]|\\.)*$', re.MULTILINE
 )
+_LINE_END = re.compile(rb"\r\n|\r(?=[ \t]*(?:[\"#\r\n]|msg|\Z))")
 _ENOUGH = 0.5  # share of translated messages of a catalogue that is not just the messages themselves
 
 
@@ -125,7 +126,7 @@ def _read(path: Path) -> Catalog:
         data = stream.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         raise UserError(f"{path}: a catalogue of more than {_LARGEST >> 20} MiB. Divide it.")
-    data = data.translate(SPACES, b"\0")
+    data = _LINE_END.sub(b"\n", data).translate(SPACES, b"\0")
     if broken := _UNCLOSED.search(data):
         line = data.count(b"\n", 0, broken.start()) + 1
         raise UserError(f"{path}:{line}: not a line of a catalogue (quotation mark not closed). Correct it.")
