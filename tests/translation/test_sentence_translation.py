@@ -111,6 +111,20 @@ def test_brackets_and_quotes_around_kept_parts_stay(translator):
         assert text in found.text
 
 
+def test_labels_and_values_stay_at_the_ends(translator):
+    source = Sentence(">>x<< {y}: a b {z} c: {x}!", ((6, 9), (15, 18), (22, 25)))
+    text = "{y}: a b {z} c: {x}!"
+    [found] = translate_sentences(translator, [sentence(text)], SearchOptions(beam_size=4, num_hypotheses=4), True)
+    assert all(each.startswith("{y}: ") and each.endswith(": {x}!") for each, _ in found.hypotheses)
+    assert all(each.count("{z}") == 1 for each, _ in found.hypotheses)
+    assert [found.text[slice(*span)] for span in found.kept] == ["{y}", "{z}", "{x}"]
+    for (a, b), (c, d) in found.links:
+        assert text[a:b].strip() == text[a:b] != ""
+        assert found.text[c:d].strip() == found.text[c:d] != ""
+    [found] = translate_sentences(translator, [source])
+    assert [found.text[slice(*span)] for span in found.kept] == ["{y}", "{z}", "{x}"]
+
+
 def test_long_sentences_keep_everything(translator):
     text = " ".join(f"a b {{x{i}}} c" for i in range(60))
     [found] = translate(translator, text)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from allyouneed.data.tokens.tokenizer import to_nfc
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.protection.finding import find_parts
+from allyouneed.translation.protection.frame import Frame, frame_of
 from allyouneed.translation.protection.letters import has_digits, has_letters, numbers_share, without_spans
 from allyouneed.translation.protection.masking import mask, needs_space
 from allyouneed.translation.protection.placement import Placed, Wanted, place
@@ -96,6 +97,7 @@ class TranslatedSentence(NamedTuple):
     is_copied: bool = False
 
 
+_NO_FRAME = Frame("", 0, 0)
 _ATTEMPTS = 4  # sets of stand-ins that are tried
 _ENOUGH = 0.7  # attention to a stand-in above which no other is tried
 _NUMBERS_SHARE = 0.02  # of the sources; a corpus of sentences may contain some numbers too
@@ -193,6 +195,7 @@ class _Work:
     code: str = ""
     jobs: list[_Job] = field(default_factory=list)
     removed: int = 0  # characters of the code and the white space around it
+    frame: Frame = _NO_FRAME
     is_plain: bool = False
     result: TranslatedSentence | None = None
 
@@ -215,17 +218,22 @@ class _Work:
             return cls(moved, code, result=copied)
         if not (moved.kept or moved.terms or links):
             return cls(sentence, code, is_plain=True)
-        masked = _masked(moved, code)
-        return cls(moved, code, [_Job(part, i == 0) for i, part in enumerate(masked.cut(translator))], removed)
+        frame = frame_of(text, moved.kept)
+        if any(term.span[0] < frame.start or frame.end < term.span[1] for term in moved.terms):
+            frame = Frame(text, 0, len(text))
+        masked = _masked(_within(moved, frame), code)
+        jobs = [_Job(part, i == 0) for i, part in enumerate(masked.cut(translator))]
+        return cls(moved, code, jobs, removed, frame)
 
     def assembled(self, links: bool) -> TranslatedSentence:
         """Join the translations of the parts."""
         found = [job.found[0] for job in self.jobs]
-        text, kept, problems, linked = "", dict[int, Span](), list[str](), list[tuple[Span, Span]]()
+        text, kept, problems, linked = self.frame.head, dict[int, Span](), list[str](), list[tuple[Span, Span]]()
+        removed = self.removed + self.frame.start
         for job, one in zip(self.jobs, found, strict=True):
             offset = len(text)
             kept |= _kept_spans(one, offset)
-            linked += _links(one, self.removed, offset) if links else []
+            linked += _links(one, removed, offset) if links else []
             problems += [
                 f"The position of “{one.view.wanted[i].text}” in the translation is uncertain."
                 for i in one.placed.uncertain
@@ -235,13 +243,34 @@ class _Work:
         masked = self.jobs[0].part.sentence
         for index in masked.replaced if links else ():
             start, end = masked.kept[index]
-            linked.append(((start + self.removed, end + self.removed), kept[index]))
-        ordered = tuple(kept[i] for i in range(len(masked.kept)) if i not in masked.replaced)
+            linked.append(((start + removed, end + removed), kept[index]))
+        text = self.frame.trimmed(text, max((end for _, end in kept.values()), default=0))
+        by = len(text) - self.frame.end
+        ordered = (
+            *(span for span in self.sentence.kept if span[0] < self.frame.start),
+            *(kept[i] for i in range(len(masked.kept)) if i not in masked.replaced),
+            *((start + by, end + by) for start, end in self.sentence.kept if start >= self.frame.end),
+        )
+        text += self.frame.tail
         text, ordered, more = _checked(self.sentence, text, ordered)
         hypotheses = [(text, sum((one.score for one in found), 0.0))]
         if len(self.jobs) == 1:
-            hypotheses += [(one.placed.text, one.score) for one in self.jobs[0].found[1:]]
+            hypotheses += [(self._framed(one), one.score) for one in self.jobs[0].found[1:]]
         return TranslatedSentence(text, ordered, tuple(linked), (*problems, *more), hypotheses[0][1], tuple(hypotheses))
+
+    def _framed(self, one: _Found) -> str:
+        last = max((end for _, end in one.placed.spans), default=0)
+        return self.frame.head + self.frame.trimmed(one.placed.text, last) + self.frame.tail
+
+
+def _within(sentence: Sentence, frame: Frame) -> Sentence:
+    """Return the part of a sentence that is translated."""
+    by = frame.start
+    return Sentence(
+        sentence.text[by : frame.end],
+        tuple((start - by, end - by) for start, end in sentence.kept if by <= start < frame.end),
+        tuple(Term((term.span[0] - by, term.span[1] - by), term.target) for term in sentence.terms),
+    )
 
 
 def _masked(sentence: Sentence, code: str) -> MaskedSentence:
