@@ -15,7 +15,7 @@ from allyouneed.translation.word_alignment import Span
 _MARKS = r"\s*[:,;]\s+|\s+[=|→–—-]\s+|\s*[：，、；]\s*"  # between a kept part and text
 _AFTER, _BEFORE = re.compile(rf"[)\]»”\"'）」]?(?:{_MARKS})"), re.compile(rf"(?:{_MARKS})[(\[«“\"'（「]?$")
 _LABEL, _LABEL_END = re.compile(r"\s*[:=]\s+|\s*：\s*"), re.compile(r"(?:\s*[:=]\s+|\s*：\s*)$")  # between kept parts
-_PAIRS = ("()", "[]", "{}", "«»", "“”", "（）", "「」", '""', "''")
+_PAIRS = (("(", ")"), ("[", "]"), ("{", "}"), ("«", "»"), ("“", "”"), ("（", "）"), ("「", "」"))
 _ENDS = (".", "!", "?", "…", "。", "！", "？")
 
 
@@ -90,4 +90,4 @@ def _is_balanced(text: str, span: Span, parts: Sequence[Span]) -> bool:
             rest += text[position:start]
             position = end
     rest += text[position : span[1]]
-    return all(rest.count(a) == rest.count(b) if a != b else rest.count(a) % 2 == 0 for a, b in _PAIRS)
+    return all(rest.count(a) == rest.count(b) for a, b in _PAIRS) and rest.count('"') % 2 == rest.count("'") % 2 == 0
