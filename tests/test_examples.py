@@ -7,6 +7,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -40,8 +41,8 @@ def code_cells(notebook: Path) -> list[str]:
 def test_examples_have_fewer_than_forty_lines_and_a_test():
     files = {path.name for path in EXAMPLES.iterdir() if path.is_file()}
     assert files == {
-        "README.md", "attention.ipynb", "ray_prepare.py", "recipe.toml", "spelling.toml", "spelling_to_sound.py",
-        "train.py", "translate.py",
+        "README.md", "attention.ipynb", "ray_prepare.py", "recipe.toml", "spelling.toml", "spark_prepare.py",
+        "spelling_to_sound.py", "train.py", "translate.py",
     }  # fmt: skip
     for name in files - {"README.md", "attention.ipynb"}:
         assert len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) < 40, name
@@ -136,24 +137,27 @@ def test_spelling_to_sound(monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_ray_prepares_the_folder_that_train_does(tmp_path):
-    for library in ("ray", "pandas"):
-        pytest.importorskip(library, reason="Ray Data is not installed: pip install 'allyouneed[ray]'")
+@pytest.mark.parametrize(("engine", "libraries"), [("ray", ("ray", "pandas")), ("spark", ("pyspark",))])
+def test_an_engine_prepares_the_folder_that_train_does(tmp_path, engine, libraries):
+    for library in libraries:
+        pytest.importorskip(library, reason=f"{library} is not installed")
+    if engine == "spark" and not (shutil.which("java") or os.environ.get("JAVA_HOME")):
+        pytest.skip("Spark needs a Java runtime")
     pairs = {"train": [*toy_pairs(11_000), ("a", "")], "valid": toy_pairs(50, seed=5)}
     for name, text in pairs.items():
         (tmp_path / f"{name}.tsv").write_text("".join(f"{source}\t{target}\n" for source, target in text))
     train, valid = (tmp_path / f"{name}.tsv" for name in pairs)
     settings = ["data.vocab_size=300", "data.max_length=40"]
-    ray = {"HOME": str(tmp_path), "RAY_USAGE_STATS_ENABLED": "0"}  # Ray writes to the home folder
-    environment = {**os.environ, **ray, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    arguments = [tmp_path / "ray", train, valid, "aa", "bb", *settings]
-    subprocess.run([sys.executable, EXAMPLES / "ray_prepare.py", *arguments], check=True, env=environment)
+    home = {"HOME": str(tmp_path), "RAY_USAGE_STATS_ENABLED": "0"}  # Ray writes to the home folder
+    environment = {**os.environ, **home, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    arguments = [tmp_path / engine, train, valid, "aa", "bb", *settings]
+    subprocess.run([sys.executable, EXAMPLES / f"{engine}_prepare.py", *arguments], check=True, env=environment)
     request = Request([corpus(train)], [corpus(valid)], tmp_path / "run", ("aa", "bb"), "base", [*settings, *FEW])
     run_training(replace(request, settings=[*request.settings, "training.steps=1"]), silent())
-    files = [path.relative_to(tmp_path / "ray") for path in (tmp_path / "ray").rglob("*") if path.is_file()]
+    files = [path.relative_to(tmp_path / engine) for path in (tmp_path / engine).rglob("*") if path.is_file()]
     assert len(files) >= 13
     for name in files:
-        assert (tmp_path / "ray" / name).read_bytes() == (tmp_path / "run" / "data" / name).read_bytes(), name
+        assert (tmp_path / engine / name).read_bytes() == (tmp_path / "run" / "data" / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("name", ["recipe.toml", "spelling.toml"])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from allyouneed.errors import UserError
 
@@ -33,9 +33,11 @@ def decompressed(stream: io.BufferedReader, name: Path) -> io.BufferedReader:
     compression = compression_of(stream.peek(_LONGEST_MAGIC))
     if compression is None:
         return stream
-    openers: dict[str, Callable[[io.BufferedReader], Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
-    reader = openers[compression](stream) if compression in openers else _zstd_reader(stream, name)
-    return io.BufferedReader(reader, _BUFFER)
+    if compression == "gzip":
+        return io.BufferedReader(cast(io.RawIOBase, gzip.open(stream)), _BUFFER)
+    makers: dict[str, Callable[[], Any]] = {"bzip2": bz2.BZ2Decompressor, "xz": lzma.LZMADecompressor}
+    make = makers[compression] if compression in makers else _zstd_decompressor(name)
+    return io.BufferedReader(_Frames(stream, make), _BUFFER)
 
 
 def compression_of(head: bytes) -> str | None:
@@ -77,25 +79,35 @@ def _damaged(name: Path, error: Exception) -> UserError:
     return UserError(f"{name}: the compressed data is damaged or incomplete ({reason}). Download or compress it again.")
 
 
-def _zstd_reader(stream: BinaryIO, name: Path) -> Any:
+def _zstd_decompressor(name: Path) -> Callable[[], Any]:
+    """Return what makes a decompressor of a Zstandard frame."""
     for module in _ZSTD_MODULES:
         try:
-            return import_module(module).ZstdFile(stream)
+            return cast(Callable[[], Any], import_module(module).ZstdDecompressor)
         except ImportError:
             continue
     try:
-        return _ZstandardFrames(stream, import_module("zstandard").ZstdDecompressor)
+        decompressor = import_module("zstandard").ZstdDecompressor
     except ImportError:
         raise UserError(
             f"{name}: compressed with Zstandard. Decompress it with unzstd, or: pip install zstandard."
         ) from None
+    return lambda: decompressor().decompressobj()
 
 
-class _ZstandardFrames(io.RawIOBase):
-    """Reader of concatenated frames with the `zstandard` package, whose own stream does not report truncation."""
+class _Frames(io.RawIOBase):
+    """Reader of concatenated streams or frames.
 
-    def __init__(self, stream: BinaryIO, decompressor: Any):
-        self._stream, self._decompressor = stream, decompressor
+    The readers of `bz2`, `lzma` and `zstandard` ignore what follows the first frame if it is something else, as in
+    `cat a.bz2 b.txt`, and the last one does not report truncation.
+
+    Args:
+        stream: The compressed data.
+        make: Makes a decompressor of one frame.
+    """
+
+    def __init__(self, stream: BinaryIO, make: Callable[[], Any]):
+        self._stream, self._make = stream, make
         self._frame: Any = None
         self._compressed, self._content = b"", b""
 
@@ -117,14 +129,19 @@ class _ZstandardFrames(io.RawIOBase):
 
     def _more(self) -> bool:
         """Decompress some input; False at the end."""
-        self._compressed = self._compressed or self._stream.read(_BUFFER >> 3)
-        if not self._compressed:
-            if self._frame is not None:
+        frame, data = self._frame, b""
+        if frame is None or getattr(frame, "needs_input", True):
+            data = self._compressed or self._stream.read(_BUFFER >> 3)
+            self._compressed = b""
+            if not data and frame is not None:
                 raise EOFError("the last frame is incomplete")
-            return False
-        self._frame = self._frame or self._decompressor().decompressobj()
-        self._content = self._frame.decompress(self._compressed)
-        self._compressed = self._frame.unused_data if self._frame.eof else b""
-        if self._frame.eof:
-            self._frame = None
+            if not data:
+                return False
+            if frame is None and not (data := data.lstrip(b"\0")):  # padding between streams
+                return True
+        frame = self._frame = frame or self._make()
+        # The package `zstandard` cannot limit what it decompresses at once.
+        self._content = frame.decompress(data, _BUFFER) if hasattr(frame, "needs_input") else frame.decompress(data)
+        if frame.eof:
+            self._compressed, self._frame = frame.unused_data, None
         return True

@@ -96,7 +96,11 @@ def _elements(chunks: Iterator[str], path: Path) -> Iterator[tuple[int, Any]]:
         text = window.text
         position = _skip(text, position)
         if text.startswith("]", position):
-            return
+            following = _next_array(window, position + 1, path)
+            if following is None:
+                return
+            position = following
+            continue
         try:
             value, end = decoder.raw_decode(text, position)
             end = _skip(text, end)
@@ -111,6 +115,25 @@ def _elements(chunks: Iterator[str], path: Path) -> Iterator[tuple[int, Any]]:
             raise _damaged(path, window.line_of(position), error) from error
         yield window.line_of(position), value
         position = end + text.startswith(",", end)
+
+
+def _next_array(window: _Window, position: int, path: Path) -> int | None:
+    """Return the position in the array that follows the end of another, as in joined files; None at the end.
+
+    Raises:
+        UserError: If something else follows.
+    """
+    while True:
+        rest = window.text[position:].lstrip(" \t\r\n\ufeff")
+        if rest or window.is_complete:
+            break
+        position = window.move(position)
+    if not rest:
+        return None
+    start = len(window.text) - len(rest)
+    if rest.startswith("["):
+        return start + 1
+    raise _damaged(path, window.line_of(start), ValueError("text after the end of the array"))
 
 
 class _Window:
@@ -147,7 +170,7 @@ def _skip(text: str, start: int) -> int:
 
 
 def _damaged(path: Path, line: int, error: Exception) -> UserError:
-    reason = getattr(error, "msg", "too deeply nested").lower()
+    reason = getattr(error, "msg", str(error) if isinstance(error, ValueError) else "too deeply nested").lower()
     return UserError(
         f"{path}:{line}: not valid JSON ({reason}). Correct the file, or write one object per line (JSONL)."
     )
