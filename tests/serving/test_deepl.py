@@ -185,8 +185,10 @@ def test_the_type_of_model_decides_the_search(post, translator):
 
 def test_line_breaks_within_sentences(post, translator):
     body = {"text": "a b\n c d", "source_lang": "AA", "target_lang": "BB"}
-    joined = post("/v2/translate", split_sentences="nonewlines", **body).json()["translations"][0]["text"]
-    assert joined == translator.translate(["a b c d"])[0].text
+    options = {"split_sentences": "nonewlines", "show_billed_characters": True}
+    joined = post("/v2/translate", **options, **body).json()["translations"][0]
+    assert joined["text"] == translator.translate(["a b c d"])[0].text
+    assert joined["billed_characters"] == len("a b\n c d")
     split = post("/v2/translate", split_sentences="1", **body).json()["translations"][0]["text"]
     assert split == "\n ".join(each.text for each in translator.translate(["a b", "c d"]))
 

@@ -138,7 +138,7 @@ async def translate(request: Request) -> JSONResponse:
         finders_with(glossary),
     )
     translations = []
-    for text, result in zip(texts, results, strict=True):
+    for sent, text, result in zip(body.text, texts, results, strict=True):
         language = result.detected.language if result.detected else registry.resolve(body.source_lang or AUTO)
         translated = result.text
         if body.preserve_formatting:
@@ -148,7 +148,7 @@ async def translate(request: Request) -> JSONResponse:
             {
                 "detected_source_language": language.upper(),
                 "text": translated,
-                **body.details(text),
+                **body.details(sent),
                 **text_fields(result.problems),
             }
         )
