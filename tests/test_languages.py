@@ -103,6 +103,10 @@ def test_names_and_remarks():
     assert [describe_language(code) for code in ("de", "zh-Hans", "quz", "x-klingon")] == [
         *("de (German)", "zh-Hans (Simplified Chinese)", "quz", "x-klingon")
     ]
+    assert (language_name("de-x-formal"), language_name("de-x-formal", native=True)) == (
+        "German (formal)",
+        "Deutsch (formal)",
+    )
     assert (language_name("ko", native=True), language_name("no code", native=True)) == ("한국어", "no code")
     assert not any(language_remark(code) for code in ("de", "quz", "x-klingon", "de-x-simple", "qaa", "mul"))
     assert "the language of that country is ja (Japanese)" in language_remark("jp")

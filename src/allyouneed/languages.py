@@ -97,6 +97,9 @@ def is_in_several_scripts(code: str) -> bool:
 
 def language_name(code: str, native: bool = False) -> str:
     """Return a language's name in English or in the language itself; the code if it has no name."""
+    base, _, variety = code.partition("-x-")
+    if base and variety:
+        return f"{language_name(base, native)} ({variety.replace('-', ' ')})"
     name = None if native else _english_names().get(code.replace("-", "_"))
     try:
         locale = Locale.parse(code, sep="-")

@@ -120,6 +120,7 @@ def test_fields_and_the_key_may_be_in_the_query_string_or_the_form(registry, tmp
             assert status("GET", path, params=query) == 200
             assert status("GET", path) == 403
         assert status("POST", "/v2/languages", data={"type": "target", **query}) == 200
+        assert status("POST", "/v2/usage", data=query) == 200
         upload = {"file": ("a.txt", b"a b")}
         del fields["text"]
         sent = requests.post(f"{address}/v2/document", data=fields, files=upload, timeout=300).json()
@@ -140,7 +141,7 @@ OPTIONS = {
     "translation_memory_threshold": (75, True, 101),
     "custom_instructions": (["Be concise"], "Be concise"),
     "glossary_id": (7,),
-    "text": (None, 7, [None]),
+    "text": (None, 7, [None], []),
 }
 
 

@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from allyouneed.documents.formats.markup.markup_structure import MarkupRules
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.api_keys import owner_of
 from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body, validate
 from allyouneed.serving.deepl_glossaries import chosen_glossary, finders_with, glossary_identifiers
-from allyouneed.serving.deepl_options import DeepLOptions, check_languages, sent_key, with_formality
+from allyouneed.serving.deepl_options import DeepLOptions, KeyRequest, check_languages, sent_key, with_formality
 from allyouneed.serving.document_jobs import DocumentJob
 from allyouneed.serving.formatting import SentencePair, preserve_formatting
 from allyouneed.serving.model_worker import TranslationOptions
@@ -52,7 +52,7 @@ Splitting = Annotated[Literal["0", "1", "nonewlines"], BeforeValidator(_number_a
 class DeepLTranslateRequest(DeepLOptions):
     """A translation request."""
 
-    text: Texts = Field(description="One or more texts.")
+    text: Texts = Field(min_length=1, description="One or more texts.")
     context: UnicodeText | None = Field(
         None, description="Accepted without effect: a sentence is translated by itself."
     )
@@ -107,11 +107,10 @@ class DeepLUpload(DeepLOptions):
     )
 
 
-class DeepLDocumentRequest(BaseModel):
+class DeepLDocumentRequest(KeyRequest):
     """Access to an uploaded document."""
 
     document_key: str = Field(description="The key that was returned for the upload.")
-    auth_key: str | None = Field(None, description="API key, if it is not in the header Authorization.")
 
 
 @router.post("/translate", openapi_extra=request_body(DeepLTranslateRequest), responses=error_responses(404))
@@ -156,16 +155,14 @@ async def translate(request: Request) -> JSONResponse:
 
 
 @router.get("/usage", responses=error_responses())
-async def usage(request: Request) -> dict[str, int]:
+@router.post("/usage", responses=error_responses())
+async def usage(request: Request) -> JSONResponse:
     """Return the characters used in the current month, and the limit."""
     state = application_state(request)
-    key = state.admit(request, sent_key(request))
-    if key is None:
-        return {"character_count": 0, "character_limit": _UNLIMITED}
-    return {
-        "character_count": state.access.characters_used(key),
-        "character_limit": key.characters or _UNLIMITED,
-    }
+    body = await read_body(request, KeyRequest, with_query=True)
+    key = state.admit(request, sent_key(request, body.auth_key))
+    used = state.access.characters_used(key) if key else 0
+    return JSONResponse({"character_count": used, "character_limit": (key and key.characters) or _UNLIMITED})
 
 
 @router.post(

@@ -9,14 +9,14 @@ from typing import Any, Literal, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from allyouneed.documents.segment_translation import Finders
 from allyouneed.languages import primary
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.api_keys import ApiKey, owner_of
 from allyouneed.serving.body import UnicodeText, read_body
-from allyouneed.serving.deepl_options import sent_key
+from allyouneed.serving.deepl_options import KeyRequest, sent_key
 from allyouneed.serving.glossaries import Pair, StoredGlossary, parse_entries
 from allyouneed.serving.openapi import DirectRoute, error_responses, request_body
 from allyouneed.serving.registry import TranslatorRegistry
@@ -31,13 +31,7 @@ _TSV = "text/tab-separated-values"
 Result = TypeVar("Result")
 
 
-class GlossaryFields(BaseModel):
-    """Fields of all requests for glossaries."""
-
-    auth_key: str | None = Field(None, description="API key, if it is not in the header Authorization.")
-
-
-class DictionaryRequest(GlossaryFields):
+class DictionaryRequest(KeyRequest):
     """A dictionary of a glossary."""
 
     source_lang: str = Field(description="Source language.")
@@ -52,14 +46,14 @@ class GlossaryRequest(DictionaryRequest):
     name: UnicodeText = Field(description="Name of the glossary.")
 
 
-class MultilingualGlossaryRequest(GlossaryFields):
+class MultilingualGlossaryRequest(KeyRequest):
     """A new glossary."""
 
     name: UnicodeText = Field(description="Name of the glossary.")
     dictionaries: list[DictionaryRequest] = Field([], description="A dictionary for each language pair.")
 
 
-class GlossaryChange(GlossaryFields):
+class GlossaryChange(KeyRequest):
     """A change of a glossary."""
 
     name: UnicodeText | None = Field(None, description="New name.")

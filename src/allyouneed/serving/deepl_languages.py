@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from allyouneed.languages import language_name
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.body import read_body
-from allyouneed.serving.deepl_options import is_formality_code, sent_key, supports_formality
+from allyouneed.serving.deepl_options import KeyRequest, is_formality_code, sent_key, supports_formality
 from allyouneed.serving.openapi import DirectRoute, error_responses
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.state import application_state
@@ -48,11 +48,10 @@ _NOT_OFFERED = {
 }
 
 
-class LanguagesRequest(BaseModel):
+class LanguagesRequest(KeyRequest):
     """A request for languages, whose fields are in the query string or, from some clients, in a body."""
 
     type: Literal["source", "target"] = Field("source", description="Which languages to list.")
-    auth_key: str | None = Field(None, description="API key, if it is not in the header Authorization.")
 
 
 @router.get("/v2/languages", responses=error_responses())

@@ -19,7 +19,13 @@ FormalityOption = Annotated[
 ]
 
 
-class DeepLOptions(NumbersAreNotBooleans):
+class KeyRequest(NumbersAreNotBooleans):
+    """A request whose body may have the API key."""
+
+    auth_key: str | None = Field(None, description="API key, if it is not in the header Authorization.")
+
+
+class DeepLOptions(KeyRequest):
     """Fields of a request for a translation. Unknown fields are ignored, as DeepL does."""
 
     target_lang: str = Field(description="Target language.")
@@ -32,7 +38,6 @@ class DeepLOptions(NumbersAreNotBooleans):
     translation_memory_threshold: int | None = Field(None, ge=0, le=100, description="Not supported.")
     custom_instructions: Any = Field(None, description="Not supported.")
     enable_beta_languages: Any = Field(None, description="Without effect, as in DeepL's API.")
-    auth_key: str | None = Field(None, description="API key, if it is not in the header Authorization.")
 
     @field_validator("source_lang")
     @classmethod
