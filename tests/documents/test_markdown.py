@@ -137,12 +137,17 @@ def test_identity_and_codes(atoms):
     assert sum(sum(isinstance(part, Code) for part in source) for source in again) >= sum(codes) - shouted.count("\\")
 
 
-@pytest.mark.parametrize("attack", ["[", "*a ", "`a", "![", "<a ", "[a](", "> ", "[a]: b\n", "| a"])
+@pytest.mark.parametrize("attack", ["[", "*a ", "`a", "![", "<a ", "[a](", "> ", "[a]: b\n", "| a", "`<![a[-->"])
 def test_time_is_linear(attack):
     started = time.process_time()
     document = read(attack * 10_000)
     document.write([segment.source for segment in document.segments])
     assert time.process_time() - started < 3
+
+
+def test_many_brackets_do_not_end_the_recognition_of_links():
+    document = read("[1] [a [b] c](d) ![e] [f][1] [ " * 500)
+    assert sum(isinstance(part, Code) for segment in document.segments for part in segment.source) == 1_000
 
 
 def test_deep_lists_are_read():

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from markdown_it import MarkdownIt
 from markdown_it.helpers import parseLinkDestination, parseLinkLabel, parseLinkTitle
+from markdown_it.parser_inline import ParserInline
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
@@ -22,6 +23,7 @@ InlineRule = Callable[[StateInline, bool], bool]
 
 _MATH = re.compile(r"\$\$[^$]+\$\$|\$(?=\S)[^$\n]*[^$\s\\]\$(?!\d)")  # Pandoc's rules, so that prices are text
 _TARGET_BEGIN = re.compile(r"\]\(\s*")
+_MOST_SKIPPED = 10  # times the length of a text: tokens that may be skipped in search of the ends of links
 _TAG = re.compile(r"<(/?)([A-Za-z][\w:-]*)[^>]*?(/?)>", re.DOTALL)
 
 
@@ -57,11 +59,25 @@ class _Call(NamedTuple):
     label_end: int
 
 
+class _CountingParser(ParserInline):
+    """Counts the tokens that are skipped in search of the ends of links."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.skipped = 0
+
+    def skipToken(self, state: StateInline) -> None:
+        self.skipped += 1
+        super().skipToken(state)
+
+
 class InlineParser:
     """Parses Markdown; its block structure has no inline tokens, which `marks` finds with positions."""
 
     def __init__(self) -> None:
-        self.md = MarkdownIt("commonmark", {"maxNesting": 100}).enable(["table", "strikethrough"])
+        self.md = MarkdownIt()
+        self.md.inline = self._inline = _CountingParser()
+        self.md.configure("commonmark", {"maxNesting": 100}).enable(["table", "strikethrough"])
         self.md.disable(["inline", "text_join"])
         self.md.inline.ruler.before("escape", "math", _math)
         self._calls: list[_Call] = []
@@ -77,7 +93,7 @@ class InlineParser:
             text: The content of a paragraph, heading or table cell.
             references: Link references of the document.
         """
-        self._calls, self._text = [], text
+        self._calls, self._text, self._inline.skipped = [], text, 0
         self.md.inline.parse(text, self.md, {"references": dict(references)}, [])
         found = sorted((mark for call in self._calls for mark in _marks_of(text, call)), key=lambda mark: mark[:2])
         out, position = [], 0
@@ -90,6 +106,8 @@ class InlineParser:
     def _recording(self, name: str, rule: InlineRule) -> InlineRule:
         def record(state: StateInline, silent: bool) -> bool:
             check_needed()
+            if name in ("link", "image") and self._inline.skipped > _MOST_SKIPPED * len(state.src):
+                return False  # too many brackets that are not closed: each would be searched for up to the end
             if silent or state.src is not self._text or name == "text":
                 return rule(state, silent)
             start, matched = state.pos, rule(state, silent)
