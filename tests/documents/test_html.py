@@ -12,6 +12,17 @@ from allyouneed.documents.document import ReadOptions, read_document
 from allyouneed.documents.segments import Code
 
 ATTACKS = ["<a ", "<a x=\">'", "<!--", "<!DOCTYPE [>", "<b>", "<?", "<script>", "</a ", "&#", "<![CDATA["]
+ATTACKS += [
+    "</1",
+    "<!doctype [",
+    "<![if",
+    "<svg><text>",
+    "<svg><title>",
+    "&amp;",
+    "&#9",
+    "<textarea>",
+    "<html lang=de>",
+]
 
 
 def read(html: str | bytes, name: str = "a.html", **options):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -128,13 +129,19 @@ def test_streaming_stops_and_starts_again(stuck):
 MODEL, TEST = Path("/work/models/ende"), Path("/work/shared/data/multi30k/test_2016_flickr.en.gz")
 
 
+REPEATED = re.compile(r"(.{1,30}?)\1{4,}")  # text that occurs five times in a row
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("beam_size", [1, 4])
-def test_ordinary_output_does_not_change(beam_size):
+@pytest.mark.parametrize(("beam_size", "most"), [(1, 20), (4, 5)])
+def test_ordinary_output_does_not_change(beam_size, most):
+    """A weak model repeats itself in some of 1,000 sentences of its own domain; no other translation changes."""
     if not (MODEL.is_dir() and TEST.is_file()):
         pytest.skip("needs a model and a test set of Multi30k")
     sources = gzip.decompress(TEST.read_bytes()).decode().splitlines()
     translator = Translator.load(MODEL)
     bare, guarded = (translator.translate(sources, beam_size=beam_size, repetition_guard=on) for on in (False, True))
-    assert [one.text for one in bare] == [one.text for one in guarded]
-    assert not any(one.problems for one in guarded)
+    changed = [(one, other) for one, other in zip(bare, guarded, strict=True) if one.text != other.text]
+    assert len(changed) <= most
+    assert all(REPEATED.search(one.text) and other.problems for one, other in changed)
+    assert sum(map(len, (one.problems for one in guarded))) == len(changed)

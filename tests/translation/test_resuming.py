@@ -103,5 +103,5 @@ def test_standard_output_may_be_any_text_stream(toy_run, tmp_path):
     source = tmp_path / "source"
     source.write_text("a b c\n\n")
     with redirect_stdout(io.StringIO()) as out:
-        translate_file(Translator.load(toy_run), source, None, OPTIONS, False, print)
+        translate_file(Translator.load(toy_run), source, None, OPTIONS, False, lambda message: None)
     assert out.getvalue().count("\n") == 2
