@@ -22,9 +22,9 @@ def test_memory_is_constant_over_twenty_thousand_requests(toy_run):
     command = [sys.executable, "-m", "allyouneed", "serve", str(toy_run), "--port", "0", "--threads", "2"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         try:
-            port = int(re.search(r":(\d+)/", server.stderr.readline() + server.stderr.readline())[1])
-            while "startup complete" not in server.stderr.readline():
+            while not (found := re.search(r"^http://.*:(\d+)/$", server.stderr.readline(), re.MULTILINE)):
                 assert server.poll() is None
+            port = int(found[1])  # printed once the server accepts requests
             threading.Thread(target=server.stderr.read, daemon=True).start()
             load(port, SETTLING)  # fill caches and allocator arenas
             sizes = [resident(server.pid)]

@@ -162,6 +162,16 @@ def test_allowed_pages_can_send_requests(registry, origins):
         assert requests.options(f"{address}/translate", headers=asked, timeout=30).status_code == 200
 
 
+def test_json_needs_its_content_type(address):
+    for path in ("/translate", "/detect", "/api/translate", "/api/stream", "/look", "/v2/translate", "/v3/glossaries"):
+        for media_type in ("text/plain", "application/octet-stream", "text/json"):
+            response = requests.post(address + path, data=b"{}", headers={"Content-Type": media_type}, timeout=30)
+            assert response.status_code == 415, path
+        for media_type in ("application/json; charset=utf-8", "application/vnd.api+json"):
+            response = requests.post(address + path, data=b"{}", headers={"Content-Type": media_type}, timeout=30)
+            assert response.status_code == 400, path
+
+
 @pytest.mark.parametrize("public_url", [None, "https://translate.example.org/mt/"])
 def test_links_have_the_servers_address_and_not_the_host_header(registry, public_url):
     with serving(registry, ServerSettings(threads=1, public_url=public_url)) as address:

@@ -48,11 +48,15 @@ def test_the_command_makes_keys_and_serves_with_them(toy_run, tmp_path):
             body = {"q": "a b c", "source": "aa", "target": "bb"}
             assert requests.post(url, json=body, timeout=30).status_code == 403
             assert requests.post(url, json={**body, "api_key": secret}, timeout=30).status_code == 200
+            made = subprocess.run([*command, "--keys", keys, "--add-key", "otto"], capture_output=True, text=True)
+            server.send_signal(signal.SIGHUP)
+            assert requests.post(url, json={**body, "api_key": made.stdout.strip()}, timeout=30).status_code == 200
         finally:
             server.terminate()
         logged = server.stderr.read()
     assert server.returncode in (0, -signal.SIGTERM)
     assert '"characters": 5, "key": "anna"' in logged
+    assert '"message": "keys reloaded: 2"' in logged
 
 
 def test_a_port_in_use_is_reported(toy_run):

@@ -153,8 +153,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: ApplicationState = app.state.application
     queue = state.pipeline.queue
     queue.start()
-    await asyncio.to_thread(queue.wait_until_ready)
     _reload_keys_on_hangup(state)
+    await asyncio.to_thread(queue.wait_until_ready)
     maintenance = asyncio.create_task(_maintain(state))
     yield
     maintenance.cancel()
