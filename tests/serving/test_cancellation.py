@@ -22,6 +22,7 @@ from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.translation.stopping import StoppedError, check_needed
 from tests.serving.conftest import serving
 
+_PATIENCE = 300  # seconds, of which a test that passes needs few
 TEXT = {"q": "a b c", "source": "aa", "target": "bb"}
 
 
@@ -63,7 +64,9 @@ def holding(monkeypatch):
 
 
 def wait(condition) -> None:
+    deadline = time.monotonic() + _PATIENCE
     while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.005)
 
 
@@ -79,13 +82,13 @@ def upload(address: str, text: str) -> dict:
 @pytest.mark.parametrize("path", ["/translate", "/api/translate", "/api/stream"])
 def test_the_search_stops_when_its_client_disconnects(registry, holding, path):
     body = json.dumps({**TEXT, "q": "h a b\nh c d"}).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     with serving(registry, ServerSettings(threads=1)) as address:
         host, port = address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(head.encode() + body)
-            holding.begun.wait()
-        holding.stopped.wait()
+            assert holding.begun.wait(_PATIENCE)
+        assert holding.stopped.wait(_PATIENCE)
         wait(holding.is_drained)
         assert translate(address, "a b").ok
 
@@ -94,9 +97,9 @@ def test_a_deleted_document_leaves_the_queue_and_its_search_stops(registry, hold
     lines = "\n".join(f"h {x} {y}" for x in "abcdefg" for y in "abcdefg")
     with serving(registry, ServerSettings(threads=1)) as address:
         job = upload(address, lines)
-        holding.begun.wait()
+        assert holding.begun.wait(_PATIENCE)
         assert requests.delete(f"{address}/api/documents/{job['id']}", timeout=300).status_code == 204
-        holding.stopped.wait()
+        assert holding.stopped.wait(_PATIENCE)
         wait(holding.is_drained)
         assert translate(address, "a b").ok
 
@@ -109,15 +112,15 @@ def test_a_file_of_a_client_that_has_left_is_not_translated(registry, holding):
     )
     body = f"{parts}--{boundary}--\r\n".encode()
     head = (
-        f"POST /translate_file HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary={boundary}\r\n"
+        f"POST /translate_file HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary={boundary}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     with serving(registry, ServerSettings(threads=1)) as address:
         host, port = address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(head.encode() + body)
-            holding.begun.wait()
-        holding.stopped.wait()
+            assert holding.begun.wait(_PATIENCE)
+        assert holding.stopped.wait(_PATIENCE)
 
 
 def test_the_search_stops_at_the_time_limit(registry, holding):
@@ -125,7 +128,7 @@ def test_the_search_stops_at_the_time_limit(registry, holding):
         response = translate(address, "h a b")
         assert response.status_code == 503
         assert "not translated within" in response.json()["error"]
-        holding.stopped.wait()
+        assert holding.stopped.wait(_PATIENCE)
 
 
 def test_a_short_text_is_translated_while_files_are(registry, holding):
@@ -133,7 +136,7 @@ def test_a_short_text_is_translated_while_files_are(registry, holding):
     lines = "\n".join(f"h {x} {y} {z}" for x in "abcdefg" for y in "abcdefg" for z in "abcdefg")
     with serving(registry, ServerSettings(threads=2)) as address:
         jobs = [upload(address, lines) for _ in range(3)]
-        holding.begun.wait()
+        assert holding.begun.wait(_PATIENCE)
         wait(lambda: len(holding.queues[0]._running) == 2)
         assert [translate(address, text).status_code for text in ("a b", "c d")] == [200, 200]
         states = [requests.get(f"{address}/api/documents/{job['id']}", timeout=300).json() for job in jobs]
@@ -145,12 +148,12 @@ def test_shutdown_answers_what_does_not_finish_in_time(registry, holding):
     with ThreadPoolExecutor(2) as clients:
         with serving(registry, ServerSettings(threads=1, shutdown_seconds=0)) as address:
             slow = clients.submit(translate, address, "h a b")
-            holding.begun.wait()
+            assert holding.begun.wait(_PATIENCE)
         response = slow.result()
         assert response.status_code == 503
         assert "shutting down" in response.json()["error"]
         assert int(response.headers["retry-after"]) >= 1
-        holding.stopped.wait()
+        assert holding.stopped.wait(_PATIENCE)
 
 
 def test_shutdown_cancels_files_and_says_so(registry, holding):
@@ -158,7 +161,7 @@ def test_shutdown_cancels_files_and_says_so(registry, holding):
         with serving(registry, ServerSettings(threads=1)) as address:
             form, file = {"source": "aa", "target": "bb"}, {"file": ("a.txt", io.BytesIO(b"h a b"))}
             sent = clients.submit(requests.post, f"{address}/translate_file", data=form, files=file, timeout=300)
-            holding.begun.wait()
+            assert holding.begun.wait(_PATIENCE)
         assert sent.result().status_code == 503
         assert "shutting down" in sent.result().json()["error"]
 
