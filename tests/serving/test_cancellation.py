@@ -22,6 +22,7 @@ from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.translation.stopping import StoppedError, check_needed
 from tests.serving.conftest import serving
 
+_HEAD = "POST {} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n"
 _PATIENCE = 300  # seconds, of which a test that passes needs few
 TEXT = {"q": "a b c", "source": "aa", "target": "bb"}
 
@@ -82,7 +83,7 @@ def upload(address: str, text: str) -> dict:
 @pytest.mark.parametrize("path", ["/translate", "/api/translate", "/api/stream"])
 def test_the_search_stops_when_its_client_disconnects(registry, holding, path):
     body = json.dumps({**TEXT, "q": "h a b\nh c d"}).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = _HEAD.format(path, "application/json", len(body))
     with serving(registry, ServerSettings(threads=1)) as address:
         host, port = address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as connection:
@@ -111,10 +112,7 @@ def test_a_file_of_a_client_that_has_left_is_not_translated(registry, holding):
         for name, more, value in [("source", "", "aa"), ("target", "", "bb"), ("file", '; filename="a.txt"', "h a b")]
     )
     body = f"{parts}--{boundary}--\r\n".encode()
-    head = (
-        f"POST /translate_file HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary={boundary}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
+    head = _HEAD.format("/translate_file", f"multipart/form-data; boundary={boundary}", len(body))
     with serving(registry, ServerSettings(threads=1)) as address:
         host, port = address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as connection:
