@@ -159,14 +159,15 @@ def test_a_killed_preparation_continues(tmp_path, monkeypatch):
     monkeypatch.setattr("allyouneed.data.prepare._MANY_PAIRS", 0)
     monkeypatch.setattr("allyouneed.data.prepare.usable_cores", lambda: 1)
     monkeypatch.setattr("allyouneed.data.blocks._PAIRS", 300)
-    contents = []
+    contents, shown = [], list[str]()
     for name in ("killed", "whole"):
         folder = tmp_path / name
-        prepare(folder, [corpus(*files)], None, DataConfig(vocab_size=300, faults="warn"), lambda line: None)
+        prepare(folder, [corpus(*files)], None, DataConfig(vocab_size=300, faults="warn"), shown.append)
         contents.append({p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()})
         if name == "killed":
             assert finished[0] in written  # it was damaged
             assert not {*finished[1:]} & {*written}
+    assert sum("blocks were finished before, and are used again" in line for line in shown) == 1
     assert len(contents[0]) >= 9
     assert contents[0] == contents[1]
 

@@ -203,6 +203,8 @@ class _Encoding:
         processes = usable_cores() if is_large else 1
         self.say(f"preparing the text: {pairs:,} pairs{f' in {processes} processes' if processes > 1 else ''} ...")
         if is_large:
+            if finished := sum(1 for _ in self.prepared.blocks.glob("*.npz")):
+                self.say(f"preparing the text: {finished:,} blocks were finished before, and are used again")
             origin = origin_of_blocks(self.data, self.tokenizer, excluded, rules)
             function = StoredBlocks(function, self.prepared.blocks, origin)
         with Workers(function, processes) as workers:
