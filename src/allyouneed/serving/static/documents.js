@@ -184,7 +184,7 @@ function refusal({ name, size }) {
 function remarks({ problems, problem_count = problems.length, notes, unchanged }) {
   const nodes = [];
   const fold = (summary, texts, hidden) => {
-    const items = texts.map((text) => element("li", {}, text));
+    const items = texts.map((text) => element("li", { lang: "en" }, text)); // the server reports in English
     if (hidden > 0) items.push(element("li", {}, message("more", hidden)));
     nodes.push(element("details", {}, element("summary", {}, summary), element("ul", {}, ...items)));
   };

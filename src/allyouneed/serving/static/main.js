@@ -25,14 +25,15 @@ function showNotice(notice) {
   $("#notice").hidden = !notice;
 }
 
-function showList(section, items) {
+function showList(section, items, lang = "") {
   $(section).hidden = items.length === 0;
-  $(`${section} ul`).replaceChildren(...items.map((item) => element("li", {}, item)));
+  $(`${section} ul`).replaceChildren(...items.map((item) => element("li", { lang }, item)));
 }
 
 /** Lists what the user should check; an uncertain language is shown beside the languages instead. */
 function showProblems(problems) {
-  showList("#problems", problems.filter((problem) => !problem.startsWith("The source language is uncertain")));
+  const others = problems.filter((problem) => !problem.startsWith("The source language is uncertain"));
+  showList("#problems", others, "en"); // the server reports in English
 }
 
 function showAlternatives(alternatives) {
