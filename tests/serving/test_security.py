@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import requests
 
 from allyouneed.serving.api_keys import add_key, read_keys
 from allyouneed.serving.app import build_app
+from allyouneed.serving.model_worker import ModelWorker
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.telemetry import JsonFormatter
 from tests.pages import read
@@ -159,6 +161,38 @@ def test_a_client_that_leaves_is_one_line_in_the_log(registry, caplog, path, med
     assert len(lines) == 1
     assert json.loads(lines[0])["status"] == 499
     assert "Traceback" not in lines[0]
+
+
+@pytest.mark.parametrize("path", ["/translate", "/api/stream", "/look", "/translate_file"])
+def test_a_client_that_leaves_during_its_translation_is_one_line_in_the_log(registry, caplog, monkeypatch, path):
+    caplog.set_level(logging.INFO)
+    work, started, has_left = ModelWorker.work, threading.Event(), threading.Event()
+
+    def wait(*arguments):
+        started.set()
+        has_left.wait(60)
+        return work(*arguments)
+
+    monkeypatch.setattr(ModelWorker, "work", wait)
+    form = {"q": (None, "a b c"), "source": (None, "aa"), "target": (None, "bb"), "file": ("a.txt", b"a b c")}
+    form.pop("q" if path == "/translate_file" else "file")
+    request = requests.Request("POST", f"http://localhost{path}", files=form).prepare()
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    with serving(registry, ServerSettings(threads=1, seconds=300)) as address:
+        caplog.clear()
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode() + request.body)
+            assert started.wait(60)
+        has_left.set()
+        deadline = time.monotonic() + 30
+        while not caplog.records and time.monotonic() < deadline:
+            time.sleep(0.01)
+        requests.get(f"{address}/health", timeout=30)
+        lines = [record for record in caplog.records if "/health" not in str(getattr(record, "log_fields", ""))]
+    lines = [record for record in lines if not record.name.startswith("uvicorn")]
+    assert [record.log_fields["status"] for record in lines] == [499]
+    assert [record for record in caplog.records if record.exc_info] == []
 
 
 def test_the_tests_of_the_page_exist():
