@@ -111,7 +111,7 @@ def test_forced_words_do_not_remove_protection(command, toy_run, tmp_path):
 class Same:
     """A translation that equals its source."""
 
-    score, pieces, hypotheses = 0.0, 1, ()
+    score, pieces, hypotheses, problems = 0.0, 1, (), ()
 
     def __init__(self, text: str):
         self.source = self.text = text
