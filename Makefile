@@ -67,6 +67,7 @@ wheel: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/allyouneed warm
 	touch $@
 
 .venv/installed-dev: .venv/installed
