@@ -113,9 +113,9 @@ def score(
 
 @app.command()
 def warm() -> None:
-    """Compile all kernels for this machine, so that later commands find them.
+    """Compile all kernels for this machine.
 
-    Other commands compile what they need, once. Run this after an installation, for example while an image is built.
+    Later commands find them; otherwise they compile what they need, once. Run this after an installation, for example while an image is built.
     NUMBA_CACHE_DIR sets the folder.
 
     Example: allyouneed warm
