@@ -115,8 +115,8 @@ def score(
 def warm() -> None:
     """Compile all kernels for this machine.
 
-    Later commands find them; otherwise they compile what they need, once. Run this after an installation, for example while an image is built.
-    NUMBA_CACHE_DIR sets the folder.
+    Later commands find them; otherwise they compile what they need, once. Run this after an installation, for example
+    while an image is built. NUMBA_CACHE_DIR sets the folder.
 
     Example: allyouneed warm
     """
