@@ -30,7 +30,7 @@ from zlib import crc32
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # makes `benchmarks` importable from any folder
 
-from allyouneed.serving.api_keys import add_key  # noqa: E402
+from allyouneed.serving.access.api_keys import add_key  # noqa: E402
 from benchmarks import clients_suites  # noqa: E402
 from benchmarks.clients_corpus import PROTON_BEAM, train_model  # noqa: E402
 from benchmarks.clients_suites import Outcome  # noqa: E402

@@ -5,8 +5,9 @@
 
 A text file has one text per line; with several codes, one column for each, separated by tabs. From gettext catalogues
 (`locale/CODE/LC_MESSAGES/*.po`), translations are taken that differ from their source. Each text is identified by the
-server's detector (`serving/detect.py`), by py3langid alone, and by the peers that are installed: lingua, and langdetect
-with lexilang, which LibreTranslate uses (`pip install --target PEERS lingua-language-detector langdetect lexilang`).
+server's detector (`serving/detection/detector.py`), by py3langid alone, and by the peers that are installed: lingua,
+and langdetect with lexilang, which LibreTranslate uses
+(`pip install --target PEERS lingua-language-detector langdetect lexilang`).
 
 Printed are, by length of the text, the share of languages that are named rightly, and for a server of `--served`
 languages, its decisions: the share of served texts that are translated from their language, and of others that are
@@ -33,7 +34,7 @@ from allyouneed.documents.document import ReadOptions, read_document  # noqa: E4
 from allyouneed.documents.segments import plain_text  # noqa: E402
 from allyouneed.errors import UserError  # noqa: E402
 from allyouneed.languages import canonical_code, primary  # noqa: E402
-from allyouneed.serving.detect import LanguageDetector  # noqa: E402
+from allyouneed.serving.detection.detector import LanguageDetector  # noqa: E402
 from allyouneed.translation.protection import has_letters  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 

@@ -6,8 +6,8 @@ import stat
 import pytest
 
 from allyouneed.errors import UserError
+from allyouneed.serving.access.api_keys import AccessControl, add_key, permissions_remark, read_keys
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.api_keys import AccessControl, add_key, permissions_remark, read_keys
 
 
 def test_only_the_hash_of_a_key_is_stored(tmp_path):
@@ -135,7 +135,7 @@ def test_a_client_cannot_avoid_the_rate_with_addresses_of_its_network():
 
 def test_a_rate_limit_recovers(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("allyouneed.serving.api_keys.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("allyouneed.serving.access.api_keys.time.monotonic", lambda: now[0])
     access = AccessControl(None, per_minute=2)
     for _ in range(2):
         access.admit(None, "1.1.1.1")
@@ -158,5 +158,5 @@ def test_quotas_are_per_month_and_persistent(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "keys.usage.json").read_text())["used"] == {"anna": 8}
     restarted = AccessControl(file)
     assert restarted.characters_used(restarted.authenticate(secret)) == 8
-    monkeypatch.setattr("allyouneed.serving.usage.current_month", lambda: "2099-01")
+    monkeypatch.setattr("allyouneed.serving.access.usage.current_month", lambda: "2099-01")
     assert restarted.characters_used(restarted.authenticate(secret)) == 0

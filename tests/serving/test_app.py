@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 import pytest
 import requests
 
-from allyouneed.serving.model_worker import ModelWorker
+from allyouneed.serving.queue.model_worker import ModelWorker
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.state import ApplicationState

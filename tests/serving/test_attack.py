@@ -18,7 +18,7 @@ import requests
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from allyouneed.serving.model_worker import ModelWorker
+from allyouneed.serving.queue.model_worker import ModelWorker
 from allyouneed.serving.server_settings import ServerSettings
 from tests.serving.conftest import serving
 

@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from allyouneed.serving.model_worker import ModelWorker
-from allyouneed.serving.request_queue import RequestQueue
+from allyouneed.serving.queue.model_worker import ModelWorker
+from allyouneed.serving.queue.request_queue import RequestQueue
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.translation.stopping import StoppedError, check_needed
 from tests.serving.conftest import serving
@@ -168,7 +168,7 @@ SERVER = """
 import sys
 import threading
 from allyouneed import serving
-from allyouneed.serving.model_worker import ModelWorker
+from allyouneed.serving.queue.model_worker import ModelWorker
 
 work = ModelWorker.work
 

@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 from allyouneed.documents.formats.markup.markup_structure import MarkupRules
-from allyouneed.serving.model_worker import ContrastedSentence, ModelWorker, SwitchedSentence, TranslationOptions
-from allyouneed.serving.pipeline import TranslationPipeline
+from allyouneed.serving.pipeline.text_pipeline import TranslationPipeline
+from allyouneed.serving.queue.model_worker import ContrastedSentence, ModelWorker, SwitchedSentence, TranslationOptions
+from allyouneed.serving.queue.request_queue import QueueLimits, RequestQueue
 from allyouneed.serving.registry import TranslatorRegistry
-from allyouneed.serving.request_queue import QueueLimits, RequestQueue
 from allyouneed.translation.options import SearchOptions
 
 ROUTE = [("aa", "bb")]

@@ -11,8 +11,8 @@ import pytest
 import requests
 
 from allyouneed import Translator
-from allyouneed.serving.api_keys import add_key
-from allyouneed.serving.deepl_options import with_formality
+from allyouneed.serving.access.api_keys import add_key
+from allyouneed.serving.apis.deepl_options import with_formality
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.server_settings import ServerSettings
 from tests.serving.conftest import serving

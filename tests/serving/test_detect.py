@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from allyouneed.serving.detect import LanguageDetector
+from allyouneed.serving.detection.detector import LanguageDetector
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.server_settings import ServerSettings
 from tests.serving.conftest import serving

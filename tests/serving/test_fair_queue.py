@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allyouneed.serving.fair_queue import FairQueue, Submission
+from allyouneed.serving.queue.fair_queue import FairQueue, Submission
 
 
 def add(queue: FairQueue, client: str, weights: list[int], key: str = "k", is_heavy: bool = False) -> Submission:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.form_fields import decode_fields
+from allyouneed.serving.apis.form_fields import decode_fields
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from allyouneed.serving.formatting import SentencePair, preserve_formatting
+from allyouneed.serving.apis.formatting import SentencePair, preserve_formatting
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 import requests
 from deepl.api_data import MultilingualGlossaryDictionaryEntries as Dictionary
 
+from allyouneed.serving.access.api_keys import add_key
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.api_keys import add_key
 from allyouneed.serving.glossaries import GlossaryStore, parse_entries
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.translation.terminology.glossary import Entry

@@ -8,7 +8,7 @@ import pytest
 import requests
 from libretranslatepy import LibreTranslateAPI
 
-from allyouneed.serving.api_keys import add_key
+from allyouneed.serving.access.api_keys import add_key
 from allyouneed.serving.server_settings import ServerSettings
 from tests.serving.conftest import serving
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allyouneed.serving.long_sentences import cut, join
-from allyouneed.serving.model_worker import SentenceTranslation
+from allyouneed.serving.pipeline.long_sentences import cut, join
+from allyouneed.serving.queue.model_worker import SentenceTranslation
 from allyouneed.translation.sentence_translation import Sentence, Term
 
 

@@ -7,7 +7,7 @@ from allyouneed.insight.attribution.questions import live_attribution
 from allyouneed.insight.explorer import live_variant
 from allyouneed.insight.patching.patching_data import live_patching
 from allyouneed.insight.variants.switches import Switches
-from allyouneed.serving.api_keys import add_key
+from allyouneed.serving.access.api_keys import add_key
 from allyouneed.serving.server_settings import ServerSettings
 from tests.serving.conftest import serving
 from tests.serving.test_page import type_and_wait

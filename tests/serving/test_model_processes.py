@@ -19,9 +19,9 @@ import pytest
 import requests
 
 from allyouneed.errors import UserError
-from allyouneed.serving import model_processes
-from allyouneed.serving.model_processes import ProcessWorker
-from allyouneed.serving.model_worker import BatchKey, translate
+from allyouneed.serving.queue import model_processes
+from allyouneed.serving.queue.model_processes import ProcessWorker
+from allyouneed.serving.queue.model_worker import BatchKey, translate
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.startup import serve
 from allyouneed.translation.sentence_translation import Sentence

@@ -62,7 +62,7 @@ def test_problems_and_unchanged_sentences_are_listed(post, monkeypatch):
     assert forced["problems"] == ["There is nothing to translate, so “f” is missing."]
     prefixed = only_translation(post("/api/translate", q="a {x} b", target_prefix="h", **body))
     assert prefixed["problems"] == ["“{x}” is missing in the translation, because of its prefix."]
-    monkeypatch.setattr("allyouneed.serving.model_worker.translate_sentences", _copied)
+    monkeypatch.setattr("allyouneed.serving.queue.model_worker.translate_sentences", _copied)
     for text_format, text in (("text", "a b.\n%s"), ("html", "<p>a b.</p>")):
         unchanged = only_translation(post("/api/translate", q=text, format=text_format, **body))
         assert unchanged["text"] == text

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 import requests
 
-from allyouneed.serving.api_keys import add_key
+from allyouneed.serving.access.api_keys import add_key
 from allyouneed.serving.server_settings import ServerSettings
 from tests.serving.conftest import serving
 

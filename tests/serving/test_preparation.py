@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.fair_queue import current_client
-from allyouneed.serving.preparation import PreparationThreads
+from allyouneed.serving.pipeline.preparation import PreparationThreads
+from allyouneed.serving.queue.fair_queue import current_client
 from allyouneed.translation.stopping import StoppedError, check_needed
 
 LONG, HUGE = 10_000, 10_000_000

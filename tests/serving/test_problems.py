@@ -8,7 +8,7 @@ import requests
 from libretranslatepy import LibreTranslateAPI
 
 from allyouneed.documents.document_translation import Remark
-from allyouneed.serving.problems import document_fields, text_fields
+from allyouneed.serving.apis.problems import document_fields, text_fields
 
 UNCHANGED = "is unchanged in the translation."
 
@@ -16,7 +16,7 @@ UNCHANGED = "is unchanged in the translation."
 @pytest.fixture
 def unchanged(monkeypatch):
     """Every sentence counts as unchanged."""
-    for module in ("serving.pipeline", "documents.segment_translation"):
+    for module in ("serving.pipeline.text_pipeline", "documents.segment_translation"):
         monkeypatch.setattr(f"allyouneed.{module}.is_unchanged", lambda sentence, translation: True)
 
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 import requests
 
-from allyouneed.serving.api_keys import add_key
+from allyouneed.serving.access.api_keys import add_key
 from allyouneed.serving.server_settings import ServerSettings
 from benchmarks.rolling_restart import Clients, free_port, nginx
 from tests.serving.conftest import serving

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 import pytest
 
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.fair_queue import current_client
-from allyouneed.serving.model_threads import Backoff
-from allyouneed.serving.request_queue import QueueLimits, RequestQueue
+from allyouneed.serving.queue.fair_queue import current_client
+from allyouneed.serving.queue.model_threads import Backoff
+from allyouneed.serving.queue.request_queue import QueueLimits, RequestQueue
 from allyouneed.translation.stopping import StoppedError, check_needed
 
 

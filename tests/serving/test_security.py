@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from allyouneed.serving.api_keys import add_key, read_keys
+from allyouneed.serving.access.api_keys import add_key, read_keys
 from allyouneed.serving.app import build_app
-from allyouneed.serving.model_worker import ModelWorker
+from allyouneed.serving.queue.model_worker import ModelWorker
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.telemetry import JsonFormatter
 from tests.pages import read

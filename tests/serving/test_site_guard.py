@@ -9,9 +9,9 @@ import requests
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from allyouneed.serving.addresses import host_of, network_of, origin_of
+from allyouneed.serving.access.addresses import host_of, network_of, origin_of
+from allyouneed.serving.access.site_guard import SiteGuard
 from allyouneed.serving.server_settings import ServerSettings
-from allyouneed.serving.site_guard import SiteGuard
 from tests.serving.conftest import exchange, serving
 
 BODY = {"q": "a b", "source": "aa", "target": "bb"}

@@ -10,11 +10,11 @@ import pytest
 import requests
 
 from allyouneed.errors import UserError
+from allyouneed.serving.access.api_keys import add_key
+from allyouneed.serving.access.usage import MonthlyUsage
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.api_keys import add_key
-from allyouneed.serving.model_worker import ModelWorker
+from allyouneed.serving.queue.model_worker import ModelWorker
 from allyouneed.serving.server_settings import ServerSettings
-from allyouneed.serving.usage import MonthlyUsage
 from tests.serving.conftest import serving
 
 
@@ -59,7 +59,7 @@ def test_usage_of_another_month_does_not_count(tmp_path, monkeypatch):
     usage = MonthlyUsage(tmp_path / "usage.json")
     usage.reserve("anna", 5, 5).settle(True)
     usage.save()
-    monkeypatch.setattr("allyouneed.serving.usage.current_month", lambda: "2099-01")
+    monkeypatch.setattr("allyouneed.serving.access.usage.current_month", lambda: "2099-01")
     over_midnight = usage.reserve("anna", 5, 5)
     over_midnight.settle(True)
     usage.save()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from allyouneed.lazy import attach
 
 if TYPE_CHECKING:
-    from allyouneed.serving.api_keys import add_key
+    from allyouneed.serving.access.api_keys import add_key
     from allyouneed.serving.server_settings import ServeOption, ServerSettings
     from allyouneed.serving.startup import serve
 
@@ -18,7 +18,7 @@ __getattr__ = attach(
     {
         "ServeOption": _SETTINGS,
         "ServerSettings": _SETTINGS,
-        "add_key": "allyouneed.serving.api_keys",
+        "add_key": "allyouneed.serving.access.api_keys",
         "serve": "allyouneed.serving.startup",
     },
 )

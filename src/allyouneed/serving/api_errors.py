@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from allyouneed.serving.detect import DetectedLanguage
+from allyouneed.serving.detection.detector import DetectedLanguage
 
 
 class ApiError(Exception):

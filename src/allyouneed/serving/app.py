@@ -21,22 +21,22 @@ from starlette.staticfiles import StaticFiles
 from allyouneed import __version__
 from allyouneed.config.descriptions import plain_message
 from allyouneed.errors import UserError
-from allyouneed.serving import deepl, deepl_glossaries, deepl_languages, explorer_routes, libretranslate, native
+from allyouneed.serving.access.api_keys import AccessControl
+from allyouneed.serving.access.site_guard import SiteGuard
 from allyouneed.serving.api_errors import ApiError, UnservedLanguageError
-from allyouneed.serving.api_keys import AccessControl
-from allyouneed.serving.body import BodyLimitMiddleware
-from allyouneed.serving.cancellation import CancellationMiddleware
-from allyouneed.serving.detect import LanguageDetector
+from allyouneed.serving.apis import deepl, deepl_glossaries, deepl_languages, explorer_routes, libretranslate, native
+from allyouneed.serving.apis.body import BodyLimitMiddleware
+from allyouneed.serving.apis.http_methods import HeadMiddleware, allow_header
+from allyouneed.serving.detection.detector import LanguageDetector
 from allyouneed.serving.document_jobs import DocumentJobs
 from allyouneed.serving.glossaries import GlossaryStore
-from allyouneed.serving.http_methods import HeadMiddleware, allow_header
-from allyouneed.serving.model_threads import Backoff, Worker
-from allyouneed.serving.model_worker import BatchKey, ModelWorker, StreamingSentence, SwitchedSentence, translate
-from allyouneed.serving.pipeline import TranslationPipeline
+from allyouneed.serving.pipeline.text_pipeline import TranslationPipeline
+from allyouneed.serving.queue.cancellation import CancellationMiddleware
+from allyouneed.serving.queue.model_threads import Backoff, Worker
+from allyouneed.serving.queue.model_worker import BatchKey, ModelWorker, StreamingSentence, SwitchedSentence, translate
+from allyouneed.serving.queue.request_queue import QueueLimits, RequestQueue
 from allyouneed.serving.registry import TranslatorRegistry
-from allyouneed.serving.request_queue import QueueLimits, RequestQueue
 from allyouneed.serving.server_settings import ServerSettings
-from allyouneed.serving.site_guard import SiteGuard
 from allyouneed.serving.state import ApplicationState, application_state, bearer_token
 from allyouneed.serving.telemetry import ServerMetrics, TelemetryMiddleware
 from allyouneed.translation.sentence_translation import Sentence

@@ -21,13 +21,13 @@ from allyouneed.documents.document import FORMATS, Document, ReadOptions, format
 from allyouneed.documents.document_translation import DocumentTranslation, Remark, finish_document
 from allyouneed.documents.segment_translation import Finders
 from allyouneed.errors import UserError
+from allyouneed.serving.access.usage import Charge
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.body import TOO_LARGE, check_length
-from allyouneed.serving.model_worker import TranslationOptions
-from allyouneed.serving.pipeline import TranslationPipeline
+from allyouneed.serving.apis.body import TOO_LARGE, check_length
+from allyouneed.serving.pipeline.text_pipeline import TranslationPipeline
+from allyouneed.serving.queue.model_worker import TranslationOptions
 from allyouneed.serving.registry import LanguagePair, Route
 from allyouneed.serving.server_settings import ServerSettings
-from allyouneed.serving.usage import Charge
 from allyouneed.zip_files import ZipLimits
 
 _log = logging.getLogger(__name__)

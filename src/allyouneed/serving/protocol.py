@@ -13,8 +13,8 @@ from itertools import count
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from allyouneed.serving.addresses import is_loopback, network_of
-from allyouneed.serving.cancellation import cancel_request
+from allyouneed.serving.access.addresses import is_loopback, network_of
+from allyouneed.serving.queue.cancellation import cancel_request
 from allyouneed.serving.server_settings import ServerSettings
 
 _H2C = b"h2c"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from allyouneed.serving.addresses import ascii_host, checked_origin, checked_url
+from allyouneed.serving.access.addresses import ascii_host, checked_origin, checked_url
 
 
 @dataclass(frozen=True)

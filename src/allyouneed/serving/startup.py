@@ -13,13 +13,13 @@ from pathlib import Path
 import torch
 
 from allyouneed.errors import UserError
-from allyouneed.serving.addresses import bracketed, is_loopback
-from allyouneed.serving.api_keys import permissions_remark
+from allyouneed.serving.access.addresses import bracketed, is_loopback
+from allyouneed.serving.access.api_keys import permissions_remark
 from allyouneed.serving.app import build_app
 from allyouneed.serving.bounded_server import BoundedServer
-from allyouneed.serving.model_processes import ModelProcesses, ProcessWorker
-from allyouneed.serving.model_threads import Worker
-from allyouneed.serving.model_worker import ModelWorker
+from allyouneed.serving.queue.model_processes import ModelProcesses, ProcessWorker
+from allyouneed.serving.queue.model_threads import Worker
+from allyouneed.serving.queue.model_worker import ModelWorker
 from allyouneed.serving.registry import TranslatorRegistry, load_registry
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.telemetry import log_as_json

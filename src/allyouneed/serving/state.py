@@ -14,15 +14,15 @@ from allyouneed.documents.formats.markup.markup_document import MarkupText
 from allyouneed.documents.formats.markup.markup_structure import MarkupRules
 from allyouneed.documents.segment_translation import Finders
 from allyouneed.languages import describe_language
-from allyouneed.serving.addresses import bracketed, network_of
+from allyouneed.serving.access.addresses import bracketed, network_of
+from allyouneed.serving.access.api_keys import AccessControl, ApiKey, owner_of
 from allyouneed.serving.api_errors import ApiError, UnservedLanguageError
-from allyouneed.serving.api_keys import AccessControl, ApiKey, owner_of
-from allyouneed.serving.detect import DetectedLanguage, LanguageDetector
+from allyouneed.serving.detection.detector import DetectedLanguage, LanguageDetector
 from allyouneed.serving.document_jobs import DocumentJobs
-from allyouneed.serving.fair_queue import current_client
 from allyouneed.serving.glossaries import GlossaryStore
-from allyouneed.serving.model_worker import TranslationOptions
-from allyouneed.serving.pipeline import AlignedSentence, TextTranslation, TranslationPipeline
+from allyouneed.serving.pipeline.text_pipeline import AlignedSentence, TextTranslation, TranslationPipeline
+from allyouneed.serving.queue.fair_queue import current_client
+from allyouneed.serving.queue.model_worker import TranslationOptions
 from allyouneed.serving.registry import LanguagePair, Route
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.telemetry import ServerMetrics

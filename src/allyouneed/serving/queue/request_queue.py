@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.fair_queue import FairQueue, Kind, QueuedItem, Submission, current_client
-from allyouneed.serving.model_threads import Backoff, ModelThreads, Worker
+from allyouneed.serving.queue.fair_queue import FairQueue, Kind, QueuedItem, Submission, current_client
+from allyouneed.serving.queue.model_threads import Backoff, ModelThreads, Worker
 from allyouneed.translation.stopping import StoppedError, stopping_when
 
 _MAX_RETRY_SECONDS = 60

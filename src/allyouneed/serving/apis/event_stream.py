@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from allyouneed.errors import UserError
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.model_worker import TranslationOptions
+from allyouneed.serving.queue.model_worker import TranslationOptions
 from allyouneed.serving.state import ApplicationState, TextResult
 
 

@@ -8,8 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.long_sentences import SentencePiece, cut, join
-from allyouneed.serving.model_worker import (
+from allyouneed.serving.pipeline.long_sentences import SentencePiece, cut, join
+from allyouneed.serving.pipeline.preparation import PreparationThreads
+from allyouneed.serving.pipeline.routes import Travelling
+from allyouneed.serving.pipeline.word_alternatives import PrefixedSentence, WordAlternative, word_alternatives
+from allyouneed.serving.queue.model_worker import (
     BatchKey,
     SentenceTranslation,
     StreamingSentence,
@@ -17,11 +20,8 @@ from allyouneed.serving.model_worker import (
     translate,
     translate_streaming,
 )
-from allyouneed.serving.preparation import PreparationThreads
+from allyouneed.serving.queue.request_queue import RequestQueue
 from allyouneed.serving.registry import Route, TranslatorRegistry
-from allyouneed.serving.request_queue import RequestQueue
-from allyouneed.serving.routes import Travelling
-from allyouneed.serving.word_alternatives import PrefixedSentence, WordAlternative, word_alternatives
 from allyouneed.translation.protection import has_letters
 from allyouneed.translation.sentence_translation import Sentence
 

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from allyouneed.serving.addresses import host_of, is_address, is_loopback, origin_of
+from allyouneed.serving.access.addresses import host_of, is_address, is_loopback, origin_of
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.server_settings import ServerSettings
 

@@ -11,15 +11,15 @@ from pydantic import AliasChoices, Field
 from allyouneed.documents.formats.markup.markup_structure import MarkupRules
 from allyouneed.languages import language_name
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.body import UnicodeText, read_body
-from allyouneed.serving.detect import DetectedLanguage
+from allyouneed.serving.apis.body import UnicodeText, read_body
+from allyouneed.serving.apis.openapi import DirectRoute, error_responses, request_body, upload_body
+from allyouneed.serving.apis.problems import document_fields, listed
+from allyouneed.serving.apis.uploads import receive_upload
+from allyouneed.serving.detection.detector import DetectedLanguage
 from allyouneed.serving.document_jobs import file_types
-from allyouneed.serving.model_worker import TranslationOptions
-from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
-from allyouneed.serving.problems import document_fields, listed
+from allyouneed.serving.queue.model_worker import TranslationOptions
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.state import AUTO, application_state
-from allyouneed.serving.uploads import receive_upload
 from allyouneed.translation.options import NumbersAreNotBooleans, SearchOptions
 
 router = APIRouter(tags=["LibreTranslate"], route_class=DirectRoute)

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from allyouneed.config.descriptions import plain_message
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.form_fields import decode_fields
+from allyouneed.serving.apis.form_fields import decode_fields
 
 TOO_LARGE = 413
 _UNSUPPORTED_MEDIA_TYPE = 415

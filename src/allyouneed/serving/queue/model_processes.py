@@ -21,7 +21,7 @@ from typing import Any
 
 from allyouneed.errors import UserError
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.model_worker import BatchKey, ModelWorker, StreamingSentence
+from allyouneed.serving.queue.model_worker import BatchKey, ModelWorker, StreamingSentence
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.translation.stopping import StoppedError, check_needed, stopping_when
 

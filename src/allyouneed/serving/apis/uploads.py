@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 
 from allyouneed.errors import UserError
+from allyouneed.serving.access.api_keys import owner_of
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.api_keys import owner_of
-from allyouneed.serving.body import validate
-from allyouneed.serving.deepl_glossaries import chosen_glossary, finders_with, glossary_identifiers
-from allyouneed.serving.deepl_options import FormalityOption, with_formality
+from allyouneed.serving.apis.body import validate
+from allyouneed.serving.apis.deepl_glossaries import chosen_glossary, finders_with, glossary_identifiers
+from allyouneed.serving.apis.deepl_options import FormalityOption, with_formality
+from allyouneed.serving.apis.form_fields import decode_fields
 from allyouneed.serving.document_jobs import DocumentJob, UploadedDocument
-from allyouneed.serving.form_fields import decode_fields
 from allyouneed.serving.registry import LanguagePair, Route
 from allyouneed.serving.state import AUTO, ApplicationState
 

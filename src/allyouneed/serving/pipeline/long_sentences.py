@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from allyouneed.serving.model_worker import SentenceTranslation
+from allyouneed.serving.queue.model_worker import SentenceTranslation
 from allyouneed.translation.sentence_translation import Sentence, Span, Term
 
 _UP_TO_LAST_BREAK = re.compile(r"(?s:.*)[\s,;:、，；：。！？]")

@@ -11,18 +11,18 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BeforeValidator, Field
 
 from allyouneed.documents.formats.markup.markup_structure import MarkupRules
+from allyouneed.serving.access.api_keys import owner_of
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.api_keys import owner_of
-from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body, validate
-from allyouneed.serving.deepl_glossaries import chosen_glossary, finders_with, glossary_identifiers
-from allyouneed.serving.deepl_options import DeepLOptions, KeyRequest, check_languages, sent_key, with_formality
+from allyouneed.serving.apis.body import TOO_LARGE, UnicodeText, check_length, read_body, validate
+from allyouneed.serving.apis.deepl_glossaries import chosen_glossary, finders_with, glossary_identifiers
+from allyouneed.serving.apis.deepl_options import DeepLOptions, KeyRequest, check_languages, sent_key, with_formality
+from allyouneed.serving.apis.formatting import SentencePair, preserve_formatting
+from allyouneed.serving.apis.openapi import DirectRoute, error_responses, request_body, upload_body
+from allyouneed.serving.apis.problems import document_fields, text_fields
+from allyouneed.serving.apis.uploads import DOWNLOAD_HEADERS, DOWNLOAD_TYPE, attachment, receive_file, start_translation
 from allyouneed.serving.document_jobs import DocumentJob
-from allyouneed.serving.formatting import SentencePair, preserve_formatting
-from allyouneed.serving.model_worker import TranslationOptions
-from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
-from allyouneed.serving.problems import document_fields, text_fields
+from allyouneed.serving.queue.model_worker import TranslationOptions
 from allyouneed.serving.state import AUTO, ApplicationState, application_state
-from allyouneed.serving.uploads import DOWNLOAD_HEADERS, DOWNLOAD_TYPE, attachment, receive_file, start_translation
 from allyouneed.translation.options import SearchOptions
 
 router = APIRouter(prefix="/v2", tags=["DeepL"], route_class=DirectRoute)

@@ -11,9 +11,9 @@ from pydantic import BaseModel, Field
 
 from allyouneed.insight.attribution.attribute import MAX_TOKENS
 from allyouneed.insight.page import html
-from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body
-from allyouneed.serving.model_worker import ContrastedSentence, PatchedSentences, SwitchedSentence
-from allyouneed.serving.openapi import DirectRoute, error_responses, request_body
+from allyouneed.serving.apis.body import TOO_LARGE, UnicodeText, check_length, read_body
+from allyouneed.serving.apis.openapi import DirectRoute, error_responses, request_body
+from allyouneed.serving.queue.model_worker import ContrastedSentence, PatchedSentences, SwitchedSentence
 from allyouneed.serving.registry import Route
 from allyouneed.serving.state import AUTO, ApplicationState, application_state, bearer_token
 

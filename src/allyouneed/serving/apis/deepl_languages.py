@@ -10,9 +10,9 @@ from pydantic import Field
 
 from allyouneed.languages import language_name
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.body import read_body
-from allyouneed.serving.deepl_options import KeyRequest, is_formality_code, sent_key, supports_formality
-from allyouneed.serving.openapi import DirectRoute, error_responses
+from allyouneed.serving.apis.body import read_body
+from allyouneed.serving.apis.deepl_options import KeyRequest, is_formality_code, sent_key, supports_formality
+from allyouneed.serving.apis.openapi import DirectRoute, error_responses
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.state import application_state
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from allyouneed.serving.model_worker import SentenceTranslation, TranslationOptions, lost_parts
+from allyouneed.serving.queue.model_worker import SentenceTranslation, TranslationOptions, lost_parts
 from allyouneed.translation.results import Alternative
 from allyouneed.translation.scoring import score_pairs, word_log_probabilities
 from allyouneed.translation.sentence_translation import Sentence

@@ -9,9 +9,9 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from pydantic import ConfigDict, Field, create_model, field_validator
 from pydantic.fields import FieldInfo
 
-from allyouneed.serving.body import UnicodeText, check_unicode
-from allyouneed.serving.deepl_glossaries import MOST_AT_ONCE
-from allyouneed.serving.model_worker import TranslationOptions
+from allyouneed.serving.apis.body import UnicodeText, check_unicode
+from allyouneed.serving.apis.deepl_glossaries import MOST_AT_ONCE
+from allyouneed.serving.queue.model_worker import TranslationOptions
 from allyouneed.serving.state import AUTO
 from allyouneed.translation.options import NumbersAreNotBooleans, SearchOptions, option_of
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from allyouneed.languages import primary
-from allyouneed.serving.pipeline import CharSpan
+from allyouneed.serving.pipeline.text_pipeline import CharSpan
 
 _FINAL = re.compile(r"[.,:;!?…。、：；！？]*$")
 _FULL_WIDTH = str.maketrans(".,:;!?", "。、：；！？")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.fair_queue import FairQueue, Submission, current_client
+from allyouneed.serving.queue.fair_queue import FairQueue, Submission, current_client
 from allyouneed.translation.stopping import stopping_when
 
 Result = TypeVar("Result")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from allyouneed.serving.model_worker import SentenceTranslation
+from allyouneed.serving.queue.model_worker import SentenceTranslation
 from allyouneed.translation.sentence_translation import Sentence, Span, Term
 
 

@@ -11,21 +11,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from allyouneed.documents.formats.markup.markup_structure import MarkupRules
 from allyouneed.languages import language_name
+from allyouneed.serving.access.api_keys import owner_of
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.api_keys import owner_of
-from allyouneed.serving.body import TOO_LARGE, UnicodeText, check_length, read_body
-from allyouneed.serving.deepl_glossaries import chosen_glossary, finders_with
-from allyouneed.serving.detect import DetectedLanguage
+from allyouneed.serving.apis.body import TOO_LARGE, UnicodeText, check_length, read_body
+from allyouneed.serving.apis.deepl_glossaries import chosen_glossary, finders_with
+from allyouneed.serving.apis.event_stream import prepend, translation_events
+from allyouneed.serving.apis.openapi import DirectRoute, error_responses, request_body, upload_body
+from allyouneed.serving.apis.problems import listed, listed_remarks
+from allyouneed.serving.apis.translate_request import REPEATABLE_FIELDS, TranslateRequest
+from allyouneed.serving.apis.uploads import download_response, receive_upload
+from allyouneed.serving.detection.detector import DetectedLanguage
 from allyouneed.serving.document_jobs import DocumentJob, file_types
-from allyouneed.serving.event_stream import prepend, translation_events
-from allyouneed.serving.model_worker import TranslationOptions
-from allyouneed.serving.openapi import DirectRoute, error_responses, request_body, upload_body
-from allyouneed.serving.pipeline import AlignedSentence
-from allyouneed.serving.problems import listed, listed_remarks
+from allyouneed.serving.pipeline.text_pipeline import AlignedSentence
+from allyouneed.serving.pipeline.word_alternatives import WordAlternative
+from allyouneed.serving.queue.model_worker import TranslationOptions
 from allyouneed.serving.state import AUTO, ApplicationState, TextResult, application_state, bearer_token
-from allyouneed.serving.translate_request import REPEATABLE_FIELDS, TranslateRequest
-from allyouneed.serving.uploads import download_response, receive_upload
-from allyouneed.serving.word_alternatives import WordAlternative
 from allyouneed.translation.options import SearchOptions
 
 router = APIRouter(tags=["allyouneed"], route_class=DirectRoute)

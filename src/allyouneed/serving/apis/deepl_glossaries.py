@@ -13,12 +13,12 @@ from pydantic import Field
 
 from allyouneed.documents.segment_translation import Finders
 from allyouneed.languages import primary
+from allyouneed.serving.access.api_keys import ApiKey, owner_of
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.api_keys import ApiKey, owner_of
-from allyouneed.serving.body import UnicodeText, read_body
-from allyouneed.serving.deepl_options import KeyRequest, sent_key
+from allyouneed.serving.apis.body import UnicodeText, read_body
+from allyouneed.serving.apis.deepl_options import KeyRequest, sent_key
+from allyouneed.serving.apis.openapi import DirectRoute, error_responses, request_body
 from allyouneed.serving.glossaries import Pair, StoredGlossary, parse_entries
-from allyouneed.serving.openapi import DirectRoute, error_responses, request_body
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.state import ApplicationState, application_state
 from allyouneed.translation.requirements import Requirements

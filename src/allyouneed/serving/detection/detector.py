@@ -16,7 +16,7 @@ import regex
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from allyouneed.languages import canonical_code, is_in_several_scripts, primary, script_of
-from allyouneed.serving.everyday_phrases import languages_of_phrase
+from allyouneed.serving.detection.everyday_phrases import languages_of_phrase
 from allyouneed.translation.protection import find_kept, has_letters, without_spans
 
 _EXAMINED, _EXAMINED_FOR_SCRIPTS = 2000, 500  # characters of a text

@@ -22,9 +22,9 @@ from pydantic.dataclasses import dataclass
 
 from allyouneed.config.descriptions import plain_message
 from allyouneed.errors import UserError
-from allyouneed.serving.addresses import network_of
+from allyouneed.serving.access.addresses import network_of
+from allyouneed.serving.access.usage import Charge, MonthlyUsage, write_private_json
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.usage import Charge, MonthlyUsage, write_private_json
 
 _log = logging.getLogger(__name__)
 _FORBIDDEN, _TOO_MANY_REQUESTS = 403, 429

@@ -22,8 +22,11 @@ from allyouneed.documents.segment_translation import (
 from allyouneed.documents.segments import Parts
 from allyouneed.documents.sentences import join_sentences
 from allyouneed.serving.api_errors import ApiError
-from allyouneed.serving.long_sentences import with_code
-from allyouneed.serving.model_worker import (
+from allyouneed.serving.pipeline.long_sentences import with_code
+from allyouneed.serving.pipeline.preparation import PreparationThreads
+from allyouneed.serving.pipeline.sentence_pipeline import SentencePipeline
+from allyouneed.serving.pipeline.word_alternatives import WordAlternative
+from allyouneed.serving.queue.model_worker import (
     BatchKey,
     ContrastedSentence,
     PatchedSentences,
@@ -35,11 +38,8 @@ from allyouneed.serving.model_worker import (
     explore_patching,
     explore_switched,
 )
-from allyouneed.serving.preparation import PreparationThreads
+from allyouneed.serving.queue.request_queue import RequestQueue
 from allyouneed.serving.registry import Route, TranslatorRegistry
-from allyouneed.serving.request_queue import RequestQueue
-from allyouneed.serving.sentence_pipeline import SentencePipeline
-from allyouneed.serving.word_alternatives import WordAlternative
 from allyouneed.translation.sentence_translation import Span, TranslatedSentence
 from allyouneed.translation.stopping import check_needed
 from allyouneed.translation.translator import Translator

@@ -1,0 +1,1 @@
+"""Who may use the server: keys, quotas, addresses, and sites in browsers."""

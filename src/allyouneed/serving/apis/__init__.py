@@ -1,0 +1,1 @@
+"""The APIs: what clients send and receive."""

@@ -1,0 +1,1 @@
+"""Detection of the language of a text."""

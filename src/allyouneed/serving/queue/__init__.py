@@ -1,0 +1,1 @@
+"""The request queue and the model threads and processes that empty it."""
