@@ -88,7 +88,7 @@ def _train(environment: dict[str, str]) -> float:
             stderr=subprocess.DEVNULL,
         )
         log = out / "log.jsonl"
-        while not (log.exists() and '"event": "step"' in log.read_text(encoding="utf-8")):
+        while not (log.exists() and '"event": "train"' in log.read_text(encoding="utf-8")):
             if training.poll() is not None:
                 sys.exit("the training of the start benchmark failed")
             time.sleep(0.05)
