@@ -28,7 +28,8 @@ from allyouneed.translation.evaluation.metrics import corpus_scores  # noqa: E40
 from allyouneed.translation.protection import find_kept  # noqa: E402
 from allyouneed.translation.protection.placement import Wanted, place  # noqa: E402
 from allyouneed.translation.protection.stand_ins import stand_ins_of  # noqa: E402
-from allyouneed.translation.sentence_translation import Sentence, translate_sentences  # noqa: E402
+from allyouneed.translation.sentence import Sentence  # noqa: E402
+from allyouneed.translation.sentence_translation import translate_sentences  # noqa: E402
 from allyouneed.translation.word_alignment import Span, align_words  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 

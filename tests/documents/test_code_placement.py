@@ -13,7 +13,7 @@ from allyouneed.documents.flat_text import flatten
 from allyouneed.documents.segment_translation import assemble, prepare
 from allyouneed.documents.segments import Code, CodeKind
 from allyouneed.documents.token_alignment import AlignedText
-from allyouneed.translation.sentence_translation import TranslatedSentence
+from allyouneed.translation.sentence import TranslatedSentence
 
 TAG = re.compile(r"<(/?)(\w+)(/?)>|\[(\w*)\]")
 

@@ -10,7 +10,7 @@ import pytest
 from allyouneed.documents.document import ReadOptions, read_document
 from allyouneed.documents.segment_translation import PROTECTION, assemble, prepare
 from allyouneed.errors import UserError
-from allyouneed.translation.sentence_translation import TranslatedSentence
+from allyouneed.translation.sentence import TranslatedSentence
 
 SHAPES = [
     *("a", "a ", "A dog runs. ", "word\n", "\n", "\r\n", " ", "\t", "\xa0", "\0", "\u202e", "\u0301", "a\u0301", "한"),

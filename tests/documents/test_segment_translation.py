@@ -7,7 +7,7 @@ from allyouneed.documents.document_translation import finish_document
 from allyouneed.documents.segment_translation import NOTHING_FOUND, PROTECTION, Finders, assemble, prepare
 from allyouneed.documents.segments import Code, Parts
 from allyouneed.translation.protection import find_kept
-from allyouneed.translation.sentence_translation import TranslatedSentence
+from allyouneed.translation.sentence import TranslatedSentence
 from allyouneed.translation.terminology.glossary import Entry, Glossary
 from tests.documents.office_files import entry, odf
 from tests.fuzz.checks import reversed_words

@@ -23,7 +23,7 @@ from allyouneed.translation.protection.masking import mask
 from allyouneed.translation.protection.placement import place
 from allyouneed.translation.protection.stand_ins import StandIn, StandIns
 from allyouneed.translation.protection.views import MaskedSentence, Part
-from allyouneed.translation.sentence_translation import Sentence, Span, TranslatedSentence
+from allyouneed.translation.sentence import Sentence, Span, TranslatedSentence
 from allyouneed.translation.terminology.glossary_files import read_glossary
 from allyouneed.translation.word_alignment import AlignedWords, word_spans
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from allyouneed.serving.pipeline.long_sentences import cut, join
 from allyouneed.serving.queue.model_worker import SentenceTranslation
-from allyouneed.translation.sentence_translation import Sentence, Term
+from allyouneed.translation.sentence import Sentence, Term
 
 
 def copied(sentence: Sentence) -> SentenceTranslation:

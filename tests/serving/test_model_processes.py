@@ -24,7 +24,7 @@ from allyouneed.serving.queue.model_processes import ProcessWorker
 from allyouneed.serving.queue.model_worker import BatchKey, translate
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.startup import serve
-from allyouneed.translation.sentence_translation import Sentence
+from allyouneed.translation.sentence import Sentence
 from allyouneed.translation.stopping import StoppedError, check_needed, stopping_when
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")

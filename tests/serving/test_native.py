@@ -13,7 +13,7 @@ from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.translation.options import SearchOptions, option_of
 from allyouneed.translation.scoring import score_pairs, word_log_probabilities
-from allyouneed.translation.sentence_translation import TranslatedSentence
+from allyouneed.translation.sentence import TranslatedSentence
 from tests.serving.conftest import serving
 
 

@@ -18,7 +18,8 @@ from allyouneed.training.train import FINISHED, train
 from allyouneed.translation.evaluation.evaluator import evaluate
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.scoring import score
-from allyouneed.translation.sentence_translation import Sentence, translate_sentences
+from allyouneed.translation.sentence import Sentence
+from allyouneed.translation.sentence_translation import translate_sentences
 from tests.conftest import silent, toy_pairs, toy_request, write_pairs
 
 DIRECTIONS = (("x-a", "x-b"), ("x-b", "x-a"), ("x-a", "x-c"), ("x-c", "x-a"))

@@ -15,7 +15,8 @@ from allyouneed.translation.batch_search import BatchSearch
 from allyouneed.translation.constraints import Constraints
 from allyouneed.translation.repetition import REPETITIVE, SEARCHED_AGAIN, repeats_itself, search_guarded
 from allyouneed.translation.search import Hypothesis
-from allyouneed.translation.sentence_translation import Sentence, translate_sentences
+from allyouneed.translation.sentence import Sentence
+from allyouneed.translation.sentence_translation import translate_sentences
 from allyouneed.translation.streaming import stream_translation
 
 LOOPS = [

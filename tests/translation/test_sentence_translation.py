@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from allyouneed import SearchOptions, Translator
 from allyouneed.bundle import load_bundle, save_bundle
 from allyouneed.translation.protection import find_kept, find_parts
-from allyouneed.translation.sentence_translation import Sentence, Term, _checked, occurrences, translate_sentences
+from allyouneed.translation.protection.part_translation import occurrences
+from allyouneed.translation.sentence import Sentence, Term
+from allyouneed.translation.sentence_translation import _checked, translate_sentences
 
 KEPT = [
     "%s", "%1$s", "%(name)s", "%d", "%%", "%@", "{name}", "{0}", "{{x}}", "${x}", "#{x}", "{}", "&amp;",

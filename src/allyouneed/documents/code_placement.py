@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from allyouneed.documents.flat_text import FlatCode, FlatText, joined
 from allyouneed.documents.segments import Code, CodeKind, Parts
 from allyouneed.documents.token_alignment import AlignedText, TokenAlignment
-from allyouneed.translation.sentence_translation import Span
+from allyouneed.translation.sentence import Span
 
 _NEARBY = 8  # tokens that are tried for an element without words
 

@@ -18,7 +18,8 @@ from allyouneed.documents.segment_translation import (
 )
 from allyouneed.documents.segments import Segment
 from allyouneed.translation.options import SearchOptions
-from allyouneed.translation.sentence_translation import Sentence, TranslatedSentence, translate_sentences
+from allyouneed.translation.sentence import Sentence, TranslatedSentence
+from allyouneed.translation.sentence_translation import translate_sentences
 from allyouneed.translation.translator import Translator
 
 _MIN_SENTENCES, _MAX_SENTENCES = 250, 4000  # per block, which is sorted by length; a small first block is done early

@@ -13,7 +13,7 @@ from allyouneed.documents.document_translation import Memory
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, json_line
 from allyouneed.translation.resuming import digest_of, note_path
-from allyouneed.translation.sentence_translation import Sentence, Term, TranslatedSentence
+from allyouneed.translation.sentence import Sentence, Term, TranslatedSentence
 from allyouneed.translation.translator import Translator
 
 

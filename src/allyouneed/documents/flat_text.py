@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 import regex
 
 from allyouneed.documents.segments import Code, Part, Parts
-from allyouneed.translation.sentence_translation import Span
+from allyouneed.translation.sentence import Span
 
 _TOKEN = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}]\p{M}*|[\p{L}\p{M}\p{N}_]+?(?=[\p{Han}\p{Hiragana}\p{Katakana}])"

@@ -17,7 +17,7 @@ from allyouneed.documents.segments import CodeKind, Parts, Segment, plain_text
 from allyouneed.documents.sentences import SentenceSegment, single_sentence, split_sentences
 from allyouneed.documents.token_alignment import AlignedText, Link
 from allyouneed.translation.protection import find_kept, has_letters, without_spans
-from allyouneed.translation.sentence_translation import Sentence, Span, Term, TranslatedSentence
+from allyouneed.translation.sentence import Sentence, Span, Term, TranslatedSentence
 
 
 def _nothing(text: str) -> tuple[()]:

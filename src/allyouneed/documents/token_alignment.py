@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from allyouneed.documents.flat_text import PUNCTUATION, WORD, FlatCode, FlatText, Token, tokenise
-from allyouneed.translation.sentence_translation import Span
+from allyouneed.translation.sentence import Span
 
 Link = tuple[Span, Span]
 

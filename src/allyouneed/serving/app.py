@@ -39,7 +39,7 @@ from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.state import ApplicationState, application_state, bearer_token
 from allyouneed.serving.telemetry import ServerMetrics, TelemetryMiddleware
-from allyouneed.translation.sentence_translation import Sentence
+from allyouneed.translation.sentence import Sentence
 from allyouneed.translation.workers import available_cores
 
 _STATIC = Path(__file__).parent / "static"

@@ -15,7 +15,8 @@ from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.protection.letters import has_letters
 from allyouneed.translation.requirements import Requirements
 from allyouneed.translation.results import Translation
-from allyouneed.translation.sentence_translation import TranslatedSentence, translate_sentences
+from allyouneed.translation.sentence import TranslatedSentence
+from allyouneed.translation.sentence_translation import translate_sentences
 from allyouneed.translation.translator import Translator
 
 _SILENT_SECONDS = 10  # no progress output before this time

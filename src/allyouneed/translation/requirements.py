@@ -10,7 +10,8 @@ from functools import cached_property
 
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.protection.finding import KeepOptions, find_kept
-from allyouneed.translation.sentence_translation import Sentence, Span, Term, TranslatedSentence, translate_sentences
+from allyouneed.translation.sentence import Sentence, Span, Term, TranslatedSentence
+from allyouneed.translation.sentence_translation import translate_sentences
 from allyouneed.translation.terminology.glossary import Glossary
 from allyouneed.translation.translator import Translator
 

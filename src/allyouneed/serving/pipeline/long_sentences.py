@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from allyouneed.serving.queue.model_worker import SentenceTranslation
-from allyouneed.translation.sentence_translation import Sentence, Span, Term
+from allyouneed.translation.sentence import Sentence, Span, Term
 
 _UP_TO_LAST_BREAK = re.compile(r"(?s:.*)[\s,;:、，；：。！？]")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from allyouneed.serving.queue.model_worker import SentenceTranslation
-from allyouneed.translation.sentence_translation import Sentence, Span, Term
+from allyouneed.translation.sentence import Sentence, Span, Term
 
 
 class Travelling(NamedTuple):

@@ -23,7 +23,7 @@ from allyouneed.serving.queue.model_worker import (
 from allyouneed.serving.queue.request_queue import RequestQueue
 from allyouneed.serving.registry import Route, TranslatorRegistry
 from allyouneed.translation.protection import has_letters
-from allyouneed.translation.sentence_translation import Sentence
+from allyouneed.translation.sentence import Sentence
 
 _MAX_QUEUED = 256  # sentences of a request that wait in the queue at a time
 _CHARACTERS_PER_TOKEN = 4  # of the longest pieces

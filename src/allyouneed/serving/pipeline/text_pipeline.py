@@ -40,7 +40,7 @@ from allyouneed.serving.queue.model_worker import (
 )
 from allyouneed.serving.queue.request_queue import RequestQueue
 from allyouneed.serving.registry import Route, TranslatorRegistry
-from allyouneed.translation.sentence_translation import Span, TranslatedSentence
+from allyouneed.translation.sentence import Span, TranslatedSentence
 from allyouneed.translation.stopping import check_needed
 from allyouneed.translation.translator import Translator
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from allyouneed.serving.queue.model_worker import SentenceTranslation, TranslationOptions, lost_parts
 from allyouneed.translation.results import Alternative
 from allyouneed.translation.scoring import score_pairs, word_log_probabilities
-from allyouneed.translation.sentence_translation import Sentence
+from allyouneed.translation.sentence import Sentence
 from allyouneed.translation.translator import Translator
 
 _TOKENS_PER_WORD = 2  # tokens tried per alternative, since several may begin one word or continue the word before

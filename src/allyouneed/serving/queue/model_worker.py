@@ -14,7 +14,8 @@ from allyouneed.insight.variants.switches import single_switches, switches_from
 from allyouneed.serving.registry import LanguagePair, TranslatorRegistry
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.scoring import score_pairs, word_log_probabilities
-from allyouneed.translation.sentence_translation import Sentence, Span, translate_sentences
+from allyouneed.translation.sentence import Sentence, Span
+from allyouneed.translation.sentence_translation import translate_sentences
 from allyouneed.translation.streaming import stream_translation
 from allyouneed.translation.translator import Translator
 

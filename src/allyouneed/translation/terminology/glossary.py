@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from allyouneed.languages import primary
 from allyouneed.translation.protection.finding import find_parts
-from allyouneed.translation.sentence_translation import Span, Term
+from allyouneed.translation.sentence import Span, Term
 from allyouneed.translation.terminology.words import Unit, nouns_of, units_of
 
 _MOST_CHANGED = 4  # letters by which an inflected word differs in length from the term
