@@ -179,6 +179,14 @@ def test_translations_of_xliff_2():
     ).replace('srcLang="en"', 'srcLang="en" trgLang="de"')
 
 
+def test_the_case_of_attributes_does_not_matter():
+    written = in_capitals(
+        read("2.xlf", XLIFF_2.replace('state="initial" subState="x:y"', 'sTATE="initial" SUBsTATE = "x:y"'))
+    )
+    assert 'sTATE="translated">' in written
+    assert "SUBsTATE" not in written
+
+
 @pytest.mark.parametrize("name", ["1.xlf", "2.xlf"])
 def test_the_toolkit_reads_the_translations(name):
     xliff = pytest.importorskip("translate.storage.xliff" if name == "1.xlf" else "translate.storage.xliff2")

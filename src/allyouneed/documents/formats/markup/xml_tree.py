@@ -139,7 +139,7 @@ class XmlTree:
             return [] if value is None else [Edit(end, end, f" {name}={self.quoted(value)}")]
         if value is not None:
             return [Edit(*span, self.quoted(value)[1:-1])]
-        start = self.text.rindex(name, node.start, span[0])
+        start = len(self.text[node.start : span[0] - 1].rstrip(" \t\r\n=")) + node.start - len(name)
         while self.text[start - 1].isspace():
             start -= 1
         return [Edit(start, span[1] + 1, "")]
