@@ -127,8 +127,8 @@ def test_a_text_of_another_language_is_refused(german, call):
     ):
         response = call(german, path, **body)
         assert response.status_code == 400
-        assert "the text seems to be in it (Italian)" in response.text
-        assert "served are de, ko" in response.text
+        assert "the text seems to be in Italian (it)" in response.text
+        assert "only from de, ko" in response.text
 
 
 def test_each_text_of_a_batch_has_its_language(german, call):
@@ -140,7 +140,7 @@ def test_each_text_of_a_batch_has_its_language(german, call):
     found = call(german, "/v2/translate", text=texts, target_lang="EN").json()["translations"]
     assert [each["detected_source_language"] for each in found] == ["DE", "IT", "KO", "EN", "DE"]
     found = call(german, "/api/translate", q=texts, target="en").json()["translations"]
-    assert found[1]["problems"][0].startswith("Not translated: the text seems to be in it (Italian)")
+    assert found[1]["problems"][0].startswith("Not translated: the text seems to be in Italian (it)")
     assert not found[4]["problems"]
 
 
@@ -160,11 +160,11 @@ def test_documents_of_another_language_are_refused(german, call):
         f"{german}/translate_file", files=files, data={"source": "auto", "target": "en"}, timeout=300
     )
     assert response.status_code == 400
-    assert "seems to be in it (Italian)" in response.text
+    assert "seems to be in Italian (it)" in response.text
     job = requests.post(f"{german}/v2/document", files=files, data={"target_lang": "EN"}, timeout=300).json()
     status = call(german, f"/v2/document/{job['document_id']}", document_key=job["document_key"]).json()
     assert status["status"] == "error"
-    assert "seems to be in it (Italian)" in status["error_message"]
+    assert "seems to be in Italian (it)" in status["error_message"]
 
 
 @pytest.fixture

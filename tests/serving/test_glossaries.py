@@ -230,7 +230,7 @@ def test_the_client_translates_a_document_with_a_glossary(client, glossary, tmp_
     ("body", "status", "message"),
     [
         ({"glossary_id": "00000000-0000-0000-0000-000000000000"}, 404, "glossary not found"),
-        ({"source_lang": None}, 400, "requires the parameter source_lang"),
+        ({"source_lang": None}, 400, "a glossary requires the source language"),
         ({"source_lang": "bb", "target_lang": "cc"}, 400, "No dictionary found for language pair bb to cc"),
         ({"glossary_ids": ["x"]}, 400, "both given"),
         ({"glossary_id": None, "glossary_ids": ["x"] * 6}, 400, "at most 5"),

@@ -186,6 +186,14 @@ def test_search_options_are_derived_from_their_declaration(post, translator, add
         ({"force_words": ["a", 5]}, "force_words.1: must be a string"),
         ({"target_prefix": "a" * 1001}, "target_prefix: must have at most 1000 characters"),
         ({"format": "pdf"}, "format: must be 'text' or 'html'"),
+        (
+            {"format": "html", "target_prefix": "h", "force_words": ["f"], "words": True},
+            "target_prefix, force_words, words: not available with format=html; send plain text",
+        ),
+        (
+            {"format": "html", "num_hypotheses": 2, "beam_size": 2},
+            "num_hypotheses: not available with format=html; send plain text",
+        ),
         ({"q": 5}, "q: must be a string or a list"),
         ({"q": ["a", 5]}, "q.1: must be a string"),
         ({"q": "a\ud800"}, "q: not valid Unicode: unpaired surrogate"),
@@ -200,6 +208,24 @@ def test_validation_messages_are_plain(post, fields, message):
 def test_a_body_that_is_not_an_object_is_rejected(address, body):
     response = requests.post(f"{address}/api/translate", json=body, timeout=300)
     assert (response.status_code, response.json()) == (400, {"error": "the body: must be a JSON object"})
+
+
+def test_a_byte_order_mark_before_json_is_ignored(address, post):
+    body = '{"q": "a b", "source": "aa", "target": "bb"}'.encode("utf-8-sig")
+    response = requests.post(f"{address}/translate", body, headers={"Content-Type": "application/json"}, timeout=300)
+    assert response.json() == post("/translate", q="a b", source="aa", target="bb").json()
+
+
+def test_white_space_between_words_is_a_space_to_the_model(post):
+    """A no-break space, a soft hyphen and a byte-order mark would be unknown characters."""
+    expected = post("/translate", q="a b c", source="aa", target="bb").json()["translatedText"]
+    for text in ("a\u00a0b c", "a\u2028b\u2009c", "a b\u00ad c"):
+        assert post("/translate", q=text, source="aa", target="bb").json()["translatedText"] == expected
+    marked = post("/translate", q="\ufeffa b c", source="aa", target="bb").json()["translatedText"]
+    assert marked == f"\ufeff{expected}"
+    found = only_translation(post("/api/translate", q="a\u00a0b c", source="aa", target="bb", words=True))
+    assert found["sentences"][0]["source"] == [0, 5]
+    assert all(0 <= start < end <= 5 for each in found["sentences"][0]["alignment"] for start, end in [each["source"]])
 
 
 def test_whole_floats_are_integers(post):

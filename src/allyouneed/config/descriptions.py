@@ -30,6 +30,7 @@ _MESSAGES = {  # wording of pydantic's error types; braces are filled in from th
     "finite_number": "must be a finite number",
     "string_type": "must be a string",
     "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have {min_length} or more items",
     "too_long": "must have at most {max_length} items",
     "literal_error": "must be {expected}",
     **{

@@ -43,7 +43,7 @@ class Finders(NamedTuple):
 
 _BRACKETS = frozenset(("()", "[]", "{}", "（）", "［］", "【】"))
 _LONGEST_LETTERLESS = 20  # characters
-_SPACES = re.compile(r"[ \t]{2,}|\t")  # white space within a sentence that readers see, such as that of a table
+_SPACES = re.compile(r"[ \t\xa0]{2,}|\t")  # white space within a sentence that readers see, such as that of a table
 NOTHING_FOUND = Finders()
 PROTECTION = Finders(find_kept)
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from allyouneed.documents.formats.markup.markup_document import MarkupText
 from allyouneed.documents.formats.markup.markup_structure import MarkupRules
 from allyouneed.documents.segment_translation import Finders
-from allyouneed.languages import describe_language
+from allyouneed.languages import language_name
 from allyouneed.serving.access.addresses import bracketed, network_of
 from allyouneed.serving.access.api_keys import AccessControl, ApiKey, owner_of
 from allyouneed.serving.api_errors import ApiError, UnservedLanguageError
@@ -236,18 +236,23 @@ def _visible_text(markup: str, rules: MarkupRules) -> str:
 def _unserved(detected: DetectedLanguage, sources: Sequence[str], target: str) -> str:
     """Describe why a text is not translated, and what to do."""
     return (
-        f"the text seems to be in {describe_language(detected.language)} (confidence {detected.confidence:g}), which "
-        f"is not translated to {target}; served are {', '.join(sources)}. If it is in one of them, give the source "
-        "language instead of auto"
+        f"the text seems to be in {_name(detected.language)}, with confidence {detected.confidence:g}; "
+        f"this server translates to {target} only from {', '.join(sources)}. If the text is in one of these languages, "
+        "give the source language instead of auto"
     )
+
+
+def _name(code: str) -> str:
+    """Return the name of a language with its code; the code "it" before it would read as a pronoun."""
+    name = language_name(code)
+    return code if name.casefold() == code.casefold() else f"{name} ({code})"
 
 
 def _uncertain(detected: DetectedLanguage | None) -> tuple[str, ...]:
     """Return a problem if the language was detected without certainty; a text without letters has confidence 0."""
     if detected is None or detected.is_certain or not detected.confidence:
         return ()
-    language = describe_language(detected.language)
-    return (f"The source language is uncertain: {language} with confidence {detected.confidence:g}.",)
+    return (f"The source language is uncertain: {_name(detected.language)} with confidence {detected.confidence:g}.",)
 
 
 def application_state(request: Request) -> ApplicationState:

@@ -21,7 +21,7 @@ from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.protection.finding import find_parts
 from allyouneed.translation.protection.frame import Frame, frame_of
 from allyouneed.translation.protection.letters import has_digits, has_letters, numbers_share, without_spans
-from allyouneed.translation.protection.masking import mask
+from allyouneed.translation.protection.masking import mask, seen_by_model
 from allyouneed.translation.protection.part_translation import Found, Job, JobRunner, aligned_positions, kept_spans
 from allyouneed.translation.protection.views import MaskedSentence
 from allyouneed.translation.sentence import Sentence, Span, Term, TranslatedSentence
@@ -106,7 +106,7 @@ class _Work:
             )
             return cls(moved, code, result=copied)
         if not (moved.kept or moved.terms or links):
-            return cls(sentence, code, is_plain=True)
+            return cls(sentence._replace(text=seen_by_model(sentence.text)), code, is_plain=True)
         frame = frame_of(text, moved.kept)
         if any(term.span[0] < frame.start or frame.end < term.span[1] for term in moved.terms):
             frame = Frame(text, 0, len(text))

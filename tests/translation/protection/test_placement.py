@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from allyouneed.translation.protection import find_kept
-from allyouneed.translation.protection.masking import mask
+from allyouneed.translation.protection.masking import mask, seen_by_model
 from allyouneed.translation.protection.placement import place
 from allyouneed.translation.protection.stand_ins import StandIn, StandIns
 from allyouneed.translation.protection.views import MaskedSentence, Part
@@ -50,6 +50,9 @@ def placed(text: str, target: str, order: list[int] | None = None) -> str:
         ("{x}: {y}", "Hund : Katze", None, "{x} : {y}"),
         ("{x}: running", "Hund läuft", None, "{x}: läuft"),
         ("名前：{x}", "Name Hund", None, "Name：{x}"),
+        ("\ufeffa running", "ein läuft", None, "\ufeffein läuft"),
+        ("a ru\u200bnning dog", "ein läuft Hund", None, "ein\u200b läuft Hund"),
+        ("a run\u00adning {x}", "ein läuft Hund", None, "ein läuft {x}"),
     ],
 )
 def test_punctuation_before_a_part_stays(text, target, order, expected):
@@ -67,3 +70,22 @@ def test_white_space_that_is_kept_replaces_that_of_the_translation():
     view = Part(MaskedSentence(text, ((1, 4),), (), masked, ""), "a b", 0, "", list(masked.marks)).view(NOUNS, 0)
     words = AlignedWords([(0, 1), (2, 3)], [(0, 1), (2, 3)], np.eye(2, dtype=np.float32))
     assert place("x y", words, view.wanted, (), view.text).text == "x   y"
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("a\u00a0dog\u2009runs\u2028now", "a dog runs now"),
+        ("run\u00adning", "running"),
+        ("«\u00a0mot\u00a0» 10\u202f000\u00a0m\u00a0?", "«\u00a0mot\u00a0» 10\u202f000 m\u00a0?"),
+        ("漢字\u3000かな", "漢字\u3000かな"),
+        ("نمی\u200cخواهم", "نمی\u200cخواهم"),
+        ("\u1781\u200b\u1794", "\u1781\u200b\u1794"),  # Khmer, whose words are separated by zero-width spaces
+    ],
+)
+def test_models_see_spaces_between_words(text, seen):
+    assert find_kept(text) == ()
+    assert seen_by_model(text) == seen
+    masked = mask(text, ())
+    assert masked.text == seen
+    assert [text[i] for i in masked.origins[:-1] if text[i].isalnum()] == [each for each in seen if each.isalnum()]

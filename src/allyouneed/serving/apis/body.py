@@ -141,11 +141,13 @@ async def _content(request: Request, lists: tuple[str, ...], repeatable: tuple[s
 def decode_json(data: bytes) -> Any:
     """Decode JSON as RFC 8259 has it: in UTF-8, without NaN, and with each name once, since parsers disagree on others.
 
+    A byte-order mark is ignored, as RFC 8259 allows.
+
     Raises:
         ValueError: If it is not JSON.
         RecursionError: If it is nested too deeply.
     """
-    return json.loads(data.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant)
+    return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_refuse_constant)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -192,7 +192,7 @@ async def chosen_glossary(
     if not identifiers:
         return None
     if not source:
-        raise ApiError(400, "a glossary requires the parameter source_lang")
+        raise ApiError(400, "a glossary requires the source language; give it instead of auto")
     if len(identifiers) > MOST_AT_ONCE:
         raise ApiError(400, f"glossary_ids: at most {MOST_AT_ONCE} glossaries at once")
     return await _run(lambda: state.glossaries.load(owner_of(key), identifiers, _pair(source, target)))

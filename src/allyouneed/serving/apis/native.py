@@ -65,6 +65,7 @@ async def translate(request: Request) -> JSONResponse:
     """Translate a text or a list of texts."""
     state = application_state(request)
     body = await read_body(request, TranslateRequest, lists=REPEATABLE_FIELDS)
+    body.refuse_with_markup()
     texts = [body.q] if isinstance(body.q, str) else body.q
     check_length(sum(map(len, texts)), state.settings.characters, TOO_LARGE)
     check_length(sum(map(len, body.force_words)), _MAX_FORCED_CHARACTERS, TOO_LARGE)

@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from pydantic import ConfigDict, Field, create_model, field_validator
 from pydantic.fields import FieldInfo
 
+from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.apis.body import UnicodeText, check_unicode
 from allyouneed.serving.apis.deepl_glossaries import MOST_AT_ONCE
 from allyouneed.serving.queue.model_worker import TranslationOptions
@@ -35,6 +36,9 @@ REPEATABLE_FIELDS = (
     "glossary_ids",
     *(name for name in _SEARCH_FIELDS if get_origin(SearchOptions.model_fields[name].annotation) is tuple),
 )
+
+
+_PLAIN_TEXT_ONLY = ("target_prefix", "force_words", "words")
 
 
 class TranslateFields(NumbersAreNotBooleans):
@@ -64,6 +68,13 @@ class TranslateFields(NumbersAreNotBooleans):
         for text in value if isinstance(value, tuple) else ():
             check_unicode(text)
         return value
+
+    def refuse_with_markup(self) -> None:
+        """Raise `ApiError` if fields are given that translations of markup do not honour."""
+        given = [name for name in _PLAIN_TEXT_ONLY if getattr(self, name)]
+        given += ["num_hypotheses"] if (getattr(self, "num_hypotheses", 1) or 1) > 1 else []
+        if self.format == "html" and given:
+            raise ApiError(400, f"{', '.join(given)}: not available with format=html; send plain text")
 
     def options(self) -> TranslationOptions:
         """Return the options for the model threads.

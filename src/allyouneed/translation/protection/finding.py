@@ -56,7 +56,7 @@ class KeptPart(NamedTuple):
         start: Index of its first character.
         end: Index after its last character.
         kind: "placeholder", "message" (ICU), "entity", "tag", "element" (tags with what is between them), "url",
-            "e-mail", "path", "code", "handle", "emoji", "number" or "pattern".
+            "e-mail", "path", "code", "handle", "emoji", "invisible", "number" or "pattern".
     """
 
     start: int

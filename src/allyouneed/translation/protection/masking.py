@@ -1,7 +1,8 @@
 """What the model sees of a sentence with kept parts, and what each part is replaced by.
 
 Kept parts become slots: with symbols and brackets directly around them, which the model need not know, and with kept
-parts next to them. Tags, emoji and white space are removed from the model's text instead, and inserted afterwards.
+parts next to them. Tags, emoji, white space and zero-width characters are removed from the model's text instead, and
+inserted afterwards.
 """
 
 from __future__ import annotations
@@ -42,6 +43,12 @@ _NUMBER_NAME = re.compile(
 )
 _TAG = re.compile(r"<[^<>]{0,1000}+>")
 _ESCAPE = re.compile(r"\\[nrt]")
+# Other white space separates words as a space does, which models know. In numbers and beside punctuation, as in French,
+# it is left as it is.
+_OTHER_SPACE = re.compile(
+    "(?<!«)[\v\f\x1c-\x1f\x85\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f](?![?!:;»%‰])(?!(?<=\\d.)\\d)", re.DOTALL
+)
+_SOFT_HYPHEN = "\u00ad"  # where a word of the source may be divided
 _FIRST_MASK, _LAST_MASK = 0xF0000, 0xFFFFD  # a private use area; each slot is one character of the masked text
 
 
@@ -118,9 +125,11 @@ def mask(text: str, kept: Sequence[Span]) -> MaskedText:
     removed = [(kept[i], None, i) for i, kind in enumerate(kinds) if kind.is_mark]
     replaced = [(slot.span, name, -1) for slot, name in zip(slots, names, strict=True)]
     masked, origins, marks, position = "", list[int](), list[Mark](), 0
+    spaced = _OTHER_SPACE.sub(" ", text)
     for (start, end), name, index in sorted([*removed, *replaced], key=lambda each: each[0]):
-        masked += text[position:start]
-        origins += range(position, start)
+        indices = _without_soft_hyphens(text, position, start)
+        masked += "".join(spaced[i] for i in indices)
+        origins += indices
         position = end
         if name is not None:
             masked += name
@@ -133,16 +142,26 @@ def mask(text: str, kept: Sequence[Span]) -> MaskedText:
             origins.append(start)
         if before and after:  # one of the two spaces is enough
             position += 1
-    masked += text[position:]
-    origins += [*range(position, len(text)), len(text)]
+    indices = _without_soft_hyphens(text, position, len(text))
+    masked += "".join(spaced[i] for i in indices)
+    origins += [*indices, len(text)]
     return MaskedText(masked, dict(zip(names, slots, strict=True)), tuple(marks), origins)
+
+
+def seen_by_model(text: str) -> str:
+    """Return a text without kept parts as the model sees it: words separated by spaces, without soft hyphens."""
+    return text if text.isprintable() else _OTHER_SPACE.sub(" ", text).replace(_SOFT_HYPHEN, "")
+
+
+def _without_soft_hyphens(text: str, start: int, end: int) -> list[int]:
+    return [index for index in range(start, end) if text[index] != _SOFT_HYPHEN]
 
 
 @lru_cache(maxsize=4096)
 def _kind(kept: str) -> _Kind:
     parts = find_parts(kept)
     kind = parts[0].kind if len(parts) == 1 and (parts[0].start, parts[0].end) == (0, len(kept)) else ""
-    if not kept.strip() or kind == "emoji" or _ESCAPE.fullmatch(kept):
+    if not kept.strip() or kind in ("emoji", "invisible") or _ESCAPE.fullmatch(kept):
         return _Kind(True)
     if kind == "tag":
         return _Kind(True, opens=not (kept.startswith(("</", "<!")) or kept.endswith("/>")))

@@ -132,6 +132,12 @@ _EMOJI = (
     f"(?:{_EMOJI_ONE}|[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3|[\U0001f3fb-\U0001f3ff]){{1,100}}+",
     rf"(?<![{_W}:]):[a-z][a-z0-9_+-]{{1,40}}+:(?![{_W}:])",
 )
+# Zero-width characters: byte-order marks, directions and word joiners, and zero-width spaces except those that separate
+# words of Thai, Lao, Myanmar and Khmer.
+_INVISIBLE = (
+    r"(?:[\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
+    r"|(?<![\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff])\u200b(?![\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff])){1,100}+",
+)
 _NUMBERS = (r"(?<!\w)(?:[+\-−](?=\d))?\d{1,100}+(?:[.,:/'’\u00a0\u202f\u2009-]\d{1,100}+){0,20}+(?!\w)",)
 
 PATTERNS = (
@@ -144,6 +150,7 @@ PATTERNS = (
     _compile("code", *_CODE),
     _compile("handle", *_HANDLES),
     _compile("emoji", *_EMOJI),
+    _compile("invisible", *_INVISIBLE),
 )
 NUMBERS = _compile("number", *_NUMBERS)
 
@@ -157,6 +164,7 @@ SIGNS = re.compile(
     r"[%{}$<&@#/\\_`\[]|\(\)|--|:[\w+]|(?<=[\w-])\.\w|0[xX]|-[0-9a-fA-F]{4}-|[vV]\d"
     "|[\u00a9\u00ae\u203c\u2049\u20e3\u2122\u2139\u2194-\u27bf\u2934-\u2b55\u3030\u303d\u3297\u3299\u24c2]"
     "|[\U0001f000-\U0001faff]"
+    "|[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 )
 
 # What braces surround: nothing, or a name with an index, attribute, conversion, format or filters; or a function.

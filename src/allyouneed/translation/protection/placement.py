@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -111,7 +112,7 @@ def place(
         shown = one.text if any(map(str.isalnum, text)) else one.capital or one.text
         last = len(text) + len(shown)
         spans[i] = len(text), last
-        if one.is_mark and one.before[-1:].isalnum() and one.after[:1].isalnum() and target[at : at + 1] == " ":
+        if _separates(one) and target[at : at + 1] == " ":
             at += 1  # the source has no space at this mark
         text += shown + _after(target[at:], one, start >= end, "" if lead else mark)
     pieces.append((at, len(target), len(text)))
@@ -193,6 +194,12 @@ def _insertion_before(words: AlignedWords, source: int, target: str) -> int:
     if after[0] == 0:
         return 0
     return words.target[int(words.weights[:, after[0]].argmax())][0]
+
+
+def _separates(one: Wanted) -> bool:
+    """Return whether a mark stands between two words instead of a space; zero-width characters are within words."""
+    is_between = one.before[-1:].isalnum() and one.after[:1].isalnum()
+    return one.is_mark and is_between and unicodedata.category(one.text[0]) != "Cf"
 
 
 def _marks(text: str) -> Counter[str]:
