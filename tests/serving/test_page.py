@@ -229,12 +229,13 @@ def test_problems_are_listed(page):
         (429, "Too many requests. Please wait a moment."),
         (456, "This month's quota of the API key is used up."),
         (500, "The server had an internal error."),
+        (413, "The request was rejected (HTTP 413)."),
         (502, "The server does not respond."),
         (503, "The server is busy. Please try again shortly."),
     ],
 )
 def test_errors_are_explained(page, status, expected):
-    answering(page, status, error="the server's reason")
+    answering(page, status, error="" if status == 413 else "the server's reason")  # 413: a proxy's answer
     page.locator("#text").fill("a")
     playwright.expect(page.locator("#notice")).to_have_text(expected)
     page.unroute("**/api/translate")
@@ -254,6 +255,55 @@ def test_a_request_that_a_busy_server_rejects_is_repeated(page):
     page.locator("#text").fill("a")
     playwright.expect(page.locator("#translation")).to_have_text("done")
     playwright.expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_a_server_that_restarts_is_asked_again(page):
+    page.route("**/api/translate", lambda route: route.abort("connectionrefused"))
+    page.locator("#text").fill("c d e f")
+    playwright.expect(page.locator("#notice")).to_have_text("The server does not respond.")
+    page.unroute("**/api/translate")
+    playwright.expect(page.locator("#translation .word").first).to_be_visible(timeout=10_000)
+    playwright.expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_a_page_that_is_opened_during_a_restart_begins_when_the_server_answers(page):
+    page.route("**/api/languages", lambda route: route.fulfill(status=502, body="<html>Bad Gateway</html>"))
+    page.reload()
+    playwright.expect(page.locator("#notice")).to_have_text("The server does not respond.")
+    page.locator("#text").fill("c d e f")
+    page.unroute("**/api/languages")
+    playwright.expect(page.locator("#translation .word").first).to_be_visible(timeout=10_000)
+    playwright.expect(page.locator("#notice")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "localStorage.history = '{'; localStorage.locale = 'xx'; sessionStorage.documents = '3'",
+        "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('', 'SecurityError'); } })",
+    ],
+)
+def test_the_page_works_with_damaged_or_blocked_storage(page, script):
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error))
+    page.add_init_script(script)
+    page.reload()
+    type_and_wait(page, "c d e f")
+    playwright.expect(page.locator("#translation .word").first).to_be_visible()
+    playwright.expect(page.locator("#history li")).to_have_count(1, timeout=5000)
+    assert errors == []
+
+
+def test_copying_works_without_tls(page):
+    page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.reload()
+    type_and_wait(page, "c d e f")
+    translation = page.locator("#translation").inner_text()
+    page.locator("#copy").click()
+    playwright.expect(page.locator("#copy")).to_have_text("Copied")
+    page.locator("#clear").click()
+    page.locator("#text").press("Control+v")
+    playwright.expect(page.locator("#text")).to_have_value(translation)
 
 
 def test_a_text_beyond_the_limit_is_not_sent(page):

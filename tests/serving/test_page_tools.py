@@ -159,6 +159,20 @@ def test_polling_survives_a_lost_connection_and_notices_a_lost_file(page):
     playwright.expect(status).to_have_text("The server no longer has this file.")
 
 
+def test_an_upload_that_a_busy_server_rejects_is_repeated(page):
+    FakeDocuments(page)
+    answers = iter([429, 202])
+
+    def respond(route: playwright.Route) -> None:
+        status = next(answers)
+        route.fulfill(status=status, json=STATE if status == 202 else {"error": "wait"}, headers={"Retry-After": "1"})
+
+    page.route("**/api/documents", respond)
+    choose_files(page, "notes.txt")
+    playwright.expect(row(page, "notes.txt").locator(".status")).to_have_text("Waiting")
+    playwright.expect(row(page, "notes.txt").locator(".status")).to_contain_text("Translating")
+
+
 def test_a_reload_keeps_the_documents(page):
     choose_files(page, "notes.txt")
     playwright.expect(row(page, "notes.txt").locator("a")).to_be_visible()

@@ -1,9 +1,14 @@
 // Requests to the server. Addresses are relative, so that a proxy can serve the page under any path.
 
+import { browserStore } from "./storage.js";
+
 export const key = {
-  get: () => localStorage.getItem("key") ?? "",
-  set: (value) => localStorage.setItem("key", value),
+  get: () => browserStore.get("key") ?? "",
+  set: (value) => browserStore.set("key", value),
 };
+
+const MOST_RETRIES = 5; // of a request that a busy server has rejected
+const LONGEST_PAUSE = 10; // seconds between two attempts to reach the server
 
 function headers(more = {}) {
   return key.get() ? { ...more, Authorization: `Bearer ${key.get()}` } : more;
@@ -15,11 +20,22 @@ function failure(status, content, retryAfter) {
   return Object.assign(new Error(text), { status, retryAfter: Number(retryAfter) || 0, detected: content?.detected });
 }
 
+/** Whether no server has answered, as during a restart; behind a proxy, that is its status. */
+export const isUnreachable = ({ status }) => [undefined, 0, 502, 504].includes(status);
+
+/** Returns the seconds after which to send a failed request again, or 0 if that would not help. */
+export function pauseBeforeRetry(error, retries) {
+  if (error.retryAfter) return retries < MOST_RETRIES ? error.retryAfter : 0;
+  return isUnreachable(error) && error.status !== undefined ? Math.min(2 ** retries, LONGEST_PAUSE) : 0;
+}
+
 /** Sends a request and returns the response's JSON; throws an Error with the server's message and status. */
 async function send(method, path, body, signal) {
   const json = body === undefined ? {} : { "Content-Type": "application/json" };
   const options = { method, headers: headers(json), body: body && JSON.stringify(body), signal };
-  const response = await fetch(path, options);
+  const response = await fetch(path, options).catch((error) => {
+    throw error.name === "AbortError" ? error : failure(0);
+  });
   const content = response.status === 204 ? null : await response.json().catch(() => null); // a proxy may send HTML
   if (!response.ok) throw failure(response.status, content, response.headers.get("Retry-After"));
   return content;
@@ -52,7 +68,7 @@ export function upload(file, { source, target, glossary }, onProgress, signal) {
     request.responseType = "json";
     for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => onProgress(event.loaded / event.total);
-    request.onerror = () => reject(new Error());
+    request.onerror = () => reject(failure(0));
     request.onabort = () => reject(new DOMException("", "AbortError"));
     request.onload = () => {
       if (request.status < 300) resolve(request.response);

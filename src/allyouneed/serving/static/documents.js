@@ -1,9 +1,10 @@
 // Translates files that are dropped or chosen: upload, progress, problems, download. A reload of the page keeps them.
 
-import { deleteDocument, documentState, download, downloadPath, key, upload } from "./api.js";
+import { deleteDocument, documentState, download, downloadPath, key, pauseBeforeRetry, upload } from "./api.js";
 import { $, announce, element, saveAs } from "./dom.js";
 import { served } from "./languages.js";
 import { duration, errorMessage, message } from "./messages.js";
+import { tabStore } from "./storage.js";
 
 const list = $("#files ul");
 const UPLOAD_SHARE = 0.1; // share of the progress bar; the rest is for the translation
@@ -102,7 +103,7 @@ class Row {
     uploads = uploads.then(() => this.send(abort)).catch(() => {});
   }
 
-  async send(abort) {
+  async send(abort, retries = 0) {
     if (abort.signal.aborted) return;
     this.set({ phase: "uploading" });
     try {
@@ -111,7 +112,15 @@ class Row {
       this.set({ id, phase: "translating", share: UPLOAD_SHARE });
       this.follow();
     } catch (error) {
-      if (error.name !== "AbortError") this.fail(error);
+      if (error.name === "AbortError") return;
+      const pause = error.retryAfter && pauseBeforeRetry(error, retries); // else the server may have the file
+      if (!pause) return this.fail(error);
+      this.set({ phase: "waiting", share: 0 });
+      await new Promise((resolve) => {
+        setTimeout(resolve, 1000 * pause);
+        abort.signal.addEventListener("abort", resolve);
+      });
+      await this.send(abort, retries + 1);
     }
   }
 
@@ -198,7 +207,7 @@ function remarks({ problems, problem_count = problems.length, notes, unchanged }
 /** Keeps the ids of uploaded files for a reload of this tab. */
 function remember() {
   const kept = [...rows].filter(({ id, phase }) => id && phase !== "failed").map(({ id, name }) => ({ id, name }));
-  sessionStorage.setItem("documents", JSON.stringify(kept));
+  tabStore.set("documents", JSON.stringify(kept));
 }
 
 /** Writes the list again after the page's language has changed. */
@@ -216,7 +225,7 @@ export function acceptFiles(selection) {
       else row.start();
     }
   };
-  for (const known of JSON.parse(sessionStorage.getItem("documents") ?? "[]")) {
+  for (const known of tabStore.list("documents")) {
     const row = new Row(known);
     row.set({ phase: "translating" });
     row.follow();

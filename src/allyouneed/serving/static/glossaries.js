@@ -5,6 +5,7 @@ import { $ } from "./dom.js";
 import { editGlossary } from "./glossary_editor.js";
 import { AUTO, choose, nameOf, primary, selected } from "./languages.js";
 import { message } from "./messages.js";
+import { browserStore } from "./storage.js";
 
 const select = $("#glossary");
 const editButton = $("#edit-glossary");
@@ -17,7 +18,7 @@ export const chosenGlossary = () => chosenDictionary()?.id ?? "";
 const chosenDictionary = () => dictionaries.find((each) => valueOf(each) === select.value);
 
 /** Loads the list from the server; without access it stays empty. */
-export async function loadGlossaries(chosen = localStorage.getItem("glossary")) {
+export async function loadGlossaries(chosen = browserStore.get("glossary")) {
   const found = await glossaries.all().catch(() => []);
   dictionaries = found.flatMap(({ glossary_id: id, name, dictionaries: each }) =>
     each.map(({ source_lang: source, target_lang: target, entry_count: count }) => ({ id, name, source, target, count })),
@@ -43,7 +44,7 @@ export function offerGlossaries(onChange) {
   select.addEventListener("change", () => {
     const { source, target } = selected();
     const chosen = chosenDictionary();
-    localStorage.setItem("glossary", select.value);
+    browserStore.set("glossary", select.value);
     if (chosen && source === AUTO) choose(chosen.source, target); // a glossary applies to one source language
     showGlossaries(chosen ? valueOf(chosen) : "");
     onChange();
@@ -53,7 +54,7 @@ export function offerGlossaries(onChange) {
     if (!saved) return;
     if (saved.target) choose(saved.source, saved.target);
     const value = saved.target ? valueOf(saved) : "";
-    localStorage.setItem("glossary", value);
+    browserStore.set("glossary", value);
     await loadGlossaries(value);
     onChange();
   };

@@ -1,15 +1,16 @@
 // Past translations, stored in this browser only.
 
 import { message } from "./messages.js";
+import { browserStore } from "./storage.js";
 
 const MAX_ENTRIES = 50;
 const section = document.querySelector("#history");
 const list = section.querySelector("ul");
 
-const readEntries = () => JSON.parse(localStorage.getItem("history") ?? "[]");
+const readEntries = () => browserStore.list("history");
 
 function writeEntries(entries) {
-  localStorage.setItem("history", JSON.stringify(entries.slice(0, MAX_ENTRIES)));
+  browserStore.set("history", JSON.stringify(entries.slice(0, MAX_ENTRIES)));
 }
 
 const isSame = (a, b) => a.q === b.q && a.source === b.source && a.target === b.target;

@@ -2,6 +2,7 @@
 
 import { $ } from "./dom.js";
 import { languageName, message } from "./messages.js";
+import { browserStore } from "./storage.js";
 
 const [source, target] = ["#source", "#target"].map($);
 export const AUTO = "auto";
@@ -29,7 +30,7 @@ export function showSources() {
 
 /** Offers only the languages that the source can be translated to. */
 export function showTargets() {
-  const chosen = target.value || localStorage.getItem("target");
+  const chosen = target.value || browserStore.get("target");
   const sources = served.languages.filter(({ code }) => source.value === AUTO || code === source.value);
   const codes = [...new Set(sources.flatMap((language) => language.targets))];
   target.replaceChildren(...codes.map((code) => new Option(nameOf(code), code)));

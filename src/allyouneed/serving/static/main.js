@@ -1,7 +1,7 @@
 // The translation page: text is translated shortly after it is typed.
 
 import { closeAlternatives, offerAlternatives } from "./alternatives.js";
-import { key, languages, translate } from "./api.js";
+import { key, languages, pauseBeforeRetry, translate } from "./api.js";
 import { acceptFiles, showDocuments } from "./documents.js";
 import { $, announce, element } from "./dom.js";
 import { chosenGlossary, loadGlossaries, offerGlossaries, showGlossaries } from "./glossaries.js";
@@ -11,11 +11,11 @@ import {
 } from "./languages.js";
 import { errorMessage, localizePage, message, switchLocale } from "./messages.js";
 import { discardLinks, showPlainTranslation, showTranslation } from "./result.js";
+import { browserStore } from "./storage.js";
 import { showTheme, switchTheme } from "./theme.js";
 
 const TYPING_PAUSE = 150; // milliseconds without typing before a request is sent
 const HISTORY_PAUSE = 1500; // milliseconds before a translation is added to the history
-const MOST_RETRIES = 5; // of a request that a busy server has rejected
 const [text, output] = ["#text", "#translation"].map($);
 let translated = { q: "", source: "", target: "" }; // what the displayed translation translates
 let requestTimer, historyTimer, pendingRequest;
@@ -114,9 +114,8 @@ async function translateNow(retries = 0) {
       return showDetected(error.detected); // a language that is not served
     }
     showNotice(errorMessage(error));
-    if (error.retryAfter && retries < MOST_RETRIES) {
-      requestTimer = setTimeout(() => translateNow(retries + 1), 1000 * error.retryAfter);
-    }
+    const pause = pauseBeforeRetry(error, retries);
+    if (pause) requestTimer = setTimeout(() => translateNow(retries + 1), 1000 * pause);
   } finally {
     if (pendingRequest.signal === signal) output.setAttribute("aria-busy", "false");
   }
@@ -130,8 +129,8 @@ function scheduleTranslation() {
 
 function languagesChanged() {
   showTargets();
-  localStorage.setItem("target", selected().target);
-  showGlossaries(localStorage.getItem("glossary"));
+  browserStore.set("target", selected().target);
+  showGlossaries(browserStore.get("glossary"));
   discardLinks();
   translateNow();
 }
@@ -153,12 +152,42 @@ function restoreEntry(entry) {
   text.focus();
 }
 
+/** Copies the translation as a selected text. */
+function copySelection() {
+  getSelection().selectAllChildren(output);
+  const onCopy = (event) => {
+    event.preventDefault();
+    event.clipboardData.setData("text/plain", output.textContent);
+  };
+  document.addEventListener("copy", onCopy, { once: true });
+  document.execCommand("copy");
+  getSelection().removeAllRanges();
+}
+
 async function copy() {
-  await navigator.clipboard.writeText(output.textContent);
+  const isCopied = navigator.clipboard?.writeText(output.textContent).then(() => true, () => false);
+  if (!(await isCopied)) copySelection(); // without TLS, browsers offer no clipboard, except on this machine
   const label = $("#copy span");
   label.textContent = message("copied");
   announce(message("copied"));
   setTimeout(() => (label.textContent = message("copy")), 1500);
+}
+
+/** Shows the page once the server has answered. */
+async function begin(retries = 0) {
+  try {
+    setServed(await languages());
+  } catch (error) {
+    showNotice(errorMessage(error));
+    const pause = pauseBeforeRetry(error, retries);
+    if (pause) setTimeout(() => begin(retries + 1), 1000 * pause);
+    return;
+  }
+  showNotice(null);
+  showPage();
+  acceptFiles(() => ({ ...selected(), glossary: chosenGlossary() }));
+  if (!served.key_required || key.get()) await loadGlossaries();
+  if (text.value) translateNow();
 }
 
 function showPage() {
@@ -220,11 +249,4 @@ offerAlternatives(
   },
 );
 offerGlossaries(() => translateNow());
-try {
-  setServed(await languages());
-  showPage();
-  acceptFiles(() => ({ ...selected(), glossary: chosenGlossary() }));
-  if (!served.key_required || key.get()) await loadGlossaries();
-} catch (error) {
-  showNotice(errorMessage(error));
-}
+begin();

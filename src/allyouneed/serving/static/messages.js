@@ -1,5 +1,8 @@
 // The page's messages in English and Korean.
 
+import { isUnreachable } from "./api.js";
+import { browserStore } from "./storage.js";
+
 const counted = (count, singular) => `${count.toLocaleString("en")} ${singular}${count === 1 ? "" : "s"}`;
 
 export const MESSAGES = {
@@ -51,6 +54,7 @@ export const MESSAGES = {
     unreachable: "The server does not respond.", busy: "The server is busy. Please try again shortly.",
     tooManyRequests: "Too many requests. Please wait a moment.", quota: "This month's quota of the API key is used up.",
     serverError: "The server had an internal error.", rejected: (reason) => reason,
+    refused: (status) => `The request was rejected (HTTP ${status}).`,
     // Page
     theme: "Switch between light and dark theme", history: "History", clearHistory: "Clear history",
     deleteEntry: "Delete this entry", privacy: "Stored in this browser only.", docs: "API documentation",
@@ -99,13 +103,15 @@ export const MESSAGES = {
     unreachable: "서버가 응답하지 않습니다.", busy: "서버가 바쁩니다. 잠시 후 다시 시도하세요.",
     tooManyRequests: "요청이 너무 많습니다. 잠시 기다려 주세요.", quota: "이 API 키의 이번 달 사용량을 모두 썼습니다.",
     serverError: "서버에서 내부 오류가 발생했습니다.", rejected: (reason) => `서버가 요청을 거부했습니다: ${reason}`,
+    refused: (status) => `요청이 거부되었습니다(HTTP ${status}).`,
     theme: "밝은 테마와 어두운 테마 전환", history: "번역 기록", clearHistory: "기록 모두 삭제",
     deleteEntry: "이 기록 삭제", privacy: "이 브라우저에만 저장됩니다.", docs: "API 문서",
     openapi: "기계가 읽을 수 있는 명세:", required: "필수", defaultValue: (value) => `기본값: ${value}`,
   },
 };
 
-let locale = localStorage.getItem("locale") ?? (navigator.language.startsWith("ko") ? "ko" : "en");
+const preferred = browserStore.get("locale");
+let locale = preferred in MESSAGES ? preferred : navigator.language.startsWith("ko") ? "ko" : "en";
 
 /** Returns a message by name; some take values. */
 export function message(name, ...values) {
@@ -116,10 +122,11 @@ export function message(name, ...values) {
 /** Returns a message for a failed request; a reason that only the server knows is in its words. */
 export function errorMessage(error) {
   const { status } = error;
-  if (!status || status === 502 || status === 504) return message("unreachable");
-  if (status === 403) return message(localStorage.getItem("key") ? "keyInvalid" : "keyRequired");
+  if (isUnreachable(error)) return message("unreachable");
+  if (status === 403) return message(browserStore.get("key") ? "keyInvalid" : "keyRequired");
   const named = { 429: "tooManyRequests", 456: "quota", 500: "serverError", 503: "busy" }[status];
-  return named ? message(named) : message("rejected", error.message);
+  if (named) return message(named);
+  return error.message ? message("rejected", error.message) : message("refused", status); // a proxy has no message
 }
 
 /** Returns a probability in percent. */
@@ -159,5 +166,5 @@ export function localizePage() {
 
 export function switchLocale() {
   locale = locale === "en" ? "ko" : "en";
-  localStorage.setItem("locale", locale);
+  browserStore.set("locale", locale);
 }
