@@ -105,6 +105,14 @@ def test_utf_16_and_utf_32_are_read(tmp_path, codec, language):
     assert list(read_text(tmp_path / "a")) == text.split("\n")[:-1]
 
 
+@pytest.mark.parametrize(
+    "text", ["A dog\0s\tEin Hund\nA man runs\tEin Mann\n", "Ein Müll\0eimer für den Hund, der fällt\n"]
+)
+def test_a_stray_zero_byte_is_not_utf_16(tmp_path, text):
+    (tmp_path / "a").write_bytes(text.encode())
+    assert list(read_text(tmp_path / "a")) == text.replace("\0", "").split("\n")[:-1]
+
+
 def test_damaged_utf_16(tmp_path):
     (tmp_path / "a").write_bytes("one\ntwo\n".encode("utf-16")[:-1])
     with pytest.raises(UserError, match="a: damaged UTF-16 text"):

@@ -159,3 +159,14 @@ def test_one_segment_is_counted_in_the_singular(command, toy_run, tmp_path):
     source = tmp_path / "a.txt"
     source.write_text("a b\n")
     assert "1 segment translated" in command("translate", toy_run, source, "-o", tmp_path / "b.txt")[2]
+
+
+def test_a_name_that_promises_another_format_is_refused(command, toy_run, tmp_path):
+    source, output = tmp_path / "a.html", tmp_path / "b.docx"
+    source.write_text("<p>a b</p>")
+    code, _, err = command("translate", toy_run, source, "-o", output)
+    assert code == 2
+    assert "b.docx: a document keeps its format. Name the output with the suffix .html." in err
+    assert not output.exists()
+    assert command("translate", toy_run, source, "-o", tmp_path / "b.htm")[0] == 0
+    assert command("translate", toy_run, source, "-o", tmp_path / "b.en")[0] == 0

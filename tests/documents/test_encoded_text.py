@@ -6,6 +6,7 @@ import codecs
 
 import pytest
 
+from allyouneed.documents.document import ReadOptions, read_document
 from allyouneed.documents.formats.text.encoded_text import decode
 from allyouneed.errors import UserError
 
@@ -52,3 +53,19 @@ def test_characters_that_the_encoding_lacks_are_refused_or_referred_to():
         content.encode("ü세")
     assert content.referring("ü세") == "ü&#49464;"
     assert decode(b"x", "a").referring("ü세") == "ü세"
+
+
+def test_a_guess_is_said():
+    text = "Съешь же ещё этих мягких французских булок, да выпей чаю. " * 5
+    for name in ("a.txt", "a.md", "a.html", "a.csv", "a.json", "a.srt", "a.po", "a.strings"):
+        shapes = {
+            "a.csv": f"id,text\n1,{text}\n",
+            "a.json": f'{{"a": "{text}"}}',
+            "a.srt": f"1\n00:00:01,000 --> 00:00:02,000\n{text}\n",
+            "a.po": f'msgid "{text}"\nmsgstr ""\n',
+            "a.strings": f'"a" = "{text}";\n',
+        }
+        shape = shapes.get(name, text)
+        notes = read_document(shape.encode("cp1251"), ReadOptions(name)).notes
+        assert any("the encoding seems to be" in note for note in notes), name
+        assert not any("encoding" in note for note in read_document(shape.encode(), ReadOptions(name)).notes)

@@ -27,6 +27,15 @@ def test_sentence_boundaries(language, text, sentences):
     assert [s.sentence for s in split_sentences(text, language) if s.sentence] == sentences
 
 
+@pytest.mark.parametrize("mark", ["\0", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029", "\0\n", "\u2028 "])
+def test_line_breaks_of_unicode_and_nuls_are_kept_between_texts(mark):
+    text = f"{mark}a dog{mark} runs.{mark}Now{mark}"
+    pieces = split_sentences(text, "en")
+    assert [piece.sentence for piece in pieces if piece.sentence] == ["a dog", "runs.", "Now"]
+    new = ["X" if piece.sentence else "" for piece in pieces]
+    assert join_sentences(pieces, new) == f"{mark}X{mark} X{mark}X{mark}"
+
+
 def test_a_long_line_is_split_at_the_same_sentence_ends():
     """Windows do not change the sentences, wherever they are cut."""
     sentences = [f"Sentence {'number ' * (number % 40)}of Mr. Smith ends." for number in range(300)]

@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 from io import BytesIO, TextIOWrapper
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,9 @@ from allyouneed import Translator
 from allyouneed.translation import line_blocks, line_translation
 from allyouneed.translation.evaluation.evaluator import evaluate
 from allyouneed.translation.options import SearchOptions
+from allyouneed.translation.protection import KeepOptions
+from allyouneed.translation.requirements import Requirements
+from allyouneed.translation.sentence_translation import TranslatedSentence
 from allyouneed.translation.text_files import translate_file
 from tests.conftest import toy_pairs, write_pairs
 
@@ -84,3 +88,19 @@ def test_a_compressed_file_in_utf_16_is_translated(translator, tmp_path):
     (tmp_path / "source.bin").write_bytes(gzip.compress("\r\n".join(lines).encode("utf-16")))
     translate_file(translator, tmp_path / "source.bin", tmp_path / "out", OPTIONS, False, print)
     assert (tmp_path / "out").read_text().splitlines() == translate_text(translator, tmp_path, "a b\nc d e\n")
+
+
+def test_at_most_twenty_problems_of_a_line_are_listed(translator, monkeypatch):
+    said = []
+
+    def many(translator, sentences, *_, **__):
+        problems = [f"problem {number}" for number in range(30)]
+        return [TranslatedSentence("x", problems=tuple(problems)) for _ in sentences]
+
+    monkeypatch.setattr(line_translation, "translate_sentences", many)
+    requirements = Requirements(KeepOptions())
+    lines = line_translation.translate_lines(
+        translator, iter([(3, "a {name} b")]), Path("f"), SearchOptions(), said.append, requirements=requirements
+    )
+    assert len(list(lines)) == 1
+    assert said == [*(f"f:3: problem {number}" for number in range(20)), "f:3: 10 more problems"]

@@ -99,6 +99,7 @@ def translate_documents(
         if output:
             output = _output_of(source, output)
             check_output(output, source)
+            _check_suffix(source, output)
         files.begin_remarks([source, *([output] if output else [])])
         outcome.problems += files.translate(source, output)
         return outcome
@@ -149,6 +150,19 @@ def _output_of(source: Path, output: Path) -> Path:
     if word.exists():
         raise UserError(f"{word}: a PDF document is written as a Word document, and this one exists. Name it with -o.")
     return word
+
+
+def _check_suffix(source: Path, output: Path) -> None:
+    """Check that the name of an output file does not promise another format, which no program could open.
+
+    Raises:
+        UserError: If the suffixes differ, and one of them is that of a format which is not text.
+    """
+    old, new = source.suffix.lower(), output.suffix.lower()
+    if old in (new, ".pdf") or not (is_document(source.name) and is_document(output.name)):
+        return
+    if not (format_of(source.name).is_text and format_of(output.name).is_text):
+        raise UserError(f"{output}: a document keeps its format. Name the output with the suffix {source.suffix}.")
 
 
 def _folder_output(source: Path, output: Path) -> Path:

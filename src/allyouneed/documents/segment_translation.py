@@ -123,7 +123,7 @@ def assemble(prepared: PreparedSegment, translated: Sequence[TranslatedSentence]
         prepared: The segment.
         translated: The translation of each of its sentences.
     """
-    problems = tuple(problem for each in translated for problem in each.problems)
+    problems = tuple(dict.fromkeys(problem for each in translated for problem in each.problems))
     pairs = list(zip(prepared.sentences, translated, strict=True))
     unchanged = tuple(sentence.text for sentence, each in pairs if is_unchanged(sentence, each.text))
     if all(sentence.text == each.text for sentence, each in pairs):

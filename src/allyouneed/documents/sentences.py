@@ -14,8 +14,10 @@ try:
 except ImportError as error:
     raise UserError("documents need the package sentencex: pip install 'allyouneed[documents]'.") from error
 
+# Line breaks, also those of Unicode, and NULs, which separate texts; tokenizers would drop or replace them.
+_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029\0"
 # Lines, line breaks, and bars with space around them, which separate titles or (in messages of Vue) plural forms.
-_LINES = re.compile(r"(?:[^\r\n|]|(?<!\s)\||\|(?!\s))+|[\r\n]+|\|")
+_LINES = re.compile(rf"(?:[^{_BREAKS}|]|(?<!\s)\||\|(?!\s))+|[{_BREAKS}]+|\|")
 _ENDS_WITH_NUMBER = re.compile(r"(?:^|\s)\d{1,4}\.\s*$")
 _WINDOW = 4000  # characters
 
@@ -39,6 +41,9 @@ def split_sentences(text: str, language: str) -> list[SentenceSegment]:
     """
     pieces, space = [], ""
     for line in _LINES.findall(text):
+        if line[0] in _BREAKS:
+            space += line
+            continue
         for segment in _segments(line, language) if line.strip(" |") else [line]:
             sentence = segment.strip()
             if sentence in ("", "|"):

@@ -21,6 +21,7 @@ from allyouneed.translation.translator import Translator
 
 _SILENT_SECONDS = 10  # no progress output before this time
 _REPORT_SECONDS = 2  # between reports
+_MOST_PROBLEMS = 20  # that are reported of a line
 Result = tuple[Translation, tuple[str, ...]]  # a translation and its problems
 
 
@@ -58,8 +59,10 @@ def translate_lines(
         numbered = []
         for (number, _), (translation, problems) in zip(block, found, strict=True):
             numbered.append((number, translation))
-            for problem in problems:
+            for problem in problems[:_MOST_PROBLEMS]:
                 report(f"{file}:{number}: {problem}")
+            if (more := len(problems) - _MOST_PROBLEMS) > 0:
+                report(f"{file}:{number}: {more:,} more problems")
             if translation.pieces > 1:
                 report(f"{file}:{number}: too long, translated in {translation.pieces} parts")
         yield block[-1][0], numbered

@@ -145,7 +145,9 @@ class _Work:
         hypotheses = [(text, sum((one.score for one in found), 0.0))]
         if len(self.jobs) == 1:
             hypotheses += [(self._framed(one), one.score) for one in self.jobs[0].found[1:]]
-        return TranslatedSentence(text, ordered, tuple(linked), (*problems, *more), hypotheses[0][1], tuple(hypotheses))
+        return TranslatedSentence(
+            text, ordered, tuple(linked), tuple(dict.fromkeys((*problems, *more))), hypotheses[0][1], tuple(hypotheses)
+        )
 
     def _framed(self, one: Found) -> str:
         last = max((end for _, end in one.placed.spans), default=0)

@@ -126,3 +126,9 @@ def test_terms_may_contain_what_is_kept_elsewhere():
         ("see my/README.md now", ((4, 16),), []),
     ):
         assert found(terms, text, kept) == expected, text
+
+
+def test_capitals_leave_placeholders_and_tags_of_the_translation():
+    terms = glossary("en", dog="<b>Hund</b> %s {name} http://x.de")
+    assert found(terms, "The DOG") == [("DOG", "<b>HUND</b> %s {name} http://x.de")]
+    assert found(terms, "The dog") == [("dog", "<b>Hund</b> %s {name} http://x.de")]

@@ -130,6 +130,8 @@ def wide_encoding(head: bytes) -> str | None:
         return mark
     if head.count(0) * 50 < len(head):
         return None
+    if head.count(0) * 20 < len(head) and _is_text(head.replace(b"\0", b""), "utf-8"):  # stray zero bytes
+        return None
     head = head[: len(head) // 4 * 4]
     zeros = [head[start::4].count(0) * 4 / max(1, len(head)) for start in range(4)]  # shares
     even, odd = zeros[0] + zeros[2], zeros[1] + zeros[3]

@@ -156,6 +156,14 @@ def _case_fits(word: str, term: str) -> bool:
 
 
 def _in_case(entry: Entry, found: str) -> str:
-    """Return the translation of a term; in capitals if the term is in capitals and the entry is not."""
-    capitals = found.isupper() and not entry.source.isupper() and sum(map(str.isalpha, found)) > 1
-    return entry.target.upper() if capitals else entry.target
+    """Return the translation of a term; in capitals if the term is in capitals and the entry is not.
+
+    Placeholders, tags and addresses in the translation stay as they are.
+    """
+    if not found.isupper() or entry.source.isupper() or sum(map(str.isalpha, found)) < 2:
+        return entry.target
+    text, end = "", 0
+    for part in find_parts(entry.target):
+        text += entry.target[end : part.start].upper() + entry.target[part.start : part.end]
+        end = part.end
+    return text + entry.target[end:].upper()

@@ -154,7 +154,7 @@ def read(data: bytes, options: ReadOptions) -> Catalogue:
             segments.append(segment)
     text = unquoted(header.fields["msgstr"]) if header else ""
     span = header.spans["msgstr"] if header else None
-    return Catalogue(content, segments, entries, read_header(text, span, content.encoding, options))
+    return Catalogue(content, segments, entries, read_header(text, span, content.encoding, options), content.notes)
 
 
 def _segments(entry: Entry) -> Iterator[tuple[str, Segment]]:

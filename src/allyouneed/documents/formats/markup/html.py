@@ -27,16 +27,20 @@ class MarkupFile:
 
     Attributes:
         segments: See `Document`.
+        notes: See `Document`.
     """
 
-    notes: Sequence[str] = ()
     suffix: str | None = None
 
     def __init__(self, encoded: EncodedText, rules: MarkupRules):
         self._encoded, self._markup = encoded, MarkupText(encoded.text, rules, encoded.referring)
         self.segments: list[Segment] = self._markup.segments
+        self.notes: Sequence[str] = encoded.notes
         if unread := self._markup.unread_line:
-            self.notes = (f"line {unread:,}: a tag does not end; the rest of the document is kept as it is",)
+            self.notes = (
+                *self.notes,
+                f"line {unread:,}: a tag does not end; the rest of the document is kept as it is",
+            )
 
     def write(self, translations: Sequence[Parts | None]) -> bytes:
         """Return the markup with translations in place of its segments."""

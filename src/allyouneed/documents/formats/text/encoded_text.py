@@ -28,12 +28,14 @@ class EncodedText(NamedTuple):
         text: The text without byte-order mark.
         encoding: Name of the Python codec.
         bom: The byte-order mark, or b"".
+        notes: What the user should know: that the encoding is a guess.
     """
 
     name: str
     text: str
     encoding: str
     bom: bytes = b""
+    notes: tuple[str, ...] = ()
 
     def encode(self, text: str) -> bytes:
         """Encode a new version of the text.
@@ -90,8 +92,11 @@ def decode(data: bytes, name: str, declared: str | None = None) -> EncodedText:
     bom, encoding = next(((mark, codec) for mark, codec in _BOMS if data.startswith(mark)), (b"", None))
     body = data[len(bom) :]
     encoding = encoding or _without_mark(body) or _known(declared)
+    notes: tuple[str, ...] = ()
     if encoding is None:
         encoding = "utf-8" if _valid(body, "utf-8") else _guess(body, name)
+        if encoding != "utf-8":
+            notes = (f"the encoding seems to be {encoding}; if letters are wrong, convert the file to UTF-8 first",)
     try:
         text = body.decode(encoding)
     except UnicodeDecodeError as error:
@@ -101,7 +106,7 @@ def decode(data: bytes, name: str, declared: str | None = None) -> EncodedText:
         raise UserError(
             f"{name}: its {encoding} text has several spellings of the same characters. Convert it to UTF-8 first."
         )
-    return EncodedText(name, text, encoding, bom)
+    return EncodedText(name, text, encoding, bom, notes)
 
 
 def _known(declared: str | None) -> str | None:

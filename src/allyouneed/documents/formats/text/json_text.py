@@ -111,7 +111,8 @@ def read(data: bytes, options: ReadOptions) -> JsonDocument:
         segments.append(Segment((value,), where, (target,) if target else None, bool(target)))
         slots.append(slot)
     if identifiers:
-        document.notes = (f"{identifiers:,} values that are identifiers, paths or addresses are not translated.",)
+        note = f"{identifiers:,} values that are identifiers, paths or addresses are not translated."
+        document.notes = (*document.notes, note)
     return document
 
 

@@ -201,7 +201,10 @@ class MarkdownFile:
     def __init__(self, encoded: EncodedText):
         self._encoded, self._markdown = encoded, MarkdownText(encoded.text, encoded.referring)
         self.segments: list[Segment] = self._markdown.segments
-        self.notes: Sequence[str] = [f"line {line:,} is kept as it is" for line in self._markdown.unread]
+        self.notes: Sequence[str] = [
+            *encoded.notes,
+            *(f"line {line:,} is kept as it is" for line in self._markdown.unread),
+        ]
 
     def write(self, translations: Sequence[Parts | None]) -> bytes:
         """Return the file with translations in place of its segments."""

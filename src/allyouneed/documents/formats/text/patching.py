@@ -53,6 +53,9 @@ class PatchedDocument:
     notes: Sequence[str] = ()
     suffix: str | None = None
 
+    def __post_init__(self) -> None:
+        self.notes = (*self.content.notes, *self.notes)
+
     def write(self, translations: Sequence[Parts | None]) -> bytes:
         """Return the document with translations in place of its segments."""
         edits = (

@@ -93,12 +93,13 @@ class PlainTextFile:
 
     Attributes:
         segments: See `Document`.
+        notes: See `Document`.
     """
 
-    notes: Sequence[str] = ()
     suffix: str | None = None
 
     def __init__(self, encoded: EncodedText, paragraphs: bool):
+        self.notes: Sequence[str] = encoded.notes
         self._encoded, self._text = encoded, PlainText(encoded.text, paragraphs)
         self.segments: list[Segment] = self._text.segments
 

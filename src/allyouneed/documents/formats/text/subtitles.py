@@ -120,7 +120,8 @@ def read(data: bytes, options: ReadOptions) -> Subtitles:
         if plain_text(parts).strip():
             segments.append(Segment(parts, f"line {group[0].number:,}"))
             places.append(group)
-    notes = [f"“{cue['start']} --> {cue['end']}” is no time, and is kept as it is" for cue in odd]
+    notes = [*content.notes]
+    notes += [f"“{cue['start']} --> {cue['end']}” is no time, and is kept as it is" for cue in odd]
     return Subtitles(content, segments, places, is_vtt, notes)
 
 
