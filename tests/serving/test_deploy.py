@@ -146,5 +146,7 @@ def test_the_supervisor_is_notified(tmp_path, monkeypatch):
         monkeypatch.setenv("NOTIFY_SOCKET", "@allyouneed-test")
         notify_supervisor("STOPPING=1")
         assert supervisor.recv(100) == b"STOPPING=1"
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "of-a-parent-process"))
+    notify_supervisor("READY=1")
     monkeypatch.delenv("NOTIFY_SOCKET")
     notify_supervisor("READY=1")

@@ -19,8 +19,10 @@ import pytest
 import requests
 
 from allyouneed.errors import UserError
+from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.queue import model_processes
 from allyouneed.serving.queue.model_processes import ProcessWorker
+from allyouneed.serving.queue.model_threads import WorkerDiedError
 from allyouneed.serving.queue.model_worker import BatchKey, translate
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.startup import serve
@@ -124,3 +126,37 @@ def test_a_model_process_stops_a_batch_that_nobody_needs(monkeypatch):
     with suppress(StoppedError), stopping_when(lambda: True):  # the results may come before the process is stopped
         assert worker.work(key, [Sentence("a")]) == ["a"]
     assert worker.work(key, [Sentence("b"), Sentence("c")]) == ["b", "c"]
+
+
+class MortalProcesses(PipedProcesses):
+    """Starts processes that end at once, as often as given, then others; in the end, none can be started."""
+
+    def __init__(self, dying: int, living: int = 1):
+        self.dying, self.living = dying, living
+
+    def start(self) -> Connection:
+        if self.dying:
+            self.dying -= 1
+            ours, theirs = Pipe()
+            theirs.close()
+            return ours
+        if not self.living:
+            raise BrokenPipeError  # as if the template had ended
+        self.living -= 1
+        return super().start()
+
+
+def test_a_batch_whose_process_ends_is_tried_once_more(monkeypatch):
+    monkeypatch.setattr(model_processes, "ModelWorker", SteppingWorker)
+    key = BatchKey(translate, ("aa", "bb"))
+    assert ProcessWorker(MortalProcesses(dying=1)).work(key, [Sentence("a")]) == ["a"]
+    worker = ProcessWorker(MortalProcesses(dying=2))
+    with pytest.raises(ApiError, match="a model process ended"):
+        worker.work(key, [Sentence("a")])
+    assert worker.work(key, [Sentence("a")]) == ["a"]
+
+
+def test_a_worker_dies_if_no_process_can_be_started():
+    worker = ProcessWorker(MortalProcesses(dying=1, living=0))
+    with pytest.raises(WorkerDiedError):
+        worker.work(BatchKey(translate, ("aa", "bb")), [Sentence("a")])

@@ -14,7 +14,7 @@ import pytest
 
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.queue.fair_queue import current_client
-from allyouneed.serving.queue.model_threads import Backoff
+from allyouneed.serving.queue.model_threads import Backoff, WorkerDiedError
 from allyouneed.serving.queue.request_queue import QueueLimits, RequestQueue
 from allyouneed.translation.stopping import StoppedError, check_needed
 
@@ -30,6 +30,8 @@ class UppercaseWorker:
         time.sleep(self.seconds)
         if "die" in payloads:
             raise SystemExit
+        if "dead" in payloads:
+            raise WorkerDiedError
         if "bad" in payloads:
             raise ValueError("bad")
         return [payload.upper() for payload in payloads]
@@ -87,8 +89,9 @@ def test_one_bad_sentence_does_not_fail_the_others():
     assert found[2] == ["C"]
 
 
-def test_a_thread_that_dies_fails_its_batch_and_is_replaced():
-    texts = ["die" if number % 10 == 5 else f"t{number}" for number in range(60)]
+@pytest.mark.parametrize("death", ["die", "dead"])
+def test_a_thread_that_dies_fails_its_batch_and_is_replaced(death):
+    texts = [death if number % 10 == 5 else f"t{number}" for number in range(60)]
     found, _ = run(lambda s: [s.submit("k", [text]) for text in texts], threads=2, batch_tokens=8)
     for text, answer in zip(texts, found, strict=True):
         assert answer == [text.upper()] or (isinstance(answer, ApiError) and answer.status == 503), text

@@ -1,3 +1,5 @@
+import asyncio
+import os
 import re
 import signal
 import socket
@@ -8,6 +10,8 @@ import pytest
 import requests
 
 from allyouneed.errors import UserError
+from allyouneed.serving.access.api_keys import add_key
+from allyouneed.serving.app import _handle_hangup, build_app
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.startup import require_keys_or_public, serve
 
@@ -65,3 +69,28 @@ def test_a_port_in_use_is_reported(toy_run):
         taken.listen()
         with pytest.raises(UserError, match="cannot listen on"):
             serve([toy_run], ServerSettings(port=taken.getsockname()[1]), print)
+
+
+def test_a_folder_of_glossaries_that_cannot_be_made_is_reported(registry, tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "glossaries"):
+        with pytest.raises(UserError, match=f"--glossaries {path} is not a folder"):
+            build_app(registry, ServerSettings(glossaries=path))
+
+
+@pytest.mark.parametrize("has_keys", [False, True])
+def test_a_closed_terminal_ends_a_server_without_keys_and_reloads_keys(registry, tmp_path, monkeypatch, has_keys):
+    add_key(tmp_path / "keys.json", "anna")
+    state = build_app(registry, ServerSettings(keys=tmp_path / "keys.json" if has_keys else None)).state.application
+    received: list[object] = []
+    monkeypatch.setattr(state.access, "reload_keys", lambda: received.append("reload"))
+    monkeypatch.setattr(signal, "raise_signal", received.append)
+
+    async def hang_up() -> None:
+        _handle_hangup(state)
+        os.kill(os.getpid(), signal.SIGHUP)
+        while not received:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(hang_up())
+    assert received == ["reload" if has_keys else signal.SIGTERM]

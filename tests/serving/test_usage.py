@@ -75,6 +75,10 @@ def test_a_file_that_cannot_be_written_is_reported_and_nothing_is_lost(tmp_path)
     with pytest.raises(UserError, match=r"usage\.json"):
         usage.save()
     (folder / "usage.json").rmdir()
+    folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"usage\.json"):
+        usage.save()
+    (tmp_path / "elsewhere").rename(folder)
     usage.save()
     assert MonthlyUsage(folder / "usage.json").used("anna") == 5
 

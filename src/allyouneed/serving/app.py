@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -42,6 +43,7 @@ from allyouneed.serving.telemetry import ServerMetrics, TelemetryMiddleware
 from allyouneed.translation.sentence import Sentence
 from allyouneed.translation.workers import available_cores
 
+_log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -69,7 +71,7 @@ def build_app(
         make_worker: Called in each model thread; by default it translates there, see `ModelWorker`.
 
     Raises:
-        UserError: If the key file cannot be read.
+        UserError: If the key file cannot be read, or the folder of glossaries cannot be made.
     """
     metrics = ServerMetrics()
     queue = _request_queue(registry, settings, metrics, make_worker or partial(ModelWorker, registry))
@@ -119,8 +121,19 @@ def build_app(
 
 
 def _glossary_folder(settings: ServerSettings, documents: DocumentJobs) -> Path:
-    """Return the folder of glossaries: that of the settings, else next to the keys, else a temporary one."""
+    """Return the folder of glossaries: that of the settings, else next to the keys, else a temporary one.
+
+    Raises:
+        UserError: If that of the settings cannot be made.
+    """
     if settings.glossaries:
+        try:
+            settings.glossaries.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UserError(
+                f"--glossaries {settings.glossaries} is not a folder, and cannot become one: {reason}. Choose another."
+            ) from error
         return settings.glossaries
     return settings.keys.with_suffix(".glossaries") if settings.keys else documents.folder / "glossaries"
 
@@ -153,27 +166,40 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: ApplicationState = app.state.application
     queue = state.pipeline.queue
     queue.start()
-    _reload_keys_on_hangup(state)
+    _handle_hangup(state)
     await asyncio.to_thread(queue.wait_until_ready)
     maintenance = asyncio.create_task(_maintain(state))
     yield
     maintenance.cancel()
     await state.documents.close()
     await asyncio.to_thread(queue.close, _LAST_SECONDS)
-    state.access.save_usage()
+    _save_usage(state)
 
 
-def _reload_keys_on_hangup(state: ApplicationState) -> None:
-    if state.access.keys_required and threading.current_thread() is threading.main_thread():  # others get no signals
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, state.access.reload_keys)
+def _handle_hangup(state: ApplicationState) -> None:
+    """Reload the keys on SIGHUP; without keys, shut down as on SIGTERM, unless the signal is ignored (nohup)."""
+    if threading.current_thread() is not threading.main_thread():  # others get no signals
+        return
+    loop = asyncio.get_running_loop()
+    if state.access.keys_required:
+        loop.add_signal_handler(signal.SIGHUP, state.access.reload_keys)
+    elif signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        loop.add_signal_handler(signal.SIGHUP, signal.raise_signal, signal.SIGTERM)
 
 
 async def _maintain(state: ApplicationState) -> None:
     while True:
         await asyncio.sleep(_MAINTENANCE_SECONDS)
         state.documents.delete_expired()
-        with suppress(UserError):  # for example, the disk is full; retried at the next interval
-            state.access.save_usage()
+        _save_usage(state)
+
+
+def _save_usage(state: ApplicationState) -> None:
+    """Store the usage of the keys. If that fails, the log has the reason, and the next call tries again."""
+    try:
+        state.access.save_usage()
+    except UserError as error:
+        _log.error("the usage of the keys was not stored: %s", error)
 
 
 @operations.get("/health")

@@ -10,8 +10,6 @@ import contextlib
 import logging
 import math
 import secrets
-import shutil
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -28,6 +26,7 @@ from allyouneed.serving.pipeline.text_pipeline import TranslationPipeline
 from allyouneed.serving.queue.model_worker import TranslationOptions
 from allyouneed.serving.registry import LanguagePair, Route
 from allyouneed.serving.server_settings import ServerSettings
+from allyouneed.serving.temporary_folder import TemporaryFolder
 from allyouneed.zip_files import ZipLimits
 
 _log = logging.getLogger(__name__)
@@ -115,7 +114,8 @@ class DocumentJobs:
 
     def __init__(self, pipeline: TranslationPipeline, settings: ServerSettings):
         self._pipeline, self._settings = pipeline, settings
-        self.folder = Path(tempfile.mkdtemp(prefix="allyouneed-"))
+        self._temporary = TemporaryFolder()
+        self.folder = self._temporary.path
         self._jobs: dict[str, DocumentJob] = {}
 
     def check(self, filename: str, data: bytes) -> None:
@@ -270,7 +270,7 @@ class DocumentJobs:
         """Cancel running jobs and delete all files; results cannot be fetched after shutdown."""
         tasks = self.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._temporary.close()
 
     async def _translate(
         self, job: DocumentJob, uploaded: UploadedDocument, route: Route, finders: Finders | None

@@ -47,7 +47,7 @@ def serve(runs: Sequence[Path], settings: ServerSettings, log: Callable[[str], N
         raise UserError("nothing to serve: give at least one RUN, made by `allyouneed train`.")
     make_worker: Callable[[], Worker]
     if settings.processes > 1:
-        registry, make_worker = _load_for_processes(runs, settings)
+        registry, make_worker = _load_for_processes(runs, settings, log)
     else:
         compile_in_background(compute_type=settings.compute_type)
         registry = load_registry(runs, settings.compute_type)
@@ -66,7 +66,7 @@ def serve(runs: Sequence[Path], settings: ServerSettings, log: Callable[[str], N
 
 
 def _load_for_processes(
-    runs: Sequence[Path], settings: ServerSettings
+    runs: Sequence[Path], settings: ServerSettings, log: Callable[[str], None]
 ) -> tuple[TranslatorRegistry, Callable[[], ProcessWorker]]:
     """Load runs and fork the template of the model processes, which shares their memory.
 
@@ -76,7 +76,7 @@ def _load_for_processes(
     if settings.threads:
         raise UserError("--threads and --processes are both given. Remove one of them.")
     torch.set_num_threads(1)  # threads of PyTorch would not survive in forked processes
-    compile_all()
+    compile_all(lambda: log("compiling kernels for this machine ..."))
     registry = load_registry(runs, settings.compute_type)
     ModelWorker(registry)  # loads the kernels once for all processes
     _exempt_from_collection()  # the collector would write to the memory that they share

@@ -11,7 +11,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -119,8 +119,15 @@ class MonthlyUsage:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep other processes from changing the file at the same time."""
-        folder = os.open(self._file.parent, os.O_RDONLY)
+        """Keep other processes from changing the file at the same time.
+
+        Raises:
+            UserError: If the folder of the file is missing or cannot be read.
+        """
+        try:
+            folder = os.open(self._file.parent, os.O_RDONLY)
+        except OSError as error:
+            raise cannot_write(self._file, error) from error
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
             yield
@@ -145,4 +152,6 @@ def write_private_json(file: Path, content: object) -> None:
             json.dump(content, out, indent=1)
         new.replace(file)
     except OSError as error:
+        with suppress(OSError):
+            new.unlink()
         raise cannot_write(file, error) from error

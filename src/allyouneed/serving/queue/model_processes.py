@@ -15,12 +15,14 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
 from allyouneed.errors import UserError
 from allyouneed.serving.api_errors import ApiError
+from allyouneed.serving.queue.model_threads import WorkerDiedError
 from allyouneed.serving.queue.model_worker import BatchKey, ModelWorker, StreamingSentence
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.translation.stopping import StoppedError, check_needed, stopping_when
@@ -28,6 +30,7 @@ from allyouneed.translation.stopping import StoppedError, check_needed, stopping
 _TEXT, _DONE, _FAILED = "text", "done", "failed"  # kinds of messages from a model process
 _STOP = "stop"  # to a model process: nobody needs the results of its batch any more
 _POLL_SECONDS = 0.05
+_ATTEMPTS = 2  # at a batch whose process ends
 
 
 class ModelProcesses:
@@ -54,7 +57,7 @@ class ModelProcesses:
         """Fork a model process, and return the connection to it.
 
         Raises:
-            OSError: If the template process has ended.
+            OSError: If the template process has ended. A server that runs out of model processes then restarts.
         """
         ours, theirs = Pipe()
         with self._lock:
@@ -75,19 +78,27 @@ class ProcessWorker:
         self._connection = processes.start()
 
     def work(self, key: BatchKey, payloads: Sequence[Any]) -> list[Any]:
-        """Run a batch and return one result per payload.
+        """Run a batch and return one result per payload; if the process ends, try once more in another one.
 
         Raises:
-            ApiError: 503 if the process ended.
+            ApiError: 503 if that process ended, too.
+            WorkerDiedError: If no other process can be started.
             StoppedError: If nobody needs the results any more.
             Exception: What the task raised.
         """
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._work(key, payloads)
+            except (EOFError, ConnectionError):
+                self._replace()
+        raise ApiError(503, "a model process ended; try again", 1)
+
+    def _replace(self) -> None:
+        self._connection.close()
         try:
-            return self._work(key, payloads)
-        except (EOFError, ConnectionError):
-            self._connection.close()
             self._connection = self._processes.start()
-            raise ApiError(503, "a model process ended; try again", 1) from None
+        except OSError as error:
+            raise WorkerDiedError("no model process can be started") from error
 
     def _work(self, key: BatchKey, payloads: Sequence[Any]) -> list[Any]:
         self._connection.send((key, [_without_callback(payload) for payload in payloads]))
@@ -148,9 +159,10 @@ def _fork_on_request(requests: socket.socket, registry: TranslatorRegistry) -> N
         message, [*descriptors], _, _ = socket.recv_fds(requests, 1, 1)
         if not message:
             return
-        if os.fork() == 0:
-            requests.close()
-            _run(partial(_translate, Connection(descriptors[0]), registry))
+        with suppress(OSError):  # out of memory or process numbers: the server sees that the connection is closed
+            if os.fork() == 0:
+                requests.close()
+                _run(partial(_translate, Connection(descriptors[0]), registry))
         os.close(descriptors[0])
 
 

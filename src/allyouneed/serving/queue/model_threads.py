@@ -17,7 +17,16 @@ class Worker(Protocol):
     """Processes batches in one model thread."""
 
     def work(self, key: Any, payloads: Sequence[Any]) -> list[Any]:
-        """Return one result per payload, in order."""
+        """Return one result per payload, in order.
+
+        Raises:
+            WorkerDiedError: If the worker must be replaced; its batch is answered with 503.
+            Exception: If the batch failed; its payloads are then tried one by one.
+        """
+
+
+class WorkerDiedError(Exception):
+    """Raised by a worker that cannot process anything any more, so that its thread makes another one."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.queue.fair_queue import FairQueue, Kind, QueuedItem, Submission, current_client
-from allyouneed.serving.queue.model_threads import Backoff, ModelThreads, Worker
+from allyouneed.serving.queue.model_threads import Backoff, ModelThreads, Worker, WorkerDiedError
 from allyouneed.translation.stopping import StoppedError, stopping_when
 
 _MAX_RETRY_SECONDS = 60
@@ -336,7 +336,7 @@ class RequestQueue:
             return []
         try:
             return worker.work(batch[0].submission.key, [item.payload for item in batch])
-        except StoppedError:
+        except (StoppedError, WorkerDiedError):
             raise
         except Exception as error:
             if len(batch) == 1:
