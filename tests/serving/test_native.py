@@ -241,6 +241,20 @@ def alternatives(post, **body) -> list[dict]:
     return response.json()["alternatives"]
 
 
+def test_alternatives_report_missing_terms_of_a_glossary(post):
+    dictionary = {"source_lang": "aa", "target_lang": "bb", "entries": "d\tQQ", "entries_format": "tsv"}
+    glossary = post("/v3/glossaries", name="letters", dictionaries=[dictionary]).json()["glossary_id"]
+    options = {"q": "c d e f", "glossary_ids": [glossary]}
+    missing = ["“QQ” is missing in the translation, because of its prefix."]
+    assert [each["problems"] for each in alternatives(post, **options, num_hypotheses=2)] == [missing] * 2
+    assert [each["problems"] for each in alternatives(post, **options, target_prefix="QQ", num_hypotheses=2)] == [
+        []
+    ] * 2
+    assert [each["problems"] for each in alternatives(post, q="c d e f", num_hypotheses=2)] == [[]] * 2
+    response = post("/api/alternatives", source="aa", target="bb", q="c", glossary_ids=["none"])
+    assert response.status_code == 404
+
+
 def test_alternatives_are_the_most_likely_words_after_a_prefix(post, translator):
     best = translator.translate("c d e f").text.split()
     found = alternatives(post, q="c d e f", target_prefix=best[0], num_hypotheses=4)

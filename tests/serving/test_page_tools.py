@@ -237,6 +237,29 @@ def test_a_glossary_is_created_chosen_edited_and_deleted(page, address):
 
 
 @pytest.mark.usefixtures("no_glossaries")
+def test_a_word_that_displaces_a_term_is_reported(page):
+    create_glossary(page, "Letters", ("d", "QQ"))
+    page.locator("#text").fill("c d e f")
+    playwright.expect(page.locator("#translation")).to_contain_text("QQ")
+    page.locator("#translation .word").first.click()
+    other = page.locator("#words button:not([aria-current=true])").first
+    other.click()
+    playwright.expect(page.locator("#translation")).not_to_contain_text("QQ")
+    playwright.expect(page.locator("#problems li")).to_contain_text("“QQ” is missing")
+
+
+@pytest.mark.usefixtures("no_glossaries")
+def test_a_glossary_that_was_deleted_elsewhere_is_no_longer_used(page, address):
+    create_glossary(page, "Letters", ("d", "QQ"))
+    [glossary] = requests.get(f"{address}/v3/glossaries", timeout=60).json()["glossaries"]
+    requests.delete(f"{address}/v3/glossaries/{glossary['glossary_id']}", timeout=60)
+    page.locator("#text").fill("c d e f")
+    playwright.expect(page.locator("#notice")).to_contain_text("The glossary no longer exists.")
+    playwright.expect(page.locator("#translation .word").first).to_be_visible()
+    playwright.expect(page.locator("#glossary")).to_have_value("")
+
+
+@pytest.mark.usefixtures("no_glossaries")
 def test_a_glossary_applies_to_documents(page):
     create_glossary(page, "Letters", ("d", "QQ"))
     choose_files(page, "notes.txt", text="c d\n")

@@ -14,7 +14,7 @@ from allyouneed.languages import language_name
 from allyouneed.serving.access.api_keys import owner_of
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.apis.body import TOO_LARGE, UnicodeText, check_length, read_body
-from allyouneed.serving.apis.deepl_glossaries import chosen_glossary, finders_with
+from allyouneed.serving.apis.deepl_glossaries import MOST_AT_ONCE, chosen_glossary, finders_with
 from allyouneed.serving.apis.event_stream import prepend, translation_events
 from allyouneed.serving.apis.openapi import DirectRoute, error_responses, request_body, upload_body
 from allyouneed.serving.apis.problems import listed, listed_remarks
@@ -58,6 +58,9 @@ class AlternativesRequest(BaseModel):
     )
     num_hypotheses: int = Field(5, ge=1, le=10, description="Maximum number of words.")
     beam_size: int | None = Field(None, ge=1, le=16, description="Beam size for the rest. Default: the model's.")
+    glossary_ids: list[str] = Field(
+        [], max_length=MOST_AT_ONCE, description="Ids of glossaries, whose missing terms are reported as problems."
+    )
 
 
 @router.post("/api/translate", openapi_extra=request_body(TranslateRequest), responses=error_responses())
@@ -106,13 +109,15 @@ async def alternatives(request: Request) -> JSONResponse:
     state = application_state(request)
     body = await read_body(request, AlternativesRequest)
     check_length(len(body.q), state.settings.characters, TOO_LARGE)
-    state.admit(request, bearer_token(request), [body.q])
+    key = state.admit(request, bearer_token(request), [body.q])
+    source = None if body.source.strip().lower() == AUTO else body.source
+    glossary = await chosen_glossary(state, key, body.glossary_ids, source, body.target)
     route, _ = state.route(body.source, body.target, body.q)
     if not route:
         raise ApiError(400, "nothing to translate: source and target are the same language")
-    options = TranslationOptions(SearchOptions(beam_size=body.beam_size))
+    options, finders = TranslationOptions(SearchOptions(beam_size=body.beam_size)), finders_with(glossary)
     found = await state.within_limit(
-        state.pipeline.alternatives(body.q, route, body.target_prefix, body.num_hypotheses, options)
+        state.pipeline.alternatives(body.q, route, body.target_prefix, body.num_hypotheses, options, finders)
     )
     return JSONResponse({"alternatives": [_alternative_json(each, sentence) for each, sentence in found]})
 

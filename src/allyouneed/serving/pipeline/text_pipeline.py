@@ -242,7 +242,13 @@ class TranslationPipeline:
         return _assemble(part, results, 1)
 
     async def alternatives(
-        self, text: str, route: Route, target_prefix: str, count: int, options: TranslationOptions
+        self,
+        text: str,
+        route: Route,
+        target_prefix: str,
+        count: int,
+        options: TranslationOptions,
+        finders: Finders | None = None,
     ) -> list[tuple[WordAlternative, AlignedSentence]]:
         """Find words that may follow the beginning of a translation, and the translations that continue them.
 
@@ -252,6 +258,7 @@ class TranslationPipeline:
             target_prefix: The translation up to the word.
             count: Maximum number of words.
             options: Search options for the rest of each translation.
+            finders: Find what must be kept, and terms; None for those of the pipeline.
 
         Returns:
             Each alternative, and the sentence with its positions in `text` and in the translation.
@@ -260,7 +267,7 @@ class TranslationPipeline:
             ApiError: 400 if the text has nothing to translate, 503 if the queue rejects the sentence.
             UserError: If the sentence is too long for the model.
         """
-        part = self._prepared(text, route, False)
+        part = self._prepared(text, route, False, finders)
         sentence = part.segment.sentences[0]
         if not sentence.text:
             raise ApiError(400, "q: give one sentence")

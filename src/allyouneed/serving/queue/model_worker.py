@@ -13,6 +13,7 @@ from allyouneed.insight.patching.patching_data import live_patching
 from allyouneed.insight.variants.switches import single_switches, switches_from
 from allyouneed.serving.registry import LanguagePair, TranslatorRegistry
 from allyouneed.translation.options import SearchOptions
+from allyouneed.translation.protection.part_translation import occurrences
 from allyouneed.translation.scoring import score_pairs, word_log_probabilities
 from allyouneed.translation.sentence import Sentence, Span
 from allyouneed.translation.sentence_translation import translate_sentences
@@ -154,8 +155,9 @@ def translate(
 
 
 def lost_parts(sentence: Sentence, text: str) -> tuple[str, ...]:
-    """Return a problem for each part that must be kept and is not in a translation with a given beginning."""
+    """Return a problem for each part or term that must be in a translation with a given beginning, and is not."""
     lost = [part for part in (sentence.text[start:end] for start, end in sentence.kept) if part not in text]
+    lost += [term.target for term in sentence.terms if not occurrences(text, term.target)]
     return tuple(f"“{part}” is missing in the translation, because of its prefix." for part in lost)
 
 

@@ -9,7 +9,7 @@ const [output, popover, list, status] = ["#translation", "#words", "#words ul", 
 const NARROW = matchMedia("(max-width: 720px)"); // on a phone the list is at the bottom of the screen, see style.css
 let pendingRequest;
 
-/** Opens the list when a word is chosen; translated() returns {q, source, target} of the displayed translation. */
+/** Opens the list when a word is chosen; translated() returns {q, source, target, glossary} of the displayed translation. */
 export function offerAlternatives(translated, onChosen) {
   const open = (event) => {
     const word = event.target.closest(".word");

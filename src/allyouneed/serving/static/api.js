@@ -50,8 +50,9 @@ export async function translate(q, { source, target, glossary }, signal) {
 }
 
 /** Returns other words after the beginning of a sentence's translation, most likely first. */
-export async function alternatives(q, { source, target }, target_prefix, signal) {
-  const body = { q, source, target, target_prefix, num_hypotheses: 6, beam_size: 4 };
+export async function alternatives(q, { source, target, glossary }, target_prefix, signal) {
+  const options = { num_hypotheses: 6, beam_size: 4, ...(glossary && { glossary_ids: [glossary] }) };
+  const body = { q, source, target, target_prefix, ...options };
   return (await send("POST", "api/alternatives", body, signal)).alternatives;
 }
 

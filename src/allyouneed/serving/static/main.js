@@ -17,7 +17,7 @@ import { showTheme, switchTheme } from "./theme.js";
 const TYPING_PAUSE = 150; // milliseconds without typing before a request is sent
 const HISTORY_PAUSE = 1500; // milliseconds before a translation is added to the history
 const [text, output] = ["#text", "#translation"].map($);
-let translated = { q: "", source: "", target: "" }; // what the displayed translation translates
+let translated = { q: "", source: "", target: "", glossary: "" }; // what the displayed translation translates
 let requestTimer, historyTimer, pendingRequest;
 
 function showNotice(notice) {
@@ -76,11 +76,11 @@ function record(translation) {
   historyTimer = setTimeout(() => addToHistory(entry, restoreEntry), HISTORY_PAUSE);
 }
 
-function showResult(q, languagePair, translation) {
+function showResult(q, { target, glossary }, translation) {
   closeAlternatives();
   showNotice(null);
   showDetected(translation.detected);
-  translated = { q, source: knownSource(), target: languagePair.target };
+  translated = { q, source: knownSource(), target, glossary };
   showTranslation(translation);
   showAlternatives(translation.alternatives);
   showProblems(translation.problems);
@@ -104,8 +104,8 @@ async function translateNow(retries = 0) {
   }
   output.setAttribute("aria-busy", "true");
   try {
-    const translation = await translate(q, { ...languagePair, glossary: chosenGlossary() }, signal);
-    showResult(q, languagePair, translation);
+    const options = { ...languagePair, glossary: chosenGlossary() };
+    showResult(q, options, await translate(q, options, signal));
   } catch (error) {
     if (error.name === "AbortError") return;
     if (error.detected) {
@@ -113,12 +113,21 @@ async function translateNow(retries = 0) {
       showNotice(null);
       return showDetected(error.detected); // a language that is not served
     }
+    if (error.status === 404 && chosenGlossary()) return translateWithoutLostGlossary(error);
     showNotice(errorMessage(error));
     const pause = pauseBeforeRetry(error, retries);
     if (pause) requestTimer = setTimeout(() => translateNow(retries + 1), 1000 * pause);
   } finally {
     if (pendingRequest.signal === signal) output.setAttribute("aria-busy", "false");
   }
+}
+
+/** Translates again after the chosen glossary was deleted, in another tab or by a restart of the server. */
+async function translateWithoutLostGlossary(error) {
+  await loadGlossaries();
+  if (chosenGlossary()) return showNotice(errorMessage(error));
+  await translateNow();
+  showNotice(message("glossaryLost"));
 }
 
 function scheduleTranslation() {

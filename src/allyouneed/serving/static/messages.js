@@ -49,6 +49,7 @@ export const MESSAGES = {
     nameMissing: "Enter a name.", entriesMissing: "Add at least one entry.",
     cellMissing: "Each entry needs a term and a translation.", repeated: (term) => `The term “${term}” occurs twice.`,
     showMore: "Show more", shared: "All users of this server share its glossaries.", saved: "Glossary saved",
+    glossaryLost: "The glossary no longer exists. The text was translated without it.",
     // Keys and errors
     key: "API key", keyRequired: "This server requires an API key.", keyInvalid: "The API key is not valid.",
     unreachable: "The server does not respond.", busy: "The server is busy. Please try again shortly.",
@@ -99,6 +100,7 @@ export const MESSAGES = {
     nameMissing: "이름을 입력하세요.", entriesMissing: "용어를 하나 이상 추가하세요.",
     cellMissing: "용어와 번역을 모두 입력하세요.", repeated: (term) => `“${term}” 용어가 두 번 나옵니다.`,
     showMore: "더 보기", shared: "이 서버의 모든 사용자가 용어집을 함께 사용합니다.", saved: "용어집을 저장했습니다",
+    glossaryLost: "용어집이 더 이상 없어 용어집 없이 번역했습니다.",
     key: "API 키", keyRequired: "이 서버를 사용하려면 API 키가 필요합니다.", keyInvalid: "API 키가 올바르지 않습니다.",
     unreachable: "서버가 응답하지 않습니다.", busy: "서버가 바쁩니다. 잠시 후 다시 시도하세요.",
     tooManyRequests: "요청이 너무 많습니다. 잠시 기다려 주세요.", quota: "이 API 키의 이번 달 사용량을 모두 썼습니다.",
