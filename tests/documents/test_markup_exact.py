@@ -207,6 +207,13 @@ def test_references_are_spelled_as_in_the_document():
     assert written("<p>a &#38; b</p>", "x & <") == "<p>x &#38; &lt;</p>"
 
 
+@pytest.mark.parametrize("cut", ["</p", "</p  \n", '<img src="x', "<a title='x y"])
+@pytest.mark.parametrize("is_xml", [False, True])
+def test_a_tag_that_is_cut_off_is_no_text(cut, is_xml):
+    assert [s.text for s in MarkupText(f"b <i>a</i> {cut}", MarkupRules(is_xml)).segments] == ["b a"]
+    assert [s.text for s in MarkupText("a <b and c", MarkupRules(is_xml)).segments] == ["a <b and c"]
+
+
 def test_huge_and_padded_numbers_of_references():
     digits = "1" * 5000  # `int` refuses more than 4300
     assert [s.text for s in MarkupText(f"<p>a&#{digits};</p>", MarkupRules()).segments] == ["a\ufffd"]

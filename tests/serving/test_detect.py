@@ -65,6 +65,24 @@ def test_short_texts_are_not_certain(text):
         assert found.confidence < 75
 
 
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("Order #1234", "en"),
+        ("OK", "en"),
+        ("Menu", "en"),
+        ("SELECT * FROM t;", "en"),
+        ("Speichern", "de"),
+        (GERMAN, "de"),
+    ],
+)
+def test_an_uncertain_text_is_seldom_in_the_target_language(text, source):
+    """`Order #1234` is German with 32 % and English with 12 %: someone who translates into German has English."""
+    found = LanguageDetector(["de", "en"]).detect(text, ["en", "de"], "de")
+    assert found.language == source
+    assert found.is_certain == (source == "de")
+
+
 @pytest.mark.parametrize("text", NOTHING)
 def test_without_text_there_is_nothing_to_detect(text):
     assert detect(text) == ("de", 0.0)
@@ -147,6 +165,9 @@ def test_each_text_of_a_batch_has_its_language(german, call):
 def test_short_texts_say_that_they_are_unsure(german, call):
     [found] = call(german, "/api/translate", q="Taxi", target="en").json()["translations"]
     assert found["problems"][0].startswith("The source language is uncertain: ")
+    [found] = call(german, "/api/translate", q="Cancel", target="en").json()["translations"]  # copied
+    assert (found["text"], found["detected"]["language"]) == ("Cancel", "en")
+    assert found["problems"][0].startswith("The source language is uncertain: English (en) ")
     ranking = call(german, "/detect", q=ITALIAN).json()
     assert ranking[0]["language"] == "it"
     assert ranking[0]["confidence"] > 90

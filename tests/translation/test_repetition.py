@@ -92,6 +92,17 @@ def test_the_users_own_rules_hold():
         assert search_guarded([[4, 2]], BatchSearch(resolved), run).problems == problems
 
 
+def test_a_repetitive_source_is_no_excuse_for_repetition_without_end():
+    """A source may be repeated; a translation that is cut off at its maximum length is marked."""
+    resolved = SearchOptions(max_extra_length=50).resolve(SearchConfig())
+    source = [5, 6, 7] * 20
+    for length, problem in ((2 * len(source), REPETITIVE), (len(source) + 49, "")):
+        found = [hypothesis([9, 8] * (length // 2) + [9] * (length % 2))]
+        assert search_guarded([[*source, 2]], BatchSearch(resolved), lambda *_, found=found: found).problems == [
+            problem
+        ]
+
+
 @pytest.fixture(scope="module")
 def stuck(toy_run) -> Translator:
     """A translator whose model repeats one letter, whatever the source: a bias on its output overrules the rest."""

@@ -128,7 +128,7 @@ class ApplicationState:
             origins = registry.origins(target)
             if not origins:
                 raise ApiError(400, f"no model translates to {target}; GET /languages lists the language pairs")
-            detected = self.detector.detect(text, dict.fromkeys([*origins, target]))
+            detected = self.detector.detect(text, dict.fromkeys([*origins, target]), target)
             if detected.language not in (*origins, target):
                 raise UnservedLanguageError(_unserved(detected, origins, target), detected)
             source = detected.language
@@ -148,7 +148,8 @@ class ApplicationState:
         found, errors = list[tuple[Route, DetectedLanguage | None, tuple[str, ...]]](), list[UnservedLanguageError]()
         for text in texts:
             try:
-                found.append((*self.route(source, target, text), ()))
+                route, detected = self.route(source, target, text)
+                found.append((route, detected, () if route else _uncertain(detected)))
             except UnservedLanguageError as error:
                 errors.append(error)
                 found.append(([], error.detected, (f"Not translated: {error.message}.",)))

@@ -32,6 +32,7 @@ _NO_LANGUAGE = "zxx"
 _FOREIGN = 1e-3  # weight of a language in whose script no letter is
 _CERTAIN = 50.0  # confidence from which a language that is not served is believed
 _EXCLUDED = 5.0  # confidence of all possible languages together below which none of them is believed
+_SELDOM_TARGET = 3  # how much more often an uncertain text is in a source language than in the target language
 _LISTED = 1.0  # lowest confidence in a ranking
 # Written alike: a model of one of them translates the others.
 _ALIKE = (
@@ -80,12 +81,14 @@ class LanguageDetector:
         ranked = [] if self._unknown == self._served else self._ranked(text)
         return [each for each in ranked if each.confidence >= _LISTED] or ranked[:1] or self._undecided(self._served)
 
-    def detect(self, text: str, possible: Collection[str]) -> DetectedLanguage:
+    def detect(self, text: str, possible: Collection[str], target: str | None = None) -> DetectedLanguage:
         """Return the most likely language of a text.
 
         Args:
             text: The text.
             possible: Served codes that can be translated, the preferred ones first.
+            target: The code among them that the text is to be translated into. As a text to translate is seldom in it
+                already, an uncertain text is in the most likely other one if that is at least a third as likely.
 
         Returns:
             One of the possible languages with its real confidence, however low; or another one, served or not, if it
@@ -99,7 +102,11 @@ class LanguageDetector:
         best = ranked[0]
         likely = [each for each in ranked if each.language in possible]
         is_excluded = best.is_certain or sum(each.confidence for each in likely) < _EXCLUDED
-        return best if best.language in possible or is_excluded else likely[0]
+        chosen = best if best.language in possible or is_excluded else likely[0]
+        if chosen.language != target or chosen.is_certain:
+            return chosen
+        other = next((each for each in likely if each.language != target), chosen)
+        return other if _SELDOM_TARGET * other.confidence >= chosen.confidence else chosen
 
     def _undecided(self, codes: Sequence[str]) -> list[DetectedLanguage]:
         return [DetectedLanguage(codes[0], 0.0)]

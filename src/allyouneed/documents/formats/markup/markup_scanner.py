@@ -35,6 +35,9 @@ _DOCTYPE = re.compile(
     r"(?:\[(?:<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)|\"[^\"]*+\"|'[^']*+'|[^\]\"'])*+\]\s*+)?+>",
     re.DOTALL | re.IGNORECASE,
 )
+_CUT_TAG = re.compile(
+    r"</[^\s<>]++\s*+\Z|<[^\s<>]++\s++[^\s<>=]++\s*+=\s*+[\"']"
+)  # at the end of a text that is cut off
 _EMPTY_COMMENT = re.compile(r"<!---?>")
 _REFERENCE = re.compile(r"&(?:#0*+(\d{1,7})|#[xX]0*+([0-9a-fA-F]{1,6})|([^\W\d][\w.\-:]*));")
 _LONG_NUMBER = re.compile(r"&#(?:0*+(\d*+)|[xX]0*+([0-9a-fA-F]*+));?")
@@ -123,7 +126,7 @@ class _Scanner:
         if match := self._tag.match(text, at):
             return self._tag_pieces(match)
         if self._begin_of_tag.match(text, at):  # a tag that does not end
-            if at < self._last_end:
+            if at < self._last_end or _CUT_TAG.match(text, at):
                 return [Piece(PieceKind.OTHER, at, len(text))]
             return [Piece(PieceKind.TEXT, at, len(text), text=text[at:])]
         if following == "/" and self.is_html and at < self._last_end:  # a comment, to browsers
