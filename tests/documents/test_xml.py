@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from lxml import etree
 
 from allyouneed.documents.document import ReadOptions, read_document
 from allyouneed.errors import UserError
@@ -66,3 +67,14 @@ def test_encodings_are_kept(encoding):
 def test_damage_is_reported_with_its_line(xml):
     with pytest.raises(UserError, match=r"a\.xml, line \d+: not well-formed XML \("):
         read(xml)
+
+
+@pytest.mark.parametrize("name", ["a.xml", "a.xhtml"])
+def test_characters_that_xml_forbids_are_replaced(name):
+    data = b'<a xmlns="x"><p title="x">a dog</p><p><![CDATA[a man]]></p></a>'
+    document = read_document(data, ReadOptions(name))
+    bad = "\0a\x0bb\x1b\ufffe\t"
+    new = [tuple(f"{bad}{part}" if isinstance(part, str) else part for part in s.source) for s in document.segments]
+    written = document.write(new)
+    etree.fromstring(written)
+    assert written.decode().count("\ufffda\ufffdb\ufffd\ufffd\t") == len(new) >= 2

@@ -11,6 +11,7 @@ from allyouneed.documents.formats.catalogues.languages import is_language
 from allyouneed.documents.formats.markup.markup_scanner import (
     Piece,
     PieceKind,
+    allowed_in_xml,
     attributes,
     own_references,
     scan,
@@ -107,10 +108,14 @@ class MarkupText(SegmentedText):
                 out.append(copied(*span) if span else part.raw)
                 in_cdata = part.raw == _CDATA if part.kind is CodeKind.OPEN else in_cdata and part.raw != _CDATA_END
             elif in_cdata:
-                out.append(part.replace(_CDATA_END, "]]]]><![CDATA[>"))
+                out.append(self._allowed(part).replace(_CDATA_END, "]]]]><![CDATA[>"))
             else:
-                out.append(self._escape(part))
+                out.append(self._escape(self._allowed(part)))
         return "".join(out)
+
+    def _allowed(self, text: str) -> str:
+        """Return text without characters that would make the document malformed."""
+        return allowed_in_xml(text) if self.rules.is_xml or self.rules.is_xhtml else text
 
     def _with_white_space(self, block: TextBlock, translation: Parts) -> Iterator[Part]:
         """Yield the parts with the white space that the document has beside their codes, such as line breaks."""
@@ -141,7 +146,7 @@ class MarkupText(SegmentedText):
         raw = self.text[value.start - self.offset : value.end - self.offset]
         quote = value.quote or '"'
         table = self._spellings([raw], {"&": "&amp;", "<": "&lt;", quote: _QUOTES[quote]})
-        escaped = self.finish(text.translate(table))
+        escaped = self.finish(self._allowed(text).translate(table))
         for reference in own_references(raw, is_xml=False):
             escaped = escaped.replace(f"&amp;{reference[3]};", reference[0])
         return escaped if value.quote else f'"{escaped}"'

@@ -42,6 +42,7 @@ _EMPTY_COMMENT = re.compile(r"<!---?>")
 _REFERENCE = re.compile(r"&(?:#0*+(\d{1,7})|#[xX]0*+([0-9a-fA-F]{1,6})|([^\W\d][\w.\-:]*));")
 _LONG_NUMBER = re.compile(r"&#(?:0*+(\d*+)|[xX]0*+([0-9a-fA-F]*+));?")
 _LONGEST_NUMBER = 7  # digits of a code point
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PREDEFINED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 
 
@@ -194,6 +195,11 @@ def own_references(text: str, is_xml: bool) -> list[re.Match[str]]:
     """Return references to entities that the document itself declares."""
     named = (match for match in _REFERENCE.finditer(text) if match[3])
     return [each for each in named if (each[3] not in _PREDEFINED if is_xml else unescape(each[0]) == each[0])]
+
+
+def allowed_in_xml(text: str) -> str:
+    """Replace characters that no XML document may contain, such as control characters, by U+FFFD."""
+    return _FORBIDDEN.sub("\ufffd", text)
 
 
 def unescape_html(text: str) -> str:

@@ -7,13 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
-from allyouneed.documents.formats.markup.markup_scanner import Piece, PieceKind, attributes, scan, unescape_xml
+from allyouneed.documents.formats.markup.markup_scanner import (
+    Piece,
+    PieceKind,
+    allowed_in_xml,
+    attributes,
+    scan,
+    unescape_xml,
+)
 from allyouneed.documents.formats.markup.xml import check_well_formed
 from allyouneed.documents.formats.text.encoded_text import EncodedText, decode
 from allyouneed.documents.formats.text.patching import Edit
 
 _DECLARED = re.compile(rb"^\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
-_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _CDATA = "<![CDATA["
 
 
@@ -150,7 +156,7 @@ class XmlTree:
 
     def escaped(self, text: str) -> str:
         """Text as the file has it: escaped, and with references to characters that its encoding lacks."""
-        return self.content.referring(escape(_FORBIDDEN.sub("\ufffd", text)))
+        return self.content.referring(escape(allowed_in_xml(text)))
 
     def indentation(self, node: Node) -> str:
         """The white space before an element."""
