@@ -83,3 +83,19 @@ def test_words_are_translated_if_there_are_no_sentences():
 def test_formulas_are_kept():
     document = read_document(b"n,text\n1,a man\n2,=SUM(A1:A2)\n3,=== a man\n", ReadOptions("a.csv"))
     assert [segment.text for segment in document.segments] == ["a man", "=== a man"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sid,text\n", []),
+        ("text\nA dog runs fast.\nA man.\n", ["A dog runs fast.", "A man."]),
+        ("Hello,World\n", ["Hello", "World"]),
+        ("hello\nworld\n", ["hello", "world"]),
+        ("word\n", ["word"]),
+    ],
+)
+def test_names_of_an_empty_table_and_of_a_single_column_are_kept(text, expected):
+    document = read_document(text.encode(), ReadOptions("a.csv"))
+    assert [segment.text for segment in document.segments] == expected
+    assert bool(document.notes) == (text[:3] in ("sid", "tex"))

@@ -21,6 +21,8 @@ FOUND = {
     ),
     "${x} #{x} %{x} $(VAR) $HOME $obj->name": "${x} #{x} %{x} $(VAR) $HOME $obj->name",
     "&amp; and &#x27; and &#39; in AT&T": "&amp; &#x27; &#39;",
+    "a &lt;b&gt;dog&lt;/b&gt;, 1 &lt; 2": "&lt;b&gt; &lt;/b&gt; &lt;",
+    "see &lt;a href=&quot;a b&quot;&gt;it&lt;br/&gt;": "&lt;a␣href=&quot;a␣b&quot;&gt; &lt;br/&gt;",
     "<b>bold</b><br/> </p>": "<b> </b> <br/> </p>",
     "https://example.com/a_(b)?q=1&r={id}. Or (http://x.y/z), then!": "https://example.com/a_(b)?q=1&r={id} http://x.y/z",
     "file:///etc/x, mailto:a@b.de, www.foo.bar/baz! docs.python.org, example.com/path": (

@@ -65,7 +65,10 @@ _TEMPLATES = (
     r"\[%[^\[\]%]{0,500}+%\]",
     r"\[\[[^\[\]\n]{1,100}+\]\]",
 )
-_ENTITIES = (r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});",)
+_ENTITIES = (
+    r"&lt;/?[A-Za-z][\w:-]{0,40}(?:\s(?:[^<>&]|&(?:quot|apos|amp|#\d{1,5});){0,300}+)?/?&gt;",  # an escaped tag
+    r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});",
+)
 
 _VALUE = r"""(?:"[^"<]{0,1000}+"|'[^'<]{0,1000}+'|[^\s"'=<>`]{1,1000}+)"""
 _BARE = "async|autofocus|checked|controls|defer|disabled|hidden|loop|multiple|muted|open|readonly|required|selected"

@@ -64,7 +64,8 @@ def read(data: bytes, options: ReadOptions) -> PatchedDocument:
                 slots.append(Slot(cell.start, cell.end, '"' if cell.is_quoted else ""))
     names = [probe[0][index] if has_names and index < len(probe[0]) else str(index + 1) for index in order]
     translated = f"Translated columns: {', '.join(names)}" if names else "No column is translated"
-    is_said = bool(options.columns) or len(chosen) == max(map(len, probe), default=0)
+    width = max(map(len, probe), default=0)
+    is_said = bool(options.columns) or (len(chosen) == width and not (has_names and width == 1))
     notes = () if is_said else (f"{translated}. Choose others with --columns.",)
 
     def render(parts: Parts, slot: Slot) -> str:
@@ -157,9 +158,10 @@ def _is_prose(cell: str) -> bool:
 
 def _has_names(probe: list[list[str]]) -> bool:
     """Whether the first row has column names: short, all different, unlike sentences, and none of them numbers."""
-    if len(probe) < 2 or len(probe[0]) < 2:
+    names = [name.strip() for name in probe[0]] if probe else []
+    are_identifiers = all(name.islower() and " " not in name for name in names)
+    if len(probe) + len(names) < 3 or (min(len(probe), len(names)) < 2 and not are_identifiers):
         return False
-    names = [name.strip() for name in probe[0]]
     if len(set(names)) < len(names) or not all(_NAME.fullmatch(name) and any(map(str.isalpha, name)) for name in names):
         return False
     if any(len(name.split()) > 3 or name.endswith((".", "!", "?")) for name in names):
@@ -171,7 +173,7 @@ def _has_names(probe: list[list[str]]) -> bool:
     numeric = any(
         rows and not any(map(str.isalpha, "".join(row[index] for row in rows))) for index in range(len(names))
     )
-    return longer or numeric or all(name.islower() and " " not in name for name in names)
+    return longer or numeric or (are_identifiers and len(names) > 1)
 
 
 def _written(value: str, slot: Slot, delimiter: str, is_tsv: bool) -> str:
