@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import requests
 
-from allyouneed.serving.apis.formatting import SentencePair, preserve_formatting
+from allyouneed.serving.apis.formatting import SentencePair, format_sentence, preserve_formatting
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,40 @@ def test_each_sentence_has_the_formatting_of_its_own_source():
 
 def test_text_without_sentences_is_unchanged():
     assert preserve_formatting("Abc.", "abc", [], "en") == "abc"
+
+
+@pytest.mark.parametrize(
+    ("source", "translation", "expected"),
+    [
+        ("wait...", "Warte.", "Warte..."),
+        ("Wait…", "Warte.", "Warte…"),
+        ("Why?", "لماذا؟", "لماذا؟"),
+        ("It is.", "यह है।", "यह है।"),
+        ("It is", "यह है।", "यह है"),
+    ],
+)
+def test_final_punctuation_of_other_scripts(source, translation, expected):
+    assert format_sentence(source, translation, "de") == expected
+
+
+@pytest.mark.parametrize("tags", ["xml", "html"])
+def test_formatting_in_markup(address, tags):
+    """What plain text becomes, its markup becomes too; the toy model's translations have no punctuation."""
+
+    def translate(text: str, **options: object) -> str:
+        body = {"text": [text], "source_lang": "AA", "target_lang": "BB", **options}
+        response = requests.post(f"{address}/v2/translate", json=body, timeout=300)
+        return response.json()["translations"][0]["text"]
+
+    for sentence in ("a b c!", "A b", "a b..."):
+        expected = translate(sentence, preserve_formatting=True)
+        assert translate(f"<p>{sentence}</p>", preserve_formatting=True, tag_handling=tags) == f"<p>{expected}</p>"
+
+
+def test_empty_fields_of_forms_are_omitted(address):
+    names = ("formality", "tag_handling", "split_sentences", "preserve_formatting", "model_type", "glossary_id")
+    for path, body in (
+        ("/v2/translate", {"text": "a b", "target_lang": "BB", "source_lang": "AA", **dict.fromkeys(names, "")}),
+        ("/translate", {"q": "a b", "source": "aa", "target": "bb", "format": "", "alternatives": "", "api_key": ""}),
+    ):
+        assert requests.post(address + path, data=body, timeout=300).status_code == 200

@@ -20,7 +20,7 @@ from allyouneed.serving.api_errors import ApiError, UnservedLanguageError
 from allyouneed.serving.detection.detector import DetectedLanguage, LanguageDetector
 from allyouneed.serving.document_jobs import DocumentJobs
 from allyouneed.serving.glossaries import GlossaryStore
-from allyouneed.serving.pipeline.text_pipeline import AlignedSentence, TextTranslation, TranslationPipeline
+from allyouneed.serving.pipeline.text_pipeline import AlignedSentence, Finish, TextTranslation, TranslationPipeline
 from allyouneed.serving.queue.fair_queue import current_client
 from allyouneed.serving.queue.model_worker import TranslationOptions
 from allyouneed.serving.registry import LanguagePair, Route
@@ -166,6 +166,7 @@ class ApplicationState:
         markup_format: MarkupRules | None = None,
         split: bool = True,
         finders: Finders | None = None,
+        finish: Finish | None = None,
     ) -> list[TextResult]:
         """Translate texts, each with its own route.
 
@@ -177,6 +178,7 @@ class ApplicationState:
             markup_format: How to parse tags, or None for plain text.
             split: Whether to split texts into sentences.
             finders: Find what must be kept, and terms; None for the default.
+            finish: In markup, gets each sentence and its translation, and returns the translation to use.
 
         Returns:
             One result per text, in order.
@@ -200,7 +202,7 @@ class ApplicationState:
             route, sources = list(pairs), [texts[index] for index in indices]
             if markup_format:
                 jobs = [
-                    self.pipeline.translate_markup(text, route, options, markup_format, split, finders)
+                    self.pipeline.translate_markup(text, route, options, markup_format, split, finders, finish)
                     for text in sources
                 ]
                 translations = list(await self.within_limit(asyncio.gather(*jobs)))

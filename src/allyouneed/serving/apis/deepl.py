@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -16,7 +17,7 @@ from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.apis.body import TOO_LARGE, UnicodeText, check_length, read_body, validate
 from allyouneed.serving.apis.deepl_glossaries import chosen_glossary, finders_with, glossary_identifiers
 from allyouneed.serving.apis.deepl_options import DeepLOptions, KeyRequest, check_languages, sent_key, with_formality
-from allyouneed.serving.apis.formatting import SentencePair, preserve_formatting
+from allyouneed.serving.apis.formatting import SentencePair, format_sentence, preserve_formatting
 from allyouneed.serving.apis.openapi import DirectRoute, error_responses, request_body, upload_body
 from allyouneed.serving.apis.problems import document_fields, text_fields
 from allyouneed.serving.apis.uploads import DOWNLOAD_HEADERS, DOWNLOAD_TYPE, attachment, receive_file, start_translation
@@ -135,6 +136,7 @@ async def translate(request: Request) -> JSONResponse:
         body.markup_rules(),
         body.split_sentences != "0",
         finders_with(glossary),
+        partial(format_sentence, language=target) if body.preserve_formatting else None,
     )
     translations = []
     for sent, text, result in zip(body.text, texts, results, strict=True):

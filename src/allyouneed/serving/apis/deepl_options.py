@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from starlette.requests import Request
 
 from allyouneed.serving.api_errors import ApiError
+from allyouneed.serving.apis.form_fields import without_empty
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.state import AUTO, bearer_token
 from allyouneed.translation.options import NumbersAreNotBooleans
@@ -38,6 +39,12 @@ class DeepLOptions(KeyRequest):
     translation_memory_threshold: int | None = Field(None, ge=0, le=100, description="Not supported.")
     custom_instructions: Any = Field(None, description="Not supported.")
     enable_beta_languages: Any = Field(None, description="Without effect, as in DeepL's API.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _omit_empty(cls, fields: Any) -> Any:
+        """Treat an empty field, as forms send it, as omitted."""
+        return without_empty(fields, ("text", "target_lang"))
 
     @field_validator("source_lang")
     @classmethod

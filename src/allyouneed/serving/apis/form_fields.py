@@ -49,3 +49,10 @@ def decode_fields(
         else:
             raise ApiError(400, f"{name[:_LONGEST_NAME]}: given {len(found)} times; give it once")
     return fields
+
+
+def without_empty(fields: Any, required: Collection[str]) -> Any:
+    """Return fields without those that are empty text, except required ones; forms send fields that are left empty."""
+    if not isinstance(fields, dict):
+        return fields
+    return {name: value for name, value in fields.items() if value != "" or name in required}

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from allyouneed.languages import primary
 from allyouneed.serving.pipeline.text_pipeline import CharSpan
 
-_FINAL = re.compile(r"[.,:;!?…。、：；！？]*$")
+_FINAL = re.compile(r"[.,:;!?…。、：；！？؟،؛۔।॥։]*$")
+_ELLIPSES = ("...", "…")
 _FULL_WIDTH = str.maketrans(".,:;!?", "。、：；！？")
 _FULL_WIDTH_LANGUAGES = ("ja", "zh", "yue")
 _CAPITALISED = ("de", "lb")  # a capital at the beginning may be that of a noun
@@ -34,18 +35,19 @@ def preserve_formatting(source: str, translation: str, pairs: Iterable[SentenceP
     """
     parts, end = [], 0
     for (first, last), (start, stop) in pairs:
-        parts += [translation[end:start], _formatted(source[first:last], translation[start:stop], language)]
+        parts += [translation[end:start], format_sentence(source[first:last], translation[start:stop], language)]
         end = stop
     return "".join([*parts, translation[end:]])
 
 
-def _formatted(source: str, translation: str, language: str) -> str:
+def format_sentence(source: str, translation: str, language: str) -> str:
+    """Give a translated sentence the initial case and the final punctuation of its source."""
     if not source or not translation:
         return translation
     wanted, found = _final(source), _final(translation)
     if primary(language) in _FULL_WIDTH_LANGUAGES:
         wanted = wanted.translate(_FULL_WIDTH)
-    if bool(wanted) != bool(found):
+    if bool(wanted) != bool(found) or (wanted in _ELLIPSES and found == "."):
         translation = translation[: len(translation) - len(found)] + wanted
     return _with_case_of(source, translation, language)
 

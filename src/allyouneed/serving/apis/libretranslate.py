@@ -6,12 +6,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, model_validator
 
 from allyouneed.documents.formats.markup.markup_structure import MarkupRules
 from allyouneed.languages import language_name
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.serving.apis.body import UnicodeText, read_body
+from allyouneed.serving.apis.form_fields import without_empty
 from allyouneed.serving.apis.openapi import DirectRoute, error_responses, request_body, upload_body
 from allyouneed.serving.apis.problems import document_fields, listed
 from allyouneed.serving.apis.uploads import receive_upload
@@ -54,7 +55,14 @@ class LibreTranslateRequest(KeyedRequest):
     source: str = Field(description='Source language, or "auto".')
     target: str = Field(description="Target language.")
     format: str = Field("text", description="How to interpret the text.", json_schema_extra={"enum": list(_FORMATS)})
-    alternatives: int = Field(0, ge=0, le=_MAX_ALTERNATIVES, description="Number of alternative translations.")
+    alternatives: int = Field(
+        0, ge=0, le=_MAX_ALTERNATIVES, description="Number of alternative translations of plain text."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _omit_empty(cls, fields: Any) -> Any:
+        return without_empty(fields, ("q", "source", "target"))
 
 
 @router.post("/translate", openapi_extra=request_body(LibreTranslateRequest), responses=error_responses())

@@ -47,6 +47,7 @@ from allyouneed.translation.translator import Translator
 _WORD = re.compile(r"[^ ]+")
 _UNCHANGED = "“{}” is unchanged in the translation."
 CharSpan = tuple[int, int]
+Finish = Callable[[str, str], str]
 _EXPLORER_TASKS: dict[type, Callable[[Translator, Sequence[Any], TranslationOptions], list[Any]]] = {
     str: explore,
     SwitchedSentence: explore_switched,
@@ -157,8 +158,11 @@ class TranslationPipeline:
         rules: MarkupRules,
         split: bool = True,
         finders: Finders | None = None,
+        finish: Finish | None = None,
     ) -> TextTranslation:
         """Translate HTML or XML; inline tags are placed by word alignment. The result has no sentences.
+
+        `finish`, if given, gets each sentence and its translation, and returns the translation to use.
 
         Raises:
             ApiError: 503 if the queue rejects the sentences.
@@ -167,7 +171,7 @@ class TranslationPipeline:
         rules = rules._replace(source=route[0][0], target=route[-1][1])
         markup = await self.preparation.run(lambda: MarkupText(text[start:], rules), len(text))
         sources = [segment.source for segment in markup.segments]
-        translated = await self.translate_segments(sources, route, options, split, finders, code)
+        translated = await self.translate_segments(sources, route, options, split, finders, code, finish=finish)
         written = await self.preparation.run(lambda: markup.write([each.parts for each in translated]), len(text))
         unchanged = [_UNCHANGED.format(sentence) for each in translated for sentence in each.unchanged]
         return TextTranslation(written, [], [], (*(one for each in translated for one in each.problems), *unchanged))
@@ -182,6 +186,7 @@ class TranslationPipeline:
         code: str = "",
         on_progress: Callable[[int, int], None] = lambda done, total: None,
         attempts: int = 1,
+        finish: Finish | None = None,
     ) -> list[SegmentTranslation]:
         """Translate segments of a document.
 
@@ -194,6 +199,7 @@ class TranslationPipeline:
             code: Target-language code that each sentence begins with, such as `>>fr<<`.
             on_progress: Called with the number of translated sentences and of all sentences.
             attempts: How often sentences are queued again if the queue is full or a model fails.
+            finish: Gets each sentence and its translation, and returns the translation to use.
 
         Raises:
             ApiError: 503 if the queue rejects the sentences.
@@ -210,7 +216,7 @@ class TranslationPipeline:
             on_count = partial(_report, on_progress, len(memory), len(keys))
             found = await self.sentences.translate(coded, route, chosen, on_count, attempts)
             for sentence, result in zip(sentences, found, strict=True):
-                memory[sentence, links] = _without_code(result, code)
+                memory[sentence, links] = _finished(sentence.text, _without_code(result, code), finish)
         return await self.preparation.run(
             lambda: [assemble(each, [memory[key] for key in sentence_keys(each)]) for each in prepared], size
         )
@@ -320,6 +326,14 @@ def _without_code(result: SentenceTranslation, code: str) -> TranslatedSentence:
     by = len(code) + 1 if code else 0
     links = tuple((_moved(source, -by), target) for source, target in result.links if source[0] >= by)
     return TranslatedSentence(result.text, result.kept, links, result.problems, result.score)
+
+
+def _finished(source: str, result: TranslatedSentence, finish: Finish | None) -> TranslatedSentence:
+    """Return a translation with another beginning or end, unless that would change what is kept."""
+    text = finish(source, result.text) if finish else result.text
+    is_kept = all(result.text[slice(*span)] == text[slice(*span)] for span in result.kept)
+    links = tuple((a, (c, min(d, len(text)))) for a, (c, d) in result.links if c < len(text))
+    return result._replace(text=text, links=links) if is_kept and text != result.text else result
 
 
 def _moved(span: Span, by: int) -> Span:
