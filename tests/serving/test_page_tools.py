@@ -274,6 +274,8 @@ def test_a_glossary_applies_to_documents(page):
         ("terms.csv", '\ufeffd,QQ\r\n"e","R, R"\r\n'.encode()),
         ("terms.csv", b"d;QQ\n\ne;R, R\n"),
         ("terms.txt", "d\tQQ\ne\tR, R\n".encode("utf-16")),
+        ("terms.csv", b'Source,Target\nd,QQ\ne,"R, R"\n'),
+        ("terms.tsv", b"bb\taa\nQQ\td\nR, R\te\n"),
     ],
 )
 def test_entries_are_imported_and_exported(page, name, content):
@@ -286,6 +288,15 @@ def test_entries_are_imported_and_exported(page, name, content):
     assert exported == ("Terms.csv", 'd,QQ\ne,"R, R"\n')  # read_text converts CRLF
     page.locator("#save-glossary").click()
     playwright.expect(page.locator("#glossary option")).to_have_count(2)
+
+
+def test_an_empty_cell_does_not_shift_a_row(page):
+    page.locator("#new-glossary").click()
+    file = {"name": "terms.csv", "mimeType": "text/csv", "buffer": b'd,QQ\n,RR\n"","S,S"\n'}
+    page.set_input_files("#import-entries", file)
+    playwright.expect(page.locator("#entry-count")).to_contain_text("Imported 3 rows")
+    cells = page.locator("#glossary-editor tbody input").evaluate_all("all => all.map(each => each.value)")
+    assert cells == ["d", "QQ", "", "RR", "", "S,S"]
 
 
 @pytest.mark.usefixtures("no_glossaries")

@@ -4,7 +4,7 @@ import { glossaries } from "./api.js";
 import { $, announce, element, saveAs } from "./dom.js";
 import { knownSource, nameOf, primary, selected, served } from "./languages.js";
 import { errorMessage, message } from "./messages.js";
-import { parseEntries, readText, toCsv, toTsv } from "./table_text.js";
+import { parseEntries, readText, toCsv, toTsv, withoutHeader } from "./table_text.js";
 
 const dialog = $("#glossary-editor");
 const [name, source, target, search, body, moreButton, problem, count, importInput, deleteButton] = [
@@ -185,9 +185,10 @@ async function importEntries() {
   const [file] = importInput.files;
   importInput.value = "";
   if (!file) return;
-  const imported = parseEntries(await readText(file));
+  const languages = [primary(source.value), primary(target.value)];
+  const imported = withoutHeader(parseEntries(await readText(file)), languages);
   const byTerm = new Map(entries.filter(([term]) => term).map((entry) => [entry[0], entry]));
-  for (const entry of imported) byTerm.set(entry[0], entry); // an imported entry replaces one with the same term
+  for (const entry of imported) byTerm.set(entry[0] || entry, entry); // an imported entry replaces one with the same term
   entries = [...byTerm.values()];
   isChanged = true;
   showEntries();

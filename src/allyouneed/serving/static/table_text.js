@@ -12,8 +12,15 @@ export function parseEntries(text) {
 const cells = ([source, target = ""]) => [source.trim(), target.trim()];
 
 function splitQuoted(line, delimiter) {
-  const found = line.matchAll(new RegExp(`(?:^|${delimiter})(?:"((?:[^"]|"")*)"|([^${delimiter}]*))`, "g"));
+  const found = (delimiter + line).matchAll(new RegExp(`${delimiter}(?:"((?:[^"]|"")*)"|([^${delimiter}]*))`, "g"));
   return [...found].map(([, quoted, plain]) => (quoted !== undefined ? quoted.replaceAll('""', '"') : plain));
+}
+
+/** Removes a first row of `source` and `target`, or of the two languages, and puts the columns into the order of `pair`. */
+export function withoutHeader(entries, pair) {
+  const header = (entries[0] ?? []).map((cell) => cell.toLowerCase()).join();
+  if (["source,target", pair.join()].includes(header)) return entries.slice(1);
+  return header === [...pair].reverse().join() ? entries.slice(1).map(([first, second]) => [second, first]) : entries;
 }
 
 export function toTsv(entries) {
