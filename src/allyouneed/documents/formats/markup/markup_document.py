@@ -44,6 +44,7 @@ _QUOTES = {'"': "&quot;", "'": "&#39;"}
 _CDATA, _CDATA_END = "<![CDATA[", "]]>"
 
 Escape = Callable[[str], str]
+_CODE = re.compile(r"\s*[A-Za-z]{1,8}(?:[-_][A-Za-z0-9]{1,8})*\s*")  # of a language; not a variable of a template
 
 
 class MarkupText(SegmentedText):
@@ -185,7 +186,9 @@ class MarkupText(SegmentedText):
                 for start, end in (found[name] for name in names if name in found):
                     declared = self.text[start:end]
                     is_source = is_language(declared, self.rules.source)
-                    if is_source or (is_root and declared and not is_language(declared, self.rules.target)):
+                    if is_source or (
+                        is_root and _CODE.fullmatch(declared) and not is_language(declared, self.rules.target)
+                    ):
                         yield start, (end, self.rules.target)
 
     def _seen(self, piece: Piece) -> Iterator[tuple[str, Span]]:
