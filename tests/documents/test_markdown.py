@@ -172,3 +172,10 @@ def test_titles_of_links_and_images_are_translated():
     quoted = document.write([('x "y" \\ (z)',) if s.text in ("the 'title'", "h") else None for s in document.segments])
     again = read(quoted.decode())
     assert [s.text for s in again.segments].count('x "y" \\ (z)') == 2
+
+
+@pytest.mark.parametrize("text", ["#", "Learn C #", "a ##", "C#", "a # b", "a #  "])
+@pytest.mark.parametrize("heading", ["# x\n", "## x ##\n", "x\n===\n"])
+def test_number_signs_at_the_end_of_a_heading_are_text(heading, text):
+    written = read(heading).write([(text,)]).decode()
+    assert MarkdownIt().render(written).count(f">{text.strip()}</h") == 1

@@ -42,6 +42,7 @@ _TITLE_SPECIAL = {  # by the quotation mark
     for quote, quotes in (('"', '"'), ("'", "'"), ("(", "()"))
 }
 _NUMBER_BEGIN = re.compile(r"(\d{1,9})([.)])(?=\s|$)")
+_HEADING_END = re.compile(r"(?<!\S)(?=#+\s*$)")  # number signs there would close the heading
 _SPACES = re.compile(r"\s+")
 
 
@@ -63,6 +64,7 @@ class MarkdownText(SegmentedText):
         self._in_tables: set[TextBlock] = set()
         self._cell_end = 0  # where to look for the next cell of a table
         self._begins: set[TextBlock] = set()  # blocks at whose beginning block markup could be read
+        self._headings: set[TextBlock] = set()
         match = _FRONT_MATTER.match(text)
         begin = match.end() if match else 0
         self._shift = bisect_right(self._line_starts, begin) - 1
@@ -99,8 +101,8 @@ class MarkdownText(SegmentedText):
             ):
                 if located := self._locate(content, number):
                     block = self._add(content, located, number + 1)
-                    if block and kind != "heading_open":
-                        self._begins.add(block)
+                    if block:
+                        (self._headings if kind == "heading_open" else self._begins).add(block)
                 else:
                     self.unread.append(number + 1)
 
@@ -179,7 +181,7 @@ class MarkdownText(SegmentedText):
         if block in self._begins:
             text = _NUMBER_BEGIN.sub(r"\1\\\2", text, count=1) if _NUMBER_BEGIN.match(text) else text
             text = f"\\{text}" if _BLOCK_BEGIN.match(text) else text
-        return text
+        return _HEADING_END.sub(r"\\", text) if block in self._headings else text
 
     def _reads_as(self, text: str, translation: Parts) -> bool:
         """Return whether a translation that is written as `text` is read as such."""
