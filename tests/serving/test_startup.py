@@ -94,3 +94,14 @@ def test_a_closed_terminal_ends_a_server_without_keys_and_reloads_keys(registry,
 
     asyncio.run(hang_up())
     assert received == ["reload" if has_keys else signal.SIGTERM]
+
+
+def test_kernels_that_cannot_be_stored_are_remarked(toy_run, monkeypatch):
+    monkeypatch.setattr("allyouneed.kernels.disk_cache.folder", lambda: None)
+    lines: list[str] = []
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(UserError, match="cannot listen on"):
+            serve([toy_run], ServerSettings(port=taken.getsockname()[1]), lines.append)
+    assert any("NUMBA_CACHE_DIR" in line for line in lines)

@@ -24,7 +24,7 @@ from allyouneed.serving.registry import TranslatorRegistry, load_registry
 from allyouneed.serving.server_settings import ServerSettings
 from allyouneed.serving.telemetry import log_as_json
 from allyouneed.translation.engine import compile_in_background
-from allyouneed.translation.warming import compile_all
+from allyouneed.translation.warming import can_store, compile_all
 
 _OTHER_FILES = 256  # open files besides connections: uploads, glossaries, libraries
 _SWITCH_SECONDS = 0.0005  # Python's default of 0.005 delays a model thread after every kernel while responses are sent
@@ -45,6 +45,8 @@ def serve(runs: Sequence[Path], settings: ServerSettings, log: Callable[[str], N
     require_keys_or_public(settings)
     if not runs:
         raise UserError("nothing to serve: give at least one RUN, made by `allyouneed train`.")
+    if not can_store():
+        log("compiled kernels cannot be stored, so the start takes long. Set NUMBA_CACHE_DIR to a folder.")
     make_worker: Callable[[], Worker]
     if settings.processes > 1:
         registry, make_worker = _load_for_processes(runs, settings, log)

@@ -35,6 +35,11 @@ def warm(report: Callable[[str], None]) -> None:
         report(f"all kernels are compiled: {folder}")
 
 
+def can_store() -> bool:
+    """Return whether compiled kernels outlive this process; also true without Numba, when there are none."""
+    return not kernels.installed() or kernels.disk_cache.folder() is not None
+
+
 def compile_all(on_cold: Callable[[], None] = lambda: None) -> None:
     """Compile all kernels that are not yet compiled; do nothing without Numba.
 
