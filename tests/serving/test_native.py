@@ -219,7 +219,7 @@ def test_a_byte_order_mark_before_json_is_ignored(address, post):
 def test_white_space_between_words_is_a_space_to_the_model(post):
     """A no-break space, a soft hyphen and a byte-order mark would be unknown characters."""
     expected = post("/translate", q="a b c", source="aa", target="bb").json()["translatedText"]
-    for text in ("a\u00a0b c", "a\u2028b\u2009c", "a b\u00ad c"):
+    for text in ("a\u00a0b c", "a\u202fb\u2009c", "a b\u00ad c"):
         assert post("/translate", q=text, source="aa", target="bb").json()["translatedText"] == expected
     marked = post("/translate", q="\ufeffa b c", source="aa", target="bb").json()["translatedText"]
     assert marked == f"\ufeff{expected}"
