@@ -88,7 +88,8 @@ def main() -> None:
 def _ours(translator: Translator, greedy: bool = False) -> Engine:
     def run(texts: list[str], beam: int) -> Outputs:
         size = 1 if greedy else beam
-        translations = translator.translate(texts, beam_size=size, length_penalty=0.0, return_scores=False)
+        options = {"beam_size": size, "length_penalty": 0.0, "repetition_guard": False}  # as the peers
+        translations = translator.translate(texts, return_scores=False, **options)
         return [(translation.text, len(translation.tokens) + 1) for translation in translations]
 
     return Engine(run, run)

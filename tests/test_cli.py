@@ -256,7 +256,10 @@ def test_a_hint_for_input_from_a_terminal(toy_run):
 def test_a_reader_that_closes_the_pipe(toy_run, tmp_path):
     """As `| head -1`, with more output than a pipe buffers: no traceback, and the work stops."""
     test = write_pairs(tmp_path, "test", toy_pairs(3000, seed=3))
-    for verb in (("translate", toy_run, test[0], "--json"), ("score", toy_run, "--test", *test, "--json")):
+    for verb in (
+        ("translate", toy_run, test[0], "--json", "--no-repetition-guard"),
+        ("score", toy_run, "--test", *test, "--json"),
+    ):
         command = [sys.executable, "-m", "allyouneed", *map(str, verb)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdout.readline().endswith(b"\n")

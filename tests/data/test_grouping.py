@@ -150,7 +150,7 @@ def test_archives(tmp_path):
     with pytest.raises(UserError, match=r"a\.zip/c\.de: no such file in the archive"):
         pairs([archive_path / "c.de", archive_path / "Books.de-en.en"])
     (tmp_path / "b.zip").write_bytes(archive_path.read_bytes()[:-30])
-    with pytest.raises(UserError, match=r"b\.zip: the archive is damaged or incomplete"):
+    with pytest.raises(UserError, match=r"b\.zip: the archive is damaged, incomplete or of another type"):
         pairs(tmp_path / "b.zip")
     damaged = bytearray(archive_path.read_bytes())
     damaged[damaged.index(b"Books.de-en.de") + 14] ^= 255

@@ -42,7 +42,7 @@ SLOW = ("Marian, joint", "Marian, 1 + 2 layers", "narrow keys")
 def test_every_view_shows_the_model(browser, tmp_path, name):
     translator = MODELS[name](tmp_path)
     data = explorer_data(translator, TEXT, examples=[token_pair(translator, "d c b", "a b c")])
-    [translation] = translator.translate([TEXT])
+    [translation] = translator.translate([TEXT], repetition_guard=False)
     assert data["translation"] == translation.text
     assert data["lens"], data["inside"]
     assert all(each["translation"] for each in data["variants"].values())

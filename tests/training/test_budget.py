@@ -139,7 +139,7 @@ compile_kernels(Config(), torch.device("cpu"), Ranks(), print)
 def test_replanned_steps_are_repeated_exactly(tmp_path, monkeypatch):
     """After a crash, steps between the checkpoint and the last plan before the crash are repeated exactly."""
     monkeypatch.setattr(pacing, "_PLANNED_SHARE", 0.005)
-    request = timed_request(tmp_path, "training.minutes=0.1", "training.save_minutes=0.01")
+    request = timed_request(tmp_path, "training.minutes=0.2", "training.save_minutes=0.01")
     with crashing_after(40, monkeypatch):
         train(request, silent())
     before, stored = dict(losses(request.out)), json.loads((request.out / "run.json").read_text())

@@ -148,7 +148,7 @@ class DataConfig(Section):
     tokenizer_characters: int = Field(
         default=4_000_000,
         ge=100_000,
-        le=10_000_000_000,
+        le=1_000_000_000,
         description="Characters of different words that are kept in memory to train the tokenizer; of more, rare words "
         "are sampled",
     )
