@@ -16,6 +16,7 @@ from allyouneed.config import Config
 from allyouneed.data.batches import Position
 from allyouneed.training.compilation import compile_kernels
 from allyouneed.training.distributed import Ranks
+from allyouneed.training.loop import Loop
 from allyouneed.training.planning import pacing
 from allyouneed.training.planning.clock import Stopwatch
 from allyouneed.training.planning.measure import measure_steps
@@ -25,7 +26,7 @@ from allyouneed.training.step import TrainingState
 from allyouneed.training.train import FINISHED, train
 from tests.conftest import silent, toy_request
 from tests.training.test_distributed import with_two_ranks
-from tests.training.test_resume import crashing_after, losses
+from tests.training.test_resume import losses
 
 
 def timed_request(folder: Path, *settings: str):
@@ -37,6 +38,10 @@ def timed_request(folder: Path, *settings: str):
 def records(run: Path, event: str) -> list[dict]:
     lines = (run / "log.jsonl").read_text().splitlines()
     return [record for record in map(json.loads, lines) if record["event"] == event]
+
+
+def stored_plans(run: Path) -> PlanHistory:
+    return PlanHistory.from_dict(json.loads((run / "run.json").read_text()))
 
 
 class SlowLoop:
@@ -126,6 +131,7 @@ import torch
 from allyouneed.config import Config
 from allyouneed.training.compilation import compile_kernels
 from allyouneed.training.distributed import Ranks
+from allyouneed.training.loop import Loop
 compile_kernels(Config(), torch.device("cpu"), Ranks(), print)
 """
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
@@ -140,8 +146,18 @@ def test_replanned_steps_are_repeated_exactly(tmp_path, monkeypatch):
     """After a crash, steps between the checkpoint and the last plan before the crash are repeated exactly."""
     monkeypatch.setattr(pacing, "_PLANNED_SHARE", 0.005)
     request = timed_request(tmp_path, "training.minutes=0.2", "training.save_minutes=0.01")
-    with crashing_after(40, monkeypatch):
-        train(request, silent())
+    original = Loop.step
+
+    def step_or_crash(loop: Loop):
+        saved = list(request.out.glob("checkpoints/*"))
+        if saved and loop.state.step % 5 == 0 and stored_plans(request.out).last.turned_at > 10:
+            raise InterruptedError
+        return original(loop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "step", step_or_crash)
+        with pytest.raises(InterruptedError):
+            train(request, silent())
     before, stored = dict(losses(request.out)), json.loads((request.out / "run.json").read_text())
     rates = {record["step"]: record["learning_rate"] for record in records(request.out, "train")}
     last = PlanHistory.from_dict(stored).last.turned_at  # after it, the resumed run may plan anew
