@@ -32,7 +32,12 @@ def sequences(count: int, seed: int) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("task", "recipe"), [("copy", PAPER), ("reverse", PAPER), ("reverse", [])], ids=["copy", "reverse", "reverse tiny"]
+    ("task", "recipe"),
+    [
+        pytest.param("copy", PAPER, id="copy", marks=pytest.mark.slow),  # easier than to reverse
+        pytest.param("reverse", PAPER, id="reverse"),
+        pytest.param("reverse", [], id="reverse tiny"),
+    ],
 )
 def test_learns(tmp_path, task, recipe):
     change = {"copy": lambda text: text, "reverse": lambda text: text[::-1]}[task]
