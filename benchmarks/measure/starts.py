@@ -79,7 +79,7 @@ def _train(environment: dict[str, str]) -> float:
         lines = (" ".join(words[(7 * i + j * j) % len(words)] for j in range(3 + i % 9)) for i in range(_PAIRS))
         text.write_text("".join(f"{line}\t{line.upper()}\n" for line in lines), encoding="utf-8")
         command = [*ALLYOUNEED, "train", "--from", "aa", "--to", "bb", "--train", str(text), "--out", str(out)]
-        settings = [f"training.steps={_STEPS}", "training.log_every=1", "data.vocab_size=200"]
+        settings = [f"training.steps={_STEPS}", "training.log_every=1", "data.vocab_size=400"]
         started = time.perf_counter()
         training = subprocess.Popen(
             [*command, *(word for setting in settings for word in ("--set", setting))],
