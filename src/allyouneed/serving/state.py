@@ -111,8 +111,17 @@ class ApplicationState:
         host, port = request.scope["server"]  # the address at which the connection arrived
         return f"http://{bracketed(host)}:{port}{path}"
 
-    def route(self, source: str, target: str, text: str) -> tuple[Route, DetectedLanguage | None]:
+    def route(
+        self, source: str, target: str, text: str, is_file: bool = False
+    ) -> tuple[Route, DetectedLanguage | None]:
         """Find the route for a text, detecting its language if `source` is "auto".
+
+        Args:
+            source: Source language, or "auto".
+            target: Target language.
+            text: The text, or a sample of it.
+            is_file: Whether it is the text of a file. The most likely language is then that of the file, also if it
+                is the target language: DeepL's clients expect an error, where a short text is translated.
 
         Returns:
             The route, empty if the text is in the target language already, and the detected language, if any.
@@ -128,7 +137,7 @@ class ApplicationState:
             origins = registry.origins(target)
             if not origins:
                 raise ApiError(400, f"no model translates to {target}; GET /languages lists the language pairs")
-            detected = self.detector.detect(text, dict.fromkeys([*origins, target]), target)
+            detected = self.detector.detect(text, dict.fromkeys([*origins, target]), None if is_file else target)
             if detected.language not in (*origins, target):
                 raise UnservedLanguageError(_unserved(detected, origins, target), detected)
             source = detected.language

@@ -70,7 +70,9 @@ async def language_pairs(request: Request) -> dict[str, Any]:
     return {"supported_languages": [{"source_lang": source, "target_lang": target} for source, target in pairs]}
 
 
-@router.post("/v2/glossaries", openapi_extra=request_body(GlossaryRequest), responses=error_responses())
+@router.post(
+    "/v2/glossaries", openapi_extra=request_body(GlossaryRequest), responses=error_responses(), status_code=201
+)
 async def create(request: Request) -> Response:
     """Create a glossary of one language pair."""
     body = await read_body(request, GlossaryRequest)
@@ -114,7 +116,12 @@ async def delete(request: Request, identifier: str) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/v3/glossaries", openapi_extra=request_body(MultilingualGlossaryRequest), responses=error_responses())
+@router.post(
+    "/v3/glossaries",
+    openapi_extra=request_body(MultilingualGlossaryRequest),
+    responses=error_responses(),
+    status_code=201,
+)
 async def create_multilingual(request: Request) -> Response:
     """Create a glossary of one or several language pairs."""
     body = await read_body(request, MultilingualGlossaryRequest)

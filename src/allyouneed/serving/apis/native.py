@@ -63,7 +63,7 @@ class AlternativesRequest(BaseModel):
     )
 
 
-@router.post("/api/translate", openapi_extra=request_body(TranslateRequest), responses=error_responses())
+@router.post("/api/translate", openapi_extra=request_body(TranslateRequest), responses=error_responses(404))
 async def translate(request: Request) -> JSONResponse:
     """Translate a text or a list of texts."""
     state = application_state(request)
@@ -100,7 +100,7 @@ async def stream(request: Request) -> StreamingResponse:
     return StreamingResponse(prepend(first, events), media_type="text/event-stream", headers=_UNBUFFERED)
 
 
-@router.post("/api/alternatives", openapi_extra=request_body(AlternativesRequest), responses=error_responses())
+@router.post("/api/alternatives", openapi_extra=request_body(AlternativesRequest), responses=error_responses(404))
 async def alternatives(request: Request) -> JSONResponse:
     """Find the words that the model could have chosen after the beginning of a sentence's translation.
 

@@ -154,7 +154,7 @@ async def _read(state: ApplicationState, languages: LanguagePair, file: Received
     if source.strip().lower() == AUTO:
         unread = await state.documents.read(file.name, file.data, ("und", target), None)
         sample = "\n".join(islice(unread.texts, _DETECTION_SEGMENTS))[:_DETECTION_CHARACTERS]
-    route, _ = state.route(source, target, sample)
+    route, _ = state.route(source, target, sample, is_file=True)
     if not route:
         raise ApiError(_INVALID, "Source and target language are equal; name the language of the file if it is another")
     return await state.documents.read(file.name, file.data, (route[0][0], route[-1][1]), route), route
