@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
+from allyouneed.serving.app import build_app
 from allyouneed.serving.detection.detector import LanguageDetector
 from allyouneed.serving.registry import TranslatorRegistry
 from allyouneed.serving.server_settings import ServerSettings
@@ -186,6 +187,13 @@ def test_documents_of_another_language_are_refused(german, call):
     status = call(german, f"/v2/document/{job['document_id']}", document_key=job["document_key"]).json()
     assert status["status"] == "error"
     assert "seems to be in Italian (it)" in status["error_message"]
+
+
+def test_a_file_in_the_target_language_is_called_that(registry):
+    [translator, *_] = registry.translators.values()
+    state = build_app(TranslatorRegistry({("en", "de"): translator}), ServerSettings()).state.application
+    assert state.route("auto", "de", "Order #1234")[0] == [("en", "de")]
+    assert state.route("auto", "de", "Order #1234", is_file=True)[0] == []
 
 
 @pytest.fixture
