@@ -194,5 +194,5 @@ def test_a_few_requests_generated_from_the_openapi_document(registry, tmp_path, 
 @pytest.mark.slow
 def test_requests_generated_from_the_openapi_document(registry, tmp_path, caplog):
     """All phases of schemathesis."""
-    sent = attack_with_schemathesis(registry, tmp_path, caplog, "examples,coverage,fuzzing,stateful", 330)
+    sent = attack_with_schemathesis(registry, tmp_path, caplog, "examples,coverage,fuzzing,stateful", 600)
     assert sent.total() >= 20_000
