@@ -6,11 +6,10 @@ translation = translator.translate("Ein Hund rennt.", beam_size=4, num_hypothese
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Sequence, Sized
 from functools import cached_property
-from numbers import Integral
 from pathlib import Path
-from typing import TypeVar, Unpack, overload
+from typing import Unpack, overload
 
 import numpy as np
 import torch
@@ -28,14 +27,13 @@ from allyouneed.translation.constraints import Constraints
 from allyouneed.translation.directions import directed, needs_target, refuse_without_code, zero_shot_remark
 from allyouneed.translation.engine import FLOAT32, INT8
 from allyouneed.translation.ensemble import SearchedModels, check_members
+from allyouneed.translation.inputs import check_inter_threads, check_strings, for_each, for_each_part
 from allyouneed.translation.options import ResolvedOptions, SearchOptions, SearchOverrides
 from allyouneed.translation.repetition import search_guarded
 from allyouneed.translation.results import Alternative, Translation
 from allyouneed.translation.search import NEVER_GENERATED, Hypothesis, Model, RowContext, choose
 from allyouneed.translation.splitting import TextPart, TextSplitter
 from allyouneed.translation.workers import available_cores
-
-Item = TypeVar("Item")
 
 
 class Translator:
@@ -71,7 +69,7 @@ class Translator:
         others: Sequence[Bundle] = (),
         few_tokens: int = 0,
     ):
-        _check_inter_threads(inter_threads)
+        check_inter_threads(inter_threads)
         check_members([bundle, *others])
         self.bundle = bundle
         self.remark: str | None = None
@@ -238,10 +236,10 @@ class Translator:
         if not isinstance(texts, Sized) or isinstance(texts, bytes):
             raise TypeError(f"texts must be a string or a sequence of strings: {type(texts).__name__}")
         several = [texts] if isinstance(texts, str) else texts
-        prefixes = _for_each(target_prefix, len(several)) if isinstance(target_prefix, str) else target_prefix
+        prefixes = for_each(target_prefix, len(several)) if isinstance(target_prefix, str) else target_prefix
         words = [force_words] if isinstance(force_words, str) else force_words
         shared = [phrase for phrase in words if isinstance(phrase, str)]
-        phrases = _for_each(shared, len(several)) if shared else words
+        phrases = for_each(shared, len(several)) if shared else words
         translations = self._translate_all(several, chosen, prefixes, phrases)
         return translations[0] if isinstance(texts, str) else translations
 
@@ -262,7 +260,7 @@ class Translator:
         Raises:
             UserError: If the text is empty or too long, or a number is out of bounds.
         """
-        _check_strings("text and target_prefix", [text, target_prefix])
+        check_strings("text and target_prefix", [text, target_prefix])
         refuse_without_code(self.bundle, [text])
         [parts] = self.splitter.split([text])
         if len(parts) != 1:
@@ -329,10 +327,10 @@ class Translator:
         target_prefix: Sequence[str],
         force_words: Sequence[Sequence[str]],
     ) -> list[Translation]:
-        _check_strings("texts", texts)
+        check_strings("texts", texts)
         refuse_without_code(self.bundle, texts)
-        _check_strings("target_prefix", target_prefix)
-        _check_strings("force_words", (phrase for each in force_words for phrase in each))
+        check_strings("target_prefix", target_prefix)
+        check_strings("force_words", (phrase for each in force_words for phrase in each))
         parts = self.splitter.split(texts)
         encode = self.tokenizer.target.encode
         prefixes = [encode(prefix) for prefix in target_prefix]
@@ -340,8 +338,8 @@ class Translator:
         self._check_inputs("target_prefix", prefixes, parts)
         self._check_inputs("force_words", phrases, parts)
         suppressed = tuple(ids for text in options.suppress_sequences if (ids := encode(text)))
-        constraints = Constraints(options, suppressed, _for_each_part(prefixes, parts))
-        search = BatchSearch(options, constraints or None, _for_each_part(phrases, parts))
+        constraints = Constraints(options, suppressed, for_each_part(prefixes, parts))
+        search = BatchSearch(options, constraints or None, for_each_part(phrases, parts))
         guarded = search_guarded([part.ids for split in parts for part in split], search, self._search)
         found = zip(*guarded, strict=True)
         return [self._join(text, split, [next(found) for _ in split]) for text, split in zip(texts, parts, strict=True)]
@@ -386,34 +384,3 @@ class Translator:
                 f"{name}: a text has more than the {self.longest_source - 1} tokens that this model takes. "
                 f"Shorten it, or remove {name}."
             )
-
-
-def _check_inter_threads(number: object) -> None:
-    """Raise `TypeError` unless the number is an integer or None, and `UserError` if it is less than 1."""
-    if number is None:
-        return
-    if not isinstance(number, Integral) or isinstance(number, bool):
-        raise TypeError(f"inter_threads is not an integer: {number!r}")
-    if number < 1:
-        raise UserError(f"inter_threads = {number}: choose at least 1, or None for one per core.")
-
-
-def _check_strings(name: str, values: Iterable[object]) -> None:
-    """Raise `TypeError` unless all values are strings, and `UserError` if one is not valid Unicode."""
-    for value in values:
-        if not isinstance(value, str):
-            raise TypeError(f"{name}: expected strings, not {type(value).__name__}")
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise UserError(f"{name}: a text contains an unpaired surrogate, which is not valid Unicode.") from None
-
-
-def _for_each(value: Item, texts: int) -> list[Item]:
-    """Repeat a value for each text; return an empty list if the value is empty."""
-    return [value] * texts if value else []
-
-
-def _for_each_part(values: Sequence[Item], parts: list[list[TextPart]]) -> Sequence[Item]:
-    """Repeat each text's value for each of its parts; return an empty sequence if all values are empty."""
-    return [values[i] for i, split in enumerate(parts) for _ in split] if any(values) else ()
