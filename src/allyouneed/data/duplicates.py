@@ -127,7 +127,7 @@ class _SortedKeys:
         return found
 
     def add(self, keys: np.ndarray) -> None:
-        keys = keys.copy()  # what it is a part of is not kept
+        keys = keys.copy()  # a view would keep the whole array in memory
         while self.runs and len(self.runs[-1]) <= 2 * len(keys):
             keys = np.concatenate([self.runs.pop(), keys])
             keys.sort(kind="stable")  # recognises that both parts are sorted

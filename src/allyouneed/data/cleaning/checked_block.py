@@ -34,7 +34,7 @@ def check_block(pairs: Sequence[RawPair], rules: CleaningRules, code: str = "") 
     Args:
         pairs: The pairs, as in their files.
         rules: Checks to apply.
-        code: Code of the target language, so that equal pairs of different directions are no duplicates.
+        code: Code of the target language, so that equal pairs of different directions are not duplicates.
     """
     cleaned, checks = clean_block(pairs, rules), PairChecks(1, 1)
     found = zip(cleaned.pairs, cleaned.reasons, strict=True)

@@ -79,7 +79,7 @@ class MarkupText(SegmentedText):
         return self._spellings(texts, _ESCAPED)
 
     def _spellings(self, raws: Iterable[str], escaped: Mapping[str, str]) -> dict[int, str]:
-        """Return references to characters as texts spell them; what they have only as such needs none.
+        """Return how the texts spell each character that they have only as a reference, or that needs one.
 
         Args:
             raws: Texts of the document.
