@@ -90,10 +90,10 @@ class Sizes:
     def _muon_operations(self) -> float:
         """Count three products per iteration for each matrix of the layers, independent of the tokens."""
         square, oblong = 12 * self.layers, 4 * self.layers  # in an encoder layer and a decoder layer together
-        return _iteration(self.d_model, self.d_model) * square + _iteration(self.d_model, self.d_ff) * oblong
+        return muon_operations(self.d_model, self.d_model) * square + muon_operations(self.d_model, self.d_ff) * oblong
 
 
-def _iteration(rows: int, columns: int) -> float:
+def muon_operations(rows: int, columns: int) -> float:
     """Count Muon's operations on one matrix: the Gram matrix, its square, and their sum times the matrix."""
     short, long = sorted((rows, columns))
     return _QUINTICS * (4.0 * short**2 * long + 2.0 * short**3)

@@ -81,7 +81,7 @@ def measure_throughput(
 
 def throughput_table(size: str, runs: dict[str, Runs], peaks: Sequence[float]) -> str:
     """Format as Markdown. Ratios are of the medians."""
-    config = _config(size)
+    config = size_config(size)
     cost, peak = training_flops(config.model, config.data.vocab_size), statistics.median(peaks)
     ours = statistics.median(runs[OURS].rates)
     lines = [
@@ -102,7 +102,8 @@ def throughput_table(size: str, runs: dict[str, Runs], peaks: Sequence[float]) -
     return "\n".join(lines)
 
 
-def _config(size: str) -> Config:
+def size_config(size: str) -> Config:
+    """Return the settings of a size: recipe `tiny` with post-norm and Adam."""
     return load_recipe("tiny").override([*_settings(SIZES[size]), *SAME])
 
 

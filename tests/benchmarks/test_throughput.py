@@ -27,7 +27,7 @@ def test_the_table_has_medians_ratios_and_shares_of_the_peak():
 
 @pytest.mark.parametrize("size", SIZES)
 def test_sizes_match_the_contract(size):
-    model, expected = throughput._config(size).model, SIZES[size]
+    model, expected = throughput.size_config(size).model, SIZES[size]
     assert (model.encoder_layers, model.decoder_layers) == (expected.layers, expected.layers)
     assert (model.d_model, model.d_ff, model.num_heads) == (expected.d_model, expected.d_ff, expected.heads)
     assert (model.dropout, model.norm) == (expected.dropout, "post")
