@@ -401,12 +401,14 @@ def test_a_worker_that_cannot_be_made_is_tried_again():
 
     async def run():
         await until(lambda: queue.ready)
-        return await queue.submit("k", ["a"])
+        answer = await queue.submit("k", ["a"])
+        await until(lambda: maker.calls == 9)  # seven failures, and a worker in each of the two threads
+        return answer
 
     assert asyncio.run(run()) == ["A"]
     assert not queue.has_failed
     queue.close()
-    assert maker.calls == 9  # seven failures, and a worker in each of the two threads
+    assert maker.calls == 9
 
 
 def test_a_dead_worker_whose_replacement_fails_once_is_replaced_later():
