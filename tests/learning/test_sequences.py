@@ -36,7 +36,7 @@ def sequences(count: int, seed: int) -> list[str]:
     [
         pytest.param("copy", PAPER, id="copy", marks=pytest.mark.slow),  # easier than to reverse
         pytest.param("reverse", PAPER, id="reverse"),
-        pytest.param("reverse", [], id="reverse tiny"),
+        pytest.param("reverse", [], id="reverse tiny", marks=pytest.mark.slow),  # as the quickstart
     ],
 )
 def test_learns(tmp_path, task, recipe):

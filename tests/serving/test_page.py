@@ -214,10 +214,13 @@ def test_a_language_that_is_not_served_is_named(page):
 
 
 def test_problems_are_listed(page):
-    problems = ["“{name}” is missing in the translation.", "“<b>” is unchanged in the translation."]
+    problems = ["The translation repeats itself.", "“<b>” is unchanged in the translation."]
     answering(page, problems=problems)
     page.locator("#text").fill("a")
     playwright.expect(page.locator("#problems li")).to_have_text(problems)
+    page.locator("#locale").click()
+    korean = ["번역문에서 같은 말이 되풀이됩니다.", "원문 그대로입니다: “<b>”"]
+    playwright.expect(page.locator("#problems li")).to_have_text(korean)
     page.locator("#clear").click()
     playwright.expect(page.locator("#problems")).to_be_hidden()
 

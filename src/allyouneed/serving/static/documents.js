@@ -4,6 +4,7 @@ import { deleteDocument, documentState, download, downloadPath, key, pauseBefore
 import { $, announce, element, saveAs } from "./dom.js";
 import { served } from "./languages.js";
 import { duration, errorMessage, message } from "./messages.js";
+import { reportItem } from "./reports.js";
 import { tabStore } from "./storage.js";
 
 const list = $("#files ul");
@@ -193,13 +194,13 @@ function refusal({ name, size }) {
 function remarks({ problems, problem_count = problems.length, notes, unchanged }) {
   const nodes = [];
   const fold = (summary, texts, hidden) => {
-    const items = texts.map((text) => element("li", { lang: "en" }, text)); // the server reports in English
+    const items = texts.map(([text, where]) => reportItem(text, where));
     if (hidden > 0) items.push(element("li", {}, message("more", hidden)));
     nodes.push(element("details", {}, element("summary", {}, summary), element("ul", {}, ...items)));
   };
-  const texts = problems.map(({ where, message: text }) => (where ? `${where}: ${text}` : text));
+  const texts = problems.map(({ where, message: text }) => [text, where]);
   if (problem_count) fold(message("problemCount", problem_count), texts, problem_count - texts.length);
-  if (notes.length) fold(message("noteCount", notes.length), notes, 0);
+  if (notes.length) fold(message("noteCount", notes.length), notes.map((note) => [note]), 0);
   if (unchanged) nodes.push(element("p", {}, message("unchangedCount", unchanged)));
   return nodes;
 }

@@ -10,6 +10,7 @@ import {
   choose, knownSource, reversed, selected, served, setServed, showDetected, showSources, showTargets,
 } from "./languages.js";
 import { errorMessage, localizePage, message, switchLocale } from "./messages.js";
+import { reportItem } from "./reports.js";
 import { discardLinks, showPlainTranslation, showTranslation } from "./result.js";
 import { browserStore } from "./storage.js";
 import { showTheme, switchTheme } from "./theme.js";
@@ -25,15 +26,15 @@ function showNotice(notice) {
   $("#notice").hidden = !notice;
 }
 
-function showList(section, items, lang = "") {
+function showList(section, items) {
   $(section).hidden = items.length === 0;
-  $(`${section} ul`).replaceChildren(...items.map((item) => element("li", { lang }, item)));
+  $(`${section} ul`).replaceChildren(...items);
 }
 
 /** Lists what the user should check; an uncertain language is shown beside the languages instead. */
 function showProblems(problems) {
   const others = problems.filter((problem) => !problem.startsWith("The source language is uncertain"));
-  showList("#problems", others, "en"); // the server reports in English
+  showList("#problems", others.map((problem) => reportItem(problem)));
 }
 
 function showAlternatives(alternatives) {
@@ -47,7 +48,7 @@ function showAlternatives(alternatives) {
     });
     return button;
   });
-  showList("#alternatives", buttons);
+  showList("#alternatives", buttons.map((button) => element("li", {}, button)));
 }
 
 function showCount() {

@@ -115,6 +115,9 @@ export const MESSAGES = {
 const preferred = browserStore.get("locale");
 let locale = preferred in MESSAGES ? preferred : navigator.language.startsWith("ko") ? "ko" : "en";
 
+/** Returns whether the page is in Korean. */
+export const isKorean = () => locale === "ko";
+
 /** Returns a message by name; some take values. */
 export function message(name, ...values) {
   const text = MESSAGES[locale][name];
