@@ -1,13 +1,13 @@
 """Measure training: `python benchmarks/training.py WHAT [DATA] ...`, with nothing else running.
 
-throughput  training speed compared with the peers: --against fairseq,joeynmt,plain --sizes tiny,small,base
+throughput  training speed compared with the peers: --against fairseq,joeynmt,marian,plain --sizes tiny,small,base
 growth      growth of a step's time and memory with batch, length, vocabulary, width and depth
 switches    effect of torch.compile, bf16 and the number of threads, including start-up time
 accelerator training speed on CUDA compared with torch.nn.Transformer and transformers' Marian: --sizes base,big
 quality     BLEU after a number of minutes: --recipe tiny --minutes 30 --seeds 1,2,3
 
 The result is a dated Markdown file with the machine and the versions, in --out or benchmarks/results. DATA is a folder
-with the Multi30k files (see README.md). Install fairseq and joeynmt once with `peers/NAME.sh setup PEERS/NAME` and
+with the Multi30k files (see README.md). Install each peer but plain once with `peers/NAME.sh setup PEERS/NAME` and
 `peers/NAME.sh prepare PEERS/NAME DATA`, then use --peers PEERS.
 """
 
@@ -29,7 +29,7 @@ from benchmarks.measure.growth import check_logits, draw_growth, growth_table, m
 from benchmarks.measure.machine import machine  # noqa: E402
 from benchmarks.measure.quality import measure_quality, quality_table  # noqa: E402
 from benchmarks.measure.switches import measure_switches, switches_table  # noqa: E402
-from benchmarks.measure.throughput import SIZES, measure_throughput, throughput_table  # noqa: E402
+from benchmarks.measure.throughput import SIZES, TRAINERS, measure_throughput, throughput_table  # noqa: E402
 
 
 def main() -> None:
@@ -93,7 +93,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("what", choices=_MEASUREMENTS)
     parser.add_argument("data", type=Path, nargs="?", help="folder with Multi30k's *.lc.norm.tok.{en,de}.gz")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder for the page")
-    parser.add_argument("--against", type=_names, default=[], help="fairseq,joeynmt,plain (throughput)")
+    parser.add_argument("--against", type=_names, default=[], help=f"{','.join(TRAINERS)} (throughput)")
     parser.add_argument("--peers", type=Path, default=Path("peers"), help="folder with one subfolder per peer")
     parser.add_argument("--sizes", type=_names, default=["tiny"], help=f"any of {','.join(SIZES)} (throughput)")
     parser.add_argument("--updates", type=int, default=80, help="updates per trainer and round (throughput)")
@@ -109,8 +109,8 @@ def _arguments() -> argparse.Namespace:
     known = ("tiny", "base", "big") if args.what == "accelerator" else SIZES
     if unknown := [size for size in args.sizes if size not in known]:
         parser.error(f"--sizes {','.join(unknown)}: choose from {', '.join(known)}")
-    if unknown := [name for name in args.against if name not in ("fairseq", "joeynmt", "plain")]:
-        parser.error(f"--against {','.join(unknown)}: choose from fairseq, joeynmt, plain")
+    if unknown := [name for name in args.against if name not in TRAINERS]:
+        parser.error(f"--against {','.join(unknown)}: choose from {', '.join(TRAINERS)}")
     return args
 
 

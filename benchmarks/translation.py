@@ -1,13 +1,13 @@
 """Measure translation: `python benchmarks/translation.py RUN --source FILE --reference FILE --against NAMES`.
 
-NAMES: comma-separated, from ctranslate2, fairseq, transformers, joeynmt. `--student RUN` adds a student made by
+NAMES: comma-separated, from ctranslate2, fairseq, transformers, joeynmt, marian. `--student RUN` adds a student made by
 `allyouneed distil`, with greedy search, to the tables of every beam size.
 
 All engines use the same weights and text in alternating rounds; results are medians. Throughput is measured from text
 to text with `--threads` threads on separate batches, latency for single sentences on one thread. The length penalty is
-0, where all searches are equal except for their stopping criteria. fairseq, transformers and Joey NMT run as
-single-threaded processes that load our weights (peers/translator.py); fairseq and Joey NMT must be installed by
-peers/*.sh (`--peers DIR`). The result is a dated Markdown page in benchmarks/results.
+0, where all searches are equal except for their stopping criteria. fairseq, transformers, Joey NMT and Marian (fp32)
+run as single-threaded processes that load our weights (peers/translator.py, peers/marian.py); all but transformers must
+be installed by peers/*.sh (`--peers DIR`). The result is a dated Markdown page in benchmarks/results.
 """
 
 from __future__ import annotations
@@ -122,11 +122,14 @@ def _ctranslate2(translator: Translator, folder: Path, precision: str, args: arg
 
 def _start_peers(translator: Translator, folder: Path, args: argparse.Namespace) -> dict[str, Peer]:
     names = [name for name in args.against if name in PEERS]
-    weights = store_weights(translator.bundle, folder / "weights.pt") if names else folder
     venvs = {
         name: args.peers / name / "venv" for name in names if name != "transformers"
     }  # transformers is in this environment
-    return {name: Peer(name, weights, venvs.get(name), args.threads, folder / f"{name}.log") for name in names}
+    peers = {}
+    for name in names:
+        weights = store_weights(translator.bundle, folder, name)
+        peers[name] = Peer(name, weights, venvs.get(name), args.threads, folder / f"{name}.log")
+    return peers
 
 
 def _peer(peer: Peer, translator: Translator) -> Engine:

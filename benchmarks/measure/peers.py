@@ -1,4 +1,7 @@
-"""Peers that translate with our weights, in processes of their own virtual environments: see `peers/translator.py`."""
+"""Peers that translate with our weights, in processes of their own virtual environments.
+
+They run `peers/translator.py`, Marian `peers/marian.py`.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,34 @@ import torch
 
 from allyouneed.bundle import Bundle, weights_of
 from allyouneed.data.tokens.tokenizer import EOS
+from benchmarks.measure.marian import store_marian
 
-PEERS = ("fairseq", "transformers", "joeynmt")
-_SCRIPT = Path(__file__).parents[1] / "peers" / "translator.py"
+MARIAN = "marian"
+PEERS = ("fairseq", "transformers", "joeynmt", MARIAN)
+_SCRIPTS = Path(__file__).parents[1] / "peers"
 
 
-def store_weights(bundle: Bundle, path: Path) -> Path:
-    """Write the weights in the form that peers read.
+def store_weights(bundle: Bundle, folder: Path, name: str) -> Path:
+    """Write the weights in the form that the peer reads.
+
+    Args:
+        bundle: The bundle.
+        folder: An existing folder.
+        name: Name of the peer.
+
+    Returns:
+        The file or folder that the peer reads.
 
     Raises:
-        ValueError: If the peers do not support the architecture.
+        ValueError: If the peer does not support the architecture.
     """
     config = bundle.config.model
     plain = config.positions == "sinusoidal" and config.tie_embeddings is True and config.activation == "relu"
     if not plain or config.output_bias or config.key_size != config.value_size or config.d_k or config.d_v:
         raise ValueError("peers support only sinusoids, ReLU, shared embeddings, and heads of d_model / num_heads")
+    if name == MARIAN:
+        return store_marian(bundle, folder / name)
+    path = folder / "weights.pt"
     torch.save({"config": config.model_dump(), "weights": dict(weights_of(bundle.model))}, path)
     return path
 
@@ -40,10 +56,11 @@ class Peer:
         python = str(venv / "bin" / "python") if venv else sys.executable
         self.name, self.log, self.peaks = name, log, [0.0] * processes
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
+        script = ["marian.py"] if name == MARIAN else ["translator.py", name]
         with open(log, "w") as errors:
             self.processes = [
                 subprocess.Popen(
-                    [python, str(_SCRIPT), name, str(weights)],
+                    [python, str(_SCRIPTS / script[0]), *script[1:], str(weights)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=errors,

@@ -27,6 +27,7 @@ from allyouneed.training.resolution.size import matrix_flops, training_flops
 from benchmarks.peers.contract import SIZES, SKIPPED, WINDOW, Size
 
 PEERS = Path(__file__).parents[1] / "peers"
+TRAINERS = ("fairseq", "joeynmt", "marian", "plain")
 SAME = ("model.norm=post", "training.optimizer=adam", "training.weight_decay=0", "training.bleu_sentences=0")
 # Linux's peak memory of the process; the peak of `wait4` starts from that of the parent.
 _WITH_PEAK = """

@@ -1,4 +1,4 @@
-# Shared by fairseq.sh and joeynmt.sh, which source it.
+# Shared by the other scripts, which source it.
 set -euo pipefail
 unset CDPATH  # with CDPATH, cd may print
 
