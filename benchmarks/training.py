@@ -1,7 +1,7 @@
 """Measure training: `python benchmarks/training.py WHAT [DATA] ...`, with nothing else running.
 
 throughput  training speed compared with the peers: --against fairseq,joeynmt,marian,plain --sizes tiny,small,base
-growth      growth of a step's time and memory with batch, length, vocabulary, width and depth
+growth      growth of a step's time and memory with batch, length, vocabulary, width and depth: --sizes tiny,base
 switches    effect of torch.compile, bf16 and the number of threads, including start-up time
 accelerator training speed on CUDA compared with torch.nn.Transformer and transformers' Marian: --sizes base,big
 quality     BLEU after a number of minutes: --recipe tiny --minutes 30 --seeds 1,2,3
@@ -28,6 +28,7 @@ from benchmarks.measure.accelerator import accelerator_table, measure_accelerato
 from benchmarks.measure.growth import check_logits, draw_growth, growth_table, measure_growth  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 from benchmarks.measure.quality import measure_quality, quality_table  # noqa: E402
+from benchmarks.measure.sizes import STUDIES  # noqa: E402
 from benchmarks.measure.switches import measure_switches, switches_table  # noqa: E402
 from benchmarks.measure.throughput import SIZES, TRAINERS, measure_throughput, throughput_table  # noqa: E402
 
@@ -51,11 +52,16 @@ def _throughput(args: argparse.Namespace) -> str:
 
 
 def _growth(args: argparse.Namespace) -> str:
-    points = measure_growth(60 * args.minutes, log=print)
-    picture = args.out / f"{time.strftime('%Y-%m-%d')}-training-growth.png"
-    draw_growth(points, picture)
-    check = check_logits()
-    return f"{growth_table(points)}\n\n![Time and memory of a step]({picture.name})\n\n{check}"
+    parts = []
+    for size in args.sizes:
+        sizes, sweeps = STUDIES[size]
+        min_steps = 3 if size == "tiny" else 1  # a step of base takes seconds
+        points = measure_growth(60 * args.minutes / len(args.sizes), sweeps, sizes, print, min_steps)
+        suffix = "" if size == "tiny" else f"-{size}"
+        picture = args.out / f"{time.strftime('%Y-%m-%d')}-training-growth{suffix}.png"
+        draw_growth(points, picture)
+        parts.append(f"**{size}**\n\n{growth_table(points)}\n\n![Time and memory of a step]({picture.name})")
+    return "\n\n".join([*parts, str(check_logits())])
 
 
 def _switches(args: argparse.Namespace) -> str:
@@ -106,7 +112,7 @@ def _arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.data is None and args.what in ("throughput", "quality"):
         parser.error(f"{args.what} needs DATA, a folder with the Multi30k files")
-    known = ("tiny", "base", "big") if args.what == "accelerator" else SIZES
+    known = {"accelerator": ("tiny", "base", "big"), "growth": tuple(STUDIES)}.get(args.what, tuple(SIZES))
     if unknown := [size for size in args.sizes if size not in known]:
         parser.error(f"--sizes {','.join(unknown)}: choose from {', '.join(known)}")
     if unknown := [name for name in args.against if name not in TRAINERS]:

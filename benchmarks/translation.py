@@ -3,6 +3,9 @@
 NAMES: comma-separated, from ctranslate2, fairseq, transformers, joeynmt, marian. `--student RUN` adds a student made by
 `allyouneed distil`, with greedy search, to the tables of every beam size.
 
+`--random base,big` instead of RUN measures models of these recipes with random weights and translations of a fixed
+length, compared with CTranslate2, in which wide products dominate (measure/random_models.py).
+
 All engines use the same weights and text in alternating rounds; results are medians. Throughput is measured from text
 to text with `--threads` threads on separate batches, latency for single sentences on one thread. The length penalty is
 0, where all searches are equal except for their stopping criteria. fairseq, transformers, Joey NMT and Marian (fp32)
@@ -34,6 +37,7 @@ from allyouneed.data.files.lines import read_text  # noqa: E402
 from allyouneed.translation.evaluation.metrics import corpus_scores  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 from benchmarks.measure.peers import PEERS, Peer, store_weights  # noqa: E402
+from benchmarks.measure.random_models import Load, measure_random, random_table  # noqa: E402
 
 OURS, THEIRS, CTRANSLATE2 = "allyouneed", "CTranslate2", "ctranslate2"
 Outputs = list[tuple[str, int]]  # texts and their numbers of tokens including the end
@@ -56,6 +60,9 @@ class Measurement(NamedTuple):
 
 def main() -> None:
     args = _arguments()
+    if args.random:
+        _measure_random_models(args)
+        return
     torch.set_num_threads(1)
     lines, references = (list(read_text(file))[: args.sentences] for file in (args.source, args.reference))
     engines = {}
@@ -82,6 +89,20 @@ def main() -> None:
     described += "".join(f"; processes of {name} {peer.peak:,.0f} MiB" for name, peer in peers.items())
     body = "\n\n".join(tables)
     page.write_text(f"# Translation, {time.strftime('%Y-%m-%d')}\n{machine()}\n\n{described}\n\n{body}\n", "utf-8")
+    print(f"\n{body}\n\n{page}")
+
+
+def _measure_random_models(args: argparse.Namespace) -> None:
+    load = Load(args.sentences or 96, length=24, latency=min(args.latency, 10), threads=args.threads)
+    tables = []
+    for recipe in args.random:
+        found = measure_random(recipe, args.compute_type, args.beams, load, args.repeats, lambda line: print(line))
+        tables.append(random_table(recipe, load, found))
+    date, body = time.strftime("%Y-%m-%d"), "\n\n".join(tables)
+    args.out.mkdir(parents=True, exist_ok=True)
+    page = args.out / f"{date}-translation-random.md"
+    command = f"python benchmarks/translation.py --random {','.join(args.random)} --repeats {args.repeats}"
+    page.write_text(f"# Translation by wide models, {date}\n{machine()}\n\n`{command}`\n\n{body}\n", "utf-8")
     print(f"\n{body}\n\n{page}")
 
 
@@ -196,9 +217,10 @@ def _peak_memory() -> float:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="a run or a bundle")
-    parser.add_argument("--source", type=Path, required=True)
-    parser.add_argument("--reference", type=Path, required=True, help="tokenised like the source")
+    parser.add_argument("run", type=Path, nargs="?", help="a run or a bundle")
+    parser.add_argument("--random", type=lambda text: text.split(","), help="recipes, instead of a run: base,big")
+    parser.add_argument("--source", type=Path)
+    parser.add_argument("--reference", type=Path, help="tokenised like the source")
     known = ", ".join((CTRANSLATE2, *PEERS))
     parser.add_argument("--against", type=lambda text: text.split(","), default=[], help=known)
     both = ["float32", "int8"]
@@ -214,6 +236,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     args = parser.parse_args()
+    if not args.random and not (args.run and args.source and args.reference):
+        parser.error("give RUN, --source and --reference, or --random")
     if args.latency < 2:
         parser.error("--latency must be at least 2 for quantiles")
     if unknown := set(args.against) - {CTRANSLATE2, *PEERS}:

@@ -36,6 +36,7 @@ class GrowthPoint:
         operations: Floating-point operations of the step's matrix products.
         seconds: Median time of a step.
         peak_bytes: Peak resident memory above that before the model was built.
+        estimated_bytes: Training's own estimate of it.
         steps: Number of measured steps.
         error: Why nothing was measured; empty otherwise.
     """
@@ -47,6 +48,7 @@ class GrowthPoint:
     peak_bytes: int | None = None
     steps: int = 0
     error: str = ""
+    estimated_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def measure_growth(
     sweeps: Sweeps = SWEEPS,
     base: Sizes | None = None,
     log: Callable[[str], None] = lambda line: None,
+    min_steps: int = 3,
 ) -> list[GrowthPoint]:
     """Measure a few steps of every point in a fresh process: once in any case, up to three times within the budget.
 
@@ -93,6 +96,7 @@ def measure_growth(
         sweeps: Values by the name of the sweep.
         base: Sizes that do not grow (default: those of recipe `tiny`).
         log: Called with a progress message after each visit.
+        min_steps: Steps that are measured in a visit in any case, after one that is not.
 
     Returns:
         The points of all sweeps; those that could not be measured have an error.
@@ -109,7 +113,7 @@ def measure_growth(
         for turn in turns[:: -1 if number % 2 else 1]:
             if turn not in failed:
                 try:
-                    visits[turn].append(_visit(base.grown(*turn), share))
+                    visits[turn].append(_visit(base.grown(*turn), share, min_steps))
                     message = _summary(visits[turn][-1])
                 except WorkerFailed as error:
                     message = failed[turn] = str(error)
@@ -136,6 +140,7 @@ def growth_table(points: Sequence[GrowthPoint]) -> str:
                 "exponent of memory": _rounded(_power(peaks, "peak_bytes")),
                 "exponent of operations": _rounded(_power(fitted, "operations")),
                 "theory": THEORY[sweep],
+                "estimated / measured memory": _estimates(_measured(points, sweep, "peak_bytes")),
             }
         )
     failures = [
@@ -185,11 +190,18 @@ def _turns(sweeps: Sweeps) -> list[tuple[str, int]]:
     return [turn for turns in columns for turn in turns if turn is not None]
 
 
-def _visit(sizes: Sizes, share: float) -> dict:
+def _visit(sizes: Sizes, share: float, min_steps: int) -> dict:
     """Measure one point. share: Seconds to spend on steps, beyond the minimum number of steps."""
     shape = {"vocab_size": sizes.vocab_size, "sentences": max(1, sizes.tokens // sizes.length), "length": sizes.length}
-    request = {"measure": "step", "model": sizes.model_settings(), "share": share, **shape}
+    request = {"measure": "step", "recipe": sizes.recipe, "model": sizes.model_settings(), "share": share, **shape}
+    request["min_steps"] = min_steps
     return run_worker("growth_worker", request)
+
+
+def _estimates(points: Sequence[GrowthPoint]) -> str:
+    """Show the range of estimated memory divided by measured memory."""
+    ratios = [point.estimated_bytes / point.peak_bytes for point in points if point.peak_bytes]
+    return f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else _EMPTY
 
 
 def _summary(visit: dict) -> str:
@@ -202,7 +214,8 @@ def _point(sweep: str, value: int, sizes: Sizes, visits: Sequence[dict], error: 
     if not seconds:
         return GrowthPoint(sweep, value, sizes.operations(), error=error)
     peak = max(visit["peak"] for visit in visits)
-    return GrowthPoint(sweep, value, sizes.operations(), median(seconds), peak, len(seconds), error)
+    estimate = sizes.estimated_memory()
+    return GrowthPoint(sweep, value, sizes.operations(), median(seconds), peak, len(seconds), error, estimate)
 
 
 def _sweeps(points: Sequence[GrowthPoint]) -> list[str]:

@@ -14,7 +14,7 @@ from benchmarks.measure.stepping import Stepper, random_batch
 from benchmarks.measure.workers import serve_request
 
 _SMALL = {"d_model": 32, "num_heads": 1, "d_ff": 32, "encoder_layers": 1, "decoder_layers": 1}
-_MIN_STEPS, _MAX_STEPS = 3, 15
+_MAX_STEPS = 15
 _SMOOTHING = 0.1
 
 
@@ -22,13 +22,14 @@ def measure_step(request: dict) -> dict:
     """Measure training steps.
 
     Args:
-        request: model (settings), vocab_size, sentences, length, and share, the seconds to spend on steps.
+        request: recipe, model (settings), vocab_size, sentences, length, min_steps, and share, the seconds to spend on
+            steps.
 
     Returns:
         Seconds of each step, and the peak memory in bytes above that before the model was built. It includes weights,
         gradients and optimizer state.
     """
-    config = load_recipe("tiny").replace(model=request["model"])
+    config = load_recipe(request["recipe"]).replace(model=request["model"])
     small = config.replace(model=_SMALL)
     Stepper(small, vocab_size=50)(random_batch(2, 4, vocab_size=50))  # loads all code, which takes memory too
     before = _start()
@@ -36,7 +37,9 @@ def measure_step(request: dict) -> dict:
     batch = random_batch(request["sentences"], request["length"], request["vocab_size"])
     step(batch)  # the first step allocates pages
     seconds, start = [], time.perf_counter()
-    while len(seconds) < _MIN_STEPS or (len(seconds) < _MAX_STEPS and time.perf_counter() - start < request["share"]):
+    while len(seconds) < request["min_steps"] or (
+        len(seconds) < _MAX_STEPS and time.perf_counter() - start < request["share"]
+    ):
         seconds.append(step(batch).seconds)
     return {"seconds": seconds, "peak": max(0, peak_bytes() - before)}
 

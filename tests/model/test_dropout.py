@@ -92,6 +92,21 @@ def test_residual_sum_and_gradients(width):
     torch.testing.assert_close(onto.grad, weights)
 
 
+def test_overwriting_changes_neither_results_nor_gradients():
+    dropout, grad = Dropout(0.5), torch.randn(4, 32)
+    found = []
+    for overwrite in (False, True):
+        torch.manual_seed(3)
+        x, onto = torch.randn(4, 32, requires_grad=True), torch.randn(4, 32, requires_grad=True)
+        inner = x * 2
+        before = inner.detach().clone()
+        result = dropout(inner, onto=onto, overwrite=overwrite)
+        result.backward(grad)
+        found.append([result.detach(), x.grad, onto.grad])
+        assert torch.equal(inner.detach(), result.detach() if overwrite else before)
+    assert all(map(torch.equal, *found))
+
+
 def test_no_dropout_in_evaluation():
     x = torch.randn(4, 4)
     assert Dropout(0.5).eval()(x) is x

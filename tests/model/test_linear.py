@@ -31,7 +31,7 @@ def test_values_and_gradients(own_products, bias, relu, widths, shape):
 def test_input_without_gradient_and_expanded_gradient(own_products):
     linear, x = Linear(32, 48), torch.randn(20, 32)
     y = linear(x)
-    assert type(y.grad_fn.next_functions[0][0]).__name__ == "_LinearBackward"  # the node below the view
+    assert type(y.grad_fn).__name__ == "_LinearBackward"
     y.sum().backward()
     torch.testing.assert_close(linear.weight.grad, x.sum(0).expand(48, 32), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(linear.bias.grad, torch.full((48,), 20.0))

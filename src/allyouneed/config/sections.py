@@ -218,8 +218,12 @@ class TrainingConfig(Section):
     batch_tokens: int = Field(
         default=25_000, ge=1, le=10_000_000, description="Tokens per update and side, padding included (section 5.1)"
     )
-    micro_batches: int = Field(
-        default=1, ge=1, le=10_000, description="Parts of a batch processed in turn, to save memory"
+    micro_batches: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Parts of a batch processed in turn, to save memory; none: as few as fit into the memory that is "
+        "available at the start",
     )
     optimizer: Literal["adam", "muon"] = Field(
         default="adam", description="Optimizer; muon: for the matrices, Adam elsewhere"

@@ -21,6 +21,7 @@ from allyouneed.files import cannot_write, read_json, to_json, write_file
 
 _SIDES = ("source", "target")
 _COMPLETE = "store.json"
+_PART = 1 << 20  # sentences whose lengths are computed at a time
 
 
 class Sentences:
@@ -94,6 +95,15 @@ def write_store(folder: Path, blocks: Iterable[tuple[TokenIds, TokenIds]]) -> No
     except OSError as error:
         raise cannot_write(folder, error) from error
     write_file(folder / _COMPLETE, to_json({"pairs": pairs, "tokens": ends}))
+
+
+def longest_sentence(store: PairStore) -> int:
+    """Return the tokens of the longest sentence of either side, including its end; 0 for an empty store."""
+    longest = 0
+    for side in (store.source, store.target):
+        for start in range(0, len(side), _PART):
+            longest = max(longest, 1 + int(np.diff(side.offsets[start : start + _PART + 1]).max()))
+    return longest
 
 
 def store_is_complete(folder: Path) -> bool:

@@ -16,7 +16,7 @@ from allyouneed.kernels.simd import dropout_mask, load, multiply_add, store
 _PART = 2048 * LANES  # elements
 
 
-def drop(x: Tensor, key: int, p: float, onto: Tensor | None = None) -> Tensor:
+def drop(x: Tensor, key: int, p: float, onto: Tensor | None = None, out: Tensor | None = None) -> Tensor:
     """Compute x · mask / (1 - p), plus `onto` if it is given.
 
     Args:
@@ -24,11 +24,12 @@ def drop(x: Tensor, key: int, p: float, onto: Tensor | None = None) -> Tensor:
         key: Key of the mask, from 0 to 2⁶³ - 1; the same key gives the same mask.
         p: Probability that an element of the mask is 0. It is rounded to a multiple of 2⁻³², and so is the scale.
         onto: The residual: a contiguous fp32 tensor with the shape of x.
+        out: Output with the shape of x, which may be x; by default a new tensor.
 
     Returns:
-        A new tensor with the shape of x.
+        The output.
     """
-    out = torch.empty_like(x)
+    out = torch.empty_like(x) if out is None else out
     threshold = round(p * 2**32)
     arguments = (x, out, x.numel(), key, threshold, 1 / (1 - threshold / 2**32))
     parts = -(-x.numel() // _PART)

@@ -53,9 +53,9 @@ class Residual(nn.Module):
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor], probe: Probe | None = None) -> Tensor:
         """Apply a sub-layer with its residual connection; the shape [..., d_model] of x is kept."""
         if self.norm_first:
-            result = self.dropout(sublayer(self.norm(x)), onto=x)
+            result = self.dropout(sublayer(self.norm(x)), onto=x, overwrite=probe is None)
         else:
-            result = self.norm(self.dropout(sublayer(x), onto=x))
+            result = self.norm(self.dropout(sublayer(x), onto=x, overwrite=probe is None))
         if probe is not None:
             result = probe.replace(self.site, "result", result)
             probe.observe(self.site, residual=x, result=result)

@@ -55,7 +55,7 @@ def apply_linears(x: Tensor, *linears: Linear, relu: bool = False) -> Tensor:
     rows = x.numel() // x.shape[-1]
     if not any(linear.plain for linear in linears) and kernels.multiplies(rows, x, *weights):
         y = _Linear.apply(x.reshape(rows, -1).contiguous(), relu, len(weights), *weights, *biases)  # type: ignore[no-untyped-call]
-        return y.view(*x.shape[:-1], -1)
+        return y if x.dim() == 2 else y.view(*x.shape[:-1], -1)  # a view could not be overwritten by dropout
     if len(linears) == 1:
         y = F.linear(x, weights[0], linears[0].bias)
     else:

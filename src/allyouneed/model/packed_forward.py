@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from allyouneed import kernels
+from allyouneed.config import ModelConfig
 from allyouneed.model.packing import Packed, PackedMask, flash_attention_works
 from allyouneed.model.probe import active_probe
 from allyouneed.model.transformer import Transformer
@@ -15,11 +16,25 @@ def can_pack(model: Transformer) -> bool:
     """Check whether `packed_hidden` supports this model: with the CPU kernels, or with FlashAttention on CUDA."""
     if not model.packable or model.plain or active_probe(model, None):
         return False
-    weight, d_k, d_v = model.output.weight, model.config.key_size, model.config.value_size
-    half = torch.is_autocast_enabled(weight.device.type)
-    if weight.device.type == "cuda":
-        return half and d_k == d_v and d_k % 8 == 0 and flash_attention_works(weight.device, d_k)
-    return not half and kernels.usable(weight) and d_k % kernels.LANES == 0 and d_v % kernels.LANES == 0
+    weight = model.output.weight
+    if weight.device.type == "cpu" and weight.dtype != torch.float32:
+        return False
+    return packs(model.config, weight.device, torch.is_autocast_enabled(weight.device.type))
+
+
+def packs(config: ModelConfig, device: torch.device, half: bool) -> bool:
+    """Check whether `packed_hidden` supports a model of these sizes.
+
+    Args:
+        config: Settings of the model.
+        device: Its device.
+        half: Whether autocast to 16 bits is enabled.
+    """
+    d_k, d_v = config.key_size, config.value_size
+    if device.type == "cuda":
+        return half and d_k == d_v and d_k % 8 == 0 and flash_attention_works(device, d_k)
+    is_whole = all(width % kernels.LANES == 0 for width in (config.d_model, d_k, d_v))
+    return device.type == "cpu" and not half and kernels.available() and is_whole
 
 
 def packed_hidden(model: Transformer, source: Packed, target: Packed) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from allyouneed.bundle import Bundle, build_model, load_weights, weights_of
 from allyouneed.data.directions import Direction
 from allyouneed.data.mixture import Mixture, mixture_of
 from allyouneed.data.prepared import PreparedData
-from allyouneed.data.store import open_store
+from allyouneed.data.store import longest_sentence, open_store
 from allyouneed.errors import UserError
+from allyouneed.model.packed_forward import packs
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.freeze import freeze
@@ -23,12 +24,15 @@ from allyouneed.training.initialise import initialise_from
 from allyouneed.training.loop import Loop
 from allyouneed.training.memory import refuse_oversized
 from allyouneed.training.optimizer import make_optimizers
+from allyouneed.training.planning.available_memory import available_memory
+from allyouneed.training.planning.memory_estimate import LargestStep
+from allyouneed.training.planning.micro_batches import WHOLE, MicroBatches, describe, settle
 from allyouneed.training.planning.schedule import TrainingPlan
 from allyouneed.training.reporting.log import RunLog
 from allyouneed.training.resolution.extension import is_extended, kept_weights
 from allyouneed.training.resolution.resolve import ResolvedRequest
 from allyouneed.training.selection import BEFORE_EXTENSION, START, Weights
-from allyouneed.training.step import TrainingState
+from allyouneed.training.step import TrainingState, uses_bf16
 from allyouneed.training.validation import ValidationSet
 
 INITIALISED = "initial layers"  # name of a student's note about the layers copied from its teacher
@@ -36,13 +40,43 @@ INITIALISED = "initial layers"  # name of a student's note about the layers copi
 
 @dataclass(frozen=True)
 class LoopParts:
-    """Everything that a loop needs except its plan."""
+    """Everything that a loop needs except its plan.
+
+    Attributes:
+        resolved: The request and the settings.
+        prepared: The prepared text.
+        log: Log and progress.
+        ranks: Processes of the run.
+        device: Device of the training.
+        micro_batches: Parts of each batch, and the memory for which they were chosen.
+    """
 
     resolved: ResolvedRequest
     prepared: PreparedData
     log: RunLog
     ranks: Ranks
     device: torch.device
+    micro_batches: MicroBatches = WHOLE
+
+    def with_micro_batches(self, stored: int | None) -> LoopParts:
+        """Choose the number of micro-batches, or keep that of the settings or of a run that is resumed.
+
+        Args:
+            stored: The number with which the run has taken steps, so that it resumes bit-exactly; None before.
+        """
+        config = self.resolved.config
+        step = LargestStep(
+            config=config,
+            vocab_size=len(self.prepared.tokenizer().target),
+            longest=longest_sentence(open_store(self.prepared.train)),
+            ranks=self.ranks.count,
+            is_packed=self._packs(),
+        )
+        given = config.training.micro_batches or stored
+        chosen = self.ranks.share(settle(step, given, available_memory(self.device)) if self.ranks.is_first else None)
+        for line in describe(chosen, config.training.batch_tokens, is_given=given is not None):
+            self.log.show(line)
+        return replace(self, micro_batches=chosen)
 
     def assemble(self, plan: TrainingPlan) -> Loop:
         """Build a new loop at step 0; the same seed gives the same model.
@@ -75,8 +109,15 @@ class LoopParts:
             ranks=self.ranks,
             log=self.log,
             mixture=self.mixture,
+            micro_batches=self.micro_batches,
             baselines=self._baselines(),
         )
+
+    def _packs(self) -> bool:
+        """Return whether the model is trained on packed batches."""
+        config, build = self.resolved.config, self.resolved.request.build
+        is_packable = getattr(build, "packable", True) and not config.training.plain
+        return is_packable and packs(config.model, self.device, uses_bf16(config.training, self.device))
 
     def _baselines(self) -> dict[str, Callable[[], Weights]]:
         """Return functions that load the weights from which training began, by name."""

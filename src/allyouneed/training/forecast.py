@@ -59,6 +59,9 @@ class Forecast:
         epoch_seconds: Duration of an epoch.
         epochs: Epochs of the planned training.
         bleu: Lower and upper end of the usual BLEU; None where BLEU of other corpora says nothing.
+        micro_batches: Parts of a batch that are processed in turn.
+        step_memory: Estimated bytes of a step, besides those of the process before; 0 in logs of earlier versions.
+        available_memory: Bytes that were available.
     """
 
     pairs: int
@@ -74,6 +77,9 @@ class Forecast:
     epoch_seconds: float
     epochs: float
     bleu: tuple[float, float] | None
+    micro_batches: int = 1
+    step_memory: int = 0
+    available_memory: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Convert to a dictionary for JSON."""
@@ -90,6 +96,12 @@ class Forecast:
         known = "measured" if self.speed_is_measured else "estimated from the speed of matrix products"
         epoch = f"{_duration(self.epoch_seconds)} an epoch; {self.epochs:.3g} epochs planned"
         yield f"  {memory}; {speed} ({known}): {epoch}"
+        if self.step_memory:
+            parts = "1 part" if self.micro_batches == 1 else f"{self.micro_batches:,} parts"
+            yield (
+                f"  a step needs about {self.step_memory / 1e9:.2g} GB (estimated) with batches in {parts} "
+                f"(training.micro_batches); {self.available_memory / 1e9:.2g} GB were available"
+            )
         if self.bleu:
             yield (
                 f"  corpora of this size (about {_count(self.target_words)} target words) usually give "
@@ -132,6 +144,9 @@ def forecast(loop: Loop, device: torch.device, steps: int, step_seconds: float |
         epoch_seconds=batches * step_seconds,
         epochs=steps / batches,
         bleu=None if any(map(_is_artificial, loop.bundle.languages)) else usual_bleu(words),
+        micro_batches=loop.micro_batches.count,
+        step_memory=loop.micro_batches.memory,
+        available_memory=loop.micro_batches.available,
     )
 
 

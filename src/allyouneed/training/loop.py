@@ -37,6 +37,7 @@ from allyouneed.training.planning.final_scoring import (
     plan_final,
     time_beam_search,
 )
+from allyouneed.training.planning.micro_batches import WHOLE, MicroBatches
 from allyouneed.training.planning.pacing import Pacer
 from allyouneed.training.planning.schedule import PlanHistory, TrainingPlan, snapshot_steps
 from allyouneed.training.reporting.log import RunLog
@@ -74,6 +75,7 @@ class Loop:
         keep_plans: Callback that stores the plans, called before a new plan is used.
         mixture: Weights of the training corpora; None if an epoch contains each pair once.
         observe: Callback whose measurements the log records before the first step and after each validation.
+        micro_batches: Parts of a batch that are processed in turn.
         baselines: Weights by name that the bundle keeps if training does not improve on them: those of the start.
         now: A monotonic clock in seconds, with which the run keeps to its minutes.
     """
@@ -90,6 +92,7 @@ class Loop:
     keep_plans: Callable[[PlanHistory], None] | None = None
     mixture: Mixture | None = None
     observe: Observe | None = None
+    micro_batches: MicroBatches = WHOLE
     baselines: Mapping[str, Callable[[], Mapping[str, Tensor]]] = field(default_factory=dict)
     now: Now = time.monotonic
 
@@ -167,7 +170,7 @@ class Loop:
         Raises:
             UserError: If `training.max_skipped_steps` updates in a row were skipped.
         """
-        parts, started = self.training.micro_batches, time.perf_counter()
+        parts, started = self.micro_batches.count, time.perf_counter()
         pairs, self.state.position = self.order.next(self.state.position)
         shares = [
             self._collate(share(pairs, self.ranks.rank * parts + part, self.ranks.count * parts))

@@ -106,6 +106,7 @@ def _train(
     with describing_interrupts(lambda: "before the first step; the prepared text is kept"):
         with watch.pause():
             compile_kernels(resolved.config, device, ranks, log.show)
+        parts = parts.with_micro_batches(_stored_micro_batches(record))
         if resolved.request.dry_run:
             return dry_run(parts, has_report=record.plans is not None)
         plans, step_seconds = _agreed_plans(parts, record, watch)
@@ -183,8 +184,13 @@ def _agreed_plans(parts: LoopParts, record: RunRecord, watch: Stopwatch) -> tupl
         parts.log.show(_describe_long_warmup(plan))
     plans = PlanHistory([plan])
     if parts.ranks.is_first:
-        record.update(**plans.as_dict())
+        record.update(**plans.as_dict(), micro_batches=parts.micro_batches.count)
     return plans, step_seconds
+
+
+def _stored_micro_batches(record: RunRecord) -> int | None:
+    """Return the number of micro-batches of a run that has a plan, which a resumed run keeps; None before."""
+    return record.content.get("micro_batches", 1) if record.plans else None
 
 
 def _extend(parts: LoopParts, record: RunRecord) -> PlanHistory | None:
