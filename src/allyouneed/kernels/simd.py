@@ -162,6 +162,46 @@ def reduce_max(typing, value):
 
 
 @intrinsic
+def sums_of_four(typing, a, b, c, d):
+    """Return a vector whose lane i is the sum of all lanes of the vector i mod 4, added in the order of `reduce_sum`."""
+
+    def shuffled(builder, a, b, lanes):
+        return builder.shuffle_vector(a, b, ir.Constant(INT_VECTOR, lanes))
+
+    def halves(builder, a, b, size):
+        """Emit the sums of the halves of each block of `size` lanes, those of `a` beside those of `b`."""
+        half, lanes = size // 2, range(LANES)
+        lower = [lane if lane % size < half else lane - half + LANES for lane in lanes]
+        upper = [lane + half if lane % size < half else lane + LANES for lane in lanes]
+        return builder.fadd(shuffled(builder, a, b, lower), shuffled(builder, a, b, upper))
+
+    def code(context, builder, signature, values):
+        a, b, c, d = values
+        summed = halves(
+            builder, halves(builder, a, b, 16), halves(builder, c, d, 16), 8
+        )  # of a, c, b, d, four lanes each
+        for distance in (2, 1):
+            moved = shuffled(builder, summed, summed, [lane ^ distance for lane in range(LANES)])
+            summed = builder.fadd(summed, moved)
+        return shuffled(builder, summed, summed, [(0, 8, 4, 12)[lane % 4] for lane in range(LANES)])
+
+    return lanes(lanes, lanes, lanes, lanes), code
+
+
+@intrinsic
+def replace_four(typing, value, begin, other):
+    """Return `value` with the four lanes from `begin`, a multiple of 4, replaced by those of `other`."""
+
+    def code(context, builder, signature, values):
+        value, begin, other = values
+        groups = ir.Constant(INT_VECTOR, [lane // 4 * 4 for lane in range(LANES)])
+        is_replaced = builder.icmp_signed("==", groups, splat(builder, builder.trunc(begin, INT)))
+        return builder.select(is_replaced, other, value)
+
+    return lanes(lanes, types.int64, lanes), code
+
+
+@intrinsic
 def maximum(typing, a, b):
     """Return the larger of two values, lane by lane."""
 

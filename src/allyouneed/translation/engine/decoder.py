@@ -2,7 +2,8 @@
 
 A part is a block of rows that passes through all layers while its activations are in the cache. The keys and values of
 a position are never copied: each row has a list of the addresses of its positions, and reordering hypotheses reorders
-only these lists.
+only these lists. In each layer, those of a source, and those of a row's positions, follow each other in memory, so that
+the processor can read ahead.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from allyouneed.kernels import LANES, MASKED, Mode
 from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.product import Rows, multiply_rows, round_rows
-from allyouneed.kernels.records import Floats, Longs, Record, address_of, floats_at, longs_at
+from allyouneed.kernels.records import Floats, Longs, Record, address_of, floats_at
 from allyouneed.kernels.simd import (
     broadcast,
     exp,
@@ -23,8 +26,10 @@ from allyouneed.kernels.simd import (
     pad_to_lanes,
     reduce_max,
     reduce_sum,
+    replace_four,
     select_first,
     store,
+    sums_of_four,
 )
 from allyouneed.translation.engine.layers import (
     embed_row,
@@ -42,18 +47,20 @@ class DecoderState(Record):
     """References to the sources and the previous positions, one row per hypothesis.
 
     Rows are divided among parts, `part_rows` each. Keys and values of a position are fp32
-    [layers, heads · d_k | heads · d_v].
+    [heads · d_k | heads · d_v] in each layer.
     """
 
     tokens: Longs  # [rows]: last token of each row
-    seen: Longs  # [rows, seen_stride], addresses of the keys and values of each position
+    seen: Longs  # [rows, seen_stride], addresses of the keys and values of each position in the first layer
     seen_stride: int
-    sources: Longs  # [rows], address of int64 [source length]: the addresses of each source token's keys and values
+    strides: Longs  # [positions]: bytes from a position's keys and values in a layer to those in the next layer
+    sources: Longs  # [rows], address of the keys and values of each source's first token in the first layer
     source_lengths: Longs  # [rows]
+    source_stride: int  # bytes from a source's keys and values in a layer to those in the next layer
     length: int  # number of positions before the next one
     steps: int  # number of new positions for which there is memory
     part_rows: int
-    key_values: Floats  # [parts, steps, part_rows, layers · heads · (d_k + d_v)]
+    key_values: Floats  # [parts, layers, part_rows, steps, heads · (d_k + d_v)]
     encodings: Floats  # fp32 [steps, d_model]
 
 
@@ -65,8 +72,9 @@ class Workspace(Record):
     query: Floats  # fp32 [rows, heads · d_k]
     mixed: Floats  # fp32 [rows, heads · d_v]
     inner: Floats  # fp32 [rows, d_ff]
-    scores: Floats  # fp32 [parts, scores_size]: attention scores of a row
+    scores: Floats  # fp32 [parts, heads · scores_size]: attention scores of a row
     scores_size: int
+    addresses: Longs  # [parts, scores_size]: addresses of a row's keys and values in a layer
     rounded: Floats | None  # [parts, rounded_size]: rows in bytes
     rounded_size: int
     logits: Floats  # fp32 [rows, CHUNK]: of some tokens at a time
@@ -77,54 +85,102 @@ class Step(NamedTuple):
     """A part's next position: its encoding, the memory for its keys and values, and the new number of positions."""
 
     encoding: Floats
-    key_values: Floats
+    key_values: Floats  # of the first layer
+    row_stride: int  # values from a row to the next
+    layer_stride: int  # values from a layer to the next
     length: int
-
-
-@kernel_function
-def key_value_size(model):
-    """Return the number of values in the keys and values of a position."""
-    return model.num_layers * model.heads * (model.d_k + model.d_v)
 
 
 @kernel_function
 def begin_step(model, state, part, number, first, count):
     """Return a part's next position, and append it to the address lists of `count` rows, starting at `first`."""
-    size, length = key_value_size(model), state.length + number + 1
-    key_values = state.key_values + (part * state.steps + number) * state.part_rows * size
+    length, row_stride = state.length + number + 1, state.steps * model.heads * (model.d_k + model.d_v)
+    layer_stride = state.part_rows * row_stride
+    key_values = state.key_values + part * model.num_layers * layer_stride + number * (row_stride // state.steps)
     for row in range(count):
-        state.seen[(first + row) * state.seen_stride + length - 1] = address_of(key_values + row * size)
-    return Step(state.encodings + number * model.d_model, key_values, length)
+        state.seen[(first + row) * state.seen_stride + length - 1] = address_of(key_values + row * row_stride)
+    return Step(state.encodings + number * model.d_model, key_values, row_stride, layer_stride, length)
 
 
 @kernel_function
-def _attend_row(model, query, seen, count, layer, scores, out):
-    """Attend with one query to the keys and values of a layer, at `count` addresses (equation 1)."""
-    heads, d_k, d_v, scale = model.heads, model.d_k, model.d_v, 1 / math.sqrt(model.d_k)
-    first, padded = layer * heads * (d_k + d_v), pad_to_lanes(count)
+def _attend_to_target(model, state, row, layer, query, length, scores, addresses, out):
+    """Attend with a row's query to its `length` positions."""
+    seen = state.seen + row * state.seen_stride
+    for j in range(length):
+        addresses[j] = seen[j] + layer * state.strides[j]
+    _attend_row(model, query, addresses, length, scores, out)
+
+
+@kernel_function
+def _attend_to_source(model, state, row, layer, query, scores, addresses, out):
+    """Attend with a row's query to its source."""
+    first, length = state.sources[row] + layer * state.source_stride, state.source_lengths[row]
+    for j in range(length):
+        addresses[j] = first + j * 4 * model.heads * (model.d_k + model.d_v)
+    _attend_row(model, query, addresses, length, scores, out)
+
+
+@kernel_function
+def _attend_row(model, query, addresses, count, scores, out):
+    """Attend with one query to the keys and values at `count` addresses (equation 1).
+
+    Each of the three parts processes all heads, whose long chains of operations the processor thereby overlaps.
+    """
+    heads, d_k, d_v, padded = model.heads, model.d_k, model.d_v, pad_to_lanes(count)
+    scale = np.float32(1 / math.sqrt(d_k))
     for head in range(heads):
-        store(scores, padded - LANES, broadcast(MASKED))
-        for j in range(count):
-            key = floats_at(seen[j]) + first
-            summed = broadcast(0.0)
-            for c in range(head * d_k, (head + 1) * d_k, LANES):
-                summed = multiply_add(load(query, c), load(key, c), summed)
-            scores[j] = reduce_sum(summed) * scale
-        top = broadcast(MASKED)
-        for j in range(0, padded, LANES):
-            top = maximum(top, load(scores, j))
-        highest, summed = reduce_max(top), broadcast(0.0)
-        for j in range(0, padded, LANES):
-            weights = select_first(count - j, exp(load(scores, j) - highest), broadcast(0.0))
-            store(scores, j, weights)
-            summed = summed + weights
-        share = 1 / reduce_sum(summed)
-        for c in range(head * d_v, (head + 1) * d_v, LANES):
+        for begin in range(0, count, LANES):
+            found = broadcast(MASKED)
+            for j in range(begin, min(begin + LANES, count), 4):
+                four = _four_products(query, addresses, j, count - 1, head * d_k, (head + 1) * d_k)
+                found = replace_four(found, j - begin, four * scale)
+            store(scores, head * padded + begin, found)
+    for head in range(heads):
+        _softmax(scores + head * padded, count)
+    for head in range(heads):
+        weights, begin, end = scores + head * padded, heads * d_k + head * d_v, heads * d_k + (head + 1) * d_v
+        for c in range(begin, end - LANES, 2 * LANES):
+            first = second = broadcast(0.0)
+            for j in range(count):
+                values, weight = floats_at(addresses[j]) + c, broadcast(weights[j])
+                first = multiply_add(weight, load(values, 0), first)
+                second = multiply_add(weight, load(values, LANES), second)
+            store(out, c - heads * d_k, first)
+            store(out, c - heads * d_k + LANES, second)
+        if d_v // LANES % 2:
             mixture = broadcast(0.0)
             for j in range(count):
-                value = load(floats_at(seen[j]) + first, heads * d_k + c)
-                mixture = multiply_add(broadcast(scores[j]), value, mixture)
-            store(out, c, mixture * share)
+                mixture = multiply_add(broadcast(weights[j]), load(floats_at(addresses[j]), end - LANES), mixture)
+            store(out, end - LANES - heads * d_k, mixture)
+
+
+@kernel_function
+def _softmax(scores, count):
+    """Replace scores [count] by their softmax; the lanes after them become 0."""
+    top, summed = load(scores, 0), broadcast(0.0)
+    for j in range(LANES, count, LANES):
+        top = maximum(top, load(scores, j))
+    highest = reduce_max(top)
+    for j in range(0, count, LANES):
+        weights = select_first(count - j, exp(load(scores, j) - highest), broadcast(0.0))
+        store(scores, j, weights)
+        summed = summed + weights
+    share = np.float32(1) / reduce_sum(summed)
+    for j in range(0, count, LANES):
+        store(scores, j, load(scores, j) * share)
+
+
+@kernel_function
+def _four_products(query, addresses, j, last, begin, end):
+    """Multiply columns of a query by the keys `j` to `j + 3`; keys after `last` are replaced by the last one."""
+    a, b = floats_at(addresses[j]), floats_at(addresses[min(j + 1, last)])
+    c, d = floats_at(addresses[min(j + 2, last)]), floats_at(addresses[min(j + 3, last)])
+    sum_a = sum_b = sum_c = sum_d = broadcast(0.0)
+    for column in range(begin, end, LANES):
+        q = load(query, column)
+        sum_a, sum_b = multiply_add(q, load(a, column), sum_a), multiply_add(q, load(b, column), sum_b)
+        sum_c, sum_d = multiply_add(q, load(c, column), sum_c), multiply_add(q, load(d, column), sum_d)
+    return sums_of_four(sum_a, sum_b, sum_c, sum_d)
 
 
 @kernel_function
@@ -133,7 +189,8 @@ def advance(model, state, work, part, first, count, step):
     d_model, queries, values = model.d_model, model.heads * model.d_k, model.heads * model.d_v
     x, normed = work.hidden + first * d_model, work.normed + first * d_model
     query, mixed, inner = work.query + first * queries, work.mixed + first * values, work.inner + first * model.d_ff
-    scores, rounded = work.scores + part * work.scores_size, offset(work.rounded, part * work.rounded_size)
+    scores, addresses = work.scores + part * model.heads * work.scores_size, work.addresses + part * work.scores_size
+    rounded = offset(work.rounded, part * work.rounded_size)
     for row in range(count):
         embed_row(model, state.tokens[first + row], step.encoding, x + row * d_model)
     for number in range(model.num_layers):
@@ -141,18 +198,18 @@ def advance(model, state, work, part, first, count, step):
         a = sublayer_input(model, x, count, layer.norm, normed)
         a_rounded = round_rows(a, count, d_model, rounded)
         multiply_rows(a, a_rounded, count, layer.query, Rows(query, queries), Mode.SET)
-        key_values = Rows(step.key_values + number * (queries + values), key_value_size(model))
+        key_values = Rows(step.key_values + number * step.layer_stride, step.row_stride)
         multiply_rows(a, a_rounded, count, layer.key_value, key_values, Mode.SET)
         for row in range(count):
-            seen, to = state.seen + (first + row) * state.seen_stride, mixed + row * values
-            _attend_row(model, query + row * queries, seen, step.length, number, scores, to)
+            q, to = query + row * queries, mixed + row * values
+            _attend_to_target(model, state, first + row, number, q, step.length, scores, addresses, to)
         project(mixed, count, layer.output, rounded, x, Mode.ADD)
         norm_sublayer(model, x, count, layer.norm)
         a = sublayer_input(model, x, count, layer.cross_norm, normed)
         project(a, count, layer.cross_query, rounded, query, Mode.SET)
         for row in range(count):
-            source, length = longs_at(state.sources[first + row]), state.source_lengths[first + row]
-            _attend_row(model, query + row * queries, source, length, number, scores, mixed + row * values)
+            q, to = query + row * queries, mixed + row * values
+            _attend_to_source(model, state, first + row, number, q, scores, addresses, to)
         project(mixed, count, layer.cross_output, rounded, x, Mode.ADD)
         norm_sublayer(model, x, count, layer.cross_norm)
         feed_forward(model, layer.feed_forward, x, count, normed, inner, rounded)

@@ -9,6 +9,7 @@ from allyouneed.kernels import Mode
 from allyouneed.kernels.attention import Inputs, attend_sequence
 from allyouneed.kernels.attention_rows import Span
 from allyouneed.kernels.launch import kernel
+from allyouneed.kernels.product import Rows, multiply_rows, round_rows
 from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.translation.engine.layers import (
     embed_row,
@@ -27,10 +28,11 @@ class SourceBatch(Record):
 
     groups: Longs  # [groups + 1], first sentence of each group
     starts: Longs  # [sentences + 1], first token of each sentence
+    sentences: int
     ids: Longs  # [tokens]
     positions: Longs  # [tokens], position in the sentence
     encodings: Floats  # fp32 [positions, d_model]
-    memory: Floats  # fp32 [tokens, decoder layers · heads · (d_k + d_v)]
+    memory: Floats  # fp32 [decoder layers, tokens, heads · (d_k + d_v)]
 
 
 class EncoderWorkspace(Record):
@@ -54,7 +56,7 @@ def encode(group, model: EncoderWeights, batch: SourceBatch, work: EncoderWorksp
     first_sentence, last_sentence = batch.groups[group], batch.groups[group + 1]
     begin, first, d_model = batch.starts[first_sentence], group * work.part_rows, model.d_model
     count = batch.starts[last_sentence] - begin
-    attention, columns = work.attention, model.memory.columns
+    attention, columns, tokens = work.attention, model.memory[0].columns, batch.starts[batch.sentences]
     x, normed = work.x + first * d_model, work.normed + first * d_model
     projected = attention.queries + first * attention.query_stride
     mixed, inner = work.mixed + first * model.heads * model.d_v, work.inner + first * model.d_ff
@@ -75,4 +77,7 @@ def encode(group, model: EncoderWeights, batch: SourceBatch, work: EncoderWorksp
         feed_forward(model, layer.feed_forward, x, count, normed, inner, rounded)
     if model.norm_first:
         norm_rows(x, count, d_model, model.last_norm, x)
-    project(x, count, model.memory, rounded, batch.memory + begin * columns, Mode.SET)
+    x_rounded = round_rows(x, count, d_model, rounded)
+    for number in range(model.num_memories):
+        memory = batch.memory + (number * tokens + begin) * columns
+        multiply_rows(x, x_rounded, count, model.memory[number], Rows(memory, columns), Mode.SET)

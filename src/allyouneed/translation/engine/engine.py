@@ -48,8 +48,7 @@ class Engine:
     def __init__(self, model: Transformer, in_bytes: bool = False):
         self.model, self.in_bytes = model, in_bytes
         self.encoder, self.decoder = encoder_weights(model, in_bytes), decoder_weights(model, in_bytes)
-        layers, heads = self.decoder.num_layers, self.decoder.heads
-        self._key_value_size = layers * heads * (self.decoder.d_k + self.decoder.d_v)
+        self._key_value_size = self.decoder.heads * (self.decoder.d_k + self.decoder.d_v)  # of a position in a layer
 
     @torch.inference_mode()
     def start(self, source_ids: Tensor) -> EngineCache:
@@ -61,10 +60,11 @@ class Engine:
         longest = int(lengths.max(initial=0))
         groups = np.append(np.unique(starts[:-1] // PART, return_index=True)[1], len(ids))
         part_rows = int(np.diff(starts[groups]).max(initial=0))
-        memory = torch.empty(int(starts[-1]), self.encoder.memory.columns)
+        memory = torch.empty(self.decoder.num_layers, int(starts[-1]), self._key_value_size)
         batch = SourceBatch(
             groups=groups,
             starts=starts,
+            sentences=len(ids),
             ids=ids[is_token],
             positions=np.broadcast_to(np.arange(ids.shape[1]), ids.shape)[is_token],
             encodings=self.model.source_embedding.position_encodings(0, longest),
@@ -124,13 +124,16 @@ class Engine:
 
     def decoder_state(self, tokens: np.ndarray, cache: EngineCache, parts: tuple[int, int], steps: int) -> DecoderState:
         """Prepare `steps` more positions; parts: the number of parts, and of rows in each."""
-        begin, key_values = cache.length, cache.append(steps, parts[0] * parts[1], self._key_value_size)
+        begin, sizes = cache.length, (self.decoder.num_layers, parts[1], steps, self._key_value_size)
+        key_values = cache.append(steps, (parts[0], *sizes))
         return DecoderState(
             tokens=tokens,
             seen=cache.seen,
             seen_stride=cache.seen.shape[1],
+            strides=cache.strides,
             sources=cache.sources,
             source_lengths=cache.source_lengths,
+            source_stride=cache.source_stride,
             length=begin,
             steps=steps,
             part_rows=parts[1],
@@ -155,8 +158,9 @@ class Engine:
             query=_floats(rows, model.heads * model.d_k),
             mixed=_floats(rows, model.heads * model.d_v),
             inner=_floats(rows, model.d_ff),
-            scores=_floats(parts[0], scores_size),
+            scores=_floats(parts[0] * model.heads, scores_size),
             scores_size=scores_size,
+            addresses=np.empty((parts[0], scores_size), dtype=np.int64),
             logits=_floats(rows, CHUNK),
             screen=screen_workspace(rows, model.d_model, screened) if has_screen else None,
             **self._rounded(*parts),

@@ -12,27 +12,29 @@ class EngineCache:
     """Keys and values of the sources and of previous positions, and each row's addresses of its own keys and values.
 
     Args:
-        memory: fp32 [tokens, layers · heads · (d_k + d_v)]: keys and values of the sources, without padding.
+        memory: fp32 [layers, tokens, heads · (d_k + d_v)]: keys and values of the sources, without padding.
         starts: int64 [sentences + 1], first token of each sentence.
 
     Attributes:
         max_source: Length of the longest source.
-        sources: int64 [rows]: address of the addresses of each row's source tokens.
+        sources: int64 [rows]: address of the keys and values of each row's first source token in the first layer.
         source_lengths: int64 [rows].
-        seen: int64 [rows, positions or more]: addresses of the keys and values of each row's positions.
+        source_stride: Bytes from a source's keys and values in a layer to those in the next layer.
+        seen: int64 [rows, positions or more]: addresses of the keys and values of each row's positions in the first
+            layer.
+        strides: int64 [positions or more]: bytes from a position's keys and values in a layer to those in the next.
         length: Number of positions.
     """
 
     def __init__(self, memory: Tensor, starts: np.ndarray):
         lengths = np.diff(starts)
         self.max_source = int(lengths.max(initial=0))
-        tokens = np.minimum(starts[:-1, None] + np.arange(self.max_source), max(0, len(memory) - 1))
-        addresses = memory.data_ptr() + memory.element_size() * memory.shape[1] * tokens
-        self.sources = addresses.ctypes.data + addresses.strides[0] * np.arange(len(lengths))
-        self.source_lengths = lengths
+        self.sources = memory.data_ptr() + memory.element_size() * memory.stride(1) * starts[:-1]
+        self.source_lengths, self.source_stride = lengths, memory.element_size() * memory.stride(0)
         self.seen = np.empty((len(lengths), _POSITIONS), dtype=np.int64)
+        self.strides = np.empty(_POSITIONS, dtype=np.int64)
         self.length = 0
-        self._referenced = [memory, addresses]  # keeps the memory behind the addresses alive
+        self._referenced = [memory]  # keeps the memory behind the addresses alive
 
     def select(self, rows: Tensor | np.ndarray) -> None:
         """Keep these rows, in this order; a row may occur several times."""
@@ -52,13 +54,15 @@ class EngineCache:
         self.seen = self.seen.reshape(-1, beam, stride)[sentences].reshape(-1, stride)
         self.sources, self.source_lengths = self.sources[sentences], self.source_lengths[sentences]
 
-    def append(self, positions: int, rows: int, width: int) -> np.ndarray:
-        """Append positions, and allocate their keys and values, fp32 [positions, rows, width]."""
+    def append(self, positions: int, shape: tuple[int, ...]) -> np.ndarray:
+        """Append positions, and allocate their keys and values, fp32 [parts, layers, rows, positions, width]."""
         missing = self.length + positions - self.seen.shape[1]
         if missing > 0:
             more = np.empty((len(self.seen), max(missing, self.seen.shape[1])), dtype=np.int64)
             self.seen = np.concatenate([self.seen, more], axis=1)
-        key_values = np.empty((positions, rows, width), dtype=np.float32)
+            self.strides = np.concatenate([self.strides, np.empty(more.shape[1], dtype=np.int64)])
+        key_values = np.empty(shape, dtype=np.float32)
         self._referenced.append(key_values)
+        self.strides[self.length : self.length + positions] = key_values.strides[1]
         self.length += positions
         return key_values

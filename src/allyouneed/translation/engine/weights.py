@@ -48,7 +48,8 @@ class EncoderWeights(Record):
     embedding: Floats  # fp32 [vocabulary, d_model]
     embedding_scale: float
     last_norm: Norm | None  # with norm "pre"
-    memory: Matrix  # [d_model, decoder layers · heads · (d_k + d_v)]
+    memory: Matrix  # [d_model, heads · (d_k + d_v)] for each decoder layer
+    num_memories: int  # decoder layers
     norm_first: int
     d_model: int
     d_ff: int
@@ -100,7 +101,8 @@ def encoder_weights(model: Transformer, in_bytes: bool) -> EncoderWeights:
         embedding=model.source_embedding.tokens.weight.detach().contiguous(),
         embedding_scale=model.source_embedding.scale,
         last_norm=_last_norm(model.encoder.norm),
-        memory=_matrix(in_bytes, *(linear for attention in cross for linear in (attention.key, attention.value))),
+        memory=Matrix.array([_matrix(in_bytes, each.key, each.value) for each in cross]),
+        num_memories=len(cross),
         **_sizes(model, len(model.encoder.layers)),
     )
 
