@@ -163,7 +163,7 @@ def reduce_max(typing, value):
 
 @intrinsic
 def sums_of_four(typing, a, b, c, d):
-    """Return a vector whose lane i is the sum of all lanes of the vector i mod 4, added in the order of `reduce_sum`."""
+    """Return a vector whose lane i is the sum of the lanes of the vector i mod 4, in the order of `reduce_sum`."""
 
     def shuffled(builder, a, b, lanes):
         return builder.shuffle_vector(a, b, ir.Constant(INT_VECTOR, lanes))

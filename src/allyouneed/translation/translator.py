@@ -364,13 +364,14 @@ class Translator:
         found = [hypotheses for hypotheses, _ in results]
         best = [hypotheses[0] for hypotheses in found]
         tokenizer = self.tokenizer.target
-        decoded = (tokenizer.decode(one.ids) + part.separator for one, part in zip(best, parts, strict=True))
-        translation = "".join(decoded).strip()
+        decoded = [tokenizer.decode(one.ids) for one in best]
+        translation = "".join(text + part.separator for text, part in zip(decoded, parts, strict=True)).strip()
         score = sum(hypothesis.score for hypothesis in best)
         tokens = tokenizer.pieces([i for hypothesis in best for i in hypothesis.ids])
         hypotheses: list[tuple[str, float]] = [(translation, score)] if found else []
         if len(found) == 1:
-            hypotheses = [(tokenizer.decode(hypothesis.ids), hypothesis.score) for hypothesis in found[0]]
+            others = ((tokenizer.decode(one.ids), one.score) for one in found[0][1:])
+            hypotheses = [(decoded[0], best[0].score), *others]
         log_probs = [value for hypothesis in best for value in hypothesis.token_log_p[: len(hypothesis.ids)]]
         problems = tuple(dict.fromkeys(problem for _, problem in results if problem))
         return Translation(text, translation, score, tokens, log_probs, hypotheses, len(found), self, problems)

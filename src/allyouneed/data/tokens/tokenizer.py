@@ -91,6 +91,8 @@ class Tokenizer:
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode several texts on one thread."""
+        if len(texts) == 1:  # SentencePiece starts another thread for a list, which takes longer than a sentence
+            return [self.encode(texts[0])]
         return self._processor.encode([to_nfc(self._coded(text)) for text in texts], num_threads=1)
 
     def _coded(self, text: str) -> str:
