@@ -34,7 +34,7 @@ class EngineCache:
         self.seen = np.empty((len(lengths), _POSITIONS), dtype=np.int64)
         self.strides = np.empty(_POSITIONS, dtype=np.int64)
         self.length = 0
-        self._referenced = [memory]  # keeps the memory behind the addresses alive
+        self._referenced: list[object] = [memory]  # keeps the memory behind the addresses alive
 
     def select(self, rows: Tensor | np.ndarray) -> None:
         """Keep these rows, in this order; a row may occur several times."""
