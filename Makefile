@@ -10,7 +10,7 @@ PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 quickstart: .venv/installed
 	$(BIN)/allyouneed quickstart
 
-test: .venv/installed-dev .venv/browser
+test: .venv/installed-dev .venv/browser .venv/valgrind
 	$(BIN)/pytest $(PARALLEL)
 
 test-slow: .venv/installed-dev
@@ -30,7 +30,7 @@ fuzz: .venv/installed-dev
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(if $(FILES),--folder $(FILES))
 
 # Fails if coverage is below fail_under in pyproject.toml.
-coverage: .venv/installed-dev .venv/browser
+coverage: .venv/installed-dev .venv/browser .venv/valgrind
 	$(BIN)/pytest $(PARALLEL) --cov
 
 lint: .venv/installed-dev
@@ -74,11 +74,18 @@ wheel: .venv/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# Chromium for the explorer's tests, which are skipped without it; installed by apt if run as root.
+# Chromium for the explorer's tests, and Valgrind for the instruction counts; their tests are skipped without them.
 .venv/browser: .venv/installed-dev
-	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-		&& apt-get install --yes --quiet chromium >/dev/null; } || echo "Chromium not found: its tests will be skipped"
+	@$(call install,chromium,Chromium)
 	@touch $@
+
+.venv/valgrind: .venv/installed-dev
+	@$(call install,valgrind,Valgrind)
+	@touch $@
+
+# $(call install,COMMAND,NAME): install the package of a command by apt, if run as root.
+install = command -v $(1) >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	&& apt-get install --yes --quiet $(1) >/dev/null; } || echo "$(2) not found: its tests will be skipped"
 
 clean:
 	rm -rf .venv build dist runs site .coverage
