@@ -98,7 +98,7 @@ class PartRecorder(TorchDispatchMode):
         optimizers = [(cls, "step", _update_cost) for cls in (torch.optim.AdamW, Muon)]
         return [
             (kernels.attention, "attend", _attention_cost),
-            (kernels.attention, "attend_backward", _attention_backward_cost),
+            (kernels.attention_backward, "attend_backward", _attention_backward_cost),
             (kernels.dropout, "drop", _dropout_cost),
             (kernels.loss, "lay_out", lambda weight: Cost("loss: packing of embeddings", 0, 3 * _size(weight))),
             (kernels.loss.TokenLoss, "__call__", _loss_cost),
@@ -156,11 +156,11 @@ def _attention_cost(queries: Tensor, keys: Tensor, values: Tensor, heads: int, l
 
 
 def _attention_backward_cost(
-    grad: Tensor, queries: Tensor, keys: Tensor, values: Tensor, heads: int, layout: Any, out: Tensor, *_: Any
+    grad: Tensor, queries: Tensor, keys: Tensor, values: Tensor, heads: int, layout: Any, *_: Any
 ) -> Cost:
     """Count five products: scores, and gradients of weights, values, queries and keys."""
     operations = 2 * _pairs(layout) * (3 * keys.shape[1] + 2 * values.shape[1])
-    return Cost("attention, backward", operations, 2 * _size(queries, keys, values) + _size(grad, out))
+    return Cost("attention, backward", operations, 2 * _size(queries, keys, values) + _size(grad))
 
 
 def _dropout_cost(x: Tensor, key: int, p: float, onto: Tensor | None = None) -> Cost:

@@ -65,6 +65,24 @@ def test_packed_attention_and_its_gradients(causal, d_v):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_sequences_are_bitwise_independent_of_the_batch(causal):
+    """A thread processes several sequences of a large batch in turn."""
+    torch.manual_seed(0)
+    lengths = torch.randint(1, 40, (70,)).tolist()
+    packed = sentences(lengths)
+    x, weights = torch.randn(sum(lengths), 3 * 64, requires_grad=True), torch.randn(sum(lengths), 64)
+    found = packed_attention(x, None, 2, 32, PackedMask(packed, packed, causal))
+    (grads,) = torch.autograd.grad((found * weights).sum(), x)
+    for number in (0, 3, 8, 40, 69):
+        rows = slice(*packed.starts[number : number + 2].tolist())
+        alone, one = x[rows].detach().requires_grad_(), sentences([lengths[number]])
+        result = packed_attention(alone, None, 2, 32, PackedMask(one, one, causal))
+        assert torch.equal(result, found[rows])
+        (grad,) = torch.autograd.grad((result * weights[rows]).sum(), alone)
+        assert torch.equal(grad, grads[rows])
+
+
 def test_extreme_scores_do_not_overflow():
     packed = sentences([3])
     q = torch.full((3, 16), 100.0, requires_grad=True)

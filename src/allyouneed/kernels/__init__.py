@@ -20,7 +20,19 @@ from allyouneed import lazy
 from allyouneed.kernels import background, disk_cache
 
 if TYPE_CHECKING:
-    from allyouneed.kernels import attention, dropout, launch, loss, matmul, precompile, product, records, simd, target
+    from allyouneed.kernels import (
+        attention,
+        attention_backward,
+        dropout,
+        launch,
+        loss,
+        matmul,
+        precompile,
+        product,
+        records,
+        simd,
+        target,
+    )
 
 __all__ = [
     "LANES",
@@ -28,6 +40,7 @@ __all__ = [
     "MASKED_BELOW",
     "Mode",
     "attention",
+    "attention_backward",
     "available",
     "background",
     "disk_cache",
@@ -47,7 +60,19 @@ __all__ = [
 __getattr__ = lazy.attach(
     __name__,
     {},
-    ("attention", "dropout", "launch", "loss", "matmul", "precompile", "product", "records", "simd", "target"),
+    (
+        "attention",
+        "attention_backward",
+        "dropout",
+        "launch",
+        "loss",
+        "matmul",
+        "precompile",
+        "product",
+        "records",
+        "simd",
+        "target",
+    ),
 )
 
 LANES = 16  # fp32 values in a vector

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from allyouneed.kernels import LANES, MASKED
 from allyouneed.kernels.compiler import kernel_function
-from allyouneed.kernels.records import Floats
 from allyouneed.kernels.simd import (
     broadcast,
     exp,
@@ -14,6 +13,7 @@ from allyouneed.kernels.simd import (
     log,
     maximum,
     multiply_add,
+    prefetch_line,
     reduce_max,
     reduce_sum,
     select_first,
@@ -22,6 +22,7 @@ from allyouneed.kernels.simd import (
 )
 
 ROWS = 4  # queries processed together
+_MAX_PREFETCHED = 64  # rows of a sequence
 
 
 class Span(NamedTuple):
@@ -40,14 +41,6 @@ class Four(NamedTuple):
     b: int
     c: int
     d: int
-
-
-class Columns(NamedTuple):
-    """A head's columns of a matrix; `first` is the index of their first element."""
-
-    rows: Floats
-    first: int
-    stride: int
 
 
 @kernel_function
@@ -69,6 +62,23 @@ def visible_keys(rows, span, causal):
 def indices_of(rows, stride, offset):
     """Return the indices at which a head's columns begin in four rows."""
     return Four(rows.a * stride + offset, rows.b * stride + offset, rows.c * stride + offset, rows.d * stride + offset)
+
+
+@kernel_function
+def share_of(span, number, total):
+    """Return one of `total` equal shares of a sequence, up to its 64th row: more might not fit into the cache."""
+    count, num_keys = min(span.end - span.begin, _MAX_PREFETCHED), min(span.num_keys, _MAX_PREFETCHED)
+    begin, end = span.begin + count * number // total, span.begin + count * (number + 1) // total
+    key_begin = span.key_begin + num_keys * number // total
+    return Span(begin, end, key_begin, span.key_begin + num_keys * (number + 1) // total - key_begin)
+
+
+@kernel_function
+def prefetch_rows(rows, stride, width, begin, end):
+    """Prefetch `width` columns of the rows from `begin` up to `end`."""
+    for row in range(begin, end):
+        for c in range(0, width, LANES):
+            prefetch_line(rows, row * stride + c)
 
 
 @kernel_function
@@ -141,34 +151,27 @@ def four_mixtures(weights, stride, values, first_value, value_stride, count):
 
 
 @kernel_function
-def clear(rows, first, stride, count, width):
-    """Set `width` columns of `count` rows to 0."""
-    for j in range(count):
-        for c in range(0, width, LANES):
-            store(rows, first + j * stride + c, broadcast(0.0))
+def copy_rows(rows, first, stride, width, count, factor, out):
+    """Copy `width` columns of `count` rows, times a factor, to out [count rounded up to 4, width].
 
-
-@kernel_function
-def add_outer_products(weights, weights_stride, rows, at, column, out, count):
-    """Add the outer products of four rows of weights and four rows of `rows` to sixteen columns of `out`.
-
-    at: indices at which the four rows begin; out: a `Columns`, of which `count` rows are updated.
+    Rows past the end repeat the last row.
     """
-    v0, v1 = load(rows, at.a + column), load(rows, at.b + column)
-    v2, v3 = load(rows, at.c + column), load(rows, at.d + column)
-    for j in range(count):
-        index = out.first + column + j * out.stride
-        summed = multiply_add(broadcast(weights[j]), v0, load(out.rows, index))
-        summed = multiply_add(broadcast(weights[weights_stride + j]), v1, summed)
-        summed = multiply_add(broadcast(weights[2 * weights_stride + j]), v2, summed)
-        summed = multiply_add(broadcast(weights[3 * weights_stride + j]), v3, summed)
-        store(out.rows, index, summed)
+    for row in range(-(-count // ROWS) * ROWS):
+        for c in range(0, width, LANES):
+            store(out, row * width + c, load(rows, first + min(row, count - 1) * stride + c) * factor)
 
 
 @kernel_function
-def dot(a, b, begin, width):
-    """Return the dot product of two rows that begin at the same index."""
-    summed = broadcast(0.0)
-    for c in range(begin, begin + width, LANES):
-        summed = multiply_add(load(a, c), load(b, c), summed)
-    return reduce_sum(summed)
+def add_mixtures(weights, stride, column, rows, width, count, out):
+    """Add mixtures of `count` rows [count, width] to four rows of `out`, by four columns of weights [count, stride]."""
+    for c in range(0, width, LANES):
+        to = column * width + c
+        o0, o1 = load(out, to), load(out, to + width)
+        o2, o3 = load(out, to + 2 * width), load(out, to + 3 * width)
+        for i in range(count):
+            row, at = load(rows, i * width + c), i * stride + column
+            o0 = multiply_add(broadcast(weights[at]), row, o0)
+            o1 = multiply_add(broadcast(weights[at + 1]), row, o1)
+            o2 = multiply_add(broadcast(weights[at + 2]), row, o2)
+            o3 = multiply_add(broadcast(weights[at + 3]), row, o3)
+        store_four(out, width, to, o0, o1, o2, o3)

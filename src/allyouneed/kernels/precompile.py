@@ -18,7 +18,7 @@ from allyouneed.kernels.launch import compile_kernel, load_kernel
 _ENGINE = "allyouneed.translation.engine"
 SEARCH = (f"{_ENGINE}.greedy.greedy", f"{_ENGINE}.greedy.step")
 BEAM = (f"{_ENGINE}.beam.search_beam",)
-STEP = tuple(f"allyouneed.kernels.{name}" for name in ("attention._attend", "attention._attend_backward"))
+STEP = tuple(f"allyouneed.kernels.{name}" for name in ("attention._attend", "attention_backward._attend_backward"))
 DROPOUT = tuple(f"allyouneed.kernels.dropout.{name}" for name in ("_drop", "_drop_onto"))
 LOSS = tuple(f"allyouneed.kernels.loss.{name}" for name in ("_lay_out", "_token_loss"))
 PRODUCTS = tuple(f"allyouneed.kernels.matmul.{name}" for name in ("_lay_out", "_lay_out_transposed", "_multiply"))

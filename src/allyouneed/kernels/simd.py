@@ -63,6 +63,17 @@ def store(typing, pointer, index, value):
 
 
 @intrinsic
+def prefetch_line(typing, pointer, index):
+    """Start to load the cache line with an element into the L2 cache; the element need not exist."""
+
+    def code(context, builder, signature, values):
+        prefetch(builder, pointer_to(builder, FLOAT, *values), locality=2)
+        return context.get_dummy_value()
+
+    return types.void(Floats, types.int64), code
+
+
+@intrinsic
 def store_bytes(typing, pointer, index, value):
     """Write sixteen integers from 0 to 255 as bytes, beginning at the byte with an index."""
 
@@ -355,11 +366,11 @@ def exp(x):
     return multiply_add(p, part * part, part + 1.0) * power_of_two(whole)
 
 
-def prefetch(builder, pointer):
-    """Emit a prefetch into the L1 cache; the address need not be valid."""
+def prefetch(builder, pointer, locality=3):
+    """Emit a prefetch into the L1 cache, with `locality` 2 into the L2 cache; the address need not be valid."""
     kinds = [pointer.type, INT, INT, INT]
     function = _declare(builder, "llvm.prefetch.p0", ir.VoidType(), kinds)
-    builder.call(function, [pointer, INT(0), INT(3), INT(1)])  # for reading, high locality, data cache
+    builder.call(function, [pointer, INT(0), INT(locality), INT(1)])  # for reading, from the data cache
 
 
 def relu(builder, value):

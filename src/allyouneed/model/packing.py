@@ -129,18 +129,18 @@ class _PackedAttention(torch.autograd.Function):
         layout = kernels.attention.Layout(mask.queries.starts, mask.keys.starts, mask.keys.max_length, mask.causal)
         ctx.sizes = num_heads, d_k, layout
         out, normalisers = kernels.attention.attend(*_split(projected, memory, num_heads * d_k), num_heads, layout)
-        ctx.save_for_backward(projected, memory, out, normalisers)
+        ctx.save_for_backward(projected, memory, normalisers)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        projected, memory, out, normalisers = ctx.saved_tensors
+        projected, memory, normalisers = ctx.saved_tensors
         num_heads, d_k, layout = ctx.sizes
         grads = torch.empty_like(projected), None if memory is None else torch.empty_like(memory)
         inputs, input_grads = _split(projected, memory, num_heads * d_k), _split(*grads, num_heads * d_k)
         grad = grad.contiguous()
-        kernels.attention.attend_backward(grad, *inputs, num_heads, layout, out, normalisers, input_grads)
+        kernels.attention_backward.attend_backward(grad, *inputs, num_heads, layout, normalisers, input_grads)
         return *grads, None, None, None
 
 

@@ -71,7 +71,8 @@ def encode(group, model: EncoderWeights, batch: SourceBatch, work: EncoderWorksp
         project(a, count, layer.projection, rounded, projected, Mode.SET)
         for sentence in range(first_sentence, last_sentence):
             row, end = batch.starts[sentence] - begin + first, batch.starts[sentence + 1] - begin + first
-            attend_sequence(attention, Span(row, end, row, end - row), scratch, work.mixed, work.log_normalisers)
+            span, none = Span(row, end, row, end - row), Span(0, 0, 0, 0)  # all rows are in the cache
+            attend_sequence(attention, span, none, scratch, work.mixed, work.log_normalisers)
         project(mixed, count, layer.output, rounded, x, Mode.ADD)
         norm_sublayer(model, x, count, layer.norm)
         feed_forward(model, layer.feed_forward, x, count, normed, inner, rounded)
