@@ -56,6 +56,14 @@ def own_products(monkeypatch):
 
 
 @pytest.fixture
+def bf16():
+    """Skip tests of bf16 products where the processor, or Numba's configured target, has none."""
+    pytest.importorskip("numba")
+    if not kernels.target.has_bf16():
+        pytest.skip("the processor has no AVX512_BF16")
+
+
+@pytest.fixture
 def vnni():
     """Skip tests of int8 translation where the processor, or Numba's configured target, cannot do it."""
     pytest.importorskip("numba")

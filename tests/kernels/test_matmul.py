@@ -4,7 +4,12 @@ import torch
 pytest.importorskip("numba")
 
 from allyouneed.kernels import Mode
-from allyouneed.kernels.matmul import _DEPTH, matmul
+from allyouneed.kernels.matmul import matmul
+from allyouneed.kernels.target import has_bf16
+from allyouneed.kernels.tiles import DEPTH
+
+FORMATS = [False, pytest.param(True, marks=pytest.mark.skipif(not has_bf16(), reason="no AVX512_BF16"))]
+formats = pytest.mark.parametrize("bf16", FORMATS, ids=["fp32", "bf16"])
 
 
 def matrix(rows: int, columns: int, transposed: bool, wider: int = 0) -> torch.Tensor:
@@ -14,73 +19,97 @@ def matrix(rows: int, columns: int, transposed: bool, wider: int = 0) -> torch.T
     return whole[:, :rows].T if transposed else whole[:, :columns]
 
 
+def product(a: torch.Tensor, b: torch.Tensor, bf16: bool) -> torch.Tensor:
+    """Return the exact product of two matrices, or of their values rounded to bf16."""
+    return a.bfloat16().double() @ b.bfloat16().double() if bf16 else a.double() @ b.double()
+
+
 def assert_product(found: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=2e-6 * float(expected.abs().max()))
 
 
+@formats
 @pytest.mark.parametrize("rows", [1, 12, 16, 37, 64, 500])
 @pytest.mark.parametrize("columns", [16, 48, 64])
-@pytest.mark.parametrize("depth", [16, 64, _DEPTH, _DEPTH + 48])
-def test_any_number_of_rows_in_both_layouts(rows, columns, depth):
+@pytest.mark.parametrize("depth", [16, 64, DEPTH, 2 * DEPTH + 48])
+def test_any_number_of_rows_in_both_layouts(rows, columns, depth, bf16):
     torch.manual_seed(rows)
     bias = torch.randn(columns)
     for transposed in (False, True):
         a, b = matrix(rows, depth, False), matrix(depth, columns, transposed)
-        assert_product(matmul(a, b), a.double() @ b.double())
-        assert_product(matmul(a, b, bias), a.double() @ b.double() + bias)
+        expected = product(a, b, bf16)
+        assert_product(matmul(a, b, bf16=bf16), expected)
+        assert_product(matmul(a, b, bias, bf16=bf16), expected + bias)
 
 
+@formats
 @pytest.mark.parametrize("rows", [16, 48, 496])
-@pytest.mark.parametrize("depth", [1, 2, 31, 32, 33, 100, _DEPTH - 1, _DEPTH + 1, 2 * _DEPTH + 7])
-def test_the_gradient_of_weights_has_any_depth(rows, depth):
+@pytest.mark.parametrize("depth", [1, 2, 31, 32, 33, 100, DEPTH - 1, DEPTH + 1, 2 * DEPTH + 7, 4 * DEPTH + 1])
+def test_the_gradient_of_weights_has_any_depth(rows, depth, bf16):
     torch.manual_seed(depth)
     a, b = matrix(rows, depth, True), matrix(depth, 48, False)
-    assert_product(matmul(a, b), a.double() @ b.double())
+    assert_product(matmul(a, b, bf16=bf16), product(a, b, bf16))
 
 
-@pytest.mark.parametrize("depth", [32, _DEPTH + 16])
-def test_write_modes(depth):
+@formats
+@pytest.mark.parametrize("depth", [32, 2 * DEPTH + 16])
+def test_write_modes(depth, bf16):
     torch.manual_seed(0)
     a, b, bias, onto = torch.randn(50, depth), torch.randn(depth, 80), torch.randn(80), torch.randn(50, 80)
-    expected = a.double() @ b.double() + bias
-    assert_product(matmul(a, b, bias, Mode.SET, onto.clone()), expected)
-    assert_product(matmul(a, b, bias, Mode.ADD, onto.clone()), expected + onto)
-    assert_product(matmul(a, b, bias, Mode.RELU), expected.relu())
+    expected = product(a, b, bf16) + bias
+    assert_product(matmul(a, b, bias, Mode.SET, onto.clone(), bf16), expected)
+    assert_product(matmul(a, b, bias, Mode.ADD, onto.clone(), bf16), expected + onto)
+    assert_product(matmul(a, b, bias, Mode.RELU, bf16=bf16), expected.relu())
 
 
-def test_only_the_given_columns_of_a_wider_matrix_are_written():
+@formats
+def test_only_the_given_columns_of_a_wider_matrix_are_written(bf16):
     torch.manual_seed(0)
     wide = torch.zeros(37, 96)
     a, b = matrix(37, 64, False, wider=16), matrix(64, 32, False, wider=48)
-    matmul(a, b, out=wide[:, 32:64])
-    assert_product(wide[:, 32:64], a.double() @ b.double())
+    matmul(a, b, out=wide[:, 32:64], bf16=bf16)
+    assert_product(wide[:, 32:64], product(a, b, bf16))
     assert wide[:, :32].eq(0).all()
     assert wide[:, 64:].eq(0).all()
     a, b = matrix(48, 37, True, wider=16), matrix(37, 64, False, wider=16)
-    assert_product(matmul(a, b), a.double() @ b.double())
+    assert_product(matmul(a, b, bf16=bf16), product(a, b, bf16))
     a, b = matrix(37, 48, False), matrix(48, 64, True, wider=32)
-    assert_product(matmul(a, b), a.double() @ b.double())
+    assert_product(matmul(a, b, bf16=bf16), product(a, b, bf16))
 
 
-def test_a_row_depends_neither_on_other_rows_nor_on_the_number_of_threads():
+@formats
+def test_a_row_depends_neither_on_other_rows_nor_on_the_number_of_threads(bf16):
     torch.manual_seed(0)
     a, b = torch.randn(1000, 256), torch.randn(256, 272)
-    whole = matmul(a, b)
+    whole = matmul(a, b, bf16=bf16)
     for rows in (slice(0, 1), slice(5, 300), slice(990, 1000)):
-        assert torch.equal(matmul(a[rows], b), whole[rows])
+        assert torch.equal(matmul(a[rows], b, bf16=bf16), whole[rows])
     threads = torch.get_num_threads()
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            assert torch.equal(matmul(a, b), whole)
+            assert torch.equal(matmul(a, b, bf16=bf16), whole)
     finally:
         torch.set_num_threads(threads)
 
 
-def test_nan_in_a_row_does_not_reach_other_rows():
+@formats
+def test_nan_in_a_row_does_not_reach_other_rows(bf16):
     """The padding of the last tile is never written."""
     a, b = torch.randn(13, 32), torch.randn(32, 48)
     a[12] = torch.nan
-    found = matmul(a, b)
+    found = matmul(a, b, bf16=bf16)
     assert found[:12].isfinite().all()
     assert found[12].isnan().all()
+
+
+@pytest.mark.skipif(not has_bf16(), reason="no AVX512_BF16")
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "3e38", "-1.5", "0x1.01p0", "0x1.03p0", "0x1.010002p0"])
+def test_packing_rounds_to_the_nearest_bf16_value_and_ties_to_even(number):
+    value = torch.tensor(float.fromhex(number))
+    expected = value.bfloat16().float()
+    for transposed in (False, True):  # packed by rows or by lines, as the left and as the right matrix
+        a = matrix(16, 16, transposed).zero_()
+        a[0, 0] = value
+        for found in (matmul(a, torch.eye(16), bf16=True), matmul(torch.eye(16), a, bf16=True)):
+            torch.testing.assert_close(found[0, 0], expected, rtol=0, atol=0, equal_nan=True)

@@ -12,7 +12,7 @@ import llvmlite.binding as llvm
 
 FEATURES = """
 from allyouneed.kernels import product, target
-print(target.has_avx512(), target.has_vnni(), target.is_amd())
+print(target.has_avx512(), target.has_vnni(), target.is_amd(), target.has_bf16())
 """
 
 
@@ -36,19 +36,23 @@ def run(code: str, **environment: str) -> str:
     ids=str,
 )
 def test_a_narrow_target_has_no_avx512(environment):
-    assert run(FEATURES, **environment).split()[:2] == ["False", "False"]
+    avx512, vnni, _, bf16 = run(FEATURES, **environment).split()
+    assert avx512 == vnni == bf16 == "False"
 
 
-@pytest.mark.parametrize(("name", "avx512", "vnni"), [("skylake-avx512", True, False), ("cascadelake", True, True)])
-def test_features_are_common_to_host_and_configured_processor(name, avx512, vnni):
+@pytest.mark.parametrize(
+    ("name", "vnni", "bf16"), [("skylake-avx512", False, False), ("cascadelake", True, False), ("cooperlake", True, True)]
+)
+def test_features_are_common_to_host_and_configured_processor(name, vnni, bf16):
     host = llvm.get_host_cpu_features()
-    expected = [avx512 and host["avx512f"], vnni and host["avx512vnni"], False]
+    expected = [host["avx512f"], vnni and host["avx512vnni"], False, bf16 and host["avx512bf16"]]
     assert run(FEATURES, NUMBA_CPU_NAME=name).split() == [str(value) for value in expected]
 
 
 def test_the_default_target_is_the_host():
     host, name = llvm.get_host_cpu_features(), llvm.get_host_cpu_name()
     expected = [bool(host.get("avx512f")), bool(host.get("avx512vnni")), name.startswith("znver")]
+    expected.append(bool(host.get("avx512bf16")))
     assert run(FEATURES).split() == [str(value) for value in expected]
 
 

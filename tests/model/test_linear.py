@@ -28,6 +28,33 @@ def test_values_and_gradients(own_products, bias, relu, widths, shape):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5)
 
 
+def rounded(plain: bool, **arguments) -> list[torch.Tensor]:
+    """Return `results` under bf16 autocast."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return results(plain, **arguments)
+
+
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("widths", [(48,), (32, 32, 16)])
+def test_bf16_products_are_closer_to_fp32_than_autocast_is(bf16, relu, widths):
+    """Both round what they multiply, but autocast also rounds the outputs."""
+    arguments = {"bias": True, "relu": relu, "widths": widths, "shape": (75, 64)}
+    exact, ours, pytorchs = results(True, **arguments), rounded(False, **arguments), rounded(True, **arguments)
+    for right, found, other in zip(exact, ours, pytorchs, strict=True):
+        assert found.dtype == torch.float32
+        error, bound = (found - right).norm(), (other.float() - right).norm()
+        assert error <= bound
+        assert error < 0.01 * right.norm()
+
+
+def test_processor_without_bf16_products_leaves_autocast_to_pytorch(monkeypatch):
+    monkeypatch.setattr(kernels, "has_bf16", lambda: False)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not kernels.multiplies_in_bf16()
+        assert Linear(64, 64)(torch.randn(8, 64)).dtype == torch.bfloat16
+    assert not kernels.multiplies_in_bf16()
+
+
 def test_input_without_gradient_and_expanded_gradient(own_products):
     linear, x = Linear(32, 48), torch.randn(20, 32)
     y = linear(x)
@@ -47,5 +74,7 @@ def test_which_products_use_the_kernel(monkeypatch):
     assert not kernels.multiplies(64, x.double(), wide.double())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not kernels.multiplies(64, x, wide)
+        assert kernels.multiplies(1, x, narrow, bf16=True)
+        assert not kernels.multiplies(64, x, odd, bf16=True)
     monkeypatch.setattr(kernels, "_is_amd_with_avx512", lambda: False)
     assert not kernels.multiplies(64, x, wide)

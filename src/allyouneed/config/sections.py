@@ -305,7 +305,9 @@ class TrainingConfig(Section):
         default=False, description="Train with the plain PyTorch reference implementation, which is slow"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="auto", description="Number format; auto: bf16 autocast on CUDA, fp32 elsewhere"
+        default="auto",
+        description="Number format of matrix products; auto: bf16 autocast on CUDA, fp32 elsewhere; bf16 on a CPU: about "
+        "1.5 times as fast as fp32 where it has AVX512_BF16, with fp32 sums, weights and gradients; slower elsewhere",
     )
 
     @field_validator("freeze", mode="before")

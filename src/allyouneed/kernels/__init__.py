@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         records,
         simd,
         target,
+        tiles,
     )
 
 __all__ = [
@@ -45,16 +46,19 @@ __all__ = [
     "background",
     "disk_cache",
     "dropout",
+    "has_bf16",
     "installed",
     "launch",
     "loss",
     "matmul",
     "multiplies",
+    "multiplies_in_bf16",
     "precompile",
     "product",
     "records",
     "simd",
     "target",
+    "tiles",
     "usable",
 ]
 __getattr__ = lazy.attach(
@@ -72,6 +76,7 @@ __getattr__ = lazy.attach(
         "records",
         "simd",
         "target",
+        "tiles",
     ),
 )
 
@@ -96,19 +101,41 @@ def usable(*tensors: Tensor) -> bool:
     )
 
 
-def multiplies(rows: int, x: Tensor, *weights: Tensor) -> bool:
-    """Return whether `matmul` is faster than PyTorch for x and its gradients.
+def multiplies(rows: int, x: Tensor, *weights: Tensor, bf16: bool = False) -> bool:
+    """Return whether to use `matmul`, rather than PyTorch, for x and its gradients.
 
-    This is the case for large matrices on AMD processors with AVX-512, for which PyTorch's MKL is not optimised.
+    In fp32 it is faster for large matrices on AMD processors with AVX-512, for which PyTorch's MKL is not optimised. In
+    bf16 it always is.
 
     Args:
         rows: Number of rows of x.
         x: Input [..., in_features].
         weights: Weights [out_features, in_features] that x is multiplied with.
+        bf16: The result of `multiplies_in_bf16`.
     """
     sizes = [size for weight in weights for size in weight.shape]
-    fits = rows >= _MIN_ROWS and min(sizes) >= _MIN_SIZE and all(size % LANES == 0 for size in sizes)
-    return fits and usable(x, *weights) and not torch.is_autocast_enabled("cpu") and _is_amd_with_avx512()
+    if any(size % LANES for size in sizes) or not usable(x, *weights):
+        return False
+    if bf16 or torch.is_autocast_enabled("cpu"):
+        return bf16
+    return rows >= _MIN_ROWS and min(sizes) >= _MIN_SIZE and _is_amd_with_avx512()
+
+
+def multiplies_in_bf16() -> bool:
+    """Return whether `matmul` is to multiply in bf16: under bf16 autocast, on a processor with AVX512_BF16."""
+    if not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") != torch.bfloat16:
+        return False
+    return available() and has_bf16()
+
+
+@cache
+def has_bf16() -> bool:
+    """Return whether Numba is installed and the processor has AVX512_BF16."""
+    if not installed():
+        return False
+    from allyouneed.kernels import target  # loads Numba, which is optional
+
+    return target.has_bf16()
 
 
 @cache

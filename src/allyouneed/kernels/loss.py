@@ -45,14 +45,22 @@ class TokenLoss:
         rows: Maximum number of rows in a call.
         parts: certain, uniform and share.
         teacher_weight: The teacher's output embeddings [vocabulary, its d_model], or None without a teacher.
+        bf16: Whether the products round to bf16, if the size of the vocabulary is a multiple of 16.
     """
 
-    def __init__(self, weight: Tensor, rows: int, parts: tuple[float, float, float], teacher_weight: Tensor | None):
+    def __init__(
+        self,
+        weight: Tensor,
+        rows: int,
+        parts: tuple[float, float, float],
+        teacher_weight: Tensor | None,
+        bf16: bool = False,
+    ):
         self._vocab_size, self._depth = weight.shape
         self._parts = parts
         self._weight, self._teacher_weight = weight, teacher_weight
         weights = [weight] if teacher_weight is None else [weight, teacher_weight]
-        self._wide = multiplies(rows, weight, *weights)
+        self._wide, self._bf16 = multiplies(rows, weight, *weights, bf16=bf16), bf16
         self._logits = torch.empty(rows, pad_to_lanes(self._vocab_size))
         self._zeros = torch.zeros(max(self._logits.shape[1], self._depth))
         self._teacher_logits = self._logits if teacher_weight is None else torch.empty_like(self._logits)
@@ -80,9 +88,9 @@ class TokenLoss:
         logits, teacher_logits = self._logits[:rows], self._teacher_logits[:rows]
         losses = torch.empty(2, rows)
         if wide:
-            matmul(hidden, self._weight.T, out=logits)
+            matmul(hidden, self._weight.T, out=logits, bf16=self._bf16)
             if teacher_hidden is not None and self._teacher_weight is not None:
-                matmul(teacher_hidden, self._teacher_weight.T, out=teacher_logits)
+                matmul(teacher_hidden, self._teacher_weight.T, out=teacher_logits, bf16=self._bf16)
         certain, uniform, share = self._parts
         arguments = _Arguments(
             hidden=hidden,
@@ -107,7 +115,7 @@ class TokenLoss:
         )
         _token_loss(-(-rows // _ROWS), arguments)
         if wide and grad_hidden is not None:
-            matmul(logits, self._weight, out=grad_hidden)
+            matmul(logits, self._weight, out=grad_hidden, bf16=self._bf16)
         return logits[:, : self._vocab_size], losses[0].sum(), losses[1].sum()
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from allyouneed.kernels import disk_cache
 from allyouneed.kernels.launch import compile_kernel, load_kernel
+from allyouneed.kernels.target import has_bf16
 
 # Kernels by purpose. Those of a group share functions, which Numba reads once for all kernels of a process.
 _ENGINE = "allyouneed.translation.engine"
@@ -22,8 +23,9 @@ STEP = tuple(f"allyouneed.kernels.{name}" for name in ("attention._attend", "att
 DROPOUT = tuple(f"allyouneed.kernels.dropout.{name}" for name in ("_drop", "_drop_onto"))
 LOSS = tuple(f"allyouneed.kernels.loss.{name}" for name in ("_lay_out", "_token_loss"))
 PRODUCTS = tuple(f"allyouneed.kernels.matmul.{name}" for name in ("_lay_out", "_lay_out_transposed", "_multiply"))
+BF16_PRODUCTS = tuple(f"{name}_bf16" for name in PRODUCTS)
 ENCODER = (f"{_ENGINE}.encoder.encode", "allyouneed.kernels.product._multiply")
-ALL = ((*ENCODER, *SEARCH), (*BEAM, *DROPOUT, *STEP, *LOSS, *PRODUCTS))
+ALL = ((*ENCODER, *SEARCH), (*BEAM, *DROPOUT, *STEP, *LOSS, *PRODUCTS, *(BF16_PRODUCTS if has_bf16() else ())))
 
 
 def precompile(groups: Sequence[Sequence[str]], on_cold: Callable[[], None]) -> None:

@@ -31,6 +31,22 @@ _BYTE = ir.IntType(8)
 FLOAT_VECTOR, INT_VECTOR = ir.VectorType(FLOAT, LANES), ir.VectorType(INT, LANES)
 
 
+class _BFloat(ir.Type):
+    """LLVM's type of a bf16 value, which llvmlite lacks."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloat)
+
+    def __hash__(self) -> int:
+        return hash(_BFloat)
+
+
+_BF16_VECTOR, _BF16_PAIRS = ir.VectorType(_BFloat(), LANES), ir.VectorType(_BFloat(), 2 * LANES)
+
+
 @register_model(_Lanes)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager, front_end_type):
@@ -74,6 +90,26 @@ def prefetch_line(typing, pointer, index):
 
 
 @intrinsic
+def store_lanes(typing, pointer, index, value, first, end):
+    """Write the lanes from `first` to before `end`, which may exceed the vector; lane 0 would be at the index."""
+
+    def code(context, builder, signature, values):
+        pointer, index, value, first, end = values
+        numbers = ir.Constant(INT_VECTOR, list(range(LANES)))
+        first, end = (splat(builder, builder.trunc(bound, INT)) for bound in (first, end))
+        mask = builder.and_(
+            builder.icmp_signed(">=", numbers, first), builder.icmp_signed("<", numbers, end)
+        )
+        address = pointer_to(builder, FLOAT, pointer, index)
+        kinds = [FLOAT_VECTOR, address.type, INT, mask.type]
+        function = _declare(builder, f"llvm.masked.store.v{LANES}f32.p0", ir.VoidType(), kinds)
+        builder.call(function, [value, address, INT(4), mask])
+        return context.get_dummy_value()
+
+    return types.void(Floats, types.int64, lanes, types.int64, types.int64), code
+
+
+@intrinsic
 def store_bytes(typing, pointer, index, value):
     """Write sixteen integers from 0 to 255 as bytes, beginning at the byte with an index."""
 
@@ -105,25 +141,96 @@ def transpose(typing, source, index, stride, last, target, target_index, target_
 
     def code(context, builder, signature, values):
         source, index, stride, last, target, target_index, target_stride = values
-        rows = []
-        for number in range(LANES):
-            at = builder.add(index, builder.mul(stride, LONG(number)))
-            at = builder.select(builder.icmp_signed("<", at, last), at, last)
-            rows.append(builder.load(pointer_to(builder, FLOAT, source, at), typ=FLOAT_VECTOR, align=4))
-        for bit in (1, 2, 4, 8):  # rows whose indices differ in this bit swap their off-diagonal blocks
-            for number in (number for number in range(LANES) if not number & bit):
-                pair = rows[number], rows[number + bit]
-                upper = [lane + LANES - bit if lane & bit else lane for lane in range(LANES)]
-                lower = [lane + LANES if lane & bit else lane + bit for lane in range(LANES)]
-                rows[number], rows[number + bit] = (
-                    builder.shuffle_vector(*pair, ir.Constant(INT_VECTOR, taken)) for taken in (upper, lower)
-                )
-        for number, row in enumerate(rows):
+        rows = [_read(builder, source, at) for at in _row_starts(builder, index, stride, last)]
+        for number, row in enumerate(_transposed(builder, rows)):
             at = builder.add(target_index, builder.mul(target_stride, LONG(number)))
             builder.store(row, pointer_to(builder, FLOAT, target, at), align=4)
         return context.get_dummy_value()
 
     return types.void(Floats, *[types.int64] * 3, Floats, types.int64, types.int64), code
+
+
+@intrinsic
+def transpose_pairs(typing, source, index, stride, last, pairs, target, target_index, target_stride):
+    """Write sixteen rows of bf16 pairs as sixteen columns, like `transpose`, but no more than `pairs` of them.
+
+    Args:
+        pairs: Pairs that remain in a row, a multiple of 8.
+    """
+
+    def code(context, builder, signature, values):
+        source, index, stride, last, pairs, target, target_index, target_stride = values
+        is_whole = builder.icmp_signed(">=", pairs, LONG(LANES))
+        second = builder.select(is_whole, LONG(LANES), LONG(0))  # where there is none, the first is read again
+        rows = []
+        for at in _row_starts(builder, index, stride, last):
+            halves = (_read(builder, source, at), _read(builder, source, builder.add(at, second)))
+            rows.append(_join(builder, halves, list(range(2 * LANES))))
+        columns = _transposed(builder, rows)
+        half = LANES // 2
+
+        def write(numbers):
+            for number in numbers:
+                at = builder.add(target_index, builder.mul(target_stride, LONG(number)))
+                builder.store(columns[number], pointer_to(builder, FLOAT, target, at), align=4)
+
+        write(range(half))
+        with builder.if_then(is_whole):
+            write(range(half, LANES))
+        return context.get_dummy_value()
+
+    return types.void(Floats, *[types.int64] * 4, Floats, types.int64, types.int64), code
+
+
+def _row_starts(builder, index, stride, last):
+    """Emit the indices of sixteen rows, at most `last`."""
+    for number in range(LANES):
+        at = builder.add(index, builder.mul(stride, LONG(number)))
+        yield builder.select(builder.icmp_signed("<", at, last), at, last)
+
+
+def _read(builder, pointer, index):
+    return builder.load(pointer_to(builder, FLOAT, pointer, index), typ=FLOAT_VECTOR, align=4)
+
+
+def _transposed(builder, rows):
+    """Emit the columns of sixteen vectors."""
+    for bit in (1, 2, 4, 8):  # rows whose indices differ in this bit swap their off-diagonal blocks
+        for number in (number for number in range(LANES) if not number & bit):
+            pair = rows[number], rows[number + bit]
+            upper = [lane + LANES - bit if lane & bit else lane for lane in range(LANES)]
+            lower = [lane + LANES if lane & bit else lane + bit for lane in range(LANES)]
+            rows[number], rows[number + bit] = (
+                builder.shuffle_vector(*pair, ir.Constant(INT_VECTOR, taken)) for taken in (upper, lower)
+            )
+    return rows
+
+
+# ---- pairs of bf16 values, each in the 32 bits of a lane
+
+
+@intrinsic
+def pair_lines(typing, first, second):
+    """Return lanes with a pair of bf16 values each: the lane of `first` and the lane of `second`, rounded to even."""
+
+    def code(context, builder, signature, values):
+        return _join(builder, values, [each for lane in range(LANES) for each in (lane, lane + LANES)])
+
+    return lanes(lanes, lanes), code
+
+
+def _join(builder, halves, order):
+    """Emit two vectors rounded to bf16, their values in an order, as a vector of pairs."""
+    first, second = (builder.fptrunc(half, _BF16_VECTOR) for half in halves)
+    both = builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(INT, 2 * LANES), order))
+    return builder.bitcast(both, FLOAT_VECTOR)
+
+
+def multiply_pairs(builder, a, b, summed):
+    """Emit `summed` plus the dot product of two bf16 pairs, lane by lane (AVX512_BF16)."""
+    name = "llvm.x86.avx512bf16.dpbf16ps.512"
+    function = _declare(builder, name, FLOAT_VECTOR, [FLOAT_VECTOR, _BF16_PAIRS, _BF16_PAIRS])
+    return builder.call(function, [summed, *(builder.bitcast(pairs, _BF16_PAIRS) for pairs in (a, b))])
 
 
 # ---- arithmetic on vectors, and on vectors and numbers

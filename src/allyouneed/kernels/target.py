@@ -13,8 +13,9 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 # A dot product of unsigned and signed bytes, which LLVM compiles to the widest registers of the target ("zmm" with
-# AVX-512) and to the VNNI instruction ("vpdpbusd") if the target has it.
-_BYTE_PRODUCTS = """
+# AVX-512) and to the VNNI instruction ("vpdpbusd") if the target has it; and the rounding of fp32 to bf16, for which
+# AVX512_BF16 has an instruction ("vcvtneps2bf16").
+_PROBE = """
 declare i32 @llvm.vector.reduce.add.v64i32(<64 x i32>)
 define i32 @sum_of_products(<64 x i8> %a, <64 x i8> %b) {
     %unsigned = zext <64 x i8> %a to <64 x i32>
@@ -22,6 +23,10 @@ define i32 @sum_of_products(<64 x i8> %a, <64 x i8> %b) {
     %products = mul <64 x i32> %unsigned, %signed
     %sum = call i32 @llvm.vector.reduce.add.v64i32(<64 x i32> %products)
     ret i32 %sum
+}
+define <16 x bfloat> @round(<16 x float> %values) {
+    %rounded = fptrunc <16 x float> %values to <16 x bfloat>
+    ret <16 x bfloat> %rounded
 }
 """
 
@@ -34,6 +39,11 @@ def has_avx512() -> bool:
 def has_vnni() -> bool:
     """Return whether kernels may use the byte products of AVX-512 VNNI."""
     return all(_uses(assembly, "vpdpbusd", "zmm") for assembly in _assemblies())
+
+
+def has_bf16() -> bool:
+    """Return whether kernels may use the dot products of bf16 pairs of AVX512_BF16."""
+    return all(_uses(assembly, "vcvtneps2bf16", "zmm") for assembly in _assemblies())
 
 
 def is_amd() -> bool:
@@ -53,7 +63,7 @@ def _compiled_for() -> tuple[str, str]:
 
 @cache
 def _assemblies() -> tuple[str, ...]:
-    """Compile the byte products for Numba's target and for the target as the user configured it.
+    """Compile the probe for Numba's target and for the target as the user configured it.
 
     The two differ: Numba adds the host's features to a configured processor, and the host's processor to configured
     features. A kernel may use an instruction set that both have.
@@ -70,4 +80,4 @@ def _assemblies() -> tuple[str, ...]:
 
 def _assembly(name: str, features: str) -> str:
     target = llvm.Target.from_triple(llvm.get_process_triple())
-    return target.create_target_machine(cpu=name, features=features).emit_assembly(llvm.parse_assembly(_BYTE_PRODUCTS))
+    return target.create_target_machine(cpu=name, features=features).emit_assembly(llvm.parse_assembly(_PROBE))

@@ -17,9 +17,10 @@ def can_pack(model: Transformer) -> bool:
     if not model.packable or model.plain or active_probe(model, None):
         return False
     weight = model.output.weight
-    if weight.device.type == "cpu" and weight.dtype != torch.float32:
+    half = torch.is_autocast_enabled(weight.device.type)
+    if weight.device.type == "cpu" and (weight.dtype != torch.float32 or half != kernels.multiplies_in_bf16()):
         return False
-    return packs(model.config, weight.device, torch.is_autocast_enabled(weight.device.type))
+    return packs(model.config, weight.device, half)
 
 
 def packs(config: ModelConfig, device: torch.device, half: bool) -> bool:
@@ -34,7 +35,8 @@ def packs(config: ModelConfig, device: torch.device, half: bool) -> bool:
     if device.type == "cuda":
         return half and d_k == d_v and d_k % 8 == 0 and flash_attention_works(device, d_k)
     is_whole = all(width % kernels.LANES == 0 for width in (config.d_model, d_k, d_v))
-    return device.type == "cpu" and not half and kernels.available() and is_whole
+    is_fast = kernels.available() and (not half or kernels.has_bf16())
+    return device.type == "cpu" and is_fast and is_whole
 
 
 def packed_hidden(model: Transformer, source: Packed, target: Packed) -> Tensor:

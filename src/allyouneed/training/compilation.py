@@ -10,6 +10,7 @@ import torch
 from allyouneed import kernels
 from allyouneed.config import Config
 from allyouneed.training.distributed import Ranks
+from allyouneed.training.step import uses_bf16
 
 _SMALLEST_LARGE = 256  # smaller products are never compiled, see `kernels.multiplies`
 
@@ -41,8 +42,10 @@ def compile_kernels(config: Config, device: torch.device, ranks: Ranks, show: Ca
         show("compiling kernels for this machine (once, not counted in --minutes; seconds on two idle cores) ...")
 
     precompile = kernels.precompile  # loads Numba, which is optional
-    large = precompile.PRODUCTS if model.d_model >= _SMALLEST_LARGE else ()
-    training = (*precompile.DROPOUT, *precompile.STEP, *precompile.LOSS, *large)
+    products = precompile.PRODUCTS if model.d_model >= _SMALLEST_LARGE else ()
+    if uses_bf16(config.training, device):
+        products = precompile.BF16_PRODUCTS if kernels.has_bf16() else ()
+    training = (*precompile.DROPOUT, *precompile.STEP, *precompile.LOSS, *products)
     precompile.precompile([(*training, *precompile.BEAM), (*precompile.ENCODER, *precompile.SEARCH)], announce)
     if was_cold:
         show(f"compiled the kernels in {time.monotonic() - started:.0f} seconds")

@@ -73,11 +73,11 @@ def chunked_cross_entropy(
         The smoothed loss (which can be differentiated once) and the negative log-likelihood, both summed over tokens in
         nats.
     """
-    device = hidden.device.type
-    if torch.is_autocast_enabled(device):  # cast once, not per chunk
+    device, bf16 = hidden.device.type, kernels.multiplies_in_bf16()
+    if torch.is_autocast_enabled(device) and not (bf16 and kernels.usable(hidden, weight)):  # once, not per chunk
         hidden = hidden.to(torch.get_autocast_dtype(device))
     with torch.autocast(device, enabled=False):
-        return _ChunkedCrossEntropy.apply(hidden, weight, targets, smoothing, teacher)  # type: ignore[no-untyped-call]
+        return _ChunkedCrossEntropy.apply(hidden, weight, targets, smoothing, teacher, bf16)  # type: ignore[no-untyped-call]
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -85,14 +85,20 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float, teacher: TeacherLogits | None
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        smoothing: float,
+        teacher: TeacherLogits | None,
+        bf16: bool,
     ) -> tuple[Tensor, Tensor]:
         needs_hidden, needs_weight = ctx.needs_input_grad[:2]
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
         grad_weight = (torch.empty_like if len(hidden) else torch.zeros_like)(weight) if needs_weight else None
         loss, nll = (hidden.new_zeros((), dtype=torch.float32) for _ in range(2))
         rows = min(len(hidden), max(_MIN_ROWS, _CHUNK_ELEMENTS[hidden.device.type] // len(weight)))
-        chunk_loss = _chunk_loss(hidden, weight.detach(), rows, smoothing, teacher)
+        chunk_loss = _chunk_loss(hidden, weight.detach(), rows, smoothing, teacher, bf16)
         for start in range(0, len(hidden), max(1, rows)):
             part = slice(start, start + rows)
             chunk = hidden[part]
@@ -102,7 +108,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             loss += part_loss
             nll += part_nll
             if grad_weight is not None:
-                _accumulate_product(grad_weight, grad_logits.T, chunk, first=start == 0)
+                _accumulate_product(grad_weight, grad_logits.T, chunk, start == 0, bf16)
         ctx.gradients = grad_hidden, grad_weight
         ctx.mark_non_differentiable(nll)
         return loss, nll
@@ -114,13 +120,13 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             raise RuntimeError("the gradients of this loss were already used: compute the loss again")
         gradients, ctx.gradients = ctx.gradients, None
         scaled = (None if gradient is None else gradient.mul_(grad_loss.to(gradient.dtype)) for gradient in gradients)
-        return *scaled, None, None, None
+        return *scaled, None, None, None, None
 
 
-def _accumulate_product(total: Tensor, a: Tensor, b: Tensor, first: bool) -> None:
+def _accumulate_product(total: Tensor, a: Tensor, b: Tensor, first: bool, bf16: bool) -> None:
     """Compute total = a @ b for the first chunk, total += a @ b for later chunks."""
-    if kernels.multiplies(len(b), b, total):
-        kernels.matmul.matmul(a, b, mode=kernels.Mode.SET if first else kernels.Mode.ADD, out=total)
+    if kernels.multiplies(len(b), b, total, bf16=bf16):
+        kernels.matmul.matmul(a, b, mode=kernels.Mode.SET if first else kernels.Mode.ADD, out=total, bf16=bf16)
     elif a.dtype == total.dtype:
         total.addmm_(a, b, beta=0 if first else 1)
     else:
@@ -129,13 +135,13 @@ def _accumulate_product(total: Tensor, a: Tensor, b: Tensor, first: bool) -> Non
 
 
 def _chunk_loss(
-    hidden: Tensor, weight: Tensor, rows: int, smoothing: float, teacher: TeacherLogits | None
+    hidden: Tensor, weight: Tensor, rows: int, smoothing: float, teacher: TeacherLogits | None, bf16: bool
 ) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     """Return the function for the loss and gradients of up to `rows` tokens: compiled, or the reference."""
     teacher_weight, share = (None, 0.0) if teacher is None else (teacher.weight.to(teacher.hidden.dtype), teacher.share)
     parts = (1 - share) * (1 - smoothing), (1 - share) * smoothing / len(weight), share
     if kernels.usable(hidden, weight) and (teacher is None or kernels.usable(teacher.hidden, teacher.weight)):
-        return kernels.loss.TokenLoss(weight, rows, parts, teacher_weight)
+        return kernels.loss.TokenLoss(weight, rows, parts, teacher_weight, bf16)
     return PlainTokenLoss(weight.to(hidden.dtype), rows, parts, teacher_weight)
 
 

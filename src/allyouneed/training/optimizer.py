@@ -1,7 +1,8 @@
 """Adam (section 5.3), or Muon for the weight matrices (Jordan et al. 2024).
 
 Muon replaces a matrix's momentum by the nearest orthogonal matrix (Newton-Schulz iteration), so that all directions are
-updated at the same rate. It runs in fp32; `torch.optim.Muon` iterates in bf16, which is slow on many CPUs.
+updated at the same rate. It iterates in fp32, or with `training.precision` bf16 in bf16 on processors with bf16 products;
+`torch.optim.Muon` always iterates in bf16, which is slow on many CPUs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from allyouneed import kernels
 from allyouneed.config import TrainingConfig
 
 
@@ -41,7 +43,8 @@ def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: f
         optimizers.append(AdamW(rest, learning_rate, betas, epsilon, decay, fused=fused))
     if matrices:
         rate = training.matrix_learning_rate
-        optimizers.append(Muon(matrices.values(), rate, weight_decay=training.weight_decay))
+        bf16 = training.precision == "bf16" and next(model.parameters()).device.type == "cpu" and kernels.has_bf16()
+        optimizers.append(Muon(matrices.values(), rate, weight_decay=training.weight_decay, bf16=bf16))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
@@ -61,12 +64,19 @@ class Muon(Optimizer):
         lr: Learning rate.
         momentum: Decay of the momentum.
         weight_decay: Decoupled weight decay.
+        bf16: Whether to iterate in bf16; momentum and weights remain fp32.
     """
 
     def __init__(
-        self, parameters: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        bf16: bool = False,
     ):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self._bf16 = bf16
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # no closure: gradients exist already
@@ -83,25 +93,28 @@ class Muon(Optimizer):
                 self.state[weight]["momentum"] = torch.zeros_like(weight)
         buffers = [self.state[weight]["momentum"] for weight in weights]
         torch._foreach_lerp_(buffers, gradients, 1 - momentum)
-        updates = orthogonalise(torch.stack(torch._foreach_lerp(gradients, buffers, momentum)))
+        updates = orthogonalise(torch.stack(torch._foreach_lerp(gradients, buffers, momentum)), self._bf16)
         rows, columns = weights[0].shape
         torch._foreach_mul_(weights, 1 - rate * decay)
         torch._foreach_add_(weights, updates.unbind(), alpha=-rate * max(1.0, rows / columns) ** 0.5)
 
 
-def orthogonalise(matrices: Tensor) -> Tensor:
+def orthogonalise(matrices: Tensor, bf16: bool = False) -> Tensor:
     """Map the singular values of matrices to about 1, keeping the singular vectors.
 
     Each matrix is divided by its Frobenius norm, so that its singular values are at most 1. Values above 0.003 are
     mapped to between 0.8 and 1.2; smaller values stay smaller. Batches of 16 matrices stay in the cache.
 
     Args:
-        matrices: Matrices, [count, rows, columns].
+        matrices: Matrices, [count, rows, columns], in fp32.
+        bf16: Whether to iterate in bf16.
     """
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT.contiguous() if tall else matrices
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    x = torch.cat([_iterate(part) for part in x.split(16)])
+    margin, quintics = (_MARGIN, _BF16_QUINTICS) if bf16 else (1.0, _QUINTICS)
+    x = x / (margin * x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x = x.bfloat16() if bf16 else x
+    x = torch.cat([_iterate(part, quintics) for part in x.split(16)]).float()
     return x.mT if tall else x
 
 
@@ -113,16 +126,20 @@ _QUINTICS = (
     (3.505570617244, -2.626653835618, 0.525719404820),
     (2.490115939444, -1.834275082753, 0.436834706895),
 )
+# In bf16, rounding takes singular values past the range of the next quintic, outside of which it diverges. All but the
+# last therefore map a range that is wider by a margin, as their authors do.
+_MARGIN = 1.01
+_BF16_QUINTICS = (*((a / _MARGIN, b / _MARGIN**3, c / _MARGIN**5) for a, b, c in _QUINTICS[:-1]), _QUINTICS[-1])
 
 
-def _iterate(x: Tensor) -> Tensor:
+def _iterate(x: Tensor, quintics: Iterable[tuple[float, float, float]]) -> Tensor:
     """Apply x <- a·x + (b·gram + c·gram²)·x per quintic, alternating between two buffers."""
     gram, sums, other = (
         x.new_empty(len(x), x.shape[1], x.shape[1]),
         x.new_empty(len(x), x.shape[1], x.shape[1]),
         torch.empty_like(x),
     )
-    for a, b, c in _QUINTICS:
+    for a, b, c in quintics:
         torch.bmm(x, x.mT, out=gram)
         torch.baddbmm(gram, gram, gram, beta=b, alpha=c, out=sums)
         torch.baddbmm(x, sums, x, beta=a, out=other)
