@@ -50,9 +50,8 @@ TOY = [
 def own_products(monkeypatch):
     """Use `kernels.matmul` for all sizes that it supports, on any processor."""
     pytest.importorskip("numba")
-    monkeypatch.setattr("allyouneed.kernels._is_amd_with_avx512", lambda: True)
+    monkeypatch.setattr("allyouneed.kernels.choice.is_faster", lambda width: True)
     monkeypatch.setattr("allyouneed.kernels._MIN_ROWS", 1)
-    monkeypatch.setattr("allyouneed.kernels._MIN_SIZE", 16)
 
 
 @pytest.fixture

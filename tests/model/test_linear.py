@@ -44,7 +44,7 @@ def test_bf16_products_are_closer_to_fp32_than_autocast_is(bf16, relu, widths):
         assert found.dtype == torch.float32
         error, bound = (found - right).norm(), (other.float() - right).norm()
         assert error <= bound
-        assert error < 0.01 * right.norm()
+        assert error < 0.03 * right.norm()
 
 
 def test_processor_without_bf16_products_leaves_autocast_to_pytorch(monkeypatch):
@@ -66,7 +66,7 @@ def test_input_without_gradient_and_expanded_gradient(own_products):
 
 def test_which_products_use_the_kernel(monkeypatch):
     x, wide, narrow, odd = torch.randn(64, 256), torch.randn(256, 256), torch.randn(128, 256), torch.randn(257, 256)
-    monkeypatch.setattr(kernels, "_is_amd_with_avx512", lambda: True)
+    monkeypatch.setattr(kernels.choice, "_speedups", {256: 1.1, 512: 1.2})
     assert kernels.multiplies(64, x, wide)
     assert not kernels.multiplies(63, x, wide)
     assert not kernels.multiplies(64, x, wide, narrow)
@@ -76,5 +76,6 @@ def test_which_products_use_the_kernel(monkeypatch):
         assert not kernels.multiplies(64, x, wide)
         assert kernels.multiplies(1, x, narrow, bf16=True)
         assert not kernels.multiplies(64, x, odd, bf16=True)
-    monkeypatch.setattr(kernels, "_is_amd_with_avx512", lambda: False)
+    monkeypatch.setattr(kernels.choice, "_speedups", {256: 0.9, 512: 1.2})
     assert not kernels.multiplies(64, x, wide)
+    assert kernels.multiplies(64, torch.randn(64, 512), torch.randn(1024, 512))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from allyouneed import lazy
-from allyouneed.kernels import background, disk_cache
+from allyouneed.kernels import background, choice, disk_cache
 
 if TYPE_CHECKING:
     from allyouneed.kernels import (
@@ -44,6 +44,7 @@ __all__ = [
     "attention_backward",
     "available",
     "background",
+    "choice",
     "disk_cache",
     "dropout",
     "has_bf16",
@@ -83,7 +84,7 @@ __getattr__ = lazy.attach(
 LANES = 16  # fp32 values in a vector
 MASKED = -1e30  # score or logit of a masked position or token; finite, unlike -inf, so that differences are not NaN
 MASKED_BELOW = -1e29  # a logit at or below this counts as masked
-_MIN_ROWS, _MIN_SIZE = 64, 256  # for smaller matrices, packing costs more than it saves
+_MIN_ROWS = 64  # for fewer, packing costs more than it saves
 
 
 class Mode(IntEnum):
@@ -104,8 +105,7 @@ def usable(*tensors: Tensor) -> bool:
 def multiplies(rows: int, x: Tensor, *weights: Tensor, bf16: bool = False) -> bool:
     """Return whether to use `matmul`, rather than PyTorch, for x and its gradients.
 
-    In fp32 it is faster for large matrices on AMD processors with AVX-512, for which PyTorch's MKL is not optimised. In
-    bf16 it always is.
+    In fp32, that depends on the width and the processor (`choice.py`). In bf16 it is always faster.
 
     Args:
         rows: Number of rows of x.
@@ -118,7 +118,7 @@ def multiplies(rows: int, x: Tensor, *weights: Tensor, bf16: bool = False) -> bo
         return False
     if bf16 or torch.is_autocast_enabled("cpu"):
         return bf16
-    return rows >= _MIN_ROWS and min(sizes) >= _MIN_SIZE and _is_amd_with_avx512()
+    return rows >= _MIN_ROWS and choice.is_faster(min(sizes))
 
 
 def multiplies_in_bf16() -> bool:
@@ -136,13 +136,6 @@ def has_bf16() -> bool:
     from allyouneed.kernels import target  # loads Numba, which is optional
 
     return target.has_bf16()
-
-
-@cache
-def _is_amd_with_avx512() -> bool:
-    from allyouneed.kernels import target  # loads Numba, which is optional
-
-    return target.is_amd() and target.has_avx512()
 
 
 def available() -> bool:

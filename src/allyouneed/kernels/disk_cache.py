@@ -107,6 +107,14 @@ def _mark() -> str:
     return _COMPLETE + _hash(*sources, repr([*target, *versions]).encode())
 
 
+@cache
+def processor_name() -> str:
+    """Return the processor's name and a hash of its instruction sets, since clouds give one name to several."""
+    text = _processor()
+    names = (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name"))
+    return f"{next(names, platform.machine())} {_hash(text.encode())[:8]}"
+
+
 def _processor() -> str:
     """Return the model and the instruction sets of the processor."""
     try:

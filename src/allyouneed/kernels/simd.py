@@ -97,9 +97,7 @@ def store_lanes(typing, pointer, index, value, first, end):
         pointer, index, value, first, end = values
         numbers = ir.Constant(INT_VECTOR, list(range(LANES)))
         first, end = (splat(builder, builder.trunc(bound, INT)) for bound in (first, end))
-        mask = builder.and_(
-            builder.icmp_signed(">=", numbers, first), builder.icmp_signed("<", numbers, end)
-        )
+        mask = builder.and_(builder.icmp_signed(">=", numbers, first), builder.icmp_signed("<", numbers, end))
         address = pointer_to(builder, FLOAT, pointer, index)
         kinds = [FLOAT_VECTOR, address.type, INT, mask.type]
         function = _declare(builder, f"llvm.masked.store.v{LANES}f32.p0", ir.VoidType(), kinds)

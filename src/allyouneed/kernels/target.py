@@ -46,11 +46,6 @@ def has_bf16() -> bool:
     return all(_uses(assembly, "vcvtneps2bf16", "zmm") for assembly in _assemblies())
 
 
-def is_amd() -> bool:
-    """Return whether the processor is an AMD Zen."""
-    return _compiled_for()[0].startswith("znver")
-
-
 def _uses(assembly: str, *words: str) -> bool:
     return any(all(word in line for word in words) for line in assembly.splitlines())
 

@@ -15,7 +15,7 @@ from allyouneed import kernels
 class Linear(nn.Linear):
     """`torch.nn.Linear` that uses the package's own matrix product where it is faster.
 
-    Under bf16 autocast on a CPU with AVX512_BF16, own products round to bf16 what they multiply, and sum in fp32: input,
+    Under bf16 autocast on a CPU with AVX512_BF16, own products round what they multiply to bf16 and sum in fp32. Input,
     output, weights and gradients remain fp32.
 
     Args:

@@ -1,8 +1,8 @@
 """Adam (section 5.3), or Muon for the weight matrices (Jordan et al. 2024).
 
 Muon replaces a matrix's momentum by the nearest orthogonal matrix (Newton-Schulz iteration), so that all directions are
-updated at the same rate. It iterates in fp32, or with `training.precision` bf16 in bf16 on processors with bf16 products;
-`torch.optim.Muon` always iterates in bf16, which is slow on many CPUs.
+updated at the same rate. It iterates in fp32, or in bf16 if `training.precision` is bf16 and the processor has products
+for it. `torch.optim.Muon` always iterates in bf16, which is slow on many CPUs.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ from allyouneed.training.planning.schedule import (
     plan_for_minutes,
     plan_for_steps,
 )
+from allyouneed.training.products import agree_on_products
 from allyouneed.training.reporting.log import RunLog
 from allyouneed.training.reporting.outcome import FINISHED, INTERRUPTED, Outcome, describe_ending, headline
 from allyouneed.training.reporting.report import write_report
@@ -106,6 +107,7 @@ def _train(
     with describing_interrupts(lambda: "before the first step; the prepared text is kept"):
         with watch.pause():
             compile_kernels(resolved.config, device, ranks, log.show)
+            agree_on_products(resolved.config, device, record, ranks, log.show)
         parts = parts.with_micro_batches(_stored_micro_batches(record))
         if resolved.request.dry_run:
             return dry_run(parts, has_report=record.plans is not None)

@@ -1,0 +1,64 @@
+"""Which matrix products a run uses on a CPU, agreed upon before its first step, and logged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from allyouneed import kernels
+from allyouneed.config import Config
+from allyouneed.training.distributed import Ranks
+from allyouneed.training.resolution.run_record import RunRecord
+from allyouneed.training.step import uses_bf16
+
+
+def agree_on_products(
+    config: Config, device: torch.device, record: RunRecord, ranks: Ranks, show: Callable[[str], None]
+) -> None:
+    """Choose our own or PyTorch's products by their speed, as in earlier sessions of the run on the same processor.
+
+    Args:
+        config: The settings of the run.
+        device: Device of the training; own products exist for the CPU only.
+        record: Record of the run, which stores the measurement.
+        ranks: Processes of the run, which all use the measurement of rank 0.
+        show: Callback that shows a line to the user.
+    """
+    model, training = config.model, config.training
+    if device.type != "cpu" or training.plain or not kernels.installed():
+        return
+    if uses_bf16(training, device):
+        show(_describe_bf16())
+    elif min(model.d_model, model.d_ff) >= min(kernels.choice.WIDTHS):
+        speedups = ranks.share(_speedups(record) if ranks.is_first else None)
+        kernels.choice.adopt(speedups)
+        show(_describe(speedups))
+
+
+def _speedups(record: RunRecord) -> dict[int, float]:
+    """Return the stored speed-ups by width, or measure and store them."""
+    processor = kernels.disk_cache.processor_name()
+    stored: dict[str, Any] = record.content.get("products", {})
+    known = {int(width): speedup for width, speedup in stored.get("speedups", {}).items()}
+    if stored.get("processor") == processor and known.keys() == set(kernels.choice.WIDTHS):
+        return known
+    speedups = kernels.choice.speedups()
+    record.update(products={"processor": processor, "speedups": speedups})
+    return speedups
+
+
+def _describe(speedups: dict[int, float]) -> str:
+    chosen = {width: "our own" if kernels.choice.is_faster(width) else "PyTorch's" for width in speedups}
+    widths = [f"{chosen[width]} from width {width} (own {speedups[width]:.2f} × as fast)" for width in speedups]
+    return f"matrix products: {', '.join(widths)}"
+
+
+def _describe_bf16() -> str:
+    if kernels.has_bf16():
+        return "matrix products: bf16 with fp32 sums (AVX512_BF16)"
+    return (
+        "matrix products: PyTorch's in bf16, which are usually slower than fp32, since this processor has no "
+        "AVX512_BF16. To train in fp32, remove training.precision=bf16."
+    )

@@ -1,0 +1,52 @@
+"""The matrix products of a run: stored with it, so that it resumes exactly, and logged."""
+
+import pytest
+import torch
+
+from allyouneed import kernels
+from allyouneed.config import load_recipe
+from allyouneed.training.distributed import Ranks
+from allyouneed.training.products import agree_on_products
+from allyouneed.training.resolution.run_record import RunRecord
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def agree(tmp_path, monkeypatch):
+    """Return a function that agrees on the products of a session, given what a measurement would give there."""
+    pytest.importorskip("numba")
+    monkeypatch.setattr(kernels.choice, "_speedups", {})
+    path = tmp_path / "run.json"
+    RunRecord(path).update(asked={}, config={})
+
+    def call(measured: dict[int, float], *settings: str) -> list[str]:
+        lines: list[str] = []
+        monkeypatch.setattr(kernels.choice, "speedups", lambda: measured)
+        config = load_recipe("small").override(list(settings))
+        agree_on_products(config, CPU, RunRecord(path), Ranks(), lines.append)
+        return lines
+
+    return call
+
+
+def test_a_resumed_run_keeps_its_products_on_the_same_processor(agree, monkeypatch):
+    assert agree({256: 1.3, 512: 0.9}) == [
+        "matrix products: our own from width 256 (own 1.30 × as fast), PyTorch's from width 512 (own 0.90 × as fast)"
+    ]
+    assert "our own from width 256" in agree({256: 0.8, 512: 0.9})[0]
+    assert kernels.choice.is_faster(256)
+    monkeypatch.setattr(kernels.disk_cache, "processor_name", lambda: "another")
+    assert "PyTorch's from width 256" in agree({256: 0.8, 512: 0.9})[0]
+    assert not kernels.choice.is_faster(256)
+
+
+def test_nothing_is_measured_where_nothing_is_chosen(agree):
+    assert agree({}, "model.d_model=128", "model.num_heads=4") == []
+    assert agree({}, "training.plain=true") == []
+
+
+def test_bf16_is_announced_with_what_the_processor_makes_of_it(agree, monkeypatch):
+    for has_bf16, expected in ((True, "bf16 with fp32 sums"), (False, "usually slower than fp32")):
+        monkeypatch.setattr(kernels, "has_bf16", lambda value=has_bf16: value)
+        assert expected in agree({}, "training.precision=bf16")[0]
