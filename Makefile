@@ -5,7 +5,7 @@ CODE := setup.py src tests benchmarks examples docs
 # One process per core; each test computes on one thread.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: quickstart test test-slow test-processors fuzz coverage lint format docs bench pictures notebook wheel clean
+.PHONY: quickstart test test-slow test-processors fuzz coverage lint format docs bench bench-quick pictures notebook wheel clean
 
 quickstart: .venv/installed
 	$(BIN)/allyouneed quickstart
@@ -50,6 +50,10 @@ docs: .venv/installed-dev
 # DATA: a folder with the Multi30k files (see benchmarks/README.md).
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/training.py throughput $(DATA)
+
+# The headline ratios in about five minutes, on one page. DATA as above, or none; PEERS: the folder of the set-up peers.
+bench-quick: .venv/installed-dev
+	$(BIN)/python benchmarks/quick.py $(DATA) $(if $(PEERS),--peers $(PEERS))
 
 # Redraws the README's pictures. RUN: a translator from English.
 pictures: .venv/installed-dev .venv/browser

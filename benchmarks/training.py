@@ -1,6 +1,6 @@
 """Measure training: `python benchmarks/training.py WHAT [DATA] ...`, with nothing else running.
 
-throughput  training speed compared with the peers: --against fairseq,joeynmt,marian,plain --sizes tiny,small,base
+throughput  training speed compared with the peers: --against fairseq,joeynmt,marian,eole,plain --sizes tiny,small,base
 growth      growth of a step's time and memory with batch, length, vocabulary, width and depth: --sizes tiny,base
 switches    effect of torch.compile, bf16 and the number of threads, including start-up time
 accelerator training speed on CUDA compared with torch.nn.Transformer and transformers' Marian: --sizes base,big

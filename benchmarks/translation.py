@@ -69,13 +69,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for precision in args.compute_type:
             translator = Translator.load(args.run, inter_threads=args.threads, compute_type=precision)
-            engines[f"{OURS} {precision}"] = _ours(translator)
+            engines[f"{OURS} {precision}"] = our_engine(translator)
             if CTRANSLATE2 in args.against:
-                engines[f"{THEIRS} {precision}"] = _ctranslate2(translator, Path(folder) / precision, precision, args)
+                engines[f"{THEIRS} {precision}"] = ctranslate2_engine(
+                    translator, Path(folder) / precision, precision, args
+                )
         if args.student:
             for precision in args.compute_type:
                 student = Translator.load(args.student, inter_threads=args.threads, compute_type=precision)
-                engines[f"student, greedy, {precision}"] = _ours(student, greedy=True)
+                engines[f"student, greedy, {precision}"] = our_engine(student, greedy=True)
         peers = _start_peers(translator, Path(folder), args)
         engines |= {name: _peer(peer, translator) for name, peer in peers.items()}
         tables = [_table(engines, lines, references, beam, args) for beam in args.beams]
@@ -106,7 +108,9 @@ def _measure_random_models(args: argparse.Namespace) -> None:
     print(f"\n{body}\n\n{page}")
 
 
-def _ours(translator: Translator, greedy: bool = False) -> Engine:
+def our_engine(translator: Translator, greedy: bool = False) -> Engine:
+    """Translate with ours; greedy: whatever the beam size."""
+
     def run(texts: list[str], beam: int) -> Outputs:
         size = 1 if greedy else beam
         options = {"beam_size": size, "length_penalty": 0.0, "repetition_guard": False}  # as the peers
@@ -116,7 +120,11 @@ def _ours(translator: Translator, greedy: bool = False) -> Engine:
     return Engine(run, run)
 
 
-def _ctranslate2(translator: Translator, folder: Path, precision: str, args: argparse.Namespace) -> Engine:
+def ctranslate2_engine(translator: Translator, folder: Path, precision: str, args: argparse.Namespace) -> Engine:
+    """Translate with CTranslate2 and the same weights, exported to `folder`.
+
+    `args` has run, threads, intra_threads and batch.
+    """
     import ctranslate2
 
     from allyouneed.exchange.ctranslate2 import export_ctranslate2

@@ -27,7 +27,7 @@ from allyouneed.training.resolution.size import matrix_flops, training_flops
 from benchmarks.peers.contract import SIZES, SKIPPED, WINDOW, Size
 
 PEERS = Path(__file__).parents[1] / "peers"
-TRAINERS = ("fairseq", "joeynmt", "marian", "plain")
+TRAINERS = ("fairseq", "joeynmt", "marian", "eole", "plain")
 SAME = ("model.norm=post", "training.optimizer=adam", "training.weight_decay=0", "training.bleu_sentences=0")
 # Linux's peak memory of the process; the peak of `wait4` starts from that of the parent.
 _WITH_PEAK = """
@@ -50,7 +50,14 @@ class Runs:
 
 
 def measure_throughput(
-    data: Path, size: str, peers: Sequence[str], folders: Path, updates: int, repeats: int, log: Callable[[str], None]
+    data: Path,
+    size: str,
+    peers: Sequence[str],
+    folders: Path,
+    updates: int,
+    repeats: int,
+    log: Callable[[str], None],
+    ours: Sequence[str] = (OURS, PLAIN),
 ) -> tuple[dict[str, Runs], list[float]]:
     """Train with all trainers in alternation, `repeats` times.
 
@@ -62,11 +69,12 @@ def measure_throughput(
         updates: Updates per run.
         repeats: Number of rounds.
         log: Called with a progress message after each round.
+        ours: `OURS` and `PLAIN`, or one of them.
 
     Returns:
         Runs by trainer, and the peak of fp32 matrix products in FLOP/s before each round.
     """
-    runs: dict[str, Runs] = {name: Runs() for name in (OURS, PLAIN, *peers)}
+    runs: dict[str, Runs] = {name: Runs() for name in (*ours, *peers)}
     peaks = []
     for repeat in range(repeats):
         peaks.append(matrix_flops(torch.device("cpu")))

@@ -12,6 +12,9 @@ fail() {
 
 usage() {
   echo "usage: $peer.sh setup DIR | prepare DIR DATA | train DIR UPDATES [tiny|small|base]" >&2
+  if declare -F learn >/dev/null; then
+    echo "       $peer.sh learn DIR FOLDER | translate DIR MODEL ..." >&2
+  fi
   exit 2
 }
 
@@ -54,10 +57,38 @@ sentencepiece.SentencePieceTrainer.train(
 PYTHON
 }
 
-(($# >= 2)) || usage
-case $1 in
-  setup) (($# == 2)) || usage ;;
-  prepare) (($# == 3)) || usage ;;
-  train) (($# == 3 || $# == 4)) || usage ;;
-  *) usage ;;
-esac
+# split_subwords PYTHON FOLDER: writes the texts of `corpus` as FOLDER/data/SPLIT.bpe.LANG, with spaces between subwords.
+split_subwords() {
+  mkdir -p -- "$2/data"
+  "$1" - "$2" <<'PYTHON'
+import sys
+from pathlib import Path
+
+import sentencepiece
+
+folder = Path(sys.argv[1])
+pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spm.model"))
+for split in ("train", "val", "test_2016_flickr"):
+    for lang in ("en", "de"):
+        with (
+            open(folder / f"{split}.{lang}", encoding="utf-8", newline="\n") as source,
+            open(folder / "data" / f"{split}.bpe.{lang}", "w", encoding="utf-8", newline="\n") as target,
+        ):
+            for line in source:
+                target.write(" ".join(pieces.encode(line.rstrip("\n"), out_type=str)) + "\n")
+PYTHON
+}
+
+# run_command COMMAND DIR ...: checks the arguments and calls the function of that name, which the script defines.
+run_command() {
+  (($# >= 2)) || usage
+  case $1 in
+    setup) (($# == 2)) || usage ;;
+    prepare) (($# == 3)) || usage ;;
+    train) (($# == 3 || $# == 4)) || usage ;;
+    learn) (($# == 3)) && declare -F learn >/dev/null || usage ;;
+    translate) (($# >= 3)) && declare -F translate >/dev/null || usage ;;
+    *) usage ;;
+  esac
+  "$@"
+}

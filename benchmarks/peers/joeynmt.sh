@@ -97,7 +97,7 @@ train() {
   local layers d_model d_ff heads dropout batch_tokens smoothing peak_rate warmup
   cd -- "$dir"  # paths in the configuration then need no quoting
   [[ -r data/vocab.txt ]] || fail "no data in $dir/data: run prepare first"
-  size=$(venv/bin/python "$contract" size "$3")
+  size=$(venv/bin/python "$contract" size "${3:-tiny}")
   eval "$size"
   scratch=$(mktemp -d train.XXXXXX)
 
@@ -150,8 +150,4 @@ YAML
     venv/bin/python -m joeynmt train "$scratch/config.yaml" --skip-test
 }
 
-case $1 in
-  setup) setup "$2" ;;
-  prepare) prepare "$2" "$3" ;;
-  train) train "$2" "$3" "${4:-tiny}" ;;
-esac
+run_command "$@"
