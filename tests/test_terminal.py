@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import typer
 
+from allyouneed import lazy
 from allyouneed.terminal import (
     INTERRUPTED,
     expand_options,
@@ -85,3 +88,41 @@ def test_infinite_numbers_are_refused():
     for value in (float("nan"), float("inf"), -float("inf")):
         with pytest.raises(typer.BadParameter, match="not a finite number"):
             finite(value)
+
+
+@pytest.mark.parametrize(("body", "code"), [("pass", 0), ("raise UserError('no')", 2), ("raise ValueError", 1)])
+def test_the_end_of_a_program_flushes_its_output_and_runs_what_is_registered(tmp_path, body, code):
+    program = f"""
+import atexit, weakref, typer
+from pathlib import Path
+from allyouneed.errors import UserError
+from allyouneed.terminal import run_app
+app = typer.Typer(pretty_exceptions_enable=False)
+class Unfreeable:
+    def __del__(self):
+        Path("freed").touch()
+kept = Unfreeable()
+@app.command()
+def work():
+    print("result")
+    weakref.finalize(Path, Path("finalized").touch)
+    atexit.register(print, "end")
+    {body}
+run_app(app, UserError)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (code, "result\nend\n")
+    assert (tmp_path / "finalized").exists()
+    assert (tmp_path / "freed").exists() == (code == 1)  # a traceback is printed as always
+
+
+def test_imports_pause_garbage_collection(monkeypatch, tmp_path):
+    (tmp_path / "seen_collection.py").write_text("import gc\nenabled = gc.isenabled()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    get = lazy.attach("package", {"enabled": "seen_collection"})
+    assert gc.isenabled()
+    assert get("enabled") is False
+    assert gc.isenabled()
+    with pytest.raises(ModuleNotFoundError):
+        lazy.attach("package", {"missing": "not_a_module"})("missing")
+    assert gc.isenabled()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import math
 import os
@@ -9,13 +10,14 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
+from allyouneed import lazy
 from allyouneed.interruption import Interrupted, exit_now, ignoring_closed_terminal, raising_interrupts
 from allyouneed.suggest import did_you_mean
 
@@ -178,6 +180,9 @@ def run_app(app: typer.Typer, mistake: type[Exception]) -> NoReturn:
         mistake: Exception for user errors, which are printed as one line, with exit code 2.
     """
     open_closed_streams()
+    lazy.exclude_from_collection()
+    end = _QuickEnd()
+    atexit.register(end)  # first, and therefore called last
     if isinstance(sys.stdout, TextIOWrapper):  # the encoding may not support every character
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -200,7 +205,25 @@ def run_app(app: typer.Typer, mistake: type[Exception]) -> NoReturn:
     if code == INTERRUPTED:  # Typer's exit code for Ctrl-C
         say("interrupted")
     _discard_unwritten()
-    sys.exit(code or 0)
+    end.code = code or 0
+    sys.exit(end.code)
+
+
+class _QuickEnd:
+    """Ends the process without freeing all objects of its modules one by one, which takes PyTorch half a second.
+
+    Attributes:
+        code: Exit code; None if the program ends in another way, for which nothing is done.
+    """
+
+    code: int | None = None
+
+    def __call__(self) -> None:
+        if self.code is not None:
+            with suppress(OSError, ValueError):  # closed streams
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(self.code)
 
 
 def _discard_unwritten() -> None:

@@ -8,18 +8,18 @@ import torch
 from allyouneed.config import load_recipe
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
+from allyouneed.training.optimizer import Optimizer
 from allyouneed.training.planning.schedule import plan_for_steps
 from allyouneed.training.step import TrainingState, update
 from tests.training.test_plain import SIZES, VOCABULARY, batch
 
 
-class NormRecorder(torch.optim.SGD):
+class NormRecorder(Optimizer):
     """An optimizer that records the norm of the whole gradient."""
 
-    def step(self, closure: None = None) -> None:
+    def step(self) -> None:
         gradients = [p.grad for group in self.param_groups for p in group["params"]]
         self.norm = float(torch.nn.utils.get_total_norm(gradients))
-        super().step()
 
 
 def norms(settings: list[str]) -> tuple[float | None, float]:
@@ -27,8 +27,7 @@ def norms(settings: list[str]) -> tuple[float | None, float]:
     config = load_recipe("tiny").override([*(f"model.{size}" for size in SIZES), "model.dropout=0", *settings])
     torch.manual_seed(1)
     model = Transformer(config.model, VOCABULARY)
-    recorder = NormRecorder(model.parameters(), lr=0.1)
-    recorder.param_groups[0]["peak"] = 0.1
+    recorder = NormRecorder(model.parameters(), {"lr": 0.1, "peak": 0.1})
     metrics = update(TrainingState(model, [recorder]), [batch(1)], config.training, plan_for_steps(config), Ranks())
     return metrics.gradient_norm, recorder.norm
 

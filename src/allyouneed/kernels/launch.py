@@ -30,6 +30,7 @@ import torch
 from numba import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.ccallback import CFunc
+from numba.core.runtime.nrt import rtsys
 from numba.core.sigutils import normalize_signature
 
 from allyouneed.kernels import disk_cache
@@ -197,8 +198,11 @@ class _Cache(FunctionCache):
         super().__init__(loop)
         self._may_compile = may_compile
 
-    def load_overload(self, *arguments: Any) -> Any:
-        found = super().load_overload(*arguments)
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Load the kernel without Numba's types and functions, whose set-up takes longer."""
+        rtsys.initialize(target_context)  # kernels may refer to its functions
+        with self._guard_against_spurious_io_errors():
+            found = self._load_overload(sig, target_context)
         if found is None and not self._may_compile:
             raise _Missing
         return found

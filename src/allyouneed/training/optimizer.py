@@ -7,11 +7,14 @@ for it. `torch.optim.Muon` always iterates in bf16, which is slow on many CPUs.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim.adamw import adamw
 
 from allyouneed import kernels
 from allyouneed.config import TrainingConfig
@@ -40,7 +43,7 @@ def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: f
     rest = [p for name, p in parameters.items() if name not in matrices]
     optimizers: list[Optimizer] = []
     if rest:
-        optimizers.append(AdamW(rest, learning_rate, betas, epsilon, decay, fused=fused))
+        optimizers.append(AdamW(rest, learning_rate, betas, epsilon, decay, fused))
     if matrices:
         rate = training.matrix_learning_rate
         bf16 = training.precision == "bf16" and next(model.parameters()).device.type == "cpu" and kernels.has_bf16()
@@ -54,6 +57,88 @@ def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: f
 def is_embedding(name: str) -> bool:
     """Return whether a parameter, by its name, has one row per token or position: embeddings, output projection."""
     return "tokens" in name or "positions" in name or name == "output.weight"
+
+
+class Optimizer(ABC):
+    """An optimizer with the interface of PyTorch's, whose base class would load torch.compile, which takes a second.
+
+    Args:
+        parameters: The parameters.
+        settings: Settings by name, among them the learning rate `lr`.
+
+    Attributes:
+        param_groups: A dictionary with the parameters as `params` and the settings.
+        state: Tensors by parameter and name, which checkpoints contain.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], settings: dict[str, Any]):
+        self.param_groups: list[dict[str, Any]] = [{"params": list(parameters), **settings}]
+        self.state: dict[Tensor, dict[str, Tensor]] = defaultdict(dict)
+
+    @abstractmethod
+    def step(self) -> None:
+        """Update all parameters that have a gradient."""
+
+    def clear_gradients(self) -> None:
+        """Free the gradients of all parameters."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay, as `torch.optim.AdamW`.
+
+    Args:
+        parameters: The parameters.
+        lr: Learning rate.
+        betas: Decay of the averages of the gradient and of its square.
+        epsilon: Added to the root of the second average.
+        weight_decay: Decoupled weight decay.
+        fused: Update all parameters in one call.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float,
+        betas: tuple[float, float],
+        epsilon: float,
+        weight_decay: float,
+        fused: bool,
+    ):
+        settings = {"lr": lr, "betas": betas, "eps": epsilon, "weight_decay": weight_decay, "fused": fused}
+        super().__init__(parameters, settings)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update all parameters that have a gradient."""
+        for group in self.param_groups:
+            changing = [parameter for parameter in group["params"] if parameter.grad is not None]
+            states = [self._state_of(parameter, group["fused"]) for parameter in changing]
+            adamw(
+                changing,
+                [parameter.grad for parameter in changing],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                max_exp_avg_sqs=[],
+                state_steps=[state["step"] for state in states],
+                fused=group["fused"],
+                amsgrad=False,
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                lr=group["lr"],
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                maximize=False,
+            )
+
+    def _state_of(self, parameter: Tensor, fused: bool) -> dict[str, Tensor]:
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros((), device=parameter.device if fused else "cpu")
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        return state
 
 
 class Muon(Optimizer):
@@ -79,7 +164,7 @@ class Muon(Optimizer):
         self._bf16 = bf16
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]  # no closure: gradients exist already
+    def step(self) -> None:
         """Update all matrices that have a gradient."""
         for group in self.param_groups:
             for same_shape in _by_shape(group["params"]):

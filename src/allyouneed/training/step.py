@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.optim import Optimizer
 
 from allyouneed.config import TrainingConfig
 from allyouneed.data.batches import Batch, Position
@@ -21,6 +20,7 @@ from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.health import Health
 from allyouneed.training.loss import TeacherLogits, chunked_cross_entropy, smoothed_cross_entropy
+from allyouneed.training.optimizer import Optimizer
 from allyouneed.training.planning.schedule import TrainingPlan
 
 
@@ -158,7 +158,7 @@ def update(
             torch.nn.utils.clip_grads_with_norm_(model.parameters(), training.clip_norm, norm)
         _apply_gradients(state, plan)
     for optimizer in state.optimizers:
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.clear_gradients()
     is_used = training.clip_norm or is_logged(state.step, training, plan)
     metrics = StepMetrics(
         total_loss / tokens, total_nll / tokens, int(tokens), float(norm) if is_used else None, skipped, broken
