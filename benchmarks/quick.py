@@ -44,7 +44,8 @@ UPDATES = 30  # of each trainer and round
 LENGTHS = {"train": 29_000, "val": 1_000, "test_2016_flickr": 1_000}  # pairs of the synthetic text
 SENTENCES, LATENCIES = 400, 40
 PRECISIONS = ("float32", "int8")
-_PREPARED = {"fairseq": "bin", "joeynmt": "data", "marian": "data", "eole": "data"}  # folders that `prepare` writes
+_PREPARED = {"fairseq": "bin", "marian": "data", "eole": "data"}  # folders that `prepare` writes
+_SLOW = "joeynmt"  # a round takes minutes
 _MEMORY = 'print(open("/proc/self/status").read())'  # VmHWM of this process; that of `wait4` includes its parent's
 _OUR_START = f"""
 from allyouneed.cli import main
@@ -74,7 +75,9 @@ def ready_trainers(data: Path | None, peers: Path) -> Ready:
     for name in TRAINERS:
         script = f"benchmarks/peers/{name}.sh"
         setup = f"{script} setup {peers / name} && {script} prepare {peers / name} DATA"
-        if name == "plain":
+        if name == _SLOW:
+            ready.skipped.append(f"{name} takes too long: `benchmarks/training.py throughput DATA --against {name}`")
+        elif name == "plain":
             ready.names.append(name)
         elif not (peers / name / "venv").exists() or not (peers / name / _PREPARED[name]).exists():
             ready.skipped.append(f"{name} is not set up: `{setup}`")

@@ -26,15 +26,15 @@ def test_the_html_page_stands_alone_and_is_escaped():
 
 
 def test_only_trainers_that_are_set_up_are_compared(tmp_path):
-    for folder in ("fairseq/venv", "fairseq/bin", "joeynmt/venv"):  # joeynmt without data
+    for folder in ("fairseq/venv", "fairseq/bin", "marian/venv"):  # marian without data
         (tmp_path / folder).mkdir(parents=True)
     ready = quick.ready_trainers(tmp_path, tmp_path)
     assert ready.names == ["fairseq", "plain"]
     assert [reason.split()[0] for reason in ready.skipped] == ["joeynmt", "marian", "eole"]
-    assert "benchmarks/peers/joeynmt.sh setup" in ready.skipped[0]
+    assert "benchmarks/peers/marian.sh setup" in ready.skipped[1]
     without_data = quick.ready_trainers(None, tmp_path)
     assert without_data.names == ["plain"]
-    assert "needs DATA" in without_data.skipped[0]
+    assert without_data.skipped[0].startswith("fairseq needs DATA")
 
 
 @pytest.mark.parametrize("name", ["train", "val"])
