@@ -118,7 +118,7 @@ def training_section(data: Path, ready: Ready, peers: Path, seconds: float) -> S
             runs[name].rates += run.rates
             runs[name].memory += run.memory
         rounds += 1
-    title = f"Training, size tiny, target tokens per second ({rounds} rounds of {UPDATES} updates)"
+    title = f"Training, size tiny, target tokens per second (rounds: {rounds}, of {UPDATES} updates)"
     rates = [Comparison("speed", name, runs[OURS].rates, runs[name].rates, True, "tokens/s") for name in ready.names]
     memory = [Comparison("memory", name, runs[OURS].memory, runs[name].memory, False, "MiB") for name in ready.names]
     return Section(title, [*rates, *memory], ready.skipped)
@@ -147,7 +147,7 @@ def translation_section(translator: Translator, run: Path, lines: list[str], rou
 
 def start_section(translator: Translator, run: Path, line: str, rounds: int) -> Section:
     """Compare whole processes that translate one sentence, with compiled kernels."""
-    title = f"One sentence as a whole process, kernels compiled ({rounds} rounds)"
+    title = f"One sentence as a whole process, ours with compiled kernels, theirs from tokens ({rounds} rounds)"
     if importlib.util.find_spec("ctranslate2") is None:
         return Section(title, [], [f"{CTRANSLATE2} is not installed: `{INSTALL_CTRANSLATE2}`"])
     with tempfile.TemporaryDirectory() as folder:

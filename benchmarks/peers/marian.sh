@@ -10,8 +10,8 @@
 # PYTHON names the Python 3.11 to use. setup downloads 600 MB: the wheel also contains code for CUDA.
 # train prints Marian's log on stderr (also in DIR/train.log) and one line on stdout, see contract.py.
 # The speed is Marian's "words/s": target tokens including the end token, without padding. A batch is filled with pairs of
-# similar length until their source tokens, without padding, exceed the limit, which gives a tenth more tokens than the
-# limit of the others. Marian divides it among its threads and sums their gradients. Dropout is applied as in the paper,
+# similar length until their source tokens, without padding, exceed the limit, which gives about 15 % more target tokens
+# than the others' batches. Marian divides it among its threads and sums their gradients. Dropout is applied as in the paper,
 # with one mask of positions and units for all pairs of a batch.
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
