@@ -22,6 +22,7 @@ from allyouneed.translation.search import Hypothesis, Model, greedy
 from allyouneed.translation.workers import map_in_order
 
 _MIN_BATCHES, _MIN_TOKENS = 8, 512  # minimum batches per worker, and minimum source tokens per batch
+_WIDE, _MIN_ROWS = 256, 48  # a step of a model this wide reads its weights from memory: rows that share a reading
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,7 @@ class BatchSearch:
         """
         lengths = np.array([len(ids) for ids in sentences], dtype=np.int64)
         options = self.options
-        batch_tokens = max(1, options.batch_tokens // options.beam_size)
-        if workers > 1:  # enough batches to keep all workers busy until the end
-            batch_tokens = min(batch_tokens, max(_MIN_TOKENS, int(lengths.sum() // (_MIN_BATCHES * workers))))
+        batch_tokens = self._batch_tokens(lengths, workers, model.config.d_model >= _WIDE)
         batches = token_batches(lengths, lengths, batch_tokens)[::-1]
 
         def search(batch: np.ndarray) -> list[list[Hypothesis]]:
@@ -95,6 +94,24 @@ class BatchSearch:
             for i, hypotheses in zip(batch, found, strict=True):
                 results[i] = hypotheses[: options.num_hypotheses]
         return results
+
+    def _batch_tokens(self, lengths: np.ndarray, workers: int, is_wide: bool) -> int:
+        """Return the source tokens of a batch.
+
+        With several workers, there are enough batches to keep all of them busy until the end, in a multiple of their
+        number if there are few.
+        """
+        options, total = self.options, int(lengths.sum())
+        most = max(1, options.batch_tokens // options.beam_size)
+        if workers == 1 or not total:
+            return most
+        rows_needed = -(-_MIN_ROWS // options.beam_size) * total // len(lengths) if is_wide else 0
+        batch_tokens = min(most, max(_MIN_TOKENS, rows_needed, total // (_MIN_BATCHES * workers)))
+        batches = -(-total // batch_tokens)
+        if batches < _MIN_BATCHES * workers:
+            batches = -(-batches // workers) * workers
+            batch_tokens = min(most, -(-total // batches) + int(lengths.max()) - 1)  # a whole number of sentences
+        return batch_tokens
 
     def run(self, model: Model, source: Tensor, lengths: np.ndarray, batch: np.ndarray) -> list[list[Hypothesis]]:
         """Search the sentences of a batch.
