@@ -72,6 +72,7 @@ class Inputs(Record):
     scale: float  # 1 / √d_k
     causal: int
     max_keys: int  # padded to a multiple of 16: columns of scratch rows
+    part_heads: int  # heads that a part computes
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, layout: Layout) -> tuple[Tensor, Tensor]:
@@ -91,7 +92,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, layout: La
     log_normalisers = torch.empty(len(queries), heads)
     inputs = make_inputs((queries, keys, values), heads, layout)
     sequences, group = len(layout.starts) - 1, group_size(layout)
-    parts = -(-sequences // group)
+    parts = -(-sequences // group) * (heads // inputs.part_heads)
     scratch = torch.empty(parts, (inputs.d_k + ROWS) * inputs.max_keys)
     _attend(parts, inputs, sequences, group, layout.starts, layout.key_starts, scratch, out, log_normalisers)
     return out, log_normalisers
@@ -103,6 +104,7 @@ def group_size(layout: Layout) -> int:
 
 
 def make_inputs(sides: Sequence[Tensor], heads: int, layout: Layout) -> Inputs:
+    """Describe queries, keys and values; in a batch of few, long sequences, each head of a sequence is a part."""
     queries, keys, values = sides
     d_k, d_v = keys.shape[1] // heads, values.shape[1] // heads
     return Inputs(
@@ -118,6 +120,7 @@ def make_inputs(sides: Sequence[Tensor], heads: int, layout: Layout) -> Inputs:
         scale=1 / math.sqrt(d_k),
         causal=layout.causal,
         max_keys=pad_to_lanes(layout.max_keys),
+        part_heads=heads if len(layout.starts) > _MIN_PARTS else 1,
     )
 
 
@@ -125,6 +128,13 @@ def make_inputs(sides: Sequence[Tensor], heads: int, layout: Layout) -> Inputs:
 def span_of(sequence, starts, key_starts):
     key_begin = key_starts[sequence]
     return Span(starts[sequence], starts[sequence + 1], key_begin, key_starts[sequence + 1] - key_begin)
+
+
+@kernel_function
+def heads_of(part, inputs):
+    """Return the index of a part's group of sequences, and its first head."""
+    splits = inputs.heads // inputs.part_heads
+    return part // splits, part % splits * inputs.part_heads
 
 
 @kernel_function
@@ -137,16 +147,16 @@ def prefetch_inputs(inputs, span):
 
 
 @kernel_function
-def attend_sequence(inputs, span, next_span, scratch, out, log_normalisers):
-    """Compute attention in one sequence.
+def attend_sequence(inputs, span, next_span, first_head, scratch, out, log_normalisers):
+    """Compute attention in one sequence, in `part_heads` heads.
 
     next_span: the sequence to prefetch; scratch: fp32 [d_k + 4, max_keys]; out: fp32 [queries, heads · d_v];
     log_normalisers: fp32 [queries, heads].
     """
     heads, d_k, d_v, stride = inputs.heads, inputs.d_k, inputs.d_v, inputs.max_keys
     transposed, scores = scratch, scratch + d_k * stride
-    groups, group = heads * (-(-(span.end - span.begin) // ROWS)), 0
-    for head in range(heads):
+    groups, group = inputs.part_heads * (-(-(span.end - span.begin) // ROWS)), 0
+    for head in range(first_head, first_head + inputs.part_heads):
         first_key = span.key_begin * inputs.key_stride + head * d_k
         transpose_rows(inputs.keys, first_key, inputs.key_stride, span.num_keys, d_k, transposed, stride)
         for query in range(span.begin, span.end, ROWS):
@@ -193,7 +203,8 @@ def _attend(
     log_normalisers: Floats,
 ):
     scratch += part * (inputs.d_k + ROWS) * inputs.max_keys
-    end = min(sequences, (part + 1) * group)
-    for sequence in range(part * group, end):
+    number, first_head = heads_of(part, inputs)
+    end = min(sequences, (number + 1) * group)
+    for sequence in range(number * group, end):
         span, next_span = span_of(sequence, starts, key_starts), span_of(min(sequence + 1, end - 1), starts, key_starts)
-        attend_sequence(inputs, span, next_span, scratch, out, log_normalisers)
+        attend_sequence(inputs, span, next_span, first_head, scratch, out, log_normalisers)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from allyouneed.kernels import LANES
-from allyouneed.kernels.attention import Inputs, Layout, group_size, make_inputs, prefetch_inputs, span_of
+from allyouneed.kernels.attention import Inputs, Layout, group_size, heads_of, make_inputs, prefetch_inputs, span_of
 from allyouneed.kernels.attention_rows import (
     ROWS,
     Four,
@@ -63,7 +63,7 @@ def attend_backward(
     """
     inputs = make_inputs((queries, keys, values), heads, layout)
     sequences, group = len(layout.starts) - 1, group_size(layout)
-    parts = -(-sequences // group)
+    parts = -(-sequences // group) * (heads // inputs.part_heads)
     size = (3 * inputs.d_k + 2 * inputs.d_v + 2 * _BLOCK) * inputs.max_keys + _BLOCK * (inputs.d_k + inputs.d_v)
     query_grads, key_grads, value_grads = grads
     backward = _Backward(
@@ -127,11 +127,12 @@ class _Block(NamedTuple):
 @kernel
 def _attend_backward(part, b: _Backward):
     scratch = _divide(b.scratch + part * b.scratch_size, b.inputs.d_k, b.inputs.d_v, b.inputs.max_keys)
-    end = min(b.sequences, (part + 1) * b.group)
-    for sequence in range(part * b.group, end):
+    number, first_head = heads_of(part, b.inputs)
+    end = min(b.sequences, (number + 1) * b.group)
+    for sequence in range(number * b.group, end):
         span = span_of(sequence, b.starts, b.key_starts)
         next_span = span_of(min(sequence + 1, end - 1), b.starts, b.key_starts)
-        for head in range(b.inputs.heads):
+        for head in range(first_head, first_head + b.inputs.part_heads):
             _head_grads(b, scratch, head, span, next_span)
 
 

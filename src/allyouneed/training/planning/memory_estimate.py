@@ -21,7 +21,7 @@ _MUON_COPIES = 6  # of all matrices of one shape, while they are orthogonalised
 _CHUNK_LOGITS, _MIN_CHUNK = 2_000_000, 256  # of training/loss.py
 _PLAIN_LOGITS = 5  # copies of all logits in the reference implementation
 _PLAIN_WEIGHTS = 4  # copies of attention weights in the reference implementation
-_SCRATCH_ROWS = 8  # of kernels/attention.py
+_SCRATCH_ROWS = 32  # of kernels/attention_backward.py
 _PADDED = 1.4  # matrices of padded batches in PyTorch, compared with packed ones: masks and copies of heads
 _SAMPLED = 1.5  # length of sentences segmented at random, compared with the stored segmentation
 
@@ -82,7 +82,8 @@ class LargestStep:
         """Count numbers for attention besides its inputs: temporary memory of one layer, or the weights of all."""
         model = self.config.model
         if self.is_packed:
-            return sentences * lengths * (model.key_size + model.value_size + _SCRATCH_ROWS)
+            parts = -(-sentences // np.clip(sentences // 8, 1, 8)) * np.where(sentences < 8, model.num_heads, 1)
+            return parts * lengths * (3 * model.key_size + 2 * model.value_size + _SCRATCH_ROWS)
         layers = model.encoder_layers + 2 * model.decoder_layers
         return _PLAIN_WEIGHTS * layers * model.num_heads * sentences * lengths**2
 
@@ -107,7 +108,7 @@ def _constant(config: Config, vocab_size: int) -> int:
     matrices, weights = model.count_layer_weights(), model.count_weights(vocab_size)
     moments = _OPTIMIZER[kind] * matrices + _ADAM * (weights - matrices)
     rows = max(_MIN_CHUNK, _CHUNK_LOGITS // vocab_size)
-    loss = _FLOAT * vocab_size * (rows + 3 * model.d_model)
+    loss = _FLOAT * vocab_size * (rows + 2 * model.d_model)
     return 2 * _FLOAT * weights + moments + loss
 
 

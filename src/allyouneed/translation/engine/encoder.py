@@ -72,7 +72,7 @@ def encode(group, model: EncoderWeights, batch: SourceBatch, work: EncoderWorksp
         for sentence in range(first_sentence, last_sentence):
             row, end = batch.starts[sentence] - begin + first, batch.starts[sentence + 1] - begin + first
             span, none = Span(row, end, row, end - row), Span(0, 0, 0, 0)  # all rows are in the cache
-            attend_sequence(attention, span, none, scratch, work.mixed, work.log_normalisers)
+            attend_sequence(attention, span, none, 0, scratch, work.mixed, work.log_normalisers)
         project(mixed, count, layer.output, rounded, x, Mode.ADD)
         norm_sublayer(model, x, count, layer.norm)
         feed_forward(model, layer.feed_forward, x, count, normed, inner, rounded)

@@ -183,6 +183,7 @@ class Engine:
             scale=1 / math.sqrt(model.d_k),
             causal=False,
             max_keys=max_keys,
+            part_heads=model.heads,
         )
         return EncoderWorkspace(
             x=_floats(rows, model.d_model),
