@@ -8,11 +8,15 @@ from allyouneed.kernels import Mode
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.product import (
     Matrix,
+    Rows,
     _multiply_by_panel,
     _multiply_by_panels,
     make_tile,
+    multiply_halves,
     multiply_packed,
     pack,
+    pack_halves,
+    round_row_to_halves,
     round_rows,
     to_bytes,
 )
@@ -61,7 +65,7 @@ def test_sums_of_bytes_are_exact(rows, n, mode):
 def test_results_without_vnni_are_identical():
     torch.manual_seed(1)
     a, matrix = torch.randn(4, 64), pack(torch.randn(16, 64), torch.randn(16), in_bytes=True)
-    rounded, out, tile = torch.empty(4, 17), torch.empty(4, 16), make_tile(4, 1, True, vnni=False)
+    rounded, out, tile = torch.empty(4, 17), torch.empty(4, 16), make_tile(4, 1, 8, vnni=False)
 
     @kernel
     def run(part, a: Floats, rounded: Floats, matrix: Matrix, out: Floats):
@@ -91,6 +95,44 @@ def test_rows_do_not_depend_on_other_rows(in_bytes):
 
 def test_closures_have_distinct_names():
     """Numba's cache identifies closures by name: kernels of different processes could call each other's closures."""
-    closures = [_multiply_by_panel(vectors, in_bytes) for vectors in (1, 2) for in_bytes in (False, True)]
-    closures += [_multiply_by_panels(in_bytes) for in_bytes in (False, True)]
+    closures = [_multiply_by_panel(vectors, bits) for vectors in (1, 2) for bits in (32, 16, 8)]
+    closures += [_multiply_by_panels(bits) for bits in (32, 16, 8)]
     assert len({closure.py_func.__qualname__ for closure in closures}) == len(closures)
+
+
+@kernel
+def _halves_kernel(part, a: Floats, rows, matrix: Matrix, out: Floats, rounded: Floats):
+    for row in range(rows):
+        round_row_to_halves(a + row * matrix.depth, matrix.depth, rounded + row * (matrix.depth // 2 + 1))
+    multiply_halves(rounded, rows, matrix, 0, matrix.columns, Rows(out, matrix.columns), 0)
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_sums_of_halves_fit_into_32_bits(alike):
+    """Rows equal to a column have the largest product."""
+    random = np.random.default_rng(3)
+    a = random.normal(size=(13, 64)).astype(np.float32)
+    weight = np.concatenate([a[:5] * 3, -a[:5], random.normal(size=(38, 64)).astype(np.float32)])
+    if alike:  # one large value in each
+        a[:, 7], weight[:, 7] = 1e4, -1e3
+    matrix = pack_halves(torch.from_numpy(weight), torch.ones(48))
+    out = np.empty((13, 48), dtype=np.float32)
+    _halves_kernel(1, a, 13, matrix, out, np.empty((13, 33), dtype=np.float32))
+    lengths = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(weight, axis=1)
+    exact = a.astype(np.float64) @ weight.T.astype(np.float64) + 1
+    assert (np.abs(out - exact) < 2e-4 * lengths).all()
+
+
+def test_integers_without_vnni():
+    """The arithmetic of processors without VNNI gives the same sums, also with negative integers."""
+    a, matrix = torch.randn(4, 64), pack_halves(torch.randn(16, 64), torch.randn(16))
+    rounded, found, expected = torch.empty(4, 33), torch.empty(4, 16), torch.empty(4, 16)
+    _halves_kernel(1, a, 4, matrix, expected, rounded)
+    tile = make_tile(4, 1, 16, vnni=False)
+
+    @kernel
+    def run(part, a: Floats, matrix: Matrix, out: Floats):
+        tile(a, 33, matrix.panels, 32, matrix.terms, 16, out, 16, 0)
+
+    run(1, rounded, matrix, found)
+    assert torch.equal(found, expected)

@@ -27,7 +27,7 @@ class _Lanes(types.Type):
 
 
 lanes = _Lanes()
-_BYTE = ir.IntType(8)
+_BYTE, _HALF = ir.IntType(8), ir.IntType(16)
 FLOAT_VECTOR, INT_VECTOR = ir.VectorType(FLOAT, LANES), ir.VectorType(INT, LANES)
 
 
@@ -114,6 +114,18 @@ def store_bytes(typing, pointer, index, value):
     def code(context, builder, signature, values):
         found = builder.fptoui(values[2], ir.VectorType(_BYTE, LANES))
         builder.store(found, pointer_to(builder, _BYTE, *values[:2]), align=1)
+        return context.get_dummy_value()
+
+    return types.void(Floats, types.int64, lanes), code
+
+
+@intrinsic
+def store_halves(typing, pointer, index, value):
+    """Write sixteen integers from -32,768 to 32,767 in 16 bits, beginning at the element with an index."""
+
+    def code(context, builder, signature, values):
+        found = builder.fptosi(values[2], ir.VectorType(_HALF, LANES))
+        builder.store(found, pointer_to(builder, _HALF, *values[:2]), align=2)
         return context.get_dummy_value()
 
     return types.void(Floats, types.int64, lanes), code

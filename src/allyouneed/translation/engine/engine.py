@@ -23,7 +23,7 @@ from allyouneed.translation.engine.decoder import DecoderState, Workspace
 from allyouneed.translation.engine.encoder import EncoderWorkspace, SourceBatch, encode
 from allyouneed.translation.engine.engine_cache import EngineCache
 from allyouneed.translation.engine.greedy import step
-from allyouneed.translation.engine.screen import screen_workspace
+from allyouneed.translation.engine.screen import MOST_SCREENED, screen_workspace
 from allyouneed.translation.engine.top_tokens import CHUNK, NextTokens
 from allyouneed.translation.engine.weights import decoder_weights, encoder_weights
 from allyouneed.translation.engine.whole_search import (
@@ -151,7 +151,7 @@ class Engine:
         """
         model, rows = self.decoder, parts[0] * parts[1]
         scores_size = pad_to_lanes(max(cache.length, cache.max_source))
-        has_screen = model.screen is not None and screened > 0
+        has_screen = model.screen is not None and 0 < screened <= MOST_SCREENED
         return Workspace(
             hidden=_floats(rows, model.d_model),
             normed=_floats(rows, model.d_model),

@@ -20,7 +20,7 @@ from allyouneed.kernels.simd import (
 )
 from allyouneed.translation.engine.decoder import DecoderState, Workspace, advance, begin_step
 from allyouneed.translation.engine.layers import offset
-from allyouneed.translation.engine.screen import screen_top_tokens
+from allyouneed.translation.engine.screen import LEAST_SCORED, screen_top_tokens
 from allyouneed.translation.engine.top_tokens import CHUNK, find_top_tokens, insert_token
 from allyouneed.translation.engine.weights import DecoderWeights
 
@@ -62,14 +62,13 @@ def advance_all(models, part, number, first, count):
 
 @kernel_function
 def find_next(models, top, part, first, count):
-    """Find the top tokens of `count` rows; one model without scores is screened in 8 bits, with the same result."""
+    """Find the top tokens of `count` rows; those of one model may be screened, with the same tokens."""
     member = models.members[0]
     if models.count > 1:
         _find_average(models, top, part, first, count)
-    elif member.work.screen and not top.with_scores:
+    elif member.work.screen and (not top.with_scores or top.count >= LEAST_SCORED):
         screen_top_tokens(member.model, top, member.work, first, count)
         for row in range(first, first + count):
-            top.normalisers[row] = 0.0
             if member.work.screen.is_exact[row] == 0:
                 find_top_tokens(member.model, top, member.work, part, row, 1)
     else:

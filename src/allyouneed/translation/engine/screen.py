@@ -1,10 +1,14 @@
-"""Exact top tokens by screening: all logits in 8 bits, then only the candidates for the top in fp32.
+"""Exact top tokens by screening: all logits in 8 or 16 bits, then only the candidates for the top in fp32.
 
-Embeddings and hidden states are rounded to 8 bits; the processor multiplies four bytes per lane (AVX-512 VNNI). The
-error of a rounded logit is bounded (Cauchy-Schwarz): |h · w - ĥ · ŵ| ≤ |h| |w - ŵ| + |h - ĥ| |ŵ|. A token whose upper
-bound is below the lower bounds of `count` other tokens is not in the top `count`. The remaining tokens are computed
-again in fp32, so that the result is exact. There is no normaliser, and therefore no probability: with label smoothing,
-the tail of ten thousand unlikely tokens is a tenth of the sum, and 8 bits are too few for five correct digits.
+Embeddings and hidden states are rounded; the processor multiplies four bytes per lane, or two integers of 16 bits
+(AVX-512 VNNI). The error of a rounded logit is bounded (Cauchy-Schwarz): |h · w - ĥ · ŵ| ≤ |h| |w - ŵ| + |h - ĥ| |ŵ|.
+A token whose upper bound is below the lower bounds of `count` other tokens is not in the top `count`. The remaining
+tokens are computed again in fp32, so that the result is exact.
+
+8 bits suffice without scores. With scores, 16 bits are used, from which the normaliser is computed too: the errors of
+these logits are about 10⁻⁴ and differ from token to token, and the most likely tokens are among the candidates. The
+normaliser is then off by less than 10⁻⁵ on average. In 8 bits it would be off by up to 10⁻³: with label smoothing, the
+tail of ten thousand unlikely tokens is a tenth of the sum.
 """
 
 from __future__ import annotations
@@ -16,20 +20,46 @@ from torch import Tensor
 
 from allyouneed.kernels import LANES, MASKED, Mode
 from allyouneed.kernels.compiler import kernel_function
-from allyouneed.kernels.product import Matrix, Rows, multiply_columns, pack, round_rows, rounded_size, to_bytes
+from allyouneed.kernels.product import (
+    Matrix,
+    Rows,
+    multiply_columns,
+    multiply_halves,
+    pack,
+    pack_halves,
+    round_row_to_halves,
+    round_rows,
+    rounded_size,
+    to_bytes,
+    to_halves,
+)
 from allyouneed.kernels.records import Floats, Longs, Record
-from allyouneed.kernels.simd import any_above, broadcast, load, multiply_add, reduce_sum, round_half_even, store
+from allyouneed.kernels.simd import (
+    any_above,
+    broadcast,
+    exp,
+    load,
+    log,
+    maximum,
+    multiply_add,
+    reduce_max,
+    reduce_sum,
+    round_half_even,
+    store,
+)
 from allyouneed.translation.engine.top_tokens import CHUNK, insert_token
 
+MOST_SCREENED = 32  # maximum number of top tokens for which screening is worthwhile
+LEAST_SCORED = 8  # minimum number of top tokens for normalisers in 16 bits, since the others are inexact
 _MARGIN = 1.001  # safety factor on bounds, for fp32 rounding errors
 _MAX_CANDIDATES = 512  # maximum per row; a row with more candidates is computed in fp32 throughout
 
 
 class ScreenWeights(Record):
-    """The pre-softmax linear in fp32 and in 8 bits, with its rounding errors."""
+    """The pre-softmax linear in fp32 and in 8 or 16 bits, with its rounding errors."""
 
     weight: Floats  # fp32 [vocabulary, d_model]
-    matrix: Matrix  # the weight in bytes; its bias masks padding
+    matrix: Matrix  # the weight in 8 or 16 bits; its bias masks padding
     errors: Floats  # fp32 [2, vocabulary, padded]: |w - ŵ| and |ŵ| of each token
 
 
@@ -37,7 +67,8 @@ class ScreenWorkspace(Record):
     """Memory for screening rows."""
 
     is_exact: Longs  # [rows]: 0 if the row must be computed in fp32
-    rounded: Floats  # hidden states in bytes, each with its scale: see `round_rows`
+    rounded: Floats  # hidden states in 8 or 16 bits, each with its scale
+    peaks: Floats  # fp32 [rows]: the largest logit in 16 bits
     bounds: Floats  # fp32 [rows, count]: the largest lower bounds
     lengths: Floats  # fp32 [rows, 2]: |h| and |h - ĥ|
     num_candidates: Longs  # [rows]: -1 if there are too many
@@ -45,13 +76,14 @@ class ScreenWorkspace(Record):
     upper_bounds: Floats  # fp32 [rows, _MAX_CANDIDATES]: upper bounds of their logits
 
 
-def screen_weights(weight: Tensor, bias: Tensor) -> ScreenWeights:
-    """Round a weight [vocabulary, d_model], d_model a multiple of 16, with its bias [vocabulary]."""
+def screen_weights(weight: Tensor, bias: Tensor, bits: int) -> ScreenWeights:
+    """Round a weight [vocabulary, d_model], d_model a multiple of 16, with its bias [vocabulary], to 8 or 16 bits."""
     weight = weight.detach().contiguous()
     missing = -len(weight) % LANES
     padded = torch.cat([weight, weight.new_zeros(missing, weight.shape[1])])
-    matrix = pack(padded, torch.cat([bias, bias.new_full((missing,), MASKED)]), in_bytes=True)
-    whole, scale = to_bytes(padded)
+    bias = torch.cat([bias, bias.new_full((missing,), MASKED)])
+    matrix = pack(padded, bias, in_bytes=True) if bits == 8 else pack_halves(padded, bias)
+    whole, scale = to_bytes(padded) if bits == 8 else to_halves(padded)
     rounded = whole * scale[:, None]
     errors = torch.stack([(padded - rounded).norm(dim=1), rounded.norm(dim=1)])
     return ScreenWeights(weight=weight, matrix=matrix, errors=errors)
@@ -61,7 +93,8 @@ def screen_workspace(rows: int, depth: int, count: int) -> ScreenWorkspace:
     """Allocate memory to find the top `count` tokens of `rows` hidden states [depth]."""
     return ScreenWorkspace(
         is_exact=torch.empty(rows, dtype=torch.int64),
-        rounded=torch.empty(rounded_size(rows, depth)),
+        rounded=torch.empty(rows * (depth // 2 + 1)),
+        peaks=torch.empty(rows),
         bounds=torch.empty(rows, count),
         lengths=torch.empty(rows, 2),
         num_candidates=torch.empty(rows, dtype=torch.int64),
@@ -72,7 +105,7 @@ def screen_workspace(rows: int, depth: int, count: int) -> ScreenWorkspace:
 
 @kernel_function
 def _lengths(hidden, depth, scale):
-    """Return |h| and |h - ĥ| of a hidden state [depth] that is rounded to bytes of this scale."""
+    """Return |h| and |h - ĥ| of a hidden state [depth] that is rounded to integers of this scale."""
     squares = lost = broadcast(0.0)
     for c in range(0, depth, LANES):
         h = load(hidden, c)
@@ -128,43 +161,85 @@ def _insert_bound(value, bounds, count):
 
 
 @kernel_function
+def _add_exponentials(screen, top, row, line, width):
+    """Add the exponentials of a row's rounded logits [width] to `top.normalisers`, relative to the row's peak."""
+    highest, summed, earlier = broadcast(screen.peaks[row]), broadcast(0.0), broadcast(screen.peaks[row])
+    for j in range(0, width, LANES):
+        highest = maximum(highest, load(line, j))
+    peak = reduce_max(highest)
+    for j in range(0, width, LANES):
+        summed = summed + exp(load(line, j) - peak)
+    top.normalisers[row] = top.normalisers[row] * reduce_max(exp(earlier - peak)) + reduce_sum(summed)
+    screen.peaks[row] = peak
+
+
+@kernel_function
 def _decide(weights, screen, row, hidden, top):
-    """Compute the logits of a row's candidates in fp32, and find the top tokens."""
+    """Compute the logits of a row's candidates in fp32, find the top tokens, and correct the sum of exponentials."""
     depth, bias, limit = weights.matrix.depth, weights.matrix.terms, screen.bounds[(row + 1) * top.count - 1]
     logits, tokens = top.logits + row * top.count, top.tokens + row * top.count
+    errors, padded, peak, correction = weights.errors, weights.matrix.columns, screen.peaks[row], broadcast(0.0)
+    length, lost = screen.lengths[2 * row], screen.lengths[2 * row + 1]
     for j in range(row * _MAX_CANDIDATES, row * _MAX_CANDIDATES + screen.num_candidates[row]):
         if screen.upper_bounds[j] >= limit:
             token = screen.candidates[j]
             logit = _dot(hidden, weights.weight + token * depth, depth) + bias[token]
+            if top.with_scores:
+                rounded = screen.upper_bounds[j] - (errors[token] * length + errors[padded + token] * lost)
+                correction = correction + (exp(broadcast(logit - peak)) - exp(broadcast(rounded - peak)))
             if logit > logits[top.count - 1]:
                 insert_token(logit, token, logits, tokens, top.count)
+    top.normalisers[row] = top.normalisers[row] + reduce_max(correction)
+
+
+@kernel_function
+def _round_hidden(hidden, rows, depth, with_scores, out):
+    """Round hidden states to 16 bits if scores are needed, or to 8; return the size of a rounded row."""
+    if with_scores:
+        for row in range(rows):
+            round_row_to_halves(hidden + row * depth, depth, out + row * (depth // 2 + 1))
+        return depth // 2 + 1
+    round_rows(hidden, rows, depth, out)
+    return rounded_size(1, depth)
 
 
 @kernel_function
 def screen_top_tokens(model, top, work, first, rows):
-    """Find top tokens as `find_top_tokens` does without scores; rows with `work.screen.is_exact` 0 still need it."""
-    weights, screen, depth, count = model.screen, work.screen, model.d_model, top.count
-    hidden, logits = work.hidden + first * depth, work.logits + first * CHUNK
-    padded = weights.matrix.columns
-    in_bytes = round_rows(hidden, rows, depth, screen.rounded + rounded_size(first, depth))
+    """Find top tokens as `find_top_tokens` does; rows with `work.screen.is_exact` 0 still need it."""
+    screen, depth, count, weights = work.screen, model.d_model, top.count, model.screen
+    if top.with_scores:
+        weights = model.fine_screen
+    hidden, logits, padded = work.hidden + first * depth, work.logits + first * CHUNK, weights.matrix.columns
+    rounded = screen.rounded + first * (depth // 2 + 1)
+    size = _round_hidden(hidden, rows, depth, top.with_scores, rounded)
     for row in range(first, first + rows):
-        scale = in_bytes[rounded_size(row - first, depth) + depth // 4]
+        scale = rounded[(row - first + 1) * size - 1]
         length, lost = _lengths(hidden + (row - first) * depth, depth, scale)
         screen.lengths[2 * row] = length * _MARGIN
         screen.lengths[2 * row + 1] = lost * _MARGIN
         screen.num_candidates[row] = 0
+        screen.peaks[row] = MASKED
+        top.normalisers[row] = 0.0
         for j in range(row * count, (row + 1) * count):
             screen.bounds[j] = MASKED
             top.logits[j] = MASKED
             top.tokens[j] = 0
     for begin in range(0, padded, CHUNK):
         width = min(CHUNK, padded - begin)
-        multiply_columns(hidden, in_bytes, rows, weights.matrix, begin, width, Rows(logits, CHUNK), Mode.SET)
+        if top.with_scores:
+            multiply_halves(rounded, rows, weights.matrix, begin, width, Rows(logits, CHUNK), Mode.SET)
+        else:
+            multiply_columns(hidden, rounded, rows, weights.matrix, begin, width, Rows(logits, CHUNK), Mode.SET)
         for row in range(rows):
-            _collect(weights, screen, first + row, count, logits + row * CHUNK, begin, width)
+            line = logits + row * CHUNK
+            if top.with_scores:
+                _add_exponentials(screen, top, first + row, line, width)
+            _collect(weights, screen, first + row, count, line, begin, width)
     for row in range(first, first + rows):
         h = hidden + (row - first) * depth
         screen.is_exact[row] = min(1, screen.num_candidates[row] + 1)
         _decide(weights, screen, row, h, top)
+        if top.with_scores:
+            top.normalisers[row] = screen.peaks[row] + log(top.normalisers[row])
         end = _dot(h, weights.weight + model.end * depth, depth) + weights.matrix.terms[model.end]
         top.end_logits[row] = end

@@ -90,7 +90,8 @@ class DecoderWeights(Record):
     forbidden: Longs  # tokens that are never generated
     num_forbidden: int
     end: int  # the end-of-sentence token
-    screen: ScreenWeights | None
+    screen: ScreenWeights | None  # in 8 bits
+    fine_screen: ScreenWeights | None  # in 16 bits, for scores
 
 
 def encoder_weights(model: Transformer, in_bytes: bool) -> EncoderWeights:
@@ -122,7 +123,8 @@ def decoder_weights(model: Transformer, in_bytes: bool) -> DecoderWeights:
         forbidden=torch.tensor(NEVER_GENERATED),
         num_forbidden=len(NEVER_GENERATED),
         end=EOS,
-        screen=screen_weights(model.output.weight, bias) if screened else None,
+        screen=screen_weights(model.output.weight, bias, 8) if screened else None,
+        fine_screen=screen_weights(model.output.weight, bias, 16) if screened else None,
         **_sizes(model, len(model.decoder.layers)),
     )
 

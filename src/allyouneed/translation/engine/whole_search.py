@@ -52,7 +52,7 @@ def search_greedily(
         part_rows, parts = min(rows, PART), -(-rows // PART)
         active = np.empty(parts, dtype=np.int64)
         steps = min(_STEPS, max_length - caches[0].length)
-        models = _prepare(engines, caches, tokens, (parts, part_rows), steps, in_beams=False)
+        models = _prepare(engines, caches, tokens, (parts, part_rows), steps, 1, in_beams=False)
         search = GreedyState(
             rows=rows,
             limits=limits,
@@ -98,6 +98,7 @@ def search_with_beam(
     count, max_length = len(limits), int(limits.max(initial=0)) + 1
     sentences, tokens = np.arange(count), np.full((count, beam), BOS, dtype=np.int64)
     scores, task = np.zeros((count, beam)), _beam_task(count, max_length, beam, alpha, num_hypotheses)
+    num_tokens = min(2 * beam, engines[0].decoder.vocab_size)
     for cache in caches:
         cache.allocate_beams(beam)
     while left := len(sentences):
@@ -106,7 +107,7 @@ def search_with_beam(
         parts, part_rows = -(-left // part_sentences), part_sentences * beam
         rows, active = parts * part_rows, np.empty(parts, dtype=np.int64)
         steps = min(_STEPS, max_length - caches[0].length)
-        models = _prepare(engines, caches, tokens, (parts, part_rows), steps, in_beams=True)
+        models = _prepare(engines, caches, tokens, (parts, part_rows), steps, num_tokens, in_beams=True)
         search = BeamState(
             task=task,
             part_sentences=part_sentences,
@@ -117,7 +118,7 @@ def search_with_beam(
             active=active,
             candidates=Candidate.empty(parts, 2 * beam),
         )
-        top = next_tokens(rows, min(2 * beam, engines[0].decoder.vocab_size), scores=True)
+        top = next_tokens(rows, num_tokens, scores=True)
         search_beam(parts, models, top, search)
         stay = _active_items(active, part_sentences)
         tokens, scores, limits, sentences = tokens[stay], scores[stay], limits[stay], sentences[stay]
@@ -163,12 +164,16 @@ def _prepare(
     tokens: np.ndarray,
     parts: tuple[int, int],
     steps: int,
+    screened: int,
     in_beams: bool,
 ) -> Members:
-    """Prepare all models for up to `steps` more positions; in_beams: the caches have one source for each sentence."""
+    """Prepare all models for up to `steps` more positions.
+
+    screened: as in `make_member`; in_beams: the caches have one source for each sentence.
+    """
     rows, pairs = parts[0] * parts[1], list(zip(engines, caches, strict=True))
     steps = min(engine.possible_steps(cache, steps) for engine, cache in pairs)
-    members = [make_member(engine, cache, tokens, parts, steps, screened=not in_beams) for engine, cache in pairs]
+    members = [make_member(engine, cache, tokens, parts, steps, screened) for engine, cache in pairs]
     return group([_in_beams(*pair, rows) for pair in zip(members, caches, strict=True)] if in_beams else members, rows)
 
 
