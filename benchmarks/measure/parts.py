@@ -163,7 +163,7 @@ def _attention_backward_cost(
     return Cost("attention, backward", operations, 2 * _size(queries, keys, values) + _size(grad))
 
 
-def _dropout_cost(x: Tensor, key: int, p: float, onto: Tensor | None = None) -> Cost:
+def _dropout_cost(x: Tensor, key: int, p: float, onto: Tensor | None = None, **_: Any) -> Cost:
     name = "dropout" if onto is None else "dropout and residual"
     return Cost(name, 2 * x.numel(), (2 if onto is None else 3) * _size(x))
 
