@@ -157,6 +157,7 @@ def main() -> None:
     parser.add_argument("--threads", default="2,1", help="numbers of threads")
     parser.add_argument("--optimizers", default="adam,muon", help="adam, muon or both")
     parser.add_argument("--batch-tokens", type=int, help="tokens per batch, by default those of the size")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="further settings")
     parser.add_argument("--steps", type=int, default=7, help="observed steps per table")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder for the page")
     args = parser.parse_args()
@@ -166,7 +167,7 @@ def main() -> None:
         for threads in map(int, args.threads.split(",")):
             for optimizer in args.optimizers.split(","):
                 torch.set_num_threads(threads)
-                config = size_config(size).override([f"training.optimizer={optimizer}"])
+                config = size_config(size).override([f"training.optimizer={optimizer}", *args.set])
                 roofline = measure(
                     config, config.data.vocab_size, args.steps, args.batch_tokens or SIZES[size].batch_tokens
                 )

@@ -18,7 +18,8 @@ from allyouneed.config import load_recipe
 from allyouneed.data.store import Sentences
 from allyouneed.data.tokens.subword_sampling import SubwordSampler
 from allyouneed.kernels import Mode, launch
-from allyouneed.kernels.attention import Layout, attend, attend_backward
+from allyouneed.kernels.attention import Layout, attend
+from allyouneed.kernels.attention_backward import attend_backward
 from allyouneed.kernels.dropout import drop
 from allyouneed.kernels.loss import TokenLoss
 from allyouneed.kernels.matmul import matmul
@@ -52,9 +53,7 @@ def training_work() -> Work:
         "product": lambda: matmul(x, weight.T, bias, Mode.RELU),
         "product, gradient of the weight": lambda: matmul(grad.T, x),
         "attention": lambda: attend(queries, keys, values, _HEADS, layout),
-        "attention, backward": lambda: attend_backward(
-            out, queries, keys, values, _HEADS, layout, out, normalisers, grads
-        ),
+        "attention, backward": lambda: attend_backward(out, queries, keys, values, _HEADS, layout, normalisers, grads),
         "loss": lambda: TokenLoss(embeddings, 32, (0.9, 0.1 / _VOCABULARY, 0.0), None)(
             hidden, targets, grad_hidden, None
         ),
