@@ -5,7 +5,7 @@ CODE := setup.py src tests benchmarks examples docs
 # One process per core; each test computes on one thread.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: quickstart test test-slow test-processors fuzz coverage lint format docs bench bench-quick pictures notebook wheel clean
+.PHONY: quickstart test test-slow test-processors test-numba fuzz coverage lint format docs bench bench-quick pictures notebook wheel clean
 
 quickstart: .venv/installed
 	$(BIN)/allyouneed quickstart
@@ -23,6 +23,13 @@ test-processors: .venv/installed-dev
 	NUMBA_CPU_NAME=haswell ATEN_CPU_CAPABILITY=avx2 $(BIN)/pytest $(PARALLEL) $(NUMERICAL)
 	NUMBA_CPU_NAME=skylake-avx512 $(BIN)/pytest $(PARALLEL) $(NUMERICAL)
 	ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE $(BIN)/pytest $(PARALLEL) $(NUMERICAL)
+
+# Kernels with the oldest and the newest release of Numba that `kernels/capabilities.py` names, or with NUMBA=VERSION.
+NUMBA ?= $(shell sed -n 's/^TESTED = ("\(.*\)", "\(.*\)").*/\1 \2/p' src/allyouneed/kernels/capabilities.py)
+test-numba: .venv/installed-dev
+	for version in $(NUMBA); do \
+		$(BIN)/pip install --quiet --upgrade --target .venv/numba-$$version numba==$$version && \
+		PYTHONPATH=.venv/numba-$$version $(BIN)/pytest $(PARALLEL) $(NUMERICAL) || exit 1; done
 
 # Feeds damaged files to all readers and writers; failing ones are stored in runs/fuzz. FILES: a folder of documents.
 MINUTES ?= 5

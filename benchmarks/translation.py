@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))  # makes `benchmarks` importable from any folder
 
 import torch  # noqa: E402
 
-from allyouneed import Translator  # noqa: E402
+from allyouneed import Translator, kernels  # noqa: E402
 from allyouneed.bundle import load_bundle  # noqa: E402
 from allyouneed.data.files.lines import read_text  # noqa: E402
 from allyouneed.translation.evaluation.metrics import corpus_scores  # noqa: E402
@@ -69,7 +69,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for precision in args.compute_type:
             translator = Translator.load(args.run, inter_threads=args.threads, compute_type=precision)
-            engines[f"{OURS} {precision}"] = our_engine(translator)
+            engines[f"{OURS} {precision}"] = our_engine(translator, threads=1 if kernels.work() else args.threads)
             if CTRANSLATE2 in args.against:
                 engines[f"{THEIRS} {precision}"] = ctranslate2_engine(
                     translator, Path(folder) / precision, precision, args
@@ -108,8 +108,11 @@ def _measure_random_models(args: argparse.Namespace) -> None:
     print(f"\n{body}\n\n{page}")
 
 
-def our_engine(translator: Translator, greedy: bool = False) -> Engine:
-    """Translate with ours; greedy: whatever the beam size."""
+def our_engine(translator: Translator, greedy: bool = False, threads: int = 1) -> Engine:
+    """Translate with ours.
+
+    greedy: Whatever the beam size. threads: PyTorch's threads for throughput; kernels translate batches in parallel.
+    """
 
     def run(texts: list[str], beam: int) -> Outputs:
         size = 1 if greedy else beam
@@ -117,7 +120,13 @@ def our_engine(translator: Translator, greedy: bool = False) -> Engine:
         translations = translator.translate(texts, return_scores=False, **options)
         return [(translation.text, len(translation.tokens) + 1) for translation in translations]
 
-    return Engine(run, run)
+    def many(texts: list[str], beam: int) -> Outputs:
+        torch.set_num_threads(threads)
+        outputs = run(texts, beam)
+        torch.set_num_threads(1)
+        return outputs
+
+    return Engine(many, run)
 
 
 def ctranslate2_engine(translator: Translator, folder: Path, precision: str, args: argparse.Namespace) -> Engine:

@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
@@ -183,6 +184,7 @@ def run_app(app: typer.Typer, mistake: type[Exception]) -> NoReturn:
     lazy.exclude_from_collection()
     end = _QuickEnd()
     atexit.register(end)  # first, and therefore called last
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # one line, without the line of the source
     if isinstance(sys.stdout, TextIOWrapper):  # the encoding may not support every character
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

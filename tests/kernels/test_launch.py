@@ -59,13 +59,24 @@ def test_a_kernel_is_compiled_once_by_concurrent_first_calls(monkeypatch):
     assert torch.stack(outs).eq(1).all()
 
 
-def test_one_thread_runs_all_parts_without_openmp(monkeypatch):
+def test_python_threads_run_all_parts_without_openmp(monkeypatch):
     from allyouneed.kernels import launch
     from allyouneed.kernels.dropout import drop
 
     expected = drop(torch.ones(5000, 32), 5, 0.3)
-    monkeypatch.setattr(launch, "_start_threads", lambda: None)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(launch, "_start_threads", lambda: launch._start_python_threads)
     assert torch.equal(drop(torch.ones(5000, 32), 5, 0.3), expected)
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    launch._pool.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert torch.equal(drop(torch.ones(5000, 32), 5, 0.3), expected)
+        assert launch._pool() is None
+    launch._pool.cache_clear()
 
 
 def test_pytorchs_copy_of_openmp_is_selected():
@@ -86,7 +97,7 @@ def test_one_thread_applies_to_the_calling_python_thread(monkeypatch):
     from allyouneed.kernels.dropout import drop
 
     calls = []
-    monkeypatch.setattr(launch, "_start_threads", lambda: calls.append(1))
+    monkeypatch.setattr(launch, "_start_threads", lambda: calls.append(1) or launch._start_python_threads)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     expected = drop(torch.ones(5000, 32), 5, 0.3)
     assert calls == [1]

@@ -1,9 +1,9 @@
 """Compiled CPU kernels for operations that take PyTorch several passes over memory.
 
 Numba is optional and compiles a kernel at its first use. Each kernel has a reference implementation in PyTorch, which
-is used on other devices, for other types and sizes, without Numba, and until kernels that another process compiles are
-there (`background.py`). Kernels do not use autograd: `model/dropout.py`, `model/linear.py`, `model/packing.py` and
-`training/loss.py` define the gradients; `translation/engine` needs none.
+is used on other devices, for other types and sizes, without Numba or if it fails a test (`capabilities.py`), and until
+kernels that another process compiles are there (`background.py`). Kernels do not use autograd: `model/dropout.py`,
+`model/linear.py`, `model/packing.py` and `training/loss.py` define the gradients; `translation/engine` needs none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from allyouneed import lazy
-from allyouneed.kernels import background, choice, disk_cache
+from allyouneed.kernels import background, capabilities, choice, disk_cache
 
 if TYPE_CHECKING:
     from allyouneed.kernels import (
@@ -44,6 +44,7 @@ __all__ = [
     "attention_backward",
     "available",
     "background",
+    "capabilities",
     "choice",
     "disk_cache",
     "dropout",
@@ -61,6 +62,7 @@ __all__ = [
     "target",
     "tiles",
     "usable",
+    "work",
 ]
 __getattr__ = lazy.attach(
     __name__,
@@ -130,8 +132,8 @@ def multiplies_in_bf16() -> bool:
 
 @cache
 def has_bf16() -> bool:
-    """Return whether Numba is installed and the processor has AVX512_BF16."""
-    if not installed():
+    """Return whether kernels work and the processor has AVX512_BF16."""
+    if not work():
         return False
     from allyouneed.kernels import target  # loads Numba, which is optional
 
@@ -139,8 +141,13 @@ def has_bf16() -> bool:
 
 
 def available() -> bool:
-    """Return whether kernels can be called now: Numba is installed, and no other process is compiling them."""
-    return installed() and not background.pending()
+    """Return whether kernels can be called now: they work, and no other process is compiling them."""
+    return not background.pending() and work()
+
+
+def work() -> bool:
+    """Return whether Numba is installed and everything that kernels need of it works here; see `capabilities.py`."""
+    return installed() and capabilities.work()
 
 
 @cache

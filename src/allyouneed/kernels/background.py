@@ -9,23 +9,30 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from allyouneed.kernels import disk_cache
+from allyouneed.kernels import capabilities, disk_cache
 
 _process: subprocess.Popen[bytes] | None = None
 
 
 def compile_in_background() -> None:
-    """Start to compile all kernels, unless they are compiled or cannot be stored.
+    """Start to compile all kernels, unless they are compiled, cannot be stored or are known not to work.
 
     The process ends by itself, also after this one has ended: the next program then finds all kernels.
     """
     global _process
-    if _process is not None or disk_cache.is_complete() or disk_cache.folder() is None:
+    if _process is not None or disk_cache.is_complete() or disk_cache.folder() is None or not capabilities.may_work():
         return
     command, silent = [sys.executable, "-P", "-m", "allyouneed.kernels.precompile"], subprocess.DEVNULL
     _process = subprocess.Popen(command, stdin=silent, stdout=silent, stderr=silent, start_new_session=True)
 
 
 def pending() -> bool:
-    """Return whether kernels are still being compiled in the background."""
-    return _process is not None and _process.poll() is None
+    """Return whether kernels are still being compiled in the background; no kernels are used if that crashed."""
+    global _process
+    if (process := _process) is None:
+        return False
+    code = process.poll()
+    if code is not None and -code in capabilities.CRASHES:
+        _process = None
+        capabilities.give_up(capabilities.describe_signal(code), is_stored=False)
+    return code is None

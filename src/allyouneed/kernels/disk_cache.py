@@ -98,13 +98,22 @@ def _imported(text: str) -> Iterator[Path]:
                     yield file
 
 
+def key(path: Path) -> str:
+    """Hash what a file with kernels is compiled from and with, and the processor that it is compiled for."""
+    return _hash(sources_hash(path).encode(), _environment())
+
+
 @cache
 def _mark() -> str:
     """Return the name of the file that marks a complete cache, which depends on all that compilation depends on."""
     sources = [file.read_bytes() for place in _COMPILED for file in sorted(place.glob("*.py"))]
+    return _COMPLETE + _hash(*sources, _environment())
+
+
+def _environment() -> bytes:
     target = [platform.machine(), _processor(), *(os.environ.get(name, "") for name in _TARGET)]
     versions = [sys.implementation.cache_tag, version("numba"), version("llvmlite")]
-    return _COMPLETE + _hash(*sources, repr([*target, *versions]).encode())
+    return repr([*target, *versions]).encode()
 
 
 @cache

@@ -7,7 +7,7 @@ depend on which thread ran which part.
 
 PyTorch's threads belong to OpenMP. A second pool would compete with it for the cores, since OpenMP's idle threads spin.
 Kernels are therefore started through the OpenMP library that PyTorch has loaded (GOMP_parallel, the entry point of
-GCC's OpenMP); without it, one thread runs all parts.
+GCC's OpenMP); without it, on a pool of Python threads, which start more slowly.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -33,7 +34,7 @@ from numba.core.ccallback import CFunc
 from numba.core.runtime.nrt import rtsys
 from numba.core.sigutils import normalize_signature
 
-from allyouneed.kernels import disk_cache
+from allyouneed.kernels import capabilities, disk_cache
 from allyouneed.kernels.compiler import KernelCompiler, kernel_function
 from allyouneed.kernels.records import RecordType, converter, numba_type, reinterpret
 from allyouneed.kernels.simd import fetch_and_increment
@@ -69,9 +70,8 @@ def kernel(body: Callable[..., None]) -> Callable[..., None]:
         packed = (ctypes.c_int64 * len(converters))(*words)
         address = ctypes.addressof(packed)
         threads = 1 if getattr(_thread, "alone", False) else min(parts, torch.get_num_threads())
-        start = _start_threads() if threads > 1 else None
-        if start is not None:
-            start(compiled.code.address, address, threads, 0)
+        if threads > 1:
+            _start_threads()(compiled.code.address, address, threads)
         else:
             compiled.code.ctypes(address)
 
@@ -232,19 +232,52 @@ def _compile(loop: Callable[[int], None]) -> _Code:
 
 
 @cache
-def _start_threads() -> Callable[..., None] | None:
-    """Return GOMP_parallel(function, argument, threads, flags) of the libgomp that PyTorch uses, if it uses one."""
+def _start_threads() -> Callable[..., None]:
+    """Return a function (function, argument, threads) that calls a compiled function on several threads.
+
+    It is GOMP_parallel of the libgomp that PyTorch uses, if it uses one.
+    """
+    library = None if capabilities.openmp_fails() else _libgomp()
+    if library is None:
+        return _start_python_threads
+    start = ctypes.CDLL(library).GOMP_parallel
+    start.argtypes, start.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
+    return lambda function, argument, threads: start(function, argument, threads, 0)
+
+
+def _start_python_threads(function: int, argument: int, threads: int) -> None:
+    """Call a compiled function, which releases the GIL, on this thread and others; it returns once no part is left."""
+    call = ctypes.CFUNCTYPE(None, ctypes.c_int64)(function)
+    pool = _pool()
+    others = [pool.submit(call, argument) for _ in range(threads - 1)] if pool else []
+    call(argument)
+    for other in others:
+        if not other.cancel():  # it has started
+            other.result()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor | None:
+    """Return a pool whose threads are all running, or None if the system does not allow as many."""
+    count, ready = os.cpu_count() or 1, threading.Event()
+    pool = ThreadPoolExecutor(count, "kernel")
+    try:
+        for _ in range(count):
+            pool.submit(ready.wait)
+    except RuntimeError:
+        return None
+    finally:
+        ready.set()
+    return pool
+
+
+def _libgomp() -> str | None:
     try:
         with open("/proc/self/maps", encoding="utf-8") as maps:
             loaded = {line.split(maxsplit=5)[-1].strip() for line in maps if "libgomp" in line}
     except OSError:
         return None
-    library = _of_torch(loaded, Path(torch.__file__).resolve().parents[1])
-    if library is None:
-        return None
-    start = ctypes.CDLL(library).GOMP_parallel
-    start.argtypes, start.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
-    return start
+    return _of_torch(loaded, Path(torch.__file__).resolve().parents[1])
 
 
 def _of_torch(loaded: set[str], packages: Path) -> str | None:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from allyouneed.kernels import disk_cache
+from allyouneed.kernels import capabilities, disk_cache
 from allyouneed.kernels.launch import compile_kernel, load_kernel
 from allyouneed.kernels.target import has_bf16
 
@@ -31,6 +31,8 @@ ALL = ((*ENCODER, *SEARCH), (*BEAM, *DROPOUT, *STEP, *LOSS, *PRODUCTS, *(BF16_PR
 def precompile(groups: Sequence[Sequence[str]], on_cold: Callable[[], None]) -> None:
     """Load kernels from the cache, or compile them: one process per group, this process included.
 
+    If a kernel cannot be compiled, PyTorch computes in place of all kernels, see `capabilities.give_up`.
+
     Args:
         groups: Full names of kernels; those in a group share compiled functions.
         on_cold: Called if a kernel is not in the cache, before any is compiled.
@@ -40,23 +42,32 @@ def precompile(groups: Sequence[Sequence[str]], on_cold: Callable[[], None]) -> 
         return
     on_cold()
     first, *others = filter(None, missing)
-    with _compiling(others):
-        for name in first:
-            compile_kernel(name)
-    for names in others:  # from the cache, unless a process failed or the cache cannot be written
-        for name in names:
-            compile_kernel(name)
+    try:
+        with _compiling(others):
+            for name in first:
+                compile_kernel(name)
+        for names in others:  # from the cache, unless a process failed or the cache cannot be written
+            for name in names:
+                compile_kernel(name)
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # any, since they come from inside Numba
+        reason = next(iter(str(error).strip().splitlines()), "")
+        capabilities.give_up(f"{type(error).__name__}: {reason}", is_stored=True)
 
 
 def fill_cache(on_cold: Callable[[], None] = lambda: None) -> None:
-    """Compile all kernels that are not in the cache on disk.
+    """Compile all kernels that are not in the cache on disk; do nothing if kernels do not work.
 
     Args:
         on_cold: Called before the first kernel is compiled.
     """
+    if not capabilities.work():
+        return
     with disk_cache.locked():
         precompile(ALL, on_cold)
-        disk_cache.mark_complete()
+        if capabilities.work():
+            disk_cache.mark_complete()
 
 
 @contextmanager

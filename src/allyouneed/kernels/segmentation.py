@@ -17,8 +17,8 @@ _UNKNOWN = -2  # a merge that was not looked up yet
 
 
 def run(body: Callable[..., None], sentences: int, *arguments: Any) -> None:
-    """Run a kernel for each sentence, or its Python source if Numba is not installed."""
-    if kernels.installed():
+    """Run a kernel for each sentence, or its Python source if kernels do not work."""
+    if kernels.work():
         return _compiled(body)(sentences, *arguments)
     for sentence in range(sentences):
         body(sentence, *arguments)

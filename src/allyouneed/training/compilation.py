@@ -15,6 +15,12 @@ from allyouneed.training.step import uses_bf16
 _SMALLEST_LARGE = 256  # smaller products are never compiled, see `kernels.multiplies`
 
 
+def expect_kernels(config: Config, device: torch.device) -> None:
+    """Start the test of kernels in another process, if it is needed, while this one prepares the text."""
+    if device.type == "cpu" and not config.training.plain and kernels.installed():
+        kernels.capabilities.begin()
+
+
 def compile_kernels(config: Config, device: torch.device, ranks: Ranks, show: Callable[[str], None]) -> None:
     """Compile the kernels of training, validation and final scoring, or load them from the cache.
 
@@ -28,7 +34,7 @@ def compile_kernels(config: Config, device: torch.device, ranks: Ranks, show: Ca
     """
     model = config.model
     widths = (model.d_model, model.d_ff, model.key_size, model.value_size)
-    if device.type != "cpu" or config.training.plain or not kernels.installed():
+    if device.type != "cpu" or config.training.plain or not kernels.work():
         return
     if model.activation != "relu" or any(width % kernels.LANES for width in widths):
         return  # PyTorch takes over where a kernel does not support the sizes; the others are compiled at first use

@@ -27,7 +27,7 @@ def agree_on_products(
         show: Callback that shows a line to the user.
     """
     model, training = config.model, config.training
-    if device.type != "cpu" or training.plain or not kernels.installed():
+    if device.type != "cpu" or training.plain or not kernels.work():
         return
     if uses_bf16(training, device):
         show(_describe_bf16())

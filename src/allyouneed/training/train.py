@@ -24,7 +24,7 @@ from allyouneed.interruption import describing_interrupts, raising_interrupts
 from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.assemble import INITIALISED, LoopParts
 from allyouneed.training.checkpoint import load_checkpoint, progress
-from allyouneed.training.compilation import compile_kernels
+from allyouneed.training.compilation import compile_kernels, expect_kernels
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
 from allyouneed.training.dry_run import dry_run, show_forecast
 from allyouneed.training.forecast import forecast
@@ -88,6 +88,7 @@ def _train(
     resolved: ResolvedRequest, record: RunRecord, log: RunLog, device: torch.device, ranks: Ranks, watch: Stopwatch
 ) -> Outcome:
     prepared = PreparedData(resolved.request.data_folder)
+    expect_kernels(resolved.config, device)
     if ranks.is_first:
         for folder in ("checkpoints", KEPT):
             recover_all(resolved.request.out / folder)

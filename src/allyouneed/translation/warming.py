@@ -16,10 +16,12 @@ def warm(report: Callable[[str], None]) -> None:
         report: Called with what is done.
 
     Raises:
-        UserError: If Numba is not installed, or compiled kernels cannot be stored.
+        UserError: If Numba is not installed or does not work, or compiled kernels cannot be stored.
     """
     if not kernels.installed():
         raise UserError("Numba is missing, so there are no kernels to compile. Install it: pip install numba")
+    if not kernels.work():
+        raise UserError("kernels cannot be compiled, see the warning above; PyTorch computes in their place.")
     folder, started, was_cold = kernels.disk_cache.folder(), time.monotonic(), list[bool]()
     if folder is None:
         raise UserError("there is no folder for compiled kernels that can be written. Set NUMBA_CACHE_DIR to one.")
@@ -37,14 +39,14 @@ def warm(report: Callable[[str], None]) -> None:
 
 def can_store() -> bool:
     """Return whether compiled kernels outlive this process; also true without Numba, when there are none."""
-    return not kernels.installed() or kernels.disk_cache.folder() is not None
+    return not kernels.work() or kernels.disk_cache.folder() is not None
 
 
 def compile_all(on_cold: Callable[[], None] = lambda: None) -> None:
-    """Compile all kernels that are not yet compiled; do nothing without Numba.
+    """Compile all kernels that are not yet compiled; do nothing if kernels do not work.
 
     Args:
         on_cold: Called before the first kernel is compiled.
     """
-    if kernels.installed() and not kernels.disk_cache.is_complete():
+    if kernels.work() and not kernels.disk_cache.is_complete():
         kernels.precompile.fill_cache(on_cold)
