@@ -87,14 +87,15 @@ model_options() {
 }
 
 learn() {
-  local dir=$1 folder=$2 options batch_tokens threads=$OMP_NUM_THREADS
+  local dir=$1 folder=$2 options batch_tokens epoch threads=$OMP_NUM_THREADS
   mkdir -p -- "$folder"
   [[ $folder != *[[:space:]]* ]] || fail "$folder: Marian's options do not support spaces"
   cd -- "$dir"
   model_options tiny
+  epoch=$(($(wc -w <data/train.bpe.de) + $(wc -l <data/train.bpe.de)))  # target tokens
   export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
   exec venv/bin/python -c "$start" "${options[@]}" --cpu-threads "$threads" --model "$folder/model.npz" \
-    --mini-batch-words "$((2 * batch_tokens))" --after-batches 8000 --disp-freq 50u --save-freq 1e
+    --mini-batch-words "$((2 * batch_tokens))" --after-batches 8000 --disp-freq 50u --save-freq "${epoch}t"
 }
 
 translate() {
