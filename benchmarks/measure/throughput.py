@@ -22,6 +22,7 @@ from pathlib import Path
 
 import torch
 
+from allyouneed import kernels
 from allyouneed.config import Config, load_recipe
 from allyouneed.training.resolution.size import matrix_flops, training_flops
 from benchmarks.peers.contract import SIZES, SKIPPED, WINDOW, Size
@@ -37,7 +38,7 @@ try:
 finally:
     print(open("/proc/self/status").read())
 """
-OURS, PLAIN = "allyouneed", "allyouneed, training.plain=true"
+OURS, PLAIN, BF16 = "allyouneed", "allyouneed, training.plain=true", "allyouneed, training.precision=bf16"
 
 
 @dataclass
@@ -57,7 +58,7 @@ def measure_throughput(
     updates: int,
     repeats: int,
     log: Callable[[str], None],
-    ours: Sequence[str] = (OURS, PLAIN),
+    ours: Sequence[str] | None = None,
 ) -> tuple[dict[str, Runs], list[float]]:
     """Train with all trainers in alternation, `repeats` times.
 
@@ -69,18 +70,20 @@ def measure_throughput(
         updates: Updates per run.
         repeats: Number of rounds.
         log: Called with a progress message after each round.
-        ours: `OURS` and `PLAIN`, or one of them.
+        ours: Names of our variants, by default `OURS`, `PLAIN` and, if the processor has bf16 products, `BF16`.
 
     Returns:
         Runs by trainer, and the peak of fp32 matrix products in FLOP/s before each round.
     """
+    if ours is None:
+        ours = (OURS, PLAIN, BF16) if kernels.has_bf16() else (OURS, PLAIN)
     runs: dict[str, Runs] = {name: Runs() for name in (*ours, *peers)}
     peaks = []
     for repeat in range(repeats):
         peaks.append(matrix_flops(torch.device("cpu")))
         for name, measured in runs.items():
-            if name in (OURS, PLAIN):
-                _train_ours(data, size, updates, name == PLAIN, measured)
+            if name in (OURS, PLAIN, BF16):
+                _train_ours(data, size, updates, name, measured)
             else:
                 _train_peer(name, data, folders / name, size, updates, measured)
         rates = ", ".join(f"{name} {measured.rates[-1]:,.0f}" for name, measured in runs.items())
@@ -136,14 +139,15 @@ def _described(config: Config) -> str:
     )
 
 
-def _train_ours(data: Path, size: str, updates: int, plain: bool, measured: Runs) -> None:
+def _train_ours(data: Path, size: str, updates: int, name: str, measured: Runs) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         fixed = (f"training.steps={updates}", f"training.log_every={WINDOW}", f"training.validate_every={updates}")
         command = [sys.executable, "-c", _WITH_PEAK, "train", "--from", "en", "--to", "de", "--recipe", "tiny"]
         command += ["--train", *(str(data / f"train.lc.norm.tok.{language}.gz") for language in ("en", "de"))]
         command += ["--valid", *(str(_first_lines(data, language, Path(folder))) for language in ("en", "de"))]
-        for setting in (*_settings(SIZES[size]), *SAME, *fixed, f"training.plain={str(plain).lower()}"):
+        variant = [setting for setting in name.split(", ") if "=" in setting]
+        for setting in (*_settings(SIZES[size]), *SAME, *fixed, *variant):
             command += ["--set", setting]
         measured.memory.append(float(re.search(r"VmHWM:\s*(\d+) kB", _run([*command, "--out", str(run)]))[1]) / 1024)
         lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()

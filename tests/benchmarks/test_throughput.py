@@ -9,7 +9,7 @@ import pytest
 from allyouneed.config import load_recipe
 from allyouneed.training.resolution.size import training_flops
 from benchmarks.measure import throughput
-from benchmarks.measure.throughput import OURS, PLAIN, Runs, measure_throughput, throughput_table
+from benchmarks.measure.throughput import BF16, OURS, PLAIN, Runs, measure_throughput, throughput_table
 from benchmarks.peers.contract import SIZES, number_of_updates, run
 
 
@@ -44,13 +44,14 @@ def test_trainers_alternate(monkeypatch, tmp_path):
     monkeypatch.setattr(
         throughput,
         "_train_ours",
-        lambda data, size, updates, plain, measured: train(PLAIN if plain else OURS, measured),
+        lambda data, size, updates, name, measured: train(name, measured),
     )
     monkeypatch.setattr(
         throughput, "_train_peer", lambda name, data, folder, size, updates, measured: train(folder.name, measured)
     )
+    monkeypatch.setattr("allyouneed.kernels.has_bf16", lambda: True)
     runs, peaks = measure_throughput(tmp_path, "tiny", ["fairseq", "plain"], tmp_path, 40, 2, lambda line: None)
-    assert turns == [OURS, PLAIN, "fairseq", "plain"] * 2
+    assert turns == [OURS, PLAIN, BF16, "fairseq", "plain"] * 2
     assert peaks == [1e9, 1e9]
     assert all(measured.rates == [1.0, 1.0] for measured in runs.values())
 

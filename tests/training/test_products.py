@@ -8,6 +8,7 @@ from allyouneed.config import load_recipe
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.products import agree_on_products
 from allyouneed.training.resolution.run_record import RunRecord
+from allyouneed.training.step import uses_bf16
 
 CPU = torch.device("cpu")
 
@@ -47,6 +48,11 @@ def test_nothing_is_measured_where_nothing_is_chosen(agree):
 
 
 def test_bf16_is_announced_with_what_the_processor_makes_of_it(agree, monkeypatch):
-    for has_bf16, expected in ((True, "bf16 with fp32 sums"), (False, "usually slower than fp32")):
-        monkeypatch.setattr(kernels, "has_bf16", lambda value=has_bf16: value)
-        assert expected in agree({}, "training.precision=bf16")[0]
+    monkeypatch.setattr(kernels, "has_bf16", lambda: True)
+    assert agree({}, "training.precision=bf16") == ["matrix products: bf16 with fp32 sums (AVX512_BF16)"]
+    monkeypatch.setattr(kernels, "has_bf16", lambda: False)
+    fp32, chosen = agree({256: 1.3, 512: 1.2}, "training.precision=bf16")
+    assert fp32.startswith("matrix products: fp32 instead of bf16")
+    assert "our own from width 256" in chosen
+    settings = load_recipe("small").override(["training.precision=bf16"]).training
+    assert not uses_bf16(settings, CPU)

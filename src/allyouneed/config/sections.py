@@ -306,8 +306,8 @@ class TrainingConfig(Section):
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto",
-        description="Number format of matrix products; auto: bf16 autocast on CUDA, fp32 elsewhere; bf16 on a CPU: "
-        "1.5 times as fast as fp32 where it has AVX512_BF16, with fp32 sums, weights and gradients; slower elsewhere",
+        description="Number format of matrix products; auto: bf16 autocast on CUDA, fp32 elsewhere; bf16 on a CPU "
+        "needs AVX512_BF16 (else fp32 is used), keeps sums, weights and gradients in fp32, and is 1.5 times as fast",
     )
 
     @field_validator("freeze", mode="before")

@@ -46,7 +46,8 @@ def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: f
         optimizers.append(AdamW(rest, learning_rate, betas, epsilon, decay, fused))
     if matrices:
         rate = training.matrix_learning_rate
-        bf16 = training.precision == "bf16" and next(model.parameters()).device.type == "cpu" and kernels.has_bf16()
+        device = next(iter(matrices.values())).device
+        bf16 = training.precision == "bf16" and device.type == "cpu" and kernels.has_bf16()
         optimizers.append(Muon(matrices.values(), rate, weight_decay=training.weight_decay, bf16=bf16))
     for optimizer in optimizers:
         for group in optimizer.param_groups:

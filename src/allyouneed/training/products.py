@@ -30,8 +30,11 @@ def agree_on_products(
     if device.type != "cpu" or training.plain or not kernels.work():
         return
     if uses_bf16(training, device):
-        show(_describe_bf16())
-    elif min(model.d_model, model.d_ff) >= min(kernels.choice.WIDTHS):
+        show("matrix products: bf16 with fp32 sums (AVX512_BF16)")
+        return
+    if training.precision == "bf16":
+        show("matrix products: fp32 instead of bf16, which is slower on this processor (it has no AVX512_BF16)")
+    if min(model.d_model, model.d_ff) >= min(kernels.choice.WIDTHS):
         speedups = ranks.share(_speedups(record) if ranks.is_first else None)
         kernels.choice.adopt(speedups)
         show(_describe(speedups))
@@ -53,12 +56,3 @@ def _describe(speedups: dict[int, float]) -> str:
     chosen = {width: "our own" if kernels.choice.is_faster(width) else "PyTorch's" for width in speedups}
     widths = [f"{chosen[width]} from width {width} (own {speedups[width]:.2f} × as fast)" for width in speedups]
     return f"matrix products: {', '.join(widths)}"
-
-
-def _describe_bf16() -> str:
-    if kernels.has_bf16():
-        return "matrix products: bf16 with fp32 sums (AVX512_BF16)"
-    return (
-        "matrix products: PyTorch's in bf16, which are usually slower than fp32, since this processor has no "
-        "AVX512_BF16. To train in fp32, remove training.precision=bf16."
-    )

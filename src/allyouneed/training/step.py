@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from allyouneed import kernels
 from allyouneed.config import TrainingConfig
 from allyouneed.data.batches import Batch, Position
 from allyouneed.data.tokens.tokenizer import PAD
@@ -180,7 +181,13 @@ def _not_finite_gradients(model: Transformer) -> list[str]:
 
 
 def uses_bf16(training: TrainingConfig, device: torch.device) -> bool:
-    """Return whether `training.precision` means bf16 autocast on this device."""
+    """Return whether `training.precision` means bf16 autocast on this device, which makes it faster.
+
+    A CPU without AVX512_BF16 trains in fp32: PyTorch's bf16 products are slower there. The reference implementation
+    uses them, if bf16 is set.
+    """
+    if device.type == "cpu":
+        return training.precision == "bf16" and (training.plain or kernels.has_bf16())
     return training.precision == "bf16" or (training.precision == "auto" and device.type == "cuda")
 
 
