@@ -68,7 +68,7 @@ def translation_work() -> Work:
     config = load_recipe("tiny").override([f"model.{name}={value}" for name, value in sizes.items()])
     model = Transformer(config.model, _VOCABULARY).eval()
     engine, screened = Engine(model), Engine(model)
-    screen = screen_weights(model.output.weight, bias_of(model.output))
+    screen = screen_weights(model.output.weight, bias_of(model.output), 8)
     screened.decoder = screened.decoder.replace(screen=screen)
     source = torch.randint(4, _VOCABULARY, (6, 11))
     rows, packed = torch.randn(_ROWS, _DEPTH), pack(torch.randn(256, _DEPTH), torch.randn(256))
