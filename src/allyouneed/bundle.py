@@ -3,6 +3,7 @@
 A bundle has `model.safetensors`, `config.json`, `tokenizer.model`, `samples.json` (reference outputs), `README.md` (the
 model card) and `manifest.json` with their checksums. Instead of `tokenizer.model`, separate vocabularies are in
 `source.model` and `target.model`, and those imported from Marian in `source.spm`, `target.spm` and `vocabulary.json`.
+`drafts.safetensors` is optional, see `translation/draft_memory.py`.
 Loading a bundle never executes code from it.
 """
 
@@ -29,6 +30,7 @@ _SHARED_FORMAT = 2  # earlier versions can read all other bundles
 Build: TypeAlias = Callable[..., Transformer]  # creates a model from settings and vocabulary size
 _MAX_NAMES = 3  # maximum number of tensors named in an error message
 _FILES = ("model.safetensors", "config.json")
+_DRAFTS = "drafts.safetensors"
 _FACTS = ("format", "languages", "vocab_size", "longest_source", "scores", "notes", "config")
 _MILLIONS_FROM = 100_000  # parameters; smaller numbers are written in full
 _REMEDY = "Download the bundle again, or run the `allyouneed train` command that created it."
@@ -51,6 +53,8 @@ class Bundle:
             (`data/directions.py`); empty for a model of one direction.
         numbers_share: Share of validation sources with digits but without letters, such as dates in digits; None if it
             is not known. Such texts are translated only by models that learned it, see `translation/protection`.
+        drafts: Tables that drafts of translations are made from, see `translation/draft_memory.py`; empty if there are
+            none.
     """
 
     model: Transformer
@@ -63,6 +67,7 @@ class Bundle:
     samples: list[dict[str, Any]] = field(default_factory=list)
     directions: tuple[Direction, ...] = ()
     numbers_share: float | None = None
+    drafts: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -102,6 +107,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         **files,
         "samples.json": to_json({"sentences": bundle.samples}),
         "README.md": _model_card(bundle),
+        **({_DRAFTS: tensor_bytes(bundle.drafts)} if bundle.drafts else {}),
     }
     write_folder(folder, contents)
 
@@ -150,6 +156,7 @@ def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
         samples,
         directions,
         share if isinstance(share, float | int) else None,
+        read_tensors(folder / _DRAFTS) if (folder / _DRAFTS).exists() else {},
     )
 
 

@@ -18,6 +18,7 @@ from allyouneed.kernels.target import has_bf16
 # Kernels by purpose. Those of a group share functions, which Numba reads once for all kernels of a process.
 _ENGINE = "allyouneed.translation.engine"
 SEARCH = (f"{_ENGINE}.greedy.greedy", f"{_ENGINE}.greedy.step")
+VERIFICATION = f"{_ENGINE}.verification.search_drafted"
 BEAM = (f"{_ENGINE}.beam.search_beam",)
 STEP = tuple(f"allyouneed.kernels.{name}" for name in ("attention._attend", "attention_backward._attend_backward"))
 DROPOUT = tuple(f"allyouneed.kernels.dropout.{name}" for name in ("_drop", "_drop_onto"))
@@ -25,7 +26,7 @@ LOSS = tuple(f"allyouneed.kernels.loss.{name}" for name in ("_lay_out", "_token_
 PRODUCTS = tuple(f"allyouneed.kernels.matmul.{name}" for name in ("_lay_out", "_lay_out_transposed", "_multiply"))
 BF16_PRODUCTS = tuple(f"{name}_bf16" for name in PRODUCTS)
 ENCODER = (f"{_ENGINE}.encoder.encode", "allyouneed.kernels.product._multiply")
-ALL = ((*ENCODER, *SEARCH), (*BEAM, *DROPOUT, *STEP, *LOSS, *PRODUCTS, *(BF16_PRODUCTS if has_bf16() else ())))
+ALL = ((*ENCODER, *SEARCH, VERIFICATION), (*BEAM, *DROPOUT, *STEP, *LOSS, *PRODUCTS, *(BF16_PRODUCTS if has_bf16() else ())))
 
 
 def precompile(groups: Sequence[Sequence[str]], on_cold: Callable[[], None]) -> None:

@@ -53,6 +53,7 @@ from allyouneed.training.validation import (
     validation_scores,
 )
 from allyouneed.translation.protection.letters import numbers_share
+from allyouneed.translation.draft_memory import learn_drafts, pays
 from allyouneed.translation.reference_outputs import make_reference_outputs
 
 _NOTICEABLE = 0.25  # change of the number of steps under a budget that is reported
@@ -210,6 +211,9 @@ class Loop:
         self.bundle.notes = {**self.bundle.notes, "weights": name, "steps": self.state.step}
         self.bundle.samples = make_reference_outputs(self.bundle, self.valid.texts)
         self.bundle.numbers_share = numbers_share(self.bundle.tokenizer.split_code(s)[1] for s, _ in self.valid.texts)
+        if pays(self.bundle.model):
+            memory = learn_drafts(self.bundle.tokenizer, self.store.source, self.store.target)
+            self.bundle.drafts = memory.tensors()
         save_bundle(self.bundle, self.run / "bundle")
         return self.bundle.scores
 

@@ -9,6 +9,7 @@ from allyouneed import lazy
 if TYPE_CHECKING:
     from allyouneed.translation import options
     from allyouneed.translation.back_translation import back_translate
+    from allyouneed.translation.draft_learning import store_drafts
     from allyouneed.translation.engine import compile_in_background
     from allyouneed.translation.ensemble import split_runs
     from allyouneed.translation.evaluation.comparison import compare
@@ -40,6 +41,7 @@ __all__ = [
     "score",
     "score_lines",
     "split_runs",
+    "store_drafts",
     "translate_file",
     "warm",
 ]
@@ -59,6 +61,7 @@ _MODULES = {
     "score": "allyouneed.translation.scoring",
     "score_lines": "allyouneed.translation.scoring",
     "split_runs": "allyouneed.translation.ensemble",
+    "store_drafts": "allyouneed.translation.draft_learning",
     "translate_file": "allyouneed.translation.text_files",
     "warm": "allyouneed.translation.warming",
 }

@@ -135,7 +135,7 @@ class BatchSearch:
         if self.force_words:
             return forced_beam_search(*task, beam, alpha, [self.force_words[i] for i in batch], count, constraints)
         if beam == 1:
-            return [[best] for best in greedy(*task, alpha, options.return_scores, constraints)]
+            return [[best] for best in greedy(*task, alpha, options.return_scores, constraints, options.drafts)]
         if options.num_beam_groups > 1:
             groups = (options.num_beam_groups, options.diversity_penalty)
             return diverse_beam_search(*task, beam, alpha, *groups, count, constraints)

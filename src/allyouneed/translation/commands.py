@@ -111,6 +111,29 @@ def score(
         print(line)
 
 
+@app.command(cls=GroupedCommand)
+def drafts(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a bundle.")],
+    source_text: Annotated[
+        Path, typer.Argument(metavar="TEXT", help="Text of the source language, a sentence per line.")
+    ],
+    target: Into = None,
+    source: From = None,
+    device: Device = "auto",
+    inter_threads: InterThreads = None,
+    compute_type: ComputeType = "float32",
+) -> None:
+    """Learn drafts, which make greedy search of single sentences with large models faster.
+
+    Translates TEXT, and stores in the bundle what follows what. Translations stay the same: see --drafts of translate.
+    Training does the same with its own text at its end, for models that are large enough.
+
+    Example: allyouneed drafts RUN train.en
+    """
+    translator = load_translator(run, target, source, device, inter_threads, compute_type)
+    translation.store_drafts(translator, run, source_text, say)
+
+
 @app.command()
 def warm() -> None:
     """Compile all kernels for this machine.

@@ -17,6 +17,7 @@ from torch import Tensor
 from allyouneed import kernels
 from allyouneed.bundle import Bundle, is_run
 from allyouneed.errors import UserError
+from allyouneed.translation.draft_memory import DraftMemory
 from allyouneed.translation.engine import engine_for
 from allyouneed.translation.search import NEVER_GENERATED, Model, SearchCache
 
@@ -57,9 +58,11 @@ class CompiledEnsemble(Ensemble):
 
     models: Sequence[Any]  # `Engine`, which needs Numba
 
-    def greedy(self, source_ids: Tensor, longest: Sequence[int], scores: bool) -> tuple[np.ndarray, ...]:
+    def greedy(
+        self, source_ids: Tensor, longest: Sequence[int], scores: bool, drafts: bool | None = None
+    ) -> tuple[np.ndarray, ...]:
         """Run a whole greedy search; see `Engine.greedy`."""
-        return self.models[0].greedy(source_ids, longest, scores, self.models[1:])
+        return self.models[0].greedy(source_ids, longest, scores, drafts, self.models[1:])
 
     def beam_search(
         self, source_ids: Tensor, longest: Sequence[int], beam: int, alpha: float, num_hypotheses: int
@@ -82,13 +85,18 @@ def average(logits: Sequence[Tensor]) -> Tensor:
     return torch.stack(log_p).logsumexp(dim=0) - np.log(len(log_p))
 
 
-def searchable(models: Sequence[Model], compute_type: str) -> Model:
+def searchable(models: Sequence[Model], compute_type: str, memory: DraftMemory | None = None) -> Model:
     """Return what is searched: the model or the ensemble, in compiled code where possible.
+
+    Args:
+        models: The models.
+        compute_type: See `engine_for`.
+        memory: What drafts are made from, if there is anything.
 
     Raises:
         UserError: See `engine_for`.
     """
-    engines = [engine_for(model, compute_type) for model in models]
+    engines = [engine_for(model, compute_type, memory) for model in models]
     if len(engines) == 1:
         return engines[0]
     compiled = all(hasattr(engine, "beam_search") for engine in engines)
@@ -102,11 +110,14 @@ class SearchedModels:
         models: The models.
         compute_type: See `engine_for`.
         few_tokens: Number of source tokens that the models search before an engine is made, which takes longer.
+        memory: What drafts are made from, if there is anything.
     """
 
-    def __init__(self, models: Sequence[Model], compute_type: str, few_tokens: int = 0):
+    def __init__(
+        self, models: Sequence[Model], compute_type: str, few_tokens: int = 0, memory: DraftMemory | None = None
+    ):
         self._models, self._compute_type = models, compute_type
-        self._few_tokens = few_tokens
+        self._few_tokens, self._memory = few_tokens, memory
         self._found: Model | None = None
         self._lock, self._has_waited = threading.Lock(), False
 
@@ -124,7 +135,7 @@ class SearchedModels:
             self._has_waited = True
         elif self._found is None and self._lock.acquire(blocking=not self._has_waited):
             try:  # if requests are served already, the other threads continue with PyTorch meanwhile
-                self._found = self._found or searchable(self._models, self._compute_type)
+                self._found = self._found or searchable(self._models, self._compute_type, self._memory)
             finally:
                 self._lock.release()
         return self._found or (self._models[0] if len(self._models) == 1 else Ensemble(self._models))

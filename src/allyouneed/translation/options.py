@@ -133,6 +133,11 @@ class SearchOptions(NumbersAreNotBooleans):
     return_scores: Annotated[bool, Option("Speed", "return_scores", flag="")] = Field(
         default=True, description="Compute scores; greedy search is faster without them (scores are then NaN)."
     )
+    drafts: Annotated[bool | None, Option("Speed", None, flag="--drafts/--no-drafts")] = Field(
+        default=None,
+        description="Verify several drafted tokens per step in greedy search of one sentence. The translation is the "
+        "same. Default: where it is faster.",
+    )
 
     @model_validator(mode="after")
     def _check_beam(self) -> SearchOptions:
@@ -221,6 +226,7 @@ class SearchOverrides(TypedDict, total=False):
     seed: int
     batch_tokens: int | None
     return_scores: bool
+    drafts: bool | None
 
 
 Options = TypeVar("Options", bound=SearchOptions)

@@ -162,6 +162,7 @@ def greedy(
     alpha: float = 0.0,
     scores: bool = True,
     constraints: TokenSelector | None = None,
+    drafts: bool | None = None,
 ) -> list[Hypothesis]:
     """Generate the most likely next token at every step.
 
@@ -173,12 +174,13 @@ def greedy(
         scores: Whether to compute scores. Otherwise scores are NaN, and search may be faster; the tokens are the same,
             except for ties within rounding.
         constraints: Constraints on the next token.
+        drafts: Whether to verify drafted tokens, which changes the speed only; None for where it pays.
 
     Returns:
         One hypothesis for each sentence.
     """
     if constraints is None and hasattr(model, "greedy"):
-        found = model.greedy(source_ids, max_lengths, scores)
+        found = model.greedy(source_ids, max_lengths, scores, drafts)
         return [
             make_hypothesis(ids[: count - 1].tolist(), log_p[:count].tolist() if scores else [math.nan] * count, alpha)
             for ids, log_p, count in zip(*found, strict=True)

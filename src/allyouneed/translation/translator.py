@@ -25,6 +25,7 @@ from allyouneed.translation.alignment import Attention, align
 from allyouneed.translation.batch_search import BatchSearch
 from allyouneed.translation.constraints import Constraints
 from allyouneed.translation.directions import directed, needs_target, refuse_without_code, zero_shot_remark
+from allyouneed.translation.draft_memory import memory_of
 from allyouneed.translation.engine import FLOAT32, INT8
 from allyouneed.translation.ensemble import SearchedModels, check_members
 from allyouneed.translation.inputs import check_inter_threads, check_strings, for_each, for_each_part
@@ -104,7 +105,8 @@ class Translator:
 
     @cached_property
     def _searched(self) -> SearchedModels:
-        return SearchedModels(self.models, self.compute_type, self._few_tokens)
+        memory = memory_of(self.bundle)
+        return SearchedModels(self.models, self.compute_type, self._few_tokens, memory)
 
     @cached_property
     def splitter(self) -> TextSplitter:

@@ -9,6 +9,7 @@ import torch
 from allyouneed import kernels, lazy
 from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
+from allyouneed.translation.draft_memory import DraftMemory
 from allyouneed.translation.search import Model
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ __getattr__ = lazy.attach(__name__, {"Engine": "allyouneed.translation.engine.en
 FLOAT32, INT8 = COMPUTE_TYPES = ("float32", "int8")  # CTranslate2's names
 
 
-def engine_for(model: Model, compute_type: str = FLOAT32) -> Model:
+def engine_for(model: Model, compute_type: str = FLOAT32, memory: DraftMemory | None = None) -> Model:
     """Return the compiled engine for a model, or the model itself if there is none.
 
     An engine exists for a `Transformer` in fp32 on the CPU, with ReLU and with widths that are multiples of 16, if
@@ -29,6 +30,7 @@ def engine_for(model: Model, compute_type: str = FLOAT32) -> Model:
     Args:
         model: The model to search with.
         compute_type: "float32", or "int8" for matrices in 8 bits.
+        memory: What drafts of translations are made from, if there is anything.
 
     Raises:
         UserError: If compute_type does not exist, or is "int8" and there is no engine for the model or the processor
@@ -45,7 +47,7 @@ def engine_for(model: Model, compute_type: str = FLOAT32) -> Model:
         return model
     from allyouneed.translation.engine.engine import Engine  # Numba is optional
 
-    return Engine(model, compute_type == INT8)
+    return Engine(model, compute_type == INT8, memory)
 
 
 def compile_in_background(device: str = "cpu", compute_type: str = FLOAT32) -> None:

@@ -82,13 +82,17 @@ class Workspace(Record):
 
 
 class Step(NamedTuple):
-    """A part's next position: its encoding, the memory for its keys and values, and the new number of positions."""
+    """A part's next position: its encoding, the memory for its keys and values, and the new number of positions.
+
+    If `is_sequence` is 1 instead of 0, the rows are consecutive positions of one hypothesis, and this is the first.
+    """
 
     encoding: Floats
     key_values: Floats  # of the first layer
     row_stride: int  # values from a row to the next
     layer_stride: int  # values from a layer to the next
     length: int
+    is_sequence: int
 
 
 @kernel_function
@@ -99,7 +103,17 @@ def begin_step(model, state, part, number, first, count):
     key_values = state.key_values + part * model.num_layers * layer_stride + number * (row_stride // state.steps)
     for row in range(count):
         state.seen[(first + row) * state.seen_stride + length - 1] = address_of(key_values + row * row_stride)
-    return Step(state.encodings + number * model.d_model, key_values, row_stride, layer_stride, length)
+    return Step(state.encodings + number * model.d_model, key_values, row_stride, layer_stride, length, 0)
+
+
+@kernel_function
+def begin_sequence(model, state, number):
+    """Return the next position of the only hypothesis, and append it and all later positions to its address list."""
+    length, size = state.length + number + 1, model.heads * (model.d_k + model.d_v)
+    key_values = state.key_values + number * size
+    for later in range(state.steps - number):
+        state.seen[length - 1 + later] = address_of(key_values + later * size)
+    return Step(state.encodings + number * model.d_model, key_values, size, state.steps * size, length, 1)
 
 
 @kernel_function
@@ -192,7 +206,8 @@ def advance(model, state, work, part, first, count, step):
     scores, addresses = work.scores + part * model.heads * work.scores_size, work.addresses + part * work.scores_size
     rounded = offset(work.rounded, part * work.rounded_size)
     for row in range(count):
-        embed_row(model, state.tokens[first + row], step.encoding, x + row * d_model)
+        encoding = step.encoding + row * step.is_sequence * d_model
+        embed_row(model, state.tokens[first + row], encoding, x + row * d_model)
     for number in range(model.num_layers):
         layer = model.layers[number]
         a = sublayer_input(model, x, count, layer.norm, normed)
@@ -201,15 +216,17 @@ def advance(model, state, work, part, first, count, step):
         key_values = Rows(step.key_values + number * step.layer_stride, step.row_stride)
         multiply_rows(a, a_rounded, count, layer.key_value, key_values, Mode.SET)
         for row in range(count):
-            q, to = query + row * queries, mixed + row * values
-            _attend_to_target(model, state, first + row, number, q, step.length, scores, addresses, to)
+            q, to, later = query + row * queries, mixed + row * values, row * step.is_sequence
+            hypothesis, length = first + row - later, step.length + later
+            _attend_to_target(model, state, hypothesis, number, q, length, scores, addresses, to)
         project(mixed, count, layer.output, rounded, x, Mode.ADD)
         norm_sublayer(model, x, count, layer.norm)
         a = sublayer_input(model, x, count, layer.cross_norm, normed)
         project(a, count, layer.cross_query, rounded, query, Mode.SET)
         for row in range(count):
             q, to = query + row * queries, mixed + row * values
-            _attend_to_source(model, state, first + row, number, q, scores, addresses, to)
+            hypothesis = first + row - row * step.is_sequence
+            _attend_to_source(model, state, hypothesis, number, q, scores, addresses, to)
         project(mixed, count, layer.cross_output, rounded, x, Mode.ADD)
         norm_sublayer(model, x, count, layer.cross_norm)
         feed_forward(model, layer.feed_forward, x, count, normed, inner, rounded)

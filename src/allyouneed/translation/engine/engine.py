@@ -19,7 +19,9 @@ from allyouneed.kernels.attention import Inputs
 from allyouneed.kernels.product import multiply_packed, rounded_size
 from allyouneed.kernels.simd import pad_to_lanes
 from allyouneed.model.transformer import Transformer
+from allyouneed.translation.draft_memory import DraftMemory
 from allyouneed.translation.engine.decoder import DecoderState, Workspace
+from allyouneed.translation.engine.drafted_search import Drafts
 from allyouneed.translation.engine.encoder import EncoderWorkspace, SourceBatch, encode
 from allyouneed.translation.engine.engine_cache import EngineCache
 from allyouneed.translation.engine.greedy import step
@@ -43,10 +45,12 @@ class Engine:
     Args:
         model: An fp32 model on the CPU; see `engine_for` for its sizes.
         in_bytes: Round all matrices to 8 bits, with one scale per column, and their inputs, with one scale per row.
+        memory: What drafts of translations are made from, if there is anything.
     """
 
-    def __init__(self, model: Transformer, in_bytes: bool = False):
+    def __init__(self, model: Transformer, in_bytes: bool = False, memory: DraftMemory | None = None):
         self.model, self.in_bytes = model, in_bytes
+        self.drafts = Drafts(memory) if memory else None
         self.encoder, self.decoder = encoder_weights(model, in_bytes), decoder_weights(model, in_bytes)
         self._key_value_size = self.decoder.heads * (self.decoder.d_k + self.decoder.d_v)  # of a position in a layer
 
@@ -91,10 +95,21 @@ class Engine:
         return TopTokens(top.logits - top.normalisers[:, None], top.tokens, top.end_logits - top.normalisers)
 
     def greedy(
-        self, source_ids: Tensor, longest: Sequence[int], scores: bool, others: Sequence[Engine] = ()
+        self,
+        source_ids: Tensor,
+        longest: Sequence[int],
+        scores: bool,
+        drafts: bool | None = None,
+        others: Sequence[Engine] = (),
     ) -> tuple[np.ndarray, ...]:
-        """Run a whole greedy search, averaging probabilities with `others`; see `search_greedily`."""
-        return search_greedily([self, *others], source_ids, longest, scores)
+        """Run a whole greedy search, averaging probabilities with `others`; see `search_greedily`.
+
+        The search of one sentence verifies drafts if `drafts` is true, or None and it is faster.
+        """
+        engines = [self, *others]
+        if len(longest) == 1 and self.drafts and drafts is not False and (drafts or self.drafts.pay(self)):
+            return self.drafts.search(engines, source_ids, longest[0], scores)[:3]
+        return search_greedily(engines, source_ids, longest, scores)
 
     def beam_search(
         self,
