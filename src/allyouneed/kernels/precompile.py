@@ -26,7 +26,10 @@ LOSS = tuple(f"allyouneed.kernels.loss.{name}" for name in ("_lay_out", "_token_
 PRODUCTS = tuple(f"allyouneed.kernels.matmul.{name}" for name in ("_lay_out", "_lay_out_transposed", "_multiply"))
 BF16_PRODUCTS = tuple(f"{name}_bf16" for name in PRODUCTS)
 ENCODER = (f"{_ENGINE}.encoder.encode", "allyouneed.kernels.product._multiply")
-ALL = ((*ENCODER, *SEARCH, VERIFICATION), (*BEAM, *DROPOUT, *STEP, *LOSS, *PRODUCTS, *(BF16_PRODUCTS if has_bf16() else ())))
+ALL = (
+    (*ENCODER, *SEARCH, VERIFICATION),
+    (*BEAM, *DROPOUT, *STEP, *LOSS, *PRODUCTS, *(BF16_PRODUCTS if has_bf16() else ())),
+)
 
 
 def precompile(groups: Sequence[Sequence[str]], on_cold: Callable[[], None]) -> None:
