@@ -52,8 +52,8 @@ from allyouneed.training.validation import (
     validation_loss,
     validation_scores,
 )
-from allyouneed.translation.protection.letters import numbers_share
 from allyouneed.translation.draft_memory import learn_drafts, pays
+from allyouneed.translation.protection.letters import numbers_share
 from allyouneed.translation.reference_outputs import make_reference_outputs
 
 _NOTICEABLE = 0.25  # change of the number of steps under a budget that is reported
