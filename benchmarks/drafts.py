@@ -26,9 +26,10 @@ from allyouneed.data.files.lines import read_text  # noqa: E402
 from allyouneed.data.tokens.tokenizer import EOS  # noqa: E402
 from allyouneed.kernels.launch import one_thread  # noqa: E402
 from allyouneed.model.transformer import Transformer  # noqa: E402
-from allyouneed.translation.draft_memory import learn_drafts, pays  # noqa: E402
+from allyouneed.translation.draft_memory import learn_drafts  # noqa: E402
 from allyouneed.translation.engine.drafted_search import Drafts  # noqa: E402
 from allyouneed.translation.engine.engine import Engine  # noqa: E402
+from allyouneed.translation.engine.memory import pays  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 
 COUNTS = (1, 3, 7)

@@ -52,7 +52,8 @@ from allyouneed.training.validation import (
     validation_loss,
     validation_scores,
 )
-from allyouneed.translation.draft_memory import learn_drafts, pays
+from allyouneed.translation.draft_memory import learn_drafts
+from allyouneed.translation.engine.memory import pays
 from allyouneed.translation.protection.letters import numbers_share
 from allyouneed.translation.reference_outputs import make_reference_outputs
 

@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from allyouneed.bundle import Bundle
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.model.transformer import Transformer
+from allyouneed.translation.engine.memory import DraftMemory
 
 MAX_PAIRS = 50_000  # sentence pairs that are learned from
 _MAX_TOKENS = 100  # per sentence
@@ -30,7 +28,6 @@ _RARITY = 0.7  # exponent
 _UNSEEN = 1e-4
 _COPIED_P = 0.5  # that a source token without translations, such as a part of a name, is copied
 _NULL = PAD  # stands for no source token
-_MIN_BYTES = 8 << 20  # read per step; smaller weights stay in a core's caches, and the additional rows take as long
 
 
 class Sentences(Protocol):
@@ -38,29 +35,6 @@ class Sentences(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Sequence[int] | np.ndarray: ...
-
-
-class DraftMemory(NamedTuple):
-    """Tables of n-grams and translations; `engine.drafts.DraftTables` describes them."""
-
-    pairs: np.ndarray
-    pair_starts: np.ndarray
-    pair_tokens: np.ndarray
-    pair_p: np.ndarray
-    pair_backoff: np.ndarray
-    starts: np.ndarray
-    tokens: np.ndarray
-    p: np.ndarray
-    backoff: np.ndarray
-    frequency: np.ndarray
-    rarity: np.ndarray
-    translation_starts: np.ndarray
-    translations: np.ndarray
-    translation_p: np.ndarray
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the tables for `Bundle.drafts`."""
-        return {name: torch.from_numpy(table) for name, table in self._asdict().items()}
 
 
 def memory_of(bundle: Bundle) -> DraftMemory | None:
@@ -104,17 +78,6 @@ def _is_valid(memory: DraftMemory, source_size: int, target_size: int) -> bool:
         and all(starts[-1] == len(tokens) == len(p) for starts, _, tokens, p in groups)
         and all(((tokens >= 0) & (tokens < target_size)).all() for _, _, tokens, _ in groups)
     )
-
-
-def pays(model: Transformer, weight_bytes: int = 4) -> bool:
-    """Return whether drafts make greedy search of one sentence faster: if a step of the decoder reads many weights.
-
-    Args:
-        model: The model.
-        weight_bytes: Bytes per weight of the layers; the pre-softmax linear is screened in 8 bits.
-    """
-    layers, output = (sum(p.numel() for p in part.parameters()) for part in (model.decoder, model.output))
-    return layers * weight_bytes + output >= _MIN_BYTES
 
 
 def learn_drafts(tokenizer: AnyTokenizer, sources: Sentences, targets: Sentences) -> DraftMemory:

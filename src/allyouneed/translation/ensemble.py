@@ -17,8 +17,8 @@ from torch import Tensor
 from allyouneed import kernels
 from allyouneed.bundle import Bundle, is_run
 from allyouneed.errors import UserError
-from allyouneed.translation.draft_memory import DraftMemory
 from allyouneed.translation.engine import engine_for
+from allyouneed.translation.engine.memory import DraftMemory
 from allyouneed.translation.search import NEVER_GENERATED, Model, SearchCache
 
 

@@ -8,7 +8,8 @@ import torch
 
 from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.model.transformer import Transformer
-from allyouneed.translation.draft_memory import DraftMemory, learn_drafts
+from allyouneed.translation.draft_memory import learn_drafts
+from allyouneed.translation.engine.memory import DraftMemory
 from allyouneed.translation.search import greedy
 
 pytest.importorskip("numba")

@@ -9,7 +9,7 @@ import torch
 from allyouneed import kernels, lazy
 from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
-from allyouneed.translation.draft_memory import DraftMemory
+from allyouneed.translation.engine.memory import DraftMemory
 from allyouneed.translation.search import Model
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from torch import Tensor
 from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.kernels.launch import load_kernel
 from allyouneed.kernels.precompile import VERIFICATION
-from allyouneed.translation.draft_memory import DraftMemory, pays
 from allyouneed.translation.engine.drafts import DraftTables, DraftWork
 from allyouneed.translation.engine.members import Member, Members
+from allyouneed.translation.engine.memory import DraftMemory, pays
 from allyouneed.translation.engine.verification import DraftedSearch, search_drafted
 from allyouneed.translation.engine.whole_search import group, next_tokens
 from allyouneed.translation.stopping import check_needed

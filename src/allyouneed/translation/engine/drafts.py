@@ -20,7 +20,7 @@ _END_SUPPORT = 5.0
 
 
 class DraftTables(Record):
-    """What drafts are made from; see `translation.draft_memory.DraftMemory`."""
+    """What drafts are made from; see `memory.DraftMemory`."""
 
     pairs: Longs  # [num_pairs]: pairs of tokens, first · vocab_size + second, ascending
     num_pairs: int

@@ -19,12 +19,12 @@ from allyouneed.kernels.attention import Inputs
 from allyouneed.kernels.product import multiply_packed, rounded_size
 from allyouneed.kernels.simd import pad_to_lanes
 from allyouneed.model.transformer import Transformer
-from allyouneed.translation.draft_memory import DraftMemory
 from allyouneed.translation.engine.decoder import DecoderState, Workspace
 from allyouneed.translation.engine.drafted_search import Drafts
 from allyouneed.translation.engine.encoder import EncoderWorkspace, SourceBatch, encode
 from allyouneed.translation.engine.engine_cache import EngineCache
 from allyouneed.translation.engine.greedy import step
+from allyouneed.translation.engine.memory import DraftMemory
 from allyouneed.translation.engine.screen import MOST_SCREENED, screen_workspace
 from allyouneed.translation.engine.top_tokens import CHUNK, NextTokens
 from allyouneed.translation.engine.weights import decoder_weights, encoder_weights
