@@ -123,7 +123,7 @@ def drafts(
     inter_threads: InterThreads = None,
     compute_type: ComputeType = "float32",
 ) -> None:
-    """Learn drafts, which make greedy search of one sentence faster.
+    """Make greedy search of single sentences faster by drafts.
 
     Translates TEXT, and stores in the bundle what follows what. Translations stay the same: see --drafts of translate.
     Training does the same with its own text at its end, for models that are large enough.
