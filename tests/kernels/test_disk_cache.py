@@ -77,6 +77,17 @@ def test_a_folder_is_complete_once_it_is_marked(empty):
     assert [file.name for file in empty.glob("complete-*")] == [disk_cache._mark()]
 
 
+def test_a_part_of_the_kernels_has_a_mark_of_its_own(empty):
+    (empty / "training-complete-of-another-version").touch()
+    disk_cache.mark_complete("training-")
+    assert disk_cache.is_complete("training-")
+    assert not disk_cache.is_complete()
+    assert [file.name for file in empty.iterdir()] == [f"training-{disk_cache._mark()}"]
+    disk_cache.mark_complete()
+    (empty / f"training-{disk_cache._mark()}").unlink()
+    assert disk_cache.is_complete("training-")  # with all others
+
+
 def test_the_mark_depends_on_what_numba_compiles_for(empty, monkeypatch):
     before = disk_cache._mark.__wrapped__()
     assert disk_cache._mark.__wrapped__() == before

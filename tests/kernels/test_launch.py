@@ -157,7 +157,9 @@ def test_kernels_are_not_cached_on_a_full_disk(monkeypatch):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    compiled, compile_uncached = [], launch.CFunc._compile_uncached
     monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", full)
+    monkeypatch.setattr(launch.CFunc, "_compile_uncached", lambda self: compiled.append(1) or compile_uncached(self))
 
     @launch.kernel
     def double(part, out: Floats):
@@ -167,6 +169,7 @@ def test_kernels_are_not_cached_on_a_full_disk(monkeypatch):
     with pytest.warns(UserWarning, match=r"No space left on device.*every start"):
         double(5, out)
     assert out.eq(2).all()
+    assert compiled == [1]
 
 
 def test_kernels_are_compiled_silently_without_a_writable_cache(monkeypatch, recwarn):

@@ -14,7 +14,7 @@ import torch
 
 from allyouneed.config import Config
 from allyouneed.data.batches import Position
-from allyouneed.training.compilation import compile_kernels
+from allyouneed.training.compilation import Compilation
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.loop import Loop
 from allyouneed.training.planning import pacing
@@ -73,31 +73,48 @@ def test_a_stopwatch_can_be_paused():
     assert watch.seconds == 15.0
 
 
-WITHOUT_TRAINING = """
+EVENTS = """
 import sys
 from pathlib import Path
 from allyouneed.kernels import launch
-from allyouneed.training import train as training
+from allyouneed.training.compilation import Compilation
+from allyouneed.training.loop import Loop
+from allyouneed.training.train import train
 from tests.conftest import silent
 from tests.training.test_budget import timed_request
 
-compiled, real = [], launch._loop  # of a kernel that is loaded or compiled
-launch._loop = lambda body, arguments: compiled.append(body.__name__) or real(body, arguments)
-prepare = training.compile_kernels
-training.compile_kernels = lambda *arguments: prepare(*arguments) or compiled.append("training starts")
-training.train(timed_request(Path(sys.argv[1]), "training.minutes=0.02"), silent())
-print(*compiled, sep="\\n")
+events, real = [], launch._loop  # of a kernel that is loaded or compiled
+launch._loop = lambda body, arguments: events.append(body.__name__) or real(body, arguments)
+
+def observe(kind, name):
+    method = getattr(kind, name)
+    def observed(self):
+        events.append(name)
+        result = method(self)
+        if kind is Compilation:
+            events.append("done")
+        return result
+    setattr(kind, name, observed)
+
+observe(Compilation, "prepare_training"), observe(Compilation, "prepare_search"), observe(Loop, "step")
+train(timed_request(Path(sys.argv[1]), "training.minutes=0.02"), silent())
+print(*events, sep="\\n")
 """
 
 
 @pytest.mark.usefixtures("toy_run")  # fills the cache
-def test_everything_is_compiled_before_the_training(tmp_path):
-    command = [sys.executable, "-c", WITHOUT_TRAINING, str(tmp_path)]
+def test_all_is_compiled_when_the_clock_stands_still(tmp_path):
+    """The kernels of training are there before the first step, those of search before the first translation."""
+    command = [sys.executable, "-c", EVENTS, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
-    names = done.stdout.splitlines()
-    assert {"_token_loss", "greedy", "search_beam", "encode"} <= set(names)
-    assert names[-1] == "training starts"
+    events = done.stdout.splitlines()
+    step, search = events.index("step"), events.index("prepare_search")
+    assert {"_token_loss", "_attend_backward", "_drop"} <= set(events[:step])
+    assert "greedy" not in events[:step]
+    ready = events.index("done", search)
+    assert {"greedy", "search_beam", "encode"} <= set(events[search:ready])
+    assert set(events[ready:]) == {"done", "prepare_search", "step"}
 
 
 @pytest.mark.parametrize(
@@ -110,34 +127,54 @@ def test_everything_is_compiled_before_the_training(tmp_path):
     ],
 )
 def test_kernels_are_compiled_where_the_run_uses_them(monkeypatch, model, training, device, compiles):
-    calls, lines = [], []
+    calls, lines, clock = [], [], [5.0]
 
     def precompile(groups, on_cold):
-        calls.append(groups)
+        calls.extend(groups)
+        clock[0] += 100
         on_cold()
 
     monkeypatch.setattr("allyouneed.kernels.precompile.precompile", precompile)
+    monkeypatch.setattr("allyouneed.kernels.launch.load_kernel", lambda name: False)
+    monkeypatch.setattr("allyouneed.kernels.disk_cache.mark_complete", lambda part: None)
+    watch = Stopwatch(lambda: clock[0])
     config = Config().replace(model=model, training=training)
-    compile_kernels(config, torch.device(device), Ranks(), lines.append)
-    assert len(calls) == compiles
-    assert len(lines) == 2 * compiles  # before and after
+    compilation = Compilation(config, torch.device(device), Ranks(), lines.append, watch)
+    compilation.prepare_training()
+    assert len(calls) == 2 * compiles
+    compilation.prepare_search()
+    assert watch.now_running() == 0
+    assert len(calls) == 4 * compiles
+    assert len(lines) == 4 * compiles  # before and after
+
+
+def test_search_waits_for_no_process_if_its_kernels_are_there(monkeypatch):
+    monkeypatch.setattr("allyouneed.kernels.launch.load_kernel", lambda name: True)
+    monkeypatch.setattr("allyouneed.kernels.disk_cache.locked", lambda: pytest.fail("waits"))
+    lines = []
+    Compilation(Config(), torch.device("cpu"), Ranks(), lines.append, Stopwatch()).prepare_search()
+    assert not lines
 
 
 @pytest.mark.slow
 def test_kernels_are_compiled_into_an_empty_cache(tmp_path):
-    """Two processes fill the cache, and the next start finds everything in it."""
+    """Several processes fill the cache, and the next start finds everything in it."""
     script = """
+from allyouneed.kernels import background
+background.compile_early()
 import torch
 from allyouneed.config import Config
-from allyouneed.training.compilation import compile_kernels
+from allyouneed.training.compilation import Compilation
 from allyouneed.training.distributed import Ranks
-from allyouneed.training.loop import Loop
-compile_kernels(Config(), torch.device("cpu"), Ranks(), print)
+from allyouneed.training.planning.clock import Stopwatch
+compilation = Compilation(Config(), torch.device("cpu"), Ranks(), print, Stopwatch())
+compilation.prepare_training()
+compilation.prepare_search()
 """
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", script]
     outputs = [subprocess.check_output(command, env=environment, text=True) for _ in range(2)]
-    assert "compiling kernels for this machine (once" in outputs[0]
+    assert outputs[0].count("for this machine (once, not counted in --minutes)") == 2
     assert outputs[1] == ""
 
 

@@ -338,8 +338,16 @@ def test_the_average_is_the_mean_of_its_snapshots(tmp_path):
     assert snapshots.steps(until=20) == [5, 15]
 
 
-def test_a_model_larger_than_the_memory_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ([], r"needs about \S+ GB of memory even with one sentence at a time"),
+        (["training.micro_batches=1"], r"needs at least \d+ GB of memory, and cpu has \d+ GB"),
+    ],
+)
+def test_a_model_larger_than_the_memory_is_refused(tmp_path, settings, message):
     """A valid size that exceeds the memory of the machine."""
-    request = toy_request(tmp_path / "text", tmp_path / "run", ["model.d_ff=1048576", "model.encoder_layers=1000"])
-    with pytest.raises(UserError, match=r"needs at least \d+ GB of memory, and cpu has \d+ GB"):
+    settings = ["model.d_ff=1048576", "model.encoder_layers=1000", *settings]
+    request = toy_request(tmp_path / "text", tmp_path / "run", settings)
+    with pytest.raises(UserError, match=message):
         train(request, silent())

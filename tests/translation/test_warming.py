@@ -78,7 +78,7 @@ def test_warm_reports_what_is_compiled(monkeypatch, tmp_path):
 
     monkeypatch.setattr(kernels.precompile, "fill_cache", fill_cache)
     monkeypatch.setattr(kernels.disk_cache, "folder", lambda: tmp_path)
-    monkeypatch.setattr(kernels.disk_cache, "is_complete", lambda: bool(complete))
+    monkeypatch.setattr(kernels.disk_cache, "is_complete", lambda part="": bool(complete))
     warm(lines.append)
     complete.append(True)
     warm(lines.append)

@@ -43,21 +43,29 @@ def folder() -> Path | None:
     return next(iter(complete), None) or next(filter(_can_write, candidates), None)
 
 
-def is_complete() -> bool:
-    """Return whether the folder has every kernel, compiled from these sources for this processor."""
+def is_complete(part: str = "") -> bool:
+    """Return whether the folder has every kernel, compiled from these sources for this processor.
+
+    Args:
+        part: A name of some kernels, see `mark_complete`. By default all.
+    """
     found = folder()
-    return found is not None and (found / _mark()).exists()
+    return found is not None and any((found / mark).exists() for mark in {_mark(), part + _mark()})
 
 
-def mark_complete() -> None:
-    """Record that the folder has every kernel."""
+def mark_complete(part: str = "") -> None:
+    """Record that the folder has every kernel.
+
+    Args:
+        part: A name of the kernels that it has, if it has not all.
+    """
     found = folder()
-    if found is None or is_complete():
+    if found is None or is_complete(part):
         return
     with suppress(OSError):
-        for stale in found.glob(f"{_COMPLETE}*"):
+        for stale in found.glob(f"{part}{_COMPLETE}*"):
             stale.unlink()
-        (found / _mark()).touch()
+        (found / (part + _mark())).touch()
 
 
 @contextmanager

@@ -207,6 +207,13 @@ class _Cache(FunctionCache):
             raise _Missing
         return found
 
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Store the kernel; on a full disk, it is used without being stored."""
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            _warn_of_cache(self._py_func.__name__, error)
+
 
 def _load(loop: Callable[[int], None]) -> _Code | None:
     """Load a kernel from the cache, if it is there."""
@@ -222,13 +229,17 @@ def _compile(loop: Callable[[int], None]) -> _Code:
     """Load a kernel from the cache, or compile it."""
     try:
         return _Code(loop, is_cached=disk_cache.folder() is not None)
-    except (OSError, EOFError, UnpicklingError) as error:  # the disk is full, or a file was truncated
-        warnings.warn(
-            f"Numba cannot keep {loop.__name__} on disk ({error}), so it is compiled at every start. Free disk space, "
-            "and delete the kernels' *.nbi files in __pycache__ or NUMBA_CACHE_DIR.",
-            stacklevel=2,
-        )
+    except (OSError, EOFError, UnpicklingError) as error:  # a file was truncated, or cannot be read
+        _warn_of_cache(loop.__name__, error)
     return _Code(loop, is_cached=False)
+
+
+def _warn_of_cache(name: str, error: Exception) -> None:
+    warnings.warn(
+        f"Numba cannot keep {name} on disk ({error}), so it is compiled at every start. Free disk space, and delete "
+        "the kernels' *.nbi files in __pycache__ or NUMBA_CACHE_DIR.",
+        stacklevel=3,
+    )
 
 
 @cache

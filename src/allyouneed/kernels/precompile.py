@@ -5,31 +5,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from allyouneed.kernels import capabilities, disk_cache
+from allyouneed.kernels import background, capabilities, disk_cache
 from allyouneed.kernels.launch import compile_kernel, load_kernel
+from allyouneed.kernels.names import ALL, BF16_PRODUCTS
 from allyouneed.kernels.target import has_bf16
-
-# Kernels by purpose. Those of a group share functions, which Numba reads once for all kernels of a process.
-_ENGINE = "allyouneed.translation.engine"
-SEARCH = (f"{_ENGINE}.greedy.greedy", f"{_ENGINE}.greedy.step")
-VERIFICATION = f"{_ENGINE}.verification.search_drafted"
-BEAM = (f"{_ENGINE}.beam.search_beam",)
-STEP = tuple(f"allyouneed.kernels.{name}" for name in ("attention._attend", "attention_backward._attend_backward"))
-DROPOUT = tuple(f"allyouneed.kernels.dropout.{name}" for name in ("_drop", "_drop_onto"))
-LOSS = tuple(f"allyouneed.kernels.loss.{name}" for name in ("_lay_out", "_token_loss"))
-PRODUCTS = tuple(f"allyouneed.kernels.matmul.{name}" for name in ("_lay_out", "_lay_out_transposed", "_multiply"))
-BF16_PRODUCTS = tuple(f"{name}_bf16" for name in PRODUCTS)
-ENCODER = (f"{_ENGINE}.encoder.encode", "allyouneed.kernels.product._multiply")
-ALL = (
-    (*ENCODER, *SEARCH, VERIFICATION),
-    (*BEAM, *DROPOUT, *STEP, *LOSS, *PRODUCTS, *(BF16_PRODUCTS if has_bf16() else ())),
-)
 
 
 def precompile(groups: Sequence[Sequence[str]], on_cold: Callable[[], None]) -> None:
@@ -45,6 +28,8 @@ def precompile(groups: Sequence[Sequence[str]], on_cold: Callable[[], None]) -> 
     if not any(missing):
         return
     on_cold()
+    if disk_cache.folder() is None:  # another process could not hand over its results
+        missing = [[name for group in missing for name in group]]
     first, *others = filter(None, missing)
     try:
         with _compiling(others):
@@ -69,7 +54,8 @@ def fill_cache(on_cold: Callable[[], None] = lambda: None) -> None:
     if not capabilities.work():
         return
     with disk_cache.locked():
-        precompile(ALL, on_cold)
+        engine, others = ALL
+        precompile((engine, (*others, *(BF16_PRODUCTS if has_bf16() else ()))), on_cold)
         if capabilities.work():
             disk_cache.mark_complete()
 
@@ -77,8 +63,7 @@ def fill_cache(on_cold: Callable[[], None] = lambda: None) -> None:
 @contextmanager
 def _compiling(groups: Sequence[Sequence[str]]) -> Iterator[None]:
     """Compile each group in a separate process while the block runs, and wait for them."""
-    command = [sys.executable, "-P", "-m", f"{__package__}.precompile"]
-    workers = [subprocess.Popen([*command, *names], stderr=subprocess.DEVNULL) for names in groups]
+    workers = [background.start(*names) for names in groups]
     try:
         yield
         for worker in workers:
@@ -89,10 +74,14 @@ def _compiling(groups: Sequence[Sequence[str]]) -> Iterator[None]:
             worker.wait()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Compile the kernels that are named in the command, by default all of them."""
     if sys.argv[1:]:
         for kernel in sys.argv[1:]:
             compile_kernel(kernel)
     else:
-        os.nice(10)  # a server that translates meanwhile comes first
         fill_cache()
+
+
+if __name__ == "__main__":
+    main()

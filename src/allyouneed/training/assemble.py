@@ -25,6 +25,7 @@ from allyouneed.training.loop import Loop
 from allyouneed.training.memory import refuse_oversized
 from allyouneed.training.optimizer import make_optimizers
 from allyouneed.training.planning.available_memory import available_memory
+from allyouneed.training.planning.clock import Stopwatch
 from allyouneed.training.planning.memory_estimate import LargestStep
 from allyouneed.training.planning.micro_batches import WHOLE, MicroBatches, describe, settle
 from allyouneed.training.planning.schedule import TrainingPlan
@@ -48,6 +49,8 @@ class LoopParts:
         log: Log and progress.
         ranks: Processes of the run.
         device: Device of the training.
+        watch: The clock of the run.
+        before_search: See `Loop`.
         micro_batches: Parts of each batch, and the memory for which they were chosen.
     """
 
@@ -56,6 +59,8 @@ class LoopParts:
     log: RunLog
     ranks: Ranks
     device: torch.device
+    watch: Stopwatch
+    before_search: Callable[[], None]
     micro_batches: MicroBatches = WHOLE
 
     def with_micro_batches(self, stored: int | None) -> LoopParts:
@@ -111,6 +116,8 @@ class LoopParts:
             mixture=self.mixture,
             micro_batches=self.micro_batches,
             baselines=self._baselines(),
+            now=self.watch.now_running,
+            before_search=self.before_search,
         )
 
     def _packs(self) -> bool:

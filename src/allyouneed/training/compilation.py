@@ -1,15 +1,19 @@
-"""Compilation of all kernels of a run before its training, so that it does not count towards a budget of minutes."""
+"""Compilation of a run's kernels: those of training before the first step, those of search before it translates."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
 from allyouneed import kernels
 from allyouneed.config import Config
+from allyouneed.config.sections import ModelConfig
+from allyouneed.kernels.names import BEAM, BF16_PRODUCTS, DROPOUT, ENCODER, LOSS, PRODUCTS, SEARCH, STEP
 from allyouneed.training.distributed import Ranks
+from allyouneed.training.planning.clock import Stopwatch
 from allyouneed.training.step import uses_bf16
 
 _SMALLEST_LARGE = 256  # smaller products are never compiled, see `kernels.multiplies`
@@ -21,39 +25,79 @@ def expect_kernels(config: Config, device: torch.device) -> None:
         kernels.capabilities.begin()
 
 
-def compile_kernels(config: Config, device: torch.device, ranks: Ranks, show: Callable[[str], None]) -> None:
-    """Compile the kernels of training, validation and final scoring, or load them from the cache.
-
-    Rank 0 compiles first; the other ranks of the same machine load its results.
+class Compilation:
+    """Compiles the kernels of a run, or loads them from the cache, without counting the time.
 
     Args:
         config: The settings of the run.
         device: Device of the training; kernels exist for the CPU only.
         ranks: Processes of the run.
-        show: Callback that shows a line to the user, if the kernels are not in the cache.
+        show: Callback that shows a line to the user, if kernels are not in the cache.
+        watch: The clock of the run, which is paused.
     """
-    model = config.model
+
+    def __init__(
+        self,
+        config: Config,
+        device: torch.device,
+        ranks: Ranks,
+        show: Callable[[str], None],
+        watch: Stopwatch,
+    ):
+        self.watch, self._ranks, self._show = watch, ranks, show
+        self._config, self._device = config, device
+
+    def prepare_training(self) -> None:
+        """Compile the kernels of training steps. Rank 0 is first; the other ranks of its machine load its results."""
+        if not self._is_needed():
+            return
+        if not self._ranks.is_first:
+            self._ranks.wait()
+        with self.watch.pause(), self._announcing("training") as announce:
+            own = (*STEP, *DROPOUT, *self._products())
+            kernels.precompile.precompile([own], announce)
+            kernels.background.finish_early()
+            kernels.precompile.precompile([LOSS], announce)
+            kernels.disk_cache.mark_complete(kernels.background.TRAINING)
+        if self._ranks.is_first:
+            self._ranks.wait()
+
+    def prepare_search(self) -> None:
+        """Compile the kernels of greedy and beam search, unless another process does, which is waited for."""
+        groups = (*ENCODER, *SEARCH), BEAM
+        if not self._is_needed() or all(kernels.launch.load_kernel(name) for group in groups for name in group):
+            return
+        with self.watch.pause(), self._announcing("translation") as announce, kernels.disk_cache.locked():
+            kernels.precompile.precompile(groups, announce)
+
+    def _is_needed(self) -> bool:
+        """Return whether the run uses kernels; may wait for the test whether they work."""
+        is_possible = self._device.type == "cpu" and not self._config.training.plain
+        return is_possible and _are_supported(self._config.model) and kernels.work()
+
+    def _products(self) -> tuple[str, ...]:
+        """Return the products that steps use."""
+        if uses_bf16(self._config.training, self._device):
+            return BF16_PRODUCTS if kernels.has_bf16() else ()
+        return PRODUCTS if self._config.model.d_model >= _SMALLEST_LARGE else ()
+
+    @contextmanager
+    def _announcing(self, purpose: str) -> Iterator[Callable[[], None]]:
+        """Show when a compilation begins, if there is one, and how long it took."""
+        started = time.monotonic()
+        was_cold = list[bool]()
+
+        def announce() -> None:
+            if not was_cold:
+                self._show(f"compiling kernels of {purpose} for this machine (once, not counted in --minutes) ...")
+            was_cold.append(True)
+
+        yield announce
+        if was_cold:
+            self._show(f"compiled the kernels in {time.monotonic() - started:.0f} seconds")
+
+
+def _are_supported(model: ModelConfig) -> bool:
+    """Return whether all kernels support a model; otherwise they are compiled where they are first used."""
     widths = (model.d_model, model.d_ff, model.key_size, model.value_size)
-    if device.type != "cpu" or config.training.plain or not kernels.work():
-        return
-    if model.activation != "relu" or any(width % kernels.LANES for width in widths):
-        return  # PyTorch takes over where a kernel does not support the sizes; the others are compiled at first use
-    if not ranks.is_first:
-        ranks.wait()
-    started = time.monotonic()
-    was_cold = []
-
-    def announce() -> None:
-        was_cold.append(True)
-        show("compiling kernels for this machine (once, not counted in --minutes; seconds on two idle cores) ...")
-
-    precompile = kernels.precompile  # loads Numba, which is optional
-    products = precompile.PRODUCTS if model.d_model >= _SMALLEST_LARGE else ()
-    if uses_bf16(config.training, device):
-        products = precompile.BF16_PRODUCTS if kernels.has_bf16() else ()
-    training = (*precompile.DROPOUT, *precompile.STEP, *precompile.LOSS, *products)
-    precompile.precompile([(*training, *precompile.BEAM), (*precompile.ENCODER, *precompile.SEARCH)], announce)
-    if was_cold:
-        show(f"compiled the kernels in {time.monotonic() - started:.0f} seconds")
-    if ranks.is_first:
-        ranks.wait()
+    return model.activation == "relu" and not any(width % kernels.LANES for width in widths)

@@ -80,6 +80,7 @@ class Loop:
         micro_batches: Parts of a batch that are processed in turn.
         baselines: Weights by name that the bundle keeps if training does not improve on them: those of the start.
         now: A monotonic clock in seconds, with which the run keeps to its minutes.
+        before_search: Callback before the model translates, which may stop the clock and compiles what is needed.
     """
 
     run: Path
@@ -97,6 +98,7 @@ class Loop:
     micro_batches: MicroBatches = WHOLE
     baselines: Mapping[str, Callable[[], Mapping[str, Tensor]]] = field(default_factory=dict)
     now: Now = time.monotonic
+    before_search: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.training = self.bundle.config.training
@@ -204,6 +206,7 @@ class Loop:
         Returns:
             Scores of the bundle on the validation text, with its own beam size.
         """
+        self.before_search()
         name = self._choose_weights()
         loss = validation_loss(self.bundle, self.valid, self.training)
         beam = self.bundle.config.search.beam_size
@@ -291,6 +294,7 @@ class Loop:
 
     def _validate(self) -> None:
         """Validate, record the scores, and write a snapshot if they are the best so far."""
+        self.before_search()
         state = self.state
         facts = self._score()
         is_best = count_validation(state, facts, self.metric, self.plan)
@@ -304,6 +308,7 @@ class Loop:
 
     def _observe(self) -> None:
         if self.observe and self.ranks.is_first:
+            self.before_search()
             self.log.record("observation", step=self.state.step, **self.observe(self.bundle, self.valid))
 
     def _time_validation(self, started: float) -> float:

@@ -21,10 +21,11 @@ from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, intended_name, recover_all, sha256
 from allyouneed.interruption import describing_interrupts, raising_interrupts
+from allyouneed.kernels import background
 from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.assemble import INITIALISED, LoopParts
 from allyouneed.training.checkpoint import load_checkpoint, progress
-from allyouneed.training.compilation import compile_kernels, expect_kernels
+from allyouneed.training.compilation import Compilation, expect_kernels
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
 from allyouneed.training.dry_run import dry_run, show_forecast
 from allyouneed.training.forecast import forecast
@@ -72,6 +73,8 @@ def train(request: Request, console: Console, teacher: Bundle | None = None) -> 
     watch = Stopwatch()
     keep_freed_memory()
     device = choose_device(requested_device(request))
+    if device.type == "cpu":
+        background.compile_early()
     ranks = join_ranks(device.type)
     before = describing_interrupts(lambda: "before the first step; nothing is trained yet")
     try:
@@ -79,13 +82,19 @@ def train(request: Request, console: Console, teacher: Bundle | None = None) -> 
             log = RunLog(request.out, console, active=ranks.is_first)
             record = RunRecord(request.out / "run.json")
             resolved = resolve(request, record, device, ranks, log.show, teacher)
-            return _train(resolved, record, log, device, ranks, watch)
+            compilation = Compilation(resolved.config, device, ranks, log.show, watch)
+            return _train(resolved, record, log, device, ranks, compilation)
     finally:
         leave_ranks(ranks)
 
 
 def _train(
-    resolved: ResolvedRequest, record: RunRecord, log: RunLog, device: torch.device, ranks: Ranks, watch: Stopwatch
+    resolved: ResolvedRequest,
+    record: RunRecord,
+    log: RunLog,
+    device: torch.device,
+    ranks: Ranks,
+    compilation: Compilation,
 ) -> Outcome:
     prepared = PreparedData(resolved.request.data_folder)
     expect_kernels(resolved.config, device)
@@ -104,10 +113,11 @@ def _train(
             finished.get("ending", FINISHED),
         )  # absent in earlier versions
         return Outcome(status, finished, ranks.is_first, ending, headline(finished["valid"], metric))
-    parts = LoopParts(resolved, prepared, log, ranks, device)
+    watch = compilation.watch
+    parts = LoopParts(resolved, prepared, log, ranks, device, watch, compilation.prepare_search)
     with describing_interrupts(lambda: "before the first step; the prepared text is kept"):
+        compilation.prepare_training()
         with watch.pause():
-            compile_kernels(resolved.config, device, ranks, log.show)
             agree_on_products(resolved.config, device, record, ranks, log.show)
         parts = parts.with_micro_batches(_stored_micro_batches(record))
         if resolved.request.dry_run:

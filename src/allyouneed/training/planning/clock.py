@@ -26,6 +26,10 @@ class Stopwatch:
         """Seconds since construction, without pauses."""
         return self.now() - self._started - self._paused
 
+    def now_running(self) -> float:
+        """Return the time of a clock that stands still while the stopwatch is paused."""
+        return self.seconds
+
     @contextmanager
     def pause(self) -> Iterator[None]:
         """Do not count the time of the block."""

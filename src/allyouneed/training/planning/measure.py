@@ -25,6 +25,7 @@ def measure(loop: Loop, seconds: float) -> Speed:
     watch = Stopwatch(loop.now)
     bundle, valid, training = loop.bundle, loop.valid, loop.training
     step_seconds = measure_steps(loop, watch, seconds)
+    loop.before_search()
     started = watch.seconds
     validation_loss(bundle, valid, training)
     loss_seconds = watch.seconds - started

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.kernels.launch import load_kernel
-from allyouneed.kernels.precompile import VERIFICATION
+from allyouneed.kernels.names import VERIFICATION
 from allyouneed.translation.engine.drafts import DraftTables, DraftWork
 from allyouneed.translation.engine.members import Member, Members
 from allyouneed.translation.engine.memory import DraftMemory, pays
