@@ -51,7 +51,7 @@ def test_directions_share_one_engine(toy_run, compiling):
 def test_threads_continue_with_pytorch_while_one_packs_the_weights(compiling, monkeypatch):
     model, packing, packed = object(), threading.Event(), threading.Event()
 
-    def pack(models, compute_type):
+    def pack(models, compute_type, memory):
         packing.set()
         assert packed.wait(30)
         return "engine"
