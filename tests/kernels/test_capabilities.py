@@ -27,7 +27,7 @@ BREAKS = {
     "a compiler pass is gone": (IMPORT, "import numba.core.untyped_passes as p; del p.ReconstructSSA"),
     "LLVM rejects the code": (COMPILE, "from llvmlite import ir; ir.PointerType.__str__ = lambda self: 'pointer'"),
     "LLVM crashes": (COMPILE, "import numba.core.codegen as c; c.JITCodeLibrary._finalize_specific = os.abort"),
-    "results are wrong": (COMPILE, "from allyouneed.kernels import simd; simd.LANES = 8"),
+    "results are wrong": (COMPILE, "from allyouneed.kernels import lanes; lanes.LANES = 8"),
     "the cache's file format": (
         STORE,
         "from numba.core.caching import IndexDataCacheFile as f; f.load = lambda *a: None",

@@ -30,7 +30,7 @@ def empty(tmp_path, monkeypatch):
             {ENGINE / "members.py", ENGINE / "screen.py", KERNELS / "product.py", KERNELS / "__init__.py"},
             {ENGINE / "beam.py", ENGINE / "encoder.py", KERNELS / "matmul.py", KERNELS / "loss.py"},
         ),
-        (KERNELS / "dropout.py", {KERNELS / "simd.py", KERNELS / "compiler.py"}, {KERNELS / "product.py"}),
+        (KERNELS / "dropout.py", {KERNELS / "simd_memory.py", KERNELS / "compiler.py"}, {KERNELS / "product.py"}),
         (ENGINE / "encoder.py", {KERNELS / "attention_rows.py", ENGINE / "layers.py"}, {ENGINE / "greedy.py"}),
     ],
 )

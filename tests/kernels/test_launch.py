@@ -225,7 +225,8 @@ def test_float_parameters_take_whole_numbers():
 def test_exp_is_accurate_to_two_units_in_the_last_place():
     from allyouneed.kernels.launch import kernel
     from allyouneed.kernels.records import Floats
-    from allyouneed.kernels.simd import exp, load, store
+    from allyouneed.kernels.simd import exp
+    from allyouneed.kernels.simd_memory import load, store
 
     @kernel
     def exponentials(part, x: Floats):

@@ -3,9 +3,9 @@ import torch
 
 pytest.importorskip("numba")
 
+from allyouneed.kernels.lanes import pad_to_lanes
 from allyouneed.kernels.loss import _TOKENS, lay_out
 from allyouneed.kernels.product import panels
-from allyouneed.kernels.simd import pad_to_lanes
 
 
 @pytest.mark.parametrize("vocab_size", [16, 40, 512, 997, 1024, 1100])

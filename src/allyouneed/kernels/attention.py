@@ -34,9 +34,10 @@ from allyouneed.kernels.attention_rows import (
     visible_keys,
 )
 from allyouneed.kernels.compiler import kernel_function
+from allyouneed.kernels.lanes import pad_to_lanes
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import Floats, Longs, Record
-from allyouneed.kernels.simd import pad_to_lanes, store
+from allyouneed.kernels.simd_memory import store
 
 _MAX_GROUP, _MIN_PARTS = 8, 8  # sequences of a part, parts of a batch
 

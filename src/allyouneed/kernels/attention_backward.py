@@ -32,9 +32,11 @@ from allyouneed.kernels.attention_rows import (
     transpose_rows,
 )
 from allyouneed.kernels.compiler import kernel_function
+from allyouneed.kernels.lanes import pad_to_lanes
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import Floats, Longs, Record
-from allyouneed.kernels.simd import broadcast, exp, load, multiply_add, pad_to_lanes, reduce_sum, select_first, store
+from allyouneed.kernels.simd import broadcast, exp, multiply_add, reduce_sum, select_first
+from allyouneed.kernels.simd_memory import load, store
 
 _BLOCK = LANES  # queries whose attention weights are kept
 

@@ -6,20 +6,8 @@ from typing import NamedTuple
 
 from allyouneed.kernels import LANES, MASKED
 from allyouneed.kernels.compiler import kernel_function
-from allyouneed.kernels.simd import (
-    broadcast,
-    exp,
-    load,
-    log,
-    maximum,
-    multiply_add,
-    prefetch_line,
-    reduce_max,
-    reduce_sum,
-    select_first,
-    store,
-    transpose,
-)
+from allyouneed.kernels.simd import broadcast, exp, log, maximum, multiply_add, reduce_max, reduce_sum, select_first
+from allyouneed.kernels.simd_memory import load, prefetch_line, store, transpose
 
 ROWS = 4  # queries processed together
 _MAX_PREFETCHED = 64  # rows of a sequence

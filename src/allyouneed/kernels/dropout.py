@@ -11,7 +11,8 @@ from torch import Tensor
 from allyouneed.kernels import LANES
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import Floats
-from allyouneed.kernels.simd import dropout_mask, load, multiply_add, store
+from allyouneed.kernels.simd import dropout_mask, multiply_add
+from allyouneed.kernels.simd_memory import load, store
 
 _PART = 2048 * LANES  # elements
 

@@ -37,7 +37,7 @@ from numba.core.sigutils import normalize_signature
 from allyouneed.kernels import capabilities, disk_cache
 from allyouneed.kernels.compiler import KernelCompiler, kernel_function
 from allyouneed.kernels.records import RecordType, converter, numba_type, reinterpret
-from allyouneed.kernels.simd import fetch_and_increment
+from allyouneed.kernels.simd_memory import fetch_and_increment
 from allyouneed.kernels.target import has_avx512, has_vnni
 
 _thread = threading.local()

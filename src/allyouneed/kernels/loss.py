@@ -12,23 +12,13 @@ from torch import Tensor
 
 from allyouneed.kernels import LANES, Mode, multiplies
 from allyouneed.kernels.compiler import kernel_function
+from allyouneed.kernels.lanes import pad_to_lanes
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.matmul import matmul
 from allyouneed.kernels.product import PANEL, Rows, multiply_floats
 from allyouneed.kernels.records import Floats, Longs, Record
-from allyouneed.kernels.simd import (
-    broadcast,
-    exp,
-    load,
-    log,
-    maximum,
-    multiply_add,
-    pad_to_lanes,
-    reduce_max,
-    reduce_sum,
-    store,
-    transpose,
-)
+from allyouneed.kernels.simd import broadcast, exp, log, maximum, multiply_add, reduce_max, reduce_sum
+from allyouneed.kernels.simd_memory import load, store, transpose
 
 _ROWS = 16  # rows per part: two tiles
 _TOKENS = 512  # tokens per partial sum of a gradient: summing partial sums reduces rounding errors

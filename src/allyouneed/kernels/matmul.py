@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from allyouneed.kernels import LANES, Mode
+from allyouneed.kernels.bf16 import pair_lines, transpose_pairs
 from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import Floats, Record, no_floats
-from allyouneed.kernels.simd import broadcast, load, pair_lines, store, store_lanes, transpose, transpose_pairs
+from allyouneed.kernels.simd import broadcast
+from allyouneed.kernels.simd_memory import load, store, store_lanes, transpose
 from allyouneed.kernels.tiles import DEPTH, PANEL, ROWS, narrow, narrow_bf16, panel_on_stack, wide, wide_bf16
 
 _TILES = 40  # approximate number of tiles in a part: 480 rows of 512 words fit into a core's L2 cache

@@ -26,24 +26,11 @@ from torch.nn.functional import pad
 
 from allyouneed.kernels import LANES, Mode
 from allyouneed.kernels.compiler import kernel_function
+from allyouneed.kernels.lanes import FLOAT_VECTOR, INT_VECTOR, call_on_lanes, relu, splat
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import FLOAT, INT, Floats, Record, pointer_to
-from allyouneed.kernels.simd import (
-    FLOAT_VECTOR,
-    INT_VECTOR,
-    broadcast,
-    call_on_lanes,
-    load,
-    maximum,
-    multiply_add,
-    reduce_max,
-    reduce_sum,
-    relu,
-    round_half_even,
-    splat,
-    store_bytes,
-    store_halves,
-)
+from allyouneed.kernels.simd import broadcast, maximum, multiply_add, reduce_max, reduce_sum, round_half_even
+from allyouneed.kernels.simd_memory import load, store_bytes, store_halves
 from allyouneed.kernels.target import has_avx512, has_vnni
 
 # Rows and vectors of a tile: it uses 16 of the 32 AVX-512 registers (16 lanes), or 12 of the 16 AVX2 ones (8 lanes).

@@ -2,7 +2,7 @@
 
 `python -m allyouneed.kernels.self_test` prints the name of each capability before testing it, and PASSED at the end.
 Numba's documented interface does not cover these parts, so that any release may change them: functions are linked
-before they are optimised (`compiler.py`), vectors and pointers are LLVM code (`simd.py`, `records.py`), and kernels are
+before they are optimised (`compiler.py`), vectors and pointers are LLVM code (`lanes.py`, `records.py`), and kernels are
 stored on disk and started on PyTorch's threads by classes and functions of `launch.py`.
 """
 

@@ -13,8 +13,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from allyouneed.kernels import LANES
+from allyouneed.kernels.bf16 import multiply_pairs
+from allyouneed.kernels.lanes import FLOAT_VECTOR, call_on_lanes, prefetch, relu, splat
 from allyouneed.kernels.records import FLOAT, LONG, Floats, pointer_to
-from allyouneed.kernels.simd import FLOAT_VECTOR, call_on_lanes, multiply_pairs, prefetch, relu, splat
 from allyouneed.kernels.target import has_avx512
 
 # Rows and vectors of a tile: it uses 24 of the 32 AVX-512 registers (16 lanes), or 12 of the 16 AVX2 ones (8 lanes).

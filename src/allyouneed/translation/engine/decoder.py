@@ -15,22 +15,21 @@ import numpy as np
 
 from allyouneed.kernels import LANES, MASKED, Mode
 from allyouneed.kernels.compiler import kernel_function
+from allyouneed.kernels.lanes import pad_to_lanes
 from allyouneed.kernels.product import Rows, multiply_rows, round_rows
 from allyouneed.kernels.records import Floats, Longs, Record, address_of, floats_at
 from allyouneed.kernels.simd import (
     broadcast,
     exp,
-    load,
     maximum,
     multiply_add,
-    pad_to_lanes,
     reduce_max,
     reduce_sum,
     replace_four,
     select_first,
-    store,
     sums_of_four,
 )
+from allyouneed.kernels.simd_memory import load, store
 from allyouneed.translation.engine.layers import (
     embed_row,
     feed_forward,

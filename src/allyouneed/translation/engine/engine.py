@@ -16,8 +16,8 @@ from torch import Tensor
 
 from allyouneed import kernels
 from allyouneed.kernels.attention import Inputs
+from allyouneed.kernels.lanes import pad_to_lanes
 from allyouneed.kernels.product import multiply_packed, rounded_size
-from allyouneed.kernels.simd import pad_to_lanes
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.engine.decoder import DecoderState, Workspace
 from allyouneed.translation.engine.drafted_search import Drafts

@@ -7,7 +7,8 @@ import math
 from allyouneed.kernels import LANES, Mode
 from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.product import Rows, multiply_rows, round_rows
-from allyouneed.kernels.simd import broadcast, load, multiply_add, reduce_sum, store
+from allyouneed.kernels.simd import broadcast, multiply_add, reduce_sum
+from allyouneed.kernels.simd_memory import load, store
 
 
 @kernel_function

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from allyouneed.kernels import LANES, MASKED, Mode
 from allyouneed.kernels.compiler import kernel_function
+from allyouneed.kernels.lanes import pad_to_lanes
 from allyouneed.kernels.product import Rows, multiply_columns, round_rows
 from allyouneed.kernels.records import Floats, Longs, Record
-from allyouneed.kernels.simd import (
-    any_above,
-    broadcast,
-    exp,
-    load,
-    log,
-    maximum,
-    pad_to_lanes,
-    reduce_max,
-    reduce_sum,
-    store,
-)
+from allyouneed.kernels.simd import any_above, broadcast, exp, log, maximum, reduce_max, reduce_sum
+from allyouneed.kernels.simd_memory import load, store
 from allyouneed.translation.engine.decoder import DecoderState, Workspace, advance, begin_step
 from allyouneed.translation.engine.layers import offset
 from allyouneed.translation.engine.screen import LEAST_SCORED, screen_top_tokens

@@ -38,15 +38,14 @@ from allyouneed.kernels.simd import (
     any_above,
     broadcast,
     exp,
-    load,
     log,
     maximum,
     multiply_add,
     reduce_max,
     reduce_sum,
     round_half_even,
-    store,
 )
+from allyouneed.kernels.simd_memory import load, store
 from allyouneed.translation.engine.top_tokens import CHUNK, insert_token
 
 MOST_SCREENED = 32  # maximum number of top tokens for which screening is worthwhile

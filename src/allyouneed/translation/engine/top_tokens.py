@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from allyouneed.kernels import LANES, MASKED, Mode
 from allyouneed.kernels.compiler import kernel_function
+from allyouneed.kernels.lanes import pad_to_lanes
 from allyouneed.kernels.product import Rows, multiply_columns, round_rows
 from allyouneed.kernels.records import Floats, Longs, Record
-from allyouneed.kernels.simd import any_above, broadcast, exp, load, log, pad_to_lanes, reduce_max, reduce_sum
+from allyouneed.kernels.simd import any_above, broadcast, exp, log, reduce_max, reduce_sum
+from allyouneed.kernels.simd_memory import load
 from allyouneed.translation.engine.layers import offset
 
 CHUNK = 512  # tokens whose logits are computed and compared at a time

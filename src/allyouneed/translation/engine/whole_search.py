@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from allyouneed.data.tokens.tokenizer import BOS
-from allyouneed.kernels.simd import pad_to_lanes
+from allyouneed.kernels.lanes import pad_to_lanes
 from allyouneed.translation.engine.beam import BeamState, BeamTask, Candidate, FinishedHypothesis, search_beam
 from allyouneed.translation.engine.engine_cache import EngineCache
 from allyouneed.translation.engine.greedy import GreedyState, greedy
