@@ -11,8 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import llvmlite.binding as llvm
@@ -55,13 +54,6 @@ class Counter:
     def call(self, function: int, argument: int) -> None:
         """Call a C function that takes an int64, and count its instructions."""
         self._call(function, argument, self._toggle)
-
-    @contextmanager
-    def everything(self) -> Iterator[None]:
-        """Count all instructions of the block, those of Python included."""
-        self._request(self._toggle)
-        yield
-        self._request(self._toggle)
 
     def store(self, name: str) -> None:
         """Store what was counted since the last call under a name."""

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-import torch
 from torch import Tensor
-from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
 from allyouneed import kernels
-from allyouneed.training.optimizer import Muon
+from allyouneed.training.optimizer import AdamW, Muon, Optimizer
 from benchmarks.measure.sizes import muon_operations
 
 _NAMES = {
@@ -95,7 +93,7 @@ class PartRecorder(TorchDispatchMode):
 
     def _functions(self) -> list[tuple[Any, str, Callable[..., Cost]]]:
         """List the observed functions: owner, name, and the cost of a call by its arguments."""
-        optimizers = [(cls, "step", _update_cost) for cls in (torch.optim.AdamW, Muon)]
+        optimizers = [(cls, "step", _update_cost) for cls in (AdamW, Muon)]
         return [
             (kernels.attention, "attend", _attention_cost),
             (kernels.attention_backward, "attend_backward", _attention_backward_cost),

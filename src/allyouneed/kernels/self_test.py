@@ -2,8 +2,8 @@
 
 `python -m allyouneed.kernels.self_test` prints the name of each capability before testing it, and PASSED at the end.
 Numba's documented interface does not cover these parts, so that any release may change them: functions are linked
-before they are optimised (`compiler.py`), vectors and pointers are LLVM code (`lanes.py`, `records.py`), and kernels are
-stored on disk and started on PyTorch's threads by classes and functions of `launch.py`.
+before they are optimised (`compiler.py`), vectors and pointers are LLVM code (`lanes.py`, `records.py`), and kernels
+are stored on disk and started on PyTorch's threads by classes and functions of `launch.py`.
 """
 
 from __future__ import annotations

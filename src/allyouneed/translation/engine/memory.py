@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from allyouneed.model.transformer import Transformer
 
@@ -36,12 +36,14 @@ class DraftMemory(NamedTuple):
         return {name: torch.from_numpy(table) for name, table in self._asdict().items()}
 
 
-def pays(model: Transformer, weight_bytes: int = 4) -> bool:
+def pays(model: nn.Module, weight_bytes: int = 4) -> bool:
     """Return whether drafts make greedy search of one sentence faster: if a step of the decoder reads many weights.
 
     Args:
-        model: The model.
+        model: The model; for others than a Transformer, there is no search with drafts.
         weight_bytes: Bytes per weight of the layers; the pre-softmax linear is screened in 8 bits.
     """
+    if not isinstance(model, Transformer):
+        return False
     layers, output = (sum(p.numel() for p in part.parameters()) for part in (model.decoder, model.output))
     return layers * weight_bytes + output >= _MIN_BYTES

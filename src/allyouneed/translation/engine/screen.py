@@ -51,6 +51,7 @@ from allyouneed.translation.engine.top_tokens import CHUNK, insert_token
 MOST_SCREENED = 32  # maximum number of top tokens for which screening is worthwhile
 LEAST_SCORED = 8  # minimum number of top tokens for normalisers in 16 bits, since the others are inexact
 _MARGIN = 1.001  # safety factor on bounds, for fp32 rounding errors
+_MOST_ERROR = 0.05  # of a logit in 16 bits; a row that may exceed it, as with huge weights, is computed in fp32
 _MAX_CANDIDATES = 512  # maximum per row; a row with more candidates is computed in fp32 throughout
 
 
@@ -60,6 +61,7 @@ class ScreenWeights(Record):
     weight: Floats  # fp32 [vocabulary, d_model]
     matrix: Matrix  # the weight in 8 or 16 bits; its bias masks padding
     errors: Floats  # fp32 [2, vocabulary, padded]: |w - ŵ| and |ŵ| of each token
+    largest_errors: Floats  # fp32 [2]: the largest of each
 
 
 class ScreenWorkspace(Record):
@@ -85,7 +87,7 @@ def screen_weights(weight: Tensor, bias: Tensor, bits: int) -> ScreenWeights:
     whole, scale = to_bytes(padded) if bits == 8 else to_halves(padded)
     rounded = whole * scale[:, None]
     errors = torch.stack([(padded - rounded).norm(dim=1), rounded.norm(dim=1)])
-    return ScreenWeights(weight=weight, matrix=matrix, errors=errors)
+    return ScreenWeights(weight=weight, matrix=matrix, errors=errors, largest_errors=errors.amax(dim=1))
 
 
 def screen_workspace(rows: int, depth: int, count: int) -> ScreenWorkspace:
@@ -217,6 +219,9 @@ def screen_top_tokens(model, top, work, first, rows):
         screen.lengths[2 * row] = length * _MARGIN
         screen.lengths[2 * row + 1] = lost * _MARGIN
         screen.num_candidates[row] = 0
+        error = weights.largest_errors[0] * length + weights.largest_errors[1] * lost
+        if top.with_scores and not error <= _MOST_ERROR:  # NaN included
+            screen.num_candidates[row] = -1
         screen.peaks[row] = MASKED
         top.normalisers[row] = 0.0
         for j in range(row * count, (row + 1) * count):
