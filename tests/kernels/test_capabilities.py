@@ -170,6 +170,15 @@ def test_without_a_folder_every_process_tests(untested, monkeypatch):
     assert len(started) == 1
 
 
+def test_a_server_does_not_wait_for_the_test_at_its_start(untested, monkeypatch):
+    from allyouneed.translation.warming import can_store
+
+    monkeypatch.setattr(capabilities.subprocess, "Popen", lambda *a, **k: pytest.fail("nothing may be tested"))
+    assert can_store()
+    monkeypatch.setattr(capabilities.disk_cache, "folder", lambda: None)
+    assert not can_store()
+
+
 def test_everything_runs_in_pytorch_after_a_failure(untested, monkeypatch, toy_run):
     from allyouneed import Translator
     from allyouneed.model.transformer import Transformer

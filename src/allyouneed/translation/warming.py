@@ -38,8 +38,9 @@ def warm(report: Callable[[str], None]) -> None:
 
 
 def can_store() -> bool:
-    """Return whether compiled kernels outlive this process; also true without Numba, when there are none."""
-    return not kernels.work() or kernels.disk_cache.folder() is not None
+    """Return whether compiled kernels outlive this process; also true where there are none. Does not test kernels."""
+    are_used = kernels.installed() and kernels.capabilities.may_work()
+    return not are_used or kernels.disk_cache.folder() is not None
 
 
 def compile_all(on_cold: Callable[[], None] = lambda: None) -> None:
