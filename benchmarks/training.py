@@ -31,6 +31,7 @@ from benchmarks.measure.quality import measure_quality, quality_table  # noqa: E
 from benchmarks.measure.sizes import STUDIES  # noqa: E402
 from benchmarks.measure.switches import measure_switches, switches_table  # noqa: E402
 from benchmarks.measure.throughput import SIZES, TRAINERS, measure_throughput, throughput_table  # noqa: E402
+from benchmarks.peers.contract import LEAST_UPDATES  # noqa: E402
 
 
 def main() -> None:
@@ -112,6 +113,8 @@ def _arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.data is None and args.what in ("throughput", "quality"):
         parser.error(f"{args.what} needs DATA, a folder with the Multi30k files")
+    if args.what == "throughput" and args.updates < LEAST_UPDATES:
+        parser.error(f"--updates {args.updates} are too few to measure: at least {LEAST_UPDATES}")
     known = {"accelerator": ("tiny", "base", "big"), "growth": tuple(STUDIES)}.get(args.what, tuple(SIZES))
     if unknown := [size for size in args.sizes if size not in known]:
         parser.error(f"--sizes {','.join(unknown)}: choose from {', '.join(known)}")

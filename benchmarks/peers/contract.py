@@ -22,6 +22,7 @@ import sys
 from typing import NamedTuple
 
 WINDOW, SKIPPED = 10, 2  # updates per window, number of initial windows that are not counted
+LEAST_UPDATES = WINDOW * (SKIPPED + 1)
 SUBWORDS, SMOOTHING = 10_000, 0.1
 PEAK_RATE, WARMUP = 0.005, 2000  # of the learning rate, as published for tiny; without effect on the speed
 
@@ -44,10 +45,9 @@ SIZES = {
 
 def number_of_updates(text: str) -> int:
     """Parse a number of updates that leaves at least one window to count."""
-    minimum = WINDOW * (SKIPPED + 1)
-    if not text.isdecimal() or int(text) < minimum:
+    if not text.isdecimal() or int(text) < LEAST_UPDATES:
         raise argparse.ArgumentTypeError(
-            f"must be at least {minimum}, because the first {WINDOW * SKIPPED} are not counted"
+            f"must be at least {LEAST_UPDATES}, because the first {WINDOW * SKIPPED} are not counted"
         )
     return int(text)
 
