@@ -1,9 +1,9 @@
 """Translation by models of the paper's sizes with random weights, compared with CTranslate2: `--random base,big`.
 
-Products dominate in models of this width, and their time does not depend on what they have learned. A bias excludes the
-end of sentence, so that every translation has exactly the given number of tokens in both engines. Each engine with each
-type of weights is a process of its own that stays loaded, so that its peak memory is measured too; a round visits
-every engine once.
+Matrix products dominate in models of this width, and their time does not depend on the weights' values. A bias rules
+out the end of sentence, so that every translation has exactly the given number of tokens in both engines. Each
+combination of engine and compute type runs in a separate process, so that its peak memory can be measured too. In a
+round, each of them translates once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MEBIBYTE = 2**20
 
 
 class NumberedTokens:
-    """Stands in for a tokenizer, of which the export needs the names of all tokens only."""
+    """A replacement for a tokenizer: the export needs only the names of all tokens."""
 
     def __init__(self, count: int):
         self.count, self.target = count, self
@@ -49,7 +49,7 @@ class NumberedTokens:
 
 @dataclass(frozen=True)
 class Load:
-    """What is translated: random sentences of one length into sentences of the same length.
+    """The sentences to translate: random ones, all of the same length as their translations.
 
     Attributes:
         sentences: Number of sentences.
@@ -109,7 +109,7 @@ def measure_random(
         recipe: Recipe with the sizes of the model.
         compute_types: "float32", "int8".
         beams: Beam sizes; 1 is greedy search.
-        load: What is translated.
+        load: The sentences to translate.
         repeats: Number of rounds.
         log: Called with a progress message after each round.
 

@@ -79,7 +79,7 @@ def run_measured(command: Sequence[str], seconds: float, look: Callable[[Usage],
         log: The file for its output.
 
     Returns:
-        What it used in total.
+        The resources that the command used in total.
 
     Raises:
         SystemExit: If the command fails before its time is over.

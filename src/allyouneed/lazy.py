@@ -40,7 +40,7 @@ def attach(package: str, names: Mapping[str, str], submodules: Iterable[str] = (
 
 
 def exclude_from_collection() -> None:
-    """Exclude what is imported on first use from garbage collection, in a program that owns its process.
+    """Exclude what is imported on first use from garbage collection, in a program that has the process to itself.
 
     The million objects of PyTorch and Numba live until its end, and collections would go through them repeatedly.
     """
