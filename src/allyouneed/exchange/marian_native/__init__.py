@@ -1,0 +1,1 @@
+"""Marian's own files: `model.npz` and `.bin`, vocabularies and decoder settings."""
