@@ -12,7 +12,7 @@ from allyouneed import UserError, exchange
 from allyouneed.bundle import load_bundle
 from allyouneed.exchange.agreement import compare, sample_sources
 from allyouneed.exchange.exporter import export_bundle
-from allyouneed.exchange.marian_import import import_bundle
+from allyouneed.exchange.importer import import_bundle
 from allyouneed.exchange.verification import verify_checksums
 from tests.compat import POST_NORM, PRE_NORM
 from tests.conftest import toy_pairs, write_pairs
@@ -84,7 +84,7 @@ def test_a_changed_byte_in_an_export_is_reported(name, tmp_path):
 
 def test_a_changed_byte_in_an_import_is_reported(tmp_path):
     write_marian(tmp_path / "opus")
-    description = import_bundle("marian", tmp_path / "opus", tmp_path / "run")
+    description = import_bundle("marian", [tmp_path / "opus"], tmp_path / "run")
     assert description.startswith("de (German) → en (English): 2 + 1 layers")
     for name in ("source.spm", "vocabulary.json", "samples.json"):
         shutil.copytree(tmp_path / "run", tmp_path / f"run-{name}")
@@ -120,8 +120,10 @@ def test_user_errors(command, tmp_path, monkeypatch):
         "Choose ctranslate2, marian, argos": ("export", POST_NORM, run, "--format", "onnx"),
         "the Marian export is fp32": ("export", POST_NORM, run, "--format", "marian", "--quantization", "int8"),
         "manifest.json": ("check", tmp_path),
-        "only marian": ("import", "onnx", POST_NORM, run),
-        "no such folder": ("import", "marian", tmp_path / "missing", run),
+        "format onnx": ("import", "onnx", POST_NORM, run),
+        "no such file or folder": ("import", "marian", tmp_path / "missing", run),
+        "import marian takes DIR": ("import", "marian", run),
+        "takes one folder, not 2": ("import", "marian", tmp_path / "opus", tmp_path / "opus", run),
         "give both languages": ("import", "marian", tmp_path / "opus", run, "--from", "de"),
         "nothing to compare": ("export", POST_NORM, run, "--format", "marian", "--test", blank, blank),
         ". already exists": ("export", POST_NORM, ".", "--format", "marian"),
@@ -143,6 +145,6 @@ def test_languages_missing_in_the_model(tmp_path):
     without_languages = {key: value for key, value in json.loads(settings.read_text()).items() if "lang" not in key}
     settings.write_text(json.dumps(without_languages))
     with pytest.raises(UserError, match="--from CODE --to CODE"):
-        import_bundle("marian", tmp_path / "opus", tmp_path / "run")
-    import_bundle("marian", tmp_path / "opus", tmp_path / "run", "fi", "et")
+        import_bundle("marian", [tmp_path / "opus"], tmp_path / "run")
+    import_bundle("marian", [tmp_path / "opus"], tmp_path / "run", "fi", "et")
     assert load_bundle(tmp_path / "run").languages == ("fi", "et")

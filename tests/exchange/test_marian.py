@@ -54,7 +54,7 @@ def test_translations_are_identical(beam_size, tmp_path):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_import_and_export_round_trip(shape, tmp_path):
     write_marian(tmp_path / "opus", **SHAPES[shape])
-    import_marian(tmp_path / "opus", tmp_path / "run")
+    import_marian([tmp_path / "opus"], tmp_path / "run")
     bundle = load_bundle(tmp_path / "run")
     assert exchange.largest_logit_difference(tmp_path / "opus", bundle, TEXTS, TARGETS) < 1e-4
     assert bundle.languages == ("de", "en")
@@ -75,7 +75,7 @@ def test_tokenization_agrees_with_transformers(shape, tmp_path):
 
     write_marian(tmp_path / "opus", **SHAPES[shape])
     tokenizer, reference = (
-        import_marian(tmp_path / "opus", tmp_path / "run").tokenizer,
+        import_marian([tmp_path / "opus"], tmp_path / "run").tokenizer,
         MarianTokenizer.from_pretrained(tmp_path / "opus"),
     )
     for text in [*TEXTS, "xyz a", "a  b", "ä 1 b"]:
@@ -89,7 +89,7 @@ def test_tokenization_agrees_with_transformers(shape, tmp_path):
 
 def test_an_imported_model_translates_and_shows_its_attention(tmp_path):
     write_marian(tmp_path / "opus", **SHAPES["two vocabularies, tied"])
-    import_marian(tmp_path / "opus", tmp_path / "run")
+    import_marian([tmp_path / "opus"], tmp_path / "run")
     translator = Translator.load(tmp_path / "run")
     assert all(result.text for result in translator.translate(TEXTS))
     page = explorer_data(translator, "a b c", switches=[], translation="c b a")
@@ -105,7 +105,7 @@ def test_an_imported_model_translates_and_shows_its_attention(tmp_path):
 def test_an_imported_model_is_exported_to_ctranslate2(shape, activation, tmp_path):
     pytest.importorskip("ctranslate2", reason="the package ctranslate2 is not installed")
     write_marian(tmp_path / "opus", **{**SHAPES[shape], "activation_function": activation})
-    translator = Translator(import_marian(tmp_path / "opus", tmp_path / "run"))
+    translator = Translator(import_marian([tmp_path / "opus"], tmp_path / "run"))
     exchange.export_ctranslate2(translator.bundle, tmp_path / "out")
     expected = [result.tokens for result in translator.translate(TEXTS, beam_size=1, repetition_guard=False)]
     translated = exchange.ctranslate2_translator(tmp_path / "out", translator.bundle)(TEXTS, 1)
@@ -131,14 +131,14 @@ def test_a_missing_file_is_reported(missing, opus, tmp_path):
     shutil.copytree(opus, tmp_path / "opus")
     (tmp_path / "opus" / missing).unlink()
     with pytest.raises(UserError, match=missing):
-        import_marian(tmp_path / "opus", tmp_path / "run")
+        import_marian([tmp_path / "opus"], tmp_path / "run")
 
 
 def test_a_pickle_is_not_read(opus, tmp_path):
     shutil.copytree(opus, tmp_path / "opus")
     (tmp_path / "opus" / "model.safetensors").rename(tmp_path / "opus" / "pytorch_model.bin")
     with pytest.raises(UserError, match="pickle"):
-        import_marian(tmp_path / "opus", tmp_path / "run")
+        import_marian([tmp_path / "opus"], tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_other_architectures_are_refused(name, value, opus, tmp_path):
     config = json.loads((opus / "config.json").read_text())
     (tmp_path / "opus" / "config.json").write_text(json.dumps({**config, name: value}))
     with pytest.raises(UserError, match=name):
-        import_marian(tmp_path / "opus", tmp_path / "run")
+        import_marian([tmp_path / "opus"], tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_an_invalid_config_is_refused(name, value, message, opus, tmp_path):
     config = json.loads((opus / "config.json").read_text())
     (tmp_path / "opus" / "config.json").write_text(json.dumps({**config, name: value}))
     with pytest.raises(UserError, match=message):
-        import_marian(tmp_path / "opus", tmp_path / "run")
+        import_marian([tmp_path / "opus"], tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -176,14 +176,14 @@ def test_one_matrix_for_two_vocabularies_is_refused(tmp_path):
     path = tmp_path / "opus" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "share_encoder_decoder_embeddings": True}))
     with pytest.raises(UserError, match=r"tie_embeddings = true needs a shared vocabulary"):
-        import_marian(tmp_path / "opus", tmp_path / "run")
+        import_marian([tmp_path / "opus"], tmp_path / "run")
 
 
 def test_a_vocabulary_that_is_a_list_is_refused(opus, tmp_path):
     shutil.copytree(opus, tmp_path / "opus")
     (tmp_path / "opus" / "vocab.json").write_text('["<pad>"]')
     with pytest.raises(UserError, match=r"vocab\.json: missing or not readable"):
-        import_marian(tmp_path / "opus", tmp_path / "run")
+        import_marian([tmp_path / "opus"], tmp_path / "run")
 
 
 def test_a_changed_byte_is_reported(tmp_path):
@@ -193,7 +193,7 @@ def test_a_changed_byte_is_reported(tmp_path):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"target\.spm.*changed"):
-        import_marian(tmp_path / "marian", tmp_path / "run")
+        import_marian([tmp_path / "marian"], tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_an_incomplete_vocabulary_is_refused(change, message, opus, tmp_path):
     change(ids)
     (tmp_path / "opus" / "vocab.json").write_text(json.dumps(ids))
     with pytest.raises(UserError, match=message):
-        import_marian(tmp_path / "opus", tmp_path / "run")
+        import_marian([tmp_path / "opus"], tmp_path / "run")
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
@@ -217,7 +217,7 @@ def test_an_invalid_sentencepiece_model_is_refused(side, opus, tmp_path):
     shutil.copytree(opus, tmp_path / "opus")
     (tmp_path / "opus" / f"{side}.spm").write_bytes(b"nonsense")
     with pytest.raises(UserError, match=r"source\.spm or target\.spm is not a SentencePiece model"):
-        import_marian(tmp_path / "opus", tmp_path / "run")
+        import_marian([tmp_path / "opus"], tmp_path / "run")
 
 
 def test_missing_weights_are_reported(opus, tmp_path):
@@ -227,11 +227,11 @@ def test_missing_weights_are_reported(opus, tmp_path):
     norm = next(name for name in tensors if name.endswith("encoder.layers.0.self_attn_layer_norm.weight"))
     save_file({name: tensor for name, tensor in tensors.items() if name != norm}, path)
     with pytest.raises(UserError, match=r"model\.safetensors: has no tensor '.*layer_norm\.weight'"):
-        import_marian(tmp_path / "opus", tmp_path / "run")
+        import_marian([tmp_path / "opus"], tmp_path / "run")
     short = {name: tensor[:-5].clone() if "shared" in name else tensor for name, tensor in tensors.items()}
     save_file(short, path)
     with pytest.raises(UserError, match=r"model\.safetensors: has fewer rows than the vocabulary has tokens"):
-        import_marian(tmp_path / "opus", tmp_path / "run")
+        import_marian([tmp_path / "opus"], tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

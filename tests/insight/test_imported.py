@@ -20,7 +20,7 @@ def marian(folder, shape: str) -> Translator:
     if importlib.util.find_spec("transformers") is None:
         pytest.skip("transformers is not installed: pip install 'allyouneed[exchange]'")
     write_marian(folder / "hf", **SHAPES[shape])
-    import_marian(folder / "hf", folder / "run")
+    import_marian([folder / "hf"], folder / "run")
     return Translator.load(folder / "run")
 
 

@@ -53,7 +53,7 @@ def test_training_starts_from_the_given_weights(tmp_path):
 def test_an_imported_model_is_trained_further(shape, tmp_path):
     pytest.importorskip("transformers", reason="the package transformers is not installed")
     write_marian(tmp_path / "opus", **SHAPES[shape])
-    import_marian(tmp_path / "opus", tmp_path / "imported")
+    import_marian([tmp_path / "opus"], tmp_path / "imported")
     settings = ["training.steps=60", "training.learning_rate=0.003", "training.validate_every=60"]
     request = further(tmp_path, tmp_path / "imported", settings)
     outcome = train(request, silent())

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from allyouneed.exchange.argos import argos_translator, export_argos
     from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctranslate2
     from allyouneed.exchange.exporter import export_bundle
+    from allyouneed.exchange.importer import import_bundle
     from allyouneed.exchange.marian import export_marian
-    from allyouneed.exchange.marian_import import import_bundle, import_marian
+    from allyouneed.exchange.marian_import import import_marian
     from allyouneed.exchange.marian_inference import largest_logit_difference, marian_translator
     from allyouneed.exchange.verification import verify_checksums
 
@@ -36,7 +37,7 @@ _MODULES = {
     "export_bundle": "allyouneed.exchange.exporter",
     "export_ctranslate2": "allyouneed.exchange.ctranslate2",
     "export_marian": "allyouneed.exchange.marian",
-    "import_bundle": "allyouneed.exchange.marian_import",
+    "import_bundle": "allyouneed.exchange.importer",
     "import_marian": "allyouneed.exchange.marian_import",
     "largest_logit_difference": "allyouneed.exchange.marian_inference",
     "marian_translator": "allyouneed.exchange.marian_inference",

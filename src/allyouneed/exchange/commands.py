@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from allyouneed import exchange
+from allyouneed.exchange.formats import FORMATS
 from allyouneed.terminal import completing, say
 
 app = typer.Typer(rich_markup_mode=None)
@@ -54,10 +55,18 @@ def export(
 @app.command(name="import")
 def import_(
     format: Annotated[
-        str, typer.Argument(metavar="marian", help="Format of the model: marian, the format of OPUS-MT models.")
+        str,
+        typer.Argument(
+            metavar="FORMAT", help=f"Format of the model: {', '.join(FORMATS)}.", autocompletion=completing(*FORMATS)
+        ),
     ],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the model.")],
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A new folder, laid out as by `allyouneed train`.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL... RUN",
+            help="Folder or files of the model, and RUN, a new folder, laid out as by `allyouneed train`.",
+        ),
+    ],
     source: Annotated[
         str | None, typer.Option("--from", metavar="CODE", help="Source language (default: read from the model).")
     ] = None,
@@ -71,7 +80,7 @@ def import_(
 
     Example: allyouneed import marian opus-mt-de-en RUN
     """
-    say(exchange.import_bundle(format, folder, run, source, target))
+    say(exchange.import_bundle(format, paths[:-1], paths[-1], source, target))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from allyouneed.errors import UserError
 from allyouneed.exchange.marian import MAX_POSITIONS
 from allyouneed.exchange.marian_weights import from_marian
 from allyouneed.files import MANIFEST, check_folder, read_json, read_tensors
-from allyouneed.languages import describe_pair, language_code, stored_language_code
+from allyouneed.languages import stored_language_code
 
 _INTEGERS = (
     *("d_model", "vocab_size", "pad_token_id", "eos_token_id"),
@@ -25,40 +26,11 @@ _REMEDY = "Get the folder again, as `MarianMTModel.save_pretrained` and its toke
 _ACTIVATIONS = {"relu": "relu", "swish": "swish", "silu": "swish"}
 
 
-def import_bundle(format: str, folder: Path, run: Path, source: str | None = None, target: str | None = None) -> str:
-    """Import a model of another system as a RUN.
-
-    Args:
-        format: The format of the model; only marian is supported.
-        folder: The model's folder.
-        run: A new or empty folder.
-        source: Code of the source language; None reads it from the model.
-        target: Code of the target language; None reads it from the model.
-
-    Returns:
-        A description of the new bundle for the user.
-
-    Raises:
-        UserError: If the format is not supported, only one language is given, or for the reasons in `import_marian`.
-    """
-    if format != "marian":
-        raise UserError(f"import {format}: only marian, the format of OPUS-MT models, can be imported.")
-    if bool(source) != bool(target):
-        raise UserError("give both languages, --from CODE --to CODE, or neither.")
-    if run.exists() and any(run.iterdir()):
-        raise UserError(f"{run} is not empty: give a new folder.")
-    languages = (language_code(source), language_code(target)) if source and target else None
-    bundle = import_marian(folder, run, languages)
-    direction, *remarks = describe_pair(*bundle.languages)
-    described = f"{direction}: {bundle.described()}, vocabulary of {len(bundle.tokenizer):,}"
-    return "\n".join([described, *remarks, f"bundle: {run / 'bundle'}"])
-
-
-def import_marian(folder: Path, run: Path, languages: tuple[str, str] | None = None) -> Bundle:
+def import_marian(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:
     """Write `run/bundle` from a Marian folder.
 
     Args:
-        folder: A folder as transformers writes it.
+        paths: A folder as transformers writes it.
         run: Folder of the new RUN.
         languages: Codes of source and target; None reads them from the folder's tokenizer settings.
 
@@ -69,6 +41,9 @@ def import_marian(folder: Path, run: Path, languages: tuple[str, str] | None = N
         UserError: If a file is missing, invalid or changed since its manifest was written, or if the architecture is
             not supported.
     """
+    if len(paths) != 1:
+        raise UserError(f"import marian takes one folder, not {len(paths)}: import marian DIR RUN.")
+    [folder] = paths
     _check_files(folder)
     settings = read_json(folder / _CONFIG, _REMEDY, lambda settings: [index(settings[key]) for key in _INTEGERS])
     config = _read_config(folder, settings)

@@ -1,0 +1,36 @@
+"""The formats that `allyouneed import` reads. Each has a module of its own, loaded when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from allyouneed.bundle import Bundle
+
+
+class Format(NamedTuple):
+    """A format that can be imported.
+
+    Attributes:
+        function: `module:name` of a function from the model's paths, the folder of the new RUN and the languages, or
+            None for those that the model names, to the new bundle, which it has written to `run/bundle`.
+        takes: The paths that it takes, for the user.
+    """
+
+    function: str
+    takes: str
+
+    def load(self) -> Callable[[Sequence[Path], Path, tuple[str, str] | None], Bundle]:
+        """Import the module that reads the format, and return its function."""
+        module, name = self.function.split(":")
+        function: Callable[[Sequence[Path], Path, tuple[str, str] | None], Bundle]
+        function = getattr(import_module(f"{__package__}.{module}"), name)
+        return function
+
+
+FORMATS = {
+    "marian": Format("marian_import:import_marian", "DIR, a folder as `MarianMTModel.save_pretrained` writes it"),
+}
