@@ -25,6 +25,7 @@ SHAPES = {
     "deeper decoder, untied embeddings": {"encoder_layers": 1, "decoder_layers": 3, "tie_embeddings": False},
     "narrow heads": {"d_k": 4, "d_v": 6},
     "biases and swish": {"attention_bias": True, "output_bias": True, "activation": "swish"},
+    "end of the source hidden": {"source_end": False},
 }
 
 

@@ -94,16 +94,16 @@ def test_extreme_scores_do_not_overflow():
     assert torch.isfinite(q.grad).all()
 
 
-@pytest.mark.parametrize("norm", ["post", "pre"])
-def test_packed_model_equals_padded_model(norm):
+@pytest.mark.parametrize(("norm", "source_end"), [("post", True), ("pre", True), ("pre", False)])
+def test_packed_model_equals_padded_model(norm, source_end):
     torch.manual_seed(0)
     sizes = {"d_model": 32, "d_ff": 48, "num_heads": 2, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
-    model = Transformer(ModelConfig(norm=norm, **sizes), vocab_size=50)
+    model = Transformer(ModelConfig(norm=norm, source_end=source_end, **sizes), vocab_size=50)
     source = torch.tensor([[5, 6, 7, 3], [8, 3, 0, 0], [9, 4, 3, 0]])
     target = torch.tensor([[2, 9, 0, 0, 0], [2, 9, 8, 7, 6], [2, 4, 4, 0, 0]])
     real = target != 0
     assert can_pack(model)
-    packed = packed_hidden(model, pack(source, source != 0), pack(target, real))
+    packed = packed_hidden(model, pack(source, model.source_tokens(source)), pack(target, real))
     torch.testing.assert_close(packed, model.hidden(source, target)[real], rtol=1e-5, atol=1e-5)
     plain = Transformer(model.config, vocab_size=50, plain=True)
     plain.load_state_dict(model.state_dict())

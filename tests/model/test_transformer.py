@@ -56,6 +56,18 @@ def test_results_do_not_depend_on_padding_or_the_batch(model):
         assert close(together[row : row + 1, :target_length], alone)
 
 
+def test_the_end_of_the_source_can_be_hidden():
+    torch.manual_seed(0)
+    model, seeing = (Transformer(config(source_end=end), VOCAB).eval() for end in (False, True))
+    randomise(model)
+    seeing.load_state_dict(model.state_dict())
+    source, target = ids(4, 9, 1), ids(5, 8, 3, seed=1)
+    found = model(source, target)
+    for row, length in enumerate([3, 8, 1]):  # a sentence has at least one token
+        assert close(found[row], seeing(source[row : row + 1, :length], target[row : row + 1])[0])
+    assert not close(found[1], seeing(source, target)[1])
+
+
 def test_gradients_do_not_reach_later_positions(model):
     source, target = ids(6), ids(7, seed=1)
     memory, mask = model.encode(source)

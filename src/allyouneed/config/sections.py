@@ -75,6 +75,9 @@ class ModelConfig(Section):
     output_bias: bool = Field(
         default=False, description="Bias in the output projection; the paper has none, Marian has one"
     )
+    source_end: bool = Field(
+        default=True, description="Let attention see the end token of the source; OpenNMT-py's models do not"
+    )
     activation: Literal["relu", "swish"] = Field(
         default="relu", description="Feed-forward activation; Marian uses swish"
     )

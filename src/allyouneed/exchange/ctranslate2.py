@@ -186,5 +186,5 @@ def _set_vocabularies(spec: Any, bundle: Bundle) -> None:
     config = spec.config
     config.unk_token, config.bos_token, config.eos_token = target.pieces([UNK, BOS, EOS])
     config.decoder_start_token = config.bos_token
-    config.add_source_eos = True
+    config.add_source_eos = bundle.config.model.source_end
     config.layer_norm_epsilon = 1e-5

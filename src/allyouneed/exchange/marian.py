@@ -27,7 +27,7 @@ def export_marian(bundle: Bundle, folder: Path) -> None:
             has files.
     """
     model = bundle.config.model
-    for setting, value in (("norm", "post"), ("positions", "sinusoidal")):
+    for setting, value in (("norm", "post"), ("positions", "sinusoidal"), ("source_end", True)):
         if getattr(model, setting) != value:
             raise UserError(
                 f"model.{setting} = {getattr(model, setting)}: Marian supports only {value}. Export to ctranslate2, "

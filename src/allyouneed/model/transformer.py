@@ -13,7 +13,7 @@ from allyouneed.config import ModelConfig
 from allyouneed.model.cache import DecoderCache
 from allyouneed.model.embedding import Embedding
 from allyouneed.model.layers import DecoderLayer, EncoderLayer, Stack
-from allyouneed.model.masks import future_mask, padding_mask
+from allyouneed.model.masks import future_mask, without_last
 from allyouneed.model.packing import PackedMask
 from allyouneed.model.probe import Probe, active_probe
 
@@ -142,8 +142,17 @@ class Transformer(nn.Module):
     def encode(self, source_ids: Tensor, probe: Probe | None = None) -> tuple[Tensor, Tensor]:
         """Encode source_ids [batch, source] to memory [batch, source, d_model] and its mask [batch, 1, 1, source]."""
         probe = active_probe(self, probe)
-        mask = padding_mask(source_ids, self.pad_id)
+        mask = self.source_mask(source_ids)
         return self.encoder(self.source_embedding(source_ids, probe=probe), mask, probe), mask
+
+    def source_tokens(self, source_ids: Tensor) -> Tensor:
+        """Mark the tokens that attention sees, without padding and, by setting, without the end. -> [batch, source]."""
+        is_token = source_ids != self.pad_id
+        return is_token if self.config.source_end else without_last(is_token)
+
+    def source_mask(self, source_ids: Tensor) -> Tensor:
+        """Return the mask of `source_tokens`: ids [batch, source] -> [batch, 1, 1, source]."""
+        return self.source_tokens(source_ids)[:, None, None, :]
 
     def decode(self, target_ids: Tensor, memory: Tensor, memory_mask: Tensor, probe: Probe | None = None) -> Tensor:
         """Decode all target positions in parallel, each without access to later ones. -> [batch, target, d_model].

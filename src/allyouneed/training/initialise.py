@@ -13,7 +13,7 @@ from torch import nn
 from allyouneed.model.transformer import Transformer
 
 _SIZES = ("d_model", "d_ff", "num_heads", "key_size", "value_size", "norm", "positions", "tie_embeddings")
-_OPTIONS = ("attention_bias", "output_bias", "activation")
+_OPTIONS = ("attention_bias", "output_bias", "activation", "source_end")
 
 
 @torch.no_grad()

@@ -225,7 +225,7 @@ def _hidden(model: Transformer, batch: Batch, device: torch.device) -> tuple[Ten
     """Return the factors of the logits: decoder states [tokens, d_model] and output weights [vocabulary, d_model]."""
     real = batch.target_output != PAD
     if can_pack(model):
-        source, target = pack(batch.source, batch.source != PAD), pack(batch.target_input, real)
+        source, target = pack(batch.source, model.source_tokens(batch.source)), pack(batch.target_input, real)
         hidden = packed_hidden(model, source.to(device), target.to(device))
     else:
         source_ids, target_ids, real = (x.to(device) for x in (batch.source, batch.target_input, real))

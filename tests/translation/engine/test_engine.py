@@ -23,6 +23,7 @@ SHAPES = [
     {"norm": "post"},
     {"norm": "pre", "d_k": 32, "d_v": 16, "attention_bias": True, "tie_embeddings": False, "output_bias": True},
     {"norm": "post", "positions": "learned", "max_positions": 100},
+    {"norm": "pre", "source_end": False},
 ]
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from allyouneed.data.tokens.tokenizer import EOS
-from allyouneed.model.masks import future_mask, padding_mask
+from allyouneed.model.masks import future_mask
 from allyouneed.model.probe import KINDS, Interventions, Probe, Replacement, Site, StateRecorder
 from allyouneed.model.transformer import Transformer, log_probabilities
 from allyouneed.translation.search import NEVER_GENERATED
@@ -77,8 +77,8 @@ class Pass:
 
     @property
     def mask(self) -> Tensor:
-        """Padding mask of the source, [1, 1, 1, source]."""
-        return padding_mask(self.source_ids, self.model.pad_id)
+        """Mask of the source, [1, 1, 1, source]."""
+        return self.model.source_mask(self.source_ids)
 
 
 class Predictions(NamedTuple):

@@ -20,7 +20,7 @@ from torch import Tensor
 from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.insight.variants.switches import Switches, interventions, searchable
 from allyouneed.model.cache import DecoderCache, LayerCache
-from allyouneed.model.masks import future_mask, padding_mask
+from allyouneed.model.masks import future_mask
 from allyouneed.model.probe import AttentionRecorder, Interventions, Probe, Site
 from allyouneed.model.transformer import Transformer, log_probabilities
 from allyouneed.translation.search import NEVER_GENERATED, greedy
@@ -110,7 +110,7 @@ def draft_pass(
 
 def _upper_layers(model: Transformer, source_ids: Tensor, base: AttentionRecorder, first: Site, probe: Probe) -> Tensor:
     """Run the layers from `first` on, and return the logits [rows, draft, vocab]."""
-    rows, mask = len(source_ids), padding_mask(source_ids, model.pad_id)
+    rows, mask = len(source_ids), model.source_mask(source_ids)
     kind, index = first
     x = base.sites[first]["residual"].expand(rows, -1, -1)
     if kind == "encoder":
@@ -157,7 +157,7 @@ class GreedyVariants:
             return [GreedyTranslation(each.ids, each.token_log_p) for each in found]
         states = []
         for each in passes:
-            cache = _cache_of(each.recorded, padding_mask(self.source_ids, self.model.pad_id))
+            cache = _cache_of(each.recorded, self.model.source_mask(self.source_ids))
             states += [self._start(each, cache, row) for row in range(len(each.next_tokens))]
         self._decode(states, interventions(self.model, *variants))
         return [GreedyTranslation(state.ids[:-1], state.log_p) for state in states]

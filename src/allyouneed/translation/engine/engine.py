@@ -58,7 +58,7 @@ class Engine:
     def start(self, source_ids: Tensor) -> EngineCache:
         """Encode padded source_ids [sentences, source] for `decode_step`."""
         ids = source_ids.numpy()
-        is_token = ids != self.model.pad_id
+        is_token = self.model.source_tokens(source_ids).numpy()
         starts = np.concatenate([[0], is_token.sum(1).cumsum()])
         lengths = np.diff(starts)
         longest = int(lengths.max(initial=0))
