@@ -174,9 +174,10 @@ def build_model(config: ModelConfig, tokenizer: AnyTokenizer, build: Build = Tra
     source, target = len(tokenizer), len(tokenizer.target)
     if tokenizer.shared:
         return build(config, source)
-    if config.tie_embeddings is True:
+    if config.tie_embeddings in (True, "inputs"):
+        value = str(config.tie_embeddings).lower()
         raise UserError(
-            "model.tie_embeddings = true needs a shared vocabulary, but source and target have separate ones of "
+            f"model.tie_embeddings = {value} needs a shared vocabulary, but source and target have separate ones of "
             f'{source:,} and {target:,} tokens. Set it to "target" or false.'
         )
     return build(config, source, target_vocab_size=target)

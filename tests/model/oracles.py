@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from transformers import MarianConfig, MarianMTModel
@@ -31,7 +33,14 @@ def torch_attention(ours: MultiHeadAttention, d_model: int) -> nn.MultiheadAtten
 @torch.no_grad()
 def torch_encoder_layer(ours: EncoderLayer, config: ModelConfig) -> nn.TransformerEncoderLayer:
     theirs = nn.TransformerEncoderLayer(
-        config.d_model, config.num_heads, config.d_ff, 0.0, batch_first=True, norm_first=config.norm == "pre"
+        config.d_model,
+        config.num_heads,
+        config.d_ff,
+        0.0,
+        _activation(config.activation),
+        config.norm_epsilon,
+        batch_first=True,
+        norm_first=config.norm == "pre",
     ).eval()
     _copy_attention(ours.self_attention, theirs.self_attn)
     _copy_rest(ours, theirs)
@@ -41,12 +50,29 @@ def torch_encoder_layer(ours: EncoderLayer, config: ModelConfig) -> nn.Transform
 @torch.no_grad()
 def torch_decoder_layer(ours: DecoderLayer, config: ModelConfig) -> nn.TransformerDecoderLayer:
     theirs = nn.TransformerDecoderLayer(
-        config.d_model, config.num_heads, config.d_ff, 0.0, batch_first=True, norm_first=config.norm == "pre"
+        config.d_model,
+        config.decoder_heads or config.num_heads,
+        config.decoder_d_ff or config.d_ff,
+        0.0,
+        _activation(config.activation),
+        config.norm_epsilon,
+        batch_first=True,
+        norm_first=config.norm == "pre",
     ).eval()
     _copy_attention(ours.self_attention, theirs.self_attn)
     _copy_attention(ours.cross_attention, theirs.multihead_attn)
     _copy_rest(ours, theirs)
     return theirs
+
+
+def _activation(name: str) -> Callable[[Tensor], Tensor]:
+    return {
+        "relu": nn.functional.relu,
+        "swish": nn.functional.silu,
+        "gelu": nn.functional.gelu,
+        "gelu_tanh": lambda x: nn.functional.gelu(x, approximate="tanh"),
+        "gelu_sigmoid": lambda x: x * torch.sigmoid(1.702 * x),
+    }[name]
 
 
 def marian(config: ModelConfig, vocab_size: int, pad_id: int) -> MarianMTModel:
@@ -106,15 +132,24 @@ def _load_marian_layer(ours: nn.Module, theirs: nn.Module) -> None:
 def _copy_attention(ours: MultiHeadAttention, theirs: nn.MultiheadAttention) -> None:
     three = (ours.query, ours.key, ours.value)
     theirs.in_proj_weight.copy_(torch.cat([linear.weight for linear in three]))
-    theirs.in_proj_bias.copy_(torch.cat([linear.bias for linear in three]))
-    theirs.out_proj.load_state_dict(ours.output.state_dict())
+    theirs.in_proj_bias.copy_(torch.cat([_bias(linear) for linear in three]))
+    _copy_linear(ours.output, theirs.out_proj)
 
 
 def _copy_rest(ours: nn.Module, theirs: nn.Module) -> None:
-    theirs.linear1.load_state_dict(ours.feed_forward.inner.state_dict())
-    theirs.linear2.load_state_dict(ours.feed_forward.outer.state_dict())
+    _copy_linear(ours.feed_forward.inner, theirs.linear1)
+    _copy_linear(ours.feed_forward.outer, theirs.linear2)
     for number, residual in enumerate(ours.residuals, start=1):
         getattr(theirs, f"norm{number}").load_state_dict(residual.norm.state_dict())
+
+
+def _copy_linear(ours: nn.Linear, theirs: nn.Linear) -> None:
+    theirs.weight.copy_(ours.weight)
+    theirs.bias.copy_(_bias(ours))
+
+
+def _bias(linear: nn.Linear) -> Tensor:
+    return torch.zeros(linear.out_features) if linear.bias is None else linear.bias
 
 
 def close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-5) -> bool:

@@ -15,6 +15,11 @@ SHAPES = {
     "learned": {"positions": "learned", "max_positions": 32},
     "free widths": {"d_k": 6, "d_v": 10, "encoder_layers": 3, "decoder_layers": 1},
     "untied": {"tie_embeddings": False},
+    "fairseq": {
+        **{"activation": "gelu", "embedding_norm": True, "scale_embeddings": False, "norm_epsilon": 1e-3},
+        **{"sinusoid_frequencies": "tensor2tensor", "first_position": 2, "tie_embeddings": "inputs"},
+        **{"decoder_d_ff": 40, "decoder_heads": 2, "final_norm": True, "feed_forward_bias": False},
+    },
 }
 
 
@@ -112,10 +117,10 @@ def test_recording_every_head_keeps_the_output(model):
     expected = model(source, target)
     recorded = AttentionRecorder()
     assert close(model(source, target, Probe((recorded,))), expected)
-    heads = model.config.num_heads
+    heads, decoder_heads = model.config.num_heads, model.config.decoder.heads
     assert [w.shape for w in recorded.encoder] == [(2, heads, 9, 9)] * model.config.encoder_layers
-    assert [w.shape for w in recorded.decoder] == [(2, heads, 6, 6)] * model.config.decoder_layers
-    assert [w.shape for w in recorded.cross] == [(2, heads, 6, 9)] * model.config.decoder_layers
+    assert [w.shape for w in recorded.decoder] == [(2, decoder_heads, 6, 6)] * model.config.decoder_layers
+    assert [w.shape for w in recorded.cross] == [(2, decoder_heads, 6, 9)] * model.config.decoder_layers
 
 
 def test_recording_a_decoding_step_gives_the_weights_of_the_last_position(model):

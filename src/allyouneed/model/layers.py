@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from torch import Tensor, nn
 
 from allyouneed.config import ModelConfig
+from allyouneed.config.sections import StackSizes
 from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.cache import LayerCache
 from allyouneed.model.dropout import Dropout
@@ -40,13 +41,22 @@ class Residual(nn.Module):
         d_model: Width.
         dropout: Dropout rate.
         norm: "post" or "pre".
+        epsilon: The ε of the layer norm.
         plain: Use PyTorch's dropout (the reference implementation).
         site: Key of this sub-layer in a probe: kind and layer.
     """
 
-    def __init__(self, d_model: int, dropout: float, norm: str, plain: bool = False, site: Site = ("sublayer", 0)):
+    def __init__(
+        self,
+        d_model: int,
+        dropout: float,
+        norm: str,
+        epsilon: float = 1e-5,
+        plain: bool = False,
+        site: Site = ("sublayer", 0),
+    ):
         super().__init__()
-        self.norm = nn.LayerNorm(d_model)
+        self.norm = nn.LayerNorm(d_model, epsilon)
         self.dropout = Dropout(dropout, plain)
         self.norm_first, self.site = norm == "pre", site
 
@@ -74,8 +84,8 @@ class EncoderLayer(nn.Module):
     def __init__(self, config: ModelConfig, index: int = 0, plain: bool = False):
         super().__init__()
         attention, feed_forward = ("encoder", index), ("encoder feed-forward", index)
-        self.self_attention = _attention(config, attention, plain)
-        self.feed_forward = FeedForward(config.d_model, config.d_ff, config.activation, plain, feed_forward)
+        self.self_attention = _attention(config, config.encoder, attention, plain)
+        self.feed_forward = _feed_forward(config, config.encoder, feed_forward, plain)
         self.residuals = _residuals(config, plain, attention, feed_forward)
 
     def forward(self, x: Tensor, mask: Tensor | PackedMask, probe: Probe | None = None) -> Tensor:
@@ -105,9 +115,9 @@ class DecoderLayer(nn.Module):
     def __init__(self, config: ModelConfig, index: int = 0, plain: bool = False):
         super().__init__()
         attention, cross, feed_forward = ("decoder", index), ("cross", index), ("decoder feed-forward", index)
-        self.self_attention = _attention(config, attention, plain)
-        self.cross_attention = _attention(config, cross, plain)
-        self.feed_forward = FeedForward(config.d_model, config.d_ff, config.activation, plain, feed_forward)
+        self.self_attention = _attention(config, config.decoder, attention, plain)
+        self.cross_attention = _attention(config, config.decoder, cross, plain)
+        self.feed_forward = _feed_forward(config, config.decoder, feed_forward, plain)
         self.residuals = _residuals(config, plain, attention, cross, feed_forward)
 
     def forward(
@@ -157,10 +167,15 @@ class DecoderLayer(nn.Module):
         return self.residuals[2](x, lambda x: self.feed_forward(x, probe), probe)
 
 
-def _attention(config: ModelConfig, site: Site, plain: bool) -> MultiHeadAttention:
-    sizes = config.d_model, config.num_heads, config.key_size, config.value_size
-    return MultiHeadAttention(*sizes, config.attention_bias, plain, site)
+def _attention(config: ModelConfig, sizes: StackSizes, site: Site, plain: bool) -> MultiHeadAttention:
+    heads = sizes.heads, sizes.d_k, sizes.d_v
+    return MultiHeadAttention(config.d_model, *heads, config.attention_bias, plain, site)
+
+
+def _feed_forward(config: ModelConfig, sizes: StackSizes, site: Site, plain: bool) -> FeedForward:
+    return FeedForward(config.d_model, sizes.d_ff, config.activation, config.feed_forward_bias, plain, site)
 
 
 def _residuals(config: ModelConfig, plain: bool, *sites: Site) -> Stack[Residual]:
-    return Stack(Residual(config.d_model, config.dropout, config.norm, plain, site) for site in sites)
+    norm = config.norm, config.norm_epsilon
+    return Stack(Residual(config.d_model, config.dropout, *norm, plain, site) for site in sites)

@@ -6,6 +6,8 @@ Token ids are padded at the end with `pad_id`.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,12 +21,13 @@ from allyouneed.model.probe import Probe, active_probe
 
 
 class Encoder(nn.Module):
-    """A stack of identical layers. Norm "pre" adds a final norm, since its residual sums are not normalised."""
+    """A stack of identical layers. Norm "pre" adds a final norm, since its residual sums are not normalised, unless the
+    setting `final_norm` decides otherwise."""
 
     def __init__(self, config: ModelConfig, plain: bool = False):
         super().__init__()
         self.layers = Stack(EncoderLayer(config, index, plain) for index in range(config.encoder_layers))
-        self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
+        self.norm = _final_norm(config, "encoder")
 
     def forward(self, x: Tensor, mask: Tensor | PackedMask, probe: Probe | None = None) -> Tensor:
         """Apply all layers; arguments and result are those of `EncoderLayer.forward`."""
@@ -39,7 +42,7 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig, plain: bool = False):
         super().__init__()
         self.layers = Stack(DecoderLayer(config, index, plain) for index in range(config.decoder_layers))
-        self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
+        self.norm = _final_norm(config, "decoder")
 
     def forward(
         self,
@@ -66,8 +69,12 @@ class Decoder(nn.Module):
         return _normalised(x, self.norm, "decoder output", probe)
 
 
+def _final_norm(config: ModelConfig, stack: Literal["encoder", "decoder"]) -> nn.Module:
+    return nn.LayerNorm(config.d_model, config.norm_epsilon) if config.has_final_norm(stack) else nn.Identity()
+
+
 def _normalised(x: Tensor, norm: nn.Module, kind: str, probe: Probe | None) -> Tensor:
-    """Apply the final norm of a stack, the identity with norm "post", and observe its result."""
+    """Apply the final norm of a stack, the identity if it has none, and observe its result."""
     result: Tensor = norm(x)
     if probe is not None:
         result = probe.replace((kind, 0), "result", result)
@@ -79,7 +86,8 @@ class Transformer(nn.Module):
     """The Transformer of figure 1: target token i + 1 is predicted from the source and target tokens 0..i.
 
     The setting `tie_embeddings` selects whether both embeddings and the pre-softmax linear share one matrix (section
-    3.4), only the target embedding and the linear do, or none. A call has no side effects: threads can share a model.
+    3.4), only the target embedding and the linear do ("target"), only the embeddings do ("inputs"), or none. A call has
+    no side effects: threads can share a model.
 
     Args:
         config: Settings of the model.
@@ -107,13 +115,13 @@ class Transformer(nn.Module):
         super().__init__()
         self.config, self.vocab_size, self.pad_id, self.plain = config, vocab_size, pad_id, plain
         target_size = target_vocab_size or vocab_size
-        if config.tie_embeddings is True and target_size != vocab_size:
+        is_shared = config.tie_embeddings in (True, "inputs")
+        if is_shared and target_size != vocab_size:
             raise ValueError(f"vocabularies of {vocab_size} and {target_size} tokens cannot share one matrix")
         source_tokens = nn.Embedding(vocab_size, config.d_model)
-        positions = config.positions, config.max_positions, config.dropout, plain
-        self.source_embedding = Embedding(source_tokens, *positions, site=("source", 0))
-        target_tokens = source_tokens if config.tie_embeddings is True else nn.Embedding(target_size, config.d_model)
-        self.target_embedding = Embedding(target_tokens, *positions, site=("target", 0))
+        self.source_embedding = Embedding(source_tokens, config, plain, site=("source", 0))
+        target_tokens = source_tokens if is_shared else nn.Embedding(target_size, config.d_model)
+        self.target_embedding = Embedding(target_tokens, config, plain, site=("target", 0))
         self.encoder = Encoder(config, plain)
         self.decoder = Decoder(config, plain)
         self.output = nn.Linear(config.d_model, target_size, bias=config.output_bias)
@@ -179,7 +187,7 @@ class Transformer(nn.Module):
 
     def _tie_output(self, incompatible_keys: object = None) -> None:
         """Share the target embedding's matrix; loading with `assign=True` and `to_empty` undo the sharing."""
-        if self.config.tie_embeddings:
+        if self.config.tie_embeddings in (True, "target"):
             self.output.weight = self.target_embedding.tokens.weight
 
     def _initialise(self) -> None:

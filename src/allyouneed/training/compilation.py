@@ -15,6 +15,7 @@ from allyouneed.kernels.names import BEAM, BF16_PRODUCTS, DROPOUT, ENCODER, LOSS
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.planning.clock import Stopwatch
 from allyouneed.training.step import uses_bf16
+from allyouneed.translation.engine import supports
 
 _SMALLEST_LARGE = 256  # smaller products are never compiled, see `kernels.multiplies`
 
@@ -99,5 +100,4 @@ class Compilation:
 
 def _are_supported(model: ModelConfig) -> bool:
     """Return whether all kernels support a model; otherwise they are compiled where they are first used."""
-    widths = (model.d_model, model.d_ff, model.key_size, model.value_size)
-    return model.activation == "relu" and not any(width % kernels.LANES for width in widths)
+    return supports(model)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from allyouneed.config import ModelConfig
 from allyouneed.model.transformer import Transformer
 
-_SIZES = ("d_model", "d_ff", "num_heads", "key_size", "value_size", "norm", "positions", "tie_embeddings")
-_OPTIONS = ("attention_bias", "output_bias", "activation", "source_end")
+_DIFFERENT = {"encoder_layers", "decoder_layers", "dropout"}  # settings that may differ between student and teacher
 
 
 @torch.no_grad()
@@ -27,11 +27,10 @@ def initialise_from(student: Transformer, teacher: Transformer) -> str:
     Returns:
         A sentence that describes which weights were copied, or why none were.
     """
-    learned = ("max_positions",) if student.config.positions == "learned" else ()
-    for name in (*_SIZES, *_OPTIONS, *learned):
-        own, theirs = getattr(student.config, name), getattr(teacher.config, name)
-        if own != theirs:
-            return f"no layers copied from the teacher: its {name} is {theirs}, the student's is {own}"
+    theirs = _shape(teacher.config)
+    for name, own in _shape(student.config).items():
+        if own != theirs[name]:
+            return f"no layers copied from the teacher: its {name} is {theirs[name]}, the student's is {own}"
     for name, parameter in student.named_parameters():
         if ".layers." not in name:  # embeddings, final layer norms, output projection
             parameter.copy_(teacher.get_parameter(name))
@@ -41,6 +40,17 @@ def initialise_from(student: Transformer, teacher: Transformer) -> str:
         for side in ("encoder", "decoder")
     ]
     return f"layers copied from the teacher: {'; '.join(copied)}"
+
+
+def _shape(config: ModelConfig) -> dict[str, object]:
+    """Return the settings that decide which layers and weights a model has, with their effective values."""
+    unused = {"max_positions"} if config.positions == "sinusoidal" else {"sinusoid_frequencies", "first_position"}
+    encoder, decoder = config.encoder, config.decoder
+    return {
+        **config.model_dump(exclude=_DIFFERENT | unused),
+        **{"decoder_d_ff": decoder.d_ff, "decoder_heads": decoder.heads, "d_k": encoder.d_k, "d_v": encoder.d_v},
+        "final_norm": (config.has_final_norm("encoder"), config.has_final_norm("decoder")),
+    }
 
 
 def _copy_layers(layers: nn.ModuleList, teacher_layers: nn.ModuleList, silence: bool) -> str:

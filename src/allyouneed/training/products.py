@@ -34,7 +34,7 @@ def agree_on_products(
         return
     if training.precision == "bf16":
         show("matrix products: fp32 instead of bf16, which is slower on this processor (it has no AVX512_BF16)")
-    if min(model.d_model, model.d_ff) >= min(kernels.choice.WIDTHS):
+    if min(model.d_model, model.encoder.d_ff, model.decoder.d_ff) >= min(kernels.choice.WIDTHS):
         speedups = ranks.share(_speedups(record) if ranks.is_first else None)
         kernels.choice.adopt(speedups)
         show(_describe(speedups))

@@ -24,6 +24,22 @@ SHAPES = [
     {"norm": "pre", "d_k": 32, "d_v": 16, "attention_bias": True, "tie_embeddings": False, "output_bias": True},
     {"norm": "post", "positions": "learned", "max_positions": 100},
     {"norm": "pre", "source_end": False},
+    {
+        "sinusoid_frequencies": "tensor2tensor",
+        "first_position": 2,
+        "scale_embeddings": False,
+        "feed_forward_bias": False,
+    },
+    {"tie_embeddings": "inputs", "output_bias": True},
+]
+LEFT_TO_PYTORCH = [
+    {"activation": "gelu"},
+    {"embedding_norm": True},
+    {"norm_epsilon": 1e-6},
+    {"norm": "pre", "final_norm": False},
+    {"norm": "post", "final_norm": "decoder"},
+    {"decoder_d_ff": 96},
+    {"d_model": 64, "num_heads": 4, "decoder_heads": 2},
 ]
 
 
@@ -44,6 +60,14 @@ def sources(count: int = 23) -> torch.Tensor:
     for row, length in enumerate(rng.integers(1, 12, count)):
         ids[row, length], ids[row, length + 1 :] = EOS, 0
     return torch.from_numpy(ids)
+
+
+@pytest.mark.parametrize("shape", LEFT_TO_PYTORCH)
+def test_other_shapes_are_computed_by_pytorch(shape):
+    model = model_of(shape)
+    assert engine_for(model) is model
+    with pytest.raises(UserError, match="compute_type = int8 needs"):
+        engine_for(model, "int8")
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -24,6 +24,7 @@ _WIDE, _TALL, _FLAT = 2.35, 0.5, 0.28  # width of a box, its height with and wit
 _ENCODER, _DECODER, _MEMORY = 2.75, 6.5, 4.62  # x of both columns and of the line between them
 _AROUND, _PRONG = 0.24, 0.62  # distance of residual lines from a box, and of values and queries from keys
 
+_ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "gelu_tanh": "GELU (tanh)", "gelu_sigmoid": "GELU (sigmoid)"}
 _ATTENTIONS = {
     "encoder.layers.0.self_attention": "encoder self-attention",
     "decoder.layers.0.self_attention": "decoder self-attention",
@@ -258,7 +259,7 @@ def _draw_block(canvas: Canvas, call: ModuleCall, x: float, y: float, memory: fl
         y = _draw_attention_inputs(canvas, x, y, None if call.inputs[0] is call.inputs[1] else memory)
         canvas.box(x, y + _TALL / 2, _WIDE, _TALL, _ORANGE, title, details)
         return y + _TALL
-    inner, activation = call.module.inner, "swish" if call.module.swish else "ReLU"
+    inner, activation = call.module.inner, _ACTIVATIONS.get(call.module.activation, call.module.activation)
     sizes = f"{inner.in_features:,} → {inner.out_features:,} → {call.module.outer.out_features:,}"
     canvas.arrow((x, y), (x, y + 0.22))
     canvas.box(x, y + 0.22 + _TALL / 2, _WIDE, _TALL, _BLUE, "Feed Forward", f"{sizes}, {activation} between")

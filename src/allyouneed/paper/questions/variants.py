@@ -106,9 +106,10 @@ class UnorderedTransformer(Transformer):
 
     def __init__(self, config: ModelConfig, vocab_size: int, plain: bool = False):
         super().__init__(config, vocab_size, plain=plain)
+        without_parameters = config.model_copy(update={"positions": "sinusoidal"})
         for name in ("source_embedding", "target_embedding"):
             old: Embedding = getattr(self, name)
-            setattr(self, name, _UnorderedEmbedding(old.tokens, "sinusoidal", 0, config.dropout, plain, old.site))
+            setattr(self, name, _UnorderedEmbedding(old.tokens, without_parameters, plain, old.site))
 
 
 class TrainingVariant(NamedTuple):

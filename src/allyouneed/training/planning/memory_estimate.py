@@ -73,19 +73,21 @@ class LargestStep:
             floats = floats * _PADDED
         if training.plain:
             floats = floats + _PLAIN_LOGITS * self.vocab_size * tokens
-        temporary = int(tokens.max()) * (2 * model.d_ff + 4 * model.d_model)  # gradients within one layer
+        d_ff = max(model.encoder.d_ff, model.decoder.d_ff)
+        temporary = int(tokens.max()) * (2 * d_ff + 4 * model.d_model)  # gradients within one layer
         activations = int(_HOLES * _FLOAT * (float(floats.max()) + temporary))
         constant = _constant(self.config, self.vocab_size)
         return StepMemory(constant, max(activations, _after_backward(self.config, self.vocab_size)))
 
     def _attention_floats(self, sentences: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Count numbers for attention besides its inputs: temporary memory of one layer, or the weights of all."""
-        model = self.config.model
+        stacks = self.config.model.encoder, self.config.model.decoder
         if self.is_packed:
-            parts = -(-sentences // np.clip(sentences // 8, 1, 8)) * np.where(sentences < 8, model.num_heads, 1)
-            return parts * lengths * (3 * model.key_size + 2 * model.value_size + _SCRATCH_ROWS)
-        layers = model.encoder_layers + 2 * model.decoder_layers
-        return _PLAIN_WEIGHTS * layers * model.num_heads * sentences * lengths**2
+            heads = max(stack.heads for stack in stacks)
+            parts = -(-sentences // np.clip(sentences // 8, 1, 8)) * np.where(sentences < 8, heads, 1)
+            return parts * lengths * (max(3 * stack.d_k + 2 * stack.d_v for stack in stacks) + _SCRATCH_ROWS)
+        heads = sum(attentions * stack.layers * stack.heads for stack, attentions in zip(stacks, (1, 2), strict=True))
+        return _PLAIN_WEIGHTS * heads * sentences * lengths**2
 
 
 def _floats_per_token(model: ModelConfig) -> int:
@@ -94,12 +96,15 @@ def _floats_per_token(model: ModelConfig) -> int:
     Each attention keeps its queries, keys, values and heads; each sub-layer the sum of its residual connection and its
     norm; each feed-forward network its inner layer.
     """
-    width, heads = model.d_model, model.num_heads
-    attention = heads * (2 * model.key_size + 2 * model.value_size + 1) + 2 * width
-    feed_forward = model.d_ff + 2 * width
-    embeddings, output = 2 * width, 2 * width  # with the gradient of the decoder's result
-    layers = model.encoder_layers * (attention + feed_forward)
-    return layers + model.decoder_layers * (2 * attention + feed_forward) + embeddings + output
+    width, is_relu = model.d_model, model.activation == "relu"
+    layers = 0
+    for stack, attentions in ((model.encoder, 1), (model.decoder, 2)):
+        attention = stack.heads * (2 * stack.d_k + 2 * stack.d_v + 1) + 2 * width
+        feed_forward = (1 if is_relu else 2) * stack.d_ff + 2 * width  # others keep the activation's input, too
+        layers += stack.layers * (attentions * attention + feed_forward)
+    embeddings = (4 if model.embedding_norm else 2) * width
+    output = 2 * width  # with the gradient of the decoder's result
+    return layers + embeddings + output
 
 
 def _constant(config: Config, vocab_size: int) -> int:
@@ -118,6 +123,8 @@ def _after_backward(config: Config, vocab_size: int) -> int:
     validation = 2 * _FLOAT * model.count_weights(vocab_size)
     if config.training.optimizer == "adam":
         return validation
-    square = (model.encoder_layers + 2 * model.decoder_layers) * 4 * model.d_model * model.num_heads * model.key_size
-    oblong = (model.encoder_layers + model.decoder_layers) * model.d_ff * model.d_model
+    encoder, decoder = model.encoder, model.decoder
+    square = 4 * model.d_model * (encoder.layers * encoder.heads * encoder.d_k)
+    square += 4 * model.d_model * (2 * decoder.layers * decoder.heads * decoder.d_k)
+    oblong = (encoder.layers * encoder.d_ff + decoder.layers * decoder.d_ff) * model.d_model
     return max(validation, _MUON_COPIES * _FLOAT * max(square, oblong))

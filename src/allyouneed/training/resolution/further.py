@@ -122,6 +122,8 @@ def _fixed_values(origin: Bundle, whole: bool) -> dict[str, tuple[Any, ...]]:
         model = config.model
         fixed |= {f"model.{name}": (value,) for name, value in model.model_dump().items() if name not in _CHANGEABLE}
         fixed |= {"model.d_k": (model.key_size, model.d_k), "model.d_v": (model.value_size, model.d_v)}
+        fixed |= {"model.decoder_d_ff": (model.decoder.d_ff, model.decoder_d_ff)}
+        fixed |= {"model.decoder_heads": (model.decoder.heads, model.decoder_heads)}
     return fixed
 
 

@@ -90,10 +90,11 @@ def settle_vocabulary(config: Config, tokenizer: AnyTokenizer | None, explicit: 
                 "another segmentation of the text. Set training.teacher_share=0, or remove data.subword_sampling."
             )
     separate = data.separate_vocabularies if tokenizer is None else not tokenizer.shared
-    if separate and config.model.tie_embeddings is True:
+    if separate and config.model.tie_embeddings in (True, "inputs"):
         if "model.tie_embeddings" in explicit:
+            value = str(config.model.tie_embeddings).lower()
             raise UserError(
-                "model.tie_embeddings = true shares the embeddings of source and target, which have separate "
+                f"model.tie_embeddings = {value} shares the embeddings of source and target, which have separate "
                 'vocabularies. Set it to "target" or false, or remove the setting.'
             )
         return config.replace(model={"tie_embeddings": "target"})
