@@ -325,6 +325,20 @@ class TrainingConfig(Section):
     teacher_share: float = Field(
         default=0.0, ge=0, le=1, description="Weight of the teacher's distribution in the target, for `distil`"
     )
+    consistency_share: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Weight, in the target, of the model's own distribution with another dropout mask, for which each "
+        "batch is computed twice (R-Drop, Liang et al. 2021); 0: off",
+    )
+    word_dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the tokens of source and decoder input that training replaces with the unknown token "
+        "(Gal and Ghahramani 2016)",
+    )
     validate_every: int = Field(default=1000, ge=1, le=_MOST_STEPS, description="Steps between validations")
     bleu_sentences: int = Field(
         default=1000,
@@ -393,6 +407,15 @@ class TrainingConfig(Section):
     @classmethod
     def _split_parts(cls, value: object) -> object:
         return _split(value)
+
+    @model_validator(mode="after")
+    def _check_targets(self) -> TrainingConfig:
+        if self.teacher_share and self.consistency_share:
+            raise ValueError(
+                "training.teacher_share and training.consistency_share exclude each other: a target has one soft part; "
+                "set one of them to 0"
+            )
+        return self
 
 
 class SearchConfig(Section):

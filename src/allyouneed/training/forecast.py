@@ -126,7 +126,8 @@ def forecast(loop: Loop, device: torch.device, steps: int, step_seconds: float |
     is_measured = step_seconds is not None
     if step_seconds is None:
         rate = matrix_flops(device, _MATRIX, _REPEATS) * UTILISATION
-        step_seconds = target / batches * training_flops(config.model, len(tokenizer)) / rate
+        passes = 2 if config.training.consistency_share else 1
+        step_seconds = passes * target / batches * training_flops(config.model, len(tokenizer)) / rate
     parameters = sum(weight.numel() for weight in loop.bundle.model.parameters())
     words = round(len(store) * _words_per_sentence([target for _, target in loop.valid.texts]))
     memory = max(_peak_memory(device), 0 if is_measured else BYTES_PER_WEIGHT[config.training.optimizer] * parameters)

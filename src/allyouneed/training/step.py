@@ -14,7 +14,7 @@ from torch import Tensor
 from allyouneed import kernels
 from allyouneed.config import TrainingConfig
 from allyouneed.data.batches import Batch, Position
-from allyouneed.data.tokens.tokenizer import PAD
+from allyouneed.data.tokens.tokenizer import EOS, PAD, UNK
 from allyouneed.model.packed_forward import can_pack, packed_hidden
 from allyouneed.model.packing import pack
 from allyouneed.model.transformer import Transformer
@@ -204,21 +204,35 @@ def batch_loss(
         teacher: Teacher with the same vocabulary, whose distribution is part of the target.
 
     Returns:
-        Smoothed cross-entropy (differentiable) and negative log-likelihood, sums over target tokens in nats.
+        Smoothed cross-entropy (differentiable) and negative log-likelihood, sums over target tokens in nats. If the
+        batch is computed twice (`training.consistency_share`), means of both.
     """
     bf16 = uses_bf16(training, device)
+    share = training.consistency_share if model.training else 0.0
+    passes = 2 if share else 1
+    batch = Batch(*(torch.cat([ids] * passes) for ids in batch))
     targets = batch.target_output[batch.target_output != PAD].to(device, non_blocking=True)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
         soft_targets = None
         if teacher is not None:
             with torch.no_grad():
                 soft_targets = TeacherLogits(*_hidden(teacher, batch, device), training.teacher_share)
-        hidden, weight = _hidden(model, batch, device)
+        inputs = _drop_words(batch, training.word_dropout) if model.training and training.word_dropout else batch
+        hidden, weight = _hidden(model, inputs, device)
+        if share:
+            others = torch.cat(hidden.detach().chunk(passes)[::-1])
+            soft_targets = TeacherLogits(others, weight.detach(), share)
         if training.plain:
             logits = hidden @ weight.T
             loss = smoothed_cross_entropy(logits, targets, training.label_smoothing, soft_targets)
-            return loss, smoothed_cross_entropy(logits.detach(), targets, 0.0)
-        return chunked_cross_entropy(hidden, weight, targets, training.label_smoothing, soft_targets)
+            return loss / passes, smoothed_cross_entropy(logits.detach(), targets, 0.0) / passes
+        loss, nll = chunked_cross_entropy(hidden, weight, targets, training.label_smoothing, soft_targets)
+        return loss / passes, nll / passes
+
+
+def _drop_words(batch: Batch, rate: float) -> Batch:
+    """Replace tokens other than padding, start and end by the unknown token; targets to predict keep them."""
+    return Batch(*(ids.masked_fill((ids > EOS) & (torch.rand(ids.shape) < rate), UNK) for ids in batch))
 
 
 def _hidden(model: Transformer, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -67,6 +67,8 @@ class LargestStep:
         lengths = np.arange(1, max(1, round(stretch * self.longest)) + 1, dtype=np.int64)
         in_batch = np.maximum(1, round(stretch * training.batch_tokens) // lengths)  # sentences of one length
         sentences = -(-in_batch // (parts * self.ranks))
+        if training.consistency_share:
+            sentences = 2 * sentences  # each batch is computed twice
         tokens = sentences * lengths
         floats = tokens * _floats_per_token(model) + self._attention_floats(sentences, lengths)
         if not self.is_packed:
