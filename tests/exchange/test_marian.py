@@ -29,6 +29,12 @@ EXPORTED_SHAPES = {
     "deeper decoder, untied embeddings": {"encoder_layers": 1, "decoder_layers": 3, "tie_embeddings": False},
     "narrow heads": {"d_k": 4, "d_v": 6},
     "biases and swish": {"attention_bias": True, "output_bias": True, "activation": "swish"},
+    "gelu, embeddings not scaled": {"activation": "gelu", "scale_embeddings": False, "norm_epsilon": 1e-6},
+    "gelu by tanh, no biases": {"activation": "gelu_tanh", "feed_forward_bias": False, "tie_embeddings": "inputs"},
+    "gelu by sigmoid, other sinusoids": {
+        **{"activation": "gelu_sigmoid", "sinusoid_frequencies": "tensor2tensor", "first_position": 2},
+        **{"decoder_d_ff": 24, "decoder_heads": 2, "d_k": 4},
+    },
 }
 
 
@@ -113,7 +119,10 @@ def test_an_imported_model_is_exported_to_ctranslate2(shape, activation, tmp_pat
 
 
 def test_unsupported_models_are_refused(tmp_path):
-    for settings in ({"norm": "pre"}, {"positions": "learned"}, {"d_k": 16, "d_v": 8}):
+    for settings in (
+        *({"norm": "pre"}, {"positions": "learned"}, {"d_k": 16, "d_v": 8}, {"embedding_norm": True}),
+        *({"final_norm": True}, {"final_norm": "decoder"}, {"norm_epsilon": 1e-3}, {"source_end": False}),
+    ):
         with pytest.raises(UserError, match=r"ctranslate2|allows at most"):
             export_marian(random_bundle(**settings), tmp_path / "marian")
     assert not list(tmp_path.iterdir())

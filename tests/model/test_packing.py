@@ -94,17 +94,36 @@ def test_extreme_scores_do_not_overflow():
     assert torch.isfinite(q.grad).all()
 
 
-@pytest.mark.parametrize(("norm", "source_end"), [("post", True), ("pre", True), ("pre", False)])
-def test_packed_model_equals_padded_model(norm, source_end):
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"norm": "post"},
+        {"norm": "pre"},
+        {"norm": "pre", "source_end": False},
+        {"activation": "gelu", "embedding_norm": True, "tie_embeddings": "inputs"},
+        {"activation": "gelu_tanh", "norm": "pre", "final_norm": False, "feed_forward_bias": False},
+        {"activation": "gelu_sigmoid", "final_norm": True, "norm_epsilon": 1e-3, "scale_embeddings": False},
+        {"activation": "swish", "sinusoid_frequencies": "tensor2tensor", "first_position": 2},
+        {"decoder_d_ff": 80, "decoder_heads": 1, "attention_bias": True, "output_bias": True},
+    ],
+)
+def test_packed_model_equals_padded_model(shape):
     torch.manual_seed(0)
     sizes = {"d_model": 32, "d_ff": 48, "num_heads": 2, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
-    model = Transformer(ModelConfig(norm=norm, source_end=source_end, **sizes), vocab_size=50)
+    model = Transformer(ModelConfig(**sizes, **shape), vocab_size=50)
     source = torch.tensor([[5, 6, 7, 3], [8, 3, 0, 0], [9, 4, 3, 0]])
     target = torch.tensor([[2, 9, 0, 0, 0], [2, 9, 8, 7, 6], [2, 4, 4, 0, 0]])
     real = target != 0
     assert can_pack(model)
     packed = packed_hidden(model, pack(source, model.source_tokens(source)), pack(target, real))
-    torch.testing.assert_close(packed, model.hidden(source, target)[real], rtol=1e-5, atol=1e-5)
+    padded = model.hidden(source, target)[real]
+    torch.testing.assert_close(packed, padded, rtol=1e-5, atol=1e-5)
+    weights, parameters = torch.randn(packed.shape), list(model.parameters())
+    packed_grads, padded_grads = (
+        torch.autograd.grad((hidden * weights).sum(), parameters, allow_unused=True) for hidden in (packed, padded)
+    )
+    for packed_grad, padded_grad in zip(packed_grads, padded_grads, strict=True):
+        torch.testing.assert_close(packed_grad, padded_grad, rtol=1e-4, atol=1e-4)
     plain = Transformer(model.config, vocab_size=50, plain=True)
     plain.load_state_dict(model.state_dict())
     assert not can_pack(plain)

@@ -166,8 +166,8 @@ class ModelConfig(Section):
     def _sizes(self, layers: int, d_ff: int, heads: int) -> StackSizes:
         return StackSizes(layers, d_ff, heads, self.d_k or self.d_model // heads, self.d_v or self.d_model // heads)
 
-    def has_final_norm(self, stack: Literal["encoder", "decoder"]) -> bool:
-        """Return whether the output of a stack is normalised."""
+    def has_final_norm(self, stack: str) -> bool:
+        """Return whether the output of a stack, "encoder" or "decoder", is normalised."""
         return self.norm == "pre" if self.final_norm is None else self.final_norm in (True, stack)
 
     @property

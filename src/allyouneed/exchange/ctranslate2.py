@@ -18,6 +18,7 @@ from torch import nn
 
 from allyouneed.bundle import Bundle
 from allyouneed.config import ModelConfig
+from allyouneed.config.sections import StackSizes
 from allyouneed.data.tokens.tokenizer import BOS, EOS, UNK
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator
@@ -37,6 +38,13 @@ except ImportError as error:
 QUANTIZATIONS = ("int8", "int16", "float16")
 MAX_INPUT_LENGTH = 1024  # CTranslate2's default: it truncates longer sources
 MAX_OUTPUT_LENGTH = 256  # CTranslate2's default: it truncates longer translations
+_ACTIVATIONS = {
+    "relu": specs.Activation.RELU,
+    "swish": specs.Activation.SWISH,
+    "gelu": specs.Activation.GELU,
+    "gelu_tanh": specs.Activation.GELUTanh,
+    "gelu_sigmoid": specs.Activation.GELUSigmoid,
+}
 _EXCLUDED_LOGIT = -1e4  # acts as minus infinity, and is finite in fp16
 
 
@@ -110,38 +118,54 @@ def build_spec(bundle: Bundle) -> Any:
     """
     model = copy.deepcopy(bundle.model).cpu()
     config, search = bundle.config.model, bundle.config.search
-    spec = specs.TransformerSpec.from_config(
-        (config.encoder_layers, config.decoder_layers),
-        config.num_heads,
-        pre_norm=config.norm == "pre",
-        activation={"relu": specs.Activation.RELU, "swish": specs.Activation.SWISH}[config.activation],
-    )
+    spec = _empty_spec(config)
     positions = max(MAX_INPUT_LENGTH, MAX_OUTPUT_LENGTH, bundle.longest_source + search.max_extra_length) + 1
     _set_embedding(spec.encoder.embeddings[0], spec.encoder, model.source_embedding, positions)
     _set_embedding(spec.decoder.embeddings, spec.decoder, model.target_embedding, positions)
-    for stack, stack_spec in ((model.encoder, spec.encoder), (model.decoder, spec.decoder)):
+    for stack, stack_spec, sizes in (
+        (model.encoder, spec.encoder, config.encoder),
+        (model.decoder, spec.decoder, config.decoder),
+    ):
         if isinstance(stack.norm, nn.LayerNorm):
             _set_norm(stack_spec.layer_norm, stack.norm)
         layers: Iterable[EncoderLayer | DecoderLayer] = stack.layers
         for layer, layer_spec in zip(layers, stack_spec.layer, strict=True):
-            _set_layer(layer_spec, layer, config)
+            _set_layer(layer_spec, layer, sizes)
     _set_output(spec.decoder.projection, model.output)
     _set_vocabularies(spec, bundle)
     return spec
 
 
-def _set_layer(spec: Any, layer: EncoderLayer | DecoderLayer, config: ModelConfig) -> None:
-    _set_attention(spec.self_attention, layer.self_attention, layer.residuals[0].norm, config, is_self=True)
+def _empty_spec(config: ModelConfig) -> Any:
+    """Return a specification without weights."""
+    stacks = []
+    for name, of_stack in (("encoder", specs.TransformerEncoderSpec), ("decoder", specs.TransformerDecoderSpec)):
+        sizes: StackSizes = getattr(config, name)
+        stack = of_stack(
+            sizes.layers,
+            sizes.heads,
+            pre_norm=True,  # else the class has no final norm, which CTranslate2 applies wherever there is one
+            no_final_norm=not config.has_final_norm(name),
+            activation=_ACTIVATIONS[config.activation],
+            layernorm_embedding=config.embedding_norm,
+        )
+        stack.pre_norm, stack.scale_embeddings = config.norm == "pre", config.scale_embeddings
+        stacks.append(stack)
+    return specs.TransformerSpec(*stacks)
+
+
+def _set_layer(spec: Any, layer: EncoderLayer | DecoderLayer, sizes: StackSizes) -> None:
+    _set_attention(spec.self_attention, layer.self_attention, layer.residuals[0].norm, sizes, is_self=True)
     if isinstance(layer, DecoderLayer):
-        _set_attention(spec.attention, layer.cross_attention, layer.residuals[1].norm, config, is_self=False)
+        _set_attention(spec.attention, layer.cross_attention, layer.residuals[1].norm, sizes, is_self=False)
     _set_feed_forward(spec.ffn, layer.feed_forward, layer.residuals[-1].norm)
 
 
 def _set_attention(
-    spec: Any, attention: MultiHeadAttention, norm: nn.LayerNorm, config: ModelConfig, is_self: bool
+    spec: Any, attention: MultiHeadAttention, norm: nn.LayerNorm, sizes: StackSizes, is_self: bool
 ) -> None:
     """Set one matrix for Q, K and V in self-attention, else one for Q and one for K and V."""
-    heads, width = config.num_heads, head_width(config)
+    heads, width = sizes.heads, head_width(len(norm.weight), sizes)
     inner = [
         [pad_heads(linear.weight, heads, width), None if linear.bias is None else pad_heads(linear.bias, heads, width)]
         for linear in (attention.query, attention.key, attention.value)
@@ -153,14 +177,16 @@ def _set_attention(
     spec.linear[-1].weight = pad_heads(attention.output.weight.T, heads, width).T.contiguous()
     if attention.output.bias is not None:
         spec.linear[-1].bias = attention.output.bias.detach()
-    if config.key_size != width:
-        spec.queries_scale = 1 / math.sqrt(config.key_size)
+    if sizes.d_k != width:
+        spec.queries_scale = 1 / math.sqrt(sizes.d_k)
     _set_norm(spec.layer_norm, norm)
 
 
 def _set_feed_forward(spec: Any, feed_forward: FeedForward, norm: nn.LayerNorm) -> None:
     for linear_spec, linear in ((spec.linear_0, feed_forward.inner), (spec.linear_1, feed_forward.outer)):
-        linear_spec.weight, linear_spec.bias = linear.weight.detach(), linear.bias.detach()
+        linear_spec.weight = linear.weight.detach()
+        if linear.bias is not None:
+            linear_spec.bias = linear.bias.detach()
     _set_norm(spec.layer_norm, norm)
 
 
@@ -171,6 +197,8 @@ def _set_norm(spec: Any, norm: nn.LayerNorm) -> None:
 def _set_embedding(spec: Any, side: Any, embedding: Embedding, positions: int) -> None:
     spec.weight = embedding.tokens.weight.detach()
     side.position_encodings.encodings = embedding.position_encodings(0, embedding.max_positions or positions).detach()
+    if isinstance(embedding.norm, nn.LayerNorm):
+        _set_norm(side.layernorm_embedding, embedding.norm)
 
 
 def _set_output(spec: Any, output: nn.Linear) -> None:
@@ -187,4 +215,4 @@ def _set_vocabularies(spec: Any, bundle: Bundle) -> None:
     config.unk_token, config.bos_token, config.eos_token = target.pieces([UNK, BOS, EOS])
     config.decoder_start_token = config.bos_token
     config.add_source_eos = bundle.config.model.source_end
-    config.layer_norm_epsilon = 1e-5
+    config.layer_norm_epsilon = bundle.config.model.norm_epsilon

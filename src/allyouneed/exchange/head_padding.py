@@ -5,15 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from allyouneed.config import ModelConfig
+from allyouneed.config.sections import StackSizes
 from allyouneed.errors import UserError
 
 
-def head_width(config: ModelConfig) -> int:
+def head_width(d_model: int, sizes: StackSizes) -> int:
     """Compute the width of the other system's heads, d_model / num_heads.
 
     Args:
-        config: The model's settings.
+        d_model: Width of the model.
+        sizes: Sizes of the encoder or the decoder.
 
     Returns:
         The width in units.
@@ -21,16 +22,15 @@ def head_width(config: ModelConfig) -> int:
     Raises:
         UserError: If the quotient is not an integer, or if d_k or d_v is larger.
     """
-    if config.d_model % config.num_heads:
+    if d_model % sizes.heads:
         raise UserError(
-            f"model.d_model = {config.d_model} is not divisible by model.num_heads = {config.num_heads}: this format "
-            "requires heads of d_model / num_heads."
+            f"model.d_model = {d_model} is not divisible by model.num_heads = {sizes.heads}: this format requires "
+            "heads of d_model / num_heads."
         )
-    width = config.d_model // config.num_heads
-    if config.key_size > width or config.value_size > width:
+    width = d_model // sizes.heads
+    if sizes.d_k > width or sizes.d_v > width:
         raise UserError(
-            f"d_k = {config.key_size} and d_v = {config.value_size}: this format allows at most d_model / num_heads = "
-            f"{width}."
+            f"d_k = {sizes.d_k} and d_v = {sizes.d_v}: this format allows at most d_model / num_heads = {width}."
         )
     return width
 

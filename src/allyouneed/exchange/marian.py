@@ -6,13 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from allyouneed.bundle import Bundle, weights_of
+from allyouneed.config import ModelConfig
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK
 from allyouneed.data.tokens.vocabulary import ADDED, AnyTokenizer, Vocabulary, VocabularyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.exchange.marian_weights import to_marian
+from allyouneed.exchange.marian_weights import position_tables, to_marian
 from allyouneed.files import new_folder, tensor_bytes, to_json
 
 MAX_POSITIONS = 512  # the usual number of positions of a Marian model
+NORM_EPSILON = 1e-5  # of layer norms in transformers; smaller ones differ by less than rounding
+ACTIVATIONS = {  # names in transformers
+    "relu": "relu",
+    "swish": "swish",
+    "gelu": "gelu",
+    "gelu_tanh": "gelu_pytorch_tanh",
+    "gelu_sigmoid": "quick_gelu",
+}
+_REQUIRED = {"norm": "post", "positions": "sinusoidal", "source_end": True, "embedding_norm": False}
 
 
 def export_marian(bundle: Bundle, folder: Path) -> None:
@@ -23,19 +33,15 @@ def export_marian(bundle: Bundle, folder: Path) -> None:
         folder: A new or empty folder.
 
     Raises:
-        UserError: If the model has pre-norm, learned positions or heads that Marian does not support, or if the folder
-            has files.
+        UserError: If the model has norms, positions or heads that Marian does not support, or if the folder has files.
     """
     model = bundle.config.model
-    for setting, value in (("norm", "post"), ("positions", "sinusoidal"), ("source_end", True)):
-        if getattr(model, setting) != value:
-            raise UserError(
-                f"model.{setting} = {getattr(model, setting)}: Marian supports only {value}. Export to ctranslate2, "
-                f"which supports both, or train with --set model.{setting}={value}."
-            )
+    _refuse_unsupported(model)
     tokenizer = bundle.tokenizer
     source, target = vocabulary_of(tokenizer), vocabulary_of(tokenizer.target)
     tensors, config = to_marian(weights_of(bundle.model), model, source, target), _config(bundle, source, target)
+    if model.sinusoid_frequencies != "paper" or model.first_position:
+        tensors |= position_tables(bundle.model, config["max_position_embeddings"])
     contents: dict[str, str | bytes] = {
         "model.safetensors": tensor_bytes(tensors),
         "config.json": to_json(config),
@@ -50,6 +56,25 @@ def export_marian(bundle: Bundle, folder: Path) -> None:
     with new_folder(folder) as unfinished:
         for name, content in contents.items():
             (unfinished / name).write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def _refuse_unsupported(model: ModelConfig) -> None:
+    """Refuse what `MarianMTModel` computes otherwise, whatever its settings."""
+    for setting, value in _REQUIRED.items():
+        if getattr(model, setting) != value:
+            raise UserError(
+                f"model.{setting} = {getattr(model, setting)}: Marian supports only {value}. Export to ctranslate2, "
+                f"which supports both, or train with --set model.{setting}={value}."
+            )
+    if model.has_final_norm("encoder") or model.has_final_norm("decoder"):
+        raise UserError(
+            f"model.final_norm = {model.final_norm}: Marian has no final norms. Export to ctranslate2, which has."
+        )
+    if model.norm_epsilon > NORM_EPSILON:
+        raise UserError(
+            f"model.norm_epsilon = {model.norm_epsilon:g}: Marian has {NORM_EPSILON:g} in transformers. Export to "
+            "ctranslate2, which stores it."
+        )
 
 
 def vocabulary_of(tokenizer: AnyTokenizer) -> Vocabulary:
@@ -81,17 +106,17 @@ def _config(bundle: Bundle, source: Vocabulary, target: Vocabulary) -> dict[str,
         "d_model": model.d_model,
         "encoder_layers": model.encoder_layers,
         "decoder_layers": model.decoder_layers,
-        "encoder_ffn_dim": model.d_ff,
-        "decoder_ffn_dim": model.d_ff,
-        "encoder_attention_heads": model.num_heads,
-        "decoder_attention_heads": model.num_heads,
-        "activation_function": model.activation,
+        "encoder_ffn_dim": model.encoder.d_ff,
+        "decoder_ffn_dim": model.decoder.d_ff,
+        "encoder_attention_heads": model.encoder.heads,
+        "decoder_attention_heads": model.decoder.heads,
+        "activation_function": ACTIVATIONS[model.activation],
         "dropout": model.dropout,
         "vocab_size": len(_marian_ids(source)),
         "decoder_vocab_size": len(_marian_ids(target)),
         "share_encoder_decoder_embeddings": model.tie_embeddings is True,
-        "tie_word_embeddings": model.tie_embeddings is not False,
-        "scale_embedding": True,
+        "tie_word_embeddings": model.tie_embeddings in (True, "target"),
+        "scale_embedding": model.scale_embeddings,
         "static_position_embeddings": True,
         "normalize_before": False,
         "normalize_embedding": False,

@@ -19,6 +19,7 @@ from allyouneed.config import ModelConfig
 from allyouneed.data.tokens.tokenizer import BOS, PAD
 from allyouneed.data.tokens.vocabulary import ADDED, Vocabulary
 from allyouneed.exchange.head_padding import head_width, pad_heads
+from allyouneed.model.transformer import Transformer
 
 _SHARED = "model.shared.weight"
 _SOURCE, _TARGET, _OUTPUT = "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight"
@@ -81,6 +82,15 @@ def to_marian(
     return tensors
 
 
+def position_tables(model: Transformer, positions: int) -> dict[str, Tensor]:
+    """Return both tables of positions [positions, d_model], which transformers computes unless a folder has them."""
+    order = torch.argsort(_marian_units(model.config.d_model))
+    return {
+        f"model.{side}.embed_positions.weight": embedding.position_encodings(0, positions).cpu()[:, order]
+        for side, embedding in (("encoder", model.source_embedding), ("decoder", model.target_embedding))
+    }
+
+
 def _marian_units(d_model: int) -> Tensor:
     """Return Marian's index of each unit: 0, d/2, 1, d/2 + 1, ..."""
     return torch.arange(d_model).view(2, -1).T.flatten()
@@ -112,8 +122,9 @@ def _embeddings(config: ModelConfig, source: Vocabulary, target: Vocabulary) -> 
         yield "source_embedding.tokens.weight", _SHARED, source
         return
     yield "source_embedding.tokens.weight", _SOURCE, source
-    yield "target_embedding.tokens.weight", _TARGET, target
-    if config.tie_embeddings is False:
+    inputs = config.tie_embeddings == "inputs"  # transformers does not separate them from the output: stored twice
+    yield "source_embedding.tokens.weight" if inputs else "target_embedding.tokens.weight", _TARGET, target
+    if config.tie_embeddings in (False, "inputs"):
         yield "output.weight", _OUTPUT, target
 
 
@@ -152,9 +163,13 @@ def _norm(prefix: str, marian: str) -> dict[str, tuple[str, int | None]]:
 
 def _with_marian_heads(parameters: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
     """Pad heads to d_model / num_heads, and add zero biases where there are none."""
-    width, heads, padded = head_width(config), config.num_heads, dict(parameters)
-    query_scale = math.sqrt(width / config.key_size)  # Marian divides scores by √width, not by √d_k
+    padded = dict(parameters)
+    for name in [name for name in parameters if "feed_forward." in name and name.endswith("weight")]:
+        padded.setdefault(name.removesuffix("weight") + "bias", torch.zeros(len(parameters[name])))
     for name in [name for name in parameters if "attention." in name and name.endswith("weight")]:
+        sizes = config.encoder if name.startswith("encoder") else config.decoder
+        width, heads = head_width(config.d_model, sizes), sizes.heads
+        query_scale = math.sqrt(width / sizes.d_k)  # Marian divides scores by √width, not by √d_k
         bias = name.removesuffix("weight") + "bias"
         linear = name.split(".")[-2]
         if linear == "output":

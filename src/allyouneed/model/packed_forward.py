@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -31,10 +33,11 @@ def packs(config: ModelConfig, device: torch.device, half: bool) -> bool:
         device: Its device.
         half: Whether autocast to 16 bits is enabled.
     """
-    d_k, d_v = config.key_size, config.value_size
+    heads = {(stack.d_k, stack.d_v) for stack in (config.encoder, config.decoder)}
     if device.type == "cuda":
-        return half and d_k == d_v and d_k % 8 == 0 and flash_attention_works(device, d_k)
-    is_whole = all(width % kernels.LANES == 0 for width in (config.d_model, d_k, d_v))
+        are_fast = (d_k == d_v and d_k % 8 == 0 and flash_attention_works(device, d_k) for d_k, d_v in heads)
+        return half and all(are_fast)
+    is_whole = all(width % kernels.LANES == 0 for width in (config.d_model, *itertools.chain(*heads)))
     is_fast = kernels.available() and (not half or kernels.has_bf16())
     return device.type == "cpu" and is_fast and is_whole
 

@@ -6,8 +6,6 @@ Token ids are padded at the end with `pad_id`.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -69,7 +67,7 @@ class Decoder(nn.Module):
         return _normalised(x, self.norm, "decoder output", probe)
 
 
-def _final_norm(config: ModelConfig, stack: Literal["encoder", "decoder"]) -> nn.Module:
+def _final_norm(config: ModelConfig, stack: str) -> nn.Module:
     return nn.LayerNorm(config.d_model, config.norm_epsilon) if config.has_final_norm(stack) else nn.Identity()
 
 

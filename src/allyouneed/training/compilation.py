@@ -50,7 +50,7 @@ class Compilation:
 
     def prepare_training(self) -> None:
         """Compile the kernels of training steps. Rank 0 is first; the other ranks of its machine load its results."""
-        if not self._is_needed():
+        if not self._is_needed(_is_packed):
             return
         if not self._ranks.is_first:
             self._ranks.wait()
@@ -66,15 +66,15 @@ class Compilation:
     def prepare_search(self) -> None:
         """Compile the kernels of greedy and beam search, unless another process does, which is waited for."""
         groups = (*ENCODER, *SEARCH), BEAM
-        if not self._is_needed() or all(kernels.launch.load_kernel(name) for group in groups for name in group):
+        if not self._is_needed(supports) or all(kernels.launch.load_kernel(name) for group in groups for name in group):
             return
         with self.watch.pause(), self._announcing("translation") as announce, kernels.disk_cache.locked():
             kernels.precompile.precompile(groups, announce)
 
-    def _is_needed(self) -> bool:
-        """Return whether the run uses kernels; may wait for the test whether they work."""
+    def _is_needed(self, are_supported: Callable[[ModelConfig], bool]) -> bool:
+        """Return whether the run uses kernels for its model; may wait for the test whether they work."""
         is_possible = self._device.type == "cpu" and not self._config.training.plain
-        return is_possible and _are_supported(self._config.model) and kernels.work()
+        return is_possible and are_supported(self._config.model) and kernels.work()
 
     def _products(self) -> tuple[str, ...]:
         """Return the products that steps use."""
@@ -98,6 +98,8 @@ class Compilation:
             self._show(f"compiled the kernels in {time.monotonic() - started:.0f} seconds")
 
 
-def _are_supported(model: ModelConfig) -> bool:
-    """Return whether all kernels support a model; otherwise they are compiled where they are first used."""
-    return supports(model)
+def _is_packed(model: ModelConfig) -> bool:
+    """Return whether all kernels of training support a model; otherwise they are compiled where they are first used."""
+    stacks = model.encoder, model.decoder
+    widths = [model.d_model, *(width for stack in stacks for width in (stack.d_ff, stack.d_k, stack.d_v))]
+    return not any(width % kernels.LANES for width in widths)
