@@ -13,14 +13,15 @@ from allyouneed.data.tokens.vocabulary import ADDED, Vocabulary, VocabularyToken
 from allyouneed.errors import UserError
 from allyouneed.exchange.marian import MAX_POSITIONS
 from allyouneed.exchange.marian_weights import from_marian
+from allyouneed.exchange.model_languages import model_languages
 from allyouneed.files import MANIFEST, check_folder, read_json, read_tensors
-from allyouneed.languages import stored_language_code
 
 _INTEGERS = (
     *("d_model", "vocab_size", "pad_token_id", "eos_token_id"),
     *(f"{side}_{size}" for side in ("encoder", "decoder") for size in ("layers", "ffn_dim", "attention_heads")),
 )
 _WEIGHTS, _CONFIG, _VOCABULARY = "model.safetensors", "config.json", "vocab.json"
+_TOKENIZER = "tokenizer_config.json"
 _REQUIRED = (_CONFIG, _WEIGHTS, "source.spm", "target.spm", _VOCABULARY)
 _REMEDY = "Get the folder again, as `MarianMTModel.save_pretrained` and its tokenizer's `save_pretrained` write it."
 _ACTIVATIONS = {"relu": "relu", "swish": "swish", "silu": "swish"}
@@ -59,7 +60,9 @@ def import_marian(paths: Sequence[Path], run: Path, languages: tuple[str, str] |
     load_weights(model, {name: tensor.float() for name, tensor in tensors.items()}, path)
     notes = {"imported from": folder.resolve().name}
     longest_source = settings.get("max_position_embeddings", MAX_POSITIONS)
-    bundle = Bundle(model.eval(), tokenizer, config, languages or _languages(folder), longest_source, notes=notes)
+    named = _optional(folder / _TOKENIZER)
+    languages = model_languages(languages, named.get("source_lang"), named.get("target_lang"), folder / _TOKENIZER)
+    bundle = Bundle(model.eval(), tokenizer, config, languages, longest_source, notes=notes)
     save_bundle(bundle, run / "bundle")
     return bundle
 
@@ -121,7 +124,7 @@ def _refuse_unsupported(path: Path, settings: dict[str, Any], shared_but_not_tie
 
 
 def _read_tokenizer(folder: Path, settings: dict[str, Any]) -> VocabularyTokenizer:
-    separate = _optional(folder / "tokenizer_config.json").get("separate_vocabs")
+    separate = _optional(folder / _TOKENIZER).get("separate_vocabs")
     names = [_VOCABULARY, "target_vocab.json"] if separate else [_VOCABULARY]
     sizes = [settings["vocab_size"], settings.get("decoder_vocab_size") or settings["vocab_size"]]
     vocabularies = [_read_vocabulary(folder / name, settings, size) for name, size in zip(names, sizes, strict=False)]
@@ -153,15 +156,6 @@ def _read_vocabulary(path: Path, settings: dict[str, Any], size: int) -> Vocabul
     start_names = ("<s>", "<start>", "<start of sentence>")
     added_name = next(name for name in start_names if name not in rows_by_name or start != pad)
     return Vocabulary([added_name if row == ADDED else names[row] for row in rows], rows)
-
-
-def _languages(folder: Path) -> tuple[str, str]:
-    path = folder / "tokenizer_config.json"
-    settings = _optional(path)
-    source, target = settings.get("source_lang"), settings.get("target_lang")
-    if not (source and target):
-        raise UserError(f"{path}: names no languages. Give them: --from CODE --to CODE.")
-    return stored_language_code(source), stored_language_code(target)
 
 
 def _optional(path: Path) -> dict[str, Any]:
