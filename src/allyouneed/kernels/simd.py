@@ -229,7 +229,12 @@ def _to_lanes(context, builder, kind, value):
     return value if kind is lanes else splat(builder, context.cast(builder, value, kind, types.float32))
 
 
-for _function, _name in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
+for _function, _name in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
     _define_operator(_function, _name)
 
 

@@ -15,7 +15,6 @@ from allyouneed.kernels.names import BEAM, BF16_PRODUCTS, DROPOUT, ENCODER, LOSS
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.planning.clock import Stopwatch
 from allyouneed.training.step import uses_bf16
-from allyouneed.translation.engine import supports
 
 _SMALLEST_LARGE = 256  # smaller products are never compiled, see `kernels.multiplies`
 
@@ -50,7 +49,7 @@ class Compilation:
 
     def prepare_training(self) -> None:
         """Compile the kernels of training steps. Rank 0 is first; the other ranks of its machine load its results."""
-        if not self._is_needed(_is_packed):
+        if not (_is_packed(self._config.model) and self._uses_kernels()):
             return
         if not self._ranks.is_first:
             self._ranks.wait()
@@ -66,15 +65,14 @@ class Compilation:
     def prepare_search(self) -> None:
         """Compile the kernels of greedy and beam search, unless another process does, which is waited for."""
         groups = (*ENCODER, *SEARCH), BEAM
-        if not self._is_needed(supports) or all(kernels.launch.load_kernel(name) for group in groups for name in group):
+        if not self._uses_kernels() or all(kernels.launch.load_kernel(name) for group in groups for name in group):
             return
         with self.watch.pause(), self._announcing("translation") as announce, kernels.disk_cache.locked():
             kernels.precompile.precompile(groups, announce)
 
-    def _is_needed(self, are_supported: Callable[[ModelConfig], bool]) -> bool:
-        """Return whether the run uses kernels for its model; may wait for the test whether they work."""
-        is_possible = self._device.type == "cpu" and not self._config.training.plain
-        return is_possible and are_supported(self._config.model) and kernels.work()
+    def _uses_kernels(self) -> bool:
+        """Return whether the run uses kernels; may wait for the test whether they work."""
+        return self._device.type == "cpu" and not self._config.training.plain and kernels.work()
 
     def _products(self) -> tuple[str, ...]:
         """Return the products that steps use."""

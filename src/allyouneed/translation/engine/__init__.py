@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeGuard
 import torch
 
 from allyouneed import kernels, lazy
-from allyouneed.config import ModelConfig
 from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.engine.memory import DraftMemory
@@ -16,17 +15,16 @@ from allyouneed.translation.search import Model
 if TYPE_CHECKING:
     from allyouneed.translation.engine.engine import Engine
 
-__all__ = ["COMPUTE_TYPES", "FLOAT32", "INT8", "Engine", "compile_in_background", "engine_for", "supports"]
+__all__ = ["COMPUTE_TYPES", "FLOAT32", "INT8", "Engine", "compile_in_background", "engine_for"]
 __getattr__ = lazy.attach(__name__, {"Engine": "allyouneed.translation.engine.engine"})
 
-_EPSILON = 1e-5  # of layer norms, see `layers.norm_rows`
 FLOAT32, INT8 = COMPUTE_TYPES = ("float32", "int8")  # CTranslate2's names
 
 
 def engine_for(model: Model, compute_type: str = FLOAT32, memory: DraftMemory | None = None) -> Model:
     """Return the compiled engine for a model, or the model itself if there is none.
 
-    An engine exists for a `Transformer` in fp32 on the CPU whose settings `supports` accepts, if Numba is installed.
+    An engine exists for a `Transformer` in fp32 on the CPU if Numba is installed and kernels work.
 
     Args:
         model: The model to search with.
@@ -41,8 +39,8 @@ def engine_for(model: Model, compute_type: str = FLOAT32, memory: DraftMemory | 
         raise UserError(f"compute_type = {compute_type}: choose {' or '.join(COMPUTE_TYPES)}.")
     if compute_type == INT8 and not (_has_engine(model) and kernels.target.has_vnni()):
         raise UserError(
-            "compute_type = int8 needs a processor with AVX-512 VNNI, Numba, and a model on the CPU with ReLU and "
-            f"widths that are multiples of {kernels.LANES}. Leave it out: float32 always works."
+            "compute_type = int8 needs a processor with AVX-512 VNNI, Numba, and a model in fp32 on the CPU. Leave it "
+            "out: float32 always works."
         )
     if not _has_engine(model):
         return model
@@ -63,24 +61,8 @@ def compile_in_background(device: str = "cpu", compute_type: str = FLOAT32) -> N
         kernels.background.compile_in_background()
 
 
-def supports(config: ModelConfig) -> bool:
-    """Return whether the engine computes models with these settings; PyTorch computes all others.
-
-    Widths must be multiples of 16. The activation must be ReLU, the sizes of both stacks equal, and there must be no
-    layer norms besides the paper's and the final ones of norm "pre".
-    """
-    widths = (config.d_model, config.d_ff, config.key_size, config.value_size)
-    has_usual_norms = (
-        not config.embedding_norm
-        and config.norm_epsilon == _EPSILON
-        and all(config.has_final_norm(stack) == (config.norm == "pre") for stack in ("encoder", "decoder"))
-    )
-    is_even = config.encoder[1:] == config.decoder[1:]
-    is_whole = all(width % kernels.LANES == 0 for width in widths)
-    return config.activation == "relu" and has_usual_norms and is_even and is_whole
-
-
 def _has_engine(model: Model) -> TypeGuard[Transformer]:
     if not isinstance(model, Transformer) or model.plain:
         return False
-    return supports(model.config) and kernels.usable(model.output.weight)
+    weight = model.output.weight
+    return weight.device.type == "cpu" and weight.dtype == torch.float32 and kernels.available()

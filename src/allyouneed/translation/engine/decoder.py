@@ -8,7 +8,6 @@ the processor can read ahead.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -140,7 +139,7 @@ def _attend_row(model, query, addresses, count, scores, out):
     Each of the three parts processes all heads, whose long chains of operations the processor thereby overlaps.
     """
     heads, d_k, d_v, padded = model.heads, model.d_k, model.d_v, pad_to_lanes(count)
-    scale = np.float32(1 / math.sqrt(d_k))
+    scale = model.attention_scale
     for head in range(heads):
         for begin in range(0, count, LANES):
             found = broadcast(MASKED)
@@ -207,6 +206,8 @@ def advance(model, state, work, part, first, count, step):
     for row in range(count):
         encoding = step.encoding + row * step.is_sequence * d_model
         embed_row(model, state.tokens[first + row], encoding, x + row * d_model)
+    if model.embedding_norm:
+        norm_rows(x, count, d_model, model.embedding_norm, x)
     for number in range(model.num_layers):
         layer = model.layers[number]
         a = sublayer_input(model, x, count, layer.norm, normed)
@@ -229,5 +230,5 @@ def advance(model, state, work, part, first, count, step):
         project(mixed, count, layer.cross_output, rounded, x, Mode.ADD)
         norm_sublayer(model, x, count, layer.cross_norm)
         feed_forward(model, layer.feed_forward, x, count, normed, inner, rounded)
-    if model.norm_first:
+    if model.last_norm:
         norm_rows(x, count, d_model, model.last_norm, x)

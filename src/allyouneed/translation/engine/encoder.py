@@ -32,7 +32,7 @@ class SourceBatch(Record):
     ids: Longs  # [tokens]
     positions: Longs  # [tokens], position in the sentence
     encodings: Floats  # fp32 [positions, d_model]
-    memory: Floats  # fp32 [decoder layers, tokens, heads · (d_k + d_v)]
+    memory: Floats  # fp32 [decoder layers, tokens, heads · (d_k + d_v) of the decoder]
 
 
 class EncoderWorkspace(Record):
@@ -65,6 +65,8 @@ def encode(group, model: EncoderWeights, batch: SourceBatch, work: EncoderWorksp
     for row in range(count):
         encoding = batch.encodings + batch.positions[begin + row] * d_model
         embed_row(model, batch.ids[begin + row], encoding, x + row * d_model)
+    if model.embedding_norm:
+        norm_rows(x, count, d_model, model.embedding_norm, x)
     for number in range(model.num_layers):
         layer = model.layers[number]
         a = sublayer_input(model, x, count, layer.norm, normed)
@@ -76,7 +78,7 @@ def encode(group, model: EncoderWeights, batch: SourceBatch, work: EncoderWorksp
         project(mixed, count, layer.output, rounded, x, Mode.ADD)
         norm_sublayer(model, x, count, layer.norm)
         feed_forward(model, layer.feed_forward, x, count, normed, inner, rounded)
-    if model.norm_first:
+    if model.last_norm:
         norm_rows(x, count, d_model, model.last_norm, x)
     x_rounded = round_rows(x, count, d_model, rounded)
     for number in range(model.num_memories):

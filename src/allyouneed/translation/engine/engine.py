@@ -6,7 +6,6 @@ bitwise independent of the other sentences in its batch, since the order of ever
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +26,7 @@ from allyouneed.translation.engine.greedy import step
 from allyouneed.translation.engine.memory import DraftMemory
 from allyouneed.translation.engine.screen import MOST_SCREENED, screen_workspace
 from allyouneed.translation.engine.top_tokens import CHUNK, NextTokens
-from allyouneed.translation.engine.weights import decoder_weights, encoder_weights
+from allyouneed.translation.engine.weights import decoder_weights, encoder_weights, pad_width
 from allyouneed.translation.engine.whole_search import (
     PART,
     group,
@@ -71,7 +70,7 @@ class Engine:
             sentences=len(ids),
             ids=ids[is_token],
             positions=np.broadcast_to(np.arange(ids.shape[1]), ids.shape)[is_token],
-            encodings=self.model.source_embedding.position_encodings(0, longest),
+            encodings=pad_width(self.model.source_embedding.position_encodings(0, longest)),
             memory=memory,
         )
         encode(len(groups) - 1, self.encoder, batch, self._encoder_workspace(len(groups) - 1, part_rows, longest))
@@ -153,7 +152,7 @@ class Engine:
             steps=steps,
             part_rows=parts[1],
             key_values=key_values,
-            encodings=self.model.target_embedding.position_encodings(begin, begin + steps),
+            encodings=pad_width(self.model.target_embedding.position_encodings(begin, begin + steps)),
         )
 
     def workspace(self, parts: tuple[int, int], cache: EngineCache, screened: int) -> Workspace:
@@ -195,7 +194,7 @@ class Engine:
             heads=model.heads,
             d_k=model.d_k,
             d_v=model.d_v,
-            scale=1 / math.sqrt(model.d_k),
+            scale=model.attention_scale,
             causal=False,
             max_keys=max_keys,
             part_heads=model.heads,
@@ -214,8 +213,8 @@ class Engine:
 
     def _rounded(self, parts: int, part_rows: int) -> dict[str, Any]:
         """Allocate memory for the widest rows of each part in bytes."""
-        model = self.decoder
-        size = rounded_size(part_rows, max(model.d_model, model.d_ff, model.heads * model.d_v))
+        widths = [width for each in (self.encoder, self.decoder) for width in (each.d_ff, each.heads * each.d_v)]
+        size = rounded_size(part_rows, max(self.decoder.d_model, *widths))
         return {"rounded": _floats(parts, size) if self.in_bytes else None, "rounded_size": size}
 
 

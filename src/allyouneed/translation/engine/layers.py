@@ -5,28 +5,33 @@ from __future__ import annotations
 import math
 
 from allyouneed.kernels import LANES, Mode
+from allyouneed.kernels.activations import activate
 from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.product import Rows, multiply_rows, round_rows
-from allyouneed.kernels.simd import broadcast, multiply_add, reduce_sum
+from allyouneed.kernels.simd import broadcast, multiply_add, reduce_sum, select_first
 from allyouneed.kernels.simd_memory import load, store
 
 
 @kernel_function
-def norm_rows(x, rows, width, norm, out):
-    """Normalise rows [rows, width] as PyTorch does: biased variance, ε = 10⁻⁵ inside the square root."""
-    weight, bias = norm.weight, norm.bias
+def norm_rows(x, rows, d_model, norm, out):
+    """Normalise rows [rows, d_model] as PyTorch does: biased variance, ε inside the square root. Padding stays 0."""
+    weight, bias, width = norm.weight, norm.bias, norm.width
+    whole = width // LANES * LANES
     for row in range(rows):
-        line, to = x + row * width, out + row * width
+        line, to = x + row * d_model, out + row * d_model
         summed = broadcast(0.0)
-        for c in range(0, width, LANES):
+        for c in range(0, d_model, LANES):
             summed = summed + load(line, c)
         mean = reduce_sum(summed) / width
         squares = broadcast(0.0)
-        for c in range(0, width, LANES):
+        for c in range(0, whole, LANES):
             centred = load(line, c) - mean
             squares = multiply_add(centred, centred, squares)
-        scale = 1 / math.sqrt(reduce_sum(squares) / width + 1e-5)
-        for c in range(0, width, LANES):
+        if whole < width:
+            centred = select_first(width - whole, load(line, whole) - mean, broadcast(0.0))
+            squares = multiply_add(centred, centred, squares)
+        scale = 1 / math.sqrt(reduce_sum(squares) / width + norm.epsilon)
+        for c in range(0, d_model, LANES):
             store(to, c, multiply_add((load(line, c) - mean) * scale, load(weight, c), load(bias, c)))
 
 
@@ -63,12 +68,14 @@ def project(a, rows, matrix, rounded, out, mode):
 
 @kernel_function
 def feed_forward(model, weights, x, rows, normed, inner, rounded):
-    """Add the feed-forward network (equation 2) to x [rows, d_model], and normalise.
+    """Add the feed-forward network (equation 2, or with another activation) to x [rows, d_model], and normalise.
 
     normed, inner, rounded: temporary memory for [rows, d_model], [rows, d_ff] and rows in bytes.
     """
     a = sublayer_input(model, x, rows, weights.norm, normed)
-    project(a, rows, weights.inner, rounded, inner, Mode.RELU)
+    project(a, rows, weights.inner, rounded, inner, weights.inner_mode)
+    if weights.activation:
+        activate(inner, rows * model.d_ff, weights.activation)
     project(inner, rows, weights.outer, rounded, x, Mode.ADD)
     norm_sublayer(model, x, rows, weights.norm)
 

@@ -1,15 +1,28 @@
-"""A Transformer's weights as records for compiled code, with matrices packed for its products."""
+"""A Transformer's weights as records for compiled code, with matrices packed for its products.
+
+Vectors have 16 values. Widths (d_model, d_ff, d_k and d_v) that are not multiples of 16 are padded with zeros. Since
+the weights of the padding are 0, its values are 0 in every layer, and it changes no sum. Only layer norms and the scale
+of attention depend on the widths without padding.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from allyouneed import kernels
 from allyouneed.data.tokens.tokenizer import EOS
+from allyouneed.kernels import LANES, Mode
+from allyouneed.kernels.activations import ACTIVATIONS, Activation
+from allyouneed.kernels.lanes import pad_to_lanes
 from allyouneed.kernels.product import Matrix, pack
-from allyouneed.kernels.records import Floats, Longs, Record
-from allyouneed.model.feed_forward import FeedForward
+from allyouneed.kernels.records import Float64, Floats, Longs, Record
+from allyouneed.model.embedding import Embedding
 from allyouneed.model.layers import DecoderLayer, EncoderLayer
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.engine.screen import ScreenWeights, screen_weights
@@ -19,8 +32,10 @@ from allyouneed.translation.search import NEVER_GENERATED
 class Norm(Record):
     """Layer normalisation."""
 
-    weight: Floats  # fp32 [d_model]
-    bias: Floats  # fp32 [d_model]
+    weight: Floats  # fp32 [width, padded]
+    bias: Floats  # fp32 [width, padded]
+    width: int  # number of values that are normalised, without padding
+    epsilon: Float64  # added to the variance
 
 
 class FeedForwardWeights(Record):
@@ -29,6 +44,8 @@ class FeedForwardWeights(Record):
     norm: Norm
     inner: Matrix  # [d_model, d_ff]
     outer: Matrix  # [d_ff, d_model]
+    inner_mode: int  # `Mode.RELU`, or `Mode.SET` if there is another activation
+    activation: Activation | None
 
 
 class EncoderLayerWeights(Record):
@@ -47,8 +64,9 @@ class EncoderWeights(Record):
     num_layers: int
     embedding: Floats  # fp32 [vocabulary, d_model]
     embedding_scale: float
-    last_norm: Norm | None  # with norm "pre"
-    memory: Matrix  # [d_model, heads · (d_k + d_v)] for each decoder layer
+    embedding_norm: Norm | None
+    last_norm: Norm | None
+    memory: Matrix  # [d_model, heads · (d_k + d_v)] of the decoder, for each of its layers
     num_memories: int  # decoder layers
     norm_first: int
     d_model: int
@@ -56,6 +74,7 @@ class EncoderWeights(Record):
     heads: int
     d_k: int
     d_v: int
+    attention_scale: float  # 1 / √d_k
 
 
 class DecoderLayerWeights(Record):
@@ -78,13 +97,15 @@ class DecoderWeights(Record):
     num_layers: int
     embedding: Floats  # fp32 [vocabulary, d_model]
     embedding_scale: float
-    last_norm: Norm | None  # with norm "pre"
+    embedding_norm: Norm | None
+    last_norm: Norm | None
     norm_first: int
     d_model: int
     d_ff: int
     heads: int
     d_k: int
     d_v: int
+    attention_scale: float  # 1 / √d_k
     vocab_size: int
     output: Matrix  # [d_model, vocabulary]
     forbidden: Longs  # tokens that are never generated
@@ -96,36 +117,40 @@ class DecoderWeights(Record):
 
 def encoder_weights(model: Transformer, in_bytes: bool) -> EncoderWeights:
     """Pack the encoder's weights; in_bytes: matrices in 8 bits."""
-    cross = [layer.cross_attention for layer in model.decoder.layers]
+    layers, cross = model.encoder.layers, [layer.cross_attention for layer in model.decoder.layers]
     return EncoderWeights(
-        layers=EncoderLayerWeights.array([_encoder_layer(layer, in_bytes) for layer in model.encoder.layers]),
-        embedding=model.source_embedding.tokens.weight.detach().contiguous(),
+        layers=EncoderLayerWeights.array([_encoder_layer(layer, in_bytes) for layer in layers]),
+        num_layers=len(layers),
+        embedding=_embedding(model.source_embedding),
         embedding_scale=model.source_embedding.scale,
-        last_norm=_last_norm(model.encoder.norm),
-        memory=Matrix.array([_matrix(in_bytes, each.key, each.value) for each in cross]),
+        embedding_norm=_optional_norm(model.source_embedding.norm),
+        last_norm=_optional_norm(model.encoder.norm),
+        memory=Matrix.array([_matrix(in_bytes, (each.key, each.value), each.num_heads) for each in cross]),
         num_memories=len(cross),
-        **_sizes(model, len(model.encoder.layers)),
+        **_sizes(layers[0]),
     )
 
 
 def decoder_weights(model: Transformer, in_bytes: bool) -> DecoderWeights:
     """Pack the decoder's weights; in_bytes: matrices in 8 bits."""
-    bias = bias_of(model.output)
+    layers, output, bias = model.decoder.layers, pad_width(model.output.weight.detach()), bias_of(model.output)
     bias[NEVER_GENERATED] = kernels.MASKED
     screened = kernels.target.has_vnni() and not in_bytes
     return DecoderWeights(
-        layers=DecoderLayerWeights.array([_decoder_layer(layer, in_bytes) for layer in model.decoder.layers]),
-        embedding=model.target_embedding.tokens.weight.detach().contiguous(),
+        layers=DecoderLayerWeights.array([_decoder_layer(layer, in_bytes) for layer in layers]),
+        num_layers=len(layers),
+        embedding=_embedding(model.target_embedding),
         embedding_scale=model.target_embedding.scale,
-        last_norm=_last_norm(model.decoder.norm),
+        embedding_norm=_optional_norm(model.target_embedding.norm),
+        last_norm=_optional_norm(model.decoder.norm),
         vocab_size=model.output.out_features,
-        output=_matrix(in_bytes, model.output),
+        output=pack(output, bias_of(model.output), in_bytes),
         forbidden=torch.tensor(NEVER_GENERATED),
         num_forbidden=len(NEVER_GENERATED),
         end=EOS,
-        screen=screen_weights(model.output.weight, bias, 8) if screened else None,
-        fine_screen=screen_weights(model.output.weight, bias, 16) if screened else None,
-        **_sizes(model, len(model.decoder.layers)),
+        screen=screen_weights(output, bias, 8) if screened else None,
+        fine_screen=screen_weights(output, bias, 16) if screened else None,
+        **_sizes(layers[0]),
     )
 
 
@@ -134,61 +159,84 @@ def bias_of(linear: nn.Linear) -> Tensor:
     return torch.zeros(linear.out_features) if linear.bias is None else linear.bias.detach().clone()
 
 
-def _sizes(model: Transformer, num_layers: int) -> dict[str, int]:
-    config = model.config
+def pad_width(x: Tensor, dim: int = -1, heads: int = 1) -> Tensor:
+    """Pad a dimension with zeros to a multiple of 16, separately for each of `heads` heads that it consists of."""
+    width = x.shape[dim] // heads
+    if width % LANES == 0:
+        return x
+    parts = x.movedim(dim, -1).unflatten(-1, (heads, width))
+    return pad(parts, (0, -width % LANES)).flatten(-2).movedim(-1, dim).contiguous()
+
+
+def _sizes(layer: EncoderLayer | DecoderLayer) -> dict[str, Any]:
+    attention, inner = layer.self_attention, layer.feed_forward.inner
+    heads = attention.num_heads
+    d_k, d_v = attention.query.out_features // heads, attention.value.out_features // heads
     return {
-        "num_layers": num_layers,
-        "norm_first": config.norm == "pre",
-        "d_model": config.d_model,
-        "d_ff": config.d_ff,
-        "heads": config.num_heads,
-        "d_k": config.key_size,
-        "d_v": config.value_size,
+        "norm_first": layer.residuals[0].norm_first,
+        "d_model": pad_to_lanes(inner.in_features),
+        "d_ff": pad_to_lanes(inner.out_features),
+        "heads": heads,
+        "d_k": pad_to_lanes(d_k),
+        "d_v": pad_to_lanes(d_v),
+        "attention_scale": 1 / math.sqrt(d_k),
     }
 
 
+def _embedding(embedding: Embedding) -> Tensor:
+    return pad_width(embedding.tokens.weight.detach()).contiguous()
+
+
 def _encoder_layer(layer: EncoderLayer, in_bytes: bool) -> EncoderLayerWeights:
-    attention, (residual, ffn_residual) = layer.self_attention, layer.residuals
+    attention, heads = layer.self_attention, layer.self_attention.num_heads
     return EncoderLayerWeights(
-        norm=_norm(residual.norm),
-        projection=_matrix(in_bytes, attention.query, attention.key, attention.value),
-        output=_matrix(in_bytes, attention.output),
-        feed_forward=_feed_forward(ffn_residual.norm, layer.feed_forward, in_bytes),
+        norm=_norm(layer.residuals[0].norm),
+        projection=_matrix(in_bytes, (attention.query, attention.key, attention.value), heads),
+        output=_matrix(in_bytes, (attention.output,), input_heads=heads),
+        feed_forward=_feed_forward(layer, in_bytes),
     )
 
 
 def _decoder_layer(layer: DecoderLayer, in_bytes: bool) -> DecoderLayerWeights:
-    attention, cross, (residual, cross_residual, ffn_residual) = (
-        layer.self_attention,
-        layer.cross_attention,
-        layer.residuals,
-    )
+    attention, cross, heads = layer.self_attention, layer.cross_attention, layer.self_attention.num_heads
     return DecoderLayerWeights(
-        norm=_norm(residual.norm),
-        query=_matrix(in_bytes, attention.query),
-        key_value=_matrix(in_bytes, attention.key, attention.value),
-        output=_matrix(in_bytes, attention.output),
-        cross_norm=_norm(cross_residual.norm),
-        cross_query=_matrix(in_bytes, cross.query),
-        cross_output=_matrix(in_bytes, cross.output),
-        feed_forward=_feed_forward(ffn_residual.norm, layer.feed_forward, in_bytes),
+        norm=_norm(layer.residuals[0].norm),
+        query=_matrix(in_bytes, (attention.query,), heads),
+        key_value=_matrix(in_bytes, (attention.key, attention.value), heads),
+        output=_matrix(in_bytes, (attention.output,), input_heads=heads),
+        cross_norm=_norm(layer.residuals[1].norm),
+        cross_query=_matrix(in_bytes, (cross.query,), heads),
+        cross_output=_matrix(in_bytes, (cross.output,), input_heads=heads),
+        feed_forward=_feed_forward(layer, in_bytes),
     )
 
 
-def _feed_forward(norm: nn.LayerNorm, network: FeedForward, in_bytes: bool) -> FeedForwardWeights:
-    inner, outer = _matrix(in_bytes, network.inner), _matrix(in_bytes, network.outer)
-    return FeedForwardWeights(norm=_norm(norm), inner=inner, outer=outer)
+def _feed_forward(layer: EncoderLayer | DecoderLayer, in_bytes: bool) -> FeedForwardWeights:
+    network = layer.feed_forward
+    activation = ACTIVATIONS.get(network.activation)  # none for ReLU
+    return FeedForwardWeights(
+        norm=_norm(layer.residuals[-1].norm),
+        inner=_matrix(in_bytes, (network.inner,)),
+        outer=_matrix(in_bytes, (network.outer,)),
+        inner_mode=Mode.SET if activation else Mode.RELU,
+        activation=activation,
+    )
 
 
-def _matrix(in_bytes: bool, *linears: nn.Linear) -> Matrix:
-    """Concatenate linear layers column-wise and pack them as one matrix."""
-    weight, bias = (torch.cat(parts) for parts in zip(*((x.weight, bias_of(x)) for x in linears), strict=True))
-    return pack(weight, bias, in_bytes)
+def _matrix(in_bytes: bool, linears: Sequence[nn.Linear], heads: int = 1, input_heads: int = 1) -> Matrix:
+    """Concatenate linear layers column-wise and pack them as one matrix.
+
+    heads, input_heads: number of heads that the outputs and the inputs consist of, whose widths are padded.
+    """
+    weights = [pad_width(pad_width(linear.weight.detach(), 0, heads), 1, input_heads) for linear in linears]
+    biases = [pad_width(bias_of(linear), 0, heads) for linear in linears]
+    return pack(torch.cat(weights), torch.cat(biases), in_bytes)
 
 
 def _norm(norm: nn.LayerNorm) -> Norm:
-    return Norm(weight=norm.weight.detach().clone(), bias=norm.bias.detach().clone())
+    weight, bias = (pad_width(each.detach().clone()) for each in (norm.weight, norm.bias))
+    return Norm(weight=weight, bias=bias, width=len(norm.weight), epsilon=norm.eps)
 
 
-def _last_norm(norm: nn.Module) -> Norm | None:
+def _optional_norm(norm: nn.Module) -> Norm | None:
     return _norm(norm) if isinstance(norm, nn.LayerNorm) else None
