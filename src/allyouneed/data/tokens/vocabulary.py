@@ -1,7 +1,7 @@
-"""Tokenizer for imported vocabularies, as in Marian: a SentencePiece model and a list of subwords for each side.
+"""Tokenizer for imported vocabularies: a segmenter, such as a SentencePiece model, and a list of tokens for each side.
 
-Source and target may have different models and vocabularies: a tokenizer is for the source, its `target` for the target
-language. Ids are reordered so that PAD, UNK, BOS and EOS have their usual values; `rows` has the original ids.
+Source and target may have different segmenters and vocabularies: a tokenizer is for the source, its `target` for the
+target language. Ids are reordered so that PAD, UNK, BOS and EOS have their usual values; `rows` has the original ids.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
-
-import sentencepiece
+from typing import Any, TypeAlias
 
 from allyouneed.data.directions import CODE
+from allyouneed.data.tokens.segmenters import Segmenter, SentencePieceSegmenter, load_segmenter
 from allyouneed.data.tokens.tokenizer import (
     BOS,
     EOS,
@@ -30,7 +29,10 @@ from allyouneed.data.tokens.tokenizer import (
 from allyouneed.errors import UserError
 
 ADDED = -1  # the row of a start token that the original vocabulary lacks
-_FILES = ("source.spm", "target.spm", "vocabulary.json")
+_VOCABULARY = "vocabulary.json"
+_MODELS = {
+    kind: (f"source.{suffix}", f"target.{suffix}") for kind, suffix in (("sentencepiece", "spm"), ("bpe", "bpe"))
+}
 
 
 @dataclass(frozen=True)
@@ -49,30 +51,43 @@ class Vocabulary:
 class VocabularyTokenizer:
     """Conversion between text and token ids of one side, with the interface of `Tokenizer`.
 
-    Text is normalised by the SentencePiece model only.
+    Text is normalised by the segmenter only.
 
     Args:
-        model: A serialised SentencePiece model.
+        segmenter: The segmenter, or a serialised SentencePiece model.
         vocabulary: Subwords in the order of their ids.
         target: Tokenizer of the target side; None if both sides share this one.
     """
 
     code = ""  # of the target language, see `with_code`
 
-    def __init__(self, model: bytes, vocabulary: Vocabulary, target: VocabularyTokenizer | None = None):
-        self.model, self.vocabulary = model, vocabulary
+    def __init__(self, segmenter: bytes | Segmenter, vocabulary: Vocabulary, target: VocabularyTokenizer | None = None):
+        self.segmenter = SentencePieceSegmenter(segmenter) if isinstance(segmenter, bytes) else segmenter
+        self.vocabulary = vocabulary
         self.target = target or self
-        self._processor = sentencepiece.SentencePieceProcessor()
-        self._processor.LoadFromSerializedProto(model)
-        self._ids = {name: i for i, name in enumerate(vocabulary.names)}
+        self._ids = {name: i for i, name in enumerate(vocabulary.names) if i not in (PAD, BOS, EOS)}
 
     def __len__(self) -> int:
         return len(self.vocabulary.names)
 
     @property
     def shared(self) -> bool:
-        """Whether source and target have the same vocabulary; their models may differ."""
+        """Whether source and target have the same vocabulary; their segmenters may differ."""
         return self.vocabulary == self.target.vocabulary
+
+    @property
+    def model(self) -> bytes:
+        """The serialised SentencePiece model.
+
+        Raises:
+            UserError: If text is segmented otherwise.
+        """
+        if self.segmenter.kind != SentencePieceSegmenter.kind:
+            raise UserError(
+                f"this model's text is segmented by {self.segmenter.kind}, and the format requires a SentencePiece "
+                "model. Export to ctranslate2."
+            )
+        return self.segmenter.model
 
     @property
     def codes(self) -> list[str]:
@@ -93,7 +108,7 @@ class VocabularyTokenizer:
         """Return the token ids of a text, without start and end tokens. A leading code `>>fr<<` is one token."""
         code, text = self.split_code(text)
         code = code or (self.code if text.strip() else "")
-        return self.ids([*([code] if code else []), *self._processor.encode(text, out_type=str)])
+        return self._ids_of([*([code] if code else []), *self.segmenter.split(text)])
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode several texts."""
@@ -101,23 +116,36 @@ class VocabularyTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of token ids on one line, without start, end and padding tokens."""
-        text = self._processor.decode_pieces(self.pieces([i for i in ids if i not in (PAD, BOS, EOS)]))
-        return LINE_ENDS.sub(" ", text.replace("▁", " ").strip())
+        names = [self.vocabulary.names[int(i)] for i in ids if i not in (PAD, BOS, EOS)]
+        return LINE_ENDS.sub(" ", self.segmenter.join(names))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Return the subword of each id, with ▁ for a space."""
-        return [self.vocabulary.names[int(i)] for i in ids]
+        """Return the token of each id, with ▁ for a space.
+
+        Whether a token of BPE begins a word depends on the token before it: pass the ids of a whole text.
+        """
+        return self.segmenter.shown([self.vocabulary.names[int(i)] for i in ids])
 
     def ids(self, pieces: Sequence[str]) -> list[int]:
-        """Return the id of each subword, or UNK; the inverse of `pieces`."""
-        return [self._ids.get(piece, UNK) for piece in pieces]
+        """Return the id of each token, or UNK; the inverse of `pieces`."""
+        special = {self.vocabulary.names[i]: i for i in (PAD, BOS, EOS)}
+        return [special.get(name, self._ids.get(name, UNK)) for name in self.segmenter.tokens(pieces)]
+
+    def _ids_of(self, names: Sequence[str]) -> list[int]:
+        return [self._ids.get(name, UNK) for name in names]
 
     def files(self) -> dict[str, bytes]:
         """Return the files from which `load_tokenizers` loads this tokenizer, by name."""
-        vocabularies = {"source": self.vocabulary, "target": self.target.vocabulary}
-        contents = {side: {"names": one.names, "rows": one.rows} for side, one in vocabularies.items()}
-        files = (self.model, self.target.model, json.dumps(contents, ensure_ascii=False).encode("utf-8"))
-        return dict(zip(_FILES, files, strict=True))
+        contents, files = {}, {}
+        for side, one in (("source", self), ("target", self.target)):
+            kind = one.segmenter.kind
+            own = (
+                {} if kind == SentencePieceSegmenter.kind else {"segmenter": {"kind": kind, **one.segmenter.settings()}}
+            )
+            contents[side] = {"names": one.vocabulary.names, "rows": one.vocabulary.rows, **own}
+            if kind in _MODELS:
+                files[_MODELS[kind][side == "target"]] = one.segmenter.model
+        return {**files, _VOCABULARY: json.dumps(contents, ensure_ascii=False).encode("utf-8")}
 
     @staticmethod
     def split_code(text: str) -> tuple[str, str]:
@@ -138,18 +166,32 @@ def load_tokenizers(folder: Path) -> AnyTokenizer:
     Raises:
         UserError: If its files are missing or are not a tokenizer.
     """
-    if not (folder / _FILES[0]).exists():
+    if not any(
+        (folder / name).exists() for name in (_VOCABULARY, *(name for pair in _MODELS.values() for name in pair))
+    ):
         return _load_own(folder)
     try:
-        source_model, target_model, vocabularies = ((folder / name).read_bytes() for name in _FILES)
-        sides = json.loads(vocabularies)
-        source, target = (Vocabulary(sides[side]["names"], sides[side]["rows"]) for side in ("source", "target"))
-        tokenizer = VocabularyTokenizer(target_model, target)
-        if (source_model, source) == (target_model, target):
+        sides = json.loads((folder / _VOCABULARY).read_bytes())
+        (source, source_vocabulary), (target, target_vocabulary) = (_side(folder, sides, side) for side in range(2))
+        tokenizer = VocabularyTokenizer(target, target_vocabulary)
+        if source_vocabulary == target_vocabulary and _described(source) == _described(target):
             return tokenizer
-        return VocabularyTokenizer(source_model, source, tokenizer)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder}: {', '.join(_FILES)} are not a valid tokenizer ({error}).") from error
+        return VocabularyTokenizer(source, source_vocabulary, tokenizer)
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder}: vocabulary.json and its models are not a valid tokenizer ({error}).") from error
+
+
+def _side(folder: Path, sides: dict[str, Any], side: int) -> tuple[Segmenter, Vocabulary]:
+    """Load the segmenter and the vocabulary of the source, 0, or the target, 1."""
+    content = sides[("source", "target")[side]]
+    settings = content.get("segmenter", {"kind": SentencePieceSegmenter.kind})
+    files = _MODELS.get(settings["kind"])
+    segmenter = load_segmenter((folder / files[side]).read_bytes() if files else b"", settings)
+    return segmenter, Vocabulary(content["names"], content["rows"])
+
+
+def _described(segmenter: Segmenter) -> tuple[str, bytes, dict[str, Any]]:
+    return segmenter.kind, segmenter.model, segmenter.settings()
 
 
 def _load_own(folder: Path) -> Tokenizer:
