@@ -24,7 +24,7 @@ from allyouneed.model.transformer import Transformer
 from tests.pages import DOCS, ROOT, blocks, check_command, commands, read
 
 SOURCE = ROOT / "src" / "allyouneed"
-OTHER_PROGRAMS = {"cat", "curl", "iconv", "podman", "systemctl"}
+OTHER_PROGRAMS = {"cat", "curl", "iconv", "podman", "systemctl", "marian-decoder", "pymarian"}
 # tests/exchange/test_docs.py, tests/insight/test_own_model.py
 TESTED_ELSEWHERE = {"docs/exchange.md", "docs/exchange.ko.md", "docs/howto/own-model.md"}
 TOUR, SENTENCE = "docs/tour.md", "two dogs run through the green park ."

@@ -1,8 +1,8 @@
 """Marian, translating with our weights: `python marian.py FOLDER`, with requests and answers as in `translator.py`.
 
-FOLDER was written by `benchmarks/measure/marian.py`. Runs in Marian's own environment, which has no torch. One thread.
-A batch has sentences of one length, because the CPU code of Marian's newer Transformer ignores the source of padded
-ones.
+FOLDER was written by `allyouneed export --format marian-native`. Runs in Marian's own environment, which has no torch.
+One thread. A batch has sentences of one length, because the CPU code of Marian's newer Transformer ignores the source
+of padded ones.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import sys
 from collections import defaultdict
 
 import _pymarian
-
-UNK = 1
+import sentencepiece
 
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # keep output of the peer out of the answers
     folder = sys.argv[1]
+    pieces = sentencepiece.SentencePieceProcessor(model_file=f"{folder}/vocab.spm")
     translator = _pymarian.Translator(
-        f"--models {folder}/model.npz --vocabs {folder}/vocabulary.yml {folder}/vocabulary.yml --cpu-threads 1 "
-        "--workspace 128 --mini-batch 64 --max-length 1024 --normalize 0 --quiet"
+        f"--config {folder}/decoder.yml --cpu-threads 1 --workspace 128 --mini-batch 64 "
+        "--no-spm-encode --no-spm-decode --allow-special --quiet"
     )
     for line in sys.stdin:
         request = json.loads(line)
@@ -33,15 +33,13 @@ def main() -> None:
             by_length[len(ids)].append(number)
         translations: list[list[int]] = [[] for _ in sentences]
         for numbers in by_length.values():
-            texts = [" ".join(map(_name, sentences[number][:-1])) for number in numbers]  # Marian appends the end
+            texts = [
+                " ".join(pieces.id_to_piece(sentences[number][:-1])) for number in numbers
+            ]  # Marian appends the end
             for number, text in zip(numbers, translator.translate(texts, beam_size=request["beam"]), strict=True):
-                translations[number] = [int(name[1:]) for name in text.split()]
+                translations[number] = pieces.piece_to_id(text.split(" ")) if text else []
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({"translations": translations, "peak": peak}), file=answers, flush=True)
-
-
-def _name(token: int) -> str:
-    return "<unk>" if token == UNK else f"w{token}"
 
 
 if __name__ == "__main__":

@@ -1,17 +1,11 @@
 """Peers that load our weights compute the same model."""
 
-import json
-import zipfile
-
-import numpy as np
 import pytest
 
 from allyouneed import Translator
-from allyouneed.data.tokens.tokenizer import BOS
 from benchmarks.measure.peers import Peer, store_weights
 from tests.exchange.models import TEXTS, random_bundle
 
-SIDES = ("encoder", "decoder")
 _COMPARED = 40  # tokens; random models run to the maximum length, which differs between systems
 
 
@@ -39,30 +33,3 @@ def test_unsupported_architectures_are_rejected(tmp_path, settings):
     with pytest.raises(ValueError, match="peers support only sinusoids"):
         store_weights(random_bundle(**settings), tmp_path, "fairseq")
     assert not list(tmp_path.iterdir())
-
-
-def test_marian_gets_every_weight(tmp_path):
-    bundle = random_bundle(norm="pre")
-    config, embedding = bundle.config.model, bundle.model.source_embedding.tokens.weight.detach().numpy()
-    folder = store_weights(bundle, tmp_path, "marian")
-    with zipfile.ZipFile(folder / "model.npz") as archive:
-        # Marian's reader knows neither compression, ZIP64 nor Fortran order.
-        assert all(each.compress_type == zipfile.ZIP_STORED and not each.extra for each in archive.infolist())
-        assert not any(b"'fortran_order': True" in archive.read(name)[:200] for name in archive.namelist())
-    with np.load(folder / "model.npz") as stored:
-        arrays = dict(stored)
-    names = [line.split(":")[0].strip('"') for line in (folder / "vocabulary.yml").read_text().splitlines()]
-    options = json.loads(arrays.pop("special:model.yml").tobytes().rstrip(b"\0"))
-    assert options["dim-vocabs"] == [len(names)] * 2 == [len(embedding) - 2] * 2  # no padding, no BOS
-    np.testing.assert_allclose(arrays["Wemb"][names.index("w7")], embedding[7] * config.d_model**0.5, rtol=1e-6)
-    table = {side: arrays[f"TransformerBatch{side.title()}->{side}->positionEmbedding->embeddings"] for side in SIDES}
-    np.testing.assert_allclose(
-        (table["decoder"] - table["encoder"])[0], embedding[BOS] * config.d_model**0.5, rtol=1e-4, atol=1e-5
-    )
-    layers = config.encoder_layers * (4 * 2 + 2 * 2 + 2 * 2) + config.decoder_layers * (8 * 2 + 2 * 2 + 3 * 2)
-    assert len(arrays) == layers + len(("Wemb", *table, *("norm scale", "norm bias") * 2))
-
-
-def test_marian_rejects_post_norm(tmp_path):
-    with pytest.raises(ValueError, match="only pre-norm"):
-        store_weights(random_bundle(norm="post"), tmp_path, "marian")

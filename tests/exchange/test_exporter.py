@@ -117,8 +117,8 @@ def test_user_errors(command, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     for message, arguments in {
-        "Choose ctranslate2, marian, argos": ("export", POST_NORM, run, "--format", "onnx"),
-        "the Marian export is fp32": ("export", POST_NORM, run, "--format", "marian", "--quantization", "int8"),
+        "Choose ctranslate2, marian, marian-native, argos": ("export", POST_NORM, run, "--format", "onnx"),
+        "the Marian exports are fp32": ("export", POST_NORM, run, "--format", "marian", "--quantization", "int8"),
         "manifest.json": ("check", tmp_path),
         "format onnx": ("import", "onnx", POST_NORM, run),
         "no such file or folder": ("import", "marian", tmp_path / "missing", run),

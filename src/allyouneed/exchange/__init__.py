@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from allyouneed.exchange.marian import export_marian
     from allyouneed.exchange.marian_import import import_marian
     from allyouneed.exchange.marian_inference import largest_logit_difference, marian_translator
+    from allyouneed.exchange.marian_native.export import export_marian_native
     from allyouneed.exchange.verification import verify_checksums
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "export_bundle",
     "export_ctranslate2",
     "export_marian",
+    "export_marian_native",
     "import_bundle",
     "import_marian",
     "largest_logit_difference",
@@ -37,6 +39,7 @@ _MODULES = {
     "export_bundle": "allyouneed.exchange.exporter",
     "export_ctranslate2": "allyouneed.exchange.ctranslate2",
     "export_marian": "allyouneed.exchange.marian",
+    "export_marian_native": "allyouneed.exchange.marian_native.export",
     "import_bundle": "allyouneed.exchange.importer",
     "import_marian": "allyouneed.exchange.marian_import",
     "largest_logit_difference": "allyouneed.exchange.marian_inference",

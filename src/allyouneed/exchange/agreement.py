@@ -96,7 +96,9 @@ def sample_sources(bundle: Bundle) -> tuple[list[str], str]:
         return [sample["source"] for sample in bundle.samples], "sample sentences of the bundle"
     rng, tokenizer = random.Random(1), bundle.tokenizer
     ids = range(len(NEVER_GENERATED) + 1, len(tokenizer))
-    texts = (tokenizer.decode(rng.choices(ids, k=_RANDOM_LENGTH)) for _ in range(_RANDOM_SENTENCES))
+    words = [i for i in ids if tokenizer.pieces([i])[0].strip("▁").isalpha()]  # other text is partly protected
+    length = max(1, min(_RANDOM_LENGTH, bundle.longest_source - 3))  # longer text is translated in parts
+    texts = (tokenizer.decode(rng.choices(words or ids, k=length)) for _ in range(_RANDOM_SENTENCES))
     codes = cycle([f"{code_of(target)} " for target in targets_of(bundle.directions)] or [""])
     return [
         code + text for code, text in zip(codes, texts, strict=False) if text.strip()
@@ -126,7 +128,8 @@ def _compare(bundle: Bundle, translate: TokenTranslator, sources: Sequence[str],
     )
     for source, translation, exported in translations:
         max_length = len(bundle.tokenizer.encode(source)) + bundle.config.search.max_extra_length
-        if len(translation) >= max_length and (beam_size > 1 or exported[: len(translation)] == translation):
+        common = min(len(translation), len(exported))
+        if len(translation) >= max_length and (beam_size > 1 or translation[:common] == exported[:common]):
             truncated += 1
         elif translation != exported:
             gain = _log_probability(translator, source, translation) - _log_probability(translator, source, exported)

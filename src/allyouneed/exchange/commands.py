@@ -22,13 +22,13 @@ def export(
         str,
         typer.Option(
             metavar="NAME",
-            help="ctranslate2, marian or argos.",
-            autocompletion=completing("ctranslate2", "marian", "argos"),
+            help="ctranslate2, marian (Hugging Face), marian-native or argos.",
+            autocompletion=completing("ctranslate2", "marian", "marian-native", "argos"),
         ),
     ],
     quantization: Annotated[
         str | None,
-        typer.Option(metavar="TYPE", help="int8, int16 or float16; not for marian (default: fp32)."),
+        typer.Option(metavar="TYPE", help="int8, int16 or float16, for ctranslate2 and argos (default: fp32)."),
     ] = None,
     test: Annotated[
         list[Path] | None,

@@ -11,13 +11,14 @@ from allyouneed.data.corpus import count_pairs
 from allyouneed.data.files.formats import columns_for, read_pairs
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator, compare, sample_sources
+from allyouneed.exchange.marian_native.decoder import find_marian, marian_native_translator
 from allyouneed.suggest import did_you_mean
 from allyouneed.translation.directions import directed, needs_target, refuse_without_code
 from allyouneed.translation.evaluation.bleu_tokenizers import AUTO, choose_tokenizer
 from allyouneed.translation.evaluation.metrics import corpus_scores
 from allyouneed.translation.reference_outputs import translate_references
 
-FORMATS = ("ctranslate2", "marian", "argos")
+FORMATS = ("ctranslate2", "marian", "marian-native", "argos")
 
 
 def export_bundle(
@@ -42,21 +43,27 @@ def export_bundle(
         target: Target language of the text to compare on, for a multilingual model.
 
     Returns:
-        False if an fp32 export gives different translations other than ties, else True.
+        False if an fp32 export gives different translations other than ties; True if not, or if the other system is
+        not installed.
 
     Raises:
         UserError: If an argument is invalid, the format cannot represent the model, or its package is not installed.
     """
     if format not in FORMATS:
         raise UserError(f"format {format}{did_you_mean(format, FORMATS)} Choose {', '.join(FORMATS)}.")
-    if format == "marian" and quantization:
-        raise UserError("quantization is for ctranslate2 and argos; the Marian export is fp32.")
+    if format.startswith("marian") and quantization:
+        raise UserError("quantization is for ctranslate2 and argos; the Marian exports are fp32.")
     if target and not test:
         raise UserError("--to is the target language of the text to compare on. Give --test too, or remove --to.")
+    if format == "marian-native" and test and not find_marian():
+        raise UserError("--test needs Marian to compare with: pip install pymarian, or put marian-decoder on the PATH.")
     bundle = load_bundle(run)
     sources, references, description = _sentences(bundle, test, target)
     translate = _export(bundle, format, folder, quantization)
     print_line(f"{format} {quantization or 'fp32'}: {folder}")
+    if translate is None:
+        print_line("not compared: neither marian-decoder nor pymarian was found (pip install pymarian)")
+        return True
     print_line(f"compared on {len(sources):,} {description}, without a length penalty:")
     agreements = compare(bundle, translate, sources)
     for agreement in agreements:
@@ -71,14 +78,18 @@ def export_bundle(
     return bool(quantization) or all(agreement.is_complete for agreement in agreements)
 
 
-def _export(bundle: Bundle, format: str, folder: Path, quantization: str | None) -> TokenTranslator:
-    """Write the folder and load the exported model."""
+def _export(bundle: Bundle, format: str, folder: Path, quantization: str | None) -> TokenTranslator | None:
+    """Write the folder and load the exported model; None if the other system is not installed."""
     if format == "ctranslate2":
         exchange.export_ctranslate2(bundle, folder, quantization)
         return exchange.ctranslate2_translator(folder, bundle)
     if format == "argos":
         exchange.export_argos(bundle, folder, quantization)
         return exchange.argos_translator(folder, bundle)
+    if format == "marian-native":
+        exchange.export_marian_native(bundle, folder)
+        marian = find_marian()
+        return marian_native_translator(folder, bundle, marian) if marian else None
     load = exchange.marian_translator  # raises before anything is written if transformers is not installed
     exchange.export_marian(bundle, folder)
     return load(folder, bundle)

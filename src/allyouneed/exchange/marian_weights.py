@@ -73,7 +73,7 @@ def to_marian(
         UserError: If the heads are wider than Marian's.
     """
     order = torch.argsort(_marian_units(config.d_model))
-    padded = _with_marian_heads(parameters, config)
+    padded = with_marian_heads(parameters, config)
     tensors = {name: _permuted(padded[parameter], axis, order) for parameter, (name, axis) in _layers(config).items()}
     for name, marian_name, vocabulary in _embeddings(config, source, target):
         tensors[marian_name] = _permuted(_in_marian_rows(parameters[name], vocabulary), 1, order)
@@ -161,8 +161,19 @@ def _norm(prefix: str, marian: str) -> dict[str, tuple[str, int | None]]:
     return {f"{prefix}.{part}": (f"{marian}.{part}", 0) for part in ("weight", "bias")}
 
 
-def _with_marian_heads(parameters: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Pad heads to d_model / num_heads, and add zero biases where there are none."""
+def with_marian_heads(parameters: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """Pad heads to d_model / num_heads, and add zero biases where there are none.
+
+    Args:
+        parameters: Parameters by name.
+        config: Settings of the Transformer.
+
+    Returns:
+        All parameters, those of attention padded.
+
+    Raises:
+        UserError: If the heads are wider than Marian's.
+    """
     padded = dict(parameters)
     for name in [name for name in parameters if "feed_forward." in name and name.endswith("weight")]:
         padded.setdefault(name.removesuffix("weight") + "bias", torch.zeros(len(parameters[name])))

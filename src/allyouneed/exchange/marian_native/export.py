@@ -1,0 +1,139 @@
+"""Export to Marian's own format, which `marian-decoder` and pymarian read."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from allyouneed.bundle import Bundle
+from allyouneed.errors import UserError
+from allyouneed.exchange.marian_native.export_weights import to_new_transformer
+from allyouneed.exchange.marian_native.names import MODEL_SETTINGS
+from allyouneed.exchange.marian_native.vocabularies import NativeVocabulary, native_vocabulary
+from allyouneed.files import new_folder
+
+MODEL, DECODER = "model.npz", "decoder.yml"
+_ACTIVATIONS = ("relu", "swish", "gelu")
+_POSITIONS = 1024  # positions of a model with sinusoids, which have no limit here
+_VERSION = "v1.12.42"  # the version whose sources these files follow
+_NORMS = {"pre": ("n", "da", "n"), "post": ("", "dan", "")}  # before and after a sub-layer, and after the last
+
+
+def export_marian_native(bundle: Bundle, folder: Path) -> None:
+    """Write `model.npz`, one or two vocabularies, `decoder.yml` and `manifest.json`.
+
+    Args:
+        bundle: The bundle to export.
+        folder: A new or empty folder.
+
+    Raises:
+        UserError: If Marian has no such activation or heads, or if the folder has files.
+    """
+    config = bundle.config.model
+    if config.activation not in _ACTIVATIONS:
+        raise UserError(
+            f"model.activation = {config.activation}: Marian computes only {', '.join(_ACTIVATIONS)}. Export to "
+            "ctranslate2."
+        )
+    source, target = native_vocabulary(bundle.tokenizer), native_vocabulary(bundle.tokenizer.target)
+    positions = _positions(bundle)
+    tensors = to_new_transformer(bundle, source, target, positions)
+    files = _vocabulary_files(source, target, bundle.tokenizer.shared)
+    options = _model_options(bundle, source, target)
+    with new_folder(folder) as unfinished:
+        _write_npz(unfinished / MODEL, tensors, options)
+        for name, content in files.items():
+            (unfinished / name).write_bytes(content)
+        decoder = _decoder_options(bundle, list(files), positions)
+        (unfinished / DECODER).write_text(_yaml(decoder), encoding="utf-8")
+
+
+def _positions(bundle: Bundle) -> int:
+    """Return the number of positions to store."""
+    config = bundle.config
+    if config.model.positions == "learned":
+        return config.model.max_positions
+    return max(_POSITIONS, bundle.longest_source + config.search.max_extra_length + 1)
+
+
+def _vocabulary_files(source: NativeVocabulary, target: NativeVocabulary, shared: bool) -> dict[str, bytes]:
+    """Return file contents by name: one file if both sides share it."""
+    if shared and source == target:
+        return {f"vocab.{source.suffix}": source.content}
+    return {f"source.{source.suffix}": source.content, f"target.{target.suffix}": target.content}
+
+
+def _model_options(bundle: Bundle, source: NativeVocabulary, target: NativeVocabulary) -> dict[str, Any]:
+    """Return the options that Marian stores with a model."""
+    config = bundle.config.model
+    before, after, top = _NORMS[config.norm]
+    sizes = [
+        len(embedding.tokens.weight) for embedding in (bundle.model.source_embedding, bundle.model.target_embedding)
+    ]
+    return {
+        "type": "transformer-new",
+        "version": _VERSION,
+        "dim-vocabs": sizes,
+        "dim-emb": config.d_model,
+        "enc-depth": config.encoder_layers,
+        "dec-depth": config.decoder_layers,
+        "tied-embeddings": config.tie_embeddings == "target",
+        "tied-embeddings-src": False,
+        "tied-embeddings-all": config.tie_embeddings is True,
+        "output-omit-bias": not (config.output_bias or target.excluded),
+        "transformer-train-position-embeddings": True,
+        "transformer-heads": config.num_heads,
+        "transformer-dim-ffn": config.d_ff,
+        "transformer-decoder-dim-ffn": config.d_ff,
+        "transformer-ffn-depth": 2,
+        "transformer-decoder-ffn-depth": 2,
+        "transformer-ffn-activation": config.activation,
+        "transformer-decoder-autoreg": "self-attention",
+        "transformer-preprocess": before,
+        "transformer-postprocess": after,
+        "transformer-postprocess-top": top,
+        "transformer-postprocess-emb": "d",
+    }
+
+
+def _decoder_options(bundle: Bundle, vocabularies: list[str], positions: int) -> dict[str, Any]:
+    """Return the settings of `marian-decoder -c decoder.yml`.
+
+    The length penalty is off, since its formula differs (see `agreement.compare`). A batch has one sentence, because
+    Marian's newer Transformer computes NaN for padded sources on the CPU.
+    """
+    return {
+        "relative-paths": True,
+        "models": [MODEL],
+        "vocabs": [vocabularies[0], vocabularies[-1]],
+        "beam-size": bundle.config.search.beam_size,
+        "normalize": 0,
+        "max-length": positions,
+        "max-length-crop": True,
+        "mini-batch": 1,
+        "maxi-batch": 1,
+        "cpu-threads": 1,
+    }
+
+
+def _yaml(settings: Mapping[str, Any]) -> str:
+    """Serialise flat settings; JSON values are YAML, too."""
+    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in settings.items())
+
+
+def _write_npz(path: Path, tensors: Mapping[str, Tensor], options: Mapping[str, Any]) -> None:
+    """Write as `np.savez` does, without the ZIP64 headers that Marian's reader does not know."""
+    settings = np.frombuffer(_yaml(options).encode() + b"\0", dtype=np.int8)
+    arrays = {name: np.ascontiguousarray(tensor.float().cpu().numpy()) for name, tensor in tensors.items()}
+    with zipfile.ZipFile(path, "w", allowZip64=False) as archive:
+        for name, array in {**arrays, MODEL_SETTINGS: settings}.items():
+            content = io.BytesIO()
+            np.save(content, array)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), content.getvalue())

@@ -1,0 +1,59 @@
+"""Vocabularies of Marian's own format: a SentencePiece model, or a YAML file of tokens and rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import sentencepiece
+
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK
+from allyouneed.data.tokens.vocabulary import ADDED, AnyTokenizer, VocabularyTokenizer
+
+_EOS, _UNK = "</s>", "<unk>"  # Marian finds both by these names in a YAML file
+
+
+@dataclass(frozen=True)
+class NativeVocabulary:
+    """One side's vocabulary as Marian reads it.
+
+    Attributes:
+        rows: Row of each of our ids in Marian's matrices, or ADDED where Marian has no such token.
+        suffix: "spm" if Marian splits text itself, or "yml" if it reads subwords separated by spaces.
+        content: Content of the file.
+        excluded: Rows that our search never generates and Marian's would.
+    """
+
+    rows: list[int]
+    suffix: str
+    content: bytes
+    excluded: list[int]
+
+
+def native_vocabulary(tokenizer: AnyTokenizer) -> NativeVocabulary:
+    """Describe one side's vocabulary.
+
+    Marian's own vocabularies have neither padding nor a start token, and its search suppresses the unknown token.
+
+    Args:
+        tokenizer: That side's tokenizer.
+    """
+    names, rows = tokenizer.pieces(range(len(tokenizer))), list(range(len(tokenizer)))
+    if isinstance(tokenizer, VocabularyTokenizer):
+        rows = tokenizer.vocabulary.rows
+    excluded = [rows[i] for i in (PAD, UNK, BOS) if rows[i] != ADDED] if rows[PAD] != ADDED else []
+    ordered = [names[i] for i in sorted(range(len(rows)), key=rows.__getitem__) if rows[i] != ADDED]
+    if _splits_itself(tokenizer.model, ordered, rows):
+        return NativeVocabulary(rows, "spm", tokenizer.model, excluded)
+    ordered[rows[EOS]], ordered[rows[UNK]] = _EOS, _UNK
+    lines = (f"{json.dumps(name, ensure_ascii=False)}: {row}\n" for row, name in enumerate(ordered))
+    return NativeVocabulary(rows, "yml", "".join(lines).encode("utf-8"), excluded)
+
+
+def _splits_itself(model: bytes, names: list[str], rows: list[int]) -> bool:
+    """Return whether a SentencePiece model has the vocabulary's tokens as its pieces, in the order of rows."""
+    processor = sentencepiece.SentencePieceProcessor()
+    processor.LoadFromSerializedProto(model)
+    if len(processor) != len(names) or [processor.eos_id(), processor.unk_id()] != [rows[EOS], rows[UNK]]:
+        return False
+    return processor.id_to_piece(list(range(len(names)))) == names
