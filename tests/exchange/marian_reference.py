@@ -26,7 +26,8 @@ class MarianModel:
 
     def logits(self, source: list[int], target: list[int]) -> np.ndarray:
         """Compute the logits after no target token, after the first, and so on, [len(target) + 1, vocabulary]."""
-        shared, option = self.options["tied-embeddings-all"], self.options
+        option = self.options
+        shared = option["tied-embeddings-all"] or option["tied-embeddings-src"]
         names = [("Wemb" if shared else f"{side}_Wemb") for side in ("encoder", "decoder")]
         encoder, decoder = "TransformerBatchEncoder->encoder", "TransformerBatchDecoder->decoder"
         x = self._embedded(self[names[0]][source], encoder)
@@ -53,7 +54,7 @@ class MarianModel:
             )
             x = self._block(x, f"{layer}->filterBlock", self._filter)
         x = self._norm(x, f"{decoder}->postprocessor->norm", option["transformer-postprocess-top"])
-        tied = shared or option["tied-embeddings"]
+        tied = option["tied-embeddings-all"] or option["tied-embeddings"]
         logits = x @ (self[names[1]] if tied else self["decoder_ff_logit_out_Wt"]).T
         return logits if option["output-omit-bias"] else logits + self["decoder_ff_logit_out_b"]
 

@@ -13,17 +13,18 @@ import numpy as np
 from torch import Tensor
 
 from allyouneed.bundle import Bundle
+from allyouneed.config import ModelConfig
 from allyouneed.errors import UserError
-from allyouneed.exchange.marian_native.export_weights import to_new_transformer
+from allyouneed.exchange.marian_native.export_weights import marian_config, to_new_transformer
 from allyouneed.exchange.marian_native.names import MODEL_SETTINGS
 from allyouneed.exchange.marian_native.vocabularies import NativeVocabulary, native_vocabulary
 from allyouneed.files import new_folder
 
 MODEL, DECODER = "model.npz", "decoder.yml"
-_ACTIVATIONS = ("relu", "swish", "gelu")
+_ACTIVATIONS = {"relu": "relu", "swish": "swish", "gelu": "gelu", "gelu_sigmoid": "swish"}
 _POSITIONS = 1024  # positions of a model with sinusoids, which have no limit here
 _VERSION = "v1.12.42"  # the version whose sources these files follow
-_NORMS = {"pre": ("n", "da", "n"), "post": ("", "dan", "")}  # before and after a sub-layer, and after the last
+_NORMS = {"pre": ("n", "da"), "post": ("", "dan")}  # before and after a sub-layer
 
 
 def export_marian_native(bundle: Bundle, folder: Path) -> None:
@@ -34,14 +35,9 @@ def export_marian_native(bundle: Bundle, folder: Path) -> None:
         folder: A new or empty folder.
 
     Raises:
-        UserError: If Marian has no such activation or heads, or if the folder has files.
+        UserError: If Marian computes no such model, or if the folder has files.
     """
-    config = bundle.config.model
-    if config.activation not in _ACTIVATIONS:
-        raise UserError(
-            f"model.activation = {config.activation}: Marian computes only {', '.join(_ACTIVATIONS)}. Export to "
-            "ctranslate2."
-        )
+    _refuse_unsupported(bundle.config.model)
     source, target = native_vocabulary(bundle.tokenizer), native_vocabulary(bundle.tokenizer.target)
     positions = _positions(bundle)
     tensors = to_new_transformer(bundle, source, target, positions)
@@ -53,6 +49,27 @@ def export_marian_native(bundle: Bundle, folder: Path) -> None:
             (unfinished / name).write_bytes(content)
         decoder = _decoder_options(bundle, list(files), positions)
         (unfinished / DECODER).write_text(_yaml(decoder), encoding="utf-8")
+
+
+def _refuse_unsupported(config: ModelConfig) -> None:
+    """Refuse what Marian computes otherwise, whatever its options."""
+    if config.activation not in _ACTIVATIONS:
+        raise UserError(
+            f"model.activation = {config.activation}: Marian computes only {', '.join(_ACTIVATIONS)}. Export to "
+            "ctranslate2."
+        )
+    if config.decoder.heads != config.encoder.heads:
+        raise UserError(
+            f"model.decoder_heads = {config.decoder.heads}: in Marian, encoder and decoder have the same number of "
+            f"heads, here {config.encoder.heads}. Export to ctranslate2."
+        )
+    if config.has_final_norm("encoder") != config.has_final_norm("decoder"):
+        raise UserError(
+            f"model.final_norm = {config.final_norm}: in Marian, both encoder and decoder have a final norm, or none. "
+            "Export to ctranslate2."
+        )
+    if not config.source_end:
+        raise UserError("model.source_end = false: in Marian, attention sees the end token of the source.")
 
 
 def _positions(bundle: Bundle) -> int:
@@ -73,7 +90,8 @@ def _vocabulary_files(source: NativeVocabulary, target: NativeVocabulary, shared
 def _model_options(bundle: Bundle, source: NativeVocabulary, target: NativeVocabulary) -> dict[str, Any]:
     """Return the options that Marian stores with a model."""
     config = bundle.config.model
-    before, after, top = _NORMS[config.norm]
+    before, after = _NORMS[config.norm]
+    shares = marian_config(config).tie_embeddings
     sizes = [
         len(embedding.tokens.weight) for embedding in (bundle.model.source_embedding, bundle.model.target_embedding)
     ]
@@ -84,22 +102,22 @@ def _model_options(bundle: Bundle, source: NativeVocabulary, target: NativeVocab
         "dim-emb": config.d_model,
         "enc-depth": config.encoder_layers,
         "dec-depth": config.decoder_layers,
-        "tied-embeddings": config.tie_embeddings == "target",
-        "tied-embeddings-src": False,
-        "tied-embeddings-all": config.tie_embeddings is True,
+        "tied-embeddings": shares == "target",
+        "tied-embeddings-src": shares == "inputs",
+        "tied-embeddings-all": shares is True,
         "output-omit-bias": not (config.output_bias or target.excluded),
         "transformer-train-position-embeddings": True,
         "transformer-heads": config.num_heads,
-        "transformer-dim-ffn": config.d_ff,
-        "transformer-decoder-dim-ffn": config.d_ff,
+        "transformer-dim-ffn": config.encoder.d_ff,
+        "transformer-decoder-dim-ffn": config.decoder.d_ff,
         "transformer-ffn-depth": 2,
         "transformer-decoder-ffn-depth": 2,
-        "transformer-ffn-activation": config.activation,
+        "transformer-ffn-activation": _ACTIVATIONS[config.activation],
         "transformer-decoder-autoreg": "self-attention",
         "transformer-preprocess": before,
         "transformer-postprocess": after,
-        "transformer-postprocess-top": top,
-        "transformer-postprocess-emb": "d",
+        "transformer-postprocess-top": "n" if config.has_final_norm("decoder") else "",
+        "transformer-postprocess-emb": "dn" if config.embedding_norm else "d",
     }
 
 

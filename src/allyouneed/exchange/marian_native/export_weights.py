@@ -1,14 +1,15 @@
 """Conversion of weights to Marian's `--type transformer-new`, which holds every kind of positions.
 
 - Embeddings are stored scaled by √d_model, since Marian does not scale them here. Where the output projection shares
-  their matrix, the norm before it is divided by √d_model.
+  their matrix, the norm before it is divided by √d_model; without such a norm, the projection gets a matrix of its own.
 - The decoder starts from a zero embedding, so its first position includes the embedding of our start token.
 - Tokens that our search never generates get a bias of -10,000, which acts as minus infinity.
+- x · sigmoid(1.702 x) is Marian's swish of 1.702 x, divided by 1.702.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -44,11 +45,12 @@ def to_new_transformer(
     """
     model, config = bundle.model, bundle.config.model
     parameters = with_marian_heads(weights_of(model), config)
+    if config.activation == "gelu_sigmoid":
+        _scale(parameters, ["inner.weight", "inner.bias"], 1.702)
+        _scale(parameters, ["outer.weight"], 1 / 1.702)
     scale = model.target_embedding.scale
-    if config.tie_embeddings is not False:
-        for part in ("weight", "bias"):
-            name = f"{_last_norm(config)}.{part}"
-            parameters[name] = parameters[name] / scale
+    if shares_output(config) and (norm := _last_norm(config)):
+        _scale(parameters, [f"{norm}.weight", f"{norm}.bias"], 1 / scale)
     tensors = {}
     for name, theirs in new_layer_tensors(config).items():
         tensors[theirs] = parameters[name].T if parameters[name].dim() == 2 else parameters[name]
@@ -57,7 +59,8 @@ def to_new_transformer(
         if side == "decoder":
             table[0] += embedding.tokens.weight[BOS].detach() * scale
         tensors[positions_name(side)] = table
-    for name, native in embedding_tensors(config, shared_sides=config.tie_embeddings is True).items():
+    parameters["output.weight"] = model.output.weight
+    for name, native in embedding_tensors(marian_config(config), config.tie_embeddings in (True, "inputs")).items():
         vocabulary = source if name.startswith("source") else target
         if native.kind == "table":
             factor = 1.0 if name == "output.weight" else scale
@@ -67,9 +70,29 @@ def to_new_transformer(
     return tensors
 
 
-def _last_norm(config: ModelConfig) -> str:
-    """Return the norm whose result is projected to logits."""
-    return "decoder.norm" if config.norm == "pre" else f"decoder.layers.{config.decoder_layers - 1}.residuals.2.norm"
+def shares_output(config: ModelConfig) -> bool:
+    """Return whether the exported model's output projection shares the matrix of the target embedding."""
+    return config.tie_embeddings in (True, "target") and _last_norm(config) is not None
+
+
+def marian_config(config: ModelConfig) -> ModelConfig:
+    """Return the settings with the matrices that Marian shares."""
+    if shares_output(config) or config.tie_embeddings in (False, "inputs"):
+        return config
+    return config.model_copy(update={"tie_embeddings": "inputs" if config.tie_embeddings is True else False})
+
+
+def _scale(parameters: dict[str, Tensor], endings: Sequence[str], factor: float) -> None:
+    """Replace the parameters with these endings of names by their multiples."""
+    for name in [name for name in parameters if name.endswith(tuple(endings))]:
+        parameters[name] = parameters[name].detach() * factor
+
+
+def _last_norm(config: ModelConfig) -> str | None:
+    """Return the norm whose result is projected to logits, or None if it is projected without a norm."""
+    if config.has_final_norm("decoder"):
+        return "decoder.norm"
+    return f"decoder.layers.{config.decoder_layers - 1}.residuals.2.norm" if config.norm == "post" else None
 
 
 def _in_rows(tensor: Tensor, vocabulary: NativeVocabulary) -> Tensor:

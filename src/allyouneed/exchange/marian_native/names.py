@@ -80,9 +80,9 @@ def embedding_tensors(config: ModelConfig, shared_sides: bool) -> dict[str, Nati
     """
     source, target = (_SHARED, _SHARED) if shared_sides else (_SOURCE, _TARGET)
     tensors = {"source_embedding.tokens.weight": NativeTensor(source, "table", 1)}
-    if config.tie_embeddings is not True:
+    if config.tie_embeddings in ("target", False):
         tensors["target_embedding.tokens.weight"] = NativeTensor(target, "table", 1)
-    if config.tie_embeddings is False:
+    if config.tie_embeddings in ("inputs", False):
         tensors["output.weight"] = NativeTensor(_OUTPUT, "table", 1)
     if config.output_bias:
         tensors["output.bias"] = NativeTensor(OUTPUT_BIAS, "vector", None)

@@ -24,6 +24,15 @@ _ATTENTIONS = {
         "cross_attention": "crossAttentionBlock->crossAttention",
     },
 }
+_EMBEDDINGS = {"encoder": "source_embedding", "decoder": "target_embedding"}
+_RELU_FILTERS = {
+    "inner": "filterBlock->layers->at(0)->as<marian::nn::LinearReluDropout>()",
+    "outer": "filterBlock->layers->at(1)->as<marian::nn::Linear>()",
+}
+_FILTERS = {  # activation and dropout are layers of their own
+    "inner": "filterBlock->layers->at(0)->as<marian::nn::Linear>()",
+    "outer": "filterBlock->layers->at(3)->as<marian::nn::Linear>()",
+}
 _LINEARS = {"query": "qProj", "key": "kProj", "value": "vProj", "output": "oProj"}
 
 
@@ -46,11 +55,7 @@ def new_layer_tensors(config: ModelConfig) -> dict[str, str]:
 
 def _pairs(config: ModelConfig) -> Iterator[tuple[str, str]]:
     block_norm = "preprocessor->norm" if config.norm == "pre" else "postprocessor->norm"
-    relu = config.activation == "relu"
-    filters = {
-        "inner": f"filterBlock->layers->at(0)->as<marian::nn::{'LinearReluDropout' if relu else 'Linear'}>()",
-        "outer": f"filterBlock->layers->at({1 if relu else 3})->as<marian::nn::Linear>()",
-    }
+    filters = _RELU_FILTERS if config.activation == "relu" else _FILTERS
     for side, count in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
         for layer in range(count):
             ours = f"{side}.layers.{layer}"
@@ -64,7 +69,9 @@ def _pairs(config: ModelConfig) -> Iterator[tuple[str, str]]:
                 yield from _parts(f"{ours}.feed_forward.{linear}", f"{theirs}->{name}")
             last = f"{ours}.residuals.{len(_ATTENTIONS[side])}.norm"
             yield from _parts(last, f"{theirs}->filterBlock->{block_norm}")
-        if config.norm == "pre":
+        if config.embedding_norm:
+            yield from _parts(f"{_EMBEDDINGS[side]}.norm", f"{_STACKS[side]}->preprocessor->norm")
+        if config.has_final_norm(side):
             yield from _parts(f"{side}.norm", f"{_STACKS[side]}->postprocessor->norm")
 
 
