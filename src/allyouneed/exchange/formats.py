@@ -32,5 +32,10 @@ class Format(NamedTuple):
 
 
 FORMATS = {
+    "argos": Format("argos_import:import_argos", "FILE.argosmodel, a package of Argos Translate"),
+    "ctranslate2": Format(
+        "ctranslate2_import:import_ctranslate2",
+        "DIR, a folder with model.bin, and optionally SentencePiece models: one, or those of source and target",
+    ),
     "marian": Format("marian_import:import_marian", "DIR, a folder as `MarianMTModel.save_pretrained` writes it"),
 }

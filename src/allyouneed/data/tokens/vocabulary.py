@@ -65,7 +65,8 @@ class VocabularyTokenizer:
         self.segmenter = SentencePieceSegmenter(segmenter) if isinstance(segmenter, bytes) else segmenter
         self.vocabulary = vocabulary
         self.target = target or self
-        self._ids = {name: i for i, name in enumerate(vocabulary.names) if i not in (PAD, BOS, EOS)}
+        named = reversed(list(enumerate(vocabulary.names)))  # of duplicates, the first counts
+        self._ids = {name: i for i, name in named if i not in (PAD, BOS, EOS)}
 
     def __len__(self) -> int:
         return len(self.vocabulary.names)

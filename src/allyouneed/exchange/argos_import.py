@@ -1,0 +1,98 @@
+"""Import of Argos Translate packages: ZIP files with a CTranslate2 model, a SentencePiece model and languages.
+
+Only the files that are needed are read, into memory. Packages also have models of other programs (Stanza, spaCy,
+MiniSBD) that split text into sentences; they are not used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+from allyouneed.bundle import Bundle, save_bundle
+from allyouneed.errors import UserError
+from allyouneed.exchange.ctranslate2_file import FILES, ModelFolder
+from allyouneed.exchange.ctranslate2_import import read_bundle, read_segmenter
+from allyouneed.exchange.model_languages import model_languages
+from allyouneed.files import sha256
+from allyouneed.zip_files import ZipLimits, open_zip, read_entry
+
+_METADATA, _SEGMENTER, _BPE = "metadata.json", "sentencepiece.model", "bpe.model"
+_LIMITS = ZipLimits(entries=65_535, unpacked=1 << 33, entry=1 << 32)
+_LARGEST_METADATA = 1 << 20
+_OWN_CODES = {"pb": "pt-BR", "zt": "zh-Hant"}  # codes that only Argos uses
+_REMEDY = "Download the package again."
+
+
+def import_argos(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:
+    """Write `run/bundle` from an Argos package.
+
+    Args:
+        paths: The package, a file `*.argosmodel`.
+        run: Folder of the new RUN.
+        languages: Codes of source and target; None reads them from the package.
+
+    Returns:
+        The new bundle.
+
+    Raises:
+        UserError: If the package is damaged or unsafe, has no translation model, or see `import_ctranslate2`.
+    """
+    if len(paths) != 1 or not paths[0].is_file():
+        raise UserError("import argos takes one package: import argos FILE.argosmodel RUN.")
+    [path] = paths
+    with open_zip(path, str(path), _LIMITS) as archive:
+        root = _root(archive, path)
+        metadata = _metadata(archive, f"{root}{_METADATA}", path)
+        names = set(archive.namelist())
+        if f"{root}{_SEGMENTER}" not in names:
+            other = f" ({_BPE} is not read)" if f"{root}{_BPE}" in names else ""
+            raise UserError(f"{path}: has no {_SEGMENTER}{other}; only packages with SentencePiece can be imported.")
+        segmenter = read_segmenter(_read(archive, f"{root}{_SEGMENTER}", path), path / _SEGMENTER)
+        entries = {name: f"{root}model/{name}" for name in FILES if f"{root}model/{name}" in names}
+        files = {name: memoryview(_read(archive, entry, path)) for name, entry in entries.items()}
+    source, target = (_OWN_CODES.get(str(code), code) for code in map(metadata.get, ("from_code", "to_code")))
+    languages = model_languages(languages, source, target, path)
+    bundle = read_bundle(ModelFolder(path / "model", files), [segmenter], languages)
+    bundle.notes |= {"imported from": path.name, "package": _version(metadata)}
+    bundle.notes["SHA-256"] = {path.name: sha256(path)}
+    save_bundle(bundle, run / "bundle")
+    return bundle
+
+
+def _root(archive: ZipFile, path: Path) -> str:
+    """Return the folder of the package in the archive, with a slash, or an empty text."""
+    found = [name for name in archive.namelist() if name.rsplit("/", 1)[-1] == _METADATA and name.count("/") <= 1]
+    if len(found) != 1:
+        raise UserError(f"{path}: has {len(found)} files {_METADATA}; an Argos package has one. {_REMEDY}")
+    return found[0].removesuffix(_METADATA)
+
+
+def _metadata(archive: ZipFile, entry: str, path: Path) -> dict[str, Any]:
+    try:
+        content = _read(archive, entry, path)
+        metadata = json.loads(content) if len(content) <= _LARGEST_METADATA else None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: {_METADATA} is not valid JSON. {_REMEDY}") from error
+    if not isinstance(metadata, dict):
+        raise UserError(f"{path}: {_METADATA} is not a JSON object of at most {_LARGEST_METADATA >> 20} MiB. {_REMEDY}")
+    if metadata.get("type", "translate") != "translate":
+        raise UserError(f"{path}: {_METADATA}: type = {metadata['type']!r}; only translate can be imported.")
+    if metadata.get("target_prefix"):
+        raise UserError(
+            f"{path}: {_METADATA}: target_prefix = {metadata['target_prefix']!r}: a model whose translations have to "
+            "begin with a given token is not supported."
+        )
+    return metadata
+
+
+def _version(metadata: dict[str, Any]) -> str:
+    parts = (str(metadata.get(name, "?"))[:100] for name in ("package_version", "argos_version"))
+    return "Argos {}, for Argos Translate {}".format(*parts)
+
+
+def _read(archive: ZipFile, entry: str, path: Path) -> bytes:
+    return read_entry(archive, entry, str(path), _LIMITS)
