@@ -29,6 +29,7 @@ KINDS = {
     "pre": {"norm": "pre"},
     "learned": {"positions": "learned", "max_positions": 300},
     "biases": {"attention_bias": "true", "output_bias": "true", "tie_embeddings": "false"},
+    "norms and sizes": {"embedding_norm": "true", "final_norm": "true", "decoder_heads": 4, "source_end": "false"},
 }
 LETTERS = 12  # of the copy task
 

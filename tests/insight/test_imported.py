@@ -24,6 +24,11 @@ def marian(folder, shape: str) -> Translator:
     return Translator.load(folder / "run")
 
 
+FAIRSEQ = {
+    **{"norm": "pre", "final_norm": "false", "embedding_norm": "true", "scale_embeddings": "false"},
+    **{"activation": "gelu", "feed_forward_bias": "false", "decoder_d_ff": 24, "decoder_heads": 4},
+    **{"sinusoid_frequencies": "tensor2tensor", "first_position": 2, "tie_embeddings": "inputs"},
+}
 MODELS = {
     "Marian, joint": lambda folder: Translator.load(IMPORTED),
     "Marian, two vocabularies": lambda folder: marian(folder, "two vocabularies, nothing tied"),
@@ -31,6 +36,7 @@ MODELS = {
     "learned positions, norm first": lambda folder: random_translator(
         2, 2, 16, norm="pre", positions="learned", max_positions=300, tie_embeddings="false"
     ),
+    "fairseq's shapes": lambda folder: random_translator(2, 2, 16, **FAIRSEQ),
     "narrow keys": lambda folder: random_translator(1, 3, 24, d_k=5, d_v=4),
 }
 
@@ -58,3 +64,24 @@ def test_every_view_shows_the_model(browser, tmp_path, name):
                     opened.page.click(f"[data-kind={kind}]")
             assert opened.text("#panel").strip()
             assert not opened.problems, tab
+
+
+def test_equations_are_those_of_the_model(browser, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(html(explorer_data(random_translator(2, 2, 16, **FAIRSEQ), TEXT, switches=[])), encoding="utf-8")
+    with Page(browser, path) as opened:
+        page = opened.page
+        page.click("#tab-guide")
+        assert opened.text(".formula") == "x = LayerNorm(E[token] + PE(pos))"
+        assert "multiplied" not in opened.text(".told")
+        page.click("#tab-inside")
+        assert "PE(pos, 2i) = sin(pos / 10000i / (d/2 − 1))" in opened.text("#panel")
+        assert "The first token of a sentence has position 2." in opened.text("#panel")
+        page.click("#insideUnits")
+        assert opened.text(".formula") == "FFN(x) = GELU(x W1) W2"
+        assert "A sum of 16 units" in opened.text("#panel")
+        page.click("#stack-decoder")
+        assert "A sum of 24 units" in opened.text("#panel")
+        page.click("#tab-lens")
+        assert "this model has no final layer norm" in opened.text("#panel")
+        assert not opened.problems

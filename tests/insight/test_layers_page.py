@@ -99,13 +99,15 @@ def test_the_encoders_nearest_tokens(opened, translator):
 def test_positions_in_the_browser_are_the_models(opened):
     blank = opened.context.new_page()
     run = lambda code: blank.evaluate(f"(() => {{ {script('app.js')}; return {code}; }})()")  # noqa: E731
-    exact = sinusoids(40, 32, torch.float64).numpy()
-    table = np.reshape(run("Array.from(sinusoidTable(40, 32).values)"), (40, 32))
-    np.testing.assert_allclose(table, exact, atol=1e-12)
-    products = np.reshape(run("Array.from(rowProducts(sinusoidTable(40, 32)).values)"), (40, 40))
-    np.testing.assert_allclose(products, exact @ exact.T, atol=1e-10)
-    assert run("diagonalSpread(rowProducts(sinusoidTable(40, 32)))") < 1e-12
-    assert run("rotationError(sinusoidTable(40, 32), -7)") < 1e-13
+    for frequencies, first in (("paper", 0), ("tensor2tensor", 2)):
+        exact = sinusoids(40, 32, torch.float64, frequencies, first).numpy()
+        model = f'{{ d_model: 32, frequencies: "{frequencies}", first_position: {first} }}'
+        table = np.reshape(run(f"Array.from(sinusoidTable(40, {model}).values)"), (40, 32))
+        np.testing.assert_allclose(table, exact, atol=1e-12)
+        products = np.reshape(run(f"Array.from(rowProducts(sinusoidTable(40, {model})).values)"), (40, 40))
+        np.testing.assert_allclose(products, exact @ exact.T, atol=1e-10)
+        assert run(f"diagonalSpread(rowProducts(sinusoidTable(40, {model})))") < 1e-12
+        assert run(f"rotationError(sinusoidTable(40, {model}), -7, {model})") < 1e-13
 
 
 def test_a_shift_turns_the_encoding(opened, translator):

@@ -15,6 +15,8 @@ TEXT, TRANSLATION = "a dog runs in the green park", "the cat sleeps"
 MODELS = {
     "post": {},
     "pre": {"norm": "pre"},
+    "final norm": {"final_norm": "true", "embedding_norm": "true"},
+    "no final norm": {"norm": "pre", "final_norm": "false"},
     "untied": {"tie_embeddings": "false", "positions": "learned", "max_positions": 300},
 }
 
@@ -32,7 +34,7 @@ def by_hand(translator, pair):
     order = [("target", 0)] + [(k, i) for i in range(2) for k in ("decoder", "cross", "decoder feed-forward")]
     states = np.stack([recorder.sites[site]["result"][0].numpy() for site in order])
     w = {name: x.numpy() for name, x in model.state_dict().items()}
-    if model.config.norm == "pre":
+    if "decoder.norm.weight" in w:
         centred = states - states.mean(-1, keepdims=True)
         states = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
         states = states * w["decoder.norm.weight"] + w["decoder.norm.bias"]

@@ -86,7 +86,7 @@ def test_interventions_change_only_what_they_name():
 
     expected = scaled_dot_product_attention(query, key, value, mask)
     assert torch.equal(heads(), expected)
-    assert close(heads(divisor=1.0), scaled_dot_product_attention(query * math.sqrt(8), key, value, mask))
+    assert close(heads(scale=False), scaled_dot_product_attention(query * math.sqrt(8), key, value, mask))
     assert torch.equal(heads(unmasked=frozenset({"encoder"})), expected)
     assert close(heads(unmasked=frozenset({"decoder"})), scaled_dot_product_attention(query, key, value))
     silent = torch.tensor([[True, False], [False, True]])  # two sentences, each with two rows

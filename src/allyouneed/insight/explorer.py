@@ -2,9 +2,11 @@
 
 format          1
 text            the source; `translation` the target; `languages` [source, target] codes or null
-model           encoder_layers, decoder_layers, heads, d_model, d_k, d_v, norm, positions, activation, bias
-                (whether the projections of attention have one), parameters, vocabulary, deciding_layer (the decoder
-                layer whose attention gives the word alignment)
+model           encoder_layers, decoder_layers, heads, d_model, d_k, d_v, decoder_heads, decoder_d_k, decoder_d_v, norm,
+                final_norm (whether the decoder's output is normalised), scaled (whether embeddings are multiplied by
+                √d_model), embedding_norm, positions, frequencies and first_position of sinusoids, activation, bias
+                (whether the projections of attention have one), feed_forward_bias, parameters, vocabulary,
+                deciding_layer (the decoder layer whose attention gives the word alignment)
 source, target  text (NFC), tokens (with </s>), words: [first token, last token, begin, end character], ends excluded;
                 target.inputs: tokens that the decoder receives, from <s> on
 base            the variant of the unchanged model
@@ -186,14 +188,23 @@ def model_facts(model: Transformer) -> dict[str, Any]:
     return {
         "encoder_layers": config.encoder_layers,
         "decoder_layers": config.decoder_layers,
-        "heads": config.num_heads,
+        "heads": config.encoder.heads,
         "d_model": config.d_model,
-        "d_k": config.key_size,
-        "d_v": config.value_size,
+        "d_k": config.encoder.d_k,
+        "d_v": config.encoder.d_v,
+        "decoder_heads": config.decoder.heads,
+        "decoder_d_k": config.decoder.d_k,
+        "decoder_d_v": config.decoder.d_v,
         "norm": config.norm,
+        "final_norm": config.has_final_norm("decoder"),
+        "scaled": config.scale_embeddings,
+        "embedding_norm": config.embedding_norm,
         "positions": config.positions,
+        "frequencies": config.sinusoid_frequencies,
+        "first_position": config.first_position,
         "activation": config.activation,
         "bias": config.attention_bias,
+        "feed_forward_bias": config.feed_forward_bias,
         "parameters": model.num_parameters(),
         "vocabulary": model.vocab_size,
         "deciding_layer": deciding_layer(config.decoder_layers),

@@ -6,6 +6,7 @@ a pass, so several threads can share it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,10 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from allyouneed.config import ModelConfig
+from allyouneed.config.sections import StackSizes
 from allyouneed.model.attention import attention_weights
 
 KINDS = ("encoder", "decoder", "cross")  # the encoder's and the decoder's self-attention, encoder-decoder attention
 Site: TypeAlias = tuple[str, int]  # kind, and layer counted from 0
+
+
+def stack_sizes(config: ModelConfig, kind: str) -> StackSizes:
+    """Return the sizes of the layers that have one of `KINDS`."""
+    return config.encoder if kind == "encoder" else config.decoder
 
 
 class Observer(Protocol):
@@ -29,7 +37,8 @@ class Observer(Protocol):
 
     ("source", 0), ("target", 0)
         ids [batch, length]; tokens [batch, length, d_model]: embeddings · √d_model; positions [length, d_model]:
-        positional encodings, zeros if they are switched off; result: their sum, the input of the first layer.
+        positional encodings, zeros if they are switched off; result: their sum, normalised with `embedding_norm`, the
+        input of the first layer.
     ("encoder", layer), ("decoder", layer), ("cross", layer)
         x [batch, query, d_model] and memory [batch, key, d_model]: inputs of the projections; queries, keys, values,
         weights, heads: the steps of equation 1 (see `Probe.attention`); output [batch, query, d_model]: after W^O;
@@ -38,7 +47,7 @@ class Observer(Protocol):
         x, output, residual and result as for attention; hidden [batch, length, d_ff]: max(0, x W₁ + b₁) (equation 2),
         or the values of the model's other activation.
     ("encoder output", 0), ("decoder output", 0)
-        result [batch, length, d_model]: after all layers, and the final norm with norm "pre": the memory of the
+        result [batch, length, d_model]: after all layers, and the final norm if there is one: the memory of the
         encoder-decoder attention, and the input of the pre-softmax linear.
     """
 
@@ -82,7 +91,8 @@ class Interventions:
     """Changes to a forward pass. The default changes nothing.
 
     Attributes:
-        divisor: Divisor of the scores; None for √d_k.
+        scale: Whether scores are divided by √d_k.
+        temperature: An additional divisor of the scores.
         unmasked: Kinds of attention that are computed without their mask.
         silent: For each site, True for heads whose output is set to zero, shape [sentences, heads] or [1, heads]; the
             rows of a sentence must be contiguous in the batch.
@@ -90,7 +100,8 @@ class Interventions:
         replaced: Replacements of heads, output or result by site and name, see `Probe.replace`.
     """
 
-    divisor: float | None = None
+    scale: bool = True
+    temperature: float = 1.0
     unmasked: frozenset[str] = frozenset()
     silent: Mapping[Site, Tensor] = field(default_factory=dict)
     positions: bool = True
@@ -139,7 +150,8 @@ class Probe:
         """
         changes = self.interventions
         mask = None if site[0] in changes.unmasked else mask
-        weights = attention_weights(queries, keys, mask, changes.divisor)
+        divisor = (math.sqrt(queries.shape[-1]) if changes.scale else 1.0) * changes.temperature
+        weights = attention_weights(queries, keys, mask, divisor)
         heads = weights @ values
         silent = changes.silent.get(site)
         if silent is not None:

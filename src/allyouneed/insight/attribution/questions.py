@@ -147,8 +147,9 @@ def _plan(config: ModelConfig, source: int, target: int, available: int, budget:
 
 def row_operations(config: ModelConfig, source: int, target: int) -> float:
     """Estimate the floating-point operations of one forward pass without the pre-softmax linear."""
-    heads = config.num_heads * (config.key_size + config.value_size)
-    attention, feed_forward = 2 * config.d_model * heads, 2 * config.d_model * config.d_ff
-    encoder = source * (attention + feed_forward + heads * source)
-    decoder = target * (1.5 * attention + feed_forward + heads * (source + target)) + source * attention / 2
-    return 2.0 * (config.encoder_layers * encoder + config.decoder_layers * decoder)
+    d_model, (encoder, decoder) = config.d_model, (config.encoder, config.decoder)
+    heads = encoder.heads * (encoder.d_k + encoder.d_v)
+    encoding = source * (2 * d_model * (heads + encoder.d_ff) + heads * source)
+    heads = decoder.heads * (decoder.d_k + decoder.d_v)
+    decoding = target * (2 * d_model * (1.5 * heads + decoder.d_ff) + heads * (source + target))
+    return 2.0 * (encoder.layers * encoding + decoder.layers * (decoding + source * d_model * heads))

@@ -72,7 +72,7 @@ class PartialInputs:
         model, size = self.model, self.source.shape[1]
         source, target = factors[:, :size], factors[:, size:]
         mask = future_mask(target.shape[1], factors.device) & _seen(target, hidden)
-        memory, memory_mask = self._memory(source, hidden), _seen(source, hidden)
+        memory, memory_mask = self._memory(source, hidden), self._source_mask(source, hidden)
         return model.decoder(_scaled(model.target_embedding, self.target, target), memory, mask, memory_mask)
 
     def differences(self, states: Tensor, question: Question) -> Tensor:
@@ -111,9 +111,13 @@ class PartialInputs:
         """Encode the source for rows of factors [rows, source]; without gradients, equal rows are encoded once."""
         embedding, encoder = self.model.source_embedding, self.model.encoder
         if factors.requires_grad:
-            return encoder(_scaled(embedding, self.source, factors), _seen(factors, hidden))
+            return encoder(_scaled(embedding, self.source, factors), self._source_mask(factors, hidden))
         distinct, rows = factors.unique(dim=0, return_inverse=True)
-        return encoder(_scaled(embedding, self.source, distinct), _seen(distinct, hidden))[rows]
+        return encoder(_scaled(embedding, self.source, distinct), self._source_mask(distinct, hidden))[rows]
+
+    def _source_mask(self, factors: Tensor, hidden: bool) -> Tensor:
+        """Make the mask of source keys, without the end if the model does not see it. -> [rows, 1, 1, source]."""
+        return _seen(factors, hidden) & self.model.source_mask(self.source)
 
 
 def plain_copy(model: Transformer) -> Transformer:
@@ -135,4 +139,5 @@ def _seen(factors: Tensor, hidden: bool) -> Tensor:
 def _scaled(embedding: Embedding, ids: Tensor, factors: Tensor) -> Tensor:
     """Embed ids [1, length] with factors [rows, length]. -> [rows, length, d_model]."""
     content = embedding.tokens(ids) * embedding.scale
-    return factors[..., None] * content + embedding.position_encodings(0, ids.shape[1])
+    embedded: Tensor = embedding.norm(factors[..., None] * content + embedding.position_encodings(0, ids.shape[1]))
+    return embedded

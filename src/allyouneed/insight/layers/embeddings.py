@@ -33,9 +33,9 @@ class EmbeddedTokens(NamedTuple):
     """The sum that enters the first layer, one row per position.
 
     Attributes:
-        tokens: Embedding · √d_model, shape [position, d_model].
+        tokens: Embedding · √d_model (or the embedding, see `ModelConfig.scale_embeddings`), shape [position, d_model].
         positions: Positional encodings, in the same format.
-        result: Their sum.
+        result: Their sum, normalised if the model has a layer norm there.
     """
 
     tokens: np.ndarray
@@ -45,7 +45,8 @@ class EmbeddedTokens(NamedTuple):
     @property
     def lengths(self) -> np.ndarray:
         """Euclidean lengths of the token, the position and the sum, shape [position, 3]."""
-        return np.stack([np.linalg.norm(x, axis=-1) for x in self], axis=-1)
+        parts = self.tokens, self.positions, self.tokens + self.positions
+        return np.stack([np.linalg.norm(x, axis=-1) for x in parts], axis=-1)
 
 
 def embedded_tokens(translator: Translator, text: str, translation: str | None = None) -> dict[str, EmbeddedTokens]:

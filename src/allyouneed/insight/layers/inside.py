@@ -5,8 +5,9 @@ The entry `inside` of the explorer's data; arrays as in `coding.pack_matrices`:
 positions       null for sinusoids, which the page computes; else {source, target}: table [position, dimension] and
                 products (PE · PEᵀ) [position, position] of the first `LEARNED_POSITIONS` learned positions
 embeddings      {source, target}: columns, the stored dimensions, in pairs of a sine and a cosine; scaled (embedding ·
-                √d_model) [position, column]; positions, the encodings, only if learned; lengths [position] of token,
-                position and sum; pieces, neighbours [position] of [piece, cosine]
+                √d_model, or without the factor if the model has none) [position, column]; positions, the encodings,
+                only if learned; lengths [position] of token, position and sum; pieces, neighbours [position] of
+                [piece, cosine]
 stream          {encoder, decoder}: sites, residual, output, sum, result, cosine, see `StreamLengths`
 units           {encoder, decoder} [layer]: units, those stored; activations [position, unit]; lengths [unit]; active
                 [position], the share of all units that is positive; silent, the number of units that are positive for
@@ -16,7 +17,7 @@ units           {encoder, decoder} [layer]: units, those stored; activations [po
 pieces          tokens that `writes` names by index
 examples        null or {count, encoder, decoder}: sentences by index, the tokens joined by |, with spaces for ▁ and
                 ¦ for |; null: not referred to
-d_ff, relu      size of the inner layer; whether its activation is ReLU
+d_ff, relu      {encoder, decoder}: size of the inner layer; whether its activation is ReLU
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def inside_data(translator: Translator, pair: TokenPair, examples: Sequence[Toke
         "units": layers,
         "pieces": pieces.names,
         "examples": _examples(translator, kept, excited) if kept else None,
-        "d_ff": model.config.d_ff,
+        "d_ff": {"encoder": model.config.encoder.d_ff, "decoder": model.config.decoder.d_ff},
         "relu": model.config.activation == "relu",
     }
 

@@ -150,8 +150,8 @@ def written_tokens(
 ) -> WrittenTokens:
     """Compare the output vectors of a decoder layer's units with the rows of the pre-softmax linear.
 
-    The gain of the next norm that a vector passes is applied first: the norm of this sub-layer (norm "post"), or the
-    final norm (norm "pre"). Later layers are not taken into account.
+    The gains of the norms that a vector passes are applied first: that of this sub-layer (norm "post"), and the final
+    norm if there is one. Later layers are not taken into account.
 
     Args:
         model: The model.
@@ -164,9 +164,11 @@ def written_tokens(
         The tokens.
     """
     of_layer = model.decoder.layers[layer]
-    norm = model.decoder.norm if model.config.norm == "pre" else of_layer.residuals[-1].norm
-    gain = dict(norm.named_parameters())["weight"].float()
-    vectors = of_layer.feed_forward.outer.weight[:, list(units)].T.float() * gain
+    norms = [*([of_layer.residuals[-1].norm] if model.config.norm == "post" else []), model.decoder.norm]
+    vectors = of_layer.feed_forward.outer.weight[:, list(units)].T.float()
+    for norm in norms:
+        if isinstance(norm, nn.LayerNorm):
+            vectors = vectors * norm.weight.float()
     rows = nn.functional.normalize(model.output.weight.float(), dim=-1)
     similarity = nn.functional.normalize(vectors, dim=-1) @ rows.T
     (cosine, ids), (low, low_ids) = similarity.topk(top), similarity.topk(opposed, largest=False)

@@ -195,8 +195,9 @@ def same_vocabulary(one: Translator, other: Translator) -> bool:
 
 def same_shape(one: Translator, other: Translator) -> bool:
     """Whether the activations of both models have the same shapes and are normalised at the same points."""
-    names = ("d_model", "num_heads", "key_size", "value_size", "encoder_layers", "decoder_layers", "norm")
-    return all(getattr(one.model.config, name) == getattr(other.model.config, name) for name in names)
+    names = ("d_model", "encoder", "decoder", "norm", "embedding_norm")
+    first, second = one.model.config, other.model.config
+    return all(getattr(first, name) == getattr(second, name) for name in names)
 
 
 def align_positions(

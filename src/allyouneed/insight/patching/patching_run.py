@@ -19,7 +19,7 @@ from torch import Tensor
 
 from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.model.masks import future_mask
-from allyouneed.model.probe import KINDS, Interventions, Probe, Replacement, Site, StateRecorder
+from allyouneed.model.probe import KINDS, Interventions, Probe, Replacement, Site, StateRecorder, stack_sizes
 from allyouneed.model.transformer import Transformer, log_probabilities
 from allyouneed.translation.search import NEVER_GENERATED
 
@@ -241,7 +241,7 @@ def head_cells(receiver: Pass, counterparts: Mapping[str, Sequence[int]]) -> dic
     """List the cells of the maps of single heads, [layer · head, position] of each of `KINDS`, see `all_cells`."""
     maps: dict[str, list[Cell]] = {}
     for kind in KINDS:
-        stack, heads = Cell(kind, 0).stack, range(receiver.model.config.num_heads)
+        stack, heads = Cell(kind, 0).stack, range(stack_sizes(receiver.model.config, kind).heads)
         layers, positions = range(_depth(receiver, stack)), range(len(counterparts[stack]))
         maps[f"{kind} head positions"] = [Cell(kind, i, j, head) for i in layers for head in heads for j in positions]
     return maps
@@ -268,7 +268,7 @@ def all_cells(receiver: Pass, counterparts: Mapping[str, Sequence[int]], first: 
             maps[part] = [Cell(part, i, j) for i in range(layers[stack]) for j in positions]
     for kind in KINDS:
         depth = layers[Cell(kind, 0).stack]
-        heads = range(receiver.model.config.num_heads)
+        heads = range(stack_sizes(receiver.model.config, kind).heads)
         maps[f"{kind} heads"] = [Cell(kind, i, None, head) for i in range(depth) for head in heads]
     return maps
 

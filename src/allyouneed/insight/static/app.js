@@ -136,7 +136,8 @@ function header(data, set) {
 function facts(data) {
   const { model: m } = data;
   if (m.kinds) return kindsOf(data).map((kind) => t("factsGiven", t(kind), layersOf(data, kind), headsOf(data, kind))).join(" · ");
-  return t("facts", m.encoder_layers, m.decoder_layers, m.heads, m.d_model, m.d_k, grouped(m.parameters));
+  const heads = m.decoder_heads === m.heads ? m.heads : `${m.heads} / ${m.decoder_heads}`;
+  return t("facts", m.encoder_layers, m.decoder_layers, heads, m.d_model, m.d_k, grouped(m.parameters));
 }
 
 function tabBar(data, state, set) {

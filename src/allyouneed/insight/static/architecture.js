@@ -1,6 +1,7 @@
 // Figure 1 as a drawing whose boxes can be selected: each shows what it computes for the page's sentence.
-import { layersOf, matrixAt, sides, weightsAt } from "./data.js";
+import { headsOf, layersOf, matrixAt, sides, weightsAt } from "./data.js";
 import { cellTips, diverging, el, equationOf, heatmap, hideTip, number, showTip, svg } from "./draw.js";
+import { activationFormula, activationName, feedForwardFormula } from "./formulas.js";
 import { t } from "./texts.js";
 
 const BOX_WIDTH = 150;
@@ -20,7 +21,13 @@ export function architecture(data, state, set, stack) {
   const layers = layersOf(data, stack);
   const layer = Math.min(state.layer, layers - 1);
   const choice = el("label", { class: "range" }, t("layer"), el("select", { id: "guide-layer", onchange: (event) => set({ layer: Number(event.target.value) }) }, Array.from({ length: layers }, (_, i) => el("option", { value: i, selected: i === layer }, String(i + 1)))));
-  return [el("div", { class: "two" }, drawing(data, stack, chosen, set), el("div", {}, el("div", { class: "tools" }, choice), el("h3", {}, t(`box${chosen}`)), el("p", { class: "told" }, equationOf(t(chosen === "FeedForward" && data.model.activation === "swish" ? "boxFeedForwardSwishText" : `box${chosen}Text`))), ...boxValues(data, stack, chosen, layer, state, set)))];
+  return [el("div", { class: "two" }, drawing(data, stack, chosen, set), el("div", {}, el("div", { class: "tools" }, choice), el("h3", {}, t(`box${chosen}`)), el("p", { class: "told" }, equationOf(boxText(data.model, chosen))), ...boxValues(data, stack, chosen, layer, state, set)))];
+}
+
+function boxText(model, box) {
+  if (box !== "FeedForward") return t(`box${box}Text`);
+  const name = model.activation === "relu" ? "boxFeedForwardText" : "boxFeedForwardOtherText";
+  return t(name, feedForwardFormula(model), activationFormula(model), activationName(model));
 }
 
 function drawing(data, stack, chosen, set) {
@@ -76,7 +83,7 @@ function boxValues(data, stack, box, layer, state, set) {
 function readWords(data, layer, state, set) {
   const [queries, keys] = sides(data, data.base, "cross", false);
   const at = Math.min(state.guideTarget ?? 0, queries.length - 1);
-  const heads = Array.from({ length: data.model.heads }, (_, head) => weightsAt(data.base.attention.cross, layer, head));
+  const heads = Array.from({ length: headsOf(data, "cross") }, (_, head) => weightsAt(data.base.attention.cross, layer, head));
   const mean = (j) => heads.reduce((sum, { values, cols }) => sum + values[at * cols + j], 0) / heads.length;
   return [el("div", { class: "tokens" }, queries.map((query, i) => el("button", { "aria-pressed": String(i === at), "data-token": i, onclick: () => set({ guideTarget: i }) }, query.label))),
     el("p", { class: "words" }, keys.map((key, j) => el("span", { class: "word shade", css: { "--w": `${Math.round(70 * mean(j))}%` }, onpointerenter: (event) => showTip(event, number(mean(j)), key.label), onpointerleave: hideTip }, key.label, " ", el("small", {}, number(mean(j), 2))))),

@@ -1,5 +1,5 @@
 // Two models side by side: translations, next tokens, and heads with their differences.
-import { shown, sides, weightsAt } from "./data.js";
+import { headsOf, shown, sides, weightsAt } from "./data.js";
 import { cellTips, clipped, diverging, el, headColour, heatmap, inHeadColour, number, scroller } from "./draw.js";
 import { headGrid, headName, kindButtons } from "./heads.js";
 import "./comparison_texts.js";
@@ -75,7 +75,7 @@ function headsCard(found, state, set) {
       cell.dataset.comparedHead = cell.dataset.head;
       cell.removeAttribute("data-head"); // so that the focus returns to this grid
     }
-    const matrix = el("div", {}, el("h3", {}, `${name}, ${headName(...chosen[i])}`), labelledMatrix(weightsAt(variant.attention[kind], ...chosen[i]), sides(data, variant, kind, false), inHeadColour(headColour(chosen[i][1], data.model.heads)), `${name}, ${headName(...chosen[i])}`));
+    const matrix = el("div", {}, el("h3", {}, `${name}, ${headName(...chosen[i])}`), labelledMatrix(weightsAt(variant.attention[kind], ...chosen[i]), sides(data, variant, kind, false), inHeadColour(headColour(chosen[i][1], headsOf(data, kind))), `${name}, ${headName(...chosen[i])}`));
     return { grid: el("div", {}, el("h3", {}, name), grid), matrix };
   });
   const reset = (part) => set({ ...part, cmpOther: null });

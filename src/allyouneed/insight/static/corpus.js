@@ -1,6 +1,6 @@
 // All heads over a corpus: a sortable table, and examples for each head. Data: see `corpus_heads.py`.
 import { focusKey, pageButtons, tokenMarks } from "./frame.js";
-import { shown } from "./data.js";
+import { headsOf, shown } from "./data.js";
 import { el, grouped, headColour, number, svg } from "./draw.js";
 import { labelled } from "./heads.js";
 import { saveButtons } from "./picture.js";
@@ -45,11 +45,11 @@ function table(data, rows, state, set) {
     el("button", { "data-sort": name, onclick: () => set({ sort: name, descending: state.sort === name ? !state.descending : !["head", "aer"].includes(name) }) }, t(name)));
   const cell = (row, name) => {
     const share = name === "aer" ? 1 - row.aer : Math.max(0, row[name] ?? 0) / most[name];
-    return el("td", { css: { background: row[name] === null ? null : `color-mix(in srgb, ${headColour(row.head, data.model.heads)} ${Math.round(38 * share)}%, transparent)` } }, row[name] === null ? "–" : number(row[name], 3));
+    return el("td", { css: { background: row[name] === null ? null : `color-mix(in srgb, ${headColour(row.head, headsOf(data, row.kind))} ${Math.round(38 * share)}%, transparent)` } }, row[name] === null ? "–" : number(row[name], 3));
   };
   return el("table", { class: "plain", id: "heads" }, el("thead", {}, el("tr", {}, top("head", "text"), COLUMNS.map((name) => top(name)))),
     el("tbody", {}, rows.map((row) => el("tr", { class: row.place === state.chosen ? "on" : null },
-      el("th", { class: "text", scope: "row" }, el("button", { "data-row": row.place, onclick: () => set({ chosen: row.place }) }, el("i", { class: "dot", css: { "--head": headColour(row.head, data.model.heads) } }), `${t(row.kind)} ${t("headShort", row.layer + 1, row.head + 1)}`)), COLUMNS.map((name) => cell(row, name))))));
+      el("th", { class: "text", scope: "row" }, el("button", { "data-row": row.place, onclick: () => set({ chosen: row.place }) }, el("i", { class: "dot", css: { "--head": headColour(row.head, headsOf(data, row.kind)) } }), `${t(row.kind)} ${t("headShort", row.layer + 1, row.head + 1)}`)), COLUMNS.map((name) => cell(row, name))))));
 }
 
 /** The strongest lines of one head in a few sentences. */
@@ -69,7 +69,7 @@ function drawn(data, row, { sentence, lines }) {
   const y = (i) => 12 + gap * (i + 0.5);
   const text = (label, x, i, anchor, next = null) => svg("text", { x, y: y(i) + 4, "text-anchor": anchor }, labelled({ label, next }, 17));
   const next = (i) => (left === inputs ? shown(target[i], i === 0) : null);
-  const colour = headColour(row.head, data.model.heads);
+  const colour = headColour(row.head, headsOf(data, row.kind));
   return el("div", { class: "card", css: { margin: 0 } }, svg("svg", { viewBox: `0 0 ${width} ${24 + gap * Math.max(left.length, right.length)}`, width, css: { "max-width": "100%" }, role: "img", "aria-label": left.join(" ").replaceAll("▁", " ") },
     lines.map(([i, j, w]) => svg("path", { d: `M${end} ${y(i)}C${end + 36} ${y(i)} ${start - 36} ${y(j)} ${start} ${y(j)}`, fill: "none", stroke: colour, "stroke-opacity": 0.1 + 0.9 * w, "stroke-width": 0.7 + 4 * w, "stroke-linecap": "round" })),
     left.map((label, i) => text(shown(label, i === (left === inputs ? 1 : 0)), end - 6, i, "end", next(i))), right.map((label, j) => text(shown(label, j === (right === inputs ? 1 : 0)), start + 6, j, "start"))));

@@ -144,13 +144,16 @@ export function spread(values, keep = () => true) {
 
 /** Layers and heads of a kind of attention. Given arrays (`view.py`) list their kinds, which may differ in both. */
 export const layersOf = (data, kind) => (data.model.kinds ? (data.model.kinds[kind]?.[0] ?? 0) : kind === "encoder" ? data.model.encoder_layers : data.model.decoder_layers);
-export const headsOf = (data, kind) => data.model.kinds?.[kind]?.[1] ?? data.model.heads;
+export const headsOf = (data, kind) => data.model.kinds?.[kind]?.[1] ?? (kind === "encoder" ? data.model.heads : data.model.decoder_heads);
+/** d_k and d_v of a kind of attention. */
+export const widthsOf = ({ model }, kind) => (kind === "encoder" ? { d_k: model.d_k, d_v: model.d_v } : { d_k: model.decoder_d_k, d_v: model.decoder_d_v });
 export const kindsOf = (data) => ["encoder", "decoder", "cross"].filter((kind) => layersOf(data, kind));
 
 /** Index of a head in `entropy` and `change`. */
 export function headIndex(data, kind, layer, head) {
-  const { encoder_layers: encoder, decoder_layers: decoder, heads } = data.model;
-  return ({ encoder: 0, decoder: encoder, cross: encoder + decoder }[kind] + layer) * heads + head;
+  const { encoder_layers: encoder, decoder_layers: decoder, heads, decoder_heads } = data.model;
+  if (kind === "encoder") return layer * heads + head;
+  return encoder * heads + (layer + (kind === "cross" ? decoder : 0)) * decoder_heads + head;
 }
 
 /** Display form of a token: byte tokens unchanged, without ▁ at the beginning of a word, with · inside a word. */
@@ -230,8 +233,13 @@ export function textOf(pieces) {
 
 export const penalised = (logP, length, alpha) => logP / ((5 + length) / 6) ** alpha;
 
-/** Component `k` of PE(pos), section 3.5: sines at even and cosines at odd components. */
-export function positionComponent(position, k, width) {
-  const angle = position / 10000 ** ((k - (k % 2)) / width);
+/** Angle by which the pair i of components turns from a position to the next: section 3.5, or tensor2tensor's. */
+export function angleOf(pair, { d_model, frequencies }) {
+  return 1 / 10000 ** (frequencies === "tensor2tensor" ? pair / Math.max(1, d_model / 2 - 1) : (2 * pair) / d_model);
+}
+
+/** Component `k` of the encoding of the token at `index`, counted from 0: sines at even and cosines at odd components. */
+export function positionComponent(index, k, model) {
+  const angle = (index + model.first_position) * angleOf(Math.floor(k / 2), model);
   return k % 2 ? Math.cos(angle) : Math.sin(angle);
 }

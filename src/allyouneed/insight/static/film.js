@@ -1,6 +1,6 @@
 // Every head over training: a film of one sentence's attention, curves, and when roles emerge. Data: `over_training.py`.
 import { focusKey, pageButtons, tokenMarks } from "./frame.js";
-import { shown } from "./data.js";
+import { headsOf, shown } from "./data.js";
 import { el, grouped, headColour, hideTip, isNarrow, number, scroller, showTip, svg } from "./draw.js";
 import { headGrid, headName, linesFigure, matrixFigure } from "./heads.js";
 import { saveButtons } from "./picture.js";
@@ -174,7 +174,7 @@ const filmMeasures = (row) => FILM_MEASURES.filter((name) => filmSeries(row, nam
 
 function filmCurves(data, chosen) {
   const others = data.heads.filter((row) => row.kind === chosen.kind && row !== chosen);
-  const colour = headColour(chosen.head, data.model.heads);
+  const colour = headColour(chosen.head, headsOf(data, chosen.kind));
   const charts = [
     filmChart(data, filmLossName(data), data.frames.map((frame) => frame.loss), [], data.chance.loss, "var(--accent)", 2),
     ...filmMeasures(chosen).map((name) => filmChart(data, t(name), filmSeries(chosen, name), others.map((row) => filmSeries(row, name)), filmChance(data.chance[chosen.kind], name), colour, name === "distance" ? 2 : 3, name === "aer" ? 1 : null)),
@@ -262,11 +262,11 @@ function filmRoles(data, state, choose, set) {
     const mark = el("i", { css: { position: "absolute", top: 0, bottom: 0, width: "1.5px", background: "var(--ink)" } });
     marks.push(mark);
     return el("div", { css: { position: "relative", height: ".8rem", "min-width": "7rem", background: "var(--wash)", "border-radius": "3px" } },
-      el("i", { css: { position: "absolute", top: 0, bottom: 0, left: `${from}%`, width: `${to - from}%`, background: headColour(each.head, data.model.heads), "border-radius": "3px" } }), mark);
+      el("i", { css: { position: "absolute", top: 0, bottom: 0, left: `${from}%`, width: `${to - from}%`, background: headColour(each.head, headsOf(data, each.kind)), "border-radius": "3px" } }), mark);
   };
   const line = (each) => el("tr", { class: each.kind === state.kind && each.layer === state.layer && each.head === state.head ? "on" : null },
     el("td", { class: "text", css: { "min-width": "7rem" } }, t(`${each.role}Long`)),
-    el("th", { class: "text", scope: "row", css: { "min-width": "8rem" } }, el("button", { "data-role": `${each.role}.${each.kind}.${each.layer}.${each.head}`, onclick: () => choose(each.kind, each.layer, each.head) }, el("i", { class: "dot", css: { "--head": headColour(each.head, data.model.heads) } }), `${t(each.kind)} ${t("headShort", each.layer + 1, each.head + 1)}`)),
+    el("th", { class: "text", scope: "row", css: { "min-width": "8rem" } }, el("button", { "data-role": `${each.role}.${each.kind}.${each.layer}.${each.head}`, onclick: () => choose(each.kind, each.layer, each.head) }, el("i", { class: "dot", css: { "--head": headColour(each.head, headsOf(data, each.kind)) } }), `${t(each.kind)} ${t("headShort", each.layer + 1, each.head + 1)}`)),
     el("td", {}, filmSpan(data, each.frame)), el("td", {}, track(each)), el("td", {}, number(each.score, 2)), el("td", {}, number(each.threshold, 2)));
   const columns = ["filmRoleColumn", "filmHeadColumn", "filmEmergesColumn", "filmWhenColumn", "filmLastScore", "filmThresholdColumn"];
   const least = el("select", { id: "least", onchange: (event) => set({ least: Number(event.target.value) }) }, FILM_LEAST.map((score) => el("option", { value: score, selected: score === state.least }, score.toFixed(1))));

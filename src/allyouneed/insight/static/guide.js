@@ -1,8 +1,9 @@
 // The guided path through section 3 of the paper, with the values of the page's sentence. A step is a picture, three
 // sentences and an equation; steps whose data is absent are left out.
-import { columnNumber, matrixAt, positionComponent, shown, sides, softmaxSteps, timesValues, weightsAt } from "./data.js";
+import { columnNumber, headsOf, matrixAt, positionComponent, shown, sides, softmaxSteps, timesValues, weightsAt, widthsOf } from "./data.js";
 import { cellTips, clipped, diverging, el, equationOf, grouped, headColour, heatmap, inHeadColour, number, scroller, svg } from "./draw.js";
 import { architecture } from "./architecture.js";
+import { embeddingFormula, scaledName } from "./formulas.js";
 import { headGrid, headName, linesFigure } from "./heads.js";
 import { scalingParts } from "./scaling.js";
 import { treeCard } from "./search.js";
@@ -12,7 +13,7 @@ import { trainedBriefly } from "./twins.js";
 
 /** The steps in the order of the paper. needs(data): whether the page has the data for the picture. */
 const GUIDE = [
-  { name: "embed", section: "3.4, 3.5", equation: "x = E[token] · √d_{model} + PE(pos)", needs: (data) => data.stages, picture: embedPicture },
+  { name: "embed", section: "3.4, 3.5", needs: (data) => data.stages, picture: embedPicture },
   { name: "project", section: "3.2", needs: (data) => data.stages, picture: projectPicture },
   { name: "attend", section: "3.2.1", equation: "Attention(Q, K, V) = softmax(Q K^T / √d_k) V", needs: (data) => data.stages, picture: attendPicture },
   { name: "why", section: "3.2.1", equation: "Var(q · k) = d_k,  Var(q · k / √d_k) = 1", needs: () => true, picture: whyPicture },
@@ -31,17 +32,30 @@ function projections({ norm, bias }) {
   return [...(norm === "post" ? [] : ["x′ = LayerNorm(x)"]), ...each].join(",  ");
 }
 
-/** The name of a step's text, which depends on the model. */
-function guideTextName({ model }, name) {
-  if (name === "embed" && model.positions !== "sinusoidal") return "embedLearnedText";
-  return name === "encode" && model.norm !== "post" ? "encodePreText" : `${name}Text`;
+/** The equation of a step, which depends on the model. */
+function guideEquation({ model }, { name, equation }) {
+  if (name === "embed") return embeddingFormula(model);
+  if (name === "project") return projections(model);
+  if (name === "decode") return t("decodeEquation");
+  return name === "encode" && model.norm !== "post" ? "x + Sublayer(LayerNorm(x))" : equation;
+}
+
+/** Whether the page's sentence shows the two summands of the first layer's input. */
+const showsSum = ({ positions, embedding_norm }) => positions === "sinusoidal" && !embedding_norm;
+
+/** The text of a step, which depends on the model. */
+function guideText(data, name) {
+  const { model } = data;
+  const values = guideValues(data, name);
+  if (name !== "embed") return t(name === "encode" && model.norm !== "post" ? "encodePreText" : `${name}Text`, ...values);
+  const parts = ["embedText", model.scaled && "embedScaled", model.positions === "sinusoidal" ? "embedSines" : "embedLearned", model.embedding_norm && "embedNormed", showsSum(model) ? "embedStrips" : "embedStrip"];
+  return parts.filter(Boolean).map((part) => t(part, ...values)).join(" ");
 }
 
 export function guideView(data, state, set) {
   const steps = GUIDE.filter((step) => step.needs(data));
   const at = Math.min(state.guide ?? 0, steps.length - 1);
-  const { name, section, equation, picture } = steps[at];
-  const prenorm = data.model.norm !== "post";
+  const { name, section, picture } = steps[at];
   const go = (to) => set({ guide: to, kind: "encoder", layer: 0, pins: [[0, state.head]] }, `#guide-${to}`);
   const leave = (tab) => set({ tab }, `#tab-${tab}`);
   return el("section", { class: "guide" },
@@ -49,8 +63,8 @@ export function guideView(data, state, set) {
     el("ol", { class: "path", "aria-label": t("guide") }, steps.map((step, i) => el("li", {}, el("button", { id: `guide-${i}`, "data-step-name": step.name, "aria-current": i === at ? "step" : null, onclick: () => go(i) }, el("span", {}, String(i + 1)), equationOf(t(`${step.name}Step`)))))),
     el("div", { class: "card", "data-guide": name },
       el("h2", {}, `${at + 1}. `, equationOf(t(`${name}Step`)), el("small", {}, t("section", section))),
-      el("p", { class: "told" }, equationOf(t(guideTextName(data, name), ...guideValues(data, name)))),
-      el("p", { class: "formula" }, equationOf(name === "decode" ? t("decodeEquation") : name === "project" ? projections(data.model) : name === "encode" && prenorm ? "x + Sublayer(LayerNorm(x))" : equation)),
+      el("p", { class: "told" }, equationOf(guideText(data, name))),
+      el("p", { class: "formula" }, equationOf(guideEquation(data, steps[at]))),
       picture(data, state, set),
       el("div", { class: "tools turn" },
         el("button", { class: "quiet", id: "guide-back", disabled: at === 0, onclick: () => go(at - 1) }, `← ${t("back")}`),
@@ -87,11 +101,11 @@ function embedPicture(data, state, set) {
   const x = matrixAt(first.residual ?? first.x);
   const sum = rowOf(x, token);
   const tokens = tokenButtons(groups, token, "guideToken", set);
-  if (data.model.positions !== "sinusoidal") return [tokens, strip("x", sum, { values: sum }, x.of)];
-  const position = sum.map((_, k) => positionComponent(token, columnNumber(x, k), data.model.d_model));
+  if (!showsSum(data.model)) return [tokens, strip("x", sum, { values: sum }, x.of)];
+  const position = sum.map((_, k) => positionComponent(token, columnNumber(x, k), data.model));
   const embedding = sum.map((value, k) => value - position[k]);
   const range = { values: [...sum, ...embedding, ...position] };
-  return [tokens, strip("E · √d_{model}", embedding, range, x.of), strip(`PE(${token})`, position, range, x.of), strip("x", sum, range, x.of),
+  return [tokens, strip(scaledName(data.model), embedding, range, x.of), strip(`PE(${token})`, position, range, x.of), strip("x", sum, range, x.of),
     el("p", { class: "note" }, t("stripNote"), " ", x.cols < x.of ? t("thinned", x.cols, x.of) : "")];
 }
 
@@ -145,12 +159,12 @@ const ATTENTIONS = ["encoder", "decoder", "cross"];
 /** The three uses of attention as small matrices with what each masks; the chosen one is enlarged below. */
 function masksPicture(data, state, set) {
   const chosen = state.guideMask ?? "decoder";
-  const head = Math.min(state.guideHead ?? 0, data.model.heads - 1);
-  const colour = headColour(head, data.model.heads);
+  const head = Math.min(state.guideHead ?? 0, data.model.heads - 1, headsOf(data, chosen) - 1);
+  const colour = headColour(head, headsOf(data, chosen));
   const off = chosen === "decoder" && state.guideUnmasked;
   const weightsOf = (kind) => {
-    if (!(kind === "decoder" && state.guideUnmasked && data.stages)) return weightsAt(data.base.attention[kind], 0, head);
-    return softmaxSteps(matrixAt(data.stages.decoder[0].scores, head), Math.sqrt(data.model.d_k), () => false).weights;
+    if (!(kind === "decoder" && state.guideUnmasked && data.stages)) return weightsAt(data.base.attention[kind], 0, Math.min(head, headsOf(data, kind) - 1));
+    return softmaxSteps(matrixAt(data.stages.decoder[0].scores, head), Math.sqrt(widthsOf(data, "decoder").d_k), () => false).weights;
   };
   const small = ATTENTIONS.filter((kind) => data.base.attention[kind]).map((kind) => el("button", { class: "place", "aria-pressed": String(kind === chosen), "data-place": kind, onclick: () => set({ guideMask: kind }) },
     el("b", {}, t(kind)), maskedMap(weightsOf(kind), colour, kind === "decoder" && !state.guideUnmasked, headName(0, head)), el("small", {}, t(`${kind}Hides`))));

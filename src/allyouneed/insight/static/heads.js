@@ -249,7 +249,7 @@ export function matrixFigure(data, variant, kind, pins, joined) {
 /** A framed heat map of one head with tooltips, and with labels if there is room for them. */
 export function smallMatrix(data, variant, kind, layer, head) {
   const { rows, cols, weights } = headMatrix(data, variant, kind, layer, head, false);
-  const colour = headColour(head, data.model.heads);
+  const colour = headColour(head, headsOf(data, kind));
   const tip = (i, j) => [number(weights.values[i * weights.cols + j], 4), ...pairNames(rows[i], cols[j])];
   const map = el("div", { class: "mat", css: { "aspect-ratio": `${weights.cols} / ${weights.rows}`, width: "100%" } }, heatmap(weights, inHeadColour(colour), { role: "img", "aria-label": headName(layer, head), ...cellTips(weights, tip) }));
   if (isNarrow() || Math.max(rows.length, cols.length) > 32) return map;

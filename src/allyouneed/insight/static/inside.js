@@ -1,6 +1,7 @@
 // What a layer has besides attention: positional encoding, embeddings, feed-forward units, the residual stream.
 import { matrixAt, positionComponent, shown } from "./data.js";
 import { clipped, diverging, el, equationOf, inHeadColour, number, scroller } from "./draw.js";
+import { embeddingFormula, scaledName } from "./formulas.js";
 import { stateName } from "./lens.js";
 import { mapFigure, positionsPart, sideButtons } from "./positions.js";
 import "./inside_texts.js";
@@ -30,9 +31,9 @@ function embeddingsPart(data, own, change) {
   const root = Math.sqrt(data.model.d_model);
   const [embedded, position] = [0, 1].map((k) => meanOfValues(of.lengths.map((row) => row[k])));
   return [
-    el("div", { class: "card" }, el("h2", {}, t("sumTitle")), el("p", { class: "told" }, equationOf(t("sumText", ...[root, embedded, embedded / root, position].map((x) => number(x, 2))))),
-      el("p", { class: "formula" }, equationOf("x = E[token] · √d_{model} + PE(pos)")), sideButtons(side, change),
-      el("div", { class: "mats" }, sumFigures(data, of, tokens, token, (i) => change({ token: i }))), lengthTable(of, tokens)),
+    el("div", { class: "card" }, el("h2", {}, t("sumTitle")), el("p", { class: "told" }, equationOf(t(data.model.scaled ? "sumText" : "sumUnscaledText", ...[root, embedded, embedded / root, position].map((x) => number(x, 2))))),
+      el("p", { class: "formula" }, equationOf(embeddingFormula(data.model))), sideButtons(side, change),
+      el("div", { class: "mats" }, sumFigures(data, of, tokens, token, (i) => change({ token: i }))), lengthTable(data.model, of, tokens)),
     el("div", { class: "card", id: "neighbours" }, el("h2", {}, t("nearTitle", tokens[token].label)), tokenChoice(tokens, token, change),
       el("table", { class: "bars" }, el("thead", {}, el("tr", {}, el("th", {}, t("lensToken")), el("th", { class: "n" }, t("cosine")), el("td", {}))),
         el("tbody", {}, of.neighbours[token].map(([piece, cosine]) => el("tr", {}, el("th", { scope: "row" }, clipped(shown(of.pieces[piece]), 22)), el("td", { class: "n" }, number(cosine)), el("td", { class: "w" }, el("span", { class: "hbar", css: { width: `${100 * Math.max(0, cosine)}%` } })))))),
@@ -43,18 +44,21 @@ function embeddingsPart(data, own, change) {
 function sumFigures(data, of, tokens, token, pick) {
   const scaled = matrixAt(of.scaled);
   const { rows, cols } = scaled;
-  const encodings = of.positions ? matrixAt(of.positions).values : scaled.values.map((_, at) => positionComponent(Math.floor(at / cols), of.columns[at % cols], data.model.d_model));
+  const encodings = of.positions ? matrixAt(of.positions).values : scaled.values.map((_, at) => positionComponent(Math.floor(at / cols), of.columns[at % cols], data.model));
   const sum = scaled.values.map((x, at) => x + encodings[at]);
   const paint = diverging({ values: [...scaled.values, ...encodings, ...sum] });
   const thin = cols < data.model.d_model ? ` · ${t("thinned", cols, data.model.d_model)}` : "";
-  return [["E · √d_{model}", scaled.values], ["PE", encodings], ["x", sum]].map(([name, values], k) =>
+  return [scaled.values, encodings, sum].map((values, k) => [summandNames(data.model)[k], values]).map(([name, values], k) =>
     mapFigure({ rows, cols, values }, { name, paint, cell: cols > 64 ? 2.6 : 5, height: 13, marked: { row: token }, pick, caption: name + thin, labels: k ? [] : tokens.map((g) => clipped(g.label, 11)),
       tip: (i, j) => [number(values[i * cols + j]), `${tokens[i].label} · ${of.columns[j]}`] }));
 }
 
-function lengthTable(of, tokens) {
+/** Names of both summands and of the sum, which is the first layer's input unless it is normalised. */
+const summandNames = (model) => [scaledName(model), "PE", model.embedding_norm ? `${scaledName(model)} + PE` : "x"];
+
+function lengthTable(model, of, tokens) {
   const largest = Math.max(...of.lengths.flat());
-  const names = ["E · √d_{model}", "PE", "x"];
+  const names = summandNames(model);
   return scroller(t("lengthsOf"), false, el("table", { class: "bars", id: "lengths" },
     el("thead", {}, el("tr", {}, el("th", {}, t("lengthsOf")), names.map((name) => [el("th", { class: "n" }, equationOf(name)), el("td", {})]))),
     el("tbody", {}, tokens.map((g, i) => el("tr", {}, el("th", { scope: "row" }, clipped(g.label, 16)), of.lengths[i].map((x) => [el("td", { class: "n" }, number(x, 2)), el("td", { class: "w narrow" }, el("span", { class: "hbar", css: { width: `${(100 * x) / largest}%` } }))]))))));

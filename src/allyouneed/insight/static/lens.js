@@ -164,5 +164,5 @@ function agreementCard(data, view) {
       el("tbody", {}, ends.map((i, k) => el("tr", {}, el("th", { scope: "row" }, shortState(states[i])), el("td", { class: "n" }, percent(here(i))), el("td", { class: "w" }, bar(here(i))),
         agreement && el("td", { class: "n" }, percent(agreement.share[k])), agreement && el("td", { class: "w" }, bar(agreement.share[k]))))))),
     agreement && el("p", { class: "note" }, `${t("lensCorpus")}: ${t("lensMany", agreement.tokens, agreement.sentences)}`),
-    el("p", { class: "note" }, t("lensReadsBack", back, columns.length), " ", t(data.model.norm === "post" ? "lensPost" : "lensPre")), el("p", { class: "note" }, t("lensLimit")));
+    el("p", { class: "note" }, t("lensReadsBack", back, columns.length), " ", t(data.model.final_norm ? "lensPre" : data.model.norm === "post" ? "lensPost" : "lensWithout")), el("p", { class: "note" }, t("lensLimit")));
 }

@@ -7,6 +7,7 @@ addTexts({
     "디코더는 위치마다 벡터 하나를 층에서 층으로 넘기고, 마지막 벡터만 예측이 됩니다. 여기서는 앞선 벡터도 모두 같은 방법으로 읽어(로짓 렌즈) 다음 토큰이 어느 층에서 나타나는지 보여 줍니다. 칸을 선택해 보세요."],
   lensPre: ["Every vector goes through the final layer norm and the pre-softmax linear, as the last one does (nostalgebraist 2020).", "모든 벡터가 마지막 벡터처럼 최종 층 정규화와 소프트맥스 앞의 선형 층을 거칩니다(nostalgebraist 2020)."],
   lensPost: ["Every vector goes straight through the pre-softmax linear: in this model, as in the paper, each sub-layer already ends with a layer norm (post-norm), so that no further norm is needed (nostalgebraist 2020).", "모든 벡터가 곧바로 소프트맥스 앞의 선형 층을 거칩니다. 이 모델은 논문처럼 하위 층마다 층 정규화로 끝나므로(post-norm) 정규화를 더할 필요가 없습니다(nostalgebraist 2020)."],
+  lensWithout: ["Every vector goes straight through the pre-softmax linear, as the last one does: this model has no final layer norm (nostalgebraist 2020).", "모든 벡터가 마지막 벡터처럼 곧바로 소프트맥스 앞의 선형 층을 거칩니다. 이 모델에는 최종 층 정규화가 없습니다(nostalgebraist 2020)."],
   lensLimit: ["Only the last layer was trained to be read this way. An earlier one may hold the answer in a form that this reading misses: if a token is absent, the model may know it nevertheless (Belrose et al. 2023).", "이렇게 읽히도록 학습된 것은 마지막 층뿐입니다. 앞의 층은 이 방법으로 읽지 못하는 형태로 답을 담고 있을 수 있으므로, 토큰이 보이지 않는다고 해서 모델이 모른다는 뜻은 아닙니다(Belrose et al. 2023)."],
   lensReadsBack: ["At {0} of {1} positions, the embedding reads back its own input token.", "위치 {1}개 중 {0}개에서 임베딩을 읽으면 입력 토큰이 그대로 나옵니다."],
   lensDecoder: ["Decoder: predictions", "디코더: 예측"], lensEncoder: ["Encoder: similar tokens", "인코더: 비슷한 토큰"],

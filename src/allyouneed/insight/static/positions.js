@@ -1,6 +1,7 @@
 // Positional encodings (section 3.5): the table, its dot products, and a shift as a rotation. Sinusoids are computed here.
-import { columnNumber, matrixAt, positionComponent } from "./data.js";
+import { angleOf, columnNumber, matrixAt, positionComponent } from "./data.js";
 import { cellTips, diverging, el, equationOf, grouped, heatmap, number, svg } from "./draw.js";
+import { exponentOf } from "./formulas.js";
 import { t } from "./texts.js";
 
 const WIDEST_MAP = 560;
@@ -17,9 +18,10 @@ export function mapFigure(matrix, { name, tip, pick, paint = diverging(matrix), 
     caption && el("figcaption", {}, equationOf(caption)));
 }
 
-/** PE of the positions 0 to length - 1 as a matrix. */
-export function sinusoidTable(length, width) {
-  return { rows: length, cols: width, of: width, values: Float64Array.from({ length: length * width }, (_, at) => positionComponent(Math.floor(at / width), at % width, width)) };
+/** PE of the first positions as a matrix. model: d_model, frequencies and first_position. */
+export function sinusoidTable(length, model) {
+  const width = model.d_model;
+  return { rows: length, cols: width, of: width, values: Float64Array.from({ length: length * width }, (_, at) => positionComponent(Math.floor(at / width), at % width, model)) };
 }
 
 /** Dot products of all rows. */
@@ -44,16 +46,14 @@ export function diagonalSpread({ rows, values }) {
 /** The hand (sine, cosine) turned by an angle: the matrix R of a shift. */
 export const turned = ([sine, cosine], angle) => [Math.cos(angle) * sine + Math.sin(angle) * cosine, Math.cos(angle) * cosine - Math.sin(angle) * sine];
 
-const angleOf = (pair, width) => 1 / 10000 ** ((2 * pair) / width); // by which a shift of one position turns the hand
-
 /** Largest difference of R_k PE(pos) and PE(pos + k) over all pairs and positions. */
-export function rotationError(table, shift) {
+export function rotationError(table, shift, model) {
   const { rows, cols, values } = table;
   let largest = 0;
   for (let k = 0; k < cols; k += 2) {
-    const angle = angleOf(k / 2, cols);
+    const angle = angleOf(k / 2, model);
     const [c, s] = [Math.cos(shift * angle), Math.sin(shift * angle)];
-    for (let at = k, pos = shift; at < rows * cols; at += cols, pos++) {
+    for (let at = k, pos = shift + model.first_position; at < rows * cols; at += cols, pos++) {
       const sine = c * values[at] + s * values[at + 1] - Math.sin(pos * angle);
       const cosine = c * values[at + 1] - s * values[at] - Math.cos(pos * angle);
       largest = Math.max(largest, Math.abs(sine), Math.abs(cosine));
@@ -62,16 +62,15 @@ export function rotationError(table, shift) {
   return largest;
 }
 
-const tables = new Map(); // by length and width: rendering again must not compute again
+const tables = new Map(); // by length: rendering again must not compute again
 
-function sinusoidFacts(length, width) {
-  const key = `${length} ${width}`;
-  if (!tables.has(key)) {
-    const table = sinusoidTable(length, width);
+function sinusoidFacts(length, model) {
+  if (!tables.has(length)) {
+    const table = sinusoidTable(length, model);
     const products = rowProducts(table);
-    tables.set(key, { table, products, spread: diagonalSpread(products) });
+    tables.set(length, { table, products, spread: diagonalSpread(products) });
   }
-  return tables.get(key);
+  return tables.get(length);
 }
 
 const slider = (id, label, low, high, value, said, set) =>
@@ -80,28 +79,31 @@ const slider = (id, label, low, high, value, said, set) =>
 export function positionsPart(data, own, change) {
   const learned = data.inside.positions;
   if (learned) return learnedPositions(learned, own, change);
-  const width = data.model.d_model;
+  const { model } = data;
+  const width = model.d_model;
   const length = own.length ?? 48;
-  const { table, products, spread } = sinusoidFacts(length, width);
-  const turns = [0, width / 2 - 1].map((pair) => (2 * Math.PI) / angleOf(pair, width));
+  const { table, products, spread } = sinusoidFacts(length, model);
+  const turns = [0, width / 2 - 1].map((pair) => (2 * Math.PI) / angleOf(pair, model));
+  const remarks = [model.frequencies === "tensor2tensor" && t("peFrequencies"), model.first_position > 0 && t("peFirst", model.first_position)];
+  const exponent = exponentOf(model);
   return [
-    el("div", { class: "card" }, el("h2", {}, t("peTitle")), el("p", { class: "told" }, t("peWhy", number(turns[0], 1), grouped(Math.round(turns[1])))),
-      el("p", { class: "formula" }, equationOf("PE(pos, 2i) = sin(pos / 10000^{2i/d})"), ",\u2003", equationOf("PE(pos, 2i+1) = cos(pos / 10000^{2i/d})"), el("small", {}, equationOf(`  d = d_{model} = ${width}`))),
+    el("div", { class: "card" }, el("h2", {}, t("peTitle")), el("p", { class: "told" }, t("peWhy", number(turns[0], 1), grouped(Math.round(turns[1]))), ...remarks.filter(Boolean).map((remark) => ` ${remark}`)),
+      el("p", { class: "formula" }, equationOf(`PE(pos, 2i) = sin(pos / 10000^{${exponent}})`), ",\u2003", equationOf(`PE(pos, 2i+1) = cos(pos / 10000^{${exponent}})`), el("small", {}, equationOf(`  d = d_{model} = ${width}`))),
       slider("pe-length", t("peLength"), 8, 128, length, String(length), (x) => change({ length: x })),
-      tableFigure(table)),
+      tableFigure(table, model.first_position)),
     el("div", { class: "card" }, el("h2", {}, t("dotTitle")), el("p", { class: "told" }, equationOf(t("dotText", width / 2, spread.toExponential(1)))),
-      el("div", { class: "mats" }, productsFigure(products), distanceChart(products))),
-    shiftCard(table, own, change)];
+      el("div", { class: "mats" }, productsFigure(products, model.first_position), distanceChart(products))),
+    shiftCard(table, model, own, change)];
 }
 
-function tableFigure(table) {
-  const tip = (i, k) => [number(table.values[i * table.cols + k]), t("pePosition", i, columnNumber(table, k))];
+function tableFigure(table, first = 0) {
+  const tip = (i, k) => [number(table.values[i * table.cols + k]), t("pePosition", first + i, columnNumber(table, k))];
   const thin = table.cols < table.of ? ` ${t("thinned", table.cols, table.of)}` : "";
   return mapFigure(table, { name: "PE", tip, height: Math.max(3, Math.min(9, 380 / table.rows)), caption: t("peMap") + thin });
 }
 
-function productsFigure(products) {
-  const tip = (i, j) => [number(products.values[i * products.cols + j], 2), `PE(${i}) · PE(${j})`, t("dotDistance", Math.abs(i - j))];
+function productsFigure(products, first = 0) {
+  const tip = (i, j) => [number(products.values[i * products.cols + j], 2), `PE(${first + i}) · PE(${first + j})`, t("dotDistance", Math.abs(i - j))];
   const cell = 300 / products.rows;
   return mapFigure(products, { name: "PE · PEᵀ", tip, cell, height: cell });
 }
@@ -122,12 +124,13 @@ function distanceChart({ rows, values }) {
 }
 
 /** One pair of dimensions as the hand of a clock: its end at PE(pos) and at PE(pos + k). */
-function shiftCard(table, own, change) {
+function shiftCard(table, model, own, change) {
   const { rows, cols: width } = table;
+  const first = model.first_position;
   const [pair, shift] = [Math.min(own.pair ?? 2, width / 2 - 1), own.shift ?? 3];
   const from = Math.min(own.from ?? 1, rows - 1);
-  const angle = angleOf(pair, width);
-  const hand = (pos) => [positionComponent(pos, 2 * pair, width), positionComponent(pos, 2 * pair + 1, width)];
+  const angle = angleOf(pair, model);
+  const hand = (index) => [positionComponent(index, 2 * pair, model), positionComponent(index, 2 * pair + 1, model)];
   const [start, moved] = [hand(from), turned(hand(from), shift * angle)];
   const [c, s] = [Math.cos(shift * angle), Math.sin(shift * angle)].map((x) => number(x));
   const minus = s.startsWith("−") ? s.slice(1) : `−${s}`;
@@ -136,21 +139,21 @@ function shiftCard(table, own, change) {
   const handLine = (end, colour, dash) => svg("line", { x1: 130, y1: 130, x2: place(end)[0], y2: place(end)[1], css: { stroke: colour, "stroke-width": 3, "stroke-dasharray": dash } });
   const degrees = number((shift * angle * 180) / Math.PI, 1);
   return el("div", { class: "card" }, el("h2", {}, t("shiftTitle")),
-    el("p", { class: "told" }, equationOf(t("shiftText", rows, width / 2, rotationError(table, shift).toExponential(1)))),
+    el("p", { class: "told" }, equationOf(t("shiftText", rows, width / 2, rotationError(table, shift, model).toExponential(1), exponentOf(model)))),
     el("div", { class: "tools" }, slider("pe-pair", t("shiftPair"), 0, width / 2 - 1, pair, String(pair), (x) => change({ pair: x })),
       slider("pe-shift", t("shiftBy"), -16, 16, shift, String(shift).replace("-", "−"), (x) => change({ shift: x })), slider("pe-from", t("shiftFrom"), 0, rows - 1, from, String(from), (x) => change({ from: x }))),
     el("div", { class: "mats" },
-      svg("svg", { class: "clock", viewBox: "0 0 260 260", role: "img", "aria-label": `PE(${from}) = ${pairText(start)}, PE(${from + shift}) = ${pairText(moved)}` },
+      svg("svg", { class: "clock", viewBox: "0 0 260 260", role: "img", "aria-label": `PE(${first + from}) = ${pairText(start)}, PE(${first + from + shift}) = ${pairText(moved)}` },
         svg("circle", { cx: 130, cy: 130, r: 100, class: "rim" }),
         Array.from({ length: Math.min(rows, 48) }, (_, pos) => svg("circle", { cx: place(hand(pos))[0], cy: place(hand(pos))[1], r: 2.4, class: "tick" })),
         handLine(start, "var(--accent)"), handLine(moved, "#e2711d", "7 4"),
         svg("text", { class: "soft", x: 236, y: 134 }, "cos"), svg("text", { class: "soft", x: 130, y: 22, "text-anchor": "middle" }, "sin")),
       el("div", {}, el("p", { class: "note" }, t("shiftTurn", number((2 * Math.PI) / angle, 1), shift, degrees)),
         el("table", { class: "bars" }, el("tbody", {},
-          el("tr", {}, el("th", { scope: "row" }, `PE(${from})`), el("td", { class: "n", "data-number": "from" }, pairText(start))),
+          el("tr", {}, el("th", { scope: "row" }, `PE(${first + from})`), el("td", { class: "n", "data-number": "from" }, pairText(start))),
           el("tr", {}, el("th", { scope: "row" }, "R", el("sub", {}, "k")), el("td", { class: "n" }, `(${c}, ${s}; ${minus}, ${c})`)),
-          el("tr", {}, el("th", { scope: "row" }, "R", el("sub", {}, "k"), ` PE(${from})`), el("td", { class: "n", "data-number": "turned" }, pairText(moved))),
-          el("tr", {}, el("th", { scope: "row" }, `PE(${from + shift})`), el("td", { class: "n", "data-number": "moved" }, pairText(hand(from + shift)))))))));
+          el("tr", {}, el("th", { scope: "row" }, "R", el("sub", {}, "k"), ` PE(${first + from})`), el("td", { class: "n", "data-number": "turned" }, pairText(moved))),
+          el("tr", {}, el("th", { scope: "row" }, `PE(${first + from + shift})`), el("td", { class: "n", "data-number": "moved" }, pairText(hand(from + shift)))))))));
 }
 
 function learnedPositions(learned, own, change) {

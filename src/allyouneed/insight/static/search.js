@@ -1,6 +1,6 @@
 // The search: the tree of the beam, the hypotheses, the decoder's attention at each step, and word alignment.
 import { forkOf } from "./attribution.js";
-import { penalised, shown, sides, textOf, weightsAt } from "./data.js";
+import { headsOf, penalised, shown, sides, textOf, weightsAt } from "./data.js";
 import { clipped, el, equationOf, hideTip, number, savePng, saveSvg, scroller, showTip, svg } from "./draw.js";
 import { t } from "./texts.js";
 
@@ -121,7 +121,7 @@ function penaltyCard(data, state, set) {
 function stepCard(data, state, set) {
   const layer = data.model.deciding_layer;
   const place = Math.min((state.step ?? data.target.tokens.length) - 1, data.target.tokens.length - 1);
-  const heads = Array.from({ length: data.model.heads }, (_, h) => weightsAt(data.base.attention.cross, layer, h));
+  const heads = Array.from({ length: headsOf(data, "cross") }, (_, h) => weightsAt(data.base.attention.cross, layer, h));
   const query = sides(data, data.base, "cross", false)[0][place];
   const weight = (j) => heads.reduce((sum, h) => sum + h.values[place * h.cols + j], 0) / heads.length;
   const target = data.target.tokens.map((token, i) => el("button", { class: i === place ? "word on" : "word", "aria-pressed": String(i === place), css: { color: i > place ? "var(--soft)" : null, cursor: "pointer" }, "data-step": i + 1, onclick: () => set({ step: i + 1 }) }, shown(token, i === 0)));

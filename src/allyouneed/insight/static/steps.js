@@ -1,5 +1,5 @@
 // The computation of one head, from input to output, with the sentence's values; scale and mask can be switched.
-import { columnNumber, headIndex, layersOf, matrixAt, productSpread, rowStatistics, sides, softmaxSteps, spread, timesValues } from "./data.js";
+import { columnNumber, headIndex, headsOf, layersOf, matrixAt, productSpread, rowStatistics, sides, softmaxSteps, spread, timesValues, widthsOf } from "./data.js";
 import { cellTips, clipped, diverging, el, equationOf, headColour, heatmap, inHeadColour, number, scroller } from "./draw.js";
 import { aboutTo, kindButtons, pairNames } from "./heads.js";
 import { scalingExperiment } from "./scaling.js";
@@ -21,7 +21,7 @@ export function stepsView(data, state, set) {
   section.append(
     el("div", { class: "tools" }, kindButtons(state, set),
       choice("layer", state.layer, layersOf(data, state.kind), (layer) => set({ layer, pins: [[layer, state.head]] })),
-      choice("head", state.head, data.model.heads, (h) => set({ head: h, pins: [[state.layer, h]] }))),
+      choice("head", state.head, headsOf(data, state.kind), (h) => set({ head: h, pins: [[state.layer, h]] }))),
     el("div", { class: "trail" },
       el("label", { class: "range" }, t("query"), el("select", { id: "choose-query", onchange: (e) => set({ query: Number(e.target.value) }) }, options(rows, query))),
       el("label", { class: "range" }, t("key"), el("select", { id: "choose-key", onchange: (e) => set({ key: Number(e.target.value) }) }, options(cols, key))),
@@ -39,7 +39,7 @@ function headNumbers(data, state) {
   const packed = data.stages[kind][layer];
   const [rows, cols] = sides(data, data.base, kind, false);
   const scores = matrixAt(packed.scores, head);
-  const root = Math.sqrt(data.model.d_k);
+  const root = Math.sqrt(widthsOf(data, kind).d_k);
   const hides = kind === "decoder";
   const hidden = hides && local.mask ? (i, j) => j > i : () => false;
   const divisor = (local.scale ? root : 1) * local.temperature;
@@ -52,7 +52,7 @@ function headNumbers(data, state) {
   const masked = { ...scaled, values: scaled.values.map((x, at) => (hidden(Math.floor(at / scaled.cols), at % scaled.cols) ? -Infinity : x)) };
   return {
     packed, rows, cols, scores, scaled, masked, weights, values, hidden, hides, divisor, root, query, key, local, head,
-    counter: softmaxSteps(scores, other, hidden).weights, colour: headColour(head, data.model.heads),
+    counter: softmaxSteps(scores, other, hidden).weights, colour: headColour(head, headsOf(data, kind)),
     queries: matrixAt(packed.queries, head), keys: matrixAt(packed.keys, head), out: timesValues(weights, values),
   };
 }
@@ -71,7 +71,9 @@ function trail({ scores, scaled, weights, query, key, hidden, local, root }) {
 function stages(data, state, set, head) {
   const { kind, local } = state;
   const { packed, rows, cols, query, key, colour, root } = head;
-  const { d_k, d_v, d_model, heads, norm } = data.model;
+  const { d_model, norm } = data.model;
+  const { d_k, d_v } = widthsOf(data, kind);
+  const heads = headsOf(data, kind);
   const pick = (i, j) => set({ query: i, key: j });
   const [n, m] = [rows.length, cols.length];
   const vectors = (packedMatrix, labels, marked, name, index = 0, rowPick) => {

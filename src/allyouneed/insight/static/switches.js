@@ -1,5 +1,5 @@
 // Switches of the whole model: translation, predictions, attention and entropy before and after a change.
-import { headIndex, layersOf, shown } from "./data.js";
+import { headIndex, headsOf, layersOf, shown } from "./data.js";
 import { clipped, el, headColour, hideTip, isNarrow, number, scroller, showTip, svg } from "./draw.js";
 import { effectSummary, effectsCard, scaleCard } from "./effects.js";
 import { headGrid, headName, kindButtons, smallMatrix } from "./heads.js";
@@ -66,7 +66,7 @@ function offGrid(data, state, switches, set, turn) {
     const known = data.variants[`off=${kind}.${layer}.${head}`];
     return known?.predictions ? data.base.predictions.log_p - known.predictions.log_p : NaN;
   };
-  const { heads } = data.model;
+  const heads = headsOf(data, kind);
   const layers = layersOf(data, kind);
   const losses = Array.from({ length: layers * heads }, (_, i) => loss(Math.floor(i / heads), i % heads));
   const most = Math.max(0.05, ...losses.filter(Number.isFinite));
@@ -187,9 +187,9 @@ function lanes(data, valuesOf, most, unit) {
   all.forEach(([kind, layer], i) => {
     const y = top + lane * (i + 0.5);
     drawing.append(svg("text", { class: "soft", x: left - 12, y: y + 4, "text-anchor": "end" }, `${t(kind)} ${layer + 1}`));
-    for (let head = 0; head < data.model.heads; head++) {
+    for (let head = 0; head < headsOf(data, kind); head++) {
       const [a, b] = valuesOf(headIndex(data, kind, layer, head));
-      const colour = headColour(head, data.model.heads);
+      const colour = headColour(head, headsOf(data, kind));
       const tip = { onpointerenter: (e) => showTip(e, headName(layer, head), a === b ? number(a) : `${number(a)} → ${number(b)}`), onpointerleave: hideTip };
       if (a !== b) drawing.append(svg("line", { x1: x(a), x2: x(b), y1: y, y2: y, stroke: colour, "stroke-opacity": 0.3, "stroke-width": 2 }), svg("circle", { cx: x(a), cy: y, r: 3, fill: "var(--card)", stroke: colour, "stroke-width": 1.2 }));
       drawing.append(svg("circle", { cx: x(b), cy: y, r: 4.2, fill: colour, "fill-opacity": 0.85, ...tip }));

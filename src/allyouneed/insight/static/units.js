@@ -1,6 +1,7 @@
 // Feed-forward units (equation 2): activations, the tokens that excite a unit, and the tokens that it writes.
 import { matrixAt, shown, sides } from "./data.js";
 import { clipped, el, equationOf, inHeadColour, number, scroller } from "./draw.js";
+import { activationName, feedForwardFormula } from "./formulas.js";
 import { mapFigure } from "./positions.js";
 import { t } from "./texts.js";
 
@@ -11,8 +12,9 @@ export const stackButtons = (stack, change) =>
   el("div", { class: "seg" }, ["encoder", "decoder"].map((each) => el("button", { id: `stack-${each}`, "aria-pressed": String(each === stack), onclick: () => change({ stack: each, layer: 0, unit: null, token: null }) }, t(each === "encoder" ? "ofEncoder" : "ofDecoder"))));
 
 export function unitsPart(data, own, change) {
-  const { units, d_ff, relu } = data.inside;
+  const { units, relu } = data.inside;
   const stack = own.stack ?? "encoder";
+  const d_ff = data.inside.d_ff[stack];
   const layer = Math.min(own.layer ?? 0, units[stack].length - 1);
   const of = units[stack][layer];
   const tokens = stackTokens(data, stack);
@@ -23,8 +25,8 @@ export function unitsPart(data, own, change) {
   const shade = inHeadColour("#e2711d");
   const tip = (i, j) => [number(added.values[i * h.cols + j]), `${tokens[i].label} · ${t("ffUnits")} ${of.units[j]}`, `${t("activation")} ${number(h.values[i * h.cols + j])}`];
   return [
-    el("div", { class: "card" }, el("h2", {}, t("ffTitle", d_ff)), el("p", { class: "told" }, equationOf(t("ffText", d_ff, of.units.length)), relu ? "" : " " + t("ffSwish")),
-      el("p", { class: "formula" }, equationOf(relu ? "FFN(x) = max(0, x W_1 + b_1) W_2 + b_2" : "FFN(x) = swish(x W_1 + b_1) W_2 + b_2")),
+    el("div", { class: "card" }, el("h2", {}, t("ffTitle", d_ff)), el("p", { class: "told" }, equationOf(t("ffText", d_ff, of.units.length)), relu ? "" : " " + t("ffOther", activationName(data.model))),
+      el("p", { class: "formula" }, equationOf(feedForwardFormula(data.model))),
       el("div", { class: "tools" }, stackButtons(stack, change),
         el("label", { class: "range" }, t("layer"), el("select", { id: "unit-layer", onchange: (event) => change({ layer: Number(event.target.value), unit: null }) }, units[stack].map((_, i) => el("option", { value: i, selected: i === layer }, String(i + 1)))))),
       scroller(t("ffUnits"), false, mapFigure(added, { name: t("ffTitle", d_ff), tip, pick: (_, j) => change({ unit: j }), paint: { ...shade, alpha: (x) => shade.alpha(x / largest) }, cell: 18, height: 16, labels: tokens.map((g) => clipped(g.label, 11)), names: of.units.map(String), marked: { col: at } })),
@@ -65,7 +67,7 @@ function activeCard(data) {
   const rows = ["encoder", "decoder"].flatMap((stack) => units[stack].map((of, i) => ({ name: `${t(stack === "encoder" ? "ofEncoder" : "ofDecoder")} ${i + 1}`, of, here: mean(of.active) })));
   const percent = (share) => `${(100 * share).toFixed(1)} %`;
   const bar = (share) => el("span", { class: "hbar", css: { width: `${100 * share}%` } });
-  return el("div", { class: "card" }, el("h2", {}, t("ffActive")), el("p", { class: "told" }, t(relu ? "ffActiveText" : "ffActiveSwish")),
+  return el("div", { class: "card" }, el("h2", {}, t("ffActive")), el("p", { class: "told" }, t(relu ? "ffActiveText" : "ffActiveOther")),
     scroller(t("ffActive"), false, el("table", { class: "bars", id: "active-units" },
       el("thead", {}, el("tr", {}, el("td", {}), el("th", { class: "n" }, t("ffHere")), el("td", {}), el("th", { class: "n" }, t("ffNever")),
         examples && [el("th", { class: "n" }, t("ffOver", examples.count)), el("td", {}), el("th", { class: "n" }, t("ffNever"))])),

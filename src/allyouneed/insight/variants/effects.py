@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from allyouneed.config import ModelConfig
 from allyouneed.data.batches import pad
 from allyouneed.data.files.formats import read_pairs
 from allyouneed.data.files.selection import AnyColumns
@@ -134,8 +133,8 @@ def effects_data(translator: Translator, text: EffectText) -> dict[str, Any] | N
 def affordable(model: Transformer, pairs: Sequence[EffectPair]) -> int:
     """Estimate how many of the pairs can be measured within the budget of arithmetic, at least `_FEWEST`."""
     config, count, spent = model.config, 0, 0.0
-    encoder, decoder = _layer_products(config, 1) * config.encoder_layers, _layer_products(config, 2)
-    decoder = decoder * config.decoder_layers + config.d_model * model.output.out_features
+    encoder, decoder = config.encoder.count_weights(config.d_model, 1), config.decoder.count_weights(config.d_model, 2)
+    decoder += config.d_model * model.output.out_features
     for pair in pairs:
         source, target = len(pair.source), len(pair.reference)
         one = source * encoder + 2 * target * decoder
@@ -145,12 +144,6 @@ def affordable(model: Transformer, pairs: Sequence[EffectPair]) -> int:
             break
         count += 1
     return count
-
-
-def _layer_products(config: ModelConfig, attentions: int) -> int:
-    """Count the multiplications of a layer per token, without the scores."""
-    projections = config.num_heads * 2 * (config.key_size + config.value_size)
-    return config.d_model * (attentions * projections + 2 * config.d_ff)
 
 
 class _Measured(NamedTuple):

@@ -73,7 +73,7 @@ def gradient_norms(
                 kept += gradient
             total += float(loss.detach())
     return [
-        norm for i in range(len(attentions)) for norm in _head_norms(model, *sums[2 * i : 2 * i + 2])
+        norm for i, each in enumerate(attentions) for norm in _head_norms(each.num_heads, *sums[2 * i : 2 * i + 2])
     ], total / tokens
 
 
@@ -91,9 +91,8 @@ def _attentions(model: Transformer) -> list[MultiHeadAttention]:
     return [*encoder, *decoder, *(layer.cross_attention for layer in model.decoder.layers)]
 
 
-def _head_norms(model: Transformer, *gradients: Tensor) -> list[float]:
+def _head_norms(heads: int, *gradients: Tensor) -> list[float]:
     """Split the rows of the matrices [heads · d_k, d_model] by head."""
-    heads = model.config.num_heads
     squares = sum((gradient.reshape(heads, -1) ** 2).sum(dim=1) for gradient in gradients)
     return [math.sqrt(x) for x in squares.tolist()] if isinstance(squares, Tensor) else []
 

@@ -6,7 +6,6 @@ not what a model trained without the part would learn; `allyouneed paper questio
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from allyouneed.errors import UserError
 from allyouneed.model.cache import DecoderCache
-from allyouneed.model.probe import KINDS, Interventions, Probe
+from allyouneed.model.probe import KINDS, Interventions, Probe, stack_sizes
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.search import Model
 
@@ -101,10 +100,8 @@ def _is_head(value: list[Any], heads: Mapping[Head, Head]) -> bool:
 
 def all_heads(model: Transformer) -> list[Head]:
     """List all heads of a model, ordered by kind (as in `KINDS`), layer and head."""
-    layers = {"encoder": len(model.encoder.layers), "decoder": len(model.decoder.layers)}
-    layers["cross"] = layers["decoder"]
-    heads = range(model.config.num_heads)
-    return [(kind, layer, head) for kind in KINDS for layer in range(layers[kind]) for head in heads]
+    sizes = {kind: stack_sizes(model.config, kind) for kind in KINDS}
+    return [(kind, layer, head) for kind, of in sizes.items() for layer in range(of.layers) for head in range(of.heads)]
 
 
 def single_switches(model: Transformer) -> list[Switches]:
@@ -130,10 +127,10 @@ def interventions(model: Transformer, *switches: Switches) -> Interventions:
     unmasked |= set() if first.padding_mask else {"encoder", "cross"}
     silent = {}
     for site in dict.fromkeys((kind, layer) for each in switches for kind, layer, _ in sorted(each.off)):
-        heads = [[(*site, head) in each.off for head in range(model.config.num_heads)] for each in switches]
+        numbers = range(stack_sizes(model.config, site[0]).heads)
+        heads = [[(*site, head) in each.off for head in numbers] for each in switches]
         silent[site] = torch.tensor(heads, device=model.output.weight.device)
-    divisor = (math.sqrt(model.config.key_size) if first.scale else 1.0) * first.temperature
-    return Interventions(divisor, frozenset(unmasked), silent, first.positions)
+    return Interventions(first.scale, first.temperature, frozenset(unmasked), silent, first.positions)
 
 
 def searchable(model: Transformer, switches: Sequence[Switches]) -> Model:

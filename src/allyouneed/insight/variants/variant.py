@@ -275,7 +275,7 @@ def _unmasked(attention: dict[str, np.ndarray], source: int, switches: Switches)
     if not switches.future_mask:
         return _round(np.triu(attention["decoder"], 1).sum(axis=-1).mean())
     hidden = [attention[kind][:, :, :rows, source:] for kind, rows in (("encoder", source), ("cross", None))]
-    return _round(np.concatenate([x.sum(axis=-1).mean(axis=-1) for x in hidden]).mean())
+    return _round(np.concatenate([x.sum(axis=-1).mean(axis=-1).ravel() for x in hidden]).mean())
 
 
 def _round(p: float) -> float:
