@@ -1,4 +1,4 @@
-"""Conversion of bundles to CTranslate2, Marian and Argos, and import from Marian."""
+"""Models of other systems: what they are, import as a bundle, and export of bundles."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from typing import TYPE_CHECKING
 from allyouneed import lazy
 
 if TYPE_CHECKING:
-    from allyouneed.exchange.argos import argos_translator, export_argos
-    from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctranslate2
+    from allyouneed.exchange.argos import argos_translator, check_argos, export_argos
+    from allyouneed.exchange.ctranslate2 import check_ctranslate2, ctranslate2_translator, export_ctranslate2
+    from allyouneed.exchange.description import describe_model
     from allyouneed.exchange.exporter import export_bundle
     from allyouneed.exchange.importer import import_bundle
-    from allyouneed.exchange.marian import export_marian
+    from allyouneed.exchange.marian import check_marian, export_marian
     from allyouneed.exchange.marian_import import import_marian
     from allyouneed.exchange.marian_inference import largest_logit_difference, marian_translator
-    from allyouneed.exchange.marian_native.export import export_marian_native
+    from allyouneed.exchange.marian_native.export import check_marian_native, export_marian_native
     from allyouneed.exchange.verification import verify_checksums
 
 __all__ = [
     "argos_translator",
+    "check_argos",
+    "check_ctranslate2",
+    "check_marian",
+    "check_marian_native",
     "ctranslate2_translator",
+    "describe_model",
     "export_argos",
     "export_bundle",
     "export_ctranslate2",
@@ -34,7 +40,12 @@ __all__ = [
 
 _MODULES = {
     "argos_translator": "allyouneed.exchange.argos",
+    "check_argos": "allyouneed.exchange.argos",
+    "check_ctranslate2": "allyouneed.exchange.ctranslate2",
+    "check_marian": "allyouneed.exchange.marian",
+    "check_marian_native": "allyouneed.exchange.marian_native.export",
     "ctranslate2_translator": "allyouneed.exchange.ctranslate2",
+    "describe_model": "allyouneed.exchange.description",
     "export_argos": "allyouneed.exchange.argos",
     "export_bundle": "allyouneed.exchange.exporter",
     "export_ctranslate2": "allyouneed.exchange.ctranslate2",

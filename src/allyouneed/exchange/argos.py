@@ -12,7 +12,7 @@ import sentencepiece
 from allyouneed.bundle import Bundle
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator
-from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctranslate2
+from allyouneed.exchange.ctranslate2 import check_ctranslate2, ctranslate2_translator, export_ctranslate2
 from allyouneed.files import new_folder, to_json
 from allyouneed.languages import language_name
 
@@ -35,8 +35,7 @@ def export_argos(bundle: Bundle, folder: Path, quantization: str | None = None) 
     Raises:
         UserError: If the model is multilingual, or see `export_ctranslate2`.
     """
-    if bundle.directions:
-        raise UserError("an Argos package has one direction, this model several. Export it as ctranslate2 or marian.")
+    check_argos(bundle)
     with new_folder(folder) as unfinished, tempfile.TemporaryDirectory() as temporary:
         model = Path(temporary) / "model"
         export_ctranslate2(bundle, model, quantization)
@@ -50,6 +49,18 @@ def export_argos(bundle: Bundle, folder: Path, quantization: str | None = None) 
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 package.writestr(entry, content)
     return folder / _package_name(bundle)
+
+
+def check_argos(bundle: Bundle) -> None:
+    """Refuse what a package cannot contain.
+
+    Raises:
+        UserError: If it cannot be exported.
+    """
+    if bundle.directions:
+        raise UserError("an Argos package has one direction, this model several. Export it as ctranslate2 or marian.")
+    check_ctranslate2(bundle)
+    _ = bundle.tokenizer.model  # Argos splits text by SentencePiece alone
 
 
 def argos_translator(folder: Path, bundle: Bundle) -> TokenTranslator:

@@ -1,4 +1,4 @@
-"""The commands `allyouneed export`, `import` and `check`."""
+"""The commands `allyouneed export`, `import`, `info` and `check`."""
 
 from __future__ import annotations
 
@@ -81,6 +81,20 @@ def import_(
     Example: allyouneed import marian opus-mt-de-en RUN
     """
     say(exchange.import_bundle(format, paths[:-1], paths[-1], source, target))
+
+
+@app.command()
+def info(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder or file of a model, whoever made it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell what a model is.
+
+    System, languages, sizes, what differs from the paper's model, licence, and the formats that it can be exported to.
+
+    Example: allyouneed info MODEL
+    """
+    print(exchange.describe_model(model, as_json))
 
 
 @app.command()

@@ -104,6 +104,17 @@ def ctranslate2_translator(
     return translate
 
 
+def check_ctranslate2(bundle: Bundle) -> None:
+    """Refuse heads that the format cannot represent.
+
+    Raises:
+        UserError: If it cannot be exported.
+    """
+    config = bundle.config.model
+    for sizes in (config.encoder, config.decoder):
+        head_width(config.d_model, sizes)
+
+
 def build_spec(bundle: Bundle) -> Any:
     """Build CTranslate2's specification of a bundle, with its weights.
 

@@ -78,6 +78,20 @@ def export_bundle(
     return bool(quantization) or all(agreement.is_complete for agreement in agreements)
 
 
+def refusal(bundle: Bundle, format: str) -> str | None:
+    """Return why a bundle cannot be exported to a format; None if it can.
+
+    Args:
+        bundle: The bundle; its weights are not converted.
+        format: One of `FORMATS`.
+    """
+    try:
+        getattr(exchange, f"check_{format.replace('-', '_')}")(bundle)
+    except UserError as error:
+        return str(error)
+    return None
+
+
 def _export(bundle: Bundle, format: str, folder: Path, quantization: str | None) -> TokenTranslator | None:
     """Write the folder and load the exported model; None if the other system is not installed."""
     if format == "ctranslate2":

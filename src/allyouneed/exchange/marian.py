@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from allyouneed.bundle import Bundle, weights_of
-from allyouneed.config import ModelConfig
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK
 from allyouneed.data.tokens.vocabulary import ADDED, AnyTokenizer, Vocabulary, VocabularyTokenizer
 from allyouneed.errors import UserError
@@ -35,9 +34,8 @@ def export_marian(bundle: Bundle, folder: Path) -> None:
     Raises:
         UserError: If the model has norms, positions or heads that Marian does not support, or if the folder has files.
     """
-    model = bundle.config.model
-    _refuse_unsupported(model)
-    tokenizer = bundle.tokenizer
+    check_marian(bundle)
+    model, tokenizer = bundle.config.model, bundle.tokenizer
     source, target = vocabulary_of(tokenizer), vocabulary_of(tokenizer.target)
     tensors, config = to_marian(weights_of(bundle.model), model, source, target), _config(bundle, source, target)
     if model.sinusoid_frequencies != "paper" or model.first_position:
@@ -58,8 +56,13 @@ def export_marian(bundle: Bundle, folder: Path) -> None:
             (unfinished / name).write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
-def _refuse_unsupported(model: ModelConfig) -> None:
-    """Refuse what `MarianMTModel` computes otherwise, whatever its settings."""
+def check_marian(bundle: Bundle) -> None:
+    """Refuse what `MarianMTModel` computes otherwise, whatever its settings.
+
+    Raises:
+        UserError: If it cannot be exported.
+    """
+    model = bundle.config.model
     for setting, value in _REQUIRED.items():
         if getattr(model, setting) != value:
             raise UserError(

@@ -13,7 +13,6 @@ import numpy as np
 from torch import Tensor
 
 from allyouneed.bundle import Bundle
-from allyouneed.config import ModelConfig
 from allyouneed.errors import UserError
 from allyouneed.exchange.marian_native.export_weights import marian_config, to_new_transformer
 from allyouneed.exchange.marian_native.names import MODEL_SETTINGS
@@ -37,7 +36,7 @@ def export_marian_native(bundle: Bundle, folder: Path) -> None:
     Raises:
         UserError: If Marian computes no such model, or if the folder has files.
     """
-    _refuse_unsupported(bundle.config.model)
+    check_marian_native(bundle)
     source, target = native_vocabulary(bundle.tokenizer), native_vocabulary(bundle.tokenizer.target)
     positions = _positions(bundle)
     tensors = to_new_transformer(bundle, source, target, positions)
@@ -51,8 +50,13 @@ def export_marian_native(bundle: Bundle, folder: Path) -> None:
         (unfinished / DECODER).write_text(_yaml(decoder), encoding="utf-8")
 
 
-def _refuse_unsupported(config: ModelConfig) -> None:
-    """Refuse what Marian computes otherwise, whatever its options."""
+def check_marian_native(bundle: Bundle) -> None:
+    """Refuse what Marian computes otherwise, whatever its options.
+
+    Raises:
+        UserError: If it cannot be exported.
+    """
+    config = bundle.config.model
     if config.activation not in _ACTIVATIONS:
         raise UserError(
             f"model.activation = {config.activation}: Marian computes only {', '.join(_ACTIVATIONS)}. Export to "

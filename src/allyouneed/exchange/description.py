@@ -1,0 +1,145 @@
+"""`allyouneed info`: what a model is, whoever made it, and what it can be turned into."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from allyouneed.bundle import Bundle, load_bundle
+from allyouneed.config import ModelConfig
+from allyouneed.errors import UserError
+from allyouneed.exchange.exporter import FORMATS as EXPORTS
+from allyouneed.exchange.exporter import refusal
+from allyouneed.exchange.formats import FORMATS
+from allyouneed.exchange.identity import OURS, Identity, identify
+from allyouneed.exchange.model_languages import UNKNOWN, UnknownLanguages
+from allyouneed.files import json_line
+from allyouneed.terminal import program
+
+_SIZES = ("d_model", "d_ff", "decoder_d_ff", "num_heads", "decoder_heads", "encoder_layers", "decoder_layers")
+_NO_DIFFERENCE = (*_SIZES, "max_positions", "dropout")  # said as sizes, or of training only
+_FP32 = 4  # bytes
+_LICENCE_FILES = ("README.md", "LICENSE", "LICENCE", "LICENSE.txt", "LICENCE.txt", "COPYING")
+_MOST_LICENCE = 1 << 16  # characters of a file in which a licence is looked for
+_HEAD = re.compile(r"\A---\s*\n(.*?)^---", re.MULTILINE | re.DOTALL)  # of a model card
+_FIELD = re.compile(r"^licen[sc]e:[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
+
+
+def describe_model(path: Path, as_json: bool = False) -> str:
+    """Describe a folder or file of any system.
+
+    Args:
+        path: The folder or file.
+        as_json: Return a JSON object instead of text.
+
+    Returns:
+        The description, without a final newline.
+
+    Raises:
+        UserError: If the path does not exist, is not recognised, or is a damaged RUN.
+    """
+    identity = identify(path)
+    facts: dict[str, Any] = {"model": str(path), "is": identity.title, "system": identity.system or None}
+    if licence := _licence(identity.model):
+        facts["licence"] = licence
+    try:
+        facts |= _facts(_load(identity))
+    except UserError as error:
+        if identity.system == OURS:
+            raise
+        facts["cannot be imported"] = str(error)
+    if as_json:
+        return json_line(facts, indent=1)
+    return "\n".join(_lines(facts))
+
+
+def _load(identity: Identity) -> Bundle:
+    """Load a RUN, or import a model into a temporary folder."""
+    if identity.system == OURS:
+        return load_bundle(identity.model)
+    if identity.system not in FORMATS:
+        raise UserError(f"{identity.model}: there is no reader for {identity.title}.")
+    read = FORMATS[identity.system].load()
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            return read([identity.model], Path(temporary) / "run", None)
+        except UnknownLanguages:
+            return read([identity.model], Path(temporary) / "unknown", UNKNOWN)
+
+
+def _facts(bundle: Bundle) -> dict[str, Any]:
+    model, tokenizer = bundle.config.model, bundle.tokenizer
+    return {
+        "languages": None if bundle.languages == UNKNOWN else bundle.title,
+        "layers": [model.encoder_layers, model.decoder_layers],
+        "d_model": model.d_model,
+        "d_ff": [model.encoder.d_ff, model.decoder.d_ff],
+        "heads": [model.encoder.heads, model.decoder.heads],
+        "parameters": bundle.model.num_parameters(),
+        "vocabulary": [len(tokenizer)] if tokenizer.shared else [len(tokenizer), len(tokenizer.target)],
+        "longest source": bundle.longest_source,
+        "beam size": bundle.config.search.beam_size,
+        "differs from the paper": dict(_differences(model)),
+        "can become": {name: refusal(bundle, name) or True for name in EXPORTS},
+    }
+
+
+def _differences(model: ModelConfig) -> Iterator[tuple[str, Any]]:
+    """Yield the settings, other than sizes, in which a model differs from the paper's."""
+    for name, field in ModelConfig.model_fields.items():
+        value = getattr(model, name)
+        if name not in _NO_DIFFERENCE and value != field.default:
+            yield name, value
+
+
+def _licence(model: Path) -> str | None:
+    """Find the licence that a model card states, or else the first line of a licence's text."""
+    folder = model if model.is_dir() else model.parent
+    for name in _LICENCE_FILES:
+        with suppress(OSError, UnicodeDecodeError), (folder / name).open(encoding="utf-8") as file:
+            text = file.read(_MOST_LICENCE)
+            if name.endswith(".md"):
+                head = _HEAD.match(text)
+                if head and (found := _FIELD.search(head[1])):
+                    return f"{found[1].strip()} ({name})"
+            elif first := next((line.strip() for line in text.splitlines() if line.strip()), None):
+                return f"{first} ({name})"
+    return None
+
+
+def _lines(facts: dict[str, Any]) -> Iterator[str]:
+    """Write the facts for a terminal."""
+    yield f"{facts['model']}: {facts['is']}"
+    rows = dict(_rows(facts))
+    width = max(map(len, rows), default=0)
+    for name, value in rows.items():
+        yield f"  {name.ljust(width)}  {value}"
+
+
+def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if "layers" in facts:
+        sizes = f"d_model {facts['d_model']:,}, d_ff {_both(facts['d_ff'])}, {_both(facts['heads'])} heads"
+        vocabulary = " + ".join(f"{size:,}" for size in facts["vocabulary"])
+        yield "languages", facts["languages"] or "not named"
+        yield "architecture", f"{' + '.join(map(str, facts['layers']))} layers, {sizes}"
+        yield "parameters", f"{facts['parameters']:,}: {facts['parameters'] * _FP32 / 1e6:,.1f} MB in fp32"
+        yield "vocabulary", f"{vocabulary} tokens{', one vocabulary for both sides' * (len(facts['vocabulary']) == 1)}"
+        different = ", ".join(f"{name} = {value}" for name, value in facts["differs from the paper"].items())
+        yield "other than in the paper", different or "nothing but sizes"
+    yield "licence", facts.get("licence", "not stated")
+    if "cannot be imported" in facts:
+        yield "cannot be imported", facts["cannot be imported"]
+    elif facts["system"] != OURS:
+        yield "import it with", f"{program()} import {facts['system']} {shlex.quote(facts['model'])} RUN"
+    for name, answer in facts.get("can become", {}).items():
+        yield f"export to {name}", "yes" if answer is True else f"no: {answer}"
+
+
+def _both(sizes: list[int]) -> str:
+    """Write a size of encoder and decoder, once if they are equal."""
+    return " and ".join(f"{size:,}" for size in dict.fromkeys(sizes))

@@ -1,0 +1,75 @@
+"""`allyouneed info`: facts about our own and other systems' models, and about what cannot be imported."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from allyouneed.bundle import load_bundle
+from allyouneed.exchange import export_bundle
+from allyouneed.exchange.description import describe_model
+from allyouneed.exchange.exporter import FORMATS, refusal
+from tests.compat import POST_NORM, PRE_NORM
+from tests.exchange.opus import write_marian
+
+
+def described(path):
+    return json.loads(describe_model(path, as_json=True))
+
+
+def test_a_bundle():
+    bundle = load_bundle(PRE_NORM)
+    facts = described(PRE_NORM)
+    assert (facts["is"], facts["system"]) == ("a bundle", "allyouneed")
+    assert facts["parameters"] == sum(each.numel() for each in bundle.model.parameters())
+    assert facts["vocabulary"] == [len(bundle.tokenizer)]
+    assert facts["differs from the paper"]["norm"] == "pre"
+    assert facts["can become"]["ctranslate2"] is True
+    assert "Marian supports only post" in facts["can become"]["marian"]
+    text = describe_model(PRE_NORM)
+    assert f"parameters               {facts['parameters']:,}" in text
+    assert "export to marian-native  yes" in text
+
+
+@pytest.mark.parametrize("path", [PRE_NORM, POST_NORM])
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_it_says_of_exports_is_true(path, format, tmp_path):
+    reason = refusal(load_bundle(path), format)
+    if reason is None:
+        export_bundle(path, format, tmp_path / "out", print_line=lambda _: None)
+    else:
+        with pytest.raises(Exception, match=reason.split(":")[0]):
+            export_bundle(path, format, tmp_path / "out")
+
+
+def test_a_marian_folder_with_a_licence(tmp_path):
+    write_marian(tmp_path / "opus")
+    (tmp_path / "opus" / "README.md").write_text("---\nlanguage: de\nlicense: cc-by-4.0\n---\nlicense: none\n")
+    facts = described(tmp_path / "opus")
+    assert facts["is"] == "a Marian model in the format of Hugging Face"
+    assert (facts["languages"], facts["licence"]) == ("de → en", "cc-by-4.0 (README.md)")
+    assert facts["differs from the paper"]["activation"] == "swish"
+    assert "import it with" in describe_model(tmp_path / "opus")
+    assert list(tmp_path.iterdir()) == [tmp_path / "opus"]
+
+
+def test_without_languages_and_damaged(tmp_path):
+    write_marian(tmp_path / "opus")
+    (tmp_path / "opus" / "tokenizer_config.json").write_text("{}")
+    assert described(tmp_path / "opus")["languages"] is None
+    assert "languages                not named" in describe_model(tmp_path / "opus")
+    (tmp_path / "opus" / "source.spm").unlink()
+    facts = described(tmp_path / "opus")
+    assert "source.spm: missing" in facts["cannot be imported"]
+    assert "can become" not in facts
+
+
+def test_the_command(command, tmp_path):
+    code, out, error = command("info", POST_NORM)
+    assert (code, error) == (0, "")
+    assert out.startswith(f"{POST_NORM}: a bundle\n")
+    (tmp_path / "text").write_text("Ein Hund rennt.")
+    code, out, error = command("info", tmp_path / "text")
+    assert (code, out) == (2, "")
+    assert "not recognised" in error
