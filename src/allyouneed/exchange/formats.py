@@ -37,5 +37,8 @@ FORMATS = {
         "ctranslate2_import:import_ctranslate2",
         "DIR, a folder with model.bin, and optionally SentencePiece models: one, or those of source and target",
     ),
-    "marian": Format("marian_import:import_marian", "DIR, a folder as `MarianMTModel.save_pretrained` writes it"),
+    "marian": Format(
+        "marian_import:import_marian",
+        "a folder as transformers or Marian writes it, a .zip of OPUS-MT, or model.npz and its vocabularies",
+    ),
 }

@@ -45,4 +45,5 @@ def import_bundle(
     bundle = FORMATS[format].load()(paths, run, languages)
     direction, *remarks = describe_pair(*bundle.languages)
     described = f"{direction}: {bundle.described()}, vocabulary of {len(bundle.tokenizer):,}"
+    remarks += [str(bundle.notes["remarks"])] if "remarks" in bundle.notes else []
     return "\n".join([described, *remarks, f"bundle: {run / 'bundle'}"])

@@ -1,4 +1,4 @@
-"""Import of a Marian model, the format in which Hugging Face distributes the OPUS-MT models."""
+"""Import of Marian models; those in the format of Hugging Face, as OPUS-MT is distributed there, are read here."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from allyouneed.config import Config, config_from
 from allyouneed.data.tokens.vocabulary import ADDED, Vocabulary, VocabularyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.exchange.marian import MAX_POSITIONS
+from allyouneed.exchange.marian_native.native_import import import_native
 from allyouneed.exchange.marian_weights import from_marian
 from allyouneed.exchange.model_languages import model_languages
 from allyouneed.files import MANIFEST, check_folder, read_json, read_tensors
@@ -22,18 +23,19 @@ _INTEGERS = (
 )
 _WEIGHTS, _CONFIG, _VOCABULARY = "model.safetensors", "config.json", "vocab.json"
 _TOKENIZER = "tokenizer_config.json"
+_PICKLE = "pytorch_model.bin"
 _REQUIRED = (_CONFIG, _WEIGHTS, "source.spm", "target.spm", _VOCABULARY)
 _REMEDY = "Get the folder again, as `MarianMTModel.save_pretrained` and its tokenizer's `save_pretrained` write it."
 _ACTIVATIONS = {"relu": "relu", "swish": "swish", "silu": "swish"}
 
 
 def import_marian(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:
-    """Write `run/bundle` from a Marian folder.
+    """Write `run/bundle` from a Marian model, in Hugging Face's format or in Marian's own.
 
     Args:
-        paths: A folder as transformers writes it.
+        paths: A folder of either format, or files as in `import_native`.
         run: Folder of the new RUN.
-        languages: Codes of source and target; None reads them from the folder's tokenizer settings.
+        languages: Codes of source and target; None reads them from the folder.
 
     Returns:
         The new bundle.
@@ -42,9 +44,20 @@ def import_marian(paths: Sequence[Path], run: Path, languages: tuple[str, str] |
         UserError: If a file is missing, invalid or changed since its manifest was written, or if the architecture is
             not supported.
     """
-    if len(paths) != 1:
-        raise UserError(f"import marian takes one folder, not {len(paths)}: import marian DIR RUN.")
-    [folder] = paths
+    if len(paths) == 1 and paths[0].is_dir() and not _is_native(paths[0]):
+        return _import_transformers(paths[0], run, languages)
+    return import_native(paths, run, languages)
+
+
+def _is_native(folder: Path) -> bool:
+    """Return whether a folder has a model in Marian's own format."""
+    if (folder / _CONFIG).is_file() or (folder / _WEIGHTS).is_file():
+        return False
+    models = (path.name for path in folder.iterdir() if path.suffix in (".npz", ".bin"))
+    return (folder / "decoder.yml").is_file() or any(name != _PICKLE for name in models)
+
+
+def _import_transformers(folder: Path, run: Path, languages: tuple[str, str] | None) -> Bundle:
     _check_files(folder)
     settings = read_json(folder / _CONFIG, _REMEDY, lambda settings: [index(settings[key]) for key in _INTEGERS])
     config = _read_config(folder, settings)
@@ -75,7 +88,7 @@ def _check_files(folder: Path) -> None:
     for name in _REQUIRED:
         if not (folder / name).is_file():
             hint = ""
-            if name == _WEIGHTS and (folder / "pytorch_model.bin").is_file():
+            if name == _WEIGHTS and (folder / _PICKLE).is_file():
                 hint = (
                     "pytorch_model.bin is a pickle, which can execute code and is not read; convert it with "
                     "MarianMTModel.from_pretrained(DIR).save_pretrained(DIR). "

@@ -25,6 +25,7 @@ POSITIONS = "Wpos"  # one table of trained positions for encoder and decoder
 OUTPUT_BIAS = "decoder_ff_logit_out_b"
 UNTRANSPOSED_OUTPUT = "decoder_ff_logit_out_W"  # [d_model, vocabulary], in models of old versions
 NORM_EPSILON = 1e-6
+SIDES: tuple[Literal["encoder"], Literal["decoder"]] = ("encoder", "decoder")
 _SHARED, _SOURCE, _TARGET = "Wemb", "encoder_Wemb", "decoder_Wemb"
 _OUTPUT = "decoder_ff_logit_out_Wt"
 _LINEARS = {"query": "q", "key": "k", "value": "v", "output": "o"}
@@ -46,7 +47,7 @@ class NativeTensor:
 
 
 def layer_tensors(config: ModelConfig) -> dict[str, NativeTensor]:
-    """Return Marian's tensor for every parameter of the layers and the final norms.
+    """Return Marian's tensor for every parameter of the layers and of the norms outside them.
 
     Args:
         config: Settings of the model.
@@ -55,9 +56,9 @@ def layer_tensors(config: ModelConfig) -> dict[str, NativeTensor]:
         Marian's tensors by our parameter name; embeddings and output projection are in `embedding_tensors`.
     """
     tensors: dict[str, NativeTensor] = {}
-    for side, count in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
+    for side in SIDES:
         attentions = {"self_attention": "self"} | ({"cross_attention": "context"} if side == "decoder" else {})
-        for index in range(count):
+        for index in range(config.encoder_layers if side == "encoder" else config.decoder_layers):
             ours, marian = f"{side}.layers.{index}", f"{side}_l{index + 1}"
             for i, (attention, block) in enumerate(attentions.items()):
                 tensors |= _attention(f"{ours}.{attention}", f"{marian}_{block}", config.attention_bias)
@@ -65,7 +66,9 @@ def layer_tensors(config: ModelConfig) -> dict[str, NativeTensor]:
             tensors |= _linear(f"{ours}.feed_forward.inner", f"{marian}_ffn", "1", axis=1)
             tensors |= _linear(f"{ours}.feed_forward.outer", f"{marian}_ffn", "2", axis=0)
             tensors |= _norm(f"{ours}.residuals.{len(attentions)}.norm", f"{marian}_ffn_ffn", config.norm)
-        if config.norm == "pre":
+        if config.embedding_norm:
+            tensors |= _norm(f"{'source' if side == 'encoder' else 'target'}_embedding.norm", f"{side}_emb", "pre")
+        if config.has_final_norm(side):
             tensors |= _norm(f"{side}.norm", f"{side}_top", "post")
     return tensors
 

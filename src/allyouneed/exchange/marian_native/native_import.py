@@ -1,0 +1,130 @@
+"""Import of models in Marian's own format, as OPUS-MT and Bergamot distribute them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from allyouneed.bundle import Bundle, build_model, load_weights, save_bundle
+from allyouneed.config import Config, config_from
+from allyouneed.data.tokens.segmenters import BpeSegmenter, Segmenter, SentencePieceSegmenter, SpaceSegmenter
+from allyouneed.data.tokens.vocabulary import Vocabulary, VocabularyTokenizer
+from allyouneed.errors import UserError
+from allyouneed.exchange.marian_native.decoder_settings import search_settings
+from allyouneed.exchange.marian_native.import_weights import from_native_tensors
+from allyouneed.exchange.marian_native.model_file import ModelFile, read_model
+from allyouneed.exchange.marian_native.model_files import FoundModel, find_model
+from allyouneed.exchange.marian_native.model_settings import NativeSettings, native_settings
+from allyouneed.exchange.marian_native.vocabulary_file import LARGEST_VOCABULARY, read_pieces, read_vocabulary
+from allyouneed.exchange.model_languages import model_languages
+from allyouneed.exchange.yaml_text import read_yaml
+
+_LONGEST_SOURCE = 512  # tokens; Marian stores no limit with a model
+_PRE_NORM = (
+    "Marian 1.12 trains and scores this model as here, but its search does not normalise keys and values of earlier "
+    "tokens in the decoder's self-attention, so it translates otherwise."
+)
+_BERGAMOT = re.compile(r"\.([a-z]{2})([a-z]{2})\.")  # model.deen.intgemm.alphas.bin
+_OPUS = re.compile(r"^\* (source|target) language(?:\(s\))?: *(\S+)\s*$", re.MULTILINE)  # lines of OPUS-MT's README.md
+
+
+def import_native(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:
+    """Write `run/bundle` from a model in Marian's own format.
+
+    Args:
+        paths: A folder, a ZIP archive, or the model file and its vocabularies and SentencePiece models.
+        run: Folder of the new RUN.
+        languages: Codes of source and target; None reads them from the files' names.
+
+    Returns:
+        The new bundle.
+
+    Raises:
+        UserError: If a file is missing or damaged, or the model cannot be represented.
+    """
+    found = find_model(paths)
+    where = found.files.label(found.model)
+    with found.files.open(found.model) as file:
+        model_file = read_model(file, where)
+    if model_file.settings is None:
+        raise UserError(f"{where}: has no special:model.yml, which describes the model. It is of a version before 1.3.")
+    settings = native_settings(read_yaml(model_file.settings, where), where)
+    sides = [_vocabulary(found, side, settings) for side in range(2)]
+    tokenizer = _tokenizer(found, sides)
+    config, remarks = _config(found, settings, sides)
+    parameters = from_native_tensors(model_file.tensors, config.model, settings, sides, where)
+    model = build_model(config.model, tokenizer)
+    load_weights(model, parameters, Path(where))
+    notes = _origin(found, model_file) | ({"remarks": " ".join(remarks)} if remarks else {})
+    codes = model_languages(languages, *_languages(found), Path(found.files.name))
+    bundle = Bundle(model.eval(), tokenizer, config, codes, _LONGEST_SOURCE, notes=notes)
+    save_bundle(bundle, run / "bundle")
+    return bundle
+
+
+def _vocabulary(found: FoundModel, side: int, settings: NativeSettings) -> Vocabulary:
+    name = found.vocabularies[side]
+    return read_vocabulary(found.files.read(name, LARGEST_VOCABULARY), found.files.label(name), settings.rows[side])
+
+
+def _tokenizer(found: FoundModel, sides: Sequence[Vocabulary]) -> VocabularyTokenizer:
+    source, target = (_segmenter(found, side) for side in range(2))
+    target_tokenizer = VocabularyTokenizer(target, sides[1])
+    if (source.kind, source.model, sides[0]) == (target.kind, target.model, sides[1]):
+        return target_tokenizer
+    return VocabularyTokenizer(source, sides[0], target_tokenizer)
+
+
+def _segmenter(found: FoundModel, side: int) -> Segmenter:
+    """Return what divides text into tokens; without a model, tokens are separated by spaces."""
+    name = found.segmenters[side]
+    if name is None:
+        return SpaceSegmenter()
+    content = found.files.read(name, LARGEST_VOCABULARY)
+    if not name.endswith(".bpe"):
+        read_pieces(content, found.files.label(name))
+        return SentencePieceSegmenter(content)
+    try:
+        return BpeSegmenter(content)
+    except ValueError as error:
+        raise UserError(f"{found.files.label(name)}: is not a list of BPE codes ({error}).") from error
+
+
+def _config(found: FoundModel, settings: NativeSettings, sides: Sequence[Vocabulary]) -> tuple[Config, list[str]]:
+    model = dict(settings.model)
+    search, remarks = search_settings(found.decoder, found.files.name)
+    if settings.shared_sides and sides[0] != sides[1]:  # one matrix here requires one vocabulary
+        model["tie_embeddings"] = "target" if model["tie_embeddings"] is True else False
+        remarks.append("Source and target have different vocabularies and one embedding matrix: each has a copy here.")
+    if len(set(settings.decoder_layers)) < len(settings.decoder_layers):
+        remarks.append("Decoder layers share parameters (transformer-tied-layers): each has a copy here.")
+    if model["norm"] == "pre":
+        remarks.append(_PRE_NORM)
+    if None in found.segmenters:
+        remarks.append("Without a SentencePiece model, text must consist of tokens separated by spaces.")
+    elif any(name.endswith(".bpe") for name in found.segmenters if name):
+        remarks.append("Text must be tokenized as for training, for example by preprocess.sh.")
+    values = {"model": model, "data": {"vocab_size": max(16, settings.rows[0])}, "search": search}
+    return config_from(values, found.files.label(found.model)), remarks
+
+
+def _origin(found: FoundModel, model_file: ModelFile) -> dict[str, Any]:
+    names = sorted({found.model, *found.vocabularies, *filter(None, found.segmenters)})
+    return {
+        "imported from": found.files.name,
+        "format": f"Marian, weights in {', '.join(sorted(model_file.types))}",
+        "SHA-256": {name: found.files.sha256(name) for name in names},
+    }
+
+
+def _languages(found: FoundModel) -> tuple[str | None, str | None]:
+    """Return the languages that OPUS-MT's README or the names of Bergamot's files give."""
+    if "README.md" in found.files.files:
+        text = found.files.read("README.md", 1 << 20).decode("utf-8", "replace")
+        named = dict(_OPUS.findall(text))
+        if named.keys() == {"source", "target"}:
+            return named["source"], named["target"]
+    match = _BERGAMOT.search(found.model)
+    return (match[1], match[2]) if match else (None, None)
