@@ -24,7 +24,7 @@ import torch  # noqa: E402
 from allyouneed import Translator  # noqa: E402
 from allyouneed.data.files.lines import read_text  # noqa: E402
 from allyouneed.data.tokens.tokenizer import EOS  # noqa: E402
-from allyouneed.kernels.launch import one_thread  # noqa: E402
+from allyouneed.kernels.launch import threads  # noqa: E402
 from allyouneed.model.transformer import Transformer  # noqa: E402
 from allyouneed.translation.draft_memory import learn_drafts  # noqa: E402
 from allyouneed.translation.engine.drafted_search import Drafts  # noqa: E402
@@ -55,7 +55,7 @@ def main() -> None:
     for times, layers, vocabulary in SIZES:
         model = translator.model if times == 1 else enlarged(translator.model, times, layers, vocabulary)
         for in_bytes in (False, True):
-            with one_thread():
+            with threads(1):
                 rows += _rows(model, in_bytes, {count: Drafts(memory, count) for count in COUNTS}, sources, args)
                 print(rows[-1], flush=True)
     table = "\n".join(

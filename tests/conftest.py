@@ -58,7 +58,7 @@ def own_products(monkeypatch):
 def bf16():
     """Skip tests of bf16 products where the processor, or Numba's configured target, has none."""
     pytest.importorskip("numba")
-    if not kernels.target.has_bf16():
+    if not kernels.has_bf16():
         pytest.skip("the processor has no AVX512_BF16")
 
 
@@ -66,7 +66,7 @@ def bf16():
 def vnni():
     """Skip tests of int8 translation where the processor, or Numba's configured target, cannot do it."""
     pytest.importorskip("numba")
-    if not kernels.target.has_vnni():
+    if not kernels.has_vnni():
         pytest.skip("the processor has no AVX-512 VNNI")
 
 

@@ -126,3 +126,28 @@ def test_imports_pause_garbage_collection(monkeypatch, tmp_path):
     with pytest.raises(ModuleNotFoundError):
         lazy.attach("package", {"missing": "not_a_module"})("missing")
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    ("use", "printed"),
+    [
+        ("import slow; print('slow.part' in sys.modules, slow.__file__, slow.__spec__)", "False"),
+        (
+            "import slow; print(slow.four, slow.module is slow is sys.modules['slow'], type(slow) is ModuleType)",
+            "4 True",
+        ),
+        ("from slow.part import four; import slow; print(slow.part.four, len(slow.__path__))", "4 1"),
+        ("import slow; slow.four; defer('slow'); print(hasattr(slow, 'five'), slow.four)", "False 4"),
+        ("import broken\ntry: broken.value\nexcept OSError: print('broken' in sys.modules)", "False"),
+        ("try: import missing\nexcept ImportError: print('missing')", "missing"),
+    ],
+)
+def test_a_deferred_package_is_loaded_when_it_is_used(tmp_path, use, printed):
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "__init__.py").write_text("from slow.part import four\nmodule = __import__(__name__)")
+    (tmp_path / "slow" / "part.py").write_text("four = 4")
+    (tmp_path / "broken.py").write_text("raise OSError('no library')")
+    start = f"import sys; from types import ModuleType; sys.path.insert(0, {str(tmp_path)!r})"
+    code = f"{start}; from allyouneed.lazy import defer; defer('slow'); defer('broken'); defer('missing')"
+    found = subprocess.run([sys.executable, "-c", f"{code}\n{use}"], capture_output=True, text=True)
+    assert found.stdout.startswith(printed), found.stderr

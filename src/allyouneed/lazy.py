@@ -7,9 +7,12 @@ public names here instead of importing them; callers write `from allyouneed impo
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec, module_from_spec
+from types import ModuleType
 
 _exclusion = False  # of imported objects from garbage collection
 
@@ -46,6 +49,36 @@ def exclude_from_collection() -> None:
     """
     global _exclusion
     _exclusion = True
+
+
+def defer(name: str) -> None:
+    """Load a package when one of its attributes is first used, in a program that has the process to itself.
+
+    `import torch` then takes no time, so that a command starts other processes before it loads PyTorch, and these
+    compile kernels without it. `from torch import ...` loads it. To be called before threads are started.
+    """
+    if name not in sys.modules and (spec := find_spec(name)):
+        package = _Deferred(name)
+        package.__spec__, package.__file__ = spec, spec.origin
+        sys.modules[name] = package
+
+
+class _Deferred(ModuleType):
+    """A package that is not loaded. `importlib.util.LazyLoader` would load it at once: `import` reads `__spec__`."""
+
+    def __getattr__(self, attribute: str) -> object:
+        """Load the package, since it has no attributes yet."""
+        name, spec = self.__name__, self.__spec__
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{name} cannot be loaded")
+        self.__class__ = ModuleType  # type: ignore[assignment]
+        self.__dict__.update(module_from_spec(spec).__dict__)
+        try:
+            spec.loader.exec_module(self)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        return getattr(self, attribute)
 
 
 @contextmanager

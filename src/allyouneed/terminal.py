@@ -182,6 +182,7 @@ def run_app(app: typer.Typer, mistake: type[Exception]) -> NoReturn:
     """
     open_closed_streams()
     lazy.exclude_from_collection()
+    lazy.defer("torch")
     end = _QuickEnd()
     atexit.register(end)  # first, and therefore called last
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # one line, without the line of the source

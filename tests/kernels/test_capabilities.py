@@ -14,11 +14,12 @@ import torch
 
 from allyouneed import UserError, kernels
 from allyouneed.kernels import capabilities
-from allyouneed.kernels.capabilities import BYTES, COMPILE, IMPORT, STORE, THREADS, KernelWarning
+from allyouneed.kernels.capabilities import BF16, BYTES, COMPILE, IMPORT, STORE, THREADS, KernelWarning
 
 pytest.importorskip("numba")
 
 POPEN = subprocess.Popen
+PROCESSES: list[subprocess.Popen] = []
 ROOT = Path(__file__).parents[2]
 # What is broken, and code that breaks it at the start of the self-test's process.
 BREAKS = {
@@ -36,29 +37,48 @@ BREAKS = {
         THREADS,
         "from allyouneed.kernels import launch; launch._libgomp = lambda: os.kill(os.getpid(), 11)",
     ),
+    "LLVM crashes on byte products": (
+        BYTES,
+        "from allyouneed.kernels import product; product._sum_of_integers = lambda *a: os.abort()",
+    ),
+    "bf16 products are wrong": (BF16, "from allyouneed.kernels import bf16; bf16.LANES = 8"),
 }
 
 
 @pytest.fixture
 def untested(monkeypatch, tmp_path):
     """A machine on which nothing was tested yet; returns the folder of compiled kernels."""
-    monkeypatch.setattr(capabilities, "_found", None)
-    monkeypatch.setattr(capabilities, "_process", None)
     monkeypatch.setattr(capabilities.disk_cache, "folder", lambda: tmp_path)
-    return tmp_path
+    monkeypatch.setattr(capabilities, "_tests", capabilities._make_tests())
+    kernels.has_vnni.cache_clear()
+    yield tmp_path
+    kernels.has_vnni.cache_clear()
+    while PROCESSES:
+        PROCESSES.pop().wait()
 
 
-def result_of(monkeypatch, output: str, code: int = 0, errors: str = "") -> list[str]:
-    """Replace the self-test by a process with this output and exit code; return a list of started processes."""
-    text = f"import os, sys; print({output!r}); print({errors!r}, file=sys.stderr); sys.stdout.flush(); "
+def another_process(monkeypatch) -> None:
+    """Forget what this process knows."""
+    monkeypatch.setattr(capabilities, "_tests", capabilities._make_tests())
+
+
+def result_of(monkeypatch, *output: str, code: int = 0, then: str = "", of: str = "") -> list[list[str]]:
+    """Replace the self-test by a process with this output and exit code; return a list of started processes.
+
+    The process runs `then` before it ends. The test of another capability than `of` passes.
+    """
     end = f"os.kill(os.getpid(), {-code})" if code < 0 else f"sys.exit({code})"
     started = list[list[str]]()
 
     def start(command, **options):
         started.append(command)
-        return POPEN([sys.executable, "-S", "-c", text + end], **options)
+        fake = f"import os, sys, time\nprint({chr(10).join(output)!r}, flush=True)\n{then}\n{end}"
+        if command[4:5] != [of]:
+            fake = "print('passed')"
+        PROCESSES.append(POPEN([sys.executable, "-S", "-c", fake], **options))
+        return PROCESSES[-1]
 
-    monkeypatch.setattr(capabilities.subprocess, "Popen", start)
+    monkeypatch.setattr(capabilities.processes.subprocess, "Popen", start)
     return started
 
 
@@ -68,7 +88,7 @@ def test_a_result_is_stored_for_these_versions(untested, monkeypatch):
         warnings.simplefilter("error")
         for _ in range(2):
             assert kernels.work()
-            monkeypatch.setattr(capabilities, "_found", None)  # another process
+            another_process(monkeypatch)
         assert len(started) == 1
         monkeypatch.setattr(capabilities.disk_cache, "version", lambda name: "another")
         assert kernels.work()
@@ -77,54 +97,49 @@ def test_a_result_is_stored_for_these_versions(untested, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("output", "code", "errors", "capability", "reason"),
+    ("output", "code", "capability", "reason"),
     [
-        (f"{IMPORT}", 1, "Traceback:\n\nImportError: no name 'CFunc'\n", IMPORT, "ImportError: no name 'CFunc'"),
-        (
-            f"{IMPORT}\n{COMPILE}",
-            1,
-            "RuntimeError: parsing error\n<string>:1:\n   ^",
-            COMPILE,
-            "RuntimeError: parsing error",
-        ),
-        (f"{IMPORT}\n{COMPILE}", -6, "LLVM ERROR: cannot select", COMPILE, "Aborted"),
-        (f"{IMPORT}\n{COMPILE}\n{BYTES}", -11, "", BYTES, "Segmentation fault"),
-        (f"{IMPORT}\n{COMPILE}\n{STORE}", 3, "", STORE, "exit code 3"),
-        ("", 1, "No module named allyouneed", IMPORT, "No module named allyouneed"),
+        ((IMPORT, "ImportError: no name 'CFunc'"), 1, IMPORT, "ImportError: no name 'CFunc'"),
+        ((IMPORT, COMPILE, "RuntimeError: parsing error"), 1, COMPILE, "RuntimeError: parsing error"),
+        ((IMPORT, COMPILE), -6, COMPILE, "Aborted"),
+        ((IMPORT, COMPILE, STORE), -11, STORE, "Segmentation fault"),
+        ((IMPORT, COMPILE, STORE), 3, STORE, "exit code 3"),
+        ((), 1, IMPORT, "exit code 1"),
     ],
 )
-def test_a_failure_is_reported_once_in_one_line(untested, monkeypatch, output, code, errors, capability, reason):
-    started = result_of(monkeypatch, output, code, errors)
+def test_a_failure_is_reported_once_in_one_line(untested, monkeypatch, output, code, capability, reason):
+    started = result_of(monkeypatch, *output, code=code)
     with pytest.warns(KernelWarning) as caught:
         assert [kernels.work(), kernels.available(), kernels.usable(torch.zeros(2, 16))] == [False] * 3
     [warning] = [str(each.message) for each in caught]
     assert "\n" not in warning
     for part in (capability, reason, "numba 0.", "llvmlite 0.", "Python 3.", "pip install", str(untested)):
         assert part in warning
-    monkeypatch.setattr(capabilities, "_found", None)  # another process
+    another_process(monkeypatch)
     with pytest.warns(KernelWarning, match="which is slower"):
         assert not kernels.work()
     assert len(started) == 1
 
 
-@pytest.mark.parametrize(("code", "errors"), [(-9, ""), (1, "MemoryError: out of memory"), (1, "OSError: disk full")])
-def test_accidents_are_tested_again(untested, monkeypatch, code, errors):
-    result_of(monkeypatch, COMPILE, code, errors)
+@pytest.mark.parametrize(("code", "error"), [(-9, ""), (1, "MemoryError: out of memory"), (1, "OSError: disk full")])
+def test_accidents_are_tested_again(untested, monkeypatch, code, error):
+    result_of(monkeypatch, COMPILE, error, code=code)
     with pytest.warns(KernelWarning):
         assert not kernels.work()
-    assert capabilities._read() is None
+    assert not list(untested.iterdir())
 
     def refuse(command, **options):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(capabilities, "_found", None)
-    monkeypatch.setattr(capabilities.subprocess, "Popen", refuse)
+    another_process(monkeypatch)
+    monkeypatch.setattr(capabilities.processes.subprocess, "Popen", refuse)
+    capabilities.begin()
     with pytest.warns(KernelWarning, match="temporarily unavailable"):
         assert not kernels.work()
 
 
 def test_without_openmp_threads_kernels_still_work(untested, monkeypatch):
-    result_of(monkeypatch, THREADS, -11)
+    result_of(monkeypatch, THREADS, code=-11)
     with pytest.warns(KernelWarning, match="Python's threads"):
         assert kernels.work()
     assert capabilities.openmp_fails()
@@ -140,7 +155,7 @@ def test_nothing_is_tested_if_compilation_is_disabled(untested, monkeypatch):
     with pytest.warns(KernelWarning, match="NUMBA_DISABLE_JIT is set"):
         assert not kernels.work()
     assert not started
-    monkeypatch.setattr(capabilities, "_found", None)
+    another_process(monkeypatch)
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "0")
     assert kernels.work()
 
@@ -157,9 +172,10 @@ def test_a_test_that_was_begun_is_finished(untested, monkeypatch):
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"capability": ""}'])
 def test_a_damaged_result_is_replaced(untested, monkeypatch, content):
     started = result_of(monkeypatch, "passed")
-    capabilities._file().write_bytes(content)
+    capabilities._tests[""].file().write_bytes(content)
     assert kernels.work()
-    assert capabilities._read() == ("", "")
+    another_process(monkeypatch)
+    assert kernels.work()
     assert len(started) == 1
 
 
@@ -173,7 +189,9 @@ def test_without_a_folder_every_process_tests(untested, monkeypatch):
 def test_a_server_does_not_wait_for_the_test_at_its_start(untested, monkeypatch):
     from allyouneed.translation.warming import can_store
 
-    monkeypatch.setattr(capabilities.subprocess, "Popen", lambda *a, **k: pytest.fail("nothing may be tested"))
+    monkeypatch.setattr(
+        capabilities.processes.subprocess, "Popen", lambda *a, **k: pytest.fail("nothing may be tested")
+    )
     assert can_store()
     monkeypatch.setattr(capabilities.disk_cache, "folder", lambda: None)
     assert not can_store()
@@ -186,15 +204,15 @@ def test_everything_runs_in_pytorch_after_a_failure(untested, monkeypatch, toy_r
 
     result_of(monkeypatch, "passed")
     [expected] = Translator.load(toy_run).translate(["a b c"])
-    monkeypatch.setattr(capabilities, "_found", None)
+    another_process(monkeypatch)
     for file in untested.iterdir():
         file.unlink()
-    result_of(monkeypatch, COMPILE, -4)
+    result_of(monkeypatch, COMPILE, code=-4)
     translator = Translator.load(toy_run)
     with pytest.warns(KernelWarning, match="Illegal instruction"):
         [found] = translator.translate(["a b c"])
     assert type(translator.engine) is Transformer
-    monkeypatch.setattr(kernels.background.subprocess, "Popen", lambda *a, **k: pytest.fail("nothing may be compiled"))
+    monkeypatch.setattr(capabilities.processes, "start", lambda *a, **k: pytest.fail("nothing may be compiled"))
     kernels.background.compile_in_background()
     assert found.text == expected.text
     compile_all(lambda: pytest.fail("nothing may be compiled"))
@@ -202,6 +220,42 @@ def test_everything_runs_in_pytorch_after_a_failure(untested, monkeypatch, toy_r
         warm(print)
     with pytest.raises(UserError, match="int8 needs"):
         Translator.load(toy_run, compute_type="int8")
+
+
+def test_the_test_goes_on_to_compile_after_it_has_passed(untested, monkeypatch):
+    """The result is there before the process ends, and a crash after it is not the test's."""
+    [started] = [result_of(monkeypatch, "passed", then="time.sleep(60)")]
+    process = capabilities.begin(kernels=("attention",))
+    assert started[0][-1] == "attention"
+    assert kernels.work()
+    assert process.poll() is None
+    process.kill()
+    process.wait()
+
+
+def test_a_test_without_progress_is_ended(untested, monkeypatch):
+    monkeypatch.setattr(capabilities, "_SECONDS", 0.2)
+    result_of(monkeypatch, COMPILE, then="time.sleep(60)")
+    with pytest.warns(KernelWarning, match=f"{COMPILE} failed .*no result after 0.2 seconds"):
+        assert not kernels.work()
+
+
+def test_without_byte_products_only_int8_and_screening_are_missing(vnni, untested, monkeypatch, toy_run):
+    from allyouneed import Translator
+
+    started = result_of(monkeypatch, BYTES, code=-4, of=BYTES)
+    assert kernels.work()
+    assert len(started) == 1
+    translator = Translator.load(toy_run)
+    with pytest.warns(KernelWarning, match="compute_type=int8 is not available.*Illegal instruction"):
+        [found] = translator.translate(["a b c"])
+    assert len(started) == 2
+    assert translator.engine.decoder.screen is None
+    with pytest.raises(UserError, match="int8 needs"):
+        Translator.load(toy_run, compute_type="int8")
+    monkeypatch.undo()
+    kernels.has_vnni.cache_clear()
+    assert [found.text] == [each.text for each in Translator.load(toy_run).translate(["a b c"])]
 
 
 def test_kernels_are_given_up_if_one_cannot_be_compiled(untested, monkeypatch):
@@ -218,9 +272,11 @@ def test_kernels_are_given_up_if_one_cannot_be_compiled(untested, monkeypatch):
     with pytest.warns(KernelWarning, match=r"TypeError: a pass is missing\)"):
         precompile.precompile([["dropout._drop"]], lambda: None)
     assert not kernels.work()
-    assert capabilities._read().capability == COMPILE  # also for later processes
+    another_process(monkeypatch)
+    assert not capabilities.may_work()
     monkeypatch.setattr(precompile.disk_cache, "mark_complete", lambda: pytest.fail("nothing is compiled"))
-    precompile.fill_cache()
+    with pytest.warns(KernelWarning):
+        precompile.fill_cache()
 
 
 @pytest.mark.parametrize(("code", "works"), [(-11, False), (-6, False), (-9, True), (1, True)])
@@ -239,10 +295,13 @@ def test_kernels_are_given_up_if_compiling_in_the_background_crashes(untested, m
 def test_the_self_test_finds_what_is_broken(name, tmp_path):
     capability, code = BREAKS[name]
     text = f"import os, sys\n{code}\nfrom allyouneed.kernels.self_test import main\nmain()"
+    tested = capability if capability in (BYTES, BF16) else ""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", text, tested], env=environment, capture_output=True, text=True)
     assert done.returncode != 0
-    assert done.stdout.splitlines()[-1] == capability, done.stderr
+    reached = [line for line in done.stdout.splitlines() if line in capabilities.CAPABILITIES]
+    assert reached[-1] == capability, done.stderr
+    assert capabilities.PASSED not in done.stdout.splitlines()
 
 
 def test_the_tested_releases_are_the_allowed_ones():

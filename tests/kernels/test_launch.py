@@ -101,7 +101,7 @@ def test_one_thread_applies_to_the_calling_python_thread(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     expected = drop(torch.ones(5000, 32), 5, 0.3)
     assert calls == [1]
-    with launch.one_thread():
+    with launch.threads(1):
         assert torch.equal(drop(torch.ones(5000, 32), 5, 0.3), expected)
         assert calls == [1]
         other = threading.Thread(target=drop, args=(torch.ones(5000, 32), 5, 0.3))

@@ -11,15 +11,17 @@ from __future__ import annotations
 from enum import IntEnum
 from functools import cache
 from importlib.util import find_spec
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from allyouneed import lazy
 from allyouneed.kernels import background, capabilities, choice, disk_cache
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from allyouneed.kernels import (
         attention,
         attention_backward,
@@ -49,6 +51,7 @@ __all__ = [
     "disk_cache",
     "dropout",
     "has_bf16",
+    "has_vnni",
     "installed",
     "launch",
     "loss",
@@ -132,12 +135,20 @@ def multiplies_in_bf16() -> bool:
 
 @cache
 def has_bf16() -> bool:
-    """Return whether kernels work and the processor has AVX512_BF16."""
-    if not work():
-        return False
+    """Return whether kernels work and can multiply in bf16, with AVX512_BF16; the first call may wait for a test."""
+    return work() and _target().has_bf16() and capabilities.supports(capabilities.BF16)
+
+
+@cache
+def has_vnni() -> bool:
+    """Return whether kernels work and can multiply bytes, with AVX-512 VNNI; the first call may wait for a test."""
+    return work() and _target().has_vnni() and capabilities.supports(capabilities.BYTES)
+
+
+def _target() -> ModuleType:
     from allyouneed.kernels import target  # loads Numba, which is optional
 
-    return target.has_bf16()
+    return target
 
 
 def available() -> bool:

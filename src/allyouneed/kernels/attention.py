@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor
 
 from allyouneed.kernels import LANES
 from allyouneed.kernels.attention_rows import (
@@ -38,6 +37,9 @@ from allyouneed.kernels.lanes import pad_to_lanes
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd_memory import store
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _MAX_GROUP, _MIN_PARTS = 8, 8  # sequences of a part, parts of a batch
 

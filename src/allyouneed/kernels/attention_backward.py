@@ -10,10 +10,9 @@ which could not hold them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor
 
 from allyouneed.kernels import LANES
 from allyouneed.kernels.attention import Inputs, Layout, group_size, heads_of, make_inputs, prefetch_inputs, span_of
@@ -37,6 +36,9 @@ from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd import broadcast, exp, multiply_add, reduce_sum, select_first
 from allyouneed.kernels.simd_memory import load, store
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _BLOCK = LANES  # queries whose attention weights are kept
 

@@ -2,26 +2,32 @@
 
 Programs that should respond at once call `compile_in_background`. Until that process has filled the cache on disk,
 `pending` is true, and every kernel's reference implementation is used. Training, whose results must not depend on
-that, calls `compile_early` before it prepares text, and waits for the kernels.
+that, calls `compile_early` before it loads PyTorch and prepares text, and waits for the kernels.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
+from typing import NamedTuple
 
-from allyouneed.kernels import capabilities, disk_cache
-from allyouneed.kernels.names import LOSS
+from allyouneed.kernels import capabilities, disk_cache, processes
+from allyouneed.kernels.names import ATTENTION, BF16, OTHER_STEPS
 
-# Garbage collection, a tenth of the time, is turned off before PyTorch is loaded.
-_PROGRAM = "import gc, os; gc.disable(); os.nice({}); from allyouneed.kernels.precompile import main; main()"
 _GENTLE, _GENTLEST = 10, 19  # niceness: a server that translates meanwhile comes first, and measuring the speed too
-TRAINING = "training-"  # part of the kernels, see `disk_cache.is_complete`
 _MOST_SECONDS = 10.0  # to wait for a process that gets only what other programs leave of the processor
-_process: subprocess.Popen[bytes] | None = None
-_early: subprocess.Popen[bytes] | None = None
+_process: subprocess.Popen[str] | None = None
+_early: dict[str, _Early] = {}  # by group
+
+
+class _Early(NamedTuple):
+    """A process that compiles a group of kernels, perhaps after it has tested a capability."""
+
+    process: subprocess.Popen[str]
+    tested: str | None
 
 
 def compile_in_background() -> None:
@@ -31,7 +37,8 @@ def compile_in_background() -> None:
     """
     global _process
     if _process is None and _can_compile():
-        _process = start(niceness=_GENTLE)
+        with suppress(OSError):  # the limit of processes is reached
+            _process = processes.start("precompile", niceness=_GENTLE)
 
 
 def pending() -> bool:
@@ -46,33 +53,50 @@ def pending() -> bool:
     return code is None
 
 
-def compile_early() -> None:
-    """Start to compile some kernels of training, unless these are compiled or cannot be stored."""
-    global _early
-    if _early is None and os.environ.get("LOCAL_RANK", "0") == "0" and _can_compile(TRAINING):
-        _early = start(*LOSS, niceness=_GENTLEST)
+def compile_early(*groups: str) -> None:
+    """Start to compile groups of kernels of `names.py`, unless they are compiled or cannot be stored.
 
+    Each is compiled by a process. The first one tests whether kernels work, if that is not known.
 
-def finish_early() -> None:
-    """Wait for the process of `compile_early`, if there is one; end it if it makes no progress."""
-    global _early
-    if _early is None:
+    Args:
+        groups: By default those that all training needs.
+    """
+    if os.environ.get("LOCAL_RANK", "0") != "0" or find_spec("numba") is None:
         return
-    try:
-        _early.wait(_MOST_SECONDS)
-    except subprocess.TimeoutExpired:
-        _early.kill()
-        _early.wait()
-    _early = None
+    for group in groups or (ATTENTION, OTHER_STEPS):
+        capability = capabilities.BF16 if group == BF16 else ""
+        if group in _early:
+            continue
+        if not _can_compile(group):
+            capabilities.begin(capability)
+            continue
+        with suppress(OSError):  # the limit of processes is reached
+            if process := capabilities.begin(capability, (group,), _GENTLE):
+                _early[group] = _Early(process, capability)
+            else:
+                _early[group] = _Early(processes.start("precompile", group, niceness=_GENTLEST), None)
 
 
-def start(*names: str, niceness: int = 0) -> subprocess.Popen[bytes]:
-    """Start a process that compiles kernels into the cache on disk, by default all; see `precompile.main`."""
-    silent = subprocess.DEVNULL
-    command = [sys.executable, "-P", "-c", _PROGRAM.format(niceness), *names]
-    return subprocess.Popen(command, stdin=silent, stdout=silent, stderr=silent, start_new_session=not names)
+def finish_early(on_wait: Callable[[], None] = lambda: None) -> None:
+    """Wait for the processes of `compile_early`; end those that make no progress, and use no kernels if one crashed.
+
+    Args:
+        on_wait: Called if one has not ended.
+    """
+    while _early:
+        _, (process, tested) = _early.popitem()
+        try:
+            if process.poll() is None:
+                on_wait()
+            code = process.wait(_MOST_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            continue
+        if -code in capabilities.CRASHES and (tested is None or capabilities.passed(tested)):
+            capabilities.give_up(capabilities.describe_signal(code), is_stored=False)
 
 
-def _can_compile(part: str = "") -> bool:
-    is_needed = find_spec("numba") is not None and not disk_cache.is_complete(part) and disk_cache.folder() is not None
+def _can_compile(group: str = "") -> bool:
+    is_needed = find_spec("numba") is not None and not disk_cache.is_complete(group) and disk_cache.folder() is not None
     return is_needed and capabilities.may_work()

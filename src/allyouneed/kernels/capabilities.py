@@ -1,7 +1,8 @@
 """Whether kernels work with the installed Numba: tested once for its version and this processor, in another process.
 
 Kernels rely on parts of Numba and LLVM that any release may change, see `self_test.py`. After a failure, PyTorch
-computes in place of all kernels, and a warning names what failed. The result is stored with the compiled kernels.
+computes in place of all kernels, and a warning names what failed. Products of bytes and of bf16 are tested when they
+are first needed; without them, the other kernels are used. The results are stored with the compiled kernels.
 
 This module does not import Numba.
 """
@@ -11,10 +12,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import signal
 import subprocess
-import sys
 import threading
 import warnings
 from contextlib import suppress
@@ -22,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from allyouneed.kernels import disk_cache
+from allyouneed.kernels import disk_cache, processes
 
 IMPORT, COMPILE, BYTES, BF16, STORE, THREADS = CAPABILITIES = (
     "the import of Numba's internal modules",
@@ -35,15 +34,16 @@ IMPORT, COMPILE, BYTES, BF16, STORE, THREADS = CAPABILITIES = (
 PASSED = "passed"  # last line of the test's output
 TESTED = ("0.62.0", "0.68.1")  # oldest and newest release of Numba that `make test-numba` tests
 _SECONDS = 600  # time limit: the test takes seconds, but the machine may be slow and busy
-_PREFIX = "self-test-"  # of the name of the file with the result
+_EFFECTS = {  # of a failure
+    THREADS: "kernels run on Python's threads, which start more slowly",
+    BYTES: "compute_type=int8 is not available, and translation does not use 8-bit products, which are faster",
+    BF16: "kernels do not multiply in bf16, which is faster than fp32",
+}
 
 CRASHES = (signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV)
 _ACCIDENTS = ("MemoryError", "OSError", "RuntimeError: can't start new thread")  # may not happen again
-_ERROR = re.compile(r"^[\w.]+: .+", re.MULTILINE)  # first line of an exception's message at the end of its traceback
 
-_testing = threading.Lock()
-_process: subprocess.Popen[str] | None = None
-_found: Failure | None = None
+_testing = threading.RLock()
 
 
 class KernelWarning(UserWarning):
@@ -51,7 +51,7 @@ class KernelWarning(UserWarning):
 
 
 class Failure(NamedTuple):
-    """The result of the test: what does not work.
+    """The result of a test: what does not work.
 
     Attributes:
         capability: One of CAPABILITIES, or empty if all work.
@@ -62,12 +62,120 @@ class Failure(NamedTuple):
     reason: str
 
 
-def begin() -> None:
-    """Start the test, if it is needed, without waiting for it; for programs that have other work to do first."""
-    global _process
-    with _testing:
-        if _found is None and _process is None and not _is_disabled() and _read() is None:
-            _process = _start()
+class _Test:
+    """A test in another process.
+
+    Args:
+        name: Name of the test, and of the file with its result.
+        module: Module of this package, whose sources the result depends on.
+        capability: What `self_test.py` tests, or empty for all that every kernel needs.
+    """
+
+    def __init__(self, name: str, module: str, capability: str = ""):
+        self.found: Failure | None = None
+        self._name, self._capability = name, capability
+        self._source = Path(__file__).with_name(f"{module}.py")
+        self._process: subprocess.Popen[str] | None = None
+
+    def begin(self, kernels: tuple[str, ...] = (), niceness: int = 0) -> subprocess.Popen[str] | None:
+        """Start the test, if it is needed, without waiting for it, and return its process."""
+        with _testing, suppress(OSError):  # the limit of processes is reached
+            if self._process is None and self.known() is None and not _is_disabled():
+                self._process = self._start(kernels, niceness)
+                return self._process
+        return None
+
+    def result(self) -> Failure:
+        """Return the result, for which the first call may wait, and warn of a failure."""
+        with _testing:
+            if self.found is None:
+                self.found = Failure(COMPILE, "") if _is_disabled() else self.known() or self._finish()
+                if self.found.capability:
+                    warnings.warn(self.describe(self.found), KernelWarning, stacklevel=4)
+            return self.found
+
+    def known(self) -> Failure | None:
+        """Return the result, if it is known without a test."""
+        if self.found:
+            return self.found
+        with suppress(OSError, ValueError):
+            if file := self.file():
+                stored = json.loads(file.read_text(encoding="utf-8"))
+                if isinstance(stored, dict) and set(stored) == set(Failure._fields):
+                    return Failure(**{name: str(value) for name, value in stored.items()})
+        return None
+
+    def store(self, found: Failure) -> None:
+        """Store a result, which is valid for these versions, this processor and these sources."""
+        with suppress(OSError):
+            if file := self.file():
+                for stale in file.parent.glob(f"{self._name}-*"):
+                    stale.unlink()
+                file.write_text(json.dumps(found._asdict()), encoding="utf-8")
+
+    def file(self) -> Path | None:
+        """Return the file of the result."""
+        folder = disk_cache.folder()
+        return None if folder is None else folder / f"{self._name}-{disk_cache.key(self._source)}.json"
+
+    def describe(self, found: Failure) -> str:
+        """Describe a failure in one line."""
+        effect = _EFFECTS.get(
+            self._capability or found.capability, "PyTorch computes in place of compiled kernels, which is slower"
+        )
+        if _is_disabled():
+            return f"{effect}: NUMBA_DISABLE_JIT is set. Unset it."
+        versions = f"numba {version('numba')}, llvmlite {version('llvmlite')} and Python {platform.python_version()}"
+        again = f" Delete {file} to test again." if (file := self.file()) else ""
+        return (
+            f"{effect}: {found.capability} failed with {versions} ({found.reason}). Install a tested release: "
+            f'pip install "numba>={TESTED[0]},<={TESTED[1]}".{again}'
+        )
+
+    def _start(self, kernels: tuple[str, ...] = (), niceness: int = 0) -> subprocess.Popen[str]:
+        return processes.start("self_test", self._capability, *kernels, niceness=niceness, is_read=True)
+
+    def _finish(self) -> Failure:
+        """Run the test, or wait for the one that was begun; store the result unless it was an accident."""
+        try:
+            process = self._process = self._process or self._start()
+            lines = _output(process)
+        except (OSError, RuntimeError) as error:  # the limit of processes or threads is reached
+            return Failure(IMPORT, str(error))
+        if lines[-1:] == [PASSED]:
+            found = Failure("", "")
+        else:
+            reached = [line for line in lines if line in CAPABILITIES]
+            found = Failure(reached[-1] if reached else IMPORT, lines[-1])
+        ended = -(process.poll() or 0)  # by a signal, if positive
+        if not found.reason.startswith(_ACCIDENTS) and (ended <= 0 or ended in CRASHES):
+            self.store(found)
+        return found
+
+
+def _make_tests() -> dict[str, _Test]:
+    return {
+        "": _Test("self-test", "launch"),
+        BYTES: _Test("byte-test", "product", BYTES),
+        BF16: _Test("bf16-test", "matmul", BF16),
+    }
+
+
+_tests = _make_tests()
+
+
+def begin(capability: str = "", kernels: tuple[str, ...] = (), niceness: int = 0) -> subprocess.Popen[str] | None:
+    """Start a test, if it is needed, without waiting for it; for programs that have other work to do first.
+
+    Args:
+        capability: BYTES or BF16, or empty for all that every kernel needs.
+        kernels: What the process compiles after the test has passed, see `precompile.compile_named`.
+        niceness: Of the process.
+
+    Returns:
+        The process, if it was started.
+    """
+    return _tests[capability].begin(kernels, niceness)
 
 
 def work() -> bool:
@@ -76,21 +184,33 @@ def work() -> bool:
     Warns:
         KernelWarning: If a capability failed, once.
     """
-    global _found
-    with _testing:
-        if _found is None:
-            _found = Failure(COMPILE, "") if _is_disabled() else _read()
-            if _found is None:
-                _found = _test()
-            if _found.capability:
-                warnings.warn(_describe(_found), KernelWarning, stacklevel=3)
-    return _allows_kernels(_found)
+    return _allows_kernels(_tests[""].result())
 
 
-def may_work() -> bool:
-    """Return whether kernels work as far as is known, without starting a test."""
-    found = _found or _read()
+def supports(capability: str) -> bool:
+    """Return whether kernels can multiply BYTES or BF16; the first call may wait for the test, for seconds.
+
+    Warns:
+        KernelWarning: If it failed, once.
+    """
+    return work() and not _tests[capability].result().capability
+
+
+def passed(capability: str = "") -> bool:
+    """Return whether a test has found no failure; may wait for the test."""
+    return not _tests[capability].result().capability
+
+
+def may_work(capability: str = "") -> bool:
+    """Return whether kernels, or BYTES or BF16, work as far as is known, without starting a test."""
+    found = _tests[capability].known()
     return not _is_disabled() and (found is None or _allows_kernels(found))
+
+
+def assume() -> None:
+    """Use all capabilities without a test, in the process that tests them."""
+    for test in _tests.values():
+        test.found = Failure("", "")
 
 
 def give_up(reason: str, is_stored: bool) -> None:
@@ -103,16 +223,22 @@ def give_up(reason: str, is_stored: bool) -> None:
     Warns:
         KernelWarning: Always.
     """
-    global _found
-    _found = Failure(COMPILE, reason)
+    test = _tests[""]
+    test.found = found = Failure(COMPILE, reason)
     if is_stored:
-        _write(_found)
-    warnings.warn(_describe(_found), KernelWarning, stacklevel=2)
+        test.store(found)
+    warnings.warn(test.describe(found), KernelWarning, stacklevel=2)
 
 
 def openmp_fails() -> bool:
     """Return whether a test found that kernels cannot be started on OpenMP's threads; does not start a test."""
-    return _found is not None and _found.capability == THREADS
+    found = _tests[""].found
+    return found is not None and found.capability == THREADS
+
+
+def describe_signal(code: int) -> str:
+    """Describe the negative exit code of a process that a signal ended."""
+    return signal.strsignal(-code) or f"signal {-code}"
 
 
 def _allows_kernels(found: Failure) -> bool:
@@ -123,87 +249,23 @@ def _is_disabled() -> bool:
     return os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 
-def _test() -> Failure:
-    """Run the test, or wait for the one that was begun; store the result unless it was an accident."""
+def _output(process: subprocess.Popen[str]) -> list[str]:
+    """Return the lines that a test prints, up to PASSED, or to the reason why it has failed."""
+    assert process.stdout is not None
+    watchdog = threading.Timer(_SECONDS, process.kill)
+    watchdog.daemon = True
+    watchdog.start()
+    lines = list[str]()
     try:
-        process = _process or _start()
-    except OSError as error:  # the limit of processes is reached
-        return Failure(IMPORT, str(error))
-    found = _finish(process)
-    if (process.returncode >= 0 or -process.returncode in CRASHES) and not found.reason.startswith(_ACCIDENTS):
-        _write(found)
-    return found
-
-
-def _start() -> subprocess.Popen[str]:
-    command = [sys.executable, "-P", "-m", f"{__package__}.self_test"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # Ctrl-C is not an error of Numba
-    )
-
-
-def _finish(process: subprocess.Popen[str]) -> Failure:
-    """Wait for the test and return its result."""
-    try:
-        output, errors = process.communicate(timeout=_SECONDS)
-        lines = _ERROR.findall(errors) or errors.split("\n")
-        reason = next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {process.returncode}")
-        if process.returncode < 0:
-            reason = describe_signal(process.returncode)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        output, _ = process.communicate()
-        reason = f"no result after {_SECONDS} seconds"
-    reached = [line for line in output.splitlines() if line in (*CAPABILITIES, PASSED)]
-    return Failure("", "") if reached[-1:] == [PASSED] else Failure(reached[-1] if reached else IMPORT, reason)
-
-
-def describe_signal(code: int) -> str:
-    """Describe the negative exit code of a process that a signal ended."""
-    return signal.strsignal(-code) or f"signal {-code}"
-
-
-def _file() -> Path | None:
-    """Return the file with the result, which is valid for these versions, this processor and these sources."""
-    folder = disk_cache.folder()
-    return None if folder is None else folder / f"{_PREFIX}{disk_cache.key(Path(__file__).with_name('launch.py'))}.json"
-
-
-def _read() -> Failure | None:
-    """Return the stored result, if there is one."""
-    with suppress(OSError, ValueError):
-        if file := _file():
-            stored = json.loads(file.read_text(encoding="utf-8"))
-            if isinstance(stored, dict) and set(stored) == set(Failure._fields):
-                return Failure(**{name: str(value) for name, value in stored.items()})
-    return None
-
-
-def _write(found: Failure) -> None:
-    with suppress(OSError):
-        if file := _file():
-            for stale in file.parent.glob(f"{_PREFIX}*"):
-                stale.unlink()
-            file.write_text(json.dumps(found._asdict()), encoding="utf-8")
-
-
-def _describe(found: Failure) -> str:
-    effect = "PyTorch computes in place of compiled kernels, which is slower"
-    if found.capability == THREADS:
-        effect = "kernels run on Python's threads, which start more slowly"
-    if _is_disabled():
-        return f"{effect}: NUMBA_DISABLE_JIT is set. Unset it."
-    versions = f"numba {version('numba')}, llvmlite {version('llvmlite')} and Python {platform.python_version()}"
-    again = f" Delete {file} to test again." if (file := _file()) else ""
-    return (
-        f"{effect}: {found.capability} failed with {versions} ({found.reason}). Install a tested release: "
-        f'pip install "numba>={TESTED[0]},<={TESTED[1]}".{again}'
-    )
+        while lines[-1:] != [PASSED] and (line := process.stdout.readline()):
+            lines += [text] if (text := line.strip()) else []
+        if lines[-1:] == [PASSED]:
+            return lines
+        code = process.wait()
+        is_late = watchdog.finished.is_set()
+    finally:
+        watchdog.cancel()
+        process.stdout.close()
+    if is_late or code < 0:
+        return [*lines, f"no result after {_SECONDS} seconds" if is_late else describe_signal(code)]
+    return lines if lines and lines[-1] not in CAPABILITIES else [*lines, f"exit code {code}"]

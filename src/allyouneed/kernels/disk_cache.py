@@ -23,7 +23,7 @@ _PACKAGE = Path(__file__).parents[1]
 _COMPILED = (_PACKAGE / "kernels", _PACKAGE / "translation" / "engine")  # folders with kernels
 _IMPORT = re.compile(r"^from allyouneed(\S*) import (\([^)]*\)|.*)", re.MULTILINE)
 _TARGET = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX", "NUMBA_OPT")  # what Numba compiles for
-_COMPLETE = "complete-"  # prefix of the file that marks a complete cache
+_COMPLETE = "complete-"  # part of the name of a file that marks a complete cache or group of kernels
 
 
 @cache
@@ -43,29 +43,30 @@ def folder() -> Path | None:
     return next(iter(complete), None) or next(filter(_can_write, candidates), None)
 
 
-def is_complete(part: str = "") -> bool:
+def is_complete(group: str = "") -> bool:
     """Return whether the folder has every kernel, compiled from these sources for this processor.
 
     Args:
-        part: A name of some kernels, see `mark_complete`. By default all.
+        group: A group of kernels of `names.py`. By default all.
     """
     found = folder()
-    return found is not None and any((found / mark).exists() for mark in {_mark(), part + _mark()})
+    return found is not None and any((found / mark).exists() for mark in {_mark(), _mark(group)})
 
 
-def mark_complete(part: str = "") -> None:
+def mark_complete(group: str = "") -> None:
     """Record that the folder has every kernel.
 
     Args:
-        part: A name of the kernels that it has, if it has not all.
+        group: A group of kernels of `names.py`, if the folder has not all.
     """
     found = folder()
-    if found is None or is_complete(part):
+    if found is None or is_complete(group):
         return
+    mark = _mark(group)
     with suppress(OSError):
-        for stale in found.glob(f"{part}{_COMPLETE}*"):
+        for stale in found.glob(f"{mark.partition(_COMPLETE)[0]}{_COMPLETE}*"):
             stale.unlink()
-        (found / (part + _mark())).touch()
+        (found / mark).touch()
 
 
 @contextmanager
@@ -112,10 +113,10 @@ def key(path: Path) -> str:
 
 
 @cache
-def _mark() -> str:
+def _mark(group: str = "") -> str:
     """Return the name of the file that marks a complete cache, which depends on all that compilation depends on."""
     sources = [file.read_bytes() for place in _COMPILED for file in sorted(place.glob("*.py"))]
-    return _COMPLETE + _hash(*sources, _environment())
+    return f"{group and group + '-'}{_COMPLETE}{_hash(*sources, _environment())}"
 
 
 def _environment() -> bytes:

@@ -5,14 +5,18 @@ The mask is a function of its key, so that the backward pass can recompute it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 
 from allyouneed.kernels import LANES
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import Floats
 from allyouneed.kernels.simd import dropout_mask, multiply_add
 from allyouneed.kernels.simd_memory import load, store
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PART = 2048 * LANES  # elements
 

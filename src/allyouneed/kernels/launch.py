@@ -46,13 +46,13 @@ _kernels: dict[str, _Kernel] = {}  # by full name
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Run kernels that this Python thread calls on this thread only, for callers that assign the cores themselves."""
-    _thread.alone = True
+def threads(count: int) -> Iterator[None]:
+    """Run kernels that this Python thread calls on at most `count` threads, instead of PyTorch's number of threads."""
+    before, _thread.limit = getattr(_thread, "limit", 0), count
     try:
         yield
     finally:
-        _thread.alone = False
+        _thread.limit = before
 
 
 def kernel(body: Callable[..., None]) -> Callable[..., None]:
@@ -69,9 +69,9 @@ def kernel(body: Callable[..., None]) -> Callable[..., None]:
         words = (convert(value) for convert, value in zip(converters, (0, parts, *values), strict=True))
         packed = (ctypes.c_int64 * len(converters))(*words)
         address = ctypes.addressof(packed)
-        threads = 1 if getattr(_thread, "alone", False) else min(parts, torch.get_num_threads())
-        if threads > 1:
-            _start_threads()(compiled.code.address, address, threads)
+        count = min(parts, getattr(_thread, "limit", 0) or torch.get_num_threads())
+        if count > 1:
+            _start_threads()(compiled.code.address, address, count)
         else:
             compiled.code.ctypes(address)
 

@@ -7,8 +7,9 @@ and would be read again for every few rows; in that case, `matmul` computes the 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 
 from allyouneed.kernels import LANES, Mode, multiplies
 from allyouneed.kernels.compiler import kernel_function
@@ -19,6 +20,9 @@ from allyouneed.kernels.product import PANEL, Rows, multiply_floats
 from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd import broadcast, exp, log, maximum, multiply_add, reduce_max, reduce_sum
 from allyouneed.kernels.simd_memory import load, store, transpose
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _ROWS = 16  # rows per part: two tiles
 _TOKENS = 512  # tokens per partial sum of a gradient: summing partial sums reduces rounding errors

@@ -10,8 +10,9 @@ fp32, twice the depth, and is multiplied in the same time.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 
 from allyouneed.kernels import LANES, Mode
 from allyouneed.kernels.bf16 import pair_lines, transpose_pairs
@@ -21,6 +22,9 @@ from allyouneed.kernels.records import Floats, Record, no_floats
 from allyouneed.kernels.simd import broadcast
 from allyouneed.kernels.simd_memory import load, store, store_lanes, transpose
 from allyouneed.kernels.tiles import DEPTH, PANEL, ROWS, narrow, narrow_bf16, panel_on_stack, wide, wide_bf16
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _TILES = 40  # approximate number of tiles in a part: 480 rows of 512 words fit into a core's L2 cache
 _LINES = 32  # lines of words of a transposed matrix that a part packs; a divisor of DEPTH

@@ -13,3 +13,5 @@ PRODUCTS = tuple(f"allyouneed.kernels.matmul.{name}" for name in ("_lay_out", "_
 BF16_PRODUCTS = tuple(f"{name}_bf16" for name in PRODUCTS)  # not for every processor
 ENCODER = (f"{_ENGINE}.encoder.encode", "allyouneed.kernels.product._multiply")
 ALL = ((*ENCODER, *SEARCH, VERIFICATION), (*BEAM, *DROPOUT, *STEP, *LOSS, *PRODUCTS))
+ATTENTION, OTHER_STEPS, FP32, BF16 = "attention", "loss", "fp32-products", "bf16-products"  # groups of training kernels
+GROUPS = {ATTENTION: STEP, OTHER_STEPS: (*DROPOUT, *LOSS), FP32: PRODUCTS, BF16: BF16_PRODUCTS}

@@ -1,6 +1,7 @@
 """Compilation of kernels before they are needed, in several processes, since Numba compiles one kernel at a time.
 
-`python -m allyouneed.kernels.precompile [NAME ...]` compiles kernels, by default all of them, into the cache on disk.
+A process that runs `main` compiles the kernels or groups of kernels that its arguments name, by default all of them,
+into the cache on disk.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from allyouneed.kernels import background, capabilities, disk_cache
+from allyouneed import kernels
+from allyouneed.kernels import capabilities, disk_cache, processes
 from allyouneed.kernels.launch import compile_kernel, load_kernel
-from allyouneed.kernels.names import ALL, BF16_PRODUCTS
-from allyouneed.kernels.target import has_bf16
+from allyouneed.kernels.names import ALL, BF16, BF16_PRODUCTS, GROUPS
+from allyouneed.kernels.target import has_bf16, has_vnni
 
 
 def precompile(groups: Sequence[Sequence[str]], on_cold: Callable[[], None]) -> None:
@@ -51,11 +53,16 @@ def fill_cache(on_cold: Callable[[], None] = lambda: None) -> None:
     Args:
         on_cold: Called before the first kernel is compiled.
     """
+    capabilities.begin()
+    if has_vnni():
+        capabilities.begin(capabilities.BYTES)
+    if has_bf16():
+        capabilities.begin(capabilities.BF16)
     if not capabilities.work():
         return
     with disk_cache.locked():
         engine, others = ALL
-        precompile((engine, (*others, *(BF16_PRODUCTS if has_bf16() else ()))), on_cold)
+        precompile((engine, (*others, *(BF16_PRODUCTS if kernels.has_bf16() else ()))), on_cold)
         if capabilities.work():
             disk_cache.mark_complete()
 
@@ -63,7 +70,7 @@ def fill_cache(on_cold: Callable[[], None] = lambda: None) -> None:
 @contextmanager
 def _compiling(groups: Sequence[Sequence[str]]) -> Iterator[None]:
     """Compile each group in a separate process while the block runs, and wait for them."""
-    workers = [background.start(*names) for names in groups]
+    workers = [processes.start("precompile", *names, is_alone=False) for names in groups]
     try:
         yield
         for worker in workers:
@@ -74,14 +81,23 @@ def _compiling(groups: Sequence[Sequence[str]]) -> Iterator[None]:
             worker.wait()
 
 
+def compile_named(names: Sequence[str]) -> None:
+    """Compile kernels into the cache on disk.
+
+    Args:
+        names: Full names of kernels, or groups of `names.py`. The processor may lack the instructions of a group.
+    """
+    for name in names:
+        if name != BF16 or has_bf16():
+            for kernel in GROUPS.get(name, (name,)):
+                compile_kernel(kernel)
+        if name in GROUPS:
+            disk_cache.mark_complete(name)
+
+
 def main() -> None:
     """Compile the kernels that are named in the command, by default all of them."""
     if sys.argv[1:]:
-        for kernel in sys.argv[1:]:
-            compile_kernel(kernel)
+        compile_named(sys.argv[1:])
     else:
         fill_cache()
-
-
-if __name__ == "__main__":
-    main()

@@ -14,24 +14,25 @@ sum then fits into 32 bits, by the Cauchy-Schwarz inequality.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
-from torch import Tensor
-from torch.nn.functional import pad
 
-from allyouneed.kernels import LANES, Mode
+from allyouneed.kernels import LANES, Mode, has_vnni
 from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.lanes import FLOAT_VECTOR, INT_VECTOR, call_on_lanes, relu, splat
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import FLOAT, INT, Floats, Record, pointer_to
 from allyouneed.kernels.simd import broadcast, maximum, multiply_add, reduce_max, reduce_sum, round_half_even
 from allyouneed.kernels.simd_memory import load, store_bytes, store_halves
-from allyouneed.kernels.target import has_avx512, has_vnni
+from allyouneed.kernels.target import has_avx512
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Rows and vectors of a tile: it uses 16 of the 32 AVX-512 registers (16 lanes), or 12 of the 16 AVX2 ones (8 lanes).
 _TALL, _VECTORS = (8, 2) if has_avx512() else (6, 1)
@@ -68,10 +69,10 @@ def pack(weight: Tensor, bias: Tensor, in_bytes: bool = False) -> Matrix:
     bias, missing = bias.detach(), (0, -len(weight) % LANES)
     sizes = {"depth": weight.shape[1], "columns": len(weight) + missing[1], "in_bytes": in_bytes}
     if not in_bytes:
-        return Matrix(panels=panels(weight), terms=pad(bias, missing), **sizes)
+        return Matrix(panels=panels(weight), terms=torch.nn.functional.pad(bias, missing), **sizes)
     whole, scale = to_bytes(weight.detach())
     initial = (-128 * whole.sum(1, dtype=torch.int32)).view(torch.float32)
-    terms = torch.cat([pad(term, missing) for term in (bias, scale, initial)])
+    terms = torch.cat([torch.nn.functional.pad(term, missing) for term in (bias, scale, initial)])
     return Matrix(panels=panels(whole.view(torch.int32)), terms=terms, **sizes)
 
 
@@ -206,11 +207,11 @@ def _write_vector(builder, mode, value, address):
         builder.store(value, address, align=4)
 
 
-def make_tile(rows: int, vectors: int, bits: int, vnni: bool = has_vnni()):
+def make_tile(rows: int, vectors: int, bits: int, vnni: bool | None = None):
     """Make an intrinsic that multiplies `rows` rows by a panel of 16 · vectors columns, in 32 (fp32), 16 or 8 bits.
 
     The arguments are pointers, and sizes in 32-bit words. terms: terms of the panel's first column; n: distance between
-    the rows of terms.
+    the rows of terms. VNNI is used if it works, unless `vnni` says otherwise; the results are the same.
     """
     positions = [(row, v) for row in range(rows) for v in range(vectors)]
     element, kind = (INT, INT_VECTOR) if bits < 32 else (FLOAT, FLOAT_VECTOR)
@@ -232,7 +233,7 @@ def make_tile(rows: int, vectors: int, bits: int, vnni: bool = has_vnni()):
 
             def multiply_add(summed, one, column):
                 if bits < 32:
-                    return _sum_of_integers(builder, vnni, bits, summed, one, column)
+                    return _sum_of_integers(builder, has_vnni() if vnni is None else vnni, bits, summed, one, column)
                 return call_on_lanes(builder, "llvm.fmuladd", FLOAT_VECTOR, splat(builder, one), column, summed)
 
             whole = depth.type

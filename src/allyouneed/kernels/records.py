@@ -15,12 +15,12 @@ from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, dataclass_transform, get_args, get_type_hints
 
 import numpy as np
+import torch
 from llvmlite import ir
 from numba import types
 from numba.core.datamodel import models
 from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_getattr, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, lower_getattr_generic, lower_setattr_generic, register_model
-from torch import Tensor
 
 FLOAT, DOUBLE, INT, LONG = ir.FloatType(), ir.DoubleType(), ir.IntType(32), ir.IntType(64)
 _WORD = 8  # bytes of a record's field
@@ -141,7 +141,7 @@ def _word(value: Any) -> int:
         return value
     if kind is np.ndarray:
         return value.__array_interface__["data"][0]
-    if isinstance(value, Tensor):
+    if isinstance(value, torch.Tensor):
         return value.data_ptr()
     if isinstance(value, Record | _RecordArray):
         return value.address

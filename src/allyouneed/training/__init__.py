@@ -11,15 +11,27 @@ from allyouneed import lazy
 
 if TYPE_CHECKING:
     from allyouneed.data.corpora import as_corpora, training_text
+    from allyouneed.kernels.background import compile_early
     from allyouneed.training import clean, distil, loop, train
     from allyouneed.training.distil import Distillation
     from allyouneed.training.request import Request
 
-__all__ = ["Distillation", "Request", "as_corpora", "clean", "distil", "loop", "train", "training_text"]
+__all__ = [
+    "Distillation",
+    "Request",
+    "as_corpora",
+    "clean",
+    "compile_early",
+    "distil",
+    "loop",
+    "train",
+    "training_text",
+]
 
 _MODULES = {
     "as_corpora": "allyouneed.data.corpora",
     "training_text": "allyouneed.data.corpora",
+    "compile_early": "allyouneed.kernels.background",
     "Distillation": "allyouneed.training.distil",
     "Request": "allyouneed.training.request",
 }

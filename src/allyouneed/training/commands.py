@@ -97,6 +97,7 @@ def train(
     Example: allyouneed train --from de --to en --train train.de train.en \\
       --valid val.de val.en --minutes 30 --out RUN
     """
+    training.compile_early()  # before PyTorch is loaded
     overrides = [*([] if freeze is None else [f"training.freeze={freeze}"]), *_with_minutes(minutes, settings)]
     with resume_hint():
         text = training.training_text(

@@ -11,18 +11,12 @@ import torch
 from allyouneed import kernels
 from allyouneed.config import Config
 from allyouneed.config.sections import ModelConfig
-from allyouneed.kernels.names import BEAM, BF16_PRODUCTS, DROPOUT, ENCODER, LOSS, PRODUCTS, SEARCH, STEP
+from allyouneed.kernels.names import ATTENTION, BEAM, BF16, ENCODER, FP32, GROUPS, OTHER_STEPS, SEARCH
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.planning.clock import Stopwatch
 from allyouneed.training.step import uses_bf16
 
 _SMALLEST_LARGE = 256  # smaller products are never compiled, see `kernels.multiplies`
-
-
-def expect_kernels(config: Config, device: torch.device) -> None:
-    """Start the test of kernels in another process, if it is needed, while this one prepares the text."""
-    if device.type == "cpu" and not config.training.plain and kernels.installed():
-        kernels.capabilities.begin()
 
 
 class Compilation:
@@ -47,18 +41,26 @@ class Compilation:
         self.watch, self._ranks, self._show = watch, ranks, show
         self._config, self._device = config, device
 
+    def begin(self) -> None:
+        """Start to compile the kernels of training, while this process prepares the text."""
+        if self._is_eligible() and _is_packed(self._config.model):
+            is_large = self._config.model.d_model >= _SMALLEST_LARGE
+            products = (BF16,) if self._config.training.precision == "bf16" else (FP32,) if is_large else ()
+            kernels.background.compile_early(ATTENTION, OTHER_STEPS, *products)
+
     def prepare_training(self) -> None:
         """Compile the kernels of training steps. Rank 0 is first; the other ranks of its machine load its results."""
         if not (_is_packed(self._config.model) and self._uses_kernels()):
             return
         if not self._ranks.is_first:
             self._ranks.wait()
+        groups = (ATTENTION, OTHER_STEPS, *self._products())
         with self.watch.pause(), self._announcing("training") as announce:
-            own = (*STEP, *DROPOUT, *self._products())
-            kernels.precompile.precompile([own], announce)
-            kernels.background.finish_early()
-            kernels.precompile.precompile([LOSS], announce)
-            kernels.disk_cache.mark_complete(kernels.background.TRAINING)
+            precompile = kernels.precompile.precompile  # loads Numba while other processes still compile
+            kernels.background.finish_early(announce)
+            precompile([[name for group in groups for name in GROUPS[group]]], announce)
+            for group in groups:
+                kernels.disk_cache.mark_complete(group)
         if self._ranks.is_first:
             self._ranks.wait()
 
@@ -72,13 +74,16 @@ class Compilation:
 
     def _uses_kernels(self) -> bool:
         """Return whether the run uses kernels; may wait for the test whether they work."""
-        return self._device.type == "cpu" and not self._config.training.plain and kernels.work()
+        return self._is_eligible() and kernels.work()
+
+    def _is_eligible(self) -> bool:
+        return self._device.type == "cpu" and not self._config.training.plain
 
     def _products(self) -> tuple[str, ...]:
-        """Return the products that steps use."""
+        """Return the groups of products that steps use."""
         if uses_bf16(self._config.training, self._device):
-            return BF16_PRODUCTS if kernels.has_bf16() else ()
-        return PRODUCTS if self._config.model.d_model >= _SMALLEST_LARGE else ()
+            return (BF16,)
+        return (FP32,) if self._config.model.d_model >= _SMALLEST_LARGE else ()
 
     @contextmanager
     def _announcing(self, purpose: str) -> Iterator[Callable[[], None]]:

@@ -25,7 +25,7 @@ from allyouneed.kernels import background
 from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.assemble import INITIALISED, LoopParts
 from allyouneed.training.checkpoint import load_checkpoint, progress
-from allyouneed.training.compilation import Compilation, expect_kernels
+from allyouneed.training.compilation import Compilation
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
 from allyouneed.training.dry_run import dry_run, show_forecast
 from allyouneed.training.forecast import forecast
@@ -97,7 +97,7 @@ def _train(
     compilation: Compilation,
 ) -> Outcome:
     prepared = PreparedData(resolved.request.data_folder)
-    expect_kernels(resolved.config, device)
+    compilation.begin()
     if ranks.is_first:
         for folder in ("checkpoints", KEPT):
             recover_all(resolved.request.out / folder)

@@ -28,7 +28,7 @@ def map_in_order(work: Callable[[Task], Result], tasks: Sequence[Task], workers:
         return
 
     def single_threaded(task: Task) -> Result:
-        with kernels.launch.one_thread():
+        with kernels.launch.threads(1):
             return work(task)
 
     pool = ThreadPoolExecutor(min(workers, len(tasks)), thread_name_prefix="translate")

@@ -175,6 +175,6 @@ def test_int8_is_refused_without_an_engine(vnni):
 
 
 def test_int8_is_refused_without_vnni(monkeypatch):
-    monkeypatch.setattr("allyouneed.kernels.target.has_vnni", lambda: False)
+    monkeypatch.setattr("allyouneed.kernels.has_vnni", lambda: False)
     with pytest.raises(UserError, match="float32 always works"):
         engine_for(model_of({}), "int8")

@@ -135,7 +135,7 @@ def decoder_weights(model: Transformer, in_bytes: bool) -> DecoderWeights:
     """Pack the decoder's weights; in_bytes: matrices in 8 bits."""
     layers, output, bias = model.decoder.layers, pad_width(model.output.weight.detach()), bias_of(model.output)
     bias[NEVER_GENERATED] = kernels.MASKED
-    screened = kernels.target.has_vnni() and not in_bytes
+    screened = kernels.has_vnni() and not in_bytes
     return DecoderWeights(
         layers=DecoderLayerWeights.array([_decoder_layer(layer, in_bytes) for layer in layers]),
         num_layers=len(layers),
