@@ -13,7 +13,7 @@ from rich.console import Console
 from sacrebleu.metrics import BLEU
 
 from allyouneed import ModelConfig, Translator, UserError
-from allyouneed.bundle import build_model, load_bundle
+from allyouneed.bundle import build_model, load_bundle, save_bundle
 from allyouneed.data.corpora import corpus
 from allyouneed.data.files.lines import read_text
 from allyouneed.training import distil as distilling
@@ -182,6 +182,36 @@ def test_nothing_is_copied_from_a_teacher_of_a_different_width(toy_run):
     before = student.output.weight.clone()
     assert "its d_ff is 64, the student's is 96" in initialise_from(student, teacher.model)
     assert torch.equal(before, student.output.weight)
+
+
+def test_layers_of_another_shape_are_copied_only_if_equal(toy_run):
+    teacher = load_bundle(toy_run)
+    changes = {"embedding_norm": True, "final_norm": False, "decoder_heads": 1}  # the toy run is pre-norm
+    of_shape = teacher.config.model.model_copy(update=changes)
+    theirs = build_model(of_shape, teacher.tokenizer)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    student = build_model(of_shape, teacher.tokenizer)
+    assert "encoder 1; decoder 1" in initialise_from(student, theirs)
+    assert all(torch.equal(*pair) for pair in zip(student.parameters(), theirs.parameters(), strict=True))
+    for name in changes:
+        other = of_shape.model_copy(update={name: getattr(teacher.config.model, name)})
+        assert f"its {name} is" in initialise_from(build_model(other, teacher.tokenizer), theirs)
+
+
+def test_a_teacher_of_another_shape_teaches_a_student_of_the_papers(toy_run, tmp_path):
+    teacher = load_bundle(toy_run)
+    changes = {"activation": "gelu_tanh", "embedding_norm": True, "scale_embeddings": False, "norm_epsilon": 1e-6}
+    config = teacher.config.replace(model=changes)
+    teacher = dataclasses.replace(teacher, config=config, model=build_model(config.model, teacher.tokenizer).eval())
+    save_bundle(teacher, tmp_path / "teacher" / "bundle")
+    more = [*STUDENT, "training.teacher_share=0.5"]
+    request = dataclasses.replace(distillation(tmp_path, tmp_path / "teacher"), settings=more)
+    assert distil(request, silent()).status == FINISHED
+    student = load_bundle(tmp_path / "run")
+    assert student.config.model.activation == "relu"
+    assert student.notes["initial layers"].startswith("no layers copied from the teacher: its norm_epsilon is 1e-06")
 
 
 def test_learned_positions_are_copied_only_if_as_many(toy_run):

@@ -26,6 +26,7 @@ from allyouneed.training.resolution.size import DEFAULT_MINUTES
 from allyouneed.training.train import FINISHED, train
 from tests.compat import POST_NORM
 from tests.conftest import TOY, silent, toy_request
+from tests.exchange.models import random_bundle
 from tests.exchange.opus import SHAPES, write_marian
 
 TOY_SIZES = [setting for setting in TOY if setting.startswith("model.")]
@@ -61,6 +62,31 @@ def test_an_imported_model_is_trained_further(shape, tmp_path):
     assert outcome.scores["valid"]["loss"] < 3  # an untrained model has more than log(300) = 5.7
     assert Translator.load(tmp_path / "run").translate(["a b c"])
     assert train(request, silent()).status == FINISHED  # the same command again
+
+
+FAIRSEQ = {
+    **{"activation": "gelu", "embedding_norm": True, "scale_embeddings": False, "tie_embeddings": "inputs"},
+    **{"sinusoid_frequencies": "tensor2tensor", "first_position": 2, "norm": "pre", "final_norm": False},
+    **{"norm_epsilon": 1e-6, "decoder_d_ff": 64, "decoder_heads": 2, "feed_forward_bias": False},
+}
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_model_of_another_shape_is_trained_further(plain, tmp_path):
+    save_bundle(random_bundle(d_ff=48, num_heads=1, **FAIRSEQ), tmp_path / "start" / "bundle")
+    request = further(tmp_path, tmp_path / "start", [f"training.plain={str(plain).lower()}", "model.dropout=0.1"])
+    assert train(request, silent()).status == FINISHED
+    before, after = load_bundle(tmp_path / "start"), load_bundle(tmp_path / "run")
+    assert after.config.model == before.config.model.model_copy(update={"dropout": 0.1})
+    changed = [
+        name
+        for name, weight in weights_of(after.model).items()
+        if not torch.equal(weight, weights_of(before.model)[name])
+    ]
+    assert {"source_embedding.norm.weight", "decoder.layers.0.feed_forward.inner.weight", "output.weight"} <= set(
+        changed
+    )
+    assert Translator.load(tmp_path / "run").translate(["a b c"])
 
 
 @pytest.mark.parametrize(

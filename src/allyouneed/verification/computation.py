@@ -31,6 +31,7 @@ _ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "gelu": F.gelu,
     "gelu tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu sigmoid": lambda x: x * torch.sigmoid(1.702 * x),
     "silu": F.silu,
     "none": lambda x: x,
     "output": lambda x: x,

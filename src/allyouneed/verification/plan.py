@@ -81,7 +81,8 @@ class Plan:
         no_residual: Sub-layers without a residual connection.
         residual: What is added: "input" (of the sub-layer), "doubled", or "layer" (the input of the whole layer).
         cross_query: Queries of encoder-decoder attention: "sub-layer", or "layer" (the input of the whole layer).
-        activation: "relu", "gelu", "gelu tanh", "silu", "none", "output" (ReLU after the second linear only), "both".
+        activation: "relu", "gelu", "gelu tanh", "gelu sigmoid", "silu", "none", "output" (ReLU after the second
+            linear only), "both".
         memory: What encoder-decoder attention reads: "final" (the encoder's output), "layer" (the encoder layer of the
             same number), "first" (the first encoder layer), "embedding" (the encoder's input), "decoder" (the decoder
             itself), "decoder unmasked" (the same without the mask of the future), "unnormed" (before the encoder's
@@ -161,6 +162,7 @@ _PLAN_CHANGES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("learned-positions", {"positions": "learned"}),
     ("gelu", {"activation": "gelu"}),
     ("gelu", {"activation": "gelu tanh"}),
+    ("gelu", {"activation": "gelu sigmoid"}),
     ("silu", {"activation": "silu"}),
     ("sinusoids-split", {"positions": "split"}),
     ("sinusoids-split", {"positions": "tensor2tensor"}),

@@ -182,7 +182,8 @@ def _draw_embedding(canvas: Canvas, call: ModuleCall, x: float, side: int, title
     canvas.text(x, 0.46, text, 7.5, FAINT, family=fonts_for(text), parse_math=False)
     canvas.arrow((x, 0.8), (x, 1.2))
     canvas.text(x + 0.08, 0.97, shape(call.inputs[0]), 7, FAINT, ha="left")
-    details = f"{vocab_size:,} × {width:,}, times √{width:,} = {call.module.scale:.2f}"
+    factor = f", times √{width:,} = {call.module.scale:.2f}" if call.module.scale != 1 else ""
+    details = f"{vocab_size:,} × {width:,}{factor}"
     canvas.box(x, 1.45, _WIDE, _TALL, _PINK, f"{title} Embedding", details)
     canvas.arrow((x, 1.7), (x, 1.88))
     _draw_plus(canvas, x, 1.98)
@@ -195,7 +196,8 @@ def _draw_embedding(canvas: Canvas, call: ModuleCall, x: float, side: int, title
     kind = f"learned,\n{learned:,} × {width:,}" if learned else "sines and\ncosines"
     canvas.text(circle + side * 0.24, 1.98, f"Positional\nEncoding:\n{kind}", 7.5, ha="right" if side < 0 else "left")
     canvas.line((x, 2.08), (x, 2.4))
-    canvas.text(x + 0.08, 2.21, shape(call.output), 7, FAINT, ha="left")
+    normed = ", after a layer norm" if isinstance(call.module.norm, nn.LayerNorm) else ""
+    canvas.text(x + 0.08, 2.21, shape(call.output) + normed, 7, FAINT, ha="left")
 
 
 def _draw_stack(
