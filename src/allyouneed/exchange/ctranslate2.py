@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -28,6 +29,7 @@ from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.embedding import Embedding
 from allyouneed.model.feed_forward import FeedForward
 from allyouneed.model.layers import DecoderLayer, EncoderLayer
+from allyouneed.translation.alignment import deciding_layer
 from allyouneed.translation.search import NEVER_GENERATED
 
 try:
@@ -130,6 +132,8 @@ def build_spec(bundle: Bundle) -> Any:
     model = copy.deepcopy(bundle.model).cpu()
     config, search = bundle.config.model, bundle.config.search
     spec = _empty_spec(config)
+    spec.decoder.alignment_layer = np.int16(deciding_layer(config.decoder_layers))  # also for the coverage penalty
+    spec.decoder.alignment_heads = np.int16(config.decoder.heads)
     positions = max(MAX_INPUT_LENGTH, MAX_OUTPUT_LENGTH, bundle.longest_source + search.max_extra_length) + 1
     _set_embedding(spec.encoder.embeddings[0], spec.encoder, model.source_embedding, positions)
     _set_embedding(spec.decoder.embeddings, spec.decoder, model.target_embedding, positions)

@@ -14,7 +14,7 @@ from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.beam_search import beam_search
 from allyouneed.translation.constraints import Constraints
-from allyouneed.translation.coverage import add_coverage_penalty
+from allyouneed.translation.coverage import add_coverage_penalty, coverage_beam_search
 from allyouneed.translation.diverse import diverse_beam_search
 from allyouneed.translation.forced import Phrases, forced_beam_search
 from allyouneed.translation.options import ResolvedOptions
@@ -33,6 +33,7 @@ class BatchSearch:
         options: Search options with the bundle's settings filled in.
         constraints: Constraints on tokens; None selects the faster unconstrained path.
         force_words: For each sentence, the phrases (token ids) that it must contain; empty if no sentence has any.
+        positions: Number of the decoder's learned positions; None if there is no limit.
 
     Raises:
         UserError: If `force_words` is combined with beam groups or sampling.
@@ -41,6 +42,7 @@ class BatchSearch:
     options: ResolvedOptions
     constraints: Constraints | None = None
     force_words: Sequence[Phrases] = ()
+    positions: int | None = None
 
     def __post_init__(self) -> None:
         if self.force_words and (self.options.num_beam_groups > 1 or self.options.samples):
@@ -57,7 +59,8 @@ class BatchSearch:
         options = self.options.model_copy(update={"no_repeat_ngram_size": size})
         prefixes = [constraints.prefixes[i] for i in sentences] if constraints.prefixes else ()
         force_words = [self.force_words[i] for i in sentences] if self.force_words else ()
-        return BatchSearch(options, replace(constraints, options=options, prefixes=prefixes), force_words)
+        constraints = replace(constraints, options=options, prefixes=prefixes)
+        return BatchSearch(options, constraints, force_words, self.positions)
 
     def run_all(
         self,
@@ -123,15 +126,13 @@ class BatchSearch:
             batch: Indices of the batch's sentences in the whole request.
         """
         options = self.options
-        limits = lengths - 1 + options.max_extra_length
-        if options.max_decoding_length is not None:
-            limits = np.minimum(limits, options.max_decoding_length)
+        limits = np.array([options.longest_output(length - 1, self.positions) for length in lengths.tolist()])
         constraints = self.constraints and self.constraints.for_batch(batch)
         if constraints:  # a prefix or minimum length takes precedence over the maximum
             limits = np.maximum(limits, constraints.min_lengths(len(batch)))
         beam, alpha = options.beam_size, options.length_penalty
         task = (model, source, limits.tolist())
-        count = beam if options.coverage_penalty else options.num_hypotheses  # the penalty reorders the whole beam
+        count = beam if options.coverage_penalty else options.num_hypotheses  # the penalty reorders all
         if self.force_words:
             return forced_beam_search(*task, beam, alpha, [self.force_words[i] for i in batch], count, constraints)
         if beam == 1:
@@ -139,4 +140,6 @@ class BatchSearch:
         if options.num_beam_groups > 1:
             groups = (options.num_beam_groups, options.diversity_penalty)
             return diverse_beam_search(*task, beam, alpha, *groups, count, constraints)
+        if options.coverage_penalty:
+            return coverage_beam_search(*task, beam, alpha, constraints)
         return beam_search(*task, beam, alpha, count, constraints)

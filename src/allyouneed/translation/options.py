@@ -94,7 +94,8 @@ class SearchOptions(NumbersAreNotBooleans):
         default=None,
         ge=1,
         le=100_000,
-        description="Maximum number of output tokens (default: the source's plus max_extra_length).",
+        description="Maximum number of output tokens, where the end is forced and scored (default: the source's plus "
+        "max_extra_length).",
     )
     max_extra_length: Annotated[int | None, Option("Constraints", None)] = Field(
         default=None, ge=0, le=100_000, description="Output tokens beyond the source's length. Default: the bundle's."
@@ -202,6 +203,18 @@ class ResolvedOptions(SearchOptions):
     length_penalty: float
     max_extra_length: int
     batch_tokens: int
+
+    def longest_output(self, source_tokens: int, positions: int | None) -> int:
+        """Return the maximum number of tokens of a translation, the end not counted.
+
+        Args:
+            source_tokens: Number of tokens of the source, the end not counted.
+            positions: Number of the decoder's learned positions; None if there is no limit.
+        """
+        longest = self.max_decoding_length
+        if longest is None:
+            longest = source_tokens + self.max_extra_length
+        return longest if positions is None else min(longest, positions - 1)  # one more for the start
 
 
 class SearchOverrides(TypedDict, total=False):

@@ -71,8 +71,9 @@ def search_guarded(sentences: list[list[int]], search: BatchSearch, run: Search)
     for index in remaining:
         problems[index] = REPETITIVE
     for index, (best, *_) in enumerate(found):  # a source that repeats itself may be repeated, but not without an end
-        is_cut = len(best.ids) >= len(sentences[index]) - 1 + search.options.max_extra_length
-        if is_cut and search.options.max_extra_length and not problems[index] and repeats_itself(best.ids):
+        longest = search.options.longest_output(len(sentences[index]) - 1, search.positions)
+        is_cut = len(best.ids) >= longest > len(sentences[index]) - 1
+        if is_cut and not problems[index] and repeats_itself(best.ids):
             problems[index] = REPETITIVE
     return GuardedSearch(found, problems)
 

@@ -17,8 +17,8 @@ class Translation:
     Attributes:
         source: The source text.
         text: The best translation.
-        score: Log probability of the best translation divided by the length penalty; for a text that was split, the sum
-            over its parts.
+        score: Log probability of the best translation and its end divided by the length penalty, also where the end was
+            forced at the maximum length; for a text that was split, the sum over its parts.
         tokens: Tokens of the best translation.
         log_probs: Natural logarithm of the probability of each token.
         hypotheses: Translations with their scores, best first.

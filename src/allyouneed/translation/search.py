@@ -86,7 +86,8 @@ class Hypothesis(NamedTuple):
 
     Attributes:
         ids: Token ids without start and end of sentence.
-        log_probability: Log probability of the tokens and the end of sentence.
+        log_probability: Log probability of the tokens and the end of sentence, which may be forced at the maximum
+            length.
         score: Log probability divided by the length penalty.
         token_log_p: Log probability of each token, the end of sentence included.
     """

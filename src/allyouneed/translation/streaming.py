@@ -66,8 +66,8 @@ def stream_translation(
         translator: The translator.
         text: The sentence.
         on_text: Called with the translation so far after each complete word. Its exceptions stop the search.
-        options: Search options; only length_penalty, max_extra_length and repetition_guard are used; None means the
-            bundle's settings.
+        options: Search options; only length_penalty, max_decoding_length, max_extra_length and repetition_guard are used;
+            None means the bundle's settings.
 
     Raises:
         UserError: If the sentence is longer than the model allows.
@@ -78,7 +78,8 @@ def stream_translation(
             f"the sentence has {len(ids)} tokens; this model takes {translator.longest_source - 1}. Shorten it."
         )
     resolved = (options or SearchOptions()).resolve(translator.bundle.config.search)
-    source_ids, max_length = pad([[*ids, EOS]]).to(translator.device), len(ids) + resolved.max_extra_length
+    source_ids = pad([[*ids, EOS]]).to(translator.device)
+    max_length = resolved.longest_output(len(ids), translator.model.target_embedding.max_positions)
     tokenizer, words = translator.tokenizer.target, 1
 
     def check(generated: list[int]) -> None:
@@ -99,7 +100,8 @@ def stream_translation(
         [found] = greedy(model, source_ids, [max_length], resolved.length_penalty)
         check(found.ids)
     except _RepetitionFound:
-        limits = {"length_penalty": resolved.length_penalty, "max_extra_length": resolved.max_extra_length}
+        used = ("length_penalty", "max_decoding_length", "max_extra_length")
+        limits = {name: getattr(resolved, name) for name in used}
         again = translator.translate(text, SearchOptions(beam_size=1).replace(limits))
         return StreamedTranslation(again.text, again.score, again.problems)
     return StreamedTranslation(tokenizer.decode(found.ids), found.score)

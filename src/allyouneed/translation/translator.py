@@ -274,7 +274,10 @@ class Translator:
         prefix = self.tokenizer.target.encode(target_prefix)
         log_p, tokens = self._next_tokens(parts[0].ids, prefix, num_hypotheses)
         constraints = Constraints(options, prefixes=[[*prefix, token] for token in tokens])
-        found = self._search([parts[0].ids] * len(tokens), BatchSearch(options, constraints))
+        found = self._search(
+            [parts[0].ids] * len(tokens),
+            BatchSearch(options, constraints, (), self.model.target_embedding.max_positions),
+        )
         texts = [(self.tokenizer.target.decode(best.ids), best.score) for [best] in found]
         named = zip(self.tokenizer.target.pieces(tokens), log_p, texts, strict=True)
         return [Alternative(token, value, *text) for token, value, text in named]
@@ -341,7 +344,8 @@ class Translator:
         self._check_inputs("force_words", phrases, parts)
         suppressed = tuple(ids for text in options.suppress_sequences if (ids := encode(text)))
         constraints = Constraints(options, suppressed, for_each_part(prefixes, parts))
-        search = BatchSearch(options, constraints or None, for_each_part(phrases, parts))
+        positions = self.model.target_embedding.max_positions
+        search = BatchSearch(options, constraints or None, for_each_part(phrases, parts), positions)
         guarded = search_guarded([part.ids for split in parts for part in split], search, self._search)
         found = zip(*guarded, strict=True)
         return [self._join(text, split, [next(found) for _ in split]) for text, split in zip(texts, parts, strict=True)]

@@ -24,6 +24,7 @@ _SERVER_LIMITS: dict[str, Ge | Le | MaxLen] = {
     "num_beam_groups": Le(16),
     "diversity_penalty": Le(100),
     "coverage_penalty": Le(100),
+    "max_decoding_length": Le(1000),
     "max_extra_length": Le(500),
     "min_decoding_length": Le(500),
     "repetition_penalty": Ge(0.01),
