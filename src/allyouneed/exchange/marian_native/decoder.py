@@ -12,6 +12,7 @@ from allyouneed.bundle import Bundle
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator
 from allyouneed.exchange.marian_native.export import DECODER
+from allyouneed.exchange.marian_native.vocabularies import token_names
 
 _FLAGS = ("--no-spm-encode", "--no-spm-decode", "--allow-special", "--quiet")  # special: bytes below 32
 _COMMANDS = (("marian-decoder",), ("pymarian", "decode"))
@@ -37,9 +38,11 @@ def marian_native_translator(folder: Path, bundle: Bundle, marian: Sequence[str]
         A function from texts and a beam size to target tokens.
     """
     tokenizer, extra_length = bundle.tokenizer, bundle.config.search.max_extra_length
+    names, target = token_names(tokenizer), tokenizer.target
+    ids = {name: i for i, name in enumerate(token_names(target))}
 
     def translate(texts: Sequence[str], beam_size: int) -> list[list[str]]:
-        sources = [tokenizer.pieces(tokenizer.encode(text)) for text in texts]
+        sources = [[names[i] for i in tokenizer.encode(text)] for text in texts]
         shortest = min(map(len, sources), default=0) + 1
         lines = "".join(" ".join(source) + "\n" for source in sources)
         options = {
@@ -59,6 +62,7 @@ def marian_native_translator(folder: Path, bundle: Bundle, marian: Sequence[str]
         if done.returncode or len(translations) != len(texts):
             last = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
             raise UserError(f"{folder}: {marian[0]} did not translate ({last}). Run it to see its messages.")
-        return [translation.split(" ") if translation else [] for translation in translations]
+        found = (translation.split(" ") if translation else [] for translation in translations)
+        return [target.pieces([ids[name] for name in tokens]) for tokens in found]
 
     return translate

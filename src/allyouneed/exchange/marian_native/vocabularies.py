@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import sentencepiece
 
+from allyouneed.data.tokens.segmenters import SentencePieceSegmenter
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK
 from allyouneed.data.tokens.vocabulary import ADDED, AnyTokenizer, VocabularyTokenizer
 
@@ -38,22 +39,31 @@ def native_vocabulary(tokenizer: AnyTokenizer) -> NativeVocabulary:
     Args:
         tokenizer: That side's tokenizer.
     """
-    names, rows = tokenizer.pieces(range(len(tokenizer))), list(range(len(tokenizer)))
+    names, rows = token_names(tokenizer), list(range(len(tokenizer)))
     if isinstance(tokenizer, VocabularyTokenizer):
         rows = tokenizer.vocabulary.rows
     excluded = [rows[i] for i in (PAD, UNK, BOS) if rows[i] != ADDED] if rows[PAD] != ADDED else []
     ordered = [names[i] for i in sorted(range(len(rows)), key=rows.__getitem__) if rows[i] != ADDED]
-    if _splits_itself(tokenizer.model, ordered, rows):
+    if _splits_itself(tokenizer, ordered, rows):
         return NativeVocabulary(rows, "spm", tokenizer.model, excluded)
     ordered[rows[EOS]], ordered[rows[UNK]] = _EOS, _UNK
     lines = (f"{json.dumps(name, ensure_ascii=False)}: {row}\n" for row, name in enumerate(ordered))
     return NativeVocabulary(rows, "yml", "".join(lines).encode("utf-8"), excluded)
 
 
-def _splits_itself(model: bytes, names: list[str], rows: list[int]) -> bool:
+def token_names(tokenizer: AnyTokenizer) -> list[str]:
+    """Return the name of each token in one side's vocabulary."""
+    if isinstance(tokenizer, VocabularyTokenizer):
+        return tokenizer.vocabulary.names
+    return tokenizer.pieces(range(len(tokenizer)))
+
+
+def _splits_itself(tokenizer: AnyTokenizer, names: list[str], rows: list[int]) -> bool:
     """Return whether a SentencePiece model has the vocabulary's tokens as its pieces, in the order of rows."""
+    if isinstance(tokenizer, VocabularyTokenizer) and tokenizer.segmenter.kind != SentencePieceSegmenter.kind:
+        return False
     processor = sentencepiece.SentencePieceProcessor()
-    processor.LoadFromSerializedProto(model)
+    processor.LoadFromSerializedProto(tokenizer.model)
     if len(processor) != len(names) or [processor.eos_id(), processor.unk_id()] != [rows[EOS], rows[UNK]]:
         return False
     return processor.id_to_piece(list(range(len(names)))) == names
