@@ -66,8 +66,8 @@ def stream_translation(
         translator: The translator.
         text: The sentence.
         on_text: Called with the translation so far after each complete word. Its exceptions stop the search.
-        options: Search options; only length_penalty, max_decoding_length, max_extra_length and repetition_guard are used;
-            None means the bundle's settings.
+        options: Search options; only length_penalty, max_decoding_length, max_extra_length and repetition_guard are
+            used; None means the bundle's settings.
 
     Raises:
         UserError: If the sentence is longer than the model allows.
