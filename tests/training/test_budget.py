@@ -118,15 +118,15 @@ def test_all_is_compiled_when_the_clock_stands_still(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "training", "device", "compiles"),
+    ("model", "training", "device", "trains", "searches"),
     [
-        ({}, {}, "cpu", True),
-        ({"d_model": 520, "num_heads": 65}, {}, "cpu", False),  # heads of 8 values
-        ({}, {"plain": True}, "cpu", False),
-        ({}, {}, "cuda", False),
+        ({}, {}, "cpu", True, True),
+        ({"d_model": 520, "num_heads": 65}, {}, "cpu", False, True),  # heads of 8 values
+        ({}, {"plain": True}, "cpu", False, False),
+        ({}, {}, "cuda", False, False),
     ],
 )
-def test_kernels_are_compiled_where_the_run_uses_them(monkeypatch, model, training, device, compiles):
+def test_kernels_are_compiled_where_the_run_uses_them(monkeypatch, model, training, device, trains, searches):
     calls, lines, clock = [], [], [5.0]
 
     def precompile(groups, on_cold):
@@ -141,11 +141,11 @@ def test_kernels_are_compiled_where_the_run_uses_them(monkeypatch, model, traini
     config = Config().replace(model=model, training=training)
     compilation = Compilation(config, torch.device(device), Ranks(), lines.append, watch)
     compilation.prepare_training()
-    assert len(calls) == compiles
+    assert len(calls) == trains
     compilation.prepare_search()
     assert watch.now_running() == 0
-    assert len(calls) == 3 * compiles
-    assert len(lines) == 4 * compiles  # before and after
+    assert len(calls) == trains + 2 * searches
+    assert len(lines) == 2 * (trains + searches)  # before and after
 
 
 def test_search_waits_for_no_process_if_its_kernels_are_there(monkeypatch):
