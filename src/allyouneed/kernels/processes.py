@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 
-# Garbage collection, a tenth of the time, is turned off before anything is loaded.
+# Garbage collection, a tenth of the time, is turned off before anything is loaded, and so is SciPy, which Numba loads
+# if it is installed, for functions that kernels do not call.
 _PROGRAM = """
-import gc, os
+import gc, os, sys
 gc.disable()
+sys.modules["scipy"] = None
 os.nice({niceness})
 from allyouneed.lazy import defer
 defer("torch")
@@ -38,5 +40,5 @@ def start(
         stderr=subprocess.DEVNULL,
         text=True,
         errors="replace",
-        start_new_session=is_alone,
+        process_group=0 if is_alone else None,  # in a session of its own, Linux may ignore its niceness (autogroups)
     )

@@ -38,14 +38,14 @@ def choose_size(pairs: int, minutes: float, device: torch.device) -> RecipeChoic
     Args:
         pairs: Number of training pairs.
         minutes: Wall-clock budget.
-        device: Device of the training, whose speed is measured.
+        device: Device of the training, whose speed is measured if there are enough pairs for a larger recipe.
     """
-    rate = matrix_flops(device)
-    chosen, limit = _SIZES[0], ""
+    rate, chosen, limit = 0.0, _SIZES[0], ""
     for name in _SIZES[1:]:
         if pairs < _PAIRS_NEEDED[name]:
             limit = f"{name} needs {_PAIRS_NEEDED[name]:,} pairs"
             break
+        rate = rate or matrix_flops(device)
         config = load_recipe(name)
         work = _EPOCHS_NEEDED * pairs * _TOKENS_PER_PAIR * training_flops(config.model, config.data.vocab_size)
         needed = work / (rate * UTILISATION) / 60
@@ -56,7 +56,8 @@ def choose_size(pairs: int, minutes: float, device: torch.device) -> RecipeChoic
     config = load_recipe(chosen)
     vocab_size = min(config.data.vocab_size, max(1000, round(pairs / _PAIRS_PER_TOKEN, -3)))
     config = config.replace(data={"vocab_size": vocab_size}, training={"minutes": minutes})
-    reason = f"{pairs:,} pairs, {minutes:g} minutes, {rate / 1e9:,.0f} GFLOP/s" + (f"; {limit}" if limit else "")
+    reasons = [f"{pairs:,} pairs", f"{minutes:g} minutes", *([f"{rate / 1e9:,.0f} GFLOP/s"] if rate else [])]
+    reason = ", ".join(reasons) + (f"; {limit}" if limit else "")
     return RecipeChoice(chosen, config, reason)
 
 
