@@ -107,6 +107,11 @@ def _fill(spec: Any, shape: dict[str, Any], sizes: tuple[int, int], rng: np.rand
     if shape.get("excluded"):
         bias[[0, 1, 3]] = -1e4
     spec.decoder.projection.bias = bias
+    if shape.get("bare"):  # as before revision 3
+        for side in (spec.encoder, spec.decoder):
+            for name, value in list(side.__dict__.items()):
+                if isinstance(value, np.generic | bool) and not name.startswith("_"):
+                    delattr(side, name)
 
 
 def _attention(spec: Any, shape: dict[str, Any], rng: np.random.Generator) -> None:

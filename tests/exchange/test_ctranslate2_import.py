@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import pytest
 import torch
 
-from allyouneed import Translator, exchange
+from allyouneed import Translator, UserError, exchange
 from allyouneed.bundle import load_bundle, weights_of
 from allyouneed.data.tokens.tokenizer import BOS, EOS
-from allyouneed.exchange.ctranslate2_file import map_folder
-from allyouneed.exchange.ctranslate2_import import import_ctranslate2, read_bundle
+from allyouneed.exchange.ctranslate2_file import map_folder, read_model
+from allyouneed.exchange.ctranslate2_import import import_ctranslate2
 from allyouneed.translation.search import NEVER_GENERATED
 from tests.conftest import toy_pairs
 from tests.exchange.ctranslate2_models import SHAPES, write_model
@@ -22,7 +23,6 @@ from tests.exchange.test_ctranslate2 import SHAPES as OWN_SHAPES
 ctranslate2 = pytest.importorskip("ctranslate2", reason="the package ctranslate2 is not installed")
 
 TEXTS, TARGETS = zip(*toy_pairs(12, seed=4), strict=True)
-OLD_MODELS = Path("/work/exchange-models/ctranslate2")
 QUANTIZATIONS = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
 
 
@@ -112,7 +112,6 @@ def test_quantized_weights(quantization, tmp_path):
 def test_own_exports_come_back_bit_identical(shape, tmp_path):
     bundle = random_bundle(**OWN_SHAPES[shape])
     exchange.export_ctranslate2(bundle, tmp_path / "model")
-    (tmp_path / "model" / "sentencepiece.model").write_bytes(bundle.tokenizer.model)
     again = imported(tmp_path / "model", tmp_path / "run")
     before, after = weights_of(bundle.model), weights_of(again.model)
     if "output.bias" in before:  # the export replaces those of tokens that are never generated
@@ -123,19 +122,76 @@ def test_own_exports_come_back_bit_identical(shape, tmp_path):
     assert again.config.model.model_copy(update=ignored) == bundle.config.model.model_copy(update=ignored)
 
 
-@pytest.mark.skipif(not OLD_MODELS.is_dir(), reason="the test models of CTranslate2's repository are not here")
-@pytest.mark.parametrize(
-    "name", ["v1/aren-transliteration", "v2/aren-transliteration-i16", "v2/aren-transliteration-i8"]
-)
-def test_models_of_2019(name, tmp_path):
-    bundle = read_bundle(map_folder(OLD_MODELS / name), [random_bundle().tokenizer.model], ("ar", "en"))
-    tokenizer = bundle.tokenizer
-    sources = [list("آتزمون"), list("دبي")]
-    engine = ctranslate2.Translator(str(OLD_MODELS / name), compute_type="float32")
-    results = engine.translate_batch(sources, beam_size=1)
-    ids = [torch.tensor([[*tokenizer.ids(source), EOS]]) for source in sources]
-    for source, result in zip(ids, results, strict=True):
-        target = torch.tensor([[BOS, *tokenizer.target.ids(result.hypotheses[0])]])
-        logits = bundle.model(source, target)
-        logits[..., NEVER_GENERATED] = -torch.inf
-        assert logits.argmax(2)[0].tolist() == [*target[0, 1:].tolist(), EOS]
+def test_bpe_codes_and_tokens_separated_by_spaces(tmp_path):
+    folder = tmp_path / "model"
+    write_model(folder, table="paper")
+    (folder / "sentencepiece.model").unlink()
+    message = exchange.import_bundle("ctranslate2", [folder], tmp_path / "spaces", "de", "en")
+    assert "text must consist of tokens separated by spaces" in message
+    assert load_bundle(tmp_path / "spaces").tokenizer.segmenter.split("▁a b") == ["▁a", "b"]
+    (folder / "bpe.codes").write_text("#version: 0.2\na b</w>\n")
+    message = exchange.import_bundle("ctranslate2", [folder], tmp_path / "bpe", "de", "en")
+    assert "tokenized as for training" in message
+    assert load_bundle(tmp_path / "bpe").tokenizer.segmenter.split("cab ab") == ["c@@", "ab", "ab"]
+
+
+def test_an_end_token_that_is_appended_is_mentioned(tmp_path):
+    write_model(tmp_path / "model", **SHAPES["M2M-100: pre-norm, fairseq's table, tied"])
+    message = exchange.import_bundle("ctranslate2", [tmp_path / "model"], tmp_path / "run", "de", "en")
+    assert "Sources get an end token although add_source_eos = false" in message
+
+
+def test_a_changed_export_is_refused(tmp_path):
+    exchange.export_ctranslate2(random_bundle(), tmp_path / "model")
+    with open(tmp_path / "model" / "model.bin", "r+b") as file:
+        file.seek(5000)
+        file.write(b"changed")
+    with pytest.raises(UserError, match="truncated or changed"):
+        imported(tmp_path / "model", tmp_path / "run")
+
+
+def old_format(folder: Path, version: int) -> bytes:
+    """Write a `model.bin` as earlier versions of CTranslate2 did, after `python/ctranslate2/specs` of their time."""
+    old = read_model(map_folder(folder)).variables
+    content = [struct.pack("<I", version)]
+    if version >= 2:
+        content += [_string("TransformerBase" if version == 2 else "TransformerSpec"), struct.pack("<I", version)]
+    content.append(struct.pack("<I", len(old)))
+    for name, variable in old.items():
+        values = variable.values
+        content += [_string(_old_name(name) if version == 1 else name), struct.pack("<B", values.ndim)]
+        content += [struct.pack("<I", size) for size in values.shape]
+        kind, size = (0, values.nbytes) if version >= 4 else (values.itemsize, values.size)
+        content += [struct.pack("<BI", kind, size), values.tobytes()]
+    return b"".join([*content, *([struct.pack("<I", 0)] if version >= 3 else [])])
+
+
+def _old_name(name: str) -> str:
+    """Return the name of a variable of OpenNMT-tf."""
+    changes = [("embeddings_0", "embeddings"), ("embeddings/weight", "w_embs"), ("layer_norm", "LayerNorm")]
+    changes += [("self_attention", "multi_head" if "encoder" in name else "masked_multi_head")]
+    changes += [("attention/", "multi_head/"), ("projection", "dense"), ("linear_0", "conv1d")]
+    changes += [("linear_", "conv1d_"), ("weight", "kernel")]
+    for new, old in changes:
+        name = name.replace(new, old)
+    return f"transformer/{name}:0"
+
+
+def _string(text: str) -> bytes:
+    return struct.pack("<H", len(text) + 1) + text.encode() + b"\0"
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
+def test_earlier_versions_of_the_format(version, tmp_path):
+    """CTranslate2 reads the rewritten file, too."""
+    folder = tmp_path / "model"
+    write_model(folder, pre_norm=True, biases=True, heads=(8, 8), bare=True)
+    before = weights_of(imported(folder, tmp_path / "run").model)
+    (folder / "model.bin").write_bytes(old_format(folder, version))
+    (folder / "config.json").unlink()
+    bundle = imported(folder, tmp_path / "old")
+    after = weights_of(bundle.model)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    (folder / "config.json").write_text('{"decoder_start_token": "<s>", "eos_token": "</s>", "add_source_eos": false}')
+    torch.testing.assert_close(own_scores(folder, bundle), peer_scores(folder, bundle), atol=2e-5, rtol=0)

@@ -143,9 +143,8 @@ def test_settings(setting, value, message, folder):
         ("shared_vocabulary.json", None, "has no source_vocabulary.json"),
         ("model.bin", None, "missing"),
         ("model.bin", b"", "damaged at byte 0"),
-        ("sentencepiece.model", b"nothing", "not a SentencePiece model"),
-        ("sentencepiece.model", b"", "not a SentencePiece model"),
-        ("sentencepiece.model", None, "has no SentencePiece model"),
+        ("sentencepiece.model", b"nothing", "neither a SentencePiece model nor"),
+        ("sentencepiece.model", b"", "neither a SentencePiece model nor"),
     ],
 )
 def test_files(name, content, message, folder):

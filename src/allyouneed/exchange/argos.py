@@ -13,6 +13,7 @@ from allyouneed.bundle import Bundle
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator
 from allyouneed.exchange.ctranslate2 import check_ctranslate2, ctranslate2_translator, export_ctranslate2
+from allyouneed.exchange.ctranslate2_file import FILES
 from allyouneed.files import new_folder, to_json
 from allyouneed.languages import language_name
 
@@ -39,7 +40,7 @@ def export_argos(bundle: Bundle, folder: Path, quantization: str | None = None) 
     with new_folder(folder) as unfinished, tempfile.TemporaryDirectory() as temporary:
         model = Path(temporary) / "model"
         export_ctranslate2(bundle, model, quantization)
-        contents = {f"model/{path.name}": path.read_bytes() for path in sorted(model.iterdir())}
+        contents = {f"model/{name}": (model / name).read_bytes() for name in FILES if (model / name).exists()}
         contents[_SOURCE_MODEL] = bundle.tokenizer.model
         contents["metadata.json"] = to_json(_metadata(bundle)).encode("utf-8")
         contents["README.md"] = b"Made with allyouneed.\n"

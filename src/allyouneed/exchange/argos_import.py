@@ -1,4 +1,4 @@
-"""Import of Argos Translate packages: ZIP files with a CTranslate2 model, a SentencePiece model and languages.
+"""Import of Argos Translate packages: ZIP files with a CTranslate2 model, a SentencePiece or BPE model and languages.
 
 Only the files that are needed are read, into memory. Packages also have models of other programs (Stanza, spaCy,
 MiniSBD) that split text into sentences; they are not used.
@@ -13,9 +13,11 @@ from typing import Any
 from zipfile import ZipFile
 
 from allyouneed.bundle import Bundle, save_bundle
+from allyouneed.data.tokens.segmenters import Moses, Segmenter
 from allyouneed.errors import UserError
 from allyouneed.exchange.ctranslate2_file import FILES, ModelFolder
-from allyouneed.exchange.ctranslate2_import import read_bundle, read_segmenter
+from allyouneed.exchange.ctranslate2_import import read_bundle
+from allyouneed.exchange.ctranslate2_segmenters import read_segmenter
 from allyouneed.exchange.model_languages import model_languages
 from allyouneed.files import sha256
 from allyouneed.zip_files import ZipLimits, open_zip, read_entry
@@ -48,15 +50,13 @@ def import_argos(paths: Sequence[Path], run: Path, languages: tuple[str, str] | 
         root = _root(archive, path)
         metadata = _metadata(archive, f"{root}{_METADATA}", path)
         names = set(archive.namelist())
-        if f"{root}{_SEGMENTER}" not in names:
-            other = f" ({_BPE} is not read)" if f"{root}{_BPE}" in names else ""
-            raise UserError(f"{path}: has no {_SEGMENTER}{other}; only packages with SentencePiece can be imported.")
-        segmenter = read_segmenter(_read(archive, f"{root}{_SEGMENTER}", path), path / _SEGMENTER)
+        codes = metadata.get("from_code"), metadata.get("to_code")
+        source, target = (_OWN_CODES.get(str(code), code) for code in codes)
+        languages = model_languages(languages, source, target, path)
+        segmenters = _segmenters(archive, root, path, codes)
         entries = {name: f"{root}model/{name}" for name in FILES if f"{root}model/{name}" in names}
         files = {name: memoryview(_read(archive, entry, path)) for name, entry in entries.items()}
-    source, target = (_OWN_CODES.get(str(code), code) for code in map(metadata.get, ("from_code", "to_code")))
-    languages = model_languages(languages, source, target, path)
-    bundle = read_bundle(ModelFolder(path / "model", files), [segmenter], languages)
+    bundle = read_bundle(ModelFolder(path / "model", files), segmenters, languages)
     bundle.notes |= {"imported from": path.name, "package": _version(metadata)}
     bundle.notes["SHA-256"] = {path.name: sha256(path)}
     save_bundle(bundle, run / "bundle")
@@ -69,6 +69,19 @@ def _root(archive: ZipFile, path: Path) -> str:
     if len(found) != 1:
         raise UserError(f"{path}: has {len(found)} files {_METADATA}; an Argos package has one. {_REMEDY}")
     return found[0].removesuffix(_METADATA)
+
+
+def _segmenters(archive: ZipFile, root: str, path: Path, codes: tuple[object, object]) -> list[Segmenter]:
+    """Read what divides text: a SentencePiece model, or BPE after the Moses tokenizer and its rules for punctuation."""
+    names = archive.namelist()
+    name = next((name for name in (_SEGMENTER, _BPE) if f"{root}{name}" in names), None)
+    if name is None:
+        raise UserError(f"{path}: has neither {_SEGMENTER} nor {_BPE}. {_REMEDY}")
+    content = _read(archive, f"{root}{name}", path)
+    if name == _SEGMENTER:
+        return [read_segmenter(content, path / name)]
+    rules = [Moses(str(code), dashes=False, punctuation=True) for code in codes]
+    return [read_segmenter(content, path / name, each) for each in rules]
 
 
 def _metadata(archive: ZipFile, entry: str, path: Path) -> dict[str, Any]:

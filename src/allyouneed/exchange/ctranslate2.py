@@ -23,6 +23,7 @@ from allyouneed.config.sections import StackSizes
 from allyouneed.data.tokens.tokenizer import BOS, EOS, UNK
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator
+from allyouneed.exchange.ctranslate2_segmenters import segmenter_files
 from allyouneed.exchange.head_padding import head_width, pad_heads
 from allyouneed.files import new_folder
 from allyouneed.model.attention import MultiHeadAttention
@@ -51,7 +52,7 @@ _EXCLUDED_LOGIT = -1e4  # acts as minus infinity, and is finite in fp16
 
 
 def export_ctranslate2(bundle: Bundle, folder: Path, quantization: str | None = None) -> None:
-    """Write `model.bin`, `config.json`, the vocabularies and `manifest.json`.
+    """Write `model.bin`, `config.json`, the vocabularies, `manifest.json` and what divides text into tokens.
 
     Args:
         bundle: The bundle to export.
@@ -68,6 +69,8 @@ def export_ctranslate2(bundle: Bundle, folder: Path, quantization: str | None = 
     spec.optimize(quantization=quantization)
     with new_folder(folder) as unfinished:
         spec.save(str(unfinished))
+        for name, content in segmenter_files(bundle.tokenizer).items():
+            (unfinished / name).write_bytes(content)
 
 
 def ctranslate2_translator(

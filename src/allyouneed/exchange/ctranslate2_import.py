@@ -1,7 +1,7 @@
 """Import of CTranslate2 models: encoder-decoder Transformers of any quantization, dequantised to fp32.
 
 A folder has `model.bin` (`ctranslate2_file.py`), `config.json` and vocabularies (`ctranslate2_vocabulary.py`).
-CTranslate2 itself takes and returns subwords, so the SentencePiece models are found in the folder or given.
+What divides text into tokens is found in the folder or given (`ctranslate2_segmenters.py`).
 """
 
 from __future__ import annotations
@@ -11,28 +11,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import sentencepiece
-
 from allyouneed.bundle import Bundle, build_model, load_weights, save_bundle
 from allyouneed.config import Config, config_from
+from allyouneed.data.tokens.segmenters import Segmenter
 from allyouneed.data.tokens.vocabulary import VocabularyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.exchange.ctranslate2_file import CONFIG, REMEDY, WEIGHTS, ModelFile, ModelFolder, map_folder, read_model
 from allyouneed.exchange.ctranslate2_layers import open_variables, read_side
+from allyouneed.exchange.ctranslate2_segmenters import find_segmenters, read_segmenters, remark
 from allyouneed.exchange.ctranslate2_vocabulary import Side, read_sides, read_special_tokens
 from allyouneed.exchange.ctranslate2_weights import convert, read_output
 from allyouneed.exchange.model_languages import model_languages
+from allyouneed.files import MANIFEST, check_folder
 
-_MODELS = (
-    ("source.spm", "target.spm"),
-    ("source.model", "target.model"),
-    ("sentencepiece.model",),
-    ("spm.model",),
-    ("sentencepiece.bpe.model",),
-    ("spiece.model",),
-    ("tokenizer.model",),
-)
-_LARGEST_SEGMENTER = 1 << 28  # bytes
+_LEAST_VOCABULARY = 16  # of the setting data.vocab_size
 _LONGEST_SOURCE = 512  # tokens; longer sentences are divided, where CTranslate2 truncates those of more than 1,024
 
 
@@ -40,7 +32,7 @@ def import_ctranslate2(paths: Sequence[Path], run: Path, languages: tuple[str, s
     """Write `run/bundle` from a CTranslate2 folder.
 
     Args:
-        paths: The folder, and optionally a SentencePiece model for both sides, or one for each.
+        paths: The folder, and optionally a SentencePiece model or BPE codes for both sides, or for each.
         run: Folder of the new RUN.
         languages: Codes of source and target.
 
@@ -53,22 +45,23 @@ def import_ctranslate2(paths: Sequence[Path], run: Path, languages: tuple[str, s
     folder, *given = paths
     if not folder.is_dir() or len(given) > 2:
         raise UserError(
-            "import ctranslate2 takes a folder with model.bin, then optionally the SentencePiece models of source and "
-            "target: import ctranslate2 DIR SOURCE.spm TARGET.spm RUN."
+            "import ctranslate2 takes a folder with model.bin, then optionally the SentencePiece models or BPE codes "
+            "of source and target: import ctranslate2 DIR SOURCE.spm TARGET.spm RUN."
         )
     languages = model_languages(languages, None, None, folder)
-    segmenters = [read_segmenter(_read_file(path), path) for path in given or _find_segmenters(folder)]
-    bundle = read_bundle(map_folder(folder), segmenters, languages)
+    if (folder / MANIFEST).is_file():  # of our own export
+        check_folder(folder, [WEIGHTS], REMEDY)
+    bundle = read_bundle(map_folder(folder), read_segmenters(given or find_segmenters(folder)), languages)
     save_bundle(bundle, run / "bundle")
     return bundle
 
 
-def read_bundle(folder: ModelFolder, segmenters: Sequence[bytes], languages: tuple[str, str]) -> Bundle:
+def read_bundle(folder: ModelFolder, segmenters: Sequence[Segmenter], languages: tuple[str, str]) -> Bundle:
     """Read a CTranslate2 model.
 
     Args:
         folder: Its files.
-        segmenters: A serialised SentencePiece model for both sides, or one for each.
+        segmenters: What divides the text of both sides, or of each.
         languages: Codes of source and target.
 
     Returns:
@@ -91,13 +84,15 @@ def read_bundle(folder: ModelFolder, segmenters: Sequence[bytes], languages: tup
         name = variables.unused[0]
         raise UserError(f"{file.path}: {name} and possibly other variables are unknown. The model cannot be imported.")
     sections: dict[str, dict[str, Any]] = {"model": settings, **_lengths(settings, file.path)}
-    sections["data"]["vocab_size"] = len(vocabularies[0].rows)
+    sections["data"]["vocab_size"] = max(_LEAST_VOCABULARY, len(vocabularies[0].rows))
     config = config_from(sections, str(folder.path))
     tokenizer = _tokenizer(vocabularies, segmenters)
     model = build_model(config.model, tokenizer)
     load_weights(model, parameters, file.path)
     limit = min(_LONGEST_SOURCE, model.source_embedding.max_positions or _LONGEST_SOURCE)
     notes = _origin(folder, file, [side.path for side in vocabularies])
+    if remarks := " ".join(filter(None, (remark(segmenters), special.remark))):
+        notes["remarks"] = remarks
     return Bundle(model.eval(), tokenizer, config, languages, limit, notes=notes)
 
 
@@ -124,43 +119,9 @@ def _origin(folder: ModelFolder, file: ModelFile, vocabularies: Sequence[Path]) 
     }
 
 
-def _find_segmenters(folder: Path) -> list[Path]:
-    for names in _MODELS:
-        if all((folder / name).is_file() for name in names):
-            return [folder / name for name in names]
-    usual = ", ".join(names[0] for names in _MODELS)
-    raise UserError(
-        f"{folder}: has no SentencePiece model ({usual}). Give it: import ctranslate2 DIR MODEL RUN, or one for each "
-        "side: DIR SOURCE.spm TARGET.spm RUN."
-    )
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(_LARGEST_SEGMENTER + 1)
-    except OSError as error:
-        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}.") from error
-
-
-def read_segmenter(content: bytes, path: Path) -> bytes:
-    """Check that a file's content is a SentencePiece model, and return it.
-
-    Raises:
-        UserError: If it is not.
-    """
-    try:
-        if not 0 < len(content) <= _LARGEST_SEGMENTER:
-            raise ValueError
-        sentencepiece.SentencePieceProcessor().LoadFromSerializedProto(content)
-    except (RuntimeError, ValueError) as error:
-        raise UserError(f"{path}: not a SentencePiece model.") from error
-    return content
-
-
-def _tokenizer(sides: tuple[Side, Side], segmenters: Sequence[bytes]) -> VocabularyTokenizer:
+def _tokenizer(sides: tuple[Side, Side], segmenters: Sequence[Segmenter]) -> VocabularyTokenizer:
     source, target = sides
     target_tokenizer = VocabularyTokenizer(segmenters[-1], target.vocabulary)
-    if segmenters[0] == segmenters[-1] and source.vocabulary == target.vocabulary:
+    if segmenters[0] is segmenters[-1] and source.vocabulary == target.vocabulary:
         return target_tokenizer
     return VocabularyTokenizer(segmenters[0], source.vocabulary, target_tokenizer)

@@ -28,6 +28,10 @@ _LANGUAGE = re.compile(r"__[a-z]{2,4}__|[a-z]{3}_[A-Z][a-z]{3}|[a-z]{2}_[A-Z]{2}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _FEW_LANGUAGES = 3  # tokens that may look like languages by chance
 
+_APPENDED = (
+    "Sources get an end token although add_source_eos = false, since transformers' tokenizers add it for such models."
+)
+
 Source = int | None  # the row that an id is copied from; None for zeros
 
 
@@ -40,6 +44,7 @@ class SpecialTokens(NamedTuple):
         start: The token that the decoder starts from.
         source_end: Whether sources end with the end token.
         epsilon: The ε of layer norms.
+        remark: What the user has to know about these settings, if anything.
     """
 
     unknown: str
@@ -47,6 +52,7 @@ class SpecialTokens(NamedTuple):
     start: str
     source_end: bool
     epsilon: float
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,8 +114,10 @@ def read_special_tokens(folder: ModelFolder, variables: Variables, version: int,
     if isinstance(epsilon, bool) or not isinstance(epsilon, float | int) or not 0 < epsilon <= 0.1:
         raise UserError(f"{path}: layer_norm_epsilon = {epsilon!r} is not a number above 0, at most 0.1. {REMEDY}")
     # Models of transformers get their end token from its tokenizers: those of Marian, and those that start from the end
-    source_end = bool(settings["add_source_eos"]) or zero_start or start == end
-    return SpecialTokens(unknown, end, start, source_end, float(epsilon))
+    is_given, is_appended = bool(settings["add_source_eos"]), zero_start or start == end
+    return SpecialTokens(
+        unknown, end, start, is_given or is_appended, float(epsilon), "" if is_given or not is_appended else _APPENDED
+    )
 
 
 def _settings(folder: ModelFolder, variables: Variables, version: int) -> dict[str, Any]:

@@ -102,14 +102,17 @@ class Moses:
         language: Code of the language, whose abbreviations and contractions are kept.
         escape: Write special characters as in HTML, such as `&apos;`.
         dashes: Separate words at dashes, which become `@-@`.
+        punctuation: Normalise punctuation first, for example quotation marks.
     """
 
     language: str
     escape: bool = True
     dashes: bool = True
+    punctuation: bool = False
 
     def split(self, text: str) -> str:
         """Separate words and punctuation by spaces."""
+        text = self._functions[2](text) if self.punctuation else text
         return self._functions[0](text, aggressive_dash_splits=self.dashes, return_str=True, escape=self.escape)
 
     def join(self, text: str) -> str:
@@ -123,7 +126,7 @@ class Moses:
         return html.unescape(token) if self.escape and token.startswith("&") else token
 
     @cached_property
-    def _functions(self) -> tuple[Callable[..., str], Callable[..., str]]:
+    def _functions(self) -> tuple[Callable[..., str], Callable[..., str], Callable[..., str]]:
         try:
             import sacremoses  # an extra that only some imported models need
         except ImportError as error:
@@ -131,6 +134,7 @@ class Moses:
         return (
             sacremoses.MosesTokenizer(self.language).tokenize,
             sacremoses.MosesDetokenizer(self.language).detokenize,
+            sacremoses.MosesPunctNormalizer(self.language).normalize,
         )
 
 
