@@ -41,4 +41,8 @@ FORMATS = {
         "marian_import:import_marian",
         "a folder as transformers or Marian writes it, a .zip of OPUS-MT, or model.npz and its vocabularies",
     ),
+    "fairseq": Format(
+        "fairseq.importer:import_fairseq",
+        "a folder, an archive, or model.pt, dict.SOURCE.txt, dict.TARGET.txt and BPE codes or a SentencePiece model",
+    ),
 }

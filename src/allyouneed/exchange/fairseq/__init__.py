@@ -1,0 +1,1 @@
+"""Import of translation models of fairseq."""
