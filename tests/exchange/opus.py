@@ -20,6 +20,10 @@ SHAPES = {
         "share_encoder_decoder_embeddings": False,
         "tie_word_embeddings": False,
     },
+    "gelu, decoder of other sizes": {
+        **{"activation_function": "gelu_new", "scale_embedding": False},
+        **{"decoder_ffn_dim": 24, "decoder_attention_heads": 2},
+    },
     "two decoder layers, a separate start token": {"encoder_layers": 1, "decoder_layers": 2, "start_token": "<s>"},
 }
 

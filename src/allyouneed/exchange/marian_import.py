@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import index
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from allyouneed.bundle import Bundle, build_model, load_weights, save_bundle
 from allyouneed.config import Config, config_from
@@ -13,8 +16,9 @@ from allyouneed.data.tokens.vocabulary import ADDED, Vocabulary, VocabularyToken
 from allyouneed.errors import UserError
 from allyouneed.exchange.marian import MAX_POSITIONS
 from allyouneed.exchange.marian_native.native_import import import_native
-from allyouneed.exchange.marian_weights import from_marian
+from allyouneed.exchange.marian_weights import POSITIONS, from_marian, unread_tensors
 from allyouneed.exchange.model_languages import model_languages
+from allyouneed.exchange.position_tables import Sinusoids, find_sinusoids
 from allyouneed.files import MANIFEST, check_folder, read_json, read_tensors
 
 _INTEGERS = (
@@ -22,11 +26,18 @@ _INTEGERS = (
     *(f"{side}_{size}" for side in ("encoder", "decoder") for size in ("layers", "ffn_dim", "attention_heads")),
 )
 _WEIGHTS, _CONFIG, _VOCABULARY = "model.safetensors", "config.json", "vocab.json"
+_ACTIVATION = "gelu"  # of `MarianConfig`
+_HALVES = (torch.float16, torch.bfloat16)
+_MOST_POSITIONS = 100_000  # rows of a stored table
 _TOKENIZER = "tokenizer_config.json"
 _PICKLE = "pytorch_model.bin"
 _REQUIRED = (_CONFIG, _WEIGHTS, "source.spm", "target.spm", _VOCABULARY)
 _REMEDY = "Get the folder again, as `MarianMTModel.save_pretrained` and its tokenizer's `save_pretrained` write it."
-_ACTIVATIONS = {"relu": "relu", "swish": "swish", "silu": "swish"}
+_ACTIVATIONS = {
+    **{"relu": "relu", "swish": "swish", "silu": "swish", "quick_gelu": "gelu_sigmoid"},
+    **dict.fromkeys(("gelu", "gelu_python"), "gelu"),
+    **dict.fromkeys(("gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh"), "gelu_tanh"),
+}
 
 
 def import_marian(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:
@@ -62,14 +73,19 @@ def _import_transformers(folder: Path, run: Path, languages: tuple[str, str] | N
     settings = read_json(folder / _CONFIG, _REMEDY, lambda settings: [index(settings[key]) for key in _INTEGERS])
     config = _read_config(folder, settings)
     tokenizer = _read_tokenizer(folder, settings)
-    model = build_model(config.model, tokenizer)
     path = folder / _WEIGHTS
+    stored = read_tensors(path)
+    config = config.replace(model=_position_settings(stored, path))
+    model = build_model(config.model, tokenizer)
+    vocabularies = tokenizer.vocabulary, tokenizer.target.vocabulary
     try:
-        tensors = from_marian(read_tensors(path), config.model, tokenizer.vocabulary, tokenizer.target.vocabulary)
+        tensors = from_marian(stored, config.model, *vocabularies)
     except KeyError as error:
         raise UserError(f"{path}: has no tensor {error}. {_REMEDY}") from error
     except IndexError as error:
         raise UserError(f"{path}: has fewer rows than the vocabulary has tokens. {_REMEDY}") from error
+    if unread := unread_tensors(stored, config.model, *vocabularies):
+        raise UserError(f"{path}: has the tensor {unread[0]}, which no Marian model of its settings has. {_REMEDY}")
     load_weights(model, {name: tensor.float() for name, tensor in tensors.items()}, path)
     notes = {"imported from": folder.resolve().name}
     longest_source = settings.get("max_position_embeddings", MAX_POSITIONS)
@@ -101,34 +117,52 @@ def _read_config(folder: Path, settings: dict[str, Any]) -> Config:
         settings.get(key, True) is not False for key in ("share_encoder_decoder_embeddings", "tie_word_embeddings")
     )
     _refuse_unsupported(folder / _CONFIG, settings, shared and not tied)
+    d_ff, heads = (settings[f"encoder_{size}"] for size in ("ffn_dim", "attention_heads"))
+    decoder_d_ff, decoder_heads = (settings[f"decoder_{size}"] for size in ("ffn_dim", "attention_heads"))
     model = {
         "d_model": settings["d_model"],
-        "d_ff": settings["encoder_ffn_dim"],
-        "num_heads": settings["encoder_attention_heads"],
+        "d_ff": d_ff,
+        "num_heads": heads,
+        "decoder_d_ff": None if decoder_d_ff == d_ff else decoder_d_ff,
+        "decoder_heads": None if decoder_heads == heads else decoder_heads,
         "encoder_layers": settings["encoder_layers"],
         "decoder_layers": settings["decoder_layers"],
         "dropout": settings.get("dropout", 0.1),
         "tie_embeddings": True if shared else ("target" if tied else False),
         "attention_bias": True,
         "output_bias": True,
-        "activation": _ACTIVATIONS[settings["activation_function"]],
+        "activation": _ACTIVATIONS[settings.get("activation_function", _ACTIVATION)],
+        "scale_embeddings": bool(settings.get("scale_embedding", False)),
     }
     beams = settings.get("num_beams") or _optional(folder / "generation_config.json").get("num_beams") or 4
     data = {"vocab_size": settings["vocab_size"]}
     return config_from({"model": model, "data": data, "search": {"beam_size": beams}}, str(folder / _CONFIG))
 
 
+def _position_settings(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
+    """Return the settings of the positions: those of the stored tables, or of transformers if there are none."""
+    tables = {name: tensors[name] for name in POSITIONS if name in tensors}
+    found: list[Sinusoids] = []
+    for name, table in tables.items():
+        is_table = table.dim() == 2 and 0 < len(table) <= _MOST_POSITIONS
+        rounding = 2 * torch.finfo(table.dtype).eps if table.dtype in _HALVES else 1e-6
+        kind = find_sinusoids(table.float(), rounding) if is_table else None
+        if kind is None or not kind.halves:
+            raise UserError(f"{path}: {name} holds no sinusoids in Marian's order, and Marian has no others. {_REMEDY}")
+        found.append(kind)
+    if len(set(found)) > 1:
+        raise UserError(f"{path}: the sinusoids of {' and '.join(tables)} differ; Marian's are the same. {_REMEDY}")
+    return {"sinusoid_frequencies": found[0].frequencies, "first_position": found[0].first} if found else {}
+
+
 def _refuse_unsupported(path: Path, settings: dict[str, Any], shared_but_not_tied: bool) -> None:
     """Reject unsupported settings, which no OPUS-MT model has, since an imported model would translate wrongly."""
     unsupported = {
         "model_type": settings.get("model_type") != "marian",
-        "activation_function": settings.get("activation_function", "gelu") not in _ACTIVATIONS,
-        "scale_embedding": not settings.get("scale_embedding", False),
+        "activation_function": settings.get("activation_function", _ACTIVATION) not in _ACTIVATIONS,
         "normalize_before": settings.get("normalize_before", False),
         "normalize_embedding": settings.get("normalize_embedding", False),
         "add_final_layer_norm": settings.get("add_final_layer_norm", False),
-        "decoder_ffn_dim": settings["decoder_ffn_dim"] != settings["encoder_ffn_dim"],
-        "decoder_attention_heads": settings["decoder_attention_heads"] != settings["encoder_attention_heads"],
         "tie_word_embeddings": shared_but_not_tied,
     }
     for name, refused in unsupported.items():

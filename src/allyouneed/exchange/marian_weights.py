@@ -24,6 +24,7 @@ from allyouneed.model.transformer import Transformer
 _SHARED = "model.shared.weight"
 _SOURCE, _TARGET, _OUTPUT = "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight"
 _BIAS = "final_logits_bias"
+POSITIONS = ("model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight")
 _LINEARS = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"}
 
 
@@ -53,6 +54,20 @@ def from_marian(
         parameters[name] = _permuted(tensors[marian_name][_marian_rows(vocabulary)], 1, order)
     parameters["output.bias"] = tensors[_BIAS].flatten()[_marian_rows(target)]
     return parameters
+
+
+def unread_tensors(
+    tensors: Mapping[str, Tensor], config: ModelConfig, source: Vocabulary, target: Vocabulary
+) -> list[str]:
+    """Name the tensors that `from_marian` does not read, without copies of the embeddings and tables of positions."""
+    embeddings = {name for _, name, _ in _embeddings(config, source, target)}
+    read = {name for name, _ in _layers(config).values()} | embeddings | {_BIAS, *POSITIONS}
+    matrices = [tensors[name] for name in embeddings]
+    copies = (_SHARED, _SOURCE, _TARGET, _OUTPUT)
+    unread = sorted(tensors.keys() - read)
+    return [
+        name for name in unread if name not in copies or not any(torch.equal(tensors[name], each) for each in matrices)
+    ]
 
 
 def to_marian(
@@ -86,8 +101,8 @@ def position_tables(model: Transformer, positions: int) -> dict[str, Tensor]:
     """Return both tables of positions [positions, d_model], which transformers computes unless a folder has them."""
     order = torch.argsort(_marian_units(model.config.d_model))
     return {
-        f"model.{side}.embed_positions.weight": embedding.position_encodings(0, positions).cpu()[:, order]
-        for side, embedding in (("encoder", model.source_embedding), ("decoder", model.target_embedding))
+        name: embedding.position_encodings(0, positions).cpu()[:, order]
+        for name, embedding in zip(POSITIONS, (model.source_embedding, model.target_embedding), strict=True)
     }
 
 

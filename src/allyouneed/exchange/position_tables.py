@@ -46,11 +46,12 @@ def sines_first(d_model: int) -> Tensor:
     return torch.arange(d_model).view(2, -1).T.flatten()
 
 
-def find_sinusoids(table: Tensor) -> Sinusoids | None:
+def find_sinusoids(table: Tensor, rounding: float = 1e-6) -> Sinusoids | None:
     """Recognise a table of sinusoids that was computed in fp32 or fp64; in fp16, a table is too inexact to be replaced.
 
     Args:
         table: Position encodings, shape [positions, d_model].
+        rounding: Error of stored values.
 
     Returns:
         Their kind, or None if the table holds something else.
@@ -62,7 +63,7 @@ def find_sinusoids(table: Tensor) -> Sinusoids | None:
         for halves in (False, True):
             for first in _FIRST_POSITIONS:
                 kind = Sinusoids(frequencies, first, halves)
-                allowed = 1e-6 + _FP32_ERROR * torch.arange(first, first + length)[:, None]
+                allowed = rounding + _FP32_ERROR * torch.arange(first, first + length)[:, None]
                 # The first row rules out nearly all other kinds; the whole table decides
                 if all(((table[:n] - kind.table(n, d_model)).abs() <= allowed[:n]).all() for n in (1, length)):
                     return kind
