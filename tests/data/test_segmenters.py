@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from allyouneed.data.tokens.segmenters import BpeSegmenter, Moses, SpaceSegmenter, load_segmenter, read_codes
+from allyouneed.data.tokens.segmenters import BpeSegmenter, Moses, SpaceSegmenter, read_codes
+from allyouneed.data.tokens.stored_segmenters import load_segmenter
 from allyouneed.data.tokens.tokenizer import UNK
 from allyouneed.data.tokens.vocabulary import Vocabulary, VocabularyTokenizer, load_tokenizers
 from allyouneed.errors import UserError

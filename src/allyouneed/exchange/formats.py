@@ -45,4 +45,13 @@ FORMATS = {
         "fairseq.importer:import_fairseq",
         "a folder, an archive, or model.pt, dict.SOURCE.txt, dict.TARGET.txt and BPE codes or a SentencePiece model",
     ),
+    "eole": Format(
+        "eole:import_eole",
+        "DIR, a folder with config.json, and optionally the subword model of both sides, or those of source and target",
+    ),
+    "joeynmt": Format("joeynmt:import_joeynmt", "DIR, a folder with config.yaml, or a checkpoint in it"),
+    "opennmt-py": Format(
+        "opennmt_py:import_opennmt_py",
+        "model.pt, and optionally the subword model of both sides, or those of source and target",
+    ),
 }

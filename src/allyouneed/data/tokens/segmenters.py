@@ -7,7 +7,7 @@ the same interface.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -28,7 +28,7 @@ class Segmenter(Protocol):
     """Conversion between text and the tokens that a vocabulary names.
 
     Attributes:
-        kind: Name in stored settings: "sentencepiece", "bpe" or "space".
+        kind: Name in stored settings, such as "sentencepiece", "bpe" or "space".
         model: Content of a stored file: a SentencePiece model or BPE codes; empty without one.
     """
 
@@ -202,6 +202,7 @@ class BpeSegmenter(SpaceSegmenter):
         self.model, self.separator = model, separator
         self._ranks, self._joint_end = read_codes(model)
         self._pieces = lru_cache(_CACHED_WORDS)(self._segment)
+        self._vocabulary: frozenset[str] | None = None
 
     def split(self, text: str) -> list[str]:
         """Return the tokens of a text."""
@@ -230,12 +231,41 @@ class BpeSegmenter(SpaceSegmenter):
 
     def settings(self) -> dict[str, Any]:
         """Return what `load_segmenter` needs besides `model`."""
-        return {**super().settings(), "separator": self.separator}
+        restricted = {} if self._vocabulary is None else {"restricted": True}
+        return {**super().settings(), "separator": self.separator, **restricted}
+
+    def restrict(self, vocabulary: Sequence[str]) -> None:
+        """Undo merges until all tokens of a word are in a vocabulary, as subword-nmt does with a vocabulary."""
+        self._vocabulary = frozenset(vocabulary)
+        self._pieces.cache_clear()
+
+    @cached_property
+    def _merges(self) -> dict[str, tuple[str, str]]:
+        """The pair of symbols that each longer symbol was made of; of several, the first of the list."""
+        return {first + second: (first, second) for first, second in reversed(self._ranks)}
+
+    def _divided(self, piece: str, is_end: bool, vocabulary: frozenset[str]) -> Iterator[str]:
+        """Divide a piece of a word until its parts are in the vocabulary or are single symbols."""
+        end = _END if is_end and self._joint_end else ""
+        pending = [(piece, is_end)]
+        while pending:
+            part, ends = pending.pop()
+            symbol = part + (end if ends else "")
+            if (part if ends else part + self.separator) in vocabulary or symbol not in self._merges:
+                yield part
+                continue
+            left, right = self._merges[symbol]
+            right = right.removesuffix(end) if ends else right
+            pending += [(right, ends), (left, False)] if right else [(left, ends)]
 
     def _segment(self, word: str) -> tuple[str, ...]:
         """Return the tokens of a word."""
         parts = [word[start : start + _MAX_WORD] for start in range(0, len(word), _MAX_WORD)]
         merged = [piece for part in parts for piece in self._merge(part, part is parts[-1])]
+        if self._vocabulary is not None:
+            ends = [False] * (len(merged) - 1) + [True]
+            pairs = zip(merged, ends, strict=True)
+            merged = [part for piece, is_end in pairs for part in self._divided(piece, is_end, self._vocabulary)]
         return (*(piece + self.separator for piece in merged[:-1]), merged[-1])
 
     def _merge(self, word: str, is_end: bool) -> list[str]:
@@ -284,20 +314,3 @@ def read_codes(content: bytes) -> tuple[dict[tuple[str, str], int], bool]:
         first, second, *_ = line.strip("\r ").split(" ")
         ranks.setdefault((first, second), rank)
     return ranks, joint_end or columns == {3}
-
-
-def load_segmenter(model: bytes, settings: Mapping[str, Any]) -> Segmenter:
-    """Recreate a segmenter from its model, kind and settings.
-
-    Raises:
-        ValueError, TypeError, KeyError, RuntimeError: If they are invalid.
-    """
-    kind = settings.get("kind", SentencePieceSegmenter.kind)
-    moses = Moses(**settings["moses"]) if "moses" in settings else None
-    if kind == BpeSegmenter.kind:
-        return BpeSegmenter(model, str(settings["separator"]), moses)
-    if kind == SpaceSegmenter.kind:
-        return SpaceSegmenter(moses)
-    if kind == SentencePieceSegmenter.kind:
-        return SentencePieceSegmenter(model)
-    raise ValueError(f"unknown segmentation {kind!r}")

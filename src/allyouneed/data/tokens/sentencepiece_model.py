@@ -7,7 +7,7 @@ is small: a message is a sequence of fields, each with a number, a wire type and
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -90,6 +90,16 @@ class ModelFile:
         added = [Piece(symbol, 0.0, PieceKind.USER_DEFINED) for symbol in symbols]
         others = [piece for piece in self.pieces if piece.text not in symbols]
         return self._with_pieces([*others[: len(SPECIAL)], *added, *others[len(SPECIAL) :]])
+
+    def restricted_to(self, vocabulary: Collection[str]) -> ModelFile:
+        """Leave only pieces of a vocabulary and characters in use, as `SetVocabulary` of SentencePiece does."""
+        allowed, kept = frozenset(vocabulary), (PieceKind.CONTROL, PieceKind.UNKNOWN, PieceKind.USER_DEFINED)
+        pieces = []
+        for piece in self.pieces:
+            is_used = piece.text in allowed or len(piece.text) == 1
+            kind = PieceKind.NORMAL if is_used else PieceKind.UNUSED
+            pieces.append(piece if piece.kind in kept else piece._replace(kind=kind))
+        return replace(self, pieces=pieces, others=[field for field in self.others if field.number != _SELF_TEST])
 
     def _with_pieces(self, pieces: list[Piece]) -> ModelFile:
         replaced = {_VOCAB_SIZE, *_SPECIAL_IDS}

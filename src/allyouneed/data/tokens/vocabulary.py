@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from allyouneed.data.directions import CODE
-from allyouneed.data.tokens.segmenters import Segmenter, SentencePieceSegmenter, load_segmenter
+from allyouneed.data.tokens.segmenters import Segmenter, SentencePieceSegmenter
+from allyouneed.data.tokens.stored_segmenters import base_kind, load_segmenter
 from allyouneed.data.tokens.tokenizer import (
     BOS,
     EOS,
@@ -139,13 +140,11 @@ class VocabularyTokenizer:
         """Return the files from which `load_tokenizers` loads this tokenizer, by name."""
         contents, files = {}, {}
         for side, one in (("source", self), ("target", self.target)):
-            kind = one.segmenter.kind
-            own = (
-                {} if kind == SentencePieceSegmenter.kind else {"segmenter": {"kind": kind, **one.segmenter.settings()}}
-            )
+            settings = {"kind": one.segmenter.kind, **one.segmenter.settings()}
+            own = {} if settings == {"kind": SentencePieceSegmenter.kind} else {"segmenter": settings}
             contents[side] = {"names": one.vocabulary.names, "rows": one.vocabulary.rows, **own}
-            if kind in _MODELS:
-                files[_MODELS[kind][side == "target"]] = one.segmenter.model
+            if base_kind(settings) in _MODELS:
+                files[_MODELS[base_kind(settings)][side == "target"]] = one.segmenter.model
         return {**files, _VOCABULARY: json.dumps(contents, ensure_ascii=False).encode("utf-8")}
 
     @staticmethod
@@ -186,9 +185,9 @@ def _side(folder: Path, sides: dict[str, Any], side: int) -> tuple[Segmenter, Vo
     """Load the segmenter and the vocabulary of the source, 0, or the target, 1."""
     content = sides[("source", "target")[side]]
     settings = content.get("segmenter", {"kind": SentencePieceSegmenter.kind})
-    files = _MODELS.get(settings["kind"])
-    segmenter = load_segmenter((folder / files[side]).read_bytes() if files else b"", settings)
-    return segmenter, Vocabulary(content["names"], content["rows"])
+    files = _MODELS.get(base_kind(settings))
+    model = (folder / files[side]).read_bytes() if files else b""
+    return load_segmenter(model, settings, content["names"]), Vocabulary(content["names"], content["rows"])
 
 
 def _described(segmenter: Segmenter) -> tuple[str, bytes, dict[str, Any]]:
