@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from allyouneed.bundle import Bundle, weights_of
+from allyouneed.config import ModelConfig
 from allyouneed.data.tokens.tokenizer import EOS
 from benchmarks.measure.marian import store_marian
 
@@ -39,9 +40,10 @@ def store_weights(bundle: Bundle, folder: Path, name: str) -> Path:
         ValueError: If the peer does not support the architecture.
     """
     config = bundle.config.model
-    plain = config.positions == "sinusoidal" and config.tie_embeddings is True and config.activation == "relu"
-    if not plain or config.output_bias or config.key_size != config.value_size or config.d_k or config.d_v:
-        raise ValueError("peers support only sinusoids, ReLU, shared embeddings, and heads of d_model / num_heads")
+    sizes = {"d_model", "d_ff", "num_heads", "encoder_layers", "decoder_layers", "dropout", "max_positions"}
+    variable = sizes | {"norm", "attention_bias"}
+    if config.model_dump(exclude=variable) != ModelConfig().model_dump(exclude=variable):
+        raise ValueError(f"peers support only the paper's settings besides {', '.join(sorted(variable))}")
     if name == MARIAN:
         return store_marian(bundle, folder / name)
     path = folder / "weights.pt"

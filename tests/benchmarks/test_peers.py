@@ -27,9 +27,10 @@ def test_transformers_gives_the_same_greedy_output(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"positions": "learned"}, {"tie_embeddings": False}, {"activation": "swish"}, {"d_k": 4}]
+    "settings",
+    [{"positions": "learned"}, {"tie_embeddings": False}, {"activation": "swish"}, {"d_k": 4}, {"norm_epsilon": 1e-6}],
 )
 def test_unsupported_architectures_are_rejected(tmp_path, settings):
-    with pytest.raises(ValueError, match="peers support only sinusoids"):
+    with pytest.raises(ValueError, match="peers support only the paper's settings"):
         store_weights(random_bundle(**settings), tmp_path, "fairseq")
     assert not list(tmp_path.iterdir())
